@@ -1,0 +1,3 @@
+//! What was asked for, and where each setting came from.
+
+pub mod target;

@@ -1,0 +1,3 @@
+//! MLflow as a target: one file per kind of store.
+
+pub mod sqlite;

@@ -1,0 +1,1 @@
+//! An MLflow database in a SQLite file.

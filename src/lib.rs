@@ -1,0 +1,5 @@
+//! Runs the real `codex`, invisibly, and leaves an MLflow trace of every session it wrote.
+
+pub mod config;
+pub mod export;
+pub mod trace;

@@ -1,0 +1,4 @@
+//! What to show of a session: the trace, its spans, and how both are made.
+
+pub mod ids;
+pub mod model;

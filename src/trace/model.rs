@@ -1,0 +1,103 @@
+//! A trace as it is stored: spans, times, and the words MLflow reads.
+
+use super::ids::{SpanId, TraceId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// One thread, ready for any exporter. What MLflow keeps as metadata and tags is already in its words
+/// here (`mlflow.trace.session` and so on); only where a store puts them is the exporter's business.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trace {
+    pub id: TraceId,
+    pub name: String,
+    pub state: TraceState,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    /// At most 1000 characters: the width of MLflow's column.
+    pub request_preview: Option<String>,
+    /// At most 1000 characters: the width of MLflow's column.
+    pub response_preview: Option<String>,
+    pub metadata: BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
+    /// The root first, every parent before its children.
+    pub spans: Vec<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TraceState {
+    Ok,
+    Error,
+    InProgress,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    pub id: SpanId,
+    /// None for the root only.
+    pub parent: Option<SpanId>,
+    pub name: String,
+    #[serde(rename = "type")]
+    pub span_type: SpanType,
+    pub status: SpanStatus,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    pub inputs: Value,
+    pub outputs: Value,
+    pub attributes: Map<String, Value>,
+    pub events: Vec<SpanEvent>,
+}
+
+/// MLflow's span types, as far as a Codex session has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SpanType {
+    Agent,
+    Llm,
+    Tool,
+    Chain,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpanStatus {
+    /// Not known, or not over yet.
+    Unset,
+    Ok,
+    Error {
+        message: String,
+    },
+}
+
+/// OpenTelemetry's span event; `exception` is the one that MLflow's page shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpanEvent {
+    pub name: String,
+    pub at: Timestamp,
+    pub attributes: Map<String, Value>,
+}
+
+impl TraceState {
+    /// As MLflow spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TraceState::Ok => "OK",
+            TraceState::Error => "ERROR",
+            TraceState::InProgress => "IN_PROGRESS",
+        }
+    }
+}
+
+impl SpanType {
+    /// As MLflow spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SpanType::Agent => "AGENT",
+            SpanType::Llm => "LLM",
+            SpanType::Tool => "TOOL",
+            SpanType::Chain => "CHAIN",
+        }
+    }
+}
