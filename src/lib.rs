@@ -2,4 +2,6 @@
 
 pub mod config;
 pub mod export;
+pub mod rollout;
+pub mod session;
 pub mod trace;

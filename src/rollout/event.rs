@@ -1,0 +1,208 @@
+//! What Codex says of a turn while it runs: `event_msg` lines.
+
+use super::line::{Tag, Usage, read};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    TaskStarted(TaskStarted),
+    TaskComplete(TaskComplete),
+    TurnAborted(TurnAborted),
+    ItemCompleted(Box<ItemCompleted>),
+    TokenCount(TokenCount),
+    Bookkeeping,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct TaskStarted {
+    pub turn_id: Option<String>,
+    pub model_context_window: Option<u64>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct TaskComplete {
+    pub turn_id: Option<String>,
+    pub last_agent_message: Option<String>,
+    /// A failed turn is a complete one with an error (0.169).
+    pub error: Option<TurnError>,
+    pub time_to_first_token_ms: Option<u64>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct TurnError {
+    pub message: String,
+    /// A word (`usage_limit_exceeded`), or an object that carries an HTTP status.
+    pub codex_error_info: Option<Value>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct TurnAborted {
+    pub turn_id: Option<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct TokenCount {
+    pub info: Option<TokenCountInfo>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct TokenCountInfo {
+    pub total_token_usage: Option<Usage>,
+}
+
+/// Exact times, in milliseconds since the epoch (0.150 and later).
+#[derive(Debug, PartialEq)]
+pub struct ItemCompleted {
+    pub thread_id: Option<String>,
+    pub turn_id: Option<String>,
+    pub started_at_ms: Option<i64>,
+    pub completed_at_ms: Option<i64>,
+    pub item: Item,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Item {
+    UserMessage(UserMessage),
+    CommandExecution(CommandExecution),
+    FileChange(FileChange),
+    McpToolCall(McpToolCall),
+    WebSearch(CallItem),
+    ImageView(CallItem),
+    CollabAgentToolCall(CallItem),
+    ContextCompaction,
+    /// `AgentMessage`, `Reasoning`, `SubAgentActivity`, review marks: other lines say the same.
+    Echo,
+    Unknown {
+        kind: String,
+    },
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct UserMessage {
+    #[serde(default)]
+    pub content: Vec<UserContent>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct UserContent {
+    pub r#type: String,
+    pub text: Option<String>,
+    pub path: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct CommandExecution {
+    pub id: String,
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// A `file://` URI.
+    pub cwd: Option<String>,
+    /// `unified_exec_startup` for a tool's command, `user_shell` for `!cmd`.
+    pub source: Option<String>,
+    pub status: Option<String>,
+    pub aggregated_output: Option<String>,
+    pub exit_code: Option<i64>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct FileChange {
+    pub id: String,
+    /// By path: `{"type": "add" | "update" | "delete", "content" or "unified_diff"}`.
+    pub changes: Option<Value>,
+    pub status: Option<String>,
+    pub stdout: Option<String>,
+    pub stderr: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct McpToolCall {
+    pub id: String,
+    pub server: Option<String>,
+    pub tool: String,
+    pub arguments: Option<Value>,
+    pub status: Option<String>,
+    pub result: Option<Value>,
+    pub error: Option<Value>,
+}
+
+/// Exact times for a call; the rest stands in its response items.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct CallItem {
+    pub id: String,
+    pub status: Option<String>,
+    /// Of a `CollabAgentToolCall` only.
+    pub tool: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawItemCompleted<'a> {
+    thread_id: Option<String>,
+    turn_id: Option<String>,
+    started_at_ms: Option<i64>,
+    completed_at_ms: Option<i64>,
+    #[serde(borrow)]
+    item: &'a RawValue,
+}
+
+impl Event {
+    /// Err carries the kind that is not known, or whose shape is not.
+    pub(super) fn parse(payload: &RawValue) -> Result<Event, String> {
+        let tag: Tag = read(payload).ok_or("?")?;
+        let event = match &*tag.r#type {
+            "task_started" => read(payload).map(Event::TaskStarted),
+            "task_complete" => read(payload).map(Event::TaskComplete),
+            "turn_aborted" => read(payload).map(Event::TurnAborted),
+            "token_count" => read(payload).map(Event::TokenCount),
+            "item_completed" => {
+                let completed = read(payload)
+                    .map(ItemCompleted::of)
+                    .ok_or_else(|| tag.r#type.to_string())?;
+                if let Item::Unknown { kind } = &completed.item {
+                    return Err(format!("item_completed/{kind}"));
+                }
+                Some(Event::ItemCompleted(Box::new(completed)))
+            }
+            "thread_settings_applied" | "context_compacted" => Some(Event::Bookkeeping),
+            _ => None,
+        };
+        event.ok_or_else(|| tag.r#type.into_owned())
+    }
+}
+
+impl ItemCompleted {
+    fn of(raw: RawItemCompleted) -> ItemCompleted {
+        ItemCompleted {
+            thread_id: raw.thread_id,
+            turn_id: raw.turn_id,
+            started_at_ms: raw.started_at_ms,
+            completed_at_ms: raw.completed_at_ms,
+            item: Item::parse(raw.item),
+        }
+    }
+}
+
+impl Item {
+    fn parse(item: &RawValue) -> Item {
+        let kind = read::<Tag>(item).map_or_else(|| "?".into(), |tag| tag.r#type);
+        let parsed = match &*kind {
+            "UserMessage" => read(item).map(Item::UserMessage),
+            "CommandExecution" => read(item).map(Item::CommandExecution),
+            "FileChange" => read(item).map(Item::FileChange),
+            "McpToolCall" => read(item).map(Item::McpToolCall),
+            "WebSearch" => read(item).map(Item::WebSearch),
+            "ImageView" => read(item).map(Item::ImageView),
+            "CollabAgentToolCall" => read(item).map(Item::CollabAgentToolCall),
+            "ContextCompaction" => Some(Item::ContextCompaction),
+            "AgentMessage" | "Reasoning" | "SubAgentActivity" | "EnteredReviewMode" | "ExitedReviewMode" => {
+                Some(Item::Echo)
+            }
+            _ => None,
+        };
+        parsed.unwrap_or_else(|| Item::Unknown {
+            kind: kind.into_owned(),
+        })
+    }
+}

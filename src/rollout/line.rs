@@ -1,0 +1,209 @@
+//! One line of a rollout: `{"timestamp", "ordinal", "type", "payload"}`, written since Codex 0.35.
+
+use super::event::Event;
+use super::response_item::ResponseItem;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+#[derive(Debug, PartialEq)]
+pub struct RolloutLine {
+    pub timestamp: Option<Timestamp>,
+    pub item: RolloutItem,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum RolloutItem {
+    SessionMeta(SessionMeta),
+    TurnContext(TurnContext),
+    ResponseItem(ResponseItem),
+    Event(Event),
+    TokenUsageRecord(TokenUsageRecord),
+    Compacted,
+    /// Codex's own book-keeping; it says nothing about what happened.
+    Bookkeeping,
+    /// A kind, or a shape of a known kind, that no version we have seen writes.
+    Unknown {
+        kind: String,
+    },
+}
+
+/// Who the thread is; the first one of a file is its identity.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct SessionMeta {
+    pub id: String,
+    /// The root thread; sub-agents share it (0.144 and later).
+    pub session_id: Option<String>,
+    pub parent_thread_id: Option<String>,
+    pub forked_from_id: Option<String>,
+    pub timestamp: Option<String>,
+    pub cwd: Option<String>,
+    pub originator: Option<String>,
+    pub cli_version: Option<String>,
+    pub model_provider: Option<String>,
+    pub git: Option<Git>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Git {
+    pub commit_hash: Option<String>,
+    pub branch: Option<String>,
+    pub repository_url: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct TurnContext {
+    pub model: Option<String>,
+    pub effort: Option<String>,
+}
+
+/// One per completed model response (0.155 and later).
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct TokenUsageRecord {
+    pub response_id: Option<String>,
+    pub usage: Usage,
+    pub thread_token_usage: Option<Usage>,
+}
+
+/// Cached is part of input, reasoning is part of output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    pub input_tokens: u64,
+    pub cached_input_tokens: u64,
+    pub cache_write_input_tokens: u64,
+    pub output_tokens: u64,
+    pub reasoning_output_tokens: u64,
+    pub total_tokens: u64,
+}
+
+/// The line is not a JSON object with a type and a payload.
+#[derive(Debug, PartialEq)]
+pub struct BadLine;
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    timestamp: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+/// The `type` inside a payload.
+#[derive(Deserialize)]
+pub(super) struct Tag<'a> {
+    #[serde(borrow)]
+    pub(super) r#type: Cow<'a, str>,
+}
+
+impl RolloutLine {
+    pub fn parse(line: &[u8]) -> Result<RolloutLine, BadLine> {
+        let envelope: Envelope = serde_json::from_slice(line).map_err(|_| BadLine)?;
+        let timestamp = envelope.timestamp.and_then(|text| text.parse().ok());
+        Ok(RolloutLine {
+            timestamp,
+            item: RolloutItem::parse(&envelope.r#type, envelope.payload),
+        })
+    }
+}
+
+impl RolloutItem {
+    fn parse(kind: &str, payload: &RawValue) -> RolloutItem {
+        let unknown = |kind: &str| RolloutItem::Unknown {
+            kind: kind.to_owned(),
+        };
+        match kind {
+            "session_meta" => read(payload).map_or_else(|| unknown(kind), RolloutItem::SessionMeta),
+            "turn_context" => read(payload).map_or_else(|| unknown(kind), RolloutItem::TurnContext),
+            "token_usage_record" => {
+                read(payload).map_or_else(|| unknown(kind), RolloutItem::TokenUsageRecord)
+            }
+            "compacted" => RolloutItem::Compacted,
+            "world_state" | "inter_agent_communication_metadata" => RolloutItem::Bookkeeping,
+            "response_item" => match ResponseItem::parse(payload) {
+                Ok(item) => RolloutItem::ResponseItem(item),
+                Err(inner) => unknown(&format!("response_item/{inner}")),
+            },
+            "event_msg" => match Event::parse(payload) {
+                Ok(event) => RolloutItem::Event(event),
+                Err(inner) => unknown(&format!("event_msg/{inner}")),
+            },
+            other => unknown(other),
+        }
+    }
+}
+
+/// None when the payload has a shape that no version we have seen writes.
+pub(super) fn read<'a, T: Deserialize<'a>>(payload: &'a RawValue) -> Option<T> {
+    serde_json::from_str(payload.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(line: &str) -> Result<RolloutItem, BadLine> {
+        RolloutLine::parse(line.as_bytes()).map(|line| line.item)
+    }
+
+    #[test]
+    fn what_is_not_a_line_is_bad_and_what_is_not_known_is_kept_by_kind() {
+        for bad in [
+            "",
+            "{",
+            "[]",
+            "{}",
+            r#"{"type":"x"}"#,
+            r#"{"payload":{}}"#,
+            r#"{"type":3,"payload":{}}"#,
+        ] {
+            assert_eq!(item(bad), Err(BadLine), "{bad}");
+        }
+        let kinds = [
+            (r#"{"type":"surprise","payload":{}}"#, "surprise"),
+            (
+                r#"{"type":"response_item","payload":{"type":"surprise"}}"#,
+                "response_item/surprise",
+            ),
+            (
+                r#"{"type":"event_msg","payload":{"type":"surprise"}}"#,
+                "event_msg/surprise",
+            ),
+            (r#"{"type":"event_msg","payload":7}"#, "event_msg/?"),
+            (r#"{"type":"session_meta","payload":{"id":7}}"#, "session_meta"),
+        ];
+        for (line, kind) in kinds {
+            assert_eq!(
+                item(line),
+                Ok(RolloutItem::Unknown { kind: kind.into() }),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_usage_record_is_read_with_its_totals() {
+        let line = r#"{"timestamp":"2026-11-22T10:04:49.277Z","ordinal":10,"type":"token_usage_record",
+            "payload":{"response_id":"resp_1","usage":{"input_tokens":30,"output_tokens":1,"total_tokens":31}}}"#;
+        let usage = Usage {
+            input_tokens: 30,
+            output_tokens: 1,
+            total_tokens: 31,
+            ..Usage::default()
+        };
+        assert_eq!(
+            RolloutLine::parse(line.as_bytes()),
+            Ok(RolloutLine {
+                timestamp: Some("2026-11-22T10:04:49.277Z".parse().unwrap()),
+                item: RolloutItem::TokenUsageRecord(TokenUsageRecord {
+                    response_id: Some("resp_1".into()),
+                    usage,
+                    thread_token_usage: None
+                }),
+            })
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! Where a thread's rollout lies: `sessions/YYYY/MM/DD/rollout-<local time>-<thread>.jsonl`.
+
+use super::ThreadId;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan, civil::Date};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rollout of a thread under `home` (Codex's home), if there is one.
+///
+/// A thread's UUID (version 7) holds the time it was made, and a resumed thread keeps its file, so
+/// three day folders are looked at before the whole tree is: Codex names folders by local time, which
+/// may be a day off ours when the time zone has changed since.
+pub fn find(home: &Path, thread: &ThreadId) -> Option<PathBuf> {
+    let sessions = home.join("sessions");
+    likely_days(thread)
+        .into_iter()
+        .find_map(|day| in_folder(&day_folder(&sessions, day), thread))
+        .or_else(|| in_folder(&home.join("archived_sessions"), thread))
+        .or_else(|| in_tree(&sessions, thread))
+}
+
+/// The thread a rollout's file name speaks of: the UUID after `rollout-<time>-`.
+pub fn thread_of(path: &Path) -> Option<ThreadId> {
+    let name = path.file_name()?.to_str()?;
+    let rest = name
+        .strip_prefix("rollout-")?
+        .get("2026-11-22T10-04-14-".len()..)?;
+    ThreadId::parse(rest.get(..36)?)
+}
+
+fn likely_days(thread: &ThreadId) -> Vec<Date> {
+    let Some(made) = time_of(thread) else {
+        return Vec::new();
+    };
+    let day = made.to_zoned(TimeZone::system()).date();
+    [
+        Some(day),
+        day.checked_sub(1.day()).ok(),
+        day.checked_add(1.day()).ok(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// When a UUID of version 7 was made; None for other versions.
+fn time_of(thread: &ThreadId) -> Option<Timestamp> {
+    let text = thread.as_str();
+    if text.as_bytes()[14] != b'7' {
+        return None;
+    }
+    let millis = i64::from_str_radix(&format!("{}{}", &text[..8], &text[9..13]), 16).ok()?;
+    Timestamp::from_millisecond(millis).ok()
+}
+
+fn day_folder(sessions: &Path, day: Date) -> PathBuf {
+    sessions
+        .join(format!("{:04}", day.year()))
+        .join(format!("{:02}", day.month()))
+        .join(format!("{:02}", day.day()))
+}
+
+fn in_folder(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| is_rollout_of(path, thread))
+}
+
+fn in_tree(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?;
+    for entry in entries.flatten() {
+        let found = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => in_tree(&entry.path(), thread),
+            Ok(_) => Some(entry.path()).filter(|path| is_rollout_of(path, thread)),
+            Err(_) => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+fn is_rollout_of(path: &Path, thread: &ThreadId) -> bool {
+    path.extension().is_some_and(|extension| extension == "jsonl") && thread_of(path).as_ref() == Some(thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f.jsonl";
+
+    fn thread() -> ThreadId {
+        ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap()
+    }
+
+    #[test]
+    fn a_uuid_of_version_7_tells_its_time() {
+        assert_eq!(
+            time_of(&thread()),
+            Some("2026-11-22T10:04:14.782Z".parse().unwrap())
+        );
+        assert_eq!(
+            time_of(&ThreadId::parse("4d679419-7109-4462-8543-36676833d737").unwrap()),
+            None
+        );
+    }
+
+    #[test]
+    fn a_rollout_is_found_in_its_day_in_the_archive_and_in_a_folder_nobody_expects() {
+        for folder in ["sessions/2026/11/22", "archived_sessions", "sessions/2020/01/01"] {
+            let home = tempfile::tempdir().unwrap();
+            let folder = home.path().join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(
+                folder.join("rollout-2026-11-22T10-04-14-01a202b6-0000-7ee3-8243-251c871b1d4f.jsonl"),
+                "",
+            )
+            .unwrap();
+            assert_eq!(find(home.path(), &thread()), None);
+            fs::write(folder.join(NAME), "").unwrap();
+            assert_eq!(find(home.path(), &thread()), Some(folder.join(NAME)));
+        }
+    }
+
+    #[test]
+    fn only_a_rollouts_name_tells_a_thread() {
+        let table = [
+            (NAME, true),
+            (
+                "rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f_01a202b6-a73e-7ee3-8243-251c871b1d40.jsonl",
+                true,
+            ),
+            ("rollout-2026-11-22T10-04-14-nonsense.jsonl", false),
+            ("rollout-ä.jsonl", false),
+            ("history.jsonl", false),
+        ];
+        for (name, known) in table {
+            assert_eq!(thread_of(Path::new(name)), known.then(thread), "{name}");
+        }
+    }
+}

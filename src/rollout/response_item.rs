@@ -1,0 +1,182 @@
+//! What went to the model and came back: the items of the Responses API, as Codex keeps them.
+
+use super::line::{Tag, read};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+#[derive(Debug, PartialEq)]
+pub enum ResponseItem {
+    Message(Message),
+    Reasoning(Reasoning),
+    FunctionCall(FunctionCall),
+    CustomToolCall(CustomToolCall),
+    WebSearchCall(WebSearchCall),
+    ToolSearchCall(ToolSearchCall),
+    LocalShellCall(LocalShellCall),
+    /// `function_call_output`, `custom_tool_call_output`.
+    ToolOutput(ToolOutput),
+    ToolSearchOutput(ToolSearchOutput),
+    /// The list of tools, an encrypted compaction, a message between agents.
+    Bookkeeping,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct Message {
+    pub role: String,
+    /// A string in some old files, else a list of parts.
+    pub content: Value,
+    /// `commentary` or `final_answer`, where the model says so.
+    pub phase: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct Reasoning {
+    #[serde(default)]
+    pub summary: Vec<ReasoningText>,
+    pub content: Option<Vec<ReasoningText>>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct ReasoningText {
+    pub text: String,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct FunctionCall {
+    pub call_id: String,
+    pub name: String,
+    /// `mcp__<server>` for the tools of an MCP server.
+    pub namespace: Option<String>,
+    /// JSON, as text.
+    pub arguments: String,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct CustomToolCall {
+    pub call_id: String,
+    pub name: String,
+    /// Free text: a patch, a script.
+    pub input: String,
+}
+
+/// Answered by the model's side: it has no output line.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct WebSearchCall {
+    pub id: Option<String>,
+    pub action: Option<Value>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct ToolSearchCall {
+    pub call_id: Option<String>,
+    pub arguments: Option<Value>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct LocalShellCall {
+    pub call_id: Option<String>,
+    pub action: Option<Value>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct ToolOutput {
+    pub call_id: String,
+    /// Text, or a list of text and image parts.
+    pub output: Value,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct ToolSearchOutput {
+    pub call_id: Option<String>,
+    pub tools: Option<Value>,
+}
+
+impl ResponseItem {
+    /// Err carries the kind that is not known, or whose shape is not.
+    pub(super) fn parse(payload: &RawValue) -> Result<ResponseItem, String> {
+        let tag: Tag = read(payload).ok_or("?")?;
+        let item = match &*tag.r#type {
+            "message" => read(payload).map(ResponseItem::Message),
+            "reasoning" => read(payload).map(ResponseItem::Reasoning),
+            "function_call" => read(payload).map(ResponseItem::FunctionCall),
+            "custom_tool_call" => read(payload).map(ResponseItem::CustomToolCall),
+            "web_search_call" => read(payload).map(ResponseItem::WebSearchCall),
+            "tool_search_call" => read(payload).map(ResponseItem::ToolSearchCall),
+            "local_shell_call" => read(payload).map(ResponseItem::LocalShellCall),
+            "function_call_output" | "custom_tool_call_output" => read(payload).map(ResponseItem::ToolOutput),
+            "tool_search_output" => read(payload).map(ResponseItem::ToolSearchOutput),
+            "additional_tools" | "compaction" | "agent_message" | "ghost_snapshot" => {
+                Some(ResponseItem::Bookkeeping)
+            }
+            _ => None,
+        };
+        item.ok_or_else(|| tag.r#type.into_owned())
+    }
+}
+
+/// The text of a message's content or of a tool's output: a string, or the texts of a list of parts.
+/// Images become a note of their type and size: their bytes would drown the trace.
+pub fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(text_of_part)
+            .collect::<Vec<_>>()
+            .join("\n"),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn text_of_part(part: &Value) -> Option<String> {
+    if let Some(text) = part.get("text").and_then(Value::as_str) {
+        return Some(text.to_owned());
+    }
+    let url = part.get("image_url").and_then(Value::as_str)?;
+    let Some((kind, data)) = url
+        .strip_prefix("data:")
+        .and_then(|rest| rest.split_once(";base64,"))
+    else {
+        return Some(format!("[image {url}]"));
+    };
+    Some(format!(
+        "[image {kind}, {} bytes]",
+        data.trim_end_matches('=').len() * 3 / 4
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn content_reads_as_text_in_every_shape_it_is_written_in() {
+        let table = [
+            (json!("plain"), "plain"),
+            (
+                json!([{"type": "input_text", "text": "a"}, {"type": "output_text", "text": "b"}]),
+                "a\nb",
+            ),
+            (
+                json!([{"type": "input_image", "image_url": "data:image/png;base64,aGkh"}]),
+                "[image image/png, 3 bytes]",
+            ),
+            (
+                json!([{"type": "input_image", "image_url": "file:///x.png"}]),
+                "[image file:///x.png]",
+            ),
+            (
+                json!([{"type": "encrypted_content", "encrypted_content": "x"}]),
+                "",
+            ),
+            (Value::Null, ""),
+            (json!({"odd": 1}), r#"{"odd":1}"#),
+        ];
+        for (content, text) in table {
+            assert_eq!(text_of(&content), text, "{content}");
+        }
+    }
+}

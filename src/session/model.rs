@@ -1,0 +1,220 @@
+//! A session: one thread, its turns, and what happened in each, in the order in which it began.
+
+use crate::rollout::line::{SessionMeta, Usage};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Session {
+    /// The first `session_meta` of the file; default where there is none.
+    pub meta: SessionMeta,
+    pub first_line_at: Option<Timestamp>,
+    pub last_line_at: Option<Timestamp>,
+    pub turns: Vec<Turn>,
+    /// Codex's own count for the whole thread, as of its last record.
+    pub codex_total: Option<TokenUsage>,
+    /// What that count held before this file's first record: a fork starts at its parent's total.
+    pub inherited: TokenUsage,
+    /// How often each kind of line was seen that we do not know.
+    pub unknown_lines: BTreeMap<String, u64>,
+    pub bad_lines: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turn {
+    /// Codex's id; never part of our ids.
+    pub turn_id: Option<String>,
+    pub prompt: Option<String>,
+    pub status: TurnStatus,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub final_answer: Option<String>,
+    pub time_to_first_token_ms: Option<u64>,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TurnStatus {
+    #[default]
+    Running,
+    Completed,
+    Failed {
+        message: String,
+        kind: Option<String>,
+    },
+    Interrupted {
+        reason: String,
+    },
+    /// Its writer is gone and no end was ever written.
+    Lost,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    Inference(Inference),
+    ToolCall(ToolCall),
+    Compaction(Compaction),
+}
+
+/// One model response. Its times are inferred from the lines around it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inference {
+    /// Counts through the thread, from 1.
+    pub number: u32,
+    pub model: Option<String>,
+    pub effort: Option<String>,
+    pub response_id: Option<String>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// What the model had not been shown before.
+    pub new_messages: Vec<Message>,
+    pub texts: Vec<String>,
+    /// Summaries; the thought itself is encrypted.
+    pub reasoning: Vec<String>,
+    pub requests: Vec<ToolRequest>,
+    pub usage: Option<TokenUsage>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub role: String,
+    pub text: String,
+    /// The call that a `tool` message answers.
+    pub tool_call_id: Option<String>,
+}
+
+/// A tool call as the model asked for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolRequest {
+    pub call_id: String,
+    pub name: String,
+    /// JSON or free text, as the model wrote it.
+    pub arguments: String,
+}
+
+/// A tool call as it ran.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolCall {
+    pub call_id: String,
+    pub name: String,
+    pub server: Option<String>,
+    pub arguments: Value,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub outcome: Outcome,
+    /// What the model was shown.
+    pub output: Option<String>,
+    pub facts: ToolFacts,
+    /// What a script of the model (code mode) called in its turn.
+    pub nested: Vec<ToolCall>,
+}
+
+/// What Codex recorded of a call beside the text for the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToolFacts {
+    pub exit_code: Option<i64>,
+    pub cwd: Option<String>,
+    /// All that a command printed, where the model saw a part.
+    pub printed: Option<String>,
+    /// By path, with content or diff.
+    pub changes: Option<Value>,
+    pub mcp_result: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Running,
+    Ok,
+    Failed { message: String },
+    Interrupted,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Compaction {
+    /// Counts through the thread, from 1.
+    pub number: u32,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Tokens of one response or of many. Cached is part of input and reasoning is part of output:
+/// neither is ever added again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenUsage {
+    pub input: u64,
+    pub cached_input: u64,
+    pub cache_write_input: u64,
+    pub output: u64,
+    pub reasoning_output: u64,
+}
+
+impl TokenUsage {
+    pub fn total(self) -> u64 {
+        self.input + self.output
+    }
+
+    /// None where a count would fall below zero: the counter started anew.
+    pub fn minus(self, other: TokenUsage) -> Option<TokenUsage> {
+        Some(TokenUsage {
+            input: self.input.checked_sub(other.input)?,
+            cached_input: self.cached_input.checked_sub(other.cached_input)?,
+            cache_write_input: self.cache_write_input.checked_sub(other.cache_write_input)?,
+            output: self.output.checked_sub(other.output)?,
+            reasoning_output: self.reasoning_output.checked_sub(other.reasoning_output)?,
+        })
+    }
+}
+
+impl AddAssign for TokenUsage {
+    /// Saturating: a damaged file may hold any number.
+    fn add_assign(&mut self, other: TokenUsage) {
+        self.input = self.input.saturating_add(other.input);
+        self.cached_input = self.cached_input.saturating_add(other.cached_input);
+        self.cache_write_input = self.cache_write_input.saturating_add(other.cache_write_input);
+        self.output = self.output.saturating_add(other.output);
+        self.reasoning_output = self.reasoning_output.saturating_add(other.reasoning_output);
+    }
+}
+
+impl From<Usage> for TokenUsage {
+    fn from(usage: Usage) -> TokenUsage {
+        TokenUsage {
+            input: usage.input_tokens,
+            cached_input: usage.cached_input_tokens,
+            cache_write_input: usage.cache_write_input_tokens,
+            output: usage.output_tokens,
+            reasoning_output: usage.reasoning_output_tokens,
+        }
+    }
+}
+
+impl Turn {
+    pub fn inferences(&self) -> impl Iterator<Item = &Inference> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Inference(inference) => Some(inference),
+            _ => None,
+        })
+    }
+}
+
+impl Session {
+    pub fn inferences(&self) -> impl Iterator<Item = &Inference> {
+        self.turns.iter().flat_map(Turn::inferences)
+    }
+
+    /// None when no response told its usage.
+    pub fn usage(&self) -> Option<TokenUsage> {
+        let mut told = self.inferences().filter_map(|inference| inference.usage);
+        let mut sum = told.next()?;
+        told.for_each(|usage| sum += usage);
+        Some(sum)
+    }
+
+    /// Whether our sum is Codex's own; None where Codex told no total.
+    pub fn tokens_reconcile(&self) -> Option<bool> {
+        let own = self.codex_total?.minus(self.inherited);
+        Some(own == Some(self.usage().unwrap_or_default()))
+    }
+}
