@@ -1,1 +1,8 @@
-fn main() {}
+//! Reads the world once, runs, and ends as Codex ended.
+
+use codex_traced::app;
+use codex_traced::env::World;
+
+fn main() -> ! {
+    app::run(&World::read()).end()
+}

@@ -1,5 +1,6 @@
 //! Bringing a trace to where people look at it.
 
+pub mod deliver;
 pub mod mlflow;
 
 use crate::trace::model::Trace;

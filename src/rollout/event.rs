@@ -157,9 +157,7 @@ impl Event {
             "turn_aborted" => read(payload).map(Event::TurnAborted),
             "token_count" => read(payload).map(Event::TokenCount),
             "item_completed" => {
-                let completed = read(payload)
-                    .map(ItemCompleted::of)
-                    .ok_or_else(|| tag.r#type.to_string())?;
+                let completed = read(payload).map(ItemCompleted::of).ok_or_else(|| tag.r#type.to_string())?;
                 if let Item::Unknown { kind } = &completed.item {
                     return Err(format!("item_completed/{kind}"));
                 }
@@ -201,8 +199,6 @@ impl Item {
             }
             _ => None,
         };
-        parsed.unwrap_or_else(|| Item::Unknown {
-            kind: kind.into_owned(),
-        })
+        parsed.unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })
     }
 }

@@ -103,18 +103,13 @@ impl RolloutLine {
     pub fn parse(line: &[u8]) -> Result<RolloutLine, BadLine> {
         let envelope: Envelope = serde_json::from_slice(line).map_err(|_| BadLine)?;
         let timestamp = envelope.timestamp.and_then(|text| text.parse().ok());
-        Ok(RolloutLine {
-            timestamp,
-            item: RolloutItem::parse(&envelope.r#type, envelope.payload),
-        })
+        Ok(RolloutLine { timestamp, item: RolloutItem::parse(&envelope.r#type, envelope.payload) })
     }
 }
 
 impl RolloutItem {
     fn parse(kind: &str, payload: &RawValue) -> RolloutItem {
-        let unknown = |kind: &str| RolloutItem::Unknown {
-            kind: kind.to_owned(),
-        };
+        let unknown = |kind: &str| RolloutItem::Unknown { kind: kind.to_owned() };
         match kind {
             "session_meta" => read(payload).map_or_else(|| unknown(kind), RolloutItem::SessionMeta),
             "turn_context" => read(payload).map_or_else(|| unknown(kind), RolloutItem::TurnContext),
@@ -151,36 +146,19 @@ mod tests {
 
     #[test]
     fn what_is_not_a_line_is_bad_and_what_is_not_known_is_kept_by_kind() {
-        for bad in [
-            "",
-            "{",
-            "[]",
-            "{}",
-            r#"{"type":"x"}"#,
-            r#"{"payload":{}}"#,
-            r#"{"type":3,"payload":{}}"#,
-        ] {
+        for bad in ["", "{", "[]", "{}", r#"{"type":"x"}"#, r#"{"payload":{}}"#, r#"{"type":3,"payload":{}}"#]
+        {
             assert_eq!(item(bad), Err(BadLine), "{bad}");
         }
         let kinds = [
             (r#"{"type":"surprise","payload":{}}"#, "surprise"),
-            (
-                r#"{"type":"response_item","payload":{"type":"surprise"}}"#,
-                "response_item/surprise",
-            ),
-            (
-                r#"{"type":"event_msg","payload":{"type":"surprise"}}"#,
-                "event_msg/surprise",
-            ),
+            (r#"{"type":"response_item","payload":{"type":"surprise"}}"#, "response_item/surprise"),
+            (r#"{"type":"event_msg","payload":{"type":"surprise"}}"#, "event_msg/surprise"),
             (r#"{"type":"event_msg","payload":7}"#, "event_msg/?"),
             (r#"{"type":"session_meta","payload":{"id":7}}"#, "session_meta"),
         ];
         for (line, kind) in kinds {
-            assert_eq!(
-                item(line),
-                Ok(RolloutItem::Unknown { kind: kind.into() }),
-                "{line}"
-            );
+            assert_eq!(item(line), Ok(RolloutItem::Unknown { kind: kind.into() }), "{line}");
         }
     }
 
@@ -188,12 +166,7 @@ mod tests {
     fn a_usage_record_is_read_with_its_totals() {
         let line = r#"{"timestamp":"2026-11-22T10:04:49.277Z","ordinal":10,"type":"token_usage_record",
             "payload":{"response_id":"resp_1","usage":{"input_tokens":30,"output_tokens":1,"total_tokens":31}}}"#;
-        let usage = Usage {
-            input_tokens: 30,
-            output_tokens: 1,
-            total_tokens: 31,
-            ..Usage::default()
-        };
+        let usage = Usage { input_tokens: 30, output_tokens: 1, total_tokens: 31, ..Usage::default() };
         assert_eq!(
             RolloutLine::parse(line.as_bytes()),
             Ok(RolloutLine {

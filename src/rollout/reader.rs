@@ -10,10 +10,7 @@ pub struct Lines<R> {
 
 impl<R: Read> Lines<R> {
     pub fn of(source: R) -> Lines<R> {
-        Lines {
-            source: BufReader::with_capacity(64 * 1024, source),
-            line: Vec::new(),
-        }
+        Lines { source: BufReader::with_capacity(64 * 1024, source), line: Vec::new() }
     }
 
     /// The next line without its LF; None at the end. A last line without LF is a line too.
@@ -41,10 +38,7 @@ mod tests {
 
     #[test]
     fn only_a_line_feed_ends_a_line() {
-        assert_eq!(
-            lines("a\nb\r\u{85}\u{2028}c\n\nd"),
-            ["a", "b\r\u{85}\u{2028}c", "", "d"]
-        );
+        assert_eq!(lines("a\nb\r\u{85}\u{2028}c\n\nd"), ["a", "b\r\u{85}\u{2028}c", "", "d"]);
         assert_eq!(lines("a\n"), ["a"]);
         assert!(lines("").is_empty());
     }

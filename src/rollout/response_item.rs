@@ -120,11 +120,7 @@ impl ResponseItem {
 pub fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(text_of_part)
-            .collect::<Vec<_>>()
-            .join("\n"),
+        Value::Array(parts) => parts.iter().filter_map(text_of_part).collect::<Vec<_>>().join("\n"),
         Value::Null => String::new(),
         other => other.to_string(),
     }
@@ -135,16 +131,10 @@ fn text_of_part(part: &Value) -> Option<String> {
         return Some(text.to_owned());
     }
     let url = part.get("image_url").and_then(Value::as_str)?;
-    let Some((kind, data)) = url
-        .strip_prefix("data:")
-        .and_then(|rest| rest.split_once(";base64,"))
-    else {
+    let Some((kind, data)) = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) else {
         return Some(format!("[image {url}]"));
     };
-    Some(format!(
-        "[image {kind}, {} bytes]",
-        data.trim_end_matches('=').len() * 3 / 4
-    ))
+    Some(format!("[image {kind}, {} bytes]", data.trim_end_matches('=').len() * 3 / 4))
 }
 
 #[cfg(test)]
@@ -156,22 +146,13 @@ mod tests {
     fn content_reads_as_text_in_every_shape_it_is_written_in() {
         let table = [
             (json!("plain"), "plain"),
-            (
-                json!([{"type": "input_text", "text": "a"}, {"type": "output_text", "text": "b"}]),
-                "a\nb",
-            ),
+            (json!([{"type": "input_text", "text": "a"}, {"type": "output_text", "text": "b"}]), "a\nb"),
             (
                 json!([{"type": "input_image", "image_url": "data:image/png;base64,aGkh"}]),
                 "[image image/png, 3 bytes]",
             ),
-            (
-                json!([{"type": "input_image", "image_url": "file:///x.png"}]),
-                "[image file:///x.png]",
-            ),
-            (
-                json!([{"type": "encrypted_content", "encrypted_content": "x"}]),
-                "",
-            ),
+            (json!([{"type": "input_image", "image_url": "file:///x.png"}]), "[image file:///x.png]"),
+            (json!([{"type": "encrypted_content", "encrypted_content": "x"}]), ""),
             (Value::Null, ""),
             (json!({"odd": 1}), r#"{"odd":1}"#),
         ];

@@ -4,9 +4,7 @@
 //! something new, whichever comes first. What the model is shown is gathered until the next response
 //! begins.
 
-use super::model::{
-    Compaction, Inference, Message, Session, Step, TokenUsage, ToolRequest, Turn, TurnStatus,
-};
+use super::model::{Compaction, Inference, Message, Session, Step, TokenUsage, Turn, TurnStatus};
 use super::tools::ToolIndex;
 use crate::rollout::event::{Event, Item, ItemCompleted, TaskComplete, UserContent};
 use crate::rollout::line::{RolloutItem, RolloutLine, TokenUsageRecord};
@@ -105,11 +103,7 @@ impl SessionReducer {
         if let Some(id) = &turn_id {
             self.turns_by_id.insert(id.clone(), self.session.turns.len());
         }
-        self.session.turns.push(Turn {
-            turn_id,
-            started_at: at,
-            ..Turn::default()
-        });
+        self.session.turns.push(Turn { turn_id, started_at: at, ..Turn::default() });
     }
 
     fn complete_turn(&mut self, complete: TaskComplete, at: Option<Timestamp>) {
@@ -157,10 +151,7 @@ impl SessionReducer {
     fn push(&mut self, turn: usize, step: Step) -> StepAt {
         let steps = &mut self.session.turns[turn].steps;
         steps.push(step);
-        StepAt {
-            turn,
-            step: steps.len() - 1,
-        }
+        StepAt { turn, step: steps.len() - 1 }
     }
 
     fn response_item(&mut self, item: ResponseItem, at: Option<Timestamp>) {
@@ -170,13 +161,8 @@ impl SessionReducer {
             }
             ResponseItem::Message(message) => self.show(message.role, text_of(&message.content), None, at),
             ResponseItem::Reasoning(reasoning) => {
-                let texts = reasoning
-                    .summary
-                    .into_iter()
-                    .chain(reasoning.content.into_iter().flatten());
-                self.respond(at, |inference| {
-                    inference.reasoning.extend(texts.map(|part| part.text))
-                });
+                let texts = reasoning.summary.into_iter().chain(reasoning.content.into_iter().flatten());
+                self.respond(at, |inference| inference.reasoning.extend(texts.map(|part| part.text)));
             }
             ResponseItem::ToolOutput(output) => {
                 let text = text_of(&output.output);
@@ -215,11 +201,7 @@ impl SessionReducer {
     fn show(&mut self, role: String, text: String, tool_call_id: Option<String>, at: Option<Timestamp>) {
         self.open_inference = None;
         self.last_input_at = at.or(self.last_input_at);
-        self.new_messages.push(Message {
-            role,
-            text,
-            tool_call_id,
-        });
+        self.new_messages.push(Message { role, text, tool_call_id });
     }
 
     /// The model said something: part of the open response, or the beginning of the next.
@@ -272,39 +254,24 @@ impl SessionReducer {
         self.open_inference = None;
         self.compactions += 1;
         let turn = self.current_turn(at);
-        let compaction = Compaction {
-            number: self.compactions,
-            started_at: at,
-            ended_at: at,
-        };
+        let compaction = Compaction { number: self.compactions, started_at: at, ended_at: at };
         self.push(turn, Step::Compaction(compaction));
     }
 
     fn item_completed(&mut self, completed: ItemCompleted, at: Option<Timestamp>) {
         // A review's items are mirrored into the file of the thread that asked for it.
-        if completed
-            .thread_id
-            .as_ref()
-            .is_some_and(|id| self.has_meta && *id != self.session.meta.id)
-        {
+        if completed.thread_id.as_ref().is_some_and(|id| self.has_meta && *id != self.session.meta.id) {
             return;
         }
-        let named = completed
-            .turn_id
-            .as_ref()
-            .and_then(|id| self.turns_by_id.get(id))
-            .copied();
+        let named = completed.turn_id.as_ref().and_then(|id| self.turns_by_id.get(id)).copied();
         let turn = named.unwrap_or_else(|| self.current_turn(at));
         match &completed.item {
             Item::UserMessage(message) => {
                 let prompt = &mut self.session.turns[turn].prompt;
                 let text = prompt_of(&message.content);
                 // What a person adds while the turn runs belongs to its prompt.
-                *prompt = Some(
-                    prompt
-                        .take()
-                        .map_or_else(|| text.clone(), |said| format!("{said}\n\n{text}")),
-                );
+                *prompt =
+                    Some(prompt.take().map_or_else(|| text.clone(), |said| format!("{said}\n\n{text}")));
             }
             Item::ContextCompaction => self.time_compaction(turn, &completed),
             Item::Echo | Item::Unknown { .. } => {}
@@ -314,14 +281,10 @@ impl SessionReducer {
 
     /// Codex tells the times of a compaction just after it.
     fn time_compaction(&mut self, turn: usize, completed: &ItemCompleted) {
-        let last = self.session.turns[turn]
-            .steps
-            .iter_mut()
-            .rev()
-            .find_map(|step| match step {
-                Step::Compaction(compaction) => Some(compaction),
-                _ => None,
-            });
+        let last = self.session.turns[turn].steps.iter_mut().rev().find_map(|step| match step {
+            Step::Compaction(compaction) => Some(compaction),
+            _ => None,
+        });
         if let Some(compaction) = last {
             compaction.started_at = super::tools::time(completed.started_at_ms).or(compaction.started_at);
             compaction.ended_at = super::tools::time(completed.completed_at_ms).or(compaction.ended_at);

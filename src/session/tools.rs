@@ -63,13 +63,7 @@ impl ToolIndex {
             return;
         }
         let steps = &mut session.turns[turn].steps;
-        self.register(
-            record.call_id.clone(),
-            StepAt {
-                turn,
-                step: steps.len(),
-            },
-        );
+        self.register(record.call_id.clone(), StepAt { turn, step: steps.len() });
         steps.push(Step::ToolCall(record));
     }
 
@@ -91,14 +85,10 @@ impl ToolIndex {
 
 /// The script that was running in the turn when the record was written: scripts do not overlap.
 fn last_script(session: &mut Session, turn: usize) -> Option<&mut ToolCall> {
-    session.turns[turn]
-        .steps
-        .iter_mut()
-        .rev()
-        .find_map(|step| match step {
-            Step::ToolCall(call) if call.name == SCRIPT_TOOL => Some(call),
-            _ => None,
-        })
+    session.turns[turn].steps.iter_mut().rev().find_map(|step| match step {
+        Step::ToolCall(call) if call.name == SCRIPT_TOOL => Some(call),
+        _ => None,
+    })
 }
 
 fn add_record(call: &mut ToolCall, record: ToolCall) {
@@ -123,24 +113,15 @@ pub(super) fn requested(
     let (call_id, name, namespace, arguments) = match item {
         ResponseItem::FunctionCall(call) => (call.call_id, call.name, call.namespace, call.arguments),
         ResponseItem::CustomToolCall(call) => (call.call_id, call.name, None, call.input),
-        ResponseItem::WebSearchCall(call) => (
-            unnamed(call.id, "web_search"),
-            "web_search".into(),
-            None,
-            json_text(call.action),
-        ),
-        ResponseItem::ToolSearchCall(call) => (
-            unnamed(call.call_id, "tool_search"),
-            "tool_search".into(),
-            None,
-            json_text(call.arguments),
-        ),
-        ResponseItem::LocalShellCall(call) => (
-            unnamed(call.call_id, "local_shell"),
-            "local_shell".into(),
-            None,
-            json_text(call.action),
-        ),
+        ResponseItem::WebSearchCall(call) => {
+            (unnamed(call.id, "web_search"), "web_search".into(), None, json_text(call.action))
+        }
+        ResponseItem::ToolSearchCall(call) => {
+            (unnamed(call.call_id, "tool_search"), "tool_search".into(), None, json_text(call.arguments))
+        }
+        ResponseItem::LocalShellCall(call) => {
+            (unnamed(call.call_id, "local_shell"), "local_shell".into(), None, json_text(call.action))
+        }
         _ => return None,
     };
     let mut call = running(call_id.clone(), name.clone(), arguments_of(&arguments));
@@ -150,14 +131,7 @@ pub(super) fn requested(
         call.ended_at = at;
         call.outcome = Outcome::Ok;
     }
-    Some((
-        ToolRequest {
-            call_id,
-            name,
-            arguments,
-        },
-        call,
-    ))
+    Some((ToolRequest { call_id, name, arguments }, call))
 }
 
 /// Free text (a patch, a script) stands as `input`, as the Responses API calls it.
@@ -203,18 +177,12 @@ fn command_record(command: CommandExecution) -> ToolCall {
         // Codex ended it; a shell's own codes are 0 to 255.
         (Some(-1), _) => Outcome::Interrupted,
         (Some(0), _) | (None, Some("completed")) => Outcome::Ok,
-        (Some(code), _) => Outcome::Failed {
-            message: format!("exit code {code}"),
-        },
-        (None, status) => Outcome::Failed {
-            message: status.unwrap_or("failed").to_owned(),
-        },
+        (Some(code), _) => Outcome::Failed { message: format!("exit code {code}") },
+        (None, status) => Outcome::Failed { message: status.unwrap_or("failed").to_owned() },
     };
     call.facts = ToolFacts {
         exit_code: command.exit_code,
-        cwd: command
-            .cwd
-            .map(|uri| uri.strip_prefix("file://").map(str::to_owned).unwrap_or(uri)),
+        cwd: command.cwd.map(|uri| uri.strip_prefix("file://").map(str::to_owned).unwrap_or(uri)),
         printed: command.aggregated_output,
         ..ToolFacts::default()
     };
@@ -230,41 +198,22 @@ fn change_record(change: FileChange) -> ToolCall {
     let mut call = running(change.id, "apply_patch".into(), json!({ "paths": paths }));
     let said = change.stderr.filter(|text| !text.is_empty());
     call.outcome = outcome_of_status(change.status.as_deref(), said);
-    call.facts = ToolFacts {
-        printed: change.stdout,
-        changes: change.changes,
-        ..ToolFacts::default()
-    };
+    call.facts = ToolFacts { printed: change.stdout, changes: change.changes, ..ToolFacts::default() };
     call
 }
 
 fn mcp_record(mcp: McpToolCall) -> ToolCall {
-    let mut call = running(
-        mcp.id,
-        mcp.tool,
-        mcp.arguments.unwrap_or_else(|| Value::Object(Map::new())),
-    );
+    let mut call = running(mcp.id, mcp.tool, mcp.arguments.unwrap_or_else(|| Value::Object(Map::new())));
     call.server = mcp.server;
     let said = match (&mcp.error, &mcp.result) {
         (Some(error), _) => Some(
-            error
-                .get("message")
-                .and_then(Value::as_str)
-                .map_or_else(|| error.to_string(), str::to_owned),
+            error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned),
         ),
         (None, Some(result)) => result.get("content").map(text_of),
         (None, None) => None,
     };
-    let is_error = mcp
-        .result
-        .as_ref()
-        .and_then(|result| result.get("isError"))
-        .and_then(Value::as_bool);
-    let status = if is_error == Some(true) {
-        Some("failed")
-    } else {
-        mcp.status.as_deref()
-    };
+    let is_error = mcp.result.as_ref().and_then(|result| result.get("isError")).and_then(Value::as_bool);
+    let status = if is_error == Some(true) { Some("failed") } else { mcp.status.as_deref() };
     call.outcome = outcome_of_status(status, said);
     call.facts.mcp_result = mcp.result.or(mcp.error);
     call
@@ -280,17 +229,13 @@ fn outcome_of_status(status: Option<&str>, said: Option<String>) -> Outcome {
     match status {
         None | Some("completed") => Outcome::Ok,
         Some("in_progress") => Outcome::Running,
-        Some(status) => Outcome::Failed {
-            message: said.unwrap_or_else(|| status.to_owned()),
-        },
+        Some(status) => Outcome::Failed { message: said.unwrap_or_else(|| status.to_owned()) },
     }
 }
 
 /// What the text for the model says of the call, where Codex recorded nothing else.
 fn outcome_of_output(output: &str, exit_code: Option<i64>) -> Outcome {
-    let failed = |message: &str| Outcome::Failed {
-        message: message.to_owned(),
-    };
+    let failed = |message: &str| Outcome::Failed { message: message.to_owned() };
     match exit_code {
         Some(code) if code != 0 => return failed(&format!("exit code {code}")),
         _ => {}
@@ -299,9 +244,8 @@ fn outcome_of_output(output: &str, exit_code: Option<i64>) -> Outcome {
         Outcome::Interrupted
     } else if output.starts_with("unsupported call: ") {
         failed(output)
-    } else if let Some((_, said)) = output
-        .strip_prefix("Script failed\n")
-        .and_then(|rest| rest.split_once("Output:\n"))
+    } else if let Some((_, said)) =
+        output.strip_prefix("Script failed\n").and_then(|rest| rest.split_once("Output:\n"))
     {
         failed(said.trim())
     } else {
@@ -314,15 +258,10 @@ fn outcome_of_output(output: &str, exit_code: Option<i64>) -> Outcome {
 fn exit_code_in(output: &str) -> Option<i64> {
     let head = output.lines().take_while(|line| *line != "Output:").take(6);
     head.filter_map(|line| {
-        line.strip_prefix("Process exited with code ")
-            .or(line.strip_prefix("Exit code: "))
+        line.strip_prefix("Process exited with code ").or(line.strip_prefix("Exit code: "))
     })
     .find_map(|code| code.parse().ok())
-    .filter(|_| {
-        ["Chunk ID: ", "Wall time: ", "Exit code: "]
-            .iter()
-            .any(|start| output.starts_with(start))
-    })
+    .filter(|_| ["Chunk ID: ", "Wall time: ", "Exit code: "].iter().any(|start| output.starts_with(start)))
 }
 
 pub(super) fn time(millis: Option<i64>) -> Option<Timestamp> {
@@ -335,9 +274,7 @@ mod tests {
 
     #[test]
     fn the_text_for_the_model_tells_how_a_call_ended() {
-        let failed = |message: &str| Outcome::Failed {
-            message: message.into(),
-        };
+        let failed = |message: &str| Outcome::Failed { message: message.into() };
         let table = [
             (
                 "Chunk ID: 0b\nWall time: 0.5 seconds\nProcess exited with code 3\nOutput:\nerr\n",
@@ -349,34 +286,18 @@ mod tests {
                 Some(0),
                 Outcome::Ok,
             ),
-            (
-                "Exit code: 1\nWall time: 0 seconds\nOutput:\nno such file",
-                Some(1),
-                failed("exit code 1"),
-            ),
+            ("Exit code: 1\nWall time: 0 seconds\nOutput:\nno such file", Some(1), failed("exit code 1")),
             ("a program says\nExit code: 7\n", None, Outcome::Ok),
             ("Wall time: 1 s\nOutput:\nExit code: 7\n", None, Outcome::Ok),
             ("aborted by user after 2.0s", None, Outcome::Interrupted),
-            (
-                "Wall time: 0.1 seconds\naborted by user",
-                None,
-                Outcome::Interrupted,
-            ),
-            (
-                "unsupported call: update_plan",
-                None,
-                failed("unsupported call: update_plan"),
-            ),
+            ("Wall time: 0.1 seconds\naborted by user", None, Outcome::Interrupted),
+            ("unsupported call: update_plan", None, failed("unsupported call: update_plan")),
             (
                 "Script failed\nWall time 0.0 seconds\nOutput:\n\nScript error:\nError: boom",
                 None,
                 failed("Script error:\nError: boom"),
             ),
-            (
-                "Script completed\nWall time 0.0 seconds\nOutput:\n",
-                None,
-                Outcome::Ok,
-            ),
+            ("Script completed\nWall time 0.0 seconds\nOutput:\n", None, Outcome::Ok),
         ];
         for (output, exit_code, outcome) in table {
             assert_eq!(exit_code_in(output), exit_code, "{output}");

@@ -91,10 +91,7 @@ impl FromStr for TraceId {
     type Err = BadId;
 
     fn from_str(text: &str) -> Result<TraceId, BadId> {
-        text.strip_prefix("tr-")
-            .and_then(from_hex)
-            .map(TraceId)
-            .ok_or_else(|| BadId(text.to_owned()))
+        text.strip_prefix("tr-").and_then(from_hex).map(TraceId).ok_or_else(|| BadId(text.to_owned()))
     }
 }
 
@@ -120,17 +117,13 @@ impl Serialize for SpanId {
 
 impl<'de> Deserialize<'de> for TraceId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TraceId, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
 impl<'de> Deserialize<'de> for SpanId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SpanId, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -147,12 +140,8 @@ mod tests {
 
     #[test]
     fn span_ids_differ_by_thread_and_by_key_and_never_run_together() {
-        let ids = [
-            SpanId::of("a", "bc"),
-            SpanId::of("ab", "c"),
-            SpanId::of("a", "root"),
-            SpanId::of("b", "root"),
-        ];
+        let ids =
+            [SpanId::of("a", "bc"), SpanId::of("ab", "c"), SpanId::of("a", "root"), SpanId::of("b", "root")];
         for (index, id) in ids.iter().enumerate() {
             assert!(!ids[..index].contains(id), "{id} twice");
         }
@@ -161,13 +150,9 @@ mod tests {
 
     #[test]
     fn what_is_not_an_id_is_refused() {
-        for text in [
-            "",
-            "tr-",
-            "tr-xyz",
-            "01a202b6a73e7ee38243251c871b1d4f",
-            "tr-01a202b6a73e7ee38243251c871b1d4",
-        ] {
+        for text in
+            ["", "tr-", "tr-xyz", "01a202b6a73e7ee38243251c871b1d4f", "tr-01a202b6a73e7ee38243251c871b1d4"]
+        {
             assert!(text.parse::<TraceId>().is_err(), "{text:?}");
         }
     }

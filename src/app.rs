@@ -1,0 +1,126 @@
+//! The story of one launch: locate, launch, claim, read, build, put, deliver, notice.
+//!
+//! Before Codex has ended nothing here may change what it reads, writes or returns; after that,
+//! nothing may change how we end. Whatever fails on the way becomes a line in the log.
+
+use crate::claim::journal::{Journal, Launch};
+use crate::claim::watch::Watch;
+use crate::codex::args::{self, Invocation};
+use crate::codex::home::CodexHome;
+use crate::codex::locate::{self, LocateError};
+use crate::config::settings::{Settings, Tracing};
+use crate::env::World;
+use crate::launch::exit::ChildExit;
+use crate::launch::inherit;
+use crate::launch::process::Process;
+use crate::launch::program::Program;
+use crate::notice::{self, Notices};
+use crate::state::State;
+use crate::{command, log};
+use jiff::Timestamp;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Does what was asked and tells how to end.
+pub fn run(world: &World) -> ChildExit {
+    match args::own_command(&world.args) {
+        Some(words) => command::run(words, world),
+        None => codex(world),
+    }
+}
+
+fn codex(world: &World) -> ChildExit {
+    let program = match find_program(world) {
+        Ok(program) => program,
+        Err(error) => {
+            eprintln!("{error}");
+            return ChildExit::Code(error.exit_code());
+        }
+    };
+    match quietly(|| prepare(world)).flatten() {
+        Some(prepared) => traced(world, &program, prepared),
+        None => {
+            let error = program.replace_us();
+            eprintln!("{error}");
+            ChildExit::Code(error.exit_code())
+        }
+    }
+}
+
+fn find_program(world: &World) -> Result<Program, LocateError> {
+    let depth = locate::next_depth(world)?;
+    let file = locate::locate(world)?;
+    Ok(Program { file, args: world.args.clone(), added_variables: vec![(locate::DEPTH, depth.to_string().into())] })
+}
+
+struct Prepared {
+    state: State,
+    settings: Settings,
+    watch: Watch,
+}
+
+/// None when there is nothing to trace: then Codex takes our place.
+fn prepare(world: &World) -> Option<Prepared> {
+    if Invocation::of(&world.args) == Invocation::WritesNoSession {
+        return None;
+    }
+    let home = CodexHome::of(world)?;
+    let settings = Settings::read(world, &home);
+    if settings.tracing.value == Tracing::Off {
+        return None;
+    }
+    let state = State::of(&home);
+    log::begin(state.log());
+    let launch = Launch::new(Process::ourselves(), Timestamp::now());
+    // A home that Codex has yet to make is not ours to make.
+    let journal = home.path().is_dir().then(|| Journal::begin(&state.launches(), &launch));
+    let journal = journal.and_then(|begun| {
+        begun.inspect_err(|error| tracing::warn!("cannot begin the launch's journal: {error}")).ok()
+    });
+    Some(Prepared { watch: Watch::begin(&home, launch, journal), state, settings })
+}
+
+fn traced(world: &World, program: &Program, mut prepared: Prepared) -> ChildExit {
+    let exit = match inherit::run(program, &mut prepared.watch) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("{error}");
+            // It never ran: there is nothing to finish.
+            prepared.watch.journal.take().map(Journal::end);
+            return ChildExit::Code(error.exit_code());
+        }
+    };
+    let _ = quietly(|| finish(world, prepared, exit));
+    exit
+}
+
+/// Codex has ended: bring its sessions to where they are looked at.
+fn finish(world: &World, prepared: Prepared, exit: ChildExit) {
+    let Prepared { state, settings, mut watch } = prepared;
+    let notices = Notices::choose(world);
+    for problem in &settings.problems {
+        tracing::warn!("{problem}");
+        notices.say(problem);
+    }
+    watch.launch.exit = Some(exit);
+    if let Some(journal) = &mut watch.journal {
+        let _ = journal.exit(exit);
+    }
+    match state.spool_launch(&watch.launch, &settings, world) {
+        Ok(()) => drop(watch.journal.take().map(Journal::end)),
+        // The journal stays: the next launch tries again.
+        Err(error) => {
+            tracing::error!("cannot keep the trace: {error}");
+            notices.say(&format!("no trace of this session yet: {error}"));
+        }
+    }
+    state.recover(&settings, world);
+    let drained = state.deliver();
+    if let Some(waiting) = drained.as_ref().ok().and_then(|drained| drained.waiting.first().map(|first| (first, drained.waiting.len()))) {
+        notices.say(&notice::kept_on_disk(waiting.1, &waiting.0.reason));
+    }
+}
+
+/// Ours must never become Codex's trouble: a panic ends here, in the log.
+fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}

@@ -1,0 +1,68 @@
+//! Is a process that writes a thread the Codex that we started?
+
+/// What is known of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) parent: u32,
+    /// Its program is a Codex, or we.
+    pub(super) is_codex: bool,
+    /// It serves other programs' sessions (`codex app-server`).
+    pub(super) is_server: bool,
+}
+
+/// Our child, or a Codex below it that only wrappers (npm's launcher, a shell script) lead to. What a
+/// tool of our Codex starts has that Codex above it, and writes sessions of its own.
+pub(super) fn is_ours(holder: u32, child: u32, look: impl Fn(u32) -> Option<Known>) -> bool {
+    let Some(mut known) = look(holder) else { return false };
+    if known.is_server {
+        return false;
+    }
+    let mut at = holder;
+    while at != child {
+        at = known.parent;
+        if at <= 1 {
+            return false;
+        }
+        match look(at) {
+            Some(above) if !above.is_codex => known = above,
+            _ => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_codex_that_we_started_is_ours() {
+        // (pid, parent, kind); 100 is our child in every case.
+        let table: [(&str, u32, &[(u32, u32, &str)], bool); 9] = [
+            ("the child itself", 100, &[(100, 50, "codex")], true),
+            ("npm's launcher between", 101, &[(100, 50, "node"), (101, 100, "codex")], true),
+            ("two wrappers between", 102, &[(100, 50, "sh"), (101, 100, "node"), (102, 101, "codex")], true),
+            ("started by a tool", 102, &[(100, 50, "codex"), (101, 100, "sh"), (102, 101, "codex")], false),
+            ("exec'd by a tool's shell", 101, &[(100, 50, "codex"), (101, 100, "codex")], false),
+            (
+                "below a nested launch",
+                102,
+                &[(100, 50, "sh"), (101, 100, "codex"), (102, 101, "codex")],
+                false,
+            ),
+            ("the daemon our child just started", 101, &[(100, 50, "node"), (101, 100, "server")], false),
+            ("a neighbour", 200, &[(100, 50, "codex"), (200, 50, "codex"), (50, 1, "sh")], false),
+            ("gone already", 300, &[(100, 50, "codex")], false),
+        ];
+        for (what, holder, processes, ours) in table {
+            let look = |pid: u32| {
+                processes.iter().find(|(id, ..)| *id == pid).map(|(_, parent, kind)| Known {
+                    parent: *parent,
+                    is_codex: matches!(*kind, "codex" | "server"),
+                    is_server: *kind == "server",
+                })
+            };
+            assert_eq!(is_ours(holder, 100, look), ours, "{what}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Which rollouts did this launch write?
+
+pub mod journal;
+pub mod record;
+pub mod watch;
+
+mod ancestry;
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
+mod writers;
+
+use crate::codex::thread::ThreadId;
+use record::Attribution;
+use serde::{Deserialize, Serialize};
+
+/// A thread that a launch wrote, and the evidence that decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    pub thread: ThreadId,
+    pub attribution: Attribution,
+}

@@ -1,0 +1,36 @@
+//! Our own commands, as they are typed: `codex-traced mlflow …`. All other words are Codex's.
+
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "codex-traced mlflow",
+    bin_name = "codex-traced mlflow",
+    version,
+    about = "MLflow traces of your Codex sessions",
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show a trace as a tree: what was asked, what the model said, what its tools did
+    Show(Show),
+    /// Deliver what waits on disk, and finish the work of launches that died
+    Sync,
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The newest trace (also without this option)
+    #[arg(long, conflicts_with = "what")]
+    pub last: bool,
+    /// A trace id (tr-…), a Codex session id, or the path of a session file
+    #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
+    pub what: Option<OsString>,
+}

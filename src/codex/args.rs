@@ -1,0 +1,165 @@
+//! What an invocation of codex will do, as far as its words tell (Codex 0.169.0).
+
+use std::ffi::{OsStr, OsString};
+
+/// Whether an invocation may write a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    /// Known to write none of its own: there is nothing to trace.
+    WritesNoSession,
+    /// Everything else. A word we do not know is traced too: better to look and find nothing than to
+    /// lose a session.
+    MayWriteSession,
+}
+
+/// `app-server`, `remote-control` and `exec-server` write the sessions of other programs.
+const NO_SESSION: [&str; 29] = [
+    "login",
+    "logout",
+    "mcp",
+    "plugin",
+    "app-server",
+    "remote-control",
+    "exec-server",
+    "completion",
+    "update",
+    "doctor",
+    "sandbox",
+    "debug",
+    "apply",
+    "a",
+    "queue",
+    "archive",
+    "delete",
+    "unarchive",
+    "migrate-rollouts",
+    "migrate-nfs-db",
+    "cloud",
+    "features",
+    "help",
+    "execpolicy",
+    "responses-api-proxy",
+    "stdio-to-uds",
+    // Of older versions.
+    "proto",
+    "generate-ts",
+    "cloud-tasks",
+];
+
+/// Root options that take the next word as their value.
+const WITH_VALUE: [&str; 22] = [
+    "-c",
+    "--config",
+    "--enable",
+    "--disable",
+    "--remote",
+    "--remote-auth-token-env",
+    "-m",
+    "--model",
+    "--local-provider",
+    "-p",
+    "--profile",
+    "-s",
+    "--sandbox",
+    "-C",
+    "--cd",
+    "--add-dir",
+    "-a",
+    "--ask-for-approval",
+    "--thread-source",
+    "--color",
+    "-o",
+    "--output-schema",
+];
+
+impl Invocation {
+    pub fn of(args: &[OsString]) -> Invocation {
+        let mut command_is_open = true;
+        let mut words = args.iter();
+        while let Some(word) = words.next() {
+            let Some(text) = word.to_str() else {
+                command_is_open = false;
+                continue;
+            };
+            match text {
+                // What follows is a prompt, whatever it looks like.
+                "--" => break,
+                // Anywhere before `--`, these end every command before it does anything.
+                "-h" | "--help" | "-V" | "--version" => return Invocation::WritesNoSession,
+                // The session is another machine's.
+                "--remote" => return Invocation::WritesNoSession,
+                _ if text.starts_with("--remote=") => return Invocation::WritesNoSession,
+                _ if WITH_VALUE.contains(&text) => {
+                    words.next();
+                }
+                // Takes every word up to the next option: none of them is a command.
+                "-i" | "--image" => command_is_open = false,
+                _ if text.starts_with('-') && text != "-" => {}
+                _ if command_is_open && NO_SESSION.contains(&text) => return Invocation::WritesNoSession,
+                _ => command_is_open = false,
+            }
+        }
+        Invocation::MayWriteSession
+    }
+}
+
+/// The words of our own commands, when the first argument asks for them.
+pub fn own_command(args: &[OsString]) -> Option<&[OsString]> {
+    let (first, rest) = args.split_first()?;
+    (first == OsStr::new("mlflow")).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Invocation::{MayWriteSession, WritesNoSession};
+
+    #[test]
+    fn only_what_surely_writes_no_session_is_passed_by() {
+        let table = [
+            ("", MayWriteSession),
+            ("write a parser", MayWriteSession),
+            ("exec", MayWriteSession),
+            ("e --json go", MayWriteSession),
+            ("exec resume 01a2 go", MayWriteSession),
+            ("exec login", MayWriteSession),
+            ("review --uncommitted", MayWriteSession),
+            ("resume --last", MayWriteSession),
+            ("fork", MayWriteSession),
+            ("agents", MayWriteSession),
+            ("a-new-command", MayWriteSession),
+            ("-- login", MayWriteSession),
+            ("exec -- --help", MayWriteSession),
+            ("-c login exec go", MayWriteSession),
+            ("-i a.png login", MayWriteSession),
+            ("-m gpt-5.5 login", WritesNoSession),
+            ("--model=gpt-5.5 login", WritesNoSession),
+            ("--version", WritesNoSession),
+            ("-V", WritesNoSession),
+            ("exec --help", WritesNoSession),
+            ("login status", WritesNoSession),
+            ("mcp list", WritesNoSession),
+            ("app-server --listen unix://", WritesNoSession),
+            ("--remote ws://host:1 go", WritesNoSession),
+            ("--remote=ws://host:1", WritesNoSession),
+        ];
+        for (line, invocation) in table {
+            let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(Invocation::of(&args), invocation, "codex {line}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_that_holds_spaces_is_no_command() {
+        assert_eq!(Invocation::of(&["login to the server".into()]), MayWriteSession);
+        assert_eq!(Invocation::of(&["exec".into(), "explain --help".into()]), MayWriteSession);
+    }
+
+    #[test]
+    fn only_the_first_word_asks_for_our_own_commands() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(own_command(&words("mlflow show --last")), Some(&words("show --last")[..]));
+        assert_eq!(own_command(&words("exec mlflow")), None);
+        assert_eq!(own_command(&[]), None);
+    }
+}

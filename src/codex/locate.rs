@@ -1,0 +1,110 @@
+//! Where is the real codex? Not us under another name, not our shim.
+
+use crate::env::World;
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Stands in the first lines of our shims, so that we never take one for Codex.
+pub const SHIM_MARK: &str = "codex-traced shim";
+
+/// Counts launches within launches.
+pub const DEPTH: &str = "CODEX_TRACED_DEPTH";
+
+/// Honest nesting (a tool of Codex that runs codex-traced) is a few levels deep; a loop has no end.
+const DEEPEST: u32 = 16;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    #[error(
+        "codex-traced: the real codex was not found on PATH (searched {searched} directories)\n  \
+         hint: install it with `npm install -g @openai/codex`, or set CODEX_TRACED_CODEX_BIN to its path"
+    )]
+    NotFound { searched: usize },
+    #[error(
+        "codex-traced: CODEX_TRACED_CODEX_BIN names {0}, which does not exist\n  hint: set it to the real codex, or unset it"
+    )]
+    NoSuchFile(PathBuf),
+    #[error(
+        "codex-traced: {0} is not executable\n  hint: `chmod +x` it, or set CODEX_TRACED_CODEX_BIN to the real codex"
+    )]
+    NotExecutable(PathBuf),
+    #[error(
+        "codex-traced: CODEX_TRACED_CODEX_BIN names {0}, which is codex-traced itself\n  hint: set it to the real codex, or unset it"
+    )]
+    Ourselves(PathBuf),
+    #[error(
+        "codex-traced: started {depth} times within itself: the `codex` it finds starts codex-traced again\n  \
+         hint: set CODEX_TRACED_CODEX_BIN to the path of the real codex"
+    )]
+    Recursion { depth: u32 },
+}
+
+impl LocateError {
+    /// As a shell ends when it cannot run a command.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            LocateError::NotFound { .. } | LocateError::NoSuchFile(_) => 127,
+            LocateError::NotExecutable(_) | LocateError::Ourselves(_) | LocateError::Recursion { .. } => 126,
+        }
+    }
+}
+
+/// The depth that the next program is told, or an error when this looks like a loop.
+pub fn next_depth(world: &World) -> Result<u32, LocateError> {
+    let depth = world.variables.text(DEPTH).and_then(|text| text.parse().ok()).unwrap_or(0);
+    if depth >= DEEPEST { Err(LocateError::Recursion { depth }) } else { Ok(depth + 1) }
+}
+
+/// `CODEX_TRACED_CODEX_BIN`, else the first `codex` on PATH that is not us.
+pub fn locate(world: &World) -> Result<PathBuf, LocateError> {
+    let us = std::env::current_exe().and_then(fs::metadata).ok();
+    if let Some(told) = world.variables.os("CODEX_TRACED_CODEX_BIN").map(PathBuf::from) {
+        let metadata = fs::metadata(&told).map_err(|_| LocateError::NoSuchFile(told.clone()))?;
+        return match () {
+            () if is_same_file(&metadata, us.as_ref()) => Err(LocateError::Ourselves(told)),
+            () if !is_program(&metadata) => Err(LocateError::NotExecutable(told)),
+            () => Ok(told),
+        };
+    }
+    let path = world.variables.os("PATH").unwrap_or(OsStr::new(""));
+    let here = world.cwd.clone().unwrap_or_else(|| "/".into());
+    let candidates = which::which_in_all("codex", Some(path), here).into_iter().flatten();
+    let real = candidates.into_iter().find(|file| {
+        fs::metadata(file).is_ok_and(|metadata| !is_same_file(&metadata, us.as_ref())) && !is_shim(file)
+    });
+    real.ok_or_else(|| not_found(path))
+}
+
+/// Found but not executable is another mistake than not there at all.
+fn not_found(path: &OsStr) -> LocateError {
+    let folders: Vec<PathBuf> = std::env::split_paths(path).collect();
+    let there = folders
+        .iter()
+        .map(|folder| folder.join("codex"))
+        .find(|file| fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && !is_program(&metadata)));
+    match there {
+        Some(file) => LocateError::NotExecutable(file),
+        None => LocateError::NotFound { searched: folders.len() },
+    }
+}
+
+fn is_same_file(metadata: &Metadata, us: Option<&Metadata>) -> bool {
+    us.is_some_and(|us| (metadata.dev(), metadata.ino()) == (us.dev(), us.ino()))
+}
+
+fn is_program(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.mode() & 0o111 != 0
+}
+
+fn is_shim(file: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(512).read_to_end(&mut head));
+    read.is_ok() && head.starts_with(b"#!") && contains(&head, SHIM_MARK.as_bytes())
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}

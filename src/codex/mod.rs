@@ -1,0 +1,6 @@
+//! What we know about the program that we run.
+
+pub mod args;
+pub mod home;
+pub mod locate;
+pub mod thread;

@@ -1,0 +1,37 @@
+//! Our own commands: `codex-traced mlflow …`.
+
+mod show;
+mod sync;
+pub mod tree;
+
+use crate::cli::{Cli, Command};
+use crate::env::World;
+use crate::launch::exit::ChildExit;
+use clap::Parser;
+use std::ffi::OsString;
+
+/// What went wrong, as the person reads it: what happened, then what to do.
+type Failure = String;
+
+pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
+    let name = OsString::from("codex-traced mlflow");
+    let cli = match Cli::try_parse_from(std::iter::once(&name).chain(words)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to clap; it knows where each is printed.
+            let _ = error.print();
+            return ChildExit::Code(error.exit_code());
+        }
+    };
+    let done = match cli.command {
+        Command::Show(show) => show::run(&show, world),
+        Command::Sync => sync::run(world),
+    };
+    match done {
+        Ok(()) => ChildExit::Code(0),
+        Err(failure) => {
+            eprintln!("codex-traced: {failure}");
+            ChildExit::Code(1)
+        }
+    }
+}

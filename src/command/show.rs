@@ -1,0 +1,75 @@
+//! `mlflow show`: one trace, from the database, the spool, or straight from a session file.
+
+use super::Failure;
+use super::tree::{self, Style};
+use crate::cli::Show;
+use crate::claim::record::ThreadRecord;
+use crate::codex::home::CodexHome;
+use crate::codex::thread::ThreadId;
+use crate::config::settings::Settings;
+use crate::config::target::Target;
+use crate::env::World;
+use crate::export::mlflow::sqlite;
+use crate::rollout;
+use crate::session::{self, Writer};
+use crate::spool::Spool;
+use crate::state::State;
+use crate::trace::build::{Surroundings, build};
+use crate::trace::ids::TraceId;
+use crate::trace::model::Trace;
+use std::io::Write;
+use std::path::Path;
+
+pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
+    let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    let state = State::of(&home);
+    let (trace, from) = match &show.what {
+        None => {
+            let thread = state.last_thread().ok_or(
+                "there is no trace yet\n  hint: run `codex-traced exec \"…\"`, or name a session file",
+            )?;
+            stored(TraceId::of_thread(thread.as_str()), &state, world, &home)?
+        }
+        Some(what) if Path::new(what).is_file() => (of_rollout(Path::new(what), &state)?, format!("session file {}", Path::new(what).display())),
+        Some(what) => {
+            let text = what.to_string_lossy();
+            let id = text.parse().ok().or_else(|| Some(TraceId::of_thread(ThreadId::parse(&text)?.as_str())));
+            let id = id.ok_or_else(|| {
+                format!("{text} is neither a trace id (tr-…), a session id, nor a file\n  hint: `codex-traced mlflow show` shows the newest trace")
+            })?;
+            stored(id, &state, world, &home)?
+        }
+    };
+    let text = tree::render(&trace, Style::choose(world));
+    // Whoever reads us may have seen enough (`| head`).
+    let _ = write!(std::io::stdout(), "{text}\n{} in {from}\n", trace.id);
+    Ok(())
+}
+
+/// The newest form of the trace: what waits in the spool is newer than what was delivered.
+fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result<(Trace, String), Failure> {
+    let waiting = state.spool().paths().into_iter().rev().find_map(|path| {
+        let entry = Spool::load(&path).ok()?;
+        (entry.trace.id == id).then(|| (entry.trace, format!("{} (waiting to be delivered)", path.display())))
+    });
+    if let Some(found) = waiting {
+        return Ok(found);
+    }
+    let target = Settings::read(world, home).target.value;
+    let Target::Sqlite(path) = &target else {
+        return Err(format!("traces are in {target}, which `show` cannot read\n  hint: name the session file, or open it in MLflow"));
+    };
+    let trace = sqlite::read(path, id).map_err(|error| format!("cannot read {target}: {error}"))?;
+    let trace = trace.ok_or_else(|| format!("{id} is not in {target}\n  hint: name its session file to see it all the same"))?;
+    Ok((trace, target.to_string()))
+}
+
+fn of_rollout(path: &Path, state: &State) -> Result<Trace, Failure> {
+    // Somebody may be writing it: an open turn is shown as running.
+    let session = session::read(path, Writer::Alive).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let record = rollout::path::thread_of(path)
+        .and_then(|thread| ThreadRecord::load(&state.threads(), &thread).ok())
+        .unwrap_or_default();
+    build(&session, &record, Surroundings { rollout: path, user: None })
+        .ok_or_else(|| format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display()))
+}

@@ -1,0 +1,21 @@
+//! `mlflow sync`: deliver what waits, finish what died.
+
+use super::Failure;
+use crate::codex::home::CodexHome;
+use crate::config::settings::Settings;
+use crate::env::World;
+use crate::state::State;
+
+pub(super) fn run(world: &World) -> Result<(), Failure> {
+    let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    let state = State::of(&home);
+    crate::log::begin(state.log());
+    let settings = Settings::read(world, &home);
+    state.recover(&settings, world);
+    let drained = state.deliver().map_err(|error| format!("nothing was delivered: {error}\n  hint: try again in a moment"))?;
+    println!("{} delivered, {} waiting", drained.delivered.len(), drained.waiting.len());
+    for waiting in &drained.waiting {
+        println!("  {}: {}", waiting.path.display(), waiting.reason);
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! A trace as a tree of lines, for people at a terminal.
+
+use crate::env::World;
+use crate::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
+use anstyle::{AnsiColor, Effects};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// How much of a text stands in a line of the tree.
+const WIDTH: usize = 72;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    Coloured,
+}
+
+#[derive(Clone, Copy)]
+enum Ink {
+    Name,
+    Quiet,
+    Wrong,
+}
+
+impl Style {
+    /// Colours only for a terminal, and not where `NO_COLOR` says so (no-color.org).
+    pub fn choose(world: &World) -> Style {
+        let wanted = world.stdout_is_terminal && world.variables.os("NO_COLOR").is_none();
+        if wanted { Style::Coloured } else { Style::Plain }
+    }
+
+    fn paint(self, ink: Ink, text: &str) -> String {
+        let style = match ink {
+            Ink::Name => anstyle::Style::new().effects(Effects::BOLD),
+            Ink::Quiet => anstyle::Style::new().effects(Effects::DIMMED),
+            Ink::Wrong => AnsiColor::Red.on_default(),
+        };
+        match self {
+            Style::Plain => text.to_owned(),
+            Style::Coloured => format!("{style}{text}{style:#}"),
+        }
+    }
+}
+
+/// The whole trace, one line per span, with a line feed after each.
+pub fn render(trace: &Trace, style: Style) -> String {
+    let mut text = String::new();
+    let Some(root) = trace.spans.iter().find(|span| span.parent.is_none()) else { return text };
+    let state = match trace.state {
+        TraceState::Ok => style.paint(Ink::Quiet, "OK"),
+        TraceState::InProgress => style.paint(Ink::Quiet, "in progress"),
+        TraceState::Error => style.paint(Ink::Wrong, "ERROR"),
+    };
+    let totals = totals(trace);
+    let _ = writeln!(
+        text,
+        "{}  {state}  {}",
+        style.paint(Ink::Name, &root.name),
+        style.paint(Ink::Quiet, &join([Some(duration(root)), totals]))
+    );
+    quote(&mut text, "prompt", root.inputs.get("prompt"), style);
+    children(&mut text, trace, root, "", style);
+    quote(&mut text, "response", root.outputs.get("response"), style);
+    quote(&mut text, "error", root.outputs.get("error"), style);
+    text
+}
+
+fn quote(text: &mut String, what: &str, value: Option<&Value>, style: Style) {
+    if let Some(said) = value.and_then(Value::as_str) {
+        let _ = writeln!(text, "{} {}", style.paint(Ink::Quiet, &format!("{what}:")), one_line(said));
+    }
+}
+
+fn children(text: &mut String, trace: &Trace, parent: &Span, indent: &str, style: Style) {
+    let mut children = trace.spans.iter().filter(|span| span.parent == Some(parent.id)).peekable();
+    while let Some(child) = children.next() {
+        let (branch, below) = if children.peek().is_some() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
+        let facts = style.paint(Ink::Quiet, &join([Some(duration(child)), tokens(child), cost(child)]));
+        let _ = write!(text, "{indent}{branch}{}  {facts}", style.paint(Ink::Name, &child.name));
+        if let Some(summary) = summary(child) {
+            let _ = write!(text, "  {}", one_line(&summary));
+        }
+        if let SpanStatus::Error { message } = &child.status {
+            let _ = write!(text, "  {}", style.paint(Ink::Wrong, &format!("✗ {}", one_line(message))));
+        }
+        text.push('\n');
+        self::children(text, trace, child, &format!("{indent}{below}"), style);
+    }
+}
+
+/// What a person would call the span: the command, the answer, the tools it asked for.
+fn summary(span: &Span) -> Option<String> {
+    match span.span_type {
+        SpanType::Llm => {
+            let said = span.outputs.get("response").and_then(Value::as_str).filter(|text| !text.is_empty());
+            said.map(str::to_owned).or_else(|| {
+                let calls = span.outputs.pointer("/choices/0/message/tool_calls")?.as_array()?;
+                let names = calls.iter().filter_map(|call| call.pointer("/function/name")?.as_str());
+                Some(format!("→ {}", names.collect::<Vec<_>>().join(", ")))
+            })
+        }
+        SpanType::Tool => ["cmd", "command", "input", "query"].iter().find_map(|key| match span.inputs.get(key)? {
+            Value::String(text) => Some(text.clone()),
+            // A shell's own words (`bash -lc`) say nothing.
+            Value::Array(words) => words.last()?.as_str().map(str::to_owned),
+            _ => None,
+        }),
+        SpanType::Agent => span.inputs.get("prompt").and_then(Value::as_str).map(str::to_owned),
+        SpanType::Chain => None,
+    }
+}
+
+fn totals(trace: &Trace) -> Option<String> {
+    let of = |key: &str| trace.metadata.get(key).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let told = [
+        of("mlflow.trace.tokenUsage").as_ref().and_then(token_text),
+        of("mlflow.trace.cost").as_ref().and_then(cost_text).map(|cost| format!("{cost} at list price")),
+    ];
+    Some(join(told)).filter(|text| !text.is_empty())
+}
+
+fn tokens(span: &Span) -> Option<String> {
+    token_text(span.attributes.get("mlflow.chat.tokenUsage")?)
+}
+
+fn cost(span: &Span) -> Option<String> {
+    cost_text(span.attributes.get("mlflow.llm.cost")?)
+}
+
+fn token_text(usage: &Value) -> Option<String> {
+    let count = |key: &str| usage.get(key).and_then(Value::as_u64);
+    let cached = count("cache_read_input_tokens").filter(|cached| *cached > 0);
+    let cached = cached.map(|cached| format!(" ({} cached)", grouped(cached))).unwrap_or_default();
+    Some(format!("{} in{cached}, {} out", grouped(count("input_tokens")?), grouped(count("output_tokens")?)))
+}
+
+fn cost_text(cost: &Value) -> Option<String> {
+    Some(format!("${:.4}", cost.get("total_cost")?.as_f64()?))
+}
+
+fn join<const N: usize>(facts: [Option<String>; N]) -> String {
+    facts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn duration(span: &Span) -> String {
+    readable(span.started_at, span.ended_at)
+}
+
+fn readable(from: Timestamp, to: Timestamp) -> String {
+    let millis = (to.as_millisecond() - from.as_millisecond()).max(0);
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        60_000..3_600_000 => format!("{} min {} s", millis / 60_000, millis % 60_000 / 1_000),
+        _ => format!("{} h {} min", millis / 3_600_000, millis % 3_600_000 / 60_000),
+    }
+}
+
+/// The beginning of a text, on one line, with nothing in it that a terminal would obey.
+fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let clean = words.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let mut line: String = clean.clone().take(WIDTH).collect();
+    if clean.count() > WIDTH {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_read_as_people_write_them() {
+        assert_eq!([0, 999, 1_000, 37_500, 1_234_567].map(grouped), ["0", "999", "1,000", "37,500", "1,234,567"]);
+        let after = |millis| readable(Timestamp::UNIX_EPOCH, Timestamp::from_millisecond(millis).unwrap());
+        assert_eq!(
+            [0, 999, 1_250, 61_000, 3_720_000].map(after),
+            ["0 ms", "999 ms", "1.2 s", "1 min 1 s", "1 h 2 min"]
+        );
+    }
+
+    #[test]
+    fn no_text_of_a_trace_steers_the_terminal() {
+        assert_eq!(one_line("a\u{1b}[31m\r\nb\u{9b}2J\u{7}"), "a\u{fffd}[31m b\u{fffd}2J\u{fffd}");
+        assert_eq!(one_line(&"x".repeat(100)).chars().count(), WIDTH + 1);
+    }
+}

@@ -1,0 +1,52 @@
+//! The world as it was when we started: arguments, variables, folders, terminals. Read once, then passed on.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Without our own name.
+    pub args: Vec<OsString>,
+    pub variables: Variables,
+    /// None when the folder we were started in is gone.
+    pub cwd: Option<PathBuf>,
+    pub home: Option<PathBuf>,
+    pub stdout_is_terminal: bool,
+    pub stderr_is_terminal: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Variables(BTreeMap<OsString, OsString>);
+
+impl World {
+    pub fn read() -> World {
+        World {
+            args: std::env::args_os().skip(1).collect(),
+            variables: Variables(std::env::vars_os().collect()),
+            cwd: std::env::current_dir().ok(),
+            home: dirs::home_dir(),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
+        }
+    }
+}
+
+impl Variables {
+    /// A variable that is set but empty counts as not set, as for Codex and MLflow.
+    pub fn os(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// None also for text that is not UTF-8.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.os(name)?.to_str()
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Variables {
+    fn from(pairs: [(&str, &str); N]) -> Variables {
+        Variables(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}

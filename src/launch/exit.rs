@@ -1,0 +1,56 @@
+//! How a child ended, and ending the same way ourselves.
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+use serde::{Deserialize, Serialize};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChildExit {
+    Code(i32),
+    Signal(i32),
+}
+
+impl From<ExitStatus> for ChildExit {
+    fn from(status: ExitStatus) -> ChildExit {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => ChildExit::Code(code),
+            (None, Some(signal)) => ChildExit::Signal(signal),
+            // wait() without WUNTRACED reports an exit or a signal and nothing else.
+            (None, None) => ChildExit::Code(1),
+        }
+    }
+}
+
+impl ChildExit {
+    /// Ends this process as the child ended: same code, or death by the same signal.
+    pub fn end(self) -> ! {
+        match self {
+            ChildExit::Code(code) => std::process::exit(code),
+            ChildExit::Signal(number) => {
+                die_by(number);
+                // Still here: process 1 is not killed by its own signals.
+                std::process::exit(128 + number)
+            }
+        }
+    }
+}
+
+fn die_by(number: i32) {
+    // The child has left its core; ours would only overwrite it.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // A real-time signal has no name here; the shell's 128 + n then says the same.
+    let Ok(signal) = Signal::try_from(number) else {
+        return;
+    };
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    #[expect(unsafe_code, reason = "sigaction; nix offers no safe form")]
+    // SAFETY: the default disposition runs no code of ours.
+    let reset = unsafe { sigaction(signal, &default) };
+    // SIGKILL and SIGSTOP cannot be reset, and need not be.
+    let _ = reset;
+    let _ = SigSet::from(signal).thread_unblock();
+    let _ = raise(signal);
+}

@@ -1,0 +1,179 @@
+//! Signals while a child runs: seen here, told through a pipe, forwarded if they were meant for the child.
+//!
+//! Handlers only write two bytes into the pipe; all else happens in the loop that reads it. A signal
+//! that was ignored when we were started stays ignored (nohup), for us and for the child.
+
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::pipe2;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// What a signal that arrived asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arrived {
+    pub(super) signal: Signal,
+    pub(super) from: Sender,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// A key: the terminal sends it to the whole foreground group, the child included.
+    Terminal,
+    /// Some process, to us: the child has not got it.
+    Process,
+}
+
+/// Those that end or steer a program; a second copy of any must not reach the child.
+const FORWARDED: [Signal; 8] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTSTP,
+    Signal::SIGCONT,
+];
+
+/// The writing end, for the handler.
+static TOLD_TO: AtomicI32 = AtomicI32::new(-1);
+
+/// Handlers are in place while this lives.
+pub(super) struct SignalPipe {
+    read: OwnedFd,
+    _write: OwnedFd,
+    before: Vec<(Signal, SigAction)>,
+}
+
+/// What the child must find as we found it, and our own handlers would hide.
+#[derive(Clone, Copy)]
+pub(super) struct Inherited {
+    mask: SigSet,
+    child_ignored: bool,
+}
+
+impl SignalPipe {
+    pub(super) fn open() -> io::Result<(SignalPipe, Inherited)> {
+        let (read, write) = pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)?;
+        TOLD_TO.store(write.as_raw_fd(), Ordering::Relaxed);
+        let mut pipe = SignalPipe { read, _write: write, before: Vec::new() };
+        for signal in FORWARDED {
+            if !is_ignored(signal)? {
+                pipe.listen(signal)?;
+            }
+        }
+        let child_ignored = is_ignored(Signal::SIGCHLD)?;
+        // Even if it was ignored: the kernel would then drop the child's status.
+        pipe.listen(Signal::SIGCHLD)?;
+        let mask = SigSet::thread_get_mask()?;
+        Ok((pipe, Inherited { mask, child_ignored }))
+    }
+
+    fn listen(&mut self, signal: Signal) -> io::Result<()> {
+        let flags = SaFlags::SA_SIGINFO | SaFlags::SA_RESTART;
+        let action = SigAction::new(SigHandler::SigAction(tell), flags, SigSet::empty());
+        self.before.push((signal, set(signal, &action)?));
+        Ok(())
+    }
+
+    /// The next signal that arrived, if any.
+    pub(super) fn next(&self) -> Option<Arrived> {
+        let mut told = [0; 2];
+        let count = nix::unistd::read(&self.read, &mut told).ok()?;
+        let signal = Signal::try_from(i32::from(told[0])).ok().filter(|_| count == told.len())?;
+        Some(Arrived { signal, from: if told[1] == 1 { Sender::Process } else { Sender::Terminal } })
+    }
+}
+
+impl AsFd for SignalPipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
+    }
+}
+
+impl Drop for SignalPipe {
+    fn drop(&mut self) {
+        for (signal, action) in &self.before {
+            let _ = set(*signal, action);
+        }
+        TOLD_TO.store(-1, Ordering::Relaxed);
+    }
+}
+
+impl Inherited {
+    /// For the child, between fork and exec: only calls that are safe there.
+    pub(super) fn restore(&self) -> io::Result<()> {
+        if self.child_ignored {
+            ignore(Signal::SIGCHLD)?;
+        }
+        self.mask.thread_set_mask()?;
+        Ok(())
+    }
+}
+
+/// Rust's runtime ignores SIGPIPE in us; a program that we become must not inherit that.
+pub(super) fn give_back_sigpipe() {
+    let _ = set(Signal::SIGPIPE, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()));
+}
+
+fn ignore(signal: Signal) -> io::Result<()> {
+    set(signal, &SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty()))?;
+    Ok(())
+}
+
+/// Stops us as the signal does by default, until SIGCONT.
+pub(super) fn stop_as_by(signal: Signal) {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    let before = (signal != Signal::SIGSTOP).then(|| set(signal, &default));
+    let _ = nix::sys::signal::raise(signal);
+    if let Some(Ok(action)) = before {
+        let _ = set(signal, &action);
+    }
+}
+
+fn is_ignored(signal: Signal) -> io::Result<bool> {
+    let mut found = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    #[expect(unsafe_code, reason = "sigaction; nix cannot read a disposition without setting one")]
+    // SAFETY: a null action only asks; the kernel fills `found` when it answers 0.
+    let handler = unsafe {
+        if libc::sigaction(signal as libc::c_int, std::ptr::null(), found.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        found.assume_init().sa_sigaction
+    };
+    Ok(handler == libc::SIG_IGN)
+}
+
+fn set(signal: Signal, action: &SigAction) -> io::Result<SigAction> {
+    #[expect(unsafe_code, reason = "sigaction; nix offers no safe form")]
+    // SAFETY: the only handler ever set is `tell`, which does nothing that is not safe in a handler.
+    let before = unsafe { sigaction(signal, action)? };
+    Ok(before)
+}
+
+/// The handler. Only an atomic load and one write; errno is put back.
+extern "C" fn tell(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let errno = nix::errno::Errno::last_raw();
+    #[expect(unsafe_code, reason = "a signal handler reads what the kernel hands it, and writes to a pipe")]
+    // SAFETY: the kernel passes a valid siginfo with SA_SIGINFO; write is async-signal-safe, and a
+    // pipe that is full or gone makes it fail without harm.
+    unsafe {
+        let told = [signal as u8, u8::from(sent_by_a_process(&*info))];
+        libc::write(TOLD_TO.load(Ordering::Relaxed), told.as_ptr().cast(), told.len());
+    }
+    nix::errno::Errno::set_raw(errno);
+}
+
+/// On Linux the kernel marks its own (also those from another pid namespace have no pid).
+#[cfg(target_os = "linux")]
+fn sent_by_a_process(info: &libc::siginfo_t) -> bool {
+    info.si_code <= 0
+}
+
+/// Elsewhere a key's signal has no sender.
+#[cfg(not(target_os = "linux"))]
+fn sent_by_a_process(info: &libc::siginfo_t) -> bool {
+    info.si_pid != 0
+}

@@ -1,0 +1,67 @@
+//! Our log file, `codex_tracing.log`: made with its first line, never before Codex has started.
+
+use crate::disk::{make_private_folder, private_options};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Past this the file is set aside as `.old`, once: a log is read from its end.
+const LARGEST: u64 = 4 << 20;
+
+/// From here on `tracing` writes to the file, and so does a panic: neither ever to the terminal.
+pub fn begin(path: PathBuf) {
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_target(false).with_writer(LogFile::at(path)).finish();
+    // A second launch in one process (tests) keeps the first one's log.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a defect of ours: {panic}")));
+}
+
+struct LogFile {
+    path: PathBuf,
+    open: Mutex<Option<File>>,
+}
+
+/// One line on its way.
+struct Line<'a>(&'a LogFile);
+
+impl LogFile {
+    fn at(path: PathBuf) -> LogFile {
+        LogFile { path, open: Mutex::new(None) }
+    }
+
+    fn open(path: &Path) -> io::Result<File> {
+        path.parent().map_or(Ok(()), make_private_folder)?;
+        if fs::metadata(path).is_ok_and(|file| file.len() > LARGEST) {
+            fs::rename(path, path.with_extension("log.old"))?;
+        }
+        private_options().append(true).create(true).open(path)
+    }
+}
+
+impl Write for Line<'_> {
+    /// A log that cannot be written is no reason for anything: the line counts as written.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut open = self.0.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if open.is_none() {
+            *open = LogFile::open(&self.0.path).ok();
+        }
+        if let Some(file) = open.as_mut() {
+            let _ = file.write_all(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogFile {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(self)
+    }
+}

@@ -1,0 +1,162 @@
+//! Our folder in Codex's home, and what a launch leaves in it: from claims to traces in the spool, and on.
+
+use crate::claim::Claim;
+use crate::claim::journal::{self, Launch};
+use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::codex::home::CodexHome;
+use crate::codex::thread::ThreadId;
+use crate::config::settings::Settings;
+use crate::config::target::{Experiment, Target};
+use crate::env::World;
+use crate::export::deliver::{DrainError, Drained, drain};
+use crate::export::{self, ExportError, Exporter};
+use crate::rollout;
+use crate::session::{self, Writer};
+use crate::spool::{Entry, Spool, SpoolError};
+use crate::trace::build::{Surroundings, build};
+use crate::trace::model::Trace;
+use jiff::Timestamp;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a delivery waits for a database or for another delivery: a person waits for their prompt.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug)]
+pub struct State {
+    home: CodexHome,
+    folder: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("cannot write to {0}: {1}")]
+    Record(PathBuf, io::Error),
+    #[error("cannot write to {0}: {1}")]
+    Spool(PathBuf, SpoolError),
+}
+
+impl State {
+    pub fn of(home: &CodexHome) -> State {
+        State { home: home.clone(), folder: home.state() }
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("codex_tracing.log")
+    }
+
+    pub fn launches(&self) -> PathBuf {
+        self.folder.join("launches")
+    }
+
+    pub fn threads(&self) -> PathBuf {
+        self.folder.join("threads")
+    }
+
+    /// The thread whose record was written last: the one that was worked in last.
+    pub fn last_thread(&self) -> Option<ThreadId> {
+        let records = fs::read_dir(self.threads()).ok()?.flatten();
+        let dated = records.filter_map(|entry| {
+            let thread = ThreadId::parse(entry.file_name().to_str()?.strip_suffix(".json")?)?;
+            Some((entry.metadata().ok()?.modified().ok()?, thread))
+        });
+        dated.max().map(|(_, thread)| thread)
+    }
+
+    pub fn spool(&self) -> Spool {
+        Spool::at(self.folder.join("spool"))
+    }
+
+    /// Puts a trace of every thread that the launch wrote into the spool.
+    pub fn spool_launch(&self, launch: &Launch, settings: &Settings, world: &World) -> Result<(), StateError> {
+        for claim in &launch.claims {
+            if let Some(trace) = self.trace_of(claim, launch, world)? {
+                let entry = Entry {
+                    target: settings.target.value.clone(),
+                    experiment: settings.experiment.value.clone(),
+                    trace,
+                };
+                let put = self.spool().put(&entry, Timestamp::now());
+                put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// None when the thread has nothing to show; the log says why.
+    fn trace_of(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Option<Trace>, StateError> {
+        let thread = &claim.thread;
+        let Some(path) = rollout::path::find(self.home.path(), thread) else {
+            // Without the folder no session was ever meant to be kept (`--ephemeral` on a new home).
+            if self.home.sessions().is_dir() {
+                tracing::warn!("thread {thread} left no rollout (it was never written, or is gone): no trace");
+            }
+            return Ok(None);
+        };
+        let session = match session::read(&path, Writer::Gone) {
+            Ok(session) => session,
+            Err(error) => {
+                tracing::error!("cannot read {}: {error}: no trace", path.display());
+                return Ok(None);
+            }
+        };
+        if let Some(parent) = &session.meta.parent_thread_id {
+            tracing::info!("thread {thread} is a sub-agent of {parent}: no trace of its own");
+            return Ok(None);
+        }
+        let mut record = ThreadRecord::load(&self.threads(), thread).unwrap_or_else(|error| {
+            tracing::warn!("cannot read the record of thread {thread}, which is begun anew: {error}");
+            ThreadRecord::default()
+        });
+        record.add(LaunchRecord {
+            launch_id: launch.id.clone(),
+            attribution: claim.attribution,
+            started_at: launch.started_at,
+            exit: launch.exit,
+        });
+        record.store(&self.threads(), thread).map_err(|error| StateError::Record(self.threads(), error))?;
+        let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
+        Ok(build(&session, &record, Surroundings { rollout: &path, user }))
+    }
+
+    /// Finishes the work of launches that died before they could.
+    pub fn recover(&self, settings: &Settings, world: &World) {
+        for (notes, launch) in journal::left_behind(&self.launches()) {
+            match self.spool_launch(&launch, settings, world) {
+                Ok(()) => {
+                    tracing::info!("finished the work of launch {}, which had died", launch.id);
+                    let _ = fs::remove_file(notes);
+                }
+                Err(error) => tracing::error!("cannot finish the work of launch {}: {error}", launch.id),
+            }
+        }
+    }
+
+    /// Delivers what the spool holds; the log says what stays and why.
+    pub fn deliver(&self) -> Result<Drained, DrainError> {
+        let spool = self.spool();
+        if spool.paths().is_empty() {
+            return Ok(Drained::default());
+        }
+        let drained = drain(&spool, PATIENCE, connect);
+        match &drained {
+            Ok(drained) => {
+                for waiting in &drained.waiting {
+                    tracing::warn!("{} stays in the spool: {}", name_of(&waiting.path), waiting.reason);
+                }
+            }
+            Err(error) => tracing::warn!("nothing was delivered: {error}"),
+        }
+        drained
+    }
+}
+
+fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+fn connect(target: &Target, experiment: &Experiment) -> Result<Box<dyn Exporter>, ExportError> {
+    export::mlflow::exporter(target, experiment, PATIENCE)
+}

@@ -1,0 +1,229 @@
+//! The spans within a turn: model responses, tool calls, compactions.
+
+use super::build::put;
+use super::ids::SpanId;
+use super::model::{Span, SpanEvent, SpanStatus, SpanType};
+use super::price::Cost;
+use crate::session::model::{
+    Compaction, Inference, Message, Outcome, Step, TokenUsage, ToolCall, ToolRequest, Turn, TurnStatus,
+};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// What all spans of a thread have in common.
+#[derive(Clone, Copy)]
+pub(super) struct ThreadScope<'a> {
+    pub(super) thread: &'a str,
+    pub(super) provider: Option<&'a str>,
+    /// For what has no time of its own.
+    pub(super) began: Timestamp,
+}
+
+struct TurnScope<'a> {
+    of: ThreadScope<'a>,
+    turn: &'a Turn,
+}
+
+/// Parents before children; siblings in the order in which they began.
+pub(super) fn of_turn(of: ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span> {
+    let began = turn.started_at.unwrap_or(of.began);
+    let scope = TurnScope { of: ThreadScope { began, ..of }, turn };
+    let mut groups: Vec<Vec<Span>> = turn
+        .steps
+        .iter()
+        .map(|step| match step {
+            Step::Inference(inference) => vec![scope.inference(inference, parent)],
+            Step::ToolCall(call) => scope.tool_call(call, parent),
+            Step::Compaction(compaction) => vec![scope.compaction(compaction, parent)],
+        })
+        .collect();
+    groups.sort_by_key(|group| group[0].started_at);
+    groups.into_iter().flatten().collect()
+}
+
+impl TurnScope<'_> {
+    fn id(&self, key: &str) -> SpanId {
+        SpanId::of(self.of.thread, key)
+    }
+
+    fn inference(&self, inference: &Inference, parent: SpanId) -> Span {
+        let model = inference.model.as_deref();
+        let cost = model.zip(inference.usage).and_then(|(model, usage)| Cost::of(model, usage));
+        let mut attributes = Map::new();
+        put(&mut attributes, "mlflow.llm.model", model);
+        put(&mut attributes, "mlflow.llm.provider", self.of.provider);
+        put(&mut attributes, "gen_ai.operation.name", Some("chat"));
+        put(&mut attributes, "gen_ai.request.model", model);
+        put(&mut attributes, "gen_ai.response.id", inference.response_id.as_deref());
+        put(&mut attributes, "codex.reasoning_effort", inference.effort.as_deref());
+        if let Some(usage) = inference.usage {
+            put(&mut attributes, "input_tokens", Some(usage.input));
+            put(&mut attributes, "output_tokens", Some(usage.output));
+            put(&mut attributes, "cached_input_tokens", Some(usage.cached_input));
+            put(&mut attributes, "reasoning_output_tokens", Some(usage.reasoning_output));
+            put(&mut attributes, "gen_ai.usage.input_tokens", Some(usage.input));
+            put(&mut attributes, "gen_ai.usage.output_tokens", Some(usage.output));
+            put(&mut attributes, "mlflow.chat.tokenUsage", Some(token_usage(usage)));
+        }
+        put(&mut attributes, "mlflow.llm.cost", cost.map(Cost::to_json));
+        let started_at = inference.started_at.unwrap_or(self.of.began);
+        Span {
+            id: self.id(&format!("inference:{}", inference.number)),
+            parent: Some(parent),
+            name: format!("llm_call_{}", inference.number),
+            span_type: SpanType::Llm,
+            status: SpanStatus::Ok,
+            started_at,
+            ended_at: inference.ended_at.unwrap_or(started_at).max(started_at),
+            inputs: json!({ "model": model, "messages": inference.new_messages.iter().map(chat_message).collect::<Vec<_>>() }),
+            outputs: answer(inference),
+            attributes,
+            events: Vec::new(),
+        }
+    }
+
+    fn tool_call(&self, call: &ToolCall, parent: SpanId) -> Vec<Span> {
+        let id = self.id(&format!("tool:{}", call.call_id));
+        let nested: Vec<Span> = call.nested.iter().flat_map(|inner| self.tool_call(inner, id)).collect();
+        let told = call.started_at.unwrap_or(self.of.began);
+        let started_at =
+            nested.iter().map(|span| span.started_at).min().map_or(told, |first| first.min(told));
+        let ended_at = call.ended_at.unwrap_or(started_at).max(started_at);
+        let status = self.tool_status(&call.outcome);
+        let mut attributes = Map::new();
+        put(&mut attributes, "tool_name", Some(call.name.as_str()));
+        put(&mut attributes, "tool_id", Some(call.call_id.as_str()));
+        put(&mut attributes, "mcp_server", call.server.as_deref());
+        put(&mut attributes, "exit_code", call.facts.exit_code);
+        put(&mut attributes, "cwd", call.facts.cwd.as_deref());
+        put(&mut attributes, "duration_ms", duration_ms(call));
+        put(&mut attributes, "gen_ai.operation.name", Some("execute_tool"));
+        put(&mut attributes, "gen_ai.tool.name", Some(call.name.as_str()));
+        put(&mut attributes, "gen_ai.tool.call.id", Some(call.call_id.as_str()));
+        let events = match &status {
+            SpanStatus::Error { message } => vec![exception("ToolError", message, ended_at)],
+            SpanStatus::Ok | SpanStatus::Unset => Vec::new(),
+        };
+        let span = Span {
+            id,
+            parent: Some(parent),
+            name: format!("tool_{}", call.name),
+            span_type: SpanType::Tool,
+            status,
+            started_at,
+            ended_at,
+            inputs: call.arguments.clone(),
+            outputs: tool_outputs(call),
+            attributes,
+            events,
+        };
+        std::iter::once(span).chain(nested).collect()
+    }
+
+    /// A call without an end was cut off, unless its turn still runs.
+    fn tool_status(&self, outcome: &Outcome) -> SpanStatus {
+        match outcome {
+            Outcome::Ok => SpanStatus::Ok,
+            Outcome::Failed { message } => SpanStatus::Error { message: message.clone() },
+            Outcome::Running if self.turn.status == TurnStatus::Running => SpanStatus::Unset,
+            Outcome::Running | Outcome::Interrupted => SpanStatus::Error { message: "interrupted".into() },
+        }
+    }
+
+    fn compaction(&self, compaction: &Compaction, parent: SpanId) -> Span {
+        let started_at = compaction.started_at.unwrap_or(self.of.began);
+        Span {
+            id: self.id(&format!("compaction:{}", compaction.number)),
+            parent: Some(parent),
+            name: "compaction".into(),
+            span_type: SpanType::Chain,
+            status: SpanStatus::Ok,
+            started_at,
+            ended_at: compaction.ended_at.unwrap_or(started_at).max(started_at),
+            inputs: Value::Null,
+            outputs: Value::Null,
+            attributes: Map::new(),
+            events: Vec::new(),
+        }
+    }
+}
+
+/// Absent where the file does not tell both ends.
+fn duration_ms(call: &ToolCall) -> Option<i64> {
+    Some((call.ended_at?.as_millisecond() - call.started_at?.as_millisecond()).max(0))
+}
+
+/// Chat shapes, as MLflow's page renders them.
+fn chat_message(message: &Message) -> Value {
+    let mut chat = json!({ "role": message.role, "content": message.text });
+    if let Some(id) = &message.tool_call_id {
+        chat["tool_call_id"] = json!(id);
+    }
+    chat
+}
+
+fn answer(inference: &Inference) -> Value {
+    let text = inference.texts.join("\n\n");
+    let mut message = json!({ "role": "assistant", "content": text });
+    if !inference.reasoning.is_empty() {
+        message["reasoning"] = json!(inference.reasoning.join("\n\n"));
+    }
+    if !inference.requests.is_empty() {
+        message["tool_calls"] = inference.requests.iter().map(chat_tool_call).collect();
+    }
+    json!({ "response": text, "choices": [{ "message": message }] })
+}
+
+fn chat_tool_call(request: &ToolRequest) -> Value {
+    json!({
+        "id": request.call_id,
+        "type": "function",
+        "function": { "name": request.name, "arguments": request.arguments },
+    })
+}
+
+fn tool_outputs(call: &ToolCall) -> Value {
+    let facts = &call.facts;
+    // A command's own output is whole, where the model was shown a head and perhaps a part.
+    let result = facts.printed.as_ref().or(call.output.as_ref());
+    let mut outputs = json!({ "result": result });
+    let exact = [
+        ("exit_code", facts.exit_code.map(Value::from)),
+        ("changes", facts.changes.clone()),
+        ("mcp_result", facts.mcp_result.clone()),
+    ];
+    for (key, value) in exact {
+        if let Some(value) = value {
+            outputs[key] = value;
+        }
+    }
+    outputs
+}
+
+/// As MLflow's `mlflow.chat.tokenUsage` and `mlflow.trace.tokenUsage`.
+pub(super) fn token_usage(usage: TokenUsage) -> Value {
+    json!({
+        "input_tokens": usage.input,
+        "output_tokens": usage.output,
+        "total_tokens": usage.total(),
+        "cache_read_input_tokens": usage.cached_input,
+        "cache_creation_input_tokens": usage.cache_write_input,
+    })
+}
+
+/// What MLflow's page shows beside a failed turn.
+pub(super) fn failure_event(status: &TurnStatus, at: Timestamp) -> Vec<SpanEvent> {
+    match status {
+        TurnStatus::Failed { message, kind } => {
+            vec![exception(kind.as_deref().unwrap_or("TurnError"), message, at)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn exception(kind: &str, message: &str, at: Timestamp) -> SpanEvent {
+    let mut attributes = Map::new();
+    put(&mut attributes, "exception.type", Some(kind));
+    put(&mut attributes, "exception.message", Some(message));
+    SpanEvent { name: "exception".into(), at, attributes }
+}
