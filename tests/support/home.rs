@@ -1,0 +1,250 @@
+//! A Codex home of its own for one test: its folders, its configuration, a git work folder and a clean environment.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::run::{End, run, wait_for};
+
+/// Takes exec_command and apply_patch directly; newer models wrap all tools in code mode.
+const MODEL: &str = "gpt-5.5";
+
+/// The variable that the configuration names for the API key; its value is a dummy.
+const KEY: &str = "STAND_IN_KEY";
+
+/// Nothing listens there: what tries to leave the machine fails at once.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// The folder and all in it go when it is dropped, a Codex daemon of this home included.
+#[derive(Debug)]
+pub struct Home {
+    root: TempDir,
+}
+
+impl Home {
+    /// `url` is the model server's.
+    pub fn new(url: &str) -> Home {
+        let root = tempfile::Builder::new()
+            .prefix("codex-traced-")
+            .tempdir()
+            .expect("make a temporary folder");
+        let home = Home { root };
+        for folder in [home.user(), home.codex(), home.work(), home.temporary()] {
+            fs::create_dir(&folder).unwrap();
+        }
+        home.face(MODEL, url);
+        home.make_repository();
+        home
+    }
+
+    /// Writes the configuration anew, for another model or another server.
+    pub fn face(&self, model: &str, url: &str) {
+        let work = self.work();
+        // Retries are few and still there, so that a test can count them.
+        let text = format!(
+            r#"model = "{model}"
+model_provider = "stand_in"
+approval_policy = "never"
+sandbox_mode = "danger-full-access"
+check_for_update_on_startup = false
+
+[model_providers.stand_in]
+name = "stand_in"
+base_url = "{url}"
+env_key = "{KEY}"
+wire_api = "responses"
+request_max_retries = 1
+stream_max_retries = 1
+
+[projects."{}"]
+trust_level = "trusted"
+"#,
+            work.display()
+        );
+        fs::write(self.config(), text).unwrap();
+    }
+
+    /// Tables to add at the end of the configuration.
+    pub fn configure(&self, tables: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), format!("{text}\n{tables}\n")).unwrap();
+    }
+
+    fn make_repository(&self) {
+        fs::write(self.work().join("README.md"), "a work folder\n").unwrap();
+        self.git(&["init", "--quiet", "--initial-branch", "main"]);
+        self.git(&["add", "."]);
+        self.git(&["commit", "--quiet", "--message", "Start"]);
+    }
+
+    /// The work folder as it was at first, for the same script again.
+    pub fn reset_work(&self) {
+        self.git(&["reset", "--quiet", "--hard"]);
+        self.git(&["clean", "--quiet", "-fdx"]);
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        let mut git = self.command("git");
+        git.args(["-c", "user.name=Tester", "-c", "user.email=tester@example.org"])
+            .args(arguments);
+        git.env("GIT_CONFIG_NOSYSTEM", "1");
+        // Fixed dates make a fixed commit id.
+        git.env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
+            .env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z");
+        run(&mut git).ended(End::Code(0));
+    }
+
+    /// In the work folder, with the environment of this home and nothing else.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.work())
+            .env_clear()
+            .envs(self.environment());
+        command
+    }
+
+    /// What a command of this home finds in its environment.
+    pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        vec![
+            ("PATH", search_path()),
+            ("HOME", self.user()),
+            ("CODEX_HOME", self.codex()),
+            // Codex warns of a home under the temporary folder.
+            ("TMPDIR", self.temporary()),
+            ("TERM", "dumb".into()),
+            ("TZ", "UTC".into()),
+            ("LANG", "C.UTF-8".into()),
+            ("HTTPS_PROXY", NOWHERE.into()),
+            ("NO_PROXY", "127.0.0.1,localhost".into()),
+            (KEY, "dummy".into()),
+        ]
+    }
+
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// HOME.
+    pub fn user(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    /// CODEX_HOME.
+    pub fn codex(&self) -> PathBuf {
+        self.root.path().join("codex")
+    }
+
+    /// The working directory, a git repository with one commit.
+    pub fn work(&self) -> PathBuf {
+        self.root.path().join("work")
+    }
+
+    /// TMPDIR.
+    pub fn temporary(&self) -> PathBuf {
+        self.root.path().join("tmp")
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.codex().join("config.toml")
+    }
+
+    pub fn sessions(&self) -> PathBuf {
+        self.codex().join("sessions")
+    }
+
+    /// All session files, oldest first.
+    pub fn rollouts(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        collect_rollouts(&self.sessions(), &mut found);
+        found.sort();
+        found
+    }
+
+    /// The only session file.
+    #[track_caller]
+    pub fn rollout(&self) -> PathBuf {
+        match &self.rollouts()[..] {
+            [only] => only.clone(),
+            several => panic!("expected one rollout: {several:?}"),
+        }
+    }
+
+    /// The Codex daemon that serves this home, if one does.
+    pub fn daemon(&self) -> Option<Pid> {
+        self.processes().into_iter().find(|id| {
+            let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            arguments
+                .split(|byte| *byte == 0)
+                .any(|argument| argument == b"--managed-daemon")
+        })
+    }
+
+    /// Every process that was started with this home, which no one but this test knows: Codex's daemon and the
+    /// daemon's updater, what a killed Codex left running. Linux only; elsewhere none is found.
+    pub fn processes(&self) -> Vec<Pid> {
+        let ours = [b"CODEX_HOME=", self.codex().as_os_str().as_bytes()].concat();
+        let is_ours = |id: &i32| {
+            let variables = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+            variables
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == ours)
+        };
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        ids.filter(is_ours).map(Pid::from_raw).collect()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let all_gone = || {
+            let left = self.processes();
+            for id in &left {
+                let _ = kill(*id, Signal::SIGTERM);
+            }
+            left.is_empty()
+        };
+        if std::thread::panicking() {
+            // To panic once more on the way out of a failed test would end all tests.
+            all_gone();
+        } else {
+            wait_for(
+                "the processes of a home to end",
+                Duration::from_secs(10),
+                all_gone,
+            );
+        }
+    }
+}
+
+fn collect_rollouts(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = entry.file_name();
+        if path.is_dir() {
+            collect_rollouts(&path, found);
+        } else if name.as_bytes().starts_with(b"rollout-") {
+            found.push(path);
+        }
+    }
+}
+
+/// Where node and git are, then the usual folders.
+fn search_path() -> PathBuf {
+    let tools = ["node", "git"]
+        .into_iter()
+        .filter_map(|tool| which::which(tool).ok());
+    let folders = tools.filter_map(|tool| tool.parent().map(Path::to_owned));
+    let usual = ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from);
+    std::env::join_paths(folders.chain(usual))
+        .expect("a folder that PATH named has no colon")
+        .into()
+}

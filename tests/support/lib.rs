@@ -1,0 +1,42 @@
+//! What the tests stand on: a scripted model server, the real Codex in a home of its own, the real MLflow.
+//!
+//! ```ignore
+//! let Some(codex) = codex() else { return };
+//! let server = ModelServer::start(
+//!     Script::new()
+//!         .reply(Reply::new().reasoning("**Plan** list").call("exec_command", json!({"cmd": "ls"})).usage(9000, 4096, 120, 64))
+//!         .reply(Reply::new().answer("done").usage(9200, 9000, 5, 0)),
+//! );
+//! let home = Home::new(&server.url());
+//! let outcome = run(home.command(&codex.native).args(["exec", "do it"])).ended(End::Code(0));
+//! assert_eq!(outcome.stdout, "done\n");
+//! server.assert_script_used_up_exactly();
+//! assert_eq!(Recorded::read(&home.rollout()).usage_each(), server.reported_each());
+//! ```
+//!
+//! Everything stays on 127.0.0.1 and in temporary folders, but for the real parts, which are fetched once into the
+//! target folder (`real`).
+
+mod expectation;
+pub mod facts;
+pub mod gate;
+pub mod home;
+pub mod model_server;
+pub mod normalise;
+pub mod oracle;
+pub mod real;
+pub mod recorded;
+pub mod run;
+pub mod script;
+mod wire;
+
+pub use facts::assert_facts;
+pub use gate::Gate;
+pub use home::Home;
+pub use model_server::ModelServer;
+pub use normalise::normalised;
+pub use oracle::{Oracle, Span, Trace, Verb};
+pub use real::{Codex, codex, mlflow};
+pub use recorded::Recorded;
+pub use run::{End, Outcome, Running, run, run_with_input, start, wait_for};
+pub use script::{Item, Reply, Script, Usage};

@@ -1,0 +1,118 @@
+"""Reads a tracking store with MLflow's own client, any version from 3.6 to 3.17.
+
+stdin: {"uri": "sqlite:///…", "verbs": [{"verb": "traces"}, …]}; stdout: a JSON list, one answer per verb.
+"""
+import inspect
+import json
+import sys
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import AssessmentSource, ViewType
+
+
+def traces(client):
+    """Every trace of every experiment, oldest first."""
+    experiments = {e.experiment_id: e.name for e in client.search_experiments(view_type=ViewType.ALL)}
+    # `locations` has replaced `experiment_ids`.
+    known = inspect.signature(client.search_traces).parameters
+    where = "locations" if "locations" in known else "experiment_ids"
+    found, token = [], None
+    while experiments:
+        page = client.search_traces(
+            **{where: list(experiments)}, include_spans=False, max_results=100, page_token=token
+        )
+        found += [trace.info.trace_id for trace in page]
+        token = page.token
+        if not token:
+            break
+    read = [trace_as_json(client.get_trace(trace_id), experiments) for trace_id in found]
+    return sorted(read, key=lambda trace: (trace["request_time_ms"], trace["trace_id"]))
+
+
+def trace_as_json(trace, experiments):
+    info = trace.info
+    names = {span.span_id: span.name for span in trace.data.spans}
+    return {
+        "trace_id": info.trace_id,
+        "name": info.tags.get("mlflow.traceName"),
+        "experiment_id": info.experiment_id,
+        "experiment": experiments.get(info.experiment_id),
+        "state": info.state.value,
+        "request_time_ms": info.request_time,
+        "duration_ms": info.execution_duration,
+        "request_preview": info.request_preview,
+        "response_preview": info.response_preview,
+        "tags": info.tags,
+        "metadata": info.trace_metadata,
+        "token_usage": info.token_usage,
+        "assessments": [assessment.to_dictionary() for assessment in info.assessments],
+        "spans": [span_as_json(span, names) for span in trace.data.spans],
+    }
+
+
+def span_as_json(span, names):
+    return {
+        "span_id": span.span_id,
+        "parent_id": span.parent_id,
+        "parent": names.get(span.parent_id),
+        "name": span.name,
+        "type": span.span_type,
+        "status": span.status.status_code.value,
+        "message": span.status.description,
+        "start_ns": span.start_time_ns,
+        "end_ns": span.end_time_ns,
+        "inputs": span.inputs,
+        "outputs": span.outputs,
+        "attributes": span.attributes,
+        "events": [
+            {"name": event.name, "time_ns": event.timestamp, "attributes": event.attributes}
+            for event in span.events
+        ],
+    }
+
+
+def answer(client, verb):
+    kind = verb["verb"]
+    person = AssessmentSource(source_type="HUMAN", source_id="tester")
+    if kind == "traces":
+        return traces(client)
+    if kind == "feedback":
+        mlflow.log_feedback(trace_id=verb["trace_id"], name=verb["name"], value=verb["value"], source=person)
+    elif kind == "expectation":
+        mlflow.log_expectation(trace_id=verb["trace_id"], name=verb["name"], value=verb["value"], source=person)
+    elif kind == "tag":
+        client.set_trace_tag(verb["trace_id"], verb["key"], verb["value"])
+    elif kind == "rename":
+        client.set_trace_tag(verb["trace_id"], "mlflow.traceName", verb["name"])
+    elif kind == "sample":
+        return sample(client)
+    else:
+        raise ValueError(f"no such verb: {kind}")
+    return None
+
+
+def sample(client):
+    """A small trace made by MLflow itself, in an experiment of its own."""
+    mlflow.set_experiment("samples")
+    with mlflow.start_span("agent", span_type="AGENT") as root:
+        root.set_inputs({"prompt": "hi"})
+        root.set_outputs({"response": "done", "status": "completed"})
+        with mlflow.start_span("llm", span_type="LLM") as llm:
+            usage = {"input_tokens": 10, "output_tokens": 2, "total_tokens": 12, "cache_read_input_tokens": 4}
+            llm.set_attribute("mlflow.chat.tokenUsage", usage)
+        with mlflow.start_span("tool", span_type="TOOL") as tool:
+            tool.set_inputs({"cmd": "exit 3"})
+            tool.set_attribute("exit_code", 3)
+            tool.set_status("ERROR")
+    return root.trace_id
+
+
+def main():
+    request = json.load(sys.stdin)
+    mlflow.set_tracking_uri(request["uri"])
+    client = MlflowClient()
+    print(json.dumps([answer(client, verb) for verb in request["verbs"]], default=str))
+
+
+main()

@@ -1,0 +1,204 @@
+//! Reads and edits a tracking store with MLflow's own Python client: what it says is what a user will see.
+//!
+//! Each call is one Python process, of which importing MLflow is most: several verbs in one call cost as much as one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use crate::real::{MLFLOW_VERSION, mlflow};
+use crate::run::{End, run_with_input};
+
+/// MLflow of one version.
+#[derive(Debug)]
+pub struct Oracle {
+    python: PathBuf,
+    /// MLflow's HOME and working directory, so that it neither reads nor leaves anything elsewhere.
+    home: TempDir,
+}
+
+/// What can be asked of MLflow.
+#[derive(Clone, Debug)]
+pub enum Verb<'a> {
+    Traces,
+    Feedback {
+        trace: &'a str,
+        name: &'a str,
+        value: Value,
+    },
+    Expectation {
+        trace: &'a str,
+        name: &'a str,
+        value: Value,
+    },
+    Tag {
+        trace: &'a str,
+        key: &'a str,
+        value: &'a str,
+    },
+    Rename {
+        trace: &'a str,
+        name: &'a str,
+    },
+    /// MLflow itself makes a small trace; the answer is its id.
+    Sample,
+}
+
+impl Verb<'_> {
+    fn as_sent(&self) -> Value {
+        match self {
+            Verb::Traces => json!({"verb": "traces"}),
+            Verb::Feedback { trace, name, value } => {
+                json!({"verb": "feedback", "trace_id": trace, "name": name, "value": value})
+            }
+            Verb::Expectation { trace, name, value } => {
+                json!({"verb": "expectation", "trace_id": trace, "name": name, "value": value})
+            }
+            Verb::Tag { trace, key, value } => {
+                json!({"verb": "tag", "trace_id": trace, "key": key, "value": value})
+            }
+            Verb::Rename { trace, name } => json!({"verb": "rename", "trace_id": trace, "name": name}),
+            Verb::Sample => json!({"verb": "sample"}),
+        }
+    }
+}
+
+/// A trace as MLflow's client gives it.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct Trace {
+    pub trace_id: String,
+    pub name: Option<String>,
+    pub experiment_id: String,
+    pub experiment: Option<String>,
+    /// OK, ERROR, IN_PROGRESS or STATE_UNSPECIFIED.
+    pub state: String,
+    pub request_time_ms: i64,
+    pub duration_ms: Option<i64>,
+    pub request_preview: Option<String>,
+    pub response_preview: Option<String>,
+    pub tags: Map<String, Value>,
+    pub metadata: Map<String, Value>,
+    /// input_tokens, output_tokens, total_tokens and, from 3.17, the cached ones.
+    pub token_usage: Option<Map<String, Value>>,
+    pub assessments: Vec<Value>,
+    pub spans: Vec<Span>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct Span {
+    pub span_id: String,
+    pub parent_id: Option<String>,
+    /// The parent's name.
+    pub parent: Option<String>,
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// OK, ERROR or UNSET.
+    pub status: String,
+    pub message: Option<String>,
+    pub start_ns: i64,
+    pub end_ns: Option<i64>,
+    pub inputs: Value,
+    pub outputs: Value,
+    pub attributes: Map<String, Value>,
+    pub events: Vec<Value>,
+}
+
+impl Trace {
+    /// The only span of this name.
+    #[track_caller]
+    pub fn span(&self, name: &str) -> &Span {
+        let named: Vec<_> = self.spans.iter().filter(|span| span.name == name).collect();
+        match named[..] {
+            [only] => only,
+            _ => panic!(
+                "{} spans are called {name}:\n{}",
+                named.len(),
+                crate::facts::rendered(self)
+            ),
+        }
+    }
+}
+
+impl Oracle {
+    /// The newest MLflow that is tested; None when tests are to stay offline.
+    pub fn newest() -> Option<Oracle> {
+        Oracle::of(MLFLOW_VERSION)
+    }
+
+    pub fn of(version: &str) -> Option<Oracle> {
+        let home = tempfile::Builder::new()
+            .prefix("codex-traced-mlflow-")
+            .tempdir()
+            .expect("make a folder");
+        Some(Oracle {
+            python: mlflow(version)?,
+            home,
+        })
+    }
+
+    /// Every trace in a SQLite file, oldest first. MLflow upgrades an older file when it opens it.
+    #[track_caller]
+    pub fn traces(&self, database: &Path) -> Vec<Trace> {
+        self.traces_after(database, &[])
+    }
+
+    /// As `traces`, after some changes, in one process.
+    #[track_caller]
+    pub fn traces_after(&self, database: &Path, changes: &[Verb]) -> Vec<Trace> {
+        let answers = self.ask(database, &[changes, &[Verb::Traces]].concat());
+        let traces = answers.last().cloned().unwrap_or_default();
+        serde_json::from_value(traces).expect("oracle.py writes traces of this shape")
+    }
+
+    /// The only trace in a SQLite file.
+    #[track_caller]
+    pub fn trace(&self, database: &Path) -> Trace {
+        let mut traces = self.traces(database);
+        match (traces.pop(), &traces[..]) {
+            (Some(only), []) => only,
+            (last, others) => panic!("expected one trace: {others:#?} {last:#?}"),
+        }
+    }
+
+    /// One answer per verb: traces for `Traces`, an id for `Sample`, else null.
+    #[track_caller]
+    pub fn ask(&self, database: &Path, verbs: &[Verb]) -> Vec<Value> {
+        assert!(
+            database.is_absolute(),
+            "a SQLite URI needs an absolute path: {}",
+            database.display()
+        );
+        let verbs: Vec<_> = verbs.iter().map(Verb::as_sent).collect();
+        let request = json!({"uri": format!("sqlite:///{}", database.display()), "verbs": verbs});
+        let mut python = self.python();
+        python.args(["-c", include_str!("oracle.py")]);
+        let outcome = run_with_input(&mut python, request.to_string().as_bytes()).ended(End::Code(0));
+        let answers = outcome.stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(answers)
+            .unwrap_or_else(|error| panic!("{error}\n{}{}", outcome.stdout, outcome.stderr))
+    }
+
+    /// Python with this MLflow, silent towards the world: for what the verbs do not cover.
+    pub fn python(&self) -> Command {
+        let mut python = Command::new(&self.python);
+        python.current_dir(self.home.path()).env_clear().envs([
+            ("HOME", self.home.path().as_os_str()),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin".as_ref()),
+            ("LANG", "C.UTF-8".as_ref()),
+            ("TZ", "UTC".as_ref()),
+            ("MLFLOW_DISABLE_TELEMETRY", "true".as_ref()),
+            ("DO_NOT_TRACK", "true".as_ref()),
+            // What a verb writes is there when its process ends.
+            ("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false".as_ref()),
+            ("HTTPS_PROXY", "http://127.0.0.1:9".as_ref()),
+            ("NO_PROXY", "127.0.0.1,localhost".as_ref()),
+            // As MLflow asks for it in a folder without a repository.
+            ("GIT_PYTHON_REFRESH", "quiet".as_ref()),
+        ]);
+        python
+    }
+}

@@ -1,0 +1,209 @@
+//! The real Codex and the real MLflow: fetched once, pinned, into `real/` of the target folder.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub const CODEX_VERSION: &str = "0.169.0";
+
+/// The MLflow that tests read with unless they say otherwise.
+pub const MLFLOW_VERSION: &str = "3.17.2";
+
+/// The oldest MLflow that can read a database of ours.
+pub const MLFLOW_OLDEST: &str = "3.6.0";
+
+/// Leaves out, visibly, what needs a real part.
+const OFFLINE: &str = "CODEX_TRACED_TEST_OFFLINE";
+
+/// Written last: a folder without it was never finished.
+const FINISHED: &str = "finished";
+
+/// The Codex of the npm package `@openai/codex`.
+#[derive(Clone, Debug)]
+pub struct Codex {
+    /// The program itself.
+    pub native: PathBuf,
+    /// npm's launcher, a Node script that starts it.
+    pub launcher: PathBuf,
+}
+
+/// None, with a line that says so, when tests are to stay offline.
+pub fn codex() -> Option<Codex> {
+    wanted(&format!("Codex {CODEX_VERSION}")).then(fetch_codex)
+}
+
+/// As `codex`, whatever the environment says: for the demo.
+pub fn fetch_codex() -> Codex {
+    let folder = fetched(&format!("codex-{CODEX_VERSION}"), |folder| {
+        let package = format!("@openai/codex@{CODEX_VERSION}");
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"])
+            .arg(folder)
+            .arg(package);
+        fetch(&mut npm, "npm", "install Node.js (18 or newer), which brings npm");
+    });
+    let modules = folder.join("node_modules");
+    let native = native_codex(&modules.join("@openai")).unwrap_or_else(|| {
+        let folder = folder.display();
+        panic!(
+            "npm brought no Codex program for this platform into {folder}; remove that folder to try again"
+        )
+    });
+    Codex {
+        native,
+        launcher: modules.join(".bin/codex"),
+    }
+}
+
+/// The Python of a virtual environment with this MLflow; None, with a line that says so, when tests are to stay
+/// offline.
+pub fn mlflow(version: &str) -> Option<PathBuf> {
+    wanted(&format!("MLflow {version}")).then(|| fetch_mlflow(version))
+}
+
+fn fetch_mlflow(version: &str) -> PathBuf {
+    let folder = fetched(&format!("mlflow-{version}"), |folder| {
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv"]).arg(folder);
+        fetch(
+            &mut venv,
+            "python3",
+            "install Python 3.10 or newer with its venv module",
+        );
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        // MLflow 3.6 uses what SQLAlchemy 2.1 has removed.
+        pip.arg(format!("mlflow=={version}")).arg("sqlalchemy<2.1");
+        fetch(&mut pip, "pip", "install Python's ensurepip module");
+    });
+    folder.join("bin/python")
+}
+
+fn wanted(part: &str) -> bool {
+    let offline = std::env::var_os(OFFLINE).is_some_and(|value| value == "1");
+    if offline {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        say(&format!("left out: {test} needs {part}, and {OFFLINE}=1"));
+    }
+    !offline
+}
+
+/// The folder `name` in `real/`.
+fn fetched(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    finished(&target_folder().join("real"), name, make)
+}
+
+/// The folder `name` in `all`, made by `make` unless an earlier run has finished it. One process makes it, others
+/// wait.
+fn finished(all: &Path, name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let folder = all.join(name);
+    if folder.join(FINISHED).exists() {
+        return folder;
+    }
+    fs::create_dir_all(all).unwrap_or_else(|error| panic!("cannot make {}: {error}", all.display()));
+    let lock = File::create(all.join(format!("{name}.lock"))).expect("make a lock file in the target folder");
+    lock.lock().expect("lock a file of the target folder");
+    if !folder.join(FINISHED).exists() {
+        // Made in place, since a virtual environment cannot be moved; what an interrupted run left is removed.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).expect("make a folder in the target folder");
+        say(&format!("fetching {name} into {} (once)", all.display()));
+        make(&folder);
+        File::create(folder.join(FINISHED)).expect("mark a fetched part as finished");
+    }
+    folder
+}
+
+/// Past the test harness, which hides what a passing test prints by `eprintln!`.
+fn say(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Runs a command that brings a part; panics with what to do when it cannot.
+fn fetch(command: &mut Command, program: &str, remedy: &str) {
+    let leave_out = format!("or set {OFFLINE}=1 to leave out the tests that need it");
+    let output = command.output().unwrap_or_else(|error| {
+        panic!(
+            "cannot run {program} to fetch a real part for the tests: {error}\n  hint: {remedy}, {leave_out}"
+        )
+    });
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} could not fetch a real part for the tests ({}): {command:?}\n{stderr}\n  \
+         hint: check the network and {program}'s registry settings, {leave_out}",
+        output.status
+    );
+}
+
+/// `@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex`, and its like on other platforms.
+fn native_codex(packages: &Path) -> Option<PathBuf> {
+    let children = |folder: PathBuf| {
+        fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    let vendors = children(packages.to_owned()).flat_map(|package| children(package.join("vendor")));
+    vendors
+        .map(|vendor| vendor.join("bin/codex"))
+        .find(|program| program.is_file())
+}
+
+/// Cargo marks it with CACHEDIR.TAG, wherever it has been put.
+fn target_folder() -> PathBuf {
+    let program = std::env::current_exe().expect("a running program has a path");
+    let marked = program
+        .ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    marked
+        .map(Path::to_owned)
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_at_once_make_one_folder_and_a_later_one_makes_nothing() {
+        let all = tempfile::tempdir().unwrap();
+        // An interrupted run's folder has no mark.
+        fs::create_dir(all.path().join("part")).unwrap();
+        fs::write(all.path().join("part/half"), "").unwrap();
+        let make = |folder: &Path| fs::write(folder.join("made"), "").unwrap();
+        let made = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    finished(all.path(), "part", |folder| {
+                        made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        make(folder);
+                    })
+                });
+            }
+        });
+        finished(all.path(), "part", |_| panic!("it was there"));
+        assert_eq!(made.into_inner(), 1);
+        assert!(all.path().join("part/made").exists() && !all.path().join("part/half").exists());
+    }
+
+    #[test]
+    #[should_panic(expected = "hint: install it, or set CODEX_TRACED_TEST_OFFLINE=1")]
+    fn a_missing_program_is_named_with_what_to_do() {
+        fetch(
+            &mut Command::new("no-such-program"),
+            "no-such-program",
+            "install it",
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "hint: check the network and false's registry settings")]
+    fn a_program_that_fails_says_what_it_said_and_what_to_do() {
+        fetch(&mut Command::new("false"), "false", "install it");
+    }
+}
