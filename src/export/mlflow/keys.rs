@@ -1,0 +1,41 @@
+//! MLflow's words: the keys it gives a meaning of its own.
+
+/// The session (Codex's thread) that a trace belongs to.
+pub const SESSION: &str = "mlflow.trace.session";
+/// JSON of the whole trace's tokens.
+pub const TOKEN_USAGE: &str = "mlflow.trace.tokenUsage";
+/// JSON of the whole trace's cost, in US dollars.
+pub const COST: &str = "mlflow.trace.cost";
+/// Tells MLflow 3.14 and later that the trace's totals are final, so that no span adds to them.
+pub const FINALIZED: &str = "mlflow.trace.infoFinalized";
+
+pub const TRACE_NAME: &str = "mlflow.traceName";
+/// Where MLflow looks for the spans; without it, it looks for an artifact.
+pub const SPANS_LOCATION: &str = "mlflow.trace.spansLocation";
+/// The value of `SPANS_LOCATION` that means the `spans` table.
+pub const IN_TRACKING_STORE: &str = "TRACKING_STORE";
+pub const ARTIFACT_LOCATION: &str = "mlflow.artifactLocation";
+
+pub const SPAN_TRACE_ID: &str = "mlflow.traceRequestId";
+pub const SPAN_TYPE: &str = "mlflow.spanType";
+pub const SPAN_INPUTS: &str = "mlflow.spanInputs";
+pub const SPAN_OUTPUTS: &str = "mlflow.spanOutputs";
+pub const SPAN_MODEL: &str = "mlflow.llm.model";
+pub const SPAN_PROVIDER: &str = "mlflow.llm.provider";
+pub const SPAN_COST: &str = "mlflow.llm.cost";
+
+/// What a tokenUsage object may hold, in MLflow's order, except what only other agents have.
+pub const TOKEN_KEYS: [&str; 5] = [
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+];
+/// What a cost object may hold, in MLflow's order.
+pub const COST_KEYS: [&str; 3] = ["input_cost", "output_cost", "total_cost"];
+
+/// The longest metadata value that MLflow's own clients send.
+pub const METADATA_WIDTH: usize = 250;
+/// The longest tag value that MLflow takes.
+pub const TAG_WIDTH: usize = 4096;

@@ -1,1 +1,0 @@
-//! An MLflow database in a SQLite file.

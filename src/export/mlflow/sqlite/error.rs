@@ -1,0 +1,118 @@
+//! Why a database did not take a trace, and whether trying again may help.
+
+use super::shape::UnknownShape;
+use crate::export::ExportError;
+use crate::export::mlflow::tree::BadTree;
+use rusqlite::ErrorCode;
+use std::io;
+use std::path::Path;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error("spans make no tree: {0}")]
+    Tree(#[from] BadTree),
+    #[error("database schema is not one of MLflow 3.3 to 3.17: {0}")]
+    Shape(#[from] UnknownShape),
+    #[error("experiment {0} does not exist")]
+    NoExperiment(String),
+    #[error("experiment {0} was deleted in MLflow (restore it, or choose another)")]
+    DeletedExperiment(String),
+    #[error("MLflow moved the spans of {trace} out of the database ({location})")]
+    Archived { trace: String, location: String },
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("create the database: {0}")]
+    Create(#[from] io::Error),
+}
+
+impl StoreError {
+    /// The same for whoever delivers: what happened, to which file.
+    pub(super) fn at(self, path: &Path) -> ExportError {
+        let path = path.display();
+        let (transient, what) = match &self {
+            StoreError::Sqlite(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                    (true, "database is locked".into())
+                }
+                Some(ErrorCode::DiskFull) => (true, "disk is full".into()),
+                Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => (true, self.to_string()),
+                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                    (false, "database may not be written".into())
+                }
+                Some(ErrorCode::NotADatabase) => {
+                    return ExportError::Permanent(format!(
+                        "not a SQLite database: {path} (move it away, or choose another tracking URI)"
+                    ));
+                }
+                _ => (false, self.to_string()),
+            },
+            StoreError::Create(error) => {
+                let hopeless = matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::NotADirectory
+                );
+                (!hopeless, self.to_string())
+            }
+            _ => (false, self.to_string()),
+        };
+        match transient {
+            true => ExportError::Transient(format!("{what}: {path}")),
+            false => ExportError::Permanent(format!("{what}: {path}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn what_may_pass_by_itself_is_tried_again() {
+        let cases = [
+            (ffi::SQLITE_BUSY, None, "transient: database is locked: /x.db"),
+            (ffi::SQLITE_LOCKED, None, "transient: database is locked: /x.db"),
+            (ffi::SQLITE_FULL, None, "transient: disk is full: /x.db"),
+            (
+                ffi::SQLITE_IOERR_FSYNC,
+                Some("disk I/O error"),
+                "transient: disk I/O error: /x.db",
+            ),
+            (
+                ffi::SQLITE_CANTOPEN,
+                Some("unable to open database file"),
+                "transient: unable to open database file: /x.db",
+            ),
+            (
+                ffi::SQLITE_READONLY,
+                None,
+                "permanent: database may not be written: /x.db",
+            ),
+            (
+                ffi::SQLITE_PERM,
+                None,
+                "permanent: database may not be written: /x.db",
+            ),
+            (
+                ffi::SQLITE_CORRUPT,
+                Some("database disk image is malformed"),
+                "permanent: database disk image is malformed: /x.db",
+            ),
+            (
+                ffi::SQLITE_NOTADB,
+                None,
+                "permanent: not a SQLite database: /x.db (move it away, or choose another tracking URI)",
+            ),
+        ];
+        for (code, words, expected) in cases {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), words.map(str::to_owned));
+            let said = match StoreError::from(error).at(Path::new("/x.db")) {
+                ExportError::Transient(text) => format!("transient: {text}"),
+                ExportError::Permanent(text) => format!("permanent: {text}"),
+            };
+            assert_eq!(said, expected);
+        }
+    }
+}

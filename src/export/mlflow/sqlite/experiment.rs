@@ -1,0 +1,148 @@
+//! The experiment that a trace goes to: found by name or id, made by name.
+
+use super::error::StoreError;
+use super::shape::{Shape, Workspaces};
+use crate::config::target::Experiment;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// An experiment as far as a trace needs it.
+pub(super) struct Found {
+    pub(super) id: i64,
+    pub(super) artifact_location: String,
+}
+
+/// By name: made when missing. By id: must be there.
+pub(super) fn find_or_make(
+    connection: &Connection,
+    shape: Shape,
+    experiment: &Experiment,
+    folder: &Path,
+    now: Timestamp,
+) -> Result<Found, StoreError> {
+    if let Some(id) = id_of(connection, shape, experiment)? {
+        return active(connection, id);
+    }
+    let name = match experiment {
+        Experiment::Name(name) => name,
+        Experiment::Id(id) => return Err(StoreError::NoExperiment(id.clone())),
+    };
+    let (column, value) = match shape.workspaces {
+        Workspaces::None => ("", ""),
+        Workspaces::Named => (", workspace", ", 'default'"),
+    };
+    connection.execute(
+        &format!(
+            "INSERT INTO experiments (name, lifecycle_stage, creation_time, last_update_time{column})
+             VALUES (?1, 'active', ?2, ?2{value})"
+        ),
+        params![name, now.as_millisecond()],
+    )?;
+    let id = connection.last_insert_rowid();
+    let artifact_location = artifact_location(folder, id);
+    connection.execute(
+        "UPDATE experiments SET artifact_location = ?2 WHERE experiment_id = ?1",
+        params![id, artifact_location],
+    )?;
+    Ok(Found {
+        id,
+        artifact_location,
+    })
+}
+
+/// The id of an experiment, also of a deleted one.
+pub(super) fn id_of(
+    connection: &Connection,
+    shape: Shape,
+    experiment: &Experiment,
+) -> Result<Option<i64>, rusqlite::Error> {
+    let (condition, value) = match (experiment, shape.workspaces) {
+        // MLflow's ids are whole numbers; other text equals none.
+        (Experiment::Id(id), _) => ("CAST(experiment_id AS TEXT) = ?1", id),
+        (Experiment::Name(name), Workspaces::None) => ("name = ?1", name),
+        (Experiment::Name(name), Workspaces::Named) => ("name = ?1 AND workspace = 'default'", name),
+    };
+    connection
+        .query_row(
+            &format!("SELECT experiment_id FROM experiments WHERE {condition}"),
+            [value],
+            |row| row.get(0),
+        )
+        .optional()
+}
+
+/// The experiment with this id, if people can see it in MLflow.
+pub(super) fn active(connection: &Connection, id: i64) -> Result<Found, StoreError> {
+    let read = |row: &Row| {
+        let location: Option<String> = row.get(2)?;
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, Option<String>>(1)?,
+            location.unwrap_or_default(),
+        ))
+    };
+    let (name, stage, artifact_location) = connection
+        .query_row(
+            "SELECT name, lifecycle_stage, artifact_location FROM experiments WHERE experiment_id = ?1",
+            [id],
+            read,
+        )
+        .optional()?
+        .ok_or_else(|| StoreError::NoExperiment(id.to_string()))?;
+    match stage.as_deref() {
+        Some("deleted") => Err(StoreError::DeletedExperiment(name)),
+        _ => Ok(Found {
+            id,
+            artifact_location,
+        }),
+    }
+}
+
+/// The experiment that MLflow itself makes in every new database.
+pub(super) fn insert_default(
+    connection: &Connection,
+    folder: &Path,
+    now: Timestamp,
+) -> Result<(), rusqlite::Error> {
+    connection.execute(
+        "INSERT INTO experiments
+           (experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time)
+         VALUES (0, 'Default', ?1, 'active', ?2, ?2)",
+        params![artifact_location(folder, 0), now.as_millisecond()],
+    )?;
+    Ok(())
+}
+
+/// A URI rather than a path, absolute, so that it means the same to every MLflow wherever it was started.
+fn artifact_location(folder: &Path, id: i64) -> String {
+    let mut uri = String::from("file://");
+    for byte in folder.as_os_str().as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+                uri.push(char::from(*byte))
+            }
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    format!("{uri}/artifacts/{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_artifact_location_is_a_uri_whatever_the_folder_is_called() {
+        for (folder, expected) in [
+            (
+                "/home/a/.codex/mlflow",
+                "file:///home/a/.codex/mlflow/artifacts/3",
+            ),
+            ("/tmp/é 100%#?", "file:///tmp/%C3%A9%20100%25%23%3F/artifacts/3"),
+        ] {
+            assert_eq!(artifact_location(Path::new(folder), 3), expected);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! An MLflow database in a SQLite file: MLflow's own tables, written and read without MLflow.
+
+mod create;
+mod error;
+mod experiment;
+mod read;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use super::tree;
+use crate::config::target::Experiment;
+use crate::export::{Delivered, ExportError, Exporter};
+use crate::trace::ids::TraceId;
+use crate::trace::model::Trace;
+use error::StoreError;
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use shape::Shape;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a reader waits for somebody who is writing.
+const READ_BUSY: Duration = Duration::from_secs(2);
+
+/// Writes traces to one database and one experiment.
+#[derive(Debug)]
+pub struct SqliteExporter {
+    path: PathBuf,
+    experiment: Experiment,
+    busy: Duration,
+}
+
+impl SqliteExporter {
+    /// Makes the database if there is none, and refuses one whose schema it does not know. `busy` is how long
+    /// a write may wait for others. An existing schema is never changed.
+    pub fn open(path: &Path, experiment: Experiment, busy: Duration) -> Result<SqliteExporter, ExportError> {
+        let path = std::path::absolute(path).map_err(|error| StoreError::from(error).at(path))?;
+        let exporter = SqliteExporter {
+            path,
+            experiment,
+            busy,
+        };
+        exporter.check().map_err(|error| error.at(&exporter.path))?;
+        Ok(exporter)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        Shape::of(&self.connect()?)?;
+        Ok(())
+    }
+
+    /// A connection for each trace: one that is kept open would go on writing to a file that was meanwhile
+    /// deleted or replaced.
+    fn connect(&self) -> Result<Connection, StoreError> {
+        if !self.path.try_exists()? {
+            create::create(&self.path, Timestamp::now())?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(self.busy)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        Ok(connection)
+    }
+
+    fn write(&self, trace: &Trace) -> Result<i64, StoreError> {
+        tree::check(&trace.spans)?;
+        let mut connection = self.connect()?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Inside the transaction: an MLflow that upgrades the schema has to wait for us, or we for it.
+        let shape = Shape::of(&transaction)?;
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let experiment = write::write(
+            &transaction,
+            shape,
+            trace,
+            &self.experiment,
+            folder,
+            Timestamp::now(),
+        )?;
+        transaction.commit()?;
+        Ok(experiment)
+    }
+}
+
+impl Exporter for SqliteExporter {
+    fn export(&mut self, trace: &Trace) -> Result<Delivered, ExportError> {
+        match self.write(trace) {
+            Ok(experiment) => Ok(Delivered {
+                experiment_id: experiment.to_string(),
+            }),
+            Err(error) => Err(error.at(&self.path)),
+        }
+    }
+}
+
+/// The trace as it is in the database now. None if there is no such trace, or no database.
+pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
+    reading(path, |connection, shape| read::trace(connection, shape, id))
+}
+
+/// The trace that began last, of one experiment or of all.
+pub fn latest(path: &Path, experiment: Option<&Experiment>) -> Result<Option<TraceId>, ExportError> {
+    reading(path, |connection, shape| {
+        read::latest(connection, shape, experiment)
+    })
+}
+
+/// Reads one state of the database, and creates nothing.
+fn reading<T>(
+    path: &Path,
+    query: impl FnOnce(&Connection, Shape) -> Result<Option<T>, StoreError>,
+) -> Result<Option<T>, ExportError> {
+    let answer = || {
+        if !path.try_exists()? {
+            return Ok(None);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(READ_BUSY)?;
+        let transaction = connection.transaction()?;
+        let shape = Shape::of(&transaction)?;
+        query(&transaction, shape)
+    };
+    answer().map_err(|error: StoreError| error.at(path))
+}

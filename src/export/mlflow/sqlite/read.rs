@@ -1,0 +1,183 @@
+//! A trace back from the database, whichever MLflow wrote or moved it.
+
+use super::error::StoreError;
+use super::experiment;
+use super::shape::{Shape, Totals};
+use crate::config::target::Experiment;
+use crate::export::mlflow::keys;
+use crate::export::mlflow::tags;
+use crate::export::mlflow::wire::{WireSpan, json};
+use crate::trace::ids::TraceId;
+use crate::trace::model::{Span, Trace, TraceState};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The trace as it was exported, with what people changed since. Spans that are not in the database are
+/// left out.
+pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Result<Option<Trace>, StoreError> {
+    let key = id.to_string();
+    let info = connection
+        .query_row(
+            "SELECT timestamp_ms, execution_time_ms, status, request_preview, response_preview
+             FROM trace_info WHERE request_id = ?",
+            [&key],
+            |row| {
+                let started: i64 = row.get(0)?;
+                let took: Option<i64> = row.get(1)?;
+                let status: String = row.get(2)?;
+                Ok((started, took.unwrap_or(0), status, row.get(3)?, row.get(4)?))
+            },
+        )
+        .optional()?;
+    let Some((started, took, status, request_preview, response_preview)) = info else {
+        return Ok(None);
+    };
+    let mut tags = pairs(connection, "trace_tags", &key)?;
+    let mut metadata = pairs(connection, "trace_request_metadata", &key)?;
+    if shape.totals == Totals::Columns {
+        add_columns(connection, &key, &mut tags, &mut metadata)?;
+    }
+    for ours in [keys::SPANS_LOCATION, keys::ARTIFACT_LOCATION] {
+        tags.remove(ours);
+    }
+    for ours in [keys::FINALIZED, tags::RECORD] {
+        metadata.remove(ours);
+    }
+    Ok(Some(Trace {
+        id,
+        name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
+        state: match status.as_str() {
+            "OK" => TraceState::Ok,
+            "ERROR" => TraceState::Error,
+            _ => TraceState::InProgress,
+        },
+        started_at: milliseconds(started),
+        ended_at: milliseconds(started.saturating_add(took)),
+        request_preview,
+        response_preview,
+        metadata,
+        tags,
+        spans: spans(connection, &key)?,
+    }))
+}
+
+/// The trace that began last, of one experiment or of all.
+pub(super) fn latest(
+    connection: &Connection,
+    shape: Shape,
+    wanted: Option<&Experiment>,
+) -> Result<Option<TraceId>, StoreError> {
+    let experiment = match wanted {
+        None => None,
+        Some(wanted) => match experiment::id_of(connection, shape, wanted)? {
+            None => return Ok(None),
+            id => id,
+        },
+    };
+    let mut statement = connection.prepare(
+        "SELECT request_id FROM trace_info JOIN experiments USING (experiment_id)
+         WHERE lifecycle_stage = 'active' AND (?1 IS NULL OR experiment_id = ?1)
+         ORDER BY timestamp_ms DESC, request_id",
+    )?;
+    let ids = statement.query_map(params![experiment], |row| row.get::<_, String>(0))?;
+    for id in ids {
+        // MLflow 2 gave its traces other ids.
+        if let Ok(id) = id?.parse() {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+fn pairs(connection: &Connection, table: &str, id: &str) -> Result<BTreeMap<String, String>, StoreError> {
+    let pairs = connection
+        .prepare(&format!(
+            "SELECT key, coalesce(value, '') FROM {table} WHERE request_id = ?"
+        ))?
+        .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(pairs)
+}
+
+/// What MLflow 3.17 keeps in columns, in the words that it had before.
+fn add_columns(
+    connection: &Connection,
+    id: &str,
+    tags: &mut BTreeMap<String, String>,
+    metadata: &mut BTreeMap<String, String>,
+) -> Result<(), StoreError> {
+    let (tokens, costs) = (keys::TOKEN_KEYS.join(", "), keys::COST_KEYS.join(", "));
+    let sql =
+        format!("SELECT trace_name, session_id, {tokens}, {costs} FROM trace_info WHERE request_id = ?");
+    let (name, session, tokens, costs) = connection.query_row(&sql, [id], |row| {
+        let (mut tokens, mut costs) = (Map::new(), Map::new());
+        for (index, key) in keys::TOKEN_KEYS.into_iter().enumerate() {
+            if let Some(count) = row.get::<_, Option<i64>>(2 + index)? {
+                tokens.insert(key.to_owned(), count.into());
+            }
+        }
+        for (index, key) in keys::COST_KEYS.into_iter().enumerate() {
+            if let Some(cost) = row.get::<_, Option<f64>>(2 + tokens_width() + index)? {
+                costs.insert(key.to_owned(), cost.into());
+            }
+        }
+        Ok((
+            row.get::<_, Option<String>>(0)?,
+            row.get::<_, Option<String>>(1)?,
+            tokens,
+            costs,
+        ))
+    })?;
+    tags.extend(name.map(|name| (keys::TRACE_NAME.to_owned(), name)));
+    metadata.extend(session.map(|session| (keys::SESSION.to_owned(), session)));
+    for (key, object) in [(keys::TOKEN_USAGE, tokens), (keys::COST, costs)] {
+        if !object.is_empty() {
+            metadata.insert(key.to_owned(), json(&Value::Object(object)));
+        }
+    }
+    Ok(())
+}
+
+const fn tokens_width() -> usize {
+    keys::TOKEN_KEYS.len()
+}
+
+/// In order of their start, every parent before its children.
+fn spans(connection: &Connection, id: &str) -> Result<Vec<Span>, StoreError> {
+    let mut statement = connection
+        .prepare("SELECT content FROM spans WHERE trace_id = ? ORDER BY start_time_unix_nano, rowid")?;
+    let mut waiting = Vec::new();
+    for content in statement.query_map([id], |row| row.get::<_, String>(0))? {
+        // Empty once MLflow has archived the trace; else only another program can have written what is no span.
+        let span = serde_json::from_str::<WireSpan>(&content?)
+            .ok()
+            .and_then(WireSpan::into_span);
+        waiting.extend(span);
+    }
+    let mut ordered: Vec<Span> = Vec::with_capacity(waiting.len());
+    let mut placed = BTreeSet::new();
+    loop {
+        let before = ordered.len();
+        let mut later = Vec::new();
+        for span in waiting {
+            if span.parent.is_none_or(|parent| placed.contains(&parent)) {
+                placed.insert(span.id);
+                ordered.push(span);
+            } else {
+                later.push(span);
+            }
+        }
+        // Spans whose parent is missing come last rather than not at all.
+        if later.is_empty() || ordered.len() == before {
+            ordered.append(&mut later);
+            return Ok(ordered);
+        }
+        waiting = later;
+    }
+}
+
+fn milliseconds(since_1970: i64) -> Timestamp {
+    Timestamp::from_millisecond(since_1970).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,164 @@
+//! Which tags are ours to write? People may set, change and delete any tag in MLflow, and theirs stay.
+
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// The metadata key under which we remember what we wrote. People cannot change metadata, only tags.
+pub const RECORD: &str = "codex.tags_written";
+
+/// Tag key to the first 8 bytes of the SHA-256 of the value that we wrote last.
+pub type Record = BTreeMap<String, String>;
+
+/// What an update does to the tags of a trace.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct TagUpdate {
+    pub write: BTreeMap<String, String>,
+    pub remove: Vec<String>,
+    pub record: Record,
+}
+
+impl TagUpdate {
+    /// `there` is what the store has now, `written` what we remember of our last update.
+    pub fn plan(
+        there: &BTreeMap<String, String>,
+        written: &Record,
+        ours: &BTreeMap<String, String>,
+    ) -> TagUpdate {
+        let mut update = TagUpdate::default();
+        for (key, value) in ours {
+            match (there.get(key), written.get(key)) {
+                // Never there, or still as we left it.
+                (None, None) => {}
+                (Some(now), Some(last)) if mark(now) == *last => {}
+                // Changed or deleted by a person: remember that it once was ours.
+                (_, Some(last)) => {
+                    update.record.insert(key.clone(), last.clone());
+                    continue;
+                }
+                // Set by a person (or by another program) before we had such a tag.
+                (Some(_), None) => continue,
+            }
+            update.write.insert(key.clone(), value.clone());
+            update.record.insert(key.clone(), mark(value));
+        }
+        for (key, last) in written {
+            if !ours.contains_key(key) && there.get(key).is_some_and(|now| mark(now) == *last) {
+                update.remove.push(key.clone());
+            }
+        }
+        update
+    }
+}
+
+fn mark(value: &str) -> String {
+    let digest = Sha256::digest(value.as_bytes());
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect()
+    }
+
+    fn record(pairs: &[(&str, &str)]) -> Record {
+        pairs
+            .iter()
+            .map(|(key, value)| (key.to_string(), mark(value)))
+            .collect()
+    }
+
+    #[test]
+    fn a_tag_is_ours_only_while_it_is_as_we_left_it() {
+        struct Case {
+            there: &'static [(&'static str, &'static str)],
+            written: &'static [(&'static str, &'static str)],
+            ours: &'static [(&'static str, &'static str)],
+            write: &'static [(&'static str, &'static str)],
+            remove: &'static [&'static str],
+            remembered: &'static [(&'static str, &'static str)],
+        }
+        let nothing = Case {
+            there: &[],
+            written: &[],
+            ours: &[],
+            write: &[],
+            remove: &[],
+            remembered: &[],
+        };
+        let one = &[("a", "1")];
+        let two = &[("a", "2")];
+        let theirs = &[("a", "x")];
+        let cases = [
+            Case {
+                ours: one,
+                write: one,
+                remembered: one,
+                ..nothing
+            },
+            Case {
+                there: one,
+                written: one,
+                ours: two,
+                write: two,
+                remembered: two,
+                ..nothing
+            },
+            Case {
+                there: theirs,
+                written: one,
+                ours: two,
+                remembered: one,
+                ..nothing
+            },
+            Case {
+                written: one,
+                ours: two,
+                remembered: one,
+                ..nothing
+            },
+            Case {
+                there: theirs,
+                ours: one,
+                ..nothing
+            },
+            Case {
+                there: one,
+                written: one,
+                remove: &["a"],
+                ..nothing
+            },
+            Case {
+                there: theirs,
+                written: one,
+                ..nothing
+            },
+            Case {
+                there: theirs,
+                ..nothing
+            },
+        ];
+        for Case {
+            there,
+            written,
+            ours,
+            write,
+            remove,
+            remembered,
+        } in cases
+        {
+            let expected = TagUpdate {
+                write: tags(write),
+                remove: remove.iter().map(|key| key.to_string()).collect(),
+                record: record(remembered),
+            };
+            let update = TagUpdate::plan(&tags(there), &record(written), &tags(ours));
+            assert_eq!(update, expected, "{there:?} {written:?} {ours:?}");
+        }
+    }
+}

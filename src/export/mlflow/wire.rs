@@ -1,0 +1,327 @@
+//! A span as MLflow writes it: one JSON object, the same in `spans.content` and in `traces.json`.
+
+use super::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
+use crate::trace::ids::{SpanId, TraceId};
+use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::ser::Formatter;
+use serde_json::{Map, Value};
+use std::io::{self, Write};
+
+/// MLflow's schema 3 of a span. Ids are base64 of the raw bytes, attribute values are JSON inside a string.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct WireSpan {
+    trace_id: String,
+    span_id: String,
+    parent_span_id: Option<String>,
+    name: String,
+    start_time_unix_nano: i64,
+    end_time_unix_nano: Option<i64>,
+    #[serde(default)]
+    events: Vec<WireEvent>,
+    status: WireStatus,
+    #[serde(default)]
+    attributes: Map<String, Value>,
+    #[serde(default)]
+    links: Vec<Value>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct WireEvent {
+    name: String,
+    time_unix_nano: i64,
+    #[serde(default)]
+    attributes: Map<String, Value>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct WireStatus {
+    code: String,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// MLflow's short names of a status are in a column, its long ones in the span.
+pub fn status_name(status: &SpanStatus) -> &'static str {
+    match status {
+        SpanStatus::Unset => "UNSET",
+        SpanStatus::Ok => "OK",
+        SpanStatus::Error { .. } => "ERROR",
+    }
+}
+
+/// Nanoseconds since 1970; a time outside the years 1677 to 2262 becomes the nearest inside.
+pub fn nanoseconds(at: Timestamp) -> i64 {
+    let exact = at.as_nanosecond();
+    i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })
+}
+
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(nanoseconds.into()).expect("64 bits of nanoseconds are within jiff's range")
+}
+
+/// JSON as Python's `json.dumps` spaces it: MLflow's search for span attributes matches that text.
+pub fn json(value: &impl Serialize) -> String {
+    let mut bytes = Vec::new();
+    value
+        .serialize(&mut serde_json::Serializer::with_formatter(
+            &mut bytes,
+            PythonSpacing,
+        ))
+        .expect("values with text keys always serialize");
+    String::from_utf8(bytes).expect("serde_json writes UTF-8")
+}
+
+struct PythonSpacing;
+
+impl Formatter for PythonSpacing {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+impl WireSpan {
+    pub fn of(trace: TraceId, span: &Span) -> WireSpan {
+        let mut attributes = Map::new();
+        let mut put = |key: &str, value: &Value| {
+            attributes.insert(key.to_owned(), Value::String(json(value)));
+        };
+        for (key, value) in &span.attributes {
+            put(key, value);
+        }
+        // Mandatory on every span: MLflow refuses to read one without it.
+        put(SPAN_TRACE_ID, &Value::String(trace.to_string()));
+        put(SPAN_TYPE, &Value::from(span.span_type.as_str()));
+        for (key, value) in [(SPAN_INPUTS, &span.inputs), (SPAN_OUTPUTS, &span.outputs)] {
+            if !value.is_null() {
+                put(key, value);
+            }
+        }
+        let (code, message) = match &span.status {
+            SpanStatus::Unset => ("STATUS_CODE_UNSET", ""),
+            SpanStatus::Ok => ("STATUS_CODE_OK", ""),
+            SpanStatus::Error { message } => ("STATUS_CODE_ERROR", message.as_str()),
+        };
+        WireSpan {
+            trace_id: to_base64(&trace.0),
+            span_id: to_base64(&span.id.0),
+            parent_span_id: span.parent.map(|parent| to_base64(&parent.0)),
+            name: span.name.clone(),
+            start_time_unix_nano: nanoseconds(span.started_at),
+            end_time_unix_nano: Some(nanoseconds(span.ended_at)),
+            events: span.events.iter().map(WireEvent::of).collect(),
+            status: WireStatus {
+                code: code.to_owned(),
+                message: Some(message.to_owned()),
+            },
+            attributes,
+            links: Vec::new(),
+        }
+    }
+
+    /// Back to a span. None if an id is not one of ours in form; what else MLflow or another program
+    /// may have written is taken as the nearest thing that we have a word for.
+    pub fn into_span(self) -> Option<Span> {
+        let mut attributes: Map<String, Value> = self
+            .attributes
+            .into_iter()
+            .map(|(key, value)| (key, unwrapped(value)))
+            .collect();
+        attributes.shift_remove(SPAN_TRACE_ID);
+        let span_type = match attributes
+            .shift_remove(SPAN_TYPE)
+            .as_ref()
+            .and_then(Value::as_str)
+        {
+            Some("AGENT") => SpanType::Agent,
+            Some("LLM" | "CHAT_MODEL") => SpanType::Llm,
+            Some("TOOL") => SpanType::Tool,
+            _ => SpanType::Chain,
+        };
+        let message = self.status.message.unwrap_or_default();
+        Some(Span {
+            id: SpanId(from_base64(&self.span_id)?),
+            parent: match self.parent_span_id.as_deref() {
+                None | Some("") => None,
+                Some(parent) => Some(SpanId(from_base64(parent)?)),
+            },
+            name: self.name,
+            span_type,
+            // Between 3.5.0 and 3.5.1, MLflow wrote the short names here.
+            status: match self.status.code.as_str() {
+                "STATUS_CODE_OK" | "OK" => SpanStatus::Ok,
+                "STATUS_CODE_ERROR" | "ERROR" => SpanStatus::Error { message },
+                _ => SpanStatus::Unset,
+            },
+            started_at: timestamp(self.start_time_unix_nano),
+            ended_at: timestamp(self.end_time_unix_nano.unwrap_or(self.start_time_unix_nano)),
+            inputs: attributes.shift_remove(SPAN_INPUTS).unwrap_or_default(),
+            outputs: attributes.shift_remove(SPAN_OUTPUTS).unwrap_or_default(),
+            attributes,
+            events: self.events.into_iter().map(WireEvent::into_event).collect(),
+        })
+    }
+}
+
+impl WireEvent {
+    fn of(event: &SpanEvent) -> WireEvent {
+        // OpenTelemetry, through which MLflow reads events, knows no nested values in them.
+        let flat = |value: &Value| match value {
+            Value::Array(_) | Value::Object(_) | Value::Null => Value::String(json(value)),
+            scalar => scalar.clone(),
+        };
+        let attributes = event
+            .attributes
+            .iter()
+            .map(|(key, value)| (key.clone(), flat(value)));
+        WireEvent {
+            name: event.name.clone(),
+            time_unix_nano: nanoseconds(event.at),
+            attributes: attributes.collect(),
+        }
+    }
+
+    fn into_event(self) -> SpanEvent {
+        SpanEvent {
+            name: self.name,
+            at: timestamp(self.time_unix_nano),
+            attributes: self.attributes,
+        }
+    }
+}
+
+/// The JSON inside a string; text that is no JSON stays text.
+fn unwrapped(value: Value) -> Value {
+    match value {
+        Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        other => other,
+    }
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn to_base64(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            text.push(match place <= chunk.len() {
+                true => BASE64[(bits >> (18 - 6 * place) & 63) as usize].into(),
+                false => '=',
+            });
+        }
+    }
+    text
+}
+
+/// Exactly `N` bytes, padded as MLflow pads.
+fn from_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != N.div_ceil(3) * 4 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(N + 2);
+    for chunk in text.as_bytes().chunks(4) {
+        let mut bits = 0_u32;
+        for digit in chunk {
+            let value = match digit {
+                b'=' => 0,
+                digit => BASE64.iter().position(|known| known == digit)?,
+            };
+            bits = bits << 6 | value as u32;
+        }
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..]);
+    }
+    bytes.truncate(N);
+    bytes.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json as value;
+
+    fn span() -> Span {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        Span {
+            id: SpanId([0, 189, 33, 205, 148, 234, 175, 108]),
+            parent: Some(SpanId([1; 8])),
+            name: "tool_exec".to_owned(),
+            span_type: SpanType::Tool,
+            status: SpanStatus::Error {
+                message: "exit code 3".to_owned(),
+            },
+            started_at: "2026-11-22T09:54:45.097123456Z".parse().unwrap(),
+            ended_at: "2026-11-22T09:54:46Z".parse().unwrap(),
+            inputs: value!({"command": ["ls", "-l"]}),
+            outputs: Value::Null,
+            attributes: object(
+                value!({"tool_name": "exec", "exit_code": 3, "mlflow.llm.cost": {"total_cost": 0.25}}),
+            ),
+            events: vec![SpanEvent {
+                name: "exception".to_owned(),
+                at: "2026-11-22T09:54:46Z".parse().unwrap(),
+                attributes: object(value!({"exception.type": "ToolError", "exception.message": "nö"})),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_span_reads_as_mlflow_writes_it() {
+        let trace = "tr-4605951f9bc51c3fc8d1bf3d92a71fd6".parse().unwrap();
+        let expected = [
+            r#"{"trace_id": "RgWVH5vFHD/I0b89kqcf1g==", "span_id": "AL0hzZTqr2w=", "#,
+            r#""parent_span_id": "AQEBAQEBAQE=", "name": "tool_exec", "#,
+            r#""start_time_unix_nano": 1795341285097123456, "end_time_unix_nano": 1795341286000000000, "#,
+            r#""events": [{"name": "exception", "time_unix_nano": 1795341286000000000, "#,
+            r#""attributes": {"exception.type": "ToolError", "exception.message": "nö"}}], "#,
+            r#""status": {"code": "STATUS_CODE_ERROR", "message": "exit code 3"}, "#,
+            r#""attributes": {"tool_name": "\"exec\"", "exit_code": "3", "#,
+            r#""mlflow.llm.cost": "{\"total_cost\": 0.25}", "#,
+            r#""mlflow.traceRequestId": "\"tr-4605951f9bc51c3fc8d1bf3d92a71fd6\"", "#,
+            r#""mlflow.spanType": "\"TOOL\"", "mlflow.spanInputs": "{\"command\": [\"ls\", \"-l\"]}"}, "#,
+            r#""links": []}"#,
+        ];
+        assert_eq!(json(&WireSpan::of(trace, &span())), expected.concat());
+    }
+
+    #[test]
+    fn a_span_comes_back_whole() {
+        let wire = WireSpan::of(TraceId([7; 16]), &span());
+        let text = json(&wire);
+        assert_eq!(
+            serde_json::from_str::<WireSpan>(&text).unwrap().into_span(),
+            Some(span())
+        );
+    }
+
+    #[test]
+    fn base64_is_everyones() {
+        for (bytes, text) in [
+            (*b"\xfb\xff\xfe\0\0\0\0\0", "+//+AAAAAAA="),
+            (*b"codex-tr", "Y29kZXgtdHI="),
+        ] {
+            assert_eq!(to_base64(&bytes), text);
+            assert_eq!(from_base64(text), Some(bytes));
+        }
+        assert_eq!(from_base64::<16>(&to_base64(&[200; 16])), Some([200; 16]));
+        for text in ["", "Y29kZXgtdHI", "Y29kZXgtdH!=", "Y29kZXgtdHI=Y29kZXgtdHI="] {
+            assert_eq!(from_base64::<8>(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_does_not_fit_becomes_the_nearest_that_does() {
+        assert_eq!(nanoseconds(Timestamp::MAX), i64::MAX);
+        assert_eq!(nanoseconds(Timestamp::MIN), i64::MIN);
+    }
+}
