@@ -49,7 +49,11 @@ fn codex(world: &World) -> ChildExit {
 fn find_program(world: &World) -> Result<Program, LocateError> {
     let depth = locate::next_depth(world)?;
     let file = locate::locate(world)?;
-    Ok(Program { file, args: world.args.clone(), added_variables: vec![(locate::DEPTH, depth.to_string().into())] })
+    Ok(Program {
+        file,
+        args: world.args.clone(),
+        added_variables: vec![(locate::DEPTH, depth.to_string().into())],
+    })
 }
 
 struct Prepared {
@@ -115,7 +119,11 @@ fn finish(world: &World, prepared: Prepared, exit: ChildExit) {
     }
     state.recover(&settings, world);
     let drained = state.deliver();
-    if let Some(waiting) = drained.as_ref().ok().and_then(|drained| drained.waiting.first().map(|first| (first, drained.waiting.len()))) {
+    if let Some(waiting) = drained
+        .as_ref()
+        .ok()
+        .and_then(|drained| drained.waiting.first().map(|first| (first, drained.waiting.len())))
+    {
         notices.say(&notice::kept_on_disk(waiting.1, &waiting.0.reason));
     }
 }

@@ -24,7 +24,10 @@ impl Notices {
     pub fn say(self, sentence: &str) {
         if self == Notices::Spoken {
             // Nobody is helped if this fails.
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("codex-traced: {sentence}\n").as_bytes());
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("codex-traced: {sentence}\n").as_bytes(),
+            );
         }
     }
 }

@@ -70,7 +70,12 @@ impl State {
     }
 
     /// Puts a trace of every thread that the launch wrote into the spool.
-    pub fn spool_launch(&self, launch: &Launch, settings: &Settings, world: &World) -> Result<(), StateError> {
+    pub fn spool_launch(
+        &self,
+        launch: &Launch,
+        settings: &Settings,
+        world: &World,
+    ) -> Result<(), StateError> {
         for claim in &launch.claims {
             if let Some(trace) = self.trace_of(claim, launch, world)? {
                 let entry = Entry {
@@ -91,7 +96,9 @@ impl State {
         let Some(path) = rollout::path::find(self.home.path(), thread) else {
             // Without the folder no session was ever meant to be kept (`--ephemeral` on a new home).
             if self.home.sessions().is_dir() {
-                tracing::warn!("thread {thread} left no rollout (it was never written, or is gone): no trace");
+                tracing::warn!(
+                    "thread {thread} left no rollout (it was never written, or is gone): no trace"
+                );
             }
             return Ok(None);
         };

@@ -24,31 +24,14 @@ fn make_change_and_read(oracle: &Oracle) {
     let made = oracle.ask(&database, &[Verb::Sample]);
     let id = made[0].as_str().expect("the sample's id");
     let changes = [
-        Verb::Feedback {
-            trace: id,
-            name: "good",
-            value: json!(true),
-        },
-        Verb::Expectation {
-            trace: id,
-            name: "answer",
-            value: json!("done"),
-        },
-        Verb::Tag {
-            trace: id,
-            key: "team",
-            value: "red",
-        },
-        Verb::Rename {
-            trace: id,
-            name: "mine",
-        },
+        Verb::Feedback { trace: id, name: "good", value: json!(true) },
+        Verb::Expectation { trace: id, name: "answer", value: json!("done") },
+        Verb::Tag { trace: id, key: "team", value: "red" },
+        Verb::Rename { trace: id, name: "mine" },
     ];
     let traces = oracle.traces_after(&database, &changes);
 
-    let [trace] = &traces[..] else {
-        panic!("expected one trace: {traces:#?}")
-    };
+    let [trace] = &traces[..] else { panic!("expected one trace: {traces:#?}") };
     assert_eq!(trace.trace_id, id);
     assert_facts(
         trace,
@@ -59,11 +42,7 @@ fn make_change_and_read(oracle: &Oracle) {
           tool TOOL ERROR inputs.cmd="exit 3" exit_code=3
         "#,
     );
-    let mut names: Vec<_> = trace
-        .assessments
-        .iter()
-        .map(|added| added["assessment_name"].clone())
-        .collect();
+    let mut names: Vec<_> = trace.assessments.iter().map(|added| added["assessment_name"].clone()).collect();
     names.sort_by_key(ToString::to_string);
     assert_eq!(names, ["answer", "good"]);
     assert_eq!(oracle.trace(&database), *trace, "a second process reads the same");

@@ -53,27 +53,13 @@ fn codex_does_the_scripted_job_and_counts_what_the_server_reported() {
 
     server.assert_script_used_up_exactly();
     assert_eq!(outcome.stdout, "done\n");
-    assert_eq!(
-        std::fs::read_to_string(home.work().join("hello.txt")).unwrap(),
-        "hello\n"
-    );
+    assert_eq!(std::fs::read_to_string(home.work().join("hello.txt")).unwrap(), "hello\n");
     let recorded = Recorded::read(&home.rollout());
     assert_eq!(recorded.usage_each(), server.reported_each());
-    assert_eq!(
-        server.reported(),
-        Usage {
-            input: 29200,
-            cached: 23096,
-            output: 255,
-            reasoning: 84
-        }
-    );
-    let items = recorded
-        .payloads("item_completed")
-        .map(|payload| &payload["item"]);
-    let items: Vec<_> = items
-        .map(|item| (item["type"].as_str().unwrap(), item["exit_code"].as_i64()))
-        .collect();
+    assert_eq!(server.reported(), Usage { input: 29200, cached: 23096, output: 255, reasoning: 84 });
+    let items = recorded.payloads("item_completed").map(|payload| &payload["item"]);
+    let items: Vec<_> =
+        items.map(|item| (item["type"].as_str().unwrap(), item["exit_code"].as_i64())).collect();
     let expected = [
         ("UserMessage", None),
         ("Reasoning", None),
@@ -152,18 +138,13 @@ fn a_stalled_reply_is_ended_by_sigint_and_the_server_sees_the_client_leave() {
 
     let running = start(&mut exec(&home, &codex, &["do it"]));
     never.wait_until_reached(LIMIT);
-    wait_for("the message before the stall", LIMIT, || {
-        running.stderr().contains("thinking")
-    });
+    wait_for("the message before the stall", LIMIT, || running.stderr().contains("thinking"));
     running.signal(Signal::SIGINT);
     running.finish(LIMIT).ended(End::Code(1));
 
     wait_for("the server to see it", LIMIT, || server.clients_gone() == 1);
     let recorded = Recorded::read(&home.rollout());
-    assert_eq!(
-        recorded.payloads("turn_aborted").next().unwrap()["reason"],
-        "interrupted"
-    );
+    assert_eq!(recorded.payloads("turn_aborted").next().unwrap()["reason"], "interrupted");
     assert_eq!(recorded.usage_each(), server.reported_each());
 }
 
@@ -183,10 +164,7 @@ fn a_stalled_reply_is_ended_by_sigterm() {
 fn an_opened_gate_lets_the_reply_go_on() {
     let Some(codex) = codex() else { return };
     let (start_gate, end_gate) = (Gate::new(), Gate::new());
-    let reply = Reply::new()
-        .answer("done")
-        .stall_at_start(&start_gate)
-        .stall_at_end(&end_gate);
+    let reply = Reply::new().answer("done").stall_at_start(&start_gate).stall_at_end(&end_gate);
     let server = ModelServer::start(Script::new().reply(reply));
     let home = Home::new(&server.url());
     let running = start(&mut exec(&home, &codex, &["do it"]));
@@ -201,28 +179,17 @@ fn an_opened_gate_lets_the_reply_go_on() {
 #[test]
 fn a_dropped_stream_is_seen_at_once_and_tried_again() {
     let Some(codex) = codex() else { return };
-    let dropped = Reply::new()
-        .commentary("half")
-        .call("exec_command", json!({"cmd": "ls"}))
-        .drop_after(1);
+    let dropped = Reply::new().commentary("half").call("exec_command", json!({"cmd": "ls"})).drop_after(1);
     let server = ModelServer::start(Script::new().reply(dropped).reply(Reply::new().answer("whole")));
     let home = Home::new(&server.url());
 
-    let outcome = start(&mut exec(&home, &codex, &["do it"]))
-        .finish(Duration::from_secs(20))
-        .ended(End::Code(0));
+    let outcome =
+        start(&mut exec(&home, &codex, &["do it"])).finish(Duration::from_secs(20)).ended(End::Code(0));
 
     server.assert_script_used_up_exactly();
     assert_eq!(outcome.stdout, "whole\n");
-    assert_eq!(
-        server.reported_each(),
-        [Usage::USUAL],
-        "what was dropped was not reported"
-    );
-    assert_eq!(
-        Recorded::read(&home.rollout()).usage_each(),
-        server.reported_each()
-    );
+    assert_eq!(server.reported_each(), [Usage::USUAL], "what was dropped was not reported");
+    assert_eq!(Recorded::read(&home.rollout()).usage_each(), server.reported_each());
 }
 
 #[test]
@@ -264,10 +231,7 @@ fn a_request_too_many_is_answered_and_counted() {
     let server = ModelServer::start(Script::new());
     let home = Home::new(&server.url());
     let outcome = run(&mut exec(&home, &codex, &["do it"])).ended(End::Code(0));
-    assert_eq!(
-        (outcome.stdout.trim_end(), server.unscripted()),
-        (NOTHING_LEFT, 1)
-    );
+    assert_eq!((outcome.stdout.trim_end(), server.unscripted()), (NOTHING_LEFT, 1));
 }
 
 #[test]
@@ -275,36 +239,23 @@ fn codex_takes_every_kind_of_item() {
     let Some(codex) = codex() else { return };
     let raw =
         json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "raw"}]});
-    let server = ModelServer::start(
-        Script::new()
-            .reply(
-                Reply::new().web_search("the weather").item(Item::raw(raw)).item(
-                    Item::call("look_up", json!({"key": 1}))
-                        .namespace("mcp__none")
-                        .call_id("call_none"),
-                ),
-            )
-            .reply(Reply::new().answer("no usage").no_usage()),
-    );
+    let server =
+        ModelServer::start(
+            Script::new()
+                .reply(Reply::new().web_search("the weather").item(Item::raw(raw)).item(
+                    Item::call("look_up", json!({"key": 1})).namespace("mcp__none").call_id("call_none"),
+                ))
+                .reply(Reply::new().answer("no usage").no_usage()),
+        );
     let home = Home::new(&server.url());
     run(&mut exec(&home, &codex, &["do it"])).ended(End::Code(0));
 
     server.assert_script_used_up_exactly();
     let recorded = Recorded::read(&home.rollout());
-    assert_eq!(
-        recorded.payloads("web_search_call").next().unwrap()["action"]["query"],
-        "the weather"
-    );
+    assert_eq!(recorded.payloads("web_search_call").next().unwrap()["action"]["query"], "the weather");
     let call = recorded.payloads("function_call").next().unwrap();
-    assert_eq!(
-        (&call["namespace"], &call["call_id"]),
-        (&json!("mcp__none"), &json!("call_none"))
-    );
-    assert!(
-        recorded
-            .payloads("message")
-            .any(|message| message["content"][0]["text"] == "raw")
-    );
+    assert_eq!((&call["namespace"], &call["call_id"]), (&json!("mcp__none"), &json!("call_none")));
+    assert!(recorded.payloads("message").any(|message| message["content"][0]["text"] == "raw"));
     assert_eq!(recorded.usage_each(), [Usage::USUAL], "the second reply has none");
 }
 
@@ -318,10 +269,7 @@ fn an_incomplete_reply_fails_the_turn() {
     server.assert_script_used_up_exactly();
     assert!(outcome.stdout.contains("max_output_tokens"), "{}", outcome.stdout);
     // Codex counts what a reply reports that fails the turn.
-    assert_eq!(
-        Recorded::read(&home.rollout()).usage_each(),
-        server.reported_each()
-    );
+    assert_eq!(Recorded::read(&home.rollout()).usage_each(), server.reported_each());
     assert_eq!(server.reported(), Usage::USUAL);
 }
 
@@ -331,10 +279,7 @@ fn a_daemon_ends_with_its_home_and_another_homes_daemon_does_not() {
     let server = ModelServer::start(Script::new());
     let (home, other) = (Home::new(&server.url()), Home::new(&server.url()));
     for home in [&home, &other] {
-        run(home
-            .command(&codex.native)
-            .args(["app-server", "daemon", "start"]))
-        .ended(End::Code(0));
+        run(home.command(&codex.native).args(["app-server", "daemon", "start"])).ended(End::Code(0));
         wait_for("a daemon", LIMIT, || home.daemon().is_some());
     }
     let ours = home.processes();

@@ -2,8 +2,8 @@
 
 use super::Failure;
 use super::tree::{self, Style};
-use crate::cli::Show;
 use crate::claim::record::ThreadRecord;
+use crate::cli::Show;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::config::settings::Settings;
@@ -30,7 +30,9 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
             )?;
             stored(TraceId::of_thread(thread.as_str()), &state, world, &home)?
         }
-        Some(what) if Path::new(what).is_file() => (of_rollout(Path::new(what), &state)?, format!("session file {}", Path::new(what).display())),
+        Some(what) if Path::new(what).is_file() => {
+            (of_rollout(Path::new(what), &state)?, format!("session file {}", Path::new(what).display()))
+        }
         Some(what) => {
             let text = what.to_string_lossy();
             let id = text.parse().ok().or_else(|| Some(TraceId::of_thread(ThreadId::parse(&text)?.as_str())));
@@ -57,19 +59,25 @@ fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result
     }
     let target = Settings::read(world, home).target.value;
     let Target::Sqlite(path) = &target else {
-        return Err(format!("traces are in {target}, which `show` cannot read\n  hint: name the session file, or open it in MLflow"));
+        return Err(format!(
+            "traces are in {target}, which `show` cannot read\n  hint: name the session file, or open it in MLflow"
+        ));
     };
     let trace = sqlite::read(path, id).map_err(|error| format!("cannot read {target}: {error}"))?;
-    let trace = trace.ok_or_else(|| format!("{id} is not in {target}\n  hint: name its session file to see it all the same"))?;
+    let trace = trace.ok_or_else(|| {
+        format!("{id} is not in {target}\n  hint: name its session file to see it all the same")
+    })?;
     Ok((trace, target.to_string()))
 }
 
 fn of_rollout(path: &Path, state: &State) -> Result<Trace, Failure> {
     // Somebody may be writing it: an open turn is shown as running.
-    let session = session::read(path, Writer::Alive).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let session = session::read(path, Writer::Alive)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let record = rollout::path::thread_of(path)
         .and_then(|thread| ThreadRecord::load(&state.threads(), &thread).ok())
         .unwrap_or_default();
-    build(&session, &record, Surroundings { rollout: path, user: None })
-        .ok_or_else(|| format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display()))
+    build(&session, &record, Surroundings { rollout: path, user: None }).ok_or_else(|| {
+        format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display())
+    })
 }

@@ -12,7 +12,9 @@ pub(super) fn run(world: &World) -> Result<(), Failure> {
     crate::log::begin(state.log());
     let settings = Settings::read(world, &home);
     state.recover(&settings, world);
-    let drained = state.deliver().map_err(|error| format!("nothing was delivered: {error}\n  hint: try again in a moment"))?;
+    let drained = state
+        .deliver()
+        .map_err(|error| format!("nothing was delivered: {error}\n  hint: try again in a moment"))?;
     println!("{} delivered, {} waiting", drained.delivered.len(), drained.waiting.len());
     for waiting in &drained.waiting {
         println!("  {}: {}", waiting.path.display(), waiting.reason);

@@ -75,7 +75,8 @@ fn quote(text: &mut String, what: &str, value: Option<&Value>, style: Style) {
 fn children(text: &mut String, trace: &Trace, parent: &Span, indent: &str, style: Style) {
     let mut children = trace.spans.iter().filter(|span| span.parent == Some(parent.id)).peekable();
     while let Some(child) = children.next() {
-        let (branch, below) = if children.peek().is_some() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
+        let (branch, below) =
+            if children.peek().is_some() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
         let facts = style.paint(Ink::Quiet, &join([Some(duration(child)), tokens(child), cost(child)]));
         let _ = write!(text, "{indent}{branch}{}  {facts}", style.paint(Ink::Name, &child.name));
         if let Some(summary) = summary(child) {
@@ -100,12 +101,14 @@ fn summary(span: &Span) -> Option<String> {
                 Some(format!("→ {}", names.collect::<Vec<_>>().join(", ")))
             })
         }
-        SpanType::Tool => ["cmd", "command", "input", "query"].iter().find_map(|key| match span.inputs.get(key)? {
-            Value::String(text) => Some(text.clone()),
-            // A shell's own words (`bash -lc`) say nothing.
-            Value::Array(words) => words.last()?.as_str().map(str::to_owned),
-            _ => None,
-        }),
+        SpanType::Tool => {
+            ["cmd", "command", "input", "query"].iter().find_map(|key| match span.inputs.get(key)? {
+                Value::String(text) => Some(text.clone()),
+                // A shell's own words (`bash -lc`) say nothing.
+                Value::Array(words) => words.last()?.as_str().map(str::to_owned),
+                _ => None,
+            })
+        }
         SpanType::Agent => span.inputs.get("prompt").and_then(Value::as_str).map(str::to_owned),
         SpanType::Chain => None,
     }
@@ -186,7 +189,10 @@ mod tests {
 
     #[test]
     fn numbers_and_times_read_as_people_write_them() {
-        assert_eq!([0, 999, 1_000, 37_500, 1_234_567].map(grouped), ["0", "999", "1,000", "37,500", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1_000, 37_500, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "37,500", "1,234,567"]
+        );
         let after = |millis| readable(Timestamp::UNIX_EPOCH, Timestamp::from_millisecond(millis).unwrap());
         assert_eq!(
             [0, 999, 1_250, 61_000, 3_720_000].map(after),

@@ -154,7 +154,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("1-torn.json");
         for (text, why) in [
-            ("{\"version\":1,\"entry\":{", "not a spool entry: EOF while parsing an object at line 1 column 22"),
+            (
+                "{\"version\":1,\"entry\":{",
+                "not a spool entry: EOF while parsing an object at line 1 column 22",
+            ),
             ("{\"version\":2,\"entry\":{}}", "an entry of version 2, which a later codex-traced wrote"),
         ] {
             fs::write(&path, text).unwrap();

@@ -20,15 +20,9 @@ impl Line {
         let name = words.next().unwrap_or_default();
         let facts = words.filter_map(|word| {
             let (name, value) = word.split_once('=')?;
-            Some(Fact {
-                name: name.to_owned(),
-                value: Some(value.to_owned()),
-            })
+            Some(Fact { name: name.to_owned(), value: Some(value.to_owned()) })
         });
-        Line {
-            name,
-            facts: facts.collect(),
-        }
+        Line { name, facts: facts.collect() }
     }
 }
 
@@ -112,9 +106,6 @@ mod tests {
 
     #[test]
     fn words_are_split_outside_quotes_only() {
-        assert_eq!(
-            words(r#"  a b="c d" e="\" f""#),
-            ["a", r#"b="c d""#, r#"e="\" f""#]
-        );
+        assert_eq!(words(r#"  a b="c d" e="\" f""#), ["a", r#"b="c d""#, r#"e="\" f""#]);
     }
 }

@@ -36,10 +36,7 @@ pub fn assert_facts(trace: &Trace, expected: &str) {
     let expected = dedented(expected);
     let actual = told(trace, &expected);
     if actual != expected {
-        panic!(
-            "the trace differs (- expected, + found):\n{}",
-            difference(&expected, &actual)
-        );
+        panic!("the trace differs (- expected, + found):\n{}", difference(&expected, &actual));
     }
 }
 
@@ -54,31 +51,16 @@ fn told(trace: &Trace, expected: &str) -> String {
     let mut text = String::new();
     if lines.first().is_some_and(|line| line.name == "trace") {
         let line = lines.remove(0);
-        let facts = line
-            .facts
-            .iter()
-            .map(|fact| fact.told(trace_fact(trace, &fact.name)));
+        let facts = line.facts.iter().map(|fact| fact.told(trace_fact(trace, &fact.name)));
         writeln!(text, "trace {}{}", trace.state, facts.collect::<String>()).unwrap();
     }
     for (depth, span) in in_tree_order(trace) {
         let place = lines.iter().position(|line| line.name == span.name);
         let facts = match place.map(|place| lines.remove(place)) {
-            Some(line) => line
-                .facts
-                .iter()
-                .map(|fact| fact.told(span_fact(span, &fact.name)))
-                .collect(),
+            Some(line) => line.facts.iter().map(|fact| fact.told(span_fact(span, &fact.name))).collect(),
             None => usual_facts(span),
         };
-        writeln!(
-            text,
-            "{}{} {} {}{facts}",
-            "  ".repeat(depth),
-            span.name,
-            span.kind,
-            span.status
-        )
-        .unwrap();
+        writeln!(text, "{}{} {} {}{facts}", "  ".repeat(depth), span.name, span.kind, span.status).unwrap();
     }
     text
 }
@@ -90,23 +72,15 @@ fn in_tree_order(trace: &Trace) -> Vec<(usize, &Span)> {
     by_start.sort_by_key(|span| span.start_ns);
     let is_there = |id: &String| trace.spans.iter().any(|span| span.span_id == *id);
     let mut order: Vec<(usize, &Span)> = Vec::new();
-    let tops = by_start
-        .iter()
-        .filter(|span| !span.parent_id.as_ref().is_some_and(is_there));
+    let tops = by_start.iter().filter(|span| !span.parent_id.as_ref().is_some_and(is_there));
     let mut waiting: Vec<(usize, &Span)> = tops.rev().map(|span| (0, *span)).collect();
     while let Some((depth, span)) = waiting.pop() {
         order.push((depth, span));
-        let children = by_start
-            .iter()
-            .filter(|child| child.parent_id.as_ref() == Some(&span.span_id));
+        let children = by_start.iter().filter(|child| child.parent_id.as_ref() == Some(&span.span_id));
         waiting.extend(children.rev().map(|child| (depth + 1, *child)));
     }
     let reached = |span: &Span| order.iter().any(|(_, seen)| std::ptr::eq(*seen, span));
-    let lost: Vec<_> = by_start
-        .into_iter()
-        .filter(|span| !reached(span))
-        .map(|span| (0, span))
-        .collect();
+    let lost: Vec<_> = by_start.into_iter().filter(|span| !reached(span)).map(|span| (0, span)).collect();
     order.extend(lost);
     order
 }
@@ -120,13 +94,7 @@ fn usual_facts(span: &Span) -> String {
     };
     names
         .iter()
-        .map(|name| {
-            Fact {
-                name: (*name).to_owned(),
-                value: None,
-            }
-            .told(span_fact(span, name))
-        })
+        .map(|name| Fact { name: (*name).to_owned(), value: None }.told(span_fact(span, name)))
         .collect()
 }
 
@@ -134,24 +102,13 @@ fn span_fact(span: &Span, name: &str) -> Option<Value> {
     if let Some(value) = span.attributes.get(name) {
         return Some(value.clone());
     }
-    let usage = span
-        .attributes
-        .get("mlflow.chat.tokenUsage")
-        .and_then(Value::as_object);
+    let usage = span.attributes.get("mlflow.chat.tokenUsage").and_then(Value::as_object);
     let (first, rest) = name.split_once('.').unwrap_or((name, ""));
     match first {
         "in" | "cached" | "out" => tokens(usage?, first),
-        "message" => span
-            .message
-            .clone()
-            .filter(|text| !text.is_empty())
-            .map(Value::from),
+        "message" => span.message.clone().filter(|text| !text.is_empty()).map(Value::from),
         "event" if !span.events.is_empty() => {
-            let names: Vec<_> = span
-                .events
-                .iter()
-                .filter_map(|event| event["name"].as_str())
-                .collect();
+            let names: Vec<_> = span.events.iter().filter_map(|event| event["name"].as_str()).collect();
             Some(json!(names.join(",")))
         }
         "inputs" => at_path(&span.inputs, rest),
@@ -186,23 +143,14 @@ fn tokens(usage: &Map<String, Value>, name: &str) -> Option<Value> {
 }
 
 fn at_path(value: &Value, path: &str) -> Option<Value> {
-    let pointer = if path.is_empty() {
-        String::new()
-    } else {
-        format!("/{}", path.replace('.', "/"))
-    };
+    let pointer = if path.is_empty() { String::new() } else { format!("/{}", path.replace('.', "/")) };
     value.pointer(&pointer).filter(|found| !found.is_null()).cloned()
 }
 
 fn dedented(text: &str) -> String {
     let lines = || text.lines().filter(|line| !line.trim().is_empty());
-    let margin = lines()
-        .map(|line| line.len() - line.trim_start().len())
-        .min()
-        .unwrap_or(0);
-    lines()
-        .map(|line| format!("{}\n", line[margin..].trim_end()))
-        .collect()
+    let margin = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    lines().map(|line| format!("{}\n", line[margin..].trim_end())).collect()
 }
 
 fn difference(expected: &str, actual: &str) -> String {
@@ -212,9 +160,7 @@ fn difference(expected: &str, actual: &str) -> String {
         ChangeTag::Insert => '+',
         ChangeTag::Equal => ' ',
     };
-    diff.iter_all_changes()
-        .map(|change| format!("{} {change}", sign(change.tag())))
-        .collect()
+    diff.iter_all_changes().map(|change| format!("{} {change}", sign(change.tag()))).collect()
 }
 
 #[cfg(test)]
@@ -232,9 +178,7 @@ mod tests {
             let mut span = json!({"span_id": id, "parent_id": parent, "parent": null, "name": name, "type": kind,
                 "status": status, "message": "", "start_ns": start, "end_ns": 9, "inputs": null, "outputs": null,
                 "attributes": {}, "events": []});
-            span.as_object_mut()
-                .unwrap()
-                .extend(more.as_object().unwrap().clone());
+            span.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             span
         };
         let usage =

@@ -27,11 +27,7 @@ impl Gate {
     #[track_caller]
     pub fn wait_until_reached(&self, limit: Duration) {
         let state = self.0.0.lock().unwrap();
-        let (state, _) = self
-            .0
-            .1
-            .wait_timeout_while(state, limit, |state| state.arrived == 0)
-            .unwrap();
+        let (state, _) = self.0.1.wait_timeout_while(state, limit, |state| state.arrived == 0).unwrap();
         assert!(state.arrived > 0, "no reply reached the gate within {limit:?}");
     }
 

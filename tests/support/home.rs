@@ -31,10 +31,8 @@ pub struct Home {
 impl Home {
     /// `url` is the model server's.
     pub fn new(url: &str) -> Home {
-        let root = tempfile::Builder::new()
-            .prefix("codex-traced-")
-            .tempdir()
-            .expect("make a temporary folder");
+        let root =
+            tempfile::Builder::new().prefix("codex-traced-").tempdir().expect("make a temporary folder");
         let home = Home { root };
         for folder in [home.user(), home.codex(), home.work(), home.temporary()] {
             fs::create_dir(&folder).unwrap();
@@ -92,22 +90,17 @@ trust_level = "trusted"
 
     fn git(&self, arguments: &[&str]) {
         let mut git = self.command("git");
-        git.args(["-c", "user.name=Tester", "-c", "user.email=tester@example.org"])
-            .args(arguments);
+        git.args(["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]).args(arguments);
         git.env("GIT_CONFIG_NOSYSTEM", "1");
         // Fixed dates make a fixed commit id.
-        git.env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
-            .env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z");
+        git.env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z").env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z");
         run(&mut git).ended(End::Code(0));
     }
 
     /// In the work folder, with the environment of this home and nothing else.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command
-            .current_dir(self.work())
-            .env_clear()
-            .envs(self.environment());
+        command.current_dir(self.work()).env_clear().envs(self.environment());
         command
     }
 
@@ -181,9 +174,7 @@ trust_level = "trusted"
     pub fn daemon(&self) -> Option<Pid> {
         self.processes().into_iter().find(|id| {
             let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            arguments
-                .split(|byte| *byte == 0)
-                .any(|argument| argument == b"--managed-daemon")
+            arguments.split(|byte| *byte == 0).any(|argument| argument == b"--managed-daemon")
         })
     }
 
@@ -193,9 +184,7 @@ trust_level = "trusted"
         let ours = [b"CODEX_HOME=", self.codex().as_os_str().as_bytes()].concat();
         let is_ours = |id: &i32| {
             let variables = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-            variables
-                .split(|byte| *byte == 0)
-                .any(|variable| variable == ours)
+            variables.split(|byte| *byte == 0).any(|variable| variable == ours)
         };
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -216,11 +205,7 @@ impl Drop for Home {
             // To panic once more on the way out of a failed test would end all tests.
             all_gone();
         } else {
-            wait_for(
-                "the processes of a home to end",
-                Duration::from_secs(10),
-                all_gone,
-            );
+            wait_for("the processes of a home to end", Duration::from_secs(10), all_gone);
         }
     }
 }
@@ -239,12 +224,8 @@ fn collect_rollouts(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Where node and git are, then the usual folders.
 fn search_path() -> PathBuf {
-    let tools = ["node", "git"]
-        .into_iter()
-        .filter_map(|tool| which::which(tool).ok());
+    let tools = ["node", "git"].into_iter().filter_map(|tool| which::which(tool).ok());
     let folders = tools.filter_map(|tool| tool.parent().map(Path::to_owned));
     let usual = ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::join_paths(folders.chain(usual))
-        .expect("a folder that PATH named has no colon")
-        .into()
+    std::env::join_paths(folders.chain(usual)).expect("a folder that PATH named has no colon").into()
 }

@@ -50,27 +50,14 @@ struct State {
 impl ModelServer {
     pub fn start(script: Script) -> ModelServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind a port of 127.0.0.1");
-        let port = listener
-            .local_addr()
-            .expect("a bound socket has an address")
-            .port();
-        let state = Mutex::new(State {
-            script,
-            ..State::default()
-        });
-        let shared = Arc::new(Shared {
-            state,
-            stopping: AtomicBool::new(false),
-        });
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let state = Mutex::new(State { script, ..State::default() });
+        let shared = Arc::new(Shared { state, stopping: AtomicBool::new(false) });
         let acceptor = thread::spawn({
             let shared = Arc::clone(&shared);
             move || accept(&listener, &shared)
         });
-        ModelServer {
-            port,
-            shared,
-            acceptor: Some(acceptor),
-        }
+        ModelServer { port, shared, acceptor: Some(acceptor) }
     }
 
     /// What Codex takes as `base_url`.
@@ -114,9 +101,7 @@ impl ModelServer {
 
     #[track_caller]
     pub fn wait_for_requests(&self, count: usize, limit: Duration) {
-        wait_for(&format!("{count} requests to the model"), limit, || {
-            self.requests().len() >= count
-        });
+        wait_for(&format!("{count} requests to the model"), limit, || self.requests().len() >= count);
     }
 
     /// How many requests came when nothing was left in the script.
@@ -127,11 +112,7 @@ impl ModelServer {
     #[track_caller]
     pub fn assert_script_used_up_exactly(&self) {
         let state = self.shared.state.lock().unwrap();
-        assert!(
-            state.script.is_empty(),
-            "replies were never asked for: {:#?}",
-            state.script
-        );
+        assert!(state.script.is_empty(), "replies were never asked for: {:#?}", state.script);
         assert_eq!(state.unscripted, 0, "requests came after the script's end");
     }
 }
@@ -185,19 +166,12 @@ impl Connection {
             }
             ("POST", "/v1/responses/compact") => {
                 let (number, reply) = self.next_reply(&request.body);
-                let output: Vec<Value> = (0..)
-                    .zip(&reply.items)
-                    .map(|(k, item)| item.named(number, k))
-                    .collect();
+                let output: Vec<Value> =
+                    (0..).zip(&reply.items).map(|(k, item)| item.named(number, k)).collect();
                 self.send_json(200, &reply.headers, &json!({"output": output}))
             }
             (method, path) => {
-                self.shared
-                    .state
-                    .lock()
-                    .unwrap()
-                    .strays
-                    .push(format!("{method} {path}"));
+                self.shared.state.lock().unwrap().strays.push(format!("{method} {path}"));
                 self.send_json(
                     404,
                     &[],
@@ -210,9 +184,7 @@ impl Connection {
     fn next_reply(&self, body: &[u8]) -> (usize, Reply) {
         let text = String::from_utf8_lossy(body);
         let mut state = self.shared.state.lock().unwrap();
-        state
-            .requests
-            .push(serde_json::from_slice(body).unwrap_or_else(|_| json!(text)));
+        state.requests.push(serde_json::from_slice(body).unwrap_or_else(|_| json!(text)));
         let number = state.requests.len();
         let reply = state.script.next(&text).unwrap_or_else(|| {
             state.unscripted += 1;
@@ -228,14 +200,8 @@ impl Connection {
         if let Ending::Http { status, body } = &reply.ending {
             return self.send_json(*status, &reply.headers, body);
         }
-        let head = [
-            ("content-type", "text/event-stream"),
-            ("cache-control", "no-store"),
-        ];
-        let more = reply
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let head = [("content-type", "text/event-stream"), ("cache-control", "no-store")];
+        let more = reply.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         self.send_head(200, head.into_iter().chain(more))?;
         self.send_events(number, reply)
     }
@@ -302,13 +268,8 @@ impl Connection {
     fn send_json(&mut self, status: u16, headers: &[(String, String)], body: &Value) -> io::Result<()> {
         let body = body.to_string();
         let length = body.len().to_string();
-        let head = [
-            ("content-type", "application/json"),
-            ("content-length", length.as_str()),
-        ];
-        let more = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let head = [("content-type", "application/json"), ("content-length", length.as_str())];
+        let more = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         self.send_head(status, head.into_iter().chain(more))?;
         self.stream.write_all(body.as_bytes())
     }

@@ -33,9 +33,7 @@ pub struct Normaliser {
 
 impl Normaliser {
     pub fn normalise(&mut self, text: &str) -> String {
-        VARIABLE
-            .replace_all(text, |found: &Captures| self.replacement(found))
-            .into_owned()
+        VARIABLE.replace_all(text, |found: &Captures| self.replacement(found)).into_owned()
     }
 
     fn replacement(&mut self, found: &Captures) -> String {
@@ -116,10 +114,7 @@ tokens used 6,126
 
     #[test]
     fn a_swapped_id_shows() {
-        let (one, other) = (
-            "01a204d3-8f4b-7922-96dd-2ba92edf6baf",
-            "01a204d3-910d-7e53-b828-bb796b9e88a8",
-        );
+        let (one, other) = ("01a204d3-8f4b-7922-96dd-2ba92edf6baf", "01a204d3-910d-7e53-b828-bb796b9e88a8");
         let same = normalised(&format!("{one} {one}"));
         assert_eq!(same, normalised(&format!("{other} {other}")));
         assert_ne!(same, normalised(&format!("{one} {other}")));
@@ -128,16 +123,8 @@ tokens used 6,126
     #[test]
     fn ids_are_numbered_through_both_streams() {
         let id = "01a204d3-8f4b-7922-96dd-2ba92edf6baf";
-        let outcome = Outcome {
-            stdout: format!("a {id}"),
-            stderr: format!("b {id}"),
-            end: End::Code(0),
-        };
-        let expected = Outcome {
-            stdout: "a <id-1>".into(),
-            stderr: "b <id-1>".into(),
-            end: End::Code(0),
-        };
+        let outcome = Outcome { stdout: format!("a {id}"), stderr: format!("b {id}"), end: End::Code(0) };
+        let expected = Outcome { stdout: "a <id-1>".into(), stderr: "b <id-1>".into(), end: End::Code(0) };
         assert_eq!(outcome.normalised(), expected);
     }
 }

@@ -114,11 +114,7 @@ impl Trace {
         let named: Vec<_> = self.spans.iter().filter(|span| span.name == name).collect();
         match named[..] {
             [only] => only,
-            _ => panic!(
-                "{} spans are called {name}:\n{}",
-                named.len(),
-                crate::facts::rendered(self)
-            ),
+            _ => panic!("{} spans are called {name}:\n{}", named.len(), crate::facts::rendered(self)),
         }
     }
 }
@@ -130,14 +126,8 @@ impl Oracle {
     }
 
     pub fn of(version: &str) -> Option<Oracle> {
-        let home = tempfile::Builder::new()
-            .prefix("codex-traced-mlflow-")
-            .tempdir()
-            .expect("make a folder");
-        Some(Oracle {
-            python: mlflow(version)?,
-            home,
-        })
+        let home = tempfile::Builder::new().prefix("codex-traced-mlflow-").tempdir().expect("make a folder");
+        Some(Oracle { python: mlflow(version)?, home })
     }
 
     /// Every trace in a SQLite file, oldest first. MLflow upgrades an older file when it opens it.
@@ -167,11 +157,7 @@ impl Oracle {
     /// One answer per verb: traces for `Traces`, an id for `Sample`, else null.
     #[track_caller]
     pub fn ask(&self, database: &Path, verbs: &[Verb]) -> Vec<Value> {
-        assert!(
-            database.is_absolute(),
-            "a SQLite URI needs an absolute path: {}",
-            database.display()
-        );
+        assert!(database.is_absolute(), "a SQLite URI needs an absolute path: {}", database.display());
         let verbs: Vec<_> = verbs.iter().map(Verb::as_sent).collect();
         let request = json!({"uri": format!("sqlite:///{}", database.display()), "verbs": verbs});
         let mut python = self.python();

@@ -38,9 +38,7 @@ pub fn fetch_codex() -> Codex {
     let folder = fetched(&format!("codex-{CODEX_VERSION}"), |folder| {
         let package = format!("@openai/codex@{CODEX_VERSION}");
         let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"])
-            .arg(folder)
-            .arg(package);
+        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"]).arg(folder).arg(package);
         fetch(&mut npm, "npm", "install Node.js (18 or newer), which brings npm");
     });
     let modules = folder.join("node_modules");
@@ -50,10 +48,7 @@ pub fn fetch_codex() -> Codex {
             "npm brought no Codex program for this platform into {folder}; remove that folder to try again"
         )
     });
-    Codex {
-        native,
-        launcher: modules.join(".bin/codex"),
-    }
+    Codex { native, launcher: modules.join(".bin/codex") }
 }
 
 /// The Python of a virtual environment with this MLflow; None, with a line that says so, when tests are to stay
@@ -66,11 +61,7 @@ fn fetch_mlflow(version: &str) -> PathBuf {
     let folder = fetched(&format!("mlflow-{version}"), |folder| {
         let mut venv = Command::new("python3");
         venv.args(["-m", "venv"]).arg(folder);
-        fetch(
-            &mut venv,
-            "python3",
-            "install Python 3.10 or newer with its venv module",
-        );
+        fetch(&mut venv, "python3", "install Python 3.10 or newer with its venv module");
         let mut pip = Command::new(folder.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         // MLflow 3.6 uses what SQLAlchemy 2.1 has removed.
@@ -140,28 +131,17 @@ fn fetch(command: &mut Command, program: &str, remedy: &str) {
 
 /// `@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex`, and its like on other platforms.
 fn native_codex(packages: &Path) -> Option<PathBuf> {
-    let children = |folder: PathBuf| {
-        fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-    };
+    let children =
+        |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let vendors = children(packages.to_owned()).flat_map(|package| children(package.join("vendor")));
-    vendors
-        .map(|vendor| vendor.join("bin/codex"))
-        .find(|program| program.is_file())
+    vendors.map(|vendor| vendor.join("bin/codex")).find(|program| program.is_file())
 }
 
 /// Cargo marks it with CACHEDIR.TAG, wherever it has been put.
 fn target_folder() -> PathBuf {
     let program = std::env::current_exe().expect("a running program has a path");
-    let marked = program
-        .ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    marked
-        .map(Path::to_owned)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"))
+    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    marked.map(Path::to_owned).unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"))
 }
 
 #[cfg(test)]
@@ -194,11 +174,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "hint: install it, or set CODEX_TRACED_TEST_OFFLINE=1")]
     fn a_missing_program_is_named_with_what_to_do() {
-        fetch(
-            &mut Command::new("no-such-program"),
-            "no-such-program",
-            "install it",
-        );
+        fetch(&mut Command::new("no-such-program"), "no-such-program", "install it");
     }
 
     #[test]

@@ -18,33 +18,23 @@ impl Recorded {
     pub fn read(path: &Path) -> Recorded {
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        Recorded {
-            lines: text.split_terminator('\n').map(parse).collect(),
-        }
+        Recorded { lines: text.split_terminator('\n').map(parse).collect() }
     }
 
     /// The thread's id, as the first line tells it.
     #[track_caller]
     pub fn thread(&self) -> &str {
-        self.lines[0]["payload"]["id"]
-            .as_str()
-            .expect("the first line is session_meta")
+        self.lines[0]["payload"]["id"].as_str().expect("the first line is session_meta")
     }
 
     /// The payloads of one kind of `event_msg` or `response_item`.
     pub fn payloads<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.lines
-            .iter()
-            .map(|line| &line["payload"])
-            .filter(move |payload| payload["type"] == kind)
+        self.lines.iter().map(|line| &line["payload"]).filter(move |payload| payload["type"] == kind)
     }
 
     /// The usage of every model response, as Codex counted it.
     pub fn usage_each(&self) -> Vec<Usage> {
-        let records = self
-            .lines
-            .iter()
-            .filter(|line| line["type"] == "token_usage_record");
+        let records = self.lines.iter().filter(|line| line["type"] == "token_usage_record");
         let usage = records.map(|line| {
             let tokens = |key: &str| line["payload"]["usage"][key].as_u64().unwrap_or_default();
             Usage {

@@ -51,11 +51,7 @@ impl Outcome {
 
     #[track_caller]
     pub fn ended(self, end: End) -> Outcome {
-        assert_eq!(
-            self.end, end,
-            "stdout:\n{}\nstderr:\n{}",
-            self.stdout, self.stderr
-        );
+        assert_eq!(self.end, end, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 }
@@ -93,17 +89,11 @@ pub fn start(command: &mut Command) -> Running {
 #[track_caller]
 fn spawn(command: &mut Command, stdin: Stdio) -> Running {
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot start {}: {error}", written(command)));
+    let mut child =
+        command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", written(command)));
     let stdout = Collected::from(child.stdout.take().expect("stdout is a pipe"));
     let stderr = Collected::from(child.stderr.take().expect("stderr is a pipe"));
-    Running {
-        child,
-        command: format!("{:?}", command.get_program()),
-        stdout,
-        stderr,
-    }
+    Running { child, command: format!("{:?}", command.get_program()), stdout, stderr }
 }
 
 impl Running {
@@ -136,11 +126,7 @@ impl Running {
                 && self.stdout.is_closed()
                 && self.stderr.is_closed()
             {
-                return Outcome {
-                    stdout: self.stdout(),
-                    stderr: self.stderr(),
-                    end: status.into(),
-                };
+                return Outcome { stdout: self.stdout(), stderr: self.stderr(), end: status.into() };
             }
             thread::sleep(POLL);
         }
@@ -149,10 +135,7 @@ impl Running {
             None => "did not end",
         };
         let (stdout, stderr) = (self.stdout(), self.stderr());
-        panic!(
-            "{} {what} within {limit:?}\nstdout:\n{stdout}\nstderr:\n{stderr}",
-            self.command
-        );
+        panic!("{} {what} within {limit:?}\nstdout:\n{stdout}\nstderr:\n{stderr}", self.command);
     }
 }
 
@@ -179,10 +162,7 @@ pub fn wait_for(what: &str, limit: Duration, condition: impl FnMut() -> bool) {
 /// The program and its arguments; Debug adds the whole environment.
 fn written(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 fn pid(child: &Child) -> Pid {
@@ -239,11 +219,7 @@ mod tests {
     #[test]
     fn an_outcome_tells_both_streams_and_the_code() {
         let outcome = run(&mut sh("echo out; echo err >&2; exit 3"));
-        let expected = Outcome {
-            stdout: "out\n".into(),
-            stderr: "err\n".into(),
-            end: End::Code(3),
-        };
+        let expected = Outcome { stdout: "out\n".into(), stderr: "err\n".into(), end: End::Code(3) };
         assert_eq!(outcome, expected);
     }
 

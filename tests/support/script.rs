@@ -133,12 +133,7 @@ impl Reply {
 
     /// Tokens as the API counts them: cached is part of input, reasoning is part of output.
     pub fn usage(mut self, input: u64, cached: u64, output: u64, reasoning: u64) -> Reply {
-        self.usage = Some(Usage {
-            input,
-            cached,
-            output,
-            reasoning,
-        });
+        self.usage = Some(Usage { input, cached, output, reasoning });
         self
     }
 
@@ -149,18 +144,13 @@ impl Reply {
 
     /// Ends with `response.failed`.
     pub fn failed(mut self, code: &str, message: &str) -> Reply {
-        self.ending = Ending::Failed {
-            code: code.to_owned(),
-            message: message.to_owned(),
-        };
+        self.ending = Ending::Failed { code: code.to_owned(), message: message.to_owned() };
         self
     }
 
     /// Ends with `response.incomplete`.
     pub fn incomplete(mut self, reason: &str) -> Reply {
-        self.ending = Ending::Incomplete {
-            reason: reason.to_owned(),
-        };
+        self.ending = Ending::Incomplete { reason: reason.to_owned() };
         self
     }
 
@@ -207,11 +197,8 @@ pub struct Item(pub(crate) Value);
 impl Item {
     /// An empty summary gives an item with none, as the API does when it keeps its reasoning to itself.
     pub fn reasoning(summary: &str) -> Item {
-        let parts = if summary.is_empty() {
-            json!([])
-        } else {
-            json!([{"type": "summary_text", "text": summary}])
-        };
+        let parts =
+            if summary.is_empty() { json!([]) } else { json!([{"type": "summary_text", "text": summary}]) };
         Item(
             json!({"type": "reasoning", "summary": parts, "encrypted_content": format!("gAAAAAB{}", "x".repeat(64))}),
         )
@@ -294,12 +281,7 @@ pub struct Usage {
 
 impl Usage {
     /// What a reply reports that does not say.
-    pub const USUAL: Usage = Usage {
-        input: 1000,
-        cached: 500,
-        output: 50,
-        reasoning: 20,
-    };
+    pub const USUAL: Usage = Usage { input: 1000, cached: 500, output: 50, reasoning: 20 };
 
     pub fn total(&self) -> u64 {
         self.input + self.output

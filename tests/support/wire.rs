@@ -22,8 +22,7 @@ impl<'a> Events<'a> {
         if let (Value::Object(event), Value::Object(fields)) = (&mut event, fields) {
             event.extend(fields);
         }
-        self.stream
-            .write_all(format!("event: {kind}\ndata: {event}\n\n").as_bytes())
+        self.stream.write_all(format!("event: {kind}\ndata: {event}\n\n").as_bytes())
     }
 
     pub(crate) fn send_item(&mut self, place: usize, item: &Value) -> io::Result<()> {
@@ -37,10 +36,7 @@ impl<'a> Events<'a> {
             Some("reasoning") => added["summary"] = json!([]),
             _ => {}
         }
-        self.send(
-            "response.output_item.added",
-            json!({"output_index": place, "item": added}),
-        )?;
+        self.send("response.output_item.added", json!({"output_index": place, "item": added}))?;
         if let Some(text) = item["content"][0]["text"].as_str()
             && item["type"] == "message"
         {
@@ -57,19 +53,10 @@ impl<'a> Events<'a> {
             };
             let empty = json!({"part": {"type": "summary_text", "text": ""}});
             self.send("response.reasoning_summary_part.added", part(empty))?;
-            self.send(
-                "response.reasoning_summary_text.delta",
-                part(json!({"delta": text})),
-            )?;
-            self.send(
-                "response.reasoning_summary_text.done",
-                part(json!({"text": text})),
-            )?;
+            self.send("response.reasoning_summary_text.delta", part(json!({"delta": text})))?;
+            self.send("response.reasoning_summary_text.done", part(json!({"text": text})))?;
         }
-        self.send(
-            "response.output_item.done",
-            json!({"output_index": place, "item": item}),
-        )
+        self.send("response.output_item.done", json!({"output_index": place, "item": item}))
     }
 }
 
@@ -93,17 +80,10 @@ pub(crate) fn read_request(stream: &TcpStream) -> io::Result<Option<Request>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     parsed.parse(&head).map_err(io::Error::other)?;
-    let length = parsed
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let length = parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body)?;
     let method = parsed.method.unwrap_or_default().to_owned();
-    Ok(Some(Request {
-        method,
-        path: parsed.path.unwrap_or_default().to_owned(),
-        body,
-    }))
+    Ok(Some(Request { method, path: parsed.path.unwrap_or_default().to_owned(), body }))
 }

@@ -60,17 +60,11 @@ mod tests {
     use super::*;
 
     fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect()
+        pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
     }
 
     fn record(pairs: &[(&str, &str)]) -> Record {
-        pairs
-            .iter()
-            .map(|(key, value)| (key.to_string(), mark(value)))
-            .collect()
+        pairs.iter().map(|(key, value)| (key.to_string(), mark(value))).collect()
     }
 
     #[test]
@@ -83,75 +77,21 @@ mod tests {
             remove: &'static [&'static str],
             remembered: &'static [(&'static str, &'static str)],
         }
-        let nothing = Case {
-            there: &[],
-            written: &[],
-            ours: &[],
-            write: &[],
-            remove: &[],
-            remembered: &[],
-        };
+        let nothing = Case { there: &[], written: &[], ours: &[], write: &[], remove: &[], remembered: &[] };
         let one = &[("a", "1")];
         let two = &[("a", "2")];
         let theirs = &[("a", "x")];
         let cases = [
-            Case {
-                ours: one,
-                write: one,
-                remembered: one,
-                ..nothing
-            },
-            Case {
-                there: one,
-                written: one,
-                ours: two,
-                write: two,
-                remembered: two,
-                ..nothing
-            },
-            Case {
-                there: theirs,
-                written: one,
-                ours: two,
-                remembered: one,
-                ..nothing
-            },
-            Case {
-                written: one,
-                ours: two,
-                remembered: one,
-                ..nothing
-            },
-            Case {
-                there: theirs,
-                ours: one,
-                ..nothing
-            },
-            Case {
-                there: one,
-                written: one,
-                remove: &["a"],
-                ..nothing
-            },
-            Case {
-                there: theirs,
-                written: one,
-                ..nothing
-            },
-            Case {
-                there: theirs,
-                ..nothing
-            },
+            Case { ours: one, write: one, remembered: one, ..nothing },
+            Case { there: one, written: one, ours: two, write: two, remembered: two, ..nothing },
+            Case { there: theirs, written: one, ours: two, remembered: one, ..nothing },
+            Case { written: one, ours: two, remembered: one, ..nothing },
+            Case { there: theirs, ours: one, ..nothing },
+            Case { there: one, written: one, remove: &["a"], ..nothing },
+            Case { there: theirs, written: one, ..nothing },
+            Case { there: theirs, ..nothing },
         ];
-        for Case {
-            there,
-            written,
-            ours,
-            write,
-            remove,
-            remembered,
-        } in cases
-        {
+        for Case { there, written, ours, write, remove, remembered } in cases {
             let expected = TagUpdate {
                 write: tags(write),
                 remove: remove.iter().map(|key| key.to_string()).collect(),

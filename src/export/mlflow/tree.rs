@@ -94,10 +94,7 @@ mod tests {
             (&[(1, None), (1, None)], Err(BadTree::Twice(id(1)))),
             (&[(1, Some(1))], Err(BadTree::OwnParent(id(1)))),
             (&[(1, None), (2, Some(9))], Err(BadTree::NoParent(id(2)))),
-            (
-                &[(1, None), (2, Some(3)), (3, Some(2))],
-                Err(BadTree::Cycle(id(2))),
-            ),
+            (&[(1, None), (2, Some(3)), (3, Some(2))], Err(BadTree::Cycle(id(2)))),
             (
                 &[(1, None), (5, Some(2)), (2, Some(3)), (3, Some(4)), (4, Some(2))],
                 Err(BadTree::Cycle(id(2))),

@@ -65,10 +65,7 @@ fn timestamp(nanoseconds: i64) -> Timestamp {
 pub fn json(value: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     value
-        .serialize(&mut serde_json::Serializer::with_formatter(
-            &mut bytes,
-            PythonSpacing,
-        ))
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonSpacing))
         .expect("values with text keys always serialize");
     String::from_utf8(bytes).expect("serde_json writes UTF-8")
 }
@@ -119,10 +116,7 @@ impl WireSpan {
             start_time_unix_nano: nanoseconds(span.started_at),
             end_time_unix_nano: Some(nanoseconds(span.ended_at)),
             events: span.events.iter().map(WireEvent::of).collect(),
-            status: WireStatus {
-                code: code.to_owned(),
-                message: Some(message.to_owned()),
-            },
+            status: WireStatus { code: code.to_owned(), message: Some(message.to_owned()) },
             attributes,
             links: Vec::new(),
         }
@@ -131,17 +125,10 @@ impl WireSpan {
     /// Back to a span. None if an id is not one of ours in form; what else MLflow or another program
     /// may have written is taken as the nearest thing that we have a word for.
     pub fn into_span(self) -> Option<Span> {
-        let mut attributes: Map<String, Value> = self
-            .attributes
-            .into_iter()
-            .map(|(key, value)| (key, unwrapped(value)))
-            .collect();
+        let mut attributes: Map<String, Value> =
+            self.attributes.into_iter().map(|(key, value)| (key, unwrapped(value))).collect();
         attributes.shift_remove(SPAN_TRACE_ID);
-        let span_type = match attributes
-            .shift_remove(SPAN_TYPE)
-            .as_ref()
-            .and_then(Value::as_str)
-        {
+        let span_type = match attributes.shift_remove(SPAN_TYPE).as_ref().and_then(Value::as_str) {
             Some("AGENT") => SpanType::Agent,
             Some("LLM" | "CHAT_MODEL") => SpanType::Llm,
             Some("TOOL") => SpanType::Tool,
@@ -179,10 +166,7 @@ impl WireEvent {
             Value::Array(_) | Value::Object(_) | Value::Null => Value::String(json(value)),
             scalar => scalar.clone(),
         };
-        let attributes = event
-            .attributes
-            .iter()
-            .map(|(key, value)| (key.clone(), flat(value)));
+        let attributes = event.attributes.iter().map(|(key, value)| (key.clone(), flat(value)));
         WireEvent {
             name: event.name.clone(),
             time_unix_nano: nanoseconds(event.at),
@@ -191,11 +175,7 @@ impl WireEvent {
     }
 
     fn into_event(self) -> SpanEvent {
-        SpanEvent {
-            name: self.name,
-            at: timestamp(self.time_unix_nano),
-            attributes: self.attributes,
-        }
+        SpanEvent { name: self.name, at: timestamp(self.time_unix_nano), attributes: self.attributes }
     }
 }
 
@@ -257,9 +237,7 @@ mod tests {
             parent: Some(SpanId([1; 8])),
             name: "tool_exec".to_owned(),
             span_type: SpanType::Tool,
-            status: SpanStatus::Error {
-                message: "exit code 3".to_owned(),
-            },
+            status: SpanStatus::Error { message: "exit code 3".to_owned() },
             started_at: "2026-11-22T09:54:45.097123456Z".parse().unwrap(),
             ended_at: "2026-11-22T09:54:46Z".parse().unwrap(),
             inputs: value!({"command": ["ls", "-l"]}),
@@ -298,18 +276,12 @@ mod tests {
     fn a_span_comes_back_whole() {
         let wire = WireSpan::of(TraceId([7; 16]), &span());
         let text = json(&wire);
-        assert_eq!(
-            serde_json::from_str::<WireSpan>(&text).unwrap().into_span(),
-            Some(span())
-        );
+        assert_eq!(serde_json::from_str::<WireSpan>(&text).unwrap().into_span(), Some(span()));
     }
 
     #[test]
     fn base64_is_everyones() {
-        for (bytes, text) in [
-            (*b"\xfb\xff\xfe\0\0\0\0\0", "+//+AAAAAAA="),
-            (*b"codex-tr", "Y29kZXgtdHI="),
-        ] {
+        for (bytes, text) in [(*b"\xfb\xff\xfe\0\0\0\0\0", "+//+AAAAAAA="), (*b"codex-tr", "Y29kZXgtdHI=")] {
             assert_eq!(to_base64(&bytes), text);
             assert_eq!(from_base64(text), Some(bytes));
         }

@@ -15,15 +15,9 @@ pub(super) const SCHEMA: &str = include_str!("../schema.sql");
 
 /// Makes the database, unless another process made it meanwhile. Folder 0700, file 0600.
 pub(super) fn create(path: &Path, now: Timestamp) -> Result<(), StoreError> {
-    let folder = path
-        .parent()
-        .ok_or(io::ErrorKind::InvalidInput)
-        .map_err(io::Error::from)?;
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let file = tempfile::Builder::new()
-        .prefix(".mlflow-")
-        .suffix(".db")
-        .tempfile_in(folder)?;
+    let file = tempfile::Builder::new().prefix(".mlflow-").suffix(".db").tempfile_in(folder)?;
 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(file.path(), flags)?;

@@ -75,26 +75,14 @@ mod tests {
             (ffi::SQLITE_BUSY, None, "transient: database is locked: /x.db"),
             (ffi::SQLITE_LOCKED, None, "transient: database is locked: /x.db"),
             (ffi::SQLITE_FULL, None, "transient: disk is full: /x.db"),
-            (
-                ffi::SQLITE_IOERR_FSYNC,
-                Some("disk I/O error"),
-                "transient: disk I/O error: /x.db",
-            ),
+            (ffi::SQLITE_IOERR_FSYNC, Some("disk I/O error"), "transient: disk I/O error: /x.db"),
             (
                 ffi::SQLITE_CANTOPEN,
                 Some("unable to open database file"),
                 "transient: unable to open database file: /x.db",
             ),
-            (
-                ffi::SQLITE_READONLY,
-                None,
-                "permanent: database may not be written: /x.db",
-            ),
-            (
-                ffi::SQLITE_PERM,
-                None,
-                "permanent: database may not be written: /x.db",
-            ),
+            (ffi::SQLITE_READONLY, None, "permanent: database may not be written: /x.db"),
+            (ffi::SQLITE_PERM, None, "permanent: database may not be written: /x.db"),
             (
                 ffi::SQLITE_CORRUPT,
                 Some("database disk image is malformed"),

@@ -46,10 +46,7 @@ pub(super) fn find_or_make(
         "UPDATE experiments SET artifact_location = ?2 WHERE experiment_id = ?1",
         params![id, artifact_location],
     )?;
-    Ok(Found {
-        id,
-        artifact_location,
-    })
+    Ok(Found { id, artifact_location })
 }
 
 /// The id of an experiment, also of a deleted one.
@@ -65,11 +62,9 @@ pub(super) fn id_of(
         (Experiment::Name(name), Workspaces::Named) => ("name = ?1 AND workspace = 'default'", name),
     };
     connection
-        .query_row(
-            &format!("SELECT experiment_id FROM experiments WHERE {condition}"),
-            [value],
-            |row| row.get(0),
-        )
+        .query_row(&format!("SELECT experiment_id FROM experiments WHERE {condition}"), [value], |row| {
+            row.get(0)
+        })
         .optional()
 }
 
@@ -77,11 +72,7 @@ pub(super) fn id_of(
 pub(super) fn active(connection: &Connection, id: i64) -> Result<Found, StoreError> {
     let read = |row: &Row| {
         let location: Option<String> = row.get(2)?;
-        Ok((
-            row.get::<_, String>(0)?,
-            row.get::<_, Option<String>>(1)?,
-            location.unwrap_or_default(),
-        ))
+        Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, location.unwrap_or_default()))
     };
     let (name, stage, artifact_location) = connection
         .query_row(
@@ -93,10 +84,7 @@ pub(super) fn active(connection: &Connection, id: i64) -> Result<Found, StoreErr
         .ok_or_else(|| StoreError::NoExperiment(id.to_string()))?;
     match stage.as_deref() {
         Some("deleted") => Err(StoreError::DeletedExperiment(name)),
-        _ => Ok(Found {
-            id,
-            artifact_location,
-        }),
+        _ => Ok(Found { id, artifact_location }),
     }
 }
 
@@ -136,10 +124,7 @@ mod tests {
     #[test]
     fn an_artifact_location_is_a_uri_whatever_the_folder_is_called() {
         for (folder, expected) in [
-            (
-                "/home/a/.codex/mlflow",
-                "file:///home/a/.codex/mlflow/artifacts/3",
-            ),
+            ("/home/a/.codex/mlflow", "file:///home/a/.codex/mlflow/artifacts/3"),
             ("/tmp/é 100%#?", "file:///tmp/%C3%A9%20100%25%23%3F/artifacts/3"),
         ] {
             assert_eq!(artifact_location(Path::new(folder), 3), expected);

@@ -37,11 +37,7 @@ impl SqliteExporter {
     /// a write may wait for others. An existing schema is never changed.
     pub fn open(path: &Path, experiment: Experiment, busy: Duration) -> Result<SqliteExporter, ExportError> {
         let path = std::path::absolute(path).map_err(|error| StoreError::from(error).at(path))?;
-        let exporter = SqliteExporter {
-            path,
-            experiment,
-            busy,
-        };
+        let exporter = SqliteExporter { path, experiment, busy };
         exporter.check().map_err(|error| error.at(&exporter.path))?;
         Ok(exporter)
     }
@@ -71,14 +67,8 @@ impl SqliteExporter {
         // Inside the transaction: an MLflow that upgrades the schema has to wait for us, or we for it.
         let shape = Shape::of(&transaction)?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let experiment = write::write(
-            &transaction,
-            shape,
-            trace,
-            &self.experiment,
-            folder,
-            Timestamp::now(),
-        )?;
+        let experiment =
+            write::write(&transaction, shape, trace, &self.experiment, folder, Timestamp::now())?;
         transaction.commit()?;
         Ok(experiment)
     }
@@ -87,9 +77,7 @@ impl SqliteExporter {
 impl Exporter for SqliteExporter {
     fn export(&mut self, trace: &Trace) -> Result<Delivered, ExportError> {
         match self.write(trace) {
-            Ok(experiment) => Ok(Delivered {
-                experiment_id: experiment.to_string(),
-            }),
+            Ok(experiment) => Ok(Delivered { experiment_id: experiment.to_string() }),
             Err(error) => Err(error.at(&self.path)),
         }
     }
@@ -102,9 +90,7 @@ pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
 
 /// The trace that began last, of one experiment or of all.
 pub fn latest(path: &Path, experiment: Option<&Experiment>) -> Result<Option<TraceId>, ExportError> {
-    reading(path, |connection, shape| {
-        read::latest(connection, shape, experiment)
-    })
+    reading(path, |connection, shape| read::latest(connection, shape, experiment))
 }
 
 /// Reads one state of the database, and creates nothing.

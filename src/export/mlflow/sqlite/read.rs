@@ -93,9 +93,7 @@ pub(super) fn latest(
 
 fn pairs(connection: &Connection, table: &str, id: &str) -> Result<BTreeMap<String, String>, StoreError> {
     let pairs = connection
-        .prepare(&format!(
-            "SELECT key, coalesce(value, '') FROM {table} WHERE request_id = ?"
-        ))?
+        .prepare(&format!("SELECT key, coalesce(value, '') FROM {table} WHERE request_id = ?"))?
         .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     Ok(pairs)
@@ -123,12 +121,7 @@ fn add_columns(
                 costs.insert(key.to_owned(), cost.into());
             }
         }
-        Ok((
-            row.get::<_, Option<String>>(0)?,
-            row.get::<_, Option<String>>(1)?,
-            tokens,
-            costs,
-        ))
+        Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?, tokens, costs))
     })?;
     tags.extend(name.map(|name| (keys::TRACE_NAME.to_owned(), name)));
     metadata.extend(session.map(|session| (keys::SESSION.to_owned(), session)));
@@ -151,9 +144,7 @@ fn spans(connection: &Connection, id: &str) -> Result<Vec<Span>, StoreError> {
     let mut waiting = Vec::new();
     for content in statement.query_map([id], |row| row.get::<_, String>(0))? {
         // Empty once MLflow has archived the trace; else only another program can have written what is no span.
-        let span = serde_json::from_str::<WireSpan>(&content?)
-            .ok()
-            .and_then(WireSpan::into_span);
+        let span = serde_json::from_str::<WireSpan>(&content?).ok().and_then(WireSpan::into_span);
         waiting.extend(span);
     }
     let mut ordered: Vec<Span> = Vec::with_capacity(waiting.len());

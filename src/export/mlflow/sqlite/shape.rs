@@ -67,14 +67,8 @@ pub(super) enum Filling {
     Must,
 }
 
-const EXPERIMENTS: &[&str] = &[
-    "experiment_id",
-    "name",
-    "artifact_location",
-    "lifecycle_stage",
-    "creation_time",
-    "last_update_time",
-];
+const EXPERIMENTS: &[&str] =
+    &["experiment_id", "name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time"];
 const WORKSPACE: &[&str] = &["workspace"];
 const TRACE_INFO: &[&str] = &[
     "request_id",
@@ -111,13 +105,7 @@ const SPANS: &[&str] = &[
     "end_time_unix_nano",
     "content",
 ];
-const SPAN_COLUMNS: &[&str] = &[
-    "input_cost",
-    "output_cost",
-    "total_cost",
-    "model_name",
-    "model_provider",
-];
+const SPAN_COLUMNS: &[&str] = &["input_cost", "output_cost", "total_cost", "model_name", "model_provider"];
 const DIMENSIONS: &[&str] = &["dimension_attributes"];
 const SPAN_METRICS: &[&str] = &["trace_id", "span_id", "key", "value"];
 
@@ -130,42 +118,18 @@ struct Table {
 }
 
 const WRITTEN: &[Table] = &[
-    Table {
-        name: "experiments",
-        always: EXPERIMENTS,
-        sometimes: &[WORKSPACE],
-    },
-    Table {
-        name: "trace_info",
-        always: TRACE_INFO,
-        sometimes: &[TRACE_TOTALS, GENERATION],
-    },
-    Table {
-        name: "trace_tags",
-        always: PAIRS,
-        sometimes: &[],
-    },
-    Table {
-        name: "trace_request_metadata",
-        always: PAIRS,
-        sometimes: &[],
-    },
-    Table {
-        name: "spans",
-        always: SPANS,
-        sometimes: &[SPAN_COLUMNS, DIMENSIONS],
-    },
+    Table { name: "experiments", always: EXPERIMENTS, sometimes: &[WORKSPACE] },
+    Table { name: "trace_info", always: TRACE_INFO, sometimes: &[TRACE_TOTALS, GENERATION] },
+    Table { name: "trace_tags", always: PAIRS, sometimes: &[] },
+    Table { name: "trace_request_metadata", always: PAIRS, sometimes: &[] },
+    Table { name: "spans", always: SPANS, sometimes: &[SPAN_COLUMNS, DIMENSIONS] },
 ];
 
 impl Shape {
     /// The shape of an open database; inside a transaction, it stays true until the end of it.
     pub(super) fn of(connection: &Connection) -> Result<Shape, StoreError> {
         let mut tables = BTreeMap::new();
-        for table in WRITTEN
-            .iter()
-            .map(|table| table.name)
-            .chain(["trace_metrics", "span_metrics"])
-        {
+        for table in WRITTEN.iter().map(|table| table.name).chain(["trace_metrics", "span_metrics"]) {
             tables.insert(table, columns(connection, table)?);
         }
         Ok(Shape::decide(&tables)?)
@@ -175,12 +139,7 @@ impl Shape {
         let none = Columns::new();
         let of = |table: &str| tables.get(table).unwrap_or(&none);
         let has = |table: &str, names: &[&str]| names.iter().all(|name| of(table).contains_key(*name));
-        for Table {
-            name: table,
-            always,
-            sometimes,
-        } in WRITTEN
-        {
+        for Table { name: table, always, sometimes } in WRITTEN {
             if of(table).is_empty() {
                 return Err(UnknownShape::NoTable(table));
             }
@@ -233,11 +192,7 @@ fn columns(connection: &Connection, table: &str) -> Result<Columns, rusqlite::Er
     let mut statement =
         connection.prepare("SELECT name, \"notnull\" AND dflt_value IS NULL FROM pragma_table_info(?)")?;
     let rows = statement.query_map([table], |row| {
-        let filling = if row.get(1)? {
-            Filling::Must
-        } else {
-            Filling::MayBeLeftOut
-        };
+        let filling = if row.get(1)? { Filling::Must } else { Filling::MayBeLeftOut };
         Ok((row.get(0)?, filling))
     })?;
     rows.collect()
@@ -276,33 +231,16 @@ mod tests {
     fn the_schema_of_every_mlflow_is_known() {
         let cases = [
             (super::super::create::SCHEMA, SHAPE_3_6),
-            (
-                include_str!("../../../../tests/fixtures/mlflow-3.6.0.sql"),
-                SHAPE_3_6,
-            ),
-            (
-                include_str!("../../../../tests/fixtures/mlflow-3.10.1.sql"),
-                SHAPE_3_10,
-            ),
+            (include_str!("../../../../tests/fixtures/mlflow-3.6.0.sql"), SHAPE_3_6),
+            (include_str!("../../../../tests/fixtures/mlflow-3.10.1.sql"), SHAPE_3_10),
             (
                 include_str!("../../../../tests/fixtures/mlflow-3.14.0.sql"),
-                Shape {
-                    generation: Generation::Counted,
-                    ..SHAPE_3_10
-                },
+                Shape { generation: Generation::Counted, ..SHAPE_3_10 },
             ),
-            (
-                include_str!("../../../../tests/fixtures/mlflow-3.17.2.sql"),
-                SHAPE_3_17,
-            ),
+            (include_str!("../../../../tests/fixtures/mlflow-3.17.2.sql"), SHAPE_3_17),
         ];
         for (sql, expected) in cases {
-            assert_eq!(
-                Shape::of(&open(sql)).unwrap(),
-                expected,
-                "{}",
-                sql.lines().next().unwrap()
-            );
+            assert_eq!(Shape::of(&open(sql)).unwrap(), expected, "{}", sql.lines().next().unwrap());
         }
     }
 
@@ -323,19 +261,14 @@ mod tests {
             let connection = open(super::super::create::SCHEMA);
             connection.execute_batch(change).unwrap();
             let error = Shape::of(&connection).unwrap_err();
-            assert!(
-                matches!(&error, StoreError::Shape(found) if *found == expected),
-                "{change} {error}"
-            );
+            assert!(matches!(&error, StoreError::Shape(found) if *found == expected), "{change} {error}");
         }
     }
 
     #[test]
     fn a_new_column_that_may_be_empty_does_no_harm() {
         let connection = open(super::super::create::SCHEMA);
-        connection
-            .execute_batch("ALTER TABLE spans ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';")
-            .unwrap();
+        connection.execute_batch("ALTER TABLE spans ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';").unwrap();
         assert_eq!(Shape::of(&connection).unwrap(), SHAPE_3_6);
     }
 }

@@ -12,22 +12,10 @@ use tempfile::TempDir;
 
 const SCHEMAS: [(&str, &str); 5] = [
     ("ours", create::SCHEMA),
-    (
-        "3.6.0",
-        include_str!("../../../../tests/fixtures/mlflow-3.6.0.sql"),
-    ),
-    (
-        "3.10.1",
-        include_str!("../../../../tests/fixtures/mlflow-3.10.1.sql"),
-    ),
-    (
-        "3.14.0",
-        include_str!("../../../../tests/fixtures/mlflow-3.14.0.sql"),
-    ),
-    (
-        "3.17.2",
-        include_str!("../../../../tests/fixtures/mlflow-3.17.2.sql"),
-    ),
+    ("3.6.0", include_str!("../../../../tests/fixtures/mlflow-3.6.0.sql")),
+    ("3.10.1", include_str!("../../../../tests/fixtures/mlflow-3.10.1.sql")),
+    ("3.14.0", include_str!("../../../../tests/fixtures/mlflow-3.14.0.sql")),
+    ("3.17.2", include_str!("../../../../tests/fixtures/mlflow-3.17.2.sql")),
 ];
 
 /// Long enough for eight threads that make a database at once.
@@ -40,18 +28,14 @@ struct Store {
 impl Store {
     /// No database yet.
     fn new() -> Store {
-        Store {
-            folder: TempDir::new().unwrap(),
-        }
+        Store { folder: TempDir::new().unwrap() }
     }
 
     /// A database as some MLflow made it.
     fn with(schema: &str) -> Store {
         let store = Store::new();
         let connection = Connection::open(store.path()).unwrap();
-        connection
-            .execute_batch(&format!("BEGIN; {schema} COMMIT;"))
-            .unwrap();
+        connection.execute_batch(&format!("BEGIN; {schema} COMMIT;")).unwrap();
         store
     }
 
@@ -118,10 +102,7 @@ fn span(number: u8, parent: Option<u8>, name: &str, span_type: SpanType) -> Span
 fn trace() -> Trace {
     let object = |value: Value| value.as_object().cloned().unwrap();
     let text = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect()
+        pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
     };
     let mut call = span(2, Some(1), "llm_call_1", SpanType::Llm);
     call.outputs = json!({"response": "nö"});
@@ -133,9 +114,7 @@ fn trace() -> Trace {
         "mlflow.llm.cost": {"input_cost": 0.25, "output_cost": 0.5, "total_cost": 0.75},
     }));
     let mut tool = span(3, Some(2), "tool_exec", SpanType::Tool);
-    tool.status = SpanStatus::Error {
-        message: "exit code 3".to_owned(),
-    };
+    tool.status = SpanStatus::Error { message: "exit code 3".to_owned() };
     tool.events = vec![SpanEvent {
         name: "exception".to_owned(),
         at: tool.ended_at,
@@ -157,10 +136,7 @@ fn trace() -> Trace {
                 keys::TOKEN_USAGE,
                 r#"{"input_tokens": 100, "output_tokens": 20, "total_tokens": 120, "cache_read_input_tokens": 50}"#,
             ),
-            (
-                keys::COST,
-                r#"{"input_cost": 0.25, "output_cost": 0.5, "total_cost": 0.75}"#,
-            ),
+            (keys::COST, r#"{"input_cost": 0.25, "output_cost": 0.5, "total_cost": 0.75}"#),
             ("source", "codex_cli"),
             ("codex.tokens_reconciled", "false"),
         ]),
@@ -174,9 +150,7 @@ fn resumed() -> Trace {
     let mut trace = trace();
     trace.state = TraceState::Error;
     trace.metadata.remove("codex.tokens_reconciled");
-    trace
-        .tags
-        .insert("codex.status".to_owned(), "completed".to_owned());
+    trace.tags.insert("codex.status".to_owned(), "completed".to_owned());
     trace.spans.truncate(2);
     trace.spans.push(span(4, Some(1), "llm_call_2", SpanType::Llm));
     trace
@@ -240,11 +214,7 @@ fn what_people_added_in_mlflow_survives_an_update() {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into();
             assert_eq!(store.read(), expected, "{version}");
-            assert_eq!(
-                store.rows("SELECT assessment_id FROM assessments"),
-                ["a-1"],
-                "{version}"
-            );
+            assert_eq!(store.rows("SELECT assessment_id FROM assessments"), ["a-1"], "{version}");
         }
     }
 }
@@ -257,12 +227,7 @@ fn mlflow_3_10_to_3_14_find_totals_and_dimensions_where_they_look() {
             store.export(&trace()).unwrap();
             assert_eq!(
                 store.rows("SELECT key, value FROM trace_metrics ORDER BY key"),
-                [
-                    "cache_read_input_tokens|50",
-                    "input_tokens|100",
-                    "output_tokens|20",
-                    "total_tokens|120"
-                ],
+                ["cache_read_input_tokens|50", "input_tokens|100", "output_tokens|20", "total_tokens|120"],
                 "{version}"
             );
             assert_eq!(
@@ -305,11 +270,7 @@ fn mlflow_3_17_finds_totals_and_dimensions_where_it_looks() {
             "SELECT name, model_name, model_provider, input_cost, output_cost, total_cost FROM spans
              ORDER BY span_id"
         ),
-        [
-            "codex_cli_session|-|-|-|-|-",
-            "llm_call_1|gpt-5-codex|openai|0.25|0.5|0.75",
-            "tool_exec|-|-|-|-|-"
-        ]
+        ["codex_cli_session|-|-|-|-|-", "llm_call_1|gpt-5-codex|openai|0.25|0.5|0.75", "tool_exec|-|-|-|-|-"]
     );
     assert_eq!(
         store.rows("SELECT key FROM trace_request_metadata ORDER BY key"),
@@ -323,12 +284,7 @@ fn mlflow_3_17_finds_totals_and_dimensions_where_it_looks() {
     );
     assert_eq!(
         store.rows("SELECT key FROM trace_tags ORDER BY key"),
-        [
-            "codex.cli_version",
-            "codex.status",
-            "mlflow.artifactLocation",
-            "mlflow.trace.spansLocation"
-        ]
+        ["codex.cli_version", "codex.status", "mlflow.artifactLocation", "mlflow.trace.spansLocation"]
     );
 }
 
@@ -343,20 +299,11 @@ fn a_new_database_is_private_and_has_the_experiments_that_mlflow_expects() {
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!([mode(&path), mode(path.parent().unwrap())], [0o600, 0o700]);
     assert_eq!(mode(path.parent().unwrap().parent().unwrap()), 0o700);
-    let left: Vec<_> = path
-        .parent()
-        .unwrap()
-        .read_dir()
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let left: Vec<_> =
+        path.parent().unwrap().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["mlflow.db"]);
     let connection = Connection::open(&path).unwrap();
-    let one = |sql: &str| {
-        connection
-            .query_row(sql, [], |row| row.get::<_, String>(0))
-            .unwrap()
-    };
+    let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(one("PRAGMA journal_mode"), "delete");
     assert_eq!(one("SELECT version_num FROM alembic_version"), "a1b2c3d4e5f6");
     assert_eq!(
@@ -364,10 +311,7 @@ fn a_new_database_is_private_and_has_the_experiments_that_mlflow_expects() {
         "0Defaultactive,1codex-sessionsactive"
     );
     let artifacts = format!("file://{}/artifacts/1", path.parent().unwrap().display());
-    assert_eq!(
-        one("SELECT artifact_location FROM experiments WHERE experiment_id = 1"),
-        artifacts
-    );
+    assert_eq!(one("SELECT artifact_location FROM experiments WHERE experiment_id = 1"), artifacts);
     assert_eq!(
         one("SELECT value FROM trace_tags WHERE key = 'mlflow.artifactLocation'"),
         format!("{artifacts}/traces/{}/artifacts", trace().id)
@@ -388,10 +332,7 @@ fn eight_launches_that_make_the_database_at_once_all_get_their_trace_in() {
         }
     });
     assert_eq!(store.rows("SELECT count(*) FROM trace_info"), ["8"]);
-    assert_eq!(
-        store.rows("SELECT name FROM experiments"),
-        ["Default", "codex-sessions"]
-    );
+    assert_eq!(store.rows("SELECT name FROM experiments"), ["Default", "codex-sessions"]);
     assert_eq!(store.rows("PRAGMA integrity_check"), ["ok"]);
 }
 
@@ -407,14 +348,8 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
         let by_name = |name: &str| Experiment::Name(name.to_owned());
         let path = store.path();
         for (experiment, expected) in [
-            (
-                by_id("9"),
-                format!("permanent: experiment 9 does not exist: {}", path.display()),
-            ),
-            (
-                by_id("seven"),
-                format!("permanent: experiment seven does not exist: {}", path.display()),
-            ),
+            (by_id("9"), format!("permanent: experiment 9 does not exist: {}", path.display())),
+            (by_id("seven"), format!("permanent: experiment seven does not exist: {}", path.display())),
             (
                 by_name("old"),
                 format!(
@@ -423,19 +358,12 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
                 ),
             ),
         ] {
-            assert_eq!(
-                message(store.export_to(experiment, &trace()).unwrap_err()),
-                expected,
-                "{version}"
-            );
+            assert_eq!(message(store.export_to(experiment, &trace()).unwrap_err()), expected, "{version}");
         }
         assert_eq!(store.rows("SELECT count(*) FROM trace_info"), ["0"]);
         assert_eq!(store.export_to(by_id("7"), &trace()).unwrap().experiment_id, "7");
         // It is there already, so there it stays.
-        assert_eq!(
-            store.export_to(by_name("new"), &trace()).unwrap().experiment_id,
-            "7"
-        );
+        assert_eq!(store.export_to(by_name("new"), &trace()).unwrap().experiment_id, "7");
         assert_eq!(store.rows("SELECT count(*) FROM experiments"), ["2"]);
         assert_eq!(
             store.rows("SELECT value FROM trace_tags WHERE key = 'mlflow.artifactLocation'"),
@@ -451,16 +379,10 @@ fn the_latest_trace_is_the_one_that_began_last() {
     late.id = TraceId([9; 16]);
     late.started_at = "2026-11-23T00:00:00Z".parse().unwrap();
     late.ended_at = late.started_at;
-    store
-        .export_to(Experiment::Name("other".to_owned()), &late)
-        .unwrap();
+    store.export_to(Experiment::Name("other".to_owned()), &late).unwrap();
     store.export(&trace()).unwrap();
     let latest = |experiment: Option<&str>| {
-        latest(
-            &store.path(),
-            experiment.map(|name| Experiment::Name(name.to_owned())).as_ref(),
-        )
-        .unwrap()
+        latest(&store.path(), experiment.map(|name| Experiment::Name(name.to_owned())).as_ref()).unwrap()
     };
     assert_eq!(latest(None), Some(late.id));
     assert_eq!(latest(Some("codex-sessions")), Some(trace().id));
@@ -484,10 +406,7 @@ fn a_locked_database_is_worth_another_try() {
     let experiment = Experiment::Name("codex-sessions".to_owned());
     let mut exporter = SqliteExporter::open(&store.path(), experiment, Duration::from_millis(1)).unwrap();
     let error = message(exporter.export(&trace()).unwrap_err());
-    assert_eq!(
-        error,
-        format!("transient: database is locked: {}", store.path().display())
-    );
+    assert_eq!(error, format!("transient: database is locked: {}", store.path().display()));
     other.execute_batch("ROLLBACK").unwrap();
     exporter.export(&trace()).unwrap();
 }
@@ -559,10 +478,7 @@ fn a_write_that_fails_half_way_leaves_the_trace_as_it_was() {
          BEGIN SELECT RAISE(ABORT, 'no more spans'); END",
     );
     let error = message(store.export(&resumed()).unwrap_err());
-    assert_eq!(
-        error,
-        format!("permanent: no more spans: {}", store.path().display())
-    );
+    assert_eq!(error, format!("permanent: no more spans: {}", store.path().display()));
     assert_eq!(store.read(), trace());
 }
 
@@ -596,19 +512,10 @@ fn a_newer_mlflow_between_two_writes_changes_nothing() {
         ("output_cost", "FLOAT"),
         ("total_cost", "FLOAT"),
     ] {
-        connection
-            .execute_batch(&format!("ALTER TABLE trace_info ADD COLUMN {column} {kind}"))
-            .unwrap();
+        connection.execute_batch(&format!("ALTER TABLE trace_info ADD COLUMN {column} {kind}")).unwrap();
     }
-    connection
-        .execute(
-            "UPDATE trace_info SET trace_name = ?",
-            params!["codex_cli_session"],
-        )
-        .unwrap();
-    connection
-        .execute_batch("DELETE FROM trace_tags WHERE key = 'mlflow.traceName'")
-        .unwrap();
+    connection.execute("UPDATE trace_info SET trace_name = ?", params!["codex_cli_session"]).unwrap();
+    connection.execute_batch("DELETE FROM trace_tags WHERE key = 'mlflow.traceName'").unwrap();
     store.export(&resumed()).unwrap();
     assert_eq!(store.read(), resumed());
     assert_eq!(

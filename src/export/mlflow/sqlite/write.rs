@@ -32,11 +32,7 @@ pub(super) fn write(
 ) -> Result<i64, StoreError> {
     let id = trace.id.to_string();
     let there: Option<i64> = transaction
-        .query_row(
-            "SELECT experiment_id FROM trace_info WHERE request_id = ?",
-            [&id],
-            |row| row.get(0),
-        )
+        .query_row("SELECT experiment_id FROM trace_info WHERE request_id = ?", [&id], |row| row.get(0))
         .optional()?;
     let experiment = match there {
         Some(there) => experiment::active(transaction, there)?,
@@ -68,19 +64,13 @@ fn write_info(
         ("request_id", id.to_owned().into()),
         ("experiment_id", experiment.into()),
         ("timestamp_ms", started.into()),
-        (
-            "execution_time_ms",
-            (trace.ended_at.as_millisecond() - started).into(),
-        ),
+        ("execution_time_ms", (trace.ended_at.as_millisecond() - started).into()),
         ("status", trace.state.as_str().to_owned().into()),
         ("request_preview", trace.request_preview.clone().into()),
         ("response_preview", trace.response_preview.clone().into()),
     ];
     if shape.totals == Totals::Columns {
-        let session = trace
-            .metadata
-            .get(keys::SESSION)
-            .map(|session| cut(session, keys::METADATA_WIDTH));
+        let session = trace.metadata.get(keys::SESSION).map(|session| cut(session, keys::METADATA_WIDTH));
         row.push(("session_id", session.into()));
         let tokens = object(trace, keys::TOKEN_USAGE);
         row.extend(keys::TOKEN_KEYS.map(|key| (key, tokens[key].as_i64().into())));
@@ -88,26 +78,17 @@ fn write_info(
         row.extend(keys::COST_KEYS.map(|key| (key, cost[key].as_f64().into())));
     }
     let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
-    let sql = upsert(
-        "trace_info",
-        &names,
-        &["request_id", "experiment_id"],
-        "request_id",
-    );
+    let sql = upsert("trace_info", &names, &["request_id", "experiment_id"], "request_id");
     transaction.execute(&sql, params_from_iter(row.into_iter().map(|(_, value)| value)))?;
     Ok(())
 }
 
 /// Where MLflow finds the spans. It refuses to write to a trace whose spans it has moved away, and so do we.
 fn write_location(transaction: &Transaction<'_>, id: &str, experiment: &Found) -> Result<(), StoreError> {
-    let artifacts = format!(
-        "{}/traces/{id}/artifacts",
-        experiment.artifact_location.trim_end_matches('/')
-    );
-    for (key, value) in [
-        (keys::SPANS_LOCATION, keys::IN_TRACKING_STORE),
-        (keys::ARTIFACT_LOCATION, artifacts.as_str()),
-    ] {
+    let artifacts = format!("{}/traces/{id}/artifacts", experiment.artifact_location.trim_end_matches('/'));
+    for (key, value) in
+        [(keys::SPANS_LOCATION, keys::IN_TRACKING_STORE), (keys::ARTIFACT_LOCATION, artifacts.as_str())]
+    {
         transaction.execute(
             "INSERT INTO trace_tags (request_id, key, value) VALUES (?, ?, ?)
              ON CONFLICT (request_id, key) DO NOTHING",
@@ -120,10 +101,9 @@ fn write_location(transaction: &Transaction<'_>, id: &str, experiment: &Found) -
         |row| row.get(0),
     )?;
     match location {
-        Some(location) if location != keys::IN_TRACKING_STORE => Err(StoreError::Archived {
-            trace: id.to_owned(),
-            location,
-        }),
+        Some(location) if location != keys::IN_TRACKING_STORE => {
+            Err(StoreError::Archived { trace: id.to_owned(), location })
+        }
         _ => Ok(()),
     }
 }
@@ -140,11 +120,10 @@ fn write_tags(
         .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     if shape.totals == Totals::Columns {
-        let name: Option<String> = transaction.query_row(
-            "SELECT trace_name FROM trace_info WHERE request_id = ?",
-            [id],
-            |row| row.get(0),
-        )?;
+        let name: Option<String> =
+            transaction.query_row("SELECT trace_name FROM trace_info WHERE request_id = ?", [id], |row| {
+                row.get(0)
+            })?;
         there.remove(keys::TRACE_NAME);
         there.extend(name.map(|name| (keys::TRACE_NAME.to_owned(), name)));
     }
@@ -155,23 +134,16 @@ fn write_tags(
             |row| row.get(0),
         )
         .optional()?;
-    let written: Record = written
-        .and_then(|written| serde_json::from_str(&written).ok())
-        .unwrap_or_default();
-    let mut ours: BTreeMap<String, String> = trace
-        .tags
-        .iter()
-        .map(|(key, value)| (key.clone(), cut(value, keys::TAG_WIDTH)))
-        .collect();
+    let written: Record = written.and_then(|written| serde_json::from_str(&written).ok()).unwrap_or_default();
+    let mut ours: BTreeMap<String, String> =
+        trace.tags.iter().map(|(key, value)| (key.clone(), cut(value, keys::TAG_WIDTH))).collect();
     ours.insert(keys::TRACE_NAME.to_owned(), cut(&trace.name, keys::TAG_WIDTH));
 
     let update = TagUpdate::plan(&there, &written, &ours);
     for (key, value) in &update.write {
         if key == keys::TRACE_NAME && shape.totals == Totals::Columns {
-            transaction.execute(
-                "UPDATE trace_info SET trace_name = ? WHERE request_id = ?",
-                [value.as_str(), id],
-            )?;
+            transaction
+                .execute("UPDATE trace_info SET trace_name = ? WHERE request_id = ?", [value.as_str(), id])?;
         } else {
             transaction.execute(
                 "INSERT OR REPLACE INTO trace_tags (request_id, key, value) VALUES (?, ?, ?)",
@@ -180,10 +152,7 @@ fn write_tags(
         }
     }
     for key in &update.remove {
-        transaction.execute(
-            "DELETE FROM trace_tags WHERE request_id = ? AND key = ?",
-            [id, key],
-        )?;
+        transaction.execute("DELETE FROM trace_tags WHERE request_id = ? AND key = ?", [id, key])?;
     }
     Ok(update.record)
 }
@@ -258,11 +227,9 @@ fn write_spans(
     match shape.span_facts {
         SpanFacts::Content => {}
         SpanFacts::Dimensions => columns.push("dimension_attributes"),
-        SpanFacts::Columns => columns.extend(
-            keys::COST_KEYS
-                .into_iter()
-                .chain(["model_name", "model_provider"]),
-        ),
+        SpanFacts::Columns => {
+            columns.extend(keys::COST_KEYS.into_iter().chain(["model_name", "model_provider"]))
+        }
     }
     let mut put = transaction.prepare(&upsert("spans", &columns, &columns[..2], "trace_id, span_id"))?;
     for span in &trace.spans {
@@ -283,12 +250,8 @@ fn write_spans(
             SpanFacts::Dimensions => row.push(dimensions(span).into()),
             SpanFacts::Columns => {
                 row.extend(keys::COST_KEYS.map(|key| cost(span, key).into()));
-                let model = [keys::SPAN_MODEL, keys::SPAN_PROVIDER].map(|key| {
-                    attribute(span, key)
-                        .as_str()
-                        .map(|text| cut(text, MODEL_WIDTH))
-                        .into()
-                });
+                let model = [keys::SPAN_MODEL, keys::SPAN_PROVIDER]
+                    .map(|key| attribute(span, key).as_str().map(|text| cut(text, MODEL_WIDTH)).into());
                 row.extend(model);
             }
         }
@@ -322,11 +285,7 @@ fn upsert(table: &str, columns: &[&str], fixed: &[&str], unique: &str) -> String
 
 /// A metadata value that is a JSON object; null if it is none.
 fn object(trace: &Trace, key: &str) -> Value {
-    trace
-        .metadata
-        .get(key)
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default()
+    trace.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 fn attribute<'a>(span: &'a Span, key: &str) -> &'a Value {
@@ -343,11 +302,7 @@ fn dimensions(span: &Span) -> Option<String> {
         .into_iter()
         .filter_map(|key| Some((key, span.attributes.get(key)?)))
         .collect();
-    if known.is_empty() {
-        None
-    } else {
-        Some(json(&known))
-    }
+    if known.is_empty() { None } else { Some(json(&known)) }
 }
 
 /// At most `width` characters; what was longer ends in "...", as MLflow's own clients write it.
