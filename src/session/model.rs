@@ -54,7 +54,7 @@ pub enum TurnStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     Inference(Inference),
-    ToolCall(ToolCall),
+    ToolCall(Box<ToolCall>),
     Compaction(Compaction),
 }
 

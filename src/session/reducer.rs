@@ -163,7 +163,7 @@ impl SessionReducer {
         }
         let turn = self.turns.current(&mut self.session, at);
         let call_id = call.call_id.clone();
-        let place = self.push(turn, Step::ToolCall(call));
+        let place = self.push(turn, Step::ToolCall(Box::new(call)));
         self.tools.register(call_id, place);
     }
 
@@ -213,7 +213,8 @@ impl SessionReducer {
         self.open_inference = None;
         self.last_input_at = at.or(self.last_input_at);
         if let Some(total) = record.thread_token_usage.map(TokenUsage::from) {
-            // A thread begins with tokens of another's; what older versions did not record is its own.
+            // A fork's first total holds its parent's tokens; after responses without a record, the
+            // difference is what we do not know of our own.
             let begins = self.inferences == 1 || self.session.meta.forked_from_id.is_some();
             if self.session.codex_total.is_none() && begins {
                 self.session.inherited = total.minus(usage).unwrap_or_default();

@@ -77,7 +77,7 @@ impl ToolIndex {
         }
         let steps = &mut session.turns[turn].steps;
         self.register(record.call_id.clone(), StepAt { turn, step: steps.len() });
-        steps.push(Step::ToolCall(record));
+        steps.push(Step::ToolCall(Box::new(record)));
     }
 
     /// The request of a call whose record came first.
