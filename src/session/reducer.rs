@@ -162,9 +162,7 @@ impl SessionReducer {
             return;
         }
         let turn = self.turns.current(&mut self.session, at);
-        let call_id = call.call_id.clone();
-        let place = self.push(turn, Step::ToolCall(Box::new(call)));
-        self.tools.register(call_id, place);
+        self.tools.push(&mut self.session, turn, call);
     }
 
     /// The model was shown something: whatever it says next is a new response.
@@ -255,11 +253,12 @@ impl SessionReducer {
         let turn = named.unwrap_or_else(|| self.turns.current(&mut self.session, at));
         match &completed.item {
             Item::UserMessage(message) => {
-                let prompt = &mut self.session.turns[turn].prompt;
                 let text = turns::prompt_of(&message.content);
-                // What a person adds while the turn runs belongs to its prompt.
-                *prompt =
-                    Some(prompt.take().map_or_else(|| text.clone(), |said| format!("{said}\n\n{text}")));
+                match &mut self.session.turns[turn].prompt {
+                    // What a person adds while the turn runs belongs to its prompt.
+                    Some(said) => said.extend(["\n\n", &text]),
+                    prompt => *prompt = Some(text),
+                }
             }
             Item::ContextCompaction => self.time_compaction(turn, &completed),
             Item::ExitedReviewMode => self.review_ended = true,

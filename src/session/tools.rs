@@ -17,7 +17,11 @@ const NESTED_CALL_PREFIX: &str = "exec-";
 
 /// Where each call of the thread stands.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ToolIndex(HashMap<String, CallAt>);
+pub(super) struct ToolIndex {
+    calls: HashMap<String, CallAt>,
+    /// In the order in which they were asked for.
+    scripts: Vec<StepAt>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct CallAt {
@@ -28,16 +32,23 @@ struct CallAt {
 
 impl ToolIndex {
     pub(super) fn contains(&self, call_id: &str) -> bool {
-        self.0.contains_key(call_id)
+        self.calls.contains_key(call_id)
     }
 
     /// How many calls there are: the name of a call that Codex gave none.
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.calls.len()
     }
 
-    pub(super) fn register(&mut self, call_id: String, place: StepAt) {
-        self.0.insert(call_id, CallAt { step: place, nested: None });
+    /// Adds a call to the end of a turn.
+    pub(super) fn push(&mut self, session: &mut Session, turn: usize, call: ToolCall) {
+        let steps = &mut session.turns[turn].steps;
+        let step = StepAt { turn, step: steps.len() };
+        if call.name == SCRIPT_TOOL {
+            self.scripts.push(step);
+        }
+        self.calls.insert(call.call_id.clone(), CallAt { step, nested: None });
+        steps.push(Step::ToolCall(Box::new(call)));
     }
 
     /// The output that the model was shown. What Codex recorded itself is exact and stays.
@@ -68,16 +79,29 @@ impl ToolIndex {
             return;
         }
         if record.call_id.starts_with(NESTED_CALL_PREFIX)
-            && let Some((step, script)) = script_of(&mut session.turns[turn].steps, &record)
+            && let Some(step) = self.script_of(session, turn, &record)
+            && let Some(script) = call_at(session, CallAt { step, nested: None })
         {
-            let place = CallAt { step: StepAt { turn, step }, nested: Some(script.nested.len()) };
-            self.0.insert(record.call_id.clone(), place);
+            let place = CallAt { step, nested: Some(script.nested.len()) };
+            self.calls.insert(record.call_id.clone(), place);
             script.nested.push(record);
             return;
         }
-        let steps = &mut session.turns[turn].steps;
-        self.register(record.call_id.clone(), StepAt { turn, step: steps.len() });
-        steps.push(Step::ToolCall(Box::new(record)));
+        self.push(session, turn, record);
+    }
+
+    /// The script that made the call: the turn's last one that was there when it began. What an earlier
+    /// script left running is recorded while a later one runs.
+    fn script_of(&self, session: &mut Session, turn: usize, record: &ToolCall) -> Option<StepAt> {
+        let of_turn = || {
+            let not_later = self.scripts.iter().rev().skip_while(|script| script.turn > turn);
+            not_later.take_while(|script| script.turn == turn).copied()
+        };
+        let mut was_there = |script: &StepAt| {
+            let script = call_at(session, CallAt { step: *script, nested: None });
+            script.is_some_and(|script| record.started_at.is_none() || script.started_at <= record.started_at)
+        };
+        of_turn().find(|script| was_there(script)).or_else(|| of_turn().next())
     }
 
     /// The request of a call whose record came first.
@@ -88,26 +112,15 @@ impl ToolIndex {
     }
 
     fn call<'a>(&self, session: &'a mut Session, call_id: &str) -> Option<&'a mut ToolCall> {
-        let CallAt { step: StepAt { turn, step }, nested } = *self.0.get(call_id)?;
-        let Step::ToolCall(call) = session.turns.get_mut(turn)?.steps.get_mut(step)? else {
-            return None;
-        };
-        match nested {
-            None => Some(call),
-            Some(index) => call.nested.get_mut(index),
-        }
+        call_at(session, *self.calls.get(call_id)?)
     }
 }
 
-/// The script that made the call: the last one that was there when it began. What an earlier script left
-/// running is recorded while a later one runs.
-fn script_of<'a>(steps: &'a mut [Step], record: &ToolCall) -> Option<(usize, &'a mut ToolCall)> {
-    let is_script = |step: &Step| matches!(step, Step::ToolCall(call) if call.name == SCRIPT_TOOL);
-    let was_there = |step: &Step| matches!(step, Step::ToolCall(call) if call.started_at <= record.started_at || record.started_at.is_none());
-    let made_it = steps.iter().rposition(|step| is_script(step) && was_there(step));
-    let index = made_it.or_else(|| steps.iter().rposition(is_script))?;
-    match &mut steps[index] {
-        Step::ToolCall(script) => Some((index, script)),
+fn call_at(session: &mut Session, place: CallAt) -> Option<&mut ToolCall> {
+    let step = session.turns.get_mut(place.step.turn)?.steps.get_mut(place.step.step)?;
+    match (step, place.nested) {
+        (Step::ToolCall(call), None) => Some(call),
+        (Step::ToolCall(call), Some(index)) => call.nested.get_mut(index),
         _ => None,
     }
 }

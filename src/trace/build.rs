@@ -26,10 +26,11 @@ pub struct Surroundings<'a> {
 
 /// The trace of a thread. The same session, record and surroundings give the same trace.
 ///
-/// None for a session without a turn: nobody asked anything.
+/// None for a session without a turn: nobody asked anything. None also where nothing tells the thread:
+/// all such files would have one trace.
 pub fn build(session: &Session, record: &ThreadRecord, surroundings: Surroundings) -> Option<Trace> {
     let last_turn = session.turns.last()?;
-    let thread = &session.meta.id;
+    let thread = Some(&session.meta.id).filter(|id| !id.is_empty())?;
     let root_id = SpanId::of(thread, "root");
     let began = thread_began(session);
     let scope = ThreadScope { thread, provider: session.meta.model_provider.as_deref(), began };
