@@ -7,7 +7,7 @@
 use super::model::{Compaction, Inference, Message, Session, Step, TokenUsage, TurnStatus};
 use super::tools::{self, ToolIndex};
 use super::turns::{self, TurnIndex};
-use crate::rollout::event::{EnteredReviewMode, Event, Item, ItemCompleted, TaskComplete};
+use crate::rollout::event::{EnteredReviewMode, Event, Item, ItemCompleted, TaskComplete, TokenCount};
 use crate::rollout::line::{Compacted, RolloutItem, RolloutLine, TokenUsageRecord};
 use crate::rollout::response_item::{ResponseItem, text_of};
 use jiff::Timestamp;
@@ -28,6 +28,10 @@ pub struct SessionReducer {
     review_ended: bool,
     inferences: u32,
     compactions: u32,
+    /// As of the last count.
+    context_tokens: Option<u64>,
+    /// The next count tells what it left.
+    uncounted_compaction: Option<StepAt>,
 }
 
 /// A step's place: turns and steps are only ever added.
@@ -90,12 +94,7 @@ impl SessionReducer {
                 self.turns.end(&mut self.session, aborted.turn_id.as_deref(), status, at);
             }
             Event::ItemCompleted(completed) => self.item_completed(*completed, at),
-            // Codex writes one when it is done with a response, also with one that broke off.
-            Event::TokenCount(_) => {
-                if self.open_inference.take().is_some() {
-                    self.last_input_at = at.or(self.last_input_at);
-                }
-            }
+            Event::TokenCount(count) => self.token_count(&count, at),
             Event::Bookkeeping => {}
         }
     }
@@ -229,12 +228,34 @@ impl SessionReducer {
         self.show("assistant".into(), text, None, at);
     }
 
+    /// Codex writes one when it is done with a response, also with one that broke off.
+    fn token_count(&mut self, count: &TokenCount, at: Option<Timestamp>) {
+        if self.open_inference.take().is_some() {
+            self.last_input_at = at.or(self.last_input_at);
+        }
+        let Some(last) = count.info.as_ref().and_then(|info| info.last_token_usage) else {
+            return;
+        };
+        self.context_tokens = Some(last.total_tokens);
+        if let Some(StepAt { turn, step }) = self.uncounted_compaction.take()
+            && let Step::Compaction(compaction) = &mut self.session.turns[turn].steps[step]
+        {
+            compaction.tokens_after = self.context_tokens;
+        }
+    }
+
     fn compacted(&mut self, compacted: Compacted, at: Option<Timestamp>) {
         self.open_inference = None;
         self.compactions += 1;
         let turn = self.turns.current(&mut self.session, at);
-        let compaction = Compaction { number: self.compactions, started_at: at, ended_at: at };
-        self.push(turn, Step::Compaction(compaction));
+        let compaction = Compaction {
+            number: self.compactions,
+            started_at: at,
+            ended_at: at,
+            tokens_before: self.context_tokens,
+            tokens_after: None,
+        };
+        self.uncounted_compaction = Some(self.push(turn, Step::Compaction(compaction)));
         if let Some(summary) = compacted.message.filter(|summary| !summary.is_empty()) {
             self.show("user".into(), summary, None, at);
         }
