@@ -1,5 +1,6 @@
 //! What happened in a thread: turns, model responses, tool calls, told by the lines of its rollout.
 
+mod call;
 pub mod model;
 mod outcome;
 pub mod reducer;

@@ -4,6 +4,7 @@
 //! something new, whichever comes first. What the model is shown is gathered until the next response
 //! begins.
 
+use super::call;
 use super::model::{Compaction, Inference, Message, Session, Step, TokenUsage, TurnStatus};
 use super::tools::{self, ToolIndex};
 use super::turns::{self, TurnIndex};
@@ -152,7 +153,7 @@ impl SessionReducer {
 
     /// The model asked for a tool. A search that the model's side did is recorded before it is asked for.
     fn request(&mut self, item: ResponseItem, at: Option<Timestamp>) {
-        let Some((request, call)) = tools::requested(item, self.tools.count(), at) else {
+        let Some((request, call)) = call::requested(item, self.tools.count(), at) else {
             return;
         };
         self.respond(at, |inference| inference.requests.push(request));
