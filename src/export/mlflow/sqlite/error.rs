@@ -21,8 +21,8 @@ pub(super) enum StoreError {
     Archived { trace: String, location: String },
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
-    #[error("create the database: {0}")]
-    Create(#[from] io::Error),
+    #[error("find or create the database: {0}")]
+    File(#[from] io::Error),
 }
 
 impl StoreError {
@@ -46,7 +46,7 @@ impl StoreError {
                 }
                 _ => (false, self.to_string()),
             },
-            StoreError::Create(error) => {
+            StoreError::File(error) => {
                 let hopeless = matches!(
                     error.kind(),
                     io::ErrorKind::PermissionDenied

@@ -38,8 +38,9 @@ pub struct SqliteExporter {
 }
 
 impl SqliteExporter {
-    /// Makes the database if there is none, and refuses one whose schema it does not know. `busy` is how long
-    /// a write may wait for others: for a lock, and for an MLflow that is making or upgrading the database. An existing schema is never changed.
+    /// Makes the database if there is none, and refuses one whose schema it does not know; an existing schema
+    /// is never changed. `busy` is how long to wait for others: for a lock, and again for an MLflow that is
+    /// making or upgrading the database.
     pub fn open(path: &Path, experiment: Experiment, busy: Duration) -> Result<SqliteExporter, ExportError> {
         let path = std::path::absolute(path).map_err(|error| StoreError::from(error).at(path))?;
         let exporter = SqliteExporter {

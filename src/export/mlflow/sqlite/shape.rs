@@ -79,11 +79,13 @@ pub(super) enum Generation {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnknownShape {
-    #[error("table {0} is missing")]
+    #[error("table {0} is missing (upgrade it with `mlflow db upgrade`, or choose another tracking URI)")]
     NoTable(&'static str),
-    #[error("column {0}.{1} is missing")]
+    #[error(
+        "column {0}.{1} is missing (upgrade it with `mlflow db upgrade`, or choose another tracking URI)"
+    )]
     NoColumn(&'static str, &'static str),
-    #[error("column {0}.{1} is new and must be filled")]
+    #[error("column {0}.{1} is new and must be filled (update codex-traced)")]
     NewColumn(&'static str, String),
 }
 

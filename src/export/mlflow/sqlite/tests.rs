@@ -565,7 +565,8 @@ fn a_file_that_is_no_mlflow_database_is_refused_and_left_alone() {
     assert_eq!(
         store.refused(&trace()),
         format!(
-            "permanent: database schema is not one of MLflow 3.3 to 3.17: table experiments is missing: {}",
+            "permanent: database schema is not one of MLflow 3.3 to 3.17: table experiments is missing \
+             (upgrade it with `mlflow db upgrade`, or choose another tracking URI): {}",
             store.path().display()
         )
     );
