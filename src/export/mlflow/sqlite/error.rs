@@ -35,7 +35,9 @@ impl StoreError {
                     (true, "database is locked".into())
                 }
                 Some(ErrorCode::DiskFull) => (true, "disk is full".into()),
-                Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => (true, self.to_string()),
+                // A folder that is not mounted yet looks like this too.
+                Some(ErrorCode::CannotOpen) => (true, "database cannot be opened".into()),
+                Some(ErrorCode::SystemIoFailure) => (true, self.to_string()),
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
                     (false, "database may not be written".into())
                 }
@@ -82,8 +84,8 @@ mod tests {
             ),
             (
                 ffi::SQLITE_CANTOPEN,
-                Some("unable to open database file"),
-                "transient: unable to open database file: /x.db",
+                None,
+                "transient: database cannot be opened: /x.db",
             ),
             (
                 ffi::SQLITE_READONLY,
