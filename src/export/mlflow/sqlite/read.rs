@@ -2,7 +2,7 @@
 
 use super::error::StoreError;
 use super::experiment;
-use super::shape::{Shape, Totals};
+use super::shape::Shape;
 use crate::config::target::Experiment;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::tags;
@@ -36,7 +36,7 @@ pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Resul
     };
     let mut tags = pairs(connection, "trace_tags", &key)?;
     let mut metadata = pairs(connection, "trace_request_metadata", &key)?;
-    if shape.totals == Totals::Columns {
+    if !shape.totals.in_metadata() {
         add_columns(connection, &key, &mut tags, &mut metadata)?;
     }
     for ours in [keys::SPANS_LOCATION, keys::ARTIFACT_LOCATION] {
