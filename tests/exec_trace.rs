@@ -190,8 +190,8 @@ fn a_failed_turn_is_an_error_that_says_why() {
     assert_facts(
         &oracle.trace(&home.database()),
         r#"
-        trace ERROR request="do it" response=failed:… in=- spans=1
-        codex_cli_session AGENT ERROR outputs.status=failed outputs.response=null event=exception process.exit.code=1
+        trace ERROR request="do it" response=failed:… spans=1
+        codex_cli_session AGENT ERROR outputs.status=failed outputs.response=- event=exception process.exit.code=1
         "#,
     );
 }
