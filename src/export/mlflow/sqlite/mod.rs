@@ -110,11 +110,6 @@ pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     reading(path, |connection, shape| read::trace(connection, shape, id))
 }
 
-/// The trace that began last, of one experiment or of all.
-pub fn latest(path: &Path, experiment: Option<&Experiment>) -> Result<Option<TraceId>, ExportError> {
-    reading(path, |connection, shape| read::latest(connection, shape, experiment))
-}
-
 /// Reads one state of the database, and creates nothing.
 fn reading<T>(
     path: &Path,

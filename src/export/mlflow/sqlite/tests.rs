@@ -424,27 +424,9 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
 }
 
 #[test]
-fn the_latest_trace_is_the_one_that_began_last() {
-    let store = Store::with(SCHEMAS[4].1);
-    let mut late = trace();
-    late.id = TraceId([9; 16]);
-    late.started_at = "2026-11-23T00:00:00Z".parse().unwrap();
-    late.ended_at = late.started_at;
-    store.export_to(Experiment::Name("other".to_owned()), &late).unwrap();
-    store.export(&trace()).unwrap();
-    let latest = |experiment: Option<&str>| {
-        latest(&store.path(), experiment.map(|name| Experiment::Name(name.to_owned())).as_ref()).unwrap()
-    };
-    assert_eq!(latest(None), Some(late.id));
-    assert_eq!(latest(Some("codex-sessions")), Some(trace().id));
-    assert_eq!(latest(Some("nowhere")), None);
-}
-
-#[test]
 fn reading_creates_nothing() {
     let store = Store::new();
     assert_eq!(read(&store.path(), trace().id).unwrap(), None);
-    assert_eq!(latest(&store.path(), None).unwrap(), None);
     assert_eq!(store.folder.path().read_dir().unwrap().count(), 0);
 }
 
