@@ -102,3 +102,10 @@ fn the_licence_is_apache_2_in_file_readme_and_manifest() {
     assert_eq!(env!("CARGO_PKG_LICENSE"), "Apache-2.0");
     assert!(read("README.md").contains("[Apache-2.0](LICENSE)"));
 }
+
+#[test]
+fn ci_runs_the_test_command_that_the_readme_gives() {
+    let lines = read("README.md");
+    assert_eq!(lines.lines().filter(|line| *line == "cargo test").count(), 1);
+    assert!(read(".ci/run").contains("grep -x 'cargo test' README.md"));
+}
