@@ -118,6 +118,23 @@ trust_level = "trusted"
         command
     }
 
+    /// The launcher under test, with this codex as the real one.
+    pub fn traced(&self, launcher: impl AsRef<OsStr>, codex: &Path) -> Command {
+        let mut command = self.command(launcher);
+        command.env("CODEX_TRACED_CODEX_BIN", codex).env("USER", "tester");
+        command
+    }
+
+    /// The database that traces go to when nothing else was asked for.
+    pub fn database(&self) -> PathBuf {
+        self.state().join("mlflow.db")
+    }
+
+    /// Everything that is the launcher's.
+    pub fn state(&self) -> PathBuf {
+        self.codex().join("mlflow")
+    }
+
     /// What a command of this home finds in its environment.
     pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         vec![
