@@ -81,8 +81,8 @@ fn demo() -> Result<(), Failure> {
         fs::write(home.work().join(name), text).map_err(|error| format!("cannot write {name}: {error}"))?;
     }
     let traced = |arguments: &[&str]| {
-        let mut command = home.command(&codex_traced);
-        command.env("CODEX_TRACED_CODEX_BIN", &codex).args(arguments);
+        let mut command = home.traced(&codex_traced, &codex);
+        command.args(arguments);
         command
     };
 

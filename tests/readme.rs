@@ -10,21 +10,22 @@ use support::{End, run};
 /// Read by the tests, not by the program.
 const OF_THE_TESTS: &str = "CODEX_TRACED_TEST_OFFLINE";
 
-fn at(path: &str) -> PathBuf {
+fn at(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn read(path: &str) -> String {
-    fs::read_to_string(at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+fn read(path: impl AsRef<Path>) -> String {
+    let path = at(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The text of every Rust file in the folder.
-fn sources(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let texts = entries.flat_map(|path| match path.extension().and_then(|ending| ending.to_str()) {
+/// The text of every Rust file in the folder, one after the other.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let texts = entries.flatten().map(|entry| entry.path()).map(|path| match path.extension() {
         _ if path.is_dir() => sources(&path),
-        Some("rs") => vec![fs::read_to_string(&path).unwrap()],
-        _ => Vec::new(),
+        Some(ending) if ending == "rs" => read(&path),
+        _ => String::new(),
     });
     texts.collect()
 }
@@ -32,7 +33,7 @@ fn sources(folder: &Path) -> Vec<String> {
 /// The blocks that are to be typed, line by line.
 fn commands(text: &str) -> Vec<Vec<&str>> {
     let blocks = text.split("```sh\n").skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().lines().collect()).collect()
+    blocks.filter_map(|block| Some(block.split_once("```")?.0.lines().collect())).collect()
 }
 
 /// Words that look like one of our variables, or of MLflow's.
@@ -56,7 +57,7 @@ fn the_first_two_commands_are_the_demo_and_the_tests() {
 
 #[test]
 fn every_variable_in_the_readme_occurs_in_the_source() {
-    let sources = sources(&at("src")).concat();
+    let sources = sources(&at("src"));
     let mut known = variables(&sources);
     assert!(read("tests/support/real.rs").contains(OF_THE_TESTS));
     known.insert(OF_THE_TESTS);
@@ -67,7 +68,7 @@ fn every_variable_in_the_readme_occurs_in_the_source() {
 
 #[test]
 fn every_variable_in_the_source_is_in_the_readme() {
-    let (text, sources) = (read("README.md"), sources(&at("src")).concat());
+    let (text, sources) = (read("README.md"), sources(&at("src")));
     let untold: Vec<&str> = variables(&sources).difference(&variables(&text)).copied().collect();
     assert_eq!(untold, [""; 0]);
 }

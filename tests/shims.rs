@@ -26,15 +26,15 @@ impl Machine {
     fn new() -> Machine {
         let machine = Machine { root: tempfile::tempdir().expect("make a temporary folder") };
         for folder in ["shim", "ours", "real", "home"] {
-            fs::create_dir(machine.root.path().join(folder)).unwrap();
+            fs::create_dir(machine.at(folder)).expect("make a folder of the machine");
         }
-        fs::copy(shims().join("codex"), machine.at("shim/codex")).unwrap();
+        machine.install_shim("shim");
         machine.program("real/codex", FAKE);
         machine
     }
 
     fn with_codex_traced(self) -> Machine {
-        symlink(env!("CARGO_BIN_EXE_codex-traced"), self.at("ours/codex-traced")).unwrap();
+        symlink(env!("CARGO_BIN_EXE_codex-traced"), self.at("ours/codex-traced")).expect("link codex-traced");
         self
     }
 
@@ -42,16 +42,21 @@ impl Machine {
         self.root.path().join(path)
     }
 
+    fn install_shim(&self, folder: &str) {
+        fs::copy(shims().join("codex"), self.at(folder).join("codex")).expect("copy the shim");
+    }
+
     fn program(&self, path: &str, text: &str) {
-        fs::write(self.at(path), text).unwrap();
-        fs::set_permissions(self.at(path), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(self.at(path), text).expect("write a program");
+        fs::set_permissions(self.at(path), fs::Permissions::from_mode(0o755)).expect("make it executable");
     }
 
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         let folders = ["shim", "ours", "real"].map(|folder| self.at(folder));
         let usual = ["/usr/bin", "/bin"].map(PathBuf::from);
-        command.env_clear().env("PATH", std::env::join_paths(folders.into_iter().chain(usual)).unwrap());
+        let path = std::env::join_paths(folders.into_iter().chain(usual)).expect("no folder has a colon");
+        command.env_clear().env("PATH", path);
         command.env("HOME", self.at("home")).env("CODEX_HOME", self.at("home/.codex"));
         command.current_dir(self.root.path());
         command
@@ -101,7 +106,7 @@ fn the_shim_becomes_the_program_and_leaves_no_process_between() {
 #[test]
 fn two_copies_of_the_shim_do_not_run_each_other() {
     let machine = Machine::new();
-    fs::copy(shims().join("codex"), machine.at("ours/codex")).unwrap();
+    machine.install_shim("ours");
     for shell in SHELLS {
         assert_eq!(machine.shim(shell), said(SAID), "{shell}");
     }
