@@ -29,10 +29,12 @@ pub fn run(world: &World) -> ChildExit {
 }
 
 fn codex(world: &World) -> ChildExit {
+    // A panic of ours is for the log, never for the terminal that is Codex's.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a defect of ours: {panic}")));
     let program = match find_program(world) {
         Ok(program) => program,
         Err(error) => {
-            eprintln!("{error}");
+            notice::tell(&error);
             return ChildExit::Code(error.exit_code());
         }
     };
@@ -40,7 +42,7 @@ fn codex(world: &World) -> ChildExit {
         Some(prepared) => traced(world, &program, prepared),
         None => {
             let error = program.replace_us();
-            eprintln!("{error}");
+            notice::tell(&error);
             ChildExit::Code(error.exit_code())
         }
     }
@@ -87,7 +89,7 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> ChildExit
     let exit = match inherit::run(program, &mut prepared.watch) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("{error}");
+            notice::tell(&error);
             // It never ran: there is nothing to finish.
             prepared.watch.journal.take().map(Journal::end);
             return ChildExit::Code(error.exit_code());
@@ -101,7 +103,8 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> ChildExit
 fn finish(world: &World, prepared: Prepared, exit: ChildExit) {
     let Prepared { state, settings, mut watch } = prepared;
     let notices = Notices::choose(world);
-    for problem in &settings.problems {
+    let has_sessions = !watch.launch.claims.is_empty();
+    for problem in settings.problems.iter().filter(|_| has_sessions) {
         tracing::warn!("{problem}");
         notices.say(problem);
     }
@@ -118,13 +121,10 @@ fn finish(world: &World, prepared: Prepared, exit: ChildExit) {
         }
     }
     state.recover(&settings, world);
-    let drained = state.deliver();
-    if let Some(waiting) = drained
-        .as_ref()
-        .ok()
-        .and_then(|drained| drained.waiting.first().map(|first| (first, drained.waiting.len())))
+    if let Ok(drained) = state.deliver()
+        && let Some(first) = drained.waiting.first()
     {
-        notices.say(&notice::kept_on_disk(waiting.1, &waiting.0.reason));
+        notices.say(&notice::kept_on_disk(drained.waiting.len(), &first.reason));
     }
 }
 

@@ -10,13 +10,12 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Past this the file is set aside as `.old`, once: a log is read from its end.
 const LARGEST: u64 = 4 << 20;
 
-/// From here on `tracing` writes to the file, and so does a panic: neither ever to the terminal.
+/// From here on `tracing` writes to the file.
 pub(crate) fn begin(path: PathBuf) {
     let subscriber =
         tracing_subscriber::fmt().with_ansi(false).with_target(false).with_writer(LogFile::at(path)).finish();
     // A second launch in one process (tests) keeps the first one's log.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    std::panic::set_hook(Box::new(|panic| tracing::error!("a defect of ours: {panic}")));
 }
 
 struct LogFile {

@@ -1,6 +1,8 @@
 //! What we say to the person at the terminal: one line on stderr, and only to a person.
 
 use crate::env::World;
+use std::fmt::Display;
+use std::io::Write;
 
 /// Whether anybody is there to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +25,21 @@ impl Notices {
 
     pub fn say(self, sentence: &str) {
         if self == Notices::Spoken {
-            // Nobody is helped if this fails.
-            let _ = std::io::Write::write_all(
-                &mut std::io::stderr(),
-                format!("codex-traced: {sentence}\n").as_bytes(),
-            );
+            tell(&sentence);
         }
     }
+}
+
+/// Why we cannot do what was asked: said to scripts too.
+pub fn tell(sentence: &dyn Display) {
+    // In one write; and nobody is helped if it fails (`eprintln!` would panic).
+    let _ = std::io::stderr().write_all(
+        format!(
+            "codex-traced: {sentence}
+"
+        )
+        .as_bytes(),
+    );
 }
 
 /// The trace is safe, but not yet where it should go.

@@ -113,19 +113,38 @@ impl State {
             tracing::info!("thread {thread} is a sub-agent of {parent}: no trace of its own");
             return Ok(None);
         }
-        let mut record = ThreadRecord::load(&self.threads(), thread).unwrap_or_else(|error| {
-            tracing::warn!("cannot read the record of thread {thread}, which is begun anew: {error}");
-            ThreadRecord::default()
-        });
-        record.add(LaunchRecord {
+        let record = self.remember(thread, claim, launch)?;
+        let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
+        Ok(build(&session, &record, Surroundings { rollout: &path, user }))
+    }
+
+    /// The thread's record, with this launch in it.
+    fn remember(
+        &self,
+        thread: &ThreadId,
+        claim: &Claim,
+        launch: &Launch,
+    ) -> Result<ThreadRecord, StateError> {
+        let this = LaunchRecord {
             launch_id: launch.id.clone(),
             attribution: claim.attribution,
             started_at: launch.started_at,
             exit: launch.exit,
-        });
-        record.store(&self.threads(), thread).map_err(|error| StateError::Record(self.threads(), error))?;
-        let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
-        Ok(build(&session, &record, Surroundings { rollout: &path, user }))
+        };
+        match ThreadRecord::load(&self.threads(), thread) {
+            Ok(mut record) => {
+                record.add(this);
+                record
+                    .store(&self.threads(), thread)
+                    .map_err(|error| StateError::Record(self.threads(), error))?;
+                Ok(record)
+            }
+            // A later version may have written it: to write over it would lose it.
+            Err(error) => {
+                tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
+                Ok(ThreadRecord { launches: vec![this] })
+            }
+        }
     }
 
     /// Finishes the work of launches that died before they could.

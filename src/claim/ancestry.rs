@@ -37,8 +37,10 @@ mod tests {
 
     #[test]
     fn only_the_codex_that_we_started_is_ours() {
-        // (pid, parent, kind); 100 is our child in every case.
-        let table: [(&str, u32, &[(u32, u32, &str)], bool); 9] = [
+        /// Number, parent, kind.
+        type Tree = &'static [(u32, u32, &'static str)];
+        // 100 is our child in every case.
+        let table: [(&str, u32, Tree, bool); 9] = [
             ("the child itself", 100, &[(100, 50, "codex")], true),
             ("npm's launcher between", 101, &[(100, 50, "node"), (101, 100, "codex")], true),
             ("two wrappers between", 102, &[(100, 50, "sh"), (101, 100, "node"), (102, 101, "codex")], true),

@@ -17,6 +17,8 @@ impl LockWatch {
         None
     }
 
+    pub(super) fn stop(&mut self) {}
+
     pub(super) fn look(&mut self, _: u32, _: Instant) -> (Vec<ThreadId>, Option<Duration>) {
         (Vec::new(), None)
     }

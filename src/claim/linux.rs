@@ -56,6 +56,14 @@ impl LockWatch {
         (held, (!self.pending.is_empty()).then_some(LOOK_AGAIN))
     }
 
+    /// Looks no more. The kernel takes about 8 ms to forget a watch (an SRCU grace period), and closing the
+    /// descriptor waits for that: so it is told first, and closed when the trace has been written.
+    pub(super) fn stop(&mut self) {
+        if let Some((_, watch)) = self.watched.take() {
+            let _ = self.inotify.rm_watch(watch);
+        }
+    }
+
     fn take_events(&mut self, now: Instant) {
         // Empty (EAGAIN) is the ordinary end.
         while let Ok(events) = self.inotify.read_events() {

@@ -4,6 +4,7 @@ pub mod journal;
 pub mod record;
 pub mod watch;
 
+#[cfg(target_os = "linux")]
 mod ancestry;
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]

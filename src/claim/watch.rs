@@ -45,6 +45,12 @@ impl Companion for Watch {
         self.note(|journal| journal.child(child));
     }
 
+    fn ended(&mut self) {
+        if let Some(locks) = &mut self.locks {
+            locks.stop();
+        }
+    }
+
     fn attend(&mut self) -> Option<Duration> {
         let child = self.launch.child?.id;
         let (threads, again) = self.locks.as_mut()?.look(child, Instant::now());

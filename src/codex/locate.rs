@@ -19,24 +19,22 @@ const DEEPEST: u32 = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum LocateError {
     #[error(
-        "codex-traced: the real codex was not found on PATH (searched {searched} directories)\n  \
+        "the real codex was not found on PATH (searched {searched} directories)\n  \
          hint: install it with `npm install -g @openai/codex`, or set CODEX_TRACED_CODEX_BIN to its path"
     )]
     NotFound { searched: usize },
     #[error(
-        "codex-traced: CODEX_TRACED_CODEX_BIN names {0}, which does not exist\n  hint: set it to the real codex, or unset it"
+        "CODEX_TRACED_CODEX_BIN names {0}, which does not exist\n  hint: set it to the real codex, or unset it"
     )]
     NoSuchFile(PathBuf),
-    #[error(
-        "codex-traced: {0} is not executable\n  hint: `chmod +x` it, or set CODEX_TRACED_CODEX_BIN to the real codex"
-    )]
+    #[error("{0} is not executable\n  hint: `chmod +x` it, or set CODEX_TRACED_CODEX_BIN to the real codex")]
     NotExecutable(PathBuf),
     #[error(
-        "codex-traced: CODEX_TRACED_CODEX_BIN names {0}, which is codex-traced itself\n  hint: set it to the real codex, or unset it"
+        "CODEX_TRACED_CODEX_BIN names {0}, which is codex-traced itself\n  hint: set it to the real codex, or unset it"
     )]
     Ourselves(PathBuf),
     #[error(
-        "codex-traced: started {depth} times within itself: the `codex` it finds starts codex-traced again\n  \
+        "started {depth} times within itself: the `codex` it finds starts codex-traced again\n  \
          hint: set CODEX_TRACED_CODEX_BIN to the path of the real codex"
     )]
     Recursion { depth: u32 },

@@ -9,6 +9,7 @@ use crate::env::World;
 use crate::launch::exit::ChildExit;
 use clap::Parser;
 use std::ffi::OsString;
+use std::io::Write;
 
 /// What went wrong, as the person reads it: what happened, then what to do.
 type Failure = String;
@@ -30,8 +31,13 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     match done {
         Ok(()) => ChildExit::Code(0),
         Err(failure) => {
-            eprintln!("codex-traced: {failure}");
+            crate::notice::tell(&failure);
             ChildExit::Code(1)
         }
     }
+}
+
+/// To stdout. Whoever reads us may have seen enough (`| head`), which is no failure.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -17,7 +17,6 @@ use crate::state::State;
 use crate::trace::build::{Surroundings, build};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
-use std::io::Write;
 use std::path::Path;
 
 pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
@@ -43,8 +42,7 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
         }
     };
     let text = tree::render(&trace, Style::choose(world));
-    // Whoever reads us may have seen enough (`| head`).
-    let _ = write!(std::io::stdout(), "{text}\n{} in {from}\n", trace.id);
+    super::print(&format!("{text}\n{} in {from}\n", trace.id));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
 use crate::env::World;
 use crate::state::State;
+use std::fmt::Write;
 
 pub(super) fn run(world: &World) -> Result<(), Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
@@ -15,9 +16,10 @@ pub(super) fn run(world: &World) -> Result<(), Failure> {
     let drained = state
         .deliver()
         .map_err(|error| format!("nothing was delivered: {error}\n  hint: try again in a moment"))?;
-    println!("{} delivered, {} waiting", drained.delivered.len(), drained.waiting.len());
+    let mut said = format!("{} delivered, {} waiting\n", drained.delivered.len(), drained.waiting.len());
     for waiting in &drained.waiting {
-        println!("  {}: {}", waiting.path.display(), waiting.reason);
+        let _ = writeln!(said, "  {}: {}", waiting.path.display(), waiting.reason);
     }
+    super::print(&said);
     Ok(())
 }

@@ -17,6 +17,8 @@ pub trait Companion {
     fn wakes(&self) -> Option<BorrowedFd<'_>>;
     /// The command has started as this process.
     fn began(&mut self, child: u32);
+    /// The command has ended; nothing wakes any more.
+    fn ended(&mut self);
     /// Called when the descriptor is readable or the time that the last call asked for is over.
     /// Returns the time after which it wants to be called again.
     fn attend(&mut self) -> Option<Duration>;
@@ -34,7 +36,9 @@ pub fn run(program: &Program, companion: &mut dyn Companion) -> Result<ChildExit
     }
     let child = command.spawn().map_err(failed)?;
     companion.began(child.id());
-    Ok(wait(Pid::from_raw(child.id().cast_signed()), &signals, companion))
+    let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, companion);
+    companion.ended();
+    Ok(exit)
 }
 
 fn wait(child: Pid, signals: &SignalPipe, companion: &mut dyn Companion) -> ChildExit {

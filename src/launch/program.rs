@@ -18,7 +18,7 @@ pub struct Program {
 
 /// The program could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("codex-traced: cannot start {}: {error}", file.display())]
+#[error("cannot start {}: {error}", file.display())]
 pub struct StartError {
     pub file: PathBuf,
     pub error: io::Error,

@@ -3,9 +3,9 @@
 //! Handlers only write two bytes into the pipe; all else happens in the loop that reads it. A signal
 //! that was ignored when we were started stays ignored (nohup), for us and for the child.
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::unistd::pipe2;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -56,7 +56,7 @@ pub(super) struct Inherited {
 
 impl SignalPipe {
     pub(super) fn open() -> io::Result<(SignalPipe, Inherited)> {
-        let (read, write) = pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)?;
+        let (read, write) = open_pipe()?;
         TOLD_TO.store(write.as_raw_fd(), Ordering::Relaxed);
         let mut pipe = SignalPipe { read, _write: write, before: Vec::new() };
         for signal in FORWARDED {
@@ -111,6 +111,16 @@ impl Inherited {
         self.mask.thread_set_mask()?;
         Ok(())
     }
+}
+
+/// Both ends closed in the child and never blocking. Not by pipe2, which macOS lacks.
+fn open_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = io::pipe()?;
+    let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
+    for end in [&read, &write] {
+        fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    Ok((read, write))
 }
 
 /// Rust's runtime ignores SIGPIPE in us; a program that we become must not inherit that.

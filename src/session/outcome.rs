@@ -19,7 +19,7 @@ pub(super) fn of_output(output: &str, exit_code: Option<i64>) -> Outcome {
     }
     if output.starts_with("aborted by user") || output.ends_with("\naborted by user") {
         Outcome::Interrupted
-    } else if output.starts_with("unsupported call: ") {
+    } else if output.starts_with("unsupported call: ") || says_it_failed(output) {
         failed(output)
     } else if let Some((_, said)) =
         output.strip_prefix("Script failed\n").and_then(|rest| rest.split_once("Output:\n"))
@@ -28,6 +28,12 @@ pub(super) fn of_output(output: &str, exit_code: Option<i64>) -> Outcome {
     } else {
         Outcome::Ok
     }
+}
+
+/// `exec_command failed: …`, `apply_patch verification failed: …`: Codex refused the call or could not
+/// start it. What a program printed stands below a head and never at the beginning.
+fn says_it_failed(output: &str) -> bool {
+    output.split_once(": ").is_some_and(|(what, _)| what.ends_with(" failed") && what.split(' ').count() <= 3)
 }
 
 /// The exit code in the head that Codex puts over a command's output (`Process exited with code 3`
@@ -70,6 +76,13 @@ mod tests {
                 None,
                 failed("Script error:\nError: boom"),
             ),
+            ("exec_command failed: CreateProcess", None, failed("exec_command failed: CreateProcess")),
+            (
+                "apply_patch verification failed: no such file",
+                None,
+                failed("apply_patch verification failed: no such file"),
+            ),
+            ("the test failed", None, Outcome::Ok),
             ("Script completed\nWall time 0.0 seconds\nOutput:\n", None, Outcome::Ok),
         ];
         for (output, exit_code, outcome) in table {

@@ -50,18 +50,31 @@ fn written(value: Option<Value>) -> String {
     }
 }
 
-/// `…` stands for any text; quotes around one of the two do not matter.
+/// Each `…` stands for any text; quotes around one of the two do not matter.
 fn fits(expected: &str, found: &str) -> bool {
-    let Some((start, end)) = expected.split_once('…') else {
+    if !expected.contains('…') {
         return expected == found;
-    };
+    }
     if found == "-" {
         return false;
     }
-    let (start, end) = (start.trim_start_matches('"'), end.trim_end_matches('"'));
-    let found = found.strip_prefix('"').unwrap_or(found);
-    let found = found.strip_suffix('"').unwrap_or(found);
-    found.len() >= start.len() + end.len() && found.starts_with(start) && found.ends_with(end)
+    let bare = |text: &str| {
+        let text = text.strip_prefix('"').unwrap_or(text);
+        text.strip_suffix('"').unwrap_or(text).to_owned()
+    };
+    let (expected, mut rest) = (bare(expected), &*bare(found));
+    let parts: Vec<&str> = expected.split('…').collect();
+    let (Some((first, inner)), last) = (parts.split_first(), parts.len() - 1) else { return false };
+    let Some(after) = rest.strip_prefix(first) else { return false };
+    rest = after;
+    for (place, part) in inner.iter().enumerate() {
+        let is_last = place + 1 == last;
+        let found =
+            if is_last { rest.ends_with(part).then(|| rest.len() - part.len()) } else { rest.find(part) };
+        let Some(at) = found else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    true
 }
 
 /// Split at spaces outside quotes.
@@ -95,6 +108,9 @@ mod tests {
             ("ls…", text("ls -l"), true),
             (r#""…no such file""#, text("cat: x: no such file"), true),
             (r#""a…a""#, text("a"), false),
+            (r#""…such…""#, text("cat: x: no such file"), true),
+            (r#""…such…x…""#, text("cat: x: no such file"), false),
+            (r#""…x…such…""#, text("cat: x: no such file"), true),
             ("…", written(None), false),
             ("-", written(None), true),
             ("-", text("-"), false),

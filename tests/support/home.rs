@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tempfile::TempDir;
+use tempfile::{Builder, TempDir};
 
 use crate::run::{End, run, wait_for};
 
@@ -22,7 +22,7 @@ const KEY: &str = "STAND_IN_KEY";
 /// Nothing listens there: what tries to leave the machine fails at once.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
-/// The folder and all in it go when it is dropped, a Codex daemon of this home included.
+/// The folder and all in it go when it is dropped, a Codex daemon of this home included; `kept` keeps the folder.
 #[derive(Debug)]
 pub struct Home {
     root: TempDir,
@@ -31,8 +31,22 @@ pub struct Home {
 impl Home {
     /// `url` is the model server's.
     pub fn new(url: &str) -> Home {
-        let root =
-            tempfile::Builder::new().prefix("codex-traced-").tempdir().expect("make a temporary folder");
+        let root = Builder::new().prefix("codex-traced-").tempdir().expect("make a temporary folder");
+        Home::within(root, url)
+    }
+
+    /// In this folder, which stays; what an earlier home left there is removed.
+    pub fn kept(folder: &Path, url: &str) -> Home {
+        let _ = fs::remove_dir_all(folder);
+        let parent = folder.parent().expect("a folder to keep has a parent");
+        fs::create_dir_all(parent).expect("make the folder above a home");
+        let name = folder.file_name().expect("a folder to keep has a name");
+        let mut builder = Builder::new();
+        builder.prefix(name).rand_bytes(0).disable_cleanup(true);
+        Home::within(builder.tempdir_in(parent).expect("make a folder to keep"), url)
+    }
+
+    fn within(root: TempDir, url: &str) -> Home {
         let home = Home { root };
         for folder in [home.user(), home.codex(), home.work(), home.temporary()] {
             fs::create_dir(&folder).unwrap();
@@ -102,6 +116,23 @@ trust_level = "trusted"
         let mut command = Command::new(program);
         command.current_dir(self.work()).env_clear().envs(self.environment());
         command
+    }
+
+    /// The launcher under test, with this codex as the real one.
+    pub fn traced(&self, launcher: impl AsRef<OsStr>, codex: &Path) -> Command {
+        let mut command = self.command(launcher);
+        command.env("CODEX_TRACED_CODEX_BIN", codex).env("USER", "tester");
+        command
+    }
+
+    /// The database that traces go to when nothing else was asked for.
+    pub fn database(&self) -> PathBuf {
+        self.state().join("mlflow.db")
+    }
+
+    /// Everything that is the launcher's.
+    pub fn state(&self) -> PathBuf {
+        self.codex().join("mlflow")
     }
 
     /// What a command of this home finds in its environment.

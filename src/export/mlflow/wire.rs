@@ -3,6 +3,8 @@
 use super::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
 use crate::trace::ids::{SpanId, TraceId};
 use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
@@ -109,9 +111,9 @@ impl WireSpan {
             SpanStatus::Error { message } => ("STATUS_CODE_ERROR", message.as_str()),
         };
         WireSpan {
-            trace_id: to_base64(&trace.0),
-            span_id: to_base64(&span.id.0),
-            parent_span_id: span.parent.map(|parent| to_base64(&parent.0)),
+            trace_id: STANDARD.encode(trace.0),
+            span_id: STANDARD.encode(span.id.0),
+            parent_span_id: span.parent.map(|parent| STANDARD.encode(parent.0)),
             name: span.name.clone(),
             start_time_unix_nano: nanoseconds(span.started_at),
             end_time_unix_nano: Some(nanoseconds(span.ended_at)),
@@ -187,42 +189,9 @@ fn unwrapped(value: Value) -> Value {
     }
 }
 
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn to_base64(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            text.push(match place <= chunk.len() {
-                true => BASE64[(bits >> (18 - 6 * place) & 63) as usize].into(),
-                false => '=',
-            });
-        }
-    }
-    text
-}
-
-/// Exactly `N` bytes, padded as MLflow pads.
+/// Exactly `N` bytes.
 fn from_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != N.div_ceil(3) * 4 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(N + 2);
-    for chunk in text.as_bytes().chunks(4) {
-        let mut bits = 0_u32;
-        for digit in chunk {
-            let value = match digit {
-                b'=' => 0,
-                digit => BASE64.iter().position(|known| known == digit)?,
-            };
-            bits = bits << 6 | value as u32;
-        }
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..]);
-    }
-    bytes.truncate(N);
-    bytes.try_into().ok()
+    STANDARD.decode(text).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -280,13 +249,9 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_everyones() {
-        for (bytes, text) in [(*b"\xfb\xff\xfe\0\0\0\0\0", "+//+AAAAAAA="), (*b"codex-tr", "Y29kZXgtdHI=")] {
-            assert_eq!(to_base64(&bytes), text);
-            assert_eq!(from_base64(text), Some(bytes));
-        }
-        assert_eq!(from_base64::<16>(&to_base64(&[200; 16])), Some([200; 16]));
-        for text in ["", "Y29kZXgtdHI", "Y29kZXgtdH!=", "Y29kZXgtdHI=Y29kZXgtdHI="] {
+    fn an_id_of_another_length_is_none_of_ours() {
+        assert_eq!(from_base64("Y29kZXgtdHI="), Some(*b"codex-tr"));
+        for text in ["", "Y29kZXgtdHI", "Y29kZXgtdH!=", "Y29kZXgtdHJy"] {
             assert_eq!(from_base64::<8>(text), None, "{text:?}");
         }
     }

@@ -21,8 +21,8 @@ pub(super) enum StoreError {
     Archived { trace: String, location: String },
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
-    #[error("create the database: {0}")]
-    Create(#[from] io::Error),
+    #[error("find or create the database: {0}")]
+    File(#[from] io::Error),
 }
 
 impl StoreError {
@@ -35,7 +35,9 @@ impl StoreError {
                     (true, "database is locked".into())
                 }
                 Some(ErrorCode::DiskFull) => (true, "disk is full".into()),
-                Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => (true, self.to_string()),
+                // A folder that is not mounted yet looks like this too.
+                Some(ErrorCode::CannotOpen) => (true, "database cannot be opened".into()),
+                Some(ErrorCode::SystemIoFailure) => (true, self.to_string()),
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
                     (false, "database may not be written".into())
                 }
@@ -46,7 +48,7 @@ impl StoreError {
                 }
                 _ => (false, self.to_string()),
             },
-            StoreError::Create(error) => {
+            StoreError::File(error) => {
                 let hopeless = matches!(
                     error.kind(),
                     io::ErrorKind::PermissionDenied
@@ -76,11 +78,7 @@ mod tests {
             (ffi::SQLITE_LOCKED, None, "transient: database is locked: /x.db"),
             (ffi::SQLITE_FULL, None, "transient: disk is full: /x.db"),
             (ffi::SQLITE_IOERR_FSYNC, Some("disk I/O error"), "transient: disk I/O error: /x.db"),
-            (
-                ffi::SQLITE_CANTOPEN,
-                Some("unable to open database file"),
-                "transient: unable to open database file: /x.db",
-            ),
+            (ffi::SQLITE_CANTOPEN, None, "transient: database cannot be opened: /x.db"),
             (ffi::SQLITE_READONLY, None, "permanent: database may not be written: /x.db"),
             (ffi::SQLITE_PERM, None, "permanent: database may not be written: /x.db"),
             (

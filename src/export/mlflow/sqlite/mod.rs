@@ -5,6 +5,7 @@ mod error;
 mod experiment;
 mod read;
 mod shape;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -17,12 +18,16 @@ use crate::trace::model::Trace;
 use error::StoreError;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use shape::Shape;
+use shape::{Shape, UnknownShape};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// How long a reader waits for somebody who is writing.
 const READ_BUSY: Duration = Duration::from_secs(2);
+
+/// How soon to look again at a database that somebody is making or upgrading.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Writes traces to one database and one experiment.
 #[derive(Debug)]
@@ -33,13 +38,30 @@ pub struct SqliteExporter {
 }
 
 impl SqliteExporter {
-    /// Makes the database if there is none, and refuses one whose schema it does not know. `busy` is how long
-    /// a write may wait for others. An existing schema is never changed.
+    /// Makes the database if there is none, and refuses one whose schema it does not know; an existing schema
+    /// is never changed. `busy` is how long to wait for others: for a lock, and again for an MLflow that is
+    /// making or upgrading the database.
     pub fn open(path: &Path, experiment: Experiment, busy: Duration) -> Result<SqliteExporter, ExportError> {
         let path = std::path::absolute(path).map_err(|error| StoreError::from(error).at(path))?;
         let exporter = SqliteExporter { path, experiment, busy };
-        exporter.check().map_err(|error| error.at(&exporter.path))?;
+        exporter.settled(|| exporter.check()).map_err(|error| error.at(&exporter.path))?;
         Ok(exporter)
+    }
+
+    /// MLflow makes and upgrades a database in many small steps, not in a transaction: for seconds, it shows a
+    /// schema that no version ever had.
+    fn settled<T>(&self, attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let began = Instant::now();
+        loop {
+            match attempt() {
+                Err(StoreError::Shape(UnknownShape::NoTable(_) | UnknownShape::NoColumn(..)))
+                    if began.elapsed() < self.busy =>
+                {
+                    thread::sleep(LOOK_AGAIN);
+                }
+                result => return result,
+            }
+        }
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -76,7 +98,7 @@ impl SqliteExporter {
 
 impl Exporter for SqliteExporter {
     fn export(&mut self, trace: &Trace) -> Result<Delivered, ExportError> {
-        match self.write(trace) {
+        match self.settled(|| self.write(trace)) {
             Ok(experiment) => Ok(Delivered { experiment_id: experiment.to_string() }),
             Err(error) => Err(error.at(&self.path)),
         }
@@ -86,11 +108,6 @@ impl Exporter for SqliteExporter {
 /// The trace as it is in the database now. None if there is no such trace, or no database.
 pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     reading(path, |connection, shape| read::trace(connection, shape, id))
-}
-
-/// The trace that began last, of one experiment or of all.
-pub fn latest(path: &Path, experiment: Option<&Experiment>) -> Result<Option<TraceId>, ExportError> {
-    reading(path, |connection, shape| read::latest(connection, shape, experiment))
 }
 
 /// Reads one state of the database, and creates nothing.

@@ -1,16 +1,14 @@
 //! A trace back from the database, whichever MLflow wrote or moved it.
 
 use super::error::StoreError;
-use super::experiment;
-use super::shape::{Shape, Totals};
-use crate::config::target::Experiment;
+use super::shape::Shape;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::tags;
 use crate::export::mlflow::wire::{WireSpan, json};
 use crate::trace::ids::TraceId;
 use crate::trace::model::{Span, Trace, TraceState};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +34,7 @@ pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Resul
     };
     let mut tags = pairs(connection, "trace_tags", &key)?;
     let mut metadata = pairs(connection, "trace_request_metadata", &key)?;
-    if shape.totals == Totals::Columns {
+    if !shape.totals.in_metadata() {
         add_columns(connection, &key, &mut tags, &mut metadata)?;
     }
     for ours in [keys::SPANS_LOCATION, keys::ARTIFACT_LOCATION] {
@@ -61,34 +59,6 @@ pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Resul
         tags,
         spans: spans(connection, &key)?,
     }))
-}
-
-/// The trace that began last, of one experiment or of all.
-pub(super) fn latest(
-    connection: &Connection,
-    shape: Shape,
-    wanted: Option<&Experiment>,
-) -> Result<Option<TraceId>, StoreError> {
-    let experiment = match wanted {
-        None => None,
-        Some(wanted) => match experiment::id_of(connection, shape, wanted)? {
-            None => return Ok(None),
-            id => id,
-        },
-    };
-    let mut statement = connection.prepare(
-        "SELECT request_id FROM trace_info JOIN experiments USING (experiment_id)
-         WHERE lifecycle_stage = 'active' AND (?1 IS NULL OR experiment_id = ?1)
-         ORDER BY timestamp_ms DESC, request_id",
-    )?;
-    let ids = statement.query_map(params![experiment], |row| row.get::<_, String>(0))?;
-    for id in ids {
-        // MLflow 2 gave its traces other ids.
-        if let Ok(id) = id?.parse() {
-            return Ok(Some(id));
-        }
-    }
-    Ok(None)
 }
 
 fn pairs(connection: &Connection, table: &str, id: &str) -> Result<BTreeMap<String, String>, StoreError> {

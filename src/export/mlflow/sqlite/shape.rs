@@ -20,6 +20,9 @@ pub(super) enum Totals {
     Metadata,
     /// The tokens also in `trace_metrics` (3.10 to 3.14).
     Metrics,
+    /// In both, while MLflow moves them (3.17, upgrading or preparing to): its migration empties columns
+    /// whose rows it does not find, and deletes the rows at the end.
+    Moving,
     /// In columns of `trace_info`, and only there (3.17).
     Columns,
 }
@@ -30,8 +33,34 @@ pub(super) enum SpanFacts {
     Content,
     /// In `spans.dimension_attributes` and `span_metrics` (3.10 to 3.14).
     Dimensions,
+    /// In both, while MLflow moves them.
+    Moving,
     /// In columns of `spans` (3.17).
     Columns,
+}
+
+impl Totals {
+    pub(super) fn in_metadata(self) -> bool {
+        self != Totals::Columns
+    }
+
+    pub(super) fn in_metrics(self) -> bool {
+        matches!(self, Totals::Metrics | Totals::Moving)
+    }
+
+    pub(super) fn in_columns(self) -> bool {
+        matches!(self, Totals::Moving | Totals::Columns)
+    }
+}
+
+impl SpanFacts {
+    pub(super) fn in_dimensions(self) -> bool {
+        matches!(self, SpanFacts::Dimensions | SpanFacts::Moving)
+    }
+
+    pub(super) fn in_columns(self) -> bool {
+        matches!(self, SpanFacts::Moving | SpanFacts::Columns)
+    }
 }
 
 /// Whether the name of an experiment is unique within a workspace only (3.10 and later).
@@ -50,11 +79,13 @@ pub(super) enum Generation {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnknownShape {
-    #[error("table {0} is missing")]
+    #[error("table {0} is missing (upgrade it with `mlflow db upgrade`, or choose another tracking URI)")]
     NoTable(&'static str),
-    #[error("column {0}.{1} is missing")]
+    #[error(
+        "column {0}.{1} is missing (upgrade it with `mlflow db upgrade`, or choose another tracking URI)"
+    )]
     NoColumn(&'static str, &'static str),
-    #[error("column {0}.{1} is new and must be filled")]
+    #[error("column {0}.{1} is new and must be filled (update codex-traced)")]
     NewColumn(&'static str, String),
 }
 
@@ -160,20 +191,20 @@ impl Shape {
                 return Err(UnknownShape::NewColumn(table, name.clone()));
             }
         }
+        // The last thing that 3.17's migration takes away.
+        let dimensions = has("spans", DIMENSIONS) && has("span_metrics", SPAN_METRICS);
         Ok(Shape {
-            totals: if has("trace_info", TRACE_TOTALS) {
-                Totals::Columns
-            } else if has("trace_metrics", PAIRS) {
-                Totals::Metrics
-            } else {
-                Totals::Metadata
+            totals: match (has("trace_info", TRACE_TOTALS), has("trace_metrics", PAIRS)) {
+                (true, true) if dimensions => Totals::Moving,
+                (true, _) => Totals::Columns,
+                (false, true) => Totals::Metrics,
+                (false, false) => Totals::Metadata,
             },
-            span_facts: if has("spans", SPAN_COLUMNS) {
-                SpanFacts::Columns
-            } else if has("spans", DIMENSIONS) && has("span_metrics", SPAN_METRICS) {
-                SpanFacts::Dimensions
-            } else {
-                SpanFacts::Content
+            span_facts: match (has("spans", SPAN_COLUMNS), dimensions) {
+                (true, true) => SpanFacts::Moving,
+                (true, false) => SpanFacts::Columns,
+                (false, true) => SpanFacts::Dimensions,
+                (false, false) => SpanFacts::Content,
             },
             workspaces: match has("experiments", WORKSPACE) {
                 true => Workspaces::Named,

@@ -10,12 +10,33 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
-const SCHEMAS: [(&str, &str); 5] = [
+const SCHEMAS: [(&str, &str); 6] = [
     ("ours", create::SCHEMA),
     ("3.6.0", include_str!("../../../../tests/fixtures/mlflow-3.6.0.sql")),
     ("3.10.1", include_str!("../../../../tests/fixtures/mlflow-3.10.1.sql")),
     ("3.14.0", include_str!("../../../../tests/fixtures/mlflow-3.14.0.sql")),
     ("3.17.2", include_str!("../../../../tests/fixtures/mlflow-3.17.2.sql")),
+    (
+        "3.14.0 on its way to 3.17",
+        concat!(
+            include_str!("../../../../tests/fixtures/mlflow-3.14.0.sql"),
+            "ALTER TABLE trace_info ADD COLUMN trace_name VARCHAR(4096);
+             ALTER TABLE trace_info ADD COLUMN session_id VARCHAR(250);
+             ALTER TABLE trace_info ADD COLUMN input_tokens BIGINT;
+             ALTER TABLE trace_info ADD COLUMN output_tokens BIGINT;
+             ALTER TABLE trace_info ADD COLUMN total_tokens BIGINT;
+             ALTER TABLE trace_info ADD COLUMN cache_read_input_tokens BIGINT;
+             ALTER TABLE trace_info ADD COLUMN cache_creation_input_tokens BIGINT;
+             ALTER TABLE trace_info ADD COLUMN input_cost FLOAT;
+             ALTER TABLE trace_info ADD COLUMN output_cost FLOAT;
+             ALTER TABLE trace_info ADD COLUMN total_cost FLOAT;
+             ALTER TABLE spans ADD COLUMN input_cost FLOAT;
+             ALTER TABLE spans ADD COLUMN output_cost FLOAT;
+             ALTER TABLE spans ADD COLUMN total_cost FLOAT;
+             ALTER TABLE spans ADD COLUMN model_name VARCHAR(500);
+             ALTER TABLE spans ADD COLUMN model_provider VARCHAR(500);"
+        ),
+    ),
 ];
 
 /// Long enough for eight threads that make a database at once.
@@ -75,6 +96,13 @@ impl Store {
 
     fn export_to(&self, experiment: Experiment, trace: &Trace) -> Result<Delivered, ExportError> {
         SqliteExporter::open(&self.path(), experiment, BUSY)?.export(trace)
+    }
+
+    /// Without waiting for anybody.
+    fn refused(&self, trace: &Trace) -> String {
+        let experiment = Experiment::Name("codex-sessions".to_owned());
+        let exporter = SqliteExporter::open(&self.path(), experiment, Duration::ZERO);
+        message(exporter.and_then(|mut exporter| exporter.export(trace)).unwrap_err())
     }
 
     fn read(&self) -> Trace {
@@ -289,6 +317,29 @@ fn mlflow_3_17_finds_totals_and_dimensions_where_it_looks() {
 }
 
 #[test]
+fn totals_on_their_way_into_columns_are_in_both_places() {
+    let store = Store::with(SCHEMAS[5].1);
+    store.export(&trace()).unwrap();
+    assert_eq!(
+        store.rows(
+            "SELECT trace_name, total_tokens, total_cost,
+               (SELECT value FROM trace_tags WHERE key = 'mlflow.traceName'),
+               (SELECT value FROM trace_metrics WHERE key = 'total_tokens'),
+               (SELECT count(*) FROM trace_request_metadata WHERE key IN
+                 ('mlflow.trace.session', 'mlflow.trace.tokenUsage', 'mlflow.trace.cost'))
+             FROM trace_info"
+        ),
+        ["codex_cli_session|120|0.75|codex_cli_session|120|3"]
+    );
+    assert_eq!(
+        store.rows(
+            "SELECT model_name, total_cost, dimension_attributes IS NOT NULL FROM spans WHERE type = 'LLM'"
+        ),
+        ["gpt-5-codex|0.75|1"]
+    );
+}
+
+#[test]
 fn a_new_database_is_private_and_has_the_experiments_that_mlflow_expects() {
     let store = Store::new();
     let path = store.folder.path().join("a/b/mlflow.db");
@@ -373,27 +424,9 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
 }
 
 #[test]
-fn the_latest_trace_is_the_one_that_began_last() {
-    let store = Store::with(SCHEMAS[4].1);
-    let mut late = trace();
-    late.id = TraceId([9; 16]);
-    late.started_at = "2026-11-23T00:00:00Z".parse().unwrap();
-    late.ended_at = late.started_at;
-    store.export_to(Experiment::Name("other".to_owned()), &late).unwrap();
-    store.export(&trace()).unwrap();
-    let latest = |experiment: Option<&str>| {
-        latest(&store.path(), experiment.map(|name| Experiment::Name(name.to_owned())).as_ref()).unwrap()
-    };
-    assert_eq!(latest(None), Some(late.id));
-    assert_eq!(latest(Some("codex-sessions")), Some(trace().id));
-    assert_eq!(latest(Some("nowhere")), None);
-}
-
-#[test]
 fn reading_creates_nothing() {
     let store = Store::new();
     assert_eq!(read(&store.path(), trace().id).unwrap(), None);
-    assert_eq!(latest(&store.path(), None).unwrap(), None);
     assert_eq!(store.folder.path().read_dir().unwrap().count(), 0);
 }
 
@@ -417,7 +450,7 @@ fn a_file_that_is_no_mlflow_database_is_refused_and_left_alone() {
     let store = Store::new();
     std::fs::write(store.path(), &text).unwrap();
     assert_eq!(
-        message(store.export(&trace()).unwrap_err()),
+        store.refused(&trace()),
         format!(
             "permanent: not a SQLite database: {} (move it away, or choose another tracking URI)",
             store.path().display()
@@ -427,9 +460,10 @@ fn a_file_that_is_no_mlflow_database_is_refused_and_left_alone() {
 
     let store = Store::with("CREATE TABLE mine (x);");
     assert_eq!(
-        message(store.export(&trace()).unwrap_err()),
+        store.refused(&trace()),
         format!(
-            "permanent: database schema is not one of MLflow 3.3 to 3.17: table experiments is missing: {}",
+            "permanent: database schema is not one of MLflow 3.3 to 3.17: table experiments is missing \
+             (upgrade it with `mlflow db upgrade`, or choose another tracking URI): {}",
             store.path().display()
         )
     );
@@ -437,11 +471,21 @@ fn a_file_that_is_no_mlflow_database_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_database_that_mlflow_is_still_making_is_waited_for() {
+    let store = Store::with("CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY);");
+    std::thread::scope(|scope| {
+        let export = scope.spawn(|| store.export(&trace()));
+        store.run(&format!("BEGIN; DROP TABLE experiments; {} COMMIT;", create::SCHEMA));
+        assert_eq!(export.join().unwrap().unwrap().experiment_id, "1");
+    });
+}
+
+#[test]
 fn spans_that_make_no_tree_never_reach_the_database() {
     let store = Store::new();
     let mut bad = trace();
     bad.spans[2].parent = Some(bad.spans[2].id);
-    let error = message(store.export(&bad).unwrap_err());
+    let error = store.refused(&bad);
     assert_eq!(
         error,
         format!(
@@ -457,7 +501,7 @@ fn a_trace_that_mlflow_has_archived_is_not_written_over() {
     let store = Store::with(SCHEMAS[4].1);
     store.export(&trace()).unwrap();
     store.run("UPDATE trace_tags SET value = 'ARCHIVE_REPO' WHERE key = 'mlflow.trace.spansLocation'");
-    let error = message(store.export(&resumed()).unwrap_err());
+    let error = store.refused(&resumed());
     let id = trace().id;
     assert_eq!(
         error,
@@ -477,7 +521,7 @@ fn a_write_that_fails_half_way_leaves_the_trace_as_it_was() {
         "CREATE TRIGGER full BEFORE INSERT ON spans WHEN NEW.name = 'llm_call_2'
          BEGIN SELECT RAISE(ABORT, 'no more spans'); END",
     );
-    let error = message(store.export(&resumed()).unwrap_err());
+    let error = store.refused(&resumed());
     assert_eq!(error, format!("permanent: no more spans: {}", store.path().display()));
     assert_eq!(store.read(), trace());
 }

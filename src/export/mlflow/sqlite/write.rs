@@ -3,23 +3,22 @@
 
 use super::error::StoreError;
 use super::experiment::{self, Found};
-use super::shape::{Generation, Shape, SpanFacts, Totals};
+use super::shape::{Generation, Shape};
+use super::spans;
 use crate::config::target::Experiment;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::tags::{self, Record, TagUpdate};
-use crate::export::mlflow::wire::{WireSpan, json, nanoseconds, status_name};
-use crate::trace::model::{Span, Trace};
+use crate::export::mlflow::wire::json;
+use crate::trace::model::Trace;
 use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Metadata under this prefix is ours alone: what a newer trace no longer says goes.
 const OUR_METADATA: &str = "codex.*";
-/// The width of `spans.model_name` and `spans.model_provider`.
-const MODEL_WIDTH: usize = 500;
 
 /// Stores the trace and answers with its experiment: where it already is, or else the wanted one.
 pub(super) fn write(
@@ -42,7 +41,7 @@ pub(super) fn write(
     write_location(transaction, &id, &experiment)?;
     let record = write_tags(transaction, shape, &id, trace)?;
     write_metadata(transaction, shape, &id, trace, &record)?;
-    write_spans(transaction, shape, &id, trace, experiment.id)?;
+    spans::write(transaction, shape, &id, trace, experiment.id)?;
     if shape.generation == Generation::Counted {
         transaction.execute(
             "UPDATE trace_info SET db_payload_generation = db_payload_generation + 1 WHERE request_id = ?",
@@ -69,7 +68,7 @@ fn write_info(
         ("request_preview", trace.request_preview.clone().into()),
         ("response_preview", trace.response_preview.clone().into()),
     ];
-    if shape.totals == Totals::Columns {
+    if shape.totals.in_columns() {
         let session = trace.metadata.get(keys::SESSION).map(|session| cut(session, keys::METADATA_WIDTH));
         row.push(("session_id", session.into()));
         let tokens = object(trace, keys::TOKEN_USAGE);
@@ -119,7 +118,7 @@ fn write_tags(
         .prepare("SELECT key, coalesce(value, '') FROM trace_tags WHERE request_id = ?")?
         .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    if shape.totals == Totals::Columns {
+    if !shape.totals.in_metadata() {
         let name: Option<String> =
             transaction.query_row("SELECT trace_name FROM trace_info WHERE request_id = ?", [id], |row| {
                 row.get(0)
@@ -141,10 +140,12 @@ fn write_tags(
 
     let update = TagUpdate::plan(&there, &written, &ours);
     for (key, value) in &update.write {
-        if key == keys::TRACE_NAME && shape.totals == Totals::Columns {
+        let is_name = key == keys::TRACE_NAME;
+        if is_name && shape.totals.in_columns() {
             transaction
                 .execute("UPDATE trace_info SET trace_name = ? WHERE request_id = ?", [value.as_str(), id])?;
-        } else {
+        }
+        if !is_name || shape.totals.in_metadata() {
             transaction.execute(
                 "INSERT OR REPLACE INTO trace_tags (request_id, key, value) VALUES (?, ?, ?)",
                 [id, key, value],
@@ -173,13 +174,13 @@ fn write_metadata(
     let mut put = transaction
         .prepare("INSERT OR REPLACE INTO trace_request_metadata (request_id, key, value) VALUES (?, ?, ?)")?;
     for (key, value) in &trace.metadata {
-        if shape.totals != Totals::Columns || !totals.contains(&key.as_str()) {
+        if shape.totals.in_metadata() || !totals.contains(&key.as_str()) {
             put.execute(params![id, key, cut(value, keys::METADATA_WIDTH)])?;
         }
     }
     put.execute(params![id, keys::FINALIZED, "true"])?;
     put.execute(params![id, tags::RECORD, json(record)])?;
-    if shape.totals == Totals::Metrics {
+    if shape.totals.in_metrics() {
         let tokens = object(trace, keys::TOKEN_USAGE);
         for key in keys::TOKEN_KEYS {
             if let Some(value) = tokens[key].as_f64() {
@@ -193,85 +194,8 @@ fn write_metadata(
     Ok(())
 }
 
-fn write_spans(
-    transaction: &Transaction<'_>,
-    shape: Shape,
-    id: &str,
-    trace: &Trace,
-    experiment: i64,
-) -> Result<(), StoreError> {
-    let ours: BTreeSet<String> = trace.spans.iter().map(|span| span.id.to_string()).collect();
-    let there: Vec<String> = transaction
-        .prepare("SELECT span_id FROM spans WHERE trace_id = ?")?
-        .query_map([id], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for gone in there.iter().filter(|span| !ours.contains(*span)) {
-        transaction.execute("DELETE FROM spans WHERE trace_id = ? AND span_id = ?", [id, gone])?;
-    }
-    if shape.span_facts == SpanFacts::Dimensions {
-        transaction.execute("DELETE FROM span_metrics WHERE trace_id = ?", [id])?;
-    }
-
-    let mut columns = vec![
-        "trace_id",
-        "span_id",
-        "experiment_id",
-        "parent_span_id",
-        "name",
-        "type",
-        "status",
-        "start_time_unix_nano",
-        "end_time_unix_nano",
-        "content",
-    ];
-    match shape.span_facts {
-        SpanFacts::Content => {}
-        SpanFacts::Dimensions => columns.push("dimension_attributes"),
-        SpanFacts::Columns => {
-            columns.extend(keys::COST_KEYS.into_iter().chain(["model_name", "model_provider"]))
-        }
-    }
-    let mut put = transaction.prepare(&upsert("spans", &columns, &columns[..2], "trace_id, span_id"))?;
-    for span in &trace.spans {
-        let mut row: Vec<Sql> = vec![
-            id.to_owned().into(),
-            span.id.to_string().into(),
-            experiment.into(),
-            span.parent.map(|parent| parent.to_string()).into(),
-            span.name.clone().into(),
-            span.span_type.as_str().to_owned().into(),
-            status_name(&span.status).to_owned().into(),
-            nanoseconds(span.started_at).into(),
-            nanoseconds(span.ended_at).into(),
-            json(&WireSpan::of(trace.id, span)).into(),
-        ];
-        match shape.span_facts {
-            SpanFacts::Content => {}
-            SpanFacts::Dimensions => row.push(dimensions(span).into()),
-            SpanFacts::Columns => {
-                row.extend(keys::COST_KEYS.map(|key| cost(span, key).into()));
-                let model = [keys::SPAN_MODEL, keys::SPAN_PROVIDER]
-                    .map(|key| attribute(span, key).as_str().map(|text| cut(text, MODEL_WIDTH)).into());
-                row.extend(model);
-            }
-        }
-        put.execute(params_from_iter(row))?;
-        if shape.span_facts == SpanFacts::Dimensions {
-            for key in keys::COST_KEYS {
-                if let Some(value) = cost(span, key) {
-                    transaction.execute(
-                        "INSERT INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)",
-                        params![id, span.id.to_string(), key, value],
-                    )?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Unlike INSERT OR REPLACE, this deletes no row, so that nothing that refers to it goes with it.
-fn upsert(table: &str, columns: &[&str], fixed: &[&str], unique: &str) -> String {
+pub(super) fn upsert(table: &str, columns: &[&str], fixed: &[&str], unique: &str) -> String {
     let names = columns.join(", ");
     let values = vec!["?"; columns.len()].join(", ");
     let updates: Vec<String> = columns
@@ -288,25 +212,8 @@ fn object(trace: &Trace, key: &str) -> Value {
     trace.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
-fn attribute<'a>(span: &'a Span, key: &str) -> &'a Value {
-    span.attributes.get(key).unwrap_or(&Value::Null)
-}
-
-fn cost(span: &Span, key: &str) -> Option<f64> {
-    attribute(span, keys::SPAN_COST)[key].as_f64()
-}
-
-/// What MLflow 3.10 to 3.14 group the costs by.
-fn dimensions(span: &Span) -> Option<String> {
-    let known: BTreeMap<&str, &Value> = [keys::SPAN_MODEL, keys::SPAN_PROVIDER]
-        .into_iter()
-        .filter_map(|key| Some((key, span.attributes.get(key)?)))
-        .collect();
-    if known.is_empty() { None } else { Some(json(&known)) }
-}
-
 /// At most `width` characters; what was longer ends in "...", as MLflow's own clients write it.
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     const CUT: &str = "...";
     match text.char_indices().nth(width) {
         None => text.to_owned(),

@@ -1,0 +1,25 @@
+# `just` lists these; .ci/run does the same from a fresh machine.
+
+default:
+    @just --list
+
+# Format, lints.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# All tests, the real Codex and the real MLflow included.
+test:
+    cargo test
+
+# A real Codex does a small job and its trace is shown.
+demo:
+    cargo run --release --example demo
+
+# Documentation, private items too.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+# What CI does.
+ci:
+    .ci/run

@@ -1,0 +1,12 @@
+# `codex` runs codex-traced where it is installed, and the real codex elsewhere.
+#
+# Install: add this line to ~/.bashrc, with the path of this file:  source …/shims/codex.bash
+# Undo:    remove the line; in a shell that is open, `unset -f codex`.
+
+codex() {
+    if command -v codex-traced >/dev/null 2>&1; then
+        command codex-traced "$@"
+    else
+        command codex "$@"
+    fi
+}

@@ -1,0 +1,113 @@
+//! The spans of one trace into the database, with their model and cost where MLflow looks for them.
+
+use super::error::StoreError;
+use super::shape::Shape;
+use super::write::{cut, upsert};
+use crate::export::mlflow::keys;
+use crate::export::mlflow::wire::{WireSpan, json, nanoseconds, status_name};
+use crate::trace::model::{Span, Trace};
+use rusqlite::types::Value as Sql;
+use rusqlite::{Transaction, params, params_from_iter};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The width of `spans.model_name` and `spans.model_provider`.
+const MODEL_WIDTH: usize = 500;
+
+/// Updates the spans of a trace in place, and takes those away that it has no more. People cannot add spans.
+pub(super) fn write(
+    transaction: &Transaction<'_>,
+    shape: Shape,
+    id: &str,
+    trace: &Trace,
+    experiment: i64,
+) -> Result<(), StoreError> {
+    let ours: BTreeSet<String> = trace.spans.iter().map(|span| span.id.to_string()).collect();
+    let there: Vec<String> = transaction
+        .prepare("SELECT span_id FROM spans WHERE trace_id = ?")?
+        .query_map([id], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for gone in there.iter().filter(|span| !ours.contains(*span)) {
+        transaction.execute("DELETE FROM spans WHERE trace_id = ? AND span_id = ?", [id, gone])?;
+    }
+    if shape.span_facts.in_dimensions() {
+        transaction.execute("DELETE FROM span_metrics WHERE trace_id = ?", [id])?;
+    }
+
+    let mut columns = vec![
+        "trace_id",
+        "span_id",
+        "experiment_id",
+        "parent_span_id",
+        "name",
+        "type",
+        "status",
+        "start_time_unix_nano",
+        "end_time_unix_nano",
+        "content",
+    ];
+    if shape.span_facts.in_dimensions() {
+        columns.push("dimension_attributes");
+    }
+    if shape.span_facts.in_columns() {
+        columns.extend(keys::COST_KEYS);
+        columns.extend(["model_name", "model_provider"]);
+    }
+    let mut put = transaction.prepare(&upsert("spans", &columns, &columns[..2], "trace_id, span_id"))?;
+    for span in &trace.spans {
+        let mut row: Vec<Sql> = vec![
+            id.to_owned().into(),
+            span.id.to_string().into(),
+            experiment.into(),
+            span.parent.map(|parent| parent.to_string()).into(),
+            span.name.clone().into(),
+            span.span_type.as_str().to_owned().into(),
+            status_name(&span.status).to_owned().into(),
+            nanoseconds(span.started_at).into(),
+            nanoseconds(span.ended_at).into(),
+            json(&WireSpan::of(trace.id, span)).into(),
+        ];
+        if shape.span_facts.in_dimensions() {
+            row.push(dimensions(span).into());
+        }
+        if shape.span_facts.in_columns() {
+            row.extend(keys::COST_KEYS.map(|key| cost(span, key).into()));
+            row.push(dimension(span, keys::SPAN_MODEL).into());
+            row.push(dimension(span, keys::SPAN_PROVIDER).into());
+        }
+        put.execute(params_from_iter(row))?;
+        if shape.span_facts.in_dimensions() {
+            for key in keys::COST_KEYS {
+                if let Some(value) = cost(span, key) {
+                    transaction.execute(
+                        "INSERT INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)",
+                        params![id, span.id.to_string(), key, value],
+                    )?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn attribute<'a>(span: &'a Span, key: &str) -> &'a Value {
+    span.attributes.get(key).unwrap_or(&Value::Null)
+}
+
+fn cost(span: &Span, key: &str) -> Option<f64> {
+    attribute(span, keys::SPAN_COST)[key].as_f64()
+}
+
+/// What MLflow 3.17 groups the costs by.
+fn dimension(span: &Span, key: &str) -> Option<String> {
+    attribute(span, key).as_str().map(|text| cut(text, MODEL_WIDTH))
+}
+
+/// What MLflow 3.10 to 3.14 group the costs by.
+fn dimensions(span: &Span) -> Option<String> {
+    let known: BTreeMap<&str, &Value> = [keys::SPAN_MODEL, keys::SPAN_PROVIDER]
+        .into_iter()
+        .filter_map(|key| Some((key, span.attributes.get(key)?)))
+        .collect();
+    if known.is_empty() { None } else { Some(json(&known)) }
+}

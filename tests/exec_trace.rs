@@ -1,0 +1,224 @@
+//! What a real Codex run leaves in a real MLflow: read back by MLflow's own client.
+
+use serde_json::{Value, json};
+use std::path::Path;
+use support::real::MLFLOW_OLDEST;
+use support::{
+    Codex, End, Home, ModelServer, Oracle, Reply, Script, Trace, Usage, Verb, assert_facts, codex, run,
+};
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+const PATCH: &str = "*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n";
+
+fn a_small_job() -> Script {
+    Script::new()
+        .reply(
+            Reply::new()
+                .reasoning("**Plan** list")
+                .commentary("I look first.")
+                .call("exec_command", json!({"cmd": "ls"}))
+                .usage(9000, 4096, 120, 64),
+        )
+        .reply(
+            Reply::new().call("exec_command", json!({"cmd": "echo no >&2; exit 3"})).usage(9300, 9000, 40, 0),
+        )
+        .reply(Reply::new().custom("apply_patch", PATCH).usage(9500, 9300, 60, 0))
+        .reply(Reply::new().answer("done").usage(9700, 9500, 20, 0))
+}
+
+struct Job {
+    home: Home,
+    server: ModelServer,
+    thread: String,
+}
+
+impl Job {
+    /// `codex-traced exec` has done the small job.
+    fn done(codex: &Codex) -> Job {
+        let server = ModelServer::start(a_small_job());
+        let home = Home::new(&server.url());
+        let mut command = home.traced(LAUNCHER, &codex.native);
+        let outcome = run(command.args(["exec", "--json", "do it"])).ended(End::Code(0));
+        server.assert_script_used_up_exactly();
+        let thread = outcome.json_lines()[0]["thread_id"].as_str().expect("a thread id").to_owned();
+        Job { home, server, thread }
+    }
+
+    fn resume(&self, codex: &Codex) {
+        self.server.play(Script::new().reply(Reply::new().answer("more").usage(10_000, 9_700, 7, 0)));
+        let mut command = self.home.traced(LAUNCHER, &codex.native);
+        run(command.args(["exec", "resume", &self.thread, "and more"])).ended(End::Code(0));
+        self.server.assert_script_used_up_exactly();
+    }
+
+    fn trace_id(&self) -> String {
+        format!("tr-{}", self.thread.replace('-', ""))
+    }
+}
+
+fn tokens(usage: Usage) -> Value {
+    json!({"input_tokens": usage.input, "output_tokens": usage.output, "total_tokens": usage.total(),
+           "cache_read_input_tokens": usage.cached, "cache_creation_input_tokens": 0})
+}
+
+#[test]
+fn a_run_is_one_trace_that_tells_all_of_it() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let job = Job::done(&codex);
+    let trace = oracle.trace(&job.home.database());
+
+    assert_eq!(trace.trace_id, job.trace_id());
+    let rollout = job.home.rollout();
+    let metadata = ["session", "source", "session_file", "mlflow.trace.session", "mlflow.trace.user"];
+    assert_eq!(
+        metadata.map(|key| trace.metadata[key].as_str().expect("text")),
+        [&job.thread, "codex_cli", rollout.to_str().expect("UTF-8"), &job.thread, "tester"]
+    );
+    assert_eq!(json!(trace.token_usage), tokens(job.server.reported()));
+    assert_facts(
+        &trace,
+        r#"
+        trace OK name=codex_cli_session experiment=codex-sessions request="do it" response=done in=37500 out=240 tags.codex.cli_version=0.169.0 spans=8
+        codex_cli_session AGENT OK inputs.prompt="do it" outputs.response=done outputs.status=completed codex.attribution=held codex.tokens_reconciled=true process.exit.code=0 codex.bad_lines=- codex.unknown_lines=-
+          llm_call_1 LLM OK in=9000 cached=4096 out=120 input_tokens=9000 output_tokens=120 cached_input_tokens=4096 reasoning_output_tokens=64 mlflow.llm.model=gpt-5.5 outputs.response="I look first." outputs.choices.0.message.reasoning="**Plan** list" outputs.choices.0.message.tool_calls.0.function.name=exec_command
+          tool_exec_command TOOL OK inputs.cmd=ls outputs.result="README.md\n" outputs.exit_code=0 exit_code=0 tool_name=exec_command event=-
+          llm_call_2 LLM OK in=9300 cached=9000 out=40 inputs.messages.0.role=tool inputs.messages.0.content=…README.md… inputs.messages.1=-
+          tool_exec_command TOOL ERROR message="exit code 3" inputs.cmd="echo no >&2; exit 3" outputs.result="no\n" outputs.exit_code=3 exit_code=3 event=exception
+          llm_call_3 LLM OK in=9500 cached=9300 out=60 inputs.messages.0.content="…exited with code 3…"
+          tool_apply_patch TOOL OK inputs.input="*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n" outputs.result="…A hello.txt…" event=-
+          llm_call_4 LLM OK in=9700 cached=9500 out=20 outputs.response=done
+        "#,
+    );
+    assert!(trace.spans[1..].iter().all(|span| span.parent.as_deref() == Some("codex_cli_session")));
+    assert_times_are_sane(&trace);
+}
+
+/// Every child starts no earlier than its parent, everything ends no earlier than it starts.
+fn assert_times_are_sane(trace: &Trace) {
+    for span in &trace.spans {
+        let parent = trace.spans.iter().find(|other| Some(&other.span_id) == span.parent_id.as_ref());
+        assert!(
+            parent.is_none_or(|parent| parent.start_ns <= span.start_ns),
+            "{} starts before its parent",
+            span.name
+        );
+        assert!(
+            span.end_ns.expect("every span has an end") >= span.start_ns,
+            "{} ends before it starts",
+            span.name
+        );
+    }
+}
+
+#[test]
+fn a_resumed_session_is_the_same_trace_with_another_turn() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let job = Job::done(&codex);
+    let before = oracle.trace(&job.home.database());
+    job.resume(&codex);
+    let trace = oracle.trace(&job.home.database());
+
+    assert_eq!(trace.trace_id, before.trace_id);
+    assert_eq!(json!(trace.token_usage), tokens(job.server.reported()));
+    assert_facts(
+        &trace,
+        r#"
+        trace OK request="do it" response=more in=47500 out=247 spans=11
+        codex_cli_session AGENT OK inputs.prompt="do it" outputs.response=more codex.turns=2
+          turn_1 AGENT OK inputs.prompt="do it" outputs.response=done outputs.status=completed
+            llm_call_1 LLM OK in=9000
+            tool_exec_command TOOL OK inputs.cmd=ls
+            llm_call_2 LLM OK in=9300
+            tool_exec_command TOOL ERROR exit_code=3
+            llm_call_3 LLM OK in=9500
+            tool_apply_patch TOOL OK
+            llm_call_4 LLM OK in=9700
+          turn_2 AGENT OK inputs.prompt="and more" outputs.response=more
+            llm_call_5 LLM OK in=10000 cached=9700 out=7
+        "#,
+    );
+    let ids = |trace: &Trace| trace.spans.iter().map(|span| span.span_id.clone()).collect::<Vec<_>>();
+    assert!(ids(&before).iter().all(|id| ids(&trace).contains(id)), "every span keeps its id");
+}
+
+#[test]
+fn what_people_added_in_mlflow_survives_the_next_turn_and_an_upgrade() {
+    let (Some(codex), Some(oldest), Some(newest)) = (codex(), Oracle::of(MLFLOW_OLDEST), Oracle::newest())
+    else {
+        return;
+    };
+    let job = Job::done(&codex);
+    let database = job.home.database();
+    let trace = job.trace_id();
+
+    // MLflow 3.6 upgrades our file when it opens it, 3.17 upgrades what 3.6 made of it.
+    let in_oldest = oldest.trace(&database);
+    assert_eq!((in_oldest.trace_id.as_str(), in_oldest.spans.len()), (trace.as_str(), 8));
+    let added = [
+        Verb::Feedback { trace: &trace, name: "good", value: json!(true) },
+        Verb::Expectation { trace: &trace, name: "answer", value: json!("done") },
+        Verb::Tag { trace: &trace, key: "team", value: "red" },
+        Verb::Rename { trace: &trace, name: "mine" },
+    ];
+    newest.traces_after(&database, &added);
+    job.resume(&codex);
+
+    let after = newest.trace(&database);
+    let mut names: Vec<&str> =
+        after.assessments.iter().filter_map(|added| added["assessment_name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["answer", "good"]);
+    assert_facts(&after, "trace OK name=mine tags.team=red in=47500 out=247 response=more spans=11");
+}
+
+#[test]
+fn npms_launcher_in_between_changes_nothing() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let server = ModelServer::start(Script::new().reply(Reply::new().answer("done").usage(10, 0, 1, 0)));
+    let home = Home::new(&server.url());
+    run(home.traced(LAUNCHER, &codex.launcher).args(["exec", "do it"])).ended(End::Code(0));
+    assert_facts(&oracle.trace(&home.database()), "trace OK in=10 out=1 response=done");
+}
+
+#[test]
+fn a_failed_turn_is_an_error_that_says_why() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let failing = Reply::new().failed("insufficient_quota", "no money left");
+    let server = ModelServer::start(Script::new().reply(failing));
+    let home = Home::new(&server.url());
+    run(home.traced(LAUNCHER, &codex.native).args(["exec", "do it"])).ended(End::Code(1));
+    assert_facts(
+        &oracle.trace(&home.database()),
+        r#"
+        trace ERROR request="do it" response=failed:… spans=1
+        codex_cli_session AGENT ERROR outputs.status=failed outputs.response=- event=exception process.exit.code=1
+        "#,
+    );
+}
+
+#[test]
+fn files_of_ours_are_their_owners_alone() {
+    let Some(codex) = codex() else { return };
+    let job = Job::done(&codex);
+    assert_eq!(loose_modes(&job.home.state()), [""; 0], "files 0600, folders 0700");
+}
+
+fn loose_modes(folder: &Path) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut loose = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let mode = |path: &Path| path.metadata().expect("metadata").permissions().mode() & 0o777;
+        if mode(&folder) != 0o700 {
+            loose.push(format!("{} {:o}", folder.display(), mode(&folder)));
+        }
+        for entry in folder.read_dir().expect("read our folder").flatten() {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path if mode(&path) != 0o600 => loose.push(format!("{} {:o}", path.display(), mode(&path))),
+                _ => {}
+            }
+        }
+    }
+    loose
+}

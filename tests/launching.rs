@@ -1,0 +1,207 @@
+//! Finding the real codex, handing it what we were given, and knowing which session it wrote.
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::json;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::run::LIMIT;
+use support::{End, Gate, Home, ModelServer, Reply, Script, codex, run, start, wait_for};
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+
+/// A home without a model server: for codexes that are scripts.
+fn home() -> Home {
+    Home::new("http://127.0.0.1:9")
+}
+
+fn script(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("make the folder");
+    fs::write(path, text).expect("write the script");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+}
+
+/// The launcher, with these folders first on PATH.
+fn launcher(home: &Home, folders: &[PathBuf]) -> Command {
+    let mut command = home.command(LAUNCHER);
+    let usual = home.environment().into_iter().find(|(name, _)| *name == "PATH").expect("a PATH").1;
+    let path = folders.iter().cloned().chain(std::env::split_paths(&usual));
+    command.env("PATH", std::env::join_paths(path).expect("no colons"));
+    command
+}
+
+/// As threads are recorded when they are claimed.
+fn claimed(home: &Home) -> Vec<String> {
+    let entries = fs::read_dir(home.state().join("threads")).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn our_own_link_and_our_shim_are_passed_over() {
+    let home = home();
+    let [ours, shim, real] = ["ours", "shim", "real"].map(|name| home.root().join(name));
+    fs::create_dir(&ours).expect("make a folder");
+    symlink(LAUNCHER, ours.join("codex")).expect("link");
+    script(&shim.join("codex"), "#!/bin/sh\n# codex-traced shim\nexec codex-traced \"$@\"\n");
+    script(&real.join("codex"), "#!/bin/sh\necho the real one: \"$@\"\nexit 7\n");
+    let outcome = run(launcher(&home, &[ours, shim, real]).args(["exec", "go"])).ended(End::Code(7));
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("the real one: exec go\n", ""));
+}
+
+#[test]
+fn what_cannot_be_started_is_said_in_a_sentence() {
+    let home = home();
+    let [empty, data] = ["empty", "data"].map(|name| home.root().join(name));
+    fs::create_dir_all(&empty).expect("make a folder");
+    fs::create_dir_all(&data).expect("make a folder");
+    fs::write(data.join("codex"), "not a program").expect("write");
+    let only = |folder: &Path| {
+        let mut command = home.command(LAUNCHER);
+        command.env("PATH", folder);
+        command
+    };
+    let told = |path: &OsStr| {
+        let mut command = home.command(LAUNCHER);
+        command.env("CODEX_TRACED_CODEX_BIN", path);
+        command
+    };
+    let table = [
+        (only(&empty), 127, "the real codex was not found on PATH (searched 1 directories)"),
+        (only(&data), 126, "is not executable"),
+        (told(empty.join("gone").as_os_str()), 127, "which does not exist"),
+        (told(data.join("codex").as_os_str()), 126, "is not executable"),
+        (told(OsStr::new(LAUNCHER)), 126, "which is codex-traced itself"),
+    ];
+    for (mut command, code, sentence) in table {
+        let outcome = run(command.arg("exec")).ended(End::Code(code));
+        assert!(
+            outcome.stderr.contains(sentence) && outcome.stderr.contains("\n  hint: "),
+            "{}",
+            outcome.stderr
+        );
+        assert_eq!(outcome.stderr.lines().count(), 2, "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_codex_that_starts_us_again_ends_in_one_error() {
+    let home = home();
+    let folder = home.root().join("loop");
+    script(&folder.join("codex"), &format!("#!/bin/sh\nexec {LAUNCHER} \"$@\"\n"));
+    for words in [&["exec", "go"][..], &["--version"]] {
+        let outcome = run(launcher(&home, std::slice::from_ref(&folder)).args(words)).ended(End::Code(126));
+        assert!(
+            outcome.stderr.starts_with("codex-traced: started 16 times within itself"),
+            "{}",
+            outcome.stderr
+        );
+        assert_eq!(outcome.stderr.lines().count(), 2, "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn arguments_and_variables_arrive_byte_for_byte() {
+    let home = home();
+    let folder = home.root().join("probe");
+    script(
+        &folder.join("codex"),
+        "#!/bin/sh\nfor word; do printf '<%s>' \"$word\"; done; printf '%s' \"$ODD\"; cat\n",
+    );
+    let odd: &OsStr = OsStr::from_bytes(b"odd \xff\xfe value");
+    let mut words: Vec<std::ffi::OsString> =
+        ["exec", "", " ", "a\nb", "--", "*", "ä", "--not-an-option"].map(Into::into).into();
+    words.push(std::ffi::OsString::from_vec(vec![0xff, 0x80]));
+    let mut command = launcher(&home, &[folder]);
+    let outcome =
+        support::run_with_input(command.args(&words).env("ODD", odd), b"from stdin").ended(End::Code(0));
+    let expected = "<exec><>< ><a\nb><--><*><ä><--not-an-option><\\xff\\x80>odd \\xff\\xfe valuefrom stdin";
+    assert_eq!(outcome.stdout, expected);
+}
+
+#[test]
+fn a_signal_that_the_parent_ignored_stays_ignored_for_codex() {
+    let home = home();
+    let folder = home.root().join("probe");
+    script(&folder.join("codex"), "#!/bin/sh\ngrep -E '^Sig(Blk|Ign)' /proc/self/status\n");
+    let seen = |program: &Path| {
+        let mut shell = home.command("sh");
+        shell.env("CODEX_TRACED_CODEX_BIN", folder.join("codex"));
+        shell.args(["-c", "trap '' HUP USR1 CHLD; \"$@\"", "sh"]).arg(program).arg("exec");
+        run(&mut shell).ended(End::Code(0)).stdout
+    };
+    assert_eq!(seen(Path::new(LAUNCHER)), seen(&folder.join("codex")));
+}
+
+#[test]
+fn a_neighbour_in_the_same_folder_keeps_its_session() {
+    let Some(codex) = codex() else { return };
+    let gate = Gate::new();
+    let script = Script::new()
+        .reply_to("the neighbour's prompt", Reply::new().answer("hers").stall_at_start(&gate))
+        .reply(Reply::new().answer("ours"));
+    let server = ModelServer::start(script);
+    let home = Home::new(&server.url());
+    let neighbour = start(home.command(&codex.native).args(["exec", "--json", "the neighbour's prompt"]));
+    gate.wait_until_reached(LIMIT);
+    let ours =
+        run(home.traced(LAUNCHER, &codex.native).args(["exec", "--json", "our prompt"])).ended(End::Code(0));
+    gate.open();
+    neighbour.finish(LIMIT).ended(End::Code(0));
+    assert_eq!(home.rollouts().len(), 2);
+    assert_eq!(claimed(&home), [ours.json_lines()[0]["thread_id"].as_str().expect("a thread id")]);
+}
+
+#[test]
+fn a_codex_that_a_tool_started_is_not_ours() {
+    let Some(codex) = codex() else { return };
+    let inner = format!("{} exec 'the inner prompt' < /dev/null", codex.native.display());
+    let script = Script::new()
+        .reply_to("the inner prompt\"", Reply::new().answer("inner"))
+        .reply(Reply::new().call("exec_command", json!({"cmd": inner, "yield_time_ms": 30_000})))
+        .reply(Reply::new().answer("outer"));
+    let server = ModelServer::start(script);
+    let home = Home::new(&server.url());
+    let outer = run(home.traced(LAUNCHER, &codex.native).args(["exec", "--json", "go"])).ended(End::Code(0));
+    assert_eq!(home.rollouts().len(), 2, "{}", outer.stdout);
+    assert_eq!(claimed(&home), [outer.json_lines()[0]["thread_id"].as_str().expect("a thread id")]);
+}
+
+#[test]
+fn a_launch_that_writes_no_session_claims_none() {
+    let Some(codex) = codex() else { return };
+    let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
+    let home = Home::new(&server.url());
+    run(home.traced(LAUNCHER, &codex.native).args(["exec", "--ephemeral", "do it"])).ended(End::Code(0));
+    assert_eq!(claimed(&home), [""; 0]);
+    assert!(!home.database().exists());
+}
+
+#[test]
+fn what_a_killed_launcher_left_is_finished_by_the_next_launch() {
+    let Some(codex) = codex() else { return };
+    let gate = Gate::new();
+    let script = Script::new().reply(Reply::new().answer("done").stall_at_start(&gate));
+    let server = ModelServer::start(script);
+    let home = Home::new(&server.url());
+    let killed = start(home.traced(LAUNCHER, &codex.native).args(["exec", "do it"]));
+    gate.wait_until_reached(LIMIT);
+    let orphan = home.processes().into_iter().find(|id| *id != killed.pid()).expect("a codex");
+    kill(killed.pid(), Signal::SIGKILL).expect("kill the launcher");
+    gate.open();
+    assert_eq!(killed.finish(LIMIT).ended(End::Signal(9)).stdout, "done\n", "codex went on");
+    wait_for("codex to end", LIMIT, || !Path::new(&format!("/proc/{orphan}")).exists());
+    assert_eq!(claimed(&home), [""; 0]);
+
+    server.play(Script::new().reply(Reply::new().answer("again")));
+    run(home.traced(LAUNCHER, &codex.native).args(["exec", "once more"])).ended(End::Code(0));
+    assert_eq!(claimed(&home).len(), 2);
+    let left: Vec<_> = fs::read_dir(home.state().join("launches")).expect("read").collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -1,0 +1,112 @@
+//! What the README says about commands, variables and the licence is so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{End, run};
+
+/// Read by the tests, not by the program.
+const OF_THE_TESTS: &str = "CODEX_TRACED_TEST_OFFLINE";
+
+fn at(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = at(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The text of every Rust file in the folder, one after the other.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let texts = entries.flatten().map(|entry| entry.path()).map(|path| match path.extension() {
+        _ if path.is_dir() => sources(&path),
+        Some(ending) if ending == "rs" => read(&path),
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
+/// The blocks that are to be typed, line by line.
+fn commands(text: &str) -> Vec<Vec<&str>> {
+    let blocks = text.split("```sh\n").skip(1);
+    blocks.filter_map(|block| Some(block.split_once("```")?.0.lines().collect())).collect()
+}
+
+/// Words that look like one of our variables, or of MLflow's.
+fn variables(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
+    words.filter(|word| *word == "CODEX_TRACED" || is_prefixed(word)).collect()
+}
+
+fn is_prefixed(word: &str) -> bool {
+    ["CODEX_TRACED_", "MLFLOW_"].iter().any(|prefix| word.len() > prefix.len() && word.starts_with(prefix))
+}
+
+#[test]
+fn the_first_two_commands_are_the_demo_and_the_tests() {
+    let text = read("README.md");
+    let commands = commands(&text);
+    assert_eq!(commands[0], ["cargo run --release --example demo"]);
+    assert_eq!(commands[1], ["cargo test"]);
+    assert!(at("examples/demo.rs").is_file());
+}
+
+#[test]
+fn every_variable_in_the_readme_occurs_in_the_source() {
+    let sources = sources(&at("src"));
+    let mut known = variables(&sources);
+    assert!(read("tests/support/real.rs").contains(OF_THE_TESTS));
+    known.insert(OF_THE_TESTS);
+    let text = read("README.md");
+    let invented: Vec<&str> = variables(&text).difference(&known).copied().collect();
+    assert_eq!(invented, [""; 0]);
+}
+
+#[test]
+fn every_variable_in_the_source_is_in_the_readme() {
+    let (text, sources) = (read("README.md"), sources(&at("src")));
+    let untold: Vec<&str> = variables(&sources).difference(&variables(&text)).copied().collect();
+    assert_eq!(untold, [""; 0]);
+}
+
+#[test]
+fn every_file_that_the_readme_links_to_is_there() {
+    let text = read("README.md");
+    let links = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+    for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
+        assert!(at(link).exists(), "{link}");
+    }
+}
+
+#[test]
+fn every_command_of_ours_in_the_readme_is_one() {
+    let text = read("README.md");
+    let named = text.split("codex-traced mlflow ").skip(1);
+    let named: BTreeSet<&str> = named.map(|rest| rest.split(['`', ' ', '\n']).next().unwrap()).collect();
+    let mut ours = Command::new(env!("CARGO_BIN_EXE_codex-traced"));
+    let help = run(ours.args(["mlflow", "--help"])).ended(End::Code(0)).stdout;
+    let listed = |command: &str| help.lines().any(|line| line.trim_start().starts_with(command));
+    let unknown: Vec<&str> =
+        named.into_iter().filter(|command| !command.starts_with('-') && !listed(command)).collect();
+    assert_eq!(unknown, [""; 0]);
+}
+
+#[test]
+fn the_licence_is_apache_2_in_file_readme_and_manifest() {
+    let licence = read("LICENSE");
+    assert!(licence.contains("Apache License") && licence.contains("Version 2.0, January 2004"));
+    assert!(licence.contains("END OF TERMS AND CONDITIONS"));
+    assert_eq!(env!("CARGO_PKG_LICENSE"), "Apache-2.0");
+    assert!(read("README.md").contains("[Apache-2.0](LICENSE)"));
+}
+
+#[test]
+fn ci_runs_the_test_command_that_the_readme_gives() {
+    let lines = read("README.md");
+    assert_eq!(lines.lines().filter(|line| *line == "cargo test").count(), 1);
+    assert!(read(".ci/run").contains("grep -x 'cargo test' README.md"));
+}
