@@ -7,7 +7,7 @@ use codex_traced::trace::build::{Surroundings, build};
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace};
 use jiff::Timestamp;
 use serde_json::Value;
-use std::fmt::Write;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -31,19 +31,19 @@ const TOLD_ELSEWHERE: [&str; 12] = [
 ];
 
 fn corpus() -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir("tests/corpus/0.169.0").unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir("tests/corpus/0.169.0").expect("the corpus");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a file of the corpus").path()).collect();
     paths.sort();
     assert!(paths.len() >= 20, "only {} files found", paths.len());
     paths
 }
 
 fn name_of(path: &Path) -> &str {
-    path.file_stem().unwrap().to_str().unwrap()
+    path.file_stem().and_then(OsStr::to_str).expect("a name in ASCII")
 }
 
 fn read(path: &Path) -> Session {
-    session::read(path, Writer::Gone).unwrap()
+    session::read(path, Writer::Gone).expect("a file that can be read")
 }
 
 fn trace_of(session: &Session, path: &Path) -> Option<Trace> {
@@ -60,7 +60,7 @@ fn cut(text: &str) -> String {
 
 fn told(session: &Session, trace: Option<&Trace>) -> String {
     let mut text = String::new();
-    let mut say = |line: String| writeln!(text, "{line}").unwrap();
+    let mut say = |line: String| text += &(line + "\n");
     say(format!("turns: {:?}", session.turns.iter().map(|turn| &turn.status).collect::<Vec<_>>()));
     say(format!("codex's total: {}", session.codex_total.map_or("none".into(), tokens)));
     say(format!("inherited: {}", tokens(session.inherited)));
@@ -107,25 +107,23 @@ fn span_told(span: &Span, trace: &Trace) -> String {
     );
     let count = |key: &str| span.attributes.get(key).map_or("?".into(), Value::to_string);
     if span.span_type == SpanType::Llm {
-        write!(
-            text,
+        text += &format!(
             ", {} in ({} cached), {} out ({} reasoning)",
             count("input_tokens"),
             count("cached_input_tokens"),
             count("output_tokens"),
             count("reasoning_output_tokens")
-        )
-        .unwrap();
+        );
     }
     text.push('\n');
-    let mut say = |mark: &str, line: String| writeln!(text, "{indent}    {mark} {line}").unwrap();
+    let mut say = |mark: &str, line: String| text += &format!("{indent}    {mark} {line}\n");
     if span.span_type == SpanType::Llm {
-        for message in span.inputs["messages"].as_array().unwrap() {
+        for message in span.inputs["messages"].as_array().into_iter().flatten() {
             let answers = message.get("tool_call_id").map_or(String::new(), |id| format!(" {id}"));
             say(">", cut(&format!("{}{answers}: {}", word(&message["role"]), word(&message["content"]))));
         }
         let answer = &span.outputs["choices"][0]["message"];
-        for (key, value) in answer.as_object().unwrap() {
+        for (key, value) in fields(answer) {
             match value {
                 Value::Array(calls) => calls.iter().for_each(|call| {
                     let function = &call["function"];
