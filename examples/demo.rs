@@ -102,7 +102,7 @@ fn demo() -> Result<(), Failure> {
     }
     println!("\nTo look at it in MLflow (3.6 to 3.17), at http://127.0.0.1:5000:");
     println!("  pip install mlflow");
-    println!("  mlflow server --backend-store-uri {database}");
+    println!("  mlflow server --backend-store-uri \"{database}\"");
     Ok(())
 }
 
