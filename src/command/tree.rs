@@ -47,10 +47,11 @@ impl Style {
 pub fn render(trace: &Trace, style: Style) -> String {
     let mut text = String::new();
     let Some(root) = trace.spans.iter().find(|span| span.parent.is_none()) else { return text };
+    // Codex's own word says more than the state that MLflow has for it.
+    let word = root.outputs.get("status").and_then(Value::as_str).unwrap_or(trace.state.as_str());
     let state = match trace.state {
-        TraceState::Ok => style.paint(Ink::Quiet, "OK"),
-        TraceState::InProgress => style.paint(Ink::Quiet, "in progress"),
-        TraceState::Error => style.paint(Ink::Wrong, "ERROR"),
+        TraceState::Ok | TraceState::InProgress => style.paint(Ink::Quiet, word),
+        TraceState::Error => style.paint(Ink::Wrong, word),
     };
     let totals = totals(trace);
     let _ = writeln!(
@@ -102,11 +103,13 @@ fn summary(span: &Span) -> Option<String> {
             })
         }
         SpanType::Tool => {
-            ["cmd", "command", "input", "query"].iter().find_map(|key| match span.inputs.get(key)? {
-                Value::String(text) => Some(text.clone()),
-                // A shell's own words (`bash -lc`) say nothing.
-                Value::Array(words) => words.last()?.as_str().map(str::to_owned),
-                _ => None,
+            ["cmd", "command", "input", "query", "paths"].iter().find_map(|key| {
+                match span.inputs.get(key)? {
+                    Value::String(text) => Some(text.clone()),
+                    // A shell's own words (`bash -lc`) say nothing.
+                    Value::Array(words) => words.last()?.as_str().map(str::to_owned),
+                    _ => None,
+                }
             })
         }
         SpanType::Agent => span.inputs.get("prompt").and_then(Value::as_str).map(str::to_owned),

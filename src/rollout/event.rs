@@ -1,6 +1,6 @@
 //! What Codex says of a turn while it runs: `event_msg` lines.
 
-use super::line::{Tag, Usage, read};
+use super::line::{Usage, if_it_fits, read, tag_of};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -18,23 +18,24 @@ pub enum Event {
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct TaskStarted {
     pub turn_id: Option<String>,
-    pub model_context_window: Option<u64>,
+    /// 0.169 and later.
+    pub turn_attribution: Option<TurnAttribution>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct TurnAttribution {
+    /// The turn that asked for this one: of the thread that spawned a sub-agent or a review.
+    pub parent_turn_id: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct TaskComplete {
     pub turn_id: Option<String>,
     pub last_agent_message: Option<String>,
-    /// A failed turn is a complete one with an error (0.169).
-    pub error: Option<TurnError>,
+    /// A failed turn is a complete one with an error (0.169): `{"message", "codex_error_info"}`, the
+    /// latter a word (`usage_limit_exceeded`) or an object that carries an HTTP status.
+    pub error: Option<Value>,
     pub time_to_first_token_ms: Option<u64>,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct TurnError {
-    pub message: String,
-    /// A word (`usage_limit_exceeded`), or an object that carries an HTTP status.
-    pub codex_error_info: Option<Value>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -73,7 +74,9 @@ pub enum Item {
     ImageView(CallItem),
     CollabAgentToolCall(CallItem),
     ContextCompaction,
-    /// `AgentMessage`, `Reasoning`, `SubAgentActivity`, review marks: other lines say the same.
+    EnteredReviewMode(EnteredReviewMode),
+    ExitedReviewMode,
+    /// `AgentMessage`, `Reasoning`, `SubAgentActivity`: other lines say the same.
     Echo,
     Unknown {
         kind: String,
@@ -137,11 +140,23 @@ pub struct CallItem {
     pub tool: Option<String>,
 }
 
+/// A review runs in a thread of its own; this is all that the thread that asked for it says of its
+/// beginning.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct EnteredReviewMode {
+    /// What is reviewed, in Codex's words: `current changes`.
+    pub user_facing_hint: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct RawItemCompleted<'a> {
+    #[serde(default, deserialize_with = "if_it_fits")]
     thread_id: Option<String>,
+    #[serde(default, deserialize_with = "if_it_fits")]
     turn_id: Option<String>,
+    #[serde(default, deserialize_with = "if_it_fits")]
     started_at_ms: Option<i64>,
+    #[serde(default, deserialize_with = "if_it_fits")]
     completed_at_ms: Option<i64>,
     #[serde(borrow)]
     item: &'a RawValue,
@@ -150,14 +165,15 @@ struct RawItemCompleted<'a> {
 impl Event {
     /// Err carries the kind that is not known, or whose shape is not.
     pub(super) fn parse(payload: &RawValue) -> Result<Event, String> {
-        let tag: Tag = read(payload).ok_or("?")?;
+        let tag = tag_of(payload).ok_or("?")?;
         let event = match &*tag.r#type {
             "task_started" => read(payload).map(Event::TaskStarted),
             "task_complete" => read(payload).map(Event::TaskComplete),
             "turn_aborted" => read(payload).map(Event::TurnAborted),
             "token_count" => read(payload).map(Event::TokenCount),
             "item_completed" => {
-                let completed = read(payload).map(ItemCompleted::of).ok_or_else(|| tag.r#type.to_string())?;
+                let raw = serde_json::from_str(payload.get()).map_err(|_| tag.r#type.to_string())?;
+                let completed = ItemCompleted::of(raw);
                 if let Item::Unknown { kind } = &completed.item {
                     return Err(format!("item_completed/{kind}"));
                 }
@@ -184,7 +200,7 @@ impl ItemCompleted {
 
 impl Item {
     fn parse(item: &RawValue) -> Item {
-        let kind = read::<Tag>(item).map_or_else(|| "?".into(), |tag| tag.r#type);
+        let kind = tag_of(item).map_or_else(|| "?".into(), |tag| tag.r#type);
         let parsed = match &*kind {
             "UserMessage" => read(item).map(Item::UserMessage),
             "CommandExecution" => read(item).map(Item::CommandExecution),
@@ -194,9 +210,9 @@ impl Item {
             "ImageView" => read(item).map(Item::ImageView),
             "CollabAgentToolCall" => read(item).map(Item::CollabAgentToolCall),
             "ContextCompaction" => Some(Item::ContextCompaction),
-            "AgentMessage" | "Reasoning" | "SubAgentActivity" | "EnteredReviewMode" | "ExitedReviewMode" => {
-                Some(Item::Echo)
-            }
+            "EnteredReviewMode" => read(item).map(Item::EnteredReviewMode),
+            "ExitedReviewMode" => Some(Item::ExitedReviewMode),
+            "AgentMessage" | "Reasoning" | "SubAgentActivity" => Some(Item::Echo),
             _ => None,
         };
         parsed.unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })

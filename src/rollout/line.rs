@@ -3,8 +3,10 @@
 use super::event::Event;
 use super::response_item::ResponseItem;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 #[derive(Debug, PartialEq)]
@@ -20,7 +22,7 @@ pub enum RolloutItem {
     ResponseItem(ResponseItem),
     Event(Event),
     TokenUsageRecord(TokenUsageRecord),
-    Compacted,
+    Compacted(Compacted),
     /// Codex's own book-keeping; it says nothing about what happened.
     Bookkeeping,
     /// A kind, or a shape of a known kind, that no version we have seen writes.
@@ -66,15 +68,28 @@ pub struct TokenUsageRecord {
     pub thread_token_usage: Option<Usage>,
 }
 
+/// The history so far became a summary.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct Compacted {
+    /// The summary as the model is shown it; empty where the model's side keeps it encrypted.
+    pub message: Option<String>,
+}
+
 /// Cached is part of input, reasoning is part of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Usage {
+    #[serde(deserialize_with = "count")]
     pub input_tokens: u64,
+    #[serde(deserialize_with = "count")]
     pub cached_input_tokens: u64,
+    #[serde(deserialize_with = "count")]
     pub cache_write_input_tokens: u64,
+    #[serde(deserialize_with = "count")]
     pub output_tokens: u64,
+    #[serde(deserialize_with = "count")]
     pub reasoning_output_tokens: u64,
+    #[serde(deserialize_with = "count")]
     pub total_tokens: u64,
 }
 
@@ -84,7 +99,7 @@ pub struct BadLine;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "if_it_fits")]
     timestamp: Option<Cow<'a, str>>,
     #[serde(borrow)]
     r#type: Cow<'a, str>,
@@ -116,7 +131,7 @@ impl RolloutItem {
             "token_usage_record" => {
                 read(payload).map_or_else(|| unknown(kind), RolloutItem::TokenUsageRecord)
             }
-            "compacted" => RolloutItem::Compacted,
+            "compacted" => read(payload).map_or_else(|| unknown(kind), RolloutItem::Compacted),
             "world_state" | "inter_agent_communication_metadata" => RolloutItem::Bookkeeping,
             "response_item" => match ResponseItem::parse(payload) {
                 Ok(item) => RolloutItem::ResponseItem(item),
@@ -131,9 +146,39 @@ impl RolloutItem {
     }
 }
 
-/// None when the payload has a shape that no version we have seen writes.
-pub(super) fn read<'a, T: Deserialize<'a>>(payload: &'a RawValue) -> Option<T> {
+/// What kind a payload is of.
+pub(super) fn tag_of(payload: &RawValue) -> Option<Tag<'_>> {
     serde_json::from_str(payload.get()).ok()
+}
+
+/// None when the payload lacks what `T` cannot be without. A field of an odd type counts as absent: a
+/// later version's change to one field must not lose the whole line.
+pub(super) fn read<T: DeserializeOwned>(payload: &RawValue) -> Option<T> {
+    serde_json::from_str(payload.get()).ok().or_else(|| {
+        let fields: Map<String, Value> = serde_json::from_str(payload.get()).ok()?;
+        let fitting = fields.into_iter().filter(|(name, value)| fits::<T>(name, value)).collect();
+        T::deserialize(Value::Object(fitting)).ok()
+    })
+}
+
+/// Whether `T` can have this field: alone, it is refused for what is missing at most.
+fn fits<T: DeserializeOwned>(name: &str, value: &Value) -> bool {
+    let alone = Map::from_iter([(name.to_owned(), value.clone())]);
+    T::deserialize(Value::Object(alone))
+        .map_or_else(|error| error.to_string().starts_with("missing field"), |_| true)
+}
+
+/// For shapes that borrow from the line, which `read` cannot take apart.
+pub(super) fn if_it_fits<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
+    let raw = <&RawValue>::deserialize(field)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
+/// What is no count counts as nothing; then the tokens do not reconcile, and the trace says so.
+fn count<'de, D: Deserializer<'de>>(field: D) -> Result<u64, D::Error> {
+    Ok(Value::deserialize(field)?.as_u64().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -159,6 +204,31 @@ mod tests {
         ];
         for (line, kind) in kinds {
             assert_eq!(item(line), Ok(RolloutItem::Unknown { kind: kind.into() }), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_field_of_an_odd_type_does_not_lose_its_line() {
+        let meta = SessionMeta { id: "t".into(), cwd: Some("/w".into()), ..SessionMeta::default() };
+        let usage = Usage { input_tokens: 30, ..Usage::default() };
+        let record = TokenUsageRecord { response_id: None, usage, thread_token_usage: None };
+        let table = [
+            (
+                r#"{"timestamp":7,"type":"session_meta","payload":{"id":"t","cwd":"/w","git":3,"originator":[]}}"#,
+                RolloutItem::SessionMeta(meta),
+            ),
+            (
+                r#"{"type":"turn_context","payload":{"model":"m","effort":{"level":"high"}}}"#,
+                RolloutItem::TurnContext(TurnContext { model: Some("m".into()), effort: None }),
+            ),
+            (
+                r#"{"type":"token_usage_record","payload":{"response_id":7,"thread_token_usage":"many",
+                    "usage":{"input_tokens":30,"output_tokens":-1,"total_tokens":null}}}"#,
+                RolloutItem::TokenUsageRecord(record),
+            ),
+        ];
+        for (line, read) in table {
+            assert_eq!(item(line), Ok(read), "{line}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What went to the model and came back: the items of the Responses API, as Codex keeps them.
 
-use super::line::{Tag, read};
+use super::line::{read, tag_of};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -25,6 +25,7 @@ pub enum ResponseItem {
 pub struct Message {
     pub role: String,
     /// A string in some old files, else a list of parts.
+    #[serde(default)]
     pub content: Value,
     /// `commentary` or `final_answer`, where the model says so.
     pub phase: Option<String>,
@@ -83,6 +84,7 @@ pub struct LocalShellCall {
 pub struct ToolOutput {
     pub call_id: String,
     /// Text, or a list of text and image parts.
+    #[serde(default)]
     pub output: Value,
 }
 
@@ -95,7 +97,7 @@ pub struct ToolSearchOutput {
 impl ResponseItem {
     /// Err carries the kind that is not known, or whose shape is not.
     pub(super) fn parse(payload: &RawValue) -> Result<ResponseItem, String> {
-        let tag: Tag = read(payload).ok_or("?")?;
+        let tag = tag_of(payload).ok_or("?")?;
         let item = match &*tag.r#type {
             "message" => read(payload).map(ResponseItem::Message),
             "reasoning" => read(payload).map(ResponseItem::Reasoning),

@@ -1,8 +1,10 @@
 //! What happened in a thread: turns, model responses, tool calls, told by the lines of its rollout.
 
 pub mod model;
+mod outcome;
 pub mod reducer;
 mod tools;
+mod turns;
 
 use crate::rollout::reader::Lines;
 use model::Session;

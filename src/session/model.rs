@@ -1,7 +1,7 @@
 //! A session: one thread, its turns, and what happened in each, in the order in which it began.
 
 use crate::rollout::line::{SessionMeta, Usage};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -54,7 +54,7 @@ pub enum TurnStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     Inference(Inference),
-    ToolCall(ToolCall),
+    ToolCall(Box<ToolCall>),
     Compaction(Compaction),
 }
 
@@ -115,6 +115,8 @@ pub struct ToolCall {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToolFacts {
     pub exit_code: Option<i64>,
+    /// As Codex measured it; None where only lines tell when the call began and ended.
+    pub duration: Option<SignedDuration>,
     pub cwd: Option<String>,
     /// All that a command printed, where the model saw a part.
     pub printed: Option<String>,
@@ -152,7 +154,7 @@ pub struct TokenUsage {
 
 impl TokenUsage {
     pub fn total(self) -> u64 {
-        self.input + self.output
+        self.input.saturating_add(self.output)
     }
 
     /// None where a count would fall below zero: the counter started anew.

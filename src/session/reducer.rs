@@ -4,13 +4,13 @@
 //! something new, whichever comes first. What the model is shown is gathered until the next response
 //! begins.
 
-use super::model::{Compaction, Inference, Message, Session, Step, TokenUsage, Turn, TurnStatus};
-use super::tools::ToolIndex;
-use crate::rollout::event::{Event, Item, ItemCompleted, TaskComplete, UserContent};
-use crate::rollout::line::{RolloutItem, RolloutLine, TokenUsageRecord};
+use super::model::{Compaction, Inference, Message, Session, Step, TokenUsage, TurnStatus};
+use super::tools::{self, ToolIndex};
+use super::turns::{self, TurnIndex};
+use crate::rollout::event::{EnteredReviewMode, Event, Item, ItemCompleted, TaskComplete};
+use crate::rollout::line::{Compacted, RolloutItem, RolloutLine, TokenUsageRecord};
 use crate::rollout::response_item::{ResponseItem, text_of};
 use jiff::Timestamp;
-use std::collections::HashMap;
 
 #[derive(Clone, Debug, Default)]
 pub struct SessionReducer {
@@ -18,13 +18,14 @@ pub struct SessionReducer {
     has_meta: bool,
     model: Option<String>,
     effort: Option<String>,
-    /// By Codex's turn id: late items name a turn that is over.
-    turns_by_id: HashMap<String, usize>,
+    turns: TurnIndex,
     tools: ToolIndex,
     open_inference: Option<StepAt>,
     /// Shown to the model with its next request.
     new_messages: Vec<Message>,
     last_input_at: Option<Timestamp>,
+    /// Codex's text of a review comes next; it looks like a response.
+    review_ended: bool,
     inferences: u32,
     compactions: u32,
 }
@@ -61,7 +62,7 @@ impl SessionReducer {
             RolloutItem::ResponseItem(item) => self.response_item(item, at),
             RolloutItem::Event(event) => self.event(event, at),
             RolloutItem::TokenUsageRecord(record) => self.usage_record(&record, at),
-            RolloutItem::Compacted => self.compacted(at),
+            RolloutItem::Compacted(compacted) => self.compacted(compacted, at),
             RolloutItem::Unknown { kind } => *self.session.unknown_lines.entry(kind).or_default() += 1,
         }
     }
@@ -73,79 +74,45 @@ impl SessionReducer {
 
     /// The session of a file that nobody writes any more: an open turn is lost.
     pub fn finish(mut self) -> Session {
-        if let Some(turn) = self.session.turns.last_mut() {
-            lose_if_open(turn);
-        }
+        turns::lose_the_open_one(&mut self.session);
         self.session
     }
 
     fn event(&mut self, event: Event, at: Option<Timestamp>) {
         match event {
+            Event::TaskStarted(started) if self.turns.is_a_reviews(&self.session, &started) => {}
             Event::TaskStarted(started) => self.begin_turn(started.turn_id, at),
             Event::TaskComplete(complete) => self.complete_turn(complete, at),
             Event::TurnAborted(aborted) => {
+                self.open_inference = None;
                 let reason = aborted.reason.unwrap_or_else(|| "interrupted".into());
-                self.end_turn(aborted.turn_id.as_deref(), TurnStatus::Interrupted { reason }, at);
+                let status = TurnStatus::Interrupted { reason };
+                self.turns.end(&mut self.session, aborted.turn_id.as_deref(), status, at);
             }
             Event::ItemCompleted(completed) => self.item_completed(*completed, at),
             // Codex writes one when it is done with a response, also with one that broke off.
-            Event::TokenCount(_) => self.open_inference = None,
+            Event::TokenCount(_) => {
+                if self.open_inference.take().is_some() {
+                    self.last_input_at = at.or(self.last_input_at);
+                }
+            }
             Event::Bookkeeping => {}
         }
     }
 
     fn begin_turn(&mut self, turn_id: Option<String>, at: Option<Timestamp>) {
-        if let Some(turn) = self.session.turns.last_mut() {
-            lose_if_open(turn);
-        }
         self.open_inference = None;
         self.last_input_at = at;
-        if let Some(id) = &turn_id {
-            self.turns_by_id.insert(id.clone(), self.session.turns.len());
-        }
-        self.session.turns.push(Turn { turn_id, started_at: at, ..Turn::default() });
+        self.turns.begin(&mut self.session, turn_id, at);
     }
 
     fn complete_turn(&mut self, complete: TaskComplete, at: Option<Timestamp>) {
-        let status = match complete.error {
-            None => TurnStatus::Completed,
-            Some(error) => TurnStatus::Failed {
-                message: error.message,
-                kind: error
-                    .codex_error_info
-                    .map(|info| info.as_str().map_or_else(|| info.to_string(), str::to_owned)),
-            },
-        };
-        if let Some(turn) = self.end_turn(complete.turn_id.as_deref(), status, at) {
-            turn.final_answer = complete.last_agent_message;
+        self.open_inference = None;
+        let status = turns::status_of(&complete);
+        if let Some(turn) = self.turns.end(&mut self.session, complete.turn_id.as_deref(), status, at) {
+            turn.final_answer = complete.last_agent_message.or(turn.final_answer.take());
             turn.time_to_first_token_ms = complete.time_to_first_token_ms;
         }
-    }
-
-    /// The turn of that id, else the last one. An end without a beginning is no turn.
-    fn end_turn(
-        &mut self,
-        turn_id: Option<&str>,
-        status: TurnStatus,
-        at: Option<Timestamp>,
-    ) -> Option<&mut Turn> {
-        self.open_inference = None;
-        let index = match turn_id {
-            Some(id) => *self.turns_by_id.get(id)?,
-            None => self.session.turns.len().checked_sub(1)?,
-        };
-        let turn = &mut self.session.turns[index];
-        turn.status = status;
-        turn.ended_at = at;
-        Some(turn)
-    }
-
-    /// The turn that a line without a turn id belongs to. A file may begin in the middle of one.
-    fn current_turn(&mut self, at: Option<Timestamp>) -> usize {
-        if self.session.turns.is_empty() {
-            self.begin_turn(None, at);
-        }
-        self.session.turns.len() - 1
     }
 
     fn push(&mut self, turn: usize, step: Step) -> StepAt {
@@ -156,6 +123,9 @@ impl SessionReducer {
 
     fn response_item(&mut self, item: ResponseItem, at: Option<Timestamp>) {
         match item {
+            ResponseItem::Message(message) if message.role == "assistant" && self.review_ended => {
+                self.tell_review(text_of(&message.content), at);
+            }
             ResponseItem::Message(message) if message.role == "assistant" => {
                 self.respond(at, |inference| inference.texts.push(text_of(&message.content)));
             }
@@ -183,7 +153,7 @@ impl SessionReducer {
 
     /// The model asked for a tool. A search that the model's side did is recorded before it is asked for.
     fn request(&mut self, item: ResponseItem, at: Option<Timestamp>) {
-        let Some((request, call)) = super::tools::requested(item, self.tools.count(), at) else {
+        let Some((request, call)) = tools::requested(item, self.tools.count(), at) else {
             return;
         };
         self.respond(at, |inference| inference.requests.push(request));
@@ -191,9 +161,9 @@ impl SessionReducer {
             self.tools.describe(&mut self.session, call);
             return;
         }
-        let turn = self.current_turn(at);
+        let turn = self.turns.current(&mut self.session, at);
         let call_id = call.call_id.clone();
-        let place = self.push(turn, Step::ToolCall(call));
+        let place = self.push(turn, Step::ToolCall(Box::new(call)));
         self.tools.register(call_id, place);
     }
 
@@ -217,7 +187,7 @@ impl SessionReducer {
     }
 
     fn begin_inference(&mut self, at: Option<Timestamp>) -> StepAt {
-        let turn = self.current_turn(at);
+        let turn = self.turns.current(&mut self.session, at);
         self.inferences += 1;
         let inference = Inference {
             number: self.inferences,
@@ -243,19 +213,33 @@ impl SessionReducer {
         self.open_inference = None;
         self.last_input_at = at.or(self.last_input_at);
         if let Some(total) = record.thread_token_usage.map(TokenUsage::from) {
-            if self.session.codex_total.is_none() {
+            // A fork's first total holds its parent's tokens; after responses without a record, the
+            // difference is what we do not know of our own.
+            let begins = self.inferences == 1 || self.session.meta.forked_from_id.is_some();
+            if self.session.codex_total.is_none() && begins {
                 self.session.inherited = total.minus(usage).unwrap_or_default();
             }
             self.session.codex_total = Some(total);
         }
     }
 
-    fn compacted(&mut self, at: Option<Timestamp>) {
+    /// The answer to a review's turn. The model that wrote it did so in the review's own thread.
+    fn tell_review(&mut self, text: String, at: Option<Timestamp>) {
+        self.review_ended = false;
+        let turn = self.turns.current(&mut self.session, at);
+        self.session.turns[turn].final_answer = Some(text.clone());
+        self.show("assistant".into(), text, None, at);
+    }
+
+    fn compacted(&mut self, compacted: Compacted, at: Option<Timestamp>) {
         self.open_inference = None;
         self.compactions += 1;
-        let turn = self.current_turn(at);
+        let turn = self.turns.current(&mut self.session, at);
         let compaction = Compaction { number: self.compactions, started_at: at, ended_at: at };
         self.push(turn, Step::Compaction(compaction));
+        if let Some(summary) = compacted.message.filter(|summary| !summary.is_empty()) {
+            self.show("user".into(), summary, None, at);
+        }
     }
 
     fn item_completed(&mut self, completed: ItemCompleted, at: Option<Timestamp>) {
@@ -263,20 +247,33 @@ impl SessionReducer {
         if completed.thread_id.as_ref().is_some_and(|id| self.has_meta && *id != self.session.meta.id) {
             return;
         }
-        let named = completed.turn_id.as_ref().and_then(|id| self.turns_by_id.get(id)).copied();
-        let turn = named.unwrap_or_else(|| self.current_turn(at));
+        let named = self.turns.named(completed.turn_id.as_deref());
+        if let (None, Item::EnteredReviewMode(review)) = (named, &completed.item) {
+            self.begin_review(review, completed.turn_id, at);
+            return;
+        }
+        let turn = named.unwrap_or_else(|| self.turns.current(&mut self.session, at));
         match &completed.item {
             Item::UserMessage(message) => {
                 let prompt = &mut self.session.turns[turn].prompt;
-                let text = prompt_of(&message.content);
+                let text = turns::prompt_of(&message.content);
                 // What a person adds while the turn runs belongs to its prompt.
                 *prompt =
                     Some(prompt.take().map_or_else(|| text.clone(), |said| format!("{said}\n\n{text}")));
             }
             Item::ContextCompaction => self.time_compaction(turn, &completed),
-            Item::Echo | Item::Unknown { .. } => {}
+            Item::ExitedReviewMode => self.review_ended = true,
+            Item::EnteredReviewMode(_) | Item::Echo | Item::Unknown { .. } => {}
             _ => self.tools.completed(&mut self.session, turn, completed),
         }
+    }
+
+    /// The only line that tells of the beginning of a review's turn.
+    fn begin_review(&mut self, review: &EnteredReviewMode, turn_id: Option<String>, at: Option<Timestamp>) {
+        self.begin_turn(turn_id, at);
+        let turn = self.turns.current(&mut self.session, at);
+        let hint = review.user_facing_hint.as_deref().unwrap_or_default();
+        self.session.turns[turn].prompt = Some(format!("[review {hint}]"));
     }
 
     /// Codex tells the times of a compaction just after it.
@@ -286,23 +283,9 @@ impl SessionReducer {
             _ => None,
         });
         if let Some(compaction) = last {
-            compaction.started_at = super::tools::time(completed.started_at_ms).or(compaction.started_at);
-            compaction.ended_at = super::tools::time(completed.completed_at_ms).or(compaction.ended_at);
+            compaction.started_at = tools::time(completed.started_at_ms).or(compaction.started_at);
+            compaction.ended_at = tools::time(completed.completed_at_ms).or(compaction.ended_at);
+            self.last_input_at = self.last_input_at.max(compaction.ended_at);
         }
     }
-}
-
-fn lose_if_open(turn: &mut Turn) {
-    if turn.status == TurnStatus::Running {
-        turn.status = TurnStatus::Lost;
-    }
-}
-
-fn prompt_of(content: &[UserContent]) -> String {
-    let parts = content.iter().map(|part| match (&part.text, &part.path) {
-        (Some(text), _) => text.clone(),
-        (None, Some(path)) => format!("[{} {path}]", part.r#type),
-        (None, None) => format!("[{}]", part.r#type),
-    });
-    parts.collect::<Vec<_>>().join("\n")
 }

@@ -1,6 +1,7 @@
 //! Tool calls: what the model asked for, paired with what Codex recorded and what the model was shown.
 
 use super::model::{Outcome, Session, Step, ToolCall, ToolFacts, ToolRequest};
+use super::outcome;
 use super::reducer::StepAt;
 use crate::rollout::event::{CallItem, CommandExecution, FileChange, Item, ItemCompleted, McpToolCall};
 use crate::rollout::response_item::{ResponseItem, text_of};
@@ -16,7 +17,14 @@ const NESTED_CALL_PREFIX: &str = "exec-";
 
 /// Where each call of the thread stands.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ToolIndex(HashMap<String, StepAt>);
+pub(super) struct ToolIndex(HashMap<String, CallAt>);
+
+#[derive(Clone, Copy, Debug)]
+struct CallAt {
+    step: StepAt,
+    /// Its place among what a script called.
+    nested: Option<usize>,
+}
 
 impl ToolIndex {
     pub(super) fn contains(&self, call_id: &str) -> bool {
@@ -29,7 +37,7 @@ impl ToolIndex {
     }
 
     pub(super) fn register(&mut self, call_id: String, place: StepAt) {
-        self.0.insert(call_id, place);
+        self.0.insert(call_id, CallAt { step: place, nested: None });
     }
 
     /// The output that the model was shown. What Codex recorded itself is exact and stays.
@@ -39,9 +47,9 @@ impl ToolIndex {
         };
         call.output = Some(output.to_owned());
         call.ended_at = call.ended_at.or(at);
-        call.facts.exit_code = call.facts.exit_code.or_else(|| exit_code_in(output));
+        call.facts.exit_code = call.facts.exit_code.or_else(|| outcome::exit_code_in(output));
         if call.outcome == Outcome::Running {
-            call.outcome = outcome_of_output(output, call.facts.exit_code);
+            call.outcome = outcome::of_output(output, call.facts.exit_code);
         }
     }
 
@@ -53,18 +61,23 @@ impl ToolIndex {
         };
         record.started_at = time(completed.started_at_ms);
         record.ended_at = time(completed.completed_at_ms);
+        record.facts.duration =
+            record.started_at.zip(record.ended_at).map(|(from, to)| to.duration_since(from));
         if let Some(call) = self.call(session, &record.call_id) {
             add_record(call, record);
             return;
         }
-        let nested = record.call_id.starts_with(NESTED_CALL_PREFIX);
-        if let Some(script) = last_script(session, turn).filter(|_| nested) {
+        if record.call_id.starts_with(NESTED_CALL_PREFIX)
+            && let Some((step, script)) = script_of(&mut session.turns[turn].steps, &record)
+        {
+            let place = CallAt { step: StepAt { turn, step }, nested: Some(script.nested.len()) };
+            self.0.insert(record.call_id.clone(), place);
             script.nested.push(record);
             return;
         }
         let steps = &mut session.turns[turn].steps;
         self.register(record.call_id.clone(), StepAt { turn, step: steps.len() });
-        steps.push(Step::ToolCall(record));
+        steps.push(Step::ToolCall(Box::new(record)));
     }
 
     /// The request of a call whose record came first.
@@ -75,20 +88,28 @@ impl ToolIndex {
     }
 
     fn call<'a>(&self, session: &'a mut Session, call_id: &str) -> Option<&'a mut ToolCall> {
-        let place = self.0.get(call_id)?;
-        match session.turns.get_mut(place.turn)?.steps.get_mut(place.step)? {
-            Step::ToolCall(call) => Some(call),
-            _ => None,
+        let CallAt { step: StepAt { turn, step }, nested } = *self.0.get(call_id)?;
+        let Step::ToolCall(call) = session.turns.get_mut(turn)?.steps.get_mut(step)? else {
+            return None;
+        };
+        match nested {
+            None => Some(call),
+            Some(index) => call.nested.get_mut(index),
         }
     }
 }
 
-/// The script that was running in the turn when the record was written: scripts do not overlap.
-fn last_script(session: &mut Session, turn: usize) -> Option<&mut ToolCall> {
-    session.turns[turn].steps.iter_mut().rev().find_map(|step| match step {
-        Step::ToolCall(call) if call.name == SCRIPT_TOOL => Some(call),
+/// The script that made the call: the last one that was there when it began. What an earlier script left
+/// running is recorded while a later one runs.
+fn script_of<'a>(steps: &'a mut [Step], record: &ToolCall) -> Option<(usize, &'a mut ToolCall)> {
+    let is_script = |step: &Step| matches!(step, Step::ToolCall(call) if call.name == SCRIPT_TOOL);
+    let was_there = |step: &Step| matches!(step, Step::ToolCall(call) if call.started_at <= record.started_at || record.started_at.is_none());
+    let made_it = steps.iter().rposition(|step| is_script(step) && was_there(step));
+    let index = made_it.or_else(|| steps.iter().rposition(is_script))?;
+    match &mut steps[index] {
+        Step::ToolCall(script) => Some((index, script)),
         _ => None,
-    })
+    }
 }
 
 fn add_record(call: &mut ToolCall, record: ToolCall) {
@@ -165,7 +186,12 @@ fn record_of(item: Item) -> Option<ToolCall> {
         Item::WebSearch(call) => Some(call_record(call, "web_search")),
         Item::ImageView(call) => Some(call_record(call, "view_image")),
         Item::CollabAgentToolCall(call) => Some(call_record(call, "agents")),
-        Item::UserMessage(_) | Item::ContextCompaction | Item::Echo | Item::Unknown { .. } => None,
+        Item::UserMessage(_)
+        | Item::ContextCompaction
+        | Item::EnteredReviewMode(_)
+        | Item::ExitedReviewMode
+        | Item::Echo
+        | Item::Unknown { .. } => None,
     }
 }
 
@@ -197,7 +223,7 @@ fn change_record(change: FileChange) -> ToolCall {
         .map_or_else(Vec::new, |by_path| by_path.keys().cloned().collect());
     let mut call = running(change.id, "apply_patch".into(), json!({ "paths": paths }));
     let said = change.stderr.filter(|text| !text.is_empty());
-    call.outcome = outcome_of_status(change.status.as_deref(), said);
+    call.outcome = outcome::of_status(change.status.as_deref(), said);
     call.facts = ToolFacts { printed: change.stdout, changes: change.changes, ..ToolFacts::default() };
     call
 }
@@ -214,60 +240,15 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
     };
     let is_error = mcp.result.as_ref().and_then(|result| result.get("isError")).and_then(Value::as_bool);
     let status = if is_error == Some(true) { Some("failed") } else { mcp.status.as_deref() };
-    call.outcome = outcome_of_status(status, said);
+    call.outcome = outcome::of_status(status, said);
     call.facts.mcp_result = mcp.result.or(mcp.error);
     call
 }
 
 fn call_record(item: CallItem, name: &str) -> ToolCall {
     let mut call = running(item.id, item.tool.unwrap_or_else(|| name.to_owned()), Value::Null);
-    call.outcome = outcome_of_status(item.status.as_deref(), None);
+    call.outcome = outcome::of_status(item.status.as_deref(), None);
     call
-}
-
-fn outcome_of_status(status: Option<&str>, said: Option<String>) -> Outcome {
-    match status {
-        None | Some("completed") => Outcome::Ok,
-        Some("in_progress") => Outcome::Running,
-        Some(status) => Outcome::Failed { message: said.unwrap_or_else(|| status.to_owned()) },
-    }
-}
-
-/// What the text for the model says of the call, where Codex recorded nothing else.
-fn outcome_of_output(output: &str, exit_code: Option<i64>) -> Outcome {
-    let failed = |message: &str| Outcome::Failed { message: message.to_owned() };
-    match exit_code {
-        Some(code) if code != 0 => return failed(&format!("exit code {code}")),
-        _ => {}
-    }
-    if output.starts_with("aborted by user") || output.ends_with("\naborted by user") {
-        Outcome::Interrupted
-    } else if output.starts_with("unsupported call: ") || says_it_failed(output) {
-        failed(output)
-    } else if let Some((_, said)) =
-        output.strip_prefix("Script failed\n").and_then(|rest| rest.split_once("Output:\n"))
-    {
-        failed(said.trim())
-    } else {
-        Outcome::Ok
-    }
-}
-
-/// `exec_command failed: …`, `apply_patch verification failed: …`: Codex refused the call or could not
-/// start it. What a program printed stands below a head and never at the beginning.
-fn says_it_failed(output: &str) -> bool {
-    output.split_once(": ").is_some_and(|(what, _)| what.ends_with(" failed") && what.split(' ').count() <= 3)
-}
-
-/// The exit code in the head that Codex puts over a command's output (`Process exited with code 3`
-/// since 0.98, `Exit code: 3` before and for patches).
-fn exit_code_in(output: &str) -> Option<i64> {
-    let head = output.lines().take_while(|line| *line != "Output:").take(6);
-    head.filter_map(|line| {
-        line.strip_prefix("Process exited with code ").or(line.strip_prefix("Exit code: "))
-    })
-    .find_map(|code| code.parse().ok())
-    .filter(|_| ["Chunk ID: ", "Wall time: ", "Exit code: "].iter().any(|start| output.starts_with(start)))
 }
 
 pub(super) fn time(millis: Option<i64>) -> Option<Timestamp> {
@@ -277,46 +258,6 @@ pub(super) fn time(millis: Option<i64>) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_text_for_the_model_tells_how_a_call_ended() {
-        let failed = |message: &str| Outcome::Failed { message: message.into() };
-        let table = [
-            (
-                "Chunk ID: 0b\nWall time: 0.5 seconds\nProcess exited with code 3\nOutput:\nerr\n",
-                Some(3),
-                failed("exit code 3"),
-            ),
-            (
-                "Chunk ID: 0b\nWall time: 0.5 seconds\nProcess exited with code 0\nOutput:\n",
-                Some(0),
-                Outcome::Ok,
-            ),
-            ("Exit code: 1\nWall time: 0 seconds\nOutput:\nno such file", Some(1), failed("exit code 1")),
-            ("a program says\nExit code: 7\n", None, Outcome::Ok),
-            ("Wall time: 1 s\nOutput:\nExit code: 7\n", None, Outcome::Ok),
-            ("aborted by user after 2.0s", None, Outcome::Interrupted),
-            ("Wall time: 0.1 seconds\naborted by user", None, Outcome::Interrupted),
-            ("unsupported call: update_plan", None, failed("unsupported call: update_plan")),
-            (
-                "Script failed\nWall time 0.0 seconds\nOutput:\n\nScript error:\nError: boom",
-                None,
-                failed("Script error:\nError: boom"),
-            ),
-            ("exec_command failed: CreateProcess", None, failed("exec_command failed: CreateProcess")),
-            (
-                "apply_patch verification failed: no such file",
-                None,
-                failed("apply_patch verification failed: no such file"),
-            ),
-            ("the test failed", None, Outcome::Ok),
-            ("Script completed\nWall time 0.0 seconds\nOutput:\n", None, Outcome::Ok),
-        ];
-        for (output, exit_code, outcome) in table {
-            assert_eq!(exit_code_in(output), exit_code, "{output}");
-            assert_eq!(outcome_of_output(output, exit_code), outcome, "{output}");
-        }
-    }
 
     #[test]
     fn arguments_are_parsed_and_free_text_is_input() {

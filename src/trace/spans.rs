@@ -7,7 +7,7 @@ use super::price::Cost;
 use crate::session::model::{
     Compaction, Inference, Message, Outcome, Step, TokenUsage, ToolCall, ToolRequest, Turn, TurnStatus,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 /// What all spans of a thread have in common.
@@ -22,12 +22,15 @@ pub(super) struct ThreadScope<'a> {
 struct TurnScope<'a> {
     of: ThreadScope<'a>,
     turn: &'a Turn,
+    /// The number of the turn's last model response.
+    last_inference: Option<u32>,
 }
 
 /// Parents before children; siblings in the order in which they began.
 pub(super) fn of_turn(of: ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span> {
     let began = turn.started_at.unwrap_or(of.began);
-    let scope = TurnScope { of: ThreadScope { began, ..of }, turn };
+    let last_inference = turn.inferences().last().map(|inference| inference.number);
+    let scope = TurnScope { of: ThreadScope { began, ..of }, turn, last_inference };
     let mut groups: Vec<Vec<Span>> = turn
         .steps
         .iter()
@@ -72,13 +75,26 @@ impl TurnScope<'_> {
             parent: Some(parent),
             name: format!("llm_call_{}", inference.number),
             span_type: SpanType::Llm,
-            status: SpanStatus::Ok,
+            status: self.inference_status(inference),
             started_at,
             ended_at: inference.ended_at.unwrap_or(started_at).max(started_at),
             inputs: json!({ "model": model, "messages": inference.new_messages.iter().map(chat_message).collect::<Vec<_>>() }),
             outputs: answer(inference),
             attributes,
             events: Vec::new(),
+        }
+    }
+
+    /// A response that told its usage was whole. Without one it is only known of a turn that came to a
+    /// good end; the last one of a turn that failed is what failed.
+    fn inference_status(&self, inference: &Inference) -> SpanStatus {
+        match &self.turn.status {
+            _ if inference.usage.is_some() => SpanStatus::Ok,
+            TurnStatus::Completed => SpanStatus::Ok,
+            TurnStatus::Failed { message, .. } if self.last_inference == Some(inference.number) => {
+                SpanStatus::Error { message: message.clone() }
+            }
+            _ => SpanStatus::Unset,
         }
     }
 
@@ -96,7 +112,7 @@ impl TurnScope<'_> {
         put(&mut attributes, "mcp_server", call.server.as_deref());
         put(&mut attributes, "exit_code", call.facts.exit_code);
         put(&mut attributes, "cwd", call.facts.cwd.as_deref());
-        put(&mut attributes, "duration_ms", duration_ms(call));
+        put(&mut attributes, "duration_ms", call.facts.duration.map(milliseconds));
         put(&mut attributes, "gen_ai.operation.name", Some("execute_tool"));
         put(&mut attributes, "gen_ai.tool.name", Some(call.name.as_str()));
         put(&mut attributes, "gen_ai.tool.call.id", Some(call.call_id.as_str()));
@@ -120,14 +136,25 @@ impl TurnScope<'_> {
         std::iter::once(span).chain(nested).collect()
     }
 
-    /// A call without an end was cut off, unless its turn still runs.
     fn tool_status(&self, outcome: &Outcome) -> SpanStatus {
         match outcome {
             Outcome::Ok => SpanStatus::Ok,
             Outcome::Failed { message } => SpanStatus::Error { message: message.clone() },
-            Outcome::Running if self.turn.status == TurnStatus::Running => SpanStatus::Unset,
-            Outcome::Running | Outcome::Interrupted => SpanStatus::Error { message: "interrupted".into() },
+            Outcome::Interrupted => SpanStatus::Error { message: "interrupted".into() },
+            Outcome::Running => self.status_without_an_end(),
         }
+    }
+
+    /// Of a call of which no end was written.
+    fn status_without_an_end(&self) -> SpanStatus {
+        let why = match &self.turn.status {
+            TurnStatus::Running => return SpanStatus::Unset,
+            TurnStatus::Interrupted { .. } => "interrupted",
+            TurnStatus::Lost => "codex ended before the call did",
+            // Seen for calls of tools that the model may not call by that name.
+            TurnStatus::Completed | TurnStatus::Failed { .. } => "codex recorded no answer",
+        };
+        SpanStatus::Error { message: why.into() }
     }
 
     fn compaction(&self, compaction: &Compaction, parent: SpanId) -> Span {
@@ -148,9 +175,8 @@ impl TurnScope<'_> {
     }
 }
 
-/// Absent where the file does not tell both ends.
-fn duration_ms(call: &ToolCall) -> Option<i64> {
-    Some((call.ended_at?.as_millisecond() - call.started_at?.as_millisecond()).max(0))
+fn milliseconds(duration: SignedDuration) -> Value {
+    json!(duration.as_millis().max(0))
 }
 
 /// Chat shapes, as MLflow's page renders them.
