@@ -15,7 +15,7 @@ const MOST_LINES: usize = 350;
 /// Files that may be longer, each with its reason.
 const LONGER: [(&str, usize); 1] = [
     // Only tests: every shape of MLflow's database, beside the code that writes it.
-    ("src/export/mlflow/sqlite/tests.rs", 550),
+    ("src/export/mlflow/sqlite/tests.rs", 600),
 ];
 
 /// Where the kernel is talked to without a safe form.
