@@ -52,6 +52,8 @@ pub struct TokenCount {
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct TokenCountInfo {
     pub total_token_usage: Option<Usage>,
+    /// Its total is the size of the context; after a compaction Codex's estimate.
+    pub last_token_usage: Option<Usage>,
 }
 
 /// Exact times, in milliseconds since the epoch (0.150 and later).

@@ -1,11 +1,13 @@
 //! What happened in a thread: turns, model responses, tool calls, told by the lines of its rollout.
 
+mod call;
 pub mod model;
 mod outcome;
 pub mod reducer;
 mod tools;
 mod turns;
 
+use crate::rollout::path::thread_of;
 use crate::rollout::reader::Lines;
 use model::Session;
 use reducer::SessionReducer;
@@ -23,14 +25,40 @@ pub enum Writer {
 }
 
 /// Reads a whole rollout. Only opening and reading can fail: any bytes give a session.
+///
+/// A file whose `session_meta` is damaged is still the thread's that its name tells.
 pub fn read(path: &Path, writer: Writer) -> io::Result<Session> {
     let mut lines = Lines::of(File::open(path)?);
     let mut reducer = SessionReducer::default();
     while let Some(line) = lines.next_line()? {
         reducer.observe(line);
     }
-    Ok(match writer {
+    let mut session = match writer {
         Writer::Alive => reducer.snapshot(),
         Writer::Gone => reducer.finish(),
-    })
+    };
+    if let (true, Some(thread)) = (session.meta.id.is_empty(), thread_of(path)) {
+        session.meta.id = thread.to_string();
+    }
+    Ok(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_its_first_line_is_the_threads_of_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path =
+            folder.path().join("rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f.jsonl");
+        for (bytes, thread, bad_lines) in [
+            (&b"{\"type\":\"session_me"[..], "01a202b6-a73e-7ee3-8243-251c871b1d4f", 1),
+            (b"{\"type\":\"session_meta\",\"payload\":{\"id\":\"another\"}}\n", "another", 0),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let session = read(&path, Writer::Gone).unwrap();
+            assert_eq!((&*session.meta.id, session.bad_lines), (thread, bad_lines));
+        }
+    }
 }

@@ -139,6 +139,9 @@ pub struct Compaction {
     pub number: u32,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
+    /// The size of the context, in tokens.
+    pub tokens_before: Option<u64>,
+    pub tokens_after: Option<u64>,
 }
 
 /// Tokens of one response or of many. Cached is part of input and reasoning is part of output:

@@ -4,10 +4,11 @@
 //! something new, whichever comes first. What the model is shown is gathered until the next response
 //! begins.
 
+use super::call;
 use super::model::{Compaction, Inference, Message, Session, Step, TokenUsage, TurnStatus};
 use super::tools::{self, ToolIndex};
 use super::turns::{self, TurnIndex};
-use crate::rollout::event::{EnteredReviewMode, Event, Item, ItemCompleted, TaskComplete};
+use crate::rollout::event::{EnteredReviewMode, Event, Item, ItemCompleted, TaskComplete, TokenCount};
 use crate::rollout::line::{Compacted, RolloutItem, RolloutLine, TokenUsageRecord};
 use crate::rollout::response_item::{ResponseItem, text_of};
 use jiff::Timestamp;
@@ -28,6 +29,10 @@ pub struct SessionReducer {
     review_ended: bool,
     inferences: u32,
     compactions: u32,
+    /// As of the last count.
+    context_tokens: Option<u64>,
+    /// The next count tells what it left.
+    uncounted_compaction: Option<StepAt>,
 }
 
 /// A step's place: turns and steps are only ever added.
@@ -90,12 +95,7 @@ impl SessionReducer {
                 self.turns.end(&mut self.session, aborted.turn_id.as_deref(), status, at);
             }
             Event::ItemCompleted(completed) => self.item_completed(*completed, at),
-            // Codex writes one when it is done with a response, also with one that broke off.
-            Event::TokenCount(_) => {
-                if self.open_inference.take().is_some() {
-                    self.last_input_at = at.or(self.last_input_at);
-                }
-            }
+            Event::TokenCount(count) => self.token_count(&count, at),
             Event::Bookkeeping => {}
         }
     }
@@ -153,7 +153,7 @@ impl SessionReducer {
 
     /// The model asked for a tool. A search that the model's side did is recorded before it is asked for.
     fn request(&mut self, item: ResponseItem, at: Option<Timestamp>) {
-        let Some((request, call)) = tools::requested(item, self.tools.count(), at) else {
+        let Some((request, call)) = call::requested(item, self.tools.count(), at) else {
             return;
         };
         self.respond(at, |inference| inference.requests.push(request));
@@ -162,9 +162,7 @@ impl SessionReducer {
             return;
         }
         let turn = self.turns.current(&mut self.session, at);
-        let call_id = call.call_id.clone();
-        let place = self.push(turn, Step::ToolCall(Box::new(call)));
-        self.tools.register(call_id, place);
+        self.tools.push(&mut self.session, turn, call);
     }
 
     /// The model was shown something: whatever it says next is a new response.
@@ -231,12 +229,34 @@ impl SessionReducer {
         self.show("assistant".into(), text, None, at);
     }
 
+    /// Codex writes one when it is done with a response, also with one that broke off.
+    fn token_count(&mut self, count: &TokenCount, at: Option<Timestamp>) {
+        if self.open_inference.take().is_some() {
+            self.last_input_at = at.or(self.last_input_at);
+        }
+        let Some(last) = count.info.as_ref().and_then(|info| info.last_token_usage) else {
+            return;
+        };
+        self.context_tokens = Some(last.total_tokens);
+        if let Some(StepAt { turn, step }) = self.uncounted_compaction.take()
+            && let Step::Compaction(compaction) = &mut self.session.turns[turn].steps[step]
+        {
+            compaction.tokens_after = self.context_tokens;
+        }
+    }
+
     fn compacted(&mut self, compacted: Compacted, at: Option<Timestamp>) {
         self.open_inference = None;
         self.compactions += 1;
         let turn = self.turns.current(&mut self.session, at);
-        let compaction = Compaction { number: self.compactions, started_at: at, ended_at: at };
-        self.push(turn, Step::Compaction(compaction));
+        let compaction = Compaction {
+            number: self.compactions,
+            started_at: at,
+            ended_at: at,
+            tokens_before: self.context_tokens,
+            tokens_after: None,
+        };
+        self.uncounted_compaction = Some(self.push(turn, Step::Compaction(compaction)));
         if let Some(summary) = compacted.message.filter(|summary| !summary.is_empty()) {
             self.show("user".into(), summary, None, at);
         }
@@ -255,11 +275,12 @@ impl SessionReducer {
         let turn = named.unwrap_or_else(|| self.turns.current(&mut self.session, at));
         match &completed.item {
             Item::UserMessage(message) => {
-                let prompt = &mut self.session.turns[turn].prompt;
                 let text = turns::prompt_of(&message.content);
-                // What a person adds while the turn runs belongs to its prompt.
-                *prompt =
-                    Some(prompt.take().map_or_else(|| text.clone(), |said| format!("{said}\n\n{text}")));
+                match &mut self.session.turns[turn].prompt {
+                    // What a person adds while the turn runs belongs to its prompt.
+                    Some(said) => said.extend(["\n\n", &text]),
+                    prompt => *prompt = Some(text),
+                }
             }
             Item::ContextCompaction => self.time_compaction(turn, &completed),
             Item::ExitedReviewMode => self.review_ended = true,

@@ -1,12 +1,11 @@
-//! Tool calls: what the model asked for, paired with what Codex recorded and what the model was shown.
+//! Tool calls of a thread: what the model asked for, paired with what Codex recorded and what the model was shown.
 
-use super::model::{Outcome, Session, Step, ToolCall, ToolFacts, ToolRequest};
+use super::call::record_of;
+use super::model::{Outcome, Session, Step, ToolCall};
 use super::outcome;
 use super::reducer::StepAt;
-use crate::rollout::event::{CallItem, CommandExecution, FileChange, Item, ItemCompleted, McpToolCall};
-use crate::rollout::response_item::{ResponseItem, text_of};
+use crate::rollout::event::ItemCompleted;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
 /// Codex's name for the tool with which a model runs a script of its own (code mode).
@@ -17,7 +16,11 @@ const NESTED_CALL_PREFIX: &str = "exec-";
 
 /// Where each call of the thread stands.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ToolIndex(HashMap<String, CallAt>);
+pub(super) struct ToolIndex {
+    calls: HashMap<String, CallAt>,
+    /// In the order in which they were asked for.
+    scripts: Vec<StepAt>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct CallAt {
@@ -28,16 +31,23 @@ struct CallAt {
 
 impl ToolIndex {
     pub(super) fn contains(&self, call_id: &str) -> bool {
-        self.0.contains_key(call_id)
+        self.calls.contains_key(call_id)
     }
 
     /// How many calls there are: the name of a call that Codex gave none.
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.calls.len()
     }
 
-    pub(super) fn register(&mut self, call_id: String, place: StepAt) {
-        self.0.insert(call_id, CallAt { step: place, nested: None });
+    /// Adds a call to the end of a turn.
+    pub(super) fn push(&mut self, session: &mut Session, turn: usize, call: ToolCall) {
+        let steps = &mut session.turns[turn].steps;
+        let step = StepAt { turn, step: steps.len() };
+        if call.name == SCRIPT_TOOL {
+            self.scripts.push(step);
+        }
+        self.calls.insert(call.call_id.clone(), CallAt { step, nested: None });
+        steps.push(Step::ToolCall(Box::new(call)));
     }
 
     /// The output that the model was shown. What Codex recorded itself is exact and stays.
@@ -68,16 +78,29 @@ impl ToolIndex {
             return;
         }
         if record.call_id.starts_with(NESTED_CALL_PREFIX)
-            && let Some((step, script)) = script_of(&mut session.turns[turn].steps, &record)
+            && let Some(step) = self.script_of(session, turn, &record)
+            && let Some(script) = call_at(session, CallAt { step, nested: None })
         {
-            let place = CallAt { step: StepAt { turn, step }, nested: Some(script.nested.len()) };
-            self.0.insert(record.call_id.clone(), place);
+            let place = CallAt { step, nested: Some(script.nested.len()) };
+            self.calls.insert(record.call_id.clone(), place);
             script.nested.push(record);
             return;
         }
-        let steps = &mut session.turns[turn].steps;
-        self.register(record.call_id.clone(), StepAt { turn, step: steps.len() });
-        steps.push(Step::ToolCall(Box::new(record)));
+        self.push(session, turn, record);
+    }
+
+    /// The script that made the call: the turn's last one that was there when it began. What an earlier
+    /// script left running is recorded while a later one runs.
+    fn script_of(&self, session: &mut Session, turn: usize, record: &ToolCall) -> Option<StepAt> {
+        let of_turn = || {
+            let not_later = self.scripts.iter().rev().skip_while(|script| script.turn > turn);
+            not_later.take_while(|script| script.turn == turn).copied()
+        };
+        let mut was_there = |script: &StepAt| {
+            let script = call_at(session, CallAt { step: *script, nested: None });
+            script.is_some_and(|script| record.started_at.is_none() || script.started_at <= record.started_at)
+        };
+        of_turn().find(|script| was_there(script)).or_else(|| of_turn().next())
     }
 
     /// The request of a call whose record came first.
@@ -88,26 +111,15 @@ impl ToolIndex {
     }
 
     fn call<'a>(&self, session: &'a mut Session, call_id: &str) -> Option<&'a mut ToolCall> {
-        let CallAt { step: StepAt { turn, step }, nested } = *self.0.get(call_id)?;
-        let Step::ToolCall(call) = session.turns.get_mut(turn)?.steps.get_mut(step)? else {
-            return None;
-        };
-        match nested {
-            None => Some(call),
-            Some(index) => call.nested.get_mut(index),
-        }
+        call_at(session, *self.calls.get(call_id)?)
     }
 }
 
-/// The script that made the call: the last one that was there when it began. What an earlier script left
-/// running is recorded while a later one runs.
-fn script_of<'a>(steps: &'a mut [Step], record: &ToolCall) -> Option<(usize, &'a mut ToolCall)> {
-    let is_script = |step: &Step| matches!(step, Step::ToolCall(call) if call.name == SCRIPT_TOOL);
-    let was_there = |step: &Step| matches!(step, Step::ToolCall(call) if call.started_at <= record.started_at || record.started_at.is_none());
-    let made_it = steps.iter().rposition(|step| is_script(step) && was_there(step));
-    let index = made_it.or_else(|| steps.iter().rposition(is_script))?;
-    match &mut steps[index] {
-        Step::ToolCall(script) => Some((index, script)),
+fn call_at(session: &mut Session, place: CallAt) -> Option<&mut ToolCall> {
+    let step = session.turns.get_mut(place.step.turn)?.steps.get_mut(place.step.step)?;
+    match (step, place.nested) {
+        (Step::ToolCall(call), None) => Some(call),
+        (Step::ToolCall(call), Some(index)) => call.nested.get_mut(index),
         _ => None,
     }
 }
@@ -122,153 +134,69 @@ fn add_record(call: &mut ToolCall, record: ToolCall) {
     }
 }
 
-/// The call as the model wrote it and as it will be filled in; None for an item that is no call.
-pub(super) fn requested(
-    item: ResponseItem,
-    nth: usize,
-    at: Option<Timestamp>,
-) -> Option<(ToolRequest, ToolCall)> {
-    // Only the model's side answers a web search, so it may carry no id.
-    let unnamed = |id: Option<String>, kind: &str| id.unwrap_or_else(|| format!("{kind}-{nth}"));
-    let json_text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
-    let (call_id, name, namespace, arguments) = match item {
-        ResponseItem::FunctionCall(call) => (call.call_id, call.name, call.namespace, call.arguments),
-        ResponseItem::CustomToolCall(call) => (call.call_id, call.name, None, call.input),
-        ResponseItem::WebSearchCall(call) => {
-            (unnamed(call.id, "web_search"), "web_search".into(), None, json_text(call.action))
-        }
-        ResponseItem::ToolSearchCall(call) => {
-            (unnamed(call.call_id, "tool_search"), "tool_search".into(), None, json_text(call.arguments))
-        }
-        ResponseItem::LocalShellCall(call) => {
-            (unnamed(call.call_id, "local_shell"), "local_shell".into(), None, json_text(call.action))
-        }
-        _ => return None,
-    };
-    let mut call = running(call_id.clone(), name.clone(), arguments_of(&arguments));
-    call.server = namespace.and_then(|namespace| namespace.strip_prefix("mcp__").map(str::to_owned));
-    call.started_at = at;
-    if call.name == "web_search" {
-        call.ended_at = at;
-        call.outcome = Outcome::Ok;
-    }
-    Some((ToolRequest { call_id, name, arguments }, call))
-}
-
-/// Free text (a patch, a script) stands as `input`, as the Responses API calls it.
-fn arguments_of(text: &str) -> Value {
-    match serde_json::from_str(text) {
-        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
-        _ => json!({ "input": text }),
-    }
-}
-
-fn running(call_id: String, name: String, arguments: Value) -> ToolCall {
-    ToolCall {
-        call_id,
-        name,
-        server: None,
-        arguments,
-        started_at: None,
-        ended_at: None,
-        outcome: Outcome::Running,
-        output: None,
-        facts: ToolFacts::default(),
-        nested: Vec::new(),
-    }
-}
-
-fn record_of(item: Item) -> Option<ToolCall> {
-    match item {
-        Item::CommandExecution(command) => Some(command_record(command)),
-        Item::FileChange(change) => Some(change_record(change)),
-        Item::McpToolCall(call) => Some(mcp_record(call)),
-        Item::WebSearch(call) => Some(call_record(call, "web_search")),
-        Item::ImageView(call) => Some(call_record(call, "view_image")),
-        Item::CollabAgentToolCall(call) => Some(call_record(call, "agents")),
-        Item::UserMessage(_)
-        | Item::ContextCompaction
-        | Item::EnteredReviewMode(_)
-        | Item::ExitedReviewMode
-        | Item::Echo
-        | Item::Unknown { .. } => None,
-    }
-}
-
-fn command_record(command: CommandExecution) -> ToolCall {
-    let by_user = command.source.as_deref() == Some("user_shell");
-    let name = if by_user { "user_shell" } else { "exec_command" };
-    let mut call = running(command.id, name.into(), json!({ "command": command.command }));
-    call.outcome = match (command.exit_code, command.status.as_deref()) {
-        // Codex ended it; a shell's own codes are 0 to 255.
-        (Some(-1), _) => Outcome::Interrupted,
-        (Some(0), _) | (None, Some("completed")) => Outcome::Ok,
-        (Some(code), _) => Outcome::Failed { message: format!("exit code {code}") },
-        (None, status) => Outcome::Failed { message: status.unwrap_or("failed").to_owned() },
-    };
-    call.facts = ToolFacts {
-        exit_code: command.exit_code,
-        cwd: command.cwd.map(|uri| uri.strip_prefix("file://").map(str::to_owned).unwrap_or(uri)),
-        printed: command.aggregated_output,
-        ..ToolFacts::default()
-    };
-    call
-}
-
-fn change_record(change: FileChange) -> ToolCall {
-    let paths: Vec<String> = change
-        .changes
-        .as_ref()
-        .and_then(Value::as_object)
-        .map_or_else(Vec::new, |by_path| by_path.keys().cloned().collect());
-    let mut call = running(change.id, "apply_patch".into(), json!({ "paths": paths }));
-    let said = change.stderr.filter(|text| !text.is_empty());
-    call.outcome = outcome::of_status(change.status.as_deref(), said);
-    call.facts = ToolFacts { printed: change.stdout, changes: change.changes, ..ToolFacts::default() };
-    call
-}
-
-fn mcp_record(mcp: McpToolCall) -> ToolCall {
-    let mut call = running(mcp.id, mcp.tool, mcp.arguments.unwrap_or_else(|| Value::Object(Map::new())));
-    call.server = mcp.server;
-    let said = match (&mcp.error, &mcp.result) {
-        (Some(error), _) => Some(
-            error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned),
-        ),
-        (None, Some(result)) => result.get("content").map(text_of),
-        (None, None) => None,
-    };
-    let is_error = mcp.result.as_ref().and_then(|result| result.get("isError")).and_then(Value::as_bool);
-    let status = if is_error == Some(true) { Some("failed") } else { mcp.status.as_deref() };
-    call.outcome = outcome::of_status(status, said);
-    call.facts.mcp_result = mcp.result.or(mcp.error);
-    call
-}
-
-fn call_record(item: CallItem, name: &str) -> ToolCall {
-    let mut call = running(item.id, item.tool.unwrap_or_else(|| name.to_owned()), Value::Null);
-    call.outcome = outcome::of_status(item.status.as_deref(), None);
-    call
-}
-
 pub(super) fn time(millis: Option<i64>) -> Option<Timestamp> {
     Timestamp::from_millisecond(millis?).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::reducer::SessionReducer;
     use super::*;
+    use serde_json::json;
+
+    fn script_at(second: u32, call_id: &str) -> String {
+        let payload = json!({"type": "custom_tool_call", "call_id": call_id, "name": "exec", "input": ""});
+        json!({
+            "timestamp": format!("2026-11-22T10:00:{second:02}Z"),
+            "type": "response_item",
+            "payload": payload
+        })
+        .to_string()
+    }
+
+    fn command(started_at: &str, id: &str, exit_code: i64) -> String {
+        let millis = started_at.parse::<Timestamp>().unwrap().as_millisecond();
+        let item = json!({"type": "CommandExecution", "id": id, "exit_code": exit_code});
+        let payload = json!({"type": "item_completed", "item": item, "started_at_ms": millis});
+        json!({"type": "event_msg", "payload": payload}).to_string()
+    }
+
+    /// Each script with the calls it made and their exit codes.
+    fn scripts_of(lines: &[String]) -> Vec<String> {
+        let mut reducer = SessionReducer::default();
+        lines.iter().for_each(|line| reducer.observe(line.as_bytes()));
+        let mut session = reducer.finish();
+        let steps = session.turns.pop().unwrap().steps.into_iter();
+        let calls = steps.filter_map(|step| match step {
+            Step::ToolCall(call) => Some(*call),
+            _ => None,
+        });
+        let told = |call: ToolCall| {
+            let inner = call.nested.iter().map(|call| (&call.call_id, call.facts.exit_code));
+            inner.fold(call.call_id.clone(), |text, (id, code)| format!("{text} {id}={}", code.unwrap()))
+        };
+        calls.map(told).collect()
+    }
 
     #[test]
-    fn arguments_are_parsed_and_free_text_is_input() {
-        let table = [
-            (r#"{"cmd": "ls"}"#, json!({"cmd": "ls"})),
-            ("*** Begin Patch", json!({"input": "*** Begin Patch"})),
-            ("7", json!({"input": "7"})),
-            ("", json!({"input": ""})),
+    fn what_an_earlier_script_left_running_stays_its_own() {
+        let lines = [
+            script_at(1, "first"),
+            script_at(10, "second"),
+            command("2026-11-22T10:00:11Z", "exec-b", 0),
+            command("2026-11-22T10:00:02Z", "exec-a", 0),
+            command("2026-11-22T10:00:00Z", "exec-before-all", 0),
         ];
-        for (text, value) in table {
-            assert_eq!(arguments_of(text), value);
-        }
+        assert_eq!(scripts_of(&lines), ["first exec-a=0", "second exec-b=0 exec-before-all=0"]);
+    }
+
+    #[test]
+    fn a_call_that_is_recorded_twice_is_one_call_as_it_was_recorded_last() {
+        let lines = [
+            script_at(1, "script"),
+            command("2026-11-22T10:00:02Z", "exec-a", 0),
+            command("2026-11-22T10:00:02Z", "exec-a", 7),
+        ];
+        assert_eq!(scripts_of(&lines), ["script exec-a=7"]);
     }
 }

@@ -97,7 +97,49 @@ pub(super) fn prompt_of(content: &[UserContent]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::event::TurnAttribution;
     use serde_json::json;
+
+    fn begun(turn_ids: &[Option<&str>]) -> (TurnIndex, Session) {
+        let (mut index, mut session) = (TurnIndex::default(), Session::default());
+        for id in turn_ids {
+            index.begin(&mut session, id.map(str::to_owned), None);
+        }
+        (index, session)
+    }
+
+    #[test]
+    fn an_end_is_of_the_turn_it_names() {
+        let table = [
+            (vec![Some("a"), Some("b")], Some("a"), Some(0)),
+            (vec![Some("a"), Some("b")], None, Some(1)),
+            (vec![Some("a"), Some("b")], Some("c"), None),
+            // Its beginning was lost, and a later line made it.
+            (vec![Some("a"), None], Some("c"), Some(1)),
+            (vec![], Some("c"), None),
+            (vec![], None, None),
+        ];
+        for (begins, named, ended) in table {
+            let (index, mut session) = begun(&begins);
+            index.end(&mut session, named, TurnStatus::Completed, None);
+            let completed = session.turns.iter().position(|turn| turn.status == TurnStatus::Completed);
+            assert_eq!(completed, ended, "{begins:?} {named:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_turn_asked_for_by_one_that_runs_here_is_a_reviews() {
+        let started = |parent: &str| TaskStarted {
+            turn_id: Some("new".into()),
+            turn_attribution: Some(TurnAttribution { parent_turn_id: Some(parent.into()) }),
+        };
+        let (index, mut session) = begun(&[Some("over"), Some("running")]);
+        for (parent, of_a_review) in [("running", true), ("over", false), ("another thread's", false)] {
+            assert_eq!(index.is_a_reviews(&session, &started(parent)), of_a_review, "{parent}");
+        }
+        index.end(&mut session, Some("running"), TurnStatus::Completed, None);
+        assert!(!index.is_a_reviews(&session, &started("running")));
+    }
 
     #[test]
     fn a_failure_is_told_in_whatever_shape_it_is_written() {

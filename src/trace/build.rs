@@ -26,10 +26,11 @@ pub struct Surroundings<'a> {
 
 /// The trace of a thread. The same session, record and surroundings give the same trace.
 ///
-/// None for a session without a turn: nobody asked anything.
+/// None for a session without a turn: nobody asked anything. None also where nothing tells the thread:
+/// all such files would have one trace.
 pub fn build(session: &Session, record: &ThreadRecord, surroundings: Surroundings) -> Option<Trace> {
     let last_turn = session.turns.last()?;
-    let thread = &session.meta.id;
+    let thread = Some(&session.meta.id).filter(|id| !id.is_empty())?;
     let root_id = SpanId::of(thread, "root");
     let began = thread_began(session);
     let scope = ThreadScope { thread, provider: session.meta.model_provider.as_deref(), began };
@@ -93,12 +94,6 @@ fn turn_spans(scope: ThreadScope, number: usize, turn: &Turn, root: SpanId) -> V
     let told = turn.started_at.unwrap_or(scope.began);
     let started_at = children.iter().map(|span| span.started_at).min().map_or(told, |first| first.min(told));
     let last = children.iter().map(|span| span.ended_at).max().unwrap_or(started_at);
-    let mut attributes = Map::new();
-    put(&mut attributes, "codex.turn_id", turn.turn_id.as_deref());
-    put(&mut attributes, "codex.time_to_first_token_ms", turn.time_to_first_token_ms);
-    if let TurnStatus::Interrupted { reason } = &turn.status {
-        put(&mut attributes, "codex.abort_reason", Some(reason.as_str()));
-    }
     let ended_at = turn.ended_at.unwrap_or(last).max(started_at);
     let span = Span {
         id,
@@ -110,10 +105,20 @@ fn turn_spans(scope: ThreadScope, number: usize, turn: &Turn, root: SpanId) -> V
         ended_at,
         inputs: json!({ "prompt": turn.prompt }),
         outputs: outcome(turn.final_answer.as_deref(), &turn.status),
-        attributes,
+        attributes: turn_attributes(turn),
         events: spans::failure_event(&turn.status, ended_at),
     };
     std::iter::once(span).chain(children).collect()
+}
+
+fn turn_attributes(turn: &Turn) -> Map<String, Value> {
+    let mut attributes = Map::new();
+    put(&mut attributes, "codex.turn_id", turn.turn_id.as_deref());
+    put(&mut attributes, "codex.time_to_first_token_ms", turn.time_to_first_token_ms);
+    if let TurnStatus::Interrupted { reason } = &turn.status {
+        put(&mut attributes, "codex.abort_reason", Some(reason.as_str()));
+    }
+    attributes
 }
 
 fn outcome(response: Option<&str>, status: &TurnStatus) -> Value {
@@ -212,6 +217,9 @@ fn root_attributes(
             "vcs.repository.url.full",
             git.repository_url.as_deref().map(|url| json!(without_credentials(url))),
         );
+    }
+    if let [only] = &session.turns[..] {
+        attributes.extend(turn_attributes(only));
     }
     attributes
 }

@@ -159,6 +159,9 @@ impl TurnScope<'_> {
 
     fn compaction(&self, compaction: &Compaction, parent: SpanId) -> Span {
         let started_at = compaction.started_at.unwrap_or(self.of.began);
+        let mut attributes = Map::new();
+        put(&mut attributes, "codex.context_tokens_before", compaction.tokens_before);
+        put(&mut attributes, "codex.context_tokens_after", compaction.tokens_after);
         Span {
             id: self.id(&format!("compaction:{}", compaction.number)),
             parent: Some(parent),
@@ -169,7 +172,7 @@ impl TurnScope<'_> {
             ended_at: compaction.ended_at.unwrap_or(started_at).max(started_at),
             inputs: Value::Null,
             outputs: Value::Null,
-            attributes: Map::new(),
+            attributes,
             events: Vec::new(),
         }
     }

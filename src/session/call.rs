@@ -1,0 +1,156 @@
+//! A tool call as one line tells it: as the model asked for it, or as Codex recorded it.
+
+use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
+use super::outcome;
+use crate::rollout::event::{CallItem, CommandExecution, FileChange, Item, McpToolCall};
+use crate::rollout::response_item::{ResponseItem, text_of};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// The call as the model wrote it and as it will be filled in; None for an item that is no call.
+pub(super) fn requested(
+    item: ResponseItem,
+    nth: usize,
+    at: Option<Timestamp>,
+) -> Option<(ToolRequest, ToolCall)> {
+    // Only the model's side answers a web search, so it may carry no id.
+    let unnamed = |id: Option<String>, kind: &str| id.unwrap_or_else(|| format!("{kind}-{nth}"));
+    let json_text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
+    let (call_id, name, namespace, arguments) = match item {
+        ResponseItem::FunctionCall(call) => (call.call_id, call.name, call.namespace, call.arguments),
+        ResponseItem::CustomToolCall(call) => (call.call_id, call.name, None, call.input),
+        ResponseItem::WebSearchCall(call) => {
+            (unnamed(call.id, "web_search"), "web_search".into(), None, json_text(call.action))
+        }
+        ResponseItem::ToolSearchCall(call) => {
+            (unnamed(call.call_id, "tool_search"), "tool_search".into(), None, json_text(call.arguments))
+        }
+        ResponseItem::LocalShellCall(call) => {
+            (unnamed(call.call_id, "local_shell"), "local_shell".into(), None, json_text(call.action))
+        }
+        _ => return None,
+    };
+    let mut call = running(call_id.clone(), name.clone(), arguments_of(&arguments));
+    call.server = namespace.and_then(|namespace| namespace.strip_prefix("mcp__").map(str::to_owned));
+    call.started_at = at;
+    if call.name == "web_search" {
+        call.ended_at = at;
+        call.outcome = Outcome::Ok;
+    }
+    Some((ToolRequest { call_id, name, arguments }, call))
+}
+
+/// Free text (a patch, a script) stands as `input`, as the Responses API calls it.
+fn arguments_of(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
+        _ => json!({ "input": text }),
+    }
+}
+
+fn running(call_id: String, name: String, arguments: Value) -> ToolCall {
+    ToolCall {
+        call_id,
+        name,
+        server: None,
+        arguments,
+        started_at: None,
+        ended_at: None,
+        outcome: Outcome::Running,
+        output: None,
+        facts: ToolFacts::default(),
+        nested: Vec::new(),
+    }
+}
+
+/// None for an item that is no call.
+pub(super) fn record_of(item: Item) -> Option<ToolCall> {
+    match item {
+        Item::CommandExecution(command) => Some(command_record(command)),
+        Item::FileChange(change) => Some(change_record(change)),
+        Item::McpToolCall(call) => Some(mcp_record(call)),
+        Item::WebSearch(call) => Some(call_record(call, "web_search")),
+        Item::ImageView(call) => Some(call_record(call, "view_image")),
+        Item::CollabAgentToolCall(call) => Some(call_record(call, "agents")),
+        Item::UserMessage(_)
+        | Item::ContextCompaction
+        | Item::EnteredReviewMode(_)
+        | Item::ExitedReviewMode
+        | Item::Echo
+        | Item::Unknown { .. } => None,
+    }
+}
+
+fn command_record(command: CommandExecution) -> ToolCall {
+    let by_user = command.source.as_deref() == Some("user_shell");
+    let name = if by_user { "user_shell" } else { "exec_command" };
+    let mut call = running(command.id, name.into(), json!({ "command": command.command }));
+    call.outcome = match (command.exit_code, command.status.as_deref()) {
+        // Codex ended it; a shell's own codes are 0 to 255.
+        (Some(-1), _) => Outcome::Interrupted,
+        (Some(0), _) | (None, Some("completed")) => Outcome::Ok,
+        (Some(code), _) => Outcome::Failed { message: format!("exit code {code}") },
+        (None, status) => Outcome::Failed { message: status.unwrap_or("failed").to_owned() },
+    };
+    call.facts = ToolFacts {
+        exit_code: command.exit_code,
+        cwd: command.cwd.map(|uri| uri.strip_prefix("file://").map(str::to_owned).unwrap_or(uri)),
+        printed: command.aggregated_output,
+        ..ToolFacts::default()
+    };
+    call
+}
+
+fn change_record(change: FileChange) -> ToolCall {
+    let paths: Vec<String> = change
+        .changes
+        .as_ref()
+        .and_then(Value::as_object)
+        .map_or_else(Vec::new, |by_path| by_path.keys().cloned().collect());
+    let mut call = running(change.id, "apply_patch".into(), json!({ "paths": paths }));
+    let said = change.stderr.filter(|text| !text.is_empty());
+    call.outcome = outcome::of_status(change.status.as_deref(), said);
+    call.facts = ToolFacts { printed: change.stdout, changes: change.changes, ..ToolFacts::default() };
+    call
+}
+
+fn mcp_record(mcp: McpToolCall) -> ToolCall {
+    let mut call = running(mcp.id, mcp.tool, mcp.arguments.unwrap_or_else(|| Value::Object(Map::new())));
+    call.server = mcp.server;
+    let said = match (&mcp.error, &mcp.result) {
+        (Some(error), _) => Some(
+            error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned),
+        ),
+        (None, Some(result)) => result.get("content").map(text_of),
+        (None, None) => None,
+    };
+    let is_error = mcp.result.as_ref().and_then(|result| result.get("isError")).and_then(Value::as_bool);
+    let status = if is_error == Some(true) { Some("failed") } else { mcp.status.as_deref() };
+    call.outcome = outcome::of_status(status, said);
+    call.facts.mcp_result = mcp.result.or(mcp.error);
+    call
+}
+
+fn call_record(item: CallItem, name: &str) -> ToolCall {
+    let mut call = running(item.id, item.tool.unwrap_or_else(|| name.to_owned()), Value::Null);
+    call.outcome = outcome::of_status(item.status.as_deref(), None);
+    call
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_parsed_and_free_text_is_input() {
+        let table = [
+            (r#"{"cmd": "ls"}"#, json!({"cmd": "ls"})),
+            ("*** Begin Patch", json!({"input": "*** Begin Patch"})),
+            ("7", json!({"input": "7"})),
+            ("", json!({"input": ""})),
+        ];
+        for (text, value) in table {
+            assert_eq!(arguments_of(text), value);
+        }
+    }
+}
