@@ -53,6 +53,8 @@ fn find_program(world: &World) -> Result<Program, LocateError> {
     let file = locate::locate(world)?;
     Ok(Program {
         file,
+        // As a shell calls what it finds on PATH.
+        name: "codex".into(),
         args: world.args.clone(),
         added_variables: vec![(locate::DEPTH, depth.to_string().into())],
     })

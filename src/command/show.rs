@@ -46,26 +46,28 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The newest form of the trace: what waits in the spool is newer than what was delivered.
+/// The newest form of the trace, wherever it is: in the database or still in the spool.
 fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result<(Trace, String), Failure> {
-    let waiting = state.spool().paths().into_iter().rev().find_map(|path| {
-        let entry = Spool::load(&path).ok()?;
-        (entry.trace.id == id).then(|| (entry.trace, format!("{} (waiting to be delivered)", path.display())))
-    });
-    if let Some(found) = waiting {
-        return Ok(found);
-    }
     let target = Settings::read(world, home).target.value;
-    let Target::Sqlite(path) = &target else {
-        return Err(format!(
-            "traces are in {target}, which `show` cannot read\n  hint: name the session file, or open it in MLflow"
-        ));
+    let waiting = state.spool().paths().into_iter().filter_map(|path| {
+        let trace = Spool::load(&path).ok()?.trace;
+        (trace.id == id).then(|| (trace, format!("{} (waiting to be delivered)", path.display())))
+    });
+    let delivered = match &target {
+        Target::Sqlite(path) => sqlite::read(path, id)
+            .map(|trace| Some((trace?, target.to_string())))
+            .map_err(|error| error.to_string()),
+        Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } => {
+            Err("this version shows traces from SQLite only".to_owned())
+        }
     };
-    let trace = sqlite::read(path, id).map_err(|error| format!("cannot read {target}: {error}"))?;
-    let trace = trace.ok_or_else(|| {
-        format!("{id} is not in {target}\n  hint: name its session file to see it all the same")
-    })?;
-    Ok((trace, target.to_string()))
+    let newest = waiting.chain(delivered.clone().ok().flatten()).max_by_key(|(trace, _)| trace.ended_at);
+    newest.ok_or_else(|| match delivered {
+        Ok(_) => format!("{id} is not in {target}\n  hint: name its session file to see it all the same"),
+        Err(why) => {
+            format!("cannot read {target}: {why}\n  hint: name the session file to see it all the same")
+        }
+    })
 }
 
 fn of_rollout(path: &Path, state: &State) -> Result<Trace, Failure> {

@@ -6,12 +6,14 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 #[derive(Clone, Debug)]
 pub struct Program {
     pub file: PathBuf,
+    /// What it is told that it was called (`argv[0]`).
+    pub name: OsString,
     pub args: Vec<OsString>,
     pub added_variables: Vec<(&'static str, OsString)>,
 }
@@ -42,7 +44,7 @@ impl Program {
     fn exec(&self) -> io::Result<Infallible> {
         let text = |value: &OsStr| CString::new(value.as_bytes()).map_err(|_| io::Error::from(Errno::EINVAL));
         let file = text(self.file.as_os_str())?;
-        let args: Vec<CString> = std::iter::once(Ok(file.clone()))
+        let args: Vec<CString> = std::iter::once(text(&self.name))
             .chain(self.args.iter().map(|arg| text(arg)))
             .collect::<io::Result<_>>()?;
         let environment = self.environment().map(|pair| text(&pair)).collect::<io::Result<Vec<_>>>()?;
@@ -65,12 +67,8 @@ impl Program {
 
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.file);
-        command.args(&self.args).arg0(&self.file);
+        command.args(&self.args).arg0(&self.name);
         command.envs(self.added_variables.iter().map(|(name, value)| (name, value)));
         command
-    }
-
-    pub fn file(&self) -> &Path {
-        &self.file
     }
 }
