@@ -117,7 +117,7 @@ fn siblings_used<'a>(tokens: &[&'a str], here: &[&'a str]) -> Vec<&'a str> {
                 module.pop();
             }
             "crate" | "super" | "self" | "codex_traced" if at == 0 || tokens[at - 1] != "::" => {
-                at = walk_path(tokens, at, &module, &module, &mut used);
+                at = walk_path(tokens, at, &module, &mut used);
                 continue;
             }
             _ => {}
@@ -128,13 +128,7 @@ fn siblings_used<'a>(tokens: &[&'a str], here: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Follows a path, or a tree of paths, from its first segment on; returns where it ended.
-fn walk_path<'a>(
-    tokens: &[&'a str],
-    mut at: usize,
-    prefix: &[&'a str],
-    module: &[&'a str],
-    used: &mut Vec<&'a str>,
-) -> usize {
+fn walk_path<'a>(tokens: &[&'a str], mut at: usize, prefix: &[&'a str], used: &mut Vec<&'a str>) -> usize {
     let token = |at: usize| tokens.get(at).copied().unwrap_or(";");
     let mut path = prefix.to_vec();
     loop {
@@ -147,7 +141,7 @@ fn walk_path<'a>(
             "{" => {
                 at += 1;
                 while !["}", ";"].contains(&token(at)) {
-                    at = walk_path(tokens, at, &path, module, used);
+                    at = walk_path(tokens, at, &path, used);
                     // Renames, commas, whatever stands between two paths.
                     while !["}", ";", ","].contains(&token(at)) {
                         at += 1;
@@ -261,13 +255,15 @@ fn string_literal(rest: &str) -> Option<usize> {
 }
 
 fn sources(folder: &Path, into: &mut Vec<(String, String)>) {
-    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(folder).expect("a folder of src/");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("a file of src/").path()).collect();
     paths.sort();
     for path in paths {
         if path.is_dir() {
             sources(&path, into);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            into.push((path.to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()));
+            let text = fs::read_to_string(&path).expect("a source file");
+            into.push((path.to_string_lossy().into_owned(), text));
         }
     }
 }
@@ -283,7 +279,7 @@ fn tree() -> Vec<(String, String)> {
 fn planted(path: &str, code: &str) -> Vec<String> {
     let text = format!("//! A file.\n{code}\n");
     let prefix = format!("{path}: ");
-    violations(&[(path, &text)]).iter().map(|found| found.strip_prefix(&prefix).unwrap().to_owned()).collect()
+    violations(&[(path, &text)]).iter().map(|found| found.replacen(&prefix, "", 1)).collect()
 }
 
 #[test]
