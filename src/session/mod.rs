@@ -1,6 +1,7 @@
 //! What happened in a thread: turns, model responses, tool calls, told by the lines of its rollout.
 
 mod call;
+mod compactions;
 pub mod model;
 mod outcome;
 pub mod reducer;

@@ -5,10 +5,11 @@
 //! begins.
 
 use super::call;
-use super::model::{Compaction, Inference, Message, Session, Step, TokenUsage, TurnStatus};
-use super::tools::{self, ToolIndex};
+use super::compactions::Compactions;
+use super::model::{Inference, Message, Session, Step, TokenUsage, TurnStatus};
+use super::tools::ToolIndex;
 use super::turns::{self, TurnIndex};
-use crate::rollout::event::{EnteredReviewMode, Event, Item, ItemCompleted, TaskComplete, TokenCount};
+use crate::rollout::event::{Event, Item, ItemCompleted, TaskComplete, TokenCount};
 use crate::rollout::line::{Compacted, RolloutItem, RolloutLine, TokenUsageRecord};
 use crate::rollout::response_item::{ResponseItem, text_of};
 use jiff::Timestamp;
@@ -28,11 +29,7 @@ pub struct SessionReducer {
     /// Codex's text of a review comes next; it looks like a response.
     review_ended: bool,
     inferences: u32,
-    compactions: u32,
-    /// As of the last count.
-    context_tokens: Option<u64>,
-    /// The next count tells what it left.
-    uncounted_compaction: Option<StepAt>,
+    compactions: Compactions,
 }
 
 /// A step's place: turns and steps are only ever added.
@@ -102,6 +99,7 @@ impl SessionReducer {
 
     fn begin_turn(&mut self, turn_id: Option<String>, at: Option<Timestamp>) {
         self.open_inference = None;
+        self.review_ended = false;
         self.last_input_at = at;
         self.turns.begin(&mut self.session, turn_id, at);
     }
@@ -234,29 +232,13 @@ impl SessionReducer {
         if self.open_inference.take().is_some() {
             self.last_input_at = at.or(self.last_input_at);
         }
-        let Some(last) = count.info.as_ref().and_then(|info| info.last_token_usage) else {
-            return;
-        };
-        self.context_tokens = Some(last.total_tokens);
-        if let Some(StepAt { turn, step }) = self.uncounted_compaction.take()
-            && let Step::Compaction(compaction) = &mut self.session.turns[turn].steps[step]
-        {
-            compaction.tokens_after = self.context_tokens;
-        }
+        self.compactions.token_count(&mut self.session, count);
     }
 
     fn compacted(&mut self, compacted: Compacted, at: Option<Timestamp>) {
         self.open_inference = None;
-        self.compactions += 1;
         let turn = self.turns.current(&mut self.session, at);
-        let compaction = Compaction {
-            number: self.compactions,
-            started_at: at,
-            ended_at: at,
-            tokens_before: self.context_tokens,
-            tokens_after: None,
-        };
-        self.uncounted_compaction = Some(self.push(turn, Step::Compaction(compaction)));
+        self.compactions.push(&mut self.session, turn, at);
         if let Some(summary) = compacted.message.filter(|summary| !summary.is_empty()) {
             self.show("user".into(), summary, None, at);
         }
@@ -268,9 +250,9 @@ impl SessionReducer {
             return;
         }
         let named = self.turns.named(completed.turn_id.as_deref());
-        if let (None, Item::EnteredReviewMode(review)) = (named, &completed.item) {
-            self.begin_review(review, completed.turn_id, at);
-            return;
+        if let (None, Item::EnteredReviewMode(_)) = (named, &completed.item) {
+            // No other line tells of the beginning of a review's turn.
+            self.begin_turn(completed.turn_id.clone(), at);
         }
         let turn = named.unwrap_or_else(|| self.turns.current(&mut self.session, at));
         match &completed.item {
@@ -282,31 +264,69 @@ impl SessionReducer {
                     prompt => *prompt = Some(text),
                 }
             }
-            Item::ContextCompaction => self.time_compaction(turn, &completed),
+            Item::ContextCompaction => {
+                let ended_at = self.compactions.completed(&mut self.session, turn, &completed);
+                self.last_input_at = self.last_input_at.max(ended_at);
+            }
             Item::ExitedReviewMode => self.review_ended = true,
-            Item::EnteredReviewMode(_) | Item::Echo | Item::Unknown { .. } => {}
+            Item::EnteredReviewMode(review) => {
+                let hint = review.user_facing_hint.as_deref().unwrap_or_default();
+                self.session.turns[turn].prompt.get_or_insert_with(|| format!("[review {hint}]"));
+            }
+            Item::Echo | Item::Unknown { .. } => {}
             _ => self.tools.completed(&mut self.session, turn, completed),
         }
     }
+}
 
-    /// The only line that tells of the beginning of a review's turn.
-    fn begin_review(&mut self, review: &EnteredReviewMode, turn_id: Option<String>, at: Option<Timestamp>) {
-        self.begin_turn(turn_id, at);
-        let turn = self.turns.current(&mut self.session, at);
-        let hint = review.user_facing_hint.as_deref().unwrap_or_default();
-        self.session.turns[turn].prompt = Some(format!("[review {hint}]"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn session_of(payloads: &[(&str, Value)]) -> Session {
+        let mut reducer = SessionReducer::default();
+        for (kind, payload) in payloads {
+            reducer.observe(json!({"type": kind, "payload": payload}).to_string().as_bytes());
+        }
+        reducer.finish()
     }
 
-    /// Codex tells the times of a compaction just after it.
-    fn time_compaction(&mut self, turn: usize, completed: &ItemCompleted) {
-        let last = self.session.turns[turn].steps.iter_mut().rev().find_map(|step| match step {
-            Step::Compaction(compaction) => Some(compaction),
-            _ => None,
-        });
-        if let Some(compaction) = last {
-            compaction.started_at = tools::time(completed.started_at_ms).or(compaction.started_at);
-            compaction.ended_at = tools::time(completed.completed_at_ms).or(compaction.ended_at);
-            self.last_input_at = self.last_input_at.max(compaction.ended_at);
-        }
+    fn begin(turn_id: &str) -> (&'static str, Value) {
+        ("event_msg", json!({"type": "task_started", "turn_id": turn_id}))
+    }
+
+    fn say(text: &str) -> (&'static str, Value) {
+        ("response_item", json!({"type": "message", "role": "assistant", "content": text}))
+    }
+
+    #[test]
+    fn a_review_that_told_nothing_does_not_take_the_next_turns_response() {
+        let item = json!({"type": "ExitedReviewMode", "review_output": null});
+        let exited = ("event_msg", json!({"type": "item_completed", "turn_id": "review", "item": item}));
+        let session = session_of(&[begin("review"), exited.clone(), begin("next"), say("hello")]);
+        assert_eq!(
+            session.inferences().map(|inference| &inference.texts[..]).collect::<Vec<_>>(),
+            [["hello"]]
+        );
+
+        let session = session_of(&[begin("review"), exited, say("all good"), begin("next"), say("hello")]);
+        assert_eq!(session.turns[0].final_answer.as_deref(), Some("all good"));
+        assert_eq!(session.inferences().count(), 1);
+    }
+
+    #[test]
+    fn only_a_thread_that_begins_with_anothers_tokens_inherits_them() {
+        let usage = |input: u64, total: u64| {
+            let record =
+                json!({"usage": {"input_tokens": input}, "thread_token_usage": {"input_tokens": total}});
+            ("token_usage_record", record)
+        };
+        let reconciles = |lines: &[(&str, Value)]| session_of(lines).tokens_reconcile();
+        assert_eq!(reconciles(&[begin("a"), usage(10, 10), usage(5, 15)]), Some(true));
+        assert_eq!(reconciles(&[begin("a"), usage(10, 110), usage(5, 115)]), Some(true), "a fork");
+        // The record of the first response was lost.
+        let shown = ("response_item", json!({"type": "message", "role": "user", "content": "go on"}));
+        assert_eq!(reconciles(&[begin("a"), say("one"), shown, usage(5, 15)]), Some(false));
     }
 }

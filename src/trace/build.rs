@@ -230,7 +230,7 @@ fn active_ms(session: &Session) -> i64 {
         let ended_at = turn.ended_at.or(session.last_line_at)?;
         Some(ended_at.as_millisecond() - turn.started_at?.as_millisecond())
     });
-    durations.map(|millis| millis.max(0)).sum()
+    durations.map(|millis| millis.max(0)).fold(0, i64::saturating_add)
 }
 
 fn cost_of(session: &Session) -> Option<Cost> {

@@ -1,0 +1,60 @@
+//! Compactions: when each took place, and the size of the context before and after.
+
+use super::model::{Compaction, Session, Step};
+use super::reducer::StepAt;
+use super::tools::time;
+use crate::rollout::event::{ItemCompleted, TokenCount};
+use jiff::Timestamp;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Compactions {
+    count: u32,
+    /// As of the last token count.
+    context_tokens: Option<u64>,
+    /// The next token count tells what it left.
+    uncounted: Option<StepAt>,
+}
+
+impl Compactions {
+    /// Adds one to the end of a turn.
+    pub(super) fn push(&mut self, session: &mut Session, turn: usize, at: Option<Timestamp>) {
+        self.count += 1;
+        let steps = &mut session.turns[turn].steps;
+        self.uncounted = Some(StepAt { turn, step: steps.len() });
+        steps.push(Step::Compaction(Compaction {
+            number: self.count,
+            started_at: at,
+            ended_at: at,
+            tokens_before: self.context_tokens,
+            tokens_after: None,
+        }));
+    }
+
+    pub(super) fn token_count(&mut self, session: &mut Session, count: &TokenCount) {
+        let Some(last) = count.info.as_ref().and_then(|info| info.last_token_usage) else {
+            return;
+        };
+        self.context_tokens = Some(last.total_tokens);
+        if let Some(StepAt { turn, step }) = self.uncounted.take()
+            && let Step::Compaction(compaction) = &mut session.turns[turn].steps[step]
+        {
+            compaction.tokens_after = self.context_tokens;
+        }
+    }
+
+    /// Codex tells the times of a compaction just after it. Returns its end.
+    pub(super) fn completed(
+        &self,
+        session: &mut Session,
+        turn: usize,
+        completed: &ItemCompleted,
+    ) -> Option<Timestamp> {
+        let compaction = session.turns[turn].steps.iter_mut().rev().find_map(|step| match step {
+            Step::Compaction(compaction) => Some(compaction),
+            _ => None,
+        })?;
+        compaction.started_at = time(completed.started_at_ms).or(compaction.started_at);
+        compaction.ended_at = time(completed.completed_at_ms).or(compaction.ended_at);
+        compaction.ended_at
+    }
+}
