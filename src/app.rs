@@ -5,9 +5,10 @@
 
 use crate::claim::journal::{Journal, Launch};
 use crate::claim::watch::Watch;
-use crate::codex::args::{self, Invocation};
+use crate::codex::args::{self, Interface, Invocation};
 use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, LocateError};
+use crate::codex::tui_log::{self, TuiLog};
 use crate::config::settings::{Settings, Tracing};
 use crate::env::World;
 use crate::launch::exit::ChildExit;
@@ -15,7 +16,7 @@ use crate::launch::inherit;
 use crate::launch::process::Process;
 use crate::launch::program::Program;
 use crate::notice::{self, Notices};
-use crate::state::State;
+use crate::state::{State, Work};
 use crate::{command, log};
 use jiff::Timestamp;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,7 +40,7 @@ fn codex(world: &World) -> ChildExit {
         }
     };
     match quietly(|| prepare(world)).flatten() {
-        Some(prepared) => traced(world, &program, prepared),
+        Some(prepared) => traced(world, program, prepared),
         None => {
             let error = program.replace_us();
             notice::tell(&error);
@@ -61,6 +62,7 @@ fn find_program(world: &World) -> Result<Program, LocateError> {
 }
 
 struct Prepared {
+    log: Option<TuiLog>,
     state: State,
     settings: Settings,
     watch: Watch,
@@ -84,11 +86,18 @@ fn prepare(world: &World) -> Option<Prepared> {
     let journal = journal.and_then(|begun| {
         begun.inspect_err(|error| tracing::warn!("cannot begin the launch's journal: {error}")).ok()
     });
-    Some(Prepared { watch: Watch::begin(&home, launch, journal), state, settings })
+    // Without a journal nobody would sweep a log that we leave when we die.
+    let wants_log = Interface::of(&world.args) == Interface::FullScreen && journal.is_some();
+    let log = wants_log.then(|| TuiLog::choose(&world.variables, &state.launches(), &launch.id)).flatten();
+    Some(Prepared { watch: Watch::begin(&home, launch, journal, log.clone()), state, settings, log })
 }
 
-fn traced(world: &World, program: &Program, mut prepared: Prepared) -> ChildExit {
-    let exit = match inherit::run(program, &mut prepared.watch) {
+fn traced(world: &World, mut program: Program, mut prepared: Prepared) -> ChildExit {
+    if let Some(TuiLog::Ours(path)) = &prepared.log {
+        let variables = [(tui_log::RECORD, "1".into()), (tui_log::PATH, path.clone().into())];
+        program.added_variables.extend(variables);
+    }
+    let exit = match inherit::run(&program, &mut prepared.watch) {
         Ok(exit) => exit,
         Err(error) => {
             notice::tell(&error);
@@ -103,9 +112,9 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> ChildExit
 
 /// Codex has ended: bring its sessions to where they are looked at.
 fn finish(world: &World, prepared: Prepared, exit: ChildExit) {
-    let Prepared { state, settings, mut watch } = prepared;
+    let Prepared { state, settings, mut watch, .. } = prepared;
     let notices = Notices::choose(world);
-    let has_sessions = !watch.launch.claims.is_empty();
+    let has_sessions = !(watch.launch.claims.is_empty() && watch.launch.logged.is_empty());
     for problem in settings.problems.iter().filter(|_| has_sessions) {
         tracing::warn!("{problem}");
         notices.say(problem);
@@ -115,7 +124,8 @@ fn finish(world: &World, prepared: Prepared, exit: ChildExit) {
         let _ = journal.exit(exit);
     }
     match state.spool_launch(&watch.launch, &settings, world) {
-        Ok(()) => drop(watch.journal.take().map(Journal::end)),
+        Ok(Work::Done) => drop(watch.journal.take().map(Journal::end)),
+        Ok(Work::GoesOn) => {}
         // The journal stays: the next launch tries again.
         Err(error) => {
             tracing::error!("cannot keep the trace: {error}");

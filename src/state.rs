@@ -1,10 +1,11 @@
 //! Our folder in Codex's home, and what a launch leaves in it: from claims to traces in the spool, and on.
 
-use crate::claim::Claim;
 use crate::claim::journal::{self, Launch};
-use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::claim::record::{Attribution, LaunchRecord, ThreadRecord};
+use crate::claim::{Claim, has_writer, watch};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
+use crate::codex::tui_log::Logged;
 use crate::config::settings::Settings;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
@@ -14,8 +15,9 @@ use crate::rollout;
 use crate::session::{self, Writer};
 use crate::spool::{Entry, Spool, SpoolError};
 use crate::trace::build::{Surroundings, build};
-use crate::trace::model::Trace;
+use crate::trace::model::{Trace, TraceState};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct State {
     home: CodexHome,
     folder: PathBuf,
+}
+
+/// How a launch's work stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    Done,
+    /// A turn still runs in Codex's daemon: the trace stands as far as it got, and the next launch
+    /// completes it.
+    GoesOn,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -75,9 +86,13 @@ impl State {
         launch: &Launch,
         settings: &Settings,
         world: &World,
-    ) -> Result<(), StateError> {
-        for claim in &launch.claims {
-            if let Some(trace) = self.trace_of(claim, launch, world)? {
+    ) -> Result<Work, StateError> {
+        let mut work = Work::Done;
+        for claim in self.claims_of(launch) {
+            if let Some(trace) = self.trace_of(&claim, launch, world)? {
+                if trace.state == TraceState::InProgress {
+                    work = Work::GoesOn;
+                }
                 let entry = Entry {
                     target: settings.target.value.clone(),
                     experiment: settings.experiment.value.clone(),
@@ -87,7 +102,25 @@ impl State {
                 put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
             }
         }
-        Ok(())
+        Ok(work)
+    }
+
+    /// One claim per thread, by its strongest evidence: what Codex held, and what its interface logged.
+    fn claims_of(&self, launch: &Launch) -> Vec<Claim> {
+        let mut prompts = BTreeSet::new();
+        let mut logged = Vec::new();
+        for line in &launch.logged {
+            match line {
+                Logged::Prompt { client_id } => _ = prompts.insert(client_id.clone()),
+                Logged::Rollout(path) => logged.extend(rollout::path::thread_of(path)),
+            }
+        }
+        logged.extend(rollout::prompts::threads_holding(self.home.path(), &prompts, launch.started_at));
+        let logged = logged.into_iter().map(|thread| Claim { thread, attribution: Attribution::TuiLog });
+        let mut claims: Vec<Claim> = launch.claims.iter().cloned().chain(logged).collect();
+        claims.sort_by(|a, b| (&a.thread, a.attribution).cmp(&(&b.thread, b.attribution)));
+        claims.dedup_by(|later, first| later.thread == first.thread);
+        claims
     }
 
     /// None when the thread has nothing to show; the log says why.
@@ -102,7 +135,9 @@ impl State {
             }
             return Ok(None);
         };
-        let session = match session::read(&path, Writer::Gone) {
+        // The daemon may go on with a turn when its interface has ended.
+        let writer = if has_writer(&self.home, thread) { Writer::Alive } else { Writer::Gone };
+        let session = match session::read(&path, writer) {
             Ok(session) => session,
             Err(error) => {
                 tracing::error!("cannot read {}: {error}: no trace", path.display());
@@ -147,17 +182,20 @@ impl State {
         }
     }
 
-    /// Finishes the work of launches that died before they could.
+    /// Finishes the work of launches that died before they could, or whose turn went on without them.
     pub fn recover(&self, settings: &Settings, world: &World) {
-        for (notes, launch) in journal::left_behind(&self.launches()) {
+        for (notes, mut launch) in journal::left_behind(&self.launches()) {
+            launch.logged.extend(watch::log_left_by(&launch, &self.launches()));
             match self.spool_launch(&launch, settings, world) {
-                Ok(()) => {
-                    tracing::info!("finished the work of launch {}, which had died", launch.id);
+                Ok(Work::Done) => {
+                    tracing::info!("finished the work of launch {}", launch.id);
                     let _ = fs::remove_file(notes);
                 }
+                Ok(Work::GoesOn) => {}
                 Err(error) => tracing::error!("cannot finish the work of launch {}: {error}", launch.id),
             }
         }
+        watch::sweep_logs(&self.launches());
     }
 
     /// Delivers what the spool holds; the log says what stays and why.

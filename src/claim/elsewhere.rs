@@ -23,3 +23,7 @@ impl LockWatch {
         (Vec::new(), None)
     }
 }
+
+pub(super) fn is_locked(_: &CodexHome, _: &ThreadId) -> bool {
+    false
+}

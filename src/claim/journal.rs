@@ -4,6 +4,7 @@
 //! death, not the machine's. A launch that died leaves them behind, and the next one finishes its work.
 
 use super::Claim;
+use crate::codex::tui_log::Logged;
 use crate::disk::{make_private_folder, private_options};
 use crate::launch::exit::ChildExit;
 use crate::launch::process::Process;
@@ -19,6 +20,7 @@ enum Note {
     Launch { id: String, process: Process, started_at: Timestamp },
     Child(Process),
     Claim(Claim),
+    Logged(Logged),
     Exit(ChildExit),
 }
 
@@ -30,6 +32,8 @@ pub struct Launch {
     pub started_at: Timestamp,
     pub child: Option<Process>,
     pub claims: Vec<Claim>,
+    /// What the interface's log told; the rollouts that it speaks of are looked for at the end.
+    pub logged: Vec<Logged>,
     pub exit: Option<ChildExit>,
 }
 
@@ -44,7 +48,7 @@ impl Launch {
     /// Unique on this machine: a process has one number at a time.
     pub fn new(process: Process, started_at: Timestamp) -> Launch {
         let id = format!("{:x}-{:x}", started_at.as_nanosecond(), process.id);
-        Launch { id, process, started_at, child: None, claims: Vec::new(), exit: None }
+        Launch { id, process, started_at, child: None, claims: Vec::new(), logged: Vec::new(), exit: None }
     }
 
     /// Neither the launcher nor its Codex is there to go on with it.
@@ -56,7 +60,7 @@ impl Launch {
 impl Journal {
     pub fn begin(folder: &Path, launch: &Launch) -> io::Result<Journal> {
         make_private_folder(folder)?;
-        let path = folder.join(format!("{}.jsonl", launch.id));
+        let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut journal = Journal { path, file };
         let Launch { id, process, started_at, .. } = launch.clone();
@@ -70,6 +74,10 @@ impl Journal {
 
     pub fn claim(&mut self, claim: &Claim) -> io::Result<()> {
         self.note(&Note::Claim(claim.clone()))
+    }
+
+    pub fn logged(&mut self, logged: &Logged) -> io::Result<()> {
+        self.note(&Note::Logged(logged.clone()))
     }
 
     pub fn exit(&mut self, exit: ChildExit) -> io::Result<()> {
@@ -89,11 +97,16 @@ impl Journal {
     }
 }
 
+pub fn path_of(folder: &Path, launch: &str) -> PathBuf {
+    folder.join(format!("{launch}.jsonl"))
+}
+
 /// The launches that left notes behind, with the file of each. What cannot be read is left alone.
 pub fn left_behind(folder: &Path) -> Vec<(PathBuf, Launch)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut launches: Vec<(PathBuf, Launch)> = entries
         .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
         .filter_map(|path| {
             let launch = read(&fs::read_to_string(&path).ok()?)?;
             launch.is_over().then_some((path, launch))
@@ -106,12 +119,13 @@ pub fn left_behind(folder: &Path) -> Vec<(PathBuf, Launch)> {
 fn read(notes: &str) -> Option<Launch> {
     let mut notes = notes.lines().map_while(|line| serde_json::from_str(line).ok());
     let Some(Note::Launch { id, process, started_at }) = notes.next() else { return None };
-    let mut launch = Launch { id, process, started_at, child: None, claims: Vec::new(), exit: None };
+    let mut launch = Launch { id, ..Launch::new(process, started_at) };
     for note in notes {
         match note {
             Note::Launch { .. } => {}
             Note::Child(child) => launch.child = Some(child),
             Note::Claim(claim) => launch.claims.push(claim),
+            Note::Logged(logged) => launch.logged.push(logged),
             Note::Exit(exit) => launch.exit = Some(exit),
         }
     }

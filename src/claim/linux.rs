@@ -130,6 +130,11 @@ impl LockWatch {
     }
 }
 
+pub(super) fn is_locked(home: &CodexHome, thread: &ThreadId) -> bool {
+    let Ok(lock) = fs::metadata(home.writer_locks().join(format!("{thread}.lock"))) else { return false };
+    holders(&fs::read_to_string("/proc/locks").unwrap_or_default()).contains_key(&lock.ino())
+}
+
 /// `.coordination.lock` stands in the same folder: only a thread's name counts.
 fn thread_of(name: &OsStr) -> Option<ThreadId> {
     ThreadId::parse(name.to_str()?.strip_suffix(".lock")?)

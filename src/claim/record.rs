@@ -27,9 +27,11 @@ pub struct LaunchRecord {
 }
 
 /// The evidence that made a rollout ours, strongest first (design §2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attribution {
+    /// The interface's own log names a prompt that the thread holds.
+    TuiLog,
     /// Codex's own process held the thread's writer lock.
     Held,
 }
@@ -37,6 +39,7 @@ pub enum Attribution {
 impl Attribution {
     pub fn as_str(self) -> &'static str {
         match self {
+            Attribution::TuiLog => "tui_log",
             Attribution::Held => "held",
         }
     }

@@ -1,13 +1,17 @@
 //! Gathering claims while Codex runs: what it holds is noted the moment it is learned.
 
 use super::Claim;
-use super::journal::{Journal, Launch};
+use super::follow::Follow;
+use super::journal::{self, Journal, Launch};
 use super::record::Attribution;
 use super::writers::LockWatch;
 use crate::codex::home::CodexHome;
+use crate::codex::tui_log::{self, Logged, TuiLog};
 use crate::launch::inherit::Companion;
 use crate::launch::process::Process;
+use std::fs;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A launch that is being watched. Whatever fails here is logged and costs the trace, never the launch.
@@ -15,14 +19,41 @@ pub struct Watch {
     pub launch: Launch,
     pub journal: Option<Journal>,
     locks: Option<LockWatch>,
+    log: Option<Follow>,
 }
 
+/// How often the interface's log is read: people type slower, and a read of nothing costs microseconds.
+const LOG_PACE: Duration = Duration::from_secs(1);
+
 impl Watch {
-    pub fn begin(home: &CodexHome, launch: Launch, journal: Option<Journal>) -> Watch {
+    /// `log` is that of Codex's full-screen interface, where there is to be one.
+    pub fn begin(home: &CodexHome, launch: Launch, journal: Option<Journal>, log: Option<TuiLog>) -> Watch {
         let locks = LockWatch::open(home).inspect_err(|error| {
             tracing::warn!("cannot watch codex's writer locks, so nothing is claimed: {error}")
         });
-        Watch { launch, journal, locks: locks.ok() }
+        let log = log.map(|log| Follow::begin(log, launch.started_at));
+        Watch { launch, journal, locks: locks.ok(), log }
+    }
+
+    fn take(&mut self, told: Vec<Logged>) {
+        for logged in told {
+            self.note(|journal| journal.logged(&logged));
+            self.launch.logged.push(logged);
+        }
+    }
+
+    /// What our child turned out to hold; when to look again.
+    fn look_at_locks(&mut self) -> Option<Duration> {
+        let child = self.launch.child?.id;
+        let (threads, again) = self.locks.as_mut()?.look(child, Instant::now());
+        for thread in threads {
+            let claim = Claim { thread, attribution: Attribution::Held };
+            if !self.launch.claims.contains(&claim) {
+                self.note(|journal| journal.claim(&claim));
+                self.launch.claims.push(claim);
+            }
+        }
+        again
     }
 
     fn note(&mut self, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
@@ -30,6 +61,25 @@ impl Watch {
             && let Err(error) = write(journal)
         {
             tracing::warn!("cannot write the launch's journal: {error}");
+        }
+    }
+}
+
+/// What stands in the log of a launch that died, which then goes: it holds prompts in clear.
+pub fn log_left_by(launch: &Launch, folder: &Path) -> Vec<Logged> {
+    let log = TuiLog::Ours(tui_log::log_of(folder, &launch.id));
+    let told = Follow::begin(log, launch.started_at).end();
+    told.into_iter().filter(|logged| !launch.logged.contains(logged)).collect()
+}
+
+/// Logs without a launch: an interface that a tool started made them anew after its launch had ended.
+pub fn sweep_logs(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if let Some(launch) = tui_log::launch_of(&path)
+            && !journal::path_of(folder, launch).exists()
+        {
+            let _ = fs::remove_file(&path);
         }
     }
 }
@@ -49,18 +99,17 @@ impl Companion for Watch {
         if let Some(locks) = &mut self.locks {
             locks.stop();
         }
+        if let Some(mut log) = self.log.take() {
+            let told = log.end();
+            self.take(told);
+        }
     }
 
     fn attend(&mut self) -> Option<Duration> {
-        let child = self.launch.child?.id;
-        let (threads, again) = self.locks.as_mut()?.look(child, Instant::now());
-        for thread in threads {
-            let claim = Claim { thread, attribution: Attribution::Held };
-            if !self.launch.claims.contains(&claim) {
-                self.note(|journal| journal.claim(&claim));
-                self.launch.claims.push(claim);
-            }
-        }
-        again
+        let again = self.look_at_locks();
+        let Some(log) = &mut self.log else { return again };
+        let told = log.look();
+        self.take(told);
+        Some(again.unwrap_or(LOG_PACE).min(LOG_PACE))
     }
 }

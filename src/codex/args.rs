@@ -103,6 +103,38 @@ impl Invocation {
     }
 }
 
+/// How an invocation meets its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// Codex's terminal interface: no command, `resume`, `fork`, `agents`, a prompt.
+    FullScreen,
+    /// `exec`, `review`: plain text on the standard streams.
+    Streams,
+}
+
+impl Interface {
+    pub fn of(args: &[OsString]) -> Interface {
+        match first_word(args) {
+            Some("exec" | "e" | "review") => Interface::Streams,
+            _ => Interface::FullScreen,
+        }
+    }
+}
+
+/// The command, or the beginning of a prompt; None when there are only options.
+fn first_word(args: &[OsString]) -> Option<&str> {
+    let mut words = args.iter().map(|word| word.to_str().unwrap_or_default());
+    while let Some(word) = words.next() {
+        match word {
+            "--" | "-i" | "--image" => return None,
+            _ if WITH_VALUE.contains(&word) => _ = words.next(),
+            _ if word.starts_with('-') => {}
+            _ => return Some(word),
+        }
+    }
+    None
+}
+
 /// The words of our own commands, when the first argument asks for them.
 pub fn own_command(args: &[OsString]) -> Option<&[OsString]> {
     let (first, rest) = args.split_first()?;
@@ -153,6 +185,24 @@ mod tests {
     fn a_prompt_that_holds_spaces_is_no_command() {
         assert_eq!(Invocation::of(&["login to the server".into()]), MayWriteSession);
         assert_eq!(Invocation::of(&["exec".into(), "explain --help".into()]), MayWriteSession);
+    }
+
+    #[test]
+    fn only_exec_and_review_speak_plainly() {
+        let table = [
+            ("", Interface::FullScreen),
+            ("write exec", Interface::FullScreen),
+            ("resume --last", Interface::FullScreen),
+            ("-- exec", Interface::FullScreen),
+            ("-i exec", Interface::FullScreen),
+            ("exec go", Interface::Streams),
+            ("-m exec e go", Interface::Streams),
+            ("--search review", Interface::Streams),
+        ];
+        for (line, interface) in table {
+            let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(Interface::of(&args), interface, "codex {line}");
+        }
     }
 
     #[test]

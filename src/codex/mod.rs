@@ -4,3 +4,4 @@ pub mod args;
 pub mod home;
 pub mod locate;
 pub mod thread;
+pub mod tui_log;

@@ -87,6 +87,8 @@ pub enum Item {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct UserMessage {
+    /// As the client that sent the prompt named it (0.150 and later).
+    pub client_id: Option<String>,
     #[serde(default)]
     pub content: Vec<UserContent>,
 }

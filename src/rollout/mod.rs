@@ -3,5 +3,6 @@
 pub mod event;
 pub mod line;
 pub mod path;
+pub mod prompts;
 pub mod reader;
 pub mod response_item;

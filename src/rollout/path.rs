@@ -45,7 +45,7 @@ fn time_of(thread: &ThreadId) -> Option<Timestamp> {
     Timestamp::from_millisecond(millis).ok()
 }
 
-fn day_folder(sessions: &Path, day: Date) -> PathBuf {
+pub(super) fn day_folder(sessions: &Path, day: Date) -> PathBuf {
     sessions
         .join(format!("{:04}", day.year()))
         .join(format!("{:02}", day.month()))

@@ -1,0 +1,95 @@
+//! Following the interface's log while it is written: a nested interface may wipe it at any time.
+
+use crate::codex::tui_log::{self, Logged, TuiLog};
+use jiff::Timestamp;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+
+#[derive(Debug)]
+pub(super) struct Follow {
+    log: TuiLog,
+    /// A user's own log may still hold an earlier run's lines.
+    since: Timestamp,
+    offset: u64,
+}
+
+impl Follow {
+    pub(super) fn begin(log: TuiLog, since: Timestamp) -> Follow {
+        Follow { log, since, offset: 0 }
+    }
+
+    /// What whole lines tell since the last call. A log that is not there tells nothing.
+    pub(super) fn look(&mut self) -> Vec<Logged> {
+        self.read().unwrap_or_default()
+    }
+
+    fn read(&mut self) -> io::Result<Vec<Logged>> {
+        let mut file = File::open(self.log.path())?;
+        if file.metadata()?.len() < self.offset {
+            self.offset = 0;
+        }
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.offset += whole as u64;
+        let lines = bytes[..whole].split(|byte| *byte == b'\n');
+        let told = lines.filter_map(tui_log::read).filter(|(at, _)| *at >= self.since);
+        Ok(told.map(|(_, logged)| logged).collect())
+    }
+
+    /// The last look; our own log goes, for it holds prompts in clear.
+    pub(super) fn end(&mut self) -> Vec<Logged> {
+        let told = self.look();
+        if let TuiLog::Ours(path) = &self.log {
+            let _ = fs::remove_file(path);
+        }
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn line(at: &str, id: &str) -> String {
+        format!(r#"{{"ts":"{at}","kind":"op","payload":{{"UserTurn":{{"client_user_message_id":"{id}"}}}}}}"#)
+    }
+
+    fn prompt(id: &str) -> Logged {
+        Logged::Prompt { client_id: id.into() }
+    }
+
+    #[test]
+    fn each_whole_line_is_told_once_and_a_wiped_log_is_read_from_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let since = "2026-11-22T10:00:00Z".parse().unwrap();
+        let mut follow = Follow::begin(TuiLog::Ours(path.clone()), since);
+        assert_eq!(follow.look(), []);
+        let (old, one, two) = (
+            line("2026-11-22T09:00:00Z", "old"),
+            line("2026-11-22T10:00:01Z", "one"),
+            line("2026-11-22T10:00:02Z", "two"),
+        );
+        fs::write(&path, format!("{old}\n{one}\n{}", &two[..20])).unwrap();
+        assert_eq!(follow.look(), [prompt("one")]);
+        let mut file = File::options().append(true).open(&path).unwrap();
+        writeln!(file, "{}", &two[20..]).unwrap();
+        assert_eq!(follow.look(), [prompt("two")]);
+        assert_eq!(follow.look(), []);
+        fs::write(&path, format!("{}\n", line("2026-11-22T10:00:03Z", "three"))).unwrap();
+        assert_eq!(follow.end(), [prompt("three")]);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_users_log_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(&path, "").unwrap();
+        Follow::begin(TuiLog::Theirs(path.clone()), Timestamp::UNIX_EPOCH).end();
+        assert!(path.exists());
+    }
+}

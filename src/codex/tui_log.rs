@@ -1,0 +1,148 @@
+//! The log that Codex's full-screen interface can keep of itself: which prompts were typed here.
+//!
+//! Since 0.157 a shared daemon writes the rollouts of every interface, so no process tells whose they are.
+//! But each prompt in the log carries an id (`client_user_message_id`) that stands in the rollout too
+//! (`client_id`). Codex opens the log with truncation and makes it 0600. Its prompts are in clear.
+
+use crate::env::Variables;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Switches the log on (0.36 to 0.169).
+pub const RECORD: &str = "CODEX_TUI_RECORD_SESSION";
+/// Where it goes.
+pub const PATH: &str = "CODEX_TUI_SESSION_LOG_PATH";
+
+/// Whose log there will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TuiLog {
+    /// We ask for it, and delete it.
+    Ours(PathBuf),
+    /// The user asked for it: we only read.
+    Theirs(PathBuf),
+}
+
+/// What a line tells of the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Logged {
+    Prompt {
+        client_id: String,
+    },
+    /// Up to 0.98.
+    Rollout(PathBuf),
+}
+
+impl TuiLog {
+    /// None where the user keeps a log under a name of Codex's choosing, which we do not know.
+    ///
+    /// A path within `folder` (ours) leaked from another launch: the daemon and every tool that it starts
+    /// keep the variables of the interface that started it.
+    pub fn choose(variables: &Variables, folder: &Path, launch: &str) -> Option<TuiLog> {
+        let recording =
+            variables.text(RECORD).is_some_and(|value| ["1", "true", "TRUE", "yes", "YES"].contains(&value));
+        match variables.os(PATH).map(PathBuf::from) {
+            Some(theirs) if recording && !theirs.starts_with(folder) => Some(TuiLog::Theirs(theirs)),
+            None if recording => None,
+            _ => Some(TuiLog::Ours(log_of(folder, launch))),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            TuiLog::Ours(path) | TuiLog::Theirs(path) => path,
+        }
+    }
+}
+
+/// Where the log of a launch lies, as long as it is there.
+pub fn log_of(folder: &Path, launch: &str) -> PathBuf {
+    folder.join(format!("{launch}{SUFFIX}"))
+}
+
+/// The launch that a file in our folder is the log of.
+pub fn launch_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()?.strip_suffix(SUFFIX)
+}
+
+const SUFFIX: &str = ".tui-log";
+
+#[derive(Deserialize)]
+struct Line {
+    ts: Option<String>,
+    kind: Option<String>,
+    #[serde(default)]
+    payload: Value,
+}
+
+/// None for the many lines that tell nothing of the session.
+pub fn read(line: &[u8]) -> Option<(Timestamp, Logged)> {
+    let line: Line = serde_json::from_slice(line).ok()?;
+    let at = line.ts?.parse().ok()?;
+    let logged = match line.kind.as_deref() {
+        Some("op") => {
+            // `{"UserTurn": {…}}`; an op without a body is a bare word.
+            let (_, body) = line.payload.as_object()?.iter().next()?;
+            Logged::Prompt { client_id: body.get("client_user_message_id")?.as_str()?.to_owned() }
+        }
+        Some("codex_event") => Logged::Rollout(line.payload.pointer("/msg/rollout_path")?.as_str()?.into()),
+        _ => return None,
+    };
+    Some((at, logged))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_own_log_is_read_and_one_that_leaked_from_another_launch_is_replaced() {
+        let ours = || Some(TuiLog::Ours("/home/mlflow/launches/1-a.tui-log".into()));
+        let table = [
+            (None, None, ours()),
+            (Some("1"), Some("/tmp/mine.jsonl"), Some(TuiLog::Theirs("/tmp/mine.jsonl".into()))),
+            (Some("1"), Some("/home/mlflow/launches/0-b.tui-log"), ours()),
+            (Some("0"), Some("/tmp/mine.jsonl"), ours()),
+            (None, Some("/tmp/mine.jsonl"), ours()),
+            (Some("1"), None, None),
+        ];
+        for (record, path, log) in table {
+            let variables = Variables::from([(RECORD, record.unwrap_or("")), (PATH, path.unwrap_or(""))]);
+            let chosen = TuiLog::choose(&variables, Path::new("/home/mlflow/launches"), "1-a");
+            assert_eq!(chosen, log, "{record:?} {path:?}");
+        }
+    }
+
+    #[test]
+    fn prompts_and_rollouts_are_read_and_the_rest_is_not() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let prompt = r#"{"ts":"2026-11-22T10:07:23.019Z","dir":"from_tui","kind":"op","payload":{"UserTurn":
+            {"turn_trigger":"user","client_user_message_id":"ebfa59b9","items":[{"type":"text","text":"do it"}]}}}"#;
+        let old = r#"{"ts":"2026-11-22T10:16:03.267Z","dir":"to_tui","kind":"codex_event","payload":{"id":"",
+            "msg":{"type":"session_configured","session_id":"01a2","rollout_path":"/home/x.jsonl"}}}"#;
+        assert_eq!(
+            [prompt, old].map(|line| read(line.as_bytes())),
+            [
+                Some((at("2026-11-22T10:07:23.019Z"), Logged::Prompt { client_id: "ebfa59b9".into() })),
+                Some((at("2026-11-22T10:16:03.267Z"), Logged::Rollout("/home/x.jsonl".into()))),
+            ]
+        );
+        for line in [
+            r#"{"ts":"2026-11-22T10:07:16.376Z","kind":"op","payload":{"ListSkills":{"cwds":[]}}}"#,
+            r#"{"ts":"2026-11-22T10:07:16.376Z","kind":"op","payload":"Compact"}"#,
+            r#"{"ts":"2026-11-22T10:07:16.376Z","kind":"app_event","variant":"X"}"#,
+            "{",
+        ] {
+            assert_eq!(read(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_log_tells_its_launch() {
+        let folder = Path::new("/f");
+        assert_eq!(launch_of(&log_of(folder, "1-a")), Some("1-a"));
+        assert_eq!(launch_of(Path::new("/f/1-a.jsonl")), None);
+    }
+}

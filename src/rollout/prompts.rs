@@ -1,0 +1,179 @@
+//! Which rollouts hold these prompts? Each prompt that a client sent carries the client's own id.
+
+use super::event::{Event, Item};
+use super::line::{RolloutItem, RolloutLine};
+use super::path;
+use super::reader::Lines;
+use crate::codex::thread::ThreadId;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// How much of Codex's prompt history is looked at: some thousand prompts.
+const HISTORY_BYTES: u64 = 512 << 10;
+
+/// The threads under `home` (Codex's home) that hold a prompt of these ids, written since `since`.
+///
+/// Likely places first: the threads that Codex's history names, the folders of the days since. Only if an
+/// id is still missing, every file that was written since.
+pub fn threads_holding(home: &Path, client_ids: &BTreeSet<String>, since: Timestamp) -> Vec<ThreadId> {
+    let mut missing = client_ids.clone();
+    let mut seen = BTreeSet::new();
+    let mut threads = Vec::new();
+    let places: [&dyn Fn() -> Vec<PathBuf>; 3] =
+        [&|| of_history(home, since), &|| of_days(home, since), &|| of_tree(home, since)];
+    for place in places {
+        if missing.is_empty() {
+            break;
+        }
+        for file in place() {
+            let Some(thread) = path::thread_of(&file).filter(|_| seen.insert(file.clone())) else { continue };
+            let held = held_by(&file, client_ids);
+            if !held.is_empty() && !threads.contains(&thread) {
+                threads.push(thread);
+            }
+            missing.retain(|id| !held.contains(id));
+        }
+    }
+    threads
+}
+
+/// Those of the ids that a rollout holds.
+fn held_by(file: &Path, client_ids: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut held = BTreeSet::new();
+    let Ok(file) = File::open(file) else { return held };
+    let mut lines = Lines::of(file);
+    while let Ok(Some(line)) = lines.next_line() {
+        if contains(line, b"\"client_id\"")
+            && let Some(id) = client_id_of(line)
+            && client_ids.contains(&id)
+        {
+            held.insert(id);
+        }
+    }
+    held
+}
+
+fn client_id_of(line: &[u8]) -> Option<String> {
+    match RolloutLine::parse(line).ok()?.item {
+        RolloutItem::Event(Event::ItemCompleted(completed)) => match completed.item {
+            Item::UserMessage(message) => message.client_id,
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// `history.jsonl`, which a user may switch off: `{"session_id", "ts" (seconds), "text"}`.
+fn of_history(home: &Path, since: Timestamp) -> Vec<PathBuf> {
+    #[derive(Deserialize)]
+    struct Prompt {
+        session_id: String,
+        ts: i64,
+    }
+    let tail = || {
+        let mut file = File::open(home.join("history.jsonl")).ok()?;
+        let length = file.metadata().ok()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(HISTORY_BYTES))).ok()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    };
+    let tail = tail().unwrap_or_default();
+    let prompts = tail.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let threads: BTreeSet<ThreadId> = prompts
+        .filter(|prompt: &Prompt| prompt.ts >= since.as_second())
+        .filter_map(|prompt| ThreadId::parse(&prompt.session_id))
+        .collect();
+    threads.iter().filter_map(|thread| path::find(home, thread)).collect()
+}
+
+fn of_days(home: &Path, since: Timestamp) -> Vec<PathBuf> {
+    let first = since.to_zoned(TimeZone::system()).date();
+    // A launch that lasts longer finds its later threads in the whole tree.
+    let days = (-1..=2).filter_map(|days| first.checked_add(days.days()).ok());
+    let folders = days.map(|day| path::day_folder(&home.join("sessions"), day));
+    folders.flat_map(|folder| written_since(&folder, since)).collect()
+}
+
+fn of_tree(home: &Path, since: Timestamp) -> Vec<PathBuf> {
+    let mut folders = vec![home.join("sessions"), home.join("archived_sessions")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        files.extend(written_since(&folder, since));
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        folders.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
+    }
+    files
+}
+
+fn written_since(folder: &Path, since: Timestamp) -> Vec<PathBuf> {
+    let since = SystemTime::from(since);
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_new = |entry: &fs::DirEntry| {
+        let metadata = entry.metadata();
+        metadata.is_ok_and(|file| file.is_file() && file.modified().is_ok_and(|at| at >= since))
+    };
+    entries.filter(is_new).map(|entry| entry.path()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREAD: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+    const OTHER: &str = "01a202b6-ffff-7ee3-8243-251c871b1d4f";
+
+    fn rollout(home: &Path, folder: &str, thread: &str, ids: &[&str]) {
+        let folder = home.join("sessions").join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        let lines: Vec<String> = ids
+            .iter()
+            .map(|id| {
+                format!(
+                    r#"{{"type":"event_msg","payload":{{"type":"item_completed","item":{{"type":"UserMessage","client_id":"{id}","content":[]}}}}}}"#
+                )
+            })
+            .collect();
+        fs::write(folder.join(format!("rollout-2026-11-22T10-04-14-{thread}.jsonl")), lines.join("\n"))
+            .unwrap();
+    }
+
+    #[test]
+    fn prompts_lead_to_their_threads_wherever_the_files_lie() {
+        let since = Timestamp::now() - 1.minute();
+        let thread = ThreadId::parse(THREAD).unwrap();
+        for folder in ["2026/11/22", "2001/01/01"] {
+            let home = tempfile::tempdir().unwrap();
+            rollout(home.path(), folder, THREAD, &["older launch", "ours"]);
+            rollout(home.path(), folder, OTHER, &["somebody else's"]);
+            let holding = |id: &str| threads_holding(home.path(), &BTreeSet::from([id.to_owned()]), since);
+            assert_eq!(holding("ours"), [thread.clone()], "{folder}");
+            assert_eq!(holding("nobody's"), []);
+            let history = format!(r#"{{"session_id":"{THREAD}","ts":{},"text":"x"}}"#, since.as_second() + 1);
+            fs::write(home.path().join("history.jsonl"), history).unwrap();
+            assert_eq!(holding("ours"), [thread.clone()], "{folder} by history");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_not_written_since_is_not_read() {
+        let home = tempfile::tempdir().unwrap();
+        rollout(home.path(), "2026/11/22", THREAD, &["ours"]);
+        let later = Timestamp::now() + 1.minute();
+        assert_eq!(threads_holding(home.path(), &BTreeSet::from(["ours".to_owned()]), later), []);
+    }
+}
