@@ -3,7 +3,7 @@
 //! Before Codex has ended nothing here may change what it reads, writes or returns; after that,
 //! nothing may change how we end. Whatever fails on the way becomes a line in the log.
 
-use crate::claim::journal::{Journal, Launch};
+use crate::claim::journal::{Destination, Journal, Launch};
 use crate::claim::watch::Watch;
 use crate::codex::args::{self, Interface, Invocation};
 use crate::codex::home::CodexHome;
@@ -12,14 +12,16 @@ use crate::codex::tui_log::{self, TuiLog};
 use crate::config::settings::{Settings, Tracing};
 use crate::env::World;
 use crate::launch::exit::ChildExit;
-use crate::launch::inherit;
+use crate::launch::inherit::{self, Ended};
 use crate::launch::process::Process;
 use crate::launch::program::Program;
+use crate::launch::signals;
 use crate::notice::{self, Notices};
 use crate::state::{State, Work};
 use crate::{command, log};
 use jiff::Timestamp;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// Does what was asked and tells how to end.
 pub fn run(world: &World) -> ChildExit {
@@ -39,14 +41,15 @@ fn codex(world: &World) -> ChildExit {
             return ChildExit::Code(error.exit_code());
         }
     };
-    match quietly(|| prepare(world)).flatten() {
-        Some(prepared) => traced(world, program, prepared),
-        None => {
-            let error = program.replace_us();
-            notice::tell(&error);
-            ChildExit::Code(error.exit_code())
-        }
+    signals::fail_writes_instead_of_dying();
+    if let Some(prepared) = quietly(|| prepare(world)).flatten()
+        && let Some(exit) = traced(world, &program, prepared)
+    {
+        return exit;
     }
+    let error = program.replace_us();
+    notice::tell(&error);
+    ChildExit::Code(error.exit_code())
 }
 
 fn find_program(world: &World) -> Result<Program, LocateError> {
@@ -75,12 +78,15 @@ fn prepare(world: &World) -> Option<Prepared> {
     }
     let home = CodexHome::of(world)?;
     let settings = Settings::read(world, &home);
-    if settings.tracing.value == Tracing::Off {
-        return None;
-    }
     let state = State::of(&home);
     log::begin(state.log());
-    let launch = Launch::new(Process::ourselves(), Timestamp::now());
+    if settings.tracing.value == Tracing::Off {
+        settings.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+        return None;
+    }
+    let destination =
+        Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
+    let launch = Launch::new(Process::ourselves(), Timestamp::now(), destination);
     // A home that Codex has yet to make is not ours to make.
     let journal = home.path().is_dir().then(|| Journal::begin(&state.launches(), &launch));
     let journal = journal.and_then(|begun| {
@@ -92,26 +98,27 @@ fn prepare(world: &World) -> Option<Prepared> {
     Some(Prepared { watch: Watch::begin(&home, launch, journal, log.clone()), state, settings, log })
 }
 
-fn traced(world: &World, mut program: Program, mut prepared: Prepared) -> ChildExit {
+/// None when it never ran: then it shall run without us, or fail without us.
+fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<ChildExit> {
+    let mut traced = program.clone();
     if let Some(TuiLog::Ours(path)) = &prepared.log {
-        let variables = [(tui_log::RECORD, "1".into()), (tui_log::PATH, path.clone().into())];
-        program.added_variables.extend(variables);
+        traced.added_variables.extend([(tui_log::RECORD, "1".into()), (tui_log::PATH, path.clone().into())]);
     }
-    let exit = match inherit::run(&program, &mut prepared.watch) {
-        Ok(exit) => exit,
-        Err(error) => {
-            notice::tell(&error);
-            // It never ran: there is nothing to finish.
-            prepared.watch.journal.take().map(Journal::end);
-            return ChildExit::Code(error.exit_code());
+    match inherit::run(&traced, &mut prepared.watch) {
+        Ok(Ended { exit, signals }) => {
+            finish(world, prepared, exit, &|| signals.is_asked_to_end());
+            Some(exit)
         }
-    };
-    let _ = quietly(|| finish(world, prepared, exit));
-    exit
+        Err(error) => {
+            tracing::info!("{error}");
+            prepared.watch.journal.take().map(Journal::end);
+            None
+        }
+    }
 }
 
 /// Codex has ended: bring its sessions to where they are looked at.
-fn finish(world: &World, prepared: Prepared, exit: ChildExit) {
+fn finish(world: &World, prepared: Prepared, exit: ChildExit, is_asked_to_end: &dyn Fn() -> bool) {
     let Prepared { state, settings, mut watch, .. } = prepared;
     let notices = Notices::choose(world);
     let has_sessions = !(watch.launch.claims.is_empty() && watch.launch.logged.is_empty());
@@ -123,22 +130,28 @@ fn finish(world: &World, prepared: Prepared, exit: ChildExit) {
     if let Some(journal) = &mut watch.journal {
         let _ = journal.exit(exit);
     }
-    match state.spool_launch(&watch.launch, &settings, world) {
-        Ok(Work::Done) => drop(watch.journal.take().map(Journal::end)),
-        Ok(Work::GoesOn) => {}
+    match quietly(|| state.spool_launch(&watch.launch, world)) {
+        Some(Ok(Work::Done)) => drop(watch.journal.take().map(Journal::end)),
+        Some(Ok(Work::GoesOn)) | None => {}
         // The journal stays: the next launch tries again.
-        Err(error) => {
+        Some(Err(error)) => {
             tracing::error!("cannot keep the trace: {error}");
             notices.say(&format!("no trace of this session yet: {error}"));
         }
     }
-    state.recover(&settings, world);
-    if let Ok(drained) = state.deliver()
-        && let Some(first) = drained.waiting.first()
-    {
-        notices.say(&notice::kept_on_disk(drained.waiting.len(), &first.reason));
+    let _ = quietly(|| state.recover(world));
+    let waiting = match quietly(|| state.deliver(Some(BUDGET), is_asked_to_end)) {
+        Some(Ok(drained)) => drained.waiting.into_iter().next_back().map(|waiting| waiting.reason),
+        Some(Err(error)) => Some(error.to_string()),
+        None => None,
+    };
+    if let Some(reason) = waiting {
+        notices.say(&notice::kept_on_disk(state.spool().paths().len(), &reason));
     }
 }
+
+/// How long a person may wait for traces that others left in the spool.
+const BUDGET: Duration = Duration::from_secs(3);
 
 /// Ours must never become Codex's trouble: a panic ends here, in the log.
 fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {

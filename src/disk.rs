@@ -6,6 +6,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use tempfile::Builder;
 
+/// How the name of a file begins that is being written.
+pub(crate) const ASIDE: &str = ".tmp-";
+
 /// Makes the folder and what is missing above it, for its owner only.
 pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
@@ -22,7 +25,7 @@ pub(crate) fn private_options() -> OpenOptions {
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     make_private_folder(folder)?;
-    let mut aside = Builder::new().prefix(".tmp-").tempfile_in(folder)?;
+    let mut aside = Builder::new().prefix(ASIDE).tempfile_in(folder)?;
     aside.write_all(bytes)?;
     aside.as_file().sync_all()?;
     aside.persist(path)?;

@@ -1,15 +1,14 @@
 //! Our folder in Codex's home, and what a launch leaves in it: from claims to traces in the spool, and on.
 
-use crate::claim::journal::{self, Launch};
+use crate::claim::journal::{self, Destination, Launch};
 use crate::claim::record::{Attribution, LaunchRecord, ThreadRecord};
 use crate::claim::{Claim, has_writer, watch};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
-use crate::config::settings::Settings;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
-use crate::export::deliver::{DrainError, Drained, drain};
+use crate::export::deliver::{DrainError, Drained, Limits, drain};
 use crate::export::{self, ExportError, Exporter};
 use crate::rollout;
 use crate::session::{self, Writer};
@@ -20,6 +19,7 @@ use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct State {
 }
 
 /// How a launch's work stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
     Done,
     /// A turn still runs in Codex's daemon: the trace stands as far as it got, and the next launch
@@ -43,6 +43,8 @@ pub enum Work {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
+    #[error("cannot read {0}: {1}")]
+    Rollout(PathBuf, io::Error),
     #[error("cannot write to {0}: {1}")]
     Record(PathBuf, io::Error),
     #[error("cannot write to {0}: {1}")]
@@ -80,28 +82,27 @@ impl State {
         Spool::at(self.folder.join("spool"))
     }
 
-    /// Puts a trace of every thread that the launch wrote into the spool.
-    pub fn spool_launch(
-        &self,
-        launch: &Launch,
-        settings: &Settings,
-        world: &World,
-    ) -> Result<Work, StateError> {
-        let mut work = Work::Done;
+    /// Puts a trace of every thread that the launch wrote into the spool. One that cannot be put keeps no
+    /// other back; the first failure is told.
+    pub fn spool_launch(&self, launch: &Launch, world: &World) -> Result<Work, StateError> {
+        let mut result = Ok(Work::Done);
         for claim in self.claims_of(launch) {
-            if let Some(trace) = self.trace_of(&claim, launch, world)? {
-                if trace.state == TraceState::InProgress {
-                    work = Work::GoesOn;
-                }
-                let entry = Entry {
-                    target: settings.target.value.clone(),
-                    experiment: settings.experiment.value.clone(),
-                    trace,
-                };
-                let put = self.spool().put(&entry, Timestamp::now());
-                put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
-            }
+            let done = self.spool_thread(&claim, launch, world);
+            result = match (result, done) {
+                (Err(first), _) => Err(first),
+                (Ok(_), Err(error)) => Err(error),
+                (Ok(before), Ok(work)) => Ok(before.max(work)),
+            };
         }
+        result
+    }
+
+    fn spool_thread(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Work, StateError> {
+        let Some(trace) = self.trace_of(claim, launch, world)? else { return Ok(Work::Done) };
+        let work = if trace.state == TraceState::InProgress { Work::GoesOn } else { Work::Done };
+        let Destination { target, experiment } = launch.destination.clone();
+        let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
+        put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
         Ok(work)
     }
 
@@ -137,13 +138,8 @@ impl State {
         };
         // The daemon may go on with a turn when its interface has ended.
         let writer = if has_writer(&self.home, thread) { Writer::Alive } else { Writer::Gone };
-        let session = match session::read(&path, writer) {
-            Ok(session) => session,
-            Err(error) => {
-                tracing::error!("cannot read {}: {error}: no trace", path.display());
-                return Ok(None);
-            }
-        };
+        let session =
+            session::read(&path, writer).map_err(|error| StateError::Rollout(path.clone(), error))?;
         if let Some(parent) = &session.meta.parent_thread_id {
             tracing::info!("thread {thread} is a sub-agent of {parent}: no trace of its own");
             return Ok(None);
@@ -183,28 +179,35 @@ impl State {
     }
 
     /// Finishes the work of launches that died before they could, or whose turn went on without them.
-    pub fn recover(&self, settings: &Settings, world: &World) {
+    pub fn recover(&self, world: &World) {
         for (notes, mut launch) in journal::left_behind(&self.launches()) {
             launch.logged.extend(watch::log_left_by(&launch, &self.launches()));
-            match self.spool_launch(&launch, settings, world) {
-                Ok(Work::Done) => {
+            // A rollout that trips us over must not keep the others from being finished.
+            let work = catch_unwind(AssertUnwindSafe(|| self.spool_launch(&launch, world)));
+            match work {
+                Ok(Ok(Work::Done)) => {
                     tracing::info!("finished the work of launch {}", launch.id);
                     let _ = fs::remove_file(notes);
                 }
-                Ok(Work::GoesOn) => {}
-                Err(error) => tracing::error!("cannot finish the work of launch {}: {error}", launch.id),
+                Ok(Ok(Work::GoesOn)) | Err(_) => {}
+                Ok(Err(error)) => tracing::error!("cannot finish the work of launch {}: {error}", launch.id),
             }
         }
         watch::sweep_logs(&self.launches());
     }
 
     /// Delivers what the spool holds; the log says what stays and why.
-    pub fn deliver(&self) -> Result<Drained, DrainError> {
+    pub fn deliver(
+        &self,
+        budget: Option<Duration>,
+        is_asked_to_end: &dyn Fn() -> bool,
+    ) -> Result<Drained, DrainError> {
         let spool = self.spool();
         if spool.paths().is_empty() {
             return Ok(Drained::default());
         }
-        let drained = drain(&spool, PATIENCE, connect);
+        let limits = Limits { patience: PATIENCE, budget, is_asked_to_end };
+        let drained = drain(&spool, &limits, connect);
         match &drained {
             Ok(drained) => {
                 for waiting in &drained.waiting {

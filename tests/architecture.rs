@@ -32,10 +32,10 @@ fn may_use(module: &str) -> Option<Vec<&'static str>> {
         stage => {
             let place = FLOW.iter().position(|known| *known == stage)?;
             let before = FLOW[..place].iter().copied().chain(BASE);
-            // A launch is of any command; where a trace goes is a setting.
+            // A launch is of any command; where its traces go is a setting.
             return Some(match stage {
                 "launch" => before.filter(|module| *module != "codex").collect(),
-                "spool" | "export" => before.chain(["config"]).collect(),
+                "claim" | "spool" | "export" => before.chain(["config"]).collect(),
                 _ => before.collect(),
             });
         }

@@ -190,7 +190,10 @@ fn what_a_killed_launcher_left_is_finished_by_the_next_launch() {
     let script = Script::new().reply(Reply::new().answer("done").stall_at_start(&gate));
     let server = ModelServer::start(script);
     let home = Home::new(&server.url());
-    let killed = start(home.traced(LAUNCHER, &codex.native).args(["exec", "do it"]));
+    let asked_for = home.root().join("asked for.db");
+    let mut killed = home.traced(LAUNCHER, &codex.native);
+    killed.env("MLFLOW_TRACKING_URI", format!("sqlite:///{}", asked_for.display()));
+    let killed = start(killed.args(["exec", "do it"]));
     gate.wait_until_reached(LIMIT);
     let orphan = home.processes().into_iter().find(|id| *id != killed.pid()).expect("a codex");
     kill(killed.pid(), Signal::SIGKILL).expect("kill the launcher");
@@ -204,4 +207,83 @@ fn what_a_killed_launcher_left_is_finished_by_the_next_launch() {
     assert_eq!(claimed(&home).len(), 2);
     let left: Vec<_> = fs::read_dir(home.state().join("launches")).expect("read").collect();
     assert!(left.is_empty(), "{left:?}");
+    assert!(
+        asked_for.exists() && home.database().exists(),
+        "each trace is where its own launch was to send it"
+    );
+}
+
+#[test]
+fn a_parent_that_blocks_sigchld_does_not_make_us_wait_for_ever() {
+    let home = home();
+    let folder = home.root().join("probe");
+    script(&folder.join("codex"), "#!/bin/sh\ngrep -E '^SigBlk' /proc/self/status\nexit 5\n");
+    let block = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGUSR1]); \
+                 os.execv(sys.argv[1], sys.argv[1:])";
+    let seen = |program: &Path| {
+        let mut python = home.command("python3");
+        python
+            .env("CODEX_TRACED_CODEX_BIN", folder.join("codex"))
+            .args(["-c", block])
+            .arg(program)
+            .arg("exec");
+        run(&mut python).ended(End::Code(5)).stdout
+    };
+    assert_eq!(seen(Path::new(LAUNCHER)), seen(&folder.join("codex")));
+}
+
+#[test]
+fn odd_ways_to_start_and_to_end_are_codexs_own() {
+    let home = home();
+    let folder = home.root().join("probe");
+    script(&folder.join("dies"), "#!/bin/sh\nkill -40 $$\n");
+    script(&folder.join("plain"), "echo no interpreter named: \"$@\"\nexit 4\n");
+    script(&home.work().join("codex"), "#!/bin/sh\necho beside us: \"$@\"\n");
+    let with = |codex: &Path, words: &[&str]| {
+        let mut command = home.command(LAUNCHER);
+        run(command.env("CODEX_TRACED_CODEX_BIN", codex).args(words))
+    };
+    assert_eq!(with(&folder.join("dies"), &["exec"]).end, End::Signal(40));
+    for words in [&["exec", "a b"][..], &["--version", "a b"]] {
+        let outcome = with(&folder.join("plain"), words).ended(End::Code(4));
+        assert_eq!(outcome.stdout, format!("no interpreter named: {} a b\n", words[0]));
+        let outcome = with(Path::new("codex"), words).ended(End::Code(0));
+        assert_eq!(outcome.stdout, format!("beside us: {} a b\n", words[0]));
+    }
+}
+
+#[test]
+fn a_limit_of_file_sizes_fails_our_writes_and_kills_nobody() {
+    let home = home();
+    let folder = home.root().join("probe");
+    script(&folder.join("codex"), "#!/bin/sh\ngrep -E '^SigIgn' /proc/self/status\nexit 6\n");
+    let seen = |program: &Path| {
+        let mut shell = home.command("sh");
+        shell.env("CODEX_TRACED_CODEX_BIN", folder.join("codex"));
+        shell.args(["-c", "ulimit -f 0; exec \"$@\"", "sh"]).arg(program).arg("exec");
+        run(&mut shell).ended(End::Code(6)).stdout
+    };
+    assert_eq!(seen(Path::new(LAUNCHER)), seen(&folder.join("codex")));
+    let left: Vec<_> = fs::read_dir(home.state().join("launches")).into_iter().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_signal_after_codex_has_ended_does_not_change_how_we_end() {
+    let Some(codex) = codex() else { return };
+    let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
+    let home = Home::new(&server.url());
+    let spool = home.state().join("spool");
+    fs::create_dir_all(&spool).expect("make the spool");
+    let lock = fs::File::create(spool.join(".lock")).expect("make the lock");
+    lock.lock().expect("hold the lock");
+    let running = start(home.traced(LAUNCHER, &codex.native).args(["exec", "do it"]));
+    let has_entry = || {
+        let mut names = fs::read_dir(&spool).expect("read").flatten().map(|entry| entry.file_name());
+        names.any(|name| name.as_bytes().ends_with(b".json"))
+    };
+    wait_for("the trace in the spool", LIMIT, has_entry);
+    running.signal(Signal::SIGTERM);
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.finish(LIMIT).ended(End::Code(0)).stdout, "done\n");
 }

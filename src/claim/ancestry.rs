@@ -4,6 +4,8 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) parent: u32,
+    /// Its program's device and inode.
+    pub(super) file: Option<(u64, u64)>,
     /// Its program is a Codex, or we.
     pub(super) is_codex: bool,
     /// It serves other programs' sessions (`codex app-server`).
@@ -17,6 +19,9 @@ pub(super) fn is_ours(holder: u32, child: u32, look: impl Fn(u32) -> Option<Know
     if known.is_server {
         return false;
     }
+    let program = known.file;
+    // Under whatever name it is installed.
+    let is_codex = |above: &Known| above.is_codex || (above.file.is_some() && above.file == program);
     let mut at = holder;
     while at != child {
         at = known.parent;
@@ -24,7 +29,7 @@ pub(super) fn is_ours(holder: u32, child: u32, look: impl Fn(u32) -> Option<Know
             return false;
         }
         match look(at) {
-            Some(above) if !above.is_codex => known = above,
+            Some(above) if !is_codex(&above) => known = above,
             _ => return false,
         }
     }
@@ -40,12 +45,18 @@ mod tests {
         /// Number, parent, kind.
         type Tree = &'static [(u32, u32, &'static str)];
         // 100 is our child in every case.
-        let table: [(&str, u32, Tree, bool); 9] = [
+        let table: [(&str, u32, Tree, bool); 10] = [
             ("the child itself", 100, &[(100, 50, "codex")], true),
             ("npm's launcher between", 101, &[(100, 50, "node"), (101, 100, "codex")], true),
             ("two wrappers between", 102, &[(100, 50, "sh"), (101, 100, "node"), (102, 101, "codex")], true),
             ("started by a tool", 102, &[(100, 50, "codex"), (101, 100, "sh"), (102, 101, "codex")], false),
             ("exec'd by a tool's shell", 101, &[(100, 50, "codex"), (101, 100, "codex")], false),
+            (
+                "started by a tool of a codex of another name",
+                102,
+                &[(100, 50, ".wrapped"), (101, 100, "sh"), (102, 101, ".wrapped")],
+                false,
+            ),
             (
                 "below a nested launch",
                 102,
@@ -60,6 +71,8 @@ mod tests {
             let look = |pid: u32| {
                 processes.iter().find(|(id, ..)| *id == pid).map(|(_, parent, kind)| Known {
                     parent: *parent,
+                    // Each kind is a program of its own; no two names here are of one length.
+                    file: Some((1, kind.len() as u64)),
                     is_codex: matches!(*kind, "codex" | "server"),
                     is_server: *kind == "server",
                 })

@@ -5,19 +5,21 @@
 
 use super::Claim;
 use crate::codex::tui_log::Logged;
+use crate::config::target::{Experiment, Target};
 use crate::disk::{make_private_folder, private_options};
 use crate::launch::exit::ChildExit;
-use crate::launch::process::Process;
+use crate::launch::process::{Life, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Note {
-    Launch { id: String, process: Process, started_at: Timestamp },
+    Launch { id: String, process: Process, started_at: Timestamp, destination: Destination },
     Child(Process),
     Claim(Claim),
     Logged(Logged),
@@ -30,11 +32,19 @@ pub struct Launch {
     pub id: String,
     pub process: Process,
     pub started_at: Timestamp,
+    pub destination: Destination,
     pub child: Option<Process>,
     pub claims: Vec<Claim>,
     /// What the interface's log told; the rollouts that it speaks of are looked for at the end.
     pub logged: Vec<Logged>,
     pub exit: Option<ChildExit>,
+}
+
+/// Where a launch's traces go, as it was asked for then: whoever finishes its work may be asked otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    pub target: Target,
+    pub experiment: Experiment,
 }
 
 /// The open notes of this launch.
@@ -46,16 +56,36 @@ pub struct Journal {
 
 impl Launch {
     /// Unique on this machine: a process has one number at a time.
-    pub fn new(process: Process, started_at: Timestamp) -> Launch {
+    pub fn new(process: Process, started_at: Timestamp, destination: Destination) -> Launch {
         let id = format!("{:x}-{:x}", started_at.as_nanosecond(), process.id);
-        Launch { id, process, started_at, child: None, claims: Vec::new(), logged: Vec::new(), exit: None }
+        Launch {
+            id,
+            process,
+            started_at,
+            destination,
+            child: None,
+            claims: Vec::new(),
+            logged: Vec::new(),
+            exit: None,
+        }
     }
 
-    /// Neither the launcher nor its Codex is there to go on with it.
-    pub fn is_over(&self) -> bool {
-        !self.process.is_alive() && self.child.is_none_or(|child| !child.is_alive())
+    /// Neither the launcher nor its Codex is there to go on with it. One from another container cannot be
+    /// seen from here, so only its notes' age tells.
+    fn is_over(&self, age: Duration) -> bool {
+        let lives = [Some(self.process.life()), self.child.as_ref().map(Process::life)];
+        let is_over = |life: &Life| match life {
+            Life::Alive => false,
+            Life::Gone => true,
+            Life::Unknown => age > FORGOTTEN,
+        };
+        lives.iter().flatten().all(is_over)
     }
 }
+
+/// A launch in another container that learned nothing for so long is taken for dead. If it lives after all,
+/// its own end puts right what was written meanwhile.
+const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Journal {
     pub fn begin(folder: &Path, launch: &Launch) -> io::Result<Journal> {
@@ -63,9 +93,12 @@ impl Journal {
         let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut journal = Journal { path, file };
-        let Launch { id, process, started_at, .. } = launch.clone();
-        journal.note(&Note::Launch { id, process, started_at })?;
-        Ok(journal)
+        let Launch { id, process, started_at, destination, .. } = launch.clone();
+        match journal.note(&Note::Launch { id, process, started_at, destination }) {
+            Ok(()) => Ok(journal),
+            // Nobody could make anything of a file without its first note.
+            Err(error) => journal.end().and(Err(error)),
+        }
     }
 
     pub fn child(&mut self, child: Process) -> io::Result<()> {
@@ -109,7 +142,8 @@ pub fn left_behind(folder: &Path) -> Vec<(PathBuf, Launch)> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
         .filter_map(|path| {
             let launch = read(&fs::read_to_string(&path).ok()?)?;
-            launch.is_over().then_some((path, launch))
+            let age = fs::metadata(&path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
+            launch.is_over(age).then_some((path, launch))
         })
         .collect();
     launches.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -118,8 +152,8 @@ pub fn left_behind(folder: &Path) -> Vec<(PathBuf, Launch)> {
 
 fn read(notes: &str) -> Option<Launch> {
     let mut notes = notes.lines().map_while(|line| serde_json::from_str(line).ok());
-    let Some(Note::Launch { id, process, started_at }) = notes.next() else { return None };
-    let mut launch = Launch { id, ..Launch::new(process, started_at) };
+    let Some(Note::Launch { id, process, started_at, destination }) = notes.next() else { return None };
+    let mut launch = Launch { id, ..Launch::new(process, started_at, destination) };
     for note in notes {
         match note {
             Note::Launch { .. } => {}
@@ -138,14 +172,24 @@ mod tests {
     use crate::claim::record::Attribution;
     use crate::codex::thread::ThreadId;
 
+    fn launch(process: Process) -> Launch {
+        let destination =
+            Destination { target: Target::Sqlite("/x.db".into()), experiment: Experiment::Name("e".into()) };
+        Launch::new(process, "2026-11-22T10:00:00Z".parse().unwrap(), destination)
+    }
+
     fn gone() -> Process {
-        Process { id: std::process::id(), born: Some(1) }
+        Process { born: Some(1), ..Process::ourselves() }
+    }
+
+    fn elsewhere() -> Process {
+        Process { namespace: Some("pid:[1]".into()), ..Process::ourselves() }
     }
 
     #[test]
     fn a_launch_that_died_is_found_with_all_it_had_learned() {
         let folder = tempfile::tempdir().unwrap();
-        let mut launch = Launch::new(gone(), "2026-11-22T10:00:00Z".parse().unwrap());
+        let mut launch = launch(gone());
         let mut journal = Journal::begin(folder.path(), &launch).unwrap();
         let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
         launch.claims.push(Claim { thread, attribution: Attribution::Held });
@@ -159,18 +203,31 @@ mod tests {
     #[test]
     fn a_launch_that_lives_or_whose_codex_lives_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let now = "2026-11-22T10:00:00Z".parse().unwrap();
-        let _lives = Journal::begin(folder.path(), &Launch::new(Process::ourselves(), now)).unwrap();
-        let mut orphaned =
-            Journal::begin(folder.path(), &Launch::new(Process { id: 1, born: Some(0) }, now)).unwrap();
+        let _lives = Journal::begin(folder.path(), &launch(Process::ourselves())).unwrap();
+        let orphaned = Launch { id: "orphaned".into(), ..launch(gone()) };
+        let mut orphaned = Journal::begin(folder.path(), &orphaned).unwrap();
+        let other = Launch { id: "other".into(), ..launch(elsewhere()) };
+        let _other = Journal::begin(folder.path(), &other).unwrap();
         orphaned.child(Process::ourselves()).unwrap();
         assert_eq!(left_behind(folder.path()), []);
     }
 
     #[test]
+    fn a_launch_of_another_container_is_over_only_when_it_was_forgotten() {
+        let launch = launch(elsewhere());
+        assert!(!launch.is_over(Duration::ZERO));
+        assert!(launch.is_over(FORGOTTEN + Duration::from_secs(1)));
+    }
+
+    #[test]
     fn notes_that_end_in_the_middle_keep_what_came_before() {
-        let launch =
-            r#"{"launch":{"id":"a","process":{"id":7,"born":1},"started_at":"2026-11-22T10:00:00Z"}}"#;
+        let launch = serde_json::to_string(&Note::Launch {
+            id: "a".into(),
+            process: gone(),
+            started_at: Timestamp::UNIX_EPOCH,
+            destination: launch(gone()).destination,
+        });
+        let launch = launch.unwrap();
         let read = read(&format!("{launch}\n{{\"exit\":{{\"code\":0}}}}\n{{\"cla")).unwrap();
         assert_eq!((read.id.as_str(), read.exit), ("a", Some(ChildExit::Code(0))));
     }

@@ -21,11 +21,19 @@ use std::time::{Duration, Instant};
 /// a Codex that was killed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Looking costs about 0.1 ms; Codex holds a lock for at least 69 ms (measured on 0.169).
-const LOOK_AGAIN: Duration = Duration::from_millis(3);
+/// How soon to look again for the holder of a file just opened: Codex holds a lock for at least 69 ms
+/// (measured on 0.169), and looking costs about 0.1 ms.
+const LOOK_SOON: Duration = Duration::from_millis(3);
+
+/// How soon after that, and how often where the kernel gives us no inotify.
+const LOOK_LATER: Duration = Duration::from_millis(25);
+
+/// A file is just opened for so long.
+const JUST_OPENED: Duration = Duration::from_millis(60);
 
 pub(super) struct LockWatch {
-    inotify: Inotify,
+    /// None where there is none to be had (a desktop's 128 instances are soon used up): then we look often.
+    inotify: Option<Inotify>,
     locks: PathBuf,
     /// Folders that lead to the locks, outermost first. Codex makes them as it needs them, and we never do.
     ladder: Vec<PathBuf>,
@@ -36,37 +44,49 @@ pub(super) struct LockWatch {
 
 impl LockWatch {
     pub(super) fn open(home: &CodexHome) -> io::Result<LockWatch> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+            .inspect_err(|error| tracing::info!("no inotify ({error}): codex's locks are looked at instead"));
         let locks = home.writer_locks();
         let ladder = [home.path().parent().map(PathBuf::from), Some(home.path().into()), Some(locks.clone())];
         let ladder = ladder.into_iter().flatten().collect();
-        let mut watch = LockWatch { inotify, locks, ladder, watched: None, pending: BTreeMap::new() };
+        let mut watch =
+            LockWatch { inotify: inotify.ok(), locks, ladder, watched: None, pending: BTreeMap::new() };
         watch.climb();
         Ok(watch)
     }
 
     pub(super) fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.inotify.as_fd())
+        Some(self.inotify.as_ref()?.as_fd())
     }
 
     /// The threads that our child turned out to hold since the last call, and when to look again.
     pub(super) fn look(&mut self, child: u32, now: Instant) -> (Vec<ThreadId>, Option<Duration>) {
-        self.take_events(now);
+        match self.inotify {
+            Some(_) => self.take_events(now),
+            None => self.take_all(now),
+        }
         let held = self.claim_pending(child, now);
-        (held, (!self.pending.is_empty()).then_some(LOOK_AGAIN))
+        (held, self.look_again(now))
     }
 
     /// Looks no more. The kernel takes about 8 ms to forget a watch (an SRCU grace period), and closing the
     /// descriptor waits for that: so it is told first, and closed when the trace has been written.
     pub(super) fn stop(&mut self) {
-        if let Some((_, watch)) = self.watched.take() {
-            let _ = self.inotify.rm_watch(watch);
+        if let (Some(inotify), Some((_, watch))) = (&self.inotify, self.watched.take()) {
+            let _ = inotify.rm_watch(watch);
         }
+    }
+
+    fn look_again(&self, now: Instant) -> Option<Duration> {
+        if self.pending.values().any(|since| now.duration_since(*since) < JUST_OPENED) {
+            return Some(LOOK_SOON);
+        }
+        (!self.pending.is_empty() || self.inotify.is_none()).then_some(LOOK_LATER)
     }
 
     fn take_events(&mut self, now: Instant) {
         // Empty (EAGAIN) is the ordinary end.
-        while let Ok(events) = self.inotify.read_events() {
+        while let Some(Ok(events)) = self.inotify.as_ref().map(Inotify::read_events) {
             let lost = events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW));
             if self.at_the_locks() {
                 let names = events.iter().filter_map(|event| thread_of(event.name.as_deref()?));
@@ -84,15 +104,16 @@ impl LockWatch {
 
     /// Watches the innermost folder that exists. True when that has become the locks' own.
     fn climb(&mut self) -> bool {
+        let Some(inotify) = &self.inotify else { return false };
         let made = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         let reached = self.watched.map_or(0, |(rung, _)| rung + 1);
         for rung in (reached..self.ladder.len()).rev() {
             // A lock file that a killed Codex left behind is opened again, not made.
             let is_locks = rung + 1 == self.ladder.len();
             let flags = if is_locks { made | AddWatchFlags::IN_OPEN } else { made };
-            if let Ok(watch) = self.inotify.add_watch(&self.ladder[rung], flags) {
+            if let Ok(watch) = inotify.add_watch(&self.ladder[rung], flags) {
                 if let Some((_, outer)) = self.watched.replace((rung, watch)) {
-                    let _ = self.inotify.rm_watch(outer);
+                    let _ = inotify.rm_watch(outer);
                 }
                 // The next folder may have come between.
                 return if self.at_the_locks() { true } else { self.climb() };
@@ -116,15 +137,13 @@ impl LockWatch {
         let mut held = Vec::new();
         self.pending.retain(|thread, since| {
             let Ok(lock) = fs::metadata(self.locks.join(format!("{thread}.lock"))) else { return false };
-            match holders.get(&lock.ino()) {
-                Some(holder) => {
-                    if is_ours(*holder, child, known) {
-                        held.push(thread.clone());
-                    }
-                    false
-                }
-                None => now.duration_since(*since) < PATIENCE,
+            let ours = holders
+                .get(&lock.ino())
+                .is_some_and(|all| all.iter().any(|holder| is_ours(*holder, child, known)));
+            if ours {
+                held.push(thread.clone());
             }
+            !ours && now.duration_since(*since) < PATIENCE
         });
         held
     }
@@ -140,25 +159,31 @@ fn thread_of(name: &OsStr) -> Option<ThreadId> {
     ThreadId::parse(name.to_str()?.strip_suffix(".lock")?)
 }
 
-/// Process by inode, of all exclusive flocks. The device is left out: an overlay's differs between
-/// `stat` and `/proc/locks`.
-fn holders(locks: &str) -> BTreeMap<u64, u32> {
-    let line = |line: &str| {
+/// Processes by inode, of all exclusive flocks. The device is left out: an overlay's differs between `stat`
+/// and `/proc/locks`. So a file elsewhere may have the same number, and one number several holders.
+fn holders(locks: &str) -> BTreeMap<u64, Vec<u32>> {
+    let line = |line: &str| -> Option<(u64, u32)> {
         // 1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [_, "FLOCK", _, "WRITE", holder, place, ..] = fields[..] else { return None };
         Some((place.rsplit(':').next()?.parse().ok()?, holder.parse().ok()?))
     };
-    locks.lines().filter_map(line).collect()
+    let mut holders: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+    for (inode, holder) in locks.lines().filter_map(line) {
+        holders.entry(inode).or_default().push(holder);
+    }
+    holders
 }
 
 fn known(id: u32) -> Option<Known> {
     let parent = stat(id)?.parent;
-    let program = fs::read_link(format!("/proc/{id}/exe")).ok()?;
+    let link = format!("/proc/{id}/exe");
+    let program = fs::read_link(&link).ok()?;
+    let file = fs::metadata(&link).ok().map(|file| (file.dev(), file.ino()));
     let is_codex = program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("codex"));
     let words = fs::read(format!("/proc/{id}/cmdline")).ok()?;
     let is_server = words.split(|byte| *byte == 0).nth(1) == Some(b"app-server");
-    Some(Known { parent, is_codex, is_server })
+    Some(Known { parent, file, is_codex, is_server })
 }
 
 #[cfg(test)]
@@ -170,8 +195,9 @@ mod tests {
         let locks = "1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF\n\
                      2: POSIX  ADVISORY  WRITE 4712 08:01:123457 0 EOF\n\
                      2: -> FLOCK  ADVISORY  WRITE 4713 08:01:123456 0 EOF\n\
-                     3: FLOCK  ADVISORY  READ  4714 08:01:123458 0 EOF\n\nnonsense";
-        assert_eq!(holders(locks), BTreeMap::from([(123_456, 4711)]));
+                     3: FLOCK  ADVISORY  WRITE 4715 08:02:123456 0 EOF\n\
+                     4: FLOCK  ADVISORY  READ  4714 08:01:123458 0 EOF\n\nnonsense";
+        assert_eq!(holders(locks), BTreeMap::from([(123_456, vec![4711, 4715])]));
     }
 
     #[test]

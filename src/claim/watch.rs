@@ -7,7 +7,7 @@ use super::record::Attribution;
 use super::writers::LockWatch;
 use crate::codex::home::CodexHome;
 use crate::codex::tui_log::{self, Logged, TuiLog};
-use crate::launch::inherit::Companion;
+use crate::launch::companion::Companion;
 use crate::launch::process::Process;
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -44,7 +44,7 @@ impl Watch {
 
     /// What our child turned out to hold; when to look again.
     fn look_at_locks(&mut self) -> Option<Duration> {
-        let child = self.launch.child?.id;
+        let child = self.launch.child.as_ref()?.id;
         let (threads, again) = self.locks.as_mut()?.look(child, Instant::now());
         for thread in threads {
             let claim = Claim { thread, attribution: Attribution::Held };
@@ -91,7 +91,7 @@ impl Companion for Watch {
 
     fn began(&mut self, child: u32) {
         let child = Process::of(child);
-        self.launch.child = Some(child);
+        self.launch.child = Some(child.clone());
         self.note(|journal| journal.child(child));
     }
 

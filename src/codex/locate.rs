@@ -59,7 +59,8 @@ pub fn next_depth(world: &World) -> Result<u32, LocateError> {
 /// `CODEX_TRACED_CODEX_BIN`, else the first `codex` on PATH that is not us.
 pub fn locate(world: &World) -> Result<PathBuf, LocateError> {
     let us = std::env::current_exe().and_then(fs::metadata).ok();
-    if let Some(told) = world.variables.os("CODEX_TRACED_CODEX_BIN").map(PathBuf::from) {
+    if let Some(told) = world.variables.os("CODEX_TRACED_CODEX_BIN") {
+        let told = world.cwd.as_deref().unwrap_or(Path::new("/")).join(told);
         let metadata = fs::metadata(&told).map_err(|_| LocateError::NoSuchFile(told.clone()))?;
         return match () {
             () if is_same_file(&metadata, us.as_ref()) => Err(LocateError::Ourselves(told)),

@@ -2,7 +2,6 @@
 
 use super::Failure;
 use crate::codex::home::CodexHome;
-use crate::config::settings::Settings;
 use crate::env::World;
 use crate::state::State;
 use std::fmt::Write;
@@ -11,10 +10,9 @@ pub(super) fn run(world: &World) -> Result<(), Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
     let state = State::of(&home);
     crate::log::begin(state.log());
-    let settings = Settings::read(world, &home);
-    state.recover(&settings, world);
+    state.recover(world);
     let drained = state
-        .deliver()
+        .deliver(None, &|| false)
         .map_err(|error| format!("nothing was delivered: {error}\n  hint: try again in a moment"))?;
     let mut said = format!("{} delivered, {} waiting\n", drained.delivered.len(), drained.waiting.len());
     for waiting in &drained.waiting {

@@ -4,6 +4,7 @@ use super::target::{BadTarget, Experiment, Target};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -49,7 +50,7 @@ pub enum Tracing {
 #[derive(Debug, Default, Deserialize)]
 struct ConfigFile {
     #[serde(default)]
-    environment: BTreeMap<String, String>,
+    environment: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -76,28 +77,34 @@ impl Settings {
     fn decide(variables: &Variables, file: &ConfigFile, base: &Path, home: &CodexHome) -> Settings {
         let mut problems = Vec::new();
         let told = |name: &'static str| {
-            let in_environment = variables.text(name).map(|value| (value, Source::Environment(name)));
+            let in_environment =
+                variables.text(name).map(|value| (value.to_owned(), Source::Environment(name)));
             in_environment.or_else(|| Some((file.text(name)?, Source::File)))
         };
-        let tracing = if variables.text("CODEX_TRACED") == Some("0") {
-            Setting { value: Tracing::Off, source: Source::Environment("CODEX_TRACED") }
-        } else {
-            told(ENABLED).map_or(
-                Setting { value: Tracing::On, source: Source::Default },
-                |(value, source)| Setting {
-                    value: if is_false(value) { Tracing::Off } else { Tracing::On },
-                    source,
-                },
-            )
+        let asked = told(ENABLED).map(|(value, source)| (Switch::read(&value), value, source));
+        let tracing = match &asked {
+            _ if variables.text("CODEX_TRACED") == Some("0") => {
+                Setting { value: Tracing::Off, source: Source::Environment("CODEX_TRACED") }
+            }
+            None => Setting { value: Tracing::On, source: Source::Default },
+            Some((Switch::On, _, source)) => Setting { value: Tracing::On, source: *source },
+            Some((Switch::Off, _, source)) => Setting { value: Tracing::Off, source: *source },
+            // Whoever writes a word here we do not know may have meant "off".
+            Some((Switch::Unclear, value, source)) => {
+                problems.push(format!(
+                    "{ENABLED} is \"{value}\", so there is no trace (set it to true or false)"
+                ));
+                Setting { value: Tracing::Off, source: *source }
+            }
         };
         // People export a server's address for their training runs; a session goes there only if
         // somebody asked for tracing.
-        let consent = told(ENABLED).is_some_and(|(value, _)| !is_false(value));
+        let consent = matches!(asked, Some((Switch::On, ..)));
         let default =
             || Setting { value: Target::Sqlite(home.state().join("mlflow.db")), source: Source::Default };
         let target = match told(TRACKING_URI) {
             None => default(),
-            Some((uri, source)) => match Target::parse(uri, base) {
+            Some((uri, source)) => match Target::parse(&uri, base) {
                 Ok(target) if target.is_remote() && source != Source::File && !consent => {
                     problems.push(format!(
                         "{TRACKING_URI} names {target}, but tracing to it was not switched on, so the trace stays local \
@@ -119,24 +126,35 @@ impl Settings {
 
 /// Name before id, as MLflow has it. Those of the file belong to the file's target.
 fn experiment(variables: &Variables, file: &ConfigFile, target: Source) -> Setting<Experiment> {
-    let name = |value: &str| Experiment::Name(value.to_owned());
-    let id = |value: &str| Experiment::Id(value.to_owned());
     let of_environment =
-        |key: &'static str| variables.text(key).map(|value| (value, Source::Environment(key)));
+        |key: &'static str| variables.text(key).map(|value| (value.to_owned(), Source::Environment(key)));
     let of_file =
         |key: &str| file.text(key).filter(|_| target == Source::File).map(|value| (value, Source::File));
-    let told = of_environment(EXPERIMENT_NAME)
-        .map(|(value, source)| (name(value), source))
-        .or_else(|| of_environment(EXPERIMENT_ID).map(|(value, source)| (id(value), source)))
-        .or_else(|| of_file(EXPERIMENT_NAME).map(|(value, source)| (name(value), source)))
-        .or_else(|| of_file(EXPERIMENT_ID).map(|(value, source)| (id(value), source)));
-    let (value, source) = told.unwrap_or_else(|| (name(DEFAULT_EXPERIMENT), Source::Default));
-    Setting { value, source }
+    let name = |(value, source)| Setting { value: Experiment::Name(value), source };
+    let id = |(value, source)| Setting { value: Experiment::Id(value), source };
+    of_environment(EXPERIMENT_NAME)
+        .map(name)
+        .or_else(|| of_environment(EXPERIMENT_ID).map(id))
+        .or_else(|| of_file(EXPERIMENT_NAME).map(name))
+        .or_else(|| of_file(EXPERIMENT_ID).map(id))
+        .unwrap_or_else(|| name((DEFAULT_EXPERIMENT.to_owned(), Source::Default)))
 }
 
-/// As MLflow reads its boolean variables.
-fn is_false(value: &str) -> bool {
-    matches!(value.trim().to_ascii_lowercase().as_str(), "false" | "0")
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Switch {
+    On,
+    Off,
+    Unclear,
+}
+
+impl Switch {
+    fn read(value: &str) -> Switch {
+        match value.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Switch::On,
+            "false" | "0" | "no" | "off" => Switch::Off,
+            _ => Switch::Unclear,
+        }
+    }
 }
 
 impl ConfigFile {
@@ -149,8 +167,13 @@ impl ConfigFile {
         }
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
-        self.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    /// People write true and 5 without quotes, too.
+    fn text(&self, name: &str) -> Option<String> {
+        match self.environment.get(name)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            other => Some(other.to_string()),
+        }
     }
 }
 
@@ -210,6 +233,28 @@ mod tests {
         assert_eq!((settings.target, settings.problems.len()), (local(), 1));
         let settings = decide([uri, ("MLFLOW_CODEX_TRACING_ENABLED", "true")], "{}");
         assert_eq!(settings.target.value, Target::Http("http://training:5000".into()));
+    }
+
+    #[test]
+    fn off_in_any_writing_is_off_and_an_unknown_word_is_neither_on_nor_consent() {
+        let enabled = |value: &str| {
+            format!(r#"{{"environment": {{"MLFLOW_CODEX_TRACING_ENABLED": {value}}}, "x": 1}}"#)
+        };
+        let table = [
+            ("true", Tracing::On, 0),
+            (r#""True""#, Tracing::On, 0),
+            ("1", Tracing::On, 0),
+            ("false", Tracing::Off, 0),
+            (r#""off""#, Tracing::Off, 0),
+            (r#""nope""#, Tracing::Off, 1),
+            ("null", Tracing::On, 0),
+        ];
+        for (value, tracing, problems) in table {
+            let settings = decide([], &enabled(value));
+            assert_eq!((settings.tracing.value, settings.problems.len()), (tracing, problems), "{value}");
+        }
+        let off = [("MLFLOW_TRACKING_URI", "http://training:5000"), ("MLFLOW_CODEX_TRACING_ENABLED", "off")];
+        assert_eq!(decide(off, "{}").target, local());
     }
 
     #[test]

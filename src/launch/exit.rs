@@ -1,7 +1,7 @@
 //! How a child ended, and ending the same way ourselves.
 
+use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -41,16 +41,15 @@ impl ChildExit {
 fn die_by(number: i32) {
     // The child has left its core; ours would only overwrite it.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    // A real-time signal has no name here; the shell's 128 + n then says the same.
-    let Ok(signal) = Signal::try_from(number) else {
-        return;
-    };
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    #[expect(unsafe_code, reason = "sigaction; nix offers no safe form")]
-    // SAFETY: the default disposition runs no code of ours.
-    let reset = unsafe { sigaction(signal, &default) };
-    // SIGKILL and SIGSTOP cannot be reset, and need not be.
-    let _ = reset;
-    let _ = SigSet::from(signal).thread_unblock();
-    let _ = raise(signal);
+    #[expect(unsafe_code, reason = "nix has no names for real-time signals")]
+    // SAFETY: the default disposition runs no code of ours, and the set is ours and initialised.
+    unsafe {
+        let mut only = std::mem::zeroed();
+        libc::sigemptyset(&raw mut only);
+        libc::sigaddset(&raw mut only, number);
+        // SIGKILL cannot be reset, and need not be.
+        libc::signal(number, libc::SIG_DFL);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const only, std::ptr::null_mut());
+        libc::raise(number);
+    }
 }

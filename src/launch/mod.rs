@@ -1,7 +1,8 @@
 //! Running any command invisibly. Knows nothing of Codex.
 
+pub mod companion;
 pub mod exit;
 pub mod inherit;
 pub mod process;
 pub mod program;
-mod signals;
+pub mod signals;

@@ -4,29 +4,50 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub id: u32,
     /// Clock ticks since boot, where the system tells (Linux).
     pub born: Option<u64>,
+    /// Where its number counts: a container has numbers of its own (Linux).
+    pub namespace: Option<String>,
+}
+
+/// Whether a process is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    Alive,
+    /// Gone, or a zombie, which does nothing any more.
+    Gone,
+    /// Of another namespace: nothing here tells.
+    Unknown,
 }
 
 impl Process {
     pub fn of(id: u32) -> Process {
-        Process { id, born: stat(id).map(|stat| stat.born) }
+        Process { id, born: stat(id).map(|stat| stat.born), namespace: our_namespace() }
     }
 
     pub fn ourselves() -> Process {
         Process::of(std::process::id())
     }
 
-    /// After a restart of the machine a number may be taken again; the birth tells.
-    pub fn is_alive(&self) -> bool {
-        match self.born {
-            Some(born) => stat(self.id).is_some_and(|stat| stat.born == born),
-            None => kill(Pid::from_raw(self.id.cast_signed()), None) != Err(nix::errno::Errno::ESRCH),
+    pub fn life(&self) -> Life {
+        if self.namespace != our_namespace() {
+            return Life::Unknown;
         }
+        let alive = match self.born {
+            // The number may have been taken again; the birth tells.
+            Some(born) => stat(self.id).is_some_and(|stat| stat.born == born && !stat.is_zombie),
+            None => kill(Pid::from_raw(self.id.cast_signed()), None) != Err(nix::errno::Errno::ESRCH),
+        };
+        if alive { Life::Alive } else { Life::Gone }
     }
+}
+
+fn our_namespace() -> Option<String> {
+    let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    link.into_os_string().into_string().ok()
 }
 
 /// What `/proc/<pid>/stat` tells.
@@ -34,6 +55,7 @@ impl Process {
 pub struct Stat {
     pub parent: u32,
     pub born: u64,
+    pub is_zombie: bool,
 }
 
 pub fn stat(id: u32) -> Option<Stat> {
@@ -43,7 +65,11 @@ pub fn stat(id: u32) -> Option<Stat> {
 /// The program's name stands in brackets and may hold spaces and brackets: count from the last one.
 fn parse(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
-    Some(Stat { parent: fields.get(1)?.parse().ok()?, born: fields.get(19)?.parse().ok()? })
+    Some(Stat {
+        parent: fields.get(1)?.parse().ok()?,
+        born: fields.get(19)?.parse().ok()?,
+        is_zombie: matches!(fields.first(), Some(&("Z" | "X"))),
+    })
 }
 
 #[cfg(test)]
@@ -53,14 +79,17 @@ mod tests {
     #[test]
     fn a_name_with_brackets_does_not_hide_the_parent() {
         let line = "42 (a) (b c) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 100 5";
-        assert_eq!(parse(line), Some(Stat { parent: 7, born: 987_654 }));
+        assert_eq!(parse(line), Some(Stat { parent: 7, born: 987_654, is_zombie: false }));
         assert_eq!(parse("42 (a"), None);
     }
 
     #[test]
     fn we_are_alive_and_one_born_at_another_time_is_not_us() {
         let us = Process::ourselves();
-        assert!(us.is_alive());
-        assert!(!Process { born: Some(1), ..us }.is_alive() || us.born.is_none());
+        assert_eq!(us.life(), Life::Alive);
+        if us.born.is_some() {
+            assert_eq!(Process { born: Some(1), ..us.clone() }.life(), Life::Gone);
+        }
+        assert_eq!(Process { namespace: Some("pid:[1]".into()), ..us }.life(), Life::Unknown);
     }
 }

@@ -1,13 +1,11 @@
 //! The command to run: its file, its words, and what we add to its environment.
 
+use super::signals;
 use nix::errno::Errno;
-use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -33,42 +31,58 @@ impl StartError {
     }
 }
 
+/// What execve takes, made before any fork.
+pub(super) struct Image {
+    file: CString,
+    args: Vec<CString>,
+    environment: Vec<CString>,
+}
+
 impl Program {
     /// Becomes the program: same process, same descriptors, nothing of ours left. Comes back only on failure.
     pub fn replace_us(&self) -> StartError {
-        let Err(error) = self.exec();
+        let error = self.image().map_or_else(|error| error, |image| image.exec());
         StartError { file: self.file.clone(), error }
     }
 
-    /// Not by `Command::exec`, which would empty the signal mask that we were started with.
-    fn exec(&self) -> io::Result<Infallible> {
-        let text = |value: &OsStr| CString::new(value.as_bytes()).map_err(|_| io::Error::from(Errno::EINVAL));
-        let file = text(self.file.as_os_str())?;
-        let args: Vec<CString> = std::iter::once(text(&self.name))
-            .chain(self.args.iter().map(|arg| text(arg)))
-            .collect::<io::Result<_>>()?;
-        let environment = self.environment().map(|pair| text(&pair)).collect::<io::Result<Vec<_>>>()?;
-        super::signals::give_back_sigpipe();
-        Ok(nix::unistd::execve(&file, &args, &environment)?)
+    pub(super) fn image(&self) -> io::Result<Image> {
+        let words = std::iter::once(&self.name).chain(&self.args);
+        Ok(Image {
+            file: c_text(self.file.as_os_str())?,
+            args: words.map(|word| c_text(word)).collect::<io::Result<_>>()?,
+            environment: self.environment().map(|pair| c_text(&pair)).collect::<io::Result<_>>()?,
+        })
     }
 
+    /// Ours, in its order, with what we add at the end.
     fn environment(&self) -> impl Iterator<Item = OsString> {
-        let added = self.added_variables.clone();
-        let kept = std::env::vars_os()
-            .filter(move |(name, _)| !added.iter().any(|(own, _)| OsStr::new(own) == name));
-        let own = self.added_variables.iter().map(|(name, value)| (OsString::from(name), value.clone()));
-        kept.chain(own).map(|(name, value)| {
-            let mut pair = name;
+        let is_added = |name: &OsStr| self.added_variables.iter().any(|(own, _)| OsStr::new(own) == name);
+        let kept = std::env::vars_os().filter(move |(name, _)| !is_added(name));
+        let added = self.added_variables.iter().map(|(name, value)| (OsString::from(name), value.clone()));
+        kept.chain(added).map(|(mut pair, value)| {
             pair.push("=");
             pair.push(value);
             pair
         })
     }
+}
 
-    pub(super) fn command(&self) -> Command {
-        let mut command = Command::new(&self.file);
-        command.args(&self.args).arg0(&self.name);
-        command.envs(self.added_variables.iter().map(|(name, value)| (name, value)));
-        command
+impl Image {
+    /// Not by std's `exec`, which would empty the signal mask and sort the environment.
+    pub(super) fn exec(&self) -> io::Error {
+        signals::give_back_dispositions();
+        let Err(error) = nix::unistd::execve(&self.file, &self.args, &self.environment);
+        if error != Errno::ENOEXEC {
+            return error.into();
+        }
+        // A script without `#!`: a shell would run it itself.
+        let words =
+            [c"/bin/sh".to_owned(), self.file.clone()].into_iter().chain(self.args.iter().skip(1).cloned());
+        let Err(error) = nix::unistd::execve(c"/bin/sh", &words.collect::<Vec<_>>(), &self.environment);
+        error.into()
     }
+}
+
+fn c_text(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| io::Error::from(Errno::EINVAL))
 }

@@ -8,7 +8,7 @@ use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// What a signal that arrived asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,21 @@ const FORWARDED: [Signal; 8] = [
 /// The writing end, for the handler.
 static TOLD_TO: AtomicI32 = AtomicI32::new(-1);
 
+/// Whose handlers they are: a child has them too until it execs.
+static LAUNCHER: AtomicI32 = AtomicI32::new(0);
+
+/// Whether SIGXFSZ is ours to give back.
+static FILE_SIZE_SIGNAL_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Under a limit of file sizes (`ulimit -f`) a write of ours shall fail, not kill us.
+pub fn fail_writes_instead_of_dying() {
+    if is_ignored(Signal::SIGXFSZ).is_ok_and(|ignored| !ignored) && ignore(Signal::SIGXFSZ).is_ok() {
+        FILE_SIZE_SIGNAL_TAKEN.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Handlers are in place while this lives.
-pub(super) struct SignalPipe {
+pub struct SignalPipe {
     read: OwnedFd,
     _write: OwnedFd,
     before: Vec<(Signal, SigAction)>,
@@ -58,6 +71,7 @@ impl SignalPipe {
     pub(super) fn open() -> io::Result<(SignalPipe, Inherited)> {
         let (read, write) = open_pipe()?;
         TOLD_TO.store(write.as_raw_fd(), Ordering::Relaxed);
+        LAUNCHER.store(std::process::id().cast_signed(), Ordering::Relaxed);
         let mut pipe = SignalPipe { read, _write: write, before: Vec::new() };
         for signal in FORWARDED {
             if !is_ignored(signal)? {
@@ -68,6 +82,8 @@ impl SignalPipe {
         // Even if it was ignored: the kernel would then drop the child's status.
         pipe.listen(Signal::SIGCHLD)?;
         let mask = SigSet::thread_get_mask()?;
+        // We may have been started with it blocked, and then would wait for ever.
+        SigSet::from(Signal::SIGCHLD).thread_unblock()?;
         Ok((pipe, Inherited { mask, child_ignored }))
     }
 
@@ -76,6 +92,16 @@ impl SignalPipe {
         let action = SigAction::new(SigHandler::SigAction(tell), flags, SigSet::empty());
         self.before.push((signal, set(signal, &action)?));
         Ok(())
+    }
+
+    /// Whether somebody wants us to end, since the last call.
+    pub fn is_asked_to_end(&self) -> bool {
+        let ending = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP];
+        let mut asked = false;
+        while let Some(arrived) = self.next() {
+            asked |= ending.contains(&arrived.signal);
+        }
+        asked
     }
 
     /// The next signal that arrived, if any.
@@ -123,9 +149,13 @@ fn open_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// Rust's runtime ignores SIGPIPE in us; a program that we become must not inherit that.
-pub(super) fn give_back_sigpipe() {
-    let _ = set(Signal::SIGPIPE, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()));
+/// What we ignore and the program must not: SIGPIPE (Rust's runtime does), SIGXFSZ.
+pub(super) fn give_back_dispositions() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    let _ = set(Signal::SIGPIPE, &default);
+    if FILE_SIZE_SIGNAL_TAKEN.load(Ordering::Relaxed) {
+        let _ = set(Signal::SIGXFSZ, &default);
+    }
 }
 
 fn ignore(signal: Signal) -> io::Result<()> {
@@ -163,13 +193,19 @@ fn set(signal: Signal, action: &SigAction) -> io::Result<SigAction> {
     Ok(before)
 }
 
-/// The handler. Only an atomic load and one write; errno is put back.
+/// The handler. Only an atomic load and one write; errno is put back. In a child that has yet to exec, the
+/// signal does what it does by default.
 extern "C" fn tell(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = nix::errno::Errno::last_raw();
     #[expect(unsafe_code, reason = "a signal handler reads what the kernel hands it, and writes to a pipe")]
     // SAFETY: the kernel passes a valid siginfo with SA_SIGINFO; write is async-signal-safe, and a
     // pipe that is full or gone makes it fail without harm.
     unsafe {
+        if libc::getpid() != LAUNCHER.load(Ordering::Relaxed) {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+            return;
+        }
         let told = [signal as u8, u8::from(sent_by_a_process(&*info))];
         libc::write(TOLD_TO.load(Ordering::Relaxed), told.as_ptr().cast(), told.len());
     }

@@ -161,11 +161,11 @@ mod tests {
             rollout(home.path(), folder, THREAD, &["older launch", "ours"]);
             rollout(home.path(), folder, OTHER, &["somebody else's"]);
             let holding = |id: &str| threads_holding(home.path(), &BTreeSet::from([id.to_owned()]), since);
-            assert_eq!(holding("ours"), [thread.clone()], "{folder}");
+            assert_eq!(holding("ours"), std::slice::from_ref(&thread), "{folder}");
             assert_eq!(holding("nobody's"), []);
             let history = format!(r#"{{"session_id":"{THREAD}","ts":{},"text":"x"}}"#, since.as_second() + 1);
             fs::write(home.path().join("history.jsonl"), history).unwrap();
-            assert_eq!(holding("ours"), [thread.clone()], "{folder} by history");
+            assert_eq!(holding("ours"), std::slice::from_ref(&thread), "{folder} by history");
         }
     }
 

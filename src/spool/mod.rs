@@ -2,22 +2,28 @@
 //!
 //! Invariants:
 //! - An entry is whole or it is not there: written aside, synced, renamed, the folder synced.
-//! - Its name sorts by the time it was put, so a thread's older trace never overwrites a newer one.
+//! - Entries never replace each other. Of those of one trace for one target only the newest is sent: newest by
+//!   what the trace holds, not by the clock.
 //! - It is removed only after its target said that it has the trace. A crash in between delivers it
 //!   twice, which leaves one trace: ids are stable.
 //! - What cannot be read (torn by the disk, written by a later version) stays where it is.
 
 use crate::config::target::{Experiment, Target};
 use crate::disk;
+use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Of the entry's form on disk. A reader leaves other versions alone.
 const VERSION: u32 = 1;
+
+/// Nobody writes an entry for so long.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// A trace and where it is to go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +90,24 @@ impl Spool {
         paths
     }
 
+    /// As the entry's name tells.
+    pub fn trace_of(path: &Path) -> Option<TraceId> {
+        let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
+        name.split_once('-')?.1.parse().ok()
+    }
+
+    /// Removes what a crash left half written.
+    pub fn sweep(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let is_aside = entry.file_name().as_encoded_bytes().starts_with(disk::ASIDE.as_bytes());
+            let age =
+                entry.metadata().and_then(|file| file.modified()).map(|at| at.elapsed().unwrap_or_default());
+            if is_aside && age.is_ok_and(|age| age > ABANDONED) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     pub fn load(path: &Path) -> Result<Entry, SpoolError> {
         let bytes = fs::read(path)?;
         let VersionOnly { version } = serde_json::from_slice(&bytes).map_err(SpoolError::Torn)?;
@@ -113,7 +137,6 @@ impl Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::ids::TraceId;
     use crate::trace::model::TraceState;
 
     fn entry(name: &str) -> Entry {
