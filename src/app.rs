@@ -10,10 +10,10 @@ use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, LocateError};
 use crate::config::settings::{Settings, Tracing};
 use crate::env::World;
-use crate::launch::exit::ChildExit;
-use crate::launch::inherit;
+use crate::launch::mode::{Interface, LaunchMode, PtySetting};
 use crate::launch::process::Process;
 use crate::launch::program::Program;
+use crate::launch::{self, exit::ChildExit};
 use crate::notice::{self, Notices};
 use crate::state::State;
 use crate::{command, log};
@@ -88,7 +88,7 @@ fn prepare(world: &World) -> Option<Prepared> {
 }
 
 fn traced(world: &World, program: &Program, mut prepared: Prepared) -> ChildExit {
-    let exit = match inherit::run(program, &mut prepared.watch) {
+    let exit = match launch::run(launch_mode(world), program, &mut prepared.watch) {
         Ok(exit) => exit,
         Err(error) => {
             notice::tell(&error);
@@ -99,6 +99,11 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> ChildExit
     };
     let _ = quietly(|| finish(world, prepared, exit));
     exit
+}
+
+fn launch_mode(world: &World) -> LaunchMode {
+    let interface = if args::is_full_screen(&world.args) { Interface::FullScreen } else { Interface::Lines };
+    LaunchMode::choose(&world.terminals, interface, PtySetting::of(&world.variables))
 }
 
 /// Codex has ended: bring its sessions to where they are looked at.

@@ -5,7 +5,7 @@ use super::journal::{Journal, Launch};
 use super::record::Attribution;
 use super::writers::LockWatch;
 use crate::codex::home::CodexHome;
-use crate::launch::inherit::Companion;
+use crate::launch::companion::Companion;
 use crate::launch::process::Process;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};

@@ -103,6 +103,24 @@ impl Invocation {
     }
 }
 
+/// Commands that print lines and never take the screen.
+const LINES_ONLY: [&str; 3] = ["exec", "e", "review"];
+
+/// Whether codex would open its full-screen interface: for every command that is not known to do without.
+pub fn is_full_screen(args: &[OsString]) -> bool {
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--" | "-i" | "--image") => return true,
+            Some(text) if WITH_VALUE.contains(&text) => drop(words.next()),
+            Some(text) if text.starts_with('-') && text != "-" => {}
+            Some(text) => return !LINES_ONLY.contains(&text),
+            None => return true,
+        }
+    }
+    true
+}
+
 /// The words of our own commands, when the first argument asks for them.
 pub fn own_command(args: &[OsString]) -> Option<&[OsString]> {
     let (first, rest) = args.split_first()?;
@@ -147,6 +165,37 @@ mod tests {
             let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
             assert_eq!(Invocation::of(&args), invocation, "codex {line}");
         }
+    }
+
+    #[test]
+    fn all_but_exec_and_review_take_the_screen() {
+        let table = [
+            ("", true),
+            ("hello", true),
+            ("write exec", true),
+            ("resume --last", true),
+            ("resume exec", true),
+            ("fork", true),
+            ("agents", true),
+            ("a-new-command", true),
+            ("-", true),
+            ("-- exec", true),
+            ("-i a.png exec", true),
+            ("-m exec", true),
+            ("--search go", true),
+            ("exec", false),
+            ("e go", false),
+            ("review --uncommitted", false),
+            ("exec resume --last", false),
+            ("-m gpt-5.5 exec go", false),
+            ("--model=gpt-5.5 exec", false),
+            ("--search -c a=b review", false),
+        ];
+        for (line, full_screen) in table {
+            let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(is_full_screen(&args), full_screen, "codex {line}");
+        }
+        assert!(is_full_screen(&["exec this for me".into()]));
     }
 
     #[test]
