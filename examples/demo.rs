@@ -228,6 +228,7 @@ fn find_trace(home: &Home) -> Result<(Trace, String), Failure> {
         home: None,
         stdout_is_terminal: false,
         stderr_is_terminal: false,
+        terminals: Default::default(),
     };
     let codex_home = CodexHome::of(&world).ok_or("the demo has no Codex home")?;
     let state = State::of(&codex_home);

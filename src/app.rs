@@ -5,17 +5,17 @@
 
 use crate::claim::journal::{Destination, Journal, Launch};
 use crate::claim::watch::Watch;
-use crate::codex::args::{self, Interface, Invocation};
+use crate::codex::args::{self, Invocation};
 use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, LocateError};
 use crate::codex::tui_log::{self, TuiLog};
 use crate::config::settings::{Settings, Tracing};
 use crate::env::World;
 use crate::launch::exit::ChildExit;
-use crate::launch::inherit::{self, Ended};
+use crate::launch::mode::{Interface, LaunchMode, PtySetting};
 use crate::launch::process::Process;
 use crate::launch::program::Program;
-use crate::launch::signals;
+use crate::launch::{self, Ended, signals};
 use crate::notice::{self, Notices};
 use crate::state::{State, Work};
 use crate::{command, log};
@@ -93,7 +93,7 @@ fn prepare(world: &World) -> Option<Prepared> {
         begun.inspect_err(|error| tracing::warn!("cannot begin the launch's journal: {error}")).ok()
     });
     // Without a journal nobody would sweep a log that we leave when we die.
-    let wants_log = Interface::of(&world.args) == Interface::FullScreen && journal.is_some();
+    let wants_log = args::is_full_screen(&world.args) && journal.is_some();
     let log = wants_log.then(|| TuiLog::choose(&world.variables, &state.launches(), &launch.id)).flatten();
     Some(Prepared { watch: Watch::begin(&home, launch, journal, log.clone()), state, settings, log })
 }
@@ -104,7 +104,7 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
     if let Some(TuiLog::Ours(path)) = &prepared.log {
         traced.added_variables.extend([(tui_log::RECORD, "1".into()), (tui_log::PATH, path.clone().into())]);
     }
-    match inherit::run(&traced, &mut prepared.watch) {
+    match launch::run(launch_mode(world), &traced, &mut prepared.watch) {
         Ok(Ended { exit, signals }) => {
             finish(world, prepared, exit, &|| signals.is_asked_to_end());
             Some(exit)
@@ -115,6 +115,11 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
             None
         }
     }
+}
+
+fn launch_mode(world: &World) -> LaunchMode {
+    let interface = if args::is_full_screen(&world.args) { Interface::FullScreen } else { Interface::Lines };
+    LaunchMode::choose(&world.terminals, interface, PtySetting::of(&world.variables))
 }
 
 /// Codex has ended: bring its sessions to where they are looked at.

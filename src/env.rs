@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 #[derive(Clone, Debug)]
@@ -15,7 +16,16 @@ pub struct World {
     pub home: Option<PathBuf>,
     pub stdout_is_terminal: bool,
     pub stderr_is_terminal: bool,
+    pub terminals: Terminals,
 }
+
+/// The terminals on stdin, stdout and stderr; None where there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terminals(pub [Option<Device>; 3]);
+
+/// As the kernel numbers its devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device(pub nix::libc::dev_t);
 
 #[derive(Clone, Debug, Default)]
 pub struct Variables(BTreeMap<OsString, OsString>);
@@ -29,8 +39,25 @@ impl World {
             home: dirs::home_dir(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
+            terminals: Terminals::read(),
         }
     }
+}
+
+impl Terminals {
+    fn read() -> Terminals {
+        Terminals([terminal(std::io::stdin()), terminal(std::io::stdout()), terminal(std::io::stderr())])
+    }
+
+    /// All three are the same terminal.
+    pub fn are_one(&self) -> bool {
+        let Terminals([stdin, stdout, stderr]) = self;
+        stdin.is_some() && stdin == stdout && stdin == stderr
+    }
+}
+
+fn terminal(stream: impl AsFd + IsTerminal) -> Option<Device> {
+    stream.is_terminal().then(|| nix::sys::stat::fstat(stream).ok())?.map(|found| Device(found.st_rdev))
 }
 
 impl Variables {

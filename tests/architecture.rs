@@ -376,7 +376,7 @@ fn the_exceptions_of_the_plan_are_only_those() {
 #[test]
 fn what_the_plan_permits_is_no_violation() {
     let table = [
-        ("src/claim/watch.rs", "use crate::launch::inherit::Companion;"),
+        ("src/claim/watch.rs", "use crate::launch::companion::Companion;"),
         ("src/session/tools.rs", "use super::model::Session; use crate::rollout::event;"),
         ("src/session/tools.rs", "fn f() { super::model::f(); self::g(); crate::session::h() }"),
         ("src/session/mod.rs", "pub(crate) fn f(&self) { self.trace.export() }"),

@@ -103,36 +103,22 @@ impl Invocation {
     }
 }
 
-/// How an invocation meets its user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interface {
-    /// Codex's terminal interface: no command, `resume`, `fork`, `agents`, a prompt.
-    FullScreen,
-    /// `exec`, `review`: plain text on the standard streams.
-    Streams,
-}
+/// Commands that print lines and never take the screen.
+const LINES_ONLY: [&str; 3] = ["exec", "e", "review"];
 
-impl Interface {
-    pub fn of(args: &[OsString]) -> Interface {
-        match first_word(args) {
-            Some("exec" | "e" | "review") => Interface::Streams,
-            _ => Interface::FullScreen,
-        }
-    }
-}
-
-/// The command, or the beginning of a prompt; None when there are only options.
-fn first_word(args: &[OsString]) -> Option<&str> {
-    let mut words = args.iter().map(|word| word.to_str().unwrap_or_default());
+/// Whether codex would open its full-screen interface: for every command that is not known to do without.
+pub fn is_full_screen(args: &[OsString]) -> bool {
+    let mut words = args.iter();
     while let Some(word) = words.next() {
-        match word {
-            "--" | "-i" | "--image" => return None,
-            _ if WITH_VALUE.contains(&word) => _ = words.next(),
-            _ if word.starts_with('-') => {}
-            _ => return Some(word),
+        match word.to_str() {
+            Some("--" | "-i" | "--image") => return true,
+            Some(text) if WITH_VALUE.contains(&text) => drop(words.next()),
+            Some(text) if text.starts_with('-') && text != "-" => {}
+            Some(text) => return !LINES_ONLY.contains(&text),
+            None => return true,
         }
     }
-    None
+    true
 }
 
 /// The words of our own commands, when the first argument asks for them.
@@ -182,27 +168,40 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_that_holds_spaces_is_no_command() {
-        assert_eq!(Invocation::of(&["login to the server".into()]), MayWriteSession);
-        assert_eq!(Invocation::of(&["exec".into(), "explain --help".into()]), MayWriteSession);
+    fn all_but_exec_and_review_take_the_screen() {
+        let table = [
+            ("", true),
+            ("hello", true),
+            ("write exec", true),
+            ("resume --last", true),
+            ("resume exec", true),
+            ("fork", true),
+            ("agents", true),
+            ("a-new-command", true),
+            ("-", true),
+            ("-- exec", true),
+            ("-i a.png exec", true),
+            ("-m exec", true),
+            ("--search go", true),
+            ("exec", false),
+            ("e go", false),
+            ("review --uncommitted", false),
+            ("exec resume --last", false),
+            ("-m gpt-5.5 exec go", false),
+            ("--model=gpt-5.5 exec", false),
+            ("--search -c a=b review", false),
+        ];
+        for (line, full_screen) in table {
+            let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(is_full_screen(&args), full_screen, "codex {line}");
+        }
+        assert!(is_full_screen(&["exec this for me".into()]));
     }
 
     #[test]
-    fn only_exec_and_review_speak_plainly() {
-        let table = [
-            ("", Interface::FullScreen),
-            ("write exec", Interface::FullScreen),
-            ("resume --last", Interface::FullScreen),
-            ("-- exec", Interface::FullScreen),
-            ("-i exec", Interface::FullScreen),
-            ("exec go", Interface::Streams),
-            ("-m exec e go", Interface::Streams),
-            ("--search review", Interface::Streams),
-        ];
-        for (line, interface) in table {
-            let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-            assert_eq!(Interface::of(&args), interface, "codex {line}");
-        }
+    fn a_prompt_that_holds_spaces_is_no_command() {
+        assert_eq!(Invocation::of(&["login to the server".into()]), MayWriteSession);
+        assert_eq!(Invocation::of(&["exec".into(), "explain --help".into()]), MayWriteSession);
     }
 
     #[test]

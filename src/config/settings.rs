@@ -189,6 +189,7 @@ mod tests {
             home: None,
             stdout_is_terminal: false,
             stderr_is_terminal: false,
+            terminals: Default::default(),
         };
         let home = CodexHome::of(&world).unwrap();
         let file = serde_json::from_str(file).unwrap();

@@ -6,6 +6,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -68,6 +69,11 @@ impl Program {
 }
 
 impl Image {
+    /// For its streams and its fork only; what it runs is up to `exec`, called as the last thing before.
+    pub(super) fn command(&self) -> Command {
+        Command::new(OsStr::from_bytes(self.file.as_bytes()))
+    }
+
     /// Not by std's `exec`, which would empty the signal mask and sort the environment.
     pub(super) fn exec(&self) -> io::Error {
         signals::give_back_dispositions();

@@ -6,6 +6,7 @@
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::Pid;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -26,7 +27,7 @@ pub(super) enum Sender {
 }
 
 /// Those that end or steer a program; a second copy of any must not reach the child.
-const FORWARDED: [Signal; 8] = [
+pub(super) const FORWARDED: [Signal; 8] = [
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGTERM,
@@ -68,14 +69,15 @@ pub(super) struct Inherited {
 }
 
 impl SignalPipe {
-    pub(super) fn open() -> io::Result<(SignalPipe, Inherited)> {
+    /// Listens for SIGCHLD and these.
+    pub(super) fn open(signals: &[Signal]) -> io::Result<(SignalPipe, Inherited)> {
         let (read, write) = open_pipe()?;
         TOLD_TO.store(write.as_raw_fd(), Ordering::Relaxed);
         LAUNCHER.store(std::process::id().cast_signed(), Ordering::Relaxed);
         let mut pipe = SignalPipe { read, _write: write, before: Vec::new() };
-        for signal in FORWARDED {
-            if !is_ignored(signal)? {
-                pipe.listen(signal)?;
+        for signal in signals {
+            if !is_ignored(*signal)? {
+                pipe.listen(*signal)?;
             }
         }
         let child_ignored = is_ignored(Signal::SIGCHLD)?;
@@ -163,11 +165,22 @@ fn ignore(signal: Signal) -> io::Result<()> {
     Ok(())
 }
 
+/// Who stops with us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stops {
+    Us,
+    /// Our whole group, as a key of the terminal does: a script around us stops too.
+    Job,
+}
+
 /// Stops us as the signal does by default, until SIGCONT.
-pub(super) fn stop_as_by(signal: Signal) {
+pub(super) fn stop_as_by(signal: Signal, who: Stops) {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     let before = (signal != Signal::SIGSTOP).then(|| set(signal, &default));
-    let _ = nix::sys::signal::raise(signal);
+    let _ = match who {
+        Stops::Us => nix::sys::signal::raise(signal),
+        Stops::Job => nix::sys::signal::kill(Pid::from_raw(0), signal),
+    };
     if let Some(Ok(action)) = before {
         let _ = set(signal, &action);
     }

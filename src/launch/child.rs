@@ -1,0 +1,36 @@
+//! What has become of a child.
+
+use super::exit::ChildExit;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    None,
+    Stopped(Signal),
+    Ended(ChildExit),
+}
+
+/// What has happened since the last call.
+pub(super) fn news_of(child: Pid) -> News {
+    loop {
+        let mut status = 0;
+        #[expect(unsafe_code, reason = "nix's waitpid knows no real-time signals, and loses the status")]
+        // SAFETY: the kernel writes the status into our own integer.
+        let reaped =
+            unsafe { libc::waitpid(child.as_raw(), &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
+        let status = ExitStatus::from_raw(status);
+        return match (reaped, status.stopped_signal()) {
+            (0, _) => News::None,
+            (-1, _) if Errno::last() == Errno::EINTR => continue,
+            // Only possible if somebody else waited for our child; there is no status to be had.
+            (-1, _) => News::Ended(ChildExit::Code(1)),
+            (_, Some(signal)) => News::Stopped(Signal::try_from(signal).unwrap_or(Signal::SIGSTOP)),
+            _ => News::Ended(status.into()),
+        };
+    }
+}

@@ -1,0 +1,96 @@
+//! Whether the command gets our own streams, or a terminal that we relay.
+
+use crate::env::{Terminals, Variables};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaunchMode {
+    /// It has our streams, our group and our terminal, if there is one.
+    Inherit,
+    /// It has a terminal of its own, and we relay.
+    Pty(Interface),
+}
+
+/// What the command does on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// Takes the whole screen, and the keys one by one.
+    FullScreen,
+    Lines,
+}
+
+/// `CODEX_TRACED_PTY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PtySetting {
+    /// For a full-screen interface.
+    Auto,
+    Always,
+    Never,
+}
+
+impl PtySetting {
+    pub fn of(variables: &Variables) -> PtySetting {
+        match variables.text("CODEX_TRACED_PTY") {
+            Some("always") => PtySetting::Always,
+            Some("never") => PtySetting::Never,
+            _ => PtySetting::Auto,
+        }
+    }
+}
+
+impl LaunchMode {
+    /// A stream that is no terminal is never hidden behind one: programs ask, and act on the answer.
+    pub fn choose(terminals: &Terminals, interface: Interface, setting: PtySetting) -> LaunchMode {
+        let wanted = match setting {
+            PtySetting::Auto => interface == Interface::FullScreen,
+            PtySetting::Always => true,
+            PtySetting::Never => false,
+        };
+        if wanted && terminals.are_one() { LaunchMode::Pty(interface) } else { LaunchMode::Inherit }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Device;
+    use Interface::{FullScreen, Lines};
+    use LaunchMode::{Inherit, Pty};
+    use PtySetting::{Always, Auto, Never};
+
+    #[test]
+    fn only_one_terminal_on_all_three_streams_is_relayed() {
+        let (one, other) = (Some(Device(1)), Some(Device(2)));
+        let table = [
+            ([one, one, one], FullScreen, Auto, Pty(FullScreen)),
+            ([one, one, one], FullScreen, Always, Pty(FullScreen)),
+            ([one, one, one], FullScreen, Never, Inherit),
+            ([one, one, one], Lines, Auto, Inherit),
+            ([one, one, one], Lines, Always, Pty(Lines)),
+            ([one, one, one], Lines, Never, Inherit),
+            ([None, one, one], FullScreen, Auto, Inherit),
+            ([one, None, one], FullScreen, Auto, Inherit),
+            ([one, one, None], FullScreen, Auto, Inherit),
+            ([None, None, None], FullScreen, Auto, Inherit),
+            ([other, one, one], FullScreen, Auto, Inherit),
+            ([one, other, one], FullScreen, Always, Inherit),
+            ([one, one, other], FullScreen, Always, Inherit),
+            ([None, one, one], FullScreen, Always, Inherit),
+            ([one, None, one], Lines, Always, Inherit),
+            ([one, one, None], Lines, Always, Inherit),
+            ([None, None, None], Lines, Always, Inherit),
+        ];
+        for (streams, interface, setting, mode) in table {
+            let terminals = Terminals(streams);
+            let chosen = LaunchMode::choose(&terminals, interface, setting);
+            assert_eq!(chosen, mode, "{streams:?} {interface:?} {setting:?}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_we_do_not_know_is_auto() {
+        let table = [("", Auto), ("auto", Auto), ("ALWAYS", Auto), ("always", Always), ("never", Never)];
+        for (text, setting) in table {
+            assert_eq!(PtySetting::of(&Variables::from([("CODEX_TRACED_PTY", text)])), setting, "{text}");
+        }
+    }
+}

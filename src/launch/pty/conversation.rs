@@ -1,0 +1,387 @@
+//! The launcher while the command runs: bytes both ways, the window's size, signals, stops, and the end.
+
+use super::pair::Master;
+use super::relay::{Flow, Side};
+use super::terminal::UserTerminal;
+use super::words::{ToLauncher, ToMonitor};
+use crate::launch::Ended;
+use crate::launch::companion::Attended;
+use crate::launch::exit::ChildExit;
+use crate::launch::inherit::timeout;
+use crate::launch::mode::Interface;
+use crate::launch::signals::{Arrived, SignalPipe, Stops, stop_as_by};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How long after the command's end we wait for what others still write on its terminal. Its own output
+/// is there by then; and nobody waits for this when the terminal closed with the command.
+const DRAIN: Duration = Duration::from_millis(60);
+
+/// A terminal on which nothing was open may be opened again by its name.
+const REOPENED: Duration = Duration::from_millis(50);
+
+/// What a stopped command wrote last is here within this time.
+const LAST_WORDS: Duration = Duration::from_millis(5);
+
+/// How long a stop waits for a terminal that takes no output.
+const SLOW_TERMINAL: Duration = Duration::from_secs(1);
+
+/// A monitor that was told to end needs a few system calls.
+const PARTING: Duration = Duration::from_millis(200);
+
+pub(super) struct Conversation {
+    terminal: UserTerminal,
+    user: User,
+    /// None once the user's terminal is gone: then the command's shall be gone too.
+    master: Option<Master>,
+    command: Far,
+    signals: SignalPipe,
+    link: UnixStream,
+    monitor: Pid,
+    interface: Interface,
+    keys: Flow,
+    output: Flow,
+    end: Option<ChildExit>,
+    /// What is left of `DRAIN`.
+    drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum User {
+    There,
+    Gone,
+}
+
+/// The other side of the new terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Far {
+    Open,
+    /// Nothing has it open since then.
+    Closed(Instant),
+}
+
+/// What a wait has found.
+struct Ready {
+    signals: bool,
+    words: bool,
+    companion: bool,
+    user: PollFlags,
+    master: PollFlags,
+}
+
+impl Conversation {
+    pub(super) fn new(
+        terminal: UserTerminal,
+        master: Master,
+        signals: SignalPipe,
+        (link, monitor): (UnixStream, Pid),
+        interface: Interface,
+    ) -> Conversation {
+        Conversation {
+            terminal,
+            user: User::There,
+            master: Some(master),
+            command: Far::Open,
+            signals,
+            link,
+            monitor,
+            interface,
+            keys: Flow::new(),
+            output: Flow::new(),
+            end: None,
+            drain: DRAIN,
+        }
+    }
+
+    /// What the monitor says first.
+    pub(super) fn begin(&mut self) -> io::Result<ToLauncher> {
+        ToLauncher::hear(&mut self.link).ok_or_else(|| io::Error::other("the monitor ended at once"))
+    }
+
+    pub(super) fn hold(mut self, attended: &mut Attended) -> Ended {
+        self.resize();
+        let exit = loop {
+            if let Some(exit) = self.end
+                && self.is_drained()
+            {
+                break exit;
+            }
+            let drains = self.is_draining();
+            let began = Instant::now();
+            let ready = self.wait(attended);
+            if drains {
+                self.drain = self.drain.saturating_sub(began.elapsed());
+            }
+            self.relay(&ready);
+            if ready.signals {
+                while let Some(arrived) = self.signals.next() {
+                    self.act_on(arrived);
+                }
+            }
+            if ready.words {
+                self.hear();
+            }
+            attended.attend_if(ready.companion);
+        };
+        if matches!(exit, ChildExit::Signal(_)) && self.interface == Interface::FullScreen {
+            self.terminal.undo_full_screen();
+        }
+        Ended { exit, signals: self.part() }
+    }
+
+    /// The terminal as it was, and the monitor gone.
+    pub(super) fn part(mut self) -> SignalPipe {
+        self.terminal.restore();
+        let _ = ToMonitor::Bye.say(&mut self.link);
+        // Whatever is readable now is the end. A monitor that somebody stopped is left behind.
+        if is_ready(self.link.as_fd(), PollFlags::POLLIN, PARTING) {
+            let _ = waitpid(self.monitor, None);
+        }
+        self.signals
+    }
+
+    /// The limit counts only while nothing waits to be written: a slow terminal gets all there is.
+    fn is_draining(&self) -> bool {
+        self.end.is_some() && !self.output.is_waiting()
+    }
+
+    fn is_drained(&self) -> bool {
+        let nothing_comes = self.master.is_none() || self.command != Far::Open || self.drain.is_zero();
+        self.is_draining() && nothing_comes
+    }
+
+    fn wait(&self, attended: &Attended) -> Ready {
+        let asked = [
+            (Some(self.signals.as_fd()), PollFlags::POLLIN),
+            (self.end.is_none().then(|| self.link.as_fd()), PollFlags::POLLIN),
+            (attended.wakes(), PollFlags::POLLIN),
+            (Some(self.terminal.as_fd()), self.wanted_of_user()),
+            (self.master.as_ref().map(AsFd::as_fd), self.wanted_of_master()),
+        ];
+        let mut watched = Vec::with_capacity(asked.len());
+        let places = asked.map(|(fd, wanted)| {
+            // Left out if nothing is wanted: poll reports a hang-up whether wanted or not.
+            watched.push(PollFd::new(fd.filter(|_| !wanted.is_empty())?, wanted));
+            Some(watched.len() - 1)
+        });
+        let _ = poll(&mut watched, timeout(self.patience(attended)));
+        let found = |place: usize| -> PollFlags {
+            places[place].and_then(|at| watched[at].revents()).unwrap_or(PollFlags::empty())
+        };
+        Ready {
+            signals: !found(0).is_empty(),
+            words: !found(1).is_empty(),
+            companion: !found(2).is_empty(),
+            user: found(3),
+            master: found(4),
+        }
+    }
+
+    fn wanted_of_user(&self) -> PollFlags {
+        let takes_keys = !self.keys.is_waiting()
+            && self.end.is_none()
+            && self.master.is_some()
+            && self.command == Far::Open;
+        match self.user {
+            User::There => wanted(takes_keys, self.output.is_waiting()),
+            User::Gone => PollFlags::empty(),
+        }
+    }
+
+    fn wanted_of_master(&self) -> PollFlags {
+        match self.command {
+            Far::Closed(since) if since.elapsed() < REOPENED => PollFlags::empty(),
+            _ => wanted(!self.output.is_waiting(), self.keys.is_waiting()),
+        }
+    }
+
+    fn patience(&self, attended: &Attended) -> Option<Duration> {
+        let drain = self.is_draining().then_some(self.drain);
+        let reopened = match self.command {
+            Far::Closed(since) => REOPENED.checked_sub(since.elapsed()),
+            Far::Open => None,
+        };
+        [attended.patience(), drain, reopened].into_iter().flatten().min()
+    }
+
+    fn relay(&mut self, ready: &Ready) {
+        if can_read(ready.master) && !self.output.is_waiting() {
+            self.read_output();
+        } else if !ready.user.is_empty() && self.output.is_waiting() {
+            self.show_output();
+        }
+        if can_read(ready.user) && !self.keys.is_waiting() && self.end.is_none() {
+            let side = self.keys.take_from(&self.terminal);
+            // An empty read alone may be a Ctrl-D while somebody else has set the modes.
+            let hung_up = side == Side::Empty && ready.user.contains(PollFlags::POLLHUP);
+            if hung_up || side == Side::HungUp {
+                return self.lose_user();
+            }
+            self.pass_keys();
+        } else if !ready.master.is_empty() && self.keys.is_waiting() {
+            self.pass_keys();
+        }
+    }
+
+    fn read_output(&mut self) {
+        let Some(master) = &self.master else { return };
+        match self.output.take_from(master) {
+            Side::Open => self.command = Far::Open,
+            Side::HungUp | Side::Empty => self.command = Far::Closed(Instant::now()),
+        }
+        if self.output.is_waiting() {
+            self.show_output();
+        }
+    }
+
+    fn show_output(&mut self) {
+        if self.user == User::Gone {
+            self.output.forget();
+        } else if self.output.give_to(&self.terminal) == Side::HungUp {
+            self.lose_user();
+        }
+    }
+
+    fn pass_keys(&mut self) {
+        match &self.master {
+            Some(master) if self.keys.is_waiting() => drop(self.keys.give_to(master)),
+            Some(_) => {}
+            None => self.keys.forget(),
+        }
+    }
+
+    /// The window was closed: for the command too, as if it had been on that terminal itself.
+    fn lose_user(&mut self) {
+        self.user = User::Gone;
+        self.deliver(Signal::SIGHUP);
+        self.master = None;
+        self.output.forget();
+        self.keys.forget();
+    }
+
+    fn resize(&self) {
+        if let (Some(master), Ok(size)) = (&self.master, self.terminal.size()) {
+            master.resize(size);
+        }
+    }
+
+    fn deliver(&mut self, signal: Signal) {
+        let _ = ToMonitor::Deliver(signal).say(&mut self.link);
+    }
+
+    fn act_on(&mut self, arrived: Arrived) {
+        match arrived.signal {
+            Signal::SIGCHLD => {}
+            Signal::SIGWINCH => self.resize(),
+            // Somebody had stopped us and not the command: the shell has had the terminal meanwhile.
+            Signal::SIGCONT => self.take_terminal_again(),
+            // There is nobody left to deliver it to, and we are not to linger.
+            _ if self.end.is_some() => {
+                self.drain = Duration::ZERO;
+                self.output.forget();
+            }
+            signal => self.deliver(signal),
+        }
+    }
+
+    fn hear(&mut self) {
+        match ToLauncher::hear(&mut self.link) {
+            Some(ToLauncher::Stopped(signal)) => self.stop_too(signal),
+            Some(ToLauncher::Ended(exit)) => self.command_ended(exit),
+            Some(_) => {}
+            // Killed, and how the command ends nobody can tell: the kernel hangs up its terminal.
+            None => self.command_ended(ChildExit::Signal(Signal::SIGHUP as i32)),
+        }
+    }
+
+    fn command_ended(&mut self, exit: ChildExit) {
+        self.end = Some(exit);
+        self.keys.forget();
+        // To be looked at once more, whatever it was before.
+        self.command = Far::Open;
+    }
+
+    /// The shell sees a stopped job, on a terminal as it was.
+    fn stop_too(&mut self, signal: Signal) {
+        self.show_last_words();
+        self.terminal.restore();
+        let who = if signal == Signal::SIGSTOP { Stops::Us } else { Stops::Job };
+        stop_as_by(signal, who);
+        let mut woken = self.woken();
+        // `bg` wakes us too, and the command would then stop at its first touch of the terminal.
+        while woken.by_cont && woken.others.is_empty() && !self.has_word() && !self.terminal.is_ours() {
+            stop_as_by(Signal::SIGTTOU, Stops::Job);
+            woken = self.woken();
+        }
+        for arrived in woken.others {
+            self.act_on(arrived);
+        }
+        if !self.has_word() {
+            self.take_terminal_again();
+        }
+    }
+
+    fn take_terminal_again(&mut self) {
+        // Elsewhere the kernel would stop us in the middle of it, deaf to what we are to pass on.
+        if self.terminal.is_ours() {
+            self.terminal.raw_again();
+        }
+        self.resize();
+        self.deliver(Signal::SIGCONT);
+    }
+
+    fn woken(&self) -> Woken {
+        let arrived: Vec<Arrived> = std::iter::from_fn(|| self.signals.next()).collect();
+        let (conts, others): (Vec<Arrived>, Vec<Arrived>) =
+            arrived.into_iter().partition(|arrived| arrived.signal == Signal::SIGCONT);
+        let others = others.into_iter().filter(|arrived| arrived.signal != Signal::SIGCHLD).collect();
+        Woken { by_cont: !conts.is_empty(), others }
+    }
+
+    fn has_word(&self) -> bool {
+        is_ready(self.link.as_fd(), PollFlags::POLLIN, Duration::ZERO)
+    }
+
+    fn show_last_words(&mut self) {
+        let until = Instant::now() + SLOW_TERMINAL;
+        while Instant::now() < until {
+            if self.output.is_waiting() {
+                is_ready(self.terminal.as_fd(), PollFlags::POLLOUT, SLOW_TERMINAL);
+                self.show_output();
+                continue;
+            }
+            let Some(master) = self.master.as_ref().filter(|_| self.command == Far::Open) else { return };
+            if !is_ready(master.as_fd(), PollFlags::POLLIN, LAST_WORDS) {
+                return;
+            }
+            self.read_output();
+        }
+    }
+}
+
+/// What has come while we stood still.
+struct Woken {
+    by_cont: bool,
+    others: Vec<Arrived>,
+}
+
+fn wanted(to_read: bool, to_write: bool) -> PollFlags {
+    let read = if to_read { PollFlags::POLLIN } else { PollFlags::empty() };
+    read | if to_write { PollFlags::POLLOUT } else { PollFlags::empty() }
+}
+
+/// A hang-up is read too, as what it is.
+fn can_read(found: PollFlags) -> bool {
+    found.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
+}
+
+fn is_ready(fd: BorrowedFd<'_>, wanted: PollFlags, patience: Duration) -> bool {
+    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    poll(&mut [PollFd::new(fd, wanted)], patience) == Ok(1)
+}

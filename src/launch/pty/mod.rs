@@ -1,0 +1,75 @@
+//! Running a command on a terminal of its own, relayed to the user's byte for byte.
+//!
+//! Three processes, as sudo's `use_pty` has them: this launcher, on the user's terminal; a monitor, the leader
+//! of a session on the new terminal; and the command, in a foreground group of its own. Without the
+//! monitor the command's group would be orphaned, and the kernel would discard its Ctrl-Z.
+
+mod conversation;
+mod monitor;
+mod pair;
+mod relay;
+mod terminal;
+mod words;
+
+use super::Ended;
+use super::companion::{Attended, Companion};
+use super::mode::Interface;
+use super::program::{Program, StartError};
+use super::signals::{FORWARDED, SignalPipe};
+use conversation::Conversation;
+use monitor::Monitor;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::unistd::{ForkResult, fork};
+use pair::Pair;
+use std::io;
+use std::os::unix::net::UnixStream;
+use terminal::UserTerminal;
+use words::ToLauncher;
+
+/// Runs the command to its end. The outer error means that nothing was started and the terminal is as it was;
+/// the inner one that the command cannot be.
+pub(super) fn run(
+    program: &Program,
+    interface: Interface,
+    companion: &mut dyn Companion,
+) -> io::Result<Result<Ended, StartError>> {
+    let image = program.image()?;
+    let mut terminal = UserTerminal::open()?;
+    let pair = Pair::open(&terminal)?;
+    let (ours, monitors) = UnixStream::pair()?;
+    let listened = [&FORWARDED[..], &[Signal::SIGWINCH]].concat();
+    let (signals, inherited) = SignalPipe::open(&listened)?;
+    terminal.raw()?;
+    // Until the monitor has a pipe of its own, its handlers would write into ours.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    #[expect(unsafe_code, reason = "fork; nix offers no safe form")]
+    // SAFETY: this process has one thread, so its copy may do all that we may.
+    let forked = unsafe { fork() };
+    if let Ok(ForkResult::Child) = forked {
+        let slave = pair.into_slave();
+        drop((ours, terminal.leave_alone()));
+        Monitor::new(monitors, inherited).run(slave, image);
+    }
+    mask.thread_set_mask()?;
+    let ForkResult::Parent { child: monitor } = forked? else { unreachable!("the monitor never comes here") };
+    drop(monitors);
+    let link = (ours, monitor);
+    let mut conversation = Conversation::new(terminal, pair.into_master(), signals, link, interface);
+    match conversation.begin()? {
+        ToLauncher::Began(child) => {
+            let mut attended = Attended::began(companion, child);
+            let ended = conversation.hold(&mut attended);
+            attended.ended();
+            Ok(Ok(ended))
+        }
+        ToLauncher::Failed(error) => {
+            conversation.part();
+            let error = io::Error::from_raw_os_error(error);
+            Ok(Err(StartError { file: program.file.clone(), error }))
+        }
+        _ => {
+            conversation.part();
+            Err(io::Error::other("the monitor could not take the new terminal"))
+        }
+    }
+}

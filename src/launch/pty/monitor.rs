@@ -1,0 +1,187 @@
+//! The leader of the session on the new terminal: it starts the command, tells what becomes of it, and ends.
+
+use super::words::{ToLauncher, ToMonitor};
+use crate::launch::child::{News, news_of};
+use crate::launch::exit::ChildExit;
+use crate::launch::program::Image;
+use crate::launch::signals::{Inherited, SignalPipe};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::stat::Mode;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{self, Pid, getpgrp, getpid, getppid, setpgid, setsid, tcsetpgrp};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Stdio;
+
+pub(super) struct Monitor {
+    link: UnixStream,
+    inherited: Inherited,
+    launcher: Pid,
+    job: Job,
+}
+
+/// As the launcher knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Job {
+    Runs,
+    Stopped,
+}
+
+impl Monitor {
+    /// With every signal blocked.
+    pub(super) fn new(link: UnixStream, inherited: Inherited) -> Monitor {
+        Monitor { link, inherited, launcher: getppid(), job: Job::Runs }
+    }
+
+    pub(super) fn run(mut self, slave: OwnedFd, image: Image) -> ! {
+        // Nothing may unwind into the launcher's story, of which this process is a copy.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.story(slave, image)));
+        #[expect(unsafe_code, reason = "_exit; std's exit would run what is the launcher's to run")]
+        // SAFETY: it only ends this process.
+        unsafe {
+            libc::_exit(0)
+        }
+    }
+
+    fn story(&mut self, slave: OwnedFd, image: Image) -> io::Result<()> {
+        let ready = lead(&slave).and_then(|()| SignalPipe::open(&[]));
+        let Ok((signals, _)) = ready else {
+            return ToLauncher::NoTerminal.say(&mut self.link);
+        };
+        SigSet::from(Signal::SIGCHLD).thread_unblock()?;
+        let child = match spawn(slave, image, self.inherited) {
+            Ok(child) => child,
+            Err(error) => {
+                let number = error.raw_os_error().unwrap_or(Errno::EINVAL as i32);
+                return ToLauncher::Failed(number).say(&mut self.link);
+            }
+        };
+        // Whoever closes the last descriptor of the terminal ends the relay: it must not be us.
+        let _ = let_go_of_streams();
+        let _ = ToLauncher::Began(child.as_raw().cast_unsigned()).say(&mut self.link);
+        self.watch(child, &signals);
+        Ok(())
+    }
+
+    fn watch(&mut self, child: Pid, signals: &SignalPipe) {
+        let mut running = true;
+        loop {
+            while signals.next().is_some() {}
+            if running && let Some(exit) = self.reap(child) {
+                running = false;
+                let _ = ToLauncher::Ended(exit).say(&mut self.link);
+            }
+            let mut watched =
+                [signals.as_fd(), self.link.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            let _ = poll(&mut watched, PollTimeout::NONE);
+            if watched[1].any() != Some(true) {
+                continue;
+            }
+            match ToMonitor::hear(&mut self.link) {
+                Some(ToMonitor::Deliver(signal)) if running => {
+                    if signal == Signal::SIGCONT {
+                        self.job = Job::Runs;
+                    }
+                    deliver(child, signal);
+                }
+                Some(ToMonitor::Deliver(_)) => {}
+                Some(ToMonitor::Bye) => return give_up_terminal(),
+                None if running => return hang_up(child),
+                None => return,
+            }
+        }
+    }
+
+    /// None while the command lives.
+    fn reap(&mut self, child: Pid) -> Option<ChildExit> {
+        let exit = loop {
+            match news_of(child) {
+                News::Ended(exit) => break exit,
+                News::Stopped(signal) if self.job == Job::Runs => {
+                    self.job = Job::Stopped;
+                    let _ = ToLauncher::Stopped(signal).say(&mut self.link);
+                }
+                // Told already: the launcher would stop once more when it wakes.
+                News::Stopped(_) => {}
+                News::None => return None,
+            }
+        };
+        // A stopped job that is killed is gone at once for the shell: the launcher has to wake to tell it.
+        if self.job == Job::Stopped && getppid() == self.launcher {
+            let _ = kill(self.launcher, Signal::SIGCONT);
+        }
+        Some(exit)
+    }
+}
+
+/// Makes us the leader of a session on this terminal.
+fn lead(slave: &OwnedFd) -> io::Result<()> {
+    setsid()?;
+    #[expect(unsafe_code, reason = "TIOCSCTTY; nix offers no safe form")]
+    // SAFETY: it takes a number and touches no memory of ours.
+    let answer = unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY as _, 0) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn spawn(slave: OwnedFd, image: Image, inherited: Inherited) -> io::Result<Pid> {
+    let mut command = image.command();
+    command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(Stdio::from(slave));
+    #[expect(
+        unsafe_code,
+        reason = "a group of its own in the foreground, and the user's mask: pre_exec only"
+    )]
+    // SAFETY: this process has one thread, so its child may call anything.
+    unsafe {
+        command.pre_exec(move || {
+            setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+            // Not yet in the foreground: the next call would stop us. std has just emptied the mask.
+            SigSet::from(Signal::SIGTTOU).thread_block()?;
+            tcsetpgrp(BorrowedFd::borrow_raw(libc::STDIN_FILENO), getpid())?;
+            inherited.restore()?;
+            Err(image.exec())
+        });
+    }
+    let child = command.spawn()?;
+    Ok(Pid::from_raw(child.id().cast_signed()))
+}
+
+/// The user's terminal must be able to close while we live.
+fn let_go_of_streams() -> io::Result<()> {
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    unistd::dup2_stdin(&null)?;
+    unistd::dup2_stdout(&null)?;
+    unistd::dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// To its group; to itself if it has put itself into another one.
+fn deliver(child: Pid, signal: Signal) {
+    if killpg(child, signal).is_err() {
+        let _ = kill(child, signal);
+    }
+}
+
+/// A session whose leader ends is hung up, and what the command left in the background with it. So leave
+/// the session without a terminal first.
+fn give_up_terminal() {
+    let Ok(terminal) = open("/dev/tty", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) else { return };
+    if tcsetpgrp(&terminal, getpgrp()).is_ok() {
+        #[expect(unsafe_code, reason = "TIOCNOTTY; nix offers no safe form")]
+        // SAFETY: it takes no argument and touches no memory of ours.
+        let _ = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY as _) };
+    }
+}
+
+/// The launcher is gone, and with it the terminal. Only the command's parent can wait for it.
+fn hang_up(child: Pid) {
+    deliver(child, Signal::SIGHUP);
+    deliver(child, Signal::SIGCONT);
+    while let Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) = waitpid(child, None) {}
+}

@@ -1,0 +1,58 @@
+//! The new terminal: its master, which is ours, and its slave, which is the command's.
+
+use super::terminal::UserTerminal;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
+use nix::sys::termios::{SetArg, tcsetattr};
+use portable_pty::{MasterPty, PtySize, native_pty_system};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+pub(super) struct Pair {
+    master: Master,
+    slave: OwnedFd,
+}
+
+impl Pair {
+    /// A terminal with the modes and the size of the user's.
+    pub(super) fn open(user: &UserTerminal) -> io::Result<Pair> {
+        let opened = native_pty_system().openpty(user.size()?).map_err(io::Error::other)?;
+        let name =
+            opened.master.tty_name().ok_or_else(|| io::Error::other("the new terminal has no name"))?;
+        // portable-pty keeps its own slave to itself, and does not know the user's modes.
+        let slave = open(&name, OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
+        tcsetattr(&slave, SetArg::TCSANOW, user.modes())?;
+        let master = Master(opened.master);
+        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Pair { master, slave })
+    }
+
+    pub(super) fn into_master(self) -> Master {
+        self.master
+    }
+
+    pub(super) fn into_slave(self) -> OwnedFd {
+        self.slave
+    }
+}
+
+/// Never ask portable-pty for a writer: its end would type a newline and Ctrl-D.
+pub(super) struct Master(Box<dyn MasterPty + Send>);
+
+impl Master {
+    /// The kernel tells the foreground group of it, if it is another size.
+    pub(super) fn resize(&self, size: PtySize) {
+        let _ = self.0.resize(size);
+    }
+}
+
+impl AsFd for Master {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let fd = self.0.as_raw_fd().expect("a master on Unix has a descriptor");
+        #[expect(unsafe_code, reason = "portable-pty lends its descriptor as a number only")]
+        // SAFETY: the master keeps it open for as long as it is borrowed.
+        unsafe {
+            BorrowedFd::borrow_raw(fd)
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The user's terminal: raw while the command runs, and as it was on every way out.
+
+use nix::fcntl::{OFlag, open};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcdrain, tcgetattr, tcgetsid, tcsetattr};
+use nix::unistd::{getpgrp, getsid, tcgetpgrp, ttyname};
+use portable_pty::PtySize;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// What a full-screen program that was killed could not undo: synchronised output, mouse, focus events,
+/// bracketed paste; the keyboard's modes and the alternate screen (each screen has its own stack of them);
+/// colours and the hidden cursor.
+const UNDO_FULL_SCREEN: &[u8] =
+    b"\x1b[?2026l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\
+    \x1b[<u\x1b[?1049l\x1b[<u\x1b[>4m\x1b[0m\x1b[?25h";
+
+/// A terminal that takes nothing for this long is not waited for.
+const PATIENCE_MS: u8 = 200;
+
+pub(super) struct UserTerminal {
+    /// Opened anew: that it never blocks must not be seen by the shell, which shares 0, 1 and 2 with us.
+    own: OwnedFd,
+    /// To be put back.
+    modes: Termios,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    AsItWas,
+    Raw,
+}
+
+impl UserTerminal {
+    /// The one on stdin, which has to be that of our session: without it there is no job control to keep.
+    pub(super) fn open() -> io::Result<UserTerminal> {
+        let stdin = io::stdin();
+        if tcgetsid(&stdin)? != getsid(None)? {
+            return Err(io::Error::other("the terminal is another session's"));
+        }
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        // After `su` the terminal may be another user's; our session's own can still be opened.
+        let own = ttyname(&stdin)
+            .and_then(|name| open(&name, flags, Mode::empty()))
+            .or_else(|_| open("/dev/tty", flags, Mode::empty()))?;
+        // In the background this stops us, as the command's first touch of the terminal would stop it.
+        tcdrain(&own)?;
+        let modes = tcgetattr(&own)?;
+        Ok(UserTerminal { own, modes, state: State::AsItWas })
+    }
+
+    pub(super) fn modes(&self) -> &Termios {
+        &self.modes
+    }
+
+    pub(super) fn size(&self) -> io::Result<PtySize> {
+        let mut size = MaybeUninit::<libc::winsize>::uninit();
+        #[expect(unsafe_code, reason = "TIOCGWINSZ; nix offers no safe form")]
+        // SAFETY: the kernel fills `size` when it answers 0.
+        let size = unsafe {
+            if libc::ioctl(self.own.as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            size.assume_init()
+        };
+        Ok(PtySize {
+            rows: size.ws_row,
+            cols: size.ws_col,
+            pixel_width: size.ws_xpixel,
+            pixel_height: size.ws_ypixel,
+        })
+    }
+
+    pub(super) fn raw(&mut self) -> io::Result<()> {
+        let mut raw = self.modes.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(&self.own, SetArg::TCSANOW, &raw)?;
+        self.state = State::Raw;
+        Ok(())
+    }
+
+    /// Whoever has the terminal now may have changed its modes meanwhile: these are the ones to keep.
+    pub(super) fn raw_again(&mut self) {
+        if self.state == State::AsItWas
+            && let Ok(modes) = tcgetattr(&self.own)
+        {
+            self.modes = modes;
+        }
+        let _ = self.raw();
+    }
+
+    pub(super) fn restore(&mut self) {
+        // In the background its modes are the shell's business, and to touch them would stop us.
+        if self.state == State::Raw && self.is_ours() {
+            let _ = tcsetattr(&self.own, SetArg::TCSANOW, &self.modes);
+        }
+        self.state = State::AsItWas;
+    }
+
+    pub(super) fn is_ours(&self) -> bool {
+        tcgetpgrp(&self.own).is_ok_and(|group| group == getpgrp())
+    }
+
+    pub(super) fn undo_full_screen(&self) {
+        // Otherwise somebody else is drawing there.
+        if self.state == State::AsItWas || !self.is_ours() {
+            return;
+        }
+        let mut rest = UNDO_FULL_SCREEN;
+        while !rest.is_empty() {
+            match nix::unistd::write(&self.own, rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(nix::errno::Errno::EAGAIN) => {
+                    let mut own = [PollFd::new(self.own.as_fd(), PollFlags::POLLOUT)];
+                    if poll(&mut own, PollTimeout::from(PATIENCE_MS)) == Ok(0) {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// For the monitor, which must not restore what it has only a copy of.
+    pub(super) fn leave_alone(mut self) {
+        self.state = State::AsItWas;
+    }
+}
+
+impl AsFd for UserTerminal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.own.as_fd()
+    }
+}
+
+impl Drop for UserTerminal {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
