@@ -28,6 +28,8 @@ pub mod real;
 pub mod recorded;
 pub mod run;
 pub mod script;
+pub mod terminal;
+pub mod tmux;
 mod wire;
 
 pub use facts::assert_facts;
@@ -40,3 +42,5 @@ pub use real::{Codex, codex, mlflow};
 pub use recorded::Recorded;
 pub use run::{End, Outcome, Running, run, run_with_input, start, wait_for};
 pub use script::{Item, Reply, Script, Usage};
+pub use terminal::Terminal;
+pub use tmux::Tmux;

@@ -1,21 +1,21 @@
 //! The launcher while the command runs: bytes both ways, the window's size, signals, stops, and the end.
 
 use super::pair::Master;
+use super::ready::{Ready, can_read, is_ready, wanted};
 use super::relay::{Flow, Side};
 use super::terminal::UserTerminal;
 use super::words::{ToLauncher, ToMonitor};
 use crate::launch::Ended;
 use crate::launch::companion::Attended;
 use crate::launch::exit::ChildExit;
-use crate::launch::inherit::timeout;
 use crate::launch::mode::Interface;
 use crate::launch::signals::{Arrived, SignalPipe, Stops, stop_as_by};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -64,15 +64,6 @@ enum Far {
     Open,
     /// Nothing has it open since then.
     Closed(Instant),
-}
-
-/// What a wait has found.
-struct Ready {
-    signals: bool,
-    words: bool,
-    companion: bool,
-    user: PollFlags,
-    master: PollFlags,
 }
 
 impl Conversation {
@@ -157,30 +148,18 @@ impl Conversation {
     }
 
     fn wait(&self, attended: &Attended) -> Ready {
-        let asked = [
-            (Some(self.signals.as_fd()), PollFlags::POLLIN),
-            (self.end.is_none().then(|| self.link.as_fd()), PollFlags::POLLIN),
-            (attended.wakes(), PollFlags::POLLIN),
-            (Some(self.terminal.as_fd()), self.wanted_of_user()),
-            (self.master.as_ref().map(AsFd::as_fd), self.wanted_of_master()),
-        ];
-        let mut watched = Vec::with_capacity(asked.len());
-        let places = asked.map(|(fd, wanted)| {
-            // Left out if nothing is wanted: poll reports a hang-up whether wanted or not.
-            watched.push(PollFd::new(fd.filter(|_| !wanted.is_empty())?, wanted));
-            Some(watched.len() - 1)
-        });
-        let _ = poll(&mut watched, timeout(self.patience(attended)));
-        let found = |place: usize| -> PollFlags {
-            places[place].and_then(|at| watched[at].revents()).unwrap_or(PollFlags::empty())
-        };
-        Ready {
-            signals: !found(0).is_empty(),
-            words: !found(1).is_empty(),
-            companion: !found(2).is_empty(),
-            user: found(3),
-            master: found(4),
-        }
+        let link = self.end.is_none().then(|| self.link.as_fd());
+        let master = self.master.as_ref().map(AsFd::as_fd);
+        Ready::wait(
+            [
+                (Some(self.signals.as_fd()), PollFlags::POLLIN),
+                (link, PollFlags::POLLIN),
+                (attended.wakes(), PollFlags::POLLIN),
+                (Some(self.terminal.as_fd()), self.wanted_of_user()),
+                (master, self.wanted_of_master()),
+            ],
+            self.patience(attended),
+        )
     }
 
     fn wanted_of_user(&self) -> PollFlags {
@@ -369,19 +348,4 @@ impl Conversation {
 struct Woken {
     by_cont: bool,
     others: Vec<Arrived>,
-}
-
-fn wanted(to_read: bool, to_write: bool) -> PollFlags {
-    let read = if to_read { PollFlags::POLLIN } else { PollFlags::empty() };
-    read | if to_write { PollFlags::POLLOUT } else { PollFlags::empty() }
-}
-
-/// A hang-up is read too, as what it is.
-fn can_read(found: PollFlags) -> bool {
-    found.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
-}
-
-fn is_ready(fd: BorrowedFd<'_>, wanted: PollFlags, patience: Duration) -> bool {
-    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    poll(&mut [PollFd::new(fd, wanted)], patience) == Ok(1)
 }

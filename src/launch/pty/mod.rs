@@ -7,6 +7,7 @@
 mod conversation;
 mod monitor;
 mod pair;
+mod ready;
 mod relay;
 mod terminal;
 mod words;

@@ -1,0 +1,55 @@
+//! Waiting for whichever of several descriptors comes first.
+
+use crate::launch::inherit::timeout;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// What a wait has found.
+pub(super) struct Ready {
+    pub(super) signals: bool,
+    pub(super) words: bool,
+    pub(super) companion: bool,
+    pub(super) user: PollFlags,
+    pub(super) master: PollFlags,
+}
+
+/// A descriptor, if there is one, and what it is asked.
+type Asked<'a> = (Option<BorrowedFd<'a>>, PollFlags);
+
+impl Ready {
+    /// In the order of the fields.
+    pub(super) fn wait(asked: [Asked<'_>; 5], patience: Option<Duration>) -> Ready {
+        let mut watched = Vec::with_capacity(asked.len());
+        let places = asked.map(|(fd, wanted)| {
+            // Left out if nothing is wanted: poll reports a hang-up whether wanted or not.
+            watched.push(PollFd::new(fd.filter(|_| !wanted.is_empty())?, wanted));
+            Some(watched.len() - 1)
+        });
+        let _ = poll(&mut watched, timeout(patience));
+        let [signals, words, companion, user, master] =
+            places.map(|at| at.and_then(|at| watched[at].revents()).unwrap_or(PollFlags::empty()));
+        Ready {
+            signals: !signals.is_empty(),
+            words: !words.is_empty(),
+            companion: !companion.is_empty(),
+            user,
+            master,
+        }
+    }
+}
+
+pub(super) fn wanted(to_read: bool, to_write: bool) -> PollFlags {
+    let read = if to_read { PollFlags::POLLIN } else { PollFlags::empty() };
+    read | if to_write { PollFlags::POLLOUT } else { PollFlags::empty() }
+}
+
+/// A hang-up is read too, as what it is.
+pub(super) fn can_read(found: PollFlags) -> bool {
+    found.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
+}
+
+pub(super) fn is_ready(fd: BorrowedFd<'_>, wanted: PollFlags, patience: Duration) -> bool {
+    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    poll(&mut [PollFd::new(fd, wanted)], patience) == Ok(1)
+}

@@ -1,0 +1,95 @@
+//! A real bash in a real terminal emulator, for what only a shell with job control shows.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::home::Home;
+use crate::run::{End, LIMIT, run, wait_for};
+
+/// One window of a tmux server of its own, which ends when it is dropped.
+#[derive(Debug)]
+pub struct Tmux<'a> {
+    home: &'a Home,
+    socket: PathBuf,
+}
+
+impl Tmux<'_> {
+    /// A bash in the home's work folder that has these variables and knows no start files.
+    pub fn start<'a>(home: &'a Home, variables: &[(&str, &str)]) -> Tmux<'a> {
+        let socket = home.root().join("tmux");
+        let tmux = Tmux { home, socket };
+        let mut command = tmux.command();
+        // No configuration of the machine's; the server takes its environment from this first command.
+        command.args(["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30"]);
+        command.args(["bash", "--noprofile", "--norc", "-i"]);
+        command.env("PS1", "bash$ ").env("TERM", "xterm-256color").envs(variables.iter().copied());
+        run(&mut command).ended(End::Code(0));
+        tmux.wait_for("bash$");
+        tmux
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.home.command("tmux");
+        command.arg("-S").arg(&self.socket);
+        command
+    }
+
+    pub fn type_line(&self, line: &str) {
+        run(self.command().args(["send-keys", "-l", "--", line])).ended(End::Code(0));
+        self.press("Enter");
+    }
+
+    /// By tmux's names: `C-z`, `Enter`.
+    pub fn press(&self, key: &str) {
+        run(self.command().args(["send-keys", key])).ended(End::Code(0));
+    }
+
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let (columns, rows) = (columns.to_string(), rows.to_string());
+        run(self.command().args(["resize-window", "-x", &columns, "-y", &rows])).ended(End::Code(0));
+    }
+
+    /// What can be read now, without empty lines at the end.
+    pub fn screen(&self) -> String {
+        let shown = run(self.command().args(["capture-pane", "-p"])).stdout;
+        shown.trim_end().to_owned()
+    }
+
+    /// What tmux knows of the pane, such as `alternate_on`.
+    pub fn state(&self, format: &str) -> String {
+        run(self.command().args(["display-message", "-p", format])).stdout.trim().to_owned()
+    }
+
+    #[track_caller]
+    pub fn wait_for(&self, text: &str) {
+        self.wait_until(text, |screen| screen.contains(text));
+    }
+
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&str) -> bool) {
+        let mut screen = String::new();
+        let until = std::time::Instant::now() + LIMIT / 3;
+        while std::time::Instant::now() < until {
+            screen = self.screen();
+            if holds(&screen) {
+                return;
+            }
+        }
+        panic!("tmux never showed {what:?}; it shows:\n{screen}");
+    }
+
+    pub fn close_window(&self) {
+        run(self.command().arg("kill-pane")).ended(End::Code(0));
+    }
+}
+
+impl Drop for Tmux<'_> {
+    fn drop(&mut self) {
+        let _ = self.command().arg("kill-server").output();
+        if !std::thread::panicking() {
+            wait_for("tmux to end", LIMIT, || {
+                !self.command().arg("list-sessions").output().is_ok_and(|output| output.status.success())
+            });
+        }
+    }
+}
