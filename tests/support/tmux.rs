@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::home::Home;
 use crate::run::{End, LIMIT, run, wait_for};
+
+static WINDOWS: AtomicUsize = AtomicUsize::new(0);
 
 /// One window of a tmux server of its own, which ends when it is dropped.
 #[derive(Debug)]
@@ -16,7 +20,9 @@ pub struct Tmux<'a> {
 impl Tmux<'_> {
     /// A bash in the home's work folder that has these variables and knows no start files.
     pub fn start<'a>(home: &'a Home, variables: &[(&str, &str)]) -> Tmux<'a> {
-        let socket = home.root().join("tmux");
+        // One home may have several windows open.
+        let number = WINDOWS.fetch_add(1, Ordering::Relaxed);
+        let socket = home.root().join(format!("tmux-{number}"));
         let tmux = Tmux { home, socket };
         let mut command = tmux.command();
         // No configuration of the machine's; the server takes its environment from this first command.
@@ -37,6 +43,25 @@ impl Tmux<'_> {
     pub fn type_line(&self, line: &str) {
         run(self.command().args(["send-keys", "-l", "--", line])).ended(End::Code(0));
         self.press("Enter");
+    }
+
+    /// Types into Codex's interface and sends it, until the screen shows what follows. What is typed this fast
+    /// looks pasted, and the Enter after it may be taken for a part of it: then it is pressed again.
+    #[track_caller]
+    pub fn submit(&self, text: &str, what_follows: &str) {
+        run(self.command().args(["send-keys", "-l", "--", text])).ended(End::Code(0));
+        self.wait_for(text);
+        let until = Instant::now() + LIMIT / 3;
+        while Instant::now() < until {
+            self.press("Enter");
+            let pressed = Instant::now();
+            while pressed.elapsed() < Duration::from_secs(1) {
+                if self.screen().contains(what_follows) {
+                    return;
+                }
+            }
+        }
+        panic!("tmux never showed {what_follows:?} after {text:?}; it shows:\n{}", self.screen());
     }
 
     /// By tmux's names: `C-z`, `Enter`.
@@ -68,8 +93,8 @@ impl Tmux<'_> {
     #[track_caller]
     pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&str) -> bool) {
         let mut screen = String::new();
-        let until = std::time::Instant::now() + LIMIT / 3;
-        while std::time::Instant::now() < until {
+        let until = Instant::now() + LIMIT / 3;
+        while Instant::now() < until {
             screen = self.screen();
             if holds(&screen) {
                 return;

@@ -1,0 +1,189 @@
+//! Codex's full-screen interface, traced: whose session it was, and what became of it.
+
+use serde_json::Value;
+use std::fs;
+use std::time::Duration;
+use support::tmux::Tmux;
+use support::{Codex, Gate, Home, ModelServer, Oracle, Reply, Script, assert_facts, codex, run, wait_for};
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+
+/// A turn here takes part of a second.
+const TURN: Duration = Duration::from_secs(30);
+
+/// bash in tmux, with the launcher at hand as `$T` and plain codex as `$P`.
+fn shell<'a>(home: &'a Home, codex: &Codex) -> Tmux<'a> {
+    let native = codex.native.to_str().expect("UTF-8");
+    Tmux::start(
+        home,
+        &[("CODEX_TRACED_CODEX_BIN", native), ("USER", "tester"), ("T", LAUNCHER), ("P", native)],
+    )
+}
+
+#[track_caller]
+fn quit(shell: &Tmux, what_follows: &str) {
+    shell.submit("/quit", what_follows);
+}
+
+/// With a model that Codex has no newer one to praise for: that would be a question before the first prompt.
+fn home(server: &ModelServer) -> Home {
+    let home = Home::new(&server.url());
+    home.face("gpt-6.1-sol", &server.url());
+    home
+}
+
+fn records(home: &Home) -> Vec<Value> {
+    let entries = fs::read_dir(home.state().join("threads")).into_iter().flatten().flatten();
+    let read =
+        |path| serde_json::from_slice(&fs::read(path).expect("read a record")).expect("a record is JSON");
+    entries.map(|entry| read(entry.path())).collect()
+}
+
+fn left_in_launches(home: &Home) -> Vec<String> {
+    let entries = fs::read_dir(home.state().join("launches")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn three_answers() -> Script {
+    // The daemon asks the model for a title too.
+    Script::new()
+        .reply_to("Generate a concise", Reply::new().answer("a title"))
+        .reply_to("third prompt", Reply::new().answer("third answer").usage(300, 0, 3, 0))
+        .reply_to("second prompt", Reply::new().answer("second answer").usage(200, 0, 2, 0))
+        .reply_to("first prompt", Reply::new().answer("first answer").usage(100, 0, 1, 0))
+}
+
+#[test]
+fn a_session_in_the_shared_daemon_is_one_trace_with_all_its_turns() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let server = ModelServer::start(three_answers());
+    let home = home(&server);
+    let shell = shell(&home, &codex);
+    shell.type_line("stty -g > before; $T");
+    shell.wait_for("? for shortcuts");
+    wait_for("the daemon that the interface starts", TURN, || home.daemon().is_some());
+    shell.submit("first prompt", "first answer");
+    shell.press("C-z");
+    shell.wait_for("Stopped");
+    shell.type_line("fg");
+    shell.wait_for("? for shortcuts");
+    shell.resize(90, 30);
+    shell.submit("second prompt", "second answer");
+    shell.submit("third prompt", "third answer");
+    quit(&shell, "codex resume");
+    shell.type_line("echo ended $?; stty -g > after; cmp before after && echo the same modes");
+    let said = |screen: &str, line: &str| screen.lines().any(|shown| shown == line);
+    shell.wait_until("the same end and modes", |screen| {
+        said(screen, "ended 0") && said(screen, "the same modes")
+    });
+
+    assert_facts(
+        &oracle.trace(&home.database()),
+        r#"
+        trace OK request="first prompt" response="third answer" in=600 out=6 mlflow.trace.user=tester
+        codex_cli_session AGENT OK codex.attribution=tui_log process.exit.code=0 codex.turns=3
+          turn_1 AGENT OK inputs.prompt="first prompt" outputs.response="first answer"
+            llm_call_1 LLM OK in=100 out=1
+          turn_2 AGENT OK inputs.prompt="second prompt" outputs.response="second answer"
+            llm_call_2 LLM OK in=200 out=2
+          turn_3 AGENT OK inputs.prompt="third prompt" outputs.response="third answer"
+            llm_call_3 LLM OK in=300 out=3
+        "#,
+    );
+    assert_eq!(left_in_launches(&home), [""; 0], "neither notes nor the log with its prompts");
+}
+
+#[test]
+fn a_prompt_on_the_command_line_and_a_resumed_session_count_too() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let server = ModelServer::start(three_answers());
+    let home = home(&server);
+    let shell = shell(&home, &codex);
+    shell.type_line("$T 'first prompt'; echo ended $?");
+    shell.wait_for("first answer");
+    quit(&shell, "ended 0");
+    let before = oracle.trace(&home.database());
+
+    shell.type_line(&format!(
+        "clear; $T resume {}; echo again $?",
+        before.metadata["session"].as_str().expect("an id")
+    ));
+    shell.wait_for("? for shortcuts");
+    shell.submit("second prompt", "second answer");
+    quit(&shell, "again 0");
+
+    let trace = oracle.trace(&home.database());
+    assert_eq!(trace.trace_id, before.trace_id);
+    assert_facts(&trace, r#"trace OK request="first prompt" response="second answer" in=300 out=3"#);
+}
+
+#[test]
+fn without_the_daemon_the_session_is_claimed_as_well() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let server = ModelServer::start(three_answers());
+    let home = home(&server);
+    let shell = shell(&home, &codex);
+    shell.type_line("$T --no-daemon 'first prompt'; echo ended $?");
+    shell.wait_for("first answer");
+    quit(&shell, "ended 0");
+    assert!(home.daemon().is_none());
+    assert_facts(
+        &oracle.trace(&home.database()),
+        r#"trace OK request="first prompt" response="first answer""#,
+    );
+}
+
+#[test]
+fn a_neighbour_on_the_same_daemon_keeps_its_session() {
+    let Some(codex) = codex() else { return };
+    let server = ModelServer::start(three_answers());
+    let home = home(&server);
+    let (plain, traced) = (shell(&home, &codex), shell(&home, &codex));
+    plain.type_line("$P 'first prompt'; echo ended $?");
+    plain.wait_for("first answer");
+    traced.type_line("$T 'second prompt'; echo ended $?");
+    traced.wait_for("second answer");
+    plain.submit("third prompt", "third answer");
+    for shell in [&traced, &plain] {
+        quit(shell, "ended 0");
+    }
+    assert_eq!((home.rollouts().len(), records(&home).len()), (2, 1));
+}
+
+#[test]
+fn an_interface_closed_without_a_prompt_leaves_no_trace() {
+    let Some(codex) = codex() else { return };
+    let server = ModelServer::start(three_answers());
+    let home = home(&server);
+    let shell = shell(&home, &codex);
+    shell.type_line("$T; echo ended $?");
+    shell.wait_for("? for shortcuts");
+    quit(&shell, "ended 0");
+    assert!(!home.database().exists());
+    assert_eq!((records(&home).len(), left_in_launches(&home).len()), (0, 0));
+}
+
+#[test]
+fn a_turn_that_goes_on_in_the_daemon_is_in_progress_until_the_next_launch() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let gate = Gate::new();
+    let slow = Reply::new().answer("late answer").usage(100, 0, 1, 0).stall_at_start(&gate);
+    let server = ModelServer::start(three_answers().reply_to("slow prompt", slow));
+    let home = home(&server);
+    let shell = shell(&home, &codex);
+    shell.type_line("$T 'slow prompt'; echo ended $?");
+    gate.wait_until_reached(TURN);
+    quit(&shell, "ended 0");
+    assert_facts(&oracle.trace(&home.database()), r#"trace IN_PROGRESS request="slow prompt""#);
+    assert_eq!(left_in_launches(&home).len(), 1, "the launch's notes wait");
+
+    gate.open();
+    let ended = || fs::read_to_string(home.rollout()).expect("read the rollout").contains("task_complete");
+    wait_for("the turn's end", TURN, ended);
+    run(home.traced(LAUNCHER, &codex.native).args(["exec", "--no-such-option"]));
+    assert_facts(
+        &oracle.trace(&home.database()),
+        r#"trace OK request="slow prompt" response="late answer" in=100"#,
+    );
+    assert_eq!(left_in_launches(&home), [""; 0]);
+}
