@@ -35,8 +35,12 @@ impl Tmux<'_> {
     }
 
     pub fn type_line(&self, line: &str) {
-        run(self.command().args(["send-keys", "-l", "--", line])).ended(End::Code(0));
+        self.type_text(line);
         self.press("Enter");
+    }
+
+    pub fn type_text(&self, text: &str) {
+        run(self.command().args(["send-keys", "-l", "--", text])).ended(End::Code(0));
     }
 
     /// By tmux's names: `C-z`, `Enter`.
