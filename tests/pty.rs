@@ -110,7 +110,9 @@ open("name", "w").write(names.pop())
 fn what_else_the_command_was_started_with_is_the_same() {
     let probe = Probe::python(
         r#"
-print(sys.argv[1:], os.getcwd(), oct(os.umask(0)), sorted(os.environ.items()))
+# Where the interface keeps a log of itself for us; the README's table has them.
+ours = ("CODEX_TUI_RECORD_SESSION", "CODEX_TUI_SESSION_LOG_PATH")
+print(sys.argv[1:], os.getcwd(), oct(os.umask(0)), sorted(pair for pair in os.environ.items() if pair[0] not in ours))
 print([fd for fd in range(3, 200) if os.path.exists(f"/proc/self/fd/{fd}")])
 print([line for line in open("/proc/self/status") if line.startswith(("SigBlk", "SigIgn", "SigPnd"))])
 print(os.getpriority(os.PRIO_PROCESS, 0), [__import__("resource").getrlimit(n) for n in range(16)])

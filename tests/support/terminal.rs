@@ -9,11 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::Mode;
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 
@@ -165,13 +162,24 @@ impl Terminal {
 }
 
 /// Both ends are closed in every program that any test starts meanwhile.
+#[cfg(target_os = "linux")]
 fn open_terminal() -> (File, OwnedFd) {
+    use nix::fcntl::{OFlag, open};
+    use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let master = posix_openpt(flags).expect("open a terminal");
     grantpt(&master).and_then(|()| unlockpt(&master)).expect("unlock a terminal of our own");
     let name = ptsname_r(&master).expect("a terminal has a name");
-    let slave = open(name.as_str(), flags, Mode::empty()).expect("open the other side");
+    let slave = open(name.as_str(), flags, nix::sys::stat::Mode::empty()).expect("open the other side");
     (File::from(master.as_fd().try_clone_to_owned().expect("one more descriptor")), slave)
+}
+
+/// Elsewhere a test that starts a program at this moment hands it on.
+#[cfg(not(target_os = "linux"))]
+fn open_terminal() -> (File, OwnedFd) {
+    let opened = nix::pty::openpty(None, None).expect("open a terminal");
+    let copy = |fd: OwnedFd| fd.try_clone().expect("a descriptor that exec closes");
+    (File::from(copy(opened.master)), copy(opened.slave))
 }
 
 /// Not by stty, which knows nothing of pixels.

@@ -41,7 +41,7 @@ impl Tmux<'_> {
     }
 
     pub fn type_line(&self, line: &str) {
-        run(self.command().args(["send-keys", "-l", "--", line])).ended(End::Code(0));
+        self.type_text(line);
         self.press("Enter");
     }
 
@@ -49,7 +49,7 @@ impl Tmux<'_> {
     /// looks pasted, and the Enter after it may be taken for a part of it: then it is pressed again.
     #[track_caller]
     pub fn submit(&self, text: &str, what_follows: &str) {
-        run(self.command().args(["send-keys", "-l", "--", text])).ended(End::Code(0));
+        self.type_text(text);
         self.wait_for(text);
         let until = Instant::now() + LIMIT / 3;
         while Instant::now() < until {
@@ -62,6 +62,10 @@ impl Tmux<'_> {
             }
         }
         panic!("tmux never showed {what_follows:?} after {text:?}; it shows:\n{}", self.screen());
+    }
+
+    pub fn type_text(&self, text: &str) {
+        run(self.command().args(["send-keys", "-l", "--", text])).ended(End::Code(0));
     }
 
     /// By tmux's names: `C-z`, `Enter`.
