@@ -12,6 +12,10 @@ check:
 test:
     cargo test
 
+# Our database in each MLflow between the oldest and the newest; nightly.
+older-mlflows:
+    cargo test --test older_mlflow -- --ignored --nocapture
+
 # A real Codex does a small job and its trace is shown.
 demo:
     cargo run --release --example demo

@@ -1,0 +1,38 @@
+//! The MLflows between the oldest and the newest: each opens our database and reads the trace as it was.
+//!
+//! Each takes a minute and 0.8 GB to install, so this runs on demand and nightly: `just older-mlflows`.
+
+use serde_json::json;
+use support::{End, Home, ModelServer, Oracle, Reply, Script, assert_facts, codex, run};
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+
+#[test]
+#[ignore = "installs three MLflows; run by `just older-mlflows`"]
+fn every_older_mlflow_opens_our_database() {
+    let Some(codex) = codex() else { return };
+    for version in ["3.6.0", "3.10.1", "3.14.0"] {
+        let Some(oracle) = Oracle::of(version) else { return };
+        let command = json!({"cmd": "exit 3"});
+        let script = Script::new()
+            .reply(
+                Reply::new().reasoning("**Plan** try").call("exec_command", command).usage(900, 400, 12, 6),
+            )
+            .reply(Reply::new().answer("done").usage(950, 900, 5, 0));
+        let server = ModelServer::start(script);
+        let home = Home::new(&server.url());
+        run(home.traced(LAUNCHER, &codex.native).args(["exec", "do it"])).ended(End::Code(0));
+        let trace = oracle.trace(&home.database());
+        assert_facts(
+            &trace,
+            r#"
+            trace OK name=codex_cli_session experiment=codex-sessions request="do it" response=done in=1850 out=17 source=codex_cli spans=4
+            codex_cli_session AGENT OK inputs.prompt="do it" outputs.response=done codex.attribution=held
+              llm_call_1 LLM OK in=900 cached=400 out=12 mlflow.llm.model=gpt-5.5
+              tool_exec_command TOOL ERROR inputs.cmd="exit 3" exit_code=3 event=exception
+              llm_call_2 LLM OK in=950 cached=900 out=5 outputs.response=done
+            "#,
+        );
+        println!("MLflow {version} reads {} with its {} spans", trace.trace_id, trace.spans.len());
+    }
+}
