@@ -1,6 +1,7 @@
 //! What is looked after while the command runs, whatever way it runs.
 
 use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// Something to look after while the command runs. It must never block: signals wait meanwhile, and on a
@@ -19,24 +20,25 @@ pub trait Companion {
 
 /// A companion and when it wants to be called again, however often other things wake us before.
 pub(super) struct Attended<'a> {
-    companion: &'a mut dyn Companion,
+    /// None once it has panicked: a defect there must not cost the command its terminal.
+    companion: Option<&'a mut dyn Companion>,
     due: Option<Instant>,
 }
 
 impl<'a> Attended<'a> {
     pub(super) fn began(companion: &'a mut dyn Companion, child: u32) -> Attended<'a> {
-        companion.began(child);
-        let mut attended = Attended { companion, due: None };
+        let mut attended = Attended { companion: Some(companion), due: None };
+        attended.call(|companion| companion.began(child));
         attended.attend();
         attended
     }
 
-    pub(super) fn ended(self) {
-        self.companion.ended();
+    pub(super) fn ended(mut self) {
+        self.call(|companion| companion.ended());
     }
 
     pub(super) fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        self.companion.wakes()
+        self.companion.as_ref()?.wakes()
     }
 
     /// How long nobody need look.
@@ -51,6 +53,53 @@ impl<'a> Attended<'a> {
     }
 
     fn attend(&mut self) {
-        self.due = self.companion.attend().map(|time| Instant::now() + time);
+        let again = self.call(|companion| companion.attend()).flatten();
+        self.due = again.map(|time| Instant::now() + time);
+    }
+
+    fn call<T>(&mut self, what: impl FnOnce(&mut dyn Companion) -> T) -> Option<T> {
+        let companion = self.companion.take()?;
+        let answer = catch_unwind(AssertUnwindSafe(|| what(&mut *companion))).ok()?;
+        self.companion = Some(companion);
+        Some(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics when it is attended to for the second time.
+    struct Faulty(u32);
+
+    impl Companion for Faulty {
+        fn wakes(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn began(&mut self, _: u32) {}
+
+        fn ended(&mut self) {
+            unreachable!("it has panicked before");
+        }
+
+        fn attend(&mut self) -> Option<Duration> {
+            self.0 += 1;
+            assert!(self.0 < 2, "on purpose");
+            Some(Duration::from_secs(60))
+        }
+    }
+
+    #[test]
+    fn a_companion_that_panics_is_left_alone() {
+        let mut faulty = Faulty(0);
+        let mut attended = Attended::began(&mut faulty, 1);
+        attended.attend_if(false);
+        assert!(attended.patience().is_some());
+        attended.attend_if(true);
+        attended.attend_if(true);
+        assert_eq!(attended.patience(), None);
+        attended.ended();
+        assert_eq!(faulty.0, 2);
     }
 }
