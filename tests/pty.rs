@@ -63,7 +63,14 @@ impl Probe {
         self.both().map(|command| Terminal::start(&command).finish())
     }
 
-    /// Processes of this home, the plain or traced command included.
+    fn runs(&self) -> bool {
+        let file = self.file.to_string_lossy().into_owned();
+        self.home.processes().iter().any(|id| {
+            fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|words| words.contains(&file))
+        })
+    }
+
+    /// No process of this home is left.
     fn is_alone(&self) -> bool {
         self.home.processes().is_empty()
     }
@@ -422,7 +429,7 @@ os.write(os.open("/dev/tty", os.O_WRONLY), b"still here")
 fn the_mode_follows_the_streams_and_the_setting() {
     let probe = Probe::sh(
         "streams=; for fd in 0 1 2; do test -t $fd && streams=$streams$fd; done; echo streams $streams.\n\
-         test $(ps -o sid= -p $$) = $(ps -o sid= -p $LAUNCHER) || echo relayed",
+         test $(cut -d' ' -f6 /proc/$$/stat) = $(cut -d' ' -f6 /proc/$SHELL_ID/stat) || echo relayed",
     );
     let table = [
         ("", "", "012", true),
@@ -439,7 +446,7 @@ fn the_mode_follows_the_streams_and_the_setting() {
     for (words, setting, streams, relayed) in table {
         let mut shell = probe.home.command("sh");
         shell.env("CODEX_TRACED_PTY", setting).env("CODEX_TRACED_CODEX_BIN", &probe.file);
-        shell.args(["-c", &format!("export LAUNCHER=$$; {LAUNCHER} {words}")]);
+        shell.args(["-c", &format!("export SHELL_ID=$$; {LAUNCHER} {words}")]);
         let text = Terminal::start(&shell).finish().ended(End::Code(0)).text();
         assert!(text.contains(&format!("streams {streams}.")), "{words} {setting}: {text}");
         assert_eq!(text.contains("relayed"), relayed, "{words} {setting}: {text}");
@@ -519,8 +526,7 @@ fn a_stopped_job_that_is_killed_is_gone_and_one_sent_to_the_background_stops_aga
         tmux.wait_for("stop2");
         tmux.type_line("clear; kill %1; while jobs | grep -q Stopped; do :; done; echo gone$((1 + 1))");
         tmux.wait_for("gone2");
-        tmux.type_line("clear; echo left $(pgrep -fc ${PWD%work}probe)");
-        tmux.wait_for("left 0");
+        wait_for("the probe to be gone", LIMIT, || !probe.runs());
     }
 }
 

@@ -11,16 +11,16 @@ pub trait Companion {
     fn wakes(&self) -> Option<BorrowedFd<'_>>;
     /// The command has started as this process.
     fn began(&mut self, child: u32);
+    /// The command has ended; nothing wakes any more.
+    fn ended(&mut self);
     /// Called when the descriptor is readable or the time that the last call asked for is over.
     /// Returns the time after which it wants to be called again.
     fn attend(&mut self) -> Option<Duration>;
-    /// The command has ended; nothing wakes any more.
-    fn ended(&mut self);
 }
 
 /// A companion and when it wants to be called again, however often other things wake us before.
 pub(super) struct Attended<'a> {
-    /// None once it has panicked: the command goes on as without it.
+    /// None once it has panicked: a defect there must not cost the command its terminal.
     companion: Option<&'a mut dyn Companion>,
     due: Option<Instant>,
 }
@@ -28,18 +28,17 @@ pub(super) struct Attended<'a> {
 impl<'a> Attended<'a> {
     pub(super) fn began(companion: &'a mut dyn Companion, child: u32) -> Attended<'a> {
         let mut attended = Attended { companion: Some(companion), due: None };
-        attended.guard(|companion| companion.began(child));
+        attended.call(|companion| companion.began(child));
         attended.attend();
         attended
     }
 
     pub(super) fn ended(mut self) {
-        self.guard(|companion| companion.ended());
+        self.call(|companion| companion.ended());
     }
 
     pub(super) fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        let companion = self.companion.as_deref()?;
-        catch_unwind(AssertUnwindSafe(|| companion.wakes())).ok().flatten()
+        self.companion.as_ref()?.wakes()
     }
 
     /// How long nobody need look.
@@ -54,14 +53,53 @@ impl<'a> Attended<'a> {
     }
 
     fn attend(&mut self) {
-        let again = self.guard(|companion| companion.attend()).flatten();
+        let again = self.call(|companion| companion.attend()).flatten();
         self.due = again.map(|time| Instant::now() + time);
     }
 
-    fn guard<T>(&mut self, work: impl FnOnce(&mut dyn Companion) -> T) -> Option<T> {
+    fn call<T>(&mut self, what: impl FnOnce(&mut dyn Companion) -> T) -> Option<T> {
         let companion = self.companion.take()?;
-        let done = catch_unwind(AssertUnwindSafe(|| work(companion))).ok()?;
+        let answer = catch_unwind(AssertUnwindSafe(|| what(&mut *companion))).ok()?;
         self.companion = Some(companion);
-        Some(done)
+        Some(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics when it is attended to for the second time.
+    struct Faulty(u32);
+
+    impl Companion for Faulty {
+        fn wakes(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn began(&mut self, _: u32) {}
+
+        fn ended(&mut self) {
+            unreachable!("it has panicked before");
+        }
+
+        fn attend(&mut self) -> Option<Duration> {
+            self.0 += 1;
+            assert!(self.0 < 2, "on purpose");
+            Some(Duration::from_secs(60))
+        }
+    }
+
+    #[test]
+    fn a_companion_that_panics_is_left_alone() {
+        let mut faulty = Faulty(0);
+        let mut attended = Attended::began(&mut faulty, 1);
+        attended.attend_if(false);
+        assert!(attended.patience().is_some());
+        attended.attend_if(true);
+        attended.attend_if(true);
+        assert_eq!(attended.patience(), None);
+        attended.ended();
+        assert_eq!(faulty.0, 2);
     }
 }
