@@ -76,6 +76,7 @@ impl Monitor {
             if running && let Some(exit) = self.reap(child) {
                 running = false;
                 let _ = ToLauncher::Ended(exit).say(&mut self.link);
+                self.wake_launcher();
             }
             let mut watched =
                 [signals.as_fd(), self.link.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
@@ -98,12 +99,20 @@ impl Monitor {
         }
     }
 
+    /// A stopped job that is killed is gone at once for the shell: the launcher has to wake to tell it. It
+    /// must find the word when it does, or it would stop again.
+    fn wake_launcher(&self) {
+        if self.job == Job::Stopped && getppid() == self.launcher {
+            let _ = kill(self.launcher, Signal::SIGCONT);
+        }
+    }
+
     /// None while the command lives.
     fn reap(&mut self, child: Pid) -> Option<ChildExit> {
-        let exit = loop {
+        loop {
             match waitpid(child, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
-                Ok(WaitStatus::Exited(_, code)) => break ChildExit::Code(code),
-                Ok(WaitStatus::Signaled(_, signal, _)) => break ChildExit::Signal(signal as i32),
+                Ok(WaitStatus::Exited(_, code)) => return Some(ChildExit::Code(code)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => return Some(ChildExit::Signal(signal as i32)),
                 Ok(WaitStatus::Stopped(_, signal)) if self.job == Job::Runs => {
                     self.job = Job::Stopped;
                     let _ = ToLauncher::Stopped(signal).say(&mut self.link);
@@ -112,14 +121,9 @@ impl Monitor {
                 Ok(WaitStatus::Stopped(..)) | Err(Errno::EINTR) => {}
                 Ok(_) => return None,
                 // A real-time signal, which nix has no name for; waitpid has reaped it all the same.
-                Err(_) => break ChildExit::Code(1),
+                Err(_) => return Some(ChildExit::Code(1)),
             }
-        };
-        // A stopped job that is killed is gone at once for the shell: the launcher has to wake to tell it.
-        if self.job == Job::Stopped && getppid() == self.launcher {
-            let _ = kill(self.launcher, Signal::SIGCONT);
         }
-        Some(exit)
     }
 }
 
