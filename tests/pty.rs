@@ -63,11 +63,13 @@ impl Probe {
         self.both().map(|command| Terminal::start(&command).finish())
     }
 
-    fn runs(&self) -> bool {
+    /// The process that runs the probe itself.
+    fn process(&self) -> Option<Pid> {
         let file = self.file.to_string_lossy().into_owned();
-        self.home.processes().iter().any(|id| {
+        let runs_it = |id: &Pid| {
             fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|words| words.contains(&file))
-        })
+        };
+        self.home.processes().into_iter().find(runs_it)
     }
 
     /// No process of this home is left.
@@ -253,16 +255,30 @@ os.write(1, b" sent %d" % zlib.crc32(sent))
 
 #[test]
 fn output_that_waits_for_a_slow_terminal_is_not_lost_at_the_end() {
-    let probe = Probe::python("os.write(1, b'x' * 24_000); os.close(1); open('done', 'w')");
-    let done = probe.home.work().join("done");
+    // As much as everything on the way takes while nobody reads.
+    let probe = Probe::python(
+        r#"
+import time
+os.set_blocking(1, False)
+written, refused = 0, 0
+while refused < 20:
+    try: written, refused = written + os.write(1, b"x" * 1000), 0
+    except BlockingIOError:
+        refused += 1
+        time.sleep(0.01)
+open("written", "w").write("%d." % written)
+"#,
+    );
     let terminal = Terminal::start_unread(&probe.traced());
-    wait_for("the command to write all", LIMIT, || done.exists());
-    let written = Instant::now();
-    // Far more than what an exit waits for others' output.
-    wait_for("a while", LIMIT, || written.elapsed().as_millis() > 400);
+    let told = || fs::read_to_string(probe.home.work().join("written")).unwrap_or_default();
+    wait_for("the command to write all", LIMIT, || told().ends_with('.'));
+    let (written, ended) = (told(), Instant::now());
+    // Far more than what an end waits for the output of others.
+    wait_for("a while", LIMIT, || ended.elapsed().as_millis() > 400);
     terminal.read();
     let seen = terminal.finish().ended(End::Code(0));
-    assert_eq!(seen.bytes.len(), 24_000);
+    assert_eq!(format!("{}.", seen.bytes.len()), written);
+    assert!(seen.bytes.len() > 16_000, "{written}");
 }
 
 #[test]
@@ -392,7 +408,6 @@ fn what_the_command_leaves_in_the_background_lives_on() {
         r#"
 child = os.fork()
 if child == 0:
-    os.setpgid(0, 0)
     open("left", "w").write(str(os.getpid()))
     signal.pause()
 while not os.path.exists("left"): pass
@@ -526,7 +541,25 @@ fn a_stopped_job_that_is_killed_is_gone_and_one_sent_to_the_background_stops_aga
         tmux.wait_for("stop2");
         tmux.type_line("clear; kill %1; while jobs | grep -q Stopped; do :; done; echo gone$((1 + 1))");
         tmux.wait_for("gone2");
-        wait_for("the probe to be gone", LIMIT, || !probe.runs());
+        wait_for("the probe to be gone", LIMIT, || probe.process().is_none());
+    }
+}
+
+#[test]
+fn a_command_that_is_killed_while_stopped_is_killed_for_the_shell_at_once() {
+    let probe = Probe::python(STOPS);
+    for command in probe.both() {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let tmux = Tmux::start(&probe.home, &variables(&command));
+        tmux.type_line(&program);
+        tmux.wait_for("begun");
+        tmux.press("C-z");
+        tmux.wait_for("Stopped");
+        kill(probe.process().expect("the stopped probe"), Signal::SIGKILL).expect("kill it");
+        tmux.type_line("clear; while jobs | grep -q Stopped; do :; done; echo gone$((1 + 1)) $(jobs)");
+        tmux.wait_for("gone2");
+        tmux.type_line("stty -a | grep -c -e ' -echo ' -e ' -icanon '");
+        tmux.wait_until("its modes", |screen| screen.lines().any(|line| line == "0"));
     }
 }
 

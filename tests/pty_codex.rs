@@ -21,6 +21,8 @@ struct Visit {
 const TELL: &str = "echo code $?; stty -a | cksum";
 
 fn visit(codex: &Codex, program: &Path, words: &str) -> Visit {
+    // Shown only when the test fails.
+    println!("in {}:", program.display());
     let server = ModelServer::start(Script::new().reply(Reply::new().answer("the first answer")));
     let home = Home::new(&server.url());
     // Otherwise the first start of a home offers a newer model.

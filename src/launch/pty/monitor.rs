@@ -77,6 +77,7 @@ impl Monitor {
             if running && let Some(exit) = self.reap(child) {
                 running = false;
                 let _ = ToLauncher::Ended(exit).say(&mut self.link);
+                self.wake_launcher();
             }
             let mut watched =
                 [signals.as_fd(), self.link.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
@@ -99,11 +100,19 @@ impl Monitor {
         }
     }
 
+    /// A stopped job that is killed is gone at once for the shell: the launcher has to wake to tell it. It
+    /// must find the word when it does, or it would stop again.
+    fn wake_launcher(&self) {
+        if self.job == Job::Stopped && getppid() == self.launcher {
+            let _ = kill(self.launcher, Signal::SIGCONT);
+        }
+    }
+
     /// None while the command lives.
     fn reap(&mut self, child: Pid) -> Option<ChildExit> {
-        let exit = loop {
+        loop {
             match news_of(child) {
-                News::Ended(exit) => break exit,
+                News::Ended(exit) => return Some(exit),
                 News::Stopped(signal) if self.job == Job::Runs => {
                     self.job = Job::Stopped;
                     let _ = ToLauncher::Stopped(signal).say(&mut self.link);
@@ -112,12 +121,7 @@ impl Monitor {
                 News::Stopped(_) => {}
                 News::None => return None,
             }
-        };
-        // A stopped job that is killed is gone at once for the shell: the launcher has to wake to tell it.
-        if self.job == Job::Stopped && getppid() == self.launcher {
-            let _ = kill(self.launcher, Signal::SIGCONT);
         }
-        Some(exit)
     }
 }
 
