@@ -31,8 +31,8 @@ fn visit(codex: &Codex, program: &Path, words: &str) -> Visit {
     let state = "#{alternate_on} #{mouse_any_flag} #{cursor_flag}";
     tmux.type_line(&format!("codex() {{ {} \"$@\"; }}; clear", program.display()));
     tmux.type_line("stty -a | cksum");
-    tmux.wait_until("the modes", |screen| screen.lines().count() > 2 && screen.ends_with("bash$"));
-    let modes = tmux.screen().lines().nth(1).map(str::to_owned);
+    tmux.wait_until("the modes", |screen| sum_on(screen).is_some() && screen.ends_with("bash$"));
+    let modes = sum_on(&tmux.screen());
     tmux.type_line(&format!("clear; codex {words}"));
     tmux.wait_for("GPT-5.5");
     let start = settled(&tmux);
@@ -50,18 +50,26 @@ fn visit(codex: &Codex, program: &Path, words: &str) -> Visit {
     type_slowly(&tmux, "/quit");
     tmux.wait_until("the shell", |screen| screen.ends_with("bash$") && tmux.state("#{alternate_on}") == "0");
     tmux.type_line(TELL);
-    tmux.wait_until("the code", |screen| screen.contains("code ") && screen.ends_with("bash$"));
+    tmux.wait_until("the code", |screen| sum_on(screen).is_some() && screen.ends_with("bash$"));
     let left = tmux.state(state);
     let screen = tmux.screen();
-    let told: Vec<&str> = screen.lines().skip_while(|line| !line.starts_with("code ")).take(2).collect();
-    assert_eq!(told.get(1).copied(), modes.as_deref(), "the terminal's modes\n{screen}");
-    let after = told[0].to_owned();
+    assert_eq!(sum_on(&screen), modes, "the terminal's modes\n{screen}");
+    let after = screen.lines().find(|line| line.starts_with("code ")).unwrap_or_default().to_owned();
     let root = home.root().display().to_string();
     let plainly = |text: String| {
         let lines = text.lines().filter(|line| !line.contains("Worked for"));
         normalised(&lines.collect::<Vec<_>>().join("\n").replace(&root, "<root>"))
     };
     Visit { start: plainly(start), answered: plainly(answered), within, stopped, after, left }
+}
+
+/// What cksum printed: two numbers on a line. The command that asks for it is on the screen before.
+fn sum_on(screen: &str) -> Option<String> {
+    let is_sum = |line: &&str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        words.len() == 2 && words.iter().all(|word| word.parse::<u64>().is_ok())
+    };
+    screen.lines().find(is_sum).map(str::to_owned)
 }
 
 /// As a person does: Codex takes what comes at once for something pasted, and Enter for a line of it.
