@@ -122,11 +122,14 @@ fn turn_attributes(turn: &Turn) -> Map<String, Value> {
 }
 
 fn outcome(response: Option<&str>, status: &TurnStatus) -> Value {
-    let mut outputs = json!({ "response": response, "status": word_of(status) });
+    let mut outputs = Map::new();
+    // Absent rather than null: MLflow's page would show "null" as the answer.
+    put(&mut outputs, "response", response);
+    put(&mut outputs, "status", Some(word_of(status)));
     if let TurnStatus::Failed { message, .. } = status {
-        outputs["error"] = json!(message);
+        put(&mut outputs, "error", Some(message.as_str()));
     }
-    outputs
+    Value::Object(outputs)
 }
 
 fn word_of(status: &TurnStatus) -> &'static str {
@@ -145,7 +148,7 @@ fn status_of(status: &TurnStatus) -> SpanStatus {
         TurnStatus::Running => SpanStatus::Unset,
         TurnStatus::Completed | TurnStatus::Interrupted { .. } => SpanStatus::Ok,
         TurnStatus::Failed { message, .. } => SpanStatus::Error { message: message.clone() },
-        TurnStatus::Lost => SpanStatus::Error { message: "codex ended in the middle of the turn".into() },
+        TurnStatus::Lost => SpanStatus::Error { message: spans::LOST.into() },
     }
 }
 

@@ -10,6 +10,12 @@ use crate::session::model::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+/// Why a turn that was lost is an error.
+pub(super) const LOST: &str = "codex ended in the middle of the turn";
+
+/// Enough for the sentence with which most programs fail.
+const LAST_WORDS_CHARACTERS: usize = 1000;
+
 /// What all spans of a thread have in common.
 #[derive(Clone, Copy)]
 pub(super) struct ThreadScope<'a> {
@@ -117,7 +123,9 @@ impl TurnScope<'_> {
         put(&mut attributes, "gen_ai.tool.name", Some(call.name.as_str()));
         put(&mut attributes, "gen_ai.tool.call.id", Some(call.call_id.as_str()));
         let events = match &status {
-            SpanStatus::Error { message } => vec![exception("ToolError", message, ended_at)],
+            SpanStatus::Error { message } => {
+                vec![exception("ToolError", &with_last_words(message, call), ended_at)]
+            }
             SpanStatus::Ok | SpanStatus::Unset => Vec::new(),
         };
         let span = Span {
@@ -184,7 +192,12 @@ fn milliseconds(duration: SignedDuration) -> Value {
 
 /// Chat shapes, as MLflow's page renders them.
 fn chat_message(message: &Message) -> Value {
-    let mut chat = json!({ "role": message.role, "content": message.text });
+    // One role that MLflow's page does not know (Codex's `developer`), and it shows all messages as YAML.
+    let role = match message.role.as_str() {
+        known @ ("user" | "assistant" | "system" | "tool") => known,
+        _ => "system",
+    };
+    let mut chat = json!({ "role": role, "content": message.text });
     if let Some(id) = &message.tool_call_id {
         chat["tool_call_id"] = json!(id);
     }
@@ -215,18 +228,25 @@ fn tool_outputs(call: &ToolCall) -> Value {
     let facts = &call.facts;
     // A command's own output is whole, where the model was shown a head and perhaps a part.
     let result = facts.printed.as_ref().or(call.output.as_ref());
-    let mut outputs = json!({ "result": result });
-    let exact = [
-        ("exit_code", facts.exit_code.map(Value::from)),
-        ("changes", facts.changes.clone()),
-        ("mcp_result", facts.mcp_result.clone()),
-    ];
-    for (key, value) in exact {
-        if let Some(value) = value {
-            outputs[key] = value;
-        }
+    let mut outputs = Map::new();
+    put(&mut outputs, "result", result.map(String::as_str));
+    put(&mut outputs, "exit_code", facts.exit_code);
+    put(&mut outputs, "changes", facts.changes.clone());
+    put(&mut outputs, "mcp_result", facts.mcp_result.clone());
+    if outputs.is_empty() { Value::Null } else { Value::Object(outputs) }
+}
+
+/// MLflow's page opens a failed call at its event, where "exit code 1" alone explains nothing.
+fn with_last_words(message: &str, call: &ToolCall) -> String {
+    let printed = call.facts.printed.as_deref().unwrap_or_default().trim_end();
+    if printed.is_empty() {
+        return message.to_owned();
     }
-    outputs
+    let (start, cut) = match printed.char_indices().rev().nth(LAST_WORDS_CHARACTERS - 1) {
+        None | Some((0, _)) => (0, ""),
+        Some((start, _)) => (start, "…"),
+    };
+    format!("{message}\n{cut}{}", &printed[start..])
 }
 
 /// As MLflow's `mlflow.chat.tokenUsage` and `mlflow.trace.tokenUsage`.
@@ -240,13 +260,14 @@ pub(super) fn token_usage(usage: TokenUsage) -> Value {
     })
 }
 
-/// What MLflow's page shows beside a failed turn.
+/// What MLflow's page shows beside a failed turn. It takes a span for failed only if there is such an event.
 pub(super) fn failure_event(status: &TurnStatus, at: Timestamp) -> Vec<SpanEvent> {
     match status {
         TurnStatus::Failed { message, kind } => {
             vec![exception(kind.as_deref().unwrap_or("TurnError"), message, at)]
         }
-        _ => Vec::new(),
+        TurnStatus::Lost => vec![exception("TurnLost", LOST, at)],
+        TurnStatus::Running | TurnStatus::Completed | TurnStatus::Interrupted { .. } => Vec::new(),
     }
 }
 
