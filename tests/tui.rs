@@ -74,6 +74,8 @@ fn a_session_in_the_shared_daemon_is_one_trace_with_all_its_turns() {
     shell.submit("second prompt", "second answer");
     shell.submit("third prompt", "third answer");
     quit(&shell, "codex resume");
+    // What is typed before the shell is back may be lost: the README's table has it.
+    shell.wait_until("the shell", |screen| screen.ends_with("bash$"));
     shell.type_line("echo ended $?; stty -g > after; cmp before after && echo the same modes");
     let said = |screen: &str, line: &str| screen.lines().any(|shown| shown == line);
     shell.wait_until("the same end and modes", |screen| {
