@@ -181,7 +181,7 @@ impl State {
     /// Finishes the work of launches that died before they could, or whose turn went on without them.
     pub fn recover(&self, world: &World) {
         for (notes, mut launch) in journal::left_behind(&self.launches()) {
-            launch.logged.extend(watch::log_left_by(&launch, &self.launches()));
+            watch::take_log_of(&mut launch, &self.launches());
             // A rollout that trips us over must not keep the others from being finished.
             let work = catch_unwind(AssertUnwindSafe(|| self.spool_launch(&launch, world)));
             match work {

@@ -124,10 +124,20 @@ impl Journal {
 
     /// In one write, so that our death leaves no half of a note.
     fn note(&mut self, note: &Note) -> io::Result<()> {
-        let mut line = serde_json::to_vec(note)?;
-        line.push(b'\n');
-        self.file.write_all(&line)
+        write(&mut self.file, note)
     }
+}
+
+/// Into the notes of a launch that died.
+pub fn add_logged(notes: &Path, told: &[Logged]) -> io::Result<()> {
+    let mut file = private_options().append(true).open(notes)?;
+    told.iter().try_for_each(|logged| write(&mut file, &Note::Logged(logged.clone())))
+}
+
+fn write(file: &mut File, note: &Note) -> io::Result<()> {
+    let mut line = serde_json::to_vec(note)?;
+    line.push(b'\n');
+    file.write_all(&line)
 }
 
 pub fn path_of(folder: &Path, launch: &str) -> PathBuf {
@@ -217,6 +227,16 @@ mod tests {
         let launch = launch(elsewhere());
         assert!(!launch.is_over(Duration::ZERO));
         assert!(launch.is_over(FORGOTTEN + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn what_is_learned_after_a_launch_died_stands_in_its_notes() {
+        let folder = tempfile::tempdir().unwrap();
+        let launch = launch(gone());
+        drop(Journal::begin(folder.path(), &launch).unwrap());
+        let told = [Logged::Prompt { client_id: "a".into() }, Logged::Prompt { client_id: "b".into() }];
+        add_logged(&path_of(folder.path(), &launch.id), &told).unwrap();
+        assert_eq!(left_behind(folder.path())[0].1.logged, told);
     }
 
     #[test]

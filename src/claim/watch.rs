@@ -65,11 +65,18 @@ impl Watch {
     }
 }
 
-/// What stands in the log of a launch that died, which then goes: it holds prompts in clear.
-pub fn log_left_by(launch: &Launch, folder: &Path) -> Vec<Logged> {
+/// Takes what stands in the log of a launch that died into its notes. Then the log goes: it holds prompts in
+/// clear. If it cannot be noted the log stays, for the next to try.
+pub fn take_log_of(launch: &mut Launch, folder: &Path) {
     let log = TuiLog::Ours(tui_log::log_of(folder, &launch.id));
-    let told = Follow::begin(log, launch.started_at).end();
-    told.into_iter().filter(|logged| !launch.logged.contains(logged)).collect()
+    let mut follow = Follow::begin(log, launch.started_at);
+    let mut told = follow.look();
+    told.retain(|logged| !launch.logged.contains(logged));
+    match journal::add_logged(&journal::path_of(folder, &launch.id), &told) {
+        Ok(()) => drop(follow.end()),
+        Err(error) => tracing::warn!("cannot note what the interface logged: {error}"),
+    }
+    launch.logged.extend(told);
 }
 
 /// Logs without a launch: an interface that a tool started made them anew after its launch had ended.
