@@ -145,7 +145,7 @@ fn finish(world: &World, prepared: Prepared, exit: ChildExit, is_asked_to_end: &
         }
     }
     let _ = quietly(|| state.recover(world));
-    let waiting = match quietly(|| state.deliver(Some(BUDGET), is_asked_to_end)) {
+    let waiting = match quietly(|| state.deliver(world, Some(BUDGET), is_asked_to_end)) {
         Some(Ok(drained)) => drained.waiting.into_iter().next_back().map(|waiting| waiting.reason),
         Some(Err(error)) => Some(error.to_string()),
         None => None,

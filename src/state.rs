@@ -6,10 +6,11 @@ use crate::claim::{Claim, has_writer, watch};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
+use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
 use crate::export::deliver::{DrainError, Drained, Limits, drain};
-use crate::export::{self, ExportError, Exporter};
+use crate::export::{self, Patience};
 use crate::rollout;
 use crate::session::{self, Writer};
 use crate::spool::{Entry, Spool, SpoolError};
@@ -21,7 +22,7 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a delivery waits for a database or for another delivery: a person waits for their prompt.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -199,6 +200,7 @@ impl State {
     /// Delivers what the spool holds; the log says what stays and why.
     pub fn deliver(
         &self,
+        world: &World,
         budget: Option<Duration>,
         is_asked_to_end: &dyn Fn() -> bool,
     ) -> Result<Drained, DrainError> {
@@ -207,6 +209,11 @@ impl State {
             return Ok(Drained::default());
         }
         let limits = Limits { patience: PATIENCE, budget, is_asked_to_end };
+        let access = Access::of(world);
+        let patience = Patience { until: budget.map(|budget| Instant::now() + budget), is_asked_to_end };
+        let connect = |target: &Target, experiment: &Experiment| {
+            export::mlflow::exporter(target, experiment, &access, patience)
+        };
         let drained = drain(&spool, &limits, connect);
         match &drained {
             Ok(drained) => {
@@ -222,8 +229,4 @@ impl State {
 
 fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
-}
-
-fn connect(target: &Target, experiment: &Experiment) -> Result<Box<dyn Exporter>, ExportError> {
-    export::mlflow::exporter(target, experiment, PATIENCE)
 }

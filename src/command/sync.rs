@@ -12,7 +12,7 @@ pub(super) fn run(world: &World) -> Result<(), Failure> {
     crate::log::begin(state.log());
     state.recover(world);
     let drained = state
-        .deliver(None, &|| false)
+        .deliver(world, None, &|| false)
         .map_err(|error| format!("nothing was delivered: {error}\n  hint: try again in a moment"))?;
     let mut said = format!("{} delivered, {} waiting\n", drained.delivered.len(), drained.waiting.len());
     for waiting in &drained.waiting {

@@ -1,4 +1,5 @@
 //! What was asked for, and where each setting came from.
 
+pub mod access;
 pub mod settings;
 pub mod target;

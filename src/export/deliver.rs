@@ -45,11 +45,11 @@ pub enum DrainError {
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Makes the exporter of a target.
-pub trait Connect: FnMut(&Target, &Experiment) -> Result<Box<dyn Exporter>, ExportError> {}
-impl<F: FnMut(&Target, &Experiment) -> Result<Box<dyn Exporter>, ExportError>> Connect for F {}
+pub trait Connect<'a>: FnMut(&Target, &Experiment) -> Result<Box<dyn Exporter + 'a>, ExportError> {}
+impl<'a, F: FnMut(&Target, &Experiment) -> Result<Box<dyn Exporter + 'a>, ExportError>> Connect<'a> for F {}
 
 /// Delivers what the spool holds, and what comes meanwhile.
-pub fn drain(spool: &Spool, limits: &Limits, connect: impl Connect) -> Result<Drained, DrainError> {
+pub fn drain<'a>(spool: &Spool, limits: &Limits, connect: impl Connect<'a>) -> Result<Drained, DrainError> {
     let _lock = lock(spool, limits.patience)?;
     spool.sweep();
     let mut drain =
@@ -83,7 +83,7 @@ struct Drain<'a, C> {
     drained: Drained,
 }
 
-impl<C: Connect> Drain<'_, C> {
+impl<'a, C: Connect<'a>> Drain<'_, C> {
     /// All entries of one trace. Of those for one target only the newest is sent: an older one that waited
     /// for longer must not come after it.
     fn deliver_trace(&mut self, paths: Vec<PathBuf>) {
@@ -126,8 +126,8 @@ impl<C: Connect> Drain<'_, C> {
         let shut = |error: ExportError| (error.to_string(), true);
         let exported =
             (self.connect)(&entry.target, &entry.experiment).map_err(shut).and_then(|mut exporter| {
-                exporter.export(&entry.trace).map_err(|error| {
-                    let is_targets = matches!(error, ExportError::Transient(_));
+                exporter.export(&entry.trace, None).map_err(|error| {
+                    let is_targets = !matches!(error, ExportError::Trace(_));
                     (error.to_string(), is_targets)
                 })
             });
@@ -156,6 +156,7 @@ fn lock(spool: &Spool, patience: Duration) -> Result<DrainLock, DrainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::receipt::Receipt;
     use crate::trace::model::{Trace, TraceState};
     use jiff::Timestamp;
     use std::cell::RefCell;
@@ -190,9 +191,9 @@ mod tests {
     struct Shelf(Target, Arrived);
 
     impl Exporter for Shelf {
-        fn export(&mut self, trace: &Trace) -> Result<Delivered, ExportError> {
+        fn export(&mut self, trace: &Trace, _: Option<&Receipt>) -> Result<Delivered, ExportError> {
             self.1.borrow_mut().push((self.0.to_string(), trace.ended_at.as_second()));
-            Ok(Delivered { experiment_id: "1".into() })
+            Ok(Delivered { experiment_id: "1".into(), spans_sent: 0 })
         }
     }
 
@@ -202,7 +203,7 @@ mod tests {
         let connect = |target: &Target, _: &Experiment| -> Result<Box<dyn Exporter>, ExportError> {
             *tries.borrow_mut() += 1;
             if closed.iter().any(|closed| *target == Target::Sqlite(closed.into())) {
-                return Err(ExportError::Permanent("closed".into()));
+                return Err(ExportError::Target("closed".into()));
             }
             Ok(Box::new(Shelf(target.clone(), arrived.clone())))
         };

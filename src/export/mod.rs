@@ -2,29 +2,68 @@
 
 pub mod deliver;
 pub mod mlflow;
+pub mod receipt;
 
 use crate::trace::model::Trace;
+use receipt::Receipt;
+use std::time::{Duration, Instant};
 
 /// A place that takes traces.
 pub trait Exporter {
-    /// Stores the trace, whole or not at all. A trace that is there already is updated in place, and
-    /// what people added to it (assessments, tags, a new name) stays.
-    fn export(&mut self, trace: &Trace) -> Result<Delivered, ExportError>;
+    /// Stores the trace, whole or not at all as seen there. A trace that is there already is updated in
+    /// place, and what people added to it (assessments, tags, a new name) stays.
+    ///
+    /// `before` tells what this place took of the trace earlier; a place that keeps single spans need only
+    /// be sent the others.
+    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError>;
 }
 
-/// Where a trace stands now.
+/// Where a trace stands now, and how much had to go there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
     pub experiment_id: String,
+    pub spans_sent: usize,
 }
 
-/// Why a trace is not there yet. It stays in the spool either way.
-#[derive(Debug, thiserror::Error)]
+/// Why a trace is not there yet. It is kept in either case.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
-    /// Trying again later may help.
+    /// Trying again later may help; not before `after`, if the place said so.
+    #[error("{reason}")]
+    Transient { reason: String, after: Option<Duration> },
+    /// Nothing gets there until somebody changes the target, or what is asked of it: credentials, an
+    /// experiment, a version.
     #[error("{0}")]
-    Transient(String),
-    /// Only a change of the target or of its contents helps.
+    Target(String),
+    /// The place will not take this trace, however often it is sent.
     #[error("{0}")]
-    Permanent(String),
+    Trace(String),
+    /// Somebody asked us to end.
+    #[error("stopped when asked to")]
+    Stopped,
+}
+
+impl ExportError {
+    pub fn transient(reason: impl Into<String>) -> ExportError {
+        ExportError::Transient { reason: reason.into(), after: None }
+    }
+}
+
+/// How long a delivery may go on.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    /// None for as long as it takes.
+    pub until: Option<Instant>,
+    pub is_asked_to_end: &'a dyn Fn() -> bool,
+}
+
+impl Patience<'_> {
+    /// What is left of it; None when there is no end.
+    pub fn left(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.left() == Some(Duration::ZERO)
+    }
 }

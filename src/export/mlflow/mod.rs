@@ -1,25 +1,34 @@
-//! MLflow as a target: one file per kind of store.
+//! MLflow as a target: one folder per kind of store.
 
+pub mod http;
 pub mod keys;
 pub mod sqlite;
 pub mod tags;
 pub mod tree;
 pub mod wire;
 
-use super::{ExportError, Exporter};
+use super::{ExportError, Exporter, Patience};
+use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use sqlite::SqliteExporter;
 use std::time::Duration;
 
-/// The exporter for a target. `patience` is how long it may wait for somebody else's write.
-pub fn exporter(
+/// How long to wait for somebody else's write to a local store.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The exporter for a target.
+pub fn exporter<'a>(
     target: &Target,
     experiment: &Experiment,
-    patience: Duration,
-) -> Result<Box<dyn Exporter>, ExportError> {
+    _access: &'a Access,
+    patience: Patience<'a>,
+) -> Result<Box<dyn Exporter + 'a>, ExportError> {
     match target {
-        Target::Sqlite(path) => Ok(Box::new(SqliteExporter::open(path, experiment.clone(), patience)?)),
-        Target::Http(_) | Target::Databricks { .. } | Target::FileStore(_) => Err(ExportError::Permanent(
+        Target::Sqlite(path) => {
+            let busy = patience.left().map_or(BUSY, |left| left.min(BUSY));
+            Ok(Box::new(SqliteExporter::open(path, experiment.clone(), busy)?))
+        }
+        Target::Http(_) | Target::Databricks { .. } | Target::FileStore(_) => Err(ExportError::Target(
             format!("this version delivers to SQLite only, so the trace for {target} waits for one that can"),
         )),
     }

@@ -29,6 +29,9 @@ impl StoreError {
     /// The same for whoever delivers: what happened, to which file.
     pub(super) fn at(self, path: &Path) -> ExportError {
         let path = path.display();
+        if let StoreError::Tree(_) | StoreError::Archived { .. } = self {
+            return ExportError::Trace(format!("{self}: {path}"));
+        }
         let (transient, what) = match &self {
             StoreError::Sqlite(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -42,7 +45,7 @@ impl StoreError {
                     (false, "database may not be written".into())
                 }
                 Some(ErrorCode::NotADatabase) => {
-                    return ExportError::Permanent(format!(
+                    return ExportError::Target(format!(
                         "not a SQLite database: {path} (move it away, or choose another tracking URI)"
                     ));
                 }
@@ -60,8 +63,8 @@ impl StoreError {
             _ => (false, self.to_string()),
         };
         match transient {
-            true => ExportError::Transient(format!("{what}: {path}")),
-            false => ExportError::Permanent(format!("{what}: {path}")),
+            true => ExportError::transient(format!("{what}: {path}")),
+            false => ExportError::Target(format!("{what}: {path}")),
         }
     }
 }
@@ -79,24 +82,24 @@ mod tests {
             (ffi::SQLITE_FULL, None, "transient: disk is full: /x.db"),
             (ffi::SQLITE_IOERR_FSYNC, Some("disk I/O error"), "transient: disk I/O error: /x.db"),
             (ffi::SQLITE_CANTOPEN, None, "transient: database cannot be opened: /x.db"),
-            (ffi::SQLITE_READONLY, None, "permanent: database may not be written: /x.db"),
-            (ffi::SQLITE_PERM, None, "permanent: database may not be written: /x.db"),
+            (ffi::SQLITE_READONLY, None, "target: database may not be written: /x.db"),
+            (ffi::SQLITE_PERM, None, "target: database may not be written: /x.db"),
             (
                 ffi::SQLITE_CORRUPT,
                 Some("database disk image is malformed"),
-                "permanent: database disk image is malformed: /x.db",
+                "target: database disk image is malformed: /x.db",
             ),
             (
                 ffi::SQLITE_NOTADB,
                 None,
-                "permanent: not a SQLite database: /x.db (move it away, or choose another tracking URI)",
+                "target: not a SQLite database: /x.db (move it away, or choose another tracking URI)",
             ),
         ];
         for (code, words, expected) in cases {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), words.map(str::to_owned));
             let said = match StoreError::from(error).at(Path::new("/x.db")) {
-                ExportError::Transient(text) => format!("transient: {text}"),
-                ExportError::Permanent(text) => format!("permanent: {text}"),
+                ExportError::Transient { reason, .. } => format!("transient: {reason}"),
+                other => format!("target: {other}"),
             };
             assert_eq!(said, expected);
         }

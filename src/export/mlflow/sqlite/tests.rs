@@ -95,14 +95,14 @@ impl Store {
     }
 
     fn export_to(&self, experiment: Experiment, trace: &Trace) -> Result<Delivered, ExportError> {
-        SqliteExporter::open(&self.path(), experiment, BUSY)?.export(trace)
+        SqliteExporter::open(&self.path(), experiment, BUSY)?.export(trace, None)
     }
 
     /// Without waiting for anybody.
     fn refused(&self, trace: &Trace) -> String {
         let experiment = Experiment::Name("codex-sessions".to_owned());
         let exporter = SqliteExporter::open(&self.path(), experiment, Duration::ZERO);
-        message(exporter.and_then(|mut exporter| exporter.export(trace)).unwrap_err())
+        message(exporter.and_then(|mut exporter| exporter.export(trace, None)).unwrap_err())
     }
 
     fn read(&self) -> Trace {
@@ -186,8 +186,10 @@ fn resumed() -> Trace {
 
 fn message(error: ExportError) -> String {
     match error {
-        ExportError::Transient(text) => format!("transient: {text}"),
-        ExportError::Permanent(text) => format!("permanent: {text}"),
+        ExportError::Transient { reason, .. } => format!("transient: {reason}"),
+        ExportError::Target(reason) => format!("target: {reason}"),
+        ExportError::Trace(reason) => format!("trace: {reason}"),
+        ExportError::Stopped => "stopped".into(),
     }
 }
 
@@ -345,7 +347,7 @@ fn a_new_database_is_private_and_has_the_experiments_that_mlflow_expects() {
     let path = store.folder.path().join("a/b/mlflow.db");
     SqliteExporter::open(&path, Experiment::Name("codex-sessions".to_owned()), BUSY)
         .unwrap()
-        .export(&trace())
+        .export(&trace(), None)
         .unwrap();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!([mode(&path), mode(path.parent().unwrap())], [0o600, 0o700]);
@@ -399,12 +401,12 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
         let by_name = |name: &str| Experiment::Name(name.to_owned());
         let path = store.path();
         for (experiment, expected) in [
-            (by_id("9"), format!("permanent: experiment 9 does not exist: {}", path.display())),
-            (by_id("seven"), format!("permanent: experiment seven does not exist: {}", path.display())),
+            (by_id("9"), format!("target: experiment 9 does not exist: {}", path.display())),
+            (by_id("seven"), format!("target: experiment seven does not exist: {}", path.display())),
             (
                 by_name("old"),
                 format!(
-                    "permanent: experiment old was deleted in MLflow (restore it, or choose another): {}",
+                    "target: experiment old was deleted in MLflow (restore it, or choose another): {}",
                     path.display()
                 ),
             ),
@@ -438,10 +440,10 @@ fn a_locked_database_is_worth_another_try() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let experiment = Experiment::Name("codex-sessions".to_owned());
     let mut exporter = SqliteExporter::open(&store.path(), experiment, Duration::from_millis(1)).unwrap();
-    let error = message(exporter.export(&trace()).unwrap_err());
+    let error = message(exporter.export(&trace(), None).unwrap_err());
     assert_eq!(error, format!("transient: database is locked: {}", store.path().display()));
     other.execute_batch("ROLLBACK").unwrap();
-    exporter.export(&trace()).unwrap();
+    exporter.export(&trace(), None).unwrap();
 }
 
 #[test]
@@ -452,7 +454,7 @@ fn a_file_that_is_no_mlflow_database_is_refused_and_left_alone() {
     assert_eq!(
         store.refused(&trace()),
         format!(
-            "permanent: not a SQLite database: {} (move it away, or choose another tracking URI)",
+            "target: not a SQLite database: {} (move it away, or choose another tracking URI)",
             store.path().display()
         )
     );
@@ -462,7 +464,7 @@ fn a_file_that_is_no_mlflow_database_is_refused_and_left_alone() {
     assert_eq!(
         store.refused(&trace()),
         format!(
-            "permanent: database schema is not one of MLflow 3.3 to 3.17: table experiments is missing \
+            "target: database schema is not one of MLflow 3.3 to 3.17: table experiments is missing \
              (upgrade it with `mlflow db upgrade`, or choose another tracking URI): {}",
             store.path().display()
         )
@@ -489,7 +491,7 @@ fn spans_that_make_no_tree_never_reach_the_database() {
     assert_eq!(
         error,
         format!(
-            "permanent: spans make no tree: span 0303030303030303 is its own parent: {}",
+            "trace: spans make no tree: span 0303030303030303 is its own parent: {}",
             store.path().display()
         )
     );
@@ -506,7 +508,7 @@ fn a_trace_that_mlflow_has_archived_is_not_written_over() {
     assert_eq!(
         error,
         format!(
-            "permanent: MLflow moved the spans of {id} out of the database (ARCHIVE_REPO): {}",
+            "trace: MLflow moved the spans of {id} out of the database (ARCHIVE_REPO): {}",
             store.path().display()
         )
     );
@@ -522,7 +524,7 @@ fn a_write_that_fails_half_way_leaves_the_trace_as_it_was() {
          BEGIN SELECT RAISE(ABORT, 'no more spans'); END",
     );
     let error = store.refused(&resumed());
-    assert_eq!(error, format!("permanent: no more spans: {}", store.path().display()));
+    assert_eq!(error, format!("target: no more spans: {}", store.path().display()));
     assert_eq!(store.read(), trace());
 }
 

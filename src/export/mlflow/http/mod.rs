@@ -1,0 +1,3 @@
+//! An MLflow server over http or https.
+
+pub mod client;
