@@ -3,6 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 
+/// Ours alone: nobody types it.
+pub const FINISH: &str = "finish";
+
 #[derive(Debug, Parser)]
 #[command(
     name = "codex-traced mlflow",
@@ -23,6 +26,9 @@ pub enum Command {
     Show(Show),
     /// Deliver what waits on disk, and finish the work of launches that died
     Sync,
+    /// What the launcher starts when Codex has ended
+    #[command(name = FINISH, hide = true)]
+    Finish(Finish),
 }
 
 #[derive(Debug, Args)]
@@ -33,4 +39,10 @@ pub struct Show {
     /// A trace id (tr-…), a Codex session id, or the path of a session file
     #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
     pub what: Option<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Finish {
+    /// The launch's id, as its notes are named
+    pub launch: String,
 }

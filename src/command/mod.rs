@@ -1,5 +1,6 @@
 //! Our own commands: `codex-traced mlflow …`.
 
+mod finish;
 mod show;
 mod sync;
 pub mod tree;
@@ -27,6 +28,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     let done = match cli.command {
         Command::Show(show) => show::run(&show, world),
         Command::Sync => sync::run(world),
+        Command::Finish(finish) => finish::run(&finish, world),
     };
     match done {
         Ok(()) => ChildExit::Code(0),

@@ -3,3 +3,4 @@
 pub mod access;
 pub mod settings;
 pub mod target;
+pub mod wait;

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Runs the command to its end. An error means that it never ran.
 pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<Ended, StartError> {
@@ -30,8 +30,9 @@ pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<En
     let child = command.spawn().map_err(failed)?;
     let mut attended = Attended::began(companion, child.id());
     let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, &mut attended);
+    let at = Instant::now();
     attended.ended();
-    Ok(Ended { exit, signals })
+    Ok(Ended { exit, at, signals })
 }
 
 fn wait(child: Pid, signals: &SignalPipe, attended: &mut Attended) -> ChildExit {
