@@ -19,6 +19,7 @@
 
 mod expectation;
 pub mod facts;
+pub mod fault_proxy;
 pub mod gate;
 pub mod home;
 pub mod model_server;
@@ -33,6 +34,7 @@ pub mod tmux;
 mod wire;
 
 pub use facts::assert_facts;
+pub use fault_proxy::{Fault, FaultProxy};
 pub use gate::Gate;
 pub use home::Home;
 pub use model_server::ModelServer;

@@ -1,6 +1,6 @@
 //! HTTP requests as Codex writes them, and the event stream as Codex reads it.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
@@ -66,13 +66,29 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
 }
 
+/// What comes before a request's body.
+pub(crate) struct Head {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    /// Of the body, in bytes.
+    pub(crate) length: usize,
+}
+
 /// None when the connection was closed without a request, as our own waking call does.
-pub(crate) fn read_request(stream: &TcpStream) -> io::Result<Option<Request>> {
-    let mut reader = BufReader::new(stream);
+pub(crate) fn read_request(mut stream: &TcpStream) -> io::Result<Option<Request>> {
+    let Some(head) = read_head(stream)? else { return Ok(None) };
+    let mut body = vec![0; head.length];
+    stream.read_exact(&mut body)?;
+    Ok(Some(Request { method: head.method, path: head.path, body }))
+}
+
+/// Takes no byte of the body off the stream.
+pub(crate) fn read_head(mut stream: &TcpStream) -> io::Result<Option<Head>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        if reader.read(&mut byte)? == 0 {
+        if stream.read(&mut byte)? == 0 {
             return Ok(None);
         }
         head.push(byte[0]);
@@ -80,10 +96,17 @@ pub(crate) fn read_request(stream: &TcpStream) -> io::Result<Option<Request>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     parsed.parse(&head).map_err(io::Error::other)?;
-    let length = parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
-    let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body)?;
-    let method = parsed.method.unwrap_or_default().to_owned();
-    Ok(Some(Request { method, path: parsed.path.unwrap_or_default().to_owned(), body }))
+    let headers: Vec<_> = parsed
+        .headers
+        .iter()
+        .map(|header| (header.name.to_ascii_lowercase(), header.value.to_owned()))
+        .collect();
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let length = length.and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok());
+    Ok(Some(Head {
+        method: parsed.method.unwrap_or_default().to_owned(),
+        path: parsed.path.unwrap_or_default().to_owned(),
+        length: length.unwrap_or(0),
+        headers,
+    }))
 }
