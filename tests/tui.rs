@@ -295,7 +295,13 @@ fn however_the_interface_ends_its_session_is_traced_once() {
         }
         wait_for(&format!("all three to go after {end:?}"), TURN, || family.iter().all(is_gone));
 
-        run(home.traced(LAUNCHER, &codex.native).args(["exec", "--no-such-option"]));
+        // Whoever else is hit, the launcher has its session's trace made, also when its window is gone.
+        match end {
+            Victim::Launcher(Signal::SIGKILL) => {
+                run(home.traced(LAUNCHER, &codex.native).args(["exec", "--no-such-option"]));
+            }
+            _ => home.wait_until_delivered(),
+        }
         assert_eq!(records(&home).len(), 1, "{end:?}");
         let shown = run(home.traced(LAUNCHER, &codex.native).args(["mlflow", "show"])).stdout;
         assert!(shown.starts_with("codex_cli_session  completed"), "{end:?}: {shown}");

@@ -5,10 +5,10 @@ use super::child::{News, news_of};
 use super::companion::{Attended, Companion};
 use super::exit::ChildExit;
 use super::program::{Program, StartError};
-use super::signals::{self, Sender, SignalPipe, Stops, stop_as_by};
+use super::signals::{self, Arrived, Sender, SignalPipe, Stops, stop_as_by};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid, getsid};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
@@ -50,11 +50,22 @@ fn wait(child: Pid, signals: &SignalPipe, attended: &mut Attended) -> ChildExit 
         }
         let companion_calls = sleep(signals, attended);
         while let Some(arrived) = signals.next() {
-            if arrived.signal != Signal::SIGCHLD && arrived.from == Sender::Process {
+            if is_only_ours(arrived) {
                 let _ = kill(child, arrived.signal);
             }
         }
         attended.attend_if(companion_calls);
+    }
+}
+
+/// Whether the child would never hear of it.
+fn is_only_ours(arrived: Arrived) -> bool {
+    match (arrived.signal, arrived.from) {
+        (Signal::SIGCHLD, _) => false,
+        (_, Sender::Process) => true,
+        // When a window closes, the kernel tells the session's leader alone.
+        (Signal::SIGHUP, Sender::Terminal) => getsid(None) == Ok(getpid()),
+        (_, Sender::Terminal) => false,
     }
 }
 
