@@ -16,7 +16,7 @@ use crate::export::deliver::DrainError;
 use crate::launch::Ended;
 use crate::launch::detached::{self, Detached, Heard};
 use crate::launch::exit::ChildExit;
-use crate::launch::signals::SignalPipe;
+use crate::launch::signals::{self, SignalPipe};
 use crate::launch::watchdog::{self, Cut};
 use crate::notice::{self, Notices};
 use crate::state::{State, Work};
@@ -56,17 +56,40 @@ pub fn after(world: &World, state: &State, settings: &Settings, mut watch: Watch
     if let Some(journal) = &mut watch.journal {
         let _ = journal.exit(ended.exit);
     }
+    let safety = note(state, &mut watch);
     let place = match wait {
         Wait::Detached(patience) => {
             let until = ended.at + patience;
-            if detach(state, &mut watch, notices, until, &ended.signals).is_some() {
+            if safety == Safety::OnDisk && detach(state, &watch, notices, until, &ended.signals).is_some() {
                 return;
             }
             Place { until: Instant::now() + WITHOUT_FINISHER, limit: WITHOUT_FINISHER, notices }
         }
         Wait::InPlace(limit) => Place { until: ended.at + limit, limit, notices: Notices::of_job(world) },
     };
-    in_place(world, state, watch, &place, ended);
+    in_place(world, state, watch, safety, &place, ended);
+}
+
+/// Whether the launch's work could be done by somebody else as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Safety {
+    OnDisk,
+    /// Its notes could not be written: what we know, nobody else does.
+    InMemory,
+}
+
+/// All that is known of the launch in its notes; a launch without a session needs none.
+fn note(state: &State, watch: &mut Watch) -> Safety {
+    let launch = &watch.launch;
+    if !has_sessions(launch) {
+        watch.journal.take().map(Journal::end);
+        return Safety::OnDisk;
+    }
+    if watch.journal.is_none() {
+        watch.journal = Journal::of_ended(&state.launches(), launch).ok();
+    }
+    let noted = watch.journal.as_ref().and_then(|journal| journal::load(journal.path()));
+    if noted.as_ref() == Some(launch) { Safety::OnDisk } else { Safety::InMemory }
 }
 
 fn has_sessions(launch: &Launch) -> bool {
@@ -76,24 +99,14 @@ fn has_sessions(launch: &Launch) -> bool {
 /// None when there can be no finisher.
 fn detach(
     state: &State,
-    watch: &mut Watch,
+    watch: &Watch,
     notices: Notices,
     until: Instant,
     signals: &SignalPipe,
 ) -> Option<()> {
     let launch = &watch.launch;
-    if !has_sessions(launch) {
-        watch.journal.take().map(Journal::end);
-        if !state.has_leftovers(&launch.id) {
-            return Some(());
-        }
-    } else if watch.journal.is_none() && state.home().is_dir() {
-        watch.journal = Journal::of_ended(&state.launches(), launch).ok();
-    }
-    // The finisher knows what stands there, and nothing else.
-    let noted = watch.journal.as_ref().and_then(|journal| journal::load(journal.path()));
-    if has_sessions(launch) && noted.as_ref() != Some(launch) {
-        return None;
+    if !has_sessions(launch) && !state.has_leftovers(&launch.id) {
+        return Some(());
     }
     let words = ["mlflow", cli::FINISH, &launch.id].map(OsString::from);
     let finisher = Detached::start(words.into())
@@ -135,7 +148,7 @@ struct Place {
 }
 
 /// The work in the launcher itself.
-fn in_place(world: &World, state: &State, mut watch: Watch, place: &Place, ended: &Ended) {
+fn in_place(world: &World, state: &State, mut watch: Watch, safety: Safety, place: &Place, ended: &Ended) {
     let cut_off = |cut| -> ChildExit {
         place.notices.say(&notice::cut_off(match cut {
             Cut::Time => Some(place.limit),
@@ -143,9 +156,12 @@ fn in_place(world: &World, state: &State, mut watch: Watch, place: &Place, ended
         }));
         ended.exit
     };
+    let launch = watch.launch.clone();
+    let mut spool = || spool(state, world, &launch, || drop(watch.journal.take().map(Journal::end)));
+    // Not to be cut off: nobody could go on with it.
+    let spooled = (safety == Safety::InMemory).then(&mut spool);
     let work = || {
-        let launch = watch.launch.clone();
-        let problem = spool(state, world, &launch, || drop(watch.journal.take().map(Journal::end)));
+        let problem = spooled.unwrap_or_else(spool);
         let _ = quietly(|| state.recover(world));
         let waiting = quietly(|| deliver(state, world, place.until, Busy::IsWaitedFor)).flatten();
         problem.or(waiting)
@@ -158,6 +174,7 @@ fn in_place(world: &World, state: &State, mut watch: Watch, place: &Place, ended
 /// The finisher's part: `codex-traced mlflow finish <launch>`, which nobody need know of.
 pub fn finisher(launch: &str, world: &World) {
     detached::settle(FINISHER + OVERDUE);
+    signals::fail_writes_instead_of_dying();
     detached::say(BEGUN);
     let Some(home) = CodexHome::of(world) else { return };
     let state = State::of(&home);

@@ -58,11 +58,6 @@ impl State {
         State { home: home.clone(), folder: home.state() }
     }
 
-    /// Codex's, in which our folder lies.
-    pub fn home(&self) -> &Path {
-        self.home.path()
-    }
-
     pub fn log(&self) -> PathBuf {
         self.folder.join("codex_tracing.log")
     }
