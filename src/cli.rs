@@ -25,7 +25,7 @@ pub enum Command {
     /// Show a trace as a tree: what was asked, what the model said, what its tools did
     Show(Show),
     /// Deliver what waits on disk, and finish the work of launches that died
-    Sync,
+    Sync(Sync),
     /// What the launcher starts when Codex has ended
     #[command(name = FINISH, hide = true)]
     Finish(Finish),
@@ -45,4 +45,17 @@ pub struct Show {
 pub struct Finish {
     /// The launch's id, as its notes are named
     pub launch: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// Show what waits and what was set aside, and deliver nothing
+    #[arg(long, conflicts_with_all = ["retry", "drop"])]
+    pub list: bool,
+    /// Try again also what was set aside
+    #[arg(long, conflicts_with = "drop")]
+    pub retry: bool,
+    /// Remove one trace for good, by an id that --list shows, and deliver nothing
+    #[arg(long, value_name = "ID")]
+    pub drop: Option<String>,
 }

@@ -12,14 +12,14 @@ use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
 use crate::config::wait::{Rank, Wait};
 use crate::env::World;
-use crate::export::deliver::DrainError;
 use crate::launch::Ended;
 use crate::launch::detached::{self, Detached, Heard};
 use crate::launch::exit::ChildExit;
 use crate::launch::signals::{self, SignalPipe};
 use crate::launch::watchdog::{self, Cut};
 use crate::notice::{self, Notices};
-use crate::state::{State, Work};
+use crate::state::{State, Work, delivery};
+use jiff::Timestamp;
 use std::ffi::OsString;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -230,15 +230,18 @@ enum Busy {
 
 /// What to tell if something stays behind.
 fn deliver(state: &State, world: &World, until: Instant, busy: Busy) -> Option<String> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let reason = match state.deliver(world, Some(left), &|| false) {
-            Ok(drained) => drained.waiting.into_iter().next_back()?.reason,
-            Err(DrainError::Busy) if busy == Busy::IsFine => return None,
-            Err(DrainError::Busy) if !left.is_zero() => continue,
-            Err(error) => error.to_string(),
-        };
-        return Some(notice::kept_on_disk(state.spool().paths().len(), &reason));
+    let left = until.saturating_duration_since(Instant::now());
+    let patience = match busy {
+        Busy::IsFine => Duration::ZERO,
+        Busy::IsWaitedFor => left,
+    };
+    let kept = |reason: &str| notice::kept_on_disk(state.spool().paths().len(), reason);
+    match state.deliver(world, left, patience) {
+        Ok(drained) if drained.is_elsewhere && busy == Busy::IsWaitedFor => {
+            Some(kept("another codex-traced is delivering"))
+        }
+        Ok(drained) => delivery::sentences(&drained, Timestamp::now()).into_iter().next(),
+        Err(error) => Some(kept(&error.to_string())),
     }
 }
 

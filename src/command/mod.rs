@@ -1,6 +1,7 @@
 //! Our own commands: `codex-traced mlflow …`.
 
 mod finish;
+mod queue;
 mod show;
 mod sync;
 pub mod tree;
@@ -27,8 +28,8 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     };
     let done = match cli.command {
         Command::Show(show) => show::run(&show, world),
-        Command::Sync => sync::run(world),
         Command::Finish(finish) => finish::run(&finish, world),
+        Command::Sync(sync) => sync::run(&sync, world),
     };
     match done {
         Ok(()) => ChildExit::Code(0),
