@@ -16,6 +16,7 @@ use super::{ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use file_store::FileStoreExporter;
+use http::HttpExporter;
 use sqlite::SqliteExporter;
 use std::time::Duration;
 
@@ -26,15 +27,18 @@ const BUSY: Duration = Duration::from_secs(10);
 pub fn exporter<'a>(
     target: &Target,
     experiment: &Experiment,
-    _access: &'a Access,
+    access: &'a Access,
     patience: Patience<'a>,
 ) -> Result<Box<dyn Exporter + 'a>, ExportError> {
     let busy = patience.left().map_or(BUSY, |left| left.min(BUSY));
     match target {
         Target::Sqlite(path) => Ok(Box::new(SqliteExporter::open(path, experiment.clone(), busy)?)),
         Target::FileStore(root) => Ok(Box::new(FileStoreExporter::open(root, experiment.clone(), busy)?)),
-        Target::Http(_) | Target::Databricks { .. } => Err(ExportError::Target(format!(
-            "this version delivers to local stores only, so the trace for {target} waits for one that can"
+        Target::Http(url) => {
+            Ok(Box::new(HttpExporter::open(target, url, experiment.clone(), access, patience)?))
+        }
+        Target::Databricks { .. } => Err(ExportError::Target(format!(
+            "this version delivers to files and to servers only, so the trace for {target} waits for one that can"
         ))),
     }
 }

@@ -15,7 +15,6 @@ use crate::export::mlflow::tags::{self, Record, TagUpdate};
 use crate::export::mlflow::wire::json;
 use crate::trace::model::Trace;
 use jiff::Timestamp;
-use serde_json::json as value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -59,13 +58,10 @@ pub(super) fn write(
 }
 
 fn yaml_of(trace: &Trace, experiment: &Found) -> String {
-    let took = trace.ended_at.as_millisecond() - trace.started_at.as_millisecond();
+    let took = (trace.ended_at.as_millisecond() - trace.started_at.as_millisecond()).max(0);
     yaml::mapping(&[
         ("trace_id", trace.id.to_string().into()),
-        (
-            "trace_location",
-            value!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment.id}}),
-        ),
+        ("trace_location", info::location(&experiment.id)),
         ("request_time", info::request_time(trace).into()),
         ("execution_duration_ms", took.into()),
         ("state", trace.state.as_str().into()),
