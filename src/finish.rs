@@ -12,6 +12,7 @@ use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
 use crate::config::wait::{Rank, Wait};
 use crate::env::World;
+use crate::export;
 use crate::launch::Ended;
 use crate::launch::detached::{self, Detached, Heard};
 use crate::launch::exit::ChildExit;
@@ -51,6 +52,11 @@ pub fn after(world: &World, state: &State, settings: &Settings, mut watch: Watch
     for problem in problems.iter().filter(|_| has_sessions(&watch.launch)) {
         tracing::warn!("{problem}");
         notices.say(problem);
+    }
+    if has_sessions(&watch.launch)
+        && let Some(introduction) = export::mlflow::introduction(&settings.target.value)
+    {
+        notices.say(&introduction);
     }
     watch.launch.exit = Some(ended.exit);
     if let Some(journal) = &mut watch.journal {

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use support::{Codex, End, Home, ModelServer, Oracle, Reply, Script, codex, run};
 
@@ -73,26 +73,12 @@ impl Broken {
     }
 }
 
-/// The launcher where this folder cannot be written. For root that takes a mount of its own.
-fn read_only(home: &Home, codex: &Path, folder: &Path) -> Command {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o500)).expect("chmod");
-    let is_root = fs::metadata(folder).expect("metadata").uid() == 0;
-    if !is_root {
-        return home.traced(LAUNCHER, codex);
-    }
-    let mut command = home.traced("unshare", codex);
-    let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
-    command.args(["--mount", "sh", "-c", script]).arg(folder).arg(LAUNCHER);
-    command
-}
-
 #[test]
 fn a_state_folder_that_cannot_be_written_costs_the_trace_only() {
     let Some(broken) = Broken::new() else { return };
     let state = broken.home.state();
     fs::create_dir(&state).expect("make the state folder");
-    let command = read_only(&broken.home, &broken.codex.native, &state);
+    let command = broken.home.traced_where_read_only(&state, LAUNCHER, &broken.codex.native);
     let said = broken.assert_unharmed_by(command, "true");
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.starts_with("codex-traced: no trace of this session yet: cannot write to "), "{said}");

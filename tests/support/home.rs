@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -122,6 +123,20 @@ trust_level = "trusted"
     pub fn traced(&self, launcher: impl AsRef<OsStr>, codex: &Path) -> Command {
         let mut command = self.command(launcher);
         command.env("CODEX_TRACED_CODEX_BIN", codex).env("USER", "tester");
+        command
+    }
+
+    /// The launcher where this file or folder cannot be written. For root that takes a mount of its own.
+    pub fn traced_where_read_only(&self, place: &Path, launcher: &str, codex: &Path) -> Command {
+        let metadata = fs::metadata(place).expect("what is to be read-only is there");
+        if metadata.uid() != 0 {
+            let mode = if metadata.is_dir() { 0o500 } else { 0o400 };
+            fs::set_permissions(place, fs::Permissions::from_mode(mode)).expect("chmod");
+            return self.traced(launcher, codex);
+        }
+        let mut command = self.traced("unshare", codex);
+        let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script]).arg(place).arg(launcher);
         command
     }
 
