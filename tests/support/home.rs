@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::{Builder, TempDir};
 
-use crate::run::{End, run, wait_for};
+use crate::run::{End, LIMIT, run, wait_for};
 
 /// Takes exec_command and apply_patch directly; newer models wrap all tools in code mode.
 const MODEL: &str = "gpt-5.5";
@@ -135,6 +135,27 @@ trust_level = "trusted"
         self.codex().join("mlflow")
     }
 
+    /// Notes of launches whose traces are still to be made, and logs of their interfaces.
+    pub fn launches(&self) -> Vec<String> {
+        names_in(&self.state().join("launches"))
+    }
+
+    /// Traces that are still to be delivered.
+    pub fn spooled(&self) -> Vec<String> {
+        let mut names = names_in(&self.state().join("spool"));
+        names.retain(|name| name.ends_with(".json"));
+        names
+    }
+
+    /// The trace may come after the prompt: what a launch has told of its session is then in the database.
+    #[track_caller]
+    pub fn wait_until_delivered(&self) {
+        // In this order: a launch's notes go when its traces are in the spool.
+        let delivered =
+            || self.launches().is_empty() && self.spooled().is_empty() && self.database().exists();
+        wait_for("the traces to be delivered", LIMIT, delivered);
+    }
+
     /// What a command of this home finds in its environment.
     pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         vec![
@@ -239,6 +260,12 @@ impl Drop for Home {
             wait_for("the processes of a home to end", Duration::from_secs(10), all_gone);
         }
     }
+}
+
+/// Empty when there is no such folder.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 fn collect_rollouts(folder: &Path, found: &mut Vec<PathBuf>) {
