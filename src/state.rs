@@ -214,6 +214,7 @@ impl State {
             }
         }
         watch::sweep_logs(&self.launches());
+        journal::sweep(&self.launches());
         disk::sweep(&self.threads());
         self.receipts().sweep();
         unfinished
