@@ -15,8 +15,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long somebody who asked for a delivery waits for another one to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long somebody who asked for it waits for others who are at work.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 impl State {
     /// Delivers what the spool holds, as a launch does by itself, within a budget; the log says what stays and
