@@ -17,6 +17,7 @@
 //! Everything stays on 127.0.0.1 and in temporary folders, but for the real parts, which are fetched once into the
 //! target folder (`real`).
 
+pub mod databricks;
 mod expectation;
 pub mod facts;
 pub mod gate;
@@ -32,6 +33,7 @@ pub mod terminal;
 pub mod tmux;
 mod wire;
 
+pub use databricks::Databricks;
 pub use facts::assert_facts;
 pub use gate::Gate;
 pub use home::Home;

@@ -1,5 +1,6 @@
-//! HTTP requests as Codex writes them, and the event stream as Codex reads it.
+//! HTTP requests as Codex and MLflow's clients write them, and the event stream as Codex reads it.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 
@@ -63,6 +64,8 @@ impl<'a> Events<'a> {
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
+    /// Names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -80,10 +83,13 @@ pub(crate) fn read_request(stream: &TcpStream) -> io::Result<Option<Request>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     parsed.parse(&head).map_err(io::Error::other)?;
-    let length = parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
-    let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse().ok());
+    let text = |header: &httparse::Header| {
+        (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value).trim().to_owned())
+    };
+    let headers: BTreeMap<String, String> = parsed.headers.iter().map(text).collect();
+    let length = headers.get("content-length").and_then(|length| length.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body)?;
     let method = parsed.method.unwrap_or_default().to_owned();
-    Ok(Some(Request { method, path: parsed.path.unwrap_or_default().to_owned(), body }))
+    Ok(Some(Request { method, path: parsed.path.unwrap_or_default().to_owned(), headers, body }))
 }
