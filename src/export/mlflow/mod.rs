@@ -1,6 +1,7 @@
 //! MLflow as a target: one folder per kind of store.
 
 pub mod artifact;
+pub mod databricks;
 pub mod http;
 pub mod info;
 pub mod keys;
@@ -12,6 +13,7 @@ pub mod wire;
 use super::{ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
+use databricks::DatabricksExporter;
 use http::HttpExporter;
 use sqlite::SqliteExporter;
 use std::time::Duration;
@@ -34,8 +36,11 @@ pub fn exporter<'a>(
         Target::Http(url) => {
             Ok(Box::new(HttpExporter::open(target, url, experiment.clone(), access, patience)?))
         }
-        Target::Databricks { .. } | Target::FileStore(_) => Err(ExportError::Target(format!(
-            "this version delivers to SQLite and to servers only, so the trace for {target} waits for one that can"
+        Target::Databricks { profile } => {
+            Ok(Box::new(DatabricksExporter::open(profile.as_deref(), experiment.clone(), access, patience)?))
+        }
+        Target::FileStore(_) => Err(ExportError::Target(format!(
+            "this version does not deliver to folders, so the trace for {target} waits for one that can"
         ))),
     }
 }

@@ -56,6 +56,9 @@ impl State {
                 Some(info) => Answer::json(&json!({"trace": {"trace_info": info}})),
                 None => missing("Trace"),
             },
+            ("PATCH", ["api", "2.0", "mlflow", "traces", id]) if self.rules.reposts == Reposts::Refused => {
+                self.end_trace(id, asked)
+            }
             ("PATCH" | "DELETE", ["api", "2.0", "mlflow", "traces", id, "tags"]) => {
                 self.change_tag(id, asked)
             }
@@ -136,7 +139,7 @@ impl State {
             let keys: &[&str] = match self.rules.reposts {
                 Reposts::Merged => &["tags", "trace_metadata"],
                 Reposts::Replacing => &["trace_metadata"],
-                Reposts::Refused => {
+                Reposts::Refused | Reposts::Final => {
                     return Answer::refusal(400, "RESOURCE_ALREADY_EXISTS", &format!("Trace {id} exists."));
                 }
             };
@@ -149,6 +152,22 @@ impl State {
         }
         self.traces.insert(id, info.clone());
         Answer::json(&json!({"trace": {"trace_info": info}}))
+    }
+
+    /// As version 2 of the API ends a trace.
+    fn end_trace(&mut self, id: &str, asked: &Exchange) -> Answer {
+        let Some(info) = self.traces.get_mut(id) else { return missing("Trace") };
+        let body = asked.json();
+        for (from, to) in [("request_metadata", "trace_metadata"), ("tags", "tags")] {
+            for pair in body[from].as_array().into_iter().flatten() {
+                let (Some(key), Some(_)) = (pair["key"].as_str(), pair["value"].as_str()) else {
+                    return invalid("a pair has a key and a value");
+                };
+                info[to][key] = pair["value"].clone();
+            }
+        }
+        info["state"] = body["status"].clone();
+        Answer::json(&json!({}))
     }
 
     fn change_tag(&mut self, id: &str, asked: &Exchange) -> Answer {
@@ -180,7 +199,14 @@ impl State {
         if !self.traces.contains_key(id) {
             return missing("Trace");
         }
-        let signed = self.storage.sign(self.rules.cloud, &self.host, id, purpose, self.rules.address_lasts);
+        let lasts = match self.rules.dead_addresses {
+            0 => self.rules.address_lasts,
+            dead => {
+                self.rules.dead_addresses = dead - 1;
+                0
+            }
+        };
+        let signed = self.storage.sign(self.rules.cloud, &self.host, id, purpose, lasts);
         Answer::json(&json!({"credential_info": signed}))
     }
 }

@@ -3,6 +3,7 @@
 
 mod api;
 mod cloud;
+pub mod compare;
 mod login;
 
 use std::collections::BTreeMap;
@@ -32,7 +33,9 @@ pub struct Rules {
     pub token_expires_in: u64,
     /// How many requests a signed address is good for.
     pub address_lasts: usize,
-    /// Whether addresses that are handed out are good at all.
+    /// How many of the first addresses are good for none.
+    pub dead_addresses: usize,
+    /// Whether the storage takes requests from here at all.
     pub storage: Reachable,
 }
 
@@ -51,7 +54,10 @@ pub enum Reposts {
     Merged,
     /// The new tags are all the tags.
     Replacing,
+    /// But the call that once ended a trace still changes it.
     Refused,
+    /// And nothing but tags can be changed.
+    Final,
 }
 
 impl Default for Rules {
@@ -62,6 +68,7 @@ impl Default for Rules {
             token_lasts: usize::MAX,
             token_expires_in: 3600,
             address_lasts: usize::MAX,
+            dead_addresses: 0,
             storage: Reachable::Yes,
         }
     }
