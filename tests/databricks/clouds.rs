@@ -47,6 +47,17 @@ fn an_address_that_expires_in_mid_upload_is_replaced() {
 }
 
 #[test]
+fn an_answer_that_was_lost_costs_no_span() {
+    for (cloud, lost) in [(Cloud::AzureBlob, "blocklist"), (Cloud::AzureLake, "append")] {
+        let databricks = Databricks::start(Rules { cloud, lost: Some(lost), ..Rules::default() });
+        Delivery::to(&databricks).of(&trace()).unwrap_or_else(|error| panic!("{cloud:?}: {error}"));
+        assert_eq!(spans(&databricks, &trace()), 3, "{cloud:?}");
+        // Sent again as it was, it is out of step; so all of it is sent again.
+        assert_eq!(to_storage(&databricks), (5, 1), "{cloud:?}: {:#?}", databricks.story());
+    }
+}
+
+#[test]
 fn addresses_that_are_never_good_end_the_delivery_and_stay_unseen() {
     for cloud in CLOUDS {
         let databricks = Databricks::start(Rules { cloud, address_lasts: 0, ..Rules::default() });

@@ -60,7 +60,8 @@ impl Side<'_> {
     }
 
     fn key(&self, exchange: &Exchange) -> String {
-        self.renamed(&format!("{} {}{}", exchange.method, exchange.path, kind(exchange)))
+        let kind = exchange.kind().map_or_else(String::new, |kind| format!(" ({kind})"));
+        self.renamed(&format!("{} {}{kind}", exchange.method, exchange.path))
     }
 
     fn read(&self, exchange: &Exchange) -> Value {
@@ -80,12 +81,6 @@ impl Side<'_> {
         let host = text.replace(self.host, "<host>");
         self.names.iter().fold(host, |text, (name, read)| text.replace(name, read))
     }
-}
-
-/// Which of several requests to one path it is.
-fn kind(exchange: &Exchange) -> String {
-    let known = ["comp", "resource", "action"].iter().find_map(|name| exchange.parameter(name));
-    known.map_or_else(String::new, |kind| format!(" ({kind})"))
 }
 
 fn fields(at: &str, left: &Value, right: &Value, lines: &mut Vec<String>) {

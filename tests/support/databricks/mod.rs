@@ -35,6 +35,8 @@ pub struct Rules {
     pub address_lasts: usize,
     /// How many of the first addresses are good for none.
     pub dead_addresses: usize,
+    /// The first answer to such a request to the storage is lost on its way: `append`, `blocklist`, …
+    pub lost: Option<&'static str>,
     /// Whether the storage takes requests from here at all.
     pub storage: Reachable,
 }
@@ -69,6 +71,7 @@ impl Default for Rules {
             token_expires_in: 3600,
             address_lasts: usize::MAX,
             dead_addresses: 0,
+            lost: None,
             storage: Reachable::Yes,
         }
     }
@@ -99,6 +102,11 @@ impl Exchange {
 
     pub fn is_to_storage(&self) -> bool {
         self.path.starts_with(cloud::ROOT)
+    }
+
+    /// Which of several requests to one file of the storage it is.
+    pub fn kind(&self) -> Option<&str> {
+        ["comp", "resource", "action"].iter().find_map(|name| self.parameter(name))
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -284,7 +292,12 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         let mut state = shared.state.lock().unwrap();
         let answer = state.answer(&exchange);
         exchange.status = answer.status;
+        let is_lost = state.rules.lost.is_some() && exchange.kind() == state.rules.lost;
         state.exchanges.push(exchange);
+        if is_lost {
+            state.rules.lost = None;
+            return Ok(());
+        }
         answer
     };
     let mut head = format!("HTTP/1.1 {} Stand-in\r\nconnection: close\r\n", answer.status);

@@ -123,7 +123,8 @@ fn from_file(profile: Option<&str>, access: &Access) -> Result<Settings, LoginEr
     let Some(path) = config_file(access) else { return Ok(Settings::new()) };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        // A profile of a file that is not there is no mistake to databricks-sdk; that nothing is known is.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::new()),
         Err(error) => return Err(LoginError::File(path, error)),
     };
     let profiles = match Profiles::parse(&text) {

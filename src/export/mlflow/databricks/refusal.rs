@@ -25,11 +25,7 @@ impl Refusal {
         let told = |names: [&str; 2]| names.iter().find_map(|name| body[name].as_str());
         let code = told(["error_code", "error"]).unwrap_or_default().to_owned();
         let message = told(["message", "error_description"]).unwrap_or_default();
-        let message = secrets.iter().fold(message.to_owned(), |text, secret| match secret.reveal() {
-            "" => text,
-            secret => text.replace(secret, "…"),
-        });
-        Refusal { status: answer.status.as_u16(), code, message: quoted(&message) }
+        Refusal { status: answer.status.as_u16(), code, message: quoted(&hidden(message, secrets)) }
     }
 
     /// Nothing there by that name or id.
@@ -91,9 +87,26 @@ impl Refusal {
     }
 }
 
+/// The text without what must not be seen, should a server send it back.
+pub(super) fn hidden(text: &str, secrets: &[Secret]) -> String {
+    let each = secrets.iter().map(Secret::reveal).filter(|secret| !secret.is_empty());
+    each.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+}
+
+/// The same failure in other words.
+pub(super) fn reworded(error: ExportError, words: impl FnOnce(String) -> String) -> ExportError {
+    match error {
+        ExportError::Transient { reason, after } => ExportError::Transient { reason: words(reason), after },
+        ExportError::Target(reason) => ExportError::Target(words(reason)),
+        ExportError::Trace(reason) => ExportError::Trace(words(reason)),
+        ExportError::Stopped => ExportError::Stopped,
+    }
+}
+
 /// One line of bounded length.
-pub(super) fn quoted(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+fn quoted(text: &str) -> String {
+    let shown: String = text.chars().filter(|c| c.is_whitespace() || !c.is_control()).collect();
+    let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(QUOTED) {
         None => line,
         Some((end, _)) => format!("{}…", &line[..end]),
@@ -141,7 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn a_long_sentence_is_cut() {
+    fn a_long_sentence_is_cut_and_moves_no_cursor() {
+        assert_eq!(quoted("a\u{1b}[2J\r\n b"), "a[2J b");
         assert_eq!(quoted(&"ä".repeat(400)).chars().count(), QUOTED + 1);
     }
 }

@@ -1,5 +1,7 @@
 //! What the cloud's storage answers, told without any part of the signed address.
 
+use super::refusal::{hidden, reworded};
+use crate::config::access::Secret;
 use crate::export::ExportError;
 use crate::export::mlflow::http::client::Answer;
 use reqwest::Url;
@@ -28,20 +30,13 @@ pub(super) fn place(url: &str) -> String {
 
 /// The same failure, said without any part of the address that could be used.
 pub(super) fn without_address(error: ExportError, url: &str, place: &str) -> ExportError {
-    let clean = |reason: String| {
+    reworded(error, |reason| {
         let query = url.split_once('?').map_or("", |(_, query)| query);
         let values = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
-        let clean = reason.replace(url, place);
-        values
-            .filter(|value| value.len() >= SHORTEST_SECRET)
-            .fold(clean, |text, value| text.replace(value, "…"))
-    };
-    match error {
-        ExportError::Transient { reason, after } => ExportError::Transient { reason: clean(reason), after },
-        ExportError::Target(reason) => ExportError::Target(clean(reason)),
-        ExportError::Trace(reason) => ExportError::Trace(clean(reason)),
-        ExportError::Stopped => ExportError::Stopped,
-    }
+        let long: Vec<Secret> =
+            values.filter(|value| value.len() >= SHORTEST_SECRET).map(Secret::new).collect();
+        hidden(&reason.replace(url, place), &long)
+    })
 }
 
 /// The cloud's word for what is wrong. Of the rest nothing is told: S3 sends back what was signed.

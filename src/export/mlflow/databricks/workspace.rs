@@ -1,7 +1,7 @@
 //! A conversation with one workspace: every request with a valid token, every refusal as a sentence.
 
 use super::login::{Account, Login};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, hidden, reworded};
 use crate::config::access::Secret;
 use crate::export::ExportError;
 use crate::export::mlflow::http::client::{Answer, Client, Request};
@@ -97,7 +97,7 @@ impl<'a> Workspace<'a> {
     fn send(&mut self, ask: &Ask) -> Result<Answer, ExportError> {
         loop {
             let request = self.request(ask)?;
-            let answer = self.client.send(&request)?;
+            let answer = self.exchange(&request)?;
             // Databricks answers 403 to some tokens that it no longer knows.
             let is_refused = matches!(answer.status.as_u16(), 401 | 403);
             match self.token.as_mut() {
@@ -109,6 +109,11 @@ impl<'a> Workspace<'a> {
                 _ => return Ok(answer),
             }
         }
+    }
+
+    fn exchange(&self, request: &Request) -> Result<Answer, ExportError> {
+        let answer = self.client.send(request);
+        answer.map_err(|error| reworded(error, |reason| hidden(&reason, &self.secrets())))
     }
 
     fn request(&mut self, ask: &Ask) -> Result<Request, ExportError> {
@@ -161,7 +166,7 @@ impl<'a> Workspace<'a> {
             return Ok(token.value.clone());
         }
         let request = token_request(&self.token_endpoint(about)?, id, secret, scopes)?;
-        let answer = self.client.send(&request)?;
+        let answer = self.exchange(&request)?;
         if !answer.status.is_success() {
             return Err(Refusal::of(&answer, &self.secrets()).of_login(&self.account.host));
         }
@@ -188,7 +193,7 @@ impl<'a> Workspace<'a> {
         });
         let page = self.account.discovery_url.clone().or(told);
         let page = page.unwrap_or_else(|| format!("{host}/oidc/.well-known/oauth-authorization-server"));
-        let answer = self.client.send(&get(page))?;
+        let answer = self.exchange(&get(page))?;
         let endpoints: Option<Endpoints> = serde_json::from_slice(&answer.body).ok();
         let endpoint = endpoints.filter(|_| answer.status.is_success()).ok_or_else(|| {
             ExportError::Target(format!(
