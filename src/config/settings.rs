@@ -48,13 +48,13 @@ pub enum Tracing {
 
 /// `mlflow_config.json`, as far as it concerns us; unknown keys are nobody's mistake.
 #[derive(Debug, Default, Deserialize)]
-struct ConfigFile {
+pub(super) struct ConfigFile {
     #[serde(default)]
     environment: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum ConfigError {
+pub(super) enum ConfigError {
     #[error("cannot read {0}: {1} (tracing goes on with the defaults)")]
     Io(String, io::Error),
     #[error("{0} is not valid: {1} (tracing goes on with the defaults)")]
@@ -158,13 +158,18 @@ impl Switch {
 }
 
 impl ConfigFile {
-    fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
+    pub(super) fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
         match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|error| ConfigError::Json(path.display().to_string(), error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ConfigFile::default()),
             Err(error) => Err(ConfigError::Io(path.display().to_string(), error)),
         }
+    }
+
+    /// All of its `environment`, as if it were one.
+    pub(super) fn variables(&self) -> Variables {
+        self.environment.keys().filter_map(|name| Some((name.clone(), self.text(name)?))).collect()
     }
 
     /// People write true and 5 without quotes, too.

@@ -37,7 +37,8 @@ pub fn exporter<'a>(
             Ok(Box::new(HttpExporter::open(target, url, experiment.clone(), access, patience)?))
         }
         Target::Databricks { profile } => {
-            Ok(Box::new(DatabricksExporter::open(profile.as_deref(), experiment.clone(), access, patience)?))
+            let (profile, experiment) = (profile.as_deref(), experiment.clone());
+            Ok(Box::new(DatabricksExporter::open(target, profile, experiment, access, patience)?))
         }
         Target::FileStore(_) => Err(ExportError::Target(format!(
             "this version does not deliver to folders, so the trace for {target} waits for one that can"
