@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::{Codex, End, Home, ModelServer, Oracle, Reply, Script, codex, run};
 
@@ -133,7 +133,7 @@ fn a_spool_that_cannot_be_written_leaves_the_launchs_notes_for_later() {
     let Some(broken) = Broken::new() else { return };
     let spool = broken.home.state().join("spool");
     fs::create_dir_all(&spool).expect("make the spool");
-    let command = read_only(&broken.home, &broken.codex.native, &spool);
+    let command = broken.home.traced_where_read_only(&spool, LAUNCHER, &broken.codex.native);
     broken.assert_unharmed_by(command, "true");
     assert!(broken.log().contains("cannot keep the trace: cannot write to"), "{}", broken.log());
     assert_eq!(names_in(&broken.home.state().join("launches")).len(), 1);

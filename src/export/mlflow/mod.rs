@@ -1,6 +1,7 @@
 //! MLflow as a target: one folder per kind of store.
 
 pub mod artifact;
+pub mod databricks;
 pub mod file_store;
 pub mod http;
 pub mod info;
@@ -15,6 +16,7 @@ pub mod wire;
 use super::{ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
+use databricks::DatabricksExporter;
 use file_store::FileStoreExporter;
 use http::HttpExporter;
 use sqlite::SqliteExporter;
@@ -37,9 +39,10 @@ pub fn exporter<'a>(
         Target::Http(url) => {
             Ok(Box::new(HttpExporter::open(target, url, experiment.clone(), access, patience)?))
         }
-        Target::Databricks { .. } => Err(ExportError::Target(format!(
-            "this version delivers to files and to servers only, so the trace for {target} waits for one that can"
-        ))),
+        Target::Databricks { profile } => {
+            let (profile, experiment) = (profile.as_deref(), experiment.clone());
+            Ok(Box::new(DatabricksExporter::open(target, profile, experiment, access, patience)?))
+        }
     }
 }
 
