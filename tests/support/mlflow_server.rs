@@ -30,6 +30,8 @@ pub struct MlflowServer {
     shell: Child,
     port: u16,
     folder: TempDir,
+    python: PathBuf,
+    options: ServerOptions,
 }
 
 /// What differs from one server to another.
@@ -122,7 +124,8 @@ impl MlflowServer {
             .stderr(log)
             .process_group(0);
         let shell = shell.spawn().expect("start a shell");
-        let server = MlflowServer { shell, port, folder };
+        let server =
+            MlflowServer { shell, port, folder, python: python.to_owned(), options: options.clone() };
         server.wait_until_it_answers();
         server
     }
@@ -133,6 +136,13 @@ impl MlflowServer {
             assert!(Instant::now() < until, "MLflow did not start within {START:?}:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// With kill -9, all its processes; then a new one on the same folder, at another port.
+    pub fn killed_and_started_again(mut self) -> MlflowServer {
+        killpg(self.group(), Signal::SIGKILL).expect("kill the server");
+        let folder = std::mem::replace(&mut self.folder, new_folder());
+        MlflowServer::within(folder, &self.python.clone(), &self.options.clone())
     }
 
     pub fn port(&self) -> u16 {
