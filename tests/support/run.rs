@@ -73,12 +73,18 @@ pub fn run(command: &mut Command) -> Outcome {
 
 #[track_caller]
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Outcome {
+    run_with_input_within(LIMIT, command, input)
+}
+
+/// As `run_with_input`, for what takes long on a machine that does other things too.
+#[track_caller]
+pub fn run_with_input_within(limit: Duration, command: &mut Command, input: &[u8]) -> Outcome {
     let mut running = spawn(command, Stdio::piped());
     let mut stdin = running.child.stdin.take().expect("stdin is a pipe");
     let input = input.to_vec();
     // A process that ends without reading its input is none of the writer's business.
     thread::spawn(move || stdin.write_all(&input));
-    running.finish(LIMIT)
+    running.finish(limit)
 }
 
 #[track_caller]
