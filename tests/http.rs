@@ -298,6 +298,42 @@ fn delete(front: &Front, experiment: &str, trace: &str) {
 }
 
 #[test]
+fn a_cost_that_only_the_server_adds_up_grows_with_the_session() {
+    let (Some(codex), Some(server), Some(oracle)) =
+        (codex(), MlflowServer::shared(MLFLOW_VERSION), Oracle::newest())
+    else {
+        return;
+    };
+    let job = Job::done(&codex);
+    // As for a model without a price of ours: each call has its cost from elsewhere, the trace has none.
+    let unpriced = |mut trace: Trace| {
+        trace.metadata.remove("mlflow.trace.cost");
+        trace
+    };
+    let cost = || {
+        let told = oracle.trace_of(&*server, &job.trace_id()).metadata["mlflow.trace.cost"].clone();
+        let cost: Value = serde_json::from_str(told.as_str().expect("text")).expect("JSON");
+        cost["total_cost"].as_f64().expect("a number")
+    };
+    let full = |trace: &Trace| {
+        let cost: Value = serde_json::from_str(&trace.metadata["mlflow.trace.cost"]).expect("JSON");
+        cost["total_cost"].as_f64().expect("a number")
+    };
+    let first = job.trace();
+    deliver(&server.uri(), &unpriced(first.clone()), None);
+    assert!((cost() - full(&first)).abs() < 1e-9);
+    job.resume(&codex);
+    let second = job.trace();
+    deliver(&server.uri(), &unpriced(second.clone()), None);
+    assert!(
+        full(&second) > full(&first) && (cost() - full(&second)).abs() < 1e-9,
+        "{} {}",
+        cost(),
+        full(&second)
+    );
+}
+
+#[test]
 fn a_launch_delivers_to_the_server_of_its_environment() {
     let (Some(codex), Some(server), Some(oracle)) =
         (codex(), MlflowServer::shared(MLFLOW_VERSION), Oracle::newest())
