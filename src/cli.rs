@@ -1,7 +1,19 @@
 //! Our own commands, as they are typed: `codex-traced mlflow …`. All other words are Codex's.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  codex-traced mlflow enable                              traces stay on this machine
+  codex-traced mlflow enable -u http://localhost:5000     traces go to a server
+  codex-traced mlflow enable -u databricks -e 123456789   traces go to Databricks
+  codex-traced mlflow status                              what is set, and why
+  codex-traced mlflow doctor                              what is wrong, and what to do
+  codex-traced mlflow show                                the newest trace as a tree
+
+All other words are Codex's: `codex-traced exec \"…\"` runs `codex exec \"…\"` and traces it.";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -9,6 +21,8 @@ use std::ffi::OsString;
     bin_name = "codex-traced mlflow",
     version,
     about = "MLflow traces of your Codex sessions",
+    after_help = EXAMPLES,
+    max_term_width = 100,
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
@@ -19,10 +33,86 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Switch tracing on, and choose where traces go
+    #[command(after_help = Enable::AFTER)]
+    Enable(Enable),
+    /// Switch tracing off; the settings stay
+    ///
+    /// codex-traced then runs Codex in its place and does nothing else. For one launch only: CODEX_TRACED=0.
+    Disable,
+    /// Show what is set and why, whether the target answers, what waits, and what was sent
+    Status(Report),
+    /// Find out what is wrong, and what to do about it
+    ///
+    /// Changes nothing. Ends with 0 when all is well, 1 when there are warnings, 2 when there are errors.
+    Doctor(Report),
     /// Show a trace as a tree: what was asked, what the model said, what its tools did
     Show(Show),
     /// Deliver what waits on disk, and finish the work of launches that died
     Sync,
+    /// Print completions of `codex-traced` for a shell; Codex's own words are completed by Codex
+    #[command(after_help = Completions::AFTER)]
+    Completions(Completions),
+    /// Print the manual page
+    ///
+    /// To read it: `codex-traced mlflow man | man -l -`
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub struct Enable {
+    /// Where traces go: http://…, https://…, databricks, databricks://PROFILE, sqlite:///PATH, file:///PATH, or a path
+    #[arg(short = 'u', long, value_name = "URI")]
+    pub tracking_uri: Option<String>,
+    /// The experiment by its id, which must exist
+    #[arg(short = 'e', long, value_name = "ID", conflicts_with = "experiment_name")]
+    pub experiment_id: Option<String>,
+    /// The experiment by its name, which is made when missing
+    #[arg(short = 'n', long, value_name = "NAME")]
+    pub experiment_name: Option<String>,
+    /// A folder of session files for `import`; Codex's own are always traced
+    #[arg(short = 's', long, value_name = "DIR")]
+    pub sessions_dir: Option<PathBuf>,
+    /// Write the settings without a look at the target
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+impl Enable {
+    const AFTER: &'static str = "\
+Without -u the target stays what the configuration file has, else it is the file
+mlflow/mlflow.db in Codex's home.
+
+The target is looked at first, and when it cannot take traces nothing is written: what worked
+before goes on working. --no-check writes all the same, for a server that is not up yet.";
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Print JSON for scripts; the README tells its keys
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell to print for
+    pub shell: Shell,
+}
+
+impl Completions {
+    const AFTER: &'static str = "\
+Install:
+  bash   eval \"$(codex-traced mlflow completions bash)\"       in ~/.bashrc
+  zsh    eval \"$(codex-traced mlflow completions zsh)\"        in ~/.zshrc, after compinit
+  fish   codex-traced mlflow completions fish | source        in ~/.config/fish/config.fish";
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Debug, Args)]

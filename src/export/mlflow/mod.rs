@@ -7,7 +7,7 @@ pub mod tags;
 pub mod tree;
 pub mod wire;
 
-use super::{ExportError, Exporter, Patience};
+use super::{Checked, ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use sqlite::SqliteExporter;
@@ -31,5 +31,20 @@ pub fn exporter<'a>(
         Target::Http(_) | Target::Databricks { .. } | Target::FileStore(_) => Err(ExportError::Target(
             format!("this version delivers to SQLite only, so the trace for {target} waits for one that can"),
         )),
+    }
+}
+
+/// Whether the target would take traces. Sends none, and makes nothing.
+pub fn check(
+    target: &Target,
+    experiment: &Experiment,
+    _access: &Access,
+    _patience: Patience,
+) -> Result<Checked, ExportError> {
+    match target {
+        Target::Sqlite(path) => sqlite::check(path, experiment),
+        Target::Http(_) | Target::Databricks { .. } | Target::FileStore(_) => {
+            Err(ExportError::Target(format!("this version delivers to SQLite only, not to {target}")))
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! An MLflow database in a SQLite file: MLflow's own tables, written and read without MLflow.
 
+mod check;
 mod create;
 mod error;
 mod experiment;
@@ -113,6 +114,8 @@ impl Exporter for SqliteExporter {
 pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     reading(path, |connection, shape| read::trace(connection, shape, id))
 }
+
+pub use check::check;
 
 /// Reads one state of the database, and creates nothing.
 fn reading<T>(

@@ -1,0 +1,16 @@
+//! A look at the target, short enough for somebody who waits at a prompt.
+
+use crate::config::access::Access;
+use crate::config::target::{Experiment, Target};
+use crate::env::World;
+use crate::export::mlflow;
+use crate::export::{Checked, ExportError, Patience};
+use std::time::{Duration, Instant};
+
+/// A server that needs longer will not be pleasant to trace to either; and nobody waits longer for a status.
+const LIMIT: Duration = Duration::from_secs(3);
+
+pub(super) fn check(target: &Target, experiment: &Experiment, world: &World) -> Result<Checked, ExportError> {
+    let patience = Patience { until: Some(Instant::now() + LIMIT), is_asked_to_end: &|| false };
+    mlflow::check(target, experiment, &Access::of(world), patience)
+}
