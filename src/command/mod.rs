@@ -6,6 +6,7 @@ mod doctor;
 mod enable;
 mod man;
 mod place;
+mod queue;
 mod show;
 mod status;
 mod survey;
@@ -40,7 +41,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         Command::Status(report) => status::run(&report, world).map(well),
         Command::Doctor(report) => doctor::run(&report, world),
         Command::Show(show) => show::run(&show, world).map(well),
-        Command::Sync => sync::run(world).map(well),
+        Command::Sync(sync) => sync::run(&sync, world).map(well),
         Command::Completions(completions) => completions::run(&completions).map(well),
         Command::Man => man::run().map(well),
     };
