@@ -1,6 +1,8 @@
 //! MLflow as a target: one folder per kind of store.
 
+pub mod artifact;
 pub mod http;
+pub mod info;
 pub mod keys;
 pub mod sqlite;
 pub mod tags;
@@ -10,6 +12,7 @@ pub mod wire;
 use super::{Checked, ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
+use http::HttpExporter;
 use sqlite::SqliteExporter;
 use std::time::Duration;
 
@@ -20,7 +23,7 @@ const BUSY: Duration = Duration::from_secs(10);
 pub fn exporter<'a>(
     target: &Target,
     experiment: &Experiment,
-    _access: &'a Access,
+    access: &'a Access,
     patience: Patience<'a>,
 ) -> Result<Box<dyn Exporter + 'a>, ExportError> {
     match target {
@@ -28,9 +31,12 @@ pub fn exporter<'a>(
             let busy = patience.left().map_or(BUSY, |left| left.min(BUSY));
             Ok(Box::new(SqliteExporter::open(path, experiment.clone(), busy)?))
         }
-        Target::Http(_) | Target::Databricks { .. } | Target::FileStore(_) => Err(ExportError::Target(
-            format!("this version delivers to SQLite only, so the trace for {target} waits for one that can"),
-        )),
+        Target::Http(url) => {
+            Ok(Box::new(HttpExporter::open(target, url, experiment.clone(), access, patience)?))
+        }
+        Target::Databricks { .. } | Target::FileStore(_) => Err(ExportError::Target(format!(
+            "this version delivers to SQLite and to servers only, so the trace for {target} waits for one that can"
+        ))),
     }
 }
 
