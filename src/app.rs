@@ -11,6 +11,7 @@ use crate::codex::locate::{self, LocateError};
 use crate::codex::tui_log::{self, TuiLog};
 use crate::config::settings::{Settings, Tracing};
 use crate::env::World;
+use crate::export;
 use crate::launch::exit::ChildExit;
 use crate::launch::mode::{Interface, LaunchMode, PtySetting};
 use crate::launch::process::Process;
@@ -145,6 +146,10 @@ fn finish(world: &World, prepared: Prepared, exit: ChildExit, is_asked_to_end: &
         }
     }
     let _ = quietly(|| state.recover(world));
+    if let Some(introduction) = export::mlflow::introduction(&settings.target.value).filter(|_| has_sessions)
+    {
+        notices.say(&introduction);
+    }
     match quietly(|| state.deliver(world, Some(BUDGET), is_asked_to_end)) {
         Some(Ok(drained)) => {
             delivery::sentences(&drained, Timestamp::now()).iter().for_each(|told| notices.say(told))

@@ -222,6 +222,8 @@ impl Oracle {
             ("TZ", "UTC".as_ref()),
             ("MLFLOW_DISABLE_TELEMETRY", "true".as_ref()),
             ("DO_NOT_TRACK", "true".as_ref()),
+            // From 3.14 on, MLflow opens a folder of files only when asked to.
+            ("MLFLOW_ALLOW_FILE_STORE", "true".as_ref()),
             // What a verb writes is there when its process ends.
             ("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false".as_ref()),
             ("HTTPS_PROXY", "http://127.0.0.1:9".as_ref()),

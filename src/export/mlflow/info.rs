@@ -12,10 +12,7 @@ use std::collections::BTreeMap;
 pub fn body(trace: &Trace, experiment: &str, tags: &BTreeMap<String, String>, record: &Record) -> Value {
     object!({"trace": {"trace_info": {
         "trace_id": trace.id.to_string(),
-        "trace_location": {
-            "type": "MLFLOW_EXPERIMENT",
-            "mlflow_experiment": {"experiment_id": experiment},
-        },
+        "trace_location": location(experiment),
         "request_time": request_time(trace),
         "execution_duration": execution_duration(trace),
         "state": trace.state.as_str(),
@@ -24,6 +21,11 @@ pub fn body(trace: &Trace, experiment: &str, tags: &BTreeMap<String, String>, re
         "trace_metadata": metadata(trace, record),
         "tags": tags,
     }}})
+}
+
+/// Where a trace is: in an experiment, by its id.
+pub fn location(experiment: &str) -> Value {
+    object!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}})
 }
 
 /// What the trace says of itself, and what we remember for the next update.
@@ -43,7 +45,7 @@ pub fn tags(trace: &Trace) -> BTreeMap<String, String> {
 }
 
 /// RFC 3339 in milliseconds: MLflow keeps no more.
-fn request_time(trace: &Trace) -> String {
+pub fn request_time(trace: &Trace) -> String {
     let milliseconds = jiff::Timestamp::from_millisecond(trace.started_at.as_millisecond());
     format!("{:.3}", milliseconds.unwrap_or(trace.started_at))
 }

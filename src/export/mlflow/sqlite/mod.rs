@@ -13,6 +13,7 @@ mod write;
 
 use super::tree;
 use crate::config::target::Experiment;
+use crate::disk;
 use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter};
 use crate::trace::ids::TraceId;
@@ -75,7 +76,7 @@ impl SqliteExporter {
     /// deleted or replaced.
     fn connect(&self) -> Result<Connection, StoreError> {
         if !self.path.try_exists()? {
-            create::create(&self.path, Timestamp::now())?;
+            create::create(&disk::followed(&self.path), Timestamp::now())?;
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
@@ -126,9 +127,12 @@ fn reading<T>(
         if !path.try_exists()? {
             return Ok(None);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // Of a database in WAL mode, whoever may not write leaves the log behind. SQLite opens what is write
+        // protected for reading all the same.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(READ_BUSY)?;
+        connection.pragma_update(None, "query_only", true)?;
         let transaction = connection.transaction()?;
         let shape = Shape::of(&transaction)?;
         query(&transaction, shape)
