@@ -22,7 +22,7 @@ All other words are Codex's: `codex-traced exec \"…\"` runs `codex exec \"…\
     version,
     about = "MLflow traces of your Codex sessions",
     after_help = EXAMPLES,
-    max_term_width = 100,
+    max_term_width = 80,
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
@@ -80,11 +80,12 @@ pub struct Enable {
 
 impl Enable {
     const AFTER: &'static str = "\
-Without -u the target stays what the configuration file has, else it is the file
-mlflow/mlflow.db in Codex's home.
+Without -u the target stays what the configuration file has, else it is the
+file mlflow/mlflow.db in Codex's home.
 
-The target is looked at first, and when it cannot take traces nothing is written: what worked
-before goes on working. --no-check writes all the same, for a server that is not up yet.";
+The target is looked at first. When it cannot take traces nothing is written,
+so that what worked before goes on working; with --no-check it is written all
+the same, for a server that is not up yet.";
 }
 
 #[derive(Debug, Args)]
@@ -102,10 +103,10 @@ pub struct Completions {
 
 impl Completions {
     const AFTER: &'static str = "\
-Install:
-  bash   eval \"$(codex-traced mlflow completions bash)\"       in ~/.bashrc
-  zsh    eval \"$(codex-traced mlflow completions zsh)\"        in ~/.zshrc, after compinit
-  fish   codex-traced mlflow completions fish | source        in ~/.config/fish/config.fish";
+To install, add this line:
+  bash   eval \"$(codex-traced mlflow completions bash)\"   to ~/.bashrc
+  zsh    eval \"$(codex-traced mlflow completions zsh)\"    to ~/.zshrc, after compinit
+  fish   codex-traced mlflow completions fish | source    to ~/.config/fish/config.fish";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,6 @@
 //! `mlflow enable`: the configuration file, so that it says where traces go.
 
+use super::survey::missing_home;
 use super::text::{clean, wrap};
 use super::{Failure, place};
 use crate::cli::Enable;
@@ -214,12 +215,11 @@ pub(super) fn aside_text(aside: &Path) -> String {
 /// A home that was named and is not there would be made for nobody: Codex refuses it.
 pub(super) fn home(world: &World) -> Result<CodexHome, Failure> {
     let home = super::home(world)?;
-    match world.variables.os("CODEX_HOME").is_some() && !home.path().is_dir() {
-        false => Ok(home),
-        true => Err(format!(
-            "CODEX_HOME names {}, which is no folder\n  hint: make it, or unset CODEX_HOME to use ~/.codex",
-            clean(home.path().display())
-        )),
+    match missing_home(world, &home) {
+        None => Ok(home),
+        Some(problem) => {
+            Err(format!("{}\n  hint: make it, or unset CODEX_HOME to use ~/.codex", clean(problem)))
+        }
     }
 }
 
@@ -237,7 +237,7 @@ fn reachable_text(target: &Target, version: Option<&str>) -> Option<String> {
         (Target::FileStore(_), _) => Some(
             "MLflow 3.14 and newer open a folder of files only with MLFLOW_ALLOW_FILE_STORE=true.".to_owned(),
         ),
-        (Target::Http(_), Some(version)) => Some(format!("The server answers: MLflow {}.", clean(version))),
+        (Target::Http(_), Some(version)) => Some(format!("The server answers: {}.", clean(version))),
         _ => None,
     }
 }

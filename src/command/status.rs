@@ -2,11 +2,12 @@
 
 use super::Failure;
 use super::survey::{FileState, From, Named, Sessions, Survey};
-use super::text::{WIDTH, clean, counted, wrap};
+use super::text::{WIDTH, clean, counted, printable, wrap};
 use super::tree::{Ink, Style};
 use crate::cli::Report;
 use crate::config::settings::Source;
 use crate::env::World;
+use jiff::tz::TimeZone;
 use std::fmt::Write;
 
 /// As wide as the longest label, and a space.
@@ -68,25 +69,23 @@ fn settings(page: &mut Page, survey: &Survey) {
 fn target(page: &mut Page, survey: &Survey) {
     page.heading("Target");
     let target = &survey.target;
-    match &target.problem {
-        Some(problem) => {
-            let no = page.style.paint(Ink::Wrong, "no");
-            page.field("reachable", &format!("{no}: {}", clean(problem)));
-        }
-        None => {
-            let yes = page.style.paint(Ink::Good, "yes");
-            let what = target.version.as_deref().map_or_else(
-                || ", to be made with the first trace".to_owned(),
-                |version| format!(", {}", clean(version)),
-            );
-            page.field("reachable", &format!("{yes}{what}"));
-            let experiment = match &target.experiment_id {
-                Some(id) => format!("found, id {}", clean(id)),
-                None => "to be made with the first trace".to_owned(),
-            };
-            page.field("experiment", &experiment);
-        }
+    if let Some(problem) = &target.problem {
+        let no = page.style.paint(Ink::Wrong, "no");
+        page.field("reachable", &format!("{no}: {}", clean(problem)));
+        return;
     }
+    let yes = page.style.paint(Ink::Good, "yes");
+    let what = match &target.version {
+        Some(version) => format!(" ({})", clean(version)),
+        None if target.experiment_id.is_none() => " (made with the first trace)".to_owned(),
+        None => String::new(),
+    };
+    page.field("reachable", &format!("{yes}{what}"));
+    let experiment = match &target.experiment_id {
+        Some(id) => format!("there, id {}", clean(id)),
+        None => "made with the first trace".to_owned(),
+    };
+    page.field("experiment", &experiment);
 }
 
 fn sessions(page: &mut Page, sessions: &Sessions) {
@@ -102,14 +101,12 @@ fn sessions(page: &mut Page, sessions: &Sessions) {
         page.field("session files", &text);
         return;
     }
-    page.field(
-        "session files",
-        &format!("No session files found in {}. Check", clean(sessions.folder.display())),
-    );
+    page.field("session files", &format!("No session files found in {}", clean(sessions.folder.display())));
     for check in [
-        "- that Codex runs with this home: CODEX_HOME names it, else it is ~/.codex",
-        "- that a prompt was sent: Codex makes the file with it, and none with --ephemeral",
-        "- that the files are not elsewhere: `codex-traced mlflow enable -s DIR`",
+        "Check that",
+        "- Codex runs with this home (CODEX_HOME, else ~/.codex);",
+        "- a prompt was sent, and without --ephemeral;",
+        "- the files are not elsewhere (`mlflow enable -s DIR`).",
     ] {
         page.field("", check);
     }
@@ -117,32 +114,39 @@ fn sessions(page: &mut Page, sessions: &Sessions) {
 
 fn traces(page: &mut Page, survey: &Survey) {
     page.heading("Traces");
-    match survey.waiting.len() {
-        0 => page.field("waiting", "none"),
-        count => {
-            page.field("waiting", &format!("{count}; `codex-traced mlflow sync` delivers them"));
-            for waiting in &survey.waiting {
-                let text = match (&waiting.trace_id, &waiting.tracking_uri, &waiting.problem) {
-                    (Some(id), Some(uri), _) => format!("{id} for {}", clean(uri)),
-                    (_, _, problem) => format!(
-                        "{}: {}",
-                        clean(waiting.file.display()),
-                        clean(problem.as_deref().unwrap_or_default())
-                    ),
-                };
-                page.field("", &text);
+    for (label, kept, todo) in [
+        ("waiting", &survey.waiting, "`codex-traced mlflow sync` delivers them"),
+        ("set aside", &survey.set_aside, "`codex-traced mlflow sync --list` tells more"),
+    ] {
+        match kept.len() {
+            0 => page.field(label, "none"),
+            count => page.field(label, &format!("{count}; {todo}")),
+        }
+        for one in kept {
+            let target =
+                one.tracking_uri.as_ref().map_or_else(String::new, |uri| format!(" for {}", clean(uri)));
+            page.field("", &format!("{}{target}", one.trace_id));
+            if let Some(reason) = &one.reason {
+                page.field("", &clean(reason));
             }
         }
     }
-    match survey.launches_to_finish {
-        0 => {}
-        count => page.field(
-            "unfinished",
-            &format!(
-                "{} ended before the traces were made; `codex-traced mlflow sync` makes them",
-                counted(count, "launch", "launches")
-            ),
-        ),
+    if survey.launches_to_finish > 0 {
+        let launches = counted(survey.launches_to_finish, "launch", "launches");
+        let text =
+            format!("{launches} ended before the traces were made; `codex-traced mlflow sync` makes them");
+        page.field("unfinished", &text);
+    }
+    if survey.sent.is_empty() {
+        page.field("sent", "none yet");
+    }
+    for (index, sent) in survey.sent.iter().enumerate() {
+        let when = sent.sent_at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string();
+        page.field(if index == 0 { "sent" } else { "" }, &format!("{when}  {}", sent.trace_id));
+        match &sent.link {
+            Some(link) => page.field("", &printable(link)),
+            None => page.field("", &format!("codex-traced mlflow show {}", sent.trace_id)),
+        }
     }
 }
 

@@ -9,14 +9,20 @@ use crate::config::reference::{VARIABLES, Value};
 use crate::config::settings::{Settings, Source, Tracing};
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
-use crate::spool::Spool;
+use crate::export::receipt::Receipt;
+use crate::spool::list::{Listed, Standing};
 use crate::state::State;
+use crate::trace::ids::TraceId;
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Of the JSON: another number would mean that keys changed their meaning.
 const VERSION: u32 = 1;
+
+/// As many as are looked for with the naked eye.
+const SENT: usize = 5;
 
 /// The keys are promised in docs/json.md.
 #[derive(Debug, Serialize)]
@@ -36,8 +42,13 @@ pub(super) struct Survey {
     pub(super) problems: Vec<String>,
     pub(super) target: Reached,
     pub(super) sessions: Sessions,
-    pub(super) waiting: Vec<Waiting>,
+    pub(super) waiting: Vec<Kept>,
+    /// What no target takes, or nobody can read.
+    pub(super) set_aside: Vec<Kept>,
+    /// Launches that ended before their traces were made.
     pub(super) launches_to_finish: usize,
+    /// The newest first.
+    pub(super) sent: Vec<Sent>,
 }
 
 /// Where a value came from, as text: `default`, `file`, or `environment:NAME`.
@@ -102,13 +113,25 @@ pub(super) struct Sessions {
     pub(super) codex_files: Option<usize>,
 }
 
+/// A trace that is on disk and not where it should be.
 #[derive(Debug, Serialize)]
-pub(super) struct Waiting {
-    pub(super) trace_id: Option<String>,
+pub(super) struct Kept {
+    /// As `mlflow sync --list` names it.
+    pub(super) id: String,
+    pub(super) trace_id: String,
     pub(super) tracking_uri: Option<String>,
-    pub(super) file: PathBuf,
-    /// Why it cannot be read, if it cannot.
-    pub(super) problem: Option<String>,
+    /// Why it is still there; None before its target was tried.
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Sent {
+    pub(super) trace_id: String,
+    pub(super) sent_at: Timestamp,
+    pub(super) tracking_uri: String,
+    pub(super) experiment_id: String,
+    /// Its address in MLflow's page; None for a file, which no server shows yet.
+    pub(super) link: Option<String>,
 }
 
 impl Survey {
@@ -116,6 +139,12 @@ impl Survey {
         let settings = Settings::read(world, home);
         let state = State::of(home);
         let conceal = |text: &str| conceal(text).into_owned();
+        let (set_aside, waiting) = state
+            .spool()
+            .list()
+            .into_iter()
+            .partition::<Vec<_>, _>(|one| matches!(one.standing, Standing::SetAside(_)));
+        let [waiting, set_aside] = [waiting, set_aside].map(|all| all.into_iter().map(kept).collect());
         Survey {
             version: VERSION,
             codex_traced: env!("CARGO_PKG_VERSION"),
@@ -130,13 +159,30 @@ impl Survey {
             experiment_source: From(settings.experiment.source),
             config_file: Configuration { path: home.config(), state: file_state(&home.config()) },
             environment: environment(world),
-            problems: settings.problems.iter().map(|problem| conceal(problem)).collect(),
+            problems: missing_home(world, home)
+                .iter()
+                .chain(&settings.problems)
+                .map(|problem| conceal(problem))
+                .collect(),
             target: reached(&settings.target.value, &settings.experiment.value, world),
             sessions: sessions(home, &settings),
-            waiting: waiting(&state.spool()),
+            waiting,
+            set_aside,
             launches_to_finish: journal::left_behind(&state.launches()).len(),
+            sent: state
+                .receipts()
+                .recent(SENT)
+                .iter()
+                .map(|(trace, receipt)| sent(*trace, receipt))
+                .collect(),
         }
     }
+}
+
+/// Codex makes ~/.codex, and refuses a home that was named and is not there.
+pub(super) fn missing_home(world: &World, home: &CodexHome) -> Option<String> {
+    let is_missing = world.variables.os("CODEX_HOME").is_some() && !home.path().is_dir();
+    is_missing.then(|| format!("CODEX_HOME names {}, which is no folder", home.path().display()))
 }
 
 pub(super) fn file_state(path: &Path) -> FileState {
@@ -201,18 +247,32 @@ fn is_session_file(name: &str) -> bool {
     name.starts_with("rollout-") && [".jsonl", ".jsonl.zst", ".json"].iter().any(|end| name.ends_with(end))
 }
 
-fn waiting(spool: &Spool) -> Vec<Waiting> {
-    let paths = spool.paths().into_iter();
-    let told = paths.map(|file| match Spool::load(&file) {
-        Ok(entry) => Waiting {
-            trace_id: Some(entry.trace.id.to_string()),
-            tracking_uri: Some(conceal(&entry.target.to_string()).into_owned()),
-            file,
-            problem: None,
-        },
-        Err(error) => Waiting { trace_id: None, tracking_uri: None, file, problem: Some(error.to_string()) },
+fn kept(listed: Listed) -> Kept {
+    let reason = match listed.standing {
+        Standing::Waits => None,
+        Standing::Rests(rest) => Some(rest.reason),
+        Standing::Unreadable(reason) | Standing::SetAside(reason) => Some(reason),
+    };
+    Kept {
+        id: listed.id,
+        trace_id: listed.trace.to_string(),
+        tracking_uri: listed.target.map(|target| conceal(&target.to_string()).into_owned()),
+        reason: reason.map(|reason| conceal(&reason).into_owned()),
+    }
+}
+
+fn sent(trace: TraceId, receipt: &Receipt) -> Sent {
+    let tracking_uri = conceal(&receipt.target.to_string()).into_owned();
+    let link = matches!(receipt.target, Target::Http(_)).then(|| {
+        format!("{tracking_uri}/#/experiments/{}/traces?selectedEvaluationId={trace}", receipt.experiment_id)
     });
-    told.collect()
+    Sent {
+        trace_id: trace.to_string(),
+        sent_at: receipt.delivered_at,
+        tracking_uri,
+        experiment_id: receipt.experiment_id.clone(),
+        link,
+    }
 }
 
 #[cfg(test)]
@@ -231,5 +291,18 @@ mod tests {
         std::os::unix::fs::symlink(folder.path(), day.join("rollout-circle.jsonl.d")).unwrap();
         assert_eq!(session_files(folder.path()), 3);
         assert_eq!(session_files(&folder.path().join("not there")), 0);
+    }
+
+    #[test]
+    fn a_link_leads_to_the_trace_and_holds_no_credentials() {
+        let of = |target: Target| {
+            sent(TraceId([7; 16]), &Receipt::of(target, "3".into(), Timestamp::UNIX_EPOCH, &[])).link
+        };
+        let trace = "tr-07070707070707070707070707070707";
+        assert_eq!(
+            of(Target::Http("http://ada:secret@host:5000".into())),
+            Some(format!("http://…@host:5000/#/experiments/3/traces?selectedEvaluationId={trace}"))
+        );
+        assert_eq!(of(Target::Sqlite("/x.db".into())), None);
     }
 }

@@ -6,12 +6,16 @@ use std::fmt::{Display, Write};
 /// As wide as terminals are unless somebody made them wider.
 pub(super) const WIDTH: usize = 80;
 
-/// What a person or a server wrote, made safe to print: control characters and marks that turn the direction of
-/// writing are written out, credentials within addresses left out.
+/// What a person or a server wrote, made safe to print: without credentials, and with nothing that a terminal
+/// would obey.
 pub(super) fn clean(text: impl Display) -> String {
-    let text = text.to_string();
+    printable(&conceal(&text.to_string()))
+}
+
+/// Control characters and marks that turn the direction of writing, written out.
+pub(super) fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for c in conceal(&text).chars() {
+    for c in text.chars() {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         match c.is_control() || turns {
             true => _ = write!(safe, "{}", c.escape_default()),

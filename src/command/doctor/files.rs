@@ -3,7 +3,7 @@
 
 use super::Finding;
 use crate::codex::home::CodexHome;
-use crate::command::survey::{FileState, file_state};
+use crate::command::survey::{FileState, file_state, missing_home};
 use crate::command::text::counted;
 use crate::config::file::ConfigFile;
 use crate::config::settings::{Settings, Source, Tracing};
@@ -21,7 +21,11 @@ const LITTLE: u128 = 500 << 20;
 const NOTHING: u128 = 20 << 20;
 
 pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
-    let mut findings = configuration(world, home);
+    let mut findings = Vec::new();
+    if let Some(problem) = missing_home(world, home) {
+        findings.push(Finding::error("home", problem, "make it, or unset CODEX_HOME to use ~/.codex"));
+    }
+    findings.extend(configuration(world, home));
     findings.extend([writable(home), private(home), disk(home)]);
     findings
 }
@@ -32,7 +36,7 @@ fn configuration(world: &World, home: &CodexHome) -> Vec<Finding> {
     let file = match file_state(&path) {
         FileState::Valid => Finding::ok("configuration", path.display().to_string()),
         FileState::Missing => {
-            Finding::ok("configuration", format!("no file {}: the defaults count", path.display()))
+            Finding::ok("configuration", format!("{} is not there: the defaults count", path.display()))
         }
         FileState::Broken => {
             let why = ConfigFile::read(&path).map_or_else(|error| error.to_string(), |_| String::new());
@@ -77,13 +81,13 @@ fn configuration(world: &World, home: &CodexHome) -> Vec<Finding> {
 fn writable(home: &CodexHome) -> Finding {
     let state = home.state();
     let Some(there) = state.ancestors().find(|folder| folder.exists()) else {
-        return Finding::error("our files", "there is no folder for them", "set CODEX_HOME");
+        return Finding::error("folder", "there is no folder for them", "set CODEX_HOME");
     };
     match access(there, AccessFlags::W_OK | AccessFlags::X_OK) {
-        Ok(()) if there == state => Finding::ok("our files", format!("{} can be written", state.display())),
-        Ok(()) => Finding::ok("our files", format!("{} can be made", state.display())),
+        Ok(()) if there == state => Finding::ok("folder", format!("{} can be written", state.display())),
+        Ok(()) => Finding::ok("folder", format!("{} can be made", state.display())),
         Err(error) => Finding::error(
-            "our files",
+            "folder",
             format!("{} cannot be written ({}), so nothing can be traced", there.display(), error.desc()),
             "make it writable, or set CODEX_HOME to a folder that is",
         ),

@@ -114,19 +114,19 @@ fn writer(writer: InterfaceWriter) -> Finding {
 fn word(first: Option<OnPath>) -> Finding {
     match first {
         Some(OnPath::Ourselves(path)) => {
-            Finding::ok("word codex", format!("{} is codex-traced: all is traced", path.display()))
+            Finding::ok("path", format!("the word `codex` runs {}, which is codex-traced", path.display()))
         }
         Some(OnPath::Shim(path)) => {
-            Finding::ok("word codex", format!("{} is our shim: all is traced", path.display()))
+            Finding::ok("path", format!("the word `codex` runs {}, which is our shim", path.display()))
         }
         Some(OnPath::Other(path)) => Finding::ok(
-            "word codex",
+            "path",
             format!(
-                "runs {} in scripts, untraced; in your shell an alias decides (`type codex` tells)",
+                "the word `codex` runs {} in scripts, untraced; in your shell an alias decides (`type codex` tells)",
                 path.display()
             ),
         ),
-        None => Finding::ok("word codex", "is not on PATH; say codex-traced"),
+        None => Finding::ok("path", "the word `codex` runs nothing in scripts; say codex-traced there"),
     }
 }
 

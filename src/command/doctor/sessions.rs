@@ -6,6 +6,7 @@ use crate::codex::home::CodexHome;
 use crate::command::text::counted;
 use crate::rollout;
 use crate::session::{self, Writer};
+use crate::spool::list::Standing;
 use crate::state::State;
 use std::collections::BTreeMap;
 
@@ -15,11 +16,15 @@ const RECENT: usize = 5;
 
 pub(super) fn look(home: &CodexHome) -> Vec<Finding> {
     let state = State::of(home);
-    vec![waiting(&state), unfinished(&state), unknown(&state, home)]
+    let mut findings = waiting(&state);
+    findings.extend([unfinished(&state), unknown(&state, home)]);
+    findings
 }
 
-fn waiting(state: &State) -> Finding {
-    match state.spool().paths().len() {
+fn waiting(state: &State) -> Vec<Finding> {
+    let (aside, waiting): (Vec<_>, Vec<_>) =
+        state.spool().list().into_iter().partition(|one| matches!(one.standing, Standing::SetAside(_)));
+    let mut findings = vec![match waiting.len() {
         0 => Finding::ok("waiting", "no trace waits to be delivered"),
         count => Finding::warning(
             "waiting",
@@ -29,7 +34,13 @@ fn waiting(state: &State) -> Finding {
             },
             "`codex-traced mlflow sync` delivers them, or says why it cannot",
         ),
+    }];
+    if let Some(Standing::SetAside(reason)) = aside.first().map(|one| &one.standing) {
+        let found = format!("{} set aside: {reason}", counted(aside.len(), "trace was", "traces were"));
+        let todo = "`codex-traced mlflow sync --list` shows all; `--retry` tries again, `--drop ID` removes";
+        findings.push(Finding::warning("set aside", found, todo));
     }
+    findings
 }
 
 fn unfinished(state: &State) -> Finding {
@@ -59,7 +70,7 @@ fn unknown(state: &State, home: &CodexHome) -> Finding {
     }
     if kinds.is_empty() && bad == 0 {
         return Finding::ok(
-            "session files",
+            "sessions",
             match read {
                 0 => "none traced yet".to_owned(),
                 read => {
@@ -73,7 +84,7 @@ fn unknown(state: &State, home: &CodexHome) -> Finding {
         told.push(format!("{bad} damaged"));
     }
     Finding::warning(
-        "session files",
+        "sessions",
         format!(
             "lines that were not understood in the last {}: {}",
             counted(read, "session", "sessions"),

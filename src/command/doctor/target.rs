@@ -27,7 +27,7 @@ pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
 
 fn reached(target: &Target, checked: &Result<Checked, ExportError>) -> Finding {
     let error = match checked {
-        Ok(Checked { version: None, .. }) if !target.is_remote() => {
+        Ok(Checked { version: None, experiment_id: None, .. }) if !target.is_remote() => {
             return Finding::ok("target", format!("{target}, to be made with the first trace"));
         }
         Ok(_) => return Finding::ok("target", format!("{target} takes traces")),
@@ -95,8 +95,13 @@ fn found(experiment: &Experiment, checked: &Checked) -> Finding {
 fn version(target: &Target, checked: &Checked) -> Option<Finding> {
     let version = checked.version.as_ref()?;
     Some(match target {
-        Target::Sqlite(_) => Finding::ok("schema", version.clone()),
-        _ => Finding::ok("server", version.clone()),
+        Target::Sqlite(_) => Finding::ok("schema", format!("that of {version}")),
+        Target::FileStore(_) => Finding::warning(
+            "server",
+            version.clone(),
+            "MLflow 3.14 and newer open it only with MLFLOW_ALLOW_FILE_STORE=true",
+        ),
+        Target::Http(_) | Target::Databricks { .. } => Finding::ok("server", version.clone()),
     })
 }
 

@@ -47,14 +47,16 @@ pub fn exporter<'a>(
 pub fn check(
     target: &Target,
     experiment: &Experiment,
-    _access: &Access,
-    _patience: Patience,
+    access: &Access,
+    patience: Patience,
 ) -> Result<Checked, ExportError> {
     match target {
         Target::Sqlite(path) => sqlite::check(path, experiment),
-        Target::Http(_) | Target::Databricks { .. } | Target::FileStore(_) => {
-            Err(ExportError::Target(format!("this version delivers to SQLite only, not to {target}")))
-        }
+        Target::FileStore(root) => file_store::check(root, experiment),
+        Target::Http(url) => http::check(target, url, experiment, access, patience),
+        Target::Databricks { .. } => Err(ExportError::Target(format!(
+            "this version delivers to files and to servers only, not to {target}"
+        ))),
     }
 }
 

@@ -5,6 +5,7 @@ use super::experiment;
 use super::reading;
 use super::shape::{Generation, Shape, SpanFacts, Totals, Workspaces};
 use crate::config::target::Experiment;
+use crate::disk::{followed, would_take_files};
 use crate::export::{Checked, ExportError};
 use nix::unistd::{AccessFlags, access};
 use std::io;
@@ -14,9 +15,6 @@ use std::path::Path;
 const DEFAULT_ID: &str = "0";
 
 pub fn check(path: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
-    let may_write = |path: &Path| {
-        access(path, AccessFlags::W_OK).map_err(|error| StoreError::from(io::Error::from(error)).at(path))
-    };
     let found = reading(path, |connection, shape| {
         let id = experiment::id_of(connection, shape, wanted)?;
         let id = match (id, wanted) {
@@ -26,15 +24,14 @@ pub fn check(path: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
         };
         Ok(Some(Checked { version: Some(version_of(shape).into()), experiment_id: id, clock: None }))
     })?;
+    let end = followed(path);
     // SQLite keeps a journal beside the file while it writes.
-    let folder = path.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    if !folder.is_dir() {
-        return Err(StoreError::from(io::Error::from(io::ErrorKind::NotADirectory)).at(path));
-    }
-    may_write(folder)?;
+    let folder = end.parent().unwrap_or(Path::new("/"));
+    would_take_files(folder).map_err(|error| StoreError::from(error).at(path))?;
     match (found, wanted) {
         (Some(checked), _) => {
-            may_write(path)?;
+            access(&end, AccessFlags::W_OK)
+                .map_err(|error| StoreError::from(io::Error::from(error)).at(path))?;
             Ok(checked)
         }
         (None, Experiment::Id(id)) if id != DEFAULT_ID => Err(StoreError::NoExperiment(id.clone()).at(path)),
@@ -42,16 +39,16 @@ pub fn check(path: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
     }
 }
 
-/// The MLflow whose schema this is like; those between were not all looked at.
+/// The MLflow whose schema it has; those between were not all looked at.
 fn version_of(shape: Shape) -> &'static str {
     match shape {
         Shape { totals: Totals::Moving, .. } | Shape { span_facts: SpanFacts::Moving, .. } => {
-            "being upgraded to that of MLflow 3.17"
+            "MLflow 3.14, being upgraded to 3.17"
         }
-        Shape { totals: Totals::Columns, .. } => "that of MLflow 3.17",
-        Shape { generation: Generation::Counted, .. } => "that of MLflow 3.14",
-        Shape { workspaces: Workspaces::Named, .. } => "that of MLflow 3.10",
-        _ => "that of MLflow 3.6",
+        Shape { totals: Totals::Columns, .. } => "MLflow 3.17",
+        Shape { generation: Generation::Counted, .. } => "MLflow 3.14",
+        Shape { workspaces: Workspaces::Named, .. } => "MLflow 3.10",
+        _ => "MLflow 3.6",
     }
 }
 
@@ -91,7 +88,7 @@ mod tests {
         create::create(&path, Timestamp::UNIX_EPOCH).unwrap();
         let before = fs::read(&path).unwrap();
         let there = |id: Option<&str>| {
-            let version = Some("that of MLflow 3.6".into());
+            let version = Some("MLflow 3.6".into());
             Ok(Checked { version, experiment_id: id.map(str::to_owned), clock: None })
         };
         assert_eq!(check(&path, &name("Default")), there(Some("0")));
