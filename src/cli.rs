@@ -15,6 +15,9 @@ Examples:
 
 All other words are Codex's: `codex-traced exec \"…\"` runs `codex exec \"…\"` and traces it.";
 
+/// Ours alone: nobody types it.
+pub const FINISH: &str = "finish";
+
 #[derive(Debug, Parser)]
 #[command(
     name = "codex-traced mlflow",
@@ -57,6 +60,9 @@ pub enum Command {
     ///
     /// To read it: `codex-traced mlflow man | man -l -`
     Man,
+    /// What the launcher starts when Codex has ended
+    #[command(name = FINISH, hide = true)]
+    Finish(Finish),
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +130,12 @@ pub struct Show {
     /// A trace id (tr-…), a Codex session id, or the path of a session file
     #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
     pub what: Option<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Finish {
+    /// The launch's id, as its notes are named
+    pub launch: String,
 }
 
 #[derive(Debug, Args)]

@@ -60,7 +60,7 @@ fn page() -> io::Result<String> {
     ]);
     text.control("SH", ["COMMANDS"]);
     text.to_writer(&mut page)?;
-    for subcommand in command.get_subcommands() {
+    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
         page.extend_from_slice(section(subcommand)?.as_bytes());
     }
     let mut text = Roff::new();

@@ -4,6 +4,7 @@ mod completions;
 mod disable;
 mod doctor;
 mod enable;
+mod finish;
 mod man;
 mod place;
 mod queue;
@@ -40,6 +41,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         Command::Disable => disable::run(world).map(well),
         Command::Status(report) => status::run(&report, world).map(well),
         Command::Doctor(report) => doctor::run(&report, world),
+        Command::Finish(finish) => finish::run(&finish, world).map(well),
         Command::Show(show) => show::run(&show, world).map(well),
         Command::Sync(sync) => sync::run(&sync, world).map(well),
         Command::Completions(completions) => completions::run(&completions).map(well),

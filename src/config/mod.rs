@@ -6,3 +6,4 @@ pub mod file_uri;
 pub mod reference;
 pub mod settings;
 pub mod target;
+pub mod wait;

@@ -19,19 +19,20 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl State {
-    /// Delivers what the spool holds, as a launch does by itself; the log says what stays and why.
+    /// Delivers what the spool holds, as a launch does by itself, within a budget; the log says what stays and
+    /// why. `patience` is how long to wait for another delivery to end.
     pub fn deliver(
         &self,
         world: &World,
-        budget: Option<Duration>,
-        is_asked_to_end: &dyn Fn() -> bool,
+        budget: Duration,
+        patience: Duration,
     ) -> Result<Drained, DrainError> {
-        self.drain(world, budget, is_asked_to_end, Eagerness::Patient, &|_| {})
+        self.drain(world, Some(budget), patience, Eagerness::Patient, &|_| {})
     }
 
     /// Delivers what the spool holds because somebody asked for it.
     pub fn deliver_now(&self, world: &World, told: &dyn Fn(&Step)) -> Result<Drained, DrainError> {
-        self.drain(world, None, &|| false, Eagerness::Asked, told)
+        self.drain(world, None, PATIENCE, Eagerness::Asked, told)
     }
 
     /// What was set aside waits again, and no target is left alone any more. Tells how many came back.
@@ -55,7 +56,7 @@ impl State {
         &self,
         world: &World,
         budget: Option<Duration>,
-        is_asked_to_end: &dyn Fn() -> bool,
+        patience: Duration,
         eagerness: Eagerness,
         told: &dyn Fn(&Step),
     ) -> Result<Drained, DrainError> {
@@ -64,16 +65,17 @@ impl State {
             return Ok(Drained::default());
         }
         let limits = Limits {
-            patience: if eagerness == Eagerness::Asked { PATIENCE } else { Duration::ZERO },
+            patience,
             budget,
-            is_asked_to_end,
+            is_asked_to_end: &|| false,
             eagerness,
             now: &Timestamp::now,
             luck: &luck,
             told,
         };
         let access = Access::of(world);
-        let patience = Patience { until: budget.map(|budget| Instant::now() + budget), is_asked_to_end };
+        let patience =
+            Patience { until: budget.map(|budget| Instant::now() + budget), is_asked_to_end: &|| false };
         let connect = |target: &Target, experiment: &Experiment| {
             export::mlflow::exporter(target, experiment, &access, patience)
         };

@@ -78,3 +78,40 @@ fn a_log_that_another_process_uses_is_left_to_it() {
     assert_eq!(count("SELECT count(*) FROM trace_info"), 1);
     assert_eq!(count("SELECT count(*) FROM experiments WHERE experiment_id = 77"), 1);
 }
+
+#[test]
+fn on_a_network_a_log_is_never_shared() {
+    let store = Store::with(create::SCHEMA);
+    store.run("PRAGMA journal_mode = WAL");
+    let count = |connection: &Connection| {
+        connection.query_row("SELECT count(*) FROM experiments", [], |row| row.get::<_, i64>(0))
+    };
+    let ours = open(&store.path(), FileSystem::Network, Duration::ZERO).unwrap();
+    ours.execute_batch("INSERT INTO experiments (name) VALUES ('ours')").unwrap();
+    assert_eq!(beside(store.folder.path()), ["mlflow.db", "mlflow.db-wal"], "no shared memory");
+    let other = store.sql();
+    other.busy_timeout(Duration::ZERO).unwrap();
+    assert_eq!(count(&other).unwrap_err().sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
+    drop(ours);
+    assert_eq!(count(&other), Ok(1));
+
+    // As long as the other one has it open, we wait.
+    let ours = open(&store.path(), FileSystem::Network, Duration::ZERO).unwrap();
+    assert_eq!(count(&ours).unwrap_err().sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
+    drop((ours, other));
+    assert_eq!(beside(store.folder.path()), ["mlflow.db"]);
+}
+
+#[test]
+fn on_a_network_a_database_without_a_log_is_shared_as_anywhere() {
+    let store = Store::with(create::SCHEMA);
+    let [first, second] = [(); 2].map(|()| open(&store.path(), FileSystem::Network, BUSY).unwrap());
+    for (connection, name) in [(&first, "first"), (&second, "second"), (&first, "again")] {
+        connection
+            .execute_batch(&format!(
+                "BEGIN IMMEDIATE; INSERT INTO experiments (name) VALUES ('{name}'); COMMIT"
+            ))
+            .unwrap();
+    }
+    assert_eq!(store.rows("SELECT count(*) FROM experiments"), ["3"]);
+}

@@ -98,3 +98,38 @@ fn a_write_that_fails_half_way_leaves_the_trace_as_it_was() {
     assert_eq!(error, format!("target: no more spans: {}", store.path().display()));
     assert_eq!(store.read(), trace());
 }
+
+#[test]
+fn a_schema_that_no_mlflow_had_yet_is_refused_until_somebody_repairs_it() {
+    let table = [
+        (
+            "ALTER TABLE spans RENAME TO kept",
+            "ALTER TABLE kept RENAME TO spans",
+            "table spans is missing (upgrade it with `mlflow db upgrade`, or choose another tracking URI)",
+        ),
+        (
+            "DROP TABLE trace_tags;
+             CREATE TABLE trace_tags (request_id TEXT, key TEXT, value TEXT, who TEXT NOT NULL,
+               PRIMARY KEY (request_id, key))",
+            "ALTER TABLE trace_tags DROP COLUMN who",
+            "column trace_tags.who is new and must be filled (update codex-traced)",
+        ),
+    ];
+    for (harm, repair, expected) in table {
+        let store = Store::with(create::SCHEMA);
+        store.run(harm);
+        let error = store.refused(&trace());
+        let path = store.path();
+        assert_eq!(
+            error,
+            format!(
+                "target: database schema is not one of MLflow 3.3 to 3.17: {expected}: {}",
+                path.display()
+            )
+        );
+        assert_eq!(store.rows("SELECT count(*) FROM trace_info"), ["0"]);
+        store.run(repair);
+        store.export(&trace()).unwrap();
+        assert_eq!(store.read(), trace());
+    }
+}
