@@ -6,14 +6,15 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  codex-traced mlflow enable                              traces stay on this machine
-  codex-traced mlflow enable -u http://localhost:5000     traces go to a server
-  codex-traced mlflow enable -u databricks -e 123456789   traces go to Databricks
-  codex-traced mlflow status                              what is set, and why
-  codex-traced mlflow doctor                              what is wrong, and what to do
-  codex-traced mlflow show                                the newest trace as a tree
+  codex-traced mlflow enable                             keep traces here
+  codex-traced mlflow enable -u http://localhost:5000    send them to a server
+  codex-traced mlflow enable -u databricks -e 123456789  or to Databricks
+  codex-traced mlflow status                             what is set, and why
+  codex-traced mlflow doctor                             what is wrong
+  codex-traced mlflow show                               the newest trace
 
-All other words are Codex's: `codex-traced exec \"…\"` runs `codex exec \"…\"` and traces it.";
+All other words are Codex's: `codex-traced exec \"…\"` runs `codex exec \"…\"`
+and traces it.";
 
 /// Ours alone: nobody types it.
 pub const FINISH: &str = "finish";
@@ -43,17 +44,19 @@ pub enum Command {
     ///
     /// codex-traced then runs Codex in its place and does nothing else. For one launch only: CODEX_TRACED=0.
     Disable,
-    /// Show what is set and why, whether the target answers, what waits, and what was sent
+    /// Show what is set and why, what waits, and what was sent
     Status(Report),
     /// Find out what is wrong, and what to do about it
     ///
     /// Changes nothing. Ends with 0 when all is well, 1 when there are warnings, 2 when there are errors.
     Doctor(Report),
-    /// Show a trace as a tree: what was asked, what the model said, what its tools did
+    /// Show a trace as a tree of turns, answers and tool calls
     Show(Show),
-    /// Deliver what waits on disk, and finish the work of launches that died
+    /// Deliver what waits on disk, and finish launches that died
     Sync(Sync),
-    /// Print completions of `codex-traced` for a shell; Codex's own words are completed by Codex
+    /// Print completions for bash, zsh or fish
+    ///
+    /// Codex's own words are completed by Codex's own completion.
     #[command(after_help = Completions::AFTER)]
     Completions(Completions),
     /// Print the manual page
@@ -67,16 +70,16 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Enable {
-    /// Where traces go: http://…, https://…, databricks, databricks://PROFILE, sqlite:///PATH, file:///PATH, or a path
+    /// Where traces go, in one of the forms below
     #[arg(short = 'u', long, value_name = "URI")]
     pub tracking_uri: Option<String>,
     /// The experiment by its id, which must exist
     #[arg(short = 'e', long, value_name = "ID", conflicts_with = "experiment_name")]
     pub experiment_id: Option<String>,
-    /// The experiment by its name, which is made when missing
+    /// The experiment by its name, made when missing
     #[arg(short = 'n', long, value_name = "NAME")]
     pub experiment_name: Option<String>,
-    /// A folder of session files for `import`; Codex's own are always traced
+    /// A further folder of session files for `import`
     #[arg(short = 's', long, value_name = "DIR")]
     pub sessions_dir: Option<PathBuf>,
     /// Write the settings without a look at the target
@@ -86,6 +89,12 @@ pub struct Enable {
 
 impl Enable {
     const AFTER: &'static str = "\
+Forms of a URI:
+  http://HOST:PORT  https://HOST          an MLflow server
+  databricks  databricks://PROFILE        a Databricks workspace
+  sqlite:///FILE.db  sqlite:////DIR/FILE.db   a database (relative, absolute)
+  file:///DIR  ./DIR                      a folder of files
+
 Without -u the target stays what the configuration file has, else it is the
 file mlflow/mlflow.db in Codex's home.
 
@@ -111,8 +120,9 @@ impl Completions {
     const AFTER: &'static str = "\
 To install, add this line:
   bash   eval \"$(codex-traced mlflow completions bash)\"   to ~/.bashrc
-  zsh    eval \"$(codex-traced mlflow completions zsh)\"    to ~/.zshrc, after compinit
-  fish   codex-traced mlflow completions fish | source    to ~/.config/fish/config.fish";
+  zsh    eval \"$(codex-traced mlflow completions zsh)\"    to ~/.zshrc
+  fish   codex-traced mlflow completions fish | source    to config.fish
+In ~/.zshrc it stands after compinit.";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,6 @@
 //! What the README says about commands, variables and the licence is so.
 
+use codex_traced::config::reference;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,46 @@ fn every_variable_in_the_readme_occurs_in_the_source() {
     let text = read("README.md");
     let invented: Vec<&str> = variables(&text).difference(&known).copied().collect();
     assert_eq!(invented, [""; 0]);
+}
+
+#[test]
+fn the_readme_has_a_row_for_each_variable_that_the_code_reads_word_for_word() {
+    assert!(
+        read("README.md").contains(&reference::markdown()),
+        "the table should be\n{}",
+        reference::markdown()
+    );
+    let rows = |text: &str| -> Vec<String> {
+        let names = text.split("\n| `").skip(1).filter_map(|row| row.split('`').next());
+        names
+            .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(rows(&read("README.md")), rows(&reference::markdown()), "a variable has a row elsewhere");
+}
+
+/// A variable that is read stands in a string of its own; a name within a sentence is only spoken of.
+#[test]
+fn every_variable_that_the_code_reads_is_in_the_reference() {
+    let listed: Vec<&str> = reference::VARIABLES.iter().map(|variable| variable.name).collect();
+    let known = [&listed, reference::OF_CODEX, reference::SET_BY_US].concat();
+    let sources = sources(&at("src")).replace(&read("src/config/reference.rs"), "");
+    let strings: BTreeSet<&str> = sources.split('"').filter(|text| is_variable(text)).collect();
+    let unlisted: Vec<&str> = strings.iter().filter(|name| !known.contains(name)).copied().collect();
+    assert_eq!(unlisted, [""; 0]);
+    let unread: Vec<&str> = known.into_iter().filter(|name| !strings.contains(name)).collect();
+    assert_eq!(unread, [""; 0]);
+}
+
+/// Variables of the programs that we deal with, and the few that are everybody's.
+fn is_variable(text: &str) -> bool {
+    let families = ["CODEX_", "MLFLOW_", "DATABRICKS_", "AWS_", "ARM_", "GOOGLE_"];
+    let is_name =
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    is_name
+        && (["CI", "CODEX_TRACED", "NO_COLOR"].contains(&text)
+            || families.iter().any(|family| text.starts_with(family)))
 }
 
 #[test]

@@ -19,7 +19,9 @@ fn script(shell: Shell) -> String {
     let mut script = Vec::new();
     let hook = match shell {
         Shell::Bash => {
-            generate(shells::Bash, &mut command, NAME, &mut script);
+            // With a hyphen in the name, clap_complete 4.6 looks for nested commands under another name than it
+            // gave them.
+            generate(shells::Bash, &mut command.name("codex_traced"), "codex_traced", &mut script);
             include_str!("hooks/hook.bash")
         }
         Shell::Zsh => {
@@ -36,6 +38,11 @@ fn script(shell: Shell) -> String {
 
 /// The program as a shell sees it: the word `mlflow`, and all other words, which are Codex's.
 fn command() -> Command {
-    let ours = Cli::command().name("mlflow");
-    Command::new(NAME).disable_help_flag(true).disable_help_subcommand(true).subcommand(ours)
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let ours = Command::new("mlflow")
+        .about(all.get_about().cloned().unwrap_or_default())
+        .disable_help_subcommand(true)
+        .subcommands(shown);
+    Command::new(NAME).disable_help_subcommand(true).subcommand(ours)
 }

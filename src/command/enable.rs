@@ -10,10 +10,12 @@ use crate::config::settings::{
     DEFAULT_EXPERIMENT, ENABLED, EXPERIMENT_ID, EXPERIMENT_NAME, Settings, Source, TRACKING_URI, Tracing,
 };
 use crate::config::target::{Experiment, Target};
+use crate::disk;
 use crate::env::World;
 use crate::launch::exit::ChildExit;
 use jiff::Timestamp;
 use std::fmt::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// As a shell's own commands end when they were called wrongly; clap's too.
@@ -102,7 +104,12 @@ fn wanted(enable: &Enable, world: &World, home: &CodexHome, file: &ConfigFile) -
         Some(uri) => target_of(uri, here)?,
         None => before.clone().unwrap_or_else(|| Target::Sqlite(home.state().join("mlflow.db"))),
     };
-    let uri = target.to_string();
+    let uri = match (&target, &enable.tracking_uri) {
+        // As it was written: it may hold a user and password.
+        (Target::Http(_), Some(typed)) => typed.clone(),
+        (Target::Http(_), None) => file.text(TRACKING_URI).unwrap_or_else(|| target.to_string()),
+        _ => target.to_string(),
+    };
     if Target::parse(&uri, Path::new("/")).as_ref() != Ok(&target) {
         return Err(format!(
             "{} cannot be written down: its path is no UTF-8\n  hint: choose another folder with -u",
@@ -136,7 +143,7 @@ fn wanted(enable: &Enable, world: &World, home: &CodexHome, file: &ConfigFile) -
 fn target_of(uri: &str, here: &Path) -> Result<Target, Failure> {
     let refused = |what: &str| {
         format!(
-            "{what}: {}\n  hint: accepted are http://HOST:PORT, https://HOST, databricks, databricks://PROFILE,\n        \
+            "{what}: \"{}\"\n  hint: accepted are http://HOST:PORT, https://HOST, databricks, databricks://PROFILE,\n        \
              sqlite:///RELATIVE.db, sqlite:////ABSOLUTE.db, file:///ABSOLUTE, or a folder's path",
             clean(uri)
         )
@@ -197,10 +204,11 @@ pub(super) fn open(path: &Path) -> Result<Opened, Failure> {
 
 /// Where the broken one was kept.
 pub(super) fn store(file: &ConfigFile, path: &Path, broken: bool) -> Result<Option<PathBuf>, Failure> {
-    let failed = |error| {
+    let failed = |error: io::Error| {
         format!(
-            "cannot write {}: {error}\n  hint: look at the permissions of its folder, and at the disk (`df -h`)",
-            clean(path.display())
+            "cannot write {}: {}\n  hint: look at the permissions of its folder, and at the disk (`df -h`)",
+            clean(path.display()),
+            disk::reason(&error)
         )
     };
     let aside = broken.then(|| file::keep_aside(path, Timestamp::now())).transpose().map_err(failed)?;
@@ -209,7 +217,7 @@ pub(super) fn store(file: &ConfigFile, path: &Path, broken: bool) -> Result<Opti
 }
 
 pub(super) fn aside_text(aside: &Path) -> String {
-    wrap(&format!("The file before was not valid JSON of ours; it is kept as {}", clean(aside.display())), 0)
+    format!("The file before was broken, and is kept as {}", clean(aside.display()))
 }
 
 /// A home that was named and is not there would be made for nobody: Codex refuses it.

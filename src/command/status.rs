@@ -34,9 +34,6 @@ fn text(survey: &Survey, style: Style) -> String {
     if !survey.enabled && !matches!(survey.enabled_source.0, Source::Environment(_)) {
         page.text.push_str("To switch it on: `codex-traced mlflow enable`.\n");
     }
-    for problem in &survey.problems {
-        let _ = writeln!(page.text, "{}", style.paint(Ink::Doubtful, &wrap(&clean(problem), 0)));
-    }
     settings(&mut page, survey);
     target(&mut page, survey);
     sessions(&mut page, &survey.sessions);
@@ -60,6 +57,10 @@ fn settings(page: &mut Page, survey: &Survey) {
         FileState::Unreadable => " (cannot be read)",
     };
     page.field("file", &format!("{}{state}", clean(survey.config_file.path.display())));
+    for problem in &survey.problems {
+        let problem = page.style.paint(Ink::Doubtful, &clean(problem));
+        page.field("problem", &problem);
+    }
     for variable in &survey.environment {
         let value = variable.value.as_ref().map_or("set, not shown".to_owned(), clean);
         page.field("environment", &format!("{}={value}", variable.name));
@@ -77,7 +78,9 @@ fn target(page: &mut Page, survey: &Survey) {
     let yes = page.style.paint(Ink::Good, "yes");
     let what = match &target.version {
         Some(version) => format!(" ({})", clean(version)),
-        None if target.experiment_id.is_none() => " (made with the first trace)".to_owned(),
+        None if target.experiment_id.is_none() => {
+            " (nothing is there yet; the first trace makes it)".to_owned()
+        }
         None => String::new(),
     };
     page.field("reachable", &format!("{yes}{what}"));

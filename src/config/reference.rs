@@ -35,7 +35,12 @@ pub const VARIABLES: &[Variable] = &[
     open(
         "CODEX_TRACED_NOTICE",
         "`always` or `never`: whether we may say a line on stderr",
-        "only if stderr is a terminal",
+        "if stderr is a terminal; in CI only that a trace was left on disk",
+    ),
+    open(
+        "CODEX_TRACED_WAIT",
+        "how many seconds to wait for the delivery when Codex has ended; `0`: not at all",
+        "on a terminal a moment, elsewhere and in CI 30",
     ),
     open(
         "MLFLOW_CODEX_TRACING_ENABLED",
@@ -45,6 +50,11 @@ pub const VARIABLES: &[Variable] = &[
     open("MLFLOW_TRACKING_URI", "where traces go", "`sqlite:///` and `$CODEX_HOME/mlflow/mlflow.db`"),
     open("MLFLOW_EXPERIMENT_NAME", "experiment, made when missing", "`codex-sessions`"),
     open("MLFLOW_EXPERIMENT_ID", "experiment, must exist; the name comes first", ""),
+    open(
+        "CI",
+        "set, and neither `false` nor `0`: nobody is there to read a line or to wait for a prompt",
+        "a person is there if the streams are terminals",
+    ),
     open("NO_COLOR", "set to anything: our commands print no colours", "colours on a terminal"),
 ];
 

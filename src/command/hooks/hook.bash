@@ -2,7 +2,7 @@
 # Codex's own words, completed by Codex; the word mlflow leads to ours.
 _codex_traced_and_codex() {
     if [[ $COMP_CWORD -ge 2 && ${COMP_WORDS[1]} == mlflow ]]; then
-        _codex__traced "$@"
+        _codex_traced "$@"
         return
     fi
     if ! declare -F _codex >/dev/null; then
