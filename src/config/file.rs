@@ -2,6 +2,7 @@
 //! what else stands in it.
 
 use crate::disk;
+use crate::env::Variables;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -66,6 +67,12 @@ impl ConfigFile {
             Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
             other => Some(other.to_string()),
         }
+    }
+
+    /// All of its `environment`, as if it were one.
+    pub fn variables(&self) -> Variables {
+        let names = self.object.get(ENVIRONMENT).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        names.filter_map(|name| Some((name.clone(), self.text(name)?))).collect()
     }
 
     /// A further folder of session files. A relative one is meant from the file's own folder, wherever we

@@ -5,10 +5,13 @@
 pub mod answer;
 mod check;
 pub mod client;
+mod credentials;
 mod experiment;
 mod otlp;
+pub mod proxies;
+pub mod roots;
 mod server;
-mod settings;
+pub mod settings;
 mod stored;
 mod version;
 
