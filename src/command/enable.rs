@@ -34,7 +34,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
     };
     let checked = match enable.no_check {
         true => None,
-        false => Some(place::check(&wanted.target, &wanted.experiment, world).map_err(|error| {
+        false => Some(place::check_typed(&wanted.uri, &wanted.target, &wanted.experiment, world).map_err(|error| {
             format!(
                 "{}\n  hint: nothing was written; put that right, or write it all the same with --no-check",
                 clean(error)

@@ -18,6 +18,7 @@
 //! target folder (`real`).
 
 pub mod authority;
+pub mod databricks;
 mod expectation;
 pub mod facts;
 pub mod fault_proxy;
@@ -37,6 +38,7 @@ pub mod tmux;
 mod wire;
 
 pub use authority::{Authority, Clients};
+pub use databricks::Databricks;
 pub use facts::assert_facts;
 pub use fault_proxy::{Fault, FaultProxy};
 pub use front::{Front, Seen};
