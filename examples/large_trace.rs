@@ -3,7 +3,8 @@
 //! `CODEX_HOME=HOME /usr/bin/time -v codex-traced mlflow sync`.
 
 use codex_traced::config::target::{Experiment, Target};
-use codex_traced::spool::{Entry, Spool};
+use codex_traced::spool::Spool;
+use codex_traced::spool::entry::Entry;
 use codex_traced::trace::ids::{SpanId, TraceId};
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use jiff::{SignedDuration, Timestamp};

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::cli::Cli;
-use crate::config::reference::VARIABLES;
+use crate::config::reference;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
@@ -67,7 +67,7 @@ fn page() -> io::Result<String> {
     listed(
         &mut text,
         "ENVIRONMENT",
-        VARIABLES.iter().map(|variable| (variable.name, sentence(variable.meaning, variable.default))),
+        reference::all().map(|variable| (variable.name, sentence(variable.meaning, variable.default))),
     );
     listed(&mut text, "FILES", FILES.iter().map(|(name, meaning)| (*name, (*meaning).to_owned())));
     listed(

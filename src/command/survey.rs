@@ -5,7 +5,7 @@ use super::text::conceal;
 use crate::claim::journal;
 use crate::codex::home::CodexHome;
 use crate::config::file::{ConfigError, ConfigFile};
-use crate::config::reference::{VARIABLES, Value};
+use crate::config::reference::{self, Value};
 use crate::config::settings::{Settings, Source, Tracing};
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
@@ -195,7 +195,7 @@ pub(super) fn file_state(path: &Path) -> FileState {
 }
 
 fn environment(world: &World) -> Vec<SetVariable> {
-    let set = VARIABLES.iter().filter_map(|variable| {
+    let set = reference::all().filter_map(|variable| {
         let value = world.variables.os(variable.name)?.to_string_lossy();
         let value = (variable.value == Value::Open).then(|| conceal(&value).into_owned());
         Some(SetVariable { name: variable.name, value })

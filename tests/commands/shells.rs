@@ -1,7 +1,7 @@
 //! Completions in real shells, and the manual page as `man` shows it.
 
 use crate::situation::{LAUNCHER, NOBODY, Situation};
-use codex_traced::config::reference::VARIABLES;
+use codex_traced::config::reference;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -133,7 +133,7 @@ fn the_manual_page_is_whole_and_man_has_nothing_to_say_against_it() {
             shown.stdout
         );
     }
-    for variable in VARIABLES {
+    for variable in reference::all() {
         assert!(shown.stdout.contains(variable.name), "{}", variable.name);
     }
     for line in shown.stdout.lines() {

@@ -109,7 +109,8 @@ fn variables_files_and_profiles_mean_what_they_mean_to_databricks_sdk() {
         of_file.forget_exchanges();
         let mut all = [("NOTHING", ""); 5];
         all[..variables.len()].copy_from_slice(variables);
-        let access = Access { variables: Variables::from(all), home: Some(home.to_path_buf()) };
+        let access =
+            Access { variables: Variables::from(all), home: Some(home.to_path_buf()), ..Access::default() };
         let delivery = Delivery { profile: *profile, access, ..Delivery::with([]) };
         // Only the first request matters: of the tokens, the stand-in knows two.
         let ended = delivery.of(&trace());

@@ -27,7 +27,11 @@ fn every_way_to_log_in_brings_the_trace_there() {
              [robot]\nhost = {host}\nclient_id = {CLIENT_ID}\nclient_secret = {CLIENT_SECRET}\n"
         );
         std::fs::write(home.path().join(".databrickscfg"), file).expect("write a configuration");
-        let in_file = Access { variables: Variables::default(), home: Some(home.path().to_owned()) };
+        let in_file = Access {
+            variables: Variables::default(),
+            home: Some(home.path().to_owned()),
+            ..Access::default()
+        };
         let delivery = match way {
             "token" => Delivery::to(&databricks),
             "robot" => Delivery::with([

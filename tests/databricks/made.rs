@@ -105,7 +105,7 @@ impl Delivery<'_> {
     pub(crate) fn with<const N: usize>(variables: [(&str, &str); N]) -> Delivery<'static> {
         Delivery {
             profile: None,
-            access: Access { variables: Variables::from(variables), home: None },
+            access: Access { variables: Variables::from(variables), ..Access::default() },
             experiment: Experiment::Name(EXPERIMENT.to_owned()),
             before: None,
         }

@@ -61,7 +61,10 @@ pub(super) fn find_or_make(
 }
 
 /// By name: None when it is missing. By id: must be there.
-pub(super) fn find(workspace: &mut Workspace, experiment: &Experiment) -> Result<Option<String>, ExportError> {
+pub(super) fn find(
+    workspace: &mut Workspace,
+    experiment: &Experiment,
+) -> Result<Option<String>, ExportError> {
     let name = match experiment {
         Experiment::Id(id) => return by_id(workspace, id).map(Some),
         Experiment::Name(name) => name,

@@ -230,7 +230,8 @@ mod tests {
     fn find<const N: usize>(profile: Option<&str>, variables: [(&str, &str); N]) -> Result<Account, String> {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join(".databrickscfg"), FILE).unwrap();
-        let access = Access { variables: variables.into(), home: Some(home.path().to_owned()) };
+        let access =
+            Access { variables: variables.into(), home: Some(home.path().to_owned()), ..Access::default() };
         let here = home.path().display().to_string();
         Account::find(profile, &access).map_err(|error| error.to_string().replace(&here, "~"))
     }
