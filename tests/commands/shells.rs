@@ -92,6 +92,7 @@ fn zsh_completes_our_words_and_codexs() {
     let mut command = shell(&home, &path, &zsh);
     let terminal = Terminal::start(command.arg("-i").env("ZDOTDIR", home.user()).env("TERM", "vt100"));
     terminal.wait_for("ready");
+    let steering = regex::Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\x07]").expect("a pattern");
     for (line, offered) in OFFERS {
         let begun = terminal.shown().len();
         terminal.type_keys(line);
@@ -100,7 +101,8 @@ fn zsh_completes_our_words_and_codexs() {
         let (before, _) = line.rsplit_once(' ').expect("several words");
         let (completed, listed) = (format!("{before} {offered}"), format!("\n{offered} "));
         wait_for(&format!("{line} to become {offered}"), LIMIT, || {
-            let shown = String::from_utf8_lossy(&terminal.shown()[begun..]).replace(['\r', '\u{7}'], "");
+            let shown = String::from_utf8_lossy(&terminal.shown()[begun..]).into_owned();
+            let shown = steering.replace_all(&shown, "");
             shown.contains(&completed) || shown.contains(&listed)
         });
         let done = terminal.shown().len();
