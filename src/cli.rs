@@ -90,10 +90,10 @@ pub struct Enable {
 impl Enable {
     const AFTER: &'static str = "\
 Forms of a URI:
-  http://HOST:PORT  https://HOST          an MLflow server
-  databricks  databricks://PROFILE        a Databricks workspace
-  sqlite:///FILE.db  sqlite:////DIR/FILE.db   a database (relative, absolute)
-  file:///DIR  ./DIR                      a folder of files
+  http://HOST:PORT      https://HOST            an MLflow server
+  databricks            databricks://PROFILE    a Databricks workspace
+  sqlite:///FILE.db     sqlite:////DIR/FILE.db  a database (relative, absolute)
+  ./DIR                 file:///DIR             a folder of files
 
 Without -u the target stays what the configuration file has, else it is the
 file mlflow/mlflow.db in Codex's home.

@@ -89,31 +89,23 @@ fn zsh_completes_our_words_and_codexs() {
     let start = "PS1='zsh$ '; autoload -Uz compinit; compinit -D -u; unsetopt BEEP; setopt NO_LIST_BEEP\n\
                  eval \"$(codex-traced mlflow completions zsh)\"; alias codex=codex-traced; echo read''y\n";
     fs::write(home.user().join(".zshrc"), start).expect("write");
-    let mut command = shell(&home, &path, &zsh);
-    let terminal = Terminal::start(command.arg("-i").env("ZDOTDIR", home.user()).env("TERM", "vt100"));
-    terminal.wait_for("ready");
     let steering = regex::Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\x07]").expect("a pattern");
+    let mut command = shell(&home, &path, &zsh);
+    command.arg("-i").env("ZDOTDIR", home.user()).env("TERM", "xterm");
     for (line, offered) in OFFERS {
-        let begun = terminal.shown().len();
-        terminal.type_keys(line);
-        terminal.type_keys("\t");
+        let terminal = Terminal::start(&command);
+        terminal.wait_for("ready");
+        terminal.type_keys(format!("{line}\t"));
         // Completed in place, or, where several words begin so, listed below.
         let (before, _) = line.rsplit_once(' ').expect("several words");
         let (completed, listed) = (format!("{before} {offered}"), format!("\n{offered} "));
         wait_for(&format!("{line} to become {offered}"), LIMIT, || {
-            let shown = String::from_utf8_lossy(&terminal.shown()[begun..]).into_owned();
-            let shown = steering.replace_all(&shown, "");
+            let text = terminal.text();
+            let shown = steering.replace_all(&text, "");
             shown.contains(&completed) || shown.contains(&listed)
         });
-        let done = terminal.shown().len();
-        // Ctrl-C: a new line.
-        terminal.type_keys("\u{3}");
-        wait_for("a new line", LIMIT, || {
-            String::from_utf8_lossy(&terminal.shown()[done..]).contains("zsh$ ")
-        });
+        terminal.close();
     }
-    terminal.type_keys("exit\n");
-    terminal.finish();
 }
 
 #[test]

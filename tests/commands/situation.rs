@@ -148,7 +148,7 @@ impl Situation {
             (r"127\.0\.0\.1:(?:[1-9]\d\d+)", "127.0.0.1:<port>"),
             (r"\d+ [MG]B free", "<room> free"),
             (r"\d{4}-\d\d-\d\d \d\d:\d\d", "<time>"),
-            (r"\d{8}T\d{6}Z", "<time>"),
+            (r"\d{8}T\d{6}Z(?:-\d)?", "<time>"),
             (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "<session>"),
             (r"tr-01[0-9a-f]{30}", "tr-<session>"),
             (r"clock is \d+ minutes", "clock is <many> minutes"),
