@@ -243,6 +243,19 @@ fn a_trace_that_no_one_will_take_is_set_aside_and_does_not_keep_others_back() {
 }
 
 #[test]
+fn a_form_that_is_older_than_one_that_is_set_aside_goes_with_it() {
+    let yard = Yard::new();
+    let server = remote("http://a");
+    yard.put(1, &server, 2);
+    yard.fails(&server, Some(ExportError::Trace("too large".into())));
+    assert_eq!(yard.counts(), (0, 0, 1));
+    yard.fails(&server, None);
+    // Nobody knows whether the server took the newer one in an earlier life of ours.
+    yard.put(1, &server, 1);
+    assert_eq!(yard.counts(), (0, 0, 2));
+}
+
+#[test]
 fn who_is_asked_to_stop_changes_nothing() {
     let yard = Yard::new();
     let server = remote("http://a");
