@@ -91,6 +91,9 @@ fn found(experiment: &Experiment, checked: &Checked) -> Finding {
         Experiment::Id(id) => format!("id {id}"),
     };
     match &checked.experiment_id {
+        Some(_) if matches!(experiment, Experiment::Id(_)) => {
+            Finding::ok("experiment", format!("{called} is there"))
+        }
         Some(id) => Finding::ok("experiment", format!("{called} is there (id {id})")),
         None => Finding::ok("experiment", format!("{called}, to be made with the first trace")),
     }
