@@ -85,12 +85,19 @@ impl State {
 
     /// The thread whose record was written last: the one that was worked in last.
     pub fn last_thread(&self) -> Option<ThreadId> {
-        let records = fs::read_dir(self.threads()).ok()?.flatten();
+        self.recent_threads(1).pop()
+    }
+
+    /// The threads that were worked in last, the last one first.
+    pub fn recent_threads(&self, at_most: usize) -> Vec<ThreadId> {
+        let records = fs::read_dir(self.threads()).into_iter().flatten().flatten();
         let dated = records.filter_map(|entry| {
             let thread = ThreadId::parse(entry.file_name().to_str()?.strip_suffix(".json")?)?;
             Some((entry.metadata().ok()?.modified().ok()?, thread))
         });
-        dated.max().map(|(_, thread)| thread)
+        let mut dated: Vec<_> = dated.collect();
+        dated.sort();
+        dated.into_iter().rev().take(at_most).map(|(_, thread)| thread).collect()
     }
 
     pub fn receipts(&self) -> Receipts {

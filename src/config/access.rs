@@ -1,7 +1,7 @@
 //! With what a target is reached: MLflow's client variables, credentials among them. Read when a delivery
 //! begins; never kept, never printed.
 
-use super::settings::ConfigFile;
+use super::file::ConfigFile;
 use super::target::{Target, credentials_in};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};

@@ -1,7 +1,9 @@
 //! What was asked for, and where each setting came from.
 
 pub mod access;
+pub mod file;
 pub mod file_uri;
+pub mod reference;
 pub mod settings;
 pub mod target;
 pub mod wait;

@@ -13,9 +13,10 @@ pub mod tags;
 pub mod tree;
 pub mod wire;
 
-use super::{ExportError, Exporter, Patience};
+use super::{Checked, ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
+use crate::env::Variables;
 use databricks::DatabricksExporter;
 use file_store::FileStoreExporter;
 use http::HttpExporter;
@@ -42,6 +43,28 @@ pub fn exporter<'a>(
         Target::Databricks { profile } => {
             let (profile, experiment) = (profile.as_deref(), experiment.clone());
             Ok(Box::new(DatabricksExporter::open(target, profile, experiment, access, patience)?))
+        }
+    }
+}
+
+/// Somebody waits for what a look finds, and can look again.
+const ONCE: (&str, &str) = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0");
+
+/// Whether the target would take traces. Sends none, and makes nothing.
+pub fn check(
+    target: &Target,
+    experiment: &Experiment,
+    access: &Access,
+    patience: Patience,
+) -> Result<Checked, ExportError> {
+    let variables = Variables::from([ONCE]).or(&access.variables);
+    let access = &Access { variables, ..access.clone() };
+    match target {
+        Target::Sqlite(path) => sqlite::check(path, experiment),
+        Target::FileStore(root) => file_store::check(root, experiment),
+        Target::Http(url) => http::check(target, url, experiment, access, patience),
+        Target::Databricks { profile } => {
+            databricks::check(target, profile.as_deref(), experiment, access, patience)
         }
     }
 }

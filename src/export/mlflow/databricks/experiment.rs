@@ -60,6 +60,23 @@ pub(super) fn find_or_make(
     }
 }
 
+/// By name: None when it is missing. By id: must be there.
+pub(super) fn find(
+    workspace: &mut Workspace,
+    experiment: &Experiment,
+) -> Result<Option<String>, ExportError> {
+    let name = match experiment {
+        Experiment::Id(id) => return by_id(workspace, id).map(Some),
+        Experiment::Name(name) => name,
+    };
+    let path = path_of(workspace, name)?;
+    match workspace.ask(&Ask::get(GET_BY_NAME, &[("experiment_name", &path)]))? {
+        Ok(answer) => usable(answer).map(Some),
+        Err(refusal) if refusal.is_missing() => Ok(None),
+        Err(refusal) => Err(refused("find", &path, &refusal)),
+    }
+}
+
 /// If people can see it in MLflow.
 pub(super) fn by_id(workspace: &mut Workspace, id: &str) -> Result<String, ExportError> {
     match workspace.ask(&Ask::get(GET, &[("experiment_id", id)]))? {

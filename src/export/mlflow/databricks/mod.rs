@@ -16,7 +16,7 @@ use super::{artifact, info, tree};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use crate::export::receipt::Receipt;
-use crate::export::{Delivered, ExportError, Exporter, Patience};
+use crate::export::{Checked, Delivered, ExportError, Exporter, Patience};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
 use login::{Account, LoginError};
@@ -162,6 +162,19 @@ impl<'a> DatabricksExporter<'a> {
             }
         }
     }
+}
+
+/// Whether the workspace would take traces: asked, never changed.
+pub fn check(
+    target: &Target,
+    profile: Option<&str>,
+    wanted: &Experiment,
+    access: &Access,
+    patience: Patience,
+) -> Result<Checked, ExportError> {
+    let mut exporter = DatabricksExporter::open(target, profile, wanted.clone(), access, patience)?;
+    let experiment_id = experiment::find(&mut exporter.workspace, wanted)?;
+    Ok(Checked { version: None, experiment_id, clock: None })
 }
 
 impl Exporter for DatabricksExporter<'_> {

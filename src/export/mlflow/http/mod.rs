@@ -3,6 +3,7 @@
 //! tokens twice or never again. An artifact only where the server did not keep the spans itself.
 
 pub mod answer;
+mod check;
 pub mod client;
 mod cost;
 mod credentials;
@@ -31,6 +32,8 @@ use serde_json::json;
 use server::Server;
 use stored::Stored;
 use version::FIRST_TO_ADD;
+
+pub use check::check;
 
 const EXPERIMENT_HEADER: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");
 
