@@ -46,7 +46,7 @@ pub struct ServerOptions {
 impl MlflowServer {
     /// None when tests are to stay offline.
     pub fn of(version: &str) -> Option<MlflowServer> {
-        MlflowServer::with(&mlflow(version)?, &ServerOptions::default())
+        Some(MlflowServer::with(&mlflow(version)?, &ServerOptions::default()))
     }
 
     /// The server of this version that tests of this program use at the same time: its start is most of its cost.
@@ -86,8 +86,9 @@ impl MlflowServer {
         Some(MlflowServer::within(folder, &python, &options))
     }
 
-    pub fn with(python: &Path, options: &ServerOptions) -> Option<MlflowServer> {
-        Some(MlflowServer::within(new_folder(), python, options))
+    /// Started by this Python.
+    pub fn with(python: &Path, options: &ServerOptions) -> MlflowServer {
+        MlflowServer::within(new_folder(), python, options)
     }
 
     fn within(folder: TempDir, python: &Path, options: &ServerOptions) -> MlflowServer {
