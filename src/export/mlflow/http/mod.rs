@@ -142,10 +142,9 @@ impl<'a> HttpExporter<'a> {
         update: &TagUpdate,
     ) -> Result<Stored, ExportError> {
         let mut body = info::body(trace, experiment, &update.write, &update.record);
-        if !trace.metadata.contains_key(keys::COST) && there.is_some_and(Stored::has_cost) {
-            if let Some(cost) = cost::of_stored_spans(&self.server, trace.id)? {
-                body["trace"]["trace_info"]["trace_metadata"][keys::COST] = cost.into();
-            }
+        let is_servers_own = !trace.metadata.contains_key(keys::COST) && there.is_some_and(Stored::has_cost);
+        if is_servers_own && let Some(cost) = cost::of_stored_spans(&self.server, trace.id)? {
+            body["trace"]["trace_info"]["trace_metadata"][keys::COST] = cost.into();
         }
         if let (Some(there), Updates::Replace) = (there, self.updates) {
             there.complete(&mut body, &update.remove);
