@@ -26,7 +26,8 @@ impl Stored {
     pub(super) fn look(server: &Server, trace: TraceId) -> Result<Option<Stored>, ExportError> {
         let answer = server.get(&["api", "3.0", "mlflow", "traces", &trace.to_string()], &[])?;
         match answer.status.as_u16() {
-            404 => Ok(None),
+            // A server with users answers 403 to anybody but its administrators where there is no such trace.
+            403 | 404 => Ok(None),
             200 => Stored::read(server, &answer).map(Some),
             _ => Err(server.refused(Step::Look, &answer)),
         }
