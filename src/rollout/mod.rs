@@ -1,6 +1,7 @@
 //! Codex's session files, exactly as Codex writes them: what a line says, not what it means.
 
 pub mod event;
+pub mod files;
 pub mod line;
 pub mod path;
 pub mod prompts;

@@ -9,10 +9,9 @@ mod tools;
 mod turns;
 
 use crate::rollout::path::thread_of;
-use crate::rollout::reader::Lines;
+use crate::rollout::reader;
 use model::Session;
 use reducer::SessionReducer;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -29,11 +28,16 @@ pub enum Writer {
 ///
 /// A file whose `session_meta` is damaged is still the thread's that its name tells.
 pub fn read(path: &Path, writer: Writer) -> io::Result<Session> {
-    let mut lines = Lines::of(File::open(path)?);
+    let mut lines = reader::open(path)?;
     let mut reducer = SessionReducer::default();
     while let Some(line) = lines.next_line()? {
         reducer.observe(line);
     }
+    Ok(of_file(path, reducer, writer))
+}
+
+/// What all lines of a file told.
+pub fn of_file(path: &Path, reducer: SessionReducer, writer: Writer) -> Session {
     let mut session = match writer {
         Writer::Alive => reducer.snapshot(),
         Writer::Gone => reducer.finish(),
@@ -41,7 +45,7 @@ pub fn read(path: &Path, writer: Writer) -> io::Result<Session> {
     if let (true, Some(thread)) = (session.meta.id.is_empty(), thread_of(path)) {
         session.meta.id = thread.to_string();
     }
-    Ok(session)
+    session
 }
 
 #[cfg(test)]
