@@ -17,7 +17,7 @@ use crate::launch::process::Process;
 use crate::launch::program::Program;
 use crate::launch::{self, Ended, signals};
 use crate::notice::{self, Notices};
-use crate::state::{State, Work};
+use crate::state::{State, Work, delivery};
 use crate::{command, log};
 use jiff::Timestamp;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -145,13 +145,14 @@ fn finish(world: &World, prepared: Prepared, exit: ChildExit, is_asked_to_end: &
         }
     }
     let _ = quietly(|| state.recover(world));
-    let waiting = match quietly(|| state.deliver(world, Some(BUDGET), is_asked_to_end)) {
-        Some(Ok(drained)) => drained.waiting.into_iter().next_back().map(|waiting| waiting.reason),
-        Some(Err(error)) => Some(error.to_string()),
-        None => None,
-    };
-    if let Some(reason) = waiting {
-        notices.say(&notice::kept_on_disk(state.spool().paths().len(), &reason));
+    match quietly(|| state.deliver(world, Some(BUDGET), is_asked_to_end)) {
+        Some(Ok(drained)) => {
+            delivery::sentences(&drained, Timestamp::now()).iter().for_each(|told| notices.say(told))
+        }
+        Some(Err(error)) => {
+            notices.say(&notice::kept_on_disk(state.spool().paths().len(), &error.to_string()));
+        }
+        None => {}
     }
 }
 

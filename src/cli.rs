@@ -22,7 +22,7 @@ pub enum Command {
     /// Show a trace as a tree: what was asked, what the model said, what its tools did
     Show(Show),
     /// Deliver what waits on disk, and finish the work of launches that died
-    Sync,
+    Sync(Sync),
 }
 
 #[derive(Debug, Args)]
@@ -33,4 +33,17 @@ pub struct Show {
     /// A trace id (tr-…), a Codex session id, or the path of a session file
     #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
     pub what: Option<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// Show what waits and what was set aside, and deliver nothing
+    #[arg(long, conflicts_with_all = ["retry", "drop"])]
+    pub list: bool,
+    /// Try again also what was set aside
+    #[arg(long, conflicts_with = "drop")]
+    pub retry: bool,
+    /// Remove one trace for good, by an id that --list shows, and deliver nothing
+    #[arg(long, value_name = "ID")]
+    pub drop: Option<String>,
 }

@@ -1,13 +1,20 @@
 //! Files of ours: only their owner may read them, and a crash leaves the old one or the new one.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use tempfile::Builder;
+use std::time::{Duration, Instant};
+use tempfile::{Builder, NamedTempFile};
 
 /// How the name of a file begins that is being written.
-pub(crate) const ASIDE: &str = ".tmp-";
+const ASIDE: &str = ".tmp-";
+
+/// Nobody writes one file for so long.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+
+/// How soon to try a lock again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Makes the folder and what is missing above it, for its owner only.
 pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
@@ -24,12 +31,74 @@ pub(crate) fn private_options() -> OpenOptions {
 /// Replaces the file durably: written aside (0600), synced, renamed, and the folder synced.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    make_private_folder(folder)?;
-    let mut aside = Builder::new().prefix(ASIDE).tempfile_in(folder)?;
+    let mut aside = aside(folder)?;
     aside.write_all(bytes)?;
     aside.as_file().sync_all()?;
     aside.persist(path)?;
     sync_folder(folder)
+}
+
+/// A file (0600) that is to be renamed when it is whole; without that it goes when it is dropped.
+pub(crate) fn aside(folder: &Path) -> io::Result<NamedTempFile> {
+    make_private_folder(folder)?;
+    Builder::new().prefix(ASIDE).tempfile_in(folder)
+}
+
+/// Removes what a crash left half written.
+pub(crate) fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_aside = entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes());
+        if is_aside && is_abandoned(&entry) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whoever began it is not there any more.
+pub(crate) fn is_abandoned(entry: &DirEntry) -> bool {
+    let written = entry.metadata().and_then(|file| file.modified());
+    written.is_ok_and(|at| at.elapsed().unwrap_or_default() > ABANDONED)
+}
+
+/// Held until it is dropped, or its process ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// None while another process holds it.
+pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
+    make_private_folder(path.parent().unwrap_or(Path::new(".")))?;
+    let file = private_options().write(true).create(true).truncate(false).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// As `try_lock`, for somebody who can wait.
+pub(crate) fn lock_within(path: &Path, patience: Duration) -> io::Result<Option<Lock>> {
+    let begun = Instant::now();
+    loop {
+        let lock = try_lock(path)?;
+        if lock.is_some() || begun.elapsed() >= patience {
+            return Ok(lock);
+        }
+        std::thread::sleep(LOOK_AGAIN.min(patience));
+    }
+}
+
+/// What a person can do something about, in their words.
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "the disk is full".into(),
+        io::ErrorKind::QuotaExceeded => "your quota of disk space is used up".into(),
+        io::ErrorKind::FileTooLarge => "a file may not become so large (see `ulimit -f`)".into(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    }
 }
 
 /// Makes a rename or a removal in the folder survive a power cut.

@@ -1,6 +1,7 @@
 //! What we say to the person at the terminal: one line on stderr, and only to a person.
 
 use crate::env::World;
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::Write;
 
@@ -25,7 +26,7 @@ impl Notices {
 
     pub fn say(self, sentence: &str) {
         if self == Notices::Spoken {
-            tell(&sentence);
+            tell(&masked(sentence));
         }
     }
 }
@@ -33,13 +34,7 @@ impl Notices {
 /// Why we cannot do what was asked: said to scripts too.
 pub fn tell(sentence: &dyn Display) {
     // In one write; and nobody is helped if it fails (`eprintln!` would panic).
-    let _ = std::io::stderr().write_all(
-        format!(
-            "codex-traced: {sentence}
-"
-        )
-        .as_bytes(),
-    );
+    let _ = std::io::stderr().write_all(format!("codex-traced: {sentence}\n").as_bytes());
 }
 
 /// The trace is safe, but not yet where it should go.
@@ -47,4 +42,88 @@ pub fn kept_on_disk(waiting: usize, reason: &str) -> String {
     format!(
         "trace kept on disk ({waiting} waiting): {reason}\n  hint: run `codex-traced mlflow sync` to try again"
     )
+}
+
+/// The trace is safe, but nobody will bring it there without being asked.
+pub fn set_aside(count: usize, reason: &str) -> String {
+    let traces = if count == 1 { "a trace was".to_owned() } else { format!("{count} traces were") };
+    format!(
+        "{traces} set aside: {reason}\n  hint: `codex-traced mlflow sync --list` shows it, `--retry` tries again, `--drop` removes it"
+    )
+}
+
+/// Traces that nobody delivers: said beside why.
+pub fn old(count: usize, days: u64) -> String {
+    format!(
+        "{count} of them waited for more than {days} days\n  hint: `codex-traced mlflow sync --list` shows what waits and why"
+    )
+}
+
+/// Without the user and password that an address may hold.
+pub fn masked(text: &str) -> Cow<'_, str> {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        let authority =
+            after.find(|c: char| c.is_whitespace() || "/?#'\"`)".contains(c)).unwrap_or(after.len());
+        let host = after[..authority].rfind('@').map_or(0, |at| at + 1);
+        masked.push_str(before);
+        masked.push_str(if host > 0 { "://…@" } else { "://" });
+        rest = &after[host..];
+    }
+    match masked.is_empty() {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(masked + rest),
+    }
+}
+
+/// In one line of a terminal: what is to be read is not to move its cursor.
+pub fn in_one_line(text: &str) -> String {
+    let hides = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut line = String::new();
+    for c in masked(text).chars() {
+        match c {
+            '\n' | '\t' => line.push(' '),
+            c if hides(c) => line.extend(c.escape_unicode()),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let table = [
+            ("http://user:secret@host:5000/x", "http://…@host:5000/x"),
+            ("refused: https://a:b@c, then http://d@e", "refused: https://…@c, then http://…@e"),
+            ("http://host/a@b", "http://host/a@b"),
+            ("http://user:p@ss@host", "http://…@host"),
+            ("sqlite:////a@b/x.db", "sqlite:////a@b/x.db"),
+            ("no address: a@b", "no address: a@b"),
+            ("://", "://"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(masked(text), expected);
+        }
+    }
+
+    #[test]
+    fn what_would_move_the_cursor_is_written_out() {
+        let table = [
+            ("plain ✗", "plain ✗"),
+            ("a\nb\tc", "a b c"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("a\u{202e}b\r", "a\\u{202e}b\\u{d}"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(in_one_line(text), expected);
+        }
+    }
 }

@@ -1,19 +1,20 @@
 //! Our folder in Codex's home, and what a launch leaves in it: from claims to traces in the spool, and on.
 
+pub mod delivery;
+
 use crate::claim::journal::{self, Destination, Launch};
 use crate::claim::record::{Attribution, LaunchRecord, ThreadRecord};
 use crate::claim::{Claim, has_writer, watch};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
-use crate::config::access::Access;
-use crate::config::target::{Experiment, Target};
+use crate::disk;
 use crate::env::World;
-use crate::export::deliver::{DrainError, Drained, Limits, drain};
-use crate::export::{self, Patience};
+use crate::export::receipts::Receipts;
 use crate::rollout;
 use crate::session::{self, Writer};
-use crate::spool::{Entry, Spool, SpoolError};
+use crate::spool::entry::Entry;
+use crate::spool::{Spool, SpoolError};
 use crate::trace::build::{Surroundings, build};
 use crate::trace::model::{Trace, TraceState};
 use jiff::Timestamp;
@@ -21,11 +22,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// How long a delivery waits for a database or for another delivery: a person waits for their prompt.
-const PATIENCE: Duration = Duration::from_secs(2);
+use std::path::PathBuf;
 
 #[derive(Clone, Debug)]
 pub struct State {
@@ -46,10 +43,12 @@ pub enum Work {
 pub enum StateError {
     #[error("cannot read {0}: {1}")]
     Rollout(PathBuf, io::Error),
-    #[error("cannot write to {0}: {1}")]
+    #[error("cannot write to {0}: {reason}", reason = disk::reason(.1))]
     Record(PathBuf, io::Error),
     #[error("cannot write to {0}: {1}")]
     Spool(PathBuf, SpoolError),
+    #[error("another codex-traced is delivering")]
+    Busy,
 }
 
 impl State {
@@ -79,6 +78,10 @@ impl State {
         dated.max().map(|(_, thread)| thread)
     }
 
+    pub fn receipts(&self) -> Receipts {
+        Receipts::at(self.folder.join("receipts"))
+    }
+
     pub fn spool(&self) -> Spool {
         Spool::at(self.folder.join("spool"))
     }
@@ -101,10 +104,23 @@ impl State {
     fn spool_thread(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Work, StateError> {
         let Some(trace) = self.trace_of(claim, launch, world)? else { return Ok(Work::Done) };
         let work = if trace.state == TraceState::InProgress { Work::GoesOn } else { Work::Done };
-        let Destination { target, experiment } = launch.destination.clone();
+        let Destination { target, experiment } = self.destination_of(&claim.thread, launch);
         let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
         put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
         Ok(work)
+    }
+
+    /// Where the thread was first sent; now, if it never was.
+    fn destination_of(&self, thread: &ThreadId, launch: &Launch) -> Destination {
+        let now = &launch.destination;
+        let keep = |record: &mut ThreadRecord| _ = record.destination.get_or_insert_with(|| now.clone());
+        // A record that cannot be changed was told of already.
+        let record = ThreadRecord::update(&self.threads(), thread, keep);
+        let kept = record.ok().and_then(|record| record.destination).unwrap_or_else(|| now.clone());
+        if kept != *now {
+            tracing::info!("thread {thread} stays where it was first sent, as the settings of then have it");
+        }
+        kept
     }
 
     /// One claim per thread, by its strongest evidence: what Codex held, and what its interface logged.
@@ -163,24 +179,23 @@ impl State {
             started_at: launch.started_at,
             exit: launch.exit,
         };
-        match ThreadRecord::load(&self.threads(), thread) {
-            Ok(mut record) => {
-                record.add(this);
-                record
-                    .store(&self.threads(), thread)
-                    .map_err(|error| StateError::Record(self.threads(), error))?;
-                Ok(record)
-            }
+        match ThreadRecord::update(&self.threads(), thread, |record| record.add(this.clone())) {
+            Ok(record) => Ok(record),
             // A later version may have written it: to write over it would lose it.
-            Err(error) => {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
                 tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
-                Ok(ThreadRecord { launches: vec![this] })
+                Ok(ThreadRecord { launches: vec![this], destination: None })
             }
+            Err(error) => Err(StateError::Record(self.threads(), error)),
         }
     }
 
-    /// Finishes the work of launches that died before they could, or whose turn went on without them.
-    pub fn recover(&self, world: &World) {
+    /// Finishes the work of launches that died before they could, or whose turn went on without them. Tells
+    /// what could not be finished.
+    pub fn recover(&self, world: &World) -> Vec<String> {
+        let mut unfinished = Vec::new();
         for (notes, mut launch) in journal::left_behind(&self.launches()) {
             watch::take_log_of(&mut launch, &self.launches());
             // A rollout that trips us over must not keep the others from being finished.
@@ -190,43 +205,17 @@ impl State {
                     tracing::info!("finished the work of launch {}", launch.id);
                     let _ = fs::remove_file(notes);
                 }
-                Ok(Ok(Work::GoesOn)) | Err(_) => {}
-                Ok(Err(error)) => tracing::error!("cannot finish the work of launch {}: {error}", launch.id),
+                Ok(Ok(Work::GoesOn)) => {}
+                Ok(Err(error)) => {
+                    tracing::error!("cannot finish the work of launch {}: {error}", launch.id);
+                    unfinished.push(error.to_string());
+                }
+                Err(_) => unfinished.push("a defect of codex-traced (see its log)".into()),
             }
         }
         watch::sweep_logs(&self.launches());
+        disk::sweep(&self.threads());
+        self.receipts().sweep();
+        unfinished
     }
-
-    /// Delivers what the spool holds; the log says what stays and why.
-    pub fn deliver(
-        &self,
-        world: &World,
-        budget: Option<Duration>,
-        is_asked_to_end: &dyn Fn() -> bool,
-    ) -> Result<Drained, DrainError> {
-        let spool = self.spool();
-        if spool.paths().is_empty() {
-            return Ok(Drained::default());
-        }
-        let limits = Limits { patience: PATIENCE, budget, is_asked_to_end };
-        let access = Access::of(world);
-        let patience = Patience { until: budget.map(|budget| Instant::now() + budget), is_asked_to_end };
-        let connect = |target: &Target, experiment: &Experiment| {
-            export::mlflow::exporter(target, experiment, &access, patience)
-        };
-        let drained = drain(&spool, &limits, connect);
-        match &drained {
-            Ok(drained) => {
-                for waiting in &drained.waiting {
-                    tracing::warn!("{} stays in the spool: {}", name_of(&waiting.path), waiting.reason);
-                }
-            }
-            Err(error) => tracing::warn!("nothing was delivered: {error}"),
-        }
-        drained
-    }
-}
-
-fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
-    path.file_name().unwrap_or_default().to_string_lossy()
 }

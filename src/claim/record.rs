@@ -1,20 +1,32 @@
-//! What a rollout cannot know about its thread: which launches wrote it, by what evidence, how they ended.
+//! What a rollout cannot know about its thread: which launches wrote it, by what evidence, how they ended,
+//! and where its trace goes.
 //!
 //! One small file per thread, `threads/<thread>.json`. It is merged when a trace is built, so that a
-//! later import of the same rollout does not erase it.
+//! later import of the same rollout does not erase it. Two launches may end at the same moment, so it is
+//! changed under a lock.
 
+use super::journal::Destination;
 use crate::codex::thread::ThreadId;
+use crate::disk;
 use crate::launch::exit::ChildExit;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A record is changed in milliseconds; somebody who was stopped while at it keeps nobody waiting.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadRecord {
     /// In the order in which they began.
     pub launches: Vec<LaunchRecord>,
+    /// Where the trace was first put; a setting that changed later is for new threads. None before that, and
+    /// in records of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +67,23 @@ impl ThreadRecord {
         }
     }
 
+    /// The record as `change` leaves it. One that cannot be read is an error, and stays as it is.
+    pub fn update(
+        folder: &Path,
+        thread: &ThreadId,
+        change: impl FnOnce(&mut ThreadRecord),
+    ) -> io::Result<ThreadRecord> {
+        // Where there are no locks (a network's file system), a launch of two that end at once may be lost.
+        let _lock = disk::lock_within(&folder.join(".lock"), PATIENCE).ok().flatten();
+        let before = ThreadRecord::load(folder, thread)?;
+        let mut record = before.clone();
+        change(&mut record);
+        if record != before {
+            record.store(folder, thread)?;
+        }
+        Ok(record)
+    }
+
     /// Adds the launch, or replaces what was known of the same launch.
     pub fn add(&mut self, launch: LaunchRecord) {
         match self.launches.iter_mut().find(|known| known.launch_id == launch.launch_id) {
@@ -66,11 +95,58 @@ impl ThreadRecord {
         }
     }
 
-    pub fn store(&self, folder: &Path, thread: &ThreadId) -> io::Result<()> {
-        crate::disk::write_private(&file_of(folder, thread), &serde_json::to_vec(self)?)
+    fn store(&self, folder: &Path, thread: &ThreadId) -> io::Result<()> {
+        disk::write_private(&file_of(folder, thread), &serde_json::to_vec(self)?)
     }
 }
 
 fn file_of(folder: &Path, thread: &ThreadId) -> PathBuf {
     folder.join(format!("{thread}.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thread() -> ThreadId {
+        ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap()
+    }
+
+    fn launch(id: usize) -> LaunchRecord {
+        let started_at = Timestamp::from_second(id as i64).unwrap();
+        LaunchRecord { launch_id: id.to_string(), attribution: Attribution::Held, started_at, exit: None }
+    }
+
+    #[test]
+    fn launches_that_end_at_once_are_all_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder_of, thread_of) = (folder.path(), &thread());
+        std::thread::scope(|scope| {
+            for id in 0..16 {
+                let add = move |record: &mut ThreadRecord| record.add(launch(id));
+                scope.spawn(move || ThreadRecord::update(folder_of, thread_of, add).unwrap());
+            }
+        });
+        let record = ThreadRecord::load(folder.path(), &thread()).unwrap();
+        assert_eq!(record.launches, (0..16).map(launch).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_record_of_before_destinations_were_kept_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = r#"{"launches":[{"launch_id":"7","attribution":"held","started_at":"1970-01-01T00:00:07Z","exit":null}]}"#;
+        fs::write(file_of(folder.path(), &thread()), old).unwrap();
+        let record = ThreadRecord::load(folder.path(), &thread()).unwrap();
+        assert_eq!(record, ThreadRecord { launches: vec![launch(7)], destination: None });
+        assert_eq!(serde_json::to_string(&record).unwrap(), old);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file_of(folder.path(), &thread());
+        fs::write(&file, "{\"launches\":7}").unwrap();
+        assert!(ThreadRecord::update(folder.path(), &thread(), |record| record.add(launch(1))).is_err());
+        assert_eq!(fs::read_to_string(file).unwrap(), "{\"launches\":7}");
+    }
 }

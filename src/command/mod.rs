@@ -1,5 +1,6 @@
 //! Our own commands: `codex-traced mlflow …`.
 
+mod queue;
 mod show;
 mod sync;
 pub mod tree;
@@ -26,7 +27,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     };
     let done = match cli.command {
         Command::Show(show) => show::run(&show, world),
-        Command::Sync => sync::run(world),
+        Command::Sync(sync) => sync::run(&sync, world),
     };
     match done {
         Ok(()) => ChildExit::Code(0),

@@ -49,9 +49,10 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
 /// The newest form of the trace, wherever it is: in the database or still in the spool.
 fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result<(Trace, String), Failure> {
     let target = Settings::read(world, home).target.value;
-    let waiting = state.spool().paths().into_iter().filter_map(|path| {
+    let entries = state.spool().paths().into_iter().filter(|path| Spool::trace_of(path) == Some(id));
+    let waiting = entries.filter_map(|path| {
         let trace = Spool::load(&path).ok()?.trace;
-        (trace.id == id).then(|| (trace, format!("{} (waiting to be delivered)", path.display())))
+        Some((trace, format!("{} (waiting to be delivered)", path.display())))
     });
     let delivered = match &target {
         Target::Sqlite(path) => sqlite::read(path, id)

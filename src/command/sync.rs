@@ -1,23 +1,142 @@
-//! `mlflow sync`: deliver what waits, finish what died.
+//! `mlflow sync`: deliver what waits, finish what died; show what is there, and remove it by hand.
 
-use super::Failure;
+use super::{Failure, print, queue};
+use crate::claim::journal;
+use crate::cli::Sync;
 use crate::codex::home::CodexHome;
 use crate::env::World;
+use crate::export::deliver::{Drained, Step};
+use crate::notice::in_one_line;
+use crate::spool::Spool;
+use crate::spool::list::named;
 use crate::state::State;
+use jiff::Timestamp;
 use std::fmt::Write;
 
-pub(super) fn run(world: &World) -> Result<(), Failure> {
+pub(super) fn run(sync: &Sync, world: &World) -> Result<(), Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
     let state = State::of(&home);
     crate::log::begin(state.log());
-    state.recover(world);
-    let drained = state
-        .deliver(world, None, &|| false)
-        .map_err(|error| format!("nothing was delivered: {error}\n  hint: try again in a moment"))?;
-    let mut said = format!("{} delivered, {} waiting\n", drained.delivered.len(), drained.waiting.len());
-    for waiting in &drained.waiting {
-        let _ = writeln!(said, "  {}: {}", waiting.path.display(), waiting.reason);
+    if let Some(id) = &sync.drop {
+        return drop_one(id, &state);
     }
-    super::print(&said);
+    if sync.list {
+        list(&state);
+        return Ok(());
+    }
+    if sync.retry {
+        let back = state.bring_back().map_err(|error| format!("{error}\n  hint: try again in a moment"))?;
+        print(&format!("{back} brought back\n"));
+    }
+    deliver(&state, world)
+}
+
+fn list(state: &State) {
+    let listed = state.spool().list();
+    let died = journal::left_behind(&state.launches()).len();
+    if died > 0 {
+        print(&format!("{died} launches are to be finished: `codex-traced mlflow sync` does that\n"));
+    }
+    if listed.is_empty() {
+        print("nothing waits\n");
+    } else {
+        print(&queue::render(&listed, Timestamp::now()));
+    }
+}
+
+fn drop_one(id: &str, state: &State) -> Result<(), Failure> {
+    let listed = state.spool().list();
+    let entry = named(id, &listed)
+        .map_err(|error| format!("{error}\n  hint: `codex-traced mlflow sync --list` shows the ids"))?;
+    Spool::drop_listed(entry).map_err(|error| format!("cannot remove {}: {error}", entry.path.display()))?;
+    let target = entry.target.as_ref().map_or_else(String::new, |target| format!(" for {target}"));
+    let size = queue::size(entry.bytes);
+    print(&in_one_line(&format!("removed {} ({}{target}, {size})", entry.id, entry.trace)));
+    print("\n");
     Ok(())
+}
+
+fn deliver(state: &State, world: &World) -> Result<(), Failure> {
+    let show = |step: &Step| {
+        if world.stdout_is_terminal {
+            print(&format!("{}\n", in_one_line(&line_of(step))));
+        }
+    };
+    let mut total = Drained::default();
+    // What a full spool had no room for is put when there is some.
+    let unfinished = loop {
+        let unfinished = state.recover(world);
+        let drained =
+            state.deliver_now(world, &show).map_err(|error| format!("nothing was delivered: {error}"))?;
+        let is_emptier = !drained.delivered.is_empty();
+        total.delivered.extend(drained.delivered);
+        total.set_aside.extend(drained.set_aside);
+        (total.waiting, total.is_elsewhere) = (drained.waiting, drained.is_elsewhere);
+        if unfinished.is_empty() || !is_emptier {
+            break unfinished;
+        }
+    };
+    // Those of earlier times too: they are not where they should be.
+    let aside = state.spool().set_aside().len();
+    let mut said = format!("{} delivered, {} waiting", total.delivered.len(), total.waiting.len());
+    said.push_str(&if aside > 0 { format!(", {aside} set aside\n") } else { "\n".to_owned() });
+    for waiting in total.waiting.iter().chain(&total.set_aside) {
+        let _ = writeln!(said, "  {}: {}", waiting.path.display(), in_one_line(&waiting.reason));
+    }
+    print(&said);
+    left(&total, aside, &unfinished).map_or(Ok(()), Err)
+}
+
+fn line_of(step: &Step) -> String {
+    let Step { number, of, trace, target, outcome } = step;
+    match outcome {
+        Ok(()) => format!("{number}/{of} {trace} → {target}"),
+        Err(reason) => format!("{number}/{of} {trace} ✗ {reason}"),
+    }
+}
+
+/// None when nothing is left: every trace is where it should be.
+fn left(drained: &Drained, aside: usize, unfinished: &[String]) -> Option<Failure> {
+    if let Some(reason) = unfinished.first() {
+        return Some(format!("{} launches could not be finished: {reason}", unfinished.len()));
+    }
+    let hint = "`codex-traced mlflow sync --list` shows what there is and why";
+    if drained.is_elsewhere {
+        return Some("another codex-traced is delivering\n  hint: try again in a moment".into());
+    }
+    match (drained.waiting.len(), aside) {
+        (0, 0) => None,
+        (0, aside) => {
+            Some(format!("{aside} set aside\n  hint: {hint}; `--retry` tries again, `--drop ID` removes"))
+        }
+        (waiting, _) => Some(format!("{waiting} still waiting\n  hint: {hint}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::deliver::Waiting;
+
+    #[test]
+    fn only_when_nothing_is_left_there_is_nothing_to_say() {
+        let waiting = |count| Drained {
+            waiting: vec![Waiting { path: "/x".into(), reason: "away".into() }; count],
+            ..Drained::default()
+        };
+        let elsewhere = Drained { is_elsewhere: true, ..Drained::default() };
+        let table = [
+            (waiting(0), 0, vec![], None),
+            (waiting(2), 0, vec![], Some("2 still waiting")),
+            (waiting(2), 1, vec![], Some("2 still waiting")),
+            (waiting(0), 1, vec![], Some("1 set aside")),
+            (elsewhere, 0, vec![], Some("another codex-traced is delivering")),
+            (waiting(0), 0, vec!["full".into()], Some("1 launches could not be finished: full")),
+        ];
+        for (drained, aside, unfinished, expected) in table {
+            let said = left(&drained, aside, &unfinished);
+            let first = said.as_deref().and_then(|said| said.lines().next());
+            assert_eq!(first, expected, "{drained:?} {aside} {unfinished:?}");
+        }
+    }
 }

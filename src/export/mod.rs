@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod mlflow;
 pub mod receipt;
+pub mod receipts;
 
 use crate::trace::model::Trace;
 use receipt::Receipt;

@@ -1,145 +1,183 @@
 //! The durable queue between a trace and its target: the only road a trace takes.
 //!
 //! Invariants:
-//! - An entry is whole or it is not there: written aside, synced, renamed, the folder synced.
-//! - Entries never replace each other. Of those of one trace for one target only the newest is sent: newest by
-//!   what the trace holds, not by the clock.
-//! - It is removed only after its target said that it has the trace. A crash in between delivers it
-//!   twice, which leaves one trace: ids are stable.
-//! - What cannot be read (torn by the disk, written by a later version) stays where it is.
+//! - An entry is whole or it is not there: written aside, synced, renamed, the folder synced. Its head is read
+//!   without its trace; its seal tells an entry that the disk tore from a whole one.
+//! - Entries never replace each other, and never change. Of those of one trace for one target only the newest is
+//!   sent: newest by what the trace holds, not by the clock. One that is older than what the target has is not sent.
+//! - An entry is removed only after its target said that it has the trace, and after the receipt of that is
+//!   written. A crash in between delivers it twice, which leaves one trace: ids are stable.
+//! - What a target will not take, or nobody can read, is set aside with its reason, and leaves only by hand. What
+//!   a later version wrote stays where it is.
+//! - A full spool takes no more, and says so; it never makes room by itself.
+//! - Whoever puts looks for somebody who delivers, or does it; whoever delivers looks again after it let go of
+//!   the lock. So no entry is left behind by two who each thought of the other.
 
-use crate::config::target::{Experiment, Target};
+pub mod aside;
+pub mod entry;
+pub mod list;
+pub mod policy;
+pub mod rests;
+
 use crate::disk;
 use crate::trace::ids::TraceId;
-use crate::trace::model::Trace;
+use entry::{Entry, Head};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use std::fs::{self, File, TryLockError};
+use policy::{Lane, MOST_BYTES, has_room};
+use rests::Rests;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Of the entry's form on disk. A reader leaves other versions alone.
-const VERSION: u32 = 1;
-
-/// Nobody writes an entry for so long.
-const ABANDONED: Duration = Duration::from_secs(60 * 60);
-
-/// A trace and where it is to go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    pub target: Target,
-    pub experiment: Experiment,
-    pub trace: Trace,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Versioned<T> {
-    version: u32,
-    entry: T,
-}
-
-#[derive(Deserialize)]
-struct VersionOnly {
-    version: u32,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    #[error("{0}")]
+    #[error("{}", disk::reason(.0))]
     Io(#[from] io::Error),
-    #[error("not a spool entry: {0}")]
-    Torn(serde_json::Error),
+    #[error("not a whole spool entry: {0}")]
+    Torn(String),
     #[error("an entry of version {0}, which a later codex-traced wrote")]
     Version(u32),
+    #[error("the spool is full: {held} MiB of {most} wait there")]
+    Full { held: u64, most: u64 },
 }
 
 #[derive(Clone, Debug)]
 pub struct Spool {
     folder: PathBuf,
+    most_bytes: u64,
 }
 
 /// Held by the one who delivers.
 #[derive(Debug)]
 pub struct DrainLock {
-    _file: File,
+    _lock: disk::Lock,
+}
+
+impl SpoolError {
+    /// Somebody else delivered it, or dropped it.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, SpoolError::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 impl Spool {
     pub fn at(folder: PathBuf) -> Spool {
-        Spool { folder }
+        Spool { folder, most_bytes: MOST_BYTES }
+    }
+
+    /// With another limit.
+    pub fn of_at_most(self, most_bytes: u64) -> Spool {
+        Spool { most_bytes, ..self }
     }
 
     /// Once this returns the entry survives our death and the machine's.
     pub fn put(&self, entry: &Entry, now: Timestamp) -> Result<PathBuf, SpoolError> {
-        let path = self.folder.join(format!("{:020}-{}.json", now.as_nanosecond(), entry.trace.id));
-        let bytes = serde_json::to_vec(&Versioned { version: VERSION, entry }).map_err(io::Error::from)?;
-        disk::write_private(&path, &bytes)?;
+        let held = self.bytes();
+        let full = || SpoolError::Full { held: held >> 20, most: self.most_bytes >> 20 };
+        // Before anything is written: to find out at the end costs another 100 MB of a disk that has none.
+        if !has_room(held, 1, self.most_bytes) {
+            return Err(full());
+        }
+        let mut aside = disk::aside(&self.folder)?;
+        let size = entry::write(aside.as_file_mut(), entry)?;
+        if !has_room(held, size, self.most_bytes) {
+            return Err(full());
+        }
+        aside.as_file().sync_all()?;
+        let mut nanosecond = now.as_nanosecond();
+        let path = loop {
+            let path = self.folder.join(format!("{nanosecond:020}-{}.json", entry.trace.id));
+            match aside.persist_noclobber(&path) {
+                Ok(_) => break path,
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => aside = error.file,
+                Err(error) => return Err(error.error.into()),
+            }
+            nanosecond += 1;
+        };
+        disk::sync_folder(&self.folder)?;
         Ok(path)
     }
 
-    /// Oldest first; empty also when there is no folder.
+    /// What waits, oldest first; empty also when there is no folder.
     pub fn paths(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let is_entry = |path: &PathBuf| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            name.ends_with(".json") && !name.starts_with('.')
-        };
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_entry).collect();
-        paths.sort();
-        paths
+        entries_in(&self.folder)
+    }
+
+    /// Of all entries, those that are set aside too.
+    pub fn bytes(&self) -> u64 {
+        let all = self.paths().into_iter().chain(self.set_aside());
+        all.filter_map(|path| Some(fs::metadata(path).ok()?.len())).sum()
     }
 
     /// As the entry's name tells.
     pub fn trace_of(path: &Path) -> Option<TraceId> {
-        let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
-        name.split_once('-')?.1.parse().ok()
+        name_of(path)?.1.parse().ok()
     }
 
-    /// Removes what a crash left half written.
+    /// As the entry's name tells.
+    pub fn put_at(path: &Path) -> Option<Timestamp> {
+        Timestamp::from_nanosecond(name_of(path)?.0.parse().ok()?).ok()
+    }
+
+    /// Removes what a crash left: half-written files, and reasons of entries that were not set aside after all.
     pub fn sweep(&self) {
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let is_aside = entry.file_name().as_encoded_bytes().starts_with(disk::ASIDE.as_bytes());
-            let age =
-                entry.metadata().and_then(|file| file.modified()).map(|at| at.elapsed().unwrap_or_default());
-            if is_aside && age.is_ok_and(|age| age > ABANDONED) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        disk::sweep(&self.folder);
+        self.sweep_aside();
+    }
+
+    /// Without reading the trace.
+    pub fn head(path: &Path) -> Result<Head, SpoolError> {
+        entry::head(path)
     }
 
     pub fn load(path: &Path) -> Result<Entry, SpoolError> {
-        let bytes = fs::read(path)?;
-        let VersionOnly { version } = serde_json::from_slice(&bytes).map_err(SpoolError::Torn)?;
-        if version != VERSION {
-            return Err(SpoolError::Version(version));
-        }
-        let whole: Versioned<Entry> = serde_json::from_slice(&bytes).map_err(SpoolError::Torn)?;
-        Ok(whole.entry)
+        entry::read(path)
     }
 
     pub fn remove(path: &Path) -> Result<(), SpoolError> {
         Ok(disk::remove(path)?)
     }
 
-    /// None while another process delivers.
-    pub fn try_lock(&self) -> io::Result<Option<DrainLock>> {
-        disk::make_private_folder(&self.folder)?;
-        let file = disk::private_options().write(true).create(true).open(self.folder.join(".lock"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(DrainLock { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+    /// Only for the one who delivers there.
+    pub fn rests(&self, lane: Lane) -> Rests {
+        Rests::load(self.folder.join(match lane {
+            Lane::Local => ".rests-local",
+            Lane::Remote => ".rests-remote",
+        }))
     }
+
+    /// To deliver to these targets. None while another process does.
+    pub fn lock(&self, lane: Lane, patience: Duration) -> io::Result<Option<DrainLock>> {
+        let path = self.folder.join(match lane {
+            Lane::Local => ".lock",
+            Lane::Remote => ".lock-remote",
+        });
+        Ok(disk::lock_within(&path, patience)?.map(|lock| DrainLock { _lock: lock }))
+    }
+}
+
+fn entries_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    // A file of another name is nothing that we put there.
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| Spool::trace_of(path).is_some()).collect();
+    paths.sort();
+    paths
+}
+
+/// When it was put, and its trace.
+fn name_of(path: &Path) -> Option<(&str, &str)> {
+    path.file_name()?.to_str()?.strip_suffix(".json")?.split_once('-')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::model::TraceState;
+    use crate::config::target::{Experiment, Target};
+    use crate::trace::model::{Trace, TraceState};
 
-    fn entry(name: &str) -> Entry {
+    pub(super) fn entry(name: &str) -> Entry {
         Entry {
             target: Target::Sqlite("/x.db".into()),
             experiment: Experiment::Name("e".into()),
@@ -168,35 +206,45 @@ mod tests {
         let first = spool.put(&entry("first"), at("2026-11-22T10:00:00.000000001Z")).unwrap();
         assert_eq!(spool.paths(), [first.clone(), second]);
         assert_eq!(Spool::load(&first).unwrap(), entry("first"));
+        assert_eq!(Spool::put_at(&first), Some(at("2026-11-22T10:00:00.000000001Z")));
         Spool::remove(&first).unwrap();
         assert_eq!(spool.paths().len(), 1);
     }
 
     #[test]
-    fn what_cannot_be_read_says_why_and_stays() {
+    fn two_forms_of_a_trace_put_at_the_same_moment_are_two_entries() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("1-torn.json");
-        for (text, why) in [
-            (
-                "{\"version\":1,\"entry\":{",
-                "not a spool entry: EOF while parsing an object at line 1 column 22",
-            ),
-            ("{\"version\":2,\"entry\":{}}", "an entry of version 2, which a later codex-traced wrote"),
-        ] {
-            fs::write(&path, text).unwrap();
-            assert_eq!(Spool::load(&path).unwrap_err().to_string(), why);
-            assert_eq!(Spool::at(folder.path().into()).paths(), [path.as_path()]);
+        let spool = Spool::at(folder.path().into());
+        for name in ["one", "two"] {
+            spool.put(&entry(name), Timestamp::UNIX_EPOCH).unwrap();
         }
+        let names: Vec<_> = spool.paths().iter().map(|path| Spool::load(path).unwrap().trace.name).collect();
+        assert_eq!(names, ["one", "two"]);
     }
 
     #[test]
-    fn only_one_delivers_at_a_time() {
+    fn a_full_spool_takes_no_more_and_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path().into());
-        let lock = spool.try_lock().unwrap();
-        assert!(lock.is_some() && spool.try_lock().unwrap().is_none());
-        drop(lock);
-        assert!(spool.try_lock().unwrap().is_some());
+        spool.put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap();
+        let size = spool.bytes();
+        for most in [size, 2 * size - 1] {
+            let why = spool.clone().of_at_most(most).put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap_err();
+            assert!(matches!(why, SpoolError::Full { .. }), "{why}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+        spool.of_at_most(2 * size).put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap();
+    }
+
+    #[test]
+    fn only_one_delivers_at_a_time_to_targets_of_a_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::at(folder.path().into());
+        let lock = |lane| spool.lock(lane, Duration::ZERO).unwrap();
+        let local = lock(Lane::Local);
+        assert!(local.is_some() && lock(Lane::Local).is_none() && lock(Lane::Remote).is_some());
+        drop(local);
+        assert!(lock(Lane::Local).is_some());
         assert!(spool.paths().is_empty(), "the lock is no entry");
     }
 }

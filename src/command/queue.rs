@@ -1,0 +1,143 @@
+//! What lies in the spool as a table, for people at a terminal.
+
+use crate::notice::in_one_line;
+use crate::spool::list::{Listed, Standing};
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// Two lines for each entry: what it is, then why it is still there.
+pub(super) fn render(listed: &[Listed], now: Timestamp) -> String {
+    let heading = ["ID", "TRACE", "SIZE", "AGE", "TRIES", "NEXT TRY", "TARGET"].map(str::to_owned);
+    let mut rows = vec![heading];
+    rows.extend(listed.iter().map(|entry| row(entry, now)));
+    let widths: Vec<usize> =
+        (0..7).map(|at| rows.iter().map(|row| width(&row[at])).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    let reasons = std::iter::once(None).chain(listed.iter().map(|entry| Some(reason(entry))));
+    for (row, reason) in rows.iter().zip(reasons) {
+        let cells =
+            row.iter().zip(&widths).map(|(cell, most)| format!("{cell}{}", " ".repeat(most - width(cell))));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+        if let Some(reason) = reason {
+            text.push_str(&format!("{}  {}\n", " ".repeat(widths[0]), in_one_line(&reason)));
+        }
+    }
+    text
+}
+
+fn row(entry: &Listed, now: Timestamp) -> [String; 7] {
+    let none = || "-".to_owned();
+    let (tries, next) = match &entry.standing {
+        Standing::Waits => ("0".to_owned(), "next launch".to_owned()),
+        Standing::Rests(rest) if rest.lasts(now) => {
+            (rest.failures.to_string(), format!("in {}", span(now, rest.until)))
+        }
+        Standing::Rests(rest) => (rest.failures.to_string(), "next launch".to_owned()),
+        Standing::Unreadable(_) => (none(), none()),
+        Standing::SetAside(_) => (none(), "set aside".to_owned()),
+    };
+    let age = entry.put_at.map_or_else(none, |at| span(at, now));
+    let target = entry.target.as_ref().map_or_else(none, |target| in_one_line(&target.to_string()));
+    [entry.id.clone(), entry.trace.to_string(), size(entry.bytes), age, tries, next, target]
+}
+
+fn reason(entry: &Listed) -> String {
+    match &entry.standing {
+        Standing::Waits => "not tried since it was put".to_owned(),
+        Standing::Rests(rest) => rest.reason.clone(),
+        Standing::Unreadable(reason) | Standing::SetAside(reason) => reason.clone(),
+    }
+}
+
+fn width(cell: &str) -> usize {
+    cell.chars().count()
+}
+
+/// From one moment to a later one; nothing, if the clock says otherwise.
+fn span(from: Timestamp, to: Timestamp) -> String {
+    duration(Duration::try_from(to.duration_since(from)).unwrap_or_default())
+}
+
+fn duration(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::target::Target;
+    use crate::spool::policy::Rest;
+    use crate::trace::ids::TraceId;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn the_table_tells_where_each_entry_stands_and_no_secret() {
+        let listed = |id: &str, target, bytes, standing| Listed {
+            id: id.into(),
+            path: "/spool/x".into(),
+            trace: TraceId([7; 16]),
+            target,
+            bytes,
+            put_at: Some(at(1000)),
+            standing,
+        };
+        let server = Some(Target::Http("https://user:secret@host".into()));
+        let database = Some(Target::Sqlite("/a\u{1b}[2J.db".into()));
+        let rest = Rest {
+            failures: 3,
+            since: at(90_000),
+            until: at(91_200),
+            reason: "refused: https://user:secret@host\r".into(),
+        };
+        let all = [
+            listed("0000aaaa", server.clone(), 123, Standing::Rests(rest)),
+            listed("0000bbbb", database, 45_678_901, Standing::Waits),
+            listed("0000cccc", None, 5_000, Standing::Unreadable("an entry of version 9".into())),
+            listed("0000dddd", server, 1, Standing::SetAside("too large".into())),
+        ];
+        let trace = "tr-07070707070707070707070707070707";
+        let expected = format!(
+            r"ID        TRACE                                SIZE     AGE   TRIES  NEXT TRY     TARGET
+0000aaaa  {trace}  123 B    24 h  3      in 10 min    https://…@host
+          refused: https://…@host\u{{d}}
+0000bbbb  {trace}  45.7 MB  24 h  0      next launch  sqlite:////a\u{{1b}}[2J.db
+          not tried since it was put
+0000cccc  {trace}  5 kB     24 h  -      -            -
+          an entry of version 9
+0000dddd  {trace}  1 B      24 h  -      set aside    https://…@host
+          too large
+"
+        );
+        assert_eq!(render(&all, at(90_600)), expected);
+    }
+
+    #[test]
+    fn times_and_sizes_are_said_in_the_unit_that_fits() {
+        for (seconds, said) in
+            [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (172_800, "2 d")]
+        {
+            assert_eq!(duration(Duration::from_secs(seconds)), said);
+        }
+        assert_eq!(span(at(5), at(3)), "0 s");
+        for (bytes, said) in [(999, "999 B"), (1_000, "1 kB"), (999_999, "999 kB"), (1_250_000, "1.2 MB")] {
+            assert_eq!(size(bytes), said);
+        }
+    }
+}

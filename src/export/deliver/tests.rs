@@ -1,0 +1,301 @@
+//! Draining against places that are up, down, or will not take a trace.
+
+use super::*;
+use crate::export::receipt::Receipt;
+use crate::spool::entry::Entry;
+use crate::trace::model::{Trace, TraceState};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fs;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn entry(thread: u8, target: Target, ended: i64) -> Entry {
+    let trace = Trace {
+        id: TraceId([thread; 16]),
+        name: "n".into(),
+        state: TraceState::Ok,
+        started_at: at(0),
+        ended_at: at(ended),
+        request_preview: None,
+        response_preview: None,
+        metadata: [].into(),
+        tags: [].into(),
+        spans: Vec::new(),
+    };
+    Entry { target, experiment: Experiment::Name("e".into()), trace }
+}
+
+fn local(path: &str) -> Target {
+    Target::Sqlite(path.into())
+}
+
+fn remote(url: &str) -> Target {
+    Target::Http(url.into())
+}
+
+/// A spool, its receipts, and the places that traces go to.
+struct Yard {
+    folder: tempfile::TempDir,
+    /// What arrived: target and end of each trace, in order.
+    arrived: RefCell<Vec<(String, i64)>>,
+    /// What was known of each when it arrived.
+    before: RefCell<Vec<Option<Receipt>>>,
+    connected: Cell<usize>,
+    failures: RefCell<HashMap<Target, ExportError>>,
+    budget: Option<Duration>,
+    eagerness: Eagerness,
+    now: Cell<Timestamp>,
+}
+
+struct Shelf<'a>(Target, &'a Yard);
+
+impl Exporter for Shelf<'_> {
+    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
+        let Shelf(target, yard) = self;
+        match yard.failures.borrow().get(target) {
+            Some(ExportError::Trace(why)) if why == "panic" => panic!("a defect"),
+            Some(error) => return Err(error.clone()),
+            None => {}
+        }
+        yard.arrived.borrow_mut().push((target.to_string(), trace.ended_at.as_second()));
+        yard.before.borrow_mut().push(before.cloned());
+        Ok(Delivered { experiment_id: "1".into(), spans_sent: 0 })
+    }
+}
+
+impl Yard {
+    fn new() -> Yard {
+        Yard {
+            folder: tempfile::tempdir().unwrap(),
+            arrived: RefCell::default(),
+            before: RefCell::default(),
+            connected: Cell::default(),
+            failures: RefCell::default(),
+            budget: None,
+            eagerness: Eagerness::Patient,
+            now: Cell::new(at(1_000_000)),
+        }
+    }
+
+    fn spool(&self) -> Spool {
+        Spool::at(self.folder.path().join("spool"))
+    }
+
+    fn put(&self, thread: u8, target: &Target, ended: i64) {
+        self.spool()
+            .put(&entry(thread, target.clone(), ended), at(self.spool().paths().len() as i64))
+            .unwrap();
+    }
+
+    fn fails(&self, target: &Target, error: Option<ExportError>) {
+        match error {
+            Some(error) => self.failures.borrow_mut().insert(target.clone(), error),
+            None => self.failures.borrow_mut().remove(target),
+        };
+    }
+
+    fn drain(&self) -> Drained {
+        let (now, luck, told) = (|| self.now.get(), || 1.0, |_: &Step| {});
+        let limits = Limits {
+            patience: Duration::ZERO,
+            budget: self.budget,
+            is_asked_to_end: &|| false,
+            eagerness: self.eagerness,
+            now: &now,
+            luck: &luck,
+            told: &told,
+        };
+        let connect = |target: &Target, _: &Experiment| -> Result<Box<dyn Exporter + '_>, ExportError> {
+            self.connected.set(self.connected.get() + 1);
+            Ok(Box::new(Shelf(target.clone(), self)))
+        };
+        drain(&self.spool(), &Receipts::at(self.folder.path().join("receipts")), &limits, connect).unwrap()
+    }
+
+    /// How many arrived in this drain, wait and are set aside after it.
+    fn counts(&self) -> (usize, usize, usize) {
+        self.arrived.borrow_mut().clear();
+        let drained = self.drain();
+        assert_eq!(drained.waiting.len(), self.spool().paths().len());
+        (self.arrived.borrow().len(), drained.waiting.len(), self.spool().set_aside().len())
+    }
+}
+
+#[test]
+fn only_the_newest_form_of_a_trace_is_sent_and_the_older_ones_go_with_it() {
+    let yard = Yard::new();
+    // Put in another order than they were read: the clock may go back, a launch may be slow.
+    yard.put(1, &local("/a.db"), 20);
+    yard.put(1, &local("/a.db"), 10);
+    yard.put(1, &local("/b.db"), 5);
+    assert_eq!(yard.counts(), (2, 0, 0));
+    assert_eq!(*yard.arrived.borrow(), [("sqlite:////a.db".into(), 20), ("sqlite:////b.db".into(), 5)]);
+}
+
+#[test]
+fn what_is_older_than_what_was_delivered_is_not_sent() {
+    let yard = Yard::new();
+    yard.put(1, &local("/a.db"), 20);
+    yard.drain();
+    yard.put(1, &local("/a.db"), 10);
+    yard.put(1, &local("/b.db"), 10);
+    assert_eq!(yard.counts(), (1, 0, 0));
+    assert_eq!(*yard.arrived.borrow(), [("sqlite:////b.db".into(), 10)]);
+}
+
+#[test]
+fn a_target_is_told_what_it_took_before() {
+    let yard = Yard::new();
+    for ended in [10, 20] {
+        yard.put(1, &remote("http://a"), ended);
+        yard.drain();
+    }
+    let receipt = Receipt::of(remote("http://a"), "1".into(), at(1_000_000), &[]);
+    assert_eq!(*yard.before.borrow(), [None, Some(receipt)]);
+}
+
+#[test]
+fn a_server_that_is_down_is_tried_once_and_the_others_are_served() {
+    let yard = Yard::new();
+    let down = remote("http://down");
+    yard.fails(&down, Some(ExportError::transient("away")));
+    (1..=5).for_each(|thread| yard.put(thread, &down, 1));
+    yard.put(9, &remote("http://up"), 1);
+    yard.put(9, &local("/a.db"), 1);
+    assert_eq!(yard.counts(), (2, 5, 0));
+    assert_eq!(yard.connected.get(), 3);
+    // Local ones first, though they were put last.
+    assert_eq!(yard.arrived.borrow()[0].0, "sqlite:////a.db");
+}
+
+#[test]
+fn one_exporter_serves_all_traces_of_an_experiment() {
+    let yard = Yard::new();
+    (1..=5).for_each(|thread| yard.put(thread, &remote("http://a"), 1));
+    assert_eq!((yard.counts(), yard.connected.get()), ((5, 0, 0), 1));
+}
+
+#[test]
+fn a_launch_leaves_a_server_that_failed_alone_and_somebody_who_asks_does_not() {
+    let mut yard = Yard::new();
+    let server = remote("http://a");
+    yard.put(1, &server, 1);
+    yard.fails(
+        &server,
+        Some(ExportError::Transient { reason: "away".into(), after: Some(Duration::from_secs(600)) }),
+    );
+    assert_eq!(yard.counts(), (0, 1, 0));
+    yard.fails(&server, None);
+    yard.now.set(at(1_000_599));
+    assert_eq!((yard.counts(), yard.drain().waiting[0].reason.as_str()), ((0, 1, 0), "away"));
+    yard.eagerness = Eagerness::Asked;
+    assert_eq!(yard.counts(), (1, 0, 0));
+    // It is there again: nobody is patient any more.
+    yard.eagerness = Eagerness::Patient;
+    yard.put(2, &server, 1);
+    assert_eq!(yard.counts(), (1, 0, 0));
+}
+
+#[test]
+fn when_the_pause_is_over_a_launch_tries_again_and_a_clock_that_went_back_ends_it_too() {
+    for later in [1_000_030, 999_999] {
+        let yard = Yard::new();
+        let server = remote("http://a");
+        yard.put(1, &server, 1);
+        yard.fails(&server, Some(ExportError::Target("401".into())));
+        assert_eq!(yard.counts(), (0, 1, 0));
+        yard.fails(&server, None);
+        assert_eq!(yard.counts(), (0, 1, 0));
+        yard.now.set(at(later));
+        assert_eq!(yard.counts(), (1, 0, 0), "at {later}");
+    }
+}
+
+#[test]
+fn a_local_target_is_tried_by_every_launch() {
+    let yard = Yard::new();
+    let database = local("/a.db");
+    yard.put(1, &database, 1);
+    yard.fails(&database, Some(ExportError::transient("locked")));
+    assert_eq!(yard.counts(), (0, 1, 0));
+    yard.fails(&database, None);
+    assert_eq!(yard.counts(), (1, 0, 0));
+}
+
+#[test]
+fn a_trace_that_no_one_will_take_is_set_aside_and_does_not_keep_others_back() {
+    for why in ["too large", "panic"] {
+        let yard = Yard::new();
+        let server = remote("http://a");
+        yard.put(1, &server, 1);
+        yard.fails(&server, Some(ExportError::Trace(why.into())));
+        assert_eq!(yard.counts(), (0, 0, 1), "{why}");
+        yard.fails(&server, None);
+        yard.put(2, &server, 1);
+        assert_eq!(yard.counts(), (1, 0, 1));
+        // A newer form that is taken replaces the one that was not.
+        yard.put(1, &server, 2);
+        assert_eq!(yard.counts(), (1, 0, 0));
+    }
+}
+
+#[test]
+fn who_is_asked_to_stop_changes_nothing() {
+    let yard = Yard::new();
+    let server = remote("http://a");
+    yard.put(1, &server, 1);
+    yard.fails(&server, Some(ExportError::Stopped));
+    assert_eq!(yard.counts(), (0, 1, 0));
+    yard.fails(&server, None);
+    assert_eq!(yard.counts(), (1, 0, 0));
+}
+
+#[test]
+fn past_its_budget_a_drain_leaves_the_rest_where_it_is() {
+    let yard = Yard { budget: Some(Duration::ZERO), ..Yard::new() };
+    yard.put(1, &local("/a.db"), 1);
+    assert_eq!(yard.counts(), (0, 1, 0));
+}
+
+#[test]
+fn a_torn_entry_is_set_aside_and_one_of_a_later_version_stays() {
+    let yard = Yard::new();
+    for (thread, text) in [(1, None), (2, Some("{\"version\":2,\"hea")), (3, Some("{\"version\":3}\nx"))] {
+        yard.put(thread, &local("/a.db"), 1);
+        let path = yard.spool().paths().pop().unwrap();
+        text.into_iter().for_each(|text| fs::write(&path, text).unwrap());
+    }
+    assert_eq!(yard.counts(), (1, 1, 1));
+    let later = "an entry of version 3, which a later codex-traced wrote";
+    assert_eq!(yard.drain().waiting[0].reason, later);
+    let why = Spool::reason(&yard.spool().set_aside()[0]).unwrap();
+    assert!(why.starts_with("not a whole spool entry: "), "{why}");
+}
+
+#[test]
+fn who_finds_another_at_work_leaves_it_to_that_one() {
+    let yard = Yard::new();
+    yard.put(1, &local("/a.db"), 1);
+    yard.put(2, &remote("http://a"), 1);
+    let lock = yard.spool().lock(Lane::Remote, Duration::ZERO).unwrap();
+    let drained = yard.drain();
+    assert!(drained.is_elsewhere && drained.waiting.is_empty());
+    assert_eq!(*yard.arrived.borrow(), [("sqlite:////a.db".into(), 1)]);
+    drop(lock);
+    assert!(!yard.drain().is_elsewhere);
+    assert_eq!(yard.spool().paths().len(), 0);
+}
+
+#[test]
+fn without_its_receipt_an_entry_is_not_removed() {
+    let yard = Yard::new();
+    yard.put(1, &local("/a.db"), 1);
+    let receipts = yard.folder.path().join("receipts");
+    fs::write(&receipts, "no folder").unwrap();
+    assert_eq!(yard.counts(), (1, 1, 0));
+    fs::remove_file(receipts).unwrap();
+    assert_eq!(yard.counts(), (1, 0, 0));
+}

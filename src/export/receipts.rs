@@ -1,0 +1,133 @@
+//! The receipts on disk, `receipts/<trace>.json`: for each target what it took of the trace, and when.
+
+use super::receipt::Receipt;
+use crate::config::target::Target;
+use crate::disk;
+use crate::spool::entry::Rank;
+use crate::trace::ids::TraceId;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A receipt of a later version is left alone: that one wrote down what it needs.
+const VERSION: u32 = 1;
+
+/// A receipt is written in milliseconds; somebody who was stopped while at it keeps nobody waiting.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+pub struct Receipts {
+    folder: PathBuf,
+}
+
+/// What a target has of a trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    pub receipt: Receipt,
+    /// An older form is not sent any more.
+    pub rank: Rank,
+    /// Of the entry that was sent.
+    pub bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OnDisk<K> {
+    version: u32,
+    kept: K,
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+impl Receipts {
+    pub fn at(folder: PathBuf) -> Receipts {
+        Receipts { folder }
+    }
+
+    fn file_of(&self, trace: TraceId) -> PathBuf {
+        self.folder.join(format!("{trace}.json"))
+    }
+
+    /// None also when it cannot be read: then all is sent again, which changes nothing.
+    pub fn of(&self, trace: TraceId, target: &Target) -> Option<Kept> {
+        self.read(trace).into_iter().find(|kept| kept.receipt.target == *target)
+    }
+
+    fn read(&self, trace: TraceId) -> Vec<Kept> {
+        let Ok(bytes) = fs::read(self.file_of(trace)) else { return Vec::new() };
+        serde_json::from_slice(&bytes).map(|on_disk: OnDisk<_>| on_disk.kept).unwrap_or_default()
+    }
+
+    /// Durably, in the place of what was known of this target.
+    pub fn keep(&self, trace: TraceId, kept: Kept) -> io::Result<()> {
+        let path = self.file_of(trace);
+        // Another target of the same trace may be served at the same time. Where there are no locks (a network's
+        // file system) the worst is that one of them is sent all of it again.
+        let _lock = disk::lock_within(&self.folder.join(".lock"), PATIENCE).ok().flatten();
+        let version = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if version.is_some_and(|VersionOnly { version }| version > VERSION) {
+            return Ok(());
+        }
+        let mut all = self.read(trace);
+        all.retain(|other| other.receipt.target != kept.receipt.target);
+        all.push(kept);
+        disk::write_private(&path, &serde_json::to_vec(&OnDisk { version: VERSION, kept: all })?)
+    }
+
+    /// Removes what a crash left half written.
+    pub fn sweep(&self) {
+        disk::sweep(&self.folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    const TRACE: TraceId = TraceId([7; 16]);
+
+    fn kept(target: &str, bytes: u64) -> Kept {
+        let target = Target::Http(target.into());
+        Kept {
+            receipt: Receipt::of(target, "1".into(), Timestamp::UNIX_EPOCH, &[]),
+            rank: Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 },
+            bytes,
+        }
+    }
+
+    #[test]
+    fn each_target_has_one_receipt_of_a_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let receipts = Receipts::at(folder.path().join("receipts"));
+        for kept in [kept("http://a", 1), kept("http://b", 2), kept("http://a", 3)] {
+            receipts.keep(TRACE, kept).unwrap();
+        }
+        let of = |target: &str| receipts.of(TRACE, &Target::Http(target.into()));
+        assert_eq!(of("http://a"), Some(kept("http://a", 3)));
+        assert_eq!(of("http://b"), Some(kept("http://b", 2)));
+        assert_eq!(
+            (of("http://c"), receipts.of(TraceId([8; 16]), &kept("http://a", 1).receipt.target)),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn a_torn_receipt_is_replaced_and_one_of_a_later_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let receipts = Receipts::at(folder.path().into());
+        let path = receipts.file_of(TRACE);
+        fs::write(&path, "{\"version\":1,\"ke").unwrap();
+        assert_eq!(receipts.of(TRACE, &kept("http://a", 1).receipt.target), None);
+        receipts.keep(TRACE, kept("http://a", 1)).unwrap();
+        assert_eq!(receipts.read(TRACE), [kept("http://a", 1)]);
+        let later = "{\"version\":2,\"kept\":{}}";
+        fs::write(&path, later).unwrap();
+        receipts.keep(TRACE, kept("http://a", 1)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), later);
+    }
+}

@@ -1,0 +1,114 @@
+//! Entries that no target will take, or nobody can read: `set_aside/`, each with its reason beside it.
+//!
+//! The reason is written before the entry is moved, and removed after it: a crash in between leaves a reason
+//! without an entry, never an entry that nobody can explain.
+
+use super::{Spool, SpoolError, entries_in};
+use crate::disk;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How the file of a reason ends.
+const REASON: &str = "reason";
+
+impl Spool {
+    fn aside(&self) -> PathBuf {
+        self.folder.join("set_aside")
+    }
+
+    /// What was set aside, oldest first.
+    pub fn set_aside(&self) -> Vec<PathBuf> {
+        entries_in(&self.aside())
+    }
+
+    /// Where it lies now. Only for the one who delivers.
+    pub fn put_aside(&self, path: &Path, reason: &str) -> Result<PathBuf, SpoolError> {
+        let to = self.aside().join(path.file_name().unwrap_or_default());
+        disk::write_private(&to.with_extension(REASON), reason.as_bytes())?;
+        self.move_durably(path, &to)?;
+        Ok(to)
+    }
+
+    /// Why this one was set aside.
+    pub fn reason(path: &Path) -> Option<String> {
+        fs::read_to_string(path.with_extension(REASON)).ok()
+    }
+
+    /// Among those that wait again.
+    pub fn bring_back(&self, path: &Path) -> Result<PathBuf, SpoolError> {
+        let to = self.folder.join(path.file_name().unwrap_or_default());
+        self.move_durably(path, &to)?;
+        disk::remove(&path.with_extension(REASON))?;
+        Ok(to)
+    }
+
+    /// For good.
+    pub fn drop_aside(path: &Path) -> Result<(), SpoolError> {
+        disk::remove(path)?;
+        Ok(disk::remove(&path.with_extension(REASON))?)
+    }
+
+    /// The name is the entry's own, so nothing else can be there.
+    fn move_durably(&self, from: &Path, to: &Path) -> Result<(), SpoolError> {
+        fs::rename(from, to)?;
+        // First where it came to: both names survive a power cut better than none.
+        disk::sync_folder(to.parent().unwrap_or(&self.folder))?;
+        Ok(disk::sync_folder(from.parent().unwrap_or(&self.folder))?)
+    }
+
+    pub(super) fn sweep_aside(&self) {
+        disk::sweep(&self.aside());
+        for entry in fs::read_dir(self.aside()).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let is_reason = path.extension().is_some_and(|extension| extension == REASON);
+            // Not a young one: somebody may be about to move its entry.
+            if is_reason && disk::is_abandoned(&entry) && !path.with_extension("json").exists() {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::entry;
+    use super::*;
+    use jiff::Timestamp;
+
+    #[test]
+    fn what_is_set_aside_keeps_its_reason_and_comes_back_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::at(folder.path().join("spool"));
+        let path = spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();
+        let aside = spool.put_aside(&path, "too large").unwrap();
+        spool.sweep();
+        assert_eq!((spool.paths(), spool.set_aside()), (vec![], vec![aside.clone()]));
+        assert_eq!(Spool::reason(&aside).as_deref(), Some("too large"));
+        assert_eq!(spool.bring_back(&aside).unwrap(), path);
+        assert_eq!((Spool::load(&path).unwrap(), Spool::reason(&aside)), (entry("n"), None));
+    }
+
+    #[test]
+    fn a_crash_before_the_move_leaves_the_entry_waiting_and_no_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::at(folder.path().join("spool"));
+        let path = spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();
+        let reason = spool.aside().join(path.file_name().unwrap()).with_extension(REASON);
+        disk::write_private(&reason, b"too large").unwrap();
+        spool.sweep();
+        assert_eq!((spool.paths(), spool.set_aside(), reason.exists()), (vec![path.clone()], vec![], true));
+        fs::File::open(&reason).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        spool.sweep();
+        assert_eq!((spool.paths(), spool.set_aside(), reason.exists()), (vec![path], vec![], false));
+    }
+
+    #[test]
+    fn what_is_dropped_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::at(folder.path().join("spool"));
+        let path = spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();
+        let aside = spool.put_aside(&path, "too large").unwrap();
+        Spool::drop_aside(&aside).unwrap();
+        assert_eq!(fs::read_dir(spool.aside()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,292 @@
+//! An entry as it lies on disk: a head that is read by itself, the trace, and a seal that tells it is whole.
+//!
+//! Version 2 is three lines of JSON. The seal holds the length and the digest of the two lines before it,
+//! so an entry that lost its end, or part of its middle, is told from a whole one. Head and seal are small;
+//! a trace can be 100 MB, and is neither written nor read through a copy in memory.
+//! Version 1 is one object; it is still read.
+
+use super::SpoolError;
+use crate::config::target::{Experiment, Target};
+use crate::trace::ids::TraceId;
+use crate::trace::model::Trace;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// Of the form that is written. A reader leaves later ones alone.
+const VERSION: u32 = 2;
+
+/// Longer than any head: a target is a path or an address.
+const LONGEST_HEAD: u64 = 64 << 10;
+
+/// Longer than any seal.
+const LONGEST_SEAL: u64 = 256;
+
+/// How much goes to the disk, or comes from it, at a time.
+const CHUNK: usize = 64 << 10;
+
+/// A trace and where it is to go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub target: Target,
+    pub experiment: Experiment,
+    pub trace: Trace,
+}
+
+/// What is known of an entry without reading its trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    pub target: Target,
+    pub experiment: Experiment,
+    pub trace: TraceId,
+    pub rank: Rank,
+}
+
+/// Which of two forms of a trace is the newer one: that which goes on for longer, then that which holds more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Rank {
+    pub ended_at: Timestamp,
+    pub spans: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeadLine<H> {
+    version: u32,
+    head: H,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Seal {
+    /// Of all that is before the seal.
+    bytes: u64,
+    sha256: String,
+}
+
+#[derive(Deserialize)]
+struct Version1 {
+    entry: Entry,
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+impl Entry {
+    pub fn head(&self) -> Head {
+        Head {
+            target: self.target.clone(),
+            experiment: self.experiment.clone(),
+            trace: self.trace.id,
+            rank: Rank::of(&self.trace),
+        }
+    }
+}
+
+impl Rank {
+    pub fn of(trace: &Trace) -> Rank {
+        Rank { ended_at: trace.ended_at, spans: trace.spans.len() }
+    }
+}
+
+/// The length of what was written.
+pub(super) fn write(file: impl Write, entry: &Entry) -> io::Result<u64> {
+    let mut out = BufWriter::with_capacity(CHUNK, Digesting::new(file));
+    serde_json::to_writer(&mut out, &HeadLine { version: VERSION, head: entry.head() })?;
+    out.write_all(b"\n")?;
+    serde_json::to_writer(&mut out, &entry.trace)?;
+    out.write_all(b"\n")?;
+    let mut out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let mut seal = serde_json::to_vec(&Seal { bytes: out.bytes, sha256: out.digest() })?;
+    seal.push(b'\n');
+    out.inner.write_all(&seal)?;
+    Ok(out.bytes + seal.len() as u64)
+}
+
+/// Without reading the trace, but for an entry of version 1.
+pub(super) fn head(path: &Path) -> Result<Head, SpoolError> {
+    match Opened::open(path)? {
+        Opened::Sealed { head, .. } => Ok(head),
+        Opened::Version1(entry) => Ok(entry.head()),
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Entry, SpoolError> {
+    let (head, file, seal) = match Opened::open(path)? {
+        Opened::Version1(entry) => return Ok(*entry),
+        Opened::Sealed { head, file, seal } => (head, file, seal),
+    };
+    let mut body = BufReader::with_capacity(CHUNK, Digesting::new(file.take(seal.bytes)));
+    body.skip_until(b'\n')?;
+    let trace: Result<Trace, _> = serde_json::from_reader(&mut body);
+    io::copy(&mut body, &mut io::sink())?;
+    if body.into_inner().digest() != seal.sha256 {
+        return Err(SpoolError::Torn("its content is not what was written".into()));
+    }
+    let trace = trace.map_err(|error| SpoolError::Torn(error.to_string()))?;
+    Ok(Entry { target: head.target, experiment: head.experiment, trace })
+}
+
+enum Opened {
+    /// Both ends are there; the file stands at its beginning.
+    Sealed {
+        head: Head,
+        file: File,
+        seal: Seal,
+    },
+    Version1(Box<Entry>),
+}
+
+impl Opened {
+    fn open(path: &Path) -> Result<Opened, SpoolError> {
+        let mut file = File::open(path)?;
+        let mut line = Vec::new();
+        BufReader::new((&file).take(LONGEST_HEAD)).read_until(b'\n', &mut line)?;
+        file.rewind()?;
+        if line.last() == Some(&b'\n') && version(&line)? == VERSION {
+            let head: HeadLine<Head> = serde_json::from_slice(&line).map_err(torn)?;
+            let seal = seal(&mut file)?;
+            file.rewind()?;
+            return Ok(Opened::Sealed { head: head.head, file, seal });
+        }
+        let mut whole = Vec::new();
+        file.read_to_end(&mut whole)?;
+        match version(&whole)? {
+            1 => {
+                let whole: Version1 = serde_json::from_slice(&whole).map_err(torn)?;
+                Ok(Opened::Version1(Box::new(whole.entry)))
+            }
+            _ => Err(SpoolError::Torn("it ends within its first line".into())),
+        }
+    }
+}
+
+/// A later version is an error: nobody can say what its bytes mean.
+fn version(json: &[u8]) -> Result<u32, SpoolError> {
+    let VersionOnly { version } = serde_json::from_slice(json).map_err(torn)?;
+    if version > VERSION { Err(SpoolError::Version(version)) } else { Ok(version) }
+}
+
+/// The last line, if it stands where it says.
+fn seal(file: &mut File) -> Result<Seal, SpoolError> {
+    let cut = || SpoolError::Torn("its end is missing".into());
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(LONGEST_SEAL);
+    file.seek(SeekFrom::Start(from))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    let line = end.strip_suffix(b"\n").ok_or_else(cut)?;
+    let begin = line.iter().rposition(|byte| *byte == b'\n').ok_or_else(cut)? + 1;
+    let seal: Seal = serde_json::from_slice(&line[begin..]).map_err(|_| cut())?;
+    if seal.bytes == from + begin as u64 { Ok(seal) } else { Err(cut()) }
+}
+
+fn torn(error: serde_json::Error) -> SpoolError {
+    SpoolError::Torn(error.to_string())
+}
+
+/// Counts and digests what passes.
+struct Digesting<T> {
+    inner: T,
+    bytes: u64,
+    hash: Sha256,
+}
+
+impl<T> Digesting<T> {
+    fn new(inner: T) -> Digesting<T> {
+        Digesting { inner, bytes: 0, hash: Sha256::new() }
+    }
+
+    fn pass(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.hash.update(bytes);
+    }
+
+    fn digest(&self) -> String {
+        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl<W: Write> Write for Digesting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.pass(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<R: Read> Read for Digesting<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(into)?;
+        self.pass(&into[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::entry;
+    use super::*;
+    use std::fs;
+
+    fn written() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let length = write(&mut bytes, &entry("n")).unwrap();
+        assert_eq!(length, bytes.len() as u64);
+        bytes
+    }
+
+    fn read_back(bytes: &[u8]) -> Result<Entry, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        let whole = read(file.path()).map_err(|error| error.to_string());
+        if let Ok(entry) = &whole {
+            assert_eq!(head(file.path()).unwrap(), entry.head());
+        }
+        whole
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_it_was_written() {
+        assert_eq!(read_back(&written()), Ok(entry("n")));
+    }
+
+    #[test]
+    fn an_entry_of_the_first_version_is_still_read() {
+        let old = format!(r#"{{"version":1,"entry":{}}}"#, serde_json::to_string(&entry("old")).unwrap());
+        assert_eq!(read_back(old.as_bytes()), Ok(entry("old")));
+    }
+
+    #[test]
+    fn an_entry_cut_anywhere_or_changed_anywhere_is_torn() {
+        let whole = written();
+        for end in 0..whole.len() {
+            let why = read_back(&whole[..end]).unwrap_err();
+            assert!(why.starts_with("not a whole spool entry: "), "cut at {end}: {why}");
+        }
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            // Another digit, or another letter; a version that becomes another one is that one's business.
+            changed[at] ^= 1;
+            let why = read_back(&changed).unwrap_err();
+            let is_found =
+                why.starts_with("not a whole spool entry: ") || why.starts_with("an entry of version 3");
+            assert!(is_found, "changed at {at}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_named_whatever_its_form() {
+        for text in ["{\"version\":3,\"x\":{}}", "{\"version\":3}\nbytes\n"] {
+            let why = read_back(text.as_bytes()).unwrap_err();
+            assert_eq!(why, "an entry of version 3, which a later codex-traced wrote");
+        }
+    }
+}

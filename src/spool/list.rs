@@ -1,0 +1,152 @@
+//! What lies in the spool, for people: each entry with a name that can be typed, and why it is still there.
+
+use super::policy::{Lane, Rest};
+use super::{Spool, SpoolError};
+use crate::config::target::Target;
+use crate::trace::ids::TraceId;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// 8 hex digits, from the entry's name: the same as long as it is there.
+    pub id: String,
+    pub path: PathBuf,
+    pub trace: TraceId,
+    /// None when the entry cannot be read.
+    pub target: Option<Target>,
+    pub bytes: u64,
+    pub put_at: Option<Timestamp>,
+    pub standing: Standing,
+}
+
+/// Why an entry is still there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// Its target was not tried yet, or took others since.
+    Waits,
+    /// Its target failed.
+    Rests(Rest),
+    /// Waits for a program that can read it.
+    Unreadable(String),
+    SetAside(String),
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOne {
+    #[error("nothing in the spool is called {0}")]
+    Unknown(String),
+    #[error("{0} means {1} entries of the spool")]
+    Ambiguous(String, usize),
+}
+
+impl Spool {
+    /// What waits, then what was set aside; each oldest first.
+    pub fn list(&self) -> Vec<Listed> {
+        let rests = [Lane::Local, Lane::Remote].map(|lane| self.rests(lane));
+        let waiting = self.paths().into_iter().filter_map(|path| {
+            let head = Spool::head(&path);
+            let standing = match &head {
+                Ok(head) => rests
+                    .iter()
+                    .find_map(|rests| rests.of(&head.target))
+                    .cloned()
+                    .map_or(Standing::Waits, Standing::Rests),
+                Err(error) => Standing::Unreadable(error.to_string()),
+            };
+            listed(path, head.map(|head| head.target), standing)
+        });
+        let set_aside = self.set_aside().into_iter().filter_map(|path| {
+            let reason = Spool::reason(&path).unwrap_or_else(|| "for a reason that was lost".into());
+            let target = Spool::head(&path).map(|head| head.target);
+            listed(path, target, Standing::SetAside(reason))
+        });
+        waiting.chain(set_aside).collect()
+    }
+
+    pub fn drop_listed(listed: &Listed) -> Result<(), SpoolError> {
+        match listed.standing {
+            Standing::SetAside(_) => Spool::drop_aside(&listed.path),
+            Standing::Waits | Standing::Rests(_) | Standing::Unreadable(_) => Spool::remove(&listed.path),
+        }
+    }
+}
+
+/// None when it is gone by now.
+fn listed(path: PathBuf, target: Result<Target, SpoolError>, standing: Standing) -> Option<Listed> {
+    if target.as_ref().is_err_and(SpoolError::is_gone) {
+        return None;
+    }
+    let (trace, bytes) = (Spool::trace_of(&path)?, fs::metadata(&path).ok()?.len());
+    let (id, put_at) = (id_of(&path), Spool::put_at(&path));
+    Some(Listed { id, path, trace, target: target.ok(), bytes, put_at, standing })
+}
+
+fn id_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    Sha256::digest(name.as_encoded_bytes())[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The one entry of this name: its id, its trace's id, or its session's.
+pub fn named<'a>(name: &str, listed: &'a [Listed]) -> Result<&'a Listed, NotOne> {
+    let (lower, session) = (name.to_ascii_lowercase(), TraceId::of_thread(&name.to_ascii_lowercase()));
+    let is_meant =
+        |entry: &&Listed| entry.id == lower || entry.trace.to_string() == lower || entry.trace == session;
+    let found: Vec<&Listed> = listed.iter().filter(is_meant).collect();
+    match found[..] {
+        [] => Err(NotOne::Unknown(name.to_owned())),
+        [only] => Ok(only),
+        _ => Err(NotOne::Ambiguous(name.to_owned(), found.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::entry;
+    use super::*;
+
+    #[test]
+    fn every_entry_is_listed_with_where_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::at(folder.path().join("spool"));
+        let put = |second| spool.put(&entry("n"), Timestamp::from_second(second).unwrap()).unwrap();
+        let (aside, later, waits) = (put(1), put(2), put(3));
+        spool.put_aside(&aside, "too large").unwrap();
+        fs::write(&later, "{\"version\":9}\n").unwrap();
+        let standings = |spool: &Spool| -> Vec<Standing> {
+            spool.list().into_iter().map(|listed| listed.standing).collect()
+        };
+        let unreadable =
+            Standing::Unreadable("an entry of version 9, which a later codex-traced wrote".into());
+        let set_aside = Standing::SetAside("too large".into());
+        assert_eq!(standings(&spool), [unreadable.clone(), Standing::Waits, set_aside.clone()]);
+        let rest = Rest::after(None, Lane::Local, "away".into(), None, Timestamp::UNIX_EPOCH, 1.0);
+        spool.rests(Lane::Local).set(&entry("n").target, Some(rest.clone())).unwrap();
+        assert_eq!(standings(&spool), [unreadable, Standing::Rests(rest), set_aside]);
+
+        let listed = spool.list();
+        for entry in &listed {
+            assert_eq!(named(&entry.id, &listed), Ok(entry));
+            Spool::drop_listed(entry).unwrap();
+        }
+        assert_eq!((spool.list(), waits.exists()), (vec![], false));
+    }
+
+    #[test]
+    fn a_name_means_one_entry_or_none_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::at(folder.path().join("spool"));
+        spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();
+        let one = spool.list();
+        for name in ["tr-07070707070707070707070707070707", "07070707-0707-0707-0707-070707070707"] {
+            assert_eq!(named(name, &one), Ok(&one[0]));
+        }
+        spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();
+        let (two, name) = (spool.list(), "tr-07070707070707070707070707070707");
+        assert_eq!(named(name, &two), Err(NotOne::Ambiguous(name.into(), 2)));
+        assert_eq!(named("ffff", &two), Err(NotOne::Unknown("ffff".into())));
+        assert_eq!(named("", &two), Err(NotOne::Unknown("".into())));
+    }
+}

@@ -1,0 +1,236 @@
+//! When a target is tried again, how much the spool may hold, and which form of a trace is sent: decisions only.
+
+use super::entry::{Head, Rank};
+use crate::config::target::Target;
+use crate::trace::ids::TraceId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All entries together: some hundred thousand turns of usual size, and little on today's disks. Past it a server
+/// has been away for so long that somebody should know.
+pub const MOST_BYTES: u64 = 2 << 30;
+
+/// What waits for longer is named wherever we speak of what waits: two weeks of holidays are none of it.
+pub const LONG: Duration = Duration::from_secs(14 * DAY);
+
+/// A server that restarts is back by then.
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A server that was away overnight has its traces an hour after it is back, at the latest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// A server may ask for patience (`Retry-After`), but a typing error there must not cost a week.
+const LONGEST_ASKED: Duration = Duration::from_secs(DAY);
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// Local targets and remote ones are served apart: a server that hangs keeps no local trace waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Local,
+    Remote,
+}
+
+impl Lane {
+    pub fn of(target: &Target) -> Lane {
+        if target.is_remote() { Lane::Remote } else { Lane::Local }
+    }
+}
+
+/// A target that failed, and until when it is left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// One after the other.
+    pub failures: u32,
+    pub since: Timestamp,
+    pub until: Timestamp,
+    pub reason: String,
+}
+
+impl Rest {
+    /// After one more failure. `luck` (0 to 1) keeps those who failed together from coming back together;
+    /// `asked` is what the target asked for.
+    pub fn after(
+        before: Option<&Rest>,
+        lane: Lane,
+        reason: String,
+        asked: Option<Duration>,
+        now: Timestamp,
+        luck: f64,
+    ) -> Rest {
+        let failures = before.map_or(0, |rest| rest.failures).saturating_add(1);
+        let pause = pause(lane, failures, asked, luck);
+        Rest { failures, since: now, until: now.saturating_add(pause).unwrap_or(now), reason }
+    }
+
+    /// Whether the target is to be left alone. A clock that went back, or a file that says nonsense, must not
+    /// lock a target for ever.
+    pub fn lasts(&self, now: Timestamp) -> bool {
+        let at_most = self.since.saturating_add(LONGEST_ASKED).unwrap_or(self.since);
+        self.since <= now && now < self.until.min(at_most)
+    }
+}
+
+fn pause(lane: Lane, failures: u32, asked: Option<Duration>, luck: f64) -> Duration {
+    match lane {
+        // A file costs nothing to try, and whoever mended it expects the next launch to see that.
+        Lane::Local => Duration::ZERO,
+        Lane::Remote => {
+            let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
+            let usual = doubled.min(LONGEST_PAUSE).mul_f64(0.5 + luck.clamp(0.0, 1.0) / 2.0);
+            usual.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+        }
+    }
+}
+
+/// One delivery: the newest form of a trace for one target, and the older forms that go with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub path: PathBuf,
+    pub head: Head,
+    /// Oldest first.
+    pub older: Vec<PathBuf>,
+}
+
+/// In the order in which the newest forms were put. Of equal forms the one that was put last is sent.
+pub fn jobs(entries: impl IntoIterator<Item = (PathBuf, Head)>) -> Vec<Job> {
+    let mut forms: BTreeMap<(TraceId, String), Vec<(PathBuf, Head)>> = BTreeMap::new();
+    for (path, head) in entries {
+        forms.entry((head.trace, head.target.to_string())).or_default().push((path, head));
+    }
+    let mut jobs: Vec<Job> = forms
+        .into_values()
+        .filter_map(|mut forms| {
+            forms.sort_by(|(a, one), (b, other)| (one.rank, a).cmp(&(other.rank, b)));
+            let (path, head) = forms.pop()?;
+            Some(Job { path, head, older: forms.into_iter().map(|(path, _)| path).collect() })
+        })
+        .collect();
+    jobs.sort_by(|a, b| a.path.file_name().cmp(&b.path.file_name()));
+    jobs
+}
+
+/// Whether the target has a newer form already: a launch may be slow to put its own.
+pub fn is_overtaken(rank: Rank, delivered: Option<Rank>) -> bool {
+    delivered.is_some_and(|delivered| rank < delivered)
+}
+
+/// Whether another entry of this size still fits.
+pub fn has_room(held: u64, size: u64, most: u64) -> bool {
+    held.saturating_add(size) <= most
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::entry;
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_server_is_left_alone_for_longer_after_each_failure() {
+        let seconds = |failures, asked: Option<u64>, luck| {
+            pause(Lane::Remote, failures, asked.map(Duration::from_secs), luck).as_secs()
+        };
+        let table = [
+            (1, None, 1.0, 30),
+            (1, None, 0.0, 15),
+            (2, None, 1.0, 60),
+            (4, None, 0.5, 180),
+            (8, None, 1.0, 3600),
+            (u32::MAX, None, 1.0, 3600),
+            (u32::MAX, None, 0.0, 1800),
+            (1, Some(10), 1.0, 30),
+            (1, Some(120), 1.0, 120),
+            (1, Some(7200), 1.0, 7200),
+            (1, Some(u64::MAX), 1.0, DAY),
+            (1, None, 7.0, 30),
+        ];
+        for (failures, asked, luck, expected) in table {
+            assert_eq!(seconds(failures, asked, luck), expected, "{failures} {asked:?} {luck}");
+        }
+        assert_eq!(pause(Lane::Local, 9, Some(Duration::from_secs(9)), 1.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn failures_add_up_and_the_last_reason_is_kept() {
+        let first = Rest::after(None, Lane::Remote, "a".into(), None, at(1000), 1.0);
+        let second = Rest::after(Some(&first), Lane::Remote, "b".into(), None, at(2000), 1.0);
+        let expected = Rest { failures: 2, since: at(2000), until: at(2060), reason: "b".into() };
+        assert_eq!(second, expected);
+    }
+
+    #[test]
+    fn no_clock_locks_a_target_for_ever() {
+        let rest = |until| Rest { failures: 1, since: at(1000), until: at(until), reason: String::new() };
+        let day = DAY as i64;
+        let table = [
+            (rest(1030), 1000, true),
+            (rest(1030), 1029, true),
+            (rest(1030), 1030, false),
+            (rest(1000), 1000, false),
+            // The clock went back to before the failure.
+            (rest(1030), 999, false),
+            // The clock was far ahead when the end was written.
+            (rest(1000 + 400 * day), 999 + day, true),
+            (rest(1000 + 400 * day), 1000 + day, false),
+        ];
+        for (rest, now, expected) in table {
+            assert_eq!(rest.lasts(at(now)), expected, "{rest:?} at {now}");
+        }
+        let end = Rest::after(None, Lane::Remote, String::new(), None, Timestamp::MAX, 1.0);
+        assert!(!end.lasts(Timestamp::MAX));
+    }
+
+    #[test]
+    fn only_the_newest_form_for_a_target_is_sent() {
+        let form = |path: &str, target: &str, ended: i64, spans: usize| {
+            let mut head = entry("n").head();
+            head.target = Target::Sqlite(target.into());
+            head.rank = Rank { ended_at: at(ended), spans };
+            (PathBuf::from(path), head)
+        };
+        let shown = |forms: Vec<(PathBuf, Head)>| -> Vec<(String, Vec<String>)> {
+            let text = |path: &PathBuf| path.display().to_string();
+            jobs(forms).iter().map(|job| (text(&job.path), job.older.iter().map(text).collect())).collect()
+        };
+        let job = |path: &str, older: &[&str]| {
+            (path.to_owned(), older.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(shown(vec![]), []);
+        // Put in another order than they were read; more spans at the same end; the same form twice.
+        let later = vec![form("1", "/a", 20, 5), form("2", "/a", 10, 9), form("3", "/b", 5, 1)];
+        assert_eq!(shown(later), [job("1", &["2"]), job("3", &[])]);
+        assert_eq!(shown(vec![form("1", "/a", 9, 2), form("2", "/a", 9, 1)]), [job("1", &["2"])]);
+        assert_eq!(shown(vec![form("1", "/a", 9, 2), form("2", "/a", 9, 2)]), [job("2", &["1"])]);
+    }
+
+    #[test]
+    fn what_was_overtaken_is_older_than_what_is_there() {
+        let rank = |ended, spans| Rank { ended_at: at(ended), spans };
+        let table = [
+            (rank(5, 5), None, false),
+            (rank(5, 5), Some(rank(5, 5)), false),
+            (rank(5, 4), Some(rank(5, 5)), true),
+            (rank(4, 9), Some(rank(5, 5)), true),
+            (rank(6, 1), Some(rank(5, 5)), false),
+        ];
+        for (form, delivered, expected) in table {
+            assert_eq!(is_overtaken(form, delivered), expected, "{form:?} {delivered:?}");
+        }
+    }
+
+    #[test]
+    fn the_spool_is_full_when_one_more_would_not_fit() {
+        let table =
+            [(0, 10, 10, true), (1, 10, 10, false), (u64::MAX, 1, u64::MAX, true), (9, u64::MAX, 10, false)];
+        for (held, size, most, expected) in table {
+            assert_eq!(has_room(held, size, most), expected, "{held} {size} {most}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! From the spool to the targets: as a launch does it by itself, and as somebody asks for it.
+
+use super::{State, StateError};
+use crate::config::access::Access;
+use crate::config::target::{Experiment, Target};
+use crate::env::World;
+use crate::export::deliver::{DrainError, Drained, Eagerness, Limits, Step, drain};
+use crate::export::{self, Patience};
+use crate::notice;
+use crate::spool::Spool;
+use crate::spool::policy::{LONG, Lane};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long somebody who asked for a delivery waits for another one to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl State {
+    /// Delivers what the spool holds, as a launch does by itself; the log says what stays and why.
+    pub fn deliver(
+        &self,
+        world: &World,
+        budget: Option<Duration>,
+        is_asked_to_end: &dyn Fn() -> bool,
+    ) -> Result<Drained, DrainError> {
+        self.drain(world, budget, is_asked_to_end, Eagerness::Patient, &|_| {})
+    }
+
+    /// Delivers what the spool holds because somebody asked for it.
+    pub fn deliver_now(&self, world: &World, told: &dyn Fn(&Step)) -> Result<Drained, DrainError> {
+        self.drain(world, None, &|| false, Eagerness::Asked, told)
+    }
+
+    /// What was set aside waits again, and no target is left alone any more. Tells how many came back.
+    pub fn bring_back(&self) -> Result<usize, StateError> {
+        let spool = self.spool();
+        let failed = |error| StateError::Spool(self.folder.join("spool"), error);
+        let mut locks = Vec::new();
+        for lane in [Lane::Local, Lane::Remote] {
+            let lock = spool.lock(lane, PATIENCE).map_err(|error| failed(error.into()))?;
+            locks.push(lock.ok_or(StateError::Busy)?);
+            spool.rests(lane).forget().map_err(|error| failed(error.into()))?;
+        }
+        let set_aside = spool.set_aside();
+        for path in &set_aside {
+            spool.bring_back(path).map_err(failed)?;
+        }
+        Ok(set_aside.len())
+    }
+
+    fn drain(
+        &self,
+        world: &World,
+        budget: Option<Duration>,
+        is_asked_to_end: &dyn Fn() -> bool,
+        eagerness: Eagerness,
+        told: &dyn Fn(&Step),
+    ) -> Result<Drained, DrainError> {
+        let spool = self.spool();
+        if spool.paths().is_empty() {
+            return Ok(Drained::default());
+        }
+        let limits = Limits {
+            patience: if eagerness == Eagerness::Asked { PATIENCE } else { Duration::ZERO },
+            budget,
+            is_asked_to_end,
+            eagerness,
+            now: &Timestamp::now,
+            luck: &luck,
+            told,
+        };
+        let access = Access::of(world);
+        let patience = Patience { until: budget.map(|budget| Instant::now() + budget), is_asked_to_end };
+        let connect = |target: &Target, experiment: &Experiment| {
+            export::mlflow::exporter(target, experiment, &access, patience)
+        };
+        let drained = drain(&spool, &self.receipts(), &limits, connect);
+        match &drained {
+            Ok(drained) => log_what_stays(drained, Timestamp::now()),
+            Err(error) => tracing::warn!("nothing was delivered: {error}"),
+        }
+        drained
+    }
+}
+
+/// A reason that many share is said once.
+fn log_what_stays(drained: &Drained, now: Timestamp) {
+    let mut by_reason: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    for waiting in &drained.waiting {
+        by_reason.entry(&waiting.reason).or_default().push(&waiting.path);
+    }
+    for (reason, paths) in by_reason {
+        match paths[..] {
+            [only] => tracing::warn!("{} stays in the spool: {reason}", name_of(only)),
+            _ => tracing::warn!("{} traces stay in the spool: {reason}", paths.len()),
+        }
+    }
+    for aside in &drained.set_aside {
+        tracing::error!("{} is set aside: {}", name_of(&aside.path), aside.reason);
+    }
+    let old = drained.waiting.iter().filter(|waiting| is_old(&waiting.path, now)).count();
+    if old > 0 {
+        tracing::warn!("{old} of them wait for more than {} days", LONG.as_secs() / 86_400);
+    }
+}
+
+/// What to say to a person after a delivery.
+pub fn sentences(drained: &Drained, now: Timestamp) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(last) = drained.waiting.last() {
+        let mut sentence = notice::kept_on_disk(drained.waiting.len(), &last.reason);
+        let old = drained.waiting.iter().filter(|waiting| is_old(&waiting.path, now)).count();
+        if old > 0 {
+            sentence.push_str(&notice::old(old, LONG.as_secs() / 86_400));
+        }
+        said.push(sentence);
+    }
+    if let Some(last) = drained.set_aside.last() {
+        said.push(notice::set_aside(drained.set_aside.len(), &last.reason));
+    }
+    said
+}
+
+/// Whether somebody should be told that it still waits.
+pub fn is_old(entry: &Path, now: Timestamp) -> bool {
+    Spool::put_at(entry).is_some_and(|at| now.duration_since(at).unsigned_abs() > LONG && at < now)
+}
+
+/// Between 0 and 1, another one for each process and each call.
+fn luck() -> f64 {
+    RandomState::new().hash_one(Instant::now()) as f64 / u64::MAX as f64
+}
+
+fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
