@@ -1,5 +1,7 @@
 //! What was asked for, and where each setting came from.
 
 pub mod access;
+pub mod file;
+pub mod reference;
 pub mod settings;
 pub mod target;

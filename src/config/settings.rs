@@ -1,27 +1,25 @@
 //! The settings of this run: process environment, then the configuration file, then the default.
 
+use super::file::ConfigFile;
 use super::target::{BadTarget, Experiment, Target};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
-use serde::Deserialize;
-use serde_json::Value;
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub const DEFAULT_EXPERIMENT: &str = "codex-sessions";
 
-const ENABLED: &str = "MLFLOW_CODEX_TRACING_ENABLED";
-const TRACKING_URI: &str = "MLFLOW_TRACKING_URI";
-const EXPERIMENT_NAME: &str = "MLFLOW_EXPERIMENT_NAME";
-const EXPERIMENT_ID: &str = "MLFLOW_EXPERIMENT_ID";
+pub const ENABLED: &str = "MLFLOW_CODEX_TRACING_ENABLED";
+pub const TRACKING_URI: &str = "MLFLOW_TRACKING_URI";
+pub const EXPERIMENT_NAME: &str = "MLFLOW_EXPERIMENT_NAME";
+pub const EXPERIMENT_ID: &str = "MLFLOW_EXPERIMENT_ID";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub tracing: Setting<Tracing>,
     pub target: Setting<Target>,
     pub experiment: Setting<Experiment>,
+    /// Where `import` looks for session files; Codex's own unless the file names another folder.
+    pub sessions_dir: Setting<PathBuf>,
     /// What was asked for and could not be followed, as sentences.
     pub problems: Vec<String>,
 }
@@ -46,27 +44,12 @@ pub enum Tracing {
     Off,
 }
 
-/// `mlflow_config.json`, as far as it concerns us; unknown keys are nobody's mistake.
-#[derive(Debug, Default, Deserialize)]
-struct ConfigFile {
-    #[serde(default)]
-    environment: BTreeMap<String, Value>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ConfigError {
-    #[error("cannot read {0}: {1} (tracing goes on with the defaults)")]
-    Io(String, io::Error),
-    #[error("{0} is not valid: {1} (tracing goes on with the defaults)")]
-    Json(String, serde_json::Error),
-}
-
 impl Settings {
     /// Never fails: what cannot be followed becomes a problem, and the default stands in for it.
     pub fn read(world: &World, home: &CodexHome) -> Settings {
         let (file, problem) = match ConfigFile::read(&home.config()) {
             Ok(file) => (file, None),
-            Err(error) => (ConfigFile::default(), Some(error.to_string())),
+            Err(error) => (ConfigFile::default(), Some(format!("{error} (tracing goes on with the defaults)"))),
         };
         let base = world.cwd.as_deref().unwrap_or(home.path());
         let mut settings = Settings::decide(&world.variables, &file, base, home);
@@ -120,7 +103,11 @@ impl Settings {
             },
         };
         let experiment = experiment(variables, file, target.source);
-        Settings { tracing, target, experiment, problems }
+        let sessions_dir = match file.sessions_dir(home.path()) {
+            Some(value) => Setting { value, source: Source::File },
+            None => Setting { value: home.sessions(), source: Source::Default },
+        };
+        Settings { tracing, target, experiment, sessions_dir, problems }
     }
 }
 
@@ -157,26 +144,6 @@ impl Switch {
     }
 }
 
-impl ConfigFile {
-    fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
-        match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|error| ConfigError::Json(path.display().to_string(), error)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ConfigFile::default()),
-            Err(error) => Err(ConfigError::Io(path.display().to_string(), error)),
-        }
-    }
-
-    /// People write true and 5 without quotes, too.
-    fn text(&self, name: &str) -> Option<String> {
-        match self.environment.get(name)? {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-            other => Some(other.to_string()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,7 +159,7 @@ mod tests {
             terminals: Default::default(),
         };
         let home = CodexHome::of(&world).unwrap();
-        let file = serde_json::from_str(file).unwrap();
+        let file = ConfigFile::parse(file.as_bytes()).unwrap();
         Settings::decide(&Variables::from(variables), &file, Path::new("/here"), &home)
     }
 

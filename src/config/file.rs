@@ -1,0 +1,232 @@
+//! The configuration file, `mlflow_config.json` in Codex's home: read, and changed without losing a word of
+//! what else stands in it.
+
+use crate::disk;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+const ENVIRONMENT: &str = "environment";
+const SESSIONS_DIR: &str = "sessions_dir";
+
+/// Links that lead to links that lead to the file.
+const DEEPEST_LINK: usize = 8;
+
+/// What the file says. Keys that we do not know are nobody's mistake, and stay.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConfigFile {
+    object: Map<String, Value>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {0}: {1}")]
+    Io(PathBuf, io::Error),
+    #[error("{0} is not valid: {1}")]
+    Broken(PathBuf, Fault),
+}
+
+/// What is wrong with the text.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error("it holds {0}, not an object")]
+    NoObject(&'static str),
+    #[error("its \"environment\" is {0}, not an object")]
+    NoEnvironment(&'static str),
+}
+
+impl ConfigFile {
+    /// Empty when there is no file.
+    pub fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
+        match fs::read(path) {
+            Ok(bytes) => {
+                ConfigFile::parse(&bytes).map_err(|fault| ConfigError::Broken(path.to_owned(), fault))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ConfigFile::default()),
+            Err(error) => Err(ConfigError::Io(path.to_owned(), error)),
+        }
+    }
+
+    pub fn parse(bytes: &[u8]) -> Result<ConfigFile, Fault> {
+        let object = match serde_json::from_slice(bytes)? {
+            Value::Object(object) => object,
+            other => return Err(Fault::NoObject(kind_of(&other))),
+        };
+        match object.get(ENVIRONMENT) {
+            None | Some(Value::Object(_) | Value::Null) => Ok(ConfigFile { object }),
+            Some(other) => Err(Fault::NoEnvironment(kind_of(other))),
+        }
+    }
+
+    /// A variable of its `environment`. People write true and 5 without quotes, too.
+    pub fn text(&self, name: &str) -> Option<String> {
+        match self.object.get(ENVIRONMENT)?.get(name)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            other => Some(other.to_string()),
+        }
+    }
+
+    /// A further folder of session files. A relative one is meant from the file's own folder, wherever we
+    /// were started.
+    pub fn sessions_dir(&self, home: &Path) -> Option<PathBuf> {
+        let text = self.object.get(SESSIONS_DIR)?.as_str().filter(|text| !text.is_empty())?;
+        Some(home.join(text))
+    }
+
+    /// Sets a variable of its `environment`, or removes it.
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
+        if !self.object.get(ENVIRONMENT).is_some_and(Value::is_object) {
+            // First, where the file is new.
+            self.object.shift_insert(0, ENVIRONMENT.to_owned(), json!({}));
+        }
+        let variables = self.object[ENVIRONMENT].as_object_mut().expect("an object was put there");
+        match value {
+            Some(value) => _ = variables.insert(name.to_owned(), value.into()),
+            None => _ = variables.shift_remove(name),
+        }
+    }
+
+    pub fn set_sessions_dir(&mut self, folder: &str) {
+        self.object.insert(SESSIONS_DIR.to_owned(), folder.into());
+    }
+
+    /// Durably, for its owner only. A link stays one: what it leads to is written.
+    pub fn store(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_string_pretty(&self.object)?;
+        text.push('\n');
+        disk::write_private(&behind_links(path), text.as_bytes())
+    }
+}
+
+/// Copies a file that is broken to `<name>.broken-<time>` beside it, before it is written anew.
+pub fn keep_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let time = now.strftime("%Y%m%dT%H%M%SZ");
+    let free = (1..).map(|n| match n {
+        1 => path.with_file_name(format!("{name}.broken-{time}")),
+        n => path.with_file_name(format!("{name}.broken-{time}-{n}")),
+    });
+    let aside = free.into_iter().find(|aside| !aside.exists()).expect("one of all names is free");
+    disk::write_private(&aside, &fs::read(path)?)?;
+    Ok(aside)
+}
+
+/// Where writing to the path ends, also when the link's end is not there yet.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut end = path.to_owned();
+    for _ in 0..DEEPEST_LINK {
+        match fs::read_link(&end) {
+            Ok(link) => end = end.parent().unwrap_or(Path::new(".")).join(link),
+            Err(_) => break,
+        }
+    }
+    end
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn at(folder: &tempfile::TempDir) -> PathBuf {
+        folder.path().join("mlflow_config.json")
+    }
+
+    #[test]
+    fn a_new_file_is_exactly_the_json_of_the_design() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = ConfigFile::read(&at(&folder)).unwrap();
+        file.set_sessions_dir("/home/sessions");
+        file.set("MLFLOW_CODEX_TRACING_ENABLED", Some("true"));
+        file.set("MLFLOW_TRACKING_URI", Some("http://localhost:5000"));
+        file.set("MLFLOW_EXPERIMENT_ID", None);
+        file.set("MLFLOW_EXPERIMENT_NAME", Some("codex-sessions"));
+        file.store(&at(&folder)).unwrap();
+        let expected = r#"{
+  "environment": {
+    "MLFLOW_CODEX_TRACING_ENABLED": "true",
+    "MLFLOW_TRACKING_URI": "http://localhost:5000",
+    "MLFLOW_EXPERIMENT_NAME": "codex-sessions"
+  },
+  "sessions_dir": "/home/sessions"
+}
+"#;
+        assert_eq!(fs::read_to_string(at(&folder)).unwrap(), expected);
+        assert_eq!(fs::metadata(at(&folder)).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(ConfigFile::read(&at(&folder)).unwrap(), file);
+    }
+
+    #[test]
+    fn a_change_leaves_every_other_key_where_it_was() {
+        let text = r#"{"z": [1, 2.50, 12345678901234567890], "environment": {"OTHER": "x", "MLFLOW_TRACKING_URI": "old"}, "a": {"b": null}}"#;
+        let mut file = ConfigFile::parse(text.as_bytes()).unwrap();
+        file.set("MLFLOW_TRACKING_URI", Some("new"));
+        file.set("MLFLOW_EXPERIMENT_ID", Some("7"));
+        let expected = r#"{"z":[1,2.5,12345678901234567890],"environment":{"OTHER":"x","MLFLOW_TRACKING_URI":"new","MLFLOW_EXPERIMENT_ID":"7"},"a":{"b":null}}"#;
+        assert_eq!(serde_json::to_string(&file.object).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_link_stays_a_link_whether_or_not_its_end_is_there() {
+        for there in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let dotfiles = folder.path().join("dotfiles");
+            fs::create_dir(&dotfiles).unwrap();
+            let end = dotfiles.join("codex.json");
+            if there {
+                fs::write(&end, r#"{"mine": 1}"#).unwrap();
+            }
+            symlink("dotfiles/codex.json", at(&folder)).unwrap();
+            let mut file = ConfigFile::read(&at(&folder)).unwrap();
+            file.set("MLFLOW_CODEX_TRACING_ENABLED", Some("false"));
+            file.store(&at(&folder)).unwrap();
+            assert!(fs::symlink_metadata(at(&folder)).unwrap().is_symlink());
+            let written = fs::read_to_string(end).unwrap();
+            assert_eq!((written.contains("mine"), written.contains("ENABLED")), (there, true), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_configuration_says_why_and_is_kept_aside_under_a_name_of_its_own() {
+        let table = [
+            ("{", "EOF while parsing an object at line 1 column 1"),
+            ("[1]", "it holds a list, not an object"),
+            (r#"{"environment": "MLFLOW=1"}"#, "its \"environment\" is a text, not an object"),
+        ];
+        for (text, why) in table {
+            assert_eq!(ConfigFile::parse(text.as_bytes()).unwrap_err().to_string(), why);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let now = "2026-11-22T10:04:14Z".parse().unwrap();
+        for (text, name) in [("{", "20261122T100414Z"), ("[", "20261122T100414Z-2")] {
+            fs::write(at(&folder), text).unwrap();
+            let aside = keep_aside(&at(&folder), now).unwrap();
+            assert_eq!(aside, folder.path().join(format!("mlflow_config.json.broken-{name}")));
+            assert_eq!(fs::read_to_string(aside).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_folder_of_sessions_is_absolute_wherever_we_are() {
+        let of = |text: &str| ConfigFile::parse(text.as_bytes()).unwrap().sessions_dir(Path::new("/home"));
+        assert_eq!(of(r#"{"sessions_dir": "/a"}"#), Some("/a".into()));
+        assert_eq!(of(r#"{"sessions_dir": "more"}"#), Some("/home/more".into()));
+        assert_eq!((of(r#"{"sessions_dir": ""}"#), of("{}")), (None, None));
+    }
+}
