@@ -1,6 +1,6 @@
 //! Our own commands, as they are typed: `codex-traced mlflow …`. All other words are Codex's.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use std::ffi::OsString;
 
 #[derive(Debug, Parser)]
@@ -23,6 +23,10 @@ pub enum Command {
     Show(Show),
     /// Deliver what waits on disk, and finish the work of launches that died
     Sync(Sync),
+    /// Bring in sessions made without codex-traced: in an IDE, in the desktop app, before it was installed
+    Import(Import),
+    /// Bring in the session whose file was written last
+    TraceLatest,
 }
 
 #[derive(Debug, Args)]
@@ -46,4 +50,21 @@ pub struct Sync {
     /// Remove one trace for good, by an id that --list shows, and deliver nothing
     #[arg(long, value_name = "ID")]
     pub drop: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true).args(["what", "all", "since"])))]
+pub struct Import {
+    /// Session files, folders of them, or session ids
+    #[arg(value_name = "PATH | SESSION_ID")]
+    pub what: Vec<OsString>,
+    /// Every session of Codex's folders, the archive and the configured `sessions_dir`
+    #[arg(long, conflicts_with = "what")]
+    pub all: bool,
+    /// Only sessions that went on since then: 7d, 12h, 2026-11-01
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Tell what would be new, updated and unchanged, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }

@@ -1,6 +1,7 @@
 //! Our folder in Codex's home, and what a launch leaves in it: from claims to traces in the spool, and on.
 
 pub mod delivery;
+pub mod found;
 
 use crate::claim::journal::{self, Destination, Launch};
 use crate::claim::record::{Attribution, LaunchRecord, ThreadRecord};
@@ -186,7 +187,7 @@ impl State {
                 if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
             {
                 tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
-                Ok(ThreadRecord { launches: vec![this], destination: None })
+                Ok(ThreadRecord { launches: vec![this], ..ThreadRecord::default() })
             }
             Err(error) => Err(StateError::Record(self.threads(), error)),
         }

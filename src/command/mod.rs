@@ -1,5 +1,6 @@
 //! Our own commands: `codex-traced mlflow …`.
 
+mod import;
 mod queue;
 mod show;
 mod sync;
@@ -25,12 +26,15 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
             return ChildExit::Code(error.exit_code());
         }
     };
+    let well = |()| ChildExit::Code(0);
     let done = match cli.command {
-        Command::Show(show) => show::run(&show, world),
-        Command::Sync(sync) => sync::run(&sync, world),
+        Command::Show(show) => show::run(&show, world).map(well),
+        Command::Sync(sync) => sync::run(&sync, world).map(well),
+        Command::Import(import) => import::run(&import, world),
+        Command::TraceLatest => import::latest(world),
     };
     match done {
-        Ok(()) => ChildExit::Code(0),
+        Ok(exit) => exit,
         Err(failure) => {
             crate::notice::tell(&failure);
             ChildExit::Code(1)

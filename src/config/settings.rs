@@ -49,7 +49,9 @@ impl Settings {
     pub fn read(world: &World, home: &CodexHome) -> Settings {
         let (file, problem) = match ConfigFile::read(&home.config()) {
             Ok(file) => (file, None),
-            Err(error) => (ConfigFile::default(), Some(format!("{error} (tracing goes on with the defaults)"))),
+            Err(error) => {
+                (ConfigFile::default(), Some(format!("{error} (tracing goes on with the defaults)")))
+            }
         };
         let base = world.cwd.as_deref().unwrap_or(home.path());
         let mut settings = Settings::decide(&world.variables, &file, base, home);

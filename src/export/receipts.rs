@@ -57,6 +57,11 @@ impl Receipts {
         self.read(trace).into_iter().find(|kept| kept.receipt.target == *target)
     }
 
+    /// Where it was sent first.
+    pub fn first(&self, trace: TraceId) -> Option<Receipt> {
+        self.read(trace).into_iter().map(|kept| kept.receipt).min_by_key(|receipt| receipt.delivered_at)
+    }
+
     fn read(&self, trace: TraceId) -> Vec<Kept> {
         let Ok(bytes) = fs::read(self.file_of(trace)) else { return Vec::new() };
         serde_json::from_slice(&bytes).map(|on_disk: OnDisk<_>| on_disk.kept).unwrap_or_default()

@@ -34,6 +34,16 @@ impl State {
         self.drain(world, None, &|| false, Eagerness::Asked, told)
     }
 
+    /// As `deliver_now`, for somebody who may change their mind.
+    pub fn deliver_until(
+        &self,
+        world: &World,
+        is_asked_to_end: &dyn Fn() -> bool,
+        told: &dyn Fn(&Step),
+    ) -> Result<Drained, DrainError> {
+        self.drain(world, None, is_asked_to_end, Eagerness::Asked, told)
+    }
+
     /// What was set aside waits again, and no target is left alone any more. Tells how many came back.
     pub fn bring_back(&self) -> Result<usize, StateError> {
         let spool = self.spool();

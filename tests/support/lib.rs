@@ -22,6 +22,7 @@ pub mod facts;
 pub mod fault_proxy;
 pub mod gate;
 pub mod home;
+pub mod many;
 pub mod model_server;
 pub mod normalise;
 pub mod oracle;
