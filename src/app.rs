@@ -1,4 +1,4 @@
-//! The story of one launch: locate, launch, claim, read, build, put, deliver, notice.
+//! The story of one launch: locate, launch, claim; what follows is told in `finish`.
 //!
 //! Before Codex has ended nothing here may change what it reads, writes or returns; after that,
 //! nothing may change how we end. Whatever fails on the way becomes a line in the log.
@@ -11,17 +11,15 @@ use crate::codex::locate::{self, LocateError};
 use crate::codex::tui_log::{self, TuiLog};
 use crate::config::settings::{Settings, Tracing};
 use crate::env::World;
+use crate::finish::quietly;
 use crate::launch::exit::ChildExit;
 use crate::launch::mode::{Interface, LaunchMode, PtySetting};
 use crate::launch::process::Process;
 use crate::launch::program::Program;
-use crate::launch::{self, Ended, signals};
-use crate::notice::{self, Notices};
-use crate::state::{State, Work, delivery};
-use crate::{command, log};
+use crate::launch::{self, signals};
+use crate::state::State;
+use crate::{command, finish, log, notice};
 use jiff::Timestamp;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 /// Does what was asked and tells how to end.
 pub fn run(world: &World) -> ChildExit {
@@ -105,9 +103,10 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
         traced.added_variables.extend([(tui_log::RECORD, "1".into()), (tui_log::PATH, path.clone().into())]);
     }
     match launch::run(launch_mode(world), &traced, &mut prepared.watch) {
-        Ok(Ended { exit, signals }) => {
-            finish(world, prepared, exit, &|| signals.is_asked_to_end());
-            Some(exit)
+        Ok(ended) => {
+            let Prepared { state, settings, watch, .. } = prepared;
+            quietly(|| finish::after(world, &state, &settings, watch, &ended));
+            Some(ended.exit)
         }
         Err(error) => {
             tracing::info!("{error}");
@@ -120,46 +119,4 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
 fn launch_mode(world: &World) -> LaunchMode {
     let interface = if args::is_full_screen(&world.args) { Interface::FullScreen } else { Interface::Lines };
     LaunchMode::choose(&world.terminals, interface, PtySetting::of(&world.variables))
-}
-
-/// Codex has ended: bring its sessions to where they are looked at.
-fn finish(world: &World, prepared: Prepared, exit: ChildExit, is_asked_to_end: &dyn Fn() -> bool) {
-    let Prepared { state, settings, mut watch, .. } = prepared;
-    let notices = Notices::choose(world);
-    let has_sessions = !(watch.launch.claims.is_empty() && watch.launch.logged.is_empty());
-    for problem in settings.problems.iter().filter(|_| has_sessions) {
-        tracing::warn!("{problem}");
-        notices.say(problem);
-    }
-    watch.launch.exit = Some(exit);
-    if let Some(journal) = &mut watch.journal {
-        let _ = journal.exit(exit);
-    }
-    match quietly(|| state.spool_launch(&watch.launch, world)) {
-        Some(Ok(Work::Done)) => drop(watch.journal.take().map(Journal::end)),
-        Some(Ok(Work::GoesOn)) | None => {}
-        // The journal stays: the next launch tries again.
-        Some(Err(error)) => {
-            tracing::error!("cannot keep the trace: {error}");
-            notices.say(&format!("no trace of this session yet: {error}"));
-        }
-    }
-    let _ = quietly(|| state.recover(world));
-    match quietly(|| state.deliver(world, Some(BUDGET), is_asked_to_end)) {
-        Some(Ok(drained)) => {
-            delivery::sentences(&drained, Timestamp::now()).iter().for_each(|told| notices.say(told))
-        }
-        Some(Err(error)) => {
-            notices.say(&notice::kept_on_disk(state.spool().paths().len(), &error.to_string()));
-        }
-        None => {}
-    }
-}
-
-/// How long a person may wait for traces that others left in the spool.
-const BUDGET: Duration = Duration::from_secs(3);
-
-/// Ours must never become Codex's trouble: a panic ends here, in the log.
-fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(work)).ok()
 }

@@ -3,6 +3,9 @@
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use std::ffi::OsString;
 
+/// Ours alone: nobody types it.
+pub const FINISH: &str = "finish";
+
 #[derive(Debug, Parser)]
 #[command(
     name = "codex-traced mlflow",
@@ -27,6 +30,9 @@ pub enum Command {
     Import(Import),
     /// Bring in the session whose file was written last
     TraceLatest,
+    /// What the launcher starts when Codex has ended
+    #[command(name = FINISH, hide = true)]
+    Finish(Finish),
 }
 
 #[derive(Debug, Args)]
@@ -37,6 +43,12 @@ pub struct Show {
     /// A trace id (tr-…), a Codex session id, or the path of a session file
     #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
     pub what: Option<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Finish {
+    /// The launch's id, as its notes are named
+    pub launch: String,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::{Builder, NamedTempFile};
 
@@ -106,6 +106,18 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Where a chain of links ends, also when nothing is there yet.
+pub(crate) fn followed(path: &Path) -> PathBuf {
+    /// As many as the kernel follows.
+    const MOST_LINKS: usize = 40;
+    let mut at = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = fs::read_link(&at) else { break };
+        at = at.parent().unwrap_or(Path::new("/")).join(next);
+    }
+    at
+}
+
 /// Removes a file durably; one that is gone already is removed.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
@@ -133,5 +145,17 @@ mod tests {
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn links_are_followed_to_where_nothing_is_yet() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        std::os::unix::fs::symlink("second", at("first")).unwrap();
+        std::os::unix::fs::symlink(at("end"), at("second")).unwrap();
+        std::os::unix::fs::symlink("round", at("round")).unwrap();
+        for (link, end) in [("first", "end"), ("end", "end"), ("round", "round")] {
+            assert_eq!(followed(&at(link)), at(end), "{link}");
+        }
     }
 }

@@ -49,6 +49,11 @@ impl Terminals {
         Terminals([terminal(std::io::stdin()), terminal(std::io::stdout()), terminal(std::io::stderr())])
     }
 
+    /// Somebody may sit there.
+    pub fn are_any(&self) -> bool {
+        self.0.iter().any(Option::is_some)
+    }
+
     /// All three are the same terminal.
     pub fn are_one(&self) -> bool {
         let Terminals([stdin, stdout, stderr]) = self;

@@ -4,8 +4,8 @@
 //!
 //! `cli → codex → launch → claim → rollout → session → trace → spool → export`
 //!
-//! [`app`] tells the story of a launch, [`command`] those of our own commands; [`state`] is the part that
-//! both share. [`env`](mod@env) is the world as we found it, [`config`] what was asked of us.
+//! [`app`] tells the story of a launch and [`finish`] its end, [`command`] those of our own commands; [`state`] is
+//! the part that all share. [`env`](mod@env) is the world as we found it, [`config`] what was asked of us.
 
 pub mod app;
 pub mod claim;
@@ -16,6 +16,7 @@ pub mod config;
 mod disk;
 pub mod env;
 pub mod export;
+pub mod finish;
 pub mod launch;
 mod log;
 pub mod notice;

@@ -3,6 +3,7 @@
 pub mod delivery;
 pub mod found;
 
+use crate::claim::hold::Hold;
 use crate::claim::journal::{self, Destination, Launch};
 use crate::claim::record::{Attribution, LaunchRecord, ThreadRecord};
 use crate::claim::{Claim, has_writer, watch};
@@ -63,6 +64,19 @@ impl State {
 
     pub fn launches(&self) -> PathBuf {
         self.folder.join("launches")
+    }
+
+    /// What a launch could not tell any more: the next one does.
+    pub fn untold(&self) -> PathBuf {
+        self.folder.join("notice")
+    }
+
+    /// Whether there is work that launches other than this one left.
+    pub fn has_leftovers(&self, launch: &str) -> bool {
+        let entries = fs::read_dir(self.launches()).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name());
+        names.any(|name| !name.as_encoded_bytes().starts_with(launch.as_bytes()))
+            || !self.spool().paths().is_empty()
     }
 
     pub fn threads(&self) -> PathBuf {
@@ -197,7 +211,10 @@ impl State {
     /// what could not be finished.
     pub fn recover(&self, world: &World) -> Vec<String> {
         let mut unfinished = Vec::new();
-        for (notes, mut launch) in journal::left_behind(&self.launches()) {
+        for (notes, _) in journal::left_behind(&self.launches()) {
+            let Some(_hold) = Hold::take(&notes) else { continue };
+            // Only now nobody else writes there.
+            let Some(mut launch) = journal::load(&notes) else { continue };
             watch::take_log_of(&mut launch, &self.launches());
             // A rollout that trips us over must not keep the others from being finished.
             let work = catch_unwind(AssertUnwindSafe(|| self.spool_launch(&launch, world)));

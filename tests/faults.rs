@@ -3,9 +3,9 @@
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use support::{Codex, End, Home, ModelServer, Oracle, Outcome, Reply, Script, codex, run};
+use support::{Codex, End, Home, ModelServer, Oracle, Reply, Script, codex, run};
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
@@ -23,15 +23,16 @@ impl Broken {
         Some(Broken { codex, home, server })
     }
 
-    /// Plain first, then traced: the same but for ids and times. `harm` is a command that Codex itself runs.
+    /// Plain first, then traced: the same but for ids, times, and what we say at the end, which is returned.
+    /// `harm` is a command that Codex itself runs.
     #[track_caller]
-    fn assert_codex_unharmed(&self, harm: &str) -> Outcome {
+    fn assert_codex_unharmed(&self, harm: &str) -> String {
         let traced = self.home.traced(LAUNCHER, &self.codex.native);
         self.assert_unharmed_by(traced, harm)
     }
 
     #[track_caller]
-    fn assert_unharmed_by(&self, mut traced: Command, harm: &str) -> Outcome {
+    fn assert_unharmed_by(&self, mut traced: Command, harm: &str) -> String {
         let mut plain = self.home.command(&self.codex.native);
         let observe = |command: &mut Command| {
             let script = Script::new()
@@ -40,10 +41,12 @@ impl Broken {
             self.server.play(script);
             run(command.args(["exec", "do it"])).ended(End::Code(0))
         };
-        let (plain, traced) = (observe(&mut plain), observe(&mut traced));
+        let (plain, mut traced) = (observe(&mut plain), observe(&mut traced));
+        let begins = traced.stderr.find("codex-traced: ").unwrap_or(traced.stderr.len());
+        let said = traced.stderr.split_off(begins);
         assert_eq!(plain.normalised(), traced.normalised());
         assert!(traced.stdout.contains("done"));
-        traced
+        said
     }
 
     fn waiting(&self) -> Vec<PathBuf> {
@@ -70,39 +73,29 @@ impl Broken {
     }
 }
 
-/// The launcher where this folder cannot be written. For root that takes a mount of its own.
-fn read_only(home: &Home, codex: &Path, folder: &Path) -> Command {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o500)).expect("chmod");
-    let is_root = fs::metadata(folder).expect("metadata").uid() == 0;
-    if !is_root {
-        return home.traced(LAUNCHER, codex);
-    }
-    let mut command = home.traced("unshare", codex);
-    let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
-    command.args(["--mount", "sh", "-c", script]).arg(folder).arg(LAUNCHER);
-    command
-}
-
 #[test]
 fn a_state_folder_that_cannot_be_written_costs_the_trace_only() {
     let Some(broken) = Broken::new() else { return };
     let state = broken.home.state();
     fs::create_dir(&state).expect("make the state folder");
-    let command = read_only(&broken.home, &broken.codex.native, &state);
-    broken.assert_unharmed_by(command, "true");
+    let command = broken.home.traced_where_read_only(&state, LAUNCHER, &broken.codex.native);
+    let said = broken.assert_unharmed_by(command, "true");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.starts_with("codex-traced: no trace of this session yet: cannot write to "), "{said}");
     assert_eq!(fs::read_dir(&state).expect("read").count(), 0, "nothing was written");
 }
 
 #[test]
 fn a_locked_database_leaves_the_trace_in_the_spool_and_the_next_launch_delivers_it() {
     let Some(broken) = Broken::new() else { return };
-    broken.assert_codex_unharmed("true");
+    assert_eq!(broken.assert_codex_unharmed("true"), "");
     assert_eq!((broken.traces(), broken.waiting().len()), (1, 0));
 
     let blocker = Connection::open(broken.home.database()).expect("open the database");
     blocker.execute_batch("BEGIN EXCLUSIVE").expect("lock the database");
-    broken.assert_codex_unharmed("true");
+    let said = broken.assert_codex_unharmed("true");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.starts_with("codex-traced: trace kept on disk (1 waiting): database is locked: "), "{said}");
     assert_eq!(broken.waiting().len(), 1);
     assert!(broken.log().contains("stays in the spool: database is locked"), "{}", broken.log());
     blocker.execute_batch("ROLLBACK").expect("unlock the database");

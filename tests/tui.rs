@@ -42,60 +42,92 @@ fn records(home: &Home) -> Vec<Value> {
     entries.map(|entry| read(entry.path())).collect()
 }
 
-fn left_in_launches(home: &Home) -> Vec<String> {
-    let entries = fs::read_dir(home.state().join("launches")).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-}
-
 fn three_answers() -> Script {
-    // The daemon asks the model for a title too.
-    Script::new()
-        .reply_to("Generate a concise", Reply::new().answer("a title"))
+    titles()
         .reply_to("third prompt", Reply::new().answer("third answer").usage(300, 0, 3, 0))
         .reply_to("second prompt", Reply::new().answer("second answer").usage(200, 0, 2, 0))
         .reply_to("first prompt", Reply::new().answer("first answer").usage(100, 0, 1, 0))
 }
 
-#[test]
-fn a_session_in_the_shared_daemon_is_one_trace_with_all_its_turns() {
-    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
-    let server = ModelServer::start(three_answers());
-    let home = home(&server);
-    let shell = shell(&home, &codex);
-    shell.type_line("stty -g > before; $T");
+/// At each prompt the daemon asks the model for a title too, at about the same time.
+fn titles() -> Script {
+    let title = || Reply::new().answer("a title");
+    (0..3).fold(Script::new(), |script, _| script.reply_to("Generate a concise", title()))
+}
+
+/// Code mode, as the model in the configuration works: a command that succeeds, and one that fails.
+fn three_turns_with_tools() -> Script {
+    let runs = |command: &str| {
+        let call = format!("const {{output}} = await tools.exec_command({{cmd: {command:?}}}); text(output)");
+        Reply::new().custom("exec", &call)
+    };
+    titles()
+        .reply_to("second prompt", runs("echo no; exit 3").usage(190, 0, 9, 0))
+        .reply_to("first prompt", runs("echo hi").usage(90, 0, 9, 0))
+        .then(three_answers())
+}
+
+/// What a person does who looks after something else in between; what the shell tells of the end.
+fn a_visit_with_a_stop(home: &Home, codex: &Codex, program: &str) -> Vec<String> {
+    let shell = shell(home, codex);
+    shell.type_line(&format!("stty -g > before; {program}"));
     shell.wait_for("? for shortcuts");
     wait_for("the daemon that the interface starts", TURN, || home.daemon().is_some());
     shell.submit("first prompt", "first answer");
+    shell.submit("second prompt", "second answer");
     shell.press("C-z");
-    shell.wait_for("Stopped");
+    shell.wait_until("the shell", |screen| screen.ends_with("bash$"));
+    shell.type_line("clear; jobs");
+    shell.wait_until("a stopped job", |screen| {
+        screen.starts_with("[1]+  Stopped ") && screen.ends_with("bash$")
+    });
     shell.type_line("fg");
     shell.wait_for("? for shortcuts");
     shell.resize(90, 30);
-    shell.submit("second prompt", "second answer");
     shell.submit("third prompt", "third answer");
     quit(&shell, "codex resume");
     // What is typed before the shell is back may be lost: the README's table has it.
     shell.wait_until("the shell", |screen| screen.ends_with("bash$"));
-    shell.type_line("echo ended $?; stty -g > after; cmp before after && echo the same modes");
-    let said = |screen: &str, line: &str| screen.lines().any(|shown| shown == line);
-    shell.wait_until("the same end and modes", |screen| {
-        said(screen, "ended 0") && said(screen, "the same modes")
+    shell.type_line("clear; echo ended $?; stty -g > after; cmp before after && echo the same modes");
+    shell.wait_until("the end and the modes", |screen| {
+        screen.starts_with("ended") && screen.ends_with("bash$")
     });
+    shell.screen().lines().map(str::to_owned).collect()
+}
 
+#[test]
+fn a_session_in_the_shared_daemon_is_one_trace_with_all_its_turns() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let [plain, traced] = ["$P", "$T"].map(|program| {
+        let server = ModelServer::start(three_turns_with_tools());
+        let home = home(&server);
+        let told = a_visit_with_a_stop(&home, &codex, program);
+        (home, told)
+    });
+    assert_eq!(plain.1, ["ended 0", "the same modes", "bash$"]);
+    assert_eq!(plain.1, traced.1);
+
+    let home = traced.0;
+    home.wait_until_delivered();
     assert_facts(
         &oracle.trace(&home.database()),
         r#"
-        trace OK request="first prompt" response="third answer" in=600 out=6 mlflow.trace.user=tester
+        trace OK request="first prompt" response="third answer" in=880 out=24 mlflow.trace.user=tester
         codex_cli_session AGENT OK codex.attribution=tui_log process.exit.code=0 codex.turns=3
           turn_1 AGENT OK inputs.prompt="first prompt" outputs.response="first answer"
-            llm_call_1 LLM OK in=100 out=1
+            llm_call_1 LLM OK in=90 out=9
+            tool_exec TOOL OK
+              tool_exec_command TOOL OK inputs.command.2="echo hi" outputs.result="hi\n" exit_code=0
+            llm_call_2 LLM OK in=100 out=1
           turn_2 AGENT OK inputs.prompt="second prompt" outputs.response="second answer"
-            llm_call_2 LLM OK in=200 out=2
+            llm_call_3 LLM OK in=190 out=9
+            tool_exec TOOL OK
+              tool_exec_command TOOL ERROR inputs.command.2="echo no; exit 3" outputs.result="no\n" exit_code=3 message="exit code 3"
+            llm_call_4 LLM OK in=200 out=2
           turn_3 AGENT OK inputs.prompt="third prompt" outputs.response="third answer"
-            llm_call_3 LLM OK in=300 out=3
+            llm_call_5 LLM OK in=300 out=3
         "#,
     );
-    assert_eq!(left_in_launches(&home), [""; 0], "neither notes nor the log with its prompts");
 }
 
 #[test]
@@ -107,6 +139,7 @@ fn a_prompt_on_the_command_line_and_a_resumed_session_count_too() {
     shell.type_line("$T 'first prompt'; echo ended $?");
     shell.wait_for("first answer");
     quit(&shell, "ended 0");
+    home.wait_until_delivered();
     let before = oracle.trace(&home.database());
 
     shell.type_line(&format!(
@@ -116,6 +149,7 @@ fn a_prompt_on_the_command_line_and_a_resumed_session_count_too() {
     shell.wait_for("? for shortcuts");
     shell.submit("second prompt", "second answer");
     quit(&shell, "again 0");
+    home.wait_until_delivered();
 
     let trace = oracle.trace(&home.database());
     assert_eq!(trace.trace_id, before.trace_id);
@@ -132,6 +166,7 @@ fn without_the_daemon_the_session_is_claimed_as_well() {
     shell.wait_for("first answer");
     quit(&shell, "ended 0");
     assert!(home.daemon().is_none());
+    home.wait_until_delivered();
     assert_facts(
         &oracle.trace(&home.database()),
         r#"trace OK request="first prompt" response="first answer""#,
@@ -152,6 +187,7 @@ fn a_neighbour_on_the_same_daemon_keeps_its_session() {
     for shell in [&traced, &plain] {
         quit(shell, "ended 0");
     }
+    home.wait_until_delivered();
     assert_eq!((home.rollouts().len(), records(&home).len()), (2, 1));
 }
 
@@ -164,8 +200,9 @@ fn an_interface_closed_without_a_prompt_leaves_no_trace() {
     shell.type_line("$T; echo ended $?");
     shell.wait_for("? for shortcuts");
     quit(&shell, "ended 0");
+    wait_for("the launch's notes to go", TURN, || home.launches().is_empty());
     assert!(!home.database().exists());
-    assert_eq!((records(&home).len(), left_in_launches(&home).len()), (0, 0));
+    assert_eq!(records(&home).len(), 0);
 }
 
 #[test]
@@ -179,18 +216,20 @@ fn a_turn_that_goes_on_in_the_daemon_is_in_progress_until_the_next_launch() {
     shell.type_line("$T 'slow prompt'; echo ended $?");
     gate.wait_until_reached(TURN);
     quit(&shell, "ended 0");
+    wait_for("what there is to be delivered", TURN, || home.database().exists() && home.spooled().is_empty());
     assert_facts(&oracle.trace(&home.database()), r#"trace IN_PROGRESS request="slow prompt""#);
-    assert_eq!(left_in_launches(&home).len(), 1, "the launch's notes wait");
+    assert_eq!(home.launches().len(), 1, "the launch's notes wait");
 
     gate.open();
     let ended = || fs::read_to_string(home.rollout()).expect("read the rollout").contains("task_complete");
     wait_for("the turn's end", TURN, ended);
     run(home.traced(LAUNCHER, &codex.native).args(["exec", "--no-such-option"]));
+    home.wait_until_delivered();
     assert_facts(
         &oracle.trace(&home.database()),
         r#"trace OK request="slow prompt" response="late answer" in=100"#,
     );
-    assert_eq!(left_in_launches(&home), [""; 0]);
+    assert_eq!(home.launches(), [""; 0]);
 }
 
 /// Whom a signal hits; the window takes all of them along.
@@ -256,10 +295,16 @@ fn however_the_interface_ends_its_session_is_traced_once() {
         }
         wait_for(&format!("all three to go after {end:?}"), TURN, || family.iter().all(is_gone));
 
-        run(home.traced(LAUNCHER, &codex.native).args(["exec", "--no-such-option"]));
+        // Whoever else is hit, the launcher has its session's trace made, also when its window is gone.
+        match end {
+            Victim::Launcher(Signal::SIGKILL) => {
+                run(home.traced(LAUNCHER, &codex.native).args(["exec", "--no-such-option"]));
+            }
+            _ => home.wait_until_delivered(),
+        }
         assert_eq!(records(&home).len(), 1, "{end:?}");
         let shown = run(home.traced(LAUNCHER, &codex.native).args(["mlflow", "show"])).stdout;
         assert!(shown.starts_with("codex_cli_session  completed"), "{end:?}: {shown}");
-        assert_eq!(left_in_launches(&home), [""; 0], "{end:?}");
+        assert_eq!(home.launches(), [""; 0], "{end:?}");
     }
 }

@@ -101,6 +101,20 @@ impl Journal {
         }
     }
 
+    /// Notes that are begun when the launch is over, with all that is known of it.
+    pub fn of_ended(folder: &Path, launch: &Launch) -> io::Result<Journal> {
+        let mut journal = Journal::begin(folder, launch)?;
+        launch.child.iter().try_for_each(|child| journal.child(child.clone()))?;
+        launch.claims.iter().try_for_each(|claim| journal.claim(claim))?;
+        launch.logged.iter().try_for_each(|logged| journal.logged(logged))?;
+        launch.exit.iter().try_for_each(|exit| journal.exit(*exit))?;
+        Ok(journal)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub fn child(&mut self, child: Process) -> io::Result<()> {
         self.note(&Note::Child(child))
     }
@@ -144,6 +158,11 @@ pub fn path_of(folder: &Path, launch: &str) -> PathBuf {
     folder.join(format!("{launch}.jsonl"))
 }
 
+/// What the notes tell; None when they cannot be read.
+pub fn load(notes: &Path) -> Option<Launch> {
+    read(&fs::read_to_string(notes).ok()?)
+}
+
 /// The launches that left notes behind, with the file of each. What cannot be read is left alone.
 pub fn left_behind(folder: &Path) -> Vec<(PathBuf, Launch)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -151,7 +170,7 @@ pub fn left_behind(folder: &Path) -> Vec<(PathBuf, Launch)> {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
         .filter_map(|path| {
-            let launch = read(&fs::read_to_string(&path).ok()?)?;
+            let launch = load(&path)?;
             let age = fs::metadata(&path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
             launch.is_over(age).then_some((path, launch))
         })
@@ -220,6 +239,17 @@ mod tests {
         let _other = Journal::begin(folder.path(), &other).unwrap();
         orphaned.child(Process::ourselves()).unwrap();
         assert_eq!(left_behind(folder.path()), []);
+    }
+
+    #[test]
+    fn notes_that_are_begun_at_the_end_tell_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut launch = launch(gone());
+        launch.child = Some(gone());
+        launch.exit = Some(ChildExit::Code(3));
+        launch.logged.push(Logged::Prompt { client_id: "a".into() });
+        let journal = Journal::of_ended(folder.path(), &launch).unwrap();
+        assert_eq!(load(journal.path()), Some(launch));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which rollouts did this launch write?
 
 mod follow;
+pub mod hold;
 pub mod journal;
 pub mod record;
 pub mod watch;

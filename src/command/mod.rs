@@ -1,5 +1,6 @@
 //! Our own commands: `codex-traced mlflow …`.
 
+mod finish;
 mod import;
 mod queue;
 mod show;
@@ -29,6 +30,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     let well = |()| ChildExit::Code(0);
     let done = match cli.command {
         Command::Show(show) => show::run(&show, world).map(well),
+        Command::Finish(finish) => finish::run(&finish, world).map(well),
         Command::Sync(sync) => sync::run(&sync, world).map(well),
         Command::Import(import) => import::run(&import, world),
         Command::TraceLatest => import::latest(world),

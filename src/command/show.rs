@@ -1,4 +1,4 @@
-//! `mlflow show`: one trace, from the database, the spool, or straight from a session file.
+//! `mlflow show`: one trace, from a local store, the spool, or straight from a session file.
 
 use super::Failure;
 use super::tree::{self, Style};
@@ -9,7 +9,7 @@ use crate::codex::thread::ThreadId;
 use crate::config::settings::Settings;
 use crate::config::target::Target;
 use crate::env::World;
-use crate::export::mlflow::sqlite;
+use crate::export::mlflow::{file_store, sqlite};
 use crate::rollout;
 use crate::session::{self, Writer};
 use crate::spool::Spool;
@@ -46,7 +46,7 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The newest form of the trace, wherever it is: in the database or still in the spool.
+/// The newest form of the trace, wherever it is: in its store or still in the spool.
 fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result<(Trace, String), Failure> {
     let target = Settings::read(world, home).target.value;
     let entries = state.spool().paths().into_iter().filter(|path| Spool::trace_of(path) == Some(id));
@@ -55,13 +55,13 @@ fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result
         Some((trace, format!("{} (waiting to be delivered)", path.display())))
     });
     let delivered = match &target {
-        Target::Sqlite(path) => sqlite::read(path, id)
-            .map(|trace| Some((trace?, target.to_string())))
-            .map_err(|error| error.to_string()),
-        Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } => {
-            Err("this version shows traces from SQLite only".to_owned())
+        Target::Sqlite(path) => sqlite::read(path, id).map_err(|error| error.to_string()),
+        Target::FileStore(root) => file_store::read(root, id).map_err(|error| error.to_string()),
+        Target::Http(_) | Target::Databricks { .. } => {
+            Err("this version shows traces from local stores only".to_owned())
         }
     };
+    let delivered = delivered.map(|trace| Some((trace?, target.to_string())));
     let newest = waiting.chain(delivered.clone().ok().flatten()).max_by_key(|(trace, _)| trace.ended_at);
     newest.ok_or_else(|| match delivered {
         Ok(_) => format!("{id} is not in {target}\n  hint: name its session file to see it all the same"),

@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod file;
+pub mod file_uri;
 pub mod reference;
 pub mod settings;
 pub mod target;
+pub mod wait;

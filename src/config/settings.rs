@@ -92,8 +92,8 @@ impl Settings {
             Some((uri, source)) => match Target::parse(&uri, base) {
                 Ok(target) if target.is_remote() && source != Source::File && !consent => {
                     problems.push(format!(
-                        "{TRACKING_URI} names {target}, but tracing to it was not switched on, so the trace stays local \
-                         (set {ENABLED}=true to send it there)"
+                        "{TRACKING_URI} names {target}, but nobody switched tracing to it on: the trace stays on this machine\n  \
+                         hint: set {ENABLED}=true to send it there"
                     ));
                     default()
                 }

@@ -5,13 +5,13 @@ use super::child::{News, news_of};
 use super::companion::{Attended, Companion};
 use super::exit::ChildExit;
 use super::program::{Program, StartError};
-use super::signals::{self, Sender, SignalPipe, Stops, stop_as_by};
+use super::signals::{self, Arrived, Sender, SignalPipe, Stops, stop_as_by};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid, getsid};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Runs the command to its end. An error means that it never ran.
 pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<Ended, StartError> {
@@ -30,8 +30,9 @@ pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<En
     let child = command.spawn().map_err(failed)?;
     let mut attended = Attended::began(companion, child.id());
     let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, &mut attended);
+    let at = Instant::now();
     attended.ended();
-    Ok(Ended { exit, signals })
+    Ok(Ended { exit, at, signals })
 }
 
 fn wait(child: Pid, signals: &SignalPipe, attended: &mut Attended) -> ChildExit {
@@ -49,11 +50,22 @@ fn wait(child: Pid, signals: &SignalPipe, attended: &mut Attended) -> ChildExit 
         }
         let companion_calls = sleep(signals, attended);
         while let Some(arrived) = signals.next() {
-            if arrived.signal != Signal::SIGCHLD && arrived.from == Sender::Process {
+            if is_only_ours(arrived) {
                 let _ = kill(child, arrived.signal);
             }
         }
         attended.attend_if(companion_calls);
+    }
+}
+
+/// Whether the child would never hear of it.
+fn is_only_ours(arrived: Arrived) -> bool {
+    match (arrived.signal, arrived.from) {
+        (Signal::SIGCHLD, _) => false,
+        (_, Sender::Process) => true,
+        // When a window closes, the kernel tells the session's leader alone.
+        (Signal::SIGHUP, Sender::Terminal) => getsid(None) == Ok(getpid()),
+        (_, Sender::Terminal) => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod child;
 pub mod companion;
+pub mod detached;
 pub mod exit;
 mod inherit;
 pub mod mode;
@@ -9,16 +10,20 @@ pub mod process;
 pub mod program;
 mod pty;
 pub mod signals;
+pub mod watchdog;
 
 use companion::Companion;
 use exit::ChildExit;
 use mode::LaunchMode;
 use program::{Program, StartError};
 use signals::SignalPipe;
+use std::time::Instant;
 
 /// A command that ran.
 pub struct Ended {
     pub exit: ChildExit,
+    /// When we learned of it.
+    pub at: Instant,
     /// From now on, signals ask us to be quick; while this lives they change nothing else.
     pub signals: SignalPipe,
 }

@@ -104,6 +104,11 @@ impl SignalPipe {
         Ok(SignalPipe::open(&ENDING)?.0)
     }
 
+    /// What came until now was meant for the command: a key that ended it is not one that ends us.
+    pub fn forget(&self) {
+        while self.next().is_some() {}
+    }
+
     /// Whether somebody wants us to end, since the last call.
     pub fn is_asked_to_end(&self) -> bool {
         self.endings() > 0
@@ -166,6 +171,18 @@ pub(super) fn give_back_dispositions() {
     if FILE_SIZE_SIGNAL_TAKEN.load(Ordering::Relaxed) {
         let _ = set(Signal::SIGXFSZ, &default);
     }
+}
+
+/// In a child with all signals blocked: those that arrived meanwhile were not meant for it. It ignores
+/// hang-ups from now on, also across exec.
+pub(super) fn forget_what_waits() -> io::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in FORWARDED.into_iter().filter(|signal| *signal != Signal::SIGHUP) {
+        // The kernel drops what waits for a signal that becomes ignored.
+        ignore(signal)?;
+        set(signal, &default)?;
+    }
+    ignore(Signal::SIGHUP)
 }
 
 fn ignore(signal: Signal) -> io::Result<()> {

@@ -18,30 +18,44 @@ use std::time::{Duration, Instant};
 /// How long somebody who asked for a delivery waits for another one to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How a delivery was asked for.
+struct Asked<'a> {
+    budget: Option<Duration>,
+    /// How long to wait for another delivery to end.
+    patience: Duration,
+    eagerness: Eagerness,
+    /// Whether somebody wants it to end.
+    is_over: &'a dyn Fn() -> bool,
+}
+
 impl State {
-    /// Delivers what the spool holds, as a launch does by itself; the log says what stays and why.
+    /// Delivers what the spool holds, as a launch does by itself, within a budget; the log says what stays and
+    /// why. `patience` is how long to wait for another delivery to end.
     pub fn deliver(
         &self,
         world: &World,
-        budget: Option<Duration>,
-        is_asked_to_end: &dyn Fn() -> bool,
+        budget: Duration,
+        patience: Duration,
     ) -> Result<Drained, DrainError> {
-        self.drain(world, budget, is_asked_to_end, Eagerness::Patient, &|_| {})
+        let asked =
+            Asked { budget: Some(budget), patience, eagerness: Eagerness::Patient, is_over: &|| false };
+        self.drain(world, &asked, &|_| {})
     }
 
     /// Delivers what the spool holds because somebody asked for it.
     pub fn deliver_now(&self, world: &World, told: &dyn Fn(&Step)) -> Result<Drained, DrainError> {
-        self.drain(world, None, &|| false, Eagerness::Asked, told)
+        self.deliver_until(world, &|| false, told)
     }
 
     /// As `deliver_now`, for somebody who may change their mind.
     pub fn deliver_until(
         &self,
         world: &World,
-        is_asked_to_end: &dyn Fn() -> bool,
+        is_over: &dyn Fn() -> bool,
         told: &dyn Fn(&Step),
     ) -> Result<Drained, DrainError> {
-        self.drain(world, None, is_asked_to_end, Eagerness::Asked, told)
+        let asked = Asked { budget: None, patience: PATIENCE, eagerness: Eagerness::Asked, is_over };
+        self.drain(world, &asked, told)
     }
 
     /// What was set aside waits again, and no target is left alone any more. Tells how many came back.
@@ -61,29 +75,24 @@ impl State {
         Ok(set_aside.len())
     }
 
-    fn drain(
-        &self,
-        world: &World,
-        budget: Option<Duration>,
-        is_asked_to_end: &dyn Fn() -> bool,
-        eagerness: Eagerness,
-        told: &dyn Fn(&Step),
-    ) -> Result<Drained, DrainError> {
+    fn drain(&self, world: &World, asked: &Asked, told: &dyn Fn(&Step)) -> Result<Drained, DrainError> {
+        let Asked { budget, patience, eagerness, is_over } = *asked;
         let spool = self.spool();
         if spool.paths().is_empty() {
             return Ok(Drained::default());
         }
         let limits = Limits {
-            patience: if eagerness == Eagerness::Asked { PATIENCE } else { Duration::ZERO },
+            patience,
             budget,
-            is_asked_to_end,
+            is_asked_to_end: is_over,
             eagerness,
             now: &Timestamp::now,
             luck: &luck,
             told,
         };
         let access = Access::of(world);
-        let patience = Patience { until: budget.map(|budget| Instant::now() + budget), is_asked_to_end };
+        let until = budget.map(|budget| Instant::now() + budget);
+        let patience = Patience { until, is_asked_to_end: is_over };
         let connect = |target: &Target, experiment: &Experiment| {
             export::mlflow::exporter(target, experiment, &access, patience)
         };

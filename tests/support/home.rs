@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::{Builder, TempDir};
 
-use crate::run::{End, run, wait_for};
+use crate::run::{End, LIMIT, run, wait_for};
 
 /// Takes exec_command and apply_patch directly; newer models wrap all tools in code mode.
 const MODEL: &str = "gpt-5.5";
@@ -125,6 +126,20 @@ trust_level = "trusted"
         command
     }
 
+    /// The launcher where this file or folder cannot be written. For root that takes a mount of its own.
+    pub fn traced_where_read_only(&self, place: &Path, launcher: &str, codex: &Path) -> Command {
+        let metadata = fs::metadata(place).expect("what is to be read-only is there");
+        if metadata.uid() != 0 {
+            let mode = if metadata.is_dir() { 0o500 } else { 0o400 };
+            fs::set_permissions(place, fs::Permissions::from_mode(mode)).expect("chmod");
+            return self.traced(launcher, codex);
+        }
+        let mut command = self.traced("unshare", codex);
+        let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script]).arg(place).arg(launcher);
+        command
+    }
+
     /// The database that traces go to when nothing else was asked for.
     pub fn database(&self) -> PathBuf {
         self.state().join("mlflow.db")
@@ -133,6 +148,27 @@ trust_level = "trusted"
     /// Everything that is the launcher's.
     pub fn state(&self) -> PathBuf {
         self.codex().join("mlflow")
+    }
+
+    /// Notes of launches whose traces are still to be made, and logs of their interfaces.
+    pub fn launches(&self) -> Vec<String> {
+        names_in(&self.state().join("launches"))
+    }
+
+    /// Traces that are still to be delivered.
+    pub fn spooled(&self) -> Vec<String> {
+        let mut names = names_in(&self.state().join("spool"));
+        names.retain(|name| name.ends_with(".json"));
+        names
+    }
+
+    /// The trace may come after the prompt: what a launch has told of its session is then in the database.
+    #[track_caller]
+    pub fn wait_until_delivered(&self) {
+        // In this order: a launch's notes go when its traces are in the spool.
+        let delivered =
+            || self.launches().is_empty() && self.spooled().is_empty() && self.database().exists();
+        wait_for("the traces to be delivered", LIMIT, delivered);
     }
 
     /// What a command of this home finds in its environment.
@@ -239,6 +275,12 @@ impl Drop for Home {
             wait_for("the processes of a home to end", Duration::from_secs(10), all_gone);
         }
     }
+}
+
+/// Empty when there is no such folder.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 fn collect_rollouts(folder: &Path, found: &mut Vec<PathBuf>) {

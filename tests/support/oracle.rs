@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use crate::mlflow_server::MlflowServer;
 use crate::real::{MLFLOW_VERSION, mlflow};
 use crate::run::{End, run_with_input};
 
@@ -18,6 +19,38 @@ pub struct Oracle {
     python: PathBuf,
     /// MLflow's HOME and working directory, so that it neither reads nor leaves anything elsewhere.
     home: TempDir,
+}
+
+/// What MLflow can open: a SQLite file by its path, a server, any URI as text.
+pub trait TrackingUri {
+    fn tracking_uri(&self) -> String;
+}
+
+impl TrackingUri for Path {
+    #[track_caller]
+    fn tracking_uri(&self) -> String {
+        assert!(self.is_absolute(), "a SQLite URI needs an absolute path: {}", self.display());
+        format!("sqlite:///{}", self.display())
+    }
+}
+
+impl TrackingUri for PathBuf {
+    #[track_caller]
+    fn tracking_uri(&self) -> String {
+        self.as_path().tracking_uri()
+    }
+}
+
+impl TrackingUri for MlflowServer {
+    fn tracking_uri(&self) -> String {
+        self.uri()
+    }
+}
+
+impl TrackingUri for str {
+    fn tracking_uri(&self) -> String {
+        self.to_owned()
+    }
 }
 
 /// What can be asked of MLflow.
@@ -130,36 +163,47 @@ impl Oracle {
         Some(Oracle { python: mlflow(version)?, home })
     }
 
-    /// Every trace in a SQLite file, oldest first. MLflow upgrades an older file when it opens it.
+    /// Every trace of a store, oldest first. MLflow upgrades an older SQLite file when it opens it.
     #[track_caller]
-    pub fn traces(&self, database: &Path) -> Vec<Trace> {
-        self.traces_after(database, &[])
+    pub fn traces(&self, store: &(impl TrackingUri + ?Sized)) -> Vec<Trace> {
+        self.traces_after(store, &[])
     }
 
     /// As `traces`, after some changes, in one process.
     #[track_caller]
-    pub fn traces_after(&self, database: &Path, changes: &[Verb]) -> Vec<Trace> {
-        let answers = self.ask(database, &[changes, &[Verb::Traces]].concat());
+    pub fn traces_after(&self, store: &(impl TrackingUri + ?Sized), changes: &[Verb]) -> Vec<Trace> {
+        let answers = self.ask(store, &[changes, &[Verb::Traces]].concat());
         let traces = answers.last().cloned().unwrap_or_default();
         serde_json::from_value(traces).expect("oracle.py writes traces of this shape")
     }
 
-    /// The only trace in a SQLite file.
+    /// The only trace of a store.
     #[track_caller]
-    pub fn trace(&self, database: &Path) -> Trace {
-        let mut traces = self.traces(database);
+    pub fn trace(&self, store: &(impl TrackingUri + ?Sized)) -> Trace {
+        let mut traces = self.traces(store);
         match (traces.pop(), &traces[..]) {
             (Some(only), []) => only,
             (last, others) => panic!("expected one trace: {others:#?} {last:#?}"),
         }
     }
 
+    /// The only trace with this id.
+    #[track_caller]
+    pub fn trace_of(&self, store: &(impl TrackingUri + ?Sized), id: &str) -> Trace {
+        let mut traces = self.traces(store);
+        let all: Vec<String> = traces.iter().map(|trace| trace.trace_id.clone()).collect();
+        traces.retain(|trace| trace.trace_id == id);
+        match (traces.pop(), &traces[..]) {
+            (Some(only), []) => only,
+            _ => panic!("expected {id} once among {all:?}"),
+        }
+    }
+
     /// One answer per verb: traces for `Traces`, an id for `Sample`, else null.
     #[track_caller]
-    pub fn ask(&self, database: &Path, verbs: &[Verb]) -> Vec<Value> {
-        assert!(database.is_absolute(), "a SQLite URI needs an absolute path: {}", database.display());
+    pub fn ask(&self, store: &(impl TrackingUri + ?Sized), verbs: &[Verb]) -> Vec<Value> {
         let verbs: Vec<_> = verbs.iter().map(Verb::as_sent).collect();
-        let request = json!({"uri": format!("sqlite:///{}", database.display()), "verbs": verbs});
+        let request = json!({"uri": store.tracking_uri(), "verbs": verbs});
         let mut python = self.python();
         python.args(["-c", include_str!("oracle.py")]);
         let outcome = run_with_input(&mut python, request.to_string().as_bytes()).ended(End::Code(0));
@@ -178,6 +222,8 @@ impl Oracle {
             ("TZ", "UTC".as_ref()),
             ("MLFLOW_DISABLE_TELEMETRY", "true".as_ref()),
             ("DO_NOT_TRACK", "true".as_ref()),
+            // From 3.14 on, MLflow opens a folder of files only when asked to.
+            ("MLFLOW_ALLOW_FILE_STORE", "true".as_ref()),
             // What a verb writes is there when its process ends.
             ("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false".as_ref()),
             ("HTTPS_PROXY", "http://127.0.0.1:9".as_ref()),

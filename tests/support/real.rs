@@ -13,6 +13,9 @@ pub const MLFLOW_VERSION: &str = "3.17.2";
 /// The oldest MLflow that can read a database of ours.
 pub const MLFLOW_OLDEST: &str = "3.6.0";
 
+/// The oldest MLflow server that we deliver to; it keeps spans as files.
+pub const MLFLOW_OLDEST_SERVER: &str = "3.2.0";
+
 /// Leaves out, visibly, what needs a real part.
 const OFFLINE: &str = "CODEX_TRACED_TEST_OFFLINE";
 
@@ -57,15 +60,26 @@ pub fn mlflow(version: &str) -> Option<PathBuf> {
     wanted(&format!("MLflow {version}")).then(|| fetch_mlflow(version))
 }
 
+/// The newest MLflow with what its server needs to know users; None as for `mlflow`.
+pub fn mlflow_with_auth() -> Option<PathBuf> {
+    let name = format!("mlflow-{MLFLOW_VERSION}-auth");
+    let package = format!("mlflow[auth]=={MLFLOW_VERSION}");
+    wanted(&format!("MLflow {MLFLOW_VERSION} with users")).then(|| fetch_python(&name, &package))
+}
+
 fn fetch_mlflow(version: &str) -> PathBuf {
-    let folder = fetched(&format!("mlflow-{version}"), |folder| {
+    fetch_python(&format!("mlflow-{version}"), &format!("mlflow=={version}"))
+}
+
+fn fetch_python(name: &str, package: &str) -> PathBuf {
+    let folder = fetched(name, |folder| {
         let mut venv = Command::new("python3");
         venv.args(["-m", "venv"]).arg(folder);
         fetch(&mut venv, "python3", "install Python 3.10 or newer with its venv module");
         let mut pip = Command::new(folder.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         // MLflow 3.6 uses what SQLAlchemy 2.1 has removed.
-        pip.arg(format!("mlflow=={version}")).arg("sqlalchemy<2.1");
+        pip.arg(package).arg("sqlalchemy<2.1");
         fetch(&mut pip, "pip", "install Python's ensurepip module");
     });
     folder.join("bin/python")

@@ -1,7 +1,12 @@
 //! MLflow as a target: one folder per kind of store.
 
+pub mod artifact;
+pub mod file_store;
 pub mod http;
+pub mod info;
 pub mod keys;
+#[cfg(test)]
+mod sample;
 pub mod sqlite;
 pub mod tags;
 pub mod tree;
@@ -10,6 +15,8 @@ pub mod wire;
 use super::{ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
+use file_store::FileStoreExporter;
+use http::HttpExporter;
 use sqlite::SqliteExporter;
 use std::time::Duration;
 
@@ -20,16 +27,29 @@ const BUSY: Duration = Duration::from_secs(10);
 pub fn exporter<'a>(
     target: &Target,
     experiment: &Experiment,
-    _access: &'a Access,
+    access: &'a Access,
     patience: Patience<'a>,
 ) -> Result<Box<dyn Exporter + 'a>, ExportError> {
+    let busy = patience.left().map_or(BUSY, |left| left.min(BUSY));
     match target {
-        Target::Sqlite(path) => {
-            let busy = patience.left().map_or(BUSY, |left| left.min(BUSY));
-            Ok(Box::new(SqliteExporter::open(path, experiment.clone(), busy)?))
+        Target::Sqlite(path) => Ok(Box::new(SqliteExporter::open(path, experiment.clone(), busy)?)),
+        Target::FileStore(root) => Ok(Box::new(FileStoreExporter::open(root, experiment.clone(), busy)?)),
+        Target::Http(url) => {
+            Ok(Box::new(HttpExporter::open(target, url, experiment.clone(), access, patience)?))
         }
-        Target::Http(_) | Target::Databricks { .. } | Target::FileStore(_) => Err(ExportError::Target(
-            format!("this version delivers to SQLite only, so the trace for {target} waits for one that can"),
+        Target::Databricks { .. } => Err(ExportError::Target(format!(
+            "this version delivers to files and to servers only, so the trace for {target} waits for one that can"
+        ))),
+    }
+}
+
+/// What to know about a target before the first trace goes there.
+pub fn introduction(target: &Target) -> Option<String> {
+    match target {
+        Target::FileStore(root) if !file_store::is_known(root) => Some(format!(
+            "traces go to the file store {}\n  hint: MLflow 3.14 and later opens it only with MLFLOW_ALLOW_FILE_STORE=true",
+            root.display()
         )),
+        _ => None,
     }
 }

@@ -50,6 +50,17 @@ impl TagUpdate {
     }
 }
 
+/// What we remember after an update that may have ended anywhere: `pending` is the record that it was to leave.
+/// Only for a store that cannot write the tags and the record of them at once.
+pub fn recovered(there: &BTreeMap<String, String>, mut written: Record, pending: Record) -> Record {
+    for (key, last) in pending {
+        if there.get(&key).is_some_and(|now| mark(now) == last) {
+            written.insert(key, last);
+        }
+    }
+    written
+}
+
 fn mark(value: &str) -> String {
     let digest = Sha256::digest(value.as_bytes());
     digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
@@ -100,5 +111,15 @@ mod tests {
             let update = TagUpdate::plan(&tags(there), &record(written), &tags(ours));
             assert_eq!(update, expected, "{there:?} {written:?} {ours:?}");
         }
+    }
+
+    #[test]
+    fn an_update_that_ended_half_way_is_known_by_what_it_wrote() {
+        let there = tags(&[("done", "2"), ("new", "1"), ("not yet", "1"), ("theirs", "x")]);
+        let written = record(&[("done", "1"), ("not yet", "1"), ("theirs", "1")]);
+        let pending =
+            record(&[("done", "2"), ("new", "1"), ("not yet", "2"), ("theirs", "2"), ("gone", "1")]);
+        let expected = record(&[("done", "2"), ("new", "1"), ("not yet", "1"), ("theirs", "1")]);
+        assert_eq!(recovered(&there, written, pending), expected);
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Conversation {
     interface: Interface,
     keys: Flow,
     output: Flow,
-    end: Option<ChildExit>,
+    end: Option<(ChildExit, Instant)>,
     /// What is left of `DRAIN`.
     drain: Duration,
 }
@@ -96,11 +96,11 @@ impl Conversation {
 
     pub(super) fn hold(mut self, attended: &mut Attended) -> Ended {
         self.resize();
-        let exit = loop {
-            if let Some(exit) = self.end
+        let (exit, at) = loop {
+            if let Some(end) = self.end
                 && self.is_drained()
             {
-                break exit;
+                break end;
             }
             let drains = self.is_draining();
             let began = Instant::now();
@@ -122,7 +122,7 @@ impl Conversation {
         if matches!(exit, ChildExit::Signal(_)) && self.interface == Interface::FullScreen {
             self.terminal.undo_full_screen();
         }
-        Ended { exit, signals: self.part() }
+        Ended { exit, at, signals: self.part() }
     }
 
     /// The terminal as it was, and the monitor gone.
@@ -279,7 +279,7 @@ impl Conversation {
     }
 
     fn command_ended(&mut self, exit: ChildExit) {
-        self.end = Some(exit);
+        self.end = Some((exit, Instant::now()));
         self.keys.forget();
         // To be looked at once more, whatever it was before.
         self.command = Far::Open;

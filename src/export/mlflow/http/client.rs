@@ -1,10 +1,11 @@
 //! One conversation with a server: requests one after the other, tried again where that may help.
 
+use super::answer::{self, retry_after};
 use crate::export::{ExportError, Patience};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
-use std::error::Error;
 use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// How soon somebody who asks us to end is heard.
@@ -13,17 +14,38 @@ const LISTEN: Duration = Duration::from_millis(50);
 /// The largest answer that is read: a server is not trusted to be brief.
 const LARGEST_ANSWER: usize = 16 << 20;
 
-/// MLflow's defaults: 120 s for a request, 7 tries after the first, 2 s doubled from one to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The longest pause that is waited for here; a longer one is the spool's to keep.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The slowest line that a large body may take, in bytes per second.
+const SLOWEST: u64 = 64 << 10;
+
+/// MLflow's defaults: 120 s for a request, 7 tries after the first, 2 s doubled from one to the next, and up
+/// to one more second so that many clients do not come back at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tries {
     pub timeout: Duration,
     pub retries: u32,
     pub backoff: Duration,
+    pub jitter: Duration,
 }
 
 impl Default for Tries {
     fn default() -> Tries {
-        Tries { timeout: Duration::from_secs(120), retries: 7, backoff: Duration::from_secs(2) }
+        Tries {
+            timeout: Duration::from_secs(120),
+            retries: 7,
+            backoff: Duration::from_secs(2),
+            jitter: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Tries {
+    /// How long to wait after this many failures; `chance` is between 0 and 1.
+    fn pause(&self, failures: u32, chance: f64) -> Duration {
+        let doubled = self.backoff.saturating_mul(1 << failures.saturating_sub(1).min(6));
+        doubled.saturating_add(self.jitter.mul_f64(chance))
     }
 }
 
@@ -46,7 +68,8 @@ pub struct Answer {
 
 /// Blocks: one thread, one request at a time.
 pub struct Client<'a> {
-    runtime: tokio::runtime::Runtime,
+    /// Taken only when dropped.
+    runtime: Option<tokio::runtime::Runtime>,
     http: reqwest::Client,
     tries: Tries,
     patience: Patience<'a>,
@@ -69,10 +92,10 @@ impl<'a> Client<'a> {
         let http = http
             .user_agent(concat!("codex-traced/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(tries.timeout)
+            .referer(false)
             .build()
-            .map_err(|error| ExportError::Target(format!("cannot deliver: {}", causes(&error))))?;
-        Ok(Client { runtime, http, tries, patience })
+            .map_err(|error| answer::cannot_connect(&error))?;
+        Ok(Client { runtime: Some(runtime), http, tries, patience })
     }
 
     /// The answer, whatever its status, except those that ask to be tried again until they stop being so.
@@ -80,35 +103,40 @@ impl<'a> Client<'a> {
         let mut failures = 0;
         loop {
             let (reason, after) = match self.once(request)? {
-                Ok(answer) if !may_pass(answer.status) => return Ok(answer),
-                Ok(answer) => (format!("{} answered {}", request.url, answer.status), retry_after(&answer)),
+                Ok(answer) if !answer::may_pass(answer.status) => return Ok(answer),
+                Ok(answer) => (
+                    format!("{} answered {}{}", request.url, answer.status, answer::said(&answer)),
+                    retry_after(&answer.headers),
+                ),
                 Err(reason) => (reason, None),
             };
             failures += 1;
-            let pause =
-                after.unwrap_or_else(|| self.tries.backoff.saturating_mul(1 << (failures - 1).min(6)));
-            let is_in_time = self.patience.left().is_none_or(|left| pause < left);
+            let pause = after.unwrap_or_else(|| self.tries.pause(failures, chance()));
+            let is_in_time = pause <= LONGEST_PAUSE.max(self.tries.backoff)
+                && self.patience.left().is_none_or(|left| pause < left);
             if failures > self.tries.retries || !is_in_time {
                 return Err(ExportError::Transient { reason, after });
             }
-            self.until_asked_to_end(tokio::time::sleep(pause))?;
+            // Within async: a timer is made where the runtime is.
+            self.until_asked_to_end(request, async { tokio::time::sleep(pause).await })?;
         }
     }
 
-    /// One try; the inner error says why there was no answer.
+    /// One try; the inner error says why there was no answer. The outer one is for what no second try mends.
     pub fn once(&self, request: &Request) -> Result<Result<Answer, String>, ExportError> {
-        self.until_asked_to_end(async {
-            self.exchange(request)
-                .await
-                .map_err(|error| format!("no answer from {}: {}", request.url, causes(&error)))
-        })
+        match self.until_asked_to_end(request, self.exchange(request))? {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(error) => answer::no_answer(&request.url, &error).map(Err),
+        }
     }
 
     async fn exchange(&self, request: &Request) -> Result<Answer, reqwest::Error> {
+        let size = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
         let mut sent = self
             .http
             .request(request.method.clone(), &request.url)
             .headers(request.headers.clone())
+            .timeout(self.tries.timeout.saturating_add(Duration::from_secs(size / SLOWEST)))
             .body(request.body.clone())
             .send()
             .await?;
@@ -124,7 +152,11 @@ impl<'a> Client<'a> {
     }
 
     /// The work's result, unless somebody asks us to end, or patience runs out, before it is there.
-    fn until_asked_to_end<T>(&self, work: impl Future<Output = T>) -> Result<T, ExportError> {
+    fn until_asked_to_end<T>(
+        &self,
+        request: &Request,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ExportError> {
         let patience = self.patience;
         let end = async {
             loop {
@@ -132,12 +164,14 @@ impl<'a> Client<'a> {
                     return ExportError::Stopped;
                 }
                 if patience.is_over() {
-                    return ExportError::transient("no answer in the time there was");
+                    let reason = format!("no answer from {} in the time there was", request.url);
+                    return ExportError::transient(reason);
                 }
                 tokio::time::sleep(patience.left().map_or(LISTEN, |left| left.min(LISTEN))).await;
             }
         };
-        self.runtime.block_on(async {
+        let runtime = self.runtime.as_ref().expect("the runtime is there until the client is dropped");
+        runtime.block_on(async {
             let (mut work, mut end) = (std::pin::pin!(work), std::pin::pin!(end));
             std::future::poll_fn(|context| {
                 use std::task::Poll;
@@ -151,23 +185,32 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Statuses that MLflow's own client tries again.
-fn may_pass(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
-}
-
-/// In seconds. The other form, a date, is rare, and a clock may be off.
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// An error with what lies below it, without the address that reqwest puts into it.
-fn causes(error: &reqwest::Error) -> String {
-    let mut said = Vec::new();
-    let mut at = error.source();
-    while let Some(cause) = at {
-        said.push(cause.to_string());
-        at = cause.source();
+impl Drop for Client<'_> {
+    /// A name that is still being looked up must not be waited for.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
-    if said.is_empty() { error.to_string() } else { said.join(": ") }
+}
+
+/// Between 0 and 1, from the randomness that hash maps are seeded with.
+fn chance() -> f64 {
+    f64::from(RandomState::new().build_hasher().finish() as u32) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_and_end_to_grow() {
+        let tries = Tries::default();
+        let seconds = |failures, chance| tries.pause(failures, chance).as_secs_f64();
+        let pauses = [1, 2, 3, 7, 40].map(|failures| seconds(failures, 0.0));
+        assert_eq!(pauses, [2.0, 4.0, 8.0, 128.0, 128.0]);
+        assert_eq!((seconds(1, 0.5), seconds(1, 1.0)), (2.5, 3.0));
+        let none = Tries { backoff: Duration::ZERO, jitter: Duration::ZERO, ..tries };
+        assert_eq!(none.pause(9, 1.0), Duration::ZERO);
+    }
 }

@@ -1,3 +1,249 @@
-//! An MLflow server over http or https.
+//! An MLflow server over http or https. The order of calls survived eight server versions: spans with the root
+//! last, then the information about the trace, whose totals are final; sent the other way round, servers count
+//! tokens twice or never again. An artifact only where the server did not keep the spans itself.
 
+pub mod answer;
 pub mod client;
+mod experiment;
+mod otlp;
+mod server;
+mod settings;
+mod stored;
+mod version;
+
+use super::tags::TagUpdate;
+use super::{artifact, info, keys, tree};
+use crate::config::access::Access;
+use crate::config::target::{Experiment, Target};
+use crate::export::receipt::Receipt;
+use crate::export::{Delivered, ExportError, Exporter, Patience};
+use crate::trace::model::{Span, Trace};
+use answer::Step;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderName};
+use serde_json::json;
+use server::Server;
+use stored::Stored;
+use version::FIRST_TO_ADD;
+
+const EXPERIMENT_HEADER: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");
+
+/// Sends traces to one server and one experiment.
+pub struct HttpExporter<'a> {
+    server: Server<'a>,
+    updates: Updates,
+    target: Target,
+    wanted: Experiment,
+    /// The wanted experiment's id, once it was found or made.
+    found: Option<String>,
+}
+
+/// How a server takes information about a trace that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Updates {
+    Add,
+    /// As the whole, or so it must be feared.
+    Replace,
+}
+
+/// How a server takes spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    /// As OpenTelemetry's protocol carries them (3.4 and later, over a database).
+    Spans,
+    /// As a file (3.2, 3.3, and every version over a file store).
+    Artifact,
+}
+
+impl<'a> HttpExporter<'a> {
+    /// Looks whether a server is there that takes traces.
+    pub fn open(
+        target: &Target,
+        url: &str,
+        experiment: Experiment,
+        access: &Access,
+        patience: Patience<'a>,
+    ) -> Result<HttpExporter<'a>, ExportError> {
+        let (client, url) = settings::connect(target, url, access, patience)?;
+        let server = Server::new(client, target.to_string(), url);
+        let adds = server.version()?.is_some_and(|version| version >= FIRST_TO_ADD);
+        let updates = if adds { Updates::Add } else { Updates::Replace };
+        Ok(HttpExporter { server, updates, target: target.clone(), wanted: experiment, found: None })
+    }
+
+    /// Where the trace is, or else where it shall be.
+    fn experiment(&mut self, there: Option<&Stored>) -> Result<String, ExportError> {
+        if let Some(there) = there {
+            return experiment::active(&self.server, &there.experiment_id);
+        }
+        match &self.found {
+            Some(found) => Ok(found.clone()),
+            None => {
+                let found = experiment::find_or_make(&self.server, &self.wanted)?;
+                Ok(self.found.insert(found).clone())
+            }
+        }
+    }
+
+    /// Sends spans in batches, in this order.
+    fn send_spans(&self, trace: &Trace, experiment: &str, spans: &[&Span]) -> Result<Route, ExportError> {
+        let mut left = spans;
+        while !left.is_empty() {
+            let batch = otlp::first_batch(trace.id, left);
+            left = &left[batch.spans.len()..];
+            if self.send_batch(trace, experiment, batch)? == Route::Artifact {
+                return Ok(Route::Artifact);
+            }
+        }
+        Ok(Route::Spans)
+    }
+
+    /// A batch that is too large for the server, or for a proxy on the way, goes in halves.
+    fn send_batch(&self, trace: &Trace, experiment: &str, batch: otlp::Batch) -> Result<Route, ExportError> {
+        let headers = [(CONTENT_TYPE, "application/x-protobuf"), (EXPERIMENT_HEADER, experiment)];
+        let answer = self.server.send(Method::POST, &["v1", "traces"], &headers, batch.body)?;
+        match answer.status.as_u16() {
+            200 if answer::is_page(&answer) => Err(self.server.refused(Step::Take, &answer)),
+            200 => {
+                let said = ExportTraceServiceResponse::decode(answer.body.as_slice()).unwrap_or_default();
+                match said.partial_success.filter(|partial| partial.rejected_spans > 0) {
+                    None => Ok(Route::Spans),
+                    Some(partial) => Err(ExportError::Trace(format!(
+                        "{} does not take {} of its spans",
+                        self.server.address(),
+                        partial.rejected_spans
+                    ))),
+                }
+            }
+            413 if batch.spans.len() > 1 => {
+                let (first, second) = batch.spans.split_at(batch.spans.len() / 2);
+                self.send_batch(trace, experiment, otlp::one_batch(trace.id, first))?;
+                self.send_batch(trace, experiment, otlp::one_batch(trace.id, second))
+            }
+            // An experiment that was removed after we looked is a 404, too.
+            404 if answer::error_code(&answer).is_some() => Err(self.server.refused(Step::Take, &answer)),
+            404 | 405 | 415 | 501 => Ok(Route::Artifact),
+            _ => Err(self.server.refused(Step::Take, &answer)),
+        }
+    }
+
+    /// Sends what is said of the trace as a whole; answers with what the server has then.
+    fn send_info(
+        &self,
+        trace: &Trace,
+        experiment: &str,
+        there: Option<&Stored>,
+        update: &TagUpdate,
+    ) -> Result<Stored, ExportError> {
+        let mut body = info::body(trace, experiment, &update.write, &update.record);
+        if let (Some(there), Updates::Replace) = (there, self.updates) {
+            there.complete(&mut body, &update.remove);
+        }
+        let answer = self.server.send_json(Method::POST, &["api", "3.0", "mlflow", "traces"], &body)?;
+        match answer.status.is_success() {
+            true => Stored::read(&self.server, &answer),
+            false => Err(self.server.refused(Step::Take, &answer)),
+        }
+    }
+
+    /// Servers that keep spans as a file refuse a trace that they have. The call that once ended a trace still
+    /// changes all of it but its previews.
+    fn change_info(&self, trace: &Trace, update: &TagUpdate) -> Result<(), ExportError> {
+        let pairs = |map: &std::collections::BTreeMap<String, String>| {
+            map.iter().map(|(key, value)| json!({"key": key, "value": value})).collect::<Vec<_>>()
+        };
+        let id = trace.id.to_string();
+        let body = json!({
+            "request_id": id,
+            "timestamp_ms": trace.ended_at.as_millisecond(),
+            "status": trace.state.as_str(),
+            "request_metadata": pairs(&info::metadata(trace, &update.record)),
+            "tags": pairs(&update.write),
+        });
+        let answer = self.server.send_json(Method::PATCH, &["api", "2.0", "mlflow", "traces", &id], &body)?;
+        match answer.status.is_success() {
+            true => Ok(()),
+            false => Err(self.server.refused(Step::Take, &answer)),
+        }
+    }
+
+    fn remove_tags(&self, trace: &Trace, keys: &[String]) -> Result<(), ExportError> {
+        for key in keys {
+            let path = ["api", "2.0", "mlflow", "traces", &trace.id.to_string(), "tags"];
+            let answer = self.server.send_json(Method::DELETE, &path, &json!({"key": key}))?;
+            // Somebody else removed it meanwhile.
+            if !answer.status.is_success() && answer.status.as_u16() != 404 {
+                return Err(self.server.refused(Step::Take, &answer));
+            }
+        }
+        Ok(())
+    }
+
+    fn send_artifact(&self, trace: &Trace, stored: &Stored) -> Result<(), ExportError> {
+        let location = stored.tags.get(keys::ARTIFACT_LOCATION).map_or("", String::as_str);
+        // Two slashes would name another host, whose word we do not have.
+        let path = location.strip_prefix("mlflow-artifacts:/").filter(|path| !path.starts_with('/'));
+        let Some(path) = path else {
+            return Err(ExportError::Target(format!(
+                "{} keeps spans in a place that only its own machine reaches (upgrade that server to 3.6 or newer, or \
+                 start it with --serve-artifacts)",
+                self.server.address()
+            )));
+        };
+        let place = ["api", "2.0", "mlflow-artifacts", "artifacts"];
+        let parts: Vec<&str> = place.into_iter().chain(path.split('/')).chain([artifact::FILE]).collect();
+        let headers = [(CONTENT_TYPE, "text/plain")];
+        let answer = self.server.send(Method::PUT, &parts, &headers, artifact::traces_json(trace))?;
+        match answer.status.is_success() && !answer::is_page(&answer) {
+            true => Ok(()),
+            false => Err(self.server.refused(Step::Take, &answer)),
+        }
+    }
+}
+
+impl Exporter for HttpExporter<'_> {
+    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
+        tree::check(&trace.spans)
+            .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
+        let there = Stored::look(&self.server, trace.id)?;
+        let experiment_id = self.experiment(there.as_ref())?;
+        // A trace that is gone there is sent whole, whatever the receipt says.
+        let before = before.filter(|before| before.target == self.target && there.is_some());
+        let new = spans_to_send(trace, before);
+
+        let mut route = self.send_spans(trace, &experiment_id, &new)?;
+        if new.is_empty() && there.as_ref().is_some_and(|there| !there.is_in_tracking_store()) {
+            route = Route::Artifact;
+        }
+        let nothing = Default::default();
+        let (tags, written) =
+            there.as_ref().map_or((&nothing, &nothing), |there| (&there.tags, &there.written));
+        let update = TagUpdate::plan(tags, written, &info::tags(trace));
+        self.remove_tags(trace, &update.remove)?;
+        let stored = match (there, route) {
+            (Some(there), Route::Artifact) => {
+                self.change_info(trace, &update)?;
+                there
+            }
+            (there, _) => self.send_info(trace, &experiment_id, there.as_ref(), &update)?,
+        };
+        let spans_sent = match stored.is_in_tracking_store() {
+            true => new.len(),
+            false => {
+                self.send_artifact(trace, &stored)?;
+                trace.spans.len()
+            }
+        };
+        Ok(Delivered { experiment_id, spans_sent })
+    }
+}
+
+/// Children first, the root last: until it is there, MLflow shows the trace as one that goes on.
+fn spans_to_send<'t>(trace: &'t Trace, before: Option<&Receipt>) -> Vec<&'t Span> {
+    let is_new = |span: &&Span| !before.is_some_and(|before| before.holds(span));
+    let (roots, others): (Vec<&Span>, Vec<&Span>) =
+        trace.spans.iter().filter(is_new).partition(|span| span.parent.is_none());
+    others.into_iter().chain(roots).collect()
+}

@@ -2,10 +2,10 @@
 
 use super::error::StoreError;
 use super::shape::{Shape, Workspaces};
+use crate::config::file_uri::file_uri;
 use crate::config::target::Experiment;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// An experiment as far as a trace needs it.
@@ -105,29 +105,5 @@ pub(super) fn insert_default(
 
 /// A URI rather than a path, absolute, so that it means the same to every MLflow wherever it was started.
 fn artifact_location(folder: &Path, id: i64) -> String {
-    let mut uri = String::from("file://");
-    for byte in folder.as_os_str().as_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
-                uri.push(char::from(*byte))
-            }
-            other => uri.push_str(&format!("%{other:02X}")),
-        }
-    }
-    format!("{uri}/artifacts/{id}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_artifact_location_is_a_uri_whatever_the_folder_is_called() {
-        for (folder, expected) in [
-            ("/home/a/.codex/mlflow", "file:///home/a/.codex/mlflow/artifacts/3"),
-            ("/tmp/é 100%#?", "file:///tmp/%C3%A9%20100%25%23%3F/artifacts/3"),
-        ] {
-            assert_eq!(artifact_location(Path::new(folder), 3), expected);
-        }
-    }
+    format!("{}/artifacts/{id}", file_uri(folder))
 }

@@ -3,6 +3,7 @@
 mod create;
 mod error;
 mod experiment;
+mod file_system;
 mod read;
 mod shape;
 mod spans;
@@ -12,14 +13,18 @@ mod write;
 
 use super::tree;
 use crate::config::target::Experiment;
+use crate::disk;
 use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
 use error::StoreError;
+use file_system::FileSystem;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use shape::{Shape, UnknownShape};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,11 +79,9 @@ impl SqliteExporter {
     /// deleted or replaced.
     fn connect(&self) -> Result<Connection, StoreError> {
         if !self.path.try_exists()? {
-            create::create(&self.path, Timestamp::now())?;
+            create::create(&disk::followed(&self.path), Timestamp::now())?;
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(self.busy)?;
+        let connection = open(&self.path, FileSystem::of(&self.path), self.busy)?;
         connection.pragma_update(None, "foreign_keys", true)?;
         Ok(connection)
     }
@@ -109,6 +112,29 @@ impl Exporter for SqliteExporter {
     }
 }
 
+/// Creates nothing. Always for writing, as far as the file allows it: of a database that keeps a write-ahead
+/// log, a connection that may only read leaves the log behind.
+fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection, StoreError> {
+    // Without a log, two that lock exclusively would wait for each other. Asked first, since closing any
+    // descriptor of a file drops the locks that this process has on it.
+    let locks_exclusively = place == FileSystem::Network && keeps_a_log(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(busy)?;
+    if locks_exclusively {
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    }
+    Ok(connection)
+}
+
+/// Whether the database is in the mode of the write-ahead log, as bytes 18 and 19 of the file say. SQLite itself
+/// cannot be asked: to answer, it would open the log.
+fn keeps_a_log(path: &Path) -> io::Result<bool> {
+    let mut header = Vec::with_capacity(20);
+    File::open(path)?.take(20).read_to_end(&mut header)?;
+    Ok(header.get(18..20).is_some_and(|versions| versions.contains(&2)))
+}
+
 /// The trace as it is in the database now. None if there is no such trace, or no database.
 pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     reading(path, |connection, shape| read::trace(connection, shape, id))
@@ -123,9 +149,8 @@ fn reading<T>(
         if !path.try_exists()? {
             return Ok(None);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(READ_BUSY)?;
+        let mut connection = open(path, FileSystem::of(path), READ_BUSY)?;
+        connection.pragma_update(None, "query_only", true)?;
         let transaction = connection.transaction()?;
         let shape = Shape::of(&transaction)?;
         query(&transaction, shape)

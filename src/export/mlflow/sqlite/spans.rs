@@ -2,7 +2,8 @@
 
 use super::error::StoreError;
 use super::shape::Shape;
-use super::write::{cut, upsert};
+use super::write::upsert;
+use crate::export::mlflow::info::cut;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::wire::{WireSpan, json, nanoseconds, status_name};
 use crate::trace::model::{Span, Trace};

@@ -6,6 +6,7 @@ use super::experiment::{self, Found};
 use super::shape::{Generation, Shape};
 use super::spans;
 use crate::config::target::Experiment;
+use crate::export::mlflow::info::{self, cut};
 use crate::export::mlflow::keys;
 use crate::export::mlflow::tags::{self, Record, TagUpdate};
 use crate::export::mlflow::wire::json;
@@ -134,11 +135,7 @@ fn write_tags(
         )
         .optional()?;
     let written: Record = written.and_then(|written| serde_json::from_str(&written).ok()).unwrap_or_default();
-    let mut ours: BTreeMap<String, String> =
-        trace.tags.iter().map(|(key, value)| (key.clone(), cut(value, keys::TAG_WIDTH))).collect();
-    ours.insert(keys::TRACE_NAME.to_owned(), cut(&trace.name, keys::TAG_WIDTH));
-
-    let update = TagUpdate::plan(&there, &written, &ours);
+    let update = TagUpdate::plan(&there, &written, &info::tags(trace));
     for (key, value) in &update.write {
         let is_name = key == keys::TRACE_NAME;
         if is_name && shape.totals.in_columns() {
@@ -210,13 +207,4 @@ pub(super) fn upsert(table: &str, columns: &[&str], fixed: &[&str], unique: &str
 /// A metadata value that is a JSON object; null if it is none.
 fn object(trace: &Trace, key: &str) -> Value {
     trace.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
-}
-
-/// At most `width` characters; what was longer ends in "...", as MLflow's own clients write it.
-pub(super) fn cut(text: &str, width: usize) -> String {
-    const CUT: &str = "...";
-    match text.char_indices().nth(width) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(width - CUT.len()).chain(CUT.chars()).collect(),
-    }
 }

@@ -1,0 +1,59 @@
+//! A path inside a `file:` URI, where some bytes are written as `%` and two hexadecimal digits.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// `file://` and the path, with everything escaped that means something in a URI.
+pub fn file_uri(path: &Path) -> String {
+    let mut uri = String::from("file://");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+                uri.push(char::from(*byte))
+            }
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri
+}
+
+/// The path that is meant; a `%` that no two digits follow stands for itself.
+pub(super) fn unescaped(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escaped = after.first_chunk().filter(|_| *first == b'%').copied().and_then(byte_of);
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    PathBuf::from(OsStr::from_bytes(&bytes))
+}
+
+fn byte_of(digits: [u8; 2]) -> Option<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    Some(digit(digits[0])? * 16 + digit(digits[1])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_comes_back_from_its_uri_whatever_it_is_called() {
+        for (path, uri) in [
+            ("/home/a/.codex/mlflow", "file:///home/a/.codex/mlflow"),
+            ("/tmp/é 100%#?", "file:///tmp/%C3%A9%20100%25%23%3F"),
+        ] {
+            assert_eq!(file_uri(Path::new(path)), uri);
+            assert_eq!(unescaped(&uri["file://".len()..]), Path::new(path));
+        }
+    }
+
+    #[test]
+    fn a_percent_sign_that_escapes_nothing_stands_for_itself() {
+        for (text, path) in [("100%", "100%"), ("%4", "%4"), ("%zz%41", "%zzA"), ("%+1", "%+1")] {
+            assert_eq!(unescaped(text), Path::new(path), "{text}");
+        }
+    }
+}

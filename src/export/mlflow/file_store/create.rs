@@ -1,0 +1,33 @@
+//! A new store: complete in a folder beside it first, so that MLflow, which looks at nothing but whether the
+//! folder is there, never finds half of one.
+
+use super::TRASH;
+use super::experiment;
+use super::files::Files;
+use crate::disk;
+use jiff::Timestamp;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+/// Makes the store with the experiment 0 that MLflow makes in every new one, unless another process makes it
+/// meanwhile. Its folder is its owner's alone.
+pub(super) fn create(root: &Path, now: Timestamp) -> io::Result<()> {
+    let end = disk::followed(root);
+    let parent = end.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    let private = Permissions::from_mode(0o700);
+    let aside = tempfile::Builder::new().prefix(".mlruns-").permissions(private).tempdir_in(parent)?;
+    let mut files = Files::of(aside.path())?;
+    files.make_folder(&aside.path().join(TRASH))?;
+    experiment::make_default(aside.path(), root, &mut files, now)?;
+    files.settle()?;
+    match fs::rename(aside.path(), &end) {
+        Ok(()) => drop(aside.keep()),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty) => {}
+        Err(error) => return Err(error),
+    }
+    fs::File::open(parent)?.sync_all()
+}

@@ -1,0 +1,46 @@
+//! Why a store did not take a trace, and whether trying again may help.
+
+use crate::export::ExportError;
+use crate::export::mlflow::tree::BadTree;
+use std::io;
+use std::path::Path;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error("spans make no tree: {0}")]
+    Tree(#[from] BadTree),
+    #[error("experiment {0} does not exist")]
+    NoExperiment(String),
+    #[error("experiment {0} was deleted in MLflow (restore it, or choose another)")]
+    DeletedExperiment(String),
+    #[error("experiment {0} has no meta.yaml that can be read (repair it, or choose another experiment)")]
+    BadExperiment(String),
+    #[error("another codex-traced is writing to the file store")]
+    Busy,
+    /// MLflow keeps `a/b` as a file in the folder `a`.
+    #[error("the key {0} has no room beside another that begins or goes on with it")]
+    Key(String),
+    #[error("write to the file store: {0}")]
+    File(#[from] io::Error),
+}
+
+impl StoreError {
+    /// The same for whoever delivers: what happened, to which store.
+    pub(super) fn at(self, root: &Path) -> ExportError {
+        let said = format!("{self}: {}", root.display());
+        match &self {
+            StoreError::Tree(_) | StoreError::Key(_) => ExportError::Trace(said),
+            StoreError::NoExperiment(_) | StoreError::DeletedExperiment(_) | StoreError::BadExperiment(_) => {
+                ExportError::Target(said)
+            }
+            StoreError::Busy => ExportError::transient(said),
+            StoreError::File(error) => match error.kind() {
+                io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::NotADirectory => ExportError::Target(said),
+                // A full disk, a folder that is not mounted yet, a trace that somebody deletes meanwhile.
+                _ => ExportError::transient(said),
+            },
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The experiment that a trace goes to: found by name or id, made by name.
+
+use super::TRASH;
+use super::error::StoreError;
+use super::files::Files;
+use super::yaml;
+use crate::config::file_uri::file_uri;
+use crate::config::target::Experiment;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Of a store's folders, the one that is no experiment but MLflow's registry of models.
+const MODELS: &str = "models";
+
+const META: &str = "meta.yaml";
+
+/// A folder that is an experiment.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) id: String,
+    pub(super) folder: PathBuf,
+    is_in_trash: bool,
+}
+
+impl Found {
+    /// Where a trace of this id is, or would be.
+    pub(super) fn trace(&self, id: &str) -> PathBuf {
+        self.folder.join("traces").join(id)
+    }
+
+    /// The same, if people can see it in MLflow.
+    pub(super) fn active(self) -> Result<Found, StoreError> {
+        let meta = Meta::read(&self.folder)?.ok_or_else(|| StoreError::BadExperiment(self.id.clone()))?;
+        match self.is_in_trash || meta.is_deleted {
+            true => Err(StoreError::DeletedExperiment(meta.name)),
+            false => Ok(self),
+        }
+    }
+}
+
+struct Meta {
+    name: String,
+    is_deleted: bool,
+}
+
+impl Meta {
+    /// None if there is none, or none that MLflow could read.
+    fn read(folder: &Path) -> io::Result<Option<Meta>> {
+        let file = match fs::read_to_string(folder.join(META)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                return Ok(None);
+            }
+            file => file?,
+        };
+        // MLflow ignores an experiment whose folder is called otherwise.
+        let id = yaml::text(&file, "experiment_id");
+        let is_this = id.is_some_and(|id| folder.file_name().is_some_and(|name| *name == *id));
+        let name = yaml::text(&file, "name").filter(|_| is_this);
+        let is_deleted = yaml::text(&file, "lifecycle_stage").is_some_and(|stage| stage == "deleted");
+        Ok(name.map(|name| Meta { name, is_deleted }))
+    }
+}
+
+/// Every experiment of the store, the deleted ones last.
+pub(super) fn all(root: &Path) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for (folder, is_in_trash) in [(root.to_owned(), false), (root.join(TRASH), true)] {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            // MLflow's ids are ASCII.
+            let Ok(id) = entry.file_name().into_string() else { continue };
+            if ![TRASH, MODELS].contains(&id.as_str()) && entry.path().is_dir() {
+                found.push(Found { id, folder: entry.path(), is_in_trash });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// By name: made when missing. By id: must be there.
+pub(super) fn find_or_make(
+    root: &Path,
+    files: &mut Files,
+    wanted: &Experiment,
+    now: Timestamp,
+) -> Result<Found, StoreError> {
+    let mut there = all(root)?;
+    if there.is_empty() {
+        // Somebody made the folder and nothing in it.
+        make_default(root, root, files, now)?;
+        there = all(root)?;
+    }
+    let name = match wanted {
+        Experiment::Id(id) => {
+            let found = there.into_iter().find(|found| found.id == *id);
+            return found.ok_or_else(|| StoreError::NoExperiment(id.clone()))?.active();
+        }
+        Experiment::Name(name) => name,
+    };
+    for found in there {
+        if Meta::read(&found.folder)?.is_some_and(|meta| meta.name == *name) {
+            return found.active();
+        }
+    }
+    make(root, files, name, now)
+}
+
+fn make(root: &Path, files: &mut Files, name: &str, now: Timestamp) -> Result<Found, StoreError> {
+    for attempt in 0..u32::MAX {
+        let id = new_id(root, name, now, attempt);
+        let folder = root.join(&id);
+        let is_deleted = root.join(TRASH).join(&id).exists();
+        if is_deleted || !files.make_new_folder(&folder)? {
+            continue;
+        }
+        if let Err(error) = write_meta(root, &folder, &folder, &id, name, files, now) {
+            // Better none than one that MLflow complains of.
+            let _ = fs::remove_dir(&folder);
+            return Err(error.into());
+        }
+        return Ok(Found { id, folder, is_in_trash: false });
+    }
+    Err(StoreError::NoExperiment(name.to_owned()))
+}
+
+/// The experiment that MLflow itself makes in every new store. `root` is where the store will be.
+pub(super) fn make_default(
+    built_in: &Path,
+    root: &Path,
+    files: &mut Files,
+    now: Timestamp,
+) -> io::Result<()> {
+    let folder = built_in.join("0");
+    files.make_folder(&folder)?;
+    write_meta(built_in, &folder, &root.join("0"), "0", "Default", files, now)
+}
+
+fn write_meta(
+    aside: &Path,
+    folder: &Path,
+    location: &Path,
+    id: &str,
+    name: &str,
+    files: &mut Files,
+    now: Timestamp,
+) -> io::Result<()> {
+    let now = now.as_millisecond();
+    let meta = yaml::mapping(&[
+        ("artifact_location", file_uri(location).into()),
+        ("creation_time", now.into()),
+        ("experiment_id", id.into()),
+        ("last_update_time", now.into()),
+        ("lifecycle_stage", "active".into()),
+        ("name", name.into()),
+    ]);
+    // Among experiments, MLflow looks at folders only.
+    files.replace(&folder.join(META), meta.as_bytes(), aside)?;
+    files.settle()
+}
+
+/// 18 digits, as MLflow's own are. Random would do as well; this needs no source of chance.
+fn new_id(root: &Path, name: &str, now: Timestamp, attempt: u32) -> String {
+    let seed = format!("{}\n{name}\n{}\n{attempt}", root.display(), now.as_nanosecond());
+    let digest = Sha256::digest(seed);
+    let number = digest.first_chunk().copied().map(u64::from_be_bytes).expect("a digest has 32 bytes");
+    const SMALLEST: u64 = 100_000_000_000_000_000;
+    (SMALLEST + number % (9 * SMALLEST)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_id_has_eighteen_digits_and_another_attempt_another_id() {
+        let ids: Vec<String> =
+            (0..99).map(|attempt| new_id(Path::new("/r"), "n", Timestamp::UNIX_EPOCH, attempt)).collect();
+        assert!(ids.iter().all(|id| id.len() == 18 && id.bytes().all(|byte| byte.is_ascii_digit())));
+        let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
+        assert_eq!(distinct.len(), 99);
+    }
+}

@@ -1,0 +1,90 @@
+//! A folder of files (`mlruns`), as MLflow's first stores were: written and read without MLflow.
+//!
+//! MLflow takes no lock and looks at every file, so every state of a store that is ever on disk must be one
+//! that it can read:
+//! - Each file is written aside and renamed: a reader finds the old one or the new one. Aside means the folder
+//!   of the trace, since in `tags` and `request_metadata` every file is a key.
+//! - `trace_info.yaml` comes last. MLflow does not list a trace without it, so a new trace appears whole, and a
+//!   crash before it leaves nothing that shows. (Building the trace in a folder beside and renaming that would
+//!   do worse: MLflow reads any folder with a `trace_info.yaml`, and fails for the whole experiment if its
+//!   name is not the trace's id.)
+//! - An update replaces files in place rather than the folder, so that a tag or an assessment that a person
+//!   adds meanwhile stays. A crash in between leaves spans that are newer than the totals; the trace is still
+//!   in the spool then, and its next delivery completes it.
+
+mod create;
+mod error;
+mod experiment;
+mod files;
+mod lock;
+mod pairs;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+mod yaml;
+
+use crate::config::target::Experiment;
+use crate::export::receipt::Receipt;
+use crate::export::{Delivered, ExportError, Exporter};
+use crate::trace::ids::TraceId;
+use crate::trace::model::Trace;
+use error::StoreError;
+use files::Files;
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Deleted experiments are below this folder of a store.
+const TRASH: &str = ".trash";
+
+/// Writes traces to one store and one experiment.
+#[derive(Debug)]
+pub struct FileStoreExporter {
+    root: PathBuf,
+    experiment: Experiment,
+    busy: Duration,
+}
+
+impl FileStoreExporter {
+    /// `busy` is how long to wait for another codex-traced that is writing to the store.
+    pub fn open(
+        root: &Path,
+        experiment: Experiment,
+        busy: Duration,
+    ) -> Result<FileStoreExporter, ExportError> {
+        let root = std::path::absolute(root).map_err(|error| StoreError::from(error).at(root))?;
+        Ok(FileStoreExporter { root, experiment, busy })
+    }
+
+    fn write(&self, trace: &Trace) -> Result<String, StoreError> {
+        super::tree::check(&trace.spans)?;
+        let now = Timestamp::now();
+        if !self.root.try_exists()? {
+            create::create(&self.root, now)?;
+        }
+        let mut files = Files::of(&self.root)?;
+        let lock = lock::take(&self.root, &files, self.busy)?;
+        write::write(&self.root, &mut files, lock, trace, &self.experiment, now)
+    }
+}
+
+impl Exporter for FileStoreExporter {
+    /// Always whole: what is there already as it should be is not written again.
+    fn export(&mut self, trace: &Trace, _: Option<&Receipt>) -> Result<Delivered, ExportError> {
+        match self.write(trace) {
+            Ok(experiment_id) => Ok(Delivered { experiment_id, spans_sent: trace.spans.len() }),
+            Err(error) => Err(error.at(&self.root)),
+        }
+    }
+}
+
+/// Whether codex-traced has written to this store before.
+pub fn is_known(root: &Path) -> bool {
+    lock::path(root).exists()
+}
+
+/// The trace as it is in the store now. None if there is no such trace, or no store.
+pub fn read(root: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
+    read::trace(root, id).map_err(|error| error.at(root))
+}

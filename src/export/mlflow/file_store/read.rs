@@ -1,0 +1,65 @@
+//! A trace back from its folder, whoever wrote it.
+
+use super::error::StoreError;
+use super::experiment;
+use super::pairs::Pairs;
+use super::write::INFO;
+use super::yaml;
+use crate::export::mlflow::wire::WireSpan;
+use crate::export::mlflow::{artifact, keys, tags};
+use crate::trace::ids::TraceId;
+use crate::trace::model::{Span, Trace, TraceState};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// The trace as it was exported, with what people changed since.
+pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, StoreError> {
+    let key = id.to_string();
+    for experiment in experiment::all(root)? {
+        let folder = experiment.trace(&key);
+        let info = match fs::read_to_string(folder.join(INFO)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            info => info?,
+        };
+        let mut tags = Pairs::tags(&folder).read()?;
+        let mut metadata = Pairs::metadata(&folder).read()?;
+        tags.remove(keys::ARTIFACT_LOCATION);
+        metadata.remove(tags::RECORD);
+        let started_at: Timestamp = yaml::text(&info, "request_time")
+            .and_then(|time| time.parse().ok())
+            .unwrap_or(Timestamp::UNIX_EPOCH);
+        let took = yaml::integer(&info, "execution_duration_ms").unwrap_or(0);
+        let spans = fs::read(folder.join("artifacts").join(artifact::FILE)).unwrap_or_default();
+        return Ok(Some(Trace {
+            id,
+            name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
+            state: match yaml::text(&info, "state").as_deref() {
+                Some("OK") => TraceState::Ok,
+                Some("ERROR") => TraceState::Error,
+                _ => TraceState::InProgress,
+            },
+            started_at,
+            ended_at: started_at.saturating_add(SignedDuration::from_millis(took)).unwrap_or(started_at),
+            request_preview: yaml::text(&info, "request_preview"),
+            response_preview: yaml::text(&info, "response_preview"),
+            metadata,
+            tags,
+            spans: spans_of(&spans),
+        }));
+    }
+    Ok(None)
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    spans: Vec<WireSpan>,
+}
+
+/// Those that are none of ours in form, or all if it is no such file, are left out.
+fn spans_of(file: &[u8]) -> Vec<Span> {
+    let artifact: Option<Artifact> = serde_json::from_slice(file).ok();
+    artifact.into_iter().flat_map(|artifact| artifact.spans).filter_map(WireSpan::into_span).collect()
+}

@@ -1,0 +1,91 @@
+//! We may die between any two changes: what is there then is whole, and the next delivery completes it.
+
+use super::*;
+use crate::export::mlflow::sample;
+
+/// Dies after so many changes. None if it needed fewer.
+fn die_after(changes: usize, store: &Store, trace: &Trace) -> Option<()> {
+    let mut files = Files::of(&store.root()).unwrap();
+    files.changes_left = changes;
+    let experiment = Experiment::Name("codex-sessions".to_owned());
+    let written =
+        write::write(&store.root(), &mut files, lock::Lock::NoneHere, trace, &experiment, Timestamp::now());
+    match written {
+        Err(StoreError::File(error)) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
+            Some(())
+        }
+        other => {
+            other.unwrap();
+            None
+        }
+    }
+}
+
+/// Twice over every change: first of a new trace, then of an update.
+fn die_everywhere(before: &[Trace], dying: &Trace, check: impl Fn(&Store)) -> usize {
+    for changes in 0.. {
+        let store = Store::new();
+        fs::create_dir(store.root()).unwrap();
+        for trace in before {
+            store.export(trace).unwrap();
+        }
+        if die_after(changes, &store, dying).is_none() {
+            return changes;
+        }
+        check(&store);
+    }
+    unreachable!("a trace has an end")
+}
+
+#[test]
+fn a_new_trace_shows_whole_or_not_at_all() {
+    let deaths = die_everywhere(&[], &trace(), |store| {
+        assert_eq!(store.read(), None);
+        store.export(&trace()).unwrap();
+        assert_eq!(store.read(), Some(trace()));
+    });
+    assert!(deaths > 15, "only {deaths} changes");
+}
+
+#[test]
+fn an_update_that_died_is_completed_by_the_next() {
+    let deaths = die_everywhere(&[trace()], &resumed(), |store| {
+        let read = store.read().unwrap();
+        assert!(read.spans == trace().spans || read.spans == resumed().spans);
+        assert_eq!((read.state, read.name), (trace().state, trace().name));
+        store.export(&resumed()).unwrap();
+        assert_eq!(store.read(), Some(resumed()));
+    });
+    assert!(deaths > 5, "only {deaths} changes");
+}
+
+#[test]
+fn tags_that_were_ours_before_a_death_are_ours_after_it() {
+    let mut later = resumed();
+    later.tags.insert("codex.status".to_owned(), "failed".to_owned());
+    later.tags.remove("codex.cli_version");
+    die_everywhere(&[trace()], &resumed(), |store| {
+        store.export(&later).unwrap();
+        assert_eq!(store.read(), Some(later.clone()));
+    });
+}
+
+#[test]
+fn what_a_person_sets_after_a_death_stays() {
+    die_everywhere(&[trace()], &resumed(), |store| {
+        fs::write(store.of_trace().join("tags/codex.status"), "mine").unwrap();
+        store.export(&resumed()).unwrap();
+        assert_eq!(store.read().unwrap().tags["codex.status"], "mine");
+    });
+}
+
+#[test]
+fn half_written_files_are_swept_by_whoever_holds_the_lock() {
+    let store = Store::new();
+    store.export(&sample::trace()).unwrap();
+    let left = store.of_trace().join(".tmp-left");
+    fs::write(&left, "{").unwrap();
+    store.export(&sample::trace()).unwrap();
+    assert!(!left.exists());
+}

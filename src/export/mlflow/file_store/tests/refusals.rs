@@ -1,0 +1,83 @@
+//! What keeps a trace out of a store, and what the store looks like after.
+
+use super::*;
+
+#[test]
+fn reading_creates_nothing() {
+    let store = Store::new();
+    assert_eq!(store.read(), None);
+    assert!(!store.root().exists());
+}
+
+#[test]
+fn a_store_is_known_once_we_have_written_to_it() {
+    let store = Store::new();
+    assert!(!is_known(&store.root()));
+    store.export(&trace()).unwrap();
+    assert!(is_known(&store.root()));
+}
+
+#[test]
+fn a_store_that_another_of_us_writes_to_is_worth_another_try() {
+    let store = Store::new();
+    store.export(&trace()).unwrap();
+    let other = fs::File::open(lock::path(&store.root())).unwrap();
+    other.lock().unwrap();
+    assert_eq!(
+        store.refused(&resumed()),
+        format!("transient: another codex-traced is writing to the file store: {}", store.root().display())
+    );
+    assert_eq!(store.read(), Some(trace()));
+    std::thread::scope(|scope| {
+        let export = scope.spawn(|| store.export(&resumed()));
+        drop(other);
+        export.join().unwrap().unwrap();
+    });
+    assert_eq!(store.read(), Some(resumed()));
+}
+
+#[test]
+fn a_file_where_the_store_should_be_is_left_alone() {
+    let store = Store::new();
+    fs::write(store.root(), "notes").unwrap();
+    assert_eq!(
+        store.refused(&trace()),
+        format!("target: write to the file store: Not a directory (os error 20): {}", store.root().display())
+    );
+    assert_eq!(fs::read_to_string(store.root()).unwrap(), "notes");
+}
+
+#[test]
+fn spans_that_make_no_tree_never_reach_the_store() {
+    let store = Store::new();
+    let mut bad = trace();
+    bad.spans[2].parent = Some(bad.spans[2].id);
+    assert_eq!(
+        store.refused(&bad),
+        format!(
+            "trace: spans make no tree: span 0303030303030303 is its own parent: {}",
+            store.root().display()
+        )
+    );
+    assert!(!store.root().exists());
+}
+
+#[test]
+fn a_key_that_has_no_room_beside_another_is_named() {
+    let store = Store::new();
+    let mut bad = trace();
+    bad.tags.insert("team".to_owned(), "x".to_owned());
+    bad.tags.insert("team/red".to_owned(), "y".to_owned());
+    assert_eq!(
+        store.refused(&bad),
+        format!(
+            "trace: the key team/red has no room beside another that begins or goes on with it: {}",
+            store.root().display()
+        )
+    );
+    assert_eq!(store.read(), None, "what is half written does not show");
+    store.export(&trace()).unwrap();
+    let mut expected = trace();
+    expected.tags.insert("team".to_owned(), "x".to_owned());
+    assert_eq!(store.read().map(|read| read.spans), Some(expected.spans));
+}

@@ -1,0 +1,147 @@
+//! What stands in which file, and what an update leaves alone.
+
+use super::*;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn a_trace_comes_back_whole() {
+    let store = Store::new();
+    let delivered = store.export(&trace()).unwrap();
+    assert_eq!((delivered.experiment_id.len(), delivered.spans_sent), (18, 3));
+    assert_eq!(store.read(), Some(trace()));
+}
+
+#[test]
+fn every_file_is_where_mlflow_looks_for_it() {
+    let store = Store::new();
+    let experiment = store.export(&trace()).unwrap().experiment_id;
+    let mut files = store.files();
+    let at = |name: &str| format!("{experiment}/traces/{}/{name}", trace().id);
+    assert_eq!(
+        files.remove(&at("trace_info.yaml")).unwrap(),
+        format!(
+            concat!(
+                "trace_id: \"{}\"\n",
+                "trace_location: {{\"type\": \"MLFLOW_EXPERIMENT\", \"mlflow_experiment\": {{\"experiment_id\": \"{}\"}}}}\n",
+                "request_time: \"2026-11-22T09:54:01.125Z\"\nexecution_duration_ms: 29000\nstate: \"OK\"\n",
+                "request_preview: \"write a parser\"\nresponse_preview: null\n"
+            ),
+            trace().id,
+            experiment
+        )
+    );
+    let root = store.root().display().to_string().replace(' ', "%20");
+    assert_eq!(
+        files.remove(&at("tags/mlflow.artifactLocation")).unwrap(),
+        format!("file://{root}/{}", at("artifacts"))
+    );
+    assert_eq!(files.remove(&at("tags/codex.status")).unwrap(), "running");
+    assert_eq!(files.remove(&at("request_metadata/source")).unwrap(), "codex_cli");
+    let mut left: Vec<String> = files.into_keys().collect();
+    left.retain(|name| !name.contains("request_metadata/"));
+    let mut expected = vec![
+        "0/meta.yaml".to_owned(),
+        format!("{experiment}/meta.yaml"),
+        at("artifacts/traces.json"),
+        at("tags/codex.cli_version"),
+        at("tags/mlflow.traceName"),
+    ];
+    expected.sort();
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn an_update_is_in_place_and_leaves_nothing_behind() {
+    let (store, fresh) = (Store::new(), Store::new());
+    let experiment = store.export(&trace()).unwrap().experiment_id;
+    let other = fresh.export(&resumed()).unwrap().experiment_id;
+    for _ in 0..2 {
+        assert_eq!(store.export(&resumed()).unwrap().experiment_id, experiment);
+        assert_eq!(store.read(), Some(resumed()));
+        let names = |store: &Store, id: &str| -> Vec<String> {
+            let names = store.files().into_keys();
+            names.map(|name| name.replace(id, "ID")).collect()
+        };
+        assert_eq!(names(&store, &experiment), names(&fresh, &other));
+    }
+}
+
+#[test]
+fn what_people_added_in_mlflow_survives_an_update() {
+    let store = Store::new();
+    store.export(&trace()).unwrap();
+    let folder = store.of_trace();
+    let put = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    fs::create_dir(folder.join("assessments")).unwrap();
+    put("assessments/a-1.yaml", "assessment_name: good\n");
+    put("tags/reviewed", "yes");
+    put("tags/codex.status", "mine");
+    put("tags/mlflow.traceName", "The parser");
+    fs::remove_file(folder.join("tags/codex.cli_version")).unwrap();
+    for _ in 0..2 {
+        store.export(&resumed()).unwrap();
+        let mut expected = resumed();
+        expected.name = "The parser".to_owned();
+        expected.tags = [("codex.status", "mine"), ("reviewed", "yes")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        assert_eq!(store.read(), Some(expected));
+        let assessment = fs::read_to_string(folder.join("assessments/a-1.yaml")).unwrap();
+        assert_eq!(assessment, "assessment_name: good\n");
+    }
+}
+
+#[test]
+fn odd_values_come_back_and_odd_keys_as_mlflow_can_read_them() {
+    let store = Store::new();
+    let mut odd = trace();
+    let pairs = [
+        ("empty", ""),
+        ("lines", "a\r\nb\n\n"),
+        ("team/red", "x"),
+        ("../../etc", "y"),
+        ("100%", "z"),
+        ("é", "w"),
+    ];
+    for (key, value) in pairs {
+        odd.tags.insert(key.to_owned(), value.to_owned());
+        odd.metadata.insert(key.to_owned(), value.to_owned());
+    }
+    odd.request_preview = Some("\u{7f}\u{85}\u{2028} \"'\\\t😀\n".to_owned());
+    for _ in 0..2 {
+        store.export(&odd).unwrap();
+        let mut expected = odd.clone();
+        for pairs in [&mut expected.tags, &mut expected.metadata] {
+            for (key, written) in [("../../etc", "_../_../etc"), ("100%", "100_25"), ("é", "_e9")] {
+                let value = pairs.remove(key).unwrap();
+                pairs.insert(written.to_owned(), value);
+            }
+        }
+        assert_eq!(store.read(), Some(expected));
+    }
+}
+
+#[test]
+fn a_new_store_is_its_owners_alone_and_an_old_one_stays_as_open_as_it_was() {
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let store = Store::new();
+    store.export(&trace()).unwrap();
+    assert_eq!(mode(&store.root()), 0o700);
+    let folder = store.of_trace();
+    assert_eq!((mode(&folder), mode(&folder.join("trace_info.yaml"))), (0o700, 0o600));
+
+    let shared = Store::new();
+    fs::create_dir(shared.root()).unwrap();
+    fs::set_permissions(shared.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    // What the umask of this process leaves of 0755 and 0644.
+    fs::write(shared.folder.path().join("file"), "").unwrap();
+    fs::create_dir(shared.folder.path().join("folder")).unwrap();
+    let usual = [mode(&shared.folder.path().join("folder")), mode(&shared.folder.path().join("file"))];
+    shared.export(&trace()).unwrap();
+    let folder = shared.of_trace();
+    assert_eq!(
+        [mode(&folder), mode(&folder.join("tags/mlflow.traceName"))],
+        [usual[0] & 0o755, usual[1] & 0o644]
+    );
+    assert_eq!(mode(&shared.root().join(".codex-traced.lock")), usual[1] & 0o644);
+}

@@ -1,0 +1,142 @@
+//! One trace into its folder. What is there is updated in place, file by file, the spans first.
+
+use super::error::StoreError;
+use super::experiment::{self, Found};
+use super::files::{self, Files};
+use super::lock::Lock;
+use super::pairs::{Pairs, readable};
+use super::yaml;
+use crate::config::file_uri::file_uri;
+use crate::config::target::Experiment;
+use crate::export::mlflow::artifact;
+use crate::export::mlflow::info;
+use crate::export::mlflow::keys;
+use crate::export::mlflow::tags::{self, Record, TagUpdate};
+use crate::export::mlflow::wire::json;
+use crate::trace::model::Trace;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Metadata under this prefix is ours alone: what a newer trace no longer says goes.
+const OUR_METADATA: &str = "codex.";
+
+/// What we are about to write of the tags, while we do.
+const PENDING: &str = ".codex-tags-pending";
+
+pub(super) const INFO: &str = "trace_info.yaml";
+
+/// Stores the trace and answers with its experiment: where it already is, or else the wanted one.
+pub(super) fn write(
+    root: &Path,
+    files: &mut Files,
+    lock: Lock,
+    trace: &Trace,
+    wanted: &Experiment,
+    now: Timestamp,
+) -> Result<String, StoreError> {
+    let id = trace.id.to_string();
+    let holding = experiment::all(root)?.into_iter().find(|found| found.trace(&id).is_dir());
+    let experiment = match holding {
+        Some(found) => found.active()?,
+        None => experiment::find_or_make(root, files, wanted, now)?,
+    };
+    let folder = experiment.trace(&id);
+    if matches!(lock, Lock::Held(_)) {
+        files::sweep(&folder);
+    }
+    files.make_folder(&folder.join("artifacts"))?;
+    let spans = artifact::traces_json(trace);
+    files.replace(&folder.join("artifacts").join(artifact::FILE), &spans, &folder)?;
+    write_tags_and_metadata(&folder, files, trace)?;
+    files.settle()?;
+    files.replace(&folder.join(INFO), yaml_of(trace, &experiment).as_bytes(), &folder)?;
+    files.settle()?;
+    Ok(experiment.id)
+}
+
+fn yaml_of(trace: &Trace, experiment: &Found) -> String {
+    let took = (trace.ended_at.as_millisecond() - trace.started_at.as_millisecond()).max(0);
+    yaml::mapping(&[
+        ("trace_id", trace.id.to_string().into()),
+        ("trace_location", info::location(&experiment.id)),
+        ("request_time", info::request_time(trace).into()),
+        ("execution_duration_ms", took.into()),
+        ("state", trace.state.as_str().into()),
+        ("request_preview", trace.request_preview.clone().into()),
+        ("response_preview", trace.response_preview.clone().into()),
+    ])
+}
+
+/// The record of the tags is metadata, so the two must agree, also after a crash between them: what is about
+/// to be written is noted before, and the note goes when all is.
+fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> Result<(), StoreError> {
+    let (tags, metadata) = (Pairs::tags(folder), Pairs::metadata(folder));
+    files.make_folder(&tags.folder())?;
+    let pending = folder.join(PENDING);
+    let there = tags.read()?;
+    let metadata_there = metadata.read()?;
+    let written = record(metadata_there.get(tags::RECORD).map(String::as_bytes));
+    let written = tags::recovered(&there, written, record(read_if_there(&pending)?.as_deref()));
+    let update = TagUpdate::plan(&there, &written, &our_tags(trace));
+
+    files.replace(&pending, json(&update.record).as_bytes(), folder)?;
+    files.settle()?;
+    for (key, value) in &update.write {
+        tags.put(files, key, value)?;
+    }
+    for key in &update.remove {
+        tags.remove(files, key)?;
+    }
+    // Nobody's but the store's: the store may have been moved to another folder.
+    tags.put(files, keys::ARTIFACT_LOCATION, &file_uri(&folder.join("artifacts")))?;
+    files.settle()?;
+    write_metadata(&metadata, files, trace, &metadata_there, &update.record)?;
+    files.settle()?;
+    files.remove(&pending)?;
+    Ok(())
+}
+
+/// Keys as they will be read.
+fn our_tags(trace: &Trace) -> BTreeMap<String, String> {
+    info::tags(trace).into_iter().map(|(key, value)| (readable(&key), value)).collect()
+}
+
+fn write_metadata(
+    metadata: &Pairs<'_>,
+    files: &mut Files,
+    trace: &Trace,
+    there: &BTreeMap<String, String>,
+    record: &Record,
+) -> Result<(), StoreError> {
+    files.make_folder(&metadata.folder())?;
+    let totals = [keys::SESSION, keys::TOKEN_USAGE, keys::COST];
+    let ours = info::metadata(trace, record);
+    let ours: BTreeMap<String, String> =
+        ours.into_iter().map(|(key, value)| (readable(&key), value)).collect();
+    for key in there.keys() {
+        let is_ours = key.starts_with(OUR_METADATA) || totals.contains(&key.as_str());
+        if is_ours && !ours.contains_key(key) {
+            metadata.remove(files, key)?;
+        }
+    }
+    for (key, value) in &ours {
+        metadata.put(files, key, value)?;
+    }
+    Ok(())
+}
+
+/// Empty if there is none.
+fn record(bytes: Option<&[u8]>) -> Record {
+    bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+}
+
+fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,340 @@
+//! What an answer means: whose fault it is, and what to do about it. Servers are not trusted: what they say is
+//! shortened and shown as plain text.
+
+use super::client::Answer;
+use crate::export::ExportError;
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use serde_json::Value;
+use std::error::Error;
+use std::time::Duration;
+
+/// The longest part of a server's own words that is shown.
+const LONGEST_WORDS: usize = 200;
+
+/// What was asked when the answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// For the server, its experiments, or what it has of a trace.
+    Look,
+    /// To take spans or the information about a trace.
+    Take,
+}
+
+/// Whose fault a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Nobody's: it may pass.
+    Passing,
+    /// What we are allowed to do there, and what to do about it.
+    Access(&'static str),
+    /// The target is something else than it should be.
+    Target,
+    /// This trace is too large or unacceptable.
+    Trace,
+}
+
+/// Statuses that MLflow's own client tries again.
+pub(super) fn may_pass(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+fn fault(step: Step, status: u16) -> Fault {
+    match (status, step) {
+        (401, _) => Fault::Access(
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+        ),
+        (403, _) => Fault::Access("ask for the right to write there, or choose another experiment"),
+        (407, _) => Fault::Access("put the proxy's user and password into HTTP_PROXY or HTTPS_PROXY"),
+        (408 | 425 | 429 | 500 | 502..=504, _) => Fault::Passing,
+        (400 | 409 | 413 | 422, Step::Take) => Fault::Trace,
+        _ => Fault::Target,
+    }
+}
+
+/// An answer that is none of those that were hoped for, as an error. `address` is the server's.
+pub fn refused(address: &str, step: Step, answer: &Answer) -> ExportError {
+    let (status, words) = (answer.status, said(answer));
+    if status.is_redirection() {
+        let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
+        let to = plain(to);
+        return ExportError::Target(format!(
+            "{address} sends on to {to}, where the trace was not sent (make that address MLFLOW_TRACKING_URI if it \
+             is the server's)"
+        ));
+    }
+    if status.is_success() {
+        return ExportError::Target(format!(
+            "{address} is not an MLflow server: it answered with {} (check MLFLOW_TRACKING_URI)",
+            if is_page(answer) { "a web page" } else { "something that is not MLflow's" }
+        ));
+    }
+    match fault(step, status.as_u16()) {
+        Fault::Passing => ExportError::Transient {
+            reason: format!("{address} answered {status}{words}"),
+            after: retry_after(&answer.headers),
+        },
+        Fault::Access(advice) => {
+            ExportError::Target(format!("{address} answered {status}{words} ({advice})"))
+        }
+        Fault::Target => ExportError::Target(format!("{address} answered {status}{words}")),
+        Fault::Trace => ExportError::Trace(format!("{address} does not take the trace: {status}{words}")),
+    }
+}
+
+/// The JSON that an answer should be; a refusal if it is none.
+pub fn json(address: &str, answer: &Answer) -> Result<Value, ExportError> {
+    serde_json::from_slice(&answer.body).map_err(|_| refused(address, Step::Look, answer))
+}
+
+/// MLflow's name for an error, such as RESOURCE_DOES_NOT_EXIST.
+pub fn error_code(answer: &Answer) -> Option<String> {
+    let body: Value = serde_json::from_slice(&answer.body).ok()?;
+    Some(body["error_code"].as_str()?.to_owned())
+}
+
+/// A web page rather than an answer to a program: a login, a proxy's error, another application.
+pub fn is_page(answer: &Answer) -> bool {
+    let is_html = |kind: &str| kind.trim_start().to_ascii_lowercase().starts_with("text/html");
+    let named = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(is_html);
+    named || answer.body.trim_ascii_start().first() == Some(&b'<')
+}
+
+/// The server's own words after a colon, or nothing where it said nothing that a person could use.
+pub(super) fn said(answer: &Answer) -> String {
+    if is_page(answer) {
+        return String::new();
+    }
+    let text = match serde_json::from_slice::<Value>(&answer.body) {
+        Ok(body) => {
+            let words = ["message", "detail", "error"].into_iter().find_map(|key| match &body[key] {
+                Value::String(text) => Some(text.clone()),
+                Value::Null => None,
+                other => Some(other.to_string()),
+            });
+            words.unwrap_or_default()
+        }
+        Err(_) => {
+            String::from_utf8_lossy(&answer.body[..answer.body.len().min(4 * LONGEST_WORDS)]).into_owned()
+        }
+    };
+    let words = plain(&text);
+    if words.is_empty() { words } else { format!(": {words}") }
+}
+
+/// One line of text without control characters, shortened.
+fn plain(text: &str) -> String {
+    let is_shown = |c: &char| !c.is_control() && !is_reordering(*c);
+    let one_line: String =
+        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(is_shown).collect();
+    let one_line = one_line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    match one_line.char_indices().nth(LONGEST_WORDS) {
+        None => one_line,
+        Some((end, _)) => format!("{}…", &one_line[..end]),
+    }
+}
+
+/// Characters that make text show in another order than it has.
+fn is_reordering(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// In seconds, or as a date: then what lies between it and the server's own clock.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let told = text(RETRY_AFTER)?;
+    if let Ok(seconds) = told.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp());
+    Duration::try_from(date(told)?.duration_since(date(text(DATE)?)?)).ok()
+}
+
+/// Why there was no answer: the outer error is for what stays so however often it is tried.
+pub(super) fn no_answer(url: &str, error: &reqwest::Error) -> Result<String, ExportError> {
+    let reason = format!("no answer from {}: {}", plain(url), causes(error));
+    match tls_error(error) {
+        None => Ok(reason),
+        Some(tls) => match tls_advice(tls) {
+            None => Ok(reason),
+            Some(advice) => Err(ExportError::Target(format!("{reason} ({advice})"))),
+        },
+    }
+}
+
+/// Why no connection can even be tried.
+pub(super) fn cannot_connect(error: &reqwest::Error) -> ExportError {
+    ExportError::Target(format!("cannot deliver: {}", causes(error)))
+}
+
+/// What to do about a failed handshake; None where another try may do.
+fn tls_advice(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls};
+    const TRUST: &str =
+        "name the certificate authority's file in MLFLOW_TRACKING_SERVER_CERT_PATH if it is your own";
+    match error {
+        Tls::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            Some("use the name that the certificate is for")
+        }
+        Tls::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            Some("the server needs a new certificate")
+        }
+        Tls::InvalidCertificate(_) => Some(TRUST),
+        Tls::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnknownCA
+            | Alert::CertificateUnknown
+            | Alert::AccessDenied,
+        ) => Some("name a client certificate that the server knows in MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+        Tls::InvalidMessage(_) => Some("the server does not speak TLS there: use http:// if that is meant"),
+        Tls::PeerIncompatible(_) => Some("the server speaks no TLS of this century: 1.2 or 1.3 is needed"),
+        _ => None,
+    }
+}
+
+/// The TLS library's own error, where that is what failed.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut at: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(cause) = at {
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        // An I/O error is transparent: its source is that of what it holds.
+        let held = cause.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
+        at = match held {
+            Some(held) => Some(held),
+            None => cause.source(),
+        };
+    }
+    None
+}
+
+/// An error with what lies below it, without the address that reqwest puts into it.
+pub(super) fn causes(error: &reqwest::Error) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut at = error.source();
+    while let Some(cause) = at {
+        let words = plain(&cause.to_string());
+        // Some layers repeat what lies below them.
+        if said.last().is_none_or(|last| !last.ends_with(&words)) {
+            said.push(words);
+        }
+        at = cause.source();
+    }
+    if said.is_empty() { plain(&error.to_string()) } else { said.join(": ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
+        let headers = headers.iter().map(|(name, value)| {
+            (reqwest::header::HeaderName::from_static(name), HeaderValue::from_static(value))
+        });
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers.collect(),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    fn told(step: Step, status: u16, headers: &[(&'static str, &'static str)], body: &str) -> String {
+        match refused("http://host", step, &answer(status, headers, body)) {
+            ExportError::Transient { reason, after } => format!("transient {after:?}: {reason}"),
+            ExportError::Target(reason) => format!("target: {reason}"),
+            ExportError::Trace(reason) => format!("trace: {reason}"),
+            ExportError::Stopped => "stopped".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_status_is_somebodys_fault() {
+        use Step::{Look, Take};
+        let table = [
+            (Look, 400, "target"),
+            (Take, 400, "trace"),
+            (Look, 401, "target"),
+            (Take, 401, "target"),
+            (Take, 403, "target"),
+            (Look, 404, "target"),
+            (Take, 404, "target"),
+            (Take, 405, "target"),
+            (Take, 407, "target"),
+            (Take, 408, "transient"),
+            (Take, 413, "trace"),
+            (Take, 422, "trace"),
+            (Look, 429, "transient"),
+            (Take, 500, "transient"),
+            (Take, 501, "target"),
+            (Look, 502, "transient"),
+            (Take, 503, "transient"),
+            (Take, 504, "transient"),
+            (Look, 200, "target"),
+            (Look, 302, "target"),
+            (Take, 308, "target"),
+        ];
+        for (step, status, kind) in table {
+            let told = told(step, status, &[], "");
+            assert!(told.starts_with(kind), "{step:?} {status}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_server_said_and_what_to_do() {
+        let json = [("content-type", "application/json")];
+        let html = [("content-type", "text/html; charset=utf-8")];
+        let table: &[(&str, String)] = &[
+            (
+                "target: http://host answered 401 Unauthorized: You are not \"allowed\" (set MLFLOW_TRACKING_USERNAME \
+                 and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)",
+                told(Step::Look, 401, &[], "You are not\r\n \"allowed\"\n"),
+            ),
+            (
+                "trace: http://host does not take the trace: 400 Bad Request: no such field",
+                told(Step::Take, 400, &json, r#"{"error_code": "BAD", "message": "no such field"}"#),
+            ),
+            (
+                "transient Some(7s): http://host answered 503 Service Unavailable",
+                told(Step::Take, 503, &[("retry-after", "7")], "<html>busy</html>"),
+            ),
+            (
+                "target: http://host is not an MLflow server: it answered with a web page (check MLFLOW_TRACKING_URI)",
+                told(Step::Look, 200, &html, "<!doctype html>"),
+            ),
+            (
+                "target: http://host sends on to https://other/login, where the trace was not sent (make that address \
+                 MLFLOW_TRACKING_URI if it is the server's)",
+                told(Step::Look, 302, &[("location", "https://other/login")], ""),
+            ),
+        ];
+        for (expected, found) in table {
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_servers_words_cannot_move_the_cursor() {
+        let words = said(&answer(500, &[], "a\u{1b}[2J\u{202e}b\u{0}\tc \n\n d"));
+        assert_eq!(words, ": a[2Jb c d");
+        let words = said(&answer(500, &[], &"ä".repeat(5000)));
+        assert_eq!(words.chars().count(), LONGEST_WORDS + 3);
+        assert_eq!(said(&answer(500, &[], r#"{"detail": [{"loc": "x"}]}"#)), r#": [{"loc":"x"}]"#);
+        assert_eq!(said(&answer(500, &[], "")), "");
+    }
+
+    #[test]
+    fn a_pause_is_told_in_seconds_or_by_the_servers_clock() {
+        let date = ("date", "Mon, 23 Nov 2026 10:00:00 GMT");
+        let pause = |headers: &[(&'static str, &'static str)]| retry_after(&answer(503, headers, "").headers);
+        assert_eq!(pause(&[("retry-after", " 12 ")]), Some(Duration::from_secs(12)));
+        let at = ("retry-after", "Mon, 23 Nov 2026 10:01:30 GMT");
+        assert_eq!(pause(&[date, at]), Some(Duration::from_secs(90)));
+        for useless in ["-1", "soon", "Mon, 23 Nov 2026 09:00:00 GMT"] {
+            assert_eq!(pause(&[date, ("retry-after", useless)]), None, "{useless}");
+        }
+        assert_eq!(pause(&[at]), None, "a date says nothing without the server's clock");
+    }
+}

@@ -1,0 +1,78 @@
+//! The experiment that a trace goes to: found by name or id, made by name. A deleted one takes spans and shows
+//! nothing, so it is refused here.
+
+use super::answer::{Step, error_code};
+use super::client::Answer;
+use super::server::Server;
+use crate::config::target::Experiment;
+use crate::export::ExportError;
+use reqwest::Method;
+use serde_json::json;
+
+const MISSING: &str = "RESOURCE_DOES_NOT_EXIST";
+const THERE_ALREADY: &str = "RESOURCE_ALREADY_EXISTS";
+
+/// How often somebody else may make, delete or rename the experiment between our look and our next call.
+const LOOKS: usize = 3;
+
+/// By name: made when missing. By id: must be there.
+pub(super) fn find_or_make(server: &Server, wanted: &Experiment) -> Result<String, ExportError> {
+    let name = match wanted {
+        Experiment::Id(id) => return active(server, id),
+        Experiment::Name(name) => name,
+    };
+    for _ in 0..LOOKS {
+        let path = ["api", "2.0", "mlflow", "experiments", "get-by-name"];
+        let found = server.get(&path, &[("experiment_name", name)])?;
+        if !is_missing(&found) {
+            return id_of(server, &found, name);
+        }
+        let path = ["api", "2.0", "mlflow", "experiments", "create"];
+        let made = server.send_json(Method::POST, &path, &json!({"name": name}))?;
+        if made.status.is_success() {
+            let id = server.json(&made)?["experiment_id"].as_str().map(str::to_owned);
+            return id.ok_or_else(|| server.refused(Step::Look, &made));
+        }
+        if error_code(&made).as_deref() != Some(THERE_ALREADY) {
+            return Err(server.refused(Step::Look, &made));
+        }
+    }
+    let address = server.address();
+    Err(ExportError::transient(format!("somebody else makes experiment \"{name}\" at {address}")))
+}
+
+/// The experiment with this id, if people can see it in MLflow.
+pub(super) fn active(server: &Server, id: &str) -> Result<String, ExportError> {
+    let path = ["api", "2.0", "mlflow", "experiments", "get"];
+    let found = server.get(&path, &[("experiment_id", id)])?;
+    // Text that is no number at all is a bad request to MLflow.
+    if is_missing(&found) || error_code(&found).as_deref() == Some("INVALID_PARAMETER_VALUE") {
+        let address = server.address();
+        return Err(ExportError::Target(format!(
+            "experiment {id} does not exist at {address} (choose one of its ids, or a name to have it made)"
+        )));
+    }
+    id_of(server, &found, id)
+}
+
+fn is_missing(answer: &Answer) -> bool {
+    answer.status.as_u16() == 404 && error_code(answer).as_deref() == Some(MISSING)
+}
+
+fn id_of(server: &Server, answer: &Answer, called: &str) -> Result<String, ExportError> {
+    if !answer.status.is_success() {
+        return Err(server.refused(Step::Look, answer));
+    }
+    let body = server.json(answer)?;
+    let experiment = &body["experiment"];
+    let Some(id) = experiment["experiment_id"].as_str() else {
+        return Err(server.refused(Step::Look, answer));
+    };
+    match experiment["lifecycle_stage"].as_str() {
+        Some("deleted") => Err(ExportError::Target(format!(
+            "experiment \"{called}\" was deleted at {} (restore it in MLflow, or choose another)",
+            server.address()
+        ))),
+        _ => Ok(id.to_owned()),
+    }
+}

@@ -1,0 +1,103 @@
+//! A server's REST API: addresses made from parts, bodies of JSON, answers that are MLflow's.
+
+use super::answer::{self, Step};
+use super::client::{Answer, Client, Request};
+use super::version::{OLDEST, Version};
+use crate::export::ExportError;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+pub(super) struct Server<'a> {
+    client: Client<'a>,
+    /// As the target is written, without credentials.
+    address: String,
+    url: Url,
+}
+
+/// The content type and further headers of a body.
+pub(super) type Headers<'h> = &'h [(HeaderName, &'h str)];
+
+impl<'a> Server<'a> {
+    pub(super) fn new(client: Client<'a>, address: String, url: Url) -> Server<'a> {
+        Server { client, address, url }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The version, if it is told: a proxy may hide it. Refuses servers that are too old.
+    pub(super) fn version(&self) -> Result<Option<Version>, ExportError> {
+        let answer = self.get(&["version"], &[])?;
+        match answer.status.as_u16() {
+            200 => match Version::parse(&String::from_utf8_lossy(&answer.body)) {
+                Some(version) if version < OLDEST => Err(ExportError::Target(format!(
+                    "{} is MLflow {version}, which cannot take a trace from here (upgrade that server to {OLDEST} or \
+                     newer, or choose another tracking URI)",
+                    self.address
+                ))),
+                version => Ok(version),
+            },
+            404 | 405 => Ok(None),
+            _ => Err(self.refused(Step::Look, &answer)),
+        }
+    }
+
+    pub(super) fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, ExportError> {
+        self.client.send(&Request {
+            method: Method::GET,
+            url: self.address_of(path, query)?,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+        })
+    }
+
+    pub(super) fn send_json(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &Value,
+    ) -> Result<Answer, ExportError> {
+        self.send(method, path, &[(CONTENT_TYPE, "application/json")], body.to_string().into_bytes())
+    }
+
+    pub(super) fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        headers: Headers,
+        body: Vec<u8>,
+    ) -> Result<Answer, ExportError> {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| ExportError::Target(format!("{} gave an id that is none", self.address)))?;
+            all.insert(name, value);
+        }
+        self.client.send(&Request { method, url: self.address_of(path, &[])?, headers: all, body })
+    }
+
+    pub(super) fn refused(&self, step: Step, answer: &Answer) -> ExportError {
+        answer::refused(&self.address, step, answer)
+    }
+
+    pub(super) fn json(&self, answer: &Answer) -> Result<Value, ExportError> {
+        answer::json(&self.address, answer)
+    }
+
+    /// Names and ids may hold anything, and some of them come from the server: a part is a part, whatever is in it.
+    fn address_of(&self, path: &[&str], query: &[(&str, &str)]) -> Result<String, ExportError> {
+        if path.iter().any(|part| [".", "..", ""].contains(part)) {
+            return Err(ExportError::Target(format!("{} named a place that is none", self.address)));
+        }
+        let mut url = self.url.clone();
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(url.into())
+    }
+}

@@ -1,0 +1,123 @@
+//! What a server has of a trace already.
+
+use super::answer::Step;
+use super::client::Answer;
+use super::server::Server;
+use crate::export::ExportError;
+use crate::export::mlflow::keys;
+use crate::export::mlflow::tags::{self, Record};
+use crate::trace::ids::TraceId;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A trace's information as the server tells it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) experiment_id: String,
+    pub(super) tags: BTreeMap<String, String>,
+    /// The tags that we wrote last.
+    pub(super) written: Record,
+    metadata: BTreeMap<String, String>,
+    assessments: Vec<Value>,
+}
+
+impl Stored {
+    /// None where there is no such trace.
+    pub(super) fn look(server: &Server, trace: TraceId) -> Result<Option<Stored>, ExportError> {
+        let answer = server.get(&["api", "3.0", "mlflow", "traces", &trace.to_string()], &[])?;
+        match answer.status.as_u16() {
+            404 => Ok(None),
+            200 => Stored::read(server, &answer).map(Some),
+            _ => Err(server.refused(Step::Look, &answer)),
+        }
+    }
+
+    /// From the answer to a look, or to the information that was sent.
+    pub(super) fn read(server: &Server, answer: &Answer) -> Result<Stored, ExportError> {
+        Stored::of(&server.json(answer)?).ok_or_else(|| server.refused(Step::Look, answer))
+    }
+
+    fn of(body: &Value) -> Option<Stored> {
+        let info = &body["trace"]["trace_info"];
+        let metadata = texts(&info["trace_metadata"]);
+        let written = metadata.get(tags::RECORD).and_then(|written| serde_json::from_str(written).ok());
+        Some(Stored {
+            experiment_id: info["trace_location"]["mlflow_experiment"]["experiment_id"].as_str()?.to_owned(),
+            tags: texts(&info["tags"]),
+            written: written.unwrap_or_default(),
+            metadata,
+            assessments: info["assessments"].as_array().cloned().unwrap_or_default(),
+        })
+    }
+
+    /// Adds to the information what the trace has there and the update leaves alone. Servers before 3.14 take an
+    /// update for the whole, and fail over what it does not name.
+    pub(super) fn complete(&self, body: &mut Value, removed: &[String]) {
+        let info = &mut body["trace"]["trace_info"];
+        let kept = |key: &&String| !removed.contains(key) && *key != keys::ARTIFACT_LOCATION;
+        for (of, there) in [("tags", &self.tags), ("trace_metadata", &self.metadata)] {
+            let Some(ours) = info[of].as_object_mut() else { continue };
+            for (key, value) in there.iter().filter(|(key, _)| kept(key)) {
+                ours.entry(key).or_insert_with(|| Value::from(value.as_str()));
+            }
+        }
+        if !self.assessments.is_empty() {
+            info["assessments"] = self.assessments.clone().into();
+        }
+    }
+
+    /// Whether the server keeps the spans itself; if not, it wants them as an artifact.
+    pub(super) fn is_in_tracking_store(&self) -> bool {
+        self.tags.get(keys::SPANS_LOCATION).is_some_and(|location| location == keys::IN_TRACKING_STORE)
+    }
+}
+
+fn texts(object: &Value) -> BTreeMap<String, String> {
+    let pairs = object.as_object().into_iter().flatten();
+    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_trace_is_known_by_its_experiment_its_tags_and_what_we_wrote() {
+        let location = json!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "3"}});
+        let body = |metadata: Value, tags: Value| json!({"trace": {"trace_info": {"trace_location": location, "trace_metadata": metadata, "tags": tags}}});
+        let stored = Stored::of(&body(
+            json!({"codex.tags_written": "{\"a\": \"1\"}"}),
+            json!({"a": "x", "mlflow.trace.spansLocation": "TRACKING_STORE"}),
+        ))
+        .unwrap();
+        assert_eq!((stored.experiment_id.as_str(), stored.written["a"].as_str()), ("3", "1"));
+        assert!(stored.is_in_tracking_store());
+        // What somebody else made, or an older server tells with less.
+        let bare = Stored::of(&body(Value::Null, Value::Null)).unwrap();
+        assert!(bare.tags.is_empty() && bare.written.is_empty() && !bare.is_in_tracking_store());
+        assert_eq!(Stored::of(&json!({"trace": {}})), None);
+        assert_eq!(Stored::of(&json!([1])), None);
+    }
+
+    #[test]
+    fn an_update_of_the_whole_names_what_people_added_and_changes_only_ours() {
+        let there = json!({"trace": {"trace_info": {
+            "trace_location": {"mlflow_experiment": {"experiment_id": "3"}},
+            "tags": {"team": "red", "old": "1", "codex.cli_version": "1", "mlflow.artifactLocation": "x"},
+            "trace_metadata": {"session": "a", "theirs": "b"},
+            "assessments": [{"assessment_id": "a-1"}],
+        }}});
+        let mut body = json!({"trace": {"trace_info": {
+            "tags": {"codex.cli_version": "2"},
+            "trace_metadata": {"session": "c"},
+        }}});
+        Stored::of(&there).unwrap().complete(&mut body, &["old".to_owned()]);
+        let whole = json!({"trace": {"trace_info": {
+            "tags": {"codex.cli_version": "2", "team": "red"},
+            "trace_metadata": {"session": "c", "theirs": "b"},
+            "assessments": [{"assessment_id": "a-1"}],
+        }}});
+        assert_eq!(body, whole);
+    }
+}

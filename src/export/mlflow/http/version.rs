@@ -1,0 +1,55 @@
+//! The version of a server, and whether we can speak with it.
+
+use std::fmt;
+
+/// Major and minor; patches have not changed what we need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version(u32, u32);
+
+/// The first that lets a client choose the trace's id: without it, a trace that is sent twice is there twice.
+pub(super) const OLDEST: Version = Version(3, 2);
+
+/// The first that adds an update to what it has. Those before it put it in the place of what they have.
+pub(super) const FIRST_TO_ADD: Version = Version(3, 14);
+
+impl Version {
+    /// As MLflow writes it: `3.17.2`, `3.6.0rc1`, `3.18.0.dev0`. None for anything else.
+    pub(super) fn parse(text: &str) -> Option<Version> {
+        let mut parts = text.trim().split('.');
+        let mut number = || parts.next()?.parse().ok();
+        let version = Version(number()?, number()?);
+        let patch = parts.next()?;
+        let is_short = text.len() <= 30;
+        (is_short && patch.starts_with(|c: char| c.is_ascii_digit())).then_some(version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_mlflow_writes_them() {
+        let table = [
+            ("3.17.2", Some(Version(3, 17))),
+            ("3.6.0rc1\n", Some(Version(3, 6))),
+            ("3.18.0.dev0", Some(Version(3, 18))),
+            ("2.22.2", Some(Version(2, 22))),
+            ("3.2", None),
+            ("", None),
+            ("<html>", None),
+            ("1.2.x", None),
+            ("4294967296.1.0", None),
+        ];
+        for (text, version) in table {
+            assert_eq!(Version::parse(text), version, "{text}");
+        }
+        assert!(Version(3, 1) < OLDEST && Version(2, 22) < OLDEST && Version(3, 17) > OLDEST);
+    }
+}

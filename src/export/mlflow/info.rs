@@ -1,0 +1,121 @@
+//! The information about a trace as MLflow's REST API takes it: everything but the spans.
+
+use super::keys;
+use super::tags::{self, Record};
+use super::wire::json;
+use crate::trace::model::Trace;
+use serde_json::{Value, json as object};
+use std::collections::BTreeMap;
+
+/// The body of `POST …/api/3.0/mlflow/traces`. `tags` are those to write, the trace's name among them;
+/// `record` is what we must remember of them.
+pub fn body(trace: &Trace, experiment: &str, tags: &BTreeMap<String, String>, record: &Record) -> Value {
+    object!({"trace": {"trace_info": {
+        "trace_id": trace.id.to_string(),
+        "trace_location": location(experiment),
+        "request_time": request_time(trace),
+        "execution_duration": execution_duration(trace),
+        "state": trace.state.as_str(),
+        "request_preview": trace.request_preview,
+        "response_preview": trace.response_preview,
+        "trace_metadata": metadata(trace, record),
+        "tags": tags,
+    }}})
+}
+
+/// Where a trace is: in an experiment, by its id.
+pub fn location(experiment: &str) -> Value {
+    object!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}})
+}
+
+/// What the trace says of itself, and what we remember for the next update.
+pub fn metadata(trace: &Trace, record: &Record) -> BTreeMap<String, String> {
+    let own = trace.metadata.iter().map(|(key, value)| (key.clone(), cut(value, keys::METADATA_WIDTH)));
+    let mut all: BTreeMap<String, String> = own.collect();
+    all.insert(tags::RECORD.to_owned(), json(record));
+    all
+}
+
+/// Every tag that we would like the trace to have. The name is a tag to MLflow.
+pub fn tags(trace: &Trace) -> BTreeMap<String, String> {
+    let own = trace.tags.iter().map(|(key, value)| (key.clone(), cut(value, keys::TAG_WIDTH)));
+    let mut all: BTreeMap<String, String> = own.collect();
+    all.insert(keys::TRACE_NAME.to_owned(), cut(&trace.name, keys::TAG_WIDTH));
+    all
+}
+
+/// RFC 3339 in milliseconds: MLflow keeps no more.
+pub fn request_time(trace: &Trace) -> String {
+    let milliseconds = jiff::Timestamp::from_millisecond(trace.started_at.as_millisecond());
+    format!("{:.3}", milliseconds.unwrap_or(trace.started_at))
+}
+
+/// From the start to the end in whole milliseconds, as MLflow's databases count it.
+fn execution_duration(trace: &Trace) -> String {
+    let took = (trace.ended_at.as_millisecond() - trace.started_at.as_millisecond()).max(0);
+    format!("{}.{:03}s", took / 1000, took % 1000)
+}
+
+/// At most `width` characters; what was longer ends in "...", as MLflow's own clients write it.
+pub fn cut(text: &str, width: usize) -> String {
+    const CUT: &str = "...";
+    match text.char_indices().nth(width) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(width - CUT.len()).chain(CUT.chars()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::ids::TraceId;
+    use crate::trace::model::TraceState;
+
+    fn trace() -> Trace {
+        Trace {
+            id: TraceId([1; 16]),
+            name: "codex_cli_session".to_owned(),
+            state: TraceState::InProgress,
+            started_at: "2026-11-22T09:54:45.0979Z".parse().unwrap(),
+            ended_at: "2026-11-22T09:56:46.0051Z".parse().unwrap(),
+            request_preview: Some("hi".to_owned()),
+            response_preview: None,
+            metadata: [("session_file".to_owned(), "x".repeat(300))].into(),
+            tags: [("codex.cli_version".to_owned(), "0.169.0".to_owned())].into(),
+            spans: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_trace_is_told_in_the_words_and_widths_of_the_rest_api() {
+        let record = Record::from([("a".to_owned(), "1".to_owned())]);
+        let expected = object!({"trace": {"trace_info": {
+            "trace_id": "tr-01010101010101010101010101010101",
+            "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "7"}},
+            "request_time": "2026-11-22T09:54:45.097Z",
+            "execution_duration": "120.908s",
+            "state": "IN_PROGRESS",
+            "request_preview": "hi",
+            "response_preview": null,
+            "trace_metadata": {
+                "session_file": format!("{}...", "x".repeat(247)),
+                "codex.tags_written": "{\"a\": \"1\"}",
+            },
+            "tags": {"codex.cli_version": "0.169.0", "mlflow.traceName": "codex_cli_session"},
+        }}});
+        assert_eq!(body(&trace(), "7", &tags(&trace()), &record), expected);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_gives_no_negative_duration() {
+        let mut trace = trace();
+        trace.ended_at = "2020-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(execution_duration(&trace), "0.000s");
+    }
+
+    #[test]
+    fn text_is_cut_by_characters() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüäöü", 5), "äö...");
+    }
+}

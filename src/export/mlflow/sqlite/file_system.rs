@@ -1,0 +1,95 @@
+//! Is a database on this machine's own disk, or on one that other machines write to as well?
+//!
+//! What follows from it: SQLite's write-ahead log needs memory that all its users share, which two machines
+//! have not, and a database that they open in that mode at once is destroyed. We never choose the mode, and
+//! MLflow's servers and clients do not either; but `mlflow migrate-filestore` does, and the mode is kept in
+//! the file. On a network, such a database is therefore opened with SQLite's exclusive locking, which needs
+//! no shared memory: we have the file alone for the moment of a write, or wait for whoever has it open.
+//! Without the log, SQLite's usual locks are as good there as the network file system's own are.
+
+use std::path::Path;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileSystem {
+    Local,
+    Network,
+}
+
+impl FileSystem {
+    /// Of an existing file. What cannot be told counts as local, which almost all are.
+    #[cfg(target_os = "linux")]
+    pub(super) fn of(path: &Path) -> FileSystem {
+        let found = nix::sys::statfs::statfs(path);
+        // The type's width and sign differ from one platform to the next; all of these numbers have 32 bits.
+        let number = found.ok().and_then(|found| {
+            u32::try_from(i128::from(found.filesystem_type().0) & i128::from(u32::MAX)).ok()
+        });
+        number.map_or(FileSystem::Local, FileSystem::of_number)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn of(path: &Path) -> FileSystem {
+        let found = nix::sys::statfs::statfs(path);
+        found.map_or(FileSystem::Local, |found| FileSystem::of_name(found.filesystem_type_name()))
+    }
+
+    /// By Linux's numbers for them (`statfs(2)` lists most).
+    #[cfg(any(target_os = "linux", test))]
+    fn of_number(kind: u32) -> FileSystem {
+        match kind {
+            0x6969 // nfs
+            | 0xff53_4d42 | 0xfe53_4d42 | 0x517b // cifs, smb3, smb
+            | 0x5346_414f | 0x6b41_4653 // afs, and the kernel's own
+            | 0x0102_1997 // 9p, to the host of a virtual machine
+            | 0x7375_7245 | 0x564c // coda, ncp
+            | 0x00c3_6400 | 0x0bd0_0bd0 | 0x4750_4653 | 0x0116_1970 | 0x7461_636f // ceph, lustre, gpfs, gfs2, ocfs2
+            | 0x786f_4256 // the shared folders of VirtualBox
+            // fuse: sshfs and many others, and local ones, to which no harm is done.
+            | 0x6573_5546 => FileSystem::Network,
+            _ => FileSystem::Local,
+        }
+    }
+
+    /// By the names of macOS and the BSDs.
+    #[cfg(any(not(target_os = "linux"), test))]
+    fn of_name(name: &str) -> FileSystem {
+        match name {
+            "nfs" | "smbfs" | "afpfs" | "webdav" | "macfuse" | "osxfuse" => FileSystem::Network,
+            _ => FileSystem::Local,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_of_other_machines_are_known_by_number_and_name() {
+        // Of NFS, SMB and FUSE; of ext4, btrfs, xfs, tmpfs and overlayfs.
+        for (kind, expected) in [
+            (0x6969, FileSystem::Network),
+            (0xff53_4d42, FileSystem::Network),
+            (0x6573_5546, FileSystem::Network),
+            (0xef53, FileSystem::Local),
+            (0x9123_683e, FileSystem::Local),
+            (0x5846_5342, FileSystem::Local),
+            (0x0102_1994, FileSystem::Local),
+            (0x794c_7630, FileSystem::Local),
+        ] {
+            assert_eq!(FileSystem::of_number(kind), expected, "{kind:x}");
+        }
+        for (name, expected) in
+            [("nfs", FileSystem::Network), ("smbfs", FileSystem::Network), ("apfs", FileSystem::Local)]
+        {
+            assert_eq!(FileSystem::of_name(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_temporary_folder_is_local() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(FileSystem::of(folder.path()), FileSystem::Local);
+        assert_eq!(FileSystem::of(&folder.path().join("missing")), FileSystem::Local);
+    }
+}

@@ -1,0 +1,117 @@
+//! Where a database may be, and what SQLite keeps beside it.
+
+use super::*;
+use crate::export::mlflow::sample::resumed;
+use std::os::unix::fs::symlink;
+
+/// What stands beside the database.
+fn beside(folder: &Path) -> Vec<String> {
+    let entries = folder.read_dir().unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn export_to(path: &Path, trace: &Trace) -> Delivered {
+    let experiment = Experiment::Name("codex-sessions".to_owned());
+    SqliteExporter::open(path, experiment, BUSY).unwrap().export(trace, None).unwrap()
+}
+
+#[test]
+fn a_database_may_be_called_anything() {
+    for name in ["a b.db", "what?mode=ro", "a#b.db", "100%.db", "%20.db", "file:x.db", "-", "é😀", ":memory:"]
+    {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join(name);
+        for trace in [trace(), resumed()] {
+            export_to(&path, &trace);
+            assert_eq!(read(&path, trace.id).unwrap(), Some(trace), "{name}");
+        }
+        assert_eq!(beside(folder.path()), [name]);
+    }
+}
+
+#[test]
+fn a_link_is_followed_and_stays_a_link() {
+    let store = Store::with(create::SCHEMA);
+    let link = store.folder.path().join("link.db");
+    symlink("mlflow.db", &link).unwrap();
+    export_to(&link, &trace());
+    assert_eq!(store.read(), trace());
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+}
+
+#[test]
+fn a_link_to_nothing_yet_gets_its_database_where_it_points() {
+    let store = Store::new();
+    let link = store.folder.path().join("link.db");
+    symlink("mlflow.db", &link).unwrap();
+    export_to(&link, &trace());
+    assert_eq!(store.read(), trace());
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+}
+
+#[test]
+fn no_log_is_left_beside_a_database_that_keeps_one() {
+    let store = Store::with(create::SCHEMA);
+    store.run("PRAGMA journal_mode = WAL");
+    assert_eq!(beside(store.folder.path()), ["mlflow.db"]);
+    store.export(&trace()).unwrap();
+    assert_eq!(beside(store.folder.path()), ["mlflow.db"]);
+    assert_eq!(store.read(), trace());
+    assert_eq!(beside(store.folder.path()), ["mlflow.db"]);
+    assert_eq!(store.rows("PRAGMA journal_mode"), ["wal"], "the choice is not ours");
+}
+
+#[test]
+fn a_log_that_another_process_uses_is_left_to_it() {
+    let store = Store::with(create::SCHEMA);
+    store.run("PRAGMA journal_mode = WAL");
+    let other = store.sql();
+    other.execute_batch("INSERT INTO experiments (experiment_id, name) VALUES (77, 'theirs')").unwrap();
+    let logs = beside(store.folder.path());
+    assert_eq!(logs, ["mlflow.db", "mlflow.db-shm", "mlflow.db-wal"]);
+    store.export(&trace()).unwrap();
+    assert_eq!((store.read(), beside(store.folder.path())), (trace(), logs));
+    let count = |sql: &str| other.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM trace_info"), 1);
+    assert_eq!(count("SELECT count(*) FROM experiments WHERE experiment_id = 77"), 1);
+}
+
+#[test]
+fn on_a_network_a_log_is_never_shared() {
+    let store = Store::with(create::SCHEMA);
+    store.run("PRAGMA journal_mode = WAL");
+    let count = |connection: &Connection| {
+        connection.query_row("SELECT count(*) FROM experiments", [], |row| row.get::<_, i64>(0))
+    };
+    let ours = open(&store.path(), FileSystem::Network, Duration::ZERO).unwrap();
+    ours.execute_batch("INSERT INTO experiments (name) VALUES ('ours')").unwrap();
+    assert_eq!(beside(store.folder.path()), ["mlflow.db", "mlflow.db-wal"], "no shared memory");
+    let other = store.sql();
+    other.busy_timeout(Duration::ZERO).unwrap();
+    assert_eq!(count(&other).unwrap_err().sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
+    drop(ours);
+    assert_eq!(count(&other), Ok(1));
+
+    // As long as the other one has it open, we wait.
+    let ours = open(&store.path(), FileSystem::Network, Duration::ZERO).unwrap();
+    assert_eq!(count(&ours).unwrap_err().sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
+    drop((ours, other));
+    assert_eq!(beside(store.folder.path()), ["mlflow.db"]);
+}
+
+#[test]
+fn on_a_network_a_database_without_a_log_is_shared_as_anywhere() {
+    let store = Store::with(create::SCHEMA);
+    let [first, second] = [(); 2].map(|()| open(&store.path(), FileSystem::Network, BUSY).unwrap());
+    for (connection, name) in [(&first, "first"), (&second, "second"), (&first, "again")] {
+        connection
+            .execute_batch(&format!(
+                "BEGIN IMMEDIATE; INSERT INTO experiments (name) VALUES ('{name}'); COMMIT"
+            ))
+            .unwrap();
+    }
+    assert_eq!(store.rows("SELECT count(*) FROM experiments"), ["3"]);
+}

@@ -1,0 +1,135 @@
+//! What keeps a trace out of a database, and what the database looks like after.
+
+use super::*;
+use crate::export::mlflow::sample::resumed;
+
+#[test]
+fn a_locked_database_is_worth_another_try() {
+    let store = Store::with(create::SCHEMA);
+    store.export(&trace()).unwrap();
+    let other = store.sql();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let experiment = Experiment::Name("codex-sessions".to_owned());
+    let mut exporter = SqliteExporter::open(&store.path(), experiment, Duration::from_millis(1)).unwrap();
+    let error = message(exporter.export(&trace(), None).unwrap_err());
+    assert_eq!(error, format!("transient: database is locked: {}", store.path().display()));
+    other.execute_batch("ROLLBACK").unwrap();
+    exporter.export(&trace(), None).unwrap();
+}
+
+#[test]
+fn a_file_that_is_no_mlflow_database_is_refused_and_left_alone() {
+    let text = b"not a database, but long enough to be looked at ".repeat(40);
+    let store = Store::new();
+    std::fs::write(store.path(), &text).unwrap();
+    assert_eq!(
+        store.refused(&trace()),
+        format!(
+            "target: not a SQLite database: {} (move it away, or choose another tracking URI)",
+            store.path().display()
+        )
+    );
+    assert_eq!(std::fs::read(store.path()).unwrap(), text);
+
+    let store = Store::with("CREATE TABLE mine (x);");
+    assert_eq!(
+        store.refused(&trace()),
+        format!(
+            "target: database schema is not one of MLflow 3.3 to 3.17: table experiments is missing \
+             (upgrade it with `mlflow db upgrade`, or choose another tracking URI): {}",
+            store.path().display()
+        )
+    );
+    assert_eq!(store.rows("SELECT name FROM sqlite_master"), ["mine"]);
+}
+
+#[test]
+fn a_database_that_mlflow_is_still_making_is_waited_for() {
+    let store = Store::with("CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY);");
+    std::thread::scope(|scope| {
+        let export = scope.spawn(|| store.export(&trace()));
+        store.run(&format!("BEGIN; DROP TABLE experiments; {} COMMIT;", create::SCHEMA));
+        assert_eq!(export.join().unwrap().unwrap().experiment_id, "1");
+    });
+}
+
+#[test]
+fn spans_that_make_no_tree_never_reach_the_database() {
+    let store = Store::new();
+    let mut bad = trace();
+    bad.spans[2].parent = Some(bad.spans[2].id);
+    let error = store.refused(&bad);
+    assert_eq!(
+        error,
+        format!(
+            "trace: spans make no tree: span 0303030303030303 is its own parent: {}",
+            store.path().display()
+        )
+    );
+    assert_eq!(store.rows("SELECT count(*) FROM trace_info"), ["0"]);
+}
+
+#[test]
+fn a_trace_that_mlflow_has_archived_is_not_written_over() {
+    let store = Store::with(SCHEMAS[4].1);
+    store.export(&trace()).unwrap();
+    store.run("UPDATE trace_tags SET value = 'ARCHIVE_REPO' WHERE key = 'mlflow.trace.spansLocation'");
+    let error = store.refused(&resumed());
+    let id = trace().id;
+    assert_eq!(
+        error,
+        format!(
+            "trace: MLflow moved the spans of {id} out of the database (ARCHIVE_REPO): {}",
+            store.path().display()
+        )
+    );
+    assert_eq!(store.rows("SELECT count(*) FROM spans"), ["3"]);
+}
+
+#[test]
+fn a_write_that_fails_half_way_leaves_the_trace_as_it_was() {
+    let store = Store::with(create::SCHEMA);
+    store.export(&trace()).unwrap();
+    store.run(
+        "CREATE TRIGGER full BEFORE INSERT ON spans WHEN NEW.name = 'llm_call_2'
+         BEGIN SELECT RAISE(ABORT, 'no more spans'); END",
+    );
+    let error = store.refused(&resumed());
+    assert_eq!(error, format!("target: no more spans: {}", store.path().display()));
+    assert_eq!(store.read(), trace());
+}
+
+#[test]
+fn a_schema_that_no_mlflow_had_yet_is_refused_until_somebody_repairs_it() {
+    let table = [
+        (
+            "ALTER TABLE spans RENAME TO kept",
+            "ALTER TABLE kept RENAME TO spans",
+            "table spans is missing (upgrade it with `mlflow db upgrade`, or choose another tracking URI)",
+        ),
+        (
+            "DROP TABLE trace_tags;
+             CREATE TABLE trace_tags (request_id TEXT, key TEXT, value TEXT, who TEXT NOT NULL,
+               PRIMARY KEY (request_id, key))",
+            "ALTER TABLE trace_tags DROP COLUMN who",
+            "column trace_tags.who is new and must be filled (update codex-traced)",
+        ),
+    ];
+    for (harm, repair, expected) in table {
+        let store = Store::with(create::SCHEMA);
+        store.run(harm);
+        let error = store.refused(&trace());
+        let path = store.path();
+        assert_eq!(
+            error,
+            format!(
+                "target: database schema is not one of MLflow 3.3 to 3.17: {expected}: {}",
+                path.display()
+            )
+        );
+        assert_eq!(store.rows("SELECT count(*) FROM trace_info"), ["0"]);
+        store.run(repair);
+        store.export(&trace()).unwrap();
+        assert_eq!(store.read(), trace());
+    }
+}

@@ -1,0 +1,70 @@
+//! Work after the command's end that must not hold anybody up: past its time, or when somebody asks us to end,
+//! the process ends at once, wherever the work stands. So it has to be work that can be cut off anywhere.
+
+use super::exit::ChildExit;
+use super::inherit::timeout;
+use super::signals::SignalPipe;
+use nix::poll::{PollFd, PollFlags, poll};
+use std::io::{self, PipeReader};
+use std::os::fd::AsFd;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Builder};
+use std::time::Instant;
+
+/// Why work was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    Time,
+    Asked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    GoesOn,
+    Done,
+}
+
+/// Does the work. If it is cut off, `cut_off` has the last word and tells how to end.
+pub fn guard<T>(
+    signals: &SignalPipe,
+    until: Instant,
+    cut_off: impl FnOnce(Cut) -> ChildExit + Send,
+    work: impl FnOnce() -> T,
+) -> T {
+    let Ok((done, still_at_work)) = io::pipe() else { return work() };
+    let stands = Mutex::new(Work::GoesOn);
+    thread::scope(|scope| {
+        let watch = || {
+            let Some(cut) = wait(&done, signals, until) else { return };
+            let stands = stands.lock().unwrap_or_else(PoisonError::into_inner);
+            // With the lock held to our end: work that is done by now cannot be told to be cut off.
+            if *stands == Work::GoesOn {
+                cut_off(cut).end();
+            }
+        };
+        // Without a thread it takes as long as it takes.
+        let _ = Builder::new().spawn_scoped(scope, watch);
+        let result = work();
+        *stands.lock().unwrap_or_else(PoisonError::into_inner) = Work::Done;
+        drop(still_at_work);
+        result
+    })
+}
+
+/// None when the work is done.
+fn wait(done: &PipeReader, signals: &SignalPipe, until: Instant) -> Option<Cut> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut watched = [done.as_fd(), signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let _ = poll(&mut watched, timeout(Some(left)));
+        if watched[0].any() == Some(true) {
+            return None;
+        }
+        if signals.is_asked_to_end() {
+            return Some(Cut::Asked);
+        }
+        if left.is_zero() {
+            return Some(Cut::Time);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What becomes of a session when Codex has ended: who is held up by it, for how long, and what they are told.
+
+use nix::fcntl::OFlag;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::Command;
+use support::run::LIMIT;
+use support::{End, Home, Terminal, run, start, wait_for};
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+
+/// A session of the real Codex.
+const SESSION: &str = include_str!("corpus/0.169.0/exec-basic.jsonl");
+
+/// Holds the thread's lock as Codex does until the launch has noted it, says so, and ends with code 7.
+const CODEX: &str = r#"#!/usr/bin/env python3
+import fcntl, glob, os, signal, sys, time
+if sys.argv[1:] == ["exec", "idle"]:
+    sys.exit(7)
+home, thread = os.environ["CODEX_HOME"], "THREAD"
+os.makedirs(home + "/thread-writer-locks", exist_ok=True)
+lock = open(f"{home}/thread-writer-locks/{thread}.lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+def is_noted():
+    notes = glob.glob(home + "/mlflow/launches/*.jsonl")
+    return any(f'"id":{os.getpid()},' in text and thread in text for text in (open(path).read() for path in notes))
+until = time.monotonic() + 30
+while not is_noted() and time.monotonic() < until:
+    time.sleep(0.005)
+print("done", flush=True)
+if sys.argv[1:] == ["exec", "linger"]:
+    signal.pause()
+sys.exit(7)
+"#;
+
+/// A home, a Codex that writes the session there, and the session's file.
+struct Stage {
+    home: Home,
+    codex: PathBuf,
+    rollout: PathBuf,
+}
+
+impl Stage {
+    /// The session's file is a pipe: whoever reads it waits until it is told.
+    fn waiting() -> Stage {
+        let stage = Stage::empty();
+        mkfifo(&stage.rollout, Mode::S_IRUSR | Mode::S_IWUSR).expect("make a pipe");
+        stage
+    }
+
+    fn ready() -> Stage {
+        let stage = Stage::empty();
+        fs::write(&stage.rollout, SESSION).expect("write the session");
+        stage
+    }
+
+    fn empty() -> Stage {
+        let home = Home::new("http://127.0.0.1:9");
+        let first = SESSION.lines().next().expect("a session has lines");
+        let meta: Value = serde_json::from_str(first).expect("a line is JSON");
+        let thread = meta["payload"]["id"].as_str().expect("the first line names the thread");
+        let codex = home.root().join("codex.py");
+        fs::write(&codex, CODEX.replace("THREAD", thread)).expect("write the program");
+        fs::set_permissions(&codex, fs::Permissions::from_mode(0o755)).expect("make it executable");
+        let folder = home.sessions().join("2026/11/22");
+        fs::create_dir_all(&folder).expect("make the session's folder");
+        let rollout = folder.join(format!("rollout-2026-11-22T10-00-00-{thread}.jsonl"));
+        Stage { home, codex, rollout }
+    }
+
+    fn traced(&self, words: &[&str]) -> Command {
+        let mut command = self.home.traced(LAUNCHER, &self.codex);
+        command.args(words);
+        command
+    }
+
+    /// Where a reader of the session waits for what we write.
+    #[track_caller]
+    fn reader(&self) -> File {
+        let mut reader = None;
+        let mut options = File::options();
+        // Refused as long as nobody reads.
+        options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        wait_for("somebody to read the session", LIMIT, || {
+            reader = options.open(&self.rollout).ok();
+            reader.is_some()
+        });
+        reader.expect("it was waited for")
+    }
+
+    #[track_caller]
+    fn tell(&self) {
+        self.reader().write_all(SESSION.as_bytes()).expect("a pipe holds a small session");
+    }
+
+    fn finishers(&self) -> Vec<Pid> {
+        let is_finisher = |id: &Pid| {
+            let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            words.starts_with(b"codex-traced\0mlflow\0finish\0")
+        };
+        self.home.processes().into_iter().filter(is_finisher).collect()
+    }
+
+    #[track_caller]
+    fn finisher(&self) -> Pid {
+        match self.finishers()[..] {
+            [only] => only,
+            ref several => panic!("expected one finisher: {several:?}"),
+        }
+    }
+
+    fn records(&self) -> Vec<Value> {
+        let entries = fs::read_dir(self.home.state().join("threads")).into_iter().flatten().flatten();
+        let records = entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "json"));
+        let read = |path| serde_json::from_slice(&fs::read(path).expect("read a record")).expect("JSON");
+        records.map(|entry| read(entry.path())).collect()
+    }
+}
+
+/// Lines of ours on stderr.
+fn said(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim_end).filter(|line| line.starts_with("codex-traced: ")).collect()
+}
+
+fn status(id: Pid, name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.expect("the kernel tells it").trim().to_owned()
+}
+
+#[test]
+fn on_a_terminal_a_process_of_its_own_goes_on_that_nothing_can_hang_up() {
+    let stage = Stage::waiting();
+    let seen = Terminal::start(&stage.traced(&["exec", "do it"])).finish().ended(End::Code(7));
+    assert_eq!(seen.text(), "done\r\n");
+
+    let reader = stage.reader();
+    let finisher = stage.finisher();
+    let stat = fs::read_to_string(format!("/proc/{finisher}/stat")).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
+    let (session, terminal) = (fields[3], fields[4]);
+    assert_eq!((session, terminal), (&*finisher.to_string(), "0"), "a session without a terminal");
+    let link = |name: &str| fs::read_link(format!("/proc/{finisher}/{name}")).expect("it runs");
+    assert_eq!(["cwd", "fd/0", "fd/2"].map(link), ["/", "/dev/null", "/dev/null"].map(PathBuf::from));
+    assert_eq!(status(finisher, "Name"), "codex-traced");
+    assert_eq!(status(finisher, "SigBlk"), "0000000000000000");
+    kill(finisher, Signal::SIGHUP).expect("hang up");
+
+    stage.tell();
+    drop(reader);
+    stage.home.wait_until_delivered();
+    assert_eq!(stage.records()[0]["launches"][0]["exit"]["code"], 7);
+    wait_for("the finisher to end", LIMIT, || stage.finishers().is_empty());
+}
+
+#[test]
+fn nobody_waits_for_the_end_of_a_pipe_or_a_terminal_that_the_launch_had() {
+    let stage = Stage::waiting();
+    let mut shell = stage.home.traced("sh", &stage.codex);
+    shell.args(["-c", "\"$0\" exec 'do it' 3>&1 | cat; echo closed", LAUNCHER]);
+    let seen = Terminal::start(&shell).finish().ended(End::Code(0));
+    assert_eq!(seen.text(), "done\r\nclosed\r\n");
+    let reader = stage.reader();
+    stage.finisher();
+    stage.tell();
+    drop(reader);
+    stage.home.wait_until_delivered();
+}
+
+#[test]
+fn a_window_that_is_closed_takes_codex_along_and_not_its_trace() {
+    let stage = Stage::waiting();
+    let terminal = Terminal::start(&stage.traced(&["exec", "linger"]));
+    terminal.wait_for("done");
+    // It leads the session on its terminal: nobody else is told that the window is gone.
+    assert_eq!(terminal.close(), End::Signal(Signal::SIGHUP as i32));
+    stage.tell();
+    stage.home.wait_until_delivered();
+    assert_eq!(stage.records()[0]["launches"][0]["exit"]["signal"], 1);
+}
+
+#[test]
+fn a_launch_is_finished_by_one_and_by_the_next_when_that_one_is_killed() {
+    let stage = Stage::waiting();
+    Terminal::start(&stage.traced(&["exec", "do it"])).finish().ended(End::Code(7));
+    let reader = stage.reader();
+    // It would wait for the session too.
+    let other = run(stage.traced(&["exec", "idle"]).env("CODEX_TRACED_WAIT", "3600")).ended(End::Code(7));
+    assert_eq!((other.stderr.as_str(), stage.records().len()), ("", 0));
+
+    kill(stage.finisher(), Signal::SIGKILL).expect("kill the finisher");
+    wait_for("the finisher to end", LIMIT, || stage.finishers().is_empty());
+    drop(reader);
+    let next = start(stage.traced(&["exec", "idle"]).env("CODEX_TRACED_WAIT", "3600"));
+    stage.tell();
+    assert_eq!(next.finish(LIMIT).ended(End::Code(7)).stderr, "");
+    assert_eq!((stage.home.launches(), stage.home.spooled()), (Vec::new(), Vec::new()));
+    assert_eq!(stage.records().len(), 1);
+}
+
+#[test]
+fn a_job_waits_for_so_long_and_leaves_the_rest_with_one_line() {
+    let table = [
+        (
+            "",
+            "codex-traced: trace kept on disk: not delivered within 0.2 s; run `codex-traced mlflow sync` to go on with it\n",
+        ),
+        ("never", ""),
+    ];
+    for (notice, line) in table {
+        let stage = Stage::waiting();
+        let mut job = stage.traced(&["exec", "do it"]);
+        let outcome = run(job.env("CODEX_TRACED_WAIT", "0.2").env("CODEX_TRACED_NOTICE", notice));
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.stderr.as_str(), outcome.end),
+            ("done\n", line, End::Code(7))
+        );
+        assert_eq!(stage.home.processes(), [], "nothing goes on behind a job's back");
+        let sync = start(&mut stage.traced(&["mlflow", "sync"]));
+        stage.tell();
+        assert!(sync.finish(LIMIT).ended(End::Code(0)).stdout.starts_with("1 delivered, 0 waiting\n"));
+        assert_eq!(stage.records()[0]["launches"][0]["exit"]["code"], 7);
+    }
+}
+
+#[test]
+fn a_second_interrupt_ends_the_waiting_at_once() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let stage = Stage::waiting();
+        let job = start(stage.traced(&["exec", "do it"]).env("CODEX_TRACED_WAIT", "3600"));
+        let reader = stage.reader();
+        job.signal(signal);
+        let outcome = job.finish(LIMIT).ended(End::Code(7));
+        assert_eq!(said(&outcome.stderr).len(), 1, "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("its delivery was stopped"), "{}", outcome.stderr);
+        assert_eq!(stage.home.launches().len(), 1);
+        drop(reader);
+    }
+}
+
+#[test]
+fn told_not_to_wait_a_job_leaves_its_work_to_a_process_of_its_own() {
+    let stage = Stage::waiting();
+    let outcome = run(stage.traced(&["exec", "do it"]).env("CODEX_TRACED_WAIT", "0")).ended(End::Code(7));
+    assert_eq!(outcome.stderr, "");
+    stage.tell();
+    stage.home.wait_until_delivered();
+}
+
+#[test]
+fn what_a_finisher_learns_too_late_is_told_by_the_next_launch_once() {
+    let stage = Stage::waiting();
+    fs::create_dir(stage.home.state()).expect("make the state folder");
+    fs::write(stage.home.database(), "somebody's notes, and no database".repeat(40)).expect("write");
+    let launch = || Terminal::start(&stage.traced(&["exec", "do it"])).finish().ended(End::Code(7)).text();
+    assert_eq!(launch(), "done\r\n");
+    stage.tell();
+    wait_for("the finisher to end", LIMIT, || stage.finishers().is_empty());
+
+    // These have finishers that wait, and know nothing yet.
+    let (second, third) = (launch(), launch());
+    let lines: Vec<&str> = second.lines().map(str::trim_end).collect();
+    assert_eq!(lines.len(), 3, "{second}");
+    assert!(
+        lines[1].starts_with("codex-traced: trace kept on disk (1 waiting): not a SQLite database: "),
+        "{second}"
+    );
+    assert_eq!(lines[2], "  hint: run `codex-traced mlflow sync` to try again");
+    assert_eq!(third, "done\r\n");
+}
+
+#[test]
+fn a_server_that_merely_stands_in_the_environment_is_never_called_and_a_person_is_told_once() {
+    let stage = Stage::ready();
+    let server = TcpListener::bind(("127.0.0.1", 0)).expect("bind a port of 127.0.0.1");
+    server.set_nonblocking(true).expect("set it");
+    let url = format!("http://{}", server.local_addr().expect("a bound socket has an address"));
+    let mut command = stage.traced(&["exec", "do it"]);
+    command.env("MLFLOW_TRACKING_URI", &url);
+    let text = Terminal::start(&command).finish().ended(End::Code(7)).text();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let told = [
+        "done".to_owned(),
+        format!(
+            "codex-traced: MLFLOW_TRACKING_URI names {url}, but nobody switched tracing to it on: the trace stays on this machine"
+        ),
+        "  hint: set MLFLOW_CODEX_TRACING_ENABLED=true to send it there".to_owned(),
+    ];
+    assert_eq!(lines, told);
+    stage.home.wait_until_delivered();
+    wait_for("the finisher to end", LIMIT, || stage.finishers().is_empty());
+    let called = server.accept().map_err(|error| error.kind()).map(|_| "called");
+    assert_eq!(called, Err(std::io::ErrorKind::WouldBlock));
+}

@@ -1,0 +1,197 @@
+//! A real MLflow server on 127.0.0.1, with a folder of its own.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::real::{mlflow, mlflow_with_auth};
+use crate::run::wait_for;
+
+/// A first start makes a database, on a machine that does other things too.
+const START: Duration = Duration::from_secs(180);
+
+/// A server answers what it is doing before it ends.
+const END: Duration = Duration::from_secs(20);
+
+/// Ends with all its workers when it is dropped, and when we die.
+#[derive(Debug)]
+pub struct MlflowServer {
+    /// A shell that leads the server's process group and ends it when our end of its stdin closes.
+    shell: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+/// What differs from one server to another.
+#[derive(Clone, Debug, Default)]
+pub struct ServerOptions {
+    pub arguments: Vec<String>,
+    pub variables: Vec<(String, String)>,
+    /// MLflow's price list, which a server looks for on the network at its first spans.
+    pub with_catalog: bool,
+}
+
+impl MlflowServer {
+    /// None when tests are to stay offline.
+    pub fn of(version: &str) -> Option<MlflowServer> {
+        MlflowServer::with(&mlflow(version)?, &ServerOptions::default())
+    }
+
+    /// The server of this version that tests of this program use at the same time: its start is most of its cost.
+    pub fn shared(version: &str) -> Option<Arc<MlflowServer>> {
+        static SHARED: Mutex<Option<HashMap<String, Weak<MlflowServer>>>> = Mutex::new(None);
+        // A test that failed while it started one leaves no half server behind.
+        let mut all = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let all = all.get_or_insert_default();
+        if let Some(server) = all.get(version).and_then(Weak::upgrade) {
+            return Some(server);
+        }
+        let server = Arc::new(MlflowServer::of(version)?);
+        all.insert(version.to_owned(), Arc::downgrade(&server));
+        Some(server)
+    }
+
+    /// The newest server, with users and passwords: `admin` with `password`.
+    pub fn with_users(admin: &str, password: &str) -> Option<MlflowServer> {
+        let python = mlflow_with_auth()?;
+        let folder = new_folder();
+        let settings = folder.path().join("auth.ini");
+        let database = folder.path().join("users.db");
+        let text = format!(
+            "[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{}\nadmin_username = {admin}\n\
+             admin_password = {password}\nauthorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
+            database.display()
+        );
+        fs::write(&settings, text).expect("write the settings of a server with users");
+        let options = ServerOptions {
+            arguments: vec!["--app-name".into(), "basic-auth".into()],
+            variables: vec![
+                ("MLFLOW_AUTH_CONFIG_PATH".into(), settings.display().to_string()),
+                ("MLFLOW_FLASK_SERVER_SECRET_KEY".into(), "only for a test".into()),
+            ],
+            ..ServerOptions::default()
+        };
+        Some(MlflowServer::within(folder, &python, &options))
+    }
+
+    pub fn with(python: &Path, options: &ServerOptions) -> Option<MlflowServer> {
+        Some(MlflowServer::within(new_folder(), python, options))
+    }
+
+    fn within(folder: TempDir, python: &Path, options: &ServerOptions) -> MlflowServer {
+        let log = File::create(folder.path().join("log")).expect("make a server's log");
+        // Asked for here, since MLflow itself does not say which port it got.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+        let port = port.expect("a free port").port();
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#""$@" </dev/null & cat >/dev/null; kill -TERM 0"#, "sh"]).arg(python);
+        shell.args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--port"]);
+        shell.arg(port.to_string());
+        if !options.arguments.iter().any(|argument| argument == "--backend-store-uri") {
+            shell.arg("--backend-store-uri").arg(format!("sqlite:///{}/mlflow.db", folder.path().display()));
+        }
+        shell.args(&options.arguments);
+        shell.current_dir(folder.path()).env_clear().envs([
+            ("HOME", folder.path().as_os_str()),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin".as_ref()),
+            ("LANG", "C.UTF-8".as_ref()),
+            ("TZ", "UTC".as_ref()),
+            ("MLFLOW_DISABLE_TELEMETRY", "true".as_ref()),
+            ("DO_NOT_TRACK", "true".as_ref()),
+            ("HTTPS_PROXY", "http://127.0.0.1:9".as_ref()),
+            ("NO_PROXY", "127.0.0.1,localhost".as_ref()),
+            ("GIT_PYTHON_REFRESH", "quiet".as_ref()),
+        ]);
+        if !options.with_catalog {
+            shell.env("MLFLOW_MODEL_CATALOG_URI", "");
+        }
+        shell.envs(options.variables.iter().map(|(name, value)| (name, value)));
+        shell
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().expect("share a log"))
+            .stderr(log)
+            .process_group(0);
+        let shell = shell.spawn().expect("start a shell");
+        let server = MlflowServer { shell, port, folder };
+        server.wait_until_it_answers();
+        server
+    }
+
+    fn wait_until_it_answers(&self) {
+        let until = Instant::now() + START;
+        while get(self.port, "/health").is_none_or(|answer| !answer.starts_with("HTTP/1.1 200")) {
+            assert!(Instant::now() < until, "MLflow did not start within {START:?}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn uri(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its database, while it runs.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("mlflow.db")
+    }
+
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn group(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.shell.id()).expect("a process id fits its own type"))
+    }
+}
+
+impl Drop for MlflowServer {
+    fn drop(&mut self) {
+        // Its end of the pipe: the shell ends the group.
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+        let group = self.group();
+        let is_gone = || killpg(group, None).is_err();
+        let until = Instant::now() + END;
+        while !is_gone() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if !is_gone() {
+            let _ = killpg(group, Signal::SIGKILL);
+            if !std::thread::panicking() {
+                wait_for("the server's processes to end", END, is_gone);
+            }
+        }
+    }
+}
+
+fn new_folder() -> TempDir {
+    tempfile::Builder::new().prefix("codex-traced-server-").tempdir().expect("make a folder for a server")
+}
+
+/// The whole answer to a GET, as text; None where nobody answers.
+pub fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    Some(String::from_utf8_lossy(&answer).into_owned())
+}
