@@ -30,6 +30,10 @@ pub enum Command {
     Import(Import),
     /// Bring in the session whose file was written last
     TraceLatest,
+    /// Trace sessions of other Codexes of this home (IDE, desktop app) whenever a turn ends, until Ctrl-C
+    Watch,
+    /// Open a trace in the browser; a local store is served for as long as you look
+    Ui(Ui),
     /// What the launcher starts when Codex has ended
     #[command(name = FINISH, hide = true)]
     Finish(Finish),
@@ -43,6 +47,19 @@ pub struct Show {
     /// A trace id (tr-…), a Codex session id, or the path of a session file
     #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
     pub what: Option<OsString>,
+    /// As JSON, for other programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Ui {
+    /// A trace id (tr-…), a Codex session id, or the path of a session file; the newest trace without it
+    #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
+    pub what: Option<OsString>,
+    /// Only say the address, and for a local store the command that serves it
+    #[arg(long)]
+    pub print: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,10 +2,13 @@
 
 mod finish;
 mod import;
+mod named;
 mod queue;
 mod show;
 mod sync;
 pub mod tree;
+mod ui;
+mod watch;
 
 use crate::cli::{Cli, Command};
 use crate::env::World;
@@ -33,6 +36,8 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         Command::Finish(finish) => finish::run(&finish, world).map(well),
         Command::Sync(sync) => sync::run(&sync, world).map(well),
         Command::Import(import) => import::run(&import, world),
+        Command::Ui(ui) => ui::run(&ui, world),
+        Command::Watch => watch::run(world),
         Command::TraceLatest => import::latest(world),
     };
     match done {

@@ -41,6 +41,12 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
             stored(id, &state, world, &home)?
         }
     };
+    if show.json {
+        // Our own model: MLflow's clients have their form of it for whoever wants that.
+        let json = serde_json::to_string_pretty(&trace).map_err(|error| error.to_string())?;
+        super::print(&format!("{json}\n"));
+        return Ok(());
+    }
     let text = tree::render(&trace, Style::choose(world));
     super::print(&format!("{text}\n{} in {from}\n", trace.id));
     Ok(())

@@ -48,8 +48,7 @@ fn held_by(file: &Path, client_ids: &BTreeSet<String>) -> BTreeSet<String> {
     let mut held = BTreeSet::new();
     let Ok(mut lines) = reader::open(file) else { return held };
     while let Ok(Some(line)) = lines.next_line() {
-        if contains(line, b"\"client_id\"")
-            && let Some(id) = client_id_of(line)
+        if let Some(id) = client_id_of(line)
             && client_ids.contains(&id)
         {
             held.insert(id);
@@ -58,7 +57,12 @@ fn held_by(file: &Path, client_ids: &BTreeSet<String>) -> BTreeSet<String> {
     held
 }
 
-fn client_id_of(line: &[u8]) -> Option<String> {
+/// The id of the prompt that the line holds, if it holds one.
+pub fn client_id_of(line: &[u8]) -> Option<String> {
+    // Few lines do, and to look is cheaper than to parse.
+    if !contains(line, b"\"client_id\"") {
+        return None;
+    }
     match RolloutLine::parse(line).ok()?.item {
         RolloutItem::Event(Event::ItemCompleted(completed)) => match completed.item {
             Item::UserMessage(message) => message.client_id,

@@ -5,6 +5,7 @@ mod compactions;
 pub mod model;
 mod outcome;
 pub mod reducer;
+pub mod tail;
 mod tools;
 mod turns;
 
@@ -33,15 +34,16 @@ pub fn read(path: &Path, writer: Writer) -> io::Result<Session> {
     while let Some(line) = lines.next_line()? {
         reducer.observe(line);
     }
-    Ok(of_file(path, reducer, writer))
+    Ok(named_by(
+        path,
+        match writer {
+            Writer::Alive => reducer.snapshot(),
+            Writer::Gone => reducer.finish(),
+        },
+    ))
 }
 
-/// What all lines of a file told.
-pub fn of_file(path: &Path, reducer: SessionReducer, writer: Writer) -> Session {
-    let mut session = match writer {
-        Writer::Alive => reducer.snapshot(),
-        Writer::Gone => reducer.finish(),
-    };
+fn named_by(path: &Path, mut session: Session) -> Session {
     if let (true, Some(thread)) = (session.meta.id.is_empty(), thread_of(path)) {
         session.meta.id = thread.to_string();
     }
