@@ -92,6 +92,10 @@ fn a_plain_codex_is_traced_when_its_turn_ends_and_while_it_is_open() {
         r#"
         trace OK request="first prompt" response="second answer" in=300 out=3
         codex_cli_session AGENT OK codex.attribution=import codex.turns=2
+          turn_1 AGENT OK outputs.response="first answer"
+            llm_call_1 LLM OK in=100 out=1
+          turn_2 AGENT OK outputs.response="second answer"
+            llm_call_2 LLM OK in=200 out=2
         "#,
     );
     let said = end(watch);
@@ -121,6 +125,7 @@ fn a_session_of_a_launch_is_left_to_it() {
         r#"
         trace OK request="first prompt" response="first answer"
         codex_cli_session AGENT OK codex.attribution=tui_log process.exit.code=0
+          llm_call_1 LLM OK in=100 out=1
         "#,
     );
     assert_eq!(end(watch).matches("tr-").count(), 0);
