@@ -3,7 +3,7 @@
 # Install: copy this file to ~/.config/fish/functions/codex.fish
 # Undo:    remove the copy; in a shell that is open, `functions --erase codex`.
 
-function codex --wraps codex --description 'Codex, traced'
+function codex --wraps codex-traced --description 'Codex, traced'
     if command --query codex-traced
         command codex-traced $argv
     else

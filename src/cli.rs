@@ -1,7 +1,20 @@
 //! Our own commands, as they are typed: `codex-traced mlflow …`. All other words are Codex's.
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  codex-traced mlflow enable                             keep traces here
+  codex-traced mlflow enable -u http://localhost:5000    send them to a server
+  codex-traced mlflow enable -u databricks -e 123456789  or to Databricks
+  codex-traced mlflow status                             what is set, and why
+  codex-traced mlflow doctor                             what is wrong
+  codex-traced mlflow show                               the newest trace
+
+All other words are Codex's: `codex-traced exec \"…\"` runs `codex exec \"…\"`
+and traces it.";
 
 /// Ours alone: nobody types it.
 pub const FINISH: &str = "finish";
@@ -12,6 +25,8 @@ pub const FINISH: &str = "finish";
     bin_name = "codex-traced mlflow",
     version,
     about = "MLflow traces of your Codex sessions",
+    after_help = EXAMPLES,
+    max_term_width = 80,
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
@@ -22,9 +37,22 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show a trace as a tree: what was asked, what the model said, what its tools did
+    /// Switch tracing on, and choose where traces go
+    #[command(after_help = Enable::AFTER)]
+    Enable(Enable),
+    /// Switch tracing off; the settings stay
+    ///
+    /// codex-traced then runs Codex in its place and does nothing else. For one launch only: CODEX_TRACED=0.
+    Disable,
+    /// Show what is set and why, what waits, and what was sent
+    Status(Report),
+    /// Find out what is wrong, and what to do about it
+    ///
+    /// Changes nothing. Ends with 0 when all is well, 1 when there are warnings, 2 when there are errors.
+    Doctor(Report),
+    /// Show a trace as a tree of turns, answers and tool calls
     Show(Show),
-    /// Deliver what waits on disk, and finish the work of launches that died
+    /// Deliver what waits on disk, and finish launches that died
     Sync(Sync),
     /// Bring in sessions made without codex-traced: in an IDE, in the desktop app, before it was installed
     Import(Import),
@@ -34,9 +62,82 @@ pub enum Command {
     Watch,
     /// Open a trace in the browser; a local store is served for as long as you look
     Ui(Ui),
+    /// Print completions for bash, zsh or fish
+    ///
+    /// Codex's own words are completed by Codex's own completion.
+    #[command(after_help = Completions::AFTER)]
+    Completions(Completions),
+    /// Print the manual page
+    ///
+    /// To read it: `codex-traced mlflow man | man -l -`
+    Man,
     /// What the launcher starts when Codex has ended
     #[command(name = FINISH, hide = true)]
     Finish(Finish),
+}
+
+#[derive(Debug, Args)]
+pub struct Enable {
+    /// Where traces go, in one of the forms below
+    #[arg(short = 'u', long, value_name = "URI")]
+    pub tracking_uri: Option<String>,
+    /// The experiment by its id, which must exist
+    #[arg(short = 'e', long, value_name = "ID", conflicts_with = "experiment_name")]
+    pub experiment_id: Option<String>,
+    /// The experiment by its name, made when missing
+    #[arg(short = 'n', long, value_name = "NAME")]
+    pub experiment_name: Option<String>,
+    /// A further folder of session files for `import`
+    #[arg(short = 's', long, value_name = "DIR")]
+    pub sessions_dir: Option<PathBuf>,
+    /// Write the settings without a look at the target
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+impl Enable {
+    const AFTER: &'static str = "\
+Forms of a URI:
+  http://HOST:PORT      https://HOST            an MLflow server
+  databricks            databricks://PROFILE    a Databricks workspace
+  sqlite:///FILE.db     sqlite:////DIR/FILE.db  a database (relative, absolute)
+  ./DIR                 file:///DIR             a folder of files
+
+Without -u the target stays what the configuration file has, else it is the
+file mlflow/mlflow.db in Codex's home.
+
+The target is looked at first. When it cannot take traces nothing is written,
+so that what worked before goes on working; with --no-check it is written all
+the same, for a server that is not up yet.";
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Print JSON for scripts; the README tells its keys
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell to print for
+    pub shell: Shell,
+}
+
+impl Completions {
+    const AFTER: &'static str = "\
+To install, add this line:
+  bash   eval \"$(codex-traced mlflow completions bash)\"   to ~/.bashrc
+  zsh    eval \"$(codex-traced mlflow completions zsh)\"    to ~/.zshrc
+  fish   codex-traced mlflow completions fish | source    to config.fish
+In ~/.zshrc it stands after compinit.";
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Debug, Args)]

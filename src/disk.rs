@@ -1,5 +1,6 @@
 //! Files of ours: only their owner may read them, and a crash leaves the old one or the new one.
 
+use nix::unistd::{AccessFlags, access};
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -116,6 +117,15 @@ pub(crate) fn followed(path: &Path) -> PathBuf {
         at = at.parent().unwrap_or(Path::new("/")).join(next);
     }
     at
+}
+
+/// Whether files could be made in the folder, which may have to be made itself. Nothing is.
+pub(crate) fn would_take_files(folder: &Path) -> io::Result<()> {
+    let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    if !there.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(access(there, AccessFlags::W_OK | AccessFlags::X_OK)?)
 }
 
 /// Removes a file durably; one that is gone already is removed.

@@ -77,6 +77,22 @@ impl Variables {
     }
 }
 
+impl Variables {
+    /// These, and of the others those that are not set here.
+    pub fn or(&self, others: &Variables) -> Variables {
+        let set = self.0.iter().filter(|(_, value)| !value.is_empty());
+        let mut all = others.0.clone();
+        all.extend(set.map(|(name, value)| (name.clone(), value.clone())));
+        Variables(all)
+    }
+}
+
+impl FromIterator<(String, String)> for Variables {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(pairs: T) -> Variables {
+        Variables(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
 impl<const N: usize> From<[(&str, &str); N]> for Variables {
     fn from(pairs: [(&str, &str); N]) -> Variables {
         Variables(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())

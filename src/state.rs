@@ -18,6 +18,7 @@ use crate::session::{self, Writer};
 use crate::spool::entry::Entry;
 use crate::spool::{Spool, SpoolError};
 use crate::trace::build::{Surroundings, build};
+use crate::trace::ids::TraceId;
 use crate::trace::model::{Trace, TraceState};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -85,12 +86,19 @@ impl State {
 
     /// The thread whose record was written last: the one that was worked in last.
     pub fn last_thread(&self) -> Option<ThreadId> {
-        let records = fs::read_dir(self.threads()).ok()?.flatten();
+        self.recent_threads(1).pop()
+    }
+
+    /// The threads that were worked in last, the last one first.
+    pub fn recent_threads(&self, at_most: usize) -> Vec<ThreadId> {
+        let records = fs::read_dir(self.threads()).into_iter().flatten().flatten();
         let dated = records.filter_map(|entry| {
             let thread = ThreadId::parse(entry.file_name().to_str()?.strip_suffix(".json")?)?;
             Some((entry.metadata().ok()?.modified().ok()?, thread))
         });
-        dated.max().map(|(_, thread)| thread)
+        let mut dated: Vec<_> = dated.collect();
+        dated.sort();
+        dated.into_iter().rev().take(at_most).map(|(_, thread)| thread).collect()
     }
 
     pub fn receipts(&self) -> Receipts {
@@ -128,7 +136,10 @@ impl State {
     /// Where the thread was first sent; now, if it never was.
     fn destination_of(&self, thread: &ThreadId, launch: &Launch) -> Destination {
         let now = &launch.destination;
-        let keep = |record: &mut ThreadRecord| _ = record.destination.get_or_insert_with(|| now.clone());
+        let first = |record: &ThreadRecord| {
+            self.first_destination(record, TraceId::of_thread(thread.as_str())).unwrap_or_else(|| now.clone())
+        };
+        let keep = |record: &mut ThreadRecord| record.destination = Some(first(record));
         // A record that cannot be changed was told of already.
         let record = ThreadRecord::update(&self.threads(), thread, keep);
         let kept = record.ok().and_then(|record| record.destination).unwrap_or_else(|| now.clone());

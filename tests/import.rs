@@ -243,7 +243,7 @@ fn a_server_that_merely_stands_in_the_environment_gets_no_old_sessions() {
     let copied = copy(&original("exec-basic"), &home.sessions(), 1);
     let outcome =
         run(ours(&home, &["import", "--all"]).env("MLFLOW_TRACKING_URI", NO_MODEL)).ended(End::Code(0));
-    assert!(outcome.stderr.contains("tracing to it was not switched on"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("nobody switched tracing to it on"), "{}", outcome.stderr);
     assert!(stored(&home, &copied.thread).is_some());
 }
 

@@ -1,5 +1,6 @@
 //! What the README says about commands, variables and the licence is so.
 
+use codex_traced::config::reference;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,49 @@ fn every_variable_in_the_readme_occurs_in_the_source() {
     let text = read("README.md");
     let invented: Vec<&str> = variables(&text).difference(&known).copied().collect();
     assert_eq!(invented, [""; 0]);
+}
+
+#[test]
+fn the_readme_has_a_row_for_each_variable_that_the_code_reads_word_for_word() {
+    let readme = read("README.md");
+    for variables in [reference::OURS, reference::OF_SERVERS, reference::OF_DATABRICKS] {
+        let table = reference::markdown(variables);
+        assert!(readme.contains(&table), "the table should be\n{table}");
+    }
+    let names = readme.split("\n| `").skip(1).filter_map(|row| row.split('`').next());
+    let told: Vec<&str> = names.filter(|name| is_variable(name)).collect();
+    let read: Vec<&str> = reference::all().map(|variable| variable.name).collect();
+    assert_eq!(told, read, "a row that is in no table");
+}
+
+/// A variable that is read stands in a string of its own; a name within a sentence is only spoken of.
+#[test]
+fn every_variable_that_the_code_reads_is_in_the_reference() {
+    let listed: Vec<&str> = reference::all().map(|variable| variable.name).collect();
+    let known = [&listed, reference::OF_CODEX, reference::SET_BY_US, reference::NOTICED].concat();
+    let sources = sources(&at("src")).replace(&read("src/config/reference.rs"), "");
+    let strings: BTreeSet<&str> = sources.split('"').filter(|text| is_variable(text)).collect();
+    let unlisted: Vec<&str> = strings.iter().filter(|name| !known.contains(name)).copied().collect();
+    assert_eq!(unlisted, [""; 0]);
+    let unread: Vec<&str> = known.into_iter().filter(|name| !strings.contains(name)).collect();
+    assert_eq!(unread, [""; 0]);
+}
+
+/// Variables of the programs that we deal with, and the few that are everybody's.
+fn is_variable(text: &str) -> bool {
+    /// Words of MLflow's API.
+    const OTHERS: [&str; 2] = ["MLFLOW_EXPERIMENT", "AWS_PRESIGNED_URL"];
+    let families =
+        ["CODEX_", "MLFLOW_", "DATABRICKS_", "AWS_", "ARM_", "GOOGLE_", "SSL_", "REQUESTS_", "CURL_"];
+    if OTHERS.contains(&text) {
+        return false;
+    }
+    let is_name =
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    is_name
+        && (["BROWSER", "CI", "CODEX_TRACED", "DISPLAY", "NO_COLOR", "WAYLAND_DISPLAY"].contains(&text)
+            || families.iter().any(|family| text.starts_with(family))
+            || text.ends_with("_PROXY"))
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! Codex's full-screen interface, traced: whose session it was, and what became of it.
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 use support::tmux::Tmux;
 use support::{Codex, Gate, Home, ModelServer, Oracle, Reply, Script, assert_facts, codex, run, wait_for};
@@ -88,7 +85,9 @@ fn a_visit_with_a_stop(home: &Home, codex: &Codex, program: &str) -> Vec<String>
     quit(&shell, "codex resume");
     // What is typed before the shell is back may be lost: the README's table has it.
     shell.wait_until("the shell", |screen| screen.ends_with("bash$"));
-    shell.type_line("clear; echo ended $?; stty -g > after; cmp before after && echo the same modes");
+    shell.type_line(
+        "code=$?; clear; echo ended $code; stty -g > after; cmp before after && echo the same modes",
+    );
     shell.wait_until("the end and the modes", |screen| {
         screen.starts_with("ended") && screen.ends_with("bash$")
     });
@@ -230,81 +229,4 @@ fn a_turn_that_goes_on_in_the_daemon_is_in_progress_until_the_next_launch() {
         r#"trace OK request="slow prompt" response="late answer" in=100"#,
     );
     assert_eq!(home.launches(), [""; 0]);
-}
-
-/// Whom a signal hits; the window takes all of them along.
-#[derive(Clone, Copy, Debug)]
-enum Victim {
-    Launcher(Signal),
-    Monitor(Signal),
-    Codex(Signal),
-    Window,
-}
-
-/// The launcher, its monitor, and the interface below them.
-fn family(home: &Home) -> [Pid; 3] {
-    let parent = |id: Pid| {
-        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("PPid:").map(str::to_owned));
-        line.and_then(|id| id.trim().parse().ok()).map(Pid::from_raw)
-    };
-    let is_launcher = |id: &Pid| {
-        fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|program| program == Path::new(LAUNCHER))
-    };
-    let processes = home.processes();
-    let ours: Vec<Pid> = processes.iter().copied().filter(is_launcher).collect();
-    let monitor = ours.iter().copied().find(|id| parent(*id).is_some_and(|id| ours.contains(&id)));
-    let monitor = monitor.expect("a monitor below the launcher");
-    let codex =
-        processes.iter().copied().find(|id| parent(*id) == Some(monitor)).expect("codex below the monitor");
-    [parent(monitor).expect("the launcher"), monitor, codex]
-}
-
-#[test]
-fn however_the_interface_ends_its_session_is_traced_once() {
-    let Some(codex) = codex() else { return };
-    let ends = [
-        Victim::Launcher(Signal::SIGTERM),
-        Victim::Launcher(Signal::SIGHUP),
-        Victim::Launcher(Signal::SIGINT),
-        Victim::Launcher(Signal::SIGKILL),
-        Victim::Monitor(Signal::SIGKILL),
-        Victim::Codex(Signal::SIGTERM),
-        Victim::Codex(Signal::SIGKILL),
-        Victim::Window,
-    ];
-    for end in ends {
-        let server = ModelServer::start(three_answers());
-        let home = home(&server);
-        let shell = shell(&home, &codex);
-        shell.type_line("$T 'first prompt'");
-        shell.wait_for("first answer");
-        let family = family(&home);
-        let [launcher, monitor, interface] = family;
-        let hit = |id, signal| kill(id, signal).expect("hit the victim");
-        match end {
-            Victim::Launcher(signal) => hit(launcher, signal),
-            Victim::Monitor(signal) => hit(monitor, signal),
-            Victim::Codex(signal) => hit(interface, signal),
-            Victim::Window => shell.close_window(),
-        }
-        let is_gone = |id: &Pid| !Path::new(&format!("/proc/{id}")).exists();
-        // SIGINT is passed on, and Codex's interface asks again or ends as it does without us.
-        if matches!(end, Victim::Launcher(Signal::SIGINT)) && !family.iter().any(is_gone) {
-            hit(launcher, Signal::SIGTERM);
-        }
-        wait_for(&format!("all three to go after {end:?}"), TURN, || family.iter().all(is_gone));
-
-        // Whoever else is hit, the launcher has its session's trace made, also when its window is gone.
-        match end {
-            Victim::Launcher(Signal::SIGKILL) => {
-                run(home.traced(LAUNCHER, &codex.native).args(["exec", "--no-such-option"]));
-            }
-            _ => home.wait_until_delivered(),
-        }
-        assert_eq!(records(&home).len(), 1, "{end:?}");
-        let shown = run(home.traced(LAUNCHER, &codex.native).args(["mlflow", "show"])).stdout;
-        assert!(shown.starts_with("codex_cli_session  completed"), "{end:?}: {shown}");
-        assert_eq!(home.launches(), [""; 0], "{end:?}");
-    }
 }

@@ -27,8 +27,8 @@ pub struct ThreadRecord {
     /// in records of before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
-    /// How a thread came to us that no launch of ours wrote. A launch that does write it says more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How a thread came to us that no launch of ours wrote; whoever asks knows, so it is not stored.
+    #[serde(skip)]
     pub found: Option<Attribution>,
 }
 

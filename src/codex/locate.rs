@@ -77,6 +77,27 @@ pub fn locate(world: &World) -> Result<PathBuf, LocateError> {
     real.ok_or_else(|| not_found(path))
 }
 
+/// What a script runs that says `codex`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnPath {
+    Ourselves(PathBuf),
+    Shim(PathBuf),
+    Other(PathBuf),
+}
+
+/// The first `codex` on PATH, whatever it is.
+pub fn first_on_path(world: &World) -> Option<OnPath> {
+    let us = std::env::current_exe().and_then(fs::metadata).ok();
+    let here = world.cwd.clone().unwrap_or_else(|| "/".into());
+    let path = which::which_in("codex", world.variables.os("PATH"), here).ok()?;
+    let metadata = fs::metadata(&path).ok()?;
+    Some(match () {
+        () if is_same_file(&metadata, us.as_ref()) => OnPath::Ourselves(path),
+        () if is_shim(&path) => OnPath::Shim(path),
+        () => OnPath::Other(path),
+    })
+}
+
 /// Found but not executable is another mistake than not there at all.
 fn not_found(path: &OsStr) -> LocateError {
     let folders: Vec<PathBuf> = std::env::split_paths(path).collect();

@@ -5,3 +5,4 @@ pub mod home;
 pub mod locate;
 pub mod thread;
 pub mod tui_log;
+pub mod version;

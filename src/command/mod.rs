@@ -1,16 +1,26 @@
 //! Our own commands: `codex-traced mlflow …`.
 
+mod completions;
+mod disable;
+mod doctor;
+mod enable;
 mod finish;
 mod import;
+mod man;
 mod named;
+mod place;
 mod queue;
 mod show;
+mod status;
+mod survey;
 mod sync;
+mod text;
 pub mod tree;
 mod ui;
 mod watch;
 
 use crate::cli::{Cli, Command};
+use crate::codex::home::CodexHome;
 use crate::env::World;
 use crate::launch::exit::ChildExit;
 use clap::Parser;
@@ -30,15 +40,20 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
             return ChildExit::Code(error.exit_code());
         }
     };
-    let well = |()| ChildExit::Code(0);
     let done = match cli.command {
-        Command::Show(show) => show::run(&show, world).map(well),
+        Command::Enable(enable) => enable::run(&enable, world),
+        Command::Disable => disable::run(world).map(well),
+        Command::Status(report) => status::run(&report, world).map(well),
+        Command::Doctor(report) => doctor::run(&report, world),
         Command::Finish(finish) => finish::run(&finish, world).map(well),
+        Command::Show(show) => show::run(&show, world).map(well),
         Command::Sync(sync) => sync::run(&sync, world).map(well),
+        Command::Completions(completions) => completions::run(&completions).map(well),
+        Command::Man => man::run().map(well),
         Command::Import(import) => import::run(&import, world),
-        Command::Ui(ui) => ui::run(&ui, world),
-        Command::Watch => watch::run(world),
         Command::TraceLatest => import::latest(world),
+        Command::Watch => watch::run(world),
+        Command::Ui(ui) => ui::run(&ui, world),
     };
     match done {
         Ok(exit) => exit,
@@ -47,6 +62,20 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
             ChildExit::Code(1)
         }
     }
+}
+
+fn well((): ()) -> ChildExit {
+    ChildExit::Code(0)
+}
+
+fn home(world: &World) -> Result<CodexHome, Failure> {
+    CodexHome::of(world).ok_or_else(|| "there is no home folder\n  hint: set CODEX_HOME".to_owned())
+}
+
+/// For people and scripts alike: one object, indented.
+fn print_json(value: &impl serde::Serialize) {
+    let text = serde_json::to_string_pretty(value).expect("values with text keys always serialize");
+    print(&format!("{text}\n"));
 }
 
 /// To stdout. Whoever reads us may have seen enough (`| head`), which is no failure.

@@ -17,9 +17,11 @@ pub enum Style {
 }
 
 #[derive(Clone, Copy)]
-enum Ink {
+pub(super) enum Ink {
     Name,
     Quiet,
+    Good,
+    Doubtful,
     Wrong,
 }
 
@@ -30,10 +32,12 @@ impl Style {
         if wanted { Style::Coloured } else { Style::Plain }
     }
 
-    fn paint(self, ink: Ink, text: &str) -> String {
+    pub(super) fn paint(self, ink: Ink, text: &str) -> String {
         let style = match ink {
             Ink::Name => anstyle::Style::new().effects(Effects::BOLD),
             Ink::Quiet => anstyle::Style::new().effects(Effects::DIMMED),
+            Ink::Good => AnsiColor::Green.on_default(),
+            Ink::Doubtful => AnsiColor::Yellow.on_default(),
             Ink::Wrong => AnsiColor::Red.on_default(),
         };
         match self {

@@ -2,6 +2,7 @@
 //! what else stands in it.
 
 use crate::disk;
+use crate::env::Variables;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -10,9 +11,6 @@ use std::path::{Path, PathBuf};
 
 const ENVIRONMENT: &str = "environment";
 const SESSIONS_DIR: &str = "sessions_dir";
-
-/// Links that lead to links that lead to the file.
-const DEEPEST_LINK: usize = 8;
 
 /// What the file says. Keys that we do not know are nobody's mistake, and stay.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,6 +69,12 @@ impl ConfigFile {
         }
     }
 
+    /// All of its `environment`, as if it were one.
+    pub fn variables(&self) -> Variables {
+        let names = self.object.get(ENVIRONMENT).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        names.filter_map(|name| Some((name.clone(), self.text(name)?))).collect()
+    }
+
     /// A further folder of session files. A relative one is meant from the file's own folder, wherever we
     /// were started.
     pub fn sessions_dir(&self, home: &Path) -> Option<PathBuf> {
@@ -99,7 +103,7 @@ impl ConfigFile {
     pub fn store(&self, path: &Path) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(&self.object)?;
         text.push('\n');
-        disk::write_private(&behind_links(path), text.as_bytes())
+        disk::write_private(&disk::followed(path), text.as_bytes())
     }
 }
 
@@ -114,18 +118,6 @@ pub fn keep_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     let aside = free.into_iter().find(|aside| !aside.exists()).expect("one of all names is free");
     disk::write_private(&aside, &fs::read(path)?)?;
     Ok(aside)
-}
-
-/// Where writing to the path ends, also when the link's end is not there yet.
-fn behind_links(path: &Path) -> PathBuf {
-    let mut end = path.to_owned();
-    for _ in 0..DEEPEST_LINK {
-        match fs::read_link(&end) {
-            Ok(link) => end = end.parent().unwrap_or(Path::new(".")).join(link),
-            Err(_) => break,
-        }
-    }
-    end
 }
 
 fn kind_of(value: &Value) -> &'static str {

@@ -1,4 +1,4 @@
-//! Every environment variable that we read, in one table: the README's, the manual's and `status`'s.
+//! Every environment variable that we read, in one place: for the README, the manual and `status`.
 
 /// One that people may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,12 @@ const fn open(name: &'static str, meaning: &'static str, default: &'static str) 
     Variable { name, meaning, default, value: Value::Open }
 }
 
-pub const VARIABLES: &[Variable] = &[
+const fn secret(name: &'static str, meaning: &'static str, default: &'static str) -> Variable {
+    Variable { name, meaning, default, value: Value::Secret }
+}
+
+/// What is traced, and where it goes.
+pub const OURS: &[Variable] = &[
     open("CODEX_HOME", "Codex's home, as Codex reads it", "`~/.codex`"),
     open("CODEX_TRACED", "`0`: no trace; codex-traced becomes Codex", "trace"),
     open("CODEX_TRACED_CODEX_BIN", "path of the real codex", "first on `PATH`"),
@@ -35,7 +40,17 @@ pub const VARIABLES: &[Variable] = &[
     open(
         "CODEX_TRACED_NOTICE",
         "`always` or `never`: whether we may say a line on stderr",
-        "only if stderr is a terminal",
+        "if stderr is a terminal; in CI only that a trace was left on disk",
+    ),
+    open(
+        "CODEX_TRACED_WAIT",
+        "how many seconds to wait for the delivery when Codex has ended; `0`: not at all",
+        "on a terminal a moment, elsewhere and in CI 30",
+    ),
+    open(
+        "CODEX_TRACED_SUMMARY",
+        "file for what became of the launch's traces, as JSON; it is waited for",
+        "none",
     ),
     open(
         "MLFLOW_CODEX_TRACING_ENABLED",
@@ -45,18 +60,89 @@ pub const VARIABLES: &[Variable] = &[
     open("MLFLOW_TRACKING_URI", "where traces go", "`sqlite:///` and `$CODEX_HOME/mlflow/mlflow.db`"),
     open("MLFLOW_EXPERIMENT_NAME", "experiment, made when missing", "`codex-sessions`"),
     open("MLFLOW_EXPERIMENT_ID", "experiment, must exist; the name comes first", ""),
+    open(
+        "CI",
+        "set, and neither `false` nor `0`: nobody is there to read a line or to wait for a prompt",
+        "a person is there if the streams are terminals",
+    ),
+    open("BROWSER", "what `mlflow ui` opens a page with", "what the desktop opens addresses with"),
+    open("DISPLAY", "set, or `WAYLAND_DISPLAY`: there is a desktop to open pages on (Linux)", ""),
+    open("WAYLAND_DISPLAY", "the same", ""),
     open("NO_COLOR", "set to anything: our commands print no colours", "colours on a terminal"),
+];
+
+/// How a server is reached: MLflow's own client variables, and everybody's.
+pub const OF_SERVERS: &[Variable] = &[
+    open("MLFLOW_TRACKING_USERNAME", "user name, with the password", "`~/.mlflow/credentials`"),
+    secret("MLFLOW_TRACKING_PASSWORD", "password", "`~/.mlflow/credentials`"),
+    secret("MLFLOW_TRACKING_TOKEN", "bearer token; user and password come first", ""),
+    open("MLFLOW_TRACKING_AUTH", "a plugin of MLflow's in Python: refused, since we have none", ""),
+    open("MLFLOW_TRACKING_AWS_SIGV4", "signatures for AWS: refused, since we cannot make them", ""),
+    open("MLFLOW_WORKSPACE", "workspace of the server", ""),
+    open("MLFLOW_TRACKING_SERVER_CERT_PATH", "certificates to trust, as PEM", "those of the system"),
+    open("MLFLOW_TRACKING_CLIENT_CERT_PATH", "our certificate with its key, as PEM", ""),
+    open("MLFLOW_TRACKING_INSECURE_TLS", "`true`: trust every certificate", "`false`"),
+    open("MLFLOW_HTTP_REQUEST_TIMEOUT", "seconds for a request", "120"),
+    open("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "tries after the first", "7"),
+    open(
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR",
+        "seconds before the second try, doubled from one to the next",
+        "2",
+    ),
+    open("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "seconds that chance adds", "1"),
+    secret("HTTP_PROXY", "proxy for http", ""),
+    secret("HTTPS_PROXY", "proxy for https", ""),
+    secret("ALL_PROXY", "proxy for both", ""),
+    open("NO_PROXY", "hosts without a proxy", ""),
+    open("REQUESTS_CA_BUNDLE", "certificates to trust, as Python's requests has it", ""),
+    open("CURL_CA_BUNDLE", "the same, as curl has it", ""),
+    open("SSL_CERT_FILE", "the same, as OpenSSL has it", ""),
+    open("SSL_CERT_DIR", "a folder of them", ""),
+];
+
+/// How a Databricks workspace is reached: as databricks-sdk has it.
+pub const OF_DATABRICKS: &[Variable] = &[
+    open("DATABRICKS_HOST", "address of the workspace", "the profile's"),
+    secret("DATABRICKS_TOKEN", "personal access token", "the profile's"),
+    open("DATABRICKS_CLIENT_ID", "service principal, with its secret", "the profile's"),
+    secret("DATABRICKS_CLIENT_SECRET", "its secret", "the profile's"),
+    open("DATABRICKS_CONFIG_PROFILE", "profile in the file", "`DEFAULT`"),
+    open("DATABRICKS_CONFIG_FILE", "file of profiles", "`~/.databrickscfg`"),
+    open("DATABRICKS_AUTH_TYPE", "`pat` or `oauth-m2m`, where both are set", ""),
+    open("DATABRICKS_WORKSPACE_ID", "told with every request", ""),
+    open("DATABRICKS_ACCOUNT_ID", "for hosts of several workspaces", ""),
+    open("DATABRICKS_DISCOVERY_URL", "where the addresses for OAuth are told", ""),
+];
+
+/// Ways to log in to Databricks that we do not have. They are noticed, so as to say so.
+pub const NOTICED: &[&str] = &[
+    "DATABRICKS_USERNAME",
+    "DATABRICKS_PASSWORD",
+    "DATABRICKS_OIDC_TOKEN_ENV",
+    "DATABRICKS_OIDC_TOKEN_FILEPATH",
+    "DATABRICKS_GOOGLE_SERVICE_ACCOUNT",
+    "GOOGLE_CREDENTIALS",
+    "DATABRICKS_AZURE_RESOURCE_ID",
+    "ARM_USE_MSI",
+    "ARM_CLIENT_ID",
+    "ARM_CLIENT_SECRET",
+    "ARM_TENANT_ID",
+    "DATABRICKS_METADATA_SERVICE_URL",
 ];
 
 /// Codex's own, which we read so as to leave what the user asked of them; told in the README's text.
 pub const OF_CODEX: &[&str] = &["CODEX_TUI_RECORD_SESSION", "CODEX_TUI_SESSION_LOG_PATH"];
 
-/// Ours, for Codex's children to find.
-pub const SET_BY_US: &[&str] = &["CODEX_TRACED_DEPTH"];
+/// For Codex's children to find, and for the MLflow that `ui` starts.
+pub const SET_BY_US: &[&str] = &["CODEX_TRACED_DEPTH", "MLFLOW_ALLOW_FILE_STORE"];
 
-/// The table of the README, row by row.
-pub fn markdown() -> String {
-    let rows = VARIABLES.iter().map(|Variable { name, meaning, default, .. }| match *default {
+pub fn all() -> impl Iterator<Item = &'static Variable> {
+    [OURS, OF_SERVERS, OF_DATABRICKS].into_iter().flatten()
+}
+
+/// A table of the README, row by row.
+pub fn markdown(variables: &[Variable]) -> String {
+    let rows = variables.iter().map(|Variable { name, meaning, default, .. }| match *default {
         "" => format!("| `{name}` | {meaning} | |\n"),
         default => format!("| `{name}` | {meaning} | {default} |\n"),
     });

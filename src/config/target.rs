@@ -1,5 +1,6 @@
 //! Where traces go: MLflow's grammar of tracking URIs, and the experiment there.
 
+use super::access::Secret;
 use super::file_uri::{file_uri, unescaped};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -23,6 +24,7 @@ pub enum Experiment {
     Id(String),
 }
 
+/// The address as it was written, but for a user and password in it.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error(
     "not a tracking URI: {0} (accepted: http://…, https://…, databricks, databricks://PROFILE, sqlite:///PATH, file:///PATH, or a path)"
@@ -33,7 +35,7 @@ impl Target {
     /// Reads a tracking URI as MLflow does, relative paths from `base`. One difference:
     /// `file://./relative` is the relative path it looks like, where MLflow takes it as `/relative`.
     pub fn parse(uri: &str, base: &Path) -> Result<Target, BadTarget> {
-        let bad = || BadTarget(uri.to_owned());
+        let bad = || BadTarget(without_credentials(uri));
         let (scheme, rest) = match uri.split_once(':') {
             Some((scheme, rest)) if scheme.len() > 1 && !scheme.contains('/') => (scheme, rest),
             _ if uri.trim().is_empty() => return Err(bad()),
@@ -42,8 +44,15 @@ impl Target {
             _ => return Ok(Target::FileStore(absolute(base, unescaped(uri)))),
         };
         match scheme {
-            "http" | "https" if rest.len() > 2 && rest.starts_with("//") => {
-                Ok(Target::Http(uri.trim_end_matches('/').to_owned()))
+            "http" | "https" => {
+                let address = without_credentials(uri);
+                let host = address.split_once("://").map_or("", |(_, rest)| rest);
+                // A query or a fragment would end up behind every path that is asked for.
+                let is_plain = !address.contains(['?', '#', '\\']) && !address.contains(char::is_whitespace);
+                match is_plain && !host.is_empty() && !host.starts_with(['/', ':']) {
+                    true => Ok(Target::Http(address.trim_end_matches('/').to_owned())),
+                    false => Err(bad()),
+                }
             }
             "databricks" => {
                 let profile =
@@ -84,6 +93,44 @@ impl Target {
             Target::Http(_) | Target::Databricks { .. } => true,
         }
     }
+}
+
+/// Where the user and password of an address stand, with the `@` after them. As Python's client has it, the
+/// last `@` before the path ends them.
+fn user_info(uri: &str) -> Option<std::ops::Range<usize>> {
+    let start = uri.find("://")? + 3;
+    let length = uri[start..].find(['/', '?', '#']).unwrap_or(uri.len() - start);
+    let at = uri[start..start + length].rfind('@')?;
+    Some(start..start + at + 1)
+}
+
+/// Targets go into files, logs and notices; what a password opens does not.
+fn without_credentials(uri: &str) -> String {
+    match user_info(uri) {
+        Some(range) => format!("{}{}", &uri[..range.start], &uri[range.end..]),
+        None => uri.to_owned(),
+    }
+}
+
+/// The user and the password of an address.
+pub(super) fn credentials_in(uri: &str) -> Option<(String, Secret)> {
+    let range = user_info(uri)?;
+    let text = &uri[range.start..range.end - 1];
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    Some((percent_decoded(user), Secret::new(percent_decoded(password))))
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let decoded =
+            digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(decoded.unwrap_or(*first));
+        rest = if decoded.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// With `.` and `..` kept as they are written, but for a leading `./`.
@@ -134,6 +181,13 @@ mod tests {
             ("/abs/mlruns", store("/abs/mlruns")),
             ("http://localhost:5000/", Some(Target::Http("http://localhost:5000".into()))),
             ("http://", None),
+            ("https://ann:p@ss:w@host/mlflow/", Some(Target::Http("https://host/mlflow".into()))),
+            ("http://host/a@b", Some(Target::Http("http://host/a@b".into()))),
+            ("http://host?x=1", None),
+            ("http://host/#x", None),
+            ("http://ann:secret@", None),
+            ("http:host", None),
+            ("http://:5000", None),
             ("databricks", Some(Target::Databricks { profile: None })),
             ("databricks://work", Some(Target::Databricks { profile: Some("work".into()) })),
             ("databricks://", None),
@@ -143,6 +197,41 @@ mod tests {
         ];
         for (uri, target) in table {
             assert_eq!(Target::parse(uri, Path::new("/here")).ok(), target, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_in_no_target_and_in_no_complaint() {
+        let table = [
+            ("http://ann:secret@host:5000/x", Ok("http://host:5000/x")),
+            ("https://ann:secret@host?x", Err("https://host?x")),
+            ("postgresql://ann:secret@host/db", Err("postgresql://host/db")),
+        ];
+        for (uri, shown) in table {
+            let told = Target::parse(uri, Path::new("/")).map(|target| target.to_string());
+            assert!(!format!("{told:?}").contains("secret"), "{uri}: {told:?}");
+            match shown {
+                Ok(address) => assert_eq!(told, Ok(address.to_owned())),
+                Err(part) => {
+                    let shown = told.unwrap_or_else(|bad| bad.to_string());
+                    assert!(shown.contains(part), "{uri}: {shown}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn credentials_are_read_from_an_address() {
+        let table = [
+            ("http://ann:secret@host", Some(("ann", "secret"))),
+            ("http://ann@host", Some(("ann", ""))),
+            ("http://a%40b:p%2Fq%zz@host/x@y", Some(("a@b", "p/q%zz"))),
+            ("http://host/x@y", None),
+            ("host", None),
+        ];
+        for (uri, expected) in table {
+            let expected = expected.map(|(user, password)| (user.to_owned(), Secret::new(password)));
+            assert_eq!(credentials_in(uri), expected, "{uri}");
         }
     }
 

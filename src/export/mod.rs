@@ -6,6 +6,7 @@ pub mod receipt;
 pub mod receipts;
 
 use crate::trace::model::Trace;
+use jiff::Timestamp;
 use receipt::Receipt;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,18 @@ pub trait Exporter {
 pub struct Delivered {
     pub experiment_id: String,
     pub spans_sent: usize,
+}
+
+/// What a look at a place found. Nothing was sent there, and nothing made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Of the server, or of the database's schema, as a person says it; None where nothing is there yet, or
+    /// nothing tells.
+    pub version: Option<String>,
+    /// The experiment's id; None when the first trace makes it.
+    pub experiment_id: Option<String>,
+    /// What the server's clock said.
+    pub clock: Option<Timestamp>,
 }
 
 /// Why a trace is not there yet. It is kept in either case.

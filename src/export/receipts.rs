@@ -62,6 +62,25 @@ impl Receipts {
         self.read(trace).into_iter().map(|kept| kept.receipt).min_by_key(|receipt| receipt.delivered_at)
     }
 
+    /// What was taken last, the newest first.
+    pub fn recent(&self, at_most: usize) -> Vec<(TraceId, Receipt)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let dated = entries.filter_map(|entry| {
+            let trace: TraceId = entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok()?;
+            Some((entry.metadata().ok()?.modified().ok()?, trace))
+        });
+        let mut dated: Vec<_> = dated.collect();
+        dated.sort();
+        // A file holds one receipt at least, so these are enough.
+        let newest = dated.into_iter().rev().take(at_most);
+        let mut all: Vec<(TraceId, Receipt)> = newest
+            .flat_map(|(_, trace)| self.read(trace).into_iter().map(move |kept| (trace, kept.receipt)))
+            .collect();
+        all.sort_by_key(|(_, receipt)| std::cmp::Reverse(receipt.delivered_at));
+        all.truncate(at_most);
+        all
+    }
+
     fn read(&self, trace: TraceId) -> Vec<Kept> {
         let Ok(bytes) = fs::read(self.file_of(trace)) else { return Vec::new() };
         serde_json::from_slice(&bytes).map(|on_disk: OnDisk<_>| on_disk.kept).unwrap_or_default()
@@ -119,6 +138,20 @@ mod tests {
             (of("http://c"), receipts.of(TraceId([8; 16]), &kept("http://a", 1).receipt.target)),
             (None, None)
         );
+    }
+
+    #[test]
+    fn what_was_taken_last_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let receipts = Receipts::at(folder.path().into());
+        assert_eq!(receipts.recent(5), []);
+        for second in 1..=4 {
+            let mut kept = kept("http://a", 1);
+            kept.receipt.delivered_at = Timestamp::from_second(second).unwrap();
+            receipts.keep(TraceId([second as u8; 16]), kept).unwrap();
+        }
+        let told: Vec<_> = receipts.recent(2).iter().map(|(trace, _)| trace.0[0]).collect();
+        assert_eq!(told, [4, 3]);
     }
 
     #[test]

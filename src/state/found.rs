@@ -1,9 +1,9 @@
 //! Sessions that no launch of ours wrote: the trace of a file that was found, and whether its target has it.
 
 use super::{State, StateError};
-use crate::claim::has_writer;
-use crate::claim::journal::Destination;
+use crate::claim::journal::{Destination, Launch};
 use crate::claim::record::{Attribution, ThreadRecord};
+use crate::claim::{Claim, has_writer};
 use crate::codex::thread::ThreadId;
 use crate::config::target::Experiment;
 use crate::env::World;
@@ -13,8 +13,10 @@ use crate::session::model::Session;
 use crate::spool::entry::{Entry, Rank};
 use crate::spool::policy::is_overtaken;
 use crate::trace::build::{Surroundings, build};
+use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
 use jiff::Timestamp;
+use std::fs;
 use std::path::Path;
 
 /// A session's trace, before anything of it was written.
@@ -57,28 +59,50 @@ impl State {
         mark(&mut record);
         let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
         let Some(trace) = build(session, &record, Surroundings { rollout, user }) else { return Ok(None) };
+        let destination = self.first_destination(&record, trace.id).unwrap_or_else(|| now.clone());
         let receipts = self.receipts();
-        let first = || {
-            let receipt = receipts.first(trace.id)?;
-            Some(Destination { target: receipt.target, experiment: Experiment::Id(receipt.experiment_id) })
-        };
-        let destination = record.destination.or_else(first).unwrap_or_else(|| now.clone());
         let standing = standing(&trace, receipts.of(trace.id, &destination.target).as_ref());
         Ok(Some(Found { thread: thread.clone(), trace, destination, standing }))
     }
 
-    /// Into the spool, and into the thread's record where it goes from now on.
+    /// Where a trace was first put, or else first taken; None if it never was.
+    pub(super) fn first_destination(&self, record: &ThreadRecord, trace: TraceId) -> Option<Destination> {
+        let taken = || {
+            let receipt = self.receipts().first(trace)?;
+            Some(Destination { target: receipt.target, experiment: Experiment::Id(receipt.experiment_id) })
+        };
+        record.destination.clone().or_else(taken)
+    }
+
+    /// Into the spool. Its receipt will say where it went: a thread's record is for what only launches know.
     pub fn put_found(&self, found: Found) -> Result<(), StateError> {
-        let Found { thread, trace, destination, .. } = found;
-        let Destination { target, experiment } = destination.clone();
-        ThreadRecord::update(&self.threads(), &thread, |record| {
-            mark(record);
-            record.destination.get_or_insert(destination);
-        })
-        .map_err(|error| StateError::Record(self.threads(), error))?;
-        let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
+        let Destination { target, experiment } = found.destination;
+        let put = self.spool().put(&Entry { target, experiment, trace: found.trace }, Timestamp::now());
         put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
         Ok(())
+    }
+
+    /// The trace that was worked on last.
+    pub fn last_trace(&self) -> Option<TraceId> {
+        let taken = self.receipts().recent(1).into_iter().next();
+        let taken = taken.map(|(trace, receipt)| (receipt.delivered_at, trace));
+        let worked = self.last_thread().and_then(|thread| {
+            let written =
+                fs::metadata(self.threads().join(format!("{thread}.json"))).ok()?.modified().ok()?;
+            Some((Timestamp::try_from(written).ok()?, TraceId::of_thread(thread.as_str())))
+        });
+        taken.into_iter().chain(worked).max().map(|(_, trace)| trace)
+    }
+
+    /// The traces of a launch as they stand now, and where each goes.
+    pub fn traces_of(&self, launch: &Launch, world: &World) -> Vec<(ThreadId, Destination, Trace)> {
+        let of = |claim: Claim| {
+            let trace = self.trace_of(&claim, launch, world).ok()??;
+            let record = ThreadRecord::load(&self.threads(), &claim.thread).unwrap_or_default();
+            let destination = self.first_destination(&record, trace.id);
+            Some((claim.thread, destination.unwrap_or_else(|| launch.destination.clone()), trace))
+        };
+        self.claims_of(launch).into_iter().filter_map(of).collect()
     }
 }
 
@@ -103,7 +127,7 @@ mod tests {
     use super::*;
     use crate::config::target::Target;
     use crate::export::receipt::Receipt;
-    use crate::trace::ids::{SpanId, TraceId};
+    use crate::trace::ids::SpanId;
     use crate::trace::model::{Span, SpanStatus, SpanType, TraceState};
     use serde_json::{Map, Value};
 

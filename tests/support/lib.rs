@@ -17,9 +17,12 @@
 //! Everything stays on 127.0.0.1 and in temporary folders, but for the real parts, which are fetched once into the
 //! target folder (`real`).
 
+pub mod authority;
+pub mod databricks;
 mod expectation;
 pub mod facts;
 pub mod fault_proxy;
+pub mod front;
 pub mod gate;
 pub mod home;
 pub mod many;
@@ -35,8 +38,11 @@ pub mod terminal;
 pub mod tmux;
 mod wire;
 
+pub use authority::{Authority, Clients};
+pub use databricks::Databricks;
 pub use facts::assert_facts;
 pub use fault_proxy::{Fault, FaultProxy};
+pub use front::{Front, Seen};
 pub use gate::Gate;
 pub use home::Home;
 pub use mlflow_server::{MlflowServer, ServerOptions};

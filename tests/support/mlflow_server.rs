@@ -18,7 +18,7 @@ use crate::real::{mlflow, mlflow_with_auth};
 use crate::run::wait_for;
 
 /// A first start makes a database, on a machine that does other things too.
-const START: Duration = Duration::from_secs(180);
+const START: Duration = Duration::from_secs(300);
 
 /// A server answers what it is doing before it ends.
 const END: Duration = Duration::from_secs(20);
@@ -188,10 +188,25 @@ fn new_folder() -> TempDir {
 
 /// The whole answer to a GET, as text; None where nobody answers.
 pub fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n").ok()?;
+    ask(port, &format!("GET {path} HTTP/1.1\r\n"), "").ok()
+}
+
+/// The whole answer to a POST of JSON with further headers, as text.
+pub fn post(port: u16, path: &str, headers: &[&str], body: &str) -> String {
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\n{headers}");
+    ask(port, &head, body).expect("an answer")
+}
+
+fn ask(port: u16, head: &str, body: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let length = body.len();
+    write!(
+        stream,
+        "{head}Host: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    Some(String::from_utf8_lossy(&answer).into_owned())
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | UUIDs; the API's ids (`resp_`, `msg_`, `rs_`, `fc_`, `ctc_`, `ws_`, `call_`, `req_` and 16 or more hex digits); `Chunk ID: …` | `<id-N>`, N by first appearance, so that a swapped id is seen |
 //! | dates with a time of day | `<time>` |
-//! | durations where Codex prints its own: `in 12ms`, `in 1.20s`, `Wall time: 0.2 seconds` | `<duration>` |
+//! | durations where Codex prints its own: `in 12ms`, `in 1.20s`, `Wall time: 0.2 seconds`; on the screen `Working (3s • esc …`, `Worked for <1s •` | `<duration>` |
+//! | the time of day after `Worked for <1s •` on the screen | `<time>` |
 //!
 //! Paths stay: two runs that are compared share one `Home`.
 
@@ -19,8 +20,14 @@ static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
     let uuid = r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b";
     let api = r"\b(?:resp|msg|rs|fc|ctc|ws|call|req)_[0-9a-f]{16,}\b";
     let time = r"\b\d{4}-\d\d-\d\dT\d\d[:-]\d\d[:-]\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?";
+    let duration = r"\d+(?:\.\d+)?(?:ms|s|m \d\ds| seconds)";
+    let printed =
+        format!(r"(?P<before>^ (?:succeeded|exited -?\d+) in |\bWall time: )(?P<duration>{duration})");
+    let working = r"(?P<working>^(?:• )?Working \()(?P<since>\d+s|\d+m \d\ds)";
+    let worked =
+        r"(?P<worked>^ +Worked for )(?P<lasted><?\d+s|\d+m \d\ds)(?P<until> • )(?P<clock>\d\d:\d\d)$";
     let pattern = format!(
-        r"(?P<id>{uuid}|{api})|(?P<time>{time})|(?P<chunk>\bChunk ID: )(?P<piece>[0-9a-f]+)|(?P<before>^ (?:succeeded|exited -?\d+) in |\bWall time: )(?P<duration>\d+(?:\.\d+)?(?:ms|s|m \d\ds| seconds))"
+        r"(?P<id>{uuid}|{api})|(?P<time>{time})|(?P<chunk>\bChunk ID: )(?P<piece>[0-9a-f]+)|{printed}|{working}|{worked}"
     );
     Regex::new(&format!("(?m){pattern}")).expect("the pattern is well formed")
 });
@@ -43,6 +50,10 @@ impl Normaliser {
             format!("{}{}", &found["chunk"], self.placeholder(piece.as_str()))
         } else if found.name("duration").is_some() {
             format!("{}<duration>", &found["before"])
+        } else if found.name("since").is_some() {
+            format!("{}<duration>", &found["working"])
+        } else if found.name("lasted").is_some() {
+            format!("{}<duration>{}<time>", &found["worked"], &found["until"])
         } else {
             "<time>".to_owned()
         }
@@ -82,6 +93,11 @@ took 12ms
  exited 3 in 1.20s:
 2026-11-22T09:54:22.408Z ERROR call_0000000000010000 failed
 {\"thread_id\":\"01a204d3-8f4b-7922-96dd-2ba92edf6baf\",\"item\":\"item_0\",\"id\":\"resp_00000000000100000000\"}
+Working (0s • esc to interrupt)
+• Working (1m 02s • esc to interrupt)
+  Worked for <1s • 18:43
+  Worked for 2m 07s • 09:05
+took <1s • 18:43
 tokens used 6,126
 ";
 
@@ -95,6 +111,11 @@ took 12ms
  exited 3 in <duration>:
 <time> ERROR <id-2> failed
 {\"thread_id\":\"<id-1>\",\"item\":\"item_0\",\"id\":\"<id-3>\"}
+Working (<duration> • esc to interrupt)
+• Working (<duration> • esc to interrupt)
+  Worked for <duration> • <time>
+  Worked for <duration> • <time>
+took <1s • 18:43
 tokens used 6,126
 ";
         assert_eq!(normalised(TEXT), expected);
@@ -103,11 +124,17 @@ tokens used 6,126
     #[test]
     fn a_planted_difference_of_one_byte_still_shows() {
         let plain = normalised(TEXT);
-        let replaced: Vec<_> = VARIABLE.find_iter(TEXT).map(|found| found.range()).collect();
+        let groups = ["id", "time", "piece", "duration", "since", "lasted", "clock"];
+        let replaced: Vec<_> = VARIABLE
+            .captures_iter(TEXT)
+            .flat_map(|found| groups.map(|group| found.name(group).map(|part| part.range())))
+            .flatten()
+            .collect();
         for place in (0..TEXT.len()).filter(|place| !replaced.iter().any(|range| range.contains(place))) {
             let mut planted = TEXT.as_bytes().to_vec();
             planted[place] ^= 1;
-            let planted = String::from_utf8(planted).unwrap();
+            // A bullet with another byte is no UTF-8 any more.
+            let planted = String::from_utf8_lossy(&planted);
             assert_ne!(normalised(&planted), plain, "byte {place} of {TEXT}");
         }
     }

@@ -8,7 +8,7 @@ import sys
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import AssessmentSource, ViewType
+from mlflow.entities import AssessmentSource, SpanEvent, SpanStatus, SpanStatusCode, ViewType
 
 
 def traces(client):
@@ -87,6 +87,10 @@ def answer(client, verb):
         client.set_trace_tag(verb["trace_id"], "mlflow.traceName", verb["name"])
     elif kind == "sample":
         return sample(client)
+    elif kind == "trace":
+        return trace_as_json(client.get_trace(verb["trace_id"]), {})
+    elif kind == "log":
+        return log(client, verb["experiment"], verb["trace"])
     else:
         raise ValueError(f"no such verb: {kind}")
     return None
@@ -105,6 +109,42 @@ def sample(client):
             tool.set_inputs({"cmd": "exit 3"})
             tool.set_attribute("exit_code", 3)
             tool.set_status("ERROR")
+    return root.trace_id
+
+
+def log(client, path, told):
+    """This trace, by the calls that a program would make."""
+    from mlflow.tracing.trace_manager import InMemoryTraceManager
+
+    known = client.get_experiment_by_name(path)
+    experiment = known.experiment_id if known else client.create_experiment(path)
+    begun = {}
+    for span in told["spans"]:
+        parent = begun.get(span["parent"])
+        of_trace = {"experiment_id": experiment, "tags": told["tags"], "metadata": told["metadata"]}
+        begun[span["id"]] = mlflow.start_span_no_context(
+            span["name"],
+            span_type=span["type"],
+            parent_span=parent,
+            inputs=span["inputs"],
+            attributes=span["attributes"],
+            start_time_ns=span["start_ns"],
+            **({} if parent else of_trace),
+        )
+    root = begun[told["spans"][0]["id"]]
+    with InMemoryTraceManager.get_instance().get_trace(root.trace_id) as trace:
+        trace.info.request_preview = told["request_preview"]
+        trace.info.response_preview = told["response_preview"]
+    # The root last: its end is the trace's.
+    for span in reversed(told["spans"]):
+        live = begun[span["id"]]
+        for event in span["events"]:
+            live.add_event(SpanEvent(event["name"], timestamp=event["time_ns"], attributes=event["attributes"]))
+        if span["error"] is not None:
+            live.set_status(SpanStatus(SpanStatusCode.ERROR, span["error"]))
+        if span["outputs"] is not None:
+            live.set_outputs(span["outputs"])
+        live.end(end_time_ns=span["end_ns"])
     return root.trace_id
 
 

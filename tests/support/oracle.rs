@@ -78,6 +78,15 @@ pub enum Verb<'a> {
     },
     /// MLflow itself makes a small trace; the answer is its id.
     Sample,
+    /// One trace by its id, for stores that cannot be searched.
+    Trace {
+        trace: &'a str,
+    },
+    /// MLflow itself logs this trace, span by span, as a program would; the answer is the id it gave.
+    Log {
+        experiment: &'a str,
+        trace: &'a Value,
+    },
 }
 
 impl Verb<'_> {
@@ -95,6 +104,10 @@ impl Verb<'_> {
             }
             Verb::Rename { trace, name } => json!({"verb": "rename", "trace_id": trace, "name": name}),
             Verb::Sample => json!({"verb": "sample"}),
+            Verb::Trace { trace } => json!({"verb": "trace", "trace_id": trace}),
+            Verb::Log { experiment, trace } => {
+                json!({"verb": "log", "experiment": experiment, "trace": trace})
+            }
         }
     }
 }
@@ -202,10 +215,16 @@ impl Oracle {
     /// One answer per verb: traces for `Traces`, an id for `Sample`, else null.
     #[track_caller]
     pub fn ask(&self, store: &(impl TrackingUri + ?Sized), verbs: &[Verb]) -> Vec<Value> {
+        self.ask_store(&store.tracking_uri(), &[], verbs)
+    }
+
+    /// As `ask`, with what the environment must say to reach the store.
+    #[track_caller]
+    pub fn ask_store(&self, uri: &str, variables: &[(&str, &str)], verbs: &[Verb]) -> Vec<Value> {
         let verbs: Vec<_> = verbs.iter().map(Verb::as_sent).collect();
-        let request = json!({"uri": store.tracking_uri(), "verbs": verbs});
+        let request = json!({"uri": uri, "verbs": verbs});
         let mut python = self.python();
-        python.args(["-c", include_str!("oracle.py")]);
+        python.args(["-c", include_str!("oracle.py")]).envs(variables.iter().copied());
         let outcome = run_with_input(&mut python, request.to_string().as_bytes()).ended(End::Code(0));
         let answers = outcome.stdout.lines().last().unwrap_or_default();
         serde_json::from_str(answers)

@@ -85,6 +85,16 @@ fn fetch_python(name: &str, package: &str) -> PathBuf {
     folder.join("bin/python")
 }
 
+/// Where a program of the machine is; None, with a line that says so, when it is not there.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let found = which::which(name).ok();
+    if found.is_none() {
+        let thread = std::thread::current();
+        say(&format!("left out: {} needs {name}, which is not here", thread.name().unwrap_or("a test")));
+    }
+    found
+}
+
 fn wanted(part: &str) -> bool {
     let offline = std::env::var_os(OFFLINE).is_some_and(|value| value == "1");
     if offline {

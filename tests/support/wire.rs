@@ -1,5 +1,6 @@
-//! HTTP requests as Codex writes them, and the event stream as Codex reads it.
+//! HTTP requests as Codex and MLflow's clients write them, and the event stream as Codex reads it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
@@ -63,6 +64,8 @@ impl<'a> Events<'a> {
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
+    /// Names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -80,7 +83,9 @@ pub(crate) fn read_request(mut stream: &TcpStream) -> io::Result<Option<Request>
     let Some(head) = read_head(stream)? else { return Ok(None) };
     let mut body = vec![0; head.length];
     stream.read_exact(&mut body)?;
-    Ok(Some(Request { method: head.method, path: head.path, body }))
+    let text = |(name, value): (String, Vec<u8>)| (name, String::from_utf8_lossy(&value).trim().to_owned());
+    let headers = head.headers.into_iter().map(text).collect();
+    Ok(Some(Request { method: head.method, path: head.path, headers, body }))
 }
 
 /// Takes no byte of the body off the stream.

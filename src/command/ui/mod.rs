@@ -26,7 +26,7 @@ pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
     let settings = Settings::read(world, &home);
     let trace = match &ui.what {
         Some(what) => Some(named::trace(what)?),
-        None => state.last_thread().map(|thread| TraceId::of_thread(thread.as_str())),
+        None => state.last_trace(),
     };
     let place = Place::of(trace, &state, &settings.target.value);
     if let (Some(trace), None) = (trace, &place.shown) {
@@ -75,7 +75,7 @@ impl Place {
 
 fn remote(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
     let address = place.page(&place.target, &Access::of(world)).ok_or(
-        "no workspace is known\n  hint: set DATABRICKS_HOST, or a host in the profile of ~/.databrickscfg",
+        "no workspace is known, or no way to log in to it\n  hint: `codex-traced mlflow doctor` says what is missing",
     )?;
     show(ui, &address, world);
     Ok(ChildExit::Code(0))

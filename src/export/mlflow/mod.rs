@@ -1,6 +1,7 @@
 //! MLflow as a target: one folder per kind of store.
 
 pub mod artifact;
+pub mod databricks;
 pub mod file_store;
 pub mod http;
 pub mod info;
@@ -13,9 +14,10 @@ pub mod tags;
 pub mod tree;
 pub mod wire;
 
-use super::{ExportError, Exporter, Patience};
+use super::{Checked, ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
+use databricks::DatabricksExporter;
 use file_store::FileStoreExporter;
 use http::HttpExporter;
 use sqlite::SqliteExporter;
@@ -38,9 +40,24 @@ pub fn exporter<'a>(
         Target::Http(url) => {
             Ok(Box::new(HttpExporter::open(target, url, experiment.clone(), access, patience)?))
         }
-        Target::Databricks { .. } => Err(ExportError::Target(format!(
-            "this version delivers to files and to servers only, so the trace for {target} waits for one that can"
-        ))),
+        Target::Databricks { profile } => {
+            Ok(Box::new(DatabricksExporter::open(profile.as_deref(), experiment.clone(), access, patience)?))
+        }
+    }
+}
+
+/// Whether the target would take traces. Sends none, and makes nothing.
+pub fn check(
+    target: &Target,
+    experiment: &Experiment,
+    access: &Access,
+    patience: Patience,
+) -> Result<Checked, ExportError> {
+    match target {
+        Target::Sqlite(path) => sqlite::check(path, experiment),
+        Target::FileStore(root) => file_store::check(root, experiment),
+        Target::Http(url) => http::check(target, url, experiment, access, patience),
+        Target::Databricks { profile } => databricks::check(profile.as_deref(), experiment, access, patience),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Where MLflow's own pages show what was sent.
 
+use super::databricks;
 use crate::config::access::Access;
 use crate::config::target::Target;
 use crate::trace::ids::TraceId;
-use std::fs;
 
 /// The address of a trace's page; None where no server is known that shows it.
 pub fn of_trace(target: &Target, experiment_id: &str, trace: TraceId, access: &Access) -> Option<String> {
@@ -24,15 +24,7 @@ pub fn of_experiment(target: &Target, experiment_id: &str, access: &Access) -> O
 pub fn base_of(target: &Target, access: &Access) -> Option<String> {
     match target {
         Target::Http(url) => Some(without_user(url)),
-        Target::Databricks { profile } => {
-            let host = workspace(profile.as_deref(), access)?;
-            let host = host.trim_end_matches('/');
-            Some(without_user(&if host.contains("://") {
-                host.to_owned()
-            } else {
-                format!("https://{host}")
-            }))
-        }
+        Target::Databricks { profile } => databricks::host(profile.as_deref(), access),
         Target::Sqlite(_) | Target::FileStore(_) => None,
     }
 }
@@ -44,36 +36,6 @@ fn without_user(url: &str) -> String {
     format!("{scheme}://{}", &rest[host..])
 }
 
-/// As the environment has it for a target without a profile, else as the profile does.
-fn workspace(profile: Option<&str>, access: &Access) -> Option<String> {
-    let of_environment = || access.variables.text("DATABRICKS_HOST").map(str::to_owned);
-    let told = access.variables.text("DATABRICKS_CONFIG_PROFILE");
-    let of_file = |profile| {
-        let file = access.variables.os("DATABRICKS_CONFIG_FILE").map(Into::into);
-        let file = file.or_else(|| Some(access.home.as_ref()?.join(".databrickscfg")))?;
-        host_in(&fs::read_to_string(file).ok()?, profile)
-    };
-    match profile {
-        Some(profile) => of_file(profile),
-        None => of_environment().or_else(|| of_file(told.unwrap_or("DEFAULT"))),
-    }
-}
-
-fn host_in(text: &str, profile: &str) -> Option<String> {
-    let mut section = None;
-    for line in text.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            section = Some(name.trim());
-        } else if section == Some(profile)
-            && let Some((key, value)) = line.split_once('=')
-            && key.trim() == "host"
-        {
-            return Some(value.trim().to_owned());
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,8 +44,10 @@ mod tests {
     #[test]
     fn a_page_is_where_the_trace_is_and_shows_no_password() {
         let trace = TraceId([7; 16]);
-        let access =
-            |host: &str| Access { variables: Variables::from([("DATABRICKS_HOST", host)]), home: None };
+        let access = |host: &str| Access {
+            variables: Variables::from([("DATABRICKS_HOST", host), ("DATABRICKS_TOKEN", "x")]),
+            ..Access::default()
+        };
         let page = |target: Target, host: &str| of_trace(&target, "3", trace, &access(host));
         let shown = "experiments/3/traces?selectedEvaluationId=tr-07070707070707070707070707070707";
         let databricks = || Target::Databricks { profile: None };
@@ -102,15 +66,5 @@ mod tests {
         for (target, host, expected) in table {
             assert_eq!(page(target, host), expected);
         }
-    }
-
-    #[test]
-    fn a_profile_names_its_workspace() {
-        let text = "[DEFAULT]\nhost = https://a\n\n[ work ]\ntoken = x\nhost=https://b\n";
-        let of = |profile| host_in(text, profile);
-        assert_eq!(
-            (of("DEFAULT"), of("work"), of("x")),
-            (Some("https://a".into()), Some("https://b".into()), None)
-        );
     }
 }

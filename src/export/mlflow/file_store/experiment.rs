@@ -97,19 +97,25 @@ pub(super) fn find_or_make(
         make_default(root, root, files, now)?;
         there = all(root)?;
     }
-    let name = match wanted {
-        Experiment::Id(id) => {
-            let found = there.into_iter().find(|found| found.id == *id);
-            return found.ok_or_else(|| StoreError::NoExperiment(id.clone()))?.active();
-        }
-        Experiment::Name(name) => name,
-    };
+    match (among(there, wanted)?, wanted) {
+        (Some(found), _) => Ok(found),
+        (None, Experiment::Name(name)) => make(root, files, name, now),
+        (None, Experiment::Id(id)) => Err(StoreError::NoExperiment(id.clone())),
+    }
+}
+
+/// By name or by id, if it is there; an error if people cannot see it in MLflow.
+pub(super) fn among(there: Vec<Found>, wanted: &Experiment) -> Result<Option<Found>, StoreError> {
     for found in there {
-        if Meta::read(&found.folder)?.is_some_and(|meta| meta.name == *name) {
-            return found.active();
+        let is_wanted = match wanted {
+            Experiment::Id(id) => found.id == *id,
+            Experiment::Name(name) => Meta::read(&found.folder)?.is_some_and(|meta| meta.name == *name),
+        };
+        if is_wanted {
+            return found.active().map(Some);
         }
     }
-    make(root, files, name, now)
+    Ok(None)
 }
 
 fn make(root: &Path, files: &mut Files, name: &str, now: Timestamp) -> Result<Found, StoreError> {

@@ -12,6 +12,7 @@
 //!   adds meanwhile stays. A crash in between leaves spans that are newer than the totals; the trace is still
 //!   in the spool then, and its next delivery completes it.
 
+mod check;
 mod create;
 mod error;
 mod experiment;
@@ -23,6 +24,8 @@ mod read;
 mod tests;
 mod write;
 mod yaml;
+
+pub use check::check;
 
 use crate::config::target::Experiment;
 use crate::export::receipt::Receipt;

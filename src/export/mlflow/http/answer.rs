@@ -164,7 +164,15 @@ pub(super) fn no_answer(url: &str, error: &reqwest::Error) -> Result<String, Exp
 
 /// Why no connection can even be tried.
 pub(super) fn cannot_connect(error: &reqwest::Error) -> ExportError {
-    ExportError::Target(format!("cannot deliver: {}", causes(error)))
+    match tls_error(error) {
+        // rustls-platform-verifier's only complaint about a system without certificates.
+        Some(rustls::Error::General(_)) => ExportError::Target(
+            "no server can be trusted: this system has no certificate authorities (install ca-certificates, or name a \
+             file of them in SSL_CERT_FILE)"
+                .to_owned(),
+        ),
+        _ => ExportError::Target(format!("cannot deliver: {}", causes(error))),
+    }
 }
 
 /// What to do about a failed handshake; None where another try may do.

@@ -22,10 +22,8 @@ pub(super) fn find_or_make(server: &Server, wanted: &Experiment) -> Result<Strin
         Experiment::Name(name) => name,
     };
     for _ in 0..LOOKS {
-        let path = ["api", "2.0", "mlflow", "experiments", "get-by-name"];
-        let found = server.get(&path, &[("experiment_name", name)])?;
-        if !is_missing(&found) {
-            return id_of(server, &found, name);
+        if let Some(id) = by_name(server, name)? {
+            return Ok(id);
         }
         let path = ["api", "2.0", "mlflow", "experiments", "create"];
         let made = server.send_json(Method::POST, &path, &json!({"name": name}))?;
@@ -39,6 +37,20 @@ pub(super) fn find_or_make(server: &Server, wanted: &Experiment) -> Result<Strin
     }
     let address = server.address();
     Err(ExportError::transient(format!("somebody else makes experiment \"{name}\" at {address}")))
+}
+
+/// By name: None when it is missing. By id: must be there.
+pub(super) fn find(server: &Server, wanted: &Experiment) -> Result<Option<String>, ExportError> {
+    match wanted {
+        Experiment::Id(id) => active(server, id).map(Some),
+        Experiment::Name(name) => by_name(server, name),
+    }
+}
+
+fn by_name(server: &Server, name: &str) -> Result<Option<String>, ExportError> {
+    let path = ["api", "2.0", "mlflow", "experiments", "get-by-name"];
+    let found = server.get(&path, &[("experiment_name", name)])?;
+    if is_missing(&found) { Ok(None) } else { id_of(server, &found, name).map(Some) }
 }
 
 /// The experiment with this id, if people can see it in MLflow.

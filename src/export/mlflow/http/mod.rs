@@ -3,11 +3,15 @@
 //! tokens twice or never again. An artifact only where the server did not keep the spans itself.
 
 pub mod answer;
+mod check;
 pub mod client;
+mod credentials;
 mod experiment;
 mod otlp;
+pub mod proxies;
+pub mod roots;
 mod server;
-mod settings;
+pub mod settings;
 mod stored;
 mod version;
 
@@ -27,6 +31,8 @@ use serde_json::json;
 use server::Server;
 use stored::Stored;
 use version::FIRST_TO_ADD;
+
+pub use check::check;
 
 const EXPERIMENT_HEADER: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");
 

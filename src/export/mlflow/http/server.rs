@@ -29,7 +29,14 @@ impl<'a> Server<'a> {
 
     /// The version, if it is told: a proxy may hide it. Refuses servers that are too old.
     pub(super) fn version(&self) -> Result<Option<Version>, ExportError> {
-        let answer = self.get(&["version"], &[])?;
+        self.version_in(&self.ask_version()?)
+    }
+
+    pub(super) fn ask_version(&self) -> Result<Answer, ExportError> {
+        self.get(&["version"], &[])
+    }
+
+    pub(super) fn version_in(&self, answer: &Answer) -> Result<Option<Version>, ExportError> {
         match answer.status.as_u16() {
             200 => match Version::parse(&String::from_utf8_lossy(&answer.body)) {
                 Some(version) if version < OLDEST => Err(ExportError::Target(format!(
@@ -40,7 +47,7 @@ impl<'a> Server<'a> {
                 version => Ok(version),
             },
             404 | 405 => Ok(None),
-            _ => Err(self.refused(Step::Look, &answer)),
+            _ => Err(self.refused(Step::Look, answer)),
         }
     }
 

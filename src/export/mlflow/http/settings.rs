@@ -1,20 +1,190 @@
 //! How a server is reached: MLflow's client variables as a connection.
 
 use super::client::{Client, Tries};
+use super::credentials::authorization;
+use super::proxies::{self, proxy_for};
+use super::roots;
 use crate::config::access::Access;
 use crate::config::target::Target;
+use crate::env::Variables;
 use crate::export::{ExportError, Patience};
-use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{ClientBuilder, Identity, Url};
+use std::time::Duration;
+
+const WORKSPACE: HeaderName = HeaderName::from_static("x-mlflow-workspace");
+
+/// Nobody waits longer; it keeps what people write here within what a clock can count.
+const LONGEST_SECONDS: f64 = 24.0 * 3600.0;
 
 /// A client for the target, and the address to start from.
 pub(super) fn connect<'a>(
     target: &Target,
-    url: &str,
-    _access: &Access,
+    address: &str,
+    access: &Access,
     patience: Patience<'a>,
 ) -> Result<(Client<'a>, Url), ExportError> {
-    let bad = || ExportError::Target(format!("{target} is no address of a server"));
-    let url = Url::parse(url).ok().filter(|url| !url.cannot_be_a_base()).ok_or_else(bad)?;
-    let http = reqwest::Client::builder().tls_certs_only([]);
-    Ok((Client::new(http, Tries::default(), patience)?, url))
+    let bad =
+        || ExportError::Target(format!("{target} is no address of a server (check MLFLOW_TRACKING_URI)"));
+    let url = Url::parse(address).ok().filter(Url::has_host).ok_or_else(bad)?;
+    let variables = access.variables_for(target);
+    let mut headers = HeaderMap::new();
+    if let Some(value) = authorization(&variables, target, access)? {
+        headers.insert(AUTHORIZATION, value);
+    }
+    if let Some(workspace) = variables.text("MLFLOW_WORKSPACE") {
+        headers.insert(WORKSPACE, header("MLFLOW_WORKSPACE", workspace)?);
+    }
+    let http = ClientBuilder::new().default_headers(headers);
+    let http = secured(proxies::set(http, &variables)?, &url, &variables)?;
+    Ok((Client::new(http, tries(&variables)?, patience)?, url))
+}
+
+/// Certificates: whom we trust, and who we are. Without TLS none are looked for, since a system may have none.
+fn secured(http: ClientBuilder, url: &Url, variables: &Variables) -> Result<ClientBuilder, ExportError> {
+    let is_secure = |url: &str| url.to_ascii_lowercase().starts_with("https:");
+    let goes_by_tls = is_secure(url.as_str()) || proxy_for(url.scheme(), variables).is_some_and(is_secure);
+    if !goes_by_tls {
+        return Ok(http.tls_certs_only([]));
+    }
+    let http = match variables.text("MLFLOW_TRACKING_CLIENT_CERT_PATH") {
+        None => http,
+        Some(path) => {
+            let name = "MLFLOW_TRACKING_CLIENT_CERT_PATH";
+            let identity = Identity::from_pem(&roots::read(name, path)?).map_err(|_| {
+                ExportError::Target(format!("{path} holds no certificate with its key ({name} names it)"))
+            })?;
+            http.identity(identity)
+        }
+    };
+    let own = variables.text("MLFLOW_TRACKING_SERVER_CERT_PATH");
+    match (is_on("MLFLOW_TRACKING_INSECURE_TLS", variables)?, own) {
+        (true, Some(_)) => Err(ExportError::Target(
+            "MLFLOW_TRACKING_INSECURE_TLS and MLFLOW_TRACKING_SERVER_CERT_PATH say opposite things (unset one of them)"
+                .to_owned(),
+        )),
+        (true, None) => Ok(http.tls_danger_accept_invalid_certs(true)),
+        (false, _) => roots::set(http, variables),
+    }
+}
+
+fn tries(variables: &Variables) -> Result<Tries, ExportError> {
+    let seconds = |name: &str, default: Duration| match variables.text(name) {
+        None => Ok(default),
+        Some(text) => match text.trim().parse::<f64>() {
+            Ok(seconds) if (0.0..=LONGEST_SECONDS).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+            _ => Err(ExportError::Target(format!(
+                "{name} is no number of seconds (set it to one, or unset it)"
+            ))),
+        },
+    };
+    let usual = Tries::default();
+    let retries = match variables.text("MLFLOW_HTTP_REQUEST_MAX_RETRIES") {
+        None => usual.retries,
+        Some(text) => text.trim().parse().map_err(|_| {
+            ExportError::Target(
+                "MLFLOW_HTTP_REQUEST_MAX_RETRIES is no number (set it to one, or unset it)".to_owned(),
+            )
+        })?,
+    };
+    Ok(Tries {
+        timeout: seconds("MLFLOW_HTTP_REQUEST_TIMEOUT", usual.timeout)?,
+        retries,
+        backoff: seconds("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", usual.backoff)?,
+        jitter: seconds("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", usual.jitter)?,
+    })
+}
+
+/// MLflow's way to write a switch.
+pub(super) fn is_on(name: &str, variables: &Variables) -> Result<bool, ExportError> {
+    match variables.text(name).map(str::to_ascii_lowercase).as_deref() {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        Some(_) => {
+            Err(ExportError::Target(format!("{name} is neither true nor false (set it to one of them)")))
+        }
+    }
+}
+
+/// The value of a header. It may be a secret, so a bad one is not shown.
+pub(super) fn header(name: &str, value: &str) -> Result<HeaderValue, ExportError> {
+    let mut value = HeaderValue::from_str(value).map_err(|_| {
+        ExportError::Target(format!("{name} holds characters that cannot be sent (set it anew)"))
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(uri: &str, variables: &[(&str, &str)]) -> String {
+        let target = Target::parse(uri, std::path::Path::new("/")).unwrap();
+        let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let access = Access { variables, ..Access::default() };
+        let Target::Http(address) = &target else { panic!("{uri} is no server") };
+        match connect(&target, address, &access, Patience { until: None, is_asked_to_end: &|| false }) {
+            Ok((_, url)) => format!("ok {url}"),
+            Err(ExportError::Target(reason)) => reason,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_said_and_nothing_is_sent() {
+        let both = [("MLFLOW_TRACKING_INSECURE_TLS", "true"), ("MLFLOW_TRACKING_SERVER_CERT_PATH", "/x.pem")];
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+        let table: &[Case] = &[
+            ("http://host:5000/mlflow", &[], "ok http://host:5000/mlflow"),
+            ("http://host:port", &[], "http://host:port is no address of a server"),
+            ("https://host", &both, "say opposite things"),
+            ("https://host", &[("MLFLOW_TRACKING_INSECURE_TLS", "maybe")], "is neither true nor false"),
+            ("https://host", &[("MLFLOW_TRACKING_INSECURE_TLS", "1")], "ok "),
+            (
+                "https://host",
+                &[("MLFLOW_TRACKING_SERVER_CERT_PATH", "/no/such.pem")],
+                "cannot read /no/such.pem",
+            ),
+            (
+                "https://host",
+                &[("MLFLOW_TRACKING_CLIENT_CERT_PATH", "/no/such.pem")],
+                "cannot read /no/such.pem",
+            ),
+            // Certificates do not matter where there is no TLS.
+            ("http://host", &both, "ok "),
+            ("http://host", &[("MLFLOW_HTTP_REQUEST_TIMEOUT", "soon")], "is no number of seconds"),
+            ("http://host", &[("MLFLOW_HTTP_REQUEST_TIMEOUT", "-1")], "is no number of seconds"),
+            ("http://host", &[("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "inf")], "is no number of seconds"),
+            ("http://host", &[("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "x")], "is no number"),
+            ("http://host", &[("MLFLOW_TRACKING_AWS_SIGV4", "true")], "MLFLOW_TRACKING_AWS_SIGV4"),
+            ("http://host", &[("MLFLOW_TRACKING_AWS_SIGV4", "false")], "ok "),
+            ("http://host", &[("MLFLOW_TRACKING_AUTH", "kubernetes")], "MLFLOW_TRACKING_AUTH"),
+            ("http://host", &[("MLFLOW_TRACKING_TOKEN", "a\nb")], "cannot be sent"),
+            ("http://host", &[("MLFLOW_WORKSPACE", "a\nb")], "cannot be sent"),
+            ("http://host", &[("HTTP_PROXY", "::")], "HTTP_PROXY"),
+        ];
+        for (uri, variables, expected) in table {
+            let said = told(uri, variables);
+            assert!(said.contains(expected), "{uri} {variables:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn tries_are_as_the_variables_say() {
+        let variables = [
+            ("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),
+            ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"),
+            ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0.5"),
+            ("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0"),
+        ];
+        let expected = Tries {
+            timeout: Duration::from_secs(30),
+            retries: 0,
+            backoff: Duration::from_millis(500),
+            jitter: Duration::ZERO,
+        };
+        assert_eq!(tries(&Variables::from(variables)), Ok(expected));
+        assert_eq!(tries(&Variables::default()), Ok(Tries::default()));
+    }
 }

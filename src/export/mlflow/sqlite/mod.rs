@@ -1,5 +1,6 @@
 //! An MLflow database in a SQLite file: MLflow's own tables, written and read without MLflow.
 
+mod check;
 mod create;
 mod error;
 mod experiment;
@@ -139,6 +140,8 @@ fn keeps_a_log(path: &Path) -> io::Result<bool> {
 pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     reading(path, |connection, shape| read::trace(connection, shape, id))
 }
+
+pub use check::check;
 
 /// Reads one state of the database, and creates nothing.
 fn reading<T>(

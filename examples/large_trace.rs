@@ -1,0 +1,63 @@
+//! Puts a large trace into a home's spool, so that a delivery can be measured:
+//! `cargo run --example large_trace -- HOME URI SPANS MEGABYTES`, then
+//! `CODEX_HOME=HOME /usr/bin/time -v codex-traced mlflow sync`.
+
+use codex_traced::config::target::{Experiment, Target};
+use codex_traced::spool::Spool;
+use codex_traced::spool::entry::Entry;
+use codex_traced::trace::ids::{SpanId, TraceId};
+use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use std::path::Path;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [home, uri, spans, megabytes] = &arguments[..] else {
+        return Err("usage: large_trace HOME URI SPANS MEGABYTES".into());
+    };
+    let (spans, megabytes): (u64, usize) = (spans.parse()?, megabytes.parse()?);
+    let trace = large_trace(spans, (megabytes << 20) / usize::try_from(spans)?.max(1));
+    let entry = Entry {
+        target: Target::parse(uri, Path::new("/"))?,
+        experiment: Experiment::Name("large".to_owned()),
+        trace,
+    };
+    let path = Spool::at(Path::new(home).join("mlflow/spool")).put(&entry, Timestamp::now())?;
+    println!("{}: {} bytes", path.display(), path.metadata()?.len());
+    Ok(())
+}
+
+/// A root, and calls of tools under it with much output.
+fn large_trace(spans: u64, bytes_each: usize) -> Trace {
+    let now = Timestamp::now();
+    let thread = format!("large {now}");
+    let root = SpanId::of(&thread, "root");
+    let line = "fn main() { println!(\"one line of what a tool printed\") }\n";
+    let output: String = line.chars().cycle().take(bytes_each).collect();
+    let span = |number: u64| Span {
+        id: if number == 0 { root } else { SpanId::of(&thread, &number.to_string()) },
+        parent: (number > 0).then_some(root),
+        name: if number == 0 { "codex_cli_session".to_owned() } else { format!("tool_{number}") },
+        span_type: if number == 0 { SpanType::Agent } else { SpanType::Tool },
+        status: SpanStatus::Ok,
+        started_at: now,
+        ended_at: now + SignedDuration::from_millis(5),
+        inputs: json!({"cmd": "cat main.rs", "number": number}),
+        outputs: json!({"result": output}),
+        attributes: serde_json::Map::from_iter([("exit_code".to_owned(), json!(0))]),
+        events: Vec::new(),
+    };
+    Trace {
+        id: TraceId::of_thread(&thread),
+        name: "codex_cli_session".to_owned(),
+        state: TraceState::Ok,
+        started_at: now,
+        ended_at: now + SignedDuration::from_secs(60),
+        request_preview: Some("a large one".to_owned()),
+        response_preview: None,
+        metadata: [].into(),
+        tags: [].into(),
+        spans: (0..spans).map(span).collect(),
+    }
+}

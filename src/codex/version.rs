@@ -1,0 +1,113 @@
+//! The version of Codex, and what follows from it.
+
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32, pub u32, pub u32);
+
+/// With this one our tests run.
+pub const NEWEST_TESTED: Version = Version(0, 169, 0);
+
+/// The first whose writer locks tell which session is whose.
+pub const OLDEST_TRACED: Version = Version(0, 147, 0);
+
+/// The first that has `--no-daemon`: from it on the full-screen interface leaves its sessions to a background
+/// process.
+const FIRST_WITH_DAEMON: Version = Version(0, 157, 0);
+
+/// Who writes the sessions of the full-screen interface. `exec` and `review` always write their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterfaceWriter {
+    Itself,
+    /// A background process that all interfaces of one home share.
+    Daemon,
+}
+
+impl Version {
+    /// As `codex --version` prints it: `codex-cli 0.169.0`, maybe with a mark of a pre-release.
+    pub fn parse(said: &str) -> Option<Version> {
+        let number = said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+        let mut parts = number.splitn(3, '.');
+        let (major, minor, patch) = (parts.next()?, parts.next()?, parts.next()?);
+        let patch = patch.split(|c: char| !c.is_ascii_digit()).next()?;
+        Some(Version(major.parse().ok()?, minor.parse().ok()?, patch.parse().ok()?))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+impl InterfaceWriter {
+    /// `config` is Codex's `config.toml`. Options of a launch (`-c`, `--search`, `--profile`, `--no-daemon`)
+    /// make that launch write its own.
+    pub fn of(version: Version, config: &str) -> InterfaceWriter {
+        match version < FIRST_WITH_DAEMON || !starts_daemon(config) {
+            true => InterfaceWriter::Itself,
+            false => InterfaceWriter::Daemon,
+        }
+    }
+}
+
+/// `features.daemon_auto_start`, in either way of writing it. No reader of TOML for one switch: what is written
+/// in a third way is taken for the default.
+fn starts_daemon(config: &str) -> bool {
+    let mut table = "";
+    for line in config.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = name.trim();
+        }
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let is_switch = match table {
+            "" => key.trim() == "features.daemon_auto_start",
+            "features" => key.trim() == "daemon_auto_start",
+            _ => false,
+        };
+        if is_switch && value.trim() == "false" {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read_as_codex_prints_it() {
+        let table = [
+            ("codex-cli 0.169.0\n", Some(Version(0, 169, 0))),
+            ("codex-cli 0.200.0-alpha.3", Some(Version(0, 200, 0))),
+            ("codex 1.19.2", Some(Version(1, 19, 2))),
+            ("codex-cli 0.169", None),
+            ("command not found", None),
+            ("", None),
+        ];
+        for (said, version) in table {
+            assert_eq!(Version::parse(said), version, "{said}");
+        }
+        assert!(Version(0, 200, 0) > NEWEST_TESTED && Version(1, 0, 0) > Version(0, 200, 0));
+    }
+
+    #[test]
+    fn the_daemon_writes_for_the_interface_unless_it_is_too_old_or_switched_off() {
+        use InterfaceWriter::{Daemon, Itself};
+        let new = Version(0, 169, 0);
+        let table = [
+            (new, "", Daemon),
+            (new, "model = \"x\"\n[features]\ngoals = false\n", Daemon),
+            (new, "[features]\ndaemon_auto_start = false # mine\n", Itself),
+            (new, "features.daemon_auto_start=false", Itself),
+            (new, "[features]\ndaemon_auto_start = true\n", Daemon),
+            (new, "[other]\ndaemon_auto_start = false\n", Daemon),
+            (new, "# features.daemon_auto_start = false\n", Daemon),
+            (Version(0, 155, 1), "", Itself),
+        ];
+        for (version, config, writer) in table {
+            assert_eq!(InterfaceWriter::of(version, config), writer, "{version} {config}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `mlflow completions`: completions of `codex-traced` for a shell. Ours are generated; a hook behind them asks
+//! Codex for its own.
+
+use super::Failure;
+use crate::cli::{Cli, Completions, Shell};
+use clap::{Command, CommandFactory};
+use clap_complete::generate;
+use clap_complete::shells;
+
+const NAME: &str = "codex-traced";
+
+pub(super) fn run(completions: &Completions) -> Result<(), Failure> {
+    super::print(&script(completions.shell));
+    Ok(())
+}
+
+fn script(shell: Shell) -> String {
+    let mut command = command();
+    let mut script = Vec::new();
+    let hook = match shell {
+        Shell::Bash => {
+            // With a hyphen in the name, clap_complete 4.6 looks for nested commands under another name than it
+            // gave them.
+            generate(shells::Bash, &mut command.name("codex_traced"), "codex_traced", &mut script);
+            include_str!("hooks/hook.bash")
+        }
+        Shell::Zsh => {
+            generate(shells::Zsh, &mut command, NAME, &mut script);
+            include_str!("hooks/hook.zsh")
+        }
+        Shell::Fish => {
+            generate(shells::Fish, &mut command, NAME, &mut script);
+            include_str!("hooks/hook.fish")
+        }
+    };
+    String::from_utf8_lossy(&script).into_owned() + hook
+}
+
+/// The program as a shell sees it: the word `mlflow`, and all other words, which are Codex's.
+fn command() -> Command {
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let ours = Command::new("mlflow")
+        .about(all.get_about().cloned().unwrap_or_default())
+        .disable_help_subcommand(true)
+        .subcommands(shown);
+    Command::new(NAME).disable_help_subcommand(true).subcommand(ours)
+}

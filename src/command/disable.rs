@@ -1,0 +1,44 @@
+//! `mlflow disable`: tracing off, the settings stay.
+
+use super::Failure;
+use super::enable::{Opened, aside_text, home, open, store};
+use super::text::{clean, wrap};
+use crate::config::settings::{ENABLED, Settings, Source, Tracing};
+use crate::env::World;
+use std::fmt::Write;
+
+pub(super) fn run(world: &World) -> Result<(), Failure> {
+    let home = home(world)?;
+    let path = home.config();
+    let Opened { mut file, broken } = open(&path)?;
+    file.set(ENABLED, Some("false"));
+    let aside = store(&file, &path, broken)?;
+
+    let mut said = String::from("Tracing is off.\n");
+    let _ = writeln!(said, "  written to    {}", clean(path.display()));
+    if let Some(aside) = aside {
+        let _ = writeln!(said, "{}", aside_text(&aside));
+    }
+    let settings = Settings::read(world, &home);
+    if let (Tracing::On, Source::Environment(name)) = (settings.tracing.value, settings.tracing.source) {
+        let warning = format!(
+            "Warning: {name} is set in this environment and comes before the file, so tracing goes on here; unset it."
+        );
+        let _ = writeln!(said, "{}", wrap(&warning, 0));
+    }
+    let waiting = crate::state::State::of(&home).spool().paths().len();
+    if waiting > 0 {
+        let text = format!(
+            "{} on disk, to be delivered by `codex-traced mlflow sync`.",
+            match waiting {
+                1 => "1 trace waits".to_owned(),
+                many => format!("{many} traces wait"),
+            }
+        );
+        let _ = writeln!(said, "{}", wrap(&text, 0));
+    }
+    said.push_str("codex-traced now runs Codex and does nothing else. The other settings stay.\n");
+    said.push_str("To switch on again: `codex-traced mlflow enable`.\n");
+    super::print(&said);
+    Ok(())
+}

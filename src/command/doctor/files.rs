@@ -1,0 +1,191 @@
+//! Our files: whether the configuration can be followed, who may read them, whether they can be written, and the
+//! room on the disk.
+
+use super::Finding;
+use crate::codex::home::CodexHome;
+use crate::command::survey::{FileState, file_state, missing_home};
+use crate::command::text::counted;
+use crate::config::file::ConfigFile;
+use crate::config::settings::{Settings, Source, Tracing};
+use crate::env::World;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access, geteuid};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Below this a session of an hour may not fit.
+const LITTLE: u128 = 500 << 20;
+
+/// Below this nothing is sure to fit.
+const NOTHING: u128 = 20 << 20;
+
+pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(problem) = missing_home(world, home) {
+        findings.push(Finding::error("home", problem, "make it, or unset CODEX_HOME to use ~/.codex"));
+    }
+    findings.extend(configuration(world, home));
+    findings.extend([writable(home), private(home), disk(home)]);
+    findings
+}
+
+fn configuration(world: &World, home: &CodexHome) -> Vec<Finding> {
+    let path = home.config();
+    let settings = Settings::read(world, home);
+    let file = match file_state(&path) {
+        FileState::Valid => Finding::ok("configuration", path.display().to_string()),
+        FileState::Missing => {
+            Finding::ok("configuration", format!("{} is not there: the defaults count", path.display()))
+        }
+        FileState::Broken => {
+            let why = ConfigFile::read(&path).map_or_else(|error| error.to_string(), |_| String::new());
+            Finding::error(
+                "configuration",
+                format!("{why}; the defaults count"),
+                "mend it, or run `codex-traced mlflow enable`: it keeps this file aside and writes a new one",
+            )
+        }
+        FileState::Unreadable => Finding::error(
+            "configuration",
+            format!("{} cannot be read; the defaults count", path.display()),
+            "look at its permissions (`ls -l`)",
+        ),
+    };
+    let mut findings = vec![file];
+    let is_broken = findings[0].todo.is_some();
+    // The problem with a broken file is told above.
+    let problems =
+        settings.problems.iter().filter(|problem| !(is_broken && problem.contains("mlflow_config.json")));
+    for problem in problems {
+        let todo = "see `codex-traced mlflow status` for what is set, and by what";
+        findings.push(Finding::warning("settings", problem.clone(), todo));
+    }
+    findings.push(match (settings.tracing.value, settings.tracing.source) {
+        (Tracing::On, _) => Finding::ok("tracing", "on"),
+        (Tracing::Off, Source::Environment(name)) => Finding::warning(
+            "tracing",
+            format!("off, by {name} in the environment"),
+            format!("unset {name} to have traces"),
+        ),
+        (Tracing::Off, _) => Finding::warning(
+            "tracing",
+            "off, by the configuration file",
+            "`codex-traced mlflow enable` switches it on",
+        ),
+    });
+    findings
+}
+
+/// Without a folder that can be written there is no trace at all: it goes through the spool.
+fn writable(home: &CodexHome) -> Finding {
+    let state = home.state();
+    let Some(there) = state.ancestors().find(|folder| folder.exists()) else {
+        return Finding::error("folder", "there is no folder for them", "set CODEX_HOME");
+    };
+    match access(there, AccessFlags::W_OK | AccessFlags::X_OK) {
+        Ok(()) if there == state => Finding::ok("folder", format!("{} can be written", state.display())),
+        Ok(()) => Finding::ok("folder", format!("{} can be made", state.display())),
+        Err(error) => Finding::error(
+            "folder",
+            format!("{} cannot be written ({}), so nothing can be traced", there.display(), error.desc()),
+            "make it writable, or set CODEX_HOME to a folder that is",
+        ),
+    }
+}
+
+/// The folder shuts others out; where it does not, each file has to.
+fn private(home: &CodexHome) -> Finding {
+    let mut files = Vec::new();
+    let state = home.state();
+    if state.exists() {
+        files.push(state.clone());
+        collect(&state, 2, &mut files);
+    }
+    files.extend(Some(home.config()).filter(|path| path.exists()));
+    let told = files.iter().filter_map(|path| Some((path, fs::metadata(path).ok()?)));
+    let (mut open, mut foreign): (Vec<&PathBuf>, Vec<&PathBuf>) = Default::default();
+    let shut = fs::metadata(&state).is_ok_and(|folder| folder.mode() & 0o077 == 0);
+    for (path, metadata) in told {
+        let is_within = path.starts_with(&state) && *path != state;
+        if metadata.mode() & 0o077 != 0 && !(shut && is_within) {
+            open.push(path);
+        }
+        if metadata.uid() != geteuid().as_raw() {
+            foreign.push(path);
+        }
+    }
+    if let Some(first) = foreign.first() {
+        return Finding::warning(
+            "permissions",
+            format!("{} of ours another user's, such as {}", are(foreign.len()), first.display()),
+            "was codex-traced run with sudo? `sudo chown -R \"$USER\"` gives them back",
+        );
+    }
+    match open.first() {
+        None => Finding::ok("permissions", "only you can read our files"),
+        Some(first) => Finding::warning(
+            "permissions",
+            format!(
+                "others may read {} of ours, such as {}",
+                counted(open.len(), "file", "files"),
+                first.display()
+            ),
+            format!("chmod -R go-rwx {}", if open.contains(&&state) { &state } else { *first }.display()),
+        ),
+    }
+}
+
+fn are(count: usize) -> String {
+    format!("{} {}", counted(count, "file", "files"), if count == 1 { "is" } else { "are" })
+}
+
+fn collect(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        into.push(entry.path());
+        if depth > 1 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), depth - 1, into);
+        }
+    }
+}
+
+fn disk(home: &CodexHome) -> Finding {
+    let state = home.state();
+    let there = state.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    match statvfs(there) {
+        Ok(disk) => {
+            // Wider than either type on any system.
+            let free = u128::from(disk.blocks_available()) * u128::from(disk.fragment_size());
+            room(free, there)
+        }
+        Err(error) => {
+            Finding::warning("disk", format!("its room is not known: {}", error.desc()), "see `df -h`")
+        }
+    }
+}
+
+fn room(free: u128, at: &Path) -> Finding {
+    let text = match free {
+        0..0x4000_0000 => format!("{} MB free at {}", free >> 20, at.display()),
+        _ => format!("{} GB free at {}", free >> 30, at.display()),
+    };
+    match free {
+        ..NOTHING => Finding::error("disk", text, "make room: a trace that cannot be written is lost"),
+        NOTHING..LITTLE => Finding::warning("disk", text, "make room before it is full"),
+        LITTLE.. => Finding::ok("disk", text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn room_is_judged_by_what_a_session_may_need() {
+        let of = |free: u128| (room(free, Path::new("/d")).level, room(free, Path::new("/d")).found);
+        assert_eq!(of(3 << 20), (Level::Error, "3 MB free at /d".into()));
+        assert_eq!(of(100 << 20), (Level::Warning, "100 MB free at /d".into()));
+        assert_eq!(of(5 << 30), (Level::Ok, "5 GB free at /d".into()));
+    }
+}

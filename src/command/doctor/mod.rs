@@ -1,0 +1,110 @@
+//! `mlflow doctor`: what is wrong, and what to do about it. Looks, and changes nothing.
+
+mod files;
+mod program;
+mod sessions;
+mod target;
+
+use super::Failure;
+use super::text::{clean, conceal, counted, wrap};
+use super::tree::{Ink, Style};
+use crate::cli::Report;
+use crate::env::World;
+use crate::launch::exit::ChildExit;
+use serde::Serialize;
+use std::fmt::Write;
+
+/// Of the JSON: another number would mean that keys changed their meaning.
+const VERSION: u32 = 1;
+
+/// In the order of what a person should look at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Ok,
+    Warning,
+    Error,
+}
+
+/// What one look found. The keys are promised in docs/json.md.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Finding {
+    check: &'static str,
+    level: Level,
+    found: String,
+    /// None where nothing is to be done.
+    todo: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Diagnosis {
+    version: u32,
+    codex_traced: &'static str,
+    worst: Level,
+    findings: Vec<Finding>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, found: impl Into<String>) -> Finding {
+        Finding { check, level: Level::Ok, found: found.into(), todo: None }
+    }
+
+    fn warning(check: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Finding {
+        Finding { check, level: Level::Warning, found: found.into(), todo: Some(todo.into()) }
+    }
+
+    fn error(check: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Finding {
+        Finding { check, level: Level::Error, found: found.into(), todo: Some(todo.into()) }
+    }
+}
+
+pub(super) fn run(report: &Report, world: &World) -> Result<ChildExit, Failure> {
+    let home = super::home(world)?;
+    let mut findings = program::look(world, &home);
+    findings.extend(files::look(world, &home));
+    findings.extend(target::look(world, &home));
+    findings.extend(sessions::look(&home));
+    for finding in &mut findings {
+        finding.found = conceal(&finding.found).into_owned();
+    }
+    let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
+    let diagnosis = Diagnosis { version: VERSION, codex_traced: env!("CARGO_PKG_VERSION"), worst, findings };
+    match report.json {
+        true => super::print_json(&diagnosis),
+        false => super::print(&text(&diagnosis, Style::choose(world))),
+    }
+    Ok(ChildExit::Code(match worst {
+        Level::Ok => 0,
+        Level::Warning => 1,
+        Level::Error => 2,
+    }))
+}
+
+/// Level, check, what was found; below it what to do.
+fn text(diagnosis: &Diagnosis, style: Style) -> String {
+    const FOUND: usize = 23;
+    let mut text = String::new();
+    for finding in &diagnosis.findings {
+        let (word, ink) = match finding.level {
+            Level::Ok => ("ok", Ink::Good),
+            Level::Warning => ("warning", Ink::Doubtful),
+            Level::Error => ("error", Ink::Wrong),
+        };
+        let found = wrap(&clean(&finding.found), FOUND);
+        let _ = writeln!(text, "{}  {:<14}{found}", style.paint(ink, &format!("{word:<7}")), finding.check);
+        if let Some(todo) = &finding.todo {
+            let todo = wrap(&format!("→ {}", clean(todo)), FOUND + 2);
+            let _ = writeln!(text, "{:FOUND$}{}", "", style.paint(Ink::Name, &todo));
+        }
+    }
+    let count = |level| diagnosis.findings.iter().filter(|finding| finding.level == level).count();
+    let (warnings, errors) = (count(Level::Warning), count(Level::Error));
+    let verdict = match (errors, warnings) {
+        (0, 0) => "All is well.".to_owned(),
+        (0, _) => format!("{}.", counted(warnings, "warning", "warnings")),
+        (_, 0) => format!("{}.", counted(errors, "error", "errors")),
+        _ => format!("{}, {}.", counted(errors, "error", "errors"), counted(warnings, "warning", "warnings")),
+    };
+    let _ = writeln!(text, "\n{verdict}");
+    text
+}

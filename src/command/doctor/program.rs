@@ -1,0 +1,163 @@
+//! The real codex: where it is, which version, who writes its sessions, and what the word `codex` runs.
+
+use super::Finding;
+use crate::codex::home::CodexHome;
+use crate::codex::locate::{self, OnPath};
+use crate::codex::version::{InterfaceWriter, NEWEST_TESTED, OLDEST_TRACED, Version};
+use crate::env::World;
+use nix::pty::openpty;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// npm's launcher on a slow disk needs a second.
+const LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match locate::next_depth(world).and_then(|depth| Ok((depth, locate::locate(world)?))) {
+        Err(error) => {
+            let text = error.to_string();
+            let (found, todo) = text.split_once("\n  hint: ").unwrap_or((&text, "install Codex"));
+            findings.push(Finding::error("codex", found, todo));
+        }
+        Ok((depth, file)) => {
+            findings.push(Finding::ok("codex", file.display().to_string()));
+            let version = version_of(&file, depth);
+            findings.push(judge(version.as_deref().map_err(String::as_str)));
+            if let Some(version) = version.ok().and_then(|said| Version::parse(&said)) {
+                let config = fs::read_to_string(home.path().join("config.toml")).unwrap_or_default();
+                findings.push(writer(InterfaceWriter::of(version, &config)));
+            }
+        }
+    }
+    findings.push(word(locate::first_on_path(world)));
+    findings.push(terminal());
+    findings
+}
+
+/// What `codex --version` says; else why it says nothing.
+fn version_of(file: &Path, depth: u32) -> Result<String, String> {
+    let started = Command::new(file)
+        .arg("--version")
+        .env(locate::DEPTH, depth.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = started.map_err(|error| format!("cannot be started: {error}"))?;
+    let (tell, told) = mpsc::channel();
+    if let Some(mut stdout) = child.stdout.take() {
+        thread::spawn(move || {
+            let mut said = Vec::new();
+            let _ = stdout.by_ref().take(4096).read_to_end(&mut said);
+            let _ = tell.send(String::from_utf8_lossy(&said).trim().to_owned());
+        });
+    }
+    let said = told.recv_timeout(LIMIT);
+    if said.is_err() {
+        let _ = child.kill();
+    }
+    let _ = child.wait();
+    said.map_err(|_| format!("did not tell its version within {} s", LIMIT.as_secs()))
+}
+
+fn judge(said: Result<&str, &str>) -> Finding {
+    let said = match said {
+        Ok(said) => said,
+        Err(error) => {
+            return Finding::error(
+                "version",
+                error,
+                "run `codex --version` yourself; reinstall Codex if it fails",
+            );
+        }
+    };
+    match Version::parse(said) {
+        None => Finding::warning(
+            "version",
+            format!("`codex --version` said \"{said}\", which is no version"),
+            "see whether CODEX_TRACED_CODEX_BIN or PATH leads to another program named codex",
+        ),
+        Some(version) if version < OLDEST_TRACED => Finding::error(
+            "version",
+            format!("{version}, too old: sessions are traced from Codex {OLDEST_TRACED} on"),
+            "update Codex: `npm install -g @openai/codex`",
+        ),
+        Some(version) if version > NEWEST_TESTED => Finding::warning(
+            "version",
+            format!(
+                "{version}, newer than {NEWEST_TESTED}, the newest that this codex-traced was tested with"
+            ),
+            "look at a trace (`codex-traced mlflow show`); if something is missing, update codex-traced",
+        ),
+        Some(version) => Finding::ok("version", format!("{version} (tested up to {NEWEST_TESTED})")),
+    }
+}
+
+fn writer(writer: InterfaceWriter) -> Finding {
+    let found = match writer {
+        InterfaceWriter::Itself => "Codex's own process writes its sessions",
+        InterfaceWriter::Daemon => {
+            "Codex's background process writes those of the full-screen interface (Codex itself with -c, --search, \
+             --profile or --no-daemon); exec and review write their own"
+        }
+    };
+    Finding::ok("writer", found)
+}
+
+/// What a script runs that says `codex`. An alias or a function of a shell cannot be seen from here.
+fn word(first: Option<OnPath>) -> Finding {
+    match first {
+        Some(OnPath::Ourselves(path)) => {
+            Finding::ok("path", format!("the word `codex` runs {}, which is codex-traced", path.display()))
+        }
+        Some(OnPath::Shim(path)) => {
+            Finding::ok("path", format!("the word `codex` runs {}, which is our shim", path.display()))
+        }
+        Some(OnPath::Other(path)) => Finding::ok(
+            "path",
+            format!(
+                "the word `codex` runs {} in scripts, untraced; in your shell an alias decides (`type codex` tells)",
+                path.display()
+            ),
+        ),
+        None => Finding::ok("path", "the word `codex` runs nothing in scripts; say codex-traced there"),
+    }
+}
+
+fn terminal() -> Finding {
+    match openpty(None, None) {
+        Ok(_) => Finding::ok("terminal", "a terminal for the full-screen interface can be opened"),
+        Err(error) => Finding::warning(
+            "terminal",
+            format!("no terminal can be opened ({error}): the full-screen interface runs on yours"),
+            "in a container, mount /dev/pts",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn a_version_is_judged_by_what_was_tested() {
+        let table = [
+            (Ok("codex-cli 0.169.0"), Level::Ok),
+            (Ok("codex-cli 0.147.0"), Level::Ok),
+            (Ok("codex-cli 0.146.9"), Level::Error),
+            (Ok("codex-cli 0.200.0"), Level::Warning),
+            (Ok("hello"), Level::Warning),
+            (Err("did not tell"), Level::Error),
+        ];
+        for (said, level) in table {
+            assert_eq!(judge(said).level, level, "{said:?}");
+        }
+    }
+}

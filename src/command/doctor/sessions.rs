@@ -1,0 +1,95 @@
+//! Sessions and traces: what waits, what was left unfinished, and what of Codex's lines we did not know.
+
+use super::Finding;
+use crate::claim::journal;
+use crate::codex::home::CodexHome;
+use crate::command::text::counted;
+use crate::rollout;
+use crate::session::{self, Writer};
+use crate::spool::list::Standing;
+use crate::state::State;
+use std::collections::BTreeMap;
+
+/// Sessions that are read again for lines that we do not know: enough to see a new Codex, few enough to be read
+/// in a moment.
+const RECENT: usize = 5;
+
+pub(super) fn look(home: &CodexHome) -> Vec<Finding> {
+    let state = State::of(home);
+    let mut findings = waiting(&state);
+    findings.extend([unfinished(&state), unknown(&state, home)]);
+    findings
+}
+
+fn waiting(state: &State) -> Vec<Finding> {
+    let (aside, waiting): (Vec<_>, Vec<_>) =
+        state.spool().list().into_iter().partition(|one| matches!(one.standing, Standing::SetAside(_)));
+    let mut findings = vec![match waiting.len() {
+        0 => Finding::ok("waiting", "no trace waits to be delivered"),
+        count => Finding::warning(
+            "waiting",
+            match count {
+                1 => "1 trace waits to be delivered".to_owned(),
+                count => format!("{count} traces wait to be delivered"),
+            },
+            "`codex-traced mlflow sync` delivers them, or says why it cannot",
+        ),
+    }];
+    if let Some(Standing::SetAside(reason)) = aside.first().map(|one| &one.standing) {
+        let found = format!("{} set aside: {reason}", counted(aside.len(), "trace was", "traces were"));
+        let todo = "`codex-traced mlflow sync --list` shows all; `--retry` tries again, `--drop ID` removes";
+        findings.push(Finding::warning("set aside", found, todo));
+    }
+    findings
+}
+
+fn unfinished(state: &State) -> Finding {
+    match journal::left_behind(&state.launches()).len() {
+        0 => Finding::ok("launches", "all are finished"),
+        count => Finding::warning(
+            "launches",
+            format!("{} ended before the traces were made", counted(count, "launch", "launches")),
+            "`codex-traced mlflow sync` makes them; so does your next launch",
+        ),
+    }
+}
+
+fn unknown(state: &State, home: &CodexHome) -> Finding {
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    let mut bad = 0;
+    let mut read = 0;
+    for thread in state.recent_threads(RECENT) {
+        let Some(path) = rollout::path::find(home.path(), &thread) else { continue };
+        // Only lines are counted, so it does not matter whether somebody writes on.
+        let Ok(session) = session::read(&path, Writer::Alive) else { continue };
+        read += 1;
+        bad += session.bad_lines;
+        for (kind, count) in session.unknown_lines {
+            *kinds.entry(kind).or_default() += count;
+        }
+    }
+    if kinds.is_empty() && bad == 0 {
+        return Finding::ok(
+            "sessions",
+            match read {
+                0 => "none traced yet".to_owned(),
+                read => {
+                    format!("every line of the last {} was understood", counted(read, "session", "sessions"))
+                }
+            },
+        );
+    }
+    let mut told: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
+    if bad > 0 {
+        told.push(format!("{bad} damaged"));
+    }
+    Finding::warning(
+        "sessions",
+        format!(
+            "lines that were not understood in the last {}: {}",
+            counted(read, "session", "sessions"),
+            told.join(", ")
+        ),
+        "nothing else of the traces is affected; a newer codex-traced may know them",
+    )
+}

@@ -1,0 +1,141 @@
+//! The target: whether it answers, with which credentials, at what time, with which experiment and schema.
+
+use super::Finding;
+use crate::codex::home::CodexHome;
+use crate::command::place;
+use crate::config::settings::Settings;
+use crate::config::target::{Experiment, Target};
+use crate::env::World;
+use crate::export::{Checked, ExportError};
+use jiff::{SignedDuration, Timestamp};
+
+/// Beyond this a server's page sorts today's traces among yesterday's, and signed addresses expire.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
+
+pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
+    let settings = Settings::read(world, home);
+    let (target, experiment) = (&settings.target.value, &settings.experiment.value);
+    let checked = place::check(target, experiment, world);
+    let mut findings = vec![reached(target, &checked), credentials(target, world)];
+    if let Ok(checked) = &checked {
+        findings.push(found(experiment, checked));
+        findings.extend(version(target, checked));
+        findings.extend(checked.clock.map(|theirs| clock(theirs, Timestamp::now())));
+    }
+    findings
+}
+
+fn reached(target: &Target, checked: &Result<Checked, ExportError>) -> Finding {
+    let error = match checked {
+        Ok(Checked { version: None, experiment_id: None, .. }) if !target.is_remote() => {
+            return Finding::ok("target", format!("{target}, to be made with the first trace"));
+        }
+        Ok(_) => return Finding::ok("target", format!("{target} takes traces")),
+        Err(error) => error,
+    };
+    let todo = match (error, target) {
+        (ExportError::Transient { .. }, Target::Http(_)) => {
+            "start the server, or see whether the address is right; traces wait on disk until it answers"
+        }
+        (ExportError::Transient { .. }, _) => "try again in a moment; traces wait on disk until then",
+        _ => "put that right, or choose another target: `codex-traced mlflow enable -u URI`",
+    };
+    Finding::error("target", error.to_string(), todo)
+}
+
+/// Which are there, never what they are.
+fn credentials(target: &Target, world: &World) -> Finding {
+    let set = |name: &str| world.variables.os(name).is_some();
+    let file = |name: &str| world.home.as_ref().map(|home| home.join(name)).filter(|path| path.exists());
+    let present: Vec<String> = match target {
+        Target::Sqlite(_) | Target::FileStore(_) => {
+            return Finding::ok("credentials", "none needed for a local target");
+        }
+        Target::Http(_) => {
+            let both = set("MLFLOW_TRACKING_USERNAME") && set("MLFLOW_TRACKING_PASSWORD");
+            let token = set("MLFLOW_TRACKING_TOKEN");
+            [
+                both.then(|| "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD".to_owned()),
+                token.then(|| "MLFLOW_TRACKING_TOKEN".to_owned()),
+                file(".mlflow/credentials").map(|path| path.display().to_string()),
+            ]
+            .into_iter()
+            .flatten()
+            .collect()
+        }
+        Target::Databricks { .. } => ["DATABRICKS_TOKEN", "DATABRICKS_CLIENT_ID"]
+            .into_iter()
+            .filter(|name| set(name))
+            .map(str::to_owned)
+            .chain(file(".databrickscfg").map(|path| path.display().to_string()))
+            .collect(),
+    };
+    match (present.is_empty(), target) {
+        (true, Target::Databricks { .. }) => Finding::error(
+            "credentials",
+            "none for Databricks",
+            "set DATABRICKS_HOST and DATABRICKS_TOKEN, or write a profile into ~/.databrickscfg",
+        ),
+        (true, _) => Finding::ok("credentials", "none set; a server without a login needs none"),
+        (false, _) => Finding::ok("credentials", format!("present: {}", present.join(", "))),
+    }
+}
+
+fn found(experiment: &Experiment, checked: &Checked) -> Finding {
+    let called = match experiment {
+        Experiment::Name(name) => format!("\"{name}\""),
+        Experiment::Id(id) => format!("id {id}"),
+    };
+    match &checked.experiment_id {
+        Some(id) => Finding::ok("experiment", format!("{called} is there (id {id})")),
+        None => Finding::ok("experiment", format!("{called}, to be made with the first trace")),
+    }
+}
+
+fn version(target: &Target, checked: &Checked) -> Option<Finding> {
+    let version = checked.version.as_ref()?;
+    Some(match target {
+        Target::Sqlite(_) => Finding::ok("schema", format!("that of {version}")),
+        Target::FileStore(_) => Finding::warning(
+            "server",
+            version.clone(),
+            "MLflow 3.14 and newer open it only with MLFLOW_ALLOW_FILE_STORE=true",
+        ),
+        Target::Http(_) | Target::Databricks { .. } => Finding::ok("server", version.clone()),
+    })
+}
+
+fn clock(theirs: Timestamp, ours: Timestamp) -> Finding {
+    let apart = theirs.duration_since(ours);
+    if apart.abs() <= CLOCKS_APART {
+        return Finding::ok("clock", "yours and the server's agree");
+    }
+    let minutes = apart.as_mins().abs();
+    let which = if apart.is_negative() { "behind" } else { "ahead of" };
+    Finding::warning(
+        "clock",
+        format!("the server's clock is {minutes} minutes {which} yours"),
+        "set the wrong one: traces are sorted by time, and signed addresses expire",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn clocks_may_be_five_minutes_apart() {
+        let ours: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let table = [
+            ("2026-11-22T10:05:00Z", Level::Ok, "yours and the server's agree"),
+            ("2026-11-22T09:55:00Z", Level::Ok, "yours and the server's agree"),
+            ("2026-11-22T10:06:30Z", Level::Warning, "the server's clock is 6 minutes ahead of yours"),
+            ("2026-11-22T08:00:00Z", Level::Warning, "the server's clock is 120 minutes behind yours"),
+        ];
+        for (theirs, level, found) in table {
+            let finding = clock(theirs.parse().unwrap(), ours);
+            assert_eq!((finding.level, &*finding.found), (level, found), "{theirs}");
+        }
+    }
+}

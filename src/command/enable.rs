@@ -1,0 +1,283 @@
+//! `mlflow enable`: the configuration file, so that it says where traces go.
+
+use super::survey::missing_home;
+use super::text::{clean, wrap};
+use super::{Failure, place};
+use crate::cli::Enable;
+use crate::codex::home::CodexHome;
+use crate::config::file::{self, ConfigError, ConfigFile};
+use crate::config::settings::{
+    DEFAULT_EXPERIMENT, ENABLED, EXPERIMENT_ID, EXPERIMENT_NAME, Settings, Source, TRACKING_URI, Tracing,
+};
+use crate::config::target::{Experiment, Target};
+use crate::disk;
+use crate::env::World;
+use crate::launch::exit::ChildExit;
+use jiff::Timestamp;
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// As a shell's own commands end when they were called wrongly; clap's too.
+const WRONG_USE: i32 = 2;
+
+pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> {
+    let home = home(world)?;
+    let path = home.config();
+    let Opened { mut file, broken } = open(&path)?;
+    let wanted = match wanted(enable, world, &home, &file) {
+        Ok(wanted) => wanted,
+        Err(refused) => {
+            crate::notice::tell(&refused);
+            return Ok(ChildExit::Code(WRONG_USE));
+        }
+    };
+    let checked = match enable.no_check {
+        true => None,
+        false => Some(place::check_typed(&wanted.uri, &wanted.target, &wanted.experiment, world).map_err(|error| {
+            format!(
+                "{}\n  hint: nothing was written; put that right, or write it all the same with --no-check",
+                clean(error)
+            )
+        })?),
+    };
+    file.set(ENABLED, Some("true"));
+    file.set(TRACKING_URI, Some(&wanted.uri));
+    match &wanted.experiment {
+        Experiment::Name(name) => {
+            file.set(EXPERIMENT_ID, None);
+            file.set(EXPERIMENT_NAME, Some(name));
+        }
+        Experiment::Id(id) => {
+            file.set(EXPERIMENT_NAME, None);
+            file.set(EXPERIMENT_ID, Some(id));
+        }
+    }
+    file.set_sessions_dir(&wanted.sessions_dir);
+    let aside = store(&file, &path, broken)?;
+
+    let mut said = String::from("Tracing is on.\n");
+    let mut line = |label: &str, value: &str| _ = writeln!(said, "  {label:<13} {value}");
+    line("tracking URI", &clean(&wanted.uri));
+    line(
+        "experiment",
+        &experiment_text(&wanted.experiment, checked.as_ref().map(|c| c.experiment_id.is_some())),
+    );
+    line("sessions", &clean(&wanted.sessions_dir));
+    line("written to", &clean(path.display()));
+    if let Some(aside) = aside {
+        let _ = writeln!(said, "{}", aside_text(&aside));
+    }
+    if let Some(id) = &wanted.left_behind {
+        let text = format!(
+            "Experiment {} was of the target before, so traces go to \"{DEFAULT_EXPERIMENT}\" here; \
+             choose another with -e or -n.",
+            clean(id)
+        );
+        let _ = writeln!(said, "{}", wrap(&text, 0));
+    }
+    if let Some(text) = reachable_text(&wanted.target, checked.as_ref().and_then(|c| c.version.as_deref())) {
+        let _ = writeln!(said, "{}", wrap(&text, 0));
+    }
+    for warning in overruled(world, &home) {
+        let _ = writeln!(said, "{}", wrap(&format!("Warning: {warning}"), 0));
+    }
+    said.push_str("Next: `codex-traced exec \"…\"`, then `codex-traced mlflow show`.\n");
+    super::print(&said);
+    Ok(ChildExit::Code(0))
+}
+
+/// What is to stand in the file.
+struct Wanted {
+    target: Target,
+    uri: String,
+    experiment: Experiment,
+    sessions_dir: String,
+    /// The id of an experiment that stays with the target before.
+    left_behind: Option<String>,
+}
+
+fn wanted(enable: &Enable, world: &World, home: &CodexHome, file: &ConfigFile) -> Result<Wanted, Failure> {
+    let here = world.cwd.as_deref().unwrap_or(home.path());
+    let before = file.text(TRACKING_URI).and_then(|uri| Target::parse(&uri, here).ok());
+    let target = match &enable.tracking_uri {
+        Some(uri) => target_of(uri, here)?,
+        None => before.clone().unwrap_or_else(|| Target::Sqlite(home.state().join("mlflow.db"))),
+    };
+    let uri = match (&target, &enable.tracking_uri) {
+        // As it was written: it may hold a user and password.
+        (Target::Http(_), Some(typed)) => typed.clone(),
+        (Target::Http(_), None) => file.text(TRACKING_URI).unwrap_or_else(|| target.to_string()),
+        _ => target.to_string(),
+    };
+    if Target::parse(&uri, Path::new("/")).as_ref() != Ok(&target) {
+        return Err(format!(
+            "{} cannot be written down: its path is no UTF-8\n  hint: choose another folder with -u",
+            clean(&uri)
+        ));
+    }
+    let same_target = before.as_ref() == Some(&target);
+    let (experiment, left_behind) = match (&enable.experiment_id, &enable.experiment_name) {
+        (Some(id), _) => (Experiment::Id(id_of(id)?), None),
+        (None, Some(name)) => (Experiment::Name(name_of(name)?), None),
+        (None, None) => match (file.text(EXPERIMENT_NAME), file.text(EXPERIMENT_ID)) {
+            (Some(name), _) => (Experiment::Name(name), None),
+            (None, Some(id)) if same_target => (Experiment::Id(id), None),
+            // Another place gives other experiments the same ids.
+            (None, id) => (Experiment::Name(DEFAULT_EXPERIMENT.to_owned()), id),
+        },
+    };
+    let sessions_dir = match &enable.sessions_dir {
+        Some(folder) => folder_of(&here.join(folder))?,
+        None => file.sessions_dir(home.path()).unwrap_or_else(|| home.sessions()),
+    };
+    let sessions_dir = sessions_dir.into_os_string().into_string().map_err(|folder| {
+        format!(
+            "{} cannot be written down: its name is no UTF-8\n  hint: choose another folder with -s",
+            clean(folder.display())
+        )
+    })?;
+    Ok(Wanted { target, uri, experiment, sessions_dir, left_behind })
+}
+
+fn target_of(uri: &str, here: &Path) -> Result<Target, Failure> {
+    let refused = |what: &str| {
+        format!(
+            "{what}: \"{}\"\n  hint: accepted are http://HOST:PORT, https://HOST, databricks, databricks://PROFILE,\n        \
+             sqlite:///RELATIVE.db, sqlite:////ABSOLUTE.db, file:///ABSOLUTE, or a folder's path",
+            clean(uri)
+        )
+    };
+    // A shell puts the home folder in for a tilde only where a word begins with it.
+    if uri.split_once(":///").or(uri.split_once("://")).is_some_and(|(_, path)| path.starts_with("~/")) {
+        return Err(refused("a tilde within a tracking URI stands for itself (write $HOME)"));
+    }
+    Target::parse(uri, here).map_err(|_| refused("not a tracking URI"))
+}
+
+fn id_of(id: &str) -> Result<String, Failure> {
+    match !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Ok(id.to_owned()),
+        false => Err(format!(
+            "not an experiment's id: \"{}\"\n  hint: an id is a number, such as the 7 in MLflow's #/experiments/7; a name goes with -n",
+            clean(id)
+        )),
+    }
+}
+
+fn name_of(name: &str) -> Result<String, Failure> {
+    match !name.trim().is_empty() && !name.chars().any(char::is_control) {
+        true => Ok(name.to_owned()),
+        false => Err(format!(
+            "not an experiment's name: \"{}\"\n  hint: a name is a line of text, such as codex-sessions",
+            clean(name)
+        )),
+    }
+}
+
+fn folder_of(folder: &Path) -> Result<PathBuf, Failure> {
+    match folder.is_dir() {
+        true => Ok(folder.strip_prefix(".").unwrap_or(folder).to_owned()),
+        false => Err(format!(
+            "not a folder: {}\n  hint: -s takes a folder of Codex's session files (rollout-….jsonl), such as ~/.codex/sessions",
+            clean(folder.display())
+        )),
+    }
+}
+
+/// What came out of the file.
+pub(super) struct Opened {
+    pub(super) file: ConfigFile,
+    /// It is to be kept aside before it is written anew.
+    pub(super) broken: bool,
+}
+
+pub(super) fn open(path: &Path) -> Result<Opened, Failure> {
+    match ConfigFile::read(path) {
+        Ok(file) => Ok(Opened { file, broken: false }),
+        Err(ConfigError::Broken(..)) => Ok(Opened { file: ConfigFile::default(), broken: true }),
+        Err(error @ ConfigError::Io(..)) => {
+            Err(format!("{}\n  hint: look at its permissions (`ls -l`)", clean(error)))
+        }
+    }
+}
+
+/// Where the broken one was kept.
+pub(super) fn store(file: &ConfigFile, path: &Path, broken: bool) -> Result<Option<PathBuf>, Failure> {
+    let failed = |error: io::Error| {
+        format!(
+            "cannot write {}: {}\n  hint: look at the permissions of its folder, and at the disk (`df -h`)",
+            clean(path.display()),
+            disk::reason(&error)
+        )
+    };
+    let aside = broken.then(|| file::keep_aside(path, Timestamp::now())).transpose().map_err(failed)?;
+    file.store(path).map_err(failed)?;
+    Ok(aside)
+}
+
+pub(super) fn aside_text(aside: &Path) -> String {
+    format!("The file before was broken, and is kept as {}", clean(aside.display()))
+}
+
+/// A home that was named and is not there would be made for nobody: Codex refuses it.
+pub(super) fn home(world: &World) -> Result<CodexHome, Failure> {
+    let home = super::home(world)?;
+    match missing_home(world, &home) {
+        None => Ok(home),
+        Some(problem) => {
+            Err(format!("{}\n  hint: make it, or unset CODEX_HOME to use ~/.codex", clean(problem)))
+        }
+    }
+}
+
+/// `found` is None when nobody looked.
+fn experiment_text(experiment: &Experiment, found: Option<bool>) -> String {
+    match (experiment, found) {
+        (Experiment::Id(id), _) => format!("{} (by id)", clean(id)),
+        (Experiment::Name(name), Some(false)) => format!("{} (made with the first trace)", clean(name)),
+        (Experiment::Name(name), _) => clean(name),
+    }
+}
+
+fn reachable_text(target: &Target, version: Option<&str>) -> Option<String> {
+    match (target, version) {
+        (Target::FileStore(_), _) => Some(
+            "MLflow 3.14 and newer open a folder of files only with MLFLOW_ALLOW_FILE_STORE=true.".to_owned(),
+        ),
+        (Target::Http(_), Some(version)) => Some(format!("The server answers: {}.", clean(version))),
+        _ => None,
+    }
+}
+
+/// Where the environment has the last word, here and in every shell that sets the same.
+pub(super) fn overruled(world: &World, home: &CodexHome) -> Vec<String> {
+    let settings = Settings::read(world, home);
+    let sources = [settings.tracing.source, settings.target.source, settings.experiment.source];
+    let mut names: Vec<&str> = sources
+        .iter()
+        .filter_map(|source| match source {
+            Source::Environment(name) => Some(*name),
+            Source::File | Source::Default => None,
+        })
+        .collect();
+    names.dedup();
+    let so = match settings.tracing.value {
+        Tracing::Off => ", and here it switches tracing off",
+        Tracing::On => "",
+    };
+    names
+        .into_iter()
+        .map(|name| {
+            let so = if Some(name) == environment_name(settings.tracing.source) { so } else { "" };
+            format!("{name} is set in this environment and comes before the file{so}; unset it to follow the file.")
+        })
+        .collect()
+}
+
+fn environment_name(source: Source) -> Option<&'static str> {
+    match source {
+        Source::Environment(name) => Some(name),
+        Source::File | Source::Default => None,
+    }
+}

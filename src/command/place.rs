@@ -1,0 +1,33 @@
+//! A look at the target, short enough for somebody who waits at a prompt.
+
+use crate::config::access::Access;
+use crate::config::settings::TRACKING_URI;
+use crate::config::target::{Experiment, Target};
+use crate::env::{Variables, World};
+use crate::export::mlflow;
+use crate::export::{Checked, ExportError, Patience};
+use std::time::{Duration, Instant};
+
+/// A server that needs longer will not be pleasant to trace to either; and nobody waits longer for a status.
+const LIMIT: Duration = Duration::from_secs(3);
+
+pub(super) fn check(target: &Target, experiment: &Experiment, world: &World) -> Result<Checked, ExportError> {
+    check_with(target, experiment, &Access::of(world))
+}
+
+/// As `check`, for a target that was only typed so far: user and password may stand in its address.
+pub(super) fn check_typed(
+    uri: &str,
+    target: &Target,
+    experiment: &Experiment,
+    world: &World,
+) -> Result<Checked, ExportError> {
+    let access = Access::of(world);
+    let variables = Variables::from([(TRACKING_URI, uri)]).or(&access.variables);
+    check_with(target, experiment, &Access { variables, ..access })
+}
+
+fn check_with(target: &Target, experiment: &Experiment, access: &Access) -> Result<Checked, ExportError> {
+    let patience = Patience { until: Some(Instant::now() + LIMIT), is_asked_to_end: &|| false };
+    mlflow::check(target, experiment, access, patience)
+}

@@ -1,0 +1,185 @@
+//! `mlflow status`: what is set and why, whether the target answers, what waits.
+
+use super::Failure;
+use super::survey::{FileState, From, Named, Sessions, Survey};
+use super::text::{WIDTH, clean, counted, printable, wrap};
+use super::tree::{Ink, Style};
+use crate::cli::Report;
+use crate::config::settings::Source;
+use crate::env::World;
+use jiff::tz::TimeZone;
+use std::fmt::Write;
+
+/// As wide as the longest label, and a space.
+const LABEL: usize = 15;
+
+pub(super) fn run(report: &Report, world: &World) -> Result<(), Failure> {
+    let survey = Survey::of(world, &super::home(world)?);
+    match report.json {
+        true => super::print_json(&survey),
+        false => super::print(&text(&survey, Style::choose(world))),
+    }
+    Ok(())
+}
+
+fn text(survey: &Survey, style: Style) -> String {
+    let mut page = Page { text: String::new(), style };
+    let why = match survey.enabled_source.0 {
+        Source::Default => "nothing says otherwise".to_owned(),
+        Source::File => "the configuration file says so".to_owned(),
+        Source::Environment(name) => format!("{name} in the environment says so"),
+    };
+    let (ink, word) = if survey.enabled { (Ink::Good, "on") } else { (Ink::Doubtful, "off") };
+    let _ = writeln!(page.text, "Tracing is {}: {why}.", style.paint(ink, word));
+    if !survey.enabled && !matches!(survey.enabled_source.0, Source::Environment(_)) {
+        page.text.push_str("To switch it on: `codex-traced mlflow enable`.\n");
+    }
+    settings(&mut page, survey);
+    target(&mut page, survey);
+    sessions(&mut page, &survey.sessions);
+    traces(&mut page, survey);
+    page.text
+}
+
+fn settings(page: &mut Page, survey: &Survey) {
+    page.heading("Settings");
+    page.sourced("tracking URI", &survey.tracking_uri, survey.tracking_uri_source);
+    let experiment = match &survey.experiment {
+        Named::Name(name) => name.clone(),
+        Named::Id(id) => format!("id {id}"),
+    };
+    page.sourced("experiment", &experiment, survey.experiment_source);
+    page.sourced("sessions", &survey.sessions.folder.display().to_string(), survey.sessions.folder_source);
+    let state = match survey.config_file.state {
+        FileState::Valid => "",
+        FileState::Missing => " (not there)",
+        FileState::Broken => " (broken; `codex-traced mlflow enable` keeps it aside and writes a new one)",
+        FileState::Unreadable => " (cannot be read)",
+    };
+    page.field("file", &format!("{}{state}", clean(survey.config_file.path.display())));
+    for problem in &survey.problems {
+        let problem = page.style.paint(Ink::Doubtful, &clean(problem));
+        page.field("problem", &problem);
+    }
+    for variable in &survey.environment {
+        let value = variable.value.as_ref().map_or("set, not shown".to_owned(), clean);
+        page.field("environment", &format!("{}={value}", variable.name));
+    }
+}
+
+fn target(page: &mut Page, survey: &Survey) {
+    page.heading("Target");
+    let target = &survey.target;
+    if let Some(problem) = &target.problem {
+        let no = page.style.paint(Ink::Wrong, "no");
+        page.field("reachable", &format!("{no}: {}", clean(problem)));
+        return;
+    }
+    let yes = page.style.paint(Ink::Good, "yes");
+    let what = match &target.version {
+        Some(version) => format!(" ({})", clean(version)),
+        None if target.experiment_id.is_none() => {
+            " (nothing is there yet; the first trace makes it)".to_owned()
+        }
+        None => String::new(),
+    };
+    page.field("reachable", &format!("{yes}{what}"));
+    let experiment = match &target.experiment_id {
+        Some(id) => format!("there, id {}", clean(id)),
+        None => "made with the first trace".to_owned(),
+    };
+    page.field("experiment", &experiment);
+}
+
+fn sessions(page: &mut Page, sessions: &Sessions) {
+    page.heading("Sessions");
+    let own = sessions.codex_folder.as_ref().zip(sessions.codex_files);
+    if let Some((folder, files)) = own {
+        let text = format!("{} in {}", counted(files, "file", "files"), clean(folder.display()));
+        page.field("Codex's own", &text);
+    }
+    if sessions.files > 0 {
+        let text =
+            format!("{} in {}", counted(sessions.files, "file", "files"), clean(sessions.folder.display()));
+        page.field("session files", &text);
+        return;
+    }
+    page.field("session files", &format!("No session files found in {}", clean(sessions.folder.display())));
+    for check in [
+        "Check that",
+        "- Codex runs with this home (CODEX_HOME, else ~/.codex);",
+        "- a prompt was sent, and without --ephemeral;",
+        "- the files are not elsewhere (`mlflow enable -s DIR`).",
+    ] {
+        page.field("", check);
+    }
+}
+
+fn traces(page: &mut Page, survey: &Survey) {
+    page.heading("Traces");
+    for (label, kept, todo) in [
+        ("waiting", &survey.waiting, "`codex-traced mlflow sync` delivers them"),
+        ("set aside", &survey.set_aside, "`codex-traced mlflow sync --list` tells more"),
+    ] {
+        match kept.len() {
+            0 => page.field(label, "none"),
+            count => page.field(label, &format!("{count}; {todo}")),
+        }
+        for one in kept {
+            let target =
+                one.tracking_uri.as_ref().map_or_else(String::new, |uri| format!(" for {}", clean(uri)));
+            page.field("", &format!("{}{target}", one.trace_id));
+            if let Some(reason) = &one.reason {
+                page.field("", &clean(reason));
+            }
+        }
+    }
+    if survey.launches_to_finish > 0 {
+        let launches = counted(survey.launches_to_finish, "launch", "launches");
+        let text =
+            format!("{launches} ended before the traces were made; `codex-traced mlflow sync` makes them");
+        page.field("unfinished", &text);
+    }
+    if survey.sent.is_empty() {
+        page.field("sent", "none yet");
+    }
+    for (index, sent) in survey.sent.iter().enumerate() {
+        let when = sent.sent_at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string();
+        page.field(if index == 0 { "sent" } else { "" }, &format!("{when}  {}", sent.trace_id));
+        match &sent.link {
+            Some(link) => page.field("", &printable(link)),
+            None => page.field("", &format!("codex-traced mlflow show {}", sent.trace_id)),
+        }
+    }
+}
+
+struct Page {
+    text: String,
+    style: Style,
+}
+
+impl Page {
+    fn heading(&mut self, text: &str) {
+        let _ = writeln!(self.text, "\n{}", self.style.paint(Ink::Name, text));
+    }
+
+    /// Within 80 columns, where the value's words allow it.
+    fn field(&mut self, label: &str, value: &str) {
+        let _ = writeln!(self.text, "  {label:<LABEL$}{}", wrap(value, LABEL + 2));
+    }
+
+    /// With where it came from behind it, or below it when the line would be too long.
+    fn sourced(&mut self, label: &str, value: &str, From(source): From) {
+        let value = clean(value);
+        let source = match source {
+            Source::Default => "default".to_owned(),
+            Source::File => "from the file".to_owned(),
+            Source::Environment(name) => format!("from {name}"),
+        };
+        let source = format!("({source})");
+        let fits = LABEL + 2 + value.chars().count() + 1 + source.len() <= WIDTH;
+        let between = if fits { " ".to_owned() } else { format!("\n{:indent$}", "", indent = LABEL + 2) };
+        let _ =
+            writeln!(self.text, "  {label:<LABEL$}{value}{between}{}", self.style.paint(Ink::Quiet, &source));
+    }
+}

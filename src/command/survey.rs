@@ -1,0 +1,308 @@
+//! All that `mlflow status` knows: gathered first, then printed as text or as JSON.
+
+use super::place;
+use super::text::conceal;
+use crate::claim::journal;
+use crate::codex::home::CodexHome;
+use crate::config::file::{ConfigError, ConfigFile};
+use crate::config::reference::{self, Value};
+use crate::config::settings::{Settings, Source, Tracing};
+use crate::config::target::{Experiment, Target};
+use crate::env::World;
+use crate::export::receipt::Receipt;
+use crate::spool::list::{Listed, Standing};
+use crate::state::State;
+use crate::trace::ids::TraceId;
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Of the JSON: another number would mean that keys changed their meaning.
+const VERSION: u32 = 1;
+
+/// As many as are looked for with the naked eye.
+const SENT: usize = 5;
+
+/// The keys are promised in docs/json.md.
+#[derive(Debug, Serialize)]
+pub(super) struct Survey {
+    pub(super) version: u32,
+    pub(super) codex_traced: &'static str,
+    pub(super) enabled: bool,
+    pub(super) enabled_source: From,
+    pub(super) tracking_uri: String,
+    pub(super) tracking_uri_source: From,
+    pub(super) experiment: Named,
+    pub(super) experiment_source: From,
+    pub(super) config_file: Configuration,
+    /// Variables of ours that are set in this environment; what is secret is not told.
+    pub(super) environment: Vec<SetVariable>,
+    /// What was asked for and cannot be followed.
+    pub(super) problems: Vec<String>,
+    pub(super) target: Reached,
+    pub(super) sessions: Sessions,
+    pub(super) waiting: Vec<Kept>,
+    /// What no target takes, or nobody can read.
+    pub(super) set_aside: Vec<Kept>,
+    /// Launches that ended before their traces were made.
+    pub(super) launches_to_finish: usize,
+    /// The newest first.
+    pub(super) sent: Vec<Sent>,
+}
+
+/// Where a value came from, as text: `default`, `file`, or `environment:NAME`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct From(pub(super) Source);
+
+impl Serialize for From {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Source::Default => serializer.serialize_str("default"),
+            Source::File => serializer.serialize_str("file"),
+            Source::Environment(name) => serializer.collect_str(&format_args!("environment:{name}")),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Named {
+    Name(String),
+    Id(String),
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Configuration {
+    pub(super) path: PathBuf,
+    pub(super) state: FileState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FileState {
+    Valid,
+    Missing,
+    Broken,
+    Unreadable,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SetVariable {
+    pub(super) name: &'static str,
+    /// None for what is secret.
+    pub(super) value: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Reached {
+    pub(super) reachable: bool,
+    /// Why not.
+    pub(super) problem: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) experiment_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Sessions {
+    pub(super) folder: PathBuf,
+    pub(super) folder_source: From,
+    pub(super) files: usize,
+    /// Codex's own folder, where that is another one.
+    pub(super) codex_folder: Option<PathBuf>,
+    pub(super) codex_files: Option<usize>,
+}
+
+/// A trace that is on disk and not where it should be.
+#[derive(Debug, Serialize)]
+pub(super) struct Kept {
+    /// As `mlflow sync --list` names it.
+    pub(super) id: String,
+    pub(super) trace_id: String,
+    pub(super) tracking_uri: Option<String>,
+    /// Why it is still there; None before its target was tried.
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Sent {
+    pub(super) trace_id: String,
+    pub(super) sent_at: Timestamp,
+    pub(super) tracking_uri: String,
+    pub(super) experiment_id: String,
+    /// Its address in MLflow's page; None for a file, which no server shows yet.
+    pub(super) link: Option<String>,
+}
+
+impl Survey {
+    pub(super) fn of(world: &World, home: &CodexHome) -> Survey {
+        let settings = Settings::read(world, home);
+        let state = State::of(home);
+        let conceal = |text: &str| conceal(text).into_owned();
+        let (set_aside, waiting) = state
+            .spool()
+            .list()
+            .into_iter()
+            .partition::<Vec<_>, _>(|one| matches!(one.standing, Standing::SetAside(_)));
+        let [waiting, set_aside] = [waiting, set_aside].map(|all| all.into_iter().map(kept).collect());
+        Survey {
+            version: VERSION,
+            codex_traced: env!("CARGO_PKG_VERSION"),
+            enabled: settings.tracing.value == Tracing::On,
+            enabled_source: From(settings.tracing.source),
+            tracking_uri: conceal(&settings.target.value.to_string()),
+            tracking_uri_source: From(settings.target.source),
+            experiment: match &settings.experiment.value {
+                Experiment::Name(name) => Named::Name(name.clone()),
+                Experiment::Id(id) => Named::Id(id.clone()),
+            },
+            experiment_source: From(settings.experiment.source),
+            config_file: Configuration { path: home.config(), state: file_state(&home.config()) },
+            environment: environment(world),
+            problems: missing_home(world, home)
+                .iter()
+                .chain(&settings.problems)
+                .map(|problem| conceal(problem))
+                .collect(),
+            target: reached(&settings.target.value, &settings.experiment.value, world),
+            sessions: sessions(home, &settings),
+            waiting,
+            set_aside,
+            launches_to_finish: journal::left_behind(&state.launches()).len(),
+            sent: state
+                .receipts()
+                .recent(SENT)
+                .iter()
+                .map(|(trace, receipt)| sent(*trace, receipt))
+                .collect(),
+        }
+    }
+}
+
+/// Codex makes ~/.codex, and refuses a home that was named and is not there.
+pub(super) fn missing_home(world: &World, home: &CodexHome) -> Option<String> {
+    let is_missing = world.variables.os("CODEX_HOME").is_some() && !home.path().is_dir();
+    is_missing.then(|| format!("CODEX_HOME names {}, which is no folder", home.path().display()))
+}
+
+pub(super) fn file_state(path: &Path) -> FileState {
+    match ConfigFile::read(path) {
+        Ok(_) if path.exists() => FileState::Valid,
+        Ok(_) => FileState::Missing,
+        Err(ConfigError::Broken(..)) => FileState::Broken,
+        Err(ConfigError::Io(..)) => FileState::Unreadable,
+    }
+}
+
+fn environment(world: &World) -> Vec<SetVariable> {
+    let set = reference::all().filter_map(|variable| {
+        let value = world.variables.os(variable.name)?.to_string_lossy();
+        let value = (variable.value == Value::Open).then(|| conceal(&value).into_owned());
+        Some(SetVariable { name: variable.name, value })
+    });
+    set.collect()
+}
+
+fn reached(target: &Target, experiment: &Experiment, world: &World) -> Reached {
+    match place::check(target, experiment, world) {
+        Ok(checked) => Reached {
+            reachable: true,
+            problem: None,
+            version: checked.version,
+            experiment_id: checked.experiment_id,
+        },
+        Err(error) => Reached {
+            reachable: false,
+            problem: Some(conceal(&error.to_string()).into_owned()),
+            version: None,
+            experiment_id: None,
+        },
+    }
+}
+
+fn sessions(home: &CodexHome, settings: &Settings) -> Sessions {
+    let folder = settings.sessions_dir.value.clone();
+    let codex_folder = Some(home.sessions()).filter(|own| *own != folder);
+    Sessions {
+        files: session_files(&folder),
+        folder,
+        folder_source: From(settings.sessions_dir.source),
+        codex_files: codex_folder.as_deref().map(session_files),
+        codex_folder,
+    }
+}
+
+/// How many session files lie in the folder, at any depth. Links are not followed: they may lead in circles.
+fn session_files(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let counts = entries.map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => session_files(&entry.path()),
+        Ok(_) => usize::from(is_session_file(&entry.file_name().to_string_lossy())),
+        Err(_) => 0,
+    });
+    counts.sum()
+}
+
+fn is_session_file(name: &str) -> bool {
+    name.starts_with("rollout-") && [".jsonl", ".jsonl.zst", ".json"].iter().any(|end| name.ends_with(end))
+}
+
+fn kept(listed: Listed) -> Kept {
+    let reason = match listed.standing {
+        Standing::Waits => None,
+        Standing::Rests(rest) => Some(rest.reason),
+        Standing::Unreadable(reason) | Standing::SetAside(reason) => Some(reason),
+    };
+    Kept {
+        id: listed.id,
+        trace_id: listed.trace.to_string(),
+        tracking_uri: listed.target.map(|target| conceal(&target.to_string()).into_owned()),
+        reason: reason.map(|reason| conceal(&reason).into_owned()),
+    }
+}
+
+fn sent(trace: TraceId, receipt: &Receipt) -> Sent {
+    let tracking_uri = conceal(&receipt.target.to_string()).into_owned();
+    let link = matches!(receipt.target, Target::Http(_)).then(|| {
+        format!("{tracking_uri}/#/experiments/{}/traces?selectedEvaluationId={trace}", receipt.experiment_id)
+    });
+    Sent {
+        trace_id: trace.to_string(),
+        sent_at: receipt.delivered_at,
+        tracking_uri,
+        experiment_id: receipt.experiment_id.clone(),
+        link,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_files_are_counted_in_every_folder_below_and_others_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let day = folder.path().join("2026/11/22");
+        fs::create_dir_all(&day).unwrap();
+        for name in ["rollout-a.jsonl", "rollout-b.jsonl.zst", "rollout-c.json", "history.jsonl", "rollout-d"]
+        {
+            fs::write(day.join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink(folder.path(), day.join("rollout-circle.jsonl.d")).unwrap();
+        assert_eq!(session_files(folder.path()), 3);
+        assert_eq!(session_files(&folder.path().join("not there")), 0);
+    }
+
+    #[test]
+    fn a_link_leads_to_the_trace_and_holds_no_credentials() {
+        let of = |target: Target| {
+            sent(TraceId([7; 16]), &Receipt::of(target, "3".into(), Timestamp::UNIX_EPOCH, &[])).link
+        };
+        let trace = "tr-07070707070707070707070707070707";
+        assert_eq!(
+            of(Target::Http("http://ada:secret@host:5000".into())),
+            Some(format!("http://…@host:5000/#/experiments/3/traces?selectedEvaluationId={trace}"))
+        );
+        assert_eq!(of(Target::Sqlite("/x.db".into())), None);
+    }
+}

@@ -1,0 +1,319 @@
+//! Which workspace, and by which right? Decided as databricks-sdk decides it, so that what works for MLflow's
+//! own client works here.
+
+use super::profile::{BadLine, NoProfile, Profiles, Settings};
+use crate::config::access::{Access, Secret};
+use crate::env::Variables;
+use reqwest::Url;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+
+/// A workspace and how to log in to it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Account {
+    /// With a scheme, without a slash at its end.
+    pub(super) host: String,
+    pub(super) login: Login,
+    /// Told with every request, for hosts that serve several workspaces.
+    pub(super) workspace_id: Option<String>,
+    pub(super) account_id: Option<String>,
+    /// Where the addresses for OAuth are told, if not where the host says.
+    pub(super) discovery_url: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Login {
+    /// A personal access token, or any other that is sent as it is.
+    Token(Secret),
+    /// OAuth for machines: tokens of about an hour are asked for with these.
+    ServicePrincipal { id: String, secret: Secret, scopes: String },
+}
+
+/// What to do is said with each.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoginError {
+    #[error(
+        "no Databricks workspace is named (set DATABRICKS_HOST, or write a profile into ~/.databrickscfg)"
+    )]
+    NoHost,
+    #[error("not the address of a Databricks workspace: {0} (set DATABRICKS_HOST to https://…)")]
+    BadHost(String),
+    #[error("no credentials for {0} ({SUPPORTED})")]
+    NoCredentials(String),
+    #[error("cannot log in to Databricks by {0}, only by a token or as a service principal ({SUPPORTED})")]
+    Unsupported(String),
+    #[error(
+        "several ways to log in to Databricks are configured: {0} (leave one, or set DATABRICKS_AUTH_TYPE to pat \
+         or oauth-m2m)"
+    )]
+    Several(String),
+    #[error("{1} in {0} (name another one in the tracking URI or in DATABRICKS_CONFIG_PROFILE)")]
+    NoProfile(PathBuf, NoProfile),
+    #[error("cannot read {0}: {1}")]
+    File(PathBuf, io::Error),
+    #[error("cannot read {0}: {1}")]
+    Line(PathBuf, BadLine),
+    #[error(
+        "databricks://{0} names a scope of secrets, which can be read only inside Databricks (use \
+         databricks://PROFILE, or databricks with DATABRICKS_HOST and DATABRICKS_TOKEN)"
+    )]
+    SecretScope(String),
+}
+
+const SUPPORTED: &str = "set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or use a \
+                         profile of ~/.databrickscfg that has one or the other";
+
+/// databricks-sdk's settings as far as they name a workspace or a way to log in: name, variable, and the way
+/// that it belongs to. A way that we do not know is noticed, never tried.
+const KNOWN: [(&str, &str, Option<&str>); 20] = [
+    ("host", "DATABRICKS_HOST", None),
+    ("workspace_id", "DATABRICKS_WORKSPACE_ID", None),
+    ("account_id", "DATABRICKS_ACCOUNT_ID", None),
+    ("discovery_url", "DATABRICKS_DISCOVERY_URL", None),
+    ("auth_type", "DATABRICKS_AUTH_TYPE", None),
+    ("token", "DATABRICKS_TOKEN", Some("pat")),
+    ("client_id", "DATABRICKS_CLIENT_ID", Some("oauth")),
+    ("client_secret", "DATABRICKS_CLIENT_SECRET", Some("oauth")),
+    ("username", "DATABRICKS_USERNAME", Some("basic")),
+    ("password", "DATABRICKS_PASSWORD", Some("basic")),
+    ("oidc_token_env", "DATABRICKS_OIDC_TOKEN_ENV", Some("env-oidc")),
+    ("oidc_token_filepath", "DATABRICKS_OIDC_TOKEN_FILEPATH", Some("file-oidc")),
+    ("google_service_account", "DATABRICKS_GOOGLE_SERVICE_ACCOUNT", Some("google")),
+    ("google_credentials", "GOOGLE_CREDENTIALS", Some("google")),
+    ("azure_workspace_resource_id", "DATABRICKS_AZURE_RESOURCE_ID", Some("azure")),
+    ("azure_use_msi", "ARM_USE_MSI", Some("azure")),
+    ("azure_client_secret", "ARM_CLIENT_SECRET", Some("azure")),
+    ("azure_client_id", "ARM_CLIENT_ID", Some("azure")),
+    ("azure_tenant_id", "ARM_TENANT_ID", Some("azure")),
+    ("metadata_service_url", "DATABRICKS_METADATA_SERVICE_URL", Some("metadata-service")),
+];
+
+impl Account {
+    /// Of `databricks` or `databricks://profile`.
+    pub(super) fn find(profile: Option<&str>, access: &Access) -> Result<Account, LoginError> {
+        if let Some(scope) = profile.filter(|profile| profile.contains(':')) {
+            return Err(LoginError::SecretScope(scope.to_owned()));
+        }
+        let profile = profile.or(access.variables.text("DATABRICKS_CONFIG_PROFILE"));
+        let mut settings = from_variables(&access.variables);
+        if profile.is_some() || !says_where_or_how(&settings) {
+            for (key, value) in from_file(profile, access)? {
+                // A variable wins over the file, also over a profile that was asked for.
+                settings.entry(key).or_insert(value);
+            }
+        }
+        decide(&settings)
+    }
+}
+
+fn from_variables(variables: &Variables) -> Settings {
+    let told = |(name, variable, _): &(&str, &str, _)| {
+        Some((name.to_string(), Secret::new(variables.text(variable)?)))
+    };
+    KNOWN.iter().filter_map(told).collect()
+}
+
+/// The file is looked into only when the variables say nothing of that.
+fn says_where_or_how(settings: &Settings) -> bool {
+    KNOWN.iter().any(|(name, _, way)| (way.is_some() || *name == "host") && settings.contains_key(*name))
+}
+
+fn from_file(profile: Option<&str>, access: &Access) -> Result<Settings, LoginError> {
+    let Some(path) = config_file(access) else { return Ok(Settings::new()) };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        // A profile of a file that is not there is no mistake to databricks-sdk; that nothing is known is.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::new()),
+        Err(error) => return Err(LoginError::File(path, error)),
+    };
+    let profiles = match Profiles::parse(&text) {
+        Ok(profiles) => profiles,
+        Err(error) => return Err(LoginError::Line(path, error)),
+    };
+    let mut settings = profiles.choose(profile).map_err(|error| LoginError::NoProfile(path, error))?;
+    settings.retain(|_, value| !value.reveal().is_empty());
+    Ok(settings)
+}
+
+fn config_file(access: &Access) -> Option<PathBuf> {
+    match access.variables.os("DATABRICKS_CONFIG_FILE").map(PathBuf::from) {
+        None => Some(access.home.as_ref()?.join(".databrickscfg")),
+        Some(path) => Some(match path.strip_prefix("~") {
+            Ok(below) => access.home.as_ref()?.join(below),
+            Err(_) => path,
+        }),
+    }
+}
+
+fn decide(settings: &Settings) -> Result<Account, LoginError> {
+    let text = |name: &str| settings.get(name).map(|value| value.reveal().to_owned());
+    let host = address(&text("host").ok_or(LoginError::NoHost)?)?;
+    let asked = text("auth_type");
+    let ways: BTreeSet<&str> = KNOWN
+        .iter()
+        .filter(|(name, ..)| settings.contains_key(*name))
+        .filter_map(|(_, _, way)| *way)
+        .collect();
+    if asked.is_none() && ways.len() > 1 {
+        return Err(LoginError::Several(Vec::from_iter(ways).join(" and ")));
+    }
+    let way = match (&asked, ways.first()) {
+        (Some(asked), _) => asked,
+        (None, Some(way)) => *way,
+        (None, None) => return Err(LoginError::NoCredentials(host)),
+    };
+    let login = match way {
+        "pat" => settings.get("token").map(|token| Login::Token(token.clone())),
+        "oauth" | "oauth-m2m" => text("client_id").zip(settings.get("client_secret")).map(|(id, secret)| {
+            Login::ServicePrincipal { id, secret: secret.clone(), scopes: scopes(text("scopes")) }
+        }),
+        other => return Err(LoginError::Unsupported(other.to_owned())),
+    };
+    Ok(Account {
+        login: login.ok_or_else(|| LoginError::NoCredentials(host.clone()))?,
+        host,
+        workspace_id: text("workspace_id"),
+        account_id: text("account_id"),
+        discovery_url: text("discovery_url"),
+    })
+}
+
+/// What stands behind the host (`/?o=123`, as a browser shows it) is no part of it.
+fn address(host: &str) -> Result<String, LoginError> {
+    let bad = || LoginError::BadHost(host.to_owned());
+    let written = host.trim();
+    let with_scheme = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
+    let url = Url::parse(&with_scheme).map_err(|_| bad())?;
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
+        // The address may hold a password.
+        return Err(if is_plain { bad() } else { LoginError::BadHost("…".to_owned()) });
+    }
+    let path = url.path().trim_end_matches('/');
+    Ok(format!("{}{path}", url.origin().ascii_serialization()))
+}
+
+/// Sorted and each once, as databricks-sdk sends them.
+fn scopes(told: Option<String>) -> String {
+    let told = told.unwrap_or_default();
+    let each: BTreeSet<&str> =
+        told.split([',', ' ', '\n']).map(str::trim).filter(|scope| !scope.is_empty()).collect();
+    if each.is_empty() { "all-apis".to_owned() } else { Vec::from_iter(each).join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "\
+[DEFAULT]\nhost = https://default.example\ntoken = dapi-default\n\
+[work]\nhost = work.example/\nclient_id = robot\nclient_secret = dose-work\n\
+[person]\nhost = https://person.example\nauth_type = databricks-cli\n";
+
+    fn token(host: &str, token: &str) -> Result<Account, String> {
+        Ok(Account {
+            host: host.to_owned(),
+            login: Login::Token(Secret::new(token)),
+            workspace_id: None,
+            account_id: None,
+            discovery_url: None,
+        })
+    }
+
+    fn robot(host: &str, secret: &str) -> Result<Account, String> {
+        let secret = Secret::new(secret);
+        let login = Login::ServicePrincipal { id: "robot".to_owned(), secret, scopes: "all-apis".to_owned() };
+        token(host, "").map(|account| Account { login, ..account })
+    }
+
+    fn find<const N: usize>(profile: Option<&str>, variables: [(&str, &str); N]) -> Result<Account, String> {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join(".databrickscfg"), FILE).unwrap();
+        let access =
+            Access { variables: variables.into(), home: Some(home.path().to_owned()), ..Access::default() };
+        let here = home.path().display().to_string();
+        Account::find(profile, &access).map_err(|error| error.to_string().replace(&here, "~"))
+    }
+
+    #[test]
+    fn variables_come_before_the_file_and_a_profile_adds_what_they_leave_out() {
+        const HOST: (&str, &str) = ("DATABRICKS_HOST", "https://env.example/");
+        const TOKEN: (&str, &str) = ("DATABRICKS_TOKEN", "dapi-env");
+        const ID: (&str, &str) = ("DATABRICKS_CLIENT_ID", "robot");
+        const SECRET: (&str, &str) = ("DATABRICKS_CLIENT_SECRET", "dose-env");
+        assert_eq!(find(None, [HOST, TOKEN]), token("https://env.example", "dapi-env"));
+        assert_eq!(find(None, [HOST, ID, SECRET]), robot("https://env.example", "dose-env"));
+        assert_eq!(find(None, []), token("https://default.example", "dapi-default"));
+        assert_eq!(find(Some("work"), []), robot("https://work.example", "dose-work"));
+        assert_eq!(
+            find(None, [("DATABRICKS_CONFIG_PROFILE", "work")]),
+            robot("https://work.example", "dose-work")
+        );
+        // As databricks-sdk has it, for better or worse: the named profile does not win.
+        assert_eq!(find(Some("DEFAULT"), [HOST, TOKEN]), token("https://env.example", "dapi-env"));
+        assert_eq!(find(Some("work"), [HOST]), robot("https://env.example", "dose-work"));
+        let asked = ("DATABRICKS_AUTH_TYPE", "pat");
+        assert_eq!(find(None, [HOST, TOKEN, ID, SECRET, asked]), token("https://env.example", "dapi-env"));
+        assert_eq!(find(None, [("DATABRICKS_CONFIG_FILE", "~/.databrickscfg")]), find(None, []));
+    }
+
+    #[test]
+    fn what_does_not_work_says_what_would() {
+        const HOST: (&str, &str) = ("DATABRICKS_HOST", "env.example");
+        let said = |found: Result<Account, String>| found.unwrap_err();
+        let none = ("DATABRICKS_CONFIG_FILE", "/nonexistent/cfg");
+        assert!(
+            said(find(None, [none])).starts_with("no Databricks workspace is named (set DATABRICKS_HOST")
+        );
+        assert!(
+            said(find(None, [HOST])).starts_with("no credentials for https://env.example (set DATABRICKS")
+        );
+        assert_eq!(
+            said(find(Some("gone"), [])),
+            "there is no profile gone in ~/.databrickscfg (name another one in the tracking URI or in \
+             DATABRICKS_CONFIG_PROFILE)"
+        );
+        assert!(said(find(Some("scope:prefix"), [])).contains("a scope of secrets"));
+        let several = [HOST, ("DATABRICKS_TOKEN", "t"), ("ARM_CLIENT_ID", "a")];
+        assert!(said(find(None, several)).contains("configured: azure and pat (leave one"));
+        for (settings, way) in [
+            (("ARM_CLIENT_ID", "a"), "azure"),
+            (("DATABRICKS_AUTH_TYPE", "azure-cli"), "azure-cli"),
+            (("DATABRICKS_METADATA_SERVICE_URL", "http://m"), "metadata-service"),
+            (("DATABRICKS_USERNAME", "me"), "basic"),
+            (("DATABRICKS_OIDC_TOKEN_FILEPATH", "/f"), "file-oidc"),
+        ] {
+            let said = said(find(None, [HOST, settings]));
+            assert!(said.starts_with(&format!("cannot log in to Databricks by {way}, only by")), "{said}");
+        }
+        assert!(said(find(Some("person"), [])).starts_with("cannot log in to Databricks by databricks-cli,"));
+        let half = [HOST, ("DATABRICKS_CLIENT_ID", "robot")];
+        assert!(said(find(None, half)).starts_with("no credentials for"));
+    }
+
+    #[test]
+    fn a_host_is_read_as_people_write_it() {
+        let table = [
+            ("adb-1.azuredatabricks.net", Some("https://adb-1.azuredatabricks.net")),
+            ("https://dbc-1.cloud.databricks.com/", Some("https://dbc-1.cloud.databricks.com")),
+            ("https://dbc-1.cloud.databricks.com:443/?o=12#x", Some("https://dbc-1.cloud.databricks.com")),
+            ("http://127.0.0.1:8080", Some("http://127.0.0.1:8080")),
+            ("https://proxy.example/dbx/", Some("https://proxy.example/dbx")),
+            ("ftp://x", None),
+            ("https://", None),
+            ("https://me:secret@host", None),
+        ];
+        for (host, expected) in table {
+            let found = address(host);
+            assert_eq!(found.as_deref().ok(), expected, "{host}");
+            assert!(found.map_or_else(|error| error.to_string(), |_| String::new()).find("secret").is_none());
+        }
+    }
+
+    #[test]
+    fn no_credential_shows_in_debug() {
+        let found = [find(None, []), find(Some("work"), [])].map(|found| format!("{found:?}"));
+        assert!(found.iter().all(|shown| !shown.contains("dapi") && !shown.contains("dose")), "{found:?}");
+    }
+}

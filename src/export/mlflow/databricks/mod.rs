@@ -1,0 +1,213 @@
+//! A Databricks workspace: information by its REST API, spans as a file in the cloud's storage.
+
+mod experiment;
+mod login;
+mod profile;
+mod refusal;
+mod signed;
+mod storage;
+mod upload;
+mod workspace;
+
+use super::http::client::{Client, Tries};
+use super::tags::{self, Record, TagUpdate};
+use super::{artifact, info, tree};
+use crate::config::access::Access;
+use crate::config::target::Experiment;
+use crate::export::receipt::Receipt;
+use crate::export::{Checked, Delivered, ExportError, Exporter, Patience};
+use crate::trace::ids::TraceId;
+use crate::trace::model::Trace;
+use login::{Account, LoginError};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use workspace::{Ask, Workspace};
+
+const TRACES: &str = "/api/3.0/mlflow/traces";
+
+/// The workspace's address, if one is named with a way to log in to it.
+pub fn host(profile: Option<&str>, access: &Access) -> Option<String> {
+    Some(Account::find(profile, access).ok()?.host)
+}
+
+/// Writes traces to one workspace and one experiment.
+pub struct DatabricksExporter<'a> {
+    workspace: Workspace<'a>,
+    experiment: Experiment,
+}
+
+/// What the workspace has of a trace.
+#[derive(Debug, Default, PartialEq)]
+struct Stored {
+    experiment_id: String,
+    tags: BTreeMap<String, String>,
+    /// The tags that we wrote last.
+    written: Record,
+}
+
+impl From<LoginError> for ExportError {
+    fn from(error: LoginError) -> ExportError {
+        ExportError::Target(error.to_string())
+    }
+}
+
+impl<'a> DatabricksExporter<'a> {
+    /// Finds out who we are, without asking the workspace yet.
+    pub fn open(
+        profile: Option<&str>,
+        experiment: Experiment,
+        access: &Access,
+        patience: Patience<'a>,
+    ) -> Result<DatabricksExporter<'a>, ExportError> {
+        let account = Account::find(profile, access)?;
+        let client = Client::new(reqwest::Client::builder(), Tries::default(), patience)?;
+        Ok(DatabricksExporter { workspace: Workspace::new(client, account), experiment })
+    }
+
+    fn look(&mut self, trace: TraceId) -> Result<Option<Stored>, ExportError> {
+        match self.workspace.ask(&Ask::get(&format!("{TRACES}/{trace}"), &[]))? {
+            Ok(answer) => Ok(Some(Stored::of(&answer))),
+            Err(refusal) if refusal.is_missing() => Ok(None),
+            Err(refusal) => Err(ExportError::Target(format!(
+                "Databricks does not tell whether it has the trace{}",
+                refusal.said()
+            ))),
+        }
+    }
+
+    /// Everything but the spans.
+    fn tell(&mut self, trace: &Trace, experiment: &str, before: &Stored) -> Result<(), ExportError> {
+        let update = before.update(trace);
+        let body = info::body(trace, experiment, &update.write, &update.record);
+        match self.workspace.ask(&Ask::with_body(Method::POST, TRACES, &body))? {
+            Ok(answer) => self.put_back(trace.id, before, &update, &Stored::of(&answer))?,
+            Err(refusal) if refusal.is_taken() => return self.tell_again(trace),
+            Err(refusal) => {
+                return Err(ExportError::Trace(format!("Databricks refused the trace{}", refusal.said())));
+            }
+        }
+        self.remove_tags(trace.id, &update)
+    }
+
+    /// MLflow's own servers merge the tags of a trace that comes again. Should this one take the new for all,
+    /// those of people are put back.
+    fn put_back(
+        &mut self,
+        trace: TraceId,
+        before: &Stored,
+        update: &TagUpdate,
+        now: &Stored,
+    ) -> Result<(), ExportError> {
+        let is_lost = |key: &&String| !now.tags.contains_key(*key) && !update.remove.contains(key);
+        for key in before.tags.keys().filter(is_lost) {
+            self.set_tag(trace, key, &before.tags[key])?;
+        }
+        Ok(())
+    }
+
+    /// For a workspace that takes the information about a trace only once. The call that once ended a trace
+    /// changes all of it but its previews; where that is gone too, tags are what is left.
+    fn tell_again(&mut self, trace: &Trace) -> Result<(), ExportError> {
+        let there = self.look(trace.id)?.ok_or_else(|| {
+            let id = trace.id;
+            ExportError::transient(format!("Databricks says that it has trace {id}, but does not show it"))
+        })?;
+        let update = there.update(trace);
+        let path = format!("/api/2.0/mlflow/traces/{}", trace.id);
+        let pairs = |map: &BTreeMap<String, String>| {
+            map.iter().map(|(key, value)| json!({"key": key, "value": value})).collect::<Vec<_>>()
+        };
+        let body = json!({
+            "request_id": trace.id.to_string(),
+            "timestamp_ms": trace.ended_at.as_millisecond(),
+            "status": trace.state.as_str(),
+            "request_metadata": pairs(&info::metadata(trace, &update.record)),
+            "tags": pairs(&update.write),
+        });
+        if let Err(refusal) = self.workspace.ask(&Ask::with_body(Method::PATCH, &path, &body))? {
+            tracing::warn!(
+                "Databricks does not change what it knows of trace {}{}: its state, tokens and cost stay as they \
+                 were, its spans and tags are brought up to date",
+                trace.id,
+                refusal.said()
+            );
+            for (key, value) in &update.write {
+                self.set_tag(trace.id, key, value)?;
+            }
+        }
+        self.remove_tags(trace.id, &update)
+    }
+
+    fn set_tag(&mut self, trace: TraceId, key: &str, value: &str) -> Result<(), ExportError> {
+        self.change_tag(Method::PATCH, trace, &json!({"key": key, "value": value}))
+    }
+
+    fn remove_tags(&mut self, trace: TraceId, update: &TagUpdate) -> Result<(), ExportError> {
+        update.remove.iter().try_for_each(|key| self.change_tag(Method::DELETE, trace, &json!({"key": key})))
+    }
+
+    fn change_tag(&mut self, method: Method, trace: TraceId, body: &Value) -> Result<(), ExportError> {
+        let path = format!("/api/2.0/mlflow/traces/{trace}/tags");
+        let is_removal = method == Method::DELETE;
+        match self.workspace.ask(&Ask::with_body(method, &path, body))? {
+            Ok(_) => Ok(()),
+            Err(refusal) if is_removal && refusal.is_missing() => Ok(()),
+            Err(refusal) => {
+                Err(ExportError::Trace(format!("Databricks refused a tag of the trace{}", refusal.said())))
+            }
+        }
+    }
+}
+
+/// Whether the workspace would take traces: asked once, never changed.
+pub fn check(
+    profile: Option<&str>,
+    wanted: &Experiment,
+    access: &Access,
+    patience: Patience,
+) -> Result<Checked, ExportError> {
+    let account = Account::find(profile, access)?;
+    let once = Tries { retries: 0, ..Tries::default() };
+    let client = Client::new(reqwest::Client::builder(), once, patience)?;
+    let experiment_id = experiment::find(&mut Workspace::new(client, account), wanted)?;
+    Ok(Checked { version: None, experiment_id, clock: None })
+}
+
+impl Exporter for DatabricksExporter<'_> {
+    /// Always whole: the spans are one file.
+    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
+        tree::check(&trace.spans)
+            .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
+        let there = self.look(trace.id)?;
+        // To send it with another experiment would move it.
+        let home = there.as_ref().map(|there| there.experiment_id.clone());
+        let experiment_id = match home.or(before.map(|receipt| receipt.experiment_id.clone())) {
+            Some(id) => experiment::by_id(&mut self.workspace, &id)?,
+            None => experiment::find_or_make(&mut self.workspace, &self.experiment)?,
+        };
+        self.tell(trace, &experiment_id, &there.unwrap_or_default())?;
+        upload::upload(&mut self.workspace, trace.id, &artifact::traces_json(trace))?;
+        Ok(Delivered { experiment_id, spans_sent: trace.spans.len() })
+    }
+}
+
+impl Stored {
+    /// From the answer to a look, or to the information that was sent.
+    fn of(answer: &Value) -> Stored {
+        let info = &answer["trace"]["trace_info"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let written = info["trace_metadata"][tags::RECORD].as_str();
+        let tags = info["tags"].as_object().into_iter().flatten();
+        Stored {
+            experiment_id: text(&info["trace_location"]["mlflow_experiment"]["experiment_id"])
+                .unwrap_or_default(),
+            tags: tags.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect(),
+            written: written.and_then(|written| serde_json::from_str(written).ok()).unwrap_or_default(),
+        }
+    }
+
+    fn update(&self, trace: &Trace) -> TagUpdate {
+        TagUpdate::plan(&self.tags, &self.written, &info::tags(trace))
+    }
+}

@@ -1,0 +1,161 @@
+//! What Databricks says when it says no.
+
+use crate::config::access::Secret;
+use crate::export::ExportError;
+use crate::export::mlflow::http::client::Answer;
+use serde_json::Value;
+
+/// The longest part of somebody else's sentence that is passed on.
+const QUOTED: usize = 300;
+
+/// An answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// `RESOURCE_DOES_NOT_EXIST` and its like; empty when there is none.
+    pub(super) code: String,
+    message: String,
+}
+
+impl Refusal {
+    /// Databricks writes `error_code` and `message`, OAuth `error` and `error_description`; a proxy in between
+    /// writes anything.
+    pub(super) fn of(answer: &Answer, secrets: &[Secret]) -> Refusal {
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let told = |names: [&str; 2]| names.iter().find_map(|name| body[name].as_str());
+        let code = told(["error_code", "error"]).unwrap_or_default().to_owned();
+        let message = told(["message", "error_description"]).unwrap_or_default();
+        Refusal { status: answer.status.as_u16(), code, message: quoted(&hidden(message, secrets)) }
+    }
+
+    /// Nothing there by that name or id.
+    pub(super) fn is_missing(&self) -> bool {
+        self.code == "RESOURCE_DOES_NOT_EXIST"
+            || self.code == "NOT_FOUND"
+            || (self.status == 404 && self.code.is_empty())
+    }
+
+    /// It is there already.
+    pub(super) fn is_taken(&self) -> bool {
+        self.code == "RESOURCE_ALREADY_EXISTS" || self.code == "ALREADY_EXISTS" || self.status == 409
+    }
+
+    /// What no question can be answered with; None for a refusal that concerns the question.
+    pub(super) fn as_error(&self, host: &str) -> Option<ExportError> {
+        match self.status {
+            401 => Some(ExportError::Target(format!(
+                "{host} refused the credentials{} (renew the token or the secret)",
+                self.said()
+            ))),
+            403 => Some(ExportError::Target(format!(
+                "{host} does not allow this{} (check the token, and its owner's permissions)",
+                self.said()
+            ))),
+            // A redirect: the address is another one's, or a login page stands before it.
+            300..=399 => Some(ExportError::Target(format!(
+                "{host} points elsewhere, HTTP {} (is it the workspace's own address?)",
+                self.status
+            ))),
+            500..=599 => {
+                Some(ExportError::transient(format!("{host} answered HTTP {}{}", self.status, self.said())))
+            }
+            _ => None,
+        }
+    }
+
+    /// Why no OAuth token was granted.
+    pub(super) fn of_login(&self, host: &str) -> ExportError {
+        match self.status {
+            500..=599 => {
+                ExportError::transient(format!("{host} answered HTTP {}{}", self.status, self.said()))
+            }
+            _ => ExportError::Target(format!(
+                "{host} refused the service principal{} (check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET)",
+                self.said()
+            )),
+        }
+    }
+
+    /// `: RESOURCE_DOES_NOT_EXIST: Node …`, or as much of that as there is.
+    pub(super) fn said(&self) -> String {
+        let parts = [self.code.as_str(), self.message.as_str()];
+        let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        match said[..] {
+            [] => format!(": HTTP {}", self.status),
+            _ => format!(": {}", said.join(": ")),
+        }
+    }
+}
+
+/// The text without what must not be seen, should a server send it back.
+pub(super) fn hidden(text: &str, secrets: &[Secret]) -> String {
+    let each = secrets.iter().map(Secret::reveal).filter(|secret| !secret.is_empty());
+    each.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+}
+
+/// The same failure in other words.
+pub(super) fn reworded(error: ExportError, words: impl FnOnce(String) -> String) -> ExportError {
+    match error {
+        ExportError::Transient { reason, after } => ExportError::Transient { reason: words(reason), after },
+        ExportError::Target(reason) => ExportError::Target(words(reason)),
+        ExportError::Trace(reason) => ExportError::Trace(words(reason)),
+        ExportError::Stopped => ExportError::Stopped,
+    }
+}
+
+/// One line of bounded length.
+fn quoted(text: &str) -> String {
+    let shown: String = text.chars().filter(|c| c.is_whitespace() || !c.is_control()).collect();
+    let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(QUOTED) {
+        None => line,
+        Some((end, _)) => format!("{}…", &line[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::StatusCode;
+    use reqwest::header::HeaderMap;
+
+    fn refusal(status: u16, body: &str) -> Refusal {
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() };
+        Refusal::of(&answer, &[Secret::new("dapi-1"), Secret::new("")])
+    }
+
+    #[test]
+    fn a_refusal_is_understood_in_every_form_it_comes_in() {
+        let table = [
+            (404, r#"{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Node"}"#, (true, false, false)),
+            (404, "<html>", (true, false, false)),
+            (404, r#"{"error_code": "ENDPOINT_NOT_FOUND"}"#, (false, false, false)),
+            (400, r#"{"error_code": "RESOURCE_ALREADY_EXISTS"}"#, (false, true, false)),
+            (409, "", (false, true, false)),
+            (400, r#"{"error_code": "INVALID_PARAMETER_VALUE"}"#, (false, false, false)),
+            (401, "", (false, false, true)),
+            (403, r#"{"error_code": 403, "message": "Invalid access token."}"#, (false, false, true)),
+            (302, "", (false, false, true)),
+            (501, "", (false, false, true)),
+        ];
+        for (status, body, expected) in table {
+            let refusal = refusal(status, body);
+            let is = (refusal.is_missing(), refusal.is_taken(), refusal.as_error("h").is_some());
+            assert_eq!(is, expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_a_server_sends_back_is_not_passed_on() {
+        let refusal = refusal(401, r#"{"message": "bad token\n dapi-1"}"#);
+        let expected = "h refused the credentials: bad token … (renew the token or the secret)";
+        assert_eq!(refusal.as_error("h"), Some(ExportError::Target(expected.to_owned())));
+    }
+
+    #[test]
+    fn a_long_sentence_is_cut_and_moves_no_cursor() {
+        assert_eq!(quoted("a\u{1b}[2J\r\n b"), "a[2J b");
+        assert_eq!(quoted(&"ä".repeat(400)).chars().count(), QUOTED + 1);
+    }
+}

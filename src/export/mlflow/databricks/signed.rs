@@ -1,0 +1,195 @@
+//! A signed address of the cloud's storage, and the requests that it is good for.
+
+use super::workspace::{Ask, Workspace};
+use crate::config::access::Secret;
+use crate::export::ExportError;
+use crate::export::mlflow::http::client::Request;
+use crate::trace::ids::TraceId;
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+use serde::Deserialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) enum Cloud {
+    #[serde(rename = "AWS_PRESIGNED_URL")]
+    Aws,
+    #[serde(rename = "GCP_SIGNED_URL")]
+    Google,
+    #[serde(rename = "AZURE_SAS_URI")]
+    AzureBlob,
+    #[serde(rename = "AZURE_ADLS_GEN2_SAS_URI")]
+    AzureLake,
+}
+
+/// Where to put it, and what to say there.
+pub(super) struct Grant {
+    pub(super) cloud: Cloud,
+    address: Secret,
+    headers: Vec<Header>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    name: String,
+    #[serde(default)]
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    credential_info: Told,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    r#type: Cloud,
+    signed_uri: String,
+    #[serde(default)]
+    headers: Vec<Header>,
+}
+
+/// One request to the cloud, but for the address.
+pub(super) struct Step<'b> {
+    pub(super) method: Method,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) headers: Headers,
+    pub(super) body: &'b [u8],
+}
+
+/// Which of the returned headers a request may have. Azure refuses those that belong to another.
+#[derive(Clone, Copy)]
+pub(super) enum Headers {
+    All,
+    Block,
+    BlockList,
+    LakeFile,
+    LakePart,
+}
+
+impl Grant {
+    pub(super) fn ask_for(workspace: &mut Workspace, trace: TraceId) -> Result<Grant, ExportError> {
+        let path = format!("/api/2.0/mlflow/traces/{trace}/credentials-for-data-upload");
+        let answer = workspace.ask(&Ask::get(&path, &[]))?.map_err(|refusal| {
+            ExportError::Trace(format!("Databricks gives no place for the spans{}", refusal.said()))
+        })?;
+        // The answer holds the address, so serde's sentence about it is not passed on.
+        let Granted { credential_info: told } = serde_json::from_value(answer).map_err(|_| {
+            ExportError::Target(
+                "Databricks keeps the spans in a kind of storage that we do not know".to_owned(),
+            )
+        })?;
+        Ok(Grant { cloud: told.r#type, address: Secret::new(told.signed_uri), headers: told.headers })
+    }
+}
+
+impl Step<'_> {
+    pub(super) fn request(&self, grant: &Grant) -> Result<Request, ExportError> {
+        let unusable =
+            || ExportError::Target("Databricks gave an address for the spans that is none".to_owned());
+        let mut url = Url::parse(grant.address.reveal()).map_err(|_| unusable())?;
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        let mut headers = HeaderMap::new();
+        if self.body.is_empty() {
+            // hyper leaves it out, and Azure answers 411.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        if let Headers::Block = self.headers {
+            headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
+        }
+        for Header { name, value } in &grant.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
+            if self.headers.have(name.as_str()) {
+                let mut value = HeaderValue::from_str(value).map_err(|_| unusable())?;
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
+        }
+        Ok(Request { method: self.method.clone(), url: url.into(), headers, body: self.body.to_vec() })
+    }
+}
+
+impl Headers {
+    /// As Azure documents it for each request.
+    fn have(self, name: &str) -> bool {
+        const CUSTOMER_KEY: [&str; 3] =
+            ["x-ms-encryption-key", "x-ms-encryption-key-sha256", "x-ms-encryption-algorithm"];
+        const ALWAYS: [&str; 4] = ["x-ms-client-request-id", "x-ms-date", "x-ms-version", "x-ms-lease-id"];
+        const CONDITIONS: [&str; 4] =
+            ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
+        let own = match self {
+            Headers::All => return true,
+            Headers::Block => CUSTOMER_KEY.contains(&name) || name == "x-ms-encryption-scope",
+            Headers::BlockList => {
+                name.starts_with("x-ms-meta-")
+                    || name.starts_with("x-ms-blob-c")
+                    || ["x-ms-encryption-scope", "x-ms-tags", "x-ms-access-tier"].contains(&name)
+                    || CONDITIONS.contains(&name)
+            }
+            Headers::LakeFile | Headers::LakePart => {
+                let of_file =
+                    ["x-ms-umask", "x-ms-proposed-lease-id", "x-ms-expiry-option", "x-ms-expiry-time"];
+                name.starts_with("x-ms-content-")
+                    || ["x-ms-cache-control", "x-ms-properties", "x-ms-owner", "x-ms-group"].contains(&name)
+                    || ["x-ms-permissions", "x-ms-acl", "x-ms-encryption-context"].contains(&name)
+                    || CUSTOMER_KEY.contains(&name)
+                    || CONDITIONS.contains(&name)
+                    || matches!(self, Headers::LakeFile) && of_file.contains(&name)
+            }
+        };
+        own || ALWAYS.contains(&name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(cloud: Cloud, headers: &[(&str, &str)]) -> Grant {
+        let headers =
+            headers.iter().map(|(name, value)| Header { name: name.to_string(), value: value.to_string() });
+        let address = Secret::new("https://store.example/c/traces.json?sig=a%2Fb%3D&se=1");
+        Grant { cloud, address, headers: headers.collect() }
+    }
+
+    #[test]
+    fn a_signed_address_keeps_its_signature_as_it_was_written() {
+        let step = Step {
+            method: Method::PUT,
+            query: vec![("comp", "block".to_owned()), ("blockid", "a+/=".to_owned())],
+            headers: Headers::Block,
+            body: b"x",
+        };
+        let request = step.request(&grant(Cloud::AzureBlob, &[])).unwrap();
+        assert_eq!(
+            request.url,
+            "https://store.example/c/traces.json?sig=a%2Fb%3D&se=1&comp=block&blockid=a%2B%2F%3D"
+        );
+    }
+
+    #[test]
+    fn a_header_goes_only_where_the_cloud_takes_it() {
+        const TOLD: [(&str, &str); 4] = [
+            ("x-ms-blob-type", "BlockBlob"),
+            ("x-ms-version", "2021-08-06"),
+            ("x-ms-encryption-scope", "s"),
+            ("X-Amz-Server-Side-Encryption", "AES256"),
+        ];
+        let names = |headers| {
+            let step = Step { method: Method::PUT, query: Vec::new(), headers, body: b"x" };
+            let request = step.request(&grant(Cloud::AzureBlob, &TOLD)).unwrap();
+            let mut names: Vec<String> = request.headers.keys().map(|name| name.to_string()).collect();
+            names.sort();
+            names.join(" ")
+        };
+        assert_eq!(
+            names(Headers::All),
+            "x-amz-server-side-encryption x-ms-blob-type x-ms-encryption-scope x-ms-version"
+        );
+        assert_eq!(names(Headers::Block), "x-ms-blob-type x-ms-encryption-scope x-ms-version");
+        assert_eq!(names(Headers::BlockList), "x-ms-encryption-scope x-ms-version");
+        assert_eq!(names(Headers::LakeFile), "x-ms-version");
+        assert_eq!(names(Headers::LakePart), "x-ms-version");
+    }
+}

@@ -1,0 +1,103 @@
+//! What the cloud's storage answers, told without any part of the signed address.
+
+use super::refusal::{hidden, reworded};
+use crate::config::access::Secret;
+use crate::export::ExportError;
+use crate::export::mlflow::http::client::Answer;
+use reqwest::Url;
+
+/// Shorter ones are words such as `flush` and versions; a signature has more than forty characters.
+const SHORTEST_SECRET: usize = 16;
+
+/// Why a step was not done.
+pub(super) enum Failed {
+    /// What was put before is not there as it was put: another upload came between, or an answer was lost.
+    OutOfStep(ExportError),
+    For(ExportError),
+}
+
+impl From<ExportError> for Failed {
+    fn from(error: ExportError) -> Failed {
+        Failed::For(error)
+    }
+}
+
+/// All of an address that may be told.
+pub(super) fn place(url: &str) -> String {
+    let host = Url::parse(url).ok().and_then(|url| Some(url.host_str()?.to_owned()));
+    format!("the cloud storage at {}", host.as_deref().unwrap_or("an unknown place"))
+}
+
+/// The same failure, said without any part of the address that could be used.
+pub(super) fn without_address(error: ExportError, url: &str, place: &str) -> ExportError {
+    reworded(error, |reason| {
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        let values = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
+        let long: Vec<Secret> =
+            values.filter(|value| value.len() >= SHORTEST_SECRET).map(Secret::new).collect();
+        hidden(&reason.replace(url, place), &long)
+    })
+}
+
+/// The cloud's word for what is wrong. Of the rest nothing is told: S3 sends back what was signed.
+pub(super) fn said(answer: &Answer) -> String {
+    let header = answer.headers.get("x-ms-error-code").and_then(|value| value.to_str().ok());
+    let body = String::from_utf8_lossy(&answer.body);
+    let element = || body.split_once("<Code>")?.1.split_once("</Code>").map(|(code, _)| code);
+    let word = header.or_else(element).unwrap_or_default();
+    let is_word = word.len() < 80 && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_word { word.to_owned() } else { String::new() }
+}
+
+/// S3 and Google's storage answer 400 to what was signed with a right that is over.
+pub(super) fn may_have_expired(status: u16, said: &str) -> bool {
+    matches!(status, 401 | 403) || said == "ExpiredToken"
+}
+
+pub(super) fn failure(status: u16, word: &str, place: &str) -> Failed {
+    let said = if word.is_empty() { String::new() } else { format!(" ({word})") };
+    let sentence = format!("{place} refused the spans with HTTP {status}{said}");
+    if may_have_expired(status, word) {
+        return Failed::For(ExportError::Target(format!(
+            "{sentence} (is this machine allowed to reach the workspace's storage?)"
+        )));
+    }
+    match status {
+        413 => Failed::For(ExportError::Trace(sentence)),
+        400 | 404 | 409 | 412 => Failed::OutOfStep(ExportError::Target(sentence)),
+        500.. => Failed::For(ExportError::transient(sentence)),
+        _ => Failed::For(ExportError::Target(sentence)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::StatusCode;
+    use reqwest::header::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn no_part_of_a_signature_is_told() {
+        let url = "https://store.example/c/traces.json?se=1&sig=0123456789abcdef%3D";
+        for (said, told) in [
+            (
+                format!("no answer from {url}: refused"),
+                "no answer from the cloud storage at store.example: refused",
+            ),
+            ("503: no sig=0123456789abcdef%3D here".to_owned(), "503: no sig=… here"),
+        ] {
+            assert_eq!(without_address(ExportError::transient(said), url, &place(url)).to_string(), told);
+        }
+        let mut answer = Answer {
+            status: StatusCode::FORBIDDEN,
+            headers: HeaderMap::new(),
+            body: b"<Error><Code>SignatureDoesNotMatch</Code><StringToSign>secret</StringToSign></Error>"
+                .to_vec(),
+        };
+        assert_eq!(said(&answer), "SignatureDoesNotMatch");
+        answer.headers.insert("x-ms-error-code", HeaderValue::from_static("AuthenticationFailed"));
+        assert_eq!(said(&answer), "AuthenticationFailed");
+        answer.headers.insert("x-ms-error-code", HeaderValue::from_static("sig=secret"));
+        assert_eq!(said(&answer), "");
+    }
+}

@@ -1,0 +1,135 @@
+//! The spans' file, put where Databricks says: into the cloud's own storage, by a signed address.
+//!
+//! A signed address is a credential. It goes to the cloud and nowhere else; Databricks' token never goes there.
+
+use super::signed::{Cloud, Grant, Headers, Step};
+use super::storage::{Failed, failure, may_have_expired, place, said, without_address};
+use super::workspace::Workspace;
+use crate::export::ExportError;
+use crate::trace::ids::TraceId;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use sha2::{Digest, Sha256};
+
+/// As large as MLflow's own: a part is sent again as a whole.
+const PART: usize = 10 << 20;
+
+/// How often in a row an address that is no longer good is replaced.
+const RENEWALS: u32 = 3;
+
+/// Replaces the whole file, if there is one.
+pub(super) fn upload(workspace: &mut Workspace, trace: TraceId, file: &[u8]) -> Result<(), ExportError> {
+    let grant = Grant::ask_for(workspace, trace)?;
+    let mut upload = Upload { workspace, trace, grant, renewals: RENEWALS };
+    match upload.put(file) {
+        Err(Failed::OutOfStep(_)) => upload.put(file),
+        done => done,
+    }
+    .map_err(|(Failed::OutOfStep(error) | Failed::For(error))| error)
+}
+
+struct Upload<'u, 'a> {
+    workspace: &'u mut Workspace<'a>,
+    trace: TraceId,
+    grant: Grant,
+    renewals: u32,
+}
+
+impl Upload<'_, '_> {
+    fn put(&mut self, file: &[u8]) -> Result<(), Failed> {
+        match self.grant.cloud {
+            Cloud::Aws | Cloud::Google => {
+                self.take(&Step { method: Method::PUT, query: Vec::new(), headers: Headers::All, body: file })
+            }
+            Cloud::AzureBlob => self.put_blocks(file),
+            Cloud::AzureLake => self.append_parts(file),
+        }
+    }
+
+    fn put_blocks(&mut self, file: &[u8]) -> Result<(), Failed> {
+        let mut list = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<BlockList>\n");
+        for (index, part) in file.chunks(PART).enumerate() {
+            let id = block_id(index, part);
+            list.push_str(&format!("<Uncommitted>{id}</Uncommitted>\n"));
+            let query = vec![("comp", "block".to_owned()), ("blockid", id)];
+            self.take(&Step { method: Method::PUT, query, headers: Headers::Block, body: part })?;
+        }
+        list.push_str("</BlockList>");
+        let query = vec![("comp", "blocklist".to_owned())];
+        self.take(&Step { method: Method::PUT, query, headers: Headers::BlockList, body: list.as_bytes() })
+    }
+
+    fn append_parts(&mut self, file: &[u8]) -> Result<(), Failed> {
+        // An existing file becomes empty.
+        let query = vec![("resource", "file".to_owned())];
+        self.take(&Step { method: Method::PUT, query, headers: Headers::LakeFile, body: &[] })?;
+        let at = |action: &str, position: usize| {
+            vec![("action", action.to_owned()), ("position", position.to_string())]
+        };
+        let is_single = file.len() <= PART;
+        for (index, part) in file.chunks(PART).enumerate() {
+            let mut query = at("append", index * PART);
+            query.extend(is_single.then(|| ("flush", "true".to_owned())));
+            self.take(&Step { method: Method::PATCH, query, headers: Headers::LakePart, body: part })?;
+        }
+        if is_single {
+            return Ok(());
+        }
+        let query = at("flush", file.len());
+        self.take(&Step { method: Method::PATCH, query, headers: Headers::LakePart, body: &[] })
+    }
+
+    /// With an address that is still good, or with the next.
+    fn take(&mut self, step: &Step) -> Result<(), Failed> {
+        loop {
+            let request = step.request(&self.grant)?;
+            let place = place(&request.url);
+            // Whatever is said of the request names its address.
+            let hidden = |error| without_address(error, &request.url, &place);
+            let answer = self.workspace.client().send(&request).map_err(hidden)?;
+            if answer.status.is_success() {
+                self.renewals = RENEWALS;
+                return Ok(());
+            }
+            let said = said(&answer);
+            let status = answer.status.as_u16();
+            if !may_have_expired(status, &said) || self.renewals == 0 {
+                return Err(failure(status, &said, &place));
+            }
+            self.renewals -= 1;
+            self.renew()?;
+        }
+    }
+
+    fn renew(&mut self) -> Result<(), ExportError> {
+        let cloud = self.grant.cloud;
+        self.grant = Grant::ask_for(self.workspace, self.trace)?;
+        if self.grant.cloud != cloud {
+            return Err(ExportError::transient("Databricks moved to another cloud during an upload"));
+        }
+        Ok(())
+    }
+}
+
+/// By what the block holds: two uploads at once cannot take each other's block for their own. All of a blob's ids
+/// must be of one length.
+fn block_id(index: usize, part: &[u8]) -> String {
+    let mut digest = Sha256::new();
+    digest.update((index as u64).to_be_bytes());
+    digest.update(part);
+    STANDARD.encode(&digest.finalize()[..24])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_named_by_their_place_and_content_in_one_length() {
+        let ids = [block_id(0, b"a"), block_id(0, b"b"), block_id(1, b"a")];
+        assert!(ids.iter().all(|id| id.len() == 32), "{ids:?}");
+        assert!(ids[0] != ids[1] && ids[0] != ids[2]);
+        assert_eq!(ids[0], block_id(0, b"a"));
+    }
+}

@@ -1,0 +1,248 @@
+//! A conversation with one workspace: every request with a valid token, every refusal as a sentence.
+
+use super::login::{Account, Login};
+use super::refusal::{Refusal, hidden, reworded};
+use crate::config::access::Secret;
+use crate::export::ExportError;
+use crate::export::mlflow::http::client::{Answer, Client, Request};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Url};
+use serde::Deserialize;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// Azure refuses tokens in their last half minute; databricks-sdk leaves the same margin.
+const BEFORE_EXPIRY: Duration = Duration::from_secs(40);
+
+pub(super) struct Workspace<'a> {
+    client: Client<'a>,
+    account: Account,
+    /// What the host tells of itself; asked for with the first request.
+    about: Option<About>,
+    /// Of a service principal.
+    token: Option<Token>,
+}
+
+/// `/.well-known/databricks-config`, as far as we need it.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct About {
+    oidc_endpoint: Option<String>,
+    account_id: Option<String>,
+    workspace_id: Option<String>,
+}
+
+struct Token {
+    value: Secret,
+    expires: Option<Instant>,
+    /// It was good for an earlier request, so a refusal may mean that it has expired.
+    is_proved: bool,
+}
+
+#[derive(Deserialize)]
+struct Endpoints {
+    token_endpoint: String,
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    /// Seconds; some servers write numbers as text.
+    expires_in: Option<Value>,
+}
+
+/// What is asked of the workspace's API.
+pub(super) struct Ask<'q> {
+    pub(super) method: Method,
+    /// From the host's root.
+    pub(super) path: &'q str,
+    pub(super) query: &'q [(&'q str, &'q str)],
+    pub(super) body: Option<&'q Value>,
+}
+
+impl<'q> Ask<'q> {
+    pub(super) fn get(path: &'q str, query: &'q [(&'q str, &'q str)]) -> Ask<'q> {
+        Ask { method: Method::GET, path, query, body: None }
+    }
+
+    pub(super) fn with_body(method: Method, path: &'q str, body: &'q Value) -> Ask<'q> {
+        Ask { method, path, query: &[], body: Some(body) }
+    }
+}
+
+impl<'a> Workspace<'a> {
+    pub(super) fn new(client: Client<'a>, account: Account) -> Workspace<'a> {
+        Workspace { client, account, about: None, token: None }
+    }
+
+    pub(super) fn client(&self) -> &Client<'a> {
+        &self.client
+    }
+
+    /// The body of a good answer, or the refusal; the outer error is for what is no answer to the question.
+    pub(super) fn ask(&mut self, ask: &Ask) -> Result<Result<Value, Refusal>, ExportError> {
+        let answer = self.send(ask)?;
+        if answer.status.is_success() {
+            return Ok(Ok(serde_json::from_slice(&answer.body).unwrap_or_default()));
+        }
+        let refusal = Refusal::of(&answer, &self.secrets());
+        match refusal.as_error(&self.account.host) {
+            Some(error) => Err(error),
+            None => Ok(Err(refusal)),
+        }
+    }
+
+    /// A token that was good and is no longer is replaced.
+    fn send(&mut self, ask: &Ask) -> Result<Answer, ExportError> {
+        loop {
+            let request = self.request(ask)?;
+            let answer = self.exchange(&request)?;
+            // Databricks answers 403 to some tokens that it no longer knows.
+            let is_refused = matches!(answer.status.as_u16(), 401 | 403);
+            match self.token.as_mut() {
+                Some(token) if is_refused && token.is_proved => self.token = None,
+                Some(token) if !is_refused => {
+                    token.is_proved = true;
+                    return Ok(answer);
+                }
+                _ => return Ok(answer),
+            }
+        }
+    }
+
+    fn exchange(&self, request: &Request) -> Result<Answer, ExportError> {
+        let answer = self.client.send(request);
+        answer.map_err(|error| reworded(error, |reason| hidden(&reason, &self.secrets())))
+    }
+
+    fn request(&mut self, ask: &Ask) -> Result<Request, ExportError> {
+        let about = self.about();
+        let mut headers = HeaderMap::new();
+        if let Some(id) = self.account.workspace_id.as_ref().or(about.workspace_id.as_ref()) {
+            headers.insert("x-databricks-org-id", header(id, "the workspace's id")?);
+        }
+        let token = self.bearer(&about)?;
+        headers.insert(AUTHORIZATION, sensitive(&format!("Bearer {}", token.reveal()))?);
+        let body = match ask.body {
+            None => Vec::new(),
+            Some(body) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                serde_json::to_vec(body).expect("values with text keys always serialize")
+            }
+        };
+        let mut url = Url::parse(&format!("{}{}", self.account.host, ask.path))
+            .map_err(|error| ExportError::Target(format!("{} is no address: {error}", self.account.host)))?;
+        if !ask.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(ask.query);
+        }
+        Ok(Request { method: ask.method.clone(), url: url.into(), headers, body })
+    }
+
+    /// Old hosts have no such page, and most work without: no answer is an answer.
+    fn about(&mut self) -> About {
+        if let Some(about) = &self.about {
+            return about.clone();
+        }
+        let url = format!("{}/.well-known/databricks-config", self.account.host);
+        let told = self.client.once(&get(url)).ok().and_then(Result::ok);
+        let told = told.filter(|answer| answer.status.is_success());
+        let about: About =
+            told.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
+        self.about.insert(about).clone()
+    }
+
+    fn bearer(&mut self, about: &About) -> Result<Secret, ExportError> {
+        let Login::ServicePrincipal { id, secret, scopes } = &self.account.login else {
+            let Login::Token(token) = &self.account.login else { unreachable!("there are two ways") };
+            return Ok(token.clone());
+        };
+        let is_good = |token: &&Token| {
+            token
+                .expires
+                .is_none_or(|expires| expires.saturating_duration_since(Instant::now()) > BEFORE_EXPIRY)
+        };
+        if let Some(token) = self.token.as_ref().filter(is_good) {
+            return Ok(token.value.clone());
+        }
+        let request = token_request(&self.token_endpoint(about)?, id, secret, scopes)?;
+        let answer = self.exchange(&request)?;
+        if !answer.status.is_success() {
+            return Err(Refusal::of(&answer, &self.secrets()).of_login(&self.account.host));
+        }
+        let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| {
+            ExportError::Target(format!("{} granted no token that can be read", self.account.host))
+        })?;
+        let seconds = granted.expires_in.as_ref().and_then(|told| match told {
+            Value::String(text) => text.parse().ok(),
+            number => number.as_u64(),
+        });
+        let expires = seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
+        let value = Secret::new(granted.access_token);
+        self.token = Some(Token { value: value.clone(), expires, is_proved: false });
+        Ok(value)
+    }
+
+    /// Told by the host, in two steps; by an old host in one.
+    fn token_endpoint(&self, about: &About) -> Result<String, ExportError> {
+        let host = &self.account.host;
+        let told = about.oidc_endpoint.as_ref().map(|root| {
+            let account = self.account.account_id.as_ref().or(about.account_id.as_ref());
+            let root = root.replace("{account_id}", account.map_or("", String::as_str));
+            format!("{}/.well-known/oauth-authorization-server", root.trim_end_matches('/'))
+        });
+        let page = self.account.discovery_url.clone().or(told);
+        let page = page.unwrap_or_else(|| format!("{host}/oidc/.well-known/oauth-authorization-server"));
+        let answer = self.exchange(&get(page))?;
+        let endpoints: Option<Endpoints> = serde_json::from_slice(&answer.body).ok();
+        let endpoint = endpoints.filter(|_| answer.status.is_success()).ok_or_else(|| {
+            ExportError::Target(format!(
+                "{host} does not tell where OAuth tokens are granted (HTTP {}; set DATABRICKS_TOKEN instead)",
+                answer.status.as_u16()
+            ))
+        })?;
+        // The secret goes there.
+        if host.starts_with("https:") && !endpoint.token_endpoint.starts_with("https:") {
+            return Err(ExportError::Target(format!(
+                "{host} wants the service principal's secret sent without encryption, so it was not sent"
+            )));
+        }
+        Ok(endpoint.token_endpoint)
+    }
+
+    /// What must not be seen, even if a server sends it back.
+    fn secrets(&self) -> Vec<Secret> {
+        let own = match &self.account.login {
+            Login::Token(token) => token,
+            Login::ServicePrincipal { secret, .. } => secret,
+        };
+        [own.clone()].into_iter().chain(self.token.as_ref().map(|token| token.value.clone())).collect()
+    }
+}
+
+fn get(url: String) -> Request {
+    Request { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new() }
+}
+
+fn token_request(url: &str, id: &str, secret: &Secret, scopes: &str) -> Result<Request, ExportError> {
+    let mut form = Url::parse("form:").expect("a scheme is an address");
+    form.query_pairs_mut().append_pair("grant_type", "client_credentials").append_pair("scope", scopes);
+    let mut headers = HeaderMap::new();
+    let both = STANDARD.encode(format!("{id}:{}", secret.reveal()));
+    headers.insert(AUTHORIZATION, sensitive(&format!("Basic {both}"))?);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    let body = form.query().unwrap_or_default().as_bytes().to_vec();
+    Ok(Request { method: Method::POST, url: url.to_owned(), headers, body })
+}
+
+fn sensitive(text: &str) -> Result<HeaderValue, ExportError> {
+    let mut value = header(text, "the token for Databricks")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn header(text: &str, what: &str) -> Result<HeaderValue, ExportError> {
+    let unusable =
+        || ExportError::Target(format!("{what} holds characters that cannot be sent (copy it anew)"));
+    HeaderValue::from_str(text).map_err(|_| unusable())
+}

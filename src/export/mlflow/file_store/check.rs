@@ -1,0 +1,57 @@
+//! Whether a folder of files would take traces: looked at, never made or changed.
+
+use super::error::StoreError;
+use super::experiment;
+use crate::config::target::Experiment;
+use crate::disk::{followed, would_take_files};
+use crate::export::{Checked, ExportError};
+use std::path::Path;
+
+/// The experiment that is in every new store.
+const DEFAULT_ID: &str = "0";
+
+pub fn check(root: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
+    look(root, wanted).map_err(|error| error.at(root))
+}
+
+fn look(root: &Path, wanted: &Experiment) -> Result<Checked, StoreError> {
+    would_take_files(&followed(root))?;
+    let there = experiment::all(root)?;
+    let is_new = there.is_empty();
+    let experiment_id = match (experiment::among(there, wanted)?, wanted) {
+        (Some(found), _) => Some(found.id),
+        (None, Experiment::Id(id)) if !(is_new && id == DEFAULT_ID) => {
+            return Err(StoreError::NoExperiment(id.clone()));
+        }
+        (None, _) => None,
+    };
+    let version = (!is_new).then(|| "a folder of files".to_owned());
+    Ok(Checked { version, experiment_id, clock: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_store_is_looked_at_and_nothing_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("mlruns");
+        let name = |name: &str| Experiment::Name(name.into());
+        let id = |id: &str| Experiment::Id(id.into());
+        let new = Ok(Checked { version: None, experiment_id: None, clock: None });
+        assert_eq!((check(&root, &name("e")), check(&root, &id("0"))), (new.clone(), new));
+        assert!(check(&root, &id("7")).unwrap_err().to_string().starts_with("experiment 7 does not exist"));
+        assert!(!root.exists());
+
+        let text = "experiment_id: '5'\nname: mine\nlifecycle_stage: active\n";
+        fs::create_dir_all(root.join("5")).unwrap();
+        fs::write(root.join("5/meta.yaml"), text).unwrap();
+        let found = |wanted| check(&root, &wanted).map(|checked| checked.experiment_id);
+        assert_eq!(found(name("mine")), Ok(Some("5".into())));
+        assert_eq!((found(id("5")), found(name("new"))), (Ok(Some("5".into())), Ok(None)));
+        fs::write(root.join("5/meta.yaml"), text.replace("active", "deleted")).unwrap();
+        assert!(matches!(found(name("mine")), Err(ExportError::Target(_))));
+    }
+}

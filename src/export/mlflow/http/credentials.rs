@@ -1,0 +1,140 @@
+//! Who we are to a server: the Authorization header, found where MLflow's own client finds it.
+
+use super::settings::{header, is_on};
+use crate::config::access::{Access, Secret};
+use crate::config::target::Target;
+use crate::env::Variables;
+use crate::export::ExportError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::HeaderValue;
+use std::fs;
+
+const USER: &str = "MLFLOW_TRACKING_USERNAME";
+const PASSWORD: &str = "MLFLOW_TRACKING_PASSWORD";
+const TOKEN: &str = "MLFLOW_TRACKING_TOKEN";
+
+/// A user and password in the address win, then those of variables and MLflow's own file, then a token. Ways to
+/// sign that we do not know are refused: without them the trace would go there in nobody's name.
+pub(super) fn authorization(
+    variables: &Variables,
+    target: &Target,
+    access: &Access,
+) -> Result<Option<HeaderValue>, ExportError> {
+    let unknown = |name: &str| {
+        ExportError::Target(format!(
+            "{target} wants requests signed as {name} says, which codex-traced cannot do (unset it, and use a user and \
+             password or a token)"
+        ))
+    };
+    if is_on("MLFLOW_TRACKING_AWS_SIGV4", variables)? {
+        return Err(unknown("MLFLOW_TRACKING_AWS_SIGV4"));
+    }
+    if variables.text("MLFLOW_TRACKING_AUTH").is_some() {
+        return Err(unknown("MLFLOW_TRACKING_AUTH"));
+    }
+    if let Some((user, password)) = access.credentials_in_address(target) {
+        return basic(&user, &password).map(Some);
+    }
+    let file = CredentialsFile::of(access);
+    let either = |name: &str, in_file: Option<String>| variables.text(name).map(str::to_owned).or(in_file);
+    let (user, password) = (either(USER, file.user), either(PASSWORD, file.password).map(Secret::new));
+    if let (Some(user), Some(password)) = (user, password) {
+        return basic(&user, &password).map(Some);
+    }
+    variables.text(TOKEN).map(|token| header(TOKEN, &format!("Bearer {token}"))).transpose()
+}
+
+fn basic(user: &str, password: &Secret) -> Result<HeaderValue, ExportError> {
+    header(USER, &format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.reveal()))))
+}
+
+/// `~/.mlflow/credentials`, which `mlflow` itself tells people to keep a password in.
+#[derive(Default)]
+struct CredentialsFile {
+    user: Option<String>,
+    password: Option<String>,
+}
+
+impl CredentialsFile {
+    fn of(access: &Access) -> CredentialsFile {
+        let path = access.home.as_ref().map(|home| home.join(".mlflow/credentials"));
+        path.and_then(|path| fs::read_to_string(path).ok()).map(|text| Self::read(&text)).unwrap_or_default()
+    }
+
+    /// The section `[mlflow]` of an INI file.
+    fn read(text: &str) -> CredentialsFile {
+        let mut file = CredentialsFile::default();
+        let mut is_ours = false;
+        for line in text.lines().map(str::trim) {
+            if let Some(section) = line.strip_prefix('[') {
+                is_ours = section.strip_suffix(']') == Some("mlflow");
+            }
+            if !is_ours || line.starts_with(['#', ';']) {
+                continue;
+            }
+            let Some(at) = line.find(['=', ':']) else { continue };
+            let (name, value) = (line[..at].trim_end().to_ascii_lowercase(), line[at + 1..].trim_start());
+            let place = match name.as_str() {
+                "mlflow_tracking_username" => &mut file.user,
+                "mlflow_tracking_password" => &mut file.password,
+                _ => continue,
+            };
+            *place = Some(value.to_owned()).filter(|value| !value.is_empty());
+        }
+        file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "# mine\n[other]\nmlflow_tracking_username = no\n[mlflow]\nMLFLOW_tracking_username = bob\n\
+                        mlflow_tracking_password: s=cret ; x\n";
+
+    fn told(uri: &str, pairs: &[(&str, &str)], file: Option<&str>) -> Option<String> {
+        let home = tempfile::tempdir().unwrap();
+        if let Some(text) = file {
+            fs::create_dir(home.path().join(".mlflow")).unwrap();
+            fs::write(home.path().join(".mlflow/credentials"), text).unwrap();
+        }
+        let mut pairs: Vec<(String, String)> =
+            pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        pairs.push(("MLFLOW_TRACKING_URI".to_owned(), uri.to_owned()));
+        let variables: Variables = pairs.into_iter().collect();
+        let access =
+            Access { variables: variables.clone(), home: Some(home.path().to_owned()), ..Access::default() };
+        let target = Target::parse(uri, std::path::Path::new("/")).unwrap();
+        let value = authorization(&variables, &target, &access).unwrap()?;
+        let value = value.to_str().unwrap();
+        Some(match value.strip_prefix("Basic ") {
+            Some(encoded) => {
+                format!("Basic {}", String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap())
+            }
+            None => value.to_owned(),
+        })
+    }
+
+    #[test]
+    fn credentials_are_found_where_mlflow_finds_them() {
+        let (user, password, token) = ((USER, "ann"), (PASSWORD, "pw"), (TOKEN, "t"));
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>, Option<&'a str>);
+        let table: &[Case] = &[
+            ("http://h", &[], None, None),
+            ("http://h", &[user, password], None, Some("Basic ann:pw")),
+            ("http://h", &[user, password, token], None, Some("Basic ann:pw")),
+            ("http://h", &[user, token], None, Some("Bearer t")),
+            ("http://h", &[user], None, None),
+            ("http://h", &[token], None, Some("Bearer t")),
+            ("http://h", &[], Some(FILE), Some("Basic bob:s=cret ; x")),
+            ("http://h", &[user], Some(FILE), Some("Basic ann:s=cret ; x")),
+            ("http://h", &[token], Some(FILE), Some("Basic bob:s=cret ; x")),
+            ("http://h", &[token], Some("[mlflow]\nmlflow_tracking_password =\n"), Some("Bearer t")),
+            ("http://eve:x@h", &[user, password, token], Some(FILE), Some("Basic eve:x")),
+        ];
+        for (uri, pairs, file, expected) in table {
+            assert_eq!(told(uri, pairs, *file).as_deref(), *expected, "{uri} {pairs:?} {file:?}");
+        }
+    }
+}

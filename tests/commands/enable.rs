@@ -1,0 +1,129 @@
+//! What `enable` and `disable` write.
+
+use crate::situation::Situation;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use support::End;
+
+fn environment(situation: &Situation) -> Value {
+    situation.config_json()["environment"].clone()
+}
+
+#[test]
+fn targets_are_written_as_mlflows_documents_type_them_and_relative_ones_become_absolute() {
+    let work = |situation: &Situation, path: &str| situation.home.work().join(path).display().to_string();
+    type Expected = fn(&dyn Fn(&str) -> String) -> String;
+    let table: [(&str, Expected); 7] = [
+        ("file://./mlruns", |at| format!("file://{}", at("mlruns"))),
+        ("file:///abs", |_| "file:///abs".to_owned()),
+        ("sqlite:///x.db", |at| format!("sqlite:///{}", at("x.db"))),
+        ("sqlite:////abs/x.db", |_| "sqlite:////abs/x.db".to_owned()),
+        ("./mlruns", |at| format!("file://{}", at("mlruns"))),
+        ("databricks", |_| "databricks".to_owned()),
+        ("http://localhost:5000", |_| "http://localhost:5000".to_owned()),
+    ];
+    for (typed, expected) in table {
+        let situation = Situation::fresh();
+        situation.say(&["enable", "-u", typed, "--no-check"]).ended(End::Code(0));
+        let at = |path: &str| work(&situation, path);
+        let expected = json!({"MLFLOW_CODEX_TRACING_ENABLED": "true", "MLFLOW_TRACKING_URI": expected(&at),
+            "MLFLOW_EXPERIMENT_NAME": "codex-sessions"});
+        assert_eq!(environment(&situation), expected, "{typed}");
+    }
+}
+
+#[test]
+fn the_file_is_the_one_of_the_readme() {
+    let situation = Situation::fresh();
+    let sessions = situation.home.codex().join("sessions").display().to_string();
+    situation.say(&["enable", "-u", "http://localhost:5000", "--no-check"]).ended(End::Code(0));
+    let readme = fs::read_to_string("README.md").expect("the README");
+    let example =
+        readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let written = fs::read_to_string(situation.config()).expect("a configuration file");
+    assert_eq!(written, example.replace("/home/ada/.codex/sessions", &sessions));
+    let mode = fs::metadata(situation.config()).expect("metadata").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn an_experiment_is_by_id_or_by_name_and_an_id_stays_with_its_target() {
+    let situation = Situation::fresh();
+    let experiment = |words: &[&str]| {
+        situation.say(&[&["enable", "--no-check"], words].concat()).ended(End::Code(0));
+        let environment = environment(&situation);
+        let of = |key: &str| environment[key].as_str().map(str::to_owned);
+        (of("MLFLOW_EXPERIMENT_NAME"), of("MLFLOW_EXPERIMENT_ID"))
+    };
+    let name = |name: &str| (Some(name.to_owned()), None);
+    let id = |id: &str| (None, Some(id.to_owned()));
+    assert_eq!(experiment(&["-u", "databricks", "-e", "123456789"]), id("123456789"));
+    assert_eq!(experiment(&[]), id("123456789"));
+    assert_eq!(experiment(&["-n", "parsers"]), name("parsers"));
+    assert_eq!(experiment(&["-u", "http://localhost:5000"]), name("parsers"));
+    assert_eq!(experiment(&["-e", "5"]), id("5"));
+    assert_eq!(experiment(&["-u", "databricks"]), name("codex-sessions"));
+}
+
+#[test]
+fn what_others_wrote_into_the_file_stays_through_every_change() {
+    let situation = Situation::fresh();
+    situation.write_config(r#"{"mine": [1, {"a": null}], "environment": {"OTHER": "x"}, "more": true}"#);
+    for words in [&["enable", "--no-check"][..], &["disable"], &["enable", "-n", "parsers", "--no-check"]] {
+        situation.say(words).ended(End::Code(0));
+        let config = situation.config_json();
+        let stays = json!([config["mine"], config["environment"]["OTHER"], config["more"]]);
+        assert_eq!(stays, json!([[1, {"a": null}], "x", true]));
+    }
+}
+
+#[test]
+fn a_linked_file_stays_a_link() {
+    let situation = Situation::fresh();
+    let dotfile = situation.home.user().join("codex-mlflow.json");
+    fs::write(&dotfile, "{}").expect("write");
+    symlink(&dotfile, situation.config()).expect("link");
+    situation.say(&["enable"]).ended(End::Code(0));
+    assert!(fs::symlink_metadata(situation.config()).expect("metadata").is_symlink());
+    assert!(fs::read_to_string(dotfile).expect("read").contains("codex-sessions"));
+}
+
+#[test]
+fn a_target_that_cannot_take_traces_changes_nothing() {
+    let situation = Situation::fresh();
+    situation.say(&["enable"]).ended(End::Code(0));
+    let before = fs::read(situation.config()).expect("read");
+    fs::write(situation.home.work().join("notes.db"), "somebody's notes ".repeat(99)).expect("write");
+    situation.say(&["enable", "-u", "sqlite:///notes.db"]).ended(End::Code(1));
+    assert_eq!(fs::read(situation.config()).expect("read"), before);
+}
+
+#[test]
+fn a_look_makes_nothing() {
+    let situation = Situation::fresh();
+    for words in [
+        &["enable", "-u", "sqlite:///a/x.db"][..],
+        &["status"],
+        &["doctor"],
+        &["enable", "-u", "./mlruns"],
+        &["status"],
+        &["doctor"],
+    ] {
+        situation.say(words);
+    }
+    assert!(!situation.home.work().join("a").exists() && !situation.home.work().join("mlruns").exists());
+    assert!(!situation.home.state().exists(), "nothing of ours but the configuration");
+}
+
+#[test]
+fn text_of_the_file_does_not_steer_the_terminal() {
+    let situation = Situation::fresh();
+    situation.write_config(
+        "{\"environment\": {\"MLFLOW_TRACKING_URI\": \"sqlite:////x\\u001b[2J.db\", \"MLFLOW_EXPERIMENT_NAME\": \"a\\u001b]0;b\"}}",
+    );
+    for words in ["status", "doctor"] {
+        let said = situation.say(&[words]).stdout;
+        assert!(said.contains("a\\u{1b}]0;b") && said.contains("\\u{1b}[2J.db"), "{said}");
+    }
+}

@@ -1,0 +1,73 @@
+//! The keys of `--json` are those that docs/json.md promises.
+
+use crate::situation::Situation;
+use codex_traced::config::target::Target;
+use codex_traced::export::receipt::Receipt;
+use codex_traced::export::receipts::{Kept, Receipts};
+use codex_traced::spool::entry::Rank;
+use codex_traced::trace::ids::TraceId;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use support::End;
+
+/// `a.b`, `list[].c`; null counts as there.
+fn keys(value: &Value, at: &str, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+                keys(value, &at, into);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| keys(value, &format!("{at}[]"), into)),
+        _ => _ = into.insert(at.to_owned()),
+    }
+}
+
+fn promised(section: &str) -> BTreeSet<String> {
+    let docs = fs::read_to_string("docs/json.md").expect("docs/json.md");
+    let (_, rest) = docs.split_once(&format!("\n## {section}\n")).expect("a section for the command");
+    let section = rest.split("\n## ").next().unwrap_or(rest);
+    section.split("\n| `").skip(1).filter_map(|row| Some(row.split('`').next()?.to_owned())).collect()
+}
+
+#[test]
+fn status_prints_every_key_that_is_promised_and_no_other() {
+    let mut found = BTreeSet::new();
+    let situation = Situation::fresh().with_waiting_traces();
+    let receipt = Receipt::of(Target::Http("http://u:p@h".into()), "1".into(), Timestamp::UNIX_EPOCH, &[]);
+    let kept = Kept { receipt, rank: Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 }, bytes: 1 };
+    Receipts::at(situation.home.state().join("receipts"))
+        .keep(TraceId([3; 16]), kept)
+        .expect("keep a receipt");
+    for config in [
+        r#"{"environment": {"MLFLOW_CODEX_TRACING_ENABLED": "perhaps"}}"#,
+        r#"{"environment": {"MLFLOW_TRACKING_URI": "databricks", "MLFLOW_EXPERIMENT_ID": "5"}}"#,
+    ] {
+        situation.write_config(config);
+        let said = situation.say(&["status", "--json"]).ended(End::Code(0)).stdout;
+        keys(&serde_json::from_str(&said).expect("JSON"), "", &mut found);
+    }
+    assert_eq!(found, promised("status"));
+}
+
+#[test]
+fn doctor_prints_every_key_that_is_promised_and_its_worst_is_how_it_ends() {
+    let mut found = BTreeSet::new();
+    for (version, worst, code) in [("0.169.0", "ok", 0), ("0.200.0", "warning", 1), ("0.140.0", "error", 2)] {
+        let situation = Situation::fresh();
+        situation.codex_of_version(version);
+        let said = situation.say(&["doctor", "--json"]).ended(End::Code(code)).stdout;
+        let json: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(json["worst"], worst);
+        keys(&json, "", &mut found);
+        let docs = fs::read_to_string("docs/json.md").expect("docs/json.md");
+        for finding in json["findings"].as_array().expect("a list") {
+            let check = finding["check"].as_str().expect("text");
+            assert!(docs.contains(&format!("`{check}`")), "{check} is not told");
+        }
+    }
+    assert_eq!(found, promised("doctor"));
+}

@@ -1,0 +1,8 @@
+//! Our own commands as a stranger meets them: transcripts to review, and claims that no transcript shows.
+
+mod enable;
+mod json;
+mod shells;
+mod situation;
+mod stand_in;
+mod transcripts;

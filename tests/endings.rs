@@ -1,0 +1,367 @@
+//! However the full-screen Codex is ended, plain and traced: what the shell, the terminal, the processes and the
+//! trace are left with.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use support::run::LIMIT;
+use support::{Codex, Gate, Home, ModelServer, Oracle, Reply, Script, Tmux, Trace, codex, run, wait_for};
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+
+/// The modes are read by a script: the interactive shell above it would put them right first.
+const VISIT: &str = "stty -a >before; \"$@\"; code=$?; stty -a >after; exit $code";
+
+/// What Codex keeps for all windows of its home, by the words of their command lines.
+const KEPT: [(&str, &str); 2] = [("--managed-daemon", "daemon"), ("pid-update-loop", "updater")];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    /// In plain Codex there is only Codex to hit.
+    Launcher(Signal),
+    Codex(Signal),
+    Monitor(Signal),
+    KillPane,
+    /// The terminal emulator dies while the model thinks.
+    CloseInMidTurn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Plain,
+    Traced,
+}
+
+struct Row {
+    deed: Deed,
+    plain: &'static str,
+    traced: &'static str,
+    trace: &'static str,
+    /// Why the two are not the same.
+    why: &'static str,
+}
+
+/// Nothing can be asked in a window that is gone.
+const CLOSED: &str = "left: daemon, updater";
+
+const PUT_RIGHT: &str = "the terminal's modes and screen are put right (README)";
+
+const TABLE: [Row; 14] = [
+    Row {
+        deed: Deed::Launcher(Signal::SIGTERM),
+        plain: "$? 143, modes changed, screen 1 0 1, left: daemon, updater",
+        traced: "$? 143, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, signal 15",
+        why: PUT_RIGHT,
+    },
+    Row {
+        deed: Deed::Launcher(Signal::SIGHUP),
+        plain: "$? 129, modes changed, screen 1 0 1, left: daemon, updater",
+        traced: "$? 129, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, signal 1",
+        why: PUT_RIGHT,
+    },
+    Row {
+        deed: Deed::Launcher(Signal::SIGINT),
+        plain: "$? 130, modes changed, screen 1 0 1, left: daemon, updater",
+        traced: "$? 130, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, signal 2",
+        why: PUT_RIGHT,
+    },
+    Row {
+        deed: Deed::Launcher(Signal::SIGKILL),
+        plain: "$? 137, modes changed, screen 1 0 1, left: daemon, updater",
+        traced: "$? 137, modes changed, screen 1 0 1, left: daemon, updater",
+        trace: "OK completed, end unknown, by the next launch",
+        why: "",
+    },
+    Row {
+        deed: Deed::Codex(Signal::SIGTERM),
+        plain: "$? 143, modes changed, screen 1 0 1, left: daemon, updater",
+        traced: "$? 143, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, signal 15",
+        why: PUT_RIGHT,
+    },
+    Row {
+        deed: Deed::Codex(Signal::SIGHUP),
+        plain: "$? 129, modes changed, screen 1 0 1, left: daemon, updater",
+        traced: "$? 129, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, signal 1",
+        why: PUT_RIGHT,
+    },
+    Row {
+        deed: Deed::Codex(Signal::SIGINT),
+        plain: "$? 130, modes changed, screen 1 0 1, left: daemon, updater",
+        traced: "$? 130, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, signal 2",
+        why: PUT_RIGHT,
+    },
+    Row {
+        deed: Deed::Codex(Signal::SIGKILL),
+        plain: "$? 137, modes changed, screen 1 0 1, left: daemon, updater",
+        traced: "$? 137, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, signal 9",
+        why: PUT_RIGHT,
+    },
+    Row {
+        deed: Deed::Monitor(Signal::SIGTERM),
+        plain: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
+        traced: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, code 0",
+        why: "",
+    },
+    Row {
+        deed: Deed::Monitor(Signal::SIGHUP),
+        plain: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
+        traced: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, code 0",
+        why: "",
+    },
+    Row {
+        deed: Deed::Monitor(Signal::SIGINT),
+        plain: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
+        traced: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, code 0",
+        why: "",
+    },
+    Row {
+        deed: Deed::Monitor(Signal::SIGKILL),
+        plain: "$? 129, modes changed, screen 1 0 1, left: daemon, updater",
+        traced: "$? 129, modes as before, screen 0 0 1, left: daemon, updater",
+        trace: "OK completed, signal 1",
+        why: PUT_RIGHT,
+    },
+    Row { deed: Deed::KillPane, plain: CLOSED, traced: CLOSED, trace: "OK completed, signal 1", why: "" },
+    Row {
+        deed: Deed::CloseInMidTurn,
+        plain: CLOSED,
+        traced: CLOSED,
+        trace: "OK completed, signal 1, by the next launch",
+        why: "",
+    },
+];
+
+impl Deed {
+    /// What is done to plain Codex beside it. A killed monitor hangs up the command's terminal; the other signals
+    /// it does not hear, as if nothing had happened.
+    fn to_plain(self) -> Option<Signal> {
+        match self {
+            Deed::Launcher(signal) | Deed::Codex(signal) => Some(signal),
+            Deed::Monitor(Signal::SIGKILL) => Some(Signal::SIGHUP),
+            Deed::Monitor(_) | Deed::KillPane | Deed::CloseInMidTurn => None,
+        }
+    }
+
+    fn closes_the_window(self) -> bool {
+        matches!(self, Deed::KillPane | Deed::CloseInMidTurn)
+    }
+
+    fn is_unheard(self) -> bool {
+        matches!(self, Deed::Monitor(signal) if signal != Signal::SIGKILL)
+    }
+
+    fn prompt(self) -> &'static str {
+        if self == Deed::CloseInMidTurn { "slow prompt" } else { "first prompt" }
+    }
+}
+
+/// One run of the interface in a home of its own.
+struct Visit {
+    home: Home,
+    gate: Gate,
+    /// Keeps answering the daemon.
+    _server: ModelServer,
+}
+
+impl Visit {
+    fn new() -> Visit {
+        let gate = Gate::new();
+        let title = || Reply::new().answer("a title");
+        let script = Script::new()
+            .reply_to("Generate a concise", title())
+            .reply_to("Generate a concise", title())
+            .reply_to("slow prompt", Reply::new().answer("late answer").stall_at_start(&gate))
+            .reply_to("second prompt", Reply::new().answer("second answer"))
+            .reply_to("first prompt", Reply::new().answer("first answer"));
+        let server = ModelServer::start(script);
+        let home = Home::new(&server.url());
+        // A model that Codex has no newer one to praise for.
+        home.face("gpt-6.1-sol", &server.url());
+        Visit { home, gate, _server: server }
+    }
+
+    /// Does it, and tells what is left.
+    fn suffer(&self, deed: Deed, who: Who, codex: &Codex, target: &str) -> String {
+        let native = codex.native.to_str().expect("UTF-8");
+        let variables =
+            [("CODEX_TRACED_CODEX_BIN", native), ("USER", "tester"), ("MLFLOW_TRACKING_URI", target)];
+        let shell = Tmux::start(&self.home, &variables);
+        let window = self.home.processes();
+        let program = if who == Who::Plain { native } else { LAUNCHER };
+        fs::write(self.home.work().join("visit"), VISIT).expect("write the script");
+        shell.type_line(&format!("clear; sh visit {program} '{}'; echo $? >code", deed.prompt()));
+        if deed == Deed::CloseInMidTurn {
+            self.gate.wait_until_reached(LIMIT);
+            shell.wait_for("esc to interrupt");
+        } else {
+            shell.wait_for("Worked for");
+        }
+        let kept =
+            || KEPT.iter().all(|(word, _)| self.processes().iter().any(|id| words(*id).contains(word)));
+        wait_for("the daemon and its updater", LIMIT, kept);
+
+        let hit = |id: Pid, signal| kill(id, signal).expect("hit a process that runs");
+        let family = self.family(who);
+        match (deed, &family[..]) {
+            (Deed::KillPane, _) => shell.close_window(),
+            (Deed::CloseInMidTurn, _) => hit(self.terminal(&window), Signal::SIGKILL),
+            (_, [codex]) => _ = deed.to_plain().map(|signal| hit(*codex, signal)),
+            (Deed::Launcher(signal), [launcher, ..]) => hit(*launcher, signal),
+            (Deed::Monitor(signal), [_, monitor, _]) => hit(*monitor, signal),
+            (Deed::Codex(signal), [.., codex]) => hit(*codex, signal),
+            _ => panic!("{deed:?} in {family:?}"),
+        }
+        if deed.is_unheard() {
+            shell.submit("second prompt", "second answer");
+            shell.submit("/quit", "codex resume");
+        }
+        let is_gone = |id: &Pid| !Path::new(&format!("/proc/{id}")).exists();
+        wait_for(&format!("all of {who:?} to go after {deed:?}"), LIMIT, || family.iter().all(is_gone));
+        if deed.closes_the_window() {
+            return self.left(&[]);
+        }
+        let told = |name: &str| fs::read_to_string(self.home.work().join(name)).unwrap_or_default();
+        wait_for("the shell to tell the code", LIMIT, || told("code").ends_with('\n'));
+        // What comes before it on the screen is there then.
+        shell.type_line("echo mark$((1 + 1))");
+        shell.wait_for("mark2");
+        let screen = shell.state("#{alternate_on} #{mouse_any_flag} #{cursor_flag}");
+        let modes = if told("before") == told("after") { "as before" } else { "changed" };
+        format!("$? {}, modes {modes}, screen {screen}, {}", told("code").trim(), self.left(&window))
+    }
+
+    fn processes(&self) -> Vec<Pid> {
+        self.home.processes()
+    }
+
+    /// Launcher, monitor and Codex; or Codex alone.
+    fn family(&self, who: Who) -> Vec<Pid> {
+        let script = self.processes().into_iter().find(|id| words(*id).starts_with("sh visit"));
+        let mut family = vec![script.expect("the script runs")];
+        for _ in 0..if who == Who::Plain { 1 } else { 3 } {
+            let parent = family.last().copied();
+            let child = self.processes().into_iter().find(|id| parent_of(*id) == parent);
+            family.push(child.expect("each has a child but the last"));
+        }
+        family.split_off(1)
+    }
+
+    fn terminal(&self, window: &[Pid]) -> Pid {
+        let is_tmux = |id: &Pid| words(*id).starts_with("tmux");
+        window.iter().copied().find(is_tmux).expect("tmux's server")
+    }
+
+    /// Who else still runs, once that is what Codex keeps, or else after a while.
+    fn left(&self, window: &[Pid]) -> String {
+        let told = |id: &Pid| {
+            let words = words(*id);
+            let kept = KEPT.iter().find(|(word, _)| words.contains(word));
+            kept.map_or(words.clone(), |(_, name)| (*name).to_owned())
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let mut left: Vec<String> =
+                self.processes().iter().filter(|id| !window.contains(id)).map(told).collect();
+            left.sort();
+            if left == KEPT.map(|(_, name)| name) || Instant::now() > until {
+                return format!("left: {}", left.join(", "));
+            }
+        }
+    }
+
+    /// How the trace came about.
+    fn finish(&self, deed: Deed, codex: &Codex) -> &'static str {
+        let next_launch = || {
+            let mut command = self.home.traced(LAUNCHER, &codex.native);
+            run(command.args(["exec", "--no-such-option"]));
+        };
+        let by = match deed {
+            Deed::Launcher(Signal::SIGKILL) => {
+                assert_eq!(self.home.spooled(), [""; 0]);
+                assert!(!self.home.launches().is_empty(), "a killed launcher leaves its notes");
+                next_launch();
+                ", by the next launch"
+            }
+            Deed::CloseInMidTurn => {
+                let noted = || !self.home.launches().is_empty() && self.home.spooled().is_empty();
+                wait_for("the trace as far as it got", LIMIT, noted);
+                self.gate.open();
+                let ended = || {
+                    fs::read_to_string(self.home.rollout()).is_ok_and(|text| text.contains("task_complete"))
+                };
+                wait_for("the turn's end in the daemon", LIMIT, ended);
+                next_launch();
+                ", by the next launch"
+            }
+            _ => "",
+        };
+        let done = || self.home.launches().is_empty() && self.home.spooled().is_empty();
+        wait_for(&format!("the trace after {deed:?}"), LIMIT, done);
+        by
+    }
+}
+
+fn words(id: Pid) -> String {
+    let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words).replace('\0', " ")
+}
+
+fn parent_of(id: Pid) -> Option<Pid> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    Some(Pid::from_raw(parent.trim().parse().ok()?))
+}
+
+/// State, status, and how Codex ended.
+fn told(trace: &Trace) -> String {
+    let root = trace.span("codex_cli_session");
+    let ended = ["code", "signal"].iter().find_map(|kind| {
+        let number = root.attributes.get(&format!("process.exit.{kind}"))?;
+        Some(format!("{kind} {number}"))
+    });
+    let status = root.outputs["status"].as_str().unwrap_or("unknown");
+    format!("{} {status}, {}", trace.state, ended.unwrap_or_else(|| "end unknown".to_owned()))
+}
+
+#[test]
+fn every_ending_leaves_what_plain_codex_leaves_or_better_and_one_trace() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let folder = Visit::new();
+    let database = folder.home.root().join("all.db");
+    let target = format!("sqlite:///{}", database.display());
+    let seen = TABLE.map(|row| {
+        let plain = Visit::new().suffer(row.deed, Who::Plain, &codex, &target);
+        let visit = Visit::new();
+        let traced = visit.suffer(row.deed, Who::Traced, &codex, &target);
+        let by = visit.finish(row.deed, &codex);
+        (row, plain, traced, by, visit.home.rollout())
+    });
+    let traces = oracle.traces(&database);
+    assert_eq!(traces.len(), TABLE.len(), "one trace each");
+    let mut wrong = Vec::new();
+    for (row, plain, traced, by, rollout) in seen {
+        let file = rollout.to_str().expect("UTF-8");
+        let its = |trace: &&Trace| trace.metadata["session_file"] == file;
+        let its: Vec<String> = traces.iter().filter(its).map(told).collect();
+        let trace = format!("{}{by}", its.join(" and "));
+        // For a person who asks, with --nocapture.
+        println!("{:<18} plain {plain} | traced {traced} | trace {trace}", format!("{:?}", row.deed));
+        if (plain.as_str(), traced.as_str(), trace.as_str()) != (row.plain, row.traced, row.trace) {
+            wrong.push(format!("{:?}: {plain} | {traced} | {trace}", row.deed));
+        }
+        assert_eq!(row.plain == row.traced, row.why.is_empty(), "{:?}: a difference has a reason", row.deed);
+    }
+    assert_eq!(wrong, [""; 0]);
+}

@@ -1,0 +1,333 @@
+//! A session's trace on real MLflow servers, read back by the client of the server's own version.
+
+use codex_traced::config::access::Access;
+use codex_traced::config::target::{Experiment, Target};
+use codex_traced::export::mlflow::{self, sqlite};
+use codex_traced::export::receipt::Receipt;
+use codex_traced::export::{Delivered, Patience};
+use codex_traced::trace::model::Trace;
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use support::mlflow_server::post;
+use support::real::{MLFLOW_OLDEST, MLFLOW_OLDEST_SERVER, MLFLOW_VERSION};
+use support::{
+    Codex, End, Front, Home, MlflowServer, ModelServer, Oracle, Reply, Script, Verb, assert_facts, codex, run,
+};
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+const PATCH: &str = "*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n";
+
+/// Everything that a span can hold: reasoning, calls, a failure with its event, text that is no ASCII.
+fn a_small_job() -> Script {
+    Script::new()
+        .reply(
+            Reply::new()
+                .reasoning("**Plan** list")
+                .commentary("Ich sehe nach: „ls“ 🙂")
+                .call("exec_command", json!({"cmd": "ls"}))
+                .usage(9000, 4096, 120, 64),
+        )
+        .reply(
+            Reply::new().call("exec_command", json!({"cmd": "echo no >&2; exit 3"})).usage(9300, 9000, 40, 0),
+        )
+        .reply(Reply::new().custom("apply_patch", PATCH).usage(9500, 9300, 60, 0))
+        .reply(Reply::new().answer("done").usage(9700, 9500, 20, 0))
+}
+
+/// A session that was traced into a database, from where it is delivered elsewhere.
+struct Job {
+    home: Home,
+    server: ModelServer,
+    thread: String,
+}
+
+impl Job {
+    fn done(codex: &Codex) -> Job {
+        let server = ModelServer::start(a_small_job());
+        let home = Home::new(&server.url());
+        let mut command = home.traced(LAUNCHER, &codex.native);
+        let outcome = run(command.args(["exec", "--json", "do it"])).ended(End::Code(0));
+        let thread = outcome.json_lines()[0]["thread_id"].as_str().expect("a thread id").to_owned();
+        Job { home, server, thread }
+    }
+
+    fn resume(&self, codex: &Codex) {
+        self.server.play(Script::new().reply(Reply::new().answer("more").usage(10_000, 9_700, 7, 0)));
+        let mut command = self.home.traced(LAUNCHER, &codex.native);
+        run(command.args(["exec", "resume", &self.thread, "and more"])).ended(End::Code(0));
+    }
+
+    fn trace_id(&self) -> String {
+        format!("tr-{}", self.thread.replace('-', ""))
+    }
+
+    fn trace(&self) -> Trace {
+        let id = self.trace_id().parse().expect("a trace id");
+        sqlite::read(&self.home.database(), id).expect("a readable database").expect("the trace")
+    }
+}
+
+fn target(uri: &str) -> Target {
+    Target::parse(uri, Path::new("/")).expect("a tracking URI")
+}
+
+fn deliver(uri: &str, trace: &Trace, before: Option<&Receipt>) -> Delivered {
+    let access = Access::default();
+    let patience = Patience { until: None, is_asked_to_end: &|| false };
+    let experiment = Experiment::Name("codex-sessions".to_owned());
+    let exporter = mlflow::exporter(&target(uri), &experiment, &access, patience);
+    exporter.and_then(|mut exporter| exporter.export(trace, before)).expect("the server takes the trace")
+}
+
+/// What two readings of one trace differ in, a line each.
+fn differences(expected: &support::Trace, found: &support::Trace) -> Vec<String> {
+    let mut lines = Vec::new();
+    let whole = |trace: &support::Trace| {
+        json!({
+            "trace_id": trace.trace_id, "name": trace.name, "experiment": trace.experiment, "state": trace.state,
+            "request_time_ms": trace.request_time_ms, "duration_ms": trace.duration_ms,
+            "request_preview": trace.request_preview, "response_preview": trace.response_preview,
+            "tags": trace.tags, "metadata": parsed(&trace.metadata), "token_usage": trace.token_usage,
+            "spans": trace.spans.iter().map(|span| span.span_id.clone()).collect::<BTreeSet<_>>(),
+        })
+    };
+    compare("trace", &whole(expected), &whole(found), &mut lines);
+    for span in &expected.spans {
+        let Some(other) = found.spans.iter().find(|other| other.span_id == span.span_id) else { continue };
+        let told = |span: &support::Span| {
+            json!({
+                "parent": span.parent_id, "name": span.name, "type": span.kind, "status": span.status,
+                "message": span.message, "start_ns": span.start_ns, "end_ns": span.end_ns, "inputs": span.inputs,
+                "outputs": span.outputs, "attributes": span.attributes, "events": span.events,
+            })
+        };
+        compare(&span.name, &told(span), &told(other), &mut lines);
+    }
+    lines
+}
+
+/// MLflow 3.17 takes the JSON in metadata apart, and puts it together again with other spaces.
+fn parsed(metadata: &Map<String, Value>) -> Value {
+    let of = |value: &Value| value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let parsed = |value: &Value| of(value).filter(Value::is_object).unwrap_or_else(|| value.clone());
+    metadata.iter().map(|(key, value)| (key.clone(), parsed(value))).collect::<Map<_, _>>().into()
+}
+
+fn compare(at: &str, expected: &Value, found: &Value, lines: &mut Vec<String>) {
+    match (expected, found) {
+        (Value::Object(expected), Value::Object(found)) => {
+            let keys: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+            for key in keys {
+                let of = |object: &Map<String, Value>| object.get(key).cloned().unwrap_or_default();
+                compare(&format!("{at} {key}"), &of(expected), &of(found), lines);
+            }
+        }
+        (expected, found) if expected == found => {}
+        (expected, found) => lines.push(format!("{at}: {expected} became {found}")),
+    }
+}
+
+/// What may differ between a server and our own database, and why: the end of a line, versions, reason.
+const ALLOWED: [(&str, &[&str], &str); 5] = [
+    ("trace tags mlflow.artifactLocation", &[], "every store has its own place for artifacts"),
+    (
+        "trace metadata mlflow.trace.infoFinalized",
+        &["3.2.0", "3.6.0"],
+        "a note of later servers to themselves",
+    ),
+    ("trace tags mlflow.trace.spansLocation", &["3.2.0"], "that server keeps spans as a file"),
+    (
+        "codex_cli_session attributes mlflow.chat.tokenUsage",
+        &["3.6.0", "3.17.2"],
+        "made by the server from our gen_ai.usage; the trace's own totals are compared beside it",
+    ),
+    (
+        "codex_cli_session attributes mlflow.llm.provider",
+        &["3.17.2"],
+        "made by the server from our gen_ai.provider.name",
+    ),
+];
+
+fn assert_same(version: &str, expected: &support::Trace, found: &support::Trace) {
+    let allowed = |line: &String| {
+        ALLOWED.iter().any(|(at, versions, _)| {
+            line.starts_with(&format!("{at}: ")) && (versions.is_empty() || versions.contains(&version))
+        })
+    };
+    let mut lines = differences(expected, found);
+    lines.retain(|line| !allowed(line));
+    assert_eq!(lines, [""; 0], "MLflow {version}");
+}
+
+/// Every server that is tested, with the client of its version.
+fn servers() -> impl Iterator<Item = (&'static str, Arc<MlflowServer>, Oracle)> {
+    [MLFLOW_OLDEST_SERVER, MLFLOW_OLDEST, MLFLOW_VERSION]
+        .into_iter()
+        .filter_map(|version| Some((version, MlflowServer::shared(version)?, Oracle::of(version)?)))
+}
+
+fn receipt(uri: &str, trace: &Trace, delivered: &Delivered) -> Receipt {
+    Receipt::of(target(uri), delivered.experiment_id.clone(), Timestamp::UNIX_EPOCH, &trace.spans)
+}
+
+/// How many spans each request carried, and whether the last one was the root.
+fn spans_in(front: &Front) -> (Vec<usize>, bool) {
+    let requests = front.seen().into_iter().filter(|seen| seen.target == "/v1/traces");
+    let batches: Vec<_> = requests
+        .map(|seen| {
+            ExportTraceServiceRequest::decode(seen.body.as_slice()).expect("a request of the protocol")
+        })
+        .map(|request| request.resource_spans[0].scope_spans[0].spans.clone())
+        .collect();
+    let root_is_last =
+        batches.last().and_then(|batch| batch.last()).is_some_and(|span| span.parent_span_id.is_empty());
+    (batches.iter().map(Vec::len).collect(), root_is_last)
+}
+
+#[test]
+fn a_server_shows_what_our_database_holds_and_a_second_delivery_changes_nothing() {
+    let (Some(codex), Some(newest)) = (codex(), Oracle::newest()) else { return };
+    let job = Job::done(&codex);
+    let (trace, in_database) = (job.trace(), newest.trace(&job.home.database()));
+    for (version, server, oracle) in servers() {
+        let sent = deliver(&server.uri(), &trace, None);
+        assert_eq!(sent.spans_sent, trace.spans.len());
+        let on_server = oracle.trace_of(&*server, &job.trace_id());
+        assert_same(version, &in_database, &on_server);
+
+        assert_eq!(deliver(&server.uri(), &trace, None), sent);
+        let again = oracle.trace_of(&*server, &job.trace_id());
+        assert_eq!(differences(&on_server, &again), [""; 0], "MLflow {version}, sent twice");
+    }
+}
+
+#[test]
+fn a_resumed_session_is_updated_and_what_people_added_stays() {
+    let (Some(codex), Some(newest)) = (codex(), Oracle::newest()) else { return };
+    let job = Job::done(&codex);
+    let id = job.trace_id();
+    let first = job.trace();
+    let mut deliveries = Vec::new();
+    for (version, server, oracle) in servers() {
+        let before = receipt(&server.uri(), &first, &deliver(&server.uri(), &first, None));
+        let added = [
+            Verb::Feedback { trace: &id, name: "good", value: json!(true) },
+            Verb::Expectation { trace: &id, name: "answer", value: json!("done") },
+            Verb::Tag { trace: &id, key: "team", value: "red" },
+            Verb::Tag { trace: &id, key: "reviewed", value: "yes" },
+            Verb::Rename { trace: &id, name: "mine" },
+        ];
+        oracle.ask(&*server, &added);
+        deliveries.push((version, server, oracle, before));
+    }
+    job.resume(&codex);
+    let (second, in_database) = (job.trace(), newest.trace(&job.home.database()));
+    for (version, server, oracle, before) in deliveries {
+        deliver(&server.uri(), &second, Some(&before));
+        let mut on_server = oracle.trace_of(&*server, &id);
+        let mut names: Vec<&str> =
+            on_server.assessments.iter().filter_map(|added| added["assessment_name"].as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["answer", "good"], "MLflow {version}");
+        let theirs = ["team", "reviewed"].map(|key| on_server.tags.remove(key));
+        assert_eq!(theirs, [Some(json!("red")), Some(json!("yes"))], "MLflow {version}");
+        assert_eq!(on_server.name.as_deref(), Some("mine"), "MLflow {version}");
+
+        // The rest is as in our own database, where nobody changed anything.
+        on_server.name = in_database.name.clone();
+        on_server.tags.insert("mlflow.traceName".to_owned(), json!(in_database.name));
+        if version == MLFLOW_OLDEST_SERVER {
+            // That server cannot change the preview of a trace that it has.
+            assert_eq!(on_server.response_preview.as_deref(), Some("done"));
+            on_server.response_preview = in_database.response_preview.clone();
+        }
+        assert_same(version, &in_database, &on_server);
+        assert_facts(&on_server, "trace OK in=47500 out=247 spans=11");
+    }
+}
+
+#[test]
+fn only_new_spans_go_over_the_wire() {
+    let (Some(codex), Some(server)) = (codex(), MlflowServer::shared(MLFLOW_VERSION)) else { return };
+    let front = Front::before(server.port());
+    let job = Job::done(&codex);
+    // A second turn brings a span for each turn, under which all others hang from then on.
+    job.resume(&codex);
+    let first = job.trace();
+    let delivered = deliver(&front.uri(), &first, None);
+    assert_eq!(spans_in(&front), (vec![first.spans.len()], true));
+    let before = receipt(&front.uri(), &first, &delivered);
+
+    // The same again: what is said of the whole, and no span.
+    front.forget();
+    assert_eq!(deliver(&front.uri(), &first, Some(&before)).spans_sent, 0);
+    assert_eq!(spans_in(&front), (vec![], false));
+    assert_eq!(front.asked().last().map(String::as_str), Some("POST /api/3.0/mlflow/traces"));
+
+    job.resume(&codex);
+    let second = job.trace();
+    // The third turn, its one call of the model, and the root.
+    let new = 3;
+    front.forget();
+    assert_eq!(deliver(&front.uri(), &second, Some(&before)).spans_sent, new);
+    assert_eq!(spans_in(&front), (vec![new], true));
+
+    // Another place's receipt says nothing of this one.
+    front.forget();
+    deliver(&front.uri(), &second, Some(&receipt("http://elsewhere", &second, &delivered)));
+    assert_eq!(spans_in(&front), (vec![second.spans.len()], true));
+
+    // What is gone there is sent whole.
+    let held = receipt(&front.uri(), &second, &delivered);
+    delete(&front, &delivered.experiment_id, &job.trace_id());
+    front.forget();
+    deliver(&front.uri(), &second, Some(&held));
+    assert_eq!(spans_in(&front), (vec![second.spans.len()], true));
+}
+
+/// Deletes a trace as MLflow's page does.
+fn delete(front: &Front, experiment: &str, trace: &str) {
+    let body = json!({"experiment_id": experiment, "request_ids": [trace]}).to_string();
+    let answer = post(front.port(), "/api/2.0/mlflow/traces/delete-traces", &[], &body);
+    assert!(answer.contains("\"traces_deleted\": 1"), "{answer}");
+}
+
+#[test]
+fn a_launch_delivers_to_the_server_of_its_environment() {
+    let (Some(codex), Some(server), Some(oracle)) =
+        (codex(), MlflowServer::shared(MLFLOW_VERSION), Oracle::newest())
+    else {
+        return;
+    };
+    let model = ModelServer::start(a_small_job());
+    let home = Home::new(&model.url());
+    let mut command = home.traced(LAUNCHER, &codex.native);
+    command.args(["exec", "--json", "do it"]).env("MLFLOW_CODEX_TRACING_ENABLED", "true");
+    let outcome =
+        run(command.env("MLFLOW_TRACKING_URI", server.uri()).env("MLFLOW_EXPERIMENT_NAME", "of a launch"));
+    let thread =
+        outcome.ended(End::Code(0)).json_lines()[0]["thread_id"].as_str().expect("a thread id").to_owned();
+    let mut sync = home.traced(LAUNCHER, &codex.native);
+    sync.args(["mlflow", "sync"]);
+    run(&mut sync).ended(End::Code(0));
+    assert_facts(
+        &oracle.trace_of(&*server, &format!("tr-{}", thread.replace('-', ""))),
+        r#"
+        trace OK name=codex_cli_session experiment="of a launch" request="do it" response=done in=37500 out=240 spans=8
+        codex_cli_session AGENT OK inputs.prompt="do it" outputs.response=done
+          llm_call_1 LLM OK in=9000 cached=4096 out=120
+          tool_exec_command TOOL OK inputs.cmd=ls
+          llm_call_2 LLM OK in=9300
+          tool_exec_command TOOL ERROR exit_code=3 event=exception
+          llm_call_3 LLM OK in=9500
+          tool_apply_patch TOOL OK
+          llm_call_4 LLM OK in=9700 outputs.response=done
+        "#,
+    );
+    assert!(!home.database().exists(), "nothing was written beside it");
+}
