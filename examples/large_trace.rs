@@ -8,7 +8,7 @@ use codex_traced::spool::entry::Entry;
 use codex_traced::trace::ids::{SpanId, TraceId};
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,24 +28,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A root, and calls of tools under it with much output.
+/// A root, and under it calls of tools with much output; every tenth span is a call of the model, with tokens.
 fn large_trace(spans: u64, bytes_each: usize) -> Trace {
     let now = Timestamp::now();
     let thread = format!("large {now}");
     let root = SpanId::of(&thread, "root");
     let line = "fn main() { println!(\"one line of what a tool printed\") }\n";
     let output: String = line.chars().cycle().take(bytes_each).collect();
+    let is_call = |number: u64| number % 10 == 1;
+    let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+    let exit_code = object(json!({"exit_code": 0}));
+    let tokens = object(json!({
+        "mlflow.chat.tokenUsage": {"input_tokens": 1000, "output_tokens": 50, "total_tokens": 1050},
+        "mlflow.llm.model": "gpt-5-codex",
+        "mlflow.llm.provider": "openai",
+    }));
     let span = |number: u64| Span {
         id: if number == 0 { root } else { SpanId::of(&thread, &number.to_string()) },
         parent: (number > 0).then_some(root),
         name: if number == 0 { "codex_cli_session".to_owned() } else { format!("tool_{number}") },
-        span_type: if number == 0 { SpanType::Agent } else { SpanType::Tool },
+        span_type: match number {
+            0 => SpanType::Agent,
+            _ if is_call(number) => SpanType::Llm,
+            _ => SpanType::Tool,
+        },
         status: SpanStatus::Ok,
         started_at: now,
         ended_at: now + SignedDuration::from_millis(5),
         inputs: json!({"cmd": "cat main.rs", "number": number}),
         outputs: json!({"result": output}),
-        attributes: serde_json::Map::from_iter([("exit_code".to_owned(), json!(0))]),
+        attributes: if is_call(number) { tokens.clone() } else { exit_code.clone() },
         events: Vec::new(),
     };
     Trace {

@@ -54,13 +54,20 @@ pub enum Command {
     Show(Show),
     /// Deliver what waits on disk, and finish launches that died
     Sync(Sync),
-    /// Bring in sessions made without codex-traced: in an IDE, in the desktop app, before it was installed
+    /// Bring in sessions made without codex-traced
+    ///
+    /// In an IDE, in the desktop app, before it was installed. Each session once; what its target has already is
+    /// not sent again.
     Import(Import),
     /// Bring in the session whose file was written last
     TraceLatest,
-    /// Trace sessions of other Codexes of this home (IDE, desktop app) whenever a turn ends, until Ctrl-C
+    /// Trace sessions of other Codexes whenever a turn ends
+    ///
+    /// Of this home: an IDE's, the desktop app's, a plain `codex` beside it. Until Ctrl-C.
     Watch,
-    /// Open a trace in the browser; a local store is served for as long as you look
+    /// Open a trace on MLflow's page in the browser
+    ///
+    /// A local store is served by `mlflow server` for as long as you look, if MLflow is installed.
     Ui(Ui),
     /// Print completions for bash, zsh or fish
     ///

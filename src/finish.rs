@@ -37,6 +37,9 @@ const FINISHER: Duration = Duration::from_secs(15 * 60);
 /// A finisher that hangs where nothing is asked of the clock (a disk that does not answer) ends all the same.
 const OVERDUE: Duration = Duration::from_secs(60);
 
+/// How much longer than its limit a delivery may take to end by itself: then it says where it stood.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// How long a person may wait where there can be no finisher.
 const WITHOUT_FINISHER: Duration = Duration::from_secs(3);
 
@@ -175,7 +178,7 @@ fn in_place(world: &World, state: &State, mut watch: Watch, safety: Safety, plac
         let waiting = quietly(|| deliver(state, world, place.until, Busy::IsWaitedFor)).flatten();
         problem.or(waiting)
     };
-    let sentence = watchdog::guard(&ended.signals, place.until, cut_off, work);
+    let sentence = watchdog::guard(&ended.signals, place.until + GRACE, cut_off, work);
     if let Some(sentence) = &sentence {
         place.notices.say(sentence);
     }

@@ -83,10 +83,10 @@ pub fn set_aside(count: usize, reason: &str) -> String {
     )
 }
 
-/// Traces that nobody delivers: said beside why.
-pub fn old(count: usize, days: u64) -> String {
+/// As `kept_on_disk`, when some of them wait for so long that somebody should look.
+pub fn kept_for_long(waiting: usize, old: usize, days: u64, reason: &str) -> String {
     format!(
-        "{count} of them waited for more than {days} days\n  hint: `codex-traced mlflow sync --list` shows what waits and why"
+        "trace kept on disk ({waiting} waiting, {old} of them for more than {days} days): {reason}\n  hint: `codex-traced mlflow sync --list` shows what waits and why"
     )
 }
 

@@ -26,6 +26,7 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct State {
@@ -218,9 +219,23 @@ impl State {
         }
     }
 
-    /// Finishes the work of launches that died before they could, or whose turn went on without them. Tells
-    /// what could not be finished.
-    pub fn recover(&self, world: &World) -> Vec<String> {
+    /// Finishes the work of launches that died before they could, or whose turn went on without them; unless
+    /// somebody else is at it.
+    pub fn recover(&self, world: &World) {
+        self.recover_within(world, Duration::ZERO);
+    }
+
+    /// As `recover`, for somebody who waits until others have done theirs. Tells what could not be finished.
+    pub fn recover_within(&self, world: &World, patience: Duration) -> Vec<String> {
+        self.sweep();
+        if journal::left_behind(&self.launches()).is_empty() {
+            return Vec::new();
+        }
+        // Forty launches that end at once would each do it all. Where there are no locks they do: it costs time only.
+        let lock = disk::lock_within(&self.folder.join(".lock-launches"), patience);
+        if let Ok(None) = lock {
+            return vec!["another codex-traced is at it".into()];
+        }
         let mut unfinished = Vec::new();
         for (notes, _) in journal::left_behind(&self.launches()) {
             let Some(_hold) = Hold::take(&notes) else { continue };
@@ -242,9 +257,14 @@ impl State {
                 Err(_) => unfinished.push("a defect of codex-traced (see its log)".into()),
             }
         }
+        unfinished
+    }
+
+    /// Removes what crashes left half written.
+    fn sweep(&self) {
+        journal::sweep(&self.launches());
         watch::sweep_logs(&self.launches());
         disk::sweep(&self.threads());
         self.receipts().sweep();
-        unfinished
     }
 }

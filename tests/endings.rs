@@ -1,13 +1,16 @@
 //! However the full-screen Codex is ended, plain and traced: what the shell, the terminal, the processes and the
 //! trace are left with.
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGTERM};
+use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::run::LIMIT;
-use support::{Codex, Gate, Home, ModelServer, Oracle, Reply, Script, Tmux, Trace, codex, run, wait_for};
+use support::{Gate, Home, ModelServer, Oracle, Reply, Script, Tmux, Trace, codex, run, wait_for};
+
+use Deed::{CloseInMidTurn, Codex, KillPane, Launcher, Monitor};
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
@@ -16,6 +19,8 @@ const VISIT: &str = "stty -a >before; \"$@\"; code=$?; stty -a >after; exit $cod
 
 /// What Codex keeps for all windows of its home, by the words of their command lines.
 const KEPT: [(&str, &str); 2] = [("--managed-daemon", "daemon"), ("pid-update-loop", "updater")];
+
+const KEPT_ONLY: &str = "daemon, updater";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deed {
@@ -43,104 +48,28 @@ struct Row {
     why: &'static str,
 }
 
-/// Nothing can be asked in a window that is gone.
-const CLOSED: &str = "left: daemon, updater";
+const fn row(deed: Deed, [plain, traced]: [&'static str; 2], trace: &'static str, why: &'static str) -> Row {
+    Row { deed, plain, traced, trace, why }
+}
 
 const PUT_RIGHT: &str = "the terminal's modes and screen are put right (README)";
 
+/// What the shell was told, the terminal's modes, and tmux's flags of the alternate screen, the mouse and the cursor.
 const TABLE: [Row; 14] = [
-    Row {
-        deed: Deed::Launcher(Signal::SIGTERM),
-        plain: "$? 143, modes changed, screen 1 0 1, left: daemon, updater",
-        traced: "$? 143, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, signal 15",
-        why: PUT_RIGHT,
-    },
-    Row {
-        deed: Deed::Launcher(Signal::SIGHUP),
-        plain: "$? 129, modes changed, screen 1 0 1, left: daemon, updater",
-        traced: "$? 129, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, signal 1",
-        why: PUT_RIGHT,
-    },
-    Row {
-        deed: Deed::Launcher(Signal::SIGINT),
-        plain: "$? 130, modes changed, screen 1 0 1, left: daemon, updater",
-        traced: "$? 130, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, signal 2",
-        why: PUT_RIGHT,
-    },
-    Row {
-        deed: Deed::Launcher(Signal::SIGKILL),
-        plain: "$? 137, modes changed, screen 1 0 1, left: daemon, updater",
-        traced: "$? 137, modes changed, screen 1 0 1, left: daemon, updater",
-        trace: "OK completed, end unknown, by the next launch",
-        why: "",
-    },
-    Row {
-        deed: Deed::Codex(Signal::SIGTERM),
-        plain: "$? 143, modes changed, screen 1 0 1, left: daemon, updater",
-        traced: "$? 143, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, signal 15",
-        why: PUT_RIGHT,
-    },
-    Row {
-        deed: Deed::Codex(Signal::SIGHUP),
-        plain: "$? 129, modes changed, screen 1 0 1, left: daemon, updater",
-        traced: "$? 129, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, signal 1",
-        why: PUT_RIGHT,
-    },
-    Row {
-        deed: Deed::Codex(Signal::SIGINT),
-        plain: "$? 130, modes changed, screen 1 0 1, left: daemon, updater",
-        traced: "$? 130, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, signal 2",
-        why: PUT_RIGHT,
-    },
-    Row {
-        deed: Deed::Codex(Signal::SIGKILL),
-        plain: "$? 137, modes changed, screen 1 0 1, left: daemon, updater",
-        traced: "$? 137, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, signal 9",
-        why: PUT_RIGHT,
-    },
-    Row {
-        deed: Deed::Monitor(Signal::SIGTERM),
-        plain: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
-        traced: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, code 0",
-        why: "",
-    },
-    Row {
-        deed: Deed::Monitor(Signal::SIGHUP),
-        plain: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
-        traced: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, code 0",
-        why: "",
-    },
-    Row {
-        deed: Deed::Monitor(Signal::SIGINT),
-        plain: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
-        traced: "$? 0, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, code 0",
-        why: "",
-    },
-    Row {
-        deed: Deed::Monitor(Signal::SIGKILL),
-        plain: "$? 129, modes changed, screen 1 0 1, left: daemon, updater",
-        traced: "$? 129, modes as before, screen 0 0 1, left: daemon, updater",
-        trace: "OK completed, signal 1",
-        why: PUT_RIGHT,
-    },
-    Row { deed: Deed::KillPane, plain: CLOSED, traced: CLOSED, trace: "OK completed, signal 1", why: "" },
-    Row {
-        deed: Deed::CloseInMidTurn,
-        plain: CLOSED,
-        traced: CLOSED,
-        trace: "OK completed, signal 1, by the next launch",
-        why: "",
-    },
+    row(Launcher(SIGTERM), ["143 changed 1 0 1", "143 same 0 0 1"], "OK completed, signal 15", PUT_RIGHT),
+    row(Launcher(SIGHUP), ["129 changed 1 0 1", "129 same 0 0 1"], "OK completed, signal 1", PUT_RIGHT),
+    row(Launcher(SIGINT), ["130 changed 1 0 1", "130 same 0 0 1"], "OK completed, signal 2", PUT_RIGHT),
+    row(Launcher(SIGKILL), ["137 changed 1 0 1"; 2], "OK completed, end unknown, by the next launch", ""),
+    row(Codex(SIGTERM), ["143 changed 1 0 1", "143 same 0 0 1"], "OK completed, signal 15", PUT_RIGHT),
+    row(Codex(SIGHUP), ["129 changed 1 0 1", "129 same 0 0 1"], "OK completed, signal 1", PUT_RIGHT),
+    row(Codex(SIGINT), ["130 changed 1 0 1", "130 same 0 0 1"], "OK completed, signal 2", PUT_RIGHT),
+    row(Codex(SIGKILL), ["137 changed 1 0 1", "137 same 0 0 1"], "OK completed, signal 9", PUT_RIGHT),
+    row(Monitor(SIGTERM), ["0 same 0 0 1"; 2], "OK completed, code 0", ""),
+    row(Monitor(SIGHUP), ["0 same 0 0 1"; 2], "OK completed, code 0", ""),
+    row(Monitor(SIGINT), ["0 same 0 0 1"; 2], "OK completed, code 0", ""),
+    row(Monitor(SIGKILL), ["129 changed 1 0 1", "129 same 0 0 1"], "OK completed, signal 1", PUT_RIGHT),
+    row(KillPane, ["closed"; 2], "OK completed, signal 1", ""),
+    row(CloseInMidTurn, ["closed"; 2], "OK completed, signal 1, by the next launch", ""),
 ];
 
 impl Deed {
@@ -148,22 +77,22 @@ impl Deed {
     /// it does not hear, as if nothing had happened.
     fn to_plain(self) -> Option<Signal> {
         match self {
-            Deed::Launcher(signal) | Deed::Codex(signal) => Some(signal),
-            Deed::Monitor(Signal::SIGKILL) => Some(Signal::SIGHUP),
-            Deed::Monitor(_) | Deed::KillPane | Deed::CloseInMidTurn => None,
+            Launcher(signal) | Codex(signal) => Some(signal),
+            Monitor(SIGKILL) => Some(SIGHUP),
+            Monitor(_) | KillPane | CloseInMidTurn => None,
         }
     }
 
     fn closes_the_window(self) -> bool {
-        matches!(self, Deed::KillPane | Deed::CloseInMidTurn)
+        matches!(self, KillPane | CloseInMidTurn)
     }
 
     fn is_unheard(self) -> bool {
-        matches!(self, Deed::Monitor(signal) if signal != Signal::SIGKILL)
+        matches!(self, Monitor(signal) if signal != SIGKILL)
     }
 
     fn prompt(self) -> &'static str {
-        if self == Deed::CloseInMidTurn { "slow prompt" } else { "first prompt" }
+        if self == CloseInMidTurn { "slow prompt" } else { "first prompt" }
     }
 }
 
@@ -193,7 +122,7 @@ impl Visit {
     }
 
     /// Does it, and tells what is left.
-    fn suffer(&self, deed: Deed, who: Who, codex: &Codex, target: &str) -> String {
+    fn suffer(&self, deed: Deed, who: Who, codex: &support::Codex, target: &str) -> (String, String) {
         let native = codex.native.to_str().expect("UTF-8");
         let variables =
             [("CODEX_TRACED_CODEX_BIN", native), ("USER", "tester"), ("MLFLOW_TRACKING_URI", target)];
@@ -202,7 +131,7 @@ impl Visit {
         let program = if who == Who::Plain { native } else { LAUNCHER };
         fs::write(self.home.work().join("visit"), VISIT).expect("write the script");
         shell.type_line(&format!("clear; sh visit {program} '{}'; echo $? >code", deed.prompt()));
-        if deed == Deed::CloseInMidTurn {
+        if deed == CloseInMidTurn {
             self.gate.wait_until_reached(LIMIT);
             shell.wait_for("esc to interrupt");
         } else {
@@ -215,12 +144,12 @@ impl Visit {
         let hit = |id: Pid, signal| kill(id, signal).expect("hit a process that runs");
         let family = self.family(who);
         match (deed, &family[..]) {
-            (Deed::KillPane, _) => shell.close_window(),
-            (Deed::CloseInMidTurn, _) => hit(self.terminal(&window), Signal::SIGKILL),
+            (KillPane, _) => shell.close_window(),
+            (CloseInMidTurn, _) => hit(self.terminal(&window), SIGKILL),
             (_, [codex]) => _ = deed.to_plain().map(|signal| hit(*codex, signal)),
-            (Deed::Launcher(signal), [launcher, ..]) => hit(*launcher, signal),
-            (Deed::Monitor(signal), [_, monitor, _]) => hit(*monitor, signal),
-            (Deed::Codex(signal), [.., codex]) => hit(*codex, signal),
+            (Launcher(signal), [launcher, ..]) => hit(*launcher, signal),
+            (Monitor(signal), [_, monitor, _]) => hit(*monitor, signal),
+            (Codex(signal), [.., codex]) => hit(*codex, signal),
             _ => panic!("{deed:?} in {family:?}"),
         }
         if deed.is_unheard() {
@@ -230,7 +159,7 @@ impl Visit {
         let is_gone = |id: &Pid| !Path::new(&format!("/proc/{id}")).exists();
         wait_for(&format!("all of {who:?} to go after {deed:?}"), LIMIT, || family.iter().all(is_gone));
         if deed.closes_the_window() {
-            return self.left(&[]);
+            return ("closed".to_owned(), self.left(&[]));
         }
         let told = |name: &str| fs::read_to_string(self.home.work().join(name)).unwrap_or_default();
         wait_for("the shell to tell the code", LIMIT, || told("code").ends_with('\n'));
@@ -238,8 +167,8 @@ impl Visit {
         shell.type_line("echo mark$((1 + 1))");
         shell.wait_for("mark2");
         let screen = shell.state("#{alternate_on} #{mouse_any_flag} #{cursor_flag}");
-        let modes = if told("before") == told("after") { "as before" } else { "changed" };
-        format!("$? {}, modes {modes}, screen {screen}, {}", told("code").trim(), self.left(&window))
+        let modes = if told("before") == told("after") { "same" } else { "changed" };
+        (format!("{} {modes} {screen}", told("code").trim()), self.left(&window))
     }
 
     fn processes(&self) -> Vec<Pid> {
@@ -276,25 +205,25 @@ impl Visit {
                 self.processes().iter().filter(|id| !window.contains(id)).map(told).collect();
             left.sort();
             if left == KEPT.map(|(_, name)| name) || Instant::now() > until {
-                return format!("left: {}", left.join(", "));
+                return left.join(", ");
             }
         }
     }
 
     /// How the trace came about.
-    fn finish(&self, deed: Deed, codex: &Codex) -> &'static str {
+    fn finish(&self, deed: Deed, codex: &support::Codex) -> &'static str {
         let next_launch = || {
             let mut command = self.home.traced(LAUNCHER, &codex.native);
             run(command.args(["exec", "--no-such-option"]));
         };
         let by = match deed {
-            Deed::Launcher(Signal::SIGKILL) => {
+            Launcher(SIGKILL) => {
                 assert_eq!(self.home.spooled(), [""; 0]);
                 assert!(!self.home.launches().is_empty(), "a killed launcher leaves its notes");
                 next_launch();
                 ", by the next launch"
             }
-            Deed::CloseInMidTurn => {
+            CloseInMidTurn => {
                 let noted = || !self.home.launches().is_empty() && self.home.spooled().is_empty();
                 wait_for("the trace as far as it got", LIMIT, noted);
                 self.gate.open();
@@ -356,10 +285,12 @@ fn every_ending_leaves_what_plain_codex_leaves_or_better_and_one_trace() {
         let its = |trace: &&Trace| trace.metadata["session_file"] == file;
         let its: Vec<String> = traces.iter().filter(its).map(told).collect();
         let trace = format!("{}{by}", its.join(" and "));
+        let left = [&plain.1, &traced.1];
         // For a person who asks, with --nocapture.
-        println!("{:<18} plain {plain} | traced {traced} | trace {trace}", format!("{:?}", row.deed));
-        if (plain.as_str(), traced.as_str(), trace.as_str()) != (row.plain, row.traced, row.trace) {
-            wrong.push(format!("{:?}: {plain} | {traced} | {trace}", row.deed));
+        let deed = format!("{:?}", row.deed);
+        println!("{deed:<18} plain {} | traced {} | left {left:?} | trace {trace}", plain.0, traced.0);
+        if (&*plain.0, &*traced.0, &*trace) != (row.plain, row.traced, row.trace) || left != [KEPT_ONLY; 2] {
+            wrong.push(format!("{deed}: {plain:?} | {traced:?} | {trace}"));
         }
         assert_eq!(row.plain == row.traced, row.why.is_empty(), "{:?}: a difference has a reason", row.deed);
     }

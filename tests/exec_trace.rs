@@ -1,5 +1,6 @@
 //! What a real Codex run leaves in a real MLflow: read back by MLflow's own client.
 
+use codex_traced::export::mlflow::sqlite;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -109,6 +110,22 @@ fn assert_times_are_sane(trace: &Trace) {
             span.name
         );
     }
+}
+
+#[test]
+fn a_resumed_session_stays_where_it_was_first_sent() {
+    let Some(codex) = codex() else { return };
+    let job = Job::done(&codex);
+    job.server.play(Script::new().reply(Reply::new().answer("more")));
+    let other = job.home.root().join("other.db");
+    let mut command = job.home.traced(LAUNCHER, &codex.native);
+    command.env("MLFLOW_TRACKING_URI", format!("sqlite:///{}", other.display()));
+    run(command.args(["exec", "resume", &job.thread, "and more"])).ended(End::Code(0));
+    let trace = job.trace_id().parse().expect("an id");
+    let read = sqlite::read(&job.home.database(), trace).expect("readable").expect("there");
+    assert_eq!((read.response_preview.as_deref(), other.exists()), (Some("more"), false));
+    let log = std::fs::read_to_string(job.home.state().join("codex_tracing.log")).expect("a log");
+    assert!(log.contains("stays where it was first sent"), "{log}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::{Codex, End, Home, ModelServer, Oracle, Reply, Script, codex, run};
 
@@ -83,6 +83,111 @@ fn a_state_folder_that_cannot_be_written_costs_the_trace_only() {
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.starts_with("codex-traced: no trace of this session yet: cannot write to "), "{said}");
     assert_eq!(fs::read_dir(&state).expect("read").count(), 0, "nothing was written");
+}
+
+/// The launcher where its own folder is a file system of this many KiB. What is left there is copied out.
+fn on_a_small_disk(home: &Home, codex: &Path, kibibytes: usize) -> Command {
+    let state = home.state();
+    fs::create_dir(&state).expect("make the state folder");
+    let mut command = home.traced("unshare", codex);
+    let script = format!(
+        "mount -t tmpfs -o size={kibibytes}k,mode=700 tmpfs \"$0\" || exit 99
+         \"$@\"; code=$?; cp -a \"$0\" \"$0.left\"; exit $code"
+    );
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]).arg(script).arg(state).arg(LAUNCHER);
+    command
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_disk_that_is_full_costs_nothing_but_time() {
+    let Some(broken) = Broken::new() else { return };
+    // Enough for notes and records, too little for a trace.
+    let command = on_a_small_disk(&broken.home, &broken.codex.native, 28);
+    broken.assert_unharmed_by(command, "seq 5000");
+    let (state, left) = (broken.home.state(), broken.home.codex().join("mlflow.left"));
+    fs::remove_dir(&state).expect("nothing was written beside the small disk");
+    fs::rename(left, &state).expect("look at what was on it");
+    let log = broken.log();
+    assert!(
+        log.contains("cannot keep the trace: cannot write to") && log.contains("the disk is full"),
+        "{log}"
+    );
+    assert_eq!(names_in(&state.join("spool")), [""; 0], "no torn entry is left");
+    assert_eq!(names_in(&state.join("launches")).len(), 1, "its notes stay");
+
+    let sync =
+        run(broken.home.traced(LAUNCHER, &broken.codex.native).args(["mlflow", "sync"])).ended(End::Code(0));
+    assert_eq!(sync.stdout, "1 delivered, 0 waiting\n");
+    assert_eq!((broken.traces(), names_in(&state.join("launches"))), (1, vec![]));
+}
+
+#[test]
+fn a_spool_that_cannot_be_written_leaves_the_launchs_notes_for_later() {
+    let Some(broken) = Broken::new() else { return };
+    let spool = broken.home.state().join("spool");
+    fs::create_dir_all(&spool).expect("make the spool");
+    let command = broken.home.traced_where_read_only(&spool, LAUNCHER, &broken.codex.native);
+    broken.assert_unharmed_by(command, "true");
+    assert!(broken.log().contains("cannot keep the trace: cannot write to"), "{}", broken.log());
+    assert_eq!(names_in(&broken.home.state().join("launches")).len(), 1);
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o700)).expect("chmod");
+    broken.assert_codex_unharmed("true");
+    assert_eq!((broken.traces(), broken.waiting().len()), (2, 0));
+    assert_eq!(names_in(&broken.home.state().join("launches")), [""; 0]);
+}
+
+#[test]
+fn what_nobody_can_read_keeps_nothing_back_and_leaves_by_hand() {
+    let Some(broken) = Broken::new() else { return };
+    let spool = broken.home.state().join("spool");
+    fs::create_dir_all(&spool).expect("make the spool");
+    let torn = spool.join("01700000000000000001-tr-01a202b6a73e7ee38243251c871b1d4f.json");
+    let later = spool.join("01700000000000000002-tr-01a202b6a73e7ee38243251c871b1d4e.json");
+    fs::write(&torn, "{\"version\":2,\"head\":{\"tar").expect("write");
+    fs::write(&later, "{\"version\":3}\nwhatever\n").expect("write");
+    broken.assert_codex_unharmed("true");
+    assert_eq!((broken.traces(), broken.waiting()), (1, vec![later.clone()]));
+    let log = broken.log();
+    assert!(log.contains("is set aside: not a whole spool entry: ") && log.contains("of version 3"), "{log}");
+
+    let sync = |words: &[&str]| {
+        run(broken.home.traced(LAUNCHER, &broken.codex.native).args(["mlflow", "sync"]).args(words))
+    };
+    let tried = sync(&["--retry"]).ended(End::Code(1));
+    assert!(
+        tried.stdout.starts_with("1 brought back\n0 delivered, 1 waiting, 1 set aside\n"),
+        "{}",
+        tried.stdout
+    );
+    assert!(tried.stderr.contains("codex-traced: 1 still waiting\n  hint: "), "{}", tried.stderr);
+    let listed = sync(&["--list"]).ended(End::Code(0)).stdout;
+    let ids: Vec<&str> =
+        listed.lines().skip(1).filter_map(|line| line.split_once("  tr-").map(|(id, _)| id)).collect();
+    assert_eq!(ids.len(), 2, "{listed}");
+    assert!(listed.contains("set aside") && listed.contains("an entry of version 3"), "{listed}");
+    let unknown = sync(&["--drop", "nothing"]).ended(End::Code(1));
+    assert!(
+        unknown.stderr.contains("nothing in the spool is called nothing\n  hint: "),
+        "{}",
+        unknown.stderr
+    );
+    for id in ids {
+        let dropped = sync(&["--drop", id]).ended(End::Code(0)).stdout;
+        assert!(
+            dropped.starts_with(&format!("removed {id} (tr-01a202b6a73e7ee38243251c871b1d4")),
+            "{dropped}"
+        );
+    }
+    assert_eq!(sync(&["--list"]).ended(End::Code(0)).stdout, "nothing waits\n");
+    assert_eq!(sync(&[]).ended(End::Code(0)).stdout, "0 delivered, 0 waiting\n");
 }
 
 #[test]

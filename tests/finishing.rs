@@ -276,12 +276,50 @@ fn what_a_finisher_learns_too_late_is_told_by_the_next_launch_once() {
     assert_eq!(third, "done\r\n");
 }
 
-#[test]
-fn a_server_that_merely_stands_in_the_environment_is_never_called_and_a_person_is_told_once() {
-    let stage = Stage::ready();
+/// Takes connections and never answers.
+fn silent_server() -> (TcpListener, String) {
     let server = TcpListener::bind(("127.0.0.1", 0)).expect("bind a port of 127.0.0.1");
     server.set_nonblocking(true).expect("set it");
     let url = format!("http://{}", server.local_addr().expect("a bound socket has an address"));
+    (server, url)
+}
+
+#[test]
+fn a_server_that_never_answers_holds_nobody_up() {
+    let stage = Stage::ready();
+    let (server, url) = silent_server();
+    let mut command = stage.traced(&["exec", "do it"]);
+    command.env("MLFLOW_TRACKING_URI", &url).env("MLFLOW_CODEX_TRACING_ENABLED", "true");
+    let seen = Terminal::start(&command).finish().ended(End::Code(7));
+    assert_eq!(seen.text(), "done\r\n");
+    wait_for("the server to be called", LIMIT, || server.accept().is_ok());
+    assert_eq!((stage.home.launches().len(), stage.home.spooled().len()), (0, 1));
+    stage.finisher();
+    assert!(!stage.home.database().exists());
+
+    // Another process delivers, so this one waits as long, and leaves it.
+    let outcome = run(command.env("CODEX_TRACED_WAIT", "0.2")).ended(End::Code(7));
+    assert_eq!((outcome.stdout.as_str(), said(&outcome.stderr).len()), ("done\n", 1), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_job_leaves_what_a_silent_server_does_not_take() {
+    let stage = Stage::ready();
+    let (_server, url) = silent_server();
+    let mut command = stage.traced(&["exec", "do it"]);
+    command.env("MLFLOW_TRACKING_URI", &url).env("MLFLOW_CODEX_TRACING_ENABLED", "true");
+    let outcome = run(command.env("CODEX_TRACED_WAIT", "0.5")).ended(End::Code(7));
+    assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.starts_with("codex-traced: trace kept on disk"), "{}", outcome.stderr);
+    assert_eq!((stage.home.launches().len(), stage.home.spooled().len()), (0, 1));
+    assert_eq!(stage.home.processes(), []);
+}
+
+#[test]
+fn a_server_that_merely_stands_in_the_environment_is_never_called_and_a_person_is_told_once() {
+    let stage = Stage::ready();
+    let (server, url) = silent_server();
     let mut command = stage.traced(&["exec", "do it"]);
     command.env("MLFLOW_TRACKING_URI", &url);
     let text = Terminal::start(&command).finish().ended(End::Code(7)).text();

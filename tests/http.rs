@@ -14,9 +14,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use support::mlflow_server::post;
-use support::real::{MLFLOW_OLDEST, MLFLOW_OLDEST_SERVER, MLFLOW_VERSION};
+use support::real::{self, MLFLOW_OLDEST, MLFLOW_OLDEST_SERVER, MLFLOW_VERSION};
 use support::{
-    Codex, End, Front, Home, MlflowServer, ModelServer, Oracle, Reply, Script, Verb, assert_facts, codex, run,
+    Codex, End, Front, Home, MlflowServer, ModelServer, Oracle, Reply, Script, ServerOptions, Verb,
+    assert_facts, codex, run,
 };
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
@@ -295,6 +296,64 @@ fn delete(front: &Front, experiment: &str, trace: &str) {
     let body = json!({"experiment_id": experiment, "request_ids": [trace]}).to_string();
     let answer = post(front.port(), "/api/2.0/mlflow/traces/delete-traces", &[], &body);
     assert!(answer.contains("\"traces_deleted\": 1"), "{answer}");
+}
+
+#[test]
+fn a_cost_that_only_the_server_adds_up_grows_with_the_session() {
+    let (Some(codex), Some(server), Some(oracle)) =
+        (codex(), MlflowServer::shared(MLFLOW_VERSION), Oracle::newest())
+    else {
+        return;
+    };
+    let job = Job::done(&codex);
+    // As for a model without a price of ours: each call has its cost from elsewhere, the trace has none.
+    let unpriced = |mut trace: Trace| {
+        trace.metadata.remove("mlflow.trace.cost");
+        trace
+    };
+    let cost = || {
+        let told = oracle.trace_of(&*server, &job.trace_id()).metadata["mlflow.trace.cost"].clone();
+        let cost: Value = serde_json::from_str(told.as_str().expect("text")).expect("JSON");
+        cost["total_cost"].as_f64().expect("a number")
+    };
+    let full = |trace: &Trace| {
+        let cost: Value = serde_json::from_str(&trace.metadata["mlflow.trace.cost"]).expect("JSON");
+        cost["total_cost"].as_f64().expect("a number")
+    };
+    let first = job.trace();
+    deliver(&server.uri(), &unpriced(first.clone()), None);
+    assert!((cost() - full(&first)).abs() < 1e-9);
+    job.resume(&codex);
+    let second = job.trace();
+    deliver(&server.uri(), &unpriced(second.clone()), None);
+    assert!(
+        full(&second) > full(&first) && (cost() - full(&second)).abs() < 1e-9,
+        "{} {}",
+        cost(),
+        full(&second)
+    );
+}
+
+#[test]
+fn a_server_over_a_file_store_takes_a_trace_and_its_update() {
+    let (Some(codex), Some(python), Some(oracle)) = (codex(), real::mlflow(MLFLOW_VERSION), Oracle::newest())
+    else {
+        return;
+    };
+    let options = ServerOptions {
+        arguments: ["--backend-store-uri", "./mlruns"].map(str::to_owned).to_vec(),
+        variables: vec![("MLFLOW_ALLOW_FILE_STORE".to_owned(), "true".to_owned())],
+        ..ServerOptions::default()
+    };
+    let server = MlflowServer::with(&python, &options);
+    let job = Job::done(&codex);
+    let first = job.trace();
+    assert_eq!(deliver(&server.uri(), &first, None).spans_sent, first.spans.len());
+    oracle.ask(&server, &[Verb::Tag { trace: &job.trace_id(), key: "team", value: "red" }]);
+    job.resume(&codex);
+    deliver(&server.uri(), &job.trace(), None);
+    let facts = "trace OK name=codex_cli_session tags.team=red in=47500 out=247 spans=11";
+    assert_facts(&oracle.trace_of(&server, &job.trace_id()), facts);
 }
 
 #[test]

@@ -275,8 +275,9 @@ fn a_signal_after_codex_has_ended_does_not_change_how_we_end() {
     let home = Home::new(&server.url());
     let spool = home.state().join("spool");
     fs::create_dir_all(&spool).expect("make the spool");
-    let lock = fs::File::create(spool.join(".lock")).expect("make the lock");
-    lock.lock().expect("hold the lock");
+    // Whoever delivers waits for the database for seconds.
+    let blocker = rusqlite::Connection::open(home.database()).expect("make a database");
+    blocker.execute_batch("BEGIN EXCLUSIVE; CREATE TABLE t (c)").expect("lock the database");
     let running = start(home.traced(LAUNCHER, &codex.native).args(["exec", "do it"]));
     let has_entry = || {
         let mut names = fs::read_dir(&spool).expect("read").flatten().map(|entry| entry.file_name());

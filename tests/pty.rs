@@ -348,7 +348,8 @@ fn a_signal_that_the_command_handles_reaches_it_once() {
     let probe = Probe::python(
         r#"
 import select
-def tell(number, _): print("got", signal.Signals(number).name, flush=True)
+# Not by print, which cannot begin while it is at work.
+def tell(number, _): os.write(1, b"got %s\n" % signal.Signals(number).name.encode())
 for name in ("SIGUSR1", "SIGTERM", "SIGCONT"): signal.signal(getattr(signal, name), tell)
 print("ready", flush=True)
 # Python runs a handler between two steps of its own: a read that begins just after the signal would wait on.
@@ -617,4 +618,68 @@ fn nothing_of_ours_says_a_word() {
     let seen = Terminal::start(&probe.traced()).finish().ended(End::Code(0));
     assert_eq!(seen.text(), "hello\r\n");
     assert_eq!(run(&mut probe.traced()).stdout, "hello\n");
+}
+
+/// The program, and then one who reads a line.
+fn followed_by_a_reader(probe: &Probe, command: &Command) -> Command {
+    let mut shell = probe.home.command("sh");
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.args(["-c", "\"$0\"; echo next; read line; echo \"read $line.\""]).arg(command.get_program());
+    shell
+}
+
+#[test]
+fn what_is_typed_once_the_modes_are_right_is_for_the_next_reader() {
+    let probe = Probe::python(
+        r#"
+saved = termios.tcgetattr(0)
+tty.setraw(0)
+os.write(1, b"ready")
+os.read(0, 1)
+termios.tcsetattr(0, termios.TCSANOW, saved)
+os.write(1, b" right ")
+while not os.path.exists("typed"): pass
+"#,
+    );
+    let typed = probe.home.work().join("typed");
+    let [plain, traced] = probe.both().map(|command| {
+        let terminal = Terminal::start(&followed_by_a_reader(&probe, &command));
+        terminal.wait_for("ready");
+        terminal.type_keys("q");
+        terminal.wait_for("right");
+        terminal.type_keys("ahead\n");
+        fs::write(&typed, "").expect("tell the probe");
+        let seen = terminal.finish().ended(End::Code(0));
+        fs::remove_file(&typed).expect("forget it");
+        seen
+    });
+    assert_restored(&traced);
+    assert_eq!(plain.text(), "ready right ahead\r\nnext\r\nread ahead.\r\n");
+    // Had it reached the program's terminal, it would be shown there too.
+    assert_eq!(traced.text(), "ready right next\r\nread ahead.\r\n");
+}
+
+#[test]
+fn a_program_that_reads_lines_after_it_was_raw_gets_them() {
+    let probe = Probe::python(
+        r#"
+saved = termios.tcgetattr(0)
+tty.setraw(0)
+os.write(1, b"ready")
+os.read(0, 1)
+termios.tcsetattr(0, termios.TCSANOW, saved)
+print("right", flush=True)
+print("line", repr(sys.stdin.readline()))
+"#,
+    );
+    let seen = probe.both().map(|command| {
+        let terminal = Terminal::start(&command);
+        terminal.wait_for("ready");
+        terminal.type_keys("q");
+        terminal.wait_for("right");
+        terminal.type_keys("hello\n");
+        terminal.finish()
+    });
+    assert!(seen[0].text().ends_with("line 'hello\\n'\r\n"), "{}", seen[0].text());
+    assert_same(seen, End::Code(0));
 }

@@ -6,7 +6,7 @@
 use super::Claim;
 use crate::codex::tui_log::Logged;
 use crate::config::target::{Experiment, Target};
-use crate::disk::{make_private_folder, private_options};
+use crate::disk::{is_abandoned, make_private_folder, private_options};
 use crate::launch::exit::ChildExit;
 use crate::launch::process::{Life, Process};
 use jiff::Timestamp;
@@ -193,6 +193,19 @@ fn all(folder: &Path) -> Vec<(PathBuf, Launch, bool)> {
     launches
 }
 
+/// Removes notes that a launch died before it began: not a word in them, so nothing is to be finished.
+pub fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_empty = entry.metadata().is_ok_and(|file| file.len() == 0);
+        // Not a young one: its launch may be about to write.
+        if is_empty && is_abandoned(&entry) && path.extension().is_some_and(|extension| extension == "jsonl")
+        {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 fn read(notes: &str) -> Option<Launch> {
     let mut notes = notes.lines().map_while(|line| serde_json::from_str(line).ok());
     let Some(Note::Launch { id, process, started_at, destination }) = notes.next() else { return None };
@@ -282,6 +295,21 @@ mod tests {
         let told = [Logged::Prompt { client_id: "a".into() }, Logged::Prompt { client_id: "b".into() }];
         add_logged(&path_of(folder.path(), &launch.id), &told).unwrap();
         assert_eq!(left_behind(folder.path())[0].1.logged, told);
+    }
+
+    #[test]
+    fn notes_that_were_never_begun_go_when_nobody_can_be_about_to_begin_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (empty, begun) = (path_of(folder.path(), "empty"), path_of(folder.path(), "begun"));
+        fs::write(&empty, "").unwrap();
+        fs::write(&begun, "of a later version").unwrap();
+        sweep(folder.path());
+        assert!(empty.exists());
+        for path in [&empty, &begun] {
+            File::options().write(true).open(path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+        sweep(folder.path());
+        assert_eq!((empty.exists(), begun.exists()), (false, true));
     }
 
     #[test]

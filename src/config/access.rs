@@ -107,6 +107,21 @@ mod tests {
     }
 
     #[test]
+    fn the_file_is_read_with_the_target_that_it_names() {
+        let home = tempfile::tempdir().unwrap();
+        let text = r#"{"environment": {"MLFLOW_TRACKING_URI": "https://ann:pw@file/", "MLFLOW_TRACKING_INSECURE_TLS": true}}"#;
+        std::fs::write(home.path().join("mlflow_config.json"), text).unwrap();
+        let mut world = World::read();
+        world.variables = [("CODEX_HOME", home.path().to_str().unwrap())].into();
+        let access = Access::of(&world);
+        let variables = access.variables_for(&http("https://file"));
+        assert_eq!(variables.text("MLFLOW_TRACKING_INSECURE_TLS"), Some("true"));
+        let found = access.credentials_in_address(&http("https://file"));
+        assert_eq!(found, Some(("ann".to_owned(), Secret::new("pw"))));
+        assert_eq!(access.variables_for(&http("https://x")).text("MLFLOW_TRACKING_INSECURE_TLS"), None);
+    }
+
+    #[test]
     fn credentials_in_an_address_are_found_again_for_that_address_only() {
         let access = Access {
             variables: [(TRACKING_URI, "https://ann:p%40ss@host:5000/")].into(),

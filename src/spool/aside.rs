@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const REASON: &str = "reason";
 
 impl Spool {
-    fn aside(&self) -> PathBuf {
+    pub(super) fn aside(&self) -> PathBuf {
         self.folder.join("set_aside")
     }
 
@@ -48,7 +48,7 @@ impl Spool {
         Ok(disk::remove(&path.with_extension(REASON))?)
     }
 
-    /// The name is the entry's own, so nothing else can be there.
+    /// No two entries have one name, wherever they lie, so nothing else can be there.
     fn move_durably(&self, from: &Path, to: &Path) -> Result<(), SpoolError> {
         fs::rename(from, to)?;
         // First where it came to: both names survive a power cut better than none.

@@ -8,7 +8,7 @@
 //! - An entry is removed only after its target said that it has the trace, and after the receipt of that is
 //!   written. A crash in between delivers it twice, which leaves one trace: ids are stable.
 //! - What a target will not take, or nobody can read, is set aside with its reason, and leaves only by hand. What
-//!   a later version wrote stays where it is.
+//!   a later version wrote stays where it is. A form that is older than one that is set aside goes with it.
 //! - A full spool takes no more, and says so; it never makes room by itself.
 //! - Whoever puts looks for somebody who delivers, or does it; whoever delivers looks again after it let go of
 //!   the lock. So no entry is left behind by two who each thought of the other.
@@ -85,15 +85,20 @@ impl Spool {
             return Err(full());
         }
         aside.as_file().sync_all()?;
+        // The clock may go back: a name that was set aside is not free either.
         let mut nanosecond = now.as_nanosecond();
         let path = loop {
-            let path = self.folder.join(format!("{nanosecond:020}-{}.json", entry.trace.id));
+            let name = format!("{nanosecond:020}-{}.json", entry.trace.id);
+            nanosecond += 1;
+            if self.aside().join(&name).exists() {
+                continue;
+            }
+            let path = self.folder.join(name);
             match aside.persist_noclobber(&path) {
                 Ok(_) => break path,
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => aside = error.file,
                 Err(error) => return Err(error.error.into()),
             }
-            nanosecond += 1;
         };
         disk::sync_folder(&self.folder)?;
         Ok(path)

@@ -15,8 +15,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long somebody who asked for a delivery waits for another one to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long somebody who asked for it waits for others who are at work.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a delivery was asked for.
 struct Asked<'a> {
@@ -130,12 +130,11 @@ fn log_what_stays(drained: &Drained, now: Timestamp) {
 pub fn sentences(drained: &Drained, now: Timestamp) -> Vec<String> {
     let mut said = Vec::new();
     if let Some(last) = drained.waiting.last() {
-        let mut sentence = notice::kept_on_disk(drained.waiting.len(), &last.reason);
         let old = drained.waiting.iter().filter(|waiting| is_old(&waiting.path, now)).count();
-        if old > 0 {
-            sentence.push_str(&notice::old(old, LONG.as_secs() / 86_400));
-        }
-        said.push(sentence);
+        said.push(match old {
+            0 => notice::kept_on_disk(drained.waiting.len(), &last.reason),
+            old => notice::kept_for_long(drained.waiting.len(), old, LONG.as_secs() / 86_400, &last.reason),
+        });
     }
     if let Some(last) = drained.set_aside.last() {
         said.push(notice::set_aside(drained.set_aside.len(), &last.reason));
@@ -155,4 +154,34 @@ fn luck() -> f64 {
 
 fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::deliver::Waiting;
+
+    #[test]
+    fn a_person_is_told_what_waits_and_what_waits_for_too_long() {
+        let put = |second: i64| Waiting {
+            path: format!("/spool/{:020}-tr-07070707070707070707070707070707.json", second * 1_000_000_000)
+                .into(),
+            reason: "away".into(),
+        };
+        let day = 86_400;
+        let now = Timestamp::from_second(100 * day).unwrap();
+        let said = |waiting: Vec<Waiting>, set_aside: Vec<Waiting>| -> Vec<String> {
+            let drained = Drained { waiting, set_aside, ..Drained::default() };
+            let first = |sentence: String| sentence.lines().next().unwrap_or_default().to_owned();
+            sentences(&drained, now).into_iter().map(first).collect()
+        };
+        assert_eq!(said(vec![], vec![]), [""; 0]);
+        let young = "trace kept on disk (1 waiting): away";
+        assert_eq!(said(vec![put(86 * day)], vec![]), [young]);
+        // A clock that went back makes nothing old.
+        assert_eq!(said(vec![put(200 * day)], vec![]), [young]);
+        let old = "trace kept on disk (2 waiting, 1 of them for more than 14 days): away";
+        assert_eq!(said(vec![put(86 * day - 1), put(99 * day)], vec![]), [old]);
+        assert_eq!(said(vec![], vec![put(0)]), ["a trace was set aside: away"]);
+    }
 }

@@ -3,7 +3,8 @@
 use crate::situation::{LAUNCHER, NOBODY, SECRET, Situation};
 use crate::stand_in::{Manner, server};
 use serde_json::json;
-use support::{End, Home, ModelServer, Reply, Script, codex, run};
+use support::databricks::{Rules, TOKEN};
+use support::{Databricks, End, Home, ModelServer, Reply, Script, codex, run};
 
 /// The commands one after the other, in `tests/snapshots/commands/<name>.snap`.
 #[track_caller]
@@ -64,6 +65,24 @@ fn wrong_credentials() {
     let with_user = url.replace("http://", &format!("http://ada:{SECRET}@"));
     assert_eq!(situation.say(&["enable", "-u", &with_user, "--no-check"]).end, End::Code(0));
     review("wrong credentials", &situation, &[STATUS, DOCTOR, &["enable"]]);
+}
+
+#[test]
+fn a_databricks_workspace() {
+    let databricks = Databricks::start(Rules::default());
+    let id = databricks.make_experiment("/Users/ada@example.com/codex", &[]);
+    let situation = Situation::fresh().with("DATABRICKS_HOST", databricks.host());
+    let without = situation.transcript(&["enable", "-u", "databricks", "-e", &id]);
+    let situation = situation.with("DATABRICKS_TOKEN", TOKEN);
+    assert!(without.contains("no credentials for") && !without.contains("Tracing is on"), "{without}");
+    let commands: [&[&str]; 4] = [
+        &["enable", "-u", "databricks", "-e", &id],
+        STATUS,
+        DOCTOR,
+        &["enable", "-u", "databricks", "-n", "/Users/ada@example.com/new"],
+    ];
+    review("databricks", &situation, &commands);
+    assert_eq!(databricks.experiment("/Users/ada@example.com/new"), None, "a look made it");
 }
 
 #[test]

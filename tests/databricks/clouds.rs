@@ -3,7 +3,7 @@
 use crate::made::{Delivery, assert_no_secret, file, large_trace, spans, trace};
 use codex_traced::export::ExportError;
 use support::Databricks;
-use support::databricks::{Cloud, Reachable, Rules};
+use support::databricks::{Cloud, Reachable, Rules, TOKEN};
 
 const CLOUDS: [Cloud; 4] = [Cloud::Aws, Cloud::Google, Cloud::AzureBlob, Cloud::AzureLake];
 
@@ -50,7 +50,13 @@ fn an_address_that_expires_in_mid_upload_is_replaced() {
 fn an_answer_that_was_lost_costs_no_span() {
     for (cloud, lost) in [(Cloud::AzureBlob, "blocklist"), (Cloud::AzureLake, "append")] {
         let databricks = Databricks::start(Rules { cloud, lost: Some(lost), ..Rules::default() });
-        Delivery::to(&databricks).of(&trace()).unwrap_or_else(|error| panic!("{cloud:?}: {error}"));
+        let at_once = [
+            ("DATABRICKS_HOST", databricks.host()),
+            ("DATABRICKS_TOKEN", TOKEN),
+            ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0"),
+            ("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0"),
+        ];
+        Delivery::with(at_once).of(&trace()).unwrap_or_else(|error| panic!("{cloud:?}: {error}"));
         assert_eq!(spans(&databricks, &trace()), 3, "{cloud:?}");
         // Sent again as it was, it is out of step; so all of it is sent again.
         assert_eq!(to_storage(&databricks), (5, 1), "{cloud:?}: {:#?}", databricks.story());

@@ -2,6 +2,7 @@
 
 use crate::made::{Delivery, assert_no_secret, id, spans, trace};
 use codex_traced::config::access::Access;
+use codex_traced::config::target::Target;
 use codex_traced::env::Variables;
 use codex_traced::export::ExportError;
 use support::Databricks;
@@ -18,7 +19,7 @@ fn refusals(databricks: &Databricks) -> usize {
 
 #[test]
 fn every_way_to_log_in_brings_the_trace_there() {
-    for way in ["token", "robot", "default profile", "named profile", "robot's profile"] {
+    for way in ["token", "our file", "robot", "default profile", "named profile", "robot's profile"] {
         let databricks = Databricks::start(Rules::default());
         let host = databricks.host();
         let home = tempfile::tempdir().expect("make a temporary folder");
@@ -34,6 +35,11 @@ fn every_way_to_log_in_brings_the_trace_there() {
         };
         let delivery = match way {
             "token" => Delivery::to(&databricks),
+            "our file" => {
+                let variables = [("DATABRICKS_HOST", host), ("DATABRICKS_TOKEN", TOKEN)].into();
+                let file = Some((Target::Databricks { profile: None }, variables));
+                Delivery { access: Access { file, ..Access::default() }, ..Delivery::with([]) }
+            }
             "robot" => Delivery::with([
                 ("DATABRICKS_HOST", host),
                 ("DATABRICKS_CLIENT_ID", CLIENT_ID),

@@ -36,7 +36,7 @@ pub struct FaultProxy {
 
 #[derive(Debug)]
 struct Shared {
-    server: SocketAddr,
+    server: Mutex<SocketAddr>,
     plan: Mutex<Plan>,
     seen: Mutex<Vec<String>>,
     stopping: AtomicBool,
@@ -57,7 +57,7 @@ impl FaultProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind a port of 127.0.0.1");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let shared = Arc::new(Shared {
-            server,
+            server: Mutex::new(server),
             plan: Mutex::default(),
             seen: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -72,6 +72,11 @@ impl FaultProxy {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// From now on another server is behind it.
+    pub fn aim_at(&self, server: SocketAddr) {
+        *self.shared.server.lock().unwrap() = server;
     }
 
     /// From now on the fault happens to every request whose path begins so.
@@ -161,7 +166,7 @@ impl Shared {
 
     /// The server's whole answer.
     fn hand_on(&self, head: &Head, body: &[u8]) -> io::Result<Vec<u8>> {
-        let mut server = TcpStream::connect(self.server)?;
+        let mut server = TcpStream::connect(*self.server.lock().unwrap())?;
         let mut request =
             format!("{} {} HTTP/1.1\r\nconnection: close\r\n", head.method, head.path).into_bytes();
         for (name, value) in head.headers.iter().filter(|(name, _)| name != "connection") {

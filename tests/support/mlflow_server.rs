@@ -30,6 +30,8 @@ pub struct MlflowServer {
     shell: Child,
     port: u16,
     folder: TempDir,
+    python: PathBuf,
+    options: ServerOptions,
 }
 
 /// What differs from one server to another.
@@ -44,7 +46,7 @@ pub struct ServerOptions {
 impl MlflowServer {
     /// None when tests are to stay offline.
     pub fn of(version: &str) -> Option<MlflowServer> {
-        MlflowServer::with(&mlflow(version)?, &ServerOptions::default())
+        Some(MlflowServer::with(&mlflow(version)?, &ServerOptions::default()))
     }
 
     /// The server of this version that tests of this program use at the same time: its start is most of its cost.
@@ -84,8 +86,9 @@ impl MlflowServer {
         Some(MlflowServer::within(folder, &python, &options))
     }
 
-    pub fn with(python: &Path, options: &ServerOptions) -> Option<MlflowServer> {
-        Some(MlflowServer::within(new_folder(), python, options))
+    /// Started by this Python.
+    pub fn with(python: &Path, options: &ServerOptions) -> MlflowServer {
+        MlflowServer::within(new_folder(), python, options)
     }
 
     fn within(folder: TempDir, python: &Path, options: &ServerOptions) -> MlflowServer {
@@ -122,7 +125,8 @@ impl MlflowServer {
             .stderr(log)
             .process_group(0);
         let shell = shell.spawn().expect("start a shell");
-        let server = MlflowServer { shell, port, folder };
+        let server =
+            MlflowServer { shell, port, folder, python: python.to_owned(), options: options.clone() };
         server.wait_until_it_answers();
         server
     }
@@ -133,6 +137,13 @@ impl MlflowServer {
             assert!(Instant::now() < until, "MLflow did not start within {START:?}:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// With kill -9, all its processes; then a new one on the same folder, at another port.
+    pub fn killed_and_started_again(mut self) -> MlflowServer {
+        killpg(self.group(), Signal::SIGKILL).expect("kill the server");
+        let folder = std::mem::replace(&mut self.folder, new_folder());
+        MlflowServer::within(folder, &self.python.clone(), &self.options.clone())
     }
 
     pub fn port(&self) -> u16 {

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -11,7 +12,10 @@ use tempfile::TempDir;
 
 use crate::mlflow_server::MlflowServer;
 use crate::real::{MLFLOW_VERSION, mlflow};
-use crate::run::{End, run_with_input};
+use crate::run::{End, start_with_input};
+
+/// To import MLflow alone takes 2 s, and on a machine that does much else a minute.
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// MLflow of one version.
 #[derive(Debug)]
@@ -225,7 +229,8 @@ impl Oracle {
         let request = json!({"uri": uri, "verbs": verbs});
         let mut python = self.python();
         python.args(["-c", include_str!("oracle.py")]).envs(variables.iter().copied());
-        let outcome = run_with_input(&mut python, request.to_string().as_bytes()).ended(End::Code(0));
+        let outcome =
+            start_with_input(&mut python, request.to_string().as_bytes()).finish(LIMIT).ended(End::Code(0));
         let answers = outcome.stdout.lines().last().unwrap_or_default();
         serde_json::from_str(answers)
             .unwrap_or_else(|error| panic!("{error}\n{}{}", outcome.stdout, outcome.stderr))

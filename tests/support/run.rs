@@ -73,12 +73,17 @@ pub fn run(command: &mut Command) -> Outcome {
 
 #[track_caller]
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Outcome {
+    start_with_input(command, input).finish(LIMIT)
+}
+
+#[track_caller]
+pub fn start_with_input(command: &mut Command, input: &[u8]) -> Running {
     let mut running = spawn(command, Stdio::piped());
     let mut stdin = running.child.stdin.take().expect("stdin is a pipe");
     let input = input.to_vec();
     // A process that ends without reading its input is none of the writer's business.
     thread::spawn(move || stdin.write_all(&input));
-    running.finish(LIMIT)
+    running
 }
 
 #[track_caller]

@@ -51,7 +51,7 @@ impl Tmux<'_> {
     pub fn submit(&self, text: &str, what_follows: &str) {
         self.type_text(text);
         self.wait_for(text);
-        let until = Instant::now() + LIMIT / 3;
+        let until = Instant::now() + LIMIT;
         while Instant::now() < until {
             self.press("Enter");
             let pressed = Instant::now();
@@ -97,7 +97,7 @@ impl Tmux<'_> {
     #[track_caller]
     pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&str) -> bool) {
         let mut screen = String::new();
-        let until = Instant::now() + LIMIT / 3;
+        let until = Instant::now() + LIMIT;
         while Instant::now() < until {
             screen = self.screen();
             if holds(&screen) {

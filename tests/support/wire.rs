@@ -84,7 +84,7 @@ pub(crate) fn read_request(mut stream: &TcpStream) -> io::Result<Option<Request>
     let mut body = vec![0; head.length];
     stream.read_exact(&mut body)?;
     let text = |(name, value): (String, Vec<u8>)| (name, String::from_utf8_lossy(&value).trim().to_owned());
-    let headers = head.headers.into_iter().map(text).collect();
+    let headers: BTreeMap<String, String> = head.headers.into_iter().map(text).collect();
     Ok(Some(Request { method: head.method, path: head.path, headers, body }))
 }
 

@@ -3,6 +3,7 @@
 use super::Finding;
 use crate::codex::home::CodexHome;
 use crate::command::place;
+use crate::config::access::Access;
 use crate::config::settings::Settings;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
@@ -45,7 +46,9 @@ fn reached(target: &Target, checked: &Result<Checked, ExportError>) -> Finding {
 
 /// Which are there, never what they are.
 fn credentials(target: &Target, world: &World) -> Finding {
-    let set = |name: &str| world.variables.os(name).is_some();
+    let access = Access::of(world);
+    let variables = access.variables_for(target);
+    let set = |name: &str| variables.os(name).is_some();
     let file = |name: &str| world.home.as_ref().map(|home| home.join(name)).filter(|path| path.exists());
     let present: Vec<String> = match target {
         Target::Sqlite(_) | Target::FileStore(_) => {
@@ -57,6 +60,7 @@ fn credentials(target: &Target, world: &World) -> Finding {
             [
                 both.then(|| "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD".to_owned()),
                 token.then(|| "MLFLOW_TRACKING_TOKEN".to_owned()),
+                access.credentials_in_address(target).map(|_| "those in the tracking URI".to_owned()),
                 file(".mlflow/credentials").map(|path| path.display().to_string()),
             ]
             .into_iter()
@@ -87,6 +91,9 @@ fn found(experiment: &Experiment, checked: &Checked) -> Finding {
         Experiment::Id(id) => format!("id {id}"),
     };
     match &checked.experiment_id {
+        Some(_) if matches!(experiment, Experiment::Id(_)) => {
+            Finding::ok("experiment", format!("{called} is there"))
+        }
         Some(id) => Finding::ok("experiment", format!("{called} is there (id {id})")),
         None => Finding::ok("experiment", format!("{called}, to be made with the first trace")),
     }

@@ -5,7 +5,7 @@ use crate::config::target::{Experiment, Target};
 use crate::export::receipt::Receipt;
 use crate::export::receipts::{Kept, Receipts};
 use crate::export::{Delivered, ExportError, Exporter};
-use crate::spool::entry::Head;
+use crate::spool::entry::{Head, Rank};
 use crate::spool::policy::{Job, Lane, Rest, is_overtaken, jobs};
 use crate::spool::rests::Rests;
 use crate::spool::{Spool, SpoolError};
@@ -178,6 +178,11 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
             tracing::info!("{} has a newer form of {} already", target, job.head.trace);
             return Ok(());
         }
+        let newer = self.set_aside_of(job).into_iter().find(|(_, rank)| *rank > job.head.rank);
+        if let Some((newer, _)) = newer {
+            let reason = Spool::reason(&newer).unwrap_or_else(|| "as a newer form of it is".into());
+            return Err(Failure::SetAside(reason));
+        }
         if let Some(reason) = self.shut.get(target) {
             return Err(Failure::Waits(reason.clone()));
         }
@@ -255,14 +260,23 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         Failure::Waits(reason)
     }
 
+    /// Forms of the same trace for the same target that were set aside.
+    fn set_aside_of(&self, job: &Job) -> Vec<(PathBuf, Rank)> {
+        let mut paths = self.spool.set_aside();
+        paths.retain(|path| Spool::trace_of(path) == Some(job.head.trace));
+        let of_target = |path: PathBuf| {
+            let head = Spool::head(&path).ok().filter(|head| head.target == job.head.target)?;
+            Some((path, head.rank))
+        };
+        paths.into_iter().filter_map(of_target).collect()
+    }
+
     /// What the delivery replaces goes first: alone it would be delivered over what is newer.
     fn clear(&mut self, job: &Job) -> Result<(), Failure> {
-        let replaced = self.spool.set_aside().into_iter().filter(|path| {
-            Spool::trace_of(path) == Some(job.head.trace)
-                && Spool::head(path)
-                    .is_ok_and(|head| head.target == job.head.target && head.rank <= job.head.rank)
-        });
-        for path in replaced {
+        for (path, rank) in self.set_aside_of(job) {
+            if rank > job.head.rank {
+                continue;
+            }
             // If a removal fails the trace is delivered again, which changes nothing.
             Spool::drop_aside(&path).map_err(|error| Failure::Waits(error.to_string()))?;
         }

@@ -153,7 +153,8 @@ fn a_target_is_told_what_it_took_before() {
         yard.put(1, &remote("http://a"), ended);
         yard.drain();
     }
-    let receipt = Receipt::of(remote("http://a"), "1".into(), at(1_000_000), &[]);
+    let taken = entry(1, remote("http://a"), 10).trace;
+    let receipt = Receipt::of_trace(remote("http://a"), "1".into(), at(1_000_000), &taken);
     assert_eq!(*yard.before.borrow(), [None, Some(receipt)]);
 }
 
@@ -240,6 +241,19 @@ fn a_trace_that_no_one_will_take_is_set_aside_and_does_not_keep_others_back() {
         yard.put(1, &server, 2);
         assert_eq!(yard.counts(), (1, 0, 0));
     }
+}
+
+#[test]
+fn a_form_that_is_older_than_one_that_is_set_aside_goes_with_it() {
+    let yard = Yard::new();
+    let server = remote("http://a");
+    yard.put(1, &server, 2);
+    yard.fails(&server, Some(ExportError::Trace("too large".into())));
+    assert_eq!(yard.counts(), (0, 0, 1));
+    yard.fails(&server, None);
+    // Nobody knows whether the server took the newer one in an earlier life of ours.
+    yard.put(1, &server, 1);
+    assert_eq!(yard.counts(), (0, 0, 2));
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod wire;
 use super::{Checked, ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
+use crate::env::Variables;
 use databricks::DatabricksExporter;
 use file_store::FileStoreExporter;
 use http::HttpExporter;
@@ -41,10 +42,14 @@ pub fn exporter<'a>(
             Ok(Box::new(HttpExporter::open(target, url, experiment.clone(), access, patience)?))
         }
         Target::Databricks { profile } => {
-            Ok(Box::new(DatabricksExporter::open(profile.as_deref(), experiment.clone(), access, patience)?))
+            let (profile, experiment) = (profile.as_deref(), experiment.clone());
+            Ok(Box::new(DatabricksExporter::open(target, profile, experiment, access, patience)?))
         }
     }
 }
+
+/// Somebody waits for what a look finds, and can look again.
+const ONCE: (&str, &str) = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0");
 
 /// Whether the target would take traces. Sends none, and makes nothing.
 pub fn check(
@@ -53,11 +58,15 @@ pub fn check(
     access: &Access,
     patience: Patience,
 ) -> Result<Checked, ExportError> {
+    let variables = Variables::from([ONCE]).or(&access.variables);
+    let access = &Access { variables, ..access.clone() };
     match target {
         Target::Sqlite(path) => sqlite::check(path, experiment),
         Target::FileStore(root) => file_store::check(root, experiment),
         Target::Http(url) => http::check(target, url, experiment, access, patience),
-        Target::Databricks { profile } => databricks::check(profile.as_deref(), experiment, access, patience),
+        Target::Databricks { profile } => {
+            databricks::check(target, profile.as_deref(), experiment, access, patience)
+        }
     }
 }
 

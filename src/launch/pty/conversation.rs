@@ -1,6 +1,7 @@
 //! The launcher while the command runs: bytes both ways, the window's size, signals, stops, and the end.
 
-use super::pair::Master;
+use super::ahead::Ahead;
+use super::pair::{Far, Master};
 use super::ready::{Ready, can_read, is_ready, wanted};
 use super::relay::{Flow, Side};
 use super::terminal::UserTerminal;
@@ -22,9 +23,6 @@ use std::time::{Duration, Instant};
 /// is there by then; and nobody waits for this when the terminal closed with the command.
 const DRAIN: Duration = Duration::from_millis(60);
 
-/// A terminal on which nothing was open may be opened again by its name.
-const REOPENED: Duration = Duration::from_millis(50);
-
 /// What a stopped command wrote last is here within this time.
 const LAST_WORDS: Duration = Duration::from_millis(5);
 
@@ -45,6 +43,7 @@ pub(super) struct Conversation {
     monitor: Pid,
     interface: Interface,
     keys: Flow,
+    ahead: Ahead,
     output: Flow,
     end: Option<(ChildExit, Instant)>,
     /// What is left of `DRAIN`.
@@ -55,14 +54,6 @@ pub(super) struct Conversation {
 enum User {
     There,
     Gone,
-}
-
-/// The other side of the new terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Far {
-    Open,
-    /// Nothing has it open since then.
-    Closed(Instant),
 }
 
 impl Conversation {
@@ -83,6 +74,7 @@ impl Conversation {
             monitor,
             interface,
             keys: Flow::new(),
+            ahead: Ahead::new(),
             output: Flow::new(),
             end: None,
             drain: DRAIN,
@@ -165,7 +157,8 @@ impl Conversation {
         let takes_keys = !self.keys.is_waiting()
             && self.end.is_none()
             && self.master.is_some()
-            && self.command == Far::Open;
+            && self.command == Far::Open
+            && self.ahead.holds_for().is_none();
         match self.user {
             User::There => wanted(takes_keys, self.output.is_waiting()),
             User::Gone => PollFlags::empty(),
@@ -173,19 +166,16 @@ impl Conversation {
     }
 
     fn wanted_of_master(&self) -> PollFlags {
-        match self.command {
-            Far::Closed(since) if since.elapsed() < REOPENED => PollFlags::empty(),
-            _ => wanted(!self.output.is_waiting(), self.keys.is_waiting()),
+        match self.command.rests_for() {
+            Some(_) => PollFlags::empty(),
+            None => wanted(!self.output.is_waiting(), self.keys.is_waiting()),
         }
     }
 
     fn patience(&self, attended: &Attended) -> Option<Duration> {
         let drain = self.is_draining().then_some(self.drain);
-        let reopened = match self.command {
-            Far::Closed(since) => REOPENED.checked_sub(since.elapsed()),
-            Far::Open => None,
-        };
-        [attended.patience(), drain, reopened].into_iter().flatten().min()
+        let looks = [self.command.rests_for(), self.ahead.holds_for()];
+        [attended.patience(), drain].into_iter().chain(looks).flatten().min()
     }
 
     fn relay(&mut self, ready: &Ready) {
@@ -194,7 +184,8 @@ impl Conversation {
         } else if !ready.user.is_empty() && self.output.is_waiting() {
             self.show_output();
         }
-        if can_read(ready.user) && !self.keys.is_waiting() && self.end.is_none() {
+        let has_keys = can_read(ready.user) && !self.keys.is_waiting() && self.end.is_none();
+        if has_keys && !self.master.as_ref().is_some_and(|master| self.ahead.holds_now(master)) {
             let side = self.keys.take_from(&self.terminal);
             // An empty read alone may be a Ctrl-D while somebody else has set the modes.
             let hung_up = side == Side::Empty && ready.user.contains(PollFlags::POLLHUP);

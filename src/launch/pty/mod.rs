@@ -4,6 +4,7 @@
 //! of a session on the new terminal; and the command, in a foreground group of its own. Without the
 //! monitor the command's group would be orphaned, and the kernel would discard its Ctrl-Z.
 
+mod ahead;
 mod conversation;
 mod monitor;
 mod pair;

@@ -7,6 +7,7 @@ use nix::sys::termios::{SetArg, tcsetattr};
 use portable_pty::{MasterPty, PtySize, native_pty_system};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 pub(super) struct Pair {
     master: Master,
@@ -33,6 +34,27 @@ impl Pair {
 
     pub(super) fn into_slave(self) -> OwnedFd {
         self.slave
+    }
+}
+
+/// A terminal on which nothing was open may be opened again by its name.
+const REOPENED: Duration = Duration::from_millis(50);
+
+/// The other side of the new terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Far {
+    Open,
+    /// Nothing has it open since then.
+    Closed(Instant),
+}
+
+impl Far {
+    /// How long it need not be looked at.
+    pub(super) fn rests_for(self) -> Option<Duration> {
+        match self {
+            Far::Open => None,
+            Far::Closed(since) => REOPENED.checked_sub(since.elapsed()),
+        }
     }
 }
 

@@ -2,12 +2,12 @@
 //! own client works here.
 
 use super::profile::{BadLine, NoProfile, Profiles, Settings};
-use crate::config::access::{Access, Secret};
+use crate::config::access::Secret;
 use crate::env::Variables;
 use reqwest::Url;
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A workspace and how to log in to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,14 +91,18 @@ const KNOWN: [(&str, &str, Option<&str>); 20] = [
 
 impl Account {
     /// Of `databricks` or `databricks://profile`.
-    pub(super) fn find(profile: Option<&str>, access: &Access) -> Result<Account, LoginError> {
+    pub(super) fn find(
+        profile: Option<&str>,
+        variables: &Variables,
+        home: Option<&Path>,
+    ) -> Result<Account, LoginError> {
         if let Some(scope) = profile.filter(|profile| profile.contains(':')) {
             return Err(LoginError::SecretScope(scope.to_owned()));
         }
-        let profile = profile.or(access.variables.text("DATABRICKS_CONFIG_PROFILE"));
-        let mut settings = from_variables(&access.variables);
+        let profile = profile.or(variables.text("DATABRICKS_CONFIG_PROFILE"));
+        let mut settings = from_variables(variables);
         if profile.is_some() || !says_where_or_how(&settings) {
-            for (key, value) in from_file(profile, access)? {
+            for (key, value) in from_file(profile, config_file(variables, home))? {
                 // A variable wins over the file, also over a profile that was asked for.
                 settings.entry(key).or_insert(value);
             }
@@ -119,8 +123,8 @@ fn says_where_or_how(settings: &Settings) -> bool {
     KNOWN.iter().any(|(name, _, way)| (way.is_some() || *name == "host") && settings.contains_key(*name))
 }
 
-fn from_file(profile: Option<&str>, access: &Access) -> Result<Settings, LoginError> {
-    let Some(path) = config_file(access) else { return Ok(Settings::new()) };
+fn from_file(profile: Option<&str>, path: Option<PathBuf>) -> Result<Settings, LoginError> {
+    let Some(path) = path else { return Ok(Settings::new()) };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         // A profile of a file that is not there is no mistake to databricks-sdk; that nothing is known is.
@@ -136,11 +140,11 @@ fn from_file(profile: Option<&str>, access: &Access) -> Result<Settings, LoginEr
     Ok(settings)
 }
 
-fn config_file(access: &Access) -> Option<PathBuf> {
-    match access.variables.os("DATABRICKS_CONFIG_FILE").map(PathBuf::from) {
-        None => Some(access.home.as_ref()?.join(".databrickscfg")),
+fn config_file(variables: &Variables, home: Option<&Path>) -> Option<PathBuf> {
+    match variables.os("DATABRICKS_CONFIG_FILE").map(PathBuf::from) {
+        None => Some(home?.join(".databrickscfg")),
         Some(path) => Some(match path.strip_prefix("~") {
-            Ok(below) => access.home.as_ref()?.join(below),
+            Ok(below) => home?.join(below),
             Err(_) => path,
         }),
     }
@@ -230,10 +234,9 @@ mod tests {
     fn find<const N: usize>(profile: Option<&str>, variables: [(&str, &str); N]) -> Result<Account, String> {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join(".databrickscfg"), FILE).unwrap();
-        let access =
-            Access { variables: variables.into(), home: Some(home.path().to_owned()), ..Access::default() };
         let here = home.path().display().to_string();
-        Account::find(profile, &access).map_err(|error| error.to_string().replace(&here, "~"))
+        Account::find(profile, &variables.into(), Some(home.path()))
+            .map_err(|error| error.to_string().replace(&here, "~"))
     }
 
     #[test]

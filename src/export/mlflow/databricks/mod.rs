@@ -9,11 +9,12 @@ mod storage;
 mod upload;
 mod workspace;
 
-use super::http::client::{Client, Tries};
+use super::http::client::Client;
+use super::http::{proxies, roots, settings};
 use super::tags::{self, Record, TagUpdate};
 use super::{artifact, info, tree};
 use crate::config::access::Access;
-use crate::config::target::Experiment;
+use crate::config::target::{Experiment, Target};
 use crate::export::receipt::Receipt;
 use crate::export::{Checked, Delivered, ExportError, Exporter, Patience};
 use crate::trace::ids::TraceId;
@@ -28,7 +29,8 @@ const TRACES: &str = "/api/3.0/mlflow/traces";
 
 /// The workspace's address, if one is named with a way to log in to it.
 pub fn host(profile: Option<&str>, access: &Access) -> Option<String> {
-    Some(Account::find(profile, access).ok()?.host)
+    let target = Target::Databricks { profile: profile.map(str::to_owned) };
+    Some(Account::find(profile, &access.variables_for(&target), access.home.as_deref()).ok()?.host)
 }
 
 /// Writes traces to one workspace and one experiment.
@@ -55,13 +57,21 @@ impl From<LoginError> for ExportError {
 impl<'a> DatabricksExporter<'a> {
     /// Finds out who we are, without asking the workspace yet.
     pub fn open(
+        target: &Target,
         profile: Option<&str>,
         experiment: Experiment,
         access: &Access,
         patience: Patience<'a>,
     ) -> Result<DatabricksExporter<'a>, ExportError> {
-        let account = Account::find(profile, access)?;
-        let client = Client::new(reqwest::Client::builder(), Tries::default(), patience)?;
+        let variables = access.variables_for(target);
+        let account = Account::find(profile, &variables, access.home.as_deref())?;
+        let http = proxies::set(reqwest::Client::builder(), &variables)?;
+        let http = match account.host.starts_with("http:") {
+            // A stand-in, on a machine that may have no certificates.
+            true => http.tls_certs_only([]),
+            false => roots::set(http, &variables)?,
+        };
+        let client = Client::new(http, settings::tries(&variables)?, patience)?;
         Ok(DatabricksExporter { workspace: Workspace::new(client, account), experiment })
     }
 
@@ -160,17 +170,16 @@ impl<'a> DatabricksExporter<'a> {
     }
 }
 
-/// Whether the workspace would take traces: asked once, never changed.
+/// Whether the workspace would take traces: asked, never changed.
 pub fn check(
+    target: &Target,
     profile: Option<&str>,
     wanted: &Experiment,
     access: &Access,
     patience: Patience,
 ) -> Result<Checked, ExportError> {
-    let account = Account::find(profile, access)?;
-    let once = Tries { retries: 0, ..Tries::default() };
-    let client = Client::new(reqwest::Client::builder(), once, patience)?;
-    let experiment_id = experiment::find(&mut Workspace::new(client, account), wanted)?;
+    let mut exporter = DatabricksExporter::open(target, profile, wanted.clone(), access, patience)?;
+    let experiment_id = experiment::find(&mut exporter.workspace, wanted)?;
     Ok(Checked { version: None, experiment_id, clock: None })
 }
 

@@ -57,7 +57,8 @@ pub fn refused(address: &str, step: Step, answer: &Answer) -> ExportError {
     let (status, words) = (answer.status, said(answer));
     if status.is_redirection() {
         let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
-        let to = plain(to);
+        // What we ask for first stands at the end; the rest is the address.
+        let to = plain(to.strip_suffix("/version").unwrap_or(to));
         return ExportError::Target(format!(
             "{address} sends on to {to}, where the trace was not sent (make that address MLFLOW_TRACKING_URI if it \
              is the server's)"
@@ -313,9 +314,9 @@ mod tests {
                 told(Step::Look, 200, &html, "<!doctype html>"),
             ),
             (
-                "target: http://host sends on to https://other/login, where the trace was not sent (make that address \
+                "target: http://host sends on to https://other/mlflow, where the trace was not sent (make that address \
                  MLFLOW_TRACKING_URI if it is the server's)",
-                told(Step::Look, 302, &[("location", "https://other/login")], ""),
+                told(Step::Look, 302, &[("location", "https://other/mlflow/version")], ""),
             ),
         ];
         for (expected, found) in table {

@@ -5,14 +5,10 @@ use super::server::Server;
 use super::settings;
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
-use crate::env::Variables;
 use crate::export::{Checked, ExportError, Patience};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::{DATE, HeaderMap};
-
-/// Somebody waits for the answer, and can ask again.
-const ONCE: (&str, &str) = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0");
 
 pub fn check(
     target: &Target,
@@ -21,9 +17,7 @@ pub fn check(
     access: &Access,
     patience: Patience,
 ) -> Result<Checked, ExportError> {
-    let variables = Variables::from([ONCE]).or(&access.variables);
-    let access = Access { variables, ..access.clone() };
-    let (client, url) = settings::connect(target, url, &access, patience)?;
+    let (client, url) = settings::connect(target, url, access, patience)?;
     let server = Server::new(client, target.to_string(), url);
     let answer = server.ask_version()?;
     let version = server.version_in(&answer)?.map(|version| format!("MLflow {version}"));

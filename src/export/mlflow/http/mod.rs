@@ -5,6 +5,7 @@
 pub mod answer;
 mod check;
 pub mod client;
+mod cost;
 mod credentials;
 mod experiment;
 mod otlp;
@@ -144,6 +145,12 @@ impl<'a> HttpExporter<'a> {
         update: &TagUpdate,
     ) -> Result<Stored, ExportError> {
         let mut body = info::body(trace, experiment, &update.write, &update.record);
+        if !trace.metadata.contains_key(keys::COST)
+            && there.is_some_and(Stored::has_cost)
+            && let Some(cost) = cost::of_stored_spans(&self.server, trace.id)?
+        {
+            body["trace"]["trace_info"]["trace_metadata"][keys::COST] = cost.into();
+        }
         if let (Some(there), Updates::Replace) = (there, self.updates) {
             there.complete(&mut body, &update.remove);
         }

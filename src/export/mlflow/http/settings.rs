@@ -68,7 +68,8 @@ fn secured(http: ClientBuilder, url: &Url, variables: &Variables) -> Result<Clie
     }
 }
 
-fn tries(variables: &Variables) -> Result<Tries, ExportError> {
+/// How long and how often, for every target that is reached over a network.
+pub fn tries(variables: &Variables) -> Result<Tries, ExportError> {
     let seconds = |name: &str, default: Duration| match variables.text(name) {
         None => Ok(default),
         Some(text) => match text.trim().parse::<f64>() {

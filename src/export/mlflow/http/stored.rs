@@ -66,6 +66,11 @@ impl Stored {
         }
     }
 
+    /// Whether the trace has a cost there, ours or the server's own.
+    pub(super) fn has_cost(&self) -> bool {
+        self.metadata.contains_key(keys::COST)
+    }
+
     /// Whether the server keeps the spans itself; if not, it wants them as an artifact.
     pub(super) fn is_in_tracking_store(&self) -> bool {
         self.tags.get(keys::SPANS_LOCATION).is_some_and(|location| location == keys::IN_TRACKING_STORE)

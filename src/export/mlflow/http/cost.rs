@@ -1,0 +1,56 @@
+//! What a trace costs where only the server knows it: servers price models that we have no price for, but once a
+//! trace is there they do not add up again what its spans cost.
+
+use super::server::Server;
+use crate::export::ExportError;
+use crate::export::mlflow::keys;
+use crate::export::mlflow::wire::json;
+use crate::trace::ids::TraceId;
+use serde_json::{Map, Value};
+
+/// The sum over the spans that the server has, as the value of the trace's own cost. None where none has a cost,
+/// or where the spans are more than can be read back.
+pub(super) fn of_stored_spans(server: &Server, trace: TraceId) -> Result<Option<String>, ExportError> {
+    let path = ["ajax-api", "2.0", "mlflow", "get-trace-artifact"];
+    let answer = server.get(&path, &[("request_id", &trace.to_string())])?;
+    Ok(serde_json::from_slice(&answer.body).ok().and_then(|body: Value| sum(&body["spans"])))
+}
+
+fn sum(spans: &Value) -> Option<String> {
+    let costs: Vec<Value> = spans.as_array()?.iter().filter_map(cost_of).collect();
+    let total = |key: &&str| costs.iter().filter_map(|cost| cost[*key].as_f64()).reduce(|a, b| a + b);
+    let totals: Map<String, Value> =
+        keys::COST_KEYS.iter().filter_map(|key| Some(((*key).to_owned(), total(key)?.into()))).collect();
+    (!totals.is_empty()).then(|| json(&totals))
+}
+
+/// A span's attributes are JSON inside a string.
+fn cost_of(span: &Value) -> Option<Value> {
+    match &span["attributes"][keys::SPAN_COST] {
+        Value::String(text) => serde_json::from_str(text).ok(),
+        Value::Null => None,
+        other => Some(other.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json as value;
+
+    #[test]
+    fn costs_are_added_up_and_no_cost_is_none() {
+        let priced = |cost: &str| value!({"attributes": {"mlflow.llm.cost": cost}});
+        let spans = value!([
+            priced(r#"{"input_cost": 0.5, "output_cost": 0.25, "total_cost": 0.75}"#),
+            value!({"attributes": {}}),
+            priced("no json"),
+            value!({"attributes": {"mlflow.llm.cost": {"total_cost": 1.0}}}),
+        ]);
+        let expected = r#"{"input_cost": 0.5, "output_cost": 0.25, "total_cost": 1.75}"#;
+        assert_eq!(sum(&spans).as_deref(), Some(expected));
+        for none in [value!([]), value!([{"attributes": {}}]), Value::Null, value!("x")] {
+            assert_eq!(sum(&none), None, "{none}");
+        }
+    }
+}

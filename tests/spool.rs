@@ -1,0 +1,359 @@
+//! The spool against a simple model of it: whatever happens in whatever order, nothing is lost, nothing stands
+//! anywhere twice, and nothing older comes after what is newer.
+
+use codex_traced::config::target::{Experiment, Target};
+use codex_traced::export::deliver::{Drained, Eagerness, Limits, Step, drain};
+use codex_traced::export::receipt::Receipt;
+use codex_traced::export::receipts::Receipts;
+use codex_traced::export::{Delivered, ExportError, Exporter};
+use codex_traced::spool::Spool;
+use codex_traced::spool::entry::Entry;
+use codex_traced::spool::list::{Listed, named};
+use codex_traced::trace::ids::TraceId;
+use codex_traced::trace::model::{Trace, TraceState};
+use jiff::Timestamp;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A trace for a target.
+type Road = (u8, usize);
+
+/// What happens to the spool.
+#[derive(Clone, Debug)]
+enum Event {
+    /// A launch puts what it read; a slow one puts what others have overtaken.
+    Put {
+        road: Road,
+        behind: i64,
+    },
+    Drain {
+        eagerness: Eagerness,
+        targets: [Mode; 2],
+        crash: Option<Crash>,
+    },
+    /// A launch dies while it puts.
+    HalfPut,
+    /// What was set aside waits again, and no target is left alone.
+    Retry,
+    Drop(Index),
+    Clock(i64),
+}
+
+/// How a target is.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Up,
+    Away,
+    Refuses,
+    WillNotTake,
+}
+
+/// Where the one who delivers dies, seen from what is on the disk then.
+#[derive(Clone, Copy, Debug)]
+enum Crash {
+    BeforeReceipts,
+    BeforeRemovals,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let road = (0..3_u8, 0..2_usize);
+    let mode = select(vec![Mode::Up, Mode::Up, Mode::Away, Mode::Refuses, Mode::WillNotTake]);
+    let eagerness = select(vec![Eagerness::Patient, Eagerness::Asked]);
+    let crash = select(vec![None, None, Some(Crash::BeforeReceipts), Some(Crash::BeforeRemovals)]);
+    let targets = [mode.clone(), mode];
+    prop_oneof![
+        6 => (road, 0..3_i64).prop_map(|(road, behind)| Event::Put { road, behind }),
+        5 => (eagerness, targets, crash)
+            .prop_map(|(eagerness, targets, crash)| Event::Drain { eagerness, targets, crash }),
+        1 => Just(Event::HalfPut),
+        1 => Just(Event::Retry),
+        1 => any::<Index>().prop_map(Event::Drop),
+        2 => select(vec![-100_000, -40, 5, 20, 40, 4000]).prop_map(Event::Clock),
+    ]
+}
+
+fn targets() -> [Target; 2] {
+    [Target::Sqlite("/local.db".into()), Target::Http("http://remote".into())]
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("a time of this century")
+}
+
+struct Yard {
+    folder: TempDir,
+    clock: i64,
+    /// The newest form there is of a trace: a session only grows.
+    newest: BTreeMap<Road, i64>,
+    /// Every form that was put, but for those that were dropped by hand.
+    put: BTreeSet<(Road, i64)>,
+    places: RefCell<Places>,
+    /// When the remote target failed last, while it is left alone for that.
+    failed_at: Option<i64>,
+}
+
+/// The targets as they are.
+#[derive(Default)]
+struct Places {
+    modes: Option<[Mode; 2]>,
+    holds: BTreeMap<Road, i64>,
+    /// Of this drain.
+    tried: BTreeSet<usize>,
+    /// What must not be; a panic here would count as the exporter's own.
+    violation: Option<String>,
+    /// Somebody dropped by hand what the target had: what is older may come again.
+    excused: BTreeSet<Road>,
+}
+
+struct Place<'a>(usize, &'a RefCell<Places>);
+
+impl Exporter for Place<'_> {
+    fn export(&mut self, trace: &Trace, _: Option<&Receipt>) -> Result<Delivered, ExportError> {
+        let Place(target, places) = self;
+        let mut places = places.borrow_mut();
+        places.tried.insert(*target);
+        match places.modes.map_or(Mode::Up, |modes| modes[*target]) {
+            Mode::Up => {}
+            Mode::Away => return Err(ExportError::transient("away")),
+            Mode::Refuses => return Err(ExportError::Target("401".into())),
+            Mode::WillNotTake => return Err(ExportError::Trace("too large".into())),
+        }
+        let (road, form) = ((trace.id.0[0], *target), trace.ended_at.as_second());
+        let before = places.holds.insert(road, form);
+        if before.is_some_and(|before| before > form) && !places.excused.contains(&road) {
+            places.violation = Some(format!("{road:?}: {form} came after {before:?}"));
+        }
+        Ok(Delivered { experiment_id: "1".into(), spans_sent: 0 })
+    }
+}
+
+impl Yard {
+    fn new() -> Yard {
+        Yard {
+            folder: tempfile::tempdir().expect("make a folder"),
+            clock: 1_000_000_000,
+            newest: BTreeMap::new(),
+            put: BTreeSet::new(),
+            places: RefCell::default(),
+            failed_at: None,
+        }
+    }
+
+    fn spool(&self) -> Spool {
+        Spool::at(self.folder.path().join("spool"))
+    }
+
+    fn receipts(&self) -> PathBuf {
+        self.folder.path().join("receipts")
+    }
+
+    fn put(&mut self, road: Road, behind: i64) {
+        let newest = self.newest.entry(road).or_default();
+        let form = if behind == 0 { *newest + 1 } else { (*newest - behind).max(1) };
+        *newest = form.max(*newest);
+        self.put.insert((road, form));
+        let trace = Trace {
+            id: TraceId([road.0; 16]),
+            name: "n".into(),
+            state: TraceState::Ok,
+            started_at: at(0),
+            ended_at: at(form),
+            request_preview: None,
+            response_preview: None,
+            metadata: [].into(),
+            tags: [].into(),
+            spans: Vec::new(),
+        };
+        let entry =
+            Entry { target: targets()[road.1].clone(), experiment: Experiment::Name("e".into()), trace };
+        self.spool().put(&entry, at(self.clock)).expect("put");
+    }
+
+    fn drain(&mut self, eagerness: Eagerness) -> Drained {
+        self.places.borrow_mut().tried.clear();
+        let (now, luck, told) = (|| at(self.clock), || 0.5, |_: &Step| {});
+        let limits = Limits {
+            patience: Duration::ZERO,
+            budget: None,
+            is_asked_to_end: &|| false,
+            eagerness,
+            now: &now,
+            luck: &luck,
+            told: &told,
+        };
+        let connect = |target: &Target, _: &Experiment| -> Result<Box<dyn Exporter + '_>, ExportError> {
+            let number = targets().iter().position(|known| known == target).expect("a target of the model");
+            Ok(Box::new(Place(number, &self.places)))
+        };
+        drain(&self.spool(), &Receipts::at(self.receipts()), &limits, connect).expect("nobody else delivers")
+    }
+
+    fn drain_and_check(&mut self, eagerness: Eagerness, modes: [Mode; 2], crash: Option<Crash>) {
+        self.places.borrow_mut().modes = Some(modes);
+        let spool = self.folder.path().join("spool");
+        let (before, receipts) = (files(&spool), files(&self.receipts()));
+        let wants_remote = self.has_something_for(1);
+        let drained = self.drain(eagerness);
+        assert_eq!(self.places.borrow_mut().violation.take(), None);
+        let waiting: Vec<PathBuf> = drained.waiting.into_iter().map(|waiting| waiting.path).collect();
+        assert_eq!(waiting, self.spool().paths(), "what waits is told");
+
+        // 22 s are three quarters of the first pause, and 3600 the longest.
+        let rests_surely = self.failed_at.is_some_and(|failed| (failed..failed + 22).contains(&self.clock));
+        let rests_maybe = self.failed_at.is_some_and(|failed| (failed..failed + 3600).contains(&self.clock));
+        let was_tried = self.places.borrow().tried.contains(&1);
+        match eagerness {
+            Eagerness::Patient if rests_surely => assert!(!was_tried, "a server in its pause was tried"),
+            Eagerness::Patient if rests_maybe => {}
+            _ if wants_remote => assert!(was_tried, "a server was not tried"),
+            _ => {}
+        }
+        match modes[1] {
+            Mode::Up if was_tried => self.failed_at = None,
+            Mode::Away | Mode::Refuses if was_tried => self.failed_at = Some(self.clock),
+            _ => {}
+        }
+        // What the drain removed is still there for whoever comes after a crash; what it set aside is not removed.
+        if let Some(crash) = crash {
+            let aside: BTreeSet<_> = self.spool().set_aside().iter().map(|path| name_of(path)).collect();
+            for (name, bytes) in
+                before.iter().filter(|(name, _)| !aside.contains(*name) && !name.starts_with('.'))
+            {
+                fs::write(spool.join(name), bytes).expect("write");
+            }
+            if let Crash::BeforeReceipts = crash {
+                let _ = fs::remove_dir_all(self.receipts());
+                fs::create_dir(self.receipts()).expect("make the folder of receipts");
+                receipts.iter().for_each(|(name, bytes)| {
+                    fs::write(self.receipts().join(name), bytes).expect("write");
+                });
+            }
+        }
+    }
+
+    /// Some form that waits is newer than what the target has, and than what was set aside.
+    fn has_something_for(&self, target: usize) -> bool {
+        let (holds, listed) = (&self.places.borrow().holds, self.spool().list());
+        listed.iter().filter(|entry| is_for(entry, target) && is_waiting(entry)).any(|entry| {
+            let form = form_of(&entry.path);
+            let is_newer = |other: &Listed| {
+                let is_same = other.trace == entry.trace && is_for(other, target);
+                is_same && !is_waiting(other) && form_of(&other.path) > form
+            };
+            let is_held = holds.get(&(entry.trace.0[0], target)).is_some_and(|held| form < *held);
+            !is_held && !listed.iter().any(is_newer)
+        })
+    }
+
+    fn half_put(&self) {
+        let spool = self.folder.path().join("spool");
+        fs::create_dir_all(&spool).expect("make the spool");
+        fs::write(spool.join(".tmp-AbCdEf"), "{\"version\":2,\"hea").expect("write");
+    }
+
+    fn retry(&mut self) {
+        let spool = self.spool();
+        for lane in [codex_traced::spool::policy::Lane::Local, codex_traced::spool::policy::Lane::Remote] {
+            spool.rests(lane).forget().expect("forget");
+        }
+        spool.set_aside().iter().for_each(|path| _ = spool.bring_back(path).expect("bring back"));
+        self.failed_at = None;
+    }
+
+    fn drop_one(&mut self, which: Index) {
+        let listed = self.spool().list();
+        if listed.is_empty() {
+            return;
+        }
+        let entry = which.get(&listed);
+        let target = usize::from(!is_for(entry, 0));
+        let (road, form) = ((entry.trace.0[0], target), form_of(&entry.path));
+        assert_eq!(named(&entry.id, &listed), Ok(entry));
+        Spool::drop_listed(entry).expect("drop");
+        if self.places.borrow().holds.get(&road).is_some_and(|held| form >= *held) {
+            self.places.borrow_mut().excused.insert(road);
+        }
+        let remains = self.spool().list();
+        assert_eq!(remains.len(), listed.len() - 1, "one entry goes");
+        // The same form may have been put twice.
+        let is_same = |other: &Listed| {
+            other.trace == entry.trace && other.target == entry.target && form_of(&other.path) == form
+        };
+        if !remains.iter().any(is_same) {
+            self.put.remove(&(road, form));
+        }
+    }
+
+    /// Every form that was put is in its target, or a newer one is; or it lies in the spool.
+    fn assert_nothing_lost(&self) {
+        let listed = self.spool().list();
+        let ids: BTreeSet<&str> = listed.iter().map(|entry| entry.id.as_str()).collect();
+        assert_eq!(ids.len(), listed.len(), "two entries of one name");
+        let holds = &self.places.borrow().holds;
+        for (road, form) in &self.put {
+            let is_there = holds.get(road).is_some_and(|held| held >= form);
+            let is_here = listed.iter().any(|entry| {
+                entry.trace.0[0] == road.0 && is_for(entry, road.1) && form_of(&entry.path) >= *form
+            });
+            assert!(is_there || is_here, "{road:?} {form} is lost");
+        }
+    }
+}
+
+fn is_for(entry: &Listed, target: usize) -> bool {
+    entry.target.as_ref() == Some(&targets()[target])
+}
+
+fn is_waiting(entry: &Listed) -> bool {
+    !entry.path.parent().is_some_and(|folder| folder.ends_with("set_aside"))
+}
+
+fn form_of(path: &Path) -> i64 {
+    Spool::head(path).expect("an entry of the model").rank.ended_at.as_second()
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries
+        .filter(|path| path.is_file())
+        .map(|path| (name_of(&path), fs::read(&path).expect("read")))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_nothing_stands_twice_and_nothing_older_comes_after_what_is_newer(
+        events in vec(event(), 1..24)
+    ) {
+        let mut yard = Yard::new();
+        for event in events {
+            match event {
+                Event::Put { road, behind } => yard.put(road, behind),
+                Event::Drain { eagerness, targets, crash } => yard.drain_and_check(eagerness, targets, crash),
+                Event::HalfPut => yard.half_put(),
+                Event::Retry => yard.retry(),
+                Event::Drop(which) => yard.drop_one(which),
+                Event::Clock(by) => yard.clock += by,
+            }
+            yard.assert_nothing_lost();
+        }
+        // In the end all is well, and all is there.
+        yard.retry();
+        yard.drain_and_check(Eagerness::Asked, [Mode::Up; 2], None);
+        yard.assert_nothing_lost();
+        prop_assert_eq!(yard.spool().list(), []);
+    }
+}

@@ -1,0 +1,292 @@
+//! SQLite databases in the hands of others: a running server, another process, a read-only disk, odd names.
+
+use codex_traced::config::target::Experiment;
+use codex_traced::export::Exporter;
+use codex_traced::export::mlflow::sqlite::SqliteExporter;
+use codex_traced::trace::ids::{SpanId, TraceId};
+use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
+use jiff::Timestamp;
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use support::real::{MLFLOW_OLDEST, MLFLOW_VERSION};
+use support::run::LIMIT;
+use support::{
+    Codex, End, Home, MlflowServer, ModelServer, Oracle, Reply, Script, Verb, codex, run, start, wait_for,
+};
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+const BUSY: Duration = Duration::from_secs(20);
+/// A client of MLflow's starts in 2 s, and on a machine that does much else in a minute.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The number of spans of a trace.
+const SPANS: u8 = 30;
+
+/// A trace of this number.
+fn trace(number: u8) -> Trace {
+    let at = |second: i64| Timestamp::from_second(1_790_000_000 + second).expect("a time");
+    let span = |index: u8| Span {
+        id: SpanId([number, index, 1, 1, 1, 1, 1, 1]),
+        parent: (index > 0).then_some(SpanId([number, 0, 1, 1, 1, 1, 1, 1])),
+        name: format!("span_{index}"),
+        span_type: if index == 0 { SpanType::Agent } else { SpanType::Llm },
+        status: SpanStatus::Ok,
+        started_at: at(index.into()),
+        ended_at: at(300),
+        inputs: json!({"prompt": "x".repeat(100)}),
+        outputs: Value::Null,
+        attributes: Map::new(),
+        events: Vec::new(),
+    };
+    Trace {
+        id: TraceId([number; 16]),
+        name: format!("trace_{number}"),
+        state: TraceState::Ok,
+        started_at: at(0),
+        ended_at: at(300),
+        request_preview: Some("hi".to_owned()),
+        response_preview: None,
+        metadata: [("source".to_owned(), "codex_cli".to_owned())].into(),
+        tags: [].into(),
+        spans: (0..SPANS).map(span).collect(),
+    }
+}
+
+fn export(database: &Path, trace: &Trace) {
+    let experiment = Experiment::Name("codex-sessions".to_owned());
+    let mut exporter = SqliteExporter::open(database, experiment, BUSY).expect("open the database");
+    exporter.export(trace, None).expect("export a trace");
+}
+
+#[test]
+fn a_server_that_reads_and_writes_meanwhile_loses_nothing_and_neither_do_we() {
+    let (Some(server), Some(oracle)) = (MlflowServer::shared(MLFLOW_VERSION), Oracle::newest()) else {
+        return;
+    };
+    let database = server.database();
+    export(&database, &trace(1));
+    let first = trace(1).id.to_string();
+    let names: Vec<String> = (0..5).map(|number| format!("good_{number}")).collect();
+    let mut verbs: Vec<Verb> = names
+        .iter()
+        .flat_map(|name| [Verb::Feedback { trace: &first, name, value: json!(true) }, Verb::Sample])
+        .collect();
+    verbs.push(Verb::Traces);
+    std::thread::scope(|scope| {
+        // The client fails, and its process with it, when the server tells it that the database is locked.
+        let people = scope.spawn(|| oracle.ask(&*server, &verbs));
+        let begun = || {
+            let connection = Connection::open(&database).expect("open the database");
+            let count =
+                connection.query_row("SELECT count(*) FROM assessments", [], |row| row.get::<_, i64>(0));
+            people.is_finished() || count.is_ok_and(|count| count > 0)
+        };
+        wait_for("people to add something", PATIENCE, begun);
+        for number in 2..=10 {
+            export(&database, &trace(number));
+        }
+        assert!(!people.is_finished(), "we wrote while the server did");
+        for number in 1..=20 {
+            export(&database, &trace(number));
+        }
+        people.join().expect("the client goes through");
+    });
+
+    let log = server.log();
+    assert!(!log.contains("locked"), "{log}");
+    let traces = oracle.traces(&*server);
+    assert_eq!(traces.len(), 25);
+    let ours = traces.iter().filter(|trace| trace.experiment.as_deref() == Some("codex-sessions"));
+    assert!(ours.clone().all(|trace| trace.spans.len() == usize::from(SPANS)));
+    assert_eq!(ours.count(), 20);
+    let first = traces.iter().find(|trace| trace.trace_id == first).expect("the first trace");
+    assert_eq!(first.assessments.len(), 5);
+}
+
+#[test]
+fn mlflow_opens_what_we_made_whatever_it_is_called() {
+    let (Some(oldest), Some(newest)) = (Oracle::of(MLFLOW_OLDEST), Oracle::newest()) else { return };
+    for oracle in [&oldest, &newest] {
+        let folder = tempfile::tempdir().expect("make a folder");
+        let database = folder.path().join("é a#b%20 100%.db");
+        export(&database, &trace(1));
+        assert_eq!(oracle.trace(&database).spans.len(), usize::from(SPANS));
+    }
+}
+
+/// A run of Codex whose trace could not be delivered at first.
+struct Waiting {
+    codex: Codex,
+    home: Home,
+    _server: ModelServer,
+}
+
+impl Waiting {
+    /// `harm` gets the folder for the database before the run. Traces go to `uri`.
+    fn after(uri: &str, harm: impl FnOnce(&Path)) -> Option<Waiting> {
+        Waiting::of(uri, harm, |home, codex| home.traced(LAUNCHER, &codex.native))
+    }
+
+    fn of(
+        uri: &str,
+        harm: impl FnOnce(&Path),
+        launcher: impl FnOnce(&Home, &Codex) -> Command,
+    ) -> Option<Waiting> {
+        let codex = codex()?;
+        let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
+        let home = Home::new(&server.url());
+        fs::create_dir(home.work().join("db")).expect("make a folder");
+        harm(&home.work().join("db"));
+        let mut command = launcher(&home, &codex);
+        command.env("MLFLOW_TRACKING_URI", uri).args(["exec", "--skip-git-repo-check", "do it"]);
+        run(&mut command).ended(End::Code(0));
+        let waiting = Waiting { codex, home, _server: server };
+        assert_eq!(waiting.entries(), 1, "{}", waiting.log());
+        Some(waiting)
+    }
+
+    fn database(&self) -> PathBuf {
+        self.home.work().join("db/x.db")
+    }
+
+    fn entries(&self) -> usize {
+        let entries = fs::read_dir(self.home.state().join("spool")).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "json")).count()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home.state().join("codex_tracing.log")).unwrap_or_default()
+    }
+
+    /// From another folder, and with nothing said about a target.
+    fn sync(&self) -> Command {
+        let mut command = self.home.traced(LAUNCHER, &self.codex.native);
+        command.current_dir(self.home.root()).args(["mlflow", "sync"]);
+        command
+    }
+
+    #[track_caller]
+    fn assert_delivered(&self) {
+        let sync = run(&mut self.sync()).ended(End::Code(0));
+        assert_eq!((sync.stdout.as_str(), self.entries()), ("1 delivered, 0 waiting\n", 0));
+        self.assert_there();
+    }
+
+    #[track_caller]
+    fn assert_there(&self) {
+        let connection = Connection::open(self.database()).expect("open the database");
+        let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        assert_eq!(count("SELECT count(*) FROM trace_info"), Ok(1));
+    }
+}
+
+const RELATIVE: &str = "sqlite:///db/x.db";
+
+/// A database as we make it, with no trace.
+fn plant(folder: &Path) -> Connection {
+    let database = folder.join("x.db");
+    let experiment = Experiment::Name("codex-sessions".to_owned());
+    SqliteExporter::open(&database, experiment, BUSY).expect("make a database");
+    Connection::open(database).expect("open the database")
+}
+
+#[test]
+fn a_relative_path_is_where_it_was_when_codex_ran() {
+    let harm = |folder: &Path| fs::write(folder.join("x.db"), "notes ".repeat(200)).expect("write");
+    let Some(waiting) = Waiting::after(RELATIVE, harm) else { return };
+    assert!(waiting.log().contains("not a SQLite database: "), "{}", waiting.log());
+    fs::remove_file(waiting.database()).expect("remove");
+    waiting.assert_delivered();
+}
+
+#[test]
+fn a_schema_of_a_version_to_come_keeps_the_trace_until_it_is_known() {
+    let harm = |folder: &Path| {
+        let sql = "ALTER TABLE trace_tags RENAME TO kept;
+                   CREATE TABLE trace_tags (request_id TEXT, key TEXT, value TEXT, who TEXT NOT NULL)";
+        plant(folder).execute_batch(sql).expect("change the schema");
+    };
+    let Some(waiting) = Waiting::after(RELATIVE, harm) else { return };
+    let said = "column trace_tags.who is new and must be filled (update codex-traced)";
+    assert!(waiting.log().contains(said), "{}", waiting.log());
+    let sync = run(&mut waiting.sync()).ended(End::Code(0));
+    assert!(sync.stdout.starts_with("0 delivered, 1 waiting\n") && sync.stdout.contains(said), "{sync:?}");
+    let repair = "DROP TABLE trace_tags; ALTER TABLE kept RENAME TO trace_tags";
+    let database = Connection::open(waiting.database()).expect("open the database");
+    database.execute_batch(repair).expect("repair the schema");
+    drop(database);
+    waiting.assert_delivered();
+}
+
+#[test]
+fn a_read_only_folder_or_file_keeps_the_trace_until_it_can_be_written() {
+    for place in ["db", "db/x.db"] {
+        let harm = |folder: &Path| drop(plant(folder));
+        let launcher = |home: &Home, codex: &Codex| {
+            home.traced_where_read_only(&home.work().join(place), LAUNCHER, &codex.native)
+        };
+        let Some(waiting) = Waiting::of(RELATIVE, harm, launcher) else { return };
+        let log = waiting.log();
+        assert!(log.contains("database may not be written: ") || log.contains("cannot be opened: "), "{log}");
+        use std::os::unix::fs::PermissionsExt;
+        for (path, mode) in [(waiting.home.work().join("db"), 0o700), (waiting.database(), 0o600)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+        }
+        waiting.assert_delivered();
+    }
+}
+
+#[test]
+fn a_lock_of_another_process_is_waited_for() {
+    let mut blocker = None;
+    let harm = |folder: &Path| {
+        let connection = plant(folder);
+        connection.execute_batch("BEGIN IMMEDIATE").expect("lock the database");
+        blocker = Some(connection);
+    };
+    // For longer than a person waits, it is locked: the trace stays.
+    let Some(waiting) = Waiting::after(RELATIVE, harm) else { return };
+    assert!(waiting.log().contains("database is locked: "), "{}", waiting.log());
+
+    let sync = start(&mut waiting.sync());
+    if cfg!(target_os = "linux") {
+        let sleeps = || {
+            let place = fs::read_to_string(format!("/proc/{}/wchan", sync.pid())).unwrap_or_default();
+            place.contains("nanosleep")
+        };
+        wait_for("sync to wait for the lock", LIMIT, sleeps);
+    }
+    blocker.expect("a lock").execute_batch("ROLLBACK").expect("unlock the database");
+    let sync = sync.finish(LIMIT).ended(End::Code(0));
+    assert_eq!(sync.stdout, "1 delivered, 0 waiting\n");
+    waiting.assert_there();
+}
+
+#[test]
+fn the_mode_that_mlflow_chose_stays_and_no_log_of_ours_is_left() {
+    let Some(codex) = codex() else { return };
+    let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
+    let home = Home::new(&server.url());
+    let folder = home.work().join("db");
+    fs::create_dir(&folder).expect("make a folder");
+    // As `mlflow migrate-filestore` leaves its databases.
+    plant(&folder).execute_batch("PRAGMA journal_mode = WAL").expect("choose the mode");
+    let traced = |words: &[&str]| {
+        let mut command = home.traced(LAUNCHER, &codex.native);
+        command.env("MLFLOW_TRACKING_URI", RELATIVE).args(words);
+        run(&mut command).ended(End::Code(0)).stdout
+    };
+    traced(&["exec", "do it"]);
+    let shown = traced(&["mlflow", "show"]);
+    assert!(shown.contains("codex_cli_session"), "{shown}");
+    let names: Vec<_> =
+        fs::read_dir(&folder).expect("read").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["x.db"]);
+    let connection = Connection::open(folder.join("x.db")).expect("open the database");
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("the mode");
+    assert_eq!(mode, "wal");
+}
