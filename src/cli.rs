@@ -1,6 +1,6 @@
 //! Our own commands, as they are typed: `codex-traced mlflow …`. All other words are Codex's.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -54,6 +54,21 @@ pub enum Command {
     Show(Show),
     /// Deliver what waits on disk, and finish launches that died
     Sync(Sync),
+    /// Bring in sessions made without codex-traced
+    ///
+    /// In an IDE, in the desktop app, before it was installed. Each session once; what its target has already is
+    /// not sent again.
+    Import(Import),
+    /// Bring in the session whose file was written last
+    TraceLatest,
+    /// Trace sessions of other Codexes whenever a turn ends
+    ///
+    /// Of this home: an IDE's, the desktop app's, a plain `codex` beside it. Until Ctrl-C.
+    Watch,
+    /// Open a trace on MLflow's page in the browser
+    ///
+    /// A local store is served by `mlflow server` for as long as you look, if MLflow is installed.
+    Ui(Ui),
     /// Print completions for bash, zsh or fish
     ///
     /// Codex's own words are completed by Codex's own completion.
@@ -140,6 +155,19 @@ pub struct Show {
     /// A trace id (tr-…), a Codex session id, or the path of a session file
     #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
     pub what: Option<OsString>,
+    /// As JSON, for other programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Ui {
+    /// A trace id (tr-…), a Codex session id, or the path of a session file; the newest trace without it
+    #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
+    pub what: Option<OsString>,
+    /// Only say the address, and for a local store the command that serves it
+    #[arg(long)]
+    pub print: bool,
 }
 
 #[derive(Debug, Args)]
@@ -159,4 +187,21 @@ pub struct Sync {
     /// Remove one trace for good, by an id that --list shows, and deliver nothing
     #[arg(long, value_name = "ID")]
     pub drop: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true).args(["what", "all", "since"])))]
+pub struct Import {
+    /// Session files, folders of them, or session ids
+    #[arg(value_name = "PATH | SESSION_ID")]
+    pub what: Vec<OsString>,
+    /// Every session of Codex's folders, the archive and the configured `sessions_dir`
+    #[arg(long, conflicts_with = "what")]
+    pub all: bool,
+    /// Only sessions that went on since then: 7d, 12h, 2026-11-01
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Tell what would be new, updated and unchanged, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }

@@ -20,6 +20,7 @@ use crate::launch::signals::{self, SignalPipe};
 use crate::launch::watchdog::{self, Cut};
 use crate::notice::{self, Notices};
 use crate::state::{State, Work, delivery};
+use crate::summary;
 use jiff::Timestamp;
 use std::ffi::OsString;
 use std::fs;
@@ -158,14 +159,16 @@ struct Place {
 
 /// The work in the launcher itself.
 fn in_place(world: &World, state: &State, mut watch: Watch, safety: Safety, place: &Place, ended: &Ended) {
+    let launch = watch.launch.clone();
     let cut_off = |cut| -> ChildExit {
-        place.notices.say(&notice::cut_off(match cut {
+        let why = notice::cut_off(match cut {
             Cut::Time => Some(place.limit),
             Cut::Asked => None,
-        }));
+        });
+        place.notices.say(&why);
+        let _ = quietly(|| summary::write(world, state, &launch, Some(&why)));
         ended.exit
     };
-    let launch = watch.launch.clone();
     let mut spool = || spool(state, world, &launch, || drop(watch.journal.take().map(Journal::end)));
     // Not to be cut off: nobody could go on with it.
     let spooled = (safety == Safety::InMemory).then(&mut spool);
@@ -175,9 +178,11 @@ fn in_place(world: &World, state: &State, mut watch: Watch, safety: Safety, plac
         let waiting = quietly(|| deliver(state, world, place.until, Busy::IsWaitedFor)).flatten();
         problem.or(waiting)
     };
-    if let Some(sentence) = watchdog::guard(&ended.signals, place.until + GRACE, cut_off, work) {
-        place.notices.say(&sentence);
+    let sentence = watchdog::guard(&ended.signals, place.until + GRACE, cut_off, work);
+    if let Some(sentence) = &sentence {
+        place.notices.say(sentence);
     }
+    let _ = quietly(|| summary::write(world, state, &launch, sentence.as_deref()));
 }
 
 /// The finisher's part: `codex-traced mlflow finish <launch>`, which nobody need know of.
@@ -192,15 +197,20 @@ pub fn finisher(launch: &str, world: &World) {
     let notes = journal::path_of(&state.launches(), launch);
     // While we hold them no other launch begins the same work.
     let hold = Hold::take(&notes);
-    let problem = hold.as_ref().and_then(|_| journal::load(&notes)).and_then(|launch| {
-        spool(&state, world, &launch, || {
+    let launch = hold.as_ref().and_then(|_| journal::load(&notes));
+    let problem = launch.as_ref().and_then(|launch| {
+        spool(&state, world, launch, || {
             let _ = fs::remove_file(&notes);
         })
     });
     let _ = quietly(|| state.recover(world));
     drop(hold);
     let waiting = quietly(|| deliver(&state, world, until, Busy::IsFine)).flatten();
-    match problem.or(waiting) {
+    let sentence = problem.or(waiting);
+    if let Some(launch) = &launch {
+        let _ = quietly(|| summary::write(world, &state, launch, sentence.as_deref()));
+    }
+    match sentence {
         Some(sentence) => {
             // First: whoever listens removes it once it is told.
             if let Err(error) = crate::disk::write_private(&state.untold(), sentence.as_bytes()) {

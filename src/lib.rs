@@ -24,5 +24,6 @@ pub mod rollout;
 pub mod session;
 pub mod spool;
 pub mod state;
+pub mod summary;
 
 pub mod trace;

@@ -1,6 +1,7 @@
 //! Our folder in Codex's home, and what a launch leaves in it: from claims to traces in the spool, and on.
 
 pub mod delivery;
+pub mod found;
 
 use crate::claim::hold::Hold;
 use crate::claim::journal::{self, Destination, Launch};
@@ -17,6 +18,7 @@ use crate::session::{self, Writer};
 use crate::spool::entry::Entry;
 use crate::spool::{Spool, SpoolError};
 use crate::trace::build::{Surroundings, build};
+use crate::trace::ids::TraceId;
 use crate::trace::model::{Trace, TraceState};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -135,7 +137,10 @@ impl State {
     /// Where the thread was first sent; now, if it never was.
     fn destination_of(&self, thread: &ThreadId, launch: &Launch) -> Destination {
         let now = &launch.destination;
-        let keep = |record: &mut ThreadRecord| _ = record.destination.get_or_insert_with(|| now.clone());
+        let first = |record: &ThreadRecord| {
+            self.first_destination(record, TraceId::of_thread(thread.as_str())).unwrap_or_else(|| now.clone())
+        };
+        let keep = |record: &mut ThreadRecord| record.destination = Some(first(record));
         // A record that cannot be changed was told of already.
         let record = ThreadRecord::update(&self.threads(), thread, keep);
         let kept = record.ok().and_then(|record| record.destination).unwrap_or_else(|| now.clone());
@@ -208,7 +213,7 @@ impl State {
                 if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
             {
                 tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
-                Ok(ThreadRecord { launches: vec![this], destination: None })
+                Ok(ThreadRecord { launches: vec![this], ..ThreadRecord::default() })
             }
             Err(error) => Err(StateError::Record(self.threads(), error)),
         }

@@ -2,6 +2,7 @@
 
 use codex_traced::export::mlflow::sqlite;
 use serde_json::{Value, json};
+use std::fs;
 use std::path::Path;
 use support::real::MLFLOW_OLDEST;
 use support::{
@@ -238,4 +239,81 @@ fn loose_modes(folder: &Path) -> Vec<String> {
         }
     }
     loose
+}
+
+/// The scripts of the README's examples for GitHub, as their runner hands them to bash.
+fn job_summary_script() -> String {
+    let readme = fs::read_to_string("README.md").expect("the README");
+    let block = readme.split("```yaml\n").filter_map(|rest| rest.split("```").next());
+    let block = block.into_iter().find(|block| block.contains("GITHUB_STEP_SUMMARY")).expect("the example");
+    let script = block.split("  run: |\n").nth(1).expect("its script");
+    script.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_summary_tells_the_next_step_what_became_of_the_session() {
+    let Some(codex) = codex() else { return };
+    let server = ModelServer::start(Script::new().reply(Reply::new().answer("done").usage(100, 40, 7, 0)));
+    let home = Home::new(&server.url());
+    let file = home.work().join("codex.json");
+    let mut command = home.traced(LAUNCHER, &codex.native);
+    // An earlier step may have left one.
+    fs::write(&file, "{}").expect("write a file");
+    command.env("CODEX_TRACED_SUMMARY", "codex.json").args(["exec", "do it"]);
+    run(&mut command).ended(End::Code(0));
+
+    let mut summary: Value = serde_json::from_slice(&fs::read(&file).expect("the summary")).expect("JSON");
+    let thread = &summary["threads"][0];
+    let id = thread["thread_id"].as_str().expect("an id").to_owned();
+    assert!(home.rollout().to_string_lossy().contains(&id));
+    let trace = format!("tr-{}", id.replace('-', ""));
+    let told = json!({
+        "thread_id": id, "trace_id": trace, "status": "completed",
+        "tokens": {"input_tokens": 100, "output_tokens": 7, "total_tokens": 107, "cache_read_input_tokens": 40,
+                   "cache_creation_input_tokens": 0},
+        "cost_usd": thread["cost_usd"], "target": format!("sqlite:///{}", home.database().display()),
+        "experiment_id": "1", "link": null, "delivery": "delivered", "reason": null
+    });
+    assert_eq!(*thread, told);
+    assert!(thread["cost_usd"].as_f64().is_some_and(|cost| cost > 0.0), "{thread}");
+    assert_eq!((&summary["version"], &summary["exit"]), (&json!(1), &json!({"code": 0})));
+    assert_eq!((&summary["notice"], summary["threads"].as_array().map(Vec::len)), (&Value::Null, Some(1)));
+
+    let shown = home.work().join("shown.md");
+    let show = |summary: &Value| {
+        fs::write(&file, summary.to_string()).expect("write a summary");
+        let _ = fs::remove_file(&shown);
+        let mut bash = home.command("bash");
+        bash.args(["-e", "-c", &job_summary_script()])
+            .env("GITHUB_STEP_SUMMARY", &shown)
+            .env("SUMMARY", &file);
+        run(&mut bash).ended(End::Code(0));
+        fs::read_to_string(&shown).expect("what the job shows")
+    };
+    let line = show(&summary);
+    assert!(line.starts_with(&format!("{trace}: completed, 100 tokens in, 7 out, $")), "{line}");
+    assert!(line.ends_with(", delivered\n"), "{line}");
+    summary["threads"][0]["link"] = "http://host/#/x".into();
+    assert!(show(&summary).starts_with(&format!("<a href=\"http://host/#/x\">{trace}</a>: completed")));
+}
+
+#[test]
+fn a_summary_says_what_waits_and_why() {
+    let Some(codex) = codex() else { return };
+    let server = ModelServer::start(Script::new().reply(Reply::new().answer("done").usage(100, 0, 7, 0)));
+    let home = Home::new(&server.url());
+    let blocked = home.work().join("file");
+    fs::write(&blocked, "").expect("write a file");
+    let mut command = home.traced(LAUNCHER, &codex.native);
+    command.env("MLFLOW_TRACKING_URI", format!("sqlite:///{}/x.db", blocked.display()));
+    command.env("CODEX_TRACED_SUMMARY", home.work().join("codex.json")).args(["exec", "do it"]);
+    run(&mut command).ended(End::Code(0));
+    let summary: Value =
+        serde_json::from_slice(&fs::read(home.work().join("codex.json")).expect("the summary"))
+            .expect("JSON");
+    let thread = &summary["threads"][0];
+    assert_eq!((&thread["delivery"], &thread["experiment_id"]), (&json!("waiting"), &Value::Null));
+    let reason = thread["reason"].as_str().expect("a reason");
+    assert!(reason.contains("x.db"), "{reason}");
+    assert!(summary["notice"].as_str().expect("a notice").contains("kept on disk"), "{summary}");
 }

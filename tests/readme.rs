@@ -108,7 +108,7 @@ fn is_variable(text: &str) -> bool {
     let is_name =
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
     is_name
-        && (["CI", "CODEX_TRACED", "NO_COLOR"].contains(&text)
+        && (["BROWSER", "CI", "CODEX_TRACED", "DISPLAY", "NO_COLOR", "WAYLAND_DISPLAY"].contains(&text)
             || families.iter().any(|family| text.starts_with(family))
             || text.ends_with("_PROXY"))
 }

@@ -165,17 +165,31 @@ pub fn load(notes: &Path) -> Option<Launch> {
 
 /// The launches that left notes behind, with the file of each. What cannot be read is left alone.
 pub fn left_behind(folder: &Path) -> Vec<(PathBuf, Launch)> {
+    all(folder)
+        .into_iter()
+        .filter(|(_, _, is_over)| *is_over)
+        .map(|(path, launch, _)| (path, launch))
+        .collect()
+}
+
+/// The launches that still run, or finish their work.
+pub fn under_way(folder: &Path) -> Vec<Launch> {
+    all(folder).into_iter().filter(|(_, _, is_over)| !is_over).map(|(_, launch, _)| launch).collect()
+}
+
+fn all(folder: &Path) -> Vec<(PathBuf, Launch, bool)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut launches: Vec<(PathBuf, Launch)> = entries
+    let mut launches: Vec<(PathBuf, Launch, bool)> = entries
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
         .filter_map(|path| {
             let launch = load(&path)?;
             let age = fs::metadata(&path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
-            launch.is_over(age).then_some((path, launch))
+            let is_over = launch.is_over(age);
+            Some((path, launch, is_over))
         })
         .collect();
-    launches.sort_by(|(a, _), (b, _)| a.cmp(b));
+    launches.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     launches
 }
 
@@ -252,6 +266,7 @@ mod tests {
         let _other = Journal::begin(folder.path(), &other).unwrap();
         orphaned.child(Process::ourselves()).unwrap();
         assert_eq!(left_behind(folder.path()), []);
+        assert_eq!(under_way(folder.path()).len(), 3);
     }
 
     #[test]

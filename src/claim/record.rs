@@ -27,6 +27,9 @@ pub struct ThreadRecord {
     /// in records of before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
+    /// How a thread came to us that no launch of ours wrote; whoever asks knows, so it is not stored.
+    #[serde(skip)]
+    pub found: Option<Attribution>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +49,8 @@ pub enum Attribution {
     TuiLog,
     /// Codex's own process held the thread's writer lock.
     Held,
+    /// None: somebody asked for the trace of a session that was there.
+    Import,
 }
 
 impl Attribution {
@@ -53,11 +58,17 @@ impl Attribution {
         match self {
             Attribution::TuiLog => "tui_log",
             Attribution::Held => "held",
+            Attribution::Import => "import",
         }
     }
 }
 
 impl ThreadRecord {
+    /// The evidence of the launch that wrote it last, else how it was found.
+    pub fn attribution(&self) -> Option<Attribution> {
+        self.launches.last().map(|launch| launch.attribution).or(self.found)
+    }
+
     /// Empty when there is none. A record that cannot be read is an error: writing over it would lose it.
     pub fn load(folder: &Path, thread: &ThreadId) -> io::Result<ThreadRecord> {
         match fs::read(file_of(folder, thread)) {
@@ -137,7 +148,7 @@ mod tests {
         let old = r#"{"launches":[{"launch_id":"7","attribution":"held","started_at":"1970-01-01T00:00:07Z","exit":null}]}"#;
         fs::write(file_of(folder.path(), &thread()), old).unwrap();
         let record = ThreadRecord::load(folder.path(), &thread()).unwrap();
-        assert_eq!(record, ThreadRecord { launches: vec![launch(7)], destination: None });
+        assert_eq!(record, ThreadRecord { launches: vec![launch(7)], ..ThreadRecord::default() });
         assert_eq!(serde_json::to_string(&record).unwrap(), old);
     }
 

@@ -5,7 +5,9 @@ mod disable;
 mod doctor;
 mod enable;
 mod finish;
+mod import;
 mod man;
+mod named;
 mod place;
 mod queue;
 mod show;
@@ -14,6 +16,8 @@ mod survey;
 mod sync;
 mod text;
 pub mod tree;
+mod ui;
+mod watch;
 
 use crate::cli::{Cli, Command};
 use crate::codex::home::CodexHome;
@@ -46,6 +50,10 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         Command::Sync(sync) => sync::run(&sync, world).map(well),
         Command::Completions(completions) => completions::run(&completions).map(well),
         Command::Man => man::run().map(well),
+        Command::Import(import) => import::run(&import, world),
+        Command::TraceLatest => import::latest(world),
+        Command::Watch => watch::run(world),
+        Command::Ui(ui) => ui::run(&ui, world),
     };
     match done {
         Ok(exit) => exit,

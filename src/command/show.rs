@@ -24,10 +24,10 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
     let state = State::of(&home);
     let (trace, from) = match &show.what {
         None => {
-            let thread = state.last_thread().ok_or(
+            let trace = state.last_trace().ok_or(
                 "there is no trace yet\n  hint: run `codex-traced exec \"…\"`, or name a session file",
             )?;
-            stored(TraceId::of_thread(thread.as_str()), &state, world, &home)?
+            stored(trace, &state, world, &home)?
         }
         Some(what) if Path::new(what).is_file() => {
             (of_rollout(Path::new(what), &state)?, format!("session file {}", Path::new(what).display()))
@@ -41,6 +41,12 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
             stored(id, &state, world, &home)?
         }
     };
+    if show.json {
+        // Our own model: MLflow's clients have their form of it for whoever wants that.
+        let json = serde_json::to_string_pretty(&trace).map_err(|error| error.to_string())?;
+        super::print(&format!("{json}\n"));
+        return Ok(());
+    }
     let text = tree::render(&trace, Style::choose(world));
     super::print(&format!("{text}\n{} in {from}\n", trace.id));
     Ok(())

@@ -48,6 +48,11 @@ pub const OURS: &[Variable] = &[
         "on a terminal a moment, elsewhere and in CI 30",
     ),
     open(
+        "CODEX_TRACED_SUMMARY",
+        "file for what became of the launch's traces, as JSON; it is waited for",
+        "none",
+    ),
+    open(
         "MLFLOW_CODEX_TRACING_ENABLED",
         "`false`: no trace; `true`: a server in `MLFLOW_TRACKING_URI` is meant for us",
         "trace, local",
@@ -60,6 +65,9 @@ pub const OURS: &[Variable] = &[
         "set, and neither `false` nor `0`: nobody is there to read a line or to wait for a prompt",
         "a person is there if the streams are terminals",
     ),
+    open("BROWSER", "what `mlflow ui` opens a page with", "what the desktop opens addresses with"),
+    open("DISPLAY", "set, or `WAYLAND_DISPLAY`: there is a desktop to open pages on (Linux)", ""),
+    open("WAYLAND_DISPLAY", "the same", ""),
     open("NO_COLOR", "set to anything: our commands print no colours", "colours on a terminal"),
 ];
 
@@ -125,8 +133,8 @@ pub const NOTICED: &[&str] = &[
 /// Codex's own, which we read so as to leave what the user asked of them; told in the README's text.
 pub const OF_CODEX: &[&str] = &["CODEX_TUI_RECORD_SESSION", "CODEX_TUI_SESSION_LOG_PATH"];
 
-/// Ours, for Codex's children to find.
-pub const SET_BY_US: &[&str] = &["CODEX_TRACED_DEPTH"];
+/// For Codex's children to find, and for the MLflow that `ui` starts.
+pub const SET_BY_US: &[&str] = &["CODEX_TRACED_DEPTH", "MLFLOW_ALLOW_FILE_STORE"];
 
 pub fn all() -> impl Iterator<Item = &'static Variable> {
     [OURS, OF_SERVERS, OF_DATABRICKS].into_iter().flatten()

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 pub const WAIT: &str = "CODEX_TRACED_WAIT";
 
+/// Names the file that a launch's summary is to be written to.
+pub const SUMMARY: &str = "CODEX_TRACED_SUMMARY";
+
 /// The prompt is to be back 50 ms after Codex's end. The rest of them is for our own end and the shell.
 const PROMPT: Duration = Duration::from_millis(40);
 
@@ -45,6 +48,8 @@ impl Wait {
         match told {
             Some(Duration::ZERO) => Wait::Detached(Duration::ZERO),
             Some(time) => Wait::InPlace(time),
+            // Whoever asked for a summary reads it next.
+            None if variables.os(SUMMARY).is_some() => Wait::InPlace(USUAL),
             None if rank == Rank::First || is_ci || !terminals.are_any() => Wait::InPlace(USUAL),
             None => Wait::Detached(PROMPT),
         }
@@ -87,6 +92,15 @@ mod tests {
             let choice = Wait::choose(told, &Terminals(streams), &variables, rank);
             assert_eq!(choice, chosen, "{streams:?} {WAIT}={wait} CI={ci} {rank:?}");
         }
+    }
+
+    #[test]
+    fn a_summary_is_waited_for_at_a_terminal_too() {
+        let terminals = Terminals([Some(Device(1)); 3]);
+        let choose =
+            |told| Wait::choose(told, &terminals, &Variables::from([(SUMMARY, "file")]), Rank::Other);
+        assert_eq!(choose(None), Wait::InPlace(USUAL));
+        assert_eq!(choose(Some(Duration::ZERO)), Wait::Detached(Duration::ZERO));
     }
 
     #[test]

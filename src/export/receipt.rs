@@ -2,7 +2,7 @@
 
 use crate::config::target::Target;
 use crate::trace::ids::SpanId;
-use crate::trace::model::Span;
+use crate::trace::model::{Span, Trace};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,13 +16,34 @@ pub struct Receipt {
     pub delivered_at: Timestamp,
     /// Each span that is there, and the digest of what was sent of it.
     pub spans: BTreeMap<SpanId, String>,
+    /// The digest of all that is no span. None in receipts of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<String>,
 }
 
 impl Receipt {
     /// A receipt for all of these spans.
     pub fn of(target: Target, experiment_id: String, delivered_at: Timestamp, spans: &[Span]) -> Receipt {
         let spans = spans.iter().map(|span| (span.id, digest(span))).collect();
-        Receipt { target, experiment_id, delivered_at, spans }
+        Receipt { target, experiment_id, delivered_at, spans, info: None }
+    }
+
+    /// A receipt for the whole trace.
+    pub fn of_trace(
+        target: Target,
+        experiment_id: String,
+        delivered_at: Timestamp,
+        trace: &Trace,
+    ) -> Receipt {
+        let spans = Receipt::of(target, experiment_id, delivered_at, &trace.spans);
+        Receipt { info: Some(info_digest(trace)), ..spans }
+    }
+
+    /// Whether exactly this trace was sent.
+    pub fn holds_all(&self, trace: &Trace) -> bool {
+        self.info.as_ref().is_some_and(|sent| *sent == info_digest(trace))
+            && self.spans.len() == trace.spans.len()
+            && trace.spans.iter().all(|span| self.holds(span))
     }
 
     /// Whether exactly this was sent of the span.
@@ -31,8 +52,18 @@ impl Receipt {
     }
 }
 
-/// The first 8 bytes of the SHA-256 of the span's JSON: enough to tell one version of a span from the next.
 fn digest(span: &Span) -> String {
-    let json = serde_json::to_vec(span).expect("values with text keys always serialize");
+    digest_of(span)
+}
+
+fn info_digest(trace: &Trace) -> String {
+    let Trace { id, name, state, started_at, ended_at, .. } = trace;
+    let Trace { request_preview, response_preview, metadata, tags, .. } = trace;
+    digest_of(&(id, name, state, started_at, ended_at, request_preview, response_preview, metadata, tags))
+}
+
+/// The first 8 bytes of the SHA-256 of the JSON: enough to tell one version of a thing from the next.
+fn digest_of(what: &impl Serialize) -> String {
+    let json = serde_json::to_vec(what).expect("values with text keys always serialize");
     Sha256::digest(json)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

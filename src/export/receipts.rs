@@ -57,6 +57,11 @@ impl Receipts {
         self.read(trace).into_iter().find(|kept| kept.receipt.target == *target)
     }
 
+    /// Where it was sent first.
+    pub fn first(&self, trace: TraceId) -> Option<Receipt> {
+        self.read(trace).into_iter().map(|kept| kept.receipt).min_by_key(|receipt| receipt.delivered_at)
+    }
+
     /// What was taken last, the newest first.
     pub fn recent(&self, at_most: usize) -> Vec<(TraceId, Receipt)> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();

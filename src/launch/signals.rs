@@ -38,6 +38,9 @@ pub(super) const FORWARDED: [Signal; 8] = [
     Signal::SIGCONT,
 ];
 
+/// Those by which somebody asks us to end.
+const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP];
+
 /// The writing end, for the handler.
 static TOLD_TO: AtomicI32 = AtomicI32::new(-1);
 
@@ -96,6 +99,11 @@ impl SignalPipe {
         Ok(())
     }
 
+    /// For a command of ours that ends tidily when it is asked to.
+    pub fn of_endings() -> io::Result<SignalPipe> {
+        Ok(SignalPipe::open(&ENDING)?.0)
+    }
+
     /// What came until now was meant for the command: a key that ended it is not one that ends us.
     pub fn forget(&self) {
         while self.next().is_some() {}
@@ -103,12 +111,12 @@ impl SignalPipe {
 
     /// Whether somebody wants us to end, since the last call.
     pub fn is_asked_to_end(&self) -> bool {
-        let ending = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP];
-        let mut asked = false;
-        while let Some(arrived) = self.next() {
-            asked |= ending.contains(&arrived.signal);
-        }
-        asked
+        self.endings() > 0
+    }
+
+    /// How often we were asked to end, since the last call.
+    pub fn endings(&self) -> usize {
+        std::iter::from_fn(|| self.next()).filter(|arrived| ENDING.contains(&arrived.signal)).count()
     }
 
     /// The next signal that arrived, if any.

@@ -1,6 +1,8 @@
 //! Codex's session files, exactly as Codex writes them: what a line says, not what it means.
 
+pub mod changes;
 pub mod event;
+pub mod files;
 pub mod line;
 pub mod path;
 pub mod prompts;

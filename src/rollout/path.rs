@@ -1,8 +1,11 @@
 //! Where a thread's rollout lies: `sessions/YYYY/MM/DD/rollout-<local time>-<thread>.jsonl`.
+//!
+//! Codex may compress old ones (`.jsonl.zst`), and turns them back when they are resumed.
 
 use crate::codex::thread::ThreadId;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, civil::Date};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +28,20 @@ pub fn thread_of(path: &Path) -> Option<ThreadId> {
     let name = path.file_name()?.to_str()?;
     let rest = name.strip_prefix("rollout-")?.get("2026-11-22T10-04-14-".len()..)?;
     ThreadId::parse(rest.get(..36)?)
+}
+
+/// By its name alone.
+pub fn is_rollout(path: &Path) -> bool {
+    thread_of(path).is_some() && (is_compressed(path) || extension_of(path) == "jsonl")
+}
+
+/// By its name alone.
+pub fn is_compressed(path: &Path) -> bool {
+    extension_of(path) == "zst" && extension_of(Path::new(path.file_stem().unwrap_or_default())) == "jsonl"
+}
+
+fn extension_of(path: &Path) -> &OsStr {
+    path.extension().unwrap_or_default()
 }
 
 fn likely_days(thread: &ThreadId) -> Vec<Date> {
@@ -52,9 +69,10 @@ pub(super) fn day_folder(sessions: &Path, day: Date) -> PathBuf {
         .join(format!("{:02}", day.day()))
 }
 
+/// The one that is written to, should its compressed twin still be there.
 fn in_folder(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).ok()?;
-    entries.filter_map(|entry| Some(entry.ok()?.path())).find(|path| is_rollout_of(path, thread))
+    let paths = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| is_rollout_of(path, thread)).min_by_key(|path| is_compressed(path))
 }
 
 fn in_tree(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
@@ -73,7 +91,7 @@ fn in_tree(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
 }
 
 fn is_rollout_of(path: &Path, thread: &ThreadId) -> bool {
-    path.extension().is_some_and(|extension| extension == "jsonl") && thread_of(path).as_ref() == Some(thread)
+    is_rollout(path) && thread_of(path).as_ref() == Some(thread)
 }
 
 #[cfg(test)]
@@ -107,6 +125,19 @@ mod tests {
             fs::write(folder.join(NAME), "").unwrap();
             assert_eq!(find(home.path(), &thread()), Some(folder.join(NAME)));
         }
+    }
+
+    #[test]
+    fn a_compressed_rollout_is_one_and_its_twin_is_the_one_that_grows() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("sessions/2026/11/22");
+        fs::create_dir_all(&folder).unwrap();
+        let compressed = folder.join(format!("{NAME}.zst"));
+        fs::write(&compressed, "").unwrap();
+        assert_eq!(find(home.path(), &thread()), Some(compressed));
+        fs::write(folder.join(NAME), "").unwrap();
+        assert_eq!(find(home.path(), &thread()), Some(folder.join(NAME)));
+        assert!(!is_rollout(&folder.join(NAME.replace("jsonl", "zst"))));
     }
 
     #[test]

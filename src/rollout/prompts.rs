@@ -3,7 +3,7 @@
 use super::event::{Event, Item};
 use super::line::{RolloutItem, RolloutLine};
 use super::path;
-use super::reader::Lines;
+use super::reader;
 use crate::codex::thread::ThreadId;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -46,11 +46,9 @@ pub fn threads_holding(home: &Path, client_ids: &BTreeSet<String>, since: Timest
 /// Those of the ids that a rollout holds.
 fn held_by(file: &Path, client_ids: &BTreeSet<String>) -> BTreeSet<String> {
     let mut held = BTreeSet::new();
-    let Ok(file) = File::open(file) else { return held };
-    let mut lines = Lines::of(file);
+    let Ok(mut lines) = reader::open(file) else { return held };
     while let Ok(Some(line)) = lines.next_line() {
-        if contains(line, b"\"client_id\"")
-            && let Some(id) = client_id_of(line)
+        if let Some(id) = client_id_of(line)
             && client_ids.contains(&id)
         {
             held.insert(id);
@@ -59,7 +57,12 @@ fn held_by(file: &Path, client_ids: &BTreeSet<String>) -> BTreeSet<String> {
     held
 }
 
-fn client_id_of(line: &[u8]) -> Option<String> {
+/// The id of the prompt that the line holds, if it holds one.
+pub fn client_id_of(line: &[u8]) -> Option<String> {
+    // Few lines do, and to look is cheaper than to parse.
+    if !contains(line, b"\"client_id\"") {
+        return None;
+    }
     match RolloutLine::parse(line).ok()?.item {
         RolloutItem::Event(Event::ItemCompleted(completed)) => match completed.item {
             Item::UserMessage(message) => message.client_id,

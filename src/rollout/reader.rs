@@ -1,11 +1,24 @@
 //! The lines of a rollout, one at a time, however long the file is.
 
+use super::path;
+use ruzstd::decoding::StreamingDecoder;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 /// Splits on LF only: text in a rollout may hold U+0085 and U+2028, which other splitters break at.
 pub struct Lines<R> {
     source: BufReader<R>,
     line: Vec<u8>,
+}
+
+/// The lines of a session file, compressed (`.jsonl.zst`) or not.
+pub fn open(file: &Path) -> io::Result<Lines<Box<dyn Read>>> {
+    let bytes = File::open(file)?;
+    Ok(Lines::of(match path::is_compressed(file) {
+        true => Box::new(StreamingDecoder::new(bytes).map_err(io::Error::other)?),
+        false => Box::new(bytes),
+    }))
 }
 
 impl<R: Read> Lines<R> {

@@ -5,14 +5,14 @@ mod compactions;
 pub mod model;
 mod outcome;
 pub mod reducer;
+pub mod tail;
 mod tools;
 mod turns;
 
 use crate::rollout::path::thread_of;
-use crate::rollout::reader::Lines;
+use crate::rollout::reader;
 use model::Session;
 use reducer::SessionReducer;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -29,19 +29,25 @@ pub enum Writer {
 ///
 /// A file whose `session_meta` is damaged is still the thread's that its name tells.
 pub fn read(path: &Path, writer: Writer) -> io::Result<Session> {
-    let mut lines = Lines::of(File::open(path)?);
+    let mut lines = reader::open(path)?;
     let mut reducer = SessionReducer::default();
     while let Some(line) = lines.next_line()? {
         reducer.observe(line);
     }
-    let mut session = match writer {
-        Writer::Alive => reducer.snapshot(),
-        Writer::Gone => reducer.finish(),
-    };
+    Ok(named_by(
+        path,
+        match writer {
+            Writer::Alive => reducer.snapshot(),
+            Writer::Gone => reducer.finish(),
+        },
+    ))
+}
+
+fn named_by(path: &Path, mut session: Session) -> Session {
     if let (true, Some(thread)) = (session.meta.id.is_empty(), thread_of(path)) {
         session.meta.id = thread.to_string();
     }
-    Ok(session)
+    session
 }
 
 #[cfg(test)]

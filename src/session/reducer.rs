@@ -10,7 +10,7 @@ use super::model::{Inference, Message, Session, Step, TokenUsage, TurnStatus};
 use super::tools::ToolIndex;
 use super::turns::{self, TurnIndex};
 use crate::rollout::event::{Event, Item, ItemCompleted, TaskComplete, TokenCount};
-use crate::rollout::line::{Compacted, RolloutItem, RolloutLine, TokenUsageRecord};
+use crate::rollout::line::{Compacted, RolloutItem, RolloutLine, SessionMeta, TokenUsageRecord};
 use crate::rollout::response_item::{ResponseItem, text_of};
 use jiff::Timestamp;
 
@@ -72,6 +72,16 @@ impl SessionReducer {
     /// The session so far; an open turn is running.
     pub fn snapshot(&self) -> Session {
         self.session.clone()
+    }
+
+    /// Whose session it is.
+    pub fn meta(&self) -> &SessionMeta {
+        &self.session.meta
+    }
+
+    /// Whether something was asked, and no turn runs.
+    pub fn is_at_rest(&self) -> bool {
+        self.session.turns.last().is_some_and(|turn| turn.status != TurnStatus::Running)
     }
 
     /// The session of a file that nobody writes any more: an open turn is lost.

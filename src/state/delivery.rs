@@ -18,6 +18,16 @@ use std::time::{Duration, Instant};
 /// How long somebody who asked for it waits for others who are at work.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How a delivery was asked for.
+struct Asked<'a> {
+    budget: Option<Duration>,
+    /// How long to wait for another delivery to end.
+    patience: Duration,
+    eagerness: Eagerness,
+    /// Whether somebody wants it to end.
+    is_over: &'a dyn Fn() -> bool,
+}
+
 impl State {
     /// Delivers what the spool holds, as a launch does by itself, within a budget; the log says what stays and
     /// why. `patience` is how long to wait for another delivery to end.
@@ -27,12 +37,25 @@ impl State {
         budget: Duration,
         patience: Duration,
     ) -> Result<Drained, DrainError> {
-        self.drain(world, Some(budget), patience, Eagerness::Patient, &|_| {})
+        let asked =
+            Asked { budget: Some(budget), patience, eagerness: Eagerness::Patient, is_over: &|| false };
+        self.drain(world, &asked, &|_| {})
     }
 
     /// Delivers what the spool holds because somebody asked for it.
     pub fn deliver_now(&self, world: &World, told: &dyn Fn(&Step)) -> Result<Drained, DrainError> {
-        self.drain(world, None, PATIENCE, Eagerness::Asked, told)
+        self.deliver_until(world, &|| false, told)
+    }
+
+    /// As `deliver_now`, for somebody who may change their mind.
+    pub fn deliver_until(
+        &self,
+        world: &World,
+        is_over: &dyn Fn() -> bool,
+        told: &dyn Fn(&Step),
+    ) -> Result<Drained, DrainError> {
+        let asked = Asked { budget: None, patience: PATIENCE, eagerness: Eagerness::Asked, is_over };
+        self.drain(world, &asked, told)
     }
 
     /// What was set aside waits again, and no target is left alone any more. Tells how many came back.
@@ -52,14 +75,8 @@ impl State {
         Ok(set_aside.len())
     }
 
-    fn drain(
-        &self,
-        world: &World,
-        budget: Option<Duration>,
-        patience: Duration,
-        eagerness: Eagerness,
-        told: &dyn Fn(&Step),
-    ) -> Result<Drained, DrainError> {
+    fn drain(&self, world: &World, asked: &Asked, told: &dyn Fn(&Step)) -> Result<Drained, DrainError> {
+        let Asked { budget, patience, eagerness, is_over } = *asked;
         let spool = self.spool();
         if spool.paths().is_empty() {
             return Ok(Drained::default());
@@ -67,15 +84,15 @@ impl State {
         let limits = Limits {
             patience,
             budget,
-            is_asked_to_end: &|| false,
+            is_asked_to_end: is_over,
             eagerness,
             now: &Timestamp::now,
             luck: &luck,
             told,
         };
         let access = Access::of(world);
-        let patience =
-            Patience { until: budget.map(|budget| Instant::now() + budget), is_asked_to_end: &|| false };
+        let until = budget.map(|budget| Instant::now() + budget);
+        let patience = Patience { until, is_asked_to_end: is_over };
         let connect = |target: &Target, experiment: &Experiment| {
             export::mlflow::exporter(target, experiment, &access, patience)
         };

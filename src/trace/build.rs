@@ -198,9 +198,9 @@ fn root_attributes(
     if session.bad_lines > 0 {
         add("codex.bad_lines", Some(json!(session.bad_lines)));
     }
-    if let Some(LaunchRecord { launch_id, attribution, exit, .. }) = record.launches.last() {
+    add("codex.attribution", record.attribution().map(|evidence| json!(evidence.as_str())));
+    if let Some(LaunchRecord { launch_id, exit, .. }) = record.launches.last() {
         add("codex.launch_id", Some(json!(launch_id)));
-        add("codex.attribution", Some(json!(attribution.as_str())));
         match exit {
             Some(ChildExit::Code(code)) => add("process.exit.code", Some(json!(code))),
             Some(ChildExit::Signal(number)) => add("process.exit.signal", Some(json!(number))),

@@ -210,7 +210,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         }
         let bytes = fs::metadata(&job.path).map(|file| file.len()).unwrap_or_default();
         let experiment = delivered.experiment_id.clone();
-        let receipt = Receipt::of(target.clone(), experiment, (self.limits.now)(), &entry.trace.spans);
+        let receipt = Receipt::of_trace(target.clone(), experiment, (self.limits.now)(), &entry.trace);
         let kept = Kept { receipt, rank: job.head.rank, bytes };
         self.receipts.keep(entry.trace.id, kept).map_err(|error| {
             Failure::Waits(format!("delivered, but its receipt cannot be written: {}", SpoolError::Io(error)))

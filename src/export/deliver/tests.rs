@@ -153,7 +153,8 @@ fn a_target_is_told_what_it_took_before() {
         yard.put(1, &remote("http://a"), ended);
         yard.drain();
     }
-    let receipt = Receipt::of(remote("http://a"), "1".into(), at(1_000_000), &[]);
+    let taken = entry(1, remote("http://a"), 10).trace;
+    let receipt = Receipt::of_trace(remote("http://a"), "1".into(), at(1_000_000), &taken);
     assert_eq!(*yard.before.borrow(), [None, Some(receipt)]);
 }
 

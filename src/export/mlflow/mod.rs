@@ -6,6 +6,7 @@ pub mod file_store;
 pub mod http;
 pub mod info;
 pub mod keys;
+pub mod page;
 #[cfg(test)]
 mod sample;
 pub mod sqlite;

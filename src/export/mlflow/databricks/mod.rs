@@ -27,6 +27,12 @@ use workspace::{Ask, Workspace};
 
 const TRACES: &str = "/api/3.0/mlflow/traces";
 
+/// The workspace's address, if one is named with a way to log in to it.
+pub fn host(profile: Option<&str>, access: &Access) -> Option<String> {
+    let target = Target::Databricks { profile: profile.map(str::to_owned) };
+    Some(Account::find(profile, &access.variables_for(&target), access.home.as_deref()).ok()?.host)
+}
+
 /// Writes traces to one workspace and one experiment.
 pub struct DatabricksExporter<'a> {
     workspace: Workspace<'a>,

@@ -1,0 +1,85 @@
+//! `mlflow import` and `mlflow trace-latest`: sessions that were made without us.
+
+mod progress;
+mod report;
+mod select;
+mod since;
+mod work;
+
+use super::{Failure, print};
+use crate::claim::journal::Destination;
+use crate::cli::Import;
+use crate::codex::home::CodexHome;
+use crate::config::settings::Settings;
+use crate::env::World;
+use crate::launch::exit::ChildExit;
+use crate::notice;
+use crate::state::State;
+use jiff::{Timestamp, Zoned};
+use nix::libc::SIGINT;
+use progress::Progress;
+use select::Selection;
+use work::{Mode, Outcome, Work};
+
+pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, Failure> {
+    let since = import.since.as_deref().map(|text| since::parse(text, &Zoned::now())).transpose()?;
+    let mode = if import.dry_run { Mode::DryRun } else { Mode::Import };
+    begin(world, mode, since, |home, settings| {
+        if import.what.is_empty() {
+            return Ok(select::all(home, settings));
+        }
+        select::named(&import.what, home, settings, world.cwd.as_deref())
+    })
+}
+
+pub(super) fn latest(world: &World) -> Result<ChildExit, Failure> {
+    begin(world, Mode::Import, None, |home, settings| Ok(select::latest(home, settings)))
+}
+
+fn begin(
+    world: &World,
+    mode: Mode,
+    since: Option<Timestamp>,
+    select: impl FnOnce(&CodexHome, &Settings) -> Result<Selection, Failure>,
+) -> Result<ChildExit, Failure> {
+    let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    let settings = Settings::read(world, &home);
+    let state = State::of(&home);
+    crate::log::begin(state.log());
+    let mut selection = select(&home, &settings)?;
+    if selection.threads.is_empty() && selection.unreadable.is_empty() && selection.sub_agents == 0 {
+        return Err(nothing_there(&home, &settings));
+    }
+    // Where the traces go is what somebody who imports wants to know first.
+    settings.problems.iter().for_each(|problem| notice::tell(problem));
+    if let Some(since) = since {
+        selection.written_since(since);
+    }
+    let destination =
+        Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
+    let work = Work { state: &state, world, destination: &destination, since, mode };
+    let progress = Progress::choose(world, selection.threads.len());
+    let outcomes = work.run(&selection.threads, &progress);
+    let unreadable: Vec<(String, String)> =
+        selection.unreadable.iter().map(|(path, why)| (path.display().to_string(), why.clone())).collect();
+    let (text, is_well) = report::render(&outcomes, &unreadable, selection.sub_agents, mode);
+    print(&text);
+    Ok(match is_well {
+        // As whatever is stopped by a key ends, so that a script around us stops too.
+        _ if outcomes.contains(&Outcome::NotReached) => ChildExit::Signal(SIGINT),
+        true => ChildExit::Code(0),
+        false => ChildExit::Code(1),
+    })
+}
+
+fn nothing_there(home: &CodexHome, settings: &Settings) -> Failure {
+    let mut looked = vec![home.sessions(), settings.sessions_dir.value.clone()];
+    looked.dedup();
+    let looked: Vec<String> = looked.iter().map(|folder| folder.display().to_string()).collect();
+    format!(
+        "No session files found in {}\n  hint: is CODEX_HOME the home that Codex writes to? has a Codex with this home been asked anything? are its \
+         sessions elsewhere (name the folder, or set `sessions_dir` in {})?",
+        looked.join(" and "),
+        home.config().display()
+    )
+}

@@ -1,0 +1,119 @@
+//! What an import did, in words.
+
+use super::work::{Mode, Outcome, What};
+use crate::notice::in_one_line;
+use crate::state::found::Standing;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+/// So many sessions are told one by one; of more, nobody would read the lines.
+const FEW: usize = 20;
+
+/// How many reasons are shown.
+const REASONS: usize = 10;
+
+/// How much of a prompt stands in a line.
+const CHARACTERS: usize = 60;
+
+/// The whole text, and whether everything is where it should be.
+pub(super) fn render(
+    outcomes: &[Outcome],
+    unreadable: &[(String, String)],
+    sub_agents: usize,
+    mode: Mode,
+) -> (String, bool) {
+    let mut text = String::new();
+    let count = |is: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
+    let stands =
+        |wanted| count(&|outcome| matches!(outcome, Outcome::Stands { standing, .. } if *standing == wanted));
+    let (new, updated, unchanged) =
+        (stands(Standing::New), stands(Standing::Updated), stands(Standing::Unchanged));
+    let waiting = count(&|outcome| matches!(outcome, Outcome::Waiting { .. }));
+    let not_reached = count(&|outcome| *outcome == Outcome::NotReached);
+    let failed = count(&|outcome| matches!(outcome, Outcome::Failed(_))) + unreadable.len();
+    if mode == Mode::DryRun || outcomes.len() <= FEW {
+        outcomes.iter().for_each(|outcome| text.push_str(&line_of(outcome)));
+    }
+    let would = if mode == Mode::DryRun { "would be " } else { "" };
+    let _ = write!(text, "{would}{new} new, {updated} updated, {unchanged} unchanged, {failed} failed");
+    if waiting > 0 {
+        let _ = write!(text, ", {waiting} waiting");
+    }
+    text.push('\n');
+    text.push_str(&left_out(outcomes, sub_agents));
+    for destination in destinations(outcomes) {
+        let _ = writeln!(text, "  in {}", in_one_line(&destination));
+    }
+    text.push_str(&reasons(outcomes, unreadable));
+    if not_reached > 0 {
+        let _ = writeln!(
+            text,
+            "  {not_reached} not reached before you stopped it; the same command goes on from here"
+        );
+    }
+    (text, failed == 0 && waiting == 0)
+}
+
+fn line_of(outcome: &Outcome) -> String {
+    let (word, what) = match outcome {
+        Outcome::Stands { standing: Standing::New, what } => ("new", what),
+        Outcome::Stands { standing: Standing::Updated, what } => ("updated", what),
+        Outcome::Stands { standing: Standing::Unchanged, what } => ("unchanged", what),
+        Outcome::Waiting { what, .. } => ("waiting", what),
+        Outcome::Failed(_) | Outcome::Empty | Outcome::Older | Outcome::NotReached => return String::new(),
+    };
+    let prompt = in_one_line(what.prompt.as_deref().unwrap_or_default());
+    let prompt: String = prompt.chars().take(CHARACTERS).collect();
+    format!("{word:9} {}  {prompt}\n", what.trace)
+}
+
+fn left_out(outcomes: &[Outcome], sub_agents: usize) -> String {
+    let count = |wanted: &Outcome| outcomes.iter().filter(|outcome| *outcome == wanted).count();
+    let all = [
+        (sub_agents, "of sub-agents, which are no sessions of their own"),
+        (count(&Outcome::Empty), "in which nobody asked anything"),
+        (count(&Outcome::Older), "that nothing was written to since then"),
+    ];
+    let told = all
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("  left out: {count} {what}\n"));
+    told.collect()
+}
+
+fn destinations(outcomes: &[Outcome]) -> BTreeSet<String> {
+    let what = |outcome: &Outcome| -> Option<What> {
+        match outcome {
+            Outcome::Stands { what, .. } => Some(what.clone()),
+            _ => None,
+        }
+    };
+    outcomes.iter().filter_map(what).map(|what| what.destination.target.to_string()).collect()
+}
+
+/// One that many share is told once.
+fn reasons(outcomes: &[Outcome], unreadable: &[(String, String)]) -> String {
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Failed(reason) => *reasons.entry(format!("failed: {reason}")).or_default() += 1,
+            Outcome::Waiting { reason, .. } => *reasons.entry(format!("waiting: {reason}")).or_default() += 1,
+            _ => {}
+        }
+    }
+    for (path, reason) in unreadable {
+        *reasons.entry(format!("failed: {path}: {reason}")).or_default() += 1;
+    }
+    let mut text = String::new();
+    for (reason, count) in reasons.iter().take(REASONS) {
+        let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
+        let _ = writeln!(text, "  {}{times}", in_one_line(reason));
+    }
+    if reasons.len() > REASONS {
+        let _ = writeln!(text, "  and {} more reasons", reasons.len() - REASONS);
+    }
+    if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Waiting { .. })) {
+        text.push_str("  hint: what waits is safe on disk; `codex-traced mlflow sync` sends it\n");
+    }
+    text
+}

@@ -1,0 +1,134 @@
+//! Which sessions were meant: by paths, by ids, or all of them; each thread once, with all files that claim it.
+
+use super::Failure;
+use crate::codex::home::CodexHome;
+use crate::codex::thread::ThreadId;
+use crate::config::settings::Settings;
+use crate::rollout::files::{SessionFile, Walk};
+use crate::trace::ids::TraceId;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What is to be imported.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    /// The files of each thread: Codex's own first.
+    pub(super) threads: Vec<Vec<SessionFile>>,
+    pub(super) unreadable: Vec<(PathBuf, String)>,
+    /// Threads that other threads started.
+    pub(super) sub_agents: usize,
+}
+
+/// Where session files are looked for without being named, Codex's own folders first.
+fn known(home: &CodexHome, settings: &Settings) -> [PathBuf; 3] {
+    [home.sessions(), home.path().join("archived_sessions"), settings.sessions_dir.value.clone()]
+}
+
+/// Every session there is.
+pub(super) fn all(home: &CodexHome, settings: &Settings) -> Selection {
+    let mut walk = Walk::default();
+    known(home, settings).iter().for_each(|folder| walk.folder(folder));
+    Selection::of(walk, |_| true)
+}
+
+/// The session whose file was written last.
+pub(super) fn latest(home: &CodexHome, settings: &Settings) -> Selection {
+    let mut walk = Walk::default();
+    known(home, settings).iter().for_each(|folder| walk.folder(folder));
+    let own = walk.files.iter().filter(|file| file.parent.is_none());
+    let latest = own.max_by_key(|file| file.modified).map(|file| file.thread.clone());
+    Selection::of(walk, |thread| Some(thread) == latest.as_ref())
+}
+
+/// Those that were named. What Codex's own folders have of the same threads counts too: a copy may be older.
+pub(super) fn named(
+    words: &[OsString],
+    home: &CodexHome,
+    settings: &Settings,
+    cwd: Option<&Path>,
+) -> Result<Selection, Failure> {
+    let mut walk = Walk::default();
+    known(home, settings).iter().for_each(|folder| walk.folder(folder));
+    let (mut threads, mut named) = (BTreeSet::new(), Vec::new());
+    for word in words {
+        let path = cwd.unwrap_or(Path::new("")).join(word);
+        if path.is_dir() {
+            let mut below = Walk::default();
+            below.folder(&path);
+            threads.extend(below.files.iter().map(|file| file.thread.clone()));
+            named.push(below);
+        } else if path.exists() {
+            let mut one = Walk::default();
+            match one.file(&path) {
+                Ok(true) => {}
+                Ok(false) => {
+                    return Err(format!(
+                        "{} is no session file of Codex\n  hint: session files are called rollout-….jsonl and begin with a session_meta line",
+                        path.display()
+                    ));
+                }
+                Err(error) => one.unreadable.push((path, error)),
+            }
+            threads.extend(one.files.iter().map(|file| file.thread.clone()));
+            named.push(one);
+        } else {
+            threads.insert(by_id(word, &walk)?);
+        }
+    }
+    // Of Codex's own only what was asked for: an unreadable file of another session is nobody's concern here.
+    walk.unreadable.clear();
+    for more in named {
+        walk.files.extend(more.files);
+        walk.unreadable.extend(more.unreadable);
+    }
+    Ok(Selection::of(walk, |thread| threads.contains(thread)))
+}
+
+/// A session's id, or its trace's.
+fn by_id(word: &OsString, walk: &Walk) -> Result<ThreadId, Failure> {
+    let text = word.to_string_lossy();
+    let thread = ThreadId::parse(&text).map(|thread| TraceId::of_thread(thread.as_str()));
+    let Some(wanted) = thread.or_else(|| text.parse().ok()) else {
+        return Err(format!(
+            "{text} is neither a file, a folder nor a session id\n  hint: `codex-traced mlflow import --all` takes every session there is"
+        ));
+    };
+    let of = |file: &&SessionFile| TraceId::of_thread(file.thread.as_str()) == wanted;
+    let found = walk.files.iter().find(of).map(|file| file.thread.clone());
+    found.ok_or_else(|| {
+        format!("there is no session file of {text}\n  hint: name the file, if it lies elsewhere")
+    })
+}
+
+impl Selection {
+    fn of(walk: Walk, is_meant: impl Fn(&ThreadId) -> bool) -> Selection {
+        let mut threads: BTreeMap<ThreadId, Vec<SessionFile>> = BTreeMap::new();
+        let mut sub_agents = BTreeSet::new();
+        for file in walk.files.into_iter().filter(|file| is_meant(&file.thread)) {
+            if file.parent.is_some() {
+                sub_agents.insert(file.thread);
+                continue;
+            }
+            let files = threads.entry(file.thread.clone()).or_default();
+            if !files.iter().any(|known| known.path == file.path) {
+                files.push(file);
+            }
+        }
+        let unreadable = walk.unreadable.into_iter().map(|(path, error)| (path, error.to_string()));
+        Selection {
+            // Threads are named by the time they were made: oldest first.
+            threads: threads.into_values().collect(),
+            unreadable: unreadable.collect(),
+            sub_agents: sub_agents.len(),
+        }
+    }
+
+    /// Only those whose files were written since. The lines tell more exactly, once they are read.
+    pub(super) fn written_since(&mut self, since: Timestamp) {
+        let since = SystemTime::from(since);
+        self.threads.retain(|files| files.iter().any(|file| file.modified >= since));
+    }
+}

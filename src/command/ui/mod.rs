@@ -1,0 +1,126 @@
+//! `mlflow ui`: a trace on MLflow's own page, in the browser.
+
+mod browser;
+mod server;
+
+use super::{Failure, named, print};
+use crate::cli::Ui;
+use crate::codex::home::CodexHome;
+use crate::config::access::Access;
+use crate::config::settings::Settings;
+use crate::config::target::Target;
+use crate::env::World;
+use crate::export::mlflow::page;
+use crate::export::receipt::Receipt;
+use crate::launch::exit::ChildExit;
+use crate::notice;
+use crate::state::State;
+use crate::trace::ids::TraceId;
+use browser::Browser;
+use nix::libc::SIGINT;
+use server::{Over, Server};
+
+pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
+    let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    let state = State::of(&home);
+    let settings = Settings::read(world, &home);
+    let trace = match &ui.what {
+        Some(what) => Some(named::trace(what)?),
+        None => state.last_trace(),
+    };
+    let place = Place::of(trace, &state, &settings.target.value);
+    if let (Some(trace), None) = (trace, &place.shown) {
+        notice::tell(&format!(
+            "{trace} is not in {} yet\n  hint: `codex-traced mlflow sync` delivers what waits",
+            notice::masked(&place.target.to_string())
+        ));
+    }
+    match &place.target {
+        Target::Http(_) | Target::Databricks { .. } => remote(ui, &place, world),
+        Target::Sqlite(_) | Target::FileStore(_) => local(ui, &place, world),
+    }
+}
+
+/// What is to be shown, and where.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    target: Target,
+    /// The trace and its experiment; None for whatever there is.
+    shown: Option<(TraceId, String)>,
+}
+
+impl Place {
+    /// Where the settings send traces if this one is there, else where it was sent first.
+    fn of(trace: Option<TraceId>, state: &State, usual: &Target) -> Place {
+        let receipt = trace.and_then(|trace| {
+            let receipts = state.receipts();
+            let there = receipts.of(trace, usual).map(|kept| kept.receipt);
+            Some((trace, there.or_else(|| receipts.first(trace))?))
+        });
+        match receipt {
+            Some((trace, Receipt { target, experiment_id, .. })) => {
+                Place { target, shown: Some((trace, experiment_id)) }
+            }
+            None => Place { target: usual.clone(), shown: None },
+        }
+    }
+
+    fn page(&self, server: &Target, access: &Access) -> Option<String> {
+        match &self.shown {
+            Some((trace, experiment)) => page::of_trace(server, experiment, *trace, access),
+            None => page::base_of(server, access),
+        }
+    }
+}
+
+fn remote(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
+    let address = place.page(&place.target, &Access::of(world)).ok_or(
+        "no workspace is known, or no way to log in to it\n  hint: `codex-traced mlflow doctor` says what is missing",
+    )?;
+    show(ui, &address, world);
+    Ok(ChildExit::Code(0))
+}
+
+fn local(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
+    let page = |base: &str| place.page(&Target::Http(base.to_owned()), &Access::default());
+    let command = server::command_line(&place.target);
+    if ui.print {
+        let address = page(&format!("http://127.0.0.1:{}", server::USUAL_PORT)).unwrap_or_default();
+        print(&format!("{command}\n{address}\n"));
+        return Ok(ChildExit::Code(0));
+    }
+    if !is_on_path("mlflow") {
+        return Err(format!(
+            "mlflow is not installed here, and {} needs its server to be looked at\n  hint: where it is: {command}",
+            place.target
+        ));
+    }
+    let mut server = Server::start(&place.target)?;
+    let over = match server.begin()? {
+        Some(over) => over,
+        None => {
+            show(ui, &page(&server.address()).unwrap_or_default(), world);
+            notice::tell(&"Ctrl-C ends the server");
+            // No end of its own.
+            server.wait(None).unwrap_or(Over::Asked)
+        }
+    };
+    match over {
+        Over::Asked => Ok(ChildExit::Signal(SIGINT)),
+        Over::Ended(status) => Err(format!("mlflow's server ended ({status})\n  hint: it says above why")),
+    }
+}
+
+/// The address is said in any case: the browser may be on another screen.
+fn show(ui: &Ui, address: &str, world: &World) {
+    print(&format!("{address}\n"));
+    if !ui.print
+        && let Some(browser) = Browser::choose(world, address, is_on_path)
+    {
+        browser.open();
+    }
+}
+
+fn is_on_path(program: &str) -> bool {
+    which::which(program).is_ok()
+}

@@ -1,0 +1,179 @@
+//! MLflow's own server for a local store, in the foreground for as long as somebody looks.
+
+use crate::command::Failure;
+use crate::config::target::Target;
+use crate::launch::signals::SignalPipe;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// MLflow's usual one, for the command that a person types.
+pub(super) const USUAL_PORT: u16 = 5000;
+
+/// How often a server that begins is asked whether it answers.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A cold Python on a slow disk that others use takes minutes.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long a server may take to end before it is made to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What MLflow 3.14 and later wants to hear before it opens a file store.
+const ALLOW_FILE_STORE: &str = "MLFLOW_ALLOW_FILE_STORE";
+
+/// A running server. It and all that it started end when this is dropped.
+pub(super) struct Server {
+    child: Child,
+    port: u16,
+    signals: SignalPipe,
+}
+
+/// Why nobody looks any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Asked,
+    Ended(ExitStatus),
+}
+
+/// The words by which the store is served.
+fn words(store: &Target, port: u16) -> Vec<String> {
+    let port = port.to_string();
+    let words = ["server", "--backend-store-uri", &store.to_string(), "--host", "127.0.0.1", "--port", &port];
+    words.map(str::to_owned).to_vec()
+}
+
+/// As a person types it.
+pub(super) fn command_line(store: &Target) -> String {
+    let quoted = |word: String| {
+        let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c));
+        if is_plain { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    let words: Vec<String> = words(store, USUAL_PORT).into_iter().map(quoted).collect();
+    let allow = if is_folder(store) { format!("{ALLOW_FILE_STORE}=true ") } else { String::new() };
+    format!("{allow}mlflow {}", words.join(" "))
+}
+
+fn is_folder(store: &Target) -> bool {
+    matches!(store, Target::FileStore(_))
+}
+
+impl Server {
+    pub(super) fn start(store: &Target) -> Result<Server, Failure> {
+        let failed =
+            |error: io::Error| format!("cannot start mlflow: {error}\n  hint: {}", command_line(store));
+        let signals = SignalPipe::of_endings().map_err(failed)?;
+        // Somebody else may take it before the server does; then that ends, and says so.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|free| free.local_addr())
+            .map_err(failed)?
+            .port();
+        let mut command = Command::new("mlflow");
+        // A group of its own, so that it ends with all its workers.
+        command.args(words(store, port)).stdin(Stdio::null()).process_group(0);
+        if is_folder(store) {
+            command.env(ALLOW_FILE_STORE, "true");
+        }
+        Ok(Server { child: command.spawn().map_err(failed)?, port, signals })
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// None when it answers.
+    pub(super) fn begin(&mut self) -> Result<Option<Over>, Failure> {
+        let begun = Instant::now();
+        while !answers(self.port) {
+            if let Some(over) = self.wait(Some(LOOK)) {
+                return Ok(Some(over));
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("mlflow's server did not answer within {} s", PATIENCE.as_secs()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Until it ends or somebody wants us to; None when the time is over.
+    pub(super) fn wait(&mut self, time: Option<Duration>) -> Option<Over> {
+        let until = time.map(|time| Instant::now() + time);
+        loop {
+            if self.signals.is_asked_to_end() {
+                return Some(Over::Asked);
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(Over::Ended(status));
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            // The child's end wakes us, too.
+            let timeout = left
+                .map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+            let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout);
+        }
+    }
+
+    fn tell_all(&self, signal: Signal) {
+        let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), signal);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.tell_all(Signal::SIGTERM);
+        let until = Instant::now() + GRACE;
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() >= until {
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        // Workers that outlived it.
+        self.tell_all(Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+fn answers(port: u16) -> bool {
+    let ask = || -> io::Result<bool> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        write!(stream, "GET /health HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n")?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer)?;
+        Ok(answer.starts_with(b"HTTP/1.") && answer.ends_with(b" 200"))
+    };
+    ask().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_can_be_pasted_into_a_shell() {
+        let table = [
+            (
+                Target::Sqlite("/a b/x.db".into()),
+                "mlflow server --backend-store-uri 'sqlite:////a b/x.db' --host 127.0.0.1 --port 5000",
+            ),
+            (
+                Target::FileStore("/abs/mlruns".into()),
+                "MLFLOW_ALLOW_FILE_STORE=true mlflow server --backend-store-uri file:///abs/mlruns --host 127.0.0.1 \
+                 --port 5000",
+            ),
+        ];
+        for (store, expected) in table {
+            assert_eq!(command_line(&store), expected);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! `mlflow watch`: sessions that no launch of ours began are traced whenever one of their turns ends.
+
+use super::{Failure, print};
+use crate::claim::journal::{self, Destination};
+use crate::codex::home::CodexHome;
+use crate::codex::thread::ThreadId;
+use crate::codex::tui_log::Logged;
+use crate::config::access::Access;
+use crate::config::settings::{Settings, Tracing};
+use crate::config::target::Target;
+use crate::disk;
+use crate::env::World;
+use crate::export::mlflow::page;
+use crate::launch::exit::ChildExit;
+use crate::launch::signals::SignalPipe;
+use crate::notice::{self, in_one_line};
+use crate::rollout::changes::Changes;
+use crate::session::tail::Tail;
+use crate::state::State;
+use crate::state::found::Standing;
+use crate::trace::ids::TraceId;
+use nix::libc::SIGINT;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long after a change a file is read: what Codex writes at the end of a turn comes in several lines.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// How often what could not be delivered is tried again while nothing else happens.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// How long such a try may take: nobody is told of a turn's end meanwhile.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(10);
+
+/// How many sessions are kept in memory. One that is taken up again later is read again.
+const MOST_TAILS: usize = 8;
+
+struct Watch<'a> {
+    world: &'a World,
+    state: &'a State,
+    destination: &'a Destination,
+    signals: &'a SignalPipe,
+    asked: Cell<usize>,
+    /// By when they were read last.
+    tails: BTreeMap<PathBuf, (Instant, Tail)>,
+}
+
+pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
+    let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    let settings = Settings::read(world, &home);
+    let state = State::of(&home);
+    if settings.tracing.value == Tracing::Off {
+        return Err("tracing is switched off\n  hint: `codex-traced mlflow enable` switches it on".into());
+    }
+    if !home.path().is_dir() {
+        return Err(format!(
+            "there is no folder {}\n  hint: run codex once, or set CODEX_HOME",
+            home.path().display()
+        ));
+    }
+    crate::log::begin(state.log());
+    let lock = disk::try_lock(&home.state().join("watch.lock")).map_err(|error| error.to_string())?;
+    let _lock = lock.ok_or("another watch is at work for this home")?;
+    let signals = SignalPipe::of_endings().map_err(|error| error.to_string())?;
+    let changes = Changes::begin(home.path());
+    settings.problems.iter().for_each(|problem| notice::tell(problem));
+    let destination =
+        Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
+    print(&format!("watching {}\n", in_one_line(&home.sessions().to_string_lossy())));
+    Watch {
+        world,
+        state: &state,
+        destination: &destination,
+        signals: &signals,
+        asked: Cell::new(0),
+        tails: BTreeMap::new(),
+    }
+    .follow(changes);
+    Ok(ChildExit::Signal(SIGINT))
+}
+
+impl Watch<'_> {
+    /// Until somebody wants us to end.
+    fn follow(&mut self, mut changes: Changes) {
+        let mut due: BTreeMap<PathBuf, Instant> = BTreeMap::new();
+        let mut again = Instant::now() + AGAIN;
+        loop {
+            let next = due.values().min().map_or(again, |next| again.min(*next));
+            let patience = next.saturating_duration_since(Instant::now());
+            self.wait(&changes, changes.pace().map_or(patience, |pace| pace.min(patience)));
+            if self.times_asked() > 0 {
+                return;
+            }
+            for path in changes.take() {
+                due.entry(path).or_insert_with(|| Instant::now() + LINGER);
+            }
+            let now = Instant::now();
+            let ready: Vec<PathBuf> =
+                due.iter().filter(|(_, at)| **at <= now).map(|(path, _)| path.clone()).collect();
+            for path in ready {
+                due.remove(&path);
+                if let Err(failure) = self.look_at(&path) {
+                    notice::tell(&in_one_line(&format!("{}: {failure}", path.display())));
+                }
+            }
+            if now >= again {
+                let _ = self.state.deliver(self.world, AGAIN_AT_MOST, Duration::ZERO);
+                again = Instant::now() + AGAIN;
+            }
+        }
+    }
+
+    /// To end: the first waits for the delivery under way, the second does not.
+    fn times_asked(&self) -> usize {
+        self.asked.set(self.asked.get() + self.signals.endings());
+        self.asked.get()
+    }
+
+    fn wait(&self, changes: &Changes, patience: Duration) {
+        // Rounded up: to wake too soon would mean to look in vain, many times.
+        let patience = PollTimeout::try_from(patience + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let mut wakes = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        wakes.extend(changes.wakes().map(|changes| PollFd::new(changes, PollFlags::POLLIN)));
+        let _ = poll(&mut wakes, patience);
+    }
+
+    fn look_at(&mut self, path: &Path) -> Result<(), Failure> {
+        let (_, mut tail) = self.tails.remove(path).unwrap_or_else(|| (Instant::now(), Tail::of(path)));
+        let read = tail.read();
+        let told = match read {
+            // Archived or deleted meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+            Ok(true) if tail.is_at_rest() && !tail.is_sub_agent() => self.trace(path, &tail),
+            Ok(_) => Ok(()),
+        };
+        self.keep(path, tail);
+        told
+    }
+
+    fn keep(&mut self, path: &Path, tail: Tail) {
+        self.tails.insert(path.to_path_buf(), (Instant::now(), tail));
+        if self.tails.len() > MOST_TAILS
+            && let Some(oldest) =
+                self.tails.iter().min_by_key(|(_, (at, _))| *at).map(|(path, _)| path.clone())
+        {
+            self.tails.remove(&oldest);
+        }
+    }
+
+    /// A turn has ended.
+    fn trace(&self, path: &Path, tail: &Tail) -> Result<(), Failure> {
+        let session = tail.session();
+        let Some(thread) = ThreadId::parse(&session.meta.id) else { return Ok(()) };
+        if self.is_a_launchs(&thread, tail) {
+            tracing::info!("thread {thread} is left to the launch that claims it");
+            return Ok(());
+        }
+        let found = self.state.found(&thread, &session, path, self.destination, self.world);
+        let Some(found) = found.map_err(|error| error.to_string())? else { return Ok(()) };
+        if found.standing == Standing::Unchanged {
+            return Ok(());
+        }
+        let (trace, prompt) = (found.trace.id, found.trace.request_preview.clone().unwrap_or_default());
+        let target = found.destination.target.clone();
+        self.state.put_found(found).map_err(|error| error.to_string())?;
+        let outcome = RefCell::new(None);
+        let delivered = self.state.deliver_until(self.world, &|| self.times_asked() > 1, &|step| {
+            if step.trace == trace {
+                outcome.replace(Some(step.outcome.map_err(str::to_owned)));
+            }
+        });
+        match (delivered, outcome.into_inner()) {
+            (Ok(_), Some(Ok(()))) => {
+                let page = self.page_of(trace, &target).map(|page| format!("  {page}")).unwrap_or_default();
+                let prompt: String = in_one_line(&prompt).chars().take(60).collect();
+                print(&format!("{trace}  {prompt}{page}\n"));
+                Ok(())
+            }
+            (Err(error), _) => {
+                Err(notice::kept_on_disk(self.state.spool().paths().len(), &error.to_string()))
+            }
+            (Ok(_), Some(Err(reason))) => {
+                Err(notice::kept_on_disk(self.state.spool().paths().len(), &reason))
+            }
+            // Whoever delivers takes it along.
+            (Ok(_), None) => Ok(()),
+        }
+    }
+
+    fn page_of(&self, trace: TraceId, target: &Target) -> Option<String> {
+        let experiment = self.state.receipts().of(trace, target)?.receipt.experiment_id;
+        page::of_trace(target, &experiment, trace, &Access::of(self.world))
+    }
+
+    /// Whether a launch that runs will trace it with all that it knows: by what it holds, or by a prompt that
+    /// its interface sent.
+    fn is_a_launchs(&self, thread: &ThreadId, tail: &Tail) -> bool {
+        journal::under_way(&self.state.launches()).iter().any(|launch| {
+            let is_logged = |logged: &Logged| match logged {
+                Logged::Prompt { client_id } => tail.prompts().contains(client_id),
+                Logged::Rollout(path) => crate::rollout::path::thread_of(path).as_ref() == Some(thread),
+            };
+            launch.claims.iter().any(|claim| claim.thread == *thread) || launch.logged.iter().any(is_logged)
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! inotify on every folder of sessions: Codex makes one per day, and writes to a resumed session in its old one.
+
+use super::scan::{all, is_live};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+pub struct Told {
+    inotify: Inotify,
+    home: PathBuf,
+    folders: HashMap<WatchDescriptor, PathBuf>,
+    /// A watch was refused: then what is written there is not told.
+    is_blind: bool,
+}
+
+impl Told {
+    pub(super) fn begin(home: &Path) -> io::Result<Told> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let mut told = Told { inotify, home: home.to_path_buf(), folders: HashMap::new(), is_blind: false };
+        let made = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
+        let watch = told.inotify.add_watch(home, made)?;
+        told.folders.insert(watch, home.to_path_buf());
+        told.watch(&home.join("sessions"));
+        // A user may have fewer watches left than there are days.
+        if told.is_blind { Err(io::Error::from(io::ErrorKind::QuotaExceeded)) } else { Ok(told) }
+    }
+
+    pub(super) fn wakes(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+
+    /// The folder and all below it; a folder that is not there is none of ours.
+    fn watch(&mut self, folder: &Path) {
+        let flags = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_ONLYDIR;
+        match self.inotify.add_watch(folder, flags) {
+            Ok(watch) => _ = self.folders.insert(watch, folder.to_path_buf()),
+            Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => return,
+            Err(error) => {
+                tracing::warn!("cannot watch {}: {error}", folder.display());
+                self.is_blind = true;
+                return;
+            }
+        }
+        // After the watch: what is made from now on is told.
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.watch(&entry.path());
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self) -> BTreeSet<PathBuf> {
+        let mut changed = BTreeSet::new();
+        // Empty (EAGAIN) is the ordinary end.
+        while let Ok(events) = self.inotify.read_events() {
+            events.into_iter().for_each(|event| self.heed(event, &mut changed));
+        }
+        changed
+    }
+
+    fn heed(&mut self, event: InotifyEvent, changed: &mut BTreeSet<PathBuf>) {
+        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            // Too many to be told one by one; those without a change cost a look each.
+            changed.extend(all(&self.home.join("sessions")));
+        }
+        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+            self.folders.remove(&event.wd);
+        }
+        let (Some(folder), Some(name)) = (self.folders.get(&event.wd), event.name) else { return };
+        let path = folder.join(&name);
+        if event.mask.contains(AddWatchFlags::IN_ISDIR) {
+            if *folder != self.home || name == "sessions" {
+                self.watch(&path);
+                // Files may have come before the watch.
+                changed.extend(all(&path));
+            }
+        } else if *folder != self.home && is_live(&path) {
+            changed.insert(path);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Looking at all session files, for changes of their length or time.
+
+use crate::rollout::path::{is_compressed, is_rollout};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+pub struct Scan {
+    folder: PathBuf,
+    known: BTreeMap<PathBuf, (u64, SystemTime)>,
+}
+
+impl Scan {
+    pub(super) fn begin(folder: &Path) -> Scan {
+        Scan { folder: folder.to_path_buf(), known: look(folder) }
+    }
+
+    pub(super) fn take(&mut self) -> BTreeSet<PathBuf> {
+        let before = std::mem::replace(&mut self.known, look(&self.folder));
+        let changed = self.known.iter().filter(|(path, now)| before.get(*path) != Some(now));
+        changed.map(|(path, _)| path.clone()).collect()
+    }
+}
+
+fn look(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(path),
+                Ok(metadata) if is_live(&path) => {
+                    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                    found.insert(path, (metadata.len(), modified));
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// One that Codex may write to.
+pub(super) fn is_live(path: &Path) -> bool {
+    is_rollout(path) && !is_compressed(path)
+}
+
+/// All of them, whenever they were written.
+pub(super) fn all(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    look(folder).into_keys()
+}

@@ -1,0 +1,182 @@
+//! Session files wherever they lie: Codex's folders, copies, single files that somebody names.
+
+use super::line::{RolloutItem, RolloutLine, SessionMeta};
+use super::path;
+use super::reader;
+use crate::codex::thread::ThreadId;
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A file that says of itself that it is a session's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionFile {
+    pub path: PathBuf,
+    pub thread: ThreadId,
+    /// The thread that started this one as its sub-agent.
+    pub parent: Option<String>,
+    pub modified: SystemTime,
+    pub bytes: u64,
+}
+
+/// Walks folders; a file that several links or several folders lead to is found once.
+#[derive(Debug, Default)]
+pub struct Walk {
+    seen: HashSet<(u64, u64)>,
+    /// In the order of their folders, sorted within each.
+    pub files: Vec<SessionFile>,
+    /// Session files by their names, and why they cannot be read.
+    pub unreadable: Vec<(PathBuf, io::Error)>,
+}
+
+impl Walk {
+    /// All session files below the folder, which need not be there.
+    pub fn folder(&mut self, folder: &Path) {
+        let mut folders = vec![folder.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            // Links are followed, each folder once: a link may lead back to where it lies.
+            if !fs::metadata(&folder).is_ok_and(|found| self.is_new(&found)) {
+                continue;
+            }
+            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+            let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+            paths.sort();
+            let mut below = Vec::new();
+            for path in paths {
+                match fs::metadata(&path) {
+                    Ok(found) if found.is_dir() => below.push(path),
+                    Ok(found) if found.is_file() && may_be_session(&path) && self.is_new(&found) => {
+                        self.take(path, &found);
+                    }
+                    _ => {}
+                }
+            }
+            folders.extend(below.into_iter().rev());
+        }
+    }
+
+    fn take(&mut self, path: PathBuf, found: &Metadata) {
+        match look(&path, found) {
+            Ok(file) => self.files.extend(file),
+            Err(error) if path::is_rollout(&path) => self.unreadable.push((path, error)),
+            Err(_) => {}
+        }
+    }
+
+    /// Ok(false) for a file that is no session's.
+    pub fn file(&mut self, file: &Path) -> io::Result<bool> {
+        let metadata = fs::metadata(file)?;
+        let found = look(file, &metadata)?;
+        let is_session = found.is_some();
+        if self.is_new(&metadata) {
+            self.files.extend(found);
+        }
+        Ok(is_session)
+    }
+
+    fn is_new(&mut self, found: &Metadata) -> bool {
+        self.seen.insert((found.dev(), found.ino()))
+    }
+}
+
+/// Before a file is opened: among many others, only files that look like lines of JSON are.
+fn may_be_session(path: &Path) -> bool {
+    path::is_rollout(path) || path::is_compressed(path) || path.extension().is_some_and(|it| it == "jsonl")
+}
+
+/// A file is a session's by its name, or by its first line if somebody gave it another name.
+fn look(path: &Path, found: &Metadata) -> io::Result<Option<SessionFile>> {
+    let meta = first_line(path)?;
+    let thread = meta.as_ref().and_then(|meta| ThreadId::parse(&meta.id));
+    let Some(thread) = thread.or_else(|| path::thread_of(path)) else { return Ok(None) };
+    Ok(Some(SessionFile {
+        path: path.to_path_buf(),
+        thread,
+        parent: meta.and_then(|meta| meta.parent_thread_id),
+        modified: found.modified()?,
+        bytes: found.len(),
+    }))
+}
+
+fn first_line(path: &Path) -> io::Result<Option<SessionMeta>> {
+    let mut lines = reader::open(path)?;
+    let line = lines.next_line()?.and_then(|line| RolloutLine::parse(line).ok());
+    Ok(line.and_then(|line| match line.item {
+        RolloutItem::SessionMeta(meta) => Some(meta),
+        _ => None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    const THREAD: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+    const NAME: &str = "rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f.jsonl";
+
+    fn meta(parent: &str) -> String {
+        format!(r#"{{"type":"session_meta","payload":{{"id":"{THREAD}"{parent}}}}}"#)
+    }
+
+    fn found(folder: &Path) -> Vec<(String, bool)> {
+        let mut walk = Walk::default();
+        walk.folder(folder);
+        let name = |path: &Path| path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+        walk.files.iter().map(|file| (name(&file.path), file.parent.is_some())).collect()
+    }
+
+    #[test]
+    fn a_session_is_known_by_its_name_or_by_its_first_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write(NAME, "not a line");
+        write("kept.jsonl", &meta(r#","parent_thread_id":"p""#));
+        write("history.jsonl", r#"{"session_id":"x","ts":1,"text":"hi"}"#);
+        write("session.json", &meta(""));
+        assert_eq!(found(folder.path()), [("kept.jsonl".to_owned(), true), (NAME.to_owned(), false)]);
+        let mut walk = Walk::default();
+        assert!(walk.file(&folder.path().join("session.json")).unwrap(), "whoever names it means it");
+        assert!(!walk.file(&folder.path().join("history.jsonl")).unwrap());
+        assert!(walk.file(&folder.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_passed_over_in_silence() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(format!("{NAME}.zst")), "not compressed").unwrap();
+        fs::write(folder.path().join("other.jsonl.zst"), "not compressed").unwrap();
+        let mut walk = Walk::default();
+        walk.folder(folder.path());
+        assert_eq!((walk.files.len(), walk.unreadable.len()), (0, 1));
+    }
+
+    #[test]
+    fn links_are_followed_and_neither_a_circle_nor_a_second_way_counts_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let (year, other) = (folder.path().join("2026/11"), folder.path().join("z"));
+        fs::create_dir_all(&year).unwrap();
+        fs::write(year.join(NAME), meta("")).unwrap();
+        symlink(folder.path(), year.join("back")).unwrap();
+        symlink(&year, &other).unwrap();
+        symlink(year.join(NAME), folder.path().join("zz.jsonl")).unwrap();
+        symlink("nowhere", folder.path().join("broken.jsonl")).unwrap();
+        assert_eq!(found(folder.path()).len(), 1);
+    }
+
+    #[test]
+    fn a_compressed_session_is_read_like_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("{}\n{}\n", meta(""), "x".repeat(300_000));
+        let level = ruzstd::encoding::CompressionLevel::Fastest;
+        let bytes = ruzstd::encoding::compress_to_vec(text.as_bytes(), level);
+        fs::write(folder.path().join(format!("{NAME}.zst")), bytes).unwrap();
+        assert_eq!(found(folder.path()).len(), 1);
+        let mut lines = reader::open(&folder.path().join(format!("{NAME}.zst"))).unwrap();
+        assert_eq!(lines.next_line().unwrap().unwrap(), meta("").as_bytes());
+        assert_eq!(lines.next_line().unwrap().unwrap().len(), 300_000);
+    }
+}

@@ -1,0 +1,196 @@
+//! Sessions that no launch of ours wrote: the trace of a file that was found, and whether its target has it.
+
+use super::{State, StateError};
+use crate::claim::journal::{Destination, Launch};
+use crate::claim::record::{Attribution, ThreadRecord};
+use crate::claim::{Claim, has_writer};
+use crate::codex::thread::ThreadId;
+use crate::config::target::Experiment;
+use crate::env::World;
+use crate::export::receipts::Kept;
+use crate::session::Writer;
+use crate::session::model::Session;
+use crate::spool::entry::{Entry, Rank};
+use crate::spool::policy::is_overtaken;
+use crate::trace::build::{Surroundings, build};
+use crate::trace::ids::TraceId;
+use crate::trace::model::Trace;
+use jiff::Timestamp;
+use std::fs;
+use std::path::Path;
+
+/// A session's trace, before anything of it was written.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub thread: ThreadId,
+    pub trace: Trace,
+    /// Where it goes: a thread stays where it was first sent.
+    pub destination: Destination,
+    pub standing: Standing,
+}
+
+/// What the target knows of the trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    New,
+    Updated,
+    /// Exactly this, or what came after it.
+    Unchanged,
+}
+
+impl State {
+    /// Who may still write to the thread, as far as can be told.
+    pub fn writer_of(&self, thread: &ThreadId) -> Writer {
+        if has_writer(&self.home, thread) { Writer::Alive } else { Writer::Gone }
+    }
+
+    /// None when nobody asked anything in it.
+    pub fn found(
+        &self,
+        thread: &ThreadId,
+        session: &Session,
+        rollout: &Path,
+        now: &Destination,
+        world: &World,
+    ) -> Result<Option<Found>, StateError> {
+        // What launches noted of the thread must not get lost because it cannot be read today.
+        let mut record = ThreadRecord::load(&self.threads(), thread)
+            .map_err(|error| StateError::Record(self.threads(), error))?;
+        mark(&mut record);
+        let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
+        let Some(trace) = build(session, &record, Surroundings { rollout, user }) else { return Ok(None) };
+        let destination = self.first_destination(&record, trace.id).unwrap_or_else(|| now.clone());
+        let receipts = self.receipts();
+        let standing = standing(&trace, receipts.of(trace.id, &destination.target).as_ref());
+        Ok(Some(Found { thread: thread.clone(), trace, destination, standing }))
+    }
+
+    /// Where a trace was first put, or else first taken; None if it never was.
+    pub(super) fn first_destination(&self, record: &ThreadRecord, trace: TraceId) -> Option<Destination> {
+        let taken = || {
+            let receipt = self.receipts().first(trace)?;
+            Some(Destination { target: receipt.target, experiment: Experiment::Id(receipt.experiment_id) })
+        };
+        record.destination.clone().or_else(taken)
+    }
+
+    /// Into the spool. Its receipt will say where it went: a thread's record is for what only launches know.
+    pub fn put_found(&self, found: Found) -> Result<(), StateError> {
+        let Destination { target, experiment } = found.destination;
+        let put = self.spool().put(&Entry { target, experiment, trace: found.trace }, Timestamp::now());
+        put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
+        Ok(())
+    }
+
+    /// The trace that was worked on last.
+    pub fn last_trace(&self) -> Option<TraceId> {
+        let taken = self.receipts().recent(1).into_iter().next();
+        let taken = taken.map(|(trace, receipt)| (receipt.delivered_at, trace));
+        let worked = self.last_thread().and_then(|thread| {
+            let written =
+                fs::metadata(self.threads().join(format!("{thread}.json"))).ok()?.modified().ok()?;
+            Some((Timestamp::try_from(written).ok()?, TraceId::of_thread(thread.as_str())))
+        });
+        taken.into_iter().chain(worked).max().map(|(_, trace)| trace)
+    }
+
+    /// The traces of a launch as they stand now, and where each goes.
+    pub fn traces_of(&self, launch: &Launch, world: &World) -> Vec<(ThreadId, Destination, Trace)> {
+        let of = |claim: Claim| {
+            let trace = self.trace_of(&claim, launch, world).ok()??;
+            let record = ThreadRecord::load(&self.threads(), &claim.thread).unwrap_or_default();
+            let destination = self.first_destination(&record, trace.id);
+            Some((claim.thread, destination.unwrap_or_else(|| launch.destination.clone()), trace))
+        };
+        self.claims_of(launch).into_iter().filter_map(of).collect()
+    }
+}
+
+/// A launch's own evidence says more.
+fn mark(record: &mut ThreadRecord) {
+    if record.launches.is_empty() {
+        record.found.get_or_insert(Attribution::Import);
+    }
+}
+
+fn standing(trace: &Trace, kept: Option<&Kept>) -> Standing {
+    match kept {
+        None => Standing::New,
+        Some(kept) if is_overtaken(Rank::of(trace), Some(kept.rank)) => Standing::Unchanged,
+        Some(kept) if kept.receipt.holds_all(trace) => Standing::Unchanged,
+        Some(_) => Standing::Updated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::target::Target;
+    use crate::export::receipt::Receipt;
+    use crate::trace::ids::SpanId;
+    use crate::trace::model::{Span, SpanStatus, SpanType, TraceState};
+    use serde_json::{Map, Value};
+
+    fn trace(ended: i64, name: &str) -> Trace {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        Trace {
+            id: TraceId([7; 16]),
+            name: name.into(),
+            state: TraceState::Ok,
+            started_at: at(0),
+            ended_at: at(ended),
+            request_preview: None,
+            response_preview: None,
+            metadata: [].into(),
+            tags: [].into(),
+            spans: vec![Span {
+                id: SpanId([1; 8]),
+                parent: None,
+                name: "root".into(),
+                span_type: SpanType::Agent,
+                status: SpanStatus::Ok,
+                started_at: at(0),
+                ended_at: at(ended),
+                inputs: Value::Null,
+                outputs: Value::Null,
+                attributes: Map::new(),
+                events: Vec::new(),
+            }],
+        }
+    }
+
+    #[test]
+    fn only_what_was_sent_in_every_word_or_overtaken_is_unchanged() {
+        let sent = trace(10, "a");
+        let target = Target::Http("http://a".into());
+        let of_spans = Receipt::of(target.clone(), "1".into(), Timestamp::UNIX_EPOCH, &sent.spans);
+        let whole = Receipt::of_trace(target, "1".into(), Timestamp::UNIX_EPOCH, &sent);
+        let kept = |receipt: &Receipt| Kept { receipt: receipt.clone(), rank: Rank::of(&sent), bytes: 1 };
+        let table = [
+            (trace(10, "a"), None, Standing::New),
+            (trace(10, "a"), Some(kept(&whole)), Standing::Unchanged),
+            (trace(10, "b"), Some(kept(&whole)), Standing::Updated),
+            (trace(11, "a"), Some(kept(&whole)), Standing::Updated),
+            (trace(9, "a"), Some(kept(&whole)), Standing::Unchanged),
+            (trace(10, "a"), Some(kept(&of_spans)), Standing::Updated),
+        ];
+        for (trace, kept, expected) in table {
+            assert_eq!(standing(&trace, kept.as_ref()), expected, "{} {}", trace.ended_at, trace.name);
+        }
+    }
+
+    #[test]
+    fn how_a_thread_was_found_never_replaces_what_a_launch_knows() {
+        let mut record = ThreadRecord::default();
+        mark(&mut record);
+        assert_eq!(record.attribution(), Some(Attribution::Import));
+        record.add(crate::claim::record::LaunchRecord {
+            launch_id: "1".into(),
+            attribution: Attribution::Held,
+            started_at: Timestamp::UNIX_EPOCH,
+            exit: None,
+        });
+        mark(&mut record);
+        assert_eq!(record.attribution(), Some(Attribution::Held));
+    }
+}

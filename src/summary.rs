@@ -1,0 +1,153 @@
+//! `CODEX_TRACED_SUMMARY=FILE`: what became of a launch's traces, as JSON for the next step of a job.
+//!
+//! It holds ids, figures and addresses, nothing that anybody wrote, so it may be uploaded.
+
+use crate::claim::journal::{Destination, Launch};
+use crate::codex::thread::ThreadId;
+use crate::config::access::Access;
+use crate::config::wait::SUMMARY;
+use crate::env::World;
+use crate::export::mlflow::page;
+use crate::export::receipt::Receipt;
+use crate::notice::masked;
+use crate::spool::list::Standing;
+use crate::state::State;
+use crate::trace::model::Trace;
+use serde::Serialize;
+use serde_json::Value;
+use std::fs::Permissions;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tempfile::Builder;
+
+/// Of the form. A reader can rely on the keys of its version.
+const VERSION: u32 = 1;
+
+/// As every file that a program is told to write: the umask decides.
+const MODE: u32 = 0o666;
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Summary<'a> {
+    version: u32,
+    launch_id: &'a str,
+    /// `{"code": 0}` or `{"signal": 2}`.
+    exit: Option<crate::launch::exit::ChildExit>,
+    threads: Vec<Thread>,
+    /// What else there is to know, as it was said on stderr or would have been.
+    notice: Option<&'a str>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Thread {
+    thread_id: String,
+    trace_id: String,
+    /// completed, failed, interrupted, running or lost.
+    status: String,
+    /// MLflow's keys: `input_tokens`, `output_tokens`, `total_tokens`, and what was cached.
+    tokens: Value,
+    /// At list price; null where a model's price is not known.
+    cost_usd: Option<f64>,
+    target: String,
+    experiment_id: Option<String>,
+    /// Null for a local store, which has no page until somebody serves it.
+    link: Option<String>,
+    delivery: Delivery,
+    reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Delivery {
+    /// The target has exactly this.
+    Delivered,
+    /// Safe on disk.
+    Waiting,
+    /// On disk until somebody looks: the target will not take it.
+    SetAside,
+}
+
+/// Writes it if it was asked for. `notice` is what the launch had to say.
+pub fn write(world: &World, state: &State, launch: &Launch, notice: Option<&str>) {
+    let Some(file) = world.variables.os(SUMMARY) else { return };
+    let file = world.cwd.as_deref().unwrap_or(Path::new("/")).join(file);
+    let threads = state.traces_of(launch, world);
+    let access = Access::of(world);
+    let threads =
+        threads.iter().map(|(thread, destination, trace)| told(state, thread, destination, trace, &access));
+    let summary = Summary {
+        version: VERSION,
+        launch_id: &launch.id,
+        exit: launch.exit,
+        threads: threads.collect(),
+        notice,
+    };
+    if let Err(error) = store(&file, &summary) {
+        tracing::warn!("cannot write the summary to {}: {error}", file.display());
+    }
+}
+
+/// In one step: a reader finds all of it or the one before.
+fn store(file: &Path, summary: &Summary) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let mut aside = Builder::new().permissions(Permissions::from_mode(MODE)).tempfile_in(folder)?;
+    let mut text = serde_json::to_vec_pretty(summary)?;
+    text.push(b'\n');
+    aside.write_all(&text)?;
+    aside.persist(file)?;
+    Ok(())
+}
+
+fn told(
+    state: &State,
+    thread: &ThreadId,
+    destination: &Destination,
+    trace: &Trace,
+    access: &Access,
+) -> Thread {
+    let kept = state.receipts().of(trace.id, &destination.target);
+    let receipt = kept.map(|kept| kept.receipt);
+    let (delivery, reason) = match &receipt {
+        Some(receipt) if receipt.holds_all(trace) => (Delivery::Delivered, None),
+        _ => waiting(state, trace),
+    };
+    of_trace(thread, destination, trace, receipt.as_ref(), access, (delivery, reason))
+}
+
+fn of_trace(
+    thread: &ThreadId,
+    destination: &Destination,
+    trace: &Trace,
+    receipt: Option<&Receipt>,
+    access: &Access,
+    (delivery, reason): (Delivery, Option<String>),
+) -> Thread {
+    let json = |key: &str| -> Value {
+        trace.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    };
+    let status = trace.spans.first().and_then(|root| root.outputs.get("status")).and_then(Value::as_str);
+    let experiment = receipt.map(|receipt| receipt.experiment_id.clone());
+    Thread {
+        thread_id: thread.to_string(),
+        trace_id: trace.id.to_string(),
+        status: status.unwrap_or_default().to_owned(),
+        tokens: json("mlflow.trace.tokenUsage"),
+        cost_usd: json("mlflow.trace.cost")["total_cost"].as_f64(),
+        target: masked(&destination.target.to_string()).into_owned(),
+        link: experiment.as_deref().and_then(|id| page::of_trace(&destination.target, id, trace.id, access)),
+        experiment_id: experiment,
+        delivery,
+        reason,
+    }
+}
+
+/// Why the target does not have it, as far as the spool knows.
+fn waiting(state: &State, trace: &Trace) -> (Delivery, Option<String>) {
+    let listed = state.spool().list().into_iter().rev().find(|listed| listed.trace == trace.id);
+    match listed.map(|listed| listed.standing) {
+        Some(Standing::SetAside(reason)) => (Delivery::SetAside, Some(masked(&reason).into_owned())),
+        Some(Standing::Rests(rest)) => (Delivery::Waiting, Some(masked(&rest.reason).into_owned())),
+        Some(Standing::Unreadable(reason)) => (Delivery::Waiting, Some(reason)),
+        Some(Standing::Waits) | None => (Delivery::Waiting, None),
+    }
+}
