@@ -115,13 +115,6 @@ impl Stage {
             ref several => panic!("expected one finisher: {several:?}"),
         }
     }
-
-    fn records(&self) -> Vec<Value> {
-        let entries = fs::read_dir(self.home.state().join("threads")).into_iter().flatten().flatten();
-        let records = entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "json"));
-        let read = |path| serde_json::from_slice(&fs::read(path).expect("read a record")).expect("JSON");
-        records.map(|entry| read(entry.path())).collect()
-    }
 }
 
 /// Lines of ours on stderr.
@@ -156,7 +149,7 @@ fn on_a_terminal_a_process_of_its_own_goes_on_that_nothing_can_hang_up() {
     stage.tell();
     drop(reader);
     stage.home.wait_until_delivered();
-    assert_eq!(stage.records()[0]["launches"][0]["exit"]["code"], 7);
+    assert_eq!(stage.home.records()[0]["launches"][0]["exit"]["code"], 7);
     wait_for("the finisher to end", LIMIT, || stage.finishers().is_empty());
 }
 
@@ -183,7 +176,7 @@ fn a_window_that_is_closed_takes_codex_along_and_not_its_trace() {
     assert_eq!(terminal.close(), End::Signal(Signal::SIGHUP as i32));
     stage.tell();
     stage.home.wait_until_delivered();
-    assert_eq!(stage.records()[0]["launches"][0]["exit"]["signal"], 1);
+    assert_eq!(stage.home.records()[0]["launches"][0]["exit"]["signal"], 1);
 }
 
 #[test]
@@ -193,7 +186,7 @@ fn a_launch_is_finished_by_one_and_by_the_next_when_that_one_is_killed() {
     let reader = stage.reader();
     // It would wait for the session too.
     let other = run(stage.traced(&["exec", "idle"]).env("CODEX_TRACED_WAIT", "3600")).ended(End::Code(7));
-    assert_eq!((other.stderr.as_str(), stage.records().len()), ("", 0));
+    assert_eq!((other.stderr.as_str(), stage.home.records().len()), ("", 0));
 
     kill(stage.finisher(), Signal::SIGKILL).expect("kill the finisher");
     wait_for("the finisher to end", LIMIT, || stage.finishers().is_empty());
@@ -202,7 +195,7 @@ fn a_launch_is_finished_by_one_and_by_the_next_when_that_one_is_killed() {
     stage.tell();
     assert_eq!(next.finish(LIMIT).ended(End::Code(7)).stderr, "");
     assert_eq!((stage.home.launches(), stage.home.spooled()), (Vec::new(), Vec::new()));
-    assert_eq!(stage.records().len(), 1);
+    assert_eq!(stage.home.records().len(), 1);
 }
 
 #[test]
@@ -226,7 +219,7 @@ fn a_job_waits_for_so_long_and_leaves_the_rest_with_one_line() {
         let sync = start(&mut stage.traced(&["mlflow", "sync"]));
         stage.tell();
         assert!(sync.finish(LIMIT).ended(End::Code(0)).stdout.starts_with("1 delivered, 0 waiting\n"));
-        assert_eq!(stage.records()[0]["launches"][0]["exit"]["code"], 7);
+        assert_eq!(stage.home.records()[0]["launches"][0]["exit"]["code"], 7);
     }
 }
 

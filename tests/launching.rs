@@ -33,16 +33,6 @@ fn launcher(home: &Home, folders: &[PathBuf]) -> Command {
     command
 }
 
-/// As threads are recorded when they are claimed.
-fn claimed(home: &Home) -> Vec<String> {
-    let entries = fs::read_dir(home.state().join("threads")).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
-        .collect();
-    names.sort();
-    names
-}
-
 #[test]
 fn our_own_link_and_our_shim_are_passed_over() {
     let home = home();
@@ -155,7 +145,7 @@ fn a_neighbour_in_the_same_folder_keeps_its_session() {
     gate.open();
     neighbour.finish(LIMIT).ended(End::Code(0));
     assert_eq!(home.rollouts().len(), 2);
-    assert_eq!(claimed(&home), [ours.json_lines()[0]["thread_id"].as_str().expect("a thread id")]);
+    assert_eq!(home.claimed(), [ours.json_lines()[0]["thread_id"].as_str().expect("a thread id")]);
 }
 
 #[test]
@@ -170,7 +160,7 @@ fn a_codex_that_a_tool_started_is_not_ours() {
     let home = Home::new(&server.url());
     let outer = run(home.traced(LAUNCHER, &codex.native).args(["exec", "--json", "go"])).ended(End::Code(0));
     assert_eq!(home.rollouts().len(), 2, "{}", outer.stdout);
-    assert_eq!(claimed(&home), [outer.json_lines()[0]["thread_id"].as_str().expect("a thread id")]);
+    assert_eq!(home.claimed(), [outer.json_lines()[0]["thread_id"].as_str().expect("a thread id")]);
 }
 
 #[test]
@@ -179,7 +169,7 @@ fn a_launch_that_writes_no_session_claims_none() {
     let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
     let home = Home::new(&server.url());
     run(home.traced(LAUNCHER, &codex.native).args(["exec", "--ephemeral", "do it"])).ended(End::Code(0));
-    assert_eq!(claimed(&home), [""; 0]);
+    assert_eq!(home.claimed(), [""; 0]);
     assert!(!home.database().exists());
 }
 
@@ -200,11 +190,11 @@ fn what_a_killed_launcher_left_is_finished_by_the_next_launch() {
     gate.open();
     assert_eq!(killed.finish(LIMIT).ended(End::Signal(9)).stdout, "done\n", "codex went on");
     wait_for("codex to end", LIMIT, || !Path::new(&format!("/proc/{orphan}")).exists());
-    assert_eq!(claimed(&home), [""; 0]);
+    assert_eq!(home.claimed(), [""; 0]);
 
     server.play(Script::new().reply(Reply::new().answer("again")));
     run(home.traced(LAUNCHER, &codex.native).args(["exec", "once more"])).ended(End::Code(0));
-    assert_eq!(claimed(&home).len(), 2);
+    assert_eq!(home.claimed().len(), 2);
     let left: Vec<_> = fs::read_dir(home.state().join("launches")).expect("read").collect();
     assert!(left.is_empty(), "{left:?}");
     assert!(

@@ -113,12 +113,7 @@ impl Network {
 
     /// The threads that Codex wrote here with tracing, as the server's ids.
     fn traces(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.home.state().join("threads")).expect("the threads' folder").flatten();
-        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let threads = names.filter_map(|name| Some(name.strip_suffix(".json")?.to_owned()));
-        let mut ids: Vec<String> = threads.map(|id| format!("tr-{}", id.replace('-', ""))).collect();
-        ids.sort();
-        ids
+        self.home.claimed().iter().map(|id| format!("tr-{}", id.replace('-', ""))).collect()
     }
 }
 

@@ -213,7 +213,7 @@ fn a_schema_of_a_version_to_come_keeps_the_trace_until_it_is_known() {
     let Some(waiting) = Waiting::after(RELATIVE, harm) else { return };
     let said = "column trace_tags.who is new and must be filled (update codex-traced)";
     assert!(waiting.log().contains(said), "{}", waiting.log());
-    let sync = run(&mut waiting.sync()).ended(End::Code(0));
+    let sync = run(&mut waiting.sync()).ended(End::Code(1));
     assert!(sync.stdout.starts_with("0 delivered, 1 waiting\n") && sync.stdout.contains(said), "{sync:?}");
     let repair = "DROP TABLE trace_tags; ALTER TABLE kept RENAME TO trace_tags";
     let database = Connection::open(waiting.database()).expect("open the database");

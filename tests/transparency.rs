@@ -66,8 +66,7 @@ impl Twice {
     }
 
     fn assert_traced(&self, sessions: usize) {
-        let entries = std::fs::read_dir(self.home.state().join("threads")).into_iter().flatten();
-        assert_eq!(entries.count(), sessions, "threads that were claimed");
+        assert_eq!(self.home.claimed().len(), sessions, "threads that were claimed");
     }
 }
 

@@ -1,6 +1,5 @@
 //! Codex's full-screen interface, traced: whose session it was, and what became of it.
 
-use serde_json::Value;
 use std::fs;
 use std::time::Duration;
 use support::tmux::Tmux;
@@ -30,13 +29,6 @@ fn home(server: &ModelServer) -> Home {
     let home = Home::new(&server.url());
     home.face("gpt-6.1-sol", &server.url());
     home
-}
-
-fn records(home: &Home) -> Vec<Value> {
-    let entries = fs::read_dir(home.state().join("threads")).into_iter().flatten().flatten();
-    let read =
-        |path| serde_json::from_slice(&fs::read(path).expect("read a record")).expect("a record is JSON");
-    entries.map(|entry| read(entry.path())).collect()
 }
 
 fn three_answers() -> Script {
@@ -187,7 +179,7 @@ fn a_neighbour_on_the_same_daemon_keeps_its_session() {
         quit(shell, "ended 0");
     }
     home.wait_until_delivered();
-    assert_eq!((home.rollouts().len(), records(&home).len()), (2, 1));
+    assert_eq!((home.rollouts().len(), home.records().len()), (2, 1));
 }
 
 #[test]
@@ -201,7 +193,7 @@ fn an_interface_closed_without_a_prompt_leaves_no_trace() {
     quit(&shell, "ended 0");
     wait_for("the launch's notes to go", TURN, || home.launches().is_empty());
     assert!(!home.database().exists());
-    assert_eq!(records(&home).len(), 0);
+    assert_eq!(home.records().len(), 0);
 }
 
 #[test]

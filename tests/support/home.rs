@@ -155,6 +155,22 @@ trust_level = "trusted"
         names_in(&self.state().join("launches"))
     }
 
+    /// The ids of the threads that launches claimed, in order.
+    pub fn claimed(&self) -> Vec<String> {
+        let names = names_in(&self.state().join("threads"));
+        let mut ids: Vec<String> =
+            names.iter().filter_map(|name| Some(name.strip_suffix(".json")?.to_owned())).collect();
+        ids.sort();
+        ids
+    }
+
+    /// What is kept of each claimed thread: which launches wrote it, and how they ended.
+    pub fn records(&self) -> Vec<serde_json::Value> {
+        let file_of = |id| self.state().join("threads").join(format!("{id}.json"));
+        let read = |id| fs::read(file_of(id)).expect("read a record");
+        self.claimed().iter().map(|id| serde_json::from_slice(&read(id)).expect("a record is JSON")).collect()
+    }
+
     /// Traces that are still to be delivered.
     pub fn spooled(&self) -> Vec<String> {
         let mut names = names_in(&self.state().join("spool"));
