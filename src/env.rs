@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Default)]
 pub struct World {
@@ -78,6 +78,24 @@ impl Variables {
 }
 
 impl Variables {
+    /// All but these.
+    pub fn without(&self, names: &[&str]) -> Variables {
+        let mut left = self.0.clone();
+        left.retain(|name, _| !names.iter().any(|without| name == without));
+        Variables(left)
+    }
+
+    /// With these, which name files, as absolute paths.
+    pub fn with_paths_from(&self, base: &Path, names: &[&str]) -> Variables {
+        let mut all = self.0.clone();
+        for (name, value) in &mut all {
+            if !value.is_empty() && names.iter().any(|path| name == path) {
+                *value = base.join(&*value).into();
+            }
+        }
+        Variables(all)
+    }
+
     /// These, and of the others those that are not set here.
     pub fn or(&self, others: &Variables) -> Variables {
         let set = self.0.iter().filter(|(_, value)| !value.is_empty());

@@ -12,7 +12,6 @@ use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
 use crate::config::wait::{Rank, Wait};
 use crate::env::World;
-use crate::export;
 use crate::launch::Ended;
 use crate::launch::detached::{self, Detached, Heard};
 use crate::launch::exit::ChildExit;
@@ -34,6 +33,9 @@ const BEGUN: &[u8] = b"begun\n";
 /// nobody sees must not stay for ever: the next launch goes on with what is left.
 const FINISHER: Duration = Duration::from_secs(15 * 60);
 
+/// How long a finisher waits for another delivery to end, which most likely takes its traces along.
+const FINISHERS_PATIENCE: Duration = Duration::from_secs(30);
+
 /// A finisher that hangs where nothing is asked of the clock (a disk that does not answer) ends all the same.
 const OVERDUE: Duration = Duration::from_secs(60);
 
@@ -51,21 +53,18 @@ pub fn after(world: &World, state: &State, settings: &Settings, mut watch: Watch
         problems.push(bad.to_string());
         None
     });
-    let wait = Wait::choose(told, &world.terminals, &world.variables, Rank::of(std::process::id()));
+    let wait = Wait::choose(told, &world.terminals, &world.variables, Rank::ours());
     let notices = Notices::choose(world);
     for problem in problems.iter().filter(|_| has_sessions(&watch.launch)) {
         tracing::warn!("{problem}");
         notices.say(problem);
     }
     if has_sessions(&watch.launch)
-        && let Some(introduction) = export::mlflow::introduction(&settings.target.value)
+        && let Some(introduction) = state.introduce(&settings.target.value)
     {
         notices.say(&introduction);
     }
     watch.launch.exit = Some(ended.exit);
-    if let Some(journal) = &mut watch.journal {
-        let _ = journal.exit(ended.exit);
-    }
     let safety = note(state, &mut watch);
     let place = match wait {
         Wait::Detached(patience) => {
@@ -98,7 +97,10 @@ fn note(state: &State, watch: &mut Watch) -> Safety {
     if watch.journal.is_none() {
         watch.journal = Journal::of_ended(&state.launches(), launch).ok();
     }
-    let noted = watch.journal.as_ref().and_then(|journal| journal::load(journal.path()));
+    let noted = watch.journal.as_mut().and_then(|journal| {
+        let _ = journal.complete(launch);
+        journal::load(journal.path())
+    });
     if noted.as_ref() == Some(launch) { Safety::OnDisk } else { Safety::InMemory }
 }
 
@@ -251,7 +253,8 @@ enum Busy {
 fn deliver(state: &State, world: &World, until: Instant, busy: Busy) -> Option<String> {
     let left = until.saturating_duration_since(Instant::now());
     let patience = match busy {
-        Busy::IsFine => Duration::ZERO,
+        // Nobody waits for a finisher, and whoever delivers may be about to leave.
+        Busy::IsFine => left.min(FINISHERS_PATIENCE),
         Busy::IsWaitedFor => left,
     };
     let kept = |reason: &str| notice::kept_on_disk(state.spool().paths().len(), reason);

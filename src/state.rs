@@ -10,8 +10,10 @@ use crate::claim::{Claim, has_writer, watch};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
+use crate::config::target::Target;
 use crate::disk;
 use crate::env::World;
+use crate::export;
 use crate::export::receipts::Receipts;
 use crate::rollout;
 use crate::session::{self, Writer};
@@ -41,6 +43,20 @@ pub enum Work {
     /// A turn still runs in Codex's daemon: the trace stands as far as it got, and the next launch
     /// completes it.
     GoesOn,
+}
+
+/// Why the work of a launch that died is not done yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    pub reason: String,
+    /// When the spool holds less, it may be.
+    pub wants_room: bool,
+}
+
+impl Unfinished {
+    fn because(reason: String) -> Unfinished {
+        Unfinished { reason, wants_room: false }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +116,22 @@ impl State {
         let mut dated: Vec<_> = dated.collect();
         dated.sort();
         dated.into_iter().rev().take(at_most).map(|(_, thread)| thread).collect()
+    }
+
+    /// What to know about a target before the first trace goes there, once. It is remembered here: to look at
+    /// the target itself may take for ever, where its disk does not answer.
+    pub fn introduce(&self, target: &Target) -> Option<String> {
+        let sentence = export::mlflow::introduction(target)?;
+        let path = self.folder.join("introduced");
+        let known = fs::read_to_string(&path).unwrap_or_default();
+        let line = target.to_string();
+        if known.lines().any(|known| known == line) {
+            return None;
+        }
+        if let Err(error) = disk::write_private(&path, format!("{known}{line}\n").as_bytes()) {
+            tracing::warn!("cannot remember that {target} was introduced: {error}");
+        }
+        Some(sentence)
     }
 
     pub fn receipts(&self) -> Receipts {
@@ -226,7 +258,7 @@ impl State {
     }
 
     /// As `recover`, for somebody who waits until others have done theirs. Tells what could not be finished.
-    pub fn recover_within(&self, world: &World, patience: Duration) -> Vec<String> {
+    pub fn recover_within(&self, world: &World, patience: Duration) -> Vec<Unfinished> {
         self.sweep();
         if journal::left_behind(&self.launches()).is_empty() {
             return Vec::new();
@@ -234,7 +266,7 @@ impl State {
         // Forty launches that end at once would each do it all. Where there are no locks they do: it costs time only.
         let lock = disk::lock_within(&self.folder.join(".lock-launches"), patience);
         if let Ok(None) = lock {
-            return vec!["another codex-traced is at it".into()];
+            return vec![Unfinished::because("another codex-traced is at it".into())];
         }
         let mut unfinished = Vec::new();
         for (notes, _) in journal::left_behind(&self.launches()) {
@@ -252,9 +284,12 @@ impl State {
                 Ok(Ok(Work::GoesOn)) => {}
                 Ok(Err(error)) => {
                     tracing::error!("cannot finish the work of launch {}: {error}", launch.id);
-                    unfinished.push(error.to_string());
+                    let wants_room = matches!(error, StateError::Spool(_, SpoolError::Full { .. }));
+                    unfinished.push(Unfinished { wants_room, ..Unfinished::because(error.to_string()) });
                 }
-                Err(_) => unfinished.push("a defect of codex-traced (see its log)".into()),
+                Err(_) => {
+                    unfinished.push(Unfinished::because("a defect of codex-traced (see its log)".into()))
+                }
             }
         }
         unfinished

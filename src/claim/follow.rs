@@ -15,6 +15,8 @@ pub(super) struct Follow {
 
 impl Follow {
     pub(super) fn begin(log: TuiLog, since: Timestamp) -> Follow {
+        // Ours is this launch's alone, and a clock may go back.
+        let since = if matches!(log, TuiLog::Ours(_)) { Timestamp::MIN } else { since };
         Follow { log, since, offset: 0 }
     }
 
@@ -24,6 +26,10 @@ impl Follow {
     }
 
     fn read(&mut self) -> io::Result<Vec<Logged>> {
+        // To open a pipe would wait for its other end.
+        if !fs::metadata(self.log.path())?.is_file() {
+            return Ok(Vec::new());
+        }
         let mut file = File::open(self.log.path())?;
         if file.metadata()?.len() < self.offset {
             self.offset = 0;
@@ -68,12 +74,9 @@ mod tests {
         let since = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut follow = Follow::begin(TuiLog::Ours(path.clone()), since);
         assert_eq!(follow.look(), []);
-        let (old, one, two) = (
-            line("2026-11-22T09:00:00Z", "old"),
-            line("2026-11-22T10:00:01Z", "one"),
-            line("2026-11-22T10:00:02Z", "two"),
-        );
-        fs::write(&path, format!("{old}\n{one}\n{}", &two[..20])).unwrap();
+        // The clock was put back after the launch began.
+        let (one, two) = (line("2026-11-22T09:00:00Z", "one"), line("2026-11-22T10:00:02Z", "two"));
+        fs::write(&path, format!("{one}\n{}", &two[..20])).unwrap();
         assert_eq!(follow.look(), [prompt("one")]);
         let mut file = File::options().append(true).open(&path).unwrap();
         writeln!(file, "{}", &two[20..]).unwrap();
@@ -85,11 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn a_users_log_stays() {
+    fn a_users_log_stays_and_what_it_held_before_is_no_news() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        fs::write(&path, "").unwrap();
-        Follow::begin(TuiLog::Theirs(path.clone()), Timestamp::UNIX_EPOCH).end();
+        let (old, new) = (line("2026-11-22T09:00:00Z", "old"), line("2026-11-22T10:00:01Z", "new"));
+        fs::write(&path, format!("{old}\n{new}\n")).unwrap();
+        let since = "2026-11-22T10:00:00Z".parse().unwrap();
+        assert_eq!(Follow::begin(TuiLog::Theirs(path.clone()), since).end(), [prompt("new")]);
         assert!(path.exists());
     }
 }

@@ -52,6 +52,8 @@ pub struct Destination {
 pub struct Journal {
     path: PathBuf,
     file: File,
+    /// The last line may be a half one: the disk had no room for it.
+    is_torn: bool,
 }
 
 impl Launch {
@@ -92,7 +94,7 @@ impl Journal {
         make_private_folder(folder)?;
         let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
-        let mut journal = Journal { path, file };
+        let mut journal = Journal { path, file, is_torn: false };
         let Launch { id, process, started_at, destination, .. } = launch.clone();
         match journal.note(&Note::Launch { id, process, started_at, destination }) {
             Ok(()) => Ok(journal),
@@ -138,7 +140,29 @@ impl Journal {
 
     /// In one write, so that our death leaves no half of a note.
     fn note(&mut self, note: &Note) -> io::Result<()> {
-        write(&mut self.file, note)
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+        }
+        let written = write(&mut self.file, note);
+        self.is_torn = written.is_err();
+        written
+    }
+
+    /// What is known of the launch and does not stand there yet: the disk may have room again.
+    pub fn complete(&mut self, launch: &Launch) -> io::Result<()> {
+        let noted = load(&self.path);
+        let is_missing = |is_there: &dyn Fn(&Launch) -> bool| !noted.as_ref().is_some_and(is_there);
+        for claim in launch.claims.iter().filter(|claim| is_missing(&|noted| noted.claims.contains(claim))) {
+            self.claim(claim)?;
+        }
+        for logged in launch.logged.iter().filter(|logged| is_missing(&|noted| noted.logged.contains(logged)))
+        {
+            self.logged(logged)?;
+        }
+        match launch.exit.filter(|exit| is_missing(&|noted| noted.exit == Some(*exit))) {
+            Some(exit) => self.exit(exit),
+            None => Ok(()),
+        }
     }
 }
 
@@ -207,7 +231,8 @@ pub fn sweep(folder: &Path) {
 }
 
 fn read(notes: &str) -> Option<Launch> {
-    let mut notes = notes.lines().map_while(|line| serde_json::from_str(line).ok());
+    // A disk that was full for a moment left half a line: what came after it counts.
+    let mut notes = notes.lines().filter_map(|line| serde_json::from_str(line).ok());
     let Some(Note::Launch { id, process, started_at, destination }) = notes.next() else { return None };
     let mut launch = Launch { id, ..Launch::new(process, started_at, destination) };
     for note in notes {
@@ -310,6 +335,22 @@ mod tests {
         }
         sweep(folder.path());
         assert_eq!((empty.exists(), begun.exists()), (false, true));
+    }
+
+    #[test]
+    fn notes_are_completed_past_a_half_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut launch = launch(gone());
+        let mut journal = Journal::begin(folder.path(), &launch).unwrap();
+        journal.file.write_all(b"{\"claim\": {\"thr").unwrap();
+        journal.is_torn = true;
+        let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
+        launch.claims.push(Claim { thread, attribution: Attribution::Held });
+        launch.exit = Some(ChildExit::Code(0));
+        for _ in 0..2 {
+            journal.complete(&launch).unwrap();
+            assert_eq!(load(journal.path()), Some(launch.clone()));
+        }
     }
 
     #[test]

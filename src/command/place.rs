@@ -24,7 +24,9 @@ pub(super) fn check_typed(
 ) -> Result<Checked, ExportError> {
     let access = Access::of(world);
     let variables = Variables::from([(TRACKING_URI, uri)]).or(&access.variables);
-    check_with(target, experiment, &Access { variables, ..access })
+    // Credentials of the environment are for this target, unless it names another itself.
+    let named = access.named.clone().or_else(|| Some(target.clone()));
+    check_with(target, experiment, &Access { variables, named, ..access })
 }
 
 fn check_with(target: &Target, experiment: &Experiment, access: &Access) -> Result<Checked, ExportError> {

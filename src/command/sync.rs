@@ -9,8 +9,8 @@ use crate::export::deliver::{Drained, Step};
 use crate::notice::in_one_line;
 use crate::spool::Spool;
 use crate::spool::list::named;
-use crate::state::State;
 use crate::state::delivery::PATIENCE;
+use crate::state::{State, Unfinished};
 use jiff::Timestamp;
 use std::fmt::Write;
 
@@ -73,7 +73,7 @@ fn deliver(state: &State, world: &World) -> Result<(), Failure> {
         total.delivered.extend(drained.delivered);
         total.set_aside.extend(drained.set_aside);
         (total.waiting, total.is_elsewhere) = (drained.waiting, drained.is_elsewhere);
-        if unfinished.is_empty() || !is_emptier {
+        if !is_emptier || !unfinished.iter().any(|unfinished| unfinished.wants_room) {
             break unfinished;
         }
     };
@@ -97,8 +97,8 @@ fn line_of(step: &Step) -> String {
 }
 
 /// None when nothing is left: every trace is where it should be.
-fn left(drained: &Drained, aside: usize, unfinished: &[String]) -> Option<Failure> {
-    if let Some(reason) = unfinished.first() {
+fn left(drained: &Drained, aside: usize, unfinished: &[Unfinished]) -> Option<Failure> {
+    if let Some(Unfinished { reason, .. }) = unfinished.first() {
         return Some(format!("{} launches could not be finished: {reason}", unfinished.len()));
     }
     let hint = "`codex-traced mlflow sync --list` shows what there is and why";
@@ -132,7 +132,12 @@ mod tests {
             (waiting(2), 1, vec![], Some("2 still waiting")),
             (waiting(0), 1, vec![], Some("1 set aside")),
             (elsewhere, 0, vec![], Some("another codex-traced is delivering")),
-            (waiting(0), 0, vec!["full".into()], Some("1 launches could not be finished: full")),
+            (
+                waiting(0),
+                0,
+                vec![Unfinished { reason: "full".into(), wants_room: true }],
+                Some("1 launches could not be finished: full"),
+            ),
         ];
         for (drained, aside, unfinished, expected) in table {
             let said = left(&drained, aside, &unfinished);

@@ -10,9 +10,35 @@ use std::path::{Path, PathBuf};
 
 const TRACKING_URI: &str = "MLFLOW_TRACKING_URI";
 
+/// What says who we are to a server, or whom to trust in its place: meant for one server, and no other.
+const OF_ONE_SERVER: [&str; 9] = [
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_AUTH",
+    "MLFLOW_TRACKING_AWS_SIGV4",
+    "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "MLFLOW_TRACKING_INSECURE_TLS",
+    "MLFLOW_WORKSPACE",
+];
+
+/// Those that name a file: relative to where they were set, and not to where a delivery goes on.
+const PATHS: [&str; 7] = [
+    "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "DATABRICKS_CONFIG_FILE",
+];
+
 #[derive(Clone, Default)]
 pub struct Access {
     pub variables: Variables,
+    /// The target that the environment names, if it names one.
+    pub named: Option<Target>,
     /// Where `.mlflow/credentials` and `.databrickscfg` are.
     pub home: Option<PathBuf>,
     /// The variables of the configuration file, and the target that they belong to.
@@ -21,21 +47,29 @@ pub struct Access {
 
 impl Access {
     pub fn of(world: &World) -> Access {
+        let base = world.cwd.as_deref().unwrap_or(Path::new("/"));
         let file = CodexHome::of(world).and_then(|home| {
             let variables = ConfigFile::read(&home.config()).ok()?.variables();
-            let base = world.cwd.as_deref().unwrap_or(home.path());
             let target = Target::parse(variables.text(TRACKING_URI)?, base).ok()?;
-            Some((target, variables))
+            Some((target, variables.with_paths_from(base, &PATHS)))
         });
-        Access { variables: world.variables.clone(), home: world.home.clone(), file }
+        let variables = world.variables.with_paths_from(base, &PATHS);
+        let named = variables.text(TRACKING_URI).and_then(|uri| Target::parse(uri, base).ok());
+        Access { variables, named, home: world.home.clone(), file }
     }
 
-    /// What the environment says, then what the configuration file says to its own target: credentials of one
-    /// server are nothing for another.
+    /// What the environment says, then what the configuration file says to its own target. Credentials of one
+    /// server are nothing for another, and the spool may hold traces for several: those of the environment go
+    /// to the target that it names, or else to the file's.
     pub fn variables_for(&self, target: &Target) -> Variables {
-        match &self.file {
-            Some((of, variables)) if of == target => self.variables.or(variables),
+        let meant = self.named.as_ref().or(self.file.as_ref().map(|(of, _)| of));
+        let told = match meant {
+            Some(meant) if meant != target => self.variables.without(&OF_ONE_SERVER),
             _ => self.variables.clone(),
+        };
+        match &self.file {
+            Some((of, variables)) if of == target => told.or(variables),
+            _ => told,
         }
     }
 
@@ -90,6 +124,7 @@ mod tests {
     fn variables_of_the_file_are_for_the_files_target_only() {
         let access = Access {
             variables: [("MLFLOW_TRACKING_USERNAME", "of-environment")].into(),
+            named: None,
             home: None,
             file: Some((
                 http("https://file"),
@@ -103,7 +138,28 @@ mod tests {
         };
         let of_environment = Some("of-environment".to_owned());
         assert_eq!(told(&http("https://file")), (of_environment.clone(), Some("secret".to_owned())));
-        assert_eq!(told(&http("https://other")), (of_environment, None));
+        assert_eq!(told(&http("https://other")), (None, None));
+        let elsewhere = Access { named: Some(http("https://named")), ..access.clone() };
+        let username = |target: &str| {
+            let variables = elsewhere.variables_for(&http(target));
+            variables.text("MLFLOW_TRACKING_USERNAME").map(str::to_owned)
+        };
+        assert_eq!(username("https://named"), of_environment);
+        assert_eq!(username("https://file"), Some("of-file".to_owned()));
+        assert_eq!(username("https://other"), None);
+        let unnamed = Access { file: None, ..access };
+        assert!(unnamed.variables_for(&http("https://any")).text("MLFLOW_TRACKING_USERNAME").is_some());
+    }
+
+    #[test]
+    fn a_relative_path_is_from_where_we_were_started() {
+        let mut world = World::read();
+        world.cwd = Some("/started/here".into());
+        world.variables =
+            [("CODEX_HOME", "/none"), ("SSL_CERT_FILE", "./ca.pem"), ("CURL_CA_BUNDLE", "/abs")].into();
+        let variables = Access::of(&world).variables;
+        assert_eq!(variables.text("SSL_CERT_FILE"), Some("/started/here/./ca.pem"));
+        assert_eq!(variables.text("CURL_CA_BUNDLE"), Some("/abs"));
     }
 
     #[test]
@@ -125,6 +181,7 @@ mod tests {
     fn credentials_in_an_address_are_found_again_for_that_address_only() {
         let access = Access {
             variables: [(TRACKING_URI, "https://ann:p%40ss@host:5000/")].into(),
+            named: None,
             home: None,
             file: Some((http("http://other"), [(TRACKING_URI, "http://bob@other")].into())),
         };

@@ -11,6 +11,9 @@ pub const SUMMARY: &str = "CODEX_TRACED_SUMMARY";
 /// The prompt is to be back 50 ms after Codex's end. The rest of them is for our own end and the shell.
 const PROMPT: Duration = Duration::from_millis(40);
 
+/// Nobody means more, and clocks count only so far.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Longer than a slow server takes, shorter than a job's patience.
 const USUAL: Duration = Duration::from_secs(30);
 
@@ -23,17 +26,25 @@ pub enum Wait {
     InPlace(Duration),
 }
 
-/// Which number we have among the processes.
+/// Where we stand among the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// A container ends with its first process, and takes all others along.
+    /// The first, or what the first was started for: a container ends with it, and takes all others along.
     First,
     Other,
 }
 
 impl Rank {
-    pub fn of(process: u32) -> Rank {
-        if process == 1 { Rank::First } else { Rank::Other }
+    /// `first` is the name of process 1, as far as it can be read.
+    pub fn of(process: u32, parent: u32, first: Option<&str>) -> Rank {
+        // A machine's own first process outlives whatever it has started.
+        let is_machines = first.is_none_or(|name| ["systemd", "init", "launchd"].contains(&name));
+        if process == 1 || (parent == 1 && !is_machines) { Rank::First } else { Rank::Other }
+    }
+
+    pub fn ours() -> Rank {
+        let first = std::fs::read_to_string("/proc/1/comm").ok();
+        Rank::of(std::process::id(), std::os::unix::process::parent_id(), first.as_deref().map(str::trim_end))
     }
 }
 
@@ -59,7 +70,7 @@ impl Wait {
     pub fn told(variables: &Variables) -> Result<Option<Duration>, BadWait> {
         let Some(text) = variables.text(WAIT) else { return Ok(None) };
         let seconds = text.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        seconds.map(Some).ok_or_else(|| BadWait(text.to_owned()))
+        seconds.map(|time| Some(time.min(LONGEST))).ok_or_else(|| BadWait(text.to_owned()))
     }
 }
 
@@ -95,6 +106,22 @@ mod tests {
     }
 
     #[test]
+    fn whoever_a_container_was_started_for_ends_with_it() {
+        let table = [
+            (1, 0, Some("codex-traced"), Rank::First),
+            (7, 1, Some("tini"), Rank::First),
+            (7, 1, Some("sh"), Rank::First),
+            (7, 3, Some("tini"), Rank::Other),
+            // Orphans on an ordinary machine.
+            (700, 1, Some("systemd"), Rank::Other),
+            (700, 1, None, Rank::Other),
+        ];
+        for (process, parent, first, rank) in table {
+            assert_eq!(Rank::of(process, parent, first), rank, "{process} {parent} {first:?}");
+        }
+    }
+
+    #[test]
     fn a_summary_is_waited_for_at_a_terminal_too() {
         let terminals = Terminals([Some(Device(1)); 3]);
         let choose =
@@ -109,5 +136,6 @@ mod tests {
             assert_eq!(Wait::told(&Variables::from([(WAIT, text)])), Err(BadWait(text.into())));
         }
         assert_eq!(Wait::told(&Variables::from([(WAIT, "")])), Ok(None));
+        assert_eq!(Wait::told(&Variables::from([(WAIT, "1e19")])), Ok(Some(LONGEST)));
     }
 }

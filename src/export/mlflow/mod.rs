@@ -73,7 +73,7 @@ pub fn check(
 /// What to know about a target before the first trace goes there.
 pub fn introduction(target: &Target) -> Option<String> {
     match target {
-        Target::FileStore(root) if !file_store::is_known(root) => Some(format!(
+        Target::FileStore(root) => Some(format!(
             "traces go to the file store {}\n  hint: MLflow 3.14 and later opens it only with MLFLOW_ALLOW_FILE_STORE=true",
             root.display()
         )),

@@ -82,11 +82,6 @@ impl Exporter for FileStoreExporter {
     }
 }
 
-/// Whether codex-traced has written to this store before.
-pub fn is_known(root: &Path) -> bool {
-    lock::path(root).exists()
-}
-
 /// The trace as it is in the store now. None if there is no such trace, or no store.
 pub fn read(root: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     read::trace(root, id).map_err(|error| error.at(root))

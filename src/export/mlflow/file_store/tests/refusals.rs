@@ -10,14 +10,6 @@ fn reading_creates_nothing() {
 }
 
 #[test]
-fn a_store_is_known_once_we_have_written_to_it() {
-    let store = Store::new();
-    assert!(!is_known(&store.root()));
-    store.export(&trace()).unwrap();
-    assert!(is_known(&store.root()));
-}
-
-#[test]
 fn a_store_that_another_of_us_writes_to_is_worth_another_try() {
     let store = Store::new();
     store.export(&trace()).unwrap();
