@@ -4,7 +4,7 @@ use codex_traced::config::access::Access;
 use codex_traced::config::target::{Experiment, Target};
 use codex_traced::export::mlflow::{self, sqlite};
 use codex_traced::export::receipt::Receipt;
-use codex_traced::export::{Delivered, Patience};
+use codex_traced::export::{Delivered, ExportError, Patience};
 use codex_traced::trace::model::Trace;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use support::mlflow_server::post;
 use support::real::{self, MLFLOW_OLDEST, MLFLOW_OLDEST_SERVER, MLFLOW_VERSION};
 use support::{
-    Codex, End, Front, Home, MlflowServer, ModelServer, Oracle, Reply, Script, ServerOptions, Verb,
-    assert_facts, codex, run,
+    Codex, End, Fault, FaultProxy, Front, Home, MlflowServer, ModelServer, Oracle, Reply, Script, Seen,
+    ServerOptions, Verb, assert_facts, codex, run,
 };
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
@@ -78,11 +78,15 @@ fn target(uri: &str) -> Target {
 }
 
 fn deliver(uri: &str, trace: &Trace, before: Option<&Receipt>) -> Delivered {
+    try_to_deliver(uri, trace, before).expect("the server takes the trace")
+}
+
+fn try_to_deliver(uri: &str, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
     let access = Access::default();
     let patience = Patience { until: None, is_asked_to_end: &|| false };
     let experiment = Experiment::Name("codex-sessions".to_owned());
     let exporter = mlflow::exporter(&target(uri), &experiment, &access, patience);
-    exporter.and_then(|mut exporter| exporter.export(trace, before)).expect("the server takes the trace")
+    exporter.and_then(|mut exporter| exporter.export(trace, before))
 }
 
 /// What two readings of one trace differ in, a line each.
@@ -296,6 +300,37 @@ fn delete(front: &Front, experiment: &str, trace: &str) {
     let body = json!({"experiment_id": experiment, "request_ids": [trace]}).to_string();
     let answer = post(front.port(), "/api/2.0/mlflow/traces/delete-traces", &[], &body);
     assert!(answer.contains("\"traces_deleted\": 1"), "{answer}");
+}
+
+#[test]
+fn spans_that_something_before_the_server_keeps_back_are_not_taken_for_delivered() {
+    let (Some(codex), Some(server)) = (codex(), MlflowServer::shared(MLFLOW_OLDEST)) else { return };
+    let job = Job::done(&codex);
+    let not_found = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let front = Front::answering(server.port(), move |seen: &Seen| {
+        seen.target.starts_with("/v1/").then(|| not_found.to_owned())
+    });
+    for _ in 0..2 {
+        let told = try_to_deliver(&front.uri(), &job.trace(), None);
+        let is_told = |error: &ExportError| matches!(error, ExportError::Target(reason) if reason.contains("/v1/traces"));
+        assert!(told.as_ref().is_err_and(is_told), "{told:?}");
+    }
+    assert_eq!(deliver(&server.uri(), &job.trace(), None).spans_sent, job.trace().spans.len());
+}
+
+#[test]
+fn where_a_second_send_is_refused_a_lost_answer_is_no_harm() {
+    let (Some(codex), Some(server), Some(oracle)) =
+        (codex(), MlflowServer::shared(MLFLOW_OLDEST_SERVER), Oracle::of(MLFLOW_OLDEST_SERVER))
+    else {
+        return;
+    };
+    let job = Job::done(&codex);
+    let proxy = FaultProxy::before(([127, 0, 0, 1], server.port()).into());
+    proxy.fail_once("/api/3.0/mlflow/traces", Fault::LoseAnswer);
+    deliver(&proxy.url(), &job.trace(), None);
+    let facts = "trace OK name=codex_cli_session in=37500 out=240 spans=8";
+    assert_facts(&oracle.trace_of(&*server, &job.trace_id()), facts);
 }
 
 #[test]

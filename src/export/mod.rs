@@ -49,6 +49,9 @@ pub enum ExportError {
     /// experiment, a version.
     #[error("{0}")]
     Target(String),
+    /// The experiment that this trace is for is gone, or closed to us: the others may have another one.
+    #[error("{0}")]
+    Experiment(String),
     /// The place will not take this trace, however often it is sent.
     #[error("{0}")]
     Trace(String),

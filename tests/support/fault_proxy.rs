@@ -177,10 +177,11 @@ impl Shared {
         }
         request.extend_from_slice(b"\r\n");
         request.extend_from_slice(body);
-        server.write_all(&request)?;
+        // A server may answer and close before it has read the body.
+        let written = server.write_all(&request);
         let mut answer = Vec::new();
-        server.read_to_end(&mut answer)?;
-        Ok(answer)
+        let read = server.read_to_end(&mut answer);
+        if answer.is_empty() { written.and(read).map(|_| answer) } else { Ok(answer) }
     }
 
     /// Until the proxy is dropped, at most so long.

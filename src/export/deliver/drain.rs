@@ -247,7 +247,8 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         let reason = error.to_string();
         let asked = match error {
             ExportError::Trace(_) => return Failure::SetAside(reason),
-            ExportError::Stopped => return Failure::Waits(reason),
+            // Other traces may be for an experiment that is there.
+            ExportError::Stopped | ExportError::Experiment(_) => return Failure::Waits(reason),
             ExportError::Transient { after, .. } => after,
             ExportError::Target(_) => None,
         };

@@ -244,6 +244,18 @@ fn a_trace_that_no_one_will_take_is_set_aside_and_does_not_keep_others_back() {
 }
 
 #[test]
+fn a_trace_whose_experiment_is_gone_waits_alone() {
+    let yard = Yard::new();
+    let server = remote("http://a");
+    yard.put(1, &server, 1);
+    yard.fails(&server, Some(ExportError::Experiment("deleted".into())));
+    assert_eq!(yard.counts(), (0, 1, 0));
+    // The server is not left alone for it.
+    yard.fails(&server, None);
+    assert_eq!(yard.counts(), (1, 0, 0));
+}
+
+#[test]
 fn a_form_that_is_older_than_one_that_is_set_aside_goes_with_it() {
     let yard = Yard::new();
     let server = remote("http://a");

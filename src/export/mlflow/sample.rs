@@ -86,6 +86,7 @@ pub(super) fn message(error: ExportError) -> String {
     match error {
         ExportError::Transient { reason, .. } => format!("transient: {reason}"),
         ExportError::Target(reason) => format!("target: {reason}"),
+        ExportError::Experiment(reason) => format!("experiment: {reason}"),
         ExportError::Trace(reason) => format!("trace: {reason}"),
         ExportError::Stopped => "stopped".into(),
     }

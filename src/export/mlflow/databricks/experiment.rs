@@ -81,7 +81,7 @@ pub(super) fn find(
 pub(super) fn by_id(workspace: &mut Workspace, id: &str) -> Result<String, ExportError> {
     match workspace.ask(&Ask::get(GET, &[("experiment_id", id)]))? {
         Ok(answer) => usable(answer),
-        Err(refusal) if refusal.is_missing() => Err(ExportError::Target(format!(
+        Err(refusal) if refusal.is_missing() => Err(ExportError::Experiment(format!(
             "experiment {id} does not exist in this workspace (choose another by MLFLOW_EXPERIMENT_NAME, a path)"
         ))),
         Err(refusal) => Err(refused("find", id, &refusal)),
@@ -132,12 +132,12 @@ fn usable(answer: Value) -> Result<String, ExportError> {
         serde_json::from_value(answer).map_err(|_| no_experiment())?;
     let shown = if experiment.name.is_empty() { &experiment.experiment_id } else { &experiment.name };
     if experiment.lifecycle_stage == "deleted" {
-        return Err(ExportError::Target(format!(
+        return Err(ExportError::Experiment(format!(
             "experiment {shown} was deleted in MLflow (restore it, or choose another)"
         )));
     }
     if let Some(tables) = experiment.tags.iter().find(|tag| tag.key == IN_TABLES) {
-        return Err(ExportError::Target(format!(
+        return Err(ExportError::Experiment(format!(
             "experiment {shown} keeps its traces in Unity Catalog ({}), where codex-traced cannot deliver yet (choose \
              an experiment without that by MLFLOW_EXPERIMENT_NAME; it is made when missing)",
             tables.value
@@ -147,7 +147,7 @@ fn usable(answer: Value) -> Result<String, ExportError> {
 }
 
 fn refused(what: &str, experiment: &str, refusal: &Refusal) -> ExportError {
-    ExportError::Target(format!(
+    ExportError::Experiment(format!(
         "Databricks would not {what} experiment {experiment}{} (set MLFLOW_EXPERIMENT_NAME to a path in a folder \
          that exists, such as /Users/me@example.com/codex-sessions)",
         refusal.said()

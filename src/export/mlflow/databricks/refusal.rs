@@ -98,6 +98,7 @@ pub(super) fn reworded(error: ExportError, words: impl FnOnce(String) -> String)
     match error {
         ExportError::Transient { reason, after } => ExportError::Transient { reason: words(reason), after },
         ExportError::Target(reason) => ExportError::Target(words(reason)),
+        ExportError::Experiment(reason) => ExportError::Experiment(words(reason)),
         ExportError::Trace(reason) => ExportError::Trace(words(reason)),
         ExportError::Stopped => ExportError::Stopped,
     }

@@ -52,6 +52,6 @@ mod tests {
         assert_eq!(found(name("mine")), Ok(Some("5".into())));
         assert_eq!((found(id("5")), found(name("new"))), (Ok(Some("5".into())), Ok(None)));
         fs::write(root.join("5/meta.yaml"), text.replace("active", "deleted")).unwrap();
-        assert!(matches!(found(name("mine")), Err(ExportError::Target(_))));
+        assert!(matches!(found(name("mine")), Err(ExportError::Experiment(_))));
     }
 }

@@ -31,7 +31,7 @@ impl StoreError {
         match &self {
             StoreError::Tree(_) | StoreError::Key(_) => ExportError::Trace(said),
             StoreError::NoExperiment(_) | StoreError::DeletedExperiment(_) | StoreError::BadExperiment(_) => {
-                ExportError::Target(said)
+                ExportError::Experiment(said)
             }
             StoreError::Busy => ExportError::transient(said),
             StoreError::File(error) => match error.kind() {

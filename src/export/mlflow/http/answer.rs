@@ -28,6 +28,8 @@ enum Fault {
     Passing,
     /// What we are allowed to do there, and what to do about it.
     Access(&'static str),
+    /// As `Access`, for one experiment only.
+    Experiment(&'static str),
     /// The target is something else than it should be.
     Target,
     /// This trace is too large or unacceptable.
@@ -39,12 +41,16 @@ pub(super) fn may_pass(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
+const CLOSED: &str = "ask for the right to write there, or choose another experiment";
+
 fn fault(step: Step, status: u16) -> Fault {
     match (status, step) {
         (401, _) => Fault::Access(
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
         ),
-        (403, _) => Fault::Access("ask for the right to write there, or choose another experiment"),
+        (403, Step::Look) => Fault::Access(CLOSED),
+        // Another experiment may be open to us.
+        (403, Step::Take) => Fault::Experiment(CLOSED),
         (407, _) => Fault::Access("put the proxy's user and password into HTTP_PROXY or HTTPS_PROXY"),
         (408 | 425 | 429 | 500 | 502..=504, _) => Fault::Passing,
         (400 | 409 | 413 | 422, Step::Take) => Fault::Trace,
@@ -77,6 +83,9 @@ pub fn refused(address: &str, step: Step, answer: &Answer) -> ExportError {
         },
         Fault::Access(advice) => {
             ExportError::Target(format!("{address} answered {status}{words} ({advice})"))
+        }
+        Fault::Experiment(advice) => {
+            ExportError::Experiment(format!("{address} answered {status}{words} ({advice})"))
         }
         Fault::Target => ExportError::Target(format!("{address} answered {status}{words}")),
         Fault::Trace => ExportError::Trace(format!("{address} does not take the trace: {status}{words}")),
@@ -254,6 +263,7 @@ mod tests {
         match refused("http://host", step, &answer(status, headers, body)) {
             ExportError::Transient { reason, after } => format!("transient {after:?}: {reason}"),
             ExportError::Target(reason) => format!("target: {reason}"),
+            ExportError::Experiment(reason) => format!("experiment: {reason}"),
             ExportError::Trace(reason) => format!("trace: {reason}"),
             ExportError::Stopped => "stopped".to_owned(),
         }
@@ -267,7 +277,8 @@ mod tests {
             (Take, 400, "trace"),
             (Look, 401, "target"),
             (Take, 401, "target"),
-            (Take, 403, "target"),
+            (Look, 403, "target"),
+            (Take, 403, "experiment"),
             (Look, 404, "target"),
             (Take, 404, "target"),
             (Take, 405, "target"),

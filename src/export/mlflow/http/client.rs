@@ -111,7 +111,9 @@ impl<'a> Client<'a> {
                 Err(reason) => (reason, None),
             };
             failures += 1;
-            let pause = after.unwrap_or_else(|| self.tries.pause(failures, chance()));
+            // A server may ask for more than anybody waits for; we ourselves never do.
+            let ours = || self.tries.pause(failures, chance()).min(LONGEST_PAUSE.max(self.tries.backoff));
+            let pause = after.unwrap_or_else(ours);
             let is_in_time = pause <= LONGEST_PAUSE.max(self.tries.backoff)
                 && self.patience.left().is_none_or(|left| pause < left);
             if failures > self.tries.retries || !is_in_time {

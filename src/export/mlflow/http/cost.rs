@@ -9,10 +9,13 @@ use crate::trace::ids::TraceId;
 use serde_json::{Map, Value};
 
 /// The sum over the spans that the server has, as the value of the trace's own cost. None where none has a cost,
-/// or where the spans are more than can be read back.
+/// where the spans are more than can be read back, or where the server does not tell at once: the trace itself
+/// must not wait for that.
 pub(super) fn of_stored_spans(server: &Server, trace: TraceId) -> Result<Option<String>, ExportError> {
     let path = ["ajax-api", "2.0", "mlflow", "get-trace-artifact"];
-    let answer = server.get(&path, &[("request_id", &trace.to_string())])?;
+    let Some(answer) = server.get_once(&path, &[("request_id", &trace.to_string())])? else {
+        return Ok(None);
+    };
     Ok(serde_json::from_slice(&answer.body).ok().and_then(|body: Value| sum(&body["spans"])))
 }
 

@@ -60,7 +60,7 @@ pub(super) fn active(server: &Server, id: &str) -> Result<String, ExportError> {
     // Text that is no number at all is a bad request to MLflow.
     if is_missing(&found) || error_code(&found).as_deref() == Some("INVALID_PARAMETER_VALUE") {
         let address = server.address();
-        return Err(ExportError::Target(format!(
+        return Err(ExportError::Experiment(format!(
             "experiment {id} does not exist at {address} (choose one of its ids, or a name to have it made)"
         )));
     }
@@ -81,7 +81,7 @@ fn id_of(server: &Server, answer: &Answer, called: &str) -> Result<String, Expor
         return Err(server.refused(Step::Look, answer));
     };
     match experiment["lifecycle_stage"].as_str() {
-        Some("deleted") => Err(ExportError::Target(format!(
+        Some("deleted") => Err(ExportError::Experiment(format!(
             "experiment \"{called}\" was deleted at {} (restore it in MLflow, or choose another)",
             server.address()
         ))),

@@ -182,6 +182,17 @@ impl<'a> HttpExporter<'a> {
         }
     }
 
+    /// A server that looks for spans in its database, and took none: something before it keeps them back.
+    fn refuse_lost_spans(&self, stored: &Stored) -> Result<(), ExportError> {
+        if !stored.is_in_tracking_store() {
+            return Ok(());
+        }
+        Err(ExportError::Target(format!(
+            "{} takes no spans at /v1/traces, where it looks for them (let that path through to MLflow)",
+            self.server.address()
+        )))
+    }
+
     fn remove_tags(&self, trace: &Trace, keys: &[String]) -> Result<(), ExportError> {
         for key in keys {
             let path = ["api", "2.0", "mlflow", "traces", &trace.id.to_string(), "tags"];
@@ -237,11 +248,26 @@ impl Exporter for HttpExporter<'_> {
         self.remove_tags(trace, &update.remove)?;
         let stored = match (there, route) {
             (Some(there), Route::Artifact) => {
+                self.refuse_lost_spans(&there)?;
                 self.change_info(trace, &update)?;
                 there
             }
-            (there, _) => self.send_info(trace, &experiment_id, there.as_ref(), &update)?,
+            (None, Route::Artifact) => match self.send_info(trace, &experiment_id, None, &update) {
+                Ok(stored) => stored,
+                // It may have come before, and only its answer was lost.
+                Err(refusal @ (ExportError::Trace(_) | ExportError::Transient { .. })) => {
+                    let Some(there) = Stored::look(&self.server, trace.id)? else { return Err(refusal) };
+                    self.refuse_lost_spans(&there)?;
+                    self.change_info(trace, &update)?;
+                    there
+                }
+                Err(refusal) => return Err(refusal),
+            },
+            (there, Route::Spans) => self.send_info(trace, &experiment_id, there.as_ref(), &update)?,
         };
+        if route == Route::Artifact {
+            self.refuse_lost_spans(&stored)?;
+        }
         let spans_sent = match stored.is_in_tracking_store() {
             true => new.len(),
             false => {

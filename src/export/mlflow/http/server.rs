@@ -52,12 +52,22 @@ impl<'a> Server<'a> {
     }
 
     pub(super) fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, ExportError> {
-        self.client.send(&Request {
-            method: Method::GET,
-            url: self.address_of(path, query)?,
-            headers: HeaderMap::new(),
-            body: Vec::new(),
-        })
+        self.client.send(&self.question(path, query)?)
+    }
+
+    /// As `get`, with one try. None where there is no good answer.
+    pub(super) fn get_once(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Option<Answer>, ExportError> {
+        let answer = self.client.once(&self.question(path, query)?)?;
+        Ok(answer.ok().filter(|answer| answer.status.is_success()))
+    }
+
+    fn question(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Request, ExportError> {
+        let url = self.address_of(path, query)?;
+        Ok(Request { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new() })
     }
 
     pub(super) fn send_json(

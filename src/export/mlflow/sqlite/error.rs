@@ -32,6 +32,9 @@ impl StoreError {
         if let StoreError::Tree(_) | StoreError::Archived { .. } = self {
             return ExportError::Trace(format!("{self}: {path}"));
         }
+        if let StoreError::NoExperiment(_) | StoreError::DeletedExperiment(_) = self {
+            return ExportError::Experiment(format!("{self}: {path}"));
+        }
         let (transient, what) = match &self {
             StoreError::Sqlite(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {

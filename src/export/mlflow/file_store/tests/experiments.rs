@@ -83,26 +83,28 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
     fs::create_dir(root.join("666")).unwrap();
     let at = root.display();
     for (experiment, expected) in [
-        (by_id("9"), format!("target: experiment 9 does not exist: {at}")),
-        (by_id("../7"), format!("target: experiment ../7 does not exist: {at}")),
-        (by_id("models"), format!("target: experiment models does not exist: {at}")),
+        (by_id("9"), format!("experiment: experiment 9 does not exist: {at}")),
+        (by_id("../7"), format!("experiment: experiment ../7 does not exist: {at}")),
+        (by_id("models"), format!("experiment: experiment models does not exist: {at}")),
         (
             by_id("666"),
             format!(
-                "target: experiment 666 has no meta.yaml that can be read (repair it, or choose another experiment): {at}"
+                "experiment: experiment 666 has no meta.yaml that can be read (repair it, or choose another experiment): {at}"
             ),
         ),
         (
             by_id("5"),
-            format!("target: experiment old was deleted in MLflow (restore it, or choose another): {at}"),
+            format!("experiment: experiment old was deleted in MLflow (restore it, or choose another): {at}"),
         ),
         (
             by_name("old"),
-            format!("target: experiment old was deleted in MLflow (restore it, or choose another): {at}"),
+            format!("experiment: experiment old was deleted in MLflow (restore it, or choose another): {at}"),
         ),
         (
             by_name("gone"),
-            format!("target: experiment gone was deleted in MLflow (restore it, or choose another): {at}"),
+            format!(
+                "experiment: experiment gone was deleted in MLflow (restore it, or choose another): {at}"
+            ),
         ),
     ] {
         assert_eq!(message(store.export_to(experiment, &trace()).unwrap_err()), expected);
@@ -116,7 +118,9 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
     fs::rename(root.join("7"), root.join(".trash/7")).unwrap();
     assert_eq!(
         message(store.export_to(by_name("new"), &trace()).unwrap_err()),
-        format!("target: experiment there: yes was deleted in MLflow (restore it, or choose another): {at}")
+        format!(
+            "experiment: experiment there: yes was deleted in MLflow (restore it, or choose another): {at}"
+        )
     );
 }
 

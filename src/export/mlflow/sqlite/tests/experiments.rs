@@ -63,12 +63,12 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
         let by_name = |name: &str| Experiment::Name(name.to_owned());
         let path = store.path();
         for (experiment, expected) in [
-            (by_id("9"), format!("target: experiment 9 does not exist: {}", path.display())),
-            (by_id("seven"), format!("target: experiment seven does not exist: {}", path.display())),
+            (by_id("9"), format!("experiment: experiment 9 does not exist: {}", path.display())),
+            (by_id("seven"), format!("experiment: experiment seven does not exist: {}", path.display())),
             (
                 by_name("old"),
                 format!(
-                    "target: experiment old was deleted in MLflow (restore it, or choose another): {}",
+                    "experiment: experiment old was deleted in MLflow (restore it, or choose another): {}",
                     path.display()
                 ),
             ),
