@@ -9,7 +9,7 @@ pub const WAIT: &str = "CODEX_TRACED_WAIT";
 pub const SUMMARY: &str = "CODEX_TRACED_SUMMARY";
 
 /// The prompt is to be back 50 ms after Codex's end. The rest of them is for our own end and the shell.
-const PROMPT: Duration = Duration::from_millis(40);
+const PROMPT: Duration = Duration::from_millis(35);
 
 /// Nobody means more, and clocks count only so far.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
