@@ -185,7 +185,8 @@ fn decide(settings: &Settings) -> Result<Account, LoginError> {
 
 /// What stands behind the host (`/?o=123`, as a browser shows it) is no part of it.
 fn address(host: &str) -> Result<String, LoginError> {
-    let bad = || LoginError::BadHost(host.to_owned());
+    // An address with an `@` may hold a password, however it is written.
+    let bad = || LoginError::BadHost(if host.contains('@') { "…" } else { host }.to_owned());
     let written = host.trim();
     let with_scheme = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
     let url = Url::parse(&with_scheme).map_err(|_| bad())?;
@@ -306,6 +307,8 @@ mod tests {
             ("ftp://x", None),
             ("https://", None),
             ("https://me:secret@host", None),
+            ("me:secret@host:port", None),
+            ("ftp://me:secret@host", None),
         ];
         for (host, expected) in table {
             let found = address(host);

@@ -23,7 +23,7 @@ impl Refusal {
     pub(super) fn of(answer: &Answer, secrets: &[Secret]) -> Refusal {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let told = |names: [&str; 2]| names.iter().find_map(|name| body[name].as_str());
-        let code = told(["error_code", "error"]).unwrap_or_default().to_owned();
+        let code = told(["error_code", "error"]).filter(|code| is_code(code)).unwrap_or_default().to_owned();
         let message = told(["message", "error_description"]).unwrap_or_default();
         Refusal { status: answer.status.as_u16(), code, message: quoted(&hidden(message, secrets)) }
     }
@@ -104,6 +104,12 @@ pub(super) fn reworded(error: ExportError, words: impl FnOnce(String) -> String)
     }
 }
 
+/// A word of the API; in anything else a server could send back what we sent. OAuth's are small.
+fn is_code(code: &str) -> bool {
+    let is_of_word = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    (1..=60).contains(&code.len()) && code.bytes().all(is_of_word)
+}
+
 /// One line of bounded length.
 fn quoted(text: &str) -> String {
     let shown: String = text.chars().filter(|c| c.is_whitespace() || !c.is_control()).collect();
@@ -144,6 +150,20 @@ mod tests {
             let refusal = refusal(status, body);
             let is = (refusal.is_missing(), refusal.is_taken(), refusal.as_error("h").is_some());
             assert_eq!(is, expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_a_word_or_is_not_shown() {
+        let table = [
+            ("RESOURCE_DOES_NOT_EXIST", ": RESOURCE_DOES_NOT_EXIST"),
+            ("invalid_client", ": invalid_client"),
+            ("dapi-1", ": HTTP 400"),
+            ("A\\u001b[2J", ": HTTP 400"),
+            (&"A".repeat(61), ": HTTP 400"),
+        ];
+        for (code, expected) in table {
+            assert_eq!(refusal(400, &format!(r#"{{"error_code": "{code}"}}"#)).said(), expected, "{code}");
         }
     }
 

@@ -73,6 +73,9 @@ impl<'q> Ask<'q> {
 
 impl<'a> Workspace<'a> {
     pub(super) fn new(client: Client<'a>, account: Account) -> Workspace<'a> {
+        if let Login::ServicePrincipal { secret, .. } = &account.login {
+            client.secrets().add(secret.reveal().as_bytes());
+        }
         Workspace { client, account, about: None, token: None }
     }
 
@@ -179,6 +182,7 @@ impl<'a> Workspace<'a> {
         });
         let expires = seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
         let value = Secret::new(granted.access_token);
+        self.client.secrets().add(value.reveal().as_bytes());
         self.token = Some(Token { value: value.clone(), expires, is_proved: false });
         Ok(value)
     }

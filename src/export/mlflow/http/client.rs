@@ -1,8 +1,9 @@
 //! One conversation with a server: requests one after the other, tried again where that may help.
 
 use super::answer::{self, retry_after};
+use super::secrets::Secrets;
 use crate::export::{ExportError, Patience};
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -73,6 +74,7 @@ pub struct Client<'a> {
     http: reqwest::Client,
     tries: Tries,
     patience: Patience<'a>,
+    secrets: Secrets,
 }
 
 impl<'a> Client<'a> {
@@ -95,7 +97,12 @@ impl<'a> Client<'a> {
             .referer(false)
             .build()
             .map_err(|error| answer::cannot_connect(&error))?;
-        Ok(Client { runtime: Some(runtime), http, tries, patience })
+        Ok(Client { runtime: Some(runtime), http, tries, patience, secrets: Secrets::default() })
+    }
+
+    /// What is hidden in every refusal; the sensitive headers of requests are added by themselves.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// The answer, whatever its status, except those that ask to be tried again until they stop being so.
@@ -133,6 +140,7 @@ impl<'a> Client<'a> {
     }
 
     async fn exchange(&self, request: &Request) -> Result<Answer, reqwest::Error> {
+        self.secrets.add_headers(&request.headers);
         let size = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
         let mut sent = self
             .http
@@ -150,7 +158,16 @@ impl<'a> Client<'a> {
                 break;
             }
         }
-        Ok(Answer { status: sent.status(), headers: std::mem::take(sent.headers_mut()), body })
+        let (status, mut headers) = (sent.status(), std::mem::take(sent.headers_mut()));
+        // A good answer is read and not shown, and a password may be a word that it needs.
+        if !status.is_success() {
+            body = self.secrets.hide(body);
+            if let Some(to) = headers.get_mut(LOCATION) {
+                let hidden = HeaderValue::from_bytes(&self.secrets.hide(to.as_bytes().to_vec()));
+                *to = hidden.unwrap_or(HeaderValue::from_static("somewhere else"));
+            }
+        }
+        Ok(Answer { status, headers, body })
     }
 
     /// The work's result, unless somebody asks us to end, or patience runs out, before it is there.

@@ -11,6 +11,7 @@ mod experiment;
 mod otlp;
 pub mod proxies;
 pub mod roots;
+pub mod secrets;
 mod server;
 pub mod settings;
 mod stored;

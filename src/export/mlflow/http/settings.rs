@@ -32,12 +32,16 @@ pub(super) fn connect<'a>(
     if let Some(value) = authorization(&variables, target, access)? {
         headers.insert(AUTHORIZATION, value);
     }
+    // The name of a workspace is no secret.
+    let credentials = headers.clone();
     if let Some(workspace) = variables.text("MLFLOW_WORKSPACE") {
         headers.insert(WORKSPACE, header("MLFLOW_WORKSPACE", workspace)?);
     }
     let http = ClientBuilder::new().default_headers(headers);
     let http = secured(proxies::set(http, &variables)?, &url, &variables)?;
-    Ok((Client::new(http, tries(&variables)?, patience)?, url))
+    let client = Client::new(http, tries(&variables)?, patience)?;
+    client.secrets().add_headers(&credentials);
+    Ok((client, url))
 }
 
 /// Certificates: whom we trust, and who we are. Without TLS none are looked for, since a system may have none.

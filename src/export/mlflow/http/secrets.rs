@@ -1,0 +1,88 @@
+//! What must not be seen, should a server send it back: taken out of its refusals before they are cut or read.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{HeaderMap, HeaderValue};
+use std::cell::RefCell;
+
+/// Shorter ones are part of too many words.
+const SHORTEST: usize = 4;
+
+const SHOWN: &str = "…";
+
+/// Longest first, so that none shows in part because another is within it.
+#[derive(Default)]
+pub struct Secrets(RefCell<Vec<Vec<u8>>>);
+
+impl Secrets {
+    pub fn add(&self, secret: &[u8]) {
+        let mut all = self.0.borrow_mut();
+        if secret.len() >= SHORTEST && !all.iter().any(|known| known == secret) {
+            all.push(secret.to_vec());
+            all.sort_by_key(|known| std::cmp::Reverse(known.len()));
+        }
+    }
+
+    /// Whatever is marked as sensitive, in each form that it can be sent back in.
+    pub fn add_headers(&self, headers: &HeaderMap) {
+        for value in headers.values().filter(|value| value.is_sensitive()).map(HeaderValue::as_bytes) {
+            self.add(value);
+            if let Some(token) = value.strip_prefix(b"Bearer ") {
+                self.add(token);
+            }
+            let Some(encoded) = value.strip_prefix(b"Basic ") else { continue };
+            self.add(encoded);
+            let both = STANDARD.decode(encoded).unwrap_or_default();
+            if let Some(colon) = both.iter().position(|byte| *byte == b':') {
+                self.add(&both[colon + 1..]);
+            }
+            self.add(&both);
+        }
+    }
+
+    /// With `…` in place of each.
+    pub fn hide(&self, text: Vec<u8>) -> Vec<u8> {
+        self.0.borrow().iter().fold(text, |text, secret| without(&text, secret))
+    }
+}
+
+fn without(text: &[u8], secret: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.first() {
+        match rest.strip_prefix(secret) {
+            Some(after) => {
+                kept.extend_from_slice(SHOWN.as_bytes());
+                rest = after;
+            }
+            None => {
+                kept.push(*first);
+                rest = &rest[1..];
+            }
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_hidden_in_every_form_it_is_sent_back_in() {
+        let table = [
+            ("Bearer tok-123", "you sent Bearer tok-123", "you sent …"),
+            ("Bearer tok-123", "no such token: tok-123, tok-123", "no such token: …, …"),
+            ("Basic YW5uOnBhc3M=", "Basic YW5uOnBhc3M= | YW5uOnBhc3M=", "… | …"),
+            ("Basic YW5uOnBhc3M=", "ann:pass and pass, but ann", "… and …, but ann"),
+            ("Bearer abc", "an abc, not Bearer abc", "an abc, not …"),
+        ];
+        for (header, said, expected) in table {
+            let mut value = HeaderValue::from_static(header);
+            value.set_sensitive(true);
+            let secrets = Secrets::default();
+            secrets.add_headers(&[(reqwest::header::AUTHORIZATION, value)].into_iter().collect());
+            assert_eq!(String::from_utf8(secrets.hide(said.into())).unwrap(), expected, "{header}");
+        }
+    }
+}
