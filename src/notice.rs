@@ -42,8 +42,8 @@ impl Notices {
 
     pub fn say(self, sentence: &str) {
         match self {
-            Notices::Spoken => tell(&masked(sentence)),
-            Notices::InOneLine => tell(&masked(&sentence.replace(HINT, "; "))),
+            Notices::Spoken => tell(&clean(sentence)),
+            Notices::InOneLine => tell(&clean(&sentence.replace(HINT, "; "))),
             Notices::Silent => {}
         }
     }
@@ -108,6 +108,11 @@ pub fn masked(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Line by line: a server's words may be in it.
+fn clean(sentence: &str) -> String {
+    sentence.lines().map(in_one_line).collect::<Vec<_>>().join("\n")
+}
+
 /// In one line of a terminal: what is to be read is not to move its cursor.
 pub fn in_one_line(text: &str) -> String {
     let hides = |c: char| {
@@ -143,6 +148,12 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(masked(text), expected);
         }
+    }
+
+    #[test]
+    fn a_sentence_keeps_its_lines_and_nothing_else_that_moves_the_cursor() {
+        let said = "kept: \u{1b}]0;owned\u{7}\n  hint: see http://ann:pw@host";
+        assert_eq!(clean(said), "kept: \\u{1b}]0;owned\\u{7}\n  hint: see http://…@host");
     }
 
     #[test]
