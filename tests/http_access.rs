@@ -81,6 +81,14 @@ fn barred(result: Result<Delivered, ExportError>) -> String {
     }
 }
 
+/// As `barred`, for one experiment only.
+fn closed(result: Result<Delivered, ExportError>) -> String {
+    match result {
+        Err(ExportError::Experiment(reason)) => reason,
+        other => panic!("expected the target to be refused: {other:?}"),
+    }
+}
+
 fn new_folder() -> TempDir {
     tempfile::tempdir().expect("make a temporary folder")
 }
@@ -114,7 +122,7 @@ fn a_server_with_users_wants_a_user_and_says_what_is_wrong() {
     let made = post(server.port(), "/api/2.0/mlflow/users/create", &[admin], &user);
     assert!(made.starts_with("HTTP/1.1 200"), "{made}");
     let reader = [("MLFLOW_TRACKING_USERNAME", "reader"), ("MLFLOW_TRACKING_PASSWORD", "another long one")];
-    let refused = barred(deliver(&uri, &reader, &a_trace(3)));
+    let refused = closed(deliver(&uri, &reader, &a_trace(3)));
     assert!(refused.contains("403 Forbidden") && refused.contains("right to write"), "{refused}");
     let own = deliver_to(&uri, "the reader's own", &reader, &a_trace(3));
     assert_eq!(own.map(|delivered| delivered.spans_sent), Ok(1));
@@ -258,13 +266,13 @@ fn experiments_are_found_made_and_refused() {
     let by_id = deliver_to(&uri, &format!("id:{}", delivered.experiment_id), &[], &a_trace(61));
     assert_eq!(by_id, Ok(delivered.clone()));
     for id in ["id:987654", "id:no number", "id:../1"] {
-        let said = barred(deliver_to(&uri, id, &[], &a_trace(62)));
+        let said = closed(deliver_to(&uri, id, &[], &a_trace(62)));
         assert!(said.contains("does not exist"), "{said}");
     }
     let body = json!({"experiment_id": delivered.experiment_id}).to_string();
     post(server.port(), "/api/2.0/mlflow/experiments/delete", &[], &body);
     for (experiment, trace) in [("näme with/slash?&=", 62), ("another", 60)] {
-        let said = barred(deliver_to(&uri, experiment, &[], &a_trace(trace)));
+        let said = closed(deliver_to(&uri, experiment, &[], &a_trace(trace)));
         assert!(said.contains("was deleted") && said.contains("restore it"), "{said}");
     }
 }

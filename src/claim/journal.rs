@@ -3,6 +3,9 @@
 //! One line per fact, appended when it is learned and never synced: the notes guard against our own
 //! death, not the machine's. A launch that died leaves them behind, and the next one finishes its work.
 
+#[cfg(test)]
+mod tests;
+
 use super::Claim;
 use crate::codex::tui_log::Logged;
 use crate::config::target::{Experiment, Target};
@@ -245,124 +248,4 @@ fn read(notes: &str) -> Option<Launch> {
         }
     }
     Some(launch)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::claim::record::Attribution;
-    use crate::codex::thread::ThreadId;
-
-    fn launch(process: Process) -> Launch {
-        let destination =
-            Destination { target: Target::Sqlite("/x.db".into()), experiment: Experiment::Name("e".into()) };
-        Launch::new(process, "2026-11-22T10:00:00Z".parse().unwrap(), destination)
-    }
-
-    fn gone() -> Process {
-        Process { born: Some(1), ..Process::ourselves() }
-    }
-
-    fn elsewhere() -> Process {
-        Process { namespace: Some("pid:[1]".into()), ..Process::ourselves() }
-    }
-
-    #[test]
-    fn a_launch_that_died_is_found_with_all_it_had_learned() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut launch = launch(gone());
-        let mut journal = Journal::begin(folder.path(), &launch).unwrap();
-        let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
-        launch.claims.push(Claim { thread, attribution: Attribution::Held });
-        journal.claim(&launch.claims[0]).unwrap();
-        journal.exit(ChildExit::Signal(9)).unwrap();
-        launch.exit = Some(ChildExit::Signal(9));
-        let path = folder.path().join(format!("{}.jsonl", launch.id));
-        assert_eq!(left_behind(folder.path()), [(path, launch)]);
-    }
-
-    #[test]
-    fn a_launch_that_lives_or_whose_codex_lives_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let _lives = Journal::begin(folder.path(), &launch(Process::ourselves())).unwrap();
-        let orphaned = Launch { id: "orphaned".into(), ..launch(gone()) };
-        let mut orphaned = Journal::begin(folder.path(), &orphaned).unwrap();
-        let other = Launch { id: "other".into(), ..launch(elsewhere()) };
-        let _other = Journal::begin(folder.path(), &other).unwrap();
-        orphaned.child(Process::ourselves()).unwrap();
-        assert_eq!(left_behind(folder.path()), []);
-        assert_eq!(under_way(folder.path()).len(), 3);
-    }
-
-    #[test]
-    fn notes_that_are_begun_at_the_end_tell_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut launch = launch(gone());
-        launch.child = Some(gone());
-        launch.exit = Some(ChildExit::Code(3));
-        launch.logged.push(Logged::Prompt { client_id: "a".into() });
-        let journal = Journal::of_ended(folder.path(), &launch).unwrap();
-        assert_eq!(load(journal.path()), Some(launch));
-    }
-
-    #[test]
-    fn a_launch_of_another_container_is_over_only_when_it_was_forgotten() {
-        let launch = launch(elsewhere());
-        assert!(!launch.is_over(Duration::ZERO));
-        assert!(launch.is_over(FORGOTTEN + Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn what_is_learned_after_a_launch_died_stands_in_its_notes() {
-        let folder = tempfile::tempdir().unwrap();
-        let launch = launch(gone());
-        drop(Journal::begin(folder.path(), &launch).unwrap());
-        let told = [Logged::Prompt { client_id: "a".into() }, Logged::Prompt { client_id: "b".into() }];
-        add_logged(&path_of(folder.path(), &launch.id), &told).unwrap();
-        assert_eq!(left_behind(folder.path())[0].1.logged, told);
-    }
-
-    #[test]
-    fn notes_that_were_never_begun_go_when_nobody_can_be_about_to_begin_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let (empty, begun) = (path_of(folder.path(), "empty"), path_of(folder.path(), "begun"));
-        fs::write(&empty, "").unwrap();
-        fs::write(&begun, "of a later version").unwrap();
-        sweep(folder.path());
-        assert!(empty.exists());
-        for path in [&empty, &begun] {
-            File::options().write(true).open(path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-        }
-        sweep(folder.path());
-        assert_eq!((empty.exists(), begun.exists()), (false, true));
-    }
-
-    #[test]
-    fn notes_are_completed_past_a_half_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut launch = launch(gone());
-        let mut journal = Journal::begin(folder.path(), &launch).unwrap();
-        journal.file.write_all(b"{\"claim\": {\"thr").unwrap();
-        journal.is_torn = true;
-        let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
-        launch.claims.push(Claim { thread, attribution: Attribution::Held });
-        launch.exit = Some(ChildExit::Code(0));
-        for _ in 0..2 {
-            journal.complete(&launch).unwrap();
-            assert_eq!(load(journal.path()), Some(launch.clone()));
-        }
-    }
-
-    #[test]
-    fn notes_that_end_in_the_middle_keep_what_came_before() {
-        let launch = serde_json::to_string(&Note::Launch {
-            id: "a".into(),
-            process: gone(),
-            started_at: Timestamp::UNIX_EPOCH,
-            destination: launch(gone()).destination,
-        });
-        let launch = launch.unwrap();
-        let read = read(&format!("{launch}\n{{\"exit\":{{\"code\":0}}}}\n{{\"cla")).unwrap();
-        assert_eq!((read.id.as_str(), read.exit), ("a", Some(ChildExit::Code(0))));
-    }
 }

@@ -12,7 +12,7 @@ fn deliver(databricks: &Databricks, experiment: Experiment) -> Result<Delivered,
 
 #[track_caller]
 fn refused(databricks: &Databricks, experiment: Experiment) -> String {
-    let Err(ExportError::Target(reason)) = deliver(databricks, experiment) else { panic!("another end") };
+    let Err(ExportError::Experiment(reason)) = deliver(databricks, experiment) else { panic!("another end") };
     assert_eq!(databricks.traces(), [""; 0], "{reason}");
     reason
 }
