@@ -35,7 +35,7 @@ impl Target {
     /// Reads a tracking URI as MLflow does, relative paths from `base`. One difference:
     /// `file://./relative` is the relative path it looks like, where MLflow takes it as `/relative`.
     pub fn parse(uri: &str, base: &Path) -> Result<Target, BadTarget> {
-        let bad = || BadTarget(without_credentials(uri));
+        let bad = || BadTarget(shown(uri));
         let (scheme, rest) = match uri.split_once(':') {
             Some((scheme, rest)) if scheme.len() > 1 && !scheme.contains('/') => (scheme, rest),
             _ if uri.trim().is_empty() => return Err(bad()),
@@ -49,14 +49,19 @@ impl Target {
                 let host = address.split_once("://").map_or("", |(_, rest)| rest);
                 // A query or a fragment would end up behind every path that is asked for.
                 let is_plain = !address.contains(['?', '#', '\\']) && !address.contains(char::is_whitespace);
+                // What is no port may be a password that somebody forgot to escape.
+                let authority = host.split('/').next().unwrap_or_default();
+                let port = authority.rsplit_once(':').filter(|_| !authority.ends_with(']'));
+                let is_plain =
+                    is_plain && port.is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
                 match is_plain && !host.is_empty() && !host.starts_with(['/', ':']) {
                     true => Ok(Target::Http(address.trim_end_matches('/').to_owned())),
                     false => Err(bad()),
                 }
             }
             "databricks" => {
-                let profile =
-                    rest.strip_prefix("//").filter(|profile| !profile.is_empty()).ok_or_else(bad)?;
+                let is_profile = |profile: &&str| !profile.is_empty() && !profile.contains('@');
+                let profile = rest.strip_prefix("//").filter(is_profile).ok_or_else(bad)?;
                 Ok(Target::Databricks { profile: Some(profile.to_owned()) })
             }
             // Three slashes and a relative path, four and an absolute one, as SQLAlchemy has it. It knows no
@@ -104,6 +109,16 @@ fn user_info(uri: &str) -> Option<std::ops::Range<usize>> {
     Some(start..start + at + 1)
 }
 
+/// As it may be complained about: a password may stand anywhere before the last `@`.
+fn shown(uri: &str) -> String {
+    let scheme = uri.split_once("://").map_or("", |(scheme, _)| scheme);
+    match uri.rsplit_once('@') {
+        Some((_, after)) if scheme.is_empty() => format!("…@{after}"),
+        Some((_, after)) => format!("{scheme}://…@{after}"),
+        None => uri.to_owned(),
+    }
+}
+
 /// Targets go into files, logs and notices; what a password opens does not.
 fn without_credentials(uri: &str) -> String {
     match user_info(uri) {
@@ -113,7 +128,7 @@ fn without_credentials(uri: &str) -> String {
 }
 
 /// The user and the password of an address.
-pub(super) fn credentials_in(uri: &str) -> Option<(String, Secret)> {
+pub fn credentials_in(uri: &str) -> Option<(String, Secret)> {
     let range = user_info(uri)?;
     let text = &uri[range.start..range.end - 1];
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
@@ -204,8 +219,15 @@ mod tests {
     fn a_password_is_in_no_target_and_in_no_complaint() {
         let table = [
             ("http://ann:secret@host:5000/x", Ok("http://host:5000/x")),
-            ("https://ann:secret@host?x", Err("https://host?x")),
-            ("postgresql://ann:secret@host/db", Err("postgresql://host/db")),
+            ("https://ann:secret@host?x", Err("https://…@host?x")),
+            ("postgresql://ann:secret@host/db", Err("postgresql://…@host/db")),
+            ("http://ann:x/secret@host", Err("http://…@host")),
+            ("http://ann:x#secret@host", Err("http://…@host")),
+            ("http://ann:x secret@host", Ok("http://host")),
+            ("http://[::1]:5000", Ok("http://[::1]:5000")),
+            ("http://[::1]", Ok("http://[::1]")),
+            ("http:ann:secret@host", Err("…@host")),
+            ("databricks://token:secret@host", Err("databricks://…@host")),
         ];
         for (uri, shown) in table {
             let told = Target::parse(uri, Path::new("/")).map(|target| target.to_string());

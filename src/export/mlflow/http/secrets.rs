@@ -1,5 +1,6 @@
 //! What must not be seen, should a server send it back: taken out of its refusals before they are cut or read.
 
+use crate::config::target::credentials_in;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -37,6 +38,15 @@ impl Secrets {
                 self.add(&both[colon + 1..]);
             }
             self.add(&both);
+        }
+    }
+
+    /// The user and the password that stand in an address, as a server or a proxy is told them.
+    pub fn add_address(&self, address: &str) {
+        let Some((user, password)) = credentials_in(address) else { return };
+        let both = format!("{user}:{}", password.reveal());
+        for secret in [&STANDARD.encode(&both), &both, password.reveal()] {
+            self.add(secret.as_bytes());
         }
     }
 
@@ -84,5 +94,12 @@ mod tests {
             secrets.add_headers(&[(reqwest::header::AUTHORIZATION, value)].into_iter().collect());
             assert_eq!(String::from_utf8(secrets.hide(said.into())).unwrap(), expected, "{header}");
         }
+    }
+
+    #[test]
+    fn a_proxys_password_is_hidden_too() {
+        let secrets = Secrets::default();
+        secrets.add_address("http://ann:p%40ss@proxy:3128");
+        assert_eq!(secrets.hide(b"Basic YW5uOnBAc3M= is ann, p@ss".to_vec()), "Basic … is ann, …".as_bytes());
     }
 }

@@ -41,6 +41,11 @@ pub(super) fn connect<'a>(
     let http = secured(proxies::set(http, &variables)?, &url, &variables)?;
     let client = Client::new(http, tries(&variables)?, patience)?;
     client.secrets().add_headers(&credentials);
+    for scheme in ["http", "https"] {
+        proxies::proxy_for(scheme, &variables)
+            .into_iter()
+            .for_each(|proxy| client.secrets().add_address(proxy));
+    }
     Ok((client, url))
 }
 
@@ -142,7 +147,7 @@ mod tests {
         type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
         let table: &[Case] = &[
             ("http://host:5000/mlflow", &[], "ok http://host:5000/mlflow"),
-            ("http://host:port", &[], "http://host:port is no address of a server"),
+            ("http://host:99999", &[], "http://host:99999 is no address of a server"),
             ("https://host", &both, "say opposite things"),
             ("https://host", &[("MLFLOW_TRACKING_INSECURE_TLS", "maybe")], "is neither true nor false"),
             ("https://host", &[("MLFLOW_TRACKING_INSECURE_TLS", "1")], "ok "),
