@@ -21,12 +21,12 @@ const MCP_SERVER: &str = include_str!("mcp.py");
 
 /// One pixel, red.
 const PIXEL: &[u8] = &[
-    0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00, 0x00,
-    0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x02, 0x00, 0x00, 0x00, 0x90, 0x77, 0x53, 0xde, 0x00, 0x00, 0x00,
-    0x0c, 0x49, 0x44, 0x41, 0x54, 0x08, 0xd7, 0x63, 0xf8, 0xcf, 0xc0, 0x00, 0x00, 0x03, 0x01, 0x01, 0x00, 0x18,
-    0xdd, 0x8d, 0xb0, 0x00, 0x00, 0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82,
+    0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00,
+    0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x02, 0x00, 0x00, 0x00, 0x90, 0x77, 0x53, 0xde, 0x00,
+    0x00, 0x00, 0x0c, 0x49, 0x44, 0x41, 0x54, 0x08, 0xd7, 0x63, 0xf8, 0xcf, 0xc0, 0x00, 0x00, 0x03, 0x01,
+    0x01, 0x00, 0x18, 0xdd, 0x8d, 0xb0, 0x00, 0x00, 0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60,
+    0x82,
 ];
-
 
 /// What a scenario leaves is copied before its home goes.
 struct Stage<'a> {
@@ -91,7 +91,8 @@ impl Stage<'_> {
         println!("{name}: {:?} strays, {} unscripted", self.server.strays(), self.server.unscripted());
         let rollouts = self.home.rollouts();
         for (number, rollout) in (1..).zip(&rollouts) {
-            let file = if rollouts.len() == 1 { format!("{name}.jsonl") } else { format!("{name}-{number}.jsonl") };
+            let file =
+                if rollouts.len() == 1 { format!("{name}.jsonl") } else { format!("{name}-{number}.jsonl") };
             fs::copy(rollout, folder.join(&file)).expect("copy a session file");
             println!("  {file}  {}", rollout.file_name().unwrap_or_default().to_string_lossy());
         }
@@ -112,17 +113,20 @@ fn parallel_calls(stage: &Stage) {
         .item(command("echo one; sleep 0.2"))
         .item(command("echo two; exit 2"))
         .item(command("cat README.md"));
-    stage.play(Script::new().reply(three.usage(900, 100, 90, 30)).reply(answer("all seen").usage(1100, 800, 9, 0)));
+    stage.play(
+        Script::new().reply(three.usage(900, 100, 90, 30)).reply(answer("all seen").usage(1100, 800, 9, 0)),
+    );
     stage.exec(&["look at three things"]);
 }
 
 fn mcp_failure(stage: &Stage) {
     let server = stage.home.work().join("mcp.py");
     fs::write(&server, MCP_SERVER).expect("write the MCP server");
-    stage.home.configure(&format!("[mcp_servers.sums]\ncommand = \"python3\"\nargs = [\"{}\"]", server.display()));
-    let call = |tool: &str, arguments: Value| {
-        Reply::new().item(Item::call(tool, arguments).namespace("mcp__sums"))
-    };
+    stage
+        .home
+        .configure(&format!("[mcp_servers.sums]\ncommand = \"python3\"\nargs = [\"{}\"]", server.display()));
+    let call =
+        |tool: &str, arguments: Value| Reply::new().item(Item::call(tool, arguments).namespace("mcp__sums"));
     stage.play(
         Script::new()
             .reply(call("add", json!({"a": 2, "b": 3})))
@@ -160,7 +164,8 @@ fn two_compactions(stage: &Stage) {
     let grow = |text: &str| Reply::new().item(command(text)).usage(210_000, 0, 20, 0);
     stage.home.configure("");
     let config = fs::read_to_string(stage.home.config()).expect("read the configuration");
-    fs::write(stage.home.config(), format!("model_auto_compact_token_limit = 200000\n{config}")).expect("write it");
+    fs::write(stage.home.config(), format!("model_auto_compact_token_limit = 200000\n{config}"))
+        .expect("write it");
     stage.play(
         Script::new()
             .reply(grow("echo one"))
@@ -179,8 +184,12 @@ fn nested_agents(stage: &Stage) {
         let arguments = json!({"task_name": name, "message": task, "fork_turns": "none"});
         Reply::new().item(Item::call("spawn_agent", arguments).namespace("collaboration"))
     };
-    let wait = || Reply::new().item(Item::call("wait_agent", json!({"timeout_ms": 20000})).namespace("collaboration"));
-    let run_command = |text: &str| Reply::new().custom("exec", &format!("text(await tools.exec_command({{cmd:'{text}'}}))"));
+    let wait = || {
+        Reply::new().item(Item::call("wait_agent", json!({"timeout_ms": 20000})).namespace("collaboration"))
+    };
+    let run_command = |text: &str| {
+        Reply::new().custom("exec", &format!("text(await tools.exec_command({{cmd:'{text}'}}))"))
+    };
     let me = |path: &str| format!("\\\"agent_name\\\":\\\"{path}\\\"");
     let (parent, child) = (me("/root/outer"), me("/root/outer/inner"));
     stage.play(
@@ -198,8 +207,12 @@ fn nested_agents(stage: &Stage) {
 }
 
 fn nested_agents_v1(stage: &Stage) {
-    let search = || Reply::new().item(Item::raw(json!({"type": "tool_search_call", "call_id": "call_search", "status": "completed", "execution": "client", "arguments": {"query": "spawn agent"}})));
-    let spawn = |task: &str| Reply::new().item(Item::call("spawn_agent", json!({"message": task})).namespace("multi_agent_v1"));
+    let search = || {
+        Reply::new().item(Item::raw(json!({"type": "tool_search_call", "call_id": "call_search", "status": "completed", "execution": "client", "arguments": {"query": "spawn agent"}})))
+    };
+    let spawn = |task: &str| {
+        Reply::new().item(Item::call("spawn_agent", json!({"message": task})).namespace("multi_agent_v1"))
+    };
     stage.play(
         Script::new()
             .reply_to("CHILD do it", Reply::new().item(command("echo child")).usage(300, 0, 12, 3))
@@ -212,7 +225,11 @@ fn nested_agents_v1(stage: &Stage) {
 }
 
 fn fork_of_a_fork(stage: &Stage) {
-    stage.play(Script::new().reply(answer("first").usage(100, 0, 1, 0)).reply(answer("second").usage(200, 100, 2, 0)));
+    stage.play(
+        Script::new()
+            .reply(answer("first").usage(100, 0, 1, 0))
+            .reply(answer("second").usage(200, 100, 2, 0)),
+    );
     let first = stage.exec(&["one"]);
     let second = stage.exec(&["fork", &first, "two"]);
     stage.play(Script::new().reply(answer("third").usage(300, 200, 3, 0)));
@@ -243,13 +260,21 @@ fn rewind(stage: &Stage) {
     }
     shell.submit("third prompt", "third answer");
     shell.submit("/quit", "ended");
-    wait_for("the rollout's end", TURN, || stage.home.rollouts().iter().any(|path| {
-        fs::read_to_string(path).is_ok_and(|text| text.contains("third answer"))
-    }));
+    wait_for("the rollout's end", TURN, || {
+        stage
+            .home
+            .rollouts()
+            .iter()
+            .any(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("third answer")))
+    });
 }
 
 fn model_switch(stage: &Stage) {
-    stage.play(Script::new().reply(answer("by the first").usage(100, 0, 1, 0)).reply(answer("by the second").usage(200, 100, 2, 0)));
+    stage.play(
+        Script::new()
+            .reply(answer("by the first").usage(100, 0, 1, 0))
+            .reply(answer("by the second").usage(200, 100, 2, 0)),
+    );
     let thread = stage.exec(&["one"]);
     stage.exec(&["resume", &thread, "--model", "gpt-5.4", "two"]);
 }

@@ -4,6 +4,7 @@ pub mod changes;
 pub mod event;
 pub mod files;
 pub mod line;
+mod origin;
 pub mod path;
 pub mod prompts;
 pub mod reader;
