@@ -9,3 +9,4 @@ pub mod path;
 pub mod prompts;
 pub mod reader;
 pub mod response_item;
+pub mod shelf;
