@@ -33,12 +33,13 @@ pub(super) fn was_ignored(signal: i32) -> io::Result<bool> {
     }
 }
 
-/// What we ignore and the command need not: SIGPIPE (Rust's runtime does), SIGXFSZ.
+/// What Rust's runtime or we have changed: SIGPIPE (std's `Command` changes it once more), SIGXFSZ.
 pub(super) fn give_back() {
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
-        if was_ignored(signal).is_ok_and(|ignored| !ignored) {
-            let _ = default(signal);
-        }
+        let _ = match was_ignored(signal) {
+            Ok(true) => ignore(signal),
+            _ => default(signal),
+        };
     }
 }
 

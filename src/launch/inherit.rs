@@ -3,9 +3,9 @@
 use super::Ended;
 use super::child::{News, news_of};
 use super::companion::{Attended, Companion};
+use super::dispositions::Alarm;
 use super::exit::ChildExit;
 use super::program::{Program, StartError};
-use super::dispositions::Alarm;
 use super::signals::{SignalPipe, Stops, send, stop_as_by};
 use super::witness::{Reach, Witness};
 use nix::libc;

@@ -15,9 +15,9 @@ mod words;
 
 use super::Ended;
 use super::companion::{Attended, Companion};
+use super::dispositions::Alarm;
 use super::mode::Interface;
 use super::program::{Program, StartError};
-use super::dispositions::Alarm;
 use super::signals::SignalPipe;
 use super::witness::Witness;
 use conversation::Conversation;

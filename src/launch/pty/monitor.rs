@@ -2,9 +2,9 @@
 
 use super::words::{ToLauncher, ToMonitor, Whom};
 use crate::launch::child::{News, news_of};
+use crate::launch::dispositions::Inherited;
 use crate::launch::exit::ChildExit;
 use crate::launch::program::Image;
-use crate::launch::dispositions::Inherited;
 use crate::launch::signals::{SignalPipe, send};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -56,7 +56,7 @@ impl Monitor {
         let Ok((signals, _)) = ready else {
             return ToLauncher::NoTerminal.say(&mut self.link);
         };
-            let child = match spawn(slave, image, self.inherited) {
+        let child = match spawn(slave, image, self.inherited) {
             Ok(child) => child,
             Err(error) => {
                 let number = error.raw_os_error().unwrap_or(Errno::EINVAL as i32);

@@ -109,7 +109,9 @@ mod tests {
             word.say(&mut here).unwrap();
             assert_eq!(ToLauncher::hear(&mut there), Some(word));
         }
-        for word in [ToMonitor::Deliver(Whom::Command, 64), ToMonitor::Deliver(Whom::ItsGroup, 18), ToMonitor::Bye] {
+        for word in
+            [ToMonitor::Deliver(Whom::Command, 64), ToMonitor::Deliver(Whom::ItsGroup, 18), ToMonitor::Bye]
+        {
             word.say(&mut there).unwrap();
             assert_eq!(ToMonitor::hear(&mut here), Some(word));
         }

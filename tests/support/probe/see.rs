@@ -11,7 +11,7 @@ use std::path::Path;
 pub type Sight = BTreeMap<String, String>;
 
 /// Of `/proc/self/status`: what a parent hands on, and nothing that counts or grows.
-const OF_STATUS: [&str; 21] = [
+const OF_STATUS: [&str; 20] = [
     "Umask",
     "Uid",
     "Gid",
@@ -32,12 +32,10 @@ const OF_STATUS: [&str; 21] = [
     "Cpus_allowed_list",
     "Mems_allowed_list",
     "THP_enabled",
-    "untag_mask",
 ];
 
 /// Small files of `/proc/self` that a parent hands on.
-const FILES: [&str; 6] =
-    ["oom_score_adj", "timerslack_ns", "coredump_filter", "personality", "cgroup", "autogroup"];
+const FILES: [&str; 5] = ["oom_score_adj", "timerslack_ns", "coredump_filter", "personality", "cgroup"];
 
 const NAMESPACES: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
 
@@ -201,6 +199,7 @@ pub(super) fn written(sight: &Sight) -> String {
 
 /// What the file `seen` holds.
 pub fn parse(text: &str) -> Sight {
-    let pair = |line: &str| Some(line.split_once('\t')?).map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let pair =
+        |line: &str| Some(line.split_once('\t')?).map(|(name, value)| (name.to_owned(), value.to_owned()));
     text.lines().filter_map(pair).collect()
 }

@@ -47,7 +47,8 @@ fn take(step: &str) -> Option<i32> {
         }
         "line" => put(1, format!("line {}\n", line()).as_bytes()),
         "catch" => {
-            let file = File::options().create(true).append(true).open("caught").expect("open the file caught");
+            let file =
+                File::options().create(true).append(true).open("caught").expect("open the file caught");
             CAUGHT.store(ManuallyDrop::new(file).as_raw_fd(), Ordering::Relaxed);
             rest.split(' ').for_each(|number| catch(number.parse().expect("a signal's number")));
         }
