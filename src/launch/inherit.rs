@@ -8,7 +8,6 @@ use super::exit::ChildExit;
 use super::program::{Program, StartError};
 use super::signals::{SignalPipe, Stops, send, stop_as_by};
 use super::witness::{Reach, Witness};
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
@@ -50,7 +49,7 @@ fn wait(child: Pid, signals: &SignalPipe, witness: &mut Witness, attended: &mut 
         let companion_calls = sleep(signals, attended);
         while let Some(arrived) = signals.next() {
             // Nobody but us would tell the command of it.
-            if arrived.signal != libc::SIGCHLD && witness.reach_of(arrived) == Reach::UsAlone {
+            if witness.reach_of(arrived) == Reach::UsAlone {
                 let _ = send(child.as_raw(), arrived.signal);
             }
         }

@@ -8,9 +8,9 @@ use crate::twice::{Act, Place, Stage, assert_ended, assert_none, assert_same, co
 /// In which of the two ways codex-traced runs what it runs.
 const WAYS: [(&str, Place); 3] = [("exec ", Place::Pipes), ("exec ", Place::Terminal), ("", Place::Terminal)];
 
-/// All that can be caught, but for what a process gets when its child ends and what only a terminal sends.
+/// All but those that `differences` has.
 fn signals() -> Vec<i32> {
-    const NOT: [i32; 5] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD, libc::SIGTTIN, libc::SIGTTOU];
+    const NOT: [i32; 4] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGTTIN, libc::SIGTTOU];
     (1..32)
         .chain([libc::SIGRTMIN(), libc::SIGRTMIN() + 3, libc::SIGRTMAX()])
         .filter(|signal| !NOT.contains(signal))
@@ -19,7 +19,7 @@ fn signals() -> Vec<i32> {
 
 /// Those by which a process that does nothing about them ends.
 fn deadly() -> Vec<i32> {
-    const HARMLESS: [i32; 4] = [libc::SIGCONT, libc::SIGWINCH, libc::SIGURG, libc::SIGTSTP];
+    const HARMLESS: [i32; 5] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGWINCH, libc::SIGURG, libc::SIGTSTP];
     signals().into_iter().filter(|signal| !HARMLESS.contains(signal)).collect()
 }
 
@@ -74,11 +74,7 @@ fn each_deadly_signal_sent_to_us_is_the_end_of_both() {
     let stage = Stage::new();
     let mut wrong = Vec::new();
     for (words, place) in WAYS {
-        for signal in [deadly(), vec![libc::SIGKILL]].concat() {
-            // The launcher cannot hear of it, and Codex would live on.
-            if signal == libc::SIGKILL {
-                continue;
-            }
+        for signal in deadly() {
             let script = format!("{NO_CORE}; exec codex {words}'ready a; until b'");
             let seen = stage.observe(place, &script, |act| {
                 wait_until(&stage.at("a"));
@@ -98,19 +94,17 @@ fn each_death_of_codex_is_ours_and_the_shells() {
     let mut wrong = Vec::new();
     for (words, place) in WAYS {
         for signal in [deadly(), vec![libc::SIGKILL]].concat() {
-            for becomes in ["exec codex", "codex"] {
-                let tell = if becomes == "codex" { "; echo $? >out; exit 0" } else { "" };
-                let script = format!("{NO_CORE}; {becomes} {words}'die {signal}' 2>/dev/null{tell}");
-                let script = if words.is_empty() { script.replace(" 2>/dev/null", "") } else { script };
-                let seen = stage.observe(place, &script, |_| {});
-                let case = format!("{words}{place:?}, {becomes}, signal {signal}");
-                if becomes == "codex" {
-                    assert_eq!(seen[0]["file out"], format!("{}\\n", 128 + signal), "{case}");
-                } else {
-                    assert_eq!(seen[0]["end"], format!("Signal({signal})"), "{case}");
-                }
-                wrong.extend(compare(&case, &seen, &shown(words, place)));
-            }
+            let case = format!("{words}{place:?}, signal {signal}");
+            let seen = stage.observe(place, &format!("{NO_CORE}; exec codex {words}'die {signal}'"), |_| {});
+            assert_eq!(seen[0]["end"], format!("Signal({signal})"), "{case}");
+            wrong.extend(compare(&case, &seen, &shown(words, place)));
+
+            // Not by bash, which tells the process's id.
+            let script =
+                format!("{NO_CORE}; exec sh -c \"codex {words}'die {signal}'; echo \\$? >out; exit 0\"");
+            let seen = stage.observe(place, &script, |_| {});
+            assert_eq!(seen[0]["file out"], format!("{}\\n", 128 + signal), "{case}");
+            wrong.extend(compare(&format!("{case}, in a shell"), &seen, &shown(words, place)));
         }
     }
     assert_none(&wrong);

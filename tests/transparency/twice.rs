@@ -2,18 +2,21 @@
 //!
 //! | replaced in an observation | by |
 //! |---|---|
-//! | ids of processes: the one that the test started, the probe's own, its parent's | `<started>`, `<itself>`, `<parent>` |
+//! | ids of processes: the one that the test started, the probe's own, that of the first above it that is no `codex` | `<started>`, `<itself>`, `<above>` |
+//! | what a shell, and Codex when it panics, say of a process's id | `<id>` |
 //! | the terminal that the test made, by name and number | `<terminal>`; every other `<another terminal>` |
 //! | numbers of pipes | `<pipe-N>`, N by first appearance |
 //!
 //! And nothing else: paths, variables and bytes stay as they are.
 
 use nix::sys::signal::Signal;
+use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use support::probe::{self, probe};
 use support::run::LIMIT;
 use support::{End, Home, Running, Terminal, start, wait_for};
@@ -132,7 +135,7 @@ impl Stage {
                 let (name, device) = terminal.name();
                 names.extend([(name, "<terminal>".into()), (device.to_string(), "<terminal>".into())]);
                 let ended = terminal.finish();
-                seen.insert("shown".into(), ended.text());
+                seen.insert("shown".into(), without_ids(&ended.text()));
                 seen.insert("end".into(), format!("{:?}", ended.end));
                 let modes = ended.modes_before == ended.modes_after;
                 seen.insert("modes are put back".into(), modes.to_string());
@@ -140,7 +143,7 @@ impl Stage {
             Act::Pipes(running) => {
                 let outcome = running.finish(LIMIT);
                 seen.insert("stdout".into(), outcome.stdout);
-                seen.insert("stderr".into(), outcome.stderr);
+                seen.insert("stderr".into(), without_ids(&outcome.stderr));
                 seen.insert("end".into(), format!("{:?}", outcome.end));
             }
         }
@@ -192,19 +195,32 @@ pub(crate) fn wait_until(file: &Path) {
     wait_for(&format!("the probe to make {}", file.display()), LIMIT, || file.exists());
 }
 
-fn normalised(sight: Observation, names: &[(String, String)]) -> Observation {
+static IDS: LazyLock<Regex> = LazyLock::new(|| {
+    let shell = r"(?m)^(?P<before>(?:bash: line \d+:|\[\d\]) +)\d+\b";
+    Regex::new(&format!(r"{shell}|(?P<thread>^thread '[a-z-]+' \()\d+\)"))
+        .expect("the pattern is well formed")
+});
+
+pub(crate) fn without_ids(text: &str) -> String {
+    IDS.replace_all(text, "$before$thread<id>").into_owned()
+}
+
+fn normalised(mut sight: Observation, names: &[(String, String)]) -> Observation {
     let mut names = names.to_vec();
-    for (key, name) in [("itself", "<itself>"), ("parent", "<parent>")] {
-        names.extend(sight.get(key).map(|id| (id.clone(), name.to_owned())));
-    }
+    names.extend(sight.get("itself").map(|id| (id.clone(), "<itself>".to_owned())));
+    let ancestors = sight.remove("ancestors").expect("the probe told its ancestors");
+    let mut ancestors = ancestors.split(' ').filter_map(|one| one.split_once('='));
+    let parent = ancestors.clone().next().map_or("", |(_, name)| name);
+    sight.insert("parent's name".into(), parent.to_owned());
+    names.extend(
+        ancestors.find(|(_, name)| *name != "codex").map(|(id, _)| (id.to_owned(), "<above>".into())),
+    );
     let mut pipes = Vec::new();
     sight
-        // Told by its name.
         .into_iter()
-        .filter(|(key, _)| key != "parent")
         .map(|(key, value)| {
             let known = names.iter().find(|(id, _)| *id == value).map(|(_, name)| name.clone());
-            let is_id = ["itself", "parent", "group", "session", "controlling terminal", "foreground group"]
+            let is_id = ["itself", "group", "session", "controlling terminal", "foreground group"]
                 .contains(&key.as_str());
             let value = match known {
                 Some(name) if is_id || value.starts_with('/') => name,
@@ -221,6 +237,7 @@ fn normalised(sight: Observation, names: &[(String, String)]) -> Observation {
             };
             (key, value)
         })
+        .filter(|(key, _)| key != "parent")
         .collect()
 }
 

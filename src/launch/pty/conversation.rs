@@ -251,7 +251,7 @@ impl Conversation {
             Reach::Group => Whom::ItsGroup,
         };
         match arrived.signal {
-            libc::SIGCHLD => {}
+            libc::SIGCHLD if arrived.from == Sender::Kernel => {}
             // The kernel tells the command of its own terminal's size.
             libc::SIGWINCH if arrived.from == Sender::Kernel => self.resize(),
             // Somebody had stopped us and not the command: the shell has had the terminal meanwhile.

@@ -106,8 +106,7 @@ fn of_process() -> Vec<(String, String)> {
     .map(|(name, at)| (name.to_owned(), field(at)))
     .into();
     told.push(("itself".into(), std::process::id().to_string()));
-    let parent = fs::read_to_string(format!("/proc/{}/comm", field(1))).unwrap_or_default();
-    told.push(("parent's name".into(), parent.trim().to_owned()));
+    told.push(("ancestors".into(), ancestors(field(1)).join(" ")));
     #[expect(unsafe_code, reason = "what only system calls tell")]
     // SAFETY: each call writes into a variable of its own, of the type that it wants.
     unsafe {
@@ -128,6 +127,19 @@ fn of_process() -> Vec<(String, String)> {
         told.push(("signal stack is set".into(), has_stack.to_string()));
     }
     told
+}
+
+/// `id=name` of each, the parent first.
+fn ancestors(parent: String) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut next = Some(parent);
+    while let Some(id) = next.filter(|id| id != "0" && found.len() < 8) {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let (before, after) = stat.rsplit_once(')').unwrap_or_default();
+        found.push(format!("{id}={}", before.split_once('(').unwrap_or_default().1));
+        next = after.split_whitespace().nth(1).map(str::to_owned);
+    }
+    found
 }
 
 fn of_descriptor(fd: i32) -> Vec<(String, String)> {
