@@ -4,6 +4,7 @@
 //! only. Elsewhere the launcher does the same work itself, within a limit. The launch's notes lie on disk by
 //! then, so the work may be cut off anywhere: the next launch finds them, or the trace in the spool.
 
+use crate::claim::evidence::Sight;
 use crate::claim::hold::Hold;
 use crate::claim::journal::{self, Journal, Launch};
 use crate::claim::watch::Watch;
@@ -48,6 +49,7 @@ const WITHOUT_FINISHER: Duration = Duration::from_secs(3);
 /// The launcher's part.
 pub fn after(world: &World, state: &State, settings: &Settings, mut watch: Watch, ended: &Ended) {
     ended.signals.forget();
+    watch.launch.exit = Some(ended.exit);
     let mut problems = settings.problems.clone();
     let told = Wait::told(&world.variables).unwrap_or_else(|bad| {
         problems.push(bad.to_string());
@@ -64,7 +66,6 @@ pub fn after(world: &World, state: &State, settings: &Settings, mut watch: Watch
     {
         notices.say(&introduction);
     }
-    watch.launch.exit = Some(ended.exit);
     let safety = note(state, &mut watch);
     let place = match wait {
         Wait::Detached(patience) => {
@@ -104,8 +105,9 @@ fn note(state: &State, watch: &mut Watch) -> Safety {
     if noted.as_ref() == Some(launch) { Safety::OnDisk } else { Safety::InMemory }
 }
 
+/// Whether there may be something of it to trace.
 fn has_sessions(launch: &Launch) -> bool {
-    !(launch.claims.is_empty() && launch.logged.is_empty())
+    !(launch.claims.is_empty() && launch.logged.is_empty()) || launch.sight() == Sight::Blind
 }
 
 /// None when there can be no finisher.

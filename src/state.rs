@@ -1,29 +1,28 @@
 //! Our folder in Codex's home, and what a launch leaves in it: from claims to traces in the spool, and on.
 
+mod claims;
 pub mod delivery;
 pub mod found;
 
 use crate::claim::hold::Hold;
 use crate::claim::journal::{self, Destination, Launch};
-use crate::claim::record::{Attribution, LaunchRecord, ThreadRecord};
-use crate::claim::{Claim, has_writer, watch};
+use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::claim::{Claim, watch};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
-use crate::codex::tui_log::Logged;
 use crate::config::target::Target;
 use crate::disk;
 use crate::env::World;
 use crate::export;
 use crate::export::receipts::Receipts;
-use crate::rollout;
-use crate::session::{self, Writer};
+use crate::session;
 use crate::spool::entry::Entry;
 use crate::spool::{Spool, SpoolError};
 use crate::trace::build::{Surroundings, build};
 use crate::trace::ids::TraceId;
 use crate::trace::model::{Trace, TraceState};
+use claims::Unwritten;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -146,7 +145,9 @@ impl State {
     /// other back; the first failure is told.
     pub fn spool_launch(&self, launch: &Launch, world: &World) -> Result<Work, StateError> {
         let mut result = Ok(Work::Done);
-        for claim in self.claims_of(launch) {
+        let verdict = self.verdict_of(launch);
+        self.tell_unclear(launch, &verdict.unclear);
+        for claim in verdict.claims {
             let done = self.spool_thread(&claim, launch, world);
             result = match (result, done) {
                 (Err(first), _) => Err(first),
@@ -182,38 +183,26 @@ impl State {
         kept
     }
 
-    /// One claim per thread, by its strongest evidence: what Codex held, and what its interface logged.
-    fn claims_of(&self, launch: &Launch) -> Vec<Claim> {
-        let mut prompts = BTreeSet::new();
-        let mut logged = Vec::new();
-        for line in &launch.logged {
-            match line {
-                Logged::Prompt { client_id } => _ = prompts.insert(client_id.clone()),
-                Logged::Rollout(path) => logged.extend(rollout::path::thread_of(path)),
-            }
-        }
-        logged.extend(rollout::prompts::threads_holding(self.home.path(), &prompts, launch.started_at));
-        let logged = logged.into_iter().map(|thread| Claim { thread, attribution: Attribution::TuiLog });
-        let mut claims: Vec<Claim> = launch.claims.iter().cloned().chain(logged).collect();
-        claims.sort_by(|a, b| (&a.thread, a.attribution).cmp(&(&b.thread, b.attribution)));
-        claims.dedup_by(|later, first| later.thread == first.thread);
-        claims
-    }
-
     /// None when the thread has nothing to show; the log says why.
     fn trace_of(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Option<Trace>, StateError> {
         let thread = &claim.thread;
-        let Some(path) = rollout::path::find(self.home.path(), thread) else {
+        let path = match self.written_rollout_of(thread, launch.started_at) {
+            Ok(path) => path,
+            Err(Unwritten::SinceThen) => {
+                tracing::info!("thread {thread} was opened and nothing was written to it: no trace");
+                return Ok(None);
+            }
             // Without the folder no session was ever meant to be kept (`--ephemeral` on a new home).
-            if self.home.sessions().is_dir() {
+            Err(Unwritten::AtAll) if !self.home.sessions().is_dir() => return Ok(None),
+            Err(Unwritten::AtAll) => {
                 tracing::warn!(
                     "thread {thread} left no rollout (it was never written, or is gone): no trace"
                 );
+                return Ok(None);
             }
-            return Ok(None);
         };
         // The daemon may go on with a turn when its interface has ended.
-        let writer = if has_writer(&self.home, thread) { Writer::Alive } else { Writer::Gone };
+        let writer = self.writer_of(thread);
         let session =
             session::read(&path, writer).map_err(|error| StateError::Rollout(path.clone(), error))?;
         if let Some(parent) = &session.meta.parent_thread_id {

@@ -3,7 +3,7 @@
 use super::{State, StateError};
 use crate::claim::journal::{Destination, Launch};
 use crate::claim::record::{Attribution, ThreadRecord};
-use crate::claim::{Claim, has_writer};
+use crate::claim::{Claim, writer_of};
 use crate::codex::thread::ThreadId;
 use crate::config::target::Experiment;
 use crate::env::World;
@@ -41,7 +41,7 @@ pub enum Standing {
 impl State {
     /// Who may still write to the thread, as far as can be told.
     pub fn writer_of(&self, thread: &ThreadId) -> Writer {
-        if has_writer(&self.home, thread) { Writer::Alive } else { Writer::Gone }
+        if writer_of(&self.home, thread).is_some() { Writer::Alive } else { Writer::Gone }
     }
 
     /// None when nobody asked anything in it.
@@ -102,7 +102,7 @@ impl State {
             let destination = self.first_destination(&record, trace.id);
             Some((claim.thread, destination.unwrap_or_else(|| launch.destination.clone()), trace))
         };
-        self.claims_of(launch).into_iter().filter_map(of).collect()
+        self.verdict_of(launch).claims.into_iter().filter_map(of).collect()
     }
 }
 
