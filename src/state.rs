@@ -3,11 +3,11 @@
 mod claims;
 pub mod delivery;
 pub mod found;
+pub mod recover;
 
-use crate::claim::hold::Hold;
-use crate::claim::journal::{self, Destination, Launch};
+use crate::claim::journal::{Destination, Launch};
 use crate::claim::record::{LaunchRecord, ThreadRecord};
-use crate::claim::{Claim, watch};
+use crate::claim::{Claim, writer_of};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::config::target::Target;
@@ -15,7 +15,8 @@ use crate::disk;
 use crate::env::World;
 use crate::export;
 use crate::export::receipts::Receipts;
-use crate::session;
+use crate::launch::process::Process;
+use crate::session::{self, Writer};
 use crate::spool::entry::Entry;
 use crate::spool::{Spool, SpoolError};
 use crate::trace::build::{Surroundings, build};
@@ -25,9 +26,7 @@ use claims::Unwritten;
 use jiff::Timestamp;
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct State {
@@ -36,26 +35,25 @@ pub struct State {
 }
 
 /// How a launch's work stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
     Done,
-    /// A turn still runs in Codex's daemon: the trace stands as far as it got, and the next launch
-    /// completes it.
-    GoesOn,
+    /// Turns still run in Codex's daemon: their traces stand as far as they got.
+    GoesOn(Vec<OpenTurn>),
 }
 
-/// Why the work of a launch that died is not done yet.
+/// A turn that somebody may still end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfinished {
-    pub reason: String,
-    /// When the spool holds less, it may be.
-    pub wants_room: bool,
+pub struct OpenTurn {
+    pub rollout: PathBuf,
+    pub writer: Process,
 }
 
-impl Unfinished {
-    fn because(reason: String) -> Unfinished {
-        Unfinished { reason, wants_room: false }
-    }
+/// A thread's trace, and who may change what it was made of.
+struct Made {
+    trace: Trace,
+    rollout: PathBuf,
+    writer: Option<Process>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +71,10 @@ pub enum StateError {
 impl State {
     pub fn of(home: &CodexHome) -> State {
         State { home: home.clone(), folder: home.state() }
+    }
+
+    pub fn home(&self) -> &CodexHome {
+        &self.home
     }
 
     pub fn log(&self) -> PathBuf {
@@ -144,27 +146,35 @@ impl State {
     /// Puts a trace of every thread that the launch wrote into the spool. One that cannot be put keeps no
     /// other back; the first failure is told.
     pub fn spool_launch(&self, launch: &Launch, world: &World) -> Result<Work, StateError> {
-        let mut result = Ok(Work::Done);
         let verdict = self.verdict_of(launch);
         self.tell_unclear(launch, &verdict.unclear);
+        let (mut open, mut failed) = (Vec::new(), None);
         for claim in verdict.claims {
-            let done = self.spool_thread(&claim, launch, world);
-            result = match (result, done) {
-                (Err(first), _) => Err(first),
-                (Ok(_), Err(error)) => Err(error),
-                (Ok(before), Ok(work)) => Ok(before.max(work)),
-            };
+            match self.spool_thread(&claim, launch, world) {
+                Ok(turn) => open.extend(turn),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        result
+        match (failed, open.is_empty()) {
+            (Some(error), _) => Err(error),
+            (None, true) => Ok(Work::Done),
+            (None, false) => Ok(Work::GoesOn(open)),
+        }
     }
 
-    fn spool_thread(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Work, StateError> {
-        let Some(trace) = self.trace_of(claim, launch, world)? else { return Ok(Work::Done) };
-        let work = if trace.state == TraceState::InProgress { Work::GoesOn } else { Work::Done };
+    /// The turn that still runs in it, if one does.
+    fn spool_thread(
+        &self,
+        claim: &Claim,
+        launch: &Launch,
+        world: &World,
+    ) -> Result<Option<OpenTurn>, StateError> {
+        let Some(Made { trace, rollout, writer }) = self.trace_of(claim, launch, world)? else { return Ok(None) };
+        let is_open = trace.state == TraceState::InProgress;
         let Destination { target, experiment } = self.destination_of(&claim.thread, launch);
         let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
         put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
-        Ok(work)
+        Ok(writer.filter(|_| is_open).map(|writer| OpenTurn { rollout, writer }))
     }
 
     /// Where the thread was first sent; now, if it never was.
@@ -184,7 +194,7 @@ impl State {
     }
 
     /// None when the thread has nothing to show; the log says why.
-    fn trace_of(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Option<Trace>, StateError> {
+    fn trace_of(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Option<Made>, StateError> {
         let thread = &claim.thread;
         let path = match self.written_rollout_of(thread, launch.started_at) {
             Ok(path) => path,
@@ -202,16 +212,18 @@ impl State {
             }
         };
         // The daemon may go on with a turn when its interface has ended.
-        let writer = self.writer_of(thread);
+        let writer = writer_of(&self.home, thread);
+        let may_go_on = if writer.is_some() { Writer::Alive } else { Writer::Gone };
         let session =
-            session::read(&path, writer).map_err(|error| StateError::Rollout(path.clone(), error))?;
+            session::read(&path, may_go_on).map_err(|error| StateError::Rollout(path.clone(), error))?;
         if let Some(parent) = &session.meta.parent_thread_id {
             tracing::info!("thread {thread} is a sub-agent of {parent}: no trace of its own");
             return Ok(None);
         }
         let record = self.remember(thread, claim, launch)?;
         let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
-        Ok(build(&session, &record, Surroundings { rollout: &path, user }))
+        let trace = build(&session, &record, Surroundings { rollout: &path, user });
+        Ok(trace.map(|trace| Made { trace, rollout: path, writer }))
     }
 
     /// The thread's record, with this launch in it.
@@ -238,57 +250,5 @@ impl State {
             }
             Err(error) => Err(StateError::Record(self.threads(), error)),
         }
-    }
-
-    /// Finishes the work of launches that died before they could, or whose turn went on without them; unless
-    /// somebody else is at it.
-    pub fn recover(&self, world: &World) {
-        self.recover_within(world, Duration::ZERO);
-    }
-
-    /// As `recover`, for somebody who waits until others have done theirs. Tells what could not be finished.
-    pub fn recover_within(&self, world: &World, patience: Duration) -> Vec<Unfinished> {
-        self.sweep();
-        if journal::left_behind(&self.launches()).is_empty() {
-            return Vec::new();
-        }
-        // Forty launches that end at once would each do it all. Where there are no locks they do: it costs time only.
-        let lock = disk::lock_within(&self.folder.join(".lock-launches"), patience);
-        if let Ok(None) = lock {
-            return vec![Unfinished::because("another codex-traced is at it".into())];
-        }
-        let mut unfinished = Vec::new();
-        for (notes, _) in journal::left_behind(&self.launches()) {
-            let Some(_hold) = Hold::take(&notes) else { continue };
-            // Only now nobody else writes there.
-            let Some(mut launch) = journal::load(&notes) else { continue };
-            watch::take_log_of(&mut launch, &self.launches());
-            // A rollout that trips us over must not keep the others from being finished.
-            let work = catch_unwind(AssertUnwindSafe(|| self.spool_launch(&launch, world)));
-            match work {
-                Ok(Ok(Work::Done)) => {
-                    tracing::info!("finished the work of launch {}", launch.id);
-                    let _ = fs::remove_file(notes);
-                }
-                Ok(Ok(Work::GoesOn)) => {}
-                Ok(Err(error)) => {
-                    tracing::error!("cannot finish the work of launch {}: {error}", launch.id);
-                    let wants_room = matches!(error, StateError::Spool(_, SpoolError::Full { .. }));
-                    unfinished.push(Unfinished { wants_room, ..Unfinished::because(error.to_string()) });
-                }
-                Err(_) => {
-                    unfinished.push(Unfinished::because("a defect of codex-traced (see its log)".into()))
-                }
-            }
-        }
-        unfinished
-    }
-
-    /// Removes what crashes left half written.
-    fn sweep(&self) {
-        journal::sweep(&self.launches());
-        watch::sweep_logs(&self.launches());
-        disk::sweep(&self.threads());
-        self.receipts().sweep();
     }
 }

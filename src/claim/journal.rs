@@ -91,10 +91,11 @@ impl Launch {
     }
 
     /// Whether a thread that it wrote would have been seen. Of the full-screen interface the log tells, which
-    /// outlives us; what else we had learned when we died may not be all.
+    /// outlives us, unless something was done that has no id there; what else we had learned when we died may not be
+    /// all.
     pub fn sight(&self) -> Sight {
         let died = self.exit.is_none() && self.asked.front == Front::Lines;
-        let may_be_blind = died || self.blind.is_some();
+        let may_be_blind = died || self.blind.is_some() || self.logged.contains(&Logged::Deed);
         if may_be_blind && !self.asked.is_ephemeral { Sight::Blind } else { Sight::Clear }
     }
 

@@ -29,6 +29,7 @@ impl State {
             match line {
                 Logged::Prompt { client_id } => _ = prompts.insert(client_id.clone()),
                 Logged::Rollout(path) => logged.extend(ThreadId::of_rollout(path)),
+                Logged::Deed => {}
             }
         }
         logged.extend(rollout::prompts::threads_holding(self.home.path(), &prompts, launch.started_at));

@@ -97,7 +97,7 @@ impl State {
     /// The traces of a launch as they stand now, and where each goes.
     pub fn traces_of(&self, launch: &Launch, world: &World) -> Vec<(ThreadId, Destination, Trace)> {
         let of = |claim: Claim| {
-            let trace = self.trace_of(&claim, launch, world).ok()??;
+            let trace = self.trace_of(&claim, launch, world).ok()??.trace;
             let record = ThreadRecord::load(&self.threads(), &claim.thread).unwrap_or_default();
             let destination = self.first_destination(&record, trace.id);
             Some((claim.thread, destination.unwrap_or_else(|| launch.destination.clone()), trace))
