@@ -1,5 +1,7 @@
 //! Files of ours: only their owner may read them, and a crash leaves the old one or the new one.
 
+pub(crate) mod file_system;
+
 use nix::unistd::{AccessFlags, access};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};

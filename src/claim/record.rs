@@ -51,8 +51,12 @@ pub struct LaunchRecord {
 pub enum Attribution {
     /// The interface's own log names a prompt that the thread holds.
     TuiLog,
-    /// Codex's own process held the thread's writer lock.
+    /// Codex's own process held the thread's writer lock, or had its session open for writing.
     Held,
+    /// The command line named the thread, and it was written to; nobody saw by whom.
+    Named,
+    /// No other session of the time can be the launch's; nobody saw who wrote it.
+    Only,
     /// None: somebody asked for the trace of a session that was there.
     Import,
 }
@@ -62,6 +66,8 @@ impl Attribution {
         match self {
             Attribution::TuiLog => "tui_log",
             Attribution::Held => "held",
+            Attribution::Named => "named",
+            Attribution::Only => "only",
             Attribution::Import => "import",
         }
     }

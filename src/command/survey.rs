@@ -3,6 +3,7 @@
 use super::place;
 use super::text::conceal;
 use crate::claim::journal;
+use crate::claim::unclaimed::Unclaimed;
 use crate::codex::home::CodexHome;
 use crate::config::file::{ConfigError, ConfigFile};
 use crate::config::reference::{self, Value};
@@ -47,6 +48,8 @@ pub(super) struct Survey {
     pub(super) set_aside: Vec<Kept>,
     /// Launches that ended before their traces were made.
     pub(super) launches_to_finish: usize,
+    /// Sessions that nobody claims, though a launch may have written them.
+    pub(super) unclaimed: Vec<Left>,
     /// The newest first.
     pub(super) sent: Vec<Sent>,
 }
@@ -124,6 +127,15 @@ pub(super) struct Kept {
     pub(super) reason: Option<String>,
 }
 
+/// A session that is left unclaimed.
+#[derive(Debug, Serialize)]
+pub(super) struct Left {
+    pub(super) thread_id: String,
+    /// When the launch began that may have written it.
+    pub(super) launched_at: Timestamp,
+    pub(super) reason: String,
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Sent {
     pub(super) trace_id: String,
@@ -169,6 +181,7 @@ impl Survey {
             waiting,
             set_aside,
             launches_to_finish: journal::left_behind(&state.launches()).len(),
+            unclaimed: state.unclaimed_sessions().iter().map(left).collect(),
             sent: state
                 .receipts()
                 .recent(SENT)
@@ -258,6 +271,14 @@ fn kept(listed: Listed) -> Kept {
         trace_id: listed.trace.to_string(),
         tracking_uri: listed.target.map(|target| conceal(&target.to_string()).into_owned()),
         reason: reason.map(|reason| conceal(&reason).into_owned()),
+    }
+}
+
+fn left(unclaimed: &Unclaimed) -> Left {
+    Left {
+        thread_id: unclaimed.thread.to_string(),
+        launched_at: unclaimed.launched_at,
+        reason: unclaimed.why(),
     }
 }
 

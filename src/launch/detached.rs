@@ -151,6 +151,11 @@ pub fn settle(limit: Duration) {
     let _ = unistd::chdir("/");
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_name(c"codex-traced");
+    end_within(limit);
+}
+
+/// In the detached process: another end, from now on.
+pub fn end_within(limit: Duration) {
     unistd::alarm::set(limit.as_secs().try_into().unwrap_or(u32::MAX));
 }
 

@@ -108,13 +108,14 @@ impl State {
     /// The traces of a launch as they stand now, and where each goes.
     pub fn traces_of(&self, launch: &Launch, world: &World) -> Vec<(ThreadId, Destination, Trace)> {
         let of = |claim: Claim| {
-            let traces = self.traces(&claim, launch, world).unwrap_or_default();
+            let made = self.traces(&claim, launch, world).ok().flatten();
+            let traces = made.map(|made| made.traces).unwrap_or_default();
             let record = ThreadRecord::load(&self.threads(), &claim.thread).unwrap_or_default();
             let destination = self.first_destination(&record, &claim.thread);
             let destination = destination.unwrap_or_else(|| launch.destination.clone());
             traces.into_iter().map(move |trace| (claim.thread.clone(), destination.clone(), trace))
         };
-        self.claims_of(launch).into_iter().flat_map(of).collect()
+        self.verdict_of(launch).claims.into_iter().flat_map(of).collect()
     }
 }
 

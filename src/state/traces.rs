@@ -1,10 +1,11 @@
 //! The traces of a thread: one, or one for each of its turns, as it was first asked for.
 
+use super::claims::Unwritten;
 use super::families::{self, Own};
-use super::{State, StateError};
-use crate::claim::Claim;
+use super::{Made, State, StateError};
 use crate::claim::journal::Launch;
 use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::claim::{self, Claim};
 use crate::codex::thread::ThreadId;
 use crate::config::granularity::Granularity;
 use crate::env::World;
@@ -23,29 +24,39 @@ impl State {
         claim: &Claim,
         launch: &Launch,
         world: &World,
-    ) -> Result<Vec<Trace>, StateError> {
+    ) -> Result<Option<Made>, StateError> {
         let thread = &claim.thread;
         let mut shelf = Shelf::of(self.home.path());
-        // The daemon may go on with a turn when its interface has ended.
-        let own = self.own(thread, &mut shelf, Some(launch.started_at), &families::read);
-        let Some(Own { session, rollout }) = own.map_err(|(path, error)| StateError::Rollout(path, error))?
-        else {
+        let files = match self.written_files_of(thread, &mut shelf, launch.started_at) {
+            Ok(files) => files,
+            Err(Unwritten::SinceThen) => {
+                tracing::info!("thread {thread} was opened and nothing was written to it: no trace");
+                return Ok(None);
+            }
             // Without the folder no session was ever meant to be kept (`--ephemeral` on a new home).
-            if self.home.sessions().is_dir() {
+            Err(Unwritten::AtAll) if !self.home.sessions().is_dir() => return Ok(None),
+            Err(Unwritten::AtAll) => {
                 tracing::warn!(
                     "thread {thread} left no rollout (it was never written, or is gone): no trace"
                 );
+                return Ok(None);
             }
-            return Ok(Vec::new());
         };
+        // The daemon may go on with a turn when its interface has ended.
+        let writer = claim::writer_of(&self.home, thread);
+        let own = self.own_of(thread, &files, &families::read);
+        let own = own.map_err(|(path, error)| StateError::Rollout(path, error))?;
+        let Some(Own { session, rollout }) = own else { return Ok(None) };
         if let Some(parent) = session.meta.parent() {
             tracing::warn!("thread {thread} is a sub-agent of {parent}, which left no rollout: no trace");
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let record = self.remember(thread, claim, launch)?;
         let family = self.family(session, &rollout, &mut shelf, &families::read);
         let granularity = self.granularity_of(&record, thread, launch.granularity);
-        Ok(traces_of(&family, &record, granularity, Surroundings { rollout: &rollout, user: user(world) }))
+        let surroundings = Surroundings { rollout: &rollout, user: user(world) };
+        let traces = traces_of(&family, &record, granularity, surroundings);
+        Ok(Some(Made { traces, rollout, writer }))
     }
 
     /// As its first trace was.

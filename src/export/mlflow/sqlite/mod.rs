@@ -4,7 +4,6 @@ mod check;
 mod create;
 mod error;
 mod experiment;
-mod file_system;
 mod read;
 mod shape;
 mod spans;
@@ -15,12 +14,12 @@ mod write;
 use super::tree;
 use crate::config::target::Experiment;
 use crate::disk;
+use crate::disk::file_system::FileSystem;
 use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
 use error::StoreError;
-use file_system::FileSystem;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use shape::{Shape, UnknownShape};
@@ -125,6 +124,13 @@ impl Exporter for SqliteExporter {
     }
 }
 
+/// SQLite's write-ahead log needs memory that all its users share, which two machines have not, and a database that
+/// they open in that mode at once is destroyed. We never choose the mode, and MLflow's servers and clients do not
+/// either; but `mlflow migrate-filestore` does, and the mode is kept in the file. On a network, such a database is
+/// therefore opened with SQLite's exclusive locking, which needs no shared memory: we have the file alone for the
+/// moment of a write, or wait for whoever has it open. Without the log, SQLite's usual locks are as good there as
+/// the network file system's own are.
+///
 /// Creates nothing. Always for writing, as far as the file allows it: of a database that keeps a write-ahead
 /// log, a connection that may only read leaves the log behind.
 fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection, StoreError> {
