@@ -1,6 +1,7 @@
 //! From a session to its trace: the root, a span per turn when there is more than one, what is known of all.
 
 use super::ids::{SpanId, TraceId};
+use super::limits::beginning;
 use super::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use super::price::{self, Cost};
 use super::spans::{self, ThreadScope};
@@ -12,10 +13,6 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// MLflow's columns for previews are 1000 characters wide; its metadata values 250.
-const PREVIEW_CHARACTERS: usize = 1000;
-const METADATA_CHARACTERS: usize = 250;
-
 /// What belongs to a trace and stands neither in the rollout nor in the thread's record.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'a> {
@@ -24,7 +21,8 @@ pub struct Surroundings<'a> {
     pub user: Option<&'a str>,
 }
 
-/// The trace of a thread. The same session, record and surroundings give the same trace.
+/// The trace of a thread, with all that is in it: before it goes anywhere secrets are taken out and long texts cut
+/// (`redact`). The same session, record and surroundings give the same trace.
 ///
 /// None for a session without a turn: nobody asked anything. None also where nothing tells the thread:
 /// all such files would have one trace.
@@ -72,10 +70,8 @@ pub fn build(session: &Session, record: &ThreadRecord, surroundings: Surrounding
         state: state_of(&last_turn.status),
         started_at,
         ended_at,
-        request_preview: prompt.map(|text| cut(text, PREVIEW_CHARACTERS)),
-        response_preview: response
-            .map(|text| cut(text, PREVIEW_CHARACTERS))
-            .or_else(|| preview_of(&last_turn.status)),
+        request_preview: prompt.map(beginning),
+        response_preview: response.map(beginning).or_else(|| preview_of(&last_turn.status)),
         metadata: metadata(session, surroundings, prompt, response, usage, cost),
         tags: tags(session),
         spans,
@@ -164,7 +160,7 @@ fn state_of(status: &TurnStatus) -> TraceState {
 /// What stands in MLflow's list where there is no answer.
 fn preview_of(status: &TurnStatus) -> Option<String> {
     match status {
-        TurnStatus::Failed { message, .. } => Some(cut(&format!("failed: {message}"), PREVIEW_CHARACTERS)),
+        TurnStatus::Failed { message, .. } => Some(beginning(&format!("failed: {message}"))),
         TurnStatus::Interrupted { .. } | TurnStatus::Lost => Some(word_of(status).into()),
         TurnStatus::Running | TurnStatus::Completed => None,
     }
@@ -273,8 +269,8 @@ fn metadata(
         ("mlflow.source.git.commit", git.commit_hash),
         ("mlflow.source.git.branch", git.branch),
         ("mlflow.source.git.repoURL", git.repository_url.as_deref().map(without_credentials)),
-        ("mlflow.traceInputs", prompt.map(|text| cut(text, METADATA_CHARACTERS))),
-        ("mlflow.traceOutputs", response.map(|text| cut(text, METADATA_CHARACTERS))),
+        ("mlflow.traceInputs", prompt.map(beginning)),
+        ("mlflow.traceOutputs", response.map(beginning)),
         ("mlflow.trace.tokenUsage", usage.map(|usage| spans::token_usage(usage).to_string())),
         ("mlflow.trace.cost", cost.map(|cost| cost.to_json().to_string())),
         ("codex.cost_basis", cost.map(|_| format!("list price of {}", price::as_of()))),
@@ -296,14 +292,6 @@ fn without_credentials(url: &str) -> String {
             format!("{scheme}://{}", &rest[host_start..])
         }
         None => url.to_owned(),
-    }
-}
-
-/// The first characters; a mark says that there were more.
-fn cut(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(characters - 1).chain(['…']).collect(),
     }
 }
 
@@ -329,11 +317,5 @@ mod tests {
         for (url, clean) in table {
             assert_eq!(without_credentials(url), clean);
         }
-    }
-
-    #[test]
-    fn a_long_text_is_cut_by_characters_and_says_so() {
-        assert_eq!(cut("äöü", 3), "äöü");
-        assert_eq!(cut("äöüß", 3), "äö…");
     }
 }

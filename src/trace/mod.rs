@@ -2,6 +2,8 @@
 
 pub mod build;
 pub mod ids;
+mod limits;
 pub mod model;
 pub mod price;
+pub mod redact;
 mod spans;

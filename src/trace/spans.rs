@@ -2,6 +2,7 @@
 
 use super::build::put;
 use super::ids::SpanId;
+use super::limits;
 use super::model::{Span, SpanEvent, SpanStatus, SpanType};
 use super::price::Cost;
 use crate::session::model::{
@@ -12,9 +13,6 @@ use serde_json::{Map, Value, json};
 
 /// Why a turn that was lost is an error.
 pub(super) const LOST: &str = "codex ended in the middle of the turn";
-
-/// Enough for the sentence with which most programs fail.
-const LAST_WORDS_CHARACTERS: usize = 1000;
 
 /// What all spans of a thread have in common.
 #[derive(Clone, Copy)]
@@ -242,11 +240,7 @@ fn with_last_words(message: &str, call: &ToolCall) -> String {
     if printed.is_empty() {
         return message.to_owned();
     }
-    let (start, cut) = match printed.char_indices().rev().nth(LAST_WORDS_CHARACTERS - 1) {
-        None | Some((0, _)) => (0, ""),
-        Some((start, _)) => (start, "…"),
-    };
-    format!("{message}\n{cut}{}", &printed[start..])
+    format!("{message}\n{}", limits::end(printed))
 }
 
 /// As MLflow's `mlflow.chat.tokenUsage` and `mlflow.trace.tokenUsage`.
