@@ -49,6 +49,7 @@ const WITHOUT_FINISHER: Duration = Duration::from_secs(3);
 pub fn after(world: &World, state: &State, settings: &Settings, mut watch: Watch, ended: &Ended) {
     ended.signals.forget();
     let mut problems = settings.problems.clone();
+    problems.extend(state.redaction_problems());
     let told = Wait::told(&world.variables).unwrap_or_else(|bad| {
         problems.push(bad.to_string());
         None

@@ -2,6 +2,7 @@
 
 pub mod delivery;
 pub mod found;
+mod redaction;
 
 use crate::claim::hold::Hold;
 use crate::claim::journal::{self, Destination, Launch};
@@ -10,6 +11,7 @@ use crate::claim::{Claim, has_writer, watch};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
+use crate::config::content::Content;
 use crate::config::target::Target;
 use crate::disk;
 use crate::env::World;
@@ -19,21 +21,25 @@ use crate::rollout;
 use crate::session::{self, Writer};
 use crate::spool::entry::Entry;
 use crate::spool::{Spool, SpoolError};
-use crate::trace::build::{Surroundings, build};
+use crate::trace::build::Surroundings;
 use crate::trace::ids::TraceId;
-use crate::trace::model::{Trace, TraceState};
+use crate::trace::model::TraceState;
+use crate::trace::redact::{Redacted, Redactor};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct State {
     home: CodexHome,
     folder: PathBuf,
+    /// Made for the first trace: before Codex starts there is none.
+    redactor: Arc<OnceLock<Redactor>>,
 }
 
 /// How a launch's work stands.
@@ -67,13 +73,15 @@ pub enum StateError {
     Record(PathBuf, io::Error),
     #[error("cannot write to {0}: {1}")]
     Spool(PathBuf, SpoolError),
+    #[error("cannot keep the salt of placeholders in {0}: {reason}", reason = disk::reason(.1))]
+    Salt(PathBuf, io::Error),
     #[error("another codex-traced is delivering")]
     Busy,
 }
 
 impl State {
     pub fn of(home: &CodexHome) -> State {
-        State { home: home.clone(), folder: home.state() }
+        State { home: home.clone(), folder: home.state(), redactor: Arc::default() }
     }
 
     pub fn log(&self) -> PathBuf {
@@ -201,7 +209,12 @@ impl State {
     }
 
     /// None when the thread has nothing to show; the log says why.
-    fn trace_of(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Option<Trace>, StateError> {
+    fn trace_of(
+        &self,
+        claim: &Claim,
+        launch: &Launch,
+        world: &World,
+    ) -> Result<Option<Redacted>, StateError> {
         let thread = &claim.thread;
         let Some(path) = rollout::path::find(self.home.path(), thread) else {
             // Without the folder no session was ever meant to be kept (`--ephemeral` on a new home).
@@ -222,7 +235,7 @@ impl State {
         }
         let record = self.remember(thread, claim, launch)?;
         let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
-        Ok(build(&session, &record, Surroundings { rollout: &path, user }))
+        self.made(&session, &record, Surroundings { rollout: &path, user }, record.content)
     }
 
     /// The thread's record, with this launch in it.
@@ -238,14 +251,19 @@ impl State {
             started_at: launch.started_at,
             exit: launch.exit,
         };
-        match ThreadRecord::update(&self.threads(), thread, |record| record.add(this.clone())) {
+        match ThreadRecord::update(&self.threads(), thread, |record| {
+            record.add(this.clone());
+            record.content = record.content.max(launch.content);
+        }) {
             Ok(record) => Ok(record),
             // A later version may have written it: to write over it would lose it.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
             {
                 tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
-                Ok(ThreadRecord { launches: vec![this], ..ThreadRecord::default() })
+                // What stands there may ask for less than all.
+                let content = Content::Metadata;
+                Ok(ThreadRecord { launches: vec![this], content, ..ThreadRecord::default() })
             }
             Err(error) => Err(StateError::Record(self.threads(), error)),
         }

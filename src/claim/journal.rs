@@ -8,6 +8,7 @@ mod tests;
 
 use super::Claim;
 use crate::codex::tui_log::Logged;
+use crate::config::content::Content;
 use crate::config::target::{Experiment, Target};
 use crate::disk::{is_abandoned, make_private_folder, private_options};
 use crate::launch::exit::ChildExit;
@@ -22,7 +23,14 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Note {
-    Launch { id: String, process: Process, started_at: Timestamp, destination: Destination },
+    Launch {
+        id: String,
+        process: Process,
+        started_at: Timestamp,
+        destination: Destination,
+        #[serde(default)]
+        content: Content,
+    },
     Child(Process),
     Claim(Claim),
     Logged(Logged),
@@ -36,6 +44,8 @@ pub struct Launch {
     pub process: Process,
     pub started_at: Timestamp,
     pub destination: Destination,
+    /// How much of it may be sent, as it was asked for then.
+    pub content: Content,
     pub child: Option<Process>,
     pub claims: Vec<Claim>,
     /// What the interface's log told; the rollouts that it speaks of are looked for at the end.
@@ -68,6 +78,7 @@ impl Launch {
             process,
             started_at,
             destination,
+            content: Content::Full,
             child: None,
             claims: Vec::new(),
             logged: Vec::new(),
@@ -98,8 +109,8 @@ impl Journal {
         let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut journal = Journal { path, file, is_torn: false };
-        let Launch { id, process, started_at, destination, .. } = launch.clone();
-        match journal.note(&Note::Launch { id, process, started_at, destination }) {
+        let Launch { id, process, started_at, destination, content, .. } = launch.clone();
+        match journal.note(&Note::Launch { id, process, started_at, destination, content }) {
             Ok(()) => Ok(journal),
             // Nobody could make anything of a file without its first note.
             Err(error) => journal.end().and(Err(error)),
@@ -236,8 +247,10 @@ pub fn sweep(folder: &Path) {
 fn read(notes: &str) -> Option<Launch> {
     // A disk that was full for a moment left half a line: what came after it counts.
     let mut notes = notes.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let Some(Note::Launch { id, process, started_at, destination }) = notes.next() else { return None };
-    let mut launch = Launch { id, ..Launch::new(process, started_at, destination) };
+    let Some(Note::Launch { id, process, started_at, destination, content }) = notes.next() else {
+        return None;
+    };
+    let mut launch = Launch { id, content, ..Launch::new(process, started_at, destination) };
     for note in notes {
         match note {
             Note::Launch { .. } => {}

@@ -17,6 +17,7 @@ use crate::state::State;
 use crate::trace::build::{Surroundings, build};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
+use crate::trace::redact::Keep;
 use std::path::Path;
 
 pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
@@ -57,7 +58,7 @@ fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result
     let target = Settings::read(world, home).target.value;
     let entries = state.spool().paths().into_iter().filter(|path| Spool::trace_of(path) == Some(id));
     let waiting = entries.filter_map(|path| {
-        let trace = Spool::load(&path).ok()?.trace;
+        let trace = Trace::from(Spool::load(&path).ok()?.trace);
         Some((trace, format!("{} (waiting to be delivered)", path.display())))
     });
     let delivered = match &target {
@@ -84,7 +85,10 @@ fn of_rollout(path: &Path, state: &State) -> Result<Trace, Failure> {
     let record = rollout::path::thread_of(path)
         .and_then(|thread| ThreadRecord::load(&state.threads(), &thread).ok())
         .unwrap_or_default();
-    build(&session, &record, Surroundings { rollout: path, user: None }).ok_or_else(|| {
+    let trace = build(&session, &record, Surroundings { rollout: path, user: None }).ok_or_else(|| {
         format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display())
-    })
+    })?;
+    // As it would be stored, so that what is shown can be shown around.
+    let redactor = state.redactor().map_err(|error| error.to_string())?;
+    Ok(redactor.redact(trace, Keep::Everything).into())
 }

@@ -5,6 +5,7 @@ use crate::claim::journal::{Destination, Launch};
 use crate::claim::record::{Attribution, ThreadRecord};
 use crate::claim::{Claim, has_writer};
 use crate::codex::thread::ThreadId;
+use crate::config::settings::Settings;
 use crate::config::target::Experiment;
 use crate::env::World;
 use crate::export::receipts::Kept;
@@ -12,9 +13,10 @@ use crate::session::Writer;
 use crate::session::model::Session;
 use crate::spool::entry::{Entry, Rank};
 use crate::spool::policy::is_overtaken;
-use crate::trace::build::{Surroundings, build};
+use crate::trace::build::Surroundings;
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
+use crate::trace::redact::Redacted;
 use jiff::Timestamp;
 use std::fs;
 use std::path::Path;
@@ -23,7 +25,7 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 pub struct Found {
     pub thread: ThreadId,
-    pub trace: Trace,
+    pub trace: Redacted,
     /// Where it goes: a thread stays where it was first sent.
     pub destination: Destination,
     pub standing: Standing,
@@ -58,7 +60,9 @@ impl State {
             .map_err(|error| StateError::Record(self.threads(), error))?;
         mark(&mut record);
         let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
-        let Some(trace) = build(session, &record, Surroundings { rollout, user }) else { return Ok(None) };
+        let asked = Settings::read(world, &self.home).content.value.max(record.content);
+        let made = self.made(session, &record, Surroundings { rollout, user }, asked)?;
+        let Some(trace) = made else { return Ok(None) };
         let destination = self.first_destination(&record, trace.id).unwrap_or_else(|| now.clone());
         let receipts = self.receipts();
         let standing = standing(&trace, receipts.of(trace.id, &destination.target).as_ref());
@@ -95,7 +99,7 @@ impl State {
     }
 
     /// The traces of a launch as they stand now, and where each goes.
-    pub fn traces_of(&self, launch: &Launch, world: &World) -> Vec<(ThreadId, Destination, Trace)> {
+    pub fn traces_of(&self, launch: &Launch, world: &World) -> Vec<(ThreadId, Destination, Redacted)> {
         let of = |claim: Claim| {
             let trace = self.trace_of(&claim, launch, world).ok()??;
             let record = ThreadRecord::load(&self.threads(), &claim.thread).unwrap_or_default();
