@@ -29,7 +29,7 @@ fn agents_stand_under_the_calls_that_started_them_however_deep() {
     assert_facts(
         &trace,
         r#"
-        trace OK request="do it with agents" response="all done" in=1570 out=124 spans=16
+        trace OK request="do it with agents" response="all done" in=1570 out=124 spans=17
         codex_cli_session AGENT OK codex.sub_agents=2 codex.tokens_reconciled=true gen_ai.usage.input_tokens=1570
           llm_call_1 LLM OK in=100 out=17
           tool_spawn_agent TOOL OK inputs.task_name=outer

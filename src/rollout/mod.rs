@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod event;
 pub mod files;
+pub mod inline;
 pub mod line;
 mod origin;
 pub mod path;

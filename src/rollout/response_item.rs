@@ -1,5 +1,6 @@
 //! What went to the model and came back: the items of the Responses API, as Codex keeps them.
 
+use super::inline;
 use super::line::{read, tag_of};
 use serde::Deserialize;
 use serde_json::Value;
@@ -118,7 +119,7 @@ impl ResponseItem {
 }
 
 /// The text of a message's content or of a tool's output: a string, or the texts of a list of parts.
-/// Images become a note of their type and size: their bytes would drown the trace.
+/// Images become a note.
 pub fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -133,10 +134,7 @@ fn text_of_part(part: &Value) -> Option<String> {
         return Some(text.to_owned());
     }
     let url = part.get("image_url").and_then(Value::as_str)?;
-    let Some((kind, data)) = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) else {
-        return Some(format!("[image {url}]"));
-    };
-    Some(format!("[image {kind}, {} bytes]", data.trim_end_matches('=').len() * 3 / 4))
+    Some(inline::note_of(url).unwrap_or_else(|| format!("[image {url}]")))
 }
 
 #[cfg(test)]
@@ -151,7 +149,7 @@ mod tests {
             (json!([{"type": "input_text", "text": "a"}, {"type": "output_text", "text": "b"}]), "a\nb"),
             (
                 json!([{"type": "input_image", "image_url": "data:image/png;base64,aGkh"}]),
-                "[image image/png, 3 bytes]",
+                "[image image/png, 3 bytes, sha256 c0ddd62c7717180e7ffb8a15bb9674d3ec92592e0b7ac7d1d5289836b4553be2]",
             ),
             (json!([{"type": "input_image", "image_url": "file:///x.png"}]), "[image file:///x.png]"),
             (json!([{"type": "encrypted_content", "encrypted_content": "x"}]), ""),
