@@ -1,8 +1,11 @@
 //! Codex's session files, exactly as Codex writes them: what a line says, not what it means.
 
+mod bare;
 pub mod changes;
+mod document;
 pub mod event;
 pub mod files;
+mod legacy;
 pub mod line;
 pub mod path;
 pub mod prompts;

@@ -2,12 +2,16 @@
 
 mod call;
 mod compactions;
+mod copied;
+mod inferences;
 pub mod model;
 mod outcome;
 pub mod reducer;
 pub mod tail;
+mod tokens;
 mod tools;
 mod turns;
+mod user_shell;
 
 use crate::rollout::path::thread_of;
 use crate::rollout::reader;

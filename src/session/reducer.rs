@@ -1,16 +1,18 @@
 //! From lines to a session, one line at a time: the same code at exit, for an import, on a live file.
-//!
-//! A model response ends at its usage record, at Codex's `token_count`, or when the model is shown
-//! something new, whichever comes first. What the model is shown is gathered until the next response
-//! begins.
 
 use super::call;
 use super::compactions::Compactions;
-use super::model::{Inference, Message, Session, Step, TokenUsage, TurnStatus};
+use super::copied::Copied;
+use super::inferences::Inferences;
+use super::model::{Clock, Message, Session, TokenUsage, TurnStatus};
+use super::tokens::{Counter, First};
 use super::tools::ToolIndex;
 use super::turns::{self, TurnIndex};
-use crate::rollout::event::{Event, Item, ItemCompleted, TaskComplete, TokenCount};
-use crate::rollout::line::{Compacted, RolloutItem, RolloutLine, SessionMeta, TokenUsageRecord};
+use super::user_shell;
+use crate::rollout::event::{ErrorEvent, Event, Item, ItemCompleted, TaskComplete, TokenCount};
+use crate::rollout::line::{
+    Compacted, Container, RolloutItem, RolloutLine, SessionMeta, TokenUsageRecord, TurnContext,
+};
 use crate::rollout::response_item::{ResponseItem, text_of};
 use jiff::Timestamp;
 
@@ -18,18 +20,16 @@ use jiff::Timestamp;
 pub struct SessionReducer {
     session: Session,
     has_meta: bool,
-    model: Option<String>,
-    effort: Option<String>,
+    copied: Copied,
     turns: TurnIndex,
     tools: ToolIndex,
-    open_inference: Option<StepAt>,
-    /// Shown to the model with its next request.
-    new_messages: Vec<Message>,
-    last_input_at: Option<Timestamp>,
+    inferences: Inferences,
+    counter: Counter,
+    compactions: Compactions,
     /// Codex's text of a review comes next; it looks like a response.
     review_ended: bool,
-    inferences: u32,
-    compactions: Compactions,
+    /// Why the turn that runs will fail.
+    error: Option<ErrorEvent>,
 }
 
 /// A step's place: turns and steps are only ever added.
@@ -42,36 +42,55 @@ pub(super) struct StepAt {
 impl SessionReducer {
     /// Takes the next line of the file, without its LF. Any bytes will do.
     pub fn observe(&mut self, line: &[u8]) {
-        let Ok(RolloutLine { timestamp: at, item }) = RolloutLine::parse(line) else {
-            self.session.bad_lines += 1;
-            return;
-        };
+        match RolloutLine::parse(line) {
+            Ok(line) => self.line(line),
+            Err(_) => self.session.bad_lines += 1,
+        }
+    }
+
+    fn line(&mut self, line: RolloutLine) {
+        if self.copied.takes(&line, self.has_meta.then_some(&self.session.meta)) {
+            return self.copied_item(line.item);
+        }
+        let (at, container) = (line.timestamp, line.container);
         if at.is_some() {
             self.session.first_line_at = self.session.first_line_at.or(at);
             self.session.last_line_at = self.session.last_line_at.max(at);
         }
-        match item {
+        match line.item {
             RolloutItem::SessionMeta(meta) if !self.has_meta => {
+                self.session.clock = match container {
+                    Container::Envelope => Clock::Utc,
+                    Container::Bare => Clock::UnknownZone,
+                };
                 self.session.meta = meta;
                 self.has_meta = true;
             }
-            // Written again within a file (0.140), or a parent's that was copied: not an identity.
+            // Written again within a file (0.140): not an identity.
             RolloutItem::SessionMeta(_) | RolloutItem::Bookkeeping => {}
-            RolloutItem::TurnContext(context) => {
-                self.model = context.model.or(self.model.take());
-                self.effort = context.effort;
+            RolloutItem::TurnContext(context) => self.turn_context(context, at),
+            RolloutItem::StateRecord => self.inferences.mark(&mut self.session, at),
+            RolloutItem::ResponseItem(item) => {
+                if container == Container::Bare {
+                    self.bare_prompt(&item);
+                }
+                if line.ordinal.is_none() {
+                    self.user_shell(&item, at);
+                }
+                self.response_item(item, at);
             }
-            RolloutItem::ResponseItem(item) => self.response_item(item, at),
             RolloutItem::Event(event) => self.event(event, at),
             RolloutItem::TokenUsageRecord(record) => self.usage_record(&record, at),
             RolloutItem::Compacted(compacted) => self.compacted(compacted, at),
-            RolloutItem::Unknown { kind } => *self.session.unknown_lines.entry(kind).or_default() += 1,
+            RolloutItem::Unknown { kind } => self.unknown(kind),
         }
     }
 
     /// The session so far; an open turn is running.
     pub fn snapshot(&self) -> Session {
-        self.session.clone()
+        let mut session = self.session.clone();
+        self.turns.settle(&mut session);
+        session
     }
 
     /// Whose session it is.
@@ -81,13 +100,45 @@ impl SessionReducer {
 
     /// Whether something was asked, and no turn runs.
     pub fn is_at_rest(&self) -> bool {
-        self.session.turns.last().is_some_and(|turn| turn.status != TurnStatus::Running)
+        self.turns.is_at_rest(&self.session)
     }
 
     /// The session of a file that nobody writes any more: an open turn is lost.
     pub fn finish(mut self) -> Session {
+        self.inferences.end(&mut self.session);
+        self.turns.settle(&mut self.session);
         turns::lose_the_open_one(&mut self.session);
         self.session
+    }
+
+    fn unknown(&mut self, kind: String) {
+        *self.session.unknown_lines.entry(kind).or_default() += 1;
+    }
+
+    /// Of another thread's history only what this one goes on with.
+    fn copied_item(&mut self, item: RolloutItem) {
+        match item {
+            RolloutItem::TurnContext(context) => self.inferences.set(context.model, context.effort),
+            RolloutItem::Event(Event::TokenCount(count)) => {
+                if let Some(total) = count.info.and_then(|info| info.total_token_usage) {
+                    self.counter.copy(total.into());
+                }
+            }
+            RolloutItem::TokenUsageRecord(record) => {
+                if let Some(total) = record.thread_token_usage {
+                    self.counter.copy(total.into());
+                }
+            }
+            RolloutItem::Unknown { kind } => self.unknown(kind),
+            _ => {}
+        }
+    }
+
+    fn turn_context(&mut self, context: TurnContext, at: Option<Timestamp>) {
+        self.inferences.set(context.model, context.effort);
+        if context.turn_id.is_none() {
+            self.inferences.mark(&mut self.session, at);
+        }
     }
 
     fn event(&mut self, event: Event, at: Option<Timestamp>) {
@@ -96,37 +147,66 @@ impl SessionReducer {
             Event::TaskStarted(started) => self.begin_turn(started.turn_id, at),
             Event::TaskComplete(complete) => self.complete_turn(complete, at),
             Event::TurnAborted(aborted) => {
-                self.open_inference = None;
+                self.inferences.end(&mut self.session);
                 let reason = aborted.reason.unwrap_or_else(|| "interrupted".into());
                 let status = TurnStatus::Interrupted { reason };
                 self.turns.end(&mut self.session, aborted.turn_id.as_deref(), status, at);
             }
             Event::ItemCompleted(completed) => self.item_completed(*completed, at),
             Event::TokenCount(count) => self.token_count(&count, at),
+            Event::AgentMessage(message) => {
+                let turn = self.turns.current(&mut self.session, at);
+                self.inferences.echo(&mut self.session, turn, message.message, at);
+            }
+            Event::ThreadRolledBack(back) => turns::roll_back(&mut self.session, back.num_turns),
+            Event::Error(error) => self.error = Some(error),
             Event::Bookkeeping => {}
         }
     }
 
     fn begin_turn(&mut self, turn_id: Option<String>, at: Option<Timestamp>) {
-        self.open_inference = None;
-        self.review_ended = false;
-        self.last_input_at = at;
+        self.inferences.begin_turn(&mut self.session, at);
+        (self.review_ended, self.error) = (false, None);
         self.turns.begin(&mut self.session, turn_id, at);
     }
 
+    /// A prompt is all that tells of a turn (up to 0.103).
+    fn begin_implied_turn(&mut self, at: Option<Timestamp>) -> usize {
+        self.inferences.begin_turn(&mut self.session, at);
+        (self.review_ended, self.error) = (false, None);
+        self.turns.begin_implied(&mut self.session, at)
+    }
+
     fn complete_turn(&mut self, complete: TaskComplete, at: Option<Timestamp>) {
-        self.open_inference = None;
-        let status = turns::status_of(&complete);
+        self.inferences.end(&mut self.session);
+        let status = turns::status_of(&complete, self.error.take());
         if let Some(turn) = self.turns.end(&mut self.session, complete.turn_id.as_deref(), status, at) {
             turn.final_answer = complete.last_agent_message.or(turn.final_answer.take());
             turn.time_to_first_token_ms = complete.time_to_first_token_ms;
+            turns::answer_from_responses(turn);
         }
     }
 
-    fn push(&mut self, turn: usize, step: Step) -> StepAt {
-        let steps = &mut self.session.turns[turn].steps;
-        steps.push(step);
-        StepAt { turn, step: steps.len() - 1 }
+    /// What a person wrote, among what Codex adds of its own.
+    fn bare_prompt(&mut self, item: &ResponseItem) {
+        if let ResponseItem::Message(message) = item
+            && message.role == "user"
+            && let text = text_of(&message.content)
+            && !turns::is_context(&text)
+        {
+            let turn = self.begin_implied_turn(None);
+            self.session.turns[turn].prompt = Some(text);
+        }
+    }
+
+    fn user_shell(&mut self, item: &ResponseItem, at: Option<Timestamp>) {
+        if let ResponseItem::Message(message) = item
+            && message.role == "user"
+            && let Some(call) = user_shell::told_in(&text_of(&message.content), self.tools.count(), at)
+        {
+            let turn = self.turns.current(&mut self.session, at);
+            self.tools.push(&mut self.session, turn, call);
+        }
     }
 
     fn response_item(&mut self, item: ResponseItem, at: Option<Timestamp>) {
@@ -135,12 +215,19 @@ impl SessionReducer {
                 self.tell_review(text_of(&message.content), at);
             }
             ResponseItem::Message(message) if message.role == "assistant" => {
-                self.respond(at, |inference| inference.texts.push(text_of(&message.content)));
+                let turn = self.turns.current(&mut self.session, at);
+                self.inferences.respond(&mut self.session, turn, at, |inference| {
+                    inference.texts.push(text_of(&message.content));
+                });
             }
             ResponseItem::Message(message) => self.show(message.role, text_of(&message.content), None, at),
+            ResponseItem::AgentMessage(message) => self.agent_message(text_of(&message.content), at),
             ResponseItem::Reasoning(reasoning) => {
                 let texts = reasoning.summary.into_iter().chain(reasoning.content.into_iter().flatten());
-                self.respond(at, |inference| inference.reasoning.extend(texts.map(|part| part.text)));
+                let turn = self.turns.current(&mut self.session, at);
+                self.inferences.respond(&mut self.session, turn, at, |inference| {
+                    inference.reasoning.extend(texts.map(|part| part.text));
+                });
             }
             ResponseItem::ToolOutput(output) => {
                 let text = text_of(&output.output);
@@ -160,73 +247,67 @@ impl SessionReducer {
     }
 
     /// The model asked for a tool. A search that the model's side did is recorded before it is asked for.
-    fn request(&mut self, item: ResponseItem, at: Option<Timestamp>) {
+    fn request(&mut self, mut item: ResponseItem, at: Option<Timestamp>) {
+        if let ResponseItem::WebSearchCall(search) = &mut item {
+            search.id = search.id.take().or_else(|| self.tools.take_search());
+        }
         let Some((request, call)) = call::requested(item, self.tools.count(), at) else {
             return;
         };
-        self.respond(at, |inference| inference.requests.push(request));
+        let turn = self.turns.current(&mut self.session, at);
+        self.inferences.respond(&mut self.session, turn, at, |inference| inference.requests.push(request));
         if self.tools.contains(&call.call_id) {
             self.tools.describe(&mut self.session, call);
             return;
         }
-        let turn = self.turns.current(&mut self.session, at);
         self.tools.push(&mut self.session, turn, call);
     }
 
     /// The model was shown something: whatever it says next is a new response.
     fn show(&mut self, role: String, text: String, tool_call_id: Option<String>, at: Option<Timestamp>) {
-        self.open_inference = None;
-        self.last_input_at = at.or(self.last_input_at);
-        self.new_messages.push(Message { role, text, tool_call_id });
+        self.inferences.show(&mut self.session, Message { role, text, tool_call_id }, at);
     }
 
-    /// The model said something: part of the open response, or the beginning of the next.
-    fn respond(&mut self, at: Option<Timestamp>, add: impl FnOnce(&mut Inference)) {
-        let place = match self.open_inference {
-            Some(place) => place,
-            None => self.begin_inference(at),
-        };
-        if let Step::Inference(inference) = &mut self.session.turns[place.turn].steps[place.step] {
-            inference.ended_at = at.or(inference.ended_at);
-            add(inference);
+    /// Another agent's word; the first one is the task of a sub-agent.
+    fn agent_message(&mut self, text: String, at: Option<Timestamp>) {
+        if let Some(turn) = self.session.turns.last_mut()
+            && turn.prompt.is_none()
+            && turn.steps.is_empty()
+        {
+            turn.prompt = Some(text.clone());
         }
+        self.show("user".into(), text, None, at);
     }
 
-    fn begin_inference(&mut self, at: Option<Timestamp>) -> StepAt {
-        let turn = self.turns.current(&mut self.session, at);
-        self.inferences += 1;
-        let inference = Inference {
-            number: self.inferences,
-            model: self.model.clone(),
-            effort: self.effort.clone(),
-            started_at: self.last_input_at.or(at),
-            ended_at: at,
-            new_messages: std::mem::take(&mut self.new_messages),
-            ..Inference::default()
-        };
-        let place = self.push(turn, Step::Inference(inference));
-        self.open_inference = Some(place);
-        place
-    }
-
-    /// Also a response without any item has a usage, and is one.
     fn usage_record(&mut self, record: &TokenUsageRecord, at: Option<Timestamp>) {
         let usage = TokenUsage::from(record.usage);
-        self.respond(at, |inference| {
+        let turn = self.turns.current(&mut self.session, at);
+        self.inferences.respond(&mut self.session, turn, at, |inference| {
             inference.usage = Some(usage);
             inference.response_id.clone_from(&record.response_id);
         });
-        self.open_inference = None;
-        self.last_input_at = at.or(self.last_input_at);
-        if let Some(total) = record.thread_token_usage.map(TokenUsage::from) {
-            // A fork's first total holds its parent's tokens; after responses without a record, the
-            // difference is what we do not know of our own.
-            let begins = self.inferences == 1 || self.session.meta.forked_from_id.is_some();
-            if self.session.codex_total.is_none() && begins {
-                self.session.inherited = total.minus(usage).unwrap_or_default();
+        self.inferences.over(&mut self.session, at);
+        match record.thread_token_usage.map(TokenUsage::from) {
+            Some(total) => {
+                self.counter.advance(total, Some(usage), self.first());
+                self.told_total();
             }
-            self.session.codex_total = Some(total);
+            None => self.counter.add(usage),
         }
+    }
+
+    /// A fork's first total holds its parent's tokens; after responses without a count, the difference is what
+    /// we do not know of our own.
+    fn first(&self) -> First {
+        match self.inferences.count() <= 1 || self.session.meta.forked_from_id.is_some() {
+            true => First::MayInherit,
+            false => First::IsOwn,
+        }
+    }
+
+    fn told_total(&mut self) {
+        self.session.codex_total = Some(self.counter.total());
+        self.session.inherited = self.counter.inherited();
     }
 
     /// The answer to a review's turn. The model that wrote it did so in the review's own thread.
@@ -237,16 +318,28 @@ impl SessionReducer {
         self.show("assistant".into(), text, None, at);
     }
 
-    /// Codex writes one when it is done with a response, also with one that broke off.
+    /// Codex writes one when it is done with a response, also with one that broke off; up to 0.15x also with
+    /// each request, and before the response's own lines. Since 0.155 a record has told the same before.
     fn token_count(&mut self, count: &TokenCount, at: Option<Timestamp>) {
-        if self.open_inference.take().is_some() {
-            self.last_input_at = at.or(self.last_input_at);
+        let told = count.info.as_ref().and_then(|info| {
+            let last = info.last_token_usage.map(TokenUsage::from);
+            let total = TokenUsage::from(info.total_token_usage?);
+            let news = self.counter.advance(total, last, self.first());
+            self.told_total();
+            news
+        });
+        match told {
+            Some(usage) => {
+                let turn = self.turns.current(&mut self.session, at);
+                self.inferences.count_usage(&mut self.session, turn, usage, at);
+            }
+            None => self.inferences.over(&mut self.session, at),
         }
         self.compactions.token_count(&mut self.session, count);
     }
 
     fn compacted(&mut self, compacted: Compacted, at: Option<Timestamp>) {
-        self.open_inference = None;
+        self.inferences.show_summary(&mut self.session);
         let turn = self.turns.current(&mut self.session, at);
         self.compactions.push(&mut self.session, turn, at);
         if let Some(summary) = compacted.message.filter(|summary| !summary.is_empty()) {
@@ -260,9 +353,16 @@ impl SessionReducer {
             return;
         }
         let named = self.turns.named(completed.turn_id.as_deref());
-        if let (None, Item::EnteredReviewMode(_)) = (named, &completed.item) {
+        let open = self.turns.told_and_open(&self.session);
+        match (&completed.item, &completed.turn_id) {
             // No other line tells of the beginning of a review's turn.
-            self.begin_turn(completed.turn_id.clone(), at);
+            (Item::EnteredReviewMode(_), Some(_)) if named.is_none() => {
+                self.begin_turn(completed.turn_id.clone(), at);
+            }
+            (Item::EnteredReviewMode(_) | Item::UserMessage(_), None) if open.is_none() => {
+                self.begin_implied_turn(at);
+            }
+            _ => {}
         }
         let turn = named.unwrap_or_else(|| self.turns.current(&mut self.session, at));
         match &completed.item {
@@ -276,7 +376,7 @@ impl SessionReducer {
             }
             Item::ContextCompaction => {
                 let ended_at = self.compactions.completed(&mut self.session, turn, &completed);
-                self.last_input_at = self.last_input_at.max(ended_at);
+                self.inferences.input_at(ended_at);
             }
             Item::ExitedReviewMode => self.review_ended = true,
             Item::EnteredReviewMode(review) => {
@@ -284,7 +384,7 @@ impl SessionReducer {
                 self.session.turns[turn].prompt.get_or_insert_with(|| format!("[review {hint}]"));
             }
             Item::Echo | Item::Unknown { .. } => {}
-            _ => self.tools.completed(&mut self.session, turn, completed),
+            _ => self.tools.completed(&mut self.session, turn, completed, at),
         }
     }
 }

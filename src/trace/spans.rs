@@ -147,7 +147,9 @@ impl TurnScope<'_> {
     fn tool_status(&self, outcome: &Outcome) -> SpanStatus {
         match outcome {
             Outcome::Ok => SpanStatus::Ok,
-            Outcome::Failed { message } => SpanStatus::Error { message: message.clone() },
+            Outcome::Failed { message } | Outcome::Denied { message } => {
+                SpanStatus::Error { message: message.clone() }
+            }
             Outcome::Interrupted => SpanStatus::Error { message: "interrupted".into() },
             Outcome::Running => self.status_without_an_end(),
         }
