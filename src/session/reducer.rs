@@ -5,7 +5,7 @@ use super::compactions::Compactions;
 use super::copied::Copied;
 use super::inferences::Inferences;
 use super::model::{Clock, Message, Session, TokenUsage, TurnStatus};
-use super::tokens::{Counter, First};
+use super::tokens::{First, Tokens};
 use super::tools::ToolIndex;
 use super::turns::{self, TurnIndex};
 use super::user_shell;
@@ -24,7 +24,7 @@ pub struct SessionReducer {
     turns: TurnIndex,
     tools: ToolIndex,
     inferences: Inferences,
-    counter: Counter,
+    tokens: Tokens,
     compactions: Compactions,
     /// Codex's text of a review comes next; it looks like a response.
     review_ended: bool,
@@ -121,12 +121,12 @@ impl SessionReducer {
             RolloutItem::TurnContext(context) => self.inferences.set(context.model, context.effort),
             RolloutItem::Event(Event::TokenCount(count)) => {
                 if let Some(total) = count.info.and_then(|info| info.total_token_usage) {
-                    self.counter.copy(total.into());
+                    self.tokens.copy(total.into());
                 }
             }
             RolloutItem::TokenUsageRecord(record) => {
                 if let Some(total) = record.thread_token_usage {
-                    self.counter.copy(total.into());
+                    self.tokens.copy(total.into());
                 }
             }
             RolloutItem::Unknown { kind } => self.unknown(kind),
@@ -287,13 +287,8 @@ impl SessionReducer {
             inference.response_id.clone_from(&record.response_id);
         });
         self.inferences.over(&mut self.session, at);
-        match record.thread_token_usage.map(TokenUsage::from) {
-            Some(total) => {
-                self.counter.advance(total, Some(usage), self.first());
-                self.told_total();
-            }
-            None => self.counter.add(usage),
-        }
+        self.tokens.record(usage, record.thread_token_usage.map(TokenUsage::from), self.first());
+        self.told_total();
     }
 
     /// A fork's first total holds its parent's tokens; after responses without a count, the difference is what
@@ -306,8 +301,8 @@ impl SessionReducer {
     }
 
     fn told_total(&mut self) {
-        self.session.codex_total = Some(self.counter.total());
-        self.session.inherited = self.counter.inherited();
+        self.session.codex_total = self.tokens.total();
+        self.session.inherited = self.tokens.inherited();
     }
 
     /// The answer to a review's turn. The model that wrote it did so in the review's own thread.
@@ -324,7 +319,7 @@ impl SessionReducer {
         let told = count.info.as_ref().and_then(|info| {
             let last = info.last_token_usage.map(TokenUsage::from);
             let total = TokenUsage::from(info.total_token_usage?);
-            let news = self.counter.advance(total, last, self.first());
+            let news = self.tokens.count(total, last, self.first());
             self.told_total();
             news
         });

@@ -5,7 +5,7 @@ use super::model::{Outcome, Session, Step, ToolCall, ToolFacts};
 use super::outcome;
 use super::reducer::StepAt;
 use crate::rollout::event::{Item, ItemCompleted};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -14,6 +14,9 @@ const SCRIPT_TOOL: &str = "exec";
 
 /// How Codex names what a script called; there is no link to the script's own call.
 const NESTED_CALL_PREFIX: &str = "exec-";
+
+/// Up to 0.7x the call and its output are written together, when the call is over.
+const ONE_WRITE: SignedDuration = SignedDuration::from_millis(10);
 
 /// Codex's name for the tool with which a model asks for a command that goes on.
 const STDIN_TOOL: &str = "write_stdin";
@@ -74,9 +77,10 @@ impl ToolIndex {
         call.facts.printed = call.facts.printed.take().or(told.printed);
         if call.ended_at.is_none() {
             call.ended_at = at;
-            // Old versions write both lines when the call is over.
-            let began = told.duration.and_then(|took| at?.checked_sub(took).ok());
-            call.started_at = [call.started_at, began].into_iter().flatten().min();
+            if call.started_at.zip(at).is_some_and(|(asked, at)| at.duration_since(asked) <= ONE_WRITE) {
+                let began = told.duration.and_then(|took| at?.checked_sub(took).ok());
+                call.started_at = [call.started_at, began].into_iter().flatten().min();
+            }
         }
         call.facts.duration = call.facts.duration.or(told.duration);
         if call.outcome == Outcome::Running {

@@ -241,7 +241,7 @@ fn tool_outputs(call: &ToolCall) -> Value {
 /// MLflow's page opens a failed call at its event, where "exit code 1" alone explains nothing.
 fn with_last_words(message: &str, call: &ToolCall) -> String {
     let printed = call.facts.printed.as_deref().unwrap_or_default().trim_end();
-    if printed.is_empty() {
+    if printed.is_empty() || message.contains(printed) {
         return message.to_owned();
     }
     let (start, cut) = match printed.char_indices().rev().nth(LAST_WORDS_CHARACTERS - 1) {
