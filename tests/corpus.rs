@@ -17,15 +17,9 @@ const CHARACTERS: usize = 100;
 /// Enough to see every kind of span; a session of hundreds says the same over and over.
 const SPANS: usize = 60;
 
-/// Attributes that say the same as a name or a column of the text.
-const TOLD_ELSEWHERE: [&str; 12] = [
+/// Attributes that say the same as a name or a column of the text; below the root so do all of OpenTelemetry's.
+const TOLD_ELSEWHERE: [&str; 6] = [
     "tool_name",
-    "gen_ai.operation.name",
-    "gen_ai.tool.name",
-    "gen_ai.tool.call.id",
-    "gen_ai.request.model",
-    "gen_ai.usage.input_tokens",
-    "gen_ai.usage.output_tokens",
     "input_tokens",
     "output_tokens",
     "cached_input_tokens",
@@ -167,7 +161,8 @@ fn span_told(span: &Span, trace: &Trace) -> String {
         fields(&span.outputs).for_each(|(key, value)| say("<", cut(&format!("{key}: {}", word(value)))));
     }
     for (key, value) in &span.attributes {
-        if !TOLD_ELSEWHERE.contains(&&**key) {
+        let is_repeated = span.parent.is_some() && key.starts_with("gen_ai.");
+        if !is_repeated && !TOLD_ELSEWHERE.contains(&&**key) {
             say("@", cut(&format!("{key} = {}", word(value))));
         }
     }

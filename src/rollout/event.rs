@@ -99,11 +99,11 @@ pub enum Item {
     ImageView(CallItem),
     ImageGeneration(CallItem),
     CollabAgentToolCall(CallItem),
+    SubAgentActivity(SubAgentActivity),
     ContextCompaction,
     EnteredReviewMode(EnteredReviewMode),
     ExitedReviewMode,
-    /// `AgentMessage`, `Reasoning`, `Plan`, `SubAgentActivity` and what hooks told the model: other lines say the
-    /// same.
+    /// `AgentMessage`, `Reasoning`, `Plan` and what hooks told the model: other lines say the same.
     Echo,
     Unknown {
         kind: String,
@@ -178,6 +178,18 @@ pub struct CallItem {
     pub tool: Option<String>,
     /// Of a search only.
     pub query: Option<String>,
+    /// Of a `CollabAgentToolCall` only: the threads that it started or spoke to.
+    #[serde(default)]
+    pub receiver_thread_ids: Vec<String>,
+}
+
+/// Between a thread and the sub-agents that it started (multi-agent v2).
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct SubAgentActivity {
+    /// Of the call that started it, where `kind` is `started`.
+    pub id: String,
+    pub kind: Option<String>,
+    pub agent_thread_id: Option<String>,
 }
 
 /// A review runs in a thread of its own; this is all that the thread that asked for it says of its
@@ -259,10 +271,11 @@ impl Item {
             "ImageView" => read(item).map(Item::ImageView),
             "ImageGeneration" => read(item).map(Item::ImageGeneration),
             "CollabAgentToolCall" => read(item).map(Item::CollabAgentToolCall),
+            "SubAgentActivity" => read(item).map(Item::SubAgentActivity),
             "ContextCompaction" => Some(Item::ContextCompaction),
             "EnteredReviewMode" => read(item).map(Item::EnteredReviewMode),
             "ExitedReviewMode" => Some(Item::ExitedReviewMode),
-            "AgentMessage" | "Reasoning" | "Plan" | "SubAgentActivity" | "HookPrompt" => Some(Item::Echo),
+            "AgentMessage" | "Reasoning" | "Plan" | "HookPrompt" => Some(Item::Echo),
             _ => None,
         };
         parsed.unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })

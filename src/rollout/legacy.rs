@@ -162,7 +162,7 @@ fn mcp_call(end: McpToolCallEnd) -> McpToolCall {
 }
 
 fn call(end: CallEnd) -> CallItem {
-    CallItem { id: end.call_id, status: None, tool: None, query: end.query }
+    CallItem { id: end.call_id, status: None, tool: None, query: end.query, receiver_thread_ids: Vec::new() }
 }
 
 #[cfg(test)]
@@ -249,6 +249,7 @@ mod tests {
                     status: None,
                     tool: None,
                     query: Some("rust".into()),
+                    receiver_thread_ids: Vec::new(),
                 }),
             ),
         ];

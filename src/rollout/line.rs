@@ -14,7 +14,7 @@ use std::borrow::Cow;
 #[derive(Debug, PartialEq)]
 pub struct RolloutLine {
     pub timestamp: Option<Timestamp>,
-    /// Counts through the thread's history (paginated files, 0.150 and later).
+    /// Its place in the thread, from 0 (0.150 and later); a fork or a rewind goes on where its base ends.
     pub ordinal: Option<u64>,
     pub container: Container,
     pub item: RolloutItem,
@@ -62,6 +62,20 @@ pub struct SessionMeta {
     pub git: Option<Git>,
     /// Of a sub-agent: the lines before are its parent's, copied (0.150 and later).
     pub subagent_history_start_ordinal: Option<u64>,
+    /// A word (`exec`, `cli`, `vscode`), or an object for a thread that another one started.
+    pub source: Option<Value>,
+    /// `/root/tests/fast` (0.130 and later, where agents have paths).
+    pub agent_path: Option<String>,
+    pub agent_nickname: Option<String>,
+    pub history_base: Option<HistoryBase>,
+}
+
+/// What a fork or a rewind takes from another file instead of copying it (0.150 and later).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct HistoryBase {
+    /// The file's own id: the thread's, or for a rewound one the part of its name after `_`.
+    pub thread_id: String,
+    pub end_ordinal_exclusive: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

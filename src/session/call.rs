@@ -82,6 +82,7 @@ pub(super) fn record_of(item: Item) -> Option<ToolCall> {
         Item::ImageView(call) => Some(call_record(call, "view_image")),
         Item::CollabAgentToolCall(call) => Some(call_record(call, "agents")),
         Item::UserMessage(_)
+        | Item::SubAgentActivity(_)
         | Item::ContextCompaction
         | Item::EnteredReviewMode(_)
         | Item::ExitedReviewMode
@@ -150,6 +151,9 @@ fn call_record(item: CallItem, name: &str) -> ToolCall {
     let arguments = item.query.map_or(Value::Null, |query| json!({ "query": query }));
     let mut call = running(item.id, item.tool.unwrap_or_else(|| name.to_owned()), arguments);
     call.outcome = outcome::of_status(item.status.as_deref(), None);
+    if call.name == "spawn_agent" {
+        call.facts.agents = item.receiver_thread_ids;
+    }
     call
 }
 

@@ -1,12 +1,16 @@
 //! What happened in a thread: turns, model responses, tool calls, told by the lines of its rollout.
 
 mod call;
+pub mod chain;
 mod compactions;
 mod copied;
+mod events;
+pub mod family;
 mod inferences;
 pub mod model;
 mod outcome;
 pub mod reducer;
+mod responses;
 pub mod tail;
 mod tokens;
 mod tools;

@@ -36,6 +36,12 @@ pub enum Clock {
 pub struct Turn {
     /// Codex's id; never part of our ids.
     pub turn_id: Option<String>,
+    /// The turn of another thread that asked for this one (0.169).
+    pub asked_by: Option<String>,
+    /// Of its first line (0.150 and later).
+    pub ordinal: Option<u64>,
+    /// The user took it back: the model has forgotten it, and its tokens were spent all the same.
+    pub is_taken_back: bool,
     pub prompt: Option<String>,
     pub status: TurnStatus,
     pub started_at: Option<Timestamp>,
@@ -43,8 +49,6 @@ pub struct Turn {
     pub final_answer: Option<String>,
     pub time_to_first_token_ms: Option<u64>,
     pub steps: Vec<Step>,
-    /// Taken back by the user: the model has forgotten it, and its tokens were spent all the same.
-    pub rolled_back: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,6 +141,8 @@ pub struct ToolFacts {
     /// By path, with content or diff.
     pub changes: Option<Value>,
     pub mcp_result: Option<Value>,
+    /// The threads of the sub-agents that it started.
+    pub agents: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,35 +1,32 @@
 //! From lines to a session, one line at a time: the same code at exit, for an import, on a live file.
 
-use super::call;
 use super::compactions::Compactions;
 use super::copied::Copied;
 use super::inferences::Inferences;
-use super::model::{Clock, Message, Session, TokenUsage, TurnStatus};
-use super::tokens::{First, Tokens};
+use super::model::{Clock, Session};
+use super::tokens::Tokens;
 use super::tools::ToolIndex;
 use super::turns::{self, TurnIndex};
 use super::user_shell;
-use crate::rollout::event::{ErrorEvent, Event, Item, ItemCompleted, TaskComplete, TokenCount};
-use crate::rollout::line::{
-    Compacted, Container, RolloutItem, RolloutLine, SessionMeta, TokenUsageRecord, TurnContext,
-};
+use crate::rollout::event::{ErrorEvent, Event};
+use crate::rollout::line::{Container, RolloutItem, RolloutLine, SessionMeta, TurnContext};
 use crate::rollout::response_item::{ResponseItem, text_of};
 use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]
 pub struct SessionReducer {
-    session: Session,
-    has_meta: bool,
+    pub(super) session: Session,
+    pub(super) has_meta: bool,
     copied: Copied,
-    turns: TurnIndex,
-    tools: ToolIndex,
-    inferences: Inferences,
-    tokens: Tokens,
-    compactions: Compactions,
+    pub(super) turns: TurnIndex,
+    pub(super) tools: ToolIndex,
+    pub(super) inferences: Inferences,
+    pub(super) tokens: Tokens,
+    pub(super) compactions: Compactions,
     /// Codex's text of a review comes next; it looks like a response.
-    review_ended: bool,
+    pub(super) review_ended: bool,
     /// Why the turn that runs will fail.
-    error: Option<ErrorEvent>,
+    pub(super) error: Option<ErrorEvent>,
 }
 
 /// A step's place: turns and steps are only ever added.
@@ -57,6 +54,7 @@ impl SessionReducer {
             self.session.first_line_at = self.session.first_line_at.or(at);
             self.session.last_line_at = self.session.last_line_at.max(at);
         }
+        let turns = self.session.turns.len();
         match line.item {
             RolloutItem::SessionMeta(meta) if !self.has_meta => {
                 self.session.clock = match container {
@@ -84,6 +82,7 @@ impl SessionReducer {
             RolloutItem::Compacted(compacted) => self.compacted(compacted, at),
             RolloutItem::Unknown { kind } => self.unknown(kind),
         }
+        self.session.turns[turns..].iter_mut().for_each(|begun| begun.ordinal = line.ordinal);
     }
 
     /// The session so far; an open turn is running.
@@ -141,52 +140,6 @@ impl SessionReducer {
         }
     }
 
-    fn event(&mut self, event: Event, at: Option<Timestamp>) {
-        match event {
-            Event::TaskStarted(started) if self.turns.is_a_reviews(&self.session, &started) => {}
-            Event::TaskStarted(started) => self.begin_turn(started.turn_id, at),
-            Event::TaskComplete(complete) => self.complete_turn(complete, at),
-            Event::TurnAborted(aborted) => {
-                self.inferences.end(&mut self.session);
-                let reason = aborted.reason.unwrap_or_else(|| "interrupted".into());
-                let status = TurnStatus::Interrupted { reason };
-                self.turns.end(&mut self.session, aborted.turn_id.as_deref(), status, at);
-            }
-            Event::ItemCompleted(completed) => self.item_completed(*completed, at),
-            Event::TokenCount(count) => self.token_count(&count, at),
-            Event::AgentMessage(message) => {
-                let turn = self.turns.current(&mut self.session, at);
-                self.inferences.echo(&mut self.session, turn, message.message, at);
-            }
-            Event::ThreadRolledBack(back) => turns::roll_back(&mut self.session, back.num_turns),
-            Event::Error(error) => self.error = Some(error),
-            Event::Bookkeeping => {}
-        }
-    }
-
-    fn begin_turn(&mut self, turn_id: Option<String>, at: Option<Timestamp>) {
-        self.inferences.begin_turn(&mut self.session, at);
-        (self.review_ended, self.error) = (false, None);
-        self.turns.begin(&mut self.session, turn_id, at);
-    }
-
-    /// A prompt is all that tells of a turn (up to 0.103).
-    fn begin_implied_turn(&mut self, at: Option<Timestamp>) -> usize {
-        self.inferences.begin_turn(&mut self.session, at);
-        (self.review_ended, self.error) = (false, None);
-        self.turns.begin_implied(&mut self.session, at)
-    }
-
-    fn complete_turn(&mut self, complete: TaskComplete, at: Option<Timestamp>) {
-        self.inferences.end(&mut self.session);
-        let status = turns::status_of(&complete, self.error.take());
-        if let Some(turn) = self.turns.end(&mut self.session, complete.turn_id.as_deref(), status, at) {
-            turn.final_answer = complete.last_agent_message.or(turn.final_answer.take());
-            turn.time_to_first_token_ms = complete.time_to_first_token_ms;
-            turns::answer_from_responses(turn);
-        }
-    }
-
     /// What a person wrote, among what Codex adds of its own.
     fn bare_prompt(&mut self, item: &ResponseItem) {
         if let ResponseItem::Message(message) = item
@@ -206,180 +159,6 @@ impl SessionReducer {
         {
             let turn = self.turns.current(&mut self.session, at);
             self.tools.push(&mut self.session, turn, call);
-        }
-    }
-
-    fn response_item(&mut self, item: ResponseItem, at: Option<Timestamp>) {
-        match item {
-            ResponseItem::Message(message) if message.role == "assistant" && self.review_ended => {
-                self.tell_review(text_of(&message.content), at);
-            }
-            ResponseItem::Message(message) if message.role == "assistant" => {
-                let turn = self.turns.current(&mut self.session, at);
-                self.inferences.respond(&mut self.session, turn, at, |inference| {
-                    inference.texts.push(text_of(&message.content));
-                });
-            }
-            ResponseItem::Message(message) => self.show(message.role, text_of(&message.content), None, at),
-            ResponseItem::AgentMessage(message) => self.agent_message(text_of(&message.content), at),
-            ResponseItem::Reasoning(reasoning) => {
-                let texts = reasoning.summary.into_iter().chain(reasoning.content.into_iter().flatten());
-                let turn = self.turns.current(&mut self.session, at);
-                self.inferences.respond(&mut self.session, turn, at, |inference| {
-                    inference.reasoning.extend(texts.map(|part| part.text));
-                });
-            }
-            ResponseItem::ToolOutput(output) => {
-                let text = text_of(&output.output);
-                self.tools.answer(&mut self.session, &output.call_id, &text, at);
-                self.show("tool".into(), text, Some(output.call_id), at);
-            }
-            ResponseItem::ToolSearchOutput(output) => {
-                let text = output.tools.map(|tools| tools.to_string()).unwrap_or_default();
-                if let Some(call_id) = &output.call_id {
-                    self.tools.answer(&mut self.session, call_id, &text, at);
-                }
-                self.show("tool".into(), text, output.call_id, at);
-            }
-            ResponseItem::Bookkeeping => {}
-            call => self.request(call, at),
-        }
-    }
-
-    /// The model asked for a tool. A search that the model's side did is recorded before it is asked for.
-    fn request(&mut self, mut item: ResponseItem, at: Option<Timestamp>) {
-        if let ResponseItem::WebSearchCall(search) = &mut item {
-            search.id = search.id.take().or_else(|| self.tools.take_search());
-        }
-        let Some((request, call)) = call::requested(item, self.tools.count(), at) else {
-            return;
-        };
-        let turn = self.turns.current(&mut self.session, at);
-        self.inferences.respond(&mut self.session, turn, at, |inference| inference.requests.push(request));
-        if self.tools.contains(&call.call_id) {
-            self.tools.describe(&mut self.session, call);
-            return;
-        }
-        self.tools.push(&mut self.session, turn, call);
-    }
-
-    /// The model was shown something: whatever it says next is a new response.
-    fn show(&mut self, role: String, text: String, tool_call_id: Option<String>, at: Option<Timestamp>) {
-        self.inferences.show(&mut self.session, Message { role, text, tool_call_id }, at);
-    }
-
-    /// Another agent's word; the first one is the task of a sub-agent.
-    fn agent_message(&mut self, text: String, at: Option<Timestamp>) {
-        if let Some(turn) = self.session.turns.last_mut()
-            && turn.prompt.is_none()
-            && turn.steps.is_empty()
-        {
-            turn.prompt = Some(text.clone());
-        }
-        self.show("user".into(), text, None, at);
-    }
-
-    fn usage_record(&mut self, record: &TokenUsageRecord, at: Option<Timestamp>) {
-        let usage = TokenUsage::from(record.usage);
-        let turn = self.turns.current(&mut self.session, at);
-        self.inferences.respond(&mut self.session, turn, at, |inference| {
-            inference.usage = Some(usage);
-            inference.response_id.clone_from(&record.response_id);
-        });
-        self.inferences.over(&mut self.session, at);
-        self.tokens.record(usage, record.thread_token_usage.map(TokenUsage::from), self.first());
-        self.told_total();
-    }
-
-    /// A fork's first total holds its parent's tokens; after responses without a count, the difference is what
-    /// we do not know of our own.
-    fn first(&self) -> First {
-        match self.inferences.count() <= 1 || self.session.meta.forked_from_id.is_some() {
-            true => First::MayInherit,
-            false => First::IsOwn,
-        }
-    }
-
-    fn told_total(&mut self) {
-        self.session.codex_total = self.tokens.total();
-        self.session.inherited = self.tokens.inherited();
-    }
-
-    /// The answer to a review's turn. The model that wrote it did so in the review's own thread.
-    fn tell_review(&mut self, text: String, at: Option<Timestamp>) {
-        self.review_ended = false;
-        let turn = self.turns.current(&mut self.session, at);
-        self.session.turns[turn].final_answer = Some(text.clone());
-        self.show("assistant".into(), text, None, at);
-    }
-
-    /// Codex writes one when it is done with a response, also with one that broke off; up to 0.15x also with
-    /// each request, and before the response's own lines. Since 0.155 a record has told the same before.
-    fn token_count(&mut self, count: &TokenCount, at: Option<Timestamp>) {
-        let told = count.info.as_ref().and_then(|info| {
-            let last = info.last_token_usage.map(TokenUsage::from);
-            let total = TokenUsage::from(info.total_token_usage?);
-            let news = self.tokens.count(total, last, self.first());
-            self.told_total();
-            news
-        });
-        match told {
-            Some(usage) => {
-                let turn = self.turns.current(&mut self.session, at);
-                self.inferences.count_usage(&mut self.session, turn, usage, at);
-            }
-            None => self.inferences.over(&mut self.session, at),
-        }
-        self.compactions.token_count(&mut self.session, count);
-    }
-
-    fn compacted(&mut self, compacted: Compacted, at: Option<Timestamp>) {
-        self.inferences.show_summary(&mut self.session);
-        let turn = self.turns.current(&mut self.session, at);
-        self.compactions.push(&mut self.session, turn, at);
-        if let Some(summary) = compacted.message.filter(|summary| !summary.is_empty()) {
-            self.show("user".into(), summary, None, at);
-        }
-    }
-
-    fn item_completed(&mut self, completed: ItemCompleted, at: Option<Timestamp>) {
-        // A review's items are mirrored into the file of the thread that asked for it.
-        if completed.thread_id.as_ref().is_some_and(|id| self.has_meta && *id != self.session.meta.id) {
-            return;
-        }
-        let named = self.turns.named(completed.turn_id.as_deref());
-        let open = self.turns.told_and_open(&self.session);
-        match (&completed.item, &completed.turn_id) {
-            // No other line tells of the beginning of a review's turn.
-            (Item::EnteredReviewMode(_), Some(_)) if named.is_none() => {
-                self.begin_turn(completed.turn_id.clone(), at);
-            }
-            (Item::EnteredReviewMode(_) | Item::UserMessage(_), None) if open.is_none() => {
-                self.begin_implied_turn(at);
-            }
-            _ => {}
-        }
-        let turn = named.unwrap_or_else(|| self.turns.current(&mut self.session, at));
-        match &completed.item {
-            Item::UserMessage(message) => {
-                let text = turns::prompt_of(&message.content);
-                match &mut self.session.turns[turn].prompt {
-                    // What a person adds while the turn runs belongs to its prompt.
-                    Some(said) => said.extend(["\n\n", &text]),
-                    prompt => *prompt = Some(text),
-                }
-            }
-            Item::ContextCompaction => {
-                let ended_at = self.compactions.completed(&mut self.session, turn, &completed);
-                self.inferences.input_at(ended_at);
-            }
-            Item::ExitedReviewMode => self.review_ended = true,
-            Item::EnteredReviewMode(review) => {
-                let hint = review.user_facing_hint.as_deref().unwrap_or_default();
-                self.session.turns[turn].prompt.get_or_insert_with(|| format!("[review {hint}]"));
-            }
-            Item::Echo | Item::Unknown { .. } => {}
-            _ => self.tools.completed(&mut self.session, turn, completed, at),
         }
     }
 }

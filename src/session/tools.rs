@@ -4,7 +4,7 @@ use super::call::record_of;
 use super::model::{Outcome, Session, Step, ToolCall, ToolFacts};
 use super::outcome;
 use super::reducer::StepAt;
-use crate::rollout::event::{Item, ItemCompleted};
+use crate::rollout::event::{Item, ItemCompleted, SubAgentActivity};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -115,6 +115,9 @@ impl ToolIndex {
         completed: ItemCompleted,
         at: Option<Timestamp>,
     ) {
+        if let Item::SubAgentActivity(activity) = completed.item {
+            return self.started(session, activity);
+        }
         let is_search = matches!(completed.item, Item::WebSearch(_));
         let Some(mut record) = record_of(completed.item) else {
             return;
@@ -155,6 +158,15 @@ impl ToolIndex {
             script.is_some_and(|script| record.started_at.is_none() || script.started_at <= record.started_at)
         };
         of_turn().find(|script| was_there(script)).or_else(|| of_turn().next())
+    }
+
+    /// A sub-agent that a call started; the call is recorded elsewhere.
+    fn started(&self, session: &mut Session, activity: SubAgentActivity) {
+        if let (Some("started"), Some(thread)) = (activity.kind.as_deref(), activity.agent_thread_id)
+            && let Some(call) = self.call(session, &activity.id)
+        {
+            call.facts.agents.push(thread);
+        }
     }
 
     /// The request of a call whose record came first.
@@ -198,6 +210,7 @@ fn add_record(call: &mut ToolCall, record: ToolCall) {
         printed: facts.printed.or(told.printed),
         changes: facts.changes.or(told.changes),
         mcp_result: facts.mcp_result.or(told.mcp_result),
+        agents: if facts.agents.is_empty() { told.agents } else { facts.agents },
     };
     if call.outcome != Outcome::Interrupted {
         call.outcome = record.outcome;

@@ -118,11 +118,11 @@ fn answer_of(turn: &Turn) -> Option<Inference> {
 /// The user took back the last prompts, and what became of them.
 pub(super) fn roll_back(session: &mut Session, prompts: u64) {
     let mut left = prompts;
-    for turn in session.turns.iter_mut().rev().filter(|turn| !turn.rolled_back) {
+    for turn in session.turns.iter_mut().rev().filter(|turn| !turn.is_taken_back) {
         if left == 0 {
             break;
         }
-        turn.rolled_back = true;
+        turn.is_taken_back = true;
         left -= u64::from(turn.prompt.is_some());
     }
 }
@@ -251,7 +251,7 @@ mod tests {
             session.turns[turn].prompt = Some(prompt.into());
         }
         let taken_back =
-            |session: &Session| session.turns.iter().map(|turn| turn.rolled_back).collect::<Vec<_>>();
+            |session: &Session| session.turns.iter().map(|turn| turn.is_taken_back).collect::<Vec<_>>();
         roll_back(&mut session, 1);
         assert_eq!(taken_back(&session), [false, false, false, true]);
         roll_back(&mut session, 1);
