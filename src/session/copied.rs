@@ -51,7 +51,7 @@ impl Copied {
                 true
             }
             // The same one may be told again, with a field more (0.140).
-            (Copied::NotYet, RolloutItem::SessionMeta(_)) => false,
+            (Copied::NotYet, RolloutItem::SessionMeta(_) | RolloutItem::Unknown { .. }) => false,
             _ => {
                 *self = Copied::Over;
                 false
