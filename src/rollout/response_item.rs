@@ -15,10 +15,13 @@ pub enum ResponseItem {
     WebSearchCall(WebSearchCall),
     ToolSearchCall(ToolSearchCall),
     LocalShellCall(LocalShellCall),
+    ImageGenerationCall(ImageGenerationCall),
+    /// Between agents; what it says may be encrypted.
+    AgentMessage(AgentMessage),
     /// `function_call_output`, `custom_tool_call_output`.
     ToolOutput(ToolOutput),
     ToolSearchOutput(ToolSearchOutput),
-    /// The list of tools, an encrypted compaction, a message between agents.
+    /// The list of tools, an encrypted compaction, the state of the repository.
     Bookkeeping,
 }
 
@@ -81,6 +84,20 @@ pub struct LocalShellCall {
     pub action: Option<Value>,
 }
 
+/// Answered by the model's side, as a search is. The image itself is not read: its bytes would drown the trace.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct ImageGenerationCall {
+    pub id: Option<String>,
+    pub status: Option<String>,
+    pub revised_prompt: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct AgentMessage {
+    #[serde(default)]
+    pub content: Value,
+}
+
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ToolOutput {
     pub call_id: String,
@@ -107,11 +124,12 @@ impl ResponseItem {
             "web_search_call" => read(payload).map(ResponseItem::WebSearchCall),
             "tool_search_call" => read(payload).map(ResponseItem::ToolSearchCall),
             "local_shell_call" => read(payload).map(ResponseItem::LocalShellCall),
+            "image_generation_call" => read(payload).map(ResponseItem::ImageGenerationCall),
+            "agent_message" => read(payload).map(ResponseItem::AgentMessage),
             "function_call_output" | "custom_tool_call_output" => read(payload).map(ResponseItem::ToolOutput),
             "tool_search_output" => read(payload).map(ResponseItem::ToolSearchOutput),
-            "additional_tools" | "compaction" | "agent_message" | "ghost_snapshot" => {
-                Some(ResponseItem::Bookkeeping)
-            }
+            "additional_tools" | "compaction" | "compaction_summary" | "context_compaction"
+            | "ghost_snapshot" => Some(ResponseItem::Bookkeeping),
             _ => None,
         };
         item.ok_or_else(|| tag.r#type.into_owned())
