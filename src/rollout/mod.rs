@@ -1,9 +1,13 @@
 //! Codex's session files, exactly as Codex writes them: what a line says, not what it means.
 
+mod bare;
 pub mod changes;
+mod document;
 pub mod event;
 pub mod files;
 pub mod index;
+pub mod inline;
+mod legacy;
 pub mod line;
 mod origin;
 pub mod path;

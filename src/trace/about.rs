@@ -7,7 +7,7 @@ use super::price::{self, Cost};
 use super::spans;
 use crate::claim::record::{LaunchRecord, ThreadRecord};
 use crate::launch::exit::ChildExit;
-use crate::session::model::{Inference, Session, TokenUsage, Turn, TurnStatus};
+use crate::session::model::{Clock, Discrepancy, Inference, Session, TokenUsage, Turn, TurnStatus};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -51,6 +51,10 @@ pub(super) fn session_attributes<'a>(
     put(&mut attributes, "codex.sub_agents", Some(sessions.count()).filter(|count| *count > 0));
     put(&mut attributes, "codex.active_ms", Some(active_ms(session)));
     put(&mut attributes, "codex.tokens_reconciled", reconciled(all.clone()));
+    let discrepancy = all.clone().find_map(Session::discrepancy);
+    put(&mut attributes, "codex.tokens_discrepancy", discrepancy.map(Discrepancy::as_str));
+    // Its own times claim to be UTC.
+    put(&mut attributes, "codex.local_time", Some(true).filter(|_| session.clock == Clock::UnknownZone));
     put_drift(&mut attributes, all);
     put(&mut attributes, "codex.attribution", record.attribution().map(|evidence| evidence.as_str()));
     put_launch(&mut attributes, record.launches.last());

@@ -3,6 +3,7 @@
 mod about;
 mod agent;
 pub mod build;
+mod files;
 mod gen_ai;
 pub mod ids;
 mod limits;

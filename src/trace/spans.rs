@@ -13,6 +13,9 @@ use crate::session::model::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+/// Why a response that was asked for again is an error.
+const BROKE_OFF: &str = "the stream broke off, and codex asked again";
+
 /// What all spans of a thread have in common.
 #[derive(Clone, Copy)]
 pub(super) struct ThreadScope<'a> {
@@ -118,6 +121,7 @@ impl TurnScope<'_> {
     fn inference_status(&self, inference: &Inference) -> SpanStatus {
         match &self.turn.status {
             _ if inference.usage.is_some() => SpanStatus::Ok,
+            _ if inference.broke_off => SpanStatus::Error { message: BROKE_OFF.into() },
             TurnStatus::Completed => SpanStatus::Ok,
             TurnStatus::Failed { message, .. } if self.last_inference == Some(inference.number) => {
                 SpanStatus::Error { message: message.clone() }
@@ -167,7 +171,9 @@ impl TurnScope<'_> {
     fn tool_status(&self, outcome: &Outcome) -> SpanStatus {
         match outcome {
             Outcome::Ok => SpanStatus::Ok,
-            Outcome::Failed { message } => SpanStatus::Error { message: message.clone() },
+            Outcome::Failed { message } | Outcome::Denied { message } => {
+                SpanStatus::Error { message: message.clone() }
+            }
             Outcome::Interrupted => SpanStatus::Error { message: "interrupted".into() },
             Outcome::Running => self.status_without_an_end(),
         }
@@ -259,7 +265,7 @@ fn tool_outputs(call: &ToolCall) -> Value {
 /// MLflow's page opens a failed call at its event, where "exit code 1" alone explains nothing.
 fn with_last_words(message: &str, call: &ToolCall) -> String {
     let printed = call.facts.printed.as_deref().unwrap_or_default().trim_end();
-    if printed.is_empty() {
+    if printed.is_empty() || message.contains(printed) {
         return message.to_owned();
     }
     format!("{message}\n{}", limits::end(printed))

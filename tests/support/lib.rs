@@ -34,6 +34,7 @@ pub mod probe;
 pub mod real;
 pub mod recorded;
 pub mod run;
+pub mod scenarios;
 pub mod script;
 pub mod terminal;
 pub mod tmux;

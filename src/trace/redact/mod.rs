@@ -17,6 +17,7 @@ pub use find::Finder;
 pub use rules::{Rule, Rules};
 pub use salt::Salt;
 
+use super::files;
 use super::limits;
 use super::model::Trace;
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,7 @@ impl Redactor {
     /// The same trace, rules and salt give the same trace. Whatever is cut for being too long is cut here, after the
     /// secrets are out: half a secret would not be known for one.
     pub fn redact(&self, mut trace: Trace, keep: Keep) -> Redacted {
+        files::note(&mut trace);
         match keep {
             Keep::Figures => content::keep_figures(&mut trace),
             Keep::Everything => {
