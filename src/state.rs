@@ -169,7 +169,9 @@ impl State {
         launch: &Launch,
         world: &World,
     ) -> Result<Option<OpenTurn>, StateError> {
-        let Some(Made { trace, rollout, writer }) = self.trace_of(claim, launch, world)? else { return Ok(None) };
+        let Some(Made { trace, rollout, writer }) = self.trace_of(claim, launch, world)? else {
+            return Ok(None);
+        };
         let is_open = trace.state == TraceState::InProgress;
         let Destination { target, experiment } = self.destination_of(&claim.thread, launch);
         let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());

@@ -42,7 +42,8 @@ pub fn finisher(launch: &str, world: &World) {
         None => (None, (None, None)),
     };
     let mut going_on: Vec<Going> = ours.into_iter().collect();
-    going_on.extend(quietly(|| state.recover(world)).map(|recovered| recovered.going_on).into_iter().flatten());
+    going_on
+        .extend(quietly(|| state.recover(world)).map(|recovered| recovered.going_on).into_iter().flatten());
     let waiting = quietly(|| deliver(&state, world, until, Busy::IsFine)).flatten();
     let sentence = problem.or(waiting);
     if let Some(launch) = &launch {

@@ -117,7 +117,8 @@ mod tests {
     fn the_end_of_a_process_is_told() {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         use std::os::fd::AsFd;
-        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let process = Process::of(child.id());
         let ending = process.ending().unwrap();
         let told = |patience| poll(&mut [PollFd::new(ending.as_fd(), PollFlags::POLLIN)], patience);
