@@ -2,12 +2,14 @@
 
 mod claims;
 pub mod delivery;
+pub mod families;
 pub mod found;
 pub mod recover;
+pub mod traces;
 
+use crate::claim::Claim;
 use crate::claim::journal::{Destination, Launch};
-use crate::claim::record::{LaunchRecord, ThreadRecord};
-use crate::claim::{Claim, writer_of};
+use crate::claim::record::ThreadRecord;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::config::target::Target;
@@ -16,13 +18,10 @@ use crate::env::World;
 use crate::export;
 use crate::export::receipts::Receipts;
 use crate::launch::process::Process;
-use crate::session::{self, Writer};
 use crate::spool::entry::Entry;
 use crate::spool::{Spool, SpoolError};
-use crate::trace::build::{Surroundings, build};
-use crate::trace::ids::TraceId;
 use crate::trace::model::{Trace, TraceState};
-use claims::Unwritten;
+use found::Standing;
 use jiff::Timestamp;
 use std::fs;
 use std::io;
@@ -49,9 +48,9 @@ pub struct OpenTurn {
     pub writer: Process,
 }
 
-/// A thread's trace, and who may change what it was made of.
+/// A thread's traces, and who may change what they were made of.
 struct Made {
-    trace: Trace,
+    traces: Vec<Trace>,
     rollout: PathBuf,
     writer: Option<Process>,
 }
@@ -143,7 +142,7 @@ impl State {
         Spool::at(self.folder.join("spool"))
     }
 
-    /// Puts a trace of every thread that the launch wrote into the spool. One that cannot be put keeps no
+    /// Puts the traces of every thread that the launch wrote into the spool. One that cannot be put keeps no
     /// other back; the first failure is told.
     pub fn spool_launch(&self, launch: &Launch, world: &World) -> Result<Work, StateError> {
         let verdict = self.verdict_of(launch);
@@ -169,22 +168,27 @@ impl State {
         launch: &Launch,
         world: &World,
     ) -> Result<Option<OpenTurn>, StateError> {
-        let Some(Made { trace, rollout, writer }) = self.trace_of(claim, launch, world)? else {
+        let Some(Made { traces, rollout, writer }) = self.traces(claim, launch, world)? else {
             return Ok(None);
         };
-        let is_open = trace.state == TraceState::InProgress;
+        let is_open = traces.iter().any(|trace| trace.state == TraceState::InProgress);
         let Destination { target, experiment } = self.destination_of(&claim.thread, launch);
-        let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
-        put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
+        // A session is sent as it stands; of many turns most are there already.
+        let is_new =
+            |trace: &Trace| traces.len() == 1 || self.standing(trace, &target) != Standing::Unchanged;
+        for trace in traces.iter().filter(|trace| is_new(trace)) {
+            let (target, experiment, trace) = (target.clone(), experiment.clone(), trace.clone());
+            let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
+            put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
+        }
         Ok(writer.filter(|_| is_open).map(|writer| OpenTurn { rollout, writer }))
     }
 
     /// Where the thread was first sent; now, if it never was.
     fn destination_of(&self, thread: &ThreadId, launch: &Launch) -> Destination {
         let now = &launch.destination;
-        let first = |record: &ThreadRecord| {
-            self.first_destination(record, TraceId::of_thread(thread.as_str())).unwrap_or_else(|| now.clone())
-        };
+        let first =
+            |record: &ThreadRecord| self.first_destination(record, thread).unwrap_or_else(|| now.clone());
         let keep = |record: &mut ThreadRecord| record.destination = Some(first(record));
         // A record that cannot be changed was told of already.
         let record = ThreadRecord::update(&self.threads(), thread, keep);
@@ -193,64 +197,5 @@ impl State {
             tracing::info!("thread {thread} stays where it was first sent, as the settings of then have it");
         }
         kept
-    }
-
-    /// None when the thread has nothing to show; the log says why.
-    fn trace_of(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Option<Made>, StateError> {
-        let thread = &claim.thread;
-        let path = match self.written_rollout_of(thread, launch.started_at) {
-            Ok(path) => path,
-            Err(Unwritten::SinceThen) => {
-                tracing::info!("thread {thread} was opened and nothing was written to it: no trace");
-                return Ok(None);
-            }
-            // Without the folder no session was ever meant to be kept (`--ephemeral` on a new home).
-            Err(Unwritten::AtAll) if !self.home.sessions().is_dir() => return Ok(None),
-            Err(Unwritten::AtAll) => {
-                tracing::warn!(
-                    "thread {thread} left no rollout (it was never written, or is gone): no trace"
-                );
-                return Ok(None);
-            }
-        };
-        // The daemon may go on with a turn when its interface has ended.
-        let writer = writer_of(&self.home, thread);
-        let may_go_on = if writer.is_some() { Writer::Alive } else { Writer::Gone };
-        let session =
-            session::read(&path, may_go_on).map_err(|error| StateError::Rollout(path.clone(), error))?;
-        if let Some(parent) = &session.meta.parent_thread_id {
-            tracing::info!("thread {thread} is a sub-agent of {parent}: no trace of its own");
-            return Ok(None);
-        }
-        let record = self.remember(thread, claim, launch)?;
-        let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
-        let trace = build(&session, &record, Surroundings { rollout: &path, user });
-        Ok(trace.map(|trace| Made { trace, rollout: path, writer }))
-    }
-
-    /// The thread's record, with this launch in it.
-    fn remember(
-        &self,
-        thread: &ThreadId,
-        claim: &Claim,
-        launch: &Launch,
-    ) -> Result<ThreadRecord, StateError> {
-        let this = LaunchRecord {
-            launch_id: launch.id.clone(),
-            attribution: claim.attribution,
-            started_at: launch.started_at,
-            exit: launch.exit,
-        };
-        match ThreadRecord::update(&self.threads(), thread, |record| record.add(this.clone())) {
-            Ok(record) => Ok(record),
-            // A later version may have written it: to write over it would lose it.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
-            {
-                tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
-                Ok(ThreadRecord { launches: vec![this], ..ThreadRecord::default() })
-            }
-            Err(error) => Err(StateError::Record(self.threads(), error)),
-        }
     }
 }

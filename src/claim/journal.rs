@@ -10,6 +10,7 @@ use super::Claim;
 use super::evidence::Sight;
 use crate::codex::asked::{Asked, Front};
 use crate::codex::tui_log::Logged;
+use crate::config::granularity::Granularity;
 use crate::config::target::{Experiment, Target};
 use crate::disk::{is_abandoned, make_private_folder, private_options};
 use crate::launch::exit::ChildExit;
@@ -32,6 +33,8 @@ enum Note {
         #[serde(default)]
         asked: Asked,
     },
+    /// Left out where a trace is a session.
+    Granularity(Granularity),
     Child(Process),
     Blind(String),
     Claim(Claim),
@@ -46,6 +49,8 @@ pub struct Launch {
     pub process: Process,
     pub started_at: Timestamp,
     pub destination: Destination,
+    /// Of threads that it is the first to trace.
+    pub granularity: Granularity,
     pub asked: Asked,
     pub child: Option<Process>,
     /// Why sessions may have been written that nobody saw.
@@ -81,6 +86,7 @@ impl Launch {
             process,
             started_at,
             destination,
+            granularity: Granularity::default(),
             asked,
             child: None,
             blind: None,
@@ -123,7 +129,10 @@ impl Journal {
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut journal = Journal { path, file, is_torn: false };
         let Launch { id, process, started_at, destination, asked, .. } = launch.clone();
-        match journal.note(&Note::Launch { id, process, started_at, destination, asked }) {
+        let begun = journal.note(&Note::Launch { id, process, started_at, destination, asked });
+        let granularity = Some(launch.granularity).filter(|asked| *asked != Granularity::default());
+        match begun.and_then(|()| granularity.map_or(Ok(()), |asked| journal.note(&Note::Granularity(asked))))
+        {
             Ok(()) => Ok(journal),
             // Nobody could make anything of a file without its first note.
             Err(error) => journal.end().and(Err(error)),
@@ -280,6 +289,7 @@ fn read(notes: &str) -> Option<Launch> {
     for note in notes {
         match note {
             Note::Launch { .. } => {}
+            Note::Granularity(asked) => launch.granularity = asked,
             Note::Child(child) => launch.child = Some(child),
             Note::Blind(why) => launch.blind = Some(why),
             Note::Claim(claim) => launch.claims.push(claim),

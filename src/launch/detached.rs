@@ -13,7 +13,7 @@ use nix::unistd::{self, ForkResult, fork, setsid};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -107,6 +107,19 @@ fn become_detached(image: &Image, null: &OwnedFd, words: &OwnedFd) -> ! {
     unsafe {
         libc::_exit(127)
     }
+}
+
+/// In a copy of us: without a stream of ours, and holding nothing but this.
+pub(super) fn become_nobody(link: OwnedFd) -> io::Result<File> {
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    unistd::dup2_stdin(&link)?;
+    unistd::dup2_stdout(&null)?;
+    unistd::dup2_stderr(&null)?;
+    std::mem::forget((link, null));
+    close_all_but_streams();
+    #[expect(unsafe_code, reason = "the link by its new number")]
+    // SAFETY: it was put there just now, and nothing else here reads stdin.
+    Ok(unsafe { File::from_raw_fd(libc::STDIN_FILENO) })
 }
 
 /// Somebody may wait for the end of a pipe that we inherited.

@@ -95,7 +95,7 @@ fn look(path: &Path, found: &Metadata) -> io::Result<Option<SessionFile>> {
     Ok(Some(SessionFile {
         path: path.to_path_buf(),
         thread,
-        parent: meta.and_then(|meta| meta.parent_thread_id),
+        parent: meta.and_then(|meta| meta.parent().map(str::to_owned)),
         modified: found.modified()?,
         bytes: found.len(),
     }))

@@ -51,7 +51,7 @@ fn likely_days(thread: &ThreadId) -> Vec<Date> {
 }
 
 /// When a UUID of version 7 was made; None for other versions.
-fn time_of(thread: &ThreadId) -> Option<Timestamp> {
+pub(super) fn time_of(thread: &ThreadId) -> Option<Timestamp> {
     let text = thread.as_str();
     if text.as_bytes()[14] != b'7' {
         return None;

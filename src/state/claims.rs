@@ -11,6 +11,7 @@ use crate::codex::tui_log::Logged;
 use crate::disk::file_system::FileSystem;
 use crate::rollout;
 use crate::rollout::line::SessionMeta;
+use crate::rollout::shelf::Shelf;
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +40,12 @@ impl State {
         logged.extend(rollout::prompts::threads_holding(self.home.path(), &prompts, launch.started_at));
         let held = launch.claims.iter().map(|claim| claim.thread.clone()).collect();
         let evidence = Evidence { logged, held, sight: launch.sight(), named: launch.asked.thread.clone() };
-        decide(&evidence, || self.candidates(launch))
+        let mut verdict = decide(&evidence, || self.candidates(launch));
+        // What a sub-agent did is part of its root's trace.
+        verdict.claims.iter_mut().for_each(|claim| claim.thread = self.root_of(&claim.thread));
+        verdict.claims.sort_by(|a, b| (&a.thread, a.attribution).cmp(&(&b.thread, b.attribution)));
+        verdict.claims.dedup_by(|later, first| later.thread == first.thread);
+        verdict
     }
 
     /// The root threads that were written to since the launch began.
@@ -52,7 +58,7 @@ impl State {
         for path in rollout::prompts::of_tree(self.home.path(), launch.started_at) {
             let Some(thread) = rollout::path::thread_of(&path) else { continue };
             let meta = rollout::files::meta_of(&path).ok().flatten();
-            if meta.as_ref().is_some_and(|meta| meta.parent_thread_id.is_some()) {
+            if meta.as_ref().is_some_and(|meta| meta.parent().is_some()) {
                 continue;
             }
             let is_anothers =
@@ -115,18 +121,21 @@ impl State {
         }
     }
 
-    /// The rollout that a launch may have written, if it has written to one since it began. Codex's index leads to
-    /// it where it is not in its place, or the one there was not written to: in a copied home.
-    pub(super) fn written_rollout_of(
+    /// The thread's files, if a launch may have written to one of them since it began. Codex's index leads to
+    /// another where none is in its place, or none there was written to: in a copied home.
+    pub(super) fn written_files_of(
         &self,
         thread: &ThreadId,
+        shelf: &mut Shelf,
         since: Timestamp,
-    ) -> Result<PathBuf, Unwritten> {
-        let in_place = rollout::path::find(self.home.path(), thread);
-        let unwritten = if in_place.is_some() { Unwritten::SinceThen } else { Unwritten::AtAll };
-        let is_written = |path: &PathBuf| is_written_since(path, since);
-        let indexed = || rollout::index::rollout_of(self.home.path(), thread);
-        in_place.filter(is_written).or_else(|| indexed().filter(is_written)).ok_or(unwritten)
+    ) -> Result<Vec<PathBuf>, Unwritten> {
+        let in_place = shelf.files_of(thread, Some(since));
+        if in_place.iter().any(|path| is_written_since(path, since)) {
+            return Ok(in_place);
+        }
+        let indexed = rollout::index::rollout_of(self.home.path(), thread);
+        let indexed = indexed.filter(|path| is_written_since(path, since)).map(|path| vec![path]);
+        indexed.ok_or(if in_place.is_empty() { Unwritten::AtAll } else { Unwritten::SinceThen })
     }
 }
 

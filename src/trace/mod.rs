@@ -1,7 +1,13 @@
 //! What to show of a session: the trace, its spans, and how both are made.
 
+mod about;
+mod agent;
 pub mod build;
+mod gen_ai;
 pub mod ids;
+pub mod limits;
 pub mod model;
+mod outcome;
 pub mod price;
 mod spans;
+mod tree;

@@ -1,0 +1,85 @@
+//! How much of a value a trace holds. What was left out says so, and how much it was.
+
+use super::model::Trace;
+use serde_json::{Map, Value};
+
+/// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
+pub const LONGEST_TEXT: usize = 1 << 20;
+
+/// The first characters; a mark says that there were more.
+pub(super) fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(characters - 1).chain(['…']).collect(),
+    }
+}
+
+/// Cuts every text of every span that is longer than `LONGEST_TEXT`.
+pub(super) fn apply(trace: &mut Trace) {
+    for span in &mut trace.spans {
+        limit(&mut span.inputs);
+        limit(&mut span.outputs);
+        limit_all(&mut span.attributes);
+        span.events.iter_mut().for_each(|event| limit_all(&mut event.attributes));
+    }
+}
+
+fn limit_all(values: &mut Map<String, Value>) {
+    values.values_mut().for_each(limit);
+}
+
+fn limit(value: &mut Value) {
+    match value {
+        Value::String(text) => shorten(text, LONGEST_TEXT),
+        Value::Array(values) => values.iter_mut().for_each(limit),
+        Value::Object(values) => limit_all(values),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Both ends tell most: what was asked for, and how it came out.
+fn shorten(text: &mut String, longest: usize) {
+    let before = text.len();
+    if before <= longest {
+        return;
+    }
+    let head = text.floor_char_boundary(longest / 2);
+    let tail = text.ceil_char_boundary(before - longest / 2);
+    let mark = format!("\n[… {} of {before} bytes cut …]\n", tail - head);
+    text.replace_range(head..tail, &mark);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_long_text_is_cut_by_characters_and_says_so() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äö…");
+    }
+
+    #[test]
+    fn both_ends_of_a_long_value_stay_and_the_mark_tells_what_is_gone() {
+        let shortened = |text: &str, longest| {
+            let mut text = text.to_owned();
+            shorten(&mut text, longest);
+            text
+        };
+        assert_eq!(shortened("abcdefgh", 8), "abcdefgh");
+        assert_eq!(shortened("abcdefghi", 8), "abcd\n[… 1 of 9 bytes cut …]\nfghi");
+        // Never within a character.
+        assert_eq!(shortened("aäöüäöüb", 6), "aä\n[… 8 of 14 bytes cut …]\nüb");
+    }
+
+    #[test]
+    fn texts_are_cut_wherever_they_stand() {
+        let long = "x".repeat(LONGEST_TEXT + 10);
+        let mut value = json!({"a": [{"b": long}], "c": "short", "d": 7});
+        limit(&mut value);
+        let text = value["a"][0]["b"].as_str().unwrap();
+        assert!(text.contains("[… 10 of 1048586 bytes cut …]"), "{}", text.len());
+        assert_eq!((&value["c"], &value["d"]), (&json!("short"), &json!(7)));
+    }
+}
