@@ -52,7 +52,7 @@ pub fn after(world: &World, state: &State, settings: &Settings, mut watch: Watch
         problems.push(bad.to_string());
         None
     });
-    let wait = Wait::choose(told, &world.terminals, &world.variables, Rank::ours());
+    let wait = Wait::choose(told, &world.terminals, &world.variables, Rank::ours(world.parent));
     let notices = Notices::choose(world);
     for problem in problems.iter().filter(|_| has_sessions(&watch.launch)) {
         tracing::warn!("{problem}");

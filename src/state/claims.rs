@@ -8,6 +8,7 @@ use crate::claim::unclaimed::{self, Unclaimed};
 use crate::codex::asked::Asked;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
+use crate::disk::file_system::FileSystem;
 use crate::rollout;
 use crate::rollout::line::SessionMeta;
 use crate::rollout::shelf::Shelf;
@@ -18,8 +19,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// A file's time comes from a clock of the kernel's that ticks a few times in 10 ms; a network's server has its own.
-const COARSE: Duration = Duration::from_secs(2);
+/// A file's time comes from a clock of the kernel's that ticks every 10 ms at the least.
+const COARSE: Duration = Duration::from_millis(20);
+
+/// How far a file server's clock may be behind ours.
+const ANOTHERS_CLOCK: Duration = Duration::from_secs(60);
 
 impl State {
     /// The threads of a launch, each by its strongest evidence.
@@ -145,7 +149,11 @@ pub(super) enum Unwritten {
 
 fn is_written_since(path: &Path, since: Timestamp) -> bool {
     let modified = fs::metadata(path).and_then(|file| file.modified());
-    modified.is_ok_and(|at| at + COARSE >= SystemTime::from(since))
+    let slack = match FileSystem::of(path) {
+        FileSystem::Local => COARSE,
+        FileSystem::Network => ANOTHERS_CLOCK,
+    };
+    modified.is_ok_and(|at| at + slack >= SystemTime::from(since))
 }
 
 fn origin_of(meta: Option<&SessionMeta>, asked: &Asked) -> Origin {
