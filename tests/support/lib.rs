@@ -51,7 +51,7 @@ pub use mlflow_server::{MlflowServer, ServerOptions};
 pub use model_server::ModelServer;
 pub use normalise::normalised;
 pub use oracle::{Oracle, Span, Trace, TrackingUri, Verb};
-pub use real::{Codex, codex, mlflow, older_codex};
+pub use real::{Codex, codex, mlflow, node_that_replaces_itself, older_codex};
 pub use recorded::Recorded;
 pub use run::{End, Outcome, Running, run, run_with_input, start, wait_for};
 pub use script::{Item, Reply, Script, Usage};
