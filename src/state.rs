@@ -1,6 +1,7 @@
 //! Our folder in Codex's home, and what a launch leaves in it: from claims to traces in the spool, and on.
 
 pub mod delivery;
+pub mod forget;
 pub mod found;
 mod redaction;
 

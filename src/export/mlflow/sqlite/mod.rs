@@ -5,6 +5,7 @@ mod create;
 mod error;
 mod experiment;
 mod file_system;
+mod forget;
 mod read;
 mod shape;
 mod spans;
@@ -82,9 +83,7 @@ impl SqliteExporter {
         if !self.path.try_exists()? {
             create::create(&disk::followed(&self.path), Timestamp::now())?;
         }
-        let connection = open(&self.path, FileSystem::of(&self.path), self.busy)?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        Ok(connection)
+        connect_to(&self.path, self.busy)
     }
 
     fn write(&self, trace: &Trace) -> Result<i64, StoreError> {
@@ -111,6 +110,15 @@ impl Exporter for SqliteExporter {
             Err(error) => Err(error.at(&self.path)),
         }
     }
+}
+
+/// To change what is there.
+fn connect_to(path: &Path, busy: Duration) -> Result<Connection, StoreError> {
+    let connection = open(path, FileSystem::of(path), busy)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // What a trace no longer holds is not to be found in the file's free pages.
+    connection.pragma_update(None, "secure_delete", true)?;
+    Ok(connection)
 }
 
 /// Creates nothing. Always for writing, as far as the file allows it: of a database that keeps a write-ahead
@@ -142,6 +150,19 @@ pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
 }
 
 pub use check::check;
+
+/// Removes the trace, with what people added to it. False if there was none; nothing is created.
+pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
+    let forgotten = || {
+        if !path.try_exists()? {
+            return Ok(false);
+        }
+        let mut connection = connect_to(path, busy)?;
+        Shape::of(&connection)?;
+        forget::forget(&mut connection, id)
+    };
+    forgotten().map_err(|error: StoreError| error.at(path))
+}
 
 /// Reads one state of the database, and creates nothing.
 fn reading<T>(
