@@ -67,7 +67,8 @@ impl Chance {
     /// As a person with a password manager has them.
     pub(crate) fn password(&mut self) -> String {
         let length = 10 + self.below(10);
-        let mut word = self.of_class(length, "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789!*+._-");
+        let mut word =
+            self.of_class(length, "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789!*+._-");
         word.insert(3, '7');
         word.insert(5, 'q');
         word.insert(0, 'K');

@@ -3,6 +3,7 @@
 mod chance;
 mod lookalikes;
 mod planted;
+mod scanner;
 
 use codex_traced::trace::redact::{Finder, Redactor, Rules, Salt};
 use planted::Planted;
@@ -35,9 +36,11 @@ fn told(planted: &[Planted], redactor: &Redactor) -> (String, f64) {
         }
     }
     let found: usize = kinds.values().map(|(_, found)| found).sum();
-    let rows = kinds.iter().map(|(kind, (all, found))| format!("{kind:24} {all:4} planted {found:4} found\n"));
+    let rows =
+        kinds.iter().map(|(kind, (all, found))| format!("{kind:24} {all:4} planted {found:4} found\n"));
     let recall = found as f64 / planted.len() as f64;
-    let total = format!("{} kinds, {} planted, {found} found: recall {recall:.4}\n", kinds.len(), planted.len());
+    let total =
+        format!("{} kinds, {} planted, {found} found: recall {recall:.4}\n", kinds.len(), planted.len());
     (rows.collect::<String>() + &missed + &total, recall)
 }
 
@@ -47,6 +50,19 @@ fn what_is_planted_is_found() {
     let (text, recall) = told(&planted, &redactor());
     println!("{text}");
     assert!(planted.len() >= 200 && recall >= RECALL, "{text}");
+}
+
+/// Two of its shapes have no mark that we go by: half a word and a number before a sign stand everywhere.
+const NOT_KNOWN: usize = 2;
+
+#[test]
+fn what_a_scanner_finds_is_found_but_for_what_has_no_mark() {
+    let planted = scanner::all();
+    let (text, _) = told(&planted, &redactor());
+    println!("{text}");
+    let redactor = redactor();
+    let missed = planted.iter().filter(|one| !is_gone(one, &redactor)).count();
+    assert!(planted.len() >= 80 && missed <= NOT_KNOWN, "{text}");
 }
 
 #[test]

@@ -47,7 +47,9 @@ pub(crate) const TOKENS: &[(&str, Make)] = &[
     ("telegram", |c| format!("1{}:AA{}", c.of_class(9, "123456789"), c.url64(33))),
     ("stripe", |c| format!("sk_live_51{}", c.alnum(97))),
     ("square", |c| format!("sq0csp-{}", c.url64(43))),
-    ("braintree", |c| format!("access_token$production${}${}", c.of_class(16, "abcdef0123456789"), c.hex(32))),
+    ("braintree", |c| {
+        format!("access_token$production${}${}", c.of_class(16, "abcdef0123456789"), c.hex(32))
+    }),
     ("shopify", |c| format!("shpat_{}", c.hex(32))),
     ("npm", |c| format!("npm_{}", c.alnum(36))),
     ("pypi", |c| format!("pypi-AgEIcHlwaS5vcmcC{}", c.url64(150))),
@@ -56,7 +58,8 @@ pub(crate) const TOKENS: &[(&str, Make)] = &[
     ("docker hub", |c| format!("dckr_pat_{}", c.url64(27))),
     ("sendgrid", |c| format!("SG.{}.{}", c.url64(22), c.url64(43))),
     ("jwt", |c| {
-        let part = |text: String| STANDARD.encode(text).trim_end_matches('=').replace('+', "-").replace('/', "_");
+        let part =
+            |text: String| STANDARD.encode(text).trim_end_matches('=').replace('+', "-").replace('/', "_");
         let claims = format!("{{\"sub\":\"{}\",\"iat\":{}}}", c.uuid(), c.of_class(10, "123456789"));
         format!("{}.{}.{}", part("{\"alg\":\"HS256\",\"typ\":\"JWT\"}".into()), part(claims), c.url64(43))
     }),
@@ -64,10 +67,16 @@ pub(crate) const TOKENS: &[(&str, Make)] = &[
 
 /// Where such a one stands.
 const PLACES: &[(&str, Place)] = &[
-    ("shell output", |c, s| format!("$ cat .env\nPORT=80{}\nTHE_VALUE={s}\nDEBUG=1\n", c.of_class(2, DIGITS))),
-    ("diff", |c, s| format!("@@ -1,3 +1,3 @@\n-const KEY = \"old{}\";\n+const KEY = \"{s}\";\n", c.below(99))),
+    ("shell output", |c, s| {
+        format!("$ cat .env\nPORT=80{}\nTHE_VALUE={s}\nDEBUG=1\n", c.of_class(2, DIGITS))
+    }),
+    ("diff", |c, s| {
+        format!("@@ -1,3 +1,3 @@\n-const KEY = \"old{}\";\n+const KEY = \"{s}\";\n", c.below(99))
+    }),
     ("json in json", |_, s| {
-        let inner = serde_json::json!({ "cmd": format!("curl -H 'X-Thing: {s}' https://example.org\n{s}\n") }).to_string();
+        let inner =
+            serde_json::json!({ "cmd": format!("curl -H 'X-Thing: {s}' https://example.org\n{s}\n") })
+                .to_string();
         serde_json::json!({ "arguments": inner }).to_string()
     }),
     ("json in json in json", |_, s| {
@@ -80,7 +89,9 @@ const PLACES: &[(&str, Place)] = &[
     ("python", |_, s| format!(">>> config\n{{'host': 'h', 'value': '{s}', 'n': 3}}")),
     ("yaml", |c, s| format!("service:\n  replicas: {}\n  value: {s}\n  # end", c.below(9))),
     ("prose", |_, s| format!("Sure! Use `{s}` as the key; it is valid until May.")),
-    ("log", |c, s| format!("2026-11-22T10:0{}:00Z INFO client: using credential={s}, region=eu\n", c.below(9))),
+    ("log", |c, s| {
+        format!("2026-11-22T10:0{}:00Z INFO client: using credential={s}, region=eu\n", c.below(9))
+    }),
     ("command line", |_, s| format!("docker run -e THING={s} --rm image:latest")),
     ("xml", |_, s| format!("<add key=\"Thing\" value=\"{s}\" />")),
     ("grep", |c, s| format!("src/config.ts:{}:  thing: '{s}',", c.below(500))),
@@ -113,7 +124,12 @@ pub(crate) const WITHIN: &[(&str, &str, Within)] = &[
     }),
     ("azure storage key", "connection string", |c| {
         let s = format!("{}==", c.base64(86));
-        (format!("DefaultEndpointsProtocol=https;AccountName=a;AccountKey={s};EndpointSuffix=core.windows.net"), s)
+        (
+            format!(
+                "DefaultEndpointsProtocol=https;AccountName=a;AccountKey={s};EndpointSuffix=core.windows.net"
+            ),
+            s,
+        )
     }),
     ("azure sas", "url", |c| {
         let s = format!("{}%3D", c.alnum(43));
@@ -154,7 +170,12 @@ pub(crate) const WITHIN: &[(&str, &str, Within)] = &[
     }),
     ("pgp key", "shell output", |c| {
         let s = c.lines(9);
-        (format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{s}=ab1D\n-----END PGP PRIVATE KEY BLOCK-----\n"), s)
+        (
+            format!(
+                "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{s}=ab1D\n-----END PGP PRIVATE KEY BLOCK-----\n"
+            ),
+            s,
+        )
     }),
     ("database url", "env file", |c| {
         let s = c.password();
@@ -166,7 +187,11 @@ pub(crate) const WITHIN: &[(&str, &str, Within)] = &[
     }),
     ("database url", "json in json", |c| {
         let s = c.password();
-        (serde_json::json!({ "o": format!("{{\"uri\":\"mongodb+srv://u:{s}@c0.example.net/d\"}}") }).to_string(), s)
+        (
+            serde_json::json!({ "o": format!("{{\"uri\":\"mongodb+srv://u:{s}@c0.example.net/d\"}}") })
+                .to_string(),
+            s,
+        )
     }),
     ("database url", "log", |c| {
         let s = c.alnum(20);
@@ -186,7 +211,12 @@ pub(crate) const WITHIN: &[(&str, &str, Within)] = &[
     }),
     ("basic header", "http dump", |c| {
         let s = STANDARD.encode(format!("service:{}", c.password()));
-        (format!("> GET / HTTP/1.1\r\n> Host: example.org\r\n> Authorization: Basic {s}\r\n> Accept: */*\r\n"), s)
+        (
+            format!(
+                "> GET / HTTP/1.1\r\n> Host: example.org\r\n> Authorization: Basic {s}\r\n> Accept: */*\r\n"
+            ),
+            s,
+        )
     }),
     ("basic header", "json", |c| {
         let s = STANDARD.encode(format!("bob:{}", c.password()));
