@@ -3,6 +3,7 @@
 mod claims;
 pub mod delivery;
 pub mod families;
+pub mod forget;
 pub mod found;
 pub mod recover;
 mod redaction;

@@ -1,6 +1,7 @@
 //! `mlflow show`: one trace, from a local store, the spool, or straight from a session file.
 
 use super::Failure;
+use super::text::clean;
 use super::tree::{self, Style};
 use crate::claim::record::ThreadRecord;
 use crate::cli::Show;
@@ -48,12 +49,11 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
     };
     if show.json {
         // Our own model: MLflow's clients have their form of it for whoever wants that.
-        let json = serde_json::to_string_pretty(&trace).map_err(|error| error.to_string())?;
-        super::print(&format!("{json}\n"));
+        super::print_json(&trace);
         return Ok(());
     }
     let text = tree::render(&trace, Style::choose(world));
-    super::print(&format!("{text}\n{} in {from}\n", trace.id));
+    super::print(&format!("{text}\n{} in {}\n", trace.id, clean(from)));
     Ok(())
 }
 

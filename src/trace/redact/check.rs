@@ -202,6 +202,7 @@ fn is_dotted(value: &[u8]) -> bool {
     let is_name = |part: &&[u8]| {
         part.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
             && part.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+            && is_wordy(part)
     };
     parts.len() > 1 && parts.iter().all(is_name)
 }
@@ -222,6 +223,9 @@ fn is_word(part: &[u8]) -> bool {
     let letters = part.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     let digits = &part[letters..];
     let can_be_spoken = part[..letters].iter().any(|letter| b"aeiouyAEIOUY".contains(letter));
+    let hardest = part[..letters].split(|letter| b"aeiouyAEIOUY".contains(letter)).map(<[u8]>::len).max();
+    // "lengths" has as many in a row.
+    let can_be_spoken = can_be_spoken && hardest.unwrap_or(0) <= 5;
     letters >= 3 && can_be_spoken && digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit)
 }
 
