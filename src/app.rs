@@ -84,7 +84,10 @@ fn prepare(world: &World) -> Option<Prepared> {
     }
     let destination =
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
-    let launch = Launch::new(Process::ourselves(), Timestamp::now(), destination);
+    let launch = Launch {
+        granularity: settings.granularity,
+        ..Launch::new(Process::ourselves(), Timestamp::now(), destination)
+    };
     // A home that Codex has yet to make is not ours to make.
     let journal = home.path().is_dir().then(|| Journal::begin(&state.launches(), &launch));
     let journal = journal.and_then(|begun| {

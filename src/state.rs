@@ -1,12 +1,14 @@
 //! Our folder in Codex's home, and what a launch leaves in it: from claims to traces in the spool, and on.
 
 pub mod delivery;
+pub mod families;
 pub mod found;
+pub mod traces;
 
 use crate::claim::hold::Hold;
 use crate::claim::journal::{self, Destination, Launch};
-use crate::claim::record::{Attribution, LaunchRecord, ThreadRecord};
-use crate::claim::{Claim, has_writer, watch};
+use crate::claim::record::{Attribution, ThreadRecord};
+use crate::claim::{Claim, watch};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
@@ -16,12 +18,10 @@ use crate::env::World;
 use crate::export;
 use crate::export::receipts::Receipts;
 use crate::rollout;
-use crate::session::{self, Writer};
 use crate::spool::entry::Entry;
 use crate::spool::{Spool, SpoolError};
-use crate::trace::build::{Surroundings, build};
-use crate::trace::ids::TraceId;
 use crate::trace::model::{Trace, TraceState};
+use found::Standing;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fs;
@@ -142,7 +142,7 @@ impl State {
         Spool::at(self.folder.join("spool"))
     }
 
-    /// Puts a trace of every thread that the launch wrote into the spool. One that cannot be put keeps no
+    /// Puts the traces of every thread that the launch wrote into the spool. One that cannot be put keeps no
     /// other back; the first failure is told.
     pub fn spool_launch(&self, launch: &Launch, world: &World) -> Result<Work, StateError> {
         let mut result = Ok(Work::Done);
@@ -158,20 +158,28 @@ impl State {
     }
 
     fn spool_thread(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Work, StateError> {
-        let Some(trace) = self.trace_of(claim, launch, world)? else { return Ok(Work::Done) };
-        let work = if trace.state == TraceState::InProgress { Work::GoesOn } else { Work::Done };
+        let traces = self.traces(claim, launch, world)?;
+        if traces.is_empty() {
+            return Ok(Work::Done);
+        }
+        let runs = traces.iter().any(|trace| trace.state == TraceState::InProgress);
         let Destination { target, experiment } = self.destination_of(&claim.thread, launch);
-        let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
-        put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
-        Ok(work)
+        // A session is sent as it stands; of many turns most are there already.
+        let is_new =
+            |trace: &&Trace| traces.len() == 1 || self.standing(trace, &target) != Standing::Unchanged;
+        for trace in traces.iter().filter(is_new) {
+            let (target, experiment, trace) = (target.clone(), experiment.clone(), trace.clone());
+            let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
+            put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
+        }
+        Ok(if runs { Work::GoesOn } else { Work::Done })
     }
 
     /// Where the thread was first sent; now, if it never was.
     fn destination_of(&self, thread: &ThreadId, launch: &Launch) -> Destination {
         let now = &launch.destination;
-        let first = |record: &ThreadRecord| {
-            self.first_destination(record, TraceId::of_thread(thread.as_str())).unwrap_or_else(|| now.clone())
-        };
+        let first =
+            |record: &ThreadRecord| self.first_destination(record, thread).unwrap_or_else(|| now.clone());
         let keep = |record: &mut ThreadRecord| record.destination = Some(first(record));
         // A record that cannot be changed was told of already.
         let record = ThreadRecord::update(&self.threads(), thread, keep);
@@ -194,61 +202,13 @@ impl State {
         }
         logged.extend(rollout::prompts::threads_holding(self.home.path(), &prompts, launch.started_at));
         let logged = logged.into_iter().map(|thread| Claim { thread, attribution: Attribution::TuiLog });
-        let mut claims: Vec<Claim> = launch.claims.iter().cloned().chain(logged).collect();
+        let claims = launch.claims.iter().cloned().chain(logged);
+        // What a sub-agent did is part of its root's trace.
+        let mut claims: Vec<Claim> =
+            claims.map(|claim| Claim { thread: self.root_of(&claim.thread), ..claim }).collect();
         claims.sort_by(|a, b| (&a.thread, a.attribution).cmp(&(&b.thread, b.attribution)));
         claims.dedup_by(|later, first| later.thread == first.thread);
         claims
-    }
-
-    /// None when the thread has nothing to show; the log says why.
-    fn trace_of(&self, claim: &Claim, launch: &Launch, world: &World) -> Result<Option<Trace>, StateError> {
-        let thread = &claim.thread;
-        let Some(path) = rollout::path::find(self.home.path(), thread) else {
-            // Without the folder no session was ever meant to be kept (`--ephemeral` on a new home).
-            if self.home.sessions().is_dir() {
-                tracing::warn!(
-                    "thread {thread} left no rollout (it was never written, or is gone): no trace"
-                );
-            }
-            return Ok(None);
-        };
-        // The daemon may go on with a turn when its interface has ended.
-        let writer = if has_writer(&self.home, thread) { Writer::Alive } else { Writer::Gone };
-        let session =
-            session::read(&path, writer).map_err(|error| StateError::Rollout(path.clone(), error))?;
-        if let Some(parent) = &session.meta.parent_thread_id {
-            tracing::info!("thread {thread} is a sub-agent of {parent}: no trace of its own");
-            return Ok(None);
-        }
-        let record = self.remember(thread, claim, launch)?;
-        let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
-        Ok(build(&session, &record, Surroundings { rollout: &path, user }))
-    }
-
-    /// The thread's record, with this launch in it.
-    fn remember(
-        &self,
-        thread: &ThreadId,
-        claim: &Claim,
-        launch: &Launch,
-    ) -> Result<ThreadRecord, StateError> {
-        let this = LaunchRecord {
-            launch_id: launch.id.clone(),
-            attribution: claim.attribution,
-            started_at: launch.started_at,
-            exit: launch.exit,
-        };
-        match ThreadRecord::update(&self.threads(), thread, |record| record.add(this.clone())) {
-            Ok(record) => Ok(record),
-            // A later version may have written it: to write over it would lose it.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
-            {
-                tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
-                Ok(ThreadRecord { launches: vec![this], ..ThreadRecord::default() })
-            }
-            Err(error) => Err(StateError::Record(self.threads(), error)),
-        }
     }
 
     /// Finishes the work of launches that died before they could, or whose turn went on without them; unless

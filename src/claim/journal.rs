@@ -8,6 +8,7 @@ mod tests;
 
 use super::Claim;
 use crate::codex::tui_log::Logged;
+use crate::config::granularity::Granularity;
 use crate::config::target::{Experiment, Target};
 use crate::disk::{is_abandoned, make_private_folder, private_options};
 use crate::launch::exit::ChildExit;
@@ -22,7 +23,14 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Note {
-    Launch { id: String, process: Process, started_at: Timestamp, destination: Destination },
+    Launch {
+        id: String,
+        process: Process,
+        started_at: Timestamp,
+        destination: Destination,
+    },
+    /// Left out where a trace is a session.
+    Granularity(Granularity),
     Child(Process),
     Claim(Claim),
     Logged(Logged),
@@ -36,6 +44,8 @@ pub struct Launch {
     pub process: Process,
     pub started_at: Timestamp,
     pub destination: Destination,
+    /// Of threads that it is the first to trace.
+    pub granularity: Granularity,
     pub child: Option<Process>,
     pub claims: Vec<Claim>,
     /// What the interface's log told; the rollouts that it speaks of are looked for at the end.
@@ -68,6 +78,7 @@ impl Launch {
             process,
             started_at,
             destination,
+            granularity: Granularity::default(),
             child: None,
             claims: Vec::new(),
             logged: Vec::new(),
@@ -99,7 +110,10 @@ impl Journal {
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut journal = Journal { path, file, is_torn: false };
         let Launch { id, process, started_at, destination, .. } = launch.clone();
-        match journal.note(&Note::Launch { id, process, started_at, destination }) {
+        let begun = journal.note(&Note::Launch { id, process, started_at, destination });
+        let granularity = Some(launch.granularity).filter(|asked| *asked != Granularity::default());
+        match begun.and_then(|()| granularity.map_or(Ok(()), |asked| journal.note(&Note::Granularity(asked))))
+        {
             Ok(()) => Ok(journal),
             // Nobody could make anything of a file without its first note.
             Err(error) => journal.end().and(Err(error)),
@@ -241,6 +255,7 @@ fn read(notes: &str) -> Option<Launch> {
     for note in notes {
         match note {
             Note::Launch { .. } => {}
+            Note::Granularity(asked) => launch.granularity = asked,
             Note::Child(child) => launch.child = Some(child),
             Note::Claim(claim) => launch.claims.push(claim),
             Note::Logged(logged) => launch.logged.push(logged),

@@ -7,6 +7,7 @@
 
 use super::journal::Destination;
 use crate::codex::thread::ThreadId;
+use crate::config::granularity::Granularity;
 use crate::disk;
 use crate::launch::exit::ChildExit;
 use jiff::Timestamp;
@@ -27,6 +28,9 @@ pub struct ThreadRecord {
     /// in records of before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
+    /// What its traces are: as it was first asked for. None in records of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granularity: Option<Granularity>,
     /// How a thread came to us that no launch of ours wrote; whoever asks knows, so it is not stored.
     #[serde(skip)]
     pub found: Option<Attribution>,

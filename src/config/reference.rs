@@ -53,6 +53,11 @@ pub const OURS: &[Variable] = &[
         "none",
     ),
     open(
+        "CODEX_TRACED_GRANULARITY",
+        "`turn`: each turn is a trace of its own, grouped by session; a session keeps what it began with",
+        "`session`: one trace each",
+    ),
+    open(
         "MLFLOW_CODEX_TRACING_ENABLED",
         "`false`: no trace; `true`: a server in `MLFLOW_TRACKING_URI` is meant for us",
         "trace, local",

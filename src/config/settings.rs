@@ -1,6 +1,7 @@
 //! The settings of this run: process environment, then the configuration file, then the default.
 
 use super::file::ConfigFile;
+use super::granularity::Granularity;
 use super::target::{BadTarget, Experiment, Target};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
@@ -18,6 +19,8 @@ pub struct Settings {
     pub tracing: Setting<Tracing>,
     pub target: Setting<Target>,
     pub experiment: Setting<Experiment>,
+    /// Of threads that were never sent anywhere.
+    pub granularity: Granularity,
     /// Where `import` looks for session files; Codex's own unless the file names another folder.
     pub sessions_dir: Setting<PathBuf>,
     /// What was asked for and could not be followed, as sentences.
@@ -109,7 +112,11 @@ impl Settings {
             Some(value) => Setting { value, source: Source::File },
             None => Setting { value: home.sessions(), source: Source::Default },
         };
-        Settings { tracing, target, experiment, sessions_dir, problems }
+        let granularity = Granularity::told(variables).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Granularity::default()
+        });
+        Settings { tracing, target, experiment, granularity, sessions_dir, problems }
     }
 }
 

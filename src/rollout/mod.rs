@@ -2,9 +2,11 @@
 
 mod bare;
 pub mod changes;
+pub mod content;
 mod document;
 pub mod event;
 pub mod files;
+pub mod inline;
 mod legacy;
 pub mod line;
 mod origin;

@@ -73,7 +73,8 @@ impl Shelf {
 
     fn list(&mut self, folder: &Path) -> &[PathBuf] {
         let paths = || {
-            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let entries = fs::read_dir(here).into_iter().flatten().flatten();
             entries.map(|entry| entry.path()).filter(|path| path::is_rollout(path)).collect()
         };
         self.listed.entry(folder.to_path_buf()).or_insert_with(paths)
@@ -109,7 +110,7 @@ fn is_of(path: &Path, thread: &ThreadId) -> bool {
 
 /// Of twins the one that is written to. Ids tell the time at which a file was begun, but for the first: it bears
 /// the thread's.
-fn in_order(files: Vec<PathBuf>) -> Vec<PathBuf> {
+pub fn in_order(files: Vec<PathBuf>) -> Vec<PathBuf> {
     let mut by_id: BTreeMap<(bool, Option<ThreadId>), PathBuf> = BTreeMap::new();
     for file in files {
         let id = rollout_of(&file);

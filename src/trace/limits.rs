@@ -1,6 +1,7 @@
 //! How much of a value a trace holds. What was left out says so, and how much it was.
 
 use super::model::Trace;
+use crate::rollout::inline;
 use serde_json::{Map, Value};
 
 /// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
@@ -14,7 +15,8 @@ pub(super) fn cut(text: &str, characters: usize) -> String {
     }
 }
 
-/// Cuts every text of every span that is longer than `LONGEST_TEXT`.
+/// Cuts every text of every span that is longer than `LONGEST_TEXT`, and leaves notes in the place of files that
+/// stand in it as base64.
 pub(super) fn apply(trace: &mut Trace) {
     for span in &mut trace.spans {
         limit(&mut span.inputs);
@@ -30,9 +32,21 @@ fn limit_all(values: &mut Map<String, Value>) {
 
 fn limit(value: &mut Value) {
     match value {
-        Value::String(text) => shorten(text, LONGEST_TEXT),
+        Value::String(text) => match inline::note_of(text) {
+            Some(note) => *text = note,
+            None => shorten(text, LONGEST_TEXT),
+        },
         Value::Array(values) => values.iter_mut().for_each(limit),
-        Value::Object(values) => limit_all(values),
+        Value::Object(values) => {
+            // As MCP has images and sound: `{"type": "image", "mimeType": "image/png", "data": "…"}`.
+            if let (Some(Value::String(kind)), Some(Value::String(data))) =
+                (values.get("mimeType"), values.get("data"))
+            {
+                let note = inline::note(kind, data);
+                values.insert("data".into(), note.into());
+            }
+            limit_all(values);
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -71,6 +85,22 @@ mod tests {
         assert_eq!(shortened("abcdefghi", 8), "abcd\n[… 1 of 9 bytes cut …]\nfghi");
         // Never within a character.
         assert_eq!(shortened("aäöüäöüb", 6), "aä\n[… 8 of 14 bytes cut …]\nüb");
+    }
+
+    #[test]
+    fn files_in_what_a_tool_returned_become_notes() {
+        let mut value = json!({"content": [
+            {"type": "image", "mimeType": "image/png", "data": "aGk="},
+            {"type": "input_image", "image_url": "data:image/png;base64,aGk="},
+            {"type": "text", "text": "data: plain"},
+        ]});
+        limit(&mut value);
+        let note = "[image image/png, 2 bytes, sha256 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4]";
+        assert_eq!(
+            (&value["content"][0]["data"], &value["content"][1]["image_url"]),
+            (&json!(note), &json!(note))
+        );
+        assert_eq!(value["content"][2]["text"], "data: plain");
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod oracle;
 pub mod real;
 pub mod recorded;
 pub mod run;
+pub mod scenarios;
 pub mod script;
 pub mod terminal;
 pub mod tmux;
