@@ -197,6 +197,7 @@ mod tests {
             variables: Variables::from([("CODEX_HOME", "/home")]),
             cwd: None,
             home: None,
+            parent: 1,
             stdout_is_terminal: false,
             stderr_is_terminal: false,
             terminals: Default::default(),

@@ -2,8 +2,9 @@
 
 use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
 use super::outcome;
+use crate::rollout::content::text_of;
 use crate::rollout::event::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
-use crate::rollout::response_item::{ResponseItem, text_of};
+use crate::rollout::response_item::ResponseItem;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -130,7 +131,7 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
     call.server = mcp.server;
     let said = match (&mcp.error, &mcp.result) {
         (Some(error), _) => Some(
-            error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned),
+            error.get("message").unwrap_or(error).as_str().map_or_else(|| error.to_string(), str::to_owned),
         ),
         (None, Some(result)) => result.get("content").map(text_of),
         (None, None) => None,
