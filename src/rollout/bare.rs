@@ -37,9 +37,9 @@ pub(super) fn parse(line: &[u8]) -> Option<RolloutItem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::content::Content;
     use crate::rollout::line::{BadLine, Container, RolloutLine};
     use crate::rollout::response_item::{Message, ResponseItem};
-    use serde_json::json;
 
     #[test]
     fn a_bare_line_says_by_its_fields_what_it_is() {
@@ -51,7 +51,7 @@ mod tests {
             git: Some(Git { branch: Some("main".into()), ..Git::default() }),
             ..SessionMeta::default()
         };
-        let message = Message { role: "user".into(), content: json!("go"), phase: None };
+        let message = Message { role: "user".into(), content: Content("go".into()), phase: None };
         let table = [
             (
                 r#"{"id":"t","timestamp":"2025-09-01T10:00:00.000Z","instructions":null,"git":{"branch":"main"}}"#,

@@ -195,7 +195,17 @@ impl RolloutItem {
 
 /// What kind a payload is of.
 pub(super) fn tag_of(payload: &RawValue) -> Option<Tag<'_>> {
-    serde_json::from_str(payload.get()).ok()
+    match first_type(payload.get()) {
+        Some(kind) => Some(Tag { r#type: Cow::Borrowed(kind) }),
+        None => serde_json::from_str(payload.get()).ok(),
+    }
+}
+
+/// Codex writes the type first, so that the rest need not be looked at.
+fn first_type(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix(r#"{"type":""#)?;
+    let end = rest.find(['"', '\\'])?;
+    rest[end..].starts_with('"').then(|| &rest[..end])
 }
 
 /// None when the payload lacks what `T` cannot be without. A field of an odd type counts as absent: a

@@ -2,6 +2,7 @@
 
 mod bare;
 pub mod changes;
+pub mod content;
 mod document;
 pub mod event;
 pub mod files;

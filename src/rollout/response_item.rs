@@ -1,6 +1,6 @@
 //! What went to the model and came back: the items of the Responses API, as Codex keeps them.
 
-use super::inline;
+use super::content::Content;
 use super::line::{read, tag_of};
 use serde::Deserialize;
 use serde_json::Value;
@@ -28,9 +28,8 @@ pub enum ResponseItem {
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct Message {
     pub role: String,
-    /// A string in some old files, else a list of parts.
     #[serde(default)]
-    pub content: Value,
+    pub content: Content,
     /// `commentary` or `final_answer`, where the model says so.
     pub phase: Option<String>,
 }
@@ -95,15 +94,14 @@ pub struct ImageGenerationCall {
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct AgentMessage {
     #[serde(default)]
-    pub content: Value,
+    pub content: Content,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ToolOutput {
     pub call_id: String,
-    /// Text, or a list of text and image parts.
     #[serde(default)]
-    pub output: Value,
+    pub output: Content,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -133,49 +131,5 @@ impl ResponseItem {
             _ => None,
         };
         item.ok_or_else(|| tag.r#type.into_owned())
-    }
-}
-
-/// The text of a message's content or of a tool's output: a string, or the texts of a list of parts.
-/// Images become a note.
-pub fn text_of(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(text_of_part).collect::<Vec<_>>().join("\n"),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
-}
-
-fn text_of_part(part: &Value) -> Option<String> {
-    if let Some(text) = part.get("text").and_then(Value::as_str) {
-        return Some(text.to_owned());
-    }
-    let url = part.get("image_url").and_then(Value::as_str)?;
-    Some(inline::note_of(url).unwrap_or_else(|| format!("[image {url}]")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn content_reads_as_text_in_every_shape_it_is_written_in() {
-        let table = [
-            (json!("plain"), "plain"),
-            (json!([{"type": "input_text", "text": "a"}, {"type": "output_text", "text": "b"}]), "a\nb"),
-            (
-                json!([{"type": "input_image", "image_url": "data:image/png;base64,aGkh"}]),
-                "[image image/png, 3 bytes, sha256 c0ddd62c7717180e7ffb8a15bb9674d3ec92592e0b7ac7d1d5289836b4553be2]",
-            ),
-            (json!([{"type": "input_image", "image_url": "file:///x.png"}]), "[image file:///x.png]"),
-            (json!([{"type": "encrypted_content", "encrypted_content": "x"}]), ""),
-            (Value::Null, ""),
-            (json!({"odd": 1}), r#"{"odd":1}"#),
-        ];
-        for (content, text) in table {
-            assert_eq!(text_of(&content), text, "{content}");
-        }
     }
 }

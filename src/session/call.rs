@@ -2,8 +2,9 @@
 
 use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
 use super::outcome;
+use crate::rollout::content::text_of;
 use crate::rollout::event::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
-use crate::rollout::response_item::{ResponseItem, text_of};
+use crate::rollout::response_item::ResponseItem;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 

@@ -122,7 +122,7 @@ pub struct ToolCall {
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub outcome: Outcome,
-    /// What the model was shown.
+    /// What the model was shown, where it is more than what was printed.
     pub output: Option<String>,
     pub facts: ToolFacts,
     /// What a script of the model (code mode) called in its turn.

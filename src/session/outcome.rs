@@ -3,6 +3,7 @@
 use super::model::Outcome;
 use jiff::SignedDuration;
 use serde::Deserialize;
+use std::borrow::Cow;
 
 pub(super) fn of_status(status: Option<&str>, said: Option<String>) -> Outcome {
     match status {
@@ -26,11 +27,11 @@ const DENIALS: [&str; 7] = [
 
 /// What Codex writes around what was printed, in the text for the model.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Told {
+pub(super) struct Told<'a> {
     pub(super) exit_code: Option<i64>,
     pub(super) duration: Option<SignedDuration>,
     /// The text without what is around it; None where there is nothing around.
-    pub(super) printed: Option<String>,
+    pub(super) printed: Option<Cow<'a, str>>,
     /// The command goes on, and later calls ask for it by this number.
     pub(super) left_running: Option<u64>,
 }
@@ -48,7 +49,7 @@ struct Metadata {
     duration_seconds: Option<f64>,
 }
 
-pub(super) fn told_in(output: &str) -> Told {
+pub(super) fn told_in(output: &str) -> Told<'_> {
     if let Some(text) = output.strip_prefix("aborted by user after ") {
         return Told { duration: seconds(text), ..Told::default() };
     }
@@ -56,7 +57,12 @@ pub(super) fn told_in(output: &str) -> Told {
         && let Ok(Structured { output, metadata }) = serde_json::from_str(output)
     {
         let duration = metadata.duration_seconds.and_then(|it| SignedDuration::try_from_secs_f64(it).ok());
-        return Told { exit_code: metadata.exit_code, duration, printed: Some(output), left_running: None };
+        return Told {
+            exit_code: metadata.exit_code,
+            duration,
+            printed: Some(Cow::Owned(output)),
+            left_running: None,
+        };
     }
     let Some(head) = head_of(output) else { return Told::default() };
     let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
@@ -66,7 +72,7 @@ pub(super) fn told_in(output: &str) -> Told {
         exit_code: exit_code.and_then(|code| code.trim().parse().ok()),
         // Of a command that goes on it is only how long somebody waited.
         duration: field("Wall time: ").filter(|_| left_running.is_none()).and_then(seconds),
-        printed: output.split_once("\nOutput:\n").map(|(_, printed)| printed.to_owned()),
+        printed: output.split_once("\nOutput:\n").map(|(_, printed)| Cow::Borrowed(printed)),
         left_running,
     }
 }
@@ -201,8 +207,8 @@ mod tests {
 
     #[test]
     fn what_stands_around_the_output_is_told_apart_from_it() {
-        let told = |millis: Option<i64>, printed: Option<&str>, left_running| {
-            (millis.map(SignedDuration::from_millis), printed.map(str::to_owned), left_running)
+        let told = |millis: Option<i64>, printed: Option<&'static str>, left_running| {
+            (millis.map(SignedDuration::from_millis), printed.map(Cow::Borrowed), left_running)
         };
         let table = [
             (

@@ -10,7 +10,7 @@ use super::turns::{self, TurnIndex};
 use super::user_shell;
 use crate::rollout::event::{ErrorEvent, Event};
 use crate::rollout::line::{Container, RolloutItem, RolloutLine, SessionMeta, TurnContext};
-use crate::rollout::response_item::{ResponseItem, text_of};
+use crate::rollout::response_item::ResponseItem;
 use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]
@@ -144,18 +144,18 @@ impl SessionReducer {
     fn bare_prompt(&mut self, item: &ResponseItem) {
         if let ResponseItem::Message(message) = item
             && message.role == "user"
-            && let text = text_of(&message.content)
-            && !turns::is_context(&text)
+            && let text = &message.content.0
+            && !turns::is_context(text)
         {
             let turn = self.begin_implied_turn(None);
-            self.session.turns[turn].prompt = Some(text);
+            self.session.turns[turn].prompt = Some(text.clone());
         }
     }
 
     fn user_shell(&mut self, item: &ResponseItem, at: Option<Timestamp>) {
         if let ResponseItem::Message(message) = item
             && message.role == "user"
-            && let Some(call) = user_shell::told_in(&text_of(&message.content), self.tools.count(), at)
+            && let Some(call) = user_shell::told_in(&message.content.0, self.tools.count(), at)
         {
             let turn = self.turns.current(&mut self.session, at);
             self.tools.push(&mut self.session, turn, call);

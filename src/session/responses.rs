@@ -4,23 +4,23 @@ use super::call;
 use super::model::Message;
 use super::reducer::SessionReducer;
 use crate::rollout::line::Compacted;
-use crate::rollout::response_item::{ResponseItem, text_of};
+use crate::rollout::response_item::ResponseItem;
 use jiff::Timestamp;
 
 impl SessionReducer {
     pub(super) fn response_item(&mut self, item: ResponseItem, at: Option<Timestamp>) {
         match item {
             ResponseItem::Message(message) if message.role == "assistant" && self.review_ended => {
-                self.tell_review(text_of(&message.content), at);
+                self.tell_review(message.content.0, at);
             }
             ResponseItem::Message(message) if message.role == "assistant" => {
                 let turn = self.turns.current(&mut self.session, at);
                 self.inferences.respond(&mut self.session, turn, at, |inference| {
-                    inference.texts.push(text_of(&message.content));
+                    inference.texts.push(message.content.0);
                 });
             }
-            ResponseItem::Message(message) => self.show(message.role, text_of(&message.content), None, at),
-            ResponseItem::AgentMessage(message) => self.agent_message(text_of(&message.content), at),
+            ResponseItem::Message(message) => self.show(message.role, message.content.0, None, at),
+            ResponseItem::AgentMessage(message) => self.agent_message(message.content.0, at),
             ResponseItem::Reasoning(reasoning) => {
                 let texts = reasoning.summary.into_iter().chain(reasoning.content.into_iter().flatten());
                 let turn = self.turns.current(&mut self.session, at);
@@ -29,7 +29,7 @@ impl SessionReducer {
                 });
             }
             ResponseItem::ToolOutput(output) => {
-                let text = text_of(&output.output);
+                let text = output.output.0;
                 self.tools.answer(&mut self.session, &output.call_id, &text, at);
                 self.show("tool".into(), text, Some(output.call_id), at);
             }

@@ -7,6 +7,7 @@ use super::reducer::StepAt;
 use crate::rollout::event::{Item, ItemCompleted, SubAgentActivity};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Codex's name for the tool with which a model runs a script of its own (code mode).
@@ -72,9 +73,10 @@ impl ToolIndex {
         let Some(place) = self.calls.get(call_id).copied() else { return };
         let Some(call) = call_at(session, place) else { return };
         let told = outcome::told_in(output);
-        call.output = Some(output.to_owned());
         call.facts.exit_code = call.facts.exit_code.or(told.exit_code);
-        call.facts.printed = call.facts.printed.take().or(told.printed);
+        call.facts.printed = call.facts.printed.take().or_else(|| told.printed.map(Cow::into_owned));
+        // Once is enough: outputs are most of a session.
+        call.output = Some(output).filter(|_| call.facts.printed.is_none()).map(str::to_owned);
         if call.ended_at.is_none() {
             call.ended_at = at;
             if call.started_at.zip(at).is_some_and(|(asked, at)| at.duration_since(asked) <= ONE_WRITE) {
