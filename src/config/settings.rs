@@ -192,16 +192,7 @@ mod tests {
     use super::*;
 
     fn decide<const N: usize>(variables: [(&str, &str); N], file: &str) -> Settings {
-        let world = World {
-            args: Vec::new(),
-            variables: Variables::from([("CODEX_HOME", "/home")]),
-            cwd: None,
-            home: None,
-            parent: 1,
-            stdout_is_terminal: false,
-            stderr_is_terminal: false,
-            terminals: Default::default(),
-        };
+        let world = World { variables: Variables::from([("CODEX_HOME", "/home")]), ..World::default() };
         let home = CodexHome::of(&world).unwrap();
         let file = ConfigFile::parse(file.as_bytes()).unwrap();
         Settings::decide(&Variables::from(variables), &file, Path::new("/here"), &home)
