@@ -16,7 +16,7 @@ use crate::trace::ids::TraceId;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What became of it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,13 @@ impl Forgotten {
             && (self.spooled, self.records) == (0, 0)
             && self.elsewhere.is_empty()
             && self.failures.is_empty()
+    }
+
+    fn remove_record(&mut self, path: &Path) {
+        match fs::exists(path).and_then(|is_there| disk::remove(path).map(|()| is_there)) {
+            Ok(is_there) => self.records += usize::from(is_there),
+            Err(error) => self.failures.push(format!("{}: {}", path.display(), disk::reason(&error))),
+        }
     }
 }
 
@@ -67,27 +74,57 @@ impl State {
         for lane in [Lane::Local, Lane::Remote] {
             locks.push(spool.lock(lane, PATIENCE)?.ok_or(CannotForget::Busy)?);
         }
+        let record = thread.as_ref().and_then(|thread| ThreadRecord::load(&self.threads(), thread).ok());
+        let of_record = record.and_then(|record| Some(record.destination?.target));
+        let usual: Vec<Target> = of_record.into_iter().chain([now.clone()]).collect();
         let mut forgotten = Forgotten::default();
+        for trace in self.traces_of_session(trace, thread.as_ref()) {
+            self.forget_trace(trace, &usual, &mut forgotten);
+        }
+        // As long as something is left, it tells where.
+        if let Some(thread) = thread.as_ref().filter(|_| forgotten.failures.is_empty()) {
+            forgotten.remove_record(&self.threads().join(format!("{thread}.json")));
+        }
+        forgotten.rollout = thread.and_then(|thread| rollout::path::find(self.home.path(), &thread));
+        Ok(forgotten)
+    }
+
+    /// One of the whole session, or one for each of its turns. Turns count from 1 without a gap; the last comes
+    /// first, so that those that are left still do.
+    fn traces_of_session(&self, trace: TraceId, thread: Option<&ThreadId>) -> Vec<TraceId> {
+        let spool = self.spool();
+        let put = spool.paths().into_iter().chain(spool.set_aside());
+        let put: HashSet<TraceId> = put.filter_map(|path| Spool::trace_of(&path)).collect();
+        let is_known = |trace: &TraceId| put.contains(trace) || !self.receipts().all(*trace).is_empty();
+        let of_turn = |turn| Some(TraceId::of_turn(thread?.as_str(), turn));
+        let mut traces: Vec<TraceId> = (1..).map_while(of_turn).take_while(is_known).collect();
+        traces.push(trace);
+        traces.reverse();
+        traces
+    }
+
+    fn forget_trace(&self, trace: TraceId, usual: &[Target], forgotten: &mut Forgotten) {
+        let (spool, failures) = (self.spool(), forgotten.failures.len());
         let of_trace =
             |paths: Vec<PathBuf>| paths.into_iter().filter(|path| Spool::trace_of(path) == Some(trace));
         let (waiting, aside): (Vec<_>, Vec<_>) =
             (of_trace(spool.paths()).collect(), of_trace(spool.set_aside()).collect());
-
-        let record = thread.as_ref().and_then(|thread| ThreadRecord::load(&self.threads(), thread).ok());
         let receipts = self.receipts().all(trace);
         let heads = waiting.iter().chain(&aside).filter_map(|path| Some(Spool::head(path).ok()?.target));
-        let of_record = record.and_then(|record| Some(record.destination?.target));
         let taken = receipts.iter().map(|receipt| receipt.target.clone());
-        let targets: HashSet<Target> = heads.chain(of_record).chain(taken).chain([now.clone()]).collect();
+        let targets: HashSet<Target> = heads.chain(taken).chain(usual.iter().cloned()).collect();
         for target in targets {
             match mlflow::forget(&target, trace) {
-                Some(Ok(true)) => forgotten.stores.push(target),
-                Some(Ok(false)) | None => {}
+                Some(Ok(true)) if !forgotten.stores.contains(&target) => forgotten.stores.push(target),
+                Some(Ok(_)) | None => {}
                 Some(Err(error)) => forgotten.failures.push(error.to_string()),
             }
         }
         for receipt in receipts.into_iter().filter(|receipt| receipt.target.is_remote()) {
-            forgotten.elsewhere.push((receipt.target, receipt.experiment_id));
+            let place = (receipt.target, receipt.experiment_id);
+            if !forgotten.elsewhere.contains(&place) {
+                forgotten.elsewhere.push(place);
+            }
         }
         let removed = waiting.iter().map(|path| (path, Spool::remove(path)));
         let removed = removed.chain(aside.iter().map(|path| (path, Spool::drop_aside(path))));
@@ -97,12 +134,9 @@ impl State {
                 Err(error) => forgotten.failures.push(format!("{}: {error}", path.display())),
             }
         }
-        // As long as something is left, they tell where.
-        if forgotten.failures.is_empty() {
-            self.forget_records(trace, thread.as_ref(), &mut forgotten);
+        if forgotten.failures.len() == failures {
+            forgotten.remove_record(&self.receipts().file_of(trace));
         }
-        forgotten.rollout = thread.and_then(|thread| rollout::path::find(self.home.path(), &thread));
-        Ok(forgotten)
     }
 
     /// Whoever works on the session, or is to, would make its trace anew.
@@ -124,18 +158,6 @@ impl State {
             fs::remove_file(&notes)?;
         }
         Ok(())
-    }
-
-    fn forget_records(&self, trace: TraceId, thread: Option<&ThreadId>, forgotten: &mut Forgotten) {
-        let of_thread = thread.map(|thread| self.threads().join(format!("{thread}.json")));
-        for path in [Some(self.receipts().file_of(trace)), of_thread].into_iter().flatten() {
-            match fs::exists(&path).and_then(|is_there| disk::remove(&path).map(|()| is_there)) {
-                Ok(is_there) => forgotten.records += usize::from(is_there),
-                Err(error) => {
-                    forgotten.failures.push(format!("{}: {}", path.display(), disk::reason(&error)))
-                }
-            }
-        }
     }
 }
 
