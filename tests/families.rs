@@ -4,6 +4,7 @@ use codex_traced::trace::ids::TraceId;
 use serde_json::json;
 use std::fs;
 use support::scenarios::{self, CODE_MODE};
+use support::tmux::Tmux;
 use support::{Codex, End, Home, ModelServer, Oracle, Reply, Script, assert_facts, codex, run};
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
@@ -112,4 +113,39 @@ fn a_fork_of_a_fork_is_a_session_of_its_own_with_its_own_tokens() {
     let id = |thread: &str| TraceId::of_thread(thread).to_string();
     let expected = [(&first, 100), (&second, 200), (&third, 300)];
     assert_eq!(told, expected.map(|(thread, tokens)| (id(thread), json!(tokens), json!(true))));
+}
+
+#[test]
+fn a_rewound_session_is_one_trace_of_all_that_was_done() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let answer = |text: &str, input| Reply::new().answer(text).usage(input, 0, 1, 0);
+    let script = scenarios::titles(3)
+        .reply_to("third prompt", answer("third answer", 300))
+        .reply_to("second prompt", answer("second answer", 200))
+        .reply_to("first prompt", answer("first answer", 100));
+    let server = ModelServer::start(script);
+    let home = Home::new(&server.url());
+    home.face(CODE_MODE, &server.url());
+    let native = codex.native.to_str().expect("UTF-8");
+    let shell =
+        Tmux::start(&home, &[("CODEX_TRACED_CODEX_BIN", native), ("USER", "tester"), ("T", LAUNCHER)]);
+    shell.type_line("$T; echo ended $?");
+    shell.wait_for("? for shortcuts");
+    scenarios::rewind(&shell);
+    shell.submit("/quit", "ended 0");
+    home.wait_until_delivered();
+    assert_eq!(home.rollouts().len(), 2, "a rewind begins a new file");
+    assert_facts(
+        &oracle.trace(&home.database()),
+        r#"
+        trace OK request="first prompt" response="third answer" in=600 out=3
+        codex_cli_session AGENT OK codex.turns=3 codex.tokens_reconciled=true
+          turn_1 AGENT OK outputs.response="first answer" codex.taken_back=-
+            llm_call_1 LLM OK in=100
+          turn_2 AGENT OK outputs.response="second answer" codex.taken_back=true
+            llm_call_2 LLM OK in=200
+          turn_3 AGENT OK outputs.response="third answer" codex.taken_back=-
+            llm_call_3 LLM OK in=300
+        "#,
+    );
 }

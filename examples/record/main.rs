@@ -212,18 +212,7 @@ fn rewind(stage: &Stage) {
     let shell = stage.shell();
     shell.type_line("$P; echo ended");
     shell.wait_for("? for shortcuts");
-    shell.submit("first prompt", "first answer");
-    shell.submit("second prompt", "second answer");
-    shell.press("Escape");
-    shell.wait_for("esc again");
-    shell.press("Escape");
-    println!("{}", shell.screen());
-    shell.press("Enter");
-    println!("{}", shell.screen());
-    for _ in 0.."second prompt".len() {
-        shell.press("BSpace");
-    }
-    shell.submit("third prompt", "third answer");
+    scenarios::rewind(&shell);
     shell.submit("/quit", "ended");
     wait_for("the rollout's end", TURN, || {
         stage

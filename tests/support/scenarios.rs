@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::script::{Item, Reply, Script};
+use crate::tmux::Tmux;
 
 /// Wraps all its tools in code mode, and starts sub-agents of the second kind.
 pub const CODE_MODE: &str = "gpt-6.1-sol";
@@ -60,4 +61,22 @@ pub fn findings() -> Value {
 pub fn titles(count: usize) -> Script {
     let title = || Reply::new().answer("a title");
     (0..count).fold(Script::new(), |script, _| script.reply_to("Generate a concise", title()))
+}
+
+/// At the interface's prompt: two turns, the second taken back, and another in its place.
+pub fn rewind(shell: &Tmux) {
+    shell.submit("first prompt", "first answer");
+    shell.submit("second prompt", "second answer");
+    shell.press("Escape");
+    shell.wait_for("esc again");
+    shell.press("Escape");
+    shell.wait_for("rewind");
+    shell.press("Enter");
+    shell.wait_until("the prompt again", |screen| {
+        screen.matches("second prompt").count() == 1 && !screen.contains("second answer")
+    });
+    for _ in 0.."second prompt".len() {
+        shell.press("BSpace");
+    }
+    shell.submit("third prompt", "third answer");
 }
