@@ -14,8 +14,9 @@ impl SessionReducer {
             Event::TaskStarted(started) if self.turns.is_a_reviews(&self.session, &started) => {}
             Event::TaskStarted(started) => {
                 self.begin_turn(started.turn_id, at);
-                if let (Some(by), Some(turn)) = (started.turn_attribution, self.session.turns.last_mut()) {
-                    turn.asked_by = by.parent_turn_id;
+                if let Some(turn) = self.session.turns.last_mut() {
+                    turn.asked_by = started.turn_attribution.and_then(|by| by.parent_turn_id);
+                    turn.mode = started.collaboration_mode_kind.filter(|mode| mode != "default");
                 }
             }
             Event::TaskComplete(complete) => self.complete_turn(complete, at),
