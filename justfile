@@ -16,6 +16,10 @@ test:
 older-mlflows:
     cargo test --test older_mlflow -- --ignored --nocapture
 
+# What terminals and pipes carry with and without us, keys' delays, and the time to start; on a quiet machine.
+bench:
+    cargo bench --bench relay
+
 # A real Codex does a small job and its trace is shown.
 demo:
     cargo run --release --example demo

@@ -4,6 +4,7 @@
 //! to the group, and the command, which is in the group too, has got it. The kernel tells the youngest of a group
 //! first, so by the time we hear of a signal the witness has heard of it.
 
+use super::before_main;
 use super::detached::become_nobody;
 use super::signals::{self, Arrived, Sender};
 use nix::errno::Errno;
@@ -12,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
+use std::ffi::CStr;
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,6 +21,9 @@ use std::os::unix::net::UnixStream;
 
 /// It answers within a few system calls, unless somebody has stopped it.
 const PATIENCE_MS: u8 = 200;
+
+/// Not ours: who sends signals to all processes of our name means us, and would reach it as well.
+const NAME: &CStr = c"codex-witness";
 
 /// Whom a signal reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +103,9 @@ fn stand() -> io::Result<Standing> {
     // SAFETY: this process has one thread, so its copy may do all that we may.
     let forked = unsafe { fork() };
     if let Ok(ForkResult::Child) = forked {
+        #[cfg(target_os = "linux")]
+        let _ = nix::sys::prctl::set_name(NAME);
+        before_main::show_as(NAME);
         let _ = become_nobody(OwnedFd::from(its)).map(testify);
         #[expect(unsafe_code, reason = "_exit; std's exit would run what is the launcher's to run")]
         // SAFETY: it only ends this process.

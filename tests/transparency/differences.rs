@@ -34,7 +34,7 @@ const ALLOWED: [Difference; 11] = [
     Difference {
         what: "Codex is the child of a process `codex-traced` and has another process id; the signals that you send \
                to `codex-traced` come from there, and titles and lists show its name (tmux's window names). A \
-               second `codex-traced` in the same group only watches which signals are meant for all.",
+               process `codex-witness` in the same group only tells which signals are meant for all of it.",
         why: "somebody must be there when Codex has ended",
         test: [HERE, "codex_is_a_child_of_ours"],
     },
@@ -142,7 +142,14 @@ fn codex_is_a_child_of_ours() {
     assert_same("process", &seen, &[&ALWAYS[..], &["itself"]].concat());
     let act = stage.begin(Who::Traced, Place::Pipes, "exec codex exec 'ready a; until b'");
     wait_until(&stage.at("a"));
-    assert_eq!(stage.home.processes().len(), 3, "launcher, witness, Codex");
+    let words = |id: &nix::unistd::Pid| fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    let all: Vec<String> = stage.home.processes().iter().map(words).collect();
+    let shown = |name: &str| all.iter().filter(|words| words.split('\0').next() == Some(name)).count();
+    assert_eq!(
+        (all.len(), shown("codex"), shown("codex-witness")),
+        (3, 2, 1),
+        "launcher, Codex, witness: {all:?}"
+    );
     fs::write(stage.at("b"), "").expect("tell the probe");
     stage.end(act);
 }
