@@ -88,6 +88,7 @@ fn prepare(world: &World) -> Option<Prepared> {
     let asked = Asked::of(&world.args, world.cwd.as_deref());
     let launch = Launch {
         granularity: settings.granularity,
+        content: settings.content.value,
         ..Launch::new(Process::ourselves(), Timestamp::now(), destination, asked)
     };
     // A home that Codex has yet to make is not ours to make.

@@ -25,10 +25,10 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// For a file that only its owner may read, whatever the umask.
+/// For a file of ours, which only its owner may read, whatever the umask. A link in its place is not followed.
 pub(crate) fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.mode(0o600);
+    options.mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
     options
 }
 
@@ -173,6 +173,22 @@ mod tests {
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_of_ours_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let (link, end) = (home.path().join("link"), home.path().join("end"));
+        fs::write(&end, "theirs").unwrap();
+        std::os::unix::fs::symlink(&end, &link).unwrap();
+        assert!(private_options().append(true).create(true).open(&link).is_err());
+        assert!(try_lock(&link).is_err());
+        write_private(&link, b"ours").unwrap();
+        assert_eq!(
+            (fs::read(&end).unwrap(), fs::read(&link).unwrap()),
+            (b"theirs".to_vec(), b"ours".to_vec())
+        );
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
     }
 
     #[test]

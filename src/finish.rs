@@ -47,6 +47,7 @@ pub fn after(world: &World, state: &State, settings: &Settings, mut watch: Watch
     ended.signals.forget();
     watch.launch.exit = Some(ended.exit);
     let mut problems = settings.problems.clone();
+    problems.extend(state.redaction_problems());
     let told = Wait::told(&world.variables).unwrap_or_else(|bad| {
         problems.push(bad.to_string());
         None

@@ -3,8 +3,10 @@
 mod claims;
 pub mod delivery;
 pub mod families;
+pub mod forget;
 pub mod found;
 pub mod recover;
+mod redaction;
 pub mod traces;
 
 use crate::claim::Claim;
@@ -20,17 +22,21 @@ use crate::export::receipts::Receipts;
 use crate::launch::process::Process;
 use crate::spool::entry::Entry;
 use crate::spool::{Spool, SpoolError};
-use crate::trace::model::{Trace, TraceState};
+use crate::trace::model::TraceState;
+use crate::trace::redact::{Redacted, Redactor};
 use found::Standing;
 use jiff::Timestamp;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 #[derive(Clone, Debug)]
 pub struct State {
     home: CodexHome,
     folder: PathBuf,
+    /// Made for the first trace: before Codex starts there is none.
+    redactor: Arc<OnceLock<Redactor>>,
 }
 
 /// How a launch's work stands.
@@ -50,7 +56,7 @@ pub struct OpenTurn {
 
 /// A thread's traces, and who may change what they were made of.
 struct Made {
-    traces: Vec<Trace>,
+    traces: Vec<Redacted>,
     rollout: PathBuf,
     writer: Option<Process>,
 }
@@ -63,13 +69,15 @@ pub enum StateError {
     Record(PathBuf, io::Error),
     #[error("cannot write to {0}: {1}")]
     Spool(PathBuf, SpoolError),
+    #[error("cannot keep the salt of placeholders in {0}: {reason}", reason = disk::reason(.1))]
+    Salt(PathBuf, io::Error),
     #[error("another codex-traced is delivering")]
     Busy,
 }
 
 impl State {
     pub fn of(home: &CodexHome) -> State {
-        State { home: home.clone(), folder: home.state() }
+        State { home: home.clone(), folder: home.state(), redactor: Arc::default() }
     }
 
     pub fn home(&self) -> &CodexHome {
@@ -175,7 +183,7 @@ impl State {
         let Destination { target, experiment } = self.destination_of(&claim.thread, launch);
         // A session is sent as it stands; of many turns most are there already.
         let is_new =
-            |trace: &Trace| traces.len() == 1 || self.standing(trace, &target) != Standing::Unchanged;
+            |trace: &Redacted| traces.len() == 1 || self.standing(trace, &target) != Standing::Unchanged;
         for trace in traces.iter().filter(|trace| is_new(trace)) {
             let (target, experiment, trace) = (target.clone(), experiment.clone(), trace.clone());
             let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());

@@ -14,15 +14,12 @@ use std::path::{Path, PathBuf};
 /// Long enough to recognise a text, short enough for a line of review.
 const CHARACTERS: usize = 100;
 
-/// Attributes that say the same as a name or a column of the text.
-const TOLD_ELSEWHERE: [&str; 12] = [
+/// Enough to see every kind of span; a session of hundreds says the same over and over.
+const SPANS: usize = 60;
+
+/// Attributes that say the same as a name or a column of the text; below the root so do all of OpenTelemetry's.
+const TOLD_ELSEWHERE: [&str; 6] = [
     "tool_name",
-    "gen_ai.operation.name",
-    "gen_ai.tool.name",
-    "gen_ai.tool.call.id",
-    "gen_ai.request.model",
-    "gen_ai.usage.input_tokens",
-    "gen_ai.usage.output_tokens",
     "input_tokens",
     "output_tokens",
     "cached_input_tokens",
@@ -30,12 +27,27 @@ const TOLD_ELSEWHERE: [&str; 12] = [
     "mlflow.chat.tokenUsage",
 ];
 
+/// `tests/corpus/<version that wrote it last>/<scenario>.jsonl`.
 fn corpus() -> Vec<PathBuf> {
-    let entries = fs::read_dir("tests/corpus/0.169.0").expect("the corpus");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a file of the corpus").path()).collect();
+    let mut paths: Vec<PathBuf> =
+        below(Path::new("tests/corpus")).iter().flat_map(|version| below(version)).collect();
     paths.sort();
-    assert!(paths.len() >= 20, "only {} files found", paths.len());
+    assert!(paths.len() >= 90, "only {} files found", paths.len());
     paths
+}
+
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the corpus");
+    entries.map(|entry| entry.expect("a file of the corpus").path()).collect()
+}
+
+/// As in `0.98.0/exec-tools`.
+fn scenario_of(path: &Path) -> String {
+    format!("{}/{}", version_of(path), name_of(path))
+}
+
+fn version_of(path: &Path) -> &str {
+    path.parent().and_then(Path::file_name).and_then(OsStr::to_str).expect("a folder in ASCII")
 }
 
 fn name_of(path: &Path) -> &str {
@@ -77,8 +89,11 @@ fn told(session: &Session, trace: Option<&Trace>) -> String {
     for (key, value) in trace.metadata.iter().chain(&trace.tags) {
         say(format!("  {key} = {}", cut(value)));
     }
-    for span in &trace.spans {
+    for span in trace.spans.iter().take(SPANS) {
         text.push_str(&span_told(span, trace));
+    }
+    if let Some(more @ 1..) = trace.spans.len().checked_sub(SPANS) {
+        text.push_str(&format!("… and {more} spans more\n"));
     }
     text
 }
@@ -146,7 +161,8 @@ fn span_told(span: &Span, trace: &Trace) -> String {
         fields(&span.outputs).for_each(|(key, value)| say("<", cut(&format!("{key}: {}", word(value)))));
     }
     for (key, value) in &span.attributes {
-        if !TOLD_ELSEWHERE.contains(&&**key) {
+        let is_repeated = span.parent.is_some() && key.starts_with("gen_ai.");
+        if !is_repeated && !TOLD_ELSEWHERE.contains(&&**key) {
             say("@", cut(&format!("{key} = {}", word(value))));
         }
     }
@@ -184,14 +200,14 @@ fn every_rollout_of_the_corpus_tells_what_happened() {
         let trace = trace_of(&session, &path);
         let mut settings = insta::Settings::clone_current();
         settings.set_prepend_module_to_snapshot(false);
-        settings.set_snapshot_path("snapshots/0.169.0");
+        settings.set_snapshot_path(format!("snapshots/{}", version_of(&path)));
         settings.set_omit_expression(true);
         settings.bind(|| insta::assert_snapshot!(name_of(&path), told(&session, trace.as_ref())));
     }
 }
 
 #[test]
-fn codex_0_169_writes_no_line_that_we_do_not_know() {
+fn no_codex_writes_a_line_that_we_do_not_know() {
     for path in corpus() {
         let session = read(&path);
         assert!(session.unknown_lines.is_empty(), "{}: {:?}", path.display(), session.unknown_lines);
@@ -199,20 +215,109 @@ fn codex_0_169_writes_no_line_that_we_do_not_know() {
     }
 }
 
+/// What Codex counted for the thread itself, read from the raw lines: input and output tokens. Counters that were
+/// started anew are added up, and what the first one began with is another thread's.
+fn counted_by_codex(path: &Path) -> Option<[u64; 2]> {
+    let lines = fs::read_to_string(path).expect("a file of the corpus");
+    let figures = |usage: &Value| {
+        ["input_tokens", "output_tokens"].map(|name| usage[name].as_u64().expect("a count of tokens"))
+    };
+    let (mut sum, mut now, mut uncounted) = (None, [0, 0], None);
+    for line in lines.lines() {
+        let payload = &serde_json::from_str::<Value>(line).expect("a line of JSON")["payload"];
+        if payload["usage"].is_object() {
+            uncounted = Some(figures(&payload["usage"]));
+        }
+        let info = &payload["info"];
+        if !info["total_token_usage"].is_object() {
+            continue;
+        }
+        uncounted = None;
+        let (total, last) = (figures(&info["total_token_usage"]), figures(&info["last_token_usage"]));
+        let starts_anew = total[0] < now[0] || now == [0, 0];
+        // Beside the count of a response that was cut off stand zeros.
+        let first = if last == [0, 0] { total } else { last };
+        let own = sum.get_or_insert([0, 0]);
+        for index in 0..2 {
+            own[index] += if starts_anew { first[index] } else { total[index] - now[index] };
+        }
+        now = total;
+    }
+    // Killed between the two lines.
+    if let Some(usage) = uncounted {
+        let own = sum.get_or_insert([0, 0]);
+        (0..2).for_each(|index| own[index] += usage[index]);
+    }
+    sum.filter(|sum| *sum != [0, 0])
+}
+
 #[test]
 fn the_tokens_of_the_responses_are_codexs_own_total() {
     // In these Codex counted nothing.
     let without_totals = [
-        ("err-429", "no response came"),
-        ("err-500-always", "no response came"),
-        ("err-failed", "every response broke off before it told its usage"),
-        ("nousage", "the model's side told no usage"),
-        ("review-exec-1", "the review's own thread has the responses"),
+        ("0.169.0/daemon-exec-1", "nothing was asked"),
+        ("0.169.0/daemon-exec-3", "nothing was asked"),
+        ("0.169.0/err-400", "no response came"),
+        ("0.169.0/err-429", "no response came"),
+        ("0.169.0/err-500-always", "no response came"),
+        ("0.169.0/err-context", "no response came"),
+        ("0.169.0/err-failed", "every response broke off before it told its usage"),
+        ("0.169.0/nousage", "the model's side told no usage"),
+        ("0.169.0/review-exec-1", "the review's own thread has the responses"),
+        ("0.169.0/legacy-0.20.0", "bare files tell no tokens"),
+        ("0.20.0/exec-tools", "bare files tell no tokens"),
+        ("0.20.0/probe", "bare files tell no tokens"),
     ];
+    let mut table = vec![format!(
+        "{:<28} {:>5} {:>5} {:>5}  {:>17}  {:>17}  {}",
+        "file", "turns", "llm", "tools", "tokens in / out", "by codex", "reconciled"
+    )];
     for path in corpus() {
-        let session = read(&path);
-        let reason = without_totals.iter().find(|(name, _)| *name == name_of(&path));
-        let expected = reason.is_none().then_some(true);
-        assert_eq!(session.tokens_reconcile(), expected, "{}: {reason:?}", path.display());
+        let (session, scenario) = (read(&path), scenario_of(&path));
+        let trace = trace_of(&session, &path);
+        let spans =
+            |kind| trace.iter().flat_map(|it| &it.spans).filter(|span| span.span_type == kind).count();
+        let tokens = |tokens: Option<[u64; 2]>| {
+            tokens.map_or("-".into(), |[input, output]| format!("{input} / {output}"))
+        };
+        let ours = session.usage().map(|usage| [usage.input, usage.output]);
+        let codex = counted_by_codex(&path);
+        let reconciled = session.tokens_reconcile();
+        let told = match reconciled {
+            Some(true) => "yes".into(),
+            Some(false) => format!("no: {}", session.discrepancy().expect("a reason").as_str()),
+            None => "no total".to_owned(),
+        };
+        table.push(format!(
+            "{scenario:<28} {:>5} {:>5} {:>5}  {:>17}  {:>17}  {told}",
+            session.turns.len(),
+            spans(SpanType::Llm),
+            spans(SpanType::Tool),
+            tokens(ours),
+            tokens(codex),
+        ));
+        let reason = without_totals.iter().find(|(name, _)| *name == scenario);
+        assert_eq!(reconciled, reason.is_none().then_some(true), "{scenario}: {reason:?}");
+        assert_eq!(ours, codex, "{scenario}");
     }
+    let table = table.join("\n");
+    println!("{table}");
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("corpus", table));
+}
+
+/// `codex migrate-rollouts` writes a file anew: other lines, ordinals, turn ids.
+#[test]
+fn a_migrated_file_gives_the_ids_that_it_gave_before() {
+    let spans = |path: &str| {
+        let path = Path::new("tests/corpus").join(path);
+        let trace = trace_of(&read(&path), &path).expect("a trace");
+        let spans = trace.spans.iter().map(|span| (span.id, span.name.clone())).collect::<Vec<_>>();
+        (trace.id, spans)
+    };
+    let before = spans("0.98.0/exec-tools.jsonl");
+    assert_eq!(before, spans("0.169.0/legacy-mig.jsonl"));
+    assert!(before.1.len() > 10, "only {} spans", before.1.len());
 }

@@ -1,4 +1,6 @@
 //! What holds of every file, damaged or hostile: reading is total, ids never change, spans form a tree.
+//!
+//! `PROPTEST_CASES=10000 EVERY_PREFIX=1 cargo test --release --test properties` looks at many more.
 
 use codex_traced::claim::record::ThreadRecord;
 use codex_traced::rollout::reader::Lines;
@@ -16,21 +18,29 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// Every file of the corpus, by lines without their LF.
+/// Larger files say the same more often; every case would be slow.
+const LARGE: usize = 150_000;
+
+/// The files of the corpus, by lines without their LF.
 static CORPUS: LazyLock<Vec<Vec<Vec<u8>>>> = LazyLock::new(|| {
-    let entries = fs::read_dir("tests/corpus/0.169.0").expect("the corpus");
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("a file of the corpus").path()).collect();
-    paths.sort();
-    let lines = |path| {
-        fs::read(path)
-            .expect("a file of the corpus")
-            .trim_ascii_end()
-            .split(|b| *b == b'\n')
-            .map(<[u8]>::to_vec)
-            .collect()
-    };
-    paths.into_iter().map(lines).collect()
+    let files = corpus_files().into_iter().filter(|bytes| bytes.len() < LARGE);
+    files.map(|bytes| lines_of(&bytes)).collect()
 });
+
+fn corpus_files() -> Vec<Vec<u8>> {
+    let below = |folder: &Path| {
+        let entries = fs::read_dir(folder).expect("the corpus");
+        entries.map(|entry| entry.expect("a file of the corpus").path()).collect::<Vec<_>>()
+    };
+    let mut paths: Vec<_> =
+        below(Path::new("tests/corpus")).iter().flat_map(|version| below(version)).collect();
+    paths.sort();
+    paths.into_iter().map(|path| fs::read(path).expect("a file of the corpus")).collect()
+}
+
+fn lines_of(bytes: &[u8]) -> Vec<Vec<u8>> {
+    bytes.trim_ascii_end().split(|b| *b == b'\n').map(<[u8]>::to_vec).collect()
+}
 
 /// A `Read` that gives what it likes, as a pipe does.
 struct Chunks<'a> {
@@ -287,8 +297,8 @@ proptest! {
         prop_assert_eq!(session.unknown_lines.values().sum::<u64>(), places.len() as u64);
         let expected = session_of(&*joined(known));
         session.unknown_lines.clear();
-        // When the file was last written is all that a line without meaning tells.
-        session.last_line_at = expected.last_line_at;
+        // When the file was written is all that a line without meaning tells.
+        (session.first_line_at, session.last_line_at) = (expected.first_line_at, expected.last_line_at);
         prop_assert_eq!(session, expected);
     }
 
@@ -303,19 +313,31 @@ proptest! {
     }
 }
 
+/// Of a large file some prefixes stand for all, unless `EVERY_PREFIX` is set: each is a whole trace.
+fn stride(bytes: usize) -> usize {
+    if bytes < LARGE || std::env::var_os("EVERY_PREFIX").is_some() { 1 } else { 100 }
+}
+
 #[test]
-fn every_prefix_of_every_file_has_only_ids_of_the_whole() {
-    for lines in CORPUS.iter() {
-        let whole = ids_of(&session_of(&*joined(lines)));
+fn every_prefix_of_every_file_has_only_ids_of_the_whole_and_the_tokens_that_codex_counted() {
+    let files = corpus_files();
+    assert!(files.len() >= 90, "only {} files", files.len());
+    for bytes in files {
+        let lines = lines_of(&bytes);
+        let whole = ids_of(&session_of(&*bytes));
         let mut reducer = SessionReducer::default();
         let mut before = BTreeSet::new();
-        for line in lines {
+        for (index, line) in lines.iter().enumerate() {
             reducer.observe(line);
-            let session = reducer.snapshot();
-            if let Some(trace) = trace_of(&session) {
-                assert_tree(&trace);
+            if index % stride(bytes.len()) > 0 && index + 1 < lines.len() {
+                continue;
             }
-            let ids = ids_of(&session);
+            let session = reducer.snapshot();
+            assert_ne!(session.tokens_reconcile(), Some(false), "after {}", String::from_utf8_lossy(line));
+            let trace = trace_of(&session);
+            trace.iter().for_each(assert_tree);
+            let ids: BTreeSet<SpanId> =
+                trace.iter().flat_map(|trace| &trace.spans).map(|span| span.id).collect();
             assert!(ids.is_subset(&whole), "{:?}", ids.difference(&whole).collect::<Vec<_>>());
             assert!(before.is_subset(&ids), "an id was taken back");
             before = ids;
@@ -327,7 +349,9 @@ fn every_prefix_of_every_file_has_only_ids_of_the_whole() {
 #[test]
 fn a_session_of_thousands_of_spans_is_a_tree() {
     let copies = |times: usize| -> Vec<Vec<u8>> {
-        let (head, turn) = CORPUS[0].split_at(1);
+        let basic =
+            lines_of(&fs::read("tests/corpus/0.169.0/exec-basic.jsonl").expect("a file of the corpus"));
+        let (head, turn) = basic.split_at(1);
         let again = (0..times).flat_map(|n| {
             turn.iter().map(move |line| {
                 String::from_utf8_lossy(line).replace(":\"call_", &format!(":\"call_{n}_")).into_bytes()

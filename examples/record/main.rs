@@ -9,13 +9,11 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::scenarios::{self, CODE_MODE, titles};
 use support::tmux::Tmux;
 use support::{Codex, End, Home, Item, ModelServer, Reply, Script, real, run, wait_for};
 
 const TURN: Duration = Duration::from_secs(60);
-
-/// Wraps all its tools in code mode and starts sub-agents of the second kind.
-const CODE_MODE: &str = "gpt-6.1-sol";
 
 const MCP_SERVER: &str = include_str!("mcp.py");
 
@@ -48,7 +46,7 @@ fn main() {
         ("plan-mode", plan_mode),
         ("two-compactions", two_compactions),
         ("nested-agents", nested_agents),
-        ("nested-agents-v1", nested_agents_v1),
+        ("one-agent", one_agent),
         ("fork-of-a-fork", fork_of_a_fork),
         ("rewind", rewind),
         ("model-switch", model_switch),
@@ -153,9 +151,12 @@ fn plan_mode(stage: &Stage) {
     let shell = stage.shell();
     shell.type_line("$P; echo ended");
     shell.wait_for("? for shortcuts");
-    shell.press("BTab");
-    shell.wait_until("plan mode", |screen| screen.to_lowercase().contains("plan mode"));
-    shell.submit("plan the parser", "write");
+    shell.type_text("/plan plan the parser");
+    shell.wait_for("/plan plan the parser");
+    shell.press("Enter");
+    println!("{}", shell.screen());
+    shell.wait_until("the plan", |screen| screen.contains("write"));
+    println!("{}", shell.screen());
     shell.press("Escape");
     shell.submit("/quit", "ended");
 }
@@ -177,50 +178,14 @@ fn two_compactions(stage: &Stage) {
     stage.exec(&["do something long"]);
 }
 
-/// In the second kind, an agent's name stands in what the model is shown.
 fn nested_agents(stage: &Stage) {
     stage.model(CODE_MODE);
-    let spawn = |name: &str, task: &str| {
-        let arguments = json!({"task_name": name, "message": task, "fork_turns": "none"});
-        Reply::new().item(Item::call("spawn_agent", arguments).namespace("collaboration"))
-    };
-    let wait = || {
-        Reply::new().item(Item::call("wait_agent", json!({"timeout_ms": 20000})).namespace("collaboration"))
-    };
-    let run_command = |text: &str| {
-        Reply::new().custom("exec", &format!("text(await tools.exec_command({{cmd:'{text}'}}))"))
-    };
-    let me = |path: &str| format!("\\\"agent_name\\\":\\\"{path}\\\"");
-    let (parent, child) = (me("/root/outer"), me("/root/outer/inner"));
-    stage.play(
-        Script::new()
-            .reply_to(&child, run_command("echo from within").usage(300, 0, 12, 3))
-            .reply_to(&child, answer("inner is done").usage(310, 0, 13, 3))
-            .reply_to(&parent, spawn("inner", "do the inner part").usage(200, 0, 14, 3))
-            .reply_to(&parent, wait().usage(210, 0, 15, 3))
-            .reply_to(&parent, answer("outer is done").usage(220, 0, 16, 3))
-            .reply(spawn("outer", "do the outer part").usage(100, 0, 17, 3))
-            .reply(wait().usage(110, 0, 18, 3))
-            .reply(answer("all done").usage(120, 0, 19, 3)),
-    );
+    stage.play(scenarios::nested_agents());
     stage.exec(&["do it with agents"]);
 }
 
-fn nested_agents_v1(stage: &Stage) {
-    let search = || {
-        Reply::new().item(Item::raw(json!({"type": "tool_search_call", "call_id": "call_search", "status": "completed", "execution": "client", "arguments": {"query": "spawn agent"}})))
-    };
-    let spawn = |task: &str| {
-        Reply::new().item(Item::call("spawn_agent", json!({"message": task})).namespace("multi_agent_v1"))
-    };
-    stage.play(
-        Script::new()
-            .reply_to("CHILD do it", Reply::new().item(command("echo child")).usage(300, 0, 12, 3))
-            .reply_to("CHILD do it", answer("child is done").usage(310, 0, 13, 3))
-            .reply(search().usage(100, 0, 17, 3))
-            .reply(spawn("CHILD do it").usage(110, 0, 17, 3))
-            .reply(answer("all done").usage(120, 0, 19, 3)),
-    );
+fn one_agent(stage: &Stage) {
+    stage.play(scenarios::one_agent());
     stage.exec(&["start an agent"]);
 }
 
@@ -247,18 +212,7 @@ fn rewind(stage: &Stage) {
     let shell = stage.shell();
     shell.type_line("$P; echo ended");
     shell.wait_for("? for shortcuts");
-    shell.submit("first prompt", "first answer");
-    shell.submit("second prompt", "second answer");
-    shell.press("Escape");
-    shell.wait_for("esc again");
-    shell.press("Escape");
-    println!("{}", shell.screen());
-    shell.press("Enter");
-    println!("{}", shell.screen());
-    for _ in 0.."second prompt".len() {
-        shell.press("BSpace");
-    }
-    shell.submit("third prompt", "third answer");
+    scenarios::rewind(&shell);
     shell.submit("/quit", "ended");
     wait_for("the rollout's end", TURN, || {
         stage
@@ -283,9 +237,4 @@ fn dropped_twice(stage: &Stage) {
     let half = |text: &str| Reply::new().commentary(text).item(command("echo never")).drop_after(1);
     stage.play(Script::new().reply(half("half")).reply(half("half again")).reply(answer("whole")));
     stage.exec(&["-c", "model_providers.stand_in.stream_max_retries=3", "say it"]);
-}
-
-/// The interface asks for a title at its first prompts.
-fn titles(count: usize) -> Script {
-    (0..count).fold(Script::new(), |script, _| script.reply_to("Generate a concise", answer("a title")))
 }

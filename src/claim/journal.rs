@@ -10,6 +10,7 @@ use super::Claim;
 use super::evidence::Sight;
 use crate::codex::asked::{Asked, Front};
 use crate::codex::tui_log::Logged;
+use crate::config::content::Content;
 use crate::config::granularity::Granularity;
 use crate::config::target::{Experiment, Target};
 use crate::disk::{is_abandoned, make_private_folder, private_options};
@@ -32,6 +33,8 @@ enum Note {
         destination: Destination,
         #[serde(default)]
         asked: Asked,
+        #[serde(default)]
+        content: Content,
     },
     /// Left out where a trace is a session.
     Granularity(Granularity),
@@ -52,6 +55,8 @@ pub struct Launch {
     /// Of threads that it is the first to trace.
     pub granularity: Granularity,
     pub asked: Asked,
+    /// How much of it may be sent, as it was asked for then.
+    pub content: Content,
     pub child: Option<Process>,
     /// Why sessions may have been written that nobody saw.
     pub blind: Option<String>,
@@ -88,6 +93,7 @@ impl Launch {
             destination,
             granularity: Granularity::default(),
             asked,
+            content: Content::Full,
             child: None,
             blind: None,
             claims: Vec::new(),
@@ -128,8 +134,8 @@ impl Journal {
         let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut journal = Journal { path, file, is_torn: false };
-        let Launch { id, process, started_at, destination, asked, .. } = launch.clone();
-        let begun = journal.note(&Note::Launch { id, process, started_at, destination, asked });
+        let Launch { id, process, started_at, destination, asked, content, .. } = launch.clone();
+        let begun = journal.note(&Note::Launch { id, process, started_at, destination, asked, content });
         let granularity = Some(launch.granularity).filter(|asked| *asked != Granularity::default());
         match begun.and_then(|()| granularity.map_or(Ok(()), |asked| journal.note(&Note::Granularity(asked))))
         {
@@ -282,10 +288,10 @@ pub fn sweep(folder: &Path) {
 fn read(notes: &str) -> Option<Launch> {
     // A disk that was full for a moment left half a line: what came after it counts.
     let mut notes = notes.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let Some(Note::Launch { id, process, started_at, destination, asked }) = notes.next() else {
+    let Some(Note::Launch { id, process, started_at, destination, asked, content }) = notes.next() else {
         return None;
     };
-    let mut launch = Launch { id, ..Launch::new(process, started_at, destination, asked) };
+    let mut launch = Launch { id, content, ..Launch::new(process, started_at, destination, asked) };
     for note in notes {
         match note {
             Note::Launch { .. } => {}

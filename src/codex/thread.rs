@@ -23,10 +23,12 @@ impl ThreadId {
     }
 
     /// Of a session file's name: `rollout-<local time>-<thread>.jsonl`, after a rewind
-    /// `rollout-<time>-<thread>_<rollout>.jsonl`, and its compressed twin.
+    /// `rollout-<time>-<thread>_<rollout>.jsonl`, and its compressed twin. The TypeScript Codex of 2025 wrote
+    /// `rollout-<day>-<thread>.json`.
     pub fn of_rollout(file: &Path) -> Option<ThreadId> {
-        let rest =
-            file.file_name()?.to_str()?.strip_prefix("rollout-")?.get("2026-11-22T10-04-14-".len()..)?;
+        let is_document = file.extension().is_some_and(|extension| extension == "json");
+        let time = if is_document { "2025-05-01-" } else { "2026-11-22T10-04-14-" };
+        let rest = file.file_name()?.to_str()?.strip_prefix("rollout-")?.get(time.len()..)?;
         ThreadId::parse(rest.get(..36)?)
     }
 
@@ -60,6 +62,7 @@ mod tests {
             (format!("rollout-2026-11-22T10-04-14-{THREAD}.jsonl"), true),
             (format!("rollout-2026-11-22T10-04-14-{THREAD}.jsonl.zst"), true),
             (after_a_rewind, true),
+            (format!("rollout-2025-05-01-{THREAD}.json"), true),
             ("rollout-2026-11-22T10-04-14-nonsense.jsonl".into(), false),
             ("rollout-ä.jsonl".into(), false),
             ("history.jsonl".into(), false),

@@ -5,6 +5,7 @@ use super::text::conceal;
 use crate::claim::journal;
 use crate::claim::unclaimed::Unclaimed;
 use crate::codex::home::CodexHome;
+use crate::config::content::Content;
 use crate::config::file::{ConfigError, ConfigFile};
 use crate::config::reference::{self, Value};
 use crate::config::settings::{Settings, Source, Tracing};
@@ -36,6 +37,8 @@ pub(super) struct Survey {
     pub(super) tracking_uri_source: From,
     pub(super) experiment: Named,
     pub(super) experiment_source: From,
+    pub(super) content: Content,
+    pub(super) content_source: From,
     pub(super) config_file: Configuration,
     /// Variables of ours that are set in this environment; what is secret is not told.
     pub(super) environment: Vec<SetVariable>,
@@ -63,6 +66,7 @@ impl Serialize for From {
         match self.0 {
             Source::Default => serializer.serialize_str("default"),
             Source::File => serializer.serialize_str("file"),
+            Source::Folder => serializer.serialize_str("folder"),
             Source::Environment(name) => serializer.collect_str(&format_args!("environment:{name}")),
         }
     }
@@ -169,11 +173,14 @@ impl Survey {
                 Experiment::Id(id) => Named::Id(id.clone()),
             },
             experiment_source: From(settings.experiment.source),
+            content: settings.content.value,
+            content_source: From(settings.content.source),
             config_file: Configuration { path: home.config(), state: file_state(&home.config()) },
             environment: environment(world),
             problems: missing_home(world, home)
                 .iter()
                 .chain(&settings.problems)
+                .chain(&state.redaction_problems())
                 .map(|problem| conceal(problem))
                 .collect(),
             target: reached(&settings.target.value, &settings.experiment.value, world),

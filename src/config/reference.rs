@@ -58,6 +58,11 @@ pub const OURS: &[Variable] = &[
         "`session`: one trace each",
     ),
     open(
+        "CODEX_TRACED_CONTENT",
+        "`metadata`: a trace holds figures, and nothing that anybody wrote; see [Privacy](#privacy)",
+        "`full`",
+    ),
+    open(
         "MLFLOW_CODEX_TRACING_ENABLED",
         "`false`: no trace; `true`: a server in `MLFLOW_TRACKING_URI` is meant for us",
         "trace, local",

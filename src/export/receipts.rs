@@ -48,13 +48,18 @@ impl Receipts {
         Receipts { folder }
     }
 
-    fn file_of(&self, trace: TraceId) -> PathBuf {
+    pub fn file_of(&self, trace: TraceId) -> PathBuf {
         self.folder.join(format!("{trace}.json"))
     }
 
     /// None also when it cannot be read: then all is sent again, which changes nothing.
     pub fn of(&self, trace: TraceId, target: &Target) -> Option<Kept> {
         self.read(trace).into_iter().find(|kept| kept.receipt.target == *target)
+    }
+
+    /// Of every place that took it.
+    pub fn all(&self, trace: TraceId) -> Vec<Receipt> {
+        self.read(trace).into_iter().map(|kept| kept.receipt).collect()
     }
 
     /// Where it was sent first.

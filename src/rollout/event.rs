@@ -1,5 +1,6 @@
 //! What Codex says of a turn while it runs: `event_msg` lines.
 
+use super::legacy;
 use super::line::{Usage, if_it_fits, read, tag_of};
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,7 +13,29 @@ pub enum Event {
     TurnAborted(TurnAborted),
     ItemCompleted(Box<ItemCompleted>),
     TokenCount(TokenCount),
+    /// A response item says the same; before 0.80 that line may come much later, or never.
+    AgentMessage(AgentMessage),
+    ThreadRolledBack(ThreadRolledBack),
+    /// Why the turn will fail; only versions that were asked for more wrote it.
+    Error(ErrorEvent),
     Bookkeeping,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct AgentMessage {
+    pub message: String,
+}
+
+/// The last turns were taken back; their lines stay in the file.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct ThreadRolledBack {
+    pub num_turns: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ErrorEvent {
+    pub message: String,
+    pub codex_error_info: Option<Value>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -74,12 +97,13 @@ pub enum Item {
     McpToolCall(McpToolCall),
     WebSearch(CallItem),
     ImageView(CallItem),
+    ImageGeneration(CallItem),
     CollabAgentToolCall(CallItem),
     SubAgentActivity(SubAgentActivity),
     ContextCompaction,
     EnteredReviewMode(EnteredReviewMode),
     ExitedReviewMode,
-    /// `AgentMessage`, `Reasoning`: other lines say the same.
+    /// `AgentMessage`, `Reasoning`, `Plan` and what hooks told the model: other lines say the same.
     Echo,
     Unknown {
         kind: String,
@@ -113,6 +137,14 @@ pub struct CommandExecution {
     pub status: Option<String>,
     pub aggregated_output: Option<String>,
     pub exit_code: Option<i64>,
+    pub duration: Option<Elapsed>,
+}
+
+/// As Codex measured it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Elapsed {
+    pub secs: u32,
+    pub nanos: u32,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -134,6 +166,7 @@ pub struct McpToolCall {
     pub status: Option<String>,
     pub result: Option<Value>,
     pub error: Option<Value>,
+    pub duration: Option<Elapsed>,
 }
 
 /// Exact times for a call; the rest stands in its response items.
@@ -143,6 +176,8 @@ pub struct CallItem {
     pub status: Option<String>,
     /// Of a `CollabAgentToolCall` only.
     pub tool: Option<String>,
+    /// Of a search only.
+    pub query: Option<String>,
     /// Of a `CollabAgentToolCall` only: the threads that it started or spoke to.
     #[serde(default)]
     pub receiver_thread_ids: Vec<String>,
@@ -184,8 +219,8 @@ impl Event {
     pub(super) fn parse(payload: &RawValue) -> Result<Event, String> {
         let tag = tag_of(payload).ok_or("?")?;
         let event = match &*tag.r#type {
-            "task_started" => read(payload).map(Event::TaskStarted),
-            "task_complete" => read(payload).map(Event::TaskComplete),
+            "task_started" | "turn_started" => read(payload).map(Event::TaskStarted),
+            "task_complete" | "turn_complete" => read(payload).map(Event::TaskComplete),
             "turn_aborted" => read(payload).map(Event::TurnAborted),
             "token_count" => read(payload).map(Event::TokenCount),
             "item_completed" => {
@@ -196,8 +231,17 @@ impl Event {
                 }
                 Some(Event::ItemCompleted(Box::new(completed)))
             }
-            "thread_settings_applied" | "context_compacted" => Some(Event::Bookkeeping),
-            _ => None,
+            "agent_message" => read(payload).map(Event::AgentMessage),
+            "thread_rolled_back" => read(payload).map(Event::ThreadRolledBack),
+            "error" => read(payload).map(Event::Error),
+            "agent_reasoning"
+            | "agent_reasoning_raw_content"
+            | "context_compacted"
+            | "sub_agent_activity"
+            | "thread_goal_updated"
+            | "thread_name_updated"
+            | "thread_settings_applied" => Some(Event::Bookkeeping),
+            kind => legacy::parse(kind, payload),
         };
         event.ok_or_else(|| tag.r#type.into_owned())
     }
@@ -225,12 +269,13 @@ impl Item {
             "McpToolCall" => read(item).map(Item::McpToolCall),
             "WebSearch" => read(item).map(Item::WebSearch),
             "ImageView" => read(item).map(Item::ImageView),
+            "ImageGeneration" => read(item).map(Item::ImageGeneration),
             "CollabAgentToolCall" => read(item).map(Item::CollabAgentToolCall),
             "SubAgentActivity" => read(item).map(Item::SubAgentActivity),
             "ContextCompaction" => Some(Item::ContextCompaction),
             "EnteredReviewMode" => read(item).map(Item::EnteredReviewMode),
             "ExitedReviewMode" => Some(Item::ExitedReviewMode),
-            "AgentMessage" | "Reasoning" => Some(Item::Echo),
+            "AgentMessage" | "Reasoning" | "Plan" | "HookPrompt" => Some(Item::Echo),
             _ => None,
         };
         parsed.unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })

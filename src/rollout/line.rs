@@ -1,5 +1,7 @@
-//! One line of a rollout: `{"timestamp", "ordinal", "type", "payload"}`, written since Codex 0.35.
+//! One line of a rollout: `{"timestamp", "ordinal", "type", "payload"}`, written since Codex 0.35; before, the
+//! payload alone.
 
+use super::bare;
 use super::event::Event;
 use super::response_item::ResponseItem;
 use jiff::Timestamp;
@@ -14,7 +16,15 @@ pub struct RolloutLine {
     pub timestamp: Option<Timestamp>,
     /// Its place in the thread, from 0 (0.150 and later); a fork or a rewind goes on where its base ends.
     pub ordinal: Option<u64>,
+    pub container: Container,
     pub item: RolloutItem,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    Envelope,
+    /// Up to 0.2x; it tells no time.
+    Bare,
 }
 
 #[derive(Debug, PartialEq)]
@@ -25,6 +35,8 @@ pub enum RolloutItem {
     Event(Event),
     TokenUsageRecord(TokenUsageRecord),
     Compacted(Compacted),
+    /// A bare file's mark around each request to the model.
+    StateRecord,
     /// Codex's own book-keeping; it says nothing about what happened.
     Bookkeeping,
     /// A kind, or a shape of a known kind, that no version we have seen writes.
@@ -41,12 +53,15 @@ pub struct SessionMeta {
     pub session_id: Option<String>,
     pub parent_thread_id: Option<String>,
     pub forked_from_id: Option<String>,
+    /// A bare file's is local time, whatever its `Z` says.
     pub timestamp: Option<String>,
     pub cwd: Option<String>,
     pub originator: Option<String>,
     pub cli_version: Option<String>,
     pub model_provider: Option<String>,
     pub git: Option<Git>,
+    /// Of a sub-agent: the lines before are its parent's, copied (0.150 and later).
+    pub subagent_history_start_ordinal: Option<u64>,
     /// A word (`exec`, `cli`, `vscode`), or an object for a thread that another one started.
     pub source: Option<Value>,
     /// `/root/tests/fast` (0.130 and later, where agents have paths).
@@ -72,6 +87,8 @@ pub struct Git {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct TurnContext {
+    /// 0.104 and later. Without one, Codex wrote the context once per request, not once per turn.
+    pub turn_id: Option<String>,
     pub model: Option<String>,
     pub effort: Option<String>,
 }
@@ -109,7 +126,7 @@ pub struct Usage {
     pub total_tokens: u64,
 }
 
-/// The line is not a JSON object with a type and a payload.
+/// The line is not a JSON object that any version writes.
 #[derive(Debug, PartialEq)]
 pub struct BadLine;
 
@@ -120,9 +137,9 @@ struct Envelope<'a> {
     #[serde(default, deserialize_with = "if_it_fits")]
     ordinal: Option<u64>,
     #[serde(borrow)]
-    r#type: Cow<'a, str>,
+    r#type: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    payload: &'a RawValue,
+    payload: Option<&'a RawValue>,
 }
 
 /// The `type` inside a payload.
@@ -135,9 +152,16 @@ pub(super) struct Tag<'a> {
 impl RolloutLine {
     pub fn parse(line: &[u8]) -> Result<RolloutLine, BadLine> {
         let envelope: Envelope = serde_json::from_slice(line).map_err(|_| BadLine)?;
-        let timestamp = envelope.timestamp.and_then(|text| text.parse().ok());
-        let item = RolloutItem::parse(&envelope.r#type, envelope.payload);
-        Ok(RolloutLine { timestamp, ordinal: envelope.ordinal, item })
+        let (Some(kind), Some(payload)) = (envelope.r#type, envelope.payload) else {
+            let item = bare::parse(line).ok_or(BadLine)?;
+            return Ok(RolloutLine { timestamp: None, ordinal: None, container: Container::Bare, item });
+        };
+        Ok(RolloutLine {
+            timestamp: envelope.timestamp.and_then(|text| text.parse().ok()),
+            ordinal: envelope.ordinal,
+            container: Container::Envelope,
+            item: RolloutItem::parse(&kind, payload),
+        })
     }
 }
 
@@ -152,10 +176,7 @@ impl RolloutItem {
             }
             "compacted" => read(payload).map_or_else(|| unknown(kind), RolloutItem::Compacted),
             "world_state" | "inter_agent_communication_metadata" => RolloutItem::Bookkeeping,
-            "response_item" => match ResponseItem::parse(payload) {
-                Ok(item) => RolloutItem::ResponseItem(item),
-                Err(inner) => unknown(&format!("response_item/{inner}")),
-            },
+            "response_item" => RolloutItem::of_response(payload),
             "event_msg" => match Event::parse(payload) {
                 Ok(event) => RolloutItem::Event(event),
                 Err(inner) => unknown(&format!("event_msg/{inner}")),
@@ -163,11 +184,28 @@ impl RolloutItem {
             other => unknown(other),
         }
     }
+
+    pub(super) fn of_response(payload: &RawValue) -> RolloutItem {
+        match ResponseItem::parse(payload) {
+            Ok(item) => RolloutItem::ResponseItem(item),
+            Err(inner) => RolloutItem::Unknown { kind: format!("response_item/{inner}") },
+        }
+    }
 }
 
 /// What kind a payload is of.
 pub(super) fn tag_of(payload: &RawValue) -> Option<Tag<'_>> {
-    serde_json::from_str(payload.get()).ok()
+    match first_type(payload.get()) {
+        Some(kind) => Some(Tag { r#type: Cow::Borrowed(kind) }),
+        None => serde_json::from_str(payload.get()).ok(),
+    }
+}
+
+/// Codex writes the type first, so that the rest need not be looked at.
+fn first_type(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix(r#"{"type":""#)?;
+    let end = rest.find(['"', '\\'])?;
+    rest[end..].starts_with('"').then(|| &rest[..end])
 }
 
 /// None when the payload lacks what `T` cannot be without. A field of an odd type counts as absent: a
@@ -210,12 +248,12 @@ mod tests {
 
     #[test]
     fn what_is_not_a_line_is_bad_and_what_is_not_known_is_kept_by_kind() {
-        for bad in ["", "{", "[]", "{}", r#"{"type":"x"}"#, r#"{"payload":{}}"#, r#"{"type":3,"payload":{}}"#]
-        {
+        for bad in ["", "{", "[]", "{}", r#"{"payload":{}}"#, r#"{"type":3,"payload":{}}"#, r#"{"id":"x"}"#] {
             assert_eq!(item(bad), Err(BadLine), "{bad}");
         }
         let kinds = [
             (r#"{"type":"surprise","payload":{}}"#, "surprise"),
+            (r#"{"type":"surprise"}"#, "response_item/surprise"),
             (r#"{"type":"response_item","payload":{"type":"surprise"}}"#, "response_item/surprise"),
             (r#"{"type":"event_msg","payload":{"type":"surprise"}}"#, "event_msg/surprise"),
             (r#"{"type":"event_msg","payload":7}"#, "event_msg/?"),
@@ -238,7 +276,11 @@ mod tests {
             ),
             (
                 r#"{"type":"turn_context","payload":{"model":"m","effort":{"level":"high"}}}"#,
-                RolloutItem::TurnContext(TurnContext { model: Some("m".into()), effort: None }),
+                RolloutItem::TurnContext(TurnContext {
+                    turn_id: None,
+                    model: Some("m".into()),
+                    effort: None,
+                }),
             ),
             (
                 r#"{"type":"token_usage_record","payload":{"response_id":7,"thread_token_usage":"many",
@@ -261,6 +303,7 @@ mod tests {
             Ok(RolloutLine {
                 timestamp: Some("2026-11-22T10:04:49.277Z".parse().unwrap()),
                 ordinal: Some(10),
+                container: Container::Envelope,
                 item: RolloutItem::TokenUsageRecord(TokenUsageRecord {
                     response_id: Some("resp_1".into()),
                     usage,

@@ -1,9 +1,14 @@
 //! Codex's session files, exactly as Codex writes them: what a line says, not what it means.
 
+mod bare;
 pub mod changes;
+pub mod content;
+mod document;
 pub mod event;
 pub mod files;
 pub mod index;
+pub mod inline;
+mod legacy;
 pub mod line;
 mod origin;
 pub mod path;

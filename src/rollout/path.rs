@@ -23,14 +23,21 @@ pub fn find(home: &Path, thread: &ThreadId) -> Option<PathBuf> {
         .or_else(|| in_tree(&sessions, thread))
 }
 
-/// The thread a rollout's file name speaks of: the UUID after `rollout-<time>-`.
+/// The thread a rollout's file name speaks of: the UUID after `rollout-<time>-`, or after the day alone in a
+/// document.
 pub fn thread_of(path: &Path) -> Option<ThreadId> {
     ThreadId::of_rollout(path)
 }
 
 /// By its name alone.
 pub fn is_rollout(path: &Path) -> bool {
-    thread_of(path).is_some() && (is_compressed(path) || extension_of(path) == "jsonl")
+    let written_as = is_compressed(path) || extension_of(path) == "jsonl" || may_be_document(path);
+    written_as && thread_of(path).is_some()
+}
+
+/// By its name alone: the TypeScript Codex wrote one document per session.
+pub(super) fn may_be_document(path: &Path) -> bool {
+    extension_of(path) == "json"
 }
 
 /// By its name alone.
@@ -51,7 +58,7 @@ fn likely_days(thread: &ThreadId) -> Vec<Date> {
 }
 
 /// When a UUID of version 7 was made; None for other versions.
-pub(super) fn time_of(thread: &ThreadId) -> Option<Timestamp> {
+pub(crate) fn time_of(thread: &ThreadId) -> Option<Timestamp> {
     let text = thread.as_str();
     if text.as_bytes()[14] != b'7' {
         return None;
@@ -136,5 +143,19 @@ mod tests {
         fs::write(folder.join(NAME), "").unwrap();
         assert_eq!(find(home.path(), &thread()), Some(folder.join(NAME)));
         assert!(!is_rollout(&folder.join(NAME.replace("jsonl", "zst"))));
+    }
+
+    #[test]
+    fn only_a_rollouts_name_makes_it_one() {
+        let table = [
+            (NAME, true),
+            ("rollout-2026-11-22T10-04-14-nonsense.jsonl", false),
+            ("rollout-2025-05-01-01a202b6-a73e-7ee3-8243-251c871b1d4f.json", true),
+            ("rollout-2025-05-01-nonsense.json", false),
+            ("history.jsonl", false),
+        ];
+        for (name, known) in table {
+            assert_eq!(is_rollout(Path::new(name)), known, "{name}");
+        }
     }
 }

@@ -1,10 +1,14 @@
 //! The lines of a rollout, one at a time, however long the file is.
 
-use super::path;
+use super::{document, path};
 use ruzstd::decoding::StreamingDecoder;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
+
+/// Longer than any line Codex was seen to write (a few MB, with images in it), and as much as may be kept of a
+/// file that is no session's.
+const LONGEST_LINE: usize = 32 << 20;
 
 /// Splits on LF only: text in a rollout may hold U+0085 and U+2028, which other splitters break at.
 pub struct Lines<R> {
@@ -12,9 +16,13 @@ pub struct Lines<R> {
     line: Vec<u8>,
 }
 
-/// The lines of a session file, compressed (`.jsonl.zst`) or not.
+/// The lines of a session file: compressed (`.jsonl.zst`) or not, or one document (`.json`) told as lines.
 pub fn open(file: &Path) -> io::Result<Lines<Box<dyn Read>>> {
     let bytes = File::open(file)?;
+    if path::may_be_document(file) && bytes.metadata()?.len() <= LONGEST_LINE as u64 {
+        let whole = fs::read(file)?;
+        return Ok(Lines::of(Box::new(Cursor::new(document::as_lines(&whole).unwrap_or(whole)))));
+    }
     Ok(Lines::of(match path::is_compressed(file) {
         true => Box::new(StreamingDecoder::new(bytes).map_err(io::Error::other)?),
         false => Box::new(bytes),
@@ -26,11 +34,16 @@ impl<R: Read> Lines<R> {
         Lines { source: BufReader::with_capacity(64 * 1024, source), line: Vec::new() }
     }
 
-    /// The next line without its LF; None at the end. A last line without LF is a line too.
+    /// The next line without its LF; None at the end. A last line without LF is a line too. Of a line that is
+    /// longer than any can be, the beginning: no JSON, and so a bad line.
     pub fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
         self.line.clear();
-        if self.source.read_until(b'\n', &mut self.line)? == 0 {
+        let most = LONGEST_LINE as u64;
+        if self.source.by_ref().take(most).read_until(b'\n', &mut self.line)? == 0 {
             return Ok(None);
+        }
+        if self.line.len() == LONGEST_LINE && !self.line.ends_with(b"\n") {
+            self.source.skip_until(b'\n')?;
         }
         Ok(Some(self.line.strip_suffix(b"\n").unwrap_or(&self.line)))
     }
@@ -39,6 +52,42 @@ impl<R: Read> Lines<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Says the same byte over and over, then ends the line and says one more.
+    struct Endless {
+        left: u64,
+    }
+
+    impl Read for Endless {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let size = into.len().min(usize::try_from(self.left).unwrap());
+            into[..size].fill(b'x');
+            self.left -= size as u64;
+            Ok(size)
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_kept_and_the_next_one_is_whole() {
+        let mut lines = Lines::of(Endless { left: 200 << 20 }.chain(&b"\nnext\n"[..]));
+        assert_eq!(lines.next_line().unwrap().map(<[u8]>::len), Some(LONGEST_LINE));
+        assert_eq!(lines.next_line().unwrap(), Some(&b"next"[..]));
+        assert_eq!(lines.next_line().unwrap(), None);
+        assert!(lines.line.capacity() <= 2 * LONGEST_LINE, "{} bytes kept", lines.line.capacity());
+    }
+
+    #[test]
+    fn a_document_is_opened_as_lines_and_lines_of_that_name_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rollout-2025-05-01-01a202b6-a73e-7ee3-8243-251c871b1d4f.json");
+        for (bytes, first) in [
+            ("{\"session\":{\"id\":\"t\"},\n\"items\":[]}", "{\"id\":\"t\"}"),
+            ("{\"type\":\"x\"}\n{}\n", "{\"type\":\"x\"}"),
+        ] {
+            fs::write(&file, bytes).unwrap();
+            assert_eq!(open(&file).unwrap().next_line().unwrap(), Some(first.as_bytes()));
+        }
+    }
 
     fn lines(text: &str) -> Vec<String> {
         let mut lines = Lines::of(text.as_bytes());

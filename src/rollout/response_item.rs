@@ -1,5 +1,6 @@
 //! What went to the model and came back: the items of the Responses API, as Codex keeps them.
 
+use super::content::Content;
 use super::line::{read, tag_of};
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,19 +15,21 @@ pub enum ResponseItem {
     WebSearchCall(WebSearchCall),
     ToolSearchCall(ToolSearchCall),
     LocalShellCall(LocalShellCall),
+    ImageGenerationCall(ImageGenerationCall),
+    /// Between agents; what it says may be encrypted.
+    AgentMessage(AgentMessage),
     /// `function_call_output`, `custom_tool_call_output`.
     ToolOutput(ToolOutput),
     ToolSearchOutput(ToolSearchOutput),
-    /// The list of tools, an encrypted compaction, a message between agents.
+    /// The list of tools, an encrypted compaction, the state of the repository.
     Bookkeeping,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct Message {
     pub role: String,
-    /// A string in some old files, else a list of parts.
     #[serde(default)]
-    pub content: Value,
+    pub content: Content,
     /// `commentary` or `final_answer`, where the model says so.
     pub phase: Option<String>,
 }
@@ -80,12 +83,25 @@ pub struct LocalShellCall {
     pub action: Option<Value>,
 }
 
+/// Answered by the model's side, as a search is. The image itself is not read: its bytes would drown the trace.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct ImageGenerationCall {
+    pub id: Option<String>,
+    pub status: Option<String>,
+    pub revised_prompt: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct AgentMessage {
+    #[serde(default)]
+    pub content: Content,
+}
+
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ToolOutput {
     pub call_id: String,
-    /// Text, or a list of text and image parts.
     #[serde(default)]
-    pub output: Value,
+    pub output: Content,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -106,60 +122,14 @@ impl ResponseItem {
             "web_search_call" => read(payload).map(ResponseItem::WebSearchCall),
             "tool_search_call" => read(payload).map(ResponseItem::ToolSearchCall),
             "local_shell_call" => read(payload).map(ResponseItem::LocalShellCall),
+            "image_generation_call" => read(payload).map(ResponseItem::ImageGenerationCall),
+            "agent_message" => read(payload).map(ResponseItem::AgentMessage),
             "function_call_output" | "custom_tool_call_output" => read(payload).map(ResponseItem::ToolOutput),
             "tool_search_output" => read(payload).map(ResponseItem::ToolSearchOutput),
-            "additional_tools" | "compaction" | "agent_message" | "ghost_snapshot" => {
-                Some(ResponseItem::Bookkeeping)
-            }
+            "additional_tools" | "compaction" | "compaction_summary" | "context_compaction"
+            | "ghost_snapshot" => Some(ResponseItem::Bookkeeping),
             _ => None,
         };
         item.ok_or_else(|| tag.r#type.into_owned())
-    }
-}
-
-/// The text of a message's content or of a tool's output: a string, or the texts of a list of parts.
-/// Images become a note of their type and size: their bytes would drown the trace.
-pub fn text_of(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(text_of_part).collect::<Vec<_>>().join("\n"),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
-}
-
-fn text_of_part(part: &Value) -> Option<String> {
-    if let Some(text) = part.get("text").and_then(Value::as_str) {
-        return Some(text.to_owned());
-    }
-    let url = part.get("image_url").and_then(Value::as_str)?;
-    let Some((kind, data)) = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) else {
-        return Some(format!("[image {url}]"));
-    };
-    Some(format!("[image {kind}, {} bytes]", data.trim_end_matches('=').len() * 3 / 4))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn content_reads_as_text_in_every_shape_it_is_written_in() {
-        let table = [
-            (json!("plain"), "plain"),
-            (json!([{"type": "input_text", "text": "a"}, {"type": "output_text", "text": "b"}]), "a\nb"),
-            (
-                json!([{"type": "input_image", "image_url": "data:image/png;base64,aGkh"}]),
-                "[image image/png, 3 bytes]",
-            ),
-            (json!([{"type": "input_image", "image_url": "file:///x.png"}]), "[image file:///x.png]"),
-            (json!([{"type": "encrypted_content", "encrypted_content": "x"}]), ""),
-            (Value::Null, ""),
-            (json!({"odd": 1}), r#"{"odd":1}"#),
-        ];
-        for (content, text) in table {
-            assert_eq!(text_of(&content), text, "{content}");
-        }
     }
 }

@@ -2,10 +2,15 @@
 
 use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
 use super::outcome;
-use crate::rollout::event::{CallItem, CommandExecution, FileChange, Item, McpToolCall};
-use crate::rollout::response_item::{ResponseItem, text_of};
-use jiff::Timestamp;
+use crate::rollout::content::text_of;
+use crate::rollout::event::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
+use crate::rollout::response_item::ResponseItem;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
+
+/// What the model's side does itself: there is no output line.
+const WEB_SEARCH: &str = "web_search";
+const IMAGE_GENERATION: &str = "image_generation";
 
 /// The call as the model wrote it and as it will be filled in; None for an item that is no call.
 pub(super) fn requested(
@@ -13,17 +18,21 @@ pub(super) fn requested(
     nth: usize,
     at: Option<Timestamp>,
 ) -> Option<(ToolRequest, ToolCall)> {
-    // Only the model's side answers a web search, so it may carry no id.
+    // Only the model's side answers them, so they may carry no id.
     let unnamed = |id: Option<String>, kind: &str| id.unwrap_or_else(|| format!("{kind}-{nth}"));
     let json_text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
     let (call_id, name, namespace, arguments) = match item {
         ResponseItem::FunctionCall(call) => (call.call_id, call.name, call.namespace, call.arguments),
         ResponseItem::CustomToolCall(call) => (call.call_id, call.name, None, call.input),
         ResponseItem::WebSearchCall(call) => {
-            (unnamed(call.id, "web_search"), "web_search".into(), None, json_text(call.action))
+            (unnamed(call.id, WEB_SEARCH), WEB_SEARCH.into(), None, json_text(call.action))
         }
         ResponseItem::ToolSearchCall(call) => {
             (unnamed(call.call_id, "tool_search"), "tool_search".into(), None, json_text(call.arguments))
+        }
+        ResponseItem::ImageGenerationCall(call) => {
+            let prompt = call.revised_prompt.map(|prompt| json!({ "prompt": prompt }));
+            (unnamed(call.id, IMAGE_GENERATION), IMAGE_GENERATION.into(), None, json_text(prompt))
         }
         ResponseItem::LocalShellCall(call) => {
             (unnamed(call.call_id, "local_shell"), "local_shell".into(), None, json_text(call.action))
@@ -33,7 +42,7 @@ pub(super) fn requested(
     let mut call = running(call_id.clone(), name.clone(), arguments_of(&arguments));
     call.server = namespace.and_then(|namespace| namespace.strip_prefix("mcp__").map(str::to_owned));
     call.started_at = at;
-    if call.name == "web_search" {
+    if [WEB_SEARCH, IMAGE_GENERATION].contains(&&*call.name) {
         call.ended_at = at;
         call.outcome = Outcome::Ok;
     }
@@ -48,7 +57,7 @@ fn arguments_of(text: &str) -> Value {
     }
 }
 
-fn running(call_id: String, name: String, arguments: Value) -> ToolCall {
+pub(super) fn running(call_id: String, name: String, arguments: Value) -> ToolCall {
     ToolCall {
         call_id,
         name,
@@ -69,7 +78,8 @@ pub(super) fn record_of(item: Item) -> Option<ToolCall> {
         Item::CommandExecution(command) => Some(command_record(command)),
         Item::FileChange(change) => Some(change_record(change)),
         Item::McpToolCall(call) => Some(mcp_record(call)),
-        Item::WebSearch(call) => Some(call_record(call, "web_search")),
+        Item::WebSearch(call) => Some(call_record(call, WEB_SEARCH)),
+        Item::ImageGeneration(call) => Some(call_record(call, IMAGE_GENERATION)),
         Item::ImageView(call) => Some(call_record(call, "view_image")),
         Item::CollabAgentToolCall(call) => Some(call_record(call, "agents")),
         Item::UserMessage(_)
@@ -87,14 +97,15 @@ fn command_record(command: CommandExecution) -> ToolCall {
     let name = if by_user { "user_shell" } else { "exec_command" };
     let mut call = running(command.id, name.into(), json!({ "command": command.command }));
     call.outcome = match (command.exit_code, command.status.as_deref()) {
+        (_, Some("declined")) => outcome::of_status(Some("declined"), None),
         // Codex ended it; a shell's own codes are 0 to 255.
         (Some(-1), _) => Outcome::Interrupted,
-        (Some(0), _) | (None, Some("completed")) => Outcome::Ok,
-        (Some(code), _) => Outcome::Failed { message: format!("exit code {code}") },
-        (None, status) => Outcome::Failed { message: status.unwrap_or("failed").to_owned() },
+        (Some(code), _) => outcome::of_exit_code(code),
+        (None, status) => outcome::of_status(Some(status.unwrap_or("failed")), None),
     };
     call.facts = ToolFacts {
         exit_code: command.exit_code,
+        duration: command.duration.map(measured),
         cwd: command.cwd.map(|uri| uri.strip_prefix("file://").map(str::to_owned).unwrap_or(uri)),
         printed: command.aggregated_output,
         ..ToolFacts::default()
@@ -120,7 +131,7 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
     call.server = mcp.server;
     let said = match (&mcp.error, &mcp.result) {
         (Some(error), _) => Some(
-            error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned),
+            error.get("message").unwrap_or(error).as_str().map_or_else(|| error.to_string(), str::to_owned),
         ),
         (None, Some(result)) => result.get("content").map(text_of),
         (None, None) => None,
@@ -129,11 +140,17 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
     let status = if is_error == Some(true) { Some("failed") } else { mcp.status.as_deref() };
     call.outcome = outcome::of_status(status, said);
     call.facts.mcp_result = mcp.result.or(mcp.error);
+    call.facts.duration = mcp.duration.map(measured);
     call
 }
 
+fn measured(elapsed: Elapsed) -> SignedDuration {
+    SignedDuration::from_secs(elapsed.secs.into()) + SignedDuration::from_nanos(elapsed.nanos.into())
+}
+
 fn call_record(item: CallItem, name: &str) -> ToolCall {
-    let mut call = running(item.id, item.tool.unwrap_or_else(|| name.to_owned()), Value::Null);
+    let arguments = item.query.map_or(Value::Null, |query| json!({ "query": query }));
+    let mut call = running(item.id, item.tool.unwrap_or_else(|| name.to_owned()), arguments);
     call.outcome = outcome::of_status(item.status.as_deref(), None);
     if call.name == "spawn_agent" {
         call.facts.agents = item.receiver_thread_ids;

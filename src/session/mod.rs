@@ -3,13 +3,19 @@
 mod call;
 pub mod chain;
 mod compactions;
+mod copied;
+mod events;
 pub mod family;
+mod inferences;
 pub mod model;
 mod outcome;
 pub mod reducer;
+mod responses;
 pub mod tail;
+mod tokens;
 mod tools;
 mod turns;
+mod user_shell;
 
 use crate::rollout::path::thread_of;
 use crate::rollout::reader;

@@ -17,9 +17,19 @@ pub struct Session {
     pub codex_total: Option<TokenUsage>,
     /// What that count held before this file's first record: a fork starts at its parent's total.
     pub inherited: TokenUsage,
+    /// The times of a bare file are local ones that claim to be UTC; nothing in it tells which zone.
+    pub clock: Clock,
     /// How often each kind of line was seen that we do not know.
     pub unknown_lines: BTreeMap<String, u64>,
     pub bad_lines: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    #[default]
+    Utc,
+    /// Codex up to 0.2x.
+    UnknownZone,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,7 +40,7 @@ pub struct Turn {
     pub asked_by: Option<String>,
     /// Of its first line (0.150 and later).
     pub ordinal: Option<u64>,
-    /// Codex took it back: what follows it in the file does not know of it.
+    /// The user took it back: the model has forgotten it, and its tokens were spent all the same.
     pub is_taken_back: bool,
     pub prompt: Option<String>,
     pub status: TurnStatus,
@@ -81,6 +91,8 @@ pub struct Inference {
     pub reasoning: Vec<String>,
     pub requests: Vec<ToolRequest>,
     pub usage: Option<TokenUsage>,
+    /// Its stream was lost before it was whole, and the model was asked again.
+    pub broke_off: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +122,7 @@ pub struct ToolCall {
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub outcome: Outcome,
-    /// What the model was shown.
+    /// What the model was shown, where it is more than what was printed.
     pub output: Option<String>,
     pub facts: ToolFacts,
     /// What a script of the model (code mode) called in its turn.
@@ -121,10 +133,10 @@ pub struct ToolCall {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToolFacts {
     pub exit_code: Option<i64>,
-    /// As Codex measured it; None where only lines tell when the call began and ended.
+    /// As Codex measured it, or told the model; None where only lines tell when the call began and ended.
     pub duration: Option<SignedDuration>,
     pub cwd: Option<String>,
-    /// All that a command printed, where the model saw a part.
+    /// What a command printed, without what Codex wrote around it; all of it where Codex recorded it.
     pub printed: Option<String>,
     /// By path, with content or diff.
     pub changes: Option<Value>,
@@ -137,7 +149,13 @@ pub struct ToolFacts {
 pub enum Outcome {
     Running,
     Ok,
-    Failed { message: String },
+    Failed {
+        message: String,
+    },
+    /// A person, or a rule of theirs, said no.
+    Denied {
+        message: String,
+    },
     Interrupted,
 }
 
@@ -150,6 +168,27 @@ pub struct Compaction {
     /// The size of the context, in tokens.
     pub tokens_before: Option<u64>,
     pub tokens_after: Option<u64>,
+}
+
+/// Why the tokens of the responses are not the total that Codex counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discrepancy {
+    /// Lines of the file are damaged.
+    LinesLost,
+    /// Codex counted responses whose own count no line tells.
+    ResponsesUntold,
+    /// Codex counted less than the responses told it.
+    CountFellShort,
+}
+
+impl Discrepancy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Discrepancy::LinesLost => "lines_lost",
+            Discrepancy::ResponsesUntold => "responses_untold",
+            Discrepancy::CountFellShort => "count_fell_short",
+        }
+    }
 }
 
 /// Tokens of one response or of many. Cached is part of input and reasoning is part of output:
@@ -223,6 +262,19 @@ impl Session {
         let mut sum = told.next()?;
         told.for_each(|usage| sum += usage);
         Some(sum)
+    }
+
+    /// Why our sum is not Codex's own; None where it is, and where Codex told no total.
+    pub fn discrepancy(&self) -> Option<Discrepancy> {
+        if self.tokens_reconcile() != Some(false) {
+            return None;
+        }
+        let own = self.codex_total?.minus(self.inherited).unwrap_or_default();
+        Some(match () {
+            () if self.bad_lines > 0 => Discrepancy::LinesLost,
+            () if own.total() > self.usage().unwrap_or_default().total() => Discrepancy::ResponsesUntold,
+            () => Discrepancy::CountFellShort,
+        })
     }
 
     /// Whether our sum is Codex's own; None where Codex told no total.

@@ -1,24 +1,120 @@
 //! How a tool call ended, where only a word of Codex's or the text for the model tells.
 
 use super::model::Outcome;
+use jiff::SignedDuration;
+use serde::Deserialize;
+use std::borrow::Cow;
 
 pub(super) fn of_status(status: Option<&str>, said: Option<String>) -> Outcome {
     match status {
         None | Some("completed") => Outcome::Ok,
         Some("in_progress") => Outcome::Running,
+        Some("declined") => Outcome::Denied { message: said.unwrap_or_else(|| "declined".into()) },
         Some(status) => Outcome::Failed { message: said.unwrap_or_else(|| status.to_owned()) },
+    }
+}
+
+/// How refusals begin, of a person or of Codex's own review (0.36 to 0.169).
+const DENIALS: [&str; 7] = [
+    "exec command rejected by user",
+    "patch rejected by user",
+    "rejected by user",
+    "rejected by configuration",
+    "user rejected MCP tool call",
+    "automatic approval review denied the action",
+    "This action was rejected due to unacceptable risk",
+];
+
+/// What Codex writes around what was printed, in the text for the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Told<'a> {
+    pub(super) exit_code: Option<i64>,
+    pub(super) duration: Option<SignedDuration>,
+    /// The text without what is around it; None where there is nothing around.
+    pub(super) printed: Option<Cow<'a, str>>,
+    /// The command goes on, and later calls ask for it by this number.
+    pub(super) left_running: Option<u64>,
+}
+
+/// Up to 0.7x, and for patches longer: `{"output": …, "metadata": {"exit_code", "duration_seconds"}}`.
+#[derive(Deserialize)]
+struct Structured {
+    output: String,
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    exit_code: Option<i64>,
+    duration_seconds: Option<f64>,
+}
+
+pub(super) fn told_in(output: &str) -> Told<'_> {
+    if let Some(text) = output.strip_prefix("aborted by user after ") {
+        return Told { duration: seconds(text), ..Told::default() };
+    }
+    if output.starts_with('{')
+        && let Ok(Structured { output, metadata }) = serde_json::from_str(output)
+    {
+        let duration = metadata.duration_seconds.and_then(|it| SignedDuration::try_from_secs_f64(it).ok());
+        return Told {
+            exit_code: metadata.exit_code,
+            duration,
+            printed: Some(Cow::Owned(output)),
+            left_running: None,
+        };
+    }
+    let Some(head) = head_of(output) else { return Told::default() };
+    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+    let exit_code = field("Process exited with code ").or_else(|| field("Exit code: "));
+    let left_running = field("Process running with session ID ").and_then(|id| id.trim().parse().ok());
+    Told {
+        exit_code: exit_code.and_then(|code| code.trim().parse().ok()),
+        // Of a command that goes on it is only how long somebody waited.
+        duration: field("Wall time: ").filter(|_| left_running.is_none()).and_then(seconds),
+        printed: output.split_once("\nOutput:\n").map(|(_, printed)| Cow::Borrowed(printed)),
+        left_running,
+    }
+}
+
+/// The lines that Codex puts over a command's output: `Chunk ID: 1e16df`, `Process exited with code 3` (since
+/// 0.98; in 0.115 below the command itself), `Exit code: 3` (before, and for patches).
+fn head_of(output: &str) -> Option<&str> {
+    let text = match output.strip_prefix("Command: ") {
+        Some(rest) => &rest[rest.find("\nChunk ID: ")? + 1..],
+        None => output,
+    };
+    let is_head = ["Chunk ID: ", "Wall time: ", "Exit code: "].iter().any(|start| text.starts_with(start));
+    let end = text.find("\nOutput:\n").unwrap_or(text.len());
+    is_head.then(|| &text[..end])
+}
+
+/// `0.2373 seconds`, `14.0s`.
+pub(super) fn seconds(text: &str) -> Option<SignedDuration> {
+    let number = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    SignedDuration::try_from_secs_f64(number.trim().parse().ok()?).ok()
+}
+
+pub(super) fn of_exit_code(code: i64) -> Outcome {
+    match code {
+        0 => Outcome::Ok,
+        code => Outcome::Failed { message: format!("exit code {code}") },
     }
 }
 
 /// What the text for the model says of the call, where Codex recorded nothing else.
 pub(super) fn of_output(output: &str, exit_code: Option<i64>) -> Outcome {
     let failed = |message: &str| Outcome::Failed { message: message.to_owned() };
-    match exit_code {
-        Some(code) if code != 0 => return failed(&format!("exit code {code}")),
-        _ => {}
+    match exit_code.map(of_exit_code) {
+        None | Some(Outcome::Ok) => {}
+        Some(failed) => return failed,
     }
     if output.starts_with("aborted by user") || output.ends_with("\naborted by user") {
         Outcome::Interrupted
+    } else if DENIALS.iter().any(|start| output.starts_with(start))
+        || (says_it_failed(output) && output.contains("Rejected("))
+    {
+        Outcome::Denied { message: output.to_owned() }
     } else if output.starts_with("unsupported call: ") || says_it_failed(output) {
         failed(output)
     } else if let Some((_, said)) =
@@ -30,21 +126,13 @@ pub(super) fn of_output(output: &str, exit_code: Option<i64>) -> Outcome {
     }
 }
 
-/// `exec_command failed: …`, `apply_patch verification failed: …`: Codex refused the call or could not
-/// start it. What a program printed stands below a head and never at the beginning.
+/// `exec_command failed: …`, `exec_command failed for `ls`: …`, `apply_patch verification failed: …`: Codex
+/// refused the call or could not start it. What a program printed stands below a head and never at the beginning.
 fn says_it_failed(output: &str) -> bool {
-    output.split_once(": ").is_some_and(|(what, _)| what.ends_with(" failed") && what.split(' ').count() <= 3)
-}
-
-/// The exit code in the head that Codex puts over a command's output (`Process exited with code 3`
-/// since 0.98, `Exit code: 3` before and for patches).
-pub(super) fn exit_code_in(output: &str) -> Option<i64> {
-    let head = output.lines().take_while(|line| *line != "Output:").take(6);
-    head.filter_map(|line| {
-        line.strip_prefix("Process exited with code ").or(line.strip_prefix("Exit code: "))
-    })
-    .find_map(|code| code.parse().ok())
-    .filter(|_| ["Chunk ID: ", "Wall time: ", "Exit code: "].iter().any(|start| output.starts_with(start)))
+    output.starts_with("exec_command failed for ")
+        || output
+            .split_once(": ")
+            .is_some_and(|(what, _)| what.ends_with(" failed") && what.split(' ').count() <= 3)
 }
 
 #[cfg(test)]
@@ -54,22 +142,48 @@ mod tests {
     #[test]
     fn the_text_for_the_model_tells_how_a_call_ended() {
         let failed = |message: &str| Outcome::Failed { message: message.into() };
+        let denied = |message: &str| Outcome::Denied { message: message.into() };
+        let code = |code: i64| failed(&format!("exit code {code}"));
         let table = [
             (
                 "Chunk ID: 0b\nWall time: 0.5 seconds\nProcess exited with code 3\nOutput:\nerr\n",
                 Some(3),
-                failed("exit code 3"),
+                code(3),
             ),
             (
                 "Chunk ID: 0b\nWall time: 0.5 seconds\nProcess exited with code 0\nOutput:\n",
                 Some(0),
                 Outcome::Ok,
             ),
-            ("Exit code: 1\nWall time: 0 seconds\nOutput:\nno such file", Some(1), failed("exit code 1")),
+            (
+                "Command: bash -lc 'a\nb'\nChunk ID: 0b\nWall time: 0 seconds\nProcess exited with code 3\nOutput:\n",
+                Some(3),
+                code(3),
+            ),
+            (
+                "Chunk ID: 0b\nWall time: 1 seconds\nProcess running with session ID 7\nOutput:\n",
+                None,
+                Outcome::Ok,
+            ),
+            ("Exit code: 1\nWall time: 0 seconds\nOutput:\nno such file", Some(1), code(1)),
+            (r#"{"output":"err\n","metadata":{"exit_code":3,"duration_seconds":0.2}}"#, Some(3), code(3)),
+            (r#"{"output":"ok","metadata":{"exit_code":0,"duration_seconds":0.2}}"#, Some(0), Outcome::Ok),
+            (r#"{"output":"of a program"}"#, None, Outcome::Ok),
             ("a program says\nExit code: 7\n", None, Outcome::Ok),
+            ("Command: says a program\nExit code: 7\n", None, Outcome::Ok),
             ("Wall time: 1 s\nOutput:\nExit code: 7\n", None, Outcome::Ok),
             ("aborted by user after 2.0s", None, Outcome::Interrupted),
             ("Wall time: 0.1 seconds\naborted by user", None, Outcome::Interrupted),
+            ("exec command rejected by user", None, denied("exec command rejected by user")),
+            ("patch rejected by user", None, denied("patch rejected by user")),
+            (
+                "exec_command failed for `ls`: CreateProcess { message: \"Rejected(\\\"rejected by user\\\")\" }",
+                None,
+                denied(
+                    "exec_command failed for `ls`: CreateProcess { message: \"Rejected(\\\"rejected by user\\\")\" }",
+                ),
+            ),
+            ("exec_command failed: Rejected(\"no\")", None, denied("exec_command failed: Rejected(\"no\")")),
             ("unsupported call: update_plan", None, failed("unsupported call: update_plan")),
             (
                 "Script failed\nWall time 0.0 seconds\nOutput:\n\nScript error:\nError: boom",
@@ -86,8 +200,40 @@ mod tests {
             ("Script completed\nWall time 0.0 seconds\nOutput:\n", None, Outcome::Ok),
         ];
         for (output, exit_code, outcome) in table {
-            assert_eq!(exit_code_in(output), exit_code, "{output}");
+            assert_eq!(told_in(output).exit_code, exit_code, "{output}");
             assert_eq!(of_output(output, exit_code), outcome, "{output}");
+        }
+    }
+
+    #[test]
+    fn what_stands_around_the_output_is_told_apart_from_it() {
+        let told = |millis: Option<i64>, printed: Option<&'static str>, left_running| {
+            (millis.map(SignedDuration::from_millis), printed.map(Cow::Borrowed), left_running)
+        };
+        let table = [
+            (
+                "Chunk ID: 0b\nWall time: 0.2370 seconds\nProcess exited with code 0\nOutput:\na\n\nOutput:\nb",
+                told(Some(237), Some("a\n\nOutput:\nb"), None),
+            ),
+            ("Exit code: 0\nWall time: 1.5 seconds\nOutput:\n", told(Some(1500), Some(""), None)),
+            (
+                r#"{"output":"ok","metadata":{"exit_code":0,"duration_seconds":0.2}}"#,
+                told(Some(200), Some("ok"), None),
+            ),
+            ("aborted by user after 14.0s", told(Some(14_000), None, None)),
+            (
+                "Wall time: 1 seconds\nProcess running with session ID 7\nOutput:\nsofar",
+                told(None, Some("sofar"), Some(7)),
+            ),
+            (
+                r#"{"output":"x","metadata":{"exit_code":0,"duration_seconds":1e300}}"#,
+                told(None, Some("x"), None),
+            ),
+            ("Plan updated", told(None, None, None)),
+        ];
+        for (output, expected) in table {
+            let Told { duration, printed, left_running, .. } = told_in(output);
+            assert_eq!((duration, printed, left_running), expected, "{output}");
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Tool calls of a thread: what the model asked for, paired with what Codex recorded and what the model was shown.
 
 use super::call::record_of;
-use super::model::{Outcome, Session, Step, ToolCall};
+use super::model::{Outcome, Session, Step, ToolCall, ToolFacts};
 use super::outcome;
 use super::reducer::StepAt;
 use crate::rollout::event::{Item, ItemCompleted, SubAgentActivity};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Codex's name for the tool with which a model runs a script of its own (code mode).
@@ -14,12 +16,22 @@ const SCRIPT_TOOL: &str = "exec";
 /// How Codex names what a script called; there is no link to the script's own call.
 const NESTED_CALL_PREFIX: &str = "exec-";
 
+/// Up to 0.7x the call and its output are written together, when the call is over.
+const ONE_WRITE: SignedDuration = SignedDuration::from_millis(10);
+
+/// Codex's name for the tool with which a model asks for a command that goes on.
+const STDIN_TOOL: &str = "write_stdin";
+
 /// Where each call of the thread stands.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ToolIndex {
     calls: HashMap<String, CallAt>,
     /// In the order in which they were asked for.
     scripts: Vec<StepAt>,
+    /// Commands that outlived their call, by the number that later calls ask for them by.
+    left_running: HashMap<u64, CallAt>,
+    /// A search that Codex recorded; the model's own line of it, which comes next, may carry no id.
+    search: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,31 +63,75 @@ impl ToolIndex {
     }
 
     /// The output that the model was shown. What Codex recorded itself is exact and stays.
-    pub(super) fn answer(&self, session: &mut Session, call_id: &str, output: &str, at: Option<Timestamp>) {
-        let Some(call) = self.call(session, call_id) else {
-            return;
-        };
-        call.output = Some(output.to_owned());
-        call.ended_at = call.ended_at.or(at);
-        call.facts.exit_code = call.facts.exit_code.or_else(|| outcome::exit_code_in(output));
+    pub(super) fn answer(
+        &mut self,
+        session: &mut Session,
+        call_id: &str,
+        output: &str,
+        at: Option<Timestamp>,
+    ) {
+        let Some(place) = self.calls.get(call_id).copied() else { return };
+        let Some(call) = call_at(session, place) else { return };
+        let told = outcome::told_in(output);
+        call.facts.exit_code = call.facts.exit_code.or(told.exit_code);
+        call.facts.printed = call.facts.printed.take().or_else(|| told.printed.map(Cow::into_owned));
+        // Once is enough: outputs are most of a session.
+        call.output = Some(output).filter(|_| call.facts.printed.is_none()).map(str::to_owned);
+        if call.ended_at.is_none() {
+            call.ended_at = at;
+            if call.started_at.zip(at).is_some_and(|(asked, at)| at.duration_since(asked) <= ONE_WRITE) {
+                let began = told.duration.and_then(|took| at?.checked_sub(took).ok());
+                call.started_at = [call.started_at, began].into_iter().flatten().min();
+            }
+        }
+        call.facts.duration = call.facts.duration.or(told.duration);
         if call.outcome == Outcome::Running {
             call.outcome = outcome::of_output(output, call.facts.exit_code);
         }
+        let asks_for =
+            call.arguments.get("session_id").and_then(Value::as_u64).filter(|_| call.name == STDIN_TOOL);
+        if let Some(id) = told.left_running {
+            self.left_running.entry(id).or_insert(place);
+        } else if let Some(began) = asks_for.and_then(|id| self.left_running.remove(&id))
+            && let Some(command) = call_at(session, began)
+            && command.facts.exit_code.is_none()
+            && let Some(code) = told.exit_code
+        {
+            command.facts.exit_code = Some(code);
+            command.outcome = outcome::of_exit_code(code);
+            command.ended_at = command.ended_at.max(at);
+        }
+    }
+
+    /// The id of a search that Codex recorded and the model's line, which has none, speaks of.
+    pub(super) fn take_search(&mut self) -> Option<String> {
+        self.search.take()
     }
 
     /// Codex's record of a call: of one the model asked for, of one that its script made, or of a
     /// command that the user ran.
-    pub(super) fn completed(&mut self, session: &mut Session, turn: usize, completed: ItemCompleted) {
+    pub(super) fn completed(
+        &mut self,
+        session: &mut Session,
+        turn: usize,
+        completed: ItemCompleted,
+        at: Option<Timestamp>,
+    ) {
         if let Item::SubAgentActivity(activity) = completed.item {
             return self.started(session, activity);
         }
+        let is_search = matches!(completed.item, Item::WebSearch(_));
         let Some(mut record) = record_of(completed.item) else {
             return;
         };
-        record.started_at = time(completed.started_at_ms);
-        record.ended_at = time(completed.completed_at_ms);
+        // Before 0.150 the line's own time is all there is.
+        record.ended_at = time(completed.completed_at_ms).or(at);
+        let measured = record.facts.duration;
+        let began = measured.and_then(|took| record.ended_at?.checked_sub(took).ok());
+        record.started_at = time(completed.started_at_ms).or(began);
         record.facts.duration =
-            record.started_at.zip(record.ended_at).map(|(from, to)| to.duration_since(from));
+            measured.or_else(|| Some(record.ended_at?.duration_since(record.started_at?)));
+        self.search = Some(record.call_id.clone()).filter(|_| is_search);
         if let Some(call) = self.call(session, &record.call_id) {
             add_record(call, record);
             return;
@@ -116,8 +172,12 @@ impl ToolIndex {
     }
 
     /// The request of a call whose record came first.
-    pub(super) fn describe(&self, session: &mut Session, request: ToolCall) {
-        if let Some(call) = self.call(session, &request.call_id) {
+    pub(super) fn describe(&mut self, session: &mut Session, request: ToolCall) {
+        self.search = self.search.take().filter(|id| *id != request.call_id);
+        if let Some(call) = self.call(session, &request.call_id)
+            // A search without an action says less than its record.
+            && !is_empty(&request.arguments)
+        {
             call.arguments = request.arguments;
         }
     }
@@ -136,11 +196,24 @@ fn call_at(session: &mut Session, place: CallAt) -> Option<&mut ToolCall> {
     }
 }
 
+fn is_empty(arguments: &Value) -> bool {
+    arguments.get("input").and_then(Value::as_str) == Some("")
+}
+
 fn add_record(call: &mut ToolCall, record: ToolCall) {
     call.started_at = record.started_at.or(call.started_at);
     call.ended_at = record.ended_at.or(call.ended_at);
     call.server = record.server.or(call.server.take());
-    call.facts = record.facts;
+    let (told, facts) = (std::mem::take(&mut call.facts), record.facts);
+    call.facts = ToolFacts {
+        exit_code: facts.exit_code.or(told.exit_code),
+        duration: facts.duration.or(told.duration),
+        cwd: facts.cwd.or(told.cwd),
+        printed: facts.printed.or(told.printed),
+        changes: facts.changes.or(told.changes),
+        mcp_result: facts.mcp_result.or(told.mcp_result),
+        agents: if facts.agents.is_empty() { told.agents } else { facts.agents },
+    };
     if call.outcome != Outcome::Interrupted {
         call.outcome = record.outcome;
     }
@@ -154,7 +227,7 @@ pub(super) fn time(millis: Option<i64>) -> Option<Timestamp> {
 mod tests {
     use super::super::reducer::SessionReducer;
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn script_at(second: u32, call_id: &str) -> String {
         let payload = json!({"type": "custom_tool_call", "call_id": call_id, "name": "exec", "input": ""});
@@ -173,8 +246,7 @@ mod tests {
         json!({"type": "event_msg", "payload": payload}).to_string()
     }
 
-    /// Each script with the calls it made and their exit codes.
-    fn scripts_of(lines: &[String]) -> Vec<String> {
+    fn calls_of(lines: &[String]) -> Vec<ToolCall> {
         let mut reducer = SessionReducer::default();
         lines.iter().for_each(|line| reducer.observe(line.as_bytes()));
         let mut session = reducer.finish();
@@ -183,11 +255,16 @@ mod tests {
             Step::ToolCall(call) => Some(*call),
             _ => None,
         });
+        calls.collect()
+    }
+
+    /// Each script with the calls it made and their exit codes.
+    fn scripts_of(lines: &[String]) -> Vec<String> {
         let told = |call: ToolCall| {
             let inner = call.nested.iter().map(|call| (&call.call_id, call.facts.exit_code));
             inner.fold(call.call_id.clone(), |text, (id, code)| format!("{text} {id}={}", code.unwrap()))
         };
-        calls.map(told).collect()
+        calls_of(lines).into_iter().map(told).collect()
     }
 
     #[test]
@@ -210,5 +287,58 @@ mod tests {
             command("2026-11-22T10:00:02Z", "exec-a", 7),
         ];
         assert_eq!(scripts_of(&lines), ["script exec-a=7"]);
+    }
+    fn lines_of(payloads: &[Value]) -> Vec<String> {
+        payloads
+            .iter()
+            .map(|payload| json!({"type": kind_of(payload), "payload": payload}).to_string())
+            .collect()
+    }
+
+    fn kind_of(payload: &Value) -> &'static str {
+        let is_event = payload["type"].as_str().is_some_and(|kind| kind.ends_with("_end"));
+        if is_event { "event_msg" } else { "response_item" }
+    }
+
+    #[test]
+    fn a_command_that_outlives_its_call_ends_as_a_later_call_learns() {
+        let asked = |id: &str, name: &str, arguments: &str| json!({"type": "function_call", "call_id": id, "name": name, "arguments": arguments});
+        let answered =
+            |id: &str, output: &str| json!({"type": "function_call_output", "call_id": id, "output": output});
+        let lines = lines_of(&[
+            asked("run", "exec_command", r#"{"cmd": "make"}"#),
+            answered(
+                "run",
+                "Chunk ID: 1\nWall time: 1.0 seconds\nProcess running with session ID 7\nOutput:\n",
+            ),
+            asked("ask", "write_stdin", r#"{"session_id": 7, "chars": ""}"#),
+            answered(
+                "ask",
+                "Chunk ID: 2\nWall time: 1.0 seconds\nProcess running with session ID 7\nOutput:\n",
+            ),
+            asked("again", "write_stdin", r#"{"session_id": 7, "chars": ""}"#),
+            answered("again", "Chunk ID: 3\nWall time: 1.0 seconds\nProcess exited with code 2\nOutput:\n"),
+        ]);
+        let calls = calls_of(&lines);
+        let told: Vec<_> = calls.iter().map(|call| (&*call.call_id, call.facts.exit_code)).collect();
+        assert_eq!(told, [("run", Some(2)), ("ask", None), ("again", Some(2))]);
+        assert_eq!(calls[0].outcome, Outcome::Failed { message: "exit code 2".into() });
+    }
+
+    #[test]
+    fn a_search_is_one_call_whether_or_not_the_models_line_names_it() {
+        let record = json!({"type": "web_search_end", "call_id": "ws_1", "query": "rust"});
+        let asked =
+            |id: Option<&str>| json!({"type": "web_search_call", "id": id, "action": {"query": "rust"}});
+        for (payloads, ids) in [
+            (vec![record.clone(), asked(Some("ws_1"))], vec!["ws_1"]),
+            (vec![record.clone(), asked(None)], vec!["ws_1"]),
+            (vec![record, asked(None), asked(None)], vec!["ws_1", "web_search-1"]),
+            (vec![asked(None)], vec!["web_search-0"]),
+        ] {
+            let calls = calls_of(&lines_of(&payloads));
+            assert_eq!(calls.iter().map(|call| &*call.call_id).collect::<Vec<_>>(), ids);
+            assert_eq!(calls[0].arguments["query"], "rust");
+        }
     }
 }

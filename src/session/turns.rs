@@ -1,33 +1,69 @@
 //! Turns: where each begins and ends, and which one a line belongs to.
 
-use super::model::{Session, Turn, TurnStatus};
-use crate::rollout::event::{TaskComplete, TaskStarted, UserContent};
+use super::model::{Inference, Session, Turn, TurnStatus};
+use crate::rollout::event::{ErrorEvent, TaskComplete, TaskStarted, UserContent};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// By Codex's turn id: late items name a turn that is over.
 #[derive(Clone, Debug, Default)]
-pub(super) struct TurnIndex(HashMap<String, usize>);
+pub(super) struct TurnIndex {
+    /// By Codex's turn id: late items name a turn that is over.
+    named: HashMap<String, usize>,
+    /// The last turn that only a prompt began (up to 0.103). No line will tell its end.
+    implied: Option<usize>,
+}
 
 impl TurnIndex {
+    /// A turn of which no line but its prompt tells.
+    pub(super) fn begin_implied(&mut self, session: &mut Session, at: Option<Timestamp>) -> usize {
+        let index = self.begin(session, None, at);
+        self.implied = Some(index);
+        index
+    }
+
     pub(super) fn begin(
         &mut self,
         session: &mut Session,
         turn_id: Option<String>,
         at: Option<Timestamp>,
     ) -> usize {
+        self.settle(session);
         lose_the_open_one(session);
         let index = session.turns.len();
         if let Some(id) = &turn_id {
-            self.0.insert(id.clone(), index);
+            self.named.insert(id.clone(), index);
         }
         session.turns.push(Turn { turn_id, started_at: at, ..Turn::default() });
         index
     }
 
     pub(super) fn named(&self, turn_id: Option<&str>) -> Option<usize> {
-        self.0.get(turn_id?).copied()
+        self.named.get(turn_id?).copied()
+    }
+
+    /// The turn that runs and whose end will be told.
+    pub(super) fn told_and_open(&self, session: &Session) -> Option<usize> {
+        let last = session.turns.len().checked_sub(1)?;
+        (self.implied != Some(last) && session.turns[last].status == TurnStatus::Running).then_some(last)
+    }
+
+    /// A turn whose end no line tells is over when the model has answered and asked for nothing.
+    pub(super) fn settle(&self, session: &mut Session) {
+        let Some(turn) = self.implied.and_then(|index| session.turns.get_mut(index)) else { return };
+        if let Some(answer) = answer_of(turn).filter(|_| turn.status == TurnStatus::Running) {
+            turn.ended_at = answer.ended_at;
+            turn.final_answer = turn.final_answer.take().or_else(|| answer.texts.last().cloned());
+            turn.status = TurnStatus::Completed;
+        }
+    }
+
+    /// Whether something was asked, and no turn runs.
+    pub(super) fn is_at_rest(&self, session: &Session) -> bool {
+        let is_implied = self.implied.is_some_and(|index| index + 1 == session.turns.len());
+        session.turns.last().is_some_and(|turn| {
+            turn.status != TurnStatus::Running || (is_implied && answer_of(turn).is_some())
+        })
     }
 
     /// The turn that a line without a turn id belongs to. A file may begin in the middle of one.
@@ -74,10 +110,46 @@ pub(super) fn lose_the_open_one(session: &mut Session) {
     }
 }
 
-pub(super) fn status_of(complete: &TaskComplete) -> TurnStatus {
+/// The last response of a turn, if it is an answer.
+fn answer_of(turn: &Turn) -> Option<Inference> {
+    turn.inferences().last().filter(|it| it.requests.is_empty() && !it.texts.is_empty()).cloned()
+}
+
+/// The user took back the last prompts, and what became of them.
+pub(super) fn roll_back(session: &mut Session, prompts: u64) {
+    let mut left = prompts;
+    for turn in session.turns.iter_mut().rev().filter(|turn| !turn.is_taken_back) {
+        if left == 0 {
+            break;
+        }
+        turn.is_taken_back = true;
+        left -= u64::from(turn.prompt.is_some());
+    }
+}
+
+/// A completed turn's answer, where its end did not tell it: files that Codex migrated.
+pub(super) fn answer_from_responses(turn: &mut Turn) {
+    if turn.status == TurnStatus::Completed && turn.final_answer.is_none() {
+        turn.final_answer = answer_of(turn).and_then(|answer| answer.texts.last().cloned());
+    }
+}
+
+/// Text that Codex shows the model in the user's name: `<environment_context>…</environment_context>`, `AGENTS.md`.
+pub(super) fn is_context(text: &str) -> bool {
+    let text = text.trim();
+    let tag = text.strip_prefix('<').and_then(|rest| rest.split(['>', ' ']).next());
+    text.starts_with("# AGENTS.md instructions")
+        || tag.is_some_and(|tag| !tag.is_empty() && text.ends_with(&format!("</{tag}>")))
+}
+
+/// `before` is what went wrong in the turn, where Codex wrote it apart.
+pub(super) fn status_of(complete: &TaskComplete, before: Option<ErrorEvent>) -> TurnStatus {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match &complete.error {
-        None => TurnStatus::Completed,
+        None => before.map_or(TurnStatus::Completed, |error| TurnStatus::Failed {
+            message: error.message,
+            kind: error.codex_error_info.filter(|info| !info.is_null()).as_ref().map(text),
+        }),
         Some(error) => TurnStatus::Failed {
             message: text(error.get("message").unwrap_or(error)),
             kind: error.get("codex_error_info").filter(|info| !info.is_null()).map(text),
@@ -164,8 +236,28 @@ mod tests {
             (json!({"odd": 1}), failed(r#"{"odd":1}"#, None)),
         ];
         for (error, status) in table {
-            assert_eq!(status_of(&complete(error.clone())), status, "{error}");
+            assert_eq!(status_of(&complete(error.clone()), None), status, "{error}");
         }
-        assert_eq!(status_of(&TaskComplete { error: None, ..complete(json!(0)) }), TurnStatus::Completed);
+        let without = TaskComplete { error: None, ..complete(json!(0)) };
+        assert_eq!(status_of(&without, None), TurnStatus::Completed);
+        let before = ErrorEvent { message: "no".into(), codex_error_info: Some(json!("other")) };
+        assert_eq!(status_of(&without, Some(before)), failed("no", Some("other")));
+    }
+
+    #[test]
+    fn a_prompt_that_is_taken_back_takes_its_turn_along_and_no_turn_goes_twice() {
+        let (mut index, mut session) = begun(&[Some("a"), Some("b"), Some("compaction"), Some("c")]);
+        for (turn, prompt) in [(0, "one"), (1, "two"), (3, "three")] {
+            session.turns[turn].prompt = Some(prompt.into());
+        }
+        let taken_back =
+            |session: &Session| session.turns.iter().map(|turn| turn.is_taken_back).collect::<Vec<_>>();
+        roll_back(&mut session, 1);
+        assert_eq!(taken_back(&session), [false, false, false, true]);
+        roll_back(&mut session, 1);
+        assert_eq!(taken_back(&session), [false, true, true, true]);
+        index.begin(&mut session, None, None);
+        roll_back(&mut session, 9);
+        assert_eq!(taken_back(&session), [true; 5]);
     }
 }

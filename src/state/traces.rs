@@ -7,14 +7,13 @@ use crate::claim::journal::Launch;
 use crate::claim::record::{LaunchRecord, ThreadRecord};
 use crate::claim::{self, Claim};
 use crate::codex::thread::ThreadId;
+use crate::config::content::Content;
 use crate::config::granularity::Granularity;
 use crate::env::World;
 use crate::export::receipt::Receipt;
 use crate::rollout::shelf::Shelf;
-use crate::session::family::Family;
-use crate::trace::build::{Surroundings, build_family, build_turns};
+use crate::trace::build::Surroundings;
 use crate::trace::ids::TraceId;
-use crate::trace::model::Trace;
 use std::io;
 
 impl State {
@@ -55,7 +54,7 @@ impl State {
         let family = self.family(session, &rollout, &mut shelf, &families::read);
         let granularity = self.granularity_of(&record, thread, launch.granularity);
         let surroundings = Surroundings { rollout: &rollout, user: user(world) };
-        let traces = traces_of(&family, &record, granularity, surroundings);
+        let traces = self.made(&family, &record, surroundings, granularity, record.content)?;
         Ok(Some(Made { traces, rollout, writer }))
     }
 
@@ -98,6 +97,7 @@ impl State {
         };
         let change = |record: &mut ThreadRecord| {
             record.granularity = Some(self.granularity_of(record, thread, launch.granularity));
+            record.content = record.content.max(launch.content);
             record.add(this.clone());
         };
         match ThreadRecord::update(&self.threads(), thread, change) {
@@ -107,7 +107,9 @@ impl State {
                 if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
             {
                 tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
-                Ok(ThreadRecord { launches: vec![this], ..ThreadRecord::default() })
+                // What stands there may ask for less than all.
+                let content = Content::Metadata;
+                Ok(ThreadRecord { launches: vec![this], content, ..ThreadRecord::default() })
             }
             Err(error) => Err(StateError::Record(self.threads(), error)),
         }
@@ -117,17 +119,4 @@ impl State {
 /// Who ran Codex.
 pub(super) fn user(world: &World) -> Option<&str> {
     world.variables.text("USER").or(world.variables.text("LOGNAME"))
-}
-
-/// None where nobody asked anything.
-pub(super) fn traces_of(
-    family: &Family,
-    record: &ThreadRecord,
-    granularity: Granularity,
-    surroundings: Surroundings,
-) -> Vec<Trace> {
-    match granularity {
-        Granularity::Session => build_family(family, record, surroundings).into_iter().collect(),
-        Granularity::Turn => build_turns(family, record, surroundings),
-    }
 }

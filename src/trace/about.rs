@@ -2,17 +2,14 @@
 
 use super::build::{Surroundings, put};
 use super::gen_ai;
-use super::limits::cut;
+use super::limits::beginning;
 use super::price::{self, Cost};
 use super::spans;
 use crate::claim::record::{LaunchRecord, ThreadRecord};
 use crate::launch::exit::ChildExit;
-use crate::session::model::{Inference, Session, TokenUsage, Turn, TurnStatus};
+use crate::session::model::{Clock, Discrepancy, Inference, Session, TokenUsage, Turn, TurnStatus};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-
-/// MLflow's columns for metadata are 250 characters wide.
-const METADATA_CHARACTERS: usize = 250;
 
 /// What model responses used and cost, those of sub-agents among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -54,6 +51,10 @@ pub(super) fn session_attributes<'a>(
     put(&mut attributes, "codex.sub_agents", Some(sessions.count()).filter(|count| *count > 0));
     put(&mut attributes, "codex.active_ms", Some(active_ms(session)));
     put(&mut attributes, "codex.tokens_reconciled", reconciled(all.clone()));
+    let discrepancy = all.clone().find_map(Session::discrepancy);
+    put(&mut attributes, "codex.tokens_discrepancy", discrepancy.map(Discrepancy::as_str));
+    // Its own times claim to be UTC.
+    put(&mut attributes, "codex.local_time", Some(true).filter(|_| session.clock == Clock::UnknownZone));
     put_drift(&mut attributes, all);
     put(&mut attributes, "codex.attribution", record.attribution().map(|evidence| evidence.as_str()));
     put_launch(&mut attributes, record.launches.last());
@@ -206,8 +207,8 @@ pub(super) fn metadata(
         ("mlflow.source.git.commit", git.commit_hash),
         ("mlflow.source.git.branch", git.branch),
         ("mlflow.source.git.repoURL", git.repository_url.as_deref().map(without_credentials)),
-        ("mlflow.traceInputs", prompt.map(|text| cut(text, METADATA_CHARACTERS))),
-        ("mlflow.traceOutputs", response.map(|text| cut(text, METADATA_CHARACTERS))),
+        ("mlflow.traceInputs", prompt.map(beginning)),
+        ("mlflow.traceOutputs", response.map(beginning)),
         ("mlflow.trace.tokenUsage", sum.usage.map(|usage| spans::token_usage(usage).to_string())),
         ("mlflow.trace.cost", sum.cost.map(|cost| cost.to_json().to_string())),
         ("codex.cost_basis", sum.cost.map(|_| format!("list price of {}", price::as_of()))),

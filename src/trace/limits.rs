@@ -1,21 +1,58 @@
-//! How much of a value a trace holds. What was left out says so, and how much it was.
+//! How long the texts of a trace may be; what was left out says so, and how much it was. They are cut when secrets
+//! are out: half a secret looks like none.
 
 use super::model::Trace;
 use serde_json::{Map, Value};
 
 /// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
-pub const LONGEST_TEXT: usize = 1 << 20;
+const LONGEST_TEXT: usize = 1 << 20;
 
-/// The first characters; a mark says that there were more.
-pub(super) fn cut(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(characters - 1).chain(['…']).collect(),
+/// MLflow's columns for previews are 1000 characters wide.
+const PREVIEW_CHARACTERS: usize = 1000;
+
+/// MLflow's own clients send no longer metadata.
+const METADATA_CHARACTERS: usize = 250;
+
+/// Enough for the sentence with which most programs fail.
+const LAST_WORDS_CHARACTERS: usize = 1000;
+
+/// What a text that is to be cut keeps beyond its limit until secrets are out: longer than a private key.
+const MARGIN_CHARACTERS: usize = 16 << 10;
+
+/// Of a text that will be no longer than a preview: all that a secret at its end may reach to.
+pub(super) fn beginning(text: &str) -> String {
+    text.chars().take(PREVIEW_CHARACTERS + MARGIN_CHARACTERS).collect()
+}
+
+/// The end of what a program printed, and so much before it.
+pub(super) fn end(text: &str) -> &str {
+    let start = text.char_indices().rev().nth(LAST_WORDS_CHARACTERS + MARGIN_CHARACTERS - 1);
+    &text[start.map_or(0, |(at, _)| at)..]
+}
+
+/// The last step of every trace.
+pub(super) fn cut(trace: &mut Trace) {
+    for preview in [&mut trace.request_preview, &mut trace.response_preview].into_iter().flatten() {
+        *preview = first(preview, PREVIEW_CHARACTERS);
     }
+    for key in ["mlflow.traceInputs", "mlflow.traceOutputs"] {
+        if let Some(value) = trace.metadata.get_mut(key) {
+            *value = first(value, METADATA_CHARACTERS);
+        }
+    }
+    let events = trace.spans.iter_mut().flat_map(|span| &mut span.events);
+    for message in events.filter_map(|event| event.attributes.get_mut("exception.message")) {
+        if let Value::String(text) = message
+            && let Some((sentence, printed)) = text.split_once('\n')
+        {
+            *text = format!("{sentence}\n{}", last(printed, LAST_WORDS_CHARACTERS));
+        }
+    }
+    shorten_all(trace);
 }
 
 /// Cuts every text of every span that is longer than `LONGEST_TEXT`.
-pub(super) fn apply(trace: &mut Trace) {
+fn shorten_all(trace: &mut Trace) {
     for span in &mut trace.spans {
         limit(&mut span.inputs);
         limit(&mut span.outputs);
@@ -49,6 +86,22 @@ fn shorten(text: &mut String, longest: usize) {
     text.replace_range(head..tail, &mark);
 }
 
+/// The first characters; a mark says that there were more.
+fn first(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(characters - 1).chain(['…']).collect(),
+    }
+}
+
+/// The last characters; a mark says that there were more.
+fn last(text: &str, characters: usize) -> String {
+    match text.char_indices().rev().nth(characters - 1) {
+        None | Some((0, _)) => text.to_owned(),
+        Some((start, _)) => format!("…{}", &text[start..]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,8 +109,8 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_by_characters_and_says_so() {
-        assert_eq!(cut("äöü", 3), "äöü");
-        assert_eq!(cut("äöüß", 3), "äö…");
+        assert_eq!([first("äöü", 3), first("äöüß", 3)], ["äöü", "äö…"]);
+        assert_eq!([last("äöü", 3), last("äöüß", 3)], ["äöü", "…öüß"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::build::put;
 use super::gen_ai;
 use super::ids::SpanId;
+use super::limits;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome::exception;
 use super::price::Cost;
@@ -12,8 +13,8 @@ use crate::session::model::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-/// Enough for the sentence with which most programs fail.
-const LAST_WORDS_CHARACTERS: usize = 1000;
+/// Why a response that was asked for again is an error.
+const BROKE_OFF: &str = "the stream broke off, and codex asked again";
 
 /// What all spans of a thread have in common.
 #[derive(Clone, Copy)]
@@ -120,6 +121,7 @@ impl TurnScope<'_> {
     fn inference_status(&self, inference: &Inference) -> SpanStatus {
         match &self.turn.status {
             _ if inference.usage.is_some() => SpanStatus::Ok,
+            _ if inference.broke_off => SpanStatus::Error { message: BROKE_OFF.into() },
             TurnStatus::Completed => SpanStatus::Ok,
             TurnStatus::Failed { message, .. } if self.last_inference == Some(inference.number) => {
                 SpanStatus::Error { message: message.clone() }
@@ -169,7 +171,9 @@ impl TurnScope<'_> {
     fn tool_status(&self, outcome: &Outcome) -> SpanStatus {
         match outcome {
             Outcome::Ok => SpanStatus::Ok,
-            Outcome::Failed { message } => SpanStatus::Error { message: message.clone() },
+            Outcome::Failed { message } | Outcome::Denied { message } => {
+                SpanStatus::Error { message: message.clone() }
+            }
             Outcome::Interrupted => SpanStatus::Error { message: "interrupted".into() },
             Outcome::Running => self.status_without_an_end(),
         }
@@ -261,14 +265,10 @@ fn tool_outputs(call: &ToolCall) -> Value {
 /// MLflow's page opens a failed call at its event, where "exit code 1" alone explains nothing.
 fn with_last_words(message: &str, call: &ToolCall) -> String {
     let printed = call.facts.printed.as_deref().unwrap_or_default().trim_end();
-    if printed.is_empty() {
+    if printed.is_empty() || message.contains(printed) {
         return message.to_owned();
     }
-    let (start, cut) = match printed.char_indices().rev().nth(LAST_WORDS_CHARACTERS - 1) {
-        None | Some((0, _)) => (0, ""),
-        Some((start, _)) => (start, "…"),
-    };
-    format!("{message}\n{cut}{}", &printed[start..])
+    format!("{message}\n{}", limits::end(printed))
 }
 
 /// As MLflow's `mlflow.chat.tokenUsage` and `mlflow.trace.tokenUsage`.

@@ -7,6 +7,9 @@ use std::process::Command;
 
 pub const CODEX_VERSION: &str = "0.169.0";
 
+/// The one that comes with the machine may be older.
+const NODE_VERSION: &str = "24.9.0";
+
 /// The MLflow that tests read with unless they say otherwise.
 pub const MLFLOW_VERSION: &str = "3.17.2";
 
@@ -61,6 +64,22 @@ fn fetch_codex_of(version: &str) -> Codex {
         )
     });
     Codex { native, launcher: modules.join(".bin/codex") }
+}
+
+/// The folder of a Node.js that replaces itself by what it starts (`process.execve`, 22.15 and later); None as for
+/// `codex`.
+pub fn node_that_replaces_itself() -> Option<PathBuf> {
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    let package = format!("node-linux-{architecture}");
+    wanted(&format!("Node.js {NODE_VERSION}")).then(|| {
+        let folder = fetched(&format!("node-{NODE_VERSION}"), |folder| {
+            let mut npm = Command::new("npm");
+            npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"]).arg(folder);
+            npm.arg(format!("{package}@{NODE_VERSION}"));
+            fetch(&mut npm, "npm", "install Node.js (18 or newer), which brings npm");
+        });
+        folder.join("node_modules").join(package).join("bin")
+    })
 }
 
 /// The Python of a virtual environment with this MLflow; None, with a line that says so, when tests are to stay

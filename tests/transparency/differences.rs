@@ -2,13 +2,12 @@
 
 use nix::libc;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use support::run::LIMIT;
 use support::{End, wait_for};
 
 use crate::child::{ALWAYS, LOG, OWN_TERMINAL};
-use crate::twice::{Act, Place, Stage, Who, assert_same, differing, send, wait_until};
+use crate::twice::{Place, Stage, Who, assert_same, differing, send, wait_until};
 
 struct Difference {
     what: &'static str,
@@ -214,9 +213,10 @@ fn as_a_containers_first_process_codex_can_be_killed() {
 #[test]
 fn full_screen_codex_has_a_terminal_of_its_own() {
     let stage = Stage::new();
-    let seen = stage.observe(Place::Terminal, "codex 'see; leave; exit 3'; exit $?", |act: &Act| {
-        let started = format!("/proc/{}/exe", act.id());
-        wait_for("the end", LIMIT, || !Path::new(&started).exists());
+    // The shell stays: when it ends, everybody on its terminal is left without one.
+    let script = "codex 'see; leave; exit 3'; touch ended; until [ -e out ]; do sleep 0.01; done; exit 3";
+    let seen = stage.observe(Place::Terminal, script, |_| {
+        wait_until(&stage.at("ended"));
         let left: i32 = fs::read_to_string(stage.at("left")).expect("it told").parse().expect("an id");
         let stat = fs::read_to_string(format!("/proc/{left}/stat")).expect("it lives");
         let terminal =

@@ -4,6 +4,7 @@
 mod child;
 mod differences;
 mod ends;
+mod npm;
 mod real_codex;
 mod shells;
 mod signals;

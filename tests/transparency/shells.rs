@@ -167,8 +167,9 @@ fn real_codex_under_a_time_limit_and_before_a_reader_that_leaves() {
         shell
     };
     let lines = [
-        ("timeout -s INT 2 codex exec --json go; echo $?", true),
-        ("timeout -s TERM 2 codex exec --json go; echo $?", true),
+        ("exec timeout -s INT 60 codex exec --json go", true),
+        ("exec timeout -s TERM 60 codex exec --json go", true),
+        ("exec timeout --foreground -s INT 60 codex exec --json go", true),
         ("codex exec --json go | head -1; echo ${PIPESTATUS[*]}", false),
         ("nohup codex exec go & wait $!; echo $?", false),
         ("codex exec --json go 2>&1 3< README.md; echo $?", false),
@@ -182,6 +183,11 @@ fn real_codex_under_a_time_limit_and_before_a_reader_that_leaves() {
             let reply = Reply::new().answer("done");
             server.play(Script::new().reply(if stalls { reply.stall_at_start(&gate) } else { reply }));
             let running = start(&mut say(who, line));
+            if stalls {
+                gate.wait_until_reached(LIMIT);
+                // Its time is over.
+                running.signal(Signal::SIGALRM);
+            }
             let outcome = running.finish(LIMIT);
             wait_for("all to be gone", LIMIT, || home.processes().is_empty());
             outcome

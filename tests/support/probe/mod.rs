@@ -11,6 +11,8 @@
 //! | `say WORDS`, `cry WORDS` | a line on stdout, on stderr |
 //! | `lines N`, `bytes` | N lines on each of them in turn; every byte there is, on stdout |
 //! | `read`, `line` | reads stdin to its end into the file `read`; one line, and says it |
+//! | `send N`, `take N` | N bytes of the pattern, out and in; leaves the file `taken` when all of them were right |
+//! | `echo` | shows each key, until `q` |
 //! | `catch NUMBERS` | from now on notes these signals in the file `caught`, and lives |
 //! | `ready NAME`, `until NAME` | makes the file NAME; waits for it |
 //! | `raw` | the terminal's keys come one by one, and unseen |
@@ -18,6 +20,7 @@
 //! | `exit N`, `die N` | ends by a code, by a signal |
 //! | `stop N`, `stop-job N` | sends the signal to itself, to its whole group |
 
+mod pattern;
 mod see;
 mod steps;
 
@@ -26,6 +29,7 @@ use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+pub use pattern::{Pattern, pattern};
 pub use see::{Sight, parse};
 
 /// The name by which the test program is the probe.

@@ -1,5 +1,6 @@
 //! The probe does what it is asked, step by step. It has no runtime and no second thread.
 
+use super::pattern::pattern;
 use super::see;
 use nix::libc;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -29,7 +30,8 @@ pub(super) fn run(script: &str) -> i32 {
 /// The code to end with, if it is the last step.
 fn take(step: &str) -> Option<i32> {
     let (verb, rest) = step.split_once(' ').unwrap_or((step, ""));
-    let number = || rest.parse().unwrap_or_else(|_| panic!("no number in the step {step:?}"));
+    let number = || -> usize { rest.parse().unwrap_or_else(|_| panic!("no number in the step {step:?}")) };
+    let small = || i32::try_from(number()).expect("a small number");
     match verb {
         "" => {}
         "see" => leave("seen", see::written(&see::see()).as_bytes()),
@@ -46,6 +48,16 @@ fn take(step: &str) -> Option<i32> {
             leave("read", &result.map_or_else(|error| error.to_string().into_bytes(), |_| all));
         }
         "line" => put(1, format!("line {}\n", line()).as_bytes()),
+        "send" => pattern().write(&mut *stream(1), number()),
+        "take" => {
+            leave("taken", take_pattern(number()).as_bytes());
+        }
+        "echo" => {
+            let mut key = [0];
+            while stream(0).read(&mut key).is_ok_and(|count| count == 1) && key != *b"q" {
+                put(1, &key);
+            }
+        }
         "catch" => {
             let file =
                 File::options().create(true).append(true).open("caught").expect("open the file caught");
@@ -64,13 +76,25 @@ fn take(step: &str) -> Option<i32> {
             tcsetattr(&*stream(0), SetArg::TCSANOW, &modes).expect("set a terminal's modes");
         }
         "leave" => left_behind(),
-        "exit" => return Some(number()),
-        "die" => send(std::process::id().cast_signed(), number()),
-        "stop" => send(std::process::id().cast_signed(), number()),
-        "stop-job" => send(0, number()),
+        "exit" => return Some(small()),
+        "die" => send(std::process::id().cast_signed(), small()),
+        "stop" => send(std::process::id().cast_signed(), small()),
+        "stop-job" => send(0, small()),
         _ => panic!("the probe knows no step {step:?}"),
     }
     None
+}
+
+fn take_pattern(size: usize) -> &'static str {
+    let pattern = pattern();
+    let (mut chunk, mut taken) = (vec![0; 1 << 16], 0);
+    while taken < size {
+        let count = stream(0).read(&mut chunk).expect("read");
+        assert!(count > 0, "ended after {taken} bytes");
+        pattern.check(taken, &chunk[..count]);
+        taken += count;
+    }
+    "every byte right"
 }
 
 /// Whole or not at all: whoever waits for it reads it at once.

@@ -6,6 +6,7 @@ use crate::config::target::{Experiment, Target};
 use crate::spool::Spool;
 use crate::spool::policy::{Job, Lane};
 use crate::spool::rests::Rests;
+use crate::trace::model::Trace;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -54,7 +55,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         let key: (Target, Experiment) = (first.target.clone(), first.experiment.clone());
         let admitted: Vec<Admitted> =
             jobs.iter().map(|job| self.admit(job, rests).ok().flatten()).collect::<Option<_>>()?;
-        let traces: Vec<_> = admitted.iter().map(|admitted| &admitted.entry.trace).collect();
+        let traces: Vec<&Trace> = admitted.iter().map(|admitted| &*admitted.entry.trace).collect();
         let exporter = self.exporter(&key).ok()?;
         let delivered = catch_unwind(AssertUnwindSafe(|| exporter.export_together(&traces))).ok().flatten();
         let Some(delivered) = delivered else {

@@ -4,6 +4,7 @@ mod check;
 mod create;
 mod error;
 mod experiment;
+mod forget;
 mod read;
 mod shape;
 mod spans;
@@ -84,9 +85,7 @@ impl SqliteExporter {
         if !self.path.try_exists()? {
             create::create(&disk::followed(&self.path), Timestamp::now())?;
         }
-        let connection = open(&self.path, FileSystem::of(&self.path), busy)?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        Ok(connection)
+        connect_to(&self.path, busy)
     }
 
     /// All of them, or none.
@@ -122,6 +121,15 @@ impl Exporter for SqliteExporter {
         let written = self.write(traces, self.busy.min(BRIEFLY));
         written.inspect_err(|error| tracing::info!("not {} traces at once: {error}", traces.len())).ok()
     }
+}
+
+/// To change what is there.
+fn connect_to(path: &Path, busy: Duration) -> Result<Connection, StoreError> {
+    let connection = open(path, FileSystem::of(path), busy)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // What a trace no longer holds is not to be found in the file's free pages.
+    connection.pragma_update(None, "secure_delete", true)?;
+    Ok(connection)
 }
 
 /// SQLite's write-ahead log needs memory that all its users share, which two machines have not, and a database that
@@ -160,6 +168,19 @@ pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
 }
 
 pub use check::check;
+
+/// Removes the trace, with what people added to it. False if there was none; nothing is created.
+pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
+    let forgotten = || {
+        if !path.try_exists()? {
+            return Ok(false);
+        }
+        let mut connection = connect_to(path, busy)?;
+        Shape::of(&connection)?;
+        forget::forget(&mut connection, id)
+    };
+    forgotten().map_err(|error: StoreError| error.at(path))
+}
 
 /// Reads one state of the database, and creates nothing.
 fn reading<T>(

@@ -1,0 +1,71 @@
+//! A line of Codex up to 0.2x: the response item alone, without an envelope, a time or a turn.
+//!
+//! The first line is the session's: `{"id", "timestamp", "instructions", "git"}`. Around each request stands
+//! `{"record_type": "state"}`.
+
+use super::line::{Git, RolloutItem, SessionMeta, if_it_fits};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+#[derive(Deserialize)]
+struct BareLine<'a> {
+    record_type: Option<IgnoredAny>,
+    #[serde(borrow)]
+    r#type: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "if_it_fits")]
+    id: Option<String>,
+    #[serde(default, deserialize_with = "if_it_fits")]
+    timestamp: Option<String>,
+    #[serde(default, deserialize_with = "if_it_fits")]
+    git: Option<Git>,
+}
+
+/// None for a line that says nothing of itself.
+pub(super) fn parse(line: &[u8]) -> Option<RolloutItem> {
+    let bare: BareLine = serde_json::from_slice(line).ok()?;
+    if bare.r#type.is_some() {
+        return serde_json::from_slice(line).ok().map(RolloutItem::of_response);
+    }
+    if bare.record_type.is_some() {
+        return Some(RolloutItem::StateRecord);
+    }
+    let (id, timestamp) = (bare.id?, Some(bare.timestamp?));
+    Some(RolloutItem::SessionMeta(SessionMeta { id, timestamp, git: bare.git, ..SessionMeta::default() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::content::Content;
+    use crate::rollout::line::{BadLine, Container, RolloutLine};
+    use crate::rollout::response_item::{Message, ResponseItem};
+
+    #[test]
+    fn a_bare_line_says_by_its_fields_what_it_is() {
+        let item = |line: &str| RolloutLine::parse(line.as_bytes()).map(|line| (line.container, line.item));
+        let bare = |item| Ok((Container::Bare, item));
+        let meta = SessionMeta {
+            id: "t".into(),
+            timestamp: Some("2025-09-01T10:00:00.000Z".into()),
+            git: Some(Git { branch: Some("main".into()), ..Git::default() }),
+            ..SessionMeta::default()
+        };
+        let message = Message { role: "user".into(), content: Content("go".into()), phase: None };
+        let table = [
+            (
+                r#"{"id":"t","timestamp":"2025-09-01T10:00:00.000Z","instructions":null,"git":{"branch":"main"}}"#,
+                bare(RolloutItem::SessionMeta(meta)),
+            ),
+            (r#"{"record_type":"state"}"#, bare(RolloutItem::StateRecord)),
+            (
+                r#"{"type":"message","id":null,"role":"user","content":"go"}"#,
+                bare(RolloutItem::ResponseItem(ResponseItem::Message(message))),
+            ),
+            (r#"{"id":"t"}"#, Err(BadLine)),
+        ];
+        for (line, read) in table {
+            assert_eq!(item(line), read, "{line}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What a message or a tool's output says, as text: a string, or the texts of a list of parts. Images become a note.
+
+use super::inline;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use std::fmt;
+
+/// Read as text at once: a list of parts as JSON would be most of what a session keeps in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content(pub String);
+
+/// The text of a content that was read as JSON.
+pub fn text_of(content: &Value) -> String {
+    Content::deserialize(content).map(|content| content.0).unwrap_or_default()
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Content, D::Error> {
+        field.deserialize_any(ContentVisitor).map(Content)
+    }
+}
+
+struct ContentVisitor;
+
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a text or a list of parts")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<String, E> {
+        Ok(text)
+    }
+
+    fn visit_unit<E>(self) -> Result<String, E> {
+        Ok(String::new())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<String, E> {
+        Ok(Value::from(number).to_string())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<String, A::Error> {
+        let mut text: Option<String> = None;
+        while let Some(Part(said)) = parts.next_element()? {
+            text = match (text, said) {
+                (Some(before), Some(said)) => Some(before + "\n" + &said),
+                (text, said) => text.or(said),
+            };
+        }
+        Ok(text.unwrap_or_default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<String, A::Error> {
+        Value::deserialize(MapAccessDeserializer::new(fields)).map(|value| value.to_string())
+    }
+}
+
+/// Of a list: `{"type", "text"}`, `{"type", "image_url"}`, or what says nothing to a reader.
+struct Part(Option<String>);
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Part, D::Error> {
+        field.deserialize_any(PartVisitor)
+    }
+}
+
+struct PartVisitor;
+
+/// Whatever it is: what is no text is none.
+macro_rules! nothing {
+    ($($visit:ident: $of:ty),*) => {
+        $(fn $visit<E>(self, _: $of) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        })*
+    };
+}
+
+impl Default for Part {
+    fn default() -> Part {
+        Part(None)
+    }
+}
+
+impl<'de> Visitor<'de> for PartVisitor {
+    type Value = Part;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a part")
+    }
+
+    nothing!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str);
+
+    fn visit_unit<E>(self) -> Result<Part, E> {
+        Ok(Part(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Part, A::Error> {
+        while values.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Part(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Part, A::Error> {
+        let (mut text, mut image) = (None, None);
+        while let Some(name) = fields.next_key::<Field>()? {
+            match name {
+                Field::Text => text = fields.next_value::<Text>()?.0,
+                Field::ImageUrl => image = fields.next_value::<Text>()?.0,
+                Field::Other => drop(fields.next_value::<IgnoredAny>()?),
+            }
+        }
+        let note = |url: String| inline::note_of(&url).unwrap_or_else(|| format!("[image {url}]"));
+        Ok(Part(text.or_else(|| image.map(note))))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Field {
+    Text,
+    ImageUrl,
+    #[serde(other)]
+    Other,
+}
+
+/// A string, if it is one.
+#[derive(Default)]
+struct Text(Option<String>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Text, D::Error> {
+        field.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    nothing!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64);
+
+    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(Some(text.to_owned())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Text, E> {
+        Ok(Text(Some(text)))
+    }
+
+    fn visit_unit<E>(self) -> Result<Text, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Text, A::Error> {
+        while values.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Text(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Text, A::Error> {
+        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Text(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn content_reads_as_text_in_every_shape_it_is_written_in() {
+        let table = [
+            (json!("plain"), "plain"),
+            (json!([{"type": "input_text", "text": "a"}, {"type": "output_text", "text": "b"}]), "a\nb"),
+            (json!([{"text": ""}, {"text": "b"}]), "\nb"),
+            (
+                json!([{"type": "input_image", "image_url": "data:image/png;base64,aGkh"}]),
+                "[image image/png, 3 bytes, sha256 c0ddd62c7717180e7ffb8a15bb9674d3ec92592e0b7ac7d1d5289836b4553be2]",
+            ),
+            (json!([{"type": "input_image", "image_url": "file:///x.png"}]), "[image file:///x.png]"),
+            (json!([{"type": "encrypted_content", "encrypted_content": "x"}]), ""),
+            (json!([7, "loose", null, [], true, 1.5, {"text": 7}, {"text": {"a": [1]}}, {"text": "b"}]), "b"),
+            (Value::Null, ""),
+            (json!(7), "7"),
+            (json!({"odd": 1}), r#"{"odd":1}"#),
+        ];
+        for (content, text) in table {
+            assert_eq!(text_of(&content), text, "{content}");
+            let read: Content = serde_json::from_str(&content.to_string()).unwrap();
+            assert_eq!(read.0, text, "{content}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Files within text, as base64: a note stands in for each, for its bytes would drown everything else.
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use sha2::{Digest, Sha256};
+
+/// Some writers leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What the note says of a `data:` URL; None for any other text.
+pub fn note_of(url: &str) -> Option<String> {
+    let (kind, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
+    (kind.len() < 100).then(|| note(kind, data))
+}
+
+/// Its type, its size, and the SHA-256 of its bytes, by which the file can be known again.
+pub fn note(kind: &str, data: &str) -> String {
+    let what = if kind.starts_with("image/") { "image " } else { "" };
+    match BASE64.decode(data) {
+        Ok(bytes) => {
+            let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("[{what}{kind}, {} bytes, sha256 {digest}]", bytes.len())
+        }
+        Err(_) => format!("[{what}{kind}, {} characters that are no base64]", data.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_within_a_url_becomes_a_note_by_which_it_can_be_known() {
+        let hi = "sha256 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4";
+        let table = [
+            ("data:image/png;base64,aGk=", Some(format!("[image image/png, 2 bytes, {hi}]"))),
+            ("data:text/plain;base64,aGk", Some(format!("[text/plain, 2 bytes, {hi}]"))),
+            ("data:image/png;base64,a€", Some("[image image/png, 4 characters that are no base64]".into())),
+            ("data:,aGk=", None),
+            ("https://host/a.png", None),
+            ("", None),
+        ];
+        for (url, note) in table {
+            assert_eq!(note_of(url), note, "{url}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Which lines of a file are another thread's, copied?
+//!
+//! A resume in 0.36 and a fork or sub-agent up to 0.149 begin with a copy of the other thread's file, its
+//! `session_meta` second. Most copies are stamped with the time of copying, some keep their old times.
+
+use crate::codex::thread::ThreadId;
+use crate::rollout::event::Event;
+use crate::rollout::line::{RolloutItem, RolloutLine, SessionMeta};
+use crate::rollout::path::time_of;
+use jiff::{SignedDuration, Timestamp};
+
+/// A disk is faster than this with the next line, and whoever types the next prompt is slower.
+const PAUSE: SignedDuration = SignedDuration::from_millis(100);
+
+#[derive(Clone, Debug, Default)]
+pub(super) enum Copied {
+    /// The second line decides.
+    #[default]
+    NotYet,
+    Until(Until),
+    Over,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Until {
+    /// The first line of the thread's own, where Codex tells it (0.150 and later).
+    ordinal: Option<u64>,
+    /// When the thread was made.
+    made: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+impl Copied {
+    /// Takes the lines of a file in their order. `own` is the first `session_meta`, once there was one.
+    pub(super) fn takes(&mut self, line: &RolloutLine, own: Option<&SessionMeta>) -> bool {
+        let Some(own) = own else { return false };
+        if let Copied::Until(until) = self
+            && until.takes(line)
+        {
+            return true;
+        }
+        match (&*self, &line.item) {
+            (Copied::NotYet, RolloutItem::SessionMeta(meta)) if meta.id != own.id => {
+                *self = Copied::Until(Until {
+                    ordinal: own.subagent_history_start_ordinal,
+                    made: ThreadId::parse(&own.id)
+                        .and_then(|thread| time_of(&thread))
+                        .or_else(|| own.timestamp.as_ref()?.parse().ok()),
+                    last: line.timestamp,
+                });
+                true
+            }
+            // The same one may be told again, with a field more (0.140).
+            (Copied::NotYet, RolloutItem::SessionMeta(_) | RolloutItem::Unknown { .. }) => false,
+            _ => {
+                *self = Copied::Over;
+                false
+            }
+        }
+    }
+}
+
+impl Until {
+    fn takes(&mut self, line: &RolloutLine) -> bool {
+        if let (Some(start), Some(ordinal)) = (self.ordinal, line.ordinal) {
+            return ordinal < start;
+        }
+        if let RolloutItem::Event(Event::TaskStarted(started)) = &line.item
+            && let Some(began) =
+                started.turn_id.as_deref().and_then(ThreadId::parse).as_ref().and_then(time_of)
+            && let Some(made) = self.made
+        {
+            // A turn's id tells when it really began.
+            return began < made;
+        }
+        let (Some(at), Some(last)) = (line.timestamp, self.last) else { return true };
+        let keeps_its_time = self.made.is_some_and(|made| at < made);
+        if keeps_its_time {
+            return true;
+        }
+        self.last = self.last.max(Some(at));
+        at.duration_since(last) <= PAUSE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// Made at 10:04:14.526.
+    const OWN: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+    /// Made an hour before.
+    const PARENT: &str = "01a2027f-b8be-7ee3-8243-251c871b1d4f";
+
+    fn line(at: &str, ordinal: Option<u64>, kind: &str, payload: Value) -> RolloutLine {
+        let mut line = json!({"timestamp": format!("2026-11-22T{at}Z"), "type": kind, "payload": payload});
+        if let Some(ordinal) = ordinal {
+            line["ordinal"] = json!(ordinal);
+        }
+        RolloutLine::parse(line.to_string().as_bytes()).unwrap()
+    }
+
+    fn meta(at: &str, id: &str) -> RolloutLine {
+        line(at, None, "session_meta", json!({"id": id}))
+    }
+
+    fn said(at: &str) -> RolloutLine {
+        line(at, None, "event_msg", json!({"type": "user_message", "message": "go"}))
+    }
+
+    fn begun(at: &str, turn_id: &str) -> RolloutLine {
+        line(at, None, "event_msg", json!({"type": "task_started", "turn_id": turn_id}))
+    }
+
+    fn copied(own: &SessionMeta, lines: &[RolloutLine]) -> Vec<bool> {
+        let mut copied = Copied::default();
+        lines.iter().map(|line| copied.takes(line, Some(own))).collect()
+    }
+
+    #[test]
+    fn a_copy_ends_where_the_threads_own_begins() {
+        let own = SessionMeta { id: OWN.into(), ..SessionMeta::default() };
+        let table = [
+            ("nothing copied", vec![said("10:04:15"), meta("10:04:15", PARENT)], vec![false, false]),
+            ("its own again", vec![meta("10:04:15", OWN), meta("10:04:15", PARENT)], vec![false, true]),
+            (
+                "stamped anew, then a prompt",
+                vec![
+                    meta("10:04:15.000", PARENT),
+                    said("10:04:15.090"),
+                    said("10:04:15.150"),
+                    said("10:04:17"),
+                ],
+                vec![true, true, true, false],
+            ),
+            (
+                "its old times kept",
+                vec![meta("09:04:15", PARENT), said("09:10:00"), said("10:03:00"), said("10:05:00")],
+                vec![true, true, true, false],
+            ),
+            (
+                "a turn of its own in the same moment",
+                vec![
+                    meta("10:04:15", PARENT),
+                    begun("10:04:15", "01a20280-b8be-7ee3-8243-251c871b1d4f"),
+                    said("10:04:15"),
+                    begun("10:04:15", "01a202b6-a740-7ee3-8243-251c871b1d4f"),
+                    said("10:04:15"),
+                ],
+                vec![true, true, true, false, false],
+            ),
+        ];
+        for (name, lines, takes) in table {
+            assert_eq!(copied(&own, &lines), takes, "{name}");
+        }
+    }
+
+    #[test]
+    fn where_codex_tells_where_a_sub_agents_own_history_starts_that_counts() {
+        let own =
+            SessionMeta { id: OWN.into(), subagent_history_start_ordinal: Some(3), ..SessionMeta::default() };
+        let said = |at: &str, ordinal| {
+            line(at, Some(ordinal), "event_msg", json!({"type": "error", "message": "x"}))
+        };
+        let parent = line("10:04:15", Some(1), "session_meta", json!({"id": PARENT}));
+        let lines = [parent, said("10:09:00", 2), said("10:09:00", 3), said("10:09:00", 1)];
+        assert_eq!(copied(&own, &lines), [true, true, false, false]);
+    }
+}

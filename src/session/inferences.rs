@@ -1,0 +1,189 @@
+//! Model responses: where each begins and ends, and which tokens are its.
+
+use super::model::{Inference, Message, Session, Step, TokenUsage};
+use super::reducer::StepAt;
+use jiff::Timestamp;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inferences {
+    model: Option<String>,
+    effort: Option<String>,
+    count: u32,
+    requests: Requests,
+    open: Option<StepAt>,
+    /// Open or not: Codex may tell its usage when its tools have answered (0.144 to 0.150).
+    last: Option<StepAt>,
+    /// Shown to the model with its next request.
+    new_messages: Vec<Message>,
+    last_input_at: Option<Timestamp>,
+    news: News,
+    /// What Codex said that the model said, before the model's own words are in the file.
+    echo: Option<String>,
+}
+
+/// How a file tells one response from the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Requests {
+    /// A response ends when it is counted, or when the model is shown something new.
+    #[default]
+    Untold,
+    /// Codex marks each request (up to 0.103). Old versions write a response's calls and their outputs in pairs,
+    /// and its usage before them: only the next mark ends it.
+    Marked,
+}
+
+/// Whether the model was shown anything since its last response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum News {
+    Some,
+    #[default]
+    None,
+}
+
+impl Inferences {
+    /// As of the next response.
+    pub(super) fn set(&mut self, model: Option<String>, effort: Option<String>) {
+        self.model = model.or(self.model.take());
+        self.effort = effort;
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Codex is about to ask the model, and says so before every request.
+    pub(super) fn mark(&mut self, session: &mut Session, at: Option<Timestamp>) {
+        self.end(session);
+        self.requests = Requests::Marked;
+        self.input_at(at);
+    }
+
+    pub(super) fn begin_turn(&mut self, session: &mut Session, at: Option<Timestamp>) {
+        self.end(session);
+        self.requests = Requests::Untold;
+        self.last_input_at = at;
+        self.news = News::Some;
+    }
+
+    /// Whatever the model says next is another response.
+    pub(super) fn end(&mut self, session: &mut Session) {
+        let (open, echo) = (self.open.take(), self.echo.take());
+        // A response that was interrupted may have no line of its own.
+        if let (Some(inference), Some(text)) = (open.and_then(|place| at_place(session, place)), echo)
+            && inference.texts.is_empty()
+        {
+            inference.texts.push(text);
+        }
+    }
+
+    /// The model was shown something.
+    pub(super) fn show(&mut self, session: &mut Session, message: Message, at: Option<Timestamp>) {
+        if self.requests == Requests::Untold || message.tool_call_id.is_none() {
+            self.end(session);
+        }
+        self.input_at(at);
+        self.news = News::Some;
+        self.new_messages.push(message);
+    }
+
+    /// What the model is shown was replaced: there is nothing to tell of it, or a message that tells it follows.
+    pub(super) fn show_summary(&mut self, session: &mut Session) {
+        self.end(session);
+        self.news = News::Some;
+    }
+
+    pub(super) fn input_at(&mut self, at: Option<Timestamp>) {
+        self.last_input_at = self.last_input_at.max(at);
+    }
+
+    /// The model said something: part of the open response, or the beginning of the next, in `turn`.
+    pub(super) fn respond(
+        &mut self,
+        session: &mut Session,
+        turn: usize,
+        at: Option<Timestamp>,
+        add: impl FnOnce(&mut Inference),
+    ) {
+        let place = self.open.unwrap_or_else(|| self.begin(session, turn, at));
+        if let Some(inference) = at_place(session, place) {
+            // What was counted is over; old versions write it down later.
+            if inference.usage.is_none() {
+                inference.ended_at = at.or(inference.ended_at);
+            }
+            add(inference);
+        }
+    }
+
+    pub(super) fn echo(&mut self, session: &mut Session, turn: usize, text: String, at: Option<Timestamp>) {
+        self.respond(session, turn, at, |_| {});
+        self.echo = Some(text);
+    }
+
+    /// A response is over and this is what it used. Also a response without any item has a usage, and is one.
+    pub(super) fn count_usage(
+        &mut self,
+        session: &mut Session,
+        turn: usize,
+        usage: TokenUsage,
+        at: Option<Timestamp>,
+    ) {
+        let mut uncounted = |place: &StepAt| {
+            place.turn == turn && at_place(session, *place).is_some_and(|inference| inference.usage.is_none())
+        };
+        let open = self.open.filter(&mut uncounted);
+        // It may have ended when the model was shown the output of a tool.
+        let ended = self.last.filter(&mut uncounted).filter(|_| self.requests == Requests::Untold);
+        let place = open.or(ended).unwrap_or_else(|| {
+            self.end(session);
+            self.begin(session, turn, at)
+        });
+        if let Some(inference) = at_place(session, place) {
+            inference.usage = Some(usage);
+            if self.open == Some(place) {
+                inference.ended_at = at.or(inference.ended_at);
+            }
+        }
+        self.over(session, at);
+    }
+
+    /// Codex is done with a response, also with one that broke off.
+    pub(super) fn over(&mut self, session: &mut Session, at: Option<Timestamp>) {
+        if self.requests == Requests::Untold && self.open.is_some() {
+            self.end(session);
+            self.input_at(at);
+        }
+    }
+
+    fn begin(&mut self, session: &mut Session, turn: usize, at: Option<Timestamp>) -> StepAt {
+        if let (News::None, Some(before)) = (self.news, self.last.filter(|place| place.turn == turn))
+            && let Some(before) = at_place(session, before)
+        {
+            // Asked again, and shown nothing that it had not seen.
+            before.broke_off = before.usage.is_none();
+        }
+        self.count += 1;
+        let inference = Inference {
+            number: self.count,
+            model: self.model.clone(),
+            effort: self.effort.clone(),
+            started_at: self.last_input_at.or(at),
+            ended_at: at,
+            new_messages: std::mem::take(&mut self.new_messages),
+            ..Inference::default()
+        };
+        let steps = &mut session.turns[turn].steps;
+        let place = StepAt { turn, step: steps.len() };
+        steps.push(Step::Inference(inference));
+        self.news = News::None;
+        (self.open, self.last) = (Some(place), Some(place));
+        place
+    }
+}
+
+fn at_place(session: &mut Session, place: StepAt) -> Option<&mut Inference> {
+    match session.turns.get_mut(place.turn)?.steps.get_mut(place.step)? {
+        Step::Inference(inference) => Some(inference),
+        _ => None,
+    }
+}

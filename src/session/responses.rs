@@ -1,0 +1,103 @@
+//! What went to the model and came back, as parts of a session.
+
+use super::call;
+use super::model::Message;
+use super::reducer::SessionReducer;
+use crate::rollout::line::Compacted;
+use crate::rollout::response_item::ResponseItem;
+use jiff::Timestamp;
+
+impl SessionReducer {
+    pub(super) fn response_item(&mut self, item: ResponseItem, at: Option<Timestamp>) {
+        match item {
+            ResponseItem::Message(message) if message.role == "assistant" && self.review_ended => {
+                self.tell_review(message.content.0, at);
+            }
+            ResponseItem::Message(message) if message.role == "assistant" => {
+                let turn = self.turns.current(&mut self.session, at);
+                self.inferences.respond(&mut self.session, turn, at, |inference| {
+                    inference.texts.push(message.content.0);
+                });
+            }
+            ResponseItem::Message(message) => self.show(message.role, message.content.0, None, at),
+            ResponseItem::AgentMessage(message) => self.agent_message(message.content.0, at),
+            ResponseItem::Reasoning(reasoning) => {
+                let texts = reasoning.summary.into_iter().chain(reasoning.content.into_iter().flatten());
+                let turn = self.turns.current(&mut self.session, at);
+                self.inferences.respond(&mut self.session, turn, at, |inference| {
+                    inference.reasoning.extend(texts.map(|part| part.text));
+                });
+            }
+            ResponseItem::ToolOutput(output) => {
+                let text = output.output.0;
+                self.tools.answer(&mut self.session, &output.call_id, &text, at);
+                self.show("tool".into(), text, Some(output.call_id), at);
+            }
+            ResponseItem::ToolSearchOutput(output) => {
+                let text = output.tools.map(|tools| tools.to_string()).unwrap_or_default();
+                if let Some(call_id) = &output.call_id {
+                    self.tools.answer(&mut self.session, call_id, &text, at);
+                }
+                self.show("tool".into(), text, output.call_id, at);
+            }
+            ResponseItem::Bookkeeping => {}
+            call => self.request(call, at),
+        }
+    }
+
+    /// The model asked for a tool. A search that the model's side did is recorded before it is asked for.
+    pub(super) fn request(&mut self, mut item: ResponseItem, at: Option<Timestamp>) {
+        if let ResponseItem::WebSearchCall(search) = &mut item {
+            search.id = search.id.take().or_else(|| self.tools.take_search());
+        }
+        let Some((request, call)) = call::requested(item, self.tools.count(), at) else {
+            return;
+        };
+        let turn = self.turns.current(&mut self.session, at);
+        self.inferences.respond(&mut self.session, turn, at, |inference| inference.requests.push(request));
+        if self.tools.contains(&call.call_id) {
+            self.tools.describe(&mut self.session, call);
+            return;
+        }
+        self.tools.push(&mut self.session, turn, call);
+    }
+
+    /// The model was shown something: whatever it says next is a new response.
+    pub(super) fn show(
+        &mut self,
+        role: String,
+        text: String,
+        tool_call_id: Option<String>,
+        at: Option<Timestamp>,
+    ) {
+        self.inferences.show(&mut self.session, Message { role, text, tool_call_id }, at);
+    }
+
+    /// Another agent's word; the first one is the task of a sub-agent.
+    pub(super) fn agent_message(&mut self, text: String, at: Option<Timestamp>) {
+        if let Some(turn) = self.session.turns.last_mut()
+            && turn.prompt.is_none()
+            && turn.steps.is_empty()
+        {
+            turn.prompt = Some(text.clone());
+        }
+        self.show("user".into(), text, None, at);
+    }
+
+    /// The answer to a review's turn. The model that wrote it did so in the review's own thread.
+    pub(super) fn tell_review(&mut self, text: String, at: Option<Timestamp>) {
+        self.review_ended = false;
+        let turn = self.turns.current(&mut self.session, at);
+        self.session.turns[turn].final_answer = Some(text.clone());
+        self.show("assistant".into(), text, None, at);
+    }
+
+    pub(super) fn compacted(&mut self, compacted: Compacted, at: Option<Timestamp>) {
+        self.inferences.show_summary(&mut self.session);
+        let turn = self.turns.current(&mut self.session, at);
+        self.compactions.push(&mut self.session, turn, at);
+        if let Some(summary) = compacted.message.filter(|summary| !summary.is_empty()) {
+            self.show("user".into(), summary, None, at);
+        }
+    }
+}
