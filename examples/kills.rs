@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use support::run::LIMIT;
+use support::terminal::Seen;
 use support::{Codex, End, Home, ModelServer, Reply, Script, Terminal, run, wait_for};
 
 /// Where a launch stood when it was hit.
@@ -38,9 +39,10 @@ fn main() {
     let codex = support::real::fetch_codex();
     let launcher = launcher();
     let mut play = Play::new(&codex, &launcher);
-    // The first run starts everything for the first time.
-    play.whole();
-    let whole = (0..3).map(|_| play.whole()).max().expect("three runs");
+    let mut lives: Vec<Duration> = (0..5).map(|_| play.whole()).collect();
+    lives.sort();
+    let whole = lives[2];
+    play.renew();
     println!("a launch lives for {} ms, from its start to its finisher's end", whole.as_millis());
     play.kill_at_moments(ours, whole, "codex-traced", Play::ours);
     play.kill_at_moments(codexes, whole, "codex", Play::codexes);
@@ -74,31 +76,51 @@ impl<'a> Play<'a> {
         // What an earlier launch that was killed did not ask for is asked for now: the replies are all alike.
         let command = Reply::new().call("exec_command", json!({"cmd": "echo hi"}));
         self.server.play(Script::new().reply(command).reply(Reply::new().answer("done")));
-        Terminal::start(self.home.traced(self.launcher, &self.codex.native).args(["exec", "--json", "go"]))
+        // As under a person's shell: who leads the session outlives the launcher, and so do those that it leaves.
+        let mut shell = self.home.traced("sh", &self.codex.native);
+        shell.args(["-c", "\"$@\"; code=$?; echo ended; read line; exit $code", "sh"]);
+        Terminal::start(shell.arg(self.launcher).args(["exec", "--json", "go"]))
+    }
+
+    /// Waits for all that the launch left running, then ends the shell.
+    fn finish(&self, terminal: Terminal) -> Seen {
+        terminal.wait_for("ended");
+        let shell = terminal.pid();
+        wait_for("all processes to end", LIMIT, || self.home.processes().iter().all(|id| *id == shell));
+        terminal.type_keys("\n");
+        terminal.finish()
     }
 
     /// One launch without a kill, and how long it lived.
     fn whole(&self) -> Duration {
         let began = Instant::now();
-        self.start().finish().ended(End::Code(0));
-        wait_for("the launch to be over", LIMIT, || self.home.processes().is_empty());
+        self.finish(self.start()).ended(End::Code(0));
         began.elapsed()
     }
 
-    fn kill_at_moments(&mut self, kills: u32, whole: Duration, who: &str, victims: fn(&Play) -> Vec<Pid>) {
+    fn kill_at_moments(
+        &mut self,
+        kills: u32,
+        whole: Duration,
+        who: &str,
+        victims: fn(&Self, Pid) -> Vec<Pid>,
+    ) {
         let mut histogram: BTreeMap<Stage, u32> = BTreeMap::new();
-        let mut evidence: BTreeMap<String, u32> = BTreeMap::new();
+        let (mut ends, mut evidence) = (BTreeMap::<String, u32>::new(), BTreeMap::<String, u32>::new());
         for number in 0..kills {
             let began = Instant::now();
             let terminal = self.start();
             sleep((whole * number / kills).saturating_sub(began.elapsed()));
-            let victims = victims(self);
-            let stage = self.stage(&victims);
-            victims.iter().for_each(|id| drop(kill(*id, Signal::SIGKILL)));
+            let launcher = child_of(terminal.pid());
+            let victims = victims(self, launcher);
+            let hit = victims.iter().filter(|id| kill(**id, Signal::SIGKILL).is_ok()).count();
+            // After the kill: the notes are those of the very moment.
+            let stage = self.stage(&victims, launcher);
             *histogram.entry(stage).or_default() += 1;
-            let seen = terminal.finish();
+            let seen = self.finish(terminal);
+            let hits = if hit == 0 { "nobody" } else { "hit" };
+            *ends.entry(format!("{hits}, {:?}", seen.end)).or_default() += 1;
             assert_eq!(seen.modes_before, seen.modes_after, "kill {number} of {who}: the terminal's modes");
-            wait_for("all processes to end", LIMIT, || self.home.processes().is_empty());
             for claimed in self.put_right(&format!("kill {number} of {who} ({stage:?})")) {
                 *evidence.entry(claimed).or_default() += 1;
             }
@@ -107,35 +129,26 @@ impl<'a> Play<'a> {
         for (stage, count) in histogram {
             println!("  {:<12} {count:>3} {}", format!("{stage:?}"), "#".repeat(count as usize));
         }
-        println!("  claimed by: {evidence:?}");
+        println!("  ended: {ends:?}\n  claimed by: {evidence:?}");
     }
 
-    /// Launcher and finisher, whichever is there.
-    fn ours(&self) -> Vec<Pid> {
-        let is_ours = |id: &Pid| {
-            let program = fs::read_link(format!("/proc/{id}/exe")).unwrap_or_default();
-            program == self.launcher
-        };
-        self.home.processes().into_iter().filter(is_ours).collect()
+    /// The launcher, or else its finisher.
+    fn ours(&self, launcher: Pid) -> Vec<Pid> {
+        if is_of(launcher, self.launcher) {
+            return vec![launcher];
+        }
+        self.home.processes().into_iter().filter(|id| is_of(*id, self.launcher)).collect()
     }
 
-    fn codexes(&self) -> Vec<Pid> {
-        let ours = self.ours();
-        let is_codex = |id: &Pid| {
-            fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|program| program == self.codex.native)
-        };
-        self.home.processes().into_iter().filter(|id| !ours.contains(id) && is_codex(id)).collect()
+    fn codexes(&self, launcher: Pid) -> Vec<Pid> {
+        Some(child_of(launcher)).filter(|id| is_of(*id, &self.codex.native)).into_iter().collect()
     }
 
-    fn stage(&self, victims: &[Pid]) -> Stage {
-        let is_finisher = |id: &Pid| {
-            fs::read(format!("/proc/{id}/cmdline"))
-                .is_ok_and(|words| words.starts_with(b"codex-traced\0mlflow"))
-        };
-        if victims.iter().any(is_finisher) {
+    fn stage(&self, victims: &[Pid], launcher: Pid) -> Stage {
+        if !victims.is_empty() && !victims.contains(&launcher) && victims.iter().any(|id| is_finisher(*id)) {
             return Stage::Finisher;
         }
-        let notes = self.home.launches().iter().filter(|name| name.ends_with(".jsonl")).map(|name| {
+        let notes = self.home.launches().into_iter().filter(|name| name.ends_with(".jsonl")).map(|name| {
             fs::read_to_string(self.home.state().join("launches").join(name)).unwrap_or_default()
         });
         let notes: String = notes.collect();
@@ -144,7 +157,7 @@ impl<'a> Play<'a> {
             () if notes.contains("{\"claim\"") => Stage::Claimed,
             () if notes.contains("{\"child\"") => Stage::NoClaim,
             () if notes.contains("{\"launch\"") => Stage::NoChild,
-            () if victims.is_empty() => Stage::Over,
+            () if self.home.state().join("threads").exists() => Stage::Over,
             () => Stage::NotBegun,
         }
     }
@@ -187,14 +200,34 @@ impl<'a> Play<'a> {
             .collect();
         assert_eq!(left, [""; 0], "{at}: nothing waits");
         // A home of its own for each: what one left cannot hide in the next.
-        let by = self
-            .home
-            .records()
+        let records = self.home.records();
+        let by = records
             .iter()
             .map(|record| record["launches"][0]["attribution"].as_str().expect("text").to_owned());
         let by = by.collect();
-        self.server = ModelServer::start(Script::new());
-        self.home = Home::new(&self.server.url());
+        self.renew();
         by
     }
+
+    fn renew(&mut self) {
+        self.server = ModelServer::start(Script::new());
+        self.home = Home::new(&self.server.url());
+    }
+}
+
+/// The only child, or nobody.
+fn child_of(id: Pid) -> Pid {
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    Pid::from_raw(children.split_whitespace().next().and_then(|id| id.parse().ok()).unwrap_or(i32::MAX))
+}
+
+fn is_of(id: Pid, program: &Path) -> bool {
+    let running = fs::read_link(format!("/proc/{id}/exe"));
+    running.ok().zip(fs::canonicalize(program).ok()).is_some_and(|(running, program)| running == program)
+}
+
+/// A dead one has no words left, but is nobody's but ours.
+fn is_finisher(id: Pid) -> bool {
+    let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    words.is_empty() || words.starts_with(b"codex-traced\0mlflow")
 }
