@@ -12,14 +12,17 @@ use crate::config::target::Target;
 use crate::env::World;
 use crate::export::mlflow::{file_store, sqlite};
 use crate::rollout;
-use crate::session::{self, Writer};
+use crate::rollout::shelf::{Shelf, in_order};
+use crate::session::{self, Writer, chain};
 use crate::spool::Spool;
 use crate::state::State;
-use crate::trace::build::{Surroundings, build};
+use crate::trace::build::{Surroundings, build_family};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
 use crate::trace::redact::Keep;
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
@@ -31,9 +34,10 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
             )?;
             stored(trace, &state, world, &home)?
         }
-        Some(what) if Path::new(what).is_file() => {
-            (of_rollout(Path::new(what), &state)?, format!("session file {}", Path::new(what).display()))
-        }
+        Some(what) if Path::new(what).is_file() => (
+            of_rollout(Path::new(what), &state, &home)?,
+            format!("session file {}", Path::new(what).display()),
+        ),
         Some(what) => {
             let text = what.to_string_lossy();
             let id = text.parse().ok().or_else(|| Some(TraceId::of_thread(ThreadId::parse(&text)?.as_str())));
@@ -78,17 +82,33 @@ fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result
     })
 }
 
-fn of_rollout(path: &Path, state: &State) -> Result<Trace, Failure> {
-    // Somebody may be writing it: an open turn is shown as running.
-    let session = session::read(path, Writer::Alive)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let record = rollout::path::thread_of(path)
-        .and_then(|thread| ThreadRecord::load(&state.threads(), &thread).ok())
-        .unwrap_or_default();
-    let trace = build(&session, &record, Surroundings { rollout: path, user: None }).ok_or_else(|| {
+fn of_rollout(path: &Path, state: &State, home: &CodexHome) -> Result<Trace, Failure> {
+    let none = || {
         format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display())
-    })?;
+    };
+    let cannot = |file: &Path, error: &io::Error| format!("cannot read {}: {error}", file.display());
+    // Somebody may be writing it: an open turn is shown as running.
+    let read = |file: &Path, _| session::read(file, Writer::Alive);
+    let thread = rollout::path::thread_of(path);
+    let files = thread.as_ref().map_or_else(|| vec![path.to_path_buf()], |thread| beside(path, thread));
+    let parts = files.iter().map(|file| read(file, Writer::Alive).map_err(|error| cannot(file, &error)));
+    let session = chain::join(parts.collect::<Result<Vec<_>, _>>()?).ok_or_else(none)?;
+    let record =
+        thread.and_then(|thread| ThreadRecord::load(&state.threads(), &thread).ok()).unwrap_or_default();
+    let family = state.family(session, path, &mut Shelf::of(home.path()), &read);
+    let trace =
+        build_family(&family, &record, Surroundings { rollout: path, user: None }).ok_or_else(none)?;
     // As it would be stored, so that what is shown can be shown around.
     let redactor = state.redactor().map_err(|error| error.to_string())?;
     Ok(redactor.redact(trace, Keep::Everything).into())
+}
+
+/// The file, and in its folder those that come before and after it in its thread.
+fn beside(path: &Path, thread: &ThreadId) -> Vec<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let others = entries.filter(|other| {
+        rollout::path::is_rollout(other) && rollout::path::thread_of(other).as_ref() == Some(thread)
+    });
+    in_order(std::iter::once(path.to_path_buf()).chain(others).collect())
 }

@@ -141,9 +141,18 @@ fn traces(page: &mut Page, survey: &Survey) {
     }
     if survey.launches_to_finish > 0 {
         let launches = counted(survey.launches_to_finish, "launch", "launches");
-        let text =
-            format!("{launches} ended before the traces were made; `codex-traced mlflow sync` makes them");
+        let text = format!(
+            "{launches} ended before the traces were whole; `codex-traced mlflow sync` finishes those whose turns have \
+             ended"
+        );
         page.field("unfinished", &text);
+    }
+    for (index, left) in survey.unclaimed.iter().enumerate() {
+        let text = format!("{}: {}", left.thread_id, left.reason);
+        page.field(if index == 0 { "unclaimed" } else { "" }, &text);
+    }
+    if !survey.unclaimed.is_empty() {
+        page.field("", "`codex-traced mlflow import ID` brings in those that are yours");
     }
     if survey.sent.is_empty() {
         page.field("sent", "none yet");
@@ -154,6 +163,11 @@ fn traces(page: &mut Page, survey: &Survey) {
         match &sent.link {
             Some(link) => page.field("", &printable(link)),
             None => page.field("", &format!("codex-traced mlflow show {}", sent.trace_id)),
+        }
+        if !sent.redactions.is_empty() {
+            let rules: Vec<String> =
+                sent.redactions.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
+            page.field("", &format!("redacted: {}", clean(rules.join(", "))));
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
 use crate::config::access::Access;
+use crate::config::granularity::Granularity;
 use crate::config::settings::{Settings, Tracing};
 use crate::config::target::Target;
 use crate::disk;
@@ -15,9 +16,12 @@ use crate::launch::exit::ChildExit;
 use crate::launch::signals::SignalPipe;
 use crate::notice::{self, in_one_line};
 use crate::rollout::changes::Changes;
+use crate::rollout::shelf::Shelf;
+use crate::session::family::Family;
+use crate::session::model::Session;
 use crate::session::tail::Tail;
-use crate::state::State;
 use crate::state::found::Standing;
+use crate::state::{State, families};
 use crate::trace::ids::TraceId;
 use nix::libc::SIGINT;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -43,6 +47,8 @@ struct Watch<'a> {
     world: &'a World,
     state: &'a State,
     destination: &'a Destination,
+    granularity: Granularity,
+    home: PathBuf,
     signals: &'a SignalPipe,
     asked: Cell<usize>,
     /// By when they were read last.
@@ -75,6 +81,8 @@ pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
         world,
         state: &state,
         destination: &destination,
+        granularity: settings.granularity,
+        home: home.path().to_path_buf(),
         signals: &signals,
         asked: Cell::new(0),
         tails: BTreeMap::new(),
@@ -135,7 +143,7 @@ impl Watch<'_> {
             // Archived or deleted meanwhile.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error.to_string()),
-            Ok(true) if tail.is_at_rest() && !tail.is_sub_agent() => self.trace(path, &tail),
+            Ok(true) if tail.is_at_rest() => self.trace(path, &tail),
             Ok(_) => Ok(()),
         };
         self.keep(path, tail);
@@ -155,17 +163,20 @@ impl Watch<'_> {
     /// A turn has ended.
     fn trace(&self, path: &Path, tail: &Tail) -> Result<(), Failure> {
         let session = tail.session();
-        let Some(thread) = ThreadId::parse(&session.meta.id) else { return Ok(()) };
+        let Some(thread) = ThreadId::parse(&session.meta.id).map(|thread| self.state.root_of(&thread)) else {
+            return Ok(());
+        };
         if self.is_a_launchs(&thread, tail) {
             tracing::info!("thread {thread} is left to the launch that claims it");
             return Ok(());
         }
-        let found = self.state.found(&thread, &session, path, self.destination, self.world);
+        let Some((family, rollout)) = self.family_of(&thread, session, path)? else { return Ok(()) };
+        let (to, asked) = (self.destination, self.granularity);
+        let found = self.state.found(&thread, &family, &rollout, to, asked, self.world);
         let Some(found) = found.map_err(|error| error.to_string())? else { return Ok(()) };
-        if found.standing == Standing::Unchanged {
-            return Ok(());
-        }
-        let (trace, prompt) = (found.trace.id, found.trace.request_preview.clone().unwrap_or_default());
+        let newest = found.traces.iter().rev().find(|(_, standing)| *standing != Standing::Unchanged);
+        let Some((newest, _)) = newest else { return Ok(()) };
+        let (trace, prompt) = (newest.id, newest.request_preview.clone().unwrap_or_default());
         let target = found.destination.target.clone();
         self.state.put_found(found).map_err(|error| error.to_string())?;
         let outcome = RefCell::new(None);
@@ -192,6 +203,29 @@ impl Watch<'_> {
         }
     }
 
+    /// The thread with all that belongs to it; what we keep of one of its files need not be read again.
+    fn family_of(
+        &self,
+        thread: &ThreadId,
+        kept: Session,
+        at: &Path,
+    ) -> Result<Option<(Family, PathBuf)>, Failure> {
+        let mut shelf = Shelf::of(&self.home);
+        let read = |file: &Path, writer| match file == at {
+            true => Ok(kept.clone()),
+            false => families::read(file, writer),
+        };
+        let own = self.state.own(thread, &mut shelf, None, &read);
+        let Some(own) = own.map_err(|(file, error)| format!("{}: {error}", file.display()))? else {
+            return Ok(None);
+        };
+        if own.session.meta.parent().is_some() {
+            return Ok(None);
+        }
+        let family = self.state.family(own.session, &own.rollout, &mut shelf, &read);
+        Ok(Some((family, own.rollout)))
+    }
+
     fn page_of(&self, trace: TraceId, target: &Target) -> Option<String> {
         let experiment = self.state.receipts().of(trace, target)?.receipt.experiment_id;
         page::of_trace(target, &experiment, trace, &Access::of(self.world))
@@ -204,6 +238,7 @@ impl Watch<'_> {
             let is_logged = |logged: &Logged| match logged {
                 Logged::Prompt { client_id } => tail.prompts().contains(client_id),
                 Logged::Rollout(path) => crate::rollout::path::thread_of(path).as_ref() == Some(thread),
+                Logged::Deed => false,
             };
             launch.claims.iter().any(|claim| claim.thread == *thread) || launch.logged.iter().any(is_logged)
         })

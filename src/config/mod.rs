@@ -4,6 +4,7 @@ pub mod access;
 pub mod content;
 pub mod file;
 pub mod file_uri;
+pub mod granularity;
 pub mod reference;
 pub mod settings;
 pub mod target;

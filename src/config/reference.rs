@@ -58,6 +58,11 @@ pub const OURS: &[Variable] = &[
         "`full`",
     ),
     open(
+        "CODEX_TRACED_GRANULARITY",
+        "`turn`: each turn is a trace of its own, grouped by session; a session keeps what it began with",
+        "`session`: one trace each",
+    ),
+    open(
         "MLFLOW_CODEX_TRACING_ENABLED",
         "`false`: no trace; `true`: a server in `MLFLOW_TRACKING_URI` is meant for us",
         "trace, local",

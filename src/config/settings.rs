@@ -2,6 +2,7 @@
 
 use super::content::{self, Content, Folders};
 use super::file::ConfigFile;
+use super::granularity::Granularity;
 use super::target::{BadTarget, Experiment, Target};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
@@ -20,6 +21,8 @@ pub struct Settings {
     pub target: Setting<Target>,
     pub experiment: Setting<Experiment>,
     pub content: Setting<Content>,
+    /// Of threads that were never sent anywhere.
+    pub granularity: Granularity,
     /// Where `import` looks for session files; Codex's own unless the file names another folder.
     pub sessions_dir: Setting<PathBuf>,
     /// What was asked for and could not be followed, as sentences.
@@ -138,7 +141,11 @@ impl Settings {
             Some(value) => Setting { value, source: Source::File },
             None => Setting { value: home.sessions(), source: Source::Default },
         };
-        Settings { tracing, target, experiment, content, sessions_dir, problems }
+        let granularity = Granularity::told(variables).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Granularity::default()
+        });
+        Settings { tracing, target, experiment, content, granularity, sessions_dir, problems }
     }
 }
 

@@ -75,10 +75,11 @@ pub enum Item {
     WebSearch(CallItem),
     ImageView(CallItem),
     CollabAgentToolCall(CallItem),
+    SubAgentActivity(SubAgentActivity),
     ContextCompaction,
     EnteredReviewMode(EnteredReviewMode),
     ExitedReviewMode,
-    /// `AgentMessage`, `Reasoning`, `SubAgentActivity`: other lines say the same.
+    /// `AgentMessage`, `Reasoning`: other lines say the same.
     Echo,
     Unknown {
         kind: String,
@@ -142,6 +143,18 @@ pub struct CallItem {
     pub status: Option<String>,
     /// Of a `CollabAgentToolCall` only.
     pub tool: Option<String>,
+    /// Of a `CollabAgentToolCall` only: the threads that it started or spoke to.
+    #[serde(default)]
+    pub receiver_thread_ids: Vec<String>,
+}
+
+/// Between a thread and the sub-agents that it started (multi-agent v2).
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct SubAgentActivity {
+    /// Of the call that started it, where `kind` is `started`.
+    pub id: String,
+    pub kind: Option<String>,
+    pub agent_thread_id: Option<String>,
 }
 
 /// A review runs in a thread of its own; this is all that the thread that asked for it says of its
@@ -213,10 +226,11 @@ impl Item {
             "WebSearch" => read(item).map(Item::WebSearch),
             "ImageView" => read(item).map(Item::ImageView),
             "CollabAgentToolCall" => read(item).map(Item::CollabAgentToolCall),
+            "SubAgentActivity" => read(item).map(Item::SubAgentActivity),
             "ContextCompaction" => Some(Item::ContextCompaction),
             "EnteredReviewMode" => read(item).map(Item::EnteredReviewMode),
             "ExitedReviewMode" => Some(Item::ExitedReviewMode),
-            "AgentMessage" | "Reasoning" | "SubAgentActivity" => Some(Item::Echo),
+            "AgentMessage" | "Reasoning" => Some(Item::Echo),
             _ => None,
         };
         parsed.unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })

@@ -89,19 +89,20 @@ fn may_be_session(path: &Path) -> bool {
 
 /// A file is a session's by its name, or by its first line if somebody gave it another name.
 fn look(path: &Path, found: &Metadata) -> io::Result<Option<SessionFile>> {
-    let meta = first_line(path)?;
+    let meta = meta_of(path)?;
     let thread = meta.as_ref().and_then(|meta| ThreadId::parse(&meta.id));
     let Some(thread) = thread.or_else(|| path::thread_of(path)) else { return Ok(None) };
     Ok(Some(SessionFile {
         path: path.to_path_buf(),
         thread,
-        parent: meta.and_then(|meta| meta.parent_thread_id),
+        parent: meta.and_then(|meta| meta.parent().map(str::to_owned)),
         modified: found.modified()?,
         bytes: found.len(),
     }))
 }
 
-fn first_line(path: &Path) -> io::Result<Option<SessionMeta>> {
+/// Who the file says it is, in its first line; None for one that does not.
+pub fn meta_of(path: &Path) -> io::Result<Option<SessionMeta>> {
     let mut lines = reader::open(path)?;
     let line = lines.next_line()?.and_then(|line| RolloutLine::parse(line).ok());
     Ok(line.and_then(|line| match line.item {

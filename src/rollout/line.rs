@@ -12,6 +12,8 @@ use std::borrow::Cow;
 #[derive(Debug, PartialEq)]
 pub struct RolloutLine {
     pub timestamp: Option<Timestamp>,
+    /// Its place in the thread, from 0 (0.150 and later); a fork or a rewind goes on where its base ends.
+    pub ordinal: Option<u64>,
     pub item: RolloutItem,
 }
 
@@ -45,6 +47,20 @@ pub struct SessionMeta {
     pub cli_version: Option<String>,
     pub model_provider: Option<String>,
     pub git: Option<Git>,
+    /// A word (`exec`, `cli`, `vscode`), or an object for a thread that another one started.
+    pub source: Option<Value>,
+    /// `/root/tests/fast` (0.130 and later, where agents have paths).
+    pub agent_path: Option<String>,
+    pub agent_nickname: Option<String>,
+    pub history_base: Option<HistoryBase>,
+}
+
+/// What a fork or a rewind takes from another file instead of copying it (0.150 and later).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct HistoryBase {
+    /// The file's own id: the thread's, or for a rewound one the part of its name after `_`.
+    pub thread_id: String,
+    pub end_ordinal_exclusive: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -101,6 +117,8 @@ pub struct BadLine;
 struct Envelope<'a> {
     #[serde(borrow, default, deserialize_with = "if_it_fits")]
     timestamp: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "if_it_fits")]
+    ordinal: Option<u64>,
     #[serde(borrow)]
     r#type: Cow<'a, str>,
     #[serde(borrow)]
@@ -118,7 +136,8 @@ impl RolloutLine {
     pub fn parse(line: &[u8]) -> Result<RolloutLine, BadLine> {
         let envelope: Envelope = serde_json::from_slice(line).map_err(|_| BadLine)?;
         let timestamp = envelope.timestamp.and_then(|text| text.parse().ok());
-        Ok(RolloutLine { timestamp, item: RolloutItem::parse(&envelope.r#type, envelope.payload) })
+        let item = RolloutItem::parse(&envelope.r#type, envelope.payload);
+        Ok(RolloutLine { timestamp, ordinal: envelope.ordinal, item })
     }
 }
 
@@ -241,6 +260,7 @@ mod tests {
             RolloutLine::parse(line.as_bytes()),
             Ok(RolloutLine {
                 timestamp: Some("2026-11-22T10:04:49.277Z".parse().unwrap()),
+                ordinal: Some(10),
                 item: RolloutItem::TokenUsageRecord(TokenUsageRecord {
                     response_id: Some("resp_1".into()),
                     usage,

@@ -3,8 +3,11 @@
 pub mod changes;
 pub mod event;
 pub mod files;
+pub mod index;
 pub mod line;
+mod origin;
 pub mod path;
 pub mod prompts;
 pub mod reader;
 pub mod response_item;
+pub mod shelf;

@@ -25,9 +25,7 @@ pub fn find(home: &Path, thread: &ThreadId) -> Option<PathBuf> {
 
 /// The thread a rollout's file name speaks of: the UUID after `rollout-<time>-`.
 pub fn thread_of(path: &Path) -> Option<ThreadId> {
-    let name = path.file_name()?.to_str()?;
-    let rest = name.strip_prefix("rollout-")?.get("2026-11-22T10-04-14-".len()..)?;
-    ThreadId::parse(rest.get(..36)?)
+    ThreadId::of_rollout(path)
 }
 
 /// By its name alone.
@@ -53,7 +51,7 @@ fn likely_days(thread: &ThreadId) -> Vec<Date> {
 }
 
 /// When a UUID of version 7 was made; None for other versions.
-fn time_of(thread: &ThreadId) -> Option<Timestamp> {
+pub(super) fn time_of(thread: &ThreadId) -> Option<Timestamp> {
     let text = thread.as_str();
     if text.as_bytes()[14] != b'7' {
         return None;
@@ -138,22 +136,5 @@ mod tests {
         fs::write(folder.join(NAME), "").unwrap();
         assert_eq!(find(home.path(), &thread()), Some(folder.join(NAME)));
         assert!(!is_rollout(&folder.join(NAME.replace("jsonl", "zst"))));
-    }
-
-    #[test]
-    fn only_a_rollouts_name_tells_a_thread() {
-        let table = [
-            (NAME, true),
-            (
-                "rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f_01a202b6-a73e-7ee3-8243-251c871b1d40.jsonl",
-                true,
-            ),
-            ("rollout-2026-11-22T10-04-14-nonsense.jsonl", false),
-            ("rollout-ä.jsonl", false),
-            ("history.jsonl", false),
-        ];
-        for (name, known) in table {
-            assert_eq!(thread_of(Path::new(name)), known.then(thread), "{name}");
-        }
     }
 }

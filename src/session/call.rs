@@ -73,6 +73,7 @@ pub(super) fn record_of(item: Item) -> Option<ToolCall> {
         Item::ImageView(call) => Some(call_record(call, "view_image")),
         Item::CollabAgentToolCall(call) => Some(call_record(call, "agents")),
         Item::UserMessage(_)
+        | Item::SubAgentActivity(_)
         | Item::ContextCompaction
         | Item::EnteredReviewMode(_)
         | Item::ExitedReviewMode
@@ -134,6 +135,9 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
 fn call_record(item: CallItem, name: &str) -> ToolCall {
     let mut call = running(item.id, item.tool.unwrap_or_else(|| name.to_owned()), Value::Null);
     call.outcome = outcome::of_status(item.status.as_deref(), None);
+    if call.name == "spawn_agent" {
+        call.facts.agents = item.receiver_thread_ids;
+    }
     call
 }
 

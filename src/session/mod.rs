@@ -1,7 +1,9 @@
 //! What happened in a thread: turns, model responses, tool calls, told by the lines of its rollout.
 
 mod call;
+pub mod chain;
 mod compactions;
+pub mod family;
 pub mod model;
 mod outcome;
 pub mod reducer;

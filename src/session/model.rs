@@ -26,6 +26,12 @@ pub struct Session {
 pub struct Turn {
     /// Codex's id; never part of our ids.
     pub turn_id: Option<String>,
+    /// The turn of another thread that asked for this one (0.169).
+    pub asked_by: Option<String>,
+    /// Of its first line (0.150 and later).
+    pub ordinal: Option<u64>,
+    /// Codex took it back: what follows it in the file does not know of it.
+    pub is_taken_back: bool,
     pub prompt: Option<String>,
     pub status: TurnStatus,
     pub started_at: Option<Timestamp>,
@@ -123,6 +129,8 @@ pub struct ToolFacts {
     /// By path, with content or diff.
     pub changes: Option<Value>,
     pub mcp_result: Option<Value>,
+    /// The threads of the sub-agents that it started.
+    pub agents: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

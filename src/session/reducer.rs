@@ -42,7 +42,7 @@ pub(super) struct StepAt {
 impl SessionReducer {
     /// Takes the next line of the file, without its LF. Any bytes will do.
     pub fn observe(&mut self, line: &[u8]) {
-        let Ok(RolloutLine { timestamp: at, item }) = RolloutLine::parse(line) else {
+        let Ok(RolloutLine { timestamp: at, ordinal, item }) = RolloutLine::parse(line) else {
             self.session.bad_lines += 1;
             return;
         };
@@ -50,6 +50,7 @@ impl SessionReducer {
             self.session.first_line_at = self.session.first_line_at.or(at);
             self.session.last_line_at = self.session.last_line_at.max(at);
         }
+        let turns = self.session.turns.len();
         match item {
             RolloutItem::SessionMeta(meta) if !self.has_meta => {
                 self.session.meta = meta;
@@ -67,6 +68,7 @@ impl SessionReducer {
             RolloutItem::Compacted(compacted) => self.compacted(compacted, at),
             RolloutItem::Unknown { kind } => *self.session.unknown_lines.entry(kind).or_default() += 1,
         }
+        self.session.turns[turns..].iter_mut().for_each(|begun| begun.ordinal = ordinal);
     }
 
     /// The session so far; an open turn is running.
@@ -93,7 +95,12 @@ impl SessionReducer {
     fn event(&mut self, event: Event, at: Option<Timestamp>) {
         match event {
             Event::TaskStarted(started) if self.turns.is_a_reviews(&self.session, &started) => {}
-            Event::TaskStarted(started) => self.begin_turn(started.turn_id, at),
+            Event::TaskStarted(started) => {
+                self.begin_turn(started.turn_id, at);
+                if let (Some(by), Some(turn)) = (started.turn_attribution, self.session.turns.last_mut()) {
+                    turn.asked_by = by.parent_turn_id;
+                }
+            }
             Event::TaskComplete(complete) => self.complete_turn(complete, at),
             Event::TurnAborted(aborted) => {
                 self.open_inference = None;

@@ -57,10 +57,6 @@ impl Tail {
         self.reducer.is_at_rest()
     }
 
-    pub fn is_sub_agent(&self) -> bool {
-        self.reducer.meta().parent_thread_id.is_some()
-    }
-
     pub fn prompts(&self) -> &BTreeSet<String> {
         &self.prompts
     }
@@ -94,7 +90,7 @@ mod tests {
         }
         assert!(!tail.read().unwrap(), "nothing was added");
         assert_eq!(tail.session(), read(&path, Writer::Alive).unwrap());
-        assert!(tail.is_at_rest() && !tail.is_sub_agent());
+        assert!(tail.is_at_rest());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::call::record_of;
 use super::model::{Outcome, Session, Step, ToolCall};
 use super::outcome;
 use super::reducer::StepAt;
-use crate::rollout::event::ItemCompleted;
+use crate::rollout::event::{Item, ItemCompleted, SubAgentActivity};
 use jiff::Timestamp;
 use std::collections::HashMap;
 
@@ -66,6 +66,9 @@ impl ToolIndex {
     /// Codex's record of a call: of one the model asked for, of one that its script made, or of a
     /// command that the user ran.
     pub(super) fn completed(&mut self, session: &mut Session, turn: usize, completed: ItemCompleted) {
+        if let Item::SubAgentActivity(activity) = completed.item {
+            return self.started(session, activity);
+        }
         let Some(mut record) = record_of(completed.item) else {
             return;
         };
@@ -101,6 +104,15 @@ impl ToolIndex {
             script.is_some_and(|script| record.started_at.is_none() || script.started_at <= record.started_at)
         };
         of_turn().find(|script| was_there(script)).or_else(|| of_turn().next())
+    }
+
+    /// A sub-agent that a call started; the call is recorded elsewhere.
+    fn started(&self, session: &mut Session, activity: SubAgentActivity) {
+        if let (Some("started"), Some(thread)) = (activity.kind.as_deref(), activity.agent_thread_id)
+            && let Some(call) = self.call(session, &activity.id)
+        {
+            call.facts.agents.push(thread);
+        }
     }
 
     /// The request of a call whose record came first.

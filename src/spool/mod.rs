@@ -144,6 +144,11 @@ impl Spool {
         Ok(disk::remove(path)?)
     }
 
+    /// For the price of one.
+    pub fn remove_all<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), SpoolError> {
+        Ok(disk::remove_all(paths)?)
+    }
+
     /// Only for the one who delivers there.
     pub fn rests(&self, lane: Lane) -> Rests {
         Rests::load(self.folder.join(match lane {

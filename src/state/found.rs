@@ -1,16 +1,17 @@
 //! Sessions that no launch of ours wrote: the trace of a file that was found, and whether its target has it.
 
+use super::traces::user;
 use super::{State, StateError};
+use crate::claim::Claim;
 use crate::claim::journal::{Destination, Launch};
 use crate::claim::record::{Attribution, ThreadRecord};
-use crate::claim::{Claim, has_writer};
 use crate::codex::thread::ThreadId;
+use crate::config::granularity::Granularity;
 use crate::config::settings::Settings;
-use crate::config::target::Experiment;
+use crate::config::target::{Experiment, Target};
 use crate::env::World;
 use crate::export::receipts::Kept;
-use crate::session::Writer;
-use crate::session::model::Session;
+use crate::session::family::Family;
 use crate::spool::entry::{Entry, Rank};
 use crate::spool::policy::is_overtaken;
 use crate::trace::build::Surroundings;
@@ -21,14 +22,14 @@ use jiff::Timestamp;
 use std::fs;
 use std::path::Path;
 
-/// A session's trace, before anything of it was written.
+/// A session's traces, before anything of them was written.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub thread: ThreadId,
-    pub trace: Redacted,
-    /// Where it goes: a thread stays where it was first sent.
+    /// One of the whole session, or one of each turn; never none.
+    pub traces: Vec<(Redacted, Standing)>,
+    /// Where they go: a thread stays where it was first sent.
     pub destination: Destination,
-    pub standing: Standing,
 }
 
 /// What the target knows of the trace.
@@ -41,48 +42,58 @@ pub enum Standing {
 }
 
 impl State {
-    /// Who may still write to the thread, as far as can be told.
-    pub fn writer_of(&self, thread: &ThreadId) -> Writer {
-        if has_writer(&self.home, thread) { Writer::Alive } else { Writer::Gone }
-    }
-
     /// None when nobody asked anything in it.
     pub fn found(
         &self,
         thread: &ThreadId,
-        session: &Session,
+        family: &Family,
         rollout: &Path,
         now: &Destination,
+        asked: Granularity,
         world: &World,
     ) -> Result<Option<Found>, StateError> {
         // What launches noted of the thread must not get lost because it cannot be read today.
         let mut record = ThreadRecord::load(&self.threads(), thread)
             .map_err(|error| StateError::Record(self.threads(), error))?;
         mark(&mut record);
-        let user = world.variables.text("USER").or(world.variables.text("LOGNAME"));
-        let asked = Settings::read(world, &self.home).content.value.max(record.content);
-        let made = self.made(session, &record, Surroundings { rollout, user }, asked)?;
-        let Some(trace) = made else { return Ok(None) };
-        let destination = self.first_destination(&record, trace.id).unwrap_or_else(|| now.clone());
-        let receipts = self.receipts();
-        let standing = standing(&trace, receipts.of(trace.id, &destination.target).as_ref());
-        Ok(Some(Found { thread: thread.clone(), trace, destination, standing }))
+        let granularity = self.granularity_of(&record, thread, asked);
+        let keep = self.keep(family, Settings::read(world, &self.home).content.value.max(record.content));
+        let surroundings = Surroundings { rollout, user: user(world) };
+        let traces = self.made(family, &record, granularity, surroundings, keep)?;
+        if traces.is_empty() {
+            return Ok(None);
+        }
+        let destination = self.first_destination(&record, thread).unwrap_or_else(|| now.clone());
+        let with_standing = |trace: Redacted| {
+            let standing = self.standing(&trace, &destination.target);
+            (trace, standing)
+        };
+        let traces = traces.into_iter().map(with_standing).collect();
+        Ok(Some(Found { thread: thread.clone(), traces, destination }))
     }
 
-    /// Where a trace was first put, or else first taken; None if it never was.
-    pub(super) fn first_destination(&self, record: &ThreadRecord, trace: TraceId) -> Option<Destination> {
+    /// What the target knows of the trace.
+    pub(super) fn standing(&self, trace: &Trace, target: &Target) -> Standing {
+        standing(trace, self.receipts().of(trace.id, target).as_ref())
+    }
+
+    /// Where a thread was first put, or else first taken; None if it never was.
+    pub(super) fn first_destination(&self, record: &ThreadRecord, thread: &ThreadId) -> Option<Destination> {
         let taken = || {
-            let receipt = self.receipts().first(trace)?;
+            let receipt = self.first_receipt(thread)?;
             Some(Destination { target: receipt.target, experiment: Experiment::Id(receipt.experiment_id) })
         };
         record.destination.clone().or_else(taken)
     }
 
-    /// Into the spool. Its receipt will say where it went: a thread's record is for what only launches know.
+    /// What its target does not have yet, into the spool. The receipt will say where it went: a thread's record is
+    /// for what only launches know.
     pub fn put_found(&self, found: Found) -> Result<(), StateError> {
-        let Destination { target, experiment } = found.destination;
-        let put = self.spool().put(&Entry { target, experiment, trace: found.trace }, Timestamp::now());
-        put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
+        for (trace, _) in found.traces.into_iter().filter(|(_, standing)| *standing != Standing::Unchanged) {
+            let Destination { target, experiment } = found.destination.clone();
+            let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
+            put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
+        }
         Ok(())
     }
 
@@ -101,12 +112,21 @@ impl State {
     /// The traces of a launch as they stand now, and where each goes.
     pub fn traces_of(&self, launch: &Launch, world: &World) -> Vec<(ThreadId, Destination, Redacted)> {
         let of = |claim: Claim| {
-            let trace = self.trace_of(&claim, launch, world).ok()??;
+            let made = self.traces(&claim, launch, world).ok().flatten();
+            let traces = made.map(|made| made.traces).unwrap_or_default();
             let record = ThreadRecord::load(&self.threads(), &claim.thread).unwrap_or_default();
-            let destination = self.first_destination(&record, trace.id);
-            Some((claim.thread, destination.unwrap_or_else(|| launch.destination.clone()), trace))
+            let destination = self.first_destination(&record, &claim.thread);
+            let destination = destination.unwrap_or_else(|| launch.destination.clone());
+            traces.into_iter().map(move |trace| (claim.thread.clone(), destination.clone(), trace))
         };
-        self.claims_of(launch).into_iter().filter_map(of).collect()
+        self.verdict_of(launch).claims.into_iter().flat_map(of).collect()
+    }
+}
+
+impl Found {
+    /// Of the traces what is farthest from being there.
+    pub fn standing(&self) -> Standing {
+        self.traces.iter().map(|(_, standing)| *standing).min().unwrap_or(Standing::Unchanged)
     }
 }
 
@@ -129,7 +149,6 @@ fn standing(trace: &Trace, kept: Option<&Kept>) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::target::Target;
     use crate::export::receipt::Receipt;
     use crate::trace::ids::SpanId;
     use crate::trace::model::{Span, SpanStatus, SpanType, TraceState};

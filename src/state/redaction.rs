@@ -5,37 +5,49 @@ use super::{State, StateError};
 use crate::claim::record::ThreadRecord;
 use crate::config::content::{Content, Folders};
 use crate::config::file::ConfigFile;
-use crate::session::model::Session;
-use crate::trace::build::{Surroundings, build};
+use crate::config::granularity::Granularity;
+use crate::session::family::Family;
+use crate::trace::build::{Surroundings, build_family, build_turns};
 use crate::trace::redact::{Keep, Redacted, Redactor, Rules, Salt};
 use std::path::{Path, PathBuf};
 
 impl State {
-    /// None when the session has nothing to show, or its folder wants no trace.
-    pub(super) fn made(
-        &self,
-        session: &Session,
-        record: &ThreadRecord,
-        surroundings: Surroundings,
-        asked: Content,
-    ) -> Result<Option<Redacted>, StateError> {
-        // Where the session was, which need not be where we are.
-        let folders = session.meta.cwd.as_deref().map(|cwd| Folders::of(Path::new(cwd), &self.home));
-        let folders = folders.unwrap_or_default();
-        if let Some(file) = folders.off {
-            tracing::info!(
-                "thread {} was in a folder without traces, as {} says",
-                session.meta.id,
-                file.display()
-            );
-            return Ok(None);
+    /// How much of a session its folders and settings allow; None where a folder wants no trace. Sub-agents may have
+    /// been in other folders.
+    pub(super) fn keep(&self, family: &Family, asked: Content) -> Option<Keep> {
+        let mut content = asked;
+        for member in &family.members {
+            let Some(cwd) = member.session.meta.cwd.as_deref() else { continue };
+            let folders = Folders::of(Path::new(cwd), &self.home);
+            if let Some(file) = folders.off {
+                let thread = &member.session.meta.id;
+                tracing::info!("thread {thread} was in a folder without traces, as {} says", file.display());
+                return None;
+            }
+            content = content.max(folders.content());
         }
-        let keep = match asked.max(folders.content()) {
+        Some(match content {
             Content::Full => Keep::Everything,
             Content::Metadata => Keep::Figures,
-        };
+        })
+    }
+
+    /// One of the whole session, or one of each turn; none where nobody asked anything.
+    pub(super) fn made(
+        &self,
+        family: &Family,
+        record: &ThreadRecord,
+        granularity: Granularity,
+        surroundings: Surroundings,
+        keep: Option<Keep>,
+    ) -> Result<Vec<Redacted>, StateError> {
+        let Some(keep) = keep else { return Ok(Vec::new()) };
         let redactor = self.redactor()?;
-        Ok(build(session, record, surroundings).map(|trace| redactor.redact(trace, keep)))
+        let traces = match granularity {
+            Granularity::Session => build_family(family, record, surroundings).into_iter().collect(),
+            Granularity::Turn => build_turns(family, record, surroundings),
+        };
+        Ok(traces.into_iter().map(|trace| redactor.redact(trace, keep)).collect())
     }
 
     /// With the rules of the configuration as they are when the first trace is made.

@@ -1,13 +1,16 @@
-//! From a session to its trace: the root, a span per turn when there is more than one, what is known of all.
+//! From a session and those it started to its trace, or to a trace per turn.
 
+use super::about::{self, Sum};
+use super::agent;
 use super::ids::{SpanId, TraceId};
 use super::limits::beginning;
-use super::model::{Span, SpanStatus, SpanType, Trace, TraceState};
-use super::price::{self, Cost};
+use super::model::{Span, SpanType, Trace, TraceState};
+use super::outcome;
 use super::spans::{self, ThreadScope};
-use crate::claim::record::{LaunchRecord, ThreadRecord};
-use crate::launch::exit::ChildExit;
-use crate::session::model::{Session, TokenUsage, Turn, TurnStatus};
+use super::tree;
+use crate::claim::record::ThreadRecord;
+use crate::session::family::{Family, StartedBy, started_by};
+use crate::session::model::{Session, Turn, TurnStatus};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -16,306 +19,235 @@ use std::path::Path;
 /// What belongs to a trace and stands neither in the rollout nor in the thread's record.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'a> {
+    /// The file that grows, if a thread has several.
     pub rollout: &'a Path,
     /// Who ran Codex.
     pub user: Option<&'a str>,
 }
 
-/// The trace of a thread, with all that is in it: before it goes anywhere secrets are taken out and long texts cut
-/// (`redact`). The same session, record and surroundings give the same trace.
+/// The trace of a session without those that it started.
+pub fn build(session: &Session, record: &ThreadRecord, surroundings: Surroundings) -> Option<Trace> {
+    whole(&[Relative { session, parent: None }], record, surroundings)
+}
+
+/// The trace of a session, with all that is in it: before it goes anywhere secrets are taken out and long texts cut
+/// (`redact`). The same sessions, record and surroundings give the same trace.
 ///
 /// None for a session without a turn: nobody asked anything. None also where nothing tells the thread:
 /// all such files would have one trace.
-pub fn build(session: &Session, record: &ThreadRecord, surroundings: Surroundings) -> Option<Trace> {
-    let last_turn = session.turns.last()?;
-    let thread = Some(&session.meta.id).filter(|id| !id.is_empty())?;
-    let root_id = SpanId::of(thread, "root");
-    let began = thread_began(session);
-    let scope = ThreadScope { thread, provider: session.meta.model_provider.as_deref(), began };
+pub fn build_family(family: &Family, record: &ThreadRecord, surroundings: Surroundings) -> Option<Trace> {
+    whole(&relatives(family), record, surroundings)
+}
 
-    let mut spans = Vec::new();
-    for (index, turn) in session.turns.iter().enumerate() {
-        if session.turns.len() == 1 {
-            spans.extend(spans::of_turn(scope, turn, root_id));
-        } else {
-            spans.extend(turn_spans(scope, index + 1, turn, root_id));
-        }
+/// A trace for each turn of the session, with what that turn started; none where `build_family` gives none.
+pub fn build_turns(family: &Family, record: &ThreadRecord, surroundings: Surroundings) -> Vec<Trace> {
+    let relatives = relatives(family);
+    let Some((root, turns)) = relatives.first().map(|root| (root.session, root.session.turns.len())) else {
+        return Vec::new();
+    };
+    if root.meta.id.is_empty() {
+        return Vec::new();
     }
-    let started_at = spans.iter().map(|span| span.started_at).chain([began]).min()?;
-    let ended_at =
-        spans.iter().map(|span| span.ended_at).chain(session.last_line_at).chain([started_at]).max()?;
+    let turns_of = turns_of(&relatives);
+    (0..turns).filter_map(|turn| one_turn(turn, &relatives, &turns_of, record, surroundings)).collect()
+}
 
-    let prompt = session.turns.iter().find_map(|turn| turn.prompt.as_deref());
-    let response = session.turns.iter().rev().find_map(|turn| turn.final_answer.as_deref());
-    let (usage, cost) = (session.usage(), cost_of(session));
-    spans.insert(
-        0,
-        Span {
-            id: root_id,
-            parent: None,
-            name: "codex_cli_session".into(),
-            span_type: SpanType::Agent,
-            status: status_of(&last_turn.status),
-            started_at,
-            ended_at,
-            inputs: json!({ "prompt": prompt }),
-            outputs: outcome(response, &last_turn.status),
-            attributes: root_attributes(session, record, usage),
-            events: spans::failure_event(&last_turn.status, ended_at),
-        },
-    );
-    Some(Trace {
-        id: TraceId::of_thread(thread),
+#[derive(Clone, Copy)]
+struct Relative<'a> {
+    session: &'a Session,
+    parent: Option<usize>,
+}
+
+fn relatives(family: &Family) -> Vec<Relative<'_>> {
+    family.members.iter().map(|member| Relative { session: &member.session, parent: member.parent }).collect()
+}
+
+/// How a thread's spans hang together.
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    /// All in one trace: turns are spans of their own when there are several.
+    Whole,
+    /// A turn of the root is the root of a trace.
+    Turns,
+}
+
+fn whole(relatives: &[Relative], record: &ThreadRecord, surroundings: Surroundings) -> Option<Trace> {
+    let session = relatives.first()?.session;
+    let last_turn = session.turns.last()?;
+    let thread = Some(&*session.meta.id).filter(|id| !id.is_empty())?;
+    let sum = Sum::of(relatives.iter().flat_map(|relative| relative.session.inferences()));
+    let mut spans = vec![Span {
         name: "codex_cli_session".into(),
-        state: state_of(&last_turn.status),
-        started_at,
-        ended_at,
-        request_preview: prompt.map(beginning),
-        response_preview: response.map(beginning).or_else(|| preview_of(&last_turn.status)),
-        metadata: metadata(session, surroundings, prompt, response, usage, cost),
-        tags: tags(session),
+        parent: None,
+        attributes: about::session_attributes(relatives.iter().map(|it| it.session), record, &sum),
+        ..agent::span(session)
+    }];
+    spans.extend(spans_of_turns(session));
+    for relative in &relatives[1..] {
+        spans.extend(child_spans(relative, relatives, Shape::Whole));
+    }
+    let spans = tree::settled(spans, session.last_line_at);
+    let runs = relatives.iter().any(|relative| is_running(relative.session));
+    let state = if runs { TraceState::InProgress } else { outcome::state_of(&last_turn.status) };
+    let (prompt, response) = (agent::prompt(session), agent::response(session));
+    let metadata = about::metadata(session, surroundings, prompt, response, &sum);
+    let about = About { prompt, response, status: &last_turn.status, metadata, tags: about::tags(session) };
+    Some(trace(TraceId::of_thread(thread), state, spans, about))
+}
+
+fn one_turn(
+    index: usize,
+    relatives: &[Relative],
+    turns_of: &[usize],
+    record: &ThreadRecord,
+    surroundings: Surroundings,
+) -> Option<Trace> {
+    let session = relatives.first()?.session;
+    let turn = session.turns.get(index)?;
+    let within =
+        || relatives[1..].iter().zip(&turns_of[1..]).filter(|(_, of)| **of == index).map(|(it, _)| it);
+    let below = within().flat_map(|relative| relative.session.inferences());
+    let sum = Sum::of(turn.inferences().chain(below));
+    let mut spans = turn_spans(scope_of(session), index + 1, turn, None);
+    spans[0].attributes.extend(about::turn_attributes(session, index, record, &sum));
+    for relative in within() {
+        spans.extend(child_spans(relative, relatives, Shape::Turns));
+    }
+    let spans = tree::settled(spans, None);
+    let runs = within().any(|relative| is_running(relative.session));
+    let state = if runs { TraceState::InProgress } else { outcome::state_of(&turn.status) };
+    let (prompt, response) = (turn.prompt.as_deref(), turn.final_answer.as_deref());
+    let metadata = about::metadata(session, surroundings, prompt, response, &sum);
+    let id = TraceId::of_turn(&session.meta.id, index + 1);
+    let about = About { prompt, response, status: &turn.status, metadata, tags: about::tags(session) };
+    Some(trace(id, state, spans, about))
+}
+
+/// What a trace tells besides its spans.
+struct About<'a> {
+    prompt: Option<&'a str>,
+    response: Option<&'a str>,
+    status: &'a TurnStatus,
+    metadata: BTreeMap<String, String>,
+    tags: BTreeMap<String, String>,
+}
+
+fn trace(id: TraceId, state: TraceState, spans: Vec<Span>, about: About) -> Trace {
+    let without_answer = || outcome::preview_of(about.status).map(|text| beginning(&text));
+    let root = &spans[0];
+    Trace {
+        id,
+        name: root.name.clone(),
+        state,
+        started_at: root.started_at,
+        ended_at: root.ended_at,
+        request_preview: about.prompt.map(beginning),
+        response_preview: about.response.map(beginning).or_else(without_answer),
+        metadata: about.metadata,
+        tags: about.tags,
         spans,
-    })
+    }
+}
+
+fn is_running(session: &Session) -> bool {
+    session.turns.last().is_some_and(|turn| turn.status == TurnStatus::Running)
 }
 
 /// When the thread was made; the earliest line where the file does not say.
-fn thread_began(session: &Session) -> Timestamp {
+pub(super) fn thread_began(session: &Session) -> Timestamp {
     let told = session.meta.timestamp.as_ref().and_then(|text| text.parse().ok());
     told.or(session.first_line_at).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn turn_spans(scope: ThreadScope, number: usize, turn: &Turn, root: SpanId) -> Vec<Span> {
-    let id = SpanId::of(scope.thread, &format!("turn:{number}"));
+fn scope_of(session: &Session) -> ThreadScope<'_> {
+    let meta = &session.meta;
+    let root = meta.session_id.as_deref().filter(|_| meta.started_as().is_some());
+    ThreadScope {
+        thread: &meta.id,
+        conversation: root.unwrap_or(&meta.id),
+        provider: meta.model_provider.as_deref(),
+        began: thread_began(session),
+    }
+}
+
+/// Below the span of the thread itself.
+fn spans_of_turns(session: &Session) -> Vec<Span> {
+    let (scope, root) = (scope_of(session), agent::id(session));
+    match &session.turns[..] {
+        [only] => spans::of_turn(scope, only, root),
+        several => {
+            let numbered = (1..).zip(several);
+            numbered.flat_map(|(number, turn)| turn_spans(scope, number, turn, Some(root))).collect()
+        }
+    }
+}
+
+/// The turn itself, then what is below it.
+fn turn_spans(scope: ThreadScope, number: usize, turn: &Turn, parent: Option<SpanId>) -> Vec<Span> {
+    let id = turn_id(scope.thread, number);
     let children = spans::of_turn(scope, turn, id);
-    let told = turn.started_at.unwrap_or(scope.began);
-    let started_at = children.iter().map(|span| span.started_at).min().map_or(told, |first| first.min(told));
+    let started_at = turn.started_at.unwrap_or(scope.began);
     let last = children.iter().map(|span| span.ended_at).max().unwrap_or(started_at);
-    let ended_at = turn.ended_at.unwrap_or(last).max(started_at);
     let span = Span {
         id,
-        parent: Some(root),
+        parent,
         name: format!("turn_{number}"),
         span_type: SpanType::Agent,
-        status: status_of(&turn.status),
+        status: outcome::status_of(&turn.status),
         started_at,
-        ended_at,
+        ended_at: turn.ended_at.unwrap_or(last).max(started_at),
         inputs: json!({ "prompt": turn.prompt }),
-        outputs: outcome(turn.final_answer.as_deref(), &turn.status),
-        attributes: turn_attributes(turn),
-        events: spans::failure_event(&turn.status, ended_at),
+        outputs: outcome::outputs(turn.final_answer.as_deref(), &turn.status),
+        attributes: about::attributes_of(turn),
+        events: outcome::failure_event(&turn.status, turn.ended_at.unwrap_or(last).max(started_at)),
     };
     std::iter::once(span).chain(children).collect()
 }
 
-fn turn_attributes(turn: &Turn) -> Map<String, Value> {
-    let mut attributes = Map::new();
-    put(&mut attributes, "codex.turn_id", turn.turn_id.as_deref());
-    put(&mut attributes, "codex.time_to_first_token_ms", turn.time_to_first_token_ms);
-    if let TurnStatus::Interrupted { reason } = &turn.status {
-        put(&mut attributes, "codex.abort_reason", Some(reason.as_str()));
-    }
-    attributes
+fn turn_id(thread: &str, number: usize) -> SpanId {
+    SpanId::of(thread, &format!("turn:{number}"))
 }
 
-fn outcome(response: Option<&str>, status: &TurnStatus) -> Value {
-    let mut outputs = Map::new();
-    // Absent rather than null: MLflow's page would show "null" as the answer.
-    put(&mut outputs, "response", response);
-    put(&mut outputs, "status", Some(word_of(status)));
-    if let TurnStatus::Failed { message, .. } = status {
-        put(&mut outputs, "error", Some(message.as_str()));
-    }
-    Value::Object(outputs)
-}
-
-fn word_of(status: &TurnStatus) -> &'static str {
-    match status {
-        TurnStatus::Running => "running",
-        TurnStatus::Completed => "completed",
-        TurnStatus::Failed { .. } => "failed",
-        TurnStatus::Interrupted { .. } => "interrupted",
-        TurnStatus::Lost => "lost",
-    }
-}
-
-/// To interrupt is a person's right, not an error.
-fn status_of(status: &TurnStatus) -> SpanStatus {
-    match status {
-        TurnStatus::Running => SpanStatus::Unset,
-        TurnStatus::Completed | TurnStatus::Interrupted { .. } => SpanStatus::Ok,
-        TurnStatus::Failed { message, .. } => SpanStatus::Error { message: message.clone() },
-        TurnStatus::Lost => SpanStatus::Error { message: spans::LOST.into() },
-    }
-}
-
-/// A session stands as its last turn does: one that failed and was taken up again is well.
-fn state_of(status: &TurnStatus) -> TraceState {
-    match status_of(status) {
-        SpanStatus::Unset => TraceState::InProgress,
-        SpanStatus::Ok => TraceState::Ok,
-        SpanStatus::Error { .. } => TraceState::Error,
-    }
-}
-
-/// What stands in MLflow's list where there is no answer.
-fn preview_of(status: &TurnStatus) -> Option<String> {
-    match status {
-        TurnStatus::Failed { message, .. } => Some(beginning(&format!("failed: {message}"))),
-        TurnStatus::Interrupted { .. } | TurnStatus::Lost => Some(word_of(status).into()),
-        TurnStatus::Running | TurnStatus::Completed => None,
-    }
-}
-
-fn root_attributes(
-    session: &Session,
-    record: &ThreadRecord,
-    usage: Option<TokenUsage>,
-) -> Map<String, Value> {
-    let meta = &session.meta;
-    let mut attributes = Map::new();
-    let mut add = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            attributes.insert(key.into(), value);
-        }
+/// A sub-agent or a review, under what started it.
+fn child_spans(child: &Relative, relatives: &[Relative], shape: Shape) -> Vec<Span> {
+    let parent_place = child.parent.unwrap_or_default();
+    let parent = relatives[parent_place].session;
+    let by = started_by(child.session, parent);
+    let is_turn_a_span = parent.turns.len() > 1 || (shape == Shape::Turns && parent_place == 0);
+    let of_turn = |turn| if is_turn_a_span { turn_id(&parent.meta.id, turn + 1) } else { agent::id(parent) };
+    let place = match by {
+        StartedBy::Call { call, .. } => spans::tool_id(&parent.meta.id, &call.call_id),
+        StartedBy::Turn(turn) => of_turn(turn),
+        StartedBy::Thread if shape == Shape::Turns && parent_place == 0 => of_turn(0),
+        StartedBy::Thread => agent::id(parent),
     };
-    let text = |value: &Option<String>| value.as_ref().map(|text| json!(text));
-    add("codex.thread_id", Some(json!(meta.id)));
-    add("codex.cli_version", text(&meta.cli_version));
-    add("codex.originator", text(&meta.originator));
-    add("codex.cwd", text(&meta.cwd));
-    add("codex.forked_from_id", text(&meta.forked_from_id));
-    add("codex.turns", Some(json!(session.turns.len())));
-    add("codex.llm_calls", Some(json!(session.inferences().count())));
-    add("codex.active_ms", Some(json!(active_ms(session))));
-    add("codex.tokens_reconciled", session.tokens_reconcile().map(|fits| json!(fits)));
-    if !session.unknown_lines.is_empty() {
-        add("codex.unknown_lines", Some(json!(session.unknown_lines)));
-    }
-    if session.bad_lines > 0 {
-        add("codex.bad_lines", Some(json!(session.bad_lines)));
-    }
-    add("codex.attribution", record.attribution().map(|evidence| json!(evidence.as_str())));
-    if let Some(LaunchRecord { launch_id, exit, .. }) = record.launches.last() {
-        add("codex.launch_id", Some(json!(launch_id)));
-        match exit {
-            Some(ChildExit::Code(code)) => add("process.exit.code", Some(json!(code))),
-            Some(ChildExit::Signal(number)) => add("process.exit.signal", Some(json!(number))),
-            None => {}
-        }
-    }
-    add("gen_ai.operation.name", Some(json!("invoke_agent")));
-    add("gen_ai.agent.name", Some(json!("codex")));
-    add("gen_ai.conversation.id", Some(json!(meta.id)));
-    add("gen_ai.provider.name", text(&meta.model_provider));
-    add("gen_ai.usage.input_tokens", usage.map(|usage| json!(usage.input)));
-    add("gen_ai.usage.output_tokens", usage.map(|usage| json!(usage.output)));
-    if let Some(git) = &meta.git {
-        add("vcs.ref.head.revision", text(&git.commit_hash));
-        add("vcs.ref.head.name", text(&git.branch));
-        add(
-            "vcs.repository.url.full",
-            git.repository_url.as_deref().map(|url| json!(without_credentials(url))),
-        );
-    }
-    if let [only] = &session.turns[..] {
-        attributes.extend(turn_attributes(only));
-    }
-    attributes
+    let call = match by {
+        StartedBy::Call { call, .. } => Some(call),
+        StartedBy::Turn(_) | StartedBy::Thread => None,
+    };
+    let mut spans = vec![Span { parent: Some(place), ..agent::started(child.session, call) }];
+    spans.extend(spans_of_turns(child.session));
+    spans
 }
 
-/// How long turns ran, beside the span of a session that was taken up again days later.
-fn active_ms(session: &Session) -> i64 {
-    let durations = session.turns.iter().filter_map(|turn| {
-        let ended_at = turn.ended_at.or(session.last_line_at)?;
-        Some(ended_at.as_millisecond() - turn.started_at?.as_millisecond())
-    });
-    durations.map(|millis| millis.max(0)).fold(0, i64::saturating_add)
-}
-
-fn cost_of(session: &Session) -> Option<Cost> {
-    let mut sum: Option<Cost> = None;
-    for inference in session.inferences() {
-        let (Some(model), Some(usage)) = (&inference.model, inference.usage) else {
-            continue;
+/// The turn of the root that each descends from.
+fn turns_of(relatives: &[Relative]) -> Vec<usize> {
+    let mut turns = vec![0; relatives.len()];
+    for (index, relative) in relatives.iter().enumerate() {
+        turns[index] = match relative.parent {
+            None => 0,
+            Some(0) => match started_by(relative.session, relatives[0].session) {
+                StartedBy::Call { turn, .. } | StartedBy::Turn(turn) => turn,
+                StartedBy::Thread => 0,
+            },
+            Some(parent) => turns[parent],
         };
-        // A sum that leaves out an unknown model would look like the whole.
-        *sum.get_or_insert_default() += Cost::of(model, usage)?;
     }
-    sum
-}
-
-fn metadata(
-    session: &Session,
-    surroundings: Surroundings,
-    prompt: Option<&str>,
-    response: Option<&str>,
-    usage: Option<TokenUsage>,
-    cost: Option<Cost>,
-) -> BTreeMap<String, String> {
-    let meta = &session.meta;
-    let git = meta.git.clone().unwrap_or_default();
-    let file = surroundings.rollout.to_string_lossy();
-    let rows = [
-        ("session", Some(meta.id.clone())),
-        ("source", Some("codex_cli".into())),
-        ("session_file", Some(file.into_owned())),
-        ("mlflow.trace_schema.version", Some("3".into())),
-        ("mlflow.trace.session", Some(meta.id.clone())),
-        ("mlflow.trace.user", surroundings.user.map(str::to_owned)),
-        ("mlflow.user", surroundings.user.map(str::to_owned)),
-        ("mlflow.trace.working_directory", meta.cwd.clone()),
-        ("mlflow.source.name", Some("codex".into())),
-        ("mlflow.source.type", Some("LOCAL".into())),
-        ("mlflow.source.git.commit", git.commit_hash),
-        ("mlflow.source.git.branch", git.branch),
-        ("mlflow.source.git.repoURL", git.repository_url.as_deref().map(without_credentials)),
-        ("mlflow.traceInputs", prompt.map(beginning)),
-        ("mlflow.traceOutputs", response.map(beginning)),
-        ("mlflow.trace.tokenUsage", usage.map(|usage| spans::token_usage(usage).to_string())),
-        ("mlflow.trace.cost", cost.map(|cost| cost.to_json().to_string())),
-        ("codex.cost_basis", cost.map(|_| format!("list price of {}", price::as_of()))),
-    ];
-    rows.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
-}
-
-fn tags(session: &Session) -> BTreeMap<String, String> {
-    let version = session.meta.cli_version.clone().map(|version| ("codex.cli_version".to_owned(), version));
-    version.into_iter().collect()
-}
-
-/// A remote's URL may carry a password: `https://user:token@host/…`.
-fn without_credentials(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let host_end = rest.find('/').unwrap_or(rest.len());
-            let host_start = rest[..host_end].rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", &rest[host_start..])
-        }
-        None => url.to_owned(),
-    }
+    turns
 }
 
 pub(super) fn put(attributes: &mut Map<String, Value>, key: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         attributes.insert(key.into(), value.into());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_remotes_password_stays_at_home() {
-        let table = [
-            ("https://me:secret@host/a.git", "https://host/a.git"),
-            ("https://host/a@b.git", "https://host/a@b.git"),
-            ("https://me@host", "https://host"),
-            ("git@host:a/b.git", "git@host:a/b.git"),
-            ("/srv/a.git", "/srv/a.git"),
-        ];
-        for (url, clean) in table {
-            assert_eq!(without_credentials(url), clean);
-        }
     }
 }

@@ -24,6 +24,11 @@ impl TraceId {
         let digits: String = thread_id.chars().filter(|c| *c != '-').collect();
         from_hex(&digits).map_or_else(|| TraceId(first_bytes(&[thread_id])), TraceId)
     }
+
+    /// Of one turn, where each has a trace of its own; turns count from 1.
+    pub fn of_turn(thread_id: &str, turn: usize) -> TraceId {
+        TraceId(first_bytes(&[thread_id, &format!("turn:{turn}")]))
+    }
 }
 
 impl SpanId {

@@ -1,12 +1,17 @@
-//! How long the texts of a trace may be. They are cut when secrets are out: half a secret looks like none.
+//! How much of a value a trace holds. What was left out says so, and how much it was.
+//!
+//! Texts are cut when secrets are out of them: half a secret looks like none.
 
 use super::model::Trace;
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+/// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
+pub const LONGEST_TEXT: usize = 1 << 20;
 
 /// MLflow's columns for previews are 1000 characters wide.
 const PREVIEW_CHARACTERS: usize = 1000;
 
-/// MLflow's own clients send no longer metadata.
+/// MLflow's columns for metadata are 250 characters wide.
 const METADATA_CHARACTERS: usize = 250;
 
 /// Enough for the sentence with which most programs fail.
@@ -26,7 +31,8 @@ pub(super) fn end(text: &str) -> &str {
     &text[start.map_or(0, |(at, _)| at)..]
 }
 
-/// The last step of every trace.
+/// The last step of every trace: previews, last words, and every text of every span that is longer than
+/// `LONGEST_TEXT`.
 pub(super) fn cut(trace: &mut Trace) {
     for preview in [&mut trace.request_preview, &mut trace.response_preview].into_iter().flatten() {
         *preview = first(preview, PREVIEW_CHARACTERS);
@@ -36,13 +42,23 @@ pub(super) fn cut(trace: &mut Trace) {
             *value = first(value, METADATA_CHARACTERS);
         }
     }
-    let events = trace.spans.iter_mut().flat_map(|span| &mut span.events);
-    for message in events.filter_map(|event| event.attributes.get_mut("exception.message")) {
-        if let Value::String(text) = message
-            && let Some((sentence, printed)) = text.split_once('\n')
-        {
-            *text = format!("{sentence}\n{}", last(printed, LAST_WORDS_CHARACTERS));
+    for span in &mut trace.spans {
+        limit(&mut span.inputs);
+        limit(&mut span.outputs);
+        limit_all(&mut span.attributes);
+        for event in &mut span.events {
+            if let Some(Value::String(message)) = event.attributes.get_mut("exception.message") {
+                keep_last_words(message);
+            }
+            limit_all(&mut event.attributes);
         }
+    }
+}
+
+/// The sentence, and the end of what was printed below it.
+fn keep_last_words(message: &mut String) {
+    if let Some((sentence, printed)) = message.split_once('\n') {
+        *message = format!("{sentence}\n{}", last(printed, LAST_WORDS_CHARACTERS));
     }
 }
 
@@ -62,13 +78,62 @@ fn last(text: &str, characters: usize) -> String {
     }
 }
 
+fn limit_all(values: &mut Map<String, Value>) {
+    values.values_mut().for_each(limit);
+}
+
+fn limit(value: &mut Value) {
+    match value {
+        Value::String(text) => shorten(text, LONGEST_TEXT),
+        Value::Array(values) => values.iter_mut().for_each(limit),
+        Value::Object(values) => limit_all(values),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Both ends tell most: what was asked for, and how it came out.
+fn shorten(text: &mut String, longest: usize) {
+    let before = text.len();
+    if before <= longest {
+        return;
+    }
+    let head = text.floor_char_boundary(longest / 2);
+    let tail = text.ceil_char_boundary(before - longest / 2);
+    let mark = format!("\n[… {} of {before} bytes cut …]\n", tail - head);
+    text.replace_range(head..tail, &mark);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_long_text_is_cut_by_characters_and_says_so() {
         assert_eq!([first("äöü", 3), first("äöüß", 3)], ["äöü", "äö…"]);
         assert_eq!([last("äöü", 3), last("äöüß", 3)], ["äöü", "…öüß"]);
+    }
+
+    #[test]
+    fn both_ends_of_a_long_value_stay_and_the_mark_tells_what_is_gone() {
+        let shortened = |text: &str, longest| {
+            let mut text = text.to_owned();
+            shorten(&mut text, longest);
+            text
+        };
+        assert_eq!(shortened("abcdefgh", 8), "abcdefgh");
+        assert_eq!(shortened("abcdefghi", 8), "abcd\n[… 1 of 9 bytes cut …]\nfghi");
+        // Never within a character.
+        assert_eq!(shortened("aäöüäöüb", 6), "aä\n[… 8 of 14 bytes cut …]\nüb");
+    }
+
+    #[test]
+    fn texts_are_cut_wherever_they_stand() {
+        let long = "x".repeat(LONGEST_TEXT + 10);
+        let mut value = json!({"a": [{"b": long}], "c": "short", "d": 7});
+        limit(&mut value);
+        let text = value["a"][0]["b"].as_str().unwrap();
+        assert!(text.contains("[… 10 of 1048586 bytes cut …]"), "{}", text.len());
+        assert_eq!((&value["c"], &value["d"]), (&json!("short"), &json!(7)));
     }
 }

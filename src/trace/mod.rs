@@ -1,9 +1,14 @@
 //! What to show of a session: the trace, its spans, and how both are made.
 
+mod about;
+mod agent;
 pub mod build;
+mod gen_ai;
 pub mod ids;
-mod limits;
+pub mod limits;
 pub mod model;
+mod outcome;
 pub mod price;
 pub mod redact;
 mod spans;
+mod tree;

@@ -1,9 +1,11 @@
 //! The spans within a turn: model responses, tool calls, compactions.
 
 use super::build::put;
+use super::gen_ai;
 use super::ids::SpanId;
 use super::limits;
-use super::model::{Span, SpanEvent, SpanStatus, SpanType};
+use super::model::{Span, SpanStatus, SpanType};
+use super::outcome::exception;
 use super::price::Cost;
 use crate::session::model::{
     Compaction, Inference, Message, Outcome, Step, TokenUsage, ToolCall, ToolRequest, Turn, TurnStatus,
@@ -11,13 +13,12 @@ use crate::session::model::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-/// Why a turn that was lost is an error.
-pub(super) const LOST: &str = "codex ended in the middle of the turn";
-
 /// What all spans of a thread have in common.
 #[derive(Clone, Copy)]
 pub(super) struct ThreadScope<'a> {
     pub(super) thread: &'a str,
+    /// The root thread, whose sub-agents' spans are part of the same conversation.
+    pub(super) conversation: &'a str,
     pub(super) provider: Option<&'a str>,
     /// For what has no time of its own.
     pub(super) began: Timestamp,
@@ -26,15 +27,25 @@ pub(super) struct ThreadScope<'a> {
 struct TurnScope<'a> {
     of: ThreadScope<'a>,
     turn: &'a Turn,
-    /// The number of the turn's last model response.
+    /// The numbers of the turn's first and last model responses.
+    first_inference: Option<u32>,
     last_inference: Option<u32>,
+}
+
+/// Of the span of a call.
+pub(super) fn tool_id(thread: &str, call_id: &str) -> SpanId {
+    SpanId::of(thread, &format!("tool:{call_id}"))
 }
 
 /// Parents before children; siblings in the order in which they began.
 pub(super) fn of_turn(of: ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span> {
     let began = turn.started_at.unwrap_or(of.began);
-    let last_inference = turn.inferences().last().map(|inference| inference.number);
-    let scope = TurnScope { of: ThreadScope { began, ..of }, turn, last_inference };
+    let scope = TurnScope {
+        of: ThreadScope { began, ..of },
+        turn,
+        first_inference: turn.inferences().next().map(|inference| inference.number),
+        last_inference: turn.inferences().last().map(|inference| inference.number),
+    };
     let mut groups: Vec<Vec<Span>> = turn
         .steps
         .iter()
@@ -59,17 +70,23 @@ impl TurnScope<'_> {
         let mut attributes = Map::new();
         put(&mut attributes, "mlflow.llm.model", model);
         put(&mut attributes, "mlflow.llm.provider", self.of.provider);
-        put(&mut attributes, "gen_ai.operation.name", Some("chat"));
-        put(&mut attributes, "gen_ai.request.model", model);
-        put(&mut attributes, "gen_ai.response.id", inference.response_id.as_deref());
         put(&mut attributes, "codex.reasoning_effort", inference.effort.as_deref());
+        if self.first_inference == Some(inference.number) {
+            // As Codex counts it: from the beginning of the turn.
+            put(&mut attributes, "codex.time_to_first_token_ms", self.turn.time_to_first_token_ms);
+        }
+        gen_ai::inference(
+            &mut attributes,
+            inference,
+            self.of.conversation,
+            self.of.provider,
+            self.came_to_its_end(inference),
+        );
         if let Some(usage) = inference.usage {
             put(&mut attributes, "input_tokens", Some(usage.input));
             put(&mut attributes, "output_tokens", Some(usage.output));
             put(&mut attributes, "cached_input_tokens", Some(usage.cached_input));
             put(&mut attributes, "reasoning_output_tokens", Some(usage.reasoning_output));
-            put(&mut attributes, "gen_ai.usage.input_tokens", Some(usage.input));
-            put(&mut attributes, "gen_ai.usage.output_tokens", Some(usage.output));
             put(&mut attributes, "mlflow.chat.tokenUsage", Some(token_usage(usage)));
         }
         put(&mut attributes, "mlflow.llm.cost", cost.map(Cost::to_json));
@@ -89,6 +106,13 @@ impl TurnScope<'_> {
         }
     }
 
+    /// One that broke off has told no usage, but for the one that made its turn fail.
+    fn came_to_its_end(&self, inference: &Inference) -> bool {
+        let is_last = self.last_inference == Some(inference.number);
+        let made_it_fail = matches!(self.turn.status, TurnStatus::Failed { .. }) && is_last;
+        inference.usage.is_some() && !made_it_fail
+    }
+
     /// A response that told its usage was whole. Without one it is only known of a turn that came to a
     /// good end; the last one of a turn that failed is what failed.
     fn inference_status(&self, inference: &Inference) -> SpanStatus {
@@ -103,7 +127,7 @@ impl TurnScope<'_> {
     }
 
     fn tool_call(&self, call: &ToolCall, parent: SpanId) -> Vec<Span> {
-        let id = self.id(&format!("tool:{}", call.call_id));
+        let id = tool_id(self.of.thread, &call.call_id);
         let nested: Vec<Span> = call.nested.iter().flat_map(|inner| self.tool_call(inner, id)).collect();
         let told = call.started_at.unwrap_or(self.of.began);
         let started_at =
@@ -117,9 +141,7 @@ impl TurnScope<'_> {
         put(&mut attributes, "exit_code", call.facts.exit_code);
         put(&mut attributes, "cwd", call.facts.cwd.as_deref());
         put(&mut attributes, "duration_ms", call.facts.duration.map(milliseconds));
-        put(&mut attributes, "gen_ai.operation.name", Some("execute_tool"));
-        put(&mut attributes, "gen_ai.tool.name", Some(call.name.as_str()));
-        put(&mut attributes, "gen_ai.tool.call.id", Some(call.call_id.as_str()));
+        gen_ai::tool(&mut attributes, call, self.of.conversation);
         let events = match &status {
             SpanStatus::Error { message } => {
                 vec![exception("ToolError", &with_last_words(message, call), ended_at)]
@@ -252,22 +274,4 @@ pub(super) fn token_usage(usage: TokenUsage) -> Value {
         "cache_read_input_tokens": usage.cached_input,
         "cache_creation_input_tokens": usage.cache_write_input,
     })
-}
-
-/// What MLflow's page shows beside a failed turn. It takes a span for failed only if there is such an event.
-pub(super) fn failure_event(status: &TurnStatus, at: Timestamp) -> Vec<SpanEvent> {
-    match status {
-        TurnStatus::Failed { message, kind } => {
-            vec![exception(kind.as_deref().unwrap_or("TurnError"), message, at)]
-        }
-        TurnStatus::Lost => vec![exception("TurnLost", LOST, at)],
-        TurnStatus::Running | TurnStatus::Completed | TurnStatus::Interrupted { .. } => Vec::new(),
-    }
-}
-
-fn exception(kind: &str, message: &str, at: Timestamp) -> SpanEvent {
-    let mut attributes = Map::new();
-    put(&mut attributes, "exception.type", Some(kind));
-    put(&mut attributes, "exception.message", Some(message));
-    SpanEvent { name: "exception".into(), at, attributes }
 }

@@ -1,5 +1,6 @@
 //! `mlflow import` and `mlflow trace-latest`: sessions that were made without us.
 
+mod kin;
 mod progress;
 mod report;
 mod select;
@@ -57,7 +58,15 @@ fn begin(
     }
     let destination =
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
-    let work = Work { state: &state, world, destination: &destination, since, mode };
+    let work = Work {
+        state: &state,
+        world,
+        destination: &destination,
+        granularity: settings.granularity,
+        kin: &selection.kin,
+        since,
+        mode,
+    };
     let progress = Progress::choose(world, selection.threads.len());
     let outcomes = work.run(&selection.threads, &progress);
     let unreadable: Vec<(String, String)> =

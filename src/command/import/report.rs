@@ -70,7 +70,7 @@ fn line_of(outcome: &Outcome) -> String {
 fn left_out(outcomes: &[Outcome], sub_agents: usize) -> String {
     let count = |wanted: &Outcome| outcomes.iter().filter(|outcome| *outcome == wanted).count();
     let all = [
-        (sub_agents, "of sub-agents, which are no sessions of their own"),
+        (sub_agents, "of sub-agents whose session is not there"),
         (count(&Outcome::Empty), "in which nobody asked anything"),
         (count(&Outcome::Older), "that nothing was written to since then"),
     ];

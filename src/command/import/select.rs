@@ -1,14 +1,17 @@
 //! Which sessions were meant: by paths, by ids, or all of them; each thread once, with all files that claim it.
 
 use super::Failure;
+use super::kin::Kin;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::config::settings::Settings;
 use crate::rollout::files::{SessionFile, Walk};
+use crate::rollout::path;
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,7 +21,9 @@ pub(super) struct Selection {
     /// The files of each thread: Codex's own first.
     pub(super) threads: Vec<Vec<SessionFile>>,
     pub(super) unreadable: Vec<(PathBuf, String)>,
-    /// Threads that other threads started.
+    /// What is part of their traces.
+    pub(super) kin: Kin,
+    /// Threads that others started, whose root is not there.
     pub(super) sub_agents: usize,
 }
 
@@ -73,6 +78,7 @@ pub(super) fn named(
                 Err(error) => one.unreadable.push((path, error)),
             }
             threads.extend(one.files.iter().map(|file| file.thread.clone()));
+            beside(&cwd.unwrap_or(Path::new("")).join(word), &mut one);
             named.push(one);
         } else {
             threads.insert(by_id(word, &walk)?);
@@ -85,6 +91,15 @@ pub(super) fn named(
         walk.unreadable.extend(more.unreadable);
     }
     Ok(Selection::of(walk, |thread| threads.contains(thread)))
+}
+
+/// A session that was copied may have its sub-agents with it, and its other files.
+fn beside(path: &Path, walk: &mut Walk) {
+    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()).filter(|path| path::is_rollout(path)) {
+        // What cannot be read there was not asked for.
+        let _ = walk.file(&path);
+    }
 }
 
 /// A session's id, or its trace's.
@@ -105,11 +120,26 @@ fn by_id(word: &OsString, walk: &Walk) -> Result<ThreadId, Failure> {
 
 impl Selection {
     fn of(walk: Walk, is_meant: impl Fn(&ThreadId) -> bool) -> Selection {
+        let kin = Kin::of(&walk.files);
+        let meant: BTreeSet<ThreadId> = walk
+            .files
+            .iter()
+            .filter(|file| is_meant(&file.thread))
+            .map(|file| kin.root_of(&file.thread).clone())
+            .collect();
         let mut threads: BTreeMap<ThreadId, Vec<SessionFile>> = BTreeMap::new();
+        let is_root = |file: &&SessionFile| file.parent.is_none();
+        let roots: BTreeSet<ThreadId> =
+            walk.files.iter().filter(is_root).map(|file| file.thread.clone()).collect();
         let mut sub_agents = BTreeSet::new();
-        for file in walk.files.into_iter().filter(|file| is_meant(&file.thread)) {
+        for file in walk.files {
             if file.parent.is_some() {
-                sub_agents.insert(file.thread);
+                if is_meant(&file.thread) && !roots.contains(kin.root_of(&file.thread)) {
+                    sub_agents.insert(file.thread);
+                }
+                continue;
+            }
+            if !meant.contains(&file.thread) {
                 continue;
             }
             let files = threads.entry(file.thread.clone()).or_default();
@@ -122,6 +152,7 @@ impl Selection {
             // Threads are named by the time they were made: oldest first.
             threads: threads.into_values().collect(),
             unreadable: unreadable.collect(),
+            kin,
             sub_agents: sub_agents.len(),
         }
     }
@@ -129,6 +160,10 @@ impl Selection {
     /// Only those whose files were written since. The lines tell more exactly, once they are read.
     pub(super) fn written_since(&mut self, since: Timestamp) {
         let since = SystemTime::from(since);
-        self.threads.retain(|files| files.iter().any(|file| file.modified >= since));
+        let kin = &self.kin;
+        self.threads.retain(|files| {
+            let below = files.first().map(|file| kin.below(&file.thread)).unwrap_or_default();
+            files.iter().chain(below).any(|file| file.modified >= since)
+        });
     }
 }

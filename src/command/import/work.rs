@@ -1,20 +1,27 @@
 //! The work of an import: all cores read, one delivers, and nobody is far ahead of the other.
 
+use super::kin::Kin;
 use super::progress::Progress;
 use crate::claim::journal::Destination;
+use crate::codex::thread::ThreadId;
+use crate::config::granularity::Granularity;
 use crate::env::World;
 use crate::export::deliver::Step;
 use crate::launch::signals::SignalPipe;
 use crate::rollout::files::SessionFile;
-use crate::session;
-use crate::spool::entry::Rank;
+use crate::rollout::shelf::rollout_of;
+use crate::session::family::Family;
+use crate::session::model::Session;
+use crate::session::{self, Writer, chain};
 use crate::state::State;
 use crate::state::found::{Found, Standing};
 use crate::trace::ids::TraceId;
+use crate::trace::redact::Redacted;
 use jiff::Timestamp;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -33,6 +40,8 @@ pub(super) struct Work<'a> {
     pub(super) world: &'a World,
     /// Where a session goes that was never sent.
     pub(super) destination: &'a Destination,
+    pub(super) granularity: Granularity,
+    pub(super) kin: &'a Kin,
     pub(super) since: Option<Timestamp>,
     pub(super) mode: Mode,
 }
@@ -67,7 +76,10 @@ pub(super) enum Outcome {
 /// A session as it is told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct What {
+    /// The first, where each turn has its own.
     pub(super) trace: TraceId,
+    /// Those that its target does not have yet.
+    pub(super) put: Vec<TraceId>,
     pub(super) prompt: Option<String>,
     pub(super) destination: Destination,
 }
@@ -134,48 +146,66 @@ impl Work<'_> {
         }
     }
 
-    /// Reads a thread's files, and puts the trace of the one that holds most into the spool.
+    /// Reads a thread's files and those of what it started, and puts its trace into the spool.
     fn one(&self, files: &[SessionFile]) -> Outcome {
-        let (mut fullest, mut failure, mut is_older): (Option<Found>, _, _) = (None, None, false);
-        for file in files {
-            match self.read(file) {
-                Ok(Read::Found(found)) => {
-                    let rank = |found: &Found| Rank::of(&found.trace);
-                    if fullest.as_ref().is_none_or(|fullest| rank(&found) > rank(fullest)) {
-                        fullest = Some(*found);
-                    }
-                }
-                Ok(Read::Older) => is_older = true,
-                Ok(Read::Empty) => {}
-                Err(reason) => failure = Some(format!("{}: {reason}", file.path.display())),
-            }
+        let Some(first) = files.first() else { return Outcome::Empty };
+        let (session, rollout) = match self.session_of(files) {
+            Ok(read) => read,
+            Err(reason) => return Outcome::Failed(reason),
+        };
+        let family = Family::gather(session, |parent| {
+            let Some(parent) = ThreadId::parse(&parent.meta.id) else { return Vec::new() };
+            let children = self.kin.children(&parent).map(|files| self.session_of(files));
+            let read = children.filter_map(|read| read.inspect_err(|why| tracing::warn!("{why}")).ok());
+            read.map(|(session, _)| session).collect()
+        });
+        if self.since.is_some_and(|since| family.last_line_at().is_some_and(|last| last < since)) {
+            return Outcome::Older;
         }
-        match (fullest, failure) {
-            (Some(found), _) => self.put(found),
-            (None, Some(reason)) => Outcome::Failed(reason),
-            (None, None) if is_older => Outcome::Older,
-            (None, None) => Outcome::Empty,
+        let (state, thread) = (self.state, &first.thread);
+        match state.found(thread, &family, &rollout, self.destination, self.granularity, self.world) {
+            Ok(Some(found)) => self.put(found),
+            Ok(None) => Outcome::Empty,
+            Err(error) => Outcome::Failed(error.to_string()),
         }
     }
 
-    fn read(&self, file: &SessionFile) -> Result<Read, String> {
-        let writer = self.state.writer_of(&file.thread);
-        let session = session::read(&file.path, writer).map_err(|error| error.to_string())?;
-        if self.since.is_some_and(|since| session.last_line_at.is_some_and(|last| last < since)) {
-            return Ok(Read::Older);
+    /// A thread's session out of its files, and the one of them that grows. Of twins, such as an older copy, the one
+    /// that holds most counts.
+    fn session_of(&self, files: &[SessionFile]) -> Result<(Session, PathBuf), String> {
+        let mut by_rollout: BTreeMap<(bool, Option<ThreadId>), Vec<&SessionFile>> = BTreeMap::new();
+        for file in files {
+            let rollout = rollout_of(&file.path).filter(|rollout| *rollout != file.thread);
+            by_rollout.entry((rollout.is_some(), rollout)).or_default().push(file);
         }
-        let found = self.state.found(&file.thread, &session, &file.path, self.destination, self.world);
-        let found = found.map_err(|error| error.to_string())?;
-        Ok(found.map_or(Read::Empty, |found| Read::Found(Box::new(found))))
+        let (mut parts, last) = (Vec::new(), by_rollout.len());
+        let mut rollout = PathBuf::new();
+        for (place, twins) in (1..).zip(by_rollout.into_values()) {
+            let (session, path) = self.fullest(&twins, place == last)?;
+            parts.push(session);
+            rollout = path;
+        }
+        chain::join(parts).map(|session| (session, rollout)).ok_or_else(|| "it has no file".into())
+    }
+
+    fn fullest(&self, twins: &[&SessionFile], is_last: bool) -> Result<(Session, PathBuf), String> {
+        let (mut fullest, mut failure): (Option<(Session, PathBuf)>, _) = (None, String::new());
+        let held =
+            |session: &Session| (session.last_line_at, session.inferences().count(), session.turns.len());
+        for file in twins {
+            let writer = if is_last { self.state.writer_of(&file.thread) } else { Writer::Gone };
+            match session::read(&file.path, writer) {
+                Ok(session) if fullest.as_ref().is_some_and(|(best, _)| held(best) >= held(&session)) => {}
+                Ok(session) => fullest = Some((session, file.path.clone())),
+                Err(error) => failure = format!("{}: {error}", file.path.display()),
+            }
+        }
+        fullest.ok_or(failure)
     }
 
     fn put(&self, found: Found) -> Outcome {
-        let standing = found.standing;
-        let what = What {
-            trace: found.trace.id,
-            prompt: found.trace.request_preview.clone(),
-            destination: found.destination.clone(),
-        };
+        let standing = found.standing();
+        let what = What::of(&found);
         if self.mode == Mode::DryRun || standing == Standing::Unchanged {
             return Outcome::Stands { standing, what };
         }
@@ -186,10 +216,17 @@ impl Work<'_> {
     }
 }
 
-enum Read {
-    Found(Box<Found>),
-    Empty,
-    Older,
+impl What {
+    fn of(found: &Found) -> What {
+        let is_new = |(_, standing): &&(Redacted, Standing)| *standing != Standing::Unchanged;
+        let prompt = found.traces.iter().find_map(|(trace, _)| trace.request_preview.clone());
+        What {
+            trace: found.traces.first().map_or(TraceId([0; 16]), |(trace, _)| trace.id),
+            put: found.traces.iter().filter(is_new).map(|(trace, _)| trace.id).collect(),
+            prompt,
+            destination: found.destination.clone(),
+        }
+    }
 }
 
 /// What was put and has yet to arrive.
@@ -242,11 +279,17 @@ impl<'a> Delivery<'a> {
         if self.work.mode == Mode::DryRun {
             return outcome;
         }
-        let reason = match self.steps.borrow().get(&what.trace) {
-            Some(Ok(())) => return outcome,
-            Some(Err(reason)) => reason.clone(),
-            None => self.given_up.clone().unwrap_or_else(|| "another codex-traced is delivering".into()),
-        };
-        Outcome::Waiting { what: what.clone(), reason }
+        let steps = self.steps.borrow();
+        let reason = what.put.iter().find_map(|trace| match steps.get(trace) {
+            Some(Ok(())) => None,
+            Some(Err(reason)) => Some(reason.clone()),
+            None => {
+                Some(self.given_up.clone().unwrap_or_else(|| "another codex-traced is delivering".into()))
+            }
+        });
+        match reason {
+            None => outcome,
+            Some(reason) => Outcome::Waiting { what: what.clone(), reason },
+        }
     }
 }

@@ -45,6 +45,8 @@ struct Yard {
     /// What was known of each when it arrived.
     before: RefCell<Vec<Option<Receipt>>>,
     connected: Cell<usize>,
+    /// How many came at once, each time that several did.
+    together: RefCell<Vec<usize>>,
     failures: RefCell<HashMap<Target, ExportError>>,
     budget: Option<Duration>,
     eagerness: Eagerness,
@@ -65,6 +67,15 @@ impl Exporter for Shelf<'_> {
         yard.before.borrow_mut().push(before.cloned());
         Ok(Delivered { experiment_id: "1".into(), spans_sent: 0 })
     }
+
+    /// A trace that ends at 13 is one too many.
+    fn export_together(&mut self, traces: &[&Trace]) -> Option<Vec<Delivered>> {
+        self.1.together.borrow_mut().push(traces.len());
+        if traces.iter().any(|trace| trace.ended_at == at(13)) {
+            return None;
+        }
+        traces.iter().map(|trace| self.export(trace, None).ok()).collect()
+    }
 }
 
 impl Yard {
@@ -74,6 +85,7 @@ impl Yard {
             arrived: RefCell::default(),
             before: RefCell::default(),
             connected: Cell::default(),
+            together: RefCell::default(),
             failures: RefCell::default(),
             budget: None,
             eagerness: Eagerness::Patient,
@@ -325,4 +337,36 @@ fn without_its_receipt_an_entry_is_not_removed() {
     assert_eq!(yard.counts(), (1, 1, 0));
     fs::remove_file(receipts).unwrap();
     assert_eq!(yard.counts(), (1, 0, 0));
+}
+
+#[test]
+fn traces_for_one_local_place_go_together_each_with_its_receipt() {
+    let yard = Yard::new();
+    let place = local("/a.db");
+    (1..=40).for_each(|thread| yard.put(thread, &place, 1));
+    yard.put(50, &local("/b.db"), 1);
+    (51..=53).for_each(|thread| yard.put(thread, &remote("http://a"), 1));
+    assert_eq!(yard.counts(), (44, 0, 0));
+    assert_eq!(*yard.together.borrow(), [32, 8]);
+    let receipts = Receipts::at(yard.folder.path().join("receipts"));
+    for thread in 1..=40 {
+        let sent = entry(thread, place.clone(), 1).trace;
+        let receipt = Receipt::of_trace(place.clone(), "1".into(), at(1_000_000), &sent);
+        assert_eq!(receipts.of(sent.id, &place).map(|kept| kept.receipt), Some(receipt));
+    }
+}
+
+#[test]
+fn when_they_are_not_taken_together_each_is_tried_by_itself() {
+    let yard = Yard::new();
+    for (thread, ended) in [(1, 1), (2, 13), (3, 1)] {
+        yard.put(thread, &local("/a.db"), ended);
+    }
+    assert_eq!(yard.counts(), (3, 0, 0));
+    // One that its target has a newer form of goes with the others all the same.
+    for (thread, ended) in [(1, 2), (2, 5), (3, 2)] {
+        yard.put(thread, &local("/a.db"), ended);
+    }
+    assert_eq!(yard.counts(), (2, 0, 0));
+    assert_eq!(*yard.together.borrow(), [3]);
 }

@@ -1,0 +1,32 @@
+//! Any bytes become a session, and its trace is a tree whose ids are each its own.
+#![no_main]
+
+use codex_traced::claim::record::ThreadRecord;
+use codex_traced::session::reducer::SessionReducer;
+use codex_traced::trace::build::{Surroundings, build};
+use libfuzzer_sys::fuzz_target;
+use std::collections::HashMap;
+use std::path::Path;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut reducer = SessionReducer::default();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        reducer.observe(line);
+    }
+    let _ = reducer.snapshot();
+    let session = reducer.finish();
+    let surroundings = Surroundings { rollout: Path::new("rollout.jsonl"), user: None };
+    let Some(trace) = build(&session, &ThreadRecord::default(), surroundings) else { return };
+    let mut seen = HashMap::new();
+    for span in &trace.spans {
+        assert!(span.ended_at >= span.started_at, "{} ends before it starts", span.name);
+        match span.parent {
+            None => assert!(seen.is_empty(), "{} is a second root", span.name),
+            Some(parent) => {
+                let began = *seen.get(&parent).expect("a parent before its child");
+                assert!(began <= span.started_at, "{} starts before its parent", span.name);
+            }
+        }
+        assert!(seen.insert(span.id, span.started_at).is_none(), "{} has an id of another", span.name);
+    }
+});

@@ -1,0 +1,214 @@
+//! Where the files of threads stand in Codex's home: those of one thread, those of threads made at some time.
+//!
+//! A home may hold a hundred thousand files, so their names alone tell what can be told: the thread, and when it
+//! was made. A file's first line is read only when its thread was made while another one worked.
+
+use super::path::{self, day_folder, time_of};
+use crate::codex::thread::ThreadId;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan, civil::Date};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A session that was worked in for longer has its latest days looked at.
+const MOST_DAYS: usize = 400;
+
+/// Each folder is listed once, however often it is looked at.
+#[derive(Debug)]
+pub struct Shelf {
+    home: PathBuf,
+    listed: HashMap<PathBuf, Vec<PathBuf>>,
+}
+
+impl Shelf {
+    pub fn of(home: &Path) -> Shelf {
+        Shelf { home: home.to_path_buf(), listed: HashMap::new() }
+    }
+
+    /// The files of a thread, in the order in which Codex began them; each may lie anywhere.
+    ///
+    /// A rewind begins a new file, in the folder of its own day. With `since`, the days before are looked at only if
+    /// the thread's first file was not written to since then, or if there is a later one: then it was rewound before.
+    pub fn files_of(&mut self, thread: &ThreadId, since: Option<Timestamp>) -> Vec<PathBuf> {
+        let Some(first) = path::find(&self.home, thread) else { return Vec::new() };
+        let mut files = vec![first];
+        if let Some(since) = since {
+            let days = days_of(&[(since, Timestamp::now())]);
+            files.extend(self.on_days(&days).into_iter().filter(|path| is_of(path, thread)));
+        }
+        let is_plain = |path: &PathBuf| rollout_of(path).as_ref() == Some(thread);
+        let is_fresh = |since: Timestamp| {
+            let written = |path: &PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
+            files.iter().filter_map(written).any(|at| at >= SystemTime::from(since))
+        };
+        if !since.is_some_and(is_fresh) || !files.iter().all(is_plain) {
+            files.extend(self.everywhere(thread));
+        }
+        in_order(files)
+    }
+
+    /// The files of threads that were made within one of these times, in folders of those days and in `beside`: a
+    /// session that was moved or copied may have its sub-agents with it.
+    pub fn made_within(&mut self, times: &[(Timestamp, Timestamp)], beside: Option<&Path>) -> Vec<PathBuf> {
+        let mut paths = self.on_days(&days_of(times));
+        if let Some(folder) = beside {
+            paths.extend(self.list(folder).iter().cloned());
+        }
+        let made = |path: &Path| time_of(&path::thread_of(path)?);
+        let fits = |path: &PathBuf| {
+            made(path).is_some_and(|at| times.iter().any(|(from, to)| (*from..=*to).contains(&at)))
+        };
+        let fitting: BTreeSet<PathBuf> =
+            paths.into_iter().filter(|path| path::is_rollout(path)).filter(fits).collect();
+        fitting.into_iter().collect()
+    }
+
+    fn on_days(&mut self, days: &BTreeSet<Date>) -> Vec<PathBuf> {
+        let sessions = self.home.join("sessions");
+        let folders: Vec<PathBuf> = days.iter().map(|day| day_folder(&sessions, *day)).collect();
+        folders.iter().flat_map(|folder| self.list(folder).to_vec()).collect()
+    }
+
+    fn list(&mut self, folder: &Path) -> &[PathBuf] {
+        let paths = || {
+            let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let entries = fs::read_dir(here).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).filter(|path| path::is_rollout(path)).collect()
+        };
+        self.listed.entry(folder.to_path_buf()).or_insert_with(paths)
+    }
+
+    fn everywhere(&self, thread: &ThreadId) -> Vec<PathBuf> {
+        let mut folders = vec![self.home.join("sessions"), self.home.join("archived_sessions")];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                    Ok(_) => files.extend(Some(entry.path()).filter(|path| is_of(path, thread))),
+                    Err(_) => {}
+                }
+            }
+        }
+        files
+    }
+}
+
+/// The id of the file itself, where a thread has several: the thread's for the first, what follows `_` for others.
+pub fn rollout_of(path: &Path) -> Option<ThreadId> {
+    let thread = path::thread_of(path)?;
+    let name = path.file_name()?.to_str()?;
+    let (_, rest) = name.split_once(thread.as_str())?;
+    Some(rest.strip_prefix('_').and_then(|rest| ThreadId::parse(rest.get(..36)?)).unwrap_or(thread))
+}
+
+fn is_of(path: &Path, thread: &ThreadId) -> bool {
+    path::is_rollout(path) && path::thread_of(path).as_ref() == Some(thread)
+}
+
+/// Of twins the one that is written to. Ids tell the time at which a file was begun, but for the first: it bears
+/// the thread's.
+pub fn in_order(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut by_id: BTreeMap<(bool, Option<ThreadId>), PathBuf> = BTreeMap::new();
+    for file in files {
+        let id = rollout_of(&file);
+        let is_later = id != path::thread_of(&file);
+        match by_id.get(&(is_later, id.clone())) {
+            Some(twin) if !path::is_compressed(twin) => {}
+            _ => _ = by_id.insert((is_later, id), file),
+        }
+    }
+    by_id.into_values().collect()
+}
+
+/// Codex names folders by local time, which may be a day off ours when the time zone has changed since.
+fn days_of(times: &[(Timestamp, Timestamp)]) -> BTreeSet<Date> {
+    let day = |at: Timestamp| at.to_zoned(TimeZone::system()).date();
+    let mut days = BTreeSet::new();
+    for (from, to) in times.iter().rev() {
+        let (first, mut next) = (day(*from), Some(day(*to)));
+        while let Some(at) = next.filter(|at| *at >= first && days.len() < MOST_DAYS) {
+            days.extend((-1..=1).filter_map(|off| at.checked_add(off.days()).ok()));
+            next = at.checked_sub(1.day()).ok();
+        }
+    }
+    days
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    const THREAD: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+    const MADE: &str = "2026-11-22T10:04:14.526Z";
+    const REWOUND: &str = "01a21d00-0000-7000-8000-000000000001";
+
+    fn name(rollout: Option<&str>) -> String {
+        let suffix = rollout.map(|id| format!("_{id}")).unwrap_or_default();
+        format!("rollout-2026-11-22T10-04-14-{THREAD}{suffix}.jsonl")
+    }
+
+    fn put(home: &Path, folder: &str, name: &str) -> PathBuf {
+        let folder = home.join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(name);
+        File::create(&path).unwrap();
+        path
+    }
+
+    fn age(path: &Path) {
+        File::options().write(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    }
+
+    #[test]
+    fn a_rewound_threads_files_come_in_the_order_of_their_ids_whatever_their_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let thread = ThreadId::parse(THREAD).unwrap();
+        let mut shelf = Shelf::of(home.path());
+        assert_eq!(shelf.files_of(&thread, None), [""; 0].map(PathBuf::from));
+        let first = put(home.path(), "sessions/2026/11/22", &name(None));
+        assert_eq!(Shelf::of(home.path()).files_of(&thread, None), [first.clone()]);
+        let later = put(home.path(), "sessions/2026/11/20", &name(Some(REWOUND)));
+        let zst = format!("{}.zst", name(Some(REWOUND)));
+        put(home.path(), "archived_sessions", &zst);
+        put(home.path(), "sessions/2026/11/22", &name(None).replace("a73e", "0000"));
+        assert_eq!(Shelf::of(home.path()).files_of(&thread, None), [first, later]);
+    }
+
+    #[test]
+    fn without_a_sign_of_a_rewind_only_the_days_since_are_looked_at() {
+        let home = tempfile::tempdir().unwrap();
+        let thread = ThreadId::parse(THREAD).unwrap();
+        let first = put(home.path(), "sessions/2026/11/22", &name(None));
+        let old = put(home.path(), "sessions/2001/01/01", &name(Some(REWOUND)));
+        let since = Timestamp::now() - 1.minute();
+        let files = || Shelf::of(home.path()).files_of(&thread, Some(since));
+        // The first file is written to: nobody rewound the thread.
+        assert_eq!(files(), [first.clone()]);
+        age(&first);
+        assert_eq!(files(), [first.clone(), old.clone()]);
+        let today = Timestamp::now().to_zoned(TimeZone::system()).strftime("sessions/%Y/%m/%d").to_string();
+        File::options().write(true).open(&first).unwrap().set_modified(SystemTime::now()).unwrap();
+        let other = REWOUND.replace("01a21d", "01a21e");
+        let new = put(home.path(), &today, &name(Some(&other)));
+        assert_eq!(files(), [first, old, new]);
+    }
+
+    #[test]
+    fn threads_are_found_by_the_time_in_their_names() {
+        let home = tempfile::tempdir().unwrap();
+        let made: Timestamp = MADE.parse().unwrap();
+        let path = put(home.path(), "sessions/2026/11/22", &name(None));
+        let copied = put(home.path(), "copies", &name(None));
+        let mut shelf = Shelf::of(home.path());
+        let mut within = |from: i64, to: i64, beside: Option<&Path>| {
+            shelf.made_within(&[(made + from.seconds(), made + to.seconds())], beside)
+        };
+        assert_eq!(within(-1, 1, None), [path.clone()]);
+        assert_eq!(within(1, 9, None), [""; 0].map(PathBuf::from));
+        assert_eq!(within(-9_000_000, 1, copied.parent()), [copied, path]);
+    }
+}

@@ -1,0 +1,123 @@
+//! The traces of a thread: one, or one for each of its turns, as it was first asked for.
+
+use super::claims::Unwritten;
+use super::families::{self, Own};
+use super::{Made, State, StateError};
+use crate::claim::journal::Launch;
+use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::claim::{self, Claim};
+use crate::codex::thread::ThreadId;
+use crate::config::content::Content;
+use crate::config::granularity::Granularity;
+use crate::env::World;
+use crate::export::receipt::Receipt;
+use crate::rollout::shelf::Shelf;
+use crate::trace::build::Surroundings;
+use crate::trace::ids::TraceId;
+use std::io;
+
+impl State {
+    /// None when the thread has nothing to show; the log says why.
+    pub(super) fn traces(
+        &self,
+        claim: &Claim,
+        launch: &Launch,
+        world: &World,
+    ) -> Result<Option<Made>, StateError> {
+        let thread = &claim.thread;
+        let mut shelf = Shelf::of(self.home.path());
+        let files = match self.written_files_of(thread, &mut shelf, launch.started_at) {
+            Ok(files) => files,
+            Err(Unwritten::SinceThen) => {
+                tracing::info!("thread {thread} was opened and nothing was written to it: no trace");
+                return Ok(None);
+            }
+            // Without the folder no session was ever meant to be kept (`--ephemeral` on a new home).
+            Err(Unwritten::AtAll) if !self.home.sessions().is_dir() => return Ok(None),
+            Err(Unwritten::AtAll) => {
+                tracing::warn!(
+                    "thread {thread} left no rollout (it was never written, or is gone): no trace"
+                );
+                return Ok(None);
+            }
+        };
+        // The daemon may go on with a turn when its interface has ended.
+        let writer = claim::writer_of(&self.home, thread);
+        let own = self.own_of(thread, &files, &families::read);
+        let own = own.map_err(|(path, error)| StateError::Rollout(path, error))?;
+        let Some(Own { session, rollout }) = own else { return Ok(None) };
+        if let Some(parent) = session.meta.parent() {
+            tracing::warn!("thread {thread} is a sub-agent of {parent}, which left no rollout: no trace");
+            return Ok(None);
+        }
+        let record = self.remember(thread, claim, launch)?;
+        let family = self.family(session, &rollout, &mut shelf, &families::read);
+        let granularity = self.granularity_of(&record, thread, launch.granularity);
+        let surroundings = Surroundings { rollout: &rollout, user: user(world) };
+        let keep = self.keep(&family, record.content);
+        let traces = self.made(&family, &record, granularity, surroundings, keep)?;
+        Ok(Some(Made { traces, rollout, writer }))
+    }
+
+    /// As its first trace was.
+    pub(super) fn granularity_of(
+        &self,
+        record: &ThreadRecord,
+        thread: &ThreadId,
+        asked: Granularity,
+    ) -> Granularity {
+        let receipts = self.receipts();
+        let sent = |trace| receipts.first(trace).is_some();
+        match record.granularity {
+            Some(granularity) => granularity,
+            None if record.destination.is_some() => Granularity::Session,
+            None if sent(TraceId::of_thread(thread.as_str())) => Granularity::Session,
+            None if sent(TraceId::of_turn(thread.as_str(), 1)) => Granularity::Turn,
+            None => asked,
+        }
+    }
+
+    /// Of the first trace of the thread that was taken anywhere.
+    pub(super) fn first_receipt(&self, thread: &ThreadId) -> Option<Receipt> {
+        let traces = [TraceId::of_thread(thread.as_str()), TraceId::of_turn(thread.as_str(), 1)];
+        traces.into_iter().find_map(|trace| self.receipts().first(trace))
+    }
+
+    /// The thread's record, with this launch in it.
+    fn remember(
+        &self,
+        thread: &ThreadId,
+        claim: &Claim,
+        launch: &Launch,
+    ) -> Result<ThreadRecord, StateError> {
+        let this = LaunchRecord {
+            launch_id: launch.id.clone(),
+            attribution: claim.attribution,
+            started_at: launch.started_at,
+            exit: launch.exit,
+        };
+        let change = |record: &mut ThreadRecord| {
+            record.granularity = Some(self.granularity_of(record, thread, launch.granularity));
+            record.content = record.content.max(launch.content);
+            record.add(this.clone());
+        };
+        match ThreadRecord::update(&self.threads(), thread, change) {
+            Ok(record) => Ok(record),
+            // A later version may have written it: to write over it would lose it.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
+                tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
+                // What stands there may ask for less than all.
+                let content = Content::Metadata;
+                Ok(ThreadRecord { launches: vec![this], content, ..ThreadRecord::default() })
+            }
+            Err(error) => Err(StateError::Record(self.threads(), error)),
+        }
+    }
+}
+
+/// Who ran Codex.
+pub(super) fn user(world: &World) -> Option<&str> {
+    world.variables.text("USER").or(world.variables.text("LOGNAME"))
+}

@@ -1,0 +1,249 @@
+//! What is known of a session as a whole: attributes of its root, metadata and tags of its trace.
+
+use super::build::{Surroundings, put};
+use super::gen_ai;
+use super::limits::beginning;
+use super::price::{self, Cost};
+use super::spans;
+use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::launch::exit::ChildExit;
+use crate::session::model::{Inference, Session, TokenUsage, Turn, TurnStatus};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// What model responses used and cost, those of sub-agents among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Sum {
+    /// None when no response told its usage.
+    usage: Option<TokenUsage>,
+    /// None when a model's price is not known.
+    cost: Option<Cost>,
+}
+
+impl Sum {
+    pub(super) fn of<'a>(inferences: impl Iterator<Item = &'a Inference>) -> Sum {
+        let (mut usage, mut cost, mut all_priced): (Option<TokenUsage>, Option<Cost>, _) = (None, None, true);
+        for inference in inferences {
+            let Some(used) = inference.usage else { continue };
+            *usage.get_or_insert_default() += used;
+            let Some(model) = &inference.model else { continue };
+            match Cost::of(model, used) {
+                Some(one) => *cost.get_or_insert_default() += one,
+                // A sum that leaves out an unknown model would look like the whole.
+                None => all_priced = false,
+            }
+        }
+        Sum { usage, cost: cost.filter(|_| all_priced) }
+    }
+}
+
+/// Of the root of a whole session's trace; `sessions` are its own and those that it started, its own first.
+pub(super) fn session_attributes<'a>(
+    mut sessions: impl Iterator<Item = &'a Session> + Clone,
+    record: &ThreadRecord,
+    sum: &Sum,
+) -> Map<String, Value> {
+    let all = sessions.clone();
+    let Some(session) = sessions.next() else { return Map::new() };
+    let mut attributes = thread_attributes(session);
+    put(&mut attributes, "codex.turns", Some(session.turns.len()));
+    put(&mut attributes, "codex.llm_calls", Some(session.inferences().count()));
+    put(&mut attributes, "codex.sub_agents", Some(sessions.count()).filter(|count| *count > 0));
+    put(&mut attributes, "codex.active_ms", Some(active_ms(session)));
+    put(&mut attributes, "codex.tokens_reconciled", reconciled(all.clone()));
+    put_drift(&mut attributes, all);
+    put(&mut attributes, "codex.attribution", record.attribution().map(|evidence| evidence.as_str()));
+    put_launch(&mut attributes, record.launches.last());
+    put_usage(&mut attributes, sum);
+    if let [only] = &session.turns[..] {
+        attributes.extend(attributes_of(only));
+    }
+    attributes
+}
+
+/// Of the root of one turn's trace. Nothing in it changes when the session goes on.
+pub(super) fn turn_attributes(
+    session: &Session,
+    index: usize,
+    record: &ThreadRecord,
+    sum: &Sum,
+) -> Map<String, Value> {
+    let mut attributes = thread_attributes(session);
+    put(&mut attributes, "codex.turn", Some(index + 1));
+    let launch = launch_of(&session.turns[index], record);
+    let evidence = launch.map(|launch| launch.attribution).or(record.found);
+    put(&mut attributes, "codex.attribution", evidence.map(|evidence| evidence.as_str()));
+    put_launch(&mut attributes, launch);
+    put_usage(&mut attributes, sum);
+    if index == 0 {
+        put_drift(&mut attributes, std::iter::once(session));
+    }
+    attributes
+}
+
+/// The launch in which a turn began.
+fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a LaunchRecord> {
+    let began = turn.started_at?;
+    record.launches.iter().rev().find(|launch| launch.started_at <= began)
+}
+
+/// Of the span of a sub-agent or a review.
+pub(super) fn child_attributes(session: &Session, name: &str) -> Map<String, Value> {
+    let meta = &session.meta;
+    let mut attributes = Map::new();
+    put(&mut attributes, "codex.thread_id", Some(meta.id.as_str()));
+    put(&mut attributes, "codex.parent_thread_id", meta.parent());
+    put(&mut attributes, "codex.agent_path", meta.agent_path.as_deref());
+    put(&mut attributes, "codex.agent_nickname", meta.agent_nickname.as_deref());
+    put(&mut attributes, "codex.turns", Some(session.turns.len()));
+    put(&mut attributes, "codex.llm_calls", Some(session.inferences().count()));
+    let conversation = meta.session_id.as_deref().or(meta.parent()).unwrap_or(&meta.id);
+    let (provider, version) = (meta.model_provider.as_deref(), meta.cli_version.as_deref());
+    gen_ai::agent(&mut attributes, name, &meta.id, conversation, provider, version);
+    if let [only] = &session.turns[..] {
+        attributes.extend(attributes_of(only));
+    }
+    attributes
+}
+
+pub(super) fn attributes_of(turn: &Turn) -> Map<String, Value> {
+    let mut attributes = Map::new();
+    put(&mut attributes, "codex.turn_id", turn.turn_id.as_deref());
+    put(&mut attributes, "codex.time_to_first_token_ms", turn.time_to_first_token_ms);
+    put(&mut attributes, "codex.taken_back", Some(true).filter(|_| turn.is_taken_back));
+    if let TurnStatus::Interrupted { reason } = &turn.status {
+        put(&mut attributes, "codex.abort_reason", Some(reason.as_str()));
+    }
+    attributes
+}
+
+fn thread_attributes(session: &Session) -> Map<String, Value> {
+    let meta = &session.meta;
+    let mut attributes = Map::new();
+    put(&mut attributes, "codex.thread_id", Some(meta.id.as_str()));
+    put(&mut attributes, "codex.cli_version", meta.cli_version.as_deref());
+    put(&mut attributes, "codex.originator", meta.originator.as_deref());
+    put(&mut attributes, "codex.cwd", meta.cwd.as_deref());
+    put(&mut attributes, "codex.forked_from_id", meta.forked_from_id.as_deref());
+    let (provider, version) = (meta.model_provider.as_deref(), meta.cli_version.as_deref());
+    gen_ai::agent(&mut attributes, "codex", &meta.id, &meta.id, provider, version);
+    if let Some(git) = &meta.git {
+        let url = git.repository_url.as_deref().map(without_credentials);
+        put(&mut attributes, "vcs.ref.head.revision", git.commit_hash.as_deref());
+        put(&mut attributes, "vcs.ref.head.name", git.branch.as_deref());
+        put(&mut attributes, "vcs.repository.url.full", url);
+    }
+    attributes
+}
+
+fn put_launch(attributes: &mut Map<String, Value>, launch: Option<&LaunchRecord>) {
+    let Some(launch) = launch else { return };
+    put(attributes, "codex.launch_id", Some(launch.launch_id.as_str()));
+    match launch.exit {
+        Some(ChildExit::Code(code)) => put(attributes, "process.exit.code", Some(code)),
+        Some(ChildExit::Signal(number)) => put(attributes, "process.exit.signal", Some(number)),
+        None => {}
+    }
+}
+
+fn put_usage(attributes: &mut Map<String, Value>, sum: &Sum) {
+    // Codex's own counts per response stand on the model responses: MLflow adds up what it finds there.
+    put(attributes, "gen_ai.usage.input_tokens", sum.usage.map(|usage| usage.input));
+    put(attributes, "gen_ai.usage.output_tokens", sum.usage.map(|usage| usage.output));
+}
+
+/// What was not understood, by kind.
+fn put_drift<'a>(attributes: &mut Map<String, Value>, sessions: impl Iterator<Item = &'a Session>) {
+    let (mut unknown, mut bad) = (BTreeMap::<&str, u64>::new(), 0);
+    for session in sessions {
+        for (kind, count) in &session.unknown_lines {
+            *unknown.entry(kind).or_default() += count;
+        }
+        bad += session.bad_lines;
+    }
+    put(attributes, "codex.unknown_lines", Some(json!(unknown)).filter(|_| !unknown.is_empty()));
+    put(attributes, "codex.bad_lines", Some(bad).filter(|count| *count > 0));
+}
+
+/// None where Codex told no total of any of them.
+fn reconciled<'a>(sessions: impl Iterator<Item = &'a Session>) -> Option<bool> {
+    sessions.filter_map(Session::tokens_reconcile).reduce(|all, one| all && one)
+}
+
+/// How long turns ran, beside the span of a session that was taken up again days later.
+fn active_ms(session: &Session) -> i64 {
+    let durations = session.turns.iter().filter_map(|turn| {
+        let ended_at = turn.ended_at.or(session.last_line_at)?;
+        Some(ended_at.as_millisecond() - turn.started_at?.as_millisecond())
+    });
+    durations.map(|millis| millis.max(0)).fold(0, i64::saturating_add)
+}
+
+pub(super) fn metadata(
+    session: &Session,
+    surroundings: Surroundings,
+    prompt: Option<&str>,
+    response: Option<&str>,
+    sum: &Sum,
+) -> BTreeMap<String, String> {
+    let meta = &session.meta;
+    let git = meta.git.clone().unwrap_or_default();
+    let file = surroundings.rollout.to_string_lossy();
+    let rows = [
+        ("session", Some(meta.id.clone())),
+        ("source", Some("codex_cli".into())),
+        ("session_file", Some(file.into_owned())),
+        ("mlflow.trace_schema.version", Some("3".into())),
+        ("mlflow.trace.session", Some(meta.id.clone())),
+        ("mlflow.trace.user", surroundings.user.map(str::to_owned)),
+        ("mlflow.user", surroundings.user.map(str::to_owned)),
+        ("mlflow.trace.working_directory", meta.cwd.clone()),
+        ("mlflow.source.name", Some("codex".into())),
+        ("mlflow.source.type", Some("LOCAL".into())),
+        ("mlflow.source.git.commit", git.commit_hash),
+        ("mlflow.source.git.branch", git.branch),
+        ("mlflow.source.git.repoURL", git.repository_url.as_deref().map(without_credentials)),
+        ("mlflow.traceInputs", prompt.map(beginning)),
+        ("mlflow.traceOutputs", response.map(beginning)),
+        ("mlflow.trace.tokenUsage", sum.usage.map(|usage| spans::token_usage(usage).to_string())),
+        ("mlflow.trace.cost", sum.cost.map(|cost| cost.to_json().to_string())),
+        ("codex.cost_basis", sum.cost.map(|_| format!("list price of {}", price::as_of()))),
+    ];
+    rows.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}
+
+pub(super) fn tags(session: &Session) -> BTreeMap<String, String> {
+    let version = session.meta.cli_version.clone().map(|version| ("codex.cli_version".to_owned(), version));
+    version.into_iter().collect()
+}
+
+/// A remote's URL may carry a password: `https://user:token@host/…`.
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let host_end = rest.find('/').unwrap_or(rest.len());
+            let host_start = rest[..host_end].rfind('@').map_or(0, |at| at + 1);
+            format!("{scheme}://{}", &rest[host_start..])
+        }
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remotes_password_stays_at_home() {
+        let table = [
+            ("https://me:secret@host/a.git", "https://host/a.git"),
+            ("https://host/a@b.git", "https://host/a@b.git"),
+            ("https://me@host", "https://host"),
+            ("git@host:a/b.git", "git@host:a/b.git"),
+            ("/srv/a.git", "/srv/a.git"),
+        ];
+        for (url, clean) in table {
+            assert_eq!(without_credentials(url), clean);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! OpenTelemetry's attributes for generative AI, beside MLflow's own.
+//!
+//! The names are those of the registry of the GenAI semantic conventions as of 2026 (all still "development" there),
+//! which MLflow 3.17 reads too. Content has none of them: it stands once, as inputs and outputs.
+
+use super::build::put;
+use crate::session::model::{Inference, TokenUsage, ToolCall};
+use serde_json::{Map, Value, json};
+
+/// Of an agent: the session itself, or one that it started.
+pub(super) fn agent(
+    attributes: &mut Map<String, Value>,
+    name: &str,
+    thread: &str,
+    conversation: &str,
+    provider: Option<&str>,
+    version: Option<&str>,
+) {
+    put(attributes, "gen_ai.operation.name", Some("invoke_agent"));
+    put(attributes, "gen_ai.agent.name", Some(name));
+    put(attributes, "gen_ai.agent.id", Some(thread));
+    put(attributes, "gen_ai.agent.version", version);
+    put(attributes, "gen_ai.conversation.id", Some(conversation));
+    put(attributes, "gen_ai.provider.name", provider);
+}
+
+/// Of a model response. `is_whole` says that it came to its own end.
+pub(super) fn inference(
+    attributes: &mut Map<String, Value>,
+    inference: &Inference,
+    conversation: &str,
+    provider: Option<&str>,
+    is_whole: bool,
+) {
+    let model = inference.model.as_deref();
+    put(attributes, "gen_ai.operation.name", Some("chat"));
+    put(attributes, "gen_ai.provider.name", provider);
+    put(attributes, "gen_ai.conversation.id", Some(conversation));
+    put(attributes, "gen_ai.request.model", model);
+    put(attributes, "gen_ai.response.id", inference.response_id.as_deref());
+    if let Some(told) = inference.usage {
+        // Codex keeps no other name of the model that answered.
+        put(attributes, "gen_ai.response.model", model);
+        usage(attributes, told);
+    }
+    if is_whole {
+        let reason = if inference.requests.is_empty() { "stop" } else { "tool_call" };
+        put(attributes, "gen_ai.response.finish_reasons", Some(json!([reason])));
+    }
+}
+
+/// Cached and written to the cache is part of input, reasoning is part of output.
+pub(super) fn usage(attributes: &mut Map<String, Value>, usage: TokenUsage) {
+    put(attributes, "gen_ai.usage.input_tokens", Some(usage.input));
+    put(attributes, "gen_ai.usage.output_tokens", Some(usage.output));
+    put(attributes, "gen_ai.usage.cache_read.input_tokens", Some(usage.cached_input));
+    put(attributes, "gen_ai.usage.cache_creation.input_tokens", Some(usage.cache_write_input));
+    put(attributes, "gen_ai.usage.reasoning.output_tokens", Some(usage.reasoning_output));
+}
+
+pub(super) fn tool(attributes: &mut Map<String, Value>, call: &ToolCall, conversation: &str) {
+    put(attributes, "gen_ai.operation.name", Some("execute_tool"));
+    put(attributes, "gen_ai.conversation.id", Some(conversation));
+    put(attributes, "gen_ai.tool.name", Some(call.name.as_str()));
+    put(attributes, "gen_ai.tool.call.id", Some(call.call_id.as_str()));
+    // Done by the model's side; all else runs here.
+    let kind = if call.name == "web_search" { "extension" } else { "function" };
+    put(attributes, "gen_ai.tool.type", Some(kind));
+    if call.server.is_some() {
+        put(attributes, "mcp.method.name", Some("tools/call"));
+    }
+}

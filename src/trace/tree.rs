@@ -1,0 +1,130 @@
+//! Spans as a tree: who covers whom in time, and in which order they stand.
+
+use super::ids::SpanId;
+use super::model::Span;
+use jiff::Timestamp;
+use std::collections::HashMap;
+
+/// Takes spans of which the first is the root and each stands after its parent. A child starts no earlier than its
+/// parent, so a parent whose time is inferred starts with its first child; the root covers all. What a parent does
+/// not wait for (a sub-agent, a command in the background) may end after it. Siblings stand in the order in which
+/// they began, each before what is below it.
+pub(super) fn settled(mut spans: Vec<Span>, last: Option<Timestamp>) -> Vec<Span> {
+    make_unique(&mut spans);
+    let places: HashMap<SpanId, usize> = spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();
+    let parent_of = |span: &Span| span.parent.and_then(|parent| places.get(&parent).copied());
+    let parents: Vec<Option<usize>> = spans.iter().map(parent_of).collect();
+    for at in (1..spans.len()).rev() {
+        if let Some(parent) = parents[at].filter(|parent| *parent < at) {
+            spans[parent].started_at = spans[parent].started_at.min(spans[at].started_at);
+        }
+    }
+    let ended_at = spans.iter().map(|span| span.ended_at).chain(last).max();
+    if let (Some(root), Some(ended_at)) = (spans.first_mut(), ended_at) {
+        root.ended_at = ended_at;
+        root.events.iter_mut().for_each(|event| event.at = ended_at);
+    }
+    in_order(spans, &parents)
+}
+
+/// A rewound thread may hold a call twice under one id. The second is another one, always the same.
+fn make_unique(spans: &mut [Span]) {
+    let mut latest: HashMap<SpanId, (SpanId, usize)> = HashMap::with_capacity(spans.len());
+    for span in spans {
+        if let Some((parent, _)) = span.parent.and_then(|parent| latest.get(&parent)) {
+            span.parent = Some(*parent);
+        }
+        let (times, first) = latest.get(&span.id).map_or((1, span.id), |(_, times)| (times + 1, span.id));
+        if times > 1 {
+            span.id = SpanId::of(&first.to_string(), &times.to_string());
+        }
+        latest.insert(first, (span.id, times));
+    }
+}
+
+fn in_order(spans: Vec<Span>, parents: &[Option<usize>]) -> Vec<Span> {
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); spans.len()];
+    for (at, parent) in parents.iter().enumerate().skip(1) {
+        // A span without its parent stands below the root rather than nowhere.
+        children[parent.filter(|parent| *parent < at).unwrap_or(0)].push(at);
+    }
+    for siblings in &mut children {
+        siblings.sort_by_key(|at| spans[*at].started_at);
+    }
+    let mut spans: Vec<Option<Span>> = spans.into_iter().map(Some).collect();
+    let mut ordered = Vec::with_capacity(spans.len());
+    let mut next = if spans.is_empty() { Vec::new() } else { vec![0] };
+    while let Some(at) = next.pop() {
+        ordered.extend(spans[at].take());
+        next.extend(children[at].iter().rev());
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::model::{SpanStatus, SpanType};
+    use serde_json::{Map, Value};
+
+    fn span(id: u8, parent: Option<u8>, from: i64, to: i64) -> Span {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        Span {
+            id: SpanId([id; 8]),
+            parent: parent.map(|parent| SpanId([parent; 8])),
+            name: id.to_string(),
+            span_type: SpanType::Agent,
+            status: SpanStatus::Ok,
+            started_at: at(from),
+            ended_at: at(to),
+            inputs: Value::Null,
+            outputs: Value::Null,
+            attributes: Map::new(),
+            events: Vec::new(),
+        }
+    }
+
+    fn told(spans: &[Span]) -> Vec<(&str, i64, i64)> {
+        let seconds = |span: &Span| (span.started_at.as_second(), span.ended_at.as_second());
+        spans.iter().map(|span| (&*span.name, seconds(span).0, seconds(span).1)).collect()
+    }
+
+    #[test]
+    fn parents_start_with_their_first_child_and_only_the_root_waits_for_the_last() {
+        let spans = vec![
+            span(1, None, 10, 20),
+            span(2, Some(1), 12, 14),
+            span(3, Some(1), 11, 12),
+            span(4, Some(2), 5, 90),
+            span(5, Some(4), 6, 7),
+        ];
+        let expected = [("1", 5, 90), ("2", 5, 14), ("4", 5, 90), ("5", 6, 7), ("3", 11, 12)];
+        assert_eq!(told(&settled(spans, None)), expected);
+    }
+
+    #[test]
+    fn an_id_that_occurs_twice_becomes_two_with_their_own_children() {
+        let twice = || {
+            vec![
+                span(1, None, 0, 9),
+                span(2, Some(1), 1, 9),
+                span(3, Some(2), 2, 9),
+                span(2, Some(1), 3, 9),
+                span(4, Some(2), 4, 9),
+            ]
+        };
+        let settled = settled(twice(), None);
+        assert_eq!(settled.iter().map(|span| &*span.name).collect::<Vec<_>>(), ["1", "2", "3", "2", "4"]);
+        assert_eq!(settled[2].parent, Some(SpanId([2; 8])));
+        assert_ne!(settled[3].id, SpanId([2; 8]));
+        assert_eq!(settled[4].parent, Some(settled[3].id));
+        assert_eq!(settled[3].id, super::settled(twice(), None)[3].id);
+    }
+
+    #[test]
+    fn the_root_lasts_as_long_as_somebody_wrote() {
+        let last = Timestamp::from_second(50).ok();
+        assert_eq!(told(&settled(vec![span(1, None, 10, 20)], last)), [("1", 10, 50)]);
+        assert_eq!(settled(Vec::new(), last), []);
+    }
+}
