@@ -9,6 +9,7 @@ use crate::codex::thread::ThreadId;
 use crate::config::target::Target;
 use crate::disk;
 use crate::export::mlflow;
+use crate::export::receipt::Receipt;
 use crate::rollout;
 use crate::spool::Spool;
 use crate::spool::policy::Lane;
@@ -16,7 +17,10 @@ use crate::trace::ids::TraceId;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+/// Longer than anybody's session.
+const MOST_TURNS: usize = 10_000;
 
 /// What became of it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,13 +46,6 @@ impl Forgotten {
             && self.elsewhere.is_empty()
             && self.failures.is_empty()
     }
-
-    fn remove_record(&mut self, path: &Path) {
-        match fs::exists(path).and_then(|is_there| disk::remove(path).map(|()| is_there)) {
-            Ok(is_there) => self.records += usize::from(is_there),
-            Err(error) => self.failures.push(format!("{}: {}", path.display(), disk::reason(&error))),
-        }
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -69,53 +66,30 @@ impl State {
     pub fn forget(&self, trace: TraceId, now: &Target) -> Result<Forgotten, CannotForget> {
         let thread = thread_of(trace);
         self.give_up(thread.as_ref())?;
+        let traces = self.all_of(trace, thread.as_ref());
         let spool = self.spool();
         let mut locks = Vec::new();
         for lane in [Lane::Local, Lane::Remote] {
             locks.push(spool.lock(lane, PATIENCE)?.ok_or(CannotForget::Busy)?);
         }
-        let record = thread.as_ref().and_then(|thread| ThreadRecord::load(&self.threads(), thread).ok());
-        let of_record = record.and_then(|record| Some(record.destination?.target));
-        let usual: Vec<Target> = of_record.into_iter().chain([now.clone()]).collect();
         let mut forgotten = Forgotten::default();
-        for trace in self.traces_of_session(trace, thread.as_ref()) {
-            self.forget_trace(trace, &usual, &mut forgotten);
-        }
-        // As long as something is left, it tells where.
-        if let Some(thread) = thread.as_ref().filter(|_| forgotten.failures.is_empty()) {
-            forgotten.remove_record(&self.threads().join(format!("{thread}.json")));
-        }
-        forgotten.rollout = thread.and_then(|thread| rollout::path::find(self.home.path(), &thread));
-        Ok(forgotten)
-    }
-
-    /// One of the whole session, or one for each of its turns. Turns count from 1 without a gap; the last comes
-    /// first, so that those that are left still do.
-    fn traces_of_session(&self, trace: TraceId, thread: Option<&ThreadId>) -> Vec<TraceId> {
-        let spool = self.spool();
-        let put = spool.paths().into_iter().chain(spool.set_aside());
-        let put: HashSet<TraceId> = put.filter_map(|path| Spool::trace_of(&path)).collect();
-        let is_known = |trace: &TraceId| put.contains(trace) || !self.receipts().all(*trace).is_empty();
-        let of_turn = |turn| Some(TraceId::of_turn(thread?.as_str(), turn));
-        let mut traces: Vec<TraceId> = (1..).map_while(of_turn).take_while(is_known).collect();
-        traces.push(trace);
-        traces.reverse();
-        traces
-    }
-
-    fn forget_trace(&self, trace: TraceId, usual: &[Target], forgotten: &mut Forgotten) {
-        let (spool, failures) = (self.spool(), forgotten.failures.len());
-        let of_trace =
-            |paths: Vec<PathBuf>| paths.into_iter().filter(|path| Spool::trace_of(path) == Some(trace));
+        let of_trace = |paths: Vec<PathBuf>| {
+            paths.into_iter().filter(|path| Spool::trace_of(path).is_some_and(|of| traces.contains(&of)))
+        };
         let (waiting, aside): (Vec<_>, Vec<_>) =
             (of_trace(spool.paths()).collect(), of_trace(spool.set_aside()).collect());
-        let receipts = self.receipts().all(trace);
+
+        let record = thread.as_ref().and_then(|thread| ThreadRecord::load(&self.threads(), thread).ok());
+        let receipts: Vec<Receipt> = traces.iter().flat_map(|trace| self.receipts().all(*trace)).collect();
         let heads = waiting.iter().chain(&aside).filter_map(|path| Some(Spool::head(path).ok()?.target));
+        let of_record = record.and_then(|record| Some(record.destination?.target));
         let taken = receipts.iter().map(|receipt| receipt.target.clone());
-        let targets: HashSet<Target> = heads.chain(taken).chain(usual.iter().cloned()).collect();
+        let targets: HashSet<Target> = heads.chain(of_record).chain(taken).chain([now.clone()]).collect();
         for target in targets {
-            match mlflow::forget(&target, trace) {
-                Some(Ok(true)) if !forgotten.stores.contains(&target) => forgotten.stores.push(target),
+            let removed: Option<Result<Vec<bool>, _>> =
+                traces.iter().map(|trace| mlflow::forget(&target, *trace)).collect();
+            match removed {
+                Some(Ok(any)) if any.contains(&true) => forgotten.stores.push(target),
                 Some(Ok(_)) | None => {}
                 Some(Err(error)) => forgotten.failures.push(error.to_string()),
             }
@@ -134,9 +108,12 @@ impl State {
                 Err(error) => forgotten.failures.push(format!("{}: {error}", path.display())),
             }
         }
-        if forgotten.failures.len() == failures {
-            forgotten.remove_record(&self.receipts().file_of(trace));
+        // As long as something is left, they tell where.
+        if forgotten.failures.is_empty() {
+            self.forget_records(&traces, thread.as_ref(), &mut forgotten);
         }
+        forgotten.rollout = thread.and_then(|thread| rollout::path::find(self.home.path(), &thread));
+        Ok(forgotten)
     }
 
     /// Whoever works on the session, or is to, would make its trace anew.
@@ -158,6 +135,31 @@ impl State {
             fs::remove_file(&notes)?;
         }
         Ok(())
+    }
+
+    /// The session's one trace, and those of its turns, as far as anything of ours knows them.
+    fn all_of(&self, trace: TraceId, thread: Option<&ThreadId>) -> Vec<TraceId> {
+        let spooled: HashSet<TraceId> = [self.spool().paths(), self.spool().set_aside()]
+            .iter()
+            .flatten()
+            .filter_map(|path| Spool::trace_of(path))
+            .collect();
+        let is_known = |turn: &TraceId| spooled.contains(turn) || self.receipts().file_of(*turn).exists();
+        let turns = (1..=MOST_TURNS).filter_map(|turn| Some(TraceId::of_turn(thread?.as_str(), turn)));
+        std::iter::once(trace).chain(turns.filter(is_known)).collect()
+    }
+
+    fn forget_records(&self, traces: &[TraceId], thread: Option<&ThreadId>, forgotten: &mut Forgotten) {
+        let of_thread = thread.map(|thread| self.threads().join(format!("{thread}.json")));
+        let receipts = traces.iter().map(|trace| self.receipts().file_of(*trace));
+        for path in receipts.chain(of_thread) {
+            match fs::exists(&path).and_then(|is_there| disk::remove(&path).map(|()| is_there)) {
+                Ok(is_there) => forgotten.records += usize::from(is_there),
+                Err(error) => {
+                    forgotten.failures.push(format!("{}: {}", path.display(), disk::reason(&error)))
+                }
+            }
+        }
     }
 }
 
