@@ -131,7 +131,7 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
     call.server = mcp.server;
     let said = match (&mcp.error, &mcp.result) {
         (Some(error), _) => Some(
-            error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned),
+            error.get("message").unwrap_or(error).as_str().map_or_else(|| error.to_string(), str::to_owned),
         ),
         (None, Some(result)) => result.get("content").map(text_of),
         (None, None) => None,

@@ -30,7 +30,11 @@ impl SessionReducer {
             Event::TokenCount(count) => self.token_count(&count, at),
             Event::AgentMessage(message) => {
                 let turn = self.turns.current(&mut self.session, at);
-                self.inferences.echo(&mut self.session, turn, message.message, at);
+                // Codex's text of a review is nobody's response.
+                let is_reviews = self.session.turns[turn].final_answer.as_ref() == Some(&message.message);
+                if !is_reviews {
+                    self.inferences.echo(&mut self.session, turn, message.message, at);
+                }
             }
             Event::ThreadRolledBack(back) => turns::roll_back(&mut self.session, back.num_turns),
             Event::Error(error) => self.error = Some(error),
