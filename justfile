@@ -8,6 +8,10 @@ check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
 
+# Licences, sources and duplicates of what we depend on; needs cargo-deny.
+deny:
+    cargo deny --all-features check bans licenses sources
+
 # All tests, the real Codex and the real MLflow included.
 test:
     cargo test
@@ -15,6 +19,10 @@ test:
 # Our database in each MLflow between the oldest and the newest; nightly.
 older-mlflows:
     cargo test --test older_mlflow -- --ignored --nocapture
+
+# What terminals and pipes carry with and without us, keys' delays, and the time to start; on a quiet machine.
+bench:
+    cargo bench --bench relay
 
 # A real Codex does a small job and its trace is shown.
 demo:

@@ -7,6 +7,7 @@ use codex_traced::spool::Spool;
 use codex_traced::spool::entry::Entry;
 use codex_traced::trace::ids::{SpanId, TraceId};
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
+use codex_traced::trace::redact::Redacted;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -21,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let entry = Entry {
         target: Target::parse(uri, Path::new("/"))?,
         experiment: Experiment::Name("large".to_owned()),
-        trace,
+        trace: Redacted::made_up(trace),
     };
     let path = Spool::at(Path::new(home).join("mlflow/spool")).put(&entry, Timestamp::now())?;
     println!("{}: {} bytes", path.display(), path.metadata()?.len());

@@ -6,6 +6,7 @@
 use crate::claim::journal::{Destination, Journal, Launch};
 use crate::claim::watch::Watch;
 use crate::codex::args::{self, Invocation};
+use crate::codex::asked::Asked;
 use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, LocateError};
 use crate::codex::tui_log::{self, TuiLog};
@@ -84,9 +85,11 @@ fn prepare(world: &World) -> Option<Prepared> {
     }
     let destination =
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
+    let asked = Asked::of(&world.args, world.cwd.as_deref());
     let launch = Launch {
         granularity: settings.granularity,
-        ..Launch::new(Process::ourselves(), Timestamp::now(), destination)
+        content: settings.content.value,
+        ..Launch::new(Process::ourselves(), Timestamp::now(), destination, asked)
     };
     // A home that Codex has yet to make is not ours to make.
     let journal = home.path().is_dir().then(|| Journal::begin(&state.launches(), &launch));

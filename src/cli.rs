@@ -54,6 +54,11 @@ pub enum Command {
     Show(Show),
     /// Deliver what waits on disk, and finish launches that died
     Sync(Sync),
+    /// Remove a session's trace from everything here
+    ///
+    /// From the local store, with what people added to it in MLflow, from the spool, and from our records. It tells where
+    /// else the trace is: what a server or Databricks has is removed there. Codex's own session file stays.
+    Forget(Forget),
     /// Bring in sessions made without codex-traced
     ///
     /// In an IDE, in the desktop app, before it was installed. Each session once; what its target has already is
@@ -158,6 +163,13 @@ pub struct Show {
     /// As JSON, for other programs
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Forget {
+    /// A trace id (tr-…), a Codex session id, or the path of a session file
+    #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
+    pub what: OsString,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,9 @@
 //! Files of ours: only their owner may read them, and a crash leaves the old one or the new one.
 
+pub(crate) mod file_system;
+
 use nix::unistd::{AccessFlags, access};
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -22,21 +25,26 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// For a file that only its owner may read, whatever the umask.
+/// For a file of ours, which only its owner may read, whatever the umask. A link in its place is not followed.
 pub(crate) fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.mode(0o600);
+    options.mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
     options
 }
 
 /// Replaces the file durably: written aside (0600), synced, renamed, and the folder synced.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut aside = aside(folder)?;
+    write_whole(path, bytes)?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// As `write_private`, for somebody who syncs the folder after several files.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut aside = aside(path.parent().unwrap_or(Path::new(".")))?;
     aside.write_all(bytes)?;
     aside.as_file().sync_all()?;
     aside.persist(path)?;
-    sync_folder(folder)
+    Ok(())
 }
 
 /// A file (0600) that is to be renamed when it is whole; without that it goes when it is dropped.
@@ -130,11 +138,21 @@ pub(crate) fn would_take_files(folder: &Path) -> io::Result<()> {
 
 /// Removes a file durably; one that is gone already is removed.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => sync_folder(path.parent().unwrap_or(Path::new("."))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+    remove_all([path])
+}
+
+/// Removes files durably; their folders are synced once.
+pub(crate) fn remove_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> io::Result<()> {
+    let mut folders = BTreeSet::new();
+    for path in paths {
+        let path = path.as_ref();
+        match fs::remove_file(path) {
+            Ok(()) => _ = folders.insert(path.parent().unwrap_or(Path::new(".")).to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
+    folders.iter().try_for_each(|folder| sync_folder(folder))
 }
 
 #[cfg(test)]
@@ -155,6 +173,22 @@ mod tests {
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_of_ours_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let (link, end) = (home.path().join("link"), home.path().join("end"));
+        fs::write(&end, "theirs").unwrap();
+        std::os::unix::fs::symlink(&end, &link).unwrap();
+        assert!(private_options().append(true).create(true).open(&link).is_err());
+        assert!(try_lock(&link).is_err());
+        write_private(&link, b"ours").unwrap();
+        assert_eq!(
+            (fs::read(&end).unwrap(), fs::read(&link).unwrap()),
+            (b"theirs".to_vec(), b"ours".to_vec())
+        );
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct World {
     pub stdout_is_terminal: bool,
     pub stderr_is_terminal: bool,
     pub terminals: Terminals,
+    /// Who started us. Later it may be process 1, which takes over what is left when a window closes.
+    pub parent: u32,
 }
 
 /// The terminals on stdin, stdout and stderr; None where there is none.
@@ -40,6 +42,7 @@ impl World {
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             terminals: Terminals::read(),
+            parent: std::os::unix::process::parent_id(),
         }
     }
 }

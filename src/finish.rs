@@ -4,21 +4,25 @@
 //! only. Elsewhere the launcher does the same work itself, within a limit. The launch's notes lie on disk by
 //! then, so the work may be cut off anywhere: the next launch finds them, or the trace in the spool.
 
-use crate::claim::hold::Hold;
+mod finisher;
+mod vigil;
+
+pub use finisher::finisher;
+
+use crate::claim::evidence::Sight;
 use crate::claim::journal::{self, Journal, Launch};
 use crate::claim::watch::Watch;
 use crate::cli;
-use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
 use crate::config::wait::{Rank, Wait};
 use crate::env::World;
 use crate::launch::Ended;
-use crate::launch::detached::{self, Detached, Heard};
+use crate::launch::detached::{Detached, Heard};
 use crate::launch::exit::ChildExit;
-use crate::launch::signals::{self, SignalPipe};
+use crate::launch::signals::SignalPipe;
 use crate::launch::watchdog::{self, Cut};
 use crate::notice::{self, Notices};
-use crate::state::{State, Work, delivery};
+use crate::state::{OpenTurn, State, Work, delivery};
 use crate::summary;
 use jiff::Timestamp;
 use std::ffi::OsString;
@@ -29,15 +33,8 @@ use std::time::{Duration, Instant};
 /// The finisher's first word. What follows, if anything does, is a sentence for the person.
 const BEGUN: &[u8] = b"begun\n";
 
-/// A large trace over a slow network takes minutes; a server that is down may be back. But a process that
-/// nobody sees must not stay for ever: the next launch goes on with what is left.
-const FINISHER: Duration = Duration::from_secs(15 * 60);
-
 /// How long a finisher waits for another delivery to end, which most likely takes its traces along.
 const FINISHERS_PATIENCE: Duration = Duration::from_secs(30);
-
-/// A finisher that hangs where nothing is asked of the clock (a disk that does not answer) ends all the same.
-const OVERDUE: Duration = Duration::from_secs(60);
 
 /// How much longer than its limit a delivery may take to end by itself: then it says where it stood.
 const GRACE: Duration = Duration::from_millis(250);
@@ -48,12 +45,14 @@ const WITHOUT_FINISHER: Duration = Duration::from_secs(3);
 /// The launcher's part.
 pub fn after(world: &World, state: &State, settings: &Settings, mut watch: Watch, ended: &Ended) {
     ended.signals.forget();
+    watch.launch.exit = Some(ended.exit);
     let mut problems = settings.problems.clone();
+    problems.extend(state.redaction_problems());
     let told = Wait::told(&world.variables).unwrap_or_else(|bad| {
         problems.push(bad.to_string());
         None
     });
-    let wait = Wait::choose(told, &world.terminals, &world.variables, Rank::ours());
+    let wait = Wait::choose(told, &world.terminals, &world.variables, Rank::ours(world.parent));
     let notices = Notices::choose(world);
     for problem in problems.iter().filter(|_| has_sessions(&watch.launch)) {
         tracing::warn!("{problem}");
@@ -64,7 +63,6 @@ pub fn after(world: &World, state: &State, settings: &Settings, mut watch: Watch
     {
         notices.say(&introduction);
     }
-    watch.launch.exit = Some(ended.exit);
     let safety = note(state, &mut watch);
     let place = match wait {
         Wait::Detached(patience) => {
@@ -104,8 +102,9 @@ fn note(state: &State, watch: &mut Watch) -> Safety {
     if noted.as_ref() == Some(launch) { Safety::OnDisk } else { Safety::InMemory }
 }
 
+/// Whether there may be something of it to trace.
 fn has_sessions(launch: &Launch) -> bool {
-    !(launch.claims.is_empty() && launch.logged.is_empty())
+    !(launch.claims.is_empty() && launch.logged.is_empty()) || launch.sight() == Sight::Blind
 }
 
 /// None when there can be no finisher.
@@ -171,7 +170,14 @@ fn in_place(world: &World, state: &State, mut watch: Watch, safety: Safety, plac
         let _ = quietly(|| summary::write(world, state, &launch, Some(&why)));
         ended.exit
     };
-    let mut spool = || spool(state, world, &launch, || drop(watch.journal.take().map(Journal::end)));
+    let mut spool = || match spool(state, world, &launch) {
+        Spooled::All => {
+            watch.journal.take().map(Journal::end);
+            None
+        }
+        Spooled::SoFar(_) => None,
+        Spooled::Not(problem) => problem,
+    };
     // Not to be cut off: nobody could go on with it.
     let spooled = (safety == Safety::InMemory).then(&mut spool);
     let work = || {
@@ -187,57 +193,25 @@ fn in_place(world: &World, state: &State, mut watch: Watch, safety: Safety, plac
     let _ = quietly(|| summary::write(world, state, &launch, sentence.as_deref()));
 }
 
-/// The finisher's part: `codex-traced mlflow finish <launch>`, which nobody need know of.
-pub fn finisher(launch: &str, world: &World) {
-    detached::settle(FINISHER + OVERDUE);
-    signals::fail_writes_instead_of_dying();
-    detached::say(BEGUN);
-    let Some(home) = CodexHome::of(world) else { return };
-    let state = State::of(&home);
-    crate::log::begin(state.log());
-    let until = Instant::now() + FINISHER;
-    let notes = journal::path_of(&state.launches(), launch);
-    // While we hold them no other launch begins the same work.
-    let hold = Hold::take(&notes);
-    let launch = hold.as_ref().and_then(|_| journal::load(&notes));
-    let problem = launch.as_ref().and_then(|launch| {
-        spool(&state, world, launch, || {
-            let _ = fs::remove_file(&notes);
-        })
-    });
-    let _ = quietly(|| state.recover(world));
-    drop(hold);
-    let waiting = quietly(|| deliver(&state, world, until, Busy::IsFine)).flatten();
-    let sentence = problem.or(waiting);
-    if let Some(launch) = &launch {
-        let _ = quietly(|| summary::write(world, &state, launch, sentence.as_deref()));
-    }
-    match sentence {
-        Some(sentence) => {
-            // First: whoever listens removes it once it is told.
-            if let Err(error) = crate::disk::write_private(&state.untold(), sentence.as_bytes()) {
-                tracing::warn!("cannot leave a notice for the next launch: {error}");
-            }
-            detached::say(sentence.as_bytes());
-        }
-        None if state.spool().paths().is_empty() => _ = fs::remove_file(state.untold()),
-        None => {}
-    }
-    detached::fall_silent();
+/// What came of putting the launch's traces into the spool.
+enum Spooled {
+    All,
+    /// As far as they got: these turns still run.
+    SoFar(Vec<OpenTurn>),
+    /// What to tell. The notes stay: the next launch tries again.
+    Not(Option<String>),
 }
 
-/// Puts the launch's traces into the spool; `end_notes` once they are there. What to tell if they are not.
-fn spool(state: &State, world: &World, launch: &Launch, end_notes: impl FnOnce()) -> Option<String> {
+fn spool(state: &State, world: &World, launch: &Launch) -> Spooled {
     match quietly(|| state.spool_launch(launch, world)) {
-        Some(Ok(Work::Done)) => end_notes(),
-        Some(Ok(Work::GoesOn)) | None => {}
-        // The notes stay: the next launch tries again.
+        Some(Ok(Work::Done)) => Spooled::All,
+        Some(Ok(Work::GoesOn(open))) => Spooled::SoFar(open),
+        None => Spooled::Not(None),
         Some(Err(error)) => {
             tracing::error!("cannot keep the trace: {error}");
-            return Some(notice::not_made(&error));
+            Spooled::Not(Some(notice::not_made(&error)))
         }
     }
-    None
 }
 
 /// What it means that another process delivers.

@@ -42,15 +42,17 @@ impl Notices {
 
     pub fn say(self, sentence: &str) {
         match self {
-            Notices::Spoken => tell(&clean(sentence)),
-            Notices::InOneLine => tell(&clean(&sentence.replace(HINT, "; "))),
+            Notices::Spoken => tell(&sentence),
+            Notices::InOneLine => tell(&sentence.replace(HINT, "; ")),
             Notices::Silent => {}
         }
     }
 }
 
-/// Why we cannot do what was asked: said to scripts too.
+/// Why we cannot do what was asked: said to scripts too. The only way to stderr, so nothing that a terminal would obey
+/// gets there, whoever wrote it.
 pub fn tell(sentence: &dyn Display) {
+    let sentence = clean(&sentence.to_string());
     // In one write; and nobody is helped if it fails (`eprintln!` would panic).
     let _ = std::io::stderr().write_all(format!("codex-traced: {sentence}\n").as_bytes());
 }

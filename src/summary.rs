@@ -46,7 +46,7 @@ struct Thread {
     status: String,
     /// MLflow's keys: `input_tokens`, `output_tokens`, `total_tokens`, and what was cached.
     tokens: Value,
-    /// At list price; null where a model's price is not known.
+    /// At list price, to the millionth; null where a model's price is not known.
     cost_usd: Option<f64>,
     target: String,
     experiment_id: Option<String>,
@@ -132,7 +132,8 @@ fn of_trace(
         trace_id: trace.id.to_string(),
         status: status.unwrap_or_default().to_owned(),
         tokens: json("mlflow.trace.tokenUsage"),
-        cost_usd: json("mlflow.trace.cost")["total_cost"].as_f64(),
+        // A sum of floats as it is would be printed with all their noise.
+        cost_usd: json("mlflow.trace.cost")["total_cost"].as_f64().map(|cost| (cost * 1e6).round() / 1e6),
         target: masked(&destination.target.to_string()).into_owned(),
         link: experiment.as_deref().and_then(|id| page::of_trace(&destination.target, id, trace.id, access)),
         experiment_id: experiment,

@@ -4,6 +4,7 @@
 use codex_traced::claim::Claim;
 use codex_traced::claim::journal::{Destination, Journal, Launch};
 use codex_traced::claim::record::Attribution;
+use codex_traced::codex::asked::Asked;
 use codex_traced::codex::thread::ThreadId;
 use codex_traced::config::target::{Experiment, Target};
 use codex_traced::export::mlflow::sqlite;
@@ -94,7 +95,7 @@ impl Sessions {
             experiment: Experiment::Name("codex-sessions".into()),
         };
         let gone = Process { born: Some(1), ..Process::ourselves() };
-        let launch = Launch::new(gone, Timestamp::now(), destination);
+        let launch = Launch::new(gone, Timestamp::now(), destination, Asked::default());
         let mut notes =
             Journal::begin(&self.home.state().join("launches"), &launch).expect("begin its notes");
         let trace = TraceId::of_thread(thread.as_str());

@@ -20,6 +20,8 @@ const VISIT: &str = "stty -a >before; \"$@\"; code=$?; stty -a >after; exit $cod
 /// What Codex keeps for all windows of its home, by the words of their command lines.
 const KEPT: [(&str, &str); 2] = [("--managed-daemon", "daemon"), ("pid-update-loop", "updater")];
 
+const FINISHER: &str = "codex-traced mlflow finish";
+
 const KEPT_ONLY: &str = "daemon, updater";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ const TABLE: [Row; 14] = [
     row(Monitor(SIGINT), ["0 same 0 0 1"; 2], "OK completed, code 0", ""),
     row(Monitor(SIGKILL), ["129 changed 1 0 1", "129 same 0 0 1"], "OK completed, signal 1", PUT_RIGHT),
     row(KillPane, ["closed"; 2], "OK completed, signal 1", ""),
-    row(CloseInMidTurn, ["closed"; 2], "OK completed, signal 1, by the next launch", ""),
+    row(CloseInMidTurn, ["closed"; 2], "OK completed, signal 1", ""),
 ];
 
 impl Deed {
@@ -159,7 +161,7 @@ impl Visit {
         let is_gone = |id: &Pid| !Path::new(&format!("/proc/{id}")).exists();
         wait_for(&format!("all of {who:?} to go after {deed:?}"), LIMIT, || family.iter().all(is_gone));
         if deed.closes_the_window() {
-            return ("closed".to_owned(), self.left(&[]));
+            return ("closed".to_owned(), self.left(&[], deed));
         }
         let told = |name: &str| fs::read_to_string(self.home.work().join(name)).unwrap_or_default();
         wait_for("the shell to tell the code", LIMIT, || told("code").ends_with('\n'));
@@ -168,7 +170,7 @@ impl Visit {
         shell.wait_for("mark2");
         let screen = shell.state("#{alternate_on} #{mouse_any_flag} #{cursor_flag}");
         let modes = if told("before") == told("after") { "same" } else { "changed" };
-        (format!("{} {modes} {screen}", told("code").trim()), self.left(&window))
+        (format!("{} {modes} {screen}", told("code").trim()), self.left(&window, deed))
     }
 
     fn processes(&self) -> Vec<Pid> {
@@ -193,7 +195,7 @@ impl Visit {
     }
 
     /// Who else still runs, once that is what Codex keeps, or else after a while.
-    fn left(&self, window: &[Pid]) -> String {
+    fn left(&self, window: &[Pid], deed: Deed) -> String {
         let told = |id: &Pid| {
             let words = words(*id);
             let kept = KEPT.iter().find(|(word, _)| words.contains(word));
@@ -203,6 +205,8 @@ impl Visit {
         loop {
             let mut left: Vec<String> =
                 self.processes().iter().filter(|id| !window.contains(id)).map(told).collect();
+            // It waits for the turn's end; `finish` sees it go.
+            left.retain(|words| deed != CloseInMidTurn || !words.starts_with(FINISHER));
             left.sort();
             if left == KEPT.map(|(_, name)| name) || Instant::now() > until {
                 return left.join(", ");
@@ -226,13 +230,11 @@ impl Visit {
             CloseInMidTurn => {
                 let noted = || !self.home.launches().is_empty() && self.home.spooled().is_empty();
                 wait_for("the trace as far as it got", LIMIT, noted);
+                // Nobody starts another launch.
                 self.gate.open();
-                let ended = || {
-                    fs::read_to_string(self.home.rollout()).is_ok_and(|text| text.contains("task_complete"))
-                };
-                wait_for("the turn's end in the daemon", LIMIT, ended);
-                next_launch();
-                ", by the next launch"
+                let is_gone = || !self.processes().iter().any(|id| words(*id).starts_with(FINISHER));
+                wait_for("the finisher to end with the turn", LIMIT, is_gone);
+                ""
             }
             _ => "",
         };

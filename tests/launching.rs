@@ -83,17 +83,69 @@ fn what_cannot_be_started_is_said_in_a_sentence() {
 #[test]
 fn a_codex_that_starts_us_again_ends_in_one_error() {
     let home = home();
-    let folder = home.root().join("loop");
-    script(&folder.join("codex"), &format!("#!/bin/sh\nexec {LAUNCHER} \"$@\"\n"));
-    for words in [&["exec", "go"][..], &["--version"]] {
-        let outcome = run(launcher(&home, std::slice::from_ref(&folder)).args(words)).ended(End::Code(126));
-        assert!(
-            outcome.stderr.starts_with("codex-traced: started 16 times within itself"),
-            "{}",
-            outcome.stderr
-        );
-        assert_eq!(outcome.stderr.lines().count(), 2, "{}", outcome.stderr);
+    let at = |name: &str| home.root().join(name);
+    for folder in ["linked", "copied", "script", "shim", "alias"] {
+        fs::create_dir(at(folder)).expect("make a folder");
     }
+    symlink(LAUNCHER, at("linked/codex-traced")).expect("link");
+    // Another file than ours, so that it is found, and finds us.
+    fs::copy(LAUNCHER, at("copied/codex")).expect("copy");
+    script(&at("script/codex"), &format!("#!/bin/sh\nexec {LAUNCHER} \"$@\"\n"));
+    // A shim that somebody has changed is a script like any other.
+    let shim =
+        fs::read_to_string("shims/codex").expect("the shim").replace("codex-traced shim", "my own shim");
+    script(&at("shim/codex"), &shim);
+    script(
+        &at("alias/codex"),
+        "#!/bin/bash -i\nalias codex=codex-traced\nshopt -s expand_aliases\neval 'codex \"$@\"'\n",
+    );
+    let table: [(&str, &[&str]); 4] = [
+        ("a script", &["script"]),
+        ("a copy of us before a script", &["copied", "script"]),
+        ("a changed shim and a link", &["shim", "linked"]),
+        ("an alias in a script", &["alias", "linked"]),
+    ];
+    for (what, folders) in table {
+        for words in [&["exec", "go"][..], &["--version"]] {
+            let folders: Vec<PathBuf> = folders.iter().map(|folder| at(folder)).collect();
+            let outcome = run(launcher(&home, &folders).args(words)).ended(End::Code(126));
+            let ours = outcome.stderr.find("codex-traced: ").unwrap_or(0);
+            let said = &outcome.stderr[ours..];
+            assert!(
+                said.starts_with("codex-traced: started 16 times within itself"),
+                "{what}: {}",
+                outcome.stderr
+            );
+            assert_eq!(said.lines().count(), 2, "{what}: {}", outcome.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_us_on_the_way_leads_to_the_real_codex() {
+    let home = home();
+    let [copied, real] = ["copied", "real"].map(|name| home.root().join(name));
+    fs::create_dir(&copied).expect("make a folder");
+    fs::copy(LAUNCHER, copied.join("codex")).expect("copy");
+    script(&real.join("codex"), "#!/bin/sh\necho the real one\nexit 7\n");
+    let outcome = run(launcher(&home, &[copied, real]).args(["exec", "go"])).ended(End::Code(7));
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("the real one\n", ""));
+}
+
+#[test]
+fn eight_honest_levels_of_nesting_work() {
+    let home = home();
+    let folder = home.root().join("nests");
+    // As a tool in Codex that runs `codex-traced exec`, seven times within itself.
+    let nests = "#!/bin/sh\n\
+        case $2 in\n\
+        0) echo the innermost at $CODEX_TRACED_DEPTH; exit 7 ;;\n\
+        *) codex-traced exec $(($2 - 1)); exit $? ;;\n\
+        esac\n";
+    script(&folder.join("codex"), nests);
+    symlink(LAUNCHER, folder.join("codex-traced")).expect("link");
+    let outcome = run(launcher(&home, &[folder]).args(["exec", "7"])).ended(End::Code(7));
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("the innermost at 8\n", ""));
 }
 
 #[test]

@@ -387,7 +387,10 @@ fn a_killed_monitor_takes_the_command_with_it() {
     let launcher = terminal.pid();
     let children =
         fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children")).expect("children");
-    let monitor = Pid::from_raw(children.trim().parse().expect("one child"));
+    // It leads a session; the launcher's other child stands in the launcher's own.
+    let leads = |id: &Pid| nix::unistd::getsid(Some(*id)) == Ok(*id);
+    let children = children.split_whitespace().map(|id| Pid::from_raw(id.parse().expect("an id")));
+    let monitor = children.into_iter().find(leads).expect("the monitor");
     kill(monitor, Signal::SIGKILL).expect("kill the monitor");
     let seen = terminal.finish().ended(End::Signal(1));
     assert_restored(&seen);

@@ -11,6 +11,7 @@ use codex_traced::spool::entry::Entry;
 use codex_traced::spool::list::{Listed, named};
 use codex_traced::trace::ids::TraceId;
 use codex_traced::trace::model::{Trace, TraceState};
+use codex_traced::trace::redact::Redacted;
 use jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -171,8 +172,11 @@ impl Yard {
             tags: [].into(),
             spans: Vec::new(),
         };
-        let entry =
-            Entry { target: targets()[road.1].clone(), experiment: Experiment::Name("e".into()), trace };
+        let entry = Entry {
+            target: targets()[road.1].clone(),
+            experiment: Experiment::Name("e".into()),
+            trace: Redacted::made_up(trace),
+        };
         self.spool().put(&entry, at(self.clock)).expect("put");
     }
 

@@ -1,5 +1,7 @@
 //! Codex's full-screen interface, traced: whose session it was, and what became of it.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::time::Duration;
 use support::tmux::Tmux;
@@ -197,7 +199,7 @@ fn an_interface_closed_without_a_prompt_leaves_no_trace() {
 }
 
 #[test]
-fn a_turn_that_goes_on_in_the_daemon_is_in_progress_until_the_next_launch() {
+fn a_turn_whose_finisher_is_killed_is_completed_by_the_next_launch() {
     let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
     let gate = Gate::new();
     let slow = Reply::new().answer("late answer").usage(100, 0, 1, 0).stall_at_start(&gate);
@@ -210,6 +212,12 @@ fn a_turn_that_goes_on_in_the_daemon_is_in_progress_until_the_next_launch() {
     wait_for("what there is to be delivered", TURN, || home.database().exists() && home.spooled().is_empty());
     assert_facts(&oracle.trace(&home.database()), r#"trace IN_PROGRESS request="slow prompt""#);
     assert_eq!(home.launches().len(), 1, "the launch's notes wait");
+    let is_ours = |id: &Pid| {
+        fs::read(format!("/proc/{id}/cmdline"))
+            .is_ok_and(|words| words.starts_with(b"codex-traced\0mlflow\0finish"))
+    };
+    let finisher = home.processes().into_iter().find(is_ours).expect("it waits for the turn");
+    kill(finisher, Signal::SIGKILL).expect("kill it");
 
     gate.open();
     let ended = || fs::read_to_string(home.rollout()).expect("read the rollout").contains("task_complete");

@@ -1,16 +1,6 @@
 //! Is a process that writes a thread the Codex that we started?
 
-/// What is known of a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) parent: u32,
-    /// Its program's device and inode.
-    pub(super) file: Option<(u64, u64)>,
-    /// Its program is a Codex, or we.
-    pub(super) is_codex: bool,
-    /// It serves other programs' sessions (`codex app-server`).
-    pub(super) is_server: bool,
-}
+use super::writers::Known;
 
 /// Our child, or a Codex below it that only wrappers (npm's launcher, a shell script) lead to. What a
 /// tool of our Codex starts has that Codex above it, and writes sessions of its own.

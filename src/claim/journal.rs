@@ -7,7 +7,10 @@
 mod tests;
 
 use super::Claim;
+use super::evidence::Sight;
+use crate::codex::asked::{Asked, Front};
 use crate::codex::tui_log::Logged;
+use crate::config::content::Content;
 use crate::config::granularity::Granularity;
 use crate::config::target::{Experiment, Target};
 use crate::disk::{is_abandoned, make_private_folder, private_options};
@@ -28,10 +31,15 @@ enum Note {
         process: Process,
         started_at: Timestamp,
         destination: Destination,
+        #[serde(default)]
+        asked: Asked,
     },
     /// Left out where a trace is a session.
     Granularity(Granularity),
+    /// Left out where all of it may be sent.
+    Content(Content),
     Child(Process),
+    Blind(String),
     Claim(Claim),
     Logged(Logged),
     Exit(ChildExit),
@@ -44,9 +52,14 @@ pub struct Launch {
     pub process: Process,
     pub started_at: Timestamp,
     pub destination: Destination,
+    /// How much of it may be sent, as it was asked for then.
+    pub content: Content,
     /// Of threads that it is the first to trace.
     pub granularity: Granularity,
+    pub asked: Asked,
     pub child: Option<Process>,
+    /// Why sessions may have been written that nobody saw.
+    pub blind: Option<String>,
     pub claims: Vec<Claim>,
     /// What the interface's log told; the rollouts that it speaks of are looked for at the end.
     pub logged: Vec<Logged>,
@@ -71,19 +84,31 @@ pub struct Journal {
 
 impl Launch {
     /// Unique on this machine: a process has one number at a time.
-    pub fn new(process: Process, started_at: Timestamp, destination: Destination) -> Launch {
+    pub fn new(process: Process, started_at: Timestamp, destination: Destination, asked: Asked) -> Launch {
         let id = format!("{:x}-{:x}", started_at.as_nanosecond(), process.id);
         Launch {
             id,
             process,
             started_at,
             destination,
+            content: Content::default(),
             granularity: Granularity::default(),
+            asked,
             child: None,
+            blind: None,
             claims: Vec::new(),
             logged: Vec::new(),
             exit: None,
         }
+    }
+
+    /// Whether a thread that it wrote would have been seen. Of the full-screen interface the log tells, which
+    /// outlives us, unless something was done that has no id there; what else we had learned when we died may not be
+    /// all.
+    pub fn sight(&self) -> Sight {
+        let died = self.exit.is_none() && self.asked.front == Front::Lines;
+        let may_be_blind = died || self.blind.is_some() || self.logged.contains(&Logged::Deed);
+        if may_be_blind && !self.asked.is_ephemeral { Sight::Blind } else { Sight::Clear }
     }
 
     /// Neither the launcher nor its Codex is there to go on with it. One from another container cannot be
@@ -109,11 +134,12 @@ impl Journal {
         let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut journal = Journal { path, file, is_torn: false };
-        let Launch { id, process, started_at, destination, .. } = launch.clone();
-        let begun = journal.note(&Note::Launch { id, process, started_at, destination });
+        let Launch { id, process, started_at, destination, asked, .. } = launch.clone();
+        let begun = journal.note(&Note::Launch { id, process, started_at, destination, asked });
         let granularity = Some(launch.granularity).filter(|asked| *asked != Granularity::default());
-        match begun.and_then(|()| granularity.map_or(Ok(()), |asked| journal.note(&Note::Granularity(asked))))
-        {
+        let content = Some(launch.content).filter(|asked| !asked.is_full());
+        let also = granularity.map(Note::Granularity).into_iter().chain(content.map(Note::Content));
+        match also.fold(begun, |begun, note| begun.and_then(|()| journal.note(&note))) {
             Ok(()) => Ok(journal),
             // Nobody could make anything of a file without its first note.
             Err(error) => journal.end().and(Err(error)),
@@ -126,6 +152,7 @@ impl Journal {
         launch.child.iter().try_for_each(|child| journal.child(child.clone()))?;
         launch.claims.iter().try_for_each(|claim| journal.claim(claim))?;
         launch.logged.iter().try_for_each(|logged| journal.logged(logged))?;
+        launch.blind.iter().try_for_each(|why| journal.blind(why.clone()))?;
         launch.exit.iter().try_for_each(|exit| journal.exit(*exit))?;
         Ok(journal)
     }
@@ -144,6 +171,10 @@ impl Journal {
 
     pub fn logged(&mut self, logged: &Logged) -> io::Result<()> {
         self.note(&Note::Logged(logged.clone()))
+    }
+
+    pub fn blind(&mut self, why: String) -> io::Result<()> {
+        self.note(&Note::Blind(why))
     }
 
     pub fn exit(&mut self, exit: ChildExit) -> io::Result<()> {
@@ -175,6 +206,9 @@ impl Journal {
         for logged in launch.logged.iter().filter(|logged| is_missing(&|noted| noted.logged.contains(logged)))
         {
             self.logged(logged)?;
+        }
+        for why in launch.blind.iter().filter(|why| is_missing(&|noted| noted.blind.as_ref() == Some(why))) {
+            self.blind(why.clone())?;
         }
         match launch.exit.filter(|exit| is_missing(&|noted| noted.exit == Some(*exit))) {
             Some(exit) => self.exit(exit),
@@ -218,6 +252,11 @@ pub fn under_way(folder: &Path) -> Vec<Launch> {
     all(folder).into_iter().filter(|(_, _, is_over)| !is_over).map(|(_, launch, _)| launch).collect()
 }
 
+/// What launches but this one know, that run or have yet to be finished.
+pub fn of_others(folder: &Path, launch: &str) -> Vec<Launch> {
+    all(folder).into_iter().map(|(_, other, _)| other).filter(|other| other.id != launch).collect()
+}
+
 fn all(folder: &Path) -> Vec<(PathBuf, Launch, bool)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut launches: Vec<(PathBuf, Launch, bool)> = entries
@@ -250,13 +289,17 @@ pub fn sweep(folder: &Path) {
 fn read(notes: &str) -> Option<Launch> {
     // A disk that was full for a moment left half a line: what came after it counts.
     let mut notes = notes.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let Some(Note::Launch { id, process, started_at, destination }) = notes.next() else { return None };
-    let mut launch = Launch { id, ..Launch::new(process, started_at, destination) };
+    let Some(Note::Launch { id, process, started_at, destination, asked }) = notes.next() else {
+        return None;
+    };
+    let mut launch = Launch { id, ..Launch::new(process, started_at, destination, asked) };
     for note in notes {
         match note {
             Note::Launch { .. } => {}
             Note::Granularity(asked) => launch.granularity = asked,
+            Note::Content(asked) => launch.content = asked,
             Note::Child(child) => launch.child = Some(child),
+            Note::Blind(why) => launch.blind = Some(why),
             Note::Claim(claim) => launch.claims.push(claim),
             Note::Logged(logged) => launch.logged.push(logged),
             Note::Exit(exit) => launch.exit = Some(exit),

@@ -1,19 +1,23 @@
 //! Which rollouts did this launch write?
 
+pub mod evidence;
 mod follow;
 pub mod hold;
 pub mod journal;
 pub mod record;
+pub mod unclaimed;
 pub mod watch;
 
-#[cfg(target_os = "linux")]
 mod ancestry;
-#[cfg_attr(target_os = "linux", path = "linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
+mod descriptors;
+mod held;
+mod locks;
 mod writers;
 
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
+use crate::disk::file_system::FileSystem;
+use crate::launch::process::Process;
 use record::Attribution;
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +28,14 @@ pub struct Claim {
     pub attribution: Attribution,
 }
 
-/// Whether some process may still write to the thread: it holds the thread's lock. A daemon holds the locks
-/// of idle threads too, so this does not tell that a turn runs. False where nothing can be told.
-pub fn has_writer(home: &CodexHome, thread: &ThreadId) -> bool {
-    writers::is_locked(home, thread)
+/// The process that may still write to the thread: it holds the thread's lock. A daemon holds the locks of idle
+/// threads too, so this does not tell that a turn runs. None also where nothing can be told, and for a Codex
+/// before 0.147, which has no locks.
+pub fn writer_of(home: &CodexHome, thread: &ThreadId) -> Option<Process> {
+    let by_locks = match FileSystem::of(home.path()) {
+        FileSystem::Local => locks::holder_of(home, thread).ok(),
+        FileSystem::Network => None,
+    };
+    let holder = by_locks.unwrap_or_else(|| descriptors::writer_of(&writers::Here, thread));
+    holder.map(Process::of)
 }

@@ -7,6 +7,7 @@
 
 use super::journal::Destination;
 use crate::codex::thread::ThreadId;
+use crate::config::content::Content;
 use crate::config::granularity::Granularity;
 use crate::disk;
 use crate::launch::exit::ChildExit;
@@ -28,6 +29,9 @@ pub struct ThreadRecord {
     /// in records of before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
+    /// The strictest that a launch of it was asked for: what was said under it is never sent later.
+    #[serde(default, skip_serializing_if = "Content::is_full")]
+    pub content: Content,
     /// What its traces are: as it was first asked for. None in records of before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granularity: Option<Granularity>,
@@ -51,8 +55,12 @@ pub struct LaunchRecord {
 pub enum Attribution {
     /// The interface's own log names a prompt that the thread holds.
     TuiLog,
-    /// Codex's own process held the thread's writer lock.
+    /// Codex's own process held the thread's writer lock, or had its session open for writing.
     Held,
+    /// The command line named the thread, and it was written to; nobody saw by whom.
+    Named,
+    /// No other session of the time can be the launch's; nobody saw who wrote it.
+    Only,
     /// None: somebody asked for the trace of a session that was there.
     Import,
 }
@@ -62,6 +70,8 @@ impl Attribution {
         match self {
             Attribution::TuiLog => "tui_log",
             Attribution::Held => "held",
+            Attribution::Named => "named",
+            Attribution::Only => "only",
             Attribution::Import => "import",
         }
     }

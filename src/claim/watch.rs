@@ -2,9 +2,10 @@
 
 use super::Claim;
 use super::follow::Follow;
+use super::held::Held;
 use super::journal::{self, Journal, Launch};
 use super::record::Attribution;
-use super::writers::LockWatch;
+use crate::codex::asked::Front;
 use crate::codex::home::CodexHome;
 use crate::codex::tui_log::{self, Logged, TuiLog};
 use crate::launch::companion::Companion;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 pub struct Watch {
     pub launch: Launch,
     pub journal: Option<Journal>,
-    locks: Option<LockWatch>,
+    held: Held,
     log: Option<Follow>,
 }
 
@@ -28,11 +29,20 @@ const LOG_PACE: Duration = Duration::from_secs(1);
 impl Watch {
     /// `log` is that of Codex's full-screen interface, where there is to be one.
     pub fn begin(home: &CodexHome, launch: Launch, journal: Option<Journal>, log: Option<TuiLog>) -> Watch {
-        let locks = LockWatch::open(home).inspect_err(|error| {
-            tracing::warn!("cannot watch codex's writer locks, so nothing is claimed: {error}")
-        });
+        let unlogged = launch.asked.front == Front::Screen && log.is_none();
         let log = log.map(|log| Follow::begin(log, launch.started_at));
-        Watch { launch, journal, locks: locks.ok(), log }
+        let mut watch = Watch { launch, journal, held: Held::watch(home), log };
+        if unlogged {
+            watch.blinded("the interface keeps its log where nobody knows".to_owned());
+        }
+        watch
+    }
+
+    /// Noted at once: whoever finishes our work if we die is to know.
+    fn blinded(&mut self, why: String) {
+        tracing::warn!("not every session of this launch can be seen: {why}");
+        self.note(|journal| journal.blind(why.clone()));
+        self.launch.blind = Some(why);
     }
 
     fn take(&mut self, told: Vec<Logged>) {
@@ -43,9 +53,14 @@ impl Watch {
     }
 
     /// What our child turned out to hold; when to look again.
-    fn look_at_locks(&mut self) -> Option<Duration> {
+    fn look_at_what_is_held(&mut self) -> Option<Duration> {
         let child = self.launch.child.as_ref()?.id;
-        let (threads, again) = self.locks.as_mut()?.look(child, Instant::now());
+        let (threads, again) = self.held.look(child, Instant::now());
+        if self.launch.blind.is_none()
+            && let Some(why) = self.held.blind().map(|error| format!("codex's open files: {error}"))
+        {
+            self.blinded(why);
+        }
         for thread in threads {
             let claim = Claim { thread, attribution: Attribution::Held };
             if !self.launch.claims.contains(&claim) {
@@ -93,7 +108,7 @@ pub fn sweep_logs(folder: &Path) {
 
 impl Companion for Watch {
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        self.locks.as_ref()?.wakes()
+        self.held.wakes()
     }
 
     fn began(&mut self, child: u32) {
@@ -103,9 +118,7 @@ impl Companion for Watch {
     }
 
     fn ended(&mut self) {
-        if let Some(locks) = &mut self.locks {
-            locks.stop();
-        }
+        self.held.stop();
         if let Some(mut log) = self.log.take() {
             let told = log.end();
             self.take(told);
@@ -113,7 +126,7 @@ impl Companion for Watch {
     }
 
     fn attend(&mut self) -> Option<Duration> {
-        let again = self.look_at_locks();
+        let again = self.look_at_what_is_held();
         let Some(log) = &mut self.log else { return again };
         let told = log.look();
         self.take(told);

@@ -47,7 +47,7 @@ const NO_SESSION: [&str; 29] = [
 ];
 
 /// Root options that take the next word as their value.
-const WITH_VALUE: [&str; 22] = [
+pub(super) const WITH_VALUE: [&str; 22] = [
     "-c",
     "--config",
     "--enable",

@@ -1,7 +1,9 @@
 //! The name of a thread: the UUID that Codex gives each session.
 
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
 use std::fmt;
+use std::path::Path;
 
 /// A thread's UUID as Codex writes it: 36 characters, lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -20,6 +22,21 @@ impl ThreadId {
         fits.then(|| ThreadId(text.to_ascii_lowercase()))
     }
 
+    /// Of a session file's name: `rollout-<local time>-<thread>.jsonl`, after a rewind
+    /// `rollout-<time>-<thread>_<rollout>.jsonl`, and its compressed twin. The TypeScript Codex of 2025 wrote
+    /// `rollout-<day>-<thread>.json`.
+    pub fn of_rollout(file: &Path) -> Option<ThreadId> {
+        let is_document = file.extension().is_some_and(|extension| extension == "json");
+        let time = if is_document { "2025-05-01-" } else { "2026-11-22T10-04-14-" };
+        let rest = file.file_name()?.to_str()?.strip_prefix("rollout-")?.get(time.len()..)?;
+        ThreadId::parse(rest.get(..36)?)
+    }
+
+    /// Of a writer lock's name. `.coordination.lock` stands in the same folder: only a thread's name counts.
+    pub fn of_lock(name: &OsStr) -> Option<ThreadId> {
+        ThreadId::parse(name.to_str()?.strip_suffix(".lock")?)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -28,5 +45,38 @@ impl ThreadId {
 impl fmt::Display for ThreadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREAD: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+
+    #[test]
+    fn only_a_rollouts_name_tells_a_thread() {
+        let after_a_rewind =
+            format!("rollout-2026-11-22T10-04-14-{THREAD}_01a202b6-a73e-7ee3-8243-251c871b1d40.jsonl");
+        let table = [
+            (format!("rollout-2026-11-22T10-04-14-{THREAD}.jsonl"), true),
+            (format!("rollout-2026-11-22T10-04-14-{THREAD}.jsonl.zst"), true),
+            (after_a_rewind, true),
+            (format!("rollout-2025-05-01-{THREAD}.json"), true),
+            ("rollout-2026-11-22T10-04-14-nonsense.jsonl".into(), false),
+            ("rollout-ä.jsonl".into(), false),
+            ("history.jsonl".into(), false),
+        ];
+        for (name, known) in table {
+            let thread = known.then(|| ThreadId::parse(THREAD).unwrap());
+            assert_eq!(ThreadId::of_rollout(Path::new(&name)), thread, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_threads_lock_names_a_thread() {
+        assert_eq!(ThreadId::of_lock(OsStr::new(&format!("{THREAD}.lock"))), ThreadId::parse(THREAD));
+        assert_eq!(ThreadId::of_lock(OsStr::new(".coordination.lock")), None);
+        assert_eq!(ThreadId::of_lock(OsStr::new(THREAD)), None);
     }
 }

@@ -33,7 +33,12 @@ pub enum Logged {
     },
     /// Up to 0.98.
     Rollout(PathBuf),
+    /// Something that makes a turn and has no id of the client's: `!command`, `/compact`, `/review`.
+    Deed,
 }
+
+/// Operations that write to a session and carry no id (0.169).
+const DEEDS: [&str; 3] = ["RunUserShellCommand", "Compact", "Review"];
 
 impl TuiLog {
     /// None where the user keeps a log under a name of Codex's choosing, which we do not know.
@@ -84,8 +89,15 @@ pub fn read(line: &[u8]) -> Option<(Timestamp, Logged)> {
     let logged = match line.kind.as_deref() {
         Some("op") => {
             // `{"UserTurn": {…}}`; an op without a body is a bare word.
-            let (_, body) = line.payload.as_object()?.iter().next()?;
-            Logged::Prompt { client_id: body.get("client_user_message_id")?.as_str()?.to_owned() }
+            let (name, body) = match &line.payload {
+                Value::String(name) => (name, &Value::Null),
+                payload => payload.as_object()?.iter().next()?,
+            };
+            match body.get("client_user_message_id").and_then(Value::as_str) {
+                Some(id) => Logged::Prompt { client_id: id.to_owned() },
+                None if DEEDS.contains(&name.as_str()) => Logged::Deed,
+                None => return None,
+            }
         }
         Some("codex_event") => Logged::Rollout(line.payload.pointer("/msg/rollout_path")?.as_str()?.into()),
         _ => return None,
@@ -131,11 +143,23 @@ mod tests {
         );
         for line in [
             r#"{"ts":"2026-11-22T10:07:16.376Z","kind":"op","payload":{"ListSkills":{"cwds":[]}}}"#,
-            r#"{"ts":"2026-11-22T10:07:16.376Z","kind":"op","payload":"Compact"}"#,
+            r#"{"ts":"2026-11-22T10:07:16.376Z","kind":"op","payload":"Interrupt"}"#,
             r#"{"ts":"2026-11-22T10:07:16.376Z","kind":"app_event","variant":"X"}"#,
             "{",
         ] {
             assert_eq!(read(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_a_turn_without_an_id_is_a_deed() {
+        for payload in [
+            r#"{"RunUserShellCommand":{"command":"echo hi"}}"#,
+            r#""Compact""#,
+            r#"{"Review":{"target":{"type":"uncommittedChanges"}}}"#,
+        ] {
+            let line = format!(r#"{{"ts":"2026-11-22T10:07:16.376Z","kind":"op","payload":{payload}}}"#);
+            assert_eq!(read(line.as_bytes()).map(|(_, logged)| logged), Some(Logged::Deed), "{payload}");
         }
     }
 

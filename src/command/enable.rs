@@ -258,7 +258,7 @@ pub(super) fn overruled(world: &World, home: &CodexHome) -> Vec<String> {
         .iter()
         .filter_map(|source| match source {
             Source::Environment(name) => Some(*name),
-            Source::File | Source::Default => None,
+            Source::File | Source::Folder | Source::Default => None,
         })
         .collect();
     names.dedup();
@@ -278,6 +278,6 @@ pub(super) fn overruled(world: &World, home: &CodexHome) -> Vec<String> {
 fn environment_name(source: Source) -> Option<&'static str> {
     match source {
         Source::Environment(name) => Some(name),
-        Source::File | Source::Default => None,
+        Source::File | Source::Folder | Source::Default => None,
     }
 }

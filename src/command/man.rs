@@ -11,7 +11,7 @@ use std::io;
 /// As `man` looks it up.
 const NAME: &str = "codex-traced-mlflow";
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 9] = [
     (
         "$CODEX_HOME/mlflow_config.json",
         "the settings that enable and disable write; Codex's home is ~/.codex unless CODEX_HOME names another",
@@ -19,8 +19,13 @@ const FILES: [(&str, &str); 7] = [
     ("$CODEX_HOME/mlflow/mlflow.db", "the traces, unless they go elsewhere"),
     ("$CODEX_HOME/mlflow/spool/", "traces that are not delivered yet"),
     ("$CODEX_HOME/mlflow/threads/", "which launches wrote a session, and how they ended"),
+    ("$CODEX_HOME/mlflow/salt", "what makes the hashes of placeholders this machine's own"),
     ("$CODEX_HOME/mlflow/launches/", "notes of launches that run now, or died"),
     ("$CODEX_HOME/mlflow/codex_tracing.log", "what went wrong, if anything did"),
+    (
+        ".codex/mlflow_config.json",
+        "in a project's folder: MLFLOW_CODEX_TRACING_ENABLED=false or CODEX_TRACED_CONTENT=metadata for what is done there, and nothing else",
+    ),
     ("$CODEX_HOME/sessions/", "Codex's own session files, which are only read"),
 ];
 

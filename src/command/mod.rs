@@ -5,6 +5,7 @@ mod disable;
 mod doctor;
 mod enable;
 mod finish;
+mod forget;
 mod import;
 mod man;
 mod named;
@@ -46,6 +47,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         Command::Status(report) => status::run(&report, world).map(well),
         Command::Doctor(report) => doctor::run(&report, world),
         Command::Finish(finish) => finish::run(&finish, world).map(well),
+        Command::Forget(forget) => forget::run(&forget, world).map(well),
         Command::Show(show) => show::run(&show, world).map(well),
         Command::Sync(sync) => sync::run(&sync, world).map(well),
         Command::Completions(completions) => completions::run(&completions).map(well),
@@ -75,7 +77,7 @@ fn home(world: &World) -> Result<CodexHome, Failure> {
 /// For people and scripts alike: one object, indented.
 fn print_json(value: &impl serde::Serialize) {
     let text = serde_json::to_string_pretty(value).expect("values with text keys always serialize");
-    print(&format!("{text}\n"));
+    print(&format!("{}\n", text::printable_json(&text)));
 }
 
 /// To stdout. Whoever reads us may have seen enough (`| head`), which is no failure.

@@ -1,6 +1,7 @@
 //! `mlflow show`: one trace, from a local store, the spool, or straight from a session file.
 
 use super::Failure;
+use super::text::clean;
 use super::tree::{self, Style};
 use crate::claim::record::ThreadRecord;
 use crate::cli::Show;
@@ -18,6 +19,7 @@ use crate::state::State;
 use crate::trace::build::{Surroundings, build_family};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
+use crate::trace::redact::Keep;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,12 +49,11 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
     };
     if show.json {
         // Our own model: MLflow's clients have their form of it for whoever wants that.
-        let json = serde_json::to_string_pretty(&trace).map_err(|error| error.to_string())?;
-        super::print(&format!("{json}\n"));
+        super::print_json(&trace);
         return Ok(());
     }
     let text = tree::render(&trace, Style::choose(world));
-    super::print(&format!("{text}\n{} in {from}\n", trace.id));
+    super::print(&format!("{text}\n{} in {}\n", trace.id, clean(from)));
     Ok(())
 }
 
@@ -61,7 +62,7 @@ fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result
     let target = Settings::read(world, home).target.value;
     let entries = state.spool().paths().into_iter().filter(|path| Spool::trace_of(path) == Some(id));
     let waiting = entries.filter_map(|path| {
-        let trace = Spool::load(&path).ok()?.trace;
+        let trace = Trace::from(Spool::load(&path).ok()?.trace);
         Some((trace, format!("{} (waiting to be delivered)", path.display())))
     });
     let delivered = match &target {
@@ -95,7 +96,11 @@ fn of_rollout(path: &Path, state: &State, home: &CodexHome) -> Result<Trace, Fai
     let record =
         thread.and_then(|thread| ThreadRecord::load(&state.threads(), &thread).ok()).unwrap_or_default();
     let family = state.family(session, path, &mut Shelf::of(home.path()), &read);
-    build_family(&family, &record, Surroundings { rollout: path, user: None }).ok_or_else(none)
+    let trace =
+        build_family(&family, &record, Surroundings { rollout: path, user: None }).ok_or_else(none)?;
+    // As it would be stored, so that what is shown can be shown around.
+    let redactor = state.redactor().map_err(|error| error.to_string())?;
+    Ok(redactor.redact(trace, Keep::Everything).into())
 }
 
 /// The file, and in its folder those that come before and after it in its thread.

@@ -5,6 +5,7 @@ use super::survey::{FileState, From, Named, Sessions, Survey};
 use super::text::{WIDTH, clean, counted, printable, wrap};
 use super::tree::{Ink, Style};
 use crate::cli::Report;
+use crate::config::content::Content;
 use crate::config::settings::Source;
 use crate::env::World;
 use jiff::tz::TimeZone;
@@ -27,6 +28,7 @@ fn text(survey: &Survey, style: Style) -> String {
     let why = match survey.enabled_source.0 {
         Source::Default => "nothing says otherwise".to_owned(),
         Source::File => "the configuration file says so".to_owned(),
+        Source::Folder => "a file in this folder or above it says so".to_owned(),
         Source::Environment(name) => format!("{name} in the environment says so"),
     };
     let (ink, word) = if survey.enabled { (Ink::Good, "on") } else { (Ink::Doubtful, "off") };
@@ -49,6 +51,9 @@ fn settings(page: &mut Page, survey: &Survey) {
         Named::Id(id) => format!("id {id}"),
     };
     page.sourced("experiment", &experiment, survey.experiment_source);
+    if survey.content != Content::Full || survey.content_source.0 != Source::Default {
+        page.sourced("content", &survey.content.to_string(), survey.content_source);
+    }
     page.sourced("sessions", &survey.sessions.folder.display().to_string(), survey.sessions.folder_source);
     let state = match survey.config_file.state {
         FileState::Valid => "",
@@ -136,9 +141,18 @@ fn traces(page: &mut Page, survey: &Survey) {
     }
     if survey.launches_to_finish > 0 {
         let launches = counted(survey.launches_to_finish, "launch", "launches");
-        let text =
-            format!("{launches} ended before the traces were made; `codex-traced mlflow sync` makes them");
+        let text = format!(
+            "{launches} ended before the traces were whole; `codex-traced mlflow sync` finishes those whose turns have \
+             ended"
+        );
         page.field("unfinished", &text);
+    }
+    for (index, left) in survey.unclaimed.iter().enumerate() {
+        let text = format!("{}: {}", left.thread_id, left.reason);
+        page.field(if index == 0 { "unclaimed" } else { "" }, &text);
+    }
+    if !survey.unclaimed.is_empty() {
+        page.field("", "`codex-traced mlflow import ID` brings in those that are yours");
     }
     if survey.sent.is_empty() {
         page.field("sent", "none yet");
@@ -149,6 +163,11 @@ fn traces(page: &mut Page, survey: &Survey) {
         match &sent.link {
             Some(link) => page.field("", &printable(link)),
             None => page.field("", &format!("codex-traced mlflow show {}", sent.trace_id)),
+        }
+        if !sent.redactions.is_empty() {
+            let rules: Vec<String> =
+                sent.redactions.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
+            page.field("", &format!("redacted: {}", clean(rules.join(", "))));
         }
     }
 }
@@ -174,6 +193,7 @@ impl Page {
         let source = match source {
             Source::Default => "default".to_owned(),
             Source::File => "from the file".to_owned(),
+            Source::Folder => "from a folder's file".to_owned(),
             Source::Environment(name) => format!("from {name}"),
         };
         let source = format!("({source})");

@@ -3,7 +3,9 @@
 use super::place;
 use super::text::conceal;
 use crate::claim::journal;
+use crate::claim::unclaimed::Unclaimed;
 use crate::codex::home::CodexHome;
+use crate::config::content::Content;
 use crate::config::file::{ConfigError, ConfigFile};
 use crate::config::reference::{self, Value};
 use crate::config::settings::{Settings, Source, Tracing};
@@ -15,6 +17,7 @@ use crate::state::State;
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +38,8 @@ pub(super) struct Survey {
     pub(super) tracking_uri_source: From,
     pub(super) experiment: Named,
     pub(super) experiment_source: From,
+    pub(super) content: Content,
+    pub(super) content_source: From,
     pub(super) config_file: Configuration,
     /// Variables of ours that are set in this environment; what is secret is not told.
     pub(super) environment: Vec<SetVariable>,
@@ -47,6 +52,8 @@ pub(super) struct Survey {
     pub(super) set_aside: Vec<Kept>,
     /// Launches that ended before their traces were made.
     pub(super) launches_to_finish: usize,
+    /// Sessions that nobody claims, though a launch may have written them.
+    pub(super) unclaimed: Vec<Left>,
     /// The newest first.
     pub(super) sent: Vec<Sent>,
 }
@@ -60,6 +67,7 @@ impl Serialize for From {
         match self.0 {
             Source::Default => serializer.serialize_str("default"),
             Source::File => serializer.serialize_str("file"),
+            Source::Folder => serializer.serialize_str("folder"),
             Source::Environment(name) => serializer.collect_str(&format_args!("environment:{name}")),
         }
     }
@@ -124,12 +132,23 @@ pub(super) struct Kept {
     pub(super) reason: Option<String>,
 }
 
+/// A session that is left unclaimed.
+#[derive(Debug, Serialize)]
+pub(super) struct Left {
+    pub(super) thread_id: String,
+    /// When the launch began that may have written it.
+    pub(super) launched_at: Timestamp,
+    pub(super) reason: String,
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Sent {
     pub(super) trace_id: String,
     pub(super) sent_at: Timestamp,
     pub(super) tracking_uri: String,
     pub(super) experiment_id: String,
+    /// How many secrets were taken out of it, by rule.
+    pub(super) redactions: BTreeMap<String, u64>,
     /// Its address in MLflow's page; None for a file, which no server shows yet.
     pub(super) link: Option<String>,
 }
@@ -157,11 +176,14 @@ impl Survey {
                 Experiment::Id(id) => Named::Id(id.clone()),
             },
             experiment_source: From(settings.experiment.source),
+            content: settings.content.value,
+            content_source: From(settings.content.source),
             config_file: Configuration { path: home.config(), state: file_state(&home.config()) },
             environment: environment(world),
             problems: missing_home(world, home)
                 .iter()
                 .chain(&settings.problems)
+                .chain(&state.redaction_problems())
                 .map(|problem| conceal(problem))
                 .collect(),
             target: reached(&settings.target.value, &settings.experiment.value, world),
@@ -169,6 +191,7 @@ impl Survey {
             waiting,
             set_aside,
             launches_to_finish: journal::left_behind(&state.launches()).len(),
+            unclaimed: state.unclaimed_sessions().iter().map(left).collect(),
             sent: state
                 .receipts()
                 .recent(SENT)
@@ -261,6 +284,14 @@ fn kept(listed: Listed) -> Kept {
     }
 }
 
+fn left(unclaimed: &Unclaimed) -> Left {
+    Left {
+        thread_id: unclaimed.thread.to_string(),
+        launched_at: unclaimed.launched_at,
+        reason: unclaimed.why(),
+    }
+}
+
 fn sent(trace: TraceId, receipt: &Receipt) -> Sent {
     let tracking_uri = conceal(&receipt.target.to_string()).into_owned();
     let link = matches!(receipt.target, Target::Http(_)).then(|| {
@@ -271,6 +302,7 @@ fn sent(trace: TraceId, receipt: &Receipt) -> Sent {
         sent_at: receipt.delivered_at,
         tracking_uri,
         experiment_id: receipt.experiment_id.clone(),
+        redactions: receipt.redactions.clone(),
         link,
     }
 }

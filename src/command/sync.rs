@@ -9,8 +9,9 @@ use crate::export::deliver::{Drained, Step};
 use crate::notice::in_one_line;
 use crate::spool::Spool;
 use crate::spool::list::named;
+use crate::state::State;
 use crate::state::delivery::PATIENCE;
-use crate::state::{State, Unfinished};
+use crate::state::recover::Unfinished;
 use jiff::Timestamp;
 use std::fmt::Write;
 
@@ -66,7 +67,7 @@ fn deliver(state: &State, world: &World) -> Result<(), Failure> {
     let mut total = Drained::default();
     // What a full spool had no room for is put when there is some.
     let unfinished = loop {
-        let unfinished = state.recover_within(world, PATIENCE);
+        let unfinished = state.recover_within(world, PATIENCE).unfinished;
         let drained =
             state.deliver_now(world, &show).map_err(|error| format!("nothing was delivered: {error}"))?;
         let is_emptier = !drained.delivered.is_empty();

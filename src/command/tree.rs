@@ -1,5 +1,6 @@
 //! A trace as a tree of lines, for people at a terminal.
 
+use super::text::is_obeyed;
 use crate::env::World;
 use crate::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use anstyle::{AnsiColor, Effects};
@@ -54,14 +55,14 @@ pub fn render(trace: &Trace, style: Style) -> String {
     // Codex's own word says more than the state that MLflow has for it.
     let word = root.outputs.get("status").and_then(Value::as_str).unwrap_or(trace.state.as_str());
     let state = match trace.state {
-        TraceState::Ok | TraceState::InProgress => style.paint(Ink::Quiet, word),
-        TraceState::Error => style.paint(Ink::Wrong, word),
+        TraceState::Ok | TraceState::InProgress => style.paint(Ink::Quiet, &one_line(word)),
+        TraceState::Error => style.paint(Ink::Wrong, &one_line(word)),
     };
     let totals = totals(trace);
     let _ = writeln!(
         text,
         "{}  {state}  {}",
-        style.paint(Ink::Name, &root.name),
+        style.paint(Ink::Name, &one_line(&root.name)),
         style.paint(Ink::Quiet, &join([Some(duration(root)), totals]))
     );
     quote(&mut text, "prompt", root.inputs.get("prompt"), style);
@@ -83,7 +84,7 @@ fn children(text: &mut String, trace: &Trace, parent: &Span, indent: &str, style
         let (branch, below) =
             if children.peek().is_some() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
         let facts = style.paint(Ink::Quiet, &join([Some(duration(child)), tokens(child), cost(child)]));
-        let _ = write!(text, "{indent}{branch}{}  {facts}", style.paint(Ink::Name, &child.name));
+        let _ = write!(text, "{indent}{branch}{}  {facts}", style.paint(Ink::Name, &one_line(&child.name)));
         if let Some(summary) = summary(child) {
             let _ = write!(text, "  {}", one_line(&summary));
         }
@@ -182,7 +183,7 @@ fn readable(from: Timestamp, to: Timestamp) -> String {
 /// The beginning of a text, on one line, with nothing in it that a terminal would obey.
 fn one_line(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let clean = words.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let clean = words.chars().map(|c| if is_obeyed(c) { '\u{fffd}' } else { c });
     let mut line: String = clean.clone().take(WIDTH).collect();
     if clean.count() > WIDTH {
         line.push('…');

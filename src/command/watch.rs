@@ -238,6 +238,7 @@ impl Watch<'_> {
             let is_logged = |logged: &Logged| match logged {
                 Logged::Prompt { client_id } => tail.prompts().contains(client_id),
                 Logged::Rollout(path) => crate::rollout::path::thread_of(path).as_ref() == Some(thread),
+                Logged::Deed => false,
             };
             launch.claims.iter().any(|claim| claim.thread == *thread) || launch.logged.iter().any(is_logged)
         })

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 const ENVIRONMENT: &str = "environment";
 const SESSIONS_DIR: &str = "sessions_dir";
+const REDACTION: &str = "redaction";
 
 /// What the file says. Keys that we do not know are nobody's mistake, and stay.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,6 +81,11 @@ impl ConfigFile {
     pub fn sessions_dir(&self, home: &Path) -> Option<PathBuf> {
         let text = self.object.get(SESSIONS_DIR)?.as_str().filter(|text| !text.is_empty())?;
         Some(home.join(text))
+    }
+
+    /// What people add to the rules for secrets.
+    pub fn redaction(&self) -> Option<&Value> {
+        self.object.get(REDACTION).filter(|redaction| !redaction.is_null())
     }
 
     /// Sets a variable of its `environment`, or removes it.

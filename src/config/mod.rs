@@ -1,6 +1,7 @@
 //! What was asked for, and where each setting came from.
 
 pub mod access;
+pub mod content;
 pub mod file;
 pub mod file_uri;
 pub mod granularity;

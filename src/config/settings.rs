@@ -1,5 +1,6 @@
 //! The settings of this run: process environment, then the configuration file, then the default.
 
+use super::content::{self, Content, Folders};
 use super::file::ConfigFile;
 use super::granularity::Granularity;
 use super::target::{BadTarget, Experiment, Target};
@@ -19,6 +20,7 @@ pub struct Settings {
     pub tracing: Setting<Tracing>,
     pub target: Setting<Target>,
     pub experiment: Setting<Experiment>,
+    pub content: Setting<Content>,
     /// Of threads that were never sent anywhere.
     pub granularity: Granularity,
     /// Where `import` looks for session files; Codex's own unless the file names another folder.
@@ -38,6 +40,8 @@ pub struct Setting<T> {
 pub enum Source {
     Environment(&'static str),
     File,
+    /// A file in the folder that Codex works in, or in one above it.
+    Folder,
     Default,
 }
 
@@ -59,7 +63,19 @@ impl Settings {
         let base = world.cwd.as_deref().unwrap_or(home.path());
         let mut settings = Settings::decide(&world.variables, &file, base, home);
         settings.problems.extend(problem);
+        settings.tighten(Folders::of(base, home));
         settings
+    }
+
+    /// A folder takes away, and never gives.
+    fn tighten(&mut self, folders: Folders) {
+        if folders.content() > self.content.value {
+            self.content = Setting { value: folders.content(), source: Source::Folder };
+        }
+        if folders.off.is_some() && self.tracing.value == Tracing::On {
+            self.tracing = Setting { value: Tracing::Off, source: Source::Folder };
+        }
+        self.problems.extend(folders.problem);
     }
 
     fn decide(variables: &Variables, file: &ConfigFile, base: &Path, home: &CodexHome) -> Settings {
@@ -107,6 +123,19 @@ impl Settings {
                 }
             },
         };
+        let content = match told(content::CONTENT).map(|(text, source)| (Content::parse(&text), text, source))
+        {
+            None => Setting { value: Content::Full, source: Source::Default },
+            Some((Some(value), _, source)) => Setting { value, source },
+            // Whoever writes a word here wants less than all.
+            Some((None, text, source)) => {
+                problems.push(format!(
+                    "{} is \"{text}\", so only figures are traced (set it to full or metadata)",
+                    content::CONTENT
+                ));
+                Setting { value: Content::Metadata, source }
+            }
+        };
         let experiment = experiment(variables, file, target.source);
         let sessions_dir = match file.sessions_dir(home.path()) {
             Some(value) => Setting { value, source: Source::File },
@@ -116,7 +145,7 @@ impl Settings {
             problems.push(problem);
             Granularity::default()
         });
-        Settings { tracing, target, experiment, granularity, sessions_dir, problems }
+        Settings { tracing, target, experiment, content, granularity, sessions_dir, problems }
     }
 }
 
@@ -143,6 +172,11 @@ enum Switch {
     Unclear,
 }
 
+/// Whether the text switches tracing off, as far as it is a word that we know.
+pub(super) fn is_off(text: &str) -> bool {
+    Switch::read(text) != Switch::On
+}
+
 impl Switch {
     fn read(value: &str) -> Switch {
         match value.trim().to_ascii_lowercase().as_str() {
@@ -158,15 +192,7 @@ mod tests {
     use super::*;
 
     fn decide<const N: usize>(variables: [(&str, &str); N], file: &str) -> Settings {
-        let world = World {
-            args: Vec::new(),
-            variables: Variables::from([("CODEX_HOME", "/home")]),
-            cwd: None,
-            home: None,
-            stdout_is_terminal: false,
-            stderr_is_terminal: false,
-            terminals: Default::default(),
-        };
+        let world = World { variables: Variables::from([("CODEX_HOME", "/home")]), ..World::default() };
         let home = CodexHome::of(&world).unwrap();
         let file = ConfigFile::parse(file.as_bytes()).unwrap();
         Settings::decide(&Variables::from(variables), &file, Path::new("/here"), &home)

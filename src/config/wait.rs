@@ -42,9 +42,10 @@ impl Rank {
         if process == 1 || (parent == 1 && !is_machines) { Rank::First } else { Rank::Other }
     }
 
-    pub fn ours() -> Rank {
+    /// `parent` is that of our start.
+    pub fn ours(parent: u32) -> Rank {
         let first = std::fs::read_to_string("/proc/1/comm").ok();
-        Rank::of(std::process::id(), std::os::unix::process::parent_id(), first.as_deref().map(str::trim_end))
+        Rank::of(std::process::id(), parent, first.as_deref().map(str::trim_end))
     }
 }
 

@@ -18,6 +18,12 @@ pub trait Exporter {
     /// `before` tells what this place took of the trace earlier; a place that keeps single spans need only
     /// be sent the others.
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError>;
+
+    /// As `export` for each, in their order, for the price of little more than one. None where the place takes
+    /// one at a time, or would not take all of these: then none is there.
+    fn export_together(&mut self, _: &[&Trace]) -> Option<Vec<Delivered>> {
+        None
+    }
 }
 
 /// Where a trace stands now, and how much had to go there.

@@ -48,13 +48,18 @@ impl Receipts {
         Receipts { folder }
     }
 
-    fn file_of(&self, trace: TraceId) -> PathBuf {
+    pub fn file_of(&self, trace: TraceId) -> PathBuf {
         self.folder.join(format!("{trace}.json"))
     }
 
     /// None also when it cannot be read: then all is sent again, which changes nothing.
     pub fn of(&self, trace: TraceId, target: &Target) -> Option<Kept> {
         self.read(trace).into_iter().find(|kept| kept.receipt.target == *target)
+    }
+
+    /// Of every place that took it.
+    pub fn all(&self, trace: TraceId) -> Vec<Receipt> {
+        self.read(trace).into_iter().map(|kept| kept.receipt).collect()
     }
 
     /// Where it was sent first.
@@ -88,10 +93,20 @@ impl Receipts {
 
     /// Durably, in the place of what was known of this target.
     pub fn keep(&self, trace: TraceId, kept: Kept) -> io::Result<()> {
-        let path = self.file_of(trace);
+        self.keep_all([(trace, kept)])
+    }
+
+    /// As `keep`, for the price of little more than one.
+    pub fn keep_all(&self, all: impl IntoIterator<Item = (TraceId, Kept)>) -> io::Result<()> {
         // Another target of the same trace may be served at the same time. Where there are no locks (a network's
         // file system) the worst is that one of them is sent all of it again.
         let _lock = disk::lock_within(&self.folder.join(".lock"), PATIENCE).ok().flatten();
+        all.into_iter().try_for_each(|(trace, kept)| self.write(trace, kept))?;
+        disk::sync_folder(&self.folder)
+    }
+
+    fn write(&self, trace: TraceId, kept: Kept) -> io::Result<()> {
+        let path = self.file_of(trace);
         let version = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if version.is_some_and(|VersionOnly { version }| version > VERSION) {
             return Ok(());
@@ -99,7 +114,7 @@ impl Receipts {
         let mut all = self.read(trace);
         all.retain(|other| other.receipt.target != kept.receipt.target);
         all.push(kept);
-        disk::write_private(&path, &serde_json::to_vec(&OnDisk { version: VERSION, kept: all })?)
+        disk::write_whole(&path, &serde_json::to_vec(&OnDisk { version: VERSION, kept: all })?)
     }
 
     /// Removes what a crash left half written.

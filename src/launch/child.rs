@@ -3,7 +3,6 @@
 use super::exit::ChildExit;
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -11,7 +10,7 @@ use std::process::ExitStatus;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
     None,
-    Stopped(Signal),
+    Stopped(i32),
     Ended(ChildExit),
 }
 
@@ -29,7 +28,7 @@ pub(super) fn news_of(child: Pid) -> News {
             (-1, _) if Errno::last() == Errno::EINTR => continue,
             // Only possible if somebody else waited for our child; there is no status to be had.
             (-1, _) => News::Ended(ChildExit::Code(1)),
-            (_, Some(signal)) => News::Stopped(Signal::try_from(signal).unwrap_or(Signal::SIGSTOP)),
+            (_, Some(signal)) => News::Stopped(signal),
             _ => News::Ended(status.into()),
         };
     }

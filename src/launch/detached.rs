@@ -13,7 +13,7 @@ use nix::unistd::{self, ForkResult, fork, setsid};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -109,6 +109,19 @@ fn become_detached(image: &Image, null: &OwnedFd, words: &OwnedFd) -> ! {
     }
 }
 
+/// In a copy of us: without a stream of ours, and holding nothing but this.
+pub(super) fn become_nobody(link: OwnedFd) -> io::Result<File> {
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    unistd::dup2_stdin(&link)?;
+    unistd::dup2_stdout(&null)?;
+    unistd::dup2_stderr(&null)?;
+    std::mem::forget((link, null));
+    close_all_but_streams();
+    #[expect(unsafe_code, reason = "the link by its new number")]
+    // SAFETY: it was put there just now, and nothing else here reads stdin.
+    Ok(unsafe { File::from_raw_fd(libc::STDIN_FILENO) })
+}
+
 /// Somebody may wait for the end of a pipe that we inherited.
 fn close_all_but_streams() {
     #[cfg(target_os = "linux")]
@@ -138,6 +151,11 @@ pub fn settle(limit: Duration) {
     let _ = unistd::chdir("/");
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_name(c"codex-traced");
+    end_within(limit);
+}
+
+/// In the detached process: another end, from now on.
+pub fn end_within(limit: Duration) {
     unistd::alarm::set(limit.as_secs().try_into().unwrap_or(u32::MAX));
 }
 

@@ -3,12 +3,13 @@
 use super::Ended;
 use super::child::{News, news_of};
 use super::companion::{Attended, Companion};
+use super::dispositions::Alarm;
 use super::exit::ChildExit;
 use super::program::{Program, StartError};
-use super::signals::{self, Arrived, Sender, SignalPipe, Stops, stop_as_by};
+use super::signals::{SignalPipe, Stops, send, stop_as_by};
+use super::witness::{Reach, Witness};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid, getsid};
+use nix::unistd::Pid;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<Ended, StartError> {
     let failed = |error| StartError { file: program.file.clone(), error };
     let image = program.image().map_err(failed)?;
-    let (signals, inherited) = SignalPipe::open(&signals::FORWARDED).map_err(failed)?;
+    let (signals, inherited) = SignalPipe::of_launcher().map_err(failed)?;
     let mut command = image.command();
     #[expect(unsafe_code, reason = "std empties the child's signal mask and sorts its environment")]
     // SAFETY: we have no threads, so the child may call anything; it execs, or returns the error.
@@ -28,44 +29,31 @@ pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<En
         });
     }
     let child = command.spawn().map_err(failed)?;
+    Alarm::stop();
+    let mut witness = Witness::call();
     let mut attended = Attended::began(companion, child.id());
-    let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, &mut attended);
+    let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, &mut witness, &mut attended);
     let at = Instant::now();
     attended.ended();
     Ok(Ended { exit, at, signals })
 }
 
-fn wait(child: Pid, signals: &SignalPipe, attended: &mut Attended) -> ChildExit {
+fn wait(child: Pid, signals: &SignalPipe, witness: &mut Witness, attended: &mut Attended) -> ChildExit {
     loop {
         match news_of(child) {
             News::Ended(exit) => return exit,
             // The shell is to see a stopped job.
-            News::Stopped(signal) => {
-                stop_as_by(signal, Stops::Us);
-                // Whoever woke us may have woken only us.
-                let _ = kill(child, Signal::SIGCONT);
-                continue;
-            }
+            News::Stopped(signal) => stop_as_by(signal, Stops::Us),
             News::None => {}
         }
         let companion_calls = sleep(signals, attended);
         while let Some(arrived) = signals.next() {
-            if is_only_ours(arrived) {
-                let _ = kill(child, arrived.signal);
+            // Nobody but us would tell the command of it.
+            if witness.reach_of(arrived) == Reach::UsAlone {
+                let _ = send(child.as_raw(), arrived.signal);
             }
         }
         attended.attend_if(companion_calls);
-    }
-}
-
-/// Whether the child would never hear of it.
-fn is_only_ours(arrived: Arrived) -> bool {
-    match (arrived.signal, arrived.from) {
-        (Signal::SIGCHLD, _) => false,
-        (_, Sender::Process) => true,
-        // When a window closes, the kernel tells the session's leader alone.
-        (Signal::SIGHUP, Sender::Terminal) => getsid(None) == Ok(getpid()),
-        (_, Sender::Terminal) => false,
     }
 }
 

@@ -1,8 +1,10 @@
 //! Running any command invisibly. Knows nothing of Codex.
 
+mod before_main;
 mod child;
 pub mod companion;
 pub mod detached;
+mod dispositions;
 pub mod exit;
 mod inherit;
 pub mod mode;
@@ -11,6 +13,7 @@ pub mod program;
 mod pty;
 pub mod signals;
 pub mod watchdog;
+mod witness;
 
 use companion::Companion;
 use exit::ChildExit;

@@ -3,6 +3,7 @@
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -45,6 +46,34 @@ impl Process {
     }
 }
 
+impl Process {
+    pub fn is_alive(&self) -> bool {
+        self.life() == Life::Alive
+    }
+
+    /// Becomes readable when the process ends; None where no kernel tells (elsewhere than on Linux 5.3 and later),
+    /// and for one that is gone.
+    pub fn ending(&self) -> Option<OwnedFd> {
+        #[cfg(target_os = "linux")]
+        {
+            use nix::libc;
+            use std::os::fd::FromRawFd;
+            let id = i32::try_from(self.id).ok()?;
+            #[expect(unsafe_code, reason = "pidfd_open; nix offers no safe form")]
+            // SAFETY: the answer is a new descriptor, which nobody else knows, or an error. It closes on exec.
+            let ending = unsafe {
+                let answer = libc::syscall(libc::SYS_pidfd_open, id, 0);
+                let descriptor = i32::try_from(answer).ok().filter(|answer| *answer >= 0)?;
+                OwnedFd::from_raw_fd(descriptor)
+            };
+            // The number may have become another's meanwhile.
+            self.is_alive().then_some(ending)
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+}
+
 fn our_namespace() -> Option<String> {
     let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
     link.into_os_string().into_string().ok()
@@ -81,6 +110,23 @@ mod tests {
         let line = "42 (a) (b c) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 100 5";
         assert_eq!(parse(line), Some(Stat { parent: 7, born: 987_654, is_zombie: false }));
         assert_eq!(parse("42 (a"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_end_of_a_process_is_told() {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        use std::os::fd::AsFd;
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let process = Process::of(child.id());
+        let ending = process.ending().unwrap();
+        let told = |patience| poll(&mut [PollFd::new(ending.as_fd(), PollFlags::POLLIN)], patience);
+        assert_eq!(told(PollTimeout::ZERO), Ok(0));
+        child.kill().unwrap();
+        assert_eq!(told(PollTimeout::from(60_000_u16)), Ok(1));
+        child.wait().unwrap();
+        assert!(process.ending().is_none());
     }
 
     #[test]

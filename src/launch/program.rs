@@ -1,6 +1,6 @@
 //! The command to run: its file, its words, and what we add to its environment.
 
-use super::signals;
+use super::{before_main, dispositions};
 use nix::errno::Errno;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -42,7 +42,11 @@ pub(super) struct Image {
 impl Program {
     /// Becomes the program: same process, same descriptors, nothing of ours left. Comes back only on failure.
     pub fn replace_us(&self) -> StartError {
-        let error = self.image().map_or_else(|error| error, |image| image.exec());
+        let become_it = |image: Image| {
+            before_main::close_streams_again();
+            image.exec()
+        };
+        let error = self.image().map_or_else(|error| error, become_it);
         StartError { file: self.file.clone(), error }
     }
 
@@ -76,7 +80,7 @@ impl Image {
 
     /// Not by std's `exec`, which would empty the signal mask and sort the environment.
     pub(super) fn exec(&self) -> io::Error {
-        signals::give_back_dispositions();
+        dispositions::give_back();
         let Err(error) = nix::unistd::execve(&self.file, &self.args, &self.environment);
         if error != Errno::ENOEXEC {
             return error.into();

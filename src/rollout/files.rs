@@ -101,7 +101,7 @@ fn look(path: &Path, found: &Metadata) -> io::Result<Option<SessionFile>> {
     }))
 }
 
-/// What the first line says of the thread; None if it is no such line.
+/// Who the file says it is, in its first line; None for one that does not.
 pub fn meta_of(path: &Path) -> io::Result<Option<SessionMeta>> {
     let mut lines = reader::open(path)?;
     let line = lines.next_line()?.and_then(|line| RolloutLine::parse(line).ok());

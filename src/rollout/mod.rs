@@ -6,6 +6,7 @@ pub mod content;
 mod document;
 pub mod event;
 pub mod files;
+pub mod index;
 pub mod inline;
 mod legacy;
 pub mod line;

@@ -108,7 +108,8 @@ fn of_days(home: &Path, since: Timestamp) -> Vec<PathBuf> {
     folders.flat_map(|folder| written_since(&folder, since)).collect()
 }
 
-fn of_tree(home: &Path, since: Timestamp) -> Vec<PathBuf> {
+/// Every session file that was written since, wherever it lies.
+pub fn of_tree(home: &Path, since: Timestamp) -> Vec<PathBuf> {
     let mut folders = vec![home.join("sessions"), home.join("archived_sessions")];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {

@@ -9,6 +9,7 @@ use super::SpoolError;
 use crate::config::target::{Experiment, Target};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
+use crate::trace::redact::Redacted;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -33,7 +34,8 @@ const CHUNK: usize = 64 << 10;
 pub struct Entry {
     pub target: Target,
     pub experiment: Experiment,
-    pub trace: Trace,
+    /// Only what is free of secrets can be put, and nothing else was.
+    pub trace: Redacted,
 }
 
 /// What is known of an entry without reading its trace.
@@ -121,7 +123,7 @@ pub(super) fn read(path: &Path) -> Result<Entry, SpoolError> {
     };
     let mut body = BufReader::with_capacity(CHUNK, Digesting::new(file.take(seal.bytes)));
     body.skip_until(b'\n')?;
-    let trace: Result<Trace, _> = serde_json::from_reader(&mut body);
+    let trace: Result<Redacted, _> = serde_json::from_reader(&mut body);
     io::copy(&mut body, &mut io::sink())?;
     if body.into_inner().digest() != seal.sha256 {
         return Err(SpoolError::Torn("its content is not what was written".into()));

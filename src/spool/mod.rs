@@ -144,6 +144,11 @@ impl Spool {
         Ok(disk::remove(path)?)
     }
 
+    /// For the price of one.
+    pub fn remove_all<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), SpoolError> {
+        Ok(disk::remove_all(paths)?)
+    }
+
     /// Only for the one who delivers there.
     pub fn rests(&self, lane: Lane) -> Rests {
         Rests::load(self.folder.join(match lane {
@@ -181,12 +186,13 @@ mod tests {
     use super::*;
     use crate::config::target::{Experiment, Target};
     use crate::trace::model::{Trace, TraceState};
+    use crate::trace::redact::Redacted;
 
     pub(super) fn entry(name: &str) -> Entry {
         Entry {
             target: Target::Sqlite("/x.db".into()),
             experiment: Experiment::Name("e".into()),
-            trace: Trace {
+            trace: Redacted::made_up(Trace {
                 id: TraceId([7; 16]),
                 name: name.into(),
                 state: TraceState::Ok,
@@ -197,7 +203,7 @@ mod tests {
                 metadata: [].into(),
                 tags: [].into(),
                 spans: Vec::new(),
-            },
+            }),
         }
     }
 
@@ -223,7 +229,8 @@ mod tests {
         for name in ["one", "two"] {
             spool.put(&entry(name), Timestamp::UNIX_EPOCH).unwrap();
         }
-        let names: Vec<_> = spool.paths().iter().map(|path| Spool::load(path).unwrap().trace.name).collect();
+        let names: Vec<_> =
+            spool.paths().iter().map(|path| Spool::load(path).unwrap().trace.name.clone()).collect();
         assert_eq!(names, ["one", "two"]);
     }
 

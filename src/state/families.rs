@@ -1,7 +1,7 @@
 //! Sessions as they are traced: a thread out of all its files, and with it the threads that it started.
 
 use super::State;
-use crate::claim::has_writer;
+use crate::claim;
 use crate::codex::thread::ThreadId;
 use crate::rollout::shelf::{Shelf, rollout_of};
 use crate::rollout::{files, path};
@@ -27,7 +27,7 @@ pub struct Own {
 impl State {
     /// Who may still write to the thread, as far as can be told.
     pub fn writer_of(&self, thread: &ThreadId) -> Writer {
-        if has_writer(&self.home, thread) { Writer::Alive } else { Writer::Gone }
+        if claim::writer_of(&self.home, thread).is_some() { Writer::Alive } else { Writer::Gone }
     }
 
     /// The thread whose trace holds what this one did: itself, or the one at the end of those that started it.
@@ -60,8 +60,18 @@ impl State {
         read: Read,
     ) -> Result<Option<Own>, (PathBuf, io::Error)> {
         let files = shelf.files_of(thread, since);
+        self.own_of(thread, &files, read)
+    }
+
+    /// As `own`, of these files.
+    pub(super) fn own_of(
+        &self,
+        thread: &ThreadId,
+        files: &[PathBuf],
+        read: Read,
+    ) -> Result<Option<Own>, (PathBuf, io::Error)> {
         let Some(rollout) = files.last().cloned() else { return Ok(None) };
-        let session = self.joined(thread, &files, read)?;
+        let session = self.joined(thread, files, read)?;
         Ok(session.map(|session| Own { session, rollout }))
     }
 

@@ -1,12 +1,13 @@
 //! Sessions that no launch of ours wrote: the trace of a file that was found, and whether its target has it.
 
-use super::traces::{traces_of, user};
+use super::traces::user;
 use super::{State, StateError};
 use crate::claim::Claim;
 use crate::claim::journal::{Destination, Launch};
 use crate::claim::record::{Attribution, ThreadRecord};
 use crate::codex::thread::ThreadId;
 use crate::config::granularity::Granularity;
+use crate::config::settings::Settings;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
 use crate::export::receipts::Kept;
@@ -16,6 +17,7 @@ use crate::spool::policy::is_overtaken;
 use crate::trace::build::Surroundings;
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
+use crate::trace::redact::Redacted;
 use jiff::Timestamp;
 use std::fs;
 use std::path::Path;
@@ -25,7 +27,7 @@ use std::path::Path;
 pub struct Found {
     pub thread: ThreadId,
     /// One of the whole session, or one of each turn; never none.
-    pub traces: Vec<(Trace, Standing)>,
+    pub traces: Vec<(Redacted, Standing)>,
     /// Where they go: a thread stays where it was first sent.
     pub destination: Destination,
 }
@@ -55,12 +57,14 @@ impl State {
             .map_err(|error| StateError::Record(self.threads(), error))?;
         mark(&mut record);
         let granularity = self.granularity_of(&record, thread, asked);
-        let traces = traces_of(family, &record, granularity, Surroundings { rollout, user: user(world) });
+        let keep = self.keep(family, Settings::read(world, &self.home).content.value.max(record.content));
+        let surroundings = Surroundings { rollout, user: user(world) };
+        let traces = self.made(family, &record, granularity, surroundings, keep)?;
         if traces.is_empty() {
             return Ok(None);
         }
         let destination = self.first_destination(&record, thread).unwrap_or_else(|| now.clone());
-        let with_standing = |trace: Trace| {
+        let with_standing = |trace: Redacted| {
             let standing = self.standing(&trace, &destination.target);
             (trace, standing)
         };
@@ -106,15 +110,16 @@ impl State {
     }
 
     /// The traces of a launch as they stand now, and where each goes.
-    pub fn traces_of(&self, launch: &Launch, world: &World) -> Vec<(ThreadId, Destination, Trace)> {
+    pub fn traces_of(&self, launch: &Launch, world: &World) -> Vec<(ThreadId, Destination, Redacted)> {
         let of = |claim: Claim| {
-            let traces = self.traces(&claim, launch, world).unwrap_or_default();
+            let made = self.traces(&claim, launch, world).ok().flatten();
+            let traces = made.map(|made| made.traces).unwrap_or_default();
             let record = ThreadRecord::load(&self.threads(), &claim.thread).unwrap_or_default();
             let destination = self.first_destination(&record, &claim.thread);
             let destination = destination.unwrap_or_else(|| launch.destination.clone());
             traces.into_iter().map(move |trace| (claim.thread.clone(), destination.clone(), trace))
         };
-        self.claims_of(launch).into_iter().flat_map(of).collect()
+        self.verdict_of(launch).claims.into_iter().flat_map(of).collect()
     }
 }
 

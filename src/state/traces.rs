@@ -1,19 +1,19 @@
 //! The traces of a thread: one, or one for each of its turns, as it was first asked for.
 
+use super::claims::Unwritten;
 use super::families::{self, Own};
-use super::{State, StateError};
-use crate::claim::Claim;
+use super::{Made, State, StateError};
 use crate::claim::journal::Launch;
 use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::claim::{self, Claim};
 use crate::codex::thread::ThreadId;
+use crate::config::content::Content;
 use crate::config::granularity::Granularity;
 use crate::env::World;
 use crate::export::receipt::Receipt;
 use crate::rollout::shelf::Shelf;
-use crate::session::family::Family;
-use crate::trace::build::{Surroundings, build_family, build_turns};
+use crate::trace::build::Surroundings;
 use crate::trace::ids::TraceId;
-use crate::trace::model::Trace;
 use std::io;
 
 impl State {
@@ -23,29 +23,40 @@ impl State {
         claim: &Claim,
         launch: &Launch,
         world: &World,
-    ) -> Result<Vec<Trace>, StateError> {
+    ) -> Result<Option<Made>, StateError> {
         let thread = &claim.thread;
         let mut shelf = Shelf::of(self.home.path());
-        // The daemon may go on with a turn when its interface has ended.
-        let own = self.own(thread, &mut shelf, Some(launch.started_at), &families::read);
-        let Some(Own { session, rollout }) = own.map_err(|(path, error)| StateError::Rollout(path, error))?
-        else {
+        let files = match self.written_files_of(thread, &mut shelf, launch.started_at) {
+            Ok(files) => files,
+            Err(Unwritten::SinceThen) => {
+                tracing::info!("thread {thread} was opened and nothing was written to it: no trace");
+                return Ok(None);
+            }
             // Without the folder no session was ever meant to be kept (`--ephemeral` on a new home).
-            if self.home.sessions().is_dir() {
+            Err(Unwritten::AtAll) if !self.home.sessions().is_dir() => return Ok(None),
+            Err(Unwritten::AtAll) => {
                 tracing::warn!(
                     "thread {thread} left no rollout (it was never written, or is gone): no trace"
                 );
+                return Ok(None);
             }
-            return Ok(Vec::new());
         };
+        // The daemon may go on with a turn when its interface has ended.
+        let writer = claim::writer_of(&self.home, thread);
+        let own = self.own_of(thread, &files, &families::read);
+        let own = own.map_err(|(path, error)| StateError::Rollout(path, error))?;
+        let Some(Own { session, rollout }) = own else { return Ok(None) };
         if let Some(parent) = session.meta.parent() {
             tracing::warn!("thread {thread} is a sub-agent of {parent}, which left no rollout: no trace");
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let record = self.remember(thread, claim, launch)?;
         let family = self.family(session, &rollout, &mut shelf, &families::read);
         let granularity = self.granularity_of(&record, thread, launch.granularity);
-        Ok(traces_of(&family, &record, granularity, Surroundings { rollout: &rollout, user: user(world) }))
+        let surroundings = Surroundings { rollout: &rollout, user: user(world) };
+        let keep = self.keep(&family, record.content);
+        let traces = self.made(&family, &record, granularity, surroundings, keep)?;
+        Ok(Some(Made { traces, rollout, writer }))
     }
 
     /// As its first trace was.
@@ -87,6 +98,7 @@ impl State {
         };
         let change = |record: &mut ThreadRecord| {
             record.granularity = Some(self.granularity_of(record, thread, launch.granularity));
+            record.content = record.content.max(launch.content);
             record.add(this.clone());
         };
         match ThreadRecord::update(&self.threads(), thread, change) {
@@ -96,7 +108,9 @@ impl State {
                 if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
             {
                 tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
-                Ok(ThreadRecord { launches: vec![this], ..ThreadRecord::default() })
+                // What stands there may ask for less than all.
+                let content = Content::Metadata;
+                Ok(ThreadRecord { launches: vec![this], content, ..ThreadRecord::default() })
             }
             Err(error) => Err(StateError::Record(self.threads(), error)),
         }
@@ -106,17 +120,4 @@ impl State {
 /// Who ran Codex.
 pub(super) fn user(world: &World) -> Option<&str> {
     world.variables.text("USER").or(world.variables.text("LOGNAME"))
-}
-
-/// None where nobody asked anything.
-pub(super) fn traces_of(
-    family: &Family,
-    record: &ThreadRecord,
-    granularity: Granularity,
-    surroundings: Surroundings,
-) -> Vec<Trace> {
-    match granularity {
-        Granularity::Session => build_family(family, record, surroundings).into_iter().collect(),
-        Granularity::Turn => build_turns(family, record, surroundings),
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::build::{Surroundings, put};
 use super::gen_ai;
-use super::limits::cut;
+use super::limits::beginning;
 use super::price::{self, Cost};
 use super::spans;
 use crate::claim::record::{LaunchRecord, ThreadRecord};
@@ -10,9 +10,6 @@ use crate::launch::exit::ChildExit;
 use crate::session::model::{Clock, Discrepancy, Inference, Session, TokenUsage, Turn, TurnStatus};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-
-/// MLflow's columns for metadata are 250 characters wide.
-const METADATA_CHARACTERS: usize = 250;
 
 /// What model responses used and cost, those of sub-agents among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -211,8 +208,8 @@ pub(super) fn metadata(
         ("mlflow.source.git.commit", git.commit_hash),
         ("mlflow.source.git.branch", git.branch),
         ("mlflow.source.git.repoURL", git.repository_url.as_deref().map(without_credentials)),
-        ("mlflow.traceInputs", prompt.map(|text| cut(text, METADATA_CHARACTERS))),
-        ("mlflow.traceOutputs", response.map(|text| cut(text, METADATA_CHARACTERS))),
+        ("mlflow.traceInputs", prompt.map(beginning)),
+        ("mlflow.traceOutputs", response.map(beginning)),
         ("mlflow.trace.tokenUsage", sum.usage.map(|usage| spans::token_usage(usage).to_string())),
         ("mlflow.trace.cost", sum.cost.map(|cost| cost.to_json().to_string())),
         ("codex.cost_basis", sum.cost.map(|_| format!("list price of {}", price::as_of()))),

@@ -3,7 +3,7 @@
 use super::about::{self, Sum};
 use super::agent;
 use super::ids::{SpanId, TraceId};
-use super::limits::{self, cut};
+use super::limits::beginning;
 use super::model::{Span, SpanType, Trace, TraceState};
 use super::outcome;
 use super::spans::{self, ThreadScope};
@@ -15,9 +15,6 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// MLflow's columns for previews are 1000 characters wide.
-const PREVIEW_CHARACTERS: usize = 1000;
 
 /// What belongs to a trace and stands neither in the rollout nor in the thread's record.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +30,8 @@ pub fn build(session: &Session, record: &ThreadRecord, surroundings: Surrounding
     whole(&[Relative { session, parent: None }], record, surroundings)
 }
 
-/// The trace of a session. The same sessions, record and surroundings give the same trace.
+/// The trace of a session, with all that is in it: before it goes anywhere secrets are taken out and long texts cut
+/// (`redact`). The same sessions, record and surroundings give the same trace.
 ///
 /// None for a session without a turn: nobody asked anything. None also where nothing tells the thread:
 /// all such files would have one trace.
@@ -135,23 +133,20 @@ struct About<'a> {
 }
 
 fn trace(id: TraceId, state: TraceState, spans: Vec<Span>, about: About) -> Trace {
-    let preview = |text: &str| cut(text, PREVIEW_CHARACTERS);
-    let without_answer = || outcome::preview_of(about.status).map(|text| preview(&text));
+    let without_answer = || outcome::preview_of(about.status).map(|text| beginning(&text));
     let root = &spans[0];
-    let mut trace = Trace {
+    Trace {
         id,
         name: root.name.clone(),
         state,
         started_at: root.started_at,
         ended_at: root.ended_at,
-        request_preview: about.prompt.map(preview),
-        response_preview: about.response.map(preview).or_else(without_answer),
+        request_preview: about.prompt.map(beginning),
+        response_preview: about.response.map(beginning).or_else(without_answer),
         metadata: about.metadata,
         tags: about.tags,
         spans,
-    };
-    limits::apply(&mut trace);
-    trace
+    }
 }
 
 fn is_running(session: &Session) -> bool {

@@ -1,28 +1,80 @@
 //! How much of a value a trace holds. What was left out says so, and how much it was.
+//!
+//! Texts are cut when secrets are out of them: half a secret looks like none.
 
 use super::model::Trace;
-use crate::rollout::inline;
 use serde_json::{Map, Value};
 
 /// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
-pub const LONGEST_TEXT: usize = 1 << 20;
+const LONGEST_TEXT: usize = 1 << 20;
+
+/// MLflow's columns for previews are 1000 characters wide.
+const PREVIEW_CHARACTERS: usize = 1000;
+
+/// MLflow's columns for metadata are 250 characters wide.
+const METADATA_CHARACTERS: usize = 250;
+
+/// Enough for the sentence with which most programs fail.
+const LAST_WORDS_CHARACTERS: usize = 1000;
+
+/// What a text that is to be cut keeps beyond its limit until secrets are out: longer than a private key.
+const MARGIN_CHARACTERS: usize = 16 << 10;
+
+/// Of a text that will be no longer than a preview: all that a secret at its end may reach to.
+pub(super) fn beginning(text: &str) -> String {
+    text.chars().take(PREVIEW_CHARACTERS + MARGIN_CHARACTERS).collect()
+}
+
+/// The end of what a program printed, and so much before it.
+pub(super) fn end(text: &str) -> &str {
+    let start = text.char_indices().rev().nth(LAST_WORDS_CHARACTERS + MARGIN_CHARACTERS - 1);
+    &text[start.map_or(0, |(at, _)| at)..]
+}
+
+/// The last step of every trace: previews, last words, and every text of every span that is longer than
+/// `LONGEST_TEXT`.
+pub(super) fn cut(trace: &mut Trace) {
+    for preview in [&mut trace.request_preview, &mut trace.response_preview].into_iter().flatten() {
+        *preview = first(preview, PREVIEW_CHARACTERS);
+    }
+    for key in ["mlflow.traceInputs", "mlflow.traceOutputs"] {
+        if let Some(value) = trace.metadata.get_mut(key) {
+            *value = first(value, METADATA_CHARACTERS);
+        }
+    }
+    for span in &mut trace.spans {
+        limit(&mut span.inputs);
+        limit(&mut span.outputs);
+        limit_all(&mut span.attributes);
+        for event in &mut span.events {
+            if let Some(Value::String(message)) = event.attributes.get_mut("exception.message") {
+                keep_last_words(message);
+            }
+            limit_all(&mut event.attributes);
+        }
+    }
+}
+
+/// The sentence, and the end of what was printed below it.
+fn keep_last_words(message: &mut String) {
+    if let Some((sentence, printed)) = message.split_once('\n') {
+        *message = format!("{sentence}\n{}", last(printed, LAST_WORDS_CHARACTERS));
+    }
+}
 
 /// The first characters; a mark says that there were more.
-pub(super) fn cut(text: &str, characters: usize) -> String {
+fn first(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         None => text.to_owned(),
         Some(_) => text.chars().take(characters - 1).chain(['…']).collect(),
     }
 }
 
-/// Cuts every text of every span that is longer than `LONGEST_TEXT`, and leaves notes in the place of files that
-/// stand in it as base64.
-pub(super) fn apply(trace: &mut Trace) {
-    for span in &mut trace.spans {
-        limit(&mut span.inputs);
-        limit(&mut span.outputs);
-        limit_all(&mut span.attributes);
-        span.events.iter_mut().for_each(|event| limit_all(&mut event.attributes));
+/// The last characters; a mark says that there were more.
+fn last(text: &str, characters: usize) -> String {
+    match text.char_indices().rev().nth(characters - 1) {
+        None | Some((0, _)) => text.to_owned(),
+        Some((start, _)) => format!("…{}", &text[start..]),
     }
 }
 
@@ -32,21 +84,9 @@ fn limit_all(values: &mut Map<String, Value>) {
 
 fn limit(value: &mut Value) {
     match value {
-        Value::String(text) => match inline::note_of(text) {
-            Some(note) => *text = note,
-            None => shorten(text, LONGEST_TEXT),
-        },
+        Value::String(text) => shorten(text, LONGEST_TEXT),
         Value::Array(values) => values.iter_mut().for_each(limit),
-        Value::Object(values) => {
-            // As MCP has images and sound: `{"type": "image", "mimeType": "image/png", "data": "…"}`.
-            if let (Some(Value::String(kind)), Some(Value::String(data))) =
-                (values.get("mimeType"), values.get("data"))
-            {
-                let note = inline::note(kind, data);
-                values.insert("data".into(), note.into());
-            }
-            limit_all(values);
-        }
+        Value::Object(values) => limit_all(values),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -70,8 +110,8 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_by_characters_and_says_so() {
-        assert_eq!(cut("äöü", 3), "äöü");
-        assert_eq!(cut("äöüß", 3), "äö…");
+        assert_eq!([first("äöü", 3), first("äöüß", 3)], ["äöü", "äö…"]);
+        assert_eq!([last("äöü", 3), last("äöüß", 3)], ["äöü", "…öüß"]);
     }
 
     #[test]
@@ -85,22 +125,6 @@ mod tests {
         assert_eq!(shortened("abcdefghi", 8), "abcd\n[… 1 of 9 bytes cut …]\nfghi");
         // Never within a character.
         assert_eq!(shortened("aäöüäöüb", 6), "aä\n[… 8 of 14 bytes cut …]\nüb");
-    }
-
-    #[test]
-    fn files_in_what_a_tool_returned_become_notes() {
-        let mut value = json!({"content": [
-            {"type": "image", "mimeType": "image/png", "data": "aGk="},
-            {"type": "input_image", "image_url": "data:image/png;base64,aGk="},
-            {"type": "text", "text": "data: plain"},
-        ]});
-        limit(&mut value);
-        let note = "[image image/png, 2 bytes, sha256 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4]";
-        assert_eq!(
-            (&value["content"][0]["data"], &value["content"][1]["image_url"]),
-            (&json!(note), &json!(note))
-        );
-        assert_eq!(value["content"][2]["text"], "data: plain");
     }
 
     #[test]

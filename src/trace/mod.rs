@@ -3,11 +3,13 @@
 mod about;
 mod agent;
 pub mod build;
+mod files;
 mod gen_ai;
 pub mod ids;
-pub mod limits;
+mod limits;
 pub mod model;
 mod outcome;
 pub mod price;
+pub mod redact;
 mod spans;
 mod tree;

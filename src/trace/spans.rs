@@ -3,6 +3,7 @@
 use super::build::put;
 use super::gen_ai;
 use super::ids::SpanId;
+use super::limits;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome::exception;
 use super::price::Cost;
@@ -11,9 +12,6 @@ use crate::session::model::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
-
-/// Enough for the sentence with which most programs fail.
-const LAST_WORDS_CHARACTERS: usize = 1000;
 
 /// Why a response that was asked for again is an error.
 const BROKE_OFF: &str = "the stream broke off, and codex asked again";
@@ -270,11 +268,7 @@ fn with_last_words(message: &str, call: &ToolCall) -> String {
     if printed.is_empty() || message.contains(printed) {
         return message.to_owned();
     }
-    let (start, cut) = match printed.char_indices().rev().nth(LAST_WORDS_CHARACTERS - 1) {
-        None | Some((0, _)) => (0, ""),
-        Some((start, _)) => (start, "…"),
-    };
-    format!("{message}\n{cut}{}", &printed[start..])
+    format!("{message}\n{}", limits::end(printed))
 }
 
 /// As MLflow's `mlflow.chat.tokenUsage` and `mlflow.trace.tokenUsage`.

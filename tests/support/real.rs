@@ -7,6 +7,9 @@ use std::process::Command;
 
 pub const CODEX_VERSION: &str = "0.169.0";
 
+/// The one that comes with the machine may be older.
+const NODE_VERSION: &str = "24.9.0";
+
 /// The MLflow that tests read with unless they say otherwise.
 pub const MLFLOW_VERSION: &str = "3.17.2";
 
@@ -36,10 +39,19 @@ pub fn codex() -> Option<Codex> {
     wanted(&format!("Codex {CODEX_VERSION}")).then(fetch_codex)
 }
 
+/// As `codex`, of another version.
+pub fn older_codex(version: &str) -> Option<Codex> {
+    wanted(&format!("Codex {version}")).then(|| fetch_codex_of(version))
+}
+
 /// As `codex`, whatever the environment says: for the demo.
 pub fn fetch_codex() -> Codex {
-    let folder = fetched(&format!("codex-{CODEX_VERSION}"), |folder| {
-        let package = format!("@openai/codex@{CODEX_VERSION}");
+    fetch_codex_of(CODEX_VERSION)
+}
+
+fn fetch_codex_of(version: &str) -> Codex {
+    let folder = fetched(&format!("codex-{version}"), |folder| {
+        let package = format!("@openai/codex@{version}");
         let mut npm = Command::new("npm");
         npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"]).arg(folder).arg(package);
         fetch(&mut npm, "npm", "install Node.js (18 or newer), which brings npm");
@@ -52,6 +64,22 @@ pub fn fetch_codex() -> Codex {
         )
     });
     Codex { native, launcher: modules.join(".bin/codex") }
+}
+
+/// The folder of a Node.js that replaces itself by what it starts (`process.execve`, 22.15 and later); None as for
+/// `codex`.
+pub fn node_that_replaces_itself() -> Option<PathBuf> {
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    let package = format!("node-linux-{architecture}");
+    wanted(&format!("Node.js {NODE_VERSION}")).then(|| {
+        let folder = fetched(&format!("node-{NODE_VERSION}"), |folder| {
+            let mut npm = Command::new("npm");
+            npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"]).arg(folder);
+            npm.arg(format!("{package}@{NODE_VERSION}"));
+            fetch(&mut npm, "npm", "install Node.js (18 or newer), which brings npm");
+        });
+        folder.join("node_modules").join(package).join("bin")
+    })
 }
 
 /// The Python of a virtual environment with this MLflow; None, with a line that says so, when tests are to stay
@@ -153,12 +181,23 @@ fn fetch(command: &mut Command, program: &str, remedy: &str) {
     );
 }
 
-/// `@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex`, and its like on other platforms.
+/// `@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex`, and its like on other platforms. Older
+/// versions brought all platforms in one package, in other folders.
 fn native_codex(packages: &Path) -> Option<PathBuf> {
     let children =
         |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let vendors = children(packages.to_owned()).flat_map(|package| children(package.join("vendor")));
-    vendors.map(|vendor| vendor.join("bin/codex")).find(|program| program.is_file())
+    let platform = format!(
+        "{}-{}",
+        std::env::consts::ARCH,
+        if cfg!(target_os = "macos") { "apple" } else { "unknown-linux" }
+    );
+    let is_ours = |path: &PathBuf| path.to_string_lossy().contains(&platform);
+    let candidates = children(packages.to_owned()).flat_map(|package| {
+        let vendors = children(package.join("vendor"));
+        let inner = vendors.flat_map(|vendor| [vendor.join("bin/codex"), vendor.join("codex/codex")]);
+        inner.chain(children(package.join("bin"))).collect::<Vec<_>>()
+    });
+    candidates.filter(is_ours).find(|program| program.is_file())
 }
 
 /// Cargo marks it with CACHEDIR.TAG, wherever it has been put.

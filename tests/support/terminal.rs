@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
@@ -128,6 +129,13 @@ impl Terminal {
         tcgetattr(&self.slave).expect("the modes of an open terminal")
     }
 
+    /// As `/proc` names and numbers it.
+    pub fn name(&self) -> (String, u64) {
+        let name = nix::unistd::ttyname(&self.slave).expect("a terminal has a name");
+        let device = nix::sys::stat::fstat(&self.slave).expect("a terminal has a number").st_rdev;
+        (name.display().to_string(), device)
+    }
+
     /// As a window manager does: the kernel tells the program.
     pub fn resize(&self, rows: u16, columns: u16) {
         set_size(&self.slave, [rows, columns, 0, 0]);
@@ -184,14 +192,12 @@ fn open_terminal() -> (File, OwnedFd) {
 
 /// Not by stty, which knows nothing of pixels.
 fn set_size(slave: &OwnedFd, size: [u16; 4]) {
-    let [rows, columns, width, height] = size;
-    let text = format!(
-        "import fcntl, struct, termios; \
-         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('4H', {rows}, {columns}, {width}, {height}))"
-    );
-    let mut python = Command::new("python3");
-    python.args(["-c", &text]).stdin(slave.try_clone().expect("one more descriptor"));
-    assert!(python.status().expect("run python3").success());
+    let [ws_row, ws_col, ws_xpixel, ws_ypixel] = size;
+    let size = libc::winsize { ws_row, ws_col, ws_xpixel, ws_ypixel };
+    #[expect(unsafe_code, reason = "TIOCSWINSZ; nix offers no safe form")]
+    // SAFETY: the kernel reads a size of ours.
+    let answer = unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(answer, 0, "the size of a terminal of our own");
 }
 
 #[track_caller]

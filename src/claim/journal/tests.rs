@@ -7,7 +7,7 @@ use crate::codex::thread::ThreadId;
 fn launch(process: Process) -> Launch {
     let destination =
         Destination { target: Target::Sqlite("/x.db".into()), experiment: Experiment::Name("e".into()) };
-    Launch::new(process, "2026-11-22T10:00:00Z".parse().unwrap(), destination)
+    Launch::new(process, "2026-11-22T10:00:00Z".parse().unwrap(), destination, Asked::default())
 }
 
 fn gone() -> Process {
@@ -52,6 +52,7 @@ fn notes_that_are_begun_at_the_end_tell_all() {
     launch.child = Some(gone());
     launch.exit = Some(ChildExit::Code(3));
     launch.logged.push(Logged::Prompt { client_id: "a".into() });
+    launch.blind = Some("no /proc".into());
     let journal = Journal::of_ended(folder.path(), &launch).unwrap();
     assert_eq!(load(journal.path()), Some(launch));
 }
@@ -98,6 +99,7 @@ fn notes_are_completed_past_a_half_line() {
     let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
     launch.claims.push(Claim { thread, attribution: Attribution::Held });
     launch.exit = Some(ChildExit::Code(0));
+    launch.blind = Some("no /proc".into());
     for _ in 0..2 {
         journal.complete(&launch).unwrap();
         assert_eq!(load(journal.path()), Some(launch.clone()));
@@ -111,8 +113,36 @@ fn notes_that_end_in_the_middle_keep_what_came_before() {
         process: gone(),
         started_at: Timestamp::UNIX_EPOCH,
         destination: launch(gone()).destination,
+        asked: Asked::default(),
     });
     let launch = launch.unwrap();
     let read = read(&format!("{launch}\n{{\"exit\":{{\"code\":0}}}}\n{{\"cla")).unwrap();
     assert_eq!((read.id.as_str(), read.exit), ("a", Some(ChildExit::Code(0))));
+}
+
+#[test]
+fn a_launch_that_died_may_not_have_seen_all_unless_the_interfaces_log_tells() {
+    let table = [
+        (Front::Lines, Some(0), false, Sight::Clear),
+        (Front::Lines, None, false, Sight::Blind),
+        (Front::Screen, None, false, Sight::Clear),
+        (Front::Lines, Some(0), true, Sight::Blind),
+        (Front::Screen, Some(0), true, Sight::Blind),
+    ];
+    for (front, code, blind, sight) in table {
+        let asked = Asked { front, ..Asked::default() };
+        let blind = blind.then(|| "no /proc".to_owned());
+        let launch = Launch { asked, exit: code.map(ChildExit::Code), blind, ..launch(gone()) };
+        assert_eq!(launch.sight(), sight, "{front:?} {code:?}");
+    }
+}
+
+#[test]
+fn notes_of_before_it_was_noted_what_was_asked_are_read() {
+    let line = format!(
+        r#"{{"launch":{{"id":"a","process":{},"started_at":"2026-11-22T10:00:00Z","destination":{}}}}}"#,
+        serde_json::to_string(&gone()).unwrap(),
+        serde_json::to_string(&launch(gone()).destination).unwrap(),
+    );
+    assert_eq!(read(&line), Some(Launch { id: "a".into(), ..launch(gone()) }));
 }

@@ -151,7 +151,8 @@ mod tests {
         let table = [
             (Ok("codex-cli 0.169.0"), Level::Ok),
             (Ok("codex-cli 0.147.0"), Level::Ok),
-            (Ok("codex-cli 0.146.9"), Level::Error),
+            (Ok("codex-cli 0.36.0"), Level::Ok),
+            (Ok("codex-cli 0.35.9"), Level::Error),
             (Ok("codex-cli 0.200.0"), Level::Warning),
             (Ok("hello"), Level::Warning),
             (Err("did not tell"), Level::Error),

@@ -16,7 +16,7 @@ use crate::session::{self, Writer, chain};
 use crate::state::State;
 use crate::state::found::{Found, Standing};
 use crate::trace::ids::TraceId;
-use crate::trace::model::Trace;
+use crate::trace::redact::Redacted;
 use jiff::Timestamp;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -218,7 +218,7 @@ impl Work<'_> {
 
 impl What {
     fn of(found: &Found) -> What {
-        let is_new = |(_, standing): &&(Trace, Standing)| *standing != Standing::Unchanged;
+        let is_new = |(_, standing): &&(Redacted, Standing)| *standing != Standing::Unchanged;
         let prompt = found.traces.iter().find_map(|(trace, _)| trace.request_preview.clone());
         What {
             trace: found.traces.first().map_or(TraceId([0; 16]), |(trace, _)| trace.id),

@@ -1,11 +1,13 @@
 //! One drain at work: what it holds open, what it tried, and what each failure means.
 
+mod together;
+
 use super::{Connect, DrainError, Drained, Eagerness, Limits, Step, Waiting};
 use crate::config::target::{Experiment, Target};
 use crate::export::receipt::Receipt;
 use crate::export::receipts::{Kept, Receipts};
 use crate::export::{Delivered, ExportError, Exporter};
-use crate::spool::entry::{Head, Rank};
+use crate::spool::entry::{Entry, Head, Rank};
 use crate::spool::policy::{Job, Lane, Rest, is_overtaken, jobs};
 use crate::spool::rests::Rests;
 use crate::spool::{Spool, SpoolError};
@@ -32,6 +34,12 @@ pub(super) struct Drain<'a, 'd, C> {
     waiting: BTreeMap<PathBuf, String>,
     steps: usize,
     drained: Drained,
+}
+
+/// An entry that is to be sent, and what its target has of it.
+struct Admitted {
+    entry: Entry,
+    before: Option<Kept>,
 }
 
 /// Why an entry stays, and what is to become of it.
@@ -88,8 +96,10 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
                     break;
                 }
                 let of = self.steps + jobs.len();
-                for job in jobs {
-                    self.work(&job, lane, &mut rests, of);
+                for batch in together::batches(&jobs, lane) {
+                    if batch.len() == 1 || !self.work_together(batch, &rests, of) {
+                        batch.iter().for_each(|job| self.work(job, lane, &mut rests, of));
+                    }
                 }
             }
         }
@@ -167,6 +177,27 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
 
     /// Until the receipt is written.
     fn deliver(&mut self, job: &Job, lane: Lane, rests: &mut Rests) -> Result<(), Failure> {
+        let Some(Admitted { entry, before }) = self.admit(job, rests)? else { return Ok(()) };
+        let target = &job.head.target;
+        let key = (entry.target.clone(), entry.experiment.clone());
+        let exported = self.export(&key, &entry.trace, before.as_ref().map(|kept| &kept.receipt));
+        let delivered = exported.map_err(|error| {
+            // Whatever it was, what it left in an open connection is not to be trusted.
+            self.exporters.remove(&key);
+            self.fate(error, target, lane, rests)
+        })?;
+        if let Err(error) = rests.set(target, None) {
+            tracing::warn!("cannot note that {target} is there again: {error}");
+        }
+        self.receipts.keep(entry.trace.id, self.kept(job, &entry.trace, &delivered)).map_err(|error| {
+            Failure::Waits(format!("delivered, but its receipt cannot be written: {}", SpoolError::Io(error)))
+        })?;
+        self.drained.delivered.push((entry.trace.id, delivered));
+        Ok(())
+    }
+
+    /// What is to be sent now; None when the target has what came after it.
+    fn admit(&self, job: &Job, rests: &Rests) -> Result<Option<Admitted>, Failure> {
         let target = &job.head.target;
         if (self.limits.is_asked_to_end)()
             || self.limits.budget.is_some_and(|budget| self.begun.elapsed() > budget)
@@ -176,7 +207,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         let before = self.receipts.of(job.head.trace, target);
         if is_overtaken(job.head.rank, before.as_ref().map(|kept| kept.rank)) {
             tracing::info!("{} has a newer form of {} already", target, job.head.trace);
-            return Ok(());
+            return Ok(None);
         }
         let newer = self.set_aside_of(job).into_iter().find(|(_, rank)| *rank > job.head.rank);
         if let Some((newer, _)) = newer {
@@ -186,8 +217,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         if let Some(reason) = self.shut.get(target) {
             return Err(Failure::Waits(reason.clone()));
         }
-        let rest = rests.of(target).cloned();
-        if let Some(rest) = &rest
+        if let Some(rest) = rests.of(target)
             && self.limits.eagerness == Eagerness::Patient
             && rest.lasts((self.limits.now)())
         {
@@ -198,25 +228,14 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
             SpoolError::Torn(_) => Failure::SetAside(error.to_string()),
             error => Failure::Waits(error.to_string()),
         })?;
-        let key = (entry.target.clone(), entry.experiment.clone());
-        let exported = self.export(&key, &entry.trace, before.as_ref().map(|kept| &kept.receipt));
-        let delivered = exported.map_err(|error| {
-            // Whatever it was, what it left in an open connection is not to be trusted.
-            self.exporters.remove(&key);
-            self.fate(error, target, lane, rest.as_ref(), rests)
-        })?;
-        if let Err(error) = rests.set(target, None) {
-            tracing::warn!("cannot note that {target} is there again: {error}");
-        }
+        Ok(Some(Admitted { entry, before }))
+    }
+
+    fn kept(&self, job: &Job, trace: &Trace, delivered: &Delivered) -> Kept {
+        let (target, experiment) = (job.head.target.clone(), delivered.experiment_id.clone());
+        let receipt = Receipt::of_trace(target, experiment, (self.limits.now)(), trace);
         let bytes = fs::metadata(&job.path).map(|file| file.len()).unwrap_or_default();
-        let experiment = delivered.experiment_id.clone();
-        let receipt = Receipt::of_trace(target.clone(), experiment, (self.limits.now)(), &entry.trace);
-        let kept = Kept { receipt, rank: job.head.rank, bytes };
-        self.receipts.keep(entry.trace.id, kept).map_err(|error| {
-            Failure::Waits(format!("delivered, but its receipt cannot be written: {}", SpoolError::Io(error)))
-        })?;
-        self.drained.delivered.push((entry.trace.id, delivered));
-        Ok(())
+        Kept { receipt, rank: job.head.rank, bytes }
     }
 
     fn export(
@@ -225,25 +244,22 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         trace: &Trace,
         before: Option<&Receipt>,
     ) -> Result<Delivered, ExportError> {
-        if !self.exporters.contains_key(key) {
-            let exporter = (self.connect)(&key.0, &key.1)?;
-            self.exporters.insert(key.clone(), exporter);
-        }
-        let exporter = self.exporters.get_mut(key).expect("it was opened just now");
+        let exporter = self.exporter(key)?;
         // One trace that trips us over must not keep all others back for ever.
         catch_unwind(AssertUnwindSafe(|| exporter.export(trace, before)))
             .unwrap_or_else(|_| Err(ExportError::Trace("a defect of codex-traced (see its log)".into())))
     }
 
+    fn exporter(&mut self, key: &(Target, Experiment)) -> Result<&mut (dyn Exporter + 'a), ExportError> {
+        if !self.exporters.contains_key(key) {
+            let exporter = (self.connect)(&key.0, &key.1)?;
+            self.exporters.insert(key.clone(), exporter);
+        }
+        Ok(&mut **self.exporters.get_mut(key).expect("it was opened just now"))
+    }
+
     /// What a failure means for the trace and for its target.
-    fn fate(
-        &mut self,
-        error: ExportError,
-        target: &Target,
-        lane: Lane,
-        before: Option<&Rest>,
-        rests: &mut Rests,
-    ) -> Failure {
+    fn fate(&mut self, error: ExportError, target: &Target, lane: Lane, rests: &mut Rests) -> Failure {
         let reason = error.to_string();
         let asked = match error {
             ExportError::Trace(_) => return Failure::SetAside(reason),
@@ -254,7 +270,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         };
         self.shut.insert(target.clone(), reason.clone());
         let (now, luck) = ((self.limits.now)(), (self.limits.luck)());
-        let rest = Rest::after(before, lane, reason.clone(), asked, now, luck);
+        let rest = Rest::after(rests.of(target), lane, reason.clone(), asked, now, luck);
         if let Err(error) = rests.set(target, Some(rest)) {
             tracing::warn!("cannot note that {target} failed: {error}");
         }
@@ -272,18 +288,16 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         paths.into_iter().filter_map(of_target).collect()
     }
 
-    /// What the delivery replaces goes first: alone it would be delivered over what is newer.
-    fn clear(&mut self, job: &Job) -> Result<(), Failure> {
-        for (path, rank) in self.set_aside_of(job) {
-            if rank > job.head.rank {
-                continue;
-            }
-            // If a removal fails the trace is delivered again, which changes nothing.
-            Spool::drop_aside(&path).map_err(|error| Failure::Waits(error.to_string()))?;
-        }
-        for path in job.older.iter().chain([&job.path]) {
-            Spool::remove(path).map_err(|error| Failure::Waits(error.to_string()))?;
-        }
-        Ok(())
+    /// What the delivery replaces goes first: alone it would be delivered over what is newer. If a removal fails
+    /// the trace is delivered again, which changes nothing.
+    fn clear(&self, job: &Job) -> Result<(), Failure> {
+        let cleared =
+            self.clear_aside(job).and_then(|()| Spool::remove_all(job.older.iter().chain([&job.path])));
+        cleared.map_err(|error| Failure::Waits(error.to_string()))
+    }
+
+    fn clear_aside(&self, job: &Job) -> Result<(), SpoolError> {
+        let replaced = self.set_aside_of(job).into_iter().filter(|(_, rank)| *rank <= job.head.rank);
+        replaced.into_iter().try_for_each(|(path, _)| Spool::drop_aside(&path))
     }
 }

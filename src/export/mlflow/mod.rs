@@ -18,6 +18,7 @@ use super::{Checked, ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use crate::env::Variables;
+use crate::trace::ids::TraceId;
 use databricks::DatabricksExporter;
 use file_store::FileStoreExporter;
 use http::HttpExporter;
@@ -67,6 +68,15 @@ pub fn check(
         Target::Databricks { profile } => {
             databricks::check(target, profile.as_deref(), experiment, access, patience)
         }
+    }
+}
+
+/// Removes a trace from a local store; None for a target that keeps it out of our reach. False if it had none.
+pub fn forget(target: &Target, trace: TraceId) -> Option<Result<bool, ExportError>> {
+    match target {
+        Target::Sqlite(path) => Some(sqlite::forget(path, trace, BUSY)),
+        Target::FileStore(root) => Some(file_store::forget(root, trace, BUSY)),
+        Target::Http(_) | Target::Databricks { .. } => None,
     }
 }
 

@@ -5,13 +5,14 @@ use super::pair::{Far, Master};
 use super::ready::{Ready, can_read, is_ready, wanted};
 use super::relay::{Flow, Side};
 use super::terminal::UserTerminal;
-use super::words::{ToLauncher, ToMonitor};
+use super::words::{ToLauncher, ToMonitor, Whom};
 use crate::launch::exit::ChildExit;
 use crate::launch::mode::Interface;
-use crate::launch::signals::{Arrived, SignalPipe, Stops, stop_as_by};
+use crate::launch::signals::{Arrived, Sender, SignalPipe, Stops, stop_as_by};
+use crate::launch::witness::{Reach, Witness};
 use crate::launch::{Ended, companion::Attended};
+use nix::libc;
 use nix::poll::PollFlags;
-use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::io;
@@ -86,7 +87,7 @@ impl Conversation {
         ToLauncher::hear(&mut self.link).ok_or_else(|| io::Error::other("the monitor ended at once"))
     }
 
-    pub(super) fn hold(mut self, attended: &mut Attended) -> Ended {
+    pub(super) fn hold(mut self, mut witness: Witness, attended: &mut Attended) -> Ended {
         self.resize();
         let (exit, at) = loop {
             if let Some(end) = self.end
@@ -103,11 +104,11 @@ impl Conversation {
             self.relay(&ready);
             if ready.signals {
                 while let Some(arrived) = self.signals.next() {
-                    self.act_on(arrived);
+                    self.act_on(arrived, &mut witness);
                 }
             }
             if ready.words {
-                self.hear();
+                self.hear(&mut witness);
             }
             attended.attend_if(ready.companion);
         };
@@ -228,7 +229,7 @@ impl Conversation {
     /// The window was closed: for the command too, as if it had been on that terminal itself.
     fn lose_user(&mut self) {
         self.user = User::Gone;
-        self.deliver(Signal::SIGHUP);
+        self.deliver(Whom::ItsGroup, libc::SIGHUP);
         self.master = None;
         self.output.forget();
         self.keys.forget();
@@ -240,32 +241,37 @@ impl Conversation {
         }
     }
 
-    fn deliver(&mut self, signal: Signal) {
-        let _ = ToMonitor::Deliver(signal).say(&mut self.link);
+    fn deliver(&mut self, whom: Whom, signal: i32) {
+        let _ = ToMonitor::Deliver(whom, signal).say(&mut self.link);
     }
 
-    fn act_on(&mut self, arrived: Arrived) {
+    fn act_on(&mut self, arrived: Arrived, witness: &mut Witness) {
+        let whom = match witness.reach_of(arrived) {
+            Reach::UsAlone => Whom::Command,
+            Reach::Group => Whom::ItsGroup,
+        };
         match arrived.signal {
-            Signal::SIGCHLD => {}
-            Signal::SIGWINCH => self.resize(),
+            libc::SIGCHLD if arrived.from == Sender::Kernel => {}
+            // The kernel tells the command of its own terminal's size.
+            libc::SIGWINCH if arrived.from == Sender::Kernel => self.resize(),
             // Somebody had stopped us and not the command: the shell has had the terminal meanwhile.
-            Signal::SIGCONT => self.take_terminal_again(),
+            libc::SIGCONT => self.take_terminal_again(),
             // There is nobody left to deliver it to, and we are not to linger.
             _ if self.end.is_some() => {
                 self.drain = Duration::ZERO;
                 self.output.forget();
             }
-            signal => self.deliver(signal),
+            signal => self.deliver(whom, signal),
         }
     }
 
-    fn hear(&mut self) {
+    fn hear(&mut self, witness: &mut Witness) {
         match ToLauncher::hear(&mut self.link) {
-            Some(ToLauncher::Stopped(signal)) => self.stop_too(signal),
+            Some(ToLauncher::Stopped(signal)) => self.stop_too(signal, witness),
             Some(ToLauncher::Ended(exit)) => self.command_ended(exit),
             Some(_) => {}
             // Killed, and how the command ends nobody can tell: the kernel hangs up its terminal.
-            None => self.command_ended(ChildExit::Signal(Signal::SIGHUP as i32)),
+            None => self.command_ended(ChildExit::Signal(libc::SIGHUP)),
         }
     }
 
@@ -277,19 +283,19 @@ impl Conversation {
     }
 
     /// The shell sees a stopped job, on a terminal as it was.
-    fn stop_too(&mut self, signal: Signal) {
+    fn stop_too(&mut self, signal: i32, witness: &mut Witness) {
         self.show_last_words();
         self.terminal.restore();
-        let who = if signal == Signal::SIGSTOP { Stops::Us } else { Stops::Job };
+        let who = if signal == libc::SIGSTOP { Stops::Us } else { Stops::Job };
         stop_as_by(signal, who);
         let mut woken = self.woken();
         // `bg` wakes us too, and the command would then stop at its first touch of the terminal.
         while woken.by_cont && woken.others.is_empty() && !self.has_word() && !self.terminal.is_ours() {
-            stop_as_by(Signal::SIGTTOU, Stops::Job);
+            stop_as_by(libc::SIGTTOU, Stops::Job);
             woken = self.woken();
         }
         for arrived in woken.others {
-            self.act_on(arrived);
+            self.act_on(arrived, witness);
         }
         if !self.has_word() {
             self.take_terminal_again();
@@ -302,14 +308,14 @@ impl Conversation {
             self.terminal.raw_again();
         }
         self.resize();
-        self.deliver(Signal::SIGCONT);
+        self.deliver(Whom::ItsGroup, libc::SIGCONT);
     }
 
     fn woken(&self) -> Woken {
         let arrived: Vec<Arrived> = std::iter::from_fn(|| self.signals.next()).collect();
         let (conts, others): (Vec<Arrived>, Vec<Arrived>) =
-            arrived.into_iter().partition(|arrived| arrived.signal == Signal::SIGCONT);
-        let others = others.into_iter().filter(|arrived| arrived.signal != Signal::SIGCHLD).collect();
+            arrived.into_iter().partition(|arrived| arrived.signal == libc::SIGCONT);
+        let others = others.into_iter().filter(|arrived| arrived.signal != libc::SIGCHLD).collect();
         Woken { by_cont: !conts.is_empty(), others }
     }
 

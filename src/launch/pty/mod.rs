@@ -15,12 +15,14 @@ mod words;
 
 use super::Ended;
 use super::companion::{Attended, Companion};
+use super::dispositions::Alarm;
 use super::mode::Interface;
 use super::program::{Program, StartError};
-use super::signals::{FORWARDED, SignalPipe};
+use super::signals::SignalPipe;
+use super::witness::Witness;
 use conversation::Conversation;
 use monitor::Monitor;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{ForkResult, fork};
 use pair::Pair;
 use std::io;
@@ -39,8 +41,7 @@ pub(super) fn run(
     let mut terminal = UserTerminal::open()?;
     let pair = Pair::open(&terminal)?;
     let (ours, monitors) = UnixStream::pair()?;
-    let listened = [&FORWARDED[..], &[Signal::SIGWINCH]].concat();
-    let (signals, inherited) = SignalPipe::open(&listened)?;
+    let (signals, inherited) = SignalPipe::of_launcher()?;
     terminal.raw()?;
     // Until the monitor has a pipe of its own, its handlers would write into ours.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
@@ -59,8 +60,10 @@ pub(super) fn run(
     let mut conversation = Conversation::new(terminal, pair.into_master(), signals, link, interface);
     match conversation.begin()? {
         ToLauncher::Began(child) => {
+            Alarm::stop();
+            let witness = Witness::call();
             let mut attended = Attended::began(companion, child);
-            let ended = conversation.hold(&mut attended);
+            let ended = conversation.hold(witness, &mut attended);
             attended.ended();
             Ok(Ok(ended))
         }

@@ -1,15 +1,16 @@
 //! The leader of the session on the new terminal: it starts the command, tells what becomes of it, and ends.
 
-use super::words::{ToLauncher, ToMonitor};
+use super::words::{ToLauncher, ToMonitor, Whom};
 use crate::launch::child::{News, news_of};
+use crate::launch::dispositions::Inherited;
 use crate::launch::exit::ChildExit;
 use crate::launch::program::Image;
-use crate::launch::signals::{Inherited, SignalPipe};
+use crate::launch::signals::{SignalPipe, send};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{self, Pid, getpgrp, getpid, getppid, setpgid, setsid, tcsetpgrp};
@@ -51,11 +52,10 @@ impl Monitor {
     }
 
     fn story(&mut self, slave: OwnedFd, image: Image) -> io::Result<()> {
-        let ready = lead(&slave).and_then(|()| SignalPipe::open(&[]));
+        let ready = lead(&slave).and_then(|()| SignalPipe::open([]));
         let Ok((signals, _)) = ready else {
             return ToLauncher::NoTerminal.say(&mut self.link);
         };
-        SigSet::from(Signal::SIGCHLD).thread_unblock()?;
         let child = match spawn(slave, image, self.inherited) {
             Ok(child) => child,
             Err(error) => {
@@ -86,13 +86,13 @@ impl Monitor {
                 continue;
             }
             match ToMonitor::hear(&mut self.link) {
-                Some(ToMonitor::Deliver(signal)) if running => {
-                    if signal == Signal::SIGCONT {
+                Some(ToMonitor::Deliver(whom, signal)) if running => {
+                    if signal == libc::SIGCONT {
                         self.job = Job::Runs;
                     }
-                    deliver(child, signal);
+                    deliver(child, whom, signal);
                 }
-                Some(ToMonitor::Deliver(_)) => {}
+                Some(ToMonitor::Deliver(..)) => {}
                 Some(ToMonitor::Bye) => return give_up_terminal(),
                 None if running => return hang_up(child),
                 None => return,
@@ -104,7 +104,7 @@ impl Monitor {
     /// must find the word when it does, or it would stop again.
     fn wake_launcher(&self) {
         if self.job == Job::Stopped && getppid() == self.launcher {
-            let _ = kill(self.launcher, Signal::SIGCONT);
+            let _ = send(self.launcher.as_raw(), libc::SIGCONT);
         }
     }
 
@@ -165,10 +165,10 @@ fn let_go_of_streams() -> io::Result<()> {
     Ok(())
 }
 
-/// To its group; to itself if it has put itself into another one.
-fn deliver(child: Pid, signal: Signal) {
-    if killpg(child, signal).is_err() {
-        let _ = kill(child, signal);
+fn deliver(child: Pid, whom: Whom, signal: i32) {
+    // It may have put itself into another group.
+    if whom == Whom::Command || send(-child.as_raw(), signal).is_err() {
+        let _ = send(child.as_raw(), signal);
     }
 }
 
@@ -185,7 +185,7 @@ fn give_up_terminal() {
 
 /// The launcher is gone, and with it the terminal. Only the command's parent can wait for it.
 fn hang_up(child: Pid) {
-    deliver(child, Signal::SIGHUP);
-    deliver(child, Signal::SIGCONT);
+    deliver(child, Whom::ItsGroup, libc::SIGHUP);
+    deliver(child, Whom::ItsGroup, libc::SIGCONT);
     while let Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) = waitpid(child, None) {}
 }

@@ -1,7 +1,6 @@
 //! What launcher and monitor say to each other: a kind and a number, always of the same length.
 
 use crate::launch::exit::ChildExit;
-use nix::sys::signal::Signal;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
@@ -16,16 +15,22 @@ pub(super) enum ToLauncher {
     Failed(i32),
     /// The monitor could not become the leader of a session on the terminal.
     NoTerminal,
-    Stopped(Signal),
+    Stopped(i32),
     Ended(ChildExit),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToMonitor {
-    /// For the command's group.
-    Deliver(Signal),
+    Deliver(Whom, i32),
     /// All is read: give up the terminal and end.
     Bye,
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    Command,
+    ItsGroup,
 }
 
 impl ToLauncher {
@@ -34,7 +39,7 @@ impl ToLauncher {
             ToLauncher::Began(child) => (b'B', child.cast_signed()),
             ToLauncher::Failed(error) => (b'F', error),
             ToLauncher::NoTerminal => (b'N', 0),
-            ToLauncher::Stopped(signal) => (b'S', signal as i32),
+            ToLauncher::Stopped(signal) => (b'S', signal),
             ToLauncher::Ended(ChildExit::Code(code)) => (b'C', code),
             ToLauncher::Ended(ChildExit::Signal(signal)) => (b'K', signal),
         };
@@ -47,7 +52,7 @@ impl ToLauncher {
         Some(match kind {
             b'B' => ToLauncher::Began(number.cast_unsigned()),
             b'F' => ToLauncher::Failed(number),
-            b'S' => ToLauncher::Stopped(Signal::try_from(number).ok()?),
+            b'S' => ToLauncher::Stopped(number),
             b'C' => ToLauncher::Ended(ChildExit::Code(number)),
             b'K' => ToLauncher::Ended(ChildExit::Signal(number)),
             _ => ToLauncher::NoTerminal,
@@ -58,17 +63,19 @@ impl ToLauncher {
 impl ToMonitor {
     pub(super) fn say(self, link: &mut UnixStream) -> io::Result<()> {
         match self {
-            ToMonitor::Deliver(signal) => write(link, b'D', signal as i32),
+            ToMonitor::Deliver(Whom::Command, signal) => write(link, b'D', signal),
+            ToMonitor::Deliver(Whom::ItsGroup, signal) => write(link, b'G', signal),
             ToMonitor::Bye => write(link, b'Y', 0),
         }
     }
 
     /// None when the launcher is gone.
     pub(super) fn hear(link: &mut UnixStream) -> Option<ToMonitor> {
-        match read(link)? {
-            (b'D', signal) => Some(ToMonitor::Deliver(Signal::try_from(signal).ok()?)),
-            _ => Some(ToMonitor::Bye),
-        }
+        Some(match read(link)? {
+            (b'D', signal) => ToMonitor::Deliver(Whom::Command, signal),
+            (b'G', signal) => ToMonitor::Deliver(Whom::ItsGroup, signal),
+            _ => ToMonitor::Bye,
+        })
     }
 }
 
@@ -95,14 +102,16 @@ mod tests {
             ToLauncher::Began(4_000_000),
             ToLauncher::Failed(2),
             ToLauncher::NoTerminal,
-            ToLauncher::Stopped(Signal::SIGTSTP),
+            ToLauncher::Stopped(20),
             ToLauncher::Ended(ChildExit::Code(255)),
             ToLauncher::Ended(ChildExit::Signal(64)),
         ] {
             word.say(&mut here).unwrap();
             assert_eq!(ToLauncher::hear(&mut there), Some(word));
         }
-        for word in [ToMonitor::Deliver(Signal::SIGCONT), ToMonitor::Bye] {
+        for word in
+            [ToMonitor::Deliver(Whom::Command, 64), ToMonitor::Deliver(Whom::ItsGroup, 18), ToMonitor::Bye]
+        {
             word.say(&mut there).unwrap();
             assert_eq!(ToMonitor::hear(&mut here), Some(word));
         }

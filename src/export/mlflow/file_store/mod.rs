@@ -17,6 +17,7 @@ mod create;
 mod error;
 mod experiment;
 mod files;
+mod forget;
 mod lock;
 mod pairs;
 mod read;
@@ -80,6 +81,11 @@ impl Exporter for FileStoreExporter {
             Err(error) => Err(error.at(&self.root)),
         }
     }
+}
+
+/// Removes the trace, with what people added to it. False if there was none; nothing is created.
+pub fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
+    forget::forget(root, id, busy).map_err(|error| error.at(root))
 }
 
 /// The trace as it is in the store now. None if there is no such trace, or no store.

@@ -4,7 +4,7 @@ mod check;
 mod create;
 mod error;
 mod experiment;
-mod file_system;
+mod forget;
 mod read;
 mod shape;
 mod spans;
@@ -15,12 +15,12 @@ mod write;
 use super::tree;
 use crate::config::target::Experiment;
 use crate::disk;
+use crate::disk::file_system::FileSystem;
 use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
 use error::StoreError;
-use file_system::FileSystem;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use shape::{Shape, UnknownShape};
@@ -32,6 +32,9 @@ use std::time::{Duration, Instant};
 
 /// How long a reader waits for somebody who is writing.
 const READ_BUSY: Duration = Duration::from_secs(2);
+
+/// How long several traces together wait for somebody who is writing. One by one they wait for as long as they may.
+const BRIEFLY: Duration = Duration::from_millis(500);
 
 /// How soon to look again at a database that somebody is making or upgrading.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -72,47 +75,70 @@ impl SqliteExporter {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        Shape::of(&self.connect()?)?;
+        Shape::of(&self.connect(self.busy)?)?;
         Ok(())
     }
 
     /// A connection for each trace: one that is kept open would go on writing to a file that was meanwhile
     /// deleted or replaced.
-    fn connect(&self) -> Result<Connection, StoreError> {
+    fn connect(&self, busy: Duration) -> Result<Connection, StoreError> {
         if !self.path.try_exists()? {
             create::create(&disk::followed(&self.path), Timestamp::now())?;
         }
-        let connection = open(&self.path, FileSystem::of(&self.path), self.busy)?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        Ok(connection)
+        connect_to(&self.path, busy)
     }
 
-    fn write(&self, trace: &Trace) -> Result<i64, StoreError> {
-        tree::check(&trace.spans)?;
-        let mut connection = self.connect()?;
+    /// All of them, or none.
+    fn write(&self, traces: &[&Trace], busy: Duration) -> Result<Vec<Delivered>, StoreError> {
+        traces.iter().try_for_each(|trace| tree::check(&trace.spans))?;
+        let mut connection = self.connect(busy)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Inside the transaction: an MLflow that upgrades the schema has to wait for us, or we for it.
         let shape = Shape::of(&transaction)?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let experiment =
-            write::write(&transaction, shape, trace, &self.experiment, folder, Timestamp::now())?;
+        let mut delivered = Vec::with_capacity(traces.len());
+        for trace in traces {
+            let experiment =
+                write::write(&transaction, shape, trace, &self.experiment, folder, Timestamp::now())?;
+            let experiment_id = experiment.to_string();
+            delivered.push(Delivered { experiment_id, spans_sent: trace.spans.len() });
+        }
         transaction.commit()?;
-        Ok(experiment)
+        Ok(delivered)
     }
 }
 
 impl Exporter for SqliteExporter {
     /// Always whole: rewriting rows of a local file costs less than keeping an account of them.
     fn export(&mut self, trace: &Trace, _: Option<&Receipt>) -> Result<Delivered, ExportError> {
-        match self.settled(|| self.write(trace)) {
-            Ok(experiment) => {
-                Ok(Delivered { experiment_id: experiment.to_string(), spans_sent: trace.spans.len() })
-            }
-            Err(error) => Err(error.at(&self.path)),
-        }
+        let written = self.settled(|| self.write(&[trace], self.busy));
+        let written = written.map_err(|error| error.at(&self.path))?;
+        Ok(written.into_iter().next().expect("one trace, one answer"))
+    }
+
+    /// In one transaction, so that the disk is waited for once.
+    fn export_together(&mut self, traces: &[&Trace]) -> Option<Vec<Delivered>> {
+        let written = self.write(traces, self.busy.min(BRIEFLY));
+        written.inspect_err(|error| tracing::info!("not {} traces at once: {error}", traces.len())).ok()
     }
 }
 
+/// To change what is there.
+fn connect_to(path: &Path, busy: Duration) -> Result<Connection, StoreError> {
+    let connection = open(path, FileSystem::of(path), busy)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // What a trace no longer holds is not to be found in the file's free pages.
+    connection.pragma_update(None, "secure_delete", true)?;
+    Ok(connection)
+}
+
+/// SQLite's write-ahead log needs memory that all its users share, which two machines have not, and a database that
+/// they open in that mode at once is destroyed. We never choose the mode, and MLflow's servers and clients do not
+/// either; but `mlflow migrate-filestore` does, and the mode is kept in the file. On a network, such a database is
+/// therefore opened with SQLite's exclusive locking, which needs no shared memory: we have the file alone for the
+/// moment of a write, or wait for whoever has it open. Without the log, SQLite's usual locks are as good there as
+/// the network file system's own are.
+///
 /// Creates nothing. Always for writing, as far as the file allows it: of a database that keeps a write-ahead
 /// log, a connection that may only read leaves the log behind.
 fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection, StoreError> {
@@ -142,6 +168,19 @@ pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
 }
 
 pub use check::check;
+
+/// Removes the trace, with what people added to it. False if there was none; nothing is created.
+pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
+    let forgotten = || {
+        if !path.try_exists()? {
+            return Ok(false);
+        }
+        let mut connection = connect_to(path, busy)?;
+        Shape::of(&connection)?;
+        forget::forget(&mut connection, id)
+    };
+    forgotten().map_err(|error: StoreError| error.at(path))
+}
 
 /// Reads one state of the database, and creates nothing.
 fn reading<T>(

@@ -145,3 +145,18 @@ fn a_new_store_is_its_owners_alone_and_an_old_one_stays_as_open_as_it_was() {
     );
     assert_eq!(mode(&shared.root().join(".codex-traced.lock")), usual[1] & 0o644);
 }
+
+#[test]
+fn a_forgotten_trace_leaves_nothing_and_others_stay() {
+    let store = Store::new();
+    assert!(!forget(&store.root(), trace().id, BUSY).unwrap() && !store.root().exists());
+    let other = Trace { id: TraceId([8; 16]), ..trace() };
+    store.export(&trace()).unwrap();
+    store.export(&other).unwrap();
+    fs::write(store.of_trace().join("tags/mine"), "x").unwrap();
+    let forgotten = || forget(&store.root(), trace().id, BUSY).unwrap();
+    assert_eq!((forgotten(), forgotten()), (true, false));
+    let id = trace().id.to_string();
+    assert!(!store.files().iter().any(|(path, content)| path.contains(&id) || content.contains(&id)));
+    assert!(read(&store.root(), other.id).unwrap().is_some());
+}

@@ -1,6 +1,7 @@
 //! The exporter against SQLite itself, on every schema that MLflow has had.
 
 mod experiments;
+mod forgotten;
 mod places;
 mod refusals;
 mod rows;

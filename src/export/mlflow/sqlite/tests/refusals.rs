@@ -133,3 +133,21 @@ fn a_schema_that_no_mlflow_had_yet_is_refused_until_somebody_repairs_it() {
         assert_eq!(store.read(), trace());
     }
 }
+
+#[test]
+fn of_several_traces_all_are_there_or_none() {
+    let store = Store::with(create::SCHEMA);
+    let experiment = Experiment::Name("codex-sessions".to_owned());
+    let mut exporter = SqliteExporter::open(&store.path(), experiment, BUSY).unwrap();
+    let (one, mut other) = (trace(), trace());
+    other.id = TraceId([9; 16]);
+    let broken = Trace { spans: vec![other.spans[0].clone(), other.spans[0].clone()], ..other.clone() };
+    let count = || store.rows("SELECT count(*) FROM trace_info");
+    assert_eq!((exporter.export_together(&[&one, &broken]), count()), (None, vec!["0".to_owned()]));
+    store.run("CREATE TRIGGER t BEFORE INSERT ON spans WHEN new.trace_id LIKE '%0909' BEGIN SELECT raise(ABORT, 'no'); END;");
+    assert_eq!((exporter.export_together(&[&one, &other]), count()), (None, vec!["0".to_owned()]));
+    store.run("DROP TRIGGER t");
+    let delivered = exporter.export_together(&[&one, &other]).unwrap();
+    assert_eq!(delivered, [&one, &other].map(|trace| exporter.export(trace, None).unwrap()));
+    assert_eq!(count(), ["2"]);
+}

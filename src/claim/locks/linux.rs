@@ -3,23 +3,24 @@
 //! Codex's locks are only ever looked at. A probe with `flock`, even a shared one, would make a Codex
 //! that opens the thread meanwhile fail (0.169: "already has an active writer").
 
-use super::ancestry::{Known, is_ours};
+use crate::claim::ancestry::is_ours;
+use crate::claim::writers::{Here, Writers};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
-use crate::launch::process::stat;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Codex locks the file right after it opens it. One that nobody locked for so long was left behind by
-/// a Codex that was killed.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LOCKS: &str = "/proc/locks";
+
+/// Codex locks the file right after it opens it, on a busy machine some seconds after. One that nobody locked for so
+/// long was left behind by a Codex that was killed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How soon to look again for the holder of a file just opened: Codex holds a lock for at least 69 ms
 /// (measured on 0.169), and looking costs about 0.1 ms.
@@ -31,7 +32,7 @@ const LOOK_LATER: Duration = Duration::from_millis(25);
 /// A file is just opened for so long.
 const JUST_OPENED: Duration = Duration::from_millis(60);
 
-pub(super) struct LockWatch {
+pub(in crate::claim) struct LockWatch {
     /// None where there is none to be had (a desktop's 128 instances are soon used up): then we look often.
     inotify: Option<Inotify>,
     locks: PathBuf,
@@ -43,7 +44,9 @@ pub(super) struct LockWatch {
 }
 
 impl LockWatch {
-    pub(super) fn open(home: &CodexHome) -> io::Result<LockWatch> {
+    /// An error where the kernel shows no locks: then none of them would ever be ours.
+    pub(in crate::claim) fn open(home: &CodexHome) -> io::Result<LockWatch> {
+        fs::metadata(LOCKS)?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .inspect_err(|error| tracing::info!("no inotify ({error}): codex's locks are looked at instead"));
         let locks = home.writer_locks();
@@ -55,12 +58,12 @@ impl LockWatch {
         Ok(watch)
     }
 
-    pub(super) fn wakes(&self) -> Option<BorrowedFd<'_>> {
+    pub(in crate::claim) fn wakes(&self) -> Option<BorrowedFd<'_>> {
         Some(self.inotify.as_ref()?.as_fd())
     }
 
     /// The threads that our child turned out to hold since the last call, and when to look again.
-    pub(super) fn look(&mut self, child: u32, now: Instant) -> (Vec<ThreadId>, Option<Duration>) {
+    pub(in crate::claim) fn look(&mut self, child: u32, now: Instant) -> (Vec<ThreadId>, Option<Duration>) {
         match self.inotify {
             Some(_) => self.take_events(now),
             None => self.take_all(now),
@@ -71,7 +74,7 @@ impl LockWatch {
 
     /// Looks no more. The kernel takes about 8 ms to forget a watch (an SRCU grace period), and closing the
     /// descriptor waits for that: so it is told first, and closed when the trace has been written.
-    pub(super) fn stop(&mut self) {
+    pub(in crate::claim) fn stop(&mut self) {
         if let (Some(inotify), Some((_, watch))) = (&self.inotify, self.watched.take()) {
             let _ = inotify.rm_watch(watch);
         }
@@ -89,7 +92,7 @@ impl LockWatch {
         while let Some(Ok(events)) = self.inotify.as_ref().map(Inotify::read_events) {
             let lost = events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW));
             if self.at_the_locks() {
-                let names = events.iter().filter_map(|event| thread_of(event.name.as_deref()?));
+                let names = events.iter().filter_map(|event| ThreadId::of_lock(event.name.as_deref()?));
                 names.for_each(|thread| _ = self.pending.entry(thread).or_insert(now));
             }
             if (!self.at_the_locks() && self.climb()) || lost {
@@ -125,7 +128,7 @@ impl LockWatch {
     /// Every lock there is: some may have come before we watched.
     fn take_all(&mut self, now: Instant) {
         let entries = fs::read_dir(&self.locks).into_iter().flatten().flatten();
-        let threads = entries.filter_map(|entry| thread_of(&entry.file_name()));
+        let threads = entries.filter_map(|entry| ThreadId::of_lock(&entry.file_name()));
         threads.for_each(|thread| _ = self.pending.entry(thread).or_insert(now));
     }
 
@@ -133,13 +136,18 @@ impl LockWatch {
         if self.pending.is_empty() {
             return Vec::new();
         }
-        let holders = holders(&fs::read_to_string("/proc/locks").unwrap_or_default());
+        // The files first: a number that is free again may soon be that of a file just made.
+        let inode = |folder: &Path, name: String| Some(fs::metadata(folder.join(name)).ok()?.ino());
+        let coordination = inode(&self.locks, ".coordination.lock".to_owned());
+        let inodes: BTreeMap<ThreadId, Option<u64>> =
+            self.pending.keys().map(|thread| (thread.clone(), inode(&self.locks, lock_of(thread)))).collect();
+        let holders = holders(&fs::read_to_string(LOCKS).unwrap_or_default());
         let mut held = Vec::new();
         self.pending.retain(|thread, since| {
-            let Ok(lock) = fs::metadata(self.locks.join(format!("{thread}.lock"))) else { return false };
-            let ours = holders
-                .get(&lock.ino())
-                .is_some_and(|all| all.iter().any(|holder| is_ours(*holder, child, known)));
+            let Some(Some(lock)) = inodes.get(thread) else { return false };
+            let ours = holders_of(*lock, coordination, &holders)
+                .any(|holder| is_ours(holder, child, |id| Here.known(id)) && has_open(holder, thread));
+            let ours = ours && inode(&self.locks, lock_of(thread)) == Some(*lock);
             if ours {
                 held.push(thread.clone());
             }
@@ -149,14 +157,34 @@ impl LockWatch {
     }
 }
 
-pub(super) fn is_locked(home: &CodexHome, thread: &ThreadId) -> bool {
-    let Ok(lock) = fs::metadata(home.writer_locks().join(format!("{thread}.lock"))) else { return false };
-    holders(&fs::read_to_string("/proc/locks").unwrap_or_default()).contains_key(&lock.ino())
+fn lock_of(thread: &ThreadId) -> String {
+    format!("{thread}.lock")
 }
 
-/// `.coordination.lock` stands in the same folder: only a thread's name counts.
-fn thread_of(name: &OsStr) -> Option<ThreadId> {
-    ThreadId::parse(name.to_str()?.strip_suffix(".lock")?)
+/// Those who hold a lock to keep it. A Codex that starts takes the locks of others for a moment, to remove those that
+/// nobody holds; and only while it has the lock of the whole folder (0.169).
+fn holders_of(
+    lock: u64,
+    coordination: Option<u64>,
+    holders: &BTreeMap<u64, Vec<u32>>,
+) -> impl Iterator<Item = u32> {
+    let of = |inode: Option<u64>| inode.and_then(|inode| holders.get(&inode)).cloned().unwrap_or_default();
+    let tidying = of(coordination);
+    of(Some(lock)).into_iter().filter(move |holder| !tidying.contains(holder))
+}
+
+/// The number of a file elsewhere may be the same. Where nobody can tell, that is not assumed.
+fn has_open(holder: u32, thread: &ThreadId) -> bool {
+    let name = lock_of(thread);
+    let is_it = |file: &PathBuf| file.file_name().is_some_and(|it| it == name.as_str());
+    Here.written_files(holder).map_or(true, |files| files.iter().any(is_it))
+}
+
+/// The process that has the thread's lock; None when nobody has. An error where nobody can tell.
+pub(in crate::claim) fn holder_of(home: &CodexHome, thread: &ThreadId) -> io::Result<Option<u32>> {
+    let locks = fs::read_to_string(LOCKS)?;
+    let Ok(lock) = fs::metadata(home.writer_locks().join(lock_of(thread))) else { return Ok(None) };
+    Ok(holders(&locks).get(&lock.ino()).and_then(|all| all.first().copied()))
 }
 
 /// Processes by inode, of all exclusive flocks. The device is left out: an overlay's differs between `stat`
@@ -175,17 +203,6 @@ fn holders(locks: &str) -> BTreeMap<u64, Vec<u32>> {
     holders
 }
 
-fn known(id: u32) -> Option<Known> {
-    let parent = stat(id)?.parent;
-    let link = format!("/proc/{id}/exe");
-    let program = fs::read_link(&link).ok()?;
-    let file = fs::metadata(&link).ok().map(|file| (file.dev(), file.ino()));
-    let is_codex = program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("codex"));
-    let words = fs::read(format!("/proc/{id}/cmdline")).ok()?;
-    let is_server = words.split(|byte| *byte == 0).nth(1) == Some(b"app-server");
-    Some(Known { parent, file, is_codex, is_server })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,10 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_threads_lock_names_a_thread() {
-        let thread = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
-        assert_eq!(thread_of(OsStr::new(&format!("{thread}.lock"))), ThreadId::parse(thread));
-        assert_eq!(thread_of(OsStr::new(".coordination.lock")), None);
-        assert_eq!(thread_of(OsStr::new(thread)), None);
+    fn whoever_tidies_up_holds_no_thread() {
+        let holders = BTreeMap::from([(1, vec![7]), (2, vec![7, 8]), (3, vec![7])]);
+        let of = |lock, coordination| holders_of(lock, coordination, &holders).collect::<Vec<_>>();
+        assert_eq!(of(2, None), [7, 8]);
+        assert_eq!(of(2, Some(9)), [7, 8], "nobody has the folder's lock");
+        assert_eq!(of(2, Some(1)), [8]);
+        assert_eq!(of(3, Some(1)), [0; 0]);
+        assert_eq!(of(4, None), [0; 0]);
     }
 }

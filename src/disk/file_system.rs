@@ -1,16 +1,12 @@
-//! Is a database on this machine's own disk, or on one that other machines write to as well?
+//! Is a place on this machine's own disk, or on one that other machines write to as well?
 //!
-//! What follows from it: SQLite's write-ahead log needs memory that all its users share, which two machines
-//! have not, and a database that they open in that mode at once is destroyed. We never choose the mode, and
-//! MLflow's servers and clients do not either; but `mlflow migrate-filestore` does, and the mode is kept in
-//! the file. On a network, such a database is therefore opened with SQLite's exclusive locking, which needs
-//! no shared memory: we have the file alone for the moment of a write, or wait for whoever has it open.
-//! Without the log, SQLite's usual locks are as good there as the network file system's own are.
+//! Where others write too, a lock of this machine's kernel says nothing of them, and SQLite's write-ahead log must
+//! not be used.
 
 use std::path::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FileSystem {
+pub(crate) enum FileSystem {
     Local,
     Network,
 }
@@ -18,7 +14,7 @@ pub(super) enum FileSystem {
 impl FileSystem {
     /// Of an existing file. What cannot be told counts as local, which almost all are.
     #[cfg(target_os = "linux")]
-    pub(super) fn of(path: &Path) -> FileSystem {
+    pub(crate) fn of(path: &Path) -> FileSystem {
         let found = nix::sys::statfs::statfs(path);
         // The type's width and sign differ from one platform to the next; all of these numbers have 32 bits.
         let number = found.ok().and_then(|found| {
@@ -28,7 +24,7 @@ impl FileSystem {
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn of(path: &Path) -> FileSystem {
+    pub(crate) fn of(path: &Path) -> FileSystem {
         let found = nix::sys::statfs::statfs(path);
         found.map_or(FileSystem::Local, |found| FileSystem::of_name(found.filesystem_type_name()))
     }

@@ -1,0 +1,195 @@
+//! Who holds which thread, by the files that the processes below our child may write to.
+//!
+//! For what has no locks (Codex before 0.147), where locks say nothing (a network's file system), and where the
+//! kernel does not tell of them. A session's file stays open from a thread's start to its end, so looking now and
+//! then is enough; those of reviews and sub-agents may be open for some milliseconds only, and are found by what
+//! their own files say. An open lock tells nothing: a Codex that starts opens those of all threads (0.169).
+
+use super::ancestry::is_ours;
+use super::writers::Writers;
+use crate::codex::thread::ThreadId;
+use std::collections::BTreeSet;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How often at first: the shortest run of `exec` holds its session for 70 ms (0.169).
+const AT_FIRST: Duration = Duration::from_millis(10);
+
+/// How long that is.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// How often then: what is begun by hand is held for longer. A look costs about 0.1 ms.
+const LATER: Duration = Duration::from_millis(100);
+
+/// Wrappers that start wrappers; more is a loop, or not what we look for.
+const DEEPEST: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Descriptors<W> {
+    writers: W,
+    began: Option<Instant>,
+    /// Why nobody can tell what our own child holds.
+    blind: Option<io::Error>,
+}
+
+impl<W: Writers> Descriptors<W> {
+    pub(super) fn of(writers: W) -> Descriptors<W> {
+        Descriptors { writers, began: None, blind: None }
+    }
+
+    /// Whether what was not seen was not there.
+    pub(super) fn blind(&self) -> Option<&io::Error> {
+        self.blind.as_ref()
+    }
+
+    /// The threads that our child holds now, and when to look again.
+    pub(super) fn look(&mut self, child: u32, now: Instant) -> (BTreeSet<ThreadId>, Duration) {
+        let began = *self.began.get_or_insert(now);
+        let mut held = BTreeSet::new();
+        let mut level = vec![child];
+        for _ in 0..DEEPEST {
+            let mut below = Vec::new();
+            for id in level {
+                let Some(known) = self.writers.known(id) else { continue };
+                held.extend(self.threads_of(id, child));
+                // What a tool of Codex starts is not ours, and there may be much of it.
+                if !known.is_codex {
+                    below.extend(self.writers.children(id));
+                }
+            }
+            level = below;
+        }
+        (held, if now.duration_since(began) < FIRST { AT_FIRST } else { LATER })
+    }
+
+    fn threads_of(&mut self, id: u32, child: u32) -> BTreeSet<ThreadId> {
+        let files = match self.writers.written_files(id) {
+            Ok(files) => files,
+            Err(error) => {
+                // Of a wrapper's other children we need know nothing.
+                if id == child {
+                    self.blind = Some(error);
+                }
+                return BTreeSet::new();
+            }
+        };
+        // Wherever they lie: a copied home's sessions are written where the first one is.
+        let threads: BTreeSet<ThreadId> =
+            files.iter().filter_map(|file| ThreadId::of_rollout(file)).collect();
+        match threads.is_empty() || is_ours(id, child, |id| self.writers.known(id)) {
+            true => threads,
+            false => BTreeSet::new(),
+        }
+    }
+}
+
+/// A Codex that may write to the thread's session; for where no list of locks tells.
+pub(super) fn writer_of(writers: &impl Writers, thread: &ThreadId) -> Option<u32> {
+    writers.all().into_iter().find(|id| {
+        let is_codex = writers.known(*id).is_some_and(|known| known.is_codex);
+        let files = || writers.written_files(*id).unwrap_or_default();
+        is_codex && files().iter().any(|file| ThreadId::of_rollout(file).as_ref() == Some(thread))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::writers::Known;
+    use super::*;
+    use std::path::PathBuf;
+
+    const MINE: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+    const OTHERS: &str = "01a202b6-ffff-7ee3-8243-251c871b1d4f";
+
+    /// Number, parent, kind, and the file that it may write to.
+    struct Stage(Vec<(u32, u32, &'static str, Option<String>)>);
+
+    impl Writers for Stage {
+        fn known(&self, id: u32) -> Option<Known> {
+            let (_, parent, kind, _) = self.0.iter().find(|(known, ..)| *known == id)?;
+            Some(Known {
+                parent: *parent,
+                file: Some((1, kind.len() as u64)),
+                is_codex: matches!(*kind, "codex" | "server"),
+                is_server: *kind == "server",
+            })
+        }
+
+        fn children(&self, id: u32) -> Vec<u32> {
+            self.0.iter().filter(|(_, parent, ..)| *parent == id).map(|(id, ..)| *id).collect()
+        }
+
+        fn all(&self) -> Vec<u32> {
+            self.0.iter().map(|(id, ..)| *id).collect()
+        }
+
+        fn written_files(&self, id: u32) -> io::Result<Vec<PathBuf>> {
+            match self.0.iter().find(|(known, ..)| *known == id) {
+                Some((_, _, "hidden", _)) => Err(io::ErrorKind::PermissionDenied.into()),
+                Some((_, _, _, file)) => Ok(file.iter().map(PathBuf::from).collect()),
+                None => Ok(Vec::new()),
+            }
+        }
+    }
+
+    fn rollout(thread: &str) -> Option<String> {
+        Some(format!("/old/sessions/2026/11/22/rollout-2026-11-22T10-04-14-{thread}.jsonl"))
+    }
+
+    fn lock(thread: &str) -> Option<String> {
+        Some(format!("/home/thread-writer-locks/{thread}.lock"))
+    }
+
+    #[test]
+    fn what_our_codex_may_write_to_is_held_and_what_others_may_is_not() {
+        let table = [
+            ("the child's own session", vec![(100, 50, "codex", rollout(MINE))], true),
+            ("a lock", vec![(100, 50, "codex", lock(MINE))], false),
+            ("no session's", vec![(100, 50, "codex", Some("/home/history.jsonl".into()))], false),
+            ("below npm's launcher", vec![(100, 50, "node", None), (101, 100, "codex", rollout(MINE))], true),
+            (
+                "a tool's",
+                vec![(100, 50, "codex", None), (101, 100, "sh", None), (102, 101, "codex", rollout(MINE))],
+                false,
+            ),
+            ("the daemon's", vec![(100, 50, "node", None), (101, 100, "server", rollout(MINE))], false),
+            ("a neighbour's", vec![(100, 50, "codex", None), (200, 50, "codex", rollout(MINE))], false),
+        ];
+        for (what, processes, ours) in table {
+            let (held, _) = Descriptors::of(Stage(processes)).look(100, Instant::now());
+            let expected =
+                if ours { BTreeSet::from([ThreadId::parse(MINE).unwrap()]) } else { BTreeSet::new() };
+            assert_eq!(held, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_child_that_cannot_be_looked_at_makes_us_blind_and_one_that_is_gone_does_not() {
+        for (kind, blind) in [("hidden", true), ("codex", false)] {
+            let mut descriptors = Descriptors::of(Stage(vec![(100, 50, kind, None)]));
+            descriptors.look(100, Instant::now());
+            descriptors.look(300, Instant::now());
+            assert_eq!(descriptors.blind().is_some(), blind, "{kind}");
+        }
+    }
+
+    #[test]
+    fn looks_become_rare_after_the_first_second() {
+        let mut descriptors = Descriptors::of(Stage(vec![]));
+        let began = Instant::now();
+        for (after, pace) in [(0, AT_FIRST), (999, AT_FIRST), (1001, LATER), (100_000, LATER)] {
+            assert_eq!(descriptors.look(1, began + Duration::from_millis(after)).1, pace, "{after} ms");
+        }
+    }
+
+    #[test]
+    fn the_writer_of_a_thread_is_found_among_all_codexes() {
+        let stage = Stage(vec![
+            (7, 1, "less", rollout(MINE)),
+            (8, 1, "codex", rollout(OTHERS)),
+            (9, 1, "server", rollout(MINE)),
+        ]);
+        assert_eq!(writer_of(&stage, &ThreadId::parse(MINE).unwrap()), Some(9));
+        assert_eq!(writer_of(&stage, &ThreadId::parse(&MINE.replace('7', "8")).unwrap()), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! Which threads did a launch write, by all that is known of it? Decided here, and nowhere else.
+//!
+//! Strong evidence names threads: what the interface logged, what Codex held. Where it was gathered, it decides
+//! alone: what it did not see was not there. Only where it could not be gathered, two weaker kinds count: the thread
+//! that the command line named, and the only session of the time that can be this launch's. Among several nothing is
+//! guessed.
+
+use super::Claim;
+use super::record::Attribution;
+use crate::codex::thread::ThreadId;
+use std::collections::BTreeMap;
+
+/// What is known of a launch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    pub logged: Vec<ThreadId>,
+    pub held: Vec<ThreadId>,
+    pub sight: Sight,
+    /// The thread that the command line asked to go on.
+    pub named: Option<ThreadId>,
+}
+
+/// Whether a thread that was written would have been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    Clear,
+    /// We died, or nobody could tell us.
+    Blind,
+}
+
+/// A root thread whose session was written to since the launch began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub thread: ThreadId,
+    pub origin: Origin,
+    /// Another launch claims it.
+    pub is_anothers: bool,
+}
+
+/// What a session says of where it was begun, and by what of Codex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In the folder of the launch, by what it runs.
+    Ours,
+    Another,
+    /// Nothing (Codex before 0.35).
+    Unsaid,
+}
+
+/// What becomes of a launch's sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// In the order of their threads.
+    pub claims: Vec<Claim>,
+    /// May be its sessions, and may be somebody else's.
+    pub unclear: Vec<ThreadId>,
+}
+
+/// `candidates` are looked for only if they count.
+pub fn decide(evidence: &Evidence, candidates: impl FnOnce() -> Vec<Candidate>) -> Verdict {
+    let strong = [(&evidence.logged, Attribution::TuiLog), (&evidence.held, Attribution::Held)];
+    let mut claims: BTreeMap<&ThreadId, Attribution> = BTreeMap::new();
+    for (threads, attribution) in strong {
+        threads.iter().for_each(|thread| _ = claims.entry(thread).or_insert(attribution));
+    }
+    let claim =
+        |(thread, attribution): (&ThreadId, Attribution)| Claim { thread: thread.clone(), attribution };
+    if !claims.is_empty() || evidence.sight == Sight::Clear {
+        return Verdict { claims: claims.into_iter().map(claim).collect(), unclear: Vec::new() };
+    }
+    let mut candidates = candidates();
+    candidates.retain(|candidate| !candidate.is_anothers);
+    if let Some(named) = candidates.iter().find(|one| Some(&one.thread) == evidence.named.as_ref()) {
+        return Verdict { claims: vec![claim((&named.thread, Attribution::Named))], unclear: Vec::new() };
+    }
+    candidates.retain(|candidate| candidate.origin != Origin::Another);
+    match &candidates[..] {
+        [only] if only.origin == Origin::Ours => {
+            Verdict { claims: vec![claim((&only.thread, Attribution::Only))], unclear: Vec::new() }
+        }
+        several => {
+            Verdict { claims: Vec::new(), unclear: several.iter().map(|one| one.thread.clone()).collect() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Origin::{Another, Ours, Unsaid};
+    use Sight::{Blind, Clear};
+
+    fn thread(letter: char) -> ThreadId {
+        ThreadId::parse(&format!("01a202b6-a73e-7ee3-8243-00000000000{letter}")).unwrap()
+    }
+
+    fn threads(letters: &str) -> Vec<ThreadId> {
+        letters.chars().map(thread).collect()
+    }
+
+    #[test]
+    fn strong_evidence_decides_alone_and_weak_evidence_only_where_nobody_saw() {
+        type Row =
+            (&'static str, (&'static str, &'static str, Sight, &'static str), Vec<Candidate>, &'static str);
+        let one = |letter, origin| Candidate { thread: thread(letter), origin, is_anothers: false };
+        let anothers = |letter| Candidate { is_anothers: true, ..one(letter, Ours) };
+        let (a, b, c) = (one('a', Ours), one('b', Ours), one('c', Another));
+        // Logged, held, sight, named; what was written; claims, then `?` and what stays unclear.
+        let table: Vec<Row> = vec![
+            ("the log", ("a", "", Clear, ""), vec![a.clone()], "a tui_log"),
+            ("a lock", ("", "a", Clear, ""), vec![a.clone(), b.clone()], "a held"),
+            ("both: the stronger", ("a", "ab", Clear, ""), vec![], "a tui_log, b held"),
+            ("several threads", ("ba", "", Clear, ""), vec![], "a tui_log, b tui_log"),
+            ("saw nothing beside a neighbour", ("", "", Clear, ""), vec![a.clone()], ""),
+            ("saw nothing, though one is named", ("", "", Clear, "a"), vec![a.clone()], ""),
+            ("blind, but something was seen", ("", "a", Blind, "b"), vec![a.clone(), b.clone()], "a held"),
+            ("blind: the only one", ("", "", Blind, ""), vec![a.clone()], "a only"),
+            ("blind: the only one of ours", ("", "", Blind, ""), vec![a.clone(), c.clone()], "a only"),
+            ("blind: two", ("", "", Blind, ""), vec![a.clone(), b.clone()], "? a b"),
+            ("blind: none", ("", "", Blind, ""), vec![], ""),
+            ("blind: only others' ", ("", "", Blind, ""), vec![c.clone()], ""),
+            ("blind: another launch has it", ("", "", Blind, ""), vec![anothers('a')], ""),
+            ("blind: one is left", ("", "", Blind, ""), vec![anothers('a'), b.clone()], "b only"),
+            ("blind: named among two", ("", "", Blind, "b"), vec![a.clone(), b.clone()], "b named"),
+            ("blind: named from another folder", ("", "", Blind, "c"), vec![a.clone(), c.clone()], "c named"),
+            ("blind: named, but another's", ("", "", Blind, "a"), vec![anothers('a')], ""),
+            ("blind: named, but not written to", ("", "", Blind, "c"), vec![a.clone()], "a only"),
+            ("blind: it says nothing", ("", "", Blind, ""), vec![one('a', Unsaid)], "? a"),
+            ("blind: one says nothing", ("", "", Blind, ""), vec![a.clone(), one('d', Unsaid)], "? a d"),
+        ];
+        for (what, (logged, held, sight, named), candidates, expected) in table {
+            let named = named.chars().next().map(thread);
+            let evidence = Evidence { logged: threads(logged), held: threads(held), sight, named };
+            let verdict = decide(&evidence, || candidates);
+            let letter = |thread: &ThreadId| thread.as_str()[35..].to_owned();
+            let claims: Vec<String> = verdict
+                .claims
+                .iter()
+                .map(|claim| format!("{} {}", letter(&claim.thread), claim.attribution.as_str()))
+                .collect();
+            let unclear: Vec<String> = verdict.unclear.iter().map(letter).collect();
+            let told =
+                if unclear.is_empty() { claims.join(", ") } else { format!("? {}", unclear.join(" ")) };
+            assert_eq!(told, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn where_strong_evidence_decides_nobody_looks_for_candidates() {
+        for (held, sight) in [("", Clear), ("a", Clear), ("a", Blind)] {
+            let evidence = Evidence { logged: Vec::new(), held: threads(held), sight, named: None };
+            decide(&evidence, || panic!("looked for"));
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Which threads does our child hold? By Codex's locks where they tell, else by the files that it has open.
+
+use super::descriptors::Descriptors;
+use super::locks::LockWatch;
+use super::writers::Here;
+use crate::codex::home::CodexHome;
+use crate::codex::thread::ThreadId;
+use crate::disk::file_system::FileSystem;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+pub(super) struct Held {
+    /// None where they tell nothing.
+    locks: Option<LockWatch>,
+    /// None once a lock was ours: then this Codex has locks (0.147 and later), and each of its threads has one.
+    files: Option<Descriptors<Here>>,
+    files_due: Option<Instant>,
+}
+
+impl Held {
+    pub(super) fn watch(home: &CodexHome) -> Held {
+        // What another machine does there is neither told to us nor in our kernel's list.
+        let locks = match FileSystem::of(home.path()) {
+            FileSystem::Local => LockWatch::open(home),
+            FileSystem::Network => Err(io::Error::other("the home is on a network's file system")),
+        };
+        let locks = locks.inspect_err(|error| {
+            tracing::info!("codex's locks tell nothing ({error}): its open files are looked at instead")
+        });
+        Held { locks: locks.ok(), files: Some(Descriptors::of(Here)), files_due: None }
+    }
+
+    pub(super) fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        self.locks.as_ref()?.wakes()
+    }
+
+    /// The threads that our child turned out to hold, and when to look again. One may be told several times.
+    pub(super) fn look(&mut self, child: u32, now: Instant) -> (BTreeSet<ThreadId>, Option<Duration>) {
+        let (locked, again) = self.locks.as_mut().map_or((Vec::new(), None), |locks| locks.look(child, now));
+        let mut held: BTreeSet<ThreadId> = locked.into_iter().collect();
+        if !held.is_empty() {
+            self.files = None;
+        }
+        let Some(files) = &mut self.files else { return (held, again) };
+        let due = *self.files_due.get_or_insert(now);
+        if now >= due {
+            let (open, pace) = files.look(child, now);
+            held.extend(open);
+            self.files_due = Some(now + pace);
+        }
+        let files_again = self.files_due.map(|due| due.saturating_duration_since(now));
+        (held, again.into_iter().chain(files_again).min())
+    }
+
+    /// Looks no more.
+    pub(super) fn stop(&mut self) {
+        if let Some(locks) = &mut self.locks {
+            locks.stop();
+        }
+    }
+
+    /// Why what was not seen may have been there all the same.
+    pub(super) fn blind(&self) -> Option<&io::Error> {
+        self.files.as_ref()?.blind()
+    }
+}

@@ -1,0 +1,32 @@
+//! Where the kernel has no list of locks: the descriptors of processes tell.
+
+use crate::codex::home::CodexHome;
+use crate::codex::thread::ThreadId;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+/// There is none.
+pub(in crate::claim) enum LockWatch {}
+
+impl LockWatch {
+    pub(in crate::claim) fn open(_: &CodexHome) -> io::Result<LockWatch> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    pub(in crate::claim) fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        match *self {}
+    }
+
+    pub(in crate::claim) fn stop(&mut self) {
+        match *self {}
+    }
+
+    pub(in crate::claim) fn look(&mut self, _: u32, _: Instant) -> (Vec<ThreadId>, Option<Duration>) {
+        match *self {}
+    }
+}
+
+pub(in crate::claim) fn holder_of(_: &CodexHome, _: &ThreadId) -> io::Result<Option<u32>> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}

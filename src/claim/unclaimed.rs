@@ -1,0 +1,81 @@
+//! Sessions that may be a launch's and may be somebody else's: `unclaimed.json`, the last few of them.
+//!
+//! They are nobody's, and `mlflow status` tells them: a person knows which are theirs.
+
+use crate::codex::thread::ThreadId;
+use crate::disk;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// As many as somebody looks through.
+const MOST: usize = 20;
+
+/// It is changed in milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unclaimed {
+    pub thread: ThreadId,
+    /// The launch that may have written it.
+    pub launch_id: String,
+    /// When that launch began.
+    pub launched_at: Timestamp,
+    /// How many sessions were in question at once.
+    pub of: usize,
+}
+
+impl Unclaimed {
+    /// Why it is nobody's.
+    pub fn why(&self) -> String {
+        match self.of {
+            0 | 1 => "nobody saw who wrote it, and it does not say where it was begun".to_owned(),
+            of => format!("nobody saw who wrote it, and {of} sessions may be this launch's"),
+        }
+    }
+}
+
+/// The oldest first; none where there is no record, or none that can be read.
+pub fn all(file: &Path) -> Vec<Unclaimed> {
+    fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+/// Adds these, each thread once, and forgets the oldest.
+pub fn add(file: &Path, more: Vec<Unclaimed>) -> io::Result<()> {
+    let _lock = disk::lock_within(&file.with_extension("lock"), PATIENCE).ok().flatten();
+    let before = all(file);
+    let mut kept = before.clone();
+    kept.retain(|known| !more.iter().any(|new| new.thread == known.thread));
+    kept.extend(more);
+    kept.drain(..kept.len().saturating_sub(MOST));
+    if kept == before { Ok(()) } else { disk::write_private(file, &serde_json::to_vec(&kept)?) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unclaimed(number: usize, launch: &str) -> Unclaimed {
+        let thread = ThreadId::parse(&format!("01a202b6-a73e-7ee3-8243-{number:012x}")).unwrap();
+        Unclaimed { thread, launch_id: launch.into(), launched_at: Timestamp::UNIX_EPOCH, of: 2 }
+    }
+
+    #[test]
+    fn each_thread_is_kept_once_and_only_the_last_few_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("unclaimed.json");
+        assert_eq!(all(&file), []);
+        for number in 0..MOST + 3 {
+            add(&file, vec![unclaimed(number, "first")]).unwrap();
+        }
+        add(&file, vec![unclaimed(10, "second")]).unwrap();
+        let kept = all(&file);
+        let expected = (3..MOST + 3).filter(|number| *number != 10).map(|number| unclaimed(number, "first"));
+        assert_eq!(kept, expected.chain([unclaimed(10, "second")]).collect::<Vec<_>>());
+        fs::write(&file, "damaged").unwrap();
+        assert_eq!(all(&file), []);
+    }
+}

@@ -1,0 +1,71 @@
+//! Linux tells in `/proc`.
+
+use super::{Known, Writers, is_codex};
+use crate::launch::process::stat;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+#[derive(Clone, Copy, Debug)]
+pub(in crate::claim) struct Here;
+
+impl Writers for Here {
+    fn known(&self, id: u32) -> Option<Known> {
+        let parent = stat(id)?.parent;
+        let link = format!("/proc/{id}/exe");
+        let program = fs::read_link(&link).ok()?;
+        let file = fs::metadata(&link).ok().map(|file| (file.dev(), file.ino()));
+        let words = fs::read(format!("/proc/{id}/cmdline")).ok()?;
+        let is_server = words.split(|byte| *byte == 0).nth(1) == Some(b"app-server");
+        Some(Known { parent, file, is_codex: is_codex(&program), is_server })
+    }
+
+    fn children(&self, id: u32) -> Vec<u32> {
+        // Each thread has children of its own.
+        let threads: Vec<PathBuf> = entries(format!("/proc/{id}/task")).map(|thread| thread.path()).collect();
+        let lists = threads.iter().map(|thread| fs::read_to_string(thread.join("children")));
+        if let Ok(lists) = lists.collect::<io::Result<Vec<String>>>() {
+            return lists
+                .iter()
+                .flat_map(|list| list.split_whitespace())
+                .filter_map(|id| id.parse().ok())
+                .collect();
+        }
+        // A kernel without CONFIG_PROC_CHILDREN; or it is gone, and has none.
+        self.all().into_iter().filter(|other| stat(*other).is_some_and(|stat| stat.parent == id)).collect()
+    }
+
+    fn all(&self) -> Vec<u32> {
+        entries("/proc".into()).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+
+    fn written_files(&self, id: u32) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(format!("/proc/{id}/fd")) {
+            Ok(entries) => entries,
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && fs::metadata("/proc/self/fd").is_ok() =>
+            {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let file = |entry: fs::DirEntry| {
+            let path = fs::read_link(entry.path()).ok()?;
+            // Sockets and pipes have no path; a lock or a session does not lie in these.
+            let may_be_one =
+                path.is_absolute() && !["/dev", "/proc"].iter().any(|folder| path.starts_with(folder));
+            (may_be_one && is_for_writing(&entry)).then_some(path)
+        };
+        Ok(entries.flatten().filter_map(file).collect())
+    }
+}
+
+/// The link's own mode tells: the owner's bit for writing.
+fn is_for_writing(entry: &fs::DirEntry) -> bool {
+    entry.metadata().is_ok_and(|link| link.mode() & 0o200 != 0)
+}
+
+fn entries(folder: String) -> impl Iterator<Item = fs::DirEntry> {
+    fs::read_dir(folder).into_iter().flatten().flatten()
+}

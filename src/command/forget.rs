@@ -1,0 +1,97 @@
+//! `mlflow forget`: a session's trace out of everything that is ours, and where else it is.
+
+use super::text::{clean, counted};
+use super::{Failure, named, print};
+use crate::cli::Forget;
+use crate::config::settings::Settings;
+use crate::env::World;
+use crate::state::State;
+use crate::state::forget::{CannotForget, Forgotten};
+use crate::trace::ids::TraceId;
+use std::fmt::Write;
+
+pub(super) fn run(forget: &Forget, world: &World) -> Result<(), Failure> {
+    let home = super::home(world)?;
+    let state = State::of(&home);
+    crate::log::begin(state.log());
+    let trace = named::trace(&forget.what)?;
+    let target = Settings::read(world, &home).target.value;
+    let forgotten = state
+        .forget(trace, &target)
+        .map_err(|why| format!("nothing was removed: {why}\n  hint: {}", hint(&why)))?;
+    if forgotten.is_nothing() {
+        return Err(format!(
+            "nothing is known of {trace}\n  hint: `codex-traced mlflow status` shows the newest traces"
+        ));
+    }
+    print(&told(trace, &forgotten));
+    match &forgotten.failures[..] {
+        [] => Ok(()),
+        [first, ..] => Err(format!(
+            "not all of it is gone: {}\n  hint: put that right, and forget it again",
+            clean(first)
+        )),
+    }
+}
+
+fn hint(why: &CannotForget) -> &'static str {
+    match why {
+        CannotForget::UnderWay => "end that Codex first, then forget its session",
+        CannotForget::Unfinished => "`codex-traced mlflow sync` finishes it; then forget the session",
+        CannotForget::Busy => "try again in a moment",
+        CannotForget::Lock(_) => "look at the permissions of $CODEX_HOME/mlflow/spool",
+    }
+}
+
+fn told(trace: TraceId, forgotten: &Forgotten) -> String {
+    let mut text = format!("{trace}\n");
+    let mut line = |what: &str, words: String| _ = writeln!(text, "  {what:<11}  {words}");
+    for store in &forgotten.stores {
+        line("removed", format!("from {}", clean(store)));
+    }
+    if forgotten.spooled > 0 {
+        line("removed", format!("{} of the spool", counted(forgotten.spooled, "entry", "entries")));
+    }
+    if forgotten.records > 0 {
+        line("removed", format!("{} of ours", counted(forgotten.records, "record", "records")));
+    }
+    for (target, experiment) in &forgotten.elsewhere {
+        line("still there", format!("{}, experiment {}: delete it there", clean(target), clean(experiment)));
+    }
+    if let Some(rollout) = &forgotten.rollout {
+        line("still there", format!("{}, Codex's own file", clean(rollout.display())));
+        line("", "(an import, or a resumed session, makes its trace anew)".to_owned());
+    }
+    for failure in &forgotten.failures {
+        line("still there", clean(failure));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::target::Target;
+
+    #[test]
+    fn all_that_is_left_is_told() {
+        let forgotten = Forgotten {
+            stores: vec![Target::Sqlite("/x.db".into())],
+            spooled: 2,
+            records: 1,
+            elsewhere: vec![(Target::Http("https://host".into()), "3\u{1b}[2J".into())],
+            rollout: Some("/sessions/rollout-x.jsonl".into()),
+            failures: vec!["/y.db: database is locked".into()],
+        };
+        let expected = "tr-07070707070707070707070707070707
+  removed      from sqlite:////x.db
+  removed      2 entries of the spool
+  removed      1 record of ours
+  still there  https://host, experiment 3\\u{1b}[2J: delete it there
+  still there  /sessions/rollout-x.jsonl, Codex's own file
+               (an import, or a resumed session, makes its trace anew)
+  still there  /y.db: database is locked
+";
+        assert_eq!(told(TraceId([7; 16]), &forgotten), expected);
+    }
+}

@@ -1,0 +1,83 @@
+//! Many traces for one local target at once: an import of a thousand waits for the disk a few times for each
+//! batch, not ten times for each trace.
+
+use super::{Admitted, Connect, Drain, Step};
+use crate::config::target::{Experiment, Target};
+use crate::spool::Spool;
+use crate::spool::policy::{Job, Lane};
+use crate::spool::rests::Rests;
+use crate::trace::model::Trace;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Half of what an import puts before it delivers; a batch that fails is done again one by one.
+const MOST: usize = 32;
+
+/// Of entries: all of a batch is in memory at once.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Neighbours that go to one place. A server is sent one trace after the other.
+pub(super) fn batches(jobs: &[Job], lane: Lane) -> Vec<&[Job]> {
+    let place =
+        |job: &Job| (lane == Lane::Local).then(|| (job.head.target.clone(), job.head.experiment.clone()));
+    let size = |job: &Job| fs::metadata(&job.path).map(|file| file.len()).unwrap_or_default();
+    let mut batches = Vec::new();
+    let (mut begins, mut bytes) = (0, 0);
+    for (at, job) in jobs.iter().enumerate() {
+        let goes_along = at > begins
+            && at - begins < MOST
+            && bytes + size(job) <= MOST_BYTES
+            && place(job).is_some_and(|it| Some(it) == place(&jobs[begins]));
+        if at > begins && !goes_along {
+            batches.push(&jobs[begins..at]);
+            (begins, bytes) = (at, 0);
+        }
+        bytes += size(job);
+    }
+    if begins < jobs.len() {
+        batches.push(&jobs[begins..]);
+    }
+    batches
+}
+
+impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
+    /// Whether all of them are delivered, each with its receipt. If not, each is to be tried by itself, which
+    /// says of each what is wrong with it; one that was delivered already is delivered again, which changes nothing.
+    pub(super) fn work_together(&mut self, jobs: &[Job], rests: &Rests, of: usize) -> bool {
+        self.deliver_together(jobs, rests, of).is_some()
+    }
+
+    fn deliver_together(&mut self, jobs: &[Job], rests: &Rests, of: usize) -> Option<()> {
+        let first = &jobs.first()?.head;
+        if rests.of(&first.target).is_some() {
+            return None;
+        }
+        let key: (Target, Experiment) = (first.target.clone(), first.experiment.clone());
+        let admitted: Vec<Admitted> =
+            jobs.iter().map(|job| self.admit(job, rests).ok().flatten()).collect::<Option<_>>()?;
+        let traces: Vec<&Trace> = admitted.iter().map(|admitted| &*admitted.entry.trace).collect();
+        let exporter = self.exporter(&key).ok()?;
+        let delivered = catch_unwind(AssertUnwindSafe(|| exporter.export_together(&traces))).ok().flatten();
+        let Some(delivered) = delivered else {
+            self.exporters.remove(&key);
+            return None;
+        };
+        let all = || jobs.iter().zip(&traces).zip(&delivered);
+        let kept = all().map(|((job, trace), delivered)| (trace.id, self.kept(job, trace, delivered)));
+        self.receipts.keep_all(kept).ok()?;
+        let paths = || jobs.iter().flat_map(|job| job.older.iter().chain([&job.path]));
+        jobs.iter().try_for_each(|job| self.clear_aside(job)).ok()?;
+        Spool::remove_all(paths()).ok()?;
+        for path in paths() {
+            self.seen.insert(path.clone());
+            self.waiting.remove(path);
+        }
+        for ((job, trace), delivered) in all() {
+            self.steps += 1;
+            let target = &job.head.target;
+            (self.limits.told)(&Step { number: self.steps, of, trace: trace.id, target, outcome: Ok(()) });
+            self.drained.delivered.push((trace.id, delivered.clone()));
+        }
+        Some(())
+    }
+}

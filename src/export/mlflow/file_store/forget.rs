@@ -1,0 +1,32 @@
+//! One trace out of the store, with everything that hangs on it.
+
+use super::error::StoreError;
+use super::experiment;
+use super::files::Files;
+use super::lock;
+use crate::trace::ids::TraceId;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// Whether there was one, in whatever experiment.
+pub(super) fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, StoreError> {
+    if !root.try_exists()? {
+        return Ok(false);
+    }
+    let _lock = lock::take(root, &Files::of(root)?, busy)?;
+    let mut any = false;
+    for experiment in experiment::all(root)? {
+        let folder = experiment.trace(&id.to_string());
+        match fs::remove_dir_all(&folder) {
+            Ok(()) => any = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(above) = folder.parent() {
+            fs::File::open(above)?.sync_all()?;
+        }
+    }
+    Ok(any)
+}

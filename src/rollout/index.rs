@@ -1,0 +1,119 @@
+//! Codex's own index of its threads, `state_<N>.sqlite` (0.115 and later): the absolute path of each rollout.
+//!
+//! Codex follows it also where it leads out of its home: in a copied home it goes on with the sessions of the first
+//! one, there. We only look, and leave nothing behind.
+
+use crate::codex::thread::ThreadId;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Codex writes to it in microseconds.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// Where the index in this folder says that the thread's rollout lies. None without an index, and for a path at
+/// which there is no file.
+pub fn rollout_of(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
+    let file = newest(folder)?;
+    let path = look_up(&file, thread).inspect_err(|error| {
+        tracing::info!("cannot read codex's index {}: {error}", file.display());
+    });
+    path.ok().flatten().map(PathBuf::from).filter(|path| path.is_file())
+}
+
+/// A later version of Codex begins a file of a higher number.
+fn newest(folder: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?.flatten();
+    let numbered = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        let number = name.to_str()?.strip_prefix("state_")?.strip_suffix(".sqlite")?;
+        Some((number.parse::<u32>().ok()?, entry.path()))
+    });
+    numbered.max().map(|(_, path)| path)
+}
+
+fn look_up(file: &Path, thread: &ThreadId) -> rusqlite::Result<Option<String>> {
+    // What Codex wrote last is in the log beside it, which is there as long as anybody has it open. Without a log
+    // nobody has, and SQLite need not make one for us.
+    let has_log = fs::metadata(beside(file, "-wal")).is_ok_and(|log| log.len() > 0);
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = if has_log {
+        Connection::open_with_flags(file, flags)?
+    } else {
+        flags |= OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(format!("file:{}?immutable=1", escaped(file)), flags)?
+    };
+    connection.busy_timeout(BUSY)?;
+    let query = "SELECT rollout_path FROM threads WHERE id = ?1";
+    connection.query_row(query, [thread.as_str()], |row| row.get(0)).optional()
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// What SQLite would take for something else in an address.
+fn escaped(file: &Path) -> String {
+    let mut address = String::new();
+    for byte in file.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' | 0x80.. => address.push_str(&format!("%{byte:02x}")),
+            byte => address.push(char::from(*byte)),
+        }
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREAD: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_newest_index_leads_to_a_rollout_wherever_it_lies() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, rollout) = (root.path().join("odd % home?"), root.path().join("old.jsonl"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(&rollout, "").unwrap();
+        let thread = ThreadId::parse(THREAD).unwrap();
+        assert_eq!(rollout_of(&folder, &thread), None);
+        let write = |number: u32, path: &Path| {
+            let connection = Connection::open(folder.join(format!("state_{number}.sqlite"))).unwrap();
+            connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+            connection
+                .execute_batch("CREATE TABLE threads (id TEXT PRIMARY KEY, rollout_path TEXT)")
+                .unwrap();
+            let row = [THREAD, path.to_str().unwrap()];
+            connection.execute("INSERT INTO threads VALUES (?1, ?2)", row).unwrap();
+            connection
+        };
+        write(9, Path::new("/gone.jsonl")).close().unwrap();
+        assert_eq!(rollout_of(&folder, &thread), None, "no file there");
+        // Codex has it open: the row is in the log only.
+        let open = write(10, &rollout);
+        let before = names(&folder);
+        assert_eq!(rollout_of(&folder, &thread), Some(rollout.clone()));
+        open.close().unwrap();
+        assert_eq!(rollout_of(&folder, &thread), Some(rollout));
+        assert_eq!(
+            names(&folder),
+            ["state_10.sqlite", "state_9.sqlite"],
+            "nothing beside what was there: {before:?}"
+        );
+        let other = ThreadId::parse(&THREAD.replace('a', "b")).unwrap();
+        assert_eq!(rollout_of(&folder, &other), None);
+    }
+}

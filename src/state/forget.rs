@@ -1,0 +1,183 @@
+//! A session out of all that is ours: local stores, spool, receipts, records; and what of it is elsewhere.
+
+use super::State;
+use super::delivery::PATIENCE;
+use crate::claim::hold::Hold;
+use crate::claim::journal::{self, Launch};
+use crate::claim::record::ThreadRecord;
+use crate::codex::thread::ThreadId;
+use crate::config::target::Target;
+use crate::disk;
+use crate::export::mlflow;
+use crate::export::receipt::Receipt;
+use crate::rollout;
+use crate::spool::Spool;
+use crate::spool::policy::Lane;
+use crate::trace::ids::TraceId;
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// Longer than anybody's session.
+const MOST_TURNS: usize = 10_000;
+
+/// What became of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Local stores that had it.
+    pub stores: Vec<Target>,
+    /// Entries of the spool, those that were set aside too.
+    pub spooled: usize,
+    /// Files of ours that told of it.
+    pub records: usize,
+    /// Where it was sent and cannot be removed by us; with the experiment.
+    pub elsewhere: Vec<(Target, String)>,
+    /// Codex's own file, which is Codex's.
+    pub rollout: Option<PathBuf>,
+    /// What is still there, and why.
+    pub failures: Vec<String>,
+}
+
+impl Forgotten {
+    pub fn is_nothing(&self) -> bool {
+        self.stores.is_empty()
+            && (self.spooled, self.records) == (0, 0)
+            && self.elsewhere.is_empty()
+            && self.failures.is_empty()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CannotForget {
+    #[error("a launch is still at work on it")]
+    UnderWay,
+    #[error("a launch that died wrote it and others, and is to be finished first")]
+    Unfinished,
+    #[error("another codex-traced is delivering")]
+    Busy,
+    #[error("cannot lock the spool: {}", disk::reason(.0))]
+    Lock(#[from] io::Error),
+}
+
+impl State {
+    /// `now` is where traces go at present. Stores come first and our records last: whoever is stopped on the way can
+    /// begin again.
+    pub fn forget(&self, trace: TraceId, now: &Target) -> Result<Forgotten, CannotForget> {
+        let thread = thread_of(trace);
+        self.give_up(thread.as_ref())?;
+        let traces = self.all_of(trace, thread.as_ref());
+        let spool = self.spool();
+        let mut locks = Vec::new();
+        for lane in [Lane::Local, Lane::Remote] {
+            locks.push(spool.lock(lane, PATIENCE)?.ok_or(CannotForget::Busy)?);
+        }
+        let mut forgotten = Forgotten::default();
+        let of_trace = |paths: Vec<PathBuf>| {
+            paths.into_iter().filter(|path| Spool::trace_of(path).is_some_and(|of| traces.contains(&of)))
+        };
+        let (waiting, aside): (Vec<_>, Vec<_>) =
+            (of_trace(spool.paths()).collect(), of_trace(spool.set_aside()).collect());
+
+        let record = thread.as_ref().and_then(|thread| ThreadRecord::load(&self.threads(), thread).ok());
+        let receipts: Vec<Receipt> = traces.iter().flat_map(|trace| self.receipts().all(*trace)).collect();
+        let heads = waiting.iter().chain(&aside).filter_map(|path| Some(Spool::head(path).ok()?.target));
+        let of_record = record.and_then(|record| Some(record.destination?.target));
+        let taken = receipts.iter().map(|receipt| receipt.target.clone());
+        let targets: HashSet<Target> = heads.chain(of_record).chain(taken).chain([now.clone()]).collect();
+        for target in targets {
+            let removed: Option<Result<Vec<bool>, _>> =
+                traces.iter().map(|trace| mlflow::forget(&target, *trace)).collect();
+            match removed {
+                Some(Ok(any)) if any.contains(&true) => forgotten.stores.push(target),
+                Some(Ok(_)) | None => {}
+                Some(Err(error)) => forgotten.failures.push(error.to_string()),
+            }
+        }
+        for receipt in receipts.into_iter().filter(|receipt| receipt.target.is_remote()) {
+            let place = (receipt.target, receipt.experiment_id);
+            if !forgotten.elsewhere.contains(&place) {
+                forgotten.elsewhere.push(place);
+            }
+        }
+        let removed = waiting.iter().map(|path| (path, Spool::remove(path)));
+        let removed = removed.chain(aside.iter().map(|path| (path, Spool::drop_aside(path))));
+        for (path, removed) in removed {
+            match removed {
+                Ok(()) => forgotten.spooled += 1,
+                Err(error) => forgotten.failures.push(format!("{}: {error}", path.display())),
+            }
+        }
+        // As long as something is left, they tell where.
+        if forgotten.failures.is_empty() {
+            self.forget_records(&traces, thread.as_ref(), &mut forgotten);
+        }
+        forgotten.rollout = thread.and_then(|thread| rollout::path::find(self.home.path(), &thread));
+        Ok(forgotten)
+    }
+
+    /// Whoever works on the session, or is to, would make its trace anew.
+    fn give_up(&self, thread: Option<&ThreadId>) -> Result<(), CannotForget> {
+        let Some(thread) = thread else { return Ok(()) };
+        let is_named = |launch: &Launch| launch.claims.iter().any(|claim| claim.thread == *thread);
+        if journal::under_way(&self.launches()).iter().any(is_named) {
+            return Err(CannotForget::UnderWay);
+        }
+        for (notes, launch) in journal::left_behind(&self.launches()) {
+            let claims = self.verdict_of(&launch).claims;
+            if !claims.iter().any(|claim| claim.thread == *thread) {
+                continue;
+            }
+            if claims.len() > 1 {
+                return Err(CannotForget::Unfinished);
+            }
+            let _hold = Hold::take(&notes).ok_or(CannotForget::UnderWay)?;
+            fs::remove_file(&notes)?;
+        }
+        Ok(())
+    }
+
+    /// The session's one trace, and those of its turns, as far as anything of ours knows them.
+    fn all_of(&self, trace: TraceId, thread: Option<&ThreadId>) -> Vec<TraceId> {
+        let spooled: HashSet<TraceId> = [self.spool().paths(), self.spool().set_aside()]
+            .iter()
+            .flatten()
+            .filter_map(|path| Spool::trace_of(path))
+            .collect();
+        let is_known = |turn: &TraceId| spooled.contains(turn) || self.receipts().file_of(*turn).exists();
+        let turns = (1..=MOST_TURNS).filter_map(|turn| Some(TraceId::of_turn(thread?.as_str(), turn)));
+        std::iter::once(trace).chain(turns.filter(is_known)).collect()
+    }
+
+    fn forget_records(&self, traces: &[TraceId], thread: Option<&ThreadId>, forgotten: &mut Forgotten) {
+        let of_thread = thread.map(|thread| self.threads().join(format!("{thread}.json")));
+        let receipts = traces.iter().map(|trace| self.receipts().file_of(*trace));
+        for path in receipts.chain(of_thread) {
+            match fs::exists(&path).and_then(|is_there| disk::remove(&path).map(|()| is_there)) {
+                Ok(is_there) => forgotten.records += usize::from(is_there),
+                Err(error) => {
+                    forgotten.failures.push(format!("{}: {}", path.display(), disk::reason(&error)))
+                }
+            }
+        }
+    }
+}
+
+/// The other way round than a trace is named; None for a name that was made of a thread's without a UUID.
+fn thread_of(trace: TraceId) -> Option<ThreadId> {
+    let name = trace.to_string();
+    let digits = name.strip_prefix("tr-")?;
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    ThreadId::parse(&parts.join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_leads_back_to_its_thread() {
+        let thread = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+        assert_eq!(thread_of(TraceId::of_thread(thread)).unwrap().as_str(), thread);
+    }
+}

@@ -1,0 +1,83 @@
+//! The one place where a session becomes a trace that may leave: without secrets, and with no more than its folder
+//! and its settings allow.
+
+use super::{State, StateError};
+use crate::claim::record::ThreadRecord;
+use crate::config::content::{Content, Folders};
+use crate::config::file::ConfigFile;
+use crate::config::granularity::Granularity;
+use crate::session::family::Family;
+use crate::trace::build::{Surroundings, build_family, build_turns};
+use crate::trace::redact::{Keep, Redacted, Redactor, Rules, Salt};
+use std::path::{Path, PathBuf};
+
+impl State {
+    /// How much of a session its folders and settings allow; None where a folder wants no trace. Sub-agents may have
+    /// been in other folders.
+    pub(super) fn keep(&self, family: &Family, asked: Content) -> Option<Keep> {
+        let mut content = asked;
+        for member in &family.members {
+            let Some(cwd) = member.session.meta.cwd.as_deref() else { continue };
+            let folders = Folders::of(Path::new(cwd), &self.home);
+            if let Some(file) = folders.off {
+                let thread = &member.session.meta.id;
+                tracing::info!("thread {thread} was in a folder without traces, as {} says", file.display());
+                return None;
+            }
+            content = content.max(folders.content());
+        }
+        Some(match content {
+            Content::Full => Keep::Everything,
+            Content::Metadata => Keep::Figures,
+        })
+    }
+
+    /// One of the whole session, or one of each turn; none where nobody asked anything.
+    pub(super) fn made(
+        &self,
+        family: &Family,
+        record: &ThreadRecord,
+        granularity: Granularity,
+        surroundings: Surroundings,
+        keep: Option<Keep>,
+    ) -> Result<Vec<Redacted>, StateError> {
+        let Some(keep) = keep else { return Ok(Vec::new()) };
+        let redactor = self.redactor()?;
+        let traces = match granularity {
+            Granularity::Session => build_family(family, record, surroundings).into_iter().collect(),
+            Granularity::Turn => build_turns(family, record, surroundings),
+        };
+        Ok(traces.into_iter().map(|trace| redactor.redact(trace, keep)).collect())
+    }
+
+    /// With the rules of the configuration as they are when the first trace is made.
+    pub fn redactor(&self) -> Result<&Redactor, StateError> {
+        if let Some(made) = self.redactor.get() {
+            return Ok(made);
+        }
+        let path = self.salt();
+        let salt = Salt::of(&path).map_err(|error| StateError::Salt(path, error))?;
+        let (rules, problems) = self.rules();
+        problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+        Ok(self.redactor.get_or_init(|| Redactor::new(rules, salt)))
+    }
+
+    pub(super) fn salt(&self) -> PathBuf {
+        self.folder.join("salt")
+    }
+
+    /// What of the configuration's rules cannot be followed, as sentences. It costs nothing where there are none.
+    pub fn redaction_problems(&self) -> Vec<String> {
+        let has_rules = ConfigFile::read(&self.home.config()).is_ok_and(|file| file.redaction().is_some());
+        if has_rules { self.rules().1 } else { Vec::new() }
+    }
+
+    /// A configuration that cannot be read leaves ours, which count in any case.
+    fn rules(&self) -> (Rules, Vec<String>) {
+        let file = ConfigFile::read(&self.home.config()).unwrap_or_default();
+        match file.redaction() {
+            Some(redaction) => Rules::ours().and(redaction),
+            None => (Rules::ours(), Vec::new()),
+        }
+    }
+}

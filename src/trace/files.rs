@@ -1,0 +1,63 @@
+//! Files within a trace, as base64: notes stand in for them, before anybody looks for secrets in their bytes.
+
+use super::model::Trace;
+use crate::rollout::inline;
+use serde_json::{Map, Value};
+
+/// Leaves a note in the place of every file that stands in a value of a span.
+pub(super) fn note(trace: &mut Trace) {
+    for span in &mut trace.spans {
+        note_in(&mut span.inputs);
+        note_in(&mut span.outputs);
+        note_in_all(&mut span.attributes);
+        span.events.iter_mut().for_each(|event| note_in_all(&mut event.attributes));
+    }
+}
+
+fn note_in_all(values: &mut Map<String, Value>) {
+    values.values_mut().for_each(note_in);
+}
+
+fn note_in(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(note) = inline::note_of(text) {
+                *text = note;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(note_in),
+        Value::Object(values) => {
+            // As MCP has images and sound: `{"type": "image", "mimeType": "image/png", "data": "…"}`.
+            if let (Some(Value::String(kind)), Some(Value::String(data))) =
+                (values.get("mimeType"), values.get("data"))
+            {
+                let note = inline::note(kind, data);
+                values.insert("data".into(), note.into());
+            }
+            note_in_all(values);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn files_in_what_a_tool_returned_become_notes() {
+        let mut value = json!({"content": [
+            {"type": "image", "mimeType": "image/png", "data": "aGk="},
+            {"type": "input_image", "image_url": "data:image/png;base64,aGk="},
+            {"type": "text", "text": "data: plain"},
+        ]});
+        note_in(&mut value);
+        let note = "[image image/png, 2 bytes, sha256 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4]";
+        assert_eq!(
+            (&value["content"][0]["data"], &value["content"][1]["image_url"]),
+            (&json!(note), &json!(note))
+        );
+        assert_eq!(value["content"][2]["text"], "data: plain");
+    }
+}

@@ -1,0 +1,264 @@
+//! What a pattern cannot say of a secret: that it is no filler, no name of a variable, no word of a language.
+
+use super::PLACEHOLDER;
+use serde::Deserialize;
+
+/// What else must be so of what a pattern found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Check {
+    /// Its form alone is enough.
+    Any,
+    /// It is no filler (`xxxxxxxx`).
+    #[default]
+    Filler,
+    /// Letters and digits, as chance mixes them.
+    Mixed,
+    /// As `mixed`, and no word of a language or a program.
+    Random,
+    /// Whatever a person may have chosen as a good password.
+    Chosen,
+    /// Whatever a person may have chosen, but for references and what stands there in documentation.
+    Password,
+    /// The credentials of a header.
+    Header,
+    /// The value that a name of a program or a file is given.
+    Assignment,
+}
+
+/// Where a value stands.
+pub(super) struct Context<'a> {
+    /// All before it.
+    pub(super) name: &'a [u8],
+    /// Where the match begins in that.
+    pub(super) name_start: usize,
+    pub(super) after: Option<u8>,
+    pub(super) is_quoted: bool,
+}
+
+/// How long a person's password is at least that is worth an alarm.
+const SHORTEST_PASSWORD: usize = 8;
+
+/// Past this length a word within is chance.
+const LONGEST_WITH_WORDS: usize = 64;
+
+/// What stands in examples instead of a secret.
+const STAND_INS: [&str; 16] = [
+    "your",
+    "example",
+    "changeme",
+    "change_me",
+    "change-me",
+    "placeholder",
+    "xxxx",
+    "dummy",
+    "replace",
+    "redacted",
+    "insert",
+    "todo",
+    "sample",
+    "_here",
+    "-here",
+    "secret_key_value",
+];
+
+/// Names whose values are no secrets, whatever they end in.
+const HARMLESS_NAMES: [&str; 12] =
+    ["page", "next", "contin", "cursor", "cancel", "public", "max", "eos", "bos", "pad_", "count", "expir"];
+
+impl Check {
+    pub(super) fn holds(self, value: &[u8], context: &Context) -> bool {
+        // What was redacted before is none any more.
+        if value.starts_with(PLACEHOLDER.as_bytes()) {
+            return false;
+        }
+        match self {
+            Check::Any => true,
+            Check::Filler => is_no_filler(value),
+            Check::Mixed => is_mixed(value) && entropy(value) >= 3.0,
+            Check::Random => {
+                is_mixed(value) && entropy(value) >= 3.0 && !is_stand_in(value) && !is_wordy(value)
+            }
+            Check::Chosen => {
+                let is_varied = is_mixed(value) || has_symbol(value);
+                value.len() >= 6 && is_varied && Check::Password.holds(value, context)
+            }
+            Check::Password => !is_stand_in(value) && !is_reference(value) && !is_number(value),
+            Check::Header => {
+                let is_told = is_mixed(value) || (value.ends_with(b"=") && has_both_cases(value));
+                is_told
+                    && entropy(value) >= 2.5
+                    && !is_stand_in(value)
+                    && !is_reference(value)
+                    && !is_wordy(value)
+            }
+            Check::Assignment => is_assigned(value, context),
+        }
+    }
+}
+
+fn is_assigned(value: &[u8], context: &Context) -> bool {
+    let is_call = context.after == Some(b'(');
+    let is_option = value[0] == b'-';
+    if is_call
+        || is_option
+        || is_stand_in(value)
+        || is_reference(value)
+        || is_number(value)
+        || is_place(value)
+    {
+        return false;
+    }
+    let before = &context.name[..context.name_start];
+    let word =
+        before.iter().rev().take(40).take_while(|b| b.is_ascii_alphanumeric() || b"_-".contains(b)).count();
+    let name = context.name[before.len() - word..].to_ascii_lowercase();
+    let name = &String::from_utf8_lossy(&name);
+    if HARMLESS_NAMES.iter().any(|harmless| name.contains(harmless)) {
+        return false;
+    }
+    let is_password = ["pass", "pwd", "_pw"].iter().any(|mark| name.contains(mark));
+    let is_varied =
+        is_mixed(value) || (has_both_cases(value) && (has_symbol(value) || entropy(value) >= 3.6));
+    match is_password {
+        true => value.len() >= SHORTEST_PASSWORD && is_varied && entropy(value) >= 2.5 && !is_dotted(value),
+        false => {
+            let is_long = value.len() >= if context.is_quoted { 8 } else { 10 };
+            is_long && is_varied && entropy(value) >= 2.9 && !is_wordy(value) && !is_dotted(value)
+        }
+    }
+}
+
+fn is_mixed(value: &[u8]) -> bool {
+    value.iter().any(u8::is_ascii_alphabetic) && value.iter().any(u8::is_ascii_digit)
+}
+
+fn has_both_cases(value: &[u8]) -> bool {
+    value.iter().any(u8::is_ascii_lowercase) && value.iter().any(u8::is_ascii_uppercase)
+}
+
+fn has_symbol(value: &[u8]) -> bool {
+    value.iter().any(|byte| byte.is_ascii_punctuation() && !b"_-./:,".contains(byte))
+}
+
+fn is_number(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_digit() || b".,_-+:".contains(byte))
+}
+
+/// Shannon's, in bits for each byte.
+fn entropy(value: &[u8]) -> f64 {
+    let mut counts = [0_u32; 256];
+    value.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+    let length = value.len() as f64;
+    let of = |count: &u32| f64::from(*count) / length;
+    counts.iter().filter(|count| **count > 0).map(of).map(|share| -share * share.log2()).sum()
+}
+
+/// Of the last characters: what comes first is the same in all secrets of a kind.
+fn is_no_filler(value: &[u8]) -> bool {
+    let end = &value[value.len() - value.len().min(20)..];
+    entropy(end) >= 2.2 && !is_stand_in(value)
+}
+
+fn is_stand_in(value: &[u8]) -> bool {
+    if value.len() > LONGEST_WITH_WORDS {
+        return false;
+    }
+    let lower = String::from_utf8_lossy(value).to_ascii_lowercase();
+    let is_mask = value.iter().all(|byte| b"*.xX#-_?".contains(byte));
+    let is_one_of_few =
+        ["password", "passw0rd", "secret", "token", "apikey", "api_key", "hunter2"].contains(&&*lower);
+    is_mask || is_one_of_few || lower.contains("...") || STAND_INS.iter().any(|word| lower.contains(word))
+}
+
+/// To a variable, a template or a file that holds it.
+fn is_reference(value: &[u8]) -> bool {
+    let marks = [&b"${"[..], b"$(", b"{{", b"<%", b"%{", b"%(", b"#{", b"@{"];
+    let names = |rest: &[u8]| {
+        rest.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
+            && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    };
+    marks.iter().any(|mark| value.windows(mark.len()).any(|part| part == *mark))
+        || (value[0] == b'$' && names(&value[1..]))
+        || (value[0] == b'%' && value.ends_with(b"%"))
+        || value[0] == b'<'
+        || value[0] == b'{'
+}
+
+/// A path or an address.
+fn is_place(value: &[u8]) -> bool {
+    let is_path =
+        value[0] == b'/' || value.starts_with(b"./") || value.starts_with(b"../") || value.starts_with(b"~/");
+    let is_plain = value
+        .iter()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"/._-~".contains(byte));
+    (is_path && (is_plain || value.iter().filter(|byte| **byte == b'/').count() > 1))
+        || value.windows(3).any(|part| part == b"://")
+}
+
+/// `settings.API_KEY2`: a name within names.
+fn is_dotted(value: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = value.split(|byte| *byte == b'.').collect();
+    let is_name = |part: &&[u8]| {
+        part.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
+            && part.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+            && is_wordy(part)
+    };
+    parts.len() > 1 && parts.iter().all(is_name)
+}
+
+/// Made of words, as names are: `my-app-v2`, `oauth2_token`, `Base64Decoder`.
+fn is_wordy(value: &[u8]) -> bool {
+    let is_short = |part: &[u8]| {
+        let letters = part.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        part.len() <= 3 && part[letters..].iter().all(u8::is_ascii_digit)
+    };
+    let is_number = |part: &[u8]| part.len() <= 4 && part.iter().all(u8::is_ascii_digit);
+    let mut parts = value.split(|byte| !byte.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
+    parts.all(|part| is_short(part) || is_number(part) || humps(part).into_iter().all(is_word))
+}
+
+/// Such as `oauth2`: letters that can be spoken, and a few digits behind them.
+fn is_word(part: &[u8]) -> bool {
+    let letters = part.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let digits = &part[letters..];
+    let can_be_spoken = part[..letters].iter().any(|letter| b"aeiouyAEIOUY".contains(letter));
+    let hardest = part[..letters].split(|letter| b"aeiouyAEIOUY".contains(letter)).map(<[u8]>::len).max();
+    // "lengths" has as many in a row.
+    let can_be_spoken = can_be_spoken && hardest.unwrap_or(0) <= 5;
+    letters >= 3 && can_be_spoken && digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// The words of a name whose words begin with capitals.
+fn humps(word: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for at in 1..word.len() {
+        let begins = word[at].is_ascii_uppercase() && !word[at - 1].is_ascii_uppercase()
+            || (word[at].is_ascii_alphabetic() && word[at - 1].is_ascii_digit());
+        if begins {
+            parts.push(&word[from..at]);
+            from = at;
+        }
+    }
+    parts.push(&word[from..]);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_and_programs_write_is_told_from_chance() {
+        let wordy =
+            ["my-app-v2", "oauth2_token", "Base64Decoder", "sha256", "v1", "2024-01-02", "utf8-general"];
+        let random = ["a8f3k2m9d0s1", "Xk29dLq0Zt71", "9f86d081884c7d65"];
+        assert_eq!(wordy.map(|word| is_wordy(word.as_bytes())), [true; 7]);
+        assert_eq!(random.map(|word| is_wordy(word.as_bytes())), [false; 3]);
+        assert!(entropy(b"aaaaaaaa") < 0.1 && (entropy(b"abcdefgh") - 3.0).abs() < 1e-9);
+        let references = ["${A}", "$TOKEN", "%TOKEN%", "<token>", "{{ x }}", "$(cat x)"];
+        assert_eq!(references.map(|text| is_reference(text.as_bytes())), [true; 6]);
+        assert!(!is_reference(b"$ecret99!"));
+    }
+}

@@ -1,0 +1,146 @@
+//! A trace of figures alone: what may stay is listed, and all else goes, also what later versions add.
+
+use crate::trace::model::{Span, SpanStatus, SpanType, Trace};
+use serde_json::{Map, Value, json};
+
+/// Says on the root that this is not all.
+pub(super) const CONTENT: &str = "codex.content";
+
+/// No id and no version is longer, and no prompt that matters is so short and without a space.
+const LONGEST_WORD: usize = 80;
+
+const METADATA: [&str; 9] = [
+    "session",
+    "source",
+    "mlflow.trace_schema.version",
+    "mlflow.trace.session",
+    "mlflow.trace.tokenUsage",
+    "mlflow.trace.cost",
+    "mlflow.source.name",
+    "mlflow.source.type",
+    "codex.cost_basis",
+];
+
+const TAGS: [&str; 1] = ["codex.cli_version"];
+
+const ATTRIBUTES: &[&str] = &[
+    "codex.thread_id",
+    "codex.turn_id",
+    "codex.turn",
+    "codex.cli_version",
+    "codex.forked_from_id",
+    "codex.parent_thread_id",
+    "codex.turns",
+    "codex.llm_calls",
+    "codex.sub_agents",
+    "codex.active_ms",
+    "codex.tokens_reconciled",
+    "codex.bad_lines",
+    "codex.attribution",
+    "codex.launch_id",
+    "codex.taken_back",
+    "codex.time_to_first_token_ms",
+    "codex.reasoning_effort",
+    "codex.context_tokens_before",
+    "codex.context_tokens_after",
+    "process.exit.code",
+    "process.exit.signal",
+    "exit_code",
+    "duration_ms",
+    "tool_name",
+    "input_tokens",
+    "output_tokens",
+    "cached_input_tokens",
+    "reasoning_output_tokens",
+    "mlflow.chat.tokenUsage",
+    "mlflow.llm.model",
+    "mlflow.llm.cost",
+    "gen_ai.operation.name",
+    "gen_ai.agent.id",
+    "gen_ai.agent.version",
+    "gen_ai.conversation.id",
+    "gen_ai.request.model",
+    "gen_ai.response.model",
+    "gen_ai.tool.name",
+    "gen_ai.tool.type",
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.reasoning.output_tokens",
+];
+
+/// What is left of inputs and outputs.
+const FIELDS: [&str; 3] = ["model", "status", "exit_code"];
+
+pub(super) fn keep_figures(trace: &mut Trace) {
+    trace.request_preview = None;
+    trace.response_preview = None;
+    trace.metadata.retain(|key, _| METADATA.contains(&key.as_str()));
+    trace.tags.retain(|key, value| TAGS.contains(&key.as_str()) && is_word(value));
+    for span in &mut trace.spans {
+        keep_figures_of(span);
+    }
+    if let Some(root) = trace.spans.first_mut() {
+        root.attributes.insert(CONTENT.to_owned(), json!("metadata"));
+    }
+}
+
+fn keep_figures_of(span: &mut Span) {
+    span.name = name_of(span);
+    if let SpanStatus::Error { message } = &mut span.status {
+        // The state tells that it failed, and the exit code how; the words may be anybody's.
+        "failed".clone_into(message);
+    }
+    for value in [&mut span.inputs, &mut span.outputs] {
+        *value = match value.take() {
+            Value::Object(mut fields) => {
+                keep(&mut fields, &FIELDS);
+                if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+            }
+            _ => Value::Null,
+        };
+    }
+    keep(&mut span.attributes, ATTRIBUTES);
+    for event in &mut span.events {
+        "exception".clone_into(&mut event.name);
+        event.attributes = Map::from_iter([("exception.type".to_owned(), json!("failed"))]);
+    }
+}
+
+/// The names that we give ourselves, and those of tools. A sub-agent is named by what it is to do.
+fn name_of(span: &Span) -> String {
+    let numbered = ["turn_", "llm_call_"].iter().any(|kind| {
+        span.name.strip_prefix(kind).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    let is_ours = numbered || ["codex_cli_session", "compaction", "review"].contains(&span.name.as_str());
+    match span.span_type {
+        _ if is_ours => span.name.clone(),
+        SpanType::Tool if is_word(&span.name) => span.name.clone(),
+        SpanType::Tool => "tool".to_owned(),
+        SpanType::Agent if span.name.starts_with("subagent") => "subagent".to_owned(),
+        SpanType::Agent => "agent".to_owned(),
+        SpanType::Llm => "llm_call".to_owned(),
+        SpanType::Chain => "step".to_owned(),
+    }
+}
+
+fn keep(fields: &mut Map<String, Value>, names: &[&str]) {
+    fields.retain(|key, value| {
+        names.contains(&key.as_str())
+            && match value {
+                Value::String(text) => is_word(text),
+                Value::Object(figures) => {
+                    figures.values().all(|figure| figure.is_number() || figure.is_null())
+                }
+                Value::Array(_) => false,
+                Value::Null | Value::Bool(_) | Value::Number(_) => true,
+            }
+    });
+}
+
+/// An id, a version, the name of a model or a tool: a name says little, a text says more.
+fn is_word(text: &str) -> bool {
+    text.len() <= LONGEST_WORD
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:+-".contains(&byte))
+}

@@ -1,0 +1,186 @@
+//! Where secrets stand in a text: one pass for the keywords of all rules, then the rule's pattern at each of them.
+
+use super::rules::{Rule, Rules};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use std::ops::Range;
+
+/// How far from its keyword a match may be that does not begin with it.
+pub(super) const REACH: usize = 512;
+
+/// Finds what the rules know.
+pub struct Finder {
+    rules: Rules,
+    keywords: AhoCorasick,
+    /// For each keyword the place of its rule.
+    rule_of: Vec<usize>,
+    /// Those without a keyword: searched for everywhere.
+    everywhere: Vec<usize>,
+}
+
+/// Bytes that are a secret; `rule` is the place of the rule that knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub range: Range<usize>,
+    pub rule: usize,
+}
+
+impl Finder {
+    pub fn of(rules: Rules) -> Finder {
+        let numbered = || rules.rules.iter().enumerate();
+        let pairs = numbered().flat_map(|(at, rule)| rule.keywords.iter().map(move |keyword| (at, keyword)));
+        let (rule_of, words): (Vec<usize>, Vec<&String>) = pairs.unzip();
+        let keywords = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(words)
+            .expect("a few hundred short words make a small automaton");
+        let everywhere = numbered().filter(|(_, rule)| rule.keywords.is_empty()).map(|(at, _)| at).collect();
+        Finder { keywords, rule_of, everywhere, rules }
+    }
+
+    pub fn rule(&self, at: usize) -> &Rule {
+        &self.rules.rules[at]
+    }
+
+    /// Whether a keyword stands in the text at all.
+    pub(super) fn knows_a_word_of(&self, text: &str) -> bool {
+        self.keywords.find(text).is_some()
+    }
+
+    /// In order, none within another. Each begins and ends between two characters.
+    pub fn find(&self, text: &str) -> Vec<Found> {
+        let bytes = text.as_bytes();
+        let mut found = Vec::new();
+        // A rule is not asked again within what it took.
+        let mut past = Vec::new();
+        for hit in self.keywords.find_overlapping_iter(text) {
+            let at = self.rule_of[hit.pattern().as_usize()];
+            let rule = &self.rules.rules[at];
+            if !rule.anywhere && !begins_a_word(&bytes[..hit.start()]) {
+                continue;
+            }
+            if past.is_empty() {
+                past = vec![0; self.rules.rules.len()];
+            }
+            if hit.start() < past[at] {
+                continue;
+            }
+            let from = hit.start().saturating_sub(rule.before).max(past[at]);
+            let to = if rule.is_anchored() { bytes.len() } else { bytes.len().min(hit.end() + REACH) };
+            self.search(rule, at, bytes, from..to, &mut past[at], &mut found);
+        }
+        for at in &self.everywhere {
+            self.search(&self.rules.rules[*at], *at, bytes, 0..bytes.len(), &mut 0, &mut found);
+        }
+        merged(found, text)
+    }
+
+    fn search(
+        &self,
+        rule: &Rule,
+        at: usize,
+        bytes: &[u8],
+        within: Range<usize>,
+        past: &mut usize,
+        found: &mut Vec<Found>,
+    ) {
+        let Some(regex) = rule.regex() else { return };
+        let mut from = within.start;
+        while let Some(captures) = regex.captures(&bytes[from..within.end]) {
+            let whole = captures.get(0).expect("a match is there");
+            let quoted = captures.name("quoted");
+            let secret = captures.name("secret").or(quoted).unwrap_or(whole);
+            let range = from + secret.start()..from + secret.end();
+            let name = &bytes[..from + secret.start()];
+            let value = secret.as_bytes();
+            let context = super::check::Context {
+                name,
+                name_start: from + whole.start(),
+                after: bytes.get(range.end).copied(),
+                is_quoted: quoted.is_some(),
+            };
+            let is_secret = !value.is_empty()
+                && rule.check.holds(value, &context)
+                && !self.rules.allowed.iter().any(|allowed| allowed.is_match(value));
+            if is_secret {
+                *past = range.end;
+                found.push(Found { range, rule: at });
+            }
+            if rule.is_anchored() || whole.is_empty() {
+                return;
+            }
+            from += whole.end();
+        }
+    }
+}
+
+/// Whether what follows these bytes begins a word. An escape before it ends in a letter, but is none of its.
+fn begins_a_word(before: &[u8]) -> bool {
+    let Some((last, rest)) = before.split_last() else { return true };
+    if !last.is_ascii_alphanumeric() {
+        return true;
+    }
+    let is_escape = rest.last() == Some(&b'\\') && b"nrtbf".contains(last);
+    let is_percent = matches!(rest, [.., b'%', hex] if hex.is_ascii_hexdigit()) && last.is_ascii_hexdigit();
+    is_escape || is_percent || (*last == b'm' && ends_a_colour(rest))
+}
+
+/// `ESC [ 1 ; 3 1`, the escape as a byte or as JSON, C or a shell writes it.
+fn ends_a_colour(before: &[u8]) -> bool {
+    let digits =
+        before.iter().rev().take_while(|byte| byte.is_ascii_digit() || **byte == b';').take(12).count();
+    let Some(rest) = before[..before.len() - digits].strip_suffix(b"[") else { return false };
+    [&b"\x1b"[..], b"u001b", b"u001B", b"x1b", b"x1B", b"033", b"\\e"]
+        .iter()
+        .any(|escape| rest.ends_with(escape))
+}
+
+/// What overlaps is one secret, and the rule that stands first names it.
+fn merged(mut found: Vec<Found>, text: &str) -> Vec<Found> {
+    for one in &mut found {
+        while !text.is_char_boundary(one.range.start) {
+            one.range.start -= 1;
+        }
+        while !text.is_char_boundary(one.range.end) {
+            one.range.end += 1;
+        }
+    }
+    found.sort_by_key(|one| (one.range.start, one.rule));
+    let mut all: Vec<Found> = Vec::with_capacity(found.len());
+    for one in found {
+        match all.last_mut() {
+            Some(last) if one.range.start < last.range.end => {
+                last.range.end = last.range.end.max(one.range.end);
+                last.rule = last.rule.min(one.rule);
+            }
+            _ => all.push(one),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_begins_after_an_escape_a_colour_and_an_encoded_character() {
+        let table = [
+            ("", true),
+            ("a ", true),
+            ("a", false),
+            ("ta", false),
+            ("\\n", true),
+            ("%3D", true),
+            ("x3D", false),
+            ("\u{1b}[1;31m", true),
+            ("\\u001b[0m", true),
+            ("[0m", false),
+            ("form", false),
+        ];
+        for (before, begins) in table {
+            assert_eq!(begins_a_word(before.as_bytes()), begins, "{before:?}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The rules by which secrets are known: ours, which are data (`rules.toml`), and those that people add.
+
+use super::check::Check;
+use regex::bytes::{Regex, RegexBuilder};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::OnceLock;
+
+const OURS: &str = include_str!("rules.toml");
+
+/// Of rules that people add, and of what they allow: more would cost every trace.
+const MOST_RULES: usize = 200;
+const LONGEST_NAME: usize = 40;
+const LONGEST_PATTERN: usize = 2000;
+const MOST_KEYWORDS: usize = 20;
+
+/// Of a compiled pattern, in bytes: ours need a tenth of it.
+const LARGEST_PATTERN: usize = 1 << 20;
+
+/// How deep a pattern's groups may be nested.
+const DEEPEST_PATTERN: u32 = 32;
+
+/// One kind of secret.
+#[derive(Debug)]
+pub struct Rule {
+    pub name: String,
+    pub keywords: Vec<String>,
+    pub(super) before: usize,
+    pub(super) anywhere: bool,
+    pub(super) check: Check,
+    pattern: String,
+    compiled: OnceLock<Option<Regex>>,
+    finds: Vec<String>,
+    ignores: Vec<String>,
+}
+
+/// All that a redactor goes by.
+#[derive(Debug, Default)]
+pub struct Rules {
+    pub rules: Vec<Rule>,
+    /// What is no secret, whatever a rule says.
+    pub(super) allowed: Vec<Regex>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    rule: Vec<Written>,
+}
+
+/// A rule as it stands in a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    pattern: String,
+    #[serde(default)]
+    keywords: Vec<String>,
+    #[serde(default)]
+    before: usize,
+    #[serde(default)]
+    anywhere: bool,
+    #[serde(default)]
+    check: Check,
+    #[serde(default)]
+    finds: Vec<String>,
+    #[serde(default)]
+    ignores: Vec<String>,
+}
+
+/// What people may say of a rule of theirs.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Added {
+    name: String,
+    pattern: String,
+    #[serde(default)]
+    keywords: Vec<String>,
+}
+
+impl Rules {
+    /// Those that come with the program.
+    pub fn ours() -> Rules {
+        let file: File = toml::from_str(OURS).expect("rules.toml is read by a test");
+        let rules = file.rule.into_iter().map(|written| Rule {
+            name: written.name,
+            keywords: written.keywords,
+            before: written.before,
+            anywhere: written.anywhere,
+            check: written.check,
+            pattern: written.pattern,
+            compiled: OnceLock::new(),
+            finds: written.finds,
+            ignores: written.ignores,
+        });
+        Rules { rules: rules.collect(), allowed: Vec::new() }
+    }
+
+    /// With what the configuration's `redaction` adds. Each thing in it that cannot be followed is left out, and
+    /// becomes a sentence; ours count in any case.
+    pub fn and(mut self, redaction: &Value) -> (Rules, Vec<String>) {
+        let mut problems = Vec::new();
+        let Some(object) = redaction.as_object() else {
+            return (
+                self,
+                vec!["\"redaction\" is no object, so it counts as not there (see the README)".into()],
+            );
+        };
+        for (key, value) in object {
+            match (key.as_str(), value.as_array()) {
+                ("rules" | "allow", None) => problems.push(format!("redaction: \"{key}\" is no list")),
+                ("rules" | "allow", Some(list)) if list.len() > MOST_RULES => {
+                    problems.push(format!("redaction: \"{key}\" has more than {MOST_RULES} entries"));
+                }
+                ("rules", Some(list)) => {
+                    list.iter().enumerate().for_each(|(at, rule)| match added(rule, at) {
+                        Ok(rule) if self.rules.iter().any(|other| other.name == rule.name) => {
+                            problems.push(refused(&rule.name, "there is a rule of that name"));
+                        }
+                        Ok(rule) => self.rules.push(rule),
+                        Err(problem) => problems.push(problem),
+                    })
+                }
+                ("allow", Some(list)) => list.iter().enumerate().for_each(|(at, allowed)| {
+                    let pattern = allowed.as_str().ok_or("it is no text".to_owned());
+                    match pattern.and_then(|pattern| compile(&format!(r"\A(?:{pattern})\z"), pattern.len())) {
+                        Ok(regex) => self.allowed.push(regex),
+                        Err(why) => problems
+                            .push(format!("redaction: entry {} of \"allow\" is not used: {why}", at + 1)),
+                    }
+                }),
+                (key, _) => problems.push(format!(
+                    "redaction: \"{}\" is neither \"rules\" nor \"allow\", and is not used",
+                    key.chars().take(LONGEST_NAME).collect::<String>()
+                )),
+            }
+        }
+        (self, problems)
+    }
+}
+
+impl Rule {
+    /// None where the pattern is none, which a test and the reading of it keep from happening.
+    pub(super) fn regex(&self) -> Option<&Regex> {
+        let anchored = || {
+            let pattern = match self.is_anchored() {
+                true => format!(r"\A(?:{})", self.pattern),
+                false => self.pattern.clone(),
+            };
+            compile(&pattern, 0).ok()
+        };
+        self.compiled.get_or_init(anchored).as_ref()
+    }
+
+    /// A match begins with the keyword, so nothing need be searched for it.
+    pub(super) fn is_anchored(&self) -> bool {
+        self.before == 0 && !self.keywords.is_empty()
+    }
+
+    /// Test strings, those with a secret first. Empty for rules that people add.
+    pub fn examples(&self) -> (&[String], &[String]) {
+        (&self.finds, &self.ignores)
+    }
+}
+
+fn added(rule: &Value, at: usize) -> Result<Rule, String> {
+    let number = at + 1;
+    let name = rule.get("name").and_then(Value::as_str).unwrap_or_default();
+    let is_name = !name.is_empty()
+        && name.len() <= LONGEST_NAME
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if !is_name {
+        return Err(format!(
+            "redaction rule {number} is not used: it needs a name of small letters, digits and hyphens, \
+             {LONGEST_NAME} at most"
+        ));
+    }
+    let Added { name, pattern, keywords } =
+        Added::deserialize(rule).map_err(|error| refused(name, &error.to_string()))?;
+    let is_keyword = |keyword: &String| (2..=LONGEST_NAME).contains(&keyword.len()) && keyword.is_ascii();
+    if keywords.len() > MOST_KEYWORDS || !keywords.iter().all(is_keyword) {
+        let why = format!(
+            "its keywords are not {MOST_KEYWORDS} at most, of 2 to {LONGEST_NAME} ASCII characters each"
+        );
+        return Err(refused(&name, &why));
+    }
+    let compiled = compile(&pattern, pattern.len()).map_err(|why| refused(&name, &why))?;
+    if compiled.is_match(b"") {
+        return Err(refused(&name, "its pattern matches where nothing is"));
+    }
+    // People need not know that our patterns begin with their keyword: theirs are searched for around it.
+    let before = if keywords.is_empty() { 0 } else { super::find::REACH };
+    Ok(Rule {
+        name,
+        keywords,
+        before,
+        anywhere: true,
+        check: Check::Any,
+        pattern,
+        compiled: OnceLock::from(Some(compiled)),
+        finds: Vec::new(),
+        ignores: Vec::new(),
+    })
+}
+
+fn refused(name: &str, why: &str) -> String {
+    format!("redaction rule \"{name}\" is not used: {why} (the built-in rules count in any case)")
+}
+
+/// Over bytes: a text's own characters are what it is cut at later.
+fn compile(pattern: &str, written: usize) -> Result<Regex, String> {
+    if written > LONGEST_PATTERN {
+        return Err(format!("its pattern is longer than {LONGEST_PATTERN} characters"));
+    }
+    let mut builder = RegexBuilder::new(pattern);
+    builder
+        .unicode(false)
+        .size_limit(LARGEST_PATTERN)
+        .dfa_size_limit(LARGEST_PATTERN)
+        .nest_limit(DEEPEST_PATTERN);
+    builder.build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "its pattern is too large (count fewer repetitions)".to_owned(),
+        // Several lines, with the pattern and a mark below it; the last one says what is wrong.
+        error => {
+            let text = error.to_string();
+            format!(
+                "its pattern is no regular expression ({})",
+                text.lines().last().unwrap_or_default().trim()
+            )
+        }
+    })
+}

@@ -1,0 +1,75 @@
+//! What makes the hashes of one installation differ from those of every other: 32 random bytes in a file of ours.
+
+use crate::disk;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+const LENGTH: usize = 32;
+
+/// Never leaves the machine: with it, guesses of short passwords could be tried.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Salt([u8; LENGTH]);
+
+impl Salt {
+    pub fn new(bytes: [u8; LENGTH]) -> Salt {
+        Salt(bytes)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// That of this file, which is made when it is not there (0600). Of several processes that make it at once all
+    /// have the same one.
+    pub fn of(path: &Path) -> io::Result<Salt> {
+        if let Some(salt) = read(path)? {
+            return Ok(salt);
+        }
+        let mut fresh = [0; LENGTH];
+        File::open("/dev/urandom")?.read_exact(&mut fresh)?;
+        let mut aside = disk::aside(path.parent().unwrap_or(Path::new(".")))?;
+        aside.write_all(&fresh)?;
+        aside.as_file().sync_all()?;
+        match aside.persist_noclobber(path) {
+            Ok(_) => Ok(Salt(fresh)),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => match read(path)? {
+                Some(salt) => Ok(salt),
+                // Somebody changed it: all it costs is that the same secrets have other hashes from now on.
+                None => {
+                    disk::write_private(path, &fresh)?;
+                    Ok(Salt(fresh))
+                }
+            },
+            Err(error) => Err(error.error),
+        }
+    }
+}
+
+/// None when it is not there, or not what we wrote.
+fn read(path: &Path) -> io::Result<Option<Salt>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(bytes.try_into().ok().map(Salt)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_salt_is_made_once_for_its_owner_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mlflow/salt");
+        let salt = Salt::of(&path).unwrap();
+        assert!(Salt::of(&path).unwrap() == salt && salt.bytes() != [0; LENGTH]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "short").unwrap();
+        let other = Salt::of(&path).unwrap();
+        assert!(other != salt && Salt::of(&path).unwrap() == other);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,324 @@
+//! Every rule finds its secrets and nothing else, and no text of a trace is left out.
+
+use super::*;
+use crate::trace::ids::{SpanId, TraceId};
+use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType, TraceState};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+const SALT: [u8; 32] = [7; 32];
+
+fn redactor() -> Redactor {
+    Redactor::new(Rules::ours(), Salt::new(SALT))
+}
+
+/// `<36:a-z0-9>` is 36 characters of these, the same in every run.
+fn written_out(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    let mut state = Sha256::digest(text.as_bytes())
+        .iter()
+        .fold(1_u64, |sum, byte| sum * 31 % 1_000_003 + u64::from(*byte));
+    while let Some(at) = rest.find('<') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let inner = rest[1..].split('>').next().unwrap_or_default();
+        let Some((count, class)) =
+            inner.split_once(':').and_then(|(n, class)| Some((n.parse::<usize>().ok()?, class)))
+        else {
+            out.push('<');
+            rest = &rest[1..];
+            continue;
+        };
+        let characters = class_of(class);
+        for _ in 0..count {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            out.push(characters[(state >> 33) as usize % characters.len()]);
+        }
+        rest = &rest[inner.len() + 2..];
+    }
+    out + rest
+}
+
+fn class_of(class: &str) -> Vec<char> {
+    let letters: Vec<char> = class.chars().collect();
+    let mut all = Vec::new();
+    let mut at = 0;
+    while at < letters.len() {
+        if at + 2 < letters.len() && letters[at + 1] == '-' {
+            all.extend(letters[at]..=letters[at + 2]);
+            at += 3;
+        } else {
+            all.push(letters[at]);
+            at += 1;
+        }
+    }
+    all
+}
+
+#[test]
+fn every_rule_finds_what_it_says_and_ignores_what_it_says() {
+    let finder = Finder::of(Rules::ours());
+    let rules = Rules::ours().rules;
+    let mut wrong = Vec::new();
+    for rule in &rules {
+        let (finds, ignores) = rule.examples();
+        assert!(!finds.is_empty() && !ignores.is_empty(), "{} has no test strings", rule.name);
+        for example in finds {
+            let marked = written_out(example);
+            let text = marked.replace(['⟦', '⟧'], "");
+            let start = marked.find('⟦').expect("a mark");
+            let end = marked.find('⟧').expect("a mark") - '⟦'.len_utf8();
+            let found = finder.find(&text);
+            let is_found = matches!(&found[..], [one] if one.range == (start..end));
+            let by = found.first().map(|one| finder.rule(one.rule).name.as_str());
+            if !is_found || by != Some(&rule.name) {
+                let ranges: Vec<&str> = found.iter().map(|one| &text[one.range.clone()]).collect();
+                wrong.push(format!("{}: {text:?} gave {by:?} {ranges:?}", rule.name));
+            }
+        }
+        for example in ignores {
+            let text = written_out(example);
+            for one in finder.find(&text) {
+                let by = &finder.rule(one.rule).name;
+                wrong.push(format!("{}: {text:?} gave {by} {:?}", rule.name, &text[one.range]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rules_have_names_of_their_own_and_patterns_that_compile() {
+    let rules = Rules::ours().rules;
+    for (at, rule) in rules.iter().enumerate() {
+        assert!(rule.regex().is_some(), "{}", rule.name);
+        assert!(!rule.keywords.is_empty(), "{} would be searched for everywhere", rule.name);
+        assert!(rules[..at].iter().all(|other| other.name != rule.name), "{} twice", rule.name);
+    }
+    assert!(rules.len() > 90, "only {} rules", rules.len());
+}
+
+fn token(n: u8) -> String {
+    format!("{}{}", written_out("ghp_<35:A-Za-z0-9>"), char::from(b'a' + n))
+}
+
+/// A trace with another secret in each of its texts.
+fn trace() -> (Trace, Vec<String>) {
+    let secrets: Vec<String> = (0..20).map(token).collect();
+    let mut next = secrets.iter();
+    let mut text = || format!("see {} there", next.next().unwrap());
+    let at = Timestamp::UNIX_EPOCH;
+    let mut attributes = Map::new();
+    attributes.insert(text(), json!({ "deep": [[text()]], text(): 7 }));
+    let span = Span {
+        id: SpanId([1; 8]),
+        parent: None,
+        name: text(),
+        span_type: SpanType::Agent,
+        status: SpanStatus::Error { message: text() },
+        started_at: at,
+        ended_at: at,
+        inputs: json!([{ "arguments": format!("{{\"cmd\":\"{}\"}}", text()) }, text()]),
+        outputs: json!(text()),
+        attributes,
+        events: vec![SpanEvent { name: text(), at, attributes: Map::from_iter([(text(), json!(text()))]) }],
+    };
+    let trace = Trace {
+        id: TraceId([7; 16]),
+        name: text(),
+        state: TraceState::Ok,
+        started_at: at,
+        ended_at: at,
+        request_preview: Some(text()),
+        response_preview: Some(text()),
+        metadata: [(text(), text())].into(),
+        tags: [(text(), text())].into(),
+        spans: vec![span],
+    };
+    (trace, secrets)
+}
+
+fn json_of(trace: &Redacted) -> String {
+    serde_json::to_string(trace).unwrap()
+}
+
+#[test]
+fn no_text_of_a_trace_is_left_out() {
+    let (trace, secrets) = trace();
+    let whole = serde_json::to_string(&trace).unwrap();
+    let planted: Vec<&String> = secrets.iter().filter(|secret| whole.contains(*secret)).collect();
+    assert_eq!(planted.len(), 18);
+    let redacted = redactor().redact(trace, Keep::Everything);
+    let text = json_of(&redacted);
+    assert_eq!(planted.iter().filter(|secret| text.contains(**secret)).count(), 0, "{text}");
+    assert_eq!(text.matches("[redacted:github-token:").count(), 18);
+    assert_eq!(redacted.metadata[COUNTS], r#"{"github-token":18}"#);
+    assert_eq!(redacted.spans[0].attributes[COUNTS], json!({ "github-token": 18 }));
+}
+
+#[test]
+fn the_same_secret_has_the_same_placeholder_and_another_salt_another_one() {
+    let secret = token(1);
+    let of = |salt: u8, text: &str| Redactor::new(Rules::ours(), Salt::new([salt; 32])).text(text).unwrap();
+    let first = of(1, &secret);
+    assert_eq!(of(1, &format!("a {secret} b {secret}")), format!("a {first} b {first}"));
+    assert_ne!(of(2, &secret), first);
+    assert_ne!(of(1, &token(2)), first);
+    assert_eq!((first.len(), redactor().text(&first)), ("[redacted:github-token:00000000]".len(), None));
+}
+
+#[test]
+fn a_key_of_many_lines_has_one_hash_however_its_lines_end() {
+    let key = written_out(
+        "-----BEGIN PRIVATE KEY-----\n<64:A-Za-z0-9+/>\n<60:A-Za-z0-9+/>=\n-----END PRIVATE KEY-----",
+    );
+    let redacted = |text: &str| redactor().text(text).unwrap();
+    let hash = |text: &str| text.split(':').nth(2).unwrap()[..8].to_owned();
+    let plain = redacted(&key);
+    for other in [key.replace('\n', "\\n"), key.replace('\n', "\r\n"), key.replace('\n', "\\\\n")] {
+        assert_eq!(hash(&redacted(&other)), hash(&plain), "{other}");
+    }
+    assert!(plain.starts_with("-----BEGIN PRIVATE KEY-----[redacted:private-key:"), "{plain}");
+}
+
+#[test]
+fn a_value_is_known_by_its_name_wherever_they_stand() {
+    let value = written_out("<18:a-z0-9>");
+    let inputs = json!({
+        "password": value, "headers": {"X-Api-Key": value}, "command": ["mysql", "--password", value],
+        "env": [{"name": "DB_PASSWORD", "value": value}], "said": format!("it is {value}."),
+    });
+    let (mut trace, _) = trace();
+    trace.spans[0].inputs = inputs;
+    let redacted = redactor().redact(trace, Keep::Everything);
+    let text = json_of(&redacted);
+    assert!(!text.contains(&value), "{text}");
+    let inputs = &redacted.spans[0].inputs;
+    assert_eq!(inputs["said"], json!(format!("it is {}.", inputs["password"].as_str().unwrap())));
+}
+
+#[test]
+fn a_secret_at_the_edge_of_a_cut_leaves_no_half_of_itself() {
+    let secret = token(3);
+    let (mut trace, _) = trace();
+    for before in (940..1001).step_by(3) {
+        let text = format!("{}{secret} and on", ".".repeat(before));
+        trace.request_preview = Some(text.clone());
+        trace.metadata = [("mlflow.traceInputs".to_owned(), text[before - 230..].to_owned())].into();
+        let end = format!("exit code 1\n{}{secret}{}", "-".repeat(500), "=".repeat(before));
+        trace.spans[0].events[0].attributes = Map::from_iter([("exception.message".to_owned(), json!(end))]);
+        let text = json_of(&redactor().redact(trace.clone(), Keep::Everything));
+        let half = |part: &str| text.contains(part);
+        assert!(!half(&secret[4..16]) && !half(&secret[16..28]) && !half(&secret[28..40]), "{text}");
+    }
+    let redacted = redactor().redact(trace, Keep::Everything);
+    assert_eq!(redacted.request_preview.as_ref().unwrap().chars().count(), 1000);
+    assert_eq!(redacted.metadata["mlflow.traceInputs"].chars().count(), 250);
+}
+
+#[test]
+fn of_figures_alone_no_text_is_left() {
+    let (mut trace, secrets) = trace();
+    trace.name = "codex_cli_session".into();
+    trace.spans[0].inputs = json!({"prompt": "write a parser", "model": "gpt-5.5"});
+    trace.spans[0].outputs = json!({"response": "done", "status": "completed", "exit_code": 3});
+    trace.spans[0].attributes.insert("codex.cwd".into(), json!("/home/ada"));
+    trace.spans[0].attributes.insert("codex.turns".into(), json!(1));
+    trace.metadata.insert("session".into(), "01a202b6".into());
+    let redacted = redactor().redact(trace, Keep::Figures);
+    let text = json_of(&redacted);
+    assert!(secrets.iter().all(|secret| !text.contains(secret)), "{text}");
+    let root = &redacted.spans[0];
+    assert_eq!(
+        (&root.inputs, &root.outputs),
+        (&json!({"model": "gpt-5.5"}), &json!({"status": "completed", "exit_code": 3}))
+    );
+    assert_eq!(
+        Value::Object(root.attributes.clone()),
+        json!({"codex.turns": 1, "codex.content": "metadata"})
+    );
+    assert_eq!(redacted.metadata, [("session".to_owned(), "01a202b6".to_owned())].into());
+    assert_eq!((&redacted.request_preview, &redacted.tags, root.name.as_str()), (&None, &[].into(), "agent"));
+}
+
+fn with(redaction: Value) -> (Redactor, Vec<String>) {
+    let (rules, problems) = Rules::ours().and(&redaction);
+    (Redactor::new(rules, Salt::new(SALT)), problems)
+}
+
+#[test]
+fn people_add_rules_and_say_what_is_no_secret() {
+    let (redactor, problems) = with(json!({
+        "rules": [
+            {"name": "acme", "pattern": r"acme-[0-9]{6}"},
+            {"name": "customer", "pattern": "[Cc]ustomer number [0-9]+", "keywords": ["number"]},
+        ],
+        "allow": ["ghp_a+b.*"],
+    }));
+    assert_eq!(problems, [""; 0]);
+    let text = redactor.text("an acme-123456 of Customer number 77").unwrap();
+    assert!(text.starts_with("an [redacted:acme:") && text.contains(" of [redacted:customer:"), "{text}");
+    let fixture = format!("ghp_aaab{}", &token(1)[8..]);
+    assert_eq!(redactor.text(&fixture), None);
+    assert!(redactor.text(&token(1)).is_some());
+}
+
+#[test]
+fn a_rule_that_is_none_is_refused_by_name_and_ours_go_on() {
+    let table = [
+        (json!("x"), "\"redaction\" is no object"),
+        (json!({"rules": {}}), "\"rules\" is no list"),
+        (json!({"rule": []}), "\"rule\" is neither \"rules\" nor \"allow\""),
+        (json!({"rules": [{"pattern": "x"}]}), "rule 1 is not used: it needs a name"),
+        (json!({"rules": [{"name": "A b", "pattern": "x"}]}), "rule 1 is not used: it needs a name"),
+        (json!({"rules": [{"name": "a"}]}), "rule \"a\" is not used: missing field `pattern`"),
+        (
+            json!({"rules": [{"name": "a", "pattern": "("}]}),
+            "rule \"a\" is not used: its pattern is no regular expression",
+        ),
+        (
+            json!({"rules": [{"name": "a", "pattern": "x*"}]}),
+            "rule \"a\" is not used: its pattern matches where nothing is",
+        ),
+        (
+            json!({"rules": [{"name": "a", "pattern": "((x{1000}){1000}){9}"}]}),
+            "rule \"a\" is not used: its pattern is too large",
+        ),
+        (
+            json!({"rules": [{"name": "a", "pattern": "(".repeat(60) + &")".repeat(60)}]}),
+            "rule \"a\" is not used: its pattern is no",
+        ),
+        (
+            json!({"rules": [{"name": "a", "pattern": "x".repeat(2001)}]}),
+            "rule \"a\" is not used: its pattern is longer than",
+        ),
+        (
+            json!({"rules": [{"name": "jwt", "pattern": "x"}]}),
+            "rule \"jwt\" is not used: there is a rule of that name",
+        ),
+        (
+            json!({"rules": [{"name": "a", "pattern": "x", "keywords": [""]}]}),
+            "rule \"a\" is not used: its keywords are not",
+        ),
+        (
+            json!({"rules": [{"name": "a", "pattern": "x", "keyword": []}]}),
+            "rule \"a\" is not used: unknown field `keyword`",
+        ),
+        (json!({"allow": ["["]}), "entry 1 of \"allow\" is not used"),
+        (json!({"allow": [7]}), "entry 1 of \"allow\" is not used: it is no text"),
+    ];
+    for (redaction, said) in table {
+        let (redactor, problems) = with(redaction.clone());
+        assert!(problems.len() == 1 && problems[0].contains(said), "{redaction}: {problems:?}");
+        assert!(redactor.text(&token(1)).is_some());
+    }
+}
+
+#[test]
+fn a_match_never_cuts_a_character() {
+    let (redactor, problems) = with(json!({"rules": [{"name": "any", "pattern": r"key=[^ ]{3}"}]}));
+    assert_eq!(problems, [""; 0]);
+    let text = redactor.text("key=äöü key=€€€").unwrap();
+    assert!(text.starts_with("[redacted:any:") && text.ends_with('€'), "{text}");
+}

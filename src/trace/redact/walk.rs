@@ -1,0 +1,262 @@
+//! Every text of a trace, wherever it stands: names, previews, keys, values within values.
+
+use super::Redactor;
+use super::find::Found;
+use crate::trace::model::{Span, SpanEvent, SpanStatus, Trace};
+use aho_corasick::{AhoCorasick, MatchKind};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::mem;
+
+/// A secret is looked for without its mark too, where it was found with it elsewhere. Shorter ones may be words.
+const SHORTEST_KNOWN: usize = 10;
+
+/// More would be no secrets of a session but a list of them.
+const MOST_KNOWN: usize = 10_000;
+
+/// The name of a value is shorter, and a value that a name makes a secret too.
+const LONGEST_NAME: usize = 64;
+const LONGEST_VALUE: usize = 4096;
+
+/// One walk over one trace, and what was found on it.
+pub(super) struct Walk<'r> {
+    redactor: &'r Redactor,
+    counts: BTreeMap<String, u64>,
+    /// Each secret with what stands in its place now.
+    known: BTreeMap<String, (String, usize)>,
+}
+
+impl<'r> Walk<'r> {
+    pub(super) fn of(redactor: &'r Redactor) -> Walk<'r> {
+        Walk { redactor, counts: BTreeMap::new(), known: BTreeMap::new() }
+    }
+
+    /// How often each rule found something.
+    pub(super) fn trace(mut self, trace: &mut Trace) -> BTreeMap<String, u64> {
+        texts(trace, &mut self);
+        self.take_known(trace);
+        self.counts
+    }
+
+    pub(super) fn one(mut self, text: &str) -> Option<String> {
+        let mut text = text.to_owned();
+        self.text(&mut text).then_some(text)
+    }
+
+    fn without(&mut self, text: &str, found: &[Found]) -> String {
+        let mut kept = String::with_capacity(text.len());
+        let mut at = 0;
+        for one in found {
+            let secret = &text[one.range.clone()];
+            let rule = &self.redactor.finder.rule(one.rule).name;
+            let placeholder = self.redactor.placeholder(rule, secret.as_bytes());
+            kept.push_str(&text[at..one.range.start]);
+            kept.push_str(&placeholder);
+            *self.counts.entry(rule.clone()).or_default() += 1;
+            if is_to_be_known(secret) && self.known.len() < MOST_KNOWN {
+                self.known.entry(secret.to_owned()).or_insert((placeholder, one.rule));
+            }
+            at = one.range.end;
+        }
+        kept.push_str(&text[at..]);
+        kept
+    }
+
+    /// What was found in one place is taken out of all others: an answer that quotes a password has no mark on it.
+    fn take_known(&mut self, trace: &mut Trace) {
+        let (known, places): (Vec<&String>, Vec<&(String, usize)>) = self.known.iter().unzip();
+        if known.is_empty() {
+            return;
+        }
+        let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(known);
+        // Too many and too long ones make no automaton; where they were found they are out.
+        let Ok(finder) = finder else { return };
+        let mut known = Known { finder, places, counts: BTreeMap::new() };
+        texts(trace, &mut known);
+        for (rule, count) in known.counts {
+            *self.counts.entry(self.redactor.finder.rule(rule).name.clone()).or_default() += count;
+        }
+    }
+}
+
+impl Takes for Walk<'_> {
+    fn text(&mut self, text: &mut String) -> bool {
+        let found = self.redactor.finder.find(text);
+        let any = !found.is_empty();
+        if any {
+            *text = self.without(text, &found);
+        }
+        any
+    }
+
+    fn value_of(&mut self, name: &str, value: &mut String) {
+        let is_name = name.len() <= LONGEST_NAME && value.len() <= LONGEST_VALUE;
+        if !is_name || value.is_empty() || !self.redactor.finder.knows_a_word_of(name) {
+            return;
+        }
+        let joint = if name.starts_with('-') { " \"" } else { "=\"" };
+        let start = name.len() + joint.len();
+        let found = self.redactor.finder.find(&format!("{name}{joint}{value}\"")).into_iter();
+        let within: Vec<Found> = found
+            .filter(|one| one.range.start >= start && one.range.end <= start + value.len())
+            .map(|one| Found { range: one.range.start - start..one.range.end - start, rule: one.rule })
+            .collect();
+        if !within.is_empty() {
+            *value = self.without(value, &within);
+        }
+    }
+}
+
+/// Secrets that were found, to be found again.
+struct Known<'a> {
+    finder: AhoCorasick,
+    /// What is to stand in the place of each, and the rule that knew it.
+    places: Vec<&'a (String, usize)>,
+    counts: BTreeMap<usize, u64>,
+}
+
+impl Takes for Known<'_> {
+    fn text(&mut self, text: &mut String) -> bool {
+        let mut kept = String::new();
+        let mut at = 0;
+        for hit in self.finder.find_iter(text.as_str()) {
+            let (placeholder, rule) = self.places[hit.pattern().as_usize()];
+            kept.push_str(&text[at..hit.start()]);
+            kept.push_str(placeholder);
+            *self.counts.entry(*rule).or_default() += 1;
+            at = hit.end();
+        }
+        let any = at > 0;
+        if any {
+            kept.push_str(&text[at..]);
+            *text = kept;
+        }
+        any
+    }
+
+    fn value_of(&mut self, _: &str, _: &mut String) {}
+}
+
+/// By chance it stands nowhere else, and no person writes it for a word.
+fn is_to_be_known(secret: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| secret.bytes().any(|byte| is(&byte));
+    secret.len() >= SHORTEST_KNOWN && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+}
+
+/// Who takes something out of texts.
+trait Takes {
+    /// Tells whether it changed it.
+    fn text(&mut self, text: &mut String) -> bool;
+
+    /// A value that stands apart from its name: `{"password": "…"}`, `["--token", "…"]`. As a text it comes too.
+    fn value_of(&mut self, name: &str, value: &mut String);
+}
+
+/// Every text of the trace. A field that the model has and this does not know would not compile.
+fn texts(trace: &mut Trace, takes: &mut impl Takes) {
+    let Trace {
+        id: _,
+        name,
+        state: _,
+        started_at: _,
+        ended_at: _,
+        request_preview,
+        response_preview,
+        metadata,
+        tags,
+        spans,
+    } = trace;
+    takes.text(name);
+    for preview in [request_preview, response_preview].into_iter().flatten() {
+        takes.text(preview);
+    }
+    for rows in [metadata, tags] {
+        let row = |(mut key, mut value): (String, String)| {
+            takes.value_of(&key, &mut value);
+            takes.text(&mut value);
+            takes.text(&mut key);
+            (key, value)
+        };
+        *rows = mem::take(rows).into_iter().map(row).collect();
+    }
+    for span in spans {
+        let Span {
+            id: _,
+            parent: _,
+            name,
+            span_type: _,
+            status,
+            started_at: _,
+            ended_at: _,
+            inputs,
+            outputs,
+            attributes,
+            events,
+        } = span;
+        takes.text(name);
+        if let SpanStatus::Error { message } = status {
+            takes.text(message);
+        }
+        values(inputs, takes);
+        values(outputs, takes);
+        fields(attributes, takes);
+        for SpanEvent { name, at: _, attributes } in events {
+            takes.text(name);
+            fields(attributes, takes);
+        }
+    }
+}
+
+fn values(value: &mut Value, takes: &mut impl Takes) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => _ = takes.text(text),
+        Value::Array(items) => {
+            words(items, takes);
+            items.iter_mut().for_each(|item| values(item, takes));
+        }
+        Value::Object(object) => fields(object, takes),
+    }
+}
+
+/// A command line, word by word.
+fn words(items: &mut [Value], takes: &mut impl Takes) {
+    for at in 1..items.len() {
+        let (before, after) = items.split_at_mut(at);
+        if let (Some(Value::String(option)), Some(Value::String(text))) = (before.last(), after.first_mut())
+            && option.starts_with('-')
+        {
+            takes.value_of(option, text);
+        }
+    }
+}
+
+fn fields(object: &mut Map<String, Value>, takes: &mut impl Takes) {
+    named_value(object, takes);
+    let mut renamed = BTreeMap::new();
+    for (key, value) in object.iter_mut() {
+        if let Value::String(text) = value {
+            takes.value_of(key, text);
+        }
+        values(value, takes);
+        let mut name = key.clone();
+        if takes.text(&mut name) {
+            renamed.insert(key.clone(), name);
+        }
+    }
+    if !renamed.is_empty() {
+        let named = |(key, value)| (renamed.remove(&key).unwrap_or(key), value);
+        *object = mem::take(object).into_iter().map(named).collect();
+    }
+}
+
+/// `{"name": "DB_PASSWORD", "value": "…"}`
+fn named_value(object: &mut Map<String, Value>, takes: &mut impl Takes) {
+    let name = ["name", "key", "Name", "Key"].iter().find_map(|key| object.get(*key)?.as_str());
+    let Some(name) = name.map(str::to_owned) else { return };
+    for key in ["value", "Value"] {
+        if let Some(Value::String(text)) = object.get_mut(key) {
+            takes.value_of(&name, text);
+        }
+    }
+}

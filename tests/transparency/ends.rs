@@ -1,0 +1,163 @@
+//! What a parent sees of stops and of the end: a job, an empty house, a terminal as it was.
+
+use codex_traced::launch::companion::Companion;
+use codex_traced::launch::mode::{Interface, LaunchMode};
+use codex_traced::launch::program::Program;
+use nix::libc;
+use nix::sys::termios::LocalFlags;
+use nix::unistd::Pid;
+use std::fs;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use support::probe::probe;
+use support::run::LIMIT;
+use support::{Terminal, wait_for};
+
+use crate::twice::{Act, Place, Stage, Who, assert_same, send, wait_until};
+
+/// The job's first process, as its group's number.
+fn job(stage: &Stage) -> i32 {
+    let seen = support::probe::parse(&fs::read_to_string(stage.at("seen")).expect("the probe told"));
+    seen["group"].parse().expect("a group")
+}
+
+#[test]
+fn a_stopped_job_goes_on_with_one_sigcont() {
+    let stage = Stage::new();
+    for stop in ["\x1a", "TSTP", "STOP", "itself"] {
+        let seen = stage.observe(Place::Terminal, "PS1= exec bash --norc --noprofile -i", |act: &Act| {
+            let terminal = act.terminal();
+            let stops = if stop == "itself" { "stop-job 20; " } else { "" };
+            terminal.type_keys(format!("codex exec 'see; catch 18 12; {stops}ready a; until b; exit 3'\n"));
+            wait_until(&stage.at("seen"));
+            let job = job(&stage);
+            match stop {
+                "\x1a" => {
+                    wait_until(&stage.at("a"));
+                    terminal.type_keys(stop);
+                }
+                "itself" => {}
+                _ => {
+                    wait_until(&stage.at("a"));
+                    send(-job, if stop == "TSTP" { libc::SIGTSTP } else { libc::SIGSTOP });
+                }
+            }
+            terminal.wait_for("Stopped");
+            terminal.type_keys("fg\n");
+            let caught = || fs::read_to_string(stage.at("caught")).unwrap_or_default();
+            wait_for("SIGCONT", LIMIT, || caught().contains("18"));
+            wait_until(&stage.at("a"));
+            // A second one would come before this.
+            send(job, libc::SIGUSR2);
+            wait_for("the last signal", LIMIT, || caught().contains("12"));
+            fs::write(stage.at("b"), "").expect("tell the probe");
+            terminal.type_keys("echo code$?; exit 5\n");
+            terminal.wait_for("code3");
+        });
+        assert_eq!(seen[0]["file caught"], "18\\n12\\n", "{stop:?}");
+        assert_eq!(seen[0]["file caught"], seen[1]["file caught"], "{stop:?}");
+        assert_eq!(seen[0]["end"], seen[1]["end"]);
+        assert_eq!(seen[1]["modes are put back"], "true");
+    }
+}
+
+#[test]
+fn what_codex_leaves_in_the_background_lives_on() {
+    let stage = Stage::new();
+    for (words, place) in [("exec ", Place::Pipes), ("exec ", Place::Terminal), ("", Place::Terminal)] {
+        let seen = stage.observe(place, &format!("exec codex {words}'leave; exit 3'"), |act| {
+            wait_until(&stage.at("left"));
+            let started = format!("/proc/{}/exe", act.id());
+            wait_for("the end", LIMIT, || !Path::new(&started).exists());
+            let left = fs::read_to_string(stage.at("left")).expect("the probe told");
+            // `kill` fails if nobody is there.
+            send(left.parse().expect("a process"), libc::SIGKILL);
+        });
+        assert_same(words, &seen, &[]);
+    }
+}
+
+#[test]
+fn nobody_wakes_while_codex_does_nothing() {
+    let stage = Stage::new();
+    for (words, place) in [("exec ", Place::Pipes), ("exec ", Place::Terminal), ("", Place::Terminal)] {
+        let act = stage.begin(Who::Traced, place, &format!("exec codex {words}'ready a; until b; exit 3'"));
+        wait_until(&stage.at("a"));
+        let ours: Vec<Pid> = stage.home.processes().into_iter().filter(|id| !is_probe(*id)).collect();
+        assert!(ours.len() >= 2, "the launcher and its witness: {ours:?}");
+        let woken = || ours.iter().map(|id| switches(*id)).sum::<u64>();
+        wait_for("all to have begun to wait", LIMIT, || ours.iter().all(|id| is_asleep(*id)));
+        let (before, since) = (woken(), Instant::now());
+        wait_for("a while", LIMIT, || since.elapsed() > Duration::from_secs(1));
+        let times = woken() - before;
+        fs::write(stage.at("b"), "").expect("tell the probe");
+        stage.end(act);
+        println!("{words}{place:?}: woken {times} times in a second");
+        assert!(times <= 12, "{words}{place:?}: woken {times} times in a second");
+    }
+}
+
+fn is_probe(id: Pid) -> bool {
+    fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|file| file == probe())
+}
+
+fn status(id: Pid) -> String {
+    fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default()
+}
+
+fn is_asleep(id: Pid) -> bool {
+    status(id).contains("State:\tS")
+}
+
+fn switches(id: Pid) -> u64 {
+    let status = status(id);
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+}
+
+/// Panics while the relay runs.
+struct Faulty(u32);
+
+impl Companion for Faulty {
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        assert!(!Path::new("panic").exists(), "on purpose");
+        None
+    }
+
+    fn began(&mut self, _: u32) {}
+
+    fn ended(&mut self) {}
+
+    fn attend(&mut self) -> Option<Duration> {
+        self.0 += 1;
+        Some(Duration::from_millis(5))
+    }
+}
+
+/// Not a test of its own: `a_panic_of_ours…` runs it on a terminal, in a process with one thread.
+#[test]
+#[ignore = "run by a_panic_of_ours_leaves_the_terminal_as_it_was"]
+fn a_launch_that_panics() {
+    let args = vec!["raw; ready a; until never".into()];
+    let program = Program { file: probe(), name: "codex".into(), args, added_variables: Vec::new() };
+    let _ = codex_traced::launch::run(LaunchMode::Pty(Interface::FullScreen), &program, &mut Faulty(0));
+    unreachable!("it panics");
+}
+
+#[test]
+fn a_panic_of_ours_leaves_the_terminal_as_it_was() {
+    let stage = Stage::new();
+    stage.cast(Who::Plain);
+    let mut command = stage.home.command(probe());
+    command.args(["--ignored", "--exact", "ends::a_launch_that_panics", "--test-threads=1", "--nocapture"]);
+    let terminal = Terminal::start(&command);
+    wait_until(&stage.at("a"));
+    let is_raw = || !terminal.modes().local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO);
+    wait_for("a raw terminal", LIMIT, is_raw);
+    fs::write(stage.at("panic"), "").expect("tell it to panic");
+    let seen = terminal.finish();
+    assert!(seen.text().contains("on purpose"), "{}", seen.text());
+    assert_eq!(seen.modes_before, seen.modes_after);
+    wait_for("all to be gone", LIMIT, || stage.home.processes().is_empty());
+}

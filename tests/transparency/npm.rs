@@ -1,0 +1,79 @@
+//! The real Codex by npm's launcher, a Node script: with an older Node it is a grandchild of ours, with a newer one it
+//! takes the place of its parent.
+
+use nix::sys::signal::Signal;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use support::run::LIMIT;
+use support::{
+    End, Gate, Home, ModelServer, Reply, Script, codex, node_that_replaces_itself, run, start, wait_for,
+};
+
+use crate::LAUNCHER;
+
+/// What stands between us and Codex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Between {
+    Node,
+    Nobody,
+}
+
+/// The folder of a Node, first on PATH.
+fn nodes() -> Vec<(PathBuf, Between)> {
+    let newer = node_that_replaces_itself();
+    let own = which::which("node").expect("node");
+    let replaces = Command::new(&own).args(["-p", "typeof process.execve"]).output().expect("run node");
+    let between = if replaces.stdout.starts_with(b"function") { Between::Nobody } else { Between::Node };
+    if between == Between::Nobody {
+        eprintln!("left out: Codex as a grandchild needs a Node.js before 22.15");
+    }
+    let folder = own.parent().expect("a folder").to_owned();
+    newer.into_iter().map(|folder| (folder, Between::Nobody)).chain([(folder, between)]).collect()
+}
+
+#[test]
+fn npms_launcher_does_the_same_and_its_sessions_are_ours() {
+    let Some(codex) = codex() else { return };
+    for (node, between) in nodes() {
+        let server = ModelServer::start(Script::new());
+        let home = Home::new(&server.url());
+        let usual = home.environment().swap_remove(0).1;
+        let path = format!("{}:{}", node.display(), usual.display());
+        let commands = || {
+            let [mut plain, mut traced] =
+                [home.command(&codex.launcher), home.traced(LAUNCHER, &codex.launcher)];
+            for command in [&mut plain, &mut traced] {
+                command.env("PATH", &path).args(["exec", "--json", "do it"]);
+            }
+            [plain, traced]
+        };
+        let [plain, traced] = commands().map(|mut command| {
+            server.play(Script::new().reply(Reply::new().answer("done")));
+            run(&mut command).ended(End::Code(0))
+        });
+        assert_eq!(plain.normalised(), traced.normalised(), "{node:?}");
+        assert_eq!(home.claimed().len(), 1, "{node:?}");
+
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            let [plain, traced] = commands().map(|mut command| {
+                let never = Gate::new();
+                server.play(Script::new().reply(Reply::new().stall_at_start(&never)));
+                let running = start(&mut command);
+                never.wait_until_reached(LIMIT);
+                assert_eq!(runs_node(&home), between == Between::Node, "{node:?}");
+                running.signal(signal);
+                let outcome = running.finish(LIMIT);
+                wait_for("all to be gone", LIMIT, || home.processes().is_empty());
+                outcome
+            });
+            assert_eq!(plain.normalised(), traced.normalised(), "{node:?}, {signal}");
+        }
+        assert_eq!(home.claimed().len(), 4, "{node:?}");
+    }
+}
+
+fn runs_node(home: &Home) -> bool {
+    let file = |id: &nix::unistd::Pid| fs::read_link(format!("/proc/{id}/exe")).unwrap_or_default();
+    home.processes().iter().any(|id| file(id).ends_with("node"))
+}
