@@ -79,7 +79,7 @@ fn what_codex_leaves_in_the_background_lives_on() {
 }
 
 #[test]
-fn nobody_wakes_while_codex_does_nothing() {
+fn we_wake_a_few_times_a_second_at_most_while_codex_does_nothing() {
     let stage = Stage::new();
     for (words, place) in [("exec ", Place::Pipes), ("exec ", Place::Terminal), ("", Place::Terminal)] {
         let act = stage.begin(Who::Traced, place, &format!("exec codex {words}'ready a; until b; exit 3'"));
@@ -88,13 +88,16 @@ fn nobody_wakes_while_codex_does_nothing() {
         assert!(ours.len() >= 2, "the launcher and its witness: {ours:?}");
         let woken = || ours.iter().map(|id| switches(*id)).sum::<u64>();
         wait_for("all to have begun to wait", LIMIT, || ours.iter().all(|id| is_asleep(*id)));
+        // At first Codex's files are looked at more often; and later too, until it holds a lock (0.147).
+        let began = Instant::now();
+        wait_for("the first moments to be over", LIMIT, || began.elapsed() > Duration::from_millis(1500));
         let (before, since) = (woken(), Instant::now());
         wait_for("a while", LIMIT, || since.elapsed() > Duration::from_secs(1));
         let times = woken() - before;
         fs::write(stage.at("b"), "").expect("tell the probe");
         stage.end(act);
         println!("{words}{place:?}: woken {times} times in a second");
-        assert!(times <= 12, "{words}{place:?}: woken {times} times in a second");
+        assert!(times <= 20, "{words}{place:?}: woken {times} times in a second");
     }
 }
 
