@@ -97,7 +97,7 @@ impl Stage {
     }
 
     fn forget(&self) {
-        for name in ["a", "taken"] {
+        for name in ["a", "b", "taken"] {
             let _ = fs::remove_file(self.at(name));
         }
     }
@@ -119,9 +119,9 @@ impl Stage {
         let size = megabytes * MEGABYTE;
         for who in [Who::Bare, Who::Traced] {
             self.forget();
-            let mut terminal = self.on_terminal(who, &format!("raw; ready a; line; send {size}; exit 0"));
+            let mut terminal = self.on_terminal(who, &format!("raw; ready a; until b; send {size}; exit 0"));
             self.wait_for("a");
-            terminal.master.write_all(b"\n").expect("type");
+            fs::write(self.at("b"), "").expect("tell the probe");
             let (rate, memory) = self.receive(&mut terminal.master, size);
             println!(
                 "terminal, out, {who:?}: {megabytes} MB, every byte right, {rate:.0} MB/s, memory {memory}"
