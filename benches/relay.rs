@@ -151,11 +151,11 @@ impl Stage {
         }
     }
 
-    /// The rate, and the launcher's memory after a tenth and at the end.
+    /// The rate, and the launcher's memory after a tenth and after nine.
     fn receive(&self, from: &mut (impl Read + AsFd), size: usize) -> (f64, String) {
         let pattern = pattern();
         let mut chunk = vec![0; 1 << 16];
-        let (mut taken, mut early, began) = (0, None, Instant::now());
+        let (mut taken, mut early, mut late, began) = (0, None, None, Instant::now());
         while taken < size {
             let count = from.read(&mut chunk).expect("read");
             assert!(count > 0, "ended after {taken} bytes");
@@ -164,9 +164,13 @@ impl Stage {
             if early.is_none() && taken > size / 10 {
                 early = Some(self.memory());
             }
+            // Soon after it there is nobody left to look at.
+            if late.is_none() && taken > size / 10 * 9 {
+                late = Some(self.memory());
+            }
         }
         let rate = rate(size, began);
-        (rate, format!("{} KiB, then {} KiB", early.unwrap_or(0), self.memory()))
+        (rate, format!("{} KiB, then {} KiB", early.unwrap_or(0), late.unwrap_or(0)))
     }
 
     fn send(&self, to: &mut impl Write, size: usize) -> f64 {
