@@ -97,7 +97,7 @@ impl Stage {
     }
 
     fn forget(&self) {
-        for name in ["a", "taken"] {
+        for name in ["a", "b", "taken"] {
             let _ = fs::remove_file(self.at(name));
         }
     }
@@ -119,9 +119,9 @@ impl Stage {
         let size = megabytes * MEGABYTE;
         for who in [Who::Bare, Who::Traced] {
             self.forget();
-            let mut terminal = self.on_terminal(who, &format!("raw; ready a; line; send {size}; exit 0"));
+            let mut terminal = self.on_terminal(who, &format!("raw; ready a; until b; send {size}; exit 0"));
             self.wait_for("a");
-            terminal.master.write_all(b"\n").expect("type");
+            fs::write(self.at("b"), "").expect("tell the probe");
             let (rate, memory) = self.receive(&mut terminal.master, size);
             println!(
                 "terminal, out, {who:?}: {megabytes} MB, every byte right, {rate:.0} MB/s, memory {memory}"
@@ -151,11 +151,11 @@ impl Stage {
         }
     }
 
-    /// The rate, and the launcher's memory after a tenth and at the end.
+    /// The rate, and the launcher's memory after a tenth and after nine.
     fn receive(&self, from: &mut (impl Read + AsFd), size: usize) -> (f64, String) {
         let pattern = pattern();
         let mut chunk = vec![0; 1 << 16];
-        let (mut taken, mut early, began) = (0, None, Instant::now());
+        let (mut taken, mut early, mut late, began) = (0, None, None, Instant::now());
         while taken < size {
             let count = from.read(&mut chunk).expect("read");
             assert!(count > 0, "ended after {taken} bytes");
@@ -164,9 +164,13 @@ impl Stage {
             if early.is_none() && taken > size / 10 {
                 early = Some(self.memory());
             }
+            // Soon after it there is nobody left to look at.
+            if late.is_none() && taken > size / 10 * 9 {
+                late = Some(self.memory());
+            }
         }
         let rate = rate(size, began);
-        (rate, format!("{} KiB, then {} KiB", early.unwrap_or(0), self.memory()))
+        (rate, format!("{} KiB, then {} KiB", early.unwrap_or(0), late.unwrap_or(0)))
     }
 
     fn send(&self, to: &mut impl Write, size: usize) -> f64 {
