@@ -221,15 +221,8 @@ fn show_running(mut command: Command) -> Result<(), Failure> {
 /// The trace in the database, and the database's address as MLflow takes it.
 fn find_trace(home: &Home) -> Result<(Trace, String), Failure> {
     let codex_home = home.codex();
-    let world = World {
-        args: Vec::new(),
-        variables: Variables::from([("CODEX_HOME", codex_home.to_string_lossy().as_ref())]),
-        cwd: None,
-        home: None,
-        stdout_is_terminal: false,
-        stderr_is_terminal: false,
-        terminals: Default::default(),
-    };
+    let variables = Variables::from([("CODEX_HOME", codex_home.to_string_lossy().as_ref())]);
+    let world = World { variables, ..World::default() };
     let codex_home = CodexHome::of(&world).ok_or("the demo has no Codex home")?;
     let state = State::of(&codex_home);
     let lost =

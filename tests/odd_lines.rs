@@ -97,7 +97,9 @@ fn bytes_that_are_no_json_are_bad_lines_and_nothing_else() {
 fn ordinals_that_are_missing_repeated_or_backwards_change_nothing_that_happened() {
     let whole = without_ordinals(session_of(&original()));
     let count = original().len();
-    let orders: [(&str, Box<dyn Fn(usize) -> Option<usize>>); 4] = [
+    /// The ordinal of the line at a place.
+    type Order = Box<dyn Fn(usize) -> Option<usize>>;
+    let orders: [(&str, Order); 4] = [
         ("missing", Box::new(|_| None)),
         ("missing after an upgrade", Box::new(|place| Some(place).filter(|place| place % 3 == 0))),
         ("backwards", Box::new(move |place| Some(count - place))),

@@ -33,13 +33,16 @@ struct Stage<'a> {
     home: Home,
 }
 
+/// Its name, and what is done on the stage.
+type Scenario = (&'static str, fn(&Stage));
+
 fn main() {
     let mut words = std::env::args().skip(1);
     let folder = PathBuf::from(words.next().expect("usage: record FOLDER [SCENARIO…]"));
     let wanted: Vec<String> = words.collect();
     let codex = real::fetch_codex();
     fs::create_dir_all(&folder).expect("make the folder");
-    let scenarios: &[(&str, fn(&Stage))] = &[
+    let scenarios: &[Scenario] = &[
         ("parallel-calls", parallel_calls),
         ("mcp-failure", mcp_failure),
         ("image-input", image_input),

@@ -214,9 +214,9 @@ extern "C" fn tell(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
 }
 
 /// It waits until the handler returns.
-#[expect(unsafe_code, reason = "only calls that are safe in a handler")]
-// SAFETY: both calls are async-signal-safe and touch no memory of ours.
-unsafe fn by_default(signal: i32) {
+fn by_default(signal: i32) {
+    #[expect(unsafe_code, reason = "only calls that are safe in a handler")]
+    // SAFETY: both calls are async-signal-safe and touch no memory of ours.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);

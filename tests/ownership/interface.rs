@@ -134,7 +134,7 @@ fn a_review_is_a_trace_by_command_and_by_hand() {
     shell.submit("/review", "Select a review preset");
     shell.press("Down");
     shell.press("Enter");
-    let reviewed = || home.rollouts().iter().filter(|path| holds_review(path)).count() == 2;
+    let reviewed = || home.rollouts().iter().filter(holds_review).count() == 2;
     wait_for("the review's end", LIMIT, reviewed);
     shell.submit("/quit", "ended 0");
     wait_for("the second trace", LIMIT, || home.launches().is_empty() && traced(&home).len() == 2);

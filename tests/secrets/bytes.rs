@@ -22,7 +22,7 @@ pub(crate) fn holds(bytes: &[u8], text: &str) -> bool {
 }
 
 /// Where one of these stands, as sentences.
-pub(crate) fn found<'a>(secrets: &[&'a str], places: &[(PathBuf, Vec<u8>)]) -> Vec<String> {
+pub(crate) fn found(secrets: &[&str], places: &[(PathBuf, Vec<u8>)]) -> Vec<String> {
     let in_place = |(path, bytes): &(PathBuf, Vec<u8>)| -> Vec<String> {
         let found = secrets.iter().filter(|secret| holds(bytes, secret));
         found.map(|secret| format!("{secret} in {}", path.display())).collect()

@@ -39,6 +39,6 @@ fn a_forgotten_trace_leaves_nothing_in_any_schema_and_others_stay() {
 #[test]
 fn nothing_is_made_to_be_forgotten() {
     let store = Store::new();
-    assert_eq!(forget(&store.path(), trace().id, BUSY).unwrap(), false);
+    assert!(!forget(&store.path(), trace().id, BUSY).unwrap());
     assert!(!store.path().exists());
 }
