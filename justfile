@@ -8,6 +8,10 @@ check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
 
+# Licences, sources and duplicates of what we depend on; needs cargo-deny.
+deny:
+    cargo deny --all-features check bans licenses sources
+
 # All tests, the real Codex and the real MLflow included.
 test:
     cargo test

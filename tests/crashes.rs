@@ -43,7 +43,7 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 folder = home / "sessions/2026/11/22"
 folder.mkdir(parents=True, exist_ok=True)
 shutil.copy(os.environ["ROLLOUT"], folder / f"rollout-2026-11-22T10-00-00-{thread}.jsonl")
-until = time.monotonic() + 20
+until = time.monotonic() + 60
 def is_noted():
     for note in (home / "mlflow/launches").glob("*.jsonl"):
         try:
@@ -131,7 +131,9 @@ impl Sessions {
         let ids: Vec<TraceId> = rows.map(|id| id.expect("text").parse().expect("an id")).collect();
         let all: BTreeSet<TraceId> = ids.iter().copied().collect();
         assert_eq!(all.len(), ids.len(), "{at}: a trace stands there twice");
-        assert!(all.is_superset(&self.traced), "{at}: a trace is lost");
+        let log = fs::read_to_string(self.home.state().join("codex_tracing.log")).unwrap_or_default();
+        let lost: Vec<&TraceId> = self.traced.difference(&all).collect();
+        assert!(lost.is_empty(), "{at}: lost {lost:?}: {log}");
         self.traced = all;
         if let Some(trace) = must {
             let read = sqlite::read(&self.home.database(), trace).expect("readable").expect("there");

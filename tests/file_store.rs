@@ -10,6 +10,7 @@ use codex_traced::session::{self, Writer};
 use codex_traced::trace::build::{Surroundings, build};
 use codex_traced::trace::ids::TraceId;
 use codex_traced::trace::model::Trace;
+use codex_traced::trace::redact::Redacted;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,8 +58,9 @@ impl Job {
     fn trace(&self) -> Trace {
         let rollout = self.home.rollout();
         let session = session::read(&rollout, Writer::Gone).expect("read the rollout");
-        build(&session, &ThreadRecord::default(), Surroundings { rollout: &rollout, user: Some("tester") })
-            .expect("a session with a turn")
+        let surroundings = Surroundings { rollout: &rollout, user: Some("tester") };
+        let trace = build(&session, &ThreadRecord::default(), surroundings).expect("a session with a turn");
+        Redacted::made_up(trace).into()
     }
 }
 

@@ -240,6 +240,20 @@ fn the_ends_that_old_events_tell_are_exact() {
 }
 
 #[test]
+fn an_old_review_is_answered_by_codex_and_not_by_a_response() {
+    let session = Lines::of(OWN)
+        .event(json!({"type": "task_started", "turn_id": "t"}))
+        .event(json!({"type": "entered_review_mode", "user_facing_hint": "current changes"}))
+        .event(json!({"type": "exited_review_mode", "review_output": null}))
+        .item(json!({"type": "message", "role": "assistant", "content": "all good"}))
+        .event(json!({"type": "agent_message", "message": "all good"}))
+        .event(json!({"type": "task_complete", "turn_id": "t", "last_agent_message": null}))
+        .session();
+    assert_eq!((prompts(&session), session.inferences().count()), (vec!["[review current changes]"], 0));
+    assert_eq!(session.turns[0].final_answer.as_deref(), Some("all good"));
+}
+
+#[test]
 fn a_call_that_somebody_refused_is_denied_and_not_failed() {
     let refused = "exec command rejected by user";
     let session = Lines::of(OWN)

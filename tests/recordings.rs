@@ -256,6 +256,21 @@ fn a_stream_that_drops_twice_leaves_what_came_of_it() {
 }
 
 #[test]
+fn a_plan_is_the_answer_of_a_turn_that_says_it_planned() {
+    let trace = trace(&alone("plan-mode"));
+    assert_eq!(tree(&trace), ["codex_cli_session", "  llm_call_1"]);
+    let root = &trace.spans[0];
+    assert_eq!(
+        (&root.attributes["codex.mode"], &root.inputs["prompt"]),
+        (&json!("plan"), &json!("plan the parser"))
+    );
+    assert!(
+        root.outputs["response"].as_str().expect("an answer").contains("# Plan\n- read\n- write"),
+        "{root:?}"
+    );
+}
+
+#[test]
 fn turns_of_their_own_hold_together_what_the_session_holds() {
     let whole: Family = chain::join(sessions("rewind")).expect("a session").into();
     let surroundings = Surroundings { rollout: Path::new("rollout.jsonl"), user: None };

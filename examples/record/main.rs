@@ -47,6 +47,7 @@ fn main() {
         ("two-compactions", two_compactions),
         ("nested-agents", nested_agents),
         ("one-agent", one_agent),
+        ("agent-that-remembers", agent_that_remembers),
         ("fork-of-a-fork", fork_of_a_fork),
         ("rewind", rewind),
         ("model-switch", model_switch),
@@ -187,6 +188,26 @@ fn nested_agents(stage: &Stage) {
 fn one_agent(stage: &Stage) {
     stage.play(scenarios::one_agent());
     stage.exec(&["start an agent"]);
+}
+
+/// It begins with its parent's turns, copied.
+fn agent_that_remembers(stage: &Stage) {
+    stage.model(CODE_MODE);
+    stage.play(Script::new().reply(answer("noted").usage(100, 0, 1, 0)));
+    let thread = stage.exec(&["remember this"]);
+    let spawn = json!({"task_name": "child", "message": "say what you remember", "fork_turns": "all"});
+    let wait = json!({"timeout_ms": 20_000});
+    let collaborate = |name: &str, arguments: Value| {
+        Reply::new().item(Item::call(name, arguments).namespace("collaboration"))
+    };
+    stage.play(
+        Script::new()
+            .reply_to("\\\"agent_name\\\":\\\"/root/child\\\"", answer("this").usage(400, 100, 4, 0))
+            .reply(collaborate("spawn_agent", spawn).usage(200, 100, 2, 0))
+            .reply(collaborate("wait_agent", wait).usage(300, 100, 3, 0))
+            .reply(answer("it remembers").usage(500, 100, 5, 0)),
+    );
+    stage.exec(&["resume", &thread, "ask an agent"]);
 }
 
 fn fork_of_a_fork(stage: &Stage) {

@@ -1,16 +1,15 @@
 //! Who holds which thread, by the files that the processes below our child may write to.
 //!
 //! For what has no locks (Codex before 0.147), where locks say nothing (a network's file system), and where the
-//! kernel does not tell of them. A session's file and its lock stay open from a thread's start to its end, so
-//! looking now and then is enough; those of reviews and sub-agents may be open for some milliseconds only, and are
-//! found by what their own files say.
+//! kernel does not tell of them. A session's file stays open from a thread's start to its end, so looking now and
+//! then is enough; those of reviews and sub-agents may be open for some milliseconds only, and are found by what
+//! their own files say. An open lock tells nothing: a Codex that starts opens those of all threads (0.169).
 
 use super::ancestry::is_ours;
 use super::writers::Writers;
 use crate::codex::thread::ThreadId;
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How often at first: the shortest run of `exec` holds its session for 70 ms (0.169).
@@ -74,7 +73,9 @@ impl<W: Writers> Descriptors<W> {
                 return BTreeSet::new();
             }
         };
-        let threads: BTreeSet<ThreadId> = files.iter().filter_map(|file| thread_of(file)).collect();
+        // Wherever they lie: a copied home's sessions are written where the first one is.
+        let threads: BTreeSet<ThreadId> =
+            files.iter().filter_map(|file| ThreadId::of_rollout(file)).collect();
         match threads.is_empty() || is_ours(id, child, |id| self.writers.known(id)) {
             true => threads,
             false => BTreeSet::new(),
@@ -82,17 +83,12 @@ impl<W: Writers> Descriptors<W> {
     }
 }
 
-/// Wherever it lies: a copied home's sessions are written where the first one is.
-fn thread_of(file: &Path) -> Option<ThreadId> {
-    ThreadId::of_rollout(file).or_else(|| ThreadId::of_lock(file.file_name()?))
-}
-
-/// A process that may write to the thread's lock or session; for where no list of locks tells.
+/// A Codex that may write to the thread's session; for where no list of locks tells.
 pub(super) fn writer_of(writers: &impl Writers, thread: &ThreadId) -> Option<u32> {
     writers.all().into_iter().find(|id| {
         let is_codex = writers.known(*id).is_some_and(|known| known.is_codex);
         let files = || writers.written_files(*id).unwrap_or_default();
-        is_codex && files().iter().any(|file| thread_of(file).as_ref() == Some(thread))
+        is_codex && files().iter().any(|file| ThreadId::of_rollout(file).as_ref() == Some(thread))
     })
 }
 
@@ -148,7 +144,7 @@ mod tests {
     fn what_our_codex_may_write_to_is_held_and_what_others_may_is_not() {
         let table = [
             ("the child's own session", vec![(100, 50, "codex", rollout(MINE))], true),
-            ("its lock", vec![(100, 50, "codex", lock(MINE))], true),
+            ("a lock", vec![(100, 50, "codex", lock(MINE))], false),
             ("no session's", vec![(100, 50, "codex", Some("/home/history.jsonl".into()))], false),
             ("below npm's launcher", vec![(100, 50, "node", None), (101, 100, "codex", rollout(MINE))], true),
             (
@@ -191,7 +187,7 @@ mod tests {
         let stage = Stage(vec![
             (7, 1, "less", rollout(MINE)),
             (8, 1, "codex", rollout(OTHERS)),
-            (9, 1, "server", lock(MINE)),
+            (9, 1, "server", rollout(MINE)),
         ]);
         assert_eq!(writer_of(&stage, &ThreadId::parse(MINE).unwrap()), Some(9));
         assert_eq!(writer_of(&stage, &ThreadId::parse(&MINE.replace('7', "8")).unwrap()), None);

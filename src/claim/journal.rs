@@ -33,11 +33,11 @@ enum Note {
         destination: Destination,
         #[serde(default)]
         asked: Asked,
-        #[serde(default)]
-        content: Content,
     },
     /// Left out where a trace is a session.
     Granularity(Granularity),
+    /// Left out where all of it may be sent.
+    Content(Content),
     Child(Process),
     Blind(String),
     Claim(Claim),
@@ -52,11 +52,11 @@ pub struct Launch {
     pub process: Process,
     pub started_at: Timestamp,
     pub destination: Destination,
+    /// How much of it may be sent, as it was asked for then.
+    pub content: Content,
     /// Of threads that it is the first to trace.
     pub granularity: Granularity,
     pub asked: Asked,
-    /// How much of it may be sent, as it was asked for then.
-    pub content: Content,
     pub child: Option<Process>,
     /// Why sessions may have been written that nobody saw.
     pub blind: Option<String>,
@@ -91,9 +91,9 @@ impl Launch {
             process,
             started_at,
             destination,
+            content: Content::default(),
             granularity: Granularity::default(),
             asked,
-            content: Content::Full,
             child: None,
             blind: None,
             claims: Vec::new(),
@@ -134,11 +134,12 @@ impl Journal {
         let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut journal = Journal { path, file, is_torn: false };
-        let Launch { id, process, started_at, destination, asked, content, .. } = launch.clone();
-        let begun = journal.note(&Note::Launch { id, process, started_at, destination, asked, content });
+        let Launch { id, process, started_at, destination, asked, .. } = launch.clone();
+        let begun = journal.note(&Note::Launch { id, process, started_at, destination, asked });
         let granularity = Some(launch.granularity).filter(|asked| *asked != Granularity::default());
-        match begun.and_then(|()| granularity.map_or(Ok(()), |asked| journal.note(&Note::Granularity(asked))))
-        {
+        let content = Some(launch.content).filter(|asked| !asked.is_full());
+        let also = granularity.map(Note::Granularity).into_iter().chain(content.map(Note::Content));
+        match also.fold(begun, |begun, note| begun.and_then(|()| journal.note(&note))) {
             Ok(()) => Ok(journal),
             // Nobody could make anything of a file without its first note.
             Err(error) => journal.end().and(Err(error)),
@@ -288,14 +289,15 @@ pub fn sweep(folder: &Path) {
 fn read(notes: &str) -> Option<Launch> {
     // A disk that was full for a moment left half a line: what came after it counts.
     let mut notes = notes.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let Some(Note::Launch { id, process, started_at, destination, asked, content }) = notes.next() else {
+    let Some(Note::Launch { id, process, started_at, destination, asked }) = notes.next() else {
         return None;
     };
-    let mut launch = Launch { id, content, ..Launch::new(process, started_at, destination, asked) };
+    let mut launch = Launch { id, ..Launch::new(process, started_at, destination, asked) };
     for note in notes {
         match note {
             Note::Launch { .. } => {}
             Note::Granularity(asked) => launch.granularity = asked,
+            Note::Content(asked) => launch.content = asked,
             Note::Child(child) => launch.child = Some(child),
             Note::Blind(why) => launch.blind = Some(why),
             Note::Claim(claim) => launch.claims.push(claim),

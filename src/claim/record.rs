@@ -29,12 +29,12 @@ pub struct ThreadRecord {
     /// in records of before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
-    /// What its traces are: as it was first asked for. None in records of before this was kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub granularity: Option<Granularity>,
     /// The strictest that a launch of it was asked for: what was said under it is never sent later.
     #[serde(default, skip_serializing_if = "Content::is_full")]
     pub content: Content,
+    /// What its traces are: as it was first asked for. None in records of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granularity: Option<Granularity>,
     /// How a thread came to us that no launch of ours wrote; whoever asks knows, so it is not stored.
     #[serde(skip)]
     pub found: Option<Attribution>,

@@ -8,8 +8,8 @@ pub struct Version(pub u32, pub u32, pub u32);
 /// With this one our tests run.
 pub const NEWEST_TESTED: Version = Version(0, 169, 0);
 
-/// The oldest that our tests run.
-pub const OLDEST_TESTED: Version = Version(0, 36, 0);
+/// The oldest whose sessions our tests trace.
+pub const OLDEST_TRACED: Version = Version(0, 36, 0);
 
 /// The first that has `--no-daemon`: from it on the full-screen interface leaves its sessions to a background
 /// process.

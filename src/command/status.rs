@@ -164,6 +164,11 @@ fn traces(page: &mut Page, survey: &Survey) {
             Some(link) => page.field("", &printable(link)),
             None => page.field("", &format!("codex-traced mlflow show {}", sent.trace_id)),
         }
+        if !sent.redactions.is_empty() {
+            let rules: Vec<String> =
+                sent.redactions.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
+            page.field("", &format!("redacted: {}", clean(rules.join(", "))));
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::state::State;
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -146,6 +147,8 @@ pub(super) struct Sent {
     pub(super) sent_at: Timestamp,
     pub(super) tracking_uri: String,
     pub(super) experiment_id: String,
+    /// How many secrets were taken out of it, by rule.
+    pub(super) redactions: BTreeMap<String, u64>,
     /// Its address in MLflow's page; None for a file, which no server shows yet.
     pub(super) link: Option<String>,
 }
@@ -299,6 +302,7 @@ fn sent(trace: TraceId, receipt: &Receipt) -> Sent {
         sent_at: receipt.delivered_at,
         tracking_uri,
         experiment_id: receipt.experiment_id.clone(),
+        redactions: receipt.redactions.clone(),
         link,
     }
 }

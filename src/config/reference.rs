@@ -53,14 +53,14 @@ pub const OURS: &[Variable] = &[
         "none",
     ),
     open(
-        "CODEX_TRACED_GRANULARITY",
-        "`turn`: each turn is a trace of its own, grouped by session; a session keeps what it began with",
-        "`session`: one trace each",
-    ),
-    open(
         "CODEX_TRACED_CONTENT",
         "`metadata`: a trace holds figures, and nothing that anybody wrote; see [Privacy](#privacy)",
         "`full`",
+    ),
+    open(
+        "CODEX_TRACED_GRANULARITY",
+        "`turn`: each turn is a trace of its own, grouped by session; a session keeps what it began with",
+        "`session`: one trace each",
     ),
     open(
         "MLFLOW_CODEX_TRACING_ENABLED",

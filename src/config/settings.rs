@@ -20,9 +20,9 @@ pub struct Settings {
     pub tracing: Setting<Tracing>,
     pub target: Setting<Target>,
     pub experiment: Setting<Experiment>,
+    pub content: Setting<Content>,
     /// Of threads that were never sent anywhere.
     pub granularity: Granularity,
-    pub content: Setting<Content>,
     /// Where `import` looks for session files; Codex's own unless the file names another folder.
     pub sessions_dir: Setting<PathBuf>,
     /// What was asked for and could not be followed, as sentences.
@@ -145,7 +145,7 @@ impl Settings {
             problems.push(problem);
             Granularity::default()
         });
-        Settings { tracing, target, experiment, granularity, content, sessions_dir, problems }
+        Settings { tracing, target, experiment, content, granularity, sessions_dir, problems }
     }
 }
 
@@ -192,16 +192,7 @@ mod tests {
     use super::*;
 
     fn decide<const N: usize>(variables: [(&str, &str); N], file: &str) -> Settings {
-        let world = World {
-            args: Vec::new(),
-            variables: Variables::from([("CODEX_HOME", "/home")]),
-            cwd: None,
-            home: None,
-            parent: 1,
-            stdout_is_terminal: false,
-            stderr_is_terminal: false,
-            terminals: Default::default(),
-        };
+        let world = World { variables: Variables::from([("CODEX_HOME", "/home")]), ..World::default() };
         let home = CodexHome::of(&world).unwrap();
         let file = ConfigFile::parse(file.as_bytes()).unwrap();
         Settings::decide(&Variables::from(variables), &file, Path::new("/here"), &home)

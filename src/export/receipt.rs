@@ -3,6 +3,7 @@
 use crate::config::target::Target;
 use crate::trace::ids::SpanId;
 use crate::trace::model::{Span, Trace};
+use crate::trace::redact;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -19,13 +20,16 @@ pub struct Receipt {
     /// The digest of all that is no span. None in receipts of before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<String>,
+    /// How many secrets were taken out of it, by rule.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redactions: BTreeMap<String, u64>,
 }
 
 impl Receipt {
     /// A receipt for all of these spans.
     pub fn of(target: Target, experiment_id: String, delivered_at: Timestamp, spans: &[Span]) -> Receipt {
         let spans = spans.iter().map(|span| (span.id, digest(span))).collect();
-        Receipt { target, experiment_id, delivered_at, spans, info: None }
+        Receipt { target, experiment_id, delivered_at, spans, info: None, redactions: BTreeMap::new() }
     }
 
     /// A receipt for the whole trace.
@@ -36,7 +40,7 @@ impl Receipt {
         trace: &Trace,
     ) -> Receipt {
         let spans = Receipt::of(target, experiment_id, delivered_at, &trace.spans);
-        Receipt { info: Some(info_digest(trace)), ..spans }
+        Receipt { info: Some(info_digest(trace)), redactions: redact::counts_of(trace), ..spans }
     }
 
     /// Whether exactly this trace was sent.

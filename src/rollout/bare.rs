@@ -31,7 +31,8 @@ pub(super) fn parse(line: &[u8]) -> Option<RolloutItem> {
         return Some(RolloutItem::StateRecord);
     }
     let (id, timestamp) = (bare.id?, Some(bare.timestamp?));
-    Some(RolloutItem::SessionMeta(SessionMeta { id, timestamp, git: bare.git, ..SessionMeta::default() }))
+    let meta = SessionMeta { id, timestamp, git: bare.git, ..SessionMeta::default() };
+    Some(RolloutItem::SessionMeta(Box::new(meta)))
 }
 
 #[cfg(test)]
@@ -55,7 +56,7 @@ mod tests {
         let table = [
             (
                 r#"{"id":"t","timestamp":"2025-09-01T10:00:00.000Z","instructions":null,"git":{"branch":"main"}}"#,
-                bare(RolloutItem::SessionMeta(meta)),
+                bare(RolloutItem::SessionMeta(Box::new(meta))),
             ),
             (r#"{"record_type":"state"}"#, bare(RolloutItem::StateRecord)),
             (

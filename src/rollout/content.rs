@@ -76,6 +76,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
 }
 
 /// Of a list: `{"type", "text"}`, `{"type", "image_url"}`, or what says nothing to a reader.
+#[derive(Default)]
 struct Part(Option<String>);
 
 impl<'de> Deserialize<'de> for Part {
@@ -93,12 +94,6 @@ macro_rules! nothing {
             Ok(Self::Value::default())
         })*
     };
-}
-
-impl Default for Part {
-    fn default() -> Part {
-        Part(None)
-    }
 }
 
 impl<'de> Visitor<'de> for PartVisitor {

@@ -43,6 +43,8 @@ pub struct TaskStarted {
     pub turn_id: Option<String>,
     /// 0.169 and later.
     pub turn_attribution: Option<TurnAttribution>,
+    /// `default` or `plan`.
+    pub collaboration_mode_kind: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]

@@ -106,7 +106,7 @@ pub fn meta_of(path: &Path) -> io::Result<Option<SessionMeta>> {
     let mut lines = reader::open(path)?;
     let line = lines.next_line()?.and_then(|line| RolloutLine::parse(line).ok());
     Ok(line.and_then(|line| match line.item {
-        RolloutItem::SessionMeta(meta) => Some(meta),
+        RolloutItem::SessionMeta(meta) => Some(*meta),
         _ => None,
     }))
 }

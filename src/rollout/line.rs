@@ -29,7 +29,7 @@ pub enum Container {
 
 #[derive(Debug, PartialEq)]
 pub enum RolloutItem {
-    SessionMeta(SessionMeta),
+    SessionMeta(Box<SessionMeta>),
     TurnContext(TurnContext),
     ResponseItem(ResponseItem),
     Event(Event),
@@ -169,7 +169,9 @@ impl RolloutItem {
     fn parse(kind: &str, payload: &RawValue) -> RolloutItem {
         let unknown = |kind: &str| RolloutItem::Unknown { kind: kind.to_owned() };
         match kind {
-            "session_meta" => read(payload).map_or_else(|| unknown(kind), RolloutItem::SessionMeta),
+            "session_meta" => {
+                read(payload).map_or_else(|| unknown(kind), |meta| RolloutItem::SessionMeta(Box::new(meta)))
+            }
             "turn_context" => read(payload).map_or_else(|| unknown(kind), RolloutItem::TurnContext),
             "token_usage_record" => {
                 read(payload).map_or_else(|| unknown(kind), RolloutItem::TokenUsageRecord)
@@ -272,7 +274,7 @@ mod tests {
         let table = [
             (
                 r#"{"timestamp":7,"type":"session_meta","payload":{"id":"t","cwd":"/w","git":3,"originator":[]}}"#,
-                RolloutItem::SessionMeta(meta),
+                RolloutItem::SessionMeta(Box::new(meta)),
             ),
             (
                 r#"{"type":"turn_context","payload":{"model":"m","effort":{"level":"high"}}}"#,

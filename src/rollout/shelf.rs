@@ -170,7 +170,7 @@ mod tests {
         let mut shelf = Shelf::of(home.path());
         assert_eq!(shelf.files_of(&thread, None), [""; 0].map(PathBuf::from));
         let first = put(home.path(), "sessions/2026/11/22", &name(None));
-        assert_eq!(Shelf::of(home.path()).files_of(&thread, None), [first.clone()]);
+        assert_eq!(Shelf::of(home.path()).files_of(&thread, None), std::slice::from_ref(&first));
         let later = put(home.path(), "sessions/2026/11/20", &name(Some(REWOUND)));
         let zst = format!("{}.zst", name(Some(REWOUND)));
         put(home.path(), "archived_sessions", &zst);
@@ -187,7 +187,7 @@ mod tests {
         let since = Timestamp::now() - 1.minute();
         let files = || Shelf::of(home.path()).files_of(&thread, Some(since));
         // The first file is written to: nobody rewound the thread.
-        assert_eq!(files(), [first.clone()]);
+        assert_eq!(files(), std::slice::from_ref(&first));
         age(&first);
         assert_eq!(files(), [first.clone(), old.clone()]);
         let today = Timestamp::now().to_zoned(TimeZone::system()).strftime("sessions/%Y/%m/%d").to_string();
@@ -207,7 +207,7 @@ mod tests {
         let mut within = |from: i64, to: i64, beside: Option<&Path>| {
             shelf.made_within(&[(made + from.seconds(), made + to.seconds())], beside)
         };
-        assert_eq!(within(-1, 1, None), [path.clone()]);
+        assert_eq!(within(-1, 1, None), std::slice::from_ref(&path));
         assert_eq!(within(1, 9, None), [""; 0].map(PathBuf::from));
         assert_eq!(within(-9_000_000, 1, copied.parent()), [copied, path]);
     }

@@ -14,8 +14,9 @@ impl SessionReducer {
             Event::TaskStarted(started) if self.turns.is_a_reviews(&self.session, &started) => {}
             Event::TaskStarted(started) => {
                 self.begin_turn(started.turn_id, at);
-                if let (Some(by), Some(turn)) = (started.turn_attribution, self.session.turns.last_mut()) {
-                    turn.asked_by = by.parent_turn_id;
+                if let Some(turn) = self.session.turns.last_mut() {
+                    turn.asked_by = started.turn_attribution.and_then(|by| by.parent_turn_id);
+                    turn.mode = started.collaboration_mode_kind.filter(|mode| mode != "default");
                 }
             }
             Event::TaskComplete(complete) => self.complete_turn(complete, at),
@@ -29,7 +30,11 @@ impl SessionReducer {
             Event::TokenCount(count) => self.token_count(&count, at),
             Event::AgentMessage(message) => {
                 let turn = self.turns.current(&mut self.session, at);
-                self.inferences.echo(&mut self.session, turn, message.message, at);
+                // Codex's text of a review is nobody's response.
+                let is_reviews = self.session.turns[turn].final_answer.as_ref() == Some(&message.message);
+                if !is_reviews {
+                    self.inferences.echo(&mut self.session, turn, message.message, at);
+                }
             }
             Event::ThreadRolledBack(back) => turns::roll_back(&mut self.session, back.num_turns),
             Event::Error(error) => self.error = Some(error),

@@ -38,6 +38,8 @@ pub struct Turn {
     pub turn_id: Option<String>,
     /// The turn of another thread that asked for this one (0.169).
     pub asked_by: Option<String>,
+    /// `plan`, where Codex plans and does nothing yet; None otherwise.
+    pub mode: Option<String>,
     /// Of its first line (0.150 and later).
     pub ordinal: Option<u64>,
     /// The user took it back: the model has forgotten it, and its tokens were spent all the same.

@@ -61,7 +61,7 @@ impl SessionReducer {
                     Container::Envelope => Clock::Utc,
                     Container::Bare => Clock::UnknownZone,
                 };
-                self.session.meta = meta;
+                self.session.meta = *meta;
                 self.has_meta = true;
             }
             // Written again within a file (0.140): not an identity.

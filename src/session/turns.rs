@@ -204,6 +204,7 @@ mod tests {
         let started = |parent: &str| TaskStarted {
             turn_id: Some("new".into()),
             turn_attribution: Some(TurnAttribution { parent_turn_id: Some(parent.into()) }),
+            collaboration_mode_kind: None,
         };
         let (index, mut session) = begun(&[Some("over"), Some("running")]);
         for (parent, of_a_review) in [("running", true), ("over", false), ("another thread's", false)] {

@@ -9,6 +9,7 @@ use crate::codex::thread::ThreadId;
 use crate::config::target::Target;
 use crate::disk;
 use crate::export::mlflow;
+use crate::export::receipt::Receipt;
 use crate::rollout;
 use crate::spool::Spool;
 use crate::spool::policy::Lane;
@@ -17,6 +18,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+
+/// Longer than anybody's session.
+const MOST_TURNS: usize = 10_000;
 
 /// What became of it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -62,32 +66,39 @@ impl State {
     pub fn forget(&self, trace: TraceId, now: &Target) -> Result<Forgotten, CannotForget> {
         let thread = thread_of(trace);
         self.give_up(thread.as_ref())?;
+        let traces = self.all_of(trace, thread.as_ref());
         let spool = self.spool();
         let mut locks = Vec::new();
         for lane in [Lane::Local, Lane::Remote] {
             locks.push(spool.lock(lane, PATIENCE)?.ok_or(CannotForget::Busy)?);
         }
         let mut forgotten = Forgotten::default();
-        let of_trace =
-            |paths: Vec<PathBuf>| paths.into_iter().filter(|path| Spool::trace_of(path) == Some(trace));
+        let of_trace = |paths: Vec<PathBuf>| {
+            paths.into_iter().filter(|path| Spool::trace_of(path).is_some_and(|of| traces.contains(&of)))
+        };
         let (waiting, aside): (Vec<_>, Vec<_>) =
             (of_trace(spool.paths()).collect(), of_trace(spool.set_aside()).collect());
 
         let record = thread.as_ref().and_then(|thread| ThreadRecord::load(&self.threads(), thread).ok());
-        let receipts = self.receipts().all(trace);
+        let receipts: Vec<Receipt> = traces.iter().flat_map(|trace| self.receipts().all(*trace)).collect();
         let heads = waiting.iter().chain(&aside).filter_map(|path| Some(Spool::head(path).ok()?.target));
         let of_record = record.and_then(|record| Some(record.destination?.target));
         let taken = receipts.iter().map(|receipt| receipt.target.clone());
         let targets: HashSet<Target> = heads.chain(of_record).chain(taken).chain([now.clone()]).collect();
         for target in targets {
-            match mlflow::forget(&target, trace) {
-                Some(Ok(true)) => forgotten.stores.push(target),
-                Some(Ok(false)) | None => {}
+            let removed: Option<Result<Vec<bool>, _>> =
+                traces.iter().map(|trace| mlflow::forget(&target, *trace)).collect();
+            match removed {
+                Some(Ok(any)) if any.contains(&true) => forgotten.stores.push(target),
+                Some(Ok(_)) | None => {}
                 Some(Err(error)) => forgotten.failures.push(error.to_string()),
             }
         }
         for receipt in receipts.into_iter().filter(|receipt| receipt.target.is_remote()) {
-            forgotten.elsewhere.push((receipt.target, receipt.experiment_id));
+            let place = (receipt.target, receipt.experiment_id);
+            if !forgotten.elsewhere.contains(&place) {
+                forgotten.elsewhere.push(place);
+            }
         }
         let removed = waiting.iter().map(|path| (path, Spool::remove(path)));
         let removed = removed.chain(aside.iter().map(|path| (path, Spool::drop_aside(path))));
@@ -99,7 +110,7 @@ impl State {
         }
         // As long as something is left, they tell where.
         if forgotten.failures.is_empty() {
-            self.forget_records(trace, thread.as_ref(), &mut forgotten);
+            self.forget_records(&traces, thread.as_ref(), &mut forgotten);
         }
         forgotten.rollout = thread.and_then(|thread| rollout::path::find(self.home.path(), &thread));
         Ok(forgotten)
@@ -126,9 +137,22 @@ impl State {
         Ok(())
     }
 
-    fn forget_records(&self, trace: TraceId, thread: Option<&ThreadId>, forgotten: &mut Forgotten) {
+    /// The session's one trace, and those of its turns, as far as anything of ours knows them.
+    fn all_of(&self, trace: TraceId, thread: Option<&ThreadId>) -> Vec<TraceId> {
+        let spooled: HashSet<TraceId> = [self.spool().paths(), self.spool().set_aside()]
+            .iter()
+            .flatten()
+            .filter_map(|path| Spool::trace_of(path))
+            .collect();
+        let is_known = |turn: &TraceId| spooled.contains(turn) || self.receipts().file_of(*turn).exists();
+        let turns = (1..=MOST_TURNS).filter_map(|turn| Some(TraceId::of_turn(thread?.as_str(), turn)));
+        std::iter::once(trace).chain(turns.filter(is_known)).collect()
+    }
+
+    fn forget_records(&self, traces: &[TraceId], thread: Option<&ThreadId>, forgotten: &mut Forgotten) {
         let of_thread = thread.map(|thread| self.threads().join(format!("{thread}.json")));
-        for path in [Some(self.receipts().file_of(trace)), of_thread].into_iter().flatten() {
+        let receipts = traces.iter().map(|trace| self.receipts().file_of(*trace));
+        for path in receipts.chain(of_thread) {
             match fs::exists(&path).and_then(|is_there| disk::remove(&path).map(|()| is_there)) {
                 Ok(is_there) => forgotten.records += usize::from(is_there),
                 Err(error) => {

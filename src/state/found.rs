@@ -57,9 +57,9 @@ impl State {
             .map_err(|error| StateError::Record(self.threads(), error))?;
         mark(&mut record);
         let granularity = self.granularity_of(&record, thread, asked);
-        let content = Settings::read(world, &self.home).content.value.max(record.content);
+        let keep = self.keep(family, Settings::read(world, &self.home).content.value.max(record.content));
         let surroundings = Surroundings { rollout, user: user(world) };
-        let traces = self.made(family, &record, surroundings, granularity, content)?;
+        let traces = self.made(family, &record, granularity, surroundings, keep)?;
         if traces.is_empty() {
             return Ok(None);
         }

@@ -12,33 +12,36 @@ use crate::trace::redact::{Keep, Redacted, Redactor, Rules, Salt};
 use std::path::{Path, PathBuf};
 
 impl State {
-    /// None when nobody asked anything in the session, or its folder wants no trace.
+    /// How much of a session its folders and settings allow; None where a folder wants no trace. Sub-agents may have
+    /// been in other folders.
+    pub(super) fn keep(&self, family: &Family, asked: Content) -> Option<Keep> {
+        let mut content = asked;
+        for member in &family.members {
+            let Some(cwd) = member.session.meta.cwd.as_deref() else { continue };
+            let folders = Folders::of(Path::new(cwd), &self.home);
+            if let Some(file) = folders.off {
+                let thread = &member.session.meta.id;
+                tracing::info!("thread {thread} was in a folder without traces, as {} says", file.display());
+                return None;
+            }
+            content = content.max(folders.content());
+        }
+        Some(match content {
+            Content::Full => Keep::Everything,
+            Content::Metadata => Keep::Figures,
+        })
+    }
+
+    /// One of the whole session, or one of each turn; none where nobody asked anything.
     pub(super) fn made(
         &self,
         family: &Family,
         record: &ThreadRecord,
-        surroundings: Surroundings,
         granularity: Granularity,
-        asked: Content,
+        surroundings: Surroundings,
+        keep: Option<Keep>,
     ) -> Result<Vec<Redacted>, StateError> {
-        let Some(session) = family.members.first().map(|member| &member.session) else {
-            return Ok(Vec::new());
-        };
-        // Where the session was, which need not be where we are.
-        let folders = session.meta.cwd.as_deref().map(|cwd| Folders::of(Path::new(cwd), &self.home));
-        let folders = folders.unwrap_or_default();
-        if let Some(file) = folders.off {
-            tracing::info!(
-                "thread {} was in a folder without traces, as {} says",
-                session.meta.id,
-                file.display()
-            );
-            return Ok(Vec::new());
-        }
-        let keep = match asked.max(folders.content()) {
-            Content::Full => Keep::Everything,
-            Content::Metadata => Keep::Figures,
-        };
+        let Some(keep) = keep else { return Ok(Vec::new()) };
         let redactor = self.redactor()?;
         let traces = match granularity {
             Granularity::Session => build_family(family, record, surroundings).into_iter().collect(),

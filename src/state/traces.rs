@@ -54,7 +54,8 @@ impl State {
         let family = self.family(session, &rollout, &mut shelf, &families::read);
         let granularity = self.granularity_of(&record, thread, launch.granularity);
         let surroundings = Surroundings { rollout: &rollout, user: user(world) };
-        let traces = self.made(&family, &record, surroundings, granularity, record.content)?;
+        let keep = self.keep(&family, record.content);
+        let traces = self.made(&family, &record, granularity, surroundings, keep)?;
         Ok(Some(Made { traces, rollout, writer }))
     }
 

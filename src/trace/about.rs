@@ -114,6 +114,7 @@ pub(super) fn attributes_of(turn: &Turn) -> Map<String, Value> {
     let mut attributes = Map::new();
     put(&mut attributes, "codex.turn_id", turn.turn_id.as_deref());
     put(&mut attributes, "codex.time_to_first_token_ms", turn.time_to_first_token_ms);
+    put(&mut attributes, "codex.mode", turn.mode.as_deref());
     put(&mut attributes, "codex.taken_back", Some(true).filter(|_| turn.is_taken_back));
     if let TurnStatus::Interrupted { reason } = &turn.status {
         put(&mut attributes, "codex.abort_reason", Some(reason.as_str()));

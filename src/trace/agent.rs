@@ -56,7 +56,8 @@ pub(super) fn started(session: &Session, call: Option<&ToolCall>) -> Span {
     let task = || call?.arguments.get("message")?.as_str().filter(|text| !text.starts_with(ENCRYPTED));
     Span {
         name: if name == "review" { name.to_owned() } else { format!("subagent_{name}") },
-        inputs: json!({ "prompt": prompt(session).or_else(task) }),
+        // Since multi-agent v2 the thread itself holds no more of it than a head.
+        inputs: json!({ "prompt": task().or_else(|| prompt(session)) }),
         attributes: about::child_attributes(session, name),
         ..span(session)
     }

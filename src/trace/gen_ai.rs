@@ -7,6 +7,9 @@ use super::build::put;
 use crate::session::model::{Inference, TokenUsage, ToolCall};
 use serde_json::{Map, Value, json};
 
+/// Done by the model's side; all other tools run here.
+const SEARCH: &str = "web_search";
+
 /// Of an agent: the session itself, or one that it started.
 pub(super) fn agent(
     attributes: &mut Map<String, Value>,
@@ -44,7 +47,9 @@ pub(super) fn inference(
         usage(attributes, told);
     }
     if is_whole {
-        let reason = if inference.requests.is_empty() { "stop" } else { "tool_call" };
+        // What the model's side does itself is no reason to stop.
+        let waits = inference.requests.iter().any(|request| request.name != SEARCH);
+        let reason = if waits { "tool_call" } else { "stop" };
         put(attributes, "gen_ai.response.finish_reasons", Some(json!([reason])));
     }
 }
@@ -63,8 +68,7 @@ pub(super) fn tool(attributes: &mut Map<String, Value>, call: &ToolCall, convers
     put(attributes, "gen_ai.conversation.id", Some(conversation));
     put(attributes, "gen_ai.tool.name", Some(call.name.as_str()));
     put(attributes, "gen_ai.tool.call.id", Some(call.call_id.as_str()));
-    // Done by the model's side; all else runs here.
-    let kind = if call.name == "web_search" { "extension" } else { "function" };
+    let kind = if call.name == SEARCH { "extension" } else { "function" };
     put(attributes, "gen_ai.tool.type", Some(kind));
     if call.server.is_some() {
         put(attributes, "mcp.method.name", Some("tools/call"));

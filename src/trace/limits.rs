@@ -1,5 +1,6 @@
-//! How long the texts of a trace may be; what was left out says so, and how much it was. They are cut when secrets
-//! are out: half a secret looks like none.
+//! How much of a value a trace holds. What was left out says so, and how much it was.
+//!
+//! Texts are cut when secrets are out of them: half a secret looks like none.
 
 use super::model::Trace;
 use serde_json::{Map, Value};
@@ -10,7 +11,7 @@ const LONGEST_TEXT: usize = 1 << 20;
 /// MLflow's columns for previews are 1000 characters wide.
 const PREVIEW_CHARACTERS: usize = 1000;
 
-/// MLflow's own clients send no longer metadata.
+/// MLflow's columns for metadata are 250 characters wide.
 const METADATA_CHARACTERS: usize = 250;
 
 /// Enough for the sentence with which most programs fail.
@@ -30,7 +31,8 @@ pub(super) fn end(text: &str) -> &str {
     &text[start.map_or(0, |(at, _)| at)..]
 }
 
-/// The last step of every trace.
+/// The last step of every trace: previews, last words, and every text of every span that is longer than
+/// `LONGEST_TEXT`.
 pub(super) fn cut(trace: &mut Trace) {
     for preview in [&mut trace.request_preview, &mut trace.response_preview].into_iter().flatten() {
         *preview = first(preview, PREVIEW_CHARACTERS);
@@ -40,24 +42,39 @@ pub(super) fn cut(trace: &mut Trace) {
             *value = first(value, METADATA_CHARACTERS);
         }
     }
-    let events = trace.spans.iter_mut().flat_map(|span| &mut span.events);
-    for message in events.filter_map(|event| event.attributes.get_mut("exception.message")) {
-        if let Value::String(text) = message
-            && let Some((sentence, printed)) = text.split_once('\n')
-        {
-            *text = format!("{sentence}\n{}", last(printed, LAST_WORDS_CHARACTERS));
-        }
-    }
-    shorten_all(trace);
-}
-
-/// Cuts every text of every span that is longer than `LONGEST_TEXT`.
-fn shorten_all(trace: &mut Trace) {
     for span in &mut trace.spans {
         limit(&mut span.inputs);
         limit(&mut span.outputs);
         limit_all(&mut span.attributes);
-        span.events.iter_mut().for_each(|event| limit_all(&mut event.attributes));
+        for event in &mut span.events {
+            if let Some(Value::String(message)) = event.attributes.get_mut("exception.message") {
+                keep_last_words(message);
+            }
+            limit_all(&mut event.attributes);
+        }
+    }
+}
+
+/// The sentence, and the end of what was printed below it.
+fn keep_last_words(message: &mut String) {
+    if let Some((sentence, printed)) = message.split_once('\n') {
+        *message = format!("{sentence}\n{}", last(printed, LAST_WORDS_CHARACTERS));
+    }
+}
+
+/// The first characters; a mark says that there were more.
+fn first(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(characters - 1).chain(['…']).collect(),
+    }
+}
+
+/// The last characters; a mark says that there were more.
+fn last(text: &str, characters: usize) -> String {
+    match text.char_indices().rev().nth(characters - 1) {
+        None | Some((0, _)) => text.to_owned(),
+        Some((start, _)) => format!("…{}", &text[start..]),
     }
 }
 
@@ -84,22 +101,6 @@ fn shorten(text: &mut String, longest: usize) {
     let tail = text.ceil_char_boundary(before - longest / 2);
     let mark = format!("\n[… {} of {before} bytes cut …]\n", tail - head);
     text.replace_range(head..tail, &mark);
-}
-
-/// The first characters; a mark says that there were more.
-fn first(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(characters - 1).chain(['…']).collect(),
-    }
-}
-
-/// The last characters; a mark says that there were more.
-fn last(text: &str, characters: usize) -> String {
-    match text.char_indices().rev().nth(characters - 1) {
-        None | Some((0, _)) => text.to_owned(),
-        Some((start, _)) => format!("…{}", &text[start..]),
-    }
 }
 
 #[cfg(test)]

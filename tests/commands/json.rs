@@ -1,6 +1,8 @@
 //! The keys of `--json` are those that docs/json.md promises.
 
 use crate::situation::Situation;
+use codex_traced::claim::unclaimed::{self, Unclaimed};
+use codex_traced::codex::thread::ThreadId;
 use codex_traced::config::target::Target;
 use codex_traced::export::receipt::Receipt;
 use codex_traced::export::receipts::{Kept, Receipts};
@@ -42,6 +44,14 @@ fn status_prints_every_key_that_is_promised_and_no_other() {
     Receipts::at(situation.home.state().join("receipts"))
         .keep(TraceId([3; 16]), kept)
         .expect("keep a receipt");
+    let nobodys = Unclaimed {
+        thread: ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").expect("a UUID"),
+        launch_id: "1".into(),
+        launched_at: Timestamp::UNIX_EPOCH,
+        of: 2,
+    };
+    unclaimed::add(&situation.home.state().join("unclaimed.json"), vec![nobodys])
+        .expect("leave a session unclaimed");
     for config in [
         r#"{"environment": {"MLFLOW_CODEX_TRACING_ENABLED": "perhaps"}}"#,
         r#"{"environment": {"MLFLOW_TRACKING_URI": "databricks", "MLFLOW_EXPERIMENT_ID": "5"}}"#,
@@ -56,7 +66,7 @@ fn status_prints_every_key_that_is_promised_and_no_other() {
 #[test]
 fn doctor_prints_every_key_that_is_promised_and_its_worst_is_how_it_ends() {
     let mut found = BTreeSet::new();
-    for (version, worst, code) in [("0.169.0", "ok", 0), ("0.200.0", "warning", 1), ("0.140.0", "error", 2)] {
+    for (version, worst, code) in [("0.169.0", "ok", 0), ("0.200.0", "warning", 1), ("0.20.0", "error", 2)] {
         let situation = Situation::fresh();
         situation.codex_of_version(version);
         let said = situation.say(&["doctor", "--json"]).ended(End::Code(code)).stdout;

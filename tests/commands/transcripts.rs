@@ -103,7 +103,7 @@ fn a_newer_codex_and_an_older_one() {
     let situation = Situation::fresh();
     situation.codex_of_version("0.200.0");
     review("newer codex", &situation, &[STATUS, DOCTOR]);
-    situation.codex_of_version("0.140.0");
+    situation.codex_of_version("0.20.0");
     review("older codex", &situation, &[DOCTOR]);
 }
 

@@ -55,10 +55,6 @@ impl Chance {
         [8, 4, 4, 4, 12].map(|count| self.hex(count)).join("-")
     }
 
-    pub(crate) fn one<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        all[self.below(all.len())]
-    }
-
     /// Lines of 64, as keys are written.
     pub(crate) fn lines(&mut self, count: usize) -> String {
         (0..count).map(|_| self.base64(64) + "\n").collect::<String>() + &self.base64(44) + "\n"

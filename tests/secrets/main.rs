@@ -1,8 +1,11 @@
 //! How many secrets the rules find, and what they take for one: a corpus that is made in the run.
 
+mod bytes;
 mod chance;
+mod hostile;
 mod lookalikes;
 mod planted;
+mod real;
 mod scanner;
 
 use codex_traced::trace::redact::{Finder, Redactor, Rules, Salt};

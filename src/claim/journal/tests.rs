@@ -114,7 +114,6 @@ fn notes_that_end_in_the_middle_keep_what_came_before() {
         started_at: Timestamp::UNIX_EPOCH,
         destination: launch(gone()).destination,
         asked: Asked::default(),
-        content: Content::Full,
     });
     let launch = launch.unwrap();
     let read = read(&format!("{launch}\n{{\"exit\":{{\"code\":0}}}}\n{{\"cla")).unwrap();

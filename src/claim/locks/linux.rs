@@ -13,14 +13,14 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const LOCKS: &str = "/proc/locks";
 
-/// Codex locks the file right after it opens it. One that nobody locked for so long was left behind by
-/// a Codex that was killed.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Codex locks the file right after it opens it, on a busy machine some seconds after. One that nobody locked for so
+/// long was left behind by a Codex that was killed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How soon to look again for the holder of a file just opened: Codex holds a lock for at least 69 ms
 /// (measured on 0.169), and looking costs about 0.1 ms.
@@ -136,13 +136,18 @@ impl LockWatch {
         if self.pending.is_empty() {
             return Vec::new();
         }
+        // The files first: a number that is free again may soon be that of a file just made.
+        let inode = |folder: &Path, name: String| Some(fs::metadata(folder.join(name)).ok()?.ino());
+        let coordination = inode(&self.locks, ".coordination.lock".to_owned());
+        let inodes: BTreeMap<ThreadId, Option<u64>> =
+            self.pending.keys().map(|thread| (thread.clone(), inode(&self.locks, lock_of(thread)))).collect();
         let holders = holders(&fs::read_to_string(LOCKS).unwrap_or_default());
         let mut held = Vec::new();
         self.pending.retain(|thread, since| {
-            let Ok(lock) = fs::metadata(self.locks.join(format!("{thread}.lock"))) else { return false };
-            let ours = holders
-                .get(&lock.ino())
-                .is_some_and(|all| all.iter().any(|holder| is_ours(*holder, child, |id| Here.known(id))));
+            let Some(Some(lock)) = inodes.get(thread) else { return false };
+            let ours = holders_of(*lock, coordination, &holders)
+                .any(|holder| is_ours(holder, child, |id| Here.known(id)) && has_open(holder, thread));
+            let ours = ours && inode(&self.locks, lock_of(thread)) == Some(*lock);
             if ours {
                 held.push(thread.clone());
             }
@@ -152,10 +157,33 @@ impl LockWatch {
     }
 }
 
+fn lock_of(thread: &ThreadId) -> String {
+    format!("{thread}.lock")
+}
+
+/// Those who hold a lock to keep it. A Codex that starts takes the locks of others for a moment, to remove those that
+/// nobody holds; and only while it has the lock of the whole folder (0.169).
+fn holders_of(
+    lock: u64,
+    coordination: Option<u64>,
+    holders: &BTreeMap<u64, Vec<u32>>,
+) -> impl Iterator<Item = u32> {
+    let of = |inode: Option<u64>| inode.and_then(|inode| holders.get(&inode)).cloned().unwrap_or_default();
+    let tidying = of(coordination);
+    of(Some(lock)).into_iter().filter(move |holder| !tidying.contains(holder))
+}
+
+/// The number of a file elsewhere may be the same. Where nobody can tell, that is not assumed.
+fn has_open(holder: u32, thread: &ThreadId) -> bool {
+    let name = lock_of(thread);
+    let is_it = |file: &PathBuf| file.file_name().is_some_and(|it| it == name.as_str());
+    Here.written_files(holder).map_or(true, |files| files.iter().any(is_it))
+}
+
 /// The process that has the thread's lock; None when nobody has. An error where nobody can tell.
 pub(in crate::claim) fn holder_of(home: &CodexHome, thread: &ThreadId) -> io::Result<Option<u32>> {
     let locks = fs::read_to_string(LOCKS)?;
-    let Ok(lock) = fs::metadata(home.writer_locks().join(format!("{thread}.lock"))) else { return Ok(None) };
+    let Ok(lock) = fs::metadata(home.writer_locks().join(lock_of(thread))) else { return Ok(None) };
     Ok(holders(&locks).get(&lock.ino()).and_then(|all| all.first().copied()))
 }
 
@@ -187,5 +215,16 @@ mod tests {
                      3: FLOCK  ADVISORY  WRITE 4715 08:02:123456 0 EOF\n\
                      4: FLOCK  ADVISORY  READ  4714 08:01:123458 0 EOF\n\nnonsense";
         assert_eq!(holders(locks), BTreeMap::from([(123_456, vec![4711, 4715])]));
+    }
+
+    #[test]
+    fn whoever_tidies_up_holds_no_thread() {
+        let holders = BTreeMap::from([(1, vec![7]), (2, vec![7, 8]), (3, vec![7])]);
+        let of = |lock, coordination| holders_of(lock, coordination, &holders).collect::<Vec<_>>();
+        assert_eq!(of(2, None), [7, 8]);
+        assert_eq!(of(2, Some(9)), [7, 8], "nobody has the folder's lock");
+        assert_eq!(of(2, Some(1)), [8]);
+        assert_eq!(of(3, Some(1)), [0; 0]);
+        assert_eq!(of(4, None), [0; 0]);
     }
 }

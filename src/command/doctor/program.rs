@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, OnPath};
-use crate::codex::version::{InterfaceWriter, NEWEST_TESTED, OLDEST_TESTED, Version};
+use crate::codex::version::{InterfaceWriter, NEWEST_TESTED, OLDEST_TRACED, Version};
 use crate::env::World;
 use nix::pty::openpty;
 use std::fs;
@@ -83,12 +83,10 @@ fn judge(said: Result<&str, &str>) -> Finding {
             format!("`codex --version` said \"{said}\", which is no version"),
             "see whether CODEX_TRACED_CODEX_BIN or PATH leads to another program named codex",
         ),
-        Some(version) if version < OLDEST_TESTED => Finding::warning(
+        Some(version) if version < OLDEST_TRACED => Finding::error(
             "version",
-            format!(
-                "{version}, older than {OLDEST_TESTED}, the oldest that this codex-traced was tested with"
-            ),
-            "look at a trace (`codex-traced mlflow show`); if something is missing, update Codex",
+            format!("{version}, too old: sessions are traced from Codex {OLDEST_TRACED} on"),
+            "update Codex: `npm install -g @openai/codex`",
         ),
         Some(version) if version > NEWEST_TESTED => Finding::warning(
             "version",
@@ -154,7 +152,7 @@ mod tests {
             (Ok("codex-cli 0.169.0"), Level::Ok),
             (Ok("codex-cli 0.147.0"), Level::Ok),
             (Ok("codex-cli 0.36.0"), Level::Ok),
-            (Ok("codex-cli 0.35.9"), Level::Warning),
+            (Ok("codex-cli 0.35.9"), Level::Error),
             (Ok("codex-cli 0.200.0"), Level::Warning),
             (Ok("hello"), Level::Warning),
             (Err("did not tell"), Level::Error),

@@ -1,5 +1,7 @@
 //! Draining against places that are up, down, or will not take a trace.
 
+mod together;
+
 use super::*;
 use crate::export::receipt::Receipt;
 use crate::spool::entry::Entry;
@@ -337,36 +339,4 @@ fn without_its_receipt_an_entry_is_not_removed() {
     assert_eq!(yard.counts(), (1, 1, 0));
     fs::remove_file(receipts).unwrap();
     assert_eq!(yard.counts(), (1, 0, 0));
-}
-
-#[test]
-fn traces_for_one_local_place_go_together_each_with_its_receipt() {
-    let yard = Yard::new();
-    let place = local("/a.db");
-    (1..=40).for_each(|thread| yard.put(thread, &place, 1));
-    yard.put(50, &local("/b.db"), 1);
-    (51..=53).for_each(|thread| yard.put(thread, &remote("http://a"), 1));
-    assert_eq!(yard.counts(), (44, 0, 0));
-    assert_eq!(*yard.together.borrow(), [32, 8]);
-    let receipts = Receipts::at(yard.folder.path().join("receipts"));
-    for thread in 1..=40 {
-        let sent = entry(thread, place.clone(), 1).trace;
-        let receipt = Receipt::of_trace(place.clone(), "1".into(), at(1_000_000), &sent);
-        assert_eq!(receipts.of(sent.id, &place).map(|kept| kept.receipt), Some(receipt));
-    }
-}
-
-#[test]
-fn when_they_are_not_taken_together_each_is_tried_by_itself() {
-    let yard = Yard::new();
-    for (thread, ended) in [(1, 1), (2, 13), (3, 1)] {
-        yard.put(thread, &local("/a.db"), ended);
-    }
-    assert_eq!(yard.counts(), (3, 0, 0));
-    // One that its target has a newer form of goes with the others all the same.
-    for (thread, ended) in [(1, 2), (2, 5), (3, 2)] {
-        yard.put(thread, &local("/a.db"), ended);
-    }
-    assert_eq!(yard.counts(), (2, 0, 0));
-    assert_eq!(*yard.together.borrow(), [3]);
 }

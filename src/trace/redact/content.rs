@@ -12,32 +12,33 @@ const LONGEST_WORD: usize = 80;
 const METADATA: [&str; 9] = [
     "session",
     "source",
+    "mlflow.trace_schema.version",
     "mlflow.trace.session",
     "mlflow.trace.tokenUsage",
     "mlflow.trace.cost",
     "mlflow.source.name",
     "mlflow.source.type",
     "codex.cost_basis",
-    "codex.granularity",
 ];
 
 const TAGS: [&str; 1] = ["codex.cli_version"];
 
-const ATTRIBUTES: [&str; 40] = [
+const ATTRIBUTES: &[&str] = &[
     "codex.thread_id",
     "codex.turn_id",
     "codex.turn",
     "codex.cli_version",
     "codex.forked_from_id",
     "codex.parent_thread_id",
-    "codex.child_thread_id",
     "codex.turns",
     "codex.llm_calls",
+    "codex.sub_agents",
     "codex.active_ms",
     "codex.tokens_reconciled",
     "codex.bad_lines",
     "codex.attribution",
     "codex.launch_id",
+    "codex.taken_back",
     "codex.time_to_first_token_ms",
     "codex.reasoning_effort",
     "codex.context_tokens_before",
@@ -55,15 +56,18 @@ const ATTRIBUTES: [&str; 40] = [
     "mlflow.llm.model",
     "mlflow.llm.cost",
     "gen_ai.operation.name",
-    "gen_ai.agent.name",
+    "gen_ai.agent.id",
+    "gen_ai.agent.version",
     "gen_ai.conversation.id",
     "gen_ai.request.model",
     "gen_ai.response.model",
     "gen_ai.tool.name",
+    "gen_ai.tool.type",
     "gen_ai.usage.input_tokens",
     "gen_ai.usage.output_tokens",
-    "codex.wall_ms",
-    "codex.status",
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.reasoning.output_tokens",
 ];
 
 /// What is left of inputs and outputs.
@@ -97,7 +101,7 @@ fn keep_figures_of(span: &mut Span) {
             _ => Value::Null,
         };
     }
-    keep(&mut span.attributes, &ATTRIBUTES);
+    keep(&mut span.attributes, ATTRIBUTES);
     for event in &mut span.events {
         "exception".clone_into(&mut event.name);
         event.attributes = Map::from_iter([("exception.type".to_owned(), json!("failed"))]);

@@ -142,6 +142,11 @@ impl Salt {
     }
 }
 
+/// What a trace tells of it; empty where there was nothing.
+pub fn counts_of(trace: &Trace) -> BTreeMap<String, u64> {
+    trace.metadata.get(COUNTS).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
 fn note(trace: &mut Trace, counts: &BTreeMap<String, u64>) {
     if counts.is_empty() {
         return;

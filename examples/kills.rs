@@ -1,0 +1,233 @@
+//! Kills codex-traced, and Codex, at moments spread over the whole life of a launch; one `mlflow sync` must put it
+//! all right.
+//!
+//! ```sh
+//! cargo run --example kills -- 80 40
+//! ```
+//!
+//! Each launch is an `exec` of two model responses and a command on a terminal, so that a finisher follows. At its
+//! moment whoever of ours is there is killed: the launcher, or the finisher. The long run behind the tests of
+//! `tests/crashes.rs`, which kill before every single write.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use support::run::LIMIT;
+use support::terminal::Seen;
+use support::{Codex, End, Home, ModelServer, Reply, Script, Terminal, run, wait_for};
+
+/// Where a launch stood when it was hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    NotBegun,
+    NoChild,
+    NoClaim,
+    Claimed,
+    CodexEnded,
+    Finisher,
+    Over,
+}
+
+fn main() {
+    let mut counts = std::env::args().skip(1).map(|word| word.parse().expect("how many kills"));
+    let (ours, codexes) = (counts.next().unwrap_or(80), counts.next().unwrap_or(40));
+    let codex = support::real::fetch_codex();
+    let launcher = launcher();
+    let mut play = Play::new(&codex, &launcher);
+    let mut lives: Vec<Duration> = (0..5).map(|_| play.whole()).collect();
+    lives.sort();
+    let whole = lives[2];
+    play.renew();
+    println!("a launch lives for {} ms, from its start to its finisher's end", whole.as_millis());
+    play.kill_at_moments(ours, whole, "codex-traced", Play::ours);
+    play.kill_at_moments(codexes, whole, "codex", Play::codexes);
+    println!("every session that has a turn is traced once; nothing is left");
+}
+
+/// Beside this example, as cargo puts it.
+fn launcher() -> PathBuf {
+    let here = std::env::current_exe().expect("a running program has a path");
+    let folder = here.parent().and_then(Path::parent).expect("examples/ of a target folder");
+    let launcher = folder.join("codex-traced");
+    assert!(launcher.exists(), "build it first: cargo build");
+    launcher
+}
+
+struct Play<'a> {
+    codex: &'a Codex,
+    launcher: &'a Path,
+    server: ModelServer,
+    home: Home,
+}
+
+impl<'a> Play<'a> {
+    fn new(codex: &'a Codex, launcher: &'a Path) -> Play<'a> {
+        let server = ModelServer::start(Script::new());
+        let home = Home::new(&server.url());
+        Play { codex, launcher, server, home }
+    }
+
+    fn start(&self) -> Terminal {
+        // What an earlier launch that was killed did not ask for is asked for now: the replies are all alike.
+        let command = Reply::new().call("exec_command", json!({"cmd": "echo hi"}));
+        self.server.play(Script::new().reply(command).reply(Reply::new().answer("done")));
+        // As under a person's shell: who leads the session outlives the launcher, and so do those that it leaves.
+        let mut shell = self.home.traced("sh", &self.codex.native);
+        shell.args(["-c", "\"$@\"; code=$?; echo ended; read line; exit $code", "sh"]);
+        Terminal::start(shell.arg(self.launcher).args(["exec", "--json", "go"]))
+    }
+
+    /// Waits for all that the launch left running, then ends the shell.
+    fn finish(&self, terminal: Terminal) -> Seen {
+        terminal.wait_for("ended");
+        let shell = terminal.pid();
+        wait_for("all processes to end", LIMIT, || self.home.processes().iter().all(|id| *id == shell));
+        terminal.type_keys("\n");
+        terminal.finish()
+    }
+
+    /// One launch without a kill, and how long it lived.
+    fn whole(&self) -> Duration {
+        let began = Instant::now();
+        self.finish(self.start()).ended(End::Code(0));
+        began.elapsed()
+    }
+
+    fn kill_at_moments(
+        &mut self,
+        kills: u32,
+        whole: Duration,
+        who: &str,
+        victims: fn(&Self, Pid) -> Vec<Pid>,
+    ) {
+        let mut histogram: BTreeMap<Stage, u32> = BTreeMap::new();
+        let (mut ends, mut evidence) = (BTreeMap::<String, u32>::new(), BTreeMap::<String, u32>::new());
+        for number in 0..kills {
+            let began = Instant::now();
+            let terminal = self.start();
+            sleep((whole * number / kills).saturating_sub(began.elapsed()));
+            let launcher = child_of(terminal.pid());
+            let victims = victims(self, launcher);
+            let hit = victims.iter().filter(|id| kill(**id, Signal::SIGKILL).is_ok()).count();
+            // After the kill: the notes are those of the very moment.
+            let stage = self.stage(&victims, launcher);
+            *histogram.entry(stage).or_default() += 1;
+            let seen = self.finish(terminal);
+            let hits = if hit == 0 { "nobody" } else { "hit" };
+            *ends.entry(format!("{hits}, {:?}", seen.end)).or_default() += 1;
+            assert_eq!(seen.modes_before, seen.modes_after, "kill {number} of {who}: the terminal's modes");
+            for claimed in self.put_right(&format!("kill {number} of {who} ({stage:?})")) {
+                *evidence.entry(claimed).or_default() += 1;
+            }
+        }
+        println!("{kills} kills of {who}:");
+        for (stage, count) in histogram {
+            println!("  {:<12} {count:>3} {}", format!("{stage:?}"), "#".repeat(count as usize));
+        }
+        println!("  ended: {ends:?}\n  claimed by: {evidence:?}");
+    }
+
+    /// The launcher, or else its finisher.
+    fn ours(&self, launcher: Pid) -> Vec<Pid> {
+        if is_of(launcher, self.launcher) {
+            return vec![launcher];
+        }
+        self.home.processes().into_iter().filter(|id| is_of(*id, self.launcher)).collect()
+    }
+
+    fn codexes(&self, launcher: Pid) -> Vec<Pid> {
+        Some(child_of(launcher)).filter(|id| is_of(*id, &self.codex.native)).into_iter().collect()
+    }
+
+    fn stage(&self, victims: &[Pid], launcher: Pid) -> Stage {
+        if !victims.is_empty() && !victims.contains(&launcher) && victims.iter().any(|id| is_finisher(*id)) {
+            return Stage::Finisher;
+        }
+        let notes = self.home.launches().into_iter().filter(|name| name.ends_with(".jsonl")).map(|name| {
+            fs::read_to_string(self.home.state().join("launches").join(name)).unwrap_or_default()
+        });
+        let notes: String = notes.collect();
+        match () {
+            () if notes.contains("{\"exit\"") => Stage::CodexEnded,
+            () if notes.contains("{\"claim\"") => Stage::Claimed,
+            () if notes.contains("{\"child\"") => Stage::NoClaim,
+            () if notes.contains("{\"launch\"") => Stage::NoChild,
+            () if self.home.state().join("threads").exists() => Stage::Over,
+            () => Stage::NotBegun,
+        }
+    }
+
+    /// Every session with a turn is traced, once; by what evidence.
+    fn put_right(&mut self, at: &str) -> Vec<String> {
+        let mut sync = self.home.traced(self.launcher, Path::new("/nowhere"));
+        run(sync.args(["mlflow", "sync"])).ended(End::Code(0));
+        let has_turn =
+            |path: &PathBuf| fs::read_to_string(path).is_ok_and(|text| text.contains("task_started"));
+        let mut turns: Vec<String> = self
+            .home
+            .rollouts()
+            .into_iter()
+            .filter(has_turn)
+            .map(|path| {
+                let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
+                stem[stem.len() - 36..].to_owned()
+            })
+            .collect();
+        turns.sort();
+        let mut traced = match self.home.database().exists() {
+            true => {
+                let connection = rusqlite::Connection::open(self.home.database()).expect("open the database");
+                let query = "SELECT value FROM trace_request_metadata WHERE key = 'session'";
+                let mut statement = connection.prepare(query).expect("MLflow's table");
+                let rows = statement.query_map([], |row| row.get::<_, String>(0)).expect("the traces");
+                rows.map(|thread| thread.expect("text")).collect()
+            }
+            false => Vec::new(),
+        };
+        traced.sort();
+        assert_eq!(traced, turns, "{at}: the traces, and the sessions that have a turn");
+        let left: Vec<String> = self
+            .home
+            .launches()
+            .into_iter()
+            .chain(self.home.spooled())
+            .filter(|name| name.ends_with("l"))
+            .collect();
+        assert_eq!(left, [""; 0], "{at}: nothing waits");
+        // A home of its own for each: what one left cannot hide in the next.
+        let records = self.home.records();
+        let by = records
+            .iter()
+            .map(|record| record["launches"][0]["attribution"].as_str().expect("text").to_owned());
+        let by = by.collect();
+        self.renew();
+        by
+    }
+
+    fn renew(&mut self) {
+        self.server = ModelServer::start(Script::new());
+        self.home = Home::new(&self.server.url());
+    }
+}
+
+/// The only child, or nobody.
+fn child_of(id: Pid) -> Pid {
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    Pid::from_raw(children.split_whitespace().next().and_then(|id| id.parse().ok()).unwrap_or(i32::MAX))
+}
+
+fn is_of(id: Pid, program: &Path) -> bool {
+    let running = fs::read_link(format!("/proc/{id}/exe"));
+    running.ok().zip(fs::canonicalize(program).ok()).is_some_and(|(running, program)| running == program)
+}
+
+/// A dead one has no words left, but is nobody's but ours.
+fn is_finisher(id: Pid) -> bool {
+    let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    words.is_empty() || words.starts_with(b"codex-traced\0mlflow")
+}

@@ -1,0 +1,146 @@
+//! What strangers may write into a project, a session and a configuration, and what came of it.
+
+use serde_json::json;
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use support::{End, Home, ModelServer, Outcome, Reply, Script, codex, run};
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+
+/// A title, a cleared screen, a colour, a bell, a line that is written over, text that runs backwards.
+const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\r\u{202e}evil\u{7f}";
+
+fn ours(home: &Home, words: &[&str]) -> Command {
+    let mut command = home.traced(LAUNCHER, Path::new("/nowhere"));
+    command.arg("mlflow").args(words);
+    command
+}
+
+#[track_caller]
+fn assert_harmless(what: &str, said: &Outcome) {
+    let all = format!("{}{}", said.stdout, said.stderr);
+    let is_obeyed = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+    assert!(!all.contains(is_obeyed), "{what}: {all:?}");
+}
+
+/// A session in which every text is hostile.
+fn session(home: &Home) -> String {
+    let thread = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+    let line = |kind: &str, payload| {
+        json!({"timestamp": "2026-11-22T10:00:00.000Z", "type": kind, "payload": payload}).to_string()
+    };
+    let meta = json!({"id": thread, "timestamp": "2026-11-22T10:00:00.000Z", "cwd": format!("/x/{HOSTILE}"), "originator": HOSTILE,
+        "cli_version": HOSTILE, "model_provider": HOSTILE, "git": {"branch": HOSTILE, "repository_url": HOSTILE}});
+    let lines = [
+        line("session_meta", meta),
+        line("turn_context", json!({"model": HOSTILE, "cwd": HOSTILE})),
+        line("event_msg", json!({"type": "task_started", "turn_id": "1"})),
+        line("event_msg", json!({"type": "user_message", "message": HOSTILE})),
+        line(
+            "response_item",
+            json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": HOSTILE}]}),
+        ),
+        line(
+            "response_item",
+            json!({"type": "function_call", "name": HOSTILE, "call_id": "c1", "arguments": json!({"cmd": HOSTILE}).to_string()}),
+        ),
+        line("response_item", json!({"type": "function_call_output", "call_id": "c1", "output": HOSTILE})),
+        line(
+            "response_item",
+            json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": HOSTILE}]}),
+        ),
+        line("event_msg", json!({"type": "task_complete", "turn_id": "1", "last_agent_message": HOSTILE})),
+        "{\"type\":".repeat(10_000),
+        format!("{{\"type\":\"event_msg\",\"payload\":{}", "[".repeat(100_000)),
+    ];
+    let folder = home.sessions().join("2026/11/22");
+    fs::create_dir_all(&folder).expect("a folder of sessions");
+    fs::write(folder.join(format!("rollout-2026-11-22T10-00-00-{thread}.jsonl")), lines.join("\n"))
+        .expect("a session");
+    thread.to_owned()
+}
+
+#[test]
+fn no_text_of_a_session_steers_the_terminal() {
+    let home = Home::new("http://127.0.0.1:9");
+    let thread = session(&home);
+    run(&mut ours(&home, &["import", &thread])).ended(End::Code(0));
+    for words in [
+        &["show"][..],
+        &["show", "--json"],
+        &["status"],
+        &["status", "--json"],
+        &["doctor"],
+        &["trace-latest"],
+        &["import", "--all", "--dry-run"],
+        &["sync", "--list"],
+        &["forget", &thread],
+    ] {
+        let said = run(&mut ours(&home, words));
+        assert_harmless(&words.join(" "), &said);
+        assert!(!said.stdout.is_empty(), "{words:?} said nothing: {said:?}");
+    }
+    let log = fs::read_to_string(home.state().join("codex_tracing.log")).unwrap_or_default();
+    assert!(!log.contains('\u{1b}'), "{log:?}");
+}
+
+#[test]
+fn no_text_of_a_configuration_or_a_variable_steers_the_terminal() {
+    let home = Home::new("http://127.0.0.1:9");
+    let config = json!({"environment": {"MLFLOW_TRACKING_URI": HOSTILE, "MLFLOW_EXPERIMENT_NAME": HOSTILE, "CODEX_TRACED_CONTENT": HOSTILE},
+        "sessions_dir": HOSTILE, "redaction": {"rules": [{"name": "a", "pattern": format!("({HOSTILE}")}], HOSTILE: 1, "allow": [HOSTILE, "("]}});
+    fs::write(home.codex().join("mlflow_config.json"), config.to_string()).expect("a configuration");
+    for words in [
+        &["status"][..],
+        &["status", "--json"],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["show"],
+        &["show", HOSTILE],
+        &["enable", "-u", HOSTILE],
+        &["enable", "-s", HOSTILE],
+        &["forget", HOSTILE],
+        &["sync", "--drop", HOSTILE],
+        &["import", HOSTILE],
+    ] {
+        assert_harmless(&words.join(" "), &run(&mut ours(&home, words)));
+    }
+}
+
+#[test]
+fn a_projects_folder_sends_nothing_elsewhere_and_loosens_nothing() {
+    let Some(codex) = codex() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("without waiting");
+    let elsewhere = format!("http://{}", listener.local_addr().expect("an address"));
+    let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
+    let home = Home::new(&server.url());
+    let folder = home.work().join(".codex");
+    fs::create_dir_all(&folder).expect("a project's folder");
+    let loose = json!({"environment": {"MLFLOW_TRACKING_URI": elsewhere, "MLFLOW_CODEX_TRACING_ENABLED": "true",
+        "CODEX_TRACED_CONTENT": "full", "HTTPS_PROXY": elsewhere}, "redaction": {"allow": [".*"]}, "sessions_dir": "/"});
+    fs::write(folder.join("mlflow_config.json"), loose.to_string()).expect("its file");
+    let mut command = home.traced(LAUNCHER, &codex.native);
+    run(command.env("CODEX_TRACED_CONTENT", "metadata").args(["exec", "a prompt that stays here"]))
+        .ended(End::Code(0));
+    home.wait_until_delivered();
+    let database = fs::read(home.database()).expect("the local database");
+    assert!(!crate::bytes::holds(&database, "a prompt that stays here"));
+    assert!(listener.accept().is_err(), "somebody came to the project's server");
+
+    // And it can switch off, for what is done below it.
+    fs::write(
+        folder.join("mlflow_config.json"),
+        json!({"environment": {"MLFLOW_CODEX_TRACING_ENABLED": "false"}}).to_string(),
+    )
+    .expect("its file");
+    server.play(Script::new().reply(Reply::new().answer("done")));
+    let before = home.claimed().len();
+    run(home.traced(LAUNCHER, &codex.native).args(["exec", "nothing of this"])).ended(End::Code(0));
+    assert_eq!((home.claimed().len(), home.rollouts().len()), (before, 2));
+    let file = home.rollouts().pop().expect("the second session");
+    let said = run(&mut ours(&home, &["import", file.to_str().expect("UTF-8")]));
+    assert!(said.stdout.contains("0 new"), "{said:?}");
+}
