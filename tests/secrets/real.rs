@@ -109,7 +109,7 @@ fn no_planted_secret_is_in_any_byte_that_we_write_or_send() {
     let Some(codex) = codex() else { return };
     let (job, outcome) = Job::with(&codex, |mut command| {
         command.env("MLFLOW_CODEX_TRACING_ENABLED", "true").env("MLFLOW_TRACKING_URI", NOBODY);
-        command.env("CODEX_TRACED_NOTICE", "always").env("CODEX_TRACED_WAIT", "1");
+        command.env("CODEX_TRACED_NOTICE", "always").env("CODEX_TRACED_WAIT", "15");
         command
     });
     outcome.clone().ended(End::Code(0));
@@ -120,7 +120,10 @@ fn no_planted_secret_is_in_any_byte_that_we_write_or_send() {
 
     // It waits: spool, records and log; what was said.
     let written = job.written();
-    assert!(written.iter().any(|(path, _)| path.parent().is_some_and(|folder| folder.ends_with("spool"))));
+    let is_spooled =
+        |(path, _): &(PathBuf, Vec<u8>)| path.parent().is_some_and(|folder| folder.ends_with("spool"));
+    let paths: Vec<&PathBuf> = written.iter().map(|(path, _)| path).collect();
+    assert!(written.iter().any(is_spooled), "nothing waits: {paths:?}\n{}", outcome.stderr);
     assert!(written.iter().any(|(path, _)| path.ends_with("summary.json")));
     assert_eq!(found(&secrets, &written), [""; 0]);
     let notices: String = outcome.stderr.lines().filter(|line| line.contains("codex-traced")).collect();
