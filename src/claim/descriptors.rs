@@ -21,6 +21,13 @@ const FIRST: Duration = Duration::from_secs(1);
 /// How often then: what is begun by hand is held for longer. A look costs about 0.1 ms.
 const LATER: Duration = Duration::from_millis(100);
 
+/// From when on it is looked at seldom: a session that a person works in stays open, and an interface that leaves
+/// its sessions to a background process never has one.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// How often then.
+const SELDOM: Duration = Duration::from_secs(1);
+
 /// Wrappers that start wrappers; more is a loop, or not what we look for.
 const DEEPEST: usize = 8;
 
@@ -59,7 +66,7 @@ impl<W: Writers> Descriptors<W> {
             }
             level = below;
         }
-        (held, if now.duration_since(began) < FIRST { AT_FIRST } else { LATER })
+        (held, pace(now.duration_since(began)))
     }
 
     fn threads_of(&mut self, id: u32, child: u32) -> BTreeSet<ThreadId> {
@@ -80,6 +87,14 @@ impl<W: Writers> Descriptors<W> {
             true => threads,
             false => BTreeSet::new(),
         }
+    }
+}
+
+fn pace(age: Duration) -> Duration {
+    match age {
+        age if age < FIRST => AT_FIRST,
+        age if age < SETTLED => LATER,
+        _ => SELDOM,
     }
 }
 
@@ -177,7 +192,14 @@ mod tests {
     fn looks_become_rare_after_the_first_second() {
         let mut descriptors = Descriptors::of(Stage(vec![]));
         let began = Instant::now();
-        for (after, pace) in [(0, AT_FIRST), (999, AT_FIRST), (1001, LATER), (100_000, LATER)] {
+        for (after, pace) in [
+            (0, AT_FIRST),
+            (999, AT_FIRST),
+            (1001, LATER),
+            (9999, LATER),
+            (10_001, SELDOM),
+            (100_000, SELDOM),
+        ] {
             assert_eq!(descriptors.look(1, began + Duration::from_millis(after)).1, pace, "{after} ms");
         }
     }
