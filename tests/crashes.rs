@@ -43,7 +43,7 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 folder = home / "sessions/2026/11/22"
 folder.mkdir(parents=True, exist_ok=True)
 shutil.copy(os.environ["ROLLOUT"], folder / f"rollout-2026-11-22T10-00-00-{thread}.jsonl")
-until = time.monotonic() + 60
+until = time.monotonic() + 30
 def is_noted():
     for note in (home / "mlflow/launches").glob("*.jsonl"):
         try:

@@ -30,6 +30,7 @@ pub mod mlflow_server;
 pub mod model_server;
 pub mod normalise;
 pub mod oracle;
+#[cfg(target_os = "linux")]
 pub mod probe;
 pub mod real;
 pub mod recorded;

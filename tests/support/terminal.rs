@@ -130,6 +130,7 @@ impl Terminal {
     }
 
     /// As `/proc` names and numbers it.
+    #[cfg(target_os = "linux")]
     pub fn name(&self) -> (String, u64) {
         let name = nix::unistd::ttyname(&self.slave).expect("a terminal has a name");
         let device = nix::sys::stat::fstat(&self.slave).expect("a terminal has a number").st_rdev;
