@@ -28,6 +28,8 @@ home, thread = os.environ["CODEX_HOME"], "THREAD"
 os.makedirs(home + "/thread-writer-locks", exist_ok=True)
 lock = open(f"{home}/thread-writer-locks/{thread}.lock", "w")
 fcntl.flock(lock, fcntl.LOCK_EX)
+for path in glob.glob(f"{home}/sessions/*/*/*/rollout-*-{thread}.jsonl"):
+    os.utime(path)
 def is_noted():
     notes = glob.glob(home + "/mlflow/launches/*.jsonl")
     return any(f'"id":{os.getpid()},' in text and thread in text for text in (open(path).read() for path in notes))

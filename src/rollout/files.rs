@@ -103,6 +103,10 @@ fn look(path: &Path, found: &Metadata) -> io::Result<Option<SessionFile>> {
 
 /// Who the file says it is, in its first line; None for one that does not.
 pub fn meta_of(path: &Path) -> io::Result<Option<SessionMeta>> {
+    // A pipe under such a name would keep us waiting, or lose what it tells once.
+    if !fs::metadata(path)?.is_file() {
+        return Ok(None);
+    }
     let mut lines = reader::open(path)?;
     let line = lines.next_line()?.and_then(|line| RolloutLine::parse(line).ok());
     Ok(line.and_then(|line| match line.item {
