@@ -67,7 +67,7 @@ fn reconciled(trace: &Trace) -> &Value {
 }
 
 #[test]
-fn calls_of_one_response_run_side_by_side_and_each_has_its_own_end() {
+fn calls_of_one_response_have_an_end_each() {
     let trace = trace(&alone("parallel-calls"));
     let mut names = tree(&trace);
     // Which of them begins first is a matter of microseconds.
@@ -86,7 +86,9 @@ fn calls_of_one_response_run_side_by_side_and_each_has_its_own_end() {
         tools.next().unwrap_or_else(|| panic!("nothing printed {text:?}"))
     };
     let (slow, quick) = (that_printed("one\n"), that_printed("a work folder\n"));
-    assert!(slow.started_at < quick.ended_at && quick.ended_at < slow.ended_at, "side by side");
+    // That they overlapped is not to be told: Codex notes a command's start up to 0.2 s late (0.169).
+    let called = span(&trace, "llm_call_1").ended_at;
+    assert!(called < quick.ended_at && quick.ended_at < slow.ended_at, "{called} {quick:?} {slow:?}");
     let calls = &span(&trace, "llm_call_1").outputs["choices"][0]["message"]["tool_calls"];
     assert_eq!(calls.as_array().map(Vec::len), Some(3));
     let shown = &span(&trace, "llm_call_2").inputs["messages"];

@@ -55,7 +55,7 @@ impl Tmux<'_> {
         while Instant::now() < until {
             self.press("Enter");
             let pressed = Instant::now();
-            while pressed.elapsed() < Duration::from_secs(1) {
+            while pressed.elapsed() < Duration::from_secs(5) {
                 if self.screen().contains(what_follows) {
                     return;
                 }
