@@ -27,7 +27,8 @@ const ALLOWED: [Difference; 11] = [
     Difference {
         what: "Codex and its tools find `CODEX_TRACED_DEPTH` in their environment; the full-screen interface, the \
                daemon that it starts and their tools also `CODEX_TUI_RECORD_SESSION` and \
-               `CODEX_TUI_SESSION_LOG_PATH`, unless you set them.",
+               `CODEX_TUI_SESSION_LOG_PATH`, unless you set them. The daemon keeps them for its life; later \
+               sessions and tools are as they would be.",
         why: "the one ends a loop of launchers, the others tell which sessions are yours",
         test: [HERE, "codex_finds_variables_of_ours"],
     },
