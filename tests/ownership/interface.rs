@@ -41,9 +41,9 @@ fn new_resumed_and_forked_threads_of_one_launch_are_a_trace_each() {
 
     shell.type_line("clear; $T 'second prompt'; echo ended $?");
     shell.wait_for("second answer");
-    shell.submit("third prompt", "third answer");
+    shell.ask("third prompt", "third answer");
     in_this_folder(&shell, "/new", "Where should the new conversation run?");
-    shell.submit("fourth prompt", "fourth answer");
+    shell.ask("fourth prompt", "fourth answer");
     shell.submit("/resume", "Type to search");
     shell.type_text("older");
     shell.wait_until("one session found", |screen| {
@@ -51,7 +51,7 @@ fn new_resumed_and_forked_threads_of_one_launch_are_a_trace_each() {
     });
     shell.press("Enter");
     shell.wait_for("older answer");
-    shell.submit("fifth prompt", "fifth answer");
+    shell.ask("fifth prompt", "fifth answer");
     in_this_folder(&shell, "/fork", "Where should the forked conversation run?");
     shell.submit("sixth prompt", "sixth answer");
     shell.submit("/quit", "ended 0");

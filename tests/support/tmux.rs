@@ -64,6 +64,15 @@ impl Tmux<'_> {
         panic!("tmux never showed {what_follows:?} after {text:?}; it shows:\n{}", self.screen());
     }
 
+    /// Types a prompt into Codex's interface, until its turn has ended: before that commands are refused.
+    #[track_caller]
+    pub fn ask(&self, prompt: &str, answer: &str) {
+        self.submit(prompt, answer);
+        self.wait_until("the turn's end", |screen| {
+            screen.rsplit(answer).next().is_some_and(|after| after.contains("Worked for"))
+        });
+    }
+
     pub fn type_text(&self, text: &str) {
         run(self.command().args(["send-keys", "-l", "--", text])).ended(End::Code(0));
     }
