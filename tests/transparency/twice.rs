@@ -6,6 +6,7 @@
 //! | what a shell, and Codex when it panics, say of a process's id | `<id>` |
 //! | the terminal that the test made, by name and number | `<terminal>`; every other `<another terminal>` |
 //! | numbers of pipes | `<pipe-N>`, N by first appearance |
+//! | a namespace that is not the test's own: each run of `unshare` makes one | `<another namespace>` |
 //!
 //! And nothing else: paths, variables and bytes stay as they are.
 
@@ -226,6 +227,7 @@ fn normalised(mut sight: Observation, names: &[(String, String)]) -> Observation
                 Some(name) if is_id || value.starts_with('/') => name,
                 _ if value.starts_with("/dev/pts/") => "<another terminal>".to_owned(),
                 _ if key == "controlling terminal" && value != "0" => "<another terminal>".to_owned(),
+                _ if is_another_namespace(&key, &value) => "<another namespace>".to_owned(),
                 _ if value.starts_with("pipe:[") => {
                     let at = pipes.iter().position(|pipe| *pipe == value).unwrap_or_else(|| {
                         pipes.push(value);
@@ -239,6 +241,11 @@ fn normalised(mut sight: Observation, names: &[(String, String)]) -> Observation
         })
         .filter(|(key, _)| key != "parent")
         .collect()
+}
+
+fn is_another_namespace(key: &str, value: &str) -> bool {
+    let own = |name| fs::read_link(format!("/proc/self/ns/{name}")).expect("the test has this namespace");
+    key.strip_prefix("namespace ").is_some_and(|name| own(name).to_string_lossy() != value)
 }
 
 /// The names of what is not the same.
