@@ -2,12 +2,13 @@
 //! all right.
 //!
 //! ```sh
-//! cargo run --example kills -- 80 40
+//! cargo build --release && cargo run --release --example kills -- 80 40 20
 //! ```
 //!
-//! Each launch is an `exec` of two model responses and a command on a terminal, so that a finisher follows. At its
-//! moment whoever of ours is there is killed: the launcher, or the finisher. The long run behind the tests of
-//! `tests/crashes.rs`, which kill before every single write.
+//! The launches of the first two counts are an `exec` of two model responses and a command on a terminal, so that a
+//! finisher follows; those of the third are the full-screen interface, from its start to its `/quit` and the
+//! finisher's end. At its moment whoever of ours is there is killed: the launcher, or the finisher. The long run
+//! behind the tests of `tests/crashes.rs`, which kill before every single write.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,7 +20,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use support::run::LIMIT;
 use support::terminal::Seen;
-use support::{Codex, End, Home, ModelServer, Reply, Script, Terminal, run, wait_for};
+use support::{Codex, End, Home, ModelServer, Reply, Script, Terminal, Tmux, run, wait_for};
 
 /// Where a launch stood when it was hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,25 +29,69 @@ enum Stage {
     NoChild,
     NoClaim,
     Claimed,
+    /// The launcher is at its own end.
     CodexEnded,
-    Finisher,
+    /// The finisher makes the trace.
+    Spooling,
+    /// The trace is on disk, and the finisher sends it.
+    Sending,
     Over,
+}
+
+/// What a kill's moment is counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    Start,
+    /// Codex's end is noted.
+    Exit,
 }
 
 fn main() {
     let mut counts = std::env::args().skip(1).map(|word| word.parse().expect("how many kills"));
-    let (ours, codexes) = (counts.next().unwrap_or(80), counts.next().unwrap_or(40));
+    let mut count = |usual| counts.next().unwrap_or(usual);
+    let (ours, codexes, interfaces) = (count(80), count(40), count(20));
     let codex = support::real::fetch_codex();
     let launcher = launcher();
     let mut play = Play::new(&codex, &launcher);
-    let mut lives: Vec<Duration> = (0..5).map(|_| play.whole()).collect();
+    let mut lives: Vec<(Duration, Duration)> = (0..5).map(|_| play.whole()).collect();
     lives.sort();
-    let whole = lives[2];
+    let (until_exit, after_exit) = lives[2];
     play.renew();
-    println!("a launch lives for {} ms, from its start to its finisher's end", whole.as_millis());
-    play.kill_at_moments(ours, whole, "codex-traced", Play::ours);
-    play.kill_at_moments(codexes, whole, "codex", Play::codexes);
+    let (before, after) = (until_exit.as_millis(), after_exit.as_millis());
+    println!(
+        "a launch lives for {before} ms until Codex's end is noted, and {after} ms until its finisher's"
+    );
+    // The end of a launch is short, so it has kills of its own.
+    play.kill_at_moments(ours / 2, Since::Start, until_exit, "codex-traced", Play::ours);
+    play.kill_at_moments(ours - ours / 2, Since::Exit, after_exit, "codex-traced", Play::ours);
+    play.kill_at_moments(codexes, Since::Start, until_exit, "codex", Play::codexes);
+    let mut visit = || {
+        let whole = play.visit(None).1;
+        play.renew();
+        whole
+    };
+    let mut lives = [visit(), visit(), visit()];
+    lives.sort();
+    println!("an interface lives for {} ms, its finisher too", lives[1].as_millis());
+    play.kill_interfaces(interfaces, lives[1]);
     println!("every session that has a turn is traced once; nothing is left");
+}
+
+fn home_of(server: &ModelServer) -> Home {
+    let home = Home::new(&server.url());
+    // A model that Codex has no newer one to praise for.
+    home.face("gpt-6.1-sol", &server.url());
+    home
+}
+
+fn tell(histogram: &BTreeMap<Stage, u32>) {
+    for (stage, count) in histogram {
+        println!("  {:<12} {count:>3} {}", format!("{stage:?}"), "#".repeat(*count as usize));
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
 }
 
 /// Beside this example, as cargo puts it.
@@ -68,8 +113,7 @@ struct Play<'a> {
 impl<'a> Play<'a> {
     fn new(codex: &'a Codex, launcher: &'a Path) -> Play<'a> {
         let server = ModelServer::start(Script::new());
-        let home = Home::new(&server.url());
-        Play { codex, launcher, server, home }
+        Play { codex, launcher, home: home_of(&server), server }
     }
 
     fn start(&self) -> Terminal {
@@ -91,17 +135,35 @@ impl<'a> Play<'a> {
         terminal.finish()
     }
 
-    /// One launch without a kill, and how long it lived.
-    fn whole(&self) -> Duration {
+    /// One launch without a kill: how long it lived until Codex's end was noted, and from then on.
+    fn whole(&self) -> (Duration, Duration) {
         let began = Instant::now();
-        self.finish(self.start()).ended(End::Code(0));
-        began.elapsed()
+        let terminal = self.start();
+        self.wait_for_exit();
+        let until_exit = began.elapsed();
+        self.finish(terminal).ended(End::Code(0));
+        (until_exit, began.elapsed() - until_exit)
+    }
+
+    fn wait_for_exit(&self) {
+        let until = Instant::now() + LIMIT;
+        while !self.notes().contains("{\"exit\"") && Instant::now() < until {
+            sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// All that launches have noted.
+    fn notes(&self) -> String {
+        let names = self.home.launches().into_iter().filter(|name| name.ends_with(".jsonl"));
+        let folder = self.home.state().join("launches");
+        names.map(|name| fs::read_to_string(folder.join(name)).unwrap_or_default()).collect()
     }
 
     fn kill_at_moments(
         &mut self,
         kills: u32,
-        whole: Duration,
+        since: Since,
+        span: Duration,
         who: &str,
         victims: fn(&Self, Pid) -> Vec<Pid>,
     ) {
@@ -110,7 +172,14 @@ impl<'a> Play<'a> {
         for number in 0..kills {
             let began = Instant::now();
             let terminal = self.start();
-            sleep((whole * number / kills).saturating_sub(began.elapsed()));
+            let began = match since {
+                Since::Start => began,
+                Since::Exit => {
+                    self.wait_for_exit();
+                    Instant::now()
+                }
+            };
+            sleep((span * number / kills).saturating_sub(began.elapsed()));
             let launcher = child_of(terminal.pid());
             let victims = victims(self, launcher);
             let hit = victims.iter().filter(|id| kill(**id, Signal::SIGKILL).is_ok()).count();
@@ -125,10 +194,8 @@ impl<'a> Play<'a> {
                 *evidence.entry(claimed).or_default() += 1;
             }
         }
-        println!("{kills} kills of {who}:");
-        for (stage, count) in histogram {
-            println!("  {:<12} {count:>3} {}", format!("{stage:?}"), "#".repeat(count as usize));
-        }
+        println!("{kills} kills of {who}, from {since:?} on:");
+        tell(&histogram);
         println!("  ended: {ends:?}\n  claimed by: {evidence:?}");
     }
 
@@ -140,18 +207,78 @@ impl<'a> Play<'a> {
         self.home.processes().into_iter().filter(|id| is_of(*id, self.launcher)).collect()
     }
 
+    /// Opens the interface with a prompt and leaves it after the turn, or until ours are killed at that moment. Tells
+    /// what was hit, and how long it all took.
+    fn visit(&self, moment: Option<Duration>) -> (Option<Stage>, Duration) {
+        self.server.play(Script::new().reply_to("Generate a concise", Reply::new().answer("a title")));
+        let (codex, launcher) = (text(&self.codex.native), text(self.launcher));
+        let shell = Tmux::start(&self.home, &[("CODEX_TRACED_CODEX_BIN", &codex), ("T", &launcher)]);
+        shell.type_line("clear; $T go; echo ended$((1 + 1))");
+        let (began, mut leaves, mut hit) = (Instant::now(), false, None);
+        let is_over = || self.ours(Pid::from_raw(i32::MAX)).is_empty();
+        while began.elapsed() < LIMIT {
+            let screen = shell.screen();
+            if moment.is_some_and(|moment| began.elapsed() >= moment) {
+                let victims = self.ours(Pid::from_raw(i32::MAX));
+                for id in &victims {
+                    let _ = kill(*id, Signal::SIGKILL);
+                }
+                hit = Some(self.stage(&victims, self.launcher_of(&victims)));
+                break;
+            }
+            if screen.contains("Worked for") && !leaves {
+                shell.type_text("/quit");
+                shell.wait_for("/quit");
+                leaves = true;
+            } else if leaves && !screen.contains("ended2") {
+                // Typed this fast, an Enter may be taken for a part of what was pasted.
+                shell.press("Enter");
+            } else if leaves && is_over() {
+                break;
+            }
+        }
+        shell.wait_for("ended2");
+        let whole = began.elapsed();
+        // The turn goes on in Codex's daemon, or begins there, for a prompt that had left the interface.
+        sleep(Duration::from_millis(500));
+        let has_open_turn = |path: &PathBuf| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            text.contains("task_started") && !text.contains("task_complete") && !text.contains("turn_aborted")
+        };
+        wait_for("the turn to end", LIMIT, || !self.home.rollouts().iter().any(has_open_turn));
+        wait_for("ours to end", LIMIT, is_over);
+        (hit, whole)
+    }
+
+    fn launcher_of(&self, victims: &[Pid]) -> Pid {
+        victims.iter().copied().find(|id| !is_finisher(*id)).unwrap_or(Pid::from_raw(i32::MAX))
+    }
+
+    fn kill_interfaces(&mut self, kills: u32, span: Duration) {
+        let mut histogram: BTreeMap<Stage, u32> = BTreeMap::new();
+        let mut evidence = BTreeMap::<String, u32>::new();
+        for number in 0..kills {
+            let (stage, _) = self.visit(Some(span * number / kills));
+            let stage = stage.unwrap_or(Stage::Over);
+            *histogram.entry(stage).or_default() += 1;
+            for claimed in self.put_right(&format!("kill {number} of an interface ({stage:?})")) {
+                *evidence.entry(claimed).or_default() += 1;
+            }
+        }
+        println!("{kills} kills of an interface:");
+        tell(&histogram);
+        println!("  claimed by: {evidence:?}");
+    }
+
     fn codexes(&self, launcher: Pid) -> Vec<Pid> {
         Some(child_of(launcher)).filter(|id| is_of(*id, &self.codex.native)).into_iter().collect()
     }
 
     fn stage(&self, victims: &[Pid], launcher: Pid) -> Stage {
         if !victims.is_empty() && !victims.contains(&launcher) && victims.iter().any(|id| is_finisher(*id)) {
-            return Stage::Finisher;
+            return if self.home.spooled().is_empty() { Stage::Spooling } else { Stage::Sending };
         }
-        let notes = self.home.launches().into_iter().filter(|name| name.ends_with(".jsonl")).map(|name| {
-            fs::read_to_string(self.home.state().join("launches").join(name)).unwrap_or_default()
-        });
-        let notes: String = notes.collect();
+        let notes = self.notes();
         match () {
             () if notes.contains("{\"exit\"") => Stage::CodexEnded,
             () if notes.contains("{\"claim\"") => Stage::Claimed,
@@ -165,7 +292,7 @@ impl<'a> Play<'a> {
     /// Every session with a turn is traced, once; by what evidence.
     fn put_right(&mut self, at: &str) -> Vec<String> {
         let mut sync = self.home.traced(self.launcher, Path::new("/nowhere"));
-        run(sync.args(["mlflow", "sync"])).ended(End::Code(0));
+        let said = run(sync.args(["mlflow", "sync"])).ended(End::Code(0));
         let has_turn =
             |path: &PathBuf| fs::read_to_string(path).is_ok_and(|text| text.contains("task_started"));
         let mut turns: Vec<String> = self
@@ -190,7 +317,7 @@ impl<'a> Play<'a> {
             false => Vec::new(),
         };
         traced.sort();
-        assert_eq!(traced, turns, "{at}: the traces, and the sessions that have a turn");
+        assert_eq!(traced, turns, "{at}: the traces, and the sessions that have a turn; {said:?}");
         let left: Vec<String> = self
             .home
             .launches()
@@ -198,7 +325,7 @@ impl<'a> Play<'a> {
             .chain(self.home.spooled())
             .filter(|name| name.ends_with("l"))
             .collect();
-        assert_eq!(left, [""; 0], "{at}: nothing waits");
+        assert_eq!(left, [""; 0], "{at}: nothing waits; {said:?}");
         // A home of its own for each: what one left cannot hide in the next.
         let records = self.home.records();
         let by = records
@@ -211,7 +338,7 @@ impl<'a> Play<'a> {
 
     fn renew(&mut self) {
         self.server = ModelServer::start(Script::new());
-        self.home = Home::new(&self.server.url());
+        self.home = home_of(&self.server);
     }
 }
 

@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::home::Home;
 use crate::run::{End, LIMIT, run, wait_for};
+
+/// Between two looks at the screen: each starts a tmux, and a test that only looks leaves Codex no core.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 static WINDOWS: AtomicUsize = AtomicUsize::new(0);
 
@@ -59,6 +63,7 @@ impl Tmux<'_> {
                 if self.screen().contains(what_follows) {
                     return;
                 }
+                sleep(LOOK_AGAIN);
             }
         }
         panic!("tmux never showed {what_follows:?} after {text:?}; it shows:\n{}", self.screen());
@@ -112,6 +117,7 @@ impl Tmux<'_> {
             if holds(&screen) {
                 return;
             }
+            sleep(LOOK_AGAIN);
         }
         panic!("tmux never showed {what:?}; it shows:\n{screen}");
     }
