@@ -25,7 +25,7 @@ struct BareLine<'a> {
 pub(super) fn parse(line: &[u8]) -> Option<RolloutItem> {
     let bare: BareLine = serde_json::from_slice(line).ok()?;
     if bare.r#type.is_some() {
-        return serde_json::from_slice(line).ok().map(RolloutItem::of_response);
+        return serde_json::from_slice(line).ok().map(|line: &RawValue| RolloutItem::of_response(line.get()));
     }
     if bare.record_type.is_some() {
         return Some(RolloutItem::StateRecord);

@@ -218,7 +218,7 @@ struct RawItemCompleted<'a> {
 
 impl Event {
     /// Err carries the kind that is not known, or whose shape is not.
-    pub(super) fn parse(payload: &RawValue) -> Result<Event, String> {
+    pub(super) fn parse(payload: &str) -> Result<Event, String> {
         let tag = tag_of(payload).ok_or("?")?;
         let event = match &*tag.r#type {
             "task_started" | "turn_started" => read(payload).map(Event::TaskStarted),
@@ -226,7 +226,7 @@ impl Event {
             "turn_aborted" => read(payload).map(Event::TurnAborted),
             "token_count" => read(payload).map(Event::TokenCount),
             "item_completed" => {
-                let raw = serde_json::from_str(payload.get()).map_err(|_| tag.r#type.to_string())?;
+                let raw = serde_json::from_str(payload).map_err(|_| tag.r#type.to_string())?;
                 let completed = ItemCompleted::of(raw);
                 if let Item::Unknown { kind } = &completed.item {
                     return Err(format!("item_completed/{kind}"));
@@ -256,13 +256,13 @@ impl ItemCompleted {
             turn_id: raw.turn_id,
             started_at_ms: raw.started_at_ms,
             completed_at_ms: raw.completed_at_ms,
-            item: Item::parse(raw.item),
+            item: Item::parse(raw.item.get()),
         }
     }
 }
 
 impl Item {
-    fn parse(item: &RawValue) -> Item {
+    fn parse(item: &str) -> Item {
         let kind = tag_of(item).map_or_else(|| "?".into(), |tag| tag.r#type);
         let parsed = match &*kind {
             "UserMessage" => read(item).map(Item::UserMessage),

@@ -10,7 +10,6 @@ use super::event::{
 use super::line::{if_it_fits, read};
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 #[derive(Deserialize)]
 struct UserMessageEvent {
@@ -85,7 +84,7 @@ struct OfTurn {
 }
 
 /// None for a kind that is none of these, and for a shape that none of them has.
-pub(super) fn parse(kind: &str, payload: &RawValue) -> Option<Event> {
+pub(super) fn parse(kind: &str, payload: &str) -> Option<Event> {
     let item = match kind {
         "user_message" => Item::UserMessage(user_message(read(payload)?)),
         "exec_command_end" => Item::CommandExecution(command(read(payload)?)),

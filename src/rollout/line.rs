@@ -2,6 +2,7 @@
 //! payload alone.
 
 use super::bare;
+use super::envelope::Envelope;
 use super::event::Event;
 use super::response_item::ResponseItem;
 use jiff::Timestamp;
@@ -130,18 +131,6 @@ pub struct Usage {
 #[derive(Debug, PartialEq)]
 pub struct BadLine;
 
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "if_it_fits")]
-    timestamp: Option<Cow<'a, str>>,
-    #[serde(default, deserialize_with = "if_it_fits")]
-    ordinal: Option<u64>,
-    #[serde(borrow)]
-    r#type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
-}
-
 /// The `type` inside a payload.
 #[derive(Deserialize)]
 pub(super) struct Tag<'a> {
@@ -151,22 +140,40 @@ pub(super) struct Tag<'a> {
 
 impl RolloutLine {
     pub fn parse(line: &[u8]) -> Result<RolloutLine, BadLine> {
-        let envelope: Envelope = serde_json::from_slice(line).map_err(|_| BadLine)?;
-        let (Some(kind), Some(payload)) = (envelope.r#type, envelope.payload) else {
-            let item = bare::parse(line).ok_or(BadLine)?;
-            return Ok(RolloutLine { timestamp: None, ordinal: None, container: Container::Bare, item });
-        };
-        Ok(RolloutLine {
-            timestamp: envelope.timestamp.and_then(|text| text.parse().ok()),
-            ordinal: envelope.ordinal,
-            container: Container::Envelope,
-            item: RolloutItem::parse(&kind, payload),
-        })
+        if let Some(envelope) = Envelope::framing(line) {
+            let item = RolloutItem::parse(&envelope.kind, envelope.payload);
+            // Otherwise nobody has looked whether the payload is JSON.
+            if item.was_read() {
+                return Ok(RolloutLine::of(&envelope, item));
+            }
+        }
+        if let Some(envelope) = Envelope::around(line)? {
+            let item = RolloutItem::parse(&envelope.kind, envelope.payload);
+            return Ok(RolloutLine::of(&envelope, item));
+        }
+        let item = bare::parse(line).ok_or(BadLine)?;
+        Ok(RolloutLine { timestamp: None, ordinal: None, container: Container::Bare, item })
+    }
+
+    fn of(envelope: &Envelope, item: RolloutItem) -> RolloutLine {
+        let Envelope { timestamp, ordinal, .. } = *envelope;
+        RolloutLine { timestamp, ordinal, container: Container::Envelope, item }
     }
 }
 
 impl RolloutItem {
-    fn parse(kind: &str, payload: &RawValue) -> RolloutItem {
+    /// Whether its whole payload was read, so that it is JSON.
+    fn was_read(&self) -> bool {
+        !matches!(
+            self,
+            RolloutItem::Unknown { .. }
+                | RolloutItem::Bookkeeping
+                | RolloutItem::ResponseItem(ResponseItem::Bookkeeping)
+                | RolloutItem::Event(Event::Bookkeeping)
+        )
+    }
+
+    fn parse(kind: &str, payload: &str) -> RolloutItem {
         let unknown = |kind: &str| RolloutItem::Unknown { kind: kind.to_owned() };
         match kind {
             "session_meta" => {
@@ -187,7 +194,7 @@ impl RolloutItem {
         }
     }
 
-    pub(super) fn of_response(payload: &RawValue) -> RolloutItem {
+    pub(super) fn of_response(payload: &str) -> RolloutItem {
         match ResponseItem::parse(payload) {
             Ok(item) => RolloutItem::ResponseItem(item),
             Err(inner) => RolloutItem::Unknown { kind: format!("response_item/{inner}") },
@@ -196,10 +203,10 @@ impl RolloutItem {
 }
 
 /// What kind a payload is of.
-pub(super) fn tag_of(payload: &RawValue) -> Option<Tag<'_>> {
-    match first_type(payload.get()) {
+pub(super) fn tag_of(payload: &str) -> Option<Tag<'_>> {
+    match first_type(payload) {
         Some(kind) => Some(Tag { r#type: Cow::Borrowed(kind) }),
-        None => serde_json::from_str(payload.get()).ok(),
+        None => serde_json::from_str(payload).ok(),
     }
 }
 
@@ -212,9 +219,9 @@ fn first_type(text: &str) -> Option<&str> {
 
 /// None when the payload lacks what `T` cannot be without. A field of an odd type counts as absent: a
 /// later version's change to one field must not lose the whole line.
-pub(super) fn read<T: DeserializeOwned>(payload: &RawValue) -> Option<T> {
-    serde_json::from_str(payload.get()).ok().or_else(|| {
-        let fields: Map<String, Value> = serde_json::from_str(payload.get()).ok()?;
+pub(super) fn read<T: DeserializeOwned>(payload: &str) -> Option<T> {
+    serde_json::from_str(payload).ok().or_else(|| {
+        let fields: Map<String, Value> = serde_json::from_str(payload).ok()?;
         let fitting = fields.into_iter().filter(|(name, value)| fits::<T>(name, value)).collect();
         T::deserialize(Value::Object(fitting)).ok()
     })

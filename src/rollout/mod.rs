@@ -4,6 +4,7 @@ mod bare;
 pub mod changes;
 pub mod content;
 mod document;
+mod envelope;
 pub mod event;
 pub mod files;
 pub mod index;

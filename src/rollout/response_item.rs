@@ -4,7 +4,6 @@ use super::content::Content;
 use super::line::{read, tag_of};
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 #[derive(Debug, PartialEq)]
 pub enum ResponseItem {
@@ -112,7 +111,7 @@ pub struct ToolSearchOutput {
 
 impl ResponseItem {
     /// Err carries the kind that is not known, or whose shape is not.
-    pub(super) fn parse(payload: &RawValue) -> Result<ResponseItem, String> {
+    pub(super) fn parse(payload: &str) -> Result<ResponseItem, String> {
         let tag = tag_of(payload).ok_or("?")?;
         let item = match &*tag.r#type {
             "message" => read(payload).map(ResponseItem::Message),
