@@ -64,7 +64,7 @@ fn make(rollout: &Path, bytes: u64) -> u64 {
             break;
         }
         let again =
-            turn.replace("\"call_", &format!("\"call_{n}_")).replace("\"exec-", &format!("\"exec-{n}-"));
+            turn.replace(":\"call_", &format!(":\"call_{n}_")).replace(":\"exec-", &format!(":\"exec-{n}-"));
         file.write_all(again.as_bytes()).expect("space");
         written += again.len() as u64;
     }

@@ -10,7 +10,13 @@ use std::str;
 /// The payload comes no later in a line that Codex wrote.
 const LONGEST_HEAD: usize = 256;
 
+/// What may stand behind it is no longer.
+const LONGEST_TAIL: usize = 512;
+
 const PAYLOAD: &str = "\"payload\":";
+
+/// Behind the payload of a response item (0.169): `{"history_sequence", "sampled_through_sequence", …}`.
+const METADATA: &str = ",\"metadata\":";
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Envelope<'a> {
@@ -45,21 +51,28 @@ impl Envelope<'_> {
         }))
     }
 
-    /// The same for a line in which the payload stands last, as Codex writes it, without a look at the payload: most of
-    /// a file is payload, and whoever reads it sees whether it is JSON. Where it is, `around` says the same.
+    /// The same for a line in the order in which Codex writes it, without a look at the payload: most of a file is
+    /// payload, and whoever reads it sees whether it is JSON. Where it is, `around` says the same.
     pub(super) fn framing(line: &[u8]) -> Option<Envelope<'_>> {
         let line = str::from_utf8(line).ok()?;
         let head = &line[..line.floor_char_boundary(LONGEST_HEAD)];
-        let (head, payload) = line.split_at(head.find(PAYLOAD)? + PAYLOAD.len());
+        let (head, rest) = line.split_at(head.find(PAYLOAD)? + PAYLOAD.len());
+        let near_end = rest.ceil_char_boundary(rest.len().saturating_sub(LONGEST_TAIL));
+        let (payload, tail) = match rest[near_end..].rfind(METADATA) {
+            Some(at) => rest.split_at(near_end + at),
+            None => rest.split_at(rest.rfind('}')?),
+        };
         // Whole JSON of its own, so that what was found is a name of the envelope's, and not within another value.
-        let whole = format!("{head}null}}");
-        let fields: Fields = serde_json::from_str(&whole).ok()?;
-        let payload = payload.trim_end_matches([' ', '\t', '\r', '\n']).strip_suffix('}')?;
+        let (before, after) = (format!("{head}null}}"), format!("{{\"payload\":null{tail}"));
+        let fields: Fields = serde_json::from_str(&before).ok()?;
+        let others: Fields = serde_json::from_str(&after).ok()?;
+        let is_told_before =
+            others.timestamp.is_none() && others.ordinal.is_none() && others.r#type.is_none();
         Some(Envelope {
             timestamp: fields.timestamp.and_then(|text| text.parse().ok()),
             ordinal: fields.ordinal,
             kind: Cow::Owned(fields.r#type?.into_owned()),
-            payload: Some(payload).filter(|payload| *payload != "null")?,
+            payload: Some(payload).filter(|payload| is_told_before && *payload != "null")?,
         })
     }
 }
@@ -76,6 +89,7 @@ mod tests {
             "{\"type\":\"t\",\"payload\":{} } \r",
             r#"{"type":"\u0074","payload":[]}"#,
             r#"{"ordinal":"x","timestamp":7,"type":"t","payload":{}}"#,
+            r#"{"type":"t","payload":{"metadata":1},"metadata":{"a":{},"b":2}}"#,
         ];
         for line in framed {
             let frame = Envelope::framing(line.as_bytes())
@@ -89,6 +103,8 @@ mod tests {
             r#"{"type":"t","type":"t","payload":{}}"#,
             r#"{"type":7,"payload":{}}"#,
             r#"{"type":"t","payload":null}"#,
+            r#"{"type":"t","payload":{},"metadata":{},"ordinal":2}"#,
+            r#"{"type":"t","payload":{"a":1,"metadata":2}}"#,
             "{\"type\":\"t\",\"payload\":{",
         ];
         for line in others {
