@@ -3,17 +3,13 @@
 use super::line::{BadLine, if_it_fits};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::str;
 
-/// The payload comes no later in a line that Codex wrote.
-const LONGEST_HEAD: usize = 256;
-
-/// What may stand behind it is no longer.
+/// What may stand behind a payload is no longer.
 const LONGEST_TAIL: usize = 512;
-
-const PAYLOAD: &str = "\"payload\":";
 
 /// Behind the payload of a response item (0.169): `{"history_sequence", "sampled_through_sequence", …}`.
 const METADATA: &str = ",\"metadata\":";
@@ -51,29 +47,43 @@ impl Envelope<'_> {
         }))
     }
 
-    /// The same for a line in the order in which Codex writes it, without a look at the payload: most of a file is
+    /// The same for a line that is to the letter as Codex writes it, without a look at the payload: most of a file is
     /// payload, and whoever reads it sees whether it is JSON. Where it is, `around` says the same.
     pub(super) fn framing(line: &[u8]) -> Option<Envelope<'_>> {
-        let line = str::from_utf8(line).ok()?;
-        let head = &line[..line.floor_char_boundary(LONGEST_HEAD)];
-        let (head, rest) = line.split_at(head.find(PAYLOAD)? + PAYLOAD.len());
-        let near_end = rest.ceil_char_boundary(rest.len().saturating_sub(LONGEST_TAIL));
-        let (payload, tail) = match rest[near_end..].rfind(METADATA) {
-            Some(at) => rest.split_at(near_end + at),
-            None => rest.split_at(rest.rfind('}')?),
+        let rest = str::from_utf8(line).ok()?.strip_prefix("{\"timestamp\":\"")?;
+        let (timestamp, rest) = plain(rest)?;
+        let (ordinal, rest) = match rest.strip_prefix(",\"ordinal\":") {
+            Some(rest) => {
+                let (digits, rest) = rest.split_at(rest.find(',')?);
+                (Some(serde_json::from_str(digits).ok()?), rest)
+            }
+            None => (None, rest),
         };
-        // Whole JSON of its own, so that what was found is a name of the envelope's, and not within another value.
-        let (before, after) = (format!("{head}null}}"), format!("{{\"payload\":null{tail}"));
-        let fields: Fields = serde_json::from_str(&before).ok()?;
-        let others: Fields = serde_json::from_str(&after).ok()?;
-        let is_told_before =
-            others.timestamp.is_none() && others.ordinal.is_none() && others.r#type.is_none();
+        let (kind, rest) = plain(rest.strip_prefix(",\"type\":\"")?)?;
+        let rest = rest.strip_prefix(",\"payload\":")?.strip_suffix('}')?;
+        let payload = without_metadata(rest);
         Some(Envelope {
-            timestamp: fields.timestamp.and_then(|text| text.parse().ok()),
-            ordinal: fields.ordinal,
-            kind: Cow::Owned(fields.r#type?.into_owned()),
-            payload: Some(payload).filter(|payload| is_told_before && *payload != "null")?,
+            timestamp: timestamp.parse().ok(),
+            ordinal,
+            kind: Cow::Borrowed(kind),
+            payload: Some(payload).filter(|payload| *payload != "null")?,
         })
+    }
+}
+
+/// To the end of a string, and what follows. None where the string has escapes or what JSON has only as escapes.
+fn plain(text: &str) -> Option<(&str, &str)> {
+    let end = text.find(|c: char| matches!(c, '"' | '\\') || c.is_ascii_control())?;
+    Some((&text[..end], text[end..].strip_prefix('"')?))
+}
+
+/// The payload alone, if it is JSON that stands behind it.
+fn without_metadata(rest: &str) -> &str {
+    let near_end = rest.ceil_char_boundary(rest.len().saturating_sub(LONGEST_TAIL));
+    let Some(at) = rest[near_end..].rfind(METADATA).map(|at| near_end + at) else { return rest };
+    match serde_json::from_str(&rest[at + METADATA.len()..]) {
+        Ok(IgnoredAny) => &rest[..at],
+        Err(_) => rest,
     }
 }
 
@@ -85,33 +95,44 @@ mod tests {
     fn a_frame_says_what_the_whole_line_says_or_nothing() {
         let framed = [
             r#"{"timestamp":"2026-11-22T10:04:49.277Z","ordinal":10,"type":"t","payload":{"a":[1,{"payload":2}]}}"#,
-            r#"{"type":"t","payload":7}"#,
-            "{\"type\":\"t\",\"payload\":{} } \r",
-            r#"{"type":"\u0074","payload":[]}"#,
-            r#"{"ordinal":"x","timestamp":7,"type":"t","payload":{}}"#,
-            r#"{"type":"t","payload":{"metadata":1},"metadata":{"a":{},"b":2}}"#,
+            r#"{"timestamp":"soon","type":"t","payload":7}"#,
+            r#"{"timestamp":"","type":"é","payload": [] }"#,
+            r#"{"timestamp":"","type":"t","payload":{"metadata":1},"metadata":{"a":{},"b":2}}"#,
         ];
         for line in framed {
-            let frame = Envelope::framing(line.as_bytes())
-                .map(|frame| Envelope { payload: frame.payload.trim(), ..frame });
+            let frame = Envelope::framing(line.as_bytes());
+            let frame = frame.map(|frame| Envelope { payload: frame.payload.trim(), ..frame });
             assert_eq!(Ok(frame), Envelope::around(line.as_bytes()), "{line}");
         }
         let others = [
-            r#"{"payload":{},"type":"t"}"#,
-            r#"{"other":{"payload":1},"type":"t","payload":2}"#,
-            r#"{"type":"t","other":"\"payload\":"}"#,
-            r#"{"type":"t","type":"t","payload":{}}"#,
-            r#"{"type":7,"payload":{}}"#,
-            r#"{"type":"t","payload":null}"#,
-            r#"{"type":"t","payload":{},"metadata":{},"ordinal":2}"#,
-            r#"{"type":"t","payload":{"a":1,"metadata":2}}"#,
-            "{\"type\":\"t\",\"payload\":{",
+            r#"{"type":"t","payload":{}}"#,
+            r#"{"timestamp":7,"type":"t","payload":{}}"#,
+            r#"{"timestamp":"\u0041","type":"t","payload":{}}"#,
+            "{\"timestamp\":\"a\nb\",\"type\":\"t\",\"payload\":{}}",
+            r#"{"timestamp":"","ordinal":01,"type":"t","payload":{}}"#,
+            r#"{"timestamp":"","ordinal":-1,"type":"t","payload":{}}"#,
+            r#"{"timestamp":"","type":7,"payload":{}}"#,
+            r#"{"timestamp":"","type":"t","payload":null}"#,
+            r#"{"timestamp":"","type":"t","payload":{"#,
         ];
         for line in others {
             assert_eq!(Envelope::framing(line.as_bytes()), None, "{line}");
         }
         // Not JSON, as whoever reads the payload will see.
-        let odd = r#"{"type":"t","payload":{},"payload":{}}"#;
-        assert_eq!(Envelope::framing(odd.as_bytes()).unwrap().payload, r#"{},"payload":{}"#);
+        let odd = [
+            (r#"{"timestamp":"","type":"t","payload":{},"payload":{}}"#, r#"{},"payload":{}"#),
+            (r#"{"timestamp":"","type":"t","payload":{"a":1,"metadata":2}}"#, r#"{"a":1,"metadata":2}"#),
+            (
+                r#"{"timestamp":"","type":"t","payload":{},"metadata":{},"ordinal":2}"#,
+                r#"{},"metadata":{},"ordinal":2"#,
+            ),
+        ];
+        for (line, payload) in odd {
+            assert_eq!(
+                Envelope::framing(line.as_bytes()).map(|frame| frame.payload),
+                Some(payload),
+                "{line}"
+            );
+        }
     }
 }
