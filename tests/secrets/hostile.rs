@@ -10,7 +10,7 @@ use support::{End, Home, ModelServer, Outcome, Reply, Script, codex, run};
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// A title, a cleared screen, a colour, a bell, a line that is written over, text that runs backwards.
-const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\r\u{202e}evil\u{7f}";
+pub(crate) const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\r\u{202e}evil\u{7f}";
 
 fn ours(home: &Home, words: &[&str]) -> Command {
     let mut command = home.traced(LAUNCHER, Path::new("/nowhere"));
@@ -19,10 +19,13 @@ fn ours(home: &Home, words: &[&str]) -> Command {
 }
 
 #[track_caller]
-fn assert_harmless(what: &str, said: &Outcome) {
-    let all = format!("{}{}", said.stdout, said.stderr);
+pub(crate) fn assert_harmless(what: &str, said: &str) {
     let is_obeyed = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
-    assert!(!all.contains(is_obeyed), "{what}: {all:?}");
+    assert!(!said.contains(is_obeyed), "{what}: {said:?}");
+}
+
+fn all_of(said: &Outcome) -> String {
+    format!("{}{}", said.stdout, said.stderr)
 }
 
 /// A session in which every text is hostile.
@@ -79,7 +82,7 @@ fn no_text_of_a_session_steers_the_terminal() {
         &["forget", &thread],
     ] {
         let said = run(&mut ours(&home, words));
-        assert_harmless(&words.join(" "), &said);
+        assert_harmless(&words.join(" "), &all_of(&said));
         assert!(!said.stdout.is_empty(), "{words:?} said nothing: {said:?}");
     }
     let log = fs::read_to_string(home.state().join("codex_tracing.log")).unwrap_or_default();
@@ -105,7 +108,7 @@ fn no_text_of_a_configuration_or_a_variable_steers_the_terminal() {
         &["sync", "--drop", HOSTILE],
         &["import", HOSTILE],
     ] {
-        assert_harmless(&words.join(" "), &run(&mut ours(&home, words)));
+        assert_harmless(&words.join(" "), &all_of(&run(&mut ours(&home, words))));
     }
 }
 

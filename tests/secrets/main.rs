@@ -3,6 +3,7 @@
 mod bytes;
 mod chance;
 mod hostile;
+mod live;
 mod lookalikes;
 mod planted;
 mod real;
