@@ -61,7 +61,7 @@ impl Envelope<'_> {
         };
         let (kind, rest) = plain(rest.strip_prefix(",\"type\":\"")?)?;
         let rest = rest.strip_prefix(",\"payload\":")?.strip_suffix('}')?;
-        let payload = without_metadata(rest);
+        let payload = if kind == "response_item" { without_metadata(rest) } else { rest };
         Some(Envelope {
             timestamp: timestamp.parse().ok(),
             ordinal,
@@ -73,7 +73,7 @@ impl Envelope<'_> {
 
 /// To the end of a string, and what follows. None where the string has escapes or what JSON has only as escapes.
 fn plain(text: &str) -> Option<(&str, &str)> {
-    let end = text.find(|c: char| matches!(c, '"' | '\\') || c.is_ascii_control())?;
+    let end = text.bytes().position(|byte| matches!(byte, b'"' | b'\\') || byte.is_ascii_control())?;
     Some((&text[..end], text[end..].strip_prefix('"')?))
 }
 
@@ -97,7 +97,7 @@ mod tests {
             r#"{"timestamp":"2026-11-22T10:04:49.277Z","ordinal":10,"type":"t","payload":{"a":[1,{"payload":2}]}}"#,
             r#"{"timestamp":"soon","type":"t","payload":7}"#,
             r#"{"timestamp":"","type":"é","payload": [] }"#,
-            r#"{"timestamp":"","type":"t","payload":{"metadata":1},"metadata":{"a":{},"b":2}}"#,
+            r#"{"timestamp":"","type":"response_item","payload":{"metadata":1},"metadata":{"a":{},"b":2}}"#,
         ];
         for line in framed {
             let frame = Envelope::framing(line.as_bytes());
@@ -121,7 +121,10 @@ mod tests {
         // Not JSON, as whoever reads the payload will see.
         let odd = [
             (r#"{"timestamp":"","type":"t","payload":{},"payload":{}}"#, r#"{},"payload":{}"#),
-            (r#"{"timestamp":"","type":"t","payload":{"a":1,"metadata":2}}"#, r#"{"a":1,"metadata":2}"#),
+            (
+                r#"{"timestamp":"","type":"response_item","payload":{"a":1,"metadata":2}}"#,
+                r#"{"a":1,"metadata":2}"#,
+            ),
             (
                 r#"{"timestamp":"","type":"t","payload":{},"metadata":{},"ordinal":2}"#,
                 r#"{},"metadata":{},"ordinal":2"#,
