@@ -175,9 +175,8 @@ fn holders_of(
 
 /// The number of a file elsewhere may be the same. Where nobody can tell, that is not assumed.
 fn has_open(holder: u32, thread: &ThreadId) -> bool {
-    let name = lock_of(thread);
-    let is_it = |file: &PathBuf| file.file_name().is_some_and(|it| it == name.as_str());
-    Here.written_files(holder).map_or(true, |files| files.iter().any(is_it))
+    let of_lock = |file: &Path| ThreadId::of_lock(file.file_name()?);
+    Here.written(holder, of_lock).map_or(true, |threads| threads.contains(thread))
 }
 
 /// The process that has the thread's lock; None when nobody has. An error where nobody can tell.

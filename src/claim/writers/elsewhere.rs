@@ -1,8 +1,8 @@
 //! A system that we cannot ask: nobody is known, and whoever asks is told so.
 
-use super::{Known, Writers};
+use super::{Known, ThreadOf, Writers};
+use crate::codex::thread::ThreadId;
 use std::io;
-use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::claim) struct Here;
@@ -20,7 +20,7 @@ impl Writers for Here {
         Vec::new()
     }
 
-    fn written_files(&self, _: u32) -> io::Result<Vec<PathBuf>> {
+    fn written(&self, _: u32, _: ThreadOf) -> io::Result<Vec<ThreadId>> {
         Err(io::Error::from(io::ErrorKind::Unsupported))
     }
 }

@@ -1,6 +1,7 @@
 //! Linux tells in `/proc`.
 
-use super::{Known, Writers, is_codex};
+use super::{Known, ThreadOf, Writers, is_codex};
+use crate::codex::thread::ThreadId;
 use crate::launch::process::stat;
 use std::fs;
 use std::io;
@@ -40,7 +41,7 @@ impl Writers for Here {
         entries("/proc".into()).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
-    fn written_files(&self, id: u32) -> io::Result<Vec<PathBuf>> {
+    fn written(&self, id: u32, thread_of: ThreadOf) -> io::Result<Vec<ThreadId>> {
         let entries = match fs::read_dir(format!("/proc/{id}/fd")) {
             Ok(entries) => entries,
             Err(error)
@@ -50,14 +51,11 @@ impl Writers for Here {
             }
             Err(error) => return Err(error),
         };
-        let file = |entry: fs::DirEntry| {
-            let path = fs::read_link(entry.path()).ok()?;
-            // Sockets and pipes have no path; a lock or a session does not lie in these.
-            let may_be_one =
-                path.is_absolute() && !["/dev", "/proc"].iter().any(|folder| path.starts_with(folder));
-            (may_be_one && is_for_writing(&entry)).then_some(path)
+        let written = |entry: fs::DirEntry| {
+            let thread = thread_of(&fs::read_link(entry.path()).ok()?)?;
+            is_for_writing(&entry).then_some(thread)
         };
-        Ok(entries.flatten().filter_map(file).collect())
+        Ok(entries.flatten().filter_map(written).collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! macOS tells by `libproc`. Type-checked in CI, never run: no machine of ours has it.
 
-use super::{Known, Writers, is_codex};
+use super::{Known, ThreadOf, Writers, is_codex};
+use crate::codex::thread::ThreadId;
 use nix::libc::{self, c_int, c_void};
 use std::ffi::{CStr, OsStr};
 use std::fs;
@@ -67,7 +68,7 @@ impl Writers for Here {
         ids.into_iter().filter_map(|id| u32::try_from(id).ok()).filter(|id| *id > 0).collect()
     }
 
-    fn written_files(&self, id: u32) -> io::Result<Vec<PathBuf>> {
+    fn written(&self, id: u32, thread_of: ThreadOf) -> io::Result<Vec<ThreadId>> {
         let id = c_int::try_from(id).map_err(io::Error::other)?;
         let open: Vec<libc::proc_fdinfo> = listed(|buffer, size| {
             #[expect(unsafe_code, reason = "libproc")]
@@ -82,7 +83,7 @@ impl Writers for Here {
         }
         let files =
             open.into_iter().filter(|file| file.proc_fdtype == libc::PROX_FDTYPE_VNODE.cast_unsigned());
-        Ok(files.filter_map(|file| written(id, file.proc_fd)).collect())
+        Ok(files.filter_map(|file| thread_of(&written(id, file.proc_fd)?)).collect())
     }
 }
 

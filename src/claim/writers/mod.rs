@@ -5,9 +5,10 @@
 #[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "elsewhere.rs")]
 mod here;
 
+use crate::codex::thread::ThreadId;
 pub(super) use here::Here;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// What is known of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub(super) struct Known {
     pub(super) is_server: bool,
 }
 
+/// Whose file it is by its name, if it is one of those that are looked for.
+pub(super) type ThreadOf = fn(&Path) -> Option<ThreadId>;
+
 /// Who may write to what.
 pub(super) trait Writers {
     /// None when it is gone, or not ours to look at.
@@ -28,8 +32,8 @@ pub(super) trait Writers {
     fn children(&self, id: u32) -> Vec<u32>;
     /// Every process that can be seen.
     fn all(&self) -> Vec<u32>;
-    /// The files that the process may write to, where their links end. An error means that nobody can tell.
-    fn written_files(&self, id: u32) -> io::Result<Vec<PathBuf>>;
+    /// The threads whose files the process may write to, wherever they lie. An error means that nobody can tell.
+    fn written(&self, id: u32, thread_of: ThreadOf) -> io::Result<Vec<ThreadId>>;
 }
 
 /// Whether a program of this path is a Codex, or we.
@@ -47,22 +51,30 @@ mod tests {
     #[test]
     fn a_process_is_known_by_what_it_may_write_to_and_by_its_parent() {
         let folder = tempfile::tempdir().unwrap();
-        let path = fs::canonicalize(folder.path()).unwrap().join("written");
-        fs::write(folder.path().join("read"), "").unwrap();
+        let [written, read] =
+            ["01a202b6-a73e-7ee3-8243-251c871b1d4f", "01a202b6-ffff-7ee3-8243-251c871b1d4f"];
+        let session = |id: &str| folder.path().join(format!("rollout-2026-11-22T10-04-14-{id}.jsonl"));
+        fs::write(session(read), "").unwrap();
         let mut child = Command::new("cat")
             .stdin(Stdio::piped())
-            .stdout(File::create(&path).unwrap())
-            .stderr(File::open(folder.path().join("read")).unwrap())
+            .stdout(File::create(session(written)).unwrap())
+            .stderr(File::open(session(read)).unwrap())
             .spawn()
             .unwrap();
         let us = std::process::id();
-        assert_eq!(Here.written_files(child.id()).unwrap(), [path]);
+        assert_eq!(
+            Here.written(child.id(), ThreadId::of_rollout).unwrap(),
+            [ThreadId::parse(written).unwrap()]
+        );
         assert!(Here.children(us).contains(&child.id()) && Here.all().contains(&child.id()));
         let known = Here.known(child.id()).unwrap();
         assert_eq!((known.parent, known.is_codex, known.is_server), (us, false, false));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(Here.known(child.id()).is_none());
-        assert!(Here.written_files(child.id()).is_ok_and(|files| files.is_empty()), "gone is no blindness");
+        assert!(
+            Here.written(child.id(), ThreadId::of_rollout).is_ok_and(|threads| threads.is_empty()),
+            "gone is no blindness"
+        );
     }
 }
