@@ -90,6 +90,7 @@ fn without_metadata(rest: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_frame_says_what_the_whole_line_says_or_nothing() {
@@ -137,5 +138,25 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_framed_of_the_corpus_says_the_same_and_little_is_not() {
+        let (mut framed, mut others) = (0, 0);
+        for version in fs::read_dir("tests/corpus").unwrap() {
+            for file in fs::read_dir(version.unwrap().path()).unwrap() {
+                for line in fs::read(file.unwrap().path()).unwrap().split(|byte| *byte == b'\n') {
+                    match Envelope::framing(line) {
+                        Some(frame) => {
+                            assert_eq!(Ok(Some(frame)), Envelope::around(line));
+                            framed += 1;
+                        }
+                        None if Envelope::around(line).is_ok_and(|around| around.is_some()) => others += 1,
+                        None => {}
+                    }
+                }
+            }
+        }
+        assert!(framed > 3_000 && others * 50 < framed, "{others} beside {framed}");
     }
 }
