@@ -57,8 +57,8 @@ pub struct OpenTurn {
 /// A thread's traces, and who may change what they were made of.
 struct Made {
     traces: Vec<Redacted>,
-    rollout: PathBuf,
-    writer: Option<Process>,
+    /// The thread's own, and those of the sub-agents that outlive it.
+    open: Vec<OpenTurn>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +158,7 @@ impl State {
         let (mut open, mut failed) = (Vec::new(), None);
         for claim in verdict.claims {
             match self.spool_thread(&claim, launch, world) {
-                Ok(turn) => open.extend(turn),
+                Ok(turns) => open.extend(turns),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -169,17 +169,20 @@ impl State {
         }
     }
 
-    /// The turn that still runs in it, if one does.
+    /// The turns that still run in it.
     fn spool_thread(
         &self,
         claim: &Claim,
         launch: &Launch,
         world: &World,
-    ) -> Result<Option<OpenTurn>, StateError> {
-        let Some(Made { traces, rollout, writer }) = self.traces(claim, launch, world)? else {
-            return Ok(None);
-        };
-        let is_open = traces.iter().any(|trace| trace.state == TraceState::InProgress);
+    ) -> Result<Vec<OpenTurn>, StateError> {
+        let mut made = self.traces(claim, launch, world)?;
+        let is_open = |made: &Made| made.traces.iter().any(|trace| trace.state == TraceState::InProgress);
+        if made.as_ref().is_some_and(|made| is_open(made) && made.open.is_empty()) {
+            // Whoever wrote to it has ended since it was read.
+            made = self.traces(claim, launch, world)?;
+        }
+        let Some(Made { traces, open }) = made else { return Ok(Vec::new()) };
         let Destination { target, experiment } = self.destination_of(&claim.thread, launch);
         // A session is sent as it stands; of many turns most are there already.
         let is_new =
@@ -189,7 +192,7 @@ impl State {
             let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
             put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
         }
-        Ok(writer.filter(|_| is_open).map(|writer| OpenTurn { rollout, writer }))
+        Ok(open)
     }
 
     /// Where the thread was first sent; now, if it never was.

@@ -47,10 +47,14 @@ fn wait(child: Pid, signals: &SignalPipe, witness: &mut Witness, attended: &mut 
             News::None => {}
         }
         let companion_calls = sleep(signals, attended);
+        // Two of one kind that came at once are one to the witness, as to the command.
+        let mut told_to_all = Vec::new();
         while let Some(arrived) = signals.next() {
-            // Nobody but us would tell the command of it.
-            if witness.reach_of(arrived) == Reach::UsAlone {
-                let _ = send(child.as_raw(), arrived.signal);
+            match witness.reach_of(arrived) {
+                Reach::Group => told_to_all.push(arrived.signal),
+                Reach::UsAlone if told_to_all.contains(&arrived.signal) => {}
+                // Nobody but us would tell the command of it.
+                Reach::UsAlone => _ = send(child.as_raw(), arrived.signal),
             }
         }
         attended.attend_if(companion_calls);

@@ -90,6 +90,7 @@ pub struct Git {
 pub struct TurnContext {
     /// 0.104 and later. Without one, Codex wrote the context once per request, not once per turn.
     pub turn_id: Option<String>,
+    pub cwd: Option<String>,
     pub model: Option<String>,
     pub effort: Option<String>,
 }
@@ -287,6 +288,7 @@ mod tests {
                 r#"{"type":"turn_context","payload":{"model":"m","effort":{"level":"high"}}}"#,
                 RolloutItem::TurnContext(TurnContext {
                     turn_id: None,
+                    cwd: None,
                     model: Some("m".into()),
                     effort: None,
                 }),

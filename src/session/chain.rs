@@ -30,6 +30,7 @@ fn append(whole: &mut Session, mut part: Session) {
             Step::ToolCall(_) => {}
         }
     }
+    whole.folders.append(&mut part.folders);
     whole.turns.append(&mut part.turns);
     whole.first_line_at = [whole.first_line_at, part.first_line_at].into_iter().flatten().min();
     whole.last_line_at = whole.last_line_at.max(part.last_line_at);

@@ -3,7 +3,7 @@
 use crate::rollout::line::{SessionMeta, Usage};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +12,8 @@ pub struct Session {
     pub meta: SessionMeta,
     pub first_line_at: Option<Timestamp>,
     pub last_line_at: Option<Timestamp>,
+    /// Where it worked, as far as Codex tells: a resumed session may go on elsewhere.
+    pub folders: BTreeSet<String>,
     pub turns: Vec<Turn>,
     /// Codex's own count for the whole thread, as of its last record.
     pub codex_total: Option<TokenUsage>,
@@ -22,6 +24,13 @@ pub struct Session {
     /// How often each kind of line was seen that we do not know.
     pub unknown_lines: BTreeMap<String, u64>,
     pub bad_lines: u64,
+}
+
+impl Session {
+    /// Whether a turn waits for its end.
+    pub fn is_running(&self) -> bool {
+        self.turns.last().is_some_and(|turn| turn.status == TurnStatus::Running)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -61,6 +61,7 @@ impl SessionReducer {
                     Container::Envelope => Clock::Utc,
                     Container::Bare => Clock::UnknownZone,
                 };
+                self.session.folders.extend(meta.cwd.clone());
                 self.session.meta = *meta;
                 self.has_meta = true;
             }
@@ -134,6 +135,7 @@ impl SessionReducer {
     }
 
     fn turn_context(&mut self, context: TurnContext, at: Option<Timestamp>) {
+        self.session.folders.extend(context.cwd);
         self.inferences.set(context.model, context.effort);
         if context.turn_id.is_none() {
             self.inferences.mark(&mut self.session, at);

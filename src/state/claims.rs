@@ -28,16 +28,7 @@ const ANOTHERS_CLOCK: Duration = Duration::from_secs(60);
 impl State {
     /// The threads of a launch, each by its strongest evidence.
     pub(super) fn verdict_of(&self, launch: &Launch) -> Verdict {
-        let mut prompts = BTreeSet::new();
-        let mut logged = Vec::new();
-        for line in &launch.logged {
-            match line {
-                Logged::Prompt { client_id } => _ = prompts.insert(client_id.clone()),
-                Logged::Rollout(path) => logged.extend(ThreadId::of_rollout(path)),
-                Logged::Deed => {}
-            }
-        }
-        logged.extend(rollout::prompts::threads_holding(self.home.path(), &prompts, launch.started_at));
+        let logged = self.logged_by(launch);
         let held = launch.claims.iter().map(|claim| claim.thread.clone()).collect();
         let evidence = Evidence { logged, held, sight: launch.sight(), named: launch.asked.thread.clone() };
         let mut verdict = decide(&evidence, || self.candidates(launch));
@@ -48,11 +39,28 @@ impl State {
         verdict
     }
 
+    /// The threads that its interface told of.
+    fn logged_by(&self, launch: &Launch) -> Vec<ThreadId> {
+        let mut prompts = BTreeSet::new();
+        let mut logged = Vec::new();
+        for line in &launch.logged {
+            match line {
+                Logged::Prompt { client_id } => _ = prompts.insert(client_id.clone()),
+                Logged::Rollout(path) => logged.extend(ThreadId::of_rollout(path)),
+                Logged::Deed => {}
+            }
+        }
+        logged.extend(rollout::prompts::threads_holding(self.home.path(), &prompts, launch.started_at));
+        logged
+    }
+
     /// The root threads that were written to since the launch began.
     fn candidates(&self, launch: &Launch) -> Vec<Candidate> {
         let others: BTreeSet<ThreadId> = journal::of_others(&self.launches(), &launch.id)
-            .into_iter()
-            .flat_map(|other| other.claims.into_iter().map(|claim| claim.thread))
+            .iter()
+            .flat_map(|other| {
+                other.claims.iter().map(|claim| claim.thread.clone()).chain(self.logged_by(other))
+            })
             .collect();
         let mut candidates = BTreeMap::new();
         for path in rollout::prompts::of_tree(self.home.path(), launch.started_at) {

@@ -119,7 +119,8 @@ impl State {
     /// Whoever works on the session, or is to, would make its trace anew.
     fn give_up(&self, thread: Option<&ThreadId>) -> Result<(), CannotForget> {
         let Some(thread) = thread else { return Ok(()) };
-        let is_named = |launch: &Launch| launch.claims.iter().any(|claim| claim.thread == *thread);
+        let is_named =
+            |launch: &Launch| self.verdict_of(launch).claims.iter().any(|claim| claim.thread == *thread);
         if journal::under_way(&self.launches()).iter().any(is_named) {
             return Err(CannotForget::UnderWay);
         }

@@ -9,22 +9,25 @@ use crate::config::granularity::Granularity;
 use crate::session::family::Family;
 use crate::trace::build::{Surroundings, build_family, build_turns};
 use crate::trace::redact::{Keep, Redacted, Redactor, Rules, Salt};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 impl State {
-    /// How much of a session its folders and settings allow; None where a folder wants no trace. Sub-agents may have
-    /// been in other folders.
+    /// How much of a session its folders and settings allow; None where a folder wants no trace. A session that was
+    /// resumed elsewhere, and sub-agents, have several; and a link may lead below a folder that says something.
     pub(super) fn keep(&self, family: &Family, asked: Content) -> Option<Keep> {
         let mut content = asked;
-        for member in &family.members {
-            let Some(cwd) = member.session.meta.cwd.as_deref() else { continue };
-            let folders = Folders::of(Path::new(cwd), &self.home);
-            if let Some(file) = folders.off {
-                let thread = &member.session.meta.id;
+        let told = family.members.iter().flat_map(|member| &member.session.folders).map(PathBuf::from);
+        let told: BTreeSet<PathBuf> = told.collect();
+        let real = told.iter().filter_map(|folder| folder.canonicalize().ok());
+        for folder in real.chain(told.iter().cloned()).collect::<BTreeSet<_>>() {
+            let said = Folders::of(&folder, &self.home);
+            if let Some(file) = said.off {
+                let thread = family.members.first().map_or("", |root| &root.session.meta.id);
                 tracing::info!("thread {thread} was in a folder without traces, as {} says", file.display());
                 return None;
             }
-            content = content.max(folders.content());
+            content = content.max(said.content());
         }
         Some(match content {
             Content::Full => Keep::Everything,

@@ -2,7 +2,7 @@
 
 use super::claims::Unwritten;
 use super::families::{self, Own};
-use super::{Made, State, StateError};
+use super::{Made, OpenTurn, State, StateError};
 use crate::claim::journal::Launch;
 use crate::claim::record::{LaunchRecord, ThreadRecord};
 use crate::claim::{self, Claim};
@@ -11,10 +11,13 @@ use crate::config::content::Content;
 use crate::config::granularity::Granularity;
 use crate::env::World;
 use crate::export::receipt::Receipt;
+use crate::rollout::path;
 use crate::rollout::shelf::Shelf;
+use crate::session::family::{Family, Member};
 use crate::trace::build::Surroundings;
 use crate::trace::ids::TraceId;
 use std::io;
+use std::path::Path;
 
 impl State {
     /// None when the thread has nothing to show; the log says why.
@@ -41,8 +44,6 @@ impl State {
                 return Ok(None);
             }
         };
-        // The daemon may go on with a turn when its interface has ended.
-        let writer = claim::writer_of(&self.home, thread);
         let own = self.own_of(thread, &files, &families::read);
         let own = own.map_err(|(path, error)| StateError::Rollout(path, error))?;
         let Some(Own { session, rollout }) = own else { return Ok(None) };
@@ -56,7 +57,21 @@ impl State {
         let surroundings = Surroundings { rollout: &rollout, user: user(world) };
         let keep = self.keep(&family, record.content);
         let traces = self.made(&family, &record, granularity, surroundings, keep)?;
-        Ok(Some(Made { traces, rollout, writer }))
+        let open = if traces.is_empty() { Vec::new() } else { self.open_turns(&family, &rollout) };
+        Ok(Some(Made { traces, open }))
+    }
+
+    /// The daemon may go on with a turn when its interface has ended, and a sub-agent when its parent's turn has.
+    fn open_turns(&self, family: &Family, rollout: &Path) -> Vec<OpenTurn> {
+        let open = |member: &Member| {
+            let thread = ThreadId::parse(&member.session.meta.id)?;
+            let rollout = match member.parent {
+                None => rollout.to_owned(),
+                Some(_) => path::find(self.home.path(), &thread)?,
+            };
+            Some(OpenTurn { rollout, writer: claim::writer_of(&self.home, &thread)? })
+        };
+        family.members.iter().filter(|member| member.session.is_running()).filter_map(open).collect()
     }
 
     /// As its first trace was.

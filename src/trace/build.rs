@@ -87,7 +87,7 @@ fn whole(relatives: &[Relative], record: &ThreadRecord, surroundings: Surroundin
         spans.extend(child_spans(relative, relatives, Shape::Whole));
     }
     let spans = tree::settled(spans, session.last_line_at);
-    let runs = relatives.iter().any(|relative| is_running(relative.session));
+    let runs = relatives.iter().any(|relative| relative.session.is_running());
     let state = if runs { TraceState::InProgress } else { outcome::state_of(&last_turn.status) };
     let (prompt, response) = (agent::prompt(session), agent::response(session));
     let metadata = about::metadata(session, surroundings, prompt, response, &sum);
@@ -114,7 +114,7 @@ fn one_turn(
         spans.extend(child_spans(relative, relatives, Shape::Turns));
     }
     let spans = tree::settled(spans, None);
-    let runs = within().any(|relative| is_running(relative.session));
+    let runs = within().any(|relative| relative.session.is_running());
     let state = if runs { TraceState::InProgress } else { outcome::state_of(&turn.status) };
     let (prompt, response) = (turn.prompt.as_deref(), turn.final_answer.as_deref());
     let metadata = about::metadata(session, surroundings, prompt, response, &sum);
@@ -147,10 +147,6 @@ fn trace(id: TraceId, state: TraceState, spans: Vec<Span>, about: About) -> Trac
         tags: about.tags,
         spans,
     }
-}
-
-fn is_running(session: &Session) -> bool {
-    session.turns.last().is_some_and(|turn| turn.status == TurnStatus::Running)
 }
 
 /// When the thread was made; the earliest line where the file does not say.

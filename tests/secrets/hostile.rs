@@ -147,3 +147,51 @@ fn a_projects_folder_sends_nothing_elsewhere_and_loosens_nothing() {
     let said = run(&mut ours(&home, &["import", file.to_str().expect("UTF-8")]));
     assert!(said.stdout.contains("0 new"), "{said:?}");
 }
+
+#[test]
+fn a_folder_speaks_for_the_sessions_that_went_on_in_it_too() {
+    let home = Home::new("http://127.0.0.1:9");
+    let quiet = home.root().join("quiet");
+    fs::create_dir_all(quiet.join("deep")).expect("a folder");
+    let link = home.root().join("link");
+    std::os::unix::fs::symlink(quiet.join("deep"), &link).expect("a link");
+    let says = |name: &str, value: &str| {
+        fs::create_dir_all(quiet.join(".codex")).expect("a folder");
+        let file = json!({"environment": {name: value}});
+        fs::write(quiet.join(".codex/mlflow_config.json"), file.to_string()).expect("its file");
+    };
+    let began = home.work();
+    let turns = |thread: &str, folders: &[&Path]| {
+        let line = |kind: &str, payload| {
+            json!({"timestamp": "2026-11-22T10:00:00.000Z", "type": kind, "payload": payload}).to_string()
+        };
+        let mut lines = vec![line("session_meta", json!({"id": thread, "cwd": began}))];
+        for (number, folder) in folders.iter().enumerate() {
+            let id = number.to_string();
+            lines.push(line("event_msg", json!({"type": "task_started", "turn_id": id})));
+            lines.push(line("turn_context", json!({"turn_id": id, "cwd": folder, "model": "m"})));
+            lines.push(line("event_msg", json!({"type": "user_message", "message": "a quiet prompt"})));
+            lines.push(line(
+                "event_msg",
+                json!({"type": "task_complete", "turn_id": id, "last_agent_message": "a"}),
+            ));
+        }
+        let folder = home.sessions().join("2026/11/22");
+        fs::create_dir_all(&folder).expect("a folder of sessions");
+        let file = folder.join(format!("rollout-2026-11-22T10-00-00-{thread}.jsonl"));
+        fs::write(&file, lines.join("\n")).expect("a session");
+        run(&mut ours(&home, &["import", file.to_str().expect("UTF-8")])).ended(End::Code(0)).stdout
+    };
+    says("MLFLOW_CODEX_TRACING_ENABLED", "false");
+    let said = turns("01a202b6-a73e-7ee3-8243-251c871b1d01", &[&began, &quiet.join("deep"), &began]);
+    assert!(said.contains("0 new"), "{said}");
+    says("CODEX_TRACED_CONTENT", "metadata");
+    let said = turns("01a202b6-a73e-7ee3-8243-251c871b1d02", &[&link]);
+    assert!(said.contains("1 new"), "{said}");
+    let database = fs::read(home.database()).expect("the local database");
+    assert!(!crate::bytes::holds(&database, "a quiet prompt"));
+    let said = turns("01a202b6-a73e-7ee3-8243-251c871b1d03", &[&began]);
+    assert!(said.contains("1 new"), "{said}");
+    let database = fs::read(home.database()).expect("the local database");
+    assert!(crate::bytes::holds(&database, "a quiet prompt"));
+}

@@ -137,17 +137,19 @@ impl LockWatch {
             return Vec::new();
         }
         // The files first: a number that is free again may soon be that of a file just made.
-        let inode = |folder: &Path, name: String| Some(fs::metadata(folder.join(name)).ok()?.ino());
-        let coordination = inode(&self.locks, ".coordination.lock".to_owned());
-        let inodes: BTreeMap<ThreadId, Option<u64>> =
-            self.pending.keys().map(|thread| (thread.clone(), inode(&self.locks, lock_of(thread)))).collect();
+        let coordination = inode(&self.locks, COORDINATION);
+        let inodes: BTreeMap<ThreadId, Option<u64>> = self
+            .pending
+            .keys()
+            .map(|thread| (thread.clone(), inode(&self.locks, &lock_of(thread))))
+            .collect();
         let holders = holders(&fs::read_to_string(LOCKS).unwrap_or_default());
         let mut held = Vec::new();
         self.pending.retain(|thread, since| {
             let Some(Some(lock)) = inodes.get(thread) else { return false };
             let ours = holders_of(*lock, coordination, &holders)
                 .any(|holder| is_ours(holder, child, |id| Here.known(id)) && has_open(holder, thread));
-            let ours = ours && inode(&self.locks, lock_of(thread)) == Some(*lock);
+            let ours = ours && inode(&self.locks, &lock_of(thread)) == Some(*lock);
             if ours {
                 held.push(thread.clone());
             }
@@ -157,8 +159,15 @@ impl LockWatch {
     }
 }
 
+/// Of the whole folder.
+const COORDINATION: &str = ".coordination.lock";
+
 fn lock_of(thread: &ThreadId) -> String {
     format!("{thread}.lock")
+}
+
+fn inode(folder: &Path, name: &str) -> Option<u64> {
+    Some(fs::metadata(folder.join(name)).ok()?.ino())
 }
 
 /// Those who hold a lock to keep it. A Codex that starts takes the locks of others for a moment, to remove those that
@@ -181,9 +190,12 @@ fn has_open(holder: u32, thread: &ThreadId) -> bool {
 
 /// The process that has the thread's lock; None when nobody has. An error where nobody can tell.
 pub(in crate::claim) fn holder_of(home: &CodexHome, thread: &ThreadId) -> io::Result<Option<u32>> {
-    let locks = fs::read_to_string(LOCKS)?;
-    let Ok(lock) = fs::metadata(home.writer_locks().join(lock_of(thread))) else { return Ok(None) };
-    Ok(holders(&locks).get(&lock.ino()).and_then(|all| all.first().copied()))
+    let folder = home.writer_locks();
+    let (lock, coordination) = (inode(&folder, &lock_of(thread)), inode(&folder, COORDINATION));
+    let holders = holders(&fs::read_to_string(LOCKS)?);
+    let Some(lock) = lock else { return Ok(None) };
+    let mut holders = holders_of(lock, coordination, &holders);
+    Ok(holders.find(|holder| has_open(*holder, thread)))
 }
 
 /// Processes by inode, of all exclusive flocks. The device is left out: an overlay's differs between `stat`

@@ -5,7 +5,15 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use std::ops::Range;
 
 /// How far from its keyword a match may be that does not begin with it.
-pub(super) const REACH: usize = 512;
+const REACH: usize = 512;
+
+/// How much is looked at for a match that begins with its keyword: more than a private key has. Of what goes on
+/// behind it, the end is looked for.
+const LONGEST: usize = 64 << 10;
+
+/// So often a rule may look that far in one text in vain. A text of nothing but beginnings (`eyJeyJeyJ…`) would cost
+/// its own square.
+const MOST_IN_VAIN: u32 = 1000;
 
 /// Finds what the rules know.
 pub struct Finder {
@@ -22,6 +30,14 @@ pub struct Finder {
 pub struct Found {
     pub range: Range<usize>,
     pub rule: usize,
+}
+
+/// What came of a rule in a text so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    /// It is not asked again within what it took.
+    past: usize,
+    in_vain: u32,
 }
 
 impl Finder {
@@ -52,26 +68,33 @@ impl Finder {
     pub fn find(&self, text: &str) -> Vec<Found> {
         let bytes = text.as_bytes();
         let mut found = Vec::new();
-        // A rule is not asked again within what it took.
-        let mut past = Vec::new();
+        let mut asked = Vec::new();
         for hit in self.keywords.find_overlapping_iter(text) {
             let at = self.rule_of[hit.pattern().as_usize()];
             let rule = &self.rules.rules[at];
             if !rule.anywhere && !begins_a_word(&bytes[..hit.start()]) {
                 continue;
             }
-            if past.is_empty() {
-                past = vec![0; self.rules.rules.len()];
+            if asked.is_empty() {
+                asked = vec![Asked::default(); self.rules.rules.len()];
             }
-            if hit.start() < past[at] {
+            if hit.start() < asked[at].past {
                 continue;
             }
-            let from = hit.start().saturating_sub(rule.before).max(past[at]);
-            let to = if rule.is_anchored() { bytes.len() } else { bytes.len().min(hit.end() + REACH) };
-            self.search(rule, at, bytes, from..to, &mut past[at], &mut found);
+            let from = hit.start().saturating_sub(rule.before).max(asked[at].past);
+            let reach = match rule.is_anchored() && asked[at].in_vain < MOST_IN_VAIN {
+                true => LONGEST,
+                false => REACH,
+            };
+            let to = if rule.is_for_all { bytes.len() } else { bytes.len().min(hit.end() + reach) };
+            self.search(rule, at, bytes, from..to, &mut asked[at], &mut found);
+            if rule.is_for_all {
+                asked[at].past = bytes.len();
+            }
         }
         for at in &self.everywhere {
-            self.search(&self.rules.rules[*at], *at, bytes, 0..bytes.len(), &mut 0, &mut found);
+            let all = 0..bytes.len();
+            self.search(&self.rules.rules[*at], *at, bytes, all, &mut Asked::default(), &mut found);
         }
         merged(found, text)
     }
@@ -81,12 +104,13 @@ impl Finder {
         rule: &Rule,
         at: usize,
         bytes: &[u8],
-        within: Range<usize>,
-        past: &mut usize,
+        mut within: Range<usize>,
+        asked: &mut Asked,
         found: &mut Vec<Found>,
     ) {
         let Some(regex) = rule.regex() else { return };
         let mut from = within.start;
+        asked.in_vain += 1;
         while let Some(captures) = regex.captures(&bytes[from..within.end]) {
             let whole = captures.get(0).expect("a match is there");
             let quoted = captures.name("quoted");
@@ -103,8 +127,12 @@ impl Finder {
             let is_secret = !value.is_empty()
                 && rule.check.holds(value, &context)
                 && !self.rules.allowed.iter().any(|allowed| allowed.is_match(value));
+            if is_secret && range.end == within.end && within.end < bytes.len() {
+                within.end = bytes.len();
+                continue;
+            }
             if is_secret {
-                *past = range.end;
+                *asked = Asked { past: range.end, in_vain: asked.in_vain.saturating_sub(1) };
                 found.push(Found { range, rule: at });
             }
             if rule.is_anchored() || whole.is_empty() {

@@ -26,6 +26,8 @@ pub struct Rule {
     pub name: String,
     pub keywords: Vec<String>,
     pub(super) before: usize,
+    /// Its keywords say only which texts are searched.
+    pub(super) is_for_all: bool,
     pub(super) anywhere: bool,
     pub(super) check: Check,
     pattern: String,
@@ -86,6 +88,7 @@ impl Rules {
             name: written.name,
             keywords: written.keywords,
             before: written.before,
+            is_for_all: false,
             anywhere: written.anywhere,
             check: written.check,
             pattern: written.pattern,
@@ -188,12 +191,12 @@ fn added(rule: &Value, at: usize) -> Result<Rule, String> {
     if compiled.is_match(b"") {
         return Err(refused(&name, "its pattern matches where nothing is"));
     }
-    // People need not know that our patterns begin with their keyword: theirs are searched for around it.
-    let before = if keywords.is_empty() { 0 } else { super::find::REACH };
     Ok(Rule {
         name,
         keywords,
-        before,
+        before: usize::MAX,
+        // People need not know how far ours look from a keyword.
+        is_for_all: true,
         anywhere: true,
         check: Check::Any,
         pattern,

@@ -91,10 +91,16 @@ impl Takes for Walk<'_> {
 
     fn value_of(&mut self, name: &str, value: &mut String) {
         let is_name = name.len() <= LONGEST_NAME && value.len() <= LONGEST_VALUE;
-        if !is_name || value.is_empty() || !self.redactor.finder.knows_a_word_of(name) {
+        let is_option = name.starts_with('-');
+        // The words of short options have what follows them in them: `-u "`.
+        let is_known = || match is_option {
+            true => self.redactor.finder.knows_a_word_of(&format!("{name} \"")),
+            false => self.redactor.finder.knows_a_word_of(name),
+        };
+        if !is_name || value.is_empty() || !is_known() {
             return;
         }
-        let joint = if name.starts_with('-') { " \"" } else { "=\"" };
+        let joint = if is_option { " \"" } else { "=\"" };
         let start = name.len() + joint.len();
         let found = self.redactor.finder.find(&format!("{name}{joint}{value}\"")).into_iter();
         let within: Vec<Found> = found
