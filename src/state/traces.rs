@@ -136,3 +136,44 @@ impl State {
 pub(super) fn user(world: &World) -> Option<&str> {
     world.variables.text("USER").or(world.variables.text("LOGNAME"))
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::codex::home::CodexHome;
+    use crate::session::model::{Session, Turn, TurnStatus};
+    use std::fs::{self, File};
+
+    #[test]
+    fn a_sub_agent_that_outlives_its_parents_turn_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let world =
+            World { variables: [("CODEX_HOME", folder.path().to_str().unwrap())].into(), ..World::default() };
+        let home = CodexHome::of(&world).unwrap();
+        let [root, child] = ["01a202b6-a73e-7ee3-8243-251c871b1d4f", "01a202b6-ffff-7ee3-8243-251c871b1d4f"];
+        let day = home.sessions().join("2026/11/22");
+        fs::create_dir_all(&day).unwrap();
+        let rollout = |thread: &str| day.join(format!("rollout-2026-11-22T10-04-14-{thread}.jsonl"));
+        fs::write(rollout(child), "").unwrap();
+        let session = |thread: &str, status| {
+            let mut session =
+                Session { turns: vec![Turn { status, ..Turn::default() }], ..Session::default() };
+            session.meta.id = thread.into();
+            session
+        };
+        let members = vec![
+            Member { session: session(root, TurnStatus::Completed), parent: None },
+            Member { session: session(child, TurnStatus::Running), parent: Some(0) },
+        ];
+        let state = State::of(&home);
+        let open = || state.open_turns(&Family { members: members.clone() }, &rollout(root));
+        assert_eq!(open(), []);
+
+        fs::create_dir_all(home.writer_locks()).unwrap();
+        let lock = File::create(home.writer_locks().join(format!("{child}.lock"))).unwrap();
+        lock.lock().unwrap();
+        let open = open();
+        let told: Vec<_> = open.iter().map(|turn| (turn.rollout.clone(), turn.writer.id)).collect();
+        assert_eq!(told, [(rollout(child), std::process::id())]);
+    }
+}
