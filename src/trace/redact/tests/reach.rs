@@ -1,0 +1,44 @@
+//! How far a rule looks: to the end of its secret, and to the word behind an option.
+
+use super::*;
+
+#[test]
+fn a_secret_is_taken_whole_however_long_and_after_however_many_that_are_none() {
+    let redacted = |text: &str| redactor().text(text).expect("a secret");
+    let long = written_out("authorization: Bearer <200000:A-Za-z0-9>");
+    assert_eq!(redacted(&long).len(), redacted("authorization: Bearer a1b2c3d4e5f6a7b8c9d0e1f2").len());
+    let token = token(1);
+    // Each of these only begins as a secret does.
+    let text = format!("{} {} {token} end", "eyJ".repeat(3000), "authorization=".repeat(3000));
+    let kept = redacted(&text);
+    assert!(!kept.contains(&token) && kept.ends_with(" end"), "{}", &kept[kept.len() - 100..]);
+}
+
+#[test]
+fn a_rule_of_somebodys_own_searches_the_whole_text_and_takes_its_match_whole() {
+    for (pattern, secret) in [("CU-[A-Za-z0-9]+", "CU-<2000:A-Za-z0-9>"), ("[a-z]{600}-CU-", "<600:a-z>-CU-")]
+    {
+        let own = json!({"rules": [{"name": "own", "pattern": pattern, "keywords": ["CU-"]}]});
+        let (rules, problems) = Rules::ours().and(&own);
+        assert!(problems.is_empty(), "{problems:?}");
+        let secret = written_out(secret);
+        let kept =
+            Redactor::new(rules, Salt::new(SALT)).text(&format!("see {secret} there")).expect("a secret");
+        assert!(
+            kept.starts_with("see [redacted:own:") && kept.ends_with("] there") && kept.len() < 60,
+            "{kept}"
+        );
+    }
+}
+
+#[test]
+fn the_word_behind_an_option_is_looked_at_with_it() {
+    for option in ["-u", "--user", "--proxy-user"] {
+        let (mut trace, _) = trace();
+        trace.spans[0].inputs = json!({"command": ["curl", option, "ada:S3cret99!x", "https://example.org"]});
+        let kept = redactor().redact(trace, Keep::Everything);
+        let words = kept.spans[0].inputs["command"].as_array().unwrap();
+        assert!(words[2].as_str().unwrap().starts_with("ada:[redacted:"), "{words:?}");
+        assert_eq!((&words[1], &words[3]), (&json!(option), &json!("https://example.org")));
+    }
+}
