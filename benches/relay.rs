@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::Home;
-use support::probe::{pattern, probe};
+use support::probe::{clock, pattern, probe};
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
@@ -117,7 +117,7 @@ impl Stage {
 
     fn bulk(&self, megabytes: usize) {
         let size = megabytes * MEGABYTE;
-        for who in [Who::Bare, Who::Traced] {
+        for who in [Who::Bare, Who::Traced, Who::Script] {
             self.forget();
             let mut terminal = self.on_terminal(who, &format!("raw; ready a; until b; send {size}; exit 0"));
             self.wait_for("a");
@@ -128,7 +128,7 @@ impl Stage {
             );
             terminal.end();
         }
-        for who in [Who::Bare, Who::Traced] {
+        for who in [Who::Bare, Who::Traced, Who::Script] {
             self.forget();
             let mut terminal = self.on_terminal(who, &format!("raw; ready a; take {size}; exit 0"));
             self.wait_for("a");
@@ -214,28 +214,28 @@ impl Stage {
     }
 
     fn start(&self, runs: usize) {
-        for (words, on_terminal) in [(&["exec", "x"][..], false), (&["x"], true)] {
-            let mut first = [Vec::new(), Vec::new()];
-            let mut whole = [Vec::new(), Vec::new()];
+        for (words, on_terminal) in [(&["exec", "clock"][..], false), (&["clock"], true)] {
+            // By turns: a machine does not stay as it is.
+            let mut taken: [Vec<Start>; 2] = Default::default();
             for run in 0..runs + 5 {
                 for (at, who) in [Who::Bare, Who::Traced].into_iter().enumerate() {
-                    let mut command = match who {
-                        Who::Traced => self.home.traced(LAUNCHER, "/bin/echo".as_ref()),
-                        _ => self.home.command("/bin/echo"),
-                    };
-                    command.args(words);
-                    let (begin, end) =
-                        if on_terminal { self.time_on_terminal(&command) } else { time(&mut command) };
+                    let command = self.command(who, words);
+                    let start = if on_terminal { self.start_on_terminal(command) } else { start(command) };
                     // The first are for the caches.
                     if run >= 5 {
-                        first[at].push(begin);
-                        whole[at].push(end);
+                        taken[at].push(start);
                     }
                 }
             }
             let place = if on_terminal { "full-screen on a terminal" } else { "exec on pipes" };
-            for (what, times) in [("to the first byte", first), ("to the end", whole)] {
-                let [mut bare, mut traced] = times;
+            let of: [(&str, fn(&Start) -> f64); 3] = [
+                ("to its first act", |start| start.acts),
+                ("to its first byte", |start| start.shows),
+                ("to its end", |start| start.ends),
+            ];
+            for (what, time) in of {
+                let [mut bare, mut traced] =
+                    taken.each_ref().map(|all| all.iter().map(time).collect::<Vec<_>>());
                 let mut added: Vec<f64> =
                     traced.iter().zip(&bare).map(|(traced, bare)| traced - bare).collect();
                 println!(
@@ -250,9 +250,9 @@ impl Stage {
     }
 
     /// Without setsid, whose own start would be in it.
-    fn time_on_terminal(&self, command: &Command) -> (f64, f64) {
+    fn start_on_terminal(&self, command: Command) -> Start {
         let pair = nix::pty::openpty(None, None).expect("a terminal");
-        let mut master = File::from(pair.master);
+        let master = File::from(pair.master);
         let mut copy = Command::new(command.get_program());
         copy.args(command.get_args()).env_clear();
         copy.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -260,14 +260,39 @@ impl Stage {
         let stream = || Stdio::from(pair.slave.try_clone().expect("one more descriptor"));
         copy.stdin(stream()).stdout(stream()).stderr(stream());
         leads_a_session(&mut copy);
-        let began = Instant::now();
-        let mut child = copy.spawn().expect("start");
-        let mut byte = [0; 64];
-        assert!(master.read(&mut byte).expect("read") > 0);
-        let first = microseconds(began);
-        child.wait().expect("wait");
-        (first, microseconds(began))
+        let began = clock();
+        let child = copy.spawn().expect("start");
+        drop(copy);
+        told_by(master, child, began)
     }
+}
+
+/// How long it took a program, in microseconds.
+struct Start {
+    /// It runs.
+    acts: f64,
+    /// Something of it is here.
+    shows: f64,
+    ends: f64,
+}
+
+fn start(mut command: Command) -> Start {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let began = clock();
+    let mut child = command.spawn().expect("start");
+    let out = child.stdout.take().expect("a pipe");
+    told_by(out, child, began)
+}
+
+/// It says when it began.
+fn told_by(mut out: impl Read, mut child: Child, began: u64) -> Start {
+    let since = |at: u64| (at - began) as f64 / 1000.0;
+    let mut said = [0; 64];
+    let count = out.read(&mut said).expect("read");
+    let shown = clock();
+    let stamp = str::from_utf8(&said[..count]).expect("digits").trim().parse().expect("a time");
+    child.wait().expect("wait");
+    Start { acts: since(stamp), shows: since(shown), ends: since(clock()) }
 }
 
 #[expect(unsafe_code, reason = "a session and its terminal, between fork and exec")]
@@ -281,17 +306,6 @@ fn leads_a_session(command: &mut Command) {
             Ok(())
         });
     }
-}
-
-fn time(command: &mut Command) -> (f64, f64) {
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let began = Instant::now();
-    let mut child = command.spawn().expect("start");
-    let mut byte = [0; 64];
-    assert!(child.stdout.as_mut().expect("a pipe").read(&mut byte).expect("read") > 0);
-    let first = microseconds(began);
-    child.wait().expect("wait");
-    (first, microseconds(began))
 }
 
 impl OnTerminal {

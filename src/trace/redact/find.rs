@@ -13,7 +13,7 @@ const LONGEST: usize = 64 << 10;
 
 /// So often a rule may look that far in one text in vain. A text of nothing but beginnings (`eyJeyJeyJ…`) would cost
 /// its own square.
-const MOST_IN_VAIN: u32 = 1000;
+const MOST_IN_VAIN: u32 = 4000;
 
 /// Finds what the rules know.
 pub struct Finder {

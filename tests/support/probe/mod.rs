@@ -10,6 +10,7 @@
 //! | `see` | leaves what it can see in the file `seen` |
 //! | `say WORDS`, `cry WORDS` | a line on stdout, on stderr |
 //! | `lines N`, `bytes` | N lines on each of them in turn; every byte there is, on stdout |
+//! | `clock` | the time of the machine's own clock, as `clock` tells it |
 //! | `read`, `line` | reads stdin to its end into the file `read`; one line, and says it |
 //! | `send N`, `take N` | N bytes of the pattern, out and in; leaves the file `taken` when all of them were right |
 //! | `echo` | shows each key, until `q` |
@@ -25,15 +26,23 @@ mod see;
 mod steps;
 
 use nix::libc::{self, c_char, c_int};
+use nix::time::{ClockId, clock_gettime};
 use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use pattern::{Pattern, pattern};
 pub use see::{Sight, parse};
 
 /// The name by which the test program is the probe.
 pub const NAME: &str = "codex";
+
+/// Nanoseconds on a clock that is the same for all processes.
+pub fn clock() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("a clock");
+    u64::try_from(Duration::from(time).as_nanos()).expect("some centuries")
+}
 
 /// The program to put in Codex's place.
 pub fn probe() -> PathBuf {

@@ -36,6 +36,7 @@ fn take(step: &str) -> Option<i32> {
         "" => {}
         "see" => leave("seen", see::written(&see::see()).as_bytes()),
         "say" => put(1, format!("{rest}\n").as_bytes()),
+        "clock" => put(1, format!("{}\n", super::clock()).as_bytes()),
         "cry" => put(2, format!("{rest}\n").as_bytes()),
         "lines" => (0..number()).for_each(|at| {
             put(1, format!("out {at}\n").as_bytes());
