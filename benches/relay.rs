@@ -228,7 +228,7 @@ impl Stage {
                 }
             }
             let place = if on_terminal { "full-screen on a terminal" } else { "exec on pipes" };
-            let of: [(&str, fn(&Start) -> f64); 3] = [
+            let of: [(&str, Time); 3] = [
                 ("to its first act", |start| start.acts),
                 ("to its first byte", |start| start.shows),
                 ("to its end", |start| start.ends),
@@ -266,6 +266,8 @@ impl Stage {
         told_by(master, child, began)
     }
 }
+
+type Time = fn(&Start) -> f64;
 
 /// How long it took a program, in microseconds.
 struct Start {
