@@ -261,10 +261,17 @@ fn a_launch_killed_before_any_of_its_writes_loses_no_session_that_it_had_claimed
     let (command, trace) = launch(&mut sessions);
     let steps = thinned(steps(&command, &sessions.home), 16);
     sessions.assert_put_right(Some(trace), "not killed");
-    let mut claimed = 0;
+    let (mut claimed, mut not_reached) = (0, 0);
     for step in &steps {
         let (command, trace) = launch(&mut sessions);
-        run(&mut killed_at(&command, step)).ended(End::Signal(9));
+        let outcome = run(&mut killed_at(&command, step));
+        // How often a launch looks around depends on how long it lasts: the last calls of a kind may not come.
+        if outcome.end == End::Code(0) {
+            not_reached += 1;
+            sessions.assert_put_right(Some(trace), &format!("{step:?} did not come"));
+            continue;
+        }
+        outcome.ended(End::Signal(9));
         // Until the claim is noted, the evidence dies with the launch. Notes that are gone were either not begun, or
         // their work is done.
         let is_claimed = match &notes_and_entries(&sessions.home.state().join("launches"))[..] {
@@ -282,6 +289,7 @@ fn a_launch_killed_before_any_of_its_writes_loses_no_session_that_it_had_claimed
         summary(&steps)
     );
     assert!(claimed > 0 && claimed < steps.len(), "{claimed} of {}", steps.len());
+    assert!(not_reached * 4 < steps.len(), "{not_reached} of {} steps did not come", steps.len());
     sessions.assert_mlflow_agrees(&oracle);
 }
 

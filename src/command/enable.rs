@@ -82,7 +82,11 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
     for warning in overruled(world, &home) {
         let _ = writeln!(said, "{}", wrap(&format!("Warning: {warning}"), 0));
     }
-    said.push_str("Next: `codex-traced exec \"…\"`, then `codex-traced mlflow show`.\n");
+    let look = match wanted.target {
+        Target::Sqlite(_) | Target::FileStore(_) => "show",
+        Target::Http(_) | Target::Databricks { .. } => "ui",
+    };
+    let _ = writeln!(said, "Next: `codex-traced exec \"…\"`, then `codex-traced mlflow {look}`.");
     super::print(&said);
     Ok(ChildExit::Code(0))
 }

@@ -59,7 +59,9 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
 
 /// The newest form of the trace, wherever it is: in its store or still in the spool.
 fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result<(Trace, String), Failure> {
-    let target = Settings::read(world, home).target.value;
+    // A session stays where it was first sent.
+    let target = state.receipts().first(id).map(|receipt| receipt.target);
+    let target = target.unwrap_or_else(|| Settings::read(world, home).target.value);
     let entries = state.spool().paths().into_iter().filter(|path| Spool::trace_of(path) == Some(id));
     let waiting = entries.filter_map(|path| {
         let trace = Trace::from(Spool::load(&path).ok()?.trace);

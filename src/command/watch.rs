@@ -37,8 +37,8 @@ const LINGER: Duration = Duration::from_millis(250);
 /// How often what could not be delivered is tried again while nothing else happens.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// How long such a try may take: nobody is told of a turn's end meanwhile.
-const AGAIN_AT_MOST: Duration = Duration::from_secs(10);
+/// How long we try again: nobody is told of another turn's end meanwhile.
+const AT_MOST: Duration = Duration::from_secs(10);
 
 /// How many sessions are kept in memory. One that is taken up again later is read again.
 const MOST_TAILS: usize = 8;
@@ -116,7 +116,7 @@ impl Watch<'_> {
                 }
             }
             if now >= again {
-                let _ = self.state.deliver(self.world, AGAIN_AT_MOST, Duration::ZERO);
+                let _ = self.state.deliver(self.world, AT_MOST, Duration::ZERO);
                 again = Instant::now() + AGAIN;
             }
         }
@@ -180,7 +180,7 @@ impl Watch<'_> {
         let target = found.destination.target.clone();
         self.state.put_found(found).map_err(|error| error.to_string())?;
         let outcome = RefCell::new(None);
-        let delivered = self.state.deliver_until(self.world, &|| self.times_asked() > 1, &|step| {
+        let delivered = self.state.deliver_within(self.world, AT_MOST, &|| self.times_asked() > 1, &|step| {
             if step.trace == trace {
                 outcome.replace(Some(step.outcome.map_err(str::to_owned)));
             }

@@ -109,13 +109,17 @@ fn user_info(uri: &str) -> Option<std::ops::Range<usize>> {
     Some(start..start + at + 1)
 }
 
-/// As it may be complained about: a password may stand anywhere before the last `@`.
+/// As it may be complained about: a password may stand anywhere before the last `@`, and a token behind a `?`.
 fn shown(uri: &str) -> String {
     let scheme = uri.split_once("://").map_or("", |(scheme, _)| scheme);
-    match uri.rsplit_once('@') {
-        Some((_, after)) if scheme.is_empty() => format!("…@{after}"),
-        Some((_, after)) => format!("{scheme}://…@{after}"),
-        None => uri.to_owned(),
+    let (before, after) = match uri.rsplit_once('@') {
+        Some((_, after)) if scheme.is_empty() => ("…@".to_owned(), after),
+        Some((_, after)) => (format!("{scheme}://…@"), after),
+        None => (String::new(), uri),
+    };
+    match after.split_once('?') {
+        Some((after, _)) => format!("{before}{after}?…"),
+        None => before + after,
     }
 }
 
@@ -219,7 +223,8 @@ mod tests {
     fn a_password_is_in_no_target_and_in_no_complaint() {
         let table = [
             ("http://ann:secret@host:5000/x", Ok("http://host:5000/x")),
-            ("https://ann:secret@host?x", Err("https://…@host?x")),
+            ("https://ann:secret@host?x", Err("https://…@host?…")),
+            ("http://host/?token=secret", Err("http://host/?…")),
             ("postgresql://ann:secret@host/db", Err("postgresql://…@host/db")),
             ("http://ann:x/secret@host", Err("http://…@host")),
             ("http://ann:x#secret@host", Err("http://…@host")),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Longer than any line Codex was seen to write (a few MB, with images in it), and as much as may be kept of a
 /// file that is no session's.
-const LONGEST_LINE: usize = 32 << 20;
+pub const LONGEST_LINE: usize = 32 << 20;
 
 /// Splits on LF only: text in a rollout may hold U+0085 and U+2028, which other splitters break at.
 pub struct Lines<R> {

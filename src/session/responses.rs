@@ -55,7 +55,7 @@ impl SessionReducer {
         };
         let turn = self.turns.current(&mut self.session, at);
         self.inferences.respond(&mut self.session, turn, at, |inference| inference.requests.push(request));
-        if self.tools.contains(&call.call_id) {
+        if self.tools.is_recorded_first(&call.call_id) {
             self.tools.describe(&mut self.session, call);
             return;
         }

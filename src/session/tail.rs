@@ -4,9 +4,10 @@ use super::model::Session;
 use super::named_by;
 use super::reducer::SessionReducer;
 use crate::rollout::prompts::client_id_of;
+use crate::rollout::reader::LONGEST_LINE;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,10 @@ impl Tail {
 
     /// Reads what whole lines were added. True if there were any.
     pub fn read(&mut self) -> io::Result<bool> {
+        // A pipe of that name would be waited for, for ever.
+        if !fs::metadata(&self.path)?.is_file() {
+            return Ok(false);
+        }
         let mut file = File::open(&self.path)?;
         let metadata = file.metadata()?;
         // Codex rewrites a file to migrate it.
@@ -42,11 +47,20 @@ impl Tail {
         }
         file.seek(SeekFrom::Start(self.offset))?;
         let (mut lines, mut line, before) = (BufReader::new(file), Vec::new(), self.offset);
-        while lines.read_until(b'\n', &mut line)? > 0 {
-            let Some(whole) = line.strip_suffix(b"\n") else { break };
+        while lines.by_ref().take(LONGEST_LINE as u64).read_until(b'\n', &mut line)? > 0 {
+            let mut length = line.len() as u64;
+            let whole = match line.strip_suffix(b"\n") {
+                Some(whole) => whole,
+                // No line is so long: its beginning is a bad one.
+                None if line.len() == LONGEST_LINE => {
+                    length += lines.skip_until(b'\n')? as u64;
+                    &line
+                }
+                None => break,
+            };
             self.reducer.observe(whole);
             self.prompts.extend(client_id_of(whole));
-            self.offset += line.len() as u64;
+            self.offset += length;
             line.clear();
         }
         Ok(self.offset > before)
@@ -70,7 +84,6 @@ impl Tail {
 mod tests {
     use super::*;
     use crate::session::{Writer, read};
-    use std::fs;
     use std::io::Write;
 
     fn corpus() -> Vec<u8> {

@@ -8,7 +8,7 @@ use crate::rollout::event::{Item, ItemCompleted, SubAgentActivity};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Codex's name for the tool with which a model runs a script of its own (code mode).
 const SCRIPT_TOOL: &str = "exec";
@@ -26,6 +26,8 @@ const STDIN_TOOL: &str = "write_stdin";
 #[derive(Clone, Debug, Default)]
 pub(super) struct ToolIndex {
     calls: HashMap<String, CallAt>,
+    /// What the model asked for, by its ids.
+    requested: HashSet<String>,
     /// In the order in which they were asked for.
     scripts: Vec<StepAt>,
     /// Commands that outlived their call, by the number that later calls ask for them by.
@@ -42,8 +44,10 @@ struct CallAt {
 }
 
 impl ToolIndex {
-    pub(super) fn contains(&self, call_id: &str) -> bool {
-        self.calls.contains_key(call_id)
+    /// Whether Codex recorded the call before it wrote down that the model asked for it, which it does now. Some
+    /// providers give several calls one id: what is asked for once more is another call.
+    pub(super) fn is_recorded_first(&mut self, call_id: &str) -> bool {
+        self.requested.insert(call_id.to_owned()) && self.calls.contains_key(call_id)
     }
 
     /// How many calls there are: the name of a call that Codex gave none.

@@ -39,6 +39,16 @@ impl State {
         verdict
     }
 
+    /// The launches that run, or have yet to be finished, and have the thread for theirs; the oldest first.
+    pub(super) fn launches_of(&self, thread: &ThreadId) -> Vec<Launch> {
+        let mut launches = journal::of_others(&self.launches(), "");
+        launches.retain(|launch| {
+            launch.claims.iter().any(|claim| claim.thread == *thread)
+                || self.logged_by(launch).contains(thread)
+        });
+        launches
+    }
+
     /// The threads that its interface told of.
     fn logged_by(&self, launch: &Launch) -> Vec<ThreadId> {
         let mut prompts = BTreeSet::new();

@@ -47,6 +47,19 @@ impl State {
         self.deliver_until(world, &|| false, told)
     }
 
+    /// As `deliver`, for somebody who watches and may want it to end.
+    pub fn deliver_within(
+        &self,
+        world: &World,
+        budget: Duration,
+        is_over: &dyn Fn() -> bool,
+        told: &dyn Fn(&Step),
+    ) -> Result<Drained, DrainError> {
+        let asked =
+            Asked { budget: Some(budget), patience: PATIENCE, eagerness: Eagerness::Patient, is_over };
+        self.drain(world, &asked, told)
+    }
+
     /// As `deliver_now`, for somebody who may change their mind.
     pub fn deliver_until(
         &self,

@@ -12,6 +12,7 @@ use crate::config::target::{Experiment, Target};
 use crate::env::World;
 use crate::export::receipts::Kept;
 use crate::session::family::Family;
+use crate::spool::Spool;
 use crate::spool::entry::{Entry, Rank};
 use crate::spool::policy::is_overtaken;
 use crate::trace::build::Surroundings;
@@ -56,14 +57,25 @@ impl State {
         let mut record = ThreadRecord::load(&self.threads(), thread)
             .map_err(|error| StateError::Record(self.threads(), error))?;
         mark(&mut record);
-        let granularity = self.granularity_of(&record, thread, asked);
-        let keep = self.keep(family, Settings::read(world, &self.home).content.value.max(record.content));
+        // A launch that runs, or died, has more to say of its sessions than whoever finds them.
+        let launches = self.launches_of(thread);
+        let (noted, content) = (launches.first(), launches.iter().map(|launch| launch.content).max());
+        let content = Settings::read(world, &self.home)
+            .content
+            .value
+            .max(record.content)
+            .max(content.unwrap_or_default());
+        let granularity =
+            self.granularity_of(&record, thread, noted.map_or(asked, |launch| launch.granularity));
+        let keep = self.keep(family, content);
         let surroundings = Surroundings { rollout, user: user(world) };
         let traces = self.made(family, &record, granularity, surroundings, keep)?;
         if traces.is_empty() {
             return Ok(None);
         }
-        let destination = self.first_destination(&record, thread).unwrap_or_else(|| now.clone());
+        let first = self.first_destination(&record, thread);
+        let destination =
+            first.or(noted.map(|launch| launch.destination.clone())).unwrap_or_else(|| now.clone());
         let with_standing = |trace: Redacted| {
             let standing = self.standing(&trace, &destination.target);
             (trace, standing)
@@ -89,9 +101,17 @@ impl State {
     /// What its target does not have yet, into the spool. The receipt will say where it went: a thread's record is
     /// for what only launches know.
     pub fn put_found(&self, found: Found) -> Result<(), StateError> {
+        let spool = self.spool();
         for (trace, _) in found.traces.into_iter().filter(|(_, standing)| *standing != Standing::Unchanged) {
             let Destination { target, experiment } = found.destination.clone();
-            let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
+            let entry = Entry { target, experiment, trace };
+            // Where nobody takes it, finding it again and again would fill the spool.
+            let waits =
+                spool.paths().into_iter().filter(|path| Spool::trace_of(path) == Some(entry.trace.id));
+            if waits.last().is_some_and(|path| Spool::load(&path).is_ok_and(|waiting| waiting == entry)) {
+                continue;
+            }
+            let put = spool.put(&entry, Timestamp::now());
             put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
         }
         Ok(())

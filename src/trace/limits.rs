@@ -2,7 +2,7 @@
 //!
 //! Texts are cut when secrets are out of them: half a secret looks like none.
 
-use super::model::Trace;
+use super::model::{SpanStatus, Trace};
 use serde_json::{Map, Value};
 
 /// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
@@ -13,6 +13,9 @@ const PREVIEW_CHARACTERS: usize = 1000;
 
 /// MLflow's columns for metadata are 250 characters wide.
 const METADATA_CHARACTERS: usize = 250;
+
+/// What a status says beside a value that says it all.
+const LONGEST_STATUS: usize = 8 << 10;
 
 /// Enough for the sentence with which most programs fail.
 const LAST_WORDS_CHARACTERS: usize = 1000;
@@ -43,6 +46,9 @@ pub(super) fn cut(trace: &mut Trace) {
         }
     }
     for span in &mut trace.spans {
+        if let SpanStatus::Error { message } = &mut span.status {
+            shorten(message, LONGEST_STATUS);
+        }
         limit(&mut span.inputs);
         limit(&mut span.outputs);
         limit_all(&mut span.attributes);

@@ -35,6 +35,19 @@ pub const TOKEN_KEYS: [&str; 5] = [
 /// What a cost object may hold, in MLflow's order.
 pub const COST_KEYS: [&str; 3] = ["input_cost", "output_cost", "total_cost"];
 
+/// Metadata of ours that tells of people and of their work; a trace of figures alone has none of it.
+pub const TELLING: [&str; 9] = [
+    "session_file",
+    "mlflow.trace.user",
+    "mlflow.user",
+    "mlflow.trace.working_directory",
+    "mlflow.source.git.commit",
+    "mlflow.source.git.branch",
+    "mlflow.source.git.repoURL",
+    "mlflow.traceInputs",
+    "mlflow.traceOutputs",
+];
+
 /// The longest metadata value that MLflow's own clients send.
 pub const METADATA_WIDTH: usize = 250;
 /// The longest tag value that MLflow takes.

@@ -142,6 +142,11 @@ impl Salt {
     }
 }
 
+/// Whether figures alone are left of it: what its target has of the rest is to go.
+pub fn is_of_figures(trace: &Trace) -> bool {
+    trace.spans.first().is_some_and(|root| root.attributes.contains_key(content::CONTENT))
+}
+
 /// What a trace tells of it; empty where there was nothing.
 pub fn counts_of(trace: &Trace) -> BTreeMap<String, u64> {
     trace.metadata.get(COUNTS).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()

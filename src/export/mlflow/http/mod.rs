@@ -24,6 +24,7 @@ use crate::config::target::{Experiment, Target};
 use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter, Patience};
 use crate::trace::model::{Span, Trace};
+use crate::trace::redact::is_of_figures;
 use answer::Step;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
@@ -151,6 +152,12 @@ impl<'a> HttpExporter<'a> {
             && let Some(cost) = cost::of_stored_spans(&self.server, trace.id)?
         {
             body["trace"]["trace_info"]["trace_metadata"][keys::COST] = cost.into();
+        }
+        if is_of_figures(trace) {
+            // No request takes metadata away.
+            for key in keys::TELLING.into_iter().filter(|key| there.is_some_and(|there| there.tells(key))) {
+                body["trace"]["trace_info"]["trace_metadata"][key] = "".into();
+            }
         }
         if let (Some(there), Updates::Replace) = (there, self.updates) {
             there.complete(&mut body, &update.remove);

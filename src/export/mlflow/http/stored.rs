@@ -67,6 +67,11 @@ impl Stored {
         }
     }
 
+    /// Whether the trace has this metadata there.
+    pub(super) fn tells(&self, key: &str) -> bool {
+        self.metadata.contains_key(key)
+    }
+
     /// Whether the trace has a cost there, ours or the server's own.
     pub(super) fn has_cost(&self) -> bool {
         self.metadata.contains_key(keys::COST)
