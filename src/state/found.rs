@@ -106,9 +106,10 @@ impl State {
             let Destination { target, experiment } = found.destination.clone();
             let entry = Entry { target, experiment, trace };
             // Where nobody takes it, finding it again and again would fill the spool.
-            let waits =
+            let mut waits =
                 spool.paths().into_iter().filter(|path| Spool::trace_of(path) == Some(entry.trace.id));
-            if waits.last().is_some_and(|path| Spool::load(&path).is_ok_and(|waiting| waiting == entry)) {
+            if waits.next_back().is_some_and(|path| Spool::load(&path).is_ok_and(|waiting| waiting == entry))
+            {
                 continue;
             }
             let put = spool.put(&entry, Timestamp::now());
