@@ -215,4 +215,27 @@ mod tests {
         let shown = ("response_item", json!({"type": "message", "role": "user", "content": "go on"}));
         assert_eq!(reconciles(&[begin("a"), say("one"), shown, usage(5, 15)]), Some(false));
     }
+
+    #[test]
+    fn an_id_that_a_provider_gives_twice_is_two_calls() {
+        let call = |cmd: &str| {
+            let arguments = json!({"command": [cmd]}).to_string();
+            (
+                "response_item",
+                json!({"type": "function_call", "name": "shell", "call_id": "call_0", "arguments": arguments}),
+            )
+        };
+        let answer = |code: u64| {
+            let output = json!({"output": "said", "metadata": {"exit_code": code}}).to_string();
+            ("response_item", json!({"type": "function_call_output", "call_id": "call_0", "output": output}))
+        };
+        let session = session_of(&[begin("a"), call("true"), answer(0), call("false"), answer(1)]);
+        let calls = session.turns[0].steps.iter().filter_map(|step| match step {
+            super::super::model::Step::ToolCall(call) => {
+                Some((call.arguments["command"][0].clone(), call.facts.exit_code))
+            }
+            _ => None,
+        });
+        assert_eq!(calls.collect::<Vec<_>>(), [(json!("true"), Some(0)), (json!("false"), Some(1))]);
+    }
 }

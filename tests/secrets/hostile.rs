@@ -195,3 +195,25 @@ fn a_folder_speaks_for_the_sessions_that_went_on_in_it_too() {
     let database = fs::read(home.database()).expect("the local database");
     assert!(crate::bytes::holds(&database, "a quiet prompt"));
 }
+
+#[test]
+fn what_a_store_has_of_a_session_goes_when_figures_are_asked_for() {
+    let home = Home::new("http://127.0.0.1:9");
+    let thread = session(&home);
+    let told = || {
+        run(&mut ours(&home, &["import", &thread])).ended(End::Code(0));
+        let store = rusqlite::Connection::open(home.database()).expect("the local database");
+        let query = "SELECT key || '=' || value FROM trace_request_metadata";
+        let mut statement = store.prepare(query).expect("MLflow's table");
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).expect("rows");
+        let rows: Vec<String> = rows.map(|row| row.expect("text")).collect();
+        rows.into_iter()
+            .filter(|row| row.contains("evil") || row.contains("/x/") || row.contains("rollout-"))
+            .count()
+    };
+    // The file, the folder, the branch, the remote, what went in and what came out; the user is the test's own.
+    assert_eq!(told(), 6);
+    let config = json!({"environment": {"CODEX_TRACED_CONTENT": "metadata"}});
+    fs::write(home.codex().join("mlflow_config.json"), config.to_string()).expect("a configuration");
+    assert_eq!(told(), 0);
+}
