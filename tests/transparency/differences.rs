@@ -144,13 +144,12 @@ fn codex_is_a_child_of_ours() {
     let act = stage.begin(Who::Traced, Place::Pipes, "exec codex exec 'ready a; until b'");
     wait_until(&stage.at("a"));
     let words = |id: &nix::unistd::Pid| fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
-    let all: Vec<String> = stage.home.processes().iter().map(words).collect();
-    let shown = |name: &str| all.iter().filter(|words| words.split('\0').next() == Some(name)).count();
-    assert_eq!(
-        (all.len(), shown("codex"), shown("codex-witness")),
-        (3, 2, 1),
-        "launcher, Codex, witness: {all:?}"
-    );
+    // The witness is called when Codex runs already.
+    wait_for("launcher, Codex and witness", LIMIT, || {
+        let all: Vec<String> = stage.home.processes().iter().map(words).collect();
+        let shown = |name: &str| all.iter().filter(|words| words.split('\0').next() == Some(name)).count();
+        (all.len(), shown("codex"), shown("codex-witness")) == (3, 2, 1)
+    });
     fs::write(stage.at("b"), "").expect("tell the probe");
     stage.end(act);
 }
