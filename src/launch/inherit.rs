@@ -8,6 +8,7 @@ use super::exit::ChildExit;
 use super::program::{Program, StartError};
 use super::signals::{SignalPipe, Stops, send, stop_as_by};
 use super::witness::{Reach, Witness};
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
@@ -42,23 +43,37 @@ fn wait(child: Pid, signals: &SignalPipe, witness: &mut Witness, attended: &mut 
     loop {
         match news_of(child) {
             News::Ended(exit) => return exit,
-            // The shell is to see a stopped job.
-            News::Stopped(signal) => stop_as_by(signal, Stops::Us),
+            News::Stopped(signal) => {
+                // The shell is to see a stopped job. What stopped the command may have stopped us too, right here;
+                // woken with it, we are not to stop once more.
+                if pass_on(child, signals, witness) != Some(libc::SIGCONT) {
+                    stop_as_by(signal, Stops::Us);
+                }
+            }
             News::None => {}
         }
         let companion_calls = sleep(signals, attended);
-        // Two of one kind that came at once are one to the witness, as to the command.
-        let mut told_to_all = Vec::new();
-        while let Some(arrived) = signals.next() {
-            match witness.reach_of(arrived) {
-                Reach::Group => told_to_all.push(arrived.signal),
-                Reach::UsAlone if told_to_all.contains(&arrived.signal) => {}
-                // Nobody but us would tell the command of it.
-                Reach::UsAlone => _ = send(child.as_raw(), arrived.signal),
-            }
-        }
+        pass_on(child, signals, witness);
         attended.attend_if(companion_calls);
     }
+}
+
+/// Tells the command what it was not told. The last signal of those that stop or wake, if one came.
+fn pass_on(child: Pid, signals: &SignalPipe, witness: &mut Witness) -> Option<i32> {
+    // Two of one kind that came at once are one to the witness, as to the command.
+    let (mut told_to_all, mut last) = (Vec::new(), None);
+    while let Some(arrived) = signals.next() {
+        if matches!(arrived.signal, libc::SIGCONT | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) {
+            last = Some(arrived.signal);
+        }
+        match witness.reach_of(arrived) {
+            Reach::Group => told_to_all.push(arrived.signal),
+            Reach::UsAlone if told_to_all.contains(&arrived.signal) => {}
+            // Nobody but us would tell the command of it.
+            Reach::UsAlone => _ = send(child.as_raw(), arrived.signal),
+        }
+    }
+    last
 }
 
 /// Until a signal arrives, or the companion wants to be called; true when its descriptor says so.

@@ -85,7 +85,13 @@ impl Standing {
     fn has_seen(&mut self, signal: i32) -> io::Result<bool> {
         self.link.write_all(&[signal as u8])?;
         let mut watched = [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)];
-        while poll(&mut watched, PollTimeout::from(PATIENCE_MS)) == Err(Errno::EINTR) {}
+        // Both of us may be stopped and woken meanwhile, and then the time is over and nothing was waited for.
+        for _ in 0..2 {
+            while poll(&mut watched, PollTimeout::from(PATIENCE_MS)) == Err(Errno::EINTR) {}
+            if watched[0].any() == Some(true) {
+                break;
+            }
+        }
         if watched[0].any() != Some(true) {
             return Err(io::ErrorKind::TimedOut.into());
         }
