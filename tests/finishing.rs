@@ -87,14 +87,16 @@ impl Stage {
     #[track_caller]
     fn reader(&self) -> File {
         let mut reader = None;
-        let mut options = File::options();
-        // Refused as long as nobody reads.
-        options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
         wait_for("somebody to read the session", LIMIT, || {
-            reader = options.open(&self.rollout).ok();
+            reader = self.reader_now();
             reader.is_some()
         });
         reader.expect("it was waited for")
+    }
+
+    fn reader_now(&self) -> Option<File> {
+        // Refused as long as nobody reads.
+        File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&self.rollout).ok()
     }
 
     #[track_caller]
@@ -193,6 +195,8 @@ fn a_launch_is_finished_by_one_and_by_the_next_when_that_one_is_killed() {
     kill(stage.finisher(), Signal::SIGKILL).expect("kill the finisher");
     wait_for("the finisher to end", LIMIT, || stage.finishers().is_empty());
     drop(reader);
+    // A killed process has no command line any more while a thread of it may still hold its files.
+    wait_for("its files to be closed", LIMIT, || stage.reader_now().is_none());
     let next = start(stage.traced(&["exec", "idle"]).env("CODEX_TRACED_WAIT", "3600"));
     stage.tell();
     assert_eq!(next.finish(LIMIT).ended(End::Code(7)).stderr, "");
