@@ -3,13 +3,14 @@
 //! `CODEX_HOME=HOME /usr/bin/time -v codex-traced mlflow sync`.
 
 use codex_traced::config::target::{Experiment, Target};
+use codex_traced::rollout::value::Value;
 use codex_traced::spool::Spool;
 use codex_traced::spool::entry::Entry;
 use codex_traced::trace::ids::{SpanId, TraceId};
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use codex_traced::trace::redact::Redacted;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,7 +38,7 @@ fn large_trace(spans: u64, bytes_each: usize) -> Trace {
     let line = "fn main() { println!(\"one line of what a tool printed\") }\n";
     let output: String = line.chars().cycle().take(bytes_each).collect();
     let is_call = |number: u64| number % 10 == 1;
-    let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+    let object = |value: serde_json::Value| Value::from(value).as_object().cloned().unwrap_or_default();
     let exit_code = object(json!({"exit_code": 0}));
     let tokens = object(json!({
         "mlflow.chat.tokenUsage": {"input_tokens": 1000, "output_tokens": 50, "total_tokens": 1050},
@@ -56,8 +57,8 @@ fn large_trace(spans: u64, bytes_each: usize) -> Trace {
         status: SpanStatus::Ok,
         started_at: now,
         ended_at: now + SignedDuration::from_millis(5),
-        inputs: json!({"cmd": "cat main.rs", "number": number}),
-        outputs: json!({"result": output}),
+        inputs: json!({"cmd": "cat main.rs", "number": number}).into(),
+        outputs: json!({"result": output}).into(),
         attributes: if is_call(number) { tokens.clone() } else { exit_code.clone() },
         events: Vec::new(),
     };

@@ -125,7 +125,8 @@ fn of_trace(
     let json = |key: &str| -> Value {
         trace.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     };
-    let status = trace.spans.first().and_then(|root| root.outputs.get("status")).and_then(Value::as_str);
+    let status =
+        trace.spans.first().and_then(|root| root.outputs.get("status")).and_then(|status| status.as_str());
     let experiment = receipt.map(|receipt| receipt.experiment_id.clone());
     Thread {
         thread_id: thread.to_string(),

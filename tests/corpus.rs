@@ -1,13 +1,14 @@
 //! What real rollouts become: every file of the corpus, read, built, and told in a text to review.
 
 use codex_traced::claim::record::ThreadRecord;
+use codex_traced::rollout::map::Map;
+use codex_traced::rollout::value::Value;
 use codex_traced::session::model::Session;
 use codex_traced::session::{self, Writer};
 use codex_traced::trace::build::{Surroundings, build};
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace};
 use codex_traced::trace::redact::Redacted;
 use jiff::Timestamp;
-use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -163,7 +164,7 @@ fn span_told(span: &Span, trace: &Trace) -> String {
         fields(&span.inputs).for_each(|(key, value)| say(">", cut(&format!("{key}: {}", word(value)))));
         fields(&span.outputs).for_each(|(key, value)| say("<", cut(&format!("{key}: {}", word(value)))));
     }
-    for (key, value) in &span.attributes {
+    for (key, value) in span.attributes.iter() {
         let is_repeated = span.parent.is_some() && key.starts_with("gen_ai.");
         if !is_repeated && !TOLD_ELSEWHERE.contains(&&**key) {
             say("@", cut(&format!("{key} = {}", word(value))));
@@ -184,7 +185,7 @@ fn span_told(span: &Span, trace: &Trace) -> String {
 }
 
 fn fields(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    value.as_object().into_iter().flatten().map(|(key, value)| (&**key, value))
+    value.as_object().into_iter().flat_map(Map::iter).map(|(key, value)| (&**key, value))
 }
 
 fn word(value: &Value) -> String {
@@ -222,12 +223,12 @@ fn no_codex_writes_a_line_that_we_do_not_know() {
 /// started anew are added up, and what the first one began with is another thread's.
 fn counted_by_codex(path: &Path) -> Option<[u64; 2]> {
     let lines = fs::read_to_string(path).expect("a file of the corpus");
-    let figures = |usage: &Value| {
+    let figures = |usage: &serde_json::Value| {
         ["input_tokens", "output_tokens"].map(|name| usage[name].as_u64().expect("a count of tokens"))
     };
     let (mut sum, mut now, mut uncounted) = (None, [0, 0], None);
     for line in lines.lines() {
-        let payload = &serde_json::from_str::<Value>(line).expect("a line of JSON")["payload"];
+        let payload = &serde_json::from_str::<serde_json::Value>(line).expect("a line of JSON")["payload"];
         if payload["usage"].is_object() {
             uncounted = Some(figures(&payload["usage"]));
         }

@@ -285,12 +285,8 @@ fn a_model_that_is_switched_counts_from_the_next_response() {
         .line("turn_context", json!({"model": "gpt-6", "effort": "high"}))
         .item(json!({"type": "message", "role": "assistant", "content": "second"}))
         .session();
-    let told = |(model, effort): (Option<String>, Option<String>)| (model.unwrap_or_default(), effort);
-    let models = session.inferences().map(|it| told((it.model.clone(), it.effort.clone())));
-    assert_eq!(
-        models.collect::<Vec<_>>(),
-        [("gpt-5".to_owned(), None), ("gpt-6".to_owned(), Some("high".to_owned()))]
-    );
+    let models = session.inferences().map(|it| (it.model.as_deref(), it.effort.as_deref()));
+    assert_eq!(models.collect::<Vec<_>>(), [(Some("gpt-5"), None), (Some("gpt-6"), Some("high"))]);
 }
 
 #[test]

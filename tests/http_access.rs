@@ -5,9 +5,11 @@ use codex_traced::config::target::{Experiment, Target};
 use codex_traced::env::Variables;
 use codex_traced::export::mlflow;
 use codex_traced::export::{Delivered, ExportError, Patience};
+use codex_traced::rollout::map::Map;
+use codex_traced::rollout::value::Value;
 use codex_traced::trace::ids::{SpanId, TraceId};
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 use support::mlflow_server::post;
@@ -42,7 +44,7 @@ fn a_span(number: u8, parent: Option<u8>, text: &str) -> Span {
         status: SpanStatus::Ok,
         started_at: at,
         ended_at: at,
-        inputs: json!({"text": text}),
+        inputs: json!({"text": text}).into(),
         outputs: Value::Null,
         attributes: Map::new(),
         events: Vec::new(),

@@ -6,7 +6,7 @@ use codex_traced::trace::ids::TraceId;
 use codex_traced::trace::model::{Trace, TraceState};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -222,7 +222,7 @@ fn what_a_launch_knows_of_a_session_stays() {
     let thread = path.file_stem().and_then(|name| name.to_str()).expect("a name");
     let trace = stored(&home, &thread[thread.len() - 36..]).expect("a trace");
     assert_eq!(root(&trace, "codex.attribution").as_deref(), Some("held"));
-    assert_eq!(trace.spans[0].attributes["process.exit.code"], 0);
+    assert_eq!(trace.spans[0].attributes.get("process.exit.code").unwrap(), &json!(0));
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use codex_traced::config::target::Experiment;
 use codex_traced::export::Exporter;
 use codex_traced::export::mlflow::sqlite::SqliteExporter;
+use codex_traced::rollout::map::Map;
+use codex_traced::rollout::value::Value;
 use codex_traced::trace::ids::{SpanId, TraceId};
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use jiff::Timestamp;
 use rusqlite::Connection;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,7 +39,7 @@ fn trace(number: u8) -> Trace {
         status: SpanStatus::Ok,
         started_at: at(index.into()),
         ended_at: at(300),
-        inputs: json!({"prompt": "x".repeat(100)}),
+        inputs: json!({"prompt": "x".repeat(100)}).into(),
         outputs: Value::Null,
         attributes: Map::new(),
         events: Vec::new(),

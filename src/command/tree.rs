@@ -2,10 +2,10 @@
 
 use super::text::is_obeyed;
 use crate::env::World;
+use crate::rollout::value::Value;
 use crate::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use anstyle::{AnsiColor, Effects};
 use jiff::Timestamp;
-use serde_json::Value;
 use std::fmt::Write;
 
 /// How much of a text stands in a line of the tree.
@@ -102,15 +102,15 @@ fn summary(span: &Span) -> Option<String> {
         SpanType::Llm => {
             let said = span.outputs.get("response").and_then(Value::as_str).filter(|text| !text.is_empty());
             said.map(str::to_owned).or_else(|| {
-                let calls = span.outputs.pointer("/choices/0/message/tool_calls")?.as_array()?;
-                let names = calls.iter().filter_map(|call| call.pointer("/function/name")?.as_str());
+                let calls = span.outputs["choices"][0]["message"]["tool_calls"].as_array()?;
+                let names = calls.iter().filter_map(|call| call["function"]["name"].as_str());
                 Some(format!("→ {}", names.collect::<Vec<_>>().join(", ")))
             })
         }
         SpanType::Tool => {
             ["cmd", "command", "input", "query", "paths"].iter().find_map(|key| {
                 match span.inputs.get(key)? {
-                    Value::String(text) => Some(text.clone()),
+                    Value::String(text) => Some(text.to_string()),
                     // A shell's own words (`bash -lc`) say nothing.
                     Value::Array(words) => words.last()?.as_str().map(str::to_owned),
                     _ => None,

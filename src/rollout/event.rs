@@ -2,8 +2,9 @@
 
 use super::legacy;
 use super::line::{Usage, if_it_fits, read, tag_of};
+use super::text::Text;
+use super::value::Value;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 #[derive(Debug, PartialEq)]
@@ -23,7 +24,7 @@ pub enum Event {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct AgentMessage {
-    pub message: String,
+    pub message: Text,
 }
 
 /// The last turns were taken back; their lines stay in the file.
@@ -56,7 +57,7 @@ pub struct TurnAttribution {
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct TaskComplete {
     pub turn_id: Option<String>,
-    pub last_agent_message: Option<String>,
+    pub last_agent_message: Option<Text>,
     /// A failed turn is a complete one with an error (0.169): `{"message", "codex_error_info"}`, the
     /// latter a word (`usage_limit_exceeded`) or an object that carries an HTTP status.
     pub error: Option<Value>,
@@ -129,15 +130,15 @@ pub struct UserContent {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct CommandExecution {
-    pub id: String,
+    pub id: Text,
     #[serde(default)]
-    pub command: Vec<String>,
+    pub command: Vec<Text>,
     /// A `file://` URI.
-    pub cwd: Option<String>,
+    pub cwd: Option<Text>,
     /// `unified_exec_startup` for a tool's command, `user_shell` for `!cmd`.
-    pub source: Option<String>,
-    pub status: Option<String>,
-    pub aggregated_output: Option<String>,
+    pub source: Option<Text>,
+    pub status: Option<Text>,
+    pub aggregated_output: Option<Text>,
     pub exit_code: Option<i64>,
     pub duration: Option<Elapsed>,
 }
@@ -151,21 +152,21 @@ pub struct Elapsed {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct FileChange {
-    pub id: String,
+    pub id: Text,
     /// By path: `{"type": "add" | "update" | "delete", "content" or "unified_diff"}`.
     pub changes: Option<Value>,
-    pub status: Option<String>,
-    pub stdout: Option<String>,
-    pub stderr: Option<String>,
+    pub status: Option<Text>,
+    pub stdout: Option<Text>,
+    pub stderr: Option<Text>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct McpToolCall {
-    pub id: String,
-    pub server: Option<String>,
-    pub tool: String,
+    pub id: Text,
+    pub server: Option<Text>,
+    pub tool: Text,
     pub arguments: Option<Value>,
-    pub status: Option<String>,
+    pub status: Option<Text>,
     pub result: Option<Value>,
     pub error: Option<Value>,
     pub duration: Option<Elapsed>,
@@ -174,22 +175,22 @@ pub struct McpToolCall {
 /// Exact times for a call; the rest stands in its response items.
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct CallItem {
-    pub id: String,
-    pub status: Option<String>,
+    pub id: Text,
+    pub status: Option<Text>,
     /// Of a `CollabAgentToolCall` only.
-    pub tool: Option<String>,
+    pub tool: Option<Text>,
     /// Of a search only.
-    pub query: Option<String>,
+    pub query: Option<Text>,
     /// Of a `CollabAgentToolCall` only: the threads that it started or spoke to.
     #[serde(default)]
-    pub receiver_thread_ids: Vec<String>,
+    pub receiver_thread_ids: Vec<Text>,
 }
 
 /// Between a thread and the sub-agents that it started (multi-agent v2).
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct SubAgentActivity {
     /// Of the call that started it, where `kind` is `started`.
-    pub id: String,
+    pub id: Text,
     pub kind: Option<String>,
     pub agent_thread_id: Option<String>,
 }

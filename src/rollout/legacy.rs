@@ -8,8 +8,9 @@ use super::event::{
     UserMessage,
 };
 use super::line::{if_it_fits, read};
+use super::text::Text;
+use super::value::Value;
 use serde::Deserialize;
-use serde_json::Value;
 
 #[derive(Deserialize)]
 struct UserMessageEvent {
@@ -21,33 +22,33 @@ struct UserMessageEvent {
 
 #[derive(Deserialize)]
 struct ExecCommandEnd {
-    call_id: String,
+    call_id: Text,
     #[serde(default)]
-    command: Vec<String>,
-    cwd: Option<String>,
-    source: Option<String>,
-    status: Option<String>,
-    stdout: Option<String>,
-    stderr: Option<String>,
-    aggregated_output: Option<String>,
+    command: Vec<Text>,
+    cwd: Option<Text>,
+    source: Option<Text>,
+    status: Option<Text>,
+    stdout: Option<Text>,
+    stderr: Option<Text>,
+    aggregated_output: Option<Text>,
     exit_code: Option<i64>,
     duration: Option<Elapsed>,
 }
 
 #[derive(Deserialize)]
 struct PatchApplyEnd {
-    call_id: String,
-    stdout: Option<String>,
-    stderr: Option<String>,
+    call_id: Text,
+    stdout: Option<Text>,
+    stderr: Option<Text>,
     success: Option<bool>,
     /// 0.130 and later.
     changes: Option<Value>,
-    status: Option<String>,
+    status: Option<Text>,
 }
 
 #[derive(Deserialize)]
 struct McpToolCallEnd {
-    call_id: String,
+    call_id: Text,
     invocation: McpInvocation,
     duration: Option<Elapsed>,
     /// `{"Ok": result}` or `{"Err": message}`.
@@ -56,8 +57,8 @@ struct McpToolCallEnd {
 
 #[derive(Deserialize)]
 struct McpInvocation {
-    server: Option<String>,
-    tool: String,
+    server: Option<Text>,
+    tool: Text,
     arguments: Option<Value>,
 }
 
@@ -71,9 +72,9 @@ struct McpOutcome {
 
 #[derive(Deserialize)]
 struct CallEnd {
-    call_id: String,
+    call_id: Text,
     #[serde(default, deserialize_with = "if_it_fits")]
-    query: Option<String>,
+    query: Option<Text>,
 }
 
 /// Which turn the event is of; 0.104 and later.
@@ -121,7 +122,8 @@ fn user_message(event: UserMessageEvent) -> UserMessage {
 fn command(end: ExecCommandEnd) -> CommandExecution {
     let streams = || {
         let both = [end.stdout, end.stderr].into_iter().flatten();
-        Some(both.collect::<String>()).filter(|text| !text.is_empty())
+        let both: String = both.map(String::from).collect();
+        Some(both).filter(|text| !text.is_empty()).map(Text::from)
     };
     CommandExecution {
         id: end.call_id,
@@ -136,7 +138,7 @@ fn command(end: ExecCommandEnd) -> CommandExecution {
 }
 
 fn change(end: PatchApplyEnd) -> FileChange {
-    let by_success = || end.success.map(|success| if success { "completed" } else { "failed" }.to_owned());
+    let by_success = || end.success.map(|success| Text::word(if success { "completed" } else { "failed" }));
     FileChange {
         status: end.status.or_else(by_success),
         id: end.call_id,
@@ -153,7 +155,7 @@ fn mcp_call(end: McpToolCallEnd) -> McpToolCall {
         server: end.invocation.server,
         tool: end.invocation.tool,
         arguments: end.invocation.arguments,
-        status: outcome.err.is_some().then(|| "failed".to_owned()),
+        status: outcome.err.is_some().then(|| Text::word("failed")),
         result: outcome.ok,
         error: outcome.err,
         duration: end.duration,
@@ -170,7 +172,7 @@ mod tests {
     use crate::rollout::line::{RolloutItem, RolloutLine};
     use serde_json::json;
 
-    fn item(payload: Value) -> Item {
+    fn item(payload: serde_json::Value) -> Item {
         let line = json!({"type": "event_msg", "payload": payload}).to_string();
         match RolloutLine::parse(line.as_bytes()).unwrap().item {
             RolloutItem::Event(Event::ItemCompleted(completed)) => completed.item,
@@ -222,7 +224,7 @@ mod tests {
                     id: "c".into(),
                     changes: None,
                     status: Some("failed".into()),
-                    stdout: Some(String::new()),
+                    stdout: Some(Text::default()),
                     stderr: Some("no".into()),
                 }),
             ),
@@ -234,10 +236,10 @@ mod tests {
                     id: "c".into(),
                     server: Some("s".into()),
                     tool: "add".into(),
-                    arguments: Some(json!({"a": 1})),
+                    arguments: Some(json!({"a": 1}).into()),
                     status: Some("failed".into()),
                     result: None,
-                    error: Some(json!("gone")),
+                    error: Some("gone".into()),
                     duration: elapsed,
                 }),
             ),

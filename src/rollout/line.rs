@@ -5,6 +5,7 @@ use super::bare;
 use super::envelope::Envelope;
 use super::event::Event;
 use super::response_item::ResponseItem;
+use super::text::Text;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -64,7 +65,7 @@ pub struct SessionMeta {
     /// Of a sub-agent: the lines before are its parent's, copied (0.150 and later).
     pub subagent_history_start_ordinal: Option<u64>,
     /// A word (`exec`, `cli`, `vscode`), or an object for a thread that another one started.
-    pub source: Option<Value>,
+    pub source: Option<super::value::Value>,
     /// `/root/tests/fast` (0.130 and later, where agents have paths).
     pub agent_path: Option<String>,
     pub agent_nickname: Option<String>,
@@ -91,14 +92,14 @@ pub struct TurnContext {
     /// 0.104 and later. Without one, Codex wrote the context once per request, not once per turn.
     pub turn_id: Option<String>,
     pub cwd: Option<String>,
-    pub model: Option<String>,
-    pub effort: Option<String>,
+    pub model: Option<Text>,
+    pub effort: Option<Text>,
 }
 
 /// One per completed model response (0.155 and later).
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct TokenUsageRecord {
-    pub response_id: Option<String>,
+    pub response_id: Option<Text>,
     pub usage: Usage,
     pub thread_token_usage: Option<Usage>,
 }

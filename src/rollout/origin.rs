@@ -1,7 +1,7 @@
 //! Who started a thread: a person, or another thread.
 
 use super::line::SessionMeta;
-use serde_json::Value;
+use super::value::Value;
 
 impl SessionMeta {
     /// The thread that started this one. Before 0.144 only the source of a sub-agent tells.
@@ -57,7 +57,7 @@ mod tests {
             (r#"{"parent_thread_id":"t"}"#, None, None),
         ];
         for (fields, parent, name) in table {
-            let mut payload: Value = serde_json::from_str(fields).unwrap();
+            let mut payload: serde_json::Value = serde_json::from_str(fields).unwrap();
             payload["id"] = "t".into();
             let meta: SessionMeta = serde_json::from_value(payload).unwrap();
             assert_eq!((meta.parent(), meta.started_as()), (parent, name), "{fields}");

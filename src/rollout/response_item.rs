@@ -2,8 +2,9 @@
 
 use super::content::Content;
 use super::line::{read, tag_of};
+use super::text::Text;
+use super::value::Value;
 use serde::Deserialize;
-use serde_json::Value;
 
 #[derive(Debug, PartialEq)]
 pub enum ResponseItem {
@@ -26,11 +27,11 @@ pub enum ResponseItem {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct Message {
-    pub role: String,
+    pub role: Text,
     #[serde(default)]
     pub content: Content,
     /// `commentary` or `final_answer`, where the model says so.
-    pub phase: Option<String>,
+    pub phase: Option<Text>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -42,52 +43,52 @@ pub struct Reasoning {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ReasoningText {
-    pub text: String,
+    pub text: Text,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct FunctionCall {
-    pub call_id: String,
-    pub name: String,
+    pub call_id: Text,
+    pub name: Text,
     /// `mcp__<server>` for the tools of an MCP server.
-    pub namespace: Option<String>,
+    pub namespace: Option<Text>,
     /// JSON, as text.
-    pub arguments: String,
+    pub arguments: Text,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct CustomToolCall {
-    pub call_id: String,
-    pub name: String,
+    pub call_id: Text,
+    pub name: Text,
     /// Free text: a patch, a script.
-    pub input: String,
+    pub input: Text,
 }
 
 /// Answered by the model's side: it has no output line.
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct WebSearchCall {
-    pub id: Option<String>,
+    pub id: Option<Text>,
     pub action: Option<Value>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ToolSearchCall {
-    pub call_id: Option<String>,
+    pub call_id: Option<Text>,
     pub arguments: Option<Value>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct LocalShellCall {
-    pub call_id: Option<String>,
+    pub call_id: Option<Text>,
     pub action: Option<Value>,
 }
 
 /// Answered by the model's side, as a search is. The image itself is not read: its bytes would drown the trace.
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ImageGenerationCall {
-    pub id: Option<String>,
-    pub status: Option<String>,
-    pub revised_prompt: Option<String>,
+    pub id: Option<Text>,
+    pub status: Option<Text>,
+    pub revised_prompt: Option<Text>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -98,14 +99,14 @@ pub struct AgentMessage {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ToolOutput {
-    pub call_id: String,
+    pub call_id: Text,
     #[serde(default)]
     pub output: Content,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ToolSearchOutput {
-    pub call_id: Option<String>,
+    pub call_id: Option<Text>,
     pub tools: Option<Value>,
 }
 

@@ -4,9 +4,11 @@ use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
 use super::outcome;
 use crate::rollout::content::text_of;
 use crate::rollout::event::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
+use crate::rollout::map::Map;
 use crate::rollout::response_item::ResponseItem;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value, json};
 
 /// What the model's side does itself: there is no output line.
 const WEB_SEARCH: &str = "web_search";
@@ -19,28 +21,28 @@ pub(super) fn requested(
     at: Option<Timestamp>,
 ) -> Option<(ToolRequest, ToolCall)> {
     // Only the model's side answers them, so they may carry no id.
-    let unnamed = |id: Option<String>, kind: &str| id.unwrap_or_else(|| format!("{kind}-{nth}"));
-    let json_text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
+    let unnamed = |id: Option<Text>, kind: &str| id.unwrap_or_else(|| format!("{kind}-{nth}").into());
+    let json_text = |value: Option<Value>| value.map(|value| value.to_string().into()).unwrap_or_default();
     let (call_id, name, namespace, arguments) = match item {
         ResponseItem::FunctionCall(call) => (call.call_id, call.name, call.namespace, call.arguments),
         ResponseItem::CustomToolCall(call) => (call.call_id, call.name, None, call.input),
         ResponseItem::WebSearchCall(call) => {
-            (unnamed(call.id, WEB_SEARCH), WEB_SEARCH.into(), None, json_text(call.action))
+            (unnamed(call.id, WEB_SEARCH), Text::word(WEB_SEARCH), None, json_text(call.action))
         }
         ResponseItem::ToolSearchCall(call) => {
-            (unnamed(call.call_id, "tool_search"), "tool_search".into(), None, json_text(call.arguments))
+            (unnamed(call.call_id, "tool_search"), Text::word("tool_search"), None, json_text(call.arguments))
         }
         ResponseItem::ImageGenerationCall(call) => {
-            let prompt = call.revised_prompt.map(|prompt| json!({ "prompt": prompt }));
-            (unnamed(call.id, IMAGE_GENERATION), IMAGE_GENERATION.into(), None, json_text(prompt))
+            let prompt = call.revised_prompt.map(|prompt| Value::from([("prompt", prompt.into())]));
+            (unnamed(call.id, IMAGE_GENERATION), Text::word(IMAGE_GENERATION), None, json_text(prompt))
         }
         ResponseItem::LocalShellCall(call) => {
-            (unnamed(call.call_id, "local_shell"), "local_shell".into(), None, json_text(call.action))
+            (unnamed(call.call_id, "local_shell"), Text::word("local_shell"), None, json_text(call.action))
         }
         _ => return None,
     };
     let mut call = running(call_id.clone(), name.clone(), arguments_of(&arguments));
-    call.server = namespace.and_then(|namespace| namespace.strip_prefix("mcp__").map(str::to_owned));
+    call.server = namespace.and_then(|namespace| namespace.strip_prefix("mcp__").map(Text::from));
     call.started_at = at;
     if [WEB_SEARCH, IMAGE_GENERATION].contains(&&*call.name) {
         call.ended_at = at;
@@ -50,14 +52,14 @@ pub(super) fn requested(
 }
 
 /// Free text (a patch, a script) stands as `input`, as the Responses API calls it.
-fn arguments_of(text: &str) -> Value {
+fn arguments_of(text: &Text) -> Value {
     match serde_json::from_str(text) {
         Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
-        _ => json!({ "input": text }),
+        _ => [("input", text.into())].into(),
     }
 }
 
-pub(super) fn running(call_id: String, name: String, arguments: Value) -> ToolCall {
+pub(super) fn running(call_id: Text, name: Text, arguments: Value) -> ToolCall {
     ToolCall {
         call_id,
         name,
@@ -95,7 +97,8 @@ pub(super) fn record_of(item: Item) -> Option<ToolCall> {
 fn command_record(command: CommandExecution) -> ToolCall {
     let by_user = command.source.as_deref() == Some("user_shell");
     let name = if by_user { "user_shell" } else { "exec_command" };
-    let mut call = running(command.id, name.into(), json!({ "command": command.command }));
+    let words = command.command.into_iter().map(Value::from).collect();
+    let mut call = running(command.id, Text::word(name), [("command", Value::Array(words))].into());
     call.outcome = match (command.exit_code, command.status.as_deref()) {
         (_, Some("declined")) => outcome::of_status(Some("declined"), None),
         // Codex ended it; a shell's own codes are 0 to 255.
@@ -106,7 +109,7 @@ fn command_record(command: CommandExecution) -> ToolCall {
     call.facts = ToolFacts {
         exit_code: command.exit_code,
         duration: command.duration.map(measured),
-        cwd: command.cwd.map(|uri| uri.strip_prefix("file://").map(str::to_owned).unwrap_or(uri)),
+        cwd: command.cwd.map(|uri| uri.strip_prefix("file://").map(Text::from).unwrap_or(uri)),
         printed: command.aggregated_output,
         ..ToolFacts::default()
     };
@@ -114,12 +117,9 @@ fn command_record(command: CommandExecution) -> ToolCall {
 }
 
 fn change_record(change: FileChange) -> ToolCall {
-    let paths: Vec<String> = change
-        .changes
-        .as_ref()
-        .and_then(Value::as_object)
-        .map_or_else(Vec::new, |by_path| by_path.keys().cloned().collect());
-    let mut call = running(change.id, "apply_patch".into(), json!({ "paths": paths }));
+    let by_path = change.changes.as_ref().and_then(Value::as_object);
+    let paths = by_path.into_iter().flat_map(Map::keys).map(Value::from).collect();
+    let mut call = running(change.id, Text::word("apply_patch"), [("paths", Value::Array(paths))].into());
     let said = change.stderr.filter(|text| !text.is_empty());
     call.outcome = outcome::of_status(change.status.as_deref(), said);
     call.facts = ToolFacts { printed: change.stdout, changes: change.changes, ..ToolFacts::default() };
@@ -131,7 +131,11 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
     call.server = mcp.server;
     let said = match (&mcp.error, &mcp.result) {
         (Some(error), _) => Some(
-            error.get("message").unwrap_or(error).as_str().map_or_else(|| error.to_string(), str::to_owned),
+            error
+                .get("message")
+                .unwrap_or(error)
+                .as_text()
+                .map_or_else(|| error.to_string().into(), Text::clone),
         ),
         (None, Some(result)) => result.get("content").map(text_of),
         (None, None) => None,
@@ -148,9 +152,9 @@ fn measured(elapsed: Elapsed) -> SignedDuration {
     SignedDuration::from_secs(elapsed.secs.into()) + SignedDuration::from_nanos(elapsed.nanos.into())
 }
 
-fn call_record(item: CallItem, name: &str) -> ToolCall {
-    let arguments = item.query.map_or(Value::Null, |query| json!({ "query": query }));
-    let mut call = running(item.id, item.tool.unwrap_or_else(|| name.to_owned()), arguments);
+fn call_record(item: CallItem, name: &'static str) -> ToolCall {
+    let arguments = item.query.map_or(Value::Null, |query| [("query", query.into())].into());
+    let mut call = running(item.id, item.tool.unwrap_or(Text::word(name)), arguments);
     call.outcome = outcome::of_status(item.status.as_deref(), None);
     if call.name == "spawn_agent" {
         call.facts.agents = item.receiver_thread_ids;
@@ -161,6 +165,7 @@ fn call_record(item: CallItem, name: &str) -> ToolCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn arguments_are_parsed_and_free_text_is_input() {
@@ -171,7 +176,7 @@ mod tests {
             ("", json!({"input": ""})),
         ];
         for (text, value) in table {
-            assert_eq!(arguments_of(text), value);
+            assert_eq!(arguments_of(&Text::word(text)), value);
         }
     }
 }

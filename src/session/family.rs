@@ -123,7 +123,7 @@ impl ToolCall {
 mod tests {
     use super::super::model::{Outcome, ToolFacts, Turn};
     use super::*;
-    use serde_json::Value;
+    use crate::rollout::value::Value;
 
     fn session(id: &str, parent: Option<&str>) -> Session {
         let mut session = Session::default();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn call(name: &str, output: &str, agents: &[&str], nested: Vec<ToolCall>) -> ToolCall {
-        let agents = agents.iter().map(|agent| (*agent).to_owned()).collect();
+        let agents = agents.iter().map(|agent| (*agent).into()).collect();
         ToolCall {
             call_id: "call".into(),
             name: name.into(),

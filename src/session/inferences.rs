@@ -2,12 +2,13 @@
 
 use super::model::{Inference, Message, Session, Step, TokenUsage};
 use super::reducer::StepAt;
+use crate::rollout::text::Text;
 use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inferences {
-    model: Option<String>,
-    effort: Option<String>,
+    model: Option<Text>,
+    effort: Option<Text>,
     count: u32,
     requests: Requests,
     open: Option<StepAt>,
@@ -18,7 +19,7 @@ pub(super) struct Inferences {
     last_input_at: Option<Timestamp>,
     news: News,
     /// What Codex said that the model said, before the model's own words are in the file.
-    echo: Option<String>,
+    echo: Option<Text>,
 }
 
 /// How a file tells one response from the next.
@@ -42,7 +43,7 @@ enum News {
 
 impl Inferences {
     /// As of the next response.
-    pub(super) fn set(&mut self, model: Option<String>, effort: Option<String>) {
+    pub(super) fn set(&mut self, model: Option<Text>, effort: Option<Text>) {
         self.model = model.or(self.model.take());
         self.effort = effort;
     }
@@ -115,7 +116,7 @@ impl Inferences {
         }
     }
 
-    pub(super) fn echo(&mut self, session: &mut Session, turn: usize, text: String, at: Option<Timestamp>) {
+    pub(super) fn echo(&mut self, session: &mut Session, turn: usize, text: Text, at: Option<Timestamp>) {
         self.respond(session, turn, at, |_| {});
         self.echo = Some(text);
     }

@@ -1,8 +1,9 @@
 //! A session: one thread, its turns, and what happened in each, in the order in which it began.
 
 use crate::rollout::line::{SessionMeta, Usage};
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
@@ -53,11 +54,11 @@ pub struct Turn {
     pub ordinal: Option<u64>,
     /// The user took it back: the model has forgotten it, and its tokens were spent all the same.
     pub is_taken_back: bool,
-    pub prompt: Option<String>,
+    pub prompt: Option<Text>,
     pub status: TurnStatus,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
-    pub final_answer: Option<String>,
+    pub final_answer: Option<Text>,
     pub time_to_first_token_ms: Option<u64>,
     pub steps: Vec<Step>,
 }
@@ -90,16 +91,16 @@ pub enum Step {
 pub struct Inference {
     /// Counts through the thread, from 1.
     pub number: u32,
-    pub model: Option<String>,
-    pub effort: Option<String>,
-    pub response_id: Option<String>,
+    pub model: Option<Text>,
+    pub effort: Option<Text>,
+    pub response_id: Option<Text>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     /// What the model had not been shown before.
     pub new_messages: Vec<Message>,
-    pub texts: Vec<String>,
+    pub texts: Vec<Text>,
     /// Summaries; the thought itself is encrypted.
-    pub reasoning: Vec<String>,
+    pub reasoning: Vec<Text>,
     pub requests: Vec<ToolRequest>,
     pub usage: Option<TokenUsage>,
     /// Its stream was lost before it was whole, and the model was asked again.
@@ -108,33 +109,33 @@ pub struct Inference {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    pub role: String,
-    pub text: String,
+    pub role: Text,
+    pub text: Text,
     /// The call that a `tool` message answers.
-    pub tool_call_id: Option<String>,
+    pub tool_call_id: Option<Text>,
 }
 
 /// A tool call as the model asked for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolRequest {
-    pub call_id: String,
-    pub name: String,
+    pub call_id: Text,
+    pub name: Text,
     /// JSON or free text, as the model wrote it.
-    pub arguments: String,
+    pub arguments: Text,
 }
 
 /// A tool call as it ran.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolCall {
-    pub call_id: String,
-    pub name: String,
-    pub server: Option<String>,
+    pub call_id: Text,
+    pub name: Text,
+    pub server: Option<Text>,
     pub arguments: Value,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub outcome: Outcome,
     /// What the model was shown, where it is more than what was printed.
-    pub output: Option<String>,
+    pub output: Option<Text>,
     pub facts: ToolFacts,
     /// What a script of the model (code mode) called in its turn.
     pub nested: Vec<ToolCall>,
@@ -146,14 +147,14 @@ pub struct ToolFacts {
     pub exit_code: Option<i64>,
     /// As Codex measured it, or told the model; None where only lines tell when the call began and ended.
     pub duration: Option<SignedDuration>,
-    pub cwd: Option<String>,
+    pub cwd: Option<Text>,
     /// What a command printed, without what Codex wrote around it; all of it where Codex recorded it.
-    pub printed: Option<String>,
+    pub printed: Option<Text>,
     /// By path, with content or diff.
     pub changes: Option<Value>,
     pub mcp_result: Option<Value>,
     /// The threads of the sub-agents that it started.
-    pub agents: Vec<String>,
+    pub agents: Vec<Text>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

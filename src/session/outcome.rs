@@ -1,16 +1,17 @@
 //! How a tool call ended, where only a word of Codex's or the text for the model tells.
 
 use super::model::Outcome;
+use crate::rollout::text::Text;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::borrow::Cow;
 
-pub(super) fn of_status(status: Option<&str>, said: Option<String>) -> Outcome {
+pub(super) fn of_status(status: Option<&str>, said: Option<Text>) -> Outcome {
     match status {
         None | Some("completed") => Outcome::Ok,
         Some("in_progress") => Outcome::Running,
-        Some("declined") => Outcome::Denied { message: said.unwrap_or_else(|| "declined".into()) },
-        Some(status) => Outcome::Failed { message: said.unwrap_or_else(|| status.to_owned()) },
+        Some("declined") => Outcome::Denied { message: said.map_or_else(|| "declined".into(), String::from) },
+        Some(status) => Outcome::Failed { message: said.map_or_else(|| status.to_owned(), String::from) },
     }
 }
 

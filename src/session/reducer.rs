@@ -232,10 +232,10 @@ mod tests {
         let session = session_of(&[begin("a"), call("true"), answer(0), call("false"), answer(1)]);
         let calls = session.turns[0].steps.iter().filter_map(|step| match step {
             super::super::model::Step::ToolCall(call) => {
-                Some((call.arguments["command"][0].clone(), call.facts.exit_code))
+                Some((call.arguments["command"][0].to_string(), call.facts.exit_code))
             }
             _ => None,
         });
-        assert_eq!(calls.collect::<Vec<_>>(), [(json!("true"), Some(0)), (json!("false"), Some(1))]);
+        assert_eq!(calls.collect::<Vec<_>>(), [("\"true\"".into(), Some(0)), ("\"false\"".into(), Some(1))]);
     }
 }

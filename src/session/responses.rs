@@ -5,6 +5,7 @@ use super::model::Message;
 use super::reducer::SessionReducer;
 use crate::rollout::line::Compacted;
 use crate::rollout::response_item::ResponseItem;
+use crate::rollout::text::Text;
 use jiff::Timestamp;
 
 impl SessionReducer {
@@ -31,14 +32,14 @@ impl SessionReducer {
             ResponseItem::ToolOutput(output) => {
                 let text = output.output.0;
                 self.tools.answer(&mut self.session, &output.call_id, &text, at);
-                self.show("tool".into(), text, Some(output.call_id), at);
+                self.show(Text::word("tool"), text, Some(output.call_id), at);
             }
             ResponseItem::ToolSearchOutput(output) => {
-                let text = output.tools.map(|tools| tools.to_string()).unwrap_or_default();
+                let text = output.tools.map(|tools| Text::from(tools.to_string())).unwrap_or_default();
                 if let Some(call_id) = &output.call_id {
                     self.tools.answer(&mut self.session, call_id, &text, at);
                 }
-                self.show("tool".into(), text, output.call_id, at);
+                self.show(Text::word("tool"), text, output.call_id, at);
             }
             ResponseItem::Bookkeeping => {}
             call => self.request(call, at),
@@ -63,33 +64,27 @@ impl SessionReducer {
     }
 
     /// The model was shown something: whatever it says next is a new response.
-    pub(super) fn show(
-        &mut self,
-        role: String,
-        text: String,
-        tool_call_id: Option<String>,
-        at: Option<Timestamp>,
-    ) {
+    pub(super) fn show(&mut self, role: Text, text: Text, tool_call_id: Option<Text>, at: Option<Timestamp>) {
         self.inferences.show(&mut self.session, Message { role, text, tool_call_id }, at);
     }
 
     /// Another agent's word; the first one is the task of a sub-agent.
-    pub(super) fn agent_message(&mut self, text: String, at: Option<Timestamp>) {
+    pub(super) fn agent_message(&mut self, text: Text, at: Option<Timestamp>) {
         if let Some(turn) = self.session.turns.last_mut()
             && turn.prompt.is_none()
             && turn.steps.is_empty()
         {
             turn.prompt = Some(text.clone());
         }
-        self.show("user".into(), text, None, at);
+        self.show(Text::word("user"), text, None, at);
     }
 
     /// The answer to a review's turn. The model that wrote it did so in the review's own thread.
-    pub(super) fn tell_review(&mut self, text: String, at: Option<Timestamp>) {
+    pub(super) fn tell_review(&mut self, text: Text, at: Option<Timestamp>) {
         self.review_ended = false;
         let turn = self.turns.current(&mut self.session, at);
         self.session.turns[turn].final_answer = Some(text.clone());
-        self.show("assistant".into(), text, None, at);
+        self.show(Text::word("assistant"), text, None, at);
     }
 
     pub(super) fn compacted(&mut self, compacted: Compacted, at: Option<Timestamp>) {
@@ -97,7 +92,7 @@ impl SessionReducer {
         let turn = self.turns.current(&mut self.session, at);
         self.compactions.push(&mut self.session, turn, at);
         if let Some(summary) = compacted.message.filter(|summary| !summary.is_empty()) {
-            self.show("user".into(), summary, None, at);
+            self.show(Text::word("user"), summary.into(), None, at);
         }
     }
 }

@@ -5,9 +5,9 @@ use super::model::{Outcome, Session, Step, ToolCall, ToolFacts};
 use super::outcome;
 use super::reducer::StepAt;
 use crate::rollout::event::{Item, ItemCompleted, SubAgentActivity};
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 /// Codex's name for the tool with which a model runs a script of its own (code mode).
@@ -25,15 +25,15 @@ const STDIN_TOOL: &str = "write_stdin";
 /// Where each call of the thread stands.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ToolIndex {
-    calls: HashMap<String, CallAt>,
+    calls: HashMap<Text, CallAt>,
     /// What the model asked for, by its ids.
-    requested: HashSet<String>,
+    requested: HashSet<Text>,
     /// In the order in which they were asked for.
     scripts: Vec<StepAt>,
     /// Commands that outlived their call, by the number that later calls ask for them by.
     left_running: HashMap<u64, CallAt>,
     /// A search that Codex recorded; the model's own line of it, which comes next, may carry no id.
-    search: Option<String>,
+    search: Option<Text>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +46,8 @@ struct CallAt {
 impl ToolIndex {
     /// Whether Codex recorded the call before it wrote down that the model asked for it, which it does now. Some
     /// providers give several calls one id: what is asked for once more is another call.
-    pub(super) fn is_recorded_first(&mut self, call_id: &str) -> bool {
-        self.requested.insert(call_id.to_owned()) && self.calls.contains_key(call_id)
+    pub(super) fn is_recorded_first(&mut self, call_id: &Text) -> bool {
+        self.requested.insert(call_id.clone()) && self.calls.contains_key(call_id)
     }
 
     /// How many calls there are: the name of a call that Codex gave none.
@@ -71,16 +71,17 @@ impl ToolIndex {
         &mut self,
         session: &mut Session,
         call_id: &str,
-        output: &str,
+        output: &Text,
         at: Option<Timestamp>,
     ) {
         let Some(place) = self.calls.get(call_id).copied() else { return };
         let Some(call) = call_at(session, place) else { return };
         let told = outcome::told_in(output);
         call.facts.exit_code = call.facts.exit_code.or(told.exit_code);
-        call.facts.printed = call.facts.printed.take().or_else(|| told.printed.map(Cow::into_owned));
+        call.facts.printed =
+            call.facts.printed.take().or_else(|| told.printed.map(|text| Text::from(&*text)));
         // Once is enough: outputs are most of a session.
-        call.output = Some(output).filter(|_| call.facts.printed.is_none()).map(str::to_owned);
+        call.output = Some(output).filter(|_| call.facts.printed.is_none()).cloned();
         if call.ended_at.is_none() {
             call.ended_at = at;
             if call.started_at.zip(at).is_some_and(|(asked, at)| at.duration_since(asked) <= ONE_WRITE) {
@@ -108,7 +109,7 @@ impl ToolIndex {
     }
 
     /// The id of a search that Codex recorded and the model's line, which has none, speaks of.
-    pub(super) fn take_search(&mut self) -> Option<String> {
+    pub(super) fn take_search(&mut self) -> Option<Text> {
         self.search.take()
     }
 
@@ -171,7 +172,7 @@ impl ToolIndex {
         if let (Some("started"), Some(thread)) = (activity.kind.as_deref(), activity.agent_thread_id)
             && let Some(call) = self.call(session, &activity.id)
         {
-            call.facts.agents.push(thread);
+            call.facts.agents.push(thread.into());
         }
     }
 
@@ -266,7 +267,7 @@ mod tests {
     fn scripts_of(lines: &[String]) -> Vec<String> {
         let told = |call: ToolCall| {
             let inner = call.nested.iter().map(|call| (&call.call_id, call.facts.exit_code));
-            inner.fold(call.call_id.clone(), |text, (id, code)| format!("{text} {id}={}", code.unwrap()))
+            inner.fold(call.call_id.to_string(), |text, (id, code)| format!("{text} {id}={}", code.unwrap()))
         };
         calls_of(lines).into_iter().map(told).collect()
     }
@@ -342,7 +343,7 @@ mod tests {
         ] {
             let calls = calls_of(&lines_of(&payloads));
             assert_eq!(calls.iter().map(|call| &*call.call_id).collect::<Vec<_>>(), ids);
-            assert_eq!(calls[0].arguments["query"], "rust");
+            assert_eq!(calls[0].arguments["query"].as_str(), Some("rust"));
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::model::{Inference, Session, Turn, TurnStatus};
 use crate::rollout::event::{ErrorEvent, TaskComplete, TaskStarted, UserContent};
+use crate::rollout::value::Value;
 use jiff::Timestamp;
-use serde_json::Value;
 use std::collections::HashMap;
 
 #[derive(Clone, Debug, Default)]
@@ -237,11 +237,11 @@ mod tests {
             (json!({"odd": 1}), failed(r#"{"odd":1}"#, None)),
         ];
         for (error, status) in table {
-            assert_eq!(status_of(&complete(error.clone()), None), status, "{error}");
+            assert_eq!(status_of(&complete(error.clone().into()), None), status, "{error}");
         }
-        let without = TaskComplete { error: None, ..complete(json!(0)) };
+        let without = TaskComplete { error: None, ..complete(Value::Null) };
         assert_eq!(status_of(&without, None), TurnStatus::Completed);
-        let before = ErrorEvent { message: "no".into(), codex_error_info: Some(json!("other")) };
+        let before = ErrorEvent { message: "no".into(), codex_error_info: Some("other".into()) };
         assert_eq!(status_of(&without, Some(before)), failed("no", Some("other")));
     }
 

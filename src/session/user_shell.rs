@@ -3,8 +3,9 @@
 use super::call::running;
 use super::model::{Outcome, ToolCall};
 use super::outcome::of_exit_code;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use jiff::Timestamp;
-use serde_json::json;
 
 /// None for a message that tells of no such command.
 pub(super) fn told_in(text: &str, nth: usize, at: Option<Timestamp>) -> Option<ToolCall> {
@@ -13,10 +14,11 @@ pub(super) fn told_in(text: &str, nth: usize, at: Option<Timestamp>) -> Option<T
     let result = between(told, "<result>", "</result>").unwrap_or_default();
     let (head, printed) = result.split_once("Output:\n").unwrap_or((result, ""));
     let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
-    let mut call = running(format!("user_shell-{nth}"), "user_shell".into(), json!({ "command": [command] }));
+    let arguments = [("command", Value::Array(vec![command.into()]))];
+    let mut call = running(format!("user_shell-{nth}").into(), Text::word("user_shell"), arguments.into());
     call.facts.exit_code = field("Exit code: ").and_then(|code| code.parse().ok());
     call.facts.duration = field("Duration: ").and_then(super::outcome::seconds);
-    call.facts.printed = Some(printed.strip_suffix('\n').unwrap_or(printed).to_owned());
+    call.facts.printed = Some(printed.strip_suffix('\n').unwrap_or(printed).into());
     call.ended_at = at;
     call.started_at = call.facts.duration.and_then(|took| at?.checked_sub(took).ok()).or(at);
     call.outcome = call.facts.exit_code.map_or(Outcome::Ok, of_exit_code);
@@ -32,6 +34,7 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use jiff::SignedDuration;
+    use serde_json::json;
 
     #[test]
     fn a_command_of_the_users_is_told_with_its_end() {

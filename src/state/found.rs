@@ -171,9 +171,10 @@ fn standing(trace: &Trace, kept: Option<&Kept>) -> Standing {
 mod tests {
     use super::*;
     use crate::export::receipt::Receipt;
+    use crate::rollout::map::Map;
+    use crate::rollout::value::Value;
     use crate::trace::ids::SpanId;
     use crate::trace::model::{Span, SpanStatus, SpanType, TraceState};
-    use serde_json::{Map, Value};
 
     fn trace(ended: i64, name: &str) -> Trace {
         let at = |second| Timestamp::from_second(second).unwrap();

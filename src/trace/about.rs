@@ -7,8 +7,8 @@ use super::price::{self, Cost};
 use super::spans;
 use crate::claim::record::{LaunchRecord, ThreadRecord};
 use crate::launch::exit::ChildExit;
+use crate::rollout::map::Map;
 use crate::session::model::{Clock, Discrepancy, Inference, Session, TokenUsage, Turn, TurnStatus};
-use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// What model responses used and cost, those of sub-agents among them.
@@ -42,7 +42,7 @@ pub(super) fn session_attributes<'a>(
     mut sessions: impl Iterator<Item = &'a Session> + Clone,
     record: &ThreadRecord,
     sum: &Sum,
-) -> Map<String, Value> {
+) -> Map {
     let all = sessions.clone();
     let Some(session) = sessions.next() else { return Map::new() };
     let mut attributes = thread_attributes(session);
@@ -66,12 +66,7 @@ pub(super) fn session_attributes<'a>(
 }
 
 /// Of the root of one turn's trace. Nothing in it changes when the session goes on.
-pub(super) fn turn_attributes(
-    session: &Session,
-    index: usize,
-    record: &ThreadRecord,
-    sum: &Sum,
-) -> Map<String, Value> {
+pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRecord, sum: &Sum) -> Map {
     let mut attributes = thread_attributes(session);
     put(&mut attributes, "codex.turn", Some(index + 1));
     let launch = launch_of(&session.turns[index], record);
@@ -92,7 +87,7 @@ fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a LaunchReco
 }
 
 /// Of the span of a sub-agent or a review.
-pub(super) fn child_attributes(session: &Session, name: &str) -> Map<String, Value> {
+pub(super) fn child_attributes(session: &Session, name: &str) -> Map {
     let meta = &session.meta;
     let mut attributes = Map::new();
     put(&mut attributes, "codex.thread_id", Some(meta.id.as_str()));
@@ -110,7 +105,7 @@ pub(super) fn child_attributes(session: &Session, name: &str) -> Map<String, Val
     attributes
 }
 
-pub(super) fn attributes_of(turn: &Turn) -> Map<String, Value> {
+pub(super) fn attributes_of(turn: &Turn) -> Map {
     let mut attributes = Map::new();
     put(&mut attributes, "codex.turn_id", turn.turn_id.as_deref());
     put(&mut attributes, "codex.time_to_first_token_ms", turn.time_to_first_token_ms);
@@ -122,7 +117,7 @@ pub(super) fn attributes_of(turn: &Turn) -> Map<String, Value> {
     attributes
 }
 
-fn thread_attributes(session: &Session) -> Map<String, Value> {
+fn thread_attributes(session: &Session) -> Map {
     let meta = &session.meta;
     let mut attributes = Map::new();
     put(&mut attributes, "codex.thread_id", Some(meta.id.as_str()));
@@ -141,7 +136,7 @@ fn thread_attributes(session: &Session) -> Map<String, Value> {
     attributes
 }
 
-fn put_launch(attributes: &mut Map<String, Value>, launch: Option<&LaunchRecord>) {
+fn put_launch(attributes: &mut Map, launch: Option<&LaunchRecord>) {
     let Some(launch) = launch else { return };
     put(attributes, "codex.launch_id", Some(launch.launch_id.as_str()));
     match launch.exit {
@@ -151,14 +146,14 @@ fn put_launch(attributes: &mut Map<String, Value>, launch: Option<&LaunchRecord>
     }
 }
 
-fn put_usage(attributes: &mut Map<String, Value>, sum: &Sum) {
+fn put_usage(attributes: &mut Map, sum: &Sum) {
     // Codex's own counts per response stand on the model responses: MLflow adds up what it finds there.
     put(attributes, "gen_ai.usage.input_tokens", sum.usage.map(|usage| usage.input));
     put(attributes, "gen_ai.usage.output_tokens", sum.usage.map(|usage| usage.output));
 }
 
 /// What was not understood, by kind.
-fn put_drift<'a>(attributes: &mut Map<String, Value>, sessions: impl Iterator<Item = &'a Session>) {
+fn put_drift<'a>(attributes: &mut Map, sessions: impl Iterator<Item = &'a Session>) {
     let (mut unknown, mut bad) = (BTreeMap::<&str, u64>::new(), 0);
     for session in sessions {
         for (kind, count) in &session.unknown_lines {
@@ -166,7 +161,8 @@ fn put_drift<'a>(attributes: &mut Map<String, Value>, sessions: impl Iterator<It
         }
         bad += session.bad_lines;
     }
-    put(attributes, "codex.unknown_lines", Some(json!(unknown)).filter(|_| !unknown.is_empty()));
+    let kinds: Map = unknown.into_iter().map(|(kind, count)| (kind.into(), count.into())).collect();
+    put(attributes, "codex.unknown_lines", Some(kinds).filter(|kinds| !kinds.is_empty()));
     put(attributes, "codex.bad_lines", Some(bad).filter(|count| *count > 0));
 }
 

@@ -5,8 +5,10 @@ use super::build::thread_began;
 use super::ids::SpanId;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome;
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use crate::session::model::{Session, ToolCall};
-use serde_json::{Map, Value, json};
 
 /// How the model's side writes what only it can read: messages between agents, mostly.
 const ENCRYPTED: &str = "gAAAA";
@@ -16,17 +18,17 @@ pub(super) fn id(session: &Session) -> SpanId {
 }
 
 /// What was asked first, of what still stands.
-pub(super) fn prompt(session: &Session) -> Option<&str> {
+pub(super) fn prompt(session: &Session) -> Option<&Text> {
     let standing = session.turns.iter().filter(|turn| !turn.is_taken_back);
-    let mut prompts = standing.chain(&session.turns).filter_map(|turn| turn.prompt.as_deref());
+    let mut prompts = standing.chain(&session.turns).filter_map(|turn| turn.prompt.as_ref());
     prompts.next()
 }
 
 /// What was answered last.
-pub(super) fn response(session: &Session) -> Option<&str> {
+pub(super) fn response(session: &Session) -> Option<&Text> {
     let standing = session.turns.iter().rev().filter(|turn| !turn.is_taken_back);
     let mut answers =
-        standing.chain(session.turns.iter().rev()).filter_map(|turn| turn.final_answer.as_deref());
+        standing.chain(session.turns.iter().rev()).filter_map(|turn| turn.final_answer.as_ref());
     answers.next()
 }
 
@@ -43,7 +45,7 @@ pub(super) fn span(session: &Session) -> Span {
         status: last.map_or(SpanStatus::Unset, |turn| outcome::status_of(&turn.status)),
         started_at,
         ended_at,
-        inputs: json!({ "prompt": prompt(session) }),
+        inputs: [("prompt", prompt(session).into())].into(),
         outputs: last.map_or(Value::Null, |turn| outcome::outputs(response(session), &turn.status)),
         attributes: Map::new(),
         events: last.map_or_else(Vec::new, |turn| outcome::failure_event(&turn.status, ended_at)),
@@ -53,11 +55,11 @@ pub(super) fn span(session: &Session) -> Span {
 /// A thread that another one started, by this call if by one.
 pub(super) fn started(session: &Session, call: Option<&ToolCall>) -> Span {
     let name = session.meta.started_as().unwrap_or("agent");
-    let task = || call?.arguments.get("message")?.as_str().filter(|text| !text.starts_with(ENCRYPTED));
+    let task = || call?.arguments.get("message")?.as_text().filter(|text| !text.starts_with(ENCRYPTED));
     Span {
         name: if name == "review" { name.to_owned() } else { format!("subagent_{name}") },
         // Since multi-agent v2 the thread itself holds no more of it than a head.
-        inputs: json!({ "prompt": task().or_else(|| prompt(session)) }),
+        inputs: [("prompt", task().or_else(|| prompt(session)).into())].into(),
         attributes: about::child_attributes(session, name),
         ..span(session)
     }

@@ -9,10 +9,12 @@ use super::outcome;
 use super::spans::{self, ThreadScope};
 use super::tree;
 use crate::claim::record::ThreadRecord;
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use crate::session::family::{Family, StartedBy, started_by};
 use crate::session::model::{Session, Turn, TurnStatus};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -89,7 +91,8 @@ fn whole(relatives: &[Relative], record: &ThreadRecord, surroundings: Surroundin
     let spans = tree::settled(spans, session.last_line_at);
     let runs = relatives.iter().any(|relative| relative.session.is_running());
     let state = if runs { TraceState::InProgress } else { outcome::state_of(&last_turn.status) };
-    let (prompt, response) = (agent::prompt(session), agent::response(session));
+    let prompt = agent::prompt(session).map(Text::as_str);
+    let response = agent::response(session).map(Text::as_str);
     let metadata = about::metadata(session, surroundings, prompt, response, &sum);
     let about = About { prompt, response, status: &last_turn.status, metadata, tags: about::tags(session) };
     Some(trace(TraceId::of_thread(thread), state, spans, about))
@@ -108,7 +111,7 @@ fn one_turn(
         || relatives[1..].iter().zip(&turns_of[1..]).filter(|(_, of)| **of == index).map(|(it, _)| it);
     let below = within().flat_map(|relative| relative.session.inferences());
     let sum = Sum::of(turn.inferences().chain(below));
-    let mut spans = turn_spans(scope_of(session), index + 1, turn, None);
+    let mut spans = turn_spans(&scope_of(session), index + 1, turn, None);
     spans[0].attributes.extend(about::turn_attributes(session, index, record, &sum));
     for relative in within() {
         spans.extend(child_spans(relative, relatives, Shape::Turns));
@@ -160,8 +163,8 @@ fn scope_of(session: &Session) -> ThreadScope<'_> {
     let root = meta.session_id.as_deref().filter(|_| meta.started_as().is_some());
     ThreadScope {
         thread: &meta.id,
-        conversation: root.unwrap_or(&meta.id),
-        provider: meta.model_provider.as_deref(),
+        conversation: root.unwrap_or(&meta.id).into(),
+        provider: meta.model_provider.as_deref().map(Text::from),
         began: thread_began(session),
     }
 }
@@ -170,16 +173,16 @@ fn scope_of(session: &Session) -> ThreadScope<'_> {
 fn spans_of_turns(session: &Session) -> Vec<Span> {
     let (scope, root) = (scope_of(session), agent::id(session));
     match &session.turns[..] {
-        [only] => spans::of_turn(scope, only, root),
+        [only] => spans::of_turn(&scope, only, root),
         several => {
             let numbered = (1..).zip(several);
-            numbered.flat_map(|(number, turn)| turn_spans(scope, number, turn, Some(root))).collect()
+            numbered.flat_map(|(number, turn)| turn_spans(&scope, number, turn, Some(root))).collect()
         }
     }
 }
 
 /// The turn itself, then what is below it.
-fn turn_spans(scope: ThreadScope, number: usize, turn: &Turn, parent: Option<SpanId>) -> Vec<Span> {
+fn turn_spans(scope: &ThreadScope, number: usize, turn: &Turn, parent: Option<SpanId>) -> Vec<Span> {
     let id = turn_id(scope.thread, number);
     let children = spans::of_turn(scope, turn, id);
     let started_at = turn.started_at.unwrap_or(scope.began);
@@ -192,8 +195,8 @@ fn turn_spans(scope: ThreadScope, number: usize, turn: &Turn, parent: Option<Spa
         status: outcome::status_of(&turn.status),
         started_at,
         ended_at: turn.ended_at.unwrap_or(last).max(started_at),
-        inputs: json!({ "prompt": turn.prompt }),
-        outputs: outcome::outputs(turn.final_answer.as_deref(), &turn.status),
+        inputs: [("prompt", turn.prompt.as_ref().into())].into(),
+        outputs: outcome::outputs(turn.final_answer.as_ref(), &turn.status),
         attributes: about::attributes_of(turn),
         events: outcome::failure_event(&turn.status, turn.ended_at.unwrap_or(last).max(started_at)),
     };
@@ -242,8 +245,9 @@ fn turns_of(relatives: &[Relative]) -> Vec<usize> {
     turns
 }
 
-pub(super) fn put(attributes: &mut Map<String, Value>, key: &str, value: Option<impl Into<Value>>) {
+/// Behind all others, none of which has that name.
+pub(super) fn put(attributes: &mut Map, key: &'static str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
-        attributes.insert(key.into(), value.into());
+        attributes.push(Text::word(key), value.into());
     }
 }

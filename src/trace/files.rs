@@ -2,7 +2,8 @@
 
 use super::model::Trace;
 use crate::rollout::inline;
-use serde_json::{Map, Value};
+use crate::rollout::map::Map;
+use crate::rollout::value::Value;
 
 /// Leaves a note in the place of every file that stands in a value of a span.
 pub(super) fn note(trace: &mut Trace) {
@@ -14,7 +15,7 @@ pub(super) fn note(trace: &mut Trace) {
     }
 }
 
-fn note_in_all(values: &mut Map<String, Value>) {
+fn note_in_all(values: &mut Map) {
     values.values_mut().for_each(note_in);
 }
 
@@ -22,7 +23,7 @@ fn note_in(value: &mut Value) {
     match value {
         Value::String(text) => {
             if let Some(note) = inline::note_of(text) {
-                *text = note;
+                *text = note.into();
             }
         }
         Value::Array(values) => values.iter_mut().for_each(note_in),
@@ -32,7 +33,7 @@ fn note_in(value: &mut Value) {
                 (values.get("mimeType"), values.get("data"))
             {
                 let note = inline::note(kind, data);
-                values.insert("data".into(), note.into());
+                values.insert("data", note.into());
             }
             note_in_all(values);
         }
@@ -47,17 +48,17 @@ mod tests {
 
     #[test]
     fn files_in_what_a_tool_returned_become_notes() {
-        let mut value = json!({"content": [
+        let mut value = Value::from(json!({"content": [
             {"type": "image", "mimeType": "image/png", "data": "aGk="},
             {"type": "input_image", "image_url": "data:image/png;base64,aGk="},
             {"type": "text", "text": "data: plain"},
-        ]});
+        ]}));
         note_in(&mut value);
         let note = "[image image/png, 2 bytes, sha256 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4]";
         assert_eq!(
-            (&value["content"][0]["data"], &value["content"][1]["image_url"]),
-            (&json!(note), &json!(note))
+            (value["content"][0]["data"].as_str(), value["content"][1]["image_url"].as_str()),
+            (Some(note), Some(note))
         );
-        assert_eq!(value["content"][2]["text"], "data: plain");
+        assert_eq!(value["content"][2]["text"].as_str(), Some("data: plain"));
     }
 }

@@ -4,22 +4,24 @@
 //! which MLflow 3.17 reads too. Content has none of them: it stands once, as inputs and outputs.
 
 use super::build::put;
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use crate::session::model::{Inference, TokenUsage, ToolCall};
-use serde_json::{Map, Value, json};
 
 /// Done by the model's side; all other tools run here.
 const SEARCH: &str = "web_search";
 
 /// Of an agent: the session itself, or one that it started.
 pub(super) fn agent(
-    attributes: &mut Map<String, Value>,
+    attributes: &mut Map,
     name: &str,
     thread: &str,
     conversation: &str,
     provider: Option<&str>,
     version: Option<&str>,
 ) {
-    put(attributes, "gen_ai.operation.name", Some("invoke_agent"));
+    put(attributes, "gen_ai.operation.name", Some(Text::word("invoke_agent")));
     put(attributes, "gen_ai.agent.name", Some(name));
     put(attributes, "gen_ai.agent.id", Some(thread));
     put(attributes, "gen_ai.agent.version", version);
@@ -29,18 +31,18 @@ pub(super) fn agent(
 
 /// Of a model response. `is_whole` says that it came to its own end.
 pub(super) fn inference(
-    attributes: &mut Map<String, Value>,
+    attributes: &mut Map,
     inference: &Inference,
-    conversation: &str,
-    provider: Option<&str>,
+    conversation: &Text,
+    provider: Option<&Text>,
     is_whole: bool,
 ) {
-    let model = inference.model.as_deref();
-    put(attributes, "gen_ai.operation.name", Some("chat"));
+    let model = inference.model.as_ref();
+    put(attributes, "gen_ai.operation.name", Some(Text::word("chat")));
     put(attributes, "gen_ai.provider.name", provider);
     put(attributes, "gen_ai.conversation.id", Some(conversation));
     put(attributes, "gen_ai.request.model", model);
-    put(attributes, "gen_ai.response.id", inference.response_id.as_deref());
+    put(attributes, "gen_ai.response.id", inference.response_id.as_ref());
     if let Some(told) = inference.usage {
         // Codex keeps no other name of the model that answered.
         put(attributes, "gen_ai.response.model", model);
@@ -49,13 +51,13 @@ pub(super) fn inference(
     if is_whole {
         // What the model's side does itself is no reason to stop.
         let waits = inference.requests.iter().any(|request| request.name != SEARCH);
-        let reason = if waits { "tool_call" } else { "stop" };
-        put(attributes, "gen_ai.response.finish_reasons", Some(json!([reason])));
+        let reason = Text::word(if waits { "tool_call" } else { "stop" });
+        put(attributes, "gen_ai.response.finish_reasons", Some(vec![Value::String(reason)]));
     }
 }
 
 /// Cached and written to the cache is part of input, reasoning is part of output.
-pub(super) fn usage(attributes: &mut Map<String, Value>, usage: TokenUsage) {
+pub(super) fn usage(attributes: &mut Map, usage: TokenUsage) {
     put(attributes, "gen_ai.usage.input_tokens", Some(usage.input));
     put(attributes, "gen_ai.usage.output_tokens", Some(usage.output));
     put(attributes, "gen_ai.usage.cache_read.input_tokens", Some(usage.cached_input));
@@ -63,14 +65,14 @@ pub(super) fn usage(attributes: &mut Map<String, Value>, usage: TokenUsage) {
     put(attributes, "gen_ai.usage.reasoning.output_tokens", Some(usage.reasoning_output));
 }
 
-pub(super) fn tool(attributes: &mut Map<String, Value>, call: &ToolCall, conversation: &str) {
-    put(attributes, "gen_ai.operation.name", Some("execute_tool"));
+pub(super) fn tool(attributes: &mut Map, call: &ToolCall, conversation: &Text) {
+    put(attributes, "gen_ai.operation.name", Some(Text::word("execute_tool")));
     put(attributes, "gen_ai.conversation.id", Some(conversation));
-    put(attributes, "gen_ai.tool.name", Some(call.name.as_str()));
-    put(attributes, "gen_ai.tool.call.id", Some(call.call_id.as_str()));
-    let kind = if call.name == SEARCH { "extension" } else { "function" };
+    put(attributes, "gen_ai.tool.name", Some(&call.name));
+    put(attributes, "gen_ai.tool.call.id", Some(&call.call_id));
+    let kind = Text::word(if call.name == SEARCH { "extension" } else { "function" });
     put(attributes, "gen_ai.tool.type", Some(kind));
     if call.server.is_some() {
-        put(attributes, "mcp.method.name", Some("tools/call"));
+        put(attributes, "mcp.method.name", Some(Text::word("tools/call")));
     }
 }

@@ -3,7 +3,8 @@
 //! Texts are cut when secrets are out of them: half a secret looks like none.
 
 use super::model::{SpanStatus, Trace};
-use serde_json::{Map, Value};
+use crate::rollout::map::Map;
+use crate::rollout::value::Value;
 
 /// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
 const LONGEST_TEXT: usize = 1 << 20;
@@ -46,15 +47,19 @@ pub(super) fn cut(trace: &mut Trace) {
         }
     }
     for span in &mut trace.spans {
-        if let SpanStatus::Error { message } = &mut span.status {
-            shorten(message, LONGEST_STATUS);
+        if let SpanStatus::Error { message } = &mut span.status
+            && let Some(short) = shortened(message, LONGEST_STATUS)
+        {
+            *message = short;
         }
         limit(&mut span.inputs);
         limit(&mut span.outputs);
         limit_all(&mut span.attributes);
         for event in &mut span.events {
-            if let Some(Value::String(message)) = event.attributes.get_mut("exception.message") {
-                keep_last_words(message);
+            if let Some(Value::String(message)) = event.attributes.get_mut("exception.message")
+                && let Some(kept) = with_last_words(message)
+            {
+                *message = kept.into();
             }
             limit_all(&mut event.attributes);
         }
@@ -62,10 +67,9 @@ pub(super) fn cut(trace: &mut Trace) {
 }
 
 /// The sentence, and the end of what was printed below it.
-fn keep_last_words(message: &mut String) {
-    if let Some((sentence, printed)) = message.split_once('\n') {
-        *message = format!("{sentence}\n{}", last(printed, LAST_WORDS_CHARACTERS));
-    }
+fn with_last_words(message: &str) -> Option<String> {
+    let (sentence, printed) = message.split_once('\n')?;
+    Some(format!("{sentence}\n{}", last(printed, LAST_WORDS_CHARACTERS)))
 }
 
 /// The first characters; a mark says that there were more.
@@ -84,29 +88,32 @@ fn last(text: &str, characters: usize) -> String {
     }
 }
 
-fn limit_all(values: &mut Map<String, Value>) {
+fn limit_all(values: &mut Map) {
     values.values_mut().for_each(limit);
 }
 
 fn limit(value: &mut Value) {
     match value {
-        Value::String(text) => shorten(text, LONGEST_TEXT),
+        Value::String(text) => {
+            if let Some(short) = shortened(text, LONGEST_TEXT) {
+                *text = short.into();
+            }
+        }
         Value::Array(values) => values.iter_mut().for_each(limit),
         Value::Object(values) => limit_all(values),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-/// Both ends tell most: what was asked for, and how it came out.
-fn shorten(text: &mut String, longest: usize) {
+/// Both ends tell most: what was asked for, and how it came out. None for a text that is not too long.
+fn shortened(text: &str, longest: usize) -> Option<String> {
     let before = text.len();
     if before <= longest {
-        return;
+        return None;
     }
     let head = text.floor_char_boundary(longest / 2);
     let tail = text.ceil_char_boundary(before - longest / 2);
-    let mark = format!("\n[… {} of {before} bytes cut …]\n", tail - head);
-    text.replace_range(head..tail, &mark);
+    Some(format!("{}\n[… {} of {before} bytes cut …]\n{}", &text[..head], tail - head, &text[tail..]))
 }
 
 #[cfg(test)]
@@ -122,24 +129,19 @@ mod tests {
 
     #[test]
     fn both_ends_of_a_long_value_stay_and_the_mark_tells_what_is_gone() {
-        let shortened = |text: &str, longest| {
-            let mut text = text.to_owned();
-            shorten(&mut text, longest);
-            text
-        };
-        assert_eq!(shortened("abcdefgh", 8), "abcdefgh");
-        assert_eq!(shortened("abcdefghi", 8), "abcd\n[… 1 of 9 bytes cut …]\nfghi");
+        assert_eq!(shortened("abcdefgh", 8), None);
+        assert_eq!(shortened("abcdefghi", 8).as_deref(), Some("abcd\n[… 1 of 9 bytes cut …]\nfghi"));
         // Never within a character.
-        assert_eq!(shortened("aäöüäöüb", 6), "aä\n[… 8 of 14 bytes cut …]\nüb");
+        assert_eq!(shortened("aäöüäöüb", 6).as_deref(), Some("aä\n[… 8 of 14 bytes cut …]\nüb"));
     }
 
     #[test]
     fn texts_are_cut_wherever_they_stand() {
         let long = "x".repeat(LONGEST_TEXT + 10);
-        let mut value = json!({"a": [{"b": long}], "c": "short", "d": 7});
+        let mut value = Value::from(json!({"a": [{"b": long}], "c": "short", "d": 7}));
         limit(&mut value);
         let text = value["a"][0]["b"].as_str().unwrap();
         assert!(text.contains("[… 10 of 1048586 bytes cut …]"), "{}", text.len());
-        assert_eq!((&value["c"], &value["d"]), (&json!("short"), &json!(7)));
+        assert_eq!((value["c"].as_str(), value["d"].as_u64()), (Some("short"), Some(7)));
     }
 }

@@ -1,9 +1,10 @@
 //! A trace as it is stored: spans, times, and the words MLflow reads.
 
 use super::ids::{SpanId, TraceId};
+use crate::rollout::map::Map;
+use crate::rollout::value::Value;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// One thread, ready for any exporter. What MLflow keeps as metadata and tags is already in its words
@@ -46,7 +47,7 @@ pub struct Span {
     pub ended_at: Timestamp,
     pub inputs: Value,
     pub outputs: Value,
-    pub attributes: Map<String, Value>,
+    pub attributes: Map,
     pub events: Vec<SpanEvent>,
 }
 
@@ -76,7 +77,7 @@ pub enum SpanStatus {
 pub struct SpanEvent {
     pub name: String,
     pub at: Timestamp,
-    pub attributes: Map<String, Value>,
+    pub attributes: Map,
 }
 
 impl TraceState {

@@ -2,18 +2,20 @@
 
 use super::build::put;
 use super::model::{SpanEvent, SpanStatus, TraceState};
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use crate::session::model::TurnStatus;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 
 /// Why a turn that was lost is an error.
 const LOST: &str = "codex ended in the middle of the turn";
 
-pub(super) fn outputs(response: Option<&str>, status: &TurnStatus) -> Value {
+pub(super) fn outputs(response: Option<&Text>, status: &TurnStatus) -> Value {
     let mut outputs = Map::new();
     // Absent rather than null: MLflow's page would show "null" as the answer.
     put(&mut outputs, "response", response);
-    put(&mut outputs, "status", Some(word_of(status)));
+    put(&mut outputs, "status", Some(Text::word(word_of(status))));
     if let TurnStatus::Failed { message, .. } = status {
         put(&mut outputs, "error", Some(message.as_str()));
     }

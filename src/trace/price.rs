@@ -1,8 +1,8 @@
 //! What tokens cost at list price. Most people are on a plan, so it is called list price wherever it shows.
 
+use crate::rollout::value::Value;
 use crate::session::model::TokenUsage;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::LazyLock;
@@ -50,7 +50,12 @@ impl Cost {
 
     /// As MLflow's `mlflow.llm.cost` and `mlflow.trace.cost`.
     pub fn to_json(self) -> Value {
-        json!({"input_cost": self.input, "output_cost": self.output, "total_cost": self.input + self.output})
+        [
+            ("input_cost", self.input.into()),
+            ("output_cost", self.output.into()),
+            ("total_cost", (self.input + self.output).into()),
+        ]
+        .into()
     }
 }
 

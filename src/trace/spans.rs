@@ -7,22 +7,27 @@ use super::limits;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome::exception;
 use super::price::Cost;
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use crate::session::model::{
     Compaction, Inference, Message, Outcome, Step, TokenUsage, ToolCall, ToolRequest, Turn, TurnStatus,
 };
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value, json};
 
 /// Why a response that was asked for again is an error.
 const BROKE_OFF: &str = "the stream broke off, and codex asked again";
 
+/// Of a model response of which everything is known.
+const MOST_ATTRIBUTES: usize = 24;
+
 /// What all spans of a thread have in common.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct ThreadScope<'a> {
     pub(super) thread: &'a str,
     /// The root thread, whose sub-agents' spans are part of the same conversation.
-    pub(super) conversation: &'a str,
-    pub(super) provider: Option<&'a str>,
+    pub(super) conversation: Text,
+    pub(super) provider: Option<Text>,
     /// For what has no time of its own.
     pub(super) began: Timestamp,
 }
@@ -41,10 +46,10 @@ pub(super) fn tool_id(thread: &str, call_id: &str) -> SpanId {
 }
 
 /// Parents before children; siblings in the order in which they began.
-pub(super) fn of_turn(of: ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span> {
+pub(super) fn of_turn(of: &ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span> {
     let began = turn.started_at.unwrap_or(of.began);
     let scope = TurnScope {
-        of: ThreadScope { began, ..of },
+        of: ThreadScope { began, ..of.clone() },
         turn,
         first_inference: turn.inferences().next().map(|inference| inference.number),
         last_inference: turn.inferences().last().map(|inference| inference.number),
@@ -68,12 +73,12 @@ impl TurnScope<'_> {
     }
 
     fn inference(&self, inference: &Inference, parent: SpanId) -> Span {
-        let model = inference.model.as_deref();
+        let model = inference.model.as_ref();
         let cost = model.zip(inference.usage).and_then(|(model, usage)| Cost::of(model, usage));
-        let mut attributes = Map::new();
+        let mut attributes = Map::with_capacity(MOST_ATTRIBUTES);
         put(&mut attributes, "mlflow.llm.model", model);
-        put(&mut attributes, "mlflow.llm.provider", self.of.provider);
-        put(&mut attributes, "codex.reasoning_effort", inference.effort.as_deref());
+        put(&mut attributes, "mlflow.llm.provider", self.of.provider.as_ref());
+        put(&mut attributes, "codex.reasoning_effort", inference.effort.as_ref());
         if self.first_inference == Some(inference.number) {
             // As Codex counts it: from the beginning of the turn.
             put(&mut attributes, "codex.time_to_first_token_ms", self.turn.time_to_first_token_ms);
@@ -81,8 +86,8 @@ impl TurnScope<'_> {
         gen_ai::inference(
             &mut attributes,
             inference,
-            self.of.conversation,
-            self.of.provider,
+            &self.of.conversation,
+            self.of.provider.as_ref(),
             self.came_to_its_end(inference),
         );
         if let Some(usage) = inference.usage {
@@ -94,6 +99,7 @@ impl TurnScope<'_> {
         }
         put(&mut attributes, "mlflow.llm.cost", cost.map(Cost::to_json));
         let started_at = inference.started_at.unwrap_or(self.of.began);
+        let messages = inference.new_messages.iter().map(chat_message);
         Span {
             id: self.id(&format!("inference:{}", inference.number)),
             parent: Some(parent),
@@ -102,7 +108,7 @@ impl TurnScope<'_> {
             status: self.inference_status(inference),
             started_at,
             ended_at: inference.ended_at.unwrap_or(started_at).max(started_at),
-            inputs: json!({ "model": model, "messages": inference.new_messages.iter().map(chat_message).collect::<Vec<_>>() }),
+            inputs: [("model", model.into()), ("messages", Value::Array(messages.collect()))].into(),
             outputs: answer(inference),
             attributes,
             events: Vec::new(),
@@ -138,14 +144,14 @@ impl TurnScope<'_> {
             nested.iter().map(|span| span.started_at).min().map_or(told, |first| first.min(told));
         let ended_at = call.ended_at.unwrap_or(started_at).max(started_at);
         let status = self.tool_status(&call.outcome);
-        let mut attributes = Map::new();
-        put(&mut attributes, "tool_name", Some(call.name.as_str()));
-        put(&mut attributes, "tool_id", Some(call.call_id.as_str()));
-        put(&mut attributes, "mcp_server", call.server.as_deref());
+        let mut attributes = Map::with_capacity(MOST_ATTRIBUTES / 2);
+        put(&mut attributes, "tool_name", Some(&call.name));
+        put(&mut attributes, "tool_id", Some(&call.call_id));
+        put(&mut attributes, "mcp_server", call.server.as_ref());
         put(&mut attributes, "exit_code", call.facts.exit_code);
-        put(&mut attributes, "cwd", call.facts.cwd.as_deref());
+        put(&mut attributes, "cwd", call.facts.cwd.as_ref());
         put(&mut attributes, "duration_ms", call.facts.duration.map(milliseconds));
-        gen_ai::tool(&mut attributes, call, self.of.conversation);
+        gen_ai::tool(&mut attributes, call, &self.of.conversation);
         let events = match &status {
             SpanStatus::Error { message } => {
                 vec![exception("ToolError", &with_last_words(message, call), ended_at)]
@@ -212,42 +218,55 @@ impl TurnScope<'_> {
     }
 }
 
-fn milliseconds(duration: SignedDuration) -> Value {
-    json!(duration.as_millis().max(0))
+fn milliseconds(duration: SignedDuration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(0)
 }
 
 /// Chat shapes, as MLflow's page renders them.
 fn chat_message(message: &Message) -> Value {
     // One role that MLflow's page does not know (Codex's `developer`), and it shows all messages as YAML.
     let role = match message.role.as_str() {
-        known @ ("user" | "assistant" | "system" | "tool") => known,
-        _ => "system",
+        "user" | "assistant" | "system" | "tool" => message.role.clone(),
+        _ => Text::word("system"),
     };
-    let mut chat = json!({ "role": role, "content": message.text });
-    if let Some(id) = &message.tool_call_id {
-        chat["tool_call_id"] = json!(id);
-    }
-    chat
+    let mut chat = Map::with_capacity(3);
+    put(&mut chat, "role", Some(role));
+    put(&mut chat, "content", Some(&message.text));
+    put(&mut chat, "tool_call_id", message.tool_call_id.as_ref());
+    chat.into()
 }
 
 fn answer(inference: &Inference) -> Value {
-    let text = inference.texts.join("\n\n");
-    let mut message = json!({ "role": "assistant", "content": text });
-    if !inference.reasoning.is_empty() {
-        message["reasoning"] = json!(inference.reasoning.join("\n\n"));
+    let text = joined(&inference.texts);
+    let calls = || inference.requests.iter().map(chat_tool_call).collect::<Vec<_>>();
+    let mut message = Map::with_capacity(4);
+    put(&mut message, "role", Some(Text::word("assistant")));
+    put(&mut message, "content", Some(&text));
+    put(
+        &mut message,
+        "reasoning",
+        Some(&inference.reasoning).filter(|it| !it.is_empty()).map(|it| joined(it)),
+    );
+    put(&mut message, "tool_calls", Some(&inference.requests).filter(|it| !it.is_empty()).map(|_| calls()));
+    let choice = Value::from([("message", message.into())]);
+    [("response", text.into()), ("choices", vec![choice].into())].into()
+}
+
+fn joined(texts: &[Text]) -> Text {
+    match texts {
+        [only] => only.clone(),
+        several => several.iter().map(Text::as_str).collect::<Vec<_>>().join("\n\n").into(),
     }
-    if !inference.requests.is_empty() {
-        message["tool_calls"] = inference.requests.iter().map(chat_tool_call).collect();
-    }
-    json!({ "response": text, "choices": [{ "message": message }] })
 }
 
 fn chat_tool_call(request: &ToolRequest) -> Value {
-    json!({
-        "id": request.call_id,
-        "type": "function",
-        "function": { "name": request.name, "arguments": request.arguments },
-    })
+    let function = [("name", (&request.name).into()), ("arguments", (&request.arguments).into())];
+    [
+        ("id", (&request.call_id).into()),
+        ("type", Text::word("function").into()),
+        ("function", function.into()),
+    ]
+    .into()
 }
 
 fn tool_outputs(call: &ToolCall) -> Value {
@@ -255,7 +274,7 @@ fn tool_outputs(call: &ToolCall) -> Value {
     // A command's own output is whole, where the model was shown a head and perhaps a part.
     let result = facts.printed.as_ref().or(call.output.as_ref());
     let mut outputs = Map::new();
-    put(&mut outputs, "result", result.map(String::as_str));
+    put(&mut outputs, "result", result);
     put(&mut outputs, "exit_code", facts.exit_code);
     put(&mut outputs, "changes", facts.changes.clone());
     put(&mut outputs, "mcp_result", facts.mcp_result.clone());
@@ -273,11 +292,12 @@ fn with_last_words(message: &str, call: &ToolCall) -> String {
 
 /// As MLflow's `mlflow.chat.tokenUsage` and `mlflow.trace.tokenUsage`.
 pub(super) fn token_usage(usage: TokenUsage) -> Value {
-    json!({
-        "input_tokens": usage.input,
-        "output_tokens": usage.output,
-        "total_tokens": usage.total(),
-        "cache_read_input_tokens": usage.cached_input,
-        "cache_creation_input_tokens": usage.cache_write_input,
-    })
+    [
+        ("input_tokens", usage.input.into()),
+        ("output_tokens", usage.output.into()),
+        ("total_tokens", usage.total().into()),
+        ("cache_read_input_tokens", usage.cached_input.into()),
+        ("cache_creation_input_tokens", usage.cache_write_input.into()),
+    ]
+    .into()
 }

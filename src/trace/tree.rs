@@ -64,8 +64,9 @@ fn in_order(spans: Vec<Span>, parents: &[Option<usize>]) -> Vec<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::map::Map;
+    use crate::rollout::value::Value;
     use crate::trace::model::{SpanStatus, SpanType};
-    use serde_json::{Map, Value};
 
     fn span(id: u8, parent: Option<u8>, from: i64, to: i64) -> Span {
         let at = |second| Timestamp::from_second(second).unwrap();

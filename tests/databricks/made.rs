@@ -6,10 +6,12 @@ use codex_traced::env::Variables;
 use codex_traced::export::mlflow::exporter;
 use codex_traced::export::receipt::Receipt;
 use codex_traced::export::{Delivered, ExportError, Patience};
+use codex_traced::rollout::map::Map;
+use codex_traced::rollout::value::Value;
 use codex_traced::trace::ids::{SpanId, TraceId};
 use codex_traced::trace::model::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::time::{Duration, Instant};
 use support::Databricks;
 use support::databricks::TOKEN;
@@ -23,8 +25,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_795_341_285 + second).expect("a time of 2026")
 }
 
-fn object(value: Value) -> Map<String, Value> {
-    value.as_object().cloned().expect("an object")
+fn object(value: serde_json::Value) -> Map {
+    Value::from(value).as_object().cloned().expect("an object")
 }
 
 fn span(number: u8, parent: Option<u8>, name: &str, span_type: SpanType) -> Span {
@@ -36,8 +38,8 @@ fn span(number: u8, parent: Option<u8>, name: &str, span_type: SpanType) -> Span
         status: SpanStatus::Ok,
         started_at: at(i64::from(number)),
         ended_at: at(20 - i64::from(number)),
-        inputs: json!({"prompt": "grüß dich"}),
-        outputs: json!({"response": "done"}),
+        inputs: json!({"prompt": "grüß dich"}).into(),
+        outputs: json!({"response": "done"}).into(),
         attributes: Map::new(),
         events: Vec::new(),
     }
@@ -84,7 +86,7 @@ pub(crate) fn trace() -> Trace {
 /// The same, with a file of three parts.
 pub(crate) fn large_trace() -> Trace {
     let mut trace = trace();
-    trace.spans[2].outputs = json!({"result": "x".repeat(support::databricks::PART * 2 + 1000)});
+    trace.spans[2].outputs = json!({"result": "x".repeat(support::databricks::PART * 2 + 1000)}).into();
     trace
 }
 

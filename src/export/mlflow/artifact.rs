@@ -35,10 +35,12 @@ impl Serialize for Spans<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::map::Map;
+    use crate::rollout::value::Value;
     use crate::trace::ids::{SpanId, TraceId};
     use crate::trace::model::{Span, SpanStatus, SpanType, TraceState};
     use jiff::Timestamp;
-    use serde_json::{Map, Value};
+    use std::collections::BTreeMap;
 
     #[test]
     fn every_span_comes_back_from_the_file() {
@@ -50,7 +52,7 @@ mod tests {
             status: SpanStatus::Ok,
             started_at: Timestamp::UNIX_EPOCH,
             ended_at: Timestamp::UNIX_EPOCH,
-            inputs: serde_json::json!({"prompt": "hi"}),
+            inputs: serde_json::json!({"prompt": "hi"}).into(),
             outputs: Value::Null,
             attributes: Map::new(),
             events: Vec::new(),
@@ -67,8 +69,8 @@ mod tests {
             tags: [].into(),
             spans: vec![span(1), span(2)],
         };
-        let mut file: Map<String, Value> = serde_json::from_slice(&traces_json(&trace)).unwrap();
-        let spans: Vec<WireSpan> = serde_json::from_value(file.remove("spans").unwrap()).unwrap();
+        let mut file: BTreeMap<String, Vec<WireSpan>> = serde_json::from_slice(&traces_json(&trace)).unwrap();
+        let spans = file.remove("spans").unwrap();
         let back: Vec<Span> = spans.into_iter().map(|span| span.into_span().unwrap()).collect();
         assert_eq!((back, file.len()), (trace.spans, 0));
     }

@@ -2,9 +2,11 @@
 
 use super::keys;
 use crate::export::ExportError;
+use crate::rollout::map::Map;
+use crate::rollout::value::Value;
 use crate::trace::ids::{SpanId, TraceId};
 use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 fn span(number: u8, parent: Option<u8>, name: &str, span_type: SpanType) -> Span {
@@ -17,7 +19,7 @@ fn span(number: u8, parent: Option<u8>, name: &str, span_type: SpanType) -> Span
         status: SpanStatus::Ok,
         started_at: second(number),
         ended_at: second(30),
-        inputs: json!({"prompt": name}),
+        inputs: json!({"prompt": name}).into(),
         outputs: Value::Null,
         attributes: Map::new(),
         events: Vec::new(),
@@ -25,12 +27,12 @@ fn span(number: u8, parent: Option<u8>, name: &str, span_type: SpanType) -> Span
 }
 
 pub(super) fn trace() -> Trace {
-    let object = |value: Value| value.as_object().cloned().unwrap();
+    let object = |value: serde_json::Value| Value::from(value).as_object().cloned().unwrap();
     let text = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
     };
     let mut call = span(2, Some(1), "llm_call_1", SpanType::Llm);
-    call.outputs = json!({"response": "nö"});
+    call.outputs = json!({"response": "nö"}).into();
     call.attributes = object(json!({
         "input_tokens": 100,
         "mlflow.chat.tokenUsage": {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120},

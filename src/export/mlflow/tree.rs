@@ -56,9 +56,10 @@ pub fn check(spans: &[Span]) -> Result<(), BadTree> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::map::Map;
+    use crate::rollout::value::Value;
     use crate::trace::model::{SpanStatus, SpanType};
     use jiff::Timestamp;
-    use serde_json::{Map, Value};
 
     fn id(number: u8) -> SpanId {
         SpanId([0, 0, 0, 0, 0, 0, 0, number])

@@ -1,6 +1,9 @@
 //! A span as MLflow writes it: one JSON object, the same in `spans.content` and in `traces.json`.
 
 use super::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use crate::trace::ids::{SpanId, TraceId};
 use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType};
 use base64::Engine;
@@ -8,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
-use serde_json::{Map, Value};
 use std::io::{self, Write};
 
 /// MLflow's schema 3 of a span. Ids are base64 of the raw bytes, attribute values are JSON inside a string.
@@ -24,7 +26,7 @@ pub struct WireSpan {
     events: Vec<WireEvent>,
     status: WireStatus,
     #[serde(default)]
-    attributes: Map<String, Value>,
+    attributes: Map,
     #[serde(default)]
     links: Vec<Value>,
 }
@@ -34,7 +36,7 @@ struct WireEvent {
     name: String,
     time_unix_nano: i64,
     #[serde(default)]
-    attributes: Map<String, Value>,
+    attributes: Map,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -91,18 +93,16 @@ impl Formatter for PythonSpacing {
 impl WireSpan {
     pub fn of(trace: TraceId, span: &Span) -> WireSpan {
         let mut attributes = Map::new();
-        let mut put = |key: &str, value: &Value| {
-            attributes.insert(key.to_owned(), Value::String(json(value)));
-        };
-        for (key, value) in &span.attributes {
-            put(key, value);
+        let mut put = |key: Text, value: &Value| attributes.insert(key, json(value).into());
+        for (key, value) in span.attributes.iter() {
+            put(key.clone(), value);
         }
         // Mandatory on every span: MLflow refuses to read one without it.
-        put(SPAN_TRACE_ID, &Value::String(trace.to_string()));
-        put(SPAN_TYPE, &Value::from(span.span_type.as_str()));
+        put(Text::word(SPAN_TRACE_ID), &trace.to_string().into());
+        put(Text::word(SPAN_TYPE), &Value::from(span.span_type.as_str()));
         for (key, value) in [(SPAN_INPUTS, &span.inputs), (SPAN_OUTPUTS, &span.outputs)] {
             if !value.is_null() {
-                put(key, value);
+                put(Text::word(key), value);
             }
         }
         let (code, message) = match &span.status {
@@ -127,10 +127,10 @@ impl WireSpan {
     /// Back to a span. None if an id is not one of ours in form; what else MLflow or another program
     /// may have written is taken as the nearest thing that we have a word for.
     pub fn into_span(self) -> Option<Span> {
-        let mut attributes: Map<String, Value> =
+        let mut attributes: Map =
             self.attributes.into_iter().map(|(key, value)| (key, unwrapped(value))).collect();
-        attributes.shift_remove(SPAN_TRACE_ID);
-        let span_type = match attributes.shift_remove(SPAN_TYPE).as_ref().and_then(Value::as_str) {
+        attributes.remove(SPAN_TRACE_ID);
+        let span_type = match attributes.remove(SPAN_TYPE).as_ref().and_then(Value::as_str) {
             Some("AGENT") => SpanType::Agent,
             Some("LLM" | "CHAT_MODEL") => SpanType::Llm,
             Some("TOOL") => SpanType::Tool,
@@ -153,8 +153,8 @@ impl WireSpan {
             },
             started_at: timestamp(self.start_time_unix_nano),
             ended_at: timestamp(self.end_time_unix_nano.unwrap_or(self.start_time_unix_nano)),
-            inputs: attributes.shift_remove(SPAN_INPUTS).unwrap_or_default(),
-            outputs: attributes.shift_remove(SPAN_OUTPUTS).unwrap_or_default(),
+            inputs: attributes.remove(SPAN_INPUTS).unwrap_or_default(),
+            outputs: attributes.remove(SPAN_OUTPUTS).unwrap_or_default(),
             attributes,
             events: self.events.into_iter().map(WireEvent::into_event).collect(),
         })
@@ -165,7 +165,7 @@ impl WireEvent {
     fn of(event: &SpanEvent) -> WireEvent {
         // OpenTelemetry, through which MLflow reads events, knows no nested values in them.
         let flat = |value: &Value| match value {
-            Value::Array(_) | Value::Object(_) | Value::Null => Value::String(json(value)),
+            Value::Array(_) | Value::Object(_) | Value::Null => json(value).into(),
             scalar => scalar.clone(),
         };
         let attributes = event.attributes.iter().map(|(key, value)| (key.clone(), flat(value)));
@@ -200,7 +200,7 @@ mod tests {
     use serde_json::json as value;
 
     fn span() -> Span {
-        let object = |value: Value| value.as_object().cloned().unwrap();
+        let object = |value: serde_json::Value| Value::from(value).as_object().cloned().unwrap();
         Span {
             id: SpanId([0, 189, 33, 205, 148, 234, 175, 108]),
             parent: Some(SpanId([1; 8])),
@@ -209,7 +209,7 @@ mod tests {
             status: SpanStatus::Error { message: "exit code 3".to_owned() },
             started_at: "2026-11-22T09:54:45.097123456Z".parse().unwrap(),
             ended_at: "2026-11-22T09:54:46Z".parse().unwrap(),
-            inputs: value!({"command": ["ls", "-l"]}),
+            inputs: value!({"command": ["ls", "-l"]}).into(),
             outputs: Value::Null,
             attributes: object(
                 value!({"tool_name": "exec", "exit_code": 3, "mlflow.llm.cost": {"total_cost": 0.25}}),

@@ -1,7 +1,9 @@
 //! A trace of figures alone: what may stay is listed, and all else goes, also what later versions add.
 
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use crate::trace::model::{Span, SpanStatus, SpanType, Trace};
-use serde_json::{Map, Value, json};
 
 /// Says on the root that this is not all.
 pub(super) const CONTENT: &str = "codex.content";
@@ -82,7 +84,7 @@ pub(super) fn keep_figures(trace: &mut Trace) {
         keep_figures_of(span);
     }
     if let Some(root) = trace.spans.first_mut() {
-        root.attributes.insert(CONTENT.to_owned(), json!("metadata"));
+        root.attributes.insert(Text::word(CONTENT), Text::word("metadata").into());
     }
 }
 
@@ -93,18 +95,17 @@ fn keep_figures_of(span: &mut Span) {
         "failed".clone_into(message);
     }
     for value in [&mut span.inputs, &mut span.outputs] {
-        *value = match value.take() {
-            Value::Object(mut fields) => {
-                keep(&mut fields, &FIELDS);
-                if fields.is_empty() { Value::Null } else { Value::Object(fields) }
-            }
-            _ => Value::Null,
-        };
+        if let Value::Object(fields) = value {
+            keep(fields, &FIELDS);
+        }
+        if value.as_object().is_none_or(Map::is_empty) {
+            *value = Value::Null;
+        }
     }
     keep(&mut span.attributes, ATTRIBUTES);
     for event in &mut span.events {
         "exception".clone_into(&mut event.name);
-        event.attributes = Map::from_iter([("exception.type".to_owned(), json!("failed"))]);
+        event.attributes = Map::from([("exception.type", Text::word("failed").into())]);
     }
 }
 
@@ -125,13 +126,13 @@ fn name_of(span: &Span) -> String {
     }
 }
 
-fn keep(fields: &mut Map<String, Value>, names: &[&str]) {
+fn keep(fields: &mut Map, names: &[&str]) {
     fields.retain(|key, value| {
-        names.contains(&key.as_str())
+        names.contains(&key)
             && match value {
                 Value::String(text) => is_word(text),
                 Value::Object(figures) => {
-                    figures.values().all(|figure| figure.is_number() || figure.is_null())
+                    figures.values().all(|figure| figure.as_number().is_some() || figure.is_null())
                 }
                 Value::Array(_) => false,
                 Value::Null | Value::Bool(_) | Value::Number(_) => true,

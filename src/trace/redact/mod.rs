@@ -20,6 +20,9 @@ pub use salt::Salt;
 use super::files;
 use super::limits;
 use super::model::Trace;
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -156,9 +159,10 @@ fn note(trace: &mut Trace, counts: &BTreeMap<String, u64>) {
     if counts.is_empty() {
         return;
     }
-    let json = serde_json::json!(counts);
+    let json: Map = counts.iter().map(|(rule, count)| (rule.as_str().into(), (*count).into())).collect();
+    let json = Value::Object(json);
     trace.metadata.insert(COUNTS.to_owned(), json.to_string());
     if let Some(root) = trace.spans.first_mut() {
-        root.attributes.insert(COUNTS.to_owned(), json);
+        root.attributes.insert(Text::word(COUNTS), json);
     }
 }

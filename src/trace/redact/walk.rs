@@ -2,9 +2,11 @@
 
 use super::Redactor;
 use super::find::Found;
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
 use crate::trace::model::{Span, SpanEvent, SpanStatus, Trace};
 use aho_corasick::{AhoCorasick, MatchKind};
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::mem;
 
@@ -39,8 +41,7 @@ impl<'r> Walk<'r> {
     }
 
     pub(super) fn one(mut self, text: &str) -> Option<String> {
-        let mut text = text.to_owned();
-        self.text(&mut text).then_some(text)
+        self.text(text)
     }
 
     fn without(&mut self, text: &str, found: &[Found]) -> String {
@@ -80,16 +81,12 @@ impl<'r> Walk<'r> {
 }
 
 impl Takes for Walk<'_> {
-    fn text(&mut self, text: &mut String) -> bool {
+    fn text(&mut self, text: &str) -> Option<String> {
         let found = self.redactor.finder.find(text);
-        let any = !found.is_empty();
-        if any {
-            *text = self.without(text, &found);
-        }
-        any
+        (!found.is_empty()).then(|| self.without(text, &found))
     }
 
-    fn value_of(&mut self, name: &str, value: &mut String) {
+    fn value_of(&mut self, name: &str, value: &str) -> Option<String> {
         let is_name = name.len() <= LONGEST_NAME && value.len() <= LONGEST_VALUE;
         let is_option = name.starts_with('-');
         // The words of short options have what follows them in them: `-u "`.
@@ -98,7 +95,7 @@ impl Takes for Walk<'_> {
             false => self.redactor.finder.knows_a_word_of(name),
         };
         if !is_name || value.is_empty() || !is_known() {
-            return;
+            return None;
         }
         let joint = if is_option { " \"" } else { "=\"" };
         let start = name.len() + joint.len();
@@ -107,9 +104,7 @@ impl Takes for Walk<'_> {
             .filter(|one| one.range.start >= start && one.range.end <= start + value.len())
             .map(|one| Found { range: one.range.start - start..one.range.end - start, rule: one.rule })
             .collect();
-        if !within.is_empty() {
-            *value = self.without(value, &within);
-        }
+        (!within.is_empty()).then(|| self.without(value, &within))
     }
 }
 
@@ -122,25 +117,22 @@ struct Known<'a> {
 }
 
 impl Takes for Known<'_> {
-    fn text(&mut self, text: &mut String) -> bool {
+    fn text(&mut self, text: &str) -> Option<String> {
         let mut kept = String::new();
         let mut at = 0;
-        for hit in self.finder.find_iter(text.as_str()) {
+        for hit in self.finder.find_iter(text) {
             let (placeholder, rule) = self.places[hit.pattern().as_usize()];
             kept.push_str(&text[at..hit.start()]);
             kept.push_str(placeholder);
             *self.counts.entry(*rule).or_default() += 1;
             at = hit.end();
         }
-        let any = at > 0;
-        if any {
-            kept.push_str(&text[at..]);
-            *text = kept;
-        }
-        any
+        (at > 0).then(|| kept + &text[at..])
     }
 
-    fn value_of(&mut self, _: &str, _: &mut String) {}
+    fn value_of(&mut self, _: &str, _: &str) -> Option<String> {
+        None
+    }
 }
 
 /// By chance it stands nowhere else, and no person writes it for a word.
@@ -149,13 +141,19 @@ fn is_to_be_known(secret: &str) -> bool {
     secret.len() >= SHORTEST_KNOWN && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
 }
 
-/// Who takes something out of texts.
+/// Who takes something out of texts. None where there is nothing to take.
 trait Takes {
-    /// Tells whether it changed it.
-    fn text(&mut self, text: &mut String) -> bool;
+    fn text(&mut self, text: &str) -> Option<String>;
 
     /// A value that stands apart from its name: `{"password": "…"}`, `["--token", "…"]`. As a text it comes too.
-    fn value_of(&mut self, name: &str, value: &mut String);
+    fn value_of(&mut self, name: &str, value: &str) -> Option<String>;
+}
+
+/// Puts what is left of a text in its place, if something was taken out.
+fn put<T: From<String>>(left: Option<String>, text: &mut T) {
+    if let Some(left) = left {
+        *text = left.into();
+    }
 }
 
 /// Every text of the trace. A field that the model has and this does not know would not compile.
@@ -172,15 +170,15 @@ fn texts(trace: &mut Trace, takes: &mut impl Takes) {
         tags,
         spans,
     } = trace;
-    takes.text(name);
+    put(takes.text(name), name);
     for preview in [request_preview, response_preview].into_iter().flatten() {
-        takes.text(preview);
+        put(takes.text(preview), preview);
     }
     for rows in [metadata, tags] {
         let row = |(mut key, mut value): (String, String)| {
-            takes.value_of(&key, &mut value);
-            takes.text(&mut value);
-            takes.text(&mut key);
+            put(takes.value_of(&key, &value), &mut value);
+            put(takes.text(&value), &mut value);
+            put(takes.text(&key), &mut key);
             (key, value)
         };
         *rows = mem::take(rows).into_iter().map(row).collect();
@@ -199,15 +197,15 @@ fn texts(trace: &mut Trace, takes: &mut impl Takes) {
             attributes,
             events,
         } = span;
-        takes.text(name);
+        put(takes.text(name), name);
         if let SpanStatus::Error { message } = status {
-            takes.text(message);
+            put(takes.text(message), message);
         }
         values(inputs, takes);
         values(outputs, takes);
         fields(attributes, takes);
         for SpanEvent { name, at: _, attributes } in events {
-            takes.text(name);
+            put(takes.text(name), name);
             fields(attributes, takes);
         }
     }
@@ -216,7 +214,7 @@ fn texts(trace: &mut Trace, takes: &mut impl Takes) {
 fn values(value: &mut Value, takes: &mut impl Takes) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        Value::String(text) => _ = takes.text(text),
+        Value::String(text) => put(takes.text(text), text),
         Value::Array(items) => {
             words(items, takes);
             items.iter_mut().for_each(|item| values(item, takes));
@@ -232,37 +230,33 @@ fn words(items: &mut [Value], takes: &mut impl Takes) {
         if let (Some(Value::String(option)), Some(Value::String(text))) = (before.last(), after.first_mut())
             && option.starts_with('-')
         {
-            takes.value_of(option, text);
+            put(takes.value_of(option, text), text);
         }
     }
 }
 
-fn fields(object: &mut Map<String, Value>, takes: &mut impl Takes) {
+fn fields(object: &mut Map, takes: &mut impl Takes) {
     named_value(object, takes);
-    let mut renamed = BTreeMap::new();
-    for (key, value) in object.iter_mut() {
+    for (name, value) in object.iter_mut() {
         if let Value::String(text) = value {
-            takes.value_of(key, text);
+            put(takes.value_of(name, text), text);
         }
         values(value, takes);
-        let mut name = key.clone();
-        if takes.text(&mut name) {
-            renamed.insert(key.clone(), name);
-        }
     }
-    if !renamed.is_empty() {
-        let named = |(key, value)| (renamed.remove(&key).unwrap_or(key), value);
-        *object = mem::take(object).into_iter().map(named).collect();
+    let names: Vec<Option<String>> = object.keys().map(|name| takes.text(name)).collect();
+    if names.iter().any(Option::is_some) {
+        let renamed = |((name, value), new): (_, Option<String>)| (new.map_or(name, Text::from), value);
+        *object = mem::take(object).into_iter().zip(names).map(renamed).collect();
     }
 }
 
 /// `{"name": "DB_PASSWORD", "value": "…"}`
-fn named_value(object: &mut Map<String, Value>, takes: &mut impl Takes) {
-    let name = ["name", "key", "Name", "Key"].iter().find_map(|key| object.get(*key)?.as_str());
-    let Some(name) = name.map(str::to_owned) else { return };
+fn named_value(object: &mut Map, takes: &mut impl Takes) {
+    let name = ["name", "key", "Name", "Key"].iter().find_map(|key| object.get(key)?.as_text());
+    let Some(name) = name.cloned() else { return };
     for key in ["value", "Value"] {
         if let Some(Value::String(text)) = object.get_mut(key) {
-            takes.value_of(&name, text);
+            put(takes.value_of(&name, text), text);
         }
     }
 }

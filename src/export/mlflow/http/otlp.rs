@@ -2,6 +2,7 @@
 
 use crate::export::mlflow::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
 use crate::export::mlflow::wire::{json, nanoseconds};
+use crate::rollout::value::Value;
 use crate::trace::ids::TraceId;
 use crate::trace::model::{Span, SpanEvent, SpanStatus};
 use jiff::Timestamp;
@@ -14,7 +15,6 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as OtlpSpan, Status};
 use prost::Message;
-use serde_json::Value;
 
 /// A server stores a batch as a whole: large enough to be few, small enough to answer in seconds.
 pub(super) const MOST_SPANS: usize = 500;
@@ -69,7 +69,7 @@ fn otlp_span(trace: TraceId, span: &Span) -> OtlpSpan {
             attributes.push(key_value(key, value));
         }
     }
-    attributes.push(key_value(SPAN_TRACE_ID, &Value::String(trace.to_string())));
+    attributes.push(key_value(SPAN_TRACE_ID, &trace.to_string().into()));
     attributes.push(key_value(SPAN_TYPE, &Value::from(span.span_type.as_str())));
     let (code, message) = match &span.status {
         SpanStatus::Unset => (StatusCode::Unset, ""),
@@ -94,7 +94,7 @@ fn otlp_span(trace: TraceId, span: &Span) -> OtlpSpan {
 fn otlp_event(event: &SpanEvent) -> Event {
     let attributes = event.attributes.iter().map(|(key, value)| match value {
         // MLflow takes no nested values in events.
-        Value::Array(_) | Value::Object(_) | Value::Null => key_value(key, &Value::String(json(value))),
+        Value::Array(_) | Value::Object(_) | Value::Null => key_value(key, &json(value).into()),
         scalar => key_value(key, scalar),
     });
     Event {
@@ -127,7 +127,7 @@ fn any_value(value: &Value, depth: usize) -> AnyValue {
     let any = match value {
         Value::Null => None,
         Value::Bool(value) => Some(Any::BoolValue(*value)),
-        Value::String(text) => Some(Any::StringValue(text.clone())),
+        Value::String(text) => Some(Any::StringValue(text.to_string())),
         Value::Number(number) => Some(match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => Any::IntValue(whole),
             (None, Some(real)) if !number.is_u64() => Any::DoubleValue(real),
@@ -150,9 +150,10 @@ fn any_value(value: &Value, depth: usize) -> AnyValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::map::Map;
     use crate::trace::ids::SpanId;
     use crate::trace::model::SpanType;
-    use serde_json::{Map, json};
+    use serde_json::json;
 
     fn span(id: u8, bytes: usize) -> Span {
         Span {
@@ -163,7 +164,7 @@ mod tests {
             status: SpanStatus::Error { message: "exit code 3".to_owned() },
             started_at: "2026-11-22T09:54:45.097123456Z".parse().unwrap(),
             ended_at: "1969-01-01T00:00:00Z".parse().unwrap(),
-            inputs: json!({"text": "x".repeat(bytes)}),
+            inputs: json!({"text": "x".repeat(bytes)}).into(),
             outputs: Value::Null,
             attributes: Map::new(),
             events: Vec::new(),
@@ -182,10 +183,10 @@ mod tests {
             (json!(u64::MAX), Some(Any::StringValue("18446744073709551615".into()))),
         ];
         for (value, any) in table {
-            assert_eq!(any_value(&value, 0).value, any, "{value}");
+            assert_eq!(any_value(&value.clone().into(), 0).value, any, "{value}");
         }
-        let nested = any_value(&json!({"list": [1, null]}), 0);
-        let list = ArrayValue { values: vec![any_value(&json!(1), 2), AnyValue { value: None }] };
+        let nested = any_value(&json!({"list": [1, null]}).into(), 0);
+        let list = ArrayValue { values: vec![any_value(&1_u64.into(), 2), AnyValue { value: None }] };
         let entry = KeyValue {
             key: "list".into(),
             value: Some(AnyValue { value: Some(Any::ArrayValue(list)) }),
@@ -201,7 +202,7 @@ mod tests {
             deep = json!({"a": deep});
         }
         let mut span = span(1, 0);
-        span.inputs = deep;
+        span.inputs = deep.into();
         let spans = [&span];
         // prost reads no deeper than 100 messages, as MLflow's reader does.
         assert!(

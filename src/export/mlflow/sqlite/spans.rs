@@ -6,10 +6,10 @@ use super::write::upsert;
 use crate::export::mlflow::info::cut;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::wire::{WireSpan, json, nanoseconds, status_name};
+use crate::rollout::value::Value;
 use crate::trace::model::{Span, Trace};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Transaction, params, params_from_iter};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The width of `spans.model_name` and `spans.model_provider`.
@@ -91,17 +91,13 @@ pub(super) fn write(
     Ok(())
 }
 
-fn attribute<'a>(span: &'a Span, key: &str) -> &'a Value {
-    span.attributes.get(key).unwrap_or(&Value::Null)
-}
-
 fn cost(span: &Span, key: &str) -> Option<f64> {
-    attribute(span, keys::SPAN_COST)[key].as_f64()
+    span.attributes.get(keys::SPAN_COST)?[key].as_f64()
 }
 
 /// What MLflow 3.17 groups the costs by.
 fn dimension(span: &Span, key: &str) -> Option<String> {
-    attribute(span, key).as_str().map(|text| cut(text, MODEL_WIDTH))
+    span.attributes.get(key)?.as_str().map(|text| cut(text, MODEL_WIDTH))
 }
 
 /// What MLflow 3.10 to 3.14 group the costs by.

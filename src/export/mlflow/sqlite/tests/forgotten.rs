@@ -10,7 +10,7 @@ fn a_forgotten_trace_leaves_nothing_in_any_schema_and_others_stay() {
         other.id = TraceId([8; 16]);
         let (id, kept) = (trace().id, other.id);
         let mut long = trace();
-        long.spans[0].inputs = serde_json::json!({ "prompt": "forget-me ".repeat(5_000) });
+        long.spans[0].inputs = serde_json::json!({ "prompt": "forget-me ".repeat(5_000) }).into();
         store.export(&long).unwrap();
         store.export(&other).unwrap();
         // The form of before lies in free pages, unless they are wiped.

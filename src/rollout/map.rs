@@ -1,0 +1,197 @@
+//! The fields of a JSON object, in the order in which they were written.
+
+use super::text::Text;
+use super::value::Value;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::ops::Index;
+
+/// Looked through from the first to the last faster than any hash is made.
+const FEW: usize = 16;
+
+/// Fields, each name once.
+#[derive(Clone, Default, PartialEq)]
+pub struct Map(Vec<(Text, Value)>);
+
+impl Map {
+    pub fn new() -> Map {
+        Map::default()
+    }
+
+    pub fn with_capacity(fields: usize) -> Map {
+        Map(Vec::with_capacity(fields))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        self.0.iter_mut().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// In the place of the one of that name, or behind all others.
+    pub fn insert(&mut self, key: impl Into<Text>, value: Value) {
+        let key = key.into();
+        match self.get_mut(&key) {
+            Some(there) => *there = value,
+            None => self.0.push((key, value)),
+        }
+    }
+
+    /// Behind all others, none of which has that name.
+    pub fn push(&mut self, key: Text, value: Value) {
+        debug_assert!(!self.contains_key(&key), "{key} twice");
+        self.0.push((key, value));
+    }
+
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        let place = self.0.iter().position(|(name, _)| *name == key)?;
+        Some(self.0.remove(place).1)
+    }
+
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &Value) -> bool) {
+        self.0.retain(|(name, value)| keep(name, value));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Text, &Value)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Text, &mut Value)> {
+        self.0.iter_mut().map(|(name, value)| (&*name, value))
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &Text> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter().map(|(_, value)| value)
+    }
+
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        self.0.iter_mut().map(|(_, value)| value)
+    }
+}
+
+/// A field, or null where there is none.
+impl Index<&str> for Map {
+    type Output = Value;
+
+    fn index(&self, key: &str) -> &Value {
+        self.get(key).unwrap_or(&Value::Null)
+    }
+}
+
+/// As in `serde_json`, of the fields of one name the last one counts, in the place of the first.
+impl FromIterator<(Text, Value)> for Map {
+    fn from_iter<I: IntoIterator<Item = (Text, Value)>>(fields: I) -> Map {
+        let mut map = Map::new();
+        let mut places: HashMap<Text, usize> = HashMap::new();
+        for (name, value) in fields {
+            if map.len() < FEW {
+                map.insert(name, value);
+                continue;
+            }
+            if places.is_empty() {
+                places = map.keys().cloned().zip(0..).collect();
+            }
+            match places.entry(name) {
+                Entry::Occupied(place) => map.0[*place.get()].1 = value,
+                Entry::Vacant(free) => {
+                    map.0.push((free.key().clone(), value));
+                    free.insert(map.len() - 1);
+                }
+            }
+        }
+        map
+    }
+}
+
+impl Extend<(Text, Value)> for Map {
+    fn extend<I: IntoIterator<Item = (Text, Value)>>(&mut self, fields: I) {
+        fields.into_iter().for_each(|(name, value)| self.insert(name, value));
+    }
+}
+
+impl IntoIterator for Map {
+    type Item = (Text, Value);
+    type IntoIter = std::vec::IntoIter<(Text, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// Fields that we name ourselves, each name once.
+impl<const N: usize> From<[(&'static str, Value); N]> for Map {
+    fn from(fields: [(&'static str, Value); N]) -> Map {
+        let mut map = Map::with_capacity(N);
+        fields.into_iter().for_each(|(name, value)| map.push(Text::word(name), value));
+        map
+    }
+}
+
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl Serialize for Map {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Map {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Object(fields) => Ok(fields),
+            _ => Err(D::Error::custom("not an object")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_fields_of_one_name_the_last_counts_in_the_place_of_the_first() {
+        for others in [1, 2 * FEW] {
+            let middle: String = (0..others).map(|n| format!(r#""{n}":{n},"#)).collect();
+            let text = format!(r#"{{"twice":1,{middle}"twice":2,"0":7}}"#);
+            let value: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value, serde_json::from_str::<serde_json::Value>(&text).unwrap(), "{others}");
+            assert_eq!(value.as_object().unwrap().keys().next().unwrap(), &"twice");
+        }
+    }
+
+    #[test]
+    fn fields_are_put_in_place_and_taken_out() {
+        let mut map = Map::from([("a", 1_u64.into()), ("b", 2_u64.into())]);
+        map.insert("a", "new".into());
+        map.insert(String::from("c"), Value::Null);
+        assert_eq!(Value::from(map.clone()).to_string(), r#"{"a":"new","b":2,"c":null}"#);
+        assert_eq!((map.remove("b"), map.remove("b")), (Some(2_u64.into()), None));
+        map.retain(|name, value| name == "a" && value.as_str().is_some());
+        assert_eq!((map.len(), map.get("a").and_then(Value::as_str)), (1, Some("new")));
+    }
+}

@@ -1,0 +1,163 @@
+//! Text that a session and its trace share: what a tool printed stands in both, and is kept once.
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// Cheap to clone, and never changed: whoever takes a secret out puts another text in its place.
+#[derive(Clone)]
+pub struct Text(Kept);
+
+#[derive(Clone)]
+enum Kept {
+    Word(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Text {
+    /// A word of our own; it takes no memory.
+    pub const fn word(word: &'static str) -> Text {
+        Text(Kept::Word(word))
+    }
+
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Kept::Word(word) => word,
+            Kept::Shared(text) => text,
+        }
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Borrow<str> for Text {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+impl Default for Text {
+    fn default() -> Text {
+        Text::word("")
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Text {
+        Text(Kept::Shared(text.into()))
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Text {
+        Text(Kept::Shared(text.into()))
+    }
+}
+
+impl From<&Text> for Text {
+    fn from(text: &Text) -> Text {
+        text.clone()
+    }
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> String {
+        text.as_str().to_owned()
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text {}
+
+impl PartialEq<str> for Text {
+    fn eq(&self, other: &str) -> bool {
+        **self == *other
+    }
+}
+
+impl PartialEq<&str> for Text {
+    fn eq(&self, other: &&str) -> bool {
+        **self == **other
+    }
+}
+
+/// As that of `str`, for a map is asked with one.
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+        Ok(text.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn a_text_is_what_it_says_wherever_it_is_kept() {
+        let (word, shared) = (Text::word("exec"), Text::from(String::from("exec")));
+        assert_eq!(word, shared);
+        assert_eq!((word.to_string(), format!("{shared:?}")), ("exec".into(), "\"exec\"".into()));
+        assert_eq!(HashMap::from([(word, 1)]).get("exec"), Some(&1));
+        assert_eq!(serde_json::from_str::<Text>(&serde_json::to_string(&shared).unwrap()).unwrap(), shared);
+    }
+
+    #[test]
+    fn a_copy_of_a_text_is_the_same_text() {
+        let text = Text::from("printed");
+        assert_eq!(text.clone().as_ptr(), text.as_ptr());
+    }
+}
