@@ -14,6 +14,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+/// An odd number, for a median.
+const ROUNDS: usize = 5;
+
 const ORIGINAL: &str = "tests/corpus/0.169.0/scale-61.jsonl";
 
 /// Parses every line and keeps none; prints the seconds it took.
@@ -26,30 +29,67 @@ print(time.process_time() - begun)
 ";
 
 fn main() {
-    let megabytes: u64 = std::env::args().nth(1).map_or(100, |text| text.parse().expect("megabytes"));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [once, rollout] if once == "--once" => measure(Path::new(rollout)),
+        [] => compare(100),
+        [megabytes] => compare(megabytes.parse().expect("megabytes")),
+        _ => panic!("read_rate [megabytes]"),
+    }
+}
+
+/// In turns, each in a process of its own, as a session is read at the end of a launch.
+fn compare(megabytes: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let rollout = folder.path().join("rollout.jsonl");
     let bytes = make(&rollout, megabytes << 20);
-    let rate = |seconds: f64| bytes as f64 / seconds / 1e6;
+    let (mut read, mut both, mut python, mut rest) = (Vec::new(), Vec::new(), Vec::new(), String::new());
+    for _ in 0..ROUNDS {
+        let mut ours = Command::new(std::env::current_exe().expect("this program"));
+        // As a finisher is started.
+        let ours = said(ours.arg("--once").arg(&rollout).env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"));
+        let (figures, memory) = ours.split_once('\n').expect("two lines");
+        let (first, second) = figures.split_once(' ').expect("two figures");
+        read.push(seconds(first));
+        both.push(seconds(second));
+        memory.clone_into(&mut rest);
+        python.push(seconds(&said(Command::new("python3").args(["-c", PYTHON]).arg(&rollout))));
+    }
+    let rate = |all: &mut Vec<f64>| {
+        all.sort_by(f64::total_cmp);
+        bytes as f64 / all[all.len() / 2] / 1e6
+    };
+    let (read, both, python) = (rate(&mut read), rate(&mut both), rate(&mut python));
+    println!("{bytes} bytes; medians of {ROUNDS}, in turns");
+    println!("read           {read:>6.0} MB/s");
+    println!("read and build {both:>6.0} MB/s");
+    println!("json.loads     {python:>6.0} MB/s");
+    println!("read and build / json.loads = {:.2}", both / python);
+    println!("{rest}");
+}
+
+fn measure(rollout: &Path) {
     let before = peak();
-
     let begun = processor();
-    let session = session::read(&rollout, Writer::Gone).expect("a rollout");
+    let session = session::read(rollout, Writer::Gone).expect("a rollout");
     let read = processor() - begun;
-    let surroundings = Surroundings { rollout: &rollout, user: None };
+    let surroundings = Surroundings { rollout, user: None };
     let trace = build(&session, &ThreadRecord::default(), surroundings).expect("a trace");
-    let both = processor() - begun;
+    println!("{read} {}", processor() - begun);
     let after = peak();
-    let kept = serde_json::to_vec(&trace).expect("a trace is JSON").len() as u64;
-
-    let mut python: Vec<f64> = (0..3).map(|_| python(&rollout)).collect();
-    python.sort_by(f64::total_cmp);
-    println!("{bytes} bytes, {} spans, {kept} bytes of trace", trace.spans.len());
-    println!("read           {:>6.0} MB/s", rate(read));
-    println!("read and build {:>6.0} MB/s", rate(both));
-    println!("json.loads     {:>6.0} MB/s (the median of three)", rate(python[1]));
-    println!("read and build / json.loads = {:.2}", python[1] / both);
+    let kept = serde_json::to_vec(&trace).expect("a trace is JSON").len();
+    println!("{} spans, {kept} bytes of trace", trace.spans.len());
     println!("peak memory {} MiB, of which {} MiB before reading", after >> 20, before >> 20);
+}
+
+fn said(command: &mut Command) -> String {
+    let output = command.output().expect("a program");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn seconds(text: &str) -> f64 {
+    text.parse().expect("seconds")
 }
 
 /// The original's turn again and again, each call under a name of its own.
@@ -70,11 +110,6 @@ fn make(rollout: &Path, bytes: u64) -> u64 {
     }
     file.flush().expect("space");
     written
-}
-
-fn python(rollout: &Path) -> f64 {
-    let output = Command::new("python3").args(["-c", PYTHON]).arg(rollout).output().expect("python3");
-    String::from_utf8_lossy(&output.stdout).trim().parse().expect("seconds")
 }
 
 /// What this process has had of the processor, in seconds.

@@ -2,17 +2,22 @@
 
 use super::line::{BadLine, if_it_fits};
 use jiff::Timestamp;
+use memchr::memchr2;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::str;
+use std::sync::LazyLock;
 
 /// What may stand behind a payload is no longer.
 const LONGEST_TAIL: usize = 512;
 
 /// Behind the payload of a response item (0.169): `{"history_sequence", "sampled_through_sequence", …}`.
 const METADATA: &str = ",\"metadata\":";
+
+static FIND_METADATA: LazyLock<Finder> = LazyLock::new(|| Finder::new(METADATA));
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Envelope<'a> {
@@ -73,14 +78,16 @@ impl Envelope<'_> {
 
 /// To the end of a string, and what follows. None where the string has escapes or what JSON has only as escapes.
 fn plain(text: &str) -> Option<(&str, &str)> {
-    let end = text.bytes().position(|byte| matches!(byte, b'"' | b'\\') || byte.is_ascii_control())?;
-    Some((&text[..end], text[end..].strip_prefix('"')?))
+    let end = memchr2(b'"', b'\\', text.as_bytes())?;
+    let (string, rest) = (&text[..end], text[end..].strip_prefix('"')?);
+    (!string.bytes().any(|byte| byte.is_ascii_control())).then_some((string, rest))
 }
 
 /// The payload alone, if it is JSON that stands behind it.
 fn without_metadata(rest: &str) -> &str {
-    let near_end = rest.ceil_char_boundary(rest.len().saturating_sub(LONGEST_TAIL));
-    let Some(at) = rest[near_end..].rfind(METADATA).map(|at| near_end + at) else { return rest };
+    let near_end = rest.len().saturating_sub(LONGEST_TAIL);
+    let last = FIND_METADATA.find_iter(&rest.as_bytes()[near_end..]).last();
+    let Some(at) = last.map(|at| near_end + at) else { return rest };
     match serde_json::from_str(&rest[at + METADATA.len()..]) {
         Ok(IgnoredAny) => &rest[..at],
         Err(_) => rest,

@@ -1,5 +1,6 @@
 //! What Codex says of a turn while it runs: `event_msg` lines.
 
+use super::item::TypeFirst;
 use super::legacy;
 use super::line::{Usage, if_it_fits, read, tag_of};
 use super::text::Text;
@@ -203,6 +204,17 @@ pub struct EnteredReviewMode {
     pub user_facing_hint: Option<String>,
 }
 
+/// As Codex writes it: read in one go, and all that it says is what it should be.
+#[derive(Deserialize)]
+struct PlainItemCompleted {
+    thread_id: Option<String>,
+    turn_id: Option<String>,
+    started_at_ms: Option<i64>,
+    completed_at_ms: Option<i64>,
+    item: TypeFirst,
+}
+
+/// As it may be, too: a field of an odd type counts as absent.
 #[derive(Deserialize)]
 struct RawItemCompleted<'a> {
     #[serde(default, deserialize_with = "if_it_fits")]
@@ -227,8 +239,7 @@ impl Event {
             "turn_aborted" => read(payload).map(Event::TurnAborted),
             "token_count" => read(payload).map(Event::TokenCount),
             "item_completed" => {
-                let raw = serde_json::from_str(payload).map_err(|_| tag.r#type.to_string())?;
-                let completed = ItemCompleted::of(raw);
+                let completed = ItemCompleted::parse(payload).ok_or_else(|| tag.r#type.to_string())?;
                 if let Item::Unknown { kind } = &completed.item {
                     return Err(format!("item_completed/{kind}"));
                 }
@@ -251,36 +262,15 @@ impl Event {
 }
 
 impl ItemCompleted {
-    fn of(raw: RawItemCompleted) -> ItemCompleted {
-        ItemCompleted {
-            thread_id: raw.thread_id,
-            turn_id: raw.turn_id,
-            started_at_ms: raw.started_at_ms,
-            completed_at_ms: raw.completed_at_ms,
-            item: Item::parse(raw.item.get()),
+    fn parse(payload: &str) -> Option<ItemCompleted> {
+        if let Ok(plain) = serde_json::from_str(payload) {
+            let PlainItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item } = plain;
+            let TypeFirst(item) = item;
+            return Some(ItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item });
         }
-    }
-}
-
-impl Item {
-    fn parse(item: &str) -> Item {
-        let kind = tag_of(item).map_or_else(|| "?".into(), |tag| tag.r#type);
-        let parsed = match &*kind {
-            "UserMessage" => read(item).map(Item::UserMessage),
-            "CommandExecution" => read(item).map(Item::CommandExecution),
-            "FileChange" => read(item).map(Item::FileChange),
-            "McpToolCall" => read(item).map(Item::McpToolCall),
-            "WebSearch" => read(item).map(Item::WebSearch),
-            "ImageView" => read(item).map(Item::ImageView),
-            "ImageGeneration" => read(item).map(Item::ImageGeneration),
-            "CollabAgentToolCall" => read(item).map(Item::CollabAgentToolCall),
-            "SubAgentActivity" => read(item).map(Item::SubAgentActivity),
-            "ContextCompaction" => Some(Item::ContextCompaction),
-            "EnteredReviewMode" => read(item).map(Item::EnteredReviewMode),
-            "ExitedReviewMode" => Some(Item::ExitedReviewMode),
-            "AgentMessage" | "Reasoning" | "Plan" | "HookPrompt" => Some(Item::Echo),
-            _ => None,
-        };
-        parsed.unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })
+        let raw = serde_json::from_str(payload).ok()?;
+        let RawItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item } = raw;
+        let item = Item::parse(item.get());
+        Some(ItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item })
     }
 }

@@ -6,11 +6,12 @@ use super::envelope::Envelope;
 use super::event::Event;
 use super::response_item::ResponseItem;
 use super::text::Text;
+use super::value::Value;
 use jiff::Timestamp;
+use memchr::memchr2;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 #[derive(Debug, PartialEq)]
@@ -65,7 +66,7 @@ pub struct SessionMeta {
     /// Of a sub-agent: the lines before are its parent's, copied (0.150 and later).
     pub subagent_history_start_ordinal: Option<u64>,
     /// A word (`exec`, `cli`, `vscode`), or an object for a thread that another one started.
-    pub source: Option<super::value::Value>,
+    pub source: Option<Value>,
     /// `/root/tests/fast` (0.130 and later, where agents have paths).
     pub agent_path: Option<String>,
     pub agent_nickname: Option<String>,
@@ -215,7 +216,7 @@ pub(super) fn tag_of(payload: &str) -> Option<Tag<'_>> {
 /// Codex writes the type first, so that the rest need not be looked at.
 fn first_type(text: &str) -> Option<&str> {
     let rest = text.strip_prefix(r#"{"type":""#)?;
-    let end = rest.find(['"', '\\'])?;
+    let end = memchr2(b'"', b'\\', rest.as_bytes())?;
     rest[end..].starts_with('"').then(|| &rest[..end])
 }
 
@@ -223,16 +224,16 @@ fn first_type(text: &str) -> Option<&str> {
 /// later version's change to one field must not lose the whole line.
 pub(super) fn read<T: DeserializeOwned>(payload: &str) -> Option<T> {
     serde_json::from_str(payload).ok().or_else(|| {
-        let fields: Map<String, Value> = serde_json::from_str(payload).ok()?;
+        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(payload).ok()?;
         let fitting = fields.into_iter().filter(|(name, value)| fits::<T>(name, value)).collect();
-        T::deserialize(Value::Object(fitting)).ok()
+        T::deserialize(serde_json::Value::Object(fitting)).ok()
     })
 }
 
 /// Whether `T` can have this field: alone, it is refused for what is missing at most.
-fn fits<T: DeserializeOwned>(name: &str, value: &Value) -> bool {
-    let alone = Map::from_iter([(name.to_owned(), value.clone())]);
-    T::deserialize(Value::Object(alone))
+fn fits<T: DeserializeOwned>(name: &str, value: &serde_json::Value) -> bool {
+    let alone = serde_json::Map::from_iter([(name.to_owned(), value.clone())]);
+    T::deserialize(serde_json::Value::Object(alone))
         .map_or_else(|error| error.to_string().starts_with("missing field"), |_| true)
 }
 

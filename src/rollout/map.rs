@@ -120,6 +120,7 @@ impl FromIterator<(Text, Value)> for Map {
                 }
             }
         }
+        map.0.shrink_to_fit();
         map
     }
 }

@@ -9,6 +9,7 @@ pub mod event;
 pub mod files;
 pub mod index;
 pub mod inline;
+mod item;
 mod legacy;
 pub mod line;
 pub mod map;

@@ -1,9 +1,10 @@
 //! The lines of a rollout, one at a time, however long the file is.
 
 use super::{document, path};
+use memchr::memchr;
 use ruzstd::decoding::StreamingDecoder;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::path::Path;
 
 /// Longer than any line Codex was seen to write (a few MB, with images in it), and as much as may be kept of a
@@ -38,14 +39,25 @@ impl<R: Read> Lines<R> {
     /// longer than any can be, the beginning: no JSON, and so a bad line.
     pub fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
         self.line.clear();
-        let most = LONGEST_LINE as u64;
-        if self.source.by_ref().take(most).read_until(b'\n', &mut self.line)? == 0 {
-            return Ok(None);
+        let mut is_none = true;
+        loop {
+            let chunk = match self.source.fill_buf() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                chunk => chunk?,
+            };
+            if chunk.is_empty() {
+                return Ok((!is_none).then_some(&self.line));
+            }
+            is_none = false;
+            let end = memchr(b'\n', chunk);
+            let part = &chunk[..end.unwrap_or(chunk.len())];
+            self.line.extend_from_slice(&part[..part.len().min(LONGEST_LINE - self.line.len())]);
+            let read = part.len() + usize::from(end.is_some());
+            self.source.consume(read);
+            if end.is_some() {
+                return Ok(Some(&self.line));
+            }
         }
-        if self.line.len() == LONGEST_LINE && !self.line.ends_with(b"\n") {
-            self.source.skip_until(b'\n')?;
-        }
-        Ok(Some(self.line.strip_suffix(b"\n").unwrap_or(&self.line)))
     }
 }
 

@@ -259,6 +259,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         while let Some(value) = values.next_element()? {
             all.push(value);
         }
+        all.shrink_to_fit();
         Ok(Value::Array(all))
     }
 

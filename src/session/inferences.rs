@@ -1,6 +1,6 @@
 //! Model responses: where each begins and ends, and which tokens are its.
 
-use super::model::{Inference, Message, Session, Step, TokenUsage};
+use super::model::{Inference, Message, Session, Step, TokenUsage, add};
 use super::reducer::StepAt;
 use crate::rollout::text::Text;
 use jiff::Timestamp;
@@ -85,7 +85,7 @@ impl Inferences {
         }
         self.input_at(at);
         self.news = News::Some;
-        self.new_messages.push(message);
+        add(&mut self.new_messages, message);
     }
 
     /// What the model is shown was replaced: there is nothing to tell of it, or a message that tells it follows.

@@ -27,6 +27,14 @@ pub struct Session {
     pub bad_lines: u64,
 }
 
+/// Most of a session's lists hold one thing, and a list that grows by itself has room for four.
+pub(super) fn add<T>(list: &mut Vec<T>, item: T) {
+    if list.capacity() == 0 {
+        list.reserve_exact(1);
+    }
+    list.push(item);
+}
+
 impl Session {
     /// Whether a turn waits for its end.
     pub fn is_running(&self) -> bool {

@@ -127,13 +127,17 @@ pub(super) fn of_output(output: &str, exit_code: Option<i64>) -> Outcome {
     }
 }
 
+/// What stands before the colon of a refusal is shorter.
+const LONGEST_REFUSAL: usize = 256;
+
 /// `exec_command failed: …`, `exec_command failed for `ls`: …`, `apply_patch verification failed: …`: Codex
 /// refused the call or could not start it. What a program printed stands below a head and never at the beginning.
 fn says_it_failed(output: &str) -> bool {
-    output.starts_with("exec_command failed for ")
-        || output
-            .split_once(": ")
-            .is_some_and(|(what, _)| what.ends_with(" failed") && what.split(' ').count() <= 3)
+    let beginning = &output[..output.floor_char_boundary(LONGEST_REFUSAL)];
+    let colon = beginning.match_indices(':').find(|(at, _)| beginning[at + 1..].starts_with(' '));
+    let what = colon.map(|(at, _)| &beginning[..at]);
+    beginning.starts_with("exec_command failed for ")
+        || what.is_some_and(|what| what.ends_with(" failed") && what.split(' ').count() <= 3)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What went to the model and came back, as parts of a session.
 
 use super::call;
-use super::model::Message;
+use super::model::{Message, add};
 use super::reducer::SessionReducer;
 use crate::rollout::line::Compacted;
 use crate::rollout::response_item::ResponseItem;
@@ -17,7 +17,7 @@ impl SessionReducer {
             ResponseItem::Message(message) if message.role == "assistant" => {
                 let turn = self.turns.current(&mut self.session, at);
                 self.inferences.respond(&mut self.session, turn, at, |inference| {
-                    inference.texts.push(message.content.0);
+                    add(&mut inference.texts, message.content.0);
                 });
             }
             ResponseItem::Message(message) => self.show(message.role, message.content.0, None, at),
@@ -26,7 +26,7 @@ impl SessionReducer {
                 let texts = reasoning.summary.into_iter().chain(reasoning.content.into_iter().flatten());
                 let turn = self.turns.current(&mut self.session, at);
                 self.inferences.respond(&mut self.session, turn, at, |inference| {
-                    inference.reasoning.extend(texts.map(|part| part.text));
+                    texts.for_each(|part| add(&mut inference.reasoning, part.text));
                 });
             }
             ResponseItem::ToolOutput(output) => {
@@ -55,7 +55,9 @@ impl SessionReducer {
             return;
         };
         let turn = self.turns.current(&mut self.session, at);
-        self.inferences.respond(&mut self.session, turn, at, |inference| inference.requests.push(request));
+        self.inferences.respond(&mut self.session, turn, at, |inference| {
+            add(&mut inference.requests, request);
+        });
         if self.tools.is_recorded_first(&call.call_id) {
             self.tools.describe(&mut self.session, call);
             return;

@@ -1,7 +1,7 @@
 //! Tool calls of a thread: what the model asked for, paired with what Codex recorded and what the model was shown.
 
 use super::call::record_of;
-use super::model::{Outcome, Session, Step, ToolCall, ToolFacts};
+use super::model::{Outcome, Session, Step, ToolCall, ToolFacts, add};
 use super::outcome;
 use super::reducer::StepAt;
 use crate::rollout::event::{Item, ItemCompleted, SubAgentActivity};
@@ -147,7 +147,7 @@ impl ToolIndex {
         {
             let place = CallAt { step, nested: Some(script.nested.len()) };
             self.calls.insert(record.call_id.clone(), place);
-            script.nested.push(record);
+            add(&mut script.nested, record);
             return;
         }
         self.push(session, turn, record);
@@ -172,7 +172,7 @@ impl ToolIndex {
         if let (Some("started"), Some(thread)) = (activity.kind.as_deref(), activity.agent_thread_id)
             && let Some(call) = self.call(session, &activity.id)
         {
-            call.facts.agents.push(thread.into());
+            add(&mut call.facts.agents, thread.into());
         }
     }
 

@@ -1,0 +1,131 @@
+//! An item that Codex completed, read by its type: in one go where the type stands first, as Codex writes it.
+
+use super::event::Item;
+use super::line::{read, tag_of};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+impl Item {
+    pub(super) fn parse(item: &str) -> Item {
+        let kind = tag_of(item).map_or_else(|| "?".into(), |tag| tag.r#type);
+        Item::of(&kind, Tolerant(item)).unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })
+    }
+
+    /// None for a kind that is not known, or whose shape is not.
+    fn of(kind: &str, fields: impl Fields) -> Option<Item> {
+        match kind {
+            "UserMessage" => fields.read().map(Item::UserMessage),
+            "CommandExecution" => fields.read().map(Item::CommandExecution),
+            "FileChange" => fields.read().map(Item::FileChange),
+            "McpToolCall" => fields.read().map(Item::McpToolCall),
+            "WebSearch" => fields.read().map(Item::WebSearch),
+            "ImageView" => fields.read().map(Item::ImageView),
+            "ImageGeneration" => fields.read().map(Item::ImageGeneration),
+            "CollabAgentToolCall" => fields.read().map(Item::CollabAgentToolCall),
+            "SubAgentActivity" => fields.read().map(Item::SubAgentActivity),
+            "ContextCompaction" => fields.read().map(|IgnoredAny| Item::ContextCompaction),
+            "EnteredReviewMode" => fields.read().map(Item::EnteredReviewMode),
+            "ExitedReviewMode" => fields.read().map(|IgnoredAny| Item::ExitedReviewMode),
+            "AgentMessage" | "Reasoning" | "Plan" | "HookPrompt" => {
+                fields.read().map(|IgnoredAny| Item::Echo)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The fields of an item, to be read as what its type says.
+trait Fields {
+    fn read<T: DeserializeOwned>(self) -> Option<T>;
+}
+
+/// Of the whole item; a field of an odd type counts as absent.
+struct Tolerant<'a>(&'a str);
+
+impl Fields for Tolerant<'_> {
+    fn read<T: DeserializeOwned>(self) -> Option<T> {
+        read(self.0)
+    }
+}
+
+/// Those behind its type.
+struct Rest<A>(A);
+
+impl<'de, A: MapAccess<'de>> Fields for Rest<A> {
+    fn read<T: DeserializeOwned>(self) -> Option<T> {
+        T::deserialize(MapAccessDeserializer::new(self.0)).ok()
+    }
+}
+
+/// An item that tells its type before all else, as Codex writes it.
+pub(super) struct TypeFirst(pub(super) Item);
+
+impl<'de> Deserialize<'de> for TypeFirst {
+    fn deserialize<D: Deserializer<'de>>(item: D) -> Result<TypeFirst, D::Error> {
+        item.deserialize_map(TypeFirstVisitor).map(TypeFirst)
+    }
+}
+
+struct TypeFirstVisitor;
+
+impl<'de> Visitor<'de> for TypeFirstVisitor {
+    type Value = Item;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an item that tells its type first")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Item, A::Error> {
+        let other = || A::Error::custom("another item");
+        match fields.next_entry()? {
+            Some(("type", kind)) => Item::of(kind, Rest(fields)).ok_or_else(other),
+            _ => Err(other()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn an_item_reads_the_same_in_one_go_and_in_two() {
+        let known = [
+            r#"{"type":"CommandExecution","id":"c","command":["ls"],"exit_code":3,"more":[{}]}"#,
+            r#"{"type":"ContextCompaction","id":"c","more":{"a":1}}"#,
+            r#"{"type":"Plan","text":"x"}"#,
+        ];
+        for item in known {
+            let TypeFirst(read) = serde_json::from_str(item).unwrap();
+            assert_eq!(read, Item::parse(item), "{item}");
+        }
+        let others = [
+            r#"{"id":"c","type":"ContextCompaction"}"#,
+            r#"{"type":"CommandExecution","id":"c","exit_code":"three"}"#,
+            r#"{"type":"Surprise"}"#,
+            r#"{"type":7}"#,
+            "{}",
+            "[]",
+        ];
+        for item in others {
+            assert!(serde_json::from_str::<TypeFirst>(item).is_err(), "{item}");
+        }
+        assert_eq!(Item::parse(others[0]), Item::ContextCompaction);
+    }
+
+    #[test]
+    fn every_item_of_the_corpus_tells_its_type_first() {
+        let mut items = 0;
+        for file in fs::read_dir("tests/corpus/0.169.0").unwrap() {
+            for line in fs::read_to_string(file.unwrap().path()).unwrap_or_default().lines() {
+                let Some((_, rest)) = line.split_once(r#","item":{"#) else { continue };
+                assert!(rest.starts_with(r#""type":""#), "{line}");
+                items += 1;
+            }
+        }
+        assert!(items > 500, "only {items}");
+    }
+}
