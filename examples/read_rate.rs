@@ -4,6 +4,7 @@
 //! In time of the processor, so that whatever else the machine does says little.
 
 use codex_traced::claim::record::ThreadRecord;
+use codex_traced::launch::detached::LARGE_PAGES;
 use codex_traced::session::{self, Writer};
 use codex_traced::trace::build::{Surroundings, build};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -47,7 +48,7 @@ fn compare(megabytes: u64) {
     for _ in 0..ROUNDS {
         let mut ours = Command::new(std::env::current_exe().expect("this program"));
         // As a finisher is started.
-        let ours = said(ours.arg("--once").arg(&rollout).env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"));
+        let ours = said(ours.arg("--once").arg(&rollout).envs([LARGE_PAGES]));
         let (figures, memory) = ours.split_once('\n').expect("two lines");
         let (first, second) = figures.split_once(' ').expect("two figures");
         read.push(seconds(first));
