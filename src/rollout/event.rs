@@ -62,6 +62,8 @@ pub struct TaskComplete {
     /// A failed turn is a complete one with an error (0.169): `{"message", "codex_error_info"}`, the
     /// latter a word (`usage_limit_exceeded`) or an object that carries an HTTP status.
     pub error: Option<Value>,
+    /// Since the turn began, which may be earlier than the line that tells of it (0.150 and later).
+    pub duration_ms: Option<u64>,
     pub time_to_first_token_ms: Option<u64>,
 }
 
@@ -69,6 +71,7 @@ pub struct TaskComplete {
 pub struct TurnAborted {
     pub turn_id: Option<String>,
     pub reason: Option<String>,
+    pub duration_ms: Option<u64>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]

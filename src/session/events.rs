@@ -3,7 +3,7 @@
 use super::model::{TokenUsage, TurnStatus};
 use super::reducer::SessionReducer;
 use super::tokens::First;
-use super::turns;
+use super::turns::{self, End};
 use crate::rollout::event::{Event, Item, ItemCompleted, TaskComplete, TokenCount};
 use crate::rollout::line::TokenUsageRecord;
 use jiff::Timestamp;
@@ -24,7 +24,8 @@ impl SessionReducer {
                 self.inferences.end(&mut self.session);
                 let reason = aborted.reason.unwrap_or_else(|| "interrupted".into());
                 let status = TurnStatus::Interrupted { reason };
-                self.turns.end(&mut self.session, aborted.turn_id.as_deref(), status, at);
+                let end = End { status, at, took_ms: aborted.duration_ms };
+                self.turns.end(&mut self.session, aborted.turn_id.as_deref(), end);
             }
             Event::ItemCompleted(completed) => self.item_completed(*completed, at),
             Event::TokenCount(count) => self.token_count(&count, at),
@@ -58,7 +59,8 @@ impl SessionReducer {
     pub(super) fn complete_turn(&mut self, complete: TaskComplete, at: Option<Timestamp>) {
         self.inferences.end(&mut self.session);
         let status = turns::status_of(&complete, self.error.take());
-        if let Some(turn) = self.turns.end(&mut self.session, complete.turn_id.as_deref(), status, at) {
+        let end = End { status, at, took_ms: complete.duration_ms };
+        if let Some(turn) = self.turns.end(&mut self.session, complete.turn_id.as_deref(), end) {
             turn.final_answer = complete.last_agent_message.or(turn.final_answer.take());
             turn.time_to_first_token_ms = complete.time_to_first_token_ms;
             turns::answer_from_responses(turn);

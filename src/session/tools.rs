@@ -77,6 +77,7 @@ impl ToolIndex {
         let Some(place) = self.calls.get(call_id).copied() else { return };
         let Some(call) = call_at(session, place) else { return };
         let told = outcome::told_in(output);
+        let mut began = None;
         call.facts.exit_code = call.facts.exit_code.or(told.exit_code);
         call.facts.printed =
             call.facts.printed.take().or_else(|| told.printed.map(|text| Text::from(&*text)));
@@ -85,7 +86,7 @@ impl ToolIndex {
         if call.ended_at.is_none() {
             call.ended_at = at;
             if call.started_at.zip(at).is_some_and(|(asked, at)| at.duration_since(asked) <= ONE_WRITE) {
-                let began = told.duration.and_then(|took| at?.checked_sub(took).ok());
+                began = told.duration.and_then(|took| at?.checked_sub(took).ok());
                 call.started_at = [call.started_at, began].into_iter().flatten().min();
             }
         }
@@ -95,6 +96,9 @@ impl ToolIndex {
         }
         let asks_for =
             call.arguments.get("session_id").and_then(Value::as_u64).filter(|_| call.name == STDIN_TOOL);
+        if let (Some(began), None) = (began, place.nested) {
+            end_before(session, place.step, call_id, began);
+        }
         if let Some(id) = told.left_running {
             self.left_running.entry(id).or_insert(place);
         } else if let Some(began) = asks_for.and_then(|id| self.left_running.remove(&id))
@@ -201,6 +205,21 @@ fn call_at(session: &mut Session, place: CallAt) -> Option<&mut ToolCall> {
     }
 }
 
+/// A response was over when a call that it asked for began, however late its lines were written; and the call began
+/// no earlier than the response, however its duration was rounded.
+fn end_before(session: &mut Session, call: StepAt, call_id: &str, began: Timestamp) {
+    let (before, rest) = session.turns[call.turn].steps.split_at_mut(call.step);
+    let asked = before.iter_mut().rev().find_map(|step| match step {
+        Step::Inference(it) if it.requests.iter().any(|request| request.call_id == call_id) => Some(it),
+        _ => None,
+    });
+    if let (Some(asked), Some(Step::ToolCall(call))) = (asked, rest.first_mut()) {
+        let began = asked.started_at.map_or(began, |asked| asked.max(began));
+        call.started_at = Some(began);
+        asked.ended_at = asked.ended_at.map(|ended| ended.min(began));
+    }
+}
+
 fn is_empty(arguments: &Value) -> bool {
     arguments.get("input").and_then(Value::as_str) == Some("")
 }
@@ -229,121 +248,4 @@ pub(super) fn time(millis: Option<i64>) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::reducer::SessionReducer;
-    use super::*;
-    use serde_json::{Value, json};
-
-    fn script_at(second: u32, call_id: &str) -> String {
-        let payload = json!({"type": "custom_tool_call", "call_id": call_id, "name": "exec", "input": ""});
-        json!({
-            "timestamp": format!("2026-11-22T10:00:{second:02}Z"),
-            "type": "response_item",
-            "payload": payload
-        })
-        .to_string()
-    }
-
-    fn command(started_at: &str, id: &str, exit_code: i64) -> String {
-        let millis = started_at.parse::<Timestamp>().unwrap().as_millisecond();
-        let item = json!({"type": "CommandExecution", "id": id, "exit_code": exit_code});
-        let payload = json!({"type": "item_completed", "item": item, "started_at_ms": millis});
-        json!({"type": "event_msg", "payload": payload}).to_string()
-    }
-
-    fn calls_of(lines: &[String]) -> Vec<ToolCall> {
-        let mut reducer = SessionReducer::default();
-        lines.iter().for_each(|line| reducer.observe(line.as_bytes()));
-        let mut session = reducer.finish();
-        let steps = session.turns.pop().unwrap().steps.into_iter();
-        let calls = steps.filter_map(|step| match step {
-            Step::ToolCall(call) => Some(*call),
-            _ => None,
-        });
-        calls.collect()
-    }
-
-    /// Each script with the calls it made and their exit codes.
-    fn scripts_of(lines: &[String]) -> Vec<String> {
-        let told = |call: ToolCall| {
-            let inner = call.nested.iter().map(|call| (&call.call_id, call.facts.exit_code));
-            inner.fold(call.call_id.to_string(), |text, (id, code)| format!("{text} {id}={}", code.unwrap()))
-        };
-        calls_of(lines).into_iter().map(told).collect()
-    }
-
-    #[test]
-    fn what_an_earlier_script_left_running_stays_its_own() {
-        let lines = [
-            script_at(1, "first"),
-            script_at(10, "second"),
-            command("2026-11-22T10:00:11Z", "exec-b", 0),
-            command("2026-11-22T10:00:02Z", "exec-a", 0),
-            command("2026-11-22T10:00:00Z", "exec-before-all", 0),
-        ];
-        assert_eq!(scripts_of(&lines), ["first exec-a=0", "second exec-b=0 exec-before-all=0"]);
-    }
-
-    #[test]
-    fn a_call_that_is_recorded_twice_is_one_call_as_it_was_recorded_last() {
-        let lines = [
-            script_at(1, "script"),
-            command("2026-11-22T10:00:02Z", "exec-a", 0),
-            command("2026-11-22T10:00:02Z", "exec-a", 7),
-        ];
-        assert_eq!(scripts_of(&lines), ["script exec-a=7"]);
-    }
-    fn lines_of(payloads: &[Value]) -> Vec<String> {
-        payloads
-            .iter()
-            .map(|payload| json!({"type": kind_of(payload), "payload": payload}).to_string())
-            .collect()
-    }
-
-    fn kind_of(payload: &Value) -> &'static str {
-        let is_event = payload["type"].as_str().is_some_and(|kind| kind.ends_with("_end"));
-        if is_event { "event_msg" } else { "response_item" }
-    }
-
-    #[test]
-    fn a_command_that_outlives_its_call_ends_as_a_later_call_learns() {
-        let asked = |id: &str, name: &str, arguments: &str| json!({"type": "function_call", "call_id": id, "name": name, "arguments": arguments});
-        let answered =
-            |id: &str, output: &str| json!({"type": "function_call_output", "call_id": id, "output": output});
-        let lines = lines_of(&[
-            asked("run", "exec_command", r#"{"cmd": "make"}"#),
-            answered(
-                "run",
-                "Chunk ID: 1\nWall time: 1.0 seconds\nProcess running with session ID 7\nOutput:\n",
-            ),
-            asked("ask", "write_stdin", r#"{"session_id": 7, "chars": ""}"#),
-            answered(
-                "ask",
-                "Chunk ID: 2\nWall time: 1.0 seconds\nProcess running with session ID 7\nOutput:\n",
-            ),
-            asked("again", "write_stdin", r#"{"session_id": 7, "chars": ""}"#),
-            answered("again", "Chunk ID: 3\nWall time: 1.0 seconds\nProcess exited with code 2\nOutput:\n"),
-        ]);
-        let calls = calls_of(&lines);
-        let told: Vec<_> = calls.iter().map(|call| (&*call.call_id, call.facts.exit_code)).collect();
-        assert_eq!(told, [("run", Some(2)), ("ask", None), ("again", Some(2))]);
-        assert_eq!(calls[0].outcome, Outcome::Failed { message: "exit code 2".into() });
-    }
-
-    #[test]
-    fn a_search_is_one_call_whether_or_not_the_models_line_names_it() {
-        let record = json!({"type": "web_search_end", "call_id": "ws_1", "query": "rust"});
-        let asked =
-            |id: Option<&str>| json!({"type": "web_search_call", "id": id, "action": {"query": "rust"}});
-        for (payloads, ids) in [
-            (vec![record.clone(), asked(Some("ws_1"))], vec!["ws_1"]),
-            (vec![record.clone(), asked(None)], vec!["ws_1"]),
-            (vec![record, asked(None), asked(None)], vec!["ws_1", "web_search-1"]),
-            (vec![asked(None)], vec!["web_search-0"]),
-        ] {
-            let calls = calls_of(&lines_of(&payloads));
-            assert_eq!(calls.iter().map(|call| &*call.call_id).collect::<Vec<_>>(), ids);
-            assert_eq!(calls[0].arguments["query"].as_str(), Some("rust"));
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use super::model::{Inference, Session, Turn, TurnStatus};
 use crate::rollout::event::{ErrorEvent, TaskComplete, TaskStarted, UserContent};
 use crate::rollout::value::Value;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 
 #[derive(Clone, Debug, Default)]
@@ -86,18 +86,39 @@ impl TurnIndex {
         &self,
         session: &'a mut Session,
         turn_id: Option<&str>,
-        status: TurnStatus,
-        at: Option<Timestamp>,
+        end: End,
     ) -> Option<&'a mut Turn> {
         let index = match (turn_id, self.named(turn_id)) {
             (_, Some(index)) => index,
             (None, None) => session.turns.len().checked_sub(1)?,
             (Some(_), None) => session.turns.iter().rposition(|turn| turn.turn_id.is_none())?,
         };
+        let earliest = match index.checked_sub(1) {
+            Some(before) => session.turns[before].ended_at,
+            None => session.meta.timestamp.as_ref().and_then(|text| text.parse().ok()),
+        };
         let turn = &mut session.turns[index];
-        turn.status = status;
-        turn.ended_at = at;
+        let began = end.began().zip(earliest).map(|(began, earliest)| began.max(earliest));
+        turn.started_at = [turn.started_at, began].into_iter().flatten().min();
+        turn.status = end.status;
+        turn.ended_at = end.at;
         Some(turn)
+    }
+}
+
+/// How a turn came to its end.
+pub(super) struct End {
+    pub(super) status: TurnStatus,
+    pub(super) at: Option<Timestamp>,
+    /// As Codex measured it, in milliseconds.
+    pub(super) took_ms: Option<u64>,
+}
+
+impl End {
+    /// A thread's first lines are written when its turn runs already.
+    fn began(&self) -> Option<Timestamp> {
+        let took = SignedDuration::from_millis(i64::try_from(self.took_ms?).ok()?);
+        self.at?.checked_sub(took).ok()
     }
 }
 
@@ -172,6 +193,10 @@ mod tests {
     use crate::rollout::event::TurnAttribution;
     use serde_json::json;
 
+    fn completed() -> End {
+        End { status: TurnStatus::Completed, at: None, took_ms: None }
+    }
+
     fn begun(turn_ids: &[Option<&str>]) -> (TurnIndex, Session) {
         let (mut index, mut session) = (TurnIndex::default(), Session::default());
         for id in turn_ids {
@@ -193,7 +218,7 @@ mod tests {
         ];
         for (begins, named, ended) in table {
             let (index, mut session) = begun(&begins);
-            index.end(&mut session, named, TurnStatus::Completed, None);
+            index.end(&mut session, named, completed());
             let completed = session.turns.iter().position(|turn| turn.status == TurnStatus::Completed);
             assert_eq!(completed, ended, "{begins:?} {named:?}");
         }
@@ -210,13 +235,14 @@ mod tests {
         for (parent, of_a_review) in [("running", true), ("over", false), ("another thread's", false)] {
             assert_eq!(index.is_a_reviews(&session, &started(parent)), of_a_review, "{parent}");
         }
-        index.end(&mut session, Some("running"), TurnStatus::Completed, None);
+        index.end(&mut session, Some("running"), completed());
         assert!(!index.is_a_reviews(&session, &started("running")));
     }
 
     #[test]
     fn a_failure_is_told_in_whatever_shape_it_is_written() {
         let complete = |error: Value| TaskComplete {
+            duration_ms: None,
             turn_id: None,
             last_agent_message: None,
             error: Some(error),
@@ -243,6 +269,25 @@ mod tests {
         assert_eq!(status_of(&without, None), TurnStatus::Completed);
         let before = ErrorEvent { message: "no".into(), codex_error_info: Some("other".into()) };
         assert_eq!(status_of(&without, Some(before)), failed("no", Some("other")));
+    }
+
+    #[test]
+    fn a_turn_began_when_codex_says_and_not_before_what_was_there_before() {
+        let at = |millis: i64| Timestamp::from_millisecond(1_795_341_260_000 + millis).unwrap();
+        for (took_ms, began) in [(None, 400), (Some(100), 400), (Some(900), 100), (Some(5_000), 50)] {
+            let (mut index, mut session) = (TurnIndex::default(), Session::default());
+            session.meta.timestamp = Some(at(50).to_string());
+            index.begin(&mut session, Some("a".into()), Some(at(400)));
+            index.end(&mut session, Some("a"), End { took_ms, at: Some(at(1_000)), ..completed() });
+            assert_eq!(session.turns[0].started_at, Some(at(began)), "{took_ms:?}");
+            index.begin(&mut session, Some("b".into()), Some(at(1_500)));
+            index.end(
+                &mut session,
+                Some("b"),
+                End { took_ms: Some(9_000), at: Some(at(2_000)), ..completed() },
+            );
+            assert_eq!(session.turns[1].started_at, Some(at(1_000)));
+        }
     }
 
     #[test]

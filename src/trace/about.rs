@@ -49,7 +49,7 @@ pub(super) fn session_attributes<'a>(
     put(&mut attributes, "codex.turns", Some(session.turns.len()));
     put(&mut attributes, "codex.llm_calls", Some(session.inferences().count()));
     put(&mut attributes, "codex.sub_agents", Some(sessions.count()).filter(|count| *count > 0));
-    put(&mut attributes, "codex.active_ms", Some(active_ms(session)));
+    put(&mut attributes, "codex.active_ms", active_ms(session));
     put(&mut attributes, "codex.tokens_reconciled", reconciled(all.clone()));
     let discrepancy = all.clone().find_map(Session::discrepancy);
     put(&mut attributes, "codex.tokens_discrepancy", discrepancy.map(Discrepancy::as_str));
@@ -91,9 +91,7 @@ pub(super) fn child_attributes(session: &Session, name: &str) -> Map {
     let meta = &session.meta;
     let mut attributes = Map::new();
     put(&mut attributes, "codex.thread_id", Some(meta.id.as_str()));
-    put(&mut attributes, "codex.parent_thread_id", meta.parent());
-    put(&mut attributes, "codex.agent_path", meta.agent_path.as_deref());
-    put(&mut attributes, "codex.agent_nickname", meta.agent_nickname.as_deref());
+    put_parent(&mut attributes, session);
     put(&mut attributes, "codex.turns", Some(session.turns.len()));
     put(&mut attributes, "codex.llm_calls", Some(session.inferences().count()));
     let conversation = meta.session_id.as_deref().or(meta.parent()).unwrap_or(&meta.id);
@@ -125,6 +123,8 @@ fn thread_attributes(session: &Session) -> Map {
     put(&mut attributes, "codex.originator", meta.originator.as_deref());
     put(&mut attributes, "codex.cwd", meta.cwd.as_deref());
     put(&mut attributes, "codex.forked_from_id", meta.forked_from_id.as_deref());
+    // Of a thread whose parent's file is gone: its trace is its own.
+    put_parent(&mut attributes, session);
     let (provider, version) = (meta.model_provider.as_deref(), meta.cli_version.as_deref());
     gen_ai::agent(&mut attributes, "codex", &meta.id, &meta.id, provider, version);
     if let Some(git) = &meta.git {
@@ -134,6 +134,13 @@ fn thread_attributes(session: &Session) -> Map {
         put(&mut attributes, "vcs.repository.url.full", url);
     }
     attributes
+}
+
+/// Whose sub-agent or review it is.
+fn put_parent(attributes: &mut Map, session: &Session) {
+    put(attributes, "codex.parent_thread_id", session.meta.parent());
+    put(attributes, "codex.agent_path", session.meta.agent_path.as_deref());
+    put(attributes, "codex.agent_nickname", session.meta.agent_nickname.as_deref());
 }
 
 fn put_launch(attributes: &mut Map, launch: Option<&LaunchRecord>) {
@@ -172,12 +179,13 @@ fn reconciled<'a>(sessions: impl Iterator<Item = &'a Session>) -> Option<bool> {
 }
 
 /// How long turns ran, beside the span of a session that was taken up again days later.
-fn active_ms(session: &Session) -> i64 {
+/// None where no turn tells its times.
+fn active_ms(session: &Session) -> Option<i64> {
     let durations = session.turns.iter().filter_map(|turn| {
         let ended_at = turn.ended_at.or(session.last_line_at)?;
         Some(ended_at.as_millisecond() - turn.started_at?.as_millisecond())
     });
-    durations.map(|millis| millis.max(0)).fold(0, i64::saturating_add)
+    durations.map(|millis| millis.max(0)).reduce(i64::saturating_add)
 }
 
 pub(super) fn metadata(

@@ -35,8 +35,9 @@ pub(super) struct ThreadScope<'a> {
 struct TurnScope<'a> {
     of: ThreadScope<'a>,
     turn: &'a Turn,
-    /// The numbers of the turn's first and last model responses.
-    first_inference: Option<u32>,
+    /// Of the turn, the response that the model began first to write, and when.
+    first_token: Option<(u32, Timestamp)>,
+    /// The number of the turn's last model response.
     last_inference: Option<u32>,
 }
 
@@ -51,7 +52,7 @@ pub(super) fn of_turn(of: &ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span
     let scope = TurnScope {
         of: ThreadScope { began, ..of.clone() },
         turn,
-        first_inference: turn.inferences().next().map(|inference| inference.number),
+        first_token: first_token(turn),
         last_inference: turn.inferences().last().map(|inference| inference.number),
     };
     let mut groups: Vec<Vec<Span>> = turn
@@ -79,10 +80,7 @@ impl TurnScope<'_> {
         put(&mut attributes, "mlflow.llm.model", model);
         put(&mut attributes, "mlflow.llm.provider", self.of.provider.as_ref());
         put(&mut attributes, "codex.reasoning_effort", inference.effort.as_ref());
-        if self.first_inference == Some(inference.number) {
-            // As Codex counts it: from the beginning of the turn.
-            put(&mut attributes, "codex.time_to_first_token_ms", self.turn.time_to_first_token_ms);
-        }
+        put(&mut attributes, "codex.time_to_first_token_ms", self.time_to_first_token(inference));
         gen_ai::inference(
             &mut attributes,
             inference,
@@ -99,20 +97,38 @@ impl TurnScope<'_> {
         }
         put(&mut attributes, "mlflow.llm.cost", cost.map(Cost::to_json));
         let started_at = inference.started_at.unwrap_or(self.of.began);
-        let messages = inference.new_messages.iter().map(chat_message);
+        let messages: Vec<Value> = inference.new_messages.iter().map(chat_message).collect();
+        // What is not known is absent: MLflow's page would show a null, and an empty list as code.
+        let mut inputs = Map::with_capacity(2);
+        put(&mut inputs, "model", model);
+        put(&mut inputs, "messages", Some(messages).filter(|messages| !messages.is_empty()));
+        let status = self.inference_status(inference);
+        let ended_at = inference.ended_at.unwrap_or(started_at).max(started_at);
+        let events = match &status {
+            // MLflow's page takes a span for failed only if there is such an event.
+            SpanStatus::Error { message } => vec![exception("ResponseError", message, ended_at)],
+            SpanStatus::Ok | SpanStatus::Unset => Vec::new(),
+        };
         Span {
             id: self.id(&format!("inference:{}", inference.number)),
             parent: Some(parent),
             name: format!("llm_call_{}", inference.number),
             span_type: SpanType::Llm,
-            status: self.inference_status(inference),
+            status,
             started_at,
-            ended_at: inference.ended_at.unwrap_or(started_at).max(started_at),
-            inputs: [("model", model.into()), ("messages", Value::Array(messages.collect()))].into(),
+            ended_at,
+            inputs: inputs.into(),
             outputs: answer(inference),
             attributes,
-            events: Vec::new(),
+            events,
         }
+    }
+
+    /// In milliseconds since the model was asked, where Codex counts from the beginning of the turn.
+    fn time_to_first_token(&self, inference: &Inference) -> Option<i64> {
+        let (_, at) = self.first_token.filter(|(number, _)| *number == inference.number)?;
+        let at = inference.ended_at.map_or(at, |ended| at.min(ended));
+        Some(at.as_millisecond() - inference.started_at?.as_millisecond())
     }
 
     /// One that broke off has told no usage, but for the one that made its turn fail.
@@ -216,6 +232,14 @@ impl TurnScope<'_> {
             events: Vec::new(),
         }
     }
+}
+
+/// The last response that was asked for when the first token came: the one of a compaction before it does not count.
+fn first_token(turn: &Turn) -> Option<(u32, Timestamp)> {
+    let after = SignedDuration::from_millis(i64::try_from(turn.time_to_first_token_ms?).ok()?);
+    let at = turn.started_at?.checked_add(after).ok()?;
+    let asked = turn.inferences().filter(|it| it.started_at.is_some_and(|started| started <= at)).last()?;
+    Some((asked.number, at))
 }
 
 fn milliseconds(duration: SignedDuration) -> i64 {
