@@ -8,6 +8,9 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 
+/// What one agent tells another may be readable to the model alone (0.169).
+const ENCRYPTED: &str = "[encrypted]";
+
 /// Read as text at once: a list of parts as JSON would be most of what a session keeps in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content(pub Text);
@@ -112,16 +115,20 @@ impl<'de> Visitor<'de> for PartVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Part, A::Error> {
-        let (mut text, mut image) = (None, None);
+        let (mut text, mut image, mut secret) = (None, None, None);
         while let Some(name) = fields.next_key::<Field>()? {
             match name {
                 Field::Text => text = fields.next_value::<IfText>()?.0,
                 Field::ImageUrl => image = fields.next_value::<IfText>()?.0,
+                Field::EncryptedContent => {
+                    fields.next_value::<IgnoredAny>()?;
+                    secret = Some(Text::word(ENCRYPTED));
+                }
                 Field::Other => drop(fields.next_value::<IgnoredAny>()?),
             }
         }
         let note = |url: Text| Text::from(inline::note_of(&url).unwrap_or_else(|| format!("[image {url}]")));
-        Ok(Part(text.or_else(|| image.map(note))))
+        Ok(Part(text.or_else(|| image.map(note)).or(secret)))
     }
 }
 
@@ -130,6 +137,7 @@ impl<'de> Visitor<'de> for PartVisitor {
 enum Field {
     Text,
     ImageUrl,
+    EncryptedContent,
     #[serde(other)]
     Other,
 }
@@ -190,7 +198,10 @@ mod tests {
                 "[image image/png, 3 bytes, sha256 c0ddd62c7717180e7ffb8a15bb9674d3ec92592e0b7ac7d1d5289836b4553be2]",
             ),
             (json!([{"type": "input_image", "image_url": "file:///x.png"}]), "[image file:///x.png]"),
-            (json!([{"type": "encrypted_content", "encrypted_content": "x"}]), ""),
+            (
+                json!([{"text": "a"}, {"type": "encrypted_content", "encrypted_content": "x"}]),
+                "a\n[encrypted]",
+            ),
             (json!([7, "loose", null, [], true, 1.5, {"text": 7}, {"text": {"a": [1]}}, {"text": "b"}]), "b"),
             (json!(null), ""),
             (json!(7), "7"),
