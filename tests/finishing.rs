@@ -336,3 +336,24 @@ fn a_server_that_merely_stands_in_the_environment_is_never_called_and_a_person_i
     let called = server.accept().map_err(|error| error.kind()).map(|_| "called");
     assert_eq!(called, Err(std::io::ErrorKind::WouldBlock));
 }
+
+#[test]
+fn what_a_launch_that_died_had_asked_for_holds_for_whoever_finds_its_session() {
+    for (content, is_told) in [("full", true), ("metadata", false)] {
+        let stage = Stage::ready();
+        let mut command = stage.traced(&["exec", "linger"]);
+        let launch = start(command.env("CODEX_TRACED_CONTENT", content));
+        wait_for("the session to be noted", LIMIT, || launch.stdout() == "done\n");
+        launch.signal(Signal::SIGKILL);
+        // Codex outlives it, and somebody ends that too.
+        wait_for("codex to be alone", LIMIT, || stage.home.processes().len() == 1);
+        stage.home.processes().into_iter().for_each(|id| kill(id, Signal::SIGKILL).expect("end codex"));
+        launch.finish(LIMIT).ended(End::Signal(Signal::SIGKILL as i32));
+        let rollout = stage.rollout.to_str().expect("UTF-8");
+        let said = run(&mut stage.traced(&["mlflow", "import", rollout])).ended(End::Code(0)).stdout;
+        assert!(said.contains("1 new"), "{said}");
+        let store = fs::read(stage.home.database()).expect("the local database");
+        let prompt = b"please list files and edit";
+        assert_eq!(store.windows(prompt.len()).any(|part| part == prompt), is_told, "{content}");
+    }
+}

@@ -52,3 +52,27 @@ pub const TELLING: [&str; 9] = [
 pub const METADATA_WIDTH: usize = 250;
 /// The longest tag value that MLflow takes.
 pub const TAG_WIDTH: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claim::record::ThreadRecord;
+    use crate::session::{Writer, read};
+    use crate::trace::build::{Surroundings, build};
+    use crate::trace::redact::{Keep, Redactor, Rules, Salt};
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    #[test]
+    fn what_tells_of_people_is_what_figures_alone_lack() {
+        let rollout = Path::new("tests/corpus/0.169.0/exec-basic.jsonl");
+        let mut session = read(rollout, Writer::Gone).unwrap();
+        session.meta.git.get_or_insert_default().repository_url = Some("https://host/a.git".into());
+        let surroundings = Surroundings { rollout, user: Some("ada") };
+        let trace = build(&session, &ThreadRecord::default(), surroundings).unwrap();
+        let all: BTreeSet<String> = trace.metadata.keys().cloned().collect();
+        let figures = Redactor::new(Rules::ours(), Salt::new([0; 32])).redact(trace, Keep::Figures);
+        let gone = all.iter().map(String::as_str).filter(|key| !figures.metadata.contains_key(*key));
+        assert_eq!(gone.collect::<BTreeSet<_>>(), BTreeSet::from(TELLING));
+    }
+}
