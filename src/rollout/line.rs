@@ -71,6 +71,13 @@ pub struct SessionMeta {
     pub agent_path: Option<String>,
     pub agent_nickname: Option<String>,
     pub history_base: Option<HistoryBase>,
+    /// What the model is told before all else (0.98 and later). Since gpt-6.1 a message says it too.
+    pub base_instructions: Option<Instructions>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Instructions {
+    pub text: Text,
 }
 
 /// What a fork or a rewind takes from another file instead of copying it (0.150 and later).

@@ -14,6 +14,8 @@ pub(super) struct Inferences {
     open: Option<StepAt>,
     /// Open or not: Codex may tell its usage when its tools have answered (0.144 to 0.150).
     last: Option<StepAt>,
+    /// Shown to the model with its first request, if no message of it says the same.
+    instructions: Option<Text>,
     /// Shown to the model with its next request.
     new_messages: Vec<Message>,
     last_input_at: Option<Timestamp>,
@@ -46,6 +48,10 @@ impl Inferences {
     pub(super) fn set(&mut self, model: Option<Text>, effort: Option<Text>) {
         self.model = model.or(self.model.take());
         self.effort = effort;
+    }
+
+    pub(super) fn instruct(&mut self, instructions: Option<Text>) {
+        self.instructions = instructions;
     }
 
     /// How many there are.
@@ -164,13 +170,19 @@ impl Inferences {
             before.broke_off = before.usage.is_none();
         }
         self.count += 1;
+        let mut new_messages = std::mem::take(&mut self.new_messages);
+        if let Some(text) = self.instructions.take()
+            && new_messages.iter().all(|message| message.text != text)
+        {
+            new_messages.insert(0, Message { role: Text::word("system"), text, tool_call_id: None });
+        }
         let inference = Inference {
             number: self.count,
             model: self.model.clone(),
             effort: self.effort.clone(),
             started_at: self.last_input_at.or(at),
             ended_at: at,
-            new_messages: std::mem::take(&mut self.new_messages),
+            new_messages,
             ..Inference::default()
         };
         let steps = &mut session.turns[turn].steps;

@@ -62,6 +62,11 @@ impl SessionReducer {
                     Container::Bare => Clock::UnknownZone,
                 };
                 self.session.folders.extend(meta.cwd.clone());
+                // What goes on with another's history was told them there.
+                let is_fork = meta.forked_from_id.as_ref().is_some_and(|from| *from != meta.id);
+                let is_new = !is_fork && meta.history_base.is_none();
+                let instructions = meta.base_instructions.as_ref().map(|it| it.text.clone());
+                self.inferences.instruct(instructions.filter(|text| is_new && !text.is_empty()));
                 self.session.meta = *meta;
                 self.has_meta = true;
             }
@@ -199,6 +204,37 @@ mod tests {
         let session = session_of(&[begin("review"), exited, say("all good"), begin("next"), say("hello")]);
         assert_eq!(session.turns[0].final_answer.as_deref(), Some("all good"));
         assert_eq!(session.inferences().count(), 1);
+    }
+
+    #[test]
+    fn the_first_response_of_a_new_thread_is_shown_its_instructions_once() {
+        let meta = |more: Value| {
+            let mut meta = json!({"id": "t", "base_instructions": {"text": "be Codex"}});
+            meta.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            ("session_meta", meta)
+        };
+        let shown = |role: &str, text: &str| {
+            ("response_item", json!({"type": "message", "role": role, "content": text}))
+        };
+        let told = |lines: &[(&str, Value)]| {
+            let session = session_of(lines);
+            let messages = session.inferences().map(|it| it.new_messages.clone());
+            messages.map(|all| all.iter().map(|it| it.text.to_string()).collect()).collect::<Vec<Vec<_>>>()
+        };
+        let turns = [begin("a"), shown("user", "go"), say("one"), shown("user", "on"), say("two")];
+        let with = |first: &[(&'static str, Value)]| [first, &turns].concat();
+        let repeated = [meta(json!({})), shown("developer", "be Codex")];
+        let base = json!({"history_base": {"thread_id": "p", "end_ordinal_exclusive": 7}});
+        for (first, expected) in [
+            (&[meta(json!({}))][..], &["be Codex", "go"][..]),
+            (&repeated, &["be Codex", "go"]),
+            (&[meta(json!({"forked_from_id": "p"}))], &["go"]),
+            (&[meta(base)], &["go"]),
+            (&[meta(json!({"base_instructions": null}))], &["go"]),
+            (&[meta(json!({"base_instructions": "be odd"}))], &["go"]),
+        ] {
+            assert_eq!(told(&with(first)), [expected, &["on"]], "{first:?}");
+        }
     }
 
     #[test]
