@@ -60,14 +60,15 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Text, A::Error> {
-        let mut text: Option<Text> = None;
-        while let Some(Part(said)) = parts.next_element()? {
-            text = match (text, said) {
-                (Some(before), Some(said)) => Some(format!("{before}\n{said}").into()),
-                (text, said) => text.or(said),
-            };
+        let mut said = std::iter::from_fn(|| parts.next_element::<Part>().transpose());
+        let mut texts = said.by_ref().filter_map(|part| part.map(|Part(text)| text).transpose());
+        let Some(first) = texts.next().transpose()? else { return Ok(Text::default()) };
+        let Some(second) = texts.next().transpose()? else { return Ok(first) };
+        let mut all = format!("{first}\n{second}");
+        for text in texts {
+            all.extend(["\n", &*text?]);
         }
-        Ok(text.unwrap_or_default())
+        Ok(all.into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Text, A::Error> {
@@ -121,8 +122,8 @@ impl<'de> Visitor<'de> for PartVisitor {
                 Field::Text => text = fields.next_value::<IfText>()?.0,
                 Field::ImageUrl => image = fields.next_value::<IfText>()?.0,
                 Field::EncryptedContent => {
-                    fields.next_value::<IgnoredAny>()?;
-                    secret = Some(Text::word(ENCRYPTED));
+                    let IfText(told) = fields.next_value()?;
+                    secret = told.map(|_| Text::word(ENCRYPTED));
                 }
                 Field::Other => drop(fields.next_value::<IgnoredAny>()?),
             }
@@ -197,6 +198,7 @@ mod tests {
                 json!([{"type": "input_image", "image_url": "data:image/png;base64,aGkh"}]),
                 "[image image/png, 3 bytes, sha256 c0ddd62c7717180e7ffb8a15bb9674d3ec92592e0b7ac7d1d5289836b4553be2]",
             ),
+            (json!([{"type": "x", "encrypted_content": null}, {"text": "b"}, {"text": "c"}]), "b\nc"),
             (json!([{"type": "input_image", "image_url": "file:///x.png"}]), "[image file:///x.png]"),
             (
                 json!([{"text": "a"}, {"type": "encrypted_content", "encrypted_content": "x"}]),

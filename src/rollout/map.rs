@@ -12,7 +12,7 @@ use std::ops::Index;
 /// Looked through from the first to the last faster than any hash is made.
 const FEW: usize = 16;
 
-/// Fields, each name once.
+/// Fields, each name once. Equal to fields of the same names and values in the same order.
 #[derive(Clone, Default, PartialEq)]
 pub struct Map(Vec<(Text, Value)>);
 
@@ -54,10 +54,10 @@ impl Map {
         }
     }
 
-    /// Behind all others, none of which has that name.
-    pub fn push(&mut self, key: Text, value: Value) {
-        debug_assert!(!self.contains_key(&key), "{key} twice");
-        self.0.push((key, value));
+    /// A field that we name ourselves, behind all others, none of which has that name.
+    pub fn push(&mut self, key: &'static str, value: Value) {
+        debug_assert!(!self.contains_key(key), "{key} twice");
+        self.0.push((Text::word(key), value));
     }
 
     pub fn remove(&mut self, key: &str) -> Option<Value> {
@@ -144,7 +144,7 @@ impl IntoIterator for Map {
 impl<const N: usize> From<[(&'static str, Value); N]> for Map {
     fn from(fields: [(&'static str, Value); N]) -> Map {
         let mut map = Map::with_capacity(N);
-        fields.into_iter().for_each(|(name, value)| map.push(Text::word(name), value));
+        fields.into_iter().for_each(|(name, value)| map.push(name, value));
         map
     }
 }

@@ -90,8 +90,8 @@ impl SessionReducer {
                 let text = turns::prompt_of(&message.content);
                 match &mut self.session.turns[turn].prompt {
                     // What a person adds while the turn runs belongs to its prompt.
-                    Some(said) => *said = format!("{said}\n\n{text}").into(),
-                    prompt => *prompt = Some(text.into()),
+                    Some(said) => said.extend(["\n\n", &text]),
+                    prompt => *prompt = Some(text),
                 }
             }
             Item::ContextCompaction => {
@@ -101,7 +101,7 @@ impl SessionReducer {
             Item::ExitedReviewMode => self.review_ended = true,
             Item::EnteredReviewMode(review) => {
                 let hint = review.user_facing_hint.as_deref().unwrap_or_default();
-                self.session.turns[turn].prompt.get_or_insert_with(|| format!("[review {hint}]").into());
+                self.session.turns[turn].prompt.get_or_insert_with(|| format!("[review {hint}]"));
             }
             Item::Echo | Item::Unknown { .. } => {}
             _ => self.tools.completed(&mut self.session, turn, completed, at),

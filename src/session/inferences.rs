@@ -54,6 +54,11 @@ impl Inferences {
         self.instructions = instructions;
     }
 
+    /// The response that the model is at, or was last.
+    pub(super) fn open(&self) -> Option<StepAt> {
+        self.open.or(self.last)
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> u32 {
         self.count
@@ -110,7 +115,7 @@ impl Inferences {
         session: &mut Session,
         turn: usize,
         at: Option<Timestamp>,
-        add: impl FnOnce(&mut Inference),
+        tell: impl FnOnce(&mut Inference),
     ) {
         let place = self.open.unwrap_or_else(|| self.begin(session, turn, at));
         if let Some(inference) = at_place(session, place) {
@@ -118,7 +123,7 @@ impl Inferences {
             if inference.usage.is_none() {
                 inference.ended_at = at.or(inference.ended_at);
             }
-            add(inference);
+            tell(inference);
         }
     }
 

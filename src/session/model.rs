@@ -62,7 +62,7 @@ pub struct Turn {
     pub ordinal: Option<u64>,
     /// The user took it back: the model has forgotten it, and its tokens were spent all the same.
     pub is_taken_back: bool,
-    pub prompt: Option<Text>,
+    pub prompt: Option<String>,
     pub status: TurnStatus,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,

@@ -155,7 +155,7 @@ impl SessionReducer {
             && !turns::is_context(text)
         {
             let turn = self.begin_implied_turn(None);
-            self.session.turns[turn].prompt = Some(text.clone());
+            self.session.turns[turn].prompt = Some(text.to_string());
         }
     }
 
@@ -165,7 +165,7 @@ impl SessionReducer {
             && let Some(call) = user_shell::told_in(&message.content.0, self.tools.count(), at)
         {
             let turn = self.turns.current(&mut self.session, at);
-            self.tools.push(&mut self.session, turn, call);
+            self.tools.push(&mut self.session, turn, call, None);
         }
     }
 }

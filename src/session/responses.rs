@@ -62,7 +62,8 @@ impl SessionReducer {
             self.tools.describe(&mut self.session, call);
             return;
         }
-        self.tools.push(&mut self.session, turn, call);
+        let asked_by = self.inferences.open();
+        self.tools.push(&mut self.session, turn, call, asked_by);
     }
 
     /// The model was shown something: whatever it says next is a new response.
@@ -76,7 +77,7 @@ impl SessionReducer {
             && turn.prompt.is_none()
             && turn.steps.is_empty()
         {
-            turn.prompt = Some(text.clone());
+            turn.prompt = Some(text.to_string());
         }
         self.show(Text::word("user"), text, None, at);
     }

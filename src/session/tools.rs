@@ -41,6 +41,8 @@ struct CallAt {
     step: StepAt,
     /// Its place among what a script called.
     nested: Option<usize>,
+    /// The response that asked for it.
+    asked_by: Option<StepAt>,
 }
 
 impl ToolIndex {
@@ -55,14 +57,20 @@ impl ToolIndex {
         self.calls.len()
     }
 
-    /// Adds a call to the end of a turn.
-    pub(super) fn push(&mut self, session: &mut Session, turn: usize, call: ToolCall) {
+    /// Adds a call to the end of a turn; a response asked for it, or nobody knows who.
+    pub(super) fn push(
+        &mut self,
+        session: &mut Session,
+        turn: usize,
+        call: ToolCall,
+        asked_by: Option<StepAt>,
+    ) {
         let steps = &mut session.turns[turn].steps;
         let step = StepAt { turn, step: steps.len() };
         if call.name == SCRIPT_TOOL {
             self.scripts.push(step);
         }
-        self.calls.insert(call.call_id.clone(), CallAt { step, nested: None });
+        self.calls.insert(call.call_id.clone(), CallAt { step, nested: None, asked_by });
         steps.push(Step::ToolCall(Box::new(call)));
     }
 
@@ -96,8 +104,8 @@ impl ToolIndex {
         }
         let asks_for =
             call.arguments.get("session_id").and_then(Value::as_u64).filter(|_| call.name == STDIN_TOOL);
-        if let (Some(began), None) = (began, place.nested) {
-            end_before(session, place.step, call_id, began);
+        if let (Some(began), Some(asked_by)) = (began, place.asked_by) {
+            end_before(session, asked_by, place, began);
         }
         if let Some(id) = told.left_running {
             self.left_running.entry(id).or_insert(place);
@@ -147,14 +155,14 @@ impl ToolIndex {
         }
         if record.call_id.starts_with(NESTED_CALL_PREFIX)
             && let Some(step) = self.script_of(session, turn, &record)
-            && let Some(script) = call_at(session, CallAt { step, nested: None })
+            && let Some(script) = script_at(session, step)
         {
-            let place = CallAt { step, nested: Some(script.nested.len()) };
+            let place = CallAt { step, nested: Some(script.nested.len()), asked_by: None };
             self.calls.insert(record.call_id.clone(), place);
             add(&mut script.nested, record);
             return;
         }
-        self.push(session, turn, record);
+        self.push(session, turn, record, None);
     }
 
     /// The script that made the call: the turn's last one that was there when it began. What an earlier
@@ -165,7 +173,7 @@ impl ToolIndex {
             not_later.take_while(|script| script.turn == turn).copied()
         };
         let mut was_there = |script: &StepAt| {
-            let script = call_at(session, CallAt { step: *script, nested: None });
+            let script = script_at(session, *script);
             script.is_some_and(|script| record.started_at.is_none() || script.started_at <= record.started_at)
         };
         of_turn().find(|script| was_there(script)).or_else(|| of_turn().next())
@@ -196,6 +204,10 @@ impl ToolIndex {
     }
 }
 
+fn script_at(session: &mut Session, step: StepAt) -> Option<&mut ToolCall> {
+    call_at(session, CallAt { step, nested: None, asked_by: None })
+}
+
 fn call_at(session: &mut Session, place: CallAt) -> Option<&mut ToolCall> {
     let step = session.turns.get_mut(place.step.turn)?.steps.get_mut(place.step.step)?;
     match (step, place.nested) {
@@ -207,16 +219,13 @@ fn call_at(session: &mut Session, place: CallAt) -> Option<&mut ToolCall> {
 
 /// A response was over when a call that it asked for began, however late its lines were written; and the call began
 /// no earlier than the response, however its duration was rounded.
-fn end_before(session: &mut Session, call: StepAt, call_id: &str, began: Timestamp) {
-    let (before, rest) = session.turns[call.turn].steps.split_at_mut(call.step);
-    let asked = before.iter_mut().rev().find_map(|step| match step {
-        Step::Inference(it) if it.requests.iter().any(|request| request.call_id == call_id) => Some(it),
-        _ => None,
-    });
-    if let (Some(asked), Some(Step::ToolCall(call))) = (asked, rest.first_mut()) {
-        let began = asked.started_at.map_or(began, |asked| asked.max(began));
+fn end_before(session: &mut Session, asked_by: StepAt, call: CallAt, began: Timestamp) {
+    let asked = session.turns.get_mut(asked_by.turn).and_then(|turn| turn.steps.get_mut(asked_by.step));
+    let Some(Step::Inference(asked)) = asked else { return };
+    let began = asked.started_at.map_or(began, |asked| asked.max(began));
+    asked.ended_at = asked.ended_at.map(|ended| ended.min(began));
+    if let Some(call) = call_at(session, call) {
         call.started_at = Some(began);
-        asked.ended_at = asked.ended_at.map(|ended| ended.min(began));
     }
 }
 

@@ -93,6 +93,7 @@ impl TurnIndex {
             (None, None) => session.turns.len().checked_sub(1)?,
             (Some(_), None) => session.turns.iter().rposition(|turn| turn.turn_id.is_none())?,
         };
+        // After a turn that was lost nobody knows how early it may be.
         let earliest = match index.checked_sub(1) {
             Some(before) => session.turns[before].ended_at,
             None => session.meta.timestamp.as_ref().and_then(|text| text.parse().ok()),

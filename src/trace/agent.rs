@@ -11,16 +11,16 @@ use crate::rollout::value::Value;
 use crate::session::model::{Session, ToolCall};
 
 /// How the model's side writes what only it can read: messages between agents, mostly.
-const ENCRYPTED: &str = "gAAAA";
+const CIPHERTEXT: &str = "gAAAA";
 
 pub(super) fn id(session: &Session) -> SpanId {
     SpanId::of(&session.meta.id, "root")
 }
 
 /// What was asked first, of what still stands.
-pub(super) fn prompt(session: &Session) -> Option<&Text> {
+pub(super) fn prompt(session: &Session) -> Option<&str> {
     let standing = session.turns.iter().filter(|turn| !turn.is_taken_back);
-    let mut prompts = standing.chain(&session.turns).filter_map(|turn| turn.prompt.as_ref());
+    let mut prompts = standing.chain(&session.turns).filter_map(|turn| turn.prompt.as_deref());
     prompts.next()
 }
 
@@ -30,6 +30,11 @@ pub(super) fn response(session: &Session) -> Option<&Text> {
     let mut answers =
         standing.chain(session.turns.iter().rev()).filter_map(|turn| turn.final_answer.as_ref());
     answers.next()
+}
+
+/// The inputs of what was asked for something; null where nobody knows what.
+pub(super) fn asked(prompt: Option<&str>) -> Value {
+    prompt.map(|prompt| Value::from([("prompt", prompt.into())])).unwrap_or_default()
 }
 
 /// Without attributes, and a root so far.
@@ -45,7 +50,7 @@ pub(super) fn span(session: &Session) -> Span {
         status: last.map_or(SpanStatus::Unset, |turn| outcome::status_of(&turn.status)),
         started_at,
         ended_at,
-        inputs: [("prompt", prompt(session).into())].into(),
+        inputs: asked(prompt(session)),
         outputs: last.map_or(Value::Null, |turn| outcome::outputs(response(session), &turn.status)),
         attributes: Map::new(),
         events: last.map_or_else(Vec::new, |turn| outcome::failure_event(&turn.status, ended_at)),
@@ -55,11 +60,11 @@ pub(super) fn span(session: &Session) -> Span {
 /// A thread that another one started, by this call if by one.
 pub(super) fn started(session: &Session, call: Option<&ToolCall>) -> Span {
     let name = session.meta.started_as().unwrap_or("agent");
-    let task = || call?.arguments.get("message")?.as_text().filter(|text| !text.starts_with(ENCRYPTED));
+    let task = || call?.arguments.get("message")?.as_str().filter(|text| !text.starts_with(CIPHERTEXT));
     Span {
         name: if name == "review" { name.to_owned() } else { format!("subagent_{name}") },
         // Since multi-agent v2 the thread itself holds no more of it than a head.
-        inputs: [("prompt", task().or_else(|| prompt(session)).into())].into(),
+        inputs: asked(task().or_else(|| prompt(session))),
         attributes: about::child_attributes(session, name),
         ..span(session)
     }

@@ -91,7 +91,7 @@ fn whole(relatives: &[Relative], record: &ThreadRecord, surroundings: Surroundin
     let spans = tree::settled(spans, session.last_line_at);
     let runs = relatives.iter().any(|relative| relative.session.is_running());
     let state = if runs { TraceState::InProgress } else { outcome::state_of(&last_turn.status) };
-    let prompt = agent::prompt(session).map(Text::as_str);
+    let prompt = agent::prompt(session);
     let response = agent::response(session).map(Text::as_str);
     let metadata = about::metadata(session, surroundings, prompt, response, &sum);
     let about = About { prompt, response, status: &last_turn.status, metadata, tags: about::tags(session) };
@@ -195,7 +195,7 @@ fn turn_spans(scope: &ThreadScope, number: usize, turn: &Turn, parent: Option<Sp
         status: outcome::status_of(&turn.status),
         started_at,
         ended_at: turn.ended_at.unwrap_or(last).max(started_at),
-        inputs: [("prompt", turn.prompt.as_ref().into())].into(),
+        inputs: agent::asked(turn.prompt.as_deref()),
         outputs: outcome::outputs(turn.final_answer.as_ref(), &turn.status),
         attributes: about::attributes_of(turn),
         events: outcome::failure_event(&turn.status, turn.ended_at.unwrap_or(last).max(started_at)),
@@ -248,6 +248,6 @@ fn turns_of(relatives: &[Relative]) -> Vec<usize> {
 /// Behind all others, none of which has that name.
 pub(super) fn put(attributes: &mut Map, key: &'static str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
-        attributes.push(Text::word(key), value.into());
+        attributes.push(key, value.into());
     }
 }

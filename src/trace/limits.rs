@@ -9,6 +9,10 @@ use crate::rollout::value::Value;
 /// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
 const LONGEST_TEXT: usize = 1 << 20;
 
+/// Levels of lists and objects within each other that are kept as such; what lies deeper is kept as text. Readers of
+/// JSON give up at 128, and a value lies some levels deep in whatever holds its trace.
+const DEEPEST: usize = 100;
+
 /// MLflow's columns for previews are 1000 characters wide.
 const PREVIEW_CHARACTERS: usize = 1000;
 
@@ -52,8 +56,8 @@ pub(super) fn cut(trace: &mut Trace) {
         {
             *message = short;
         }
-        limit(&mut span.inputs);
-        limit(&mut span.outputs);
+        limit(&mut span.inputs, 0);
+        limit(&mut span.outputs, 0);
         limit_all(&mut span.attributes);
         for event in &mut span.events {
             if let Some(Value::String(message)) = event.attributes.get_mut("exception.message")
@@ -89,18 +93,22 @@ fn last(text: &str, characters: usize) -> String {
 }
 
 fn limit_all(values: &mut Map) {
-    values.values_mut().for_each(limit);
+    values.values_mut().for_each(|value| limit(value, 1));
 }
 
-fn limit(value: &mut Value) {
+fn limit(value: &mut Value, depth: usize) {
     match value {
         Value::String(text) => {
             if let Some(short) = shortened(text, LONGEST_TEXT) {
                 *text = short.into();
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(limit),
-        Value::Object(values) => limit_all(values),
+        Value::Array(_) | Value::Object(_) if depth == DEEPEST => {
+            *value = value.to_string().into();
+            limit(value, depth);
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| limit(value, depth + 1)),
+        Value::Object(values) => values.values_mut().for_each(|value| limit(value, depth + 1)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -136,10 +144,25 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_too_deep_is_kept_as_text() {
+        let nested =
+            |levels: usize, core: &str| format!("{}{core}{}", "[".repeat(levels), "]".repeat(levels));
+        for levels in [1, DEEPEST, DEEPEST + 1, 127] {
+            let mut value: Value = serde_json::from_str(&nested(levels, "7")).unwrap();
+            limit(&mut value, 0);
+            let expected = match levels.checked_sub(DEEPEST) {
+                None | Some(0) => nested(levels, "7"),
+                Some(deeper) => nested(DEEPEST, &format!("{:?}", nested(deeper, "7"))),
+            };
+            assert_eq!(value.to_string(), expected, "{levels}");
+        }
+    }
+
+    #[test]
     fn texts_are_cut_wherever_they_stand() {
         let long = "x".repeat(LONGEST_TEXT + 10);
         let mut value = Value::from(json!({"a": [{"b": long}], "c": "short", "d": 7}));
-        limit(&mut value);
+        limit(&mut value, 0);
         let text = value["a"][0]["b"].as_str().unwrap();
         assert!(text.contains("[… 10 of 1048586 bytes cut …]"), "{}", text.len());
         assert_eq!((value["c"].as_str(), value["d"].as_u64()), (Some("short"), Some(7)));

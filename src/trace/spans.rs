@@ -117,7 +117,7 @@ impl TurnScope<'_> {
             status,
             started_at,
             ended_at,
-            inputs: inputs.into(),
+            inputs: if inputs.is_empty() { Value::Null } else { inputs.into() },
             outputs: answer(inference),
             attributes,
             events,
@@ -128,7 +128,9 @@ impl TurnScope<'_> {
     fn time_to_first_token(&self, inference: &Inference) -> Option<i64> {
         let (_, at) = self.first_token.filter(|(number, _)| *number == inference.number)?;
         let at = inference.ended_at.map_or(at, |ended| at.min(ended));
-        Some(at.as_millisecond() - inference.started_at?.as_millisecond())
+        let after = at.as_millisecond() - inference.started_at?.as_millisecond();
+        // Clocks are put back.
+        Some(after).filter(|after| *after >= 0)
     }
 
     /// One that broke off has told no usage, but for the one that made its turn fail.
