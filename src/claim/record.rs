@@ -18,8 +18,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A record is changed in milliseconds; somebody who was stopped while at it keeps nobody waiting.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A record is changed in milliseconds, on a disk that is busy in seconds; somebody who was stopped while at it keeps
+/// nobody waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadRecord {
