@@ -2,12 +2,15 @@
 
 use super::line::{BadLine, if_it_fits};
 use jiff::Timestamp;
+use jiff::civil::{Date, Time};
+use jiff::tz::Offset;
 use memchr::memchr2;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::str;
 use std::sync::LazyLock;
 
@@ -68,7 +71,7 @@ impl Envelope<'_> {
         let rest = rest.strip_prefix(",\"payload\":")?.strip_suffix('}')?;
         let payload = if kind == "response_item" { without_metadata(rest) } else { rest };
         Some(Envelope {
-            timestamp: timestamp.parse().ok(),
+            timestamp: plain_time(timestamp).or_else(|| timestamp.parse().ok()),
             ordinal,
             kind: Cow::Borrowed(kind),
             payload: Some(payload).filter(|payload| *payload != "null")?,
@@ -81,6 +84,21 @@ fn plain(text: &str) -> Option<(&str, &str)> {
     let end = memchr2(b'"', b'\\', text.as_bytes())?;
     let (string, rest) = (&text[..end], text[end..].strip_prefix('"')?);
     (!string.bytes().any(|byte| byte.is_ascii_control())).then_some((string, rest))
+}
+
+/// `2026-11-22T10:04:49.277Z`, as Codex writes every time: quicker than a parser of all that a time may look like.
+fn plain_time(text: &str) -> Option<Timestamp> {
+    let bytes: &[u8; 24] = text.as_bytes().try_into().ok()?;
+    let shape = bytes.map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+    if shape != *b"0000-00-00T00:00:00.000Z" {
+        return None;
+    }
+    let number =
+        |digits: Range<usize>| bytes[digits].iter().fold(0, |all, byte| all * 10 + i16::from(byte - b'0'));
+    let small = |at: usize| i8::try_from(number(at..at + 2)).ok();
+    let date = Date::new(number(0..4), small(5)?, small(8)?).ok()?;
+    let time = Time::new(small(11)?, small(14)?, small(17)?, i32::from(number(20..23)) * 1_000_000).ok()?;
+    Offset::UTC.to_timestamp(date.to_datetime(time)).ok()
 }
 
 /// The payload alone, if it is JSON that stands behind it.
@@ -145,6 +163,19 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn a_plain_time_is_what_the_library_says_it_is() {
+        let odd =
+            ["2026-11-22T10:04:49.277+", "2026-02-30T00:00:00.000Z", "2026-01-01T24:00:00.000Z", "soon"];
+        for text in ["2026-11-22T10:04:49.277Z", "0001-01-01T00:00:00.000Z", "9999-12-30T21:59:59.999Z"] {
+            assert_eq!(plain_time(text), text.parse().ok(), "{text}");
+            assert!(plain_time(text).is_some(), "{text}");
+        }
+        assert_eq!(odd.map(plain_time), [None; 4]);
+        // A second that is none: the library's business.
+        assert_eq!(plain_time("2026-12-31T23:59:60.000Z"), None);
     }
 
     #[test]

@@ -84,9 +84,10 @@ fn whole(relatives: &[Relative], record: &ThreadRecord, surroundings: Surroundin
         attributes: about::session_attributes(relatives.iter().map(|it| it.session), record, &sum),
         ..agent::span(session)
     }];
-    spans.extend(spans_of_turns(session));
+    spans.reserve(session.turns.iter().map(|turn| 1 + turn.steps.len()).sum());
+    add_spans_of_turns(session, &mut spans);
     for relative in &relatives[1..] {
-        spans.extend(child_spans(relative, relatives, Shape::Whole));
+        add_child_spans(relative, relatives, Shape::Whole, &mut spans);
     }
     let spans = tree::settled(spans, session.last_line_at);
     let runs = relatives.iter().any(|relative| relative.session.is_running());
@@ -114,7 +115,7 @@ fn one_turn(
     let mut spans = turn_spans(&scope_of(session), index + 1, turn, None);
     spans[0].attributes.extend(about::turn_attributes(session, index, record, &sum));
     for relative in within() {
-        spans.extend(child_spans(relative, relatives, Shape::Turns));
+        add_child_spans(relative, relatives, Shape::Turns, &mut spans);
     }
     let spans = tree::settled(spans, None);
     let runs = within().any(|relative| relative.session.is_running());
@@ -170,13 +171,14 @@ fn scope_of(session: &Session) -> ThreadScope<'_> {
 }
 
 /// Below the span of the thread itself.
-fn spans_of_turns(session: &Session) -> Vec<Span> {
+fn add_spans_of_turns(session: &Session, spans: &mut Vec<Span>) {
     let (scope, root) = (scope_of(session), agent::id(session));
     match &session.turns[..] {
-        [only] => spans::of_turn(&scope, only, root),
+        [only] => spans.extend(spans::of_turn(&scope, only, root)),
         several => {
-            let numbered = (1..).zip(several);
-            numbered.flat_map(|(number, turn)| turn_spans(&scope, number, turn, Some(root))).collect()
+            for (number, turn) in (1..).zip(several) {
+                spans.extend(turn_spans(&scope, number, turn, Some(root)));
+            }
         }
     }
 }
@@ -208,7 +210,7 @@ fn turn_id(thread: &str, number: usize) -> SpanId {
 }
 
 /// A sub-agent or a review, under what started it.
-fn child_spans(child: &Relative, relatives: &[Relative], shape: Shape) -> Vec<Span> {
+fn add_child_spans(child: &Relative, relatives: &[Relative], shape: Shape, spans: &mut Vec<Span>) {
     let parent_place = child.parent.unwrap_or_default();
     let parent = relatives[parent_place].session;
     let by = started_by(child.session, parent);
@@ -224,9 +226,8 @@ fn child_spans(child: &Relative, relatives: &[Relative], shape: Shape) -> Vec<Sp
         StartedBy::Call { call, .. } => Some(call),
         StartedBy::Turn(_) | StartedBy::Thread => None,
     };
-    let mut spans = vec![Span { parent: Some(place), ..agent::started(child.session, call) }];
-    spans.extend(spans_of_turns(child.session));
-    spans
+    spans.push(Span { parent: Some(place), ..agent::started(child.session, call) });
+    add_spans_of_turns(child.session, spans);
 }
 
 /// The turn of the root that each descends from.
