@@ -3,6 +3,7 @@
 use super::descriptors::Descriptors;
 use super::locks::LockWatch;
 use super::writers::Here;
+use crate::codex::asked::Front;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::disk::file_system::FileSystem;
@@ -20,7 +21,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn watch(home: &CodexHome) -> Held {
+    pub(super) fn watch(home: &CodexHome, front: Front) -> Held {
         // What another machine does there is neither told to us nor in our kernel's list.
         let locks = match FileSystem::of(home.path()) {
             FileSystem::Local => LockWatch::open(home),
@@ -29,7 +30,7 @@ impl Held {
         let locks = locks.inspect_err(|error| {
             tracing::info!("codex's locks tell nothing ({error}): its open files are looked at instead")
         });
-        Held { locks: locks.ok(), files: Some(Descriptors::of(Here)), files_due: None }
+        Held { locks: locks.ok(), files: Some(Descriptors::of(Here, front)), files_due: None }
     }
 
     pub(super) fn wakes(&self) -> Option<BorrowedFd<'_>> {
