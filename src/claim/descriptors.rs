@@ -19,11 +19,14 @@ const AT_FIRST: Duration = Duration::from_millis(10);
 /// How long that is for an interface.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// How long at most for a run without one, until its session is seen: it begins that only when it is ready (after 3 s
-/// where 0.98 has no network, later with slow MCP servers), and is at its end with the answer.
+/// How often then while the session of a run without one is not seen yet: it begins that only when it is ready (after
+/// 3 s where 0.98 has no network, later with slow MCP servers), and is at its end with the answer.
+const AWAITED: Duration = Duration::from_millis(20);
+
+/// How long that is at most.
 const UNSEEN: Duration = Duration::from_secs(30);
 
-/// How often then: what is begun by hand is held for longer. A look costs about 0.3 ms.
+/// How often then: what is begun by hand is held for longer. A look costs about 0.4 ms.
 const LATER: Duration = Duration::from_millis(100);
 
 /// From when on it is looked at seldom: a session that a person works in stays open, and an interface that leaves
@@ -42,13 +45,16 @@ pub(super) struct Descriptors<W> {
     front: Front,
     began: Option<Instant>,
     has_seen_one: bool,
+    /// Processes that turned out to be Codexes: no other is below them that we look for.
+    codexes: BTreeSet<u32>,
     /// Why nobody can tell what our own child holds.
     blind: Option<io::Error>,
 }
 
 impl<W: Writers> Descriptors<W> {
     pub(super) fn of(writers: W, front: Front) -> Descriptors<W> {
-        Descriptors { writers, front, began: None, has_seen_one: false, blind: None }
+        let codexes = BTreeSet::new();
+        Descriptors { writers, front, began: None, has_seen_one: false, codexes, blind: None }
     }
 
     /// Whether what was not seen was not there.
@@ -64,10 +70,9 @@ impl<W: Writers> Descriptors<W> {
         for _ in 0..DEEPEST {
             let mut below = Vec::new();
             for id in level {
-                let Some(known) = self.writers.known(id) else { continue };
                 held.extend(self.threads_of(id, child));
                 // What a tool of Codex starts is not ours, and there may be much of it.
-                if !known.is_codex {
+                if !self.is_codex(id) {
                     below.extend(self.writers.children(id));
                 }
             }
@@ -76,6 +81,16 @@ impl<W: Writers> Descriptors<W> {
         self.has_seen_one |= !held.is_empty();
         let awaits_one = self.front == Front::Lines && !self.has_seen_one;
         (held, pace(now.duration_since(began), awaits_one))
+    }
+
+    /// Asked once of a Codex: it stays one.
+    fn is_codex(&mut self, id: u32) -> bool {
+        let is_codex =
+            self.codexes.contains(&id) || self.writers.known(id).is_some_and(|known| known.is_codex);
+        if is_codex {
+            self.codexes.insert(id);
+        }
+        is_codex
     }
 
     fn threads_of(&mut self, id: u32, child: u32) -> BTreeSet<ThreadId> {
@@ -98,8 +113,8 @@ impl<W: Writers> Descriptors<W> {
 
 fn pace(age: Duration, awaits_one: bool) -> Duration {
     match age {
-        age if awaits_one && age < UNSEEN => AT_FIRST,
         age if age < FIRST => AT_FIRST,
+        age if awaits_one && age < UNSEEN => AWAITED,
         age if age < SETTLED => LATER,
         _ => SELDOM,
     }
@@ -200,7 +215,7 @@ mod tests {
     fn looks_become_rare_once_a_session_is_seen_or_hardly_awaited_any_more() {
         let empty = || vec![(100, 50, "codex", None)];
         let seen = || vec![(100, 50, "codex", rollout(MINE))];
-        let often = [(0, AT_FIRST), (999, AT_FIRST), (29_999, AT_FIRST), (30_001, SELDOM)];
+        let often = [(0, AT_FIRST), (999, AT_FIRST), (29_999, AWAITED), (30_001, SELDOM)];
         let rarer = [(0, AT_FIRST), (999, AT_FIRST), (1001, LATER), (9999, LATER), (10_001, SELDOM)];
         let table = [
             ("a run without a session yet", Front::Lines, empty(), &often[..]),
