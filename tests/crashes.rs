@@ -85,6 +85,8 @@ impl Sessions {
 
     /// A launch that was killed when Codex had ended: its session, and its notes with the claim.
     fn leave_behind(&mut self) -> TraceId {
+        // Before the session, as with a real launch: what was written to it earlier would not be its own.
+        let began = Timestamp::now();
         let (thread, rollout) = self.next();
         let folder = self.home.sessions().join("2026/11/22");
         fs::create_dir_all(&folder).expect("make the folder of a day");
@@ -95,7 +97,7 @@ impl Sessions {
             experiment: Experiment::Name("codex-sessions".into()),
         };
         let gone = Process { born: Some(1), ..Process::ourselves() };
-        let launch = Launch::new(gone, Timestamp::now(), destination, Asked::default());
+        let launch = Launch::new(gone, began, destination, Asked::default());
         let mut notes =
             Journal::begin(&self.home.state().join("launches"), &launch).expect("begin its notes");
         let trace = TraceId::of_thread(thread.as_str());
