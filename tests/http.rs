@@ -83,7 +83,7 @@ fn deliver(uri: &str, trace: &Trace, before: Option<&Receipt>) -> Delivered {
 
 fn try_to_deliver(uri: &str, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
     let access = Access::default();
-    let patience = Patience { until: None, is_asked_to_end: &|| false };
+    let patience = Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} };
     let experiment = Experiment::Name("codex-sessions".to_owned());
     let exporter = mlflow::exporter(&target(uri), &experiment, &access, patience);
     exporter.and_then(|mut exporter| exporter.export(trace, before))

@@ -66,7 +66,7 @@ fn deliver_to(
     let pairs = one_try.iter().chain(variables).map(|(name, value)| (name.to_string(), value.to_string()));
     let access = Access { variables: pairs.collect::<Variables>(), ..Access::default() };
     let target = Target::parse(uri, Path::new("/")).expect("a tracking URI");
-    let patience = Patience { until: None, is_asked_to_end: &|| false };
+    let patience = Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} };
     let experiment = match experiment.strip_prefix("id:") {
         Some(id) => Experiment::Id(id.to_owned()),
         None => Experiment::Name(experiment.to_owned()),

@@ -30,6 +30,7 @@ pub(super) fn check_typed(
 }
 
 fn check_with(target: &Target, experiment: &Experiment, access: &Access) -> Result<Checked, ExportError> {
-    let patience = Patience { until: Some(Instant::now() + LIMIT), is_asked_to_end: &|| false };
+    let patience =
+        Patience { until: Some(Instant::now() + LIMIT), is_asked_to_end: &|| false, retrying: &|_, _| {} };
     mlflow::check(target, experiment, access, patience)
 }

@@ -14,6 +14,7 @@ use crate::state::delivery::PATIENCE;
 use crate::state::recover::Unfinished;
 use jiff::Timestamp;
 use std::fmt::Write;
+use std::time::Duration;
 
 pub(super) fn run(sync: &Sync, world: &World) -> Result<(), Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
@@ -64,12 +65,17 @@ fn deliver(state: &State, world: &World) -> Result<(), Failure> {
             print(&format!("{}\n", in_one_line(&line_of(step))));
         }
     };
+    let retrying = |reason: &str, pause: Duration| {
+        if world.stdout_is_terminal {
+            print(&format!("{}\n", in_one_line(&again(reason, pause))));
+        }
+    };
     let mut total = Drained::default();
     // What a full spool had no room for is put when there is some.
     let unfinished = loop {
         let unfinished = state.recover_within(world, PATIENCE).unfinished;
-        let drained =
-            state.deliver_now(world, &show).map_err(|error| format!("nothing was delivered: {error}"))?;
+        let drained = state.deliver_now(world, &show, &retrying);
+        let drained = drained.map_err(|error| format!("nothing was delivered: {error}"))?;
         let is_emptier = !drained.delivered.is_empty();
         total.delivered.extend(drained.delivered);
         total.set_aside.extend(drained.set_aside);
@@ -87,6 +93,11 @@ fn deliver(state: &State, world: &World) -> Result<(), Failure> {
     }
     print(&said);
     left(&total, aside, &unfinished).map_or(Ok(()), Err)
+}
+
+/// A server that is down is tried for minutes, as MLflow's own client does.
+fn again(reason: &str, pause: Duration) -> String {
+    format!("{reason}; once more in {} s (Ctrl-C ends this, and nothing is lost)", pause.as_secs())
 }
 
 fn line_of(step: &Step) -> String {

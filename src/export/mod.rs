@@ -78,6 +78,8 @@ pub struct Patience<'a> {
     /// None for as long as it takes.
     pub until: Option<Instant>,
     pub is_asked_to_end: &'a dyn Fn() -> bool,
+    /// Told why a request has failed that will be tried again, and how soon.
+    pub retrying: &'a dyn Fn(&str, Duration),
 }
 
 impl Patience<'_> {

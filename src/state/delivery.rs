@@ -26,6 +26,8 @@ struct Asked<'a> {
     eagerness: Eagerness,
     /// Whether somebody wants it to end.
     is_over: &'a dyn Fn() -> bool,
+    /// Told why a request is tried again, and how soon.
+    retrying: &'a dyn Fn(&str, Duration),
 }
 
 impl State {
@@ -37,14 +39,22 @@ impl State {
         budget: Duration,
         patience: Duration,
     ) -> Result<Drained, DrainError> {
+        let eagerness = Eagerness::Patient;
         let asked =
-            Asked { budget: Some(budget), patience, eagerness: Eagerness::Patient, is_over: &|| false };
+            Asked { budget: Some(budget), patience, eagerness, is_over: &|| false, retrying: &silent };
         self.drain(world, &asked, &|_| {})
     }
 
-    /// Delivers what the spool holds because somebody asked for it.
-    pub fn deliver_now(&self, world: &World, told: &dyn Fn(&Step)) -> Result<Drained, DrainError> {
-        self.deliver_until(world, &|| false, told)
+    /// Delivers what the spool holds because somebody asked for it, and watches.
+    pub fn deliver_now(
+        &self,
+        world: &World,
+        told: &dyn Fn(&Step),
+        retrying: &dyn Fn(&str, Duration),
+    ) -> Result<Drained, DrainError> {
+        let eagerness = Eagerness::Asked;
+        let asked = Asked { budget: None, patience: PATIENCE, eagerness, is_over: &|| false, retrying };
+        self.drain(world, &asked, told)
     }
 
     /// As `deliver`, for somebody who watches and may want it to end.
@@ -55,8 +65,8 @@ impl State {
         is_over: &dyn Fn() -> bool,
         told: &dyn Fn(&Step),
     ) -> Result<Drained, DrainError> {
-        let asked =
-            Asked { budget: Some(budget), patience: PATIENCE, eagerness: Eagerness::Patient, is_over };
+        let (budget, eagerness) = (Some(budget), Eagerness::Patient);
+        let asked = Asked { budget, patience: PATIENCE, eagerness, is_over, retrying: &silent };
         self.drain(world, &asked, told)
     }
 
@@ -67,7 +77,8 @@ impl State {
         is_over: &dyn Fn() -> bool,
         told: &dyn Fn(&Step),
     ) -> Result<Drained, DrainError> {
-        let asked = Asked { budget: None, patience: PATIENCE, eagerness: Eagerness::Asked, is_over };
+        let eagerness = Eagerness::Asked;
+        let asked = Asked { budget: None, patience: PATIENCE, eagerness, is_over, retrying: &silent };
         self.drain(world, &asked, told)
     }
 
@@ -89,7 +100,7 @@ impl State {
     }
 
     fn drain(&self, world: &World, asked: &Asked, told: &dyn Fn(&Step)) -> Result<Drained, DrainError> {
-        let Asked { budget, patience, eagerness, is_over } = *asked;
+        let Asked { budget, patience, eagerness, is_over, retrying } = *asked;
         let spool = self.spool();
         if spool.paths().is_empty() {
             return Ok(Drained::default());
@@ -105,7 +116,7 @@ impl State {
         };
         let access = Access::of(world);
         let until = budget.map(|budget| Instant::now() + budget);
-        let patience = Patience { until, is_asked_to_end: is_over };
+        let patience = Patience { until, is_asked_to_end: is_over, retrying };
         let connect = |target: &Target, experiment: &Experiment| {
             export::mlflow::exporter(target, experiment, &access, patience)
         };
@@ -117,6 +128,8 @@ impl State {
         drained
     }
 }
+
+fn silent(_: &str, _: Duration) {}
 
 /// A reason that many share is said once.
 fn log_what_stays(drained: &Drained, now: Timestamp) {

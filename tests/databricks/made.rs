@@ -120,7 +120,11 @@ impl Delivery<'_> {
 
     pub(crate) fn of(&self, trace: &Trace) -> Result<Delivered, ExportError> {
         let target = Target::Databricks { profile: self.profile.map(str::to_owned) };
-        let patience = Patience { until: Some(Instant::now() + LIMIT), is_asked_to_end: &|| false };
+        let patience = Patience {
+            until: Some(Instant::now() + LIMIT),
+            is_asked_to_end: &|| false,
+            retrying: &|_, _| {},
+        };
         exporter(&target, &self.experiment, &self.access, patience)?.export(trace, self.before)
     }
 }

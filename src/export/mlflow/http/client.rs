@@ -126,6 +126,7 @@ impl<'a> Client<'a> {
             if failures > self.tries.retries || !is_in_time {
                 return Err(ExportError::Transient { reason, after });
             }
+            (self.patience.retrying)(&reason, pause);
             // Within async: a timer is made where the runtime is.
             self.until_asked_to_end(request, async { tokio::time::sleep(pause).await })?;
         }
@@ -231,5 +232,27 @@ mod tests {
         assert_eq!((seconds(1, 0.5), seconds(1, 1.0)), (2.5, 3.0));
         let none = Tries { backoff: Duration::ZERO, jitter: Duration::ZERO, ..tries };
         assert_eq!(none.pause(9, 1.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn whoever_waits_is_told_why_and_how_long() {
+        // Its listener is gone at once: the port refuses.
+        let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let told = std::cell::RefCell::new(Vec::new());
+        let retrying = |reason: &str, pause| told.borrow_mut().push((reason.to_owned(), pause));
+        let patience = Patience { until: None, is_asked_to_end: &|| false, retrying: &retrying };
+        let tries = Tries {
+            retries: 2,
+            backoff: Duration::from_millis(1),
+            jitter: Duration::ZERO,
+            ..Tries::default()
+        };
+        let client = Client::new(reqwest::Client::builder().no_proxy(), tries, patience).unwrap();
+        let url = format!("http://{refusing}/version");
+        let request = Request { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new() };
+        assert!(matches!(client.send(&request), Err(ExportError::Transient { .. })));
+        let told = told.take();
+        assert_eq!(told.iter().map(|(_, pause)| pause.as_millis()).collect::<Vec<_>>(), [1, 2]);
+        assert!(told.iter().all(|(reason, _)| reason.contains("refused")), "{told:?}");
     }
 }

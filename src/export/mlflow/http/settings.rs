@@ -134,7 +134,12 @@ mod tests {
         let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let access = Access { variables, ..Access::default() };
         let Target::Http(address) = &target else { panic!("{uri} is no server") };
-        match connect(&target, address, &access, Patience { until: None, is_asked_to_end: &|| false }) {
+        match connect(
+            &target,
+            address,
+            &access,
+            Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} },
+        ) {
             Ok((_, url)) => format!("ok {url}"),
             Err(ExportError::Target(reason)) => reason,
             Err(other) => panic!("{other:?}"),
