@@ -2,29 +2,22 @@
 //!
 //! For what has no locks (Codex before 0.147), where locks say nothing (a network's file system), and where the
 //! kernel does not tell of them. A session's file stays open from a thread's start to its end, so looking now and
-//! then is enough; those of reviews and sub-agents may be open for some milliseconds only, and are found by what
+//! then is enough, and at once when one is made (0.98 begins its session seconds after its start, and holds it for
+//! 50 ms where the answer comes at once); those of reviews and sub-agents may be open for some milliseconds only, and are found by what
 //! their own files say. An open lock tells nothing: a Codex that starts opens those of all threads (0.169).
 
 use super::ancestry::is_ours;
 use super::writers::Writers;
-use crate::codex::asked::Front;
 use crate::codex::thread::ThreadId;
 use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How often at first: the shortest run of `exec` holds its session for 70 ms (0.169), or 50 (0.98).
-const AT_FIRST: Duration = Duration::from_millis(10);
+/// How often at first: the shortest run of `exec` holds its session for 70 ms (0.169).
+pub(super) const AT_FIRST: Duration = Duration::from_millis(10);
 
-/// How long that is for an interface.
+/// How long that is.
 const FIRST: Duration = Duration::from_secs(1);
-
-/// How often then while the session of a run without one is not seen yet: it begins that only when it is ready (after
-/// 3 s where 0.98 has no network, later with slow MCP servers), and is at its end with the answer.
-const AWAITED: Duration = Duration::from_millis(20);
-
-/// How long that is at most.
-const UNSEEN: Duration = Duration::from_secs(30);
 
 /// How often then: what is begun by hand is held for longer. A look costs about 0.4 ms.
 const LATER: Duration = Duration::from_millis(100);
@@ -42,9 +35,7 @@ const DEEPEST: usize = 8;
 #[derive(Debug)]
 pub(super) struct Descriptors<W> {
     writers: W,
-    front: Front,
     began: Option<Instant>,
-    has_seen_one: bool,
     /// Processes that turned out to be Codexes: no other is below them that we look for.
     codexes: BTreeSet<u32>,
     /// Why nobody can tell what our own child holds.
@@ -52,9 +43,8 @@ pub(super) struct Descriptors<W> {
 }
 
 impl<W: Writers> Descriptors<W> {
-    pub(super) fn of(writers: W, front: Front) -> Descriptors<W> {
-        let codexes = BTreeSet::new();
-        Descriptors { writers, front, began: None, has_seen_one: false, codexes, blind: None }
+    pub(super) fn of(writers: W) -> Descriptors<W> {
+        Descriptors { writers, began: None, codexes: BTreeSet::new(), blind: None }
     }
 
     /// Whether what was not seen was not there.
@@ -78,9 +68,7 @@ impl<W: Writers> Descriptors<W> {
             }
             level = below;
         }
-        self.has_seen_one |= !held.is_empty();
-        let awaits_one = self.front == Front::Lines && !self.has_seen_one;
-        (held, pace(now.duration_since(began), awaits_one))
+        (held, pace(now.duration_since(began)))
     }
 
     /// Asked once of a Codex: it stays one.
@@ -111,10 +99,9 @@ impl<W: Writers> Descriptors<W> {
     }
 }
 
-fn pace(age: Duration, awaits_one: bool) -> Duration {
+fn pace(age: Duration) -> Duration {
     match age {
         age if age < FIRST => AT_FIRST,
-        age if awaits_one && age < UNSEEN => AWAITED,
         age if age < SETTLED => LATER,
         _ => SELDOM,
     }
@@ -194,7 +181,7 @@ mod tests {
             ("a neighbour's", vec![(100, 50, "codex", None), (200, 50, "codex", rollout(MINE))], false),
         ];
         for (what, processes, ours) in table {
-            let (held, _) = Descriptors::of(Stage(processes), Front::Lines).look(100, Instant::now());
+            let (held, _) = Descriptors::of(Stage(processes)).look(100, Instant::now());
             let expected =
                 if ours { BTreeSet::from([ThreadId::parse(MINE).unwrap()]) } else { BTreeSet::new() };
             assert_eq!(held, expected, "{what}");
@@ -204,7 +191,7 @@ mod tests {
     #[test]
     fn a_child_that_cannot_be_looked_at_makes_us_blind_and_one_that_is_gone_does_not() {
         for (kind, blind) in [("hidden", true), ("codex", false)] {
-            let mut descriptors = Descriptors::of(Stage(vec![(100, 50, kind, None)]), Front::Lines);
+            let mut descriptors = Descriptors::of(Stage(vec![(100, 50, kind, None)]));
             descriptors.look(100, Instant::now());
             descriptors.look(300, Instant::now());
             assert_eq!(descriptors.blind().is_some(), blind, "{kind}");
@@ -212,23 +199,18 @@ mod tests {
     }
 
     #[test]
-    fn looks_become_rare_once_a_session_is_seen_or_hardly_awaited_any_more() {
-        let empty = || vec![(100, 50, "codex", None)];
-        let seen = || vec![(100, 50, "codex", rollout(MINE))];
-        let often = [(0, AT_FIRST), (999, AT_FIRST), (29_999, AWAITED), (30_001, SELDOM)];
-        let rarer = [(0, AT_FIRST), (999, AT_FIRST), (1001, LATER), (9999, LATER), (10_001, SELDOM)];
-        let table = [
-            ("a run without a session yet", Front::Lines, empty(), &often[..]),
-            ("a run whose session is seen", Front::Lines, seen(), &rarer[..]),
-            ("an interface, whose first prompt is typed", Front::Screen, empty(), &rarer[..]),
-        ];
-        for (what, front, processes, paces) in table {
-            let began = Instant::now();
-            let mut descriptors = Descriptors::of(Stage(processes), front);
-            for (after, pace) in paces {
-                let (_, again) = descriptors.look(100, began + Duration::from_millis(*after));
-                assert_eq!(again, *pace, "{what} after {after} ms");
-            }
+    fn looks_become_rare_after_the_first_second() {
+        let mut descriptors = Descriptors::of(Stage(vec![]));
+        let began = Instant::now();
+        for (after, pace) in [
+            (0, AT_FIRST),
+            (999, AT_FIRST),
+            (1001, LATER),
+            (9999, LATER),
+            (10_001, SELDOM),
+            (100_000, SELDOM),
+        ] {
+            assert_eq!(descriptors.look(1, began + Duration::from_millis(after)).1, pace, "{after} ms");
         }
     }
 

@@ -1,9 +1,8 @@
 //! Which threads does our child hold? By Codex's locks where they tell, else by the files that it has open.
 
-use super::descriptors::Descriptors;
+use super::descriptors::{AT_FIRST, Descriptors};
 use super::locks::LockWatch;
 use super::writers::Here;
-use crate::codex::asked::Front;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::disk::file_system::FileSystem;
@@ -21,7 +20,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn watch(home: &CodexHome, front: Front) -> Held {
+    pub(super) fn watch(home: &CodexHome) -> Held {
         // What another machine does there is neither told to us nor in our kernel's list.
         let locks = match FileSystem::of(home.path()) {
             FileSystem::Local => LockWatch::open(home),
@@ -30,7 +29,7 @@ impl Held {
         let locks = locks.inspect_err(|error| {
             tracing::info!("codex's locks tell nothing ({error}): its open files are looked at instead")
         });
-        Held { locks: locks.ok(), files: Some(Descriptors::of(Here, front)), files_due: None }
+        Held { locks: locks.ok(), files: Some(Descriptors::of(Here)), files_due: None }
     }
 
     pub(super) fn wakes(&self) -> Option<BorrowedFd<'_>> {
@@ -43,13 +42,18 @@ impl Held {
         let mut held: BTreeSet<ThreadId> = locked.into_iter().collect();
         if !held.is_empty() {
             self.files = None;
+            self.locks.iter_mut().for_each(LockWatch::leave_sessions);
         }
         let Some(files) = &mut self.files else { return (held, again) };
+        if self.files_due.is_none() {
+            self.locks.iter_mut().for_each(LockWatch::watch_sessions);
+        }
         let due = *self.files_due.get_or_insert(now);
-        if now >= due {
+        let is_session_new = self.locks.as_ref().is_some_and(|locks| locks.is_session_new(now));
+        if is_session_new || now >= due {
             let (open, pace) = files.look(child, now);
             held.extend(open);
-            self.files_due = Some(now + pace);
+            self.files_due = Some(now + if is_session_new { AT_FIRST } else { pace });
         }
         let files_again = self.files_due.map(|due| due.saturating_duration_since(now));
         (held, again.into_iter().chain(files_again).min())

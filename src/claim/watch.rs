@@ -31,8 +31,7 @@ impl Watch {
     pub fn begin(home: &CodexHome, launch: Launch, journal: Option<Journal>, log: Option<TuiLog>) -> Watch {
         let unlogged = launch.asked.front == Front::Screen && log.is_none();
         let log = log.map(|log| Follow::begin(log, launch.started_at));
-        let held = Held::watch(home, launch.asked.front);
-        let mut watch = Watch { launch, journal, held, log };
+        let mut watch = Watch { launch, journal, held: Held::watch(home), log };
         if unlogged {
             watch.blinded("the interface keeps its log where nobody knows".to_owned());
         }

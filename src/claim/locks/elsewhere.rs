@@ -22,6 +22,18 @@ impl LockWatch {
         match *self {}
     }
 
+    pub(in crate::claim) fn watch_sessions(&mut self) {
+        match *self {}
+    }
+
+    pub(in crate::claim) fn leave_sessions(&mut self) {
+        match *self {}
+    }
+
+    pub(in crate::claim) fn is_session_new(&self, _: Instant) -> bool {
+        match *self {}
+    }
+
     pub(in crate::claim) fn look(&mut self, _: u32, _: Instant) -> (Vec<ThreadId>, Option<Duration>) {
         match *self {}
     }

@@ -1,13 +1,16 @@
-//! Who holds which thread, on Linux: inotify tells when a lock file is opened, `/proc/locks` who locked it.
+//! Who holds which thread, on Linux: inotify tells when a lock file is opened, `/proc/locks` who locked it. For a
+//! Codex without locks it tells when a session's file is made.
 //!
 //! Codex's locks are only ever looked at. A probe with `flock`, even a shared one, would make a Codex
 //! that opens the thread meanwhile fail (0.169: "already has an active writer").
 
+use super::ladder::Ladder;
 use crate::claim::ancestry::is_ours;
 use crate::claim::writers::{Here, Writers};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use jiff::Zoned;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -32,13 +35,20 @@ const LOOK_LATER: Duration = Duration::from_millis(25);
 /// A file is just opened for so long.
 const JUST_OPENED: Duration = Duration::from_millis(60);
 
+/// A session's file is just made for so long. The kernel tells of it before its maker has it open, on a busy machine
+/// long before.
+const JUST_MADE: Duration = Duration::from_millis(200);
+
 pub(in crate::claim) struct LockWatch {
     /// None where there is none to be had (a desktop's 128 instances are soon used up): then we look often.
     inotify: Option<Inotify>,
+    home: PathBuf,
     locks: PathBuf,
-    /// Folders that lead to the locks, outermost first. Codex makes them as it needs them, and we never do.
-    ladder: Vec<PathBuf>,
-    watched: Option<(usize, WatchDescriptor)>,
+    to_locks: Ladder,
+    /// The folder of today's sessions; None when nobody asks for it.
+    to_sessions: Option<Ladder>,
+    /// When the last session's file was made there, by whomever.
+    session_made: Option<Instant>,
     /// Opened, holder not known yet.
     pending: BTreeMap<ThreadId, Instant>,
 }
@@ -50,12 +60,42 @@ impl LockWatch {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .inspect_err(|error| tracing::info!("no inotify ({error}): codex's locks are looked at instead"));
         let locks = home.writer_locks();
-        let ladder = [home.path().parent().map(PathBuf::from), Some(home.path().into()), Some(locks.clone())];
-        let ladder = ladder.into_iter().flatten().collect();
-        let mut watch =
-            LockWatch { inotify: inotify.ok(), locks, ladder, watched: None, pending: BTreeMap::new() };
-        watch.climb();
-        Ok(watch)
+        let name = locks.file_name().and_then(|name| name.to_str());
+        // A lock file that a killed Codex left behind is opened again, not made.
+        let mut to_locks = Ladder::new(home.path(), name, AddWatchFlags::IN_OPEN);
+        if let Ok(inotify) = &inotify {
+            to_locks.climb(inotify, None);
+        }
+        Ok(LockWatch {
+            inotify: inotify.ok(),
+            home: home.path().to_owned(),
+            locks,
+            to_locks,
+            to_sessions: None,
+            session_made: None,
+            pending: BTreeMap::new(),
+        })
+    }
+
+    /// From now on it is told when a session of today is made. One that goes on from another day is not.
+    pub(in crate::claim) fn watch_sessions(&mut self) {
+        let Some(inotify) = &self.inotify else { return };
+        let day = Zoned::now().strftime("%Y/%m/%d").to_string();
+        let names = ["sessions"].into_iter().chain(day.split('/'));
+        let mut to_sessions = Ladder::new(&self.home, names, AddWatchFlags::empty());
+        to_sessions.climb(inotify, Some(&self.to_locks));
+        self.to_sessions = Some(to_sessions);
+    }
+
+    pub(in crate::claim) fn leave_sessions(&mut self) {
+        if let (Some(inotify), Some(mut to_sessions)) = (&self.inotify, self.to_sessions.take()) {
+            to_sessions.leave(inotify, Some(&self.to_locks));
+        }
+    }
+
+    /// Whether somebody made a session just now: it may be our child, and have it open for a moment only.
+    pub(in crate::claim) fn is_session_new(&self, now: Instant) -> bool {
+        self.session_made.is_some_and(|at| now.saturating_duration_since(at) < JUST_MADE)
     }
 
     pub(in crate::claim) fn wakes(&self) -> Option<BorrowedFd<'_>> {
@@ -75,8 +115,9 @@ impl LockWatch {
     /// Looks no more. The kernel takes about 8 ms to forget a watch (an SRCU grace period), and closing the
     /// descriptor waits for that: so it is told first, and closed when the trace has been written.
     pub(in crate::claim) fn stop(&mut self) {
-        if let (Some(inotify), Some((_, watch))) = (&self.inotify, self.watched.take()) {
-            let _ = inotify.rm_watch(watch);
+        self.leave_sessions();
+        if let Some(inotify) = &self.inotify {
+            self.to_locks.leave(inotify, None);
         }
     }
 
@@ -91,38 +132,31 @@ impl LockWatch {
         // Empty (EAGAIN) is the ordinary end.
         while let Some(Ok(events)) = self.inotify.as_ref().map(Inotify::read_events) {
             let lost = events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW));
-            if self.at_the_locks() {
-                let names = events.iter().filter_map(|event| ThreadId::of_lock(event.name.as_deref()?));
-                names.for_each(|thread| _ = self.pending.entry(thread).or_insert(now));
-            }
-            if (!self.at_the_locks() && self.climb()) || lost {
+            // Names tell which folder it is: no lock is called as a session is.
+            let names = || events.iter().filter_map(|event: &InotifyEvent| event.name.as_deref());
+            names().filter_map(ThreadId::of_lock).for_each(|thread| {
+                self.pending.entry(thread).or_insert(now);
+            });
+            let is_made = names().any(|name| ThreadId::of_rollout(Path::new(name)).is_some());
+            let (locks_are_there, sessions_are_there) = self.climb();
+            if locks_are_there || lost {
                 self.take_all(now);
             }
-        }
-    }
-
-    fn at_the_locks(&self) -> bool {
-        self.watched.is_some_and(|(rung, _)| rung + 1 == self.ladder.len())
-    }
-
-    /// Watches the innermost folder that exists. True when that has become the locks' own.
-    fn climb(&mut self) -> bool {
-        let Some(inotify) = &self.inotify else { return false };
-        let made = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
-        let reached = self.watched.map_or(0, |(rung, _)| rung + 1);
-        for rung in (reached..self.ladder.len()).rev() {
-            // A lock file that a killed Codex left behind is opened again, not made.
-            let is_locks = rung + 1 == self.ladder.len();
-            let flags = if is_locks { made | AddWatchFlags::IN_OPEN } else { made };
-            if let Ok(watch) = inotify.add_watch(&self.ladder[rung], flags) {
-                if let Some((_, outer)) = self.watched.replace((rung, watch)) {
-                    let _ = inotify.rm_watch(outer);
-                }
-                // The next folder may have come between.
-                return if self.at_the_locks() { true } else { self.climb() };
+            if is_made || sessions_are_there || lost {
+                self.session_made = Some(now);
             }
         }
-        false
+    }
+
+    /// Whether the locks' folder, and that of today's sessions, have turned out to be there: what is in them already
+    /// was not told of.
+    fn climb(&mut self) -> (bool, bool) {
+        let Some(inotify) = &self.inotify else { return (false, false) };
+        let (locks, sessions) = (&mut self.to_locks, &mut self.to_sessions);
+        let locks_are_there = !locks.is_at_the_top() && locks.climb(inotify, sessions.as_ref());
+        let of_sessions = sessions.as_mut().filter(|sessions| !sessions.is_at_the_top());
+        let sessions_are_there = of_sessions.is_some_and(|sessions| sessions.climb(inotify, Some(locks)));
+        (locks_are_there, sessions_are_there)
     }
 
     /// Every lock there is: some may have come before we watched.
