@@ -2,8 +2,8 @@
 //!
 //! For what has no locks (Codex before 0.147), where locks say nothing (a network's file system), and where the
 //! kernel does not tell of them. A session's file stays open from a thread's start to its end, so looking now and
-//! then is enough, and at once when one is made (0.98 begins its session seconds after its start, and holds it for
-//! 50 ms where the answer comes at once); those of reviews and sub-agents may be open for some milliseconds only, and are found by what
+//! then is enough. One that begins late and is over at once (0.98: after 3 s without a network, held for 50 ms where
+//! the answer is there) is found where inotify tells of it, and may be missed elsewhere; those of reviews and sub-agents may be open for some milliseconds only, and are found by what
 //! their own files say. An open lock tells nothing: a Codex that starts opens those of all threads (0.169).
 
 use super::ancestry::is_ours;
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How often at first: the shortest run of `exec` holds its session for 70 ms (0.169).
+/// How often at first, and when a session was made: the shortest run of `exec` holds its own for 70 ms (0.169).
 pub(super) const AT_FIRST: Duration = Duration::from_millis(10);
 
 /// How long that is.
@@ -36,15 +36,13 @@ const DEEPEST: usize = 8;
 pub(super) struct Descriptors<W> {
     writers: W,
     began: Option<Instant>,
-    /// Processes that turned out to be Codexes: no other is below them that we look for.
-    codexes: BTreeSet<u32>,
     /// Why nobody can tell what our own child holds.
     blind: Option<io::Error>,
 }
 
 impl<W: Writers> Descriptors<W> {
     pub(super) fn of(writers: W) -> Descriptors<W> {
-        Descriptors { writers, began: None, codexes: BTreeSet::new(), blind: None }
+        Descriptors { writers, began: None, blind: None }
     }
 
     /// Whether what was not seen was not there.
@@ -60,25 +58,16 @@ impl<W: Writers> Descriptors<W> {
         for _ in 0..DEEPEST {
             let mut below = Vec::new();
             for id in level {
+                let Some(known) = self.writers.known(id) else { continue };
                 held.extend(self.threads_of(id, child));
                 // What a tool of Codex starts is not ours, and there may be much of it.
-                if !self.is_codex(id) {
+                if !known.is_codex {
                     below.extend(self.writers.children(id));
                 }
             }
             level = below;
         }
         (held, pace(now.duration_since(began)))
-    }
-
-    /// Asked once of a Codex: it stays one.
-    fn is_codex(&mut self, id: u32) -> bool {
-        let is_codex =
-            self.codexes.contains(&id) || self.writers.known(id).is_some_and(|known| known.is_codex);
-        if is_codex {
-            self.codexes.insert(id);
-        }
-        is_codex
     }
 
     fn threads_of(&mut self, id: u32, child: u32) -> BTreeSet<ThreadId> {
@@ -129,7 +118,8 @@ mod tests {
 
     impl Writers for Stage {
         fn known(&self, id: u32) -> Option<Known> {
-            let (_, parent, kind, _) = self.0.iter().find(|(known, ..)| *known == id)?;
+            let (_, parent, kind, _) =
+                self.0.iter().find(|(known, _, kind, _)| *known == id && *kind != "ending")?;
             Some(Known {
                 parent: *parent,
                 file: Some((1, kind.len() as u64)),
@@ -148,7 +138,7 @@ mod tests {
 
         fn written(&self, id: u32, thread_of: ThreadOf) -> io::Result<Vec<ThreadId>> {
             match self.0.iter().find(|(known, ..)| *known == id) {
-                Some((_, _, "hidden", _)) => Err(io::ErrorKind::PermissionDenied.into()),
+                Some((_, _, "hidden" | "ending", _)) => Err(io::ErrorKind::PermissionDenied.into()),
                 Some((_, _, _, file)) => {
                     Ok(file.iter().filter_map(|file| thread_of(Path::new(file))).collect())
                 }
@@ -190,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_child_that_cannot_be_looked_at_makes_us_blind_and_one_that_is_gone_does_not() {
-        for (kind, blind) in [("hidden", true), ("codex", false)] {
+        // What is about to end is refused to all but root, and shows no program any more.
+        for (kind, blind) in [("hidden", true), ("ending", false), ("codex", false)] {
             let mut descriptors = Descriptors::of(Stage(vec![(100, 50, kind, None)]));
             descriptors.look(100, Instant::now());
             descriptors.look(300, Instant::now());

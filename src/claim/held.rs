@@ -45,18 +45,22 @@ impl Held {
             self.locks.iter_mut().for_each(LockWatch::leave_sessions);
         }
         let Some(files) = &mut self.files else { return (held, again) };
-        if self.files_due.is_none() {
-            self.locks.iter_mut().for_each(LockWatch::watch_sessions);
-        }
-        let due = *self.files_due.get_or_insert(now);
-        let is_session_new = self.locks.as_ref().is_some_and(|locks| locks.is_session_new(now));
-        if is_session_new || now >= due {
+        let mut due = self.files_due.unwrap_or(now);
+        if now >= due {
             let (open, pace) = files.look(child, now);
             held.extend(open);
-            self.files_due = Some(now + if is_session_new { AT_FIRST } else { pace });
+            // What is looked at often needs no telling, and most Codexes have a lock by then.
+            if pace > AT_FIRST {
+                self.locks.iter_mut().for_each(|locks| locks.watch_sessions(now));
+            }
+            due = now + pace;
         }
-        let files_again = self.files_due.map(|due| due.saturating_duration_since(now));
-        (held, again.into_iter().chain(files_again).min())
+        if self.locks.as_ref().is_some_and(|locks| locks.is_session_new(now)) {
+            due = due.min(now + AT_FIRST);
+        }
+        self.files_due = Some(due);
+        let files_again = due.saturating_duration_since(now);
+        (held, again.into_iter().chain([files_again]).min())
     }
 
     /// Looks no more.

@@ -95,9 +95,9 @@ fn deliver(state: &State, world: &World) -> Result<(), Failure> {
     left(&total, aside, &unfinished).map_or(Ok(()), Err)
 }
 
-/// A server that is down is tried for minutes, as MLflow's own client does.
+/// A server that does not take it is tried for minutes, as MLflow's own client does.
 fn again(reason: &str, pause: Duration) -> String {
-    format!("{reason}; once more in {} s (Ctrl-C ends this, and nothing is lost)", pause.as_secs())
+    format!("{reason}; once more in {} s (Ctrl-C ends this, and nothing is lost)", pause.as_secs().max(1))
 }
 
 fn line_of(step: &Step) -> String {

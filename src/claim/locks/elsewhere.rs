@@ -22,7 +22,7 @@ impl LockWatch {
         match *self {}
     }
 
-    pub(in crate::claim) fn watch_sessions(&mut self) {
+    pub(in crate::claim) fn watch_sessions(&mut self, _: Instant) {
         match *self {}
     }
 

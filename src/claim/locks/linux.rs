@@ -77,14 +77,16 @@ impl LockWatch {
         })
     }
 
-    /// From now on it is told when a session of today is made. One that goes on from another day is not.
-    pub(in crate::claim) fn watch_sessions(&mut self) {
-        let Some(inotify) = &self.inotify else { return };
+    /// From now on it is told when a session is made today; not when one goes on that was made before.
+    pub(in crate::claim) fn watch_sessions(&mut self, now: Instant) {
+        let (Some(inotify), None) = (&self.inotify, &self.to_sessions) else { return };
         let day = Zoned::now().strftime("%Y/%m/%d").to_string();
         let names = ["sessions"].into_iter().chain(day.split('/'));
         let mut to_sessions = Ladder::new(&self.home, names, AddWatchFlags::empty());
         to_sessions.climb(inotify, Some(&self.to_locks));
         self.to_sessions = Some(to_sessions);
+        // One may have come just before.
+        self.session_made = Some(now);
     }
 
     pub(in crate::claim) fn leave_sessions(&mut self) {
