@@ -22,6 +22,9 @@ const FINISHER: Duration = Duration::from_secs(15 * 60);
 /// How long turns may go on that were left running: a night. The next launch completes what takes longer.
 const VIGIL: Duration = Duration::from_secs(12 * 60 * 60);
 
+/// When to look again for prompts that stand nowhere yet, in milliseconds: 6 s in all, on a busy machine.
+const LATE_PROMPTS: [u64; 6] = [100, 200, 400, 800, 1600, 3200];
+
 /// A finisher that hangs where nothing is asked of the clock (a disk that does not answer) ends all the same.
 const OVERDUE: Duration = Duration::from_secs(60);
 
@@ -61,6 +64,17 @@ pub fn finisher(launch: &str, world: &World) {
     }
 }
 
+/// A prompt that was sent at the last moment may be written by Codex's daemon after its interface has ended; one that
+/// was taken back never is.
+fn await_prompts(state: &State, launch: &Launch) {
+    for pause in LATE_PROMPTS {
+        if quietly(|| state.misses_a_prompt(launch)) != Some(true) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(pause));
+    }
+}
+
 /// The launch's own work: what to tell, and what goes on.
 fn begin(
     state: &State,
@@ -69,6 +83,7 @@ fn begin(
     notes: PathBuf,
     hold: Hold,
 ) -> (Option<String>, Option<Going>) {
+    await_prompts(state, &launch);
     match spool(state, world, &launch) {
         Spooled::All => {
             let _ = fs::remove_file(&notes);

@@ -17,11 +17,19 @@ use std::time::SystemTime;
 /// How much of Codex's prompt history is looked at: some thousand prompts.
 const HISTORY_BYTES: u64 = 512 << 10;
 
+/// Where prompts stand.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Held {
+    pub threads: Vec<ThreadId>,
+    /// Prompts that stand nowhere.
+    pub missing: BTreeSet<String>,
+}
+
 /// The threads under `home` (Codex's home) that hold a prompt of these ids, written since `since`.
 ///
 /// Likely places first: the threads that Codex's history names, the folders of the days since. Only if an
 /// id is still missing, every file that was written since.
-pub fn threads_holding(home: &Path, client_ids: &BTreeSet<String>, since: Timestamp) -> Vec<ThreadId> {
+pub fn threads_holding(home: &Path, client_ids: &BTreeSet<String>, since: Timestamp) -> Held {
     let mut missing = client_ids.clone();
     let mut seen = BTreeSet::new();
     let mut threads = Vec::new();
@@ -40,7 +48,7 @@ pub fn threads_holding(home: &Path, client_ids: &BTreeSet<String>, since: Timest
             missing.retain(|id| !held.contains(id));
         }
     }
-    threads
+    Held { threads, missing }
 }
 
 /// Those of the ids that a rollout holds.
@@ -164,7 +172,8 @@ mod tests {
             let home = tempfile::tempdir().unwrap();
             rollout(home.path(), folder, THREAD, &["older launch", "ours"]);
             rollout(home.path(), folder, OTHER, &["somebody else's"]);
-            let holding = |id: &str| threads_holding(home.path(), &BTreeSet::from([id.to_owned()]), since);
+            let holding =
+                |id: &str| threads_holding(home.path(), &BTreeSet::from([id.to_owned()]), since).threads;
             assert_eq!(holding("ours"), std::slice::from_ref(&thread), "{folder}");
             assert_eq!(holding("nobody's"), []);
             let history = format!(r#"{{"session_id":"{THREAD}","ts":{},"text":"x"}}"#, since.as_second() + 1);
@@ -178,6 +187,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         rollout(home.path(), "2026/11/22", THREAD, &["ours"]);
         let later = Timestamp::now() + 1.minute();
-        assert_eq!(threads_holding(home.path(), &BTreeSet::from(["ours".to_owned()]), later), []);
+        let ours = BTreeSet::from(["ours".to_owned()]);
+        let held = threads_holding(home.path(), &ours, later);
+        assert_eq!(held, Held { threads: Vec::new(), missing: ours });
     }
 }

@@ -51,17 +51,25 @@ impl State {
 
     /// The threads that its interface told of.
     fn logged_by(&self, launch: &Launch) -> Vec<ThreadId> {
-        let mut prompts = BTreeSet::new();
-        let mut logged = Vec::new();
-        for line in &launch.logged {
-            match line {
-                Logged::Prompt { client_id } => _ = prompts.insert(client_id.clone()),
-                Logged::Rollout(path) => logged.extend(ThreadId::of_rollout(path)),
-                Logged::Deed => {}
-            }
-        }
-        logged.extend(rollout::prompts::threads_holding(self.home.path(), &prompts, launch.started_at));
-        logged
+        let files = launch.logged.iter().filter_map(|line| match line {
+            Logged::Rollout(path) => ThreadId::of_rollout(path),
+            Logged::Prompt { .. } | Logged::Deed => None,
+        });
+        files.chain(self.prompts_of(launch).threads).collect()
+    }
+
+    /// Whether a prompt of its interface stands in no session. It may be on its way still: Codex's daemon writes it
+    /// when it gets to it, and the interface may be gone by then.
+    pub fn misses_a_prompt(&self, launch: &Launch) -> bool {
+        !self.prompts_of(launch).missing.is_empty()
+    }
+
+    fn prompts_of(&self, launch: &Launch) -> rollout::prompts::Held {
+        let prompts = launch.logged.iter().filter_map(|line| match line {
+            Logged::Prompt { client_id } => Some(client_id.clone()),
+            Logged::Rollout(_) | Logged::Deed => None,
+        });
+        rollout::prompts::threads_holding(self.home.path(), &prompts.collect(), launch.started_at)
     }
 
     /// The root threads that were written to since the launch began.
