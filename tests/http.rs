@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use support::mlflow_server::post;
-use support::real::{self, MLFLOW_OLDEST, MLFLOW_OLDEST_SERVER, MLFLOW_VERSION};
+use support::real::{self, MLFLOW_BEFORE, MLFLOW_OLDEST, MLFLOW_OLDEST_SERVER, MLFLOW_VERSION};
 use support::{
     Codex, End, Fault, FaultProxy, Front, Home, MlflowServer, ModelServer, Oracle, Reply, Script, Seen,
     ServerOptions, Verb, assert_facts, codex, run,
@@ -171,7 +171,7 @@ fn assert_same(version: &str, expected: &support::Trace, found: &support::Trace)
 
 /// Every server that is tested, with the client of its version.
 fn servers() -> impl Iterator<Item = (&'static str, Arc<MlflowServer>, Oracle)> {
-    [MLFLOW_OLDEST_SERVER, MLFLOW_OLDEST, MLFLOW_VERSION]
+    [MLFLOW_OLDEST_SERVER, MLFLOW_OLDEST, MLFLOW_BEFORE, MLFLOW_VERSION]
         .into_iter()
         .filter_map(|version| Some((version, MlflowServer::shared(version)?, Oracle::of(version)?)))
 }

@@ -1,11 +1,17 @@
 //! Codexes of before: without locks, without ids in the interface's log, with another log.
 
 use super::{LAUNCHER, evidence, thread_with, traced};
+use support::real::CODEX_BEFORE;
 use support::{End, Home, ModelServer, Reply, Script, Tmux, older_codex, run};
 
 /// Version, and the evidence for the session of the full-screen interface.
-const VERSIONS: [(&str, &str); 4] =
-    [("0.36.0", "tui_log"), ("0.98.0", "tui_log"), ("0.130.0", "held"), ("0.150.0", "held")];
+const VERSIONS: [(&str, &str); 5] = [
+    ("0.36.0", "tui_log"),
+    ("0.98.0", "tui_log"),
+    ("0.130.0", "held"),
+    ("0.150.0", "held"),
+    (CODEX_BEFORE, "tui_log"),
+];
 
 #[test]
 fn sessions_of_older_codexes_are_claimed_by_what_those_show() {

@@ -5,13 +5,20 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub const CODEX_VERSION: &str = "0.169.0";
+/// The Codex that tests run unless they say otherwise: the newest that was tried.
+pub const CODEX_VERSION: &str = "0.171.0";
+
+/// The newest Codex before it, of which most of the corpus was recorded.
+pub const CODEX_BEFORE: &str = "0.169.0";
 
 /// The one that comes with the machine may be older.
 const NODE_VERSION: &str = "24.9.0";
 
-/// The MLflow that tests read with unless they say otherwise.
-pub const MLFLOW_VERSION: &str = "3.17.2";
+/// The MLflow that tests read with unless they say otherwise: the newest that was tried.
+pub const MLFLOW_VERSION: &str = "3.18.0";
+
+/// The newest MLflow before it.
+pub const MLFLOW_BEFORE: &str = "3.17.2";
 
 /// The oldest MLflow that can read a database of ours.
 pub const MLFLOW_OLDEST: &str = "3.6.0";
@@ -91,24 +98,34 @@ pub fn mlflow(version: &str) -> Option<PathBuf> {
 /// The newest MLflow with what its server needs to know users; None as for `mlflow`.
 pub fn mlflow_with_auth() -> Option<PathBuf> {
     let name = format!("mlflow-{MLFLOW_VERSION}-auth");
-    let package = format!("mlflow[auth]=={MLFLOW_VERSION}");
-    wanted(&format!("MLflow {MLFLOW_VERSION} with users")).then(|| fetch_python(&name, &package))
+    wanted(&format!("MLflow {MLFLOW_VERSION} with users"))
+        .then(|| fetch_python(&name, "mlflow[auth]", MLFLOW_VERSION))
 }
 
 fn fetch_mlflow(version: &str) -> PathBuf {
-    fetch_python(&format!("mlflow-{version}"), &format!("mlflow=={version}"))
+    fetch_python(&format!("mlflow-{version}"), "mlflow", version)
 }
 
-fn fetch_python(name: &str, package: &str) -> PathBuf {
+/// Makes a virtual environment `name` with `package` (`mlflow`, with its extras) at `version`.
+///
+/// PyPI's mirrors serve `mlflow` 3.18.0 without the `mlflow-skinny` of that version. So the dependencies of the
+/// version before come first, then the package alone, which holds all of MLflow's own files.
+fn fetch_python(name: &str, package: &str, version: &str) -> PathBuf {
     let folder = fetched(name, |folder| {
         let mut venv = Command::new("python3");
         venv.args(["-m", "venv"]).arg(folder);
         fetch(&mut venv, "python3", "install Python 3.10 or newer with its venv module");
-        let mut pip = Command::new(folder.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        let install = |arguments: &[&str]| {
+            let mut pip = Command::new(folder.join("bin/python"));
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(arguments);
+            fetch(&mut pip, "pip", "install Python's ensurepip module");
+        };
+        let with_dependencies = if version == MLFLOW_VERSION { MLFLOW_BEFORE } else { version };
         // MLflow 3.6 uses what SQLAlchemy 2.1 has removed.
-        pip.arg(package).arg("sqlalchemy<2.1");
-        fetch(&mut pip, "pip", "install Python's ensurepip module");
+        install(&[&format!("{package}=={with_dependencies}"), "sqlalchemy<2.1"]);
+        if with_dependencies != version {
+            install(&["--no-deps", "--force-reinstall", &format!("mlflow=={version}")]);
+        }
     });
     folder.join("bin/python")
 }
