@@ -45,8 +45,8 @@ fn mlflow_and_opentelemetry_find_what_they_look_for_side_by_side() {
     let trace = oracle.trace(&home.database());
     let facts = format!(
         r#"
-        trace OK mlflow.trace.session={thread} mlflow.trace.user=tester in=18300 cached=13096 out=160 tags.codex.cli_version=0.169.0
-        codex_cli_session AGENT OK gen_ai.operation.name=invoke_agent gen_ai.agent.name=codex gen_ai.agent.id={thread} gen_ai.agent.version=0.169.0 gen_ai.conversation.id={thread} gen_ai.provider.name=stand_in gen_ai.usage.input_tokens=18300 gen_ai.usage.output_tokens=160
+        trace OK mlflow.trace.session={thread} mlflow.trace.user=tester in=18300 cached=13096 out=160 tags.codex.cli_version=0.171.0
+        codex_cli_session AGENT OK gen_ai.operation.name=invoke_agent gen_ai.agent.name=codex gen_ai.agent.id={thread} gen_ai.agent.version=0.171.0 gen_ai.conversation.id={thread} gen_ai.provider.name=stand_in gen_ai.usage.input_tokens=18300 gen_ai.usage.output_tokens=160
           llm_call_1 LLM OK mlflow.llm.model=gpt-5.5 mlflow.llm.provider=stand_in mlflow.llm.cost=… mlflow.chat.tokenUsage=… codex.time_to_first_token_ms=… gen_ai.operation.name=chat gen_ai.provider.name=stand_in gen_ai.conversation.id={thread} gen_ai.request.model=gpt-5.5 gen_ai.response.model=gpt-5.5 gen_ai.response.id=resp_… gen_ai.response.finish_reasons="[\"tool_call\"]" gen_ai.usage.input_tokens=9000 gen_ai.usage.output_tokens=120 gen_ai.usage.cache_read.input_tokens=4096 gen_ai.usage.cache_creation.input_tokens=0 gen_ai.usage.reasoning.output_tokens=64
           tool_exec_command TOOL OK gen_ai.operation.name=execute_tool gen_ai.tool.name=exec_command gen_ai.tool.call.id=call_… gen_ai.tool.type=function gen_ai.conversation.id={thread}
           llm_call_2 LLM OK mlflow.llm.model=gpt-5.5 gen_ai.response.finish_reasons="[\"stop\"]" codex.time_to_first_token_ms=-

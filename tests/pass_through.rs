@@ -1,6 +1,7 @@
 //! What writes no session is codex itself: one execve, and before it nothing of Codex's is touched.
 
 use std::path::Path;
+use support::real::CODEX_VERSION;
 use support::{End, Home, ModelServer, Script, codex, run};
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
@@ -75,5 +76,5 @@ fn what_it_prints_and_how_it_ends_is_codexs() {
         assert_eq!(plain.normalised(), traced.normalised(), "{words:?}");
     }
     let version = run(home.traced(LAUNCHER, &codex.native).arg("--version")).ended(End::Code(0));
-    assert_eq!(version.stdout, "codex-cli 0.169.0\n");
+    assert_eq!(version.stdout, format!("codex-cli {CODEX_VERSION}\n"));
 }

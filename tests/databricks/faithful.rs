@@ -16,7 +16,7 @@ const ALLOWED: [(&str, &str); 19] = [
         "a trace that is there stays in its experiment and keeps people's tags, so we look first",
     ),
     (
-        "* headers x-mlflow-client-version: \"3.17.2\" != nothing",
+        "* headers x-mlflow-client-version: \"3.18.0\" != nothing",
         "we are no version of MLflow's client; the user agent says what we are",
     ),
     ("* trace_info execution_duration: \"18s\" != \"18.000s\"", "the same duration"),

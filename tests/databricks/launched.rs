@@ -48,7 +48,7 @@ fn a_run_and_its_resumption_are_one_trace_that_mlflow_reads() {
     assert_facts(
         &trace,
         r#"
-            trace OK name=codex_cli_session request="do it" response=done in=18300 out=160 tags.codex.cli_version=0.169.0 spans=4
+            trace OK name=codex_cli_session request="do it" response=done in=18300 out=160 tags.codex.cli_version=0.171.0 spans=4
             codex_cli_session AGENT OK inputs.prompt="do it" outputs.response=done outputs.status=completed process.exit.code=0
               llm_call_1 LLM OK in=9000 cached=4096 out=120 mlflow.llm.model=gpt-5.5
               tool_exec_command TOOL ERROR message="exit code 3" event=exception

@@ -114,6 +114,8 @@ impl MlflowServer {
             ("HTTPS_PROXY", "http://127.0.0.1:9".as_ref()),
             ("NO_PROXY", "127.0.0.1,localhost".as_ref()),
             ("GIT_PYTHON_REFRESH", "quiet".as_ref()),
+            // Its job runner starts eight helper processes and more, of 230 MB each; no test needs a job.
+            ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false".as_ref()),
         ]);
         if !options.with_catalog {
             shell.env("MLFLOW_MODEL_CATALOG_URI", "");
