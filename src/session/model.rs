@@ -263,6 +263,16 @@ impl From<Usage> for TokenUsage {
 }
 
 impl Turn {
+    /// When the last of its steps ended, or began where no end is known; its own beginning without steps.
+    pub fn last_seen_at(&self) -> Option<Timestamp> {
+        let of_step = |step: &Step| match step {
+            Step::Inference(it) => it.ended_at.or(it.started_at),
+            Step::ToolCall(it) => it.ended_at.or(it.started_at),
+            Step::Compaction(it) => it.ended_at.or(it.started_at),
+        };
+        self.steps.iter().filter_map(of_step).chain(self.started_at).max()
+    }
+
     pub fn inferences(&self) -> impl Iterator<Item = &Inference> {
         self.steps.iter().filter_map(|step| match step {
             Step::Inference(inference) => Some(inference),

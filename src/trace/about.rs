@@ -11,6 +11,9 @@ use crate::rollout::map::Map;
 use crate::session::model::{Clock, Discrepancy, Inference, Session, TokenUsage, Turn, TurnStatus};
 use std::collections::BTreeMap;
 
+/// How long Codex worked on a trace, in milliseconds.
+pub const ACTIVE: &str = "codex.active_ms";
+
 /// What model responses used and cost, those of sub-agents among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Sum {
@@ -49,7 +52,7 @@ pub(super) fn session_attributes<'a>(
     put(&mut attributes, "codex.turns", Some(session.turns.len()));
     put(&mut attributes, "codex.llm_calls", Some(session.inferences().count()));
     put(&mut attributes, "codex.sub_agents", Some(sessions.count()).filter(|count| *count > 0));
-    put(&mut attributes, "codex.active_ms", active_ms(session));
+    put(&mut attributes, ACTIVE, active_ms(session));
     put(&mut attributes, "codex.tokens_reconciled", reconciled(all.clone()));
     let discrepancy = all.clone().find_map(Session::discrepancy);
     put(&mut attributes, "codex.tokens_discrepancy", discrepancy.map(Discrepancy::as_str));
@@ -69,6 +72,7 @@ pub(super) fn session_attributes<'a>(
 pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRecord, sum: &Sum) -> Map {
     let mut attributes = thread_attributes(session);
     put(&mut attributes, "codex.turn", Some(index + 1));
+    put(&mut attributes, ACTIVE, turn_ms(&session.turns[index], session));
     let launch = launch_of(&session.turns[index], record);
     let evidence = launch.map(|launch| launch.attribution).or(record.found);
     put(&mut attributes, "codex.attribution", evidence.map(|evidence| evidence.as_str()));
@@ -181,11 +185,16 @@ fn reconciled<'a>(sessions: impl Iterator<Item = &'a Session>) -> Option<bool> {
 /// How long turns ran, beside the span of a session that was taken up again days later.
 /// None where no turn tells its times.
 fn active_ms(session: &Session) -> Option<i64> {
-    let durations = session.turns.iter().filter_map(|turn| {
-        let ended_at = turn.ended_at.or(session.last_line_at)?;
-        Some(ended_at.as_millisecond() - turn.started_at?.as_millisecond())
-    });
-    durations.map(|millis| millis.max(0)).reduce(i64::saturating_add)
+    let durations = session.turns.iter().filter_map(|turn| turn_ms(turn, session));
+    durations.reduce(i64::saturating_add)
+}
+
+/// A turn that runs has come to the session's last line. One that was lost ended with what is known of it: the
+/// lines of a later turn say nothing of it.
+fn turn_ms(turn: &Turn, session: &Session) -> Option<i64> {
+    let last_line = session.last_line_at.filter(|_| turn.status == TurnStatus::Running);
+    let ended_at = turn.ended_at.or(last_line).or_else(|| turn.last_seen_at())?;
+    Some((ended_at.as_millisecond() - turn.started_at?.as_millisecond()).max(0))
 }
 
 pub(super) fn metadata(

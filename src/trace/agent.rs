@@ -2,6 +2,7 @@
 
 use super::about;
 use super::build::thread_began;
+use super::conversation::Conversation;
 use super::ids::SpanId;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome;
@@ -32,16 +33,15 @@ pub(super) fn response(session: &Session) -> Option<&Text> {
     answers.next()
 }
 
-/// The inputs of what was asked for something; null where nobody knows what.
-pub(super) fn asked(prompt: Option<&str>) -> Value {
-    prompt.map(|prompt| Value::from([("prompt", prompt.into())])).unwrap_or_default()
-}
-
 /// Without attributes, and a root so far.
 pub(super) fn span(session: &Session) -> Span {
     let started_at = thread_began(session);
     let last = session.turns.last();
     let ended_at = session.last_line_at.unwrap_or(started_at).max(started_at);
+    let conversation = Conversation::of(&session.turns, None);
+    let mut outputs =
+        last.map_or(Value::Null, |turn| outcome::outputs(response(session), &turn.status));
+    conversation.add_answer(&mut outputs);
     Span {
         id: id(session),
         parent: None,
@@ -50,8 +50,8 @@ pub(super) fn span(session: &Session) -> Span {
         status: last.map_or(SpanStatus::Unset, |turn| outcome::status_of(&turn.status)),
         started_at,
         ended_at,
-        inputs: asked(prompt(session)),
-        outputs: last.map_or(Value::Null, |turn| outcome::outputs(response(session), &turn.status)),
+        inputs: conversation.inputs(prompt(session)),
+        outputs,
         attributes: Map::new(),
         events: last.map_or_else(Vec::new, |turn| outcome::failure_event(&turn.status, ended_at)),
     }
@@ -61,10 +61,11 @@ pub(super) fn span(session: &Session) -> Span {
 pub(super) fn started(session: &Session, call: Option<&ToolCall>) -> Span {
     let name = session.meta.started_as().unwrap_or("agent");
     let task = || call?.arguments.get("message")?.as_str().filter(|text| !text.starts_with(CIPHERTEXT));
+    let task = task();
     Span {
         name: if name == "review" { name.to_owned() } else { format!("subagent_{name}") },
         // Since multi-agent v2 the thread itself holds no more of it than a head.
-        inputs: asked(task().or_else(|| prompt(session))),
+        inputs: Conversation::of(&session.turns, task).inputs(task.or_else(|| prompt(session))),
         attributes: about::child_attributes(session, name),
         ..span(session)
     }

@@ -2,6 +2,7 @@
 
 use super::about::{self, Sum};
 use super::agent;
+use super::conversation::Conversation;
 use super::ids::{SpanId, TraceId};
 use super::limits::beginning;
 use super::model::{Span, SpanType, Trace, TraceState};
@@ -137,7 +138,7 @@ struct About<'a> {
 }
 
 fn trace(id: TraceId, state: TraceState, spans: Vec<Span>, about: About) -> Trace {
-    let without_answer = || outcome::preview_of(about.status).map(|text| beginning(&text));
+    let without_answer = || beginning(&outcome::preview_of(about.status));
     let root = &spans[0];
     Trace {
         id,
@@ -146,7 +147,7 @@ fn trace(id: TraceId, state: TraceState, spans: Vec<Span>, about: About) -> Trac
         started_at: root.started_at,
         ended_at: root.ended_at,
         request_preview: about.prompt.map(beginning),
-        response_preview: about.response.map(beginning).or_else(without_answer),
+        response_preview: Some(about.response.map_or_else(without_answer, beginning)),
         metadata: about.metadata,
         tags: about.tags,
         spans,
@@ -189,6 +190,9 @@ fn turn_spans(scope: &ThreadScope, number: usize, turn: &Turn, parent: Option<Sp
     let children = spans::of_turn(scope, turn, id);
     let started_at = turn.started_at.unwrap_or(scope.began);
     let last = children.iter().map(|span| span.ended_at).max().unwrap_or(started_at);
+    let conversation = Conversation::of(std::slice::from_ref(turn), None);
+    let mut outputs = outcome::outputs(turn.final_answer.as_ref(), &turn.status);
+    conversation.add_answer(&mut outputs);
     let span = Span {
         id,
         parent,
@@ -197,8 +201,8 @@ fn turn_spans(scope: &ThreadScope, number: usize, turn: &Turn, parent: Option<Sp
         status: outcome::status_of(&turn.status),
         started_at,
         ended_at: turn.ended_at.unwrap_or(last).max(started_at),
-        inputs: agent::asked(turn.prompt.as_deref()),
-        outputs: outcome::outputs(turn.final_answer.as_ref(), &turn.status),
+        inputs: conversation.inputs(turn.prompt.as_deref()),
+        outputs,
         attributes: about::attributes_of(turn),
         events: outcome::failure_event(&turn.status, turn.ended_at.unwrap_or(last).max(started_at)),
     };

@@ -2,12 +2,18 @@
 //!
 //! Texts are cut when secrets are out of them: half a secret looks like none.
 
-use super::model::{SpanStatus, Trace};
+use super::model::{Span, SpanStatus, SpanType, Trace};
 use crate::rollout::map::Map;
 use crate::rollout::value::Value;
 
 /// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
 const LONGEST_TEXT: usize = 1 << 20;
+
+/// What a message of a conversation keeps: the prompt or the answer itself stands beside it.
+pub(super) const LONGEST_SAID: usize = 64 << 10;
+
+/// All messages of a conversation: a page shows no more of it, and the turns have each of them.
+pub(super) const MOST_SAID: usize = 1 << 20;
 
 /// Levels of lists and objects within each other that are kept as such; what lies deeper is kept as text. Readers of
 /// JSON give up at 128, and a value lies some levels deep in whatever holds its trace.
@@ -56,6 +62,9 @@ pub(super) fn cut(trace: &mut Trace) {
         {
             *message = short;
         }
+        if span.span_type == SpanType::Agent {
+            limit_conversation(span);
+        }
         limit(&mut span.inputs, 0);
         limit(&mut span.outputs, 0);
         limit_all(&mut span.attributes);
@@ -67,6 +76,33 @@ pub(super) fn cut(trace: &mut Trace) {
             }
             limit_all(&mut event.attributes);
         }
+    }
+}
+
+/// Each text of a conversation, in the inputs and in the answer.
+fn limit_conversation(span: &mut Span) {
+    let choices = list_of(&mut span.outputs, "choices").iter_mut();
+    let answers = choices.filter_map(|choice| field_of(choice, "message"));
+    for message in list_of(&mut span.inputs, "messages").iter_mut().chain(answers) {
+        if let Some(Value::String(text)) = field_of(message, "content")
+            && let Some(short) = shortened(text, LONGEST_SAID)
+        {
+            *text = short.into();
+        }
+    }
+}
+
+fn field_of<'v>(value: &'v mut Value, name: &str) -> Option<&'v mut Value> {
+    match value {
+        Value::Object(fields) => fields.get_mut(name),
+        _ => None,
+    }
+}
+
+fn list_of<'v>(value: &'v mut Value, name: &str) -> &'v mut [Value] {
+    match field_of(value, name) {
+        Some(Value::Array(list)) => list,
+        _ => &mut [],
     }
 }
 
@@ -156,6 +192,34 @@ mod tests {
             };
             assert_eq!(value.to_string(), expected, "{levels}");
         }
+    }
+
+    #[test]
+    fn a_message_of_a_conversation_is_cut_shorter_than_the_prompt_beside_it() {
+        use crate::trace::ids::SpanId;
+        use jiff::Timestamp;
+        let long = "x".repeat(LONGEST_SAID + 10);
+        let said = json!({"role": "user", "content": long});
+        let mut span = Span {
+            id: SpanId([1; 8]),
+            parent: None,
+            name: String::new(),
+            span_type: SpanType::Agent,
+            status: SpanStatus::Ok,
+            started_at: Timestamp::UNIX_EPOCH,
+            ended_at: Timestamp::UNIX_EPOCH,
+            inputs: json!({"prompt": long, "messages": [said, {"content": null}, 7]}).into(),
+            outputs: json!({"response": long, "choices": [{"message": said}, {}]}).into(),
+            attributes: Map::new(),
+            events: Vec::new(),
+        };
+        limit_conversation(&mut span);
+        let length = |value: &Value| value.as_str().map(str::len);
+        let cut = [&span.inputs["messages"][0]["content"], &span.outputs["choices"][0]["message"]["content"]];
+        for text in cut {
+            assert!(text.as_str().unwrap().contains("\n[… 10 of 65546 bytes cut …]\n"), "{text}");
+        }
+        assert_eq!([&span.inputs["prompt"], &span.outputs["response"]].map(length), [Some(long.len()); 2]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What to show of a session: the trace, its spans, and how both are made.
 
-mod about;
+pub mod about;
 mod agent;
 pub mod build;
+mod conversation;
 mod files;
 mod gen_ai;
 pub mod ids;

@@ -51,12 +51,11 @@ pub(super) fn state_of(status: &TurnStatus) -> TraceState {
     }
 }
 
-/// What stands in MLflow's list where there is no answer.
-pub(super) fn preview_of(status: &TurnStatus) -> Option<String> {
+/// The text in MLflow's list where there is no answer. Without one, a server shows the outputs as JSON.
+pub(super) fn preview_of(status: &TurnStatus) -> String {
     match status {
-        TurnStatus::Failed { message, .. } => Some(format!("failed: {message}")),
-        TurnStatus::Interrupted { .. } | TurnStatus::Lost => Some(word_of(status).into()),
-        TurnStatus::Running | TurnStatus::Completed => None,
+        TurnStatus::Failed { message, .. } => format!("failed: {message}"),
+        _ => word_of(status).into(),
     }
 }
 

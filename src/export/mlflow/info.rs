@@ -3,6 +3,7 @@
 use super::keys;
 use super::tags::{self, Record};
 use super::wire::json;
+use crate::trace::about::ACTIVE;
 use crate::trace::model::Trace;
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
@@ -50,9 +51,16 @@ pub fn request_time(trace: &Trace) -> String {
     format!("{:.3}", milliseconds.unwrap_or(trace.started_at))
 }
 
-/// From the start to the end in whole milliseconds, as MLflow's databases count it.
+/// How long Codex worked, in whole milliseconds, as MLflow's databases count it: dashboards take it for the latency,
+/// and a session waits for people. From the start to the end where no turn gives its times.
+pub fn took(trace: &Trace) -> i64 {
+    let active = trace.spans.first().and_then(|root| root.attributes.get(ACTIVE)?.as_number()?.as_i64());
+    let wall = || trace.ended_at.as_millisecond() - trace.started_at.as_millisecond();
+    active.unwrap_or_else(wall).max(0)
+}
+
 fn execution_duration(trace: &Trace) -> String {
-    let took = (trace.ended_at.as_millisecond() - trace.started_at.as_millisecond()).max(0);
+    let took = took(trace);
     format!("{}.{:03}s", took / 1000, took % 1000)
 }
 

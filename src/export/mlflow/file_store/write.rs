@@ -59,12 +59,11 @@ pub(super) fn write(
 }
 
 fn yaml_of(trace: &Trace, experiment: &Found) -> String {
-    let took = (trace.ended_at.as_millisecond() - trace.started_at.as_millisecond()).max(0);
     yaml::mapping(&[
         ("trace_id", trace.id.to_string().into()),
         ("trace_location", info::location(&experiment.id)),
         ("request_time", info::request_time(trace).into()),
-        ("execution_duration_ms", took.into()),
+        ("execution_duration_ms", info::took(trace).into()),
         ("state", trace.state.as_str().into()),
         ("request_preview", trace.request_preview.clone().into()),
         ("response_preview", trace.response_preview.clone().into()),

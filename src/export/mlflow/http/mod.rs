@@ -178,7 +178,8 @@ impl<'a> HttpExporter<'a> {
         let id = trace.id.to_string();
         let body = json!({
             "request_id": id,
-            "timestamp_ms": trace.ended_at.as_millisecond(),
+            // Of the end: the server takes the difference from the start for the duration.
+            "timestamp_ms": trace.started_at.as_millisecond().saturating_add(info::took(trace)),
             "status": trace.state.as_str(),
             "request_metadata": pairs(&info::metadata(trace, &update.record)),
             "tags": pairs(&update.write),

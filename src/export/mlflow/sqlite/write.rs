@@ -65,7 +65,7 @@ fn write_info(
         ("request_id", id.to_owned().into()),
         ("experiment_id", experiment.into()),
         ("timestamp_ms", started.into()),
-        ("execution_time_ms", (trace.ended_at.as_millisecond() - started).into()),
+        ("execution_time_ms", info::took(trace).into()),
         ("status", trace.state.as_str().to_owned().into()),
         ("request_preview", trace.request_preview.clone().into()),
         ("response_preview", trace.response_preview.clone().into()),
