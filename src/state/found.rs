@@ -68,7 +68,8 @@ impl State {
         let granularity =
             self.granularity_of(&record, thread, noted.map_or(asked, |launch| launch.granularity));
         let keep = self.keep(family, content);
-        let surroundings = Surroundings { rollout, user: user(world) };
+        let user = user(world);
+        let surroundings = Surroundings { rollout, user: user.as_deref() };
         let traces = self.made(family, &record, granularity, surroundings, keep)?;
         if traces.is_empty() {
             return Ok(None);

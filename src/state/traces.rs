@@ -9,13 +9,14 @@ use crate::claim::{self, Claim};
 use crate::codex::thread::ThreadId;
 use crate::config::content::Content;
 use crate::config::granularity::Granularity;
-use crate::env::World;
+use crate::env::{Variables, World};
 use crate::export::receipt::Receipt;
 use crate::rollout::path;
 use crate::rollout::shelf::Shelf;
 use crate::session::family::{Family, Member};
 use crate::trace::build::Surroundings;
 use crate::trace::ids::TraceId;
+use nix::unistd::{Uid, User};
 use std::io;
 use std::path::Path;
 
@@ -54,7 +55,8 @@ impl State {
         let record = self.remember(thread, claim, launch)?;
         let family = self.family(session, &rollout, &mut shelf, &families::read);
         let granularity = self.granularity_of(&record, thread, launch.granularity);
-        let surroundings = Surroundings { rollout: &rollout, user: user(world) };
+        let user = user(world);
+        let surroundings = Surroundings { rollout: &rollout, user: user.as_deref() };
         let keep = self.keep(&family, record.content);
         let traces = self.made(&family, &record, granularity, surroundings, keep)?;
         let open = if traces.is_empty() { Vec::new() } else { self.open_turns(&family, &rollout) };
@@ -132,9 +134,15 @@ impl State {
     }
 }
 
-/// Who ran Codex.
-pub(super) fn user(world: &World) -> Option<&str> {
-    world.variables.text("USER").or(world.variables.text("LOGNAME"))
+/// Who ran Codex, as Python's `getpass` finds it: MLflow's own clients name people so.
+pub(super) fn user(world: &World) -> Option<String> {
+    // Looked up late: a directory service may take its time, and Codex must not wait for it.
+    let account = || User::from_uid(Uid::current()).ok().flatten().map(|user| user.name);
+    named(&world.variables).map(str::to_owned).or_else(account)
+}
+
+fn named(variables: &Variables) -> Option<&str> {
+    ["LOGNAME", "USER", "LNAME", "USERNAME"].into_iter().find_map(|name| variables.text(name))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -143,6 +151,24 @@ mod tests {
     use crate::codex::home::CodexHome;
     use crate::session::model::{Session, Turn, TurnStatus};
     use std::fs::{self, File};
+
+    #[test]
+    fn the_user_is_who_pythons_getpass_finds() {
+        let table: [(&[(&str, &str)], Option<&str>); 6] = [
+            (&[("USERNAME", "d"), ("LNAME", "c"), ("USER", "b"), ("LOGNAME", "a")], Some("a")),
+            (&[("USERNAME", "d"), ("LNAME", "c"), ("USER", "b")], Some("b")),
+            (&[("USERNAME", "d"), ("LNAME", "c"), ("USER", "")], Some("c")),
+            (&[("USERNAME", "d")], Some("d")),
+            (&[("LOGNAME", "")], None),
+            (&[], None),
+        ];
+        for (set, expected) in table {
+            let variables = set.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            assert_eq!(named(&variables.collect()), expected, "{set:?}");
+        }
+        let account = User::from_uid(Uid::current()).unwrap().map(|user| user.name);
+        assert_eq!(user(&World::default()), account);
+    }
 
     #[test]
     fn a_sub_agent_that_outlives_its_parents_turn_is_waited_for() {

@@ -11,6 +11,9 @@ use crate::rollout::map::Map;
 use crate::session::model::{Clock, Discrepancy, Inference, Session, TokenUsage, Turn, TurnStatus};
 use std::collections::BTreeMap;
 
+/// What OpenTelemetry's attributes call the agent that no other one started.
+const CODEX: &str = "codex";
+
 /// How long Codex worked on a trace, in milliseconds.
 pub const ACTIVE: &str = "codex.active_ms";
 
@@ -44,7 +47,6 @@ impl Sum {
 pub(super) fn session_attributes<'a>(
     mut sessions: impl Iterator<Item = &'a Session> + Clone,
     record: &ThreadRecord,
-    sum: &Sum,
 ) -> Map {
     let all = sessions.clone();
     let Some(session) = sessions.next() else { return Map::new() };
@@ -61,7 +63,6 @@ pub(super) fn session_attributes<'a>(
     put_drift(&mut attributes, all);
     put(&mut attributes, "codex.attribution", record.attribution().map(|evidence| evidence.as_str()));
     put_launch(&mut attributes, record.launches.last());
-    put_usage(&mut attributes, sum);
     if let [only] = &session.turns[..] {
         attributes.extend(attributes_of(only));
     }
@@ -69,15 +70,15 @@ pub(super) fn session_attributes<'a>(
 }
 
 /// Of the root of one turn's trace. Nothing in it changes when the session goes on.
-pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRecord, sum: &Sum) -> Map {
-    let mut attributes = thread_attributes(session);
+pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRecord) -> Map {
+    let mut attributes = attributes_of(&session.turns[index]);
+    attributes.extend(thread_attributes(session));
     put(&mut attributes, "codex.turn", Some(index + 1));
     put(&mut attributes, ACTIVE, turn_ms(&session.turns[index], session));
     let launch = launch_of(&session.turns[index], record);
     let evidence = launch.map(|launch| launch.attribution).or(record.found);
     put(&mut attributes, "codex.attribution", evidence.map(|evidence| evidence.as_str()));
     put_launch(&mut attributes, launch);
-    put_usage(&mut attributes, sum);
     if index == 0 {
         put_drift(&mut attributes, std::iter::once(session));
     }
@@ -98,9 +99,7 @@ pub(super) fn child_attributes(session: &Session, name: &str) -> Map {
     put_parent(&mut attributes, session);
     put(&mut attributes, "codex.turns", Some(session.turns.len()));
     put(&mut attributes, "codex.llm_calls", Some(session.inferences().count()));
-    let conversation = meta.session_id.as_deref().or(meta.parent()).unwrap_or(&meta.id);
-    let (provider, version) = (meta.model_provider.as_deref(), meta.cli_version.as_deref());
-    gen_ai::agent(&mut attributes, name, &meta.id, conversation, provider, version);
+    put_agent(&mut attributes, session, name);
     if let [only] = &session.turns[..] {
         attributes.extend(attributes_of(only));
     }
@@ -130,7 +129,7 @@ fn thread_attributes(session: &Session) -> Map {
     // Of a thread whose parent's file is gone: its trace is its own.
     put_parent(&mut attributes, session);
     let (provider, version) = (meta.model_provider.as_deref(), meta.cli_version.as_deref());
-    gen_ai::agent(&mut attributes, "codex", &meta.id, &meta.id, provider, version);
+    gen_ai::agent(&mut attributes, CODEX, &meta.id, &meta.id, provider, version);
     if let Some(git) = &meta.git {
         let url = git.repository_url.as_deref().map(without_credentials);
         put(&mut attributes, "vcs.ref.head.revision", git.commit_hash.as_deref());
@@ -157,10 +156,19 @@ fn put_launch(attributes: &mut Map, launch: Option<&LaunchRecord>) {
     }
 }
 
-fn put_usage(attributes: &mut Map, sum: &Sum) {
-    // Codex's own counts per response stand on the model responses: MLflow adds up what it finds there.
-    put(attributes, "gen_ai.usage.input_tokens", sum.usage.map(|usage| usage.input));
-    put(attributes, "gen_ai.usage.output_tokens", sum.usage.map(|usage| usage.output));
+/// Of a turn's span within its thread's.
+pub(super) fn inner_turn_attributes(session: &Session, turn: &Turn) -> Map {
+    let mut attributes = attributes_of(turn);
+    put_agent(&mut attributes, session, session.meta.started_as().unwrap_or(CODEX));
+    attributes
+}
+
+/// A thread that another one started is part of that one's conversation.
+fn put_agent(attributes: &mut Map, session: &Session, name: &str) {
+    let meta = &session.meta;
+    let root = meta.session_id.as_deref().or(meta.parent()).filter(|_| meta.started_as().is_some());
+    let (provider, version) = (meta.model_provider.as_deref(), meta.cli_version.as_deref());
+    gen_ai::agent(attributes, name, &meta.id, root.unwrap_or(&meta.id), provider, version);
 }
 
 /// What was not understood, by kind.

@@ -3,6 +3,7 @@
 use super::about::{self, Sum};
 use super::agent;
 use super::conversation::Conversation;
+use super::gen_ai;
 use super::ids::{SpanId, TraceId};
 use super::limits::beginning;
 use super::model::{Span, SpanType, Trace, TraceState};
@@ -82,7 +83,7 @@ fn whole(relatives: &[Relative], record: &ThreadRecord, surroundings: Surroundin
     let mut spans = vec![Span {
         name: "codex_cli_session".into(),
         parent: None,
-        attributes: about::session_attributes(relatives.iter().map(|it| it.session), record, &sum),
+        attributes: about::session_attributes(relatives.iter().map(|it| it.session), record),
         ..agent::span(session)
     }];
     spans.reserve(session.turns.iter().map(|turn| 1 + turn.steps.len()).sum());
@@ -90,7 +91,8 @@ fn whole(relatives: &[Relative], record: &ThreadRecord, surroundings: Surroundin
     for relative in &relatives[1..] {
         add_child_spans(relative, relatives, Shape::Whole, &mut spans);
     }
-    let spans = tree::settled(spans, session.last_line_at);
+    let mut spans = tree::settled(spans, session.last_line_at);
+    gen_ai::add_up(&mut spans);
     let runs = relatives.iter().any(|relative| relative.session.is_running());
     let state = if runs { TraceState::InProgress } else { outcome::state_of(&last_turn.status) };
     let prompt = agent::prompt(session);
@@ -114,11 +116,14 @@ fn one_turn(
     let below = within().flat_map(|relative| relative.session.inferences());
     let sum = Sum::of(turn.inferences().chain(below));
     let mut spans = turn_spans(&scope_of(session), index + 1, turn, None);
-    spans[0].attributes.extend(about::turn_attributes(session, index, record, &sum));
+    // The same for every turn: MLflow's page and its filters take a name for a kind of trace.
+    "codex_cli_turn".clone_into(&mut spans[0].name);
+    spans[0].attributes = about::turn_attributes(session, index, record);
     for relative in within() {
         add_child_spans(relative, relatives, Shape::Turns, &mut spans);
     }
-    let spans = tree::settled(spans, None);
+    let mut spans = tree::settled(spans, None);
+    gen_ai::add_up(&mut spans);
     let runs = within().any(|relative| relative.session.is_running());
     let state = if runs { TraceState::InProgress } else { outcome::state_of(&turn.status) };
     let (prompt, response) = (turn.prompt.as_deref(), turn.final_answer.as_deref());
@@ -178,7 +183,9 @@ fn add_spans_of_turns(session: &Session, spans: &mut Vec<Span>) {
         [only] => spans.extend(spans::of_turn(&scope, only, root)),
         several => {
             for (number, turn) in (1..).zip(several) {
-                spans.extend(turn_spans(&scope, number, turn, Some(root)));
+                let mut spans_of_turn = turn_spans(&scope, number, turn, Some(root));
+                spans_of_turn[0].attributes = about::inner_turn_attributes(session, turn);
+                spans.extend(spans_of_turn);
             }
         }
     }
@@ -203,7 +210,7 @@ fn turn_spans(scope: &ThreadScope, number: usize, turn: &Turn, parent: Option<Sp
         ended_at: turn.ended_at.unwrap_or(last).max(started_at),
         inputs: conversation.inputs(turn.prompt.as_deref()),
         outputs,
-        attributes: about::attributes_of(turn),
+        attributes: Map::new(),
         events: outcome::failure_event(&turn.status, turn.ended_at.unwrap_or(last).max(started_at)),
     };
     std::iter::once(span).chain(children).collect()

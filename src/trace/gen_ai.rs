@@ -4,10 +4,13 @@
 //! which MLflow 3.17 reads too. Content has none of them: it stands once, as inputs and outputs.
 
 use super::build::put;
+use super::ids::SpanId;
+use super::model::{Span, SpanType};
 use crate::rollout::map::Map;
 use crate::rollout::text::Text;
 use crate::rollout::value::Value;
 use crate::session::model::{Inference, TokenUsage, ToolCall};
+use std::collections::HashMap;
 
 /// Done by the model's side; all other tools run here.
 const SEARCH: &str = "web_search";
@@ -56,6 +59,13 @@ pub(super) fn inference(
     }
 }
 
+/// OpenTelemetry counts in seconds.
+pub(super) fn first_chunk(attributes: &mut Map, milliseconds: Option<i64>) {
+    #[expect(clippy::cast_precision_loss, reason = "no response takes 2^53 milliseconds")]
+    let seconds = milliseconds.map(|milliseconds| milliseconds as f64 / 1000.0);
+    put(attributes, "gen_ai.response.time_to_first_chunk", seconds);
+}
+
 /// Cached and written to the cache is part of input, reasoning is part of output.
 pub(super) fn usage(attributes: &mut Map, usage: TokenUsage) {
     put(attributes, "gen_ai.usage.input_tokens", Some(usage.input));
@@ -63,6 +73,34 @@ pub(super) fn usage(attributes: &mut Map, usage: TokenUsage) {
     put(attributes, "gen_ai.usage.cache_read.input_tokens", Some(usage.cached_input));
     put(attributes, "gen_ai.usage.cache_creation.input_tokens", Some(usage.cache_write_input));
     put(attributes, "gen_ai.usage.reasoning.output_tokens", Some(usage.reasoning_output));
+}
+
+/// Gives each agent the tokens of all responses below it, those of other agents among them. MLflow's own count of
+/// them stands on the responses alone: MLflow 3.6 to 3.14 add up what they find on every span.
+pub(super) fn add_up(spans: &mut [Span]) {
+    const COUNTS: [&str; 2] = ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"];
+    let places: HashMap<SpanId, usize> = spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();
+    let mut sums = vec![None; spans.len()];
+    for at in (0..spans.len()).rev() {
+        let span = &mut spans[at];
+        match span.span_type {
+            SpanType::Llm => {
+                let told = COUNTS.map(|count| span.attributes.get(count).and_then(Value::as_u64));
+                sums[at] = told[0].zip(told[1]).map(|(input, output)| [input, output]);
+            }
+            SpanType::Agent => {
+                for (count, sum) in COUNTS.into_iter().zip(sums[at].into_iter().flatten()) {
+                    span.attributes.insert(Text::word(count), sum.into());
+                }
+            }
+            SpanType::Tool | SpanType::Chain => {}
+        }
+        let parent = span.parent.and_then(|parent| places.get(&parent)).filter(|parent| **parent < at);
+        if let (Some(parent), Some(sum)) = (parent, sums[at]) {
+            let all: &mut [u64; 2] = sums[*parent].get_or_insert_default();
+            (0..2).for_each(|count| all[count] = all[count].saturating_add(sum[count]));
+        }
+    }
 }
 
 pub(super) fn tool(attributes: &mut Map, call: &ToolCall, conversation: &Text) {

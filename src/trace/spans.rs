@@ -80,7 +80,8 @@ impl TurnScope<'_> {
         put(&mut attributes, "mlflow.llm.model", model);
         put(&mut attributes, "mlflow.llm.provider", self.of.provider.as_ref());
         put(&mut attributes, "codex.reasoning_effort", inference.effort.as_ref());
-        put(&mut attributes, "codex.time_to_first_token_ms", self.time_to_first_token(inference));
+        let first_token = self.time_to_first_token(inference);
+        put(&mut attributes, "codex.time_to_first_token_ms", first_token);
         gen_ai::inference(
             &mut attributes,
             inference,
@@ -88,6 +89,7 @@ impl TurnScope<'_> {
             self.of.provider.as_ref(),
             self.came_to_its_end(inference),
         );
+        gen_ai::first_chunk(&mut attributes, first_token);
         if let Some(usage) = inference.usage {
             put(&mut attributes, "input_tokens", Some(usage.input));
             put(&mut attributes, "output_tokens", Some(usage.output));

@@ -22,7 +22,7 @@ const ALLOWED: [(&str, &str); 19] = [
     ("* trace_info execution_duration: \"18s\" != \"18.000s\"", "the same duration"),
     ("* trace_info request_time: \"*:46Z\" != \"*:46.000Z\"", "the same time"),
     (
-        "* trace_metadata codex.tags_written: nothing != *",
+        "* trace_metadata mlflow.codex.tagsWritten: nothing != *",
         "which tags are ours to change later; only metadata is out of people's reach",
     ),
     ("* trace_metadata mlflow.source.git.branch: \"\" != nothing", "no repository: we leave it out"),

@@ -107,7 +107,7 @@ mod tests {
             "response_preview": null,
             "trace_metadata": {
                 "session_file": format!("{}...", "x".repeat(247)),
-                "codex.tags_written": "{\"a\": \"1\"}",
+                "mlflow.codex.tagsWritten": "{\"a\": \"1\"}",
             },
             "tags": {"codex.cli_version": "0.169.0", "mlflow.traceName": "codex_cli_session"},
         }}});

@@ -3,11 +3,21 @@
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// The metadata key under which we remember what we wrote. People cannot change metadata, only tags.
-pub const RECORD: &str = "codex.tags_written";
+/// The metadata key under which we remember what we wrote. People cannot change metadata, only tags. MLflow's page
+/// shows no key that begins so.
+pub const RECORD: &str = "mlflow.codex.tagsWritten";
+
+/// The key of traces that were sent before.
+pub const FORMER_RECORD: &str = "codex.tags_written";
 
 /// Tag key to the first 8 bytes of the SHA-256 of the value that we wrote last.
 pub type Record = BTreeMap<String, String>;
+
+/// What we remember, as the text of the metadata says it; empty where there is none.
+pub fn record<'m>(metadata: impl Fn(&str) -> Option<&'m str>) -> Record {
+    let written = metadata(RECORD).filter(|written| !written.is_empty()).or_else(|| metadata(FORMER_RECORD));
+    written.and_then(|written| serde_json::from_str(written).ok()).unwrap_or_default()
+}
 
 /// What an update does to the tags of a trace.
 #[derive(Debug, Default, PartialEq, Eq)]

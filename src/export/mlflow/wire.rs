@@ -20,6 +20,9 @@ pub struct WireSpan {
     span_id: String,
     parent_span_id: Option<String>,
     name: String,
+    /// OpenTelemetry's name of it. MLflow 3.18 and later; others ignore it.
+    #[serde(default)]
+    kind: Option<String>,
     start_time_unix_nano: i64,
     end_time_unix_nano: Option<i64>,
     #[serde(default)]
@@ -110,11 +113,14 @@ impl WireSpan {
             SpanStatus::Ok => ("STATUS_CODE_OK", ""),
             SpanStatus::Error { message } => ("STATUS_CODE_ERROR", message.as_str()),
         };
+        let kind =
+            if span.span_type.is_of_a_client() { "SPAN_KIND_CLIENT" } else { "SPAN_KIND_INTERNAL" };
         WireSpan {
             trace_id: STANDARD.encode(trace.0),
             span_id: STANDARD.encode(span.id.0),
             parent_span_id: span.parent.map(|parent| STANDARD.encode(parent.0)),
             name: span.name.clone(),
+            kind: Some(kind.to_owned()),
             start_time_unix_nano: nanoseconds(span.started_at),
             end_time_unix_nano: Some(nanoseconds(span.ended_at)),
             events: span.events.iter().map(WireEvent::of).collect(),
@@ -228,6 +234,7 @@ mod tests {
         let expected = [
             r#"{"trace_id": "RgWVH5vFHD/I0b89kqcf1g==", "span_id": "AL0hzZTqr2w=", "#,
             r#""parent_span_id": "AQEBAQEBAQE=", "name": "tool_exec", "#,
+            r#""kind": "SPAN_KIND_INTERNAL", "#,
             r#""start_time_unix_nano": 1795341285097123456, "end_time_unix_nano": 1795341286000000000, "#,
             r#""events": [{"name": "exception", "time_unix_nano": 1795341286000000000, "#,
             r#""attributes": {"exception.type": "ToolError", "exception.message": "nö"}}], "#,

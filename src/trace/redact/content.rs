@@ -62,6 +62,7 @@ const ATTRIBUTES: &[&str] = &[
     "gen_ai.agent.version",
     "gen_ai.conversation.id",
     "gen_ai.request.model",
+    "gen_ai.response.time_to_first_chunk",
     "gen_ai.response.model",
     "gen_ai.tool.name",
     "gen_ai.tool.type",
@@ -77,7 +78,9 @@ const FIELDS: [&str; 3] = ["model", "status", "exit_code"];
 
 pub(super) fn keep_figures(trace: &mut Trace) {
     trace.request_preview = None;
-    trace.response_preview = None;
+    // Without a text, a server shows the outputs as JSON.
+    let status = trace.spans.first().and_then(|root| root.outputs.get("status")?.as_str());
+    trace.response_preview = status.filter(|status| is_word(status)).map(str::to_owned);
     trace.metadata.retain(|key, _| METADATA.contains(&key.as_str()));
     trace.tags.retain(|key, value| TAGS.contains(&key.as_str()) && is_word(value));
     for span in &mut trace.spans {
@@ -114,7 +117,7 @@ fn name_of(span: &Span) -> String {
     let numbered = ["turn_", "llm_call_"].iter().any(|kind| {
         span.name.strip_prefix(kind).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     });
-    let is_ours = numbered || ["codex_cli_session", "compaction", "review"].contains(&span.name.as_str());
+    let is_ours = numbered || ["codex_cli_session", "codex_cli_turn", "compaction", "review"].contains(&span.name.as_str());
     match span.span_type {
         _ if is_ours => span.name.clone(),
         SpanType::Tool if is_word(&span.name) => span.name.clone(),

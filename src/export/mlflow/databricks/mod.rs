@@ -206,13 +206,12 @@ impl Stored {
     fn of(answer: &Value) -> Stored {
         let info = &answer["trace"]["trace_info"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let written = info["trace_metadata"][tags::RECORD].as_str();
         let tags = info["tags"].as_object().into_iter().flatten();
         Stored {
             experiment_id: text(&info["trace_location"]["mlflow_experiment"]["experiment_id"])
                 .unwrap_or_default(),
             tags: tags.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect(),
-            written: written.and_then(|written| serde_json::from_str(written).ok()).unwrap_or_default(),
+            written: tags::record(|key| info["trace_metadata"][key].as_str()),
         }
     }
 

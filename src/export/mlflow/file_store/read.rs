@@ -27,12 +27,17 @@ pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, StoreErro
         let mut tags = Pairs::tags(&folder).read()?;
         let mut metadata = Pairs::metadata(&folder).read()?;
         tags.remove(keys::ARTIFACT_LOCATION);
-        metadata.remove(tags::RECORD);
+        for ours in [tags::RECORD, tags::FORMER_RECORD] {
+            metadata.remove(ours);
+        }
         let started_at: Timestamp = yaml::text(&info, "request_time")
             .and_then(|time| time.parse().ok())
             .unwrap_or(Timestamp::UNIX_EPOCH);
         let took = yaml::integer(&info, "execution_duration_ms").unwrap_or(0);
-        let spans = fs::read(folder.join("artifacts").join(artifact::FILE)).unwrap_or_default();
+        let spans = spans_of(&fs::read(folder.join("artifacts").join(artifact::FILE)).unwrap_or_default());
+        // What is kept is how long Codex worked; the root tells the whole time.
+        let root_ended_at = spans.first().map(|root| root.ended_at);
+        let told = || started_at.saturating_add(SignedDuration::from_millis(took)).unwrap_or(started_at);
         return Ok(Some(Trace {
             id,
             name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
@@ -42,12 +47,12 @@ pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, StoreErro
                 _ => TraceState::InProgress,
             },
             started_at,
-            ended_at: started_at.saturating_add(SignedDuration::from_millis(took)).unwrap_or(started_at),
+            ended_at: root_ended_at.unwrap_or_else(told),
             request_preview: yaml::text(&info, "request_preview"),
             response_preview: yaml::text(&info, "response_preview"),
             metadata,
             tags,
-            spans: spans_of(&spans),
+            spans,
         }));
     }
     Ok(None)

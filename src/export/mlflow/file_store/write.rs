@@ -78,7 +78,7 @@ fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> R
     let pending = folder.join(PENDING);
     let there = tags.read()?;
     let metadata_there = metadata.read()?;
-    let written = record(metadata_there.get(tags::RECORD).map(String::as_bytes));
+    let written = tags::record(|key| metadata_there.get(key).map(String::as_str));
     let written = tags::recovered(&there, written, record(read_if_there(&pending)?.as_deref()));
     let update = TagUpdate::plan(&there, &written, &our_tags(trace));
 

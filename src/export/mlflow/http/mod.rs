@@ -17,7 +17,7 @@ pub mod settings;
 mod stored;
 mod version;
 
-use super::tags::TagUpdate;
+use super::tags::{self, TagUpdate};
 use super::{artifact, info, keys, tree};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
@@ -153,8 +153,15 @@ impl<'a> HttpExporter<'a> {
         {
             body["trace"]["trace_info"]["trace_metadata"][keys::COST] = cost.into();
         }
+        // No request takes metadata away.
+        if there.is_some_and(|there| there.tells(tags::FORMER_RECORD)) {
+            body["trace"]["trace_info"]["trace_metadata"][tags::FORMER_RECORD] = "".into();
+        }
         if is_of_figures(trace) {
-            // No request takes metadata away.
+            // What a server is not told of a trace that it has stays as it was.
+            if there.is_some() && trace.request_preview.is_none() {
+                body["trace"]["trace_info"]["request_preview"] = "".into();
+            }
             for key in keys::TELLING.into_iter().filter(|key| there.is_some_and(|there| there.tells(key))) {
                 body["trace"]["trace_info"]["trace_metadata"][key] = "".into();
             }

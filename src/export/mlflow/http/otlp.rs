@@ -76,12 +76,13 @@ fn otlp_span(trace: TraceId, span: &Span) -> OtlpSpan {
         SpanStatus::Ok => (StatusCode::Ok, ""),
         SpanStatus::Error { message } => (StatusCode::Error, message.as_str()),
     };
+    let kind = if span.span_type.is_of_a_client() { SpanKind::Client } else { SpanKind::Internal };
     OtlpSpan {
         trace_id: trace.0.to_vec(),
         span_id: span.id.0.to_vec(),
         parent_span_id: span.parent.map(|parent| parent.0.to_vec()).unwrap_or_default(),
         name: span.name.clone(),
-        kind: SpanKind::Internal.into(),
+        kind: kind.into(),
         start_time_unix_nano: since_1970(span.started_at),
         end_time_unix_nano: since_1970(span.ended_at),
         attributes,

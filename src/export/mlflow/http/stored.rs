@@ -41,11 +41,10 @@ impl Stored {
     fn of(body: &Value) -> Option<Stored> {
         let info = &body["trace"]["trace_info"];
         let metadata = texts(&info["trace_metadata"]);
-        let written = metadata.get(tags::RECORD).and_then(|written| serde_json::from_str(written).ok());
         Some(Stored {
             experiment_id: info["trace_location"]["mlflow_experiment"]["experiment_id"].as_str()?.to_owned(),
             tags: texts(&info["tags"]),
-            written: written.unwrap_or_default(),
+            written: tags::record(|key| metadata.get(key).map(String::as_str)),
             metadata,
             assessments: info["assessments"].as_array().cloned().unwrap_or_default(),
         })
@@ -97,13 +96,15 @@ mod tests {
     fn a_trace_is_known_by_its_experiment_its_tags_and_what_we_wrote() {
         let location = json!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "3"}});
         let body = |metadata: Value, tags: Value| json!({"trace": {"trace_info": {"trace_location": location, "trace_metadata": metadata, "tags": tags}}});
-        let stored = Stored::of(&body(
-            json!({"codex.tags_written": "{\"a\": \"1\"}"}),
-            json!({"a": "x", "mlflow.trace.spansLocation": "TRACKING_STORE"}),
-        ))
-        .unwrap();
-        assert_eq!((stored.experiment_id.as_str(), stored.written["a"].as_str()), ("3", "1"));
-        assert!(stored.is_in_tracking_store());
+        for key in [tags::RECORD, tags::FORMER_RECORD] {
+            let stored = Stored::of(&body(
+                json!({key: "{\"a\": \"1\"}"}),
+                json!({"a": "x", "mlflow.trace.spansLocation": "TRACKING_STORE"}),
+            ))
+            .unwrap();
+            assert_eq!((stored.experiment_id.as_str(), stored.written["a"].as_str()), ("3", "1"));
+            assert!(stored.is_in_tracking_store());
+        }
         // What somebody else made, or an older server tells with less.
         let bare = Stored::of(&body(Value::Null, Value::Null)).unwrap();
         assert!(bare.tags.is_empty() && bare.written.is_empty() && !bare.is_in_tracking_store());

@@ -40,9 +40,12 @@ pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Resul
     for ours in [keys::SPANS_LOCATION, keys::ARTIFACT_LOCATION] {
         tags.remove(ours);
     }
-    for ours in [keys::FINALIZED, tags::RECORD] {
+    for ours in [keys::FINALIZED, tags::RECORD, tags::FORMER_RECORD] {
         metadata.remove(ours);
     }
+    let spans = spans(connection, &key)?;
+    // What is kept is how long Codex worked; the root tells the whole time.
+    let root_ended_at = spans.first().filter(|root| root.parent.is_none()).map(|root| root.ended_at);
     Ok(Some(Trace {
         id,
         name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
@@ -52,12 +55,12 @@ pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Resul
             _ => TraceState::InProgress,
         },
         started_at: milliseconds(started),
-        ended_at: milliseconds(started.saturating_add(took)),
+        ended_at: root_ended_at.unwrap_or_else(|| milliseconds(started.saturating_add(took))),
         request_preview,
         response_preview,
         metadata,
         tags,
-        spans: spans(connection, &key)?,
+        spans,
     }))
 }
 

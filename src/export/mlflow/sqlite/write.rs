@@ -128,14 +128,13 @@ fn write_tags(
         there.remove(keys::TRACE_NAME);
         there.extend(name.map(|name| (keys::TRACE_NAME.to_owned(), name)));
     }
-    let written: Option<String> = transaction
-        .query_row(
-            "SELECT value FROM trace_request_metadata WHERE request_id = ? AND key = ?",
-            [id, tags::RECORD],
-            |row| row.get(0),
-        )
-        .optional()?;
-    let written: Record = written.and_then(|written| serde_json::from_str(&written).ok()).unwrap_or_default();
+    let metadata: BTreeMap<String, String> = transaction
+        .prepare(
+            "SELECT key, coalesce(value, '') FROM trace_request_metadata WHERE request_id = ? AND key IN (?, ?)",
+        )?
+        .query_map([id, tags::RECORD, tags::FORMER_RECORD], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let written = tags::record(|key| metadata.get(key).map(String::as_str));
     let update = TagUpdate::plan(&there, &written, &info::tags(trace));
     for (key, value) in &update.write {
         let is_name = key == keys::TRACE_NAME;

@@ -116,8 +116,8 @@ fn mlflow_3_17_finds_totals_and_dimensions_where_it_looks() {
     assert_eq!(
         store.rows("SELECT key FROM trace_request_metadata ORDER BY key"),
         [
-            "codex.tags_written",
             "codex.tokens_reconciled",
+            "mlflow.codex.tagsWritten",
             "mlflow.trace.infoFinalized",
             "mlflow.trace_schema.version",
             "source",
