@@ -87,7 +87,7 @@ fn prepare(world: &World) -> Option<Prepared> {
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
     let asked = Asked::of(&world.args, world.cwd.as_deref());
     let launch = Launch {
-        granularity: settings.granularity,
+        granularity: settings.granularity.value,
         content: settings.content.value,
         ..Launch::new(Process::ourselves(), Timestamp::now(), destination, asked)
     };

@@ -1,5 +1,6 @@
 //! Our own commands, as they are typed: `codex-traced mlflow …`. All other words are Codex's.
 
+use crate::config::granularity::Granularity;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -99,6 +100,9 @@ pub struct Enable {
     /// The experiment by its name, made when missing
     #[arg(short = 'n', long, value_name = "NAME")]
     pub experiment_name: Option<String>,
+    /// What is one trace; a session keeps what it began with
+    #[arg(long, value_name = "session|turn", hide_possible_values = true)]
+    pub granularity: Option<Granularity>,
     /// A further folder of session files for `import`
     #[arg(short = 's', long, value_name = "DIR")]
     pub sessions_dir: Option<PathBuf>,

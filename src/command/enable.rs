@@ -6,6 +6,7 @@ use super::{Failure, place};
 use crate::cli::Enable;
 use crate::codex::home::CodexHome;
 use crate::config::file::{self, ConfigError, ConfigFile};
+use crate::config::granularity::GRANULARITY;
 use crate::config::settings::{
     DEFAULT_EXPERIMENT, ENABLED, EXPERIMENT_ID, EXPERIMENT_NAME, Settings, Source, TRACKING_URI, Tracing,
 };
@@ -53,6 +54,9 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
             file.set(EXPERIMENT_ID, Some(id));
         }
     }
+    if let Some(granularity) = enable.granularity {
+        file.set(GRANULARITY, Some(&granularity.to_string()));
+    }
     file.set_sessions_dir(&wanted.sessions_dir);
     let aside = store(&file, &path, broken)?;
 
@@ -63,6 +67,9 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
         "experiment",
         &experiment_text(&wanted.experiment, checked.as_ref().map(|c| c.experiment_id.is_some())),
     );
+    if let Some(granularity) = file.text(GRANULARITY) {
+        line("one trace per", &clean(granularity));
+    }
     line("sessions", &clean(&wanted.sessions_dir));
     line("written to", &clean(path.display()));
     if let Some(aside) = aside {
@@ -257,7 +264,12 @@ fn reachable_text(target: &Target, version: Option<&str>) -> Option<String> {
 /// Where the environment has the last word, here and in every shell that sets the same.
 pub(super) fn overruled(world: &World, home: &CodexHome) -> Vec<String> {
     let settings = Settings::read(world, home);
-    let sources = [settings.tracing.source, settings.target.source, settings.experiment.source];
+    let sources = [
+        settings.tracing.source,
+        settings.target.source,
+        settings.experiment.source,
+        settings.granularity.source,
+    ];
     let mut names: Vec<&str> = sources
         .iter()
         .filter_map(|source| match source {

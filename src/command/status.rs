@@ -54,6 +54,9 @@ fn settings(page: &mut Page, survey: &Survey) {
     if survey.content != Content::Full || survey.content_source.0 != Source::Default {
         page.sourced("content", &survey.content.to_string(), survey.content_source);
     }
+    if survey.granularity_source.0 != Source::Default {
+        page.sourced("one trace per", &survey.granularity.to_string(), survey.granularity_source);
+    }
     page.sourced("sessions", &survey.sessions.folder.display().to_string(), survey.sessions.folder_source);
     let state = match survey.config_file.state {
         FileState::Valid => "",

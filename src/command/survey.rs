@@ -7,6 +7,7 @@ use crate::claim::unclaimed::Unclaimed;
 use crate::codex::home::CodexHome;
 use crate::config::content::Content;
 use crate::config::file::{ConfigError, ConfigFile};
+use crate::config::granularity::Granularity;
 use crate::config::reference::{self, Value};
 use crate::config::settings::{Settings, Source, Tracing};
 use crate::config::target::{Experiment, Target};
@@ -40,6 +41,8 @@ pub(super) struct Survey {
     pub(super) experiment_source: From,
     pub(super) content: Content,
     pub(super) content_source: From,
+    pub(super) granularity: Granularity,
+    pub(super) granularity_source: From,
     pub(super) config_file: Configuration,
     /// Variables of ours that are set in this environment; what is secret is not told.
     pub(super) environment: Vec<SetVariable>,
@@ -178,6 +181,8 @@ impl Survey {
             experiment_source: From(settings.experiment.source),
             content: settings.content.value,
             content_source: From(settings.content.source),
+            granularity: settings.granularity.value,
+            granularity_source: From(settings.granularity.source),
             config_file: Configuration { path: home.config(), state: file_state(&home.config()) },
             environment: environment(world),
             problems: missing_home(world, home)

@@ -81,7 +81,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
         world,
         state: &state,
         destination: &destination,
-        granularity: settings.granularity,
+        granularity: settings.granularity.value,
         home: home.path().to_path_buf(),
         signals: &signals,
         asked: Cell::new(0),

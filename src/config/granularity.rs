@@ -1,29 +1,38 @@
 //! What one trace is: a session, or a turn.
 
-use crate::env::Variables;
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 pub const GRANULARITY: &str = "CODEX_TRACED_GRANULARITY";
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
+    /// A trace for each session
     #[default]
     Session,
-    /// Each turn has a trace of its own; MLflow groups them by session.
+    /// A trace for each turn; MLflow groups them by session
     Turn,
 }
 
 impl Granularity {
-    /// Err is a sentence; the default stands in for what was not understood.
-    pub fn told(variables: &Variables) -> Result<Granularity, String> {
-        match variables.text(GRANULARITY).map(str::trim) {
-            None | Some("" | "session") => Ok(Granularity::Session),
-            Some("turn") => Ok(Granularity::Turn),
-            Some(other) => Err(format!(
-                "{GRANULARITY} is \"{other}\", so a trace is a session\n  hint: set it to session or turn"
-            )),
+    /// None for a word that is neither.
+    pub fn parse(word: &str) -> Option<Granularity> {
+        match word.trim() {
+            "session" => Some(Granularity::Session),
+            "turn" => Some(Granularity::Turn),
+            _ => None,
         }
+    }
+}
+
+impl fmt::Display for Granularity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Granularity::Session => "session",
+            Granularity::Turn => "turn",
+        })
     }
 }
 
@@ -32,11 +41,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_that_is_none_is_told_and_a_trace_is_a_session() {
-        let told = |value| Granularity::told(&Variables::from([(GRANULARITY, value)]));
-        assert_eq!(Granularity::told(&Variables::from([])), Ok(Granularity::Session));
-        assert_eq!((told("session"), told(" turn ")), (Ok(Granularity::Session), Ok(Granularity::Turn)));
-        let sentence = told("turns").unwrap_err();
-        assert!(sentence.starts_with("CODEX_TRACED_GRANULARITY is \"turns\", so"), "{sentence}");
+    fn a_granularity_is_read_as_it_is_written() {
+        for granularity in [Granularity::Session, Granularity::Turn] {
+            assert_eq!(Granularity::parse(&format!(" {granularity} ")), Some(granularity));
+        }
+        assert_eq!(Granularity::parse("turns"), None);
     }
 }

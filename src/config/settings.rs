@@ -2,7 +2,7 @@
 
 use super::content::{self, Content, Folders};
 use super::file::ConfigFile;
-use super::granularity::Granularity;
+use super::granularity::{GRANULARITY, Granularity};
 use super::target::{BadTarget, Experiment, Target};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
@@ -22,7 +22,7 @@ pub struct Settings {
     pub experiment: Setting<Experiment>,
     pub content: Setting<Content>,
     /// Of threads that were never sent anywhere.
-    pub granularity: Granularity,
+    pub granularity: Setting<Granularity>,
     /// Where `import` looks for session files; Codex's own unless the file names another folder.
     pub sessions_dir: Setting<PathBuf>,
     /// What was asked for and could not be followed, as sentences.
@@ -141,10 +141,17 @@ impl Settings {
             Some(value) => Setting { value, source: Source::File },
             None => Setting { value: home.sessions(), source: Source::Default },
         };
-        let granularity = Granularity::told(variables).unwrap_or_else(|problem| {
-            problems.push(problem);
-            Granularity::default()
-        });
+        let granularity =
+            match told(GRANULARITY).map(|(word, source)| (Granularity::parse(&word), word, source)) {
+                None => Setting { value: Granularity::default(), source: Source::Default },
+                Some((Some(value), _, source)) => Setting { value, source },
+                Some((None, word, source)) => {
+                    problems.push(format!(
+                    "{GRANULARITY} is \"{word}\", so a trace is a session\n  hint: set it to session or turn"
+                ));
+                    Setting { value: Granularity::default(), source }
+                }
+            };
         Settings { tracing, target, experiment, content, granularity, sessions_dir, problems }
     }
 }
@@ -236,6 +243,25 @@ mod tests {
         assert_eq!((settings.target, settings.problems.len()), (local(), 1));
         let settings = decide([uri, ("MLFLOW_CODEX_TRACING_ENABLED", "true")], "{}");
         assert_eq!(settings.target.value, Target::Http("http://training:5000".into()));
+    }
+
+    #[test]
+    fn a_trace_is_a_turn_where_the_environment_or_the_file_says_so() {
+        let of_file = |word: &str| format!(r#"{{"environment": {{"CODEX_TRACED_GRANULARITY": "{word}"}}}}"#);
+        let in_environment = Source::Environment(GRANULARITY);
+        let table = [
+            (None, "{}".to_owned(), Granularity::Session, Source::Default, 0),
+            (None, of_file("turn"), Granularity::Turn, Source::File, 0),
+            (Some("session"), of_file("turn"), Granularity::Session, in_environment, 0),
+            (Some(" turn "), "{}".to_owned(), Granularity::Turn, in_environment, 0),
+            (Some("turns"), of_file("turn"), Granularity::Session, in_environment, 1),
+            (Some(""), of_file("turns"), Granularity::Session, Source::File, 1),
+        ];
+        for (word, file, value, source, problems) in table {
+            let settings = decide([(GRANULARITY, word.unwrap_or(""))], &file);
+            assert_eq!(settings.granularity, Setting { value, source }, "{word:?} {file}");
+            assert_eq!(settings.problems.len(), problems, "{word:?} {file}");
+        }
     }
 
     #[test]

@@ -39,8 +39,7 @@ pub(super) fn span(session: &Session) -> Span {
     let last = session.turns.last();
     let ended_at = session.last_line_at.unwrap_or(started_at).max(started_at);
     let conversation = Conversation::of(&session.turns, None);
-    let mut outputs =
-        last.map_or(Value::Null, |turn| outcome::outputs(response(session), &turn.status));
+    let mut outputs = last.map_or(Value::Null, |turn| outcome::outputs(response(session), &turn.status));
     conversation.add_answer(&mut outputs);
     Span {
         id: id(session),

@@ -117,12 +117,7 @@ mod tests {
                 json!([said("user", "a"), said("assistant", "1"), said("user", "c")]),
                 choices("3"),
             ),
-            (
-                vec![taken_back(turn("a", Some("1")))],
-                None,
-                json!([said("user", "a")]),
-                choices("1"),
-            ),
+            (vec![taken_back(turn("a", Some("1")))], None, json!([said("user", "a")]), choices("1")),
             (
                 vec![turn("a head", Some("1")), turn("b", Some("2"))],
                 Some("the task"),

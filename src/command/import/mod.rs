@@ -62,7 +62,7 @@ fn begin(
         state: &state,
         world,
         destination: &destination,
-        granularity: settings.granularity,
+        granularity: settings.granularity.value,
         kin: &selection.kin,
         since,
         mode,

@@ -117,7 +117,8 @@ fn name_of(span: &Span) -> String {
     let numbered = ["turn_", "llm_call_"].iter().any(|kind| {
         span.name.strip_prefix(kind).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     });
-    let is_ours = numbered || ["codex_cli_session", "codex_cli_turn", "compaction", "review"].contains(&span.name.as_str());
+    let is_ours = numbered
+        || ["codex_cli_session", "codex_cli_turn", "compaction", "review"].contains(&span.name.as_str());
     match span.span_type {
         _ if is_ours => span.name.clone(),
         SpanType::Tool if is_word(&span.name) => span.name.clone(),
