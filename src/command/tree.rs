@@ -3,6 +3,7 @@
 use super::text::is_obeyed;
 use crate::env::World;
 use crate::rollout::value::Value;
+use crate::trace::lines::text_of;
 use crate::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use anstyle::{AnsiColor, Effects};
 use jiff::Timestamp;
@@ -110,7 +111,7 @@ fn summary(span: &Span) -> Option<String> {
         SpanType::Tool => {
             ["cmd", "command", "input", "query", "paths"].iter().find_map(|key| {
                 match span.inputs.get(key)? {
-                    Value::String(text) => Some(text.to_string()),
+                    value if text_of(value).is_some() => text_of(value).map(str::to_owned),
                     // A shell's own words (`bash -lc`) say nothing.
                     Value::Array(words) => words.last()?.as_str().map(str::to_owned),
                     _ => None,

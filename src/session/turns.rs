@@ -179,13 +179,14 @@ pub(super) fn status_of(complete: &TaskComplete, before: Option<ErrorEvent>) -> 
     }
 }
 
+/// What a person wrote first: lists show the beginning of it, and a person knows a prompt by its words.
 pub(super) fn prompt_of(content: &[UserContent]) -> String {
-    let parts = content.iter().map(|part| match (&part.text, &part.path) {
-        (Some(text), _) => text.clone(),
-        (None, Some(path)) => format!("[{} {path}]", part.r#type),
-        (None, None) => format!("[{}]", part.r#type),
+    let texts = content.iter().filter_map(|part| part.text.clone());
+    let others = content.iter().filter(|part| part.text.is_none()).map(|part| match &part.path {
+        Some(path) => format!("[{} {path}]", part.r#type),
+        None => format!("[{}]", part.r#type),
     });
-    parts.collect::<Vec<_>>().join("\n")
+    texts.chain(others).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -204,6 +205,26 @@ mod tests {
             index.begin(&mut session, id.map(str::to_owned), None);
         }
         (index, session)
+    }
+
+    #[test]
+    fn the_words_of_a_prompt_come_before_its_images() {
+        let part = |kind: &str, text: Option<&str>, path: Option<&str>| UserContent {
+            r#type: kind.into(),
+            text: text.map(str::to_owned),
+            path: path.map(str::to_owned),
+        };
+        let image = || part("local_image", None, Some("/red.png"));
+        let words = |text| part("text", Some(text), None);
+        let table = [
+            (vec![image(), words("what is this")], "what is this\n[local_image /red.png]"),
+            (vec![words("a"), part("image", None, None), words("b")], "a\nb\n[image]"),
+            (vec![image()], "[local_image /red.png]"),
+            (vec![], ""),
+        ];
+        for (content, prompt) in table {
+            assert_eq!(prompt_of(&content), prompt);
+        }
     }
 
     #[test]

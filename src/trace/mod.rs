@@ -8,6 +8,7 @@ mod files;
 mod gen_ai;
 pub mod ids;
 mod limits;
+pub mod lines;
 pub mod model;
 mod outcome;
 pub mod price;

@@ -19,6 +19,7 @@ pub use salt::Salt;
 
 use super::files;
 use super::limits;
+use super::lines;
 use super::model::Trace;
 use crate::rollout::map::Map;
 use crate::rollout::text::Text;
@@ -105,6 +106,7 @@ impl Redactor {
                 note(&mut trace, &counts);
             }
         }
+        lines::apart(&mut trace);
         limits::cut(&mut trace);
         Redacted(trace)
     }
