@@ -87,6 +87,8 @@ def answer(client, verb):
         client.set_trace_tag(verb["trace_id"], "mlflow.traceName", verb["name"])
     elif kind == "sample":
         return sample(client)
+    elif kind == "evaluate":
+        return evaluate(verb["traces"])
     elif kind == "trace":
         return trace_as_json(client.get_trace(verb["trace_id"]), {})
     elif kind == "log":
@@ -94,6 +96,32 @@ def answer(client, verb):
     else:
         raise ValueError(f"no such verb: {kind}")
     return None
+
+
+def evaluate(traces):
+    """What scorers are given of these traces, and what MLflow's judges make of it."""
+    from mlflow.genai.scorers import scorer
+    from mlflow.genai.utils import trace_utils
+
+    given = {}
+
+    @scorer
+    def looks(inputs, outputs, trace):
+        given[trace.info.trace_id] = {"inputs": inputs, "outputs": outputs}
+        return True
+
+    traces = [mlflow.get_trace(trace_id) for trace_id in traces]
+    mlflow.set_experiment(experiment_id=traces[0].info.experiment_id)
+    mlflow.genai.evaluate(data=traces, scorers=[looks])
+    return [
+        given[trace.info.trace_id]
+        | {
+            "request": trace_utils.extract_request_from_trace(trace),
+            "response": trace_utils.extract_response_from_trace(trace),
+            "tools": [call.model_dump() for call in trace_utils.extract_tools_called_from_trace(trace)],
+        }
+        for trace in traces
+    ]
 
 
 def sample(client):

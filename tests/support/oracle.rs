@@ -86,6 +86,11 @@ pub enum Verb<'a> {
     Trace {
         trace: &'a str,
     },
+    /// MLflow evaluates these traces with a scorer that only looks; the answer is what it was given of each, with
+    /// the request, the response and the tools that judges are given.
+    Evaluate {
+        traces: &'a [&'a str],
+    },
     /// MLflow itself logs this trace, span by span, as a program would; the answer is the id it gave.
     Log {
         experiment: &'a str,
@@ -109,6 +114,7 @@ impl Verb<'_> {
             Verb::Rename { trace, name } => json!({"verb": "rename", "trace_id": trace, "name": name}),
             Verb::Sample => json!({"verb": "sample"}),
             Verb::Trace { trace } => json!({"verb": "trace", "trace_id": trace}),
+            Verb::Evaluate { traces } => json!({"verb": "evaluate", "traces": traces}),
             Verb::Log { experiment, trace } => {
                 json!({"verb": "log", "experiment": experiment, "trace": trace})
             }
