@@ -1,9 +1,11 @@
 //! What a real Codex run leaves in a real MLflow: read back by MLflow's own client.
 
 use codex_traced::export::mlflow::sqlite;
+use codex_traced::trace::ids::TraceId;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use support::real::MLFLOW_OLDEST;
 use support::{
     Codex, End, Home, ModelServer, Oracle, Reply, Script, Trace, Usage, Verb, assert_facts, codex, run,
@@ -80,14 +82,14 @@ fn a_run_is_one_trace_that_tells_all_of_it() {
     assert_facts(
         &trace,
         r#"
-        trace OK name=codex_cli_session experiment=codex-sessions request="do it" response=done in=37500 out=240 tags.codex.cli_version=0.171.0 spans=8
+        trace OK name=codex_cli_session experiment=codex-sessions request="do it" response=done in=37500 out=240 tags.codex.cli_version=… spans=8
         codex_cli_session AGENT OK inputs.prompt="do it" outputs.response=done outputs.status=completed codex.attribution=held codex.tokens_reconciled=true process.exit.code=0 codex.bad_lines=- codex.unknown_lines=-
           llm_call_1 LLM OK in=9000 cached=4096 out=120 input_tokens=9000 output_tokens=120 cached_input_tokens=4096 reasoning_output_tokens=64 mlflow.llm.model=gpt-5.5 inputs.messages.0.role=system outputs.response="I look first." outputs.choices.0.message.reasoning="**Plan** list" outputs.choices.0.message.tool_calls.0.function.name=exec_command
           tool_exec_command TOOL OK inputs.cmd=ls outputs.result="README.md\n" outputs.exit_code=0 exit_code=0 tool_name=exec_command event=-
           llm_call_2 LLM OK in=9300 cached=9000 out=40 inputs.messages.0.role=tool inputs.messages.0.content=…README.md… inputs.messages.1=-
           tool_exec_command TOOL ERROR message="exit code 3" inputs.cmd="echo no >&2; exit 3" outputs.result="no\n" outputs.exit_code=3 exit_code=3 event=exception
           llm_call_3 LLM OK in=9500 cached=9300 out=60 inputs.messages.0.content="…exited with code 3…"
-          tool_apply_patch TOOL OK inputs.input="*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n" outputs.result="…A hello.txt…" event=-
+          tool_apply_patch TOOL OK inputs.input.text="*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n" outputs.result.text="…A hello.txt…" event=-
           llm_call_4 LLM OK in=9700 cached=9500 out=20 outputs.response=done
         "#,
     );
@@ -212,6 +214,21 @@ fn a_failed_turn_is_an_error_that_says_why() {
         codex_cli_session AGENT ERROR outputs.status=failed outputs.response=- event=exception process.exit.code=1
         "#,
     );
+}
+
+#[test]
+fn a_user_whom_no_variable_names_has_the_name_of_the_account() {
+    let Some(codex) = codex() else { return };
+    let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
+    let home = Home::new(&server.url());
+    let mut command = home.traced(LAUNCHER, &codex.native);
+    command.env_remove("USER").env_remove("LOGNAME").args(["exec", "--json", "do it"]);
+    let outcome = run(&mut command).ended(End::Code(0));
+    let thread = outcome.json_lines()[0]["thread_id"].as_str().expect("a thread id").to_owned();
+    let trace =
+        sqlite::read(&home.database(), TraceId::of_thread(&thread)).expect("readable").expect("there");
+    let account = run(Command::new("id").arg("-un")).ended(End::Code(0));
+    assert_eq!(trace.metadata.get("mlflow.trace.user").map(String::as_str), Some(account.stdout.trim()));
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! A session's trace on real MLflow servers, read back by the client of the server's own version.
 
+use codex_traced::claim::record::ThreadRecord;
 use codex_traced::config::access::Access;
+use codex_traced::config::granularity::Granularity;
 use codex_traced::config::target::{Experiment, Target};
 use codex_traced::export::mlflow::{self, sqlite};
 use codex_traced::export::receipt::Receipt;
 use codex_traced::export::{Delivered, ExportError, Patience};
+use codex_traced::session::family::Family;
+use codex_traced::session::{self, Writer};
+use codex_traced::trace::build::{Surroundings, build_family, build_turns};
 use codex_traced::trace::model::Trace;
+use codex_traced::trace::redact::Redacted;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
@@ -138,7 +144,7 @@ fn compare(at: &str, expected: &Value, found: &Value, lines: &mut Vec<String>) {
 }
 
 /// What may differ between a server and our own database, and why: the end of a line, versions, reason.
-const ALLOWED: [(&str, &[&str], &str); 5] = [
+const ALLOWED: [(&str, &[&str], &str); 9] = [
     ("trace tags mlflow.artifactLocation", &[], "every store has its own place for artifacts"),
     (
         "trace metadata mlflow.trace.infoFinalized",
@@ -148,14 +154,18 @@ const ALLOWED: [(&str, &[&str], &str); 5] = [
     ("trace tags mlflow.trace.spansLocation", &["3.2.0"], "that server keeps spans as a file"),
     (
         "codex_cli_session attributes mlflow.chat.tokenUsage",
-        &["3.6.0", "3.17.2"],
+        &["3.6.0", "3.17.2", "3.18.0"],
         "made by the server from our gen_ai.usage; the trace's own totals are compared beside it",
     ),
+    ("turn_1 attributes mlflow.chat.tokenUsage", &["3.6.0", "3.17.2", "3.18.0"], "the same"),
+    ("turn_2 attributes mlflow.chat.tokenUsage", &["3.6.0", "3.17.2", "3.18.0"], "the same"),
     (
         "codex_cli_session attributes mlflow.llm.provider",
-        &["3.17.2"],
+        &["3.17.2", "3.18.0"],
         "made by the server from our gen_ai.provider.name",
     ),
+    ("turn_1 attributes mlflow.llm.provider", &["3.17.2", "3.18.0"], "the same"),
+    ("turn_2 attributes mlflow.llm.provider", &["3.17.2", "3.18.0"], "the same"),
 ];
 
 fn assert_same(version: &str, expected: &support::Trace, found: &support::Trace) {
@@ -253,6 +263,75 @@ fn a_resumed_session_is_updated_and_what_people_added_stays() {
         }
         assert_same(version, &in_database, &on_server);
         assert_facts(&on_server, "trace OK in=47500 out=247 spans=11");
+    }
+}
+
+/// A session of the corpus, up to a line if one is named.
+fn of_corpus(name: &str, lines: Option<usize>, writer: Writer, granularity: Granularity) -> Vec<Trace> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = std::fs::read_to_string(format!("tests/corpus/0.169.0/{name}.jsonl")).expect("a session");
+    let rollout = folder.path().join("rollout.jsonl");
+    let kept: String = text.split_inclusive('\n').take(lines.unwrap_or(usize::MAX)).collect();
+    std::fs::write(&rollout, kept).expect("write a session");
+    let family = Family::from(session::read(&rollout, writer).expect("read a session"));
+    let (record, surroundings) = (ThreadRecord::default(), Surroundings { rollout: &rollout, user: None });
+    let traces = match granularity {
+        Granularity::Session => build_family(&family, &record, surroundings).into_iter().collect(),
+        Granularity::Turn => build_turns(&family, &record, surroundings),
+    };
+    traces.into_iter().map(|trace| Redacted::made_up(trace).into()).collect()
+}
+
+#[test]
+fn every_server_lists_plain_text_and_the_time_that_codex_worked() {
+    let session = |name: &str| of_corpus(name, None, Writer::Gone, Granularity::Session).remove(0);
+    let running = of_corpus("exec-basic", Some(12), Writer::Alive, Granularity::Session).remove(0);
+    // Resumed after 23 minutes, and worked for five seconds.
+    let resumed = session("exec-json-resume-1");
+    let traces = [running, session("err-400"), session("sig-KILL"), session("image-55"), resumed];
+    let turns = of_corpus("exec-json-resume-1", None, Writer::Gone, Granularity::Turn);
+    let expected = [
+        ("please list files and edit", "running"),
+        ("p", "failed: {"),
+        ("sleep please", "lost"),
+        ("what is this\n[local_image ", "a red square"),
+        ("first prompt", "c 2"),
+        ("first prompt", "first done"),
+        ("second prompt", "resumed reply 4"),
+        ("third prompt", "resumed reply 5"),
+        ("resume compressed", "c 2"),
+    ];
+    let traces: Vec<&Trace> = traces.iter().chain(&turns).collect();
+    assert_eq!(traces.len(), expected.len());
+    for (version, server, oracle) in servers() {
+        let ids: Vec<String> = traces.iter().map(|trace| trace.id.to_string()).collect();
+        traces.iter().for_each(|trace| _ = deliver(&server.uri(), trace, None));
+        let looks: Vec<Verb> = ids.iter().map(|id| Verb::Trace { trace: id }).collect();
+        for ((trace, told), (request, response)) in
+            traces.iter().zip(oracle.ask(&*server, &looks)).zip(expected)
+        {
+            let told: support::Trace = serde_json::from_value(told).expect("a trace");
+            let previews =
+                [&told.request_preview, &told.response_preview].map(|text| text.as_deref().unwrap_or("-"));
+            assert!(
+                previews[0].starts_with(request) && previews[1].starts_with(response),
+                "{version}: {previews:?}"
+            );
+            let active = trace.spans[0].attributes.get("codex.active_ms").and_then(|active| active.as_u64());
+            assert_eq!(
+                told.duration_ms.and_then(|took| took.try_into().ok()),
+                active,
+                "{version}: {request}"
+            );
+            // The root keeps the whole time.
+            let root = &told.spans.iter().find(|span| span.parent_id.is_none()).expect("a root");
+            let whole = trace.ended_at.as_nanosecond() - trace.started_at.as_nanosecond();
+            assert_eq!(
+                root.end_ns.map(|end| i128::from(end - root.start_ns)),
+                Some(whole),
+                "{version}: {request}"
+            );
+        }
     }
 }
 

@@ -67,6 +67,24 @@ fn an_experiment_is_by_id_or_by_name_and_an_id_stays_with_its_target() {
 }
 
 #[test]
+fn what_one_trace_is_can_be_chosen_and_stays_until_it_is_chosen_anew() {
+    let situation = Situation::fresh();
+    let chosen = |words: &[&str]| {
+        let said = situation.say(&[&["enable", "--no-check"], words].concat()).ended(End::Code(0));
+        let says = said.stdout.contains("one trace per turn");
+        (environment(&situation)["CODEX_TRACED_GRANULARITY"].as_str().map(str::to_owned), says)
+    };
+    assert_eq!(chosen(&[]), (None, false));
+    assert_eq!(chosen(&["--granularity", "turn"]), (Some("turn".to_owned()), true));
+    assert_eq!(chosen(&["-n", "parsers"]), (Some("turn".to_owned()), true));
+    let status = situation.say(&["status", "--json"]).ended(End::Code(0));
+    let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
+    assert_eq!([&status["granularity"], &status["granularity_source"]], ["turn", "file"]);
+    assert_eq!(chosen(&["--granularity", "session"]), (Some("session".to_owned()), false));
+    situation.say(&["enable", "--granularity", "turns"]).ended(End::Code(2));
+}
+
+#[test]
 fn what_others_wrote_into_the_file_stays_through_every_change() {
     let situation = Situation::fresh();
     situation.write_config(r#"{"mine": [1, {"a": null}], "environment": {"OTHER": "x"}, "more": true}"#);

@@ -71,7 +71,7 @@ fn a_turn_left_running_is_in_progress_and_then_completed_without_a_new_launch() 
         let stands = |state: &str, answer: Option<&str>| {
             [Some(state), Some("slow prompt"), answer].map(|it| it.map(str::to_owned))
         };
-        assert_eq!(standing(&home), stands("IN_PROGRESS", None));
+        assert_eq!(standing(&home), stands("IN_PROGRESS", Some("running")));
         assert_eq!(home.launches().len(), 1, "the launch's notes wait");
         gate.open();
         home.wait_until_delivered();
