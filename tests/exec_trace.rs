@@ -82,7 +82,7 @@ fn a_run_is_one_trace_that_tells_all_of_it() {
     assert_facts(
         &trace,
         r#"
-        trace OK name=codex_cli_session experiment=codex-sessions request="do it" response=done in=37500 out=240 tags.codex.cli_version=… spans=8
+        trace OK name=codex_cli_session experiment=codex-sessions request="do it" response=done in=37500 out=240 tags.codex.cli_version=0.171.0 spans=8
         codex_cli_session AGENT OK inputs.prompt="do it" outputs.response=done outputs.status=completed codex.attribution=held codex.tokens_reconciled=true process.exit.code=0 codex.bad_lines=- codex.unknown_lines=-
           llm_call_1 LLM OK in=9000 cached=4096 out=120 input_tokens=9000 output_tokens=120 cached_input_tokens=4096 reasoning_output_tokens=64 mlflow.llm.model=gpt-5.5 inputs.messages.0.role=system outputs.response="I look first." outputs.choices.0.message.reasoning="**Plan** list" outputs.choices.0.message.tool_calls.0.function.name=exec_command
           tool_exec_command TOOL OK inputs.cmd=ls outputs.result="README.md\n" outputs.exit_code=0 exit_code=0 tool_name=exec_command event=-

@@ -23,6 +23,7 @@ pub const SPAN_OUTPUTS: &str = "mlflow.spanOutputs";
 pub const SPAN_MODEL: &str = "mlflow.llm.model";
 pub const SPAN_PROVIDER: &str = "mlflow.llm.provider";
 pub const SPAN_COST: &str = "mlflow.llm.cost";
+pub const SPAN_TOKEN_USAGE: &str = "mlflow.chat.tokenUsage";
 
 /// What a tokenUsage object may hold, in MLflow's order, except what only other agents have.
 pub const TOKEN_KEYS: [&str; 5] = [

@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod databricks;
+pub mod derived;
 pub mod file_store;
 pub mod http;
 pub mod info;

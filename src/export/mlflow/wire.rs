@@ -1,5 +1,6 @@
 //! A span as MLflow writes it: one JSON object, the same in `spans.content` and in `traces.json`.
 
+use super::derived::derived;
 use super::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
 use crate::rollout::map::Map;
 use crate::rollout::text::Text;
@@ -9,6 +10,8 @@ use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
 use std::io::{self, Write};
@@ -20,8 +23,8 @@ pub struct WireSpan {
     span_id: String,
     parent_span_id: Option<String>,
     name: String,
-    /// OpenTelemetry's name of it. MLflow 3.18 and later; others ignore it.
-    #[serde(default)]
+    /// Written by MLflow 3.18 and later; those before it leave it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
     start_time_unix_nano: i64,
     end_time_unix_nano: Option<i64>,
@@ -56,6 +59,28 @@ pub fn status_name(status: &SpanStatus) -> &'static str {
         SpanStatus::Ok => "OK",
         SpanStatus::Error { .. } => "ERROR",
     }
+}
+
+/// OpenTelemetry's kind of a span: what calls another service is a client.
+pub fn kind(span: &Span) -> SpanKind {
+    match span.span_type {
+        SpanType::Llm => SpanKind::Client,
+        SpanType::Agent | SpanType::Tool | SpanType::Chain => SpanKind::Internal,
+    }
+}
+
+/// An attribute's value as JSON. Text that itself is JSON of a text, a list or an object is kept as that, as servers
+/// since 3.8 do it: MLflow's own clients send it so.
+fn attribute_json(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_json_of_more(text) => text.to_string(),
+        value => json(value),
+    }
+}
+
+fn is_json_of_more(text: &str) -> bool {
+    // Most text is not even begun as such.
+    text.trim_ascii_start().starts_with(['"', '[', '{']) && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// Nanoseconds since 1970; a time outside the years 1677 to 2262 becomes the nearest inside.
@@ -96,9 +121,12 @@ impl Formatter for PythonSpacing {
 impl WireSpan {
     pub fn of(trace: TraceId, span: &Span) -> WireSpan {
         let mut attributes = Map::new();
-        let mut put = |key: Text, value: &Value| attributes.insert(key, json(value).into());
+        let mut put = |key: Text, value: &Value| attributes.insert(key, attribute_json(value).into());
         for (key, value) in span.attributes.iter() {
             put(key.clone(), value);
+        }
+        for (key, value) in &derived(span) {
+            put(Text::word(key), value);
         }
         // Mandatory on every span: MLflow refuses to read one without it.
         put(Text::word(SPAN_TRACE_ID), &trace.to_string().into());
@@ -113,13 +141,12 @@ impl WireSpan {
             SpanStatus::Ok => ("STATUS_CODE_OK", ""),
             SpanStatus::Error { message } => ("STATUS_CODE_ERROR", message.as_str()),
         };
-        let kind = if span.span_type.is_of_a_client() { "SPAN_KIND_CLIENT" } else { "SPAN_KIND_INTERNAL" };
         WireSpan {
             trace_id: STANDARD.encode(trace.0),
             span_id: STANDARD.encode(span.id.0),
             parent_span_id: span.parent.map(|parent| STANDARD.encode(parent.0)),
             name: span.name.clone(),
-            kind: Some(kind.to_owned()),
+            kind: Some(kind(span).as_str_name().to_owned()),
             start_time_unix_nano: nanoseconds(span.started_at),
             end_time_unix_nano: Some(nanoseconds(span.ended_at)),
             events: span.events.iter().map(WireEvent::of).collect(),
@@ -232,8 +259,7 @@ mod tests {
         let trace = "tr-4605951f9bc51c3fc8d1bf3d92a71fd6".parse().unwrap();
         let expected = [
             r#"{"trace_id": "RgWVH5vFHD/I0b89kqcf1g==", "span_id": "AL0hzZTqr2w=", "#,
-            r#""parent_span_id": "AQEBAQEBAQE=", "name": "tool_exec", "#,
-            r#""kind": "SPAN_KIND_INTERNAL", "#,
+            r#""parent_span_id": "AQEBAQEBAQE=", "name": "tool_exec", "kind": "SPAN_KIND_INTERNAL", "#,
             r#""start_time_unix_nano": 1795341285097123456, "end_time_unix_nano": 1795341286000000000, "#,
             r#""events": [{"name": "exception", "time_unix_nano": 1795341286000000000, "#,
             r#""attributes": {"exception.type": "ToolError", "exception.message": "nö"}}], "#,
@@ -252,6 +278,23 @@ mod tests {
         let wire = WireSpan::of(TraceId([7; 16]), &span());
         let text = json(&wire);
         assert_eq!(serde_json::from_str::<WireSpan>(&text).unwrap().into_span(), Some(span()));
+    }
+
+    #[test]
+    fn text_that_is_json_is_kept_as_a_server_keeps_it() {
+        let table = [
+            ("plain", r#""plain""#),
+            ("12", r#""12""#),
+            ("true", r#""true""#),
+            ("{\"a\": 1.10}", "{\"a\": 1.10}"),
+            (" [1]", " [1]"),
+            ("\"quoted\"", "\"quoted\""),
+            ("{not json", r#""{not json""#),
+            ("", r#""""#),
+        ];
+        for (text, expected) in table {
+            assert_eq!(attribute_json(&Value::from(text)), expected, "{text}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A trace's spans as OpenTelemetry's protocol carries them: protobuf, in batches.
 
+use crate::export::mlflow::derived::derived;
 use crate::export::mlflow::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
-use crate::export::mlflow::wire::{json, nanoseconds};
+use crate::export::mlflow::wire::{json, kind, nanoseconds};
 use crate::rollout::value::Value;
 use crate::trace::ids::TraceId;
 use crate::trace::model::{Span, SpanEvent, SpanStatus};
@@ -11,7 +12,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
 };
-use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
+use opentelemetry_proto::tonic::trace::v1::span::Event;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as OtlpSpan, Status};
 use prost::Message;
@@ -63,6 +64,7 @@ fn request(spans: Vec<OtlpSpan>) -> Vec<u8> {
 fn otlp_span(trace: TraceId, span: &Span) -> OtlpSpan {
     let mut attributes: Vec<KeyValue> =
         span.attributes.iter().map(|(key, value)| key_value(key, value)).collect();
+    attributes.extend(derived(span).iter().map(|(key, value)| key_value(key, value)));
     // MLflow's databases keep null inputs as the word "null", so they are left out, as in an artifact.
     for (key, value) in [(SPAN_INPUTS, &span.inputs), (SPAN_OUTPUTS, &span.outputs)] {
         if !value.is_null() {
@@ -76,13 +78,12 @@ fn otlp_span(trace: TraceId, span: &Span) -> OtlpSpan {
         SpanStatus::Ok => (StatusCode::Ok, ""),
         SpanStatus::Error { message } => (StatusCode::Error, message.as_str()),
     };
-    let kind = if span.span_type.is_of_a_client() { SpanKind::Client } else { SpanKind::Internal };
     OtlpSpan {
         trace_id: trace.0.to_vec(),
         span_id: span.id.0.to_vec(),
         parent_span_id: span.parent.map(|parent| parent.0.to_vec()).unwrap_or_default(),
         name: span.name.clone(),
-        kind: kind.into(),
+        kind: kind(span).into(),
         start_time_unix_nano: since_1970(span.started_at),
         end_time_unix_nano: since_1970(span.ended_at),
         attributes,
