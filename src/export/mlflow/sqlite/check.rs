@@ -8,6 +8,7 @@ use crate::config::target::Experiment;
 use crate::disk::{followed, would_take_files};
 use crate::export::{Checked, ExportError};
 use nix::unistd::{AccessFlags, access};
+use rusqlite::{Connection, OptionalExtension};
 use std::io;
 use std::path::Path;
 
@@ -22,33 +23,65 @@ pub fn check(path: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
             (None, Experiment::Name(_)) => None,
             (None, Experiment::Id(id)) => return Err(StoreError::NoExperiment(id.clone())),
         };
-        Ok(Some(Checked { version: Some(version_of(shape).into()), experiment_id: id, clock: None }))
+        let version = version_of(shape, revision(connection)?.as_deref());
+        Ok(Some(Checked { version: Some(version), experiment_id: id, clock: None }))
     })?;
     let end = followed(path);
     // SQLite keeps a journal beside the file while it writes.
     let folder = end.parent().unwrap_or(Path::new("/"));
     would_take_files(folder).map_err(|error| StoreError::from(error).at(path))?;
+    if end.exists() {
+        access(&end, AccessFlags::W_OK).map_err(|error| StoreError::from(io::Error::from(error)).at(path))?;
+    }
     match (found, wanted) {
-        (Some(checked), _) => {
-            access(&end, AccessFlags::W_OK)
-                .map_err(|error| StoreError::from(io::Error::from(error)).at(path))?;
-            Ok(checked)
-        }
+        (Some(checked), _) => Ok(checked),
         (None, Experiment::Id(id)) if id != DEFAULT_ID => Err(StoreError::NoExperiment(id.clone()).at(path)),
         (None, _) => Ok(Checked { version: None, experiment_id: None, clock: None }),
     }
 }
 
-/// The MLflow whose schema it has; those between were not all looked at.
-fn version_of(shape: Shape) -> &'static str {
-    match shape {
-        Shape { totals: Totals::Moving, .. } | Shape { span_facts: SpanFacts::Moving, .. } => {
+/// The revisions that were tried, in the order in which MLflow made them: our own, and those that releases end with.
+const TRIED: [&str; 10] = [
+    "a1b2c3d4e5f6",
+    "1a0cddfcaa16",
+    "71994744cf8e",
+    "bf29a5ff90ea",
+    "1bd49d398cd23",
+    "1b5f0d9ad7c1",
+    "7d34483879f0",
+    "b7e4c1a90f23",
+    REVISION_3_17,
+    REVISION_3_18,
+];
+const REVISION_3_17: &str = "dc11669786a5";
+const REVISION_3_18: &str = "f4a9b2c7d1e6";
+
+/// Alembic's name of the schema; None where another program keeps the tables.
+fn revision(connection: &Connection) -> Result<Option<String>, StoreError> {
+    let has_table = connection.table_exists(None, "alembic_version")?;
+    if !has_table {
+        return Ok(None);
+    }
+    Ok(connection.query_row("SELECT version_num FROM alembic_version", [], |row| row.get(0)).optional()?)
+}
+
+/// The MLflow whose schema it has; those between were not all looked at. One that was not tried is written all the
+/// same, as long as its tables have the columns that we know.
+fn version_of(shape: Shape, revision: Option<&str>) -> String {
+    let version = match (shape, revision) {
+        (Shape { totals: Totals::Moving, .. } | Shape { span_facts: SpanFacts::Moving, .. }, _) => {
             "MLflow 3.14, being upgraded to 3.17"
         }
-        Shape { totals: Totals::Columns, .. } => "MLflow 3.17",
-        Shape { generation: Generation::Counted, .. } => "MLflow 3.14",
-        Shape { workspaces: Workspaces::Named, .. } => "MLflow 3.10",
+        (Shape { totals: Totals::Columns, .. }, Some(REVISION_3_17)) => "MLflow 3.17",
+        (Shape { totals: Totals::Columns, .. }, Some(REVISION_3_18)) => "MLflow 3.18",
+        (Shape { totals: Totals::Columns, .. }, _) => "MLflow 3.17 or newer",
+        (Shape { generation: Generation::Counted, .. }, _) => "MLflow 3.14",
+        (Shape { workspaces: Workspaces::Named, .. }, _) => "MLflow 3.10",
         _ => "MLflow 3.6",
+    };
+    match revision.filter(|revision| !TRIED.contains(revision)) {
+        Some(untried) => format!("{version} (revision {untried} was not tried; its tables are as known)"),
+        None => version.to_owned(),
     }
 }
 
@@ -57,7 +90,6 @@ mod tests {
     use super::super::create;
     use super::*;
     use jiff::Timestamp;
-    use rusqlite::Connection;
     use std::fs;
 
     fn name(name: &str) -> Experiment {
@@ -101,6 +133,41 @@ mod tests {
             .unwrap();
         let deleted = check(&path, &name("Default")).unwrap_err().to_string();
         assert!(deleted.starts_with("experiment Default was deleted in MLflow"), "{deleted}");
+    }
+
+    #[test]
+    fn a_schema_is_called_by_its_mlflow_and_one_that_was_not_tried_is_a_note() {
+        let table = [
+            (create::SCHEMA, "", "MLflow 3.6"),
+            (include_str!("../../../../tests/fixtures/mlflow-3.14.0.sql"), "", "MLflow 3.14"),
+            (include_str!("../../../../tests/fixtures/mlflow-3.17.2.sql"), "", "MLflow 3.17"),
+            (include_str!("../../../../tests/fixtures/mlflow-3.18.0.sql"), "", "MLflow 3.18"),
+            (
+                include_str!("../../../../tests/fixtures/mlflow-3.18.0.sql"),
+                "UPDATE alembic_version SET version_num = 'abc'; ALTER TABLE spans ADD COLUMN colour TEXT;",
+                "MLflow 3.17 or newer (revision abc was not tried; its tables are as known)",
+            ),
+            (create::SCHEMA, "DROP TABLE alembic_version;", "MLflow 3.6"),
+        ];
+        for (schema, change, expected) in table {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("mlflow.db");
+            Connection::open(&path)
+                .unwrap()
+                .execute_batch(&format!("BEGIN; {schema} {change} COMMIT;"))
+                .unwrap();
+            let checked = check(&path, &name("new")).unwrap();
+            assert_eq!(checked.version.as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_byte_is_a_database_to_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mlflow.db");
+        fs::write(&path, "").unwrap();
+        let empty = Ok(Checked { version: None, experiment_id: None, clock: None });
+        assert_eq!((check(&path, &name("e")), fs::read(&path).unwrap().len()), (empty, 0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::error::StoreError;
 use super::experiment;
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -37,5 +37,30 @@ pub(super) fn create(path: &Path, now: Timestamp) -> Result<(), StoreError> {
         result => result.map_err(|error| error.error)?,
     }
     File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+/// Whether there is no table at all: a file without a byte is what SQLite leaves of a database that was never written.
+pub(super) fn is_empty(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
+}
+
+/// Makes the tables in a database that has none, in one transaction. The file keeps its owner, its mode and its links.
+/// One that another process fills is left to it: SQLite's own lock decides who is first.
+pub(super) fn fill_if_empty(
+    connection: &mut Connection,
+    path: &Path,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if !is_empty(connection)? {
+        return Ok(());
+    }
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if is_empty(&transaction)? {
+        transaction.execute_batch(SCHEMA)?;
+        experiment::insert_default(&transaction, folder, now)?;
+        transaction.commit()?;
+    }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 pub(super) enum StoreError {
     #[error("spans make no tree: {0}")]
     Tree(#[from] BadTree),
-    #[error("database schema is not one of MLflow 3.3 to 3.17: {0}")]
+    #[error("database schema is not one of MLflow 3.3 to 3.18: {0}")]
     Shape(#[from] UnknownShape),
     #[error("experiment {0} does not exist")]
     NoExperiment(String),

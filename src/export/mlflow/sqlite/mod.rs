@@ -4,6 +4,8 @@ mod check;
 mod create;
 mod error;
 mod experiment;
+mod facts;
+mod fill;
 mod forget;
 mod read;
 mod shape;
@@ -55,6 +57,10 @@ impl SqliteExporter {
         let path = std::path::absolute(path).map_err(|error| StoreError::from(error).at(path))?;
         let exporter = SqliteExporter { path, experiment, busy };
         exporter.settled(|| exporter.check()).map_err(|error| error.at(&exporter.path))?;
+        // No reason to keep a trace back.
+        if let Err(error) = fill::fill(&exporter.path, busy) {
+            tracing::info!("what MLflow's upgrade left empty stays so for now: {error}");
+        }
         Ok(exporter)
     }
 
@@ -85,7 +91,9 @@ impl SqliteExporter {
         if !self.path.try_exists()? {
             create::create(&disk::followed(&self.path), Timestamp::now())?;
         }
-        connect_to(&self.path, busy)
+        let mut connection = connect_to(&self.path, busy)?;
+        create::fill_if_empty(&mut connection, &disk::followed(&self.path), Timestamp::now())?;
+        Ok(connection)
     }
 
     /// All of them, or none.
@@ -168,6 +176,12 @@ pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
 }
 
 pub use check::check;
+pub use fill::Filled;
+
+/// Fills what MLflow's upgrade left empty in the rows of our traces, for as long as `patience`.
+pub fn fill(path: &Path, patience: Duration) -> Result<Filled, ExportError> {
+    fill::fill(path, patience).map_err(|error| error.at(path))
+}
 
 /// Removes the trace, with what people added to it. False if there was none; nothing is created.
 pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
@@ -176,6 +190,9 @@ pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportEr
             return Ok(false);
         }
         let mut connection = connect_to(path, busy)?;
+        if create::is_empty(&connection)? {
+            return Ok(false);
+        }
         Shape::of(&connection)?;
         forget::forget(&mut connection, id)
     };
@@ -194,6 +211,9 @@ fn reading<T>(
         let mut connection = open(path, FileSystem::of(path), READ_BUSY)?;
         connection.pragma_update(None, "query_only", true)?;
         let transaction = connection.transaction()?;
+        if create::is_empty(&transaction)? {
+            return Ok(None);
+        }
         let shape = Shape::of(&transaction)?;
         query(&transaction, shape)
     };

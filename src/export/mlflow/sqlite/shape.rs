@@ -4,7 +4,7 @@ use super::error::StoreError;
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What differs between the databases of MLflow 3.3 to 3.17, as far as a trace is concerned.
+/// What differs between the databases of MLflow 3.3 to 3.18, as far as a trace is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) totals: Totals,
@@ -23,7 +23,7 @@ pub(super) enum Totals {
     /// In both, while MLflow moves them (3.17, upgrading or preparing to): its migration empties columns
     /// whose rows it does not find, and deletes the rows at the end.
     Moving,
-    /// In columns of `trace_info`, and only there (3.17).
+    /// In columns of `trace_info`, and only there (3.17 and later).
     Columns,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum SpanFacts {
     Dimensions,
     /// In both, while MLflow moves them.
     Moving,
-    /// In columns of `spans` (3.17).
+    /// In columns of `spans` (3.17 and later).
     Columns,
 }
 
@@ -269,6 +269,7 @@ mod tests {
                 Shape { generation: Generation::Counted, ..SHAPE_3_10 },
             ),
             (include_str!("../../../../tests/fixtures/mlflow-3.17.2.sql"), SHAPE_3_17),
+            (include_str!("../../../../tests/fixtures/mlflow-3.18.0.sql"), SHAPE_3_17),
         ];
         for (sql, expected) in cases {
             assert_eq!(Shape::of(&open(sql)).unwrap(), expected, "{}", sql.lines().next().unwrap());

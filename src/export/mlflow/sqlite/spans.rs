@@ -1,19 +1,15 @@
 //! The spans of one trace into the database, with their model and cost where MLflow looks for them.
 
 use super::error::StoreError;
+use super::facts::Facts;
 use super::shape::Shape;
 use super::write::upsert;
-use crate::export::mlflow::info::cut;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::wire::{WireSpan, json, nanoseconds, status_name};
-use crate::rollout::value::Value;
-use crate::trace::model::{Span, Trace};
+use crate::trace::model::Trace;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Transaction, params, params_from_iter};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The width of `spans.model_name` and `spans.model_provider`.
-const MODEL_WIDTH: usize = 500;
+use std::collections::BTreeSet;
 
 /// Updates the spans of a trace in place, and takes those away that it has no more. People cannot add spans.
 pub(super) fn write(
@@ -56,6 +52,7 @@ pub(super) fn write(
     }
     let mut put = transaction.prepare(&upsert("spans", &columns, &columns[..2], "trace_id, span_id"))?;
     for span in &trace.spans {
+        let facts = Facts::of(span);
         let mut row: Vec<Sql> = vec![
             id.to_owned().into(),
             span.id.to_string().into(),
@@ -69,42 +66,22 @@ pub(super) fn write(
             json(&WireSpan::of(trace.id, span)).into(),
         ];
         if shape.span_facts.in_dimensions() {
-            row.push(dimensions(span).into());
+            row.push(facts.dimensions().into());
         }
         if shape.span_facts.in_columns() {
-            row.extend(keys::COST_KEYS.map(|key| cost(span, key).into()));
-            row.push(dimension(span, keys::SPAN_MODEL).into());
-            row.push(dimension(span, keys::SPAN_PROVIDER).into());
+            row.extend(facts.costs.map(Sql::from));
+            row.push(facts.model.clone().into());
+            row.push(facts.provider.clone().into());
         }
         put.execute(params_from_iter(row))?;
         if shape.span_facts.in_dimensions() {
-            for key in keys::COST_KEYS {
-                if let Some(value) = cost(span, key) {
-                    transaction.execute(
-                        "INSERT INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)",
-                        params![id, span.id.to_string(), key, value],
-                    )?;
-                }
+            for (key, value) in facts.metrics() {
+                transaction.execute(
+                    "INSERT INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)",
+                    params![id, span.id.to_string(), key, value],
+                )?;
             }
         }
     }
     Ok(())
-}
-
-fn cost(span: &Span, key: &str) -> Option<f64> {
-    span.attributes.get(keys::SPAN_COST)?[key].as_f64()
-}
-
-/// What MLflow 3.17 groups the costs by.
-fn dimension(span: &Span, key: &str) -> Option<String> {
-    span.attributes.get(key)?.as_str().map(|text| cut(text, MODEL_WIDTH))
-}
-
-/// What MLflow 3.10 to 3.14 group the costs by.
-fn dimensions(span: &Span) -> Option<String> {
-    let known: BTreeMap<&str, &Value> = [keys::SPAN_MODEL, keys::SPAN_PROVIDER]
-        .into_iter()
-        .filter_map(|key| Some((key, span.attributes.get(key)?)))
-        .collect();
-    if known.is_empty() { None } else { Some(json(&known)) }
 }

@@ -1,6 +1,7 @@
 //! The exporter against SQLite itself, on every schema that MLflow has had.
 
 mod experiments;
+mod filled;
 mod forgotten;
 mod places;
 mod refusals;
@@ -10,12 +11,13 @@ use super::*;
 use crate::export::mlflow::sample::{message, trace};
 use tempfile::TempDir;
 
-const SCHEMAS: [(&str, &str); 6] = [
+const SCHEMAS: [(&str, &str); 7] = [
     ("ours", create::SCHEMA),
     ("3.6.0", include_str!("../../../../../tests/fixtures/mlflow-3.6.0.sql")),
     ("3.10.1", include_str!("../../../../../tests/fixtures/mlflow-3.10.1.sql")),
     ("3.14.0", include_str!("../../../../../tests/fixtures/mlflow-3.14.0.sql")),
     ("3.17.2", include_str!("../../../../../tests/fixtures/mlflow-3.17.2.sql")),
+    ("3.18.0", include_str!("../../../../../tests/fixtures/mlflow-3.18.0.sql")),
     (
         "3.14.0 on its way to 3.17",
         concat!(

@@ -52,6 +52,67 @@ fn a_link_to_nothing_yet_gets_its_database_where_it_points() {
     assert!(link.symlink_metadata().unwrap().is_symlink());
 }
 
+/// What SQLite leaves of a database that nothing was ever written to.
+fn empty(path: &Path) {
+    std::fs::write(path, "").unwrap();
+}
+
+#[test]
+fn a_file_without_a_byte_becomes_a_database_in_its_place() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let store = Store::new();
+    empty(&store.path());
+    std::fs::set_permissions(store.path(), std::fs::Permissions::from_mode(0o640)).unwrap();
+    let link = store.folder.path().join("link.db");
+    symlink("mlflow.db", &link).unwrap();
+    let before = store.path().metadata().unwrap();
+    assert_eq!(read(&link, trace().id).unwrap(), None);
+    assert_eq!(forget(&link, trace().id, BUSY), Ok(false));
+    assert_eq!(store.path().metadata().unwrap().len(), 0, "reading writes nothing");
+    export_to(&link, &trace());
+    assert_eq!(store.read(), trace());
+    let after = store.path().metadata().unwrap();
+    assert_eq!((after.ino(), after.mode(), after.uid()), (before.ino(), before.mode(), before.uid()));
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert_eq!(store.rows("SELECT experiment_id, name FROM experiments"), ["0|Default", "1|codex-sessions"]);
+    assert_eq!(beside(store.folder.path()), ["link.db", "mlflow.db"]);
+}
+
+#[test]
+fn of_eight_that_fill_one_empty_file_one_does_it() {
+    let store = Store::new();
+    empty(&store.path());
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let path = store.path();
+            scope.spawn(move || {
+                let mut trace = trace();
+                trace.id = TraceId([number + 1; 16]);
+                export_to(&path, &trace);
+            });
+        }
+    });
+    assert_eq!(store.rows("SELECT count(*) FROM trace_info"), ["8"]);
+}
+
+#[test]
+fn an_empty_file_that_another_program_fills_is_left_to_it() {
+    let store = Store::new();
+    empty(&store.path());
+    let other = store.sql();
+    other.execute_batch("BEGIN IMMEDIATE; CREATE TABLE theirs (x)").unwrap();
+    let error = store.refused(&trace());
+    assert_eq!(error, format!("transient: database is locked: {}", store.path().display()));
+    std::thread::scope(|scope| {
+        let export = scope.spawn(|| store.export(&trace()));
+        // MLflow makes its tables in steps; that of the experiments is among the first.
+        other.execute_batch(&format!("COMMIT; BEGIN; {} COMMIT", create::SCHEMA)).unwrap();
+        export.join().unwrap().unwrap();
+    });
+    assert_eq!(store.rows("SELECT name FROM sqlite_master WHERE name = 'theirs'"), ["theirs"]);
+    assert_eq!(store.read(), trace());
+}
+
 #[test]
 fn no_log_is_left_beside_a_database_that_keeps_one() {
     let store = Store::with(create::SCHEMA);

@@ -35,7 +35,7 @@ fn a_file_that_is_no_mlflow_database_is_refused_and_left_alone() {
     assert_eq!(
         store.refused(&trace()),
         format!(
-            "target: database schema is not one of MLflow 3.3 to 3.17: table experiments is missing \
+            "target: database schema is not one of MLflow 3.3 to 3.18: table experiments is missing \
              (upgrade it with `mlflow db upgrade`, or choose another tracking URI): {}",
             store.path().display()
         )
@@ -123,7 +123,7 @@ fn a_schema_that_no_mlflow_had_yet_is_refused_until_somebody_repairs_it() {
         assert_eq!(
             error,
             format!(
-                "target: database schema is not one of MLflow 3.3 to 3.17: {expected}: {}",
+                "target: database schema is not one of MLflow 3.3 to 3.18: {expected}: {}",
                 path.display()
             )
         );

@@ -44,7 +44,7 @@ fn what_people_added_in_mlflow_survives_an_update() {
              DELETE FROM trace_tags WHERE key = 'codex.cli_version';"
         ));
         match version {
-            "3.17.2" => store.run("UPDATE trace_info SET trace_name = 'The parser'"),
+            "3.17.2" | "3.18.0" => store.run("UPDATE trace_info SET trace_name = 'The parser'"),
             _ => store.run("UPDATE trace_tags SET value = 'The parser' WHERE key = 'mlflow.traceName'"),
         }
         for _ in 0..2 {
@@ -94,8 +94,8 @@ fn mlflow_3_10_to_3_14_find_totals_and_dimensions_where_they_look() {
 }
 
 #[test]
-fn mlflow_3_17_finds_totals_and_dimensions_where_it_looks() {
-    let store = Store::with(SCHEMAS[4].1);
+fn mlflow_3_17_and_later_find_totals_and_dimensions_where_they_look() {
+    let store = Store::with(SCHEMAS[5].1);
     store.export(&trace()).unwrap();
     store.export(&trace()).unwrap();
     assert_eq!(
@@ -131,7 +131,7 @@ fn mlflow_3_17_finds_totals_and_dimensions_where_it_looks() {
 
 #[test]
 fn totals_on_their_way_into_columns_are_in_both_places() {
-    let store = Store::with(SCHEMAS[5].1);
+    let store = Store::with(SCHEMAS[6].1);
     store.export(&trace()).unwrap();
     assert_eq!(
         store.rows(

@@ -1,0 +1,46 @@
+//! The model and the cost of a span, which MLflow keeps beside the span's content.
+
+use crate::export::mlflow::derived::attribute;
+use crate::export::mlflow::keys;
+use crate::export::mlflow::wire::json;
+use crate::trace::model::Span;
+use std::collections::BTreeMap;
+
+/// The width of `spans.model_name` and `spans.model_provider`. MLflow cuts what is longer.
+const WIDTH: usize = 500;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Facts {
+    pub(super) model: Option<String>,
+    pub(super) provider: Option<String>,
+    /// In the order of `COST_KEYS`, in US dollars.
+    pub(super) costs: [Option<f64>; 3],
+}
+
+impl Facts {
+    pub(super) fn of(span: &Span) -> Facts {
+        let text = |key| {
+            let value = attribute(span, key)?;
+            Some(value.as_str()?.chars().take(WIDTH).collect())
+        };
+        let cost = span.attributes.get(keys::SPAN_COST);
+        Facts {
+            model: text(keys::SPAN_MODEL),
+            provider: text(keys::SPAN_PROVIDER),
+            costs: keys::COST_KEYS.map(|key| cost?.get(key)?.as_f64()),
+        }
+    }
+
+    /// As `spans.dimension_attributes` holds them (3.10 to 3.14).
+    pub(super) fn dimensions(&self) -> Option<String> {
+        let all = [(keys::SPAN_MODEL, &self.model), (keys::SPAN_PROVIDER, &self.provider)];
+        let known: BTreeMap<&str, &String> =
+            all.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))).collect();
+        if known.is_empty() { None } else { Some(json(&known)) }
+    }
+
+    /// As `span_metrics` holds them (3.10 to 3.14).
+    pub(super) fn metrics(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        keys::COST_KEYS.into_iter().zip(self.costs).filter_map(|(key, value)| Some((key, value?)))
+    }
+}

@@ -1,0 +1,183 @@
+//! What MLflow's upgrade leaves empty in the rows of our traces, filled once.
+//!
+//! A database that we make has MLflow's first schema with spans. Later MLflows keep the model and the cost of a span,
+//! and the tokens of a trace, also in tables and columns of their own. Their upgrade makes those empty, or fills them
+//! from tables that the first schema lacks, so nothing that we could write there would be carried over. Without them
+//! MLflow's cost charts show nothing.
+
+use super::connect_to;
+use super::create;
+use super::error::StoreError;
+use super::facts::Facts;
+use super::shape::{Generation, Shape};
+use crate::export::mlflow::keys;
+use crate::export::mlflow::tags;
+use crate::export::mlflow::wire::WireSpan;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Traces in one transaction: MLflow waits for the lock as long as it lasts.
+const TOGETHER: usize = 50;
+
+/// What was filled, and what had to be left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filled {
+    /// Spans that got their model, provider or cost.
+    pub spans: usize,
+    /// Traces that are still to be looked at.
+    pub traces_left: usize,
+}
+
+/// Fills the rows of our own traces, for as long as `patience`, and waits for so long for a lock. Other programs'
+/// rows, and values that are there, stay. Nothing is created.
+pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, StoreError> {
+    let mut filled = Filled::default();
+    if !path.try_exists()? {
+        return Ok(filled);
+    }
+    let until = Instant::now() + patience;
+    let mut connection = connect_to(path, patience)?;
+    if create::is_empty(&connection)? {
+        return Ok(filled);
+    }
+    let shape = Shape::of(&connection)?;
+    let mut waiting = waiting(&connection, shape)?;
+    while !waiting.is_empty() {
+        let some = waiting.split_off(waiting.len().saturating_sub(TOGETHER));
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Inside the transaction, as for a write.
+        let shape = Shape::of(&transaction)?;
+        for trace in &some {
+            filled.spans += fill_trace(&transaction, shape, trace)?;
+        }
+        transaction.commit()?;
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    filled.traces_left = waiting.len();
+    Ok(filled)
+}
+
+/// Our traces that are as they were before MLflow's upgrade.
+///
+/// Since 3.14 MLflow counts the writes to the spans of a trace, from 0 on for those that its upgrade finds, and so do
+/// we. Before that the rows themselves tell.
+fn waiting(connection: &Connection, shape: Shape) -> Result<Vec<String>, StoreError> {
+    let is_as_before = match shape.generation {
+        Generation::Counted => {
+            "(SELECT db_payload_generation FROM trace_info WHERE trace_info.request_id = ours.request_id) = 0"
+        }
+        Generation::None if shape.span_facts.in_dimensions() => {
+            "NOT EXISTS (SELECT 1 FROM spans WHERE trace_id = ours.request_id AND dimension_attributes IS NOT NULL)"
+        }
+        Generation::None => return Ok(Vec::new()),
+    };
+    let sql = format!(
+        "SELECT request_id FROM
+           (SELECT request_id FROM trace_request_metadata WHERE key = ?1
+            UNION SELECT request_id FROM trace_request_metadata WHERE key = 'source' AND value = 'codex_cli') AS ours
+         WHERE {is_as_before}
+           AND NOT EXISTS (SELECT 1 FROM trace_tags
+             WHERE trace_tags.request_id = ours.request_id AND key = ?2 AND value <> ?3)
+         ORDER BY request_id"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement
+        .query_map([tags::RECORD, keys::SPANS_LOCATION, keys::IN_TRACKING_STORE], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The number of its spans that lacked something.
+fn fill_trace(transaction: &Transaction<'_>, shape: Shape, trace: &str) -> Result<usize, StoreError> {
+    let mut filled = 0;
+    let contents: Vec<(String, String)> = transaction
+        .prepare("SELECT span_id, content FROM spans WHERE trace_id = ?")?
+        .query_map([trace], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (span, content) in contents {
+        let read = serde_json::from_str::<WireSpan>(&content).ok().and_then(WireSpan::into_span);
+        let Some(facts) = read.map(|read| Facts::of(&read)).filter(|facts| *facts != Facts::default()) else {
+            continue;
+        };
+        let in_columns = shape.span_facts.in_columns() && fill_columns(transaction, trace, &span, &facts)?;
+        let in_dimensions =
+            shape.span_facts.in_dimensions() && fill_dimensions(transaction, trace, &span, &facts)?;
+        filled += usize::from(in_columns || in_dimensions);
+    }
+    if shape.totals.in_metrics() {
+        fill_metrics(transaction, trace)?;
+    }
+    if shape.generation == Generation::Counted {
+        let sql =
+            "UPDATE trace_info SET db_payload_generation = db_payload_generation + 1 WHERE request_id = ?";
+        transaction.execute(sql, [trace])?;
+    }
+    Ok(filled)
+}
+
+fn fill_columns(
+    transaction: &Transaction<'_>,
+    trace: &str,
+    span: &str,
+    facts: &Facts,
+) -> Result<bool, StoreError> {
+    let [input, output, total] = facts.costs;
+    let mut update = transaction.prepare_cached(
+        "UPDATE spans SET
+           model_name = coalesce(model_name, ?3), model_provider = coalesce(model_provider, ?4),
+           input_cost = coalesce(input_cost, ?5), output_cost = coalesce(output_cost, ?6),
+           total_cost = coalesce(total_cost, ?7)
+         WHERE trace_id = ?1 AND span_id = ?2 AND
+           ((model_name IS NULL AND ?3 IS NOT NULL) OR (model_provider IS NULL AND ?4 IS NOT NULL)
+            OR (input_cost IS NULL AND ?5 IS NOT NULL) OR (output_cost IS NULL AND ?6 IS NOT NULL)
+            OR (total_cost IS NULL AND ?7 IS NOT NULL))",
+    )?;
+    Ok(update.execute(params![trace, span, facts.model, facts.provider, input, output, total])? > 0)
+}
+
+fn fill_dimensions(
+    transaction: &Transaction<'_>,
+    trace: &str,
+    span: &str,
+    facts: &Facts,
+) -> Result<bool, StoreError> {
+    let mut filled = 0;
+    if let Some(dimensions) = facts.dimensions() {
+        filled += transaction.execute(
+            "UPDATE spans SET dimension_attributes = ?3
+             WHERE trace_id = ?1 AND span_id = ?2 AND dimension_attributes IS NULL",
+            [trace, span, &dimensions],
+        )?;
+    }
+    for (key, value) in facts.metrics() {
+        filled += transaction.execute(
+            "INSERT OR IGNORE INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)",
+            params![trace, span, key, value],
+        )?;
+    }
+    Ok(filled > 0)
+}
+
+/// From the metadata that has been there since the first schema.
+fn fill_metrics(transaction: &Transaction<'_>, trace: &str) -> Result<(), StoreError> {
+    let usage: Option<String> = transaction
+        .query_row(
+            "SELECT value FROM trace_request_metadata WHERE request_id = ? AND key = ?",
+            [trace, keys::TOKEN_USAGE],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let usage: serde_json::Value =
+        usage.and_then(|usage| serde_json::from_str(&usage).ok()).unwrap_or_default();
+    for key in keys::TOKEN_KEYS {
+        if let Some(value) = usage[key].as_f64() {
+            transaction.execute(
+                "INSERT OR IGNORE INTO trace_metrics (request_id, key, value) VALUES (?, ?, ?)",
+                params![trace, key, value],
+            )?;
+        }
+    }
+    Ok(())
+}
