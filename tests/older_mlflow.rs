@@ -1,9 +1,14 @@
 //! The MLflows between the oldest and the newest: each opens our database and reads the trace as it was.
 //!
-//! Each takes a minute and 0.8 GB to install, so this runs on demand and nightly: `just older-mlflows`.
+//! Each takes a minute and 0.8 GB to install, so this runs on demand and nightly: `just older-mlflows`. `rows.rs`
+//! compares what a server stores with what we write; `tests/http.rs` does so with the MLflows that all tests need.
 
+#[path = "older_mlflow/rows.rs"]
+mod rows;
+
+use rows::{Of, compare_rows};
 use serde_json::json;
-use support::{End, Home, ModelServer, Oracle, Reply, Script, assert_facts, codex, run};
+use support::{End, Home, MlflowServer, ModelServer, Oracle, Reply, Script, assert_facts, codex, run};
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
@@ -35,4 +40,19 @@ fn every_older_mlflow_opens_our_database() {
         );
         println!("MLflow {version} reads {} with its {} spans", trace.trace_id, trace.spans.len());
     }
+}
+
+#[test]
+#[ignore = "installs two MLflows more; run by `just older-mlflows`"]
+fn five_mlflows_hold_the_same_rows_whether_sent_or_written() {
+    let mut wrong = Vec::new();
+    for version in ["3.6.0", "3.10.1", "3.14.0", "3.17.2", "3.18.0"] {
+        let (Some(server), Some(oracle)) = (MlflowServer::of(version), Oracle::of(version)) else { return };
+        for of in [Of::Session, Of::Turn] {
+            let report = compare_rows(version, &server, &oracle, of);
+            println!("MLflow {version}, a trace for each {of:?}: {report}");
+            wrong.extend(report.wrong.iter().map(|line| format!("MLflow {version}, {of:?}: {line}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -4,9 +4,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// `file://` and the path, with everything escaped that means something in a URI.
+/// `file://` and the path.
 pub fn file_uri(path: &Path) -> String {
-    let mut uri = String::from("file://");
+    format!("file://{}", escaped(path))
+}
+
+/// The path, with everything escaped that means something in a URI.
+pub(super) fn escaped(path: &Path) -> String {
+    let mut uri = String::new();
     for byte in path.as_os_str().as_bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {

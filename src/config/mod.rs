@@ -7,5 +7,6 @@ pub mod file_uri;
 pub mod granularity;
 pub mod reference;
 pub mod settings;
+mod sqlite_uri;
 pub mod target;
 pub mod wait;

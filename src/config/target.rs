@@ -2,6 +2,7 @@
 
 use super::access::Secret;
 use super::file_uri::{file_uri, unescaped};
+use super::sqlite_uri::{only_within, sqlite_path, sqlite_uri};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -64,18 +65,9 @@ impl Target {
                 let profile = rest.strip_prefix("//").filter(is_profile).ok_or_else(bad)?;
                 Ok(Target::Databricks { profile: Some(profile.to_owned()) })
             }
-            // Three slashes and a relative path, four and an absolute one, as SQLAlchemy has it. It knows no
-            // escapes, and what follows a question mark tells Python how to open the file.
             "sqlite" => {
-                let path = rest.strip_prefix("///").ok_or_else(bad)?;
-                let (path, options) = path.split_once('?').unwrap_or((path, ""));
-                let is_file = !path.is_empty() && path != ":memory:";
-                // With this option, the path is SQLite's own kind of URI.
-                let is_plain = !options.split('&').any(|option| option.starts_with("uri="));
-                match is_file && is_plain {
-                    true => Ok(Target::Sqlite(absolute(base, path.into()))),
-                    false => Err(bad()),
-                }
+                let path = rest.strip_prefix("///").and_then(sqlite_path).ok_or_else(bad)?;
+                Ok(Target::Sqlite(absolute(base, path)))
             }
             "file" => {
                 let path = rest.split(['?', '#']).next().unwrap_or_default();
@@ -88,6 +80,14 @@ impl Target {
                 }
             }
             _ => Err(bad()),
+        }
+    }
+
+    /// Where no URI means the same to each MLflow: the folder to start one in, and the URI there.
+    pub fn only_within(&self) -> Option<(PathBuf, String)> {
+        match self {
+            Target::Sqlite(path) => only_within(path),
+            Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } => None,
         }
     }
 
@@ -161,7 +161,7 @@ fn absolute(base: &Path, path: PathBuf) -> PathBuf {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Sqlite(path) => write!(f, "sqlite:///{}", path.display()),
+            Target::Sqlite(path) => f.write_str(&sqlite_uri(path)),
             Target::FileStore(path) => f.write_str(&file_uri(path)),
             Target::Http(url) => f.write_str(url),
             Target::Databricks { profile: None } => f.write_str("databricks"),
@@ -185,6 +185,15 @@ mod tests {
             ("sqlite:///a b#c%20.db", sqlite("/here/a b#c%20.db")),
             ("sqlite:///x.db?timeout=60&check_same_thread=false", sqlite("/here/x.db")),
             ("sqlite:///file:x.db?mode=ro&uri=true", None),
+            ("sqlite:///file:x.db?vfs=unix-none&uri=true", None),
+            ("sqlite:///x.db?uri=true", None),
+            ("sqlite:///file:?uri=true", None),
+            ("sqlite:///file::memory:?uri=true", None),
+            ("sqlite:///file:x.db?uri=true", sqlite("/here/x.db")),
+            ("sqlite:///file:/a%3Fb%23c%25?timeout=9&uri=true&mode=rwc", sqlite("/a?b#c%")),
+            ("sqlite:///file:///a#b?uri=1", sqlite("/a")),
+            ("sqlite:///file://localhost/a?uri=True", sqlite("/a")),
+            ("sqlite:///file:x.db", sqlite("/here/file:x.db")),
             ("sqlite://x.db", None),
             ("sqlite:///", None),
             ("sqlite:///:memory:", None),
@@ -266,6 +275,9 @@ mod tests {
     fn a_target_reads_back_as_it_is_written() {
         for uri in [
             "sqlite:////abs/x.db",
+            "sqlite:////a#b/100%/é x.db",
+            "sqlite:///file:/a%3Fb%23%25/%C3%A9.db?uri=true",
+            "sqlite:///file:/not-utf-8-%FF.db?uri=true",
             "file:///abs",
             "file:///a%20b%23",
             "https://host:5000",

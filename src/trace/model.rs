@@ -92,6 +92,11 @@ impl TraceState {
 }
 
 impl SpanType {
+    /// Whether a span of this type waits for another service: OpenTelemetry's kind CLIENT. All others are INTERNAL.
+    pub fn is_of_a_client(self) -> bool {
+        self == SpanType::Llm
+    }
+
     /// As MLflow spells it.
     pub fn as_str(self) -> &'static str {
         match self {

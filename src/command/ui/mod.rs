@@ -18,6 +18,7 @@ use crate::state::State;
 use crate::trace::ids::TraceId;
 use browser::Browser;
 use nix::libc::SIGINT;
+pub(super) use server::command_line;
 use server::{Over, Server};
 
 pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
@@ -83,7 +84,7 @@ fn remote(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
 
 fn local(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
     let page = |base: &str| place.page(&Target::Http(base.to_owned()), &Access::default());
-    let command = server::command_line(&place.target);
+    let command = command_line(&place.target);
     if ui.print {
         let address = page(&format!("http://127.0.0.1:{}", server::USUAL_PORT)).unwrap_or_default();
         print(&format!("{command}\n{address}\n"));

@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -42,22 +43,28 @@ pub(super) enum Over {
     Ended(ExitStatus),
 }
 
-/// The words by which the store is served.
-fn words(store: &Target, port: u16) -> Vec<String> {
+/// The words by which the store is served, and the folder that they count in, where it matters.
+fn words(store: &Target, port: u16) -> (Vec<String>, Option<PathBuf>) {
+    let (folder, uri) = match store.only_within() {
+        Some((folder, uri)) => (Some(folder), uri),
+        None => (None, store.to_string()),
+    };
     let port = port.to_string();
-    let words = ["server", "--backend-store-uri", &store.to_string(), "--host", "127.0.0.1", "--port", &port];
-    words.map(str::to_owned).to_vec()
+    let words = ["server", "--backend-store-uri", &uri, "--host", "127.0.0.1", "--port", &port];
+    (words.map(str::to_owned).to_vec(), folder)
 }
 
 /// As a person types it.
-pub(super) fn command_line(store: &Target) -> String {
+pub(in crate::command) fn command_line(store: &Target) -> String {
     let quoted = |word: String| {
         let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c));
         if is_plain { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
     };
-    let words: Vec<String> = words(store, USUAL_PORT).into_iter().map(quoted).collect();
+    let (words, folder) = words(store, USUAL_PORT);
+    let words: Vec<String> = words.into_iter().map(quoted).collect();
     let allow = if is_folder(store) { format!("{ALLOW_FILE_STORE}=true ") } else { String::new() };
-    format!("{allow}mlflow {}", words.join(" "))
+    let there = folder.map(|folder| format!("cd {} && ", quoted(folder.display().to_string())));
+    format!("{}{allow}mlflow {}", there.unwrap_or_default(), words.join(" "))
 }
 
 fn is_folder(store: &Target) -> bool {
@@ -76,7 +83,11 @@ impl Server {
             .port();
         let mut command = Command::new("mlflow");
         // A group of its own, so that it ends with all its workers.
-        command.args(words(store, port)).stdin(Stdio::null()).process_group(0);
+        let (words, folder) = words(store, port);
+        command.args(words).stdin(Stdio::null()).process_group(0);
+        if let Some(folder) = folder {
+            command.current_dir(folder);
+        }
         if is_folder(store) {
             command.env(ALLOW_FILE_STORE, "true");
         }
@@ -165,6 +176,10 @@ mod tests {
             (
                 Target::Sqlite("/a b/x.db".into()),
                 "mlflow server --backend-store-uri 'sqlite:////a b/x.db' --host 127.0.0.1 --port 5000",
+            ),
+            (
+                Target::Sqlite("/a?b/x.db".into()),
+                "cd '/a?b' && mlflow server --backend-store-uri sqlite:///x.db --host 127.0.0.1 --port 5000",
             ),
             (
                 Target::FileStore("/abs/mlruns".into()),

@@ -23,7 +23,7 @@ use crate::trace::ids::TraceId;
 use databricks::DatabricksExporter;
 use file_store::FileStoreExporter;
 use http::HttpExporter;
-use sqlite::SqliteExporter;
+use sqlite::{Filled, SqliteExporter};
 use std::time::Duration;
 
 /// How long to wait for somebody else's write to a local store.
@@ -69,6 +69,14 @@ pub fn check(
         Target::Databricks { profile } => {
             databricks::check(target, profile.as_deref(), experiment, access, patience)
         }
+    }
+}
+
+/// Fills what MLflow's upgrade left empty in the rows of our traces; None for a target that has none of them.
+pub fn fill(target: &Target, patience: Duration) -> Option<Result<Filled, ExportError>> {
+    match target {
+        Target::Sqlite(path) => Some(sqlite::fill(path, patience)),
+        Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } => None,
     }
 }
 

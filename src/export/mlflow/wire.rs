@@ -10,7 +10,6 @@ use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
@@ -23,8 +22,8 @@ pub struct WireSpan {
     span_id: String,
     parent_span_id: Option<String>,
     name: String,
-    /// Written by MLflow 3.18 and later; those before it leave it alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// OpenTelemetry's name of it. MLflow 3.18 and later; others ignore it.
+    #[serde(default)]
     kind: Option<String>,
     start_time_unix_nano: i64,
     end_time_unix_nano: Option<i64>,
@@ -58,14 +57,6 @@ pub fn status_name(status: &SpanStatus) -> &'static str {
         SpanStatus::Unset => "UNSET",
         SpanStatus::Ok => "OK",
         SpanStatus::Error { .. } => "ERROR",
-    }
-}
-
-/// OpenTelemetry's kind of a span: what calls another service is a client.
-pub fn kind(span: &Span) -> SpanKind {
-    match span.span_type {
-        SpanType::Llm => SpanKind::Client,
-        SpanType::Agent | SpanType::Tool | SpanType::Chain => SpanKind::Internal,
     }
 }
 
@@ -141,12 +132,13 @@ impl WireSpan {
             SpanStatus::Ok => ("STATUS_CODE_OK", ""),
             SpanStatus::Error { message } => ("STATUS_CODE_ERROR", message.as_str()),
         };
+        let kind = if span.span_type.is_of_a_client() { "SPAN_KIND_CLIENT" } else { "SPAN_KIND_INTERNAL" };
         WireSpan {
             trace_id: STANDARD.encode(trace.0),
             span_id: STANDARD.encode(span.id.0),
             parent_span_id: span.parent.map(|parent| STANDARD.encode(parent.0)),
             name: span.name.clone(),
-            kind: Some(kind(span).as_str_name().to_owned()),
+            kind: Some(kind.to_owned()),
             start_time_unix_nano: nanoseconds(span.started_at),
             end_time_unix_nano: Some(nanoseconds(span.ended_at)),
             events: span.events.iter().map(WireEvent::of).collect(),
@@ -259,7 +251,8 @@ mod tests {
         let trace = "tr-4605951f9bc51c3fc8d1bf3d92a71fd6".parse().unwrap();
         let expected = [
             r#"{"trace_id": "RgWVH5vFHD/I0b89kqcf1g==", "span_id": "AL0hzZTqr2w=", "#,
-            r#""parent_span_id": "AQEBAQEBAQE=", "name": "tool_exec", "kind": "SPAN_KIND_INTERNAL", "#,
+            r#""parent_span_id": "AQEBAQEBAQE=", "name": "tool_exec", "#,
+            r#""kind": "SPAN_KIND_INTERNAL", "#,
             r#""start_time_unix_nano": 1795341285097123456, "end_time_unix_nano": 1795341286000000000, "#,
             r#""events": [{"name": "exception", "time_unix_nano": 1795341286000000000, "#,
             r#""attributes": {"exception.type": "ToolError", "exception.message": "nö"}}], "#,

@@ -2,7 +2,7 @@
 
 use crate::export::mlflow::derived::derived;
 use crate::export::mlflow::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
-use crate::export::mlflow::wire::{json, kind, nanoseconds};
+use crate::export::mlflow::wire::{json, nanoseconds};
 use crate::rollout::value::Value;
 use crate::trace::ids::TraceId;
 use crate::trace::model::{Span, SpanEvent, SpanStatus};
@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
 };
-use opentelemetry_proto::tonic::trace::v1::span::Event;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as OtlpSpan, Status};
 use prost::Message;
@@ -78,12 +78,13 @@ fn otlp_span(trace: TraceId, span: &Span) -> OtlpSpan {
         SpanStatus::Ok => (StatusCode::Ok, ""),
         SpanStatus::Error { message } => (StatusCode::Error, message.as_str()),
     };
+    let kind = if span.span_type.is_of_a_client() { SpanKind::Client } else { SpanKind::Internal };
     OtlpSpan {
         trace_id: trace.0.to_vec(),
         span_id: span.id.0.to_vec(),
         parent_span_id: span.parent.map(|parent| parent.0.to_vec()).unwrap_or_default(),
         name: span.name.clone(),
-        kind: kind(span).into(),
+        kind: kind.into(),
         start_time_unix_nano: since_1970(span.started_at),
         end_time_unix_nano: since_1970(span.ended_at),
         attributes,

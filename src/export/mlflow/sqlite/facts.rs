@@ -31,12 +31,12 @@ impl Facts {
         }
     }
 
-    /// As `spans.dimension_attributes` holds them (3.10 to 3.14).
-    pub(super) fn dimensions(&self) -> Option<String> {
+    /// As `spans.dimension_attributes` holds them (3.10 to 3.14): a server writes the JSON of nothing too.
+    pub(super) fn dimensions(&self) -> String {
         let all = [(keys::SPAN_MODEL, &self.model), (keys::SPAN_PROVIDER, &self.provider)];
         let known: BTreeMap<&str, &String> =
             all.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))).collect();
-        if known.is_empty() { None } else { Some(json(&known)) }
+        json(&Some(known).filter(|known| !known.is_empty()))
     }
 
     /// As `span_metrics` holds them (3.10 to 3.14).

@@ -98,13 +98,11 @@ fn fill_trace(transaction: &Transaction<'_>, shape: Shape, trace: &str) -> Resul
         .collect::<Result<_, _>>()?;
     for (span, content) in contents {
         let read = serde_json::from_str::<WireSpan>(&content).ok().and_then(WireSpan::into_span);
-        let Some(facts) = read.map(|read| Facts::of(&read)).filter(|facts| *facts != Facts::default()) else {
-            continue;
-        };
+        let facts = read.map(|read| Facts::of(&read)).unwrap_or_default();
         let in_columns = shape.span_facts.in_columns() && fill_columns(transaction, trace, &span, &facts)?;
         let in_dimensions =
             shape.span_facts.in_dimensions() && fill_dimensions(transaction, trace, &span, &facts)?;
-        filled += usize::from(in_columns || in_dimensions);
+        filled += usize::from((in_columns || in_dimensions) && facts != Facts::default());
     }
     if shape.totals.in_metrics() {
         fill_metrics(transaction, trace)?;
@@ -143,14 +141,11 @@ fn fill_dimensions(
     span: &str,
     facts: &Facts,
 ) -> Result<bool, StoreError> {
-    let mut filled = 0;
-    if let Some(dimensions) = facts.dimensions() {
-        filled += transaction.execute(
-            "UPDATE spans SET dimension_attributes = ?3
-             WHERE trace_id = ?1 AND span_id = ?2 AND dimension_attributes IS NULL",
-            [trace, span, &dimensions],
-        )?;
-    }
+    let mut filled = transaction.execute(
+        "UPDATE spans SET dimension_attributes = ?3
+         WHERE trace_id = ?1 AND span_id = ?2 AND dimension_attributes IS NULL",
+        [trace, span, &facts.dimensions()],
+    )?;
     for (key, value) in facts.metrics() {
         filled += transaction.execute(
             "INSERT OR IGNORE INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)",

@@ -83,9 +83,9 @@ fn mlflow_3_10_to_3_14_find_totals_and_dimensions_where_they_look() {
             assert_eq!(
                 store.rows("SELECT name, dimension_attributes FROM spans ORDER BY span_id"),
                 [
-                    "codex_cli_session|-",
+                    "codex_cli_session|null",
                     r#"llm_call_1|{"mlflow.llm.model": "gpt-5-codex", "mlflow.llm.provider": "openai"}"#,
-                    "tool_exec|-",
+                    "tool_exec|null",
                 ],
                 "{version}"
             );

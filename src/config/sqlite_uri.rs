@@ -1,0 +1,87 @@
+//! A database's path inside a `sqlite:` URI, as SQLAlchemy reads it for MLflow.
+//!
+//! Usually the path is there as it is: three slashes and a relative one, four and an absolute one. What follows a
+//! question mark tells Python how to open the file. A path that holds a question mark itself has no such form;
+//! SQLite's own kind of URI, with escapes, takes its place.
+//!
+//! SQLAlchemy up to 2.0 reads no escape in the path, and 2.1 reads them all, before SQLite does. So a path with a
+//! question mark, or with a percent sign before two digits, has no URI that each MLflow reads alike.
+
+use super::file_uri::{escaped, unescaped};
+use std::path::{Path, PathBuf};
+
+/// Says that the path is SQLite's own kind of URI.
+const AS_URI: &str = "uri=true";
+
+/// Python's way to open the file; they name no other file.
+const HARMLESS: [&str; 4] = ["timeout", "check_same_thread", "isolation_level", "detect_types"];
+
+/// A URI that MLflow opens this file by.
+pub(super) fn sqlite_uri(path: &Path) -> String {
+    match path.to_str().filter(|text| !text.contains('?')) {
+        Some(text) => format!("sqlite:///{text}"),
+        None => format!("sqlite:///file:{}?{AS_URI}", escaped(path)),
+    }
+}
+
+/// The path in what follows `sqlite:///`; None where it is no file that can be written.
+pub(super) fn sqlite_path(rest: &str) -> Option<PathBuf> {
+    let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let options: Vec<(&str, &str)> = options
+        .split('&')
+        .filter(|option| !option.is_empty())
+        .map(|option| option.split_once('=').unwrap_or((option, "")))
+        .collect();
+    let is_plain = options.iter().all(|(name, _)| *name != "uri");
+    match is_plain {
+        true if path.is_empty() || path == ":memory:" => None,
+        true => Some(path.into()),
+        false => path_in_sqlites_uri(path, &options),
+    }
+}
+
+/// `file:/path`, `file:///path` and `file://localhost/path`; a fragment counts for nothing.
+fn path_in_sqlites_uri(uri: &str, options: &[(&str, &str)]) -> Option<PathBuf> {
+    let is_known = options.iter().all(|option| match option {
+        ("uri", value) => ["true", "1", "yes", "on", "t", "y"].contains(&value.to_ascii_lowercase().as_str()),
+        ("mode", mode) => ["rw", "rwc"].contains(mode),
+        (name, _) => HARMLESS.contains(name),
+    });
+    let path = uri.strip_prefix("file:").filter(|_| is_known)?;
+    let path = path.split('#').next().unwrap_or_default();
+    let path = match path.strip_prefix("//") {
+        Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
+        None => path,
+    };
+    (!path.is_empty() && path != ":memory:").then(|| unescaped(path))
+}
+
+/// Where no URI of the file means the same to each MLflow: the folder to start one in, and the URI there.
+pub(super) fn only_within(path: &Path) -> Option<(PathBuf, String)> {
+    let means_the_same = |text: &&str| !text.contains('?') && unescaped(text) == Path::new(text);
+    if path.to_str().as_ref().is_some_and(means_the_same) {
+        return None;
+    }
+    let name = path.file_name()?.to_str().filter(means_the_same)?;
+    Some((path.parent()?.to_owned(), format!("sqlite:///{name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_mlflows_read_in_two_ways_is_opened_from_its_folder() {
+        let table = [
+            ("/a/x.db", None),
+            ("/a b#c/100% é/x.db", None),
+            ("/a?b/x.db", Some("/a?b")),
+            ("/a%20b/x.db", Some("/a%20b")),
+            ("/a/x?.db", None),
+        ];
+        for (path, folder) in table {
+            let expected = folder.map(|folder| (folder.into(), "sqlite:///x.db".to_owned()));
+            assert_eq!(only_within(Path::new(path)), expected, "{path}");
+        }
+    }
+}
