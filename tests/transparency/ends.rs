@@ -84,8 +84,11 @@ fn we_wake_a_few_times_a_second_at_most_while_codex_does_nothing() {
     for (words, place) in [("exec ", Place::Pipes), ("exec ", Place::Terminal), ("", Place::Terminal)] {
         let act = stage.begin(Who::Traced, place, &format!("exec codex {words}'ready a; until b; exit 3'"));
         wait_until(&stage.at("a"));
-        let ours: Vec<Pid> = stage.home.processes().into_iter().filter(|id| !is_probe(*id)).collect();
-        assert!(ours.len() >= 2, "the launcher and its witness: {ours:?}");
+        let ours =
+            || -> Vec<Pid> { stage.home.processes().into_iter().filter(|id| !is_probe(*id)).collect() };
+        // The probe may be ready before the witness shows.
+        wait_for("the launcher and its witness", LIMIT, || ours().len() >= 2);
+        let ours = ours();
         let woken = || ours.iter().map(|id| switches(*id)).sum::<u64>();
         wait_for("all to have begun to wait", LIMIT, || ours.iter().all(|id| is_asleep(*id)));
         // At first Codex's files are looked at more often; and later too, until it holds a lock (0.147).
