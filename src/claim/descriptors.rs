@@ -58,7 +58,11 @@ impl<W: Writers> Descriptors<W> {
         for _ in 0..DEEPEST {
             let mut below = Vec::new();
             for id in level {
-                let Some(known) = self.writers.known(id) else { continue };
+                let Some(known) = self.writers.known(id) else {
+                    // Gone, unless no process can be seen at all.
+                    self.blind = self.blind.take().or(self.writers.sees().err());
+                    continue;
+                };
                 held.extend(self.threads_of(id, child));
                 // What a tool of Codex starts is not ours, and there may be much of it.
                 if !known.is_codex {
@@ -112,6 +116,31 @@ mod tests {
 
     const MINE: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
     const OTHERS: &str = "01a202b6-ffff-7ee3-8243-251c871b1d4f";
+
+    /// A system that shows no process.
+    struct Dark;
+
+    impl Writers for Dark {
+        fn known(&self, _: u32) -> Option<Known> {
+            None
+        }
+
+        fn children(&self, _: u32) -> Vec<u32> {
+            Vec::new()
+        }
+
+        fn all(&self) -> Vec<u32> {
+            Vec::new()
+        }
+
+        fn sees(&self) -> io::Result<()> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn written(&self, _: u32, _: ThreadOf) -> io::Result<Vec<ThreadId>> {
+            self.sees().map(|()| Vec::new())
+        }
+    }
 
     /// Number, parent, kind, and the file that it may write to.
     struct Stage(Vec<(u32, u32, &'static str, Option<String>)>);
@@ -187,6 +216,9 @@ mod tests {
             descriptors.look(300, Instant::now());
             assert_eq!(descriptors.blind().is_some(), blind, "{kind}");
         }
+        let mut dark = Descriptors::of(Dark);
+        dark.look(100, Instant::now());
+        assert!(dark.blind().is_some(), "no process can be seen");
     }
 
     #[test]

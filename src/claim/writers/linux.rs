@@ -41,12 +41,15 @@ impl Writers for Here {
         entries("/proc".into()).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
+    /// A sandbox or a container may have no `/proc`, or one of other processes.
+    fn sees(&self) -> io::Result<()> {
+        fs::metadata("/proc/self/fd").map(drop)
+    }
+
     fn written(&self, id: u32, thread_of: ThreadOf) -> io::Result<Vec<ThreadId>> {
         let entries = match fs::read_dir(format!("/proc/{id}/fd")) {
             Ok(entries) => entries,
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound && fs::metadata("/proc/self/fd").is_ok() =>
-            {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.sees().is_ok() => {
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),

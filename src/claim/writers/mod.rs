@@ -32,6 +32,10 @@ pub(super) trait Writers {
     fn children(&self, id: u32) -> Vec<u32>;
     /// Every process that can be seen.
     fn all(&self) -> Vec<u32>;
+    /// An error where the system shows no process at all, not even ours.
+    fn sees(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// The threads whose files the process may write to, wherever they lie. An error means that nobody can tell.
     fn written(&self, id: u32, thread_of: ThreadOf) -> io::Result<Vec<ThreadId>>;
 }
