@@ -91,15 +91,20 @@ fn prepare(world: &World) -> Option<Prepared> {
         content: settings.content.value,
         ..Launch::new(Process::ourselves(), Timestamp::now(), destination, asked)
     };
-    // A home that Codex has yet to make is not ours to make.
+    // Codex makes its home, not we: until it is there the watch keeps the notes in memory.
     let journal = home.path().is_dir().then(|| Journal::begin(&state.launches(), &launch));
+    let is_awaited = journal.is_none();
     let journal = journal.and_then(|begun| {
         begun.inspect_err(|error| tracing::warn!("cannot begin the launch's journal: {error}")).ok()
     });
     // Without a journal nobody would sweep a log that we leave when we die.
     let wants_log = args::is_full_screen(&world.args) && journal.is_some();
     let log = wants_log.then(|| TuiLog::choose(&world.variables, &state.launches(), &launch.id)).flatten();
-    Some(Prepared { watch: Watch::begin(&home, launch, journal, log.clone()), state, settings, log })
+    let mut watch = Watch::begin(&home, launch, journal, log.clone());
+    if is_awaited {
+        watch.await_home(home.path(), state.launches());
+    }
+    Some(Prepared { watch, state, settings, log })
 }
 
 /// None when it never ran: then it shall run without us, or fail without us.

@@ -93,7 +93,7 @@ fn note(state: &State, watch: &mut Watch) -> Safety {
         return Safety::OnDisk;
     }
     if watch.journal.is_none() {
-        watch.journal = Journal::of_ended(&state.launches(), launch).ok();
+        watch.journal = Journal::begin_late(&state.launches(), launch).ok();
     }
     let noted = watch.journal.as_mut().and_then(|journal| {
         let _ = journal.complete(launch);

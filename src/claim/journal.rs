@@ -146,8 +146,8 @@ impl Journal {
         }
     }
 
-    /// Notes that are begun when the launch is over, with all that is known of it.
-    pub fn of_ended(folder: &Path, launch: &Launch) -> io::Result<Journal> {
+    /// Notes that could not be begun with the launch, with all that is known of it by now.
+    pub fn begin_late(folder: &Path, launch: &Launch) -> io::Result<Journal> {
         let mut journal = Journal::begin(folder, launch)?;
         launch.child.iter().try_for_each(|child| journal.child(child.clone()))?;
         launch.claims.iter().try_for_each(|claim| journal.claim(claim))?;

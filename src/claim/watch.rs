@@ -12,7 +12,7 @@ use crate::launch::companion::Companion;
 use crate::launch::process::Process;
 use std::fs;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A launch that is being watched. Whatever fails here is logged and costs the trace, never the launch.
@@ -21,6 +21,14 @@ pub struct Watch {
     pub journal: Option<Journal>,
     held: Held,
     log: Option<Follow>,
+    awaited: Option<Awaited>,
+}
+
+/// A home that Codex has yet to make: the first launch on a machine, or in a new container.
+struct Awaited {
+    home: PathBuf,
+    /// Of the notes, in that home.
+    launches: PathBuf,
 }
 
 /// How often the interface's log is read: people type slower, and a read of nothing costs microseconds.
@@ -31,11 +39,24 @@ impl Watch {
     pub fn begin(home: &CodexHome, launch: Launch, journal: Option<Journal>, log: Option<TuiLog>) -> Watch {
         let unlogged = launch.asked.front == Front::Screen && log.is_none();
         let log = log.map(|log| Follow::begin(log, launch.started_at));
-        let mut watch = Watch { launch, journal, held: Held::watch(home), log };
+        let mut watch = Watch { launch, journal, held: Held::watch(home), log, awaited: None };
         if unlogged {
             watch.blinded("the interface keeps its log where nobody knows".to_owned());
         }
         watch
+    }
+
+    /// The notes begin when Codex has made its home; a launcher that is killed after that loses no session.
+    pub fn await_home(&mut self, home: &Path, launches: PathBuf) {
+        self.awaited = Some(Awaited { home: home.to_owned(), launches });
+    }
+
+    fn begin_notes_that_waited(&mut self) {
+        let Some(awaited) = self.awaited.take_if(|awaited| awaited.home.is_dir()) else { return };
+        match Journal::begin_late(&awaited.launches, &self.launch) {
+            Ok(journal) => self.journal = Some(journal),
+            Err(error) => tracing::warn!("cannot begin the launch's journal: {error}"),
+        }
     }
 
     /// Noted at once: whoever finishes our work if we die is to know.
@@ -126,6 +147,7 @@ impl Companion for Watch {
     }
 
     fn attend(&mut self) -> Option<Duration> {
+        self.begin_notes_that_waited();
         let again = self.look_at_what_is_held();
         let Some(log) = &mut self.log else { return again };
         let told = log.look();

@@ -53,7 +53,7 @@ fn notes_that_are_begun_at_the_end_tell_all() {
     launch.exit = Some(ChildExit::Code(3));
     launch.logged.push(Logged::Prompt { client_id: "a".into() });
     launch.blind = Some("no /proc".into());
-    let journal = Journal::of_ended(folder.path(), &launch).unwrap();
+    let journal = Journal::begin_late(folder.path(), &launch).unwrap();
     assert_eq!(load(journal.path()), Some(launch));
 }
 
