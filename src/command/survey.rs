@@ -5,6 +5,7 @@ use super::text::conceal;
 use crate::claim::journal;
 use crate::claim::unclaimed::Unclaimed;
 use crate::codex::home::CodexHome;
+use crate::config::access::Access;
 use crate::config::content::Content;
 use crate::config::file::{ConfigError, ConfigFile};
 use crate::config::granularity::Granularity;
@@ -12,6 +13,7 @@ use crate::config::reference::{self, Value};
 use crate::config::settings::{Settings, Source, Tracing};
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
+use crate::export::mlflow::page;
 use crate::export::receipt::Receipt;
 use crate::spool::list::{Listed, Standing};
 use crate::state::State;
@@ -160,6 +162,7 @@ impl Survey {
     pub(super) fn of(world: &World, home: &CodexHome) -> Survey {
         let settings = Settings::read(world, home);
         let state = State::of(home);
+        let access = Access::of(world);
         let conceal = |text: &str| conceal(text).into_owned();
         let (set_aside, waiting) = state
             .spool()
@@ -201,7 +204,7 @@ impl Survey {
                 .receipts()
                 .recent(SENT)
                 .iter()
-                .map(|(trace, receipt)| sent(*trace, receipt))
+                .map(|(trace, receipt)| sent(*trace, receipt, &access))
                 .collect(),
         }
     }
@@ -297,18 +300,14 @@ fn left(unclaimed: &Unclaimed) -> Left {
     }
 }
 
-fn sent(trace: TraceId, receipt: &Receipt) -> Sent {
-    let tracking_uri = conceal(&receipt.target.to_string()).into_owned();
-    let link = matches!(receipt.target, Target::Http(_)).then(|| {
-        format!("{tracking_uri}/#/experiments/{}/traces?selectedEvaluationId={trace}", receipt.experiment_id)
-    });
+fn sent(trace: TraceId, receipt: &Receipt, access: &Access) -> Sent {
     Sent {
         trace_id: trace.to_string(),
         sent_at: receipt.delivered_at,
-        tracking_uri,
+        tracking_uri: conceal(&receipt.target.to_string()).into_owned(),
         experiment_id: receipt.experiment_id.clone(),
         redactions: receipt.redactions.clone(),
-        link,
+        link: page::of_trace(&receipt.target, &receipt.experiment_id, trace, access),
     }
 }
 
@@ -331,15 +330,23 @@ mod tests {
     }
 
     #[test]
-    fn a_link_leads_to_the_trace_and_holds_no_credentials() {
-        let of = |target: Target| {
-            sent(TraceId([7; 16]), &Receipt::of(target, "3".into(), Timestamp::UNIX_EPOCH, &[])).link
+    fn every_target_with_a_page_has_a_link_and_it_holds_no_credentials() {
+        let access = Access {
+            variables: [("DATABRICKS_HOST", "https://w.example"), ("DATABRICKS_TOKEN", "x")].into(),
+            ..Access::default()
         };
-        let trace = "tr-07070707070707070707070707070707";
-        assert_eq!(
-            of(Target::Http("http://ada:secret@host:5000".into())),
-            Some(format!("http://…@host:5000/#/experiments/3/traces?selectedEvaluationId={trace}"))
-        );
-        assert_eq!(of(Target::Sqlite("/x.db".into())), None);
+        let of = |target: Target| {
+            let receipt = Receipt::of(target, "3".into(), Timestamp::UNIX_EPOCH, &[]);
+            sent(TraceId([7; 16]), &receipt, &access).link
+        };
+        let shown = "experiments/3/traces?selectedEvaluationId=tr-07070707070707070707070707070707";
+        let table = [
+            (Target::Http("http://ada:secret@host:5000".into()), Some("http://host:5000/#/")),
+            (Target::Databricks { profile: None }, Some("https://w.example/ml/")),
+            (Target::Sqlite("/x.db".into()), None),
+        ];
+        for (target, page) in table {
+            assert_eq!(of(target), page.map(|page| format!("{page}{shown}")));
+        }
     }
 }
