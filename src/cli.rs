@@ -217,6 +217,9 @@ pub struct Import {
     /// Only sessions that went on since then: 7d, 12h, 2026-11-01
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
+    /// Send all of them whole, also what their target has
+    #[arg(long)]
+    pub again: bool,
     /// Tell what would be new, updated and unchanged, and write nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -5,6 +5,7 @@ pub mod delivery;
 pub mod families;
 pub mod forget;
 pub mod found;
+pub mod lost;
 pub mod recover;
 mod redaction;
 pub mod traces;
@@ -24,8 +25,8 @@ use crate::spool::entry::Entry;
 use crate::spool::{Spool, SpoolError};
 use crate::trace::model::TraceState;
 use crate::trace::redact::{Redacted, Redactor};
-use found::Standing;
 use jiff::Timestamp;
+use lost::{Answers, Seen};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -183,16 +184,36 @@ impl State {
             made = self.traces(claim, launch, world)?;
         }
         let Some(Made { traces, open }) = made else { return Ok(Vec::new()) };
-        let Destination { target, experiment } = self.destination_of(&claim.thread, launch);
+        let destination = self.destination_of(&claim.thread, launch);
         // A session is sent as it stands; of many turns most are there already.
+        let is_single = traces.len() == 1;
+        let believed = Answers::default();
         let is_new =
-            |trace: &Redacted| traces.len() == 1 || self.standing(trace, &target) != Standing::Unchanged;
-        for trace in traces.iter().filter(|trace| is_new(trace)) {
-            let (target, experiment, trace) = (target.clone(), experiment.clone(), trace.clone());
+            |trace: &Redacted| is_single || self.standing(trace, &destination.target, &believed).is_wanting();
+        let (new, sent): (Vec<_>, Vec<_>) = traces.into_iter().partition(is_new);
+        self.put_all(new, &destination)?;
+        // Only when the new turns are safe is the target asked for those before them.
+        if !sent.is_empty() {
+            let answers = self.ask([&claim.thread], world);
+            let mut lost = sent;
+            lost.retain(|trace| matches!(answers.of(trace.id, &destination.target), Seen::Lost(_)));
+            for trace in &lost {
+                self.receipts()
+                    .empty(trace.id, &destination.target)
+                    .map_err(|error| StateError::Record(self.folder.join("receipts"), error))?;
+            }
+            self.put_all(lost, &destination)?;
+        }
+        Ok(open)
+    }
+
+    fn put_all(&self, traces: Vec<Redacted>, to: &Destination) -> Result<(), StateError> {
+        for trace in traces {
+            let Destination { target, experiment } = to.clone();
             let put = self.spool().put(&Entry { target, experiment, trace }, Timestamp::now());
             put.map_err(|error| StateError::Spool(self.folder.join("spool"), error))?;
         }
-        Ok(open)
+        Ok(())
     }
 
     /// Where the thread was first sent; now, if it never was.

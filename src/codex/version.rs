@@ -6,7 +6,7 @@ use std::fmt;
 pub struct Version(pub u32, pub u32, pub u32);
 
 /// With this one our tests run.
-pub const NEWEST_TESTED: Version = Version(0, 169, 0);
+pub const NEWEST_TESTED: Version = Version(0, 171, 0);
 
 /// The oldest whose sessions our tests trace.
 pub const OLDEST_TRACED: Version = Version(0, 36, 0);

@@ -4,6 +4,7 @@ use crate::config::access::Access;
 use crate::config::settings::TRACKING_URI;
 use crate::config::target::{Experiment, Target};
 use crate::env::{Variables, World};
+use crate::export::lost::{Lost, Sent};
 use crate::export::mlflow;
 use crate::export::{Checked, ExportError, Patience};
 use std::time::{Duration, Instant};
@@ -29,8 +30,15 @@ pub(super) fn check_typed(
     check_with(target, experiment, &Access { variables, named, ..access })
 }
 
+/// Which of these the target no longer has.
+pub(super) fn lost(target: &Target, sent: &[Sent], world: &World) -> Result<Lost, ExportError> {
+    mlflow::lost(target, sent, &Access::of(world), patience())
+}
+
 fn check_with(target: &Target, experiment: &Experiment, access: &Access) -> Result<Checked, ExportError> {
-    let patience =
-        Patience { until: Some(Instant::now() + LIMIT), is_asked_to_end: &|| false, retrying: &|_, _| {} };
-    mlflow::check(target, experiment, access, patience)
+    mlflow::check(target, experiment, access, patience())
+}
+
+fn patience() -> Patience<'static> {
+    Patience { until: Some(Instant::now() + LIMIT), is_asked_to_end: &|| false, retrying: &|_, _| {} }
 }

@@ -20,7 +20,7 @@ use crate::rollout::shelf::Shelf;
 use crate::session::family::Family;
 use crate::session::model::Session;
 use crate::session::tail::Tail;
-use crate::state::found::Standing;
+use crate::state::found::Toward;
 use crate::state::{State, families};
 use crate::trace::ids::TraceId;
 use nix::libc::SIGINT;
@@ -171,10 +171,15 @@ impl Watch<'_> {
             return Ok(());
         }
         let Some((family, rollout)) = self.family_of(&thread, session, path)? else { return Ok(()) };
-        let (to, asked) = (self.destination, self.granularity);
-        let found = self.state.found(&thread, &family, &rollout, to, asked, self.world);
+        // Where each turn has a trace, the target may have lost those before this one. A session's one trace is
+        // new with each turn.
+        let first_turn = self.state.receipts().file_of(TraceId::of_turn(thread.as_str(), 1));
+        let answers = self.state.ask(first_turn.exists().then_some(&thread), self.world);
+        let toward =
+            Toward { destination: self.destination, granularity: self.granularity, answers: &answers };
+        let found = self.state.found(&thread, &family, &rollout, toward, self.world);
         let Some(found) = found.map_err(|error| error.to_string())? else { return Ok(()) };
-        let newest = found.traces.iter().rev().find(|(_, standing)| *standing != Standing::Unchanged);
+        let newest = found.traces.iter().rev().find(|(_, standing)| standing.is_wanting());
         let Some((newest, _)) = newest else { return Ok(()) };
         let (trace, prompt) = (newest.id, newest.request_preview.clone().unwrap_or_default());
         let target = found.destination.target.clone();

@@ -1,6 +1,7 @@
 //! Bringing a trace to where people look at it.
 
 pub mod deliver;
+pub mod lost;
 pub mod mlflow;
 pub mod receipt;
 pub mod receipts;

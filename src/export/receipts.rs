@@ -5,7 +5,9 @@ use crate::config::target::Target;
 use crate::disk;
 use crate::spool::entry::Rank;
 use crate::trace::ids::TraceId;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -105,6 +107,15 @@ impl Receipts {
         disk::sync_folder(&self.folder)
     }
 
+    /// The target has nothing of it any more: the next delivery sends all of it, and no form that went before keeps
+    /// that back. Where it was sent stays.
+    pub fn empty(&self, trace: TraceId, target: &Target) -> io::Result<()> {
+        let Some(kept) = self.of(trace, target) else { return Ok(()) };
+        let receipt = Receipt { spans: BTreeMap::new(), info: None, ..kept.receipt };
+        let rank = Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 };
+        self.keep(trace, Kept { receipt, rank, bytes: 0 })
+    }
+
     fn write(&self, trace: TraceId, kept: Kept) -> io::Result<()> {
         let path = self.file_of(trace);
         let version = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -126,7 +137,7 @@ impl Receipts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
+    use crate::spool::policy::is_overtaken;
 
     const TRACE: TraceId = TraceId([7; 16]);
 
@@ -153,6 +164,27 @@ mod tests {
             (of("http://c"), receipts.of(TraceId([8; 16]), &kept("http://a", 1).receipt.target)),
             (None, None)
         );
+    }
+
+    #[test]
+    fn an_emptied_receipt_keeps_back_no_form_and_still_tells_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let receipts = Receipts::at(folder.path().into());
+        let mut whole = kept("http://a", 9);
+        let target = whole.receipt.target.clone();
+        whole.receipt.spans = [(crate::trace::ids::SpanId([1; 8]), "digest".to_owned())].into();
+        whole.rank = Rank { ended_at: Timestamp::from_second(9).unwrap(), spans: 9 };
+        receipts.empty(TRACE, &target).unwrap();
+        assert_eq!(receipts.of(TRACE, &target), None, "there was none");
+        receipts.keep(TRACE, whole.clone()).unwrap();
+        receipts.empty(TRACE, &target).unwrap();
+        let left = receipts.of(TRACE, &target).unwrap();
+        assert_eq!(
+            (left.receipt.spans.len(), &left.receipt.experiment_id),
+            (0, &whole.receipt.experiment_id)
+        );
+        let older = Rank { ended_at: Timestamp::from_second(1).unwrap(), spans: 1 };
+        assert!(is_overtaken(older, Some(whole.rank)) && !is_overtaken(older, Some(left.rank)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Sessions that no launch of ours wrote: the trace of a file that was found, and whether its target has it.
 
+use super::lost::{Answers, Seen};
 use super::traces::user;
 use super::{State, StateError};
 use crate::claim::Claim;
@@ -10,6 +11,7 @@ use crate::config::granularity::Granularity;
 use crate::config::settings::Settings;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
+use crate::export::lost::Home;
 use crate::export::receipts::Kept;
 use crate::session::family::Family;
 use crate::spool::Spool;
@@ -31,15 +33,36 @@ pub struct Found {
     pub traces: Vec<(Redacted, Standing)>,
     /// Where they go: a thread stays where it was first sent.
     pub destination: Destination,
+    /// All of it is to be sent, not only what the target did not get yet.
+    pub is_whole: bool,
 }
 
 /// What the target knows of the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     New,
+    /// It had it, and has it no more.
+    Lost,
     Updated,
+    /// It took exactly this, or what came after it, and does not answer whether it is still there.
+    Unasked,
     /// Exactly this, or what came after it.
     Unchanged,
+}
+
+impl Standing {
+    /// Whether the target is to be sent it.
+    pub fn is_wanting(self) -> bool {
+        matches!(self, Standing::New | Standing::Lost | Standing::Updated)
+    }
+}
+
+/// Where sessions that were never sent go, in which form, and what targets say of the others.
+#[derive(Clone, Copy)]
+pub struct Toward<'a> {
+    pub destination: &'a Destination,
+    pub granularity: Granularity,
+    pub answers: &'a Answers,
 }
 
 impl State {
@@ -49,10 +72,10 @@ impl State {
         thread: &ThreadId,
         family: &Family,
         rollout: &Path,
-        now: &Destination,
-        asked: Granularity,
+        toward: Toward,
         world: &World,
     ) -> Result<Option<Found>, StateError> {
+        let Toward { destination: now, granularity: asked, answers } = toward;
         // What launches noted of the thread must not get lost because it cannot be read today.
         let mut record = ThreadRecord::load(&self.threads(), thread)
             .map_err(|error| StateError::Record(self.threads(), error))?;
@@ -75,19 +98,25 @@ impl State {
             return Ok(None);
         }
         let first = self.first_destination(&record, thread);
-        let destination =
+        let mut destination =
             first.or(noted.map(|launch| launch.destination.clone())).unwrap_or_else(|| now.clone());
+        let is_homeless =
+            |trace: &Redacted| answers.of(trace.id, &destination.target) == Seen::Lost(Home::Gone);
+        if traces.iter().any(is_homeless) {
+            destination = rehoused(destination, now);
+        }
         let with_standing = |trace: Redacted| {
-            let standing = self.standing(&trace, &destination.target);
+            let standing = self.standing(&trace, &destination.target, answers);
             (trace, standing)
         };
         let traces = traces.into_iter().map(with_standing).collect();
-        Ok(Some(Found { thread: thread.clone(), traces, destination }))
+        Ok(Some(Found { thread: thread.clone(), traces, destination, is_whole: answers.is_all_wanted() }))
     }
 
     /// What the target knows of the trace.
-    pub(super) fn standing(&self, trace: &Trace, target: &Target) -> Standing {
-        standing(trace, self.receipts().of(trace.id, target).as_ref())
+    pub(super) fn standing(&self, trace: &Trace, target: &Target, answers: &Answers) -> Standing {
+        let (kept, seen) = (self.receipts().of(trace.id, target), answers.of(trace.id, target));
+        standing(trace, kept.as_ref(), seen, answers.is_all_wanted())
     }
 
     /// Where a thread was first put, or else first taken; None if it never was.
@@ -103,8 +132,13 @@ impl State {
     /// for what only launches know.
     pub fn put_found(&self, found: Found) -> Result<(), StateError> {
         let spool = self.spool();
-        for (trace, _) in found.traces.into_iter().filter(|(_, standing)| *standing != Standing::Unchanged) {
+        for (trace, standing) in found.traces.into_iter().filter(|(_, standing)| standing.is_wanting()) {
             let Destination { target, experiment } = found.destination.clone();
+            if standing == Standing::Lost || found.is_whole {
+                self.receipts()
+                    .empty(trace.id, &target)
+                    .map_err(|error| StateError::Record(self.folder.join("receipts"), error))?;
+            }
             let entry = Entry { target, experiment, trace };
             // Where nobody takes it, finding it again and again would fill the spool.
             let mut waits =
@@ -159,12 +193,24 @@ fn mark(record: &mut ThreadRecord) {
     }
 }
 
-fn standing(trace: &Trace, kept: Option<&Kept>) -> Standing {
-    match kept {
-        None => Standing::New,
-        Some(kept) if is_overtaken(Rank::of(trace), Some(kept.rank)) => Standing::Unchanged,
-        Some(kept) if kept.receipt.holds_all(trace) => Standing::Unchanged,
-        Some(_) => Standing::Updated,
+/// The experiment that it was in is gone. Its id says nothing where the place was made anew, so what settings say of
+/// this place counts.
+fn rehoused(first: Destination, now: &Destination) -> Destination {
+    match (&first.experiment, first.target == now.target) {
+        (Experiment::Id(_), true) => now.clone(),
+        _ => first,
+    }
+}
+
+fn standing(trace: &Trace, kept: Option<&Kept>, seen: Seen, is_all_wanted: bool) -> Standing {
+    let Some(kept) = kept else { return Standing::New };
+    // What went on since is never put back to what it was.
+    let is_overtaken = is_overtaken(Rank::of(trace), Some(kept.rank));
+    match seen {
+        Seen::Lost(_) => Standing::Lost,
+        _ if !is_overtaken && (is_all_wanted || !kept.receipt.holds_all(trace)) => Standing::Updated,
+        Seen::Unknown => Standing::Unasked,
+        Seen::There => Standing::Unchanged,
     }
 }
 
@@ -212,17 +258,40 @@ mod tests {
         let of_spans = Receipt::of(target.clone(), "1".into(), Timestamp::UNIX_EPOCH, &sent.spans);
         let whole = Receipt::of_trace(target, "1".into(), Timestamp::UNIX_EPOCH, &sent);
         let kept = |receipt: &Receipt| Kept { receipt: receipt.clone(), rank: Rank::of(&sent), bytes: 1 };
+        let (there, lost) = (Seen::There, Seen::Lost(Home::Stands));
         let table = [
-            (trace(10, "a"), None, Standing::New),
-            (trace(10, "a"), Some(kept(&whole)), Standing::Unchanged),
-            (trace(10, "b"), Some(kept(&whole)), Standing::Updated),
-            (trace(11, "a"), Some(kept(&whole)), Standing::Updated),
-            (trace(9, "a"), Some(kept(&whole)), Standing::Unchanged),
-            (trace(10, "a"), Some(kept(&of_spans)), Standing::Updated),
+            (trace(10, "a"), None, there, Standing::New),
+            (trace(10, "a"), Some(kept(&whole)), there, Standing::Unchanged),
+            (trace(10, "b"), Some(kept(&whole)), there, Standing::Updated),
+            (trace(11, "a"), Some(kept(&whole)), there, Standing::Updated),
+            (trace(9, "a"), Some(kept(&whole)), there, Standing::Unchanged),
+            (trace(10, "a"), Some(kept(&of_spans)), there, Standing::Updated),
+            (trace(10, "a"), Some(kept(&whole)), lost, Standing::Lost),
+            (trace(9, "a"), Some(kept(&whole)), lost, Standing::Lost),
+            (trace(10, "b"), Some(kept(&whole)), lost, Standing::Lost),
+            (trace(10, "a"), Some(kept(&whole)), Seen::Unknown, Standing::Unasked),
+            (trace(9, "a"), Some(kept(&whole)), Seen::Unknown, Standing::Unasked),
+            (trace(11, "a"), Some(kept(&whole)), Seen::Unknown, Standing::Updated),
         ];
-        for (trace, kept, expected) in table {
-            assert_eq!(standing(&trace, kept.as_ref()), expected, "{} {}", trace.ended_at, trace.name);
+        for (trace, kept, seen, expected) in table {
+            let told = standing(&trace, kept.as_ref(), seen, false);
+            assert_eq!(told, expected, "{} {} {seen:?}", trace.ended_at, trace.name);
         }
+        let again = |ended, seen| standing(&trace(ended, "a"), Some(&kept(&whole)), seen, true);
+        assert_eq!(again(10, there), Standing::Updated);
+        assert_eq!(again(9, there), Standing::Unchanged, "an older form replaces nothing");
+        assert_eq!(again(9, lost), Standing::Lost);
+    }
+
+    #[test]
+    fn a_trace_whose_experiment_is_gone_goes_where_settings_say_but_only_in_the_same_place() {
+        let to = |target: &str, experiment| Destination { target: Target::Http(target.into()), experiment };
+        let (id, name) = (|| Experiment::Id("1".into()), || Experiment::Name("new".into()));
+        let now = to("http://a", name());
+        assert_eq!(rehoused(to("http://a", id()), &now), now);
+        assert_eq!(rehoused(to("http://b", id()), &now), to("http://b", id()));
+        let named = to("http://a", Experiment::Name("old".into()));
+        assert_eq!(rehoused(named.clone(), &now), named);
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl Finding {
         Finding { check, level: Level::Ok, found: found.into(), todo: None }
     }
 
+    /// All is well, and there is something to know.
+    fn note(check: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Finding {
+        Finding { check, level: Level::Ok, found: found.into(), todo: Some(todo.into()) }
+    }
+
     fn warning(check: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Finding {
         Finding { check, level: Level::Warning, found: found.into(), todo: Some(todo.into()) }
     }

@@ -88,12 +88,12 @@ fn judge(said: Result<&str, &str>) -> Finding {
             format!("{version}, too old: sessions are traced from Codex {OLDEST_TRACED} on"),
             "update Codex: `npm install -g @openai/codex`",
         ),
-        Some(version) if version > NEWEST_TESTED => Finding::warning(
+        Some(version) if version > NEWEST_TESTED => Finding::note(
             "version",
             format!(
-                "{version}, newer than {NEWEST_TESTED}, the newest that this codex-traced was tested with"
+                "{version} (newer than {NEWEST_TESTED}, the newest that this codex-traced was tried with)"
             ),
-            "look at a trace (`codex-traced mlflow show`); if something is missing, update codex-traced",
+            "nothing, unless a trace lacks something (`codex-traced mlflow show`): then update codex-traced",
         ),
         Some(version) => Finding::ok("version", format!("{version} (tested up to {NEWEST_TESTED})")),
     }
@@ -153,7 +153,9 @@ mod tests {
             (Ok("codex-cli 0.147.0"), Level::Ok),
             (Ok("codex-cli 0.36.0"), Level::Ok),
             (Ok("codex-cli 0.35.9"), Level::Error),
-            (Ok("codex-cli 0.200.0"), Level::Warning),
+            (Ok("codex-cli 0.171.0"), Level::Ok),
+            (Ok("codex-cli 0.200.0"), Level::Ok),
+            (Ok("codex-cli 1.0.0"), Level::Ok),
             (Ok("hello"), Level::Warning),
             (Err("did not tell"), Level::Error),
         ];

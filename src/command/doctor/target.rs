@@ -3,15 +3,27 @@
 use super::Finding;
 use crate::codex::home::CodexHome;
 use crate::command::place;
+use crate::command::text::counted;
 use crate::config::access::Access;
 use crate::config::settings::Settings;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
+use crate::export::lost::{Lost, Sent};
+use crate::export::mlflow::http;
+use crate::export::receipt::Receipt;
 use crate::export::{Checked, ExportError};
+use crate::state::State;
+use crate::trace::ids::TraceId;
 use jiff::{SignedDuration, Timestamp};
 
 /// Beyond this a server's page sorts today's traces among yesterday's, and signed addresses expire.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
+
+/// As many as a server is asked for at once. What a backup lacks, and what was made anew, shows among the newest.
+const SENT: usize = 100;
+
+/// As many of the lost as are named.
+const NAMED: usize = 2;
 
 pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
     let settings = Settings::read(world, home);
@@ -22,6 +34,7 @@ pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
         findings.push(found(experiment, checked));
         findings.extend(version(target, checked));
         findings.extend(checked.clock.map(|theirs| clock(theirs, Timestamp::now())));
+        findings.extend(sent(target, home, world));
     }
     findings
 }
@@ -108,8 +121,57 @@ fn version(target: &Target, checked: &Checked) -> Option<Finding> {
             version.clone(),
             "MLflow 3.14 and newer open it only with MLFLOW_ALLOW_FILE_STORE=true",
         ),
-        Target::Http(_) | Target::Databricks { .. } => Finding::ok("server", version.clone()),
+        Target::Http(_) | Target::Databricks { .. } => match http::newest_tried_before(version) {
+            None => Finding::ok("server", version.clone()),
+            Some(newest) => Finding::note(
+                "server",
+                format!("{version} (newer than {newest}, the newest that this codex-traced was tried with)"),
+                "nothing, unless a trace lacks something there: then update codex-traced",
+            ),
+        },
     })
+}
+
+/// Whether it still has what it took last; None where it took nothing.
+fn sent(target: &Target, home: &CodexHome, world: &World) -> Option<Finding> {
+    let mut taken = State::of(home).receipts().recent(SENT);
+    taken.retain(|(_, receipt)| receipt.target == *target);
+    let of = |(trace, receipt): (TraceId, Receipt)| Sent {
+        trace,
+        experiment_id: receipt.experiment_id,
+        at: receipt.delivered_at,
+    };
+    let taken: Vec<Sent> = taken.into_iter().map(of).collect();
+    if taken.is_empty() { None } else { Some(kept(taken.len(), place::lost(target, &taken, world))) }
+}
+
+fn kept(count: usize, lost: Result<Lost, ExportError>) -> Finding {
+    let last = counted(count, "trace", "traces");
+    let lost = match lost {
+        Ok(lost) if lost.is_empty() => {
+            return Finding::ok("traces", format!("the last {last} that it took: all there"));
+        }
+        Ok(lost) => lost,
+        Err(error) => {
+            return Finding::warning(
+                "traces",
+                format!("it does not say whether it has the last {last} that it took: {error}"),
+                "try again in a moment; `codex-traced mlflow import --all` asks for each session",
+            );
+        }
+    };
+    let some: Vec<String> = lost.keys().take(NAMED).map(TraceId::to_string).collect();
+    let more = if lost.len() > NAMED { ", …" } else { "" };
+    Finding::warning(
+        "traces",
+        format!(
+            "the last {last} that it took: {} not there any more ({}{more})",
+            lost.len(),
+            some.join(", ")
+        ),
+        "`codex-traced mlflow import --all` sends those whose session files are here; `mlflow forget ID` for what \
+         was removed on purpose",
+    )
 }
 
 fn clock(theirs: Timestamp, ours: Timestamp) -> Finding {

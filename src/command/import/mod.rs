@@ -16,6 +16,7 @@ use crate::env::World;
 use crate::launch::exit::ChildExit;
 use crate::notice;
 use crate::state::State;
+use crate::state::found::Toward;
 use jiff::{Timestamp, Zoned};
 use nix::libc::SIGINT;
 use progress::Progress;
@@ -25,7 +26,7 @@ use work::{Mode, Outcome, Work};
 pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, Failure> {
     let since = import.since.as_deref().map(|text| since::parse(text, &Zoned::now())).transpose()?;
     let mode = if import.dry_run { Mode::DryRun } else { Mode::Import };
-    begin(world, mode, since, |home, settings| {
+    begin(world, mode, since, import.again, |home, settings| {
         if import.what.is_empty() {
             return Ok(select::all(home, settings));
         }
@@ -34,13 +35,14 @@ pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, Failure> 
 }
 
 pub(super) fn latest(world: &World) -> Result<ChildExit, Failure> {
-    begin(world, Mode::Import, None, |home, settings| Ok(select::latest(home, settings)))
+    begin(world, Mode::Import, None, false, |home, settings| Ok(select::latest(home, settings)))
 }
 
 fn begin(
     world: &World,
     mode: Mode,
     since: Option<Timestamp>,
+    is_all_wanted: bool,
     select: impl FnOnce(&CodexHome, &Settings) -> Result<Selection, Failure>,
 ) -> Result<ChildExit, Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
@@ -58,11 +60,12 @@ fn begin(
     }
     let destination =
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
+    let threads = selection.threads.iter().filter_map(|files| Some(&files.first()?.thread));
+    let answers = state.ask(threads, world).and_all_again(is_all_wanted);
     let work = Work {
         state: &state,
         world,
-        destination: &destination,
-        granularity: settings.granularity.value,
+        toward: Toward { destination: &destination, granularity: settings.granularity.value, answers: &answers },
         kin: &selection.kin,
         since,
         mode,

@@ -26,8 +26,10 @@ pub(super) fn render(
     let count = |is: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
     let stands =
         |wanted| count(&|outcome| matches!(outcome, Outcome::Stands { standing, .. } if *standing == wanted));
+    let lost = stands(Standing::Lost);
     let (new, updated, unchanged) =
-        (stands(Standing::New), stands(Standing::Updated), stands(Standing::Unchanged));
+        (stands(Standing::New) + lost, stands(Standing::Updated), stands(Standing::Unchanged));
+    let unasked = count(&|outcome| matches!(outcome, Outcome::Unasked { .. }));
     let waiting = count(&|outcome| matches!(outcome, Outcome::Waiting { .. }));
     let not_reached = count(&|outcome| *outcome == Outcome::NotReached);
     let failed = count(&|outcome| matches!(outcome, Outcome::Failed(_))) + unreadable.len();
@@ -39,7 +41,14 @@ pub(super) fn render(
     if waiting > 0 {
         let _ = write!(text, ", {waiting} waiting");
     }
+    if unasked > 0 {
+        let _ = write!(text, ", {unasked} not asked for");
+    }
     text.push('\n');
+    if lost > 0 {
+        let _ =
+            writeln!(text, "  of the new, {lost} had been sent before, and their target has them no more");
+    }
     text.push_str(&left_out(outcomes, sub_agents));
     for destination in destinations(outcomes) {
         let _ = writeln!(text, "  in {}", in_one_line(&destination));
@@ -51,14 +60,17 @@ pub(super) fn render(
             "  {not_reached} not reached before you stopped it; the same command goes on from here"
         );
     }
-    (text, failed == 0 && waiting == 0)
+    (text, failed == 0 && waiting == 0 && unasked == 0)
 }
 
 fn line_of(outcome: &Outcome) -> String {
     let (word, what) = match outcome {
-        Outcome::Stands { standing: Standing::New, what } => ("new", what),
+        Outcome::Stands { standing: Standing::New | Standing::Lost, what } => ("new", what),
         Outcome::Stands { standing: Standing::Updated, what } => ("updated", what),
         Outcome::Stands { standing: Standing::Unchanged, what } => ("unchanged", what),
+        Outcome::Stands { standing: Standing::Unasked, what } | Outcome::Unasked { what, .. } => {
+            ("unknown", what)
+        }
         Outcome::Waiting { what, .. } => ("waiting", what),
         Outcome::Failed(_) | Outcome::Empty | Outcome::Older | Outcome::NotReached => return String::new(),
     };
@@ -98,6 +110,10 @@ fn reasons(outcomes: &[Outcome], unreadable: &[(String, String)]) -> String {
         match outcome {
             Outcome::Failed(reason) => *reasons.entry(format!("failed: {reason}")).or_default() += 1,
             Outcome::Waiting { reason, .. } => *reasons.entry(format!("waiting: {reason}")).or_default() += 1,
+            Outcome::Unasked { reason, .. } => {
+                let why = format!("sent before, and their target does not say whether it has them: {reason}");
+                *reasons.entry(why).or_default() += 1;
+            }
             _ => {}
         }
     }
@@ -114,6 +130,9 @@ fn reasons(outcomes: &[Outcome], unreadable: &[(String, String)]) -> String {
     }
     if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Waiting { .. })) {
         text.push_str("  hint: what waits is safe on disk; `codex-traced mlflow sync` sends it\n");
+    }
+    if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unasked { .. })) {
+        text.push_str("  hint: import again when the target answers; `--again` sends all in any case\n");
     }
     text
 }

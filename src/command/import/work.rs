@@ -4,7 +4,6 @@ use super::kin::Kin;
 use super::progress::Progress;
 use crate::claim::journal::Destination;
 use crate::codex::thread::ThreadId;
-use crate::config::granularity::Granularity;
 use crate::env::World;
 use crate::export::deliver::Step;
 use crate::launch::signals::SignalPipe;
@@ -14,7 +13,7 @@ use crate::session::family::Family;
 use crate::session::model::Session;
 use crate::session::{self, Writer, chain};
 use crate::state::State;
-use crate::state::found::{Found, Standing};
+use crate::state::found::{Found, Standing, Toward};
 use crate::trace::ids::TraceId;
 use crate::trace::redact::Redacted;
 use jiff::Timestamp;
@@ -38,9 +37,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Work<'a> {
     pub(super) state: &'a State,
     pub(super) world: &'a World,
-    /// Where a session goes that was never sent.
-    pub(super) destination: &'a Destination,
-    pub(super) granularity: Granularity,
+    pub(super) toward: Toward<'a>,
     pub(super) kin: &'a Kin,
     pub(super) since: Option<Timestamp>,
     pub(super) mode: Mode,
@@ -59,6 +56,11 @@ pub(super) enum Outcome {
     Stands {
         standing: Standing,
         what: What,
+    },
+    /// It was sent as it is, and its target does not answer whether it still has it.
+    Unasked {
+        what: What,
+        reason: String,
     },
     /// In the spool, where it waits for its target.
     Waiting {
@@ -163,7 +165,7 @@ impl Work<'_> {
             return Outcome::Older;
         }
         let (state, thread) = (self.state, &first.thread);
-        match state.found(thread, &family, &rollout, self.destination, self.granularity, self.world) {
+        match state.found(thread, &family, &rollout, self.toward, self.world) {
             Ok(Some(found)) => self.put(found),
             Ok(None) => Outcome::Empty,
             Err(error) => Outcome::Failed(error.to_string()),
@@ -206,6 +208,10 @@ impl Work<'_> {
     fn put(&self, found: Found) -> Outcome {
         let standing = found.standing();
         let what = What::of(&found);
+        if standing == Standing::Unasked {
+            let reason = self.toward.answers.silence(&what.destination.target).unwrap_or_default().to_owned();
+            return Outcome::Unasked { what, reason };
+        }
         if self.mode == Mode::DryRun || standing == Standing::Unchanged {
             return Outcome::Stands { standing, what };
         }
@@ -218,7 +224,7 @@ impl Work<'_> {
 
 impl What {
     fn of(found: &Found) -> What {
-        let is_new = |(_, standing): &&(Redacted, Standing)| *standing != Standing::Unchanged;
+        let is_new = |(_, standing): &&(Redacted, Standing)| standing.is_wanting();
         let prompt = found.traces.iter().find_map(|(trace, _)| trace.request_preview.clone());
         What {
             trace: found.traces.first().map_or(TraceId([0; 16]), |(trace, _)| trace.id),
@@ -245,7 +251,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn expect(&mut self, outcome: &Outcome) {
-        let is_put = matches!(outcome, Outcome::Stands { standing, .. } if *standing != Standing::Unchanged);
+        let is_put = matches!(outcome, Outcome::Stands { standing, .. } if standing.is_wanting());
         self.expected += usize::from(is_put && self.work.mode == Mode::Import);
     }
 
@@ -253,7 +259,7 @@ impl<'a> Delivery<'a> {
         if std::mem::take(&mut self.expected) == 0 || self.given_up.is_some() {
             return;
         }
-        let (usual, arrived) = (&self.work.destination.target, Cell::new(false));
+        let (usual, arrived) = (&self.work.toward.destination.target, Cell::new(false));
         let refused = RefCell::new(None);
         let told = |step: &Step| {
             if step.target == usual {
@@ -273,10 +279,8 @@ impl<'a> Delivery<'a> {
 
     /// What was put stands only when it arrived.
     fn outcome(&self, outcome: Outcome) -> Outcome {
-        let Outcome::Stands { standing: Standing::New | Standing::Updated, what } = &outcome else {
-            return outcome;
-        };
-        if self.work.mode == Mode::DryRun {
+        let Outcome::Stands { standing, what } = &outcome else { return outcome };
+        if self.work.mode == Mode::DryRun || !standing.is_wanting() {
             return outcome;
         }
         let steps = self.steps.borrow();

@@ -15,6 +15,7 @@ pub mod tags;
 pub mod tree;
 pub mod wire;
 
+use super::lost::{Lost, Sent};
 use super::{Checked, ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
@@ -77,6 +78,25 @@ pub fn fill(target: &Target, patience: Duration) -> Option<Result<Filled, Export
     match target {
         Target::Sqlite(path) => Some(sqlite::fill(path, patience)),
         Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } => None,
+    }
+}
+
+/// Which of these traces the target no longer has. Changes nothing there.
+pub fn lost(
+    target: &Target,
+    sent: &[Sent],
+    access: &Access,
+    patience: Patience,
+) -> Result<Lost, ExportError> {
+    let variables = Variables::from([ONCE]).or(&access.variables);
+    let access = &Access { variables, ..access.clone() };
+    match target {
+        Target::Sqlite(path) => sqlite::lost(path, sent),
+        Target::FileStore(root) => file_store::lost(root, sent),
+        Target::Http(url) => http::present::lost(target, url, sent, access, patience),
+        Target::Databricks { profile } => {
+            databricks::lost(target, profile.as_deref(), sent, access, patience)
+        }
     }
 }
 

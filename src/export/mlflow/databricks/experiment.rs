@@ -4,6 +4,8 @@ use super::refusal::Refusal;
 use super::workspace::{Ask, Workspace};
 use crate::config::target::Experiment;
 use crate::export::ExportError;
+use crate::export::mlflow::http::present;
+use jiff::Timestamp;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -84,6 +86,15 @@ pub(super) fn by_id(workspace: &mut Workspace, id: &str) -> Result<String, Expor
         Err(refusal) if refusal.is_missing() => Err(ExportError::Experiment(format!(
             "experiment {id} does not exist in this workspace (choose another by MLFLOW_EXPERIMENT_NAME, a path)"
         ))),
+        Err(refusal) => Err(refused("find", id, &refusal)),
+    }
+}
+
+/// When it was made, if people can see it.
+pub(super) fn made(workspace: &mut Workspace, id: &str) -> Result<Option<Timestamp>, ExportError> {
+    match workspace.ask(&Ask::get(GET, &[("experiment_id", id)]))? {
+        Ok(answer) => Ok(present::made(&answer)),
+        Err(refusal) if refusal.is_missing() => Ok(None),
         Err(refusal) => Err(refused("find", id, &refusal)),
     }
 }

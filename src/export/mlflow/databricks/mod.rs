@@ -2,6 +2,7 @@
 
 mod experiment;
 mod login;
+mod present;
 mod profile;
 mod refusal;
 mod signed;
@@ -26,6 +27,8 @@ use std::collections::BTreeMap;
 use workspace::{Ask, Workspace};
 
 const TRACES: &str = "/api/3.0/mlflow/traces";
+
+pub use present::lost;
 
 /// The workspace's address, if one is named with a way to log in to it.
 pub fn host(profile: Option<&str>, access: &Access) -> Option<String> {
@@ -191,9 +194,13 @@ impl Exporter for DatabricksExporter<'_> {
         let there = self.look(trace.id)?;
         // To send it with another experiment would move it.
         let home = there.as_ref().map(|there| there.experiment_id.clone());
-        let experiment_id = match home.or(before.map(|receipt| receipt.experiment_id.clone())) {
-            Some(id) => experiment::by_id(&mut self.workspace, &id)?,
-            None => experiment::find_or_make(&mut self.workspace, &self.experiment)?,
+        let experiment_id = match (home, before.map(|receipt| receipt.experiment_id.as_str())) {
+            (Some(id), _) => experiment::by_id(&mut self.workspace, &id)?,
+            // The trace is gone, and its experiment may be gone with it.
+            (None, Some(id)) if experiment::made(&mut self.workspace, id)?.is_some() => {
+                experiment::by_id(&mut self.workspace, id)?
+            }
+            (None, _) => experiment::find_or_make(&mut self.workspace, &self.experiment)?,
         };
         self.tell(trace, &experiment_id, &there.unwrap_or_default())?;
         upload::upload(&mut self.workspace, trace.id, &artifact::traces_json(trace))?;

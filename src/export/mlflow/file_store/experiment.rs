@@ -31,6 +31,12 @@ impl Found {
         self.folder.join("traces").join(id)
     }
 
+    /// When it was made, if people can see it in MLflow.
+    pub(super) fn made(&self) -> io::Result<Option<Timestamp>> {
+        let meta = Meta::read(&self.folder)?;
+        Ok(meta.filter(|meta| !(self.is_in_trash || meta.is_deleted)).map(|meta| meta.made))
+    }
+
     /// The same, if people can see it in MLflow.
     pub(super) fn active(self) -> Result<Found, StoreError> {
         let meta = Meta::read(&self.folder)?.ok_or_else(|| StoreError::BadExperiment(self.id.clone()))?;
@@ -44,6 +50,7 @@ impl Found {
 struct Meta {
     name: String,
     is_deleted: bool,
+    made: Timestamp,
 }
 
 impl Meta {
@@ -60,7 +67,9 @@ impl Meta {
         let is_this = id.is_some_and(|id| folder.file_name().is_some_and(|name| *name == *id));
         let name = yaml::text(&file, "name").filter(|_| is_this);
         let is_deleted = yaml::text(&file, "lifecycle_stage").is_some_and(|stage| stage == "deleted");
-        Ok(name.map(|name| Meta { name, is_deleted }))
+        let made = yaml::integer(&file, "creation_time").unwrap_or_default();
+        let made = Timestamp::from_millisecond(made).unwrap_or(Timestamp::UNIX_EPOCH);
+        Ok(name.map(|name| Meta { name, is_deleted, made }))
     }
 }
 

@@ -20,6 +20,7 @@ mod files;
 mod forget;
 mod lock;
 mod pairs;
+mod present;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ mod write;
 mod yaml;
 
 pub use check::check;
+pub use present::lost;
 
 use crate::config::target::Experiment;
 use crate::export::receipt::Receipt;

@@ -9,6 +9,7 @@ mod cost;
 mod credentials;
 mod experiment;
 mod otlp;
+pub mod present;
 pub mod proxies;
 pub mod roots;
 pub mod secrets;
@@ -36,6 +37,7 @@ use stored::Stored;
 use version::FIRST_TO_ADD;
 
 pub use check::check;
+pub use version::newest_tried_before;
 
 const EXPERIMENT_HEADER: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");
 

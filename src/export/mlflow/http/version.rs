@@ -9,6 +9,9 @@ pub(super) struct Version(u32, u32);
 /// The first that lets a client choose the trace's id: without it, a trace that is sent twice is there twice.
 pub(super) const OLDEST: Version = Version(3, 2);
 
+/// The newest that our tests run.
+const NEWEST_TESTED: Version = Version(3, 18);
+
 /// The first that adds an update to what it has. Those before it put it in the place of what they have.
 pub(super) const FIRST_TO_ADD: Version = Version(3, 14);
 
@@ -22,6 +25,13 @@ impl Version {
         let is_short = text.len() <= 30;
         (is_short && patch.starts_with(|c: char| c.is_ascii_digit())).then_some(version)
     }
+}
+
+/// The newest version that was tried, if the server's, as a check says it, is beyond that.
+pub fn newest_tried_before(said: &str) -> Option<String> {
+    let (major, minor) = said.strip_prefix("MLflow ")?.split_once('.')?;
+    let version = Version(major.parse().ok()?, minor.parse().ok()?);
+    (version > NEWEST_TESTED).then(|| NEWEST_TESTED.to_string())
 }
 
 impl fmt::Display for Version {
@@ -49,6 +59,10 @@ mod tests {
         ];
         for (text, version) in table {
             assert_eq!(Version::parse(text), version, "{text}");
+        }
+        let table = [("MLflow 3.18", None), ("MLflow 3.19", Some("3.18")), ("MLflow 4.0", Some("3.18"))];
+        for (said, newest) in table.into_iter().chain([("MLflow x.y", None), ("", None)]) {
+            assert_eq!(newest_tried_before(said).as_deref(), newest, "{said}");
         }
         assert!(Version(3, 1) < OLDEST && Version(2, 22) < OLDEST && Version(3, 17) > OLDEST);
     }

@@ -7,6 +7,7 @@ mod experiment;
 mod facts;
 mod fill;
 mod forget;
+mod present;
 mod read;
 mod shape;
 mod spans;
@@ -182,6 +183,7 @@ pub use fill::Filled;
 pub fn fill(path: &Path, patience: Duration) -> Result<Filled, ExportError> {
     fill::fill(path, patience).map_err(|error| error.at(path))
 }
+pub use present::lost;
 
 /// Removes the trace, with what people added to it. False if there was none; nothing is created.
 pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {

@@ -1,0 +1,38 @@
+//! Which traces a workspace still has, asked one by one: no search by ids is proven there.
+
+use super::{DatabricksExporter, experiment};
+use crate::config::access::Access;
+use crate::config::target::{Experiment, Target};
+use crate::export::lost::{self, Lost, Place, Sent};
+use crate::export::{ExportError, Patience};
+use crate::trace::ids::TraceId;
+use jiff::Timestamp;
+use std::collections::HashSet;
+
+pub fn lost(
+    target: &Target,
+    profile: Option<&str>,
+    sent: &[Sent],
+    access: &Access,
+    patience: Patience,
+) -> Result<Lost, ExportError> {
+    // It is only asked, so no experiment is made.
+    let nowhere = Experiment::Id(String::new());
+    lost::of(sent, &mut DatabricksExporter::open(target, profile, nowhere, access, patience)?)
+}
+
+impl Place for DatabricksExporter<'_> {
+    fn present(&mut self, sent: &[Sent]) -> Result<HashSet<TraceId>, ExportError> {
+        let mut present = HashSet::new();
+        for one in sent {
+            if self.look(one.trace)?.is_some() {
+                present.insert(one.trace);
+            }
+        }
+        Ok(present)
+    }
+
+    fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError> {
+        experiment::made(&mut self.workspace, experiment_id)
+    }
+}

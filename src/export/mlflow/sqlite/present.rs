@@ -1,0 +1,59 @@
+//! Which traces a database still has: rows, and the spans that are to be in them.
+
+use super::error::StoreError;
+use super::reading;
+use crate::export::ExportError;
+use crate::export::lost::{self, Lost, Place, Sent};
+use crate::export::mlflow::keys;
+use crate::trace::ids::TraceId;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// SQLite takes 32 766 values in one statement.
+const AT_ONCE: usize = 10_000;
+
+pub fn lost(path: &Path, sent: &[Sent]) -> Result<Lost, ExportError> {
+    lost::of(sent, &mut Database(path))
+}
+
+struct Database<'a>(&'a Path);
+
+impl Place for Database<'_> {
+    fn present(&mut self, sent: &[Sent]) -> Result<HashSet<TraceId>, ExportError> {
+        let present = reading(self.0, |connection, _| {
+            let some = sent.chunks(AT_ONCE).map(|some| traces(connection, some));
+            Ok(Some(some.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()))
+        });
+        Ok(present?.unwrap_or_default())
+    }
+
+    fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError> {
+        reading(self.0, |connection, _| {
+            let query = "SELECT creation_time FROM experiments
+                         WHERE CAST(experiment_id AS TEXT) = ?1 AND lifecycle_stage IS NOT 'deleted'";
+            let time = connection.query_row(query, [experiment_id], |row| row.get::<_, Option<i64>>(0));
+            let time = time.optional()?.map(Option::unwrap_or_default);
+            Ok(time.and_then(|time| Timestamp::from_millisecond(time).ok()))
+        })
+    }
+}
+
+fn traces(connection: &Connection, sent: &[Sent]) -> Result<Vec<TraceId>, StoreError> {
+    let marks = vec!["?"; sent.len()].join(", ");
+    // Spans of an archived trace are elsewhere, as its tag says.
+    let query = format!(
+        "SELECT request_id FROM trace_info AS info WHERE request_id IN ({marks})
+           AND (EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = info.request_id)
+                OR NOT EXISTS (SELECT 1 FROM trace_tags AS tag WHERE tag.request_id = info.request_id
+                               AND tag.key = '{}' AND tag.value = '{}'))",
+        keys::SPANS_LOCATION,
+        keys::IN_TRACKING_STORE
+    );
+    let mut statement = connection.prepare(&query)?;
+    let ids = params_from_iter(sent.iter().map(|one| one.trace.to_string()));
+    let found = statement.query_map(ids, |row| row.get::<_, String>(0))?;
+    let found = found.collect::<Result<Vec<String>, _>>()?;
+    Ok(found.iter().filter_map(|id| id.parse().ok()).collect())
+}
