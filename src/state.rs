@@ -119,7 +119,7 @@ impl State {
     pub fn recent_threads(&self, at_most: usize) -> Vec<ThreadId> {
         let records = fs::read_dir(self.threads()).into_iter().flatten().flatten();
         let dated = records.filter_map(|entry| {
-            let thread = ThreadId::parse(entry.file_name().to_str()?.strip_suffix(".json")?)?;
+            let thread = ThreadId::from_meta(entry.file_name().to_str()?.strip_suffix(".json")?)?;
             Some((entry.metadata().ok()?.modified().ok()?, thread))
         });
         let mut dated: Vec<_> = dated.collect();

@@ -15,6 +15,9 @@ use support::many::{Copied, copy, many};
 use support::run::LIMIT;
 use support::{End, Home, ModelServer, Oracle, Outcome, Reply, Script, codex, run, start, wait_for};
 
+#[path = "import/lost.rs"]
+mod lost;
+
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// No session here asks a model for anything.
@@ -44,7 +47,7 @@ fn import(home: &Home, words: &[&str]) -> Outcome {
 
 /// The line that says how many.
 fn summary(outcome: &Outcome) -> &str {
-    let is_summary = |line: &&str| line.ends_with("failed") || line.ends_with("waiting");
+    let is_summary = |line: &&str| ["failed", "waiting", "unknown"].iter().any(|end| line.ends_with(end));
     outcome.stdout.lines().find(is_summary).unwrap_or_else(|| panic!("no summary: {outcome:?}"))
 }
 
@@ -287,8 +290,8 @@ fn an_import_that_was_stopped_goes_on_where_it_was() {
     let stopped = running.finish(LIMIT);
     assert_eq!(stopped.end, End::Signal(Signal::SIGINT as i32), "{stopped:?}");
     let told = |word: &str| -> usize {
-        let line =
-            stopped.stdout.lines().find(|line| line.contains(word)).unwrap_or_else(|| panic!("{stopped:?}"));
+        let is_told = |line: &&str| line.split([' ', ',']).any(|other| other == word);
+        let line = stopped.stdout.lines().find(is_told).unwrap_or_else(|| panic!("{stopped:?}"));
         let words: Vec<&str> = line.split([' ', ',']).collect();
         words.windows(2).find(|pair| pair[1] == word).expect("a number before it")[0]
             .parse()

@@ -1,11 +1,14 @@
-//! The name of a thread: the UUID that Codex gives each session.
+//! The name of a thread: the UUID that Codex gives each session, or what another program's file has in its place.
 
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 
-/// A thread's UUID as Codex writes it: 36 characters, lower case.
+/// Longer names leave no room for what we add to make a file's name of them.
+const LONGEST: usize = 128;
+
+/// A thread's UUID as Codex writes it: 36 characters, lower case. Files that other programs wrote may have another id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ThreadId(String);
@@ -20,6 +23,18 @@ impl ThreadId {
                 .enumerate()
                 .all(|(at, byte)| if dashes.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() });
         fits.then(|| ThreadId(text.to_ascii_lowercase()))
+    }
+
+    /// As a session file says it in its first line, a UUID or not; None for what cannot be part of a file's name.
+    pub fn from_meta(text: &str) -> Option<ThreadId> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let fits =
+            (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain) && !text.starts_with('.');
+        ThreadId::parse(text).or_else(|| fits.then(|| ThreadId(text.to_owned())))
+    }
+
+    pub fn is_uuid(&self) -> bool {
+        ThreadId::parse(&self.0).is_some()
     }
 
     /// Of a session file's name: `rollout-<local time>-<thread>.jsonl`, after a rewind
@@ -70,6 +85,30 @@ mod tests {
         for (name, known) in table {
             let thread = known.then(|| ThreadId::parse(THREAD).unwrap());
             assert_eq!(ThreadId::of_rollout(Path::new(&name)), thread, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_no_uuid_is_one_as_long_as_it_can_name_a_file() {
+        let long = "a".repeat(129);
+        let table = [
+            (THREAD, true, true),
+            ("sess-abc", true, false),
+            ("run_1.2", true, false),
+            ("", false, false),
+            (".hidden", false, false),
+            ("../up", false, false),
+            ("two words", false, false),
+            ("ü", false, false),
+            (&long, false, false),
+        ];
+        for (text, is_one, is_uuid) in table {
+            let thread = ThreadId::from_meta(text);
+            assert_eq!(
+                (thread.is_some(), thread.is_some_and(|id| id.is_uuid())),
+                (is_one, is_uuid),
+                "{text}"
+            );
         }
     }
 

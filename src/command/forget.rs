@@ -14,10 +14,10 @@ pub(super) fn run(forget: &Forget, world: &World) -> Result<(), Failure> {
     let home = super::home(world)?;
     let state = State::of(&home);
     crate::log::begin(state.log());
-    let trace = named::trace(&forget.what)?;
+    let (trace, thread) = named::trace(&forget.what, &state)?;
     let target = Settings::read(world, &home).target.value;
     let forgotten = state
-        .forget(trace, &target)
+        .forget(trace, thread, &target)
         .map_err(|why| format!("nothing was removed: {why}\n  hint: {}", hint(&why)))?;
     if forgotten.is_nothing() {
         return Err(format!(
@@ -58,8 +58,10 @@ fn told(trace: TraceId, forgotten: &Forgotten) -> String {
     for (target, experiment) in &forgotten.elsewhere {
         line("still there", format!("{}, experiment {}: delete it there", clean(target), clean(experiment)));
     }
-    if let Some(rollout) = &forgotten.rollout {
+    for rollout in &forgotten.rollouts {
         line("still there", format!("{}, Codex's own file", clean(rollout.display())));
+    }
+    if !forgotten.rollouts.is_empty() {
         line("", "(an import, or a resumed session, makes its trace anew)".to_owned());
     }
     for failure in &forgotten.failures {
@@ -80,7 +82,7 @@ mod tests {
             spooled: 2,
             records: 1,
             elsewhere: vec![(Target::Http("https://host".into()), "3\u{1b}[2J".into())],
-            rollout: Some("/sessions/rollout-x.jsonl".into()),
+            rollouts: vec!["/sessions/rollout-x.jsonl".into()],
             failures: vec!["/y.db: database is locked".into()],
         };
         let expected = "tr-07070707070707070707070707070707

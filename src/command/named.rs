@@ -3,21 +3,38 @@
 use super::Failure;
 use crate::codex::thread::ThreadId;
 use crate::rollout::files::Walk;
+use crate::state::State;
 use crate::trace::ids::TraceId;
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// The trace's id; it need not be anywhere.
-pub(super) fn trace(what: &OsStr) -> Result<TraceId, Failure> {
-    let text = what.to_string_lossy();
-    let of_thread = |thread: &ThreadId| TraceId::of_thread(thread.as_str());
-    if let Some(id) = text.parse().ok().or_else(|| Some(of_thread(&ThreadId::parse(&text)?))) {
-        return Ok(id);
+/// The trace's id, and its session's where that was named; it need not be anywhere.
+pub(super) fn trace(what: &OsStr, state: &State) -> Result<(TraceId, Option<ThreadId>), Failure> {
+    if let Some(named) = by_id(&what.to_string_lossy(), state) {
+        return Ok(named);
     }
     let mut walk = Walk::default();
     let _ = walk.file(Path::new(what));
-    let id = walk.files.first().map(|file| of_thread(&file.thread));
-    id.ok_or_else(|| {
+    let named = walk.files.first().map(|file| of_thread(file.thread.clone()));
+    named.ok_or_else(|| {
+        let text = what.to_string_lossy();
         format!("{text} is neither a trace id (tr-…), a session id, nor a session file\n  hint: `codex-traced mlflow show` shows the newest trace")
     })
+}
+
+/// A trace's id or a session's; one that is no UUID only where a trace of it is known.
+pub(super) fn by_id(text: &str, state: &State) -> Option<(TraceId, Option<ThreadId>)> {
+    if let Ok(trace) = text.parse() {
+        return Some((trace, None));
+    }
+    let is_known = |thread: &ThreadId| {
+        let id = thread.as_str();
+        let traces = [TraceId::of_thread(id), TraceId::of_turn(id, 1)];
+        thread.is_uuid() || traces.into_iter().any(|trace| state.receipts().file_of(trace).exists())
+    };
+    ThreadId::from_meta(text).filter(is_known).map(of_thread)
+}
+
+fn of_thread(thread: ThreadId) -> (TraceId, Option<ThreadId>) {
+    (TraceId::of_thread(thread.as_str()), Some(thread))
 }

@@ -1,28 +1,27 @@
 //! `mlflow show`: one trace, from a local store, the spool, or straight from a session file.
 
-use super::Failure;
 use super::text::clean;
 use super::tree::{self, Style};
+use super::{Failure, named};
 use crate::claim::record::ThreadRecord;
 use crate::cli::Show;
 use crate::codex::home::CodexHome;
-use crate::codex::thread::ThreadId;
 use crate::config::settings::Settings;
 use crate::config::target::Target;
 use crate::env::World;
 use crate::export::mlflow::{file_store, sqlite};
-use crate::rollout;
-use crate::rollout::shelf::{Shelf, in_order};
-use crate::session::{self, Writer, chain};
+use crate::rollout::files::Walk;
+use crate::rollout::shelf::Shelf;
+use crate::session::{self, Writer};
 use crate::spool::Spool;
 use crate::state::State;
+use crate::state::families::Own;
 use crate::trace::build::{Surroundings, build_family};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
 use crate::trace::redact::Keep;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
@@ -35,13 +34,12 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
             stored(trace, &state, world, &home)?
         }
         Some(what) if Path::new(what).is_file() => (
-            of_rollout(Path::new(what), &state, &home)?,
+            of_rollout(Path::new(what), &state, &home, world)?,
             format!("session file {}", Path::new(what).display()),
         ),
         Some(what) => {
             let text = what.to_string_lossy();
-            let id = text.parse().ok().or_else(|| Some(TraceId::of_thread(ThreadId::parse(&text)?.as_str())));
-            let id = id.ok_or_else(|| {
+            let id = named::by_id(&text, &state).map(|(trace, _)| trace).ok_or_else(|| {
                 format!("{text} is neither a trace id (tr-…), a session id, nor a file\n  hint: `codex-traced mlflow show` shows the newest trace")
             })?;
             stored(id, &state, world, &home)?
@@ -84,33 +82,35 @@ fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result
     })
 }
 
-fn of_rollout(path: &Path, state: &State, home: &CodexHome) -> Result<Trace, Failure> {
+fn of_rollout(path: &Path, state: &State, home: &CodexHome, world: &World) -> Result<Trace, Failure> {
     let none = || {
         format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display())
     };
     let cannot = |file: &Path, error: &io::Error| format!("cannot read {}: {error}", file.display());
     // Somebody may be writing it: an open turn is shown as running.
     let read = |file: &Path, _| session::read(file, Writer::Alive);
-    let thread = rollout::path::thread_of(path);
-    let files = thread.as_ref().map_or_else(|| vec![path.to_path_buf()], |thread| beside(path, thread));
-    let parts = files.iter().map(|file| read(file, Writer::Alive).map_err(|error| cannot(file, &error)));
-    let session = chain::join(parts.collect::<Result<Vec<_>, _>>()?).ok_or_else(none)?;
+    let mut walk = Walk::default();
+    walk.file(path).map_err(|error| cannot(path, &error))?;
+    let thread = walk.files.pop().map(|file| file.thread);
+    let mut shelf = Shelf::of(home.path()).and(Settings::read(world, home).sessions_dir.value);
+    let own = match &thread {
+        Some(thread) => {
+            let files = shelf.files_with(path, thread);
+            state.own_of(thread, &files, &read).map_err(|(file, error)| cannot(&file, &error))?
+        }
+        // It does not say whose it is.
+        None => {
+            let session = read(path, Writer::Alive).map_err(|error| cannot(path, &error))?;
+            Some(Own { session, rollout: path.to_path_buf() })
+        }
+    };
+    let Own { session, rollout } = own.ok_or_else(none)?;
     let record =
         thread.and_then(|thread| ThreadRecord::load(&state.threads(), &thread).ok()).unwrap_or_default();
-    let family = state.family(session, path, &mut Shelf::of(home.path()), &read);
+    let family = state.family(session, &rollout, &mut shelf, &read);
     let trace =
-        build_family(&family, &record, Surroundings { rollout: path, user: None }).ok_or_else(none)?;
+        build_family(&family, &record, Surroundings { rollout: &rollout, user: None }).ok_or_else(none)?;
     // As it would be stored, so that what is shown can be shown around.
     let redactor = state.redactor().map_err(|error| error.to_string())?;
     Ok(redactor.redact(trace, Keep::Everything).into())
-}
-
-/// The file, and in its folder those that come before and after it in its thread.
-fn beside(path: &Path, thread: &ThreadId) -> Vec<PathBuf> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let others = entries.filter(|other| {
-        rollout::path::is_rollout(other) && rollout::path::thread_of(other).as_ref() == Some(thread)
-    });
-    in_order(std::iter::once(path.to_path_buf()).chain(others).collect())
 }

@@ -163,7 +163,8 @@ impl Watch<'_> {
     /// A turn has ended.
     fn trace(&self, path: &Path, tail: &Tail) -> Result<(), Failure> {
         let session = tail.session();
-        let Some(thread) = ThreadId::parse(&session.meta.id).map(|thread| self.state.root_of(&thread)) else {
+        let Some(thread) = ThreadId::from_meta(&session.meta.id).map(|thread| self.state.root_of(&thread))
+        else {
             return Ok(());
         };
         if self.is_a_launchs(&thread, tail) {

@@ -60,9 +60,10 @@ impl Walk {
 
     fn take(&mut self, path: PathBuf, found: &Metadata) {
         match look(&path, found) {
-            Ok(file) => self.files.extend(file),
+            Ok(Looked::Session(file)) => self.files.push(file),
+            Ok(Looked::Nameless(why)) => self.unreadable.push((path, io::Error::other(why))),
             Err(error) if path::is_rollout(&path) => self.unreadable.push((path, error)),
-            Err(_) => {}
+            Ok(Looked::Other) | Err(_) => {}
         }
     }
 
@@ -70,9 +71,13 @@ impl Walk {
     pub fn file(&mut self, file: &Path) -> io::Result<bool> {
         let metadata = fs::metadata(file)?;
         let found = look(file, &metadata)?;
-        let is_session = found.is_some();
+        let is_session = !matches!(found, Looked::Other);
         if self.is_new(&metadata) {
-            self.files.extend(found);
+            match found {
+                Looked::Session(found) => self.files.push(found),
+                Looked::Nameless(why) => self.unreadable.push((file.to_path_buf(), io::Error::other(why))),
+                Looked::Other => {}
+            }
         }
         Ok(is_session)
     }
@@ -87,12 +92,29 @@ fn may_be_session(path: &Path) -> bool {
     path::is_rollout(path) || path::is_compressed(path) || path.extension().is_some_and(|it| it == "jsonl")
 }
 
+/// What a file turned out to be.
+enum Looked {
+    Session(SessionFile),
+    /// A session's, of which no trace can be made; and why.
+    Nameless(String),
+    Other,
+}
+
 /// A file is a session's by its name, or by its first line if somebody gave it another name.
-fn look(path: &Path, found: &Metadata) -> io::Result<Option<SessionFile>> {
+fn look(path: &Path, found: &Metadata) -> io::Result<Looked> {
     let meta = meta_of(path)?;
-    let thread = meta.as_ref().and_then(|meta| ThreadId::parse(&meta.id));
-    let Some(thread) = thread.or_else(|| path::thread_of(path)) else { return Ok(None) };
-    Ok(Some(SessionFile {
+    let thread = meta.as_ref().and_then(|meta| ThreadId::from_meta(&meta.id));
+    let Some(thread) = thread.or_else(|| path::thread_of(path)) else {
+        return Ok(match meta {
+            Some(meta) if meta.id.is_empty() => Looked::Nameless("its first line tells no session id".into()),
+            Some(meta) => Looked::Nameless(format!(
+                "its session id \"{}\" can name no trace (1 to 128 letters, digits, `-`, `_` and `.`)",
+                meta.id.escape_debug().take(60).collect::<String>()
+            )),
+            None => Looked::Other,
+        });
+    };
+    Ok(Looked::Session(SessionFile {
         path: path.to_path_buf(),
         thread,
         parent: meta.and_then(|meta| meta.parent().map(str::to_owned)),
@@ -142,7 +164,17 @@ mod tests {
         write("kept.jsonl", &meta(r#","parent_thread_id":"p""#));
         write("history.jsonl", r#"{"session_id":"x","ts":1,"text":"hi"}"#);
         write("session.json", &meta(""));
-        assert_eq!(found(folder.path()), [("kept.jsonl".to_owned(), true), (NAME.to_owned(), false)]);
+        write("rollout-2026-11-22T10-04-14-sess-abc.jsonl", &meta("").replace(THREAD, "sess-abc"));
+        write("bad.jsonl", &meta("").replace(THREAD, "../up"));
+        write("none.jsonl", r#"{"type":"session_meta","payload":{}}"#);
+        let other = "rollout-2026-11-22T10-04-14-sess-abc.jsonl".to_owned();
+        let expected = [("kept.jsonl".to_owned(), true), (NAME.to_owned(), false), (other, false)];
+        assert_eq!(found(folder.path()), expected);
+        let mut walk = Walk::default();
+        walk.folder(folder.path());
+        let told: Vec<String> = walk.unreadable.iter().map(|(_, why)| why.to_string()).collect();
+        assert_eq!(told[1], "its first line tells no session id");
+        assert!(told[0].starts_with("its session id \"../up\" can name no trace"), "{told:?}");
         let mut walk = Walk::default();
         assert!(walk.file(&folder.path().join("session.json")).unwrap(), "whoever names it means it");
         assert!(!walk.file(&folder.path().join("history.jsonl")).unwrap());

@@ -35,6 +35,22 @@ pub fn is_rollout(path: &Path) -> bool {
     written_as && thread_of(path).is_some()
 }
 
+/// By its name alone. Only a UUID is found in a name; another id is compared with what stands in the UUID's place.
+pub fn is_of(path: &Path, thread: &ThreadId) -> bool {
+    if thread.is_uuid() {
+        return is_rollout(path) && thread_of(path).as_ref() == Some(thread);
+    }
+    nameless(path) == Some(thread.as_str())
+}
+
+/// What stands in the place of a UUID in the name of a session file without one.
+pub fn nameless(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    let stem = name.strip_suffix(".jsonl").or_else(|| name.strip_suffix(".jsonl.zst"))?;
+    let rest = stem.strip_prefix("rollout-")?.get("2026-11-22T10-04-14-".len()..)?;
+    Some(rest).filter(|rest| !rest.is_empty() && thread_of(path).is_none())
+}
+
 /// By its name alone: the TypeScript Codex wrote one document per session.
 pub(super) fn may_be_document(path: &Path) -> bool {
     extension_of(path) == "json"
@@ -60,7 +76,7 @@ fn likely_days(thread: &ThreadId) -> Vec<Date> {
 /// When a UUID of version 7 was made; None for other versions.
 pub(crate) fn time_of(thread: &ThreadId) -> Option<Timestamp> {
     let text = thread.as_str();
-    if text.as_bytes()[14] != b'7' {
+    if !thread.is_uuid() || text.as_bytes()[14] != b'7' {
         return None;
     }
     let millis = i64::from_str_radix(&format!("{}{}", &text[..8], &text[9..13]), 16).ok()?;
@@ -77,7 +93,7 @@ pub(super) fn day_folder(sessions: &Path, day: Date) -> PathBuf {
 /// The one that is written to, should its compressed twin still be there.
 fn in_folder(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
     let paths = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(|path| is_rollout_of(path, thread)).min_by_key(|path| is_compressed(path))
+    paths.filter(|path| is_of(path, thread)).min_by_key(|path| is_compressed(path))
 }
 
 fn in_tree(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
@@ -85,7 +101,7 @@ fn in_tree(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
     for entry in entries.flatten() {
         let found = match entry.file_type() {
             Ok(kind) if kind.is_dir() => in_tree(&entry.path(), thread),
-            Ok(_) => Some(entry.path()).filter(|path| is_rollout_of(path, thread)),
+            Ok(_) => Some(entry.path()).filter(|path| is_of(path, thread)),
             Err(_) => None,
         };
         if found.is_some() {
@@ -93,10 +109,6 @@ fn in_tree(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
         }
     }
     None
-}
-
-fn is_rollout_of(path: &Path, thread: &ThreadId) -> bool {
-    is_rollout(path) && thread_of(path).as_ref() == Some(thread)
 }
 
 #[cfg(test)]
@@ -112,7 +124,9 @@ mod tests {
     #[test]
     fn a_uuid_of_version_7_tells_its_time() {
         assert_eq!(time_of(&thread()), Some("2026-11-22T10:04:14.526Z".parse().unwrap()));
-        assert_eq!(time_of(&ThreadId::parse("4d679419-7109-4462-8543-36676833d737").unwrap()), None);
+        for other in ["4d679419-7109-4462-8543-36676833d737", "abc", "sess-abc-and-more-than-14"] {
+            assert_eq!(time_of(&ThreadId::from_meta(other).unwrap()), None, "{other}");
+        }
     }
 
     #[test]
@@ -143,6 +157,20 @@ mod tests {
         fs::write(folder.join(NAME), "").unwrap();
         assert_eq!(find(home.path(), &thread()), Some(folder.join(NAME)));
         assert!(!is_rollout(&folder.join(NAME.replace("jsonl", "zst"))));
+    }
+
+    #[test]
+    fn a_file_without_a_uuid_in_its_name_is_that_threads_whose_whole_id_stands_there() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("sessions/2026/11/22");
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("rollout-2026-11-22T10-04-14-sess-abc.jsonl");
+        fs::write(&path, "").unwrap();
+        fs::write(folder.join(NAME), "").unwrap();
+        let found = |id: &str| find(home.path(), &ThreadId::from_meta(id).unwrap());
+        assert_eq!((found("sess-abc"), found("abc")), (Some(path), None));
+        assert_eq!(found(thread().as_str()), Some(folder.join(NAME)));
+        assert_eq!(nameless(&folder.join(NAME)), None);
     }
 
     #[test]

@@ -19,26 +19,47 @@ const MOST_DAYS: usize = 400;
 #[derive(Debug)]
 pub struct Shelf {
     home: PathBuf,
+    /// Folders of sessions that are not in it.
+    further: Vec<PathBuf>,
     listed: HashMap<PathBuf, Vec<PathBuf>>,
 }
 
+/// The files of one thread, in the order in which Codex began them; each with its twins: an archived, a compressed or
+/// a copied one.
+pub type Parts = Vec<Vec<PathBuf>>;
+
 impl Shelf {
     pub fn of(home: &Path) -> Shelf {
-        Shelf { home: home.to_path_buf(), listed: HashMap::new() }
+        Shelf { home: home.to_path_buf(), further: Vec::new(), listed: HashMap::new() }
     }
 
-    /// The files of a thread, in the order in which Codex began them; each may lie anywhere.
+    /// As `of`, and with the files of this folder and of those below it.
+    pub fn and(mut self, folder: PathBuf) -> Shelf {
+        self.further.push(folder);
+        self
+    }
+
+    /// The files of the thread of this one, which may be a copy with its other files beside it.
+    pub fn files_with(&mut self, file: &Path, thread: &ThreadId) -> Parts {
+        let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
+        let beside = self.list(&folder).iter().filter(|path| path::is_of(path, thread)).cloned();
+        let mut files: Vec<PathBuf> = std::iter::once(file.to_path_buf()).chain(beside).collect();
+        files.extend(self.everywhere(thread));
+        in_parts(thread, files)
+    }
+
+    /// The files of a thread; each may lie anywhere.
     ///
     /// A rewind begins a new file, in the folder of its own day. With `since`, the days before are looked at only if
     /// the thread's first file was not written to since then, or if there is a later one: then it was rewound before.
-    pub fn files_of(&mut self, thread: &ThreadId, since: Option<Timestamp>) -> Vec<PathBuf> {
+    pub fn files_of(&mut self, thread: &ThreadId, since: Option<Timestamp>) -> Parts {
         let Some(first) = path::find(&self.home, thread) else { return Vec::new() };
         let mut files = vec![first];
         if let Some(since) = since {
             let days = days_of(&[(since, Timestamp::now())]);
-            files.extend(self.on_days(&days).into_iter().filter(|path| is_of(path, thread)));
+            files.extend(self.on_days(&days).into_iter().filter(|path| path::is_of(path, thread)));
         }
-        let is_plain = |path: &PathBuf| rollout_of(path).as_ref() == Some(thread);
+        let is_plain = |path: &PathBuf| rollout_of(path).is_none_or(|rollout| rollout == *thread);
         let is_fresh = |since: Timestamp| {
             let written = |path: &PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
             files.iter().filter_map(written).any(|at| at >= SystemTime::from(since))
@@ -46,7 +67,7 @@ impl Shelf {
         if !since.is_some_and(is_fresh) || !files.iter().all(is_plain) {
             files.extend(self.everywhere(thread));
         }
-        in_order(files)
+        in_parts(thread, files)
     }
 
     /// The files of threads that were made within one of these times, in folders of those days and in `beside`: a
@@ -75,19 +96,21 @@ impl Shelf {
         let paths = || {
             let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let entries = fs::read_dir(here).into_iter().flatten().flatten();
-            entries.map(|entry| entry.path()).filter(|path| path::is_rollout(path)).collect()
+            let is_one = |path: &PathBuf| path::is_rollout(path) || path::nameless(path).is_some();
+            entries.map(|entry| entry.path()).filter(is_one).collect()
         };
         self.listed.entry(folder.to_path_buf()).or_insert_with(paths)
     }
 
     fn everywhere(&self, thread: &ThreadId) -> Vec<PathBuf> {
         let mut folders = vec![self.home.join("sessions"), self.home.join("archived_sessions")];
+        folders.extend(self.further.iter().cloned());
         let mut files = Vec::new();
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 match entry.file_type() {
                     Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                    Ok(_) => files.extend(Some(entry.path()).filter(|path| is_of(path, thread))),
+                    Ok(_) => files.extend(Some(entry.path()).filter(|path| path::is_of(path, thread))),
                     Err(_) => {}
                 }
             }
@@ -104,23 +127,17 @@ pub fn rollout_of(path: &Path) -> Option<ThreadId> {
     Some(rest.strip_prefix('_').and_then(|rest| ThreadId::parse(rest.get(..36)?)).unwrap_or(thread))
 }
 
-fn is_of(path: &Path, thread: &ThreadId) -> bool {
-    path::is_rollout(path) && path::thread_of(path).as_ref() == Some(thread)
-}
-
-/// Of twins the one that is written to. Ids tell the time at which a file was begun, but for the first: it bears
-/// the thread's.
-pub fn in_order(files: Vec<PathBuf>) -> Vec<PathBuf> {
-    let mut by_id: BTreeMap<(bool, Option<ThreadId>), PathBuf> = BTreeMap::new();
+/// Ids tell the time at which a file was begun, but for the first: it bears the thread's.
+pub fn in_parts(thread: &ThreadId, files: impl IntoIterator<Item = PathBuf>) -> Parts {
+    let mut by_rollout: BTreeMap<(bool, Option<ThreadId>), Vec<PathBuf>> = BTreeMap::new();
     for file in files {
-        let id = rollout_of(&file);
-        let is_later = id != path::thread_of(&file);
-        match by_id.get(&(is_later, id.clone())) {
-            Some(twin) if !path::is_compressed(twin) => {}
-            _ => _ = by_id.insert((is_later, id), file),
+        let rollout = rollout_of(&file).filter(|rollout| rollout != thread);
+        let twins = by_rollout.entry((rollout.is_some(), rollout)).or_default();
+        if !twins.contains(&file) {
+            twins.push(file);
         }
     }
-    by_id.into_values().collect()
+    by_rollout.into_values().collect()
 }
 
 /// Codex names folders by local time, which may be a day off ours when the time zone has changed since.
@@ -168,14 +185,26 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let thread = ThreadId::parse(THREAD).unwrap();
         let mut shelf = Shelf::of(home.path());
-        assert_eq!(shelf.files_of(&thread, None), [""; 0].map(PathBuf::from));
+        assert_eq!(shelf.files_of(&thread, None), Parts::new());
         let first = put(home.path(), "sessions/2026/11/22", &name(None));
-        assert_eq!(Shelf::of(home.path()).files_of(&thread, None), std::slice::from_ref(&first));
+        assert_eq!(Shelf::of(home.path()).files_of(&thread, None), [[first.clone()]]);
         let later = put(home.path(), "sessions/2026/11/20", &name(Some(REWOUND)));
         let zst = format!("{}.zst", name(Some(REWOUND)));
-        put(home.path(), "archived_sessions", &zst);
+        let twin = put(home.path(), "archived_sessions", &zst);
         put(home.path(), "sessions/2026/11/22", &name(None).replace("a73e", "0000"));
-        assert_eq!(Shelf::of(home.path()).files_of(&thread, None), [first, later]);
+        let files = |shelf: Shelf| {
+            let mut parts = { shelf }.files_of(&thread, None);
+            parts.iter_mut().for_each(|twins| twins.sort());
+            parts
+        };
+        assert_eq!(files(Shelf::of(home.path())), [vec![first.clone()], vec![twin.clone(), later.clone()]]);
+        let further = tempfile::tempdir().unwrap();
+        let copy = put(further.path(), "2026", &name(None));
+        let with_further = files(Shelf::of(home.path()).and(further.path().into()));
+        assert_eq!(with_further[0].iter().collect::<BTreeSet<_>>(), [&first, &copy].into());
+        let mut beside = Shelf::of(home.path()).files_with(&copy, &thread);
+        beside.iter_mut().for_each(|twins| twins.sort());
+        assert_eq!(beside.concat().iter().collect::<BTreeSet<_>>(), [&first, &copy, &twin, &later].into());
     }
 
     #[test]
@@ -185,7 +214,7 @@ mod tests {
         let first = put(home.path(), "sessions/2026/11/22", &name(None));
         let old = put(home.path(), "sessions/2001/01/01", &name(Some(REWOUND)));
         let since = Timestamp::now() - 1.minute();
-        let files = || Shelf::of(home.path()).files_of(&thread, Some(since));
+        let files = || Shelf::of(home.path()).files_of(&thread, Some(since)).concat();
         // The first file is written to: nobody rewound the thread.
         assert_eq!(files(), std::slice::from_ref(&first));
         age(&first);

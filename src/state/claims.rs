@@ -11,7 +11,7 @@ use crate::codex::tui_log::Logged;
 use crate::disk::file_system::FileSystem;
 use crate::rollout;
 use crate::rollout::line::SessionMeta;
-use crate::rollout::shelf::Shelf;
+use crate::rollout::shelf::{Parts, Shelf};
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,13 +154,13 @@ impl State {
         thread: &ThreadId,
         shelf: &mut Shelf,
         since: Timestamp,
-    ) -> Result<Vec<PathBuf>, Unwritten> {
+    ) -> Result<Parts, Unwritten> {
         let in_place = shelf.files_of(thread, Some(since));
-        if in_place.iter().any(|path| is_written_since(path, since)) {
+        if in_place.iter().flatten().any(|path| is_written_since(path, since)) {
             return Ok(in_place);
         }
         let indexed = rollout::index::rollout_of(self.home.path(), thread);
-        let indexed = indexed.filter(|path| is_written_since(path, since)).map(|path| vec![path]);
+        let indexed = indexed.filter(|path| is_written_since(path, since)).map(|path| vec![vec![path]]);
         indexed.ok_or(if in_place.is_empty() { Unwritten::AtAll } else { Unwritten::SinceThen })
     }
 }

@@ -3,7 +3,7 @@
 use super::State;
 use crate::claim;
 use crate::codex::thread::ThreadId;
-use crate::rollout::shelf::{Shelf, rollout_of};
+use crate::rollout::shelf::{Parts, Shelf, rollout_of};
 use crate::rollout::{files, path};
 use crate::session::family::{Family, working_times};
 use crate::session::model::Session;
@@ -63,31 +63,22 @@ impl State {
         self.own_of(thread, &files, read)
     }
 
-    /// As `own`, of these files.
-    pub(super) fn own_of(
+    /// As `own`, of these files: the one way in which a session is made of its files, whoever asks for it. Of twins,
+    /// such as an older copy, the one that holds most counts. Only the last file can still be written to.
+    pub fn own_of(
         &self,
         thread: &ThreadId,
-        files: &[PathBuf],
+        files: &Parts,
         read: Read,
     ) -> Result<Option<Own>, (PathBuf, io::Error)> {
-        let Some(rollout) = files.last().cloned() else { return Ok(None) };
-        let session = self.joined(thread, files, read)?;
-        Ok(session.map(|session| Own { session, rollout }))
-    }
-
-    /// The session that these files of one thread tell. Only the last of them can still be written to.
-    pub fn joined(
-        &self,
-        thread: &ThreadId,
-        files: &[PathBuf],
-        read: Read,
-    ) -> Result<Option<Session>, (PathBuf, io::Error)> {
-        let writer =
-            |place: usize| if place + 1 == files.len() { self.writer_of(thread) } else { Writer::Gone };
-        let parts = files.iter().enumerate();
-        let parts =
-            parts.map(|(place, file)| read(file, writer(place)).map_err(|error| (file.clone(), error)));
-        Ok(chain::join(parts.collect::<Result<Vec<_>, _>>()?))
+        let (mut parts, mut rollout) = (Vec::new(), PathBuf::new());
+        for (place, twins) in (1..).zip(files) {
+            let writer = if place == files.len() { self.writer_of(thread) } else { Writer::Gone };
+            let Some((session, file)) = fullest(twins, writer, read)? else { continue };
+            parts.push(session);
+            rollout = file;
+        }
+        Ok(chain::join(parts).map(|session| Own { session, rollout }))
     }
 
     /// The session with those that it started, which lie in Codex's home, or beside its file.
@@ -112,6 +103,27 @@ impl State {
             let mut seen = HashSet::new();
             threads.filter(|file| seen.insert(rollout_of(file))).filter_map(read).collect()
         })
+    }
+}
+
+/// One that cannot be read counts only where no twin can.
+fn fullest(
+    twins: &[PathBuf],
+    writer: Writer,
+    read: Read,
+) -> Result<Option<(Session, PathBuf)>, (PathBuf, io::Error)> {
+    let (mut fullest, mut failure): (Option<(Session, PathBuf)>, _) = (None, None);
+    let held = |session: &Session| (session.last_line_at, session.inferences().count(), session.turns.len());
+    for file in twins {
+        match read(file, writer) {
+            Ok(session) if fullest.as_ref().is_some_and(|(best, _)| held(best) >= held(&session)) => {}
+            Ok(session) => fullest = Some((session, file.clone())),
+            Err(error) => failure = Some((file.clone(), error)),
+        }
+    }
+    match (fullest, failure) {
+        (None, Some(failure)) => Err(failure),
+        (fullest, _) => Ok(fullest),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::target::Target;
 use crate::disk;
 use crate::export::mlflow;
 use crate::export::receipt::Receipt;
-use crate::rollout;
+use crate::rollout::shelf::Shelf;
 use crate::spool::Spool;
 use crate::spool::policy::Lane;
 use crate::trace::ids::TraceId;
@@ -33,8 +33,8 @@ pub struct Forgotten {
     pub records: usize,
     /// Where it was sent and cannot be removed by us; with the experiment.
     pub elsewhere: Vec<(Target, String)>,
-    /// Codex's own file, which is Codex's.
-    pub rollout: Option<PathBuf>,
+    /// Codex's own files, which are Codex's.
+    pub rollouts: Vec<PathBuf>,
     /// What is still there, and why.
     pub failures: Vec<String>,
 }
@@ -63,8 +63,13 @@ pub enum CannotForget {
 impl State {
     /// `now` is where traces go at present. Stores come first and our records last: whoever is stopped on the way can
     /// begin again.
-    pub fn forget(&self, trace: TraceId, now: &Target) -> Result<Forgotten, CannotForget> {
-        let thread = thread_of(trace);
+    pub fn forget(
+        &self,
+        trace: TraceId,
+        thread: Option<ThreadId>,
+        now: &Target,
+    ) -> Result<Forgotten, CannotForget> {
+        let thread = thread.or_else(|| thread_of(trace));
         self.give_up(thread.as_ref())?;
         let traces = self.all_of(trace, thread.as_ref());
         let spool = self.spool();
@@ -112,7 +117,8 @@ impl State {
         if forgotten.failures.is_empty() {
             self.forget_records(&traces, thread.as_ref(), &mut forgotten);
         }
-        forgotten.rollout = thread.and_then(|thread| rollout::path::find(self.home.path(), &thread));
+        let files = thread.map(|thread| Shelf::of(self.home.path()).files_of(&thread, None));
+        forgotten.rollouts = files.unwrap_or_default().concat();
         Ok(forgotten)
     }
 

@@ -4,10 +4,10 @@ use super::Finding;
 use crate::claim::journal;
 use crate::codex::home::CodexHome;
 use crate::command::text::counted;
-use crate::rollout;
-use crate::session::{self, Writer};
+use crate::rollout::shelf::Shelf;
 use crate::spool::list::Standing;
 use crate::state::State;
+use crate::state::families::{self, Own};
 use std::collections::BTreeMap;
 
 /// Sessions that are read again for lines that we do not know: enough to see a new Codex, few enough to be read
@@ -58,10 +58,11 @@ fn unknown(state: &State, home: &CodexHome) -> Finding {
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     let mut bad = 0;
     let mut read = 0;
+    let mut shelf = Shelf::of(home.path());
     for thread in state.recent_threads(RECENT) {
-        let Some(path) = rollout::path::find(home.path(), &thread) else { continue };
-        // Only lines are counted, so it does not matter whether somebody writes on.
-        let Ok(session) = session::read(&path, Writer::Alive) else { continue };
+        let Ok(Some(Own { session, .. })) = state.own(&thread, &mut shelf, None, &families::read) else {
+            continue;
+        };
         read += 1;
         bad += session.bad_lines;
         for (kind, count) in session.unknown_lines {

@@ -15,7 +15,7 @@ impl Kin {
     pub(super) fn of(files: &[SessionFile]) -> Kin {
         let mut kin = Kin::default();
         for file in files {
-            let Some(parent) = file.parent.as_deref().and_then(ThreadId::parse) else { continue };
+            let Some(parent) = file.parent.as_deref().and_then(ThreadId::from_meta) else { continue };
             kin.parents.entry(file.thread.clone()).or_insert_with(|| parent.clone());
             let files = kin.children.entry(parent).or_default().entry(file.thread.clone()).or_default();
             if !files.iter().any(|known| known.path == file.path) {

@@ -42,7 +42,7 @@ pub(super) fn render(
         let _ = write!(text, ", {waiting} waiting");
     }
     if unasked > 0 {
-        let _ = write!(text, ", {unasked} not asked for");
+        let _ = write!(text, ", {unasked} unknown");
     }
     text.push('\n');
     if lost > 0 {
@@ -111,7 +111,8 @@ fn reasons(outcomes: &[Outcome], unreadable: &[(String, String)]) -> String {
             Outcome::Failed(reason) => *reasons.entry(format!("failed: {reason}")).or_default() += 1,
             Outcome::Waiting { reason, .. } => *reasons.entry(format!("waiting: {reason}")).or_default() += 1,
             Outcome::Unasked { reason, .. } => {
-                let why = format!("sent before, and their target does not say whether it has them: {reason}");
+                let why =
+                    format!("unknown: sent before, but their target cannot be asked for them: {reason}");
                 *reasons.entry(why).or_default() += 1;
             }
             _ => {}

@@ -105,6 +105,10 @@ fn beside(path: &Path, walk: &mut Walk) {
 /// A session's id, or its trace's.
 fn by_id(word: &OsString, walk: &Walk) -> Result<ThreadId, Failure> {
     let text = word.to_string_lossy();
+    let is_named = |file: &&SessionFile| file.thread.as_str() == text;
+    if let Some(file) = walk.files.iter().find(is_named) {
+        return Ok(file.thread.clone());
+    }
     let thread = ThreadId::parse(&text).map(|thread| TraceId::of_thread(thread.as_str()));
     let Some(wanted) = thread.or_else(|| text.parse().ok()) else {
         return Err(format!(

@@ -8,17 +8,16 @@ use crate::env::World;
 use crate::export::deliver::Step;
 use crate::launch::signals::SignalPipe;
 use crate::rollout::files::SessionFile;
-use crate::rollout::shelf::rollout_of;
+use crate::rollout::shelf::in_parts;
 use crate::session::family::Family;
 use crate::session::model::Session;
-use crate::session::{self, Writer, chain};
-use crate::state::State;
 use crate::state::found::{Found, Standing, Toward};
+use crate::state::{State, families};
 use crate::trace::ids::TraceId;
 use crate::trace::redact::Redacted;
 use jiff::Timestamp;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -156,7 +155,7 @@ impl Work<'_> {
             Err(reason) => return Outcome::Failed(reason),
         };
         let family = Family::gather(session, |parent| {
-            let Some(parent) = ThreadId::parse(&parent.meta.id) else { return Vec::new() };
+            let Some(parent) = ThreadId::from_meta(&parent.meta.id) else { return Vec::new() };
             let children = self.kin.children(&parent).map(|files| self.session_of(files));
             let read = children.filter_map(|read| read.inspect_err(|why| tracing::warn!("{why}")).ok());
             read.map(|(session, _)| session).collect()
@@ -172,37 +171,12 @@ impl Work<'_> {
         }
     }
 
-    /// A thread's session out of its files, and the one of them that grows. Of twins, such as an older copy, the one
-    /// that holds most counts.
     fn session_of(&self, files: &[SessionFile]) -> Result<(Session, PathBuf), String> {
-        let mut by_rollout: BTreeMap<(bool, Option<ThreadId>), Vec<&SessionFile>> = BTreeMap::new();
-        for file in files {
-            let rollout = rollout_of(&file.path).filter(|rollout| *rollout != file.thread);
-            by_rollout.entry((rollout.is_some(), rollout)).or_default().push(file);
-        }
-        let (mut parts, last) = (Vec::new(), by_rollout.len());
-        let mut rollout = PathBuf::new();
-        for (place, twins) in (1..).zip(by_rollout.into_values()) {
-            let (session, path) = self.fullest(&twins, place == last)?;
-            parts.push(session);
-            rollout = path;
-        }
-        chain::join(parts).map(|session| (session, rollout)).ok_or_else(|| "it has no file".into())
-    }
-
-    fn fullest(&self, twins: &[&SessionFile], is_last: bool) -> Result<(Session, PathBuf), String> {
-        let (mut fullest, mut failure): (Option<(Session, PathBuf)>, _) = (None, String::new());
-        let held =
-            |session: &Session| (session.last_line_at, session.inferences().count(), session.turns.len());
-        for file in twins {
-            let writer = if is_last { self.state.writer_of(&file.thread) } else { Writer::Gone };
-            match session::read(&file.path, writer) {
-                Ok(session) if fullest.as_ref().is_some_and(|(best, _)| held(best) >= held(&session)) => {}
-                Ok(session) => fullest = Some((session, file.path.clone())),
-                Err(error) => failure = format!("{}: {error}", file.path.display()),
-            }
-        }
-        fullest.ok_or(failure)
+        let thread = &files.first().ok_or("it has no file")?.thread;
+        let files = in_parts(thread, files.iter().map(|file| file.path.clone()));
+        let own = self.state.own_of(thread, &files, &families::read);
+        let own = own.map_err(|(file, error)| format!("{}: {error}", file.display()))?;
+        own.map(|own| (own.session, own.rollout)).ok_or_else(|| "it has no file".into())
     }
 
     fn put(&self, found: Found) -> Outcome {

@@ -26,7 +26,7 @@ pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
     let state = State::of(&home);
     let settings = Settings::read(world, &home);
     let trace = match &ui.what {
-        Some(what) => Some(named::trace(what)?),
+        Some(what) => Some(named::trace(what, &state)?.0),
         None => state.last_trace(),
     };
     let place = Place::of(trace, &state, &settings.target.value);

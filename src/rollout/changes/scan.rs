@@ -1,6 +1,6 @@
 //! Looking at all session files, for changes of their length or time.
 
-use crate::rollout::path::{is_compressed, is_rollout};
+use crate::rollout::path::{is_compressed, is_rollout, nameless};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ fn look(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
 
 /// One that Codex may write to.
 pub(super) fn is_live(path: &Path) -> bool {
-    is_rollout(path) && !is_compressed(path)
+    (is_rollout(path) || nameless(path).is_some()) && !is_compressed(path)
 }
 
 /// All of them, whenever they were written.

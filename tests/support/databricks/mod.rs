@@ -221,6 +221,11 @@ impl Databricks {
         self.state().traces.keys().cloned().collect()
     }
 
+    /// As if it had never come.
+    pub fn lose(&self, trace: &str) {
+        self.state().traces.remove(trace);
+    }
+
     /// The id of an experiment that was made.
     pub fn experiment(&self, path: &str) -> Option<String> {
         self.state().experiments.iter().find(|known| known.path == path).map(|known| known.id.clone())
