@@ -18,7 +18,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::run::LIMIT;
-use support::{End, Home, Oracle, Recorded, run, start, wait_for};
+use support::{End, Gate, Home, ModelServer, Oracle, Recorded, Reply, Script, codex, run, start, wait_for};
 
 /// The session that all others are copies of.
 const ORIGINAL: &str = "tests/corpus/0.169.0/exec-basic.jsonl";
@@ -330,6 +330,41 @@ fn forty_launches_that_end_at_once_leave_no_trace_behind() {
     sessions.traced.extend(traces);
     sessions.assert_put_right(None, "forty at once");
     assert_eq!(sessions.traced.len(), 40);
+}
+
+#[test]
+fn the_first_launch_on_a_machine_killed_after_codex_made_its_home_loses_no_session() {
+    let Some(codex) = codex() else { return };
+    let gate = Gate::new();
+    let server = ModelServer::start(Script::new().reply(Reply::new().answer("done").stall_at_start(&gate)));
+    let home = Home::new(&server.url());
+    // No CODEX_HOME is set, and `~/.codex` has yet to be made.
+    let own = home.user().join(".codex");
+    let ours = || {
+        let mut command = home.traced(LAUNCHER, &codex.native);
+        command.env_remove("CODEX_HOME");
+        command
+    };
+    let provider = format!(
+        "model_providers.stand_in={{name=\"stand_in\",base_url=\"{}\",env_key=\"STAND_IN_KEY\",wire_api=\"responses\"}}",
+        server.url()
+    );
+    let mut command = ours();
+    command.args(["exec", "--json", "-m", "gpt-5.5", "-c", "model_provider=\"stand_in\"", "-c", &provider]);
+    let launch = start(command.arg("do it"));
+    gate.wait_until_reached(LIMIT);
+    wait_for("the notes of the launch", LIMIT, || {
+        !notes_and_entries(&own.join("mlflow/launches")).is_empty()
+    });
+    launch.signal(nix::sys::signal::Signal::SIGKILL);
+    gate.open();
+    // Its streams close when Codex has ended too.
+    let outcome = launch.finish(LIMIT).ended(End::Signal(9));
+    let thread = outcome.json_lines()[0]["thread_id"].as_str().expect("a thread").to_owned();
+    run(ours().args(["mlflow", "sync"])).ended(End::Code(0));
+    let trace = sqlite::read(&own.join("mlflow/mlflow.db"), TraceId::of_thread(&thread)).expect("readable");
+    let trace = trace.expect("a trace");
+    assert_eq!(trace.request_preview.as_deref(), Some("do it"));
 }
 
 /// In the place of Codex.

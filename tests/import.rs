@@ -15,6 +15,8 @@ use support::many::{Copied, copy, many};
 use support::run::LIMIT;
 use support::{End, Home, ModelServer, Oracle, Outcome, Reply, Script, codex, run, start, wait_for};
 
+#[path = "import/files.rs"]
+mod files;
 #[path = "import/lost.rs"]
 mod lost;
 

@@ -5,9 +5,11 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use support::run::LIMIT;
-use support::{Codex, End, Gate, Home, ModelServer, Reply, Script, codex, run, start, wait_for};
+use support::{Codex, End, Gate, Home, ModelServer, Reply, Script, codex, older_codex, run, start, wait_for};
 
 /// A launch that is killed when it has noted its child and no claim, and Codex's own end after that. Its notes are
 /// put back as they were at that moment, for such a moment lasts some milliseconds.
@@ -35,6 +37,46 @@ fn sync(home: &Home) {
 fn status(home: &Home) -> Value {
     let outcome = run(home.traced(LAUNCHER, Path::new("/nowhere")).args(["mlflow", "status", "--json"]));
     serde_json::from_str(&outcome.ended(End::Code(0)).stdout).expect("status prints JSON")
+}
+
+/// Left out, visibly, where a mount of its own is not permitted. Codex from 0.130 on does not run without `/proc`.
+#[test]
+fn without_proc_the_only_session_of_a_launch_is_its_own_and_of_two_status_tells() {
+    let Some(codex) = older_codex("0.98.0") else { return };
+    let hidden = "mount -t tmpfs none /proc && exec \"$@\"";
+    let mut probe = Command::new("unshare");
+    probe.args(["--mount", "sh", "-c", hidden, "sh", "true"]);
+    if !probe.output().is_ok_and(|output| output.status.success()) {
+        let _ = writeln!(std::io::stderr(), "left out: without_proc… needs a mount of its own");
+        return;
+    }
+    let server = ModelServer::start(Script::new().reply(Reply::new().answer("one")));
+    let home = Home::new(&server.url());
+    let launch = |words: &[&str]| {
+        let mut command = home.traced("unshare", &codex.native);
+        command.args(["--mount", "sh", "-c", hidden, "sh", LAUNCHER, "exec", "--json"]).args(words);
+        command
+    };
+    let only = thread_of(&run(&mut launch(&["alone"])).ended(End::Code(0)));
+    assert_eq!(
+        (traced(&home), evidence(&home, &only)),
+        (BTreeSet::from([only.clone()]), vec!["only".to_owned()])
+    );
+
+    let gate = Gate::new();
+    server.play(Script::new().reply_to("beside", Reply::new().answer("two").stall_at_start(&gate)));
+    server.play(Script::new().reply(Reply::new().answer("three")));
+    let running = start(&mut launch(&["beside another"]));
+    gate.wait_until_reached(LIMIT);
+    let other =
+        thread_of(&run(home.command(&codex.native).args(["exec", "--json", "another"])).ended(End::Code(0)));
+    gate.open();
+    let ours = thread_of(&running.finish(LIMIT).ended(End::Code(0)));
+    assert_eq!(traced(&home), BTreeSet::from([only]), "nothing is guessed");
+    let told = status(&home)["unclaimed"].clone();
+    let told: BTreeSet<&str> =
+        told.as_array().expect("a list").iter().filter_map(|one| one["thread_id"].as_str()).collect();
+    assert_eq!(told, BTreeSet::from([ours.as_str(), other.as_str()]));
 }
 
 #[test]
