@@ -100,7 +100,7 @@ fn demo() -> Result<(), Failure> {
     if !shown.success() {
         return Err(format!("`codex-traced mlflow show` ended with {shown}"));
     }
-    println!("\nTo look at it in MLflow (3.6 to 3.17), at http://127.0.0.1:5000:");
+    println!("\nTo look at it in MLflow (3.6 to 3.18), at http://127.0.0.1:5000:");
     println!("  pip install mlflow");
     println!("  mlflow server --backend-store-uri \"{database}\"");
     Ok(())
