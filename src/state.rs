@@ -1,5 +1,6 @@
 //! Our folder in Codex's home, and what a launch leaves in it: from claims to traces in the spool, and on.
 
+mod archived;
 mod claims;
 pub mod delivery;
 pub mod families;
@@ -188,8 +189,11 @@ impl State {
         // A session is sent as it stands; of many turns most are there already.
         let is_single = traces.len() == 1;
         let believed = Answers::default();
-        let is_new =
-            |trace: &Redacted| is_single || self.standing(trace, &destination.target, &believed).is_wanting();
+        let is_archived = |trace: &Redacted| self.receipts().archived(trace.id).is_some();
+        let is_new = |trace: &Redacted| {
+            (is_single && !is_archived(trace))
+                || self.standing(trace, &destination.target, &believed).is_wanting()
+        };
         let (new, sent): (Vec<_>, Vec<_>) = traces.into_iter().partition(is_new);
         self.put_all(new, &destination)?;
         // Only when the new turns are safe is the target asked for those before them.

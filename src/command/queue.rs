@@ -7,11 +7,12 @@ use std::time::Duration;
 
 /// Two lines for each entry: what it is, then why it is still there.
 pub(super) fn render(listed: &[Listed], now: Timestamp) -> String {
-    let heading = ["ID", "TRACE", "SIZE", "AGE", "TRIES", "NEXT TRY", "TARGET"].map(str::to_owned);
+    let heading =
+        ["ID", "TRACE", "SIZE", "AGE", "TRIES", "LAST TRY", "NEXT TRY", "TARGET"].map(str::to_owned);
     let mut rows = vec![heading];
     rows.extend(listed.iter().map(|entry| row(entry, now)));
     let widths: Vec<usize> =
-        (0..7).map(|at| rows.iter().map(|row| width(&row[at])).max().unwrap_or(0)).collect();
+        (0..8).map(|at| rows.iter().map(|row| width(&row[at])).max().unwrap_or(0)).collect();
     let mut text = String::new();
     let reasons = std::iter::once(None).chain(listed.iter().map(|entry| Some(reason(entry))));
     for (row, reason) in rows.iter().zip(reasons) {
@@ -26,20 +27,23 @@ pub(super) fn render(listed: &[Listed], now: Timestamp) -> String {
     text
 }
 
-fn row(entry: &Listed, now: Timestamp) -> [String; 7] {
+fn row(entry: &Listed, now: Timestamp) -> [String; 8] {
     let none = || "-".to_owned();
-    let (tries, next) = match &entry.standing {
-        Standing::Waits => ("0".to_owned(), "next launch".to_owned()),
-        Standing::Rests(rest) if rest.lasts(now) => {
-            (rest.failures.to_string(), format!("in {}", span(now, rest.until)))
+    let (tries, last, next) = match &entry.standing {
+        Standing::Waits => ("0".to_owned(), none(), "next launch".to_owned()),
+        Standing::Rests(rest) => {
+            let next = match rest.lasts(now) {
+                true => format!("in {}", span(now, rest.until)),
+                false => "next launch".to_owned(),
+            };
+            (rest.failures.to_string(), format!("{} ago", span(rest.since, now)), next)
         }
-        Standing::Rests(rest) => (rest.failures.to_string(), "next launch".to_owned()),
-        Standing::Unreadable(_) => (none(), none()),
-        Standing::SetAside(_) => (none(), "set aside".to_owned()),
+        Standing::Unreadable(_) => (none(), none(), none()),
+        Standing::SetAside(_) => (none(), none(), "set aside".to_owned()),
     };
     let age = entry.put_at.map_or_else(none, |at| span(at, now));
     let target = entry.target.as_ref().map_or_else(none, |target| in_one_line(&target.to_string()));
-    [entry.id.clone(), entry.trace.to_string(), size(entry.bytes), age, tries, next, target]
+    [entry.id.clone(), entry.trace.to_string(), size(entry.bytes), age, tries, last, next, target]
 }
 
 fn reason(entry: &Listed) -> String {
@@ -114,14 +118,14 @@ mod tests {
         ];
         let trace = "tr-07070707070707070707070707070707";
         let expected = format!(
-            r"ID        TRACE                                SIZE     AGE   TRIES  NEXT TRY     TARGET
-0000aaaa  {trace}  123 B    24 h  3      in 10 min    https://…@host
+            r"ID        TRACE                                SIZE     AGE   TRIES  LAST TRY    NEXT TRY     TARGET
+0000aaaa  {trace}  123 B    24 h  3      10 min ago  in 10 min    https://…@host
           refused: https://…@host\u{{d}}
-0000bbbb  {trace}  45.7 MB  24 h  0      next launch  sqlite:////a\u{{1b}}[2J.db
+0000bbbb  {trace}  45.7 MB  24 h  0      -           next launch  sqlite:////a\u{{1b}}[2J.db
           not tried since it was put
-0000cccc  {trace}  5 kB     24 h  -      -            -
+0000cccc  {trace}  5 kB     24 h  -      -           -            -
           an entry of version 9
-0000dddd  {trace}  1 B      24 h  -      set aside    https://…@host
+0000dddd  {trace}  1 B      24 h  -      -           set aside    https://…@host
           too large
 "
         );

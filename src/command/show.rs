@@ -6,6 +6,7 @@ use super::{Failure, named};
 use crate::claim::record::ThreadRecord;
 use crate::cli::Show;
 use crate::codex::home::CodexHome;
+use crate::codex::thread::ThreadId;
 use crate::config::settings::Settings;
 use crate::config::target::Target;
 use crate::env::World;
@@ -39,7 +40,10 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
         ),
         Some(what) => {
             let text = what.to_string_lossy();
-            let id = named::by_id(&text, &state).map(|(trace, _)| trace).ok_or_else(|| {
+            let newest = |(trace, thread): (_, Option<ThreadId>)| {
+                thread.map_or(trace, |thread| state.newest_part(&thread))
+            };
+            let id = named::by_id(&text, &state).map(newest).ok_or_else(|| {
                 format!("{text} is neither a trace id (tr-…), a session id, nor a file\n  hint: `codex-traced mlflow show` shows the newest trace")
             })?;
             stored(id, &state, world, &home)?

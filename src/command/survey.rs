@@ -135,6 +135,9 @@ pub(super) struct Kept {
     pub(super) tracking_uri: Option<String>,
     /// Why it is still there; None before its target was tried.
     pub(super) reason: Option<String>,
+    /// How often; None for what is not tried any more.
+    pub(super) tries: Option<u32>,
+    pub(super) last_try_at: Option<Timestamp>,
 }
 
 /// A session that is left unclaimed.
@@ -279,16 +282,18 @@ fn is_session_file(name: &str) -> bool {
 }
 
 fn kept(listed: Listed) -> Kept {
-    let reason = match listed.standing {
-        Standing::Waits => None,
-        Standing::Rests(rest) => Some(rest.reason),
-        Standing::Unreadable(reason) | Standing::SetAside(reason) => Some(reason),
+    let (tries, last_try_at, reason) = match listed.standing {
+        Standing::Waits => (Some(0), None, None),
+        Standing::Rests(rest) => (Some(rest.failures), Some(rest.since), Some(rest.reason)),
+        Standing::Unreadable(reason) | Standing::SetAside(reason) => (None, None, Some(reason)),
     };
     Kept {
         id: listed.id,
         trace_id: listed.trace.to_string(),
         tracking_uri: listed.target.map(|target| conceal(&target.to_string()).into_owned()),
         reason: reason.map(|reason| conceal(&reason).into_owned()),
+        tries,
+        last_try_at,
     }
 }
 

@@ -20,6 +20,10 @@ pub trait Exporter {
     /// be sent the others.
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError>;
 
+    /// When the next `export` is to give up, if it should before our patience ends. A place on this machine answers
+    /// soon enough.
+    fn give_up_at(&mut self, _: Option<Instant>) {}
+
     /// As `export` for each, in their order, for the price of little more than one. None where the place takes
     /// one at a time, or would not take all of these: then none is there.
     fn export_together(&mut self, _: &[&Trace]) -> Option<Vec<Delivered>> {
@@ -51,7 +55,11 @@ pub struct Checked {
 pub enum ExportError {
     /// Trying again later may help; not before `after`, if the place said so.
     #[error("{reason}")]
-    Transient { reason: String, after: Option<Duration> },
+    Transient { reason: String, after: Option<Duration>, status: Option<u16> },
+    /// The place failed while it looked for this trace or took it: either may be at fault. What becomes of the next
+    /// trace shows which.
+    #[error("{reason}")]
+    Unclear { reason: String, after: Option<Duration>, sign: Sign },
     /// Nothing gets there until somebody changes the target, or what is asked of it: credentials, an
     /// experiment, a version.
     #[error("{0}")]
@@ -62,14 +70,43 @@ pub enum ExportError {
     /// The place will not take this trace, however often it is sent.
     #[error("{0}")]
     Trace(String),
+    /// The place has moved the trace's spans away, and takes no more of them.
+    #[error("{0}")]
+    Archived(String),
     /// Somebody asked us to end.
     #[error("stopped when asked to")]
     Stopped,
 }
 
+/// What an unclear failure shows of the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    None,
+    /// It shows this very trace when asked, and does not take it.
+    ShowsTrace,
+}
+
+/// The status with which a server limits how much is sent: the trace has no part in it.
+const TOO_MANY_REQUESTS: u16 = 429;
+
 impl ExportError {
     pub fn transient(reason: impl Into<String>) -> ExportError {
-        ExportError::Transient { reason: reason.into(), after: None }
+        ExportError::Transient { reason: reason.into(), after: None, status: None }
+    }
+
+    pub fn unclear(reason: impl Into<String>) -> ExportError {
+        ExportError::Unclear { reason: reason.into(), after: None, sign: Sign::None }
+    }
+
+    /// The same failure, of a request that was about one trace.
+    pub fn over_trace(self) -> ExportError {
+        match self {
+            ExportError::Transient { status: Some(TOO_MANY_REQUESTS), .. } => self,
+            ExportError::Transient { reason, after, .. } => {
+                ExportError::Unclear { reason, after, sign: Sign::None }
+            }
+            other => other,
+        }
     }
 }
 

@@ -23,13 +23,24 @@ pub struct Receipt {
     /// How many secrets were taken out of it, by rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub redactions: BTreeMap<String, u64>,
+    /// The place has moved the trace away and takes no more of it: what it lacks is in another trace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub archived: bool,
 }
 
 impl Receipt {
     /// A receipt for all of these spans.
     pub fn of(target: Target, experiment_id: String, delivered_at: Timestamp, spans: &[Span]) -> Receipt {
         let spans = spans.iter().map(|span| (span.id, digest(span))).collect();
-        Receipt { target, experiment_id, delivered_at, spans, info: None, redactions: BTreeMap::new() }
+        Receipt {
+            target,
+            experiment_id,
+            delivered_at,
+            spans,
+            info: None,
+            redactions: BTreeMap::new(),
+            archived: false,
+        }
     }
 
     /// A receipt for the whole trace.

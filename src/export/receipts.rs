@@ -64,6 +64,11 @@ impl Receipts {
         self.read(trace).into_iter().map(|kept| kept.receipt).collect()
     }
 
+    /// Of a place that has archived it.
+    pub fn archived(&self, trace: TraceId) -> Option<Kept> {
+        self.read(trace).into_iter().find(|kept| kept.receipt.archived)
+    }
+
     /// Where it was sent first.
     pub fn first(&self, trace: TraceId) -> Option<Receipt> {
         self.read(trace).into_iter().map(|kept| kept.receipt).min_by_key(|receipt| receipt.delivered_at)
@@ -96,6 +101,16 @@ impl Receipts {
     /// Durably, in the place of what was known of this target.
     pub fn keep(&self, trace: TraceId, kept: Kept) -> io::Result<()> {
         self.keep_all([(trace, kept)])
+    }
+
+    /// Nothing changes where there is no receipt.
+    pub fn mark_archived(&self, trace: TraceId, target: &Target) -> io::Result<()> {
+        match self.of(trace, target) {
+            Some(Kept { receipt, rank, bytes }) => {
+                self.keep(trace, Kept { receipt: Receipt { archived: true, ..receipt }, rank, bytes })
+            }
+            None => Ok(()),
+        }
     }
 
     /// As `keep`, for the price of little more than one.

@@ -3,6 +3,7 @@
 
 use super::bare;
 use super::envelope::Envelope;
+use super::escapes;
 use super::event::Event;
 use super::response_item::ResponseItem;
 use super::text::Text;
@@ -149,7 +150,19 @@ pub(super) struct Tag<'a> {
 }
 
 impl RolloutLine {
+    /// A line with half a pair of surrogates in a text is read without it, rather than not at all.
     pub fn parse(line: &[u8]) -> Result<RolloutLine, BadLine> {
+        let parsed = RolloutLine::as_it_stands(line);
+        if matches!(parsed, Ok(RolloutLine { item: RolloutItem::Unknown { .. }, .. }) | Err(_))
+            && let Ok(text) = std::str::from_utf8(line)
+            && let Some(mended) = escapes::mended(text)
+        {
+            return RolloutLine::as_it_stands(mended.as_bytes()).or(parsed);
+        }
+        parsed
+    }
+
+    fn as_it_stands(line: &[u8]) -> Result<RolloutLine, BadLine> {
         if let Some(envelope) = Envelope::framing(line) {
             let item = RolloutItem::parse(&envelope.kind, envelope.payload);
             // Otherwise nobody has looked whether the payload is JSON.
@@ -263,6 +276,14 @@ mod tests {
 
     fn item(line: &str) -> Result<RolloutItem, BadLine> {
         RolloutLine::parse(line.as_bytes()).map(|line| line.item)
+    }
+
+    #[test]
+    fn half_a_pair_of_surrogates_does_not_cost_its_line() {
+        let line = r#"{"timestamp":"2026-11-22T10:04:14Z","type":"event_msg","payload":{"type":"user_message","message":"a\ud83db"}}"#;
+        let whole = line.replace(r"\ud83d", "\u{fffd}");
+        assert_eq!(RolloutLine::parse(line.as_bytes()), RolloutLine::parse(whole.as_bytes()));
+        assert!(matches!(RolloutLine::parse(line.as_bytes()).unwrap().item, RolloutItem::Event(_)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod changes;
 pub mod content;
 mod document;
 mod envelope;
+pub mod escapes;
 pub mod event;
 pub mod files;
 pub mod index;

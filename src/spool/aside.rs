@@ -3,7 +3,7 @@
 //! The reason is written before the entry is moved, and removed after it: a crash in between leaves a reason
 //! without an entry, never an entry that nobody can explain.
 
-use super::{Spool, SpoolError, entries_in};
+use super::{Spool, SpoolError, entries_in, tries};
 use crate::disk;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ impl Spool {
         let to = self.aside().join(path.file_name().unwrap_or_default());
         disk::write_private(&to.with_extension(REASON), reason.as_bytes())?;
         self.move_durably(path, &to)?;
+        disk::remove(&tries::file_of(path))?;
         Ok(to)
     }
 

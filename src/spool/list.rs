@@ -27,7 +27,7 @@ pub struct Listed {
 pub enum Standing {
     /// Its target was not tried yet, or took others since.
     Waits,
-    /// Its target failed.
+    /// It was tried, or its target failed: as often, the last time then, for that reason.
     Rests(Rest),
     /// Waits for a program that can read it.
     Unreadable(String),
@@ -49,11 +49,11 @@ impl Spool {
         let waiting = self.paths().into_iter().filter_map(|path| {
             let head = Spool::head(&path);
             let standing = match &head {
-                Ok(head) => rests
-                    .iter()
-                    .find_map(|rests| rests.of(&head.target))
-                    .cloned()
-                    .map_or(Standing::Waits, Standing::Rests),
+                Ok(head) => {
+                    let of_target = rests.iter().find_map(|rests| rests.of(&head.target)).cloned();
+                    let own = Spool::tries(&path).map(|tries| tries.rest);
+                    both(own, of_target).map_or(Standing::Waits, Standing::Rests)
+                }
                 Err(error) => Standing::Unreadable(error.to_string()),
             };
             listed(path, head.map(|head| head.target), standing)
@@ -72,6 +72,14 @@ impl Spool {
             Standing::Waits | Standing::Rests(_) | Standing::Unreadable(_) => Spool::remove(&listed.path),
         }
     }
+}
+
+/// What the entry and its target rest for, as one: it is tried when both have rested.
+fn both(own: Option<Rest>, of_target: Option<Rest>) -> Option<Rest> {
+    let (Some(own), Some(of_target)) = (&own, &of_target) else { return own.or(of_target) };
+    let last = if own.since >= of_target.since { own } else { of_target };
+    let (failures, until) = (own.failures.max(of_target.failures), own.until.max(of_target.until));
+    Some(Rest { failures, until, ..last.clone() })
 }
 
 /// None when it is gone by now.
@@ -105,6 +113,7 @@ pub fn named<'a>(name: &str, listed: &'a [Listed]) -> Result<&'a Listed, NotOne>
 #[cfg(test)]
 mod tests {
     use super::super::tests::entry;
+    use super::super::tries::{Against, Tries};
     use super::*;
 
     #[test]
@@ -125,6 +134,15 @@ mod tests {
         let rest = Rest::after(None, Lane::Local, "away".into(), None, Timestamp::UNIX_EPOCH, 1.0);
         spool.rests(Lane::Local).set(&entry("n").target, Some(rest.clone())).unwrap();
         assert_eq!(standings(&spool), [unreadable, Standing::Rests(rest), set_aside]);
+
+        let tries = |now| {
+            let (now, reason) = (Timestamp::from_second(now).unwrap(), format!("refused at {now}"));
+            Tries::after(None, Lane::Remote, Against::Trace, reason, now, 1.0)
+        };
+        Spool::note_tries(&waits, &tries(100)).unwrap();
+        let Standing::Rests(rest) = standings(&spool).remove(1) else { panic!("it was tried") };
+        assert_eq!((rest.failures, rest.reason.as_str()), (1, "refused at 100"));
+        assert_eq!((rest.since.as_second(), rest.until.as_second()), (100, 130));
 
         let listed = spool.list();
         for entry in &listed {

@@ -9,6 +9,8 @@
 //!   written. A crash in between delivers it twice, which leaves one trace: ids are stable.
 //! - What a target will not take, or nobody can read, is set aside with its reason, and leaves only by hand. What
 //!   a later version wrote stays where it is. A form that is older than one that is set aside goes with it.
+//! - No entry holds its target: after a failure that may be its trace's own the next one is tried, and what failed
+//!   before is tried last. A trace that its target alone refuses time and again is set aside.
 //! - A full spool takes no more, and says so; it never makes room by itself.
 //! - Whoever puts looks for somebody who delivers, or does it; whoever delivers looks again after it let go of
 //!   the lock. So no entry is left behind by two who each thought of the other.
@@ -18,6 +20,7 @@ pub mod entry;
 pub mod list;
 pub mod policy;
 pub mod rests;
+pub mod tries;
 
 use crate::disk;
 use crate::trace::ids::TraceId;
@@ -125,10 +128,12 @@ impl Spool {
         Timestamp::from_nanosecond(name_of(path)?.0.parse().ok()?).ok()
     }
 
-    /// Removes what a crash left: half-written files, and reasons of entries that were not set aside after all.
+    /// Removes what a crash left: half-written files, reasons of entries that were not set aside after all, and tries of
+    /// entries that are gone.
     pub fn sweep(&self) {
         disk::sweep(&self.folder);
         self.sweep_aside();
+        self.sweep_tries();
     }
 
     /// Without reading the trace.
@@ -141,12 +146,13 @@ impl Spool {
     }
 
     pub fn remove(path: &Path) -> Result<(), SpoolError> {
-        Ok(disk::remove(path)?)
+        Spool::remove_all([&path.to_owned()])
     }
 
-    /// For the price of one.
+    /// For the price of one. The entry goes first: what is known of its tries means nothing without it.
     pub fn remove_all<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), SpoolError> {
-        Ok(disk::remove_all(paths)?)
+        let with_tries = paths.into_iter().flat_map(|path| [path.clone(), tries::file_of(path)]);
+        Ok(disk::remove_all(with_tries)?)
     }
 
     /// Only for the one who delivers there.

@@ -62,6 +62,18 @@ impl Rest {
         luck: f64,
     ) -> Rest {
         let failures = before.map_or(0, |rest| rest.failures).saturating_add(1);
+        Rest::of_count(failures, lane, reason, asked, now, luck)
+    }
+
+    /// After so many failures.
+    pub(super) fn of_count(
+        failures: u32,
+        lane: Lane,
+        reason: String,
+        asked: Option<Duration>,
+        now: Timestamp,
+        luck: f64,
+    ) -> Rest {
         let pause = pause(lane, failures, asked, luck);
         Rest { failures, since: now, until: now.saturating_add(pause).unwrap_or(now), reason }
     }

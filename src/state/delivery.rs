@@ -1,18 +1,20 @@
 //! From the spool to the targets: as a launch does it by itself, and as somebody asks for it.
 
+use super::archived::{GoesOn, MOST_PARTS};
 use super::{State, StateError};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
-use crate::export::deliver::{DrainError, Drained, Eagerness, Limits, Step, drain};
+use crate::export::deliver::{Archived, DrainError, Drained, Eagerness, Limits, Step, Waiting, drain};
 use crate::export::{self, Patience};
 use crate::notice;
 use crate::spool::Spool;
 use crate::spool::policy::{LONG, Lane};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long somebody who asked for it waits for others who are at work.
@@ -105,27 +107,95 @@ impl State {
         if spool.paths().is_empty() {
             return Ok(Drained::default());
         }
-        let limits = Limits {
-            patience,
-            budget,
-            is_asked_to_end: is_over,
-            eagerness,
-            now: &Timestamp::now,
-            luck: &luck,
-            told,
-        };
         let access = Access::of(world);
         let until = budget.map(|budget| Instant::now() + budget);
-        let patience = Patience { until, is_asked_to_end: is_over, retrying };
-        let connect = |target: &Target, experiment: &Experiment| {
-            export::mlflow::exporter(target, experiment, &access, patience)
+        let once = |told: &dyn Fn(&Step)| {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let limits = Limits {
+                patience,
+                budget: left,
+                is_asked_to_end: is_over,
+                eagerness,
+                now: &Timestamp::now,
+                luck: &luck,
+                told,
+            };
+            let patience = Patience { until, is_asked_to_end: is_over, retrying };
+            let connect = |target: &Target, experiment: &Experiment| {
+                export::mlflow::exporter(target, experiment, &access, patience)
+            };
+            drain(&spool, &self.receipts(), &limits, connect)
         };
-        let drained = drain(&spool, &self.receipts(), &limits, connect);
+        let mut drained = once(told);
+        // What continues an archived trace may be archived itself by now.
+        for _ in 0..MOST_PARTS {
+            let Ok(so_far) = &mut drained else { break };
+            let archived = std::mem::take(&mut so_far.archived);
+            if archived.is_empty() {
+                break;
+            }
+            match self.continued(archived, so_far, world, &once, told) {
+                Ok(()) => {}
+                Err(error) => drained = Err(error),
+            }
+        }
         match &drained {
             Ok(drained) => log_what_stays(drained, Timestamp::now()),
             Err(error) => tracing::warn!("nothing was delivered: {error}"),
         }
         drained
+    }
+
+    /// Delivers the later turns of sessions whose traces are archived.
+    fn continued(
+        &self,
+        archived: Vec<Archived>,
+        so_far: &mut Drained,
+        world: &World,
+        once: &dyn Fn(&dyn Fn(&Step)) -> Result<Drained, DrainError>,
+        told: &dyn Fn(&Step),
+    ) -> Result<(), DrainError> {
+        let mut goes_on = Vec::new();
+        for one in archived {
+            so_far.waiting.retain(|waiting| !one.paths.contains(&waiting.path));
+            match self.go_on(&one, world) {
+                Ok(outcome) => goes_on.push((one, outcome)),
+                Err(error) => {
+                    let reason = format!("{} (and cannot be continued: {error})", one.reason);
+                    let wait = |path: &PathBuf| Waiting { path: path.clone(), reason: reason.clone() };
+                    so_far.waiting.extend(one.paths.iter().map(wait));
+                }
+            }
+        }
+        let failed = RefCell::new(HashMap::new());
+        if goes_on.iter().any(|(_, outcome)| matches!(outcome, GoesOn::As(_))) {
+            let more = once(&|step: &Step| {
+                if let Err(reason) = step.outcome {
+                    failed.borrow_mut().insert(step.trace, reason.to_owned());
+                }
+                told(step);
+            })?;
+            so_far.delivered.extend(more.delivered);
+            so_far.set_aside.extend(more.set_aside);
+            so_far.archived.extend(more.archived);
+            so_far.waiting = more.waiting;
+            so_far.is_elsewhere |= more.is_elsewhere;
+        }
+        let of = goes_on.len();
+        for (number, (one, outcome)) in (1..).zip(goes_on) {
+            let failed = failed.borrow();
+            let told_of =
+                |outcome| told(&Step { number, of, trace: one.trace, target: &one.target, outcome });
+            match outcome {
+                GoesOn::As(trace) => told_of(failed.get(&trace).map_or(Ok(()), |reason| Err(reason))),
+                GoesOn::Nowhere => told_of(Ok(())),
+                GoesOn::SetAside(aside) => {
+                    told_of(Err(&one.reason));
+                    so_far.set_aside.extend(aside);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A session out of all that is ours: local stores, spool, receipts, records; and what of it is elsewhere.
 
 use super::State;
+use super::archived::MOST_PARTS;
 use super::delivery::PATIENCE;
 use crate::claim::hold::Hold;
 use crate::claim::journal::{self, Launch};
@@ -144,7 +145,7 @@ impl State {
         Ok(())
     }
 
-    /// The session's one trace, and those of its turns, as far as anything of ours knows them.
+    /// The session's one trace, those that continue it, and those of its turns, as far as anything of ours knows them.
     fn all_of(&self, trace: TraceId, thread: Option<&ThreadId>) -> Vec<TraceId> {
         let spooled: HashSet<TraceId> = [self.spool().paths(), self.spool().set_aside()]
             .iter()
@@ -153,7 +154,9 @@ impl State {
             .collect();
         let is_known = |turn: &TraceId| spooled.contains(turn) || self.receipts().file_of(*turn).exists();
         let turns = (1..=MOST_TURNS).filter_map(|turn| Some(TraceId::of_turn(thread?.as_str(), turn)));
-        std::iter::once(trace).chain(turns.filter(is_known)).collect()
+        let parts =
+            (1..=MOST_PARTS).filter_map(|part| Some(TraceId::of_continuation(thread?.as_str(), part)));
+        std::iter::once(trace).chain(turns.chain(parts).filter(is_known)).collect()
     }
 
     fn forget_records(&self, traces: &[TraceId], thread: Option<&ThreadId>, forgotten: &mut Forgotten) {

@@ -160,7 +160,7 @@ impl State {
         let worked = self.last_thread().and_then(|thread| {
             let written =
                 fs::metadata(self.threads().join(format!("{thread}.json"))).ok()?.modified().ok()?;
-            Some((Timestamp::try_from(written).ok()?, TraceId::of_thread(thread.as_str())))
+            Some((Timestamp::try_from(written).ok()?, self.newest_part(&thread)))
         });
         taken.into_iter().chain(worked).max().map(|(_, trace)| trace)
     }
@@ -208,6 +208,8 @@ fn standing(trace: &Trace, kept: Option<&Kept>, seen: Seen, is_all_wanted: bool)
     let is_overtaken = is_overtaken(Rank::of(trace), Some(kept.rank));
     match seen {
         Seen::Lost(_) => Standing::Lost,
+        // What came after it is in another trace.
+        _ if kept.receipt.archived => Standing::Unchanged,
         _ if !is_overtaken && (is_all_wanted || !kept.receipt.holds_all(trace)) => Standing::Updated,
         Seen::Unknown => Standing::Unasked,
         Seen::There => Standing::Unchanged,

@@ -8,6 +8,7 @@ use crate::config::file::ConfigFile;
 use crate::config::granularity::Granularity;
 use crate::session::family::Family;
 use crate::trace::build::{Surroundings, build_family, build_turns};
+use crate::trace::continued::build_continued;
 use crate::trace::redact::{Keep, Redacted, Redactor, Rules, Salt};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -47,7 +48,10 @@ impl State {
         let Some(keep) = keep else { return Ok(Vec::new()) };
         let redactor = self.redactor()?;
         let traces = match granularity {
-            Granularity::Session => build_family(family, record, surroundings).into_iter().collect(),
+            Granularity::Session => match self.part_of(family) {
+                None => build_family(family, record, surroundings).into_iter().collect(),
+                Some(part) => build_continued(family, part, record, surroundings).into_iter().collect(),
+            },
             Granularity::Turn => build_turns(family, record, surroundings),
         };
         Ok(traces.into_iter().map(|trace| redactor.redact(trace, keep)).collect())

@@ -57,18 +57,18 @@ pub fn build_turns(family: &Family, record: &ThreadRecord, surroundings: Surroun
 }
 
 #[derive(Clone, Copy)]
-struct Relative<'a> {
-    session: &'a Session,
-    parent: Option<usize>,
+pub(super) struct Relative<'a> {
+    pub(super) session: &'a Session,
+    pub(super) parent: Option<usize>,
 }
 
-fn relatives(family: &Family) -> Vec<Relative<'_>> {
+pub(super) fn relatives(family: &Family) -> Vec<Relative<'_>> {
     family.members.iter().map(|member| Relative { session: &member.session, parent: member.parent }).collect()
 }
 
 /// How a thread's spans hang together.
 #[derive(Clone, Copy, PartialEq)]
-enum Shape {
+pub(super) enum Shape {
     /// All in one trace: turns are spans of their own when there are several.
     Whole,
     /// A turn of the root is the root of a trace.
@@ -134,15 +134,15 @@ fn one_turn(
 }
 
 /// What a trace tells besides its spans.
-struct About<'a> {
-    prompt: Option<&'a str>,
-    response: Option<&'a str>,
-    status: &'a TurnStatus,
-    metadata: BTreeMap<String, String>,
-    tags: BTreeMap<String, String>,
+pub(super) struct About<'a> {
+    pub(super) prompt: Option<&'a str>,
+    pub(super) response: Option<&'a str>,
+    pub(super) status: &'a TurnStatus,
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) tags: BTreeMap<String, String>,
 }
 
-fn trace(id: TraceId, state: TraceState, spans: Vec<Span>, about: About) -> Trace {
+pub(super) fn trace(id: TraceId, state: TraceState, spans: Vec<Span>, about: About) -> Trace {
     let without_answer = || beginning(&outcome::preview_of(about.status));
     let root = &spans[0];
     Trace {
@@ -165,7 +165,7 @@ pub(super) fn thread_began(session: &Session) -> Timestamp {
     told.or(session.first_line_at).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn scope_of(session: &Session) -> ThreadScope<'_> {
+pub(super) fn scope_of(session: &Session) -> ThreadScope<'_> {
     let meta = &session.meta;
     let root = meta.session_id.as_deref().filter(|_| meta.started_as().is_some());
     ThreadScope {
@@ -192,7 +192,12 @@ fn add_spans_of_turns(session: &Session, spans: &mut Vec<Span>) {
 }
 
 /// The turn itself, then what is below it.
-fn turn_spans(scope: &ThreadScope, number: usize, turn: &Turn, parent: Option<SpanId>) -> Vec<Span> {
+pub(super) fn turn_spans(
+    scope: &ThreadScope,
+    number: usize,
+    turn: &Turn,
+    parent: Option<SpanId>,
+) -> Vec<Span> {
     let id = turn_id(scope.thread, number);
     let children = spans::of_turn(scope, turn, id);
     let started_at = turn.started_at.unwrap_or(scope.began);
@@ -216,12 +221,12 @@ fn turn_spans(scope: &ThreadScope, number: usize, turn: &Turn, parent: Option<Sp
     std::iter::once(span).chain(children).collect()
 }
 
-fn turn_id(thread: &str, number: usize) -> SpanId {
+pub(super) fn turn_id(thread: &str, number: usize) -> SpanId {
     SpanId::of(thread, &format!("turn:{number}"))
 }
 
 /// A sub-agent or a review, under what started it.
-fn add_child_spans(child: &Relative, relatives: &[Relative], shape: Shape, spans: &mut Vec<Span>) {
+pub(super) fn add_child_spans(child: &Relative, relatives: &[Relative], shape: Shape, spans: &mut Vec<Span>) {
     let parent_place = child.parent.unwrap_or_default();
     let parent = relatives[parent_place].session;
     let by = started_by(child.session, parent);
@@ -242,7 +247,7 @@ fn add_child_spans(child: &Relative, relatives: &[Relative], shape: Shape, spans
 }
 
 /// The turn of the root that each descends from.
-fn turns_of(relatives: &[Relative]) -> Vec<usize> {
+pub(super) fn turns_of(relatives: &[Relative]) -> Vec<usize> {
     let mut turns = vec![0; relatives.len()];
     for (index, relative) in relatives.iter().enumerate() {
         turns[index] = match relative.parent {

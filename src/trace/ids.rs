@@ -25,6 +25,11 @@ impl TraceId {
         from_hex(&digits).map_or_else(|| TraceId(first_bytes(&[thread_id])), TraceId)
     }
 
+    /// Of what came after a target had archived the session's trace, or the trace before this one; they count from 1.
+    pub fn of_continuation(thread_id: &str, number: usize) -> TraceId {
+        TraceId(first_bytes(&[thread_id, &continuation(number)]))
+    }
+
     /// Of one turn, where each has a trace of its own; turns count from 1.
     pub fn of_turn(thread_id: &str, turn: usize) -> TraceId {
         TraceId(first_bytes(&[thread_id, &format!("turn:{turn}")]))
@@ -37,6 +42,15 @@ impl SpanId {
     pub fn of(thread_id: &str, key: &str) -> SpanId {
         SpanId(first_bytes(&[thread_id, key]))
     }
+
+    /// Of the root of such a trace.
+    pub fn of_continuation(thread_id: &str, number: usize) -> SpanId {
+        SpanId::of(thread_id, &continuation(number))
+    }
+}
+
+fn continuation(number: usize) -> String {
+    format!("continued:{number}")
 }
 
 /// The first `N` bytes of the SHA-256 over the parts, each preceded by its length so that no two lists

@@ -3,6 +3,7 @@
 pub mod about;
 mod agent;
 pub mod build;
+pub mod continued;
 mod conversation;
 mod files;
 mod gen_ai;

@@ -1,8 +1,10 @@
 //! One drain at work: what it holds open, what it tried, and what each failure means.
 
+mod doubts;
 mod together;
 
-use super::{Connect, DrainError, Drained, Eagerness, Limits, Step, Waiting};
+use super::blame::{self, Blame, Turn};
+use super::{Archived, Connect, DrainError, Drained, Eagerness, Limits, Step, Waiting};
 use crate::config::target::{Experiment, Target};
 use crate::export::receipt::Receipt;
 use crate::export::receipts::{Kept, Receipts};
@@ -10,13 +12,15 @@ use crate::export::{Delivered, ExportError, Exporter};
 use crate::spool::entry::{Entry, Head, Rank};
 use crate::spool::policy::{Job, Lane, Rest, is_overtaken, jobs};
 use crate::spool::rests::Rests;
+use crate::spool::tries::{Against, Tries};
 use crate::spool::{Spool, SpoolError};
 use crate::trace::model::Trace;
+use doubts::{Doubts, Open};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) struct Drain<'a, 'd, C> {
     spool: &'d Spool,
@@ -28,6 +32,14 @@ pub(super) struct Drain<'a, 'd, C> {
     exporters: HashMap<(Target, Experiment), Box<dyn Exporter + 'a>>,
     /// Targets that are left alone for the rest of the drain: each further try would wait as long.
     shut: HashMap<Target, String>,
+    /// What is not known yet of the others.
+    doubts: HashMap<Target, Doubts>,
+    /// How long the tries took that failed.
+    spent: Duration,
+    /// What was cut off so that others had their turn, and may have another one.
+    again: Vec<Job>,
+    /// The tries of entries as they were before this drain.
+    before: HashMap<PathBuf, Option<Tries>>,
     heads: HashMap<PathBuf, Head>,
     /// What was tried in this drain.
     seen: HashSet<PathBuf>,
@@ -42,12 +54,26 @@ struct Admitted {
     before: Option<Kept>,
 }
 
+/// Failures that take longer make us look whether something new waits.
+const LONG: Duration = Duration::from_millis(500);
+
 /// Why an entry stays, and what is to become of it.
 enum Failure {
     Waits(String),
     SetAside(String),
+    /// Its target has archived what came before: the session goes on in another trace.
+    Archived(String),
     /// Somebody else took it.
     Gone,
+}
+
+/// How one try went.
+struct Tried {
+    exported: Result<Delivered, ExportError>,
+    took: Duration,
+    /// None where nothing limits it.
+    allotted: Option<Duration>,
+    bytes: u64,
 }
 
 impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
@@ -65,6 +91,10 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
             begun: Instant::now(),
             exporters: HashMap::new(),
             shut: HashMap::new(),
+            doubts: HashMap::new(),
+            spent: Duration::ZERO,
+            again: Vec::new(),
+            before: HashMap::new(),
             heads: HashMap::new(),
             seen: HashSet::new(),
             waiting: BTreeMap::new(),
@@ -90,20 +120,44 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
             };
             self.spool.sweep();
             let mut rests = self.spool.rests(lane);
+            self.remember_doubts(lane);
             loop {
                 let jobs = self.new_jobs(lane);
                 if jobs.is_empty() {
-                    break;
-                }
-                let of = self.steps + jobs.len();
-                for batch in together::batches(&jobs, lane) {
-                    if batch.len() == 1 || !self.work_together(batch, &rests, of) {
-                        batch.iter().for_each(|job| self.work(job, lane, &mut rests, of));
+                    if self.again.is_empty() {
+                        break;
                     }
+                    let waiting = u32::try_from(self.again.len()).unwrap_or(u32::MAX);
+                    let job = self.again.remove(0);
+                    self.work(&job, lane, &mut rests, self.steps, Turn::Again { waiting });
+                    continue;
+                }
+                self.all_of(&jobs, lane, &mut rests);
+            }
+            self.settle(lane);
+        }
+        Ok(())
+    }
+
+    /// Until all were tried, or one of them failed after a while: something new may wait by then, and goes first.
+    fn all_of(&mut self, jobs: &[Job], lane: Lane, rests: &mut Rests) {
+        let (of, spent) = (self.steps + jobs.len(), self.spent);
+        let mut left = jobs;
+        for batch in together::batches(jobs, lane) {
+            left = &left[batch.len()..];
+            if batch.len() > 1 && self.work_together(batch, rests, of) {
+                continue;
+            }
+            for (at, job) in batch.iter().enumerate() {
+                let is_for_it = |other: &Job| other.head.target == job.head.target;
+                let is_last = !batch[at + 1..].iter().chain(left).any(is_for_it);
+                let turn = if is_last { Turn::Last } else { Turn::BeforeOthers };
+                self.work(job, lane, rests, of, turn);
+                if self.spent - spent > LONG {
+                    return;
                 }
             }
         }
-        Ok(())
     }
 
     /// Every trace of which there is a form that was not tried yet.
@@ -117,7 +171,10 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
             }
         }
         let is_new = |job: &Job| job.older.iter().chain([&job.path]).any(|path| !self.seen.contains(path));
-        jobs(entries).into_iter().filter(is_new).collect()
+        let mut jobs: Vec<Job> = jobs(entries).into_iter().filter(is_new).collect();
+        // What never failed goes first; the order is that of their names within each.
+        jobs.sort_by_cached_key(|job| tries_of(job).map_or(0, |tries| tries.own));
+        jobs
     }
 
     fn head(&mut self, path: &Path) -> Option<Head> {
@@ -154,38 +211,55 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         }
     }
 
-    fn work(&mut self, job: &Job, lane: Lane, rests: &mut Rests, of: usize) {
+    fn work(&mut self, job: &Job, lane: Lane, rests: &mut Rests, of: usize, turn: Turn) {
         let all = || job.older.iter().chain([&job.path]);
         self.seen.extend(all().cloned());
-        self.steps += 1;
-        let done = self.deliver(job, lane, rests).and_then(|()| self.clear(job));
+        self.steps += usize::from(!matches!(turn, Turn::Again { .. }));
+        let done = self.deliver(job, lane, rests, turn).and_then(|()| self.clear(job));
         let outcome = match &done {
-            Ok(()) | Err(Failure::Gone) => Ok(()),
-            Err(Failure::Waits(reason) | Failure::SetAside(reason)) => Err(reason.as_str()),
+            Ok(()) | Err(Failure::Gone) => Some(Ok(())),
+            Err(Failure::Waits(reason) | Failure::SetAside(reason)) => Some(Err(reason.as_str())),
+            // How it goes on is known when the other trace was sent.
+            Err(Failure::Archived(_)) => None,
         };
         let (trace, target) = (job.head.trace, &job.head.target);
-        (self.limits.told)(&Step { number: self.steps, of, trace, target, outcome });
+        if let Some(outcome) = outcome {
+            (self.limits.told)(&Step { number: self.steps, of, trace, target, outcome });
+        }
         for path in all() {
             self.waiting.remove(path);
             match &done {
                 Ok(()) | Err(Failure::Gone) => {}
-                Err(Failure::Waits(reason)) => _ = self.waiting.insert(path.clone(), reason.clone()),
+                Err(Failure::Waits(reason) | Failure::Archived(reason)) => {
+                    self.waiting.insert(path.clone(), reason.clone());
+                }
                 Err(Failure::SetAside(reason)) => self.set_aside(path, reason.clone()),
             }
+        }
+        if let Err(Failure::Archived(reason)) = done {
+            let (paths, target) = (all().cloned().collect(), target.clone());
+            self.drained.archived.push(Archived { trace, target, paths, reason });
         }
     }
 
     /// Until the receipt is written.
-    fn deliver(&mut self, job: &Job, lane: Lane, rests: &mut Rests) -> Result<(), Failure> {
+    fn deliver(&mut self, job: &Job, lane: Lane, rests: &mut Rests, turn: Turn) -> Result<(), Failure> {
         let Some(Admitted { entry, before }) = self.admit(job, rests)? else { return Ok(()) };
         let target = &job.head.target;
         let key = (entry.target.clone(), entry.experiment.clone());
-        let exported = self.export(&key, &entry.trace, before.as_ref().map(|kept| &kept.receipt));
-        let delivered = exported.map_err(|error| {
+        let bytes = bytes_of(job);
+        // Places on this machine have limits of their own.
+        let allotted = (lane == Lane::Remote).then(|| blame::allotted(turn, self.left(), bytes));
+        let receipt = before.as_ref().map(|kept| &kept.receipt);
+        let (exported, took) = self.export(&key, &entry.trace, receipt, allotted);
+        let delivered = exported.as_ref().ok().cloned();
+        let Some(delivered) = delivered else {
             // Whatever it was, what it left in an open connection is not to be trusted.
             self.exporters.remove(&key);
-            self.fate(error, target, lane, rests)
-        })?;
+            self.spent += took;
+            return Err(self.fate(job, Tried { exported, took, allotted, bytes }, (lane, turn), rests));
+        };
+        self.passed(job);
         if let Err(error) = rests.set(target, None) {
             tracing::warn!("cannot note that {target} is there again: {error}");
         }
@@ -209,6 +283,9 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
             tracing::info!("{} has a newer form of {} already", target, job.head.trace);
             return Ok(None);
         }
+        if before.as_ref().is_some_and(|kept| kept.receipt.archived) {
+            return Err(Failure::Archived(format!("{target} has archived {}", job.head.trace)));
+        }
         let newer = self.set_aside_of(job).into_iter().find(|(_, rank)| *rank > job.head.rank);
         if let Some((newer, _)) = newer {
             let reason = Spool::reason(&newer).unwrap_or_else(|| "as a newer form of it is".into());
@@ -223,6 +300,12 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         {
             return Err(Failure::Waits(rest.reason.clone()));
         }
+        if let Some(tries) = Spool::tries(&job.path)
+            && self.limits.eagerness == Eagerness::Patient
+            && tries.rest.lasts((self.limits.now)())
+        {
+            return Err(Failure::Waits(tries.rest.reason));
+        }
         let entry = Spool::load(&job.path).map_err(|error| match error {
             error if error.is_gone() => Failure::Gone,
             SpoolError::Torn(_) => Failure::SetAside(error.to_string()),
@@ -234,20 +317,32 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
     fn kept(&self, job: &Job, trace: &Trace, delivered: &Delivered) -> Kept {
         let (target, experiment) = (job.head.target.clone(), delivered.experiment_id.clone());
         let receipt = Receipt::of_trace(target, experiment, (self.limits.now)(), trace);
-        let bytes = fs::metadata(&job.path).map(|file| file.len()).unwrap_or_default();
-        Kept { receipt, rank: job.head.rank, bytes }
+        Kept { receipt, rank: job.head.rank, bytes: bytes_of(job) }
     }
 
+    /// How it went, and how long it took once the target was greeted.
     fn export(
         &mut self,
         key: &(Target, Experiment),
         trace: &Trace,
         before: Option<&Receipt>,
-    ) -> Result<Delivered, ExportError> {
-        let exporter = self.exporter(key)?;
+        allotted: Option<Duration>,
+    ) -> (Result<Delivered, ExportError>, Duration) {
+        let exporter = match self.exporter(key) {
+            Ok(exporter) => exporter,
+            Err(ExportError::Unclear { reason, after, .. }) => {
+                let error = ExportError::Transient { reason, after, status: None };
+                return (Err(error), Duration::ZERO);
+            }
+            Err(error) => return (Err(error), Duration::ZERO),
+        };
+        let begun = Instant::now();
+        exporter.give_up_at(allotted.and_then(|allotted| begun.checked_add(allotted)));
         // One trace that trips us over must not keep all others back for ever.
-        catch_unwind(AssertUnwindSafe(|| exporter.export(trace, before)))
-            .unwrap_or_else(|_| Err(ExportError::Trace("a defect of codex-traced (see its log)".into())))
+        let exported = catch_unwind(AssertUnwindSafe(|| exporter.export(trace, before)));
+        exporter.give_up_at(None);
+        let defect = |_| Err(ExportError::Trace("a defect of codex-traced (see its log)".into()));
+        (exported.unwrap_or_else(defect), begun.elapsed())
     }
 
     fn exporter(&mut self, key: &(Target, Experiment)) -> Result<&mut (dyn Exporter + 'a), ExportError> {
@@ -259,22 +354,66 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
     }
 
     /// What a failure means for the trace and for its target.
-    fn fate(&mut self, error: ExportError, target: &Target, lane: Lane, rests: &mut Rests) -> Failure {
+    fn fate(&mut self, job: &Job, tried: Tried, of: (Lane, Turn), rests: &mut Rests) -> Failure {
+        let Err(error) = tried.exported else { return Failure::Gone };
+        let ((lane, turn), reason) = (of, error.to_string());
+        let (step, kind) = blame::of(&error);
+        let tries = self.before_drain(job);
+        let others = self.others(job, step, kind, tries.as_ref());
+        let blame = blame::blame(step, kind, others);
+        match blame {
+            Blame::Nobody => {}
+            Blame::TraceForGood => return Failure::SetAside(reason),
+            Blame::Archive => {
+                if let Err(error) = self.receipts.mark_archived(job.head.trace, &job.head.target) {
+                    tracing::warn!("cannot note that {} is archived: {error}", job.head.trace);
+                }
+                return Failure::Archived(reason);
+            }
+            Blame::Experiment => self.note(job, lane, Against::Target, &reason),
+            Blame::Target => {
+                self.note(job, lane, Against::Target, &reason);
+                self.shut(&job.head.target, lane, error, rests);
+            }
+            Blame::Open | Blame::Trace => {
+                self.note(job, lane, Against::Trace, &reason);
+                let Tried { took, allotted, bytes, .. } = tried;
+                let is_fair = allotted.is_none_or(|allotted| blame::is_fair(took, allotted, bytes));
+                let is_shown = kind == blame::Kind::TroubleButShown;
+                self.doubt(Open { job: job.clone(), reason: reason.clone(), is_fair, is_shown });
+                let is_cut_off = allotted.is_some_and(|allotted| took >= allotted);
+                let is_first =
+                    tries.is_none_or(|tries| tries.own == 0) && !matches!(turn, Turn::Again { .. });
+                if is_cut_off && is_first && self.left() > LONG {
+                    self.again.push(job.clone());
+                }
+            }
+        }
+        Failure::Waits(reason)
+    }
+
+    /// Left alone for the rest of the drain, and by launches for a while.
+    fn shut(&mut self, target: &Target, lane: Lane, error: ExportError, rests: &mut Rests) {
         let reason = error.to_string();
         let asked = match error {
-            ExportError::Trace(_) => return Failure::SetAside(reason),
-            // Other traces may be for an experiment that is there.
-            ExportError::Stopped | ExportError::Experiment(_) => return Failure::Waits(reason),
-            ExportError::Transient { after, .. } => after,
-            ExportError::Target(_) => None,
+            ExportError::Transient { after, .. } | ExportError::Unclear { after, .. } => after,
+            _ => None,
         };
+        self.again.retain(|job| job.head.target != *target);
         self.shut.insert(target.clone(), reason.clone());
         let (now, luck) = ((self.limits.now)(), (self.limits.luck)());
-        let rest = Rest::after(rests.of(target), lane, reason.clone(), asked, now, luck);
+        let rest = Rest::after(rests.of(target), lane, reason, asked, now, luck);
         if let Err(error) = rests.set(target, Some(rest)) {
             tracing::warn!("cannot note that {target} failed: {error}");
         }
-        Failure::Waits(reason)
+    }
+
+    /// For tries that fail.
+    fn left(&self) -> Duration {
+        match self.limits.budget {
+            Some(budget) => budget.saturating_sub(self.begun.elapsed()),
+            None => blame::ALLOWANCE.saturating_sub(self.spent),
+        }
     }
 
     /// Forms of the same trace for the same target that were set aside.
@@ -300,4 +439,13 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         let replaced = self.set_aside_of(job).into_iter().filter(|(_, rank)| *rank <= job.head.rank);
         replaced.into_iter().try_for_each(|(path, _)| Spool::drop_aside(&path))
     }
+}
+
+fn bytes_of(job: &Job) -> u64 {
+    fs::metadata(&job.path).map(|file| file.len()).unwrap_or_default()
+}
+
+/// Of the newest form that was tried.
+fn tries_of(job: &Job) -> Option<Tries> {
+    std::iter::once(&job.path).chain(job.older.iter().rev()).find_map(|path| Spool::tries(path))
 }

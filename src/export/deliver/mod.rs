@@ -1,5 +1,6 @@
 //! Emptying the spool: the newest form of each trace to its target; what it replaces is removed with it.
 
+mod blame;
 mod drain;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,8 @@ pub struct Drained {
     pub waiting: Vec<Waiting>,
     /// What was set aside in this drain.
     pub set_aside: Vec<Waiting>,
+    /// What its target has archived, and is not continued yet; each waits, too.
+    pub archived: Vec<Archived>,
     /// Somebody else delivers, and takes what was left.
     pub is_elsewhere: bool,
 }
@@ -31,6 +34,16 @@ pub struct Drained {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     pub path: PathBuf,
+    pub reason: String,
+}
+
+/// Forms of a trace that its target takes no more of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archived {
+    pub trace: TraceId,
+    pub target: Target,
+    /// Oldest first.
+    pub paths: Vec<PathBuf>,
     pub reason: String,
 }
 

@@ -1,5 +1,6 @@
 //! Draining against places that are up, down, or will not take a trace.
 
+mod refused;
 mod together;
 
 use super::*;
@@ -50,6 +51,10 @@ struct Yard {
     /// How many came at once, each time that several did.
     together: RefCell<Vec<usize>>,
     failures: RefCell<HashMap<Target, ExportError>>,
+    /// What it fails with of these traces alone, wherever they go.
+    refused: RefCell<HashMap<u8, ExportError>>,
+    /// Every try, by the first byte of its trace.
+    tried: RefCell<Vec<u8>>,
     budget: Option<Duration>,
     eagerness: Eagerness,
     now: Cell<Timestamp>,
@@ -60,6 +65,10 @@ struct Shelf<'a>(Target, &'a Yard);
 impl Exporter for Shelf<'_> {
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
         let Shelf(target, yard) = self;
+        yard.tried.borrow_mut().push(trace.id.0[0]);
+        if let Some(error) = yard.refused.borrow().get(&trace.id.0[0]) {
+            return Err(error.clone());
+        }
         match yard.failures.borrow().get(target) {
             Some(ExportError::Trace(why)) if why == "panic" => panic!("a defect"),
             Some(error) => return Err(error.clone()),
@@ -73,7 +82,8 @@ impl Exporter for Shelf<'_> {
     /// A trace that ends at 13 is one too many.
     fn export_together(&mut self, traces: &[&Trace]) -> Option<Vec<Delivered>> {
         self.1.together.borrow_mut().push(traces.len());
-        if traces.iter().any(|trace| trace.ended_at == at(13)) {
+        let is_refused = |trace: &&Trace| self.1.refused.borrow().contains_key(&trace.id.0[0]);
+        if traces.iter().any(|trace| trace.ended_at == at(13) || is_refused(&trace)) {
             return None;
         }
         traces.iter().map(|trace| self.export(trace, None).ok()).collect()
@@ -89,6 +99,8 @@ impl Yard {
             connected: Cell::default(),
             together: RefCell::default(),
             failures: RefCell::default(),
+            refused: RefCell::default(),
+            tried: RefCell::default(),
             budget: None,
             eagerness: Eagerness::Patient,
             now: Cell::new(at(1_000_000)),
@@ -201,7 +213,11 @@ fn a_launch_leaves_a_server_that_failed_alone_and_somebody_who_asks_does_not() {
     yard.put(1, &server, 1);
     yard.fails(
         &server,
-        Some(ExportError::Transient { reason: "away".into(), after: Some(Duration::from_secs(600)) }),
+        Some(ExportError::Transient {
+            reason: "away".into(),
+            after: Some(Duration::from_secs(600)),
+            status: Some(503),
+        }),
     );
     assert_eq!(yard.counts(), (0, 1, 0));
     yard.fails(&server, None);

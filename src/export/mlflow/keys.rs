@@ -14,6 +14,8 @@ pub const TRACE_NAME: &str = "mlflow.traceName";
 pub const SPANS_LOCATION: &str = "mlflow.trace.spansLocation";
 /// The value of `SPANS_LOCATION` that means the `spans` table.
 pub const IN_TRACKING_STORE: &str = "TRACKING_STORE";
+/// The value of `SPANS_LOCATION` for a trace that MLflow 3.18 has archived.
+pub const IN_ARCHIVE: &str = "ARCHIVE_REPO";
 pub const ARTIFACT_LOCATION: &str = "mlflow.artifactLocation";
 
 pub const SPAN_TRACE_ID: &str = "mlflow.traceRequestId";

@@ -86,6 +86,8 @@ pub(super) fn resumed() -> Trace {
 /// Which kind of failure it is, and what it says.
 pub(super) fn message(error: ExportError) -> String {
     match error {
+        ExportError::Unclear { reason, .. } => format!("unclear: {reason}"),
+        ExportError::Archived(reason) => format!("archived: {reason}"),
         ExportError::Transient { reason, .. } => format!("transient: {reason}"),
         ExportError::Target(reason) => format!("target: {reason}"),
         ExportError::Experiment(reason) => format!("experiment: {reason}"),

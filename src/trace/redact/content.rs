@@ -11,7 +11,7 @@ pub(super) const CONTENT: &str = "codex.content";
 /// No id and no version is longer, and no prompt that matters is so short and without a space.
 const LONGEST_WORD: usize = 80;
 
-const METADATA: [&str; 9] = [
+const METADATA: [&str; 10] = [
     "session",
     "source",
     "mlflow.trace_schema.version",
@@ -21,6 +21,7 @@ const METADATA: [&str; 9] = [
     "mlflow.source.name",
     "mlflow.source.type",
     "codex.cost_basis",
+    "codex.continues",
 ];
 
 const TAGS: [&str; 1] = ["codex.cli_version"];
@@ -33,6 +34,7 @@ const ATTRIBUTES: &[&str] = &[
     "codex.forked_from_id",
     "codex.parent_thread_id",
     "codex.turns",
+    "codex.continues",
     "codex.llm_calls",
     "codex.sub_agents",
     "codex.active_ms",

@@ -7,6 +7,7 @@
 mod check;
 mod content;
 mod find;
+mod legible;
 mod rules;
 mod salt;
 #[cfg(test)]
@@ -51,6 +52,13 @@ impl Redacted {
     pub fn made_up(trace: Trace) -> Redacted {
         static OURS: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(Rules::ours(), Salt::new([0; 32])));
         OURS.redact(trace, Keep::Everything)
+    }
+
+    /// As any that is made now: what an earlier version put into the spool may hold what no place can keep.
+    pub fn legible(self) -> Redacted {
+        let Redacted(mut trace) = self;
+        legible::make(&mut trace);
+        Redacted(trace)
     }
 }
 
@@ -106,6 +114,7 @@ impl Redactor {
                 note(&mut trace, &counts);
             }
         }
+        legible::make(&mut trace);
         lines::apart(&mut trace);
         limits::cut(&mut trace);
         Redacted(trace)

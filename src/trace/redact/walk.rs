@@ -142,7 +142,7 @@ fn is_to_be_known(secret: &str) -> bool {
 }
 
 /// Who takes something out of texts. None where there is nothing to take.
-trait Takes {
+pub(super) trait Takes {
     fn text(&mut self, text: &str) -> Option<String>;
 
     /// A value that stands apart from its name: `{"password": "…"}`, `["--token", "…"]`. As a text it comes too.
@@ -157,7 +157,7 @@ fn put<T: From<String>>(left: Option<String>, text: &mut T) {
 }
 
 /// Every text of the trace. A field that the model has and this does not know would not compile.
-fn texts(trace: &mut Trace, takes: &mut impl Takes) {
+pub(super) fn texts(trace: &mut Trace, takes: &mut impl Takes) {
     let Trace {
         id: _,
         name,

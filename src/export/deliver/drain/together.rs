@@ -68,6 +68,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         let paths = || jobs.iter().flat_map(|job| job.older.iter().chain([&job.path]));
         jobs.iter().try_for_each(|job| self.clear_aside(job)).ok()?;
         Spool::remove_all(paths()).ok()?;
+        jobs.iter().for_each(|job| self.passed(job));
         for path in paths() {
             self.seen.insert(path.clone());
             self.waiting.remove(path);

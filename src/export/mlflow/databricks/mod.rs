@@ -24,6 +24,7 @@ use login::{Account, LoginError};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Instant;
 use workspace::{Ask, Workspace};
 
 const TRACES: &str = "/api/3.0/mlflow/traces";
@@ -82,7 +83,7 @@ impl<'a> DatabricksExporter<'a> {
         match self.workspace.ask(&Ask::get(&format!("{TRACES}/{trace}"), &[]))? {
             Ok(answer) => Ok(Some(Stored::of(&answer))),
             Err(refusal) if refusal.is_missing() => Ok(None),
-            Err(refusal) => Err(ExportError::Target(format!(
+            Err(refusal) => Err(ExportError::unclear(format!(
                 "Databricks does not tell whether it has the trace{}",
                 refusal.said()
             ))),
@@ -187,11 +188,15 @@ pub fn check(
 }
 
 impl Exporter for DatabricksExporter<'_> {
+    fn give_up_at(&mut self, at: Option<Instant>) {
+        self.workspace.client().give_up_at(at);
+    }
+
     /// Always whole: the spans are one file.
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
         tree::check(&trace.spans)
             .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
-        let there = self.look(trace.id)?;
+        let there = self.look(trace.id).map_err(ExportError::over_trace)?;
         // To send it with another experiment would move it.
         let home = there.as_ref().map(|there| there.experiment_id.clone());
         let experiment_id = match (home, before.map(|receipt| receipt.experiment_id.as_str())) {
@@ -202,8 +207,10 @@ impl Exporter for DatabricksExporter<'_> {
             }
             (None, _) => experiment::find_or_make(&mut self.workspace, &self.experiment)?,
         };
-        self.tell(trace, &experiment_id, &there.unwrap_or_default())?;
-        upload::upload(&mut self.workspace, trace.id, &artifact::traces_json(trace))?;
+        let told = self.tell(trace, &experiment_id, &there.unwrap_or_default());
+        told.map_err(ExportError::over_trace)?;
+        let uploaded = upload::upload(&mut self.workspace, trace.id, &artifact::traces_json(trace));
+        uploaded.map_err(ExportError::over_trace)?;
         Ok(Delivered { experiment_id, spans_sent: trace.spans.len() })
     }
 }

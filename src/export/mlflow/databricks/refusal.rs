@@ -56,9 +56,11 @@ impl Refusal {
                 "{host} points elsewhere, HTTP {} (is it the workspace's own address?)",
                 self.status
             ))),
-            500..=599 => {
-                Some(ExportError::transient(format!("{host} answered HTTP {}{}", self.status, self.said())))
-            }
+            500..=599 => Some(ExportError::Transient {
+                reason: format!("{host} answered HTTP {}{}", self.status, self.said()),
+                after: None,
+                status: Some(self.status),
+            }),
             _ => None,
         }
     }
@@ -96,7 +98,13 @@ pub(super) fn hidden(text: &str, secrets: &[Secret]) -> String {
 /// The same failure in other words.
 pub(super) fn reworded(error: ExportError, words: impl FnOnce(String) -> String) -> ExportError {
     match error {
-        ExportError::Transient { reason, after } => ExportError::Transient { reason: words(reason), after },
+        ExportError::Transient { reason, after, status } => {
+            ExportError::Transient { reason: words(reason), after, status }
+        }
+        ExportError::Unclear { reason, after, sign } => {
+            ExportError::Unclear { reason: words(reason), after, sign }
+        }
+        ExportError::Archived(reason) => ExportError::Archived(words(reason)),
         ExportError::Target(reason) => ExportError::Target(words(reason)),
         ExportError::Experiment(reason) => ExportError::Experiment(words(reason)),
         ExportError::Trace(reason) => ExportError::Trace(words(reason)),

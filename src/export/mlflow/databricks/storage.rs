@@ -64,9 +64,9 @@ pub(super) fn failure(status: u16, word: &str, place: &str) -> Failed {
     }
     match status {
         413 => Failed::For(ExportError::Trace(sentence)),
-        400 | 404 | 409 | 412 => Failed::OutOfStep(ExportError::Target(sentence)),
+        400 | 404 | 409 | 412 => Failed::OutOfStep(ExportError::unclear(sentence)),
         500.. => Failed::For(ExportError::transient(sentence)),
-        _ => Failed::For(ExportError::Target(sentence)),
+        _ => Failed::For(ExportError::unclear(sentence)),
     }
 }
 

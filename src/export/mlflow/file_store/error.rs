@@ -35,10 +35,12 @@ impl StoreError {
             }
             StoreError::Busy => ExportError::transient(said),
             StoreError::File(error) => match error.kind() {
-                io::ErrorKind::PermissionDenied
-                | io::ErrorKind::ReadOnlyFilesystem
-                | io::ErrorKind::NotADirectory => ExportError::Target(said),
-                // A full disk, a folder that is not mounted yet, a trace that somebody deletes meanwhile.
+                io::ErrorKind::ReadOnlyFilesystem => ExportError::Target(said),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ExportError::transient(said),
+                // One trace's folder may be closed, or become a file, or be deleted meanwhile.
+                _ if root.is_dir() => ExportError::unclear(said),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => ExportError::Target(said),
+                // It is not mounted yet.
                 _ => ExportError::transient(said),
             },
         }

@@ -20,6 +20,8 @@ const LONGEST_WORDS: usize = 200;
 pub enum Step {
     /// For the server, its experiments, or what it has of a trace.
     Look,
+    /// For what it has of the trace that is to be sent.
+    Find,
     /// To take spans or the information about a trace.
     Take,
 }
@@ -33,7 +35,7 @@ enum Fault {
     Access(&'static str),
     /// As `Access`, for one experiment only.
     Experiment(&'static str),
-    /// The target is something else than it should be.
+    /// The target is something else than it should be; or something before it is, for one trace.
     Target,
     /// This trace is too large or unacceptable.
     Trace,
@@ -51,7 +53,7 @@ fn fault(step: Step, status: u16) -> Fault {
         (401, _) => Fault::Access(
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
         ),
-        (403, Step::Look) => Fault::Access(CLOSED),
+        (403, Step::Look | Step::Find) => Fault::Access(CLOSED),
         // Another experiment may be open to us.
         (403, Step::Take) => Fault::Experiment(CLOSED),
         (407, _) => Fault::Access("put the proxy's user and password into HTTP_PROXY or HTTPS_PROXY"),
@@ -64,17 +66,22 @@ fn fault(step: Step, status: u16) -> Fault {
 /// An answer that is none of those that were hoped for, as an error. `address` is the server's.
 pub fn refused(address: &str, step: Step, answer: &Answer) -> ExportError {
     let (status, words) = (answer.status, said(answer));
+    // Something between us and the server may turn back one trace alone.
+    let elsewhere = |reason: String| match step {
+        Step::Look => ExportError::Target(reason),
+        Step::Find | Step::Take => ExportError::unclear(reason),
+    };
     if status.is_redirection() {
         let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
         // What we ask for first stands at the end; the rest is the address.
         let to = plain(to.strip_suffix("/version").unwrap_or(to));
-        return ExportError::Target(format!(
+        return elsewhere(format!(
             "{address} sends on to {to}, where the trace was not sent (make that address MLFLOW_TRACKING_URI if it \
              is the server's)"
         ));
     }
     if status.is_success() {
-        return ExportError::Target(format!(
+        return elsewhere(format!(
             "{address} is not an MLflow server: it answered with {} (check MLFLOW_TRACKING_URI)",
             if is_page(answer) { "a web page" } else { "something that is not MLflow's" }
         ));
@@ -83,6 +90,7 @@ pub fn refused(address: &str, step: Step, answer: &Answer) -> ExportError {
         Fault::Passing => ExportError::Transient {
             reason: format!("{address} answered {status}{words}"),
             after: retry_after(&answer.headers),
+            status: Some(status.as_u16()),
         },
         Fault::Access(advice) => {
             ExportError::Target(format!("{address} answered {status}{words} ({advice})"))
@@ -90,7 +98,7 @@ pub fn refused(address: &str, step: Step, answer: &Answer) -> ExportError {
         Fault::Experiment(advice) => {
             ExportError::Experiment(format!("{address} answered {status}{words} ({advice})"))
         }
-        Fault::Target => ExportError::Target(format!("{address} answered {status}{words}")),
+        Fault::Target => elsewhere(format!("{address} answered {status}{words}")),
         Fault::Trace => ExportError::Trace(format!("{address} does not take the trace: {status}{words}")),
     }
 }

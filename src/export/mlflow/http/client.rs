@@ -5,9 +5,10 @@ use super::secrets::Secrets;
 use crate::export::{ExportError, Patience};
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
+use std::cell::Cell;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How soon somebody who asks us to end is heard.
 const LISTEN: Duration = Duration::from_millis(50);
@@ -74,6 +75,8 @@ pub struct Client<'a> {
     http: reqwest::Client,
     tries: Tries,
     patience: Patience<'a>,
+    /// When to give up, if that is before patience ends.
+    turn: Cell<Option<Instant>>,
     secrets: Secrets,
 }
 
@@ -97,7 +100,14 @@ impl<'a> Client<'a> {
             .referer(false)
             .build()
             .map_err(|error| answer::cannot_connect(&error))?;
-        Ok(Client { runtime: Some(runtime), http, tries, patience, secrets: Secrets::default() })
+        Ok(Client {
+            runtime: Some(runtime),
+            http,
+            tries,
+            patience,
+            turn: Cell::new(None),
+            secrets: Secrets::default(),
+        })
     }
 
     /// What is hidden in every refusal; the sensitive headers of requests are added by themselves.
@@ -105,26 +115,38 @@ impl<'a> Client<'a> {
         &self.secrets
     }
 
+    /// Requests give up then, if patience lasts for longer.
+    pub fn give_up_at(&self, at: Option<Instant>) {
+        self.turn.set(at);
+    }
+
+    /// None when there is no end.
+    fn left(&self) -> Option<Duration> {
+        let of_turn = self.turn.get().map(|until| until.saturating_duration_since(Instant::now()));
+        self.patience.left().into_iter().chain(of_turn).min()
+    }
+
     /// The answer, whatever its status, except those that ask to be tried again until they stop being so.
     pub fn send(&self, request: &Request) -> Result<Answer, ExportError> {
         let mut failures = 0;
         loop {
-            let (reason, after) = match self.once(request)? {
+            let (reason, after, status) = match self.once(request)? {
                 Ok(answer) if !answer::may_pass(answer.status) => return Ok(answer),
                 Ok(answer) => (
                     format!("{} answered {}{}", request.url, answer.status, answer::said(&answer)),
                     retry_after(&answer.headers),
+                    Some(answer.status.as_u16()),
                 ),
-                Err(reason) => (reason, None),
+                Err(reason) => (reason, None, None),
             };
             failures += 1;
             // A server may ask for more than anybody waits for; we ourselves never do.
             let ours = || self.tries.pause(failures, chance()).min(LONGEST_PAUSE.max(self.tries.backoff));
             let pause = after.unwrap_or_else(ours);
-            let is_in_time = pause <= LONGEST_PAUSE.max(self.tries.backoff)
-                && self.patience.left().is_none_or(|left| pause < left);
+            let is_in_time =
+                pause <= LONGEST_PAUSE.max(self.tries.backoff) && self.left().is_none_or(|left| pause < left);
             if failures > self.tries.retries || !is_in_time {
-                return Err(ExportError::Transient { reason, after });
+                return Err(ExportError::Transient { reason, after, status });
             }
             (self.patience.retrying)(&reason, pause);
             // Within async: a timer is made where the runtime is.
@@ -183,11 +205,12 @@ impl<'a> Client<'a> {
                 if (patience.is_asked_to_end)() {
                     return ExportError::Stopped;
                 }
-                if patience.is_over() {
+                let left = self.left();
+                if left == Some(Duration::ZERO) {
                     let reason = format!("no answer from {} in the time there was", request.url);
                     return ExportError::transient(reason);
                 }
-                tokio::time::sleep(patience.left().map_or(LISTEN, |left| left.min(LISTEN))).await;
+                tokio::time::sleep(left.map_or(LISTEN, |left| left.min(LISTEN))).await;
             }
         };
         let runtime = self.runtime.as_ref().expect("the runtime is there until the client is dropped");

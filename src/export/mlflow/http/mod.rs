@@ -23,7 +23,7 @@ use super::{artifact, info, keys, tree};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use crate::export::receipt::Receipt;
-use crate::export::{Delivered, ExportError, Exporter, Patience};
+use crate::export::{Delivered, ExportError, Exporter, Patience, Sign};
 use crate::trace::model::{Span, Trace};
 use crate::trace::redact::is_of_figures;
 use answer::Step;
@@ -33,6 +33,7 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use serde_json::json;
 use server::Server;
+use std::time::Instant;
 use stored::Stored;
 use version::FIRST_TO_ADD;
 
@@ -205,7 +206,7 @@ impl<'a> HttpExporter<'a> {
         if !stored.is_in_tracking_store() {
             return Ok(());
         }
-        Err(ExportError::Target(format!(
+        Err(ExportError::unclear(format!(
             "{} takes no spans at /v1/traces, where it looks for them (let that path through to MLflow)",
             self.server.address()
         )))
@@ -246,11 +247,50 @@ impl<'a> HttpExporter<'a> {
 }
 
 impl Exporter for HttpExporter<'_> {
+    fn give_up_at(&mut self, at: Option<Instant>) {
+        self.server.give_up_at(at);
+    }
+
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
         tree::check(&trace.spans)
             .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
-        let there = Stored::look(&self.server, trace.id)?;
+        let there = Stored::look(&self.server, trace.id).map_err(ExportError::over_trace)?;
+        if there.as_ref().is_some_and(Stored::is_archived) {
+            return Err(self.archived(trace));
+        }
         let experiment_id = self.experiment(there.as_ref())?;
+        let taken = self.take(trace, before, experiment_id, there);
+        taken.map_err(|error| self.seen_in_its_light(trace, error))
+    }
+}
+
+impl HttpExporter<'_> {
+    fn archived(&self, trace: &Trace) -> ExportError {
+        ExportError::Archived(format!("{} has archived {}", self.server.address(), trace.id))
+    }
+
+    /// A server that fails over a trace which it shows when asked is there, and may have archived it meanwhile.
+    fn seen_in_its_light(&self, trace: &Trace, error: ExportError) -> ExportError {
+        let is_answer = matches!(error, ExportError::Transient { status: Some(500..), .. });
+        match error.over_trace() {
+            ExportError::Unclear { reason, after, .. } if is_answer => {
+                match Stored::glance(&self.server, trace.id) {
+                    Some(there) if there.is_archived() => self.archived(trace),
+                    Some(_) => ExportError::Unclear { reason, after, sign: Sign::ShowsTrace },
+                    None => ExportError::Unclear { reason, after, sign: Sign::None },
+                }
+            }
+            error => error,
+        }
+    }
+
+    fn take(
+        &self,
+        trace: &Trace,
+        before: Option<&Receipt>,
+        experiment_id: String,
+        there: Option<Stored>,
+    ) -> Result<Delivered, ExportError> {
         // A trace that is gone there is sent whole, whatever the receipt says.
         let before = before.filter(|before| before.target == self.target && there.is_some());
         let new = spans_to_send(trace, before);

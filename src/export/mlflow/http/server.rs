@@ -7,6 +7,7 @@ use crate::export::ExportError;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
+use std::time::Instant;
 
 pub(super) struct Server<'a> {
     client: Client<'a>,
@@ -21,6 +22,10 @@ pub(super) type Headers<'h> = &'h [(HeaderName, &'h str)];
 impl<'a> Server<'a> {
     pub(super) fn new(client: Client<'a>, address: String, url: Url) -> Server<'a> {
         Server { client, address, url }
+    }
+
+    pub(super) fn give_up_at(&self, at: Option<Instant>) {
+        self.client.give_up_at(at);
     }
 
     pub(super) fn address(&self) -> &str {

@@ -29,13 +29,20 @@ impl Stored {
             // A server with users answers 403 to anybody but its administrators where there is no such trace.
             403 | 404 => Ok(None),
             200 => Stored::read(server, &answer).map(Some),
-            _ => Err(server.refused(Step::Look, &answer)),
+            _ => Err(server.refused(Step::Find, &answer)),
         }
+    }
+
+    /// As `look`, with one try. None also where there is no good answer.
+    pub(super) fn glance(server: &Server, trace: TraceId) -> Option<Stored> {
+        let answer = server.get_once(&["api", "3.0", "mlflow", "traces", &trace.to_string()], &[]).ok()??;
+        Stored::read(server, &answer).ok()
     }
 
     /// From the answer to a look, or to the information that was sent.
     pub(super) fn read(server: &Server, answer: &Answer) -> Result<Stored, ExportError> {
-        Stored::of(&server.json(answer)?).ok_or_else(|| server.refused(Step::Look, answer))
+        let body = serde_json::from_slice(&answer.body).ok();
+        body.and_then(|body| Stored::of(&body)).ok_or_else(|| server.refused(Step::Find, answer))
     }
 
     fn of(body: &Value) -> Option<Stored> {
@@ -74,6 +81,11 @@ impl Stored {
     /// Whether the trace has a cost there, ours or the server's own.
     pub(super) fn has_cost(&self) -> bool {
         self.metadata.contains_key(keys::COST)
+    }
+
+    /// Whether the server has moved the spans away: it takes no more of them (3.18 and later).
+    pub(super) fn is_archived(&self) -> bool {
+        self.tags.get(keys::SPANS_LOCATION).is_some_and(|location| location == keys::IN_ARCHIVE)
     }
 
     /// Whether the server keeps the spans itself; if not, it wants them as an artifact.

@@ -29,8 +29,11 @@ impl StoreError {
     /// The same for whoever delivers: what happened, to which file.
     pub(super) fn at(self, path: &Path) -> ExportError {
         let path = path.display();
-        if let StoreError::Tree(_) | StoreError::Archived { .. } = self {
+        if let StoreError::Tree(_) = self {
             return ExportError::Trace(format!("{self}: {path}"));
+        }
+        if let StoreError::Archived { .. } = self {
+            return ExportError::Archived(format!("{self}: {path}"));
         }
         if let StoreError::NoExperiment(_) | StoreError::DeletedExperiment(_) = self {
             return ExportError::Experiment(format!("{self}: {path}"));
@@ -52,7 +55,9 @@ impl StoreError {
                         "not a SQLite database: {path} (move it away, or choose another tracking URI)"
                     ));
                 }
-                _ => (false, self.to_string()),
+                Some(ErrorCode::DatabaseCorrupt) => (false, self.to_string()),
+                // A rule or a trigger that somebody added, or a value that is too large: of this trace alone.
+                _ => return ExportError::unclear(format!("{self}: {path}")),
             },
             StoreError::File(error) => {
                 let hopeless = matches!(

@@ -16,7 +16,9 @@ fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> 
 
 fn told(step: Step, status: u16, headers: &[(&'static str, &'static str)], body: &str) -> String {
     match refused("http://host", step, &answer(status, headers, body)) {
-        ExportError::Transient { reason, after } => format!("transient {after:?}: {reason}"),
+        ExportError::Unclear { reason, .. } => format!("unclear: {reason}"),
+        ExportError::Archived(reason) => format!("archived: {reason}"),
+        ExportError::Transient { reason, after, .. } => format!("transient {after:?}: {reason}"),
         ExportError::Target(reason) => format!("target: {reason}"),
         ExportError::Experiment(reason) => format!("experiment: {reason}"),
         ExportError::Trace(reason) => format!("trace: {reason}"),
@@ -26,7 +28,7 @@ fn told(step: Step, status: u16, headers: &[(&'static str, &'static str)], body:
 
 #[test]
 fn every_status_is_somebodys_fault() {
-    use Step::{Look, Take};
+    use Step::{Find, Look, Take};
     let table = [
         (Look, 400, "target"),
         (Take, 400, "trace"),
@@ -35,21 +37,25 @@ fn every_status_is_somebodys_fault() {
         (Look, 403, "target"),
         (Take, 403, "experiment"),
         (Look, 404, "target"),
-        (Take, 404, "target"),
-        (Take, 405, "target"),
+        (Take, 404, "unclear"),
+        (Take, 405, "unclear"),
         (Take, 407, "target"),
         (Take, 408, "transient"),
         (Take, 413, "trace"),
         (Take, 422, "trace"),
         (Look, 429, "transient"),
         (Take, 500, "transient"),
-        (Take, 501, "target"),
+        (Take, 501, "unclear"),
         (Look, 502, "transient"),
         (Take, 503, "transient"),
         (Take, 504, "transient"),
         (Look, 200, "target"),
         (Look, 302, "target"),
-        (Take, 308, "target"),
+        (Take, 308, "unclear"),
+        (Take, 200, "unclear"),
+        (Find, 400, "unclear"),
+        (Find, 401, "target"),
+        (Find, 200, "unclear"),
     ];
     for (step, status, kind) in table {
         let told = told(step, status, &[], "");

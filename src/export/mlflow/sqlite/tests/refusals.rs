@@ -79,7 +79,7 @@ fn a_trace_that_mlflow_has_archived_is_not_written_over() {
     assert_eq!(
         error,
         format!(
-            "trace: MLflow moved the spans of {id} out of the database (ARCHIVE_REPO): {}",
+            "archived: MLflow moved the spans of {id} out of the database (ARCHIVE_REPO): {}",
             store.path().display()
         )
     );
@@ -95,7 +95,7 @@ fn a_write_that_fails_half_way_leaves_the_trace_as_it_was() {
          BEGIN SELECT RAISE(ABORT, 'no more spans'); END",
     );
     let error = store.refused(&resumed());
-    assert_eq!(error, format!("target: no more spans: {}", store.path().display()));
+    assert_eq!(error, format!("unclear: no more spans: {}", store.path().display()));
     assert_eq!(store.read(), trace());
 }
 

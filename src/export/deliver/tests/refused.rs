@@ -1,0 +1,225 @@
+//! No trace holds its target: what fails alone waits alone, and is set aside when it never ceases to.
+
+use super::super::blame::MOST_IN_A_ROW;
+use super::*;
+use crate::export::Sign;
+use crate::spool::tries::{MOST_ALONE, Tries};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::collections::{BTreeMap, BTreeSet};
+
+const SERVER: &str = "http://a";
+
+impl Yard {
+    fn refuses(&self, thread: u8, error: ExportError) {
+        self.refused.borrow_mut().insert(thread, error);
+    }
+
+    /// Those of the last drain, in order.
+    fn tried_by_a_drain(&self) -> Vec<u8> {
+        self.tried.borrow_mut().clear();
+        self.drain();
+        self.tried.take()
+    }
+
+    fn tries_of(&self, thread: u8) -> Option<Tries> {
+        let of_thread = |path: &PathBuf| Spool::trace_of(path) == Some(TraceId([thread; 16]));
+        self.spool().paths().iter().find(|path| of_thread(path)).and_then(|path| Spool::tries(path))
+    }
+}
+
+#[test]
+fn a_trace_that_a_server_refuses_keeps_no_other_waiting() {
+    for error in [
+        ExportError::unclear("500"),
+        ExportError::Unclear { reason: "500".into(), after: None, sign: Sign::ShowsTrace },
+        ExportError::Unclear { reason: "503".into(), after: Some(Duration::from_secs(60)), sign: Sign::None },
+    ] {
+        let yard = Yard::new();
+        (1..=5).for_each(|thread| yard.put(thread, &remote(SERVER), 1));
+        yard.refuses(1, error);
+        assert_eq!(yard.counts(), (4, 1, 0));
+        let tries = yard.tries_of(1).unwrap();
+        assert_eq!((tries.rest.failures, tries.own, tries.alone), (1, 1, 1));
+        assert_eq!(tries.rest.since, at(1_000_000));
+        // A launch leaves the trace alone for a while, and the server not.
+        yard.put(6, &remote(SERVER), 1);
+        assert_eq!(yard.tried_by_a_drain(), [6]);
+        assert_eq!(yard.drain().waiting[0].reason, tries.rest.reason);
+    }
+}
+
+#[test]
+fn what_failed_before_is_tried_last() {
+    let mut yard = Yard::new();
+    yard.eagerness = Eagerness::Asked;
+    (1..=3).for_each(|thread| yard.put(thread, &remote(SERVER), 1));
+    yard.refuses(1, ExportError::unclear("hangs"));
+    assert_eq!(yard.tried_by_a_drain(), [1, 2, 3]);
+    yard.put(4, &remote(SERVER), 1);
+    assert_eq!(yard.tried_by_a_drain(), [4, 1]);
+    // A newer form is as likely to hang.
+    yard.put(1, &remote(SERVER), 2);
+    yard.put(5, &remote(SERVER), 1);
+    assert_eq!(yard.tried_by_a_drain(), [5, 1]);
+    yard.refused.borrow_mut().clear();
+    assert_eq!((yard.tried_by_a_drain(), yard.spool().paths().len()), (vec![1], 0));
+}
+
+#[test]
+fn a_trace_that_fails_alone_time_and_again_is_set_aside_with_its_reason() {
+    let mut yard = Yard::new();
+    yard.eagerness = Eagerness::Asked;
+    yard.put(1, &remote(SERVER), 1);
+    yard.put(1, &remote(SERVER), 2);
+    yard.refuses(1, ExportError::unclear("500 NUL"));
+    // Alone with its server nothing shows who is at fault.
+    for _ in 0..2 * MOST_ALONE {
+        assert_eq!(yard.counts(), (0, 2, 0));
+    }
+    for launch in 1..MOST_ALONE {
+        yard.put(1 + launch as u8, &remote(SERVER), 1);
+        assert_eq!(yard.counts(), (1, 2, 0), "{launch}");
+    }
+    yard.put(99, &remote(SERVER), 1);
+    assert_eq!(yard.counts(), (1, 0, 2));
+    let reason = Spool::reason(&yard.spool().set_aside()[0]).unwrap();
+    assert_eq!(reason, "it failed 5 times while others were taken: 500 NUL");
+}
+
+#[test]
+fn a_server_that_shows_a_trace_and_does_not_take_it_is_not_at_fault() {
+    let mut yard = Yard::new();
+    yard.eagerness = Eagerness::Asked;
+    yard.put(1, &remote(SERVER), 1);
+    yard.refuses(1, ExportError::Unclear { reason: "500".into(), after: None, sign: Sign::ShowsTrace });
+    for _ in 1..MOST_ALONE {
+        assert_eq!(yard.counts(), (0, 1, 0));
+    }
+    assert_eq!(yard.counts(), (0, 0, 1));
+}
+
+#[test]
+fn a_server_that_takes_nothing_is_called_down_and_no_trace_for_it() {
+    let yard = Yard::new();
+    let many = u8::try_from(2 * MOST_IN_A_ROW).unwrap();
+    for thread in 1..=many {
+        yard.put(thread, &remote(SERVER), 1);
+        yard.refuses(thread, ExportError::unclear("read-only"));
+    }
+    let tried = yard.tried_by_a_drain();
+    assert_eq!(tried.len(), MOST_IN_A_ROW as usize);
+    assert!(yard.tried_by_a_drain().is_empty(), "it is left alone");
+    assert!(tried.iter().all(|thread| yard.tries_of(*thread).unwrap().alone == 0));
+    // It is mended: all are taken.
+    yard.refused.borrow_mut().clear();
+    yard.now.set(at(1_000_060));
+    assert_eq!(yard.counts(), (usize::from(many), 0, 0));
+}
+
+#[test]
+fn launches_that_bring_one_trace_each_call_a_server_down_together() {
+    let yard = Yard::new();
+    let enough = u8::try_from(MOST_IN_A_ROW).unwrap();
+    for thread in 1..=enough {
+        yard.put(thread, &remote(SERVER), 1);
+        yard.refuses(thread, ExportError::unclear("read-only"));
+        assert_eq!(yard.tried_by_a_drain(), [thread]);
+    }
+    yard.put(enough + 1, &remote(SERVER), 1);
+    assert!(yard.tried_by_a_drain().is_empty());
+}
+
+#[test]
+fn a_local_store_that_refuses_one_trace_takes_the_others() {
+    let yard = Yard::new();
+    (1..=4).for_each(|thread| yard.put(thread, &local("/a.db"), 1));
+    yard.refuses(2, ExportError::unclear("a trigger"));
+    assert_eq!(yard.counts(), (3, 1, 0));
+}
+
+#[test]
+fn what_is_archived_waits_to_be_continued_and_is_not_sent_again() {
+    let yard = Yard::new();
+    yard.put(1, &remote(SERVER), 1);
+    yard.drain();
+    yard.put(1, &remote(SERVER), 2);
+    yard.put(2, &remote(SERVER), 1);
+    yard.refuses(1, ExportError::Archived("archived".into()));
+    for tried in [vec![1, 2], vec![]] {
+        yard.tried.borrow_mut().clear();
+        let drained = yard.drain();
+        assert_eq!(yard.tried.take(), tried);
+        assert_eq!((drained.archived.len(), drained.archived[0].trace), (1, TraceId([1; 16])));
+        assert_eq!(drained.archived[0].paths, yard.spool().paths());
+    }
+}
+
+/// How a server treats a trace, each time.
+fn treatment() -> impl Strategy<Value = Option<ExportError>> {
+    let refused = |reason: &str| Some(ExportError::Trace(reason.into()));
+    let unclear = |sign| Some(ExportError::Unclear { reason: "500".into(), after: None, sign });
+    select(vec![
+        None,
+        None,
+        None,
+        None,
+        unclear(Sign::None),
+        unclear(Sign::ShowsTrace),
+        refused("400"),
+        refused("413"),
+    ])
+}
+
+proptest! {
+    // Each is some dozen drains, which wait for the disk.
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn whatever_traces_a_server_hates_all_others_are_delivered(
+        treatments in vec(treatment(), 1..30),
+        launches in vec(1..12_usize, 1..4),
+    ) {
+        let yard = Yard::new();
+        let (mut next, mut put) = (0_usize, BTreeSet::new());
+        let mut treatments = treatments.into_iter();
+        let mut hated = BTreeMap::new();
+        let mut launch = |several: usize, is_good: bool| {
+            for _ in 0..several {
+                let treatment = if is_good { None } else { treatments.next().unwrap_or(None) };
+                next += 1;
+                let thread = u8::try_from(next).expect("as many as a byte counts");
+                yard.put(thread, &remote(SERVER), 1);
+                put.insert(thread);
+                if let Some(error) = treatment {
+                    hated.insert(thread, error.to_string());
+                    yard.refuses(thread, error);
+                }
+            }
+            let before = yard.tried.borrow().len();
+            yard.drain();
+            let tried = yard.tried.borrow()[before..].to_vec();
+            let once: BTreeSet<u8> = tried.iter().copied().collect();
+            assert_eq!(once.len(), tried.len(), "no trace is tried twice in a drain");
+            // Long enough for whatever rests.
+            yard.now.set(yard.now.get() + Duration::from_secs(7200));
+        };
+        launches.iter().for_each(|several| launch(*several, false));
+        // As many launches as a trace may fail in, and as a run of hated ones may hold the server.
+        for _ in 0..MOST_ALONE + 30 / MOST_IN_A_ROW {
+            launch(1, true);
+        }
+        let aside: BTreeMap<u8, String> = yard
+            .spool()
+            .set_aside()
+            .iter()
+            .map(|path| (Spool::trace_of(path).unwrap().0[0], Spool::reason(path).unwrap()))
+            .collect();
+        prop_assert_eq!(yard.spool().paths().len(), 0, "nothing waits for ever");
+        prop_assert!(aside.keys().eq(hated.keys()), "{:?} {:?}", aside, hated);
+        prop_assert!(aside.iter().all(|(thread, reason)| reason.ends_with(&hated[thread])), "{:?}", aside);
+        let arrived = yard.arrived.borrow().len();
+        prop_assert_eq!(arrived + aside.len(), put.len(), "nothing is lost, and nothing sent twice");
+    }
+}

@@ -1,0 +1,41 @@
+//! Escapes of JSON that stand for what no place can keep: U+0000, and half a pair of surrogates without the other.
+
+/// What stands there instead: the picture of a NUL, and the character for what is none.
+const NUL_ESCAPED: &str = "2400";
+const HALF_ESCAPED: &str = "fffd";
+
+/// The JSON without them; None where there are none. A person sees that something was there.
+pub fn mended(json: &str) -> Option<String> {
+    if !["\\u0000", "\\ud", "\\uD"].iter().any(|escape| json.contains(escape)) {
+        return None;
+    }
+    let (mut kept, mut at, mut rest) = (String::new(), 0, json);
+    while let Some(escape) = rest.find('\\') {
+        let here = json.len() - rest.len() + escape;
+        let (length, instead) = match unit(&json[here..]) {
+            Some(0) => (6, Some(NUL_ESCAPED)),
+            Some(0xd800..=0xdbff) => match unit(&json[here + 6..]) {
+                Some(0xdc00..=0xdfff) => (12, None),
+                _ => (6, Some(HALF_ESCAPED)),
+            },
+            Some(0xdc00..=0xdfff) => (6, Some(HALF_ESCAPED)),
+            Some(_) => (6, None),
+            // Whatever is escaped, a backslash too, is no beginning of an escape.
+            None => (1 + json[here + 1..].chars().next().map_or(0, char::len_utf8), None),
+        };
+        if let Some(instead) = instead {
+            kept.push_str(&json[at..here]);
+            kept.push_str("\\u");
+            kept.push_str(instead);
+            at = here + length;
+        }
+        rest = &json[here + length..];
+    }
+    (at > 0).then(|| kept + &json[at..])
+}
+
+/// The UTF-16 unit that an escape at the beginning stands for.
+fn unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
+}

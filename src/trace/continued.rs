@@ -1,0 +1,111 @@
+//! The trace of a session's later turns, where a target has archived the trace of the earlier ones and takes no more
+//! of it.
+
+use super::about::{self, Sum};
+use super::agent;
+use super::build::{About, Relative, Shape, Surroundings};
+use super::build::{add_child_spans, put, relatives, scope_of, trace, turn_id, turn_spans, turns_of};
+use super::ids::{SpanId, TraceId};
+use super::model::{Span, Trace, TraceState};
+use super::outcome;
+use super::{gen_ai, spans, tree};
+use crate::claim::record::ThreadRecord;
+use crate::rollout::text::Text;
+use crate::session::family::Family;
+use crate::session::model::Session;
+use jiff::Timestamp;
+
+/// The id of the trace that this one continues, in its metadata and on its root.
+pub const CONTINUES: &str = "codex.continues";
+
+/// What such a trace holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Continued {
+    /// From 1: the second continues the first.
+    pub number: usize,
+    /// Its first turn; the session's first one is 0.
+    pub from: usize,
+    pub continues: TraceId,
+}
+
+/// The trace of the session's turns from there on, with what they started; None where there is no such turn.
+pub fn build_continued(
+    family: &Family,
+    part: Continued,
+    record: &ThreadRecord,
+    surroundings: Surroundings,
+) -> Option<Trace> {
+    let relatives = relatives(family);
+    let whole = relatives.first()?.session;
+    let thread = Some(&*whole.meta.id).filter(|id| !id.is_empty())?;
+    let session = later(whole, part.from)?;
+    let last_turn = session.turns.last()?;
+    let turns_of = turns_of(&relatives);
+    let is_later = |(_, turn): &(&Relative, &usize)| **turn >= part.from;
+    let started: Vec<&Relative> =
+        relatives.iter().zip(&turns_of).skip(1).filter(is_later).map(|(relative, _)| relative).collect();
+    let below = started.iter().flat_map(|relative| relative.session.inferences());
+    let sum = Sum::of(session.inferences().chain(below));
+
+    let root = SpanId::of_continuation(thread, part.number);
+    let sessions = std::iter::once(&session).chain(started.iter().map(|relative| relative.session));
+    let mut attributes = about::session_attributes(sessions, record);
+    put(&mut attributes, CONTINUES, Some(part.continues.to_string()));
+    let root_span = Span { id: root, name: "codex_cli_session".into(), attributes, ..agent::span(&session) };
+    let mut spans = vec![root_span];
+    let scope = scope_of(whole);
+    for (number, turn) in (part.from + 1..).zip(&session.turns) {
+        let mut spans_of_turn = turn_spans(&scope, number, turn, Some(root));
+        spans_of_turn[0].attributes = about::inner_turn_attributes(whole, turn);
+        spans.extend(spans_of_turn);
+    }
+    for relative in &started {
+        add_child_spans(relative, &relatives, Shape::Whole, &mut spans);
+    }
+    below_root(&mut spans, agent::id(whole), root);
+    let mut spans = tree::settled(spans, session.last_line_at);
+    gen_ai::add_up(&mut spans);
+    let runs = session.is_running() || started.iter().any(|relative| relative.session.is_running());
+    let state = if runs { TraceState::InProgress } else { outcome::state_of(&last_turn.status) };
+    let prompt = agent::prompt(&session);
+    let response = agent::response(&session).map(Text::as_str);
+    let mut metadata = about::metadata(&session, surroundings, prompt, response, &sum);
+    metadata.insert(CONTINUES.to_owned(), part.continues.to_string());
+    let about = About { prompt, response, status: &last_turn.status, metadata, tags: about::tags(&session) };
+    Some(trace(TraceId::of_continuation(thread, part.number), state, spans, about))
+}
+
+/// The session as if it had begun with that turn.
+fn later(whole: &Session, from: usize) -> Option<Session> {
+    let first = whole.turns.get(from)?;
+    let mut session = Session { turns: whole.turns[from..].to_vec(), ..whole.clone() };
+    session.first_line_at = first.started_at.or(session.first_line_at);
+    session.meta.timestamp = session.first_line_at.map(|at| at.to_string());
+    // Codex counts the whole thread.
+    session.codex_total = None;
+    Some(session)
+}
+
+/// What no turn started stands below the root.
+fn below_root(spans: &mut [Span], of_whole: SpanId, root: SpanId) {
+    for span in spans.iter_mut().filter(|span| span.parent == Some(of_whole)) {
+        span.parent = Some(root);
+    }
+}
+
+/// The first turn, from this one on, that a trace lacks or has in part, if it has these spans and was told of what
+/// happened until then. The number of turns where it has all.
+pub fn first_lacking(family: &Family, from: usize, has: &dyn Fn(SpanId) -> bool, until: Timestamp) -> usize {
+    let Some(session) = family.members.first().map(|root| &root.session) else { return 0 };
+    let scope = scope_of(session);
+    let turns = session.turns.iter().enumerate().skip(from);
+    let mut lacking = turns.filter(|(index, turn)| {
+        let id = turn_id(scope.thread, index + 1);
+        let steps = spans::of_turn(&scope, turn, id);
+        let is_told = turn.ended_at.or(turn.started_at).is_none_or(|at| at <= until);
+        // The only turn of a session has no span of its own.
+        let is_there = *index == from || !steps.is_empty() || has(id);
+        !(is_told && is_there && steps.iter().all(|span| has(span.id)))
+    });
+    lacking.next().map_or(session.turns.len(), |(index, _)| index)
+}
