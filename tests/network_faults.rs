@@ -1,15 +1,27 @@
 //! Everything that goes wrong between us and a server: Codex's bytes and end stay the same, and the trace is at the
 //! server once or in the spool once.
 
+use codex_traced::config::target::{Experiment, Target};
+use codex_traced::rollout::map::Map;
+use codex_traced::spool::Spool;
+use codex_traced::spool::entry::Entry;
+use codex_traced::spool::list::Standing;
+use codex_traced::spool::tries::MOST_ALONE;
+use codex_traced::trace::ids::{SpanId, TraceId};
+use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
+use codex_traced::trace::redact::Redacted;
+use jiff::Timestamp;
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use support::mlflow_server::post;
 use support::real::MLFLOW_VERSION;
 use support::{
-    Codex, End, Fault, FaultProxy, Home, MlflowServer, ModelServer, Oracle, Outcome, Reply, Script, codex,
-    run,
+    Codex, Dislike, End, Fault, FaultProxy, Home, MlflowServer, ModelServer, Oracle, Outcome, PickyServer,
+    Reply, Script, codex, run, start,
 };
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
@@ -243,4 +255,168 @@ fn whatever_a_network_does_codex_is_unchanged_and_the_trace_is_in_one_place() {
             trace.trace_id
         );
     }
+}
+
+/// What one session left for its server, without what its launch and Codex do for it.
+fn left_by_a_session(number: u32, uri: &str) -> Entry {
+    let mut id = [0x5a; 16];
+    id[12..].copy_from_slice(&number.to_be_bytes());
+    let at = |second: i64| Timestamp::from_second(1_790_000_000 + second).expect("a time");
+    let root = Span {
+        id: SpanId([1; 8]),
+        parent: None,
+        name: "codex_cli_session".to_owned(),
+        span_type: SpanType::Agent,
+        status: SpanStatus::Ok,
+        started_at: at(0),
+        ended_at: at(1),
+        inputs: json!({"prompt": "hi"}).into(),
+        outputs: json!({"response": "done", "status": "completed"}).into(),
+        attributes: Map::new(),
+        events: Vec::new(),
+    };
+    let trace = Trace {
+        id: TraceId(id),
+        name: root.name.clone(),
+        state: TraceState::Ok,
+        started_at: at(0),
+        ended_at: at(1),
+        request_preview: Some("hi".to_owned()),
+        response_preview: Some("done".to_owned()),
+        metadata: [].into(),
+        tags: [].into(),
+        spans: vec![root],
+    };
+    let experiment = Experiment::Name("codex-sessions".to_owned());
+    Entry { target: Target::Http(uri.to_owned()), experiment, trace: Redacted::made_up(trace) }
+}
+
+/// The same numbers each time, spread as if at random.
+fn scattered(number: u32) -> u32 {
+    let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9);
+    mixed ^= mixed >> 16;
+    mixed = mixed.wrapping_mul(0x85eb_ca6b);
+    mixed ^ (mixed >> 13)
+}
+
+/// With `REFUSED_SESSIONS=500 REFUSED_LAUNCHES=10` at its full size.
+#[test]
+fn a_server_that_refuses_one_trace_in_ten_for_ever_keeps_no_other_waiting() {
+    let Some(codex) = codex() else { return };
+    let asked = |name: &str, usual: u32| {
+        std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(usual)
+    };
+    let (sessions, launches) = (asked("REFUSED_SESSIONS", 80), asked("REFUSED_LAUNCHES", 4));
+    /// In seconds; and what a machine that does much else may need beyond it.
+    const WAIT: u64 = 12;
+    const SLACK: Duration = Duration::from_secs(60);
+    let server = PickyServer::start();
+    let uri = server.url();
+    let mut network = Network::new(codex);
+    let spool = Spool::at(network.home.state().join("spool"));
+    let (mut others, mut refused) = (BTreeSet::new(), BTreeMap::new());
+    let mut numbers = 0..;
+    let mut put = |is_liked: bool| {
+        let number = numbers.next().expect("numbers do not end");
+        let entry = left_by_a_session(number, &uri);
+        let id = entry.trace.id.to_string();
+        if !is_liked && scattered(number) % 10 == 0 {
+            let how = match refused.len() % 4 {
+                0 => Dislike::Answers(500),
+                1 => Dislike::Hangs,
+                2 => Dislike::Answers(400),
+                _ => Dislike::Answers(413),
+            };
+            server.dislike(&id, how);
+            refused.insert(id, how);
+        } else {
+            others.insert(id);
+        }
+        spool.put(&entry, Timestamp::now()).expect("put an entry");
+        (others.clone(), refused.clone())
+    };
+    let patient = |network: &Network| {
+        let mut command = network.traced(&uri);
+        command.env("CODEX_TRACED_WAIT", WAIT.to_string());
+        command
+    };
+    for launch in 1..=launches {
+        let (mut expected, mut disliked) = Default::default();
+        for _ in 0..sessions / launches {
+            (expected, disliked) = put(false);
+        }
+        let begun = Instant::now();
+        let (printed, said) = network.observe(patient(&network));
+        let took = begun.elapsed();
+        assert_eq!(printed, network.plain, "Codex's bytes");
+        network.launches += 1;
+        expected.extend(network.traces());
+        let taken = server.taken();
+        println!(
+            "launch {launch}: {} arrived, {} refused so far, {:?} in the spool and set aside, {took:.1?}  {said:?}",
+            taken.len(),
+            disliked.len(),
+            network.counts()
+        );
+        assert_eq!(taken, expected, "every other trace arrives in its launch");
+        assert!(took < Duration::from_secs(WAIT) + SLACK, "{took:?}");
+    }
+    // Each brings one more, as launches do, so that it shows who is at fault.
+    let mut disliked = BTreeMap::new();
+    for sync in 1..=MOST_ALONE {
+        (_, disliked) = put(true);
+        let begun = Instant::now();
+        let mut command = patient(&network);
+        command.env("MLFLOW_HTTP_REQUEST_TIMEOUT", "2");
+        let synced = start(command.args(["mlflow", "sync"])).finish(Duration::from_secs(500));
+        let first = synced.stdout.lines().next().unwrap_or_default().to_owned();
+        println!("sync {sync}: {first}, {:.1?}", begun.elapsed());
+    }
+    let listed = spool.list();
+    let aside: BTreeMap<String, String> = listed
+        .iter()
+        .map(|one| match &one.standing {
+            Standing::SetAside(reason) => (one.trace.to_string(), reason.clone()),
+            other => panic!("{} is not set aside: {other:?}", one.trace),
+        })
+        .collect();
+    assert!(aside.keys().eq(disliked.keys()), "{aside:?}\n{disliked:?}");
+    for (trace, how) in &disliked {
+        let why = match how {
+            Dislike::Answers(status) => status.to_string(),
+            Dislike::Hangs => "no answer from ".to_owned(),
+        };
+        assert!(aside[trace].contains(&why), "{trace} {how:?}: {}", aside[trace]);
+    }
+    println!("{} set aside, such as:", aside.len());
+    aside.values().collect::<BTreeSet<_>>().iter().for_each(|reason| println!("  {reason}"));
+    let listing = run(network.traced(&uri).args(["mlflow", "sync", "--list"])).ended(End::Code(0));
+    assert!(aside.values().all(|reason| listing.stdout.contains(reason.as_str())), "{}", listing.stdout);
+}
+
+#[test]
+fn after_a_refused_delivery_the_list_tells_tries_time_and_reason() {
+    let Some(codex) = codex() else { return };
+    let server = PickyServer::start();
+    let uri = server.url();
+    let network = Network::new(codex);
+    let spool = Spool::at(network.home.state().join("spool"));
+    let [refused, other] = [1, 2].map(|number| left_by_a_session(number, &uri));
+    server.dislike(&refused.trace.id.to_string(), Dislike::Answers(500));
+    spool.put(&refused, Timestamp::now()).expect("put an entry");
+    spool.put(&other, Timestamp::now()).expect("put an entry");
+    run(network.traced(&uri).args(["mlflow", "sync"])).ended(End::Code(1));
+    assert_eq!(server.taken(), [other.trace.id.to_string()].into());
+    let listed = run(network.traced(&uri).args(["mlflow", "sync", "--list"])).ended(End::Code(0)).stdout;
+    println!("{listed}");
+    let lines: Vec<&str> = listed.lines().collect();
+    let cells = |line: &str| {
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (heading, row) = (cells(lines[0]), cells(lines[1]));
+    let of = |name: &str| row[heading.iter().position(|cell| cell == name).expect("a column")].as_str();
+    assert_eq!(of("TRIES"), "1");
+    assert!(of("LAST TRY").ends_with(" ago") && of("NEXT TRY").starts_with("in "), "{listed}");
+    assert!(lines[2].contains("answered 500 ") && lines[2].contains("I do not like it"), "{listed}");
+    assert_eq!(lines.len(), 3, "{listed}");
 }

@@ -17,7 +17,8 @@ use std::time::Duration;
 use support::real::{MLFLOW_OLDEST, MLFLOW_VERSION};
 use support::run::LIMIT;
 use support::{
-    Codex, End, Home, MlflowServer, ModelServer, Oracle, Reply, Script, Verb, codex, run, start, wait_for,
+    Codex, End, Home, MlflowServer, ModelServer, Oracle, Reply, Script, TrackingUri, Verb, codex, run, start,
+    wait_for,
 };
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
@@ -291,4 +292,94 @@ fn the_mode_that_mlflow_chose_stays_and_no_log_of_ours_is_left() {
     let connection = Connection::open(folder.join("x.db")).expect("open the database");
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("the mode");
     assert_eq!(mode, "wal");
+}
+
+/// What an MLflow server's own scheduler does with traces that are older than it keeps them in its database.
+const ARCHIVE: &str = r#"
+import sys
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+uri, folder = sys.argv[1:]
+store = SqlAlchemyStore(uri, f"file://{folder}/artifacts")
+store._get_archive_traces_now_millis = lambda: 4_000_000_000_000
+print("archived", store.archive_traces(resolved_trace_archival_location=f"file://{folder}/archive", broader_retention="1d"))
+"#;
+
+#[track_caller]
+fn archive(oracle: &Oracle, database: &Path, expected: usize) {
+    let folder = database.parent().expect("a database is in a folder");
+    let uri = format!("sqlite:///{}", database.display());
+    let said = run(oracle.python().args(["-c", ARCHIVE, &uri]).arg(folder)).ended(End::Code(0));
+    assert_eq!(said.stdout.lines().last(), Some(format!("archived {expected}").as_str()));
+}
+
+/// Three turns of one session, of which a target archives what it has after the first and after the second.
+fn goes_on_past_two_archives(codex: &Codex, oracle: &Oracle, uri: Option<&str>, database: &Path) {
+    let model = ModelServer::start(Script::new());
+    let home = Home::new(&model.url());
+    let database = if uri.is_some() { database.to_owned() } else { home.database() };
+    let launch = |words: &[&str], answer: &str| {
+        model.play(Script::new().reply(Reply::new().answer(answer).usage(100, 0, 10, 0)));
+        let mut command = home.traced(LAUNCHER, &codex.native);
+        if let Some(uri) = uri {
+            command.envs([("MLFLOW_TRACKING_URI", uri), ("MLFLOW_CODEX_TRACING_ENABLED", "true")]);
+        }
+        let outcome = run(command.args(words)).ended(End::Code(0));
+        assert_eq!(home.spooled(), [""; 0], "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("codex-traced: "), "{}", outcome.stderr);
+    };
+    launch(&["exec", "first"], "one");
+    let thread = home.claimed().pop().expect("a session");
+    let resume = |prompt: &str, answer: &str| launch(&["exec", "resume", &thread, prompt], answer);
+    archive(oracle, &database, 1);
+    resume("second", "two");
+    // As long as it is not archived, it grows.
+    resume("third", "three");
+    archive(oracle, &database, 1);
+    resume("fourth", "four");
+    // Nothing new: nothing to send.
+    let again =
+        run(home.traced(LAUNCHER, &codex.native).args(["mlflow", "import", "--all"])).ended(End::Code(0));
+    assert!(again.stdout.contains("1 unchanged"), "{}", again.stdout);
+
+    let store = uri.map_or_else(|| database.tracking_uri(), str::to_owned);
+    let mut traces = oracle.traces(store.as_str());
+    traces.sort_by_key(|trace| trace.request_time_ms);
+    let told: Vec<_> = traces
+        .iter()
+        .map(|trace| {
+            let names: Vec<&str> = trace.spans.iter().map(|span| span.name.as_str()).collect();
+            let preview = |text: &Option<String>| text.clone().unwrap_or_default();
+            (preview(&trace.request_preview), preview(&trace.response_preview), names.join(" "))
+        })
+        .collect();
+    let row = |prompt: &str, answer: &str, spans: &str| (prompt.into(), answer.into(), spans.into());
+    let expected: [(String, String, String); 3] = [
+        row("first", "one", "codex_cli_session llm_call_1"),
+        row("second", "three", "codex_cli_session turn_2 llm_call_2 turn_3 llm_call_3"),
+        row("fourth", "four", "codex_cli_session turn_4 llm_call_4"),
+    ];
+    assert_eq!(told, expected);
+    let of = |key: &str| -> Vec<Option<&str>> {
+        traces.iter().map(|trace| trace.metadata.get(key).and_then(|value| value.as_str())).collect()
+    };
+    let session = Some(thread.as_str());
+    assert_eq!(of("mlflow.trace.session"), [session; 3]);
+    let ids: Vec<&str> = traces.iter().map(|trace| trace.trace_id.as_str()).collect();
+    assert_eq!(ids[0], format!("tr-{}", thread.replace('-', "")));
+    assert_eq!(of("codex.continues"), [None, Some(ids[0]), Some(ids[1])]);
+    let tokens = traces.iter().map(|trace| trace.token_usage.as_ref()?["total_tokens"].as_i64());
+    assert_eq!(tokens.collect::<Vec<_>>(), [Some(110), Some(220), Some(110)]);
+}
+
+#[test]
+fn the_later_turns_of_a_session_whose_trace_a_database_has_archived_are_a_trace_of_their_own() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    goes_on_past_two_archives(&codex, &oracle, None, Path::new(""));
+}
+
+#[test]
+fn the_later_turns_of_a_session_whose_trace_a_server_has_archived_are_a_trace_of_their_own() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let Some(server) = MlflowServer::of(MLFLOW_VERSION) else { return };
+    goes_on_past_two_archives(&codex, &oracle, Some(&server.uri()), &server.database());
 }

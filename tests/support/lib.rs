@@ -30,6 +30,7 @@ pub mod mlflow_server;
 pub mod model_server;
 pub mod normalise;
 pub mod oracle;
+pub mod picky;
 #[cfg(target_os = "linux")]
 pub mod probe;
 pub mod real;
@@ -52,6 +53,7 @@ pub use mlflow_server::{MlflowServer, ServerOptions};
 pub use model_server::ModelServer;
 pub use normalise::normalised;
 pub use oracle::{Oracle, Span, Trace, TrackingUri, Verb};
+pub use picky::{Dislike, PickyServer};
 pub use real::{Codex, codex, mlflow, node_that_replaces_itself, older_codex};
 pub use recorded::Recorded;
 pub use run::{End, Outcome, Running, run, run_with_input, start, wait_for};
