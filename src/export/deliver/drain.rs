@@ -129,6 +129,10 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
                     }
                     let waiting = u32::try_from(self.again.len()).unwrap_or(u32::MAX);
                     let job = self.again.remove(0);
+                    // What it failed with says more than that there is no time.
+                    if self.left() < LONG {
+                        continue;
+                    }
                     self.work(&job, lane, &mut rests, self.steps, Turn::Again { waiting });
                     continue;
                 }
@@ -249,6 +253,12 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         let key = (entry.target.clone(), entry.experiment.clone());
         let bytes = bytes_of(job);
         // Places on this machine have limits of their own.
+        let has_failed = self.before_drain(job).is_some_and(|tries| tries.own > 0);
+        let turn = match turn {
+            // A launch does not wait for it time and again.
+            Turn::Last if has_failed && self.limits.eagerness == Eagerness::Patient => Turn::BeforeOthers,
+            turn => turn,
+        };
         let allotted = (lane == Lane::Remote).then(|| blame::allotted(turn, self.left(), bytes));
         let receipt = before.as_ref().map(|kept| &kept.receipt);
         let (exported, took) = self.export(&key, &entry.trace, receipt, allotted);

@@ -1,5 +1,6 @@
 //! Every rule finds its secrets and nothing else, and no text of a trace is left out.
 
+mod legible;
 mod reach;
 
 use super::*;

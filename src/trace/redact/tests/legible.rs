@@ -1,0 +1,91 @@
+//! No place is sent what it cannot keep, whatever a session holds.
+
+use super::*;
+use crate::export::mlflow::wire::WireSpan;
+use crate::trace::redact::walk::{Takes, texts};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// Texts with NUL and halves of surrogate pairs in them, as they are and as JSON escapes them.
+fn text() -> impl Strategy<Value = String> {
+    let parts = select(vec![
+        "\0",
+        "a",
+        "ä",
+        "\u{2028}",
+        "\\",
+        "\\\\",
+        "\"",
+        "{",
+        "[",
+        "}",
+        "\\u0000",
+        "\\ud83d",
+        "\\uDE00",
+        "\\u00e4",
+        "\\ud83",
+        "{\"a\": \"",
+        "\"}",
+    ]);
+    prop_oneof![
+        vec(parts.clone(), 0..12).prop_map(|parts| parts.concat()),
+        // JSON to the letter, as a model writes a tool's arguments.
+        vec(select(vec!["a", "\\u0000", "\\ud83d", "\\ude00", "\\n", "\\\\", "ä"]), 0..12)
+            .prop_map(|parts| format!("{{\"cmd\": [\"{}\"]}}", parts.concat())),
+    ]
+}
+
+/// What Python would make of a text that MLflow reads as JSON: strings, and escapes that are half a pair.
+struct Look {
+    texts: Vec<String>,
+}
+
+impl Takes for Look {
+    fn text(&mut self, text: &str) -> Option<String> {
+        self.texts.push(text.to_owned());
+        None
+    }
+
+    fn value_of(&mut self, _: &str, _: &str) -> Option<String> {
+        None
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_place_is_sent_a_nul_or_half_a_surrogate_pair(planted in vec(text(), 18)) {
+        static REDACTOR: LazyLock<Redactor> = LazyLock::new(redactor);
+        let (trace, secrets) = trace();
+        let mut json = serde_json::to_string(&trace).unwrap();
+        for (secret, planted) in secrets.iter().zip(planted.iter().cycle()) {
+            let quoted = serde_json::to_string(planted).unwrap();
+            json = json.replace(secret, &quoted[1..quoted.len() - 1]);
+        }
+        for keep in [Keep::Everything, Keep::Figures] {
+            let redacted = REDACTOR.redact(serde_json::from_str(&json).unwrap(), keep);
+            let mut look = Look { texts: Vec::new() };
+            texts(&mut redacted.clone().into(), &mut look);
+            for text in &look.texts {
+                prop_assert!(!text.contains('\0'), "{text:?}");
+                // serde_json refuses half a pair, and Python would read it.
+                let shape = text.replace("\\ud", "\\ue").replace("\\uD", "\\ue").replace("\\u0000", "\\u0020");
+                if serde_json::from_str::<Value>(&shape).is_ok() {
+                    let read = serde_json::from_str::<Value>(text);
+                    prop_assert!(read.is_ok_and(|value| !value.to_string().contains("\\u0000")), "{text:?}");
+                }
+            }
+            for span in &redacted.spans {
+                let sent = crate::export::mlflow::wire::json(&WireSpan::of(redacted.id, span));
+                let outer: Value = serde_json::from_str(&sent).unwrap();
+                let attributes = outer["attributes"].as_object().unwrap();
+                for value in attributes.values() {
+                    let inner: Value = serde_json::from_str(value.as_str().unwrap()).unwrap();
+                    prop_assert!(!inner.to_string().contains("\\u0000") || inner.to_string().contains("\\\\u0000"));
+                }
+            }
+        }
+    }
+}
