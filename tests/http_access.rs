@@ -354,7 +354,7 @@ fn a_server_that_is_busy_says_for_how_long() {
     let front = Front::answering(9, move |_| Some(busy.to_owned()));
     let expected = Some(Duration::from_secs(99));
     match deliver(&front.uri(), &[("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")], &a_trace(110)) {
-        Err(ExportError::Transient { reason, after }) => {
+        Err(ExportError::Transient { reason, after, .. }) => {
             assert!(reason.contains("503") && after == expected, "{reason} {after:?}");
         }
         other => panic!("expected to be told to wait: {other:?}"),
