@@ -3,6 +3,7 @@
 use super::item::TypeFirst;
 use super::legacy;
 use super::line::{Usage, if_it_fits, read, tag_of};
+use super::settings::ThreadSettingsApplied;
 use super::text::Text;
 use super::value::Value;
 use serde::Deserialize;
@@ -18,6 +19,7 @@ pub enum Event {
     /// A response item says the same; before 0.80 that line may come much later, or never.
     AgentMessage(AgentMessage),
     ThreadRolledBack(ThreadRolledBack),
+    ThreadSettingsApplied(ThreadSettingsApplied),
     /// Why the turn will fail; only versions that were asked for more wrote it.
     Error(ErrorEvent),
     Bookkeeping,
@@ -251,13 +253,13 @@ impl Event {
             "agent_message" => read(payload).map(Event::AgentMessage),
             "thread_rolled_back" => read(payload).map(Event::ThreadRolledBack),
             "error" => read(payload).map(Event::Error),
+            "thread_settings_applied" => read(payload).map(Event::ThreadSettingsApplied),
             "agent_reasoning"
             | "agent_reasoning_raw_content"
             | "context_compacted"
             | "sub_agent_activity"
             | "thread_goal_updated"
-            | "thread_name_updated"
-            | "thread_settings_applied" => Some(Event::Bookkeeping),
+            | "thread_name_updated" => Some(Event::Bookkeeping),
             kind => legacy::parse(kind, payload),
         };
         event.ok_or_else(|| tag.r#type.into_owned())

@@ -6,6 +6,7 @@ use super::envelope::Envelope;
 use super::escapes;
 use super::event::Event;
 use super::response_item::ResponseItem;
+use super::settings::ModeSettings;
 use super::text::Text;
 use super::value::Value;
 use jiff::Timestamp;
@@ -96,13 +97,15 @@ pub struct Git {
     pub repository_url: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct TurnContext {
     /// 0.104 and later. Without one, Codex wrote the context once per request, not once per turn.
     pub turn_id: Option<String>,
     pub cwd: Option<String>,
     pub model: Option<Text>,
     pub effort: Option<Text>,
+    pub service_tier: Option<Text>,
+    pub collaboration_mode: Option<ModeSettings>,
 }
 
 /// One per completed model response (0.155 and later).
@@ -316,12 +319,7 @@ mod tests {
             ),
             (
                 r#"{"type":"turn_context","payload":{"model":"m","effort":{"level":"high"}}}"#,
-                RolloutItem::TurnContext(TurnContext {
-                    turn_id: None,
-                    cwd: None,
-                    model: Some("m".into()),
-                    effort: None,
-                }),
+                RolloutItem::TurnContext(TurnContext { model: Some("m".into()), ..TurnContext::default() }),
             ),
             (
                 r#"{"type":"token_usage_record","payload":{"response_id":7,"thread_token_usage":"many",

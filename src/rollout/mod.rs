@@ -19,6 +19,7 @@ pub mod path;
 pub mod prompts;
 pub mod reader;
 pub mod response_item;
+pub mod settings;
 pub mod shelf;
 pub mod text;
 pub mod value;

@@ -38,6 +38,7 @@ impl SessionReducer {
                 }
             }
             Event::ThreadRolledBack(back) => turns::roll_back(&mut self.session, back.num_turns),
+            Event::ThreadSettingsApplied(applied) => self.settings_applied(applied),
             Event::Error(error) => self.error = Some(error),
             Event::Bookkeeping => {}
         }

@@ -1,5 +1,6 @@
 //! Model responses: where each begins and ends, and which tokens are its.
 
+use super::in_force::InForce;
 use super::model::{Inference, Message, Session, Step, TokenUsage, add};
 use super::reducer::StepAt;
 use crate::rollout::text::Text;
@@ -7,8 +8,8 @@ use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inferences {
-    model: Option<Text>,
-    effort: Option<Text>,
+    /// As of the next response.
+    pub(super) in_force: InForce,
     count: u32,
     requests: Requests,
     open: Option<StepAt>,
@@ -44,12 +45,6 @@ enum News {
 }
 
 impl Inferences {
-    /// As of the next response.
-    pub(super) fn set(&mut self, model: Option<Text>, effort: Option<Text>) {
-        self.model = model.or(self.model.take());
-        self.effort = effort;
-    }
-
     pub(super) fn instruct(&mut self, instructions: Option<Text>) {
         self.instructions = instructions;
     }
@@ -181,10 +176,13 @@ impl Inferences {
         {
             new_messages.insert(0, Message { role: Text::word("system"), text, tool_call_id: None });
         }
+        let in_force = self.in_force.clone();
         let inference = Inference {
             number: self.count,
-            model: self.model.clone(),
-            effort: self.effort.clone(),
+            model: in_force.model,
+            effort: in_force.effort,
+            provider: in_force.provider,
+            service_tier: in_force.service_tier,
             started_at: self.last_input_at.or(at),
             ended_at: at,
             new_messages,

@@ -6,6 +6,7 @@ mod compactions;
 mod copied;
 mod events;
 pub mod family;
+mod in_force;
 mod inferences;
 pub mod model;
 mod outcome;

@@ -101,6 +101,10 @@ pub struct Inference {
     pub number: u32,
     pub model: Option<Text>,
     pub effort: Option<Text>,
+    /// Who serves the model.
+    pub provider: Option<Text>,
+    /// As asked for: `default`, `priority`, `flex`. None where no line names one.
+    pub service_tier: Option<Text>,
     pub response_id: Option<Text>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,

@@ -11,6 +11,8 @@ use super::user_shell;
 use crate::rollout::event::{ErrorEvent, Event};
 use crate::rollout::line::{Container, RolloutItem, RolloutLine, SessionMeta, TurnContext};
 use crate::rollout::response_item::ResponseItem;
+use crate::rollout::settings::ThreadSettingsApplied;
+use crate::rollout::text::Text;
 use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]
@@ -67,6 +69,7 @@ impl SessionReducer {
                 let is_new = !is_fork && meta.history_base.is_none();
                 let instructions = meta.base_instructions.as_ref().map(|it| it.text.clone());
                 self.inferences.instruct(instructions.filter(|text| is_new && !text.is_empty()));
+                self.inferences.in_force.provider = meta.model_provider.as_deref().map(Text::from);
                 self.session.meta = *meta;
                 self.has_meta = true;
             }
@@ -123,7 +126,13 @@ impl SessionReducer {
     /// Of another thread's history only what this one goes on with.
     fn copied_item(&mut self, item: RolloutItem) {
         match item {
-            RolloutItem::TurnContext(context) => self.inferences.set(context.model, context.effort),
+            RolloutItem::TurnContext(context) => self.inferences.in_force.turn_context(context),
+            RolloutItem::Event(Event::ThreadSettingsApplied(applied)) => {
+                applied
+                    .thread_settings
+                    .into_iter()
+                    .for_each(|all| self.inferences.in_force.thread_settings(all));
+            }
             RolloutItem::Event(Event::TokenCount(count)) => {
                 if let Some(total) = count.info.and_then(|info| info.total_token_usage) {
                     self.tokens.copy(total.into());
@@ -140,11 +149,23 @@ impl SessionReducer {
     }
 
     fn turn_context(&mut self, context: TurnContext, at: Option<Timestamp>) {
-        self.session.folders.extend(context.cwd);
-        self.inferences.set(context.model, context.effort);
+        self.session.folders.extend(context.cwd.clone());
         if context.turn_id.is_none() {
             self.inferences.mark(&mut self.session, at);
         }
+        self.inferences.in_force.turn_context(context);
+    }
+
+    /// A review's settings are mirrored into the file of the thread that asked for it.
+    pub(super) fn settings_applied(&mut self, applied: ThreadSettingsApplied) {
+        let is_own = |id: &String| !self.has_meta || *id == self.session.meta.id;
+        let Some(settings) =
+            applied.thread_settings.filter(|_| applied.thread_id.as_ref().is_none_or(is_own))
+        else {
+            return;
+        };
+        self.session.folders.extend(settings.cwd.clone());
+        self.inferences.in_force.thread_settings(settings);
     }
 
     /// What a person wrote, among what Codex adds of its own.

@@ -78,7 +78,8 @@ impl TurnScope<'_> {
         let cost = model.zip(inference.usage).and_then(|(model, usage)| Cost::of(model, usage));
         let mut attributes = Map::with_capacity(MOST_ATTRIBUTES);
         put(&mut attributes, "mlflow.llm.model", model);
-        put(&mut attributes, "mlflow.llm.provider", self.of.provider.as_ref());
+        let provider = inference.provider.as_ref().or(self.of.provider.as_ref());
+        put(&mut attributes, "mlflow.llm.provider", provider);
         put(&mut attributes, "codex.reasoning_effort", inference.effort.as_ref());
         let first_token = self.time_to_first_token(inference);
         put(&mut attributes, "codex.time_to_first_token_ms", first_token);
@@ -86,7 +87,7 @@ impl TurnScope<'_> {
             &mut attributes,
             inference,
             &self.of.conversation,
-            self.of.provider.as_ref(),
+            provider,
             self.came_to_its_end(inference),
         );
         gen_ai::first_chunk(&mut attributes, first_token);

@@ -1,0 +1,85 @@
+//! What Codex says that a thread works with: its model, how hard the model thinks, who serves it, and how fast.
+
+use super::text::Text;
+use super::value::Value;
+use serde::{Deserialize, Deserializer};
+
+/// Of `thread_settings_applied` (0.142 and later): all settings at once, so that what is absent is not set.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct ThreadSettingsApplied {
+    pub thread_id: Option<String>,
+    pub thread_settings: Option<ThreadSettings>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ThreadSettings {
+    pub cwd: Option<String>,
+    pub model: Option<Text>,
+    pub effort: Option<Text>,
+    pub provider: Option<Text>,
+    /// `default`, `priority`, `flex`.
+    pub service_tier: Option<Text>,
+}
+
+/// A field of an odd type counts as absent, and leaves the others as they are.
+impl<'de> Deserialize<'de> for ThreadSettings {
+    fn deserialize<D: Deserializer<'de>>(settings: D) -> Result<ThreadSettings, D::Error> {
+        let settings = Value::deserialize(settings)?;
+        let text = |value: &Value| value.as_text().filter(|text| !text.is_empty()).cloned();
+        let of_mode = &settings["collaboration_mode"]["settings"];
+        Ok(ThreadSettings {
+            cwd: settings["cwd"].as_str().map(str::to_owned),
+            model: text(&settings["model"]).or_else(|| text(&of_mode["model"])),
+            effort: [&settings["reasoning_effort"], &settings["effort"], &of_mode["reasoning_effort"]]
+                .into_iter()
+                .find_map(text),
+            provider: text(&settings["model_provider_id"]),
+            service_tier: text(&settings["service_tier"]),
+        })
+    }
+}
+
+/// Of a turn's `collaboration_mode` (0.104 and later), which repeats the turn's own settings.
+#[derive(Debug, Default, PartialEq)]
+pub struct ModeSettings {
+    pub model: Option<Text>,
+    pub effort: Option<Text>,
+}
+
+impl<'de> Deserialize<'de> for ModeSettings {
+    fn deserialize<D: Deserializer<'de>>(mode: D) -> Result<ModeSettings, D::Error> {
+        let mode = Value::deserialize(mode)?;
+        let text = |name: &str| mode["settings"][name].as_text().cloned();
+        Ok(ModeSettings { model: text("model"), effort: text("reasoning_effort") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn settings_are_read_wherever_they_are_and_an_odd_one_costs_no_other() {
+        let table = [
+            (
+                json!({"model": "m", "reasoning_effort": "low", "model_provider_id": "p",
+                    "service_tier": "priority", "cwd": "/w"}),
+                ["m", "low", "p", "priority", "/w"],
+            ),
+            (
+                json!({"service_tier": 7, "model_provider_id": null, "cwd": [],
+                    "collaboration_mode": {"settings": {"model": "m", "reasoning_effort": "high"}}}),
+                ["m", "high", "-", "-", "-"],
+            ),
+            (json!({"model": {}, "collaboration_mode": "plan"}), ["-"; 5]),
+            (json!(null), ["-"; 5]),
+        ];
+        for (written, read) in table {
+            let settings = ThreadSettings::deserialize(&written).unwrap();
+            let ThreadSettings { cwd, model, effort, provider, service_tier } = settings;
+            let texts = [model, effort, provider, service_tier, cwd.map(Text::from)];
+            assert_eq!(texts.map(|text| text.unwrap_or("-".into())), read.map(Text::from), "{written}");
+        }
+    }
+}
