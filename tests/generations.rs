@@ -234,7 +234,10 @@ fn the_ends_that_old_events_tell_are_exact() {
     let ended = command.ended_at.expect("an end");
     assert_eq!(command.started_at, Some(ended - SignedDuration::from_millis(7)));
     let nested: Vec<_> = script.nested.iter().map(|call| (&*call.name, &call.outcome)).collect();
-    assert_eq!(nested, [("add", &Outcome::Failed { message: "gone".into() }), ("apply_patch", &Outcome::Ok)]);
+    assert_eq!(
+        nested,
+        [("mcp__s__add", &Outcome::Failed { message: "gone".into() }), ("apply_patch", &Outcome::Ok)]
+    );
     assert_eq!(script.nested[0].server.as_deref(), Some("s"));
     assert!(script.nested[1].facts.changes.is_some());
 }
@@ -310,4 +313,152 @@ fn a_document_of_the_first_codex_is_a_session() {
     assert_eq!(session.turns[0].final_answer.as_deref(), Some("one file"));
     assert_eq!(calls(&session)[0].facts.printed.as_deref(), Some("a\n"));
     assert_eq!((session.inferences().count(), session.bad_lines), (2, 0));
+}
+
+/// Milliseconds after the first line of all.
+fn after_start(at: Option<Timestamp>) -> i64 {
+    let start: Timestamp = "2026-11-22T10:04:15Z".parse().expect("a time");
+    at.expect("a time").duration_since(start).as_millis().try_into().expect("few")
+}
+
+#[test]
+fn a_command_that_slept_with_the_machine_began_before_its_own_first_output() {
+    // Codex's clock stood for 80 minutes: it measured 90 seconds.
+    let end = json!({"type": "exec_command_end", "call_id": "c1", "turn_id": "a", "command": ["bash", "-lc", "serve"],
+        "cwd": "/w", "stdout": "", "stderr": "", "aggregated_output": "up", "exit_code": 0,
+        "duration": {"secs": 90, "nanos": 0}});
+    let session = Lines::of(OWN)
+        .event(json!({"type": "task_started", "turn_id": "a"}))
+        .prompt("serve")
+        .call(
+            "c1",
+            "exec_command",
+            "{\"cmd\":\"serve\"}",
+            "Chunk ID: 0b\nWall time: 0.01 seconds\nProcess running with session ID 7\nOutput:\nup",
+        )
+        .item(json!({"type": "message", "role": "assistant", "content": "it serves"}))
+        .event(json!({"type": "task_complete", "turn_id": "a", "last_agent_message": "it serves"}))
+        .pause(80 * 60_000)
+        .event(json!({"type": "task_started", "turn_id": "b"}))
+        .prompt("stop")
+        .event(end.clone())
+        .session();
+    let command = calls(&session)[0];
+    assert_eq!(after_start(command.started_at), 40, "asked for, and not 80 minutes later");
+    assert!(after_start(command.ended_at) > 80 * 60_000);
+    assert_eq!(command.facts.duration, Some(SignedDuration::from_secs(90)), "as Codex measured it");
+    // Within its own turn the measure is exact, but for what the lines rule out.
+    for (nanos, began) in [(5_000_000, 45), (40_000_000, 40)] {
+        let mut end = end.clone();
+        end["duration"] = json!({"secs": 0, "nanos": nanos});
+        let session = Lines::of(OWN)
+            .event(json!({"type": "task_started", "turn_id": "a"}))
+            .prompt("serve")
+            .item(
+                json!({"type": "function_call", "call_id": "c1", "name": "exec_command", "arguments": "{}"}),
+            )
+            .event(end)
+            .session();
+        assert_eq!(after_start(calls(&session)[0].started_at), began);
+    }
+}
+
+#[test]
+fn nothing_that_a_script_called_began_before_the_script_or_its_turn() {
+    let long = json!({"secs": 900, "nanos": 0});
+    let session = Lines::of(OWN)
+        .event(json!({"type": "task_started", "turn_id": "a"}))
+        .prompt("go")
+        .item(json!({"type": "custom_tool_call", "call_id": "script", "name": "exec", "input": "x"}))
+        .event(json!({"type": "mcp_tool_call_end", "call_id": "exec-1", "result": {"Ok": {}}, "duration": long,
+            "invocation": {"server": "s", "tool": "add", "arguments": {}}}))
+        .event(json!({"type": "exec_command_end", "call_id": "lone", "command": ["ls"], "exit_code": 0, "duration": long}))
+        .session();
+    let calls = calls(&session);
+    assert_eq!(after_start(calls[0].nested[0].started_at), 40);
+    assert_eq!(after_start(calls[1].started_at), 10);
+}
+
+#[test]
+fn a_review_whose_reviewer_begins_and_ends_under_other_ids_is_one_turn() {
+    let enter = |lines: Lines| {
+        lines.event(json!({"type": "entered_review_mode", "user_facing_hint": "look for contradictions"}))
+    };
+    let begin = |lines: Lines, id: &str| lines.event(json!({"type": "task_started", "turn_id": id}));
+    let said = json!({"type": "user_message", "message": "look for contradictions", "images": []});
+    let reviewed = |lines: Lines| {
+        lines
+            .event(said.clone())
+            .event(said.clone())
+            .event(json!({"type": "exited_review_mode", "review_output": {"findings": []}}))
+            .item(json!({"type": "message", "role": "assistant", "content": "none"}))
+            .event(json!({"type": "agent_message", "message": "none"}))
+    };
+    let begun = || begin(Lines::of(OWN), "a").prompt("hello").answer("hi", 10, 10);
+    let before =
+        || begun().event(json!({"type": "task_complete", "turn_id": "a", "last_agent_message": "hi"}));
+    let end = |lines: Lines, id: &str| {
+        lines.event(json!({"type": "task_complete", "turn_id": id, "last_agent_message": null}))
+    };
+    let table = [
+        ("0.104", end(reviewed(begin(enter(before()), "reviewer")), "another")),
+        ("the reviewer's id", end(reviewed(begin(enter(before()), "reviewer")), "reviewer")),
+        ("begun first", end(reviewed(begin(enter(begin(before(), "b")), "reviewer")), "b")),
+        ("begun once", end(reviewed(enter(begin(before(), "b"))), "b")),
+        ("never ended", reviewed(enter(before()))),
+    ];
+    for (name, lines) in table {
+        let session = end(begin(lines, "z").prompt("thanks").answer("ok", 20, 10), "z").session();
+        let turns: Vec<_> = session
+            .turns
+            .iter()
+            .map(|turn| (turn.prompt.as_deref(), turn.final_answer.as_deref(), &turn.status))
+            .collect();
+        let turn = |prompt, answer| (Some(prompt), Some(answer), &TurnStatus::Completed);
+        let expected =
+            [turn("hello", "hi"), turn("[review look for contradictions]", "none"), turn("thanks", "ok")];
+        assert_eq!(turns, expected, "{name}");
+    }
+    // Cut off, and Codex was started again: what is asked then is another turn.
+    let session = begin(begin(enter(before()), "reviewer"), "z").prompt("thanks").answer("ok", 20, 10);
+    let session = end(session, "z").session();
+    assert_eq!(prompts(&session), ["hello", "[review look for contradictions]", "thanks"]);
+    assert_eq!(session.turns[1].status, TurnStatus::Lost);
+}
+
+#[test]
+fn a_file_that_begins_with_its_compaction_has_the_turns_that_were_asked_for() {
+    let compacted = |lines: Lines| lines.line("compacted", json!({"message": "so far"}));
+    let context = || json!({"type": "item_completed", "turn_id": "gone", "item": {"type": "ContextCompaction", "id": "c"}});
+    let usage = json!({"input_tokens": 70, "output_tokens": 5});
+    let record = json!({"usage": usage, "thread_token_usage": usage});
+    let table = [
+        ("alone", compacted(Lines::of(OWN))),
+        ("twice", compacted(compacted(Lines::of(OWN)))),
+        ("with its item", compacted(Lines::of(OWN)).event(context())),
+        ("with its usage", compacted(Lines::of(OWN).line("token_usage_record", record)).count(70, 70)),
+    ];
+    for (name, lines) in table {
+        let session = lines
+            .event(json!({"type": "task_started", "turn_id": "a"}))
+            .prompt("after")
+            .answer("yes", 100, 30)
+            .event(json!({"type": "task_complete", "turn_id": "a", "last_agent_message": "yes"}))
+            .session();
+        assert_eq!((prompts(&session), session.turns.len()), (vec!["after"], 1), "{name}");
+        assert_eq!(session.turns[0].status, TurnStatus::Completed, "{name}");
+        assert_eq!((session.tokens_reconcile(), inputs(&session)), (Some(true), vec![Some(30)]), "{name}");
+        let began = session.turns[0].started_at;
+        let compactions: Vec<_> = session.turns[0]
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Compaction(compaction) => Some(compaction.started_at),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(compactions, vec![began; if name == "twice" { 2 } else { 1 }], "{name}");
+    }
+    let nothing = compacted(Lines::of(OWN)).event(context()).count(5, 5).session();
+    assert_eq!(nothing.turns, []);
 }

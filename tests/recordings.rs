@@ -101,19 +101,28 @@ fn a_tool_of_an_mcp_server_fails_by_its_own_word_or_by_the_protocols() {
     let expected = [
         "codex_cli_session",
         "  llm_call_1",
-        "  tool_add",
+        "  tool_mcp__sums__add",
         "  llm_call_2",
-        "  tool_refuse ERROR not on a Sunday",
+        "  tool_mcp__sums__refuse ERROR not on a Sunday",
         "  llm_call_3",
-        "  tool_break ERROR tool call error: tool call failed for `sums/break`",
+        "  tool_mcp__sums__break ERROR tool call error: tool call failed for `sums/break`",
         "  llm_call_4",
     ];
     assert_eq!(tree(&trace), expected);
-    let add = span(&trace, "tool_add");
+    let add = span(&trace, "tool_mcp__sums__add");
     assert_eq!(add.inputs, json!({"a": 2, "b": 3}));
-    assert_eq!(add.attributes["mcp_server"], "sums");
+    for (key, value) in [
+        ("mcp_server", "sums"),
+        ("mcp.server", "sums"),
+        ("tool_name", "mcp__sums__add"),
+        ("gen_ai.tool.name", "mcp__sums__add"),
+    ] {
+        assert_eq!(add.attributes[key], value, "{key}");
+    }
+    let asked = &span(&trace, "llm_call_1").outputs["choices"][0]["message"]["tool_calls"][0];
+    assert_eq!(asked["function"]["name"], "mcp__sums__add");
     assert_eq!(add.outputs["mcp_result"]["structuredContent"], json!({"sum": 5}));
-    let broke = span(&trace, "tool_break");
+    let broke = span(&trace, "tool_mcp__sums__break");
     let said = broke.events[0].attributes["exception.message"].as_str().expect("a message");
     assert!(said.contains("-32603: the tool broke"), "{said}");
 }

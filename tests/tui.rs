@@ -110,12 +110,12 @@ fn a_session_in_the_shared_daemon_is_one_trace_with_all_its_turns() {
           turn_1 AGENT OK inputs.prompt="first prompt" outputs.response="first answer"
             llm_call_1 LLM OK in=90 out=9
             tool_exec TOOL OK
-              tool_exec_command TOOL OK inputs.command.2="echo hi" outputs.result="hi\n" exit_code=0
+              tool_exec_command TOOL OK inputs.cmd="echo hi" outputs.result="hi\n" exit_code=0
             llm_call_2 LLM OK in=100 out=1
           turn_2 AGENT OK inputs.prompt="second prompt" outputs.response="second answer"
             llm_call_3 LLM OK in=190 out=9
             tool_exec TOOL OK
-              tool_exec_command TOOL ERROR inputs.command.2="echo no; exit 3" outputs.result="no\n" exit_code=3 message="exit code 3"
+              tool_exec_command TOOL ERROR inputs.cmd="echo no; exit 3" outputs.result="no\n" exit_code=3 message="exit code 3"
             llm_call_4 LLM OK in=200 out=2
           turn_3 AGENT OK inputs.prompt="third prompt" outputs.response="third answer"
             llm_call_5 LLM OK in=300 out=3

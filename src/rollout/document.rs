@@ -2,6 +2,7 @@
 //!
 //! `{"session": {"timestamp", "id", "instructions"}, "items": [response item, …]}` holds the same as a bare file.
 
+use super::encoding::without_mark;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ struct Document {
 
 /// The document as the lines of a bare file; None for what is no such document.
 pub(super) fn as_lines(bytes: &[u8]) -> Option<Vec<u8>> {
-    let document: Document = serde_json::from_slice(bytes).ok()?;
+    let document: Document = serde_json::from_slice(without_mark(bytes)).ok()?;
     let mut lines = Vec::with_capacity(bytes.len());
     for line in std::iter::once(&document.session).chain(&document.items) {
         serde_json::to_writer(&mut lines, line).ok()?;

@@ -2,9 +2,10 @@
 
 use super::item::TypeFirst;
 use super::legacy;
-use super::line::{Usage, if_it_fits, read, tag_of};
+use super::line::{if_it_fits, read, tag_of};
 use super::settings::ThreadSettingsApplied;
 use super::text::Text;
+use super::usage::Usage;
 use super::value::Value;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,6 +23,8 @@ pub enum Event {
     ThreadSettingsApplied(ThreadSettingsApplied),
     /// Why the turn will fail; only versions that were asked for more wrote it.
     Error(ErrorEvent),
+    /// A request to the model failed, and Codex asks again.
+    StreamError(ErrorEvent),
     Bookkeeping,
 }
 
@@ -79,6 +82,19 @@ pub struct TurnAborted {
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct TokenCount {
     pub info: Option<TokenCountInfo>,
+    pub rate_limits: Option<RateLimits>,
+}
+
+/// How much of an account's allowance is used, by two windows of time.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct RateLimits {
+    pub primary: Option<RateLimit>,
+    pub secondary: Option<RateLimit>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct RateLimit {
+    pub used_percent: Option<f64>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -253,6 +269,7 @@ impl Event {
             "agent_message" => read(payload).map(Event::AgentMessage),
             "thread_rolled_back" => read(payload).map(Event::ThreadRolledBack),
             "error" => read(payload).map(Event::Error),
+            "stream_error" => read(payload).map(Event::StreamError),
             "thread_settings_applied" => read(payload).map(Event::ThreadSettingsApplied),
             "agent_reasoning"
             | "agent_reasoning_raw_content"

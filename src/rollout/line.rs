@@ -2,12 +2,14 @@
 //! payload alone.
 
 use super::bare;
+use super::encoding;
 use super::envelope::Envelope;
 use super::escapes;
 use super::event::Event;
 use super::response_item::ResponseItem;
 use super::settings::ModeSettings;
 use super::text::Text;
+use super::usage::Usage;
 use super::value::Value;
 use jiff::Timestamp;
 use memchr::memchr2;
@@ -123,24 +125,6 @@ pub struct Compacted {
     pub message: Option<String>,
 }
 
-/// Cached is part of input, reasoning is part of output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Usage {
-    #[serde(deserialize_with = "count")]
-    pub input_tokens: u64,
-    #[serde(deserialize_with = "count")]
-    pub cached_input_tokens: u64,
-    #[serde(deserialize_with = "count")]
-    pub cache_write_input_tokens: u64,
-    #[serde(deserialize_with = "count")]
-    pub output_tokens: u64,
-    #[serde(deserialize_with = "count")]
-    pub reasoning_output_tokens: u64,
-    #[serde(deserialize_with = "count")]
-    pub total_tokens: u64,
-}
-
 /// The line is not a JSON object that any version writes.
 #[derive(Debug, PartialEq)]
 pub struct BadLine;
@@ -155,6 +139,7 @@ pub(super) struct Tag<'a> {
 impl RolloutLine {
     /// A line with half a pair of surrogates in a text is read without it, rather than not at all.
     pub fn parse(line: &[u8]) -> Result<RolloutLine, BadLine> {
+        let line = encoding::without_mark(line);
         let parsed = RolloutLine::as_it_stands(line);
         if matches!(parsed, Ok(RolloutLine { item: RolloutItem::Unknown { .. }, .. }) | Err(_))
             && let Ok(text) = std::str::from_utf8(line)
@@ -268,14 +253,10 @@ pub(super) fn if_it_fits<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(serde_json::from_str(raw.get()).ok())
 }
 
-/// What is no count counts as nothing; then the tokens do not reconcile, and the trace says so.
-fn count<'de, D: Deserializer<'de>>(field: D) -> Result<u64, D::Error> {
-    Ok(Value::deserialize(field)?.as_u64().unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::usage::Count;
 
     fn item(line: &str) -> Result<RolloutItem, BadLine> {
         RolloutLine::parse(line.as_bytes()).map(|line| line.item)
@@ -310,7 +291,9 @@ mod tests {
     #[test]
     fn a_field_of_an_odd_type_does_not_lose_its_line() {
         let meta = SessionMeta { id: "t".into(), cwd: Some("/w".into()), ..SessionMeta::default() };
-        let usage = Usage { input_tokens: 30, ..Usage::default() };
+        let odd = Count(None);
+        let usage =
+            Usage { input_tokens: 30.into(), output_tokens: odd, total_tokens: odd, ..Usage::default() };
         let record = TokenUsageRecord { response_id: None, usage, thread_token_usage: None };
         let table = [
             (
@@ -336,7 +319,8 @@ mod tests {
     fn a_usage_record_is_read_with_its_totals() {
         let line = r#"{"timestamp":"2026-11-22T10:04:49.277Z","ordinal":10,"type":"token_usage_record",
             "payload":{"response_id":"resp_1","usage":{"input_tokens":30,"output_tokens":1,"total_tokens":31}}}"#;
-        let usage = Usage { input_tokens: 30, output_tokens: 1, total_tokens: 31, ..Usage::default() };
+        let [input_tokens, output_tokens, total_tokens] = [30, 1, 31].map(Count::from);
+        let usage = Usage { input_tokens, output_tokens, total_tokens, ..Usage::default() };
         assert_eq!(
             RolloutLine::parse(line.as_bytes()),
             Ok(RolloutLine {

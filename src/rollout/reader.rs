@@ -1,5 +1,6 @@
 //! The lines of a rollout, one at a time, however long the file is.
 
+use super::encoding::{self, Utf16};
 use super::{document, path};
 use memchr::memchr;
 use ruzstd::decoding::StreamingDecoder;
@@ -19,7 +20,10 @@ pub struct Lines<R> {
 
 /// The lines of a session file: compressed (`.jsonl.zst`) or not, or one document (`.json`) told as lines.
 pub fn open(file: &Path) -> io::Result<Lines<Box<dyn Read>>> {
-    let bytes = File::open(file)?;
+    let mut bytes = File::open(file)?;
+    if let Some(order) = encoding::byte_order(&mut bytes)? {
+        return Ok(Lines::of(Box::new(Utf16::of(bytes, order))));
+    }
     if path::may_be_document(file) && bytes.metadata()?.len() <= LONGEST_LINE as u64 {
         let whole = fs::read(file)?;
         return Ok(Lines::of(Box::new(Cursor::new(document::as_lines(&whole).unwrap_or(whole)))));
@@ -98,6 +102,24 @@ mod tests {
         ] {
             fs::write(&file, bytes).unwrap();
             assert_eq!(open(&file).unwrap().next_line().unwrap(), Some(first.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_file_in_utf_16_reads_as_the_same_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let file =
+            folder.path().join("rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f.jsonl");
+        let text = format!("{{\"a\":\"{}\"}}\n{{}}\n", "ä😀\u{2028}".repeat(3_000));
+        for order in [u16::to_le_bytes, u16::to_be_bytes] {
+            let bytes: Vec<u8> =
+                "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(order).collect();
+            fs::write(&file, bytes).unwrap();
+            let mut lines = open(&file).unwrap();
+            for line in text.lines() {
+                assert_eq!(lines.next_line().unwrap(), Some(line.as_bytes()));
+            }
+            assert_eq!(lines.next_line().unwrap(), None);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
 use super::outcome;
+use super::{mcp, shell};
 use crate::rollout::content::text_of;
 use crate::rollout::event::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
 use crate::rollout::map::Map;
@@ -23,7 +24,7 @@ pub(super) fn requested(
     // Only the model's side answers them, so they may carry no id.
     let unnamed = |id: Option<Text>, kind: &str| id.unwrap_or_else(|| format!("{kind}-{nth}").into());
     let json_text = |value: Option<Value>| value.map(|value| value.to_string().into()).unwrap_or_default();
-    let (call_id, name, namespace, arguments) = match item {
+    let (call_id, name, namespace, text) = match item {
         ResponseItem::FunctionCall(call) => (call.call_id, call.name, call.namespace, call.arguments),
         ResponseItem::CustomToolCall(call) => (call.call_id, call.name, None, call.input),
         ResponseItem::WebSearchCall(call) => {
@@ -41,14 +42,18 @@ pub(super) fn requested(
         }
         _ => return None,
     };
-    let mut call = running(call_id.clone(), name.clone(), arguments_of(&arguments));
-    call.server = namespace.and_then(|namespace| namespace.strip_prefix("mcp__").map(Text::from));
+    let mcp = mcp::called(&name, namespace.as_deref());
+    let name = mcp.as_ref().map_or(name, |(name, _)| name.clone());
+    let (arguments, raw) = shell::arguments(&name, arguments_of(&text));
+    let mut call = running(call_id.clone(), name.clone(), arguments);
+    call.raw_arguments = raw;
+    call.server = mcp.map(|(_, server)| server);
     call.started_at = at;
     if [WEB_SEARCH, IMAGE_GENERATION].contains(&&*call.name) {
         call.ended_at = at;
         call.outcome = Outcome::Ok;
     }
-    Some((ToolRequest { call_id, name, arguments }, call))
+    Some((ToolRequest { call_id, name, arguments: text }, call))
 }
 
 /// Free text (a patch, a script) stands as `input`, as the Responses API calls it.
@@ -65,6 +70,7 @@ pub(super) fn running(call_id: Text, name: Text, arguments: Value) -> ToolCall {
         name,
         server: None,
         arguments,
+        raw_arguments: None,
         started_at: None,
         ended_at: None,
         outcome: Outcome::Running,
@@ -98,7 +104,9 @@ fn command_record(command: CommandExecution) -> ToolCall {
     let by_user = command.source.as_deref() == Some("user_shell");
     let name = if by_user { "user_shell" } else { "exec_command" };
     let words = command.command.into_iter().map(Value::from).collect();
-    let mut call = running(command.id, Text::word(name), [("command", Value::Array(words))].into());
+    let (arguments, raw) = shell::arguments(name, [("command", Value::Array(words))].into());
+    let mut call = running(command.id, Text::word(name), arguments);
+    call.raw_arguments = raw;
     call.outcome = match (command.exit_code, command.status.as_deref()) {
         (_, Some("declined")) => outcome::of_status(Some("declined"), None),
         // Codex ended it; a shell's own codes are 0 to 255.
@@ -127,7 +135,8 @@ fn change_record(change: FileChange) -> ToolCall {
 }
 
 fn mcp_record(mcp: McpToolCall) -> ToolCall {
-    let mut call = running(mcp.id, mcp.tool, mcp.arguments.unwrap_or_else(|| Value::Object(Map::new())));
+    let name = mcp.server.as_deref().map_or(mcp.tool.clone(), |server| mcp::qualified(server, &mcp.tool));
+    let mut call = running(mcp.id, name, mcp.arguments.unwrap_or_else(|| Value::Object(Map::new())));
     call.server = mcp.server;
     let said = match (&mcp.error, &mcp.result) {
         (Some(error), _) => Some(

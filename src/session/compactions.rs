@@ -13,11 +13,30 @@ pub(super) struct Compactions {
     context_tokens: Option<u64>,
     /// The next token count tells what it left.
     uncounted: Option<StepAt>,
+    /// Those before any turn: a file that was rewritten begins with what became of its history.
+    before_turns: Vec<Option<Timestamp>>,
 }
 
 impl Compactions {
-    /// Adds one to the end of a turn.
-    pub(super) fn push(&mut self, session: &mut Session, turn: usize, at: Option<Timestamp>) {
+    /// Adds one to the end of the last turn, or to the beginning of the first.
+    pub(super) fn push(&mut self, session: &mut Session, at: Option<Timestamp>) {
+        match session.turns.len().checked_sub(1) {
+            Some(turn) => self.add(session, turn, at),
+            None => self.before_turns.push(at),
+        }
+    }
+
+    /// A compaction is no turn: one before any turn becomes a step of the first.
+    pub(super) fn begin_turn(&mut self, session: &mut Session) {
+        if session.turns.len() == 1 {
+            let began = session.turns[0].started_at;
+            std::mem::take(&mut self.before_turns)
+                .into_iter()
+                .for_each(|at| self.add(session, 0, at.max(began)));
+        }
+    }
+
+    fn add(&mut self, session: &mut Session, turn: usize, at: Option<Timestamp>) {
         self.count += 1;
         let steps = &mut session.turns[turn].steps;
         self.uncounted = Some(StepAt { turn, step: steps.len() });
@@ -34,7 +53,7 @@ impl Compactions {
         let Some(last) = count.info.as_ref().and_then(|info| info.last_token_usage) else {
             return;
         };
-        self.context_tokens = Some(last.total_tokens);
+        self.context_tokens = last.total_tokens.0;
         if let Some(StepAt { turn, step }) = self.uncounted.take()
             && let Step::Compaction(compaction) = &mut session.turns[turn].steps[step]
         {

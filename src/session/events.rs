@@ -1,17 +1,20 @@
 //! What the events of a turn tell a session: its beginning, its end, what Codex recorded in between.
 
-use super::model::{TokenUsage, TurnStatus};
+use super::failures;
+use super::model::{Failure, TokenUsage, TurnStatus};
 use super::reducer::SessionReducer;
 use super::tokens::First;
 use super::turns::{self, End};
-use crate::rollout::event::{Event, Item, ItemCompleted, TaskComplete, TokenCount};
+use crate::rollout::event::{ErrorEvent, Event, Item, ItemCompleted, TaskComplete, TokenCount};
 use crate::rollout::line::TokenUsageRecord;
 use jiff::Timestamp;
 
 impl SessionReducer {
     pub(super) fn event(&mut self, event: Event, at: Option<Timestamp>) {
         match event {
-            Event::TaskStarted(started) if self.turns.is_a_reviews(&self.session, &started) => {}
+            Event::TaskStarted(started)
+                if self.turns.is_a_reviews(&self.session, &started)
+                    || self.turns.is_the_reviewers(&mut self.session, &started) => {}
             Event::TaskStarted(started) => {
                 self.begin_turn(started.turn_id, at);
                 if let Some(turn) = self.session.turns.last_mut() {
@@ -30,7 +33,7 @@ impl SessionReducer {
             Event::ItemCompleted(completed) => self.item_completed(*completed, at),
             Event::TokenCount(count) => self.token_count(&count, at),
             Event::AgentMessage(message) => {
-                let turn = self.turns.current(&mut self.session, at);
+                let turn = self.current_turn(at);
                 // Codex's text of a review is nobody's response.
                 let is_reviews = self.session.turns[turn].final_answer.as_ref() == Some(&message.message);
                 if !is_reviews {
@@ -39,7 +42,8 @@ impl SessionReducer {
             }
             Event::ThreadRolledBack(back) => turns::roll_back(&mut self.session, back.num_turns),
             Event::ThreadSettingsApplied(applied) => self.settings_applied(applied),
-            Event::Error(error) => self.error = Some(error),
+            Event::Error(error) => self.failed(error, at),
+            Event::StreamError(error) => self.attempt_failed(error, at),
             Event::Bookkeeping => {}
         }
     }
@@ -48,24 +52,74 @@ impl SessionReducer {
         self.inferences.begin_turn(&mut self.session, at);
         (self.review_ended, self.error) = (false, None);
         self.turns.begin(&mut self.session, turn_id, at);
+        self.compactions.begin_turn(&mut self.session);
     }
 
     /// A prompt is all that tells of a turn (up to 0.103).
     pub(super) fn begin_implied_turn(&mut self, at: Option<Timestamp>) -> usize {
         self.inferences.begin_turn(&mut self.session, at);
         (self.review_ended, self.error) = (false, None);
-        self.turns.begin_implied(&mut self.session, at)
+        let turn = self.turns.begin_implied(&mut self.session, at);
+        self.compactions.begin_turn(&mut self.session);
+        turn
+    }
+
+    /// The turn that a line without a turn id belongs to.
+    pub(super) fn current_turn(&mut self, at: Option<Timestamp>) -> usize {
+        let turn = self.turns.current(&mut self.session, at);
+        self.compactions.begin_turn(&mut self.session);
+        turn
     }
 
     pub(super) fn complete_turn(&mut self, complete: TaskComplete, at: Option<Timestamp>) {
         self.inferences.end(&mut self.session);
-        let status = turns::status_of(&complete, self.error.take());
+        let mut status = turns::status_of(&complete, self.error.take());
+        let ended = self.turns.ended(&self.session, complete.turn_id.as_deref());
+        if let (Some(index), TurnStatus::Completed, None) = (ended, &status, &complete.last_agent_message)
+            && let Some(failure) =
+                failures::without_answer(&self.session, &self.session.turns[index], self.is_limit_reached)
+        {
+            status = TurnStatus::Failed { message: failure.message, kind: failure.kind };
+        }
+        if let (Some(index), TurnStatus::Failed { message, kind }) = (ended, &status)
+            && index + 1 == self.session.turns.len()
+            && failures::is_of_a_request(kind.as_deref())
+        {
+            let failure = Failure { message: message.clone(), kind: kind.clone() };
+            self.inferences.fail(&mut self.session, index, failure, None, at);
+        }
         let end = End { status, at, took_ms: complete.duration_ms };
         if let Some(turn) = self.turns.end(&mut self.session, complete.turn_id.as_deref(), end) {
             turn.final_answer = complete.last_agent_message.or(turn.final_answer.take());
             turn.time_to_first_token_ms = complete.time_to_first_token_ms;
             turns::answer_from_responses(turn);
         }
+    }
+
+    /// Why the turn will fail. One whose end is in no line has failed.
+    fn failed(&mut self, error: ErrorEvent, at: Option<Timestamp>) {
+        let kind = turns::kind_of(error.codex_error_info.as_ref());
+        if !failures::is_of_a_turn(kind.as_deref()) {
+            return;
+        }
+        let Some(turn) = self.turns.untold_and_open(&self.session) else {
+            self.error = Some(error);
+            return;
+        };
+        self.inferences.end(&mut self.session);
+        let failure = Failure { message: error.message.clone(), kind: kind.clone() };
+        self.inferences.fail(&mut self.session, turn, failure, None, at);
+        let turn = &mut self.session.turns[turn];
+        (turn.status, turn.ended_at) = (TurnStatus::Failed { message: error.message, kind }, at);
+    }
+
+    /// A request failed, and another one follows.
+    fn attempt_failed(&mut self, error: ErrorEvent, at: Option<Timestamp>) {
+        let Some(turn) = self.session.turns.len().checked_sub(1) else { return };
+        let attempt = failures::attempt_in(&error.message);
+        let kind = turns::kind_of(error.codex_error_info.as_ref());
+        let failure = Failure { message: error.message, kind };
+        self.inferences.fail(&mut self.session, turn, failure, attempt, at);
     }
 
     fn item_completed(&mut self, completed: ItemCompleted, at: Option<Timestamp>) {
@@ -75,18 +129,28 @@ impl SessionReducer {
         }
         let named = self.turns.named(completed.turn_id.as_deref());
         let open = self.turns.told_and_open(&self.session);
+        let last = self.session.turns.len().saturating_sub(1);
         match (&completed.item, &completed.turn_id) {
             // No other line tells of the beginning of a review's turn.
             (Item::EnteredReviewMode(_), Some(_)) if named.is_none() => {
                 self.begin_turn(completed.turn_id.clone(), at);
             }
-            (Item::EnteredReviewMode(_) | Item::UserMessage(_), None) if open.is_none() => {
+            (Item::EnteredReviewMode(_) | Item::UserMessage(_), None)
+                if open.is_none() && !self.turns.is_reviewing(last) =>
+            {
                 self.begin_implied_turn(at);
+            }
+            // Of a turn that is not in the file.
+            (Item::ContextCompaction | Item::ExitedReviewMode | Item::Echo, _)
+                if self.session.turns.is_empty() =>
+            {
+                return;
             }
             _ => {}
         }
-        let turn = named.unwrap_or_else(|| self.turns.current(&mut self.session, at));
+        let turn = named.unwrap_or_else(|| self.current_turn(at));
         match &completed.item {
+            Item::UserMessage(_) if self.turns.is_reviewing(turn) => {}
             Item::UserMessage(message) => {
                 let text = turns::prompt_of(&message.content);
                 match &mut self.session.turns[turn].prompt {
@@ -94,13 +158,18 @@ impl SessionReducer {
                     Some(said) => said.extend(["\n\n", &text]),
                     prompt => *prompt = Some(text),
                 }
+                self.session.turns[turn].is_unanswered = true;
             }
             Item::ContextCompaction => {
                 let ended_at = self.compactions.completed(&mut self.session, turn, &completed);
                 self.inferences.input_at(ended_at);
             }
-            Item::ExitedReviewMode => self.review_ended = true,
+            Item::ExitedReviewMode => {
+                self.turns.end_review();
+                self.review_ended = true;
+            }
             Item::EnteredReviewMode(review) => {
+                self.turns.begin_review(turn);
                 let hint = review.user_facing_hint.as_deref().unwrap_or_default();
                 self.session.turns[turn].prompt.get_or_insert_with(|| format!("[review {hint}]"));
             }
@@ -110,21 +179,34 @@ impl SessionReducer {
     }
 
     pub(super) fn usage_record(&mut self, record: &TokenUsageRecord, at: Option<Timestamp>) {
-        let usage = TokenUsage::from(record.usage);
-        let turn = self.turns.current(&mut self.session, at);
+        let total = record.thread_token_usage.map(TokenUsage::from_usage);
+        if self.session.turns.is_empty() {
+            return self.inherit(total.flatten());
+        }
+        let turn = self.current_turn(at);
         self.inferences.respond(&mut self.session, turn, at, |inference| {
-            inference.usage = Some(usage);
             inference.response_id.clone_from(&record.response_id);
         });
+        let counted = TokenUsage::from_usage(record.usage);
+        let usage = self.tokens.record(counted, total.flatten(), self.first());
+        self.inferences.respond(&mut self.session, turn, at, |inference| {
+            inference.usage = usage;
+            inference.is_usage_unread = usage.is_none();
+        });
         self.inferences.over(&mut self.session, at);
-        self.tokens.record(usage, record.thread_token_usage.map(TokenUsage::from), self.first());
+        self.session.is_total_unread = total.map_or(self.session.is_total_unread, |total| total.is_none());
         self.told_total();
+    }
+
+    /// Codex counts before any turn: what it counted is of history that is not in the file.
+    pub(super) fn inherit(&mut self, total: Option<TokenUsage>) {
+        total.into_iter().for_each(|total| self.tokens.copy(total));
     }
 
     /// A fork's first total holds its parent's tokens; after responses without a count, the difference is what
     /// we do not know of our own.
     pub(super) fn first(&self) -> First {
-        match self.inferences.count() <= 1 || self.session.meta.forked_from_id.is_some() {
+        match self.inferences.responses() <= 1 || self.session.meta.forked_from_id.is_some() {
             true => First::MayInherit,
             false => First::IsOwn,
         }
@@ -138,16 +220,28 @@ impl SessionReducer {
     /// Codex writes one when it is done with a response, also with one that broke off; up to 0.15x also with
     /// each request, and before the response's own lines. Since 0.155 a record has told the same before.
     fn token_count(&mut self, count: &TokenCount, at: Option<Timestamp>) {
+        if let Some(limits) = &count.rate_limits {
+            self.is_limit_reached = failures::is_reached(limits);
+        }
+        let total = count.info.as_ref().and_then(|info| info.total_token_usage).map(TokenUsage::from_usage);
+        if self.session.turns.is_empty() {
+            self.inherit(total.flatten());
+            return self.compactions.token_count(&mut self.session, count);
+        }
+        self.session.is_total_unread = total.map_or(self.session.is_total_unread, |total| total.is_none());
+        if self.session.is_total_unread {
+            self.inferences.usage_unread(&mut self.session);
+        }
         let told = count.info.as_ref().and_then(|info| {
-            let last = info.last_token_usage.map(TokenUsage::from);
-            let total = TokenUsage::from(info.total_token_usage?);
+            let last = info.last_token_usage.and_then(TokenUsage::from_usage);
+            let total = total.flatten()?;
             let news = self.tokens.count(total, last, self.first());
             self.told_total();
             news
         });
         match told {
             Some(usage) => {
-                let turn = self.turns.current(&mut self.session, at);
+                let turn = self.current_turn(at);
                 self.inferences.count_usage(&mut self.session, turn, usage, at);
             }
             None => self.inferences.over(&mut self.session, at),

@@ -163,6 +163,7 @@ mod tests {
             call_id: "call".into(),
             name: name.into(),
             server: None,
+            raw_arguments: None,
             arguments: Value::Null,
             started_at: None,
             ended_at: None,

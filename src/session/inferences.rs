@@ -1,7 +1,7 @@
 //! Model responses: where each begins and ends, and which tokens are its.
 
 use super::in_force::InForce;
-use super::model::{Inference, Message, Session, Step, TokenUsage, add};
+use super::model::{Failure, Inference, Message, Session, Step, TokenUsage, add};
 use super::reducer::StepAt;
 use crate::rollout::text::Text;
 use jiff::Timestamp;
@@ -10,7 +10,10 @@ use jiff::Timestamp;
 pub(super) struct Inferences {
     /// As of the next response.
     pub(super) in_force: InForce,
+    /// The number of the last request.
     count: u32,
+    /// Of these, those to which something came back.
+    responses: u32,
     requests: Requests,
     open: Option<StepAt>,
     /// Open or not: Codex may tell its usage when its tools have answered (0.144 to 0.150).
@@ -23,6 +26,8 @@ pub(super) struct Inferences {
     news: News,
     /// What Codex said that the model said, before the model's own words are in the file.
     echo: Option<Text>,
+    /// Whether the turn waited for an answer before the last response.
+    waited: bool,
 }
 
 /// How a file tells one response from the next.
@@ -54,9 +59,9 @@ impl Inferences {
         self.open.or(self.last)
     }
 
-    /// How many there are.
-    pub(super) fn count(&self) -> u32 {
-        self.count
+    /// How many responses there are.
+    pub(super) fn responses(&self) -> u32 {
+        self.responses
     }
 
     /// Codex is about to ask the model, and says so before every request.
@@ -95,9 +100,51 @@ impl Inferences {
     }
 
     /// What the model is shown was replaced: there is nothing to tell of it, or a message that tells it follows.
-    pub(super) fn show_summary(&mut self, session: &mut Session) {
+    pub(super) fn show_summary(&mut self, session: &mut Session, summary: &str) {
         self.end(session);
         self.news = News::Some;
+        // The response that wrote the summary is no answer to what was asked before.
+        if let Some(place) = self.last.filter(|_| self.waited)
+            && let Some(response) = at_place(session, place)
+            && response.requests.is_empty()
+            && response.texts.iter().all(|text| summary.contains(&**text))
+        {
+            session.turns[place.turn].is_unanswered = true;
+        }
+    }
+
+    /// The request that the turn waits for came to nothing, or the response that came was not whole. `attempt` is
+    /// the number that Codex gives it, from 1.
+    pub(super) fn fail(
+        &mut self,
+        session: &mut Session,
+        turn: usize,
+        failure: Failure,
+        attempt: Option<u32>,
+        at: Option<Timestamp>,
+    ) {
+        self.end(session);
+        let waits = session.turns[turn].is_unanswered;
+        let answered = self.last.filter(|place| place.turn == turn && !waits);
+        if let Some(response) = answered.and_then(|place| at_place(session, place))
+            && response.failure.is_none()
+        {
+            // What goes wrong after a whole response that asked for tools is not the model's.
+            if response.usage.is_none() || response.requests.is_empty() {
+                response.failure = Some(Box::new(failure));
+                response.attempt = attempt.or(response.attempt);
+            }
+        } else {
+            let place = self.begin(session, turn, at);
+            self.responses -= 1;
+            if let Some(request) = at_place(session, place) {
+                request.failure = Some(Box::new(failure));
+                request.attempt = attempt.or(request.attempt);
+            }
+            session.turns[turn].is_unanswered = waits;
+        }
+        self.open = None;
+        self.input_at(at);
     }
 
     pub(super) fn input_at(&mut self, at: Option<Timestamp>) {
@@ -113,6 +160,7 @@ impl Inferences {
         tell: impl FnOnce(&mut Inference),
     ) {
         let place = self.open.unwrap_or_else(|| self.begin(session, turn, at));
+        session.turns[turn].is_unanswered = false;
         if let Some(inference) = at_place(session, place) {
             // What was counted is over; old versions write it down later.
             if inference.usage.is_none() {
@@ -154,6 +202,13 @@ impl Inferences {
         self.over(session, at);
     }
 
+    /// What Codex wrote as the usage of the response just over cannot be read.
+    pub(super) fn usage_unread(&mut self, session: &mut Session) {
+        if let Some(response) = self.open().and_then(|place| at_place(session, place)) {
+            response.is_usage_unread = true;
+        }
+    }
+
     /// Codex is done with a response, also with one that broke off.
     pub(super) fn over(&mut self, session: &mut Session, at: Option<Timestamp>) {
         if self.requests == Requests::Untold && self.open.is_some() {
@@ -163,13 +218,19 @@ impl Inferences {
     }
 
     fn begin(&mut self, session: &mut Session, turn: usize, at: Option<Timestamp>) -> StepAt {
+        let mut attempt = None;
         if let (News::None, Some(before)) = (self.news, self.last.filter(|place| place.turn == turn))
             && let Some(before) = at_place(session, before)
         {
             // Asked again, and shown nothing that it had not seen.
             before.broke_off = before.usage.is_none();
+            if before.broke_off || before.failure.is_some() {
+                attempt = Some(before.attempt.get_or_insert(1).saturating_add(1));
+            }
         }
         self.count += 1;
+        self.responses += 1;
+        self.waited = std::mem::take(&mut session.turns[turn].is_unanswered);
         let mut new_messages = std::mem::take(&mut self.new_messages);
         if let Some(text) = self.instructions.take()
             && new_messages.iter().all(|message| message.text != text)
@@ -186,6 +247,7 @@ impl Inferences {
             started_at: self.last_input_at.or(at),
             ended_at: at,
             new_messages,
+            attempt,
             ..Inference::default()
         };
         let steps = &mut session.turns[turn].steps;

@@ -1,7 +1,8 @@
 //! A session: one thread, its turns, and what happened in each, in the order in which it began.
 
-use crate::rollout::line::{SessionMeta, Usage};
+use crate::rollout::line::SessionMeta;
 use crate::rollout::text::Text;
+use crate::rollout::usage::Usage;
 use crate::rollout::value::Value;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ pub struct Session {
     pub codex_total: Option<TokenUsage>,
     /// What that count held before this file's first record: a fork starts at its parent's total.
     pub inherited: TokenUsage,
+    /// Codex's last count for the whole thread is no count of tokens.
+    pub is_total_unread: bool,
     /// The times of a bare file are local ones that claim to be UTC; nothing in it tells which zone.
     pub clock: Clock,
     /// How often each kind of line was seen that we do not know.
@@ -63,10 +66,14 @@ pub struct Turn {
     /// The user took it back: the model has forgotten it, and its tokens were spent all the same.
     pub is_taken_back: bool,
     pub prompt: Option<String>,
+    /// The model was asked, or shown what a tool gave, and has said nothing since.
+    pub is_unanswered: bool,
     pub status: TurnStatus,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub final_answer: Option<Text>,
+    /// Its reviewer has begun, in a line of its own.
+    pub has_reviewer: bool,
     pub time_to_first_token_ms: Option<u64>,
     pub steps: Vec<Step>,
 }
@@ -88,6 +95,7 @@ pub enum TurnStatus {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most steps are responses; a box for each would cost more")]
 pub enum Step {
     Inference(Inference),
     ToolCall(Box<ToolCall>),
@@ -115,8 +123,22 @@ pub struct Inference {
     pub reasoning: Vec<Text>,
     pub requests: Vec<ToolRequest>,
     pub usage: Option<TokenUsage>,
+    /// What Codex wrote as its usage is no count of tokens.
+    pub is_usage_unread: bool,
     /// Its stream was lost before it was whole, and the model was asked again.
     pub broke_off: bool,
+    /// No response came of the request, or none that was whole.
+    pub failure: Option<Box<Failure>>,
+    /// From 1, of the attempts that are in the session file; None where there is one.
+    pub attempt: Option<u32>,
+}
+
+/// Why a request to the model failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    pub message: String,
+    /// As Codex names it, or JSON where it says more.
+    pub kind: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -141,8 +163,11 @@ pub struct ToolRequest {
 pub struct ToolCall {
     pub call_id: Text,
     pub name: Text,
+    /// Of an MCP tool.
     pub server: Option<Text>,
     pub arguments: Value,
+    /// As they were written, where `arguments` has them in the shape of another version.
+    pub raw_arguments: Option<Value>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub outcome: Outcome,
@@ -201,6 +226,8 @@ pub enum Discrepancy {
     LinesLost,
     /// Codex counted responses whose own count no line tells.
     ResponsesUntold,
+    /// A number that Codex wrote is no count of tokens.
+    CountUnreadable,
     /// Codex counted less than the responses told it.
     CountFellShort,
 }
@@ -210,6 +237,7 @@ impl Discrepancy {
         match self {
             Discrepancy::LinesLost => "lines_lost",
             Discrepancy::ResponsesUntold => "responses_untold",
+            Discrepancy::CountUnreadable => "count_unreadable",
             Discrepancy::CountFellShort => "count_fell_short",
         }
     }
@@ -229,6 +257,17 @@ pub struct TokenUsage {
 impl TokenUsage {
     pub fn total(self) -> u64 {
         self.input.saturating_add(self.output)
+    }
+
+    /// None where one of the numbers is no count: then nothing is known of all.
+    pub fn from_usage(usage: Usage) -> Option<TokenUsage> {
+        Some(TokenUsage {
+            input: usage.input_tokens.0?,
+            cached_input: usage.cached_input_tokens.0?,
+            cache_write_input: usage.cache_write_input_tokens.0?,
+            output: usage.output_tokens.0?,
+            reasoning_output: usage.reasoning_output_tokens.0?,
+        })
     }
 
     /// None where a count would fall below zero: the counter started anew.
@@ -251,18 +290,6 @@ impl AddAssign for TokenUsage {
         self.cache_write_input = self.cache_write_input.saturating_add(other.cache_write_input);
         self.output = self.output.saturating_add(other.output);
         self.reasoning_output = self.reasoning_output.saturating_add(other.reasoning_output);
-    }
-}
-
-impl From<Usage> for TokenUsage {
-    fn from(usage: Usage) -> TokenUsage {
-        TokenUsage {
-            input: usage.input_tokens,
-            cached_input: usage.cached_input_tokens,
-            cache_write_input: usage.cache_write_input_tokens,
-            output: usage.output_tokens,
-            reasoning_output: usage.reasoning_output_tokens,
-        }
     }
 }
 
@@ -303,16 +330,25 @@ impl Session {
         if self.tokens_reconcile() != Some(false) {
             return None;
         }
-        let own = self.codex_total?.minus(self.inherited).unwrap_or_default();
+        let own = self.codex_total.and_then(|total| total.minus(self.inherited)).unwrap_or_default();
         Some(match () {
             () if self.bad_lines > 0 => Discrepancy::LinesLost,
+            () if self.is_a_count_unread() => Discrepancy::CountUnreadable,
             () if own.total() > self.usage().unwrap_or_default().total() => Discrepancy::ResponsesUntold,
             () => Discrepancy::CountFellShort,
         })
     }
 
+    /// What is unknown cannot be known to be right.
+    fn is_a_count_unread(&self) -> bool {
+        self.is_total_unread || self.inferences().any(|it| it.is_usage_unread && it.usage.is_none())
+    }
+
     /// Whether our sum is Codex's own; None where Codex told no total.
     pub fn tokens_reconcile(&self) -> Option<bool> {
+        if self.is_a_count_unread() {
+            return Some(false);
+        }
         let own = self.codex_total?.minus(self.inherited);
         Some(own == Some(self.usage().unwrap_or_default()))
     }

@@ -3,7 +3,8 @@
 use super::compactions::Compactions;
 use super::copied::Copied;
 use super::inferences::Inferences;
-use super::model::{Clock, Session};
+use super::model::{Clock, Session, TokenUsage};
+use super::timeline::Timeline;
 use super::tokens::Tokens;
 use super::tools::ToolIndex;
 use super::turns::{self, TurnIndex};
@@ -20,6 +21,7 @@ pub struct SessionReducer {
     pub(super) session: Session,
     pub(super) has_meta: bool,
     copied: Copied,
+    timeline: Timeline,
     pub(super) turns: TurnIndex,
     pub(super) tools: ToolIndex,
     pub(super) inferences: Inferences,
@@ -29,6 +31,8 @@ pub struct SessionReducer {
     pub(super) review_ended: bool,
     /// Why the turn that runs will fail.
     pub(super) error: Option<ErrorEvent>,
+    /// Of the account's allowance nothing is left, by the last line that says so.
+    pub(super) is_limit_reached: bool,
 }
 
 /// A step's place: turns and steps are only ever added.
@@ -47,10 +51,16 @@ impl SessionReducer {
         }
     }
 
-    fn line(&mut self, line: RolloutLine) {
+    fn line(&mut self, mut line: RolloutLine) {
         if self.copied.takes(&line, self.has_meta.then_some(&self.session.meta)) {
             return self.copied_item(line.item);
         }
+        if let (RolloutItem::SessionMeta(meta), Container::Envelope) = (&line.item, line.container)
+            && !self.has_meta
+        {
+            self.timeline.begin(meta.timestamp.as_ref().and_then(|text| text.parse().ok()));
+        }
+        self.timeline.set(&mut line);
         let (at, container) = (line.timestamp, line.container);
         if at.is_some() {
             self.session.first_line_at = self.session.first_line_at.or(at);
@@ -135,12 +145,12 @@ impl SessionReducer {
             }
             RolloutItem::Event(Event::TokenCount(count)) => {
                 if let Some(total) = count.info.and_then(|info| info.total_token_usage) {
-                    self.tokens.copy(total.into());
+                    self.inherit(TokenUsage::from_usage(total));
                 }
             }
             RolloutItem::TokenUsageRecord(record) => {
                 if let Some(total) = record.thread_token_usage {
-                    self.tokens.copy(total.into());
+                    self.inherit(TokenUsage::from_usage(total));
                 }
             }
             RolloutItem::Unknown { kind } => self.unknown(kind),
@@ -185,7 +195,7 @@ impl SessionReducer {
             && message.role == "user"
             && let Some(call) = user_shell::told_in(&message.content.0, self.tools.count(), at)
         {
-            let turn = self.turns.current(&mut self.session, at);
+            let turn = self.current_turn(at);
             self.tools.push(&mut self.session, turn, call, None);
         }
     }
@@ -289,7 +299,7 @@ mod tests {
         let session = session_of(&[begin("a"), call("true"), answer(0), call("false"), answer(1)]);
         let calls = session.turns[0].steps.iter().filter_map(|step| match step {
             super::super::model::Step::ToolCall(call) => {
-                Some((call.arguments["command"][0].to_string(), call.facts.exit_code))
+                Some((call.arguments["cmd"].to_string(), call.facts.exit_code))
             }
             _ => None,
         });

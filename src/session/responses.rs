@@ -15,7 +15,7 @@ impl SessionReducer {
                 self.tell_review(message.content.0, at);
             }
             ResponseItem::Message(message) if message.role == "assistant" => {
-                let turn = self.turns.current(&mut self.session, at);
+                let turn = self.current_turn(at);
                 self.inferences.respond(&mut self.session, turn, at, |inference| {
                     add(&mut inference.texts, message.content.0);
                 });
@@ -24,7 +24,7 @@ impl SessionReducer {
             ResponseItem::AgentMessage(message) => self.agent_message(message.content.0, at),
             ResponseItem::Reasoning(reasoning) => {
                 let texts = reasoning.summary.into_iter().chain(reasoning.content.into_iter().flatten());
-                let turn = self.turns.current(&mut self.session, at);
+                let turn = self.current_turn(at);
                 self.inferences.respond(&mut self.session, turn, at, |inference| {
                     texts.for_each(|part| add(&mut inference.reasoning, part.text));
                 });
@@ -33,6 +33,7 @@ impl SessionReducer {
                 let text = output.output.0;
                 self.tools.answer(&mut self.session, &output.call_id, &text, at);
                 self.show(Text::word("tool"), text, Some(output.call_id), at);
+                self.wait();
             }
             ResponseItem::ToolSearchOutput(output) => {
                 let text = output.tools.map(|tools| Text::from(tools.to_string())).unwrap_or_default();
@@ -40,6 +41,7 @@ impl SessionReducer {
                     self.tools.answer(&mut self.session, call_id, &text, at);
                 }
                 self.show(Text::word("tool"), text, output.call_id, at);
+                self.wait();
             }
             ResponseItem::Bookkeeping => {}
             call => self.request(call, at),
@@ -54,7 +56,7 @@ impl SessionReducer {
         let Some((request, call)) = call::requested(item, self.tools.count(), at) else {
             return;
         };
-        let turn = self.turns.current(&mut self.session, at);
+        let turn = self.current_turn(at);
         self.inferences.respond(&mut self.session, turn, at, |inference| {
             add(&mut inference.requests, request);
         });
@@ -64,6 +66,13 @@ impl SessionReducer {
         }
         let asked_by = self.inferences.open();
         self.tools.push(&mut self.session, turn, call, asked_by);
+    }
+
+    /// The turn waits for the model.
+    fn wait(&mut self) {
+        if let Some(turn) = self.session.turns.last_mut() {
+            turn.is_unanswered = true;
+        }
     }
 
     /// The model was shown something: whatever it says next is a new response.
@@ -80,20 +89,22 @@ impl SessionReducer {
             turn.prompt = Some(text.to_string());
         }
         self.show(Text::word("user"), text, None, at);
+        self.wait();
     }
 
     /// The answer to a review's turn. The model that wrote it did so in the review's own thread.
     pub(super) fn tell_review(&mut self, text: Text, at: Option<Timestamp>) {
         self.review_ended = false;
-        let turn = self.turns.current(&mut self.session, at);
+        let turn = self.current_turn(at);
         self.session.turns[turn].final_answer = Some(text.clone());
+        self.session.turns[turn].ended_at = at;
         self.show(Text::word("assistant"), text, None, at);
     }
 
     pub(super) fn compacted(&mut self, compacted: Compacted, at: Option<Timestamp>) {
-        self.inferences.show_summary(&mut self.session);
-        let turn = self.turns.current(&mut self.session, at);
-        self.compactions.push(&mut self.session, turn, at);
+        let summary = compacted.message.as_deref().unwrap_or_default();
+        self.inferences.show_summary(&mut self.session, summary);
+        self.compactions.push(&mut self.session, at);
         if let Some(summary) = compacted.message.filter(|summary| !summary.is_empty()) {
             self.show(Text::word("user"), summary.into(), None, at);
         }

@@ -33,12 +33,18 @@ pub(super) enum First {
 }
 
 impl Tokens {
-    /// A record tells a response's usage, and perhaps the thread's.
-    pub(super) fn record(&mut self, usage: TokenUsage, total: Option<TokenUsage>, first: First) {
-        if let Some(total) = total {
-            self.records.advance(total, Some(usage), first);
-        }
-        self.recorded = Some(usage);
+    /// A record has a response's usage, and perhaps the thread's. Returns the former; where it cannot be read, what
+    /// the thread's total adds to the one before.
+    pub(super) fn record(
+        &mut self,
+        usage: Option<TokenUsage>,
+        total: Option<TokenUsage>,
+        first: First,
+    ) -> Option<TokenUsage> {
+        let is_first = self.records.now.is_none();
+        let added = total.and_then(|total| self.records.advance(total, usage, first));
+        self.recorded = usage.or(added.filter(|_| !is_first));
+        self.recorded
     }
 
     /// The usage that a count tells and no earlier line did. `last` is what Codex tells beside it.
@@ -180,7 +186,7 @@ mod tests {
             for usage in [10, 10] {
                 let so_far = thread.total().map_or(0, |total| total.input) - counted;
                 let total = |from: u64| tokens(from + so_far + usage);
-                thread.record(tokens(usage), Some(total(recorded)), First::MayInherit);
+                thread.record(Some(tokens(usage)), Some(total(recorded)), First::MayInherit);
                 assert_eq!(thread.total(), Some(total(counted)));
                 assert_eq!(thread.count(total(counted), Some(tokens(usage)), First::MayInherit), None);
                 assert_eq!(thread.total(), Some(total(counted)));

@@ -1,6 +1,7 @@
 //! Tool calls of a thread: what the model asked for, paired with what Codex recorded and what the model was shown.
 
 use super::call::record_of;
+use super::mcp;
 use super::model::{Outcome, Session, Step, ToolCall, ToolFacts, add};
 use super::outcome;
 use super::reducer::StepAt;
@@ -83,6 +84,7 @@ impl ToolIndex {
         at: Option<Timestamp>,
     ) {
         let Some(place) = self.calls.get(call_id).copied() else { return };
+        let turn_began = session.turns.get(place.step.turn).and_then(|turn| turn.started_at);
         let Some(call) = call_at(session, place) else { return };
         let told = outcome::told_in(output);
         let mut began = None;
@@ -94,7 +96,8 @@ impl ToolIndex {
         if call.ended_at.is_none() {
             call.ended_at = at;
             if call.started_at.zip(at).is_some_and(|(asked, at)| at.duration_since(asked) <= ONE_WRITE) {
-                began = told.duration.and_then(|took| at?.checked_sub(took).ok());
+                let inferred = told.duration.and_then(|took| at?.checked_sub(took).ok());
+                began = inferred.map(|began| began.max(turn_began.unwrap_or(began)));
                 call.started_at = [call.started_at, began].into_iter().flatten().min();
             }
         }
@@ -143,26 +146,32 @@ impl ToolIndex {
         };
         // Before 0.150 the line's own time is all there is.
         record.ended_at = time(completed.completed_at_ms).or(at);
+        record.started_at = time(completed.started_at_ms);
         let measured = record.facts.duration;
-        let began = measured.and_then(|took| record.ended_at?.checked_sub(took).ok());
-        record.started_at = time(completed.started_at_ms).or(began);
-        record.facts.duration =
-            measured.or_else(|| Some(record.ended_at?.duration_since(record.started_at?)));
+        let inferred = measured.and_then(|took| record.ended_at?.checked_sub(took).ok());
+        let known = self.calls.get(&record.call_id).copied();
+        let turn_began = session.turns[known.map_or(turn, |place| place.step.turn)].started_at;
         self.search = Some(record.call_id.clone()).filter(|_| is_search);
-        if let Some(call) = self.call(session, &record.call_id) {
-            add_record(call, record);
+        if let Some(call) = known.and_then(|place| call_at(session, place)) {
+            let asked = call.started_at.max(turn_began);
+            record.started_at = record.started_at.or_else(|| began(inferred, asked, call.ended_at));
+            add_record(call, with_duration(record));
             return;
         }
+        let exact = record.started_at;
+        record.started_at = exact.or_else(|| began(inferred, turn_began, record.ended_at));
         if record.call_id.starts_with(NESTED_CALL_PREFIX)
             && let Some(step) = self.script_of(session, turn, &record)
             && let Some(script) = script_at(session, step)
         {
+            record.started_at = exact.or_else(|| began(inferred, script.started_at, record.ended_at));
+            let record = with_duration(record);
             let place = CallAt { step, nested: Some(script.nested.len()), asked_by: None };
             self.calls.insert(record.call_id.clone(), place);
             add(&mut script.nested, record);
             return;
         }
-        self.push(session, turn, record, None);
+        self.push(session, turn, with_duration(record), None);
     }
 
     /// The script that made the call: the turn's last one that was there when it began. What an earlier
@@ -196,6 +205,7 @@ impl ToolIndex {
             && !is_empty(&request.arguments)
         {
             call.arguments = request.arguments;
+            call.raw_arguments = request.raw_arguments;
         }
     }
 
@@ -236,6 +246,10 @@ fn is_empty(arguments: &Value) -> bool {
 fn add_record(call: &mut ToolCall, record: ToolCall) {
     call.started_at = record.started_at.or(call.started_at);
     call.ended_at = record.ended_at.or(call.ended_at);
+    if record.server.is_some() && mcp::is_qualified(&call.name) {
+        // Codex's record parts the server from the tool, where the model's name for both leaves a doubt.
+        call.name = record.name;
+    }
     call.server = record.server.or(call.server.take());
     let (told, facts) = (std::mem::take(&mut call.facts), record.facts);
     call.facts = ToolFacts {
@@ -250,6 +264,27 @@ fn add_record(call: &mut ToolCall, record: ToolCall) {
     if call.outcome != Outcome::Interrupted {
         call.outcome = record.outcome;
     }
+}
+
+/// When a call began of which Codex measured how long it took. Its clock stops while the machine sleeps, so the
+/// lines decide: no call begins before it was asked for, or after its first output.
+fn began(
+    inferred: Option<Timestamp>,
+    asked: Option<Timestamp>,
+    answered: Option<Timestamp>,
+) -> Option<Timestamp> {
+    match (inferred?, asked) {
+        (began, Some(asked)) if began < asked || answered.is_some_and(|answered| answered < began) => {
+            Some(asked)
+        }
+        (began, _) => Some(began),
+    }
+}
+
+fn with_duration(mut record: ToolCall) -> ToolCall {
+    let between = || Some(record.ended_at?.duration_since(record.started_at?));
+    record.facts.duration = record.facts.duration.or_else(between);
+    record
 }
 
 pub(super) fn time(millis: Option<i64>) -> Option<Timestamp> {

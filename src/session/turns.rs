@@ -12,6 +12,10 @@ pub(super) struct TurnIndex {
     named: HashMap<String, usize>,
     /// The last turn that only a prompt began (up to 0.103). No line will tell its end.
     implied: Option<usize>,
+    /// The last turn in which a review was asked for.
+    review: Option<usize>,
+    /// The review runs, and what lines say is the reviewer's.
+    is_reviewing: bool,
 }
 
 impl TurnIndex {
@@ -30,6 +34,7 @@ impl TurnIndex {
     ) -> usize {
         self.settle(session);
         lose_the_open_one(session);
+        self.is_reviewing = false;
         let index = session.turns.len();
         if let Some(id) = &turn_id {
             self.named.insert(id.clone(), index);
@@ -48,10 +53,20 @@ impl TurnIndex {
         (self.implied != Some(last) && session.turns[last].status == TurnStatus::Running).then_some(last)
     }
 
-    /// A turn whose end no line tells is over when the model has answered and asked for nothing.
+    /// A turn that runs and whose end will be in no line.
+    pub(super) fn untold_and_open(&self, session: &Session) -> Option<usize> {
+        self.implied.filter(|index| {
+            index + 1 == session.turns.len() && session.turns[*index].status == TurnStatus::Running
+        })
+    }
+
+    /// A turn whose end is in no line is over when the model has answered and asked for nothing, or its review has
+    /// an answer.
     pub(super) fn settle(&self, session: &mut Session) {
         let Some(turn) = self.implied.and_then(|index| session.turns.get_mut(index)) else { return };
-        if let Some(answer) = answer_of(turn).filter(|_| turn.status == TurnStatus::Running) {
+        if turn.status == TurnStatus::Running && turn.final_answer.is_some() {
+            turn.status = TurnStatus::Completed;
+        } else if let Some(answer) = answer_of(turn).filter(|_| turn.status == TurnStatus::Running) {
             turn.ended_at = answer.ended_at;
             turn.final_answer = turn.final_answer.take().or_else(|| answer.texts.last().cloned());
             turn.status = TurnStatus::Completed;
@@ -62,7 +77,8 @@ impl TurnIndex {
     pub(super) fn is_at_rest(&self, session: &Session) -> bool {
         let is_implied = self.implied.is_some_and(|index| index + 1 == session.turns.len());
         session.turns.last().is_some_and(|turn| {
-            turn.status != TurnStatus::Running || (is_implied && answer_of(turn).is_some())
+            let has_answer = || turn.final_answer.is_some() || answer_of(turn).is_some();
+            turn.status != TurnStatus::Running || (is_implied && has_answer())
         })
     }
 
@@ -74,6 +90,41 @@ impl TurnIndex {
         }
     }
 
+    /// A review begins in this turn.
+    pub(super) fn begin_review(&mut self, turn: usize) {
+        (self.review, self.is_reviewing) = (Some(turn), true);
+    }
+
+    pub(super) fn end_review(&mut self) {
+        self.is_reviewing = false;
+    }
+
+    /// Whether what a person seems to say in this turn is what the reviewer is asked.
+    pub(super) fn is_reviewing(&self, turn: usize) -> bool {
+        self.is_reviewing && self.review == Some(turn)
+    }
+
+    /// The reviewer's turn begins within the one that asked for the review, and is the same one to a reader. It
+    /// begins once: a second turn is another one, and the review was cut off (0.104).
+    pub(super) fn is_the_reviewers(&mut self, session: &mut Session, started: &TaskStarted) -> bool {
+        let Some(turn) = self.review.filter(|turn| self.is_reviewing && turn + 1 == session.turns.len())
+        else {
+            return false;
+        };
+        let (turn, review) = (&mut session.turns[turn], turn);
+        if turn.status != TurnStatus::Running || turn.has_reviewer {
+            return false;
+        }
+        turn.has_reviewer = true;
+        if let Some(id) = &started.turn_id {
+            self.named.insert(id.clone(), review);
+            turn.turn_id.get_or_insert_with(|| id.clone());
+        }
+        // A Codex that writes the beginning of turns writes their end.
+        self.implied = self.implied.filter(|implied| *implied != review);
+        true
+    }
+
     /// A review's turn is announced in the file of the thread that asked for it, too; its end is not.
     pub(super) fn is_a_reviews(&self, session: &Session, started: &TaskStarted) -> bool {
         let asked_by =
@@ -81,21 +132,32 @@ impl TurnIndex {
         asked_by.is_some_and(|turn| session.turns[turn].status == TurnStatus::Running)
     }
 
-    /// The turn of that id, else the one whose beginning told no id. An end without a beginning is no turn.
+    /// The turn that an end is of: the one of that id, else the review that runs, which may end under an id of its
+    /// own (0.104), else the one that began without an id. An end without a beginning is no turn.
+    pub(super) fn ended(&self, session: &Session, turn_id: Option<&str>) -> Option<usize> {
+        let is_open = |turn: &usize| {
+            turn + 1 == session.turns.len() && session.turns[*turn].status == TurnStatus::Running
+        };
+        match (turn_id, self.named(turn_id)) {
+            (_, Some(index)) => Some(index),
+            (None, None) => session.turns.len().checked_sub(1),
+            (Some(_), None) => self
+                .review
+                .filter(is_open)
+                .or_else(|| session.turns.iter().rposition(|turn| turn.turn_id.is_none())),
+        }
+    }
+
     pub(super) fn end<'a>(
         &self,
         session: &'a mut Session,
         turn_id: Option<&str>,
         end: End,
     ) -> Option<&'a mut Turn> {
-        let index = match (turn_id, self.named(turn_id)) {
-            (_, Some(index)) => index,
-            (None, None) => session.turns.len().checked_sub(1)?,
-            (Some(_), None) => session.turns.iter().rposition(|turn| turn.turn_id.is_none())?,
-        };
-        // After a turn that was lost nobody knows how early it may be.
+        let index = self.ended(session, turn_id)?;
+        // A turn begins after the one before it, of which at least the beginning is known.
         let earliest = match index.checked_sub(1) {
-            Some(before) => session.turns[before].ended_at,
+            Some(before) => session.turns[before].ended_at.or(session.turns[before].started_at),
             None => session.meta.timestamp.as_ref().and_then(|text| text.parse().ok()),
         };
         let turn = &mut session.turns[index];
@@ -166,17 +228,25 @@ pub(super) fn is_context(text: &str) -> bool {
 
 /// `before` is what went wrong in the turn, where Codex wrote it apart.
 pub(super) fn status_of(complete: &TaskComplete, before: Option<ErrorEvent>) -> TurnStatus {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match &complete.error {
         None => before.map_or(TurnStatus::Completed, |error| TurnStatus::Failed {
+            kind: kind_of(error.codex_error_info.as_ref()),
             message: error.message,
-            kind: error.codex_error_info.filter(|info| !info.is_null()).as_ref().map(text),
         }),
         Some(error) => TurnStatus::Failed {
-            message: text(error.get("message").unwrap_or(error)),
-            kind: error.get("codex_error_info").filter(|info| !info.is_null()).map(text),
+            message: text_of(error.get("message").unwrap_or(error)),
+            kind: kind_of(error.get("codex_error_info")),
         },
     }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A word, or JSON where Codex says more.
+pub(super) fn kind_of(info: Option<&Value>) -> Option<String> {
+    info.filter(|info| !info.is_null()).map(text_of)
 }
 
 /// What a person wrote first: lists show the beginning of it, and a person knows a prompt by its words.
@@ -190,142 +260,4 @@ pub(super) fn prompt_of(content: &[UserContent]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rollout::event::TurnAttribution;
-    use serde_json::json;
-
-    fn completed() -> End {
-        End { status: TurnStatus::Completed, at: None, took_ms: None }
-    }
-
-    fn begun(turn_ids: &[Option<&str>]) -> (TurnIndex, Session) {
-        let (mut index, mut session) = (TurnIndex::default(), Session::default());
-        for id in turn_ids {
-            index.begin(&mut session, id.map(str::to_owned), None);
-        }
-        (index, session)
-    }
-
-    #[test]
-    fn the_words_of_a_prompt_come_before_its_images() {
-        let part = |kind: &str, text: Option<&str>, path: Option<&str>| UserContent {
-            r#type: kind.into(),
-            text: text.map(str::to_owned),
-            path: path.map(str::to_owned),
-        };
-        let image = || part("local_image", None, Some("/red.png"));
-        let words = |text| part("text", Some(text), None);
-        let table = [
-            (vec![image(), words("what is this")], "what is this\n[local_image /red.png]"),
-            (vec![words("a"), part("image", None, None), words("b")], "a\nb\n[image]"),
-            (vec![image()], "[local_image /red.png]"),
-            (vec![], ""),
-        ];
-        for (content, prompt) in table {
-            assert_eq!(prompt_of(&content), prompt);
-        }
-    }
-
-    #[test]
-    fn an_end_is_of_the_turn_it_names() {
-        let table = [
-            (vec![Some("a"), Some("b")], Some("a"), Some(0)),
-            (vec![Some("a"), Some("b")], None, Some(1)),
-            (vec![Some("a"), Some("b")], Some("c"), None),
-            // Its beginning was lost, and a later line made it.
-            (vec![Some("a"), None], Some("c"), Some(1)),
-            (vec![], Some("c"), None),
-            (vec![], None, None),
-        ];
-        for (begins, named, ended) in table {
-            let (index, mut session) = begun(&begins);
-            index.end(&mut session, named, completed());
-            let completed = session.turns.iter().position(|turn| turn.status == TurnStatus::Completed);
-            assert_eq!(completed, ended, "{begins:?} {named:?}");
-        }
-    }
-
-    #[test]
-    fn only_a_turn_asked_for_by_one_that_runs_here_is_a_reviews() {
-        let started = |parent: &str| TaskStarted {
-            turn_id: Some("new".into()),
-            turn_attribution: Some(TurnAttribution { parent_turn_id: Some(parent.into()) }),
-            collaboration_mode_kind: None,
-        };
-        let (index, mut session) = begun(&[Some("over"), Some("running")]);
-        for (parent, of_a_review) in [("running", true), ("over", false), ("another thread's", false)] {
-            assert_eq!(index.is_a_reviews(&session, &started(parent)), of_a_review, "{parent}");
-        }
-        index.end(&mut session, Some("running"), completed());
-        assert!(!index.is_a_reviews(&session, &started("running")));
-    }
-
-    #[test]
-    fn a_failure_is_told_in_whatever_shape_it_is_written() {
-        let complete = |error: Value| TaskComplete {
-            duration_ms: None,
-            turn_id: None,
-            last_agent_message: None,
-            error: Some(error),
-            time_to_first_token_ms: None,
-        };
-        let failed = |message: &str, kind: Option<&str>| TurnStatus::Failed {
-            message: message.into(),
-            kind: kind.map(str::to_owned),
-        };
-        let table = [
-            (json!({"message": "no", "codex_error_info": "other"}), failed("no", Some("other"))),
-            (json!({"message": "no", "codex_error_info": null}), failed("no", None)),
-            (
-                json!({"message": "no", "codex_error_info": {"http": {"status": 500}}}),
-                failed("no", Some(r#"{"http":{"status":500}}"#)),
-            ),
-            (json!("no"), failed("no", None)),
-            (json!({"odd": 1}), failed(r#"{"odd":1}"#, None)),
-        ];
-        for (error, status) in table {
-            assert_eq!(status_of(&complete(error.clone().into()), None), status, "{error}");
-        }
-        let without = TaskComplete { error: None, ..complete(Value::Null) };
-        assert_eq!(status_of(&without, None), TurnStatus::Completed);
-        let before = ErrorEvent { message: "no".into(), codex_error_info: Some("other".into()) };
-        assert_eq!(status_of(&without, Some(before)), failed("no", Some("other")));
-    }
-
-    #[test]
-    fn a_turn_began_when_codex_says_and_not_before_what_was_there_before() {
-        let at = |millis: i64| Timestamp::from_millisecond(1_795_341_260_000 + millis).unwrap();
-        for (took_ms, began) in [(None, 400), (Some(100), 400), (Some(900), 100), (Some(5_000), 50)] {
-            let (mut index, mut session) = (TurnIndex::default(), Session::default());
-            session.meta.timestamp = Some(at(50).to_string());
-            index.begin(&mut session, Some("a".into()), Some(at(400)));
-            index.end(&mut session, Some("a"), End { took_ms, at: Some(at(1_000)), ..completed() });
-            assert_eq!(session.turns[0].started_at, Some(at(began)), "{took_ms:?}");
-            index.begin(&mut session, Some("b".into()), Some(at(1_500)));
-            index.end(
-                &mut session,
-                Some("b"),
-                End { took_ms: Some(9_000), at: Some(at(2_000)), ..completed() },
-            );
-            assert_eq!(session.turns[1].started_at, Some(at(1_000)));
-        }
-    }
-
-    #[test]
-    fn a_prompt_that_is_taken_back_takes_its_turn_along_and_no_turn_goes_twice() {
-        let (mut index, mut session) = begun(&[Some("a"), Some("b"), Some("compaction"), Some("c")]);
-        for (turn, prompt) in [(0, "one"), (1, "two"), (3, "three")] {
-            session.turns[turn].prompt = Some(prompt.into());
-        }
-        let taken_back =
-            |session: &Session| session.turns.iter().map(|turn| turn.is_taken_back).collect::<Vec<_>>();
-        roll_back(&mut session, 1);
-        assert_eq!(taken_back(&session), [false, false, false, true]);
-        roll_back(&mut session, 1);
-        assert_eq!(taken_back(&session), [false, true, true, true]);
-        index.begin(&mut session, None, None);
-        roll_back(&mut session, 9);
-        assert_eq!(taken_back(&session), [true; 5]);
-    }
-}
+mod tests;

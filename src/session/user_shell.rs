@@ -3,8 +3,8 @@
 use super::call::running;
 use super::model::{Outcome, ToolCall};
 use super::outcome::of_exit_code;
+use super::shell;
 use crate::rollout::text::Text;
-use crate::rollout::value::Value;
 use jiff::Timestamp;
 
 /// None for a message that tells of no such command.
@@ -14,7 +14,7 @@ pub(super) fn told_in(text: &str, nth: usize, at: Option<Timestamp>) -> Option<T
     let result = between(told, "<result>", "</result>").unwrap_or_default();
     let (head, printed) = result.split_once("Output:\n").unwrap_or((result, ""));
     let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
-    let arguments = [("command", Value::Array(vec![command.into()]))];
+    let arguments = [(shell::COMMAND, command.into())];
     let mut call = running(format!("user_shell-{nth}").into(), Text::word("user_shell"), arguments.into());
     call.facts.exit_code = field("Exit code: ").and_then(|code| code.parse().ok());
     call.facts.duration = field("Duration: ").and_then(super::outcome::seconds);
@@ -42,7 +42,7 @@ mod tests {
         let at = "2026-11-22T10:00:01Z".parse().ok();
         let call = told_in(text, 4, at).unwrap();
         assert_eq!((&*call.call_id, &*call.name), ("user_shell-4", "user_shell"));
-        assert_eq!(call.arguments, json!({"command": ["ls x"]}));
+        assert_eq!(call.arguments, json!({"cmd": "ls x"}));
         assert_eq!(call.facts.exit_code, Some(2));
         assert_eq!(call.facts.duration, Some(SignedDuration::from_millis(500)));
         assert_eq!(call.facts.printed.as_deref(), Some("no x\n"));

@@ -86,7 +86,7 @@ pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRe
 }
 
 /// The launch in which a turn began.
-fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a LaunchRecord> {
+pub(super) fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a LaunchRecord> {
     let began = turn.started_at?;
     record.launches.iter().rev().find(|launch| launch.started_at <= began)
 }

@@ -10,13 +10,15 @@ use super::model::{Span, SpanType, Trace, TraceState};
 use super::outcome;
 use super::spans::{self, ThreadScope};
 use super::tree;
+use super::verdict;
 use crate::claim::record::ThreadRecord;
 use crate::rollout::map::Map;
 use crate::rollout::text::Text;
 use crate::rollout::value::Value;
 use crate::session::family::{Family, StartedBy, started_by};
-use crate::session::model::{Session, Turn, TurnStatus};
+use crate::session::model::{Clock, Session, Turn, TurnStatus};
 use jiff::Timestamp;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -31,6 +33,7 @@ pub struct Surroundings<'a> {
 
 /// The trace of a session without those that it started.
 pub fn build(session: &Session, record: &ThreadRecord, surroundings: Surroundings) -> Option<Trace> {
+    let session = &*verdict::judged(session, record);
     whole(&[Relative { session, parent: None }], record, surroundings)
 }
 
@@ -40,12 +43,14 @@ pub fn build(session: &Session, record: &ThreadRecord, surroundings: Surrounding
 /// None for a session without a turn: nobody asked anything. None also where nothing tells the thread:
 /// all such files would have one trace.
 pub fn build_family(family: &Family, record: &ThreadRecord, surroundings: Surroundings) -> Option<Trace> {
-    whole(&relatives(family), record, surroundings)
+    let root = root_of(family, record);
+    whole(&relatives(family, root.as_deref()), record, surroundings)
 }
 
 /// A trace for each turn of the session, with what that turn started; none where `build_family` gives none.
 pub fn build_turns(family: &Family, record: &ThreadRecord, surroundings: Surroundings) -> Vec<Trace> {
-    let relatives = relatives(family);
+    let root = root_of(family, record);
+    let relatives = relatives(family, root.as_deref());
     let Some((root, turns)) = relatives.first().map(|root| (root.session, root.session.turns.len())) else {
         return Vec::new();
     };
@@ -62,8 +67,15 @@ pub(super) struct Relative<'a> {
     pub(super) parent: Option<usize>,
 }
 
-pub(super) fn relatives(family: &Family) -> Vec<Relative<'_>> {
-    family.members.iter().map(|member| Relative { session: &member.session, parent: member.parent }).collect()
+/// The session itself, as its launches judge it.
+pub(super) fn root_of<'a>(family: &'a Family, record: &ThreadRecord) -> Option<Cow<'a, Session>> {
+    family.members.first().map(|member| verdict::judged(&member.session, record))
+}
+
+pub(super) fn relatives<'a>(family: &'a Family, root: Option<&'a Session>) -> Vec<Relative<'a>> {
+    let members = family.members.iter().enumerate();
+    let session = |at, own| root.filter(|_| at == 0).unwrap_or(own);
+    members.map(|(at, it)| Relative { session: session(at, &it.session), parent: it.parent }).collect()
 }
 
 /// How a thread's spans hang together.
@@ -91,7 +103,7 @@ fn whole(relatives: &[Relative], record: &ThreadRecord, surroundings: Surroundin
     for relative in &relatives[1..] {
         add_child_spans(relative, relatives, Shape::Whole, &mut spans);
     }
-    let mut spans = tree::settled(spans, session.last_line_at);
+    let mut spans = tree::settled(spans, floor(session), session.last_line_at);
     gen_ai::add_up(&mut spans);
     let runs = relatives.iter().any(|relative| relative.session.is_running());
     let state = if runs { TraceState::InProgress } else { outcome::state_of(&last_turn.status) };
@@ -122,7 +134,7 @@ fn one_turn(
     for relative in within() {
         add_child_spans(relative, relatives, Shape::Turns, &mut spans);
     }
-    let mut spans = tree::settled(spans, None);
+    let mut spans = tree::settled(spans, floor(session), None);
     gen_ai::add_up(&mut spans);
     let runs = within().any(|relative| relative.session.is_running());
     let state = if runs { TraceState::InProgress } else { outcome::state_of(&turn.status) };
@@ -163,6 +175,14 @@ pub(super) fn trace(id: TraceId, state: TraceState, spans: Vec<Span>, about: Abo
 pub(super) fn thread_began(session: &Session) -> Timestamp {
     let told = session.meta.timestamp.as_ref().and_then(|text| text.parse().ok());
     told.or(session.first_line_at).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// No span begins earlier. The header of a bare file has a time of another zone.
+pub(super) fn floor(session: &Session) -> Timestamp {
+    match session.clock {
+        Clock::Utc => thread_began(session),
+        Clock::UnknownZone => Timestamp::MIN,
+    }
 }
 
 pub(super) fn scope_of(session: &Session) -> ThreadScope<'_> {

@@ -4,7 +4,9 @@
 use super::about::{self, Sum};
 use super::agent;
 use super::build::{About, Relative, Shape, Surroundings};
-use super::build::{add_child_spans, put, relatives, scope_of, trace, turn_id, turn_spans, turns_of};
+use super::build::{
+    add_child_spans, floor, put, relatives, root_of, scope_of, trace, turn_id, turn_spans, turns_of,
+};
 use super::ids::{SpanId, TraceId};
 use super::model::{Span, Trace, TraceState};
 use super::outcome;
@@ -35,7 +37,8 @@ pub fn build_continued(
     record: &ThreadRecord,
     surroundings: Surroundings,
 ) -> Option<Trace> {
-    let relatives = relatives(family);
+    let judged = root_of(family, record)?;
+    let relatives = relatives(family, Some(&judged));
     let whole = relatives.first()?.session;
     let thread = Some(&*whole.meta.id).filter(|id| !id.is_empty())?;
     let session = later(whole, part.from)?;
@@ -63,7 +66,7 @@ pub fn build_continued(
         add_child_spans(relative, &relatives, Shape::Whole, &mut spans);
     }
     below_root(&mut spans, agent::id(whole), root);
-    let mut spans = tree::settled(spans, session.last_line_at);
+    let mut spans = tree::settled(spans, floor(&session), session.last_line_at);
     gen_ai::add_up(&mut spans);
     let runs = session.is_running() || started.iter().any(|relative| relative.session.is_running());
     let state = if runs { TraceState::InProgress } else { outcome::state_of(&last_turn.status) };

@@ -70,7 +70,7 @@ pub(super) fn failure_event(status: &TurnStatus, at: Timestamp) -> Vec<SpanEvent
     }
 }
 
-pub(super) fn exception(kind: &str, message: &str, at: Timestamp) -> SpanEvent {
+pub(super) fn exception(kind: impl Into<Value>, message: &str, at: Timestamp) -> SpanEvent {
     let mut attributes = Map::new();
     put(&mut attributes, "exception.type", Some(kind));
     put(&mut attributes, "exception.message", Some(message));

@@ -1,6 +1,7 @@
 //! The spans within a turn: model responses, tool calls, compactions.
 
 use super::build::put;
+use super::failure;
 use super::gen_ai;
 use super::ids::SpanId;
 use super::limits;
@@ -99,6 +100,7 @@ impl TurnScope<'_> {
             put(&mut attributes, "mlflow.chat.tokenUsage", Some(token_usage(usage)));
         }
         put(&mut attributes, "mlflow.llm.cost", cost.map(Cost::to_json));
+        failure::put_on(&mut attributes, inference);
         let started_at = inference.started_at.unwrap_or(self.of.began);
         let messages: Vec<Value> = inference.new_messages.iter().map(chat_message).collect();
         // What is not known is absent: MLflow's page would show a null, and an empty list as code.
@@ -109,7 +111,7 @@ impl TurnScope<'_> {
         let ended_at = inference.ended_at.unwrap_or(started_at).max(started_at);
         let events = match &status {
             // MLflow's page takes a span for failed only if there is such an event.
-            SpanStatus::Error { message } => vec![exception("ResponseError", message, ended_at)],
+            SpanStatus::Error { message } => vec![exception(failure::name_of(inference), message, ended_at)],
             SpanStatus::Ok | SpanStatus::Unset => Vec::new(),
         };
         Span {
@@ -121,7 +123,7 @@ impl TurnScope<'_> {
             started_at,
             ended_at,
             inputs: if inputs.is_empty() { Value::Null } else { inputs.into() },
-            outputs: answer(inference),
+            outputs: if failure::is_empty(inference) { Value::Null } else { answer(inference) },
             attributes,
             events,
         }
@@ -140,12 +142,15 @@ impl TurnScope<'_> {
     fn came_to_its_end(&self, inference: &Inference) -> bool {
         let is_last = self.last_inference == Some(inference.number);
         let made_it_fail = matches!(self.turn.status, TurnStatus::Failed { .. }) && is_last;
-        inference.usage.is_some() && !made_it_fail
+        inference.usage.is_some() && !made_it_fail && inference.failure.is_none()
     }
 
     /// A response that told its usage was whole. Without one it is only known of a turn that came to a
     /// good end; the last one of a turn that failed is what failed.
     fn inference_status(&self, inference: &Inference) -> SpanStatus {
+        if let Some(failure) = &inference.failure {
+            return SpanStatus::Error { message: failure.message.clone() };
+        }
         match &self.turn.status {
             _ if inference.usage.is_some() => SpanStatus::Ok,
             _ if inference.broke_off => SpanStatus::Error { message: BROKE_OFF.into() },
@@ -169,6 +174,8 @@ impl TurnScope<'_> {
         put(&mut attributes, "tool_name", Some(&call.name));
         put(&mut attributes, "tool_id", Some(&call.call_id));
         put(&mut attributes, "mcp_server", call.server.as_ref());
+        put(&mut attributes, "mcp.server", call.server.as_ref());
+        put(&mut attributes, "codex.raw_arguments", call.raw_arguments.clone());
         put(&mut attributes, "exit_code", call.facts.exit_code);
         put(&mut attributes, "cwd", call.facts.cwd.as_ref());
         put(&mut attributes, "duration_ms", call.facts.duration.map(milliseconds));

@@ -8,9 +8,15 @@ use std::collections::HashMap;
 /// Takes spans of which the first is the root and each stands after its parent. A child starts no earlier than its
 /// parent, so a parent whose time is inferred starts with its first child; the root covers all. What a parent does
 /// not wait for (a sub-agent, a command in the background) may end after it. Siblings stand in the order in which
-/// they began, each before what is below it.
-pub(super) fn settled(mut spans: Vec<Span>, last: Option<Timestamp>) -> Vec<Span> {
+/// they began, each before what is below it. Nothing began before `floor`, when the session was made: a clock that is
+/// put back says so, and is wrong.
+pub(super) fn settled(mut spans: Vec<Span>, floor: Timestamp, last: Option<Timestamp>) -> Vec<Span> {
     make_unique(&mut spans);
+    for span in &mut spans {
+        span.started_at = span.started_at.max(floor);
+        span.ended_at = span.ended_at.max(span.started_at);
+        span.events.iter_mut().for_each(|event| event.at = event.at.max(span.started_at));
+    }
     let places: HashMap<SpanId, usize> = spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();
     let parent_of = |span: &Span| span.parent.and_then(|parent| places.get(&parent).copied());
     let parents: Vec<Option<usize>> = spans.iter().map(parent_of).collect();
@@ -89,6 +95,15 @@ mod tests {
         }
     }
 
+    const EPOCH: Timestamp = Timestamp::UNIX_EPOCH;
+
+    #[test]
+    fn nothing_begins_before_the_session_and_nothing_ends_before_it_begins() {
+        let spans = vec![span(1, None, 10, 20), span(2, Some(1), 3, 4), span(3, Some(2), 5, 12)];
+        let floor = Timestamp::from_second(10).unwrap();
+        assert_eq!(told(&settled(spans, floor, None)), [("1", 10, 20), ("2", 10, 10), ("3", 10, 12)]);
+    }
+
     fn told(spans: &[Span]) -> Vec<(&str, i64, i64)> {
         let seconds = |span: &Span| (span.started_at.as_second(), span.ended_at.as_second());
         spans.iter().map(|span| (&*span.name, seconds(span).0, seconds(span).1)).collect()
@@ -104,7 +119,7 @@ mod tests {
             span(5, Some(4), 6, 7),
         ];
         let expected = [("1", 5, 90), ("2", 5, 14), ("4", 5, 90), ("5", 6, 7), ("3", 11, 12)];
-        assert_eq!(told(&settled(spans, None)), expected);
+        assert_eq!(told(&settled(spans, EPOCH, None)), expected);
     }
 
     #[test]
@@ -118,18 +133,18 @@ mod tests {
                 span(4, Some(2), 4, 9),
             ]
         };
-        let settled = settled(twice(), None);
+        let settled = settled(twice(), EPOCH, None);
         assert_eq!(settled.iter().map(|span| &*span.name).collect::<Vec<_>>(), ["1", "2", "3", "2", "4"]);
         assert_eq!(settled[2].parent, Some(SpanId([2; 8])));
         assert_ne!(settled[3].id, SpanId([2; 8]));
         assert_eq!(settled[4].parent, Some(settled[3].id));
-        assert_eq!(settled[3].id, super::settled(twice(), None)[3].id);
+        assert_eq!(settled[3].id, super::settled(twice(), EPOCH, None)[3].id);
     }
 
     #[test]
     fn the_root_lasts_as_long_as_somebody_wrote() {
         let last = Timestamp::from_second(50).ok();
-        assert_eq!(told(&settled(vec![span(1, None, 10, 20)], last)), [("1", 10, 50)]);
-        assert_eq!(settled(Vec::new(), last), []);
+        assert_eq!(told(&settled(vec![span(1, None, 10, 20)], EPOCH, last)), [("1", 10, 50)]);
+        assert_eq!(settled(Vec::new(), EPOCH, last), []);
     }
 }

@@ -52,6 +52,8 @@ const ATTRIBUTES: &[&str] = &[
     "exit_code",
     "duration_ms",
     "tool_name",
+    "error.type",
+    "codex.attempt",
     "input_tokens",
     "output_tokens",
     "cached_input_tokens",

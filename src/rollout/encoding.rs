@@ -1,0 +1,87 @@
+//! Encoding marks: Codex writes none, editors and shells of Windows put them before what they copy.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+
+const UTF_8: &[u8] = b"\xef\xbb\xbf";
+
+/// The line or the document without the mark that says that it is UTF-8. Files that are joined have marks between.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(UTF_8).unwrap_or(bytes)
+}
+
+/// Which byte of two is first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ByteOrder {
+    Little,
+    Big,
+}
+
+/// Of a file in UTF-16, of which the mark is read; any other file is read from its beginning.
+pub(super) fn byte_order(file: &mut File) -> io::Result<Option<ByteOrder>> {
+    let mut mark = Vec::with_capacity(2);
+    file.take(2).read_to_end(&mut mark)?;
+    let order = match &mark[..] {
+        b"\xff\xfe" => Some(ByteOrder::Little),
+        b"\xfe\xff" => Some(ByteOrder::Big),
+        _ => None,
+    };
+    if order.is_none() {
+        file.rewind()?;
+    }
+    Ok(order)
+}
+
+/// As many characters are turned at a time.
+const CHUNK: usize = 4096;
+
+/// Text in UTF-16 as UTF-8. What is no text becomes U+FFFD.
+pub(super) struct Utf16 {
+    source: BufReader<File>,
+    order: ByteOrder,
+    /// Not asked for yet.
+    text: Vec<u8>,
+}
+
+impl Utf16 {
+    pub(super) fn of(file: File, order: ByteOrder) -> Utf16 {
+        Utf16 { source: BufReader::new(file), order, text: Vec::new() }
+    }
+
+    /// None at the end; a single byte there is no character.
+    fn unit(&mut self) -> io::Result<Option<u16>> {
+        let mut bytes = [0; 2];
+        match self.source.read_exact(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        Ok(Some(match self.order {
+            ByteOrder::Little => u16::from_le_bytes(bytes),
+            ByteOrder::Big => u16::from_be_bytes(bytes),
+        }))
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        let mut units = Vec::with_capacity(CHUNK);
+        let is_half = |unit: &u16| (0xD800..0xDC00).contains(unit);
+        while units.len() < CHUNK || units.last().is_some_and(is_half) {
+            let Some(unit) = self.unit()? else { break };
+            units.push(unit);
+        }
+        let characters = char::decode_utf16(units).map(|it| it.unwrap_or(char::REPLACEMENT_CHARACTER));
+        self.text = characters.collect::<String>().into_bytes();
+        Ok(())
+    }
+}
+
+impl Read for Utf16 {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.text.is_empty() {
+            self.fill()?;
+        }
+        let size = into.len().min(self.text.len());
+        into[..size].copy_from_slice(&self.text[..size]);
+        self.text.drain(..size);
+        Ok(size)
+    }
+}

@@ -1,0 +1,85 @@
+//! Requests to the model that failed, where Codex says so and where only what is missing shows it.
+
+use super::model::{Failure, Session, Turn};
+use crate::codex::thread::ThreadId;
+use crate::rollout::event::{RateLimit, RateLimits};
+
+/// No word of Codex's: an end without an answer.
+const NO_ANSWER: &str = "no_answer";
+
+/// As Codex names it where it names it (0.145 and later).
+const USAGE_LIMIT: &str = "usage_limit_exceeded";
+
+/// Errors that Codex writes down and goes on after.
+const NOT_OF_A_TURN: [&str; 2] = ["thread_rollback_failed", "active_turn_not_steerable"];
+
+/// Errors of a turn that came before the model was asked.
+const NOT_OF_A_REQUEST: [&str; 1] = ["sandbox_error"];
+
+/// Codex 0.107 to 0.144 writes no error when a usage limit, a 401 or the network ends a turn: it completes without a
+/// last message. None for a turn that may well have ended like this: what was asked was answered, or nothing was asked
+/// of the model.
+pub(super) fn without_answer(session: &Session, turn: &Turn, is_limit_reached: bool) -> Option<Failure> {
+    // The answer of a review is no response of the model.
+    if turn.final_answer.is_some() {
+        return None;
+    }
+    let message = match turn.inferences().last() {
+        _ if turn.is_unanswered && is_limit_reached => {
+            return Some(Failure {
+                message: "codex ended the turn without an answer: the usage limit was reached".into(),
+                kind: Some(USAGE_LIMIT.into()),
+            });
+        }
+        _ if turn.is_unanswered => "codex ended the turn without an answer",
+        // A response that came to its end has a usage, and what it said would be the last message. Where Codex
+        // itself made up the end of an old turn (`migrate-rollouts`), it knows no message.
+        Some(last)
+            if last.usage.is_none()
+                && last.requests.is_empty()
+                && if last.texts.is_empty() {
+                    last.attempt.is_some() || has_usage(session)
+                } else {
+                    is_codexs_own(turn.turn_id.as_deref())
+                } =>
+        {
+            "codex ended the turn in the middle of a response"
+        }
+        _ => return None,
+    };
+    Some(Failure { message: message.into(), kind: Some(NO_ANSWER.into()) })
+}
+
+/// Some providers never do.
+fn has_usage(session: &Session) -> bool {
+    session.usage().is_some()
+}
+
+/// `migrate-rollouts` names the turns of before 0.104 `rollout-5`.
+fn is_codexs_own(turn_id: Option<&str>) -> bool {
+    turn_id.is_some_and(|id| ThreadId::parse(id).is_some())
+}
+
+pub(super) fn is_of_a_turn(kind: Option<&str>) -> bool {
+    kind.is_none_or(|kind| !NOT_OF_A_TURN.contains(&kind))
+}
+
+pub(super) fn is_of_a_request(kind: Option<&str>) -> bool {
+    kind.is_none_or(|kind| !NOT_OF_A_REQUEST.contains(&kind))
+}
+
+/// Which attempt failed: `Reconnecting... 2/5` and `…; retrying 2/5 in 400ms…` follow the second.
+pub(super) fn attempt_in(message: &str) -> Option<u32> {
+    let (before, after) = message.rsplit_once('/')?;
+    after.starts_with(|c: char| c.is_ascii_digit()).then_some(())?;
+    let digits = before.len() - before.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    before[before.len() - digits..].parse().ok()
+}
+
+pub(super) fn is_reached(limits: &RateLimits) -> bool {
+    let is_used_up = |limit: &RateLimit| limit.used_percent.is_some_and(|percent| percent >= 100.0);
+    [&limits.primary, &limits.secondary].into_iter().flatten().any(is_used_up)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! A request to the model that failed: what its span holds besides that.
+
+use super::build::put;
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
+use crate::session::model::Inference;
+
+/// As OpenTelemetry calls an error of no known kind.
+const OTHER: &str = "_OTHER";
+
+/// Of an exception whose kind Codex does not name.
+const RESPONSE_ERROR: &str = "ResponseError";
+
+pub(super) fn put_on(attributes: &mut Map, inference: &Inference) {
+    let is_error = inference.failure.is_some() || inference.broke_off;
+    put(attributes, "error.type", is_error.then(|| kind_of(inference).unwrap_or(Text::word(OTHER))));
+    put(attributes, "codex.attempt", inference.attempt);
+}
+
+/// Of the span's exception.
+pub(super) fn name_of(inference: &Inference) -> Text {
+    kind_of(inference).unwrap_or(Text::word(RESPONSE_ERROR))
+}
+
+/// A request of which nothing came back has no outputs.
+pub(super) fn is_empty(inference: &Inference) -> bool {
+    let Inference { texts, reasoning, requests, .. } = inference;
+    inference.failure.is_some() && texts.is_empty() && reasoning.is_empty() && requests.is_empty()
+}
+
+/// `usage_limit_exceeded`, also where Codex says more: `{"http_connection_failed": {"http_status_code": 502}}`.
+fn kind_of(inference: &Inference) -> Option<Text> {
+    let kind = inference.failure.as_ref()?.kind.as_deref()?;
+    let said: Option<Value> = serde_json::from_str(kind).ok();
+    let word = said.as_ref().and_then(Value::as_object).and_then(|fields| fields.keys().next().cloned());
+    Some(word.unwrap_or_else(|| kind.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::model::Failure;
+
+    #[test]
+    fn an_error_has_a_type_of_one_word() {
+        let table = [
+            (Some("usage_limit_exceeded"), "usage_limit_exceeded"),
+            (Some(r#"{"http_connection_failed":{"http_status_code":502}}"#), "http_connection_failed"),
+            (Some("{}"), "{}"),
+            (None, OTHER),
+        ];
+        for (kind, word) in table {
+            let failure = Some(Box::new(Failure { message: "no".into(), kind: kind.map(str::to_owned) }));
+            let mut attributes = Map::new();
+            put_on(&mut attributes, &Inference { failure, attempt: Some(2), ..Inference::default() });
+            assert_eq!(attributes["error.type"], word, "{kind:?}");
+            assert_eq!(attributes["codex.attempt"].as_u64(), Some(2));
+        }
+        let mut attributes = Map::new();
+        put_on(&mut attributes, &Inference::default());
+        assert!(attributes.is_empty());
+    }
+}

@@ -1,0 +1,108 @@
+//! What the exit code of a launch says of the turn that it ended with: a rollout cannot know it.
+
+use super::about::launch_of;
+use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::launch::exit::ChildExit;
+use crate::session::model::{Session, TurnStatus};
+use std::borrow::Cow;
+
+/// As for a turn whose own lines say that it has no answer.
+const NO_ANSWER: &str = "no_answer";
+
+/// The session with those turns failed that its lines call complete, that have no answer, and with which a launch
+/// ended that failed. An answer that is there stays one, whatever else went wrong in the launch.
+pub(super) fn judged<'a>(session: &'a Session, record: &ThreadRecord) -> Cow<'a, Session> {
+    let mut judged = Cow::Borrowed(session);
+    for (index, turn) in session.turns.iter().enumerate() {
+        let has_no_answer = turn.prompt.is_some() && turn.final_answer.is_none();
+        if turn.status == TurnStatus::Completed
+            && has_no_answer
+            && let Some(code) = launch_ended_by(session, index, record).and_then(failing_code)
+        {
+            judged.to_mut().turns[index].status = TurnStatus::Failed {
+                message: format!("codex ended with exit code {code}, and the turn without an answer"),
+                kind: Some(NO_ANSWER.into()),
+            };
+        }
+    }
+    judged
+}
+
+/// The launch of which this turn was the last.
+fn launch_ended_by<'a>(session: &Session, turn: usize, record: &'a ThreadRecord) -> Option<&'a LaunchRecord> {
+    let launch = launch_of(&session.turns[turn], record)?;
+    let next = session.turns.get(turn + 1).and_then(|next| launch_of(next, record));
+    Some(launch).filter(|launch| next.is_none_or(|next| next.launch_id != launch.launch_id))
+}
+
+fn failing_code(launch: &LaunchRecord) -> Option<i32> {
+    match launch.exit {
+        Some(ChildExit::Code(code)) if code != 0 => Some(code),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claim::record::Attribution;
+    use crate::session::model::Turn;
+    use jiff::Timestamp;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn turn(second: i64, answer: Option<&str>, prompt: Option<&str>, status: TurnStatus) -> Turn {
+        Turn {
+            started_at: Some(at(second)),
+            final_answer: answer.map(Into::into),
+            prompt: prompt.map(Into::into),
+            status,
+            ..Turn::default()
+        }
+    }
+
+    fn launch(second: i64, exit: Option<ChildExit>) -> LaunchRecord {
+        let (launch_id, attribution) = (second.to_string(), Attribution::Held);
+        LaunchRecord { launch_id, attribution, started_at: at(second), exit }
+    }
+
+    #[test]
+    fn a_failed_launch_fails_the_turn_that_it_ended_with_unless_that_was_answered() {
+        let done = || TurnStatus::Completed;
+        let interrupted = || TurnStatus::Interrupted { reason: "interrupted".into() };
+        let (good, bad) = (Some(ChildExit::Code(0)), Some(ChildExit::Code(1)));
+        let unanswered = || turn(5, None, Some("go"), done());
+        let table = [
+            ("unanswered", vec![unanswered()], vec![launch(1, bad)], vec![true]),
+            ("it ended well", vec![unanswered()], vec![launch(1, good)], vec![false]),
+            ("it died", vec![unanswered()], vec![launch(1, Some(ChildExit::Signal(9)))], vec![false]),
+            ("it is not over", vec![unanswered()], vec![launch(1, None)], vec![false]),
+            ("no launch of ours", vec![unanswered()], vec![], vec![false]),
+            ("of before it", vec![unanswered()], vec![launch(6, bad)], vec![false]),
+            ("answered", vec![turn(5, Some("yes"), Some("go"), done())], vec![launch(1, bad)], vec![false]),
+            ("nothing asked", vec![turn(5, None, None, done())], vec![launch(1, bad)], vec![false]),
+            ("SIGINT", vec![turn(5, None, Some("go"), interrupted())], vec![launch(1, bad)], vec![false]),
+            (
+                "its last turn only",
+                vec![unanswered(), turn(7, None, Some("on"), done())],
+                vec![launch(1, bad)],
+                vec![false, true],
+            ),
+            (
+                "taken up again, well",
+                vec![unanswered(), turn(9, None, Some("on"), done())],
+                vec![launch(1, bad), launch(8, good)],
+                vec![true, false],
+            ),
+        ];
+        for (name, turns, launches, failed) in table {
+            let session = Session { turns, ..Session::default() };
+            let record = ThreadRecord { launches, ..ThreadRecord::default() };
+            let judged = judged(&session, &record);
+            let is_failed = |turn: &Turn| matches!(turn.status, TurnStatus::Failed { .. });
+            assert_eq!(judged.turns.iter().map(is_failed).collect::<Vec<_>>(), failed, "{name}");
+        }
+    }
+}
