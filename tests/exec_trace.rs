@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use support::real::MLFLOW_OLDEST;
 use support::{
-    Codex, End, Home, ModelServer, Oracle, Reply, Script, Trace, Usage, Verb, assert_facts, codex, run,
+    Codex, End, Home, ModelServer, Oracle, Reply, Script, Trace, Usage, Verb, assert_facts, codex,
+    older_codex, run,
 };
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
@@ -210,8 +211,53 @@ fn a_failed_turn_is_an_error_that_says_why() {
     assert_facts(
         &oracle.trace(&home.database()),
         r#"
-        trace ERROR request="do it" response=failed:… spans=1
+        trace ERROR request="do it" response=failed:… spans=2
         codex_cli_session AGENT ERROR outputs.status=failed outputs.response=- event=exception process.exit.code=1
+          llm_call_1 LLM ERROR error.type=… mlflow.llm.model=gpt-5.5 event=exception message="…Quota exceeded…"
+        "#,
+    );
+}
+
+#[test]
+fn a_turn_that_an_older_codex_ended_without_a_word_has_failed_with_its_request() {
+    let (Some(codex), Some(oracle)) = (older_codex("0.142.5"), Oracle::newest()) else { return };
+    let refused = || Reply::new().http_error(401, "no such key");
+    // Codex asks again once.
+    let script = Script::new()
+        .reply(Reply::new().call("exec_command", json!({"cmd": "ls"})).usage(100, 0, 10, 0))
+        .reply(refused())
+        .reply(refused());
+    let server = ModelServer::start(script);
+    let home = Home::new(&server.url());
+    let mut command = home.traced(LAUNCHER, &codex.native);
+    let outcome = run(command.args(["exec", "--json", "do it"])).ended(End::Code(1));
+    server.assert_script_used_up_exactly();
+    assert_facts(
+        &oracle.trace(&home.database()),
+        r#"
+        trace ERROR request="do it" response="failed: codex ended the turn without an answer" in=100 out=10 spans=4
+        codex_cli_session AGENT ERROR outputs.status=failed outputs.response=- event=exception process.exit.code=1
+          llm_call_1 LLM OK in=100 out=10 error.type=-
+          tool_exec_command TOOL OK inputs.cmd=ls outputs.result="README.md\n"
+          llm_call_2 LLM ERROR in=- error.type=no_answer mlflow.llm.model=gpt-5.5 inputs.messages.0.role=tool outputs=- event=exception
+        "#,
+    );
+    // Taken up again, it counts on and is well.
+    server.play(Script::new().reply(Reply::new().answer("done").usage(200, 0, 5, 0)));
+    let thread = outcome.json_lines()[0]["thread_id"].as_str().expect("a thread id").to_owned();
+    let mut command = home.traced(LAUNCHER, &codex.native);
+    run(command.args(["exec", "resume", &thread, "again"])).ended(End::Code(0));
+    assert_facts(
+        &oracle.trace(&home.database()),
+        r#"
+        trace OK request="do it" response=done in=300 out=15 spans=7
+        codex_cli_session AGENT OK outputs.status=completed process.exit.code=0
+          turn_1 AGENT ERROR outputs.status=failed
+            llm_call_1 LLM OK
+            tool_exec_command TOOL OK
+            llm_call_2 LLM ERROR error.type=no_answer
+          turn_2 AGENT OK outputs.response=done
+            llm_call_3 LLM OK in=200 out=5
         "#,
     );
 }

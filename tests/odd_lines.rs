@@ -1,9 +1,13 @@
 //! What no Codex should write and some did: torn lines, odd separators, ordinals that are missing or wrong.
 
+use codex_traced::session::model::Discrepancy;
 use codex_traced::session::model::Session;
 use codex_traced::session::reducer::SessionReducer;
+use codex_traced::session::{self, Writer};
+use codex_traced::trace::build::{Surroundings, build};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 
 const ORIGINAL: &str = "tests/corpus/0.169.0/exec-basic.jsonl";
 
@@ -122,4 +126,119 @@ fn a_thread_that_is_its_own_parent_is_read_like_any_other() {
     let session = session_of(&lines);
     assert_eq!(session.turns, session_of(&original()).turns);
     assert_eq!(session.tokens_reconcile(), Some(true));
+}
+
+#[test]
+fn marks_of_an_encoding_cost_no_line() {
+    let whole = session_of(&original());
+    let text = String::from_utf8(original().join(&b'\n')).expect("UTF-8");
+    let utf_16 =
+        |order: fn(u16) -> [u8; 2]| format!("\u{feff}{text}").encode_utf16().flat_map(order).collect();
+    // Two files that were joined, each with its mark.
+    let (head, tail) = text.split_at(text.find("\n{").expect("two lines") + 1);
+    let table: [(&str, Vec<u8>); 4] = [
+        ("UTF-8", format!("\u{feff}{text}").into()),
+        ("joined", format!("\u{feff}{head}\u{feff}{tail}").into()),
+        ("UTF-16, little end first", utf_16(u16::to_le_bytes)),
+        ("UTF-16, big end first", utf_16(u16::to_be_bytes)),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("rollout-2026-11-22T10-04-49-01a202b7-2e7e-7240-9c80-2a4910ffe3fd.jsonl");
+    for (name, bytes) in table {
+        fs::write(&file, bytes).expect("a file");
+        assert_eq!(session::read(&file, Writer::Gone).expect("readable"), whole, "{name}");
+    }
+}
+
+/// The original with this number written in another way, in lines of a kind.
+fn with_count(name: &str, value: impl Fn(&str) -> String, in_kind: &str) -> Vec<Vec<u8>> {
+    let put = |line: Vec<u8>| {
+        let line = String::from_utf8(line).expect("UTF-8");
+        if !line.contains(in_kind) {
+            return line.into_bytes();
+        }
+        let mut out = String::new();
+        let mut rest = &line[..];
+        let field = format!("\"{name}\":");
+        while let Some(at) = rest.find(&field) {
+            let digits = &rest[at + field.len()..];
+            let length = digits.find([',', '}']).expect("the end of a number");
+            out += &rest[..at + field.len()];
+            out += &value(&digits[..length]);
+            rest = &digits[length..];
+        }
+        (out + rest).into_bytes()
+    };
+    original().into_iter().map(put).collect()
+}
+
+#[test]
+fn a_count_that_is_none_is_unknown_and_its_session_does_not_reconcile() {
+    let whole = session_of(&original());
+    assert_eq!(whole.tokens_reconcile(), Some(true));
+    for value in ["1.5", "-3", "\"many\"", "1e40", "18446744073709551616", "null", "[1]"] {
+        let session = session_of(&with_count("output_tokens", |_| value.into(), "_token"));
+        assert_eq!(session.tokens_reconcile(), Some(false), "{value}");
+        assert_eq!(session.discrepancy(), Some(Discrepancy::CountUnreadable), "{value}");
+        assert_eq!(session.usage(), None, "{value}");
+        // What cannot be read in one line may be right in another.
+        let session =
+            session_of(&with_count("output_tokens", |_| value.into(), "\"type\":\"token_usage_record\""));
+        assert_eq!((session.usage(), session.tokens_reconcile()), (whole.usage(), Some(true)), "{value}");
+        let session = session_of(&with_count("output_tokens", |_| value.into(), "\"type\":\"token_count\""));
+        assert_eq!((session.usage(), session.tokens_reconcile()), (whole.usage(), Some(false)), "{value}");
+    }
+    let others: [fn(&str) -> String; 3] =
+        [|digits| format!("{digits}.0"), |digits| format!("\"{digits}\""), |digits| format!("{digits}e0")];
+    for other in others {
+        let session = session_of(&with_count("input_tokens", other, "_token"));
+        assert_eq!(
+            (session.usage(), session.tokens_reconcile()),
+            (whole.usage(), Some(true)),
+            "{}",
+            other("7")
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_is_put_back_makes_nothing_earlier_than_what_was_before_it() {
+    let time_of = |line: &Value| -> jiff::Timestamp {
+        line["timestamp"].as_str().expect("a time").parse().expect("a time")
+    };
+    let back_from = |place: usize, hours: i64| -> Vec<Vec<u8>> {
+        let from: Value = serde_json::from_slice(&original()[place]).expect("a line of JSON");
+        let from = time_of(&from).as_millisecond();
+        let put = |(at, line): (usize, Vec<u8>)| {
+            if at < place {
+                return line;
+            }
+            let mut line: Value = serde_json::from_slice(&line).expect("a line of JSON");
+            line["timestamp"] = json!((time_of(&line) - jiff::SignedDuration::from_hours(hours)).to_string());
+            for field in ["started_at_ms", "completed_at_ms"] {
+                // What began before has its time from before.
+                if let Some(millis) = line["payload"][field].as_i64().filter(|millis| *millis >= from) {
+                    line["payload"][field] = json!(millis - hours * 3_600_000);
+                }
+            }
+            line.to_string().into_bytes()
+        };
+        original().into_iter().enumerate().map(put).collect()
+    };
+    let surroundings = Surroundings { rollout: Path::new("r.jsonl"), user: None };
+    let spans = |session: &Session| build(session, &Default::default(), surroundings).expect("a trace").spans;
+    let whole = spans(&session_of(&original()));
+    let lasts =
+        |span: &codex_traced::trace::model::Span| span.ended_at.duration_since(span.started_at).as_millis();
+    for place in 1..original().len() {
+        let spans = spans(&session_of(&back_from(place, 3)));
+        assert_eq!(spans.len(), whole.len(), "line {place}");
+        for now in &spans {
+            let then = whole.iter().find(|then| then.id == now.id).expect("the same span");
+            assert!(now.started_at >= whole[0].started_at, "{} begins early, line {place}", now.name);
+            assert!(now.ended_at >= now.started_at, "{} ends early, line {place}", now.name);
+            // The time between the two clocks is gone, and no more than a rounding is added.
+            assert!((0..=lasts(then) + 1000).contains(&lasts(now)), "{} line {place}", now.name);
+        }
+    }
 }
