@@ -3,13 +3,14 @@
 use super::build::{Surroundings, put};
 use super::gen_ai;
 use super::limits::beginning;
-use super::price::{self, Cost};
+use super::price::{Assumption, Cost, Priced};
+use super::price_list;
 use super::spans;
 use crate::claim::record::{LaunchRecord, ThreadRecord};
 use crate::launch::exit::ChildExit;
 use crate::rollout::map::Map;
 use crate::session::model::{Clock, Discrepancy, Inference, Session, TokenUsage, Turn, TurnStatus};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What OpenTelemetry's attributes call the agent that no other one started.
 const CODEX: &str = "codex";
@@ -18,28 +19,42 @@ const CODEX: &str = "codex";
 pub const ACTIVE: &str = "codex.active_ms";
 
 /// What model responses used and cost, those of sub-agents among them.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Sum {
     /// None when no response told its usage.
     usage: Option<TokenUsage>,
     /// None when a model's price is not known.
     cost: Option<Cost>,
+    assumed: BTreeSet<Assumption>,
 }
 
 impl Sum {
     pub(super) fn of<'a>(inferences: impl Iterator<Item = &'a Inference>) -> Sum {
-        let (mut usage, mut cost, mut all_priced): (Option<TokenUsage>, Option<Cost>, _) = (None, None, true);
+        let (mut sum, mut all_priced) = (Sum::default(), true);
         for inference in inferences {
             let Some(used) = inference.usage else { continue };
-            *usage.get_or_insert_default() += used;
-            let Some(model) = &inference.model else { continue };
-            match Cost::of(model, used) {
-                Some(one) => *cost.get_or_insert_default() += one,
+            *sum.usage.get_or_insert_default() += used;
+            if inference.model.is_none() {
+                continue;
+            }
+            match Priced::of_response(inference) {
+                Some(Priced { cost, assumed }) => {
+                    *sum.cost.get_or_insert_default() += cost;
+                    sum.assumed.extend(assumed);
+                }
                 // A sum that leaves out an unknown model would look like the whole.
                 None => all_priced = false,
             }
         }
-        Sum { usage, cost: cost.filter(|_| all_priced) }
+        sum.cost = sum.cost.filter(|_| all_priced);
+        sum
+    }
+
+    /// What the cost is worth: whose price it is, and what no line said.
+    fn cost_basis(&self) -> Option<String> {
+        self.cost?;
+        let assumed = self.assumed.iter().map(|assumption| format!("; {assumption}"));
+        Some(format!("list price of {}", price_list::as_of()) + &assumed.collect::<String>())
     }
 }
 
@@ -233,7 +248,7 @@ pub(super) fn metadata(
         ("mlflow.traceOutputs", response.map(beginning)),
         ("mlflow.trace.tokenUsage", sum.usage.map(|usage| spans::token_usage(usage).to_string())),
         ("mlflow.trace.cost", sum.cost.map(|cost| cost.to_json().to_string())),
-        ("codex.cost_basis", sum.cost.map(|_| format!("list price of {}", price::as_of()))),
+        ("codex.cost_basis", sum.cost_basis()),
     ];
     rows.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }

@@ -2,6 +2,7 @@
 
 pub mod about;
 mod agent;
+mod billing;
 pub mod build;
 pub mod continued;
 mod conversation;
@@ -14,6 +15,7 @@ pub mod lines;
 pub mod model;
 mod outcome;
 pub mod price;
+mod price_list;
 pub mod redact;
 mod spans;
 mod tree;

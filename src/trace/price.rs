@@ -1,31 +1,11 @@
 //! What tokens cost at list price. Most people are on a plan, so it is called list price wherever it shows.
 
+use super::billing::Provider;
+use super::price_list::{self, Rates};
 use crate::rollout::value::Value;
-use crate::session::model::TokenUsage;
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use crate::session::model::{Inference, TokenUsage};
+use std::fmt;
 use std::ops::AddAssign;
-use std::sync::LazyLock;
-
-static TABLE: LazyLock<PriceTable> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("prices.json")).expect("the price table is checked by a test")
-});
-
-#[derive(Deserialize)]
-struct PriceTable {
-    as_of: String,
-    models: BTreeMap<String, Price>,
-}
-
-/// US dollars per million tokens.
-#[derive(Clone, Copy, Deserialize)]
-struct Price {
-    input: f64,
-    output: f64,
-    /// Where there is none, cached input costs what input costs.
-    cached_input: Option<f64>,
-    cache_write: Option<f64>,
-}
 
 /// US dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,18 +14,75 @@ pub struct Cost {
     pub output: f64,
 }
 
-impl Cost {
+/// A cost, and what its reader must know of the price.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Priced {
+    pub cost: Cost,
+    pub assumed: Vec<Assumption>,
+}
+
+/// What the price takes for granted because no line says it, or no list has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Assumption {
+    TierUnknown,
+    /// The list has no price for this tier of the model.
+    TierUnlisted(String),
+    /// A provider of the user's own, often a gateway: the model's name decides.
+    ProviderUnlisted(String),
+    /// The model runs on the user's own machine.
+    Local(String),
+}
+
+impl Priced {
     /// None for a model that the table does not know.
-    pub fn of(model: &str, usage: TokenUsage) -> Option<Cost> {
-        let price = TABLE.models.get(model)?;
+    pub fn of(provider: Option<&str>, model: &str, tier: Option<&str>, usage: TokenUsage) -> Option<Priced> {
+        let who = Provider::of(provider);
+        let name = || provider.unwrap_or_default().into();
+        if who == Provider::Local {
+            return Some(Priced { cost: Cost::default(), assumed: vec![Assumption::Local(name())] });
+        }
+        let (rates, is_listed) = price_list::rates(who, model, tier, usage.input)?;
+        let tier = match tier {
+            None => Some(Assumption::TierUnknown),
+            Some(tier) => (!is_listed).then(|| Assumption::TierUnlisted(tier.into())),
+        };
+        let provider = (who == Provider::Other).then(|| Assumption::ProviderUnlisted(name()));
+        Some(Priced { cost: Cost::at(rates, usage), assumed: tier.into_iter().chain(provider).collect() })
+    }
+
+    /// None also where Codex did not record the model or the tokens.
+    pub fn of_response(response: &Inference) -> Option<Priced> {
+        let (provider, tier) = (response.provider.as_deref(), response.service_tier.as_deref());
+        Priced::of(provider, response.model.as_deref()?, tier, response.usage?)
+    }
+}
+
+impl fmt::Display for Assumption {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Assumption::TierUnknown => out.write_str("no service tier is recorded: the default tier's price"),
+            Assumption::TierUnlisted(tier) => {
+                write!(out, "service tier {tier} has no listed price: the default tier's price")
+            }
+            Assumption::ProviderUnlisted(name) => {
+                write!(out, "provider {name} has no price list: the price of the model's name")
+            }
+            Assumption::Local(name) => write!(out, "{name} runs models on this machine: no price"),
+        }
+    }
+}
+
+impl Cost {
+    fn at(rates: Rates, usage: TokenUsage) -> Cost {
+        let Rates(input, output, cached_input, cache_write) = rates;
         let fresh = usage.input.saturating_sub(usage.cached_input).saturating_sub(usage.cache_write_input);
         let dollars = |tokens: u64, per_million: f64| tokens as f64 * per_million / 1e6;
-        Some(Cost {
-            input: dollars(fresh, price.input)
-                + dollars(usage.cached_input, price.cached_input.unwrap_or(price.input))
-                + dollars(usage.cache_write_input, price.cache_write.unwrap_or(price.input)),
-            output: dollars(usage.output, price.output),
-        })
+        Cost {
+            input: dollars(fresh, input)
+                + dollars(usage.cached_input, cached_input.unwrap_or(input))
+                + dollars(usage.cache_write_input, cache_write.unwrap_or(input)),
+            output: dollars(usage.output, output),
+        }
     }
 
     /// As MLflow's `mlflow.llm.cost` and `mlflow.trace.cost`.
@@ -66,23 +103,100 @@ impl AddAssign for Cost {
     }
 }
 
-/// The day of the price table.
-pub fn as_of() -> &'static str {
-    &TABLE.as_of
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const USAGE: TokenUsage = TokenUsage {
+        input: 1_000_000,
+        cached_input: 400_000,
+        cache_write_input: 0,
+        output: 100_000,
+        reasoning_output: 0,
+    };
+
+    fn dollars(provider: Option<&str>, model: &str, tier: Option<&str>, usage: TokenUsage) -> Option<f64> {
+        let Priced { cost, .. } = Priced::of(provider, model, tier, usage)?;
+        Some(((cost.input + cost.output) * 1e6).round() / 1e6)
+    }
+
     #[test]
     fn cached_input_is_cheaper_and_never_counted_twice() {
-        let usage =
-            TokenUsage { input: 1_000_000, cached_input: 400_000, output: 100_000, ..TokenUsage::default() };
-        let cost = Cost::of("gpt-5.5", usage).unwrap();
-        assert!((cost.input - (0.6 * 5.0 + 0.4 * 0.5)).abs() < 1e-9, "{cost:?}");
-        assert!((cost.output - 3.0).abs() < 1e-9, "{cost:?}");
-        assert_eq!(Cost::of("a model nobody knows", usage), None);
-        assert_eq!(as_of(), "2026-10-05");
+        let usage = TokenUsage { input: 100_000, cached_input: 40_000, output: 10_000, ..USAGE };
+        let Priced { cost, .. } = Priced::of(None, "gpt-5.5", None, usage).unwrap();
+        assert!((cost.input - (0.06 * 5.0 + 0.04 * 0.5)).abs() < 1e-9, "{cost:?}");
+        assert!((cost.output - 0.3).abs() < 1e-9, "{cost:?}");
+        assert_eq!(price_list::as_of(), "2026-11-02");
+    }
+
+    #[test]
+    fn a_response_costs_what_its_tier_and_its_context_cost() {
+        let short = TokenUsage { input: 272_000, cached_input: 0, output: 1_000, ..USAGE };
+        let long = TokenUsage { input: 272_001, ..short };
+        let table = [
+            ("gpt-5.5", None, short, 1.36 + 0.03),
+            ("gpt-5.5", Some("default"), short, 1.36 + 0.03),
+            ("gpt-5.5", Some("auto"), short, 1.36 + 0.03),
+            ("gpt-5.5", Some("priority"), short, 3.4 + 0.075),
+            ("gpt-5.5", Some("fast"), short, 3.4 + 0.075),
+            ("gpt-5.5", Some("flex"), short, 0.68 + 0.015),
+            ("gpt-5.5", Some("default"), long, 2.72001 + 0.045),
+            ("gpt-5.5", Some("flex"), long, 1.360005 + 0.0225),
+            // OpenAI serves it as a standard one.
+            ("gpt-5.5", Some("priority"), long, 2.72001 + 0.045),
+            ("gpt-6.1-sol", Some("priority"), long, 2.176008 + 0.03),
+            // No threshold.
+            ("gpt-5", Some("priority"), long, 0.680003 + 0.02),
+        ];
+        for (model, tier, usage, expected) in table {
+            let cost = dollars(Some("openai"), model, tier, usage).unwrap();
+            assert!(
+                (cost - expected).abs() < 2e-6,
+                "{model} {tier:?} {}: {cost}, not {expected}",
+                usage.input
+            );
+        }
+    }
+
+    #[test]
+    fn a_model_is_found_under_each_of_its_names_in_its_providers_list() {
+        let of = |provider, model| dollars(provider, model, Some("default"), USAGE);
+        let table = [
+            (None, "gpt-5-2025-08-07", of(None, "gpt-5")),
+            (None, "gpt-5-codex-2025-09-23", of(None, "gpt-5-codex")),
+            (None, "openai/gpt-5.5", of(None, "gpt-5.5")),
+            (Some("openai"), "gpt-5", Some(0.8 + 1.0)),
+            (Some("azure"), "gpt-5.4-pro", Some(0.6 * 60.0 + 0.4 * 6.0 + 27.0)),
+            (None, "gpt-5.4-pro", Some(60.0 + 27.0)),
+            (Some("azure"), "gpt-5.6-luna-2026-07-09", of(None, "gpt-5.6-luna")),
+            // Azure's list has no such model, OpenAI's has.
+            (Some("azure"), "gpt-5.5-cyber", of(None, "gpt-5.5-cyber")),
+            (Some("amazon-bedrock"), "openai.gpt-5.5", Some(0.6 * 11.0 + 0.4 * 1.1 + 4.95)),
+            (Some("gateway"), "openai.gpt-5.5", of(Some("amazon-bedrock"), "openai.gpt-5.5")),
+            (Some("gateway"), "gpt-5.5", of(None, "gpt-5.5")),
+            (Some("ollama"), "gpt-5.5", Some(0.0)),
+            (None, "gpt-5-2025-8-7", None),
+            (None, "a model that no list has", None),
+            (None, "", None),
+        ];
+        for (provider, model, expected) in table {
+            assert_eq!(of(provider, model), expected, "{provider:?} {model}");
+        }
+    }
+
+    #[test]
+    fn a_price_says_what_it_takes_for_granted() {
+        let assumed = |provider, tier| {
+            let priced = Priced::of(provider, "gpt-5-codex", tier, USAGE).unwrap();
+            priced.assumed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(assumed(Some("openai"), Some("default")), "");
+        assert_eq!(assumed(Some("openai"), None), "no service tier is recorded: the default tier's price");
+        assert_eq!(
+            assumed(Some("corp"), Some("priority")),
+            "service tier priority has no listed price: the default tier's price; \
+             provider corp has no price list: the price of the model's name"
+        );
+        assert_eq!(assumed(Some("ollama"), None), "ollama runs models on this machine: no price");
     }
 }

@@ -7,7 +7,7 @@ use super::ids::SpanId;
 use super::limits;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome::exception;
-use super::price::Cost;
+use super::price::Priced;
 use crate::rollout::map::Map;
 use crate::rollout::text::Text;
 use crate::rollout::value::Value;
@@ -76,12 +76,12 @@ impl TurnScope<'_> {
 
     fn inference(&self, inference: &Inference, parent: SpanId) -> Span {
         let model = inference.model.as_ref();
-        let cost = model.zip(inference.usage).and_then(|(model, usage)| Cost::of(model, usage));
         let mut attributes = Map::with_capacity(MOST_ATTRIBUTES);
         put(&mut attributes, "mlflow.llm.model", model);
         let provider = inference.provider.as_ref().or(self.of.provider.as_ref());
         put(&mut attributes, "mlflow.llm.provider", provider);
         put(&mut attributes, "codex.reasoning_effort", inference.effort.as_ref());
+        put(&mut attributes, "codex.service_tier", inference.service_tier.as_ref());
         let first_token = self.time_to_first_token(inference);
         put(&mut attributes, "codex.time_to_first_token_ms", first_token);
         gen_ai::inference(
@@ -99,7 +99,8 @@ impl TurnScope<'_> {
             put(&mut attributes, "reasoning_output_tokens", Some(usage.reasoning_output));
             put(&mut attributes, "mlflow.chat.tokenUsage", Some(token_usage(usage)));
         }
-        put(&mut attributes, "mlflow.llm.cost", cost.map(Cost::to_json));
+        let priced = Priced::of_response(inference);
+        put(&mut attributes, "mlflow.llm.cost", priced.map(|priced| priced.cost.to_json()));
         failure::put_on(&mut attributes, inference);
         let started_at = inference.started_at.unwrap_or(self.of.began);
         let messages: Vec<Value> = inference.new_messages.iter().map(chat_message).collect();
