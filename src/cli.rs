@@ -49,7 +49,7 @@ pub enum Command {
     Status(Report),
     /// Find out what is wrong, and what to do about it
     ///
-    /// Changes nothing. Ends with 0 when all is well, 1 when there are warnings, 2 when there are errors.
+    /// Changes nothing, but fills what MLflow's upgrade of a database left empty in rows of ours. Ends with 0 when all is well, 1 when there are warnings, 2 when there are errors.
     Doctor(Report),
     /// Show a trace as a tree of turns, answers and tool calls
     Show(Show),

@@ -121,6 +121,134 @@ fn mlflow_opens_what_we_made_whatever_it_is_called() {
     }
 }
 
+/// A launch whose trace goes to this URI, from the folder that Codex works in.
+fn traced_to(home: &Home, codex: &Codex, uri: &str, words: &[&str]) -> String {
+    let mut command = home.traced(LAUNCHER, &codex.native);
+    command.env("MLFLOW_TRACKING_URI", uri).args(words);
+    run(&mut command).ended(End::Code(0)).stdout
+}
+
+/// A report is broken into lines for a terminal.
+fn in_one_line(report: &str) -> String {
+    report.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn a_priced_answer() -> Script {
+    Script::new().reply(Reply::new().answer("done").usage(900, 400, 12, 6))
+}
+
+#[test]
+fn costs_that_mlflows_upgrade_leaves_empty_are_filled_by_each_of_our_commands() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let server = ModelServer::start(a_priced_answer());
+    let home = Home::new(&server.url());
+    run(home.traced(LAUNCHER, &codex.native).args(["exec", "do it"])).ended(End::Code(0));
+    // MLflow upgrades the file when it opens it.
+    oracle.trace(&home.database());
+    let facts = || -> (i64, Vec<String>) {
+        let connection = Connection::open(home.database()).expect("open the database");
+        let sql = "SELECT coalesce(model_name, '-') || ' ' || coalesce(model_provider, '-') || ' '
+                     || (total_cost > 0 AND abs(input_cost + output_cost - total_cost) < 1e-9)
+                   FROM spans WHERE type = 'LLM'";
+        let mut statement = connection.prepare(sql).expect("an upgraded database");
+        let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).expect("spans");
+        let rows = rows.map(|row| row.expect("a span").unwrap_or_else(|| "nothing".to_owned())).collect();
+        let filled = "SELECT count(*) FROM spans WHERE model_name IS NOT NULL";
+        (connection.query_row(filled, [], |row| row.get(0)).expect("a count"), rows)
+    };
+    let (filled, found) = facts();
+    assert_eq!(
+        (filled, found.len()),
+        (0, 1),
+        "MLflow's upgrade fills them now: is there still a need for ours?"
+    );
+
+    let empty = || {
+        let connection = Connection::open(home.database()).expect("open the database");
+        let sql = "UPDATE spans SET model_name = NULL, model_provider = NULL, input_cost = NULL, output_cost = NULL,
+                     total_cost = NULL;
+                   UPDATE trace_info SET db_payload_generation = 0";
+        connection.execute_batch(sql).expect("empty the columns");
+    };
+    let command = |words: &[&str]| run(home.traced(LAUNCHER, &codex.native).args(words));
+    let expected = vec![format!("{} 1", found_model(&home))];
+    let sync = command(&["mlflow", "sync"]).ended(End::Code(0)).stdout;
+    let said = "filled the model and cost of 2 spans, which MLflow's upgrade left empty";
+    assert!(sync.starts_with(said), "{sync}");
+    assert_eq!(facts().1, expected);
+    let again = command(&["mlflow", "sync"]).ended(End::Code(0)).stdout;
+    assert_eq!(again, "0 delivered, 0 waiting\n");
+
+    empty();
+    let doctor = in_one_line(&command(&["mlflow", "doctor"]).stdout);
+    assert!(doctor.contains("filled the model and cost of 2 spans"), "{doctor}");
+    assert_eq!(facts().1, expected);
+
+    empty();
+    server.play(a_priced_answer());
+    command(&["exec", "do more"]).ended(End::Code(0));
+    assert_eq!(facts().1, [expected.clone(), expected].concat());
+}
+
+/// The model and the provider, as the content of the response's span names them.
+fn found_model(home: &Home) -> String {
+    let connection = Connection::open(home.database()).expect("open the database");
+    let of = |key: &str| format!("json_extract(json_extract(content, '$.attributes.\"{key}\"'), '$')");
+    let sql = format!(
+        "SELECT {} || ' ' || {} FROM spans WHERE type = 'LLM'",
+        of("mlflow.llm.model"),
+        of("mlflow.llm.provider")
+    );
+    connection.query_row(&sql, [], |row| row.get(0)).expect("a response")
+}
+
+#[test]
+fn a_database_without_a_byte_is_ours_to_fill() {
+    let (Some(codex), Some(oldest)) = (codex(), Oracle::of(MLFLOW_OLDEST)) else { return };
+    let server = ModelServer::start(a_priced_answer());
+    let home = Home::new(&server.url());
+    fs::create_dir_all(home.database().parent().expect("a folder")).expect("make a folder");
+    fs::write(home.database(), "").expect("write nothing");
+    let doctor = in_one_line(&run(home.traced(LAUNCHER, &codex.native).args(["mlflow", "doctor"])).stdout);
+    assert!(doctor.contains("to be made with the first trace"), "{doctor}");
+    run(home.traced(LAUNCHER, &codex.native).args(["exec", "do it"])).ended(End::Code(0));
+    assert_eq!(oldest.trace(&home.database()).request_preview.as_deref(), Some("do it"));
+}
+
+#[test]
+fn a_path_with_a_question_mark_is_opened_as_we_say() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let server = ModelServer::start(a_priced_answer());
+    let home = Home::new(&server.url());
+    let folder = home.work().join("100%25 odd?#");
+    fs::create_dir(&folder).expect("make a folder");
+    let uri = "sqlite:///file:100%2525%20odd%3F%23/x.db?uri=true";
+    traced_to(&home, &codex, uri, &["exec", "do it"]);
+    assert!(folder.join("x.db").exists(), "the file that MLflow means");
+
+    let command = traced_to(&home, &codex, uri, &["mlflow", "ui", "--print"]);
+    let cd = format!("cd '{}' && mlflow server --backend-store-uri sqlite:///x.db ", folder.display());
+    assert!(command.starts_with(&cd), "{command}");
+    for report in ["status", "doctor"] {
+        let mut command = home.traced(LAUNCHER, &codex.native);
+        command.env("MLFLOW_TRACKING_URI", uri).args(["mlflow", report]);
+        let said = in_one_line(&run(&mut command).stdout);
+        assert!(said.contains("MLflows differ in how they read such a path") && said.contains(&cd), "{said}");
+    }
+    let status = traced_to(&home, &codex, uri, &["mlflow", "status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    let shown = status["tracking_uri"].as_str().expect("a URI").to_owned();
+
+    // As MLflow's client sees it: from the folder, whatever its SQLAlchemy is, and by the URI with that of the tests.
+    let code = "import sys, mlflow; client = mlflow.MlflowClient(sys.argv[1])\n\
+                ids = [e.experiment_id for e in client.search_experiments()]\n\
+                print(len(client.search_traces(ids)))";
+    for uri in ["sqlite:///x.db", &shown] {
+        let counted = run(oracle.python().args(["-c", code, uri]).current_dir(&folder)).ended(End::Code(0));
+        assert_eq!(counted.stdout.lines().last(), Some("1"), "{uri}");
+    }
+}
+
 /// A run of Codex whose trace could not be delivered at first.
 struct Waiting {
     codex: Codex,

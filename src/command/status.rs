@@ -97,6 +97,9 @@ fn target(page: &mut Page, survey: &Survey) {
         None => "made with the first trace".to_owned(),
     };
     page.field("experiment", &experiment);
+    if let Some(command) = &target.opened_by {
+        page.field("opened by", &format!("{} (MLflows differ in how they read such a path)", clean(command)));
+    }
 }
 
 fn sessions(page: &mut Page, sessions: &Sessions) {

@@ -1,7 +1,7 @@
 //! All that `mlflow status` knows: gathered first, then printed as text or as JSON.
 
-use super::place;
 use super::text::conceal;
+use super::{place, ui};
 use crate::claim::journal;
 use crate::claim::unclaimed::Unclaimed;
 use crate::codex::home::CodexHome;
@@ -114,6 +114,9 @@ pub(super) struct Reached {
     pub(super) problem: Option<String>,
     pub(super) version: Option<String>,
     pub(super) experiment_id: Option<String>,
+    /// The command for a database whose path has no URI that each MLflow reads alike.
+    #[serde(skip)]
+    pub(super) opened_by: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -238,14 +241,17 @@ fn environment(world: &World) -> Vec<SetVariable> {
 }
 
 fn reached(target: &Target, experiment: &Experiment, world: &World) -> Reached {
+    let opened_by = target.only_within().map(|_| ui::command_line(target));
     match place::check(target, experiment, world) {
         Ok(checked) => Reached {
+            opened_by,
             reachable: true,
             problem: None,
             version: checked.version,
             experiment_id: checked.experiment_id,
         },
         Err(error) => Reached {
+            opened_by,
             reachable: false,
             problem: Some(conceal(&error.to_string()).into_owned()),
             version: None,

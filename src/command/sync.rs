@@ -1,11 +1,16 @@
 //! `mlflow sync`: deliver what waits, finish what died; show what is there, and remove it by hand.
 
+use super::text::counted;
 use super::{Failure, print, queue};
 use crate::claim::journal;
 use crate::cli::Sync;
 use crate::codex::home::CodexHome;
+use crate::config::settings::Settings;
+use crate::config::target::Target;
 use crate::env::World;
 use crate::export::deliver::{Drained, Step};
+use crate::export::mlflow;
+use crate::export::mlflow::sqlite::Filled;
 use crate::notice::in_one_line;
 use crate::spool::Spool;
 use crate::spool::list::named;
@@ -15,6 +20,9 @@ use crate::state::recover::Unfinished;
 use jiff::Timestamp;
 use std::fmt::Write;
 use std::time::Duration;
+
+/// A person waits, and wants all of it.
+const FILL: Duration = Duration::from_secs(300);
 
 pub(super) fn run(sync: &Sync, world: &World) -> Result<(), Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
@@ -31,7 +39,24 @@ pub(super) fn run(sync: &Sync, world: &World) -> Result<(), Failure> {
         let back = state.bring_back().map_err(|error| format!("{error}\n  hint: try again in a moment"))?;
         print(&format!("{back} brought back\n"));
     }
+    fill(&Settings::read(world, &home).target.value);
     deliver(&state, world)
+}
+
+/// What MLflow's upgrade left empty in the database of the settings. What cannot be filled waits for the next time.
+fn fill(target: &Target) {
+    match mlflow::fill(target, FILL) {
+        Some(Ok(Filled { spans, traces_left })) if spans + traces_left > 0 => {
+            let spans = counted(spans, "span", "spans");
+            print(&format!("filled the model and cost of {spans}, which MLflow's upgrade left empty\n"));
+            if traces_left > 0 {
+                let traces = counted(traces_left, "trace", "traces");
+                print(&format!("  {traces} are left for the next `codex-traced mlflow sync`\n"));
+            }
+        }
+        Some(Err(error)) => tracing::info!("what MLflow's upgrade left empty stays so for now: {error}"),
+        Some(Ok(_)) | None => {}
+    }
 }
 
 fn list(state: &State) {

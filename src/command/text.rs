@@ -49,7 +49,11 @@ pub(super) fn conceal(text: &str) -> Cow<'_, str> {
     let (address, after) = rest.split_at(end);
     let (authority, path) = address.split_at(address.find('/').unwrap_or(address.len()));
     let host = authority.rsplit_once('@').map_or(authority.to_owned(), |(_, host)| format!("…@{host}"));
-    let path = path.split_once('?').map_or(path.to_owned(), |(path, _)| format!("{path}?…"));
+    let path = match path.split_once('?') {
+        // How a database's path is written that holds a question mark itself.
+        None | Some((_, "uri=true")) => path.to_owned(),
+        Some((path, _)) => format!("{path}?…"),
+    };
     Cow::Owned(format!("{before}://{host}{path}{}", conceal(after)))
 }
 
@@ -104,6 +108,8 @@ mod tests {
             ("http://host:5000", "http://host:5000"),
             ("https://ada:secret@host:5000/ml", "https://…@host:5000/ml"),
             ("https://a:p@ss@host", "https://…@host"),
+            ("http://host/a?uri=secret", "http://host/a?…"),
+            ("sqlite:///file:/a%3Fb.db?uri=true", "sqlite:///file:/a%3Fb.db?uri=true"),
             (
                 "no answer from http://u:p@h: refused, http://v:q@h/",
                 "no answer from http://…@h: refused, http://…@h/",

@@ -1,4 +1,5 @@
-//! `mlflow doctor`: what is wrong, and what to do about it. Looks, and changes nothing.
+//! `mlflow doctor`: what is wrong, and what to do about it. Looks, and changes nothing but what MLflow's upgrade of a
+//! database left empty.
 
 mod files;
 mod program;

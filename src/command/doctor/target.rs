@@ -2,19 +2,21 @@
 
 use super::Finding;
 use crate::codex::home::CodexHome;
-use crate::command::place;
 use crate::command::text::counted;
+use crate::command::{place, ui};
 use crate::config::access::Access;
 use crate::config::settings::Settings;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
 use crate::export::lost::{Lost, Sent};
-use crate::export::mlflow::http;
+use crate::export::mlflow::sqlite::Filled;
+use crate::export::mlflow::{self, http};
 use crate::export::receipt::Receipt;
 use crate::export::{Checked, ExportError};
 use crate::state::State;
 use crate::trace::ids::TraceId;
 use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
 
 /// Beyond this a server's page sorts today's traces among yesterday's, and signed addresses expire.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
@@ -24,6 +26,9 @@ const SENT: usize = 100;
 
 /// As many of the lost as are named.
 const NAMED: usize = 2;
+
+/// Long enough for thousands of sessions, short enough to wait for.
+const FILL: Duration = Duration::from_secs(10);
 
 pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
     let settings = Settings::read(world, home);
@@ -36,6 +41,10 @@ pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
         findings.extend(checked.clock.map(|theirs| clock(theirs, Timestamp::now())));
         findings.extend(sent(target, home, world));
     }
+    findings.extend(target.only_within().map(|_| {
+        let command = ui::command_line(target);
+        Finding::ok("address", format!("MLflows differ in how they read such a path; open it by `{command}`"))
+    }));
     findings
 }
 
@@ -115,7 +124,7 @@ fn found(experiment: &Experiment, checked: &Checked) -> Finding {
 fn version(target: &Target, checked: &Checked) -> Option<Finding> {
     let version = checked.version.as_ref()?;
     Some(match target {
-        Target::Sqlite(_) => Finding::ok("schema", format!("that of {version}")),
+        Target::Sqlite(_) => schema(version, mlflow::fill(target, FILL).unwrap_or(Ok(Filled::default()))),
         Target::FileStore(_) => Finding::warning(
             "server",
             version.clone(),
@@ -174,6 +183,36 @@ fn kept(count: usize, lost: Result<Lost, ExportError>) -> Finding {
     )
 }
 
+/// What MLflow's upgrade left empty: its cost charts show nothing without that.
+fn schema(version: &str, filled: Result<Filled, ExportError>) -> Finding {
+    let that = format!("that of {version}");
+    match filled {
+        Ok(Filled { spans: 0, traces_left: 0 }) => Finding::ok("schema", that),
+        Ok(Filled { spans, traces_left: 0 }) => {
+            let spans = counted(spans, "span", "spans");
+            Finding::ok(
+                "schema",
+                format!("{that}; filled the model and cost of {spans}, which its upgrade left empty"),
+            )
+        }
+        Ok(Filled { traces_left, .. }) => {
+            let traces = counted(traces_left, "trace", "traces");
+            Finding::warning(
+                "schema",
+                format!(
+                    "{that}; its upgrade left the models and costs of {traces} empty, and its cost charts with them"
+                ),
+                "`codex-traced mlflow sync` fills them",
+            )
+        }
+        Err(error) => Finding::warning(
+            "schema",
+            format!("{that}; its upgrade left models and costs empty, and they cannot be filled: {error}"),
+            "put that right, then `codex-traced mlflow sync` fills them",
+        ),
+    }
+}
+
 fn clock(theirs: Timestamp, ours: Timestamp) -> Finding {
     let apart = theirs.duration_since(ours);
     if apart.abs() <= CLOCKS_APART {
@@ -192,6 +231,33 @@ fn clock(theirs: Timestamp, ours: Timestamp) -> Finding {
 mod tests {
     use super::super::Level;
     use super::*;
+
+    #[test]
+    fn what_an_upgrade_left_empty_is_told_when_it_was_filled_and_when_it_waits() {
+        let filled = |spans, traces_left| Ok(Filled { spans, traces_left });
+        let table = [
+            (filled(0, 0), Level::Ok, "that of MLflow 3.18"),
+            (
+                filled(717, 0),
+                Level::Ok,
+                "that of MLflow 3.18; filled the model and cost of 717 spans, which its upgrade left empty",
+            ),
+            (
+                filled(50, 1),
+                Level::Warning,
+                "that of MLflow 3.18; its upgrade left the models and costs of 1 trace empty, and its cost charts with them",
+            ),
+            (
+                Err(ExportError::transient("database is locked: /x.db")),
+                Level::Warning,
+                "that of MLflow 3.18; its upgrade left models and costs empty, and they cannot be filled: database is locked: /x.db",
+            ),
+        ];
+        for (filled, level, found) in table {
+            let finding = schema("MLflow 3.18", filled);
+            assert_eq!((finding.level, &*finding.found), (level, found));
+        }
+    }
 
     #[test]
     fn clocks_may_be_five_minutes_apart() {

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// Traces in one transaction: MLflow waits for the lock as long as it lasts.
 const TOGETHER: usize = 50;
 
+/// Nothing is lost where another program keeps its lock for longer.
+const LOCKED: Duration = Duration::from_secs(5);
+
 /// What was filled, and what had to be left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filled {
@@ -29,15 +32,14 @@ pub struct Filled {
     pub traces_left: usize,
 }
 
-/// Fills the rows of our own traces, for as long as `patience`, and waits for so long for a lock. Other programs'
-/// rows, and values that are there, stay. Nothing is created.
+/// Fills the rows of our own traces, for as long as `patience`. Other programs' rows, and values that are there, stay. Nothing is created.
 pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, StoreError> {
     let mut filled = Filled::default();
     if !path.try_exists()? {
         return Ok(filled);
     }
     let until = Instant::now() + patience;
-    let mut connection = connect_to(path, patience)?;
+    let mut connection = connect_to(path, patience.min(LOCKED))?;
     if create::is_empty(&connection)? {
         return Ok(filled);
     }
