@@ -341,7 +341,7 @@ fn rows(
         .collect();
     let has = |name: &str| columns.iter().any(|(column, _)| column == name);
     let mut statement = connection.prepare(&format!("SELECT * FROM \"{table}\"")).expect("a table");
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut all = BTreeMap::new();
     let mut cursor = statement.query([]).expect("rows");
     while let Some(row) = cursor.next().expect("a row") {
