@@ -50,9 +50,12 @@ fn agents_stand_under_the_calls_that_started_them_however_deep() {
           llm_call_3 LLM OK in=120 out=19
         "#,
     );
-    let counted = trace.spans.iter().filter(|span| span.attributes.contains_key("mlflow.chat.tokenUsage"));
-    assert!(counted.clone().all(|span| span.kind == "LLM"), "MLflow adds up what it finds");
-    assert_eq!(counted.count(), 8);
+    let usage = |span: &support::Span| span.attributes.get("mlflow.chat.tokenUsage").cloned();
+    let responses = trace.spans.iter().filter(|span| span.kind == "LLM" && usage(span).is_some());
+    assert_eq!(responses.count(), 8);
+    // As a server derives it: the sum of all below.
+    let of_all = usage(trace.span("codex_cli_session")).expect("the tokens of the session");
+    assert_eq!((&of_all["input_tokens"], &of_all["output_tokens"]), (&json!(1570), &json!(124)));
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn members(name: &str) -> Vec<Session> {
     paths.iter().map(|path| session::read(Path::new(path), Writer::Gone).expect("a session")).collect()
 }
 
-/// What a server takes apart: a tool that is told a model, and text that is JSON.
+/// What a server takes apart: a tool with a model in its arguments, and text that is JSON.
 fn make_odd(trace: &mut Trace) {
     let tool = trace.spans.iter_mut().find(|span| span.span_type == SpanType::Tool).expect("a tool");
     tool.inputs = json!({"task": "„ls“ 🙂", "model": "gpt-5.5", "fork": null, "share": 0.25}).into();

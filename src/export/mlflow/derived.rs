@@ -54,18 +54,18 @@ fn token_usage(span: &Span) -> Option<Value> {
 
 /// Of the attributes, else of what went in or came out: the arguments of a tool may name a model.
 fn model(span: &Span) -> Option<Value> {
-    let told = |value: Option<&Value>| value.filter(|value| is_told(value)).cloned();
-    let attribute = MODELS.into_iter().find_map(|key| told(span.attributes.get(key)));
-    let field = || [&span.inputs, &span.outputs].into_iter().find_map(|value| told(value.get("model")));
+    let said = |value: Option<&Value>| value.filter(|value| is_true(value)).cloned();
+    let attribute = MODELS.into_iter().find_map(|key| said(span.attributes.get(key)));
+    let field = || [&span.inputs, &span.outputs].into_iter().find_map(|value| said(value.get("model")));
     attribute.or_else(field).filter(|value| value.as_str().is_some())
 }
 
 fn provider(span: &Span) -> Option<Value> {
-    span.attributes.get(PROVIDER).filter(|value| is_told(value)).cloned()
+    span.attributes.get(PROVIDER).filter(|value| is_true(value)).cloned()
 }
 
 /// Python's truth, as far as these attributes go.
-fn is_told(value: &Value) -> bool {
+fn is_true(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.as_str().is_empty(),
