@@ -102,16 +102,19 @@ enum Looked {
 
 /// A file is a session's by its name, or by its first line if somebody gave it another name.
 fn look(path: &Path, found: &Metadata) -> io::Result<Looked> {
-    let meta = meta_of(path)?;
+    let first = first_of(path)?;
+    // A first line of the right kind whose form is none that any Codex wrote.
+    let is_nameless = matches!(&first, Some(RolloutItem::Unknown { kind }) if kind == "session_meta");
+    let meta = first.and_then(meta_in);
     let thread = meta.as_ref().and_then(|meta| ThreadId::from_meta(&meta.id));
     let Some(thread) = thread.or_else(|| path::thread_of(path)) else {
         return Ok(match meta {
-            Some(meta) if meta.id.is_empty() => Looked::Nameless("its first line tells no session id".into()),
-            Some(meta) => Looked::Nameless(format!(
+            Some(meta) if !meta.id.is_empty() => Looked::Nameless(format!(
                 "its session id \"{}\" can name no trace (1 to 128 letters, digits, `-`, `_` and `.`)",
                 meta.id.escape_debug().take(60).collect::<String>()
             )),
-            None => Looked::Other,
+            None if !is_nameless => Looked::Other,
+            _ => Looked::Nameless("its first line tells no session id".into()),
         });
     };
     Ok(Looked::Session(SessionFile {
@@ -125,16 +128,24 @@ fn look(path: &Path, found: &Metadata) -> io::Result<Looked> {
 
 /// Who the file says it is, in its first line; None for one that does not.
 pub fn meta_of(path: &Path) -> io::Result<Option<SessionMeta>> {
+    Ok(first_of(path)?.and_then(meta_in))
+}
+
+fn meta_in(item: RolloutItem) -> Option<SessionMeta> {
+    match item {
+        RolloutItem::SessionMeta(meta) => Some(*meta),
+        _ => None,
+    }
+}
+
+fn first_of(path: &Path) -> io::Result<Option<RolloutItem>> {
     // A pipe under such a name would keep us waiting, or lose what it tells once.
     if !fs::metadata(path)?.is_file() {
         return Ok(None);
     }
     let mut lines = reader::open(path)?;
     let line = lines.next_line()?.and_then(|line| RolloutLine::parse(line).ok());
-    Ok(line.and_then(|line| match line.item {
-        RolloutItem::SessionMeta(meta) => Some(*meta),
-        _ => None,
-    }))
+    Ok(line.map(|line| line.item))
 }
 
 #[cfg(test)]
