@@ -100,8 +100,8 @@ pub struct Enable {
     /// The experiment by its name, made when missing
     #[arg(short = 'n', long, value_name = "NAME")]
     pub experiment_name: Option<String>,
-    /// What is one trace; a session keeps what it began with
-    #[arg(long, value_name = "session|turn", hide_possible_values = true)]
+    /// One trace for each `session`, or for each `turn`
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     pub granularity: Option<Granularity>,
     /// A further folder of session files for `import`
     #[arg(short = 's', long, value_name = "DIR")]

@@ -1,5 +1,6 @@
 //! The names that others read: MLflow's own, OpenTelemetry's for generative AI, and how traces are cut into turns.
 
+use codex_traced::export::mlflow::sqlite;
 use codex_traced::trace::ids::TraceId;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -201,4 +202,41 @@ fn judges_are_given_a_session_and_each_of_its_turns_as_text_with_its_tools() {
                              "choices": [{"message": assistant("you are welcome")}]});
         assert_eq!((&given[0]["inputs"], &given[0]["outputs"]), (&inputs, &outputs));
     }
+}
+
+#[test]
+fn small_images_are_shown_to_those_who_ask_and_never_among_figures() {
+    let server = ModelServer::start(Script::new());
+    let rollout = std::path::absolute("tests/corpus/0.169.0/image-55.jsonl").expect("a path");
+    let content = |variables: &[(&str, &str)]| {
+        let home = Home::new(&server.url());
+        let mut command = home.traced(LAUNCHER, LAUNCHER.as_ref());
+        run(command.envs(variables.iter().copied()).args(["mlflow", "import"]).arg(&rollout))
+            .ended(End::Code(0));
+        let trace = TraceId::of_thread("01a202b7-2552-7eb2-81d1-cc77b45584e9");
+        let trace = sqlite::read(&home.database(), trace).expect("readable").expect("there");
+        let messages =
+            &trace.spans.iter().find(|span| span.name == "llm_call_1").expect("a call").inputs["messages"];
+        let texts: Vec<Value> = messages
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|message| serde_json::to_value(&message["content"]).expect("JSON"))
+            .filter(|content| content.to_string().contains("image/png"))
+            .collect();
+        (texts, [trace.request_preview, trace.response_preview])
+    };
+    let (texts, [request, _]) = content(&[]);
+    assert!(matches!(&texts[..], [Value::String(text)] if text.contains("[image image/png, ")), "{texts:?}");
+    assert!(request.is_some_and(|request| request.starts_with("what is this\n[local_image ")));
+
+    let (shown, _) = content(&[("CODEX_TRACED_IMAGES", "true")]);
+    assert_eq!(shown[0][0], json!({"type": "text", "text": texts[0]}));
+    assert_eq!(shown[0][1]["type"], "image_url");
+    let url = shown[0][1]["image_url"]["url"].as_str().expect("a URL");
+    assert!(url.starts_with("data:image/png;base64,iVBORw0KGgo"), "{url}");
+    assert!(fs::read_to_string(&rollout).expect("the session").contains(url), "the image is whole");
+
+    let figures = content(&[("CODEX_TRACED_IMAGES", "true"), ("CODEX_TRACED_CONTENT", "metadata")]);
+    assert_eq!(figures, (Vec::new(), [None, Some("completed".to_owned())]));
 }

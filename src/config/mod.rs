@@ -5,6 +5,7 @@ pub mod content;
 pub mod file;
 pub mod file_uri;
 pub mod granularity;
+pub mod images;
 pub mod reference;
 pub mod settings;
 mod sqlite_uri;

@@ -63,6 +63,11 @@ pub const OURS: &[Variable] = &[
         "`session`: one trace each",
     ),
     open(
+        "CODEX_TRACED_IMAGES",
+        "`true`: images of at most 256 KiB stand in traces beside their notes; no rule finds a secret that a picture shows",
+        "`false`: notes alone",
+    ),
+    open(
         "MLFLOW_CODEX_TRACING_ENABLED",
         "`false`: no trace; `true`: a server in `MLFLOW_TRACKING_URI` is meant for us",
         "trace, local",

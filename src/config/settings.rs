@@ -3,6 +3,7 @@
 use super::content::{self, Content, Folders};
 use super::file::ConfigFile;
 use super::granularity::{GRANULARITY, Granularity};
+use super::images::{IMAGES, Images};
 use super::target::{BadTarget, Experiment, Target};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
@@ -23,6 +24,7 @@ pub struct Settings {
     pub content: Setting<Content>,
     /// Of threads that were never sent anywhere.
     pub granularity: Setting<Granularity>,
+    pub images: Images,
     /// Where `import` looks for session files; Codex's own unless the file names another folder.
     pub sessions_dir: Setting<PathBuf>,
     /// What was asked for and could not be followed, as sentences.
@@ -152,7 +154,17 @@ impl Settings {
                     Setting { value: Granularity::default(), source }
                 }
             };
-        Settings { tracing, target, experiment, content, granularity, sessions_dir, problems }
+        let images = match told(IMAGES).map(|(word, _)| (Images::parse(&word), word)) {
+            None => Images::default(),
+            Some((Some(images), _)) => images,
+            Some((None, word)) => {
+                problems.push(format!(
+                    "{IMAGES} is \"{word}\", so images become notes\n  hint: set it to true or false"
+                ));
+                Images::default()
+            }
+        };
+        Settings { tracing, target, experiment, content, granularity, images, sessions_dir, problems }
     }
 }
 
@@ -262,6 +274,16 @@ mod tests {
             assert_eq!(settings.granularity, Setting { value, source }, "{word:?} {file}");
             assert_eq!(settings.problems.len(), problems, "{word:?} {file}");
         }
+    }
+
+    #[test]
+    fn images_are_shown_only_where_somebody_asks_for_it() {
+        let asked = |word| decide([(IMAGES, word)], "{}");
+        assert_eq!((decide([], "{}").images, asked("true").images), (Images::AsNotes, Images::Shown));
+        let unclear = asked("all");
+        assert_eq!((unclear.images, unclear.problems.len()), (Images::AsNotes, 1));
+        let file = r#"{"environment": {"CODEX_TRACED_IMAGES": true}}"#;
+        assert_eq!(decide([], file).images, Images::Shown);
     }
 
     #[test]

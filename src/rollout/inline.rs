@@ -17,6 +17,12 @@ pub fn note_of(url: &str) -> Option<String> {
     (kind.len() < 100).then(|| note(kind, data))
 }
 
+/// The type and the bytes of a `data:` URL; None for any other text.
+pub fn file_of(url: &str) -> Option<(&str, Vec<u8>)> {
+    let (kind, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
+    Some((kind, BASE64.decode(data).ok()?))
+}
+
 /// Its type, its size, and the SHA-256 of its bytes, by which the file can be known again.
 pub fn note(kind: &str, data: &str) -> String {
     let what = if kind.starts_with("image/") { "image " } else { "" };

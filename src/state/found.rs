@@ -93,7 +93,7 @@ impl State {
         let keep = self.keep(family, content);
         let user = user(world);
         let surroundings = Surroundings { rollout, user: user.as_deref() };
-        let traces = self.made(family, &record, granularity, surroundings, keep)?;
+        let traces = self.made(family, &record, granularity, surroundings, keep, self.images(world))?;
         if traces.is_empty() {
             return Ok(None);
         }

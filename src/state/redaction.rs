@@ -3,15 +3,19 @@
 
 use super::{State, StateError};
 use crate::claim::record::ThreadRecord;
+use crate::codex::thread::ThreadId;
 use crate::config::content::{Content, Folders};
 use crate::config::file::ConfigFile;
 use crate::config::granularity::Granularity;
+use crate::config::images::Images;
+use crate::rollout::path;
 use crate::session::family::Family;
 use crate::trace::build::{Surroundings, build_family, build_turns};
 use crate::trace::continued::build_continued;
+use crate::trace::images::Images as SmallImages;
 use crate::trace::redact::{Keep, Redacted, Redactor, Rules, Salt};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl State {
     /// How much of a session its folders and settings allow; None where a folder wants no trace. A session that was
@@ -44,6 +48,7 @@ impl State {
         granularity: Granularity,
         surroundings: Surroundings,
         keep: Option<Keep>,
+        images: Images,
     ) -> Result<Vec<Redacted>, StateError> {
         let Some(keep) = keep else { return Ok(Vec::new()) };
         let redactor = self.redactor()?;
@@ -54,7 +59,24 @@ impl State {
             },
             Granularity::Turn => build_turns(family, record, surroundings),
         };
-        Ok(traces.into_iter().map(|trace| redactor.redact(trace, keep)).collect())
+        let redacted = traces.into_iter().map(|trace| redactor.redact(trace, keep));
+        if images == Images::AsNotes || keep == Keep::Figures {
+            return Ok(redacted.collect());
+        }
+        let shown = self.images_of(family, surroundings.rollout);
+        Ok(redacted.map(|trace| trace.with_images(&shown)).collect())
+    }
+
+    /// Read from the files again: only few people ask for them, and a session would keep them all in memory.
+    fn images_of(&self, family: &Family, rollout: &Path) -> SmallImages {
+        let mut images = SmallImages::default();
+        images.add_those_of(rollout);
+        let others =
+            family.members.iter().skip(1).filter_map(|member| ThreadId::parse(&member.session.meta.id));
+        for file in others.filter_map(|thread| path::find(self.home.path(), &thread)) {
+            images.add_those_of(&file);
+        }
+        images
     }
 
     /// With the rules of the configuration as they are when the first trace is made.

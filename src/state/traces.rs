@@ -9,6 +9,8 @@ use crate::claim::{self, Claim};
 use crate::codex::thread::ThreadId;
 use crate::config::content::Content;
 use crate::config::granularity::Granularity;
+use crate::config::images::Images;
+use crate::config::settings::Settings;
 use crate::env::{Variables, World};
 use crate::export::receipt::Receipt;
 use crate::rollout::path;
@@ -58,9 +60,13 @@ impl State {
         let user = user(world);
         let surroundings = Surroundings { rollout: &rollout, user: user.as_deref() };
         let keep = self.keep(&family, record.content);
-        let traces = self.made(&family, &record, granularity, surroundings, keep)?;
+        let traces = self.made(&family, &record, granularity, surroundings, keep, self.images(world))?;
         let open = if traces.is_empty() { Vec::new() } else { self.open_turns(&family, &rollout) };
         Ok(Some(Made { traces, open }))
+    }
+
+    pub(super) fn images(&self, world: &World) -> Images {
+        Settings::read(world, &self.home).images
     }
 
     /// The daemon may go on with a turn when its interface has ended, and a sub-agent when its parent's turn has.

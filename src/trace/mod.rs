@@ -10,6 +10,7 @@ mod failure;
 mod files;
 mod gen_ai;
 pub mod ids;
+pub mod images;
 mod limits;
 pub mod lines;
 pub mod model;

@@ -19,6 +19,7 @@ pub use rules::{Rule, Rules};
 pub use salt::Salt;
 
 use super::files;
+use super::images::Images;
 use super::limits;
 use super::lines;
 use super::model::Trace;
@@ -59,6 +60,15 @@ impl Redacted {
         let Redacted(mut trace) = self;
         legible::make(&mut trace);
         Redacted(trace)
+    }
+}
+
+impl Redacted {
+    /// With small images beside their notes. Each is bytes of its type, in which no rule finds a secret; a trace of
+    /// figures alone has no notes.
+    pub fn with_images(mut self, images: &Images) -> Redacted {
+        images.show_in(&mut self.0);
+        self
     }
 }
 

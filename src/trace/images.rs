@@ -1,0 +1,144 @@
+//! Small images in the messages that a model was shown, beside the notes that stand in for them.
+
+use super::model::{SpanType, Trace};
+use crate::rollout::inline;
+use crate::rollout::reader;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// A screenshot of a window, compressed, is smaller. Larger ones would fill requests and databases.
+const LARGEST: usize = 256 << 10;
+
+/// Of all images of a trace, as base64. One request takes twice as much.
+const MOST: usize = 4 << 20;
+
+/// How every note of an image begins.
+const NOTE: &str = "[image ";
+
+/// Types that browsers show, and how the bytes of each begin. What only calls itself an image stays a note.
+const KINDS: [(&str, &[u8]); 4] = [
+    ("image/png", b"\x89PNG\r\n\x1a\n"),
+    ("image/jpeg", b"\xff\xd8\xff"),
+    ("image/gif", b"GIF8"),
+    ("image/webp", b"RIFF"),
+];
+
+/// Images by the notes that stand in for them.
+#[derive(Debug, Default)]
+pub struct Images(HashMap<String, Text>);
+
+impl Images {
+    /// Adds the small images of a session file. Most sessions have none, so only lines with one are looked into.
+    pub fn add_those_of(&mut self, rollout: &Path) {
+        let Ok(mut lines) = reader::open(rollout) else { return };
+        while let Ok(Some(line)) = lines.next_line() {
+            let Ok(line) = std::str::from_utf8(line) else { continue };
+            for (at, _) in line.match_indices("data:image/") {
+                let url = line[at..].split(['"', '\\']).next().unwrap_or_default();
+                if is_small_image(url)
+                    && let Some(note) = inline::note_of(url)
+                {
+                    self.0.insert(note, url.into());
+                }
+            }
+        }
+    }
+
+    /// Puts each image behind the text that holds its note, in the shape that chat programs send.
+    pub(super) fn show_in(&self, trace: &mut Trace) {
+        if self.0.is_empty() {
+            return;
+        }
+        let mut room = MOST;
+        for span in trace.spans.iter_mut().filter(|span| span.span_type == SpanType::Llm) {
+            let Value::Object(inputs) = &mut span.inputs else { continue };
+            let Some(Value::Array(messages)) = inputs.get_mut("messages") else { continue };
+            for message in messages {
+                if let Value::Object(message) = message
+                    && let Some(content) = message.get_mut("content")
+                    && let Some(parts) = content.as_text().and_then(|text| self.parts(text, &mut room))
+                {
+                    *content = Value::Array(parts);
+                }
+            }
+        }
+    }
+
+    /// None where the text holds no note of an image that is at hand.
+    fn parts(&self, text: &Text, room: &mut usize) -> Option<Vec<Value>> {
+        let notes = text.match_indices(NOTE).filter_map(|(at, _)| {
+            let end = text[at..].find(']')?;
+            self.0.get(&text[at..=at + end])
+        });
+        let fits = |url: &&Text| {
+            let left = room.checked_sub(url.len());
+            *room = left.unwrap_or(*room);
+            left.is_some()
+        };
+        let image = |url: &Text| {
+            Value::from([
+                ("type", Text::word("image_url").into()),
+                ("image_url", Value::from([("url", url.into())])),
+            ])
+        };
+        let images: Vec<Value> = notes.filter(fits).map(image).collect();
+        let said = Value::from([("type", Text::word("text").into()), ("text", text.into())]);
+        (!images.is_empty()).then(|| std::iter::once(said).chain(images).collect())
+    }
+}
+
+fn is_small_image(url: &str) -> bool {
+    inline::file_of(url).is_some_and(|(kind, bytes)| {
+        let begins = |(known, start): &(&str, &[u8])| *known == kind && bytes.starts_with(start);
+        bytes.len() <= LARGEST && KINDS.iter().any(begins)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    fn url(kind: &str, start: &[u8], size: usize) -> String {
+        let mut bytes = start.to_vec();
+        bytes.resize(size, 7);
+        format!("data:{kind};base64,{}", STANDARD.encode(bytes))
+    }
+
+    #[test]
+    fn only_a_small_file_that_begins_as_its_type_does_is_an_image() {
+        let png = KINDS[0].1;
+        let table = [
+            (url("image/png", png, LARGEST), true),
+            (url("image/png", png, LARGEST + 1), false),
+            (url("image/png", b"AKIA", 100), false),
+            (url("image/jpeg", b"\xff\xd8\xff", 100), true),
+            (url("image/svg+xml", b"<svg", 100), false),
+            (url("text/plain", png, 100), false),
+            ("data:image/png;base64,iVBOR€".to_owned(), false),
+            (String::new(), false),
+        ];
+        for (url, is_one) in table {
+            assert_eq!(is_small_image(&url), is_one, "{}", url.chars().take(60).collect::<String>());
+        }
+    }
+
+    #[test]
+    fn images_stand_behind_the_text_with_their_notes_as_far_as_there_is_room() {
+        let shown = url("image/png", KINDS[0].1, 100);
+        let [note, other] =
+            [&shown, &url("image/png", KINDS[0].1, 101)].map(|url| inline::note_of(url).unwrap());
+        let images = Images(HashMap::from([(note.clone(), shown.as_str().into())]));
+        let count =
+            |text: &str, room: &mut usize| images.parts(&text.into(), room).map_or(0, |parts| parts.len());
+        let both = format!("look\n{note}\n{note}");
+        assert_eq!(count(&both, &mut MOST.clone()), 3);
+        assert_eq!(count(&both, &mut (shown.len() + 1)), 2);
+        for text in [other.as_str(), "no image", "[image ", ""] {
+            assert_eq!(count(text, &mut MOST.clone()), 0, "{text}");
+        }
+    }
+}
