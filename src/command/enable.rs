@@ -3,10 +3,10 @@
 use super::survey::missing_home;
 use super::text::{clean, wrap};
 use super::{Failure, place};
-use crate::cli::Enable;
+use crate::cli::{Enable, OneTrace};
 use crate::codex::home::CodexHome;
 use crate::config::file::{self, ConfigError, ConfigFile};
-use crate::config::granularity::GRANULARITY;
+use crate::config::granularity::{GRANULARITY, Granularity};
 use crate::config::settings::{
     DEFAULT_EXPERIMENT, ENABLED, EXPERIMENT_ID, EXPERIMENT_NAME, Settings, Source, TRACKING_URI, Tracing,
 };
@@ -54,7 +54,11 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
             file.set(EXPERIMENT_ID, Some(id));
         }
     }
-    if let Some(granularity) = enable.granularity {
+    let granularity = enable.granularity.map(|one| match one {
+        OneTrace::Session => Granularity::Session,
+        OneTrace::Turn => Granularity::Turn,
+    });
+    if let Some(granularity) = granularity {
         file.set(GRANULARITY, Some(&granularity.to_string()));
     }
     file.set_sessions_dir(&wanted.sessions_dir);

@@ -1,18 +1,17 @@
 //! What one trace is: a session, or a turn.
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub const GRANULARITY: &str = "CODEX_TRACED_GRANULARITY";
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
-    /// A trace for each session
+    /// A trace for each session.
     #[default]
     Session,
-    /// A trace for each turn; MLflow groups them by session
+    /// A trace for each turn; MLflow groups them by session.
     Turn,
 }
 

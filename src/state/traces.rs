@@ -160,13 +160,13 @@ mod tests {
 
     #[test]
     fn the_user_is_who_pythons_getpass_finds() {
-        let table: [(&[(&str, &str)], Option<&str>); 6] = [
-            (&[("USERNAME", "d"), ("LNAME", "c"), ("USER", "b"), ("LOGNAME", "a")], Some("a")),
-            (&[("USERNAME", "d"), ("LNAME", "c"), ("USER", "b")], Some("b")),
-            (&[("USERNAME", "d"), ("LNAME", "c"), ("USER", "")], Some("c")),
-            (&[("USERNAME", "d")], Some("d")),
-            (&[("LOGNAME", "")], None),
-            (&[], None),
+        let table = [
+            (vec![("USERNAME", "d"), ("LNAME", "c"), ("USER", "b"), ("LOGNAME", "a")], Some("a")),
+            (vec![("USERNAME", "d"), ("LNAME", "c"), ("USER", "b")], Some("b")),
+            (vec![("USERNAME", "d"), ("LNAME", "c"), ("USER", "")], Some("c")),
+            (vec![("USERNAME", "d")], Some("d")),
+            (vec![("LOGNAME", "")], None),
+            (vec![], None),
         ];
         for (set, expected) in table {
             let variables = set.iter().map(|(name, value)| (name.to_string(), value.to_string()));
