@@ -67,7 +67,8 @@ fn an_agent_of_the_first_kind_is_part_of_its_parents_trace_too() {
     let trace = oracle.trace(&home.database());
     let agent = trace.spans.iter().find(|span| span.name.starts_with("subagent_")).expect("the agent's span");
     assert_eq!(agent.parent.as_deref(), Some("tool_spawn_agent"));
-    assert_eq!(agent.inputs, json!({"prompt": "CHILD do it"}));
+    let task = json!({"prompt": "CHILD do it", "messages": [{"role": "user", "content": "CHILD do it"}]});
+    assert_eq!(agent.inputs, task);
     // How far it got before Codex ended is a race; what it used is counted once.
     let total = trace.token_usage.expect("tokens");
     assert_eq!(total["input_tokens"], json!(server.reported().input));

@@ -287,7 +287,7 @@ fn turns_of_their_own_hold_together_what_the_session_holds() {
     let turns = build_turns(&whole, &ThreadRecord::default(), surroundings);
     let told: Vec<_> = turns.iter().map(|turn| (tree(turn), tokens(turn))).collect();
     let turn = |number: usize, input: u64| {
-        let names = vec![format!("turn_{number}"), format!("  llm_call_{number}")];
+        let names = vec!["codex_cli_turn".to_owned(), format!("  llm_call_{number}")];
         (names, json!([input, number]))
     };
     assert_eq!(told, [turn(1, 100), turn(2, 200), turn(3, 300)]);
