@@ -292,10 +292,7 @@ fn control_c_is_a_byte_for_a_raw_program_and_a_signal_for_another() {
             terminal.type_keys([3]);
             terminal.finish().ended(end)
         });
-        let seen = traced.text();
-        let (screen, undone) = seen.split_once("\x1b[?2026l").unwrap_or((&seen, ""));
-        assert_eq!(plain.text(), screen);
-        assert_eq!(!undone.is_empty(), matches!(end, End::Signal(_)));
+        assert_eq!(plain.text(), traced.text());
         assert_restored(&traced);
     }
 }
@@ -310,6 +307,17 @@ fn the_end_is_the_commands_own() {
         let [plain, traced] = Probe::sh(&text).see();
         assert_eq!((plain.end, traced.end), (End::Signal(signal as i32), plain.end));
         assert!(traced.text().starts_with("begun") && traced.text().contains(UNDONE), "{}", traced.text());
+        assert_restored(&traced);
+    }
+}
+
+#[test]
+fn an_interface_that_has_not_taken_the_screen_is_not_undone_when_killed() {
+    // As Codex's question on a dumb terminal, and as an interface that has just put the modes right.
+    for before in ["", "was=$(stty -g); stty raw -echo; stty $was; "] {
+        let [plain, traced] = Probe::sh(&format!("{before}printf 'Continue? '; kill -TERM $$")).see();
+        assert_eq!((plain.text(), plain.end), (traced.text(), traced.end), "{before}");
+        assert_eq!((traced.text().as_str(), traced.end), ("Continue? ", End::Signal(15)));
         assert_restored(&traced);
     }
 }

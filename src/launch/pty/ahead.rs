@@ -4,7 +4,6 @@
 //! has not read. What is typed from then on stays on the user's terminal for a moment.
 
 use super::pair::Master;
-use nix::sys::termios::{LocalFlags, tcgetattr};
 use std::time::{Duration, Instant};
 
 /// Codex takes a twentieth of a second from its modes to its end; more on a busy machine. Somebody who types to
@@ -51,11 +50,10 @@ impl Ahead {
         Ahead { manner: Manner::Lines, held_until: None }
     }
 
-    /// Asked when there is a key to be read. A master tells the modes of its other side.
+    /// Asked when there is a key to be read.
     pub(super) fn holds_now(&mut self, master: &Master) -> bool {
-        let is_raw = tcgetattr(master).is_ok_and(|modes| !modes.local_flags.contains(LocalFlags::ICANON));
         let now = Instant::now();
-        self.manner = self.manner.seen(is_raw, now);
+        self.manner = self.manner.seen(master.is_raw(), now);
         self.held_until = self.manner.holds(now).then(|| now + LOOK_AGAIN);
         self.held_until.is_some()
     }

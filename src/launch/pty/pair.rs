@@ -3,7 +3,7 @@
 use super::terminal::UserTerminal;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
-use nix::sys::termios::{SetArg, tcsetattr};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use portable_pty::{MasterPty, PtySize, native_pty_system};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -65,6 +65,12 @@ impl Master {
     /// The kernel tells the foreground group of it, if it is another size.
     pub(super) fn resize(&self, size: PtySize) {
         let _ = self.0.resize(size);
+    }
+
+    /// Whether the command reads key by key, as a full-screen program does. A master tells the modes of its other
+    /// side, also when nothing has that open any more.
+    pub(super) fn is_raw(&self) -> bool {
+        tcgetattr(self).is_ok_and(|modes| !modes.local_flags.contains(LocalFlags::ICANON))
     }
 }
 
