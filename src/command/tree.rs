@@ -28,9 +28,10 @@ pub(super) enum Ink {
 }
 
 impl Style {
-    /// Colours only for a terminal, and not where `NO_COLOR` says so (no-color.org).
+    /// Colours only for a terminal that knows them, and not where `NO_COLOR` says so (no-color.org).
     pub fn choose(world: &World) -> Style {
-        let wanted = world.stdout_is_terminal && world.variables.os("NO_COLOR").is_none();
+        let is_dumb = world.variables.os("TERM").is_some_and(|term| term == "dumb");
+        let wanted = world.stdout_is_terminal && !is_dumb && world.variables.os("NO_COLOR").is_none();
         if wanted { Style::Coloured } else { Style::Plain }
     }
 
@@ -195,6 +196,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Variables;
 
     #[test]
     fn numbers_and_times_read_as_people_write_them() {
@@ -207,6 +209,22 @@ mod tests {
             [0, 999, 1_250, 61_000, 3_720_000].map(after),
             ["0 ms", "999 ms", "1.2 s", "1 min 1 s", "1 h 2 min"]
         );
+    }
+
+    #[test]
+    fn colours_are_for_terminals_that_know_them() {
+        let table = [
+            (true, Variables::default(), true),
+            (true, Variables::from([("TERM", "xterm-256color")]), true),
+            (true, Variables::from([("TERM", "dumb")]), false),
+            (true, Variables::from([("NO_COLOR", "1")]), false),
+            (false, Variables::from([("TERM", "xterm-256color")]), false),
+        ];
+        for (stdout_is_terminal, variables, coloured) in table {
+            let world = World { stdout_is_terminal, variables, ..World::default() };
+            let chosen = Style::choose(&world);
+            assert_eq!(matches!(chosen, Style::Coloured), coloured, "{:?}", world.variables);
+        }
     }
 
     #[test]

@@ -83,7 +83,11 @@ pub const OURS: &[Variable] = &[
     open("BROWSER", "what `mlflow ui` opens a page with", "what the desktop opens addresses with"),
     open("DISPLAY", "set, or `WAYLAND_DISPLAY`: there is a desktop to open pages on (Linux)", ""),
     open("WAYLAND_DISPLAY", "the same", ""),
-    open("NO_COLOR", "set to anything: our commands print no colours", "colours on a terminal"),
+    open(
+        "NO_COLOR",
+        "set to anything: our commands print no colours",
+        "colours on a terminal, unless `TERM` is `dumb`",
+    ),
 ];
 
 /// How a server is reached: MLflow's own client variables, and everybody's.
