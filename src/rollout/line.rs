@@ -195,7 +195,9 @@ impl RolloutItem {
                 read(payload).map_or_else(|| unknown(kind), RolloutItem::TokenUsageRecord)
             }
             "compacted" => read(payload).map_or_else(|| unknown(kind), RolloutItem::Compacted),
-            "world_state" | "inter_agent_communication_metadata" => RolloutItem::Bookkeeping,
+            "world_state" | "inter_agent_communication_metadata" | "retained_context" => {
+                RolloutItem::Bookkeeping
+            }
             "response_item" => RolloutItem::of_response(payload),
             "event_msg" => match Event::parse(payload) {
                 Ok(event) => RolloutItem::Event(event),
@@ -285,6 +287,18 @@ mod tests {
         ];
         for (line, kind) in kinds {
             assert_eq!(item(line), Ok(RolloutItem::Unknown { kind: kind.into() }), "{line}");
+        }
+    }
+
+    #[test]
+    fn codexs_own_book_keeping_is_known() {
+        let lines = [
+            r#"{"type":"world_state","payload":{"full":true,"state":{}}}"#,
+            // An answer to `request_user_input`, kept for the next compaction (0.171); the tool's output tells it.
+            r#"{"type":"retained_context","payload":{"type":"verified_answer","call_id":"c","questions":[]}}"#,
+        ];
+        for line in lines {
+            assert_eq!(item(line), Ok(RolloutItem::Bookkeeping), "{line}");
         }
     }
 
