@@ -223,6 +223,32 @@ mod tests {
     }
 
     #[test]
+    fn the_plan_is_a_part_of_a_plan_turns_answer() {
+        let begin = |mode: &str| {
+            let payload = json!({"type": "task_started", "turn_id": "a", "collaboration_mode_kind": mode});
+            ("event_msg", payload)
+        };
+        // Codex writes the plan as an item of its own, and the rest as the last message.
+        let end = |last: Value| {
+            ("event_msg", json!({"type": "task_complete", "turn_id": "a", "last_agent_message": last}))
+        };
+        let planned = "Here:\n<proposed_plan>\n# Plan\n</proposed_plan>";
+        let only_plan = "<proposed_plan>\n# Plan\n</proposed_plan>";
+        let table = [
+            ("plan", planned, json!("Here:\n"), planned),
+            ("plan", only_plan, Value::Null, only_plan),
+            ("plan", "What for?", json!("What for?"), "What for?"),
+            ("default", planned, json!("as it ended"), "as it ended"),
+        ];
+        for (mode, said, last, answer) in table {
+            let session = session_of(&[begin(mode), say(said), end(last)]);
+            let turn = &session.turns[0];
+            assert_eq!(turn.final_answer.as_deref(), Some(answer), "{mode} {said}");
+            assert_eq!(turn.status, crate::session::model::TurnStatus::Completed);
+        }
+    }
+
+    #[test]
     fn a_review_that_told_nothing_does_not_take_the_next_turns_response() {
         let item = json!({"type": "ExitedReviewMode", "review_output": null});
         let exited = ("event_msg", json!({"type": "item_completed", "turn_id": "review", "item": item}));

@@ -211,10 +211,17 @@ pub(super) fn roll_back(session: &mut Session, prompts: u64) {
     }
 }
 
-/// A completed turn's answer, where its end did not tell it: files that Codex migrated.
+/// A completed turn's answer, where its end did not tell it, or not all of it: files that Codex migrated, and plans,
+/// which Codex takes out of the answer around them.
 pub(super) fn answer_from_responses(turn: &mut Turn) {
-    if turn.status == TurnStatus::Completed && turn.final_answer.is_none() {
-        turn.final_answer = answer_of(turn).and_then(|answer| answer.texts.last().cloned());
+    if turn.status != TurnStatus::Completed {
+        return;
+    }
+    let answer = answer_of(turn).and_then(|answer| answer.texts.last().cloned());
+    let is_plan = turn.mode.as_deref() == Some("plan")
+        && answer.as_ref().is_some_and(|answer| answer.contains("<proposed_plan>"));
+    if turn.final_answer.is_none() || is_plan {
+        turn.final_answer = answer;
     }
 }
 
