@@ -7,7 +7,7 @@ use super::server::Server;
 use crate::config::target::Experiment;
 use crate::export::ExportError;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const MISSING: &str = "RESOURCE_DOES_NOT_EXIST";
 const THERE_ALREADY: &str = "RESOURCE_ALREADY_EXISTS";
@@ -68,7 +68,15 @@ pub(super) fn active(server: &Server, id: &str) -> Result<String, ExportError> {
 }
 
 fn is_missing(answer: &Answer) -> bool {
-    answer.status.as_u16() == 404 && error_code(answer).as_deref() == Some(MISSING)
+    answer.status.as_u16() == 404
+        && error_code(answer).as_deref() == Some(MISSING)
+        && !is_of_workspace(answer)
+}
+
+/// A workspace that is missing has the same code, and no experiment can be made in it.
+fn is_of_workspace(answer: &Answer) -> bool {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    body["message"].as_str().is_some_and(|message| message.starts_with("Workspace "))
 }
 
 fn id_of(server: &Server, answer: &Answer, called: &str) -> Result<String, ExportError> {
@@ -86,5 +94,36 @@ fn id_of(server: &Server, answer: &Answer, called: &str) -> Result<String, Expor
             server.address()
         ))),
         _ => Ok(id.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::StatusCode;
+    use reqwest::header::HeaderMap;
+
+    #[test]
+    fn a_missing_workspace_is_no_missing_experiment() {
+        let answer = |status: u16, body: &str| Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: body.as_bytes().to_vec(),
+        };
+        let table = [
+            (404, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"No Experiment with name=x"}"#, true),
+            (404, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST"}"#, true),
+            (
+                404,
+                r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Workspace 'team' not found"}"#,
+                false,
+            ),
+            (404, r#"{"error_code":"ENDPOINT_NOT_FOUND","message":"no"}"#, false),
+            (404, "<html>", false),
+            (200, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST"}"#, false),
+        ];
+        for (status, body, missing) in table {
+            assert_eq!(is_missing(&answer(status, body)), missing, "{status} {body}");
+        }
     }
 }
