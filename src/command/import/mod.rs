@@ -65,7 +65,11 @@ fn begin(
     let work = Work {
         state: &state,
         world,
-        toward: Toward { destination: &destination, granularity: settings.granularity.value, answers: &answers },
+        toward: Toward {
+            destination: &destination,
+            granularity: settings.granularity.value,
+            answers: &answers,
+        },
         kin: &selection.kin,
         since,
         mode,
