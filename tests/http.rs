@@ -394,7 +394,7 @@ fn spans_that_something_before_the_server_keeps_back_are_not_taken_for_delivered
     });
     for _ in 0..2 {
         let told = try_to_deliver(&front.uri(), &job.trace(), None);
-        let is_told = |error: &ExportError| matches!(error, ExportError::Target(reason) if reason.contains("/v1/traces"));
+        let is_told = |error: &ExportError| matches!(error, ExportError::Unclear { reason, .. } if reason.contains("/v1/traces"));
         assert!(told.as_ref().is_err_and(is_told), "{told:?}");
     }
     assert_eq!(deliver(&server.uri(), &job.trace(), None).spans_sent, job.trace().spans.len());

@@ -1,21 +1,25 @@
 //! One drain at work: what it holds open, what it tried, and what each failure means.
 
+mod admit;
 mod doubts;
+mod fate;
 mod together;
 
-use super::blame::{self, Blame, Turn};
+use super::blame::{self, Turn};
 use super::{Archived, Connect, DrainError, Drained, Eagerness, Limits, Step, Waiting};
 use crate::config::target::{Experiment, Target};
 use crate::export::receipt::Receipt;
 use crate::export::receipts::{Kept, Receipts};
 use crate::export::{Delivered, ExportError, Exporter};
-use crate::spool::entry::{Entry, Head, Rank};
-use crate::spool::policy::{Job, Lane, Rest, is_overtaken, jobs};
+use crate::spool::entry::Head;
+use crate::spool::policy::{Job, Lane, jobs};
 use crate::spool::rests::Rests;
-use crate::spool::tries::{Against, Tries};
+use crate::spool::tries::Tries;
 use crate::spool::{Spool, SpoolError};
 use crate::trace::model::Trace;
-use doubts::{Doubts, Open};
+use admit::Admitted;
+use doubts::Doubts;
+use fate::Tried;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,12 +52,6 @@ pub(super) struct Drain<'a, 'd, C> {
     drained: Drained,
 }
 
-/// An entry that is to be sent, and what its target has of it.
-struct Admitted {
-    entry: Entry,
-    before: Option<Kept>,
-}
-
 /// Failures that take longer make us look whether something new waits.
 const LONG: Duration = Duration::from_millis(500);
 
@@ -65,15 +63,6 @@ enum Failure {
     Archived(String),
     /// Somebody else took it.
     Gone,
-}
-
-/// How one try went.
-struct Tried {
-    exported: Result<Delivered, ExportError>,
-    took: Duration,
-    /// None where nothing limits it.
-    allotted: Option<Duration>,
-    bytes: u64,
 }
 
 impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
@@ -280,50 +269,6 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         Ok(())
     }
 
-    /// What is to be sent now; None when the target has what came after it.
-    fn admit(&self, job: &Job, rests: &Rests) -> Result<Option<Admitted>, Failure> {
-        let target = &job.head.target;
-        if (self.limits.is_asked_to_end)()
-            || self.limits.budget.is_some_and(|budget| self.begun.elapsed() > budget)
-        {
-            return Err(Failure::Waits("left for later, so as not to keep you waiting".into()));
-        }
-        let before = self.receipts.of(job.head.trace, target);
-        if is_overtaken(job.head.rank, before.as_ref().map(|kept| kept.rank)) {
-            tracing::info!("{} has a newer form of {} already", target, job.head.trace);
-            return Ok(None);
-        }
-        if before.as_ref().is_some_and(|kept| kept.receipt.archived) {
-            return Err(Failure::Archived(format!("{target} has archived {}", job.head.trace)));
-        }
-        let newer = self.set_aside_of(job).into_iter().find(|(_, rank)| *rank > job.head.rank);
-        if let Some((newer, _)) = newer {
-            let reason = Spool::reason(&newer).unwrap_or_else(|| "as a newer form of it is".into());
-            return Err(Failure::SetAside(reason));
-        }
-        if let Some(reason) = self.shut.get(target) {
-            return Err(Failure::Waits(reason.clone()));
-        }
-        if let Some(rest) = rests.of(target)
-            && self.limits.eagerness == Eagerness::Patient
-            && rest.lasts((self.limits.now)())
-        {
-            return Err(Failure::Waits(rest.reason.clone()));
-        }
-        if let Some(tries) = Spool::tries(&job.path)
-            && self.limits.eagerness == Eagerness::Patient
-            && tries.rest.lasts((self.limits.now)())
-        {
-            return Err(Failure::Waits(tries.rest.reason));
-        }
-        let entry = Spool::load(&job.path).map_err(|error| match error {
-            error if error.is_gone() => Failure::Gone,
-            SpoolError::Torn(_) => Failure::SetAside(error.to_string()),
-            error => Failure::Waits(error.to_string()),
-        })?;
-        Ok(Some(Admitted { entry, before }))
-    }
-
     fn kept(&self, job: &Job, trace: &Trace, delivered: &Delivered) -> Kept {
         let (target, experiment) = (job.head.target.clone(), delivered.experiment_id.clone());
         let receipt = Receipt::of_trace(target, experiment, (self.limits.now)(), trace);
@@ -361,93 +306,6 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
             self.exporters.insert(key.clone(), exporter);
         }
         Ok(&mut **self.exporters.get_mut(key).expect("it was opened just now"))
-    }
-
-    /// What a failure means for the trace and for its target.
-    fn fate(&mut self, job: &Job, tried: Tried, of: (Lane, Turn), rests: &mut Rests) -> Failure {
-        let Err(error) = tried.exported else { return Failure::Gone };
-        let ((lane, turn), reason) = (of, error.to_string());
-        let (step, kind) = blame::of(&error);
-        let tries = self.before_drain(job);
-        let others = self.others(job, step, kind, tries.as_ref());
-        let blame = blame::blame(step, kind, others);
-        match blame {
-            Blame::Nobody => {}
-            Blame::TraceForGood => return Failure::SetAside(reason),
-            Blame::Archive => {
-                if let Err(error) = self.receipts.mark_archived(job.head.trace, &job.head.target) {
-                    tracing::warn!("cannot note that {} is archived: {error}", job.head.trace);
-                }
-                return Failure::Archived(reason);
-            }
-            Blame::Experiment => self.note(job, lane, Against::Target, &reason),
-            Blame::Target => {
-                self.note(job, lane, Against::Target, &reason);
-                self.shut(&job.head.target, lane, error, rests);
-            }
-            Blame::Open | Blame::Trace => {
-                self.note(job, lane, Against::Trace, &reason);
-                let Tried { took, allotted, bytes, .. } = tried;
-                let is_fair = allotted.is_none_or(|allotted| blame::is_fair(took, allotted, bytes));
-                let is_shown = kind == blame::Kind::TroubleButShown;
-                self.doubt(Open { job: job.clone(), reason: reason.clone(), is_fair, is_shown });
-                let is_cut_off = allotted.is_some_and(|allotted| took >= allotted);
-                let is_first =
-                    tries.is_none_or(|tries| tries.own == 0) && !matches!(turn, Turn::Again { .. });
-                if is_cut_off && is_first && self.left() > LONG {
-                    self.again.push(job.clone());
-                }
-            }
-        }
-        Failure::Waits(reason)
-    }
-
-    /// Left alone for the rest of the drain, and by launches for a while.
-    fn shut(&mut self, target: &Target, lane: Lane, error: ExportError, rests: &mut Rests) {
-        let reason = error.to_string();
-        let asked = match error {
-            ExportError::Transient { after, .. } | ExportError::Unclear { after, .. } => after,
-            _ => None,
-        };
-        self.again.retain(|job| job.head.target != *target);
-        self.shut.insert(target.clone(), reason.clone());
-        let (now, luck) = ((self.limits.now)(), (self.limits.luck)());
-        let rest = Rest::after(rests.of(target), lane, reason, asked, now, luck);
-        if let Err(error) = rests.set(target, Some(rest)) {
-            tracing::warn!("cannot note that {target} failed: {error}");
-        }
-    }
-
-    /// For tries that fail.
-    fn left(&self) -> Duration {
-        match self.limits.budget {
-            Some(budget) => budget.saturating_sub(self.begun.elapsed()),
-            None => blame::ALLOWANCE.saturating_sub(self.spent),
-        }
-    }
-
-    /// Forms of the same trace for the same target that were set aside.
-    fn set_aside_of(&self, job: &Job) -> Vec<(PathBuf, Rank)> {
-        let mut paths = self.spool.set_aside();
-        paths.retain(|path| Spool::trace_of(path) == Some(job.head.trace));
-        let of_target = |path: PathBuf| {
-            let head = Spool::head(&path).ok().filter(|head| head.target == job.head.target)?;
-            Some((path, head.rank))
-        };
-        paths.into_iter().filter_map(of_target).collect()
-    }
-
-    /// What the delivery replaces goes first: alone it would be delivered over what is newer. If a removal fails
-    /// the trace is delivered again, which changes nothing.
-    fn clear(&self, job: &Job) -> Result<(), Failure> {
-        let cleared =
-            self.clear_aside(job).and_then(|()| Spool::remove_all(job.older.iter().chain([&job.path])));
-        cleared.map_err(|error| Failure::Waits(error.to_string()))
-    }
-
-    fn clear_aside(&self, job: &Job) -> Result<(), SpoolError> {
-        let replaced = self.set_aside_of(job).into_iter().filter(|(_, rank)| *rank <= job.head.rank);
-        replaced.into_iter().try_for_each(|(path, _)| Spool::drop_aside(&path))
     }
 }
 

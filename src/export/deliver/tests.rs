@@ -300,17 +300,6 @@ fn a_form_that_is_older_than_one_that_is_set_aside_goes_with_it() {
 }
 
 #[test]
-fn who_is_asked_to_stop_changes_nothing() {
-    let yard = Yard::new();
-    let server = remote("http://a");
-    yard.put(1, &server, 1);
-    yard.fails(&server, Some(ExportError::Stopped));
-    assert_eq!(yard.counts(), (0, 1, 0));
-    yard.fails(&server, None);
-    assert_eq!(yard.counts(), (1, 0, 0));
-}
-
-#[test]
 fn past_its_budget_a_drain_leaves_the_rest_where_it_is() {
     let yard = Yard { budget: Some(Duration::ZERO), ..Yard::new() };
     yard.put(1, &local("/a.db"), 1);

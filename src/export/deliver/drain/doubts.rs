@@ -49,9 +49,10 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     /// What is known of other traces when this one has failed.
     pub(super) fn others(&mut self, job: &Job, step: Step, kind: Kind, tries: Option<&Tries>) -> Others {
         let doubts = self.doubts.entry(job.head.target.clone()).or_default();
-        let is_witness = step == Step::Taking
-            && matches!(kind, Kind::Trouble | Kind::TroubleButShown)
-            && tries.is_none_or(|tries| tries.alone == 0);
+        let is_trouble = step == Step::Taking && matches!(kind, Kind::Trouble | Kind::TroubleButShown);
+        let (own, alone) = tries.map_or((0, 0), |tries| (tries.own, tries.alone));
+        // Where others are taken, what failed before shows nothing new.
+        let is_witness = is_trouble && (own == 0 || (!doubts.taken && alone == 0));
         doubts.in_a_row = doubts.in_a_row.saturating_add(u32::from(is_witness));
         match doubts.taken && doubts.in_a_row < MOST_IN_A_ROW {
             true => Others::Taken,

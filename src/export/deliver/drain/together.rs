@@ -1,7 +1,8 @@
 //! Many traces for one local target at once: an import of a thousand waits for the disk a few times for each
 //! batch, not ten times for each trace.
 
-use super::{Admitted, Connect, Drain, Step};
+use super::admit::Admitted;
+use super::{Connect, Drain, Step};
 use crate::config::target::{Experiment, Target};
 use crate::spool::Spool;
 use crate::spool::policy::{Job, Lane};

@@ -156,6 +156,17 @@ fn what_is_archived_waits_to_be_continued_and_is_not_sent_again() {
     }
 }
 
+#[test]
+fn who_is_asked_to_stop_changes_nothing() {
+    let yard = Yard::new();
+    let server = remote("http://a");
+    yard.put(1, &server, 1);
+    yard.fails(&server, Some(ExportError::Stopped));
+    assert_eq!(yard.counts(), (0, 1, 0));
+    yard.fails(&server, None);
+    assert_eq!(yard.counts(), (1, 0, 0));
+}
+
 /// How a server treats a trace, each time.
 fn treatment() -> impl Strategy<Value = Option<ExportError>> {
     let refused = |reason: &str| Some(ExportError::Trace(reason.into()));

@@ -1,7 +1,6 @@
 //! No place is sent what it cannot keep, whatever a session holds.
 
 use super::*;
-use crate::export::mlflow::wire::WireSpan;
 use crate::trace::redact::walk::{Takes, texts};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -75,15 +74,6 @@ proptest! {
                 if serde_json::from_str::<Value>(&shape).is_ok() {
                     let read = serde_json::from_str::<Value>(text);
                     prop_assert!(read.is_ok_and(|value| !value.to_string().contains("\\u0000")), "{text:?}");
-                }
-            }
-            for span in &redacted.spans {
-                let sent = crate::export::mlflow::wire::json(&WireSpan::of(redacted.id, span));
-                let outer: Value = serde_json::from_str(&sent).unwrap();
-                let attributes = outer["attributes"].as_object().unwrap();
-                for value in attributes.values() {
-                    let inner: Value = serde_json::from_str(value.as_str().unwrap()).unwrap();
-                    prop_assert!(!inner.to_string().contains("\\u0000") || inner.to_string().contains("\\\\u0000"));
                 }
             }
         }

@@ -1,0 +1,85 @@
+//! What a failed try means for its trace and for its target.
+
+use super::doubts::Open;
+use super::{Connect, Drain, Failure, LONG};
+use crate::config::target::Target;
+use crate::export::deliver::blame::{self, Blame, Turn};
+use crate::export::{Delivered, ExportError};
+use crate::spool::policy::{Job, Lane, Rest};
+use crate::spool::rests::Rests;
+use crate::spool::tries::Against;
+use std::time::Duration;
+
+/// How one try went.
+pub(super) struct Tried {
+    pub(super) exported: Result<Delivered, ExportError>,
+    pub(super) took: Duration,
+    /// None where nothing limits it.
+    pub(super) allotted: Option<Duration>,
+    pub(super) bytes: u64,
+}
+
+impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
+    /// What a failure means for the trace and for its target.
+    pub(super) fn fate(&mut self, job: &Job, tried: Tried, of: (Lane, Turn), rests: &mut Rests) -> Failure {
+        let Err(error) = tried.exported else { return Failure::Gone };
+        let ((lane, turn), reason) = (of, error.to_string());
+        let (step, kind) = blame::of(&error);
+        let tries = self.before_drain(job);
+        let others = self.others(job, step, kind, tries.as_ref());
+        let blame = blame::blame(step, kind, others);
+        match blame {
+            Blame::Nobody => {}
+            Blame::TraceForGood => return Failure::SetAside(reason),
+            Blame::Archive => {
+                if let Err(error) = self.receipts.mark_archived(job.head.trace, &job.head.target) {
+                    tracing::warn!("cannot note that {} is archived: {error}", job.head.trace);
+                }
+                return Failure::Archived(reason);
+            }
+            Blame::Experiment => self.note(job, lane, Against::Target, &reason),
+            Blame::Target => {
+                self.note(job, lane, Against::Target, &reason);
+                self.shut(&job.head.target, lane, error, rests);
+            }
+            Blame::Open | Blame::Trace => {
+                self.note(job, lane, Against::Trace, &reason);
+                let Tried { took, allotted, bytes, .. } = tried;
+                let is_fair = allotted.is_none_or(|allotted| blame::is_fair(took, allotted, bytes));
+                let is_shown = kind == blame::Kind::TroubleButShown;
+                self.doubt(Open { job: job.clone(), reason: reason.clone(), is_fair, is_shown });
+                let is_cut_off = allotted.is_some_and(|allotted| took >= allotted);
+                let is_first =
+                    tries.is_none_or(|tries| tries.own == 0) && !matches!(turn, Turn::Again { .. });
+                if is_cut_off && is_first && self.left() > LONG {
+                    self.again.push(job.clone());
+                }
+            }
+        }
+        Failure::Waits(reason)
+    }
+
+    /// Left alone for the rest of the drain, and by launches for a while.
+    fn shut(&mut self, target: &Target, lane: Lane, error: ExportError, rests: &mut Rests) {
+        let reason = error.to_string();
+        let asked = match error {
+            ExportError::Transient { after, .. } | ExportError::Unclear { after, .. } => after,
+            _ => None,
+        };
+        self.again.retain(|job| job.head.target != *target);
+        self.shut.insert(target.clone(), reason.clone());
+        let (now, luck) = ((self.limits.now)(), (self.limits.luck)());
+        let rest = Rest::after(rests.of(target), lane, reason, asked, now, luck);
+        if let Err(error) = rests.set(target, Some(rest)) {
+            tracing::warn!("cannot note that {target} failed: {error}");
+        }
+    }
+
+    /// For tries that fail.
+    pub(super) fn left(&self) -> Duration {
+        match self.limits.budget {
+            Some(budget) => budget.saturating_sub(self.begun.elapsed()),
+            None => blame::ALLOWANCE.saturating_sub(self.spent),
+        }
+    }
+}
