@@ -320,7 +320,7 @@ fn a_server_that_refuses_one_trace_in_ten_for_ever_keeps_no_other_waiting() {
         let number = numbers.next().expect("numbers do not end");
         let entry = left_by_a_session(number, &uri);
         let id = entry.trace.id.to_string();
-        if !is_liked && scattered(number) % 10 == 0 {
+        if !is_liked && scattered(number).is_multiple_of(10) {
             let how = match refused.len() % 4 {
                 0 => Dislike::Answers(500),
                 1 => Dislike::Hangs,

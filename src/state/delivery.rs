@@ -32,6 +32,9 @@ struct Asked<'a> {
     retrying: &'a dyn Fn(&str, Duration),
 }
 
+/// Drains the spool, and says so step by step.
+type Once<'a> = dyn Fn(&dyn Fn(&Step)) -> Result<Drained, DrainError> + 'a;
+
 impl State {
     /// Delivers what the spool holds, as a launch does by itself, within a budget; the log says what stays and
     /// why. `patience` is how long to wait for another delivery to end.
@@ -152,7 +155,7 @@ impl State {
         archived: Vec<Archived>,
         so_far: &mut Drained,
         world: &World,
-        once: &dyn Fn(&dyn Fn(&Step)) -> Result<Drained, DrainError>,
+        once: &Once,
         told: &dyn Fn(&Step),
     ) -> Result<(), DrainError> {
         let mut goes_on = Vec::new();

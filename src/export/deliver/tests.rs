@@ -83,7 +83,7 @@ impl Exporter for Shelf<'_> {
     fn export_together(&mut self, traces: &[&Trace]) -> Option<Vec<Delivered>> {
         self.1.together.borrow_mut().push(traces.len());
         let is_refused = |trace: &&Trace| self.1.refused.borrow().contains_key(&trace.id.0[0]);
-        if traces.iter().any(|trace| trace.ended_at == at(13) || is_refused(&trace)) {
+        if traces.iter().any(|trace| trace.ended_at == at(13) || is_refused(trace)) {
             return None;
         }
         traces.iter().map(|trace| self.export(trace, None).ok()).collect()
