@@ -1,5 +1,7 @@
 //! All that `mlflow status` knows: gathered first, then printed as text or as JSON.
 
+mod sessions;
+
 use super::text::conceal;
 use super::{place, ui};
 use crate::claim::journal;
@@ -20,8 +22,8 @@ use crate::state::State;
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+pub(super) use sessions::Sessions;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Of the JSON: another number would mean that keys changed their meaning.
@@ -119,16 +121,6 @@ pub(super) struct Reached {
     pub(super) opened_by: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct Sessions {
-    pub(super) folder: PathBuf,
-    pub(super) folder_source: From,
-    pub(super) files: usize,
-    /// Codex's own folder, where that is another one.
-    pub(super) codex_folder: Option<PathBuf>,
-    pub(super) codex_files: Option<usize>,
-}
-
 /// A trace that is on disk and not where it should be.
 #[derive(Debug, Serialize)]
 pub(super) struct Kept {
@@ -201,7 +193,7 @@ impl Survey {
                 .map(|problem| conceal(problem))
                 .collect(),
             target: reached(&settings.target.value, &settings.experiment.value, world),
-            sessions: sessions(home, &settings),
+            sessions: Sessions::of(home, &settings),
             waiting,
             set_aside,
             launches_to_finish: journal::left_behind(&state.launches()).len(),
@@ -260,33 +252,6 @@ fn reached(target: &Target, experiment: &Experiment, world: &World) -> Reached {
     }
 }
 
-fn sessions(home: &CodexHome, settings: &Settings) -> Sessions {
-    let folder = settings.sessions_dir.value.clone();
-    let codex_folder = Some(home.sessions()).filter(|own| *own != folder);
-    Sessions {
-        files: session_files(&folder),
-        folder,
-        folder_source: From(settings.sessions_dir.source),
-        codex_files: codex_folder.as_deref().map(session_files),
-        codex_folder,
-    }
-}
-
-/// How many session files lie in the folder, at any depth. Links are not followed: they may lead in circles.
-fn session_files(folder: &Path) -> usize {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let counts = entries.map(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => session_files(&entry.path()),
-        Ok(_) => usize::from(is_session_file(&entry.file_name().to_string_lossy())),
-        Err(_) => 0,
-    });
-    counts.sum()
-}
-
-fn is_session_file(name: &str) -> bool {
-    name.starts_with("rollout-") && [".jsonl", ".jsonl.zst", ".json"].iter().any(|end| name.ends_with(end))
-}
-
 fn kept(listed: Listed) -> Kept {
     let (tries, last_try_at, reason) = match listed.standing {
         Standing::Waits => (Some(0), None, None),
@@ -325,20 +290,6 @@ fn sent(trace: TraceId, receipt: &Receipt, access: &Access) -> Sent {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn session_files_are_counted_in_every_folder_below_and_others_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let day = folder.path().join("2026/11/22");
-        fs::create_dir_all(&day).unwrap();
-        for name in ["rollout-a.jsonl", "rollout-b.jsonl.zst", "rollout-c.json", "history.jsonl", "rollout-d"]
-        {
-            fs::write(day.join(name), "").unwrap();
-        }
-        std::os::unix::fs::symlink(folder.path(), day.join("rollout-circle.jsonl.d")).unwrap();
-        assert_eq!(session_files(folder.path()), 3);
-        assert_eq!(session_files(&folder.path().join("not there")), 0);
-    }
 
     #[test]
     fn every_target_with_a_page_has_a_link_and_it_holds_no_credentials() {

@@ -20,6 +20,7 @@ mod timeline;
 mod tokens;
 mod tools;
 mod turns;
+pub mod usage;
 mod user_shell;
 
 use crate::rollout::path::thread_of;

@@ -2,11 +2,10 @@
 
 use crate::rollout::line::SessionMeta;
 use crate::rollout::text::Text;
-use crate::rollout::usage::Usage;
 use crate::rollout::value::Value;
+pub use crate::session::usage::TokenUsage;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::AddAssign;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Session {
@@ -240,56 +239,6 @@ impl Discrepancy {
             Discrepancy::CountUnreadable => "count_unreadable",
             Discrepancy::CountFellShort => "count_fell_short",
         }
-    }
-}
-
-/// Tokens of one response or of many. Cached is part of input and reasoning is part of output:
-/// neither is ever added again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TokenUsage {
-    pub input: u64,
-    pub cached_input: u64,
-    pub cache_write_input: u64,
-    pub output: u64,
-    pub reasoning_output: u64,
-}
-
-impl TokenUsage {
-    pub fn total(self) -> u64 {
-        self.input.saturating_add(self.output)
-    }
-
-    /// None where one of the numbers is no count: then nothing is known of all.
-    pub fn from_usage(usage: Usage) -> Option<TokenUsage> {
-        Some(TokenUsage {
-            input: usage.input_tokens.0?,
-            cached_input: usage.cached_input_tokens.0?,
-            cache_write_input: usage.cache_write_input_tokens.0?,
-            output: usage.output_tokens.0?,
-            reasoning_output: usage.reasoning_output_tokens.0?,
-        })
-    }
-
-    /// None where a count would fall below zero: the counter started anew.
-    pub fn minus(self, other: TokenUsage) -> Option<TokenUsage> {
-        Some(TokenUsage {
-            input: self.input.checked_sub(other.input)?,
-            cached_input: self.cached_input.checked_sub(other.cached_input)?,
-            cache_write_input: self.cache_write_input.checked_sub(other.cache_write_input)?,
-            output: self.output.checked_sub(other.output)?,
-            reasoning_output: self.reasoning_output.checked_sub(other.reasoning_output)?,
-        })
-    }
-}
-
-impl AddAssign for TokenUsage {
-    /// Saturating: a damaged file may hold any number.
-    fn add_assign(&mut self, other: TokenUsage) {
-        self.input = self.input.saturating_add(other.input);
-        self.cached_input = self.cached_input.saturating_add(other.cached_input);
-        self.cache_write_input = self.cache_write_input.saturating_add(other.cache_write_input);
-        self.output = self.output.saturating_add(other.output);
-        self.reasoning_output = self.reasoning_output.saturating_add(other.reasoning_output);
     }
 }
 

@@ -112,7 +112,9 @@ impl Conversation {
             }
             attended.attend_if(ready.companion);
         };
-        if matches!(exit, ChildExit::Signal(_)) && self.is_full_screen() {
+        // Only what holds the screen is undone: on a dumb terminal the interface first asks as lines do.
+        let is_raw = self.master.as_ref().is_some_and(Master::is_raw);
+        if matches!(exit, ChildExit::Signal(_)) && self.interface == Interface::FullScreen && is_raw {
             self.terminal.undo_full_screen();
         }
         Ended { exit, at, signals: self.part() }
@@ -127,12 +129,6 @@ impl Conversation {
             let _ = waitpid(self.monitor, None);
         }
         self.signals
-    }
-
-    /// Whether the command has taken the screen and not given it back. The interface asks its first question, on a
-    /// dumb terminal, as a program that prints lines.
-    fn is_full_screen(&self) -> bool {
-        self.interface == Interface::FullScreen && self.master.as_ref().is_some_and(Master::is_raw)
     }
 
     /// The limit counts only while nothing waits to be written: a slow terminal gets all there is.

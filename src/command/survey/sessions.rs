@@ -1,0 +1,66 @@
+//! The session files that there are: in the folder that `import` reads, and in Codex's own.
+
+use super::From;
+use crate::codex::home::CodexHome;
+use crate::config::settings::Settings;
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Serialize)]
+pub(in crate::command) struct Sessions {
+    pub(in crate::command) folder: PathBuf,
+    pub(in crate::command) folder_source: From,
+    pub(in crate::command) files: usize,
+    /// Codex's own folder, where that is another one.
+    pub(in crate::command) codex_folder: Option<PathBuf>,
+    pub(in crate::command) codex_files: Option<usize>,
+}
+
+impl Sessions {
+    pub(super) fn of(home: &CodexHome, settings: &Settings) -> Sessions {
+        let folder = settings.sessions_dir.value.clone();
+        let codex_folder = Some(home.sessions()).filter(|own| *own != folder);
+        Sessions {
+            files: session_files(&folder),
+            folder,
+            folder_source: From(settings.sessions_dir.source),
+            codex_files: codex_folder.as_deref().map(session_files),
+            codex_folder,
+        }
+    }
+}
+
+/// How many session files lie in the folder, at any depth. Links are not followed: they may lead in circles.
+fn session_files(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let counts = entries.map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => session_files(&entry.path()),
+        Ok(_) => usize::from(is_session_file(&entry.file_name().to_string_lossy())),
+        Err(_) => 0,
+    });
+    counts.sum()
+}
+
+fn is_session_file(name: &str) -> bool {
+    name.starts_with("rollout-") && [".jsonl", ".jsonl.zst", ".json"].iter().any(|end| name.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_files_are_counted_in_every_folder_below_and_others_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let day = folder.path().join("2026/11/22");
+        fs::create_dir_all(&day).unwrap();
+        for name in ["rollout-a.jsonl", "rollout-b.jsonl.zst", "rollout-c.json", "history.jsonl", "rollout-d"]
+        {
+            fs::write(day.join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink(folder.path(), day.join("rollout-circle.jsonl.d")).unwrap();
+        assert_eq!(session_files(folder.path()), 3);
+        assert_eq!(session_files(&folder.path().join("not there")), 0);
+    }
+}
