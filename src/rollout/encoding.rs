@@ -1,7 +1,7 @@
 //! Encoding marks: Codex writes none, editors and shells of Windows put them before what they copy.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read};
 
 const UTF_8: &[u8] = b"\xef\xbb\xbf";
 
@@ -17,19 +17,24 @@ pub(super) enum ByteOrder {
     Big,
 }
 
-/// Of a file in UTF-16, of which the mark is read; any other file is read from its beginning.
-pub(super) fn byte_order(file: &mut File) -> io::Result<Option<ByteOrder>> {
-    let mut mark = Vec::with_capacity(2);
-    file.take(2).read_to_end(&mut mark)?;
-    let order = match &mark[..] {
-        b"\xff\xfe" => Some(ByteOrder::Little),
-        b"\xfe\xff" => Some(ByteOrder::Big),
-        _ => None,
-    };
-    if order.is_none() {
-        file.rewind()?;
+/// How a file begins.
+pub(super) enum Beginning {
+    /// With the mark of UTF-16, which has been read.
+    Utf16(ByteOrder),
+    /// With these bytes, which have been read: a pipe cannot be rewound.
+    Other(Vec<u8>),
+}
+
+impl Beginning {
+    pub(super) fn read_from(file: &mut impl Read) -> io::Result<Beginning> {
+        let mut mark = Vec::with_capacity(2);
+        file.take(2).read_to_end(&mut mark)?;
+        Ok(match &mark[..] {
+            b"\xff\xfe" => Beginning::Utf16(ByteOrder::Little),
+            b"\xfe\xff" => Beginning::Utf16(ByteOrder::Big),
+            _ => Beginning::Other(mark),
+        })
     }
-    Ok(order)
 }
 
 /// As many characters are turned at a time.

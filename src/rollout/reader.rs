@@ -1,6 +1,6 @@
 //! The lines of a rollout, one at a time, however long the file is.
 
-use super::encoding::{self, Utf16};
+use super::encoding::{Beginning, Utf16};
 use super::{document, path};
 use memchr::memchr;
 use ruzstd::decoding::StreamingDecoder;
@@ -21,13 +21,15 @@ pub struct Lines<R> {
 /// The lines of a session file: compressed (`.jsonl.zst`) or not, or one document (`.json`) told as lines.
 pub fn open(file: &Path) -> io::Result<Lines<Box<dyn Read>>> {
     let mut bytes = File::open(file)?;
-    if let Some(order) = encoding::byte_order(&mut bytes)? {
-        return Ok(Lines::of(Box::new(Utf16::of(bytes, order))));
-    }
+    let begun = match Beginning::read_from(&mut bytes)? {
+        Beginning::Utf16(order) => return Ok(Lines::of(Box::new(Utf16::of(bytes, order)))),
+        Beginning::Other(begun) => begun,
+    };
     if path::may_be_document(file) && bytes.metadata()?.len() <= LONGEST_LINE as u64 {
         let whole = fs::read(file)?;
         return Ok(Lines::of(Box::new(Cursor::new(document::as_lines(&whole).unwrap_or(whole)))));
     }
+    let bytes = Cursor::new(begun).chain(bytes);
     Ok(Lines::of(match path::is_compressed(file) {
         true => Box::new(StreamingDecoder::new(bytes).map_err(io::Error::other)?),
         false => Box::new(bytes),
