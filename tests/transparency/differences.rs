@@ -68,8 +68,9 @@ const ALLOWED: [Difference; 11] = [
         test: ["tests/pty.rs", "what_is_typed_once_the_modes_are_right_is_for_the_next_reader"],
     },
     Difference {
-        what: "When the interface has ended, your terminal's modes are those from before it; when it was killed, a \
-               fixed sequence also leaves the alternate screen, the mouse, focus, paste and keyboard modes.",
+        what: "When the interface has ended, your terminal's modes are those from before it; when it was killed \
+               while it had the screen, a fixed sequence also leaves the alternate screen, the mouse, focus, paste \
+               and keyboard modes.",
         why: "plain Codex leaves a terminal that cannot be used",
         test: [HERE, "a_killed_interface_leaves_a_terminal_that_can_be_used"],
     },
