@@ -37,7 +37,7 @@ pub(super) fn without_answer(session: &Session, turn: &Turn, is_limit_reached: b
         Some(last)
             if last.usage.is_none()
                 && last.requests.is_empty()
-                && if last.texts.is_empty() {
+                && if last.texts.iter().all(|text| is_no_message(text, turn.mode.as_deref())) {
                     last.attempt.is_some() || has_usage(session)
                 } else {
                     is_codexs_own(turn.turn_id.as_deref())
@@ -48,6 +48,24 @@ pub(super) fn without_answer(session: &Session, turn: &Turn, is_limit_reached: b
         _ => return None,
     };
     Some(Failure { message: message.into(), kind: Some(NO_ANSWER.into()) })
+}
+
+/// Codex takes plans and citations out of a last message, and a blank rest counts as none: such a response may be whole.
+fn is_no_message(text: &str, mode: Option<&str>) -> bool {
+    let text = without(text, "<oai-mem-citation>", "</oai-mem-citation>");
+    let rest = match mode {
+        Some("plan") => without(&text, "<proposed_plan>", "</proposed_plan>"),
+        _ => text,
+    };
+    rest.trim().is_empty()
+}
+
+/// Without all that is between these marks; a part without an end goes on to the end of the text.
+fn without(text: &str, begin: &str, end: &str) -> String {
+    let mut parts = text.split(begin);
+    let mut rest = parts.next().unwrap_or_default().to_owned();
+    parts.filter_map(|part| part.split_once(end)).for_each(|(_, after)| rest.push_str(after));
+    rest
 }
 
 /// Some providers never do.

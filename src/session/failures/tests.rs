@@ -5,6 +5,8 @@ use crate::session::model::TurnStatus;
 use crate::session::reducer::SessionReducer;
 use serde_json::{Value, json};
 
+const PLAN: &str = "<proposed_plan>\n# Plan\n</proposed_plan>\n";
+
 const TURN: &str = "01a10003-1111-7000-8000-000000000001";
 
 fn session_of(lines: &[(&str, Value)]) -> Session {
@@ -23,6 +25,10 @@ fn event(kind: &str, more: Value) -> (&'static str, Value) {
 
 fn begin() -> (&'static str, Value) {
     event("task_started", json!({"turn_id": TURN}))
+}
+
+fn plan() -> (&'static str, Value) {
+    event("task_started", json!({"turn_id": TURN, "collaboration_mode_kind": "plan"}))
 }
 
 fn prompt(text: &str) -> (&'static str, Value) {
@@ -108,11 +114,36 @@ fn a_turn_that_ends_without_the_answer_that_it_waits_for_has_failed() {
             Some("no_answer"),
             vec![false, true],
         ),
+        (
+            "in the middle of a plan",
+            vec![plan(), prompt("go"), call(), count(5), output(), say(PLAN), none()],
+            Some("no_answer"),
+            vec![false, true],
+        ),
+        (
+            "in the middle of what goes with a plan",
+            vec![plan(), prompt("go"), say(&format!("Here:\n{PLAN}")), none()],
+            Some("no_answer"),
+            vec![true],
+        ),
+        (
+            "what is a plan in no other mode",
+            vec![begin(), prompt("go"), say(PLAN), none()],
+            Some("no_answer"),
+            vec![true],
+        ),
         // What may well end without a message.
         ("a thought alone", vec![begin(), prompt("go"), think(), count(5), none()], None, vec![false]),
         (
             "a thought of a provider without usage",
             vec![begin(), prompt("go"), think(), none()],
+            None,
+            vec![false],
+        ),
+        ("a plan alone, without usage", vec![plan(), prompt("go"), say(PLAN), none()], None, vec![false]),
+        (
+            "a citation alone, without usage",
+            vec![begin(), prompt("go"), say("<oai-mem-citation>a</oai-mem-citation>\n"), none()],
             None,
             vec![false],
         ),
