@@ -125,6 +125,27 @@ fn of_several_files_of_a_thread_the_one_that_holds_most_counts_whatever_is_named
 }
 
 #[test]
+fn two_files_whose_first_lines_say_one_id_are_two_sessions_under_the_ids_of_their_names() {
+    let home = Home::new(NO_MODEL);
+    let first = copy(&original("exec-json-resume-1"), &home.sessions(), 1);
+    let second = copy(&original("exec-basic"), &home.sessions(), 2);
+    let text = fs::read_to_string(&second.path).expect("the copy");
+    fs::write(&second.path, text.replace(&second.thread, &first.thread)).expect("keep the first one's id");
+    for copied in [&first, &second] {
+        let shown = run(ours(&home, &["show"]).arg(&copied.path)).ended(End::Code(0));
+        let id = TraceId::of_thread(&copied.thread).to_string();
+        assert!(shown.stdout.contains(&id), "{id}: {}", shown.stdout);
+    }
+    assert_imported(&home, &["--all"], "2 new, 0 updated, 0 unchanged, 0 failed");
+    for Copied { thread, path } in [&first, &second] {
+        let trace = stored(&home, thread).unwrap_or_else(|| panic!("no trace of {thread}"));
+        assert_eq!(trace.metadata["session_file"], path.to_str().expect("UTF-8"));
+        assert_eq!(trace.metadata["session"], *thread);
+    }
+    assert_imported(&home, &["--all"], "0 new, 0 updated, 2 unchanged, 0 failed");
+}
+
+#[test]
 fn a_session_that_went_on_is_updated_and_a_compressed_one_is_the_same() {
     let home = Home::new(NO_MODEL);
     let copied = copy(&original("exec-json-resume-1"), &home.sessions(), 1);

@@ -106,8 +106,8 @@ fn look(path: &Path, found: &Metadata) -> io::Result<Looked> {
     // A first line of the right kind whose form is none that any Codex wrote.
     let is_nameless = matches!(&first, Some(RolloutItem::Unknown { kind }) if kind == "session_meta");
     let meta = first.and_then(meta_in);
-    let thread = meta.as_ref().and_then(|meta| ThreadId::from_meta(&meta.id));
-    let Some(thread) = thread.or_else(|| path::thread_of(path)) else {
+    let said = || ThreadId::from_meta(&meta.as_ref()?.id);
+    let Some(thread) = path::thread_of(path).or_else(said) else {
         return Ok(match meta {
             Some(meta) if !meta.id.is_empty() => Looked::Nameless(format!(
                 "its session id \"{}\" can name no trace (1 to 128 letters, digits, `-`, `_` and `.`)",

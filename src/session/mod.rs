@@ -41,7 +41,7 @@ pub enum Writer {
 
 /// Reads a whole rollout. Only opening and reading can fail: any bytes give a session.
 ///
-/// A file whose `session_meta` is damaged is still the thread's that its name tells.
+/// A file is the thread's that its name says, whatever its `session_meta` says.
 pub fn read(path: &Path, writer: Writer) -> io::Result<Session> {
     let mut lines = reader::open(path)?;
     let mut reducer = SessionReducer::default();
@@ -57,8 +57,12 @@ pub fn read(path: &Path, writer: Writer) -> io::Result<Session> {
     ))
 }
 
+/// A damaged `session_meta` has no id, and a fork of Codex 0.120 may keep the id of the thread that it came from. Codex
+/// resumes a thread by the name of its file, and launches claim it by that name.
 fn named_by(path: &Path, mut session: Session) -> Session {
-    if let (true, Some(thread)) = (session.meta.id.is_empty(), thread_of(path)) {
+    if let Some(thread) =
+        thread_of(path).filter(|thread| !thread.as_str().eq_ignore_ascii_case(&session.meta.id))
+    {
         session.meta.id = thread.to_string();
     }
     session
@@ -69,17 +73,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_its_first_line_is_the_threads_of_its_name() {
+    fn a_file_is_the_threads_of_its_name_whatever_its_first_line_says() {
         let folder = tempfile::tempdir().unwrap();
-        let path =
-            folder.path().join("rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f.jsonl");
-        for (bytes, thread, bad_lines) in [
-            (&b"{\"type\":\"session_me"[..], "01a202b6-a73e-7ee3-8243-251c871b1d4f", 1),
-            (b"{\"type\":\"session_meta\",\"payload\":{\"id\":\"another\"}}\n", "another", 0),
+        let thread = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+        let first = format!("rollout-2026-11-22T10-04-14-{thread}.jsonl");
+        let rewound =
+            format!("rollout-2026-11-22T10-04-14-{thread}_01a21d00-0000-7000-8000-000000000001.jsonl");
+        let another = "{\"type\":\"session_meta\",\"payload\":{\"id\":\"another\"}}\n";
+        let capitals = another.replace("another", &thread.to_uppercase());
+        for (name, text, expected, bad_lines) in [
+            (&*first, "{\"type\":\"session_me", thread, 1),
+            (&first, another, thread, 0),
+            (&first, &capitals, &thread.to_uppercase(), 0),
+            (&rewound, another, thread, 0),
+            ("kept.jsonl", another, "another", 0),
         ] {
-            std::fs::write(&path, bytes).unwrap();
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
             let session = read(&path, Writer::Gone).unwrap();
-            assert_eq!((&*session.meta.id, session.bad_lines), (thread, bad_lines));
+            assert_eq!((&*session.meta.id, session.bad_lines), (expected, bad_lines), "{name} {text}");
         }
     }
 }
