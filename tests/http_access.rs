@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 use support::mlflow_server::post;
 use support::real::MLFLOW_VERSION;
-use support::{Authority, Clients, Front, MlflowServer, Seen};
+use support::{Authority, Clients, Front, Home, MlflowServer, Seen, run};
 use tempfile::TempDir;
 
 /// The smallest trace there is; `number` makes it one of its own.
@@ -126,6 +126,13 @@ fn a_server_with_users_wants_a_user_and_says_what_is_wrong() {
     let reader = [("MLFLOW_TRACKING_USERNAME", "reader"), ("MLFLOW_TRACKING_PASSWORD", "another long one")];
     let refused = closed(deliver(&uri, &reader, &a_trace(3)));
     assert!(refused.contains("403 Forbidden") && refused.contains("right to write"), "{refused}");
+    // What is asked without a trace is answered all the same, so doctor promises no more than that.
+    let home = Home::new("http://127.0.0.1:9");
+    let mut doctor = home.command(env!("CARGO_BIN_EXE_codex-traced"));
+    doctor.args(["mlflow", "doctor"]).envs(reader);
+    doctor.envs([("MLFLOW_CODEX_TRACING_ENABLED", "true"), ("MLFLOW_TRACKING_URI", &uri)]);
+    let said = run(&mut doctor).stdout;
+    assert!(said.contains(&format!("{uri} answers")) && !said.contains("takes traces"), "{said}");
     let own = deliver_to(&uri, "the reader's own", &reader, &a_trace(3));
     assert_eq!(own.map(|delivered| delivered.spans_sent), Ok(1));
 }

@@ -36,7 +36,7 @@ pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
     let checked = place::check(target, experiment, world);
     let mut findings = vec![reached(target, &checked), credentials(target, world)];
     if let Ok(checked) = &checked {
-        findings.push(found(experiment, checked));
+        findings.push(found(target, experiment, checked));
         findings.extend(version(target, checked));
         findings.extend(checked.clock.map(|theirs| clock(theirs, Timestamp::now())));
         findings.extend(sent(target, home, world));
@@ -53,6 +53,8 @@ fn reached(target: &Target, checked: &Result<Checked, ExportError>) -> Finding {
         Ok(Checked { version: None, experiment_id: None, .. }) if !target.is_remote() => {
             return Finding::ok("target", format!("{target}, to be made with the first trace"));
         }
+        // MLflow answers a look of users who may not write, and has no question that would tell them apart.
+        Ok(_) if target.is_remote() => return Finding::ok("target", format!("{target} answers")),
         Ok(_) => return Finding::ok("target", format!("{target} takes traces")),
         Err(error) => error,
     };
@@ -107,7 +109,7 @@ fn credentials(target: &Target, world: &World) -> Finding {
     }
 }
 
-fn found(experiment: &Experiment, checked: &Checked) -> Finding {
+fn found(target: &Target, experiment: &Experiment, checked: &Checked) -> Finding {
     let called = match experiment {
         Experiment::Name(name) => format!("\"{name}\""),
         Experiment::Id(id) => format!("id {id}"),
@@ -117,6 +119,10 @@ fn found(experiment: &Experiment, checked: &Checked) -> Finding {
             Finding::ok("experiment", format!("{called} is there"))
         }
         Some(id) => Finding::ok("experiment", format!("{called} is there (id {id})")),
+        None if target.is_remote() => Finding::ok(
+            "experiment",
+            format!("{called} is not there yet: the first trace makes it, if you may make one there"),
+        ),
         None => Finding::ok("experiment", format!("{called}, to be made with the first trace")),
     }
 }
@@ -256,6 +262,35 @@ mod tests {
         for (filled, level, found) in table {
             let finding = schema("MLflow 3.18", filled);
             assert_eq!((finding.level, &*finding.found), (level, found));
+        }
+    }
+
+    #[test]
+    fn of_a_server_no_more_is_promised_than_it_answered() {
+        let server = Target::Http("http://mlflow:5000".into());
+        let database = Target::Sqlite("/x.db".into());
+        let named = Experiment::Name("codex".into());
+        let checked = |id: Option<&str>| Checked {
+            version: Some("MLflow 3.18.0".into()),
+            experiment_id: id.map(str::to_owned),
+            clock: None,
+        };
+        let table = [
+            (&server, Some("7"), "http://mlflow:5000 answers", "\"codex\" is there (id 7)"),
+            (
+                &server,
+                None,
+                "http://mlflow:5000 answers",
+                "\"codex\" is not there yet: the first trace makes it, if you may make one there",
+            ),
+            (&database, Some("7"), "sqlite:////x.db takes traces", "\"codex\" is there (id 7)"),
+            (&database, None, "sqlite:////x.db takes traces", "\"codex\", to be made with the first trace"),
+        ];
+        for (target, id, answers, experiment) in table {
+            let checked = checked(id);
+            let reached = reached(target, &Ok(checked.clone()));
+            let found = found(target, &named, &checked);
+            assert_eq!((&*reached.found, &*found.found), (answers, experiment), "{target} {id:?}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! Whether a server would take traces: asked, never changed.
+//! Whether a server answers, and has the experiment: asked, never changed. Whether it lets a user write shows with a
+//! trace alone.
 
 use super::experiment;
 use super::server::Server;
