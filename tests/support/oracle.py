@@ -1,4 +1,4 @@
-"""Reads a tracking store with MLflow's own client, any version from 3.6 to 3.17.
+"""Reads a tracking store with MLflow's own client, any version from 3.2 to 3.18.
 
 stdin: {"uri": "sqlite:///…", "verbs": [{"verb": "traces"}, …]}; stdout: a JSON list, one answer per verb.
 """
