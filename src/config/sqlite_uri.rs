@@ -1,7 +1,7 @@
 //! A database's path inside a `sqlite:` URI, as SQLAlchemy reads it for MLflow.
 //!
 //! Usually the path is there as it is: three slashes and a relative one, four and an absolute one. What follows a
-//! question mark tells Python how to open the file. A path that holds a question mark itself has no such form;
+//! question mark says to Python how to open the file. A path that holds a question mark itself has no such form;
 //! SQLite's own kind of URI, with escapes, takes its place.
 //!
 //! SQLAlchemy up to 2.0 reads no escape in the path, and 2.1 reads them all, before SQLite does. So a path with a

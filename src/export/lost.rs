@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// How far a server's clock may be off ours.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
 
-/// A trace that a place took, as its receipt tells.
+/// A trace that a place took, as its receipt says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     pub trace: TraceId,

@@ -1,6 +1,6 @@
 //! Escapes of JSON that stand for what no place can keep: U+0000, and half a pair of surrogates without the other.
 
-/// What stands there instead: the picture of a NUL, and the character for what is none.
+/// What takes its place: the picture of a NUL, and the character for what is none.
 const NUL_ESCAPED: &str = "2400";
 const HALF_ESCAPED: &str = "fffd";
 
@@ -34,7 +34,7 @@ pub fn mended(json: &str) -> Option<String> {
     (at > 0).then(|| kept + &json[at..])
 }
 
-/// The UTF-16 unit that an escape at the beginning stands for.
+/// The UTF-16 unit that an escape at the beginning means.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?

@@ -114,7 +114,7 @@ fn look(path: &Path, found: &Metadata) -> io::Result<Looked> {
                 meta.id.escape_debug().take(60).collect::<String>()
             )),
             None if !is_nameless => Looked::Other,
-            _ => Looked::Nameless("its first line tells no session id".into()),
+            _ => Looked::Nameless("its first line has no session id".into()),
         });
     };
     Ok(Looked::Session(SessionFile {
@@ -184,7 +184,7 @@ mod tests {
         let mut walk = Walk::default();
         walk.folder(folder.path());
         let told: Vec<String> = walk.unreadable.iter().map(|(_, why)| why.to_string()).collect();
-        assert_eq!(told[1], "its first line tells no session id");
+        assert_eq!(told[1], "its first line has no session id");
         assert!(told[0].starts_with("its session id \"../up\" can name no trace"), "{told:?}");
         let mut walk = Walk::default();
         assert!(walk.file(&folder.path().join("session.json")).unwrap(), "whoever names it means it");

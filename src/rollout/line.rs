@@ -286,7 +286,7 @@ mod tests {
     fn codexs_own_book_keeping_is_known() {
         let lines = [
             r#"{"type":"world_state","payload":{"full":true,"state":{}}}"#,
-            // An answer to `request_user_input`, kept for the next compaction (0.171); the tool's output tells it.
+            // An answer to `request_user_input`, kept for the next compaction (0.171); the tool's output has it too.
             r#"{"type":"retained_context","payload":{"type":"verified_answer","call_id":"c","questions":[]}}"#,
         ];
         for line in lines {

@@ -35,7 +35,7 @@ pub fn is_rollout(path: &Path) -> bool {
     written_as && thread_of(path).is_some()
 }
 
-/// By its name alone. Only a UUID is found in a name; another id is compared with what stands in the UUID's place.
+/// By its name alone. Only a UUID is found in a name; another id is compared with what takes the UUID's place.
 pub fn is_of(path: &Path, thread: &ThreadId) -> bool {
     if thread.is_uuid() {
         return is_rollout(path) && thread_of(path).as_ref() == Some(thread);
@@ -43,7 +43,7 @@ pub fn is_of(path: &Path, thread: &ThreadId) -> bool {
     nameless(path) == Some(thread.as_str())
 }
 
-/// What stands in the place of a UUID in the name of a session file without one.
+/// What takes the place of a UUID in the name of a session file without one.
 pub fn nameless(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     let stem = name.strip_suffix(".jsonl").or_else(|| name.strip_suffix(".jsonl.zst"))?;

@@ -37,7 +37,7 @@ struct OnDisk {
     tries: Tries,
 }
 
-/// Whom a failed try is told against.
+/// What a failed try counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Against {
     Target,

@@ -63,7 +63,7 @@ impl State {
         self.own_of(thread, &files, read)
     }
 
-    /// As `own`, of these files: the one way in which a session is made of its files, whoever asks for it. Of twins,
+    /// As `own`, of these files: the one way in which a session is made of its files, for every caller. Of twins,
     /// such as an older copy, the one that holds most counts. Only the last file can still be written to.
     pub fn own_of(
         &self,

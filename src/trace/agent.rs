@@ -18,7 +18,7 @@ pub(super) fn id(session: &Session) -> SpanId {
     SpanId::of(&session.meta.id, "root")
 }
 
-/// What was asked first, of what still stands.
+/// What was asked first, of what was not taken back.
 pub(super) fn prompt(session: &Session) -> Option<&str> {
     let standing = session.turns.iter().filter(|turn| !turn.is_taken_back);
     let mut prompts = standing.chain(&session.turns).filter_map(|turn| turn.prompt.as_deref());

@@ -89,14 +89,14 @@ fn later(whole: &Session, from: usize) -> Option<Session> {
     Some(session)
 }
 
-/// What no turn started stands below the root.
+/// What no turn started goes below the root.
 fn below_root(spans: &mut [Span], of_whole: SpanId, root: SpanId) {
     for span in spans.iter_mut().filter(|span| span.parent == Some(of_whole)) {
         span.parent = Some(root);
     }
 }
 
-/// The first turn, from this one on, that a trace lacks or has in part, if it has these spans and was told of what
+/// The first turn, from this one on, that a trace lacks or has in part, if it has these spans and knows what
 /// happened until then. The number of turns where it has all.
 pub fn first_lacking(family: &Family, from: usize, has: &dyn Fn(SpanId) -> bool, until: Timestamp) -> usize {
     let Some(session) = family.members.first().map(|root| &root.session) else { return 0 };

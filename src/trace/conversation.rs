@@ -17,7 +17,7 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    /// Of the turns that still stand; of all where none does. `task` stands in for the first prompt.
+    /// Of the turns that were not taken back; of all where all were. `task` takes the place of the first prompt.
     pub(super) fn of(turns: &[Turn], task: Option<&str>) -> Conversation {
         let standing: Vec<&Turn> = turns.iter().filter(|turn| !turn.is_taken_back).collect();
         let turns = if standing.is_empty() { turns.iter().collect() } else { standing };

@@ -76,7 +76,7 @@ pub(super) fn usage(attributes: &mut Map, usage: TokenUsage) {
 }
 
 /// Gives each agent the tokens of all responses below it, those of other agents among them. MLflow's own count of
-/// them stands on the responses alone: MLflow 3.6 to 3.14 add up what they find on every span.
+/// them is on the responses alone: MLflow 3.6 to 3.14 add up what they find on every span.
 pub(super) fn add_up(spans: &mut [Span]) {
     const COUNTS: [&str; 2] = ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"];
     let places: HashMap<SpanId, usize> = spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();

@@ -9,7 +9,7 @@ use crate::rollout::value::Value;
 /// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
 const LONGEST_TEXT: usize = 1 << 20;
 
-/// What a message of a conversation keeps: the prompt or the answer itself stands beside it.
+/// What a message of a conversation keeps: the prompt or the answer itself is beside it.
 pub(super) const LONGEST_SAID: usize = 64 << 10;
 
 /// All messages of a conversation: a page shows no more of it, and the turns have each of them.

@@ -1,7 +1,7 @@
 //! Texts of several lines in what a tool was given and gave back.
 //!
 //! MLflow's page takes a text at the top of inputs and outputs for Markdown, which joins lines: of a patch nothing can
-//! be read. A text that lies one level down is shown line by line.
+//! be read. A text one level down is shown line by line.
 
 use super::model::{SpanType, Trace};
 use crate::rollout::map::Map;
@@ -12,7 +12,7 @@ use crate::rollout::value::Value;
 pub const TEXT: &str = "text";
 
 /// Puts each such text one level down, as `{"text": …}` under its own name. Only once secrets are out: the name of a
-/// value tells that it is one.
+/// value shows that it is one.
 pub(super) fn apart(trace: &mut Trace) {
     for span in trace.spans.iter_mut().filter(|span| span.span_type == SpanType::Tool) {
         for value in [&mut span.inputs, &mut span.outputs] {
@@ -34,7 +34,7 @@ fn lower(value: &mut Value) {
     }
 }
 
-/// The text, where it lies.
+/// The text, at the top or one level down.
 pub fn text_of(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get(TEXT)?.as_str())
 }

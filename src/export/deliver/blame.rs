@@ -1,4 +1,4 @@
-//! Who is at fault when a try fails: the trace, its target, or nobody yet. Decisions only.
+//! Who is at fault when a try fails: the trace, its target, or neither yet. Decisions only.
 //!
 //! No trace holds its target: only what fails before a trace has any part in it is the target's at once. What fails
 //! while a trace is taken is judged by what becomes of the next ones.
@@ -19,7 +19,7 @@ const SHARE: u32 = 4;
 /// MLflow's first spans take 4 s where its server has a network, and 11 s where it looks for one in vain.
 const LONGEST_BEFORE_OTHERS: Duration = Duration::from_secs(10);
 
-/// With nobody behind it; other launches may put something meanwhile.
+/// With no other trace behind it; another launch may put one at any time.
 const LONGEST_ALONE: Duration = Duration::from_secs(30);
 
 /// As long as MLflow's own client waits for an answer: for a trace that was cut off and never failed before.
@@ -50,14 +50,14 @@ pub(super) enum Kind {
     Trouble,
     /// The same, from a target that shows this very trace when asked.
     TroubleButShown,
-    /// Credentials, an address, a version: somebody has to change something.
+    /// Credentials, an address, a version: a person has to change something.
     Denied,
     /// The experiment of this trace is gone or closed.
     Experiment,
     /// This trace is refused for good.
     Refused,
     Archived,
-    /// Somebody asked us to end.
+    /// The delivery was asked to end.
     Stopped,
 }
 
@@ -118,7 +118,7 @@ pub(super) fn of(error: &ExportError) -> (Step, Kind) {
     }
 }
 
-/// Where a trace stands among those that are to be tried.
+/// The place of a trace among those that are to be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Others for its target come after it.

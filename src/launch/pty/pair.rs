@@ -67,7 +67,7 @@ impl Master {
         let _ = self.0.resize(size);
     }
 
-    /// Whether the command reads key by key, as a full-screen program does. A master tells the modes of its other
+    /// Whether the command reads key by key, as a full-screen program does. A master has the modes of its other
     /// side, also when nothing has that open any more.
     pub(super) fn is_raw(&self) -> bool {
         tcgetattr(self).is_ok_and(|modes| !modes.local_flags.contains(LocalFlags::ICANON))

@@ -2,7 +2,7 @@
 //! cannot write. One such character would make a server refuse its whole trace, each time.
 //!
 //! A text of ours never holds half a pair. But MLflow reads a text that is JSON once more, and `\ud800` in it, or
-//! `\u0000`, becomes there what it stands for.
+//! `\u0000`, becomes there what it means.
 
 use super::walk::{Takes, texts};
 use crate::rollout::escapes;

@@ -37,7 +37,7 @@ impl StoreError {
             StoreError::File(error) => match error.kind() {
                 io::ErrorKind::ReadOnlyFilesystem => ExportError::Target(said),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ExportError::transient(said),
-                // One trace's folder may be closed, or become a file, or be deleted meanwhile.
+                // One trace's folder may be closed, or become a file, or be deleted in between.
                 _ if root.is_dir() => ExportError::unclear(said),
                 io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => ExportError::Target(said),
                 // It is not mounted yet.

@@ -35,7 +35,7 @@ pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, StoreErro
             .unwrap_or(Timestamp::UNIX_EPOCH);
         let took = yaml::integer(&info, "execution_duration_ms").unwrap_or(0);
         let spans = spans_of(&fs::read(folder.join("artifacts").join(artifact::FILE)).unwrap_or_default());
-        // What is kept is how long Codex worked; the root tells the whole time.
+        // What is kept is how long Codex worked; the root has the whole time.
         let root_ended_at = spans.first().map(|root| root.ended_at);
         let told = || started_at.saturating_add(SignedDuration::from_millis(took)).unwrap_or(started_at);
         return Ok(Some(Trace {

@@ -161,7 +161,7 @@ impl<'a> HttpExporter<'a> {
             body["trace"]["trace_info"]["trace_metadata"][tags::FORMER_RECORD] = "".into();
         }
         if is_of_figures(trace) {
-            // What a server is not told of a trace that it has stays as it was.
+            // A server keeps what it has of a trace, where a request names nothing in its place.
             if there.is_some() && trace.request_preview.is_none() {
                 body["trace"]["trace_info"]["request_preview"] = "".into();
             }
@@ -269,7 +269,7 @@ impl HttpExporter<'_> {
         ExportError::Archived(format!("{} has archived {}", self.server.address(), trace.id))
     }
 
-    /// A server that fails over a trace which it shows when asked is there, and may have archived it meanwhile.
+    /// A server that fails over a trace which it shows when asked is there, and may have archived it since.
     fn seen_in_its_light(&self, trace: &Trace, error: ExportError) -> ExportError {
         let is_answer = matches!(error, ExportError::Transient { status: Some(500..), .. });
         match error.over_trace() {

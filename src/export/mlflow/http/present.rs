@@ -93,7 +93,7 @@ impl Asked<'_> {
     }
 }
 
-/// Of an experiment as MLflow tells it. One without a time was always there.
+/// Of an experiment as MLflow describes it. One without a time was always there.
 pub fn made(answer: &Value) -> Option<Timestamp> {
     let experiment = &answer["experiment"];
     let is_deleted = experiment["lifecycle_stage"].as_str() == Some("deleted");

@@ -56,7 +56,7 @@ impl StoreError {
                     ));
                 }
                 Some(ErrorCode::DatabaseCorrupt) => (false, self.to_string()),
-                // A rule or a trigger that somebody added, or a value that is too large: of this trace alone.
+                // A rule or a trigger that a person added, or a value that is too large: of this trace alone.
                 _ => return ExportError::unclear(format!("{self}: {path}")),
             },
             StoreError::File(error) => {

@@ -44,7 +44,7 @@ pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Resul
         metadata.remove(ours);
     }
     let spans = spans(connection, &key)?;
-    // What is kept is how long Codex worked; the root tells the whole time.
+    // What is kept is how long Codex worked; the root has the whole time.
     let root_ended_at = spans.first().filter(|root| root.parent.is_none()).map(|root| root.ended_at);
     Ok(Some(Trace {
         id,
