@@ -50,7 +50,7 @@ pub(super) fn without_answer(session: &Session, turn: &Turn, is_limit_reached: b
     Some(Failure { message: message.into(), kind: Some(NO_ANSWER.into()) })
 }
 
-/// Codex takes plans and citations out of a last message, and a blank rest counts as none: such a response may be whole.
+/// Codex takes plans and citations out of a last message, and a blank rest is none to it: such a response may be whole.
 fn is_no_message(text: &str, mode: Option<&str>) -> bool {
     let text = without(text, "<oai-mem-citation>", "</oai-mem-citation>");
     let rest = match mode {
