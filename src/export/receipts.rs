@@ -126,7 +126,7 @@ impl Receipts {
     /// that back. Where it was sent stays.
     pub fn empty(&self, trace: TraceId, target: &Target) -> io::Result<()> {
         let Some(kept) = self.of(trace, target) else { return Ok(()) };
-        let receipt = Receipt { spans: BTreeMap::new(), info: None, ..kept.receipt };
+        let receipt = Receipt { spans: BTreeMap::new(), info: None, archived: false, ..kept.receipt };
         let rank = Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 };
         self.keep(trace, Kept { receipt, rank, bytes: 0 })
     }
@@ -188,6 +188,7 @@ mod tests {
         let mut whole = kept("http://a", 9);
         let target = whole.receipt.target.clone();
         whole.receipt.spans = [(crate::trace::ids::SpanId([1; 8]), "digest".to_owned())].into();
+        whole.receipt.archived = true;
         whole.rank = Rank { ended_at: Timestamp::from_second(9).unwrap(), spans: 9 };
         receipts.empty(TRACE, &target).unwrap();
         assert_eq!(receipts.of(TRACE, &target), None, "there was none");
@@ -198,6 +199,7 @@ mod tests {
             (left.receipt.spans.len(), &left.receipt.experiment_id),
             (0, &whole.receipt.experiment_id)
         );
+        assert!(!left.receipt.archived, "what is gone is in no archive");
         let older = Rank { ended_at: Timestamp::from_second(1).unwrap(), spans: 1 };
         assert!(is_overtaken(older, Some(whole.rank)) && !is_overtaken(older, Some(left.rank)));
     }

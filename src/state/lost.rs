@@ -84,21 +84,61 @@ impl State {
         answers
     }
 
-    /// What the thread's target took of it, as receipts tell: the session's one trace, and those of its turns.
+    /// What the thread's target took of it, as receipts say: the session's one trace, what continues that, and those of
+    /// its turns.
     fn taken(&self, thread: &ThreadId) -> Vec<(Target, Sent)> {
         let record = ThreadRecord::load(&self.threads(), thread).unwrap_or_default();
         let Some(target) = self.first_destination(&record, thread).map(|first| first.target) else {
             return Vec::new();
         };
         let receipts = self.receipts();
-        let turns = (1..).map(|turn| TraceId::of_turn(thread.as_str(), turn));
-        let turns = turns.take_while(|trace| receipts.file_of(*trace).exists());
-        let traces = std::iter::once(TraceId::of_thread(thread.as_str())).chain(turns);
+        let numbered = |id: fn(&str, usize) -> TraceId| {
+            let all = (1..).map(move |number| id(thread.as_str(), number));
+            all.take_while(|trace| receipts.file_of(*trace).exists())
+        };
+        let traces = std::iter::once(TraceId::of_thread(thread.as_str()))
+            .chain(numbered(TraceId::of_continuation))
+            .chain(numbered(TraceId::of_turn));
         let sent = |trace| {
             let receipt = receipts.of(trace, &target)?.receipt;
             let sent = Sent { trace, experiment_id: receipt.experiment_id, at: receipt.delivered_at };
             Some((target.clone(), sent))
         };
         traces.filter_map(sent).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codex::home::CodexHome;
+    use crate::export::receipt::Receipt;
+    use crate::export::receipts::Kept;
+    use crate::spool::entry::Rank;
+    use jiff::Timestamp;
+
+    #[test]
+    fn a_target_is_asked_for_every_trace_of_a_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let world =
+            World { variables: [("CODEX_HOME", folder.path().to_str().unwrap())].into(), ..World::default() };
+        let state = State::of(&CodexHome::of(&world).unwrap());
+        let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
+        assert_eq!(state.taken(&thread), []);
+        let id = thread.as_str();
+        let expected = [
+            TraceId::of_thread(id),
+            TraceId::of_continuation(id, 1),
+            TraceId::of_continuation(id, 2),
+            TraceId::of_turn(id, 1),
+        ];
+        for trace in expected.into_iter().chain([TraceId::of_turn(id, 3)]) {
+            let target = Target::Http("http://a".into());
+            let receipt = Receipt::of(target, "1".into(), Timestamp::UNIX_EPOCH, &[]);
+            let rank = Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 };
+            state.receipts().keep(trace, Kept { receipt, rank, bytes: 1 }).unwrap();
+        }
+        let asked: Vec<TraceId> = state.taken(&thread).into_iter().map(|(_, sent)| sent.trace).collect();
+        assert_eq!(asked, expected);
     }
 }
