@@ -62,16 +62,26 @@ fn deliver_to(
     variables: &[(&str, &str)],
     trace: &Trace,
 ) -> Result<Delivered, ExportError> {
-    let one_try = [("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"), ("MLFLOW_TRACKING_URI", uri)];
+    let target = Target::parse(uri, Path::new("/")).expect("a tracking URI");
+    let variables = [&[("MLFLOW_TRACKING_URI", uri)], variables].concat();
+    deliver_there(&target, experiment, &variables, trace)
+}
+
+fn deliver_there(
+    target: &Target,
+    experiment: &str,
+    variables: &[(&str, &str)],
+    trace: &Trace,
+) -> Result<Delivered, ExportError> {
+    let one_try = [("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")];
     let pairs = one_try.iter().chain(variables).map(|(name, value)| (name.to_string(), value.to_string()));
     let access = Access { variables: pairs.collect::<Variables>(), ..Access::default() };
-    let target = Target::parse(uri, Path::new("/")).expect("a tracking URI");
     let patience = Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} };
     let experiment = match experiment.strip_prefix("id:") {
         Some(id) => Experiment::Id(id.to_owned()),
         None => Experiment::Name(experiment.to_owned()),
     };
-    mlflow::exporter(&target, &experiment, &access, patience)?.export(trace, None)
+    mlflow::exporter(target, &experiment, &access, patience)?.export(trace, None)
 }
 
 /// What stands in the way until somebody changes it.
@@ -147,14 +157,18 @@ fn a_token_goes_with_every_request() {
 }
 
 #[test]
-fn a_workspace_is_named_to_the_server() {
-    let front = Front::answering(9, |_| {
-        Some("HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned())
-    });
-    barred(deliver(&front.uri(), &[("MLFLOW_WORKSPACE", "team")], &a_trace(11)));
-    let named: Vec<Option<String>> =
-        front.seen().iter().map(|seen| seen.header("x-mlflow-workspace").map(str::to_owned)).collect();
-    assert_eq!(named, [Some("team".to_owned())]);
+fn a_workspace_of_the_environment_is_for_targets_without_one() {
+    for (noted, named) in [(None, "team"), (Some("first"), "first")] {
+        let front = Front::answering(9, |_| {
+            Some("HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned())
+        });
+        let target = Target::parse(&front.uri(), Path::new("/")).expect("a tracking URI");
+        let target = target.with_workspace(noted.map(str::to_owned));
+        barred(deliver_there(&target, "access", &[("MLFLOW_WORKSPACE", "team")], &a_trace(11)));
+        let seen: Vec<Option<String>> =
+            front.seen().iter().map(|seen| seen.header("x-mlflow-workspace").map(str::to_owned)).collect();
+        assert_eq!(seen, [Some(named.to_owned())]);
+    }
 }
 
 #[test]

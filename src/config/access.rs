@@ -64,11 +64,11 @@ impl Access {
     pub fn variables_for(&self, target: &Target) -> Variables {
         let meant = self.named.as_ref().or(self.file.as_ref().map(|(of, _)| of));
         let told = match meant {
-            Some(meant) if meant != target => self.variables.without(&OF_ONE_SERVER),
+            Some(meant) if !meant.has_address_of(target) => self.variables.without(&OF_ONE_SERVER),
             _ => self.variables.clone(),
         };
         match &self.file {
-            Some((of, variables)) if of == target => told.or(variables),
+            Some((of, variables)) if of.has_address_of(target) => told.or(variables),
             _ => told,
         }
     }
@@ -79,7 +79,7 @@ impl Access {
         [Some(&self.variables), of_file].into_iter().flatten().find_map(|variables| {
             let uri = variables.text(TRACKING_URI)?;
             // Addresses of servers do not depend on a folder.
-            let is_meant = Target::parse(uri, Path::new("/")).is_ok_and(|named| named == *target);
+            let is_meant = Target::parse(uri, Path::new("/")).is_ok_and(|named| named.has_address_of(target));
             credentials_in(uri).filter(|_| is_meant)
         })
     }
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn http(address: &str) -> Target {
-        Target::Http(address.to_owned())
+        Target::Http(address.into())
     }
 
     #[test]
@@ -138,6 +138,8 @@ mod tests {
         };
         let of_environment = Some("of-environment".to_owned());
         assert_eq!(told(&http("https://file")), (of_environment.clone(), Some("secret".to_owned())));
+        let team = http("https://file").with_workspace(Some("team".to_owned()));
+        assert_eq!(told(&team), told(&http("https://file")));
         assert_eq!(told(&http("https://other")), (None, None));
         let elsewhere = Access { named: Some(http("https://named")), ..access.clone() };
         let username = |target: &str| {

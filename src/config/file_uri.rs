@@ -10,7 +10,7 @@ pub fn file_uri(path: &Path) -> String {
 }
 
 /// The path, with everything escaped that means something in a URI.
-pub(super) fn escaped(path: &Path) -> String {
+pub(crate) fn escaped(path: &Path) -> String {
     let mut uri = String::new();
     for byte in path.as_os_str().as_bytes() {
         match byte {

@@ -97,7 +97,11 @@ pub const OF_SERVERS: &[Variable] = &[
     secret("MLFLOW_TRACKING_TOKEN", "bearer token; user and password come first", ""),
     open("MLFLOW_TRACKING_AUTH", "a plugin of MLflow's in Python: refused, since we have none", ""),
     open("MLFLOW_TRACKING_AWS_SIGV4", "signatures for AWS: refused, since we cannot make them", ""),
-    open("MLFLOW_WORKSPACE", "workspace of the server", ""),
+    open(
+        "MLFLOW_WORKSPACE",
+        "workspace of the server (MLflow 3.10 and later), read when a launch begins",
+        "",
+    ),
     open("MLFLOW_TRACKING_SERVER_CERT_PATH", "certificates to trust, as PEM", "those of the system"),
     open("MLFLOW_TRACKING_CLIENT_CERT_PATH", "our certificate with its key, as PEM", ""),
     open("MLFLOW_TRACKING_INSECURE_TLS", "`true`: trust every certificate", "`false`"),

@@ -5,6 +5,7 @@ use super::file::ConfigFile;
 use super::granularity::{GRANULARITY, Granularity};
 use super::images::{IMAGES, Images};
 use super::target::{BadTarget, Experiment, Target};
+use super::workspace::{self, WORKSPACE};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
 use std::path::{Path, PathBuf};
@@ -80,7 +81,12 @@ impl Settings {
         self.problems.extend(folders.problem);
     }
 
-    fn decide(variables: &Variables, file: &ConfigFile, base: &Path, home: &CodexHome) -> Settings {
+    pub(super) fn decide(
+        variables: &Variables,
+        file: &ConfigFile,
+        base: &Path,
+        home: &CodexHome,
+    ) -> Settings {
         let mut problems = Vec::new();
         let told = |name: &'static str| {
             let in_environment =
@@ -124,6 +130,16 @@ impl Settings {
                     default()
                 }
             },
+        };
+        let target = match workspace::named_for(&target.value, variables, file, base) {
+            Some(name) if name.chars().any(char::is_control) => {
+                problems.push(format!(
+                    "{WORKSPACE} holds characters that no workspace has, so the trace stays local\n  \
+                     hint: set it to the workspace's name"
+                ));
+                default()
+            }
+            workspace => Setting { value: target.value.with_workspace(workspace), ..target },
         };
         let content = match told(content::CONTENT).map(|(text, source)| (Content::parse(&text), text, source))
         {

@@ -2,6 +2,7 @@
 
 use super::access::Secret;
 use super::file_uri::{file_uri, unescaped};
+use super::http_target::HttpTarget;
 use super::sqlite_uri::{only_within, sqlite_path, sqlite_uri};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub enum Target {
     Sqlite(PathBuf),
     FileStore(PathBuf),
-    Http(String),
+    Http(HttpTarget),
     Databricks { profile: Option<String> },
 }
 
@@ -56,7 +57,7 @@ impl Target {
                 let is_plain =
                     is_plain && port.is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
                 match is_plain && !host.is_empty() && !host.starts_with(['/', ':']) {
-                    true => Ok(Target::Http(address.trim_end_matches('/').to_owned())),
+                    true => Ok(Target::Http(HttpTarget::new(address.trim_end_matches('/')))),
                     false => Err(bad()),
                 }
             }
@@ -88,6 +89,41 @@ impl Target {
         match self {
             Target::Sqlite(path) => only_within(path),
             Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } => None,
+        }
+    }
+
+    /// In this workspace, where the target is a server that may have some.
+    pub fn with_workspace(self, workspace: Option<String>) -> Target {
+        match self {
+            Target::Http(http) => Target::Http(http.with_workspace(workspace)),
+            other => other,
+        }
+    }
+
+    /// The workspace that was noted for it.
+    pub fn workspace(&self) -> Option<&str> {
+        match self {
+            Target::Http(http) => http.workspace.as_deref(),
+            Target::Sqlite(_) | Target::FileStore(_) | Target::Databricks { .. } => None,
+        }
+    }
+
+    /// Whether both have one address: who we are there does not depend on the workspace.
+    pub fn has_address_of(&self, other: &Target) -> bool {
+        match (self, other) {
+            (Target::Http(one), Target::Http(other)) => one.url == other.url,
+            _ => self == other,
+        }
+    }
+
+    /// As MLflow's own commands take it.
+    pub fn uri(&self) -> String {
+        match self {
+            Target::Sqlite(path) => sqlite_uri(path),
+            Target::FileStore(path) => file_uri(path),
+            Target::Http(http) => http.url.clone(),
+            Target::Databricks { profile: None } => "databricks".to_owned(),
+            Target::Databricks { profile: Some(profile) } => format!("databricks://{profile}"),
         }
     }
 
@@ -157,15 +193,13 @@ fn absolute(base: &Path, path: PathBuf) -> PathBuf {
     base.join(path.strip_prefix("./").unwrap_or(&path))
 }
 
-/// As MLflow's own commands take it.
+/// For people: the URI, and the workspace where one is noted.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Sqlite(path) => f.write_str(&sqlite_uri(path)),
-            Target::FileStore(path) => f.write_str(&file_uri(path)),
-            Target::Http(url) => f.write_str(url),
-            Target::Databricks { profile: None } => f.write_str("databricks"),
-            Target::Databricks { profile: Some(profile) } => write!(f, "databricks://{profile}"),
+        f.write_str(&self.uri())?;
+        match self.workspace() {
+            Some(workspace) => write!(f, " (workspace {workspace})"),
+            None => Ok(()),
         }
     }
 }
@@ -178,6 +212,7 @@ mod tests {
     fn uris_are_read_as_mlflow_reads_them() {
         let sqlite = |path: &str| Some(Target::Sqlite(path.into()));
         let store = |path: &str| Some(Target::FileStore(path.into()));
+        let http = |url: &str| Some(Target::Http(HttpTarget::new(url)));
         let table = [
             ("sqlite:///x.db", sqlite("/here/x.db")),
             ("sqlite:////abs/x.db", sqlite("/abs/x.db")),
@@ -207,10 +242,10 @@ mod tests {
             ("./mlruns", store("/here/mlruns")),
             ("mlruns", store("/here/mlruns")),
             ("/abs/mlruns", store("/abs/mlruns")),
-            ("http://localhost:5000/", Some(Target::Http("http://localhost:5000".into()))),
+            ("http://localhost:5000/", http("http://localhost:5000")),
             ("http://", None),
-            ("https://ann:p@ss:w@host/mlflow/", Some(Target::Http("https://host/mlflow".into()))),
-            ("http://host/a@b", Some(Target::Http("http://host/a@b".into()))),
+            ("https://ann:p@ss:w@host/mlflow/", http("https://host/mlflow")),
+            ("http://host/a@b", http("http://host/a@b")),
             ("http://host?x=1", None),
             ("http://host/#x", None),
             ("http://ann:secret@", None),

@@ -169,8 +169,17 @@ mod tests {
     fn each_target_has_one_receipt_of_a_trace() {
         let folder = tempfile::tempdir().unwrap();
         let receipts = Receipts::at(folder.path().join("receipts"));
-        for kept in [kept("http://a", 1), kept("http://b", 2), kept("http://a", 3)] {
+        let team = |name: &str, bytes| {
+            let mut kept = kept("http://a", bytes);
+            kept.receipt.target = kept.receipt.target.with_workspace(Some(name.to_owned()));
+            kept
+        };
+        let all = [kept("http://a", 1), kept("http://b", 2), kept("http://a", 3), team("a", 4), team("b", 5)];
+        for kept in all {
             receipts.keep(TRACE, kept).unwrap();
+        }
+        for kept in [team("a", 4), team("b", 5)] {
+            assert_eq!(receipts.of(TRACE, &kept.receipt.target), Some(kept));
         }
         let of = |target: &str| receipts.of(TRACE, &Target::Http(target.into()));
         assert_eq!(of("http://a"), Some(kept("http://a", 3)));

@@ -220,6 +220,12 @@ mod tests {
         assert_eq!(shown(later), [job("1", &["2"]), job("3", &[])]);
         assert_eq!(shown(vec![form("1", "/a", 9, 2), form("2", "/a", 9, 1)]), [job("1", &["2"])]);
         assert_eq!(shown(vec![form("1", "/a", 9, 2), form("2", "/a", 9, 2)]), [job("2", &["1"])]);
+        let of_team = |path: &str, team: &str| {
+            let (path, mut head) = form(path, "", 9, 2);
+            head.target = Target::Http("http://a".into()).with_workspace(Some(team.to_owned()));
+            (path, head)
+        };
+        assert_eq!(shown(vec![of_team("1", "a"), of_team("2", "b")]), [job("1", &[]), job("2", &[])]);
     }
 
     #[test]

@@ -74,7 +74,9 @@ mod tests {
     fn rests_are_kept_until_the_target_took_a_trace() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rests");
-        let (one, other) = (Target::Http("http://a".into()), Target::Http("http://b".into()));
+        let one = Target::Http("http://a".into());
+        // Another workspace is another target.
+        let other = one.clone().with_workspace(Some("team".to_owned()));
         let rest = Rest {
             failures: 1,
             since: Timestamp::UNIX_EPOCH,

@@ -69,7 +69,7 @@ impl Place {
     fn page(&self, server: &Target, access: &Access) -> Option<String> {
         match &self.shown {
             Some((trace, experiment)) => page::of_trace(server, experiment, *trace, access),
-            None => page::base_of(server, access),
+            None => page::of_server(server, access),
         }
     }
 }
@@ -83,7 +83,7 @@ fn remote(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
 }
 
 fn local(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
-    let page = |base: &str| place.page(&Target::Http(base.to_owned()), &Access::default());
+    let page = |base: &str| place.page(&Target::Http(base.into()), &Access::default());
     let command = command_line(&place.target);
     if ui.print {
         let address = page(&format!("http://127.0.0.1:{}", server::USUAL_PORT)).unwrap_or_default();

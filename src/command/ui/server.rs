@@ -47,7 +47,7 @@ pub(super) enum Over {
 fn words(store: &Target, port: u16) -> (Vec<String>, Option<PathBuf>) {
     let (folder, uri) = match store.only_within() {
         Some((folder, uri)) => (Some(folder), uri),
-        None => (None, store.to_string()),
+        None => (None, store.uri()),
     };
     let port = port.to_string();
     let words = ["server", "--backend-store-uri", &uri, "--host", "127.0.0.1", "--port", &port];

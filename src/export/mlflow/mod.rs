@@ -41,8 +41,8 @@ pub fn exporter<'a>(
     match target {
         Target::Sqlite(path) => Ok(Box::new(SqliteExporter::open(path, experiment.clone(), busy)?)),
         Target::FileStore(root) => Ok(Box::new(FileStoreExporter::open(root, experiment.clone(), busy)?)),
-        Target::Http(url) => {
-            Ok(Box::new(HttpExporter::open(target, url, experiment.clone(), access, patience)?))
+        Target::Http(server) => {
+            Ok(Box::new(HttpExporter::open(target, &server.url, experiment.clone(), access, patience)?))
         }
         Target::Databricks { profile } => {
             let (profile, experiment) = (profile.as_deref(), experiment.clone());
@@ -66,7 +66,7 @@ pub fn check(
     match target {
         Target::Sqlite(path) => sqlite::check(path, experiment),
         Target::FileStore(root) => file_store::check(root, experiment),
-        Target::Http(url) => http::check(target, url, experiment, access, patience),
+        Target::Http(server) => http::check(target, &server.url, experiment, access, patience),
         Target::Databricks { profile } => {
             databricks::check(target, profile.as_deref(), experiment, access, patience)
         }
@@ -93,7 +93,7 @@ pub fn lost(
     match target {
         Target::Sqlite(path) => sqlite::lost(path, sent),
         Target::FileStore(root) => file_store::lost(root, sent),
-        Target::Http(url) => http::present::lost(target, url, sent, access, patience),
+        Target::Http(server) => http::present::lost(target, &server.url, sent, access, patience),
         Target::Databricks { profile } => {
             databricks::lost(target, profile.as_deref(), sent, access, patience)
         }

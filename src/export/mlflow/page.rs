@@ -2,28 +2,42 @@
 
 use super::databricks;
 use crate::config::access::Access;
+use crate::config::file_uri::escaped;
 use crate::config::target::Target;
 use crate::trace::ids::TraceId;
+use std::path::Path;
 
 /// The address of a trace's page; None where no server is known that shows it.
 pub fn of_trace(target: &Target, experiment_id: &str, trace: TraceId, access: &Access) -> Option<String> {
-    let experiment = of_experiment(target, experiment_id, access)?;
-    Some(format!("{experiment}?selectedEvaluationId={trace}"))
-}
-
-/// The address of an experiment's list of traces.
-pub fn of_experiment(target: &Target, experiment_id: &str, access: &Access) -> Option<String> {
     let base = base_of(target, access)?;
     // A workspace keeps its experiments below a name of its own.
     let way = if matches!(target, Target::Databricks { .. }) { "ml" } else { "#" };
-    Some(format!("{base}/{way}/experiments/{experiment_id}/traces"))
+    let page = format!("{base}/{way}/experiments/{experiment_id}/traces?selectedEvaluationId={trace}");
+    Some(match workspace_of(target) {
+        Some(workspace) => format!("{page}&{workspace}"),
+        None => page,
+    })
+}
+
+/// The address of a server's first page.
+pub fn of_server(target: &Target, access: &Access) -> Option<String> {
+    let base = base_of(target, access)?;
+    Some(match workspace_of(target) {
+        Some(workspace) => format!("{base}/#/?{workspace}"),
+        None => base,
+    })
+}
+
+/// How a page is asked for a workspace, as MLflow's client writes it; without, it shows that of the last visit.
+fn workspace_of(target: &Target) -> Option<String> {
+    target.workspace().map(|workspace| format!("workspace={}", escaped(Path::new(workspace))))
 }
 
 /// Where the server's pages begin, without the user and password that its address may hold: a browser asks for
 /// them, and this is shown.
-pub fn base_of(target: &Target, access: &Access) -> Option<String> {
+fn base_of(target: &Target, access: &Access) -> Option<String> {
     match target {
-        Target::Http(url) => Some(without_user(url)),
+        Target::Http(http) => Some(without_user(&http.url)),
         Target::Databricks { profile } => databricks::host(profile.as_deref(), access),
         Target::Sqlite(_) | Target::FileStore(_) => None,
     }
@@ -58,6 +72,11 @@ mod tests {
                 "",
                 Some(format!("https://host/base/#/{shown}")),
             ),
+            (
+                Target::Http("http://host".into()).with_workspace(Some("team-a".to_owned())),
+                "",
+                Some(format!("http://host/#/{shown}&workspace=team-a")),
+            ),
             (databricks(), "https://w.example/", Some(format!("https://w.example/ml/{shown}"))),
             (databricks(), "w.example", Some(format!("https://w.example/ml/{shown}"))),
             (databricks(), "", None),
@@ -66,5 +85,9 @@ mod tests {
         for (target, host, expected) in table {
             assert_eq!(page(target, host), expected);
         }
+        let team = |name: &str| Target::Http("http://host".into()).with_workspace(Some(name.to_owned()));
+        let server = |target: Target| of_server(&target, &access(""));
+        assert_eq!(server(Target::Http("http://host".into())), Some("http://host".to_owned()));
+        assert_eq!(server(team("a&b c")), Some("http://host/#/?workspace=a%26b%20c".to_owned()));
     }
 }

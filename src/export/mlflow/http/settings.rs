@@ -6,6 +6,7 @@ use super::proxies::{self, proxy_for};
 use super::roots;
 use crate::config::access::Access;
 use crate::config::target::Target;
+use crate::config::workspace;
 use crate::env::Variables;
 use crate::export::{ExportError, Patience};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -34,8 +35,10 @@ pub(super) fn connect<'a>(
     }
     // The name of a workspace is no secret.
     let credentials = headers.clone();
-    if let Some(workspace) = variables.text("MLFLOW_WORKSPACE") {
-        headers.insert(WORKSPACE, header("MLFLOW_WORKSPACE", workspace)?);
+    // A target from before workspaces were noted has none: then the environment names it.
+    let name = target.workspace().or_else(|| variables.text(workspace::WORKSPACE).map(str::trim));
+    if let Some(name) = name.filter(|name| !name.is_empty()) {
+        headers.insert(WORKSPACE, header(workspace::WORKSPACE, name)?);
     }
     let http = ClientBuilder::new().default_headers(headers);
     let http = secured(proxies::set(http, &variables)?, &url, &variables)?;
@@ -133,10 +136,10 @@ mod tests {
         let target = Target::parse(uri, std::path::Path::new("/")).unwrap();
         let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let access = Access { variables, ..Access::default() };
-        let Target::Http(address) = &target else { panic!("{uri} is no server") };
+        let Target::Http(http) = &target else { panic!("{uri} is no server") };
         match connect(
             &target,
-            address,
+            &http.url,
             &access,
             Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} },
         ) {
