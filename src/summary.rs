@@ -49,6 +49,8 @@ struct Thread {
     /// At list price, to the millionth; null where a model's price is not known.
     cost_usd: Option<f64>,
     target: String,
+    /// Of a server that has some; null where none is named.
+    workspace: Option<String>,
     experiment_id: Option<String>,
     /// Null for a local store, which has no page until somebody serves it.
     link: Option<String>,
@@ -135,7 +137,8 @@ fn of_trace(
         tokens: json("mlflow.trace.tokenUsage"),
         // A sum of floats as it is would be printed with all their noise.
         cost_usd: json("mlflow.trace.cost")["total_cost"].as_f64().map(|cost| (cost * 1e6).round() / 1e6),
-        target: masked(&destination.target.to_string()).into_owned(),
+        target: masked(&destination.target.uri()).into_owned(),
+        workspace: destination.target.workspace().map(str::to_owned),
         link: experiment.as_deref().and_then(|id| page::of_trace(&destination.target, id, trace.id, access)),
         experiment_id: experiment,
         delivery,

@@ -46,6 +46,9 @@ fn text(survey: &Survey, style: Style) -> String {
 fn settings(page: &mut Page, survey: &Survey) {
     page.heading("Settings");
     page.sourced("tracking URI", &survey.tracking_uri, survey.tracking_uri_source);
+    if let Some(workspace) = &survey.workspace {
+        page.field("workspace", &clean(workspace));
+    }
     let experiment = match &survey.experiment {
         Named::Name(name) => name.clone(),
         Named::Id(id) => format!("id {id}"),
@@ -139,7 +142,8 @@ fn traces(page: &mut Page, survey: &Survey) {
         for one in kept {
             let target =
                 one.tracking_uri.as_ref().map_or_else(String::new, |uri| format!(" for {}", clean(uri)));
-            page.field("", &format!("{}{target}", one.trace_id));
+            let workspace = one.workspace.as_ref().map(|name| format!(" (workspace {})", clean(name)));
+            page.field("", &format!("{}{target}{}", one.trace_id, workspace.unwrap_or_default()));
             if let Some(reason) = &one.reason {
                 page.field("", &clean(reason));
             }

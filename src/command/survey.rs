@@ -41,6 +41,8 @@ pub(super) struct Survey {
     pub(super) enabled_source: From,
     pub(super) tracking_uri: String,
     pub(super) tracking_uri_source: From,
+    /// Of a server that has some; None where none is named.
+    pub(super) workspace: Option<String>,
     pub(super) experiment: Named,
     pub(super) experiment_source: From,
     pub(super) content: Content,
@@ -128,6 +130,7 @@ pub(super) struct Kept {
     pub(super) id: String,
     pub(super) trace_id: String,
     pub(super) tracking_uri: Option<String>,
+    pub(super) workspace: Option<String>,
     /// Why it is still there; None before its target was tried.
     pub(super) reason: Option<String>,
     /// How often; None for what is not tried any more.
@@ -149,6 +152,7 @@ pub(super) struct Sent {
     pub(super) trace_id: String,
     pub(super) sent_at: Timestamp,
     pub(super) tracking_uri: String,
+    pub(super) workspace: Option<String>,
     pub(super) experiment_id: String,
     /// How many secrets were taken out of it, by rule.
     pub(super) redactions: BTreeMap<String, u64>,
@@ -173,8 +177,9 @@ impl Survey {
             codex_traced: env!("CARGO_PKG_VERSION"),
             enabled: settings.tracing.value == Tracing::On,
             enabled_source: From(settings.tracing.source),
-            tracking_uri: conceal(&settings.target.value.to_string()),
+            tracking_uri: conceal(&settings.target.value.uri()),
             tracking_uri_source: From(settings.target.source),
+            workspace: workspace(&settings.target.value),
             experiment: match &settings.experiment.value {
                 Experiment::Name(name) => Named::Name(name.clone()),
                 Experiment::Id(id) => Named::Id(id.clone()),
@@ -261,7 +266,8 @@ fn kept(listed: Listed) -> Kept {
     Kept {
         id: listed.id,
         trace_id: listed.trace.to_string(),
-        tracking_uri: listed.target.map(|target| conceal(&target.to_string()).into_owned()),
+        tracking_uri: listed.target.as_ref().map(|target| conceal(&target.uri()).into_owned()),
+        workspace: listed.target.as_ref().and_then(workspace),
         reason: reason.map(|reason| conceal(&reason).into_owned()),
         tries,
         last_try_at,
@@ -276,11 +282,16 @@ fn left(unclaimed: &Unclaimed) -> Left {
     }
 }
 
+fn workspace(target: &Target) -> Option<String> {
+    target.workspace().map(|workspace| conceal(workspace).into_owned())
+}
+
 fn sent(trace: TraceId, receipt: &Receipt, access: &Access) -> Sent {
     Sent {
         trace_id: trace.to_string(),
         sent_at: receipt.delivered_at,
-        tracking_uri: conceal(&receipt.target.to_string()).into_owned(),
+        tracking_uri: conceal(&receipt.target.uri()).into_owned(),
+        workspace: workspace(&receipt.target),
         experiment_id: receipt.experiment_id.clone(),
         redactions: receipt.redactions.clone(),
         link: page::of_trace(&receipt.target, &receipt.experiment_id, trace, access),

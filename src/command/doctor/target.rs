@@ -35,6 +35,7 @@ pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
     let (target, experiment) = (&settings.target.value, &settings.experiment.value);
     let checked = place::check(target, experiment, world);
     let mut findings = vec![reached(target, &checked), credentials(target, world)];
+    findings.extend(target.workspace().map(|name| Finding::ok("workspace", name)));
     if let Ok(checked) = &checked {
         findings.push(found(target, experiment, checked));
         findings.extend(version(target, checked));
