@@ -11,6 +11,7 @@ use crate::config::settings::{
     DEFAULT_EXPERIMENT, ENABLED, EXPERIMENT_ID, EXPERIMENT_NAME, Settings, Source, TRACKING_URI, Tracing,
 };
 use crate::config::target::{Experiment, Target};
+use crate::config::workspace::{self, WORKSPACE};
 use crate::disk;
 use crate::env::World;
 use crate::launch::exit::ChildExit;
@@ -44,6 +45,9 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
     };
     file.set(ENABLED, Some("true"));
     file.set(TRACKING_URI, Some(&wanted.uri));
+    if let Some(workspace) = wanted.target.workspace() {
+        file.set(WORKSPACE, Some(workspace));
+    }
     match &wanted.experiment {
         Experiment::Name(name) => {
             file.set(EXPERIMENT_ID, None);
@@ -67,6 +71,9 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
     let mut said = String::from("Tracing is on.\n");
     let mut line = |label: &str, value: &str| _ = writeln!(said, "  {label:<13} {value}");
     line("tracking URI", &clean(&wanted.uri));
+    if let Some(workspace) = wanted.target.workspace() {
+        line("workspace", &clean(workspace));
+    }
     line(
         "experiment",
         &experiment_text(&wanted.experiment, checked.as_ref().map(|c| c.experiment_id.is_some())),
@@ -122,8 +129,8 @@ fn wanted(enable: &Enable, world: &World, home: &CodexHome, file: &ConfigFile) -
     let uri = match (&target, &enable.tracking_uri) {
         // As it was written: it may hold a user and password.
         (Target::Http(_), Some(typed)) => typed.clone(),
-        (Target::Http(_), None) => file.text(TRACKING_URI).unwrap_or_else(|| target.to_string()),
-        _ => target.to_string(),
+        (Target::Http(_), None) => file.text(TRACKING_URI).unwrap_or_else(|| target.uri()),
+        _ => target.uri(),
     };
     if Target::parse(&uri, Path::new("/")).as_ref() != Ok(&target) {
         return Err(format!(
@@ -152,6 +159,11 @@ fn wanted(enable: &Enable, world: &World, home: &CodexHome, file: &ConfigFile) -
             clean(folder.display())
         )
     })?;
+    // What the file names stays in it, for this server from now on.
+    let mut then = file.clone();
+    then.set(TRACKING_URI, Some(&uri));
+    let workspace = workspace::named_for(&target, &world.variables, &then, here);
+    let target = target.with_workspace(workspace);
     Ok(Wanted { target, uri, experiment, sessions_dir, left_behind })
 }
 

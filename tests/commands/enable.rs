@@ -4,7 +4,7 @@ use crate::situation::Situation;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use support::End;
+use support::{End, run};
 
 fn environment(situation: &Situation) -> Value {
     situation.config_json()["environment"].clone()
@@ -82,6 +82,32 @@ fn what_one_trace_is_can_be_chosen_and_stays_until_it_is_chosen_anew() {
     assert_eq!([&status["granularity"], &status["granularity_source"]], ["turn", "file"]);
     assert_eq!(chosen(&["--granularity", "session"]), (Some("session".to_owned()), false));
     situation.say(&["enable", "--granularity", "turns"]).ended(End::Code(2));
+}
+
+#[test]
+fn a_workspace_of_the_environment_or_of_the_file_stays_with_the_target() {
+    let server = "http://localhost:5000";
+    let enabled = |situation: &Situation, words: &[&str]| {
+        let said = situation.say(&[&["enable", "--no-check"], words].concat()).ended(End::Code(0));
+        let workspace = environment(situation)["MLFLOW_WORKSPACE"].as_str().map(str::to_owned);
+        assert_eq!(workspace.is_some(), said.stdout.contains("  workspace     team-a"), "{}", said.stdout);
+        workspace
+    };
+    let (team, without) = (Some("team-a".to_owned()), Situation::fresh());
+    assert_eq!(enabled(&without, &["-u", server]), None);
+    let situation = Situation::of(without.home).with("MLFLOW_WORKSPACE", "team-a");
+    assert_eq!(enabled(&situation, &[]), team);
+    let situation = Situation::of(situation.home);
+    assert_eq!(enabled(&situation, &["-n", "parsers"]), team);
+    let status = situation.say(&["status", "--json"]).ended(End::Code(0)).stdout;
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!([&status["tracking_uri"], &status["workspace"]], [server, "team-a"]);
+    let status = situation.say(&["status"]).ended(End::Code(0)).stdout;
+    assert!(status.contains("workspace      team-a"), "{status}");
+    let doctor = run(&mut situation.command(&["doctor"])).stdout;
+    assert!(doctor.contains("ok       workspace     team-a\n"), "{doctor}");
+    let other = situation.with("MLFLOW_TRACKING_URI", "http://other").with("MLFLOW_WORKSPACE", "team-o");
+    assert_eq!(enabled(&other, &[]), team, "the environment's is for its own server");
 }
 
 #[test]
