@@ -2,6 +2,8 @@
 
 #[path = "older_mlflow/rows.rs"]
 mod rows;
+#[path = "http/workspaces.rs"]
+mod workspaces;
 
 use codex_traced::claim::record::ThreadRecord;
 use codex_traced::config::access::Access;
