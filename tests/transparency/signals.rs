@@ -26,11 +26,6 @@ fn deadly() -> Vec<i32> {
 /// So that a death is no matter of the disk.
 const NO_CORE: &str = "ulimit -c 0";
 
-/// In full-screen mode a death is followed by what puts the screen right.
-fn shown(words: &str, place: Place) -> Vec<&'static str> {
-    if words.is_empty() && place == Place::Terminal { vec!["shown"] } else { vec![] }
-}
-
 #[test]
 fn each_signal_that_codex_handles_reaches_it_once() {
     let stage = Stage::new();
@@ -82,7 +77,7 @@ fn each_deadly_signal_sent_to_us_is_the_end_of_both() {
             });
             let case = format!("{words}{place:?}, signal {signal}");
             assert_eq!(seen[0]["end"], format!("Signal({signal})"), "{case}");
-            wrong.extend(compare(&case, &seen, &shown(words, place)));
+            wrong.extend(compare(&case, &seen, &[]));
         }
     }
     assert_none(&wrong);
@@ -97,14 +92,14 @@ fn each_death_of_codex_is_ours_and_the_shells() {
             let case = format!("{words}{place:?}, signal {signal}");
             let seen = stage.observe(place, &format!("{NO_CORE}; exec codex {words}'die {signal}'"), |_| {});
             assert_eq!(seen[0]["end"], format!("Signal({signal})"), "{case}");
-            wrong.extend(compare(&case, &seen, &shown(words, place)));
+            wrong.extend(compare(&case, &seen, &[]));
 
             // Not by bash, which tells the process's id.
             let script =
                 format!("{NO_CORE}; exec sh -c \"codex {words}'die {signal}'; echo \\$? >out; exit 0\"");
             let seen = stage.observe(place, &script, |_| {});
             assert_eq!(seen[0]["file out"], format!("{}\\n", 128 + signal), "{case}");
-            wrong.extend(compare(&format!("{case}, in a shell"), &seen, &shown(words, place)));
+            wrong.extend(compare(&format!("{case}, in a shell"), &seen, &[]));
         }
     }
     assert_none(&wrong);
@@ -153,7 +148,7 @@ fn a_key_that_codex_does_not_handle_ends_it() {
                 act.terminal().type_keys([key]);
             });
             assert_ended(&seen, End::Signal(signal));
-            assert_same(&format!("{words}{key}"), &seen, &shown(words, Place::Terminal));
+            assert_same(&format!("{words}{key}"), &seen, &[]);
         }
     }
 }
