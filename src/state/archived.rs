@@ -16,6 +16,7 @@ use crate::spool::policy::{Lane, is_overtaken};
 use crate::spool::{Spool, SpoolError};
 use crate::trace::continued::{Continued, first_lacking};
 use crate::trace::ids::TraceId;
+use std::path::Path;
 
 /// MLflow archives what is days old: a session that goes on for so long is none.
 pub(super) const MOST_PARTS: usize = 100;
@@ -79,7 +80,13 @@ impl State {
         let destination = Destination { target: target.clone(), experiment: entry.experiment.clone() };
         let made = thread.and_then(|thread| {
             let mut shelf = Shelf::of(self.home.path());
-            let Own { session, rollout } = self.own(&thread, &mut shelf, None, &families::read).ok()??;
+            // An import may have found it outside of Codex's home.
+            let file = entry.trace.metadata.get("session_file").map(Path::new).filter(|file| file.is_file());
+            let files = match file {
+                Some(file) => shelf.files_with(file, &thread),
+                None => shelf.files_of(&thread, None),
+            };
+            let Own { session, rollout } = self.own_of(&thread, &files, &families::read).ok()??;
             let family = self.family(session, &rollout, &mut shelf, &families::read);
             let (granularity, answers) = (Granularity::Session, &Answers::default());
             let toward = Toward { destination: &destination, granularity, answers };
@@ -116,5 +123,57 @@ impl State {
             .iter()
             .map(|path| Ok(Waiting { path: spool.put_aside(path, why)?, reason: why.to_owned() }));
         Ok(GoesOn::SetAside(aside.collect::<Result<_, SpoolError>>()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codex::home::CodexHome;
+    use crate::config::target::{Experiment, Target};
+    use crate::export::receipt::Receipt;
+    use crate::export::receipts::Kept;
+    use crate::session::{Writer, read};
+    use crate::spool::entry::{Entry, Rank};
+    use jiff::Timestamp;
+    use std::fs;
+
+    #[test]
+    fn a_session_outside_of_codexs_home_goes_on_past_an_archive_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("codex");
+        let world = World { variables: [("CODEX_HOME", home.to_str().unwrap())].into(), ..World::default() };
+        let state = State::of(&CodexHome::of(&world).unwrap());
+        let file = folder.path().join("kept.jsonl");
+        let text = fs::read_to_string("tests/corpus/0.169.0/exec-json-resume-1.jsonl").unwrap();
+        let target = Target::Http("http://a".into());
+        let destination = Destination { target: target.clone(), experiment: Experiment::Name("e".into()) };
+        let made = |lines: usize| {
+            let part: String = text.lines().take(lines).flat_map(|line| [line, "\n"]).collect();
+            fs::write(&file, part).unwrap();
+            let family = Family::gather(read(&file, Writer::Gone).unwrap(), |_| Vec::new());
+            let thread = ThreadId::from_meta(&family.members[0].session.meta.id).unwrap();
+            let toward = Toward {
+                destination: &destination,
+                granularity: Granularity::Session,
+                answers: &Answers::default(),
+            };
+            let found = state.found(&thread, &family, &file, toward, &world).unwrap().unwrap();
+            (thread, found.traces.into_iter().next().unwrap().0)
+        };
+        let first_turn = text.lines().position(|line| line.contains("\"task_complete\"")).unwrap() + 1;
+        let (thread, before) = made(first_turn);
+        let (_, whole) = made(usize::MAX);
+        let receipt = Receipt::of_trace(target.clone(), "1".into(), Timestamp::UNIX_EPOCH, &before);
+        let receipt = Receipt { archived: true, ..receipt };
+        state.receipts().keep(before.id, Kept { receipt, rank: Rank::of(&before), bytes: 1 }).unwrap();
+        let trace = whole.id;
+        let entry =
+            Entry { target: target.clone(), experiment: destination.experiment.clone(), trace: whole };
+        let path = state.spool().put(&entry, Timestamp::UNIX_EPOCH).unwrap();
+        let archived = Archived { trace, target, paths: vec![path], reason: "archived".into() };
+        let goes_on = state.go_on(&archived, &world).unwrap();
+        assert_eq!(goes_on, GoesOn::As(TraceId::of_continuation(thread.as_str(), 1)));
+        assert_eq!(state.spool().paths().len(), 1);
     }
 }
