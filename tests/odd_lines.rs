@@ -143,7 +143,7 @@ fn marks_of_an_encoding_cost_no_line() {
         ("UTF-16, big end first", utf_16(u16::to_be_bytes)),
     ];
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("rollout-2026-11-22T10-04-49-01a202b7-2e7e-7240-9c80-2a4910ffe3fd.jsonl");
+    let file = folder.path().join("rollout-2026-11-22T09-54-22-01a202ad-9e14-7080-b0ad-408167e4fb5e.jsonl");
     for (name, bytes) in table {
         fs::write(&file, bytes).expect("a file");
         assert_eq!(session::read(&file, Writer::Gone).expect("readable"), whole, "{name}");

@@ -95,7 +95,7 @@ fn a_clock_that_is_wrong() {
         said.contains("warning  clock         the server's clock is <many> minutes behind yours"),
         "{said}"
     );
-    assert!(said.contains("\"not there yet\", to be made with the first trace"), "{said}");
+    assert!(said.contains("\"not there yet\" is not there yet: the first trace makes it"), "{said}");
 }
 
 #[test]
