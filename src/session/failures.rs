@@ -4,9 +4,6 @@ use super::model::{Failure, Session, Turn};
 use crate::codex::thread::ThreadId;
 use crate::rollout::event::{RateLimit, RateLimits};
 
-/// No word of Codex's: an end without an answer.
-const NO_ANSWER: &str = "no_answer";
-
 /// As Codex names it where it names it (0.145 and later).
 const USAGE_LIMIT: &str = "usage_limit_exceeded";
 
@@ -47,7 +44,7 @@ pub(super) fn without_answer(session: &Session, turn: &Turn, is_limit_reached: b
         }
         _ => return None,
     };
-    Some(Failure { message: message.into(), kind: Some(NO_ANSWER.into()) })
+    Some(Failure { message: message.into(), kind: Some(Failure::NO_ANSWER.into()) })
 }
 
 /// Codex takes plans and citations out of a last message, and a blank rest is none to it: such a response may be whole.

@@ -140,6 +140,11 @@ pub struct Failure {
     pub kind: Option<String>,
 }
 
+impl Failure {
+    /// The kind of a turn that ended without the answer that it was asked for, where Codex names none.
+    pub const NO_ANSWER: &str = "no_answer";
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub role: Text,

@@ -16,6 +16,7 @@ use crate::spool::policy::{Lane, is_overtaken};
 use crate::spool::{Spool, SpoolError};
 use crate::trace::continued::{Continued, first_lacking};
 use crate::trace::ids::TraceId;
+use std::io;
 use std::path::Path;
 
 /// MLflow archives what is days old: a session that goes on for so long is none.
@@ -107,7 +108,7 @@ impl State {
         let id = made.traces.first().map(|(trace, _)| trace.id);
         self.put_found(made).map_err(|error| match error {
             super::StateError::Spool(_, error) => error,
-            other => SpoolError::Io(std::io::Error::other(other.to_string())),
+            other => SpoolError::Io(io::Error::other(other.to_string())),
         })?;
         Spool::remove_all(paths)?;
         Ok(id.map_or(GoesOn::Nowhere, GoesOn::As))
@@ -116,7 +117,8 @@ impl State {
     fn no_way(&self, archived: &Archived, why: &str) -> Result<GoesOn, SpoolError> {
         let spool = self.spool();
         let Some(_lock) = spool.lock(Lane::of(&archived.target), PATIENCE)? else {
-            return Ok(GoesOn::SetAside(Vec::new()));
+            let busy = "another codex-traced is delivering";
+            return Err(SpoolError::Io(io::Error::new(io::ErrorKind::WouldBlock, busy)));
         };
         let aside = archived
             .paths

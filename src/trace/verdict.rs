@@ -3,11 +3,8 @@
 use super::about::launch_of;
 use crate::claim::record::{LaunchRecord, ThreadRecord};
 use crate::launch::exit::ChildExit;
-use crate::session::model::{Session, TurnStatus};
+use crate::session::model::{Failure, Session, TurnStatus};
 use std::borrow::Cow;
-
-/// As for a turn whose own lines say that it has no answer.
-const NO_ANSWER: &str = "no_answer";
 
 /// The session with those turns failed that its lines call complete, that have no answer, and with which a launch
 /// ended that failed. An answer that is there stays one, whatever else went wrong in the launch.
@@ -21,7 +18,7 @@ pub(super) fn judged<'a>(session: &'a Session, record: &ThreadRecord) -> Cow<'a,
         {
             judged.to_mut().turns[index].status = TurnStatus::Failed {
                 message: format!("codex ended with exit code {code}, and the turn without an answer"),
-                kind: Some(NO_ANSWER.into()),
+                kind: Some(Failure::NO_ANSWER.into()),
             };
         }
     }
