@@ -17,7 +17,9 @@ const VERSIONS: [(&str, &str); 5] = [
 fn sessions_of_older_codexes_are_claimed_by_what_those_show() {
     for (version, by) in VERSIONS {
         let Some(codex) = older_codex(version) else { return };
+        // Some interfaces ask for a title too, at about the same time.
         let script = Script::new()
+            .reply_to("Generate a concise", Reply::new().answer("a title"))
             .reply_to("by hand", Reply::new().answer("answered by hand"))
             .reply_to("in a script", Reply::new().answer("answered in a script"))
             .reply_to("a neighbour", Reply::new().answer("not ours"));
