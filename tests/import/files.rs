@@ -15,7 +15,7 @@ fn show(home: &Home, what: &str) -> Value {
     serde_json::from_str(&outcome.stdout).expect("show prints JSON")
 }
 
-/// What tells that all of a session is there.
+/// The sign that all of a session is there.
 fn measure(trace: &Value) -> (usize, Value, Value) {
     let spans = trace["spans"].as_array().expect("spans");
     let (metadata, id) = (&trace["metadata"], &trace["id"]);

@@ -84,7 +84,7 @@ fn what_a_server_lost_is_sent_again_and_nothing_else_is() {
     let six = six.to_str().expect("UTF-8");
     place.imports(&[six], "6 new, 0 updated, 0 unchanged, 0 failed");
     let experiment = oracle.traces(&server)[0].experiment_id.clone();
-    // A backup of a server that nobody uses.
+    // A backup of a server that no client uses.
     let backup = home.root().join("backup.db");
     fs::copy(server.database(), &backup).expect("make a backup");
 

@@ -150,7 +150,7 @@ fn info(trace: &str) -> Value {
     json!({"trace": {"trace_info": {"trace_id": trace, "trace_location": location, "tags": tags}}})
 }
 
-/// Protobuf or JSON: its id stands in it as text.
+/// Protobuf or JSON: both hold its id as text.
 fn trace_in(body: &[u8]) -> Option<String> {
     const LENGTH: usize = "tr-".len() + 32;
     let is_id = |text: &&[u8]| text.starts_with(b"tr-") && text[3..].iter().all(u8::is_ascii_hexdigit);
