@@ -5,13 +5,14 @@
 //! Only the model is not real: a stand-in on 127.0.0.1 gives four answers from a script. What the run
 //! leaves stays in `demo/` of the target folder until the next one.
 
+use codex_traced::base::paths::Paths;
 use codex_traced::codex::home::CodexHome;
 use codex_traced::codex::locate::{self, LocateError};
 use codex_traced::config::settings::Settings;
 use codex_traced::config::target::Target;
 use codex_traced::env::{Variables, World};
 use codex_traced::export::mlflow::sqlite;
-use codex_traced::state::State;
+use codex_traced::queue::history::recent_threads;
 use codex_traced::trace::ids::TraceId;
 use codex_traced::trace::model::{SpanStatus, Trace};
 use serde_json::{Value, json};
@@ -224,10 +225,10 @@ fn find_trace(home: &Home) -> Result<(Trace, String), Failure> {
     let variables = Variables::from([("CODEX_HOME", codex_home.to_string_lossy().as_ref())]);
     let world = World { variables, ..World::default() };
     let codex_home = CodexHome::of(&world).ok_or("the demo has no Codex home")?;
-    let state = State::of(&codex_home);
+    let paths = Paths::new(&codex_home);
     let lost =
-        || format!("codex ended well but left no trace\n  hint: {} may say why", state.log().display());
-    let thread = state.last_thread().ok_or_else(lost)?;
+        || format!("codex ended well but left no trace\n  hint: {} may say why", paths.log().display());
+    let thread = recent_threads(&paths, 1).pop().ok_or_else(lost)?;
     let target = Settings::read(&world, &codex_home).target.value;
     let Target::Sqlite(database) = &target else { return Err(format!("traces go to {target}")) };
     let trace = sqlite::read(database, TraceId::of_thread(thread.as_str()));

@@ -3,6 +3,8 @@
 //! Before Codex has ended nothing here may change what it reads, writes or returns; after that,
 //! nothing may change how we end. Whatever fails on the way becomes a line in the log.
 
+use crate::base::paths::Paths;
+use crate::base::quiet::quietly;
 use crate::claim::journal::{Destination, Journal, Launch};
 use crate::claim::watch::Watch;
 use crate::codex::args::{self, Invocation};
@@ -12,13 +14,12 @@ use crate::codex::locate::{self, LocateError};
 use crate::codex::tui_log::{self, TuiLog};
 use crate::config::settings::{Settings, Tracing};
 use crate::env::World;
-use crate::finish::quietly;
+use crate::finish::context::Context;
 use crate::launch::exit::ChildExit;
 use crate::launch::mode::{Interface, LaunchMode, PtySetting};
 use crate::launch::process::Process;
 use crate::launch::program::Program;
 use crate::launch::{self, signals};
-use crate::state::State;
 use crate::{command, finish, log, notice};
 use jiff::Timestamp;
 
@@ -63,22 +64,21 @@ fn find_program(world: &World) -> Result<Program, LocateError> {
     })
 }
 
-struct Prepared {
+struct Prepared<'w> {
     log: Option<TuiLog>,
-    state: State,
-    settings: Settings,
+    context: Context<'w>,
     watch: Watch,
 }
 
 /// None when there is nothing to trace: then Codex takes our place.
-fn prepare(world: &World) -> Option<Prepared> {
+fn prepare(world: &World) -> Option<Prepared<'_>> {
     if Invocation::of(&world.args) == Invocation::WritesNoSession {
         return None;
     }
     let home = CodexHome::of(world)?;
     let settings = Settings::read(world, &home);
-    let state = State::of(&home);
-    log::begin(state.log());
+    let paths = Paths::new(&home);
+    log::begin(paths.log());
     if settings.tracing.value == Tracing::Off {
         settings.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
         return None;
@@ -92,19 +92,20 @@ fn prepare(world: &World) -> Option<Prepared> {
         ..Launch::new(Process::ourselves(), Timestamp::now(), destination, asked)
     };
     // Codex makes its home, not we: until it is there the watch keeps the notes in memory.
-    let journal = home.path().is_dir().then(|| Journal::begin(&state.launches(), &launch));
+    let journal = home.path().is_dir().then(|| Journal::begin(&paths.launches(), &launch));
     let is_awaited = journal.is_none();
     let journal = journal.and_then(|begun| {
         begun.inspect_err(|error| tracing::warn!("cannot begin the launch's journal: {error}")).ok()
     });
     // Without a journal nobody would sweep a log that we leave when we die.
     let wants_log = args::is_full_screen(&world.args) && journal.is_some();
-    let log = wants_log.then(|| TuiLog::choose(&world.variables, &state.launches(), &launch.id)).flatten();
+    let log = wants_log.then(|| TuiLog::choose(&world.variables, &paths.launches(), &launch.id)).flatten();
     let mut watch = Watch::begin(&home, launch, journal, log.clone());
     if is_awaited {
-        watch.await_home(home.path(), state.launches());
+        watch.await_home(home.path(), paths.launches());
     }
-    Some(Prepared { watch, state, settings, log })
+    let context = Context::new(world, &home).with_settings(settings);
+    Some(Prepared { watch, context, log })
 }
 
 /// None when it never ran: then it shall run without us, or fail without us.
@@ -115,8 +116,8 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
     }
     match launch::run(launch_mode(world), &traced, &mut prepared.watch) {
         Ok(ended) => {
-            let Prepared { state, settings, watch, .. } = prepared;
-            quietly(|| finish::after(world, &state, &settings, watch, &ended));
+            let Prepared { context, watch, .. } = prepared;
+            quietly(|| finish::after(&context, watch, &ended));
             Some(ended.exit)
         }
         Err(error) => {

@@ -8,6 +8,7 @@
 //! the part that all share. [`env`](mod@env) is the world as we found it, [`config`] what was asked of us.
 
 pub mod app;
+pub mod base;
 pub mod claim;
 pub mod cli;
 pub mod codex;
@@ -20,10 +21,8 @@ pub mod finish;
 pub mod launch;
 mod log;
 pub mod notice;
+pub mod queue;
 pub mod rollout;
 pub mod session;
 pub mod spool;
-pub mod state;
-pub mod summary;
-
 pub mod trace;

@@ -1,5 +1,6 @@
 //! Which rollouts did this launch write?
 
+pub mod claims;
 pub mod evidence;
 mod follow;
 pub mod hold;

@@ -2,6 +2,7 @@
 //!
 //! They are nobody's, and `mlflow status` tells them: a person knows which are theirs.
 
+use super::journal::Launch;
 use crate::codex::thread::ThreadId;
 use crate::disk;
 use jiff::Timestamp;
@@ -52,6 +53,26 @@ pub fn add(file: &Path, more: Vec<Unclaimed>) -> io::Result<()> {
     kept.extend(more);
     kept.drain(..kept.len().saturating_sub(MOST));
     if kept == before { Ok(()) } else { disk::write_private(file, &serde_json::to_vec(&kept)?) }
+}
+
+/// Keeps these threads, which may be the launch's, and logs why no launch claims them.
+pub fn keep(file: &Path, launch: &Launch, threads: &[ThreadId]) {
+    if threads.is_empty() {
+        return;
+    }
+    let unclaimed = |thread: &ThreadId| Unclaimed {
+        thread: thread.clone(),
+        launch_id: launch.id.clone(),
+        launched_at: launch.started_at,
+        of: threads.len(),
+    };
+    let more: Vec<Unclaimed> = threads.iter().map(unclaimed).collect();
+    for one in &more {
+        tracing::warn!("thread {} is left unclaimed by launch {}: {}", one.thread, launch.id, one.why());
+    }
+    if let Err(error) = add(file, more) {
+        tracing::warn!("cannot keep which sessions are unclaimed: {error}");
+    }
 }
 
 #[cfg(test)]

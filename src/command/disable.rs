@@ -26,7 +26,7 @@ pub(super) fn run(world: &World) -> Result<(), Failure> {
         );
         let _ = writeln!(said, "{}", wrap(&warning, 0));
     }
-    let waiting = crate::state::State::of(&home).spool().paths().len();
+    let waiting = crate::queue::spool(&crate::base::paths::Paths::new(&home)).paths().len();
     if waiting > 0 {
         let text = format!(
             "{} on disk, to be delivered by `codex-traced mlflow sync`.",

@@ -2,22 +2,21 @@
 
 use super::text::{clean, counted};
 use super::{Failure, named, print};
+use crate::base::paths::Paths;
 use crate::cli::Forget;
 use crate::config::settings::Settings;
 use crate::env::World;
-use crate::state::State;
-use crate::state::forget::{CannotForget, Forgotten};
+use crate::finish::forget::{CannotForget, Forgotten, forget};
 use crate::trace::ids::TraceId;
 use std::fmt::Write;
 
-pub(super) fn run(forget: &Forget, world: &World) -> Result<(), Failure> {
+pub(super) fn run(asked: &Forget, world: &World) -> Result<(), Failure> {
     let home = super::home(world)?;
-    let state = State::of(&home);
-    crate::log::begin(state.log());
-    let (trace, thread) = named::trace(&forget.what, &state)?;
+    let paths = Paths::new(&home);
+    crate::log::begin(paths.log());
+    let (trace, thread) = named::trace(&asked.what, &paths)?;
     let target = Settings::read(world, &home).target.value;
-    let forgotten = state
-        .forget(trace, thread, &target)
+    let forgotten = forget(trace, thread, &target, &paths)
         .map_err(|why| format!("nothing was removed: {why}\n  hint: {}", hint(&why)))?;
     if forgotten.is_nothing() {
         return Err(format!(

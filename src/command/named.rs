@@ -1,16 +1,17 @@
 //! A trace as people name it: by its id, by its session's, by its session's file.
 
 use super::Failure;
+use crate::base::paths::Paths;
 use crate::codex::thread::ThreadId;
+use crate::queue::receipts;
 use crate::rollout::files::Walk;
-use crate::state::State;
 use crate::trace::ids::TraceId;
 use std::ffi::OsStr;
 use std::path::Path;
 
 /// The trace's id, and its session's where that was named; it need not be anywhere.
-pub(super) fn trace(what: &OsStr, state: &State) -> Result<(TraceId, Option<ThreadId>), Failure> {
-    if let Some(named) = by_id(&what.to_string_lossy(), state) {
+pub(super) fn trace(what: &OsStr, paths: &Paths) -> Result<(TraceId, Option<ThreadId>), Failure> {
+    if let Some(named) = by_id(&what.to_string_lossy(), paths) {
         return Ok(named);
     }
     let mut walk = Walk::default();
@@ -23,14 +24,14 @@ pub(super) fn trace(what: &OsStr, state: &State) -> Result<(TraceId, Option<Thre
 }
 
 /// A trace's id or a session's; one that is no UUID only where a trace of it is known.
-pub(super) fn by_id(text: &str, state: &State) -> Option<(TraceId, Option<ThreadId>)> {
+pub(super) fn by_id(text: &str, paths: &Paths) -> Option<(TraceId, Option<ThreadId>)> {
     if let Ok(trace) = text.parse() {
         return Some((trace, None));
     }
     let is_known = |thread: &ThreadId| {
         let id = thread.as_str();
         let traces = [TraceId::of_thread(id), TraceId::of_turn(id, 1)];
-        thread.is_uuid() || traces.into_iter().any(|trace| state.receipts().file_of(trace).exists())
+        thread.is_uuid() || traces.into_iter().any(|trace| receipts(paths).file_of(trace).exists())
     };
     ThreadId::from_meta(text).filter(is_known).map(of_thread)
 }

@@ -7,16 +7,17 @@ use crate::claim::record::ThreadRecord;
 use crate::cli::Show;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
-use crate::config::settings::Settings;
 use crate::config::target::Target;
 use crate::env::World;
 use crate::export::mlflow::{file_store, sqlite};
+use crate::finish::context::Context;
+use crate::finish::gather::{self, Own};
+use crate::queue::history::{last_trace, newest_part};
+use crate::queue::{receipts, spool};
 use crate::rollout::files::Walk;
 use crate::rollout::shelf::Shelf;
 use crate::session::{self, Writer};
 use crate::spool::Spool;
-use crate::state::State;
-use crate::state::families::Own;
 use crate::trace::build::{Surroundings, build_family};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
@@ -26,27 +27,26 @@ use std::path::Path;
 
 pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
-    let state = State::of(&home);
+    let context = Context::new(world, &home);
     let (trace, from) = match &show.what {
         None => {
-            let trace = state.last_trace().ok_or(
+            let trace = last_trace(&context.paths).ok_or(
                 "there is no trace yet\n  hint: run `codex-traced exec \"…\"`, or name a session file",
             )?;
-            stored(trace, &state, world, &home)?
+            stored(trace, &context)?
         }
-        Some(what) if Path::new(what).is_file() => (
-            of_rollout(Path::new(what), &state, &home, world)?,
-            format!("session file {}", Path::new(what).display()),
-        ),
+        Some(what) if Path::new(what).is_file() => {
+            (of_rollout(Path::new(what), &context)?, format!("session file {}", Path::new(what).display()))
+        }
         Some(what) => {
             let text = what.to_string_lossy();
             let newest = |(trace, thread): (_, Option<ThreadId>)| {
-                thread.map_or(trace, |thread| state.newest_part(&thread))
+                thread.map_or(trace, |thread| newest_part(&thread, &context.paths))
             };
-            let id = named::by_id(&text, &state).map(newest).ok_or_else(|| {
+            let id = named::by_id(&text, &context.paths).map(newest).ok_or_else(|| {
                 format!("{text} is neither a trace id (tr-…), a session id, nor a file\n  hint: `codex-traced mlflow show` shows the newest trace")
             })?;
-            stored(id, &state, world, &home)?
+            stored(id, &context)?
         }
     };
     if show.json {
@@ -60,11 +60,11 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
 }
 
 /// The newest form of the trace, wherever it is: in its store or still in the spool.
-fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result<(Trace, String), Failure> {
+fn stored(id: TraceId, context: &Context) -> Result<(Trace, String), Failure> {
     // A session stays where it was first sent.
-    let target = state.receipts().first(id).map(|receipt| receipt.target);
-    let target = target.unwrap_or_else(|| Settings::read(world, home).target.value);
-    let entries = state.spool().paths().into_iter().filter(|path| Spool::trace_of(path) == Some(id));
+    let target = receipts(&context.paths).first(id).map(|receipt| receipt.target);
+    let target = target.unwrap_or_else(|| context.settings().target.value.clone());
+    let entries = spool(&context.paths).paths().into_iter().filter(|path| Spool::trace_of(path) == Some(id));
     let waiting = entries.filter_map(|path| {
         let trace = Trace::from(Spool::load(&path).ok()?.trace);
         Some((trace, format!("{} (waiting to be delivered)", path.display())))
@@ -86,7 +86,8 @@ fn stored(id: TraceId, state: &State, world: &World, home: &CodexHome) -> Result
     })
 }
 
-fn of_rollout(path: &Path, state: &State, home: &CodexHome, world: &World) -> Result<Trace, Failure> {
+fn of_rollout(path: &Path, context: &Context) -> Result<Trace, Failure> {
+    let home = context.home();
     let none = || {
         format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display())
     };
@@ -96,11 +97,11 @@ fn of_rollout(path: &Path, state: &State, home: &CodexHome, world: &World) -> Re
     let mut walk = Walk::default();
     walk.file(path).map_err(|error| cannot(path, &error))?;
     let thread = walk.files.pop().map(|file| file.thread);
-    let mut shelf = Shelf::of(home.path()).and(Settings::read(world, home).sessions_dir.value);
+    let mut shelf = Shelf::of(home.path()).and(context.settings().sessions_dir.value.clone());
     let own = match &thread {
         Some(thread) => {
             let files = shelf.files_with(path, thread);
-            state.own_of(thread, &files, &read).map_err(|(file, error)| cannot(&file, &error))?
+            gather::own(thread, &files, home, &read).map_err(|(file, error)| cannot(&file, &error))?
         }
         // It does not say whose it is.
         None => {
@@ -109,12 +110,13 @@ fn of_rollout(path: &Path, state: &State, home: &CodexHome, world: &World) -> Re
         }
     };
     let Own { session, rollout } = own.ok_or_else(none)?;
-    let record =
-        thread.and_then(|thread| ThreadRecord::load(&state.threads(), &thread).ok()).unwrap_or_default();
-    let family = state.family(session, &rollout, &mut shelf, &read);
+    let record = thread
+        .and_then(|thread| ThreadRecord::load(&context.paths.threads(), &thread).ok())
+        .unwrap_or_default();
+    let family = gather::family(session, &rollout, home, &mut shelf, &read);
     let trace =
         build_family(&family, &record, Surroundings { rollout: &rollout, user: None }).ok_or_else(none)?;
     // As it would be stored, so that what is shown can be shown around.
-    let redactor = state.redactor().map_err(|error| error.to_string())?;
+    let redactor = context.redactor.get().map_err(|error| error.to_string())?;
     Ok(redactor.redact(trace, Keep::Everything).into())
 }

@@ -4,6 +4,7 @@ mod sessions;
 
 use super::text::conceal;
 use super::{place, ui};
+use crate::base::paths::Paths;
 use crate::claim::journal;
 use crate::claim::unclaimed::Unclaimed;
 use crate::codex::home::CodexHome;
@@ -17,9 +18,11 @@ use crate::config::target::{Experiment, Target};
 use crate::env::World;
 use crate::export::mlflow::page;
 use crate::export::receipt::Receipt;
+use crate::queue::history::unclaimed_sessions;
+use crate::queue::{receipts, spool};
 use crate::spool::list::{Listed, Standing};
-use crate::state::State;
 use crate::trace::ids::TraceId;
+use crate::trace::redact::LazyRedactor;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 pub(super) use sessions::Sessions;
@@ -163,11 +166,11 @@ pub(super) struct Sent {
 impl Survey {
     pub(super) fn of(world: &World, home: &CodexHome) -> Survey {
         let settings = Settings::read(world, home);
-        let state = State::of(home);
+        let paths = Paths::new(home);
+        let redactor = LazyRedactor::new(home.config(), paths.salt());
         let access = Access::of(world);
         let conceal = |text: &str| conceal(text).into_owned();
-        let (set_aside, waiting) = state
-            .spool()
+        let (set_aside, waiting) = spool(&paths)
             .list()
             .into_iter()
             .partition::<Vec<_>, _>(|one| matches!(one.standing, Standing::SetAside(_)));
@@ -194,17 +197,16 @@ impl Survey {
             problems: missing_home(world, home)
                 .iter()
                 .chain(&settings.problems)
-                .chain(&state.redaction_problems())
+                .chain(&redactor.problems())
                 .map(|problem| conceal(problem))
                 .collect(),
             target: reached(&settings.target.value, &settings.experiment.value, world),
             sessions: Sessions::of(home, &settings),
             waiting,
             set_aside,
-            launches_to_finish: journal::left_behind(&state.launches()).len(),
-            unclaimed: state.unclaimed_sessions().iter().map(left).collect(),
-            sent: state
-                .receipts()
+            launches_to_finish: journal::left_behind(&paths.launches()).len(),
+            unclaimed: unclaimed_sessions(&paths).iter().map(left).collect(),
+            sent: receipts(&paths)
                 .recent(SENT)
                 .iter()
                 .map(|(trace, receipt)| sent(*trace, receipt, &access))

@@ -11,12 +11,15 @@ use crate::env::World;
 use crate::export::deliver::{Drained, Step};
 use crate::export::mlflow;
 use crate::export::mlflow::sqlite::Filled;
+use crate::finish::context::Context;
+use crate::finish::delivery::{DeliveryRequest, deliver as deliver_spool, retry_quarantined};
+use crate::finish::recover::Unfinished;
+use crate::finish::recover::recover;
 use crate::notice::in_one_line;
+use crate::queue::PATIENCE;
+use crate::queue::spool;
 use crate::spool::Spool;
 use crate::spool::list::named;
-use crate::state::State;
-use crate::state::delivery::PATIENCE;
-use crate::state::recover::Unfinished;
 use jiff::Timestamp;
 use std::fmt::Write;
 use std::time::Duration;
@@ -26,21 +29,22 @@ const FILL: Duration = Duration::from_secs(300);
 
 pub(super) fn run(sync: &Sync, world: &World) -> Result<(), Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
-    let state = State::of(&home);
-    crate::log::begin(state.log());
+    let context = Context::new(world, &home);
+    crate::log::begin(context.paths.log());
     if let Some(id) = &sync.drop {
-        return drop_one(id, &state);
+        return drop_one(id, &context);
     }
     if sync.list {
-        list(&state);
+        list(&context);
         return Ok(());
     }
     if sync.retry {
-        let back = state.bring_back().map_err(|error| format!("{error}\n  hint: try again in a moment"))?;
+        let back =
+            retry_quarantined(&context).map_err(|error| format!("{error}\n  hint: try again in a moment"))?;
         print(&format!("{back} brought back\n"));
     }
     fill(&Settings::read(world, &home).target.value);
-    deliver(&state, world)
+    deliver(&context)
 }
 
 /// What MLflow's upgrade left empty in the database of the settings. What cannot be filled waits for the next time.
@@ -59,9 +63,9 @@ fn fill(target: &Target) {
     }
 }
 
-fn list(state: &State) {
-    let listed = state.spool().list();
-    let died = journal::left_behind(&state.launches()).len();
+fn list(context: &Context) {
+    let listed = spool(&context.paths).list();
+    let died = journal::left_behind(&context.paths.launches()).len();
     if died > 0 {
         print(&format!("{died} launches are to be finished: `codex-traced mlflow sync` does that\n"));
     }
@@ -72,8 +76,8 @@ fn list(state: &State) {
     }
 }
 
-fn drop_one(id: &str, state: &State) -> Result<(), Failure> {
-    let listed = state.spool().list();
+fn drop_one(id: &str, context: &Context) -> Result<(), Failure> {
+    let listed = spool(&context.paths).list();
     let entry = named(id, &listed)
         .map_err(|error| format!("{error}\n  hint: `codex-traced mlflow sync --list` shows the ids"))?;
     Spool::drop_listed(entry).map_err(|error| format!("cannot remove {}: {error}", entry.path.display()))?;
@@ -84,22 +88,23 @@ fn drop_one(id: &str, state: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-fn deliver(state: &State, world: &World) -> Result<(), Failure> {
+fn deliver(context: &Context) -> Result<(), Failure> {
     let show = |step: &Step| {
-        if world.stdout_is_terminal {
+        if context.world.stdout_is_terminal {
             print(&format!("{}\n", in_one_line(&line_of(step))));
         }
     };
     let retrying = |reason: &str, pause: Duration| {
-        if world.stdout_is_terminal {
+        if context.world.stdout_is_terminal {
             print(&format!("{}\n", in_one_line(&again(reason, pause))));
         }
     };
     let mut total = Drained::default();
     // What a full spool had no room for is put when there is some.
     let unfinished = loop {
-        let unfinished = state.recover_within(world, PATIENCE).unfinished;
-        let drained = state.deliver_now(world, &show, &retrying);
+        let unfinished = recover(context, PATIENCE).unfinished;
+        let request = DeliveryRequest { progress: &show, retrying: &retrying, ..DeliveryRequest::of_user() };
+        let drained = deliver_spool(&request, context);
         let drained = drained.map_err(|error| format!("nothing was delivered: {error}"))?;
         let is_emptier = !drained.delivered.is_empty();
         total.delivered.extend(drained.delivered);
@@ -110,7 +115,7 @@ fn deliver(state: &State, world: &World) -> Result<(), Failure> {
         }
     };
     // Those of earlier times too: they are not where they should be.
-    let aside = state.spool().set_aside().len();
+    let aside = spool(&context.paths).set_aside().len();
     let mut said = format!("{} delivered, {} waiting", total.delivered.len(), total.waiting.len());
     said.push_str(&if aside > 0 { format!(", {aside} set aside\n") } else { "\n".to_owned() });
     for waiting in total.waiting.iter().chain(&total.set_aside) {

@@ -7,21 +7,27 @@ use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
 use crate::config::access::Access;
 use crate::config::granularity::Granularity;
-use crate::config::settings::{Settings, Tracing};
+use crate::config::settings::Tracing;
 use crate::config::target::Target;
 use crate::disk;
 use crate::env::World;
+use crate::export::deliver::Step;
 use crate::export::mlflow::page;
+use crate::finish::context::Context;
+use crate::finish::delivery::{DeliveryRequest, deliver};
+use crate::finish::gather;
+use crate::finish::imported::{Toward, import};
 use crate::launch::exit::ChildExit;
 use crate::launch::signals::SignalPipe;
 use crate::notice::{self, in_one_line};
+use crate::queue::presence::ask;
+use crate::queue::{PATIENCE, receipts, spool};
 use crate::rollout::changes::Changes;
+use crate::rollout::root::root_of;
 use crate::rollout::shelf::Shelf;
 use crate::session::family::Family;
 use crate::session::model::Session;
 use crate::session::tail::Tail;
-use crate::state::found::Toward;
-use crate::state::{State, families};
 use crate::trace::ids::TraceId;
 use nix::libc::SIGINT;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -44,11 +50,9 @@ const AT_MOST: Duration = Duration::from_secs(10);
 const MOST_TAILS: usize = 8;
 
 struct Watch<'a> {
-    world: &'a World,
-    state: &'a State,
+    context: Context<'a>,
     destination: &'a Destination,
     granularity: Granularity,
-    home: PathBuf,
     signals: &'a SignalPipe,
     asked: Cell<usize>,
     /// By when they were read last.
@@ -57,8 +61,8 @@ struct Watch<'a> {
 
 pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
-    let settings = Settings::read(world, &home);
-    let state = State::of(&home);
+    let context = Context::new(world, &home);
+    let settings = context.settings().clone();
     if settings.tracing.value == Tracing::Off {
         return Err("tracing is switched off\n  hint: `codex-traced mlflow enable` switches it on".into());
     }
@@ -68,7 +72,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
             home.path().display()
         ));
     }
-    crate::log::begin(state.log());
+    crate::log::begin(context.paths.log());
     let lock = disk::try_lock(&home.state().join("watch.lock")).map_err(|error| error.to_string())?;
     let _lock = lock.ok_or("another watch is at work for this home")?;
     let signals = SignalPipe::of_endings().map_err(|error| error.to_string())?;
@@ -78,11 +82,9 @@ pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
     print(&format!("watching {}\n", in_one_line(&home.sessions().to_string_lossy())));
     Watch {
-        world,
-        state: &state,
+        context,
         destination: &destination,
         granularity: settings.granularity.value,
-        home: home.path().to_path_buf(),
         signals: &signals,
         asked: Cell::new(0),
         tails: BTreeMap::new(),
@@ -116,7 +118,9 @@ impl Watch<'_> {
                 }
             }
             if now >= again {
-                let _ = self.state.deliver(self.world, AT_MOST, Duration::ZERO);
+                let request =
+                    DeliveryRequest { patience: Duration::ZERO, ..DeliveryRequest::of_launch(AT_MOST) };
+                let _ = deliver(&request, &self.context);
                 again = Instant::now() + AGAIN;
             }
         }
@@ -143,7 +147,10 @@ impl Watch<'_> {
             // Archived or deleted meanwhile.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error.to_string()),
-            Ok(true) if tail.is_at_rest() => self.trace(path, &tail),
+            Ok(true) if tail.is_at_rest() => {
+                self.context.reread_settings();
+                self.trace(path, &tail)
+            }
             Ok(_) => Ok(()),
         };
         self.keep(path, tail);
@@ -163,10 +170,11 @@ impl Watch<'_> {
     /// A turn has ended.
     fn trace(&self, path: &Path, tail: &Tail) -> Result<(), Failure> {
         let session = tail.session();
-        let Some(thread) = ThreadId::from_meta(&session.meta.id).map(|thread| self.state.root_of(&thread))
-        else {
+        let Some(thread) = ThreadId::from_meta(&session.meta.id) else {
             return Ok(());
         };
+        let (context, paths) = (&self.context, &self.context.paths);
+        let thread = root_of(&thread, context.home().path());
         if self.is_a_launchs(&thread, tail) {
             tracing::info!("thread {thread} is left to the launch that claims it");
             return Ok(());
@@ -174,23 +182,30 @@ impl Watch<'_> {
         let Some((family, rollout)) = self.family_of(&thread, session, path)? else { return Ok(()) };
         // Where each turn has a trace, the target may have lost those before this one. A session's one trace is
         // new with each turn.
-        let first_turn = self.state.receipts().file_of(TraceId::of_turn(thread.as_str(), 1));
-        let answers = self.state.ask(first_turn.exists().then_some(&thread), self.world);
+        let first_turn = receipts(paths).file_of(TraceId::of_turn(thread.as_str(), 1));
+        let answers = ask(first_turn.exists().then_some(&thread), paths, context.world);
         let toward =
             Toward { destination: self.destination, granularity: self.granularity, answers: &answers };
-        let found = self.state.found(&thread, &family, &rollout, toward, self.world);
-        let Some(found) = found.map_err(|error| error.to_string())? else { return Ok(()) };
-        let newest = found.traces.iter().rev().find(|(_, standing)| standing.is_wanting());
+        let imported = import(&thread, &family, &rollout, toward, context);
+        let Some(imported) = imported.map_err(|error| error.to_string())? else { return Ok(()) };
+        let newest = imported.traces.iter().rev().find(|(_, state)| state.must_be_sent());
         let Some((newest, _)) = newest else { return Ok(()) };
         let (trace, prompt) = (newest.id, newest.request_preview.clone().unwrap_or_default());
-        let target = found.destination.target.clone();
-        self.state.put_found(found).map_err(|error| error.to_string())?;
+        let target = imported.destination.target.clone();
+        imported.put(context).map_err(|error| error.to_string())?;
         let outcome = RefCell::new(None);
-        let delivered = self.state.deliver_within(self.world, AT_MOST, &|| self.times_asked() > 1, &|step| {
+        let progress = |step: &Step| {
             if step.trace == trace {
                 outcome.replace(Some(step.outcome.map_err(str::to_owned)));
             }
-        });
+        };
+        let request = DeliveryRequest {
+            patience: PATIENCE,
+            is_asked_to_end: &|| self.times_asked() > 1,
+            progress: &progress,
+            ..DeliveryRequest::of_launch(AT_MOST)
+        };
+        let delivered = deliver(&request, context);
         match (delivered, outcome.into_inner()) {
             (Ok(_), Some(Ok(()))) => {
                 let page = self.page_of(trace, &target).map(|page| format!("  {page}")).unwrap_or_default();
@@ -198,12 +213,8 @@ impl Watch<'_> {
                 print(&format!("{trace}  {prompt}{page}\n"));
                 Ok(())
             }
-            (Err(error), _) => {
-                Err(notice::kept_on_disk(self.state.spool().paths().len(), &error.to_string()))
-            }
-            (Ok(_), Some(Err(reason))) => {
-                Err(notice::kept_on_disk(self.state.spool().paths().len(), &reason))
-            }
+            (Err(error), _) => Err(notice::kept_on_disk(spool(paths).paths().len(), &error.to_string())),
+            (Ok(_), Some(Err(reason))) => Err(notice::kept_on_disk(spool(paths).paths().len(), &reason)),
             // Whoever delivers takes it along.
             (Ok(_), None) => Ok(()),
         }
@@ -216,31 +227,32 @@ impl Watch<'_> {
         kept: Session,
         at: &Path,
     ) -> Result<Option<(Family, PathBuf)>, Failure> {
-        let mut shelf = Shelf::of(&self.home);
+        let home = self.context.home();
+        let mut shelf = Shelf::of(home.path());
         let read = |file: &Path, writer| match file == at {
             true => Ok(kept.clone()),
-            false => families::read(file, writer),
+            false => gather::read(file, writer),
         };
-        let own = self.state.own(thread, &mut shelf, None, &read);
+        let own = gather::own(thread, &shelf.files_of(thread, None), home, &read);
         let Some(own) = own.map_err(|(file, error)| format!("{}: {error}", file.display()))? else {
             return Ok(None);
         };
         if own.session.meta.parent().is_some() {
             return Ok(None);
         }
-        let family = self.state.family(own.session, &own.rollout, &mut shelf, &read);
+        let family = gather::family(own.session, &own.rollout, home, &mut shelf, &read);
         Ok(Some((family, own.rollout)))
     }
 
     fn page_of(&self, trace: TraceId, target: &Target) -> Option<String> {
-        let experiment = self.state.receipts().of(trace, target)?.receipt.experiment_id;
-        page::of_trace(target, &experiment, trace, &Access::of(self.world))
+        let experiment = receipts(&self.context.paths).of(trace, target)?.receipt.experiment_id;
+        page::of_trace(target, &experiment, trace, &Access::of(self.context.world))
     }
 
     /// Whether a launch that runs will trace it with all that it knows: by what it holds, or by a prompt that
     /// its interface sent.
     fn is_a_launchs(&self, thread: &ThreadId, tail: &Tail) -> bool {
-        journal::under_way(&self.state.launches()).iter().any(|launch| {
+        journal::under_way(&self.context.paths.launches()).iter().any(|launch| {
             let is_logged = |logged: &Logged| match logged {
                 Logged::Prompt { client_id } => tail.prompts().contains(client_id),
                 Logged::Rollout(path) => crate::rollout::path::thread_of(path).as_ref() == Some(thread),

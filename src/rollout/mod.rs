@@ -20,6 +20,7 @@ pub mod path;
 pub mod prompts;
 pub mod reader;
 pub mod response_item;
+pub mod root;
 pub mod settings;
 pub mod shelf;
 pub mod text;

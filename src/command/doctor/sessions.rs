@@ -1,13 +1,15 @@
 //! Sessions and traces: what waits, what was left unfinished, and what of Codex's lines we did not know.
 
 use super::Finding;
+use crate::base::paths::Paths;
 use crate::claim::journal;
 use crate::codex::home::CodexHome;
 use crate::command::text::counted;
+use crate::finish::gather::{self, Own};
+use crate::queue::history::recent_threads;
+use crate::queue::spool;
 use crate::rollout::shelf::Shelf;
 use crate::spool::list::Standing;
-use crate::state::State;
-use crate::state::families::{self, Own};
 use std::collections::BTreeMap;
 
 /// Sessions that are read again for lines that we do not know: enough to see a new Codex, few enough to be read
@@ -15,15 +17,15 @@ use std::collections::BTreeMap;
 const RECENT: usize = 5;
 
 pub(super) fn look(home: &CodexHome) -> Vec<Finding> {
-    let state = State::of(home);
-    let mut findings = waiting(&state);
-    findings.extend([unfinished(&state), unknown(&state, home)]);
+    let paths = Paths::new(home);
+    let mut findings = waiting(&paths);
+    findings.extend([unfinished(&paths), unknown(&paths)]);
     findings
 }
 
-fn waiting(state: &State) -> Vec<Finding> {
+fn waiting(paths: &Paths) -> Vec<Finding> {
     let (aside, waiting): (Vec<_>, Vec<_>) =
-        state.spool().list().into_iter().partition(|one| matches!(one.standing, Standing::SetAside(_)));
+        spool(paths).list().into_iter().partition(|one| matches!(one.standing, Standing::SetAside(_)));
     let mut findings = vec![match waiting.len() {
         0 => Finding::ok("waiting", "no trace waits to be delivered"),
         count => Finding::warning(
@@ -43,8 +45,8 @@ fn waiting(state: &State) -> Vec<Finding> {
     findings
 }
 
-fn unfinished(state: &State) -> Finding {
-    match journal::left_behind(&state.launches()).len() {
+fn unfinished(paths: &Paths) -> Finding {
+    match journal::left_behind(&paths.launches()).len() {
         0 => Finding::ok("launches", "all are finished"),
         count => Finding::warning(
             "launches",
@@ -54,13 +56,15 @@ fn unfinished(state: &State) -> Finding {
     }
 }
 
-fn unknown(state: &State, home: &CodexHome) -> Finding {
+fn unknown(paths: &Paths) -> Finding {
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     let mut bad = 0;
     let mut read = 0;
-    let mut shelf = Shelf::of(home.path());
-    for thread in state.recent_threads(RECENT) {
-        let Ok(Some(Own { session, .. })) = state.own(&thread, &mut shelf, None, &families::read) else {
+    let mut shelf = Shelf::of(paths.home().path());
+    for thread in recent_threads(paths, RECENT) {
+        let files = shelf.files_of(&thread, None);
+        let own = gather::own(&thread, &files, paths.home(), &gather::read);
+        let Ok(Some(Own { session, .. })) = own else {
             continue;
         };
         read += 1;

@@ -1,6 +1,7 @@
 //! The target: whether it answers, with which credentials, at what time, with which experiment and schema.
 
 use super::Finding;
+use crate::base::paths::Paths;
 use crate::codex::home::CodexHome;
 use crate::command::text::counted;
 use crate::command::{place, ui};
@@ -13,7 +14,7 @@ use crate::export::mlflow::sqlite::Filled;
 use crate::export::mlflow::{self, http};
 use crate::export::receipt::Receipt;
 use crate::export::{Checked, ExportError};
-use crate::state::State;
+use crate::queue::receipts;
 use crate::trace::ids::TraceId;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -150,7 +151,7 @@ fn version(target: &Target, checked: &Checked) -> Option<Finding> {
 
 /// Whether it still has what it took last; None where it took nothing.
 fn sent(target: &Target, home: &CodexHome, world: &World) -> Option<Finding> {
-    let mut taken = State::of(home).receipts().recent(SENT);
+    let mut taken = receipts(&Paths::new(home)).recent(SENT);
     taken.retain(|(_, receipt)| receipt.target == *target);
     let of = |(trace, receipt): (TraceId, Receipt)| Sent {
         trace,

@@ -13,10 +13,11 @@ use crate::cli::Import;
 use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
 use crate::env::World;
+use crate::finish::context::Context;
+use crate::finish::imported::Toward;
 use crate::launch::exit::ChildExit;
 use crate::notice;
-use crate::state::State;
-use crate::state::found::Toward;
+use crate::queue::presence::ask;
 use jiff::{Timestamp, Zoned};
 use nix::libc::SIGINT;
 use progress::Progress;
@@ -46,12 +47,12 @@ fn begin(
     select: impl FnOnce(&CodexHome, &Settings) -> Result<Selection, Failure>,
 ) -> Result<ChildExit, Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
-    let settings = Settings::read(world, &home);
-    let state = State::of(&home);
-    crate::log::begin(state.log());
-    let mut selection = select(&home, &settings)?;
+    let context = Context::new(world, &home);
+    let settings = context.settings();
+    crate::log::begin(context.paths.log());
+    let mut selection = select(&home, settings)?;
     if selection.threads.is_empty() && selection.unreadable.is_empty() && selection.sub_agents == 0 {
-        return Err(nothing_there(&home, &settings));
+        return Err(nothing_there(&home, settings));
     }
     // Where the traces go is what somebody who imports wants to know first.
     settings.problems.iter().for_each(|problem| notice::tell(problem));
@@ -61,10 +62,9 @@ fn begin(
     let destination =
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
     let threads = selection.threads.iter().filter_map(|files| Some(&files.first()?.thread));
-    let answers = state.ask(threads, world).and_all_again(is_all_wanted);
+    let answers = ask(threads, &context.paths, world).and_all_again(is_all_wanted);
     let work = Work {
-        state: &state,
-        world,
+        context: &context,
         toward: Toward {
             destination: &destination,
             granularity: settings.granularity.value,

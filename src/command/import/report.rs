@@ -2,7 +2,7 @@
 
 use super::work::{Mode, Outcome, What};
 use crate::notice::in_one_line;
-use crate::state::found::Standing;
+use crate::queue::sync_state::SyncState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -25,10 +25,10 @@ pub(super) fn render(
     let mut text = String::new();
     let count = |is: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
     let stands =
-        |wanted| count(&|outcome| matches!(outcome, Outcome::Stands { standing, .. } if *standing == wanted));
-    let lost = stands(Standing::Lost);
+        |wanted| count(&|outcome| matches!(outcome, Outcome::Stands { state, .. } if *state == wanted));
+    let lost = stands(SyncState::Lost);
     let (new, updated, unchanged) =
-        (stands(Standing::New) + lost, stands(Standing::Updated), stands(Standing::Unchanged));
+        (stands(SyncState::New) + lost, stands(SyncState::Updated), stands(SyncState::Unchanged));
     let unasked = count(&|outcome| matches!(outcome, Outcome::Unasked { .. }));
     let waiting = count(&|outcome| matches!(outcome, Outcome::Waiting { .. }));
     let not_reached = count(&|outcome| *outcome == Outcome::NotReached);
@@ -65,10 +65,10 @@ pub(super) fn render(
 
 fn line_of(outcome: &Outcome) -> String {
     let (word, what) = match outcome {
-        Outcome::Stands { standing: Standing::New | Standing::Lost, what } => ("new", what),
-        Outcome::Stands { standing: Standing::Updated, what } => ("updated", what),
-        Outcome::Stands { standing: Standing::Unchanged, what } => ("unchanged", what),
-        Outcome::Stands { standing: Standing::Unasked, what } | Outcome::Unasked { what, .. } => {
+        Outcome::Stands { state: SyncState::New | SyncState::Lost, what } => ("new", what),
+        Outcome::Stands { state: SyncState::Updated, what } => ("updated", what),
+        Outcome::Stands { state: SyncState::Unchanged, what } => ("unchanged", what),
+        Outcome::Stands { state: SyncState::Unasked, what } | Outcome::Unasked { what, .. } => {
             ("unknown", what)
         }
         Outcome::Waiting { what, .. } => ("waiting", what),

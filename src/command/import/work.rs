@@ -4,15 +4,17 @@ use super::kin::Kin;
 use super::progress::Progress;
 use crate::claim::journal::Destination;
 use crate::codex::thread::ThreadId;
-use crate::env::World;
 use crate::export::deliver::Step;
+use crate::finish::context::Context;
+use crate::finish::delivery::{DeliveryRequest, deliver};
+use crate::finish::gather;
+use crate::finish::imported::{Imported, Toward, import};
 use crate::launch::signals::SignalPipe;
+use crate::queue::sync_state::SyncState;
 use crate::rollout::files::SessionFile;
 use crate::rollout::shelf::in_parts;
 use crate::session::family::Family;
 use crate::session::model::Session;
-use crate::state::found::{Found, Standing, Toward};
-use crate::state::{State, families};
 use crate::trace::ids::TraceId;
 use crate::trace::redact::Redacted;
 use jiff::Timestamp;
@@ -34,8 +36,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// What is done with each session.
 pub(super) struct Work<'a> {
-    pub(super) state: &'a State,
-    pub(super) world: &'a World,
+    pub(super) context: &'a Context<'a>,
     pub(super) toward: Toward<'a>,
     pub(super) kin: &'a Kin,
     pub(super) since: Option<Timestamp>,
@@ -53,7 +54,7 @@ pub(super) enum Mode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Stands {
-        standing: Standing,
+        state: SyncState,
         what: What,
     },
     /// It was sent as it is, and its target does not answer whether it still has it.
@@ -163,9 +164,8 @@ impl Work<'_> {
         if self.since.is_some_and(|since| family.last_line_at().is_some_and(|last| last < since)) {
             return Outcome::Older;
         }
-        let (state, thread) = (self.state, &first.thread);
-        match state.found(thread, &family, &rollout, self.toward, self.world) {
-            Ok(Some(found)) => self.put(found),
+        match import(&first.thread, &family, &rollout, self.toward, self.context) {
+            Ok(Some(imported)) => self.put(imported),
             Ok(None) => Outcome::Empty,
             Err(error) => Outcome::Failed(error.to_string()),
         }
@@ -174,37 +174,37 @@ impl Work<'_> {
     fn session_of(&self, files: &[SessionFile]) -> Result<(Session, PathBuf), String> {
         let thread = &files.first().ok_or("it has no file")?.thread;
         let files = in_parts(thread, files.iter().map(|file| file.path.clone()));
-        let own = self.state.own_of(thread, &files, &families::read);
+        let own = gather::own(thread, &files, self.context.home(), &gather::read);
         let own = own.map_err(|(file, error)| format!("{}: {error}", file.display()))?;
         own.map(|own| (own.session, own.rollout)).ok_or_else(|| "it has no file".into())
     }
 
-    fn put(&self, found: Found) -> Outcome {
-        let standing = found.standing();
-        let what = What::of(&found);
-        if standing == Standing::Unasked {
+    fn put(&self, imported: Imported) -> Outcome {
+        let state = imported.sync_state();
+        let what = What::of(&imported);
+        if state == SyncState::Unasked {
             let reason = self.toward.answers.silence(&what.destination.target).unwrap_or_default().to_owned();
             return Outcome::Unasked { what, reason };
         }
-        if self.mode == Mode::DryRun || standing == Standing::Unchanged {
-            return Outcome::Stands { standing, what };
+        if self.mode == Mode::DryRun || state == SyncState::Unchanged {
+            return Outcome::Stands { state, what };
         }
-        match self.state.put_found(found) {
-            Ok(()) => Outcome::Stands { standing, what },
+        match imported.put(self.context) {
+            Ok(()) => Outcome::Stands { state, what },
             Err(error) => Outcome::Failed(error.to_string()),
         }
     }
 }
 
 impl What {
-    fn of(found: &Found) -> What {
-        let is_new = |(_, standing): &&(Redacted, Standing)| standing.is_wanting();
-        let prompt = found.traces.iter().find_map(|(trace, _)| trace.request_preview.clone());
+    fn of(imported: &Imported) -> What {
+        let is_new = |(_, state): &&(Redacted, SyncState)| state.must_be_sent();
+        let prompt = imported.traces.iter().find_map(|(trace, _)| trace.request_preview.clone());
         What {
-            trace: found.traces.first().map_or(TraceId([0; 16]), |(trace, _)| trace.id),
-            put: found.traces.iter().filter(is_new).map(|(trace, _)| trace.id).collect(),
+            trace: imported.traces.first().map_or(TraceId([0; 16]), |(trace, _)| trace.id),
+            put: imported.traces.iter().filter(is_new).map(|(trace, _)| trace.id).collect(),
             prompt,
-            destination: found.destination.clone(),
+            destination: imported.destination.clone(),
         }
     }
 }
@@ -225,7 +225,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn expect(&mut self, outcome: &Outcome) {
-        let is_put = matches!(outcome, Outcome::Stands { standing, .. } if standing.is_wanting());
+        let is_put = matches!(outcome, Outcome::Stands { state, .. } if state.must_be_sent());
         self.expected += usize::from(is_put && self.work.mode == Mode::Import);
     }
 
@@ -244,7 +244,8 @@ impl<'a> Delivery<'a> {
             }
             self.steps.borrow_mut().insert(step.trace, step.outcome.map_err(str::to_owned));
         };
-        if let Err(error) = self.work.state.deliver_until(self.work.world, is_asked_to_end, &told) {
+        let request = DeliveryRequest { is_asked_to_end, progress: &told, ..DeliveryRequest::of_user() };
+        if let Err(error) = deliver(&request, self.work.context) {
             self.given_up = Some(error.to_string());
         } else if !arrived.get() {
             self.given_up = refused.into_inner();
@@ -253,8 +254,8 @@ impl<'a> Delivery<'a> {
 
     /// What was put stands only when it arrived.
     fn outcome(&self, outcome: Outcome) -> Outcome {
-        let Outcome::Stands { standing, what } = &outcome else { return outcome };
-        if self.work.mode == Mode::DryRun || !standing.is_wanting() {
+        let Outcome::Stands { state, what } = &outcome else { return outcome };
+        if self.work.mode == Mode::DryRun || !state.must_be_sent() {
             return outcome;
         }
         let steps = self.steps.borrow();

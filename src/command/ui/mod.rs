@@ -4,6 +4,7 @@ mod browser;
 mod server;
 
 use super::{Failure, named, print};
+use crate::base::paths::Paths;
 use crate::cli::Ui;
 use crate::codex::home::CodexHome;
 use crate::config::access::Access;
@@ -14,7 +15,8 @@ use crate::export::mlflow::page;
 use crate::export::receipt::Receipt;
 use crate::launch::exit::ChildExit;
 use crate::notice;
-use crate::state::State;
+use crate::queue::history::last_trace;
+use crate::queue::receipts;
 use crate::trace::ids::TraceId;
 use browser::Browser;
 use nix::libc::SIGINT;
@@ -23,13 +25,13 @@ use server::{Over, Server};
 
 pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
     let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
-    let state = State::of(&home);
+    let paths = Paths::new(&home);
     let settings = Settings::read(world, &home);
     let trace = match &ui.what {
-        Some(what) => Some(named::trace(what, &state)?.0),
-        None => state.last_trace(),
+        Some(what) => Some(named::trace(what, &paths)?.0),
+        None => last_trace(&paths),
     };
-    let place = Place::of(trace, &state, &settings.target.value);
+    let place = Place::of(trace, &paths, &settings.target.value);
     if let (Some(trace), None) = (trace, &place.shown) {
         notice::tell(&format!(
             "{trace} is not in {} yet\n  hint: `codex-traced mlflow sync` delivers what waits",
@@ -52,9 +54,9 @@ struct Place {
 
 impl Place {
     /// Where the settings send traces if this one is there, else where it was sent first.
-    fn of(trace: Option<TraceId>, state: &State, usual: &Target) -> Place {
+    fn of(trace: Option<TraceId>, paths: &Paths, usual: &Target) -> Place {
         let receipt = trace.and_then(|trace| {
-            let receipts = state.receipts();
+            let receipts = receipts(paths);
             let there = receipts.of(trace, usual).map(|kept| kept.receipt);
             Some((trace, there.or_else(|| receipts.first(trace))?))
         });

@@ -7,6 +7,7 @@
 mod check;
 mod content;
 mod find;
+mod lazy;
 mod legible;
 mod rules;
 mod salt;
@@ -15,6 +16,7 @@ mod tests;
 mod walk;
 
 pub use find::Finder;
+pub use lazy::LazyRedactor;
 pub use rules::{Rule, Rules};
 pub use salt::Salt;
 

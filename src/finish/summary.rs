@@ -1,17 +1,19 @@
 //! `CODEX_TRACED_SUMMARY=FILE`: what became of a launch's traces, as JSON for the next step of a job.
 //!
-//! It holds ids, figures and addresses, nothing that anybody wrote, so it may be uploaded.
+//! It holds ids, figures and addresses, and no text of a session, so it may be uploaded.
 
+use super::assemble::traces_of;
+use super::context::Context;
+use crate::base::paths::Paths;
 use crate::claim::journal::{Destination, Launch};
 use crate::codex::thread::ThreadId;
 use crate::config::access::Access;
 use crate::config::wait::SUMMARY;
-use crate::env::World;
 use crate::export::mlflow::page;
 use crate::export::receipt::Receipt;
 use crate::notice::masked;
+use crate::queue::{receipts, spool};
 use crate::spool::list::Standing;
-use crate::state::State;
 use crate::trace::model::Trace;
 use serde::Serialize;
 use serde_json::Value;
@@ -24,7 +26,7 @@ use tempfile::Builder;
 /// Of the form. A reader can rely on the keys of its version.
 const VERSION: u32 = 1;
 
-/// As every file that a program is told to write: the umask decides.
+/// The umask decides, as for the output file of any program.
 const MODE: u32 = 0o666;
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -34,7 +36,7 @@ struct Summary<'a> {
     /// `{"code": 0}` or `{"signal": 2}`.
     exit: Option<crate::launch::exit::ChildExit>,
     threads: Vec<Thread>,
-    /// What else there is to know, as it was said on stderr or would have been.
+    /// The notice of the launch, which a terminal would show on stderr.
     notice: Option<&'a str>,
 }
 
@@ -52,7 +54,7 @@ struct Thread {
     /// Of a server that has some; null where none is named.
     workspace: Option<String>,
     experiment_id: Option<String>,
-    /// Null for a local store, which has no page until somebody serves it.
+    /// Null for a local store, which has no page until a server shows it.
     link: Option<String>,
     delivery: Delivery,
     reason: Option<String>,
@@ -65,18 +67,20 @@ enum Delivery {
     Delivered,
     /// Safe on disk.
     Waiting,
-    /// On disk until somebody looks: the target will not take it.
+    /// In the quarantine: the target refuses it.
     SetAside,
 }
 
-/// Writes it if it was asked for. `notice` is what the launch had to say.
-pub fn write(world: &World, state: &State, launch: &Launch, notice: Option<&str>) {
+/// Writes it if the user asked for it. `notice` is what the launch printed.
+pub(super) fn write(context: &Context, launch: &Launch, notice: Option<&str>) {
+    let world = context.world;
     let Some(file) = world.variables.os(SUMMARY) else { return };
     let file = world.cwd.as_deref().unwrap_or(Path::new("/")).join(file);
-    let threads = state.traces_of(launch, world);
     let access = Access::of(world);
-    let threads =
-        threads.iter().map(|(thread, destination, trace)| told(state, thread, destination, trace, &access));
+    let threads = traces_of(launch, context);
+    let threads = threads
+        .iter()
+        .map(|(thread, destination, trace)| entry(thread, destination, trace, &access, &context.paths));
     let summary = Summary {
         version: VERSION,
         launch_id: &launch.id,
@@ -100,18 +104,18 @@ fn store(file: &Path, summary: &Summary) -> io::Result<()> {
     Ok(())
 }
 
-fn told(
-    state: &State,
+fn entry(
     thread: &ThreadId,
     destination: &Destination,
     trace: &Trace,
     access: &Access,
+    paths: &Paths,
 ) -> Thread {
-    let kept = state.receipts().of(trace.id, &destination.target);
+    let kept = receipts(paths).of(trace.id, &destination.target);
     let receipt = kept.map(|kept| kept.receipt);
     let (delivery, reason) = match &receipt {
         Some(receipt) if receipt.holds_all(trace) => (Delivery::Delivered, None),
-        _ => waiting(state, trace),
+        _ => waiting(trace, paths),
     };
     of_trace(thread, destination, trace, receipt.as_ref(), access, (delivery, reason))
 }
@@ -147,8 +151,8 @@ fn of_trace(
 }
 
 /// Why the target does not have it, as far as the spool knows.
-fn waiting(state: &State, trace: &Trace) -> (Delivery, Option<String>) {
-    let listed = state.spool().list().into_iter().rev().find(|listed| listed.trace == trace.id);
+fn waiting(trace: &Trace, paths: &Paths) -> (Delivery, Option<String>) {
+    let listed = spool(paths).list().into_iter().rev().find(|listed| listed.trace == trace.id);
     match listed.map(|listed| listed.standing) {
         Some(Standing::SetAside(reason)) => (Delivery::SetAside, Some(masked(&reason).into_owned())),
         Some(Standing::Rests(rest)) => (Delivery::Waiting, Some(masked(&rest.reason).into_owned())),

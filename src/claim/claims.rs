@@ -1,0 +1,113 @@
+//! The claims of a launch: evidence is gathered from disk, and the verdict decides by it.
+
+use super::evidence::{Candidate, Evidence, Origin, Verdict, decide};
+use super::journal::{self, Launch};
+use super::record::ThreadRecord;
+use crate::base::paths::Paths;
+use crate::codex::asked::Asked;
+use crate::codex::thread::ThreadId;
+use crate::codex::tui_log::Logged;
+use crate::rollout;
+use crate::rollout::line::SessionMeta;
+use crate::rollout::root::root_of;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+/// The threads of a launch, each by its strongest evidence. A sub-agent counts as its root thread, whose trace
+/// holds it.
+pub fn claims_of(launch: &Launch, paths: &Paths) -> Verdict {
+    let logged = logged_by(launch, paths);
+    let held = launch.claims.iter().map(|claim| claim.thread.clone()).collect();
+    let evidence = Evidence { logged, held, sight: launch.sight(), named: launch.asked.thread.clone() };
+    let mut verdict = decide(&evidence, || candidates(launch, paths));
+    for claim in &mut verdict.claims {
+        claim.thread = root_of(&claim.thread, paths.home().path());
+    }
+    verdict.claims.sort_by(|a, b| (&a.thread, a.attribution).cmp(&(&b.thread, b.attribution)));
+    verdict.claims.dedup_by(|later, first| later.thread == first.thread);
+    verdict
+}
+
+/// The launches that run, or are not finished, and claim the thread; the oldest first.
+pub fn launches_of(thread: &ThreadId, paths: &Paths) -> Vec<Launch> {
+    let mut launches = journal::of_others(&paths.launches(), "");
+    launches.retain(|launch| {
+        launch.claims.iter().any(|claim| claim.thread == *thread) || logged_by(launch, paths).contains(thread)
+    });
+    launches
+}
+
+/// Whether no session file holds a prompt that the launch's interface logged. Codex's daemon may still write it,
+/// after the interface has ended.
+pub fn misses_a_prompt(launch: &Launch, paths: &Paths) -> bool {
+    !prompts_of(launch, paths).missing.is_empty()
+}
+
+/// The threads in the log of the launch's interface.
+fn logged_by(launch: &Launch, paths: &Paths) -> Vec<ThreadId> {
+    let files = launch.logged.iter().filter_map(|line| match line {
+        Logged::Rollout(path) => ThreadId::of_rollout(path),
+        Logged::Prompt { .. } | Logged::Deed => None,
+    });
+    files.chain(prompts_of(launch, paths).threads).collect()
+}
+
+fn prompts_of(launch: &Launch, paths: &Paths) -> rollout::prompts::Held {
+    let prompts = launch.logged.iter().filter_map(|line| match line {
+        Logged::Prompt { client_id } => Some(client_id.clone()),
+        Logged::Rollout(_) | Logged::Deed => None,
+    });
+    rollout::prompts::threads_holding(paths.home().path(), &prompts.collect(), launch.started_at)
+}
+
+/// The root threads whose files were written to since the launch began.
+fn candidates(launch: &Launch, paths: &Paths) -> Vec<Candidate> {
+    let others: BTreeSet<ThreadId> = journal::of_others(&paths.launches(), &launch.id)
+        .iter()
+        .flat_map(|other| {
+            other.claims.iter().map(|claim| claim.thread.clone()).chain(logged_by(other, paths))
+        })
+        .collect();
+    let mut candidates = BTreeMap::new();
+    for path in rollout::prompts::of_tree(paths.home().path(), launch.started_at) {
+        let Some(thread) = rollout::path::thread_of(&path) else { continue };
+        let meta = rollout::files::meta_of(&path).ok().flatten();
+        if meta.as_ref().is_some_and(|meta| meta.parent().is_some()) {
+            continue;
+        }
+        let is_anothers =
+            others.contains(&thread) || is_recorded_for_another(&thread, meta.as_ref(), launch, paths);
+        let origin = origin_of(meta.as_ref(), &launch.asked);
+        candidates.insert(thread.clone(), Candidate { thread, origin, is_anothers });
+    }
+    candidates.into_values().collect()
+}
+
+/// By a launch of the same time: one that began later, or earlier and yet before the thread.
+fn is_recorded_for_another(
+    thread: &ThreadId,
+    meta: Option<&SessionMeta>,
+    launch: &Launch,
+    paths: &Paths,
+) -> bool {
+    let record = ThreadRecord::load(&paths.threads(), thread).unwrap_or_default();
+    let made = meta.and_then(|meta| meta.timestamp.as_ref()?.parse::<Timestamp>().ok());
+    let is_younger = made.is_some_and(|made| made >= launch.started_at);
+    let mut others = record.launches.iter().filter(|other| other.launch_id != launch.id);
+    others.any(|other| is_younger || other.started_at >= launch.started_at)
+}
+
+fn origin_of(meta: Option<&SessionMeta>, asked: &Asked) -> Origin {
+    let Some((folder, originator)) = meta.and_then(|meta| meta.cwd.as_ref().zip(meta.originator.as_ref()))
+    else {
+        return Origin::Unsaid;
+    };
+    let is_ours = asked.folder.as_ref().is_some_and(|ours| is_same_folder(folder, ours));
+    if is_ours && asked.front.is_called(originator) { Origin::Ours } else { Origin::Another }
+}
+
+/// Links are followed.
+fn is_same_folder(a: &str, b: &str) -> bool {
+    a == b || fs::canonicalize(a).ok().zip(fs::canonicalize(b).ok()).is_some_and(|(a, b)| a == b)
+}

@@ -1,0 +1,200 @@
+//! From a launch to traces in the spool: claim, gather and reduce, build, redact, put.
+
+use super::context::Context;
+use super::gather::{self, Own, Unwritten, written_files_of};
+use super::make::make;
+use super::open_turns::{OpenTurn, open_turns};
+use crate::claim::claims::claims_of;
+use crate::claim::journal::{Destination, Launch};
+use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::claim::{Claim, unclaimed};
+use crate::codex::thread::ThreadId;
+use crate::config::content::Content;
+use crate::disk;
+use crate::queue::history::{first_destination, granularity_of};
+use crate::queue::put::{PutError, destination_of, put_written};
+use crate::queue::receipts;
+use crate::rollout::shelf::Shelf;
+use crate::session::family::Family;
+use crate::spool::SpoolError;
+use crate::trace::model::TraceState;
+use crate::trace::redact::Redacted;
+use std::io;
+use std::path::PathBuf;
+
+/// How far the work on a launch got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assembled {
+    Done,
+    /// These turns still run in Codex's daemon; their traces hold what was written so far.
+    Open(Vec<OpenTurn>),
+}
+
+/// The traces of a thread, and its turns that still run.
+struct ThreadTraces {
+    traces: Vec<Redacted>,
+    open: Vec<OpenTurn>,
+}
+
+/// A session with its sub-agents, and the file that Codex appends to.
+struct Gathered {
+    family: Family,
+    rollout: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    #[error("cannot read {0}: {1}")]
+    Rollout(PathBuf, io::Error),
+    #[error("cannot write to {0}: {reason}", reason = disk::reason(.1))]
+    Record(PathBuf, io::Error),
+    #[error("cannot keep the salt of placeholders in {0}: {reason}", reason = disk::reason(.1))]
+    Salt(PathBuf, io::Error),
+    #[error(transparent)]
+    Put(#[from] PutError),
+}
+
+impl AssembleError {
+    /// A delivery frees the room that the trace needs.
+    pub fn wants_room(&self) -> bool {
+        matches!(self, AssembleError::Put(PutError::Spool(_, SpoolError::Full { .. })))
+    }
+}
+
+/// Puts the traces of every thread that the launch wrote into the spool. A thread that fails holds no other back; the
+/// first failure is returned.
+pub fn assemble(launch: &Launch, context: &Context) -> Result<Assembled, AssembleError> {
+    let verdict = claims_of(launch, &context.paths);
+    unclaimed::keep(&context.paths.unclaimed(), launch, &verdict.unclear);
+    let (mut open, mut failed) = (Vec::new(), None);
+    for claim in verdict.claims {
+        match assemble_thread(&claim, launch, context) {
+            Ok(turns) => open.extend(turns),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match (failed, open.is_empty()) {
+        (Some(error), _) => Err(error),
+        (None, true) => Ok(Assembled::Done),
+        (None, false) => Ok(Assembled::Open(open)),
+    }
+}
+
+/// The turns of the thread that still run.
+fn assemble_thread(
+    claim: &Claim,
+    launch: &Launch,
+    context: &Context,
+) -> Result<Vec<OpenTurn>, AssembleError> {
+    let mut made = thread_traces(claim, launch, context)?;
+    if made.as_ref().is_some_and(|made| made.is_in_progress() && made.open.is_empty()) {
+        // The writer has ended since its files were read.
+        made = thread_traces(claim, launch, context)?;
+    }
+    let Some(ThreadTraces { traces, open }) = made else { return Ok(Vec::new()) };
+    let (thread, paths) = (&claim.thread, &context.paths);
+    let destination = destination_of(thread, &launch.destination, paths);
+    put_written(traces, thread, &destination, paths, context.world)?;
+    Ok(open)
+}
+
+impl ThreadTraces {
+    fn is_in_progress(&self) -> bool {
+        self.traces.iter().any(|trace| trace.state == TraceState::InProgress)
+    }
+}
+
+/// None when the thread has nothing to show; the log says why.
+fn thread_traces(
+    claim: &Claim,
+    launch: &Launch,
+    context: &Context,
+) -> Result<Option<ThreadTraces>, AssembleError> {
+    let (thread, paths) = (&claim.thread, &context.paths);
+    let mut shelf = Shelf::of(context.home().path());
+    let Some(own) = gather_own(thread, launch, context, &mut shelf)? else { return Ok(None) };
+    let record = remember(claim, launch, context)?;
+    let Gathered { family, rollout } = with_sub_agents(own, context, &mut shelf);
+    let granularity = granularity_of(&record, thread, launch.granularity, &receipts(paths));
+    let traces = make(&family, &record, &rollout, granularity, record.content, context)?;
+    let open = if traces.is_empty() { Vec::new() } else { open_turns(&family, &rollout, context.home()) };
+    Ok(Some(ThreadTraces { traces, open }))
+}
+
+/// The session that the launch wrote to, out of all its files. None where it wrote nothing, or the thread is a
+/// sub-agent without a root thread.
+fn gather_own(
+    thread: &ThreadId,
+    launch: &Launch,
+    context: &Context,
+    shelf: &mut Shelf,
+) -> Result<Option<Own>, AssembleError> {
+    let home = context.home();
+    let files = match written_files_of(thread, home, shelf, launch.started_at) {
+        Ok(files) => files,
+        Err(Unwritten::SinceThen) => {
+            tracing::info!("thread {thread} was opened and nothing was written to it: no trace");
+            return Ok(None);
+        }
+        // Without the folder, Codex was to keep no session (`--ephemeral` in a new home).
+        Err(Unwritten::AtAll) if !home.sessions().is_dir() => return Ok(None),
+        Err(Unwritten::AtAll) => {
+            tracing::warn!("thread {thread} left no rollout (it was never written, or is gone): no trace");
+            return Ok(None);
+        }
+    };
+    let own = gather::own(thread, &files, home, &gather::read);
+    let own = own.map_err(|(path, error)| AssembleError::Rollout(path, error))?;
+    if let Some(parent) = own.as_ref().and_then(|own| own.session.meta.parent()) {
+        tracing::warn!("thread {thread} is a sub-agent of {parent}, which left no rollout: no trace");
+        return Ok(None);
+    }
+    Ok(own)
+}
+
+fn with_sub_agents(own: Own, context: &Context, shelf: &mut Shelf) -> Gathered {
+    let Own { session, rollout } = own;
+    let family = gather::family(session, &rollout, context.home(), shelf, &gather::read);
+    Gathered { family, rollout }
+}
+
+/// The thread record, with this launch in it.
+fn remember(claim: &Claim, launch: &Launch, context: &Context) -> Result<ThreadRecord, AssembleError> {
+    let (thread, paths) = (&claim.thread, &context.paths);
+    let this = LaunchRecord {
+        launch_id: launch.id.clone(),
+        attribution: claim.attribution,
+        started_at: launch.started_at,
+        exit: launch.exit,
+    };
+    let change = |record: &mut ThreadRecord| {
+        record.granularity = Some(granularity_of(record, thread, launch.granularity, &receipts(paths)));
+        record.content = record.content.max(launch.content);
+        record.add(this.clone());
+    };
+    match ThreadRecord::update(&paths.threads(), thread, change) {
+        Ok(record) => Ok(record),
+        // A later version may have written it: a new record in its place would lose it.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+            tracing::warn!("the record of thread {thread} cannot be read, and is left as it is: {error}");
+            // It may ask for metadata only.
+            let content = Content::Metadata;
+            Ok(ThreadRecord { launches: vec![this], content, ..ThreadRecord::default() })
+        }
+        Err(error) => Err(AssembleError::Record(paths.threads(), error)),
+    }
+}
+
+/// The traces of a launch in their newest form, and where each goes.
+pub fn traces_of(launch: &Launch, context: &Context) -> Vec<(ThreadId, Destination, Redacted)> {
+    let paths = &context.paths;
+    let of = |claim: Claim| {
+        let made = thread_traces(&claim, launch, context).ok().flatten();
+        let traces = made.map(|made| made.traces).unwrap_or_default();
+        let record = ThreadRecord::load(&paths.threads(), &claim.thread).unwrap_or_default();
+        let destination = first_destination(&record, &claim.thread, &receipts(paths));
+        let destination = destination.unwrap_or_else(|| launch.destination.clone());
+        traces.into_iter().map(move |trace| (claim.thread.clone(), destination.clone(), trace))
+    };
+    claims_of(launch, paths).claims.into_iter().flat_map(of).collect()
+}

@@ -1,0 +1,170 @@
+//! Sessions that continue after their target has archived their trace: the later turns become a trace of their own.
+
+use super::context::Context;
+use super::gather::{self, Own};
+use super::imported::{Imported, Toward, import};
+use crate::claim::journal::Destination;
+use crate::codex::thread::ThreadId;
+use crate::config::granularity::Granularity;
+use crate::export::deliver::{Archived, Waiting};
+use crate::export::receipts::Receipts;
+use crate::queue::history::MOST_PARTS;
+use crate::queue::presence::Answers;
+use crate::queue::put::PutError;
+use crate::queue::{PATIENCE, receipts, spool};
+use crate::rollout::shelf::Shelf;
+use crate::session::family::Family;
+use crate::spool::entry::{Entry, Rank};
+use crate::spool::policy::{Lane, is_overtaken};
+use crate::spool::{Spool, SpoolError};
+use crate::trace::continued::{Continued, first_lacking};
+use crate::trace::ids::TraceId;
+use std::io;
+use std::path::Path;
+
+/// What became of an entry whose target has archived its trace.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Continuation {
+    /// The later turns are in the spool, as this trace.
+    As(TraceId),
+    /// The archive has all of it.
+    Nothing,
+    /// No trace of the later turns can be made.
+    SetAside(Vec<Waiting>),
+}
+
+/// The part of the session that is current; None for the session's own trace, where that is not archived, or holds
+/// all turns.
+pub(super) fn part_of(family: &Family, receipts: &Receipts) -> Option<Continued> {
+    let session = &family.members.first()?.session;
+    let (mut part, mut id) = (None, TraceId::of_thread(&session.meta.id));
+    for number in 1..=MOST_PARTS {
+        let Some(kept) = receipts.archived(id) else { break };
+        let begin = part.map_or(0, |part: Continued| part.from);
+        let has = |span| kept.receipt.spans.contains_key(&span);
+        let from = first_lacking(family, begin, &has, kept.rank.ended_at);
+        if from >= session.turns.len() {
+            break;
+        }
+        part = Some(Continued { number, from, continues: id });
+        id = TraceId::of_continuation(&session.meta.id, number);
+    }
+    part
+}
+
+/// Puts the turns that the archive lacks into the spool, and removes the entry that cannot be delivered.
+pub(super) fn continue_archived(archived: &Archived, context: &Context) -> Result<Continuation, SpoolError> {
+    let Archived { trace, target, paths, reason } = archived;
+    let Some(newest) = paths.last() else { return Ok(Continuation::Nothing) };
+    let entry = Spool::load(newest)?;
+    let Some(kept) = receipts(&context.paths).of(*trace, target) else {
+        let why = format!("{reason}, and no receipt here says which of its turns are there");
+        return set_aside(archived, &why, context);
+    };
+    let Some(made) = later_turns(&entry, context) else {
+        let why = format!("{reason}, and its session file cannot be read any more");
+        return set_aside(archived, &why, context);
+    };
+    if made.traces.iter().any(|(made, _)| made.id == *trace) {
+        if is_overtaken(kept.rank, Some(Rank::of(&entry.trace))) {
+            let why = format!("{reason}, and what came later is no turn of its own");
+            return set_aside(archived, &why, context);
+        }
+        Spool::remove_all(paths)?;
+        return Ok(Continuation::Nothing);
+    }
+    let id = made.traces.first().map(|(trace, _)| trace.id);
+    made.put(context).map_err(|error| match error {
+        PutError::Spool(_, error) => error,
+        other @ PutError::Receipt(..) => SpoolError::Io(io::Error::other(other.to_string())),
+    })?;
+    Spool::remove_all(paths)?;
+    Ok(id.map_or(Continuation::Nothing, Continuation::As))
+}
+
+/// The trace of the entry's session as it is made now: with an archived receipt, that of its later turns. None where
+/// the session cannot be read.
+fn later_turns(entry: &Entry, context: &Context) -> Option<Imported> {
+    let home = context.home();
+    let thread = ThreadId::from_meta(entry.trace.metadata.get("session")?)?;
+    let mut shelf = Shelf::of(home.path());
+    // An import may have read a file outside of Codex's home.
+    let file = entry.trace.metadata.get("session_file").map(Path::new).filter(|file| file.is_file());
+    let files = match file {
+        Some(file) => shelf.files_with(file, &thread),
+        None => shelf.files_of(&thread, None),
+    };
+    let Own { session, rollout } = gather::own(&thread, &files, home, &gather::read).ok()??;
+    let family = gather::family(session, &rollout, home, &mut shelf, &gather::read);
+    let destination = Destination { target: entry.target.clone(), experiment: entry.experiment.clone() };
+    let (granularity, answers) = (Granularity::Session, &Answers::default());
+    let toward = Toward { destination: &destination, granularity, answers };
+    import(&thread, &family, &rollout, toward, context).ok()?
+}
+
+fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<Continuation, SpoolError> {
+    let spool = spool(&context.paths);
+    let Some(_lock) = spool.lock(Lane::of(&archived.target), PATIENCE)? else {
+        let busy = "another codex-traced is delivering";
+        return Err(SpoolError::Io(io::Error::new(io::ErrorKind::WouldBlock, busy)));
+    };
+    let aside = archived
+        .paths
+        .iter()
+        .map(|path| Ok(Waiting { path: spool.put_aside(path, why)?, reason: why.to_owned() }));
+    Ok(Continuation::SetAside(aside.collect::<Result<_, SpoolError>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codex::home::CodexHome;
+    use crate::config::target::{Experiment, Target};
+    use crate::env::World;
+    use crate::export::receipt::Receipt;
+    use crate::export::receipts::Kept;
+    use crate::session::{Writer, read};
+    use jiff::Timestamp;
+    use std::fs;
+
+    #[test]
+    fn a_session_outside_of_codexs_home_goes_on_past_an_archive_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("codex");
+        let world = World { variables: [("CODEX_HOME", home.to_str().unwrap())].into(), ..World::default() };
+        let context = Context::new(&world, &CodexHome::of(&world).unwrap());
+        let file = folder.path().join("kept.jsonl");
+        let text = fs::read_to_string("tests/corpus/0.169.0/exec-json-resume-1.jsonl").unwrap();
+        let target = Target::Http("http://a".into());
+        let destination = Destination { target: target.clone(), experiment: Experiment::Name("e".into()) };
+        let made = |lines: usize| {
+            let part: String = text.lines().take(lines).flat_map(|line| [line, "\n"]).collect();
+            fs::write(&file, part).unwrap();
+            let family = Family::gather(read(&file, Writer::Gone).unwrap(), |_| Vec::new());
+            let thread = ThreadId::from_meta(&family.members[0].session.meta.id).unwrap();
+            let toward = Toward {
+                destination: &destination,
+                granularity: Granularity::Session,
+                answers: &Answers::default(),
+            };
+            let made = import(&thread, &family, &file, toward, &context).unwrap().unwrap();
+            (thread, made.traces.into_iter().next().unwrap().0)
+        };
+        let first_turn = text.lines().position(|line| line.contains("\"task_complete\"")).unwrap() + 1;
+        let (thread, before) = made(first_turn);
+        let (_, whole) = made(usize::MAX);
+        let receipt = Receipt::of_trace(target.clone(), "1".into(), Timestamp::UNIX_EPOCH, &before);
+        let receipt = Receipt { archived: true, ..receipt };
+        receipts(&context.paths)
+            .keep(before.id, Kept { receipt, rank: Rank::of(&before), bytes: 1 })
+            .unwrap();
+        let trace = whole.id;
+        let entry =
+            Entry { target: target.clone(), experiment: destination.experiment.clone(), trace: whole };
+        let path = spool(&context.paths).put(&entry, Timestamp::UNIX_EPOCH).unwrap();
+        let archived = Archived { trace, target, paths: vec![path], reason: "archived".into() };
+        let continuation = continue_archived(&archived, &context).unwrap();
+        assert_eq!(continuation, Continuation::As(TraceId::of_continuation(thread.as_str(), 1)));
+        assert_eq!(spool(&context.paths).paths().len(), 1);
+    }
+}

@@ -1,0 +1,262 @@
+//! From the spool to the targets.
+
+use super::context::Context;
+use super::continuation::{Continuation, continue_archived};
+use crate::config::access::Access;
+use crate::config::target::{Experiment, Target};
+use crate::export::deliver::{Archived, DrainError, Drained, Eagerness, Limits, Step, Waiting, drain};
+use crate::export::{self, Patience};
+use crate::notice;
+use crate::queue::history::MOST_PARTS;
+use crate::queue::{PATIENCE, receipts, spool};
+use crate::spool::policy::{LONG, Lane};
+use crate::spool::{Spool, SpoolError};
+use jiff::Timestamp;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Who asks for a delivery, and what it may cost.
+pub struct DeliveryRequest<'a> {
+    pub eagerness: Eagerness,
+    /// How long further traces are begun; None for as long as it takes.
+    pub budget: Option<Duration>,
+    /// How long to wait for another delivery to end.
+    pub patience: Duration,
+    pub is_asked_to_end: &'a dyn Fn() -> bool,
+    /// Called before a request is tried again: why, and how soon.
+    pub retrying: &'a dyn Fn(&str, Duration),
+    /// Called after each trace.
+    pub progress: &'a dyn Fn(&Step),
+}
+
+impl DeliveryRequest<'_> {
+    /// A launch, which leaves targets alone that failed lately.
+    pub fn of_launch(budget: Duration) -> DeliveryRequest<'static> {
+        DeliveryRequest { eagerness: Eagerness::Patient, budget: Some(budget), ..DeliveryRequest::of_user() }
+    }
+
+    /// A command of a user, which tries every target.
+    pub fn of_user() -> DeliveryRequest<'static> {
+        DeliveryRequest {
+            eagerness: Eagerness::Asked,
+            budget: None,
+            patience: PATIENCE,
+            is_asked_to_end: &|| false,
+            retrying: &|_, _| {},
+            progress: &|_| {},
+        }
+    }
+}
+
+/// Delivers what the spool holds. The log names what stays, and why.
+pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, DrainError> {
+    if spool(&context.paths).paths().is_empty() {
+        return Ok(Drained::default());
+    }
+    let access = Access::of(context.world);
+    let until = request.budget.map(|budget| Instant::now() + budget);
+    let once = |progress: &dyn Fn(&Step)| drain_once(request, until, progress, &access, context);
+    let mut drained = once(request.progress);
+    // The trace that continues an archived one may be archived itself.
+    for _ in 0..MOST_PARTS {
+        let Ok(so_far) = &mut drained else { break };
+        let archived = std::mem::take(&mut so_far.archived);
+        if archived.is_empty() {
+            break;
+        }
+        if let Err(error) = deliver_continuations(archived, so_far, &once, request.progress, context) {
+            drained = Err(error);
+        }
+    }
+    match &drained {
+        Ok(drained) => log_what_stays(drained, Timestamp::now()),
+        Err(error) => tracing::warn!("nothing was delivered: {error}"),
+    }
+    drained
+}
+
+fn drain_once(
+    request: &DeliveryRequest,
+    until: Option<Instant>,
+    progress: &dyn Fn(&Step),
+    access: &Access,
+    context: &Context,
+) -> Result<Drained, DrainError> {
+    let DeliveryRequest { eagerness, patience, is_asked_to_end, retrying, .. } = *request;
+    let limits = Limits {
+        patience,
+        budget: until.map(|until| until.saturating_duration_since(Instant::now())),
+        is_asked_to_end,
+        eagerness,
+        now: &Timestamp::now,
+        luck: &jitter,
+        told: progress,
+    };
+    let patience = Patience { until, is_asked_to_end, retrying };
+    let connect = |target: &Target, experiment: &Experiment| {
+        export::mlflow::exporter(target, experiment, access, patience)
+    };
+    drain(&spool(&context.paths), &receipts(&context.paths), &limits, connect)
+}
+
+/// Drains the spool once more.
+type Once<'a> = dyn Fn(&dyn Fn(&Step)) -> Result<Drained, DrainError> + 'a;
+
+/// Delivers the later turns of sessions whose traces are archived.
+fn deliver_continuations(
+    archived: Vec<Archived>,
+    so_far: &mut Drained,
+    once: &Once,
+    progress: &dyn Fn(&Step),
+    context: &Context,
+) -> Result<(), DrainError> {
+    let mut continued = Vec::new();
+    for one in archived {
+        so_far.waiting.retain(|waiting| !one.paths.contains(&waiting.path));
+        match continue_archived(&one, context) {
+            Ok(outcome) => continued.push((one, outcome)),
+            Err(error) => {
+                let reason = format!("{} (and cannot be continued: {error})", one.reason);
+                let wait = |path: &PathBuf| Waiting { path: path.clone(), reason: reason.clone() };
+                so_far.waiting.extend(one.paths.iter().map(wait));
+            }
+        }
+    }
+    let failed = RefCell::new(HashMap::new());
+    if continued.iter().any(|(_, outcome)| matches!(outcome, Continuation::As(_))) {
+        let more = once(&|step: &Step| {
+            if let Err(reason) = step.outcome {
+                failed.borrow_mut().insert(step.trace, reason.to_owned());
+            }
+            progress(step);
+        })?;
+        so_far.delivered.extend(more.delivered);
+        so_far.set_aside.extend(more.set_aside);
+        so_far.archived.extend(more.archived);
+        so_far.waiting = more.waiting;
+        so_far.is_elsewhere |= more.is_elsewhere;
+    }
+    let of = continued.len();
+    for (number, (one, outcome)) in (1..).zip(continued) {
+        let failed = failed.borrow();
+        let report = |outcome| progress(&Step { number, of, trace: one.trace, target: &one.target, outcome });
+        match outcome {
+            Continuation::As(trace) => report(failed.get(&trace).map_or(Ok(()), |reason| Err(reason))),
+            Continuation::Nothing => report(Ok(())),
+            Continuation::SetAside(aside) => {
+                report(Err(&one.reason));
+                so_far.set_aside.extend(aside);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    #[error("cannot write to {0}: {1}")]
+    Spool(PathBuf, SpoolError),
+    #[error("another codex-traced is delivering")]
+    Busy,
+}
+
+/// Returns the quarantine to the spool and ends every pause of a target. The number of traces that came back.
+pub fn retry_quarantined(context: &Context) -> Result<usize, RetryError> {
+    let spool = spool(&context.paths);
+    let failed = |error| RetryError::Spool(context.paths.spool(), error);
+    let mut locks = Vec::new();
+    for lane in [Lane::Local, Lane::Remote] {
+        let lock = spool.lock(lane, PATIENCE).map_err(|error| failed(error.into()))?;
+        locks.push(lock.ok_or(RetryError::Busy)?);
+        spool.rests(lane).forget().map_err(|error| failed(error.into()))?;
+    }
+    let set_aside = spool.set_aside();
+    for path in &set_aside {
+        spool.bring_back(path).map_err(failed)?;
+    }
+    Ok(set_aside.len())
+}
+
+/// One line for each reason.
+fn log_what_stays(drained: &Drained, now: Timestamp) {
+    let mut by_reason: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    for waiting in &drained.waiting {
+        by_reason.entry(&waiting.reason).or_default().push(&waiting.path);
+    }
+    for (reason, paths) in by_reason {
+        match paths[..] {
+            [only] => tracing::warn!("{} stays in the spool: {reason}", name_of(only)),
+            _ => tracing::warn!("{} traces stay in the spool: {reason}", paths.len()),
+        }
+    }
+    for aside in &drained.set_aside {
+        tracing::error!("{} is set aside: {}", name_of(&aside.path), aside.reason);
+    }
+    let old = drained.waiting.iter().filter(|waiting| is_old(&waiting.path, now)).count();
+    if old > 0 {
+        tracing::warn!("{old} of them wait for more than {} days", LONG.as_secs() / 86_400);
+    }
+}
+
+/// What a user reads after a delivery.
+pub fn sentences(drained: &Drained, now: Timestamp) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if let Some(last) = drained.waiting.last() {
+        let old = drained.waiting.iter().filter(|waiting| is_old(&waiting.path, now)).count();
+        sentences.push(match old {
+            0 => notice::kept_on_disk(drained.waiting.len(), &last.reason),
+            old => notice::kept_for_long(drained.waiting.len(), old, LONG.as_secs() / 86_400, &last.reason),
+        });
+    }
+    if let Some(last) = drained.set_aside.last() {
+        sentences.push(notice::set_aside(drained.set_aside.len(), &last.reason));
+    }
+    sentences
+}
+
+/// Whether the user must learn that it still waits.
+pub fn is_old(entry: &Path, now: Timestamp) -> bool {
+    Spool::put_at(entry).is_some_and(|at| now.duration_since(at).unsigned_abs() > LONG && at < now)
+}
+
+/// Between 0 and 1; differs between processes and calls.
+fn jitter() -> f64 {
+    RandomState::new().hash_one(Instant::now()) as f64 / u64::MAX as f64
+}
+
+fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::deliver::Waiting;
+
+    #[test]
+    fn a_user_reads_what_waits_and_what_waits_for_too_long() {
+        let put = |second: i64| Waiting {
+            path: format!("/spool/{:020}-tr-07070707070707070707070707070707.json", second * 1_000_000_000)
+                .into(),
+            reason: "away".into(),
+        };
+        let day = 86_400;
+        let now = Timestamp::from_second(100 * day).unwrap();
+        let said = |waiting: Vec<Waiting>, set_aside: Vec<Waiting>| -> Vec<String> {
+            let drained = Drained { waiting, set_aside, ..Drained::default() };
+            let first = |sentence: String| sentence.lines().next().unwrap_or_default().to_owned();
+            sentences(&drained, now).into_iter().map(first).collect()
+        };
+        assert_eq!(said(vec![], vec![]), [""; 0]);
+        let young = "trace kept on disk (1 waiting): away";
+        assert_eq!(said(vec![put(86 * day)], vec![]), [young]);
+        // A clock that went back makes nothing old.
+        assert_eq!(said(vec![put(200 * day)], vec![]), [young]);
+        let old = "trace kept on disk (2 waiting, 1 of them for more than 14 days): away";
+        assert_eq!(said(vec![put(86 * day - 1), put(99 * day)], vec![]), [old]);
+        assert_eq!(said(vec![], vec![put(0)]), ["a trace was set aside: away"]);
+    }
+}

@@ -1,0 +1,192 @@
+//! Removes a session from all that codex-traced wrote: local stores, spool, receipts, records. Reports what is
+//! elsewhere.
+
+use crate::base::paths::Paths;
+use crate::claim::claims::claims_of;
+use crate::claim::hold::Hold;
+use crate::claim::journal::{self, Launch};
+use crate::claim::record::ThreadRecord;
+use crate::codex::thread::ThreadId;
+use crate::config::target::Target;
+use crate::disk;
+use crate::export::mlflow;
+use crate::export::receipt::Receipt;
+use crate::queue::history::MOST_PARTS;
+use crate::queue::{PATIENCE, receipts, spool};
+use crate::rollout::shelf::Shelf;
+use crate::spool::Spool;
+use crate::spool::policy::Lane;
+use crate::trace::ids::TraceId;
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// More turns than any session has.
+const MOST_TURNS: usize = 10_000;
+
+/// What became of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Local stores that had it.
+    pub stores: Vec<Target>,
+    /// Entries of the spool and of the quarantine.
+    pub spooled: usize,
+    /// Files of codex-traced about it.
+    pub records: usize,
+    /// Servers that have it, which the user must clear; with the experiment.
+    pub elsewhere: Vec<(Target, String)>,
+    /// Codex's own files; codex-traced removes none of them.
+    pub rollouts: Vec<PathBuf>,
+    /// What is still there, and why.
+    pub failures: Vec<String>,
+}
+
+impl Forgotten {
+    pub fn is_nothing(&self) -> bool {
+        self.stores.is_empty()
+            && (self.spooled, self.records) == (0, 0)
+            && self.elsewhere.is_empty()
+            && self.failures.is_empty()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CannotForget {
+    #[error("a launch is still at work on it")]
+    UnderWay,
+    #[error("a launch that died wrote it and others, and is to be finished first")]
+    Unfinished,
+    #[error("another codex-traced is delivering")]
+    Busy,
+    #[error("cannot lock the spool: {}", disk::reason(.0))]
+    Lock(#[from] io::Error),
+}
+
+/// Stores come first and our records last, so that an interrupted run can begin again. `now` is the target of the
+/// settings.
+pub fn forget(
+    trace: TraceId,
+    thread: Option<ThreadId>,
+    now: &Target,
+    paths: &Paths,
+) -> Result<Forgotten, CannotForget> {
+    let thread = thread.or_else(|| thread_of(trace));
+    give_up_launches(thread.as_ref(), paths)?;
+    let traces = traces_of(trace, thread.as_ref(), paths);
+    let spool = spool(paths);
+    let mut locks = Vec::new();
+    for lane in [Lane::Local, Lane::Remote] {
+        locks.push(spool.lock(lane, PATIENCE)?.ok_or(CannotForget::Busy)?);
+    }
+    let mut forgotten = Forgotten::default();
+    let of_trace = |entries: Vec<PathBuf>| {
+        entries.into_iter().filter(|path| Spool::trace_of(path).is_some_and(|of| traces.contains(&of)))
+    };
+    let (waiting, aside): (Vec<_>, Vec<_>) =
+        (of_trace(spool.paths()).collect(), of_trace(spool.set_aside()).collect());
+
+    let record = thread.as_ref().and_then(|thread| ThreadRecord::load(&paths.threads(), thread).ok());
+    let receipts: Vec<Receipt> = traces.iter().flat_map(|trace| receipts(paths).all(*trace)).collect();
+    let heads = waiting.iter().chain(&aside).filter_map(|path| Some(Spool::head(path).ok()?.target));
+    let of_record = record.and_then(|record| Some(record.destination?.target));
+    let taken = receipts.iter().map(|receipt| receipt.target.clone());
+    let targets: HashSet<Target> = heads.chain(of_record).chain(taken).chain([now.clone()]).collect();
+    for target in targets {
+        let removed: Option<Result<Vec<bool>, _>> =
+            traces.iter().map(|trace| mlflow::forget(&target, *trace)).collect();
+        match removed {
+            Some(Ok(any)) if any.contains(&true) => forgotten.stores.push(target),
+            Some(Ok(_)) | None => {}
+            Some(Err(error)) => forgotten.failures.push(error.to_string()),
+        }
+    }
+    for receipt in receipts.into_iter().filter(|receipt| receipt.target.is_remote()) {
+        let place = (receipt.target, receipt.experiment_id);
+        if !forgotten.elsewhere.contains(&place) {
+            forgotten.elsewhere.push(place);
+        }
+    }
+    let removed = waiting.iter().map(|path| (path, Spool::remove(path)));
+    let removed = removed.chain(aside.iter().map(|path| (path, Spool::drop_aside(path))));
+    for (path, removed) in removed {
+        match removed {
+            Ok(()) => forgotten.spooled += 1,
+            Err(error) => forgotten.failures.push(format!("{}: {error}", path.display())),
+        }
+    }
+    // After a failure the records stay: they name the places that are left.
+    if forgotten.failures.is_empty() {
+        forget_records(&traces, thread.as_ref(), &mut forgotten, paths);
+    }
+    let files = thread.map(|thread| Shelf::of(paths.home().path()).files_of(&thread, None));
+    forgotten.rollouts = files.unwrap_or_default().concat();
+    Ok(forgotten)
+}
+
+/// Removes the records of launches that would make the session's trace again. A launch that runs, or one that also
+/// wrote other sessions, is an error.
+fn give_up_launches(thread: Option<&ThreadId>, paths: &Paths) -> Result<(), CannotForget> {
+    let Some(thread) = thread else { return Ok(()) };
+    let is_named =
+        |launch: &Launch| claims_of(launch, paths).claims.iter().any(|claim| claim.thread == *thread);
+    if journal::under_way(&paths.launches()).iter().any(is_named) {
+        return Err(CannotForget::UnderWay);
+    }
+    for (record, launch) in journal::left_behind(&paths.launches()) {
+        let claims = claims_of(&launch, paths).claims;
+        if !claims.iter().any(|claim| claim.thread == *thread) {
+            continue;
+        }
+        if claims.len() > 1 {
+            return Err(CannotForget::Unfinished);
+        }
+        let _hold = Hold::take(&record).ok_or(CannotForget::UnderWay)?;
+        fs::remove_file(&record)?;
+    }
+    Ok(())
+}
+
+/// The session's one trace, those that continue it, and those of its turns, as far as spool and receipts name them.
+fn traces_of(trace: TraceId, thread: Option<&ThreadId>, paths: &Paths) -> Vec<TraceId> {
+    let (spool, receipts) = (spool(paths), receipts(paths));
+    let spooled: HashSet<TraceId> = [spool.paths(), spool.set_aside()]
+        .iter()
+        .flatten()
+        .filter_map(|path| Spool::trace_of(path))
+        .collect();
+    let is_known = |turn: &TraceId| spooled.contains(turn) || receipts.file_of(*turn).exists();
+    let turns = (1..=MOST_TURNS).filter_map(|turn| Some(TraceId::of_turn(thread?.as_str(), turn)));
+    let parts = (1..=MOST_PARTS).filter_map(|part| Some(TraceId::of_continuation(thread?.as_str(), part)));
+    std::iter::once(trace).chain(turns.chain(parts).filter(is_known)).collect()
+}
+
+fn forget_records(traces: &[TraceId], thread: Option<&ThreadId>, forgotten: &mut Forgotten, paths: &Paths) {
+    let of_thread = thread.map(|thread| paths.threads().join(format!("{thread}.json")));
+    let receipts = traces.iter().map(|trace| receipts(paths).file_of(*trace));
+    for path in receipts.chain(of_thread) {
+        match fs::exists(&path).and_then(|is_there| disk::remove(&path).map(|()| is_there)) {
+            Ok(is_there) => forgotten.records += usize::from(is_there),
+            Err(error) => forgotten.failures.push(format!("{}: {}", path.display(), disk::reason(&error))),
+        }
+    }
+}
+
+/// The reverse of `TraceId::of_thread`; None for a thread whose id is no UUID.
+fn thread_of(trace: TraceId) -> Option<ThreadId> {
+    let name = trace.to_string();
+    let digits = name.strip_prefix("tr-")?;
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    ThreadId::parse(&parts.join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_leads_back_to_its_thread() {
+        let thread = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+        assert_eq!(thread_of(TraceId::of_thread(thread)).unwrap().as_str(), thread);
+    }
+}

@@ -1,0 +1,140 @@
+//! From a thread to its session: all files of the thread, and the sub-agents that it started.
+
+use crate::claim;
+use crate::codex::home::CodexHome;
+use crate::codex::thread::ThreadId;
+use crate::disk::file_system::FileSystem;
+use crate::rollout::shelf::{Parts, Shelf, rollout_of};
+use crate::rollout::{files, index, path};
+use crate::session::family::{Family, working_times};
+use crate::session::model::Session;
+use crate::session::{self, Writer, chain};
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// The kernel's clock for file times ticks at least every 10 ms.
+const LOCAL_SLACK: Duration = Duration::from_millis(20);
+
+/// How far the clock of a file server may be behind that of this machine.
+const NETWORK_SLACK: Duration = Duration::from_secs(60);
+
+/// Reads a session file. A caller with a session in memory passes another function than [`read`].
+pub type Read<'a> = &'a dyn Fn(&Path, Writer) -> io::Result<Session>;
+
+/// A session, without its sub-agents.
+#[derive(Clone, Debug)]
+pub struct Own {
+    pub session: Session,
+    /// The last of its files, the one that Codex appends to.
+    pub rollout: PathBuf,
+}
+
+/// Why no file of a thread belongs to a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unwritten {
+    /// The launch opened it and wrote nothing.
+    SinceThen,
+    /// There is no file.
+    AtAll,
+}
+
+/// The thread's files, if a launch may have written to one of them since it began. In a copied home Codex's index
+/// may lead to a file elsewhere: it is taken when none in its usual place was written to.
+pub(super) fn written_files_of(
+    thread: &ThreadId,
+    home: &CodexHome,
+    shelf: &mut Shelf,
+    since: Timestamp,
+) -> Result<Parts, Unwritten> {
+    let in_place = shelf.files_of(thread, Some(since));
+    if in_place.iter().flatten().any(|path| is_written_since(path, since)) {
+        return Ok(in_place);
+    }
+    let indexed = index::rollout_of(home.path(), thread);
+    let indexed = indexed.filter(|path| is_written_since(path, since)).map(|path| vec![vec![path]]);
+    indexed.ok_or(if in_place.is_empty() { Unwritten::AtAll } else { Unwritten::SinceThen })
+}
+
+fn is_written_since(path: &Path, since: Timestamp) -> bool {
+    let modified = fs::metadata(path).and_then(|file| file.modified());
+    let slack = match FileSystem::of(path) {
+        FileSystem::Local => LOCAL_SLACK,
+        FileSystem::Network => NETWORK_SLACK,
+    };
+    modified.is_ok_and(|at| at + slack >= SystemTime::from(since))
+}
+
+/// Whether a process may still write to the thread, as far as locks and open files show.
+pub fn writer_of(thread: &ThreadId, home: &CodexHome) -> Writer {
+    if claim::writer_of(home, thread).is_some() { Writer::Alive } else { Writer::Gone }
+}
+
+/// The session of these files: the one way in which a session is made of files, for every caller. Of twins, such as
+/// an older copy, the one that holds most counts. Only the last file can still be written to. None without a file.
+pub fn own(
+    thread: &ThreadId,
+    files: &Parts,
+    home: &CodexHome,
+    read: Read,
+) -> Result<Option<Own>, (PathBuf, io::Error)> {
+    let (mut parts, mut rollout) = (Vec::new(), PathBuf::new());
+    for (place, twins) in (1..).zip(files) {
+        let writer = if place == files.len() { writer_of(thread, home) } else { Writer::Gone };
+        let Some((session, file)) = fullest(twins, writer, read)? else { continue };
+        parts.push(session);
+        rollout = file;
+    }
+    Ok(chain::join(parts).map(|session| Own { session, rollout }))
+}
+
+/// The session with those that it started; their files are in Codex's home, or in the folder of its own file.
+pub fn family(own: Session, rollout: &Path, home: &CodexHome, shelf: &mut Shelf, read: Read) -> Family {
+    Family::gather(own, |parent| {
+        let made = shelf.made_within(&working_times(parent), rollout.parent());
+        let threads = made.into_iter().filter(|file| {
+            let meta = files::meta_of(file).ok().flatten();
+            meta.is_some_and(|meta| {
+                meta.parent() == Some(&parent.meta.id) || meta.session_id.as_ref() == Some(&parent.meta.id)
+            })
+        });
+        let read = |file: PathBuf| {
+            let thread = path::thread_of(&file)?;
+            read(&file, writer_of(&thread, home))
+                .inspect_err(|error| tracing::warn!("cannot read {}: {error}", file.display()))
+                .ok()
+        };
+        // A sub-agent has one file: Codex rewinds none, and a copy in the parent's folder is the same.
+        let mut seen = HashSet::new();
+        threads.filter(|file| seen.insert(rollout_of(file))).filter_map(read).collect()
+    })
+}
+
+/// One that cannot be read counts only where no twin can.
+fn fullest(
+    twins: &[PathBuf],
+    writer: Writer,
+    read: Read,
+) -> Result<Option<(Session, PathBuf)>, (PathBuf, io::Error)> {
+    let (mut fullest, mut failure): (Option<(Session, PathBuf)>, _) = (None, None);
+    let held = |session: &Session| (session.last_line_at, session.inferences().count(), session.turns.len());
+    for file in twins {
+        match read(file, writer) {
+            Ok(session) if fullest.as_ref().is_some_and(|(best, _)| held(best) >= held(&session)) => {}
+            Ok(session) => fullest = Some((session, file.clone())),
+            Err(error) => failure = Some((file.clone(), error)),
+        }
+    }
+    match (fullest, failure) {
+        (None, Some(failure)) => Err(failure),
+        (fullest, _) => Ok(fullest),
+    }
+}
+
+/// From the disk.
+pub fn read(file: &Path, writer: Writer) -> io::Result<Session> {
+    session::read(file, writer)
+}

@@ -1,0 +1,146 @@
+//! A session that no launch of codex-traced wrote, or that is looked at without one: its traces, and what its target
+//! has of them.
+
+use super::assemble::AssembleError;
+use super::context::Context;
+use super::make::make;
+use crate::claim::claims::launches_of;
+use crate::claim::journal::Destination;
+use crate::claim::record::{Attribution, ThreadRecord};
+use crate::codex::thread::ThreadId;
+use crate::config::granularity::Granularity;
+use crate::config::target::Experiment;
+use crate::export::lost::Home;
+use crate::queue::history::{first_destination, granularity_of};
+use crate::queue::presence::{Answers, Presence};
+use crate::queue::put::{PutError, put_imported};
+use crate::queue::receipts;
+use crate::queue::sync_state::SyncState;
+use crate::session::family::Family;
+use crate::trace::redact::Redacted;
+use std::path::Path;
+
+/// A session's traces; nothing is written yet.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    pub thread: ThreadId,
+    /// One of the whole session, or one of each turn; never none.
+    pub traces: Vec<(Redacted, SyncState)>,
+    /// Where they go: a thread stays where it was first sent.
+    pub destination: Destination,
+    /// The target is sent every span, not only those that it lacks.
+    pub is_whole: bool,
+}
+
+/// Where sessions that were never sent go, in which form, and what targets have of the others.
+#[derive(Clone, Copy)]
+pub struct Toward<'a> {
+    pub destination: &'a Destination,
+    pub granularity: Granularity,
+    pub answers: &'a Answers,
+}
+
+/// None when the session has no prompt, or a folder switches tracing off.
+pub fn import(
+    thread: &ThreadId,
+    family: &Family,
+    rollout: &Path,
+    toward: Toward,
+    context: &Context,
+) -> Result<Option<Imported>, AssembleError> {
+    let (paths, receipts) = (&context.paths, receipts(&context.paths));
+    let Toward { destination: now, granularity: asked, answers } = toward;
+    // An unreadable record is an error: what launches noted there must reach the trace.
+    let mut record = ThreadRecord::load(&paths.threads(), thread)
+        .map_err(|error| AssembleError::Record(paths.threads(), error))?;
+    mark(&mut record);
+    // The record of a launch that runs, or died, decides before the settings of now.
+    let launches = launches_of(thread, paths);
+    let (noted, content) = (launches.first(), launches.iter().map(|launch| launch.content).max());
+    let content = context.settings().content.value.max(record.content).max(content.unwrap_or_default());
+    let asked = noted.map_or(asked, |launch| launch.granularity);
+    let granularity = granularity_of(&record, thread, asked, &receipts);
+    let traces = make(family, &record, rollout, granularity, content, context)?;
+    if traces.is_empty() {
+        return Ok(None);
+    }
+    let first = first_destination(&record, thread, &receipts);
+    let mut destination =
+        first.or(noted.map(|launch| launch.destination.clone())).unwrap_or_else(|| now.clone());
+    let is_homeless =
+        |trace: &Redacted| answers.of(trace.id, &destination.target) == Presence::Lost(Home::Gone);
+    if traces.iter().any(is_homeless) {
+        destination = rehoused(destination, now);
+    }
+    let with_state = |trace: Redacted| {
+        let state = SyncState::new(&trace, &destination.target, &receipts, answers);
+        (trace, state)
+    };
+    let traces = traces.into_iter().map(with_state).collect();
+    Ok(Some(Imported { thread: thread.clone(), traces, destination, is_whole: answers.is_all_wanted() }))
+}
+
+impl Imported {
+    /// That of the trace of which the target lacks most.
+    pub fn sync_state(&self) -> SyncState {
+        self.traces.iter().map(|(_, state)| *state).min().unwrap_or(SyncState::Unchanged)
+    }
+
+    /// Puts what the target lacks into the spool. No thread record is written: it holds what launches know.
+    pub fn put(self, context: &Context) -> Result<(), PutError> {
+        for (trace, state) in self.traces.into_iter().filter(|(_, state)| state.must_be_sent()) {
+            let is_lost = state == SyncState::Lost || self.is_whole;
+            put_imported(trace, is_lost, &self.destination, &context.paths)?;
+        }
+        Ok(())
+    }
+}
+
+/// The evidence of a launch counts before the import.
+fn mark(record: &mut ThreadRecord) {
+    if record.launches.is_empty() {
+        record.found.get_or_insert(Attribution::Import);
+    }
+}
+
+/// The destination of a trace whose experiment is gone. In the same place the settings of now decide, because the id
+/// of a deleted experiment may belong to a new one.
+fn rehoused(first: Destination, now: &Destination) -> Destination {
+    match (&first.experiment, first.target == now.target) {
+        (Experiment::Id(_), true) => now.clone(),
+        _ => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::target::Target;
+    use jiff::Timestamp;
+
+    #[test]
+    fn a_trace_whose_experiment_is_gone_goes_where_settings_say_but_only_in_the_same_place() {
+        let to = |target: &str, experiment| Destination { target: Target::Http(target.into()), experiment };
+        let (id, name) = (|| Experiment::Id("1".into()), || Experiment::Name("new".into()));
+        let now = to("http://a", name());
+        assert_eq!(rehoused(to("http://a", id()), &now), now);
+        assert_eq!(rehoused(to("http://b", id()), &now), to("http://b", id()));
+        let named = to("http://a", Experiment::Name("old".into()));
+        assert_eq!(rehoused(named.clone(), &now), named);
+    }
+
+    #[test]
+    fn how_a_thread_was_found_never_replaces_what_a_launch_knows() {
+        let mut record = ThreadRecord::default();
+        mark(&mut record);
+        assert_eq!(record.attribution(), Some(Attribution::Import));
+        record.add(crate::claim::record::LaunchRecord {
+            launch_id: "1".into(),
+            attribution: Attribution::Held,
+            started_at: Timestamp::UNIX_EPOCH,
+            exit: None,
+        });
+        mark(&mut record);
+        assert_eq!(record.attribution(), Some(Attribution::Held));
+    }
+}

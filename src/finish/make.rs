@@ -1,0 +1,85 @@
+//! The one place where a session becomes traces that may leave the machine: without secrets, and with no more than
+//! its folders and its settings allow.
+
+use super::assemble::AssembleError;
+use super::context::Context;
+use super::continuation::part_of;
+use crate::base::user;
+use crate::claim::record::ThreadRecord;
+use crate::codex::home::CodexHome;
+use crate::codex::thread::ThreadId;
+use crate::config::content::{Content, Folders};
+use crate::config::granularity::Granularity;
+use crate::config::images::Images;
+use crate::queue::receipts;
+use crate::rollout::path;
+use crate::session::family::Family;
+use crate::trace::build::{Surroundings, build_family, build_turns};
+use crate::trace::continued::build_continued;
+use crate::trace::images::Images as SmallImages;
+use crate::trace::redact::{Keep, Redacted};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// One trace of the whole session, or one of each turn; none where the session has no prompt, or where a folder
+/// switches tracing off.
+pub(super) fn make(
+    family: &Family,
+    record: &ThreadRecord,
+    rollout: &Path,
+    granularity: Granularity,
+    content: Content,
+    context: &Context,
+) -> Result<Vec<Redacted>, AssembleError> {
+    let Some(keep) = allowed(family, content, context.home()) else { return Ok(Vec::new()) };
+    let salt_error = |error| AssembleError::Salt(context.paths.salt(), error);
+    let redactor = context.redactor.get().map_err(salt_error)?;
+    let user = user::name(context.world);
+    let surroundings = Surroundings { rollout, user: user.as_deref() };
+    let traces = match granularity {
+        Granularity::Session => match part_of(family, &receipts(&context.paths)) {
+            None => build_family(family, record, surroundings).into_iter().collect(),
+            Some(part) => build_continued(family, part, record, surroundings).into_iter().collect(),
+        },
+        Granularity::Turn => build_turns(family, record, surroundings),
+    };
+    let redacted = traces.into_iter().map(|trace| redactor.redact(trace, keep));
+    if keep == Keep::Figures || context.settings().images == Images::AsNotes {
+        return Ok(redacted.collect());
+    }
+    let shown = images_of(family, rollout, context.home());
+    Ok(redacted.map(|trace| trace.with_images(&shown)).collect())
+}
+
+/// How much of a session its folders and settings allow; None where a folder switches tracing off. A session that was
+/// resumed elsewhere, and sub-agents, have several folders; a link may lead to a folder with rules.
+fn allowed(family: &Family, asked: Content, home: &CodexHome) -> Option<Keep> {
+    let mut content = asked;
+    let named = family.members.iter().flat_map(|member| &member.session.folders).map(PathBuf::from);
+    let named: BTreeSet<PathBuf> = named.collect();
+    let real = named.iter().filter_map(|folder| folder.canonicalize().ok());
+    for folder in real.chain(named.iter().cloned()).collect::<BTreeSet<_>>() {
+        let rules = Folders::of(&folder, home);
+        if let Some(file) = rules.off {
+            let thread = family.members.first().map_or("", |root| &root.session.meta.id);
+            tracing::info!("thread {thread} is not traced: {} switches tracing off", file.display());
+            return None;
+        }
+        content = content.max(rules.content());
+    }
+    Some(match content {
+        Content::Full => Keep::Everything,
+        Content::Metadata => Keep::Figures,
+    })
+}
+
+/// Read from the files a second time: a session in memory has no images, because few users ask for them.
+fn images_of(family: &Family, rollout: &Path, home: &CodexHome) -> SmallImages {
+    let mut images = SmallImages::default();
+    images.add_those_of(rollout);
+    let others = family.members.iter().skip(1).filter_map(|member| ThreadId::parse(&member.session.meta.id));
+    for file in others.filter_map(|thread| path::find(home.path(), &thread)) {
+        images.add_those_of(&file);
+    }
+    images
+}

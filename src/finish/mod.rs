@@ -1,0 +1,149 @@
+//! After Codex's end: its sessions become traces, and traces reach their targets.
+//!
+//! For a user on a terminal a finisher, a process of its own, does the work, and the launcher waits milliseconds for
+//! its notice. For a job the launcher does the same work itself, within a limit. The launch record is on disk before
+//! the work begins. So the work may be interrupted anywhere: the next launch finds the record, or the trace in the
+//! spool.
+
+pub mod assemble;
+pub mod context;
+mod continuation;
+pub mod delivery;
+mod finisher;
+pub mod forget;
+pub mod gather;
+pub mod imported;
+mod in_place;
+mod introduction;
+mod make;
+mod notice_file;
+mod open_turns;
+mod plan;
+pub mod recover;
+mod steps;
+mod summary;
+
+pub use finisher::finisher;
+
+use crate::claim::evidence::Sight;
+use crate::claim::journal::{self, Journal, Launch};
+use crate::claim::watch::Watch;
+use crate::cli;
+use crate::config::wait::{Rank, Wait};
+use crate::launch::Ended;
+use crate::launch::detached::{Detached, Heard};
+use crate::launch::signals::SignalPipe;
+use crate::notice::Notices;
+use crate::queue::spool;
+use context::Context;
+use in_place::InPlace;
+use plan::{FinishPlan, Reason, Safety};
+use std::ffi::OsString;
+use std::fs;
+use std::time::Instant;
+
+/// What the launcher does after Codex's end.
+pub fn after(context: &Context, mut watch: Watch, ended: &Ended) {
+    ended.signals.forget();
+    watch.launch.exit = Some(ended.exit);
+    let notices = Notices::choose(context.world);
+    let wait = wait_of(context, &watch.launch, notices);
+    let safety = complete_record(context, &mut watch);
+    let has_work = has_sessions(&watch.launch) || has_leftovers(context, &watch.launch.id);
+    match FinishPlan::choose(wait, safety, has_work) {
+        FinishPlan::Nothing => {}
+        FinishPlan::Finisher(patience) => {
+            let until = ended.at + patience;
+            if start_finisher(context, &watch.launch, notices, until, &ended.signals).is_none() {
+                run_in_place(context, watch, safety, FinishPlan::without_finisher(), ended);
+            }
+        }
+        plan @ FinishPlan::InPlace(..) => run_in_place(context, watch, safety, plan, ended),
+    }
+}
+
+fn run_in_place(context: &Context, watch: Watch, safety: Safety, plan: FinishPlan, ended: &Ended) {
+    let FinishPlan::InPlace(limit, reason) = plan else { return };
+    let (until, notices) = match reason {
+        Reason::Job => (ended.at + limit, Notices::of_job(context.world)),
+        Reason::NoFinisher => (Instant::now() + limit, Notices::choose(context.world)),
+    };
+    InPlace { until, limit, notices }.run(context, watch, safety, ended);
+}
+
+/// How long to wait for the delivery. On the way the user reads what is wrong with the settings, and the introduction
+/// of a new target; both only after a session.
+fn wait_of(context: &Context, launch: &Launch, notices: Notices) -> Wait {
+    let (world, settings) = (context.world, context.settings());
+    let mut problems = settings.problems.clone();
+    problems.extend(context.redactor.problems());
+    let asked = Wait::told(&world.variables).unwrap_or_else(|bad| {
+        problems.push(bad.to_string());
+        None
+    });
+    if has_sessions(launch) {
+        for problem in &problems {
+            tracing::warn!("{problem}");
+            notices.say(problem);
+        }
+        if let Some(introduction) = introduction::introduce(&settings.target.value, &context.paths) {
+            notices.say(&introduction);
+        }
+    }
+    Wait::choose(asked, &world.terminals, &world.variables, Rank::ours(world.parent))
+}
+
+/// Writes all that is known of the launch into its record; a launch without a session needs none.
+fn complete_record(context: &Context, watch: &mut Watch) -> Safety {
+    let launch = &watch.launch;
+    if !has_sessions(launch) {
+        watch.journal.take().map(Journal::end);
+        return Safety::OnDisk;
+    }
+    if watch.journal.is_none() {
+        watch.journal = Journal::begin_late(&context.paths.launches(), launch).ok();
+    }
+    let noted = watch.journal.as_mut().and_then(|journal| {
+        let _ = journal.complete(launch);
+        journal::load(journal.path())
+    });
+    if noted.as_ref() == Some(launch) { Safety::OnDisk } else { Safety::InMemory }
+}
+
+/// Whether the launch may have written a session.
+fn has_sessions(launch: &Launch) -> bool {
+    !(launch.claims.is_empty() && launch.logged.is_empty()) || launch.sight() == Sight::Blind
+}
+
+/// Whether launches other than this one left work.
+fn has_leftovers(context: &Context, launch: &str) -> bool {
+    let entries = fs::read_dir(context.paths.launches()).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name());
+    names.any(|name| !name.as_encoded_bytes().starts_with(launch.as_bytes()))
+        || !spool(&context.paths).paths().is_empty()
+}
+
+/// None when there can be no finisher.
+fn start_finisher(
+    context: &Context,
+    launch: &Launch,
+    notices: Notices,
+    until: Instant,
+    signals: &SignalPipe,
+) -> Option<()> {
+    let words = ["mlflow", cli::FINISH, &launch.id].map(OsString::from);
+    let finisher = Detached::start(words.into())
+        .inspect_err(|error| tracing::warn!("cannot start a process to finish the launch: {error}"))
+        .ok()?;
+    match finisher.hear(until, signals) {
+        Heard::All(words) => match words.strip_prefix(finisher::BEGUN)? {
+            [] => {}
+            sentence => {
+                notices.say(&String::from_utf8_lossy(sentence));
+                notice_file::remove_printed(&context.paths, notices);
+            }
+        },
+        Heard::SoFar(_) => notice_file::print_left(&context.paths, notices),
+    }
+    Some(())
+}

@@ -1,0 +1,156 @@
+//! What was sent of a thread, and where to: by its record and by receipts.
+
+use super::receipts;
+use crate::base::paths::Paths;
+use crate::claim::journal::Destination;
+use crate::claim::record::ThreadRecord;
+use crate::claim::unclaimed::{self, Unclaimed};
+use crate::codex::thread::ThreadId;
+use crate::config::granularity::Granularity;
+use crate::config::target::{Experiment, Target};
+use crate::export::lost::Sent;
+use crate::export::receipt::Receipt;
+use crate::export::receipts::Receipts;
+use crate::trace::ids::TraceId;
+use jiff::Timestamp;
+use std::fs;
+
+/// An upper bound for the traces that continue a session. MLflow archives traces that are days old.
+pub const MOST_PARTS: usize = 100;
+
+/// Where a thread's trace was first put, or else first taken; None if it never was.
+pub fn first_destination(
+    record: &ThreadRecord,
+    thread: &ThreadId,
+    receipts: &Receipts,
+) -> Option<Destination> {
+    let taken = || {
+        let traces = [TraceId::of_thread(thread.as_str()), TraceId::of_turn(thread.as_str(), 1)];
+        let Receipt { target, experiment_id, .. } =
+            traces.into_iter().find_map(|trace| receipts.first(trace))?;
+        Some(Destination { target, experiment: Experiment::Id(experiment_id) })
+    };
+    record.destination.clone().or_else(taken)
+}
+
+/// That of the thread's first trace; as asked where there is none.
+pub fn granularity_of(
+    record: &ThreadRecord,
+    thread: &ThreadId,
+    asked: Granularity,
+    receipts: &Receipts,
+) -> Granularity {
+    let sent = |trace| receipts.first(trace).is_some();
+    match record.granularity {
+        Some(granularity) => granularity,
+        None if record.destination.is_some() => Granularity::Session,
+        None if sent(TraceId::of_thread(thread.as_str())) => Granularity::Session,
+        None if sent(TraceId::of_turn(thread.as_str(), 1)) => Granularity::Turn,
+        None => asked,
+    }
+}
+
+/// What the thread's target took of it: the session's one trace, the traces that continue it, and those of its turns.
+pub fn taken(thread: &ThreadId, paths: &Paths) -> Vec<(Target, Sent)> {
+    let (record, receipts) =
+        (ThreadRecord::load(&paths.threads(), thread).unwrap_or_default(), receipts(paths));
+    let Some(target) = first_destination(&record, thread, &receipts).map(|first| first.target) else {
+        return Vec::new();
+    };
+    let numbered = |id: fn(&str, usize) -> TraceId| {
+        let all = (1..).map(move |number| id(thread.as_str(), number));
+        all.take_while(|trace| receipts.file_of(*trace).exists())
+    };
+    let traces = std::iter::once(TraceId::of_thread(thread.as_str()))
+        .chain(numbered(TraceId::of_continuation))
+        .chain(numbered(TraceId::of_turn));
+    let sent = |trace| {
+        let receipt = receipts.of(trace, &target)?.receipt;
+        let sent = Sent { trace, experiment_id: receipt.experiment_id, at: receipt.delivered_at };
+        Some((target.clone(), sent))
+    };
+    traces.filter_map(sent).collect()
+}
+
+/// The trace that holds the thread's last turns, as far as receipts show.
+pub fn newest_part(thread: &ThreadId, paths: &Paths) -> TraceId {
+    let receipts = receipts(paths);
+    let mut id = TraceId::of_thread(thread.as_str());
+    for number in 1..=MOST_PARTS {
+        let next = TraceId::of_continuation(thread.as_str(), number);
+        if receipts.archived(id).is_none() || !receipts.file_of(next).exists() {
+            break;
+        }
+        id = next;
+    }
+    id
+}
+
+/// The threads that were worked in last, the last one first.
+pub fn recent_threads(paths: &Paths, at_most: usize) -> Vec<ThreadId> {
+    let records = fs::read_dir(paths.threads()).into_iter().flatten().flatten();
+    let dated = records.filter_map(|entry| {
+        let thread = ThreadId::from_meta(entry.file_name().to_str()?.strip_suffix(".json")?)?;
+        Some((entry.metadata().ok()?.modified().ok()?, thread))
+    });
+    let mut dated: Vec<_> = dated.collect();
+    dated.sort();
+    dated.into_iter().rev().take(at_most).map(|(_, thread)| thread).collect()
+}
+
+/// The trace that was worked on last.
+pub fn last_trace(paths: &Paths) -> Option<TraceId> {
+    let taken = receipts(paths).recent(1).into_iter().next();
+    let taken = taken.map(|(trace, receipt)| (receipt.delivered_at, trace));
+    let worked = recent_threads(paths, 1).pop().and_then(|thread| {
+        let written = fs::metadata(paths.threads().join(format!("{thread}.json"))).ok()?.modified().ok()?;
+        Some((Timestamp::try_from(written).ok()?, newest_part(&thread, paths)))
+    });
+    taken.into_iter().chain(worked).max().map(|(_, trace)| trace)
+}
+
+/// Sessions that no launch claims, though one may have written them; the newest last. A session that was imported
+/// since is left out.
+pub fn unclaimed_sessions(paths: &Paths) -> Vec<Unclaimed> {
+    let mut all = unclaimed::all(&paths.unclaimed());
+    all.retain(|one| {
+        let is_recorded =
+            ThreadRecord::load(&paths.threads(), &one.thread).is_ok_and(|record| !record.launches.is_empty());
+        !is_recorded && receipts(paths).first(TraceId::of_thread(one.thread.as_str())).is_none()
+    });
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codex::home::CodexHome;
+    use crate::env::World;
+    use crate::export::receipts::Kept;
+    use crate::spool::entry::Rank;
+
+    #[test]
+    fn every_trace_of_a_session_counts_as_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let world =
+            World { variables: [("CODEX_HOME", folder.path().to_str().unwrap())].into(), ..World::default() };
+        let paths = Paths::new(&CodexHome::of(&world).unwrap());
+        let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
+        assert_eq!(taken(&thread, &paths), []);
+        let id = thread.as_str();
+        let expected = [
+            TraceId::of_thread(id),
+            TraceId::of_continuation(id, 1),
+            TraceId::of_continuation(id, 2),
+            TraceId::of_turn(id, 1),
+        ];
+        for trace in expected.into_iter().chain([TraceId::of_turn(id, 3)]) {
+            let target = Target::Http("http://a".into());
+            let receipt = Receipt::of(target, "1".into(), Timestamp::UNIX_EPOCH, &[]);
+            let rank = Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 };
+            receipts(&paths).keep(trace, Kept { receipt, rank, bytes: 1 }).unwrap();
+        }
+        let traces: Vec<TraceId> = taken(&thread, &paths).into_iter().map(|(_, sent)| sent.trace).collect();
+        assert_eq!(traces, expected);
+    }
+}

@@ -1,0 +1,22 @@
+//! Traces on their way to targets, and what targets took of them.
+
+pub mod history;
+pub mod presence;
+pub mod put;
+pub mod sync_state;
+
+use crate::base::paths::Paths;
+use crate::export::receipts::Receipts;
+use crate::spool::Spool;
+use std::time::Duration;
+
+/// How long a user's command waits for other deliveries to end.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub fn spool(paths: &Paths) -> Spool {
+    Spool::at(paths.spool())
+}
+
+pub fn receipts(paths: &Paths) -> Receipts {
+    Receipts::at(paths.receipts())
+}

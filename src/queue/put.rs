@@ -1,0 +1,114 @@
+//! The one way into the spool.
+
+use super::history::first_destination;
+use super::presence::{Answers, Presence, ask};
+use super::sync_state::SyncState;
+use super::{receipts, spool};
+use crate::base::paths::Paths;
+use crate::claim::journal::Destination;
+use crate::claim::record::ThreadRecord;
+use crate::codex::thread::ThreadId;
+use crate::disk;
+use crate::env::World;
+use crate::spool::entry::Entry;
+use crate::spool::{Spool, SpoolError};
+use crate::trace::redact::Redacted;
+use jiff::Timestamp;
+use std::io;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    #[error("cannot write to {0}: {reason}", reason = disk::reason(.1))]
+    Receipt(PathBuf, io::Error),
+    #[error("cannot write to {0}: {1}")]
+    Spool(PathBuf, SpoolError),
+}
+
+/// Puts the traces of a launch's thread that its target lacks. A single trace is put as it is: it grows with each
+/// turn. Of a trace for each turn, most were sent by earlier launches.
+pub fn put_written(
+    traces: Vec<Redacted>,
+    thread: &ThreadId,
+    destination: &Destination,
+    paths: &Paths,
+    world: &World,
+) -> Result<(), PutError> {
+    let receipts = receipts(paths);
+    let is_single = traces.len() == 1;
+    let believed = Answers::default();
+    let is_new = |trace: &Redacted| {
+        (is_single && receipts.archived(trace.id).is_none())
+            || SyncState::new(trace, &destination.target, &receipts, &believed).must_be_sent()
+    };
+    let (new, sent): (Vec<_>, Vec<_>) = traces.into_iter().partition(is_new);
+    for trace in new {
+        put(trace, destination, paths)?;
+    }
+    // The target is asked for earlier turns only after the new ones are safe.
+    if sent.is_empty() {
+        return Ok(());
+    }
+    let answers = ask([thread], paths, world);
+    for trace in sent {
+        if let Presence::Lost(_) = answers.of(trace.id, &destination.target) {
+            forget_receipt(&trace, destination, paths)?;
+            put(trace, destination, paths)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a trace that its target lacks. A `lost` one is sent whole, so its receipt is emptied. Imports of a session
+/// that no target takes put it once.
+pub fn put_imported(
+    trace: Redacted,
+    is_lost: bool,
+    destination: &Destination,
+    paths: &Paths,
+) -> Result<(), PutError> {
+    if is_lost {
+        forget_receipt(&trace, destination, paths)?;
+    }
+    let spool = spool(paths);
+    let entry = entry(trace, destination);
+    let mut waits = spool.paths().into_iter().filter(|path| Spool::trace_of(path) == Some(entry.trace.id));
+    if waits.next_back().is_some_and(|path| Spool::load(&path).is_ok_and(|waiting| waiting == entry)) {
+        return Ok(());
+    }
+    put_entry(&entry, paths)
+}
+
+/// Where the thread was first sent; where the launch sends if it never was. The thread record keeps it.
+pub fn destination_of(thread: &ThreadId, now: &Destination, paths: &Paths) -> Destination {
+    let first = |record: &ThreadRecord| {
+        first_destination(record, thread, &receipts(paths)).unwrap_or_else(|| now.clone())
+    };
+    let keep = |record: &mut ThreadRecord| record.destination = Some(first(record));
+    // A record that cannot be changed was logged before.
+    let record = ThreadRecord::update(&paths.threads(), thread, keep);
+    let kept = record.ok().and_then(|record| record.destination).unwrap_or_else(|| now.clone());
+    if kept != *now {
+        tracing::info!("thread {thread} stays where it was first sent, as the settings were then");
+    }
+    kept
+}
+
+fn put(trace: Redacted, destination: &Destination, paths: &Paths) -> Result<(), PutError> {
+    put_entry(&entry(trace, destination), paths)
+}
+
+fn put_entry(entry: &Entry, paths: &Paths) -> Result<(), PutError> {
+    let put = spool(paths).put(entry, Timestamp::now());
+    put.map(drop).map_err(|error| PutError::Spool(paths.spool(), error))
+}
+
+fn entry(trace: Redacted, destination: &Destination) -> Entry {
+    let Destination { target, experiment } = destination.clone();
+    Entry { target, experiment, trace }
+}
+
+fn forget_receipt(trace: &Redacted, destination: &Destination, paths: &Paths) -> Result<(), PutError> {
+    let emptied = receipts(paths).empty(trace.id, &destination.target);
+    emptied.map_err(|error| PutError::Receipt(paths.receipts(), error))
+}
