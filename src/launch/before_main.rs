@@ -1,5 +1,6 @@
-//! What Rust's runtime changes before `main`, seen before it does: it ignores SIGPIPE, and opens closed standard
-//! streams as /dev/null. The command is to find both as we were given them.
+//! Records two facts before `main`: whether SIGPIPE was ignored, and which standard streams were closed. Rust's
+//! runtime then ignores SIGPIPE and opens closed streams as /dev/null. The command must get both as the
+//! launcher did.
 
 use super::dispositions::is_ignored;
 use nix::libc::{self, c_char, c_int};
@@ -12,19 +13,19 @@ static PIPE_SIGNAL_IGNORED: AtomicBool = AtomicBool::new(false);
 static CLOSED_STREAMS: AtomicU8 = AtomicU8::new(0);
 
 #[expect(unsafe_code, reason = "the loader's list of what runs before main")]
-// SAFETY: the loader calls what stands here as a function; arguments that it does not pass are not looked at.
+// SAFETY: the loader calls each entry as a C function; `look` ignores arguments that a loader does not pass.
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
 #[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__mod_init_func"))]
 static LOOK: extern "C" fn(c_int, *const *mut c_char) = look;
 
-/// Where our words stand in memory, as other processes see them, and how many bytes they take.
+/// Address of this process's arguments in memory, where other processes read them, and their size in bytes.
 static WORDS: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
 static WORDS_LENGTH: AtomicUsize = AtomicUsize::new(0);
 
-/// Only system calls and atomics: nothing of Rust's runtime is there yet.
+/// Uses only system calls and atomics: Rust's runtime is not initialised yet.
 extern "C" fn look(count: c_int, words: *const *mut c_char) {
-    // Other loaders than GNU's pass nothing here.
+    // Only GNU's loader passes arguments to such functions.
     if cfg!(target_env = "gnu") && count > 0 {
         note_words(count.unsigned_abs() as usize, words);
     }
@@ -35,8 +36,8 @@ extern "C" fn look(count: c_int, words: *const *mut c_char) {
 
 fn note_words(count: usize, words: *const *mut c_char) {
     #[expect(unsafe_code, reason = "the words as the kernel laid them out")]
-    // SAFETY: the loader passes as many pointers as it says, each to a text that lives as long as the process; the
-    // kernel puts the texts one behind the other.
+    // SAFETY: the loader passes `count` pointers, each to a text that lives as long as the process; the kernel
+    // puts the texts one after the other.
     unsafe {
         let (first, last) = (*words, *words.add(count - 1));
         WORDS.store(first, Ordering::Relaxed);
@@ -44,13 +45,15 @@ fn note_words(count: usize, words: *const *mut c_char) {
     }
 }
 
-/// In a copy of us that looks at its words no more: `ps`, and who sends signals by name, find it under this one.
+/// Overwrites the arguments of this process. Call it only in a fork that reads them no more: `ps` and senders
+/// of signals by name find the process under this name.
 pub(super) fn show_as(name: &CStr) {
     let (words, length) = (WORDS.load(Ordering::Relaxed), WORDS_LENGTH.load(Ordering::Relaxed));
     if !words.is_null() {
         let shown = name.count_bytes().min(length);
         #[expect(unsafe_code, reason = "our own words, where other processes see them")]
-        // SAFETY: as many bytes as the words took, in memory that is ours to write; nobody reads them any more.
+        // SAFETY: it writes exactly the bytes that the arguments took; this memory is writable and nothing
+        // reads it any more.
         unsafe {
             std::ptr::write_bytes(words, 0, length);
             std::ptr::copy_nonoverlapping(name.as_ptr(), words, shown);
@@ -60,7 +63,7 @@ pub(super) fn show_as(name: &CStr) {
 
 fn is_closed(stream: i32) -> bool {
     #[expect(unsafe_code, reason = "a descriptor that may not be open has only a number")]
-    // SAFETY: it only asks.
+    // SAFETY: F_GETFD changes nothing.
     unsafe {
         libc::fcntl(stream, libc::F_GETFD) < 0
     }
@@ -70,11 +73,11 @@ pub(super) fn ignored_the_pipe_signal() -> bool {
     PIPE_SIGNAL_IGNORED.load(Ordering::Relaxed)
 }
 
-/// As the last thing before exec: whatever is opened next would be taken for a standard stream.
+/// Call it last before exec: the next descriptor that is opened would become a standard stream.
 pub(super) fn close_streams_again() {
     let closed = CLOSED_STREAMS.load(Ordering::Relaxed);
     for stream in (0..=2).filter(|stream| closed & (1 << stream) != 0) {
-        #[expect(unsafe_code, reason = "std owns no standard stream, so nobody can give it up")]
+        #[expect(unsafe_code, reason = "std has no owner for standard streams that could close them")]
         // SAFETY: what runs next in this process is the command, or an error that needs none of them.
         unsafe {
             libc::close(stream);

@@ -1,4 +1,4 @@
-//! What has become of a child.
+//! State changes of a child process: none, stopped, ended.
 
 use super::exit::ChildExit;
 use nix::errno::Errno;
@@ -14,19 +14,19 @@ pub(super) enum News {
     Ended(ChildExit),
 }
 
-/// What has happened since the last call.
+/// Polls the child without blocking: what happened since the last call.
 pub(super) fn news_of(child: Pid) -> News {
     loop {
         let mut status = 0;
         #[expect(unsafe_code, reason = "nix's waitpid knows no real-time signals, and loses the status")]
-        // SAFETY: the kernel writes the status into our own integer.
+        // SAFETY: the kernel writes the status into a local integer.
         let reaped =
             unsafe { libc::waitpid(child.as_raw(), &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
         let status = ExitStatus::from_raw(status);
         return match (reaped, status.stopped_signal()) {
             (0, _) => News::None,
             (-1, _) if Errno::last() == Errno::EINTR => continue,
-            // Only possible if somebody else waited for our child; there is no status to be had.
+            // Only possible if other code already reaped the child; its status is lost.
             (-1, _) => News::Ended(ChildExit::Code(1)),
             (_, Some(signal)) => News::Stopped(signal),
             _ => News::Ended(status.into()),

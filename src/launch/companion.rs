@@ -1,11 +1,10 @@
-//! What is looked after while the command runs, whatever way it runs.
+//! Work that the launcher does while the command runs, in either launch mode.
 
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// Something to look after while the command runs. It must never block: signals wait meanwhile, and on a
-/// terminal every key.
+/// Work to do while the command runs. It must never block: signals, and on a terminal every key, wait for it.
 pub trait Companion {
     /// Wakes `attend` when readable; None when there is nothing to wait for.
     fn wakes(&self) -> Option<BorrowedFd<'_>>;
@@ -18,7 +17,7 @@ pub trait Companion {
     fn attend(&mut self) -> Option<Duration>;
 }
 
-/// A companion and when it wants to be called again, however often other things wake us before.
+/// A companion and the time of its next call, however often other events wake the launcher before.
 pub(super) struct Attended<'a> {
     /// None once it has panicked: a defect there must not cost the command its terminal.
     companion: Option<&'a mut dyn Companion>,
@@ -41,7 +40,7 @@ impl<'a> Attended<'a> {
         self.companion.as_ref()?.wakes()
     }
 
-    /// How long nobody need look.
+    /// Time until the next call is due.
     pub(super) fn patience(&self) -> Option<Duration> {
         self.due.map(|due| due.saturating_duration_since(Instant::now()))
     }

@@ -1,5 +1,6 @@
-//! Ourselves once more, in a process that outlives us: a session of its own, deaf to hang-ups, without a
-//! terminal, holding nothing that we hold. It can say a few words to us for as long as we listen.
+//! Runs this program again as a process that outlives the launcher. It has its own session, ignores hang-ups,
+//! and has no terminal and none of the launcher's descriptors. It can report to the launcher over a pipe for as
+//! long as the launcher reads.
 
 use super::inherit::timeout;
 use super::program::{Image, Program};
@@ -18,38 +19,38 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Makes glibc (2.35 and later) ask Linux for memory of large pages and in steps of 16 MiB, which it also keeps when
-/// all is done: a third of the time that a large session takes is else that of its memory, 4 KiB at a time.
+/// Makes glibc (2.35 and later) use large pages, grow its heap in steps of 16 MiB, and keep freed memory. With
+/// 4 KiB pages, a third of the time for a large session is spent on memory.
 pub const LARGE_PAGES: (&str, &str) =
     ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=16777216");
 
-/// Its words to us: its stdout.
+/// The reading end of its stdout.
 pub struct Detached {
     words: File,
     heard: Vec<u8>,
 }
 
-/// What a detached process had said when we stopped listening.
+/// What a detached process had written when the launcher stopped reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// It is through, or has died.
+    /// It closed its stdout, or ended.
     All(Vec<u8>),
-    /// It goes on.
+    /// It still runs.
     SoFar(Vec<u8>),
 }
 
 impl Detached {
-    /// Starts this very program with these words. Call it while there is one thread.
+    /// Starts this program's own executable with these arguments. Call it while the process has one thread.
     pub fn start(words: Vec<OsString>) -> io::Result<Detached> {
         let name = OsString::from("codex-traced");
         let image =
             Program { file: ourselves()?, name, args: words, added_variables: large_pages() }.image()?;
         let (read, write) = io::pipe()?;
         let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-        // A hang-up, or a key, between its birth and its own session would be its end.
+        // A hang-up or a terminal key before `setsid` would end the new process.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         #[expect(unsafe_code, reason = "fork; nix offers no safe form")]
-        // SAFETY: this process has one thread, so its copy may do all that we may.
+        // SAFETY: this process has one thread, so the fork may call any function.
         let forked = unsafe { fork() };
         if let Ok(ForkResult::Child) = forked {
             become_detached(&image, &null, &OwnedFd::from(write));
@@ -62,7 +63,7 @@ impl Detached {
         Ok(Detached { words, heard: Vec::new() })
     }
 
-    /// Listens until it is through, until then, or until somebody asks us to end.
+    /// Reads until the process closes its stdout, `until` is over, or the user asks the launcher to end.
     pub fn hear(mut self, until: Instant, signals: &SignalPipe) -> Heard {
         loop {
             match self.read() {
@@ -90,19 +91,19 @@ impl Detached {
     }
 }
 
-/// Whoever told glibc something else knows better.
+/// A value that the user has set wins.
 fn large_pages() -> Vec<(&'static str, OsString)> {
     let (name, value) = LARGE_PAGES;
     if std::env::var_os(name).is_some() { Vec::new() } else { vec![(name, value.into())] }
 }
 
-/// The file that we are, even if it was replaced or deleted meanwhile (Linux).
+/// The running executable, even if its file was replaced or deleted (Linux).
 fn ourselves() -> io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() { Ok(running.into()) } else { std::env::current_exe() }
 }
 
-/// The copy's own story; it ends in exec.
+/// Runs in the fork; ends in exec.
 fn become_detached(image: &Image, null: &OwnedFd, words: &OwnedFd) -> ! {
     let _ = catch_unwind(AssertUnwindSafe(|| -> io::Result<()> {
         setsid()?;
@@ -121,7 +122,7 @@ fn become_detached(image: &Image, null: &OwnedFd, words: &OwnedFd) -> ! {
     }
 }
 
-/// In a copy of us: without a stream of ours, and holding nothing but this.
+/// Runs in a fork: closes all descriptors, and keeps only `link`, as stdin.
 pub(super) fn become_nobody(link: OwnedFd) -> io::Result<File> {
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     unistd::dup2_stdin(&link)?;
@@ -130,11 +131,11 @@ pub(super) fn become_nobody(link: OwnedFd) -> io::Result<File> {
     std::mem::forget((link, null));
     close_all_but_streams();
     #[expect(unsafe_code, reason = "the link by its new number")]
-    // SAFETY: it was put there just now, and nothing else here reads stdin.
+    // SAFETY: `dup2_stdin` has just put it there, and nothing else in this process reads stdin.
     Ok(unsafe { File::from_raw_fd(libc::STDIN_FILENO) })
 }
 
-/// Somebody may wait for the end of a pipe that we inherited.
+/// An inherited end of a pipe would keep its reader waiting.
 fn close_all_but_streams() {
     #[cfg(target_os = "linux")]
     {
@@ -149,7 +150,7 @@ fn close_all_but_streams() {
     let entries = std::fs::read_dir("/dev/fd").into_iter().flatten().flatten();
     let open: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for number in open.into_iter().filter(|number| *number > libc::STDERR_FILENO) {
-        #[expect(unsafe_code, reason = "descriptors that nobody here owns have only a number")]
+        #[expect(unsafe_code, reason = "inherited descriptors have no owner here, only a number")]
         // SAFETY: as above.
         unsafe {
             libc::close(number);
@@ -157,8 +158,8 @@ fn close_all_but_streams() {
     }
 }
 
-/// In the detached process: lets go of the folder it was started in, shows itself under its name, and sets an
-/// end to itself, whatever it may hang in.
+/// In the detached process: leaves its working folder, sets its process name, and starts the alarm that ends it
+/// after `limit`, even if it hangs.
 pub fn settle(limit: Duration) {
     let _ = unistd::chdir("/");
     #[cfg(target_os = "linux")]
@@ -166,18 +167,19 @@ pub fn settle(limit: Duration) {
     end_within(limit);
 }
 
-/// In the detached process: another end, from now on.
+/// In the detached process: replaces the alarm; the limit counts from now.
 pub fn end_within(limit: Duration) {
     unistd::alarm::set(limit.as_secs().try_into().unwrap_or(u32::MAX));
 }
 
-/// In the detached process, to whoever started it, if they still listen.
+/// In the detached process: writes to the launcher; errors are ignored, for the launcher may have stopped
+/// reading.
 pub fn say(words: &[u8]) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(words).and_then(|()| stdout.flush());
 }
 
-/// In the detached process: nothing more will be said.
+/// In the detached process: closes the pipe to the launcher.
 pub fn fall_silent() {
     if let Ok(null) = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
         let _ = unistd::dup2_stdout(null);

@@ -1,6 +1,6 @@
-//! What a process does by default with each signal, and what of it the command is to find as we found it.
+//! Signal dispositions: reading and setting them, and restoring for the command what the launcher inherited.
 //!
-//! Signals are numbers here: those of real time have no names.
+//! Signals are plain numbers: real-time signals have no names in nix.
 
 use super::before_main;
 use nix::errno::Errno;
@@ -14,17 +14,18 @@ pub(super) type Action = libc::sigaction;
 
 pub(super) type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
 
-/// Whether SIGXFSZ is ours to give back.
+/// Whether the launcher changed SIGXFSZ and has to restore it for the command.
 static FILE_SIZE_SIGNAL_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Under a limit of file sizes (`ulimit -f`) a write of ours shall fail, not kill us.
+/// Under a limit of file sizes (`ulimit -f`) a write of the launcher fails instead of killing it.
 pub fn fail_writes_instead_of_dying() {
     if is_ignored(libc::SIGXFSZ).is_ok_and(|ignored| !ignored) && ignore(libc::SIGXFSZ).is_ok() {
         FILE_SIZE_SIGNAL_TAKEN.store(true, Ordering::Relaxed);
     }
 }
 
-/// Whether it was ignored when we were started (nohup): then it stays so, for us and for the command.
+/// Whether the signal was ignored at start (nohup): then it stays ignored, for the launcher and for the
+/// command.
 pub(super) fn was_ignored(signal: i32) -> io::Result<bool> {
     match signal {
         libc::SIGPIPE => Ok(before_main::ignored_the_pipe_signal()),
@@ -33,7 +34,8 @@ pub(super) fn was_ignored(signal: i32) -> io::Result<bool> {
     }
 }
 
-/// What Rust's runtime or we have changed: SIGPIPE (std's `Command` changes it once more), SIGXFSZ.
+/// Restores what Rust's runtime or the launcher has changed: SIGPIPE (std's `Command` changes it again) and
+/// SIGXFSZ.
 pub(super) fn give_back() {
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
         let _ = match was_ignored(signal) {
@@ -43,7 +45,7 @@ pub(super) fn give_back() {
     }
 }
 
-/// What the command must find as we found it, and our own handlers would hide.
+/// Inherited state that the launcher's own handlers replace and the command must get back.
 #[derive(Clone, Copy)]
 pub(super) struct Inherited {
     pub(super) mask: SigSet,
@@ -52,7 +54,7 @@ pub(super) struct Inherited {
 }
 
 impl Inherited {
-    /// For the command, between fork and exec: only calls that are safe there.
+    /// Runs between fork and exec: only calls that are safe there.
     pub(super) fn restore(&self) -> io::Result<()> {
         if self.child_ignored {
             ignore(libc::SIGCHLD)?;
@@ -64,7 +66,7 @@ impl Inherited {
     }
 }
 
-/// The time until a SIGALRM: exec hands it on, and fork does not (`perl -e 'alarm 9; exec @ARGV' …`).
+/// The time until a SIGALRM: exec keeps it, fork does not (`perl -e 'alarm 9; exec @ARGV' …`).
 #[derive(Clone, Copy)]
 pub(super) struct Alarm(libc::itimerval);
 
@@ -72,14 +74,14 @@ impl Alarm {
     pub(super) fn running() -> Alarm {
         let mut found = MaybeUninit::<libc::itimerval>::zeroed();
         #[expect(unsafe_code, reason = "getitimer; nix offers no safe form")]
-        // SAFETY: the kernel writes into our own variable, and all zeros is a timer that does not run.
+        // SAFETY: the kernel writes into a local variable, and all zeros is a timer that does not run.
         unsafe {
             libc::getitimer(libc::ITIMER_REAL, found.as_mut_ptr());
             Alarm(found.assume_init())
         }
     }
 
-    /// Once the command has it.
+    /// Call it when the command has the timer.
     pub(super) fn stop() {
         nix::unistd::alarm::cancel();
     }
@@ -89,7 +91,7 @@ impl Alarm {
             return;
         }
         #[expect(unsafe_code, reason = "setitimer; nix offers no safe form")]
-        // SAFETY: it reads a timer that the kernel has given us.
+        // SAFETY: the kernel reads a timer that `getitimer` has filled.
         unsafe {
             libc::setitimer(libc::ITIMER_REAL, &raw const self.0, std::ptr::null_mut());
         }
@@ -99,7 +101,7 @@ impl Alarm {
 pub(super) fn is_ignored(signal: i32) -> io::Result<bool> {
     let mut found = MaybeUninit::<Action>::uninit();
     #[expect(unsafe_code, reason = "sigaction; nix knows no signals of real time")]
-    // SAFETY: a null action only asks; the kernel fills `found` when it answers 0.
+    // SAFETY: a null action changes nothing; the kernel fills `found` when it returns 0.
     let handler = unsafe {
         if libc::sigaction(signal, std::ptr::null(), found.as_mut_ptr()) != 0 {
             return Err(io::Error::last_os_error());
@@ -117,9 +119,9 @@ pub(super) fn default(signal: i32) -> io::Result<Action> {
     set(signal, &action(libc::SIG_DFL, 0))
 }
 
-/// The only handler that there is anywhere: `signals::tell`.
+/// Installs a handler; `signals::tell` is the only one.
 pub(super) fn handle(signal: i32, handler: Handler) -> io::Result<Action> {
-    // On the stack that Rust's runtime has made for it: ours may be what has overflowed.
+    // On the alternate stack that Rust's runtime provides: the normal one may have overflowed.
     let flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
     set(signal, &action(handler as *const () as usize, flags))
 }
@@ -136,8 +138,8 @@ fn action(handler: libc::sighandler_t, flags: libc::c_int) -> Action {
 pub(super) fn set(signal: i32, action: &Action) -> io::Result<Action> {
     let mut before = MaybeUninit::<Action>::uninit();
     #[expect(unsafe_code, reason = "sigaction; nix knows no signals of real time")]
-    // SAFETY: the only handler ever set does nothing that is not safe in one; the kernel fills `before` when it
-    // answers 0.
+    // SAFETY: the only handler ever set makes only async-signal-safe calls; the kernel fills `before` when it
+    // returns 0.
     unsafe {
         Errno::result(libc::sigaction(signal, action, before.as_mut_ptr()))?;
         Ok(before.assume_init())

@@ -1,4 +1,4 @@
-//! How a child ended, and ending the same way ourselves.
+//! How a child ended, and how this process ends the same way.
 
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
@@ -31,7 +31,7 @@ impl ChildExit {
             ChildExit::Code(code) => std::process::exit(code),
             ChildExit::Signal(number) => {
                 die_by(number);
-                // Still here: process 1 is not killed by its own signals.
+                // Reached only as process 1, which its own signals do not kill.
                 std::process::exit(128 + number)
             }
         }
@@ -39,10 +39,10 @@ impl ChildExit {
 }
 
 fn die_by(number: i32) {
-    // The child has left its core; ours would only overwrite it.
+    // The child has written its core file; the launcher's would overwrite it.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     #[expect(unsafe_code, reason = "nix has no names for real-time signals")]
-    // SAFETY: the default disposition runs no code of ours, and the set is ours and initialised.
+    // SAFETY: the default disposition runs no code of this process, and `sigemptyset` initialises the set.
     unsafe {
         let mut only = std::mem::zeroed();
         libc::sigemptyset(&raw mut only);

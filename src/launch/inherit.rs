@@ -1,4 +1,4 @@
-//! Running a command on our own streams: it has the terminal, the pipes, the group; we wait.
+//! Runs a command on the launcher's own streams, terminal and process group; the launcher waits.
 
 use super::Ended;
 use super::child::{News, news_of};
@@ -22,7 +22,7 @@ pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<En
     let (signals, inherited) = SignalPipe::of_launcher().map_err(failed)?;
     let mut command = image.command();
     #[expect(unsafe_code, reason = "std empties the child's signal mask and sorts its environment")]
-    // SAFETY: we have no threads, so the child may call anything; it execs, or returns the error.
+    // SAFETY: this process has one thread, so the child may call anything; it execs, or returns the error.
     unsafe {
         command.pre_exec(move || {
             inherited.restore()?;
@@ -44,8 +44,8 @@ fn wait(child: Pid, signals: &SignalPipe, witness: &mut Witness, attended: &mut 
         match news_of(child) {
             News::Ended(exit) => return exit,
             News::Stopped(signal) => {
-                // The shell is to see a stopped job. What stopped the command may have stopped us too, right here;
-                // woken with it, we are not to stop once more.
+                // The shell must see a stopped job. The signal that stopped the command may have stopped the
+                // launcher too, right here; after SIGCONT it must not stop again.
                 if pass_on(child, signals, witness) != Some(libc::SIGCONT) {
                     stop_as_by(signal, Stops::Us);
                 }
@@ -58,9 +58,10 @@ fn wait(child: Pid, signals: &SignalPipe, witness: &mut Witness, attended: &mut 
     }
 }
 
-/// Tells the command what it was not told. The last signal of those that stop or wake, if one came.
+/// Forwards signals that reached only the launcher. Returns the last signal that stops or continues, if one
+/// came.
 fn pass_on(child: Pid, signals: &SignalPipe, witness: &mut Witness) -> Option<i32> {
-    // Two of one kind that came at once are one to the witness, as to the command.
+    // Two equal signals that came at once count as one for the signal probe, as for the command.
     let (mut told_to_all, mut last) = (Vec::new(), None);
     while let Some(arrived) = signals.next() {
         if matches!(arrived.signal, libc::SIGCONT | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) {
@@ -69,14 +70,14 @@ fn pass_on(child: Pid, signals: &SignalPipe, witness: &mut Witness) -> Option<i3
         match witness.reach_of(arrived) {
             Reach::Group => told_to_all.push(arrived.signal),
             Reach::UsAlone if told_to_all.contains(&arrived.signal) => {}
-            // Nobody but us would tell the command of it.
+            // Only the launcher received it.
             Reach::UsAlone => _ = send(child.as_raw(), arrived.signal),
         }
     }
     last
 }
 
-/// Until a signal arrives, or the companion wants to be called; true when its descriptor says so.
+/// Waits until a signal arrives or the companion is due; true when the companion's descriptor is ready.
 fn sleep(signals: &SignalPipe, attended: &Attended) -> bool {
     let mut watched = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
     watched.extend(attended.wakes().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -84,7 +85,7 @@ fn sleep(signals: &SignalPipe, attended: &Attended) -> bool {
     watched.get(1).is_some_and(|fd| fd.any() == Some(true))
 }
 
-/// Never less than the time given: rounded down, the last millisecond would be spent awake.
+/// Rounds up: rounded down, the last millisecond would be spent in a busy loop.
 pub(super) fn timeout(patience: Option<Duration>) -> PollTimeout {
     patience.map_or(PollTimeout::NONE, |time| {
         let time = Duration::from_millis(time.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX));

@@ -1,4 +1,4 @@
-//! Running any command invisibly. Knows nothing of Codex.
+//! Runs any command invisibly. Contains nothing about Codex.
 
 mod before_main;
 mod child;
@@ -22,21 +22,23 @@ use program::{Program, StartError};
 use signals::SignalPipe;
 use std::time::Instant;
 
-/// A command that ran.
+/// A command that has ended.
 pub struct Ended {
     pub exit: ChildExit,
-    /// When we learned of it.
+    /// When the launcher learned of it.
     pub at: Instant,
-    /// From now on, signals ask us to be quick; while this lives they change nothing else.
+    /// From now on signals only ask the launcher to finish quickly, for as long as this value lives.
     pub signals: SignalPipe,
 }
 
-/// Runs the command to its end. An error means that it never ran.
+/// Runs the command to its end. An error means that the command never ran.
 pub fn run(mode: LaunchMode, program: &Program, companion: &mut dyn Companion) -> Result<Ended, StartError> {
     if let LaunchMode::Pty(interface) = mode {
         match pty::run(program, interface, companion) {
             Ok(ended) => return ended,
-            Err(error) => tracing::warn!("cannot relay the terminal, so the command gets ours: {error}"),
+            Err(error) => {
+                tracing::warn!("cannot relay the terminal, so the command gets the user's: {error}")
+            }
         }
     }
     inherit::run(program, companion)

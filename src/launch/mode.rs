@@ -1,19 +1,19 @@
-//! Whether the command gets our own streams, or a terminal that we relay.
+//! Chooses how the command runs: on the launcher's streams, or on a terminal that the launcher relays.
 
 use crate::env::{Terminals, Variables};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaunchMode {
-    /// It has our streams, our group and our terminal, if there is one.
+    /// The command has the launcher's streams, process group and terminal, if there is one.
     Inherit,
-    /// It has a terminal of its own, and we relay.
+    /// The command has its own terminal, and the launcher relays it.
     Pty(Interface),
 }
 
-/// What the command does on a terminal.
+/// How a person uses the command on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interface {
-    /// Takes the whole screen, and the keys one by one.
+    /// Uses the whole screen and reads single keys.
     FullScreen,
     Lines,
 }
@@ -21,7 +21,7 @@ pub enum Interface {
 /// `CODEX_TRACED_PTY`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PtySetting {
-    /// For a full-screen interface.
+    /// Relays a full-screen interface only.
     Auto,
     Always,
     Never,
@@ -38,7 +38,7 @@ impl PtySetting {
 }
 
 impl LaunchMode {
-    /// A stream that is no terminal is never hidden behind one: programs ask, and act on the answer.
+    /// A stream that is not a terminal is never replaced by one: programs check, and act on the answer.
     pub fn choose(terminals: &Terminals, interface: Interface, setting: PtySetting) -> LaunchMode {
         let wanted = match setting {
             PtySetting::Auto => interface == Interface::FullScreen,
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_we_do_not_know_is_auto() {
+    fn an_unknown_setting_is_auto() {
         let table = [("", Auto), ("auto", Auto), ("ALWAYS", Auto), ("always", Always), ("never", Never)];
         for (text, setting) in table {
             assert_eq!(PtySetting::of(&Variables::from([("CODEX_TRACED_PTY", text)])), setting, "{text}");

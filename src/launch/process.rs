@@ -1,4 +1,4 @@
-//! A process by name and birth: a number alone may belong to another one tomorrow.
+//! A process, identified by its number and its start: the kernel reuses numbers.
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -8,9 +8,10 @@ use std::os::fd::OwnedFd;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub id: u32,
-    /// Clock ticks since boot, where the system tells (Linux).
+    /// Start time in clock ticks since boot; None where the system does not report it (elsewhere than on
+    /// Linux).
     pub born: Option<u64>,
-    /// Where its number counts: a container has numbers of its own (Linux).
+    /// The namespace of its number: a container has its own numbers (Linux).
     pub namespace: Option<String>,
 }
 
@@ -20,7 +21,7 @@ pub enum Life {
     Alive,
     /// Gone, or a zombie, which does nothing any more.
     Gone,
-    /// Of another namespace: nothing here tells.
+    /// In another namespace: cannot be seen from here.
     Unknown,
 }
 
@@ -38,7 +39,7 @@ impl Process {
             return Life::Unknown;
         }
         let alive = match self.born {
-            // The number may have been taken again; the birth tells.
+            // The kernel may have reused the number; the start time shows it.
             Some(born) => stat(self.id).is_some_and(|stat| stat.born == born && !stat.is_zombie),
             None => kill(Pid::from_raw(self.id.cast_signed()), None) != Err(nix::errno::Errno::ESRCH),
         };
@@ -51,8 +52,8 @@ impl Process {
         self.life() == Life::Alive
     }
 
-    /// Becomes readable when the process ends; None where no kernel tells (elsewhere than on Linux 5.3 and later),
-    /// and for one that is gone.
+    /// Becomes readable when the process ends. None where the kernel has no pidfd (elsewhere than on Linux 5.3
+    /// and later), and for a process that is gone.
     pub fn ending(&self) -> Option<OwnedFd> {
         #[cfg(target_os = "linux")]
         {
@@ -60,13 +61,13 @@ impl Process {
             use std::os::fd::FromRawFd;
             let id = i32::try_from(self.id).ok()?;
             #[expect(unsafe_code, reason = "pidfd_open; nix offers no safe form")]
-            // SAFETY: the answer is a new descriptor, which nobody else knows, or an error. It closes on exec.
+            // SAFETY: the answer is a new descriptor that has no other owner, or an error. It closes on exec.
             let ending = unsafe {
                 let answer = libc::syscall(libc::SYS_pidfd_open, id, 0);
                 let descriptor = i32::try_from(answer).ok().filter(|answer| *answer >= 0)?;
                 OwnedFd::from_raw_fd(descriptor)
             };
-            // The number may have become another's meanwhile.
+            // The kernel may have reused the number before `pidfd_open`.
             self.is_alive().then_some(ending)
         }
         #[cfg(not(target_os = "linux"))]
@@ -79,7 +80,7 @@ fn our_namespace() -> Option<String> {
     link.into_os_string().into_string().ok()
 }
 
-/// What `/proc/<pid>/stat` tells.
+/// Fields of `/proc/<pid>/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     pub parent: u32,
@@ -91,7 +92,7 @@ pub fn stat(id: u32) -> Option<Stat> {
     parse(&std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
 }
 
-/// The program's name stands in brackets and may hold spaces and brackets: count from the last one.
+/// The program's name is in brackets and may contain spaces and brackets: fields count from the last bracket.
 fn parse(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
     Some(Stat {
@@ -114,7 +115,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_end_of_a_process_is_told() {
+    fn the_end_of_a_process_makes_its_descriptor_readable() {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         use std::os::fd::AsFd;
         let mut child =
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn we_are_alive_and_one_born_at_another_time_is_not_us() {
+    fn a_process_with_another_start_time_is_gone() {
         let us = Process::ourselves();
         assert_eq!(us.life(), Life::Alive);
         if us.born.is_some() {

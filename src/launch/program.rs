@@ -1,4 +1,4 @@
-//! The command to run: its file, its words, and what we add to its environment.
+//! The command to run: its file, its arguments, and the variables that the launcher adds.
 
 use super::{before_main, dispositions};
 use nix::errno::Errno;
@@ -11,7 +11,7 @@ use std::process::Command;
 #[derive(Clone, Debug)]
 pub struct Program {
     pub file: PathBuf,
-    /// What it is told that it was called (`argv[0]`).
+    /// Its `argv[0]`.
     pub name: OsString,
     pub args: Vec<OsString>,
     pub added_variables: Vec<(&'static str, OsString)>,
@@ -26,13 +26,13 @@ pub struct StartError {
 }
 
 impl StartError {
-    /// As a shell ends when it cannot run a command.
+    /// The code with which a shell ends when it cannot run a command.
     pub fn exit_code(&self) -> i32 {
         if self.error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
     }
 }
 
-/// What execve takes, made before any fork.
+/// The arguments of execve, allocated before any fork.
 pub(super) struct Image {
     file: CString,
     args: Vec<CString>,
@@ -40,7 +40,7 @@ pub(super) struct Image {
 }
 
 impl Program {
-    /// Becomes the program: same process, same descriptors, nothing of ours left. Comes back only on failure.
+    /// Replaces this process by the program, which keeps the descriptors. Returns only on failure.
     pub fn replace_us(&self) -> StartError {
         let become_it = |image: Image| {
             before_main::close_streams_again();
@@ -59,7 +59,7 @@ impl Program {
         })
     }
 
-    /// Ours, in its order, with what we add at the end.
+    /// The launcher's environment in its order, then the added variables.
     fn environment(&self) -> impl Iterator<Item = OsString> {
         let is_added = |name: &OsStr| self.added_variables.iter().any(|(own, _)| OsStr::new(own) == name);
         let kept = std::env::vars_os().filter(move |(name, _)| !is_added(name));
@@ -73,19 +73,20 @@ impl Program {
 }
 
 impl Image {
-    /// For its streams and its fork only; what it runs is up to `exec`, called as the last thing before.
+    /// A `Command` for its streams and its fork only; its `pre_exec` must end in `exec`, which runs the
+    /// program.
     pub(super) fn command(&self) -> Command {
         Command::new(OsStr::from_bytes(self.file.as_bytes()))
     }
 
-    /// Not by std's `exec`, which would empty the signal mask and sort the environment.
+    /// Not std's `exec`, which would empty the signal mask and sort the environment.
     pub(super) fn exec(&self) -> io::Error {
         dispositions::give_back();
         let Err(error) = nix::unistd::execve(&self.file, &self.args, &self.environment);
         if error != Errno::ENOEXEC {
             return error.into();
         }
-        // A script without `#!`: a shell would run it itself.
+        // A script without `#!`: a shell would run it itself, so /bin/sh runs it.
         let words =
             [c"/bin/sh".to_owned(), self.file.clone()].into_iter().chain(self.args.iter().skip(1).cloned());
         let Err(error) = nix::unistd::execve(c"/bin/sh", &words.collect::<Vec<_>>(), &self.environment);

@@ -1,7 +1,8 @@
-//! Signals while a child runs: seen here, told through a pipe, forwarded if they were meant for the child.
+//! Signals while a child runs: a handler writes them to a pipe, and the launcher forwards those that were meant
+//! for the child.
 //!
-//! Handlers only write two bytes into the pipe; all else happens in the loop that reads it. A signal
-//! that was ignored when we were started stays ignored (nohup), for us and for the child.
+//! Handlers only write two bytes into the pipe; all else happens in the loop that reads it. A signal that was
+//! ignored at start stays ignored (nohup), for the launcher and for the child.
 
 use super::dispositions::{Action, Alarm, Inherited, default, handle, ignore, is_ignored, set, was_ignored};
 use nix::errno::Errno;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 pub use super::dispositions::fail_writes_instead_of_dying;
 
-/// What a signal that arrived asks for.
+/// A signal that arrived, and its kind of sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Arrived {
     pub(super) signal: i32,
@@ -23,14 +24,15 @@ pub(super) struct Arrived {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sender {
-    /// A key, or a window that closes.
+    /// The kernel: a terminal key, or a window that closes.
     Kernel,
-    /// Some process: to us, or to our whole group.
+    /// A process: to the launcher alone, or to its whole group.
     Process,
 }
 
-/// All that end or steer a program, for a launcher in whose place it was meant to be. Not those that cannot be
-/// caught, nor SIGTTIN and SIGTTOU: caught, they would have us try again for ever to touch the terminal.
+/// All signals that end or control a program, which the launcher receives in the command's place. SIGKILL and
+/// SIGSTOP cannot be caught. SIGTTIN and SIGTTOU are left out: caught, they would make the launcher retry its
+/// terminal access without end.
 fn forwarded() -> impl Iterator<Item = i32> {
     const NOT: [i32; 5] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD, libc::SIGTTIN, libc::SIGTTOU];
     #[cfg(target_os = "linux")]
@@ -40,16 +42,16 @@ fn forwarded() -> impl Iterator<Item = i32> {
     (1..32).filter(|signal| !NOT.contains(signal)).chain(of_real_time)
 }
 
-/// Those by which somebody asks us to end.
+/// Signals by which the user asks the launcher to end.
 const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP];
 
-/// The writing end, for the handler.
+/// The writing end of the pipe, for the handler.
 static TOLD_TO: AtomicI32 = AtomicI32::new(-1);
 
-/// Whose handlers they are: a child has them too until it execs.
+/// The process that owns the handlers: a child has them too until it execs.
 static LAUNCHER: AtomicI32 = AtomicI32::new(0);
 
-/// Handlers are in place while this lives.
+/// Handlers stay installed while this value lives.
 pub struct SignalPipe {
     read: OwnedFd,
     _write: OwnedFd,
@@ -57,7 +59,8 @@ pub struct SignalPipe {
 }
 
 impl SignalPipe {
-    /// Listens for SIGCHLD and these. Of what was inherited, the command is to get it back.
+    /// Installs handlers for SIGCHLD and `signals`. Also returns the inherited state, which the command gets
+    /// back.
     pub(super) fn open(signals: impl IntoIterator<Item = i32>) -> io::Result<(SignalPipe, Inherited)> {
         let (read, write) = open_pipe()?;
         TOLD_TO.store(write.as_raw_fd(), Ordering::Relaxed);
@@ -69,10 +72,10 @@ impl SignalPipe {
             }
         }
         let child_ignored = is_ignored(libc::SIGCHLD)?;
-        // Even if it was ignored: the kernel would then drop the child's status.
+        // Also if it was ignored: the kernel would then discard the child's status.
         pipe.listen(libc::SIGCHLD)?;
         let mask = SigSet::thread_get_mask()?;
-        // We may have been started with it blocked, and then would wait for ever.
+        // The launcher may have been started with SIGCHLD blocked, and would then never wake.
         SigSet::from(Signal::SIGCHLD).thread_unblock()?;
         Ok((pipe, Inherited { mask, child_ignored, alarm: Alarm::running() }))
     }
@@ -82,30 +85,31 @@ impl SignalPipe {
         Ok(())
     }
 
-    /// For a launcher: all that it is to hear in the command's place.
+    /// For a launcher: all signals that it receives in the command's place.
     pub(super) fn of_launcher() -> io::Result<(SignalPipe, Inherited)> {
         let opened = SignalPipe::open(forwarded())?;
-        // What we were started with blocked, we would neither see nor forward.
+        // The launcher would neither see nor forward a signal that stays blocked.
         SigSet::empty().thread_set_mask()?;
         Ok(opened)
     }
 
-    /// For a command of ours that ends tidily when it is asked to.
+    /// For a command of this program that ends cleanly on request.
     pub fn of_endings() -> io::Result<SignalPipe> {
         Ok(SignalPipe::open(ENDING)?.0)
     }
 
-    /// What came until now was meant for the command: a key that ended it is not one that ends us.
+    /// Discards what came until now: it was meant for the command, and a key that ended the command does not
+    /// end the launcher.
     pub fn forget(&self) {
         while self.next().is_some() {}
     }
 
-    /// Whether somebody wants us to end, since the last call.
+    /// Whether the user asked this process to end since the last call.
     pub fn is_asked_to_end(&self) -> bool {
         self.endings() > 0
     }
 
-    /// How often we were asked to end, since the last call.
+    /// How often the user asked this process to end since the last call.
     pub fn endings(&self) -> usize {
         std::iter::from_fn(|| self.next()).filter(|arrived| ENDING.contains(&arrived.signal)).count()
     }
@@ -134,7 +138,7 @@ impl Drop for SignalPipe {
     }
 }
 
-/// Both ends closed in the child and never blocking. Not by pipe2, which macOS lacks.
+/// Both ends close on exec and never block. Not by pipe2, which macOS lacks.
 fn open_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = io::pipe()?;
     let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
@@ -144,11 +148,11 @@ fn open_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// In a child with all signals blocked: those that arrived meanwhile were not meant for it. It ignores
-/// hang-ups from now on, also across exec.
+/// Call it in a child with all signals blocked. Drops pending signals: they were not meant for it. Makes it
+/// ignore hang-ups from now on, also across exec.
 pub(super) fn forget_what_waits() -> io::Result<()> {
     for signal in forwarded().filter(|signal| *signal != libc::SIGHUP) {
-        // The kernel drops what waits for a signal that becomes ignored.
+        // The kernel drops a pending signal when it becomes ignored.
         ignore(signal)?;
         default(signal)?;
     }
@@ -156,19 +160,19 @@ pub(super) fn forget_what_waits() -> io::Result<()> {
     Ok(())
 }
 
-/// Who stops with us.
+/// Who stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stops {
     Us,
-    /// Our whole group, as a key of the terminal does: a script around us stops too.
+    /// The whole process group, as by a terminal key: a script around the launcher stops too.
     Job,
 }
 
-/// Stops us as the signal does by default, until SIGCONT.
+/// Stops as the signal does by default, until SIGCONT.
 pub(super) fn stop_as_by(signal: i32, who: Stops) {
     let before = (signal != libc::SIGSTOP).then(|| default(signal));
     #[expect(unsafe_code, reason = "signals as numbers")]
-    // SAFETY: it touches no memory of ours.
+    // SAFETY: it accesses no memory of this process.
     unsafe {
         match who {
             Stops::Us => libc::raise(signal),
@@ -180,28 +184,28 @@ pub(super) fn stop_as_by(signal: i32, who: Stops) {
     }
 }
 
-/// To a process; to the group of -`to` if it is negative.
+/// Sends the signal to a process, or to the group -`to` if `to` is negative.
 pub(super) fn send(to: i32, signal: i32) -> io::Result<()> {
     #[expect(unsafe_code, reason = "nix has no names for signals of real time")]
-    // SAFETY: it touches no memory of ours.
+    // SAFETY: it accesses no memory of this process.
     Errno::result(unsafe { libc::kill(to, signal) })?;
     Ok(())
 }
 
-/// The handler. Only atomic loads, safe calls and one write; errno is put back. In a child that has yet to exec,
-/// and where we ourselves have failed, the signal does what it does by default.
+/// The handler. Uses only atomic loads, async-signal-safe calls and one write; restores errno. In a child
+/// before its exec, and for a failure of this process itself, the signal has its default effect.
 extern "C" fn tell(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = Errno::last_raw();
     #[expect(unsafe_code, reason = "a signal handler reads what the kernel hands it, and writes to a pipe")]
-    // SAFETY: the kernel passes a valid siginfo with SA_SIGINFO; all that is called is async-signal-safe, and a
-    // pipe that is full or gone makes write fail without harm.
+    // SAFETY: the kernel passes a valid siginfo with SA_SIGINFO; all calls are async-signal-safe, and write to
+    // a full or closed pipe fails without harm.
     unsafe {
         let us = libc::getpid();
         let from = sender(&*info);
         let is_own = from == Sender::Process && (*info).si_pid() == us;
         match signal {
             _ if us != LAUNCHER.load(Ordering::Relaxed) => by_default(signal),
-            // A write of ours that failed, and says so.
+            // A failed write of this process, whose error code reports it.
             libc::SIGPIPE | libc::SIGXFSZ if is_own || from == Sender::Kernel => {}
             _ if is_own || (from == Sender::Kernel && is_fault(signal)) => by_default(signal),
             _ => {
@@ -213,10 +217,10 @@ extern "C" fn tell(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
     Errno::set_raw(errno);
 }
 
-/// It waits until the handler returns.
+/// The raised signal is delivered when the handler returns.
 fn by_default(signal: i32) {
     #[expect(unsafe_code, reason = "only calls that are safe in a handler")]
-    // SAFETY: both calls are async-signal-safe and touch no memory of ours.
+    // SAFETY: both calls are async-signal-safe and access no memory of this process.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
@@ -229,13 +233,14 @@ fn is_fault(signal: i32) -> bool {
     FAULTS.contains(&signal)
 }
 
-/// On Linux the kernel marks its own (those from another pid namespace have no pid either).
+/// On Linux the kernel marks its own signals. The sender's pid cannot decide: signals from another pid
+/// namespace have none either.
 #[cfg(target_os = "linux")]
 fn sender(info: &libc::siginfo_t) -> Sender {
     if info.si_code <= 0 { Sender::Process } else { Sender::Kernel }
 }
 
-/// Elsewhere a key's signal has no sender.
+/// Elsewhere a terminal key's signal has no sender.
 #[cfg(not(target_os = "linux"))]
 fn sender(info: &libc::siginfo_t) -> Sender {
     if info.si_pid != 0 { Sender::Process } else { Sender::Kernel }

@@ -1,5 +1,5 @@
-//! Work after the command's end that must not hold anybody up: past its time, or when somebody asks us to end,
-//! the process ends at once, wherever the work stands. So it has to be work that can be cut off anywhere.
+//! Limits work after the command's end. The process ends at once when the time is over or the user asks, so the
+//! work must be safe to cut off at any point.
 
 use super::exit::ChildExit;
 use super::inherit::timeout;
@@ -24,7 +24,7 @@ enum Work {
     Done,
 }
 
-/// Does the work. If it is cut off, `cut_off` has the last word and tells how to end.
+/// Does the work. If the work is cut off, `cut_off` runs and returns how to end.
 pub fn guard<T>(
     signals: &SignalPipe,
     until: Instant,
@@ -37,12 +37,13 @@ pub fn guard<T>(
         let watch = || {
             let Some(cut) = wait(&done, signals, until) else { return };
             let stands = stands.lock().unwrap_or_else(PoisonError::into_inner);
-            // With the lock held to our end: work that is done by now cannot be told to be cut off.
+            // The lock stays held until the process ends: work that is done by now cannot be reported as cut
+            // off.
             if *stands == Work::GoesOn {
                 cut_off(cut).end();
             }
         };
-        // Without a thread it takes as long as it takes.
+        // If no thread can start, the work has no limit.
         let _ = Builder::new().spawn_scoped(scope, watch);
         let result = work();
         *stands.lock().unwrap_or_else(PoisonError::into_inner) = Work::Done;

@@ -1,8 +1,9 @@
-//! Was a signal sent to us alone, or to our whole group? Nothing that comes with it tells.
+//! Finds out whether a signal was sent to the launcher alone or to its whole group; the signal itself does not
+//! show it.
 //!
-//! So a second process stands beside us in the group and does nothing but receive: what came to it as well was sent
-//! to the group, and the command, which is in the group too, has got it. The kernel tells the youngest of a group
-//! first, so by the time we hear of a signal the witness has heard of it.
+//! A second process in the group, the signal probe, only receives. If the probe received the signal too, it was
+//! sent to the group, and the command, which is in the group, has received it. The kernel delivers a group's
+//! signal to its youngest process first, so the probe has it before the launcher.
 
 use super::before_main;
 use super::detached::become_nobody;
@@ -19,20 +20,21 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// It answers within a few system calls, unless somebody has stopped it.
+/// The probe answers within a few system calls, unless it was stopped.
 const PATIENCE_MS: u8 = 200;
 
-/// Not ours: who sends signals to all processes of our name means us, and would reach it as well.
+/// Not the launcher's name: who sends signals to all processes of that name means the launcher, and would reach
+/// the probe as well.
 const NAME: &CStr = c"codex-witness";
 
-/// Whom a signal reached.
+/// Which processes a signal reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     UsAlone,
     Group,
 }
 
-/// None when there is no process to be had: then whatever a process sends counts as sent to us alone.
+/// None when the fork failed: then each signal from a process counts as sent to the launcher alone.
 pub(super) struct Witness(Option<Standing>);
 
 struct Standing {
@@ -41,25 +43,26 @@ struct Standing {
 }
 
 impl Witness {
-    /// Call it while there is one thread. The process ends with us, however we end.
+    /// Starts the probe, which ends with the launcher, however that ends. Call it while the process has one
+    /// thread.
     pub(super) fn call() -> Witness {
         let standing = stand();
         if let Err(error) = &standing {
-            tracing::warn!("cannot tell signals for us from signals for all: {error}");
+            tracing::warn!("no signal probe, so signals for the group are not recognised: {error}");
         }
         Witness(standing.ok())
     }
 
-    /// To be asked about every signal that arrives: what it has seen it forgets with that.
+    /// Call it for each signal that arrives: the probe forgets a signal once it was asked about it.
     pub(super) fn reach_of(&mut self, arrived: Arrived) -> Reach {
         let seen = self.0.as_mut().map(|standing| standing.has_seen(arrived.signal));
         if let Some(Err(error)) = &seen {
-            tracing::warn!("the witness of signals does not answer: {error}");
+            tracing::warn!("the signal probe does not answer: {error}");
             self.dismiss();
         }
         match (seen, arrived) {
             (Some(Ok(true)), _) => Reach::Group,
-            // When a window closes, the kernel tells the session's leader alone; a key is for all.
+            // When a window closes, the kernel signals the session's leader only; a key signals the group.
             (Some(Ok(false)), Arrived { from: Sender::Kernel, signal: libc::SIGHUP }) => Reach::UsAlone,
             (_, Arrived { from: Sender::Kernel, .. }) => Reach::Group,
             (_, Arrived { from: Sender::Process, .. }) => Reach::UsAlone,
@@ -68,7 +71,7 @@ impl Witness {
 
     fn dismiss(&mut self) {
         if let Some(standing) = self.0.take() {
-            // Not by closing its link: it may be stopped.
+            // Closing the link is not enough: the probe may be stopped.
             let _ = signals::send(standing.id.as_raw(), libc::SIGKILL);
             while waitpid(standing.id, None) == Err(Errno::EINTR) {}
         }
@@ -85,7 +88,8 @@ impl Standing {
     fn has_seen(&mut self, signal: i32) -> io::Result<bool> {
         self.link.write_all(&[signal as u8])?;
         let mut watched = [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)];
-        // Both of us may be stopped and woken meanwhile, and then the time is over and nothing was waited for.
+        // If both processes are stopped and continued, the time is over before the probe could answer: wait a
+        // second time.
         for _ in 0..2 {
             while poll(&mut watched, PollTimeout::from(PATIENCE_MS)) == Err(Errno::EINTR) {}
             if watched[0].any() == Some(true) {
@@ -103,10 +107,10 @@ impl Standing {
 
 fn stand() -> io::Result<Standing> {
     let (link, its) = UnixStream::pair()?;
-    // With its first breath it only receives.
+    // It must receive from its first instruction on.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     #[expect(unsafe_code, reason = "fork; nix offers no safe form")]
-    // SAFETY: this process has one thread, so its copy may do all that we may.
+    // SAFETY: this process has one thread, so the fork may call any function.
     let forked = unsafe { fork() };
     if let Ok(ForkResult::Child) = forked {
         #[cfg(target_os = "linux")]
@@ -120,11 +124,11 @@ fn stand() -> io::Result<Standing> {
         }
     }
     mask.thread_set_mask()?;
-    let ForkResult::Parent { child: id } = forked? else { unreachable!("the witness never comes here") };
+    let ForkResult::Parent { child: id } = forked? else { unreachable!("the probe exits above") };
     Ok(Standing { id, link })
 }
 
-/// Until nobody asks any more.
+/// Answers until the launcher closes the link.
 fn testify(mut link: impl Read + Write) {
     let mut asked = [0];
     while link.read_exact(&mut asked).is_ok() {
@@ -135,12 +139,12 @@ fn testify(mut link: impl Read + Write) {
     }
 }
 
-/// Whether this blocked signal has come; it waits no more.
+/// Whether this blocked signal is pending; takes it.
 fn is_waiting(signal: i32) -> bool {
     let mut taken = 0;
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     #[expect(unsafe_code, reason = "nix has no names for signals of real time")]
-    // SAFETY: every set is one of ours, and initialised by the call before it is read.
+    // SAFETY: every set is local and initialised by the call before it is read.
     unsafe {
         libc::sigpending(set.as_mut_ptr());
         if libc::sigismember(set.as_ptr(), signal) != 1 {

@@ -1,32 +1,33 @@
-//! Keys typed ahead of the command's end: passed on to its terminal they would be lost to whoever reads next.
+//! Holds back keys typed shortly before the command ends: the command's terminal would discard them, and the
+//! next reader needs them.
 //!
-//! A full-screen program puts its terminal's modes right just before it ends or stops; Codex drops with that what it
-//! has not read. What is typed from then on stays on the user's terminal for a moment.
+//! A full-screen program restores its terminal's modes just before it ends or stops; Codex discards unread
+//! input with that. Keys typed from then on stay on the user's terminal for a moment.
 
 use super::pair::Master;
 use std::time::{Duration, Instant};
 
-/// Codex takes a twentieth of a second from its modes to its end; more on a busy machine. Somebody who types to
-/// a program that reads lines, after one that was full-screen, waits for this once.
+/// Codex needs 50 ms from the change of modes to its end, more on a busy machine. The price: after a
+/// full-screen program, the first key for one that reads lines waits for this time.
 const HOLD: Duration = Duration::from_millis(300);
 
-/// A program may put its modes right for a moment only.
+/// A program may restore its modes for a moment only.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Whether keys are passed on.
+/// Decides whether keys are passed on.
 pub(super) struct Ahead {
     manner: Manner,
-    /// No key is passed on before this.
+    /// No key is passed on before this time.
     held_until: Option<Instant>,
 }
 
 /// How the command reads its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
-    /// As a program that has never been full-screen.
+    /// In lines; it has never been raw.
     Lines,
     Raw,
-    /// It was raw, and has been seen no more so since then.
+    /// It was raw and is in lines since then.
     PutRight(Instant),
 }
 
@@ -39,7 +40,7 @@ impl Manner {
         }
     }
 
-    /// Whether a key is the next reader's rather than the command's.
+    /// Whether a key is for the next reader and not for the command.
     fn holds(self, now: Instant) -> bool {
         matches!(self, Manner::PutRight(since) if now.saturating_duration_since(since) < HOLD)
     }
@@ -50,7 +51,7 @@ impl Ahead {
         Ahead { manner: Manner::Lines, held_until: None }
     }
 
-    /// Asked when there is a key to be read.
+    /// Call it when a key can be read.
     pub(super) fn holds_now(&mut self, master: &Master) -> bool {
         let now = Instant::now();
         self.manner = self.manner.seen(master.is_raw(), now);
@@ -58,7 +59,7 @@ impl Ahead {
         self.held_until.is_some()
     }
 
-    /// How long no key need be looked for.
+    /// How long keys are not read.
     pub(super) fn holds_for(&self) -> Option<Duration> {
         self.held_until?.checked_duration_since(Instant::now())
     }
@@ -72,7 +73,7 @@ mod tests {
     fn keys_are_held_for_a_moment_after_the_modes_were_put_right() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        // What was seen when, and whether a key is held then.
+        // Time in ms, raw or not, and whether a key is held then.
         let table: [&[(u64, bool, bool)]; 4] = [
             &[(0, false, false), (10, false, false)],
             &[(0, false, false), (10, true, false), (20, true, false)],

@@ -1,4 +1,4 @@
-//! The launcher while the command runs: bytes both ways, the window's size, signals, stops, and the end.
+//! The launcher's loop while the command runs: bytes both ways, window size, signals, stops, and the end.
 
 use super::ahead::Ahead;
 use super::pair::{Far, Master};
@@ -20,23 +20,23 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How long after the command's end we wait for what others still write on its terminal. Its own output
-/// is there by then; and nobody waits for this when the terminal closed with the command.
+/// How long after the command's end the launcher waits for output of other processes on its terminal. The
+/// command's own output is there by then, and there is no wait when the terminal closed with the command.
 const DRAIN: Duration = Duration::from_millis(60);
 
-/// What a stopped command wrote last is here within this time.
+/// The last output of a stopped command arrives within this time.
 const LAST_WORDS: Duration = Duration::from_millis(5);
 
-/// How long a stop waits for a terminal that takes no output.
+/// How long a stop waits for a user's terminal that takes no output.
 const SLOW_TERMINAL: Duration = Duration::from_secs(1);
 
-/// A monitor that was told to end needs a few system calls.
+/// How long the launcher waits for the monitor's end, which takes a few system calls.
 const PARTING: Duration = Duration::from_millis(200);
 
 pub(super) struct Conversation {
     terminal: UserTerminal,
     user: User,
-    /// None once the user's terminal is gone: then the command's shall be gone too.
+    /// None once the user's terminal is gone: dropping it hangs up the command's terminal too.
     master: Option<Master>,
     command: Far,
     signals: SignalPipe,
@@ -47,7 +47,7 @@ pub(super) struct Conversation {
     ahead: Ahead,
     output: Flow,
     end: Option<(ChildExit, Instant)>,
-    /// What is left of `DRAIN`.
+    /// What remains of `DRAIN`.
     drain: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Conversation {
         }
     }
 
-    /// What the monitor says first.
+    /// Waits for the monitor's first message.
     pub(super) fn begin(&mut self) -> io::Result<ToLauncher> {
         ToLauncher::hear(&mut self.link).ok_or_else(|| io::Error::other("the monitor ended at once"))
     }
@@ -112,7 +112,7 @@ impl Conversation {
             }
             attended.attend_if(ready.companion);
         };
-        // Only what holds the screen is undone: on a dumb terminal the interface first asks as lines do.
+        // Only a raw terminal is reset: on a dumb terminal the interface first asks in lines.
         let is_raw = self.master.as_ref().is_some_and(Master::is_raw);
         if matches!(exit, ChildExit::Signal(_)) && self.interface == Interface::FullScreen && is_raw {
             self.terminal.undo_full_screen();
@@ -120,18 +120,18 @@ impl Conversation {
         Ended { exit, at, signals: self.part() }
     }
 
-    /// The terminal as it was, and the monitor gone.
+    /// Restores the terminal and ends the monitor.
     pub(super) fn part(mut self) -> SignalPipe {
         self.terminal.restore();
         let _ = ToMonitor::Bye.say(&mut self.link);
-        // Whatever is readable now is the end. A monitor that somebody stopped is left behind.
+        // Anything readable now is the monitor's end. A monitor that was stopped stays behind.
         if is_ready(self.link.as_fd(), PollFlags::POLLIN, PARTING) {
             let _ = waitpid(self.monitor, None);
         }
         self.signals
     }
 
-    /// The limit counts only while nothing waits to be written: a slow terminal gets all there is.
+    /// The limit counts only while no output waits to be written: a slow terminal gets all of it.
     fn is_draining(&self) -> bool {
         self.end.is_some() && !self.output.is_waiting()
     }
@@ -190,7 +190,7 @@ impl Conversation {
         let has_keys = can_read(ready.user) && !self.keys.is_waiting() && self.end.is_none();
         if has_keys && !self.master.as_ref().is_some_and(|master| self.ahead.holds_now(master)) {
             let side = self.keys.take_from(&self.terminal);
-            // An empty read alone may be a Ctrl-D while somebody else has set the modes.
+            // An empty read alone may be a Ctrl-D while another process has set the modes.
             let hung_up = side == Side::Empty && ready.user.contains(PollFlags::POLLHUP);
             if hung_up || side == Side::HungUp {
                 return self.lose_user();
@@ -228,7 +228,7 @@ impl Conversation {
         }
     }
 
-    /// The window was closed: for the command too, as if it had been on that terminal itself.
+    /// The window was closed: the command gets a hang-up, as on that terminal itself.
     fn lose_user(&mut self) {
         self.user = User::Gone;
         self.deliver(Whom::ItsGroup, libc::SIGHUP);
@@ -254,11 +254,11 @@ impl Conversation {
         };
         match arrived.signal {
             libc::SIGCHLD if arrived.from == Sender::Kernel => {}
-            // The kernel tells the command of its own terminal's size.
+            // Resizing makes the kernel signal the command.
             libc::SIGWINCH if arrived.from == Sender::Kernel => self.resize(),
-            // Somebody had stopped us and not the command: the shell has had the terminal meanwhile.
+            // Only the launcher was stopped, not the command, and the shell has had the terminal since.
             libc::SIGCONT => self.take_terminal_again(),
-            // There is nobody left to deliver it to, and we are not to linger.
+            // The command has ended, and the launcher must end soon.
             _ if self.end.is_some() => {
                 self.drain = Duration::ZERO;
                 self.output.forget();
@@ -272,7 +272,7 @@ impl Conversation {
             Some(ToLauncher::Stopped(signal)) => self.stop_too(signal, witness),
             Some(ToLauncher::Ended(exit)) => self.command_ended(exit),
             Some(_) => {}
-            // Killed, and how the command ends nobody can tell: the kernel hangs up its terminal.
+            // The monitor was killed, so the command's exit is unknown; the kernel hangs up its terminal.
             None => self.command_ended(ChildExit::Signal(libc::SIGHUP)),
         }
     }
@@ -280,18 +280,18 @@ impl Conversation {
     fn command_ended(&mut self, exit: ChildExit) {
         self.end = Some((exit, Instant::now()));
         self.keys.forget();
-        // To be looked at once more, whatever it was before.
+        // Poll the master again: it may have been closed before.
         self.command = Far::Open;
     }
 
-    /// The shell sees a stopped job, on a terminal as it was.
+    /// Stops the launcher too: the shell sees a stopped job, and the terminal has its own modes.
     fn stop_too(&mut self, signal: i32, witness: &mut Witness) {
         self.show_last_words();
         self.terminal.restore();
         let who = if signal == libc::SIGSTOP { Stops::Us } else { Stops::Job };
         stop_as_by(signal, who);
         let mut woken = self.woken();
-        // `bg` wakes us too, and the command would then stop at its first touch of the terminal.
+        // `bg` continues the launcher too, and the command would then stop at its first terminal access.
         while woken.by_cont && woken.others.is_empty() && !self.has_word() && !self.terminal.is_ours() {
             stop_as_by(libc::SIGTTOU, Stops::Job);
             woken = self.woken();
@@ -305,7 +305,7 @@ impl Conversation {
     }
 
     fn take_terminal_again(&mut self) {
-        // Elsewhere the kernel would stop us in the middle of it, deaf to what we are to pass on.
+        // In the background the kernel would stop the launcher here, and it could not forward signals.
         if self.terminal.is_ours() {
             self.terminal.raw_again();
         }
@@ -342,7 +342,7 @@ impl Conversation {
     }
 }
 
-/// What has come while we stood still.
+/// Signals that arrived while the launcher was stopped.
 struct Woken {
     by_cont: bool,
     others: Vec<Arrived>,

@@ -1,8 +1,8 @@
-//! Running a command on a terminal of its own, relayed to the user's byte for byte.
+//! Runs a command on a terminal of its own, which the launcher relays to the user's byte for byte.
 //!
-//! Three processes, as sudo's `use_pty` has them: this launcher, on the user's terminal; a monitor, the leader
-//! of a session on the new terminal; and the command, in a foreground group of its own. Without the
-//! monitor the command's group would be orphaned, and the kernel would discard its Ctrl-Z.
+//! There are three processes, as with sudo's `use_pty`: the launcher, on the user's terminal; a monitor, the
+//! leader of a session on the new terminal; and the command, in its own foreground group. Without the monitor
+//! the command's group would be orphaned, and the kernel would discard its Ctrl-Z.
 
 mod ahead;
 mod conversation;
@@ -30,8 +30,8 @@ use std::os::unix::net::UnixStream;
 use terminal::UserTerminal;
 use words::ToLauncher;
 
-/// Runs the command to its end. The outer error means that nothing was started and the terminal is as it was;
-/// the inner one that the command cannot be.
+/// Runs the command to its end. The outer error means that nothing was started and the terminal is unchanged;
+/// the inner one that the command could not start.
 pub(super) fn run(
     program: &Program,
     interface: Interface,
@@ -43,10 +43,10 @@ pub(super) fn run(
     let (ours, monitors) = UnixStream::pair()?;
     let (signals, inherited) = SignalPipe::of_launcher()?;
     terminal.raw()?;
-    // Until the monitor has a pipe of its own, its handlers would write into ours.
+    // Until the monitor has its own pipe, its handlers would write into the launcher's.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     #[expect(unsafe_code, reason = "fork; nix offers no safe form")]
-    // SAFETY: this process has one thread, so its copy may do all that we may.
+    // SAFETY: this process has one thread, so the fork may call any function.
     let forked = unsafe { fork() };
     if let Ok(ForkResult::Child) = forked {
         let slave = pair.into_slave();
@@ -54,7 +54,7 @@ pub(super) fn run(
         Monitor::new(monitors, inherited).run(slave, image);
     }
     mask.thread_set_mask()?;
-    let ForkResult::Parent { child: monitor } = forked? else { unreachable!("the monitor never comes here") };
+    let ForkResult::Parent { child: monitor } = forked? else { unreachable!("the monitor exits above") };
     drop(monitors);
     let link = (ours, monitor);
     let mut conversation = Conversation::new(terminal, pair.into_master(), signals, link, interface);

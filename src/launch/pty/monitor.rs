@@ -1,4 +1,5 @@
-//! The leader of the session on the new terminal: it starts the command, tells what becomes of it, and ends.
+//! The leader of the session on the new terminal: it starts the command, reports its stops and its end, and
+//! ends.
 
 use super::words::{ToLauncher, ToMonitor, Whom};
 use crate::launch::child::{News, news_of};
@@ -28,7 +29,7 @@ pub(super) struct Monitor {
     job: Job,
 }
 
-/// As the launcher knows it.
+/// What the launcher knows of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Job {
     Runs,
@@ -36,13 +37,13 @@ enum Job {
 }
 
 impl Monitor {
-    /// With every signal blocked.
+    /// Call it with every signal blocked.
     pub(super) fn new(link: UnixStream, inherited: Inherited) -> Monitor {
         Monitor { link, inherited, launcher: getppid(), job: Job::Runs }
     }
 
     pub(super) fn run(mut self, slave: OwnedFd, image: Image) -> ! {
-        // Nothing may unwind into the launcher's story, of which this process is a copy.
+        // No panic may unwind into the launcher's code, of which this process is a copy.
         let _ = catch_unwind(AssertUnwindSafe(|| self.story(slave, image)));
         #[expect(unsafe_code, reason = "_exit; std's exit would run what is the launcher's to run")]
         // SAFETY: it only ends this process.
@@ -63,7 +64,7 @@ impl Monitor {
                 return ToLauncher::Failed(number).say(&mut self.link);
             }
         };
-        // Whoever closes the last descriptor of the terminal ends the relay: it must not be us.
+        // The last process that closes the terminal ends the relay: that must not be the monitor.
         let _ = let_go_of_streams();
         let _ = ToLauncher::Began(child.as_raw().cast_unsigned()).say(&mut self.link);
         self.watch(child, &signals);
@@ -100,8 +101,8 @@ impl Monitor {
         }
     }
 
-    /// A stopped job that is killed is gone at once for the shell: the launcher has to wake to tell it. It
-    /// must find the word when it does, or it would stop again.
+    /// The shell drops a stopped job that is killed, so the launcher must wake to report it. The message must
+    /// be there first, or the launcher would stop again.
     fn wake_launcher(&self) {
         if self.job == Job::Stopped && getppid() == self.launcher {
             let _ = send(self.launcher.as_raw(), libc::SIGCONT);
@@ -117,7 +118,7 @@ impl Monitor {
                     self.job = Job::Stopped;
                     let _ = ToLauncher::Stopped(signal).say(&mut self.link);
                 }
-                // Told already: the launcher would stop once more when it wakes.
+                // Already reported: a second report would stop the launcher again when it wakes.
                 News::Stopped(_) => {}
                 News::None => return None,
             }
@@ -125,11 +126,11 @@ impl Monitor {
     }
 }
 
-/// Makes us the leader of a session on this terminal.
+/// Makes this process the leader of a session on this terminal.
 fn lead(slave: &OwnedFd) -> io::Result<()> {
     setsid()?;
     #[expect(unsafe_code, reason = "TIOCSCTTY; nix offers no safe form")]
-    // SAFETY: it takes a number and touches no memory of ours.
+    // SAFETY: it takes a number and accesses no memory of this process.
     let answer = unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY as _, 0) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -145,7 +146,7 @@ fn spawn(slave: OwnedFd, image: Image, inherited: Inherited) -> io::Result<Pid> 
     unsafe {
         command.pre_exec(move || {
             setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-            // Not yet in the foreground: the next call would stop us. std has just emptied the mask.
+            // Not in the foreground yet: `tcsetpgrp` would stop this process. std has just emptied the mask.
             SigSet::from(Signal::SIGTTOU).thread_block()?;
             tcsetpgrp(BorrowedFd::borrow_raw(libc::STDIN_FILENO), getpid())?;
             inherited.restore()?;
@@ -156,7 +157,7 @@ fn spawn(slave: OwnedFd, image: Image, inherited: Inherited) -> io::Result<Pid> 
     Ok(Pid::from_raw(child.id().cast_signed()))
 }
 
-/// The user's terminal must be able to close while we live.
+/// Closes the launcher's streams: the user's terminal must be able to close while the monitor lives.
 fn let_go_of_streams() -> io::Result<()> {
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     unistd::dup2_stdin(&null)?;
@@ -166,24 +167,24 @@ fn let_go_of_streams() -> io::Result<()> {
 }
 
 fn deliver(child: Pid, whom: Whom, signal: i32) {
-    // It may have put itself into another group.
+    // The command may have moved to another group.
     if whom == Whom::Command || send(-child.as_raw(), signal).is_err() {
         let _ = send(child.as_raw(), signal);
     }
 }
 
-/// A session whose leader ends is hung up, and what the command left in the background with it. So leave
-/// the session without a terminal first.
+/// When a session's leader ends, the kernel hangs up the terminal, and background processes of the command with
+/// it. So the session first gives up its terminal.
 fn give_up_terminal() {
     let Ok(terminal) = open("/dev/tty", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) else { return };
     if tcsetpgrp(&terminal, getpgrp()).is_ok() {
         #[expect(unsafe_code, reason = "TIOCNOTTY; nix offers no safe form")]
-        // SAFETY: it takes no argument and touches no memory of ours.
+        // SAFETY: it takes no argument and accesses no memory of this process.
         let _ = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY as _) };
     }
 }
 
-/// The launcher is gone, and with it the terminal. Only the command's parent can wait for it.
+/// The launcher is gone, and with it the user's terminal. Only the command's parent can wait for it.
 fn hang_up(child: Pid) {
     deliver(child, Whom::ItsGroup, libc::SIGHUP);
     deliver(child, Whom::ItsGroup, libc::SIGCONT);

@@ -1,4 +1,4 @@
-//! The new terminal: its master, which is ours, and its slave, which is the command's.
+//! The new terminal: the launcher has its master, the command its slave.
 
 use super::terminal::UserTerminal;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
@@ -20,7 +20,7 @@ impl Pair {
         let opened = native_pty_system().openpty(user.size()?).map_err(io::Error::other)?;
         let name =
             opened.master.tty_name().ok_or_else(|| io::Error::other("the new terminal has no name"))?;
-        // portable-pty keeps its own slave to itself, and does not know the user's modes.
+        // portable-pty does not hand out its slave and cannot set the user's modes.
         let slave = open(&name, OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
         tcsetattr(&slave, SetArg::TCSANOW, user.modes())?;
         let master = Master(opened.master);
@@ -37,19 +37,19 @@ impl Pair {
     }
 }
 
-/// A terminal on which nothing was open may be opened again by its name.
+/// After the last close, another process may still open the terminal by its name.
 const REOPENED: Duration = Duration::from_millis(50);
 
-/// The other side of the new terminal.
+/// The slave side of the new terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Far {
     Open,
-    /// Nothing has it open since then.
+    /// No process has it open since then.
     Closed(Instant),
 }
 
 impl Far {
-    /// How long it need not be looked at.
+    /// How long the launcher does not poll it.
     pub(super) fn rests_for(self) -> Option<Duration> {
         match self {
             Far::Open => None,
@@ -58,17 +58,17 @@ impl Far {
     }
 }
 
-/// Never ask portable-pty for a writer: its end would type a newline and Ctrl-D.
+/// Never use portable-pty's writer: when dropped it types a newline and Ctrl-D.
 pub(super) struct Master(Box<dyn MasterPty + Send>);
 
 impl Master {
-    /// The kernel tells the foreground group of it, if it is another size.
+    /// If the size changes, the kernel sends SIGWINCH to the foreground group.
     pub(super) fn resize(&self, size: PtySize) {
         let _ = self.0.resize(size);
     }
 
-    /// Whether the command reads key by key, as a full-screen program does. A master has the modes of its other
-    /// side, also when nothing has that open any more.
+    /// Whether the command reads single keys, as a full-screen program does. The master reports the slave's
+    /// modes, also when no process has the slave open.
     pub(super) fn is_raw(&self) -> bool {
         tcgetattr(self).is_ok_and(|modes| !modes.local_flags.contains(LocalFlags::ICANON))
     }

@@ -1,11 +1,11 @@
-//! Waiting for whichever of several descriptors comes first.
+//! Waits for the first of several descriptors.
 
 use crate::launch::inherit::timeout;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// What a wait has found.
+/// Which descriptors are ready.
 pub(super) struct Ready {
     pub(super) signals: bool,
     pub(super) words: bool,
@@ -14,15 +14,15 @@ pub(super) struct Ready {
     pub(super) master: PollFlags,
 }
 
-/// A descriptor, if there is one, and what it is asked.
+/// A descriptor, if there is one, and the events to wait for.
 type Asked<'a> = (Option<BorrowedFd<'a>>, PollFlags);
 
 impl Ready {
-    /// In the order of the fields.
+    /// `asked` has the order of the fields.
     pub(super) fn wait(asked: [Asked<'_>; 5], patience: Option<Duration>) -> Ready {
         let mut watched = Vec::with_capacity(asked.len());
         let places = asked.map(|(fd, wanted)| {
-            // Left out if nothing is wanted: poll reports a hang-up whether wanted or not.
+            // Left out if no event is wanted: poll reports a hang-up in any case.
             watched.push(PollFd::new(fd.filter(|_| !wanted.is_empty())?, wanted));
             Some(watched.len() - 1)
         });
@@ -44,7 +44,7 @@ pub(super) fn wanted(to_read: bool, to_write: bool) -> PollFlags {
     read | if to_write { PollFlags::POLLOUT } else { PollFlags::empty() }
 }
 
-/// A hang-up is read too, as what it is.
+/// A hang-up or an error counts as readable: the read then reports it.
 pub(super) fn can_read(found: PollFlags) -> bool {
     found.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
 }

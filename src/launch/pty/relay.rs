@@ -1,26 +1,26 @@
-//! Bytes on their way between two descriptors that never block. Nothing here looks at them.
+//! Copies bytes between two descriptors that never block, without looking at them.
 
 use nix::errno::Errno;
 use nix::unistd::{read, write};
 use std::ops::Range;
 use std::os::fd::AsFd;
 
-/// One read of up to this, then one write: the shape that measured best of ten.
+/// One read of up to this size, then one write: the fastest of ten measured variants.
 const CHUNK: usize = 64 * 1024;
 
-/// One direction. Nothing is read while something waits to be written.
+/// One direction. It reads nothing while bytes wait to be written.
 pub(super) struct Flow {
     chunk: Box<[u8]>,
     waiting: Range<usize>,
 }
 
-/// What became of a descriptor.
+/// State of a descriptor after a read or a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Open,
-    /// Nobody is at its other end.
+    /// No process has its other end.
     HungUp,
-    /// It says that its input ended: so does a terminal that hung up, and one whose reader is not raw.
+    /// End of input: also a terminal that hung up, and one whose reader is not raw.
     Empty,
 }
 
@@ -59,7 +59,7 @@ impl Flow {
         }
     }
 
-    /// Nobody is left to take it.
+    /// Discards what waits.
     pub(super) fn forget(&mut self) {
         self.waiting = 0..0;
     }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_is_gone_is_told() {
+    fn an_end_that_is_gone_is_reported() {
         let (source, from) = UnixStream::pair().unwrap();
         let mut flow = Flow::new();
         drop(source);

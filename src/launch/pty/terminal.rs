@@ -1,4 +1,4 @@
-//! The user's terminal: raw while the command runs, and as it was on every way out.
+//! The user's terminal: raw while the command runs, and restored on every way out.
 
 use nix::fcntl::{OFlag, open};
 use nix::libc;
@@ -11,20 +11,20 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// What a full-screen program that was killed could not undo: synchronised output, mouse, focus events,
-/// bracketed paste; the keyboard's modes and the alternate screen (each screen has its own stack of them);
-/// colours and the hidden cursor.
+/// Resets what a killed full-screen program left on: synchronised output, mouse, focus events, bracketed paste;
+/// the keyboard's modes and the alternate screen (each screen has its own stack of keyboard modes); colours and
+/// the hidden cursor.
 const UNDO_FULL_SCREEN: &[u8] =
     b"\x1b[?2026l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\
     \x1b[<u\x1b[?1049l\x1b[<u\x1b[>4m\x1b[0m\x1b[?25h";
 
-/// A terminal that takes nothing for this long is not waited for.
+/// How long to wait for a terminal that takes no output.
 const PATIENCE_MS: u8 = 200;
 
 pub(super) struct UserTerminal {
-    /// Opened anew: that it never blocks must not be seen by the shell, which shares 0, 1 and 2 with us.
+    /// Opened again: O_NONBLOCK must not reach the shell, which shares descriptors 0, 1 and 2.
     own: OwnedFd,
-    /// To be put back.
+    /// The modes to restore.
     modes: Termios,
     state: State,
 }
@@ -36,18 +36,20 @@ enum State {
 }
 
 impl UserTerminal {
-    /// The one on stdin, which has to be that of our session: without it there is no job control to keep.
+    /// Opens the terminal on stdin. It must be that of this session: without it there is no job control to
+    /// keep.
     pub(super) fn open() -> io::Result<UserTerminal> {
         let stdin = io::stdin();
         if tcgetsid(&stdin)? != getsid(None)? {
             return Err(io::Error::other("the terminal is another session's"));
         }
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        // After `su` the terminal may be another user's; our session's own can still be opened.
+        // After `su` the terminal may belong to another user; /dev/tty can still be opened.
         let own = ttyname(&stdin)
             .and_then(|name| open(&name, flags, Mode::empty()))
             .or_else(|_| open("/dev/tty", flags, Mode::empty()))?;
-        // In the background this stops us, as the command's first touch of the terminal would stop it.
+        // In the background this stops the launcher, as the command's first terminal access would stop the
+        // command.
         tcdrain(&own)?;
         let modes = tcgetattr(&own)?;
         Ok(UserTerminal { own, modes, state: State::AsItWas })
@@ -83,7 +85,8 @@ impl UserTerminal {
         Ok(())
     }
 
-    /// Whoever has the terminal now may have changed its modes meanwhile: these are the ones to keep.
+    /// Sets raw mode again. Another process may have changed the modes since: the present ones are restored
+    /// later.
     pub(super) fn raw_again(&mut self) {
         if self.state == State::AsItWas
             && let Ok(modes) = tcgetattr(&self.own)
@@ -94,7 +97,7 @@ impl UserTerminal {
     }
 
     pub(super) fn restore(&mut self) {
-        // In the background its modes are the shell's business, and to touch them would stop us.
+        // In the background the shell owns the modes, and setting them would stop the launcher.
         if self.state == State::Raw && self.is_ours() {
             let _ = tcsetattr(&self.own, SetArg::TCSANOW, &self.modes);
         }
@@ -106,7 +109,7 @@ impl UserTerminal {
     }
 
     pub(super) fn undo_full_screen(&self) {
-        // Otherwise somebody else is drawing there.
+        // In the background another program draws there.
         if self.state == State::AsItWas || !self.is_ours() {
             return;
         }
@@ -126,7 +129,7 @@ impl UserTerminal {
         }
     }
 
-    /// For the monitor, which must not restore what it has only a copy of.
+    /// For the monitor, which has a copy and must not restore it.
     pub(super) fn leave_alone(mut self) {
         self.state = State::AsItWas;
     }

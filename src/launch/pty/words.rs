@@ -1,17 +1,17 @@
-//! What launcher and monitor say to each other: a kind and a number, always of the same length.
+//! Messages between launcher and monitor: a kind and a number, always of the same length.
 
 use crate::launch::exit::ChildExit;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
-/// Few enough bytes that a socket takes and gives them in one piece.
+/// So short that a socket writes and reads it in one piece.
 type Word = [u8; 5];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToLauncher {
     /// The command runs as this process.
     Began(u32),
-    /// It could not be started: the system's error number.
+    /// The command could not be started: the system's error number.
     Failed(i32),
     /// The monitor could not become the leader of a session on the terminal.
     NoTerminal,
@@ -22,11 +22,11 @@ pub(super) enum ToLauncher {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToMonitor {
     Deliver(Whom, i32),
-    /// All is read: give up the terminal and end.
+    /// All output is read: the monitor gives up the terminal and ends.
     Bye,
 }
 
-/// Whom a signal is for.
+/// Receiver of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whom {
     Command,
