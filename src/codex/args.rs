@@ -1,18 +1,18 @@
-//! What an invocation of codex will do, as far as its words tell (Codex 0.169.0).
+//! What a command line makes Codex do, as far as its words show (Codex 0.169.0).
 
 use std::ffi::{OsStr, OsString};
 
 /// Whether an invocation may write a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invocation {
-    /// Known to write none of its own: there is nothing to trace.
+    /// It writes no session of its own: there is nothing to trace.
     WritesNoSession,
-    /// Everything else. A word we do not know is traced too: better to look and find nothing than to
-    /// lose a session.
+    /// Everything else, with unknown words: a search that finds nothing costs less than a lost session.
     MayWriteSession,
 }
 
-/// `app-server`, `remote-control` and `exec-server` write the sessions of other programs.
+/// Commands that write no session of their own; `app-server`, `remote-control` and `exec-server` write those of
+/// other programs.
 const NO_SESSION: [&str; 29] = [
     "login",
     "logout",
@@ -82,11 +82,11 @@ impl Invocation {
                 continue;
             };
             match text {
-                // What follows is a prompt, whatever it looks like.
+                // All that follows is a prompt.
                 "--" => break,
-                // Anywhere before `--`, these end every command before it does anything.
+                // Anywhere before `--`, these end every command before it acts.
                 "-h" | "--help" | "-V" | "--version" => return Invocation::WritesNoSession,
-                // The session is another machine's.
+                // The session is on another machine.
                 "--remote" => return Invocation::WritesNoSession,
                 _ if text.starts_with("--remote=") => return Invocation::WritesNoSession,
                 _ if WITH_VALUE.contains(&text) => {
@@ -106,7 +106,7 @@ impl Invocation {
 /// Commands that print lines and never take the screen.
 const LINES_ONLY: [&str; 3] = ["exec", "e", "review"];
 
-/// Whether codex would open its full-screen interface: for every command that is not known to do without.
+/// Whether Codex opens its full-screen interface: true for every command that is not known to print lines.
 pub fn is_full_screen(args: &[OsString]) -> bool {
     let mut words = args.iter();
     while let Some(word) = words.next() {
@@ -121,7 +121,7 @@ pub fn is_full_screen(args: &[OsString]) -> bool {
     true
 }
 
-/// The words of our own commands, when the first argument asks for them.
+/// The words of an own command (`mlflow …`), if the first argument is one.
 pub fn own_command(args: &[OsString]) -> Option<&[OsString]> {
     let (first, rest) = args.split_first()?;
     (first == OsStr::new("mlflow")).then_some(rest)
@@ -133,7 +133,7 @@ mod tests {
     use Invocation::{MayWriteSession, WritesNoSession};
 
     #[test]
-    fn only_what_surely_writes_no_session_is_passed_by() {
+    fn only_commands_known_to_write_no_session_are_not_traced() {
         let table = [
             ("", MayWriteSession),
             ("write a parser", MayWriteSession),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_word_asks_for_our_own_commands() {
+    fn only_the_first_word_names_an_own_command() {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
         assert_eq!(own_command(&words("mlflow show --last")), Some(&words("show --last")[..]));
         assert_eq!(own_command(&words("exec mlflow")), None);

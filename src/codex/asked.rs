@@ -1,4 +1,4 @@
-//! What a command line tells of the sessions to come (Codex 0.169.0).
+//! What a command line fixes about the sessions to come (Codex 0.169.0).
 
 use super::args::{WITH_VALUE, is_full_screen};
 use super::thread::ThreadId;
@@ -10,15 +10,15 @@ use std::path::Path;
 #[serde(default)]
 pub struct Asked {
     pub front: Front,
-    /// Where Codex works, as its sessions will say it; None for a path that is no text.
+    /// Codex's working folder, as its sessions name it; None for a path that is not UTF-8.
     pub folder: Option<String>,
-    /// The thread that is to go on: `resume <id>`, `exec resume <id>`.
+    /// The thread to resume: `resume <id>`, `exec resume <id>`.
     pub thread: Option<ThreadId>,
-    /// No session is to be kept.
+    /// `--ephemeral`: Codex keeps no session file.
     pub is_ephemeral: bool,
 }
 
-/// What of Codex a person or a script meets.
+/// Codex's interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Front {
@@ -30,7 +30,7 @@ pub enum Front {
 }
 
 impl Front {
-    /// Whether it calls itself so in the sessions that it begins. Before 0.47 `exec` had no name of its own.
+    /// Whether sessions that it begins have this originator. Before 0.47 `exec` had no originator of its own.
     pub fn is_called(self, originator: &str) -> bool {
         match (self, originator) {
             (_, "codex_cli_rs") => true,
@@ -44,7 +44,7 @@ impl Asked {
     pub fn of(args: &[OsString], cwd: Option<&Path>) -> Asked {
         let front = if is_full_screen(args) { Front::Screen } else { Front::Lines };
         let mut folder = cwd.map(Path::to_path_buf);
-        // Words that are no options: commands first, then what they are about.
+        // Words that are not options: commands first, then their arguments.
         let mut plain: Vec<&str> = Vec::new();
         let mut is_ephemeral = false;
         let mut words = args.iter();
@@ -78,7 +78,7 @@ mod tests {
     const THREAD: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
 
     #[test]
-    fn a_command_line_tells_folder_and_thread() {
+    fn a_command_line_names_folder_and_thread() {
         let table = [
             ("", Front::Screen, "/w", false),
             ("exec go", Front::Lines, "/w", false),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn each_front_has_names_of_its_own() {
+    fn each_interface_has_its_own_originators() {
         let table = [
             ("codex-tui", [true, false]),
             ("codex_exec", [false, true]),

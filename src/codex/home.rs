@@ -1,9 +1,9 @@
-//! Codex's home, and the folders in it that are Codex's and ours.
+//! Codex's home, with Codex's folders and this program's.
 
 use crate::env::World;
 use std::path::{Path, PathBuf};
 
-/// `$CODEX_HOME`, else `~/.codex`. Not canonical: a link stays as it was written.
+/// `$CODEX_HOME`, else `~/.codex`. Not canonical: a link stays as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodexHome(PathBuf);
 
@@ -12,7 +12,7 @@ impl CodexHome {
     pub fn of(world: &World) -> Option<CodexHome> {
         let told = world.variables.os("CODEX_HOME").map(PathBuf::from);
         let path = told.or_else(|| Some(world.home.as_ref()?.join(".codex")))?;
-        // Codex may be told to change its folder (`-C`); a relative home means ours.
+        // Codex may change its folder (`-C`); a relative home counts from the launcher's.
         let absolute = if path.is_absolute() { path } else { world.cwd.as_ref()?.join(path) };
         Some(CodexHome(absolute))
     }
@@ -29,12 +29,12 @@ impl CodexHome {
         self.0.join("sessions")
     }
 
-    /// Codex 0.147 and later: one lock file per thread that has a writer.
+    /// One lock file per thread that has a writer (Codex 0.147 and later).
     pub fn writer_locks(&self) -> PathBuf {
         self.0.join("thread-writer-locks")
     }
 
-    /// Everything of ours.
+    /// All files of this program.
     pub fn state(&self) -> PathBuf {
         self.0.join("mlflow")
     }

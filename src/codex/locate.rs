@@ -1,4 +1,4 @@
-//! Where is the real codex? Not us under another name, not our shim.
+//! Finds the real Codex on PATH: skips this program under any name, and its shim.
 
 use crate::env::World;
 use std::ffi::OsStr;
@@ -7,13 +7,13 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Stands in the first lines of our shims, so that we never take one for Codex.
+/// In the first lines of every shim, so that a shim is never taken for Codex.
 pub const SHIM_MARK: &str = "codex-traced shim";
 
-/// Counts launches within launches.
+/// Variable with the number of launches within launches.
 pub const DEPTH: &str = "CODEX_TRACED_DEPTH";
 
-/// Honest nesting (a tool of Codex that runs codex-traced) is a few levels deep; a loop has no end.
+/// Legitimate nesting (a tool of Codex runs codex-traced) is a few levels deep; a loop has no end.
 const DEEPEST: u32 = 16;
 
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub enum LocateError {
 }
 
 impl LocateError {
-    /// As a shell ends when it cannot run a command.
+    /// The code with which a shell ends when it cannot run a command.
     pub fn exit_code(&self) -> i32 {
         match self {
             LocateError::NotFound { .. } | LocateError::NoSuchFile(_) => 127,
@@ -50,13 +50,13 @@ impl LocateError {
     }
 }
 
-/// The depth that the next program is told, or an error when this looks like a loop.
+/// The depth for the next program's environment; an error when this looks like a loop.
 pub fn next_depth(world: &World) -> Result<u32, LocateError> {
     let depth = world.variables.text(DEPTH).and_then(|text| text.parse().ok()).unwrap_or(0);
     if depth >= DEEPEST { Err(LocateError::Recursion { depth }) } else { Ok(depth + 1) }
 }
 
-/// `CODEX_TRACED_CODEX_BIN`, else the first `codex` on PATH that is not us.
+/// `CODEX_TRACED_CODEX_BIN`, else the first `codex` on PATH that is neither this program nor its shim.
 pub fn locate(world: &World) -> Result<PathBuf, LocateError> {
     let us = std::env::current_exe().and_then(fs::metadata).ok();
     if let Some(told) = world.variables.os("CODEX_TRACED_CODEX_BIN") {
@@ -77,7 +77,7 @@ pub fn locate(world: &World) -> Result<PathBuf, LocateError> {
     real.ok_or_else(|| not_found(path))
 }
 
-/// What a script runs that says `codex`.
+/// What a script runs with `codex`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnPath {
     Ourselves(PathBuf),
@@ -85,7 +85,7 @@ pub enum OnPath {
     Other(PathBuf),
 }
 
-/// The first `codex` on PATH, whatever it is.
+/// The first `codex` on PATH, of any kind.
 pub fn first_on_path(world: &World) -> Option<OnPath> {
     let us = std::env::current_exe().and_then(fs::metadata).ok();
     let here = world.cwd.clone().unwrap_or_else(|| "/".into());
@@ -98,7 +98,7 @@ pub fn first_on_path(world: &World) -> Option<OnPath> {
     })
 }
 
-/// Found but not executable is another mistake than not there at all.
+/// A file that is not executable is another mistake than a missing one.
 fn not_found(path: &OsStr) -> LocateError {
     let folders: Vec<PathBuf> = std::env::split_paths(path).collect();
     let there = folders

@@ -1,4 +1,4 @@
-//! What we know about the program that we run.
+//! The Codex program: its command line, home, versions and log.
 
 pub mod args;
 pub mod asked;

@@ -1,11 +1,11 @@
-//! The name of a thread: the UUID that Codex gives each session, or what another program's file has in its place.
+//! The id of a thread: the UUID that Codex gives each session, or another program's id in its place.
 
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 
-/// Longer names leave no room for what we add to make a file's name of them.
+/// A longer id leaves no room for the affixes of a file name.
 const LONGEST: usize = 128;
 
 /// A thread's UUID as Codex writes it: 36 characters, lower case. Files that other programs wrote may have another id.
@@ -14,7 +14,7 @@ const LONGEST: usize = 128;
 pub struct ThreadId(String);
 
 impl ThreadId {
-    /// None unless the text has the shape of a UUID: it becomes part of file names.
+    /// None unless the text has the shape of a UUID: the id becomes part of file names.
     pub fn parse(text: &str) -> Option<ThreadId> {
         let dashes = [8, 13, 18, 23];
         let fits = text.len() == 36
@@ -25,7 +25,7 @@ impl ThreadId {
         fits.then(|| ThreadId(text.to_ascii_lowercase()))
     }
 
-    /// As a session file says it in its first line, a UUID or not; None for what cannot be part of a file's name.
+    /// From a session file's first line, a UUID or not; None for text that cannot be part of a file name.
     pub fn from_meta(text: &str) -> Option<ThreadId> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         let fits =
@@ -37,7 +37,7 @@ impl ThreadId {
         ThreadId::parse(&self.0).is_some()
     }
 
-    /// Of a session file's name: `rollout-<local time>-<thread>.jsonl`, after a rewind
+    /// From a session file's name: `rollout-<local time>-<thread>.jsonl`, after a rewind
     /// `rollout-<time>-<thread>_<rollout>.jsonl`, and its compressed twin. The TypeScript Codex of 2025 wrote
     /// `rollout-<day>-<thread>.json`.
     pub fn of_rollout(file: &Path) -> Option<ThreadId> {
@@ -47,7 +47,7 @@ impl ThreadId {
         ThreadId::parse(rest.get(..36)?)
     }
 
-    /// Of a writer lock's name. `.coordination.lock` stands in the same folder: only a thread's name counts.
+    /// From a writer lock's name. The same folder contains `.coordination.lock`: only a thread's id counts.
     pub fn of_lock(name: &OsStr) -> Option<ThreadId> {
         ThreadId::parse(name.to_str()?.strip_suffix(".lock")?)
     }
@@ -70,7 +70,7 @@ mod tests {
     const THREAD: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
 
     #[test]
-    fn only_a_rollouts_name_tells_a_thread() {
+    fn only_a_rollouts_name_has_a_thread() {
         let after_a_rewind =
             format!("rollout-2026-11-22T10-04-14-{THREAD}_01a202b6-a73e-7ee3-8243-251c871b1d40.jsonl");
         let table = [

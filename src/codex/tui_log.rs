@@ -1,8 +1,9 @@
-//! The log that Codex's full-screen interface can keep of itself: which prompts were typed here.
+//! The log that Codex's full-screen interface can keep: it names the prompts that were typed there.
 //!
-//! Since 0.157 a shared daemon writes the rollouts of every interface, so no process tells whose they are.
-//! But each prompt in the log carries an id (`client_user_message_id`) that stands in the rollout too
-//! (`client_id`). Codex opens the log with truncation and makes it 0600. Its prompts are in clear.
+//! Since 0.157 a shared daemon writes the rollouts of every interface, so no process shows which launch wrote
+//! them. But each prompt in the log has an id (`client_user_message_id`) that is also in the rollout
+//! (`client_id`). Codex truncates the log when it opens it, and makes it 0600. The log contains prompts in
+//! clear.
 
 use crate::env::Variables;
 use jiff::Timestamp;
@@ -10,41 +11,41 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Switches the log on (0.36 to 0.169).
+/// Variable that switches the log on (0.36 to 0.169).
 pub const RECORD: &str = "CODEX_TUI_RECORD_SESSION";
-/// Where it goes.
+/// Variable with the log's path.
 pub const PATH: &str = "CODEX_TUI_SESSION_LOG_PATH";
 
-/// Whose log there will be.
+/// Who asked for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TuiLog {
-    /// We ask for it, and delete it.
+    /// The launcher asks for it, and deletes it.
     Ours(PathBuf),
-    /// The user asked for it: we only read.
+    /// The user asked for it: the launcher only reads it.
     Theirs(PathBuf),
 }
 
-/// What a line tells of the session.
+/// A fact about the session in one line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Logged {
     Prompt {
         client_id: String,
     },
-    /// Up to 0.98.
+    /// The session's file, up to 0.98.
     Rollout(PathBuf),
-    /// Something that makes a turn and has no id of the client's: `!command`, `/compact`, `/review`.
+    /// An operation that makes a turn and has no client id: `!command`, `/compact`, `/review`.
     Deed,
 }
 
-/// Operations that write to a session and carry no id (0.169).
+/// Operations that write to a session and have no id (0.169).
 const DEEDS: [&str; 3] = ["RunUserShellCommand", "Compact", "Review"];
 
 impl TuiLog {
-    /// None where the user keeps a log under a name of Codex's choosing, which we do not know.
+    /// None where the user keeps a log under a name that Codex chooses: the launcher does not know it.
     ///
-    /// A path within `folder` (ours) leaked from another launch: the daemon and every tool that it starts
-    /// keep the variables of the interface that started it.
+    /// A path within `folder` (this program's) leaked from another launch: the daemon and every tool that it
+    /// starts keep the variables of the interface that started it.
     pub fn choose(variables: &Variables, folder: &Path, launch: &str) -> Option<TuiLog> {
         let recording =
             variables.text(RECORD).is_some_and(|value| ["1", "true", "TRUE", "yes", "YES"].contains(&value));
@@ -62,12 +63,12 @@ impl TuiLog {
     }
 }
 
-/// Where the log of a launch lies, as long as it is there.
+/// Path of a launch's log, while there is one.
 pub fn log_of(folder: &Path, launch: &str) -> PathBuf {
     folder.join(format!("{launch}{SUFFIX}"))
 }
 
-/// The launch that a file in our folder is the log of.
+/// The launch whose log this file in this program's folder is.
 pub fn launch_of(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()?.strip_suffix(SUFFIX)
 }
@@ -82,7 +83,7 @@ struct Line {
     payload: Value,
 }
 
-/// None for the many lines that tell nothing of the session.
+/// None for the many lines without a fact about the session.
 pub fn read(line: &[u8]) -> Option<(Timestamp, Logged)> {
     let line: Line = serde_json::from_slice(line).ok()?;
     let at = line.ts?.parse().ok()?;
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_a_turn_without_an_id_is_a_deed() {
+    fn an_operation_that_makes_a_turn_without_an_id_is_untagged() {
         for payload in [
             r#"{"RunUserShellCommand":{"command":"echo hi"}}"#,
             r#""Compact""#,
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_tells_its_launch() {
+    fn a_logs_name_contains_its_launch() {
         let folder = Path::new("/f");
         assert_eq!(launch_of(&log_of(folder, "1-a")), Some("1-a"));
         assert_eq!(launch_of(Path::new("/f/1-a.jsonl")), None);

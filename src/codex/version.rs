@@ -1,30 +1,29 @@
-//! The version of Codex, and what follows from it.
+//! The version of Codex, and its consequences.
 
 use std::fmt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32, pub u32, pub u32);
 
-/// With this one our tests run.
+/// The newest version that the tests run.
 pub const NEWEST_TESTED: Version = Version(0, 171, 0);
 
-/// The oldest whose sessions our tests trace.
+/// The oldest version whose sessions the tests trace.
 pub const OLDEST_TRACED: Version = Version(0, 36, 0);
 
-/// The first that has `--no-daemon`: from it on the full-screen interface leaves its sessions to a background
-/// process.
+/// The first version with `--no-daemon`: from it on a daemon writes the full-screen interface's sessions.
 const FIRST_WITH_DAEMON: Version = Version(0, 157, 0);
 
-/// Who writes the sessions of the full-screen interface. `exec` and `review` always write their own.
+/// Which process writes the sessions of the full-screen interface. `exec` and `review` always write their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InterfaceWriter {
     Itself,
-    /// A background process that all interfaces of one home share.
+    /// The daemon, which all interfaces of one home share.
     Daemon,
 }
 
 impl Version {
-    /// As `codex --version` prints it: `codex-cli 0.169.0`, maybe with a mark of a pre-release.
+    /// From the output of `codex --version`: `codex-cli 0.169.0`, maybe with a pre-release mark.
     pub fn parse(said: &str) -> Option<Version> {
         let number = said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
         let mut parts = number.splitn(3, '.');
@@ -41,8 +40,8 @@ impl fmt::Display for Version {
 }
 
 impl InterfaceWriter {
-    /// `config` is Codex's `config.toml`. Options of a launch (`-c`, `--search`, `--profile`, `--no-daemon`)
-    /// make that launch write its own.
+    /// `config` is the text of Codex's `config.toml`. Options of a launch (`-c`, `--search`, `--profile`,
+    /// `--no-daemon`) make that launch write its own sessions.
     pub fn of(version: Version, config: &str) -> InterfaceWriter {
         match version < FIRST_WITH_DAEMON || !starts_daemon(config) {
             true => InterfaceWriter::Itself,
@@ -51,8 +50,8 @@ impl InterfaceWriter {
     }
 }
 
-/// `features.daemon_auto_start`, in either way of writing it. No reader of TOML for one switch: what is written
-/// in a third way is taken for the default.
+/// `features.daemon_auto_start`, in either of its two usual forms. One switch needs no TOML parser: any other
+/// form counts as the default.
 fn starts_daemon(config: &str) -> bool {
     let mut table = "";
     for line in config.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
