@@ -1,16 +1,16 @@
-//! Is a process that writes a thread the Codex that we started?
+//! Whether a process that writes a thread is the Codex that the launcher started.
 
 use super::writers::Known;
 
-/// Our child, or a Codex below it that only wrappers (npm's launcher, a shell script) lead to. What a
-/// tool of our Codex starts has that Codex above it, and writes sessions of its own.
+/// The launcher's child, or a Codex below it with only wrappers (npm's launcher, a shell script) between. What
+/// a tool of that Codex starts has that Codex above it, and writes its own sessions.
 pub(super) fn is_ours(holder: u32, child: u32, look: impl Fn(u32) -> Option<Known>) -> bool {
     let Some(mut known) = look(holder) else { return false };
     if known.is_server {
         return false;
     }
     let program = known.file;
-    // Under whatever name it is installed.
+    // Under any name.
     let is_codex = |above: &Known| above.is_codex || (above.file.is_some() && above.file == program);
     let mut at = holder;
     while at != child {
@@ -31,10 +31,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_codex_that_we_started_is_ours() {
+    fn only_the_codex_that_the_launcher_started_is_its_own() {
         /// Number, parent, kind.
         type Tree = &'static [(u32, u32, &'static str)];
-        // 100 is our child in every case.
+        // 100 is the launcher's child in every case.
         let table: [(&str, u32, Tree, bool); 10] = [
             ("the child itself", 100, &[(100, 50, "codex")], true),
             ("npm's launcher between", 101, &[(100, 50, "node"), (101, 100, "codex")], true),
@@ -61,7 +61,7 @@ mod tests {
             let look = |pid: u32| {
                 processes.iter().find(|(id, ..)| *id == pid).map(|(_, parent, kind)| Known {
                     parent: *parent,
-                    // Each kind is a program of its own; no two names here are of one length.
+                    // Each kind is its own program; no two names here have the same length.
                     file: Some((1, kind.len() as u64)),
                     is_codex: matches!(*kind, "codex" | "server"),
                     is_server: *kind == "server",

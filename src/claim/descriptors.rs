@@ -1,10 +1,11 @@
-//! Who holds which thread, by the files that the processes below our child may write to.
+//! Finds the holder of a thread by the files that the processes below the child may write to.
 //!
-//! For what has no locks (Codex before 0.147), where locks say nothing (a network's file system), and where the
-//! kernel does not tell of them. A session's file stays open from a thread's start to its end, so looking now and
-//! then is enough. One that begins late and is over at once (0.98: after 3 s without a network, held for 50 ms where
-//! the answer is there) is found where inotify tells of it, and may be missed elsewhere; those of reviews and sub-agents may be open for some milliseconds only, and are found by what
-//! their own files say. An open lock tells nothing: a Codex that starts opens those of all threads (0.169).
+//! For a Codex without locks (before 0.147), for file systems where locks do not work (network), and for
+//! kernels that do not report them. A session's file stays open from a thread's start to its end, so polling is
+//! enough. A session that begins late and ends at once (0.98: after 3 s without a network, held for 50 ms with
+//! an answer) is found where inotify reports it, and may be missed elsewhere. Files of reviews and sub-agents
+//! may be open for some milliseconds only, and are found by what their own files contain. An open lock is no
+//! evidence: a Codex that starts opens the locks of all threads (0.169).
 
 use super::ancestry::is_ours;
 use super::writers::Writers;
@@ -13,30 +14,31 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How often at first, and when a session was made: the shortest run of `exec` holds its own for 70 ms (0.169).
+/// Interval at first, and when a session was made: the shortest run of `exec` holds its session for 70 ms
+/// (0.169).
 pub(super) const AT_FIRST: Duration = Duration::from_millis(10);
 
-/// How long that is.
+/// Duration of that phase.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// How often then: what is begun by hand is held for longer. A look costs about 0.4 ms.
+/// Interval after that: a session that a person begins is held for longer. One poll costs about 0.4 ms.
 const LATER: Duration = Duration::from_millis(100);
 
-/// From when on it is looked at seldom: a session that a person works in stays open, and an interface that leaves
-/// its sessions to a background process never has one.
+/// Age after which polls are rare: a session that a person works in stays open, and an interface whose sessions
+/// the daemon writes never has one.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// How often then.
+/// Interval after that.
 const SELDOM: Duration = Duration::from_secs(1);
 
-/// Wrappers that start wrappers; more is a loop, or not what we look for.
+/// Levels of wrappers that are searched; more is a loop, or no wrapper of Codex.
 const DEEPEST: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Descriptors<W> {
     writers: W,
     began: Option<Instant>,
-    /// Why nobody can tell what our own child holds.
+    /// Why the child's open files cannot be seen.
     blind: Option<io::Error>,
 }
 
@@ -45,12 +47,12 @@ impl<W: Writers> Descriptors<W> {
         Descriptors { writers, began: None, blind: None }
     }
 
-    /// Whether what was not seen was not there.
+    /// Why the child's open files could not be seen; None when they could.
     pub(super) fn blind(&self) -> Option<&io::Error> {
         self.blind.as_ref()
     }
 
-    /// The threads that our child holds now, and when to look again.
+    /// The threads that the child holds now, and when to look again.
     pub(super) fn look(&mut self, child: u32, now: Instant) -> (BTreeSet<ThreadId>, Duration) {
         let began = *self.began.get_or_insert(now);
         let mut held = BTreeSet::new();
@@ -59,12 +61,12 @@ impl<W: Writers> Descriptors<W> {
             let mut below = Vec::new();
             for id in level {
                 let Some(known) = self.writers.known(id) else {
-                    // Gone, unless no process can be seen at all.
+                    // The process is gone, unless the system shows no process at all.
                     self.blind = self.blind.take().or(self.writers.sees().err());
                     continue;
                 };
                 held.extend(self.threads_of(id, child));
-                // What a tool of Codex starts is not ours, and there may be much of it.
+                // A tool's processes are not the launcher's Codex, and there may be many.
                 if !known.is_codex {
                     below.extend(self.writers.children(id));
                 }
@@ -78,7 +80,7 @@ impl<W: Writers> Descriptors<W> {
         let threads: BTreeSet<ThreadId> = match self.writers.written(id, ThreadId::of_rollout) {
             Ok(threads) => threads.into_iter().collect(),
             Err(error) => {
-                // Of a wrapper's other children we need know nothing.
+                // Other children of a wrapper do not matter.
                 if id == child {
                     self.blind = Some(error);
                 }
@@ -100,7 +102,7 @@ fn pace(age: Duration) -> Duration {
     }
 }
 
-/// A Codex that may write to the thread's session; for where no list of locks tells.
+/// A Codex that may write to the thread's session; for systems without a list of locks.
 pub(super) fn writer_of(writers: &impl Writers, thread: &ThreadId) -> Option<u32> {
     writers.all().into_iter().find(|id| {
         let is_codex = writers.known(*id).is_some_and(|known| known.is_codex);
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_our_codex_may_write_to_is_held_and_what_others_may_is_not() {
+    fn only_files_that_the_launchers_codex_may_write_to_are_held() {
         let table = [
             ("the child's own session", vec![(100, 50, "codex", rollout(MINE))], true),
             ("a lock", vec![(100, 50, "codex", lock(MINE))], false),
@@ -208,8 +210,8 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_cannot_be_looked_at_makes_us_blind_and_one_that_is_gone_does_not() {
-        // What is about to end is refused to all but root, and shows no program any more.
+    fn a_child_that_cannot_be_seen_blinds_the_observer_and_one_that_is_gone_does_not() {
+        // A process that is about to end is visible to root only, and shows no program any more.
         for (kind, blind) in [("hidden", true), ("ending", false), ("codex", false)] {
             let mut descriptors = Descriptors::of(Stage(vec![(100, 50, kind, None)]));
             descriptors.look(100, Instant::now());
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_become_rare_after_the_first_second() {
+    fn polls_become_rare_after_the_first_second() {
         let mut descriptors = Descriptors::of(Stage(vec![]));
         let began = Instant::now();
         for (after, pace) in [

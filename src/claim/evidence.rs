@@ -1,30 +1,30 @@
-//! Which threads did a launch write, by all that is known of it? Decided here, and nowhere else.
+//! Decides which threads a launch wrote, by all that is known of it. This is the only place of that decision.
 //!
-//! Strong evidence names threads: what the interface logged, what Codex held. Where it was gathered, it decides
-//! alone: what it did not see was not there. Only where it could not be gathered, two weaker kinds count: the thread
-//! that the command line named, and the only session of the time that can be this launch's. Among several nothing is
-//! guessed.
+//! Strong evidence names threads: what the interface logged, what Codex held. Where it could be gathered it
+//! decides alone, and threads that it does not name are not the launch's. Only where it could not be gathered,
+//! two weaker kinds count: the thread that the command line named, and the only session of the time that can be
+//! the launch's. Among several sessions none is guessed.
 
 use super::Claim;
 use super::record::Attribution;
 use crate::codex::thread::ThreadId;
 use std::collections::BTreeMap;
 
-/// What is known of a launch.
+/// All evidence of a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
     pub logged: Vec<ThreadId>,
     pub held: Vec<ThreadId>,
     pub sight: Sight,
-    /// The thread that the command line asked to go on.
+    /// The thread that the command line asked to resume.
     pub named: Option<ThreadId>,
 }
 
-/// Whether a thread that was written would have been seen.
+/// Whether the observer would have seen every thread that the launch wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
     Clear,
-    /// We died, or nobody could tell us.
+    /// The launcher died, or the system did not report it.
     Blind,
 }
 
@@ -37,26 +37,26 @@ pub struct Candidate {
     pub is_anothers: bool,
 }
 
-/// What a session says of where it was begun, and by what of Codex.
+/// Where a session was begun, and by which interface of Codex, as its file reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// In the folder of the launch, by what it runs.
+    /// In the launch's folder, by the launch's interface.
     Ours,
     Another,
-    /// Nothing (Codex before 0.35).
+    /// Not reported (Codex before 0.35).
     Unsaid,
 }
 
-/// What becomes of a launch's sessions.
+/// The claims of a launch, and the sessions that stay unclaimed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// In the order of their threads.
     pub claims: Vec<Claim>,
-    /// May be its sessions, and may be somebody else's.
+    /// They may belong to this launch or to another Codex.
     pub unclear: Vec<ThreadId>,
 }
 
-/// `candidates` are looked for only if they count.
+/// Calls `candidates` only if they count.
 pub fn decide(evidence: &Evidence, candidates: impl FnOnce() -> Vec<Candidate>) -> Verdict {
     let strong = [(&evidence.logged, Attribution::TuiLog), (&evidence.held, Attribution::Held)];
     let mut claims: BTreeMap<&ThreadId, Attribution> = BTreeMap::new();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn strong_evidence_decides_alone_and_weak_evidence_only_where_nobody_saw() {
+    fn strong_evidence_decides_alone_and_weak_evidence_only_where_the_observer_was_blind() {
         type Row =
             (&'static str, (&'static str, &'static str, Sight, &'static str), Vec<Candidate>, &'static str);
         let one = |letter, origin| Candidate { thread: thread(letter), origin, is_anothers: false };
@@ -111,7 +111,7 @@ mod tests {
             ("a lock", ("", "a", Clear, ""), vec![a.clone(), b.clone()], "a held"),
             ("both: the stronger", ("a", "ab", Clear, ""), vec![], "a tui_log, b held"),
             ("several threads", ("ba", "", Clear, ""), vec![], "a tui_log, b tui_log"),
-            ("saw nothing beside a neighbour", ("", "", Clear, ""), vec![a.clone()], ""),
+            ("saw nothing, with a neighbour", ("", "", Clear, ""), vec![a.clone()], ""),
             ("saw nothing, though one is named", ("", "", Clear, "a"), vec![a.clone()], ""),
             ("blind, but something was seen", ("", "a", Blind, "b"), vec![a.clone(), b.clone()], "a held"),
             ("blind: the only one", ("", "", Blind, ""), vec![a.clone()], "a only"),
@@ -139,14 +139,14 @@ mod tests {
                 .map(|claim| format!("{} {}", letter(&claim.thread), claim.attribution.as_str()))
                 .collect();
             let unclear: Vec<String> = verdict.unclear.iter().map(letter).collect();
-            let told =
+            let found =
                 if unclear.is_empty() { claims.join(", ") } else { format!("? {}", unclear.join(" ")) };
-            assert_eq!(told, expected, "{what}");
+            assert_eq!(found, expected, "{what}");
         }
     }
 
     #[test]
-    fn where_strong_evidence_decides_nobody_looks_for_candidates() {
+    fn strong_evidence_decides_without_a_search_for_candidates() {
         for (held, sight) in [("", Clear), ("a", Clear), ("a", Blind)] {
             let evidence = Evidence { logged: Vec::new(), held: threads(held), sight, named: None };
             decide(&evidence, || panic!("looked for"));

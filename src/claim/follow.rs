@@ -1,4 +1,4 @@
-//! Following the interface's log while it is written: a nested interface may wipe it at any time.
+//! Reads the interface's log while it is written: a nested interface may truncate it at any time.
 
 use crate::codex::tui_log::{self, Logged, TuiLog};
 use jiff::Timestamp;
@@ -8,25 +8,25 @@ use std::io::{self, Read, Seek, SeekFrom};
 #[derive(Debug)]
 pub(super) struct Follow {
     log: TuiLog,
-    /// A user's own log may still hold an earlier run's lines.
+    /// A user's own log may contain lines of an earlier run.
     since: Timestamp,
     offset: u64,
 }
 
 impl Follow {
     pub(super) fn begin(log: TuiLog, since: Timestamp) -> Follow {
-        // Ours is this launch's alone, and a clock may go back.
+        // The launcher's log has this launch's lines only, and a clock may go back.
         let since = if matches!(log, TuiLog::Ours(_)) { Timestamp::MIN } else { since };
         Follow { log, since, offset: 0 }
     }
 
-    /// What whole lines tell since the last call. A log that is not there tells nothing.
+    /// Facts from the complete lines since the last call; none when there is no log.
     pub(super) fn look(&mut self) -> Vec<Logged> {
         self.read().unwrap_or_default()
     }
 
     fn read(&mut self) -> io::Result<Vec<Logged>> {
-        // To open a pipe would wait for its other end.
+        // Opening a pipe would wait for its other end.
         if !fs::metadata(self.log.path())?.is_file() {
             return Ok(Vec::new());
         }
@@ -40,17 +40,17 @@ impl Follow {
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.offset += whole as u64;
         let lines = bytes[..whole].split(|byte| *byte == b'\n');
-        let told = lines.filter_map(tui_log::read).filter(|(at, _)| *at >= self.since);
-        Ok(told.map(|(_, logged)| logged).collect())
+        let facts = lines.filter_map(tui_log::read).filter(|(at, _)| *at >= self.since);
+        Ok(facts.map(|(_, logged)| logged).collect())
     }
 
-    /// The last look; our own log goes, for it holds prompts in clear.
+    /// The last read; removes the launcher's own log, which contains prompts in clear.
     pub(super) fn end(&mut self) -> Vec<Logged> {
-        let told = self.look();
+        let logged = self.look();
         if let TuiLog::Ours(path) = &self.log {
             let _ = fs::remove_file(path);
         }
-        told
+        logged
     }
 }
 
@@ -68,13 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn each_whole_line_is_told_once_and_a_wiped_log_is_read_from_its_beginning() {
+    fn each_whole_line_is_reported_once_and_a_truncated_log_is_read_from_its_beginning() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let since = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut follow = Follow::begin(TuiLog::Ours(path.clone()), since);
         assert_eq!(follow.look(), []);
-        // The clock was put back after the launch began.
+        // The clock was set back after the launch began.
         let (one, two) = (line("2026-11-22T09:00:00Z", "one"), line("2026-11-22T10:00:02Z", "two"));
         fs::write(&path, format!("{one}\n{}", &two[..20])).unwrap();
         assert_eq!(follow.look(), [prompt("one")]);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_log_stays_and_what_it_held_before_is_no_news() {
+    fn a_users_log_stays_and_its_earlier_lines_do_not_count() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let (old, new) = (line("2026-11-22T09:00:00Z", "old"), line("2026-11-22T10:00:01Z", "new"));

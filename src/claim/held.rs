@@ -1,4 +1,5 @@
-//! Which threads does our child hold? By Codex's locks where they tell, else by the files that it has open.
+//! Finds the threads that the launcher's child holds: by Codex's locks where the system shows them, else by its
+//! open files.
 
 use super::descriptors::{AT_FIRST, Descriptors};
 use super::locks::LockWatch;
@@ -12,22 +13,23 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 pub(super) struct Held {
-    /// None where they tell nothing.
+    /// None where the system shows no locks.
     locks: Option<LockWatch>,
-    /// None once a lock was ours: then this Codex has locks (0.147 and later), and each of its threads has one.
+    /// None once the child held a lock: then this Codex has locks (0.147 and later), and each of its threads
+    /// has one.
     files: Option<Descriptors<Here>>,
     files_due: Option<Instant>,
 }
 
 impl Held {
     pub(super) fn watch(home: &CodexHome) -> Held {
-        // What another machine does there is neither told to us nor in our kernel's list.
+        // Neither inotify nor this kernel's list shows what another machine does there.
         let locks = match FileSystem::of(home.path()) {
             FileSystem::Local => LockWatch::open(home),
             FileSystem::Network => Err(io::Error::other("the home is on a network's file system")),
         };
         let locks = locks.inspect_err(|error| {
-            tracing::info!("codex's locks tell nothing ({error}): its open files are looked at instead")
+            tracing::info!("codex's locks cannot be used ({error}): the launcher polls its open files")
         });
         Held { locks: locks.ok(), files: Some(Descriptors::of(Here)), files_due: None }
     }
@@ -36,7 +38,7 @@ impl Held {
         self.locks.as_ref()?.wakes()
     }
 
-    /// The threads that our child turned out to hold, and when to look again. One may be told several times.
+    /// The threads that the child holds, and when to call again. A thread may be reported several times.
     pub(super) fn look(&mut self, child: u32, now: Instant) -> (BTreeSet<ThreadId>, Option<Duration>) {
         let (locked, again) = self.locks.as_mut().map_or((Vec::new(), None), |locks| locks.look(child, now));
         let mut held: BTreeSet<ThreadId> = locked.into_iter().collect();
@@ -49,7 +51,8 @@ impl Held {
         if now >= due {
             let (open, pace) = files.look(child, now);
             held.extend(open);
-            // What is looked at often needs no telling, and most Codexes have a lock by then.
+            // While the files are polled often inotify adds nothing, and most Codexes have a lock by the end of
+            // that time.
             if pace > AT_FIRST {
                 self.locks.iter_mut().for_each(|locks| locks.watch_sessions(now));
             }
@@ -63,14 +66,14 @@ impl Held {
         (held, again.into_iter().chain([files_again]).min())
     }
 
-    /// Looks no more.
+    /// Stops watching.
     pub(super) fn stop(&mut self) {
         if let Some(locks) = &mut self.locks {
             locks.stop();
         }
     }
 
-    /// Why what was not seen may have been there all the same.
+    /// Why a session may have been missed.
     pub(super) fn blind(&self) -> Option<&io::Error> {
         self.files.as_ref()?.blind()
     }

@@ -1,7 +1,7 @@
-//! One finishes a launch at a time: whoever holds the lock on its notes.
+//! The lock on a launch record: only its holder finishes the launch.
 //!
-//! The kernel takes the lock away with its process. Where locks do not hold (some network file systems), two may
-//! put the same trace into the spool, which leaves one trace.
+//! The kernel releases the lock when its process ends. Where locks do not work (some network file systems), two
+//! processes may put the same trace into the spool, which leaves one trace.
 
 use crate::disk::private_options;
 use std::fs::{File, TryLockError};
@@ -13,13 +13,13 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// None when somebody else finishes the launch, or has finished it.
+    /// None when another process finishes the launch, or has finished it.
     pub fn take(notes: &Path) -> Option<Hold> {
         let file = private_options().append(true).open(notes).ok()?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return None;
         }
-        // Whoever held it before us may have removed it.
+        // The previous holder may have removed the file.
         notes.exists().then_some(Hold { _file: file })
     }
 }

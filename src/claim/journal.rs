@@ -1,7 +1,7 @@
-//! A launch's own notes, kept until its traces are in the spool: `launches/<launch>.jsonl`.
+//! A launch's record, kept until its traces are in the spool: `launches/<launch>.jsonl`.
 //!
-//! One line per fact, appended when it is learned and never synced: the notes guard against our own
-//! death, not the machine's. A launch that died leaves them behind, and the next one finishes its work.
+//! One line per fact, appended when it is learned and never synced: the record protects against a crash of the
+//! launcher, not of the machine. A launch that died leaves its record, and the next launch finishes its work.
 
 #[cfg(test)]
 mod tests;
@@ -34,9 +34,9 @@ enum Note {
         #[serde(default)]
         asked: Asked,
     },
-    /// Left out where a trace is a session.
+    /// Absent where a trace is a session.
     Granularity(Granularity),
-    /// Left out where all of it may be sent.
+    /// Absent in content mode full.
     Content(Content),
     Child(Process),
     Blind(String),
@@ -45,45 +45,45 @@ enum Note {
     Exit(ChildExit),
 }
 
-/// What is known of a launch.
+/// Everything known of a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
     pub id: String,
     pub process: Process,
     pub started_at: Timestamp,
     pub destination: Destination,
-    /// How much of it may be sent, as it was asked for then.
+    /// The content mode at the launch's start.
     pub content: Content,
-    /// Of threads that it is the first to trace.
+    /// For threads that no earlier launch traced.
     pub granularity: Granularity,
     pub asked: Asked,
     pub child: Option<Process>,
-    /// Why sessions may have been written that nobody saw.
+    /// Why the observer may have missed sessions.
     pub blind: Option<String>,
     pub claims: Vec<Claim>,
-    /// What the interface's log told; the rollouts that it speaks of are looked for at the end.
+    /// Facts from the interface's log; the finisher looks for the rollouts that they name.
     pub logged: Vec<Logged>,
     pub exit: Option<ChildExit>,
 }
 
-/// Where a launch's traces go, as it was asked for then: whoever finishes its work may be asked otherwise.
+/// Where a launch's traces go, as set at its start: the finisher may run under other settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
     pub target: Target,
     pub experiment: Experiment,
 }
 
-/// The open notes of this launch.
+/// The open file of this launch.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
-    /// The last line may be a half one: the disk had no room for it.
+    /// The last line may be incomplete: the disk was full.
     is_torn: bool,
 }
 
 impl Launch {
-    /// Unique on this machine: a process has one number at a time.
+    /// The id is unique on this machine: at one time only one process has this number.
     pub fn new(process: Process, started_at: Timestamp, destination: Destination, asked: Asked) -> Launch {
         let id = format!("{:x}-{:x}", started_at.as_nanosecond(), process.id);
         Launch {
@@ -102,17 +102,17 @@ impl Launch {
         }
     }
 
-    /// Whether a thread that it wrote would have been seen. Of the full-screen interface the log tells, which
-    /// outlives us, unless something was done that has no id there; what else we had learned when we died may not be
-    /// all.
+    /// Whether the observer would have seen every thread that the launch wrote. Of the full-screen interface
+    /// the log reports all, also after the launcher's death, except operations that have no id. Without that
+    /// log, what a launcher that died had learned may be incomplete.
     pub fn sight(&self) -> Sight {
         let died = self.exit.is_none() && self.asked.front == Front::Lines;
         let may_be_blind = died || self.blind.is_some() || self.logged.contains(&Logged::Deed);
         if may_be_blind && !self.asked.is_ephemeral { Sight::Blind } else { Sight::Clear }
     }
 
-    /// Neither the launcher nor its Codex is there to go on with it. One from another container cannot be
-    /// seen from here, so only its notes' age tells.
+    /// Whether neither the launcher nor its Codex runs. A process of another container cannot be seen, so the
+    /// age of the record decides.
     fn is_over(&self, age: Duration) -> bool {
         let lives = [Some(self.process.life()), self.child.as_ref().map(Process::life)];
         let is_over = |life: &Life| match life {
@@ -124,8 +124,8 @@ impl Launch {
     }
 }
 
-/// A launch in another container that learned nothing for so long is taken for dead. If it lives after all,
-/// its own end puts right what was written meanwhile.
+/// A launch in another container that learned nothing for so long counts as dead. If it lives, its own end
+/// corrects what was written before.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Journal {
@@ -141,12 +141,12 @@ impl Journal {
         let also = granularity.map(Note::Granularity).into_iter().chain(content.map(Note::Content));
         match also.fold(begun, |begun, note| begun.and_then(|()| journal.note(&note))) {
             Ok(()) => Ok(journal),
-            // Nobody could make anything of a file without its first note.
+            // A file without its first note cannot be read.
             Err(error) => journal.end().and(Err(error)),
         }
     }
 
-    /// Notes that could not be begun with the launch, with all that is known of it by now.
+    /// Creates the file later than the launch, with everything known by now.
     pub fn begin_late(folder: &Path, launch: &Launch) -> io::Result<Journal> {
         let mut journal = Journal::begin(folder, launch)?;
         launch.child.iter().try_for_each(|child| journal.child(child.clone()))?;
@@ -181,12 +181,12 @@ impl Journal {
         self.note(&Note::Exit(exit))
     }
 
-    /// The traces are in the spool.
+    /// Removes the file: the traces are in the spool.
     pub fn end(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
 
-    /// In one write, so that our death leaves no half of a note.
+    /// In one write: a launcher that dies leaves no incomplete line.
     fn note(&mut self, note: &Note) -> io::Result<()> {
         if self.is_torn {
             self.file.write_all(b"\n")?;
@@ -196,7 +196,7 @@ impl Journal {
         written
     }
 
-    /// What is known of the launch and does not stand there yet: the disk may have room again.
+    /// Appends what is known of the launch and missing in the file: the disk may have room again.
     pub fn complete(&mut self, launch: &Launch) -> io::Result<()> {
         let noted = load(&self.path);
         let is_missing = |is_there: &dyn Fn(&Launch) -> bool| !noted.as_ref().is_some_and(is_there);
@@ -217,7 +217,7 @@ impl Journal {
     }
 }
 
-/// Into the notes of a launch that died.
+/// Appends to the record of a launch that died.
 pub fn add_logged(notes: &Path, told: &[Logged]) -> io::Result<()> {
     let mut file = private_options().append(true).open(notes)?;
     told.iter().try_for_each(|logged| write(&mut file, &Note::Logged(logged.clone())))
@@ -233,12 +233,12 @@ pub fn path_of(folder: &Path, launch: &str) -> PathBuf {
     folder.join(format!("{launch}.jsonl"))
 }
 
-/// What the notes tell; None when they cannot be read.
+/// Reads a launch's file; None when it cannot be read.
 pub fn load(notes: &Path) -> Option<Launch> {
     read(&fs::read_to_string(notes).ok()?)
 }
 
-/// The launches that left notes behind, with the file of each. What cannot be read is left alone.
+/// The launches that died before their end, with the file of each. Files that cannot be read are left out.
 pub fn left_behind(folder: &Path) -> Vec<(PathBuf, Launch)> {
     all(folder)
         .into_iter()
@@ -252,7 +252,7 @@ pub fn under_way(folder: &Path) -> Vec<Launch> {
     all(folder).into_iter().filter(|(_, _, is_over)| !is_over).map(|(_, launch, _)| launch).collect()
 }
 
-/// What launches but this one know, that run or have yet to be finished.
+/// The other launches that run or have to be finished.
 pub fn of_others(folder: &Path, launch: &str) -> Vec<Launch> {
     all(folder).into_iter().map(|(_, other, _)| other).filter(|other| other.id != launch).collect()
 }
@@ -273,12 +273,12 @@ fn all(folder: &Path) -> Vec<(PathBuf, Launch, bool)> {
     launches
 }
 
-/// Removes notes that a launch died before it began: not a word in them, so nothing is to be finished.
+/// Removes empty files, left by launches that died before their first note: there is nothing to finish.
 pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_empty = entry.metadata().is_ok_and(|file| file.len() == 0);
-        // Not a young one: its launch may be about to write.
+        // Not a recent one: its launch may be about to write.
         if is_empty && is_abandoned(&entry) && path.extension().is_some_and(|extension| extension == "jsonl")
         {
             let _ = fs::remove_file(path);
@@ -287,7 +287,7 @@ pub fn sweep(folder: &Path) {
 }
 
 fn read(notes: &str) -> Option<Launch> {
-    // A disk that was full for a moment left half a line: what came after it counts.
+    // A disk that was full left an incomplete line; the lines after it count.
     let mut notes = notes.lines().filter_map(|line| serde_json::from_str(line).ok());
     let Some(Note::Launch { id, process, started_at, destination, asked }) = notes.next() else {
         return None;

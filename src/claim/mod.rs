@@ -1,4 +1,4 @@
-//! Which rollouts did this launch write?
+//! Decides which rollouts a launch wrote.
 
 pub mod claims;
 pub mod evidence;
@@ -29,9 +29,9 @@ pub struct Claim {
     pub attribution: Attribution,
 }
 
-/// The process that may still write to the thread: it holds the thread's lock. A daemon holds the locks of idle
-/// threads too, so this does not tell that a turn runs. None also where nothing can be told, and for a Codex
-/// before 0.147, which has no locks.
+/// The process that holds the thread's lock, and so may still write to the thread. A daemon holds the locks of
+/// idle threads too, so a holder does not mean that a turn runs. None also where the system cannot report it,
+/// and for a Codex before 0.147, which has no locks.
 pub fn writer_of(home: &CodexHome, thread: &ThreadId) -> Option<Process> {
     let by_locks = match FileSystem::of(home.path()) {
         FileSystem::Local => locks::holder_of(home, thread).ok(),

@@ -1,9 +1,8 @@
-//! What a rollout cannot know about its thread: which launches wrote it, by what evidence, how they ended,
-//! and where its trace goes.
+//! Facts about a thread that its rollout does not contain: which launches wrote it, by what evidence, how they
+//! ended, and where its trace goes.
 //!
-//! One small file per thread, `threads/<thread>.json`. It is merged when a trace is built, so that a
-//! later import of the same rollout does not erase it. Two launches may end at the same moment, so it is
-//! changed under a lock.
+//! One small file per thread, `threads/<thread>.json`. It is merged when a trace is built, so that a later
+//! import of the same rollout does not erase it. It is changed under a lock, for two launches may end at once.
 
 use super::journal::Destination;
 use crate::codex::thread::ThreadId;
@@ -18,25 +17,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A record is changed in milliseconds, on a disk that is busy in seconds; somebody who was stopped while at it keeps
-/// nobody waiting for ever.
+/// A change takes milliseconds, on a busy disk seconds. A process that was stopped with the lock delays others
+/// for no longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadRecord {
     /// In the order in which they began.
     pub launches: Vec<LaunchRecord>,
-    /// Where the trace was first put; a setting that changed later is for new threads. None before that, and
-    /// in records of before this was kept.
+    /// Where the first trace went; a setting that changed later applies to new threads. None before that, and
+    /// in records written before this field existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
-    /// The strictest that a launch of it was asked for: what was said under it is never sent later.
+    /// The strictest mode of its launches: content recorded under it is never sent later.
     #[serde(default, skip_serializing_if = "Content::is_full")]
     pub content: Content,
-    /// What its traces are: as it was first asked for. None in records of before this was kept.
+    /// The granularity of its first launch. None in records written before this field existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granularity: Option<Granularity>,
-    /// How a thread came to us that no launch of ours wrote; whoever asks knows, so it is not stored.
+    /// How the thread was found if no launch wrote it. Not stored: each caller sets it.
     #[serde(skip)]
     pub found: Option<Attribution>,
 }
@@ -46,23 +45,23 @@ pub struct LaunchRecord {
     pub launch_id: String,
     pub attribution: Attribution,
     pub started_at: Timestamp,
-    /// None when the launch itself died before it learned it.
+    /// None when the launcher died before it learned the exit.
     pub exit: Option<ChildExit>,
 }
 
-/// The evidence that made a rollout ours, strongest first (design §2.2).
+/// The strongest evidence for a claim, strongest first (design §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attribution {
-    /// The interface's own log names a prompt that the thread holds.
+    /// The interface's own log names a prompt that the thread contains.
     TuiLog,
     /// Codex's own process held the thread's writer lock, or had its session open for writing.
     Held,
-    /// The command line named the thread, and it was written to; nobody saw by whom.
+    /// The command line named the thread, and it was written to; the writer was not observed.
     Named,
-    /// No other session of the time can be the launch's; nobody saw who wrote it.
+    /// No other session of the time can be the launch's; the writer was not observed.
     Only,
-    /// None: somebody asked for the trace of a session that was there.
+    /// No evidence: the user asked for the trace of an existing session.
     Import,
 }
 
@@ -84,7 +83,8 @@ impl ThreadRecord {
         self.launches.last().map(|launch| launch.attribution).or(self.found)
     }
 
-    /// Empty when there is none. A record that cannot be read is an error: writing over it would lose it.
+    /// Empty when there is no file. A record that cannot be read is an error: replacing it would lose its
+    /// content.
     pub fn load(folder: &Path, thread: &ThreadId) -> io::Result<ThreadRecord> {
         match fs::read(file_of(folder, thread)) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
@@ -93,13 +93,13 @@ impl ThreadRecord {
         }
     }
 
-    /// The record as `change` leaves it. One that cannot be read is an error, and stays as it is.
+    /// Changes the record and returns it. One that cannot be read is an error, and stays unchanged.
     pub fn update(
         folder: &Path,
         thread: &ThreadId,
         change: impl FnOnce(&mut ThreadRecord),
     ) -> io::Result<ThreadRecord> {
-        // Where there are no locks (a network's file system), a launch of two that end at once may be lost.
+        // Without locks (a network file system), one of two launches that end at once may be lost.
         let _lock = disk::lock_within(&folder.join(".lock"), PATIENCE).ok().flatten();
         let before = ThreadRecord::load(folder, thread)?;
         let mut record = before.clone();
@@ -110,7 +110,7 @@ impl ThreadRecord {
         Ok(record)
     }
 
-    /// Adds the launch, or replaces what was known of the same launch.
+    /// Adds the launch, or replaces the entry of the same launch.
     pub fn add(&mut self, launch: LaunchRecord) {
         match self.launches.iter_mut().find(|known| known.launch_id == launch.launch_id) {
             Some(known) => *known = launch,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_before_destinations_were_kept_is_read() {
+    fn a_record_without_a_destination_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let old = r#"{"launches":[{"launch_id":"7","attribution":"held","started_at":"1970-01-01T00:00:07Z","exit":null}]}"#;
         fs::write(file_of(folder.path(), &thread()), old).unwrap();

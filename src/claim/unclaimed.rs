@@ -1,6 +1,6 @@
-//! Sessions that may be a launch's and may be somebody else's: `unclaimed.json`, the last few of them.
+//! Sessions that may belong to a launch or to another Codex: `unclaimed.json`, the last few of them.
 //!
-//! They are nobody's, and `mlflow status` tells them: a person knows which are theirs.
+//! No launch claims them. `mlflow status` lists them, so that the user can import their own.
 
 use super::journal::Launch;
 use crate::codex::thread::ThreadId;
@@ -12,10 +12,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// As many as somebody looks through.
+/// As many as a person reads.
 const MOST: usize = 20;
 
-/// It is changed in milliseconds.
+/// A change takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +25,12 @@ pub struct Unclaimed {
     pub launch_id: String,
     /// When that launch began.
     pub launched_at: Timestamp,
-    /// How many sessions were in question at once.
+    /// Number of sessions that might have been the launch's.
     pub of: usize,
 }
 
 impl Unclaimed {
-    /// Why it is nobody's.
+    /// Why no launch claims it.
     pub fn why(&self) -> String {
         match self.of {
             0 | 1 => "nobody saw who wrote it, and it does not say where it was begun".to_owned(),
@@ -39,12 +39,12 @@ impl Unclaimed {
     }
 }
 
-/// The oldest first; none where there is no record, or none that can be read.
+/// The oldest first; empty where there is no file, or none that can be read.
 pub fn all(file: &Path) -> Vec<Unclaimed> {
     fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-/// Adds these, each thread once, and forgets the oldest.
+/// Adds these, each thread once, and removes the oldest.
 pub fn add(file: &Path, more: Vec<Unclaimed>) -> io::Result<()> {
     let _lock = disk::lock_within(&file.with_extension("lock"), PATIENCE).ok().flatten();
     let before = all(file);

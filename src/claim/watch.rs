@@ -1,4 +1,4 @@
-//! Gathering claims while Codex runs: what it holds is noted the moment it is learned.
+//! Gathers claims while Codex runs, and records each the moment it is learned.
 
 use super::Claim;
 use super::follow::Follow;
@@ -15,7 +15,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A launch that is being watched. Whatever fails here is logged and costs the trace, never the launch.
+/// A launch that is being observed. A failure here is logged and costs the trace, never the launch.
 pub struct Watch {
     pub launch: Launch,
     pub journal: Option<Journal>,
@@ -24,29 +24,30 @@ pub struct Watch {
     awaited: Option<Awaited>,
 }
 
-/// A home that Codex has yet to make: the first launch on a machine, or in a new container.
+/// A home that Codex has not created yet: the first launch on a machine, or in a new container.
 struct Awaited {
     home: PathBuf,
-    /// Of the notes, in that home.
+    /// Folder of the launch records, in that home.
     launches: PathBuf,
 }
 
-/// How often the interface's log is read: people type slower, and a read of nothing costs microseconds.
+/// How often the interface's log is read: people type slower, and a read without new lines costs microseconds.
 const LOG_PACE: Duration = Duration::from_secs(1);
 
 impl Watch {
-    /// `log` is that of Codex's full-screen interface, where there is to be one.
+    /// `log` is that of Codex's full-screen interface, where it is used.
     pub fn begin(home: &CodexHome, launch: Launch, journal: Option<Journal>, log: Option<TuiLog>) -> Watch {
         let unlogged = launch.asked.front == Front::Screen && log.is_none();
         let log = log.map(|log| Follow::begin(log, launch.started_at));
         let mut watch = Watch { launch, journal, held: Held::watch(home), log, awaited: None };
         if unlogged {
-            watch.blinded("the interface keeps its log where nobody knows".to_owned());
+            watch.blinded("the path of the interface's log is not known".to_owned());
         }
         watch
     }
 
-    /// The notes begin when Codex has made its home; a launcher that is killed after that loses no session.
+    /// The record begins when Codex has created its home; a launcher that is killed after that loses no
+    /// session.
     pub fn await_home(&mut self, home: &Path, launches: PathBuf) {
         self.awaited = Some(Awaited { home: home.to_owned(), launches });
     }
@@ -55,13 +56,13 @@ impl Watch {
         let Some(awaited) = self.awaited.take_if(|awaited| awaited.home.is_dir()) else { return };
         match Journal::begin_late(&awaited.launches, &self.launch) {
             Ok(journal) => self.journal = Some(journal),
-            Err(error) => tracing::warn!("cannot begin the launch's journal: {error}"),
+            Err(error) => tracing::warn!("cannot begin the launch's record: {error}"),
         }
     }
 
-    /// Noted at once: whoever finishes our work if we die is to know.
+    /// Recorded at once: if the launcher dies, the next one must know.
     fn blinded(&mut self, why: String) {
-        tracing::warn!("not every session of this launch can be seen: {why}");
+        tracing::warn!("this launch may have sessions that cannot be seen: {why}");
         self.note(|journal| journal.blind(why.clone()));
         self.launch.blind = Some(why);
     }
@@ -73,7 +74,7 @@ impl Watch {
         }
     }
 
-    /// What our child turned out to hold; when to look again.
+    /// Records what the child holds; returns when to look again.
     fn look_at_what_is_held(&mut self) -> Option<Duration> {
         let child = self.launch.child.as_ref()?.id;
         let (threads, again) = self.held.look(child, Instant::now());
@@ -96,13 +97,13 @@ impl Watch {
         if let Some(journal) = &mut self.journal
             && let Err(error) = write(journal)
         {
-            tracing::warn!("cannot write the launch's journal: {error}");
+            tracing::warn!("cannot write the launch's record: {error}");
         }
     }
 }
 
-/// Takes what stands in the log of a launch that died into its notes. Then the log goes: it holds prompts in
-/// clear. If it cannot be noted the log stays, for the next to try.
+/// Moves the facts in the log of a launch that died into its record, then removes the log, which contains
+/// prompts in clear. If they cannot be recorded the log stays, for the next launch to try.
 pub fn take_log_of(launch: &mut Launch, folder: &Path) {
     let log = TuiLog::Ours(tui_log::log_of(folder, &launch.id));
     let mut follow = Follow::begin(log, launch.started_at);
@@ -110,12 +111,12 @@ pub fn take_log_of(launch: &mut Launch, folder: &Path) {
     told.retain(|logged| !launch.logged.contains(logged));
     match journal::add_logged(&journal::path_of(folder, &launch.id), &told) {
         Ok(()) => drop(follow.end()),
-        Err(error) => tracing::warn!("cannot note what the interface logged: {error}"),
+        Err(error) => tracing::warn!("cannot record what the interface logged: {error}"),
     }
     launch.logged.extend(told);
 }
 
-/// Logs without a launch: an interface that a tool started made them anew after its launch had ended.
+/// Removes logs without a launch: an interface that a tool started created them after its launch had ended.
 pub fn sweep_logs(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

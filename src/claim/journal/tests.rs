@@ -1,4 +1,4 @@
-//! What a launch notes, and what is found of it when it died.
+//! What a launch records, and what is found of it when it died.
 
 use super::*;
 use crate::claim::record::Attribution;
@@ -46,7 +46,7 @@ fn a_launch_that_lives_or_whose_codex_lives_is_left_alone() {
 }
 
 #[test]
-fn notes_that_are_begun_at_the_end_tell_all() {
+fn a_record_begun_at_the_end_has_everything() {
     let folder = tempfile::tempdir().unwrap();
     let mut launch = launch(gone());
     launch.child = Some(gone());
@@ -58,24 +58,24 @@ fn notes_that_are_begun_at_the_end_tell_all() {
 }
 
 #[test]
-fn a_launch_of_another_container_is_over_only_when_it_was_forgotten() {
+fn a_launch_of_another_container_is_over_only_after_a_day_without_news() {
     let launch = launch(elsewhere());
     assert!(!launch.is_over(Duration::ZERO));
     assert!(launch.is_over(FORGOTTEN + Duration::from_secs(1)));
 }
 
 #[test]
-fn what_is_learned_after_a_launch_died_stands_in_its_notes() {
+fn what_is_learned_after_a_launch_died_is_added_to_its_record() {
     let folder = tempfile::tempdir().unwrap();
     let launch = launch(gone());
     drop(Journal::begin(folder.path(), &launch).unwrap());
-    let told = [Logged::Prompt { client_id: "a".into() }, Logged::Prompt { client_id: "b".into() }];
-    add_logged(&path_of(folder.path(), &launch.id), &told).unwrap();
-    assert_eq!(left_behind(folder.path())[0].1.logged, told);
+    let logged = [Logged::Prompt { client_id: "a".into() }, Logged::Prompt { client_id: "b".into() }];
+    add_logged(&path_of(folder.path(), &launch.id), &logged).unwrap();
+    assert_eq!(left_behind(folder.path())[0].1.logged, logged);
 }
 
 #[test]
-fn notes_that_were_never_begun_go_when_nobody_can_be_about_to_begin_them() {
+fn an_old_empty_record_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let (empty, begun) = (path_of(folder.path(), "empty"), path_of(folder.path(), "begun"));
     fs::write(&empty, "").unwrap();
@@ -90,7 +90,7 @@ fn notes_that_were_never_begun_go_when_nobody_can_be_about_to_begin_them() {
 }
 
 #[test]
-fn notes_are_completed_past_a_half_line() {
+fn a_record_is_completed_after_an_incomplete_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut launch = launch(gone());
     let mut journal = Journal::begin(folder.path(), &launch).unwrap();
@@ -107,7 +107,7 @@ fn notes_are_completed_past_a_half_line() {
 }
 
 #[test]
-fn notes_that_end_in_the_middle_keep_what_came_before() {
+fn a_record_with_an_incomplete_last_line_keeps_the_lines_before() {
     let launch = serde_json::to_string(&Note::Launch {
         id: "a".into(),
         process: gone(),
@@ -121,7 +121,7 @@ fn notes_that_end_in_the_middle_keep_what_came_before() {
 }
 
 #[test]
-fn a_launch_that_died_may_not_have_seen_all_unless_the_interfaces_log_tells() {
+fn a_launch_that_died_may_have_missed_sessions_unless_the_interfaces_log_has_them() {
     let table = [
         (Front::Lines, Some(0), false, Sight::Clear),
         (Front::Lines, None, false, Sight::Blind),
@@ -138,7 +138,7 @@ fn a_launch_that_died_may_not_have_seen_all_unless_the_interfaces_log_tells() {
 }
 
 #[test]
-fn notes_of_before_it_was_noted_what_was_asked_are_read() {
+fn a_record_without_what_was_asked_is_read() {
     let line = format!(
         r#"{{"launch":{{"id":"a","process":{},"started_at":"2026-11-22T10:00:00Z","destination":{}}}}}"#,
         serde_json::to_string(&gone()).unwrap(),

@@ -1,4 +1,4 @@
-//! Where the kernel has no list of locks: the descriptors of processes tell.
+//! Systems without a list of locks: the open files of processes are the evidence there.
 
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// There is none.
+/// Never constructed.
 pub(in crate::claim) enum LockWatch {}
 
 impl LockWatch {

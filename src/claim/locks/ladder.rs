@@ -1,18 +1,19 @@
-//! A folder that may not be there yet, watched from the nearest one above it that is.
+//! Watches a folder that may not exist yet, from its nearest existing ancestor.
 
 use nix::sys::inotify::{AddWatchFlags, Inotify, WatchDescriptor};
 use std::path::{Path, PathBuf};
 
 pub(super) struct Ladder {
-    /// Folders that lead to it, outermost first. Codex makes them as it needs them, and we never do.
+    /// The folder's ancestors and itself, outermost first. Codex creates them as it needs them; the launcher
+    /// never does.
     rungs: Vec<PathBuf>,
-    /// What else of the folder itself is to be told than what is made in it.
+    /// Events of the folder itself that are watched besides the creation of entries.
     also: AddWatchFlags,
     watched: Option<(usize, WatchDescriptor)>,
 }
 
 impl Ladder {
-    /// From `above` the folder is reached by these names.
+    /// The folder is at `above` plus `names`.
     pub(super) fn new<'a>(
         above: &Path,
         names: impl IntoIterator<Item = &'a str>,
@@ -25,13 +26,13 @@ impl Ladder {
         Ladder { rungs, also, watched: None }
     }
 
-    /// The folder is there, and watched.
+    /// Whether the folder exists and is watched.
     pub(super) fn is_at_the_top(&self) -> bool {
         self.watched.is_some_and(|(rung, _)| rung + 1 == self.rungs.len())
     }
 
-    /// Watches the innermost folder that exists. True when that has become the last one. A kernel has one watch for
-    /// each folder: another ladder may stand on the one that is left.
+    /// Watches the innermost folder that exists; true when that is now the last one. A kernel has one watch per
+    /// folder, so a watch that `other` uses stays.
     pub(super) fn climb(&mut self, inotify: &Inotify, other: Option<&Ladder>) -> bool {
         let made = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         let reached = self.watched.map_or(0, |(rung, _)| rung + 1);
@@ -40,14 +41,14 @@ impl Ladder {
             if let Ok(watch) = inotify.add_watch(&self.rungs[rung], flags) {
                 self.leave(inotify, other);
                 self.watched = Some((rung, watch));
-                // The next folder may have come between.
+                // The next folder may have been created before the watch.
                 return if self.is_at_the_top() { true } else { self.climb(inotify, other) };
             }
         }
         false
     }
 
-    /// Watches no more.
+    /// Stops watching.
     pub(super) fn leave(&mut self, inotify: &Inotify, other: Option<&Ladder>) {
         if let Some((_, watch)) = self.watched.take()
             && other.and_then(|other| other.watched).is_none_or(|(_, others)| others != watch)
@@ -63,7 +64,7 @@ mod tests {
     use nix::sys::inotify::InitFlags;
     use std::fs;
 
-    fn told(inotify: &Inotify) -> Vec<String> {
+    fn named(inotify: &Inotify) -> Vec<String> {
         let events = inotify.read_events().unwrap_or_default();
         events.iter().filter_map(|event| Some(event.name.as_ref()?.to_str()?.to_owned())).collect()
     }
@@ -77,23 +78,23 @@ mod tests {
         let mut far = Ladder::new(&home, ["sessions", "2026", "11"], AddWatchFlags::empty());
         assert!(!near.climb(&inotify, None) && !far.climb(&inotify, Some(&near)));
         fs::create_dir(&home).unwrap();
-        assert_eq!(told(&inotify), ["home"]);
+        assert_eq!(named(&inotify), ["home"]);
         assert!(!near.climb(&inotify, Some(&far)) && !far.climb(&inotify, Some(&near)));
         fs::create_dir(home.join("locks")).unwrap();
-        assert_eq!(told(&inotify), ["locks"]);
+        assert_eq!(named(&inotify), ["locks"]);
         assert!(near.climb(&inotify, Some(&far)) && near.is_at_the_top());
         assert!(!far.climb(&inotify, Some(&near)));
-        // Still told of, though the other ladder has left it.
+        // Still reported, though the other ladder has left this folder.
         fs::create_dir_all(home.join("sessions/2026/11")).unwrap();
-        assert_eq!(told(&inotify), ["sessions"]);
+        assert_eq!(named(&inotify), ["sessions"]);
         assert!(far.climb(&inotify, Some(&near)));
         fs::write(home.join("sessions/2026/11/made"), "").unwrap();
         fs::write(home.join("locks/made too"), "").unwrap();
-        assert_eq!(told(&inotify), ["made", "made too", "made too"], "made, and made and opened");
+        assert_eq!(named(&inotify), ["made", "made too", "made too"], "made, and made and opened");
         far.leave(&inotify, Some(&near));
         fs::write(home.join("sessions/2026/11/unseen"), "").unwrap();
         fs::write(home.join("anything"), "").unwrap();
-        let rest = told(&inotify);
+        let rest = named(&inotify);
         assert!(rest.iter().all(String::is_empty), "{rest:?}");
     }
 }

@@ -1,8 +1,8 @@
-//! Who holds which thread, on Linux: inotify tells when a lock file is opened, `/proc/locks` who locked it. For a
-//! Codex without locks it tells when a session's file is made.
+//! Finds the holder of a thread on Linux: inotify reports that a lock file is opened, `/proc/locks` who locked
+//! it. For a Codex without locks inotify reports that a session's file is created.
 //!
-//! Codex's locks are only ever looked at. A probe with `flock`, even a shared one, would make a Codex
-//! that opens the thread meanwhile fail (0.169: "already has an active writer").
+//! The launcher only reads about Codex's locks. A probe with `flock`, even a shared one, would make a Codex
+//! fail that opens the thread at that moment (0.169: "already has an active writer").
 
 use super::ladder::Ladder;
 use crate::claim::ancestry::is_ours;
@@ -21,47 +21,47 @@ use std::time::{Duration, Instant};
 
 const LOCKS: &str = "/proc/locks";
 
-/// Codex locks the file right after it opens it, on a busy machine some seconds after. One that nobody locked for so
-/// long was left behind by a Codex that was killed.
+/// Codex locks the file right after it opens it, on a busy machine some seconds later. A file without a lock
+/// for this long was left by a Codex that was killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How soon to look again for the holder of a file just opened: Codex holds a lock for at least 69 ms
-/// (measured on 0.169), and looking costs about 0.1 ms.
+/// How soon to look again for the holder of a file just opened: Codex holds a lock for at least 69 ms (measured
+/// on 0.169), and one look costs about 0.1 ms.
 const LOOK_SOON: Duration = Duration::from_millis(3);
 
-/// How soon after that, and how often where the kernel gives us no inotify.
+/// How soon after that, and the interval where inotify is not available.
 const LOOK_LATER: Duration = Duration::from_millis(25);
 
-/// A file is just opened for so long.
+/// How long a file counts as just opened.
 const JUST_OPENED: Duration = Duration::from_millis(60);
 
-/// A session's file is just made for so long. The kernel tells of it before its maker has it open, on a busy machine
-/// long before.
+/// How long a session's file counts as just made. The kernel reports the file before its creator has it open,
+/// on a busy machine long before.
 const JUST_MADE: Duration = Duration::from_millis(200);
 
 pub(in crate::claim) struct LockWatch {
-    /// None where there is none to be had (a desktop's 128 instances are soon used up): then we look often.
+    /// None where no instance is left (a desktop's 128 are soon used up): then the launcher polls.
     inotify: Option<Inotify>,
     home: PathBuf,
     locks: PathBuf,
     to_locks: Ladder,
-    /// The folder of today's sessions; None when nobody asks for it.
+    /// The folder of today's sessions; None when it is not watched.
     to_sessions: Option<Ladder>,
-    /// When the last session's file was made there, by whomever.
+    /// When any process created the last session's file there.
     session_made: Option<Instant>,
     /// Opened, holder not known yet.
     pending: BTreeMap<ThreadId, Instant>,
 }
 
 impl LockWatch {
-    /// An error where the kernel shows no locks: then none of them would ever be ours.
+    /// An error where the kernel shows no locks: then no lock could be attributed to the child.
     pub(in crate::claim) fn open(home: &CodexHome) -> io::Result<LockWatch> {
         fs::metadata(LOCKS)?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
-            .inspect_err(|error| tracing::info!("no inotify ({error}): codex's locks are looked at instead"));
+            .inspect_err(|error| tracing::info!("no inotify ({error}): the launcher polls codex's locks"));
         let locks = home.writer_locks();
         let name = locks.file_name().and_then(|name| name.to_str());
-        // A lock file that a killed Codex left behind is opened again, not made.
+        // A lock file that a killed Codex left is opened again, not created.
         let mut to_locks = Ladder::new(home.path(), name, AddWatchFlags::IN_OPEN);
         if let Ok(inotify) = &inotify {
             to_locks.climb(inotify, None);
@@ -77,7 +77,7 @@ impl LockWatch {
         })
     }
 
-    /// From now on it is told when a session is made today; not when one goes on that was made before.
+    /// From now on inotify reports each session that is created today; not the continuation of an older one.
     pub(in crate::claim) fn watch_sessions(&mut self, now: Instant) {
         let (Some(inotify), None) = (&self.inotify, &self.to_sessions) else { return };
         let day = Zoned::now().strftime("%Y/%m/%d").to_string();
@@ -85,7 +85,7 @@ impl LockWatch {
         let mut to_sessions = Ladder::new(&self.home, names, AddWatchFlags::empty());
         to_sessions.climb(inotify, Some(&self.to_locks));
         self.to_sessions = Some(to_sessions);
-        // One may have come just before.
+        // A session may have been created just before.
         self.session_made = Some(now);
     }
 
@@ -95,7 +95,7 @@ impl LockWatch {
         }
     }
 
-    /// Whether somebody made a session just now: it may be our child, and have it open for a moment only.
+    /// Whether a session was created just now: it may be the child's, and open for a moment only.
     pub(in crate::claim) fn is_session_new(&self, now: Instant) -> bool {
         self.session_made.is_some_and(|at| now.saturating_duration_since(at) < JUST_MADE)
     }
@@ -104,7 +104,7 @@ impl LockWatch {
         Some(self.inotify.as_ref()?.as_fd())
     }
 
-    /// The threads that our child turned out to hold since the last call, and when to look again.
+    /// The threads that the child was found to hold since the last call, and when to look again.
     pub(in crate::claim) fn look(&mut self, child: u32, now: Instant) -> (Vec<ThreadId>, Option<Duration>) {
         match self.inotify {
             Some(_) => self.take_events(now),
@@ -114,8 +114,9 @@ impl LockWatch {
         (held, self.look_again(now))
     }
 
-    /// Looks no more. The kernel takes about 8 ms to forget a watch (an SRCU grace period), and closing the
-    /// descriptor waits for that: so it is told first, and closed when the trace has been written.
+    /// Stops watching. The kernel takes about 8 ms to remove a watch (an SRCU grace period), and closing the
+    /// descriptor waits for that. So the watch is removed here, and the descriptor closed when the trace has
+    /// been written.
     pub(in crate::claim) fn stop(&mut self) {
         self.leave_sessions();
         if let Some(inotify) = &self.inotify {
@@ -131,10 +132,10 @@ impl LockWatch {
     }
 
     fn take_events(&mut self, now: Instant) {
-        // Empty (EAGAIN) is the ordinary end.
+        // EAGAIN is the ordinary end.
         while let Some(Ok(events)) = self.inotify.as_ref().map(Inotify::read_events) {
             let lost = events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW));
-            // Names tell which folder it is: no lock is called as a session is.
+            // Names show the folder: no lock has the name of a session.
             let names = || events.iter().filter_map(|event: &InotifyEvent| event.name.as_deref());
             names().filter_map(ThreadId::of_lock).for_each(|thread| {
                 self.pending.entry(thread).or_insert(now);
@@ -150,8 +151,8 @@ impl LockWatch {
         }
     }
 
-    /// Whether the locks' folder, and that of today's sessions, have turned out to be there: what is in them already
-    /// was not told of.
+    /// Whether the locks' folder, and that of today's sessions, have come to exist: inotify did not report
+    /// their first entries.
     fn climb(&mut self) -> (bool, bool) {
         let Some(inotify) = &self.inotify else { return (false, false) };
         let (locks, sessions) = (&mut self.to_locks, &mut self.to_sessions);
@@ -161,7 +162,7 @@ impl LockWatch {
         (locks_are_there, sessions_are_there)
     }
 
-    /// Every lock there is: some may have come before we watched.
+    /// Every lock file: some may have been opened before the watch.
     fn take_all(&mut self, now: Instant) {
         let entries = fs::read_dir(&self.locks).into_iter().flatten().flatten();
         let threads = entries.filter_map(|entry| ThreadId::of_lock(&entry.file_name()));
@@ -172,7 +173,7 @@ impl LockWatch {
         if self.pending.is_empty() {
             return Vec::new();
         }
-        // The files first: a number that is free again may soon be that of a file just made.
+        // Inodes before holders: the kernel may soon reuse the inode of a removed file.
         let coordination = inode(&self.locks, COORDINATION);
         let inodes: BTreeMap<ThreadId, Option<u64>> = self
             .pending
@@ -195,7 +196,7 @@ impl LockWatch {
     }
 }
 
-/// Of the whole folder.
+/// The lock of the whole folder.
 const COORDINATION: &str = ".coordination.lock";
 
 fn lock_of(thread: &ThreadId) -> String {
@@ -206,8 +207,8 @@ fn inode(folder: &Path, name: &str) -> Option<u64> {
     Some(fs::metadata(folder.join(name)).ok()?.ino())
 }
 
-/// Those who hold a lock to keep it. A Codex that starts takes the locks of others for a moment, to remove those that
-/// nobody holds; and only while it has the lock of the whole folder (0.169).
+/// The holders that keep a lock. A Codex that starts takes each lock for a moment, to remove those without a
+/// holder; and only while it holds the lock of the whole folder (0.169).
 fn holders_of(
     lock: u64,
     coordination: Option<u64>,
@@ -218,13 +219,14 @@ fn holders_of(
     of(Some(lock)).into_iter().filter(move |holder| !tidying.contains(holder))
 }
 
-/// The number of a file elsewhere may be the same. Where nobody can tell, that is not assumed.
+/// A file of another file system may have the same inode. Where the open files cannot be seen, the match
+/// counts.
 fn has_open(holder: u32, thread: &ThreadId) -> bool {
     let of_lock = |file: &Path| ThreadId::of_lock(file.file_name()?);
     Here.written(holder, of_lock).map_or(true, |threads| threads.contains(thread))
 }
 
-/// The process that has the thread's lock; None when nobody has. An error where nobody can tell.
+/// The process that holds the thread's lock; None when there is none. An error where the kernel shows no locks.
 pub(in crate::claim) fn holder_of(home: &CodexHome, thread: &ThreadId) -> io::Result<Option<u32>> {
     let folder = home.writer_locks();
     let (lock, coordination) = (inode(&folder, &lock_of(thread)), inode(&folder, COORDINATION));
@@ -234,8 +236,8 @@ pub(in crate::claim) fn holder_of(home: &CodexHome, thread: &ThreadId) -> io::Re
     Ok(holders.find(|holder| has_open(*holder, thread)))
 }
 
-/// Processes by inode, of all exclusive flocks. The device is left out: an overlay's differs between `stat`
-/// and `/proc/locks`. So a file elsewhere may have the same number, and one number several holders.
+/// Processes by inode, of all exclusive flocks. The device is ignored: an overlay's differs between `stat` and
+/// `/proc/locks`. So a file of another file system may have the same number, and one number several holders.
 fn holders(locks: &str) -> BTreeMap<u64, Vec<u32>> {
     let line = |line: &str| -> Option<(u64, u32)> {
         // 1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF
@@ -265,11 +267,11 @@ mod tests {
     }
 
     #[test]
-    fn whoever_tidies_up_holds_no_thread() {
+    fn a_codex_that_removes_old_locks_holds_no_thread() {
         let holders = BTreeMap::from([(1, vec![7]), (2, vec![7, 8]), (3, vec![7])]);
         let of = |lock, coordination| holders_of(lock, coordination, &holders).collect::<Vec<_>>();
         assert_eq!(of(2, None), [7, 8]);
-        assert_eq!(of(2, Some(9)), [7, 8], "nobody has the folder's lock");
+        assert_eq!(of(2, Some(9)), [7, 8], "the folder's lock has no holder");
         assert_eq!(of(2, Some(1)), [8]);
         assert_eq!(of(3, Some(1)), [0; 0]);
         assert_eq!(of(4, None), [0; 0]);

@@ -1,4 +1,4 @@
-//! A system that we cannot ask: nobody is known, and whoever asks is told so.
+//! A system whose processes cannot be seen: none is known, and a search for files is an error.
 
 use super::{Known, ThreadOf, Writers};
 use crate::codex::thread::ThreadId;

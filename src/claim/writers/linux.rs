@@ -1,4 +1,4 @@
-//! Linux tells in `/proc`.
+//! Processes on Linux, from `/proc`.
 
 use super::{Known, ThreadOf, Writers, is_codex};
 use crate::codex::thread::ThreadId;
@@ -23,7 +23,7 @@ impl Writers for Here {
     }
 
     fn children(&self, id: u32) -> Vec<u32> {
-        // Each thread has children of its own.
+        // Each thread has its own children.
         let threads: Vec<PathBuf> = entries(format!("/proc/{id}/task")).map(|thread| thread.path()).collect();
         let lists = threads.iter().map(|thread| fs::read_to_string(thread.join("children")));
         if let Ok(lists) = lists.collect::<io::Result<Vec<String>>>() {
@@ -33,7 +33,7 @@ impl Writers for Here {
                 .filter_map(|id| id.parse().ok())
                 .collect();
         }
-        // A kernel without CONFIG_PROC_CHILDREN; or it is gone, and has none.
+        // A kernel without CONFIG_PROC_CHILDREN; or the process is gone, and has none.
         self.all().into_iter().filter(|other| stat(*other).is_some_and(|stat| stat.parent == id)).collect()
     }
 
@@ -41,7 +41,7 @@ impl Writers for Here {
         entries("/proc".into()).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
-    /// A sandbox or a container may have no `/proc`, or one of other processes.
+    /// A sandbox or a container may have no `/proc`, or that of other processes.
     fn sees(&self) -> io::Result<()> {
         fs::metadata("/proc/self/fd").map(drop)
     }
@@ -62,7 +62,7 @@ impl Writers for Here {
     }
 }
 
-/// The link's own mode tells: the owner's bit for writing.
+/// The mode of the link in `/proc`: the owner's bit for writing.
 fn is_for_writing(entry: &fs::DirEntry) -> bool {
     entry.metadata().is_ok_and(|link| link.mode() & 0o200 != 0)
 }

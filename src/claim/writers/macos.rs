@@ -1,4 +1,4 @@
-//! macOS tells by `libproc`. Type-checked in CI, never run: no machine of ours has it.
+//! Processes on macOS, from `libproc`. Type-checked in CI, never run: the project has no such machine.
 
 use super::{Known, ThreadOf, Writers, is_codex};
 use crate::codex::thread::ThreadId;
@@ -34,7 +34,7 @@ const FOR_WRITING: u32 = 2;
 impl Writers for Here {
     fn known(&self, id: u32) -> Option<Known> {
         let id = c_int::try_from(id).ok()?;
-        let told: libc::proc_bsdinfo = filled(|buffer, size| {
+        let info: libc::proc_bsdinfo = filled(|buffer, size| {
             #[expect(unsafe_code, reason = "libproc")]
             // SAFETY: the kernel writes at most `size` bytes to the buffer, which is that large.
             unsafe {
@@ -44,7 +44,7 @@ impl Writers for Here {
         let program = program_of(id)?;
         let file = fs::metadata(&program).ok().map(|file| (file.dev(), file.ino()));
         let is_server = first_argument(id).is_some_and(|word| word == b"app-server");
-        Some(Known { parent: told.pbi_ppid, file, is_codex: is_codex(&program), is_server })
+        Some(Known { parent: info.pbi_ppid, file, is_codex: is_codex(&program), is_server })
     }
 
     fn children(&self, id: u32) -> Vec<u32> {
@@ -109,22 +109,23 @@ fn program_of(id: c_int) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(&path)))
 }
 
-/// `KERN_PROCARGS2`: the number of arguments, the program's path, padding, the arguments, each ended by a zero.
+/// The second word of `KERN_PROCARGS2`: the number of arguments, the program's path, padding, the arguments,
+/// each ended by a zero.
 fn first_argument(id: c_int) -> Option<Vec<u8>> {
     let mut name = [libc::CTL_KERN, libc::KERN_PROCARGS2, id];
-    let mut told = vec![0_u8; 64 << 10];
-    let mut size = told.len();
+    let mut area = vec![0_u8; 64 << 10];
+    let mut size = area.len();
     #[expect(unsafe_code, reason = "sysctl")]
     // SAFETY: the name has three numbers, and the kernel writes at most `size` bytes, which the buffer has.
     let answer = unsafe {
-        libc::sysctl(name.as_mut_ptr(), 3, told.as_mut_ptr().cast(), &raw mut size, std::ptr::null_mut(), 0)
+        libc::sysctl(name.as_mut_ptr(), 3, area.as_mut_ptr().cast(), &raw mut size, std::ptr::null_mut(), 0)
     };
     if answer != 0 {
         return None;
     }
-    told.truncate(size);
-    let program = CStr::from_bytes_until_nul(told.get(mem::size_of::<c_int>()..)?).ok()?;
-    let words = &told[mem::size_of::<c_int>() + program.to_bytes().len()..];
+    area.truncate(size);
+    let program = CStr::from_bytes_until_nul(area.get(mem::size_of::<c_int>()..)?).ok()?;
+    let words = &area[mem::size_of::<c_int>() + program.to_bytes().len()..];
     let begins = words.iter().position(|byte| *byte != 0)?;
     words[begins..].split(|byte| *byte == 0).nth(1).map(<[u8]>::to_vec)
 }

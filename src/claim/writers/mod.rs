@@ -1,4 +1,4 @@
-//! What a system tells of its processes, and of the files that they may write to.
+//! What the system reports of its processes, and of the files that they may write to.
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(target_os = "macos", path = "macos.rs")]
@@ -10,37 +10,38 @@ pub(super) use here::Here;
 use std::io;
 use std::path::Path;
 
-/// What is known of a process.
+/// Facts about a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) parent: u32,
     /// Its program's device and inode.
     pub(super) file: Option<(u64, u64)>,
-    /// Its program is a Codex, or we.
+    /// Its program is a Codex, or codex-traced.
     pub(super) is_codex: bool,
     /// It serves other programs' sessions (`codex app-server`).
     pub(super) is_server: bool,
 }
 
-/// Whose file it is by its name, if it is one of those that are looked for.
+/// The thread of a file by its name, for the kind of files that are searched.
 pub(super) type ThreadOf = fn(&Path) -> Option<ThreadId>;
 
-/// Who may write to what.
+/// Access to processes and their open files.
 pub(super) trait Writers {
-    /// None when it is gone, or not ours to look at.
+    /// None when it is gone, or belongs to another user.
     fn known(&self, id: u32) -> Option<Known>;
     fn children(&self, id: u32) -> Vec<u32>;
     /// Every process that can be seen.
     fn all(&self) -> Vec<u32>;
-    /// An error where the system shows no process at all, not even ours.
+    /// An error where the system shows no process at all, not even this one.
     fn sees(&self) -> io::Result<()> {
         Ok(())
     }
-    /// The threads whose files the process may write to, wherever they lie. An error means that nobody can tell.
+    /// The threads whose files the process may write to, in any folder. An error means that the system does not
+    /// show it.
     fn written(&self, id: u32, thread_of: ThreadOf) -> io::Result<Vec<ThreadId>>;
 }
 
-/// Whether a program of this path is a Codex, or we.
+/// Whether a program of this path is a Codex, or codex-traced.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 fn is_codex(program: &std::path::Path) -> bool {
     program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("codex"))
@@ -53,7 +54,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     #[test]
-    fn a_process_is_known_by_what_it_may_write_to_and_by_its_parent() {
+    fn a_process_shows_its_parent_and_what_it_may_write_to() {
         let folder = tempfile::tempdir().unwrap();
         let [written, read] =
             ["01a202b6-a73e-7ee3-8243-251c871b1d4f", "01a202b6-ffff-7ee3-8243-251c871b1d4f"];
