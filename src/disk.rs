@@ -1,4 +1,4 @@
-//! Files of ours: only their owner may read them, and a crash leaves the old one or the new one.
+//! Files of this program: only their owner may read them, and a crash leaves the old or the new content.
 
 pub(crate) mod file_system;
 
@@ -11,34 +11,34 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::{Builder, NamedTempFile};
 
-/// How the name of a file begins that is being written.
+/// Prefix of a file that is being written.
 const ASIDE: &str = ".tmp-";
 
-/// Nobody writes one file for so long.
+/// Writing one file takes less time than this.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// How soon to try a lock again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Makes the folder and what is missing above it, for its owner only.
+/// Makes the folder and its missing parents, for the owner only.
 pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// For a file of ours, which only its owner may read, whatever the umask. A link in its place is not followed.
+/// Options for a file that only its owner may read, with any umask. They follow no link in its place.
 pub(crate) fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
     options
 }
 
-/// Replaces the file durably: written aside (0600), synced, renamed, and the folder synced.
+/// Replaces the file durably: writes a temporary file (0600), syncs it, renames it, and syncs the folder.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_whole(path, bytes)?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// As `write_private`, for somebody who syncs the folder after several files.
+/// As `write_private`, without the sync of the folder, for callers that sync it after several files.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut aside = aside(path.parent().unwrap_or(Path::new(".")))?;
     aside.write_all(bytes)?;
@@ -47,13 +47,13 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A file (0600) that is to be renamed when it is whole; without that it goes when it is dropped.
+/// A file (0600) to rename when it is complete; otherwise it is removed when dropped.
 pub(crate) fn aside(folder: &Path) -> io::Result<NamedTempFile> {
     make_private_folder(folder)?;
     Builder::new().prefix(ASIDE).tempfile_in(folder)
 }
 
-/// Removes what a crash left half written.
+/// Removes temporary files that a crash left.
 pub(crate) fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_aside = entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes());
@@ -63,7 +63,7 @@ pub(crate) fn sweep(folder: &Path) {
     }
 }
 
-/// Whoever began it is not there any more.
+/// Whether the process that began it must have ended.
 pub(crate) fn is_abandoned(entry: &DirEntry) -> bool {
     let written = entry.metadata().and_then(|file| file.modified());
     written.is_ok_and(|at| at.elapsed().unwrap_or_default() > ABANDONED)
@@ -86,7 +86,7 @@ pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
     }
 }
 
-/// As `try_lock`, for somebody who can wait.
+/// As `try_lock`, but waits for up to `patience`.
 pub(crate) fn lock_within(path: &Path, patience: Duration) -> io::Result<Option<Lock>> {
     let begun = Instant::now();
     loop {
@@ -98,7 +98,7 @@ pub(crate) fn lock_within(path: &Path, patience: Duration) -> io::Result<Option<
     }
 }
 
-/// What a person can do something about, in their words.
+/// The error in words that help a user to remedy it.
 pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull => "the disk is full".into(),
@@ -115,9 +115,9 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Where a chain of links ends, also when nothing is there yet.
+/// The end of a chain of links, also when nothing is there yet.
 pub(crate) fn followed(path: &Path) -> PathBuf {
-    /// As many as the kernel follows.
+    /// The kernel's own limit.
     const MOST_LINKS: usize = 40;
     let mut at = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -127,7 +127,7 @@ pub(crate) fn followed(path: &Path) -> PathBuf {
     at
 }
 
-/// Whether files could be made in the folder, which may have to be made itself. Nothing is.
+/// Whether files could be made in the folder, which may be missing itself. Makes nothing.
 pub(crate) fn would_take_files(folder: &Path) -> io::Result<()> {
     let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     if !there.is_dir() {
@@ -161,7 +161,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_file_of_ours_is_its_owners_alone_and_leaves_nothing_beside_it() {
+    fn a_private_file_is_its_owners_alone_and_no_other_file_remains() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("a/b/c.json");
         write_private(&path, b"one").unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_place_of_a_file_of_ours_is_not_followed() {
+    fn a_link_in_the_place_of_a_private_file_is_not_followed() {
         let home = tempfile::tempdir().unwrap();
         let (link, end) = (home.path().join("link"), home.path().join("end"));
         fs::write(&end, "theirs").unwrap();

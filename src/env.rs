@@ -1,4 +1,4 @@
-//! The world as it was when we started: arguments, variables, folders, terminals. Read once, then passed on.
+//! The program's surroundings at start: arguments, variables, folders, terminals. Read once, then passed on.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// Without our own name.
+    /// Without the program's name.
     pub args: Vec<OsString>,
     pub variables: Variables,
-    /// None when the folder we were started in is gone.
+    /// None when the working folder was deleted.
     pub cwd: Option<PathBuf>,
     pub home: Option<PathBuf>,
     pub stdout_is_terminal: bool,
     pub stderr_is_terminal: bool,
     pub terminals: Terminals,
-    /// Who started us. Later it may be process 1, which takes over what is left when a window closes.
+    /// The parent at start. Later it may be process 1, which adopts processes when a window closes.
     pub parent: u32,
 }
 
-/// The terminals on stdin, stdout and stderr; None where there is none.
+/// The terminals on stdin, stdout and stderr; None for a stream that is not a terminal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terminals(pub [Option<Device>; 3]);
 
-/// As the kernel numbers its devices.
+/// The kernel's number of a terminal device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device(pub nix::libc::dev_t);
 
@@ -52,12 +52,12 @@ impl Terminals {
         Terminals([terminal(std::io::stdin()), terminal(std::io::stdout()), terminal(std::io::stderr())])
     }
 
-    /// Somebody may sit there.
+    /// Whether a person may be there.
     pub fn are_any(&self) -> bool {
         self.0.iter().any(Option::is_some)
     }
 
-    /// All three are the same terminal.
+    /// Whether all three are the same terminal.
     pub fn are_one(&self) -> bool {
         let Terminals([stdin, stdout, stderr]) = self;
         stdin.is_some() && stdin == stdout && stdin == stderr
@@ -81,14 +81,14 @@ impl Variables {
 }
 
 impl Variables {
-    /// All but these.
+    /// All variables but these.
     pub fn without(&self, names: &[&str]) -> Variables {
         let mut left = self.0.clone();
         left.retain(|name, _| !names.iter().any(|without| name == without));
         Variables(left)
     }
 
-    /// With these, which name files, as absolute paths.
+    /// The values of `names`, which are paths, become absolute from `base`.
     pub fn with_paths_from(&self, base: &Path, names: &[&str]) -> Variables {
         let mut all = self.0.clone();
         for (name, value) in &mut all {
@@ -99,7 +99,7 @@ impl Variables {
         Variables(all)
     }
 
-    /// These, and of the others those that are not set here.
+    /// These variables, and those of `others` that are not set here.
     pub fn or(&self, others: &Variables) -> Variables {
         let set = self.0.iter().filter(|(_, value)| !value.is_empty());
         let mut all = others.0.clone();

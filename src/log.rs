@@ -1,4 +1,4 @@
-//! Our log file, `codex_tracing.log`: made with its first line, never before Codex has started.
+//! The program's log file, `codex_tracing.log`: created with its first line, never before Codex has started.
 
 use crate::disk::{make_private_folder, private_options};
 use std::fs::{self, File};
@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Past this the file is set aside as `.old`, once: a log is read from its end.
+/// Above this size in bytes the file is renamed to `.log.old`, of which there is one: readers need the end of a
+/// log.
 const LARGEST: u64 = 4 << 20;
 
-/// From here on `tracing` writes to the file.
+/// Makes `tracing` write to the file from now on.
 pub(crate) fn begin(path: PathBuf) {
     let subscriber =
         tracing_subscriber::fmt().with_ansi(false).with_target(false).with_writer(LogFile::at(path)).finish();
@@ -23,7 +24,7 @@ struct LogFile {
     open: Mutex<Option<File>>,
 }
 
-/// One line on its way.
+/// Writer of one line.
 struct Line<'a>(&'a LogFile);
 
 impl LogFile {
@@ -41,7 +42,7 @@ impl LogFile {
 }
 
 impl Write for Line<'_> {
-    /// A log that cannot be written is no reason for anything: the line counts as written.
+    /// A log that cannot be written must have no effect: the line counts as written.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut open = self.0.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if open.is_none() {

@@ -1,4 +1,4 @@
-//! What we say to the person at the terminal: one line on stderr, and only to a person.
+//! Messages to the person at the terminal: one line on stderr, and only to a person.
 
 use crate::env::World;
 use std::borrow::Cow;
@@ -6,23 +6,23 @@ use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
 
-/// Whether anybody is there to read.
+/// How messages are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notices {
     Spoken,
-    /// To a log that is read by lines.
+    /// Each in one line, for a log that is read by lines.
     InOneLine,
     Silent,
 }
 
 const NOTICE: &str = "CODEX_TRACED_NOTICE";
 
-/// What stands between what happened and what to do.
+/// Between what happened and what to do.
 const HINT: &str = "\n  hint: ";
 
 impl Notices {
-    /// `CODEX_TRACED_NOTICE=auto|always|never`; auto speaks to a terminal only, so that a script reads
-    /// from stderr what Codex wrote there and nothing else.
+    /// `CODEX_TRACED_NOTICE=auto|always|never`; auto prints to a terminal only, so that a script reads Codex's
+    /// own stderr and nothing else.
     pub fn choose(world: &World) -> Notices {
         match world.variables.text(NOTICE) {
             Some("always") => Notices::Spoken,
@@ -32,7 +32,7 @@ impl Notices {
         }
     }
 
-    /// For what a job must not leave unsaid: its log is all that remains of it.
+    /// For messages that a job must always print: its log is all that remains of it.
     pub fn of_job(world: &World) -> Notices {
         match Notices::choose(world) {
             Notices::Silent if world.variables.text(NOTICE) != Some("never") => Notices::InOneLine,
@@ -49,22 +49,22 @@ impl Notices {
     }
 }
 
-/// Why we cannot do what was asked: said to scripts too. The only way to stderr, so nothing that a terminal would obey
-/// gets there, whoever wrote it.
+/// Prints why the program cannot do what was asked, to scripts too. The only way to stderr: it removes control
+/// characters, which a terminal would obey.
 pub fn tell(sentence: &dyn Display) {
     let sentence = clean(&sentence.to_string());
-    // In one write; and nobody is helped if it fails (`eprintln!` would panic).
+    // One write; a failure has no remedy (`eprintln!` would panic).
     let _ = std::io::stderr().write_all(format!("codex-traced: {sentence}\n").as_bytes());
 }
 
-/// The trace is safe, but not yet where it should go.
+/// The trace is in the spool, and its delivery failed.
 pub fn kept_on_disk(waiting: usize, reason: &str) -> String {
     format!(
         "trace kept on disk ({waiting} waiting): {reason}{HINT}run `codex-traced mlflow sync` to try again"
     )
 }
 
-/// Its delivery was ended before it was through: past the limit, or because somebody asked.
+/// Its delivery was cut off, by the limit or by the user.
 pub fn cut_off(limit: Option<Duration>) -> String {
     let why = match limit {
         Some(limit) => format!("not delivered within {} s", limit.as_secs_f64()),
@@ -77,7 +77,7 @@ pub fn not_made(error: &dyn Display) -> String {
     format!("no trace of this session yet: {error}{HINT}`codex-traced mlflow sync` tries again")
 }
 
-/// The trace is safe, but nobody will bring it there without being asked.
+/// The trace is in quarantine: it is not delivered until the user asks.
 pub fn set_aside(count: usize, reason: &str) -> String {
     let traces = if count == 1 { "a trace was".to_owned() } else { format!("{count} traces were") };
     format!(
@@ -85,14 +85,14 @@ pub fn set_aside(count: usize, reason: &str) -> String {
     )
 }
 
-/// As `kept_on_disk`, when some of them wait for so long that somebody should look.
+/// As `kept_on_disk`, when some of them have waited for so long that the user should look.
 pub fn kept_for_long(waiting: usize, old: usize, days: u64, reason: &str) -> String {
     format!(
         "trace kept on disk ({waiting} waiting, {old} of them for more than {days} days): {reason}\n  hint: `codex-traced mlflow sync --list` shows what waits and why"
     )
 }
 
-/// Without the user and password that an address may hold.
+/// Masks the user and password in addresses.
 pub fn masked(text: &str) -> Cow<'_, str> {
     let mut masked = String::new();
     let mut rest = text;
@@ -110,12 +110,12 @@ pub fn masked(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Line by line: a server's words may be in it.
+/// Line by line: the text may contain a server's.
 fn clean(sentence: &str) -> String {
     sentence.lines().map(in_one_line).collect::<Vec<_>>().join("\n")
 }
 
-/// In one line of a terminal: what is to be read is not to move its cursor.
+/// The text in one line of a terminal, without characters that move its cursor.
 pub fn in_one_line(text: &str) -> String {
     let hides = |c: char| {
         c.is_control()

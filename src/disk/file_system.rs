@@ -1,7 +1,7 @@
-//! Is a place on this machine's own disk, or on one that other machines write to as well?
+//! Whether a path is on this machine's own disk, or on one that other machines write to as well.
 //!
-//! Where others write too, a lock of this machine's kernel says nothing of them, and SQLite's write-ahead log must
-//! not be used.
+//! Where other machines write too, this kernel's locks do not show their locks, and SQLite's write-ahead log
+//! must not be used.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ pub(crate) enum FileSystem {
 }
 
 impl FileSystem {
-    /// Of an existing file. What cannot be told counts as local, which almost all are.
+    /// Of an existing file. An unknown file system counts as local, as almost all are.
     #[cfg(target_os = "linux")]
     pub(crate) fn of(path: &Path) -> FileSystem {
         let found = nix::sys::statfs::statfs(path);
