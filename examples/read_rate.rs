@@ -3,7 +3,7 @@
 //!
 //! In time of the processor, so that whatever else the machine does says little.
 
-use codex_traced::claim::record::ThreadRecord;
+use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::launch::detached::LARGE_PAGES;
 use codex_traced::session::{self, Writer};
 use codex_traced::trace::build::{Surroundings, build};

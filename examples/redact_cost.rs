@@ -1,7 +1,7 @@
 //! What the search for secrets costs: reads a session file, builds its trace and writes it as the spool would, with and
 //! without it: `cargo run --release --example redact_cost -- ROLLOUT`.
 
-use codex_traced::claim::record::ThreadRecord;
+use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::session::{self, Writer};
 use codex_traced::trace::build::{Surroundings, build};
 use codex_traced::trace::redact::{Keep, Redactor, Rules, Salt};

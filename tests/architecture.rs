@@ -37,7 +37,7 @@ fn may_use(module: &str) -> Option<Vec<&'static str>> {
     Some(beside.to_vec())
 }
 
-/// One sentence for each rule that a file breaks. Paths are as in `src/claim/watch.rs`.
+/// One sentence for each rule that a file breaks. Paths are as in `src/claim/observer.rs`.
 fn violations(files: &[(&str, &str)]) -> Vec<String> {
     files.iter().flat_map(|(path, text)| violations_of(path, text)).collect()
 }
@@ -80,7 +80,7 @@ fn violations_of(path: &str, text: &str) -> Vec<String> {
     found
 }
 
-/// `src/claim/watch.rs` is `[claim, watch]`; the crate's root is `[]`.
+/// `src/claim/observer.rs` is `[claim, observer]`; the crate's root is `[]`.
 fn module_of(path: &str) -> Vec<&str> {
     let inner = path.strip_prefix("src/").and_then(|rest| rest.strip_suffix(".rs")).expect("a path in src/");
     let mut names: Vec<&str> = inner.split('/').collect();
@@ -369,7 +369,7 @@ fn the_exceptions_of_the_plan_are_only_those() {
 #[test]
 fn what_the_plan_permits_is_no_violation() {
     let table = [
-        ("src/claim/watch.rs", "use crate::launch::companion::Companion;"),
+        ("src/claim/observer.rs", "use crate::launch::companion::Companion;"),
         ("src/session/tools.rs", "use super::model::Session; use crate::rollout::event;"),
         ("src/session/tools.rs", "fn f() { super::model::f(); self::g(); crate::session::h() }"),
         ("src/session/mod.rs", "pub(crate) fn f(&self) { self.trace.export() }"),

@@ -2,8 +2,8 @@
 //! trace stands in the target exactly once.
 
 use codex_traced::claim::Claim;
-use codex_traced::claim::journal::{Destination, Journal, Launch};
-use codex_traced::claim::record::Attribution;
+use codex_traced::claim::launch_record::{Destination, Journal, Launch};
+use codex_traced::claim::thread_record::Attribution;
 use codex_traced::codex::asked::Asked;
 use codex_traced::codex::thread::ThreadId;
 use codex_traced::config::target::{Experiment, Target};

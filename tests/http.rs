@@ -5,7 +5,7 @@ mod rows;
 #[path = "http/workspaces.rs"]
 mod workspaces;
 
-use codex_traced::claim::record::ThreadRecord;
+use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::config::access::Access;
 use codex_traced::config::granularity::Granularity;
 use codex_traced::config::target::{Experiment, Target};

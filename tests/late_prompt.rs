@@ -1,6 +1,6 @@
 //! A prompt that Codex's daemon writes when the interface that sent it is gone already.
 
-use codex_traced::claim::journal::{Destination, Journal, Launch};
+use codex_traced::claim::launch_record::{Destination, Journal, Launch};
 use codex_traced::codex::asked::Asked;
 use codex_traced::codex::tui_log::Logged;
 use codex_traced::config::target::{Experiment, Target};

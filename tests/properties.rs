@@ -2,7 +2,7 @@
 //!
 //! `PROPTEST_CASES=10000 EVERY_PREFIX=1 cargo test --release --test properties` looks at many more.
 
-use codex_traced::claim::record::ThreadRecord;
+use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::rollout::reader::Lines;
 use codex_traced::session::model::Session;
 use codex_traced::session::reducer::SessionReducer;

@@ -1,6 +1,6 @@
 //! What must be in the traces of scenarios that were recorded with Codex 0.169.0 (`examples/record`).
 
-use codex_traced::claim::record::ThreadRecord;
+use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::session::chain;
 use codex_traced::session::family::Family;
 use codex_traced::session::model::Session;

@@ -1,7 +1,7 @@
 //! Any bytes become a session, and its trace is a tree whose ids are each its own.
 #![no_main]
 
-use codex_traced::claim::record::ThreadRecord;
+use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::session::reducer::SessionReducer;
 use codex_traced::trace::build::{Surroundings, build};
 use libfuzzer_sys::fuzz_target;

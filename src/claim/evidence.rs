@@ -6,7 +6,7 @@
 //! the launch's. Among several sessions none is guessed.
 
 use super::Claim;
-use super::record::Attribution;
+use super::thread_record::Attribution;
 use crate::codex::thread::ThreadId;
 use std::collections::BTreeMap;
 

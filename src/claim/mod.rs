@@ -4,10 +4,10 @@ pub mod claims;
 pub mod evidence;
 mod follow;
 pub mod hold;
-pub mod journal;
-pub mod record;
+pub mod launch_record;
+pub mod observer;
+pub mod thread_record;
 pub mod unclaimed;
-pub mod watch;
 
 mod ancestry;
 mod descriptors;
@@ -19,8 +19,8 @@ use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::disk::file_system::FileSystem;
 use crate::launch::process::Process;
-use record::Attribution;
 use serde::{Deserialize, Serialize};
+use thread_record::Attribution;
 
 /// A thread that a launch wrote, and the evidence that decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

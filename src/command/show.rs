@@ -3,7 +3,7 @@
 use super::text::clean;
 use super::tree::{self, Style};
 use super::{Failure, named};
-use crate::claim::record::ThreadRecord;
+use crate::claim::thread_record::ThreadRecord;
 use crate::cli::Show;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;

@@ -2,7 +2,7 @@
 
 use super::text::counted;
 use super::{Failure, print, queue};
-use crate::claim::journal;
+use crate::claim::launch_record;
 use crate::cli::Sync;
 use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;

@@ -1,7 +1,7 @@
 //! `mlflow watch`: sessions that no launch of ours began are traced whenever one of their turns ends.
 
 use super::{Failure, print};
-use crate::claim::journal::{self, Destination};
+use crate::claim::launch_record::{self, Destination};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;

@@ -9,7 +9,7 @@ use super::summary;
 use crate::base::quiet::quietly;
 use crate::claim::claims::misses_a_prompt;
 use crate::claim::hold::Hold;
-use crate::claim::journal::{self, Launch};
+use crate::claim::launch_record::{self, Launch};
 use crate::codex::home::CodexHome;
 use crate::env::World;
 use crate::launch::detached;

@@ -11,9 +11,9 @@ pub mod mode;
 pub mod process;
 pub mod program;
 mod pty;
+mod signal_probe;
 pub mod signals;
 pub mod watchdog;
-mod witness;
 
 use companion::Companion;
 use exit::ChildExit;

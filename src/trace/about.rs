@@ -6,7 +6,7 @@ use super::limits::beginning;
 use super::price::{Assumption, Cost, Priced};
 use super::price_list;
 use super::spans;
-use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::claim::thread_record::{LaunchRecord, ThreadRecord};
 use crate::launch::exit::ChildExit;
 use crate::rollout::map::Map;
 use crate::session::model::{Clock, Discrepancy, Inference, Session, TokenUsage, Turn, TurnStatus};

@@ -11,7 +11,7 @@ use super::outcome;
 use super::spans::{self, ThreadScope};
 use super::tree;
 use super::verdict;
-use crate::claim::record::ThreadRecord;
+use crate::claim::thread_record::ThreadRecord;
 use crate::rollout::map::Map;
 use crate::rollout::text::Text;
 use crate::rollout::value::Value;

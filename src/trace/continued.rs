@@ -11,7 +11,7 @@ use super::ids::{SpanId, TraceId};
 use super::model::{Span, Trace, TraceState};
 use super::outcome;
 use super::{gen_ai, spans, tree};
-use crate::claim::record::ThreadRecord;
+use crate::claim::thread_record::ThreadRecord;
 use crate::rollout::text::Text;
 use crate::session::family::Family;
 use crate::session::model::Session;

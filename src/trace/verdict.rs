@@ -1,7 +1,7 @@
 //! What the exit code of a launch says of the turn that it ended with: a rollout cannot know it.
 
 use super::about::launch_of;
-use crate::claim::record::{LaunchRecord, ThreadRecord};
+use crate::claim::thread_record::{LaunchRecord, ThreadRecord};
 use crate::launch::exit::ChildExit;
 use crate::session::model::{Failure, Session, TurnStatus};
 use std::borrow::Cow;
@@ -42,7 +42,7 @@ fn failing_code(launch: &LaunchRecord) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::record::Attribution;
+    use crate::claim::thread_record::Attribution;
     use crate::session::model::Turn;
     use jiff::Timestamp;
 

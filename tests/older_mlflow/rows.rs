@@ -1,6 +1,6 @@
 //! The same sessions sent to a server and written to SQLite, compared row by row in every table of the databases.
 
-use codex_traced::claim::record::ThreadRecord;
+use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::config::access::Access;
 use codex_traced::config::target::{Experiment, Target};
 use codex_traced::export::mlflow::sqlite::SqliteExporter;

@@ -8,7 +8,7 @@ mod since;
 mod work;
 
 use super::{Failure, print};
-use crate::claim::journal::Destination;
+use crate::claim::launch_record::Destination;
 use crate::cli::Import;
 use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;

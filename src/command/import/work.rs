@@ -2,7 +2,7 @@
 
 use super::kin::Kin;
 use super::progress::Progress;
-use crate::claim::journal::Destination;
+use crate::claim::launch_record::Destination;
 use crate::codex::thread::ThreadId;
 use crate::export::deliver::Step;
 use crate::finish::context::Context;

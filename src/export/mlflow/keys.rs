@@ -59,7 +59,7 @@ pub const TAG_WIDTH: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::record::ThreadRecord;
+    use crate::claim::thread_record::ThreadRecord;
     use crate::session::{Writer, read};
     use crate::trace::build::{Surroundings, build};
     use crate::trace::redact::{Keep, Redactor, Rules, Salt};

@@ -4,31 +4,31 @@
 //! leader of a session on the new terminal; and the command, in its own foreground group. Without the monitor
 //! the command's group would be orphaned, and the kernel would discard its Ctrl-Z.
 
-mod ahead;
-mod conversation;
+mod backchannel;
 mod monitor;
 mod pair;
 mod ready;
 mod relay;
+mod relay_loop;
 mod terminal;
-mod words;
+mod typeahead;
 
 use super::Ended;
 use super::companion::{Attended, Companion};
 use super::dispositions::Alarm;
 use super::mode::Interface;
 use super::program::{Program, StartError};
+use super::signal_probe::Witness;
 use super::signals::SignalPipe;
-use super::witness::Witness;
-use conversation::Conversation;
+use backchannel::ToLauncher;
 use monitor::Monitor;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{ForkResult, fork};
 use pair::Pair;
+use relay_loop::Conversation;
 use std::io;
 use std::os::unix::net::UnixStream;
 use terminal::UserTerminal;
-use words::ToLauncher;
 
 /// Runs the command to its end. The outer error means that nothing was started and the terminal is unchanged;
 /// the inner one that the command could not start.

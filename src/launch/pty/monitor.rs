@@ -1,7 +1,7 @@
 //! The leader of the session on the new terminal: it starts the command, reports its stops and its end, and
 //! ends.
 
-use super::words::{ToLauncher, ToMonitor, Whom};
+use super::backchannel::{ToLauncher, ToMonitor, Whom};
 use crate::launch::child::{News, news_of};
 use crate::launch::dispositions::Inherited;
 use crate::launch::exit::ChildExit;

@@ -4,7 +4,7 @@
 //! One small file per thread, `threads/<thread>.json`. It is merged when a trace is built, so that a later
 //! import of the same rollout does not erase it. It is changed under a lock, for two launches may end at once.
 
-use super::journal::Destination;
+use super::launch_record::Destination;
 use crate::codex::thread::ThreadId;
 use crate::config::content::Content;
 use crate::config::granularity::Granularity;

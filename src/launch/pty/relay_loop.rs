@@ -1,15 +1,15 @@
 //! The launcher's loop while the command runs: bytes both ways, window size, signals, stops, and the end.
 
-use super::ahead::Ahead;
+use super::backchannel::{ToLauncher, ToMonitor, Whom};
 use super::pair::{Far, Master};
 use super::ready::{Ready, can_read, is_ready, wanted};
 use super::relay::{Flow, Side};
 use super::terminal::UserTerminal;
-use super::words::{ToLauncher, ToMonitor, Whom};
+use super::typeahead::Ahead;
 use crate::launch::exit::ChildExit;
 use crate::launch::mode::Interface;
+use crate::launch::signal_probe::{Reach, Witness};
 use crate::launch::signals::{Arrived, Sender, SignalPipe, Stops, stop_as_by};
-use crate::launch::witness::{Reach, Witness};
 use crate::launch::{Ended, companion::Attended};
 use nix::libc;
 use nix::poll::PollFlags;

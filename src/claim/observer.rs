@@ -3,8 +3,8 @@
 use super::Claim;
 use super::follow::Follow;
 use super::held::Held;
-use super::journal::{self, Journal, Launch};
-use super::record::Attribution;
+use super::launch_record::{self, Journal, Launch};
+use super::thread_record::Attribution;
 use crate::codex::asked::Front;
 use crate::codex::home::CodexHome;
 use crate::codex::tui_log::{self, Logged, TuiLog};
@@ -109,7 +109,7 @@ pub fn take_log_of(launch: &mut Launch, folder: &Path) {
     let mut follow = Follow::begin(log, launch.started_at);
     let mut told = follow.look();
     told.retain(|logged| !launch.logged.contains(logged));
-    match journal::add_logged(&journal::path_of(folder, &launch.id), &told) {
+    match launch_record::add_logged(&launch_record::path_of(folder, &launch.id), &told) {
         Ok(()) => drop(follow.end()),
         Err(error) => tracing::warn!("cannot record what the interface logged: {error}"),
     }
@@ -121,7 +121,7 @@ pub fn sweep_logs(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if let Some(launch) = tui_log::launch_of(&path)
-            && !journal::path_of(folder, launch).exists()
+            && !launch_record::path_of(folder, launch).exists()
         {
             let _ = fs::remove_file(&path);
         }
