@@ -47,7 +47,7 @@ fn codex(world: &World) -> ChildExit {
     {
         return exit;
     }
-    let error = program.replace_us();
+    let error = program.replace_process();
     notice::tell(&error);
     ChildExit::Code(error.exit_code())
 }
@@ -89,7 +89,7 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
     let launch = Launch {
         granularity: settings.granularity.value,
         content: settings.content.value,
-        ..Launch::new(Process::ourselves(), Timestamp::now(), destination, asked)
+        ..Launch::new(Process::current(), Timestamp::now(), destination, asked)
     };
     // Codex makes its home, not we: until it is there the watch keeps the notes in memory.
     let journal = home.path().is_dir().then(|| Journal::begin(&paths.launches(), &launch));

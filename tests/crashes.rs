@@ -96,7 +96,7 @@ impl Sessions {
             target: Target::Sqlite(self.home.database()),
             experiment: Experiment::Name("codex-sessions".into()),
         };
-        let gone = Process { born: Some(1), ..Process::ourselves() };
+        let gone = Process { born: Some(1), ..Process::current() };
         let launch = Launch::new(gone, began, destination, Asked::default());
         let mut notes =
             Journal::begin(&self.home.state().join("launches"), &launch).expect("begin its notes");

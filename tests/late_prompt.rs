@@ -32,7 +32,7 @@ fn the_finisher_waits_for_it() {
 
     let target = Target::Sqlite(home.database());
     let destination = Destination { target, experiment: Experiment::Name("codex-sessions".into()) };
-    let gone = Process { born: Some(1), ..Process::ourselves() };
+    let gone = Process { born: Some(1), ..Process::current() };
     let launch = Launch {
         logged: vec![Logged::Prompt { client_id }],
         exit: Some(ChildExit::Code(0)),

@@ -38,5 +38,5 @@ pub fn writer_of(home: &CodexHome, thread: &ThreadId) -> Option<Process> {
         FileSystem::Network => None,
     };
     let holder = by_locks.unwrap_or_else(|| descriptors::writer_of(&writers::Here, thread));
-    holder.map(Process::of)
+    holder.map(Process::from_id)
 }

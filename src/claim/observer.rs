@@ -134,7 +134,7 @@ impl Companion for Watch {
     }
 
     fn began(&mut self, child: u32) {
-        let child = Process::of(child);
+        let child = Process::from_id(child);
         self.launch.child = Some(child.clone());
         self.note(|journal| journal.child(child));
     }

@@ -75,7 +75,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
     crate::log::begin(context.paths.log());
     let lock = disk::try_lock(&home.state().join("watch.lock")).map_err(|error| error.to_string())?;
     let _lock = lock.ok_or("another watch is at work for this home")?;
-    let signals = SignalPipe::of_endings().map_err(|error| error.to_string())?;
+    let signals = SignalPipe::with_ending_signals().map_err(|error| error.to_string())?;
     let changes = Changes::begin(home.path());
     settings.problems.iter().for_each(|problem| notice::tell(problem));
     let destination =

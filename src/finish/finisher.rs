@@ -39,7 +39,7 @@ const OVERDUE: Duration = Duration::from_secs(60);
 pub fn finisher(launch: &str, world: &World) {
     detached::settle(FINISHER + OVERDUE);
     signals::fail_writes_instead_of_dying();
-    detached::say(BEGUN);
+    detached::report(BEGUN);
     let Some(home) = CodexHome::of(world) else { return };
     let context = Context::new(world, &home);
     crate::log::begin(context.paths.log());

@@ -20,43 +20,43 @@ static CLOSED_STREAMS: AtomicU8 = AtomicU8::new(0);
 static LOOK: extern "C" fn(c_int, *const *mut c_char) = look;
 
 /// Address of this process's arguments in memory, where other processes read them, and their size in bytes.
-static WORDS: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
-static WORDS_LENGTH: AtomicUsize = AtomicUsize::new(0);
+static ARGS: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
+static ARGS_LENGTH: AtomicUsize = AtomicUsize::new(0);
 
 /// Uses only system calls and atomics: Rust's runtime is not initialised yet.
-extern "C" fn look(count: c_int, words: *const *mut c_char) {
+extern "C" fn look(count: c_int, args: *const *mut c_char) {
     // Only GNU's loader passes arguments to such functions.
     if cfg!(target_env = "gnu") && count > 0 {
-        note_words(count.unsigned_abs() as usize, words);
+        note_args(count.unsigned_abs() as usize, args);
     }
     PIPE_SIGNAL_IGNORED.store(is_ignored(libc::SIGPIPE).unwrap_or(false), Ordering::Relaxed);
     let closed = (0..=2).filter(|stream| is_closed(*stream)).map(|stream| 1 << stream).sum();
     CLOSED_STREAMS.store(closed, Ordering::Relaxed);
 }
 
-fn note_words(count: usize, words: *const *mut c_char) {
-    #[expect(unsafe_code, reason = "the words as the kernel laid them out")]
+fn note_args(count: usize, args: *const *mut c_char) {
+    #[expect(unsafe_code, reason = "the arguments as the kernel laid them out")]
     // SAFETY: the loader passes `count` pointers, each to a text that lives as long as the process; the kernel
     // puts the texts one after the other.
     unsafe {
-        let (first, last) = (*words, *words.add(count - 1));
-        WORDS.store(first, Ordering::Relaxed);
-        WORDS_LENGTH.store(last.add(libc::strlen(last)).offset_from_unsigned(first), Ordering::Relaxed);
+        let (first, last) = (*args, *args.add(count - 1));
+        ARGS.store(first, Ordering::Relaxed);
+        ARGS_LENGTH.store(last.add(libc::strlen(last)).offset_from_unsigned(first), Ordering::Relaxed);
     }
 }
 
 /// Overwrites the arguments of this process. Call it only in a fork that reads them no more: `ps` and senders
 /// of signals by name find the process under this name.
 pub(super) fn show_as(name: &CStr) {
-    let (words, length) = (WORDS.load(Ordering::Relaxed), WORDS_LENGTH.load(Ordering::Relaxed));
-    if !words.is_null() {
+    let (args, length) = (ARGS.load(Ordering::Relaxed), ARGS_LENGTH.load(Ordering::Relaxed));
+    if !args.is_null() {
         let shown = name.count_bytes().min(length);
-        #[expect(unsafe_code, reason = "our own words, where other processes see them")]
+        #[expect(unsafe_code, reason = "the arguments of this process, where other processes see them")]
         // SAFETY: it writes exactly the bytes that the arguments took; this memory is writable and nothing
         // reads it any more.
         unsafe {
-            std::ptr::write_bytes(words, 0, length);
-            std::ptr::copy_nonoverlapping(name.as_ptr(), words, shown);
+            std::ptr::write_bytes(args, 0, length);
+            std::ptr::copy_nonoverlapping(name.as_ptr(), args, shown);
         }
     }
 }

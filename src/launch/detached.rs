@@ -26,13 +26,13 @@ pub const LARGE_PAGES: (&str, &str) =
 
 /// The reading end of its stdout.
 pub struct Detached {
-    words: File,
-    heard: Vec<u8>,
+    stdout: File,
+    received: Vec<u8>,
 }
 
 /// What a detached process had written when the launcher stopped reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Received {
     /// It closed its stdout, or ended.
     All(Vec<u8>),
     /// It still runs.
@@ -41,10 +41,10 @@ pub enum Heard {
 
 impl Detached {
     /// Starts this program's own executable with these arguments. Call it while the process has one thread.
-    pub fn start(words: Vec<OsString>) -> io::Result<Detached> {
+    pub fn start(args: Vec<OsString>) -> io::Result<Detached> {
         let name = OsString::from("codex-traced");
         let image =
-            Program { file: ourselves()?, name, args: words, added_variables: large_pages() }.image()?;
+            Program { file: own_executable()?, name, args, added_variables: large_pages() }.image()?;
         let (read, write) = io::pipe()?;
         let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
         // A hang-up or a terminal key before `setsid` would end the new process.
@@ -58,35 +58,37 @@ impl Detached {
         mask.thread_set_mask()?;
         forked?;
         drop(write);
-        let words = File::from(OwnedFd::from(read));
-        fcntl(&words, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Detached { words, heard: Vec::new() })
+        let stdout = File::from(OwnedFd::from(read));
+        fcntl(&stdout, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Detached { stdout, received: Vec::new() })
     }
 
     /// Reads until the process closes its stdout, `until` is over, or the user asks the launcher to end.
-    pub fn hear(mut self, until: Instant, signals: &SignalPipe) -> Heard {
+    pub fn receive(mut self, until: Instant, signals: &SignalPipe) -> Received {
         loop {
             match self.read() {
-                Ok(0) => return Heard::All(self.heard),
+                Ok(0) => return Received::All(self.received),
                 Ok(_) => continue,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Heard::SoFar(self.heard),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Received::SoFar(self.received);
+                }
                 Err(_) => {}
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || signals.is_asked_to_end() {
-                return Heard::SoFar(self.heard);
+                return Received::SoFar(self.received);
             }
             let mut watched =
-                [self.words.as_fd(), signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+                [self.stdout.as_fd(), signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
             let _ = poll(&mut watched, timeout(Some(left)));
         }
     }
 
     fn read(&mut self) -> io::Result<usize> {
         let mut chunk = [0; 1024];
-        let count = self.words.read(&mut chunk)?;
-        self.heard.extend_from_slice(&chunk[..count]);
+        let count = self.stdout.read(&mut chunk)?;
+        self.received.extend_from_slice(&chunk[..count]);
         Ok(count)
     }
 }
@@ -98,18 +100,18 @@ fn large_pages() -> Vec<(&'static str, OsString)> {
 }
 
 /// The running executable, even if its file was replaced or deleted (Linux).
-fn ourselves() -> io::Result<PathBuf> {
+fn own_executable() -> io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() { Ok(running.into()) } else { std::env::current_exe() }
 }
 
 /// Runs in the fork; ends in exec.
-fn become_detached(image: &Image, null: &OwnedFd, words: &OwnedFd) -> ! {
+fn become_detached(image: &Image, null: &OwnedFd, stdout: &OwnedFd) -> ! {
     let _ = catch_unwind(AssertUnwindSafe(|| -> io::Result<()> {
         setsid()?;
-        signals::forget_what_waits()?;
+        signals::drop_pending()?;
         unistd::dup2_stdin(null)?;
-        unistd::dup2_stdout(words)?;
+        unistd::dup2_stdout(stdout)?;
         unistd::dup2_stderr(null)?;
         close_all_but_streams();
         SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
@@ -123,7 +125,7 @@ fn become_detached(image: &Image, null: &OwnedFd, words: &OwnedFd) -> ! {
 }
 
 /// Runs in a fork: closes all descriptors, and keeps only `link`, as stdin.
-pub(super) fn become_nobody(link: OwnedFd) -> io::Result<File> {
+pub(super) fn keep_only(link: OwnedFd) -> io::Result<File> {
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     unistd::dup2_stdin(&link)?;
     unistd::dup2_stdout(&null)?;
@@ -174,13 +176,13 @@ pub fn end_within(limit: Duration) {
 
 /// In the detached process: writes to the launcher; errors are ignored, for the launcher may have stopped
 /// reading.
-pub fn say(words: &[u8]) {
+pub fn report(message: &[u8]) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(words).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(message).and_then(|()| stdout.flush());
 }
 
 /// In the detached process: closes the pipe to the launcher.
-pub fn fall_silent() {
+pub fn stop_reporting() {
     if let Ok(null) = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
         let _ = unistd::dup2_stdout(null);
     }

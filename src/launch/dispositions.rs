@@ -119,7 +119,7 @@ pub(super) fn default(signal: i32) -> io::Result<Action> {
     set(signal, &action(libc::SIG_DFL, 0))
 }
 
-/// Installs a handler; `signals::tell` is the only one.
+/// Installs a handler; `signals::on_signal` is the only one.
 pub(super) fn handle(signal: i32, handler: Handler) -> io::Result<Action> {
     // On the alternate stack that Rust's runtime provides: the normal one may have overflowed.
     let flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;

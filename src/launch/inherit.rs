@@ -1,13 +1,13 @@
 //! Runs a command on the launcher's own streams, terminal and process group; the launcher waits.
 
 use super::Ended;
-use super::child::{News, news_of};
+use super::child::{ChildState, poll_child};
 use super::companion::{Attended, Companion};
 use super::dispositions::Alarm;
 use super::exit::ChildExit;
 use super::program::{Program, StartError};
-use super::signal_probe::{Reach, Witness};
-use super::signals::{SignalPipe, Stops, send, stop_as_by};
+use super::signal_probe::{Reach, SignalProbe};
+use super::signals::{SignalPipe, Stops, send, stop_by};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<Ended, StartError> {
     let failed = |error| StartError { file: program.file.clone(), error };
     let image = program.image().map_err(failed)?;
-    let (signals, inherited) = SignalPipe::of_launcher().map_err(failed)?;
+    let (signals, inherited) = SignalPipe::with_forwarded_signals().map_err(failed)?;
     let mut command = image.command();
     #[expect(unsafe_code, reason = "std empties the child's signal mask and sorts its environment")]
     // SAFETY: this process has one thread, so the child may call anything; it execs, or returns the error.
@@ -31,45 +31,45 @@ pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<En
     }
     let child = command.spawn().map_err(failed)?;
     Alarm::stop();
-    let mut witness = Witness::call();
+    let mut probe = SignalProbe::start();
     let mut attended = Attended::began(companion, child.id());
-    let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, &mut witness, &mut attended);
+    let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, &mut probe, &mut attended);
     let at = Instant::now();
     attended.ended();
     Ok(Ended { exit, at, signals })
 }
 
-fn wait(child: Pid, signals: &SignalPipe, witness: &mut Witness, attended: &mut Attended) -> ChildExit {
+fn wait(child: Pid, signals: &SignalPipe, probe: &mut SignalProbe, attended: &mut Attended) -> ChildExit {
     loop {
-        match news_of(child) {
-            News::Ended(exit) => return exit,
-            News::Stopped(signal) => {
+        match poll_child(child) {
+            ChildState::Ended(exit) => return exit,
+            ChildState::Stopped(signal) => {
                 // The shell must see a stopped job. The signal that stopped the command may have stopped the
                 // launcher too, right here; after SIGCONT it must not stop again.
-                if pass_on(child, signals, witness) != Some(libc::SIGCONT) {
-                    stop_as_by(signal, Stops::Us);
+                if pass_on(child, signals, probe) != Some(libc::SIGCONT) {
+                    stop_by(signal, Stops::Us);
                 }
             }
-            News::None => {}
+            ChildState::None => {}
         }
         let companion_calls = sleep(signals, attended);
-        pass_on(child, signals, witness);
+        pass_on(child, signals, probe);
         attended.attend_if(companion_calls);
     }
 }
 
 /// Forwards signals that reached only the launcher. Returns the last signal that stops or continues, if one
 /// came.
-fn pass_on(child: Pid, signals: &SignalPipe, witness: &mut Witness) -> Option<i32> {
+fn pass_on(child: Pid, signals: &SignalPipe, probe: &mut SignalProbe) -> Option<i32> {
     // Two equal signals that came at once count as one for the signal probe, as for the command.
-    let (mut told_to_all, mut last) = (Vec::new(), None);
+    let (mut to_group, mut last) = (Vec::new(), None);
     while let Some(arrived) = signals.next() {
         if matches!(arrived.signal, libc::SIGCONT | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) {
             last = Some(arrived.signal);
         }
-        match witness.reach_of(arrived) {
-            Reach::Group => told_to_all.push(arrived.signal),
-            Reach::UsAlone if told_to_all.contains(&arrived.signal) => {}
+        match probe.reach_of(arrived) {
+            Reach::Group => to_group.push(arrived.signal),
+            Reach::UsAlone if to_group.contains(&arrived.signal) => {}
             // Only the launcher received it.
             Reach::UsAlone => _ = send(child.as_raw(), arrived.signal),
         }

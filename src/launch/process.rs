@@ -26,16 +26,16 @@ pub enum Life {
 }
 
 impl Process {
-    pub fn of(id: u32) -> Process {
-        Process { id, born: stat(id).map(|stat| stat.born), namespace: our_namespace() }
+    pub fn from_id(id: u32) -> Process {
+        Process { id, born: stat(id).map(|stat| stat.born), namespace: own_namespace() }
     }
 
-    pub fn ourselves() -> Process {
-        Process::of(std::process::id())
+    pub fn current() -> Process {
+        Process::from_id(std::process::id())
     }
 
     pub fn life(&self) -> Life {
-        if self.namespace != our_namespace() {
+        if self.namespace != own_namespace() {
             return Life::Unknown;
         }
         let alive = match self.born {
@@ -75,7 +75,7 @@ impl Process {
     }
 }
 
-fn our_namespace() -> Option<String> {
+fn own_namespace() -> Option<String> {
     let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
     link.into_os_string().into_string().ok()
 }
@@ -120,19 +120,19 @@ mod tests {
         use std::os::fd::AsFd;
         let mut child =
             std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let process = Process::of(child.id());
+        let process = Process::from_id(child.id());
         let ending = process.ending().unwrap();
-        let told = |patience| poll(&mut [PollFd::new(ending.as_fd(), PollFlags::POLLIN)], patience);
-        assert_eq!(told(PollTimeout::ZERO), Ok(0));
+        let ready = |patience| poll(&mut [PollFd::new(ending.as_fd(), PollFlags::POLLIN)], patience);
+        assert_eq!(ready(PollTimeout::ZERO), Ok(0));
         child.kill().unwrap();
-        assert_eq!(told(PollTimeout::from(60_000_u16)), Ok(1));
+        assert_eq!(ready(PollTimeout::from(60_000_u16)), Ok(1));
         child.wait().unwrap();
         assert!(process.ending().is_none());
     }
 
     #[test]
     fn a_process_with_another_start_time_is_gone() {
-        let us = Process::ourselves();
+        let us = Process::current();
         assert_eq!(us.life(), Life::Alive);
         if us.born.is_some() {
             assert_eq!(Process { born: Some(1), ..us.clone() }.life(), Life::Gone);

@@ -41,20 +41,20 @@ pub(super) struct Image {
 
 impl Program {
     /// Replaces this process by the program, which keeps the descriptors. Returns only on failure.
-    pub fn replace_us(&self) -> StartError {
-        let become_it = |image: Image| {
+    pub fn replace_process(&self) -> StartError {
+        let exec = |image: Image| {
             before_main::close_streams_again();
             image.exec()
         };
-        let error = self.image().map_or_else(|error| error, become_it);
+        let error = self.image().map_or_else(|error| error, exec);
         StartError { file: self.file.clone(), error }
     }
 
     pub(super) fn image(&self) -> io::Result<Image> {
-        let words = std::iter::once(&self.name).chain(&self.args);
+        let args = std::iter::once(&self.name).chain(&self.args);
         Ok(Image {
             file: c_text(self.file.as_os_str())?,
-            args: words.map(|word| c_text(word)).collect::<io::Result<_>>()?,
+            args: args.map(|arg| c_text(arg)).collect::<io::Result<_>>()?,
             environment: self.environment().map(|pair| c_text(&pair)).collect::<io::Result<_>>()?,
         })
     }
@@ -87,9 +87,9 @@ impl Image {
             return error.into();
         }
         // A script without `#!`: a shell would run it itself, so /bin/sh runs it.
-        let words =
+        let args =
             [c"/bin/sh".to_owned(), self.file.clone()].into_iter().chain(self.args.iter().skip(1).cloned());
-        let Err(error) = nix::unistd::execve(c"/bin/sh", &words.collect::<Vec<_>>(), &self.environment);
+        let Err(error) = nix::unistd::execve(c"/bin/sh", &args.collect::<Vec<_>>(), &self.environment);
         error.into()
     }
 }

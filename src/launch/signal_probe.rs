@@ -6,7 +6,7 @@
 //! signal to its youngest process first, so the probe has it before the launcher.
 
 use super::before_main;
-use super::detached::become_nobody;
+use super::detached::keep_only;
 use super::signals::{self, Arrived, Sender};
 use nix::errno::Errno;
 use nix::libc;
@@ -35,30 +35,30 @@ pub(super) enum Reach {
 }
 
 /// None when the fork failed: then each signal from a process counts as sent to the launcher alone.
-pub(super) struct Witness(Option<Standing>);
+pub(super) struct SignalProbe(Option<ProbeProcess>);
 
-struct Standing {
+struct ProbeProcess {
     id: Pid,
     link: UnixStream,
 }
 
-impl Witness {
+impl SignalProbe {
     /// Starts the probe, which ends with the launcher, however that ends. Call it while the process has one
     /// thread.
-    pub(super) fn call() -> Witness {
-        let standing = stand();
-        if let Err(error) = &standing {
+    pub(super) fn start() -> SignalProbe {
+        let process = spawn_process();
+        if let Err(error) = &process {
             tracing::warn!("no signal probe, so signals for the group are not recognised: {error}");
         }
-        Witness(standing.ok())
+        SignalProbe(process.ok())
     }
 
     /// Call it for each signal that arrives: the probe forgets a signal once it was asked about it.
     pub(super) fn reach_of(&mut self, arrived: Arrived) -> Reach {
-        let seen = self.0.as_mut().map(|standing| standing.has_seen(arrived.signal));
+        let seen = self.0.as_mut().map(|process| process.has_seen(arrived.signal));
         if let Some(Err(error)) = &seen {
             tracing::warn!("the signal probe does not answer: {error}");
-            self.dismiss();
+            self.stop();
         }
         match (seen, arrived) {
             (Some(Ok(true)), _) => Reach::Group,
@@ -69,22 +69,22 @@ impl Witness {
         }
     }
 
-    fn dismiss(&mut self) {
-        if let Some(standing) = self.0.take() {
+    fn stop(&mut self) {
+        if let Some(process) = self.0.take() {
             // Closing the link is not enough: the probe may be stopped.
-            let _ = signals::send(standing.id.as_raw(), libc::SIGKILL);
-            while waitpid(standing.id, None) == Err(Errno::EINTR) {}
+            let _ = signals::send(process.id.as_raw(), libc::SIGKILL);
+            while waitpid(process.id, None) == Err(Errno::EINTR) {}
         }
     }
 }
 
-impl Drop for Witness {
+impl Drop for SignalProbe {
     fn drop(&mut self) {
-        self.dismiss();
+        self.stop();
     }
 }
 
-impl Standing {
+impl ProbeProcess {
     fn has_seen(&mut self, signal: i32) -> io::Result<bool> {
         self.link.write_all(&[signal as u8])?;
         let mut watched = [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)];
@@ -105,8 +105,8 @@ impl Standing {
     }
 }
 
-fn stand() -> io::Result<Standing> {
-    let (link, its) = UnixStream::pair()?;
+fn spawn_process() -> io::Result<ProbeProcess> {
+    let (link, probes_link) = UnixStream::pair()?;
     // It must receive from its first instruction on.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     #[expect(unsafe_code, reason = "fork; nix offers no safe form")]
@@ -116,7 +116,7 @@ fn stand() -> io::Result<Standing> {
         #[cfg(target_os = "linux")]
         let _ = nix::sys::prctl::set_name(NAME);
         before_main::show_as(NAME);
-        let _ = become_nobody(OwnedFd::from(its)).map(testify);
+        let _ = keep_only(OwnedFd::from(probes_link)).map(answer_questions);
         #[expect(unsafe_code, reason = "_exit; std's exit would run what is the launcher's to run")]
         // SAFETY: it only ends this process.
         unsafe {
@@ -125,14 +125,14 @@ fn stand() -> io::Result<Standing> {
     }
     mask.thread_set_mask()?;
     let ForkResult::Parent { child: id } = forked? else { unreachable!("the probe exits above") };
-    Ok(Standing { id, link })
+    Ok(ProbeProcess { id, link })
 }
 
 /// Answers until the launcher closes the link.
-fn testify(mut link: impl Read + Write) {
-    let mut asked = [0];
-    while link.read_exact(&mut asked).is_ok() {
-        let seen = is_waiting(asked[0].into());
+fn answer_questions(mut link: impl Read + Write) {
+    let mut question = [0];
+    while link.read_exact(&mut question).is_ok() {
+        let seen = is_waiting(question[0].into());
         if link.write_all(&[u8::from(seen)]).is_err() {
             return;
         }

@@ -46,7 +46,7 @@ fn forwarded() -> impl Iterator<Item = i32> {
 const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP];
 
 /// The writing end of the pipe, for the handler.
-static TOLD_TO: AtomicI32 = AtomicI32::new(-1);
+static PIPE: AtomicI32 = AtomicI32::new(-1);
 
 /// The process that owns the handlers: a child has them too until it execs.
 static LAUNCHER: AtomicI32 = AtomicI32::new(0);
@@ -63,7 +63,7 @@ impl SignalPipe {
     /// back.
     pub(super) fn open(signals: impl IntoIterator<Item = i32>) -> io::Result<(SignalPipe, Inherited)> {
         let (read, write) = open_pipe()?;
-        TOLD_TO.store(write.as_raw_fd(), Ordering::Relaxed);
+        PIPE.store(write.as_raw_fd(), Ordering::Relaxed);
         LAUNCHER.store(std::process::id().cast_signed(), Ordering::Relaxed);
         let mut pipe = SignalPipe { read, _write: write, before: Vec::new() };
         for signal in signals {
@@ -81,12 +81,12 @@ impl SignalPipe {
     }
 
     fn listen(&mut self, signal: i32) -> io::Result<()> {
-        self.before.push((signal, handle(signal, tell)?));
+        self.before.push((signal, handle(signal, on_signal)?));
         Ok(())
     }
 
     /// For a launcher: all signals that it receives in the command's place.
-    pub(super) fn of_launcher() -> io::Result<(SignalPipe, Inherited)> {
+    pub(super) fn with_forwarded_signals() -> io::Result<(SignalPipe, Inherited)> {
         let opened = SignalPipe::open(forwarded())?;
         // The launcher would neither see nor forward a signal that stays blocked.
         SigSet::empty().thread_set_mask()?;
@@ -94,13 +94,13 @@ impl SignalPipe {
     }
 
     /// For a command of this program that ends cleanly on request.
-    pub fn of_endings() -> io::Result<SignalPipe> {
+    pub fn with_ending_signals() -> io::Result<SignalPipe> {
         Ok(SignalPipe::open(ENDING)?.0)
     }
 
     /// Discards what came until now: it was meant for the command, and a key that ended the command does not
     /// end the launcher.
-    pub fn forget(&self) {
+    pub fn discard(&self) {
         while self.next().is_some() {}
     }
 
@@ -116,10 +116,10 @@ impl SignalPipe {
 
     /// The next signal that arrived, if any.
     pub(super) fn next(&self) -> Option<Arrived> {
-        let mut told = [0; 2];
-        let count = nix::unistd::read(&self.read, &mut told).ok()?;
-        let from = if told[1] == 1 { Sender::Process } else { Sender::Kernel };
-        (count == told.len()).then_some(Arrived { signal: told[0].into(), from })
+        let mut bytes = [0; 2];
+        let count = nix::unistd::read(&self.read, &mut bytes).ok()?;
+        let from = if bytes[1] == 1 { Sender::Process } else { Sender::Kernel };
+        (count == bytes.len()).then_some(Arrived { signal: bytes[0].into(), from })
     }
 }
 
@@ -134,7 +134,7 @@ impl Drop for SignalPipe {
         for (signal, action) in &self.before {
             let _ = set(*signal, action);
         }
-        TOLD_TO.store(-1, Ordering::Relaxed);
+        PIPE.store(-1, Ordering::Relaxed);
     }
 }
 
@@ -150,7 +150,7 @@ fn open_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Call it in a child with all signals blocked. Drops pending signals: they were not meant for it. Makes it
 /// ignore hang-ups from now on, also across exec.
-pub(super) fn forget_what_waits() -> io::Result<()> {
+pub(super) fn drop_pending() -> io::Result<()> {
     for signal in forwarded().filter(|signal| *signal != libc::SIGHUP) {
         // The kernel drops a pending signal when it becomes ignored.
         ignore(signal)?;
@@ -169,7 +169,7 @@ pub(super) enum Stops {
 }
 
 /// Stops as the signal does by default, until SIGCONT.
-pub(super) fn stop_as_by(signal: i32, who: Stops) {
+pub(super) fn stop_by(signal: i32, who: Stops) {
     let before = (signal != libc::SIGSTOP).then(|| default(signal));
     #[expect(unsafe_code, reason = "signals as numbers")]
     // SAFETY: it accesses no memory of this process.
@@ -194,7 +194,7 @@ pub(super) fn send(to: i32, signal: i32) -> io::Result<()> {
 
 /// The handler. Uses only atomic loads, async-signal-safe calls and one write; restores errno. In a child
 /// before its exec, and for a failure of this process itself, the signal has its default effect.
-extern "C" fn tell(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = Errno::last_raw();
     #[expect(unsafe_code, reason = "a signal handler reads what the kernel hands it, and writes to a pipe")]
     // SAFETY: the kernel passes a valid siginfo with SA_SIGINFO; all calls are async-signal-safe, and write to
@@ -209,8 +209,8 @@ extern "C" fn tell(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
             libc::SIGPIPE | libc::SIGXFSZ if is_own || from == Sender::Kernel => {}
             _ if is_own || (from == Sender::Kernel && is_fault(signal)) => by_default(signal),
             _ => {
-                let told = [signal as u8, u8::from(from == Sender::Process)];
-                libc::write(TOLD_TO.load(Ordering::Relaxed), told.as_ptr().cast(), told.len());
+                let bytes = [signal as u8, u8::from(from == Sender::Process)];
+                libc::write(PIPE.load(Ordering::Relaxed), bytes.as_ptr().cast(), bytes.len());
             }
         }
     }

@@ -19,8 +19,8 @@ pub enum Cut {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
-    GoesOn,
+enum Progress {
+    Running,
     Done,
 }
 
@@ -32,21 +32,21 @@ pub fn guard<T>(
     work: impl FnOnce() -> T,
 ) -> T {
     let Ok((done, still_at_work)) = io::pipe() else { return work() };
-    let stands = Mutex::new(Work::GoesOn);
+    let progress = Mutex::new(Progress::Running);
     thread::scope(|scope| {
-        let watch = || {
+        let watcher = || {
             let Some(cut) = wait(&done, signals, until) else { return };
-            let stands = stands.lock().unwrap_or_else(PoisonError::into_inner);
+            let progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
             // The lock stays held until the process ends: work that is done by now cannot be reported as cut
             // off.
-            if *stands == Work::GoesOn {
+            if *progress == Progress::Running {
                 cut_off(cut).end();
             }
         };
         // If no thread can start, the work has no limit.
-        let _ = Builder::new().spawn_scoped(scope, watch);
+        let _ = Builder::new().spawn_scoped(scope, watcher);
         let result = work();
-        *stands.lock().unwrap_or_else(PoisonError::into_inner) = Work::Done;
+        *progress.lock().unwrap_or_else(PoisonError::into_inner) = Progress::Done;
         drop(still_at_work);
         result
     })

@@ -11,11 +11,11 @@ fn launch(process: Process) -> Launch {
 }
 
 fn gone() -> Process {
-    Process { born: Some(1), ..Process::ourselves() }
+    Process { born: Some(1), ..Process::current() }
 }
 
 fn elsewhere() -> Process {
-    Process { namespace: Some("pid:[1]".into()), ..Process::ourselves() }
+    Process { namespace: Some("pid:[1]".into()), ..Process::current() }
 }
 
 #[test]
@@ -35,12 +35,12 @@ fn a_launch_that_died_is_found_with_all_it_had_learned() {
 #[test]
 fn a_launch_that_lives_or_whose_codex_lives_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let _lives = Journal::begin(folder.path(), &launch(Process::ourselves())).unwrap();
+    let _lives = Journal::begin(folder.path(), &launch(Process::current())).unwrap();
     let orphaned = Launch { id: "orphaned".into(), ..launch(gone()) };
     let mut orphaned = Journal::begin(folder.path(), &orphaned).unwrap();
     let other = Launch { id: "other".into(), ..launch(elsewhere()) };
     let _other = Journal::begin(folder.path(), &other).unwrap();
-    orphaned.child(Process::ourselves()).unwrap();
+    orphaned.child(Process::current()).unwrap();
     assert_eq!(left_behind(folder.path()), []);
     assert_eq!(under_way(folder.path()).len(), 3);
 }

@@ -89,7 +89,7 @@ pub(super) struct What {
 impl Work<'_> {
     /// The outcome of each, in their order.
     pub(super) fn run(&self, threads: &[Vec<SessionFile>], progress: &Progress) -> Vec<Outcome> {
-        let signals = SignalPipe::of_endings().ok();
+        let signals = SignalPipe::with_ending_signals().ok();
         let asked = Cell::new(0);
         // The first stops the reading; what was put is still delivered, unless somebody asks again.
         let times_asked = || {

@@ -75,7 +75,7 @@ impl Server {
     pub(super) fn start(store: &Target) -> Result<Server, Failure> {
         let failed =
             |error: io::Error| format!("cannot start mlflow: {error}\n  hint: {}", command_line(store));
-        let signals = SignalPipe::of_endings().map_err(failed)?;
+        let signals = SignalPipe::with_ending_signals().map_err(failed)?;
         // Somebody else may take it before the server does; then that ends, and says so.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|free| free.local_addr())

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 /// So short that a socket writes and reads it in one piece.
-type Word = [u8; 5];
+type Message = [u8; 5];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToLauncher {
@@ -21,20 +21,20 @@ pub(super) enum ToLauncher {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToMonitor {
-    Deliver(Whom, i32),
+    Deliver(SignalTarget, i32),
     /// All output is read: the monitor gives up the terminal and ends.
     Bye,
 }
 
 /// Receiver of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whom {
+pub(super) enum SignalTarget {
     Command,
     ItsGroup,
 }
 
 impl ToLauncher {
-    pub(super) fn say(self, link: &mut UnixStream) -> io::Result<()> {
+    pub(super) fn send(self, link: &mut UnixStream) -> io::Result<()> {
         let (kind, number) = match self {
             ToLauncher::Began(child) => (b'B', child.cast_signed()),
             ToLauncher::Failed(error) => (b'F', error),
@@ -47,7 +47,7 @@ impl ToLauncher {
     }
 
     /// None when the monitor is gone.
-    pub(super) fn hear(link: &mut UnixStream) -> Option<ToLauncher> {
+    pub(super) fn receive(link: &mut UnixStream) -> Option<ToLauncher> {
         let (kind, number) = read(link)?;
         Some(match kind {
             b'B' => ToLauncher::Began(number.cast_unsigned()),
@@ -61,19 +61,19 @@ impl ToLauncher {
 }
 
 impl ToMonitor {
-    pub(super) fn say(self, link: &mut UnixStream) -> io::Result<()> {
+    pub(super) fn send(self, link: &mut UnixStream) -> io::Result<()> {
         match self {
-            ToMonitor::Deliver(Whom::Command, signal) => write(link, b'D', signal),
-            ToMonitor::Deliver(Whom::ItsGroup, signal) => write(link, b'G', signal),
+            ToMonitor::Deliver(SignalTarget::Command, signal) => write(link, b'D', signal),
+            ToMonitor::Deliver(SignalTarget::ItsGroup, signal) => write(link, b'G', signal),
             ToMonitor::Bye => write(link, b'Y', 0),
         }
     }
 
     /// None when the launcher is gone.
-    pub(super) fn hear(link: &mut UnixStream) -> Option<ToMonitor> {
+    pub(super) fn receive(link: &mut UnixStream) -> Option<ToMonitor> {
         Some(match read(link)? {
-            (b'D', signal) => ToMonitor::Deliver(Whom::Command, signal),
-            (b'G', signal) => ToMonitor::Deliver(Whom::ItsGroup, signal),
+            (b'D', signal) => ToMonitor::Deliver(SignalTarget::Command, signal),
+            (b'G', signal) => ToMonitor::Deliver(SignalTarget::ItsGroup, signal),
             _ => ToMonitor::Bye,
         })
     }
@@ -85,9 +85,9 @@ fn write(link: &mut UnixStream, kind: u8, number: i32) -> io::Result<()> {
 }
 
 fn read(link: &mut UnixStream) -> Option<(u8, i32)> {
-    let mut word = Word::default();
-    link.read_exact(&mut word).ok()?;
-    let [kind, number @ ..] = word;
+    let mut message = Message::default();
+    link.read_exact(&mut message).ok()?;
+    let [kind, number @ ..] = message;
     Some((kind, i32::from_ne_bytes(number)))
 }
 
@@ -96,9 +96,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_is_heard() {
+    fn a_message_arrives_as_it_was_sent() {
         let (mut here, mut there) = UnixStream::pair().unwrap();
-        for word in [
+        for message in [
             ToLauncher::Began(4_000_000),
             ToLauncher::Failed(2),
             ToLauncher::NoTerminal,
@@ -106,16 +106,18 @@ mod tests {
             ToLauncher::Ended(ChildExit::Code(255)),
             ToLauncher::Ended(ChildExit::Signal(64)),
         ] {
-            word.say(&mut here).unwrap();
-            assert_eq!(ToLauncher::hear(&mut there), Some(word));
+            message.send(&mut here).unwrap();
+            assert_eq!(ToLauncher::receive(&mut there), Some(message));
         }
-        for word in
-            [ToMonitor::Deliver(Whom::Command, 64), ToMonitor::Deliver(Whom::ItsGroup, 18), ToMonitor::Bye]
-        {
-            word.say(&mut there).unwrap();
-            assert_eq!(ToMonitor::hear(&mut here), Some(word));
+        for message in [
+            ToMonitor::Deliver(SignalTarget::Command, 64),
+            ToMonitor::Deliver(SignalTarget::ItsGroup, 18),
+            ToMonitor::Bye,
+        ] {
+            message.send(&mut there).unwrap();
+            assert_eq!(ToMonitor::receive(&mut here), Some(message));
         }
         drop(here);
-        assert_eq!(ToMonitor::hear(&mut there), None);
+        assert_eq!(ToMonitor::receive(&mut there), None);
     }
 }

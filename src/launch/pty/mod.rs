@@ -18,14 +18,14 @@ use super::companion::{Attended, Companion};
 use super::dispositions::Alarm;
 use super::mode::Interface;
 use super::program::{Program, StartError};
-use super::signal_probe::Witness;
+use super::signal_probe::SignalProbe;
 use super::signals::SignalPipe;
 use backchannel::ToLauncher;
 use monitor::Monitor;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{ForkResult, fork};
 use pair::Pair;
-use relay_loop::Conversation;
+use relay_loop::RelayLoop;
 use std::io;
 use std::os::unix::net::UnixStream;
 use terminal::UserTerminal;
@@ -41,7 +41,7 @@ pub(super) fn run(
     let mut terminal = UserTerminal::open()?;
     let pair = Pair::open(&terminal)?;
     let (ours, monitors) = UnixStream::pair()?;
-    let (signals, inherited) = SignalPipe::of_launcher()?;
+    let (signals, inherited) = SignalPipe::with_forwarded_signals()?;
     terminal.raw()?;
     // Until the monitor has its own pipe, its handlers would write into the launcher's.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
@@ -50,30 +50,30 @@ pub(super) fn run(
     let forked = unsafe { fork() };
     if let Ok(ForkResult::Child) = forked {
         let slave = pair.into_slave();
-        drop((ours, terminal.leave_alone()));
+        drop((ours, terminal.forget()));
         Monitor::new(monitors, inherited).run(slave, image);
     }
     mask.thread_set_mask()?;
     let ForkResult::Parent { child: monitor } = forked? else { unreachable!("the monitor exits above") };
     drop(monitors);
     let link = (ours, monitor);
-    let mut conversation = Conversation::new(terminal, pair.into_master(), signals, link, interface);
-    match conversation.begin()? {
+    let mut relay = RelayLoop::new(terminal, pair.into_master(), signals, link, interface);
+    match relay.first_message()? {
         ToLauncher::Began(child) => {
             Alarm::stop();
-            let witness = Witness::call();
+            let probe = SignalProbe::start();
             let mut attended = Attended::began(companion, child);
-            let ended = conversation.hold(witness, &mut attended);
+            let ended = relay.run(probe, &mut attended);
             attended.ended();
             Ok(Ok(ended))
         }
         ToLauncher::Failed(error) => {
-            conversation.part();
+            relay.finish();
             let error = io::Error::from_raw_os_error(error);
             Ok(Err(StartError { file: program.file.clone(), error }))
         }
         _ => {
-            conversation.part();
+            relay.finish();
             Err(io::Error::other("the monitor could not take the new terminal"))
         }
     }

@@ -1,8 +1,8 @@
 //! The leader of the session on the new terminal: it starts the command, reports its stops and its end, and
 //! ends.
 
-use super::backchannel::{ToLauncher, ToMonitor, Whom};
-use crate::launch::child::{News, news_of};
+use super::backchannel::{SignalTarget, ToLauncher, ToMonitor};
+use crate::launch::child::{ChildState, poll_child};
 use crate::launch::dispositions::Inherited;
 use crate::launch::exit::ChildExit;
 use crate::launch::program::Image;
@@ -26,25 +26,25 @@ pub(super) struct Monitor {
     link: UnixStream,
     inherited: Inherited,
     launcher: Pid,
-    job: Job,
+    command: CommandState,
 }
 
 /// What the launcher knows of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Job {
-    Runs,
+enum CommandState {
+    Running,
     Stopped,
 }
 
 impl Monitor {
     /// Call it with every signal blocked.
     pub(super) fn new(link: UnixStream, inherited: Inherited) -> Monitor {
-        Monitor { link, inherited, launcher: getppid(), job: Job::Runs }
+        Monitor { link, inherited, launcher: getppid(), command: CommandState::Running }
     }
 
     pub(super) fn run(mut self, slave: OwnedFd, image: Image) -> ! {
         // No panic may unwind into the launcher's code, of which this process is a copy.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.story(slave, image)));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.run_session(slave, image)));
         #[expect(unsafe_code, reason = "_exit; std's exit would run what is the launcher's to run")]
         // SAFETY: it only ends this process.
         unsafe {
@@ -52,21 +52,21 @@ impl Monitor {
         }
     }
 
-    fn story(&mut self, slave: OwnedFd, image: Image) -> io::Result<()> {
+    fn run_session(&mut self, slave: OwnedFd, image: Image) -> io::Result<()> {
         let ready = lead(&slave).and_then(|()| SignalPipe::open([]));
         let Ok((signals, _)) = ready else {
-            return ToLauncher::NoTerminal.say(&mut self.link);
+            return ToLauncher::NoTerminal.send(&mut self.link);
         };
         let child = match spawn(slave, image, self.inherited) {
             Ok(child) => child,
             Err(error) => {
                 let number = error.raw_os_error().unwrap_or(Errno::EINVAL as i32);
-                return ToLauncher::Failed(number).say(&mut self.link);
+                return ToLauncher::Failed(number).send(&mut self.link);
             }
         };
         // The last process that closes the terminal ends the relay: that must not be the monitor.
         let _ = let_go_of_streams();
-        let _ = ToLauncher::Began(child.as_raw().cast_unsigned()).say(&mut self.link);
+        let _ = ToLauncher::Began(child.as_raw().cast_unsigned()).send(&mut self.link);
         self.watch(child, &signals);
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Monitor {
             while signals.next().is_some() {}
             if running && let Some(exit) = self.reap(child) {
                 running = false;
-                let _ = ToLauncher::Ended(exit).say(&mut self.link);
+                let _ = ToLauncher::Ended(exit).send(&mut self.link);
                 self.wake_launcher();
             }
             let mut watched =
@@ -86,12 +86,12 @@ impl Monitor {
             if watched[1].any() != Some(true) {
                 continue;
             }
-            match ToMonitor::hear(&mut self.link) {
-                Some(ToMonitor::Deliver(whom, signal)) if running => {
+            match ToMonitor::receive(&mut self.link) {
+                Some(ToMonitor::Deliver(target, signal)) if running => {
                     if signal == libc::SIGCONT {
-                        self.job = Job::Runs;
+                        self.command = CommandState::Running;
                     }
-                    deliver(child, whom, signal);
+                    deliver(child, target, signal);
                 }
                 Some(ToMonitor::Deliver(..)) => {}
                 Some(ToMonitor::Bye) => return give_up_terminal(),
@@ -104,7 +104,7 @@ impl Monitor {
     /// The shell drops a stopped job that is killed, so the launcher must wake to report it. The message must
     /// be there first, or the launcher would stop again.
     fn wake_launcher(&self) {
-        if self.job == Job::Stopped && getppid() == self.launcher {
+        if self.command == CommandState::Stopped && getppid() == self.launcher {
             let _ = send(self.launcher.as_raw(), libc::SIGCONT);
         }
     }
@@ -112,15 +112,15 @@ impl Monitor {
     /// None while the command lives.
     fn reap(&mut self, child: Pid) -> Option<ChildExit> {
         loop {
-            match news_of(child) {
-                News::Ended(exit) => return Some(exit),
-                News::Stopped(signal) if self.job == Job::Runs => {
-                    self.job = Job::Stopped;
-                    let _ = ToLauncher::Stopped(signal).say(&mut self.link);
+            match poll_child(child) {
+                ChildState::Ended(exit) => return Some(exit),
+                ChildState::Stopped(signal) if self.command == CommandState::Running => {
+                    self.command = CommandState::Stopped;
+                    let _ = ToLauncher::Stopped(signal).send(&mut self.link);
                 }
                 // Already reported: a second report would stop the launcher again when it wakes.
-                News::Stopped(_) => {}
-                News::None => return None,
+                ChildState::Stopped(_) => {}
+                ChildState::None => return None,
             }
         }
     }
@@ -166,9 +166,9 @@ fn let_go_of_streams() -> io::Result<()> {
     Ok(())
 }
 
-fn deliver(child: Pid, whom: Whom, signal: i32) {
+fn deliver(child: Pid, target: SignalTarget, signal: i32) {
     // The command may have moved to another group.
-    if whom == Whom::Command || send(-child.as_raw(), signal).is_err() {
+    if target == SignalTarget::Command || send(-child.as_raw(), signal).is_err() {
         let _ = send(child.as_raw(), signal);
     }
 }
@@ -186,7 +186,7 @@ fn give_up_terminal() {
 
 /// The launcher is gone, and with it the user's terminal. Only the command's parent can wait for it.
 fn hang_up(child: Pid) {
-    deliver(child, Whom::ItsGroup, libc::SIGHUP);
-    deliver(child, Whom::ItsGroup, libc::SIGCONT);
+    deliver(child, SignalTarget::ItsGroup, libc::SIGHUP);
+    deliver(child, SignalTarget::ItsGroup, libc::SIGCONT);
     while let Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) = waitpid(child, None) {}
 }

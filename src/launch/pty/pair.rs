@@ -42,18 +42,18 @@ const REOPENED: Duration = Duration::from_millis(50);
 
 /// The slave side of the new terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Far {
+pub(super) enum SlaveSide {
     Open,
     /// No process has it open since then.
     Closed(Instant),
 }
 
-impl Far {
+impl SlaveSide {
     /// How long the launcher does not poll it.
-    pub(super) fn rests_for(self) -> Option<Duration> {
+    pub(super) fn unpolled_for(self) -> Option<Duration> {
         match self {
-            Far::Open => None,
-            Far::Closed(since) => REOPENED.checked_sub(since.elapsed()),
+            SlaveSide::Open => None,
+            SlaveSide::Closed(since) => REOPENED.checked_sub(since.elapsed()),
         }
     }
 }

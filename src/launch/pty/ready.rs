@@ -8,30 +8,30 @@ use std::time::Duration;
 /// Which descriptors are ready.
 pub(super) struct Ready {
     pub(super) signals: bool,
-    pub(super) words: bool,
+    pub(super) message: bool,
     pub(super) companion: bool,
     pub(super) user: PollFlags,
     pub(super) master: PollFlags,
 }
 
 /// A descriptor, if there is one, and the events to wait for.
-type Asked<'a> = (Option<BorrowedFd<'a>>, PollFlags);
+type Interest<'a> = (Option<BorrowedFd<'a>>, PollFlags);
 
 impl Ready {
-    /// `asked` has the order of the fields.
-    pub(super) fn wait(asked: [Asked<'_>; 5], patience: Option<Duration>) -> Ready {
-        let mut watched = Vec::with_capacity(asked.len());
-        let places = asked.map(|(fd, wanted)| {
+    /// `interests` has the order of the fields.
+    pub(super) fn wait(interests: [Interest<'_>; 5], patience: Option<Duration>) -> Ready {
+        let mut watched = Vec::with_capacity(interests.len());
+        let places = interests.map(|(fd, wanted)| {
             // Left out if no event is wanted: poll reports a hang-up in any case.
             watched.push(PollFd::new(fd.filter(|_| !wanted.is_empty())?, wanted));
             Some(watched.len() - 1)
         });
         let _ = poll(&mut watched, timeout(patience));
-        let [signals, words, companion, user, master] =
+        let [signals, message, companion, user, master] =
             places.map(|at| at.and_then(|at| watched[at].revents()).unwrap_or(PollFlags::empty()));
         Ready {
             signals: !signals.is_empty(),
-            words: !words.is_empty(),
+            message: !message.is_empty(),
             companion: !companion.is_empty(),
             user,
             master,

@@ -1,15 +1,15 @@
 //! The launcher's loop while the command runs: bytes both ways, window size, signals, stops, and the end.
 
-use super::backchannel::{ToLauncher, ToMonitor, Whom};
-use super::pair::{Far, Master};
+use super::backchannel::{SignalTarget, ToLauncher, ToMonitor};
+use super::pair::{Master, SlaveSide};
 use super::ready::{Ready, can_read, is_ready, wanted};
 use super::relay::{Flow, Side};
 use super::terminal::UserTerminal;
-use super::typeahead::Ahead;
+use super::typeahead::Typeahead;
 use crate::launch::exit::ChildExit;
 use crate::launch::mode::Interface;
-use crate::launch::signal_probe::{Reach, Witness};
-use crate::launch::signals::{Arrived, Sender, SignalPipe, Stops, stop_as_by};
+use crate::launch::signal_probe::{Reach, SignalProbe};
+use crate::launch::signals::{Arrived, Sender, SignalPipe, Stops, stop_by};
 use crate::launch::{Ended, companion::Attended};
 use nix::libc;
 use nix::poll::PollFlags;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 const DRAIN: Duration = Duration::from_millis(60);
 
 /// The last output of a stopped command arrives within this time.
-const LAST_WORDS: Duration = Duration::from_millis(5);
+const LAST_OUTPUT: Duration = Duration::from_millis(5);
 
 /// How long a stop waits for a user's terminal that takes no output.
 const SLOW_TERMINAL: Duration = Duration::from_secs(1);
@@ -33,18 +33,18 @@ const SLOW_TERMINAL: Duration = Duration::from_secs(1);
 /// How long the launcher waits for the monitor's end, which takes a few system calls.
 const PARTING: Duration = Duration::from_millis(200);
 
-pub(super) struct Conversation {
+pub(super) struct RelayLoop {
     terminal: UserTerminal,
-    user: User,
+    user: UserSide,
     /// None once the user's terminal is gone: dropping it hangs up the command's terminal too.
     master: Option<Master>,
-    command: Far,
+    command: SlaveSide,
     signals: SignalPipe,
     link: UnixStream,
     monitor: Pid,
     interface: Interface,
     keys: Flow,
-    ahead: Ahead,
+    typeahead: Typeahead,
     output: Flow,
     end: Option<(ChildExit, Instant)>,
     /// What remains of `DRAIN`.
@@ -52,30 +52,30 @@ pub(super) struct Conversation {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum User {
+enum UserSide {
     There,
     Gone,
 }
 
-impl Conversation {
+impl RelayLoop {
     pub(super) fn new(
         terminal: UserTerminal,
         master: Master,
         signals: SignalPipe,
         (link, monitor): (UnixStream, Pid),
         interface: Interface,
-    ) -> Conversation {
-        Conversation {
+    ) -> RelayLoop {
+        RelayLoop {
             terminal,
-            user: User::There,
+            user: UserSide::There,
             master: Some(master),
-            command: Far::Open,
+            command: SlaveSide::Open,
             signals,
             link,
             monitor,
             interface,
             keys: Flow::new(),
-            ahead: Ahead::new(),
+            typeahead: Typeahead::new(),
             output: Flow::new(),
             end: None,
             drain: DRAIN,
@@ -83,11 +83,11 @@ impl Conversation {
     }
 
     /// Waits for the monitor's first message.
-    pub(super) fn begin(&mut self) -> io::Result<ToLauncher> {
-        ToLauncher::hear(&mut self.link).ok_or_else(|| io::Error::other("the monitor ended at once"))
+    pub(super) fn first_message(&mut self) -> io::Result<ToLauncher> {
+        ToLauncher::receive(&mut self.link).ok_or_else(|| io::Error::other("the monitor ended at once"))
     }
 
-    pub(super) fn hold(mut self, mut witness: Witness, attended: &mut Attended) -> Ended {
+    pub(super) fn run(mut self, mut probe: SignalProbe, attended: &mut Attended) -> Ended {
         self.resize();
         let (exit, at) = loop {
             if let Some(end) = self.end
@@ -104,11 +104,11 @@ impl Conversation {
             self.relay(&ready);
             if ready.signals {
                 while let Some(arrived) = self.signals.next() {
-                    self.act_on(arrived, &mut witness);
+                    self.act_on(arrived, &mut probe);
                 }
             }
-            if ready.words {
-                self.hear(&mut witness);
+            if ready.message {
+                self.receive(&mut probe);
             }
             attended.attend_if(ready.companion);
         };
@@ -117,13 +117,13 @@ impl Conversation {
         if matches!(exit, ChildExit::Signal(_)) && self.interface == Interface::FullScreen && is_raw {
             self.terminal.undo_full_screen();
         }
-        Ended { exit, at, signals: self.part() }
+        Ended { exit, at, signals: self.finish() }
     }
 
     /// Restores the terminal and ends the monitor.
-    pub(super) fn part(mut self) -> SignalPipe {
+    pub(super) fn finish(mut self) -> SignalPipe {
         self.terminal.restore();
-        let _ = ToMonitor::Bye.say(&mut self.link);
+        let _ = ToMonitor::Bye.send(&mut self.link);
         // Anything readable now is the monitor's end. A monitor that was stopped stays behind.
         if is_ready(self.link.as_fd(), PollFlags::POLLIN, PARTING) {
             let _ = waitpid(self.monitor, None);
@@ -137,7 +137,7 @@ impl Conversation {
     }
 
     fn is_drained(&self) -> bool {
-        let nothing_comes = self.master.is_none() || self.command != Far::Open || self.drain.is_zero();
+        let nothing_comes = self.master.is_none() || self.command != SlaveSide::Open || self.drain.is_zero();
         self.is_draining() && nothing_comes
     }
 
@@ -160,16 +160,16 @@ impl Conversation {
         let takes_keys = !self.keys.is_waiting()
             && self.end.is_none()
             && self.master.is_some()
-            && self.command == Far::Open
-            && self.ahead.holds_for().is_none();
+            && self.command == SlaveSide::Open
+            && self.typeahead.holds_for().is_none();
         match self.user {
-            User::There => wanted(takes_keys, self.output.is_waiting()),
-            User::Gone => PollFlags::empty(),
+            UserSide::There => wanted(takes_keys, self.output.is_waiting()),
+            UserSide::Gone => PollFlags::empty(),
         }
     }
 
     fn wanted_of_master(&self) -> PollFlags {
-        match self.command.rests_for() {
+        match self.command.unpolled_for() {
             Some(_) => PollFlags::empty(),
             None => wanted(!self.output.is_waiting(), self.keys.is_waiting()),
         }
@@ -177,7 +177,7 @@ impl Conversation {
 
     fn patience(&self, attended: &Attended) -> Option<Duration> {
         let drain = self.is_draining().then_some(self.drain);
-        let looks = [self.command.rests_for(), self.ahead.holds_for()];
+        let looks = [self.command.unpolled_for(), self.typeahead.holds_for()];
         [attended.patience(), drain].into_iter().chain(looks).flatten().min()
     }
 
@@ -188,12 +188,12 @@ impl Conversation {
             self.show_output();
         }
         let has_keys = can_read(ready.user) && !self.keys.is_waiting() && self.end.is_none();
-        if has_keys && !self.master.as_ref().is_some_and(|master| self.ahead.holds_now(master)) {
+        if has_keys && !self.master.as_ref().is_some_and(|master| self.typeahead.holds_key(master)) {
             let side = self.keys.take_from(&self.terminal);
             // An empty read alone may be a Ctrl-D while another process has set the modes.
             let hung_up = side == Side::Empty && ready.user.contains(PollFlags::POLLHUP);
             if hung_up || side == Side::HungUp {
-                return self.lose_user();
+                return self.hang_up();
             }
             self.pass_keys();
         } else if !ready.master.is_empty() && self.keys.is_waiting() {
@@ -204,8 +204,8 @@ impl Conversation {
     fn read_output(&mut self) {
         let Some(master) = &self.master else { return };
         match self.output.take_from(master) {
-            Side::Open => self.command = Far::Open,
-            Side::HungUp | Side::Empty => self.command = Far::Closed(Instant::now()),
+            Side::Open => self.command = SlaveSide::Open,
+            Side::HungUp | Side::Empty => self.command = SlaveSide::Closed(Instant::now()),
         }
         if self.output.is_waiting() {
             self.show_output();
@@ -213,10 +213,10 @@ impl Conversation {
     }
 
     fn show_output(&mut self) {
-        if self.user == User::Gone {
+        if self.user == UserSide::Gone {
             self.output.forget();
         } else if self.output.give_to(&self.terminal) == Side::HungUp {
-            self.lose_user();
+            self.hang_up();
         }
     }
 
@@ -229,9 +229,9 @@ impl Conversation {
     }
 
     /// The window was closed: the command gets a hang-up, as on that terminal itself.
-    fn lose_user(&mut self) {
-        self.user = User::Gone;
-        self.deliver(Whom::ItsGroup, libc::SIGHUP);
+    fn hang_up(&mut self) {
+        self.user = UserSide::Gone;
+        self.deliver(SignalTarget::ItsGroup, libc::SIGHUP);
         self.master = None;
         self.output.forget();
         self.keys.forget();
@@ -243,14 +243,14 @@ impl Conversation {
         }
     }
 
-    fn deliver(&mut self, whom: Whom, signal: i32) {
-        let _ = ToMonitor::Deliver(whom, signal).say(&mut self.link);
+    fn deliver(&mut self, target: SignalTarget, signal: i32) {
+        let _ = ToMonitor::Deliver(target, signal).send(&mut self.link);
     }
 
-    fn act_on(&mut self, arrived: Arrived, witness: &mut Witness) {
-        let whom = match witness.reach_of(arrived) {
-            Reach::UsAlone => Whom::Command,
-            Reach::Group => Whom::ItsGroup,
+    fn act_on(&mut self, arrived: Arrived, probe: &mut SignalProbe) {
+        let target = match probe.reach_of(arrived) {
+            Reach::UsAlone => SignalTarget::Command,
+            Reach::Group => SignalTarget::ItsGroup,
         };
         match arrived.signal {
             libc::SIGCHLD if arrived.from == Sender::Kernel => {}
@@ -263,13 +263,13 @@ impl Conversation {
                 self.drain = Duration::ZERO;
                 self.output.forget();
             }
-            signal => self.deliver(whom, signal),
+            signal => self.deliver(target, signal),
         }
     }
 
-    fn hear(&mut self, witness: &mut Witness) {
-        match ToLauncher::hear(&mut self.link) {
-            Some(ToLauncher::Stopped(signal)) => self.stop_too(signal, witness),
+    fn receive(&mut self, probe: &mut SignalProbe) {
+        match ToLauncher::receive(&mut self.link) {
+            Some(ToLauncher::Stopped(signal)) => self.stop_too(signal, probe),
             Some(ToLauncher::Ended(exit)) => self.command_ended(exit),
             Some(_) => {}
             // The monitor was killed, so the command's exit is unknown; the kernel hangs up its terminal.
@@ -281,25 +281,25 @@ impl Conversation {
         self.end = Some((exit, Instant::now()));
         self.keys.forget();
         // Poll the master again: it may have been closed before.
-        self.command = Far::Open;
+        self.command = SlaveSide::Open;
     }
 
     /// Stops the launcher too: the shell sees a stopped job, and the terminal has its own modes.
-    fn stop_too(&mut self, signal: i32, witness: &mut Witness) {
-        self.show_last_words();
+    fn stop_too(&mut self, signal: i32, probe: &mut SignalProbe) {
+        self.show_last_output();
         self.terminal.restore();
         let who = if signal == libc::SIGSTOP { Stops::Us } else { Stops::Job };
-        stop_as_by(signal, who);
+        stop_by(signal, who);
         let mut woken = self.woken();
         // `bg` continues the launcher too, and the command would then stop at its first terminal access.
-        while woken.by_cont && woken.others.is_empty() && !self.has_word() && !self.terminal.is_ours() {
-            stop_as_by(libc::SIGTTOU, Stops::Job);
+        while woken.by_cont && woken.others.is_empty() && !self.has_message() && !self.terminal.is_ours() {
+            stop_by(libc::SIGTTOU, Stops::Job);
             woken = self.woken();
         }
         for arrived in woken.others {
-            self.act_on(arrived, witness);
+            self.act_on(arrived, probe);
         }
-        if !self.has_word() {
+        if !self.has_message() {
             self.take_terminal_again();
         }
     }
@@ -310,7 +310,7 @@ impl Conversation {
             self.terminal.raw_again();
         }
         self.resize();
-        self.deliver(Whom::ItsGroup, libc::SIGCONT);
+        self.deliver(SignalTarget::ItsGroup, libc::SIGCONT);
     }
 
     fn woken(&self) -> Woken {
@@ -321,11 +321,11 @@ impl Conversation {
         Woken { by_cont: !conts.is_empty(), others }
     }
 
-    fn has_word(&self) -> bool {
+    fn has_message(&self) -> bool {
         is_ready(self.link.as_fd(), PollFlags::POLLIN, Duration::ZERO)
     }
 
-    fn show_last_words(&mut self) {
+    fn show_last_output(&mut self) {
         let until = Instant::now() + SLOW_TERMINAL;
         while Instant::now() < until {
             if self.output.is_waiting() {
@@ -333,8 +333,10 @@ impl Conversation {
                 self.show_output();
                 continue;
             }
-            let Some(master) = self.master.as_ref().filter(|_| self.command == Far::Open) else { return };
-            if !is_ready(master.as_fd(), PollFlags::POLLIN, LAST_WORDS) {
+            let Some(master) = self.master.as_ref().filter(|_| self.command == SlaveSide::Open) else {
+                return;
+            };
+            if !is_ready(master.as_fd(), PollFlags::POLLIN, LAST_OUTPUT) {
                 return;
             }
             self.read_output();

@@ -26,12 +26,12 @@ pub(super) struct UserTerminal {
     own: OwnedFd,
     /// The modes to restore.
     modes: Termios,
-    state: State,
+    state: Modes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    AsItWas,
+enum Modes {
+    Original,
     Raw,
 }
 
@@ -52,7 +52,7 @@ impl UserTerminal {
         // command.
         tcdrain(&own)?;
         let modes = tcgetattr(&own)?;
-        Ok(UserTerminal { own, modes, state: State::AsItWas })
+        Ok(UserTerminal { own, modes, state: Modes::Original })
     }
 
     pub(super) fn modes(&self) -> &Termios {
@@ -81,14 +81,14 @@ impl UserTerminal {
         let mut raw = self.modes.clone();
         cfmakeraw(&mut raw);
         tcsetattr(&self.own, SetArg::TCSANOW, &raw)?;
-        self.state = State::Raw;
+        self.state = Modes::Raw;
         Ok(())
     }
 
     /// Sets raw mode again. Another process may have changed the modes since: the present ones are restored
     /// later.
     pub(super) fn raw_again(&mut self) {
-        if self.state == State::AsItWas
+        if self.state == Modes::Original
             && let Ok(modes) = tcgetattr(&self.own)
         {
             self.modes = modes;
@@ -98,10 +98,10 @@ impl UserTerminal {
 
     pub(super) fn restore(&mut self) {
         // In the background the shell owns the modes, and setting them would stop the launcher.
-        if self.state == State::Raw && self.is_ours() {
+        if self.state == Modes::Raw && self.is_ours() {
             let _ = tcsetattr(&self.own, SetArg::TCSANOW, &self.modes);
         }
-        self.state = State::AsItWas;
+        self.state = Modes::Original;
     }
 
     pub(super) fn is_ours(&self) -> bool {
@@ -110,7 +110,7 @@ impl UserTerminal {
 
     pub(super) fn undo_full_screen(&self) {
         // In the background another program draws there.
-        if self.state == State::AsItWas || !self.is_ours() {
+        if self.state == Modes::Original || !self.is_ours() {
             return;
         }
         let mut rest = UNDO_FULL_SCREEN;
@@ -130,8 +130,8 @@ impl UserTerminal {
     }
 
     /// For the monitor, which has a copy and must not restore it.
-    pub(super) fn leave_alone(mut self) {
-        self.state = State::AsItWas;
+    pub(super) fn forget(mut self) {
+        self.state = Modes::Original;
     }
 }
 

@@ -15,47 +15,47 @@ const HOLD: Duration = Duration::from_millis(300);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Decides whether keys are passed on.
-pub(super) struct Ahead {
-    manner: Manner,
+pub(super) struct Typeahead {
+    mode: InputMode,
     /// No key is passed on before this time.
     held_until: Option<Instant>,
 }
 
 /// How the command reads its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+enum InputMode {
     /// In lines; it has never been raw.
     Lines,
     Raw,
     /// It was raw and is in lines since then.
-    PutRight(Instant),
+    Restored(Instant),
 }
 
-impl Manner {
-    fn seen(self, is_raw: bool, now: Instant) -> Manner {
+impl InputMode {
+    fn seen(self, is_raw: bool, now: Instant) -> InputMode {
         match self {
-            _ if is_raw => Manner::Raw,
-            Manner::Raw => Manner::PutRight(now),
-            Manner::Lines | Manner::PutRight(_) => self,
+            _ if is_raw => InputMode::Raw,
+            InputMode::Raw => InputMode::Restored(now),
+            InputMode::Lines | InputMode::Restored(_) => self,
         }
     }
 
     /// Whether a key is for the next reader and not for the command.
     fn holds(self, now: Instant) -> bool {
-        matches!(self, Manner::PutRight(since) if now.saturating_duration_since(since) < HOLD)
+        matches!(self, InputMode::Restored(since) if now.saturating_duration_since(since) < HOLD)
     }
 }
 
-impl Ahead {
-    pub(super) fn new() -> Ahead {
-        Ahead { manner: Manner::Lines, held_until: None }
+impl Typeahead {
+    pub(super) fn new() -> Typeahead {
+        Typeahead { mode: InputMode::Lines, held_until: None }
     }
 
     /// Call it when a key can be read.
-    pub(super) fn holds_now(&mut self, master: &Master) -> bool {
+    pub(super) fn holds_key(&mut self, master: &Master) -> bool {
         let now = Instant::now();
-        self.manner = self.manner.seen(master.is_raw(), now);
-        self.held_until = self.manner.holds(now).then(|| now + LOOK_AGAIN);
+        self.mode = self.mode.seen(master.is_raw(), now);
+        self.held_until = self.mode.holds(now).then(|| now + LOOK_AGAIN);
         self.held_until.is_some()
     }
 
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_held_for_a_moment_after_the_modes_were_put_right() {
+    fn keys_are_held_for_a_moment_after_the_modes_were_restored() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         // Time in ms, raw or not, and whether a key is held then.
@@ -93,10 +93,10 @@ mod tests {
             ],
         ];
         for moments in table {
-            let mut manner = Manner::Lines;
+            let mut mode = InputMode::Lines;
             for (time, is_raw, held) in moments {
-                manner = manner.seen(*is_raw, at(*time));
-                assert_eq!(manner.holds(at(*time)), *held, "{time} of {moments:?}");
+                mode = mode.seen(*is_raw, at(*time));
+                assert_eq!(mode.holds(at(*time)), *held, "{time} of {moments:?}");
             }
         }
     }
