@@ -1,9 +1,9 @@
 //! Killed before any of its writes, a run leaves nothing that the next `mlflow sync` does not put right: every
 //! trace stands in the target exactly once.
 
-use codex_traced::claim::Claim;
+use codex_traced::claim::attribution::Attribution;
+use codex_traced::claim::attribution::Claim;
 use codex_traced::claim::launch_record::{Destination, Journal, Launch};
-use codex_traced::claim::thread_record::Attribution;
 use codex_traced::codex::asked::Asked;
 use codex_traced::codex::thread::ThreadId;
 use codex_traced::config::target::{Experiment, Target};

@@ -5,8 +5,7 @@
 //! two weaker kinds count: the thread that the command line named, and the only session of the time that can be
 //! the launch's. Among several sessions none is guessed.
 
-use super::Claim;
-use super::thread_record::Attribution;
+use super::attribution::{Attribution, Claim};
 use crate::codex::thread::ThreadId;
 use std::collections::BTreeMap;
 

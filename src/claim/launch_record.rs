@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::Claim;
+use super::attribution::Claim;
 use super::evidence::Sight;
 use crate::codex::asked::{Asked, Front};
 use crate::codex::tui_log::Logged;

@@ -19,15 +19,6 @@ use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::disk::file_system::FileSystem;
 use crate::launch::process::Process;
-use serde::{Deserialize, Serialize};
-use thread_record::Attribution;
-
-/// A thread that a launch wrote, and the evidence that decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    pub thread: ThreadId,
-    pub attribution: Attribution,
-}
 
 /// The process that holds the thread's lock, and so may still write to the thread. A daemon holds the locks of
 /// idle threads too, so a holder does not mean that a turn runs. None also where the system cannot report it,

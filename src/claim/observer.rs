@@ -1,10 +1,9 @@
 //! Gathers claims while Codex runs, and records each the moment it is learned.
 
-use super::Claim;
+use super::attribution::{Attribution, Claim};
 use super::follow::Follow;
 use super::held::Held;
 use super::launch_record::{self, Journal, Launch};
-use super::thread_record::Attribution;
 use crate::codex::asked::Front;
 use crate::codex::home::CodexHome;
 use crate::codex::tui_log::{self, Logged, TuiLog};

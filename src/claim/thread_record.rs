@@ -4,6 +4,7 @@
 //! One small file per thread, `threads/<thread>.json`. It is merged when a trace is built, so that a later
 //! import of the same rollout does not erase it. It is changed under a lock, for two launches may end at once.
 
+use super::attribution::Attribution;
 use super::launch_record::Destination;
 use crate::codex::thread::ThreadId;
 use crate::config::content::Content;
@@ -47,34 +48,6 @@ pub struct LaunchRecord {
     pub started_at: Timestamp,
     /// None when the launcher died before it learned the exit.
     pub exit: Option<ChildExit>,
-}
-
-/// The strongest evidence for a claim, strongest first (design §2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attribution {
-    /// The interface's own log names a prompt that the thread contains.
-    TuiLog,
-    /// Codex's own process held the thread's writer lock, or had its session open for writing.
-    Held,
-    /// The command line named the thread, and it was written to; the writer was not observed.
-    Named,
-    /// No other session of the time can be the launch's; the writer was not observed.
-    Only,
-    /// No evidence: the user asked for the trace of an existing session.
-    Import,
-}
-
-impl Attribution {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Attribution::TuiLog => "tui_log",
-            Attribution::Held => "held",
-            Attribution::Named => "named",
-            Attribution::Only => "only",
-            Attribution::Import => "import",
-        }
-    }
 }
 
 impl ThreadRecord {

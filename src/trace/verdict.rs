@@ -42,7 +42,7 @@ fn failing_code(launch: &LaunchRecord) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::thread_record::Attribution;
+    use crate::claim::attribution::Attribution;
     use crate::session::model::Turn;
     use jiff::Timestamp;
 

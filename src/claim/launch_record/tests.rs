@@ -1,7 +1,7 @@
 //! What a launch records, and what is found of it when it died.
 
 use super::*;
-use crate::claim::thread_record::Attribution;
+use crate::claim::attribution::Attribution;
 use crate::codex::thread::ThreadId;
 
 fn launch(process: Process) -> Launch {
