@@ -130,5 +130,9 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
 
 fn launch_mode(world: &World) -> LaunchMode {
     let interface = if args::is_full_screen(&world.args) { Interface::FullScreen } else { Interface::Lines };
-    LaunchMode::choose(&world.terminals, interface, PtySetting::of(&world.variables))
+    LaunchMode::choose(
+        &world.terminals,
+        interface,
+        PtySetting::from_text(world.variables.text("CODEX_TRACED_PTY")),
+    )
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each stage knows only those before it.
-const FLOW: [&str; 9] = ["cli", "codex", "launch", "claim", "rollout", "session", "trace", "spool", "export"];
+const FLOW: [&str; 9] = ["cli", "launch", "codex", "claim", "rollout", "session", "trace", "spool", "export"];
 
 /// Open to every stage.
 const BASE: [&str; 2] = ["env", "disk"];
@@ -19,16 +19,17 @@ const MAY_BE_UNSAFE: [&str; 2] = ["src/launch/", "src/claim/"];
 fn may_use(module: &str) -> Option<Vec<&'static str>> {
     let beside: &[&str] = match module {
         "main" => &["app", "env"],
-        "lib" | "env" | "disk" => &[],
+        // A launch is of any command, and knows nothing of Codex.
+        "lib" | "disk" | "launch" => &[],
+        "env" => &["launch"],
         "log" | "notice" => &BASE,
         "config" => &["env", "disk", "codex"],
         "app" | "command" | "finish" | "state" | "summary" => return None,
         stage => {
             let place = FLOW.iter().position(|known| *known == stage)?;
             let before = FLOW[..place].iter().copied().chain(BASE);
-            // A launch is of any command; where its traces go is a setting.
+            // Where a launch's traces go is a setting.
             return Some(match stage {
-                "launch" => before.filter(|module| *module != "codex").collect(),
                 "claim" | "spool" | "export" => before.chain(["config"]).collect(),
                 _ => before.collect(),
             });

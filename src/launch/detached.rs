@@ -2,9 +2,9 @@
 //! and has no terminal and none of the launcher's descriptors. It can report to the launcher over a pipe for as
 //! long as the launcher reads.
 
-use super::inherit::timeout;
 use super::program::{Image, Program};
 use super::signals::{self, SignalPipe};
+use super::timeout::timeout;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};

@@ -1,19 +1,20 @@
 //! Runs a command on the launcher's own streams, terminal and process group; the launcher waits.
 
-use super::Ended;
 use super::child::{ChildState, poll_child};
 use super::companion::{Attended, Companion};
-use super::dispositions::Alarm;
+use super::ended::Ended;
+use super::entry_state::Alarm;
 use super::exit::ChildExit;
 use super::program::{Program, StartError};
 use super::signal_probe::{Reach, SignalProbe};
 use super::signals::{SignalPipe, Stops, send, stop_by};
+use super::timeout::timeout;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Runs the command to its end. An error means that it never ran.
 pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<Ended, StartError> {
@@ -83,12 +84,4 @@ fn sleep(signals: &SignalPipe, attended: &Attended) -> bool {
     watched.extend(attended.wakes().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
     let _ = poll(&mut watched, timeout(attended.patience()));
     watched.get(1).is_some_and(|fd| fd.any() == Some(true))
-}
-
-/// Rounds up: rounded down, the last millisecond would be spent in a busy loop.
-pub(super) fn timeout(patience: Option<Duration>) -> PollTimeout {
-    patience.map_or(PollTimeout::NONE, |time| {
-        let time = Duration::from_millis(time.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX));
-        PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
-    })
 }

@@ -5,6 +5,8 @@ mod child;
 pub mod companion;
 pub mod detached;
 mod dispositions;
+mod ended;
+mod entry_state;
 pub mod exit;
 mod inherit;
 pub mod mode;
@@ -13,23 +15,14 @@ pub mod program;
 mod pty;
 mod signal_probe;
 pub mod signals;
+pub mod terminals;
+mod timeout;
 pub mod watchdog;
 
 use companion::Companion;
-use exit::ChildExit;
+pub use ended::Ended;
 use mode::LaunchMode;
 use program::{Program, StartError};
-use signals::SignalPipe;
-use std::time::Instant;
-
-/// A command that has ended.
-pub struct Ended {
-    pub exit: ChildExit,
-    /// When the launcher learned of it.
-    pub at: Instant,
-    /// From now on signals only ask the launcher to finish quickly, for as long as this value lives.
-    pub signals: SignalPipe,
-}
 
 /// Runs the command to its end. An error means that the command never ran.
 pub fn run(mode: LaunchMode, program: &Program, companion: &mut dyn Companion) -> Result<Ended, StartError> {

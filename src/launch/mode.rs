@@ -1,6 +1,6 @@
 //! Chooses how the command runs: on the launcher's streams, or on a terminal that the launcher relays.
 
-use crate::env::{Terminals, Variables};
+use super::terminals::Terminals;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaunchMode {
@@ -18,7 +18,7 @@ pub enum Interface {
     Lines,
 }
 
-/// `CODEX_TRACED_PTY`.
+/// When the launcher relays the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PtySetting {
     /// Relays a full-screen interface only.
@@ -28,8 +28,9 @@ pub enum PtySetting {
 }
 
 impl PtySetting {
-    pub fn of(variables: &Variables) -> PtySetting {
-        match variables.text("CODEX_TRACED_PTY") {
+    /// From the variable's value; any other value is `Auto`.
+    pub fn from_text(value: Option<&str>) -> PtySetting {
+        match value {
             Some("always") => PtySetting::Always,
             Some("never") => PtySetting::Never,
             _ => PtySetting::Auto,
@@ -51,8 +52,8 @@ impl LaunchMode {
 
 #[cfg(test)]
 mod tests {
+    use super::super::terminals::Device;
     use super::*;
-    use crate::env::Device;
     use Interface::{FullScreen, Lines};
     use LaunchMode::{Inherit, Pty};
     use PtySetting::{Always, Auto, Never};
@@ -88,9 +89,10 @@ mod tests {
 
     #[test]
     fn an_unknown_setting_is_auto() {
-        let table = [("", Auto), ("auto", Auto), ("ALWAYS", Auto), ("always", Always), ("never", Never)];
+        let table = [("auto", Auto), ("ALWAYS", Auto), ("always", Always), ("never", Never)];
         for (text, setting) in table {
-            assert_eq!(PtySetting::of(&Variables::from([("CODEX_TRACED_PTY", text)])), setting, "{text}");
+            assert_eq!(PtySetting::from_text(Some(text)), setting, "{text}");
         }
+        assert_eq!(PtySetting::from_text(None), Auto);
     }
 }

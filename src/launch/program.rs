@@ -1,6 +1,6 @@
 //! The command to run: its file, its arguments, and the variables that the launcher adds.
 
-use super::{before_main, dispositions};
+use super::{before_main, entry_state};
 use nix::errno::Errno;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -81,7 +81,7 @@ impl Image {
 
     /// Not std's `exec`, which would empty the signal mask and sort the environment.
     pub(super) fn exec(&self) -> io::Error {
-        dispositions::give_back();
+        entry_state::restore_dispositions();
         let Err(error) = nix::unistd::execve(&self.file, &self.args, &self.environment);
         if error != Errno::ENOEXEC {
             return error.into();

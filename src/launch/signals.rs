@@ -4,7 +4,8 @@
 //! Handlers only write two bytes into the pipe; all else happens in the loop that reads it. A signal that was
 //! ignored at start stays ignored (nohup), for the launcher and for the child.
 
-use super::dispositions::{Action, Alarm, Inherited, default, handle, ignore, is_ignored, set, was_ignored};
+use super::dispositions::{Action, default, handle, ignore, is_ignored, set};
+use super::entry_state::{Alarm, Inherited, was_ignored};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
@@ -13,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-pub use super::dispositions::fail_writes_instead_of_dying;
+pub use super::entry_state::fail_writes_instead_of_dying;
 
 /// A signal that arrived, and its kind of sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

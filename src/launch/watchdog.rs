@@ -2,8 +2,8 @@
 //! work must be safe to cut off at any point.
 
 use super::exit::ChildExit;
-use super::inherit::timeout;
 use super::signals::SignalPipe;
+use super::timeout::timeout;
 use nix::poll::{PollFd, PollFlags, poll};
 use std::io::{self, PipeReader};
 use std::os::fd::AsFd;

@@ -13,9 +13,9 @@ mod relay_loop;
 mod terminal;
 mod typeahead;
 
-use super::Ended;
 use super::companion::{Attended, Companion};
-use super::dispositions::Alarm;
+use super::ended::Ended;
+use super::entry_state::Alarm;
 use super::mode::Interface;
 use super::program::{Program, StartError};
 use super::signal_probe::SignalProbe;

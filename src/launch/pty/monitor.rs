@@ -3,7 +3,7 @@
 
 use super::backchannel::{SignalTarget, ToLauncher, ToMonitor};
 use crate::launch::child::{ChildState, poll_child};
-use crate::launch::dispositions::Inherited;
+use crate::launch::entry_state::Inherited;
 use crate::launch::exit::ChildExit;
 use crate::launch::program::Image;
 use crate::launch::signals::{SignalPipe, send};
