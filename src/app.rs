@@ -25,7 +25,7 @@ use jiff::Timestamp;
 
 /// Does what was asked and tells how to end.
 pub fn run(world: &World) -> ChildExit {
-    match args::own_command(&world.args) {
+    match own_command(&world.args) {
         Some(words) => command::run(words, world),
         None => codex(world),
     }
@@ -85,11 +85,10 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
     }
     let destination =
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
-    let asked = Asked::of(&world.args, world.cwd.as_deref());
     let launch = Launch {
         granularity: settings.granularity.value,
         content: settings.content.value,
-        ..Launch::new(Process::current(), Timestamp::now(), destination, asked)
+        ..Launch::new(Process::current(), Timestamp::now(), destination, command_line.request)
     };
     // Codex makes its home, not we: until it is there the watch keeps the notes in memory.
     let journal = home.path().is_dir().then(|| Journal::begin(&paths.launches(), &launch));
@@ -114,7 +113,11 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
     if let Some(TuiLog::Ours(path)) = &prepared.log {
         traced.added_variables.extend([(tui_log::RECORD, "1".into()), (tui_log::PATH, path.clone().into())]);
     }
-    match launch::run(launch_mode(world), &traced, &mut prepared.watch) {
+    match launch::run(
+        launch_mode(world, prepared.watch.launch.request.interface),
+        &traced,
+        &mut prepared.watch,
+    ) {
         Ok(ended) => {
             let Prepared { context, watch, .. } = prepared;
             quietly(|| finish::after(&context, watch, &ended));
@@ -128,8 +131,7 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
     }
 }
 
-fn launch_mode(world: &World) -> LaunchMode {
-    let interface = if args::is_full_screen(&world.args) { Interface::FullScreen } else { Interface::Lines };
+fn launch_mode(world: &World, interface: Interface) -> LaunchMode {
     LaunchMode::choose(
         &world.terminals,
         interface,

@@ -304,7 +304,7 @@ fn an_arrow_that_points_back_is_found_in_every_shape() {
         (
             "nested braces",
             "src/claim/mod.rs",
-            "use crate::{codex::{home::Home, args}, launch, spool::{self, Entry}};",
+            "use crate::{codex::{home::Home, command_line}, launch, spool::{self, Entry}};",
             "claim uses spool",
         ),
         ("braces around all", "src/claim/mod.rs", "use {std::fs, crate::export};", "claim uses export"),
@@ -349,7 +349,7 @@ fn an_arrow_that_points_back_is_found_in_every_shape() {
 #[test]
 fn the_exceptions_of_the_plan_are_only_those() {
     let table = [
-        ("src/launch/mode.rs", "use crate::codex::args;", "launch uses codex"),
+        ("src/launch/mode.rs", "use crate::codex::command_line;", "launch uses codex"),
         ("src/config/target.rs", "use crate::launch::exit;", "config uses launch"),
         ("src/session/mod.rs", "use crate::config::target;", "session uses config"),
         ("src/export/mod.rs", "use crate::log;", "export uses log"),

@@ -4,7 +4,7 @@
 use codex_traced::claim::attribution::Attribution;
 use codex_traced::claim::attribution::Claim;
 use codex_traced::claim::launch_record::{Destination, Journal, Launch};
-use codex_traced::codex::asked::Asked;
+use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::codex::thread::ThreadId;
 use codex_traced::config::target::{Experiment, Target};
 use codex_traced::export::mlflow::sqlite;
@@ -97,7 +97,7 @@ impl Sessions {
             experiment: Experiment::Name("codex-sessions".into()),
         };
         let gone = Process { born: Some(1), ..Process::current() };
-        let launch = Launch::new(gone, began, destination, Asked::default());
+        let launch = Launch::new(gone, began, destination, SessionRequest::default());
         let mut notes =
             Journal::begin(&self.home.state().join("launches"), &launch).expect("begin its notes");
         let trace = TraceId::of_thread(thread.as_str());

@@ -1,7 +1,7 @@
 //! A prompt that Codex's daemon writes when the interface that sent it is gone already.
 
 use codex_traced::claim::launch_record::{Destination, Journal, Launch};
-use codex_traced::codex::asked::Asked;
+use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::codex::tui_log::Logged;
 use codex_traced::config::target::{Experiment, Target};
 use codex_traced::launch::exit::ChildExit;
@@ -36,7 +36,7 @@ fn the_finisher_waits_for_it() {
     let launch = Launch {
         logged: vec![Logged::Prompt { client_id }],
         exit: Some(ChildExit::Code(0)),
-        ..Launch::new(gone, Timestamp::now(), destination, Asked::default())
+        ..Launch::new(gone, Timestamp::now(), destination, SessionRequest::default())
     };
     Journal::begin_late(&home.state().join("launches"), &launch).expect("write its notes");
     let folder = home.sessions().join("2026/11/22");

@@ -8,13 +8,14 @@ mod tests;
 
 use super::attribution::Claim;
 use super::evidence::Sight;
-use crate::codex::asked::{Asked, Front};
+use crate::codex::command_line::SessionRequest;
 use crate::codex::tui_log::Logged;
 use crate::config::content::Content;
 use crate::config::granularity::Granularity;
 use crate::config::target::{Experiment, Target};
 use crate::disk::{is_abandoned, make_private_folder, private_options};
 use crate::launch::exit::ChildExit;
+use crate::launch::mode::Interface;
 use crate::launch::process::{Life, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -31,8 +32,8 @@ enum Note {
         process: Process,
         started_at: Timestamp,
         destination: Destination,
-        #[serde(default)]
-        asked: Asked,
+        #[serde(default, rename = "asked")]
+        request: SessionRequest,
     },
     /// Absent where a trace is a session.
     Granularity(Granularity),
@@ -56,7 +57,7 @@ pub struct Launch {
     pub content: Content,
     /// For threads that no earlier launch traced.
     pub granularity: Granularity,
-    pub asked: Asked,
+    pub request: SessionRequest,
     pub child: Option<Process>,
     /// Why the observer may have missed sessions.
     pub blind: Option<String>,
@@ -84,7 +85,12 @@ pub struct Journal {
 
 impl Launch {
     /// The id is unique on this machine: at one time only one process has this number.
-    pub fn new(process: Process, started_at: Timestamp, destination: Destination, asked: Asked) -> Launch {
+    pub fn new(
+        process: Process,
+        started_at: Timestamp,
+        destination: Destination,
+        request: SessionRequest,
+    ) -> Launch {
         let id = format!("{:x}-{:x}", started_at.as_nanosecond(), process.id);
         Launch {
             id,
@@ -93,7 +99,7 @@ impl Launch {
             destination,
             content: Content::default(),
             granularity: Granularity::default(),
-            asked,
+            request,
             child: None,
             blind: None,
             claims: Vec::new(),
@@ -106,9 +112,9 @@ impl Launch {
     /// the log reports all, also after the launcher's death, except operations that have no id. Without that
     /// log, what a launcher that died had learned may be incomplete.
     pub fn sight(&self) -> Sight {
-        let died = self.exit.is_none() && self.asked.front == Front::Lines;
+        let died = self.exit.is_none() && self.request.interface == Interface::Lines;
         let may_be_blind = died || self.blind.is_some() || self.logged.contains(&Logged::Deed);
-        if may_be_blind && !self.asked.is_ephemeral { Sight::Blind } else { Sight::Clear }
+        if may_be_blind && !self.request.is_ephemeral { Sight::Blind } else { Sight::Clear }
     }
 
     /// Whether neither the launcher nor its Codex runs. A process of another container cannot be seen, so the
@@ -134,8 +140,8 @@ impl Journal {
         let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut journal = Journal { path, file, is_torn: false };
-        let Launch { id, process, started_at, destination, asked, .. } = launch.clone();
-        let begun = journal.note(&Note::Launch { id, process, started_at, destination, asked });
+        let Launch { id, process, started_at, destination, request, .. } = launch.clone();
+        let begun = journal.note(&Note::Launch { id, process, started_at, destination, request });
         let granularity = Some(launch.granularity).filter(|asked| *asked != Granularity::default());
         let content = Some(launch.content).filter(|asked| !asked.is_full());
         let also = granularity.map(Note::Granularity).into_iter().chain(content.map(Note::Content));
@@ -289,10 +295,10 @@ pub fn sweep(folder: &Path) {
 fn read(notes: &str) -> Option<Launch> {
     // A disk that was full left an incomplete line; the lines after it count.
     let mut notes = notes.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let Some(Note::Launch { id, process, started_at, destination, asked }) = notes.next() else {
+    let Some(Note::Launch { id, process, started_at, destination, request }) = notes.next() else {
         return None;
     };
-    let mut launch = Launch { id, ..Launch::new(process, started_at, destination, asked) };
+    let mut launch = Launch { id, ..Launch::new(process, started_at, destination, request) };
     for note in notes {
         match note {
             Note::Launch { .. } => {}

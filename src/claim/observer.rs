@@ -4,10 +4,10 @@ use super::attribution::{Attribution, Claim};
 use super::follow::Follow;
 use super::held::Held;
 use super::launch_record::{self, Journal, Launch};
-use crate::codex::asked::Front;
 use crate::codex::home::CodexHome;
 use crate::codex::tui_log::{self, Logged, TuiLog};
 use crate::launch::companion::Companion;
+use crate::launch::mode::Interface;
 use crate::launch::process::Process;
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -36,7 +36,7 @@ const LOG_PACE: Duration = Duration::from_secs(1);
 impl Watch {
     /// `log` is that of Codex's full-screen interface, where it is used.
     pub fn begin(home: &CodexHome, launch: Launch, journal: Option<Journal>, log: Option<TuiLog>) -> Watch {
-        let unlogged = launch.asked.front == Front::Screen && log.is_none();
+        let unlogged = launch.request.interface == Interface::FullScreen && log.is_none();
         let log = log.map(|log| Follow::begin(log, launch.started_at));
         let mut watch = Watch { launch, journal, held: Held::watch(home), log, awaited: None };
         if unlogged {

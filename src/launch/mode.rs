@@ -1,6 +1,7 @@
 //! Chooses how the command runs: on the launcher's streams, or on a terminal that the launcher relays.
 
 use super::terminals::Terminals;
+use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaunchMode {
@@ -11,9 +12,12 @@ pub enum LaunchMode {
 }
 
 /// How a person uses the command on a terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Interface {
     /// Uses the whole screen and reads single keys.
+    #[default]
+    #[serde(rename = "screen")]
     FullScreen,
     Lines,
 }
@@ -89,7 +93,7 @@ mod tests {
 
     #[test]
     fn an_unknown_setting_is_auto() {
-        let table = [("auto", Auto), ("ALWAYS", Auto), ("always", Always), ("never", Never)];
+        let table = [("", Auto), ("auto", Auto), ("ALWAYS", Auto), ("always", Always), ("never", Never)];
         for (text, setting) in table {
             assert_eq!(PtySetting::from_text(Some(text)), setting, "{text}");
         }

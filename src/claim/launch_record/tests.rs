@@ -7,7 +7,7 @@ use crate::codex::thread::ThreadId;
 fn launch(process: Process) -> Launch {
     let destination =
         Destination { target: Target::Sqlite("/x.db".into()), experiment: Experiment::Name("e".into()) };
-    Launch::new(process, "2026-11-22T10:00:00Z".parse().unwrap(), destination, Asked::default())
+    Launch::new(process, "2026-11-22T10:00:00Z".parse().unwrap(), destination, SessionRequest::default())
 }
 
 fn gone() -> Process {
@@ -113,7 +113,7 @@ fn a_record_with_an_incomplete_last_line_keeps_the_lines_before() {
         process: gone(),
         started_at: Timestamp::UNIX_EPOCH,
         destination: launch(gone()).destination,
-        asked: Asked::default(),
+        request: SessionRequest::default(),
     });
     let launch = launch.unwrap();
     let read = read(&format!("{launch}\n{{\"exit\":{{\"code\":0}}}}\n{{\"cla")).unwrap();
@@ -123,17 +123,17 @@ fn a_record_with_an_incomplete_last_line_keeps_the_lines_before() {
 #[test]
 fn a_launch_that_died_may_have_missed_sessions_unless_the_interfaces_log_has_them() {
     let table = [
-        (Front::Lines, Some(0), false, Sight::Clear),
-        (Front::Lines, None, false, Sight::Blind),
-        (Front::Screen, None, false, Sight::Clear),
-        (Front::Lines, Some(0), true, Sight::Blind),
-        (Front::Screen, Some(0), true, Sight::Blind),
+        (Interface::Lines, Some(0), false, Sight::Clear),
+        (Interface::Lines, None, false, Sight::Blind),
+        (Interface::FullScreen, None, false, Sight::Clear),
+        (Interface::Lines, Some(0), true, Sight::Blind),
+        (Interface::FullScreen, Some(0), true, Sight::Blind),
     ];
-    for (front, code, blind, sight) in table {
-        let asked = Asked { front, ..Asked::default() };
+    for (interface, code, blind, sight) in table {
+        let request = SessionRequest { interface, ..SessionRequest::default() };
         let blind = blind.then(|| "no /proc".to_owned());
-        let launch = Launch { asked, exit: code.map(ChildExit::Code), blind, ..launch(gone()) };
-        assert_eq!(launch.sight(), sight, "{front:?} {code:?}");
+        let launch = Launch { request, exit: code.map(ChildExit::Code), blind, ..launch(gone()) };
+        assert_eq!(launch.sight(), sight, "{interface:?} {code:?}");
     }
 }
 

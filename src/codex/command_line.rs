@@ -1,0 +1,165 @@
+//! What a command line makes Codex do, as far as its words show (Codex 0.169.0).
+
+#[cfg(test)]
+mod tests;
+
+use super::thread::ThreadId;
+use crate::launch::mode::Interface;
+use serde::{Deserialize, Serialize};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// A command line of Codex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// False for commands known to write no session of their own: there is nothing to trace. True for unknown
+    /// commands: a search that finds nothing costs less than a lost session.
+    pub may_write_session: bool,
+    pub request: SessionRequest,
+}
+
+/// What the command line fixes about the sessions to come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionRequest {
+    /// Lines for `exec` and `review`; the full screen for every command that is not known to print lines.
+    #[serde(rename = "front")]
+    pub interface: Interface,
+    /// Codex's working folder, as its sessions name it; None for a path that is not UTF-8.
+    pub folder: Option<String>,
+    /// The thread to resume: `resume <id>`, `exec resume <id>`.
+    pub thread: Option<ThreadId>,
+    /// `--ephemeral`: Codex keeps no session file.
+    pub is_ephemeral: bool,
+}
+
+/// Commands that write no session of their own; `app-server`, `remote-control` and `exec-server` write those of
+/// other programs.
+const NO_SESSION: [&str; 29] = [
+    "login",
+    "logout",
+    "mcp",
+    "plugin",
+    "app-server",
+    "remote-control",
+    "exec-server",
+    "completion",
+    "update",
+    "doctor",
+    "sandbox",
+    "debug",
+    "apply",
+    "a",
+    "queue",
+    "archive",
+    "delete",
+    "unarchive",
+    "migrate-rollouts",
+    "migrate-nfs-db",
+    "cloud",
+    "features",
+    "help",
+    "execpolicy",
+    "responses-api-proxy",
+    "stdio-to-uds",
+    // Of older versions.
+    "proto",
+    "generate-ts",
+    "cloud-tasks",
+];
+
+/// Root options that take the next word as their value.
+const WITH_VALUE: [&str; 22] = [
+    "-c",
+    "--config",
+    "--enable",
+    "--disable",
+    "--remote",
+    "--remote-auth-token-env",
+    "-m",
+    "--model",
+    "--local-provider",
+    "-p",
+    "--profile",
+    "-s",
+    "--sandbox",
+    "-C",
+    "--cd",
+    "--add-dir",
+    "-a",
+    "--ask-for-approval",
+    "--thread-source",
+    "--color",
+    "-o",
+    "--output-schema",
+];
+
+/// Commands that print lines and never take the screen.
+const LINES_ONLY: [&str; 3] = ["exec", "e", "review"];
+
+impl CommandLine {
+    /// `args` are those of Codex, without its name; `cwd` is the launcher's working folder.
+    pub fn parse(args: &[OsString], cwd: Option<&Path>) -> CommandLine {
+        let mut may_write_session = true;
+        let mut folder = cwd.map(Path::to_path_buf);
+        let mut is_ephemeral = false;
+        // Words that are not options: commands first, then their arguments.
+        let mut plain: Vec<&str> = Vec::new();
+        // `-i` takes every word up to the next option. After it only options that end every command count.
+        let mut has_images = false;
+        let mut words = args.iter();
+        while let Some(word) = words.next() {
+            // Text that is not UTF-8 is neither an option nor a command.
+            match word.to_str().unwrap_or_default() {
+                // All that follows is a prompt.
+                "--" => break,
+                // Anywhere before `--`, these end every command before it acts.
+                "-h" | "--help" | "-V" | "--version" => may_write_session = false,
+                "-i" | "--image" => has_images = true,
+                "--ephemeral" => is_ephemeral |= !has_images,
+                text if WITH_VALUE.contains(&text) => {
+                    let value = words.next();
+                    // The session is on another machine.
+                    may_write_session &= text != "--remote";
+                    if matches!(text, "-C" | "--cd") && !has_images {
+                        folder = value.and_then(|to| Some(cwd?.join(to)));
+                    }
+                }
+                text if text.starts_with("--remote=") => may_write_session = false,
+                text if text.starts_with('-') && text != "-" => {
+                    if let Some(to) = text.strip_prefix("--cd=").filter(|_| !has_images) {
+                        folder = cwd.map(|cwd| cwd.join(to));
+                    }
+                }
+                text if !has_images => plain.push(text),
+                _ => {}
+            }
+        }
+        may_write_session &= plain.first().is_none_or(|command| !NO_SESSION.contains(command));
+        let prints_lines = plain.first().is_some_and(|command| LINES_ONLY.contains(command));
+        let interface = if prints_lines { Interface::Lines } else { Interface::FullScreen };
+        let thread = match plain[..] {
+            ["resume", id, ..] | ["exec" | "e", "resume", id, ..] => ThreadId::parse(id),
+            _ => None,
+        };
+        let folder = folder.and_then(|folder| Some(folder.to_str()?.to_owned()));
+        CommandLine { may_write_session, request: SessionRequest { interface, folder, thread, is_ephemeral } }
+    }
+}
+
+impl SessionRequest {
+    /// Whether sessions of this interface have this originator. Before 0.47 `exec` had no originator of its own.
+    pub fn has_originator(&self, originator: &str) -> bool {
+        match (self.interface, originator) {
+            (_, "codex_cli_rs") => true,
+            (Interface::FullScreen, originator) => originator == "codex-tui",
+            (Interface::Lines, originator) => originator == "codex_exec",
+        }
+    }
+}
+
+/// The words of an own command (`mlflow …`), if the first argument is one.
+pub fn own_command(args: &[OsString]) -> Option<&[OsString]> {
+    let (first, rest) = args.split_first()?;
+    (first == OsStr::new("mlflow")).then_some(rest)
+}
