@@ -5,10 +5,9 @@
 
 use crate::base::paths::Paths;
 use crate::base::quiet::quietly;
-use crate::claim::journal::{Destination, Journal, Launch};
-use crate::claim::watch::Watch;
-use crate::codex::args::{self, Invocation};
-use crate::codex::asked::Asked;
+use crate::claim::launch_record::{Destination, Journal, Launch};
+use crate::claim::observer::Watch;
+use crate::codex::command_line::{CommandLine, own_command};
 use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, LocateError};
 use crate::codex::tui_log::{self, TuiLog};
@@ -72,7 +71,8 @@ struct Prepared<'w> {
 
 /// None when there is nothing to trace: then Codex takes our place.
 fn prepare(world: &World) -> Option<Prepared<'_>> {
-    if Invocation::of(&world.args) == Invocation::WritesNoSession {
+    let command_line = CommandLine::parse(&world.args, world.cwd.as_deref());
+    if !command_line.may_write_session {
         return None;
     }
     let home = CodexHome::of(world)?;
@@ -97,7 +97,7 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
         begun.inspect_err(|error| tracing::warn!("cannot begin the launch's journal: {error}")).ok()
     });
     // Without a journal nobody would sweep a log that we leave when we die.
-    let wants_log = args::is_full_screen(&world.args) && journal.is_some();
+    let wants_log = launch.request.interface == Interface::FullScreen && journal.is_some();
     let log = wants_log.then(|| TuiLog::choose(&world.variables, &paths.launches(), &launch.id)).flatten();
     let mut watch = Watch::begin(&home, launch, journal, log.clone());
     if is_awaited {

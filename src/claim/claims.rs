@@ -1,10 +1,10 @@
 //! The claims of a launch: evidence is gathered from disk, and the verdict decides by it.
 
 use super::evidence::{Candidate, Evidence, Origin, Verdict, decide};
-use super::journal::{self, Launch};
-use super::record::ThreadRecord;
+use super::launch_record::{self, Launch};
+use super::thread_record::ThreadRecord;
 use crate::base::paths::Paths;
-use crate::codex::asked::Asked;
+use crate::codex::command_line::SessionRequest;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
 use crate::rollout;
@@ -19,7 +19,7 @@ use std::fs;
 pub fn claims_of(launch: &Launch, paths: &Paths) -> Verdict {
     let logged = logged_by(launch, paths);
     let held = launch.claims.iter().map(|claim| claim.thread.clone()).collect();
-    let evidence = Evidence { logged, held, sight: launch.sight(), named: launch.asked.thread.clone() };
+    let evidence = Evidence { logged, held, sight: launch.sight(), named: launch.request.thread.clone() };
     let mut verdict = decide(&evidence, || candidates(launch, paths));
     for claim in &mut verdict.claims {
         claim.thread = root_of(&claim.thread, paths.home().path());
@@ -31,7 +31,7 @@ pub fn claims_of(launch: &Launch, paths: &Paths) -> Verdict {
 
 /// The launches that run, or are not finished, and claim the thread; the oldest first.
 pub fn launches_of(thread: &ThreadId, paths: &Paths) -> Vec<Launch> {
-    let mut launches = journal::of_others(&paths.launches(), "");
+    let mut launches = launch_record::of_others(&paths.launches(), "");
     launches.retain(|launch| {
         launch.claims.iter().any(|claim| claim.thread == *thread) || logged_by(launch, paths).contains(thread)
     });
@@ -63,7 +63,7 @@ fn prompts_of(launch: &Launch, paths: &Paths) -> rollout::prompts::Held {
 
 /// The root threads whose files were written to since the launch began.
 fn candidates(launch: &Launch, paths: &Paths) -> Vec<Candidate> {
-    let others: BTreeSet<ThreadId> = journal::of_others(&paths.launches(), &launch.id)
+    let others: BTreeSet<ThreadId> = launch_record::of_others(&paths.launches(), &launch.id)
         .iter()
         .flat_map(|other| {
             other.claims.iter().map(|claim| claim.thread.clone()).chain(logged_by(other, paths))
@@ -78,7 +78,7 @@ fn candidates(launch: &Launch, paths: &Paths) -> Vec<Candidate> {
         }
         let is_anothers =
             others.contains(&thread) || is_recorded_for_another(&thread, meta.as_ref(), launch, paths);
-        let origin = origin_of(meta.as_ref(), &launch.asked);
+        let origin = origin_of(meta.as_ref(), &launch.request);
         candidates.insert(thread.clone(), Candidate { thread, origin, is_anothers });
     }
     candidates.into_values().collect()
@@ -98,13 +98,13 @@ fn is_recorded_for_another(
     others.any(|other| is_younger || other.started_at >= launch.started_at)
 }
 
-fn origin_of(meta: Option<&SessionMeta>, asked: &Asked) -> Origin {
+fn origin_of(meta: Option<&SessionMeta>, request: &SessionRequest) -> Origin {
     let Some((folder, originator)) = meta.and_then(|meta| meta.cwd.as_ref().zip(meta.originator.as_ref()))
     else {
         return Origin::Unsaid;
     };
-    let is_ours = asked.folder.as_ref().is_some_and(|ours| is_same_folder(folder, ours));
-    if is_ours && asked.front.is_called(originator) { Origin::Ours } else { Origin::Another }
+    let is_ours = request.folder.as_ref().is_some_and(|ours| is_same_folder(folder, ours));
+    if is_ours && request.has_originator(originator) { Origin::Ours } else { Origin::Another }
 }
 
 /// Links are followed.

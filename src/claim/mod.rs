@@ -1,5 +1,6 @@
 //! Decides which rollouts a launch wrote.
 
+pub mod attribution;
 pub mod claims;
 pub mod evidence;
 mod follow;

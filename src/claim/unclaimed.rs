@@ -2,7 +2,7 @@
 //!
 //! No launch claims them. `mlflow status` lists them, so that the user can import their own.
 
-use super::journal::Launch;
+use super::launch_record::Launch;
 use crate::codex::thread::ThreadId;
 use crate::disk;
 use jiff::Timestamp;

@@ -5,7 +5,7 @@ mod sessions;
 use super::text::conceal;
 use super::{place, ui};
 use crate::base::paths::Paths;
-use crate::claim::journal;
+use crate::claim::launch_record;
 use crate::claim::unclaimed::Unclaimed;
 use crate::codex::home::CodexHome;
 use crate::config::access::Access;
@@ -204,7 +204,7 @@ impl Survey {
             sessions: Sessions::of(home, &settings),
             waiting,
             set_aside,
-            launches_to_finish: journal::left_behind(&paths.launches()).len(),
+            launches_to_finish: launch_record::left_behind(&paths.launches()).len(),
             unclaimed: unclaimed_sessions(&paths).iter().map(left).collect(),
             sent: receipts(&paths)
                 .recent(SENT)

@@ -65,7 +65,7 @@ fn fill(target: &Target) {
 
 fn list(context: &Context) {
     let listed = spool(&context.paths).list();
-    let died = journal::left_behind(&context.paths.launches()).len();
+    let died = launch_record::left_behind(&context.paths.launches()).len();
     if died > 0 {
         print(&format!("{died} launches are to be finished: `codex-traced mlflow sync` does that\n"));
     }

@@ -252,7 +252,7 @@ impl Watch<'_> {
     /// Whether a launch that runs will trace it with all that it knows: by what it holds, or by a prompt that
     /// its interface sent.
     fn is_a_launchs(&self, thread: &ThreadId, tail: &Tail) -> bool {
-        journal::under_way(&self.context.paths.launches()).iter().any(|launch| {
+        launch_record::under_way(&self.context.paths.launches()).iter().any(|launch| {
             let is_logged = |logged: &Logged| match logged {
                 Logged::Prompt { client_id } => tail.prompts().contains(client_id),
                 Logged::Rollout(path) => crate::rollout::path::thread_of(path).as_ref() == Some(thread),

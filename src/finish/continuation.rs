@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::gather::{self, Own};
 use super::imported::{Imported, Toward, import};
-use crate::claim::journal::Destination;
+use crate::claim::launch_record::Destination;
 use crate::codex::thread::ThreadId;
 use crate::config::granularity::Granularity;
 use crate::export::deliver::{Archived, Waiting};

@@ -44,9 +44,9 @@ pub fn finisher(launch: &str, world: &World) {
     let context = Context::new(world, &home);
     crate::log::begin(context.paths.log());
     let until = Instant::now() + FINISHER;
-    let record = journal::path_of(&context.paths.launches(), launch);
+    let record = launch_record::path_of(&context.paths.launches(), launch);
     // While this process has the hold, no other one does the same work.
-    let begun = Hold::take(&record).and_then(|hold| Some((hold, journal::load(&record)?)));
+    let begun = Hold::take(&record).and_then(|hold| Some((hold, launch_record::load(&record)?)));
     let (launch, (problem, own)) = match begun {
         Some((hold, launch)) => (Some(launch.clone()), begin(launch, record, hold, &context)),
         None => (None, (None, None)),
@@ -60,7 +60,7 @@ pub fn finisher(launch: &str, world: &World) {
         let _ = quietly(|| summary::write(&context, launch, sentence.as_deref()));
     }
     leave(&context.paths, sentence.as_deref());
-    detached::fall_silent();
+    detached::stop_reporting();
     if open.is_empty() {
         return;
     }

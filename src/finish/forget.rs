@@ -4,8 +4,8 @@
 use crate::base::paths::Paths;
 use crate::claim::claims::claims_of;
 use crate::claim::hold::Hold;
-use crate::claim::journal::{self, Launch};
-use crate::claim::record::ThreadRecord;
+use crate::claim::launch_record::{self, Launch};
+use crate::claim::thread_record::ThreadRecord;
 use crate::codex::thread::ThreadId;
 use crate::config::target::Target;
 use crate::disk;
@@ -130,10 +130,10 @@ fn give_up_launches(thread: Option<&ThreadId>, paths: &Paths) -> Result<(), Cann
     let Some(thread) = thread else { return Ok(()) };
     let is_named =
         |launch: &Launch| claims_of(launch, paths).claims.iter().any(|claim| claim.thread == *thread);
-    if journal::under_way(&paths.launches()).iter().any(is_named) {
+    if launch_record::under_way(&paths.launches()).iter().any(is_named) {
         return Err(CannotForget::UnderWay);
     }
-    for (record, launch) in journal::left_behind(&paths.launches()) {
+    for (record, launch) in launch_record::left_behind(&paths.launches()) {
         let claims = claims_of(&launch, paths).claims;
         if !claims.iter().any(|claim| claim.thread == *thread) {
             continue;

@@ -4,9 +4,10 @@
 use super::assemble::AssembleError;
 use super::context::Context;
 use super::make::make;
+use crate::claim::attribution::Attribution;
 use crate::claim::claims::launches_of;
-use crate::claim::journal::Destination;
-use crate::claim::record::{Attribution, ThreadRecord};
+use crate::claim::launch_record::Destination;
+use crate::claim::thread_record::ThreadRecord;
 use crate::codex::thread::ThreadId;
 use crate::config::granularity::Granularity;
 use crate::config::target::Experiment;
@@ -134,7 +135,7 @@ mod tests {
         let mut record = ThreadRecord::default();
         mark(&mut record);
         assert_eq!(record.attribution(), Some(Attribution::Import));
-        record.add(crate::claim::record::LaunchRecord {
+        record.add(crate::claim::thread_record::LaunchRecord {
             launch_id: "1".into(),
             attribution: Attribution::Held,
             started_at: Timestamp::UNIX_EPOCH,

@@ -5,7 +5,7 @@ use super::assemble::AssembleError;
 use super::context::Context;
 use super::continuation::part_of;
 use crate::base::user;
-use crate::claim::record::ThreadRecord;
+use crate::claim::thread_record::ThreadRecord;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::config::content::{Content, Folders};

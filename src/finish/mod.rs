@@ -26,12 +26,12 @@ mod summary;
 pub use finisher::finisher;
 
 use crate::claim::evidence::Sight;
-use crate::claim::journal::{self, Journal, Launch};
-use crate::claim::watch::Watch;
+use crate::claim::launch_record::{self, Journal, Launch};
+use crate::claim::observer::Watch;
 use crate::cli;
 use crate::config::wait::{Rank, Wait};
 use crate::launch::Ended;
-use crate::launch::detached::{Detached, Heard};
+use crate::launch::detached::{Detached, Received};
 use crate::launch::signals::SignalPipe;
 use crate::notice::Notices;
 use crate::queue::spool;
@@ -44,7 +44,7 @@ use std::time::Instant;
 
 /// What the launcher does after Codex's end.
 pub fn after(context: &Context, mut watch: Watch, ended: &Ended) {
-    ended.signals.forget();
+    ended.signals.discard();
     watch.launch.exit = Some(ended.exit);
     let notices = Notices::choose(context.world);
     let wait = wait_of(context, &watch.launch, notices);
@@ -105,7 +105,7 @@ fn complete_record(context: &Context, watch: &mut Watch) -> Safety {
     }
     let noted = watch.journal.as_mut().and_then(|journal| {
         let _ = journal.complete(launch);
-        journal::load(journal.path())
+        launch_record::load(journal.path())
     });
     if noted.as_ref() == Some(launch) { Safety::OnDisk } else { Safety::InMemory }
 }
@@ -135,15 +135,15 @@ fn start_finisher(
     let finisher = Detached::start(words.into())
         .inspect_err(|error| tracing::warn!("cannot start a process to finish the launch: {error}"))
         .ok()?;
-    match finisher.hear(until, signals) {
-        Heard::All(words) => match words.strip_prefix(finisher::BEGUN)? {
+    match finisher.receive(until, signals) {
+        Received::All(words) => match words.strip_prefix(finisher::BEGUN)? {
             [] => {}
             sentence => {
                 notices.say(&String::from_utf8_lossy(sentence));
                 notice_file::remove_printed(&context.paths, notices);
             }
         },
-        Heard::SoFar(_) => notice_file::print_left(&context.paths, notices),
+        Received::SoFar(_) => notice_file::print_left(&context.paths, notices),
     }
     Some(())
 }

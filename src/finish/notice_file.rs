@@ -16,7 +16,7 @@ pub(super) fn leave(paths: &Paths, sentence: Option<&str>) {
             if let Err(error) = disk::write_private(&paths.notice(), sentence.as_bytes()) {
                 tracing::warn!("cannot leave a notice for the next launch: {error}");
             }
-            detached::say(sentence.as_bytes());
+            detached::report(sentence.as_bytes());
         }
         None if spool(paths).paths().is_empty() => _ = fs::remove_file(paths.notice()),
         None => {}

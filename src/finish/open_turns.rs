@@ -5,7 +5,7 @@ use super::recover::OpenLaunch;
 use super::steps::{Spooled, spool_launch};
 use crate::base::quiet::quietly;
 use crate::claim;
-use crate::claim::journal::Launch;
+use crate::claim::launch_record::Launch;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::launch::process::Process;

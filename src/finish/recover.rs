@@ -4,8 +4,8 @@ use super::assemble::{Assembled, assemble};
 use super::context::Context;
 use super::open_turns::OpenTurn;
 use crate::claim::hold::Hold;
-use crate::claim::journal::{self, Launch};
-use crate::claim::watch;
+use crate::claim::launch_record::{self, Launch};
+use crate::claim::observer;
 use crate::disk;
 use crate::queue::receipts;
 use std::fs;
@@ -56,7 +56,7 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
     let launches = context.paths.launches();
     sweep(context);
     let mut recovered = Recovered::default();
-    if journal::left_behind(&launches).is_empty() {
+    if launch_record::left_behind(&launches).is_empty() {
         return recovered;
     }
     // Without this lock, forty launches that end at once each do all of it. A file system without locks costs time
@@ -66,11 +66,11 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
         recovered.unfinished.push(Unfinished::because("another codex-traced is at it".into()));
         return recovered;
     }
-    for (record, _) in journal::left_behind(&launches) {
+    for (record, _) in launch_record::left_behind(&launches) {
         let Some(hold) = Hold::take(&record) else { continue };
         // Read again: before the hold, another process could write to it.
-        let Some(mut launch) = journal::load(&record) else { continue };
-        watch::take_log_of(&mut launch, &launches);
+        let Some(mut launch) = launch_record::load(&record) else { continue };
+        observer::take_log_of(&mut launch, &launches);
         // A panic over one launch keeps no other back.
         match catch_unwind(AssertUnwindSafe(|| assemble(&launch, context))) {
             Ok(Ok(Assembled::Done)) => {
@@ -96,8 +96,8 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
 
 /// Removes half-written files of processes that died.
 fn sweep(context: &Context) {
-    journal::sweep(&context.paths.launches());
-    watch::sweep_logs(&context.paths.launches());
+    launch_record::sweep(&context.paths.launches());
+    observer::sweep_logs(&context.paths.launches());
     disk::sweep(&context.paths.threads());
     receipts(&context.paths).sweep();
 }

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::delivery::{DeliveryRequest, deliver as deliver_spool, sentences};
 use super::open_turns::OpenTurn;
 use crate::base::quiet::quietly;
-use crate::claim::journal::Launch;
+use crate::claim::launch_record::Launch;
 use crate::notice;
 use crate::queue::spool;
 use jiff::Timestamp;

@@ -5,7 +5,7 @@
 use super::assemble::traces_of;
 use super::context::Context;
 use crate::base::paths::Paths;
-use crate::claim::journal::{Destination, Launch};
+use crate::claim::launch_record::{Destination, Launch};
 use crate::codex::thread::ThreadId;
 use crate::config::access::Access;
 use crate::config::wait::SUMMARY;

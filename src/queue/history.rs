@@ -2,8 +2,8 @@
 
 use super::receipts;
 use crate::base::paths::Paths;
-use crate::claim::journal::Destination;
-use crate::claim::record::ThreadRecord;
+use crate::claim::launch_record::Destination;
+use crate::claim::thread_record::ThreadRecord;
 use crate::claim::unclaimed::{self, Unclaimed};
 use crate::codex::thread::ThreadId;
 use crate::config::granularity::Granularity;

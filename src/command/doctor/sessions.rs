@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::base::paths::Paths;
-use crate::claim::journal;
+use crate::claim::launch_record;
 use crate::codex::home::CodexHome;
 use crate::command::text::counted;
 use crate::finish::gather::{self, Own};
@@ -46,7 +46,7 @@ fn waiting(paths: &Paths) -> Vec<Finding> {
 }
 
 fn unfinished(paths: &Paths) -> Finding {
-    match journal::left_behind(&paths.launches()).len() {
+    match launch_record::left_behind(&paths.launches()).len() {
         0 => Finding::ok("launches", "all are finished"),
         count => Finding::warning(
             "launches",
