@@ -1,7 +1,7 @@
 //! A line of Codex up to 0.2x: the response item alone, without an envelope, a time or a turn.
 //!
-//! The first line is the session's: `{"id", "timestamp", "instructions", "git"}`. Around each request stands
-//! `{"record_type": "state"}`.
+//! The first line is the session's: `{"id", "timestamp", "instructions", "git"}`. `{"record_type": "state"}` lines
+//! surround each request.
 
 use super::line::{Git, RolloutItem, SessionMeta, if_it_fits};
 use serde::Deserialize;
@@ -21,7 +21,7 @@ struct BareLine<'a> {
     git: Option<Git>,
 }
 
-/// None for a line that says nothing of itself.
+/// None for a line that is no JSON object of these kinds.
 pub(super) fn parse(line: &[u8]) -> Option<RolloutItem> {
     let bare: BareLine = serde_json::from_slice(line).ok()?;
     if bare.r#type.is_some() {
@@ -43,7 +43,7 @@ mod tests {
     use crate::rollout::response_item::{Message, ResponseItem};
 
     #[test]
-    fn a_bare_line_says_by_its_fields_what_it_is() {
+    fn the_fields_of_a_bare_line_give_its_kind() {
         let item = |line: &str| RolloutLine::parse(line.as_bytes()).map(|line| (line.container, line.item));
         let bare = |item| Ok((Container::Bare, item));
         let meta = SessionMeta {

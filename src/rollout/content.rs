@@ -1,4 +1,6 @@
-//! What a message or a tool's output says, as text: a string, or the texts of a list of parts. Images become a note.
+//! The content of a message or of a tool's output as text: a string, or the texts of a list of parts.
+//!
+//! Images become notes.
 
 use super::inline;
 use super::text::Text;
@@ -8,14 +10,14 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 
-/// What one agent tells another may be readable to the model alone (0.169).
+/// Messages between agents may be encrypted for the model (0.169).
 const ENCRYPTED: &str = "[encrypted]";
 
-/// Read as text at once: a list of parts as JSON would be most of what a session keeps in memory.
+/// Parsed straight to text: lists of parts, kept as JSON, would be most of a session's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content(pub Text);
 
-/// The text of a content that was read as JSON.
+/// The text of content that is already parsed as JSON.
 pub fn text_of(content: &Value) -> Text {
     serde_json::from_str(&content.to_string()).map(|content: Content| content.0).unwrap_or_default()
 }
@@ -60,8 +62,8 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Text, A::Error> {
-        let mut said = std::iter::from_fn(|| parts.next_element::<Part>().transpose());
-        let mut texts = said.by_ref().filter_map(|part| part.map(|Part(text)| text).transpose());
+        let mut parts = std::iter::from_fn(|| parts.next_element::<Part>().transpose());
+        let mut texts = parts.by_ref().filter_map(|part| part.map(|Part(text)| text).transpose());
         let Some(first) = texts.next().transpose()? else { return Ok(Text::default()) };
         let Some(second) = texts.next().transpose()? else { return Ok(first) };
         let mut all = format!("{first}\n{second}");
@@ -76,7 +78,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 }
 
-/// Of a list: `{"type", "text"}`, `{"type", "image_url"}`, or what says nothing to a reader.
+/// An element of a list: `{"type", "text"}`, `{"type", "image_url"}`. Other elements have no text.
 #[derive(Default)]
 struct Part(Option<Text>);
 
@@ -88,7 +90,7 @@ impl<'de> Deserialize<'de> for Part {
 
 struct PartVisitor;
 
-/// Whatever it is: what is no text is none.
+/// Visits values that are not text: they count as absent.
 macro_rules! nothing {
     ($($visit:ident: $of:ty),*) => {
         $(fn $visit<E>(self, _: $of) -> Result<Self::Value, E> {
@@ -122,8 +124,8 @@ impl<'de> Visitor<'de> for PartVisitor {
                 Field::Text => text = fields.next_value::<IfText>()?.0,
                 Field::ImageUrl => image = fields.next_value::<IfText>()?.0,
                 Field::EncryptedContent => {
-                    let IfText(told) = fields.next_value()?;
-                    secret = told.map(|_| Text::word(ENCRYPTED));
+                    let IfText(data) = fields.next_value()?;
+                    secret = data.map(|_| Text::word(ENCRYPTED));
                 }
                 Field::Other => drop(fields.next_value::<IgnoredAny>()?),
             }
@@ -189,7 +191,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn content_reads_as_text_in_every_shape_it_is_written_in() {
+    fn content_of_every_shape_is_read_as_text() {
         let table = [
             (json!("plain"), "plain"),
             (json!([{"type": "input_text", "text": "a"}, {"type": "output_text", "text": "b"}]), "a\nb"),

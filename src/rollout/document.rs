@@ -12,7 +12,7 @@ struct Document {
     items: Vec<Value>,
 }
 
-/// The document as the lines of a bare file; None for what is no such document.
+/// The document as the lines of a bare file; None for any other content.
 pub(super) fn as_lines(bytes: &[u8]) -> Option<Vec<u8>> {
     let document: Document = serde_json::from_slice(without_mark(bytes)).ok()?;
     let mut lines = Vec::with_capacity(bytes.len());

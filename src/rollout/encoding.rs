@@ -1,27 +1,26 @@
-//! Encoding marks: Codex writes none, editors and shells of Windows put them before what they copy.
+//! Byte order marks. Codex writes none; editors and shells on Windows add them to files that they copy.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 const UTF_8: &[u8] = b"\xef\xbb\xbf";
 
-/// The line or the document without the mark that says that it is UTF-8. Files that are joined have marks between.
+/// A line or document without its UTF-8 mark. Concatenated files have marks in the middle, so any line may have one.
 pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(UTF_8).unwrap_or(bytes)
 }
 
-/// Which byte of two is first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ByteOrder {
     Little,
     Big,
 }
 
-/// How a file begins.
+/// The first two bytes of a file.
 pub(super) enum Beginning {
-    /// With the mark of UTF-16, which has been read.
+    /// A mark of UTF-16, already read.
     Utf16(ByteOrder),
-    /// With these bytes, which have been read: a pipe cannot be rewound.
+    /// Other bytes, already read: a pipe cannot be rewound.
     Other(Vec<u8>),
 }
 
@@ -37,14 +36,14 @@ impl Beginning {
     }
 }
 
-/// As many characters are turned at a time.
+/// UTF-16 units that are decoded at a time.
 const CHUNK: usize = 4096;
 
-/// Text in UTF-16 as UTF-8. What is no text becomes U+FFFD.
+/// Decodes UTF-16 to UTF-8. Unpaired surrogates become U+FFFD.
 pub(super) struct Utf16 {
     source: BufReader<File>,
     order: ByteOrder,
-    /// Not asked for yet.
+    /// Decoded, not read yet.
     text: Vec<u8>,
 }
 
@@ -53,7 +52,7 @@ impl Utf16 {
         Utf16 { source: BufReader::new(file), order, text: Vec::new() }
     }
 
-    /// None at the end; a single byte there is no character.
+    /// None at the end of the file; an odd last byte is dropped.
     fn unit(&mut self) -> io::Result<Option<u16>> {
         let mut bytes = [0; 2];
         match self.source.read_exact(&mut bytes) {

@@ -1,4 +1,4 @@
-//! What stands around a line's payload, and where the payload lies: `{"timestamp", "ordinal", "type", "payload"}`.
+//! The envelope of a line, and the payload in it: `{"timestamp", "ordinal", "type", "payload"}`.
 
 use super::line::{BadLine, if_it_fits};
 use jiff::Timestamp;
@@ -14,10 +14,10 @@ use std::ops::Range;
 use std::str;
 use std::sync::LazyLock;
 
-/// What may stand behind a payload is no longer.
+/// What follows a payload is no longer than this, in bytes.
 const LONGEST_TAIL: usize = 512;
 
-/// Behind the payload of a response item (0.169): `{"history_sequence", "sampled_through_sequence", …}`.
+/// Follows the payload of a response item (0.169): `{"history_sequence", "sampled_through_sequence", …}`.
 const METADATA: &str = ",\"metadata\":";
 
 static FIND_METADATA: LazyLock<Finder> = LazyLock::new(|| Finder::new(METADATA));
@@ -55,8 +55,9 @@ impl Envelope<'_> {
         }))
     }
 
-    /// The same for a line that is to the letter as Codex writes it, without a look at the payload: most of a file is
-    /// payload, and whoever reads it sees whether it is JSON. Where it is, `around` says the same.
+    /// Fast path for a line exactly in Codex's format: does not parse the payload, which is most of a file.
+    ///
+    /// The caller parses the payload and finds out whether it is JSON. If it is, `around` gives the same envelope.
     pub(super) fn framing(line: &[u8]) -> Option<Envelope<'_>> {
         let rest = str::from_utf8(line).ok()?.strip_prefix("{\"timestamp\":\"")?;
         let (timestamp, rest) = plain(rest)?;
@@ -79,14 +80,14 @@ impl Envelope<'_> {
     }
 }
 
-/// To the end of a string, and what follows. None where the string has escapes or what JSON has only as escapes.
+/// Splits at the end of a string. None where the string has escapes or control characters.
 fn plain(text: &str) -> Option<(&str, &str)> {
     let end = memchr2(b'"', b'\\', text.as_bytes())?;
     let (string, rest) = (&text[..end], text[end..].strip_prefix('"')?);
     (!string.bytes().any(|byte| byte.is_ascii_control())).then_some((string, rest))
 }
 
-/// `2026-11-22T10:04:49.277Z`, as Codex writes every time: quicker than a parser of all that a time may look like.
+/// Parses `2026-11-22T10:04:49.277Z`, Codex's format, faster than a general parser.
 fn plain_time(text: &str) -> Option<Timestamp> {
     let bytes: &[u8; 24] = text.as_bytes().try_into().ok()?;
     let shape = bytes.map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
@@ -101,7 +102,7 @@ fn plain_time(text: &str) -> Option<Timestamp> {
     Offset::UTC.to_timestamp(date.to_datetime(time)).ok()
 }
 
-/// The payload alone, if it is JSON that stands behind it.
+/// The payload without the metadata after it, if that metadata is JSON.
 fn without_metadata(rest: &str) -> &str {
     let near_end = rest.len().saturating_sub(LONGEST_TAIL);
     let last = FIND_METADATA.find_iter(&rest.as_bytes()[near_end..]).last();
@@ -118,7 +119,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_frame_says_what_the_whole_line_says_or_nothing() {
+    fn framing_gives_what_full_parsing_gives_or_nothing() {
         let framed = [
             r#"{"timestamp":"2026-11-22T10:04:49.277Z","ordinal":10,"type":"t","payload":{"a":[1,{"payload":2}]}}"#,
             r#"{"timestamp":"soon","type":"t","payload":7}"#,
@@ -144,7 +145,7 @@ mod tests {
         for line in others {
             assert_eq!(Envelope::framing(line.as_bytes()), None, "{line}");
         }
-        // Not JSON, as whoever reads the payload will see.
+        // Not JSON, as parsing the payload shows.
         let odd = [
             (r#"{"timestamp":"","type":"t","payload":{},"payload":{}}"#, r#"{},"payload":{}"#),
             (
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_time_is_what_the_library_says_it_is() {
+    fn a_plain_time_is_parsed_as_the_library_parses_it() {
         let odd =
             ["2026-11-22T10:04:49.277+", "2026-02-30T00:00:00.000Z", "2026-01-01T24:00:00.000Z", "soon"];
         for text in ["2026-11-22T10:04:49.277Z", "0001-01-01T00:00:00.000Z", "9999-12-30T21:59:59.999Z"] {
@@ -174,12 +175,12 @@ mod tests {
             assert!(plain_time(text).is_some(), "{text}");
         }
         assert_eq!(odd.map(plain_time), [None; 4]);
-        // A second that is none: the library's business.
+        // A leap second is left to the library.
         assert_eq!(plain_time("2026-12-31T23:59:60.000Z"), None);
     }
 
     #[test]
-    fn what_is_framed_of_the_corpus_says_the_same_and_little_is_not() {
+    fn framing_reads_nearly_all_of_the_corpus_as_full_parsing_does() {
         let (mut framed, mut others) = (0, 0);
         for version in fs::read_dir("tests/corpus").unwrap() {
             for file in fs::read_dir(version.unwrap().path()).unwrap() {

@@ -1,10 +1,10 @@
-//! Escapes of JSON that stand for what no place can keep: U+0000, and half a pair of surrogates without the other.
+//! JSON escapes of characters that no store can keep: U+0000 and unpaired surrogates.
 
-/// What takes its place: the picture of a NUL, and the character for what is none.
+/// Hexadecimal digits of the replacements: U+2400 (symbol for NUL) and U+FFFD (replacement character).
 const NUL_ESCAPED: &str = "2400";
 const HALF_ESCAPED: &str = "fffd";
 
-/// The JSON without them; None where there are none. A person sees that something was there.
+/// The JSON with these escapes replaced, so that a reader sees that something was there. None if it has none.
 pub fn mended(json: &str) -> Option<String> {
     if !["\\u0000", "\\ud", "\\uD"].iter().any(|escape| json.contains(escape)) {
         return None;
@@ -20,7 +20,7 @@ pub fn mended(json: &str) -> Option<String> {
             },
             Some(0xdc00..=0xdfff) => (6, Some(HALF_ESCAPED)),
             Some(_) => (6, None),
-            // Whatever is escaped, a backslash too, is no beginning of an escape.
+            // An escaped character, even a backslash, starts no other escape.
             None => (1 + json[here + 1..].chars().next().map_or(0, char::len_utf8), None),
         };
         if let Some(instead) = instead {
@@ -34,7 +34,7 @@ pub fn mended(json: &str) -> Option<String> {
     (at > 0).then(|| kept + &json[at..])
 }
 
-/// The UTF-16 unit that an escape at the beginning means.
+/// The UTF-16 unit of a `\u` escape at the start of the text.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
@@ -45,7 +45,7 @@ mod tests {
     use crate::rollout::line::{RolloutItem, RolloutLine};
 
     #[test]
-    fn half_a_pair_of_surrogates_does_not_cost_its_line() {
+    fn an_unpaired_surrogate_does_not_lose_its_line() {
         let line = r#"{"timestamp":"2026-11-22T10:04:14Z","type":"event_msg","payload":{"type":"user_message","message":"a\ud83db"}}"#;
         let whole = line.replace(r"\ud83d", "\u{fffd}");
         assert_eq!(RolloutLine::parse(line.as_bytes()), RolloutLine::parse(whole.as_bytes()));

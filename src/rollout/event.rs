@@ -1,4 +1,4 @@
-//! What Codex says of a turn while it runs: `event_msg` lines.
+//! `event_msg` lines: what Codex records of a turn while it runs.
 
 use super::item::TypeFirst;
 use super::legacy;
@@ -17,11 +17,11 @@ pub enum Event {
     TurnAborted(TurnAborted),
     ItemCompleted(Box<ItemCompleted>),
     TokenCount(TokenCount),
-    /// A response item says the same; before 0.80 that line may come much later, or never.
+    /// A response item repeats it; before 0.80 that line may come much later, or never.
     AgentMessage(AgentMessage),
     ThreadRolledBack(ThreadRolledBack),
     ThreadSettingsApplied(ThreadSettingsApplied),
-    /// Why the turn will fail; only versions that were asked for more wrote it.
+    /// Why the turn will fail; written only where Codex was asked to record more.
     Error(ErrorEvent),
     /// A request to the model failed, and Codex asks again.
     StreamError(ErrorEvent),
@@ -33,7 +33,7 @@ pub struct AgentMessage {
     pub message: Text,
 }
 
-/// The last turns were taken back; their lines stay in the file.
+/// The user took back the last turns; their lines stay in the file.
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ThreadRolledBack {
     pub num_turns: u64,
@@ -67,7 +67,7 @@ pub struct TaskComplete {
     /// A failed turn is a complete one with an error (0.169): `{"message", "codex_error_info"}`, the
     /// latter a word (`usage_limit_exceeded`) or an object that carries an HTTP status.
     pub error: Option<Value>,
-    /// Since the turn began, which may be earlier than the line that tells of it (0.150 and later).
+    /// Since the turn began, which may be earlier than its `task_started` line (0.150 and later).
     pub duration_ms: Option<u64>,
     pub time_to_first_token_ms: Option<u64>,
 }
@@ -128,7 +128,7 @@ pub enum Item {
     ContextCompaction,
     EnteredReviewMode(EnteredReviewMode),
     ExitedReviewMode,
-    /// `AgentMessage`, `Reasoning`, `Plan` and what hooks told the model: other lines say the same.
+    /// `AgentMessage`, `Reasoning`, `Plan` and `HookPrompt`: other lines repeat them.
     Echo,
     Unknown {
         kind: String,
@@ -137,7 +137,7 @@ pub enum Item {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct UserMessage {
-    /// As the client that sent the prompt named it (0.150 and later).
+    /// The client's own id of the prompt (0.150 and later).
     pub client_id: Option<String>,
     #[serde(default)]
     pub content: Vec<UserContent>,
@@ -165,7 +165,7 @@ pub struct CommandExecution {
     pub duration: Option<Elapsed>,
 }
 
-/// As Codex measured it.
+/// A duration as Codex measured it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Elapsed {
     pub secs: u32,
@@ -194,7 +194,7 @@ pub struct McpToolCall {
     pub duration: Option<Elapsed>,
 }
 
-/// Exact times for a call; the rest stands in its response items.
+/// A call with exact times; its response items have the rest.
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct CallItem {
     pub id: Text,
@@ -203,7 +203,7 @@ pub struct CallItem {
     pub tool: Option<Text>,
     /// Of a search only.
     pub query: Option<Text>,
-    /// Of a `CollabAgentToolCall` only: the threads that it started or spoke to.
+    /// Of a `CollabAgentToolCall` only: the threads that it started or wrote to.
     #[serde(default)]
     pub receiver_thread_ids: Vec<Text>,
 }
@@ -217,15 +217,14 @@ pub struct SubAgentActivity {
     pub agent_thread_id: Option<String>,
 }
 
-/// A review runs in a thread of its own; this is all that the thread that asked for it says of its
-/// beginning.
+/// A review runs in its own thread; the thread that asked for it records only this of its start.
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct EnteredReviewMode {
-    /// What is reviewed, in Codex's words: `current changes`.
+    /// What is reviewed, for example `current changes`.
     pub user_facing_hint: Option<String>,
 }
 
-/// As Codex writes it: read in one go, and all that it says is what it should be.
+/// As Codex writes it: every field has its expected type, and one pass parses it.
 #[derive(Deserialize)]
 struct PlainItemCompleted {
     thread_id: Option<String>,
@@ -235,7 +234,7 @@ struct PlainItemCompleted {
     item: TypeFirst,
 }
 
-/// As it may be, too: a field of an odd type counts as absent.
+/// Tolerant form: a field of an odd type counts as absent.
 #[derive(Deserialize)]
 struct RawItemCompleted<'a> {
     #[serde(default, deserialize_with = "if_it_fits")]
@@ -251,7 +250,7 @@ struct RawItemCompleted<'a> {
 }
 
 impl Event {
-    /// Err carries the kind that is not known, or whose shape is not.
+    /// Err carries an unknown kind, or the kind of an unknown shape.
     pub(super) fn parse(payload: &str) -> Result<Event, String> {
         let tag = tag_of(payload).ok_or("?")?;
         let event = match &*tag.r#type {

@@ -1,4 +1,4 @@
-//! Session files wherever they lie: Codex's folders, copies, single files that somebody names.
+//! Finds session files: in Codex's folders, in copies of them, and single files that the user names.
 
 use super::line::{RolloutItem, RolloutLine, SessionMeta};
 use super::path;
@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// A file that says of itself that it is a session's.
+/// A file that is a session's by its name or its first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionFile {
     pub path: PathBuf,
@@ -33,11 +33,11 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// All session files below the folder, which need not be there.
+    /// Adds all session files below the folder, which need not exist.
     pub fn folder(&mut self, folder: &Path) {
         let mut folders = vec![folder.to_path_buf()];
         while let Some(folder) = folders.pop() {
-            // Links are followed, each folder once: a link may lead back to where it lies.
+            // Links are followed, but each folder once: a link may lead to a folder above it.
             if !fs::metadata(&folder).is_ok_and(|found| self.is_new(&found)) {
                 continue;
             }
@@ -67,7 +67,7 @@ impl Walk {
         }
     }
 
-    /// Ok(false) for a file that is no session's.
+    /// Adds a single file. Ok(false) for one that is no session's.
     pub fn file(&mut self, file: &Path) -> io::Result<bool> {
         let metadata = fs::metadata(file)?;
         let found = look(file, &metadata)?;
@@ -87,7 +87,7 @@ impl Walk {
     }
 }
 
-/// Before a file is opened: among many others, only files that look like lines of JSON are.
+/// Whether a file in a folder is opened at all: only those whose name may be of JSON lines.
 fn may_be_session(path: &Path) -> bool {
     path::is_rollout(path) || path::is_compressed(path) || path.extension().is_some_and(|it| it == "jsonl")
 }
@@ -95,19 +95,19 @@ fn may_be_session(path: &Path) -> bool {
 /// What a file turned out to be.
 enum Looked {
     Session(SessionFile),
-    /// A session's, of which no trace can be made; and why.
+    /// A session's, without an id that a trace can have; and why.
     Nameless(String),
     Other,
 }
 
-/// A file is a session's by its name, or by its first line if somebody gave it another name.
+/// A file is a session's by its name, or by its first line if it was renamed.
 fn look(path: &Path, found: &Metadata) -> io::Result<Looked> {
     let first = first_of(path)?;
     // A first line of the right kind whose form is none that any Codex wrote.
     let is_nameless = matches!(&first, Some(RolloutItem::Unknown { kind }) if kind == "session_meta");
     let meta = first.and_then(meta_in);
-    let said = || ThreadId::from_meta(&meta.as_ref()?.id);
-    let Some(thread) = path::thread_of(path).or_else(said) else {
+    let by_meta = || ThreadId::from_meta(&meta.as_ref()?.id);
+    let Some(thread) = path::thread_of(path).or_else(by_meta) else {
         return Ok(match meta {
             Some(meta) if !meta.id.is_empty() => Looked::Nameless(format!(
                 "its session id \"{}\" can name no trace (1 to 128 letters, digits, `-`, `_` and `.`)",
@@ -126,7 +126,7 @@ fn look(path: &Path, found: &Metadata) -> io::Result<Looked> {
     }))
 }
 
-/// Who the file says it is, in its first line; None for one that does not.
+/// The `session_meta` in the file's first line; None for a first line of another kind.
 pub fn meta_of(path: &Path) -> io::Result<Option<SessionMeta>> {
     Ok(first_of(path)?.and_then(meta_in))
 }
@@ -139,7 +139,7 @@ fn meta_in(item: RolloutItem) -> Option<SessionMeta> {
 }
 
 fn first_of(path: &Path) -> io::Result<Option<RolloutItem>> {
-    // A pipe under such a name would keep us waiting, or lose what it tells once.
+    // Opening a pipe would block, and reading it would take its data from its real reader.
     if !fs::metadata(path)?.is_file() {
         return Ok(None);
     }
@@ -183,17 +183,17 @@ mod tests {
         assert_eq!(found(folder.path()), expected);
         let mut walk = Walk::default();
         walk.folder(folder.path());
-        let told: Vec<String> = walk.unreadable.iter().map(|(_, why)| why.to_string()).collect();
-        assert_eq!(told[1], "its first line has no session id");
-        assert!(told[0].starts_with("its session id \"../up\" can name no trace"), "{told:?}");
+        let reasons: Vec<String> = walk.unreadable.iter().map(|(_, why)| why.to_string()).collect();
+        assert_eq!(reasons[1], "its first line has no session id");
+        assert!(reasons[0].starts_with("its session id \"../up\" can name no trace"), "{reasons:?}");
         let mut walk = Walk::default();
-        assert!(walk.file(&folder.path().join("session.json")).unwrap(), "whoever names it means it");
+        assert!(walk.file(&folder.path().join("session.json")).unwrap(), "a file that the user names");
         assert!(!walk.file(&folder.path().join("history.jsonl")).unwrap());
         assert!(walk.file(&folder.path().join("nothing")).is_err());
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_passed_over_in_silence() {
+    fn a_session_file_that_cannot_be_read_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(format!("{NAME}.zst")), "not compressed").unwrap();
         fs::write(folder.path().join("other.jsonl.zst"), "not compressed").unwrap();
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_and_neither_a_circle_nor_a_second_way_counts_twice() {
+    fn links_are_followed_and_each_file_counts_once() {
         let folder = tempfile::tempdir().unwrap();
         let (year, other) = (folder.path().join("2026/11"), folder.path().join("z"));
         fs::create_dir_all(&year).unwrap();

@@ -1,7 +1,7 @@
 //! Codex's own index of its threads, `state_<N>.sqlite` (0.115 and later): the absolute path of each rollout.
 //!
-//! Codex follows it also where it leads out of its home: in a copied home it goes on with the sessions of the first
-//! one, there. We only look, and leave nothing behind.
+//! Codex follows these paths even out of its home: in a copied home, it continues the sessions of the original one.
+//! This module only reads the index, and leaves no file behind.
 
 use crate::codex::thread::ThreadId;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -9,11 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Codex writes to it in microseconds.
+/// Longest wait for Codex's writes, which take microseconds.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// Where the index in this folder says that the thread's rollout lies. None without an index, and for a path at
-/// which there is no file.
+/// The path of the thread's rollout, from the index in this folder. None without an index, and where no file has
+/// that path.
 pub fn rollout_of(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
     let file = newest(folder)?;
     let path = look_up(&file, thread).inspect_err(|error| {
@@ -22,7 +22,7 @@ pub fn rollout_of(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
     path.ok().flatten().map(PathBuf::from).filter(|path| path.is_file())
 }
 
-/// A later version of Codex begins a file of a higher number.
+/// Later versions of Codex begin a file of a higher number.
 fn newest(folder: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?.flatten();
     let numbered = entries.filter_map(|entry| {
@@ -34,8 +34,8 @@ fn newest(folder: &Path) -> Option<PathBuf> {
 }
 
 fn look_up(file: &Path, thread: &ThreadId) -> rusqlite::Result<Option<String>> {
-    // What Codex wrote last is in the log beside it, which is there as long as anybody has it open. Without a log
-    // nobody has, and SQLite need not make one for us.
+    // Codex's last writes are in the write-ahead log, which exists while a process has the index open. Without a
+    // log no process has, and `immutable` keeps SQLite from creating one.
     let has_log = fs::metadata(beside(file, "-wal")).is_ok_and(|log| log.len() > 0);
     let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = if has_log {
@@ -55,7 +55,7 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What SQLite would take for something else in an address.
+/// The path with percent codes for what a SQLite URI would read as something else.
 fn escaped(file: &Path) -> String {
     let mut address = String::new();
     for byte in file.as_os_str().as_encoded_bytes() {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_index_leads_to_a_rollout_wherever_it_lies() {
+    fn the_newest_index_leads_to_a_rollout_in_any_folder() {
         let root = tempfile::tempdir().unwrap();
         let (folder, rollout) = (root.path().join("odd % home?"), root.path().join("old.jsonl"));
         fs::create_dir(&folder).unwrap();
@@ -108,11 +108,7 @@ mod tests {
         assert_eq!(rollout_of(&folder, &thread), Some(rollout.clone()));
         open.close().unwrap();
         assert_eq!(rollout_of(&folder, &thread), Some(rollout));
-        assert_eq!(
-            names(&folder),
-            ["state_10.sqlite", "state_9.sqlite"],
-            "nothing beside what was there: {before:?}"
-        );
+        assert_eq!(names(&folder), ["state_10.sqlite", "state_9.sqlite"], "no file was added: {before:?}");
         let other = ThreadId::parse(&THREAD.replace('a', "b")).unwrap();
         assert_eq!(rollout_of(&folder, &other), None);
     }

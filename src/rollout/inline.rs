@@ -1,4 +1,4 @@
-//! Files within text, as base64: a note stands in for each, for its bytes would drown everything else.
+//! Files inside text, as base64 in `data:` URLs. A short note replaces each: the bytes would fill the trace.
 
 use base64::Engine;
 use base64::alphabet;
@@ -11,7 +11,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What the note says of a `data:` URL; None for any other text.
+/// The note for a `data:` URL; None for any other text.
 pub fn note_of(url: &str) -> Option<String> {
     let (kind, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
     (kind.len() < 100).then(|| note(kind, data))
@@ -23,7 +23,7 @@ pub fn file_of(url: &str) -> Option<(&str, Vec<u8>)> {
     Some((kind, BASE64.decode(data).ok()?))
 }
 
-/// Its type, its size, and the SHA-256 of its bytes, by which the file can be known again.
+/// The note: type, size and the SHA-256 of the bytes, which identifies the file.
 pub fn note(kind: &str, data: &str) -> String {
     let what = if kind.starts_with("image/") { "image " } else { "" };
     match BASE64.decode(data) {
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_within_a_url_becomes_a_note_by_which_it_can_be_known() {
+    fn a_data_url_becomes_a_note_that_identifies_the_file() {
         let hi = "sha256 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4";
         let table = [
             ("data:image/png;base64,aGk=", Some(format!("[image image/png, 2 bytes, {hi}]"))),

@@ -1,4 +1,4 @@
-//! An item that Codex completed, read by its type: in one go where the type stands first, as Codex writes it.
+//! An item that Codex completed, parsed by its type: in one pass where the type comes first, as Codex writes it.
 
 use super::event::Item;
 use super::line::{read, tag_of};
@@ -13,7 +13,7 @@ impl Item {
         Item::of(&kind, Tolerant(item)).unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })
     }
 
-    /// None for a kind that is not known, or whose shape is not.
+    /// None for an unknown kind, or an unknown shape of a known one.
     fn of(kind: &str, fields: impl Fields) -> Option<Item> {
         match kind {
             "UserMessage" => fields.read().map(Item::UserMessage),
@@ -36,12 +36,12 @@ impl Item {
     }
 }
 
-/// The fields of an item, to be read as what its type says.
+/// The fields of an item, parsed as what its type names.
 trait Fields {
     fn read<T: DeserializeOwned>(self) -> Option<T>;
 }
 
-/// Of the whole item; a field of an odd type counts as absent.
+/// The whole item; a field of an odd type counts as absent.
 struct Tolerant<'a>(&'a str);
 
 impl Fields for Tolerant<'_> {
@@ -50,7 +50,7 @@ impl Fields for Tolerant<'_> {
     }
 }
 
-/// Those behind its type.
+/// The fields after the type.
 struct Rest<A>(A);
 
 impl<'de, A: MapAccess<'de>> Fields for Rest<A> {
@@ -59,7 +59,7 @@ impl<'de, A: MapAccess<'de>> Fields for Rest<A> {
     }
 }
 
-/// An item that tells its type before all else, as Codex writes it.
+/// An item whose first field is its type, as Codex writes it.
 pub(super) struct TypeFirst(pub(super) Item);
 
 impl<'de> Deserialize<'de> for TypeFirst {
@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for TypeFirstVisitor {
     type Value = Item;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an item that tells its type first")
+        f.write_str("an item whose first field is its type")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Item, A::Error> {
@@ -92,7 +92,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn an_item_reads_the_same_in_one_go_and_in_two() {
+    fn an_item_is_read_alike_in_one_pass_and_in_two() {
         let known = [
             r#"{"type":"CommandExecution","id":"c","command":["ls"],"exit_code":3,"more":[{}]}"#,
             r#"{"type":"ContextCompaction","id":"c","more":{"a":1}}"#,
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn every_item_of_the_corpus_tells_its_type_first() {
+    fn the_first_field_of_every_corpus_item_is_its_type() {
         let mut items = 0;
         for file in fs::read_dir("tests/corpus/0.169.0").unwrap() {
             for line in fs::read_to_string(file.unwrap().path()).unwrap_or_default().lines() {

@@ -1,7 +1,7 @@
-//! What Codex 0.35 to 0.149 said of a turn in events of their own, told as the items that 0.150 replaced them by.
+//! Events of Codex 0.35 to 0.149, converted to the items that replaced them in 0.150.
 //!
-//! Of the ends of tools it kept those of patches, MCP calls and searches; the ends of commands only where it
-//! was asked for more.
+//! These versions record the ends of patches, MCP calls and searches. They record the ends of commands only where
+//! Codex was asked to record more.
 
 use super::event::{
     CallItem, CommandExecution, Elapsed, Event, FileChange, Item, ItemCompleted, McpToolCall, UserContent,
@@ -84,7 +84,7 @@ struct OfTurn {
     turn_id: Option<String>,
 }
 
-/// None for a kind that is none of these, and for a shape that none of them has.
+/// None for another kind, or an unknown shape.
 pub(super) fn parse(kind: &str, payload: &str) -> Option<Event> {
     let item = match kind {
         "user_message" => Item::UserMessage(user_message(read(payload)?)),
@@ -111,7 +111,7 @@ pub(super) fn parse(kind: &str, payload: &str) -> Option<Event> {
 fn user_message(event: UserMessageEvent) -> UserMessage {
     let text = UserContent { r#type: "text".into(), text: Some(event.message), path: None };
     let image = |kind: &str, path| UserContent { r#type: kind.into(), text: None, path };
-    // An inline image is all bytes and no name.
+    // An inline image has no name.
     let linked = |url: String| image("image", Some(url).filter(|url| !url.starts_with("data:")));
     let images = event.images.unwrap_or_default().into_iter().map(linked);
     let local =
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn old_events_tell_what_the_items_of_today_tell() {
+    fn old_events_become_the_items_of_today() {
         let elapsed = Some(Elapsed { secs: 1, nanos: 500_000_000 });
         let text = |text: &str| UserContent { r#type: "text".into(), text: Some(text.into()), path: None };
         let image = |kind: &str, path: Option<&str>| UserContent {

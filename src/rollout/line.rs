@@ -21,7 +21,7 @@ use std::borrow::Cow;
 #[derive(Debug, PartialEq)]
 pub struct RolloutLine {
     pub timestamp: Option<Timestamp>,
-    /// Its place in the thread, from 0 (0.150 and later); a fork or a rewind goes on where its base ends.
+    /// Its place in the thread, from 0 (0.150 and later); a fork or a rewind continues where its base ends.
     pub ordinal: Option<u64>,
     pub container: Container,
     pub item: RolloutItem,
@@ -30,7 +30,7 @@ pub struct RolloutLine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
     Envelope,
-    /// Up to 0.2x; it tells no time.
+    /// Up to 0.2x; has no time.
     Bare,
 }
 
@@ -44,15 +44,15 @@ pub enum RolloutItem {
     Compacted(Compacted),
     /// A bare file's mark around each request to the model.
     StateRecord,
-    /// Codex's own book-keeping; it says nothing about what happened.
+    /// Codex's own bookkeeping; nothing that happened in the session.
     Bookkeeping,
-    /// A kind, or a shape of a known kind, that no version we have seen writes.
+    /// A kind, or a shape of a known kind, that no known version writes.
     Unknown {
         kind: String,
     },
 }
 
-/// Who the thread is; the first one of a file is its identity.
+/// Identifies a thread; the first one of a file identifies the file's thread.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct SessionMeta {
     pub id: String,
@@ -60,7 +60,7 @@ pub struct SessionMeta {
     pub session_id: Option<String>,
     pub parent_thread_id: Option<String>,
     pub forked_from_id: Option<String>,
-    /// A bare file's is local time, whatever its `Z` says.
+    /// In a bare file this is local time despite its `Z`.
     pub timestamp: Option<String>,
     pub cwd: Option<String>,
     pub originator: Option<String>,
@@ -75,7 +75,7 @@ pub struct SessionMeta {
     pub agent_path: Option<String>,
     pub agent_nickname: Option<String>,
     pub history_base: Option<HistoryBase>,
-    /// What the model is told before all else (0.98 and later). Since gpt-6.1 a message says it too.
+    /// The model's instructions (0.98 and later). Since gpt-6.1 a message repeats them.
     pub base_instructions: Option<Instructions>,
 }
 
@@ -121,7 +121,7 @@ pub struct TokenUsageRecord {
 /// The history so far became a summary.
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct Compacted {
-    /// The summary as the model is shown it; empty where the model's side keeps it encrypted.
+    /// The summary that the model gets; empty where the provider keeps it encrypted.
     pub message: Option<String>,
 }
 
@@ -137,7 +137,7 @@ pub(super) struct Tag<'a> {
 }
 
 impl RolloutLine {
-    /// A line with half a pair of surrogates in a text is read without it, rather than not at all.
+    /// An unpaired surrogate in a text is replaced: it must not lose the line.
     pub fn parse(line: &[u8]) -> Result<RolloutLine, BadLine> {
         let line = encoding::without_mark(line);
         let parsed = RolloutLine::as_it_stands(line);
@@ -153,7 +153,7 @@ impl RolloutLine {
     fn as_it_stands(line: &[u8]) -> Result<RolloutLine, BadLine> {
         if let Some(envelope) = Envelope::framing(line) {
             let item = RolloutItem::parse(&envelope.kind, envelope.payload);
-            // Otherwise nobody has looked whether the payload is JSON.
+            // Otherwise nothing has checked that the payload is JSON.
             if item.was_read() {
                 return Ok(RolloutLine::of(&envelope, item));
             }
@@ -173,7 +173,7 @@ impl RolloutLine {
 }
 
 impl RolloutItem {
-    /// Whether its whole payload was read, so that it is JSON.
+    /// Whether the whole payload was parsed, which proves that it is JSON.
     fn was_read(&self) -> bool {
         !matches!(
             self,
@@ -215,7 +215,6 @@ impl RolloutItem {
     }
 }
 
-/// What kind a payload is of.
 pub(super) fn tag_of(payload: &str) -> Option<Tag<'_>> {
     match first_type(payload) {
         Some(kind) => Some(Tag { r#type: Cow::Borrowed(kind) }),
@@ -223,15 +222,15 @@ pub(super) fn tag_of(payload: &str) -> Option<Tag<'_>> {
     }
 }
 
-/// Codex writes the type first, so that the rest need not be looked at.
+/// Codex writes the type first, so the rest need not be parsed.
 fn first_type(text: &str) -> Option<&str> {
     let rest = text.strip_prefix(r#"{"type":""#)?;
     let end = memchr2(b'"', b'\\', rest.as_bytes())?;
     rest[end..].starts_with('"').then(|| &rest[..end])
 }
 
-/// None when the payload lacks what `T` cannot be without. A field of an odd type counts as absent: a
-/// later version's change to one field must not lose the whole line.
+/// None when a required field of `T` is missing. A field of an odd type counts as absent: a later version's change
+/// to one field must not lose the whole line.
 pub(super) fn read<T: DeserializeOwned>(payload: &str) -> Option<T> {
     serde_json::from_str(payload).ok().or_else(|| {
         let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(payload).ok()?;
@@ -240,14 +239,14 @@ pub(super) fn read<T: DeserializeOwned>(payload: &str) -> Option<T> {
     })
 }
 
-/// Whether `T` can have this field: alone, it is refused for what is missing at most.
+/// Whether `T` accepts this field: parsing it alone may fail for missing fields only.
 fn fits<T: DeserializeOwned>(name: &str, value: &serde_json::Value) -> bool {
     let alone = serde_json::Map::from_iter([(name.to_owned(), value.clone())]);
     T::deserialize(serde_json::Value::Object(alone))
         .map_or_else(|error| error.to_string().starts_with("missing field"), |_| true)
 }
 
-/// For shapes that borrow from the line, which `read` cannot take apart.
+/// None for a field of an odd type, in types that borrow from the line: `read` cannot parse those.
 pub(super) fn if_it_fits<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     field: D,
 ) -> Result<Option<T>, D::Error> {
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_line_is_bad_and_what_is_not_known_is_kept_by_kind() {
+    fn a_malformed_line_is_bad_and_an_unknown_one_is_kept_by_kind() {
         for bad in ["", "{", "[]", "{}", r#"{"payload":{}}"#, r#"{"type":3,"payload":{}}"#, r#"{"id":"x"}"#] {
             assert_eq!(item(bad), Err(BadLine), "{bad}");
         }
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn codexs_own_book_keeping_is_known() {
+    fn codexs_own_bookkeeping_is_known() {
         let lines = [
             r#"{"type":"world_state","payload":{"full":true,"state":{}}}"#,
             // An answer to `request_user_input`, kept for the next compaction (0.171); the tool's output has it too.

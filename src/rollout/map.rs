@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 use std::ops::Index;
 
-/// Looked through from the first to the last faster than any hash is made.
+/// Up to this many fields, a linear search is faster than hashing.
 const FEW: usize = 16;
 
 /// Fields, each name once. Equal to fields of the same names and values in the same order.
@@ -45,7 +45,7 @@ impl Map {
         self.get(key).is_some()
     }
 
-    /// In the place of the one of that name, or behind all others.
+    /// Replaces the value of the field of that name, or appends the field.
     pub fn insert(&mut self, key: impl Into<Text>, value: Value) {
         let key = key.into();
         match self.get_mut(&key) {
@@ -54,7 +54,7 @@ impl Map {
         }
     }
 
-    /// A field that we name ourselves, behind all others, none of which has that name.
+    /// Appends a field; no field may have that name yet (checked in debug builds).
     pub fn push(&mut self, key: &'static str, value: Value) {
         debug_assert!(!self.contains_key(key), "{key} twice");
         self.0.push((Text::word(key), value));
@@ -99,7 +99,7 @@ impl Index<&str> for Map {
     }
 }
 
-/// As in `serde_json`, of the fields of one name the last one counts, in the place of the first.
+/// Of several fields of one name, the last value counts, at the position of the first (as in `serde_json`).
 impl FromIterator<(Text, Value)> for Map {
     fn from_iter<I: IntoIterator<Item = (Text, Value)>>(fields: I) -> Map {
         let mut map = Map::new();
@@ -140,7 +140,7 @@ impl IntoIterator for Map {
     }
 }
 
-/// Fields that we name ourselves, each name once.
+/// No name may occur twice (checked in debug builds).
 impl<const N: usize> From<[(&'static str, Value); N]> for Map {
     fn from(fields: [(&'static str, Value); N]) -> Map {
         let mut map = Map::with_capacity(N);
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_fields_of_one_name_the_last_counts_in_the_place_of_the_first() {
+    fn of_two_fields_of_one_name_the_last_value_counts_at_the_first_position() {
         for others in [1, 2 * FEW] {
             let middle: String = (0..others).map(|n| format!(r#""{n}":{n},"#)).collect();
             let text = format!(r#"{{"twice":1,{middle}"twice":2,"0":7}}"#);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_put_in_place_and_taken_out() {
+    fn fields_are_replaced_in_place_and_removed() {
         let mut map = Map::from([("a", 1_u64.into()), ("b", 2_u64.into())]);
         map.insert("a", "new".into());
         map.insert(String::from("c"), Value::Null);

@@ -1,4 +1,4 @@
-//! Codex's session files, exactly as Codex writes them: what a line says, not what it means.
+//! Codex's session files: where they are, and their lines as Codex writes them. `session` gives the lines a meaning.
 
 mod bare;
 pub mod changes;

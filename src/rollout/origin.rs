@@ -4,10 +4,10 @@ use super::line::SessionMeta;
 use super::value::Value;
 
 impl SessionMeta {
-    /// The thread that started this one. Before 0.144 only the source of a sub-agent tells.
+    /// The thread that started this one. Before 0.144 only the `source` of a sub-agent names it.
     pub fn parent(&self) -> Option<&str> {
-        let told = || self.spawn()?.get("parent_thread_id")?.as_str();
-        self.parent_thread_id.as_deref().or_else(told).filter(|parent| *parent != self.id)
+        let in_source = || self.spawn()?.get("parent_thread_id")?.as_str();
+        self.parent_thread_id.as_deref().or_else(in_source).filter(|parent| *parent != self.id)
     }
 
     /// What it was started as: `review`, or a sub-agent's name; None for a thread that a person started.
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_version_says_in_its_own_way_who_started_a_thread() {
+    fn the_parent_of_a_thread_is_read_in_every_versions_form() {
         let table = [
             ("{}", None, None),
             (r#"{"source":"exec"}"#, None, None),
@@ -53,7 +53,7 @@ mod tests {
                 Some("p"),
                 Some("inner"),
             ),
-            // Nobody is its own parent.
+            // No thread is its own parent.
             (r#"{"parent_thread_id":"t"}"#, None, None),
         ];
         for (fields, parent, name) in table {

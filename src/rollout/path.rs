@@ -1,6 +1,6 @@
-//! Where a thread's rollout lies: `sessions/YYYY/MM/DD/rollout-<local time>-<thread>.jsonl`.
+//! Where a thread's rollout is: `sessions/YYYY/MM/DD/rollout-<local time>-<thread>.jsonl`.
 //!
-//! Codex may compress old ones (`.jsonl.zst`), and turns them back when they are resumed.
+//! Codex may compress old ones (`.jsonl.zst`), and decompresses them when they are resumed.
 
 use crate::codex::thread::ThreadId;
 use jiff::tz::TimeZone;
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 /// The rollout of a thread under `home` (Codex's home), if there is one.
 ///
-/// A thread's UUID (version 7) holds the time it was made, and a resumed thread keeps its file, so
-/// three day folders are looked at before the whole tree is: Codex names folders by local time, which
-/// may be a day off ours when the time zone has changed since.
+/// A thread's UUID (version 7) holds the time it was made, and a resumed thread keeps its file. So three day folders
+/// are searched before the whole tree: Codex names folders by local time, which may differ by a day after a change
+/// of time zone.
 pub fn find(home: &Path, thread: &ThreadId) -> Option<PathBuf> {
     let sessions = home.join("sessions");
     likely_days(thread)
@@ -23,7 +23,7 @@ pub fn find(home: &Path, thread: &ThreadId) -> Option<PathBuf> {
         .or_else(|| in_tree(&sessions, thread))
 }
 
-/// The thread a rollout's file name speaks of: the UUID after `rollout-<time>-`, or after the day alone in a
+/// The thread that a rollout's file name gives: the UUID after `rollout-<time>-`, or after the day alone in a
 /// document.
 pub fn thread_of(path: &Path) -> Option<ThreadId> {
     ThreadId::of_rollout(path)
@@ -43,7 +43,7 @@ pub fn is_of(path: &Path, thread: &ThreadId) -> bool {
     nameless(path) == Some(thread.as_str())
 }
 
-/// What takes the place of a UUID in the name of a session file without one.
+/// The id in place of a UUID, in the name of a session file without one.
 pub fn nameless(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     let stem = name.strip_suffix(".jsonl").or_else(|| name.strip_suffix(".jsonl.zst"))?;
@@ -90,7 +90,7 @@ pub(super) fn day_folder(sessions: &Path, day: Date) -> PathBuf {
         .join(format!("{:02}", day.day()))
 }
 
-/// The one that is written to, should its compressed twin still be there.
+/// Prefers the plain file, to which Codex writes, if its compressed twin still exists.
 fn in_folder(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
     let paths = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     paths.filter(|path| is_of(path, thread)).min_by_key(|path| is_compressed(path))
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uuid_of_version_7_tells_its_time() {
+    fn a_uuid_of_version_7_holds_its_time() {
         assert_eq!(time_of(&thread()), Some("2026-11-22T10:04:14.526Z".parse().unwrap()));
         for other in ["4d679419-7109-4462-8543-36676833d737", "abc", "sess-abc-and-more-than-14"] {
             assert_eq!(time_of(&ThreadId::from_meta(other).unwrap()), None, "{other}");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_is_found_in_its_day_in_the_archive_and_in_a_folder_nobody_expects() {
+    fn a_rollout_is_found_in_its_day_in_the_archive_and_in_any_other_folder() {
         for folder in ["sessions/2026/11/22", "archived_sessions", "sessions/2020/01/01"] {
             let home = tempfile::tempdir().unwrap();
             let folder = home.path().join(folder);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_rollout_is_one_and_its_twin_is_the_one_that_grows() {
+    fn a_compressed_rollout_is_found_where_no_plain_one_exists() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("sessions/2026/11/22");
         fs::create_dir_all(&folder).unwrap();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_uuid_in_its_name_is_that_threads_whose_whole_id_stands_there() {
+    fn a_file_name_without_a_uuid_must_hold_the_whole_id() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("sessions/2026/11/22");
         fs::create_dir_all(&folder).unwrap();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_rollouts_name_makes_it_one() {
+    fn a_rollout_is_known_by_its_name() {
         let table = [
             (NAME, true),
             ("rollout-2026-11-22T10-04-14-nonsense.jsonl", false),

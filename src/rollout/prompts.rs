@@ -1,4 +1,4 @@
-//! Which rollouts hold these prompts? Each prompt that a client sent carries the client's own id.
+//! Finds the threads that hold given prompts, by the id that the client gave to each prompt.
 
 use super::event::{Event, Item};
 use super::line::{RolloutItem, RolloutLine};
@@ -14,14 +14,14 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// How much of Codex's prompt history is looked at: some thousand prompts.
+/// The part of Codex's prompt history that is read, from its end: some thousand prompts.
 const HISTORY_BYTES: u64 = 512 << 10;
 
-/// Where prompts stand.
+/// The result of a search for prompts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Held {
     pub threads: Vec<ThreadId>,
-    /// Prompts that stand nowhere.
+    /// Ids of prompts that no thread holds.
     pub missing: BTreeSet<String>,
 }
 
@@ -67,7 +67,7 @@ fn held_by(file: &Path, client_ids: &BTreeSet<String>) -> BTreeSet<String> {
 
 /// The id of the prompt that the line holds, if it holds one.
 pub fn client_id_of(line: &[u8]) -> Option<String> {
-    // Few lines do, and to look is cheaper than to parse.
+    // Few lines do, and this search is cheaper than parsing.
     if !contains(line, b"\"client_id\"") {
         return None;
     }
@@ -116,7 +116,7 @@ fn of_days(home: &Path, since: Timestamp) -> Vec<PathBuf> {
     folders.flat_map(|folder| written_since(&folder, since)).collect()
 }
 
-/// Every session file that was written since, wherever it lies.
+/// Every session file of the home that was written since.
 pub fn of_tree(home: &Path, since: Timestamp) -> Vec<PathBuf> {
     let mut folders = vec![home.join("sessions"), home.join("archived_sessions")];
     let mut files = Vec::new();
@@ -165,17 +165,17 @@ mod tests {
     }
 
     #[test]
-    fn prompts_lead_to_their_threads_wherever_the_files_lie() {
+    fn prompts_lead_to_their_threads_in_any_folder() {
         let since = Timestamp::now() - 1.minute();
         let thread = ThreadId::parse(THREAD).unwrap();
         for folder in ["2026/11/22", "2001/01/01"] {
             let home = tempfile::tempdir().unwrap();
             rollout(home.path(), folder, THREAD, &["older launch", "ours"]);
-            rollout(home.path(), folder, OTHER, &["somebody else's"]);
+            rollout(home.path(), folder, OTHER, &["another client's"]);
             let holding =
                 |id: &str| threads_holding(home.path(), &BTreeSet::from([id.to_owned()]), since).threads;
             assert_eq!(holding("ours"), std::slice::from_ref(&thread), "{folder}");
-            assert_eq!(holding("nobody's"), []);
+            assert_eq!(holding("unknown"), []);
             let history = format!(r#"{{"session_id":"{THREAD}","ts":{},"text":"x"}}"#, since.as_second() + 1);
             fs::write(home.path().join("history.jsonl"), history).unwrap();
             assert_eq!(holding("ours"), std::slice::from_ref(&thread), "{folder} by history");

@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::path::Path;
 
-/// Longer than any line Codex was seen to write (a few MB, with images in it), and as much as may be kept of a
-/// file that is no session's.
+/// In bytes. Longer than any line seen from Codex (a few MB, with images), and the most that is kept in memory of
+/// a file that is no session file.
 pub const LONGEST_LINE: usize = 32 << 20;
 
 /// Splits on LF only: text in a rollout may hold U+0085 and U+2028, which other splitters break at.
@@ -18,7 +18,7 @@ pub struct Lines<R> {
     line: Vec<u8>,
 }
 
-/// The lines of a session file: compressed (`.jsonl.zst`) or not, or one document (`.json`) told as lines.
+/// The lines of a session file: compressed (`.jsonl.zst`) or not, or one document (`.json`), converted to lines.
 pub fn open(file: &Path) -> io::Result<Lines<Box<dyn Read>>> {
     let mut bytes = File::open(file)?;
     let begun = match Beginning::read_from(&mut bytes)? {
@@ -41,8 +41,8 @@ impl<R: Read> Lines<R> {
         Lines { source: BufReader::with_capacity(64 * 1024, source), line: Vec::new() }
     }
 
-    /// The next line without its LF; None at the end. A last line without LF is a line too. Of a line that is
-    /// longer than any can be, the beginning: no JSON, and so a bad line.
+    /// The next line without its LF; None at the end. A last line without LF is a line too. A line is
+    /// cut at `LONGEST_LINE`: no JSON, and so a bad line.
     pub fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
         self.line.clear();
         let mut is_none = true;
@@ -71,7 +71,7 @@ impl<R: Read> Lines<R> {
 mod tests {
     use super::*;
 
-    /// Says the same byte over and over, then ends the line and says one more.
+    /// Yields `x` so many times.
     struct Endless {
         left: u64,
     }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_not_kept_and_the_next_one_is_whole() {
+    fn an_endless_line_is_cut_and_the_next_one_is_whole() {
         let mut lines = Lines::of(Endless { left: 200 << 20 }.chain(&b"\nnext\n"[..]));
         assert_eq!(lines.next_line().unwrap().map(<[u8]>::len), Some(LONGEST_LINE));
         assert_eq!(lines.next_line().unwrap(), Some(&b"next"[..]));

@@ -1,4 +1,4 @@
-//! What went to the model and came back: the items of the Responses API, as Codex keeps them.
+//! Items of the Responses API as Codex records them: what went to the model, and what came back.
 
 use super::content::Content;
 use super::line::{read, tag_of};
@@ -16,7 +16,7 @@ pub enum ResponseItem {
     ToolSearchCall(ToolSearchCall),
     LocalShellCall(LocalShellCall),
     ImageGenerationCall(ImageGenerationCall),
-    /// Between agents; what it says may be encrypted.
+    /// Between agents; its content may be encrypted.
     AgentMessage(AgentMessage),
     /// `function_call_output`, `custom_tool_call_output`.
     ToolOutput(ToolOutput),
@@ -30,7 +30,7 @@ pub struct Message {
     pub role: Text,
     #[serde(default)]
     pub content: Content,
-    /// `commentary` or `final_answer`, where the model says so.
+    /// `commentary` or `final_answer`, where the model gives it.
     pub phase: Option<Text>,
 }
 
@@ -64,7 +64,7 @@ pub struct CustomToolCall {
     pub input: Text,
 }
 
-/// Answered by the model's side: it has no output line.
+/// The provider runs it: it has no output line.
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct WebSearchCall {
     pub id: Option<Text>,
@@ -83,7 +83,7 @@ pub struct LocalShellCall {
     pub action: Option<Value>,
 }
 
-/// Answered by the model's side, as a search is. The image itself is not read: its bytes would drown the trace.
+/// The provider runs it, as it runs a search. The image itself is not read: its bytes would fill the trace.
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ImageGenerationCall {
     pub id: Option<Text>,
@@ -111,7 +111,7 @@ pub struct ToolSearchOutput {
 }
 
 impl ResponseItem {
-    /// Err carries the kind that is not known, or whose shape is not.
+    /// Err carries an unknown kind, or the kind of an unknown shape.
     pub(super) fn parse(payload: &str) -> Result<ResponseItem, String> {
         let tag = tag_of(payload).ok_or("?")?;
         let item = match &*tag.r#type {

@@ -1,10 +1,10 @@
-//! What Codex says that a thread works with: its model, how hard the model thinks, who serves it, and how fast.
+//! A thread's settings as Codex records them: model, reasoning effort, provider and service tier.
 
 use super::text::Text;
 use super::value::Value;
 use serde::{Deserialize, Deserializer};
 
-/// Of `thread_settings_applied` (0.142 and later): all settings at once, so that what is absent is not set.
+/// Of `thread_settings_applied` (0.142 and later): all settings at once, so an absent one is not set.
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ThreadSettingsApplied {
     pub thread_id: Option<String>,
@@ -60,7 +60,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn settings_are_read_wherever_they_are_and_an_odd_one_costs_no_other() {
+    fn settings_are_read_from_every_place_and_an_odd_one_loses_no_other() {
         let table = [
             (
                 json!({"model": "m", "reasoning_effort": "low", "model_provider_id": "p",

@@ -1,7 +1,7 @@
-//! Where the files of threads stand in Codex's home: those of one thread, those of threads made at some time.
+//! Finds the files of threads in Codex's home: those of one thread, and those of threads made within a time.
 //!
-//! A home may hold a hundred thousand files, so their names alone tell what can be told: the thread, and when it
-//! was made. A file's first line is read only when its thread was made while another one worked.
+//! A home may hold a hundred thousand files, so the thread and its creation time come from file names alone. The
+//! first line is read only of files whose thread was made while another one worked.
 
 use super::path::{self, day_folder, time_of};
 use crate::codex::thread::ThreadId;
@@ -12,20 +12,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// A session that was worked in for longer has its latest days looked at.
+/// Days that are searched at most; of a longer time, the latest ones.
 const MOST_DAYS: usize = 400;
 
-/// Each folder is listed once, however often it is looked at.
+/// Lists each folder once, and keeps the list.
 #[derive(Debug)]
 pub struct Shelf {
     home: PathBuf,
-    /// Folders of sessions that are not in it.
+    /// Folders with session files, outside the home.
     further: Vec<PathBuf>,
     listed: HashMap<PathBuf, Vec<PathBuf>>,
 }
 
-/// The files of one thread, in the order in which Codex began them; each with its twins: an archived, a compressed or
-/// a copied one.
+/// The files of one thread, in the order in which Codex began them; each with its twins: an archived, a compressed
+/// or a copied one.
 pub type Parts = Vec<Vec<PathBuf>>;
 
 impl Shelf {
@@ -39,7 +39,7 @@ impl Shelf {
         self
     }
 
-    /// The files of the thread of this one, which may be a copy with its other files beside it.
+    /// The files of the thread that `file` belongs to. `file` may be a copy, in one folder with the thread's others.
     pub fn files_with(&mut self, file: &Path, thread: &ThreadId) -> Parts {
         let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
         let beside = self.list(&folder).iter().filter(|path| path::is_of(path, thread)).cloned();
@@ -48,9 +48,9 @@ impl Shelf {
         in_parts(thread, files)
     }
 
-    /// The files of a thread; each may lie anywhere.
+    /// The files of a thread, in any folder.
     ///
-    /// A rewind begins a new file, in the folder of its own day. With `since`, the days before are looked at only if
+    /// A rewind begins a new file, in the folder of its own day. With `since`, the days before are searched only if
     /// the thread's first file was not written to since then, or if there is a later one: then it was rewound before.
     pub fn files_of(&mut self, thread: &ThreadId, since: Option<Timestamp>) -> Parts {
         let Some(first) = path::find(&self.home, thread) else { return Vec::new() };
@@ -127,7 +127,7 @@ pub fn rollout_of(path: &Path) -> Option<ThreadId> {
     Some(rest.strip_prefix('_').and_then(|rest| ThreadId::parse(rest.get(..36)?)).unwrap_or(thread))
 }
 
-/// Ids tell the time at which a file was begun, but for the first: it bears the thread's.
+/// Sorts by the files' ids, which hold when each was begun; the first file has the thread's id.
 pub fn in_parts(thread: &ThreadId, files: impl IntoIterator<Item = PathBuf>) -> Parts {
     let mut by_rollout: BTreeMap<(bool, Option<ThreadId>), Vec<PathBuf>> = BTreeMap::new();
     for file in files {
@@ -140,7 +140,7 @@ pub fn in_parts(thread: &ThreadId, files: impl IntoIterator<Item = PathBuf>) -> 
     by_rollout.into_values().collect()
 }
 
-/// Codex names folders by local time, which may be a day off ours when the time zone has changed since.
+/// With one day before and after: Codex names folders by local time, and the time zone may have changed since.
 fn days_of(times: &[(Timestamp, Timestamp)]) -> BTreeSet<Date> {
     let day = |at: Timestamp| at.to_zoned(TimeZone::system()).date();
     let mut days = BTreeSet::new();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rewound_threads_files_come_in_the_order_of_their_ids_whatever_their_folder() {
+    fn a_rewound_threads_files_come_in_the_order_of_their_ids_from_any_folder() {
         let home = tempfile::tempdir().unwrap();
         let thread = ThreadId::parse(THREAD).unwrap();
         let mut shelf = Shelf::of(home.path());
@@ -208,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_sign_of_a_rewind_only_the_days_since_are_looked_at() {
+    fn without_a_sign_of_a_rewind_only_the_days_since_are_searched() {
         let home = tempfile::tempdir().unwrap();
         let thread = ThreadId::parse(THREAD).unwrap();
         let first = put(home.path(), "sessions/2026/11/22", &name(None));
         let old = put(home.path(), "sessions/2001/01/01", &name(Some(REWOUND)));
         let since = Timestamp::now() - 1.minute();
         let files = || Shelf::of(home.path()).files_of(&thread, Some(since)).concat();
-        // The first file is written to: nobody rewound the thread.
+        // The first file is written to, so the thread was not rewound.
         assert_eq!(files(), std::slice::from_ref(&first));
         age(&first);
         assert_eq!(files(), [first.clone(), old.clone()]);

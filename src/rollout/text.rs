@@ -1,4 +1,4 @@
-//! Text that a session and its trace share: what a tool printed stands in both, and is kept once.
+//! Immutable text that clones share: a session and its trace hold a tool's output once.
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Cheap to clone, and never changed: whoever takes a secret out puts another text in its place.
+/// Cheap to clone and immutable: redaction replaces the whole text.
 #[derive(Clone)]
 pub struct Text(Kept);
 
@@ -19,7 +19,7 @@ enum Kept {
 }
 
 impl Text {
-    /// A word of our own; it takes no memory.
+    /// A static text; allocates nothing.
     pub const fn word(word: &'static str) -> Text {
         Text(Kept::Word(word))
     }
@@ -96,7 +96,7 @@ impl PartialEq<&str> for Text {
     }
 }
 
-/// As that of `str`, for a map is asked with one.
+/// Equals the hash of `str`, as `Borrow<str>` requires.
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
@@ -147,7 +147,7 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn a_text_is_what_it_says_wherever_it_is_kept() {
+    fn static_and_shared_texts_of_one_content_are_equal() {
         let (word, shared) = (Text::word("exec"), Text::from(String::from("exec")));
         assert_eq!(word, shared);
         assert_eq!((word.to_string(), format!("{shared:?}")), ("exec".into(), "\"exec\"".into()));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_of_a_text_is_the_same_text() {
+    fn a_clone_shares_its_text() {
         let text = Text::from("printed");
         assert_eq!(text.clone().as_ptr(), text.as_ptr());
     }

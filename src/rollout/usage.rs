@@ -3,7 +3,7 @@
 use super::value::Value;
 use serde::{Deserialize, Deserializer};
 
-/// Above it a floating-point number skips whole numbers.
+/// 2^53: above it, floating-point numbers skip whole numbers.
 const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Cached is part of input, reasoning is part of output.
@@ -21,11 +21,11 @@ pub struct Usage {
     pub total_tokens: Count,
 }
 
-/// How many tokens. A half, a negative or a word is no count: the number is unknown then, and not zero.
+/// A number of tokens. None for what is no count (a fraction, a negative, a word): unknown, and not zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count(pub Option<u64>);
 
-/// What a line does not name was not used.
+/// A count that a line does not name is zero.
 impl Default for Count {
     fn default() -> Count {
         Count(Some(0))
@@ -44,13 +44,13 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// Old versions wrote null where a provider does not say which part was cached, or thought.
+/// Old versions wrote null where a provider does not report cached or reasoning tokens.
 fn part<'de, D: Deserializer<'de>>(field: D) -> Result<Count, D::Error> {
     let value = Value::deserialize(field)?;
     Ok(if value.is_null() { Count::default() } else { Count(whole(&value)) })
 }
 
-/// `1000`, and what other writers make of it: `1e3`, `1000.0`, `"1000"`.
+/// `1000`, and its other spellings: `1e3`, `1000.0`, `"1000"`.
 fn whole(value: &Value) -> Option<u64> {
     let exact = |number: f64| number.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(&number);
     match value {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_is_a_whole_number_however_it_is_written_and_all_else_is_unknown() {
+    fn a_count_is_a_whole_number_in_any_spelling_and_all_else_is_unknown() {
         let table = [
             ("12", Some(12)),
             ("12.0", Some(12)),

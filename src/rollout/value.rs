@@ -1,7 +1,7 @@
-//! JSON as a session and its trace keep it: its fields in the order in which they were written, its texts shared.
+//! JSON that keeps its fields in written order and shares its texts between clones.
 //!
-//! A large session is thousands of small objects. As `serde_json`'s values, which have a hash table each, they took
-//! most of the time and of the memory that its trace took.
+//! A large session holds thousands of small objects. `serde_json::Value`, with a hash table per object, took most of
+//! the time and memory of building a trace.
 
 use super::map::Map;
 use super::text::Text;
@@ -88,7 +88,7 @@ impl Index<&str> for Value {
     }
 }
 
-/// The value at this place, or null where there is none.
+/// An element, or null where there is none.
 impl Index<usize> for Value {
     type Output = Value;
 
@@ -121,7 +121,7 @@ impl From<bool> for Value {
     }
 }
 
-/// Null for what JSON has no number for.
+/// NaN and infinities become null.
 impl From<f64> for Value {
     fn from(value: f64) -> Value {
         Number::from_f64(value).map_or(Value::Null, Value::Number)
@@ -187,7 +187,7 @@ impl PartialEq<serde_json::Value> for Value {
     }
 }
 
-/// Without a space.
+/// Compact JSON, without spaces.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
@@ -282,7 +282,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn json_comes_back_as_it_was_written() {
+    fn json_is_written_as_it_was_read() {
         let deep = format!("{}7{}", "[".repeat(100), "]".repeat(100));
         let table = [
             r#"{"b":1,"a":[null,true,"é\n",-3,0.1,1e300,18446744073709551615,1.0],"c":{},"d":[]}"#,
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_null() {
+    fn a_missing_field_or_element_is_null() {
         let value = Value::from(json!({"a": [{"b": "c"}]}));
         assert_eq!(value["a"][0]["b"].as_str(), Some("c"));
         for missing in [&value["b"], &value["a"][1], &value["a"]["b"], &value[0]] {

@@ -1,11 +1,11 @@
-//! Where no kernel tells of changes as Linux does.
+//! Systems without inotify: the kernel reports no changes.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-/// There is none.
+/// Has no value.
 pub enum Told {}
 
 impl Told {

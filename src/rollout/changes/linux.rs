@@ -12,7 +12,7 @@ pub struct Told {
     inotify: Inotify,
     home: PathBuf,
     folders: HashMap<WatchDescriptor, PathBuf>,
-    /// A watch was refused: then what is written there is not told.
+    /// A watch was refused, so that writes in its folder stay unseen.
     is_blind: bool,
 }
 
@@ -32,7 +32,7 @@ impl Told {
         self.inotify.as_fd()
     }
 
-    /// The folder and all below it; a folder that is not there is none of ours.
+    /// Watches the folder and all below it; ignores a missing folder.
     fn watch(&mut self, folder: &Path) {
         let flags = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_MOVED_TO
@@ -47,7 +47,7 @@ impl Told {
                 return;
             }
         }
-        // After the watch: what is made from now on is told.
+        // Listed after the watch was set: inotify reports folders that are made from now on.
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 self.watch(&entry.path());
@@ -57,7 +57,7 @@ impl Told {
 
     pub(super) fn take(&mut self) -> BTreeSet<PathBuf> {
         let mut changed = BTreeSet::new();
-        // Empty (EAGAIN) is the ordinary end.
+        // `EAGAIN` (no more events) is the ordinary end.
         while let Ok(events) = self.inotify.read_events() {
             events.into_iter().for_each(|event| self.heed(event, &mut changed));
         }
@@ -66,7 +66,7 @@ impl Told {
 
     fn heed(&mut self, event: InotifyEvent, changed: &mut BTreeSet<PathBuf>) {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-            // Too many to be told one by one; those without a change cost a look each.
+            // The queue overflowed: report all files. One without a change costs its reader one look.
             changed.extend(all(&self.home.join("sessions")));
         }
         if event.mask.contains(AddWatchFlags::IN_IGNORED) {
@@ -77,7 +77,7 @@ impl Told {
         if event.mask.contains(AddWatchFlags::IN_ISDIR) {
             if *folder != self.home || name == "sessions" {
                 self.watch(&path);
-                // Files may have come before the watch.
+                // Files may be older than the watch.
                 changed.extend(all(&path));
             }
         } else if *folder != self.home && is_live(&path) {

@@ -1,4 +1,4 @@
-//! Which session files were written to? The kernel tells; where it cannot, the files are looked at.
+//! Reports session files that were written to: from the kernel, or by polling where it cannot.
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often files are looked at where nobody tells of changes.
+/// Time between two polls.
 const PACE: Duration = Duration::from_secs(2);
 
 pub enum Changes {
@@ -21,23 +21,23 @@ pub enum Changes {
 }
 
 impl Changes {
-    /// Of all session files below `sessions` in `home`, from now on. The folder may have yet to be made.
+    /// Observes all session files below `sessions` in `home`, from now on. The folder need not exist yet.
     pub fn begin(home: &Path) -> Changes {
         match Told::begin(home) {
             Ok(told) => Changes::Told(told),
             Err(error) => {
-                tracing::info!("no inotify ({error}): session files are looked at instead");
+                tracing::info!("no inotify ({error}): polling session files instead");
                 Changes::looked_at(home)
             }
         }
     }
 
-    /// Without the kernel's help.
+    /// Polls, without the kernel's help.
     pub fn looked_at(home: &Path) -> Changes {
         Changes::Looked(Scan::begin(&home.join("sessions")))
     }
 
-    /// Readable when there is something to take.
+    /// Readable when `take` has something to return; None where only polling works.
     pub fn wakes(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Changes::Told(told) => Some(told.wakes()),
@@ -45,7 +45,7 @@ impl Changes {
         }
     }
 
-    /// How long to wait before looking again; None where something wakes us.
+    /// Time to wait before the next `take`; None where `wakes` has a descriptor.
     pub fn pace(&self) -> Option<Duration> {
         match self {
             Changes::Told(_) => None,
@@ -53,7 +53,7 @@ impl Changes {
         }
     }
 
-    /// Those that were written to since the last call. Some may not have been: new folders are read whole.
+    /// The files that were written to since the last call. May include others: of a new folder, all files.
     pub fn take(&mut self) -> BTreeSet<PathBuf> {
         match self {
             Changes::Told(told) => told.take(),
@@ -75,7 +75,7 @@ mod tests {
         File::options().append(true).create(true).open(path).unwrap().write_all(b"x\n").unwrap();
     }
 
-    fn all_changes_are_told(begin: impl Fn(&Path) -> Changes) {
+    fn check_that_all_changes_are_reported(begin: impl Fn(&Path) -> Changes) {
         let home = tempfile::tempdir().unwrap();
         let sessions = home.path().join("sessions");
         let in_day = |day: &str| sessions.join(day).join(NAME);
@@ -93,7 +93,7 @@ mod tests {
             }
             append(&sessions.join("2026/11/22/notes.jsonl"));
             assert_eq!(changes.take(), BTreeSet::new());
-            // As an archived session comes back.
+            // An archived session that comes back.
             let away = home.path().join(NAME);
             fs::rename(in_day("2027/01/01"), &away).unwrap();
             changes.take();
@@ -104,9 +104,9 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_tells_of_every_change_also_in_folders_that_are_made_later() {
+    fn the_kernel_reports_every_change_also_in_folders_that_are_made_later() {
         if cfg!(target_os = "linux") {
-            all_changes_are_told(|home| {
+            check_that_all_changes_are_reported(|home| {
                 let changes = Changes::begin(home);
                 assert!(matches!(changes, Changes::Told(_)));
                 changes
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_looks_sees_every_change() {
-        all_changes_are_told(Changes::looked_at);
+    fn polling_finds_every_change() {
+        check_that_all_changes_are_reported(Changes::looked_at);
     }
 }

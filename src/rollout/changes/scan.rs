@@ -1,4 +1,4 @@
-//! Looking at all session files, for changes of their length or time.
+//! Polling: compares the length and time of all session files.
 
 use crate::rollout::path::{is_compressed, is_rollout, nameless};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,12 +42,12 @@ fn look(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
     found
 }
 
-/// One that Codex may write to.
+/// Whether Codex may write to the file.
 pub(super) fn is_live(path: &Path) -> bool {
     (is_rollout(path) || nameless(path).is_some()) && !is_compressed(path)
 }
 
-/// All of them, whenever they were written.
+/// All session files below the folder that Codex may write to.
 pub(super) fn all(folder: &Path) -> impl Iterator<Item = PathBuf> {
     look(folder).into_keys()
 }
