@@ -1,4 +1,4 @@
-//! A tool call as one line tells it: as the model asked for it, or as Codex recorded it.
+//! A tool call from one line: as the model requested it, or as Codex recorded it.
 
 use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
 use super::outcome;
@@ -11,17 +11,17 @@ use crate::rollout::text::Text;
 use crate::rollout::value::Value;
 use jiff::{SignedDuration, Timestamp};
 
-/// What the model's side does itself: there is no output line.
+/// Tools that the provider runs: they have no output line.
 const WEB_SEARCH: &str = "web_search";
 const IMAGE_GENERATION: &str = "image_generation";
 
-/// The call as the model wrote it and as it will be filled in; None for an item that is no call.
+/// The request as the model wrote it, and the call that later lines complete; None for an item that is no call.
 pub(super) fn requested(
     item: ResponseItem,
     nth: usize,
     at: Option<Timestamp>,
 ) -> Option<(ToolRequest, ToolCall)> {
-    // Only the model's side answers them, so they may carry no id.
+    // The provider runs these, so they may have no id.
     let unnamed = |id: Option<Text>, kind: &str| id.unwrap_or_else(|| format!("{kind}-{nth}").into());
     let json_text = |value: Option<Value>| value.map(|value| value.to_string().into()).unwrap_or_default();
     let (call_id, name, namespace, text) = match item {
@@ -56,7 +56,7 @@ pub(super) fn requested(
     Some((ToolRequest { call_id, name, arguments: text }, call))
 }
 
-/// Free text (a patch, a script) stands as `input`, as the Responses API calls it.
+/// Free text (a patch, a script) becomes `input`, its name in the Responses API.
 fn arguments_of(text: &Text) -> Value {
     match serde_json::from_str(text) {
         Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
@@ -128,8 +128,8 @@ fn change_record(change: FileChange) -> ToolCall {
     let by_path = change.changes.as_ref().and_then(Value::as_object);
     let paths = by_path.into_iter().flat_map(Map::keys).map(Value::from).collect();
     let mut call = running(change.id, Text::word("apply_patch"), [("paths", Value::Array(paths))].into());
-    let said = change.stderr.filter(|text| !text.is_empty());
-    call.outcome = outcome::of_status(change.status.as_deref(), said);
+    let message = change.stderr.filter(|text| !text.is_empty());
+    call.outcome = outcome::of_status(change.status.as_deref(), message);
     call.facts = ToolFacts { printed: change.stdout, changes: change.changes, ..ToolFacts::default() };
     call
 }
@@ -138,7 +138,7 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
     let name = mcp.server.as_deref().map_or(mcp.tool.clone(), |server| mcp::qualified(server, &mcp.tool));
     let mut call = running(mcp.id, name, mcp.arguments.unwrap_or_else(|| Value::Object(Map::new())));
     call.server = mcp.server;
-    let said = match (&mcp.error, &mcp.result) {
+    let message = match (&mcp.error, &mcp.result) {
         (Some(error), _) => Some(
             error
                 .get("message")
@@ -151,7 +151,7 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
     };
     let is_error = mcp.result.as_ref().and_then(|result| result.get("isError")).and_then(Value::as_bool);
     let status = if is_error == Some(true) { Some("failed") } else { mcp.status.as_deref() };
-    call.outcome = outcome::of_status(status, said);
+    call.outcome = outcome::of_status(status, message);
     call.facts.mcp_result = mcp.result.or(mcp.error);
     call.facts.duration = mcp.duration.map(measured);
     call

@@ -1,10 +1,10 @@
-//! One thread's session out of several files: a rewind goes on in a new one, and leaves the old one as it was.
+//! Joins the files of one thread: a rewind continues in a new file, and leaves the old one unchanged.
 
 use super::model::{Session, Step, TokenUsage, Turn};
 
-/// What the files of a thread tell, each read by itself, in the order in which Codex began them. None for no file.
+/// Joins the sessions of a thread's files, in the order in which Codex began the files. None for no file.
 ///
-/// What was taken back stays: it was done, it was paid for, and whoever was sent it has it.
+/// Rolled-back turns stay: they cost tokens and may already be exported.
 pub fn join(parts: Vec<Session>) -> Option<Session> {
     let mut parts = parts.into_iter();
     let mut whole = parts.next()?;
@@ -17,7 +17,7 @@ pub fn join(parts: Vec<Session>) -> Option<Session> {
 fn append(whole: &mut Session, mut part: Session) {
     if let Some(base) = &part.meta.history_base {
         for turn in &mut whole.turns {
-            // The ordinals of a file go on where its base ends, so they tell for all files before it.
+            // A file's ordinals continue where its base ends, so they compare with those of all files before it.
             turn.is_taken_back |= turn.ordinal.is_some_and(|ordinal| ordinal >= base.end_ordinal_exclusive);
         }
     }
@@ -40,7 +40,7 @@ fn append(whole: &mut Session, mut part: Session) {
     whole.bad_lines += part.bad_lines;
 }
 
-/// Codex's count goes back with the history, so it is what each file added to it that counts.
+/// A rewind takes Codex's count back too, so the total is the sum of what each file added.
 fn total(whole: &Session, part: &Session) -> Option<TokenUsage> {
     let own = |session: &Session| match session.codex_total {
         Some(total) => total.minus(session.inherited),

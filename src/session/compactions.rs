@@ -11,14 +11,14 @@ pub(super) struct Compactions {
     count: u32,
     /// As of the last token count.
     context_tokens: Option<u64>,
-    /// The next token count tells what it left.
+    /// The compaction whose size after it the next token count gives.
     uncounted: Option<StepAt>,
-    /// Those before any turn: a file that was rewritten begins with what became of its history.
+    /// Those before any turn: a file that Codex rewrote begins with the summary of its history.
     before_turns: Vec<Option<Timestamp>>,
 }
 
 impl Compactions {
-    /// Adds one to the end of the last turn, or to the beginning of the first.
+    /// Adds a compaction to the end of the last turn, or to the beginning of the first.
     pub(super) fn push(&mut self, session: &mut Session, at: Option<Timestamp>) {
         match session.turns.len().checked_sub(1) {
             Some(turn) => self.add(session, turn, at),
@@ -61,7 +61,7 @@ impl Compactions {
         }
     }
 
-    /// Codex tells the times of a compaction just after it. Returns its end.
+    /// Adds the exact times, which Codex records just after a compaction. Returns its end.
     pub(super) fn completed(
         &self,
         session: &mut Session,

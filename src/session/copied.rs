@@ -1,4 +1,4 @@
-//! Which lines of a file are another thread's, copied?
+//! Finds the lines that Codex copied from another thread's file.
 //!
 //! A resume in 0.36 and a fork or sub-agent up to 0.149 begin with a copy of the other thread's file, its
 //! `session_meta` second. Most copies are stamped with the time of copying, some keep their old times.
@@ -9,7 +9,7 @@ use crate::rollout::line::{RolloutItem, RolloutLine, SessionMeta};
 use crate::rollout::path::time_of;
 use jiff::{SignedDuration, Timestamp};
 
-/// A disk is faster than this with the next line, and whoever types the next prompt is slower.
+/// Copied lines follow each other within this time; the user's next prompt comes later.
 const PAUSE: SignedDuration = SignedDuration::from_millis(100);
 
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) enum Copied {
 
 #[derive(Clone, Debug)]
 pub(super) struct Until {
-    /// The first line of the thread's own, where Codex tells it (0.150 and later).
+    /// The ordinal of the thread's own first line, where Codex records it (0.150 and later).
     ordinal: Option<u64>,
     /// When the thread was made.
     made: Option<Timestamp>,
@@ -31,7 +31,8 @@ pub(super) struct Until {
 }
 
 impl Copied {
-    /// Takes the lines of a file in their order. `own` is the first `session_meta`, once there was one.
+    /// Whether the line is copied. Takes the lines of a file in their order. `own` is the first `session_meta`, once
+    /// there was one.
     pub(super) fn takes(&mut self, line: &RolloutLine, own: Option<&SessionMeta>) -> bool {
         let Some(own) = own else { return false };
         if let Copied::Until(until) = self
@@ -50,7 +51,7 @@ impl Copied {
                 });
                 true
             }
-            // The same one may be told again, with a field more (0.140).
+            // Codex may repeat the same one, with a field more (0.140).
             (Copied::NotYet, RolloutItem::SessionMeta(_) | RolloutItem::Unknown { .. }) => false,
             _ => {
                 *self = Copied::Over;
@@ -70,7 +71,7 @@ impl Until {
                 started.turn_id.as_deref().and_then(ThreadId::parse).as_ref().and_then(time_of)
             && let Some(made) = self.made
         {
-            // A turn's id tells when it really began.
+            // A turn's id holds when it really began.
             return began < made;
         }
         let (Some(at), Some(last)) = (line.timestamp, self.last) else { return true };
@@ -105,7 +106,7 @@ mod tests {
         line(at, None, "session_meta", json!({"id": id}))
     }
 
-    fn said(at: &str) -> RolloutLine {
+    fn prompt(at: &str) -> RolloutLine {
         line(at, None, "event_msg", json!({"type": "user_message", "message": "go"}))
     }
 
@@ -122,21 +123,21 @@ mod tests {
     fn a_copy_ends_where_the_threads_own_begins() {
         let own = SessionMeta { id: OWN.into(), ..SessionMeta::default() };
         let table = [
-            ("nothing copied", vec![said("10:04:15"), meta("10:04:15", PARENT)], vec![false, false]),
+            ("nothing copied", vec![prompt("10:04:15"), meta("10:04:15", PARENT)], vec![false, false]),
             ("its own again", vec![meta("10:04:15", OWN), meta("10:04:15", PARENT)], vec![false, true]),
             (
                 "stamped anew, then a prompt",
                 vec![
                     meta("10:04:15.000", PARENT),
-                    said("10:04:15.090"),
-                    said("10:04:15.150"),
-                    said("10:04:17"),
+                    prompt("10:04:15.090"),
+                    prompt("10:04:15.150"),
+                    prompt("10:04:17"),
                 ],
                 vec![true, true, true, false],
             ),
             (
                 "its old times kept",
-                vec![meta("09:04:15", PARENT), said("09:10:00"), said("10:03:00"), said("10:05:00")],
+                vec![meta("09:04:15", PARENT), prompt("09:10:00"), prompt("10:03:00"), prompt("10:05:00")],
                 vec![true, true, true, false],
             ),
             (
@@ -144,9 +145,9 @@ mod tests {
                 vec![
                     meta("10:04:15", PARENT),
                     begun("10:04:15", "01a20280-b8be-7ee3-8243-251c871b1d4f"),
-                    said("10:04:15"),
+                    prompt("10:04:15"),
                     begun("10:04:15", "01a202b6-a740-7ee3-8243-251c871b1d4f"),
-                    said("10:04:15"),
+                    prompt("10:04:15"),
                 ],
                 vec![true, true, true, false, false],
             ),
@@ -157,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn where_codex_tells_where_a_sub_agents_own_history_starts_that_counts() {
+    fn a_recorded_start_of_a_sub_agents_own_history_ends_the_copy() {
         let own =
             SessionMeta { id: OWN.into(), subagent_history_start_ordinal: Some(3), ..SessionMeta::default() };
-        let said = |at: &str, ordinal| {
+        let prompt = |at: &str, ordinal| {
             line(at, Some(ordinal), "event_msg", json!({"type": "error", "message": "x"}))
         };
         let parent = line("10:04:15", Some(1), "session_meta", json!({"id": PARENT}));
-        let lines = [parent, said("10:09:00", 2), said("10:09:00", 3), said("10:09:00", 1)];
+        let lines = [parent, prompt("10:09:00", 2), prompt("10:09:00", 3), prompt("10:09:00", 1)];
         assert_eq!(copied(&own, &lines), [true, true, false, false]);
     }
 }

@@ -1,4 +1,4 @@
-//! What the events of a turn tell a session: its beginning, its end, what Codex recorded in between.
+//! Adds events to a session: the beginning and end of turns, and what Codex recorded in between.
 
 use super::failures;
 use super::model::{Failure, TokenUsage, TurnStatus};
@@ -34,7 +34,7 @@ impl SessionReducer {
             Event::TokenCount(count) => self.token_count(&count, at),
             Event::AgentMessage(message) => {
                 let turn = self.current_turn(at);
-                // Codex's text of a review is nobody's response.
+                // Codex's text of a review is no response of the model.
                 let is_reviews = self.session.turns[turn].final_answer.as_ref() == Some(&message.message);
                 if !is_reviews {
                     self.inferences.echo(&mut self.session, turn, message.message, at);
@@ -55,7 +55,7 @@ impl SessionReducer {
         self.compactions.begin_turn(&mut self.session);
     }
 
-    /// A prompt is all that tells of a turn (up to 0.103).
+    /// Begins a turn that only its prompt shows (up to 0.103).
     pub(super) fn begin_implied_turn(&mut self, at: Option<Timestamp>) -> usize {
         self.inferences.begin_turn(&mut self.session, at);
         (self.review_ended, self.error) = (false, None);
@@ -96,7 +96,7 @@ impl SessionReducer {
         }
     }
 
-    /// Why the turn will fail. One whose end is in no line has failed.
+    /// Notes why the turn will fail. A turn without an end line fails now.
     fn failed(&mut self, error: ErrorEvent, at: Option<Timestamp>) {
         let kind = turns::kind_of(error.codex_error_info.as_ref());
         if !failures::is_of_a_turn(kind.as_deref()) {
@@ -113,7 +113,7 @@ impl SessionReducer {
         (turn.status, turn.ended_at) = (TurnStatus::Failed { message: error.message, kind }, at);
     }
 
-    /// A request failed, and another one follows.
+    /// A request failed, and Codex repeats it.
     fn attempt_failed(&mut self, error: ErrorEvent, at: Option<Timestamp>) {
         let Some(turn) = self.session.turns.len().checked_sub(1) else { return };
         let attempt = failures::attempt_in(&error.message);
@@ -123,7 +123,7 @@ impl SessionReducer {
     }
 
     fn item_completed(&mut self, completed: ItemCompleted, at: Option<Timestamp>) {
-        // A review's items are mirrored into the file of the thread that asked for it.
+        // Codex mirrors the items of a review into the file of the thread that asked for it.
         if completed.thread_id.as_ref().is_some_and(|id| self.has_meta && *id != self.session.meta.id) {
             return;
         }
@@ -131,7 +131,7 @@ impl SessionReducer {
         let open = self.turns.told_and_open(&self.session);
         let last = self.session.turns.len().saturating_sub(1);
         match (&completed.item, &completed.turn_id) {
-            // No other line tells of the beginning of a review's turn.
+            // No other line marks the beginning of a review's turn.
             (Item::EnteredReviewMode(_), Some(_)) if named.is_none() => {
                 self.begin_turn(completed.turn_id.clone(), at);
             }
@@ -154,8 +154,8 @@ impl SessionReducer {
             Item::UserMessage(message) => {
                 let text = turns::prompt_of(&message.content);
                 match &mut self.session.turns[turn].prompt {
-                    // What a person adds while the turn runs belongs to its prompt.
-                    Some(said) => said.extend(["\n\n", &text]),
+                    // What the user adds while the turn runs belongs to its prompt.
+                    Some(prompt) => prompt.extend(["\n\n", &text]),
                     prompt => *prompt = Some(text),
                 }
                 self.session.turns[turn].is_unanswered = true;
@@ -198,13 +198,13 @@ impl SessionReducer {
         self.told_total();
     }
 
-    /// Codex counts before any turn: what it counted is of history that is not in the file.
+    /// A count before any turn is of history that is not in the file.
     pub(super) fn inherit(&mut self, total: Option<TokenUsage>) {
         total.into_iter().for_each(|total| self.tokens.copy(total));
     }
 
-    /// A fork's first total holds its parent's tokens; after responses without a count, the difference is what
-    /// we do not know of our own.
+    /// A fork's first total holds its parent's tokens. After responses without a count, the difference is the usage
+    /// of those responses.
     pub(super) fn first(&self) -> First {
         match self.inferences.responses() <= 1 || self.session.meta.forked_from_id.is_some() {
             true => First::MayInherit,
@@ -217,8 +217,8 @@ impl SessionReducer {
         self.session.inherited = self.tokens.inherited();
     }
 
-    /// Codex writes one when it is done with a response, also with one that broke off; up to 0.15x also with
-    /// each request, and before the response's own lines. Since 0.155 a record has told the same before.
+    /// Codex writes a count when a response is over or has broken off; up to 0.15x also with each request, and before
+    /// the response's own lines. Since 0.155 a usage record with the same numbers precedes it.
     fn token_count(&mut self, count: &TokenCount, at: Option<Timestamp>) {
         if let Some(limits) = &count.rate_limits {
             self.is_limit_reached = failures::is_reached(limits);
@@ -232,14 +232,14 @@ impl SessionReducer {
         if self.session.is_total_unread {
             self.inferences.usage_unread(&mut self.session);
         }
-        let told = count.info.as_ref().and_then(|info| {
+        let usage = count.info.as_ref().and_then(|info| {
             let last = info.last_token_usage.and_then(TokenUsage::from_usage);
             let total = total.flatten()?;
-            let news = self.tokens.count(total, last, self.first());
+            let added = self.tokens.count(total, last, self.first());
             self.told_total();
-            news
+            added
         });
-        match told {
+        match usage {
             Some(usage) => {
                 let turn = self.current_turn(at);
                 self.inferences.count_usage(&mut self.session, turn, usage, at);

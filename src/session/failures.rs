@@ -1,21 +1,21 @@
-//! Requests to the model that failed, where Codex says so and where only what is missing shows it.
+//! Failed requests to the model: recorded by Codex, or inferred from what is missing.
 
 use super::model::{Failure, Session, Turn};
 use crate::codex::thread::ThreadId;
 use crate::rollout::event::{RateLimit, RateLimits};
 
-/// As Codex names it where it names it (0.145 and later).
+/// Codex's own name of the kind (0.145 and later).
 const USAGE_LIMIT: &str = "usage_limit_exceeded";
 
-/// Errors that Codex writes down and goes on after.
+/// Errors after which Codex continues the turn.
 const NOT_OF_A_TURN: [&str; 2] = ["thread_rollback_failed", "active_turn_not_steerable"];
 
-/// Errors of a turn that came before the model was asked.
+/// Errors of a turn that came before any request to the model.
 const NOT_OF_A_REQUEST: [&str; 1] = ["sandbox_error"];
 
-/// Codex 0.107 to 0.144 writes no error when a usage limit, a 401 or the network ends a turn: it completes without a
-/// last message. None for a turn that may well have ended like this: what was asked was answered, or nothing was asked
-/// of the model.
+/// Codex 0.107 to 0.144 writes no error when a usage limit, a 401 or the network ends a turn: the turn completes
+/// without a last message. None for a turn that may end so without a failure: its prompt was answered, or there was
+/// no request to the model.
 pub(super) fn without_answer(session: &Session, turn: &Turn, is_limit_reached: bool) -> Option<Failure> {
     // The answer of a review is no response of the model.
     if turn.final_answer.is_some() {
@@ -29,8 +29,8 @@ pub(super) fn without_answer(session: &Session, turn: &Turn, is_limit_reached: b
             });
         }
         _ if turn.is_unanswered => "codex ended the turn without an answer",
-        // A response that came to its end has a usage, and what it said would be the last message. Where Codex
-        // itself made up the end of an old turn (`migrate-rollouts`), it knows no message.
+        // A complete response has a usage, and its text would be the last message. Where Codex made up the end of an
+        // old turn (`migrate-rollouts`), it knows no message.
         Some(last)
             if last.usage.is_none()
                 && last.requests.is_empty()
@@ -47,7 +47,7 @@ pub(super) fn without_answer(session: &Session, turn: &Turn, is_limit_reached: b
     Some(Failure { message: message.into(), kind: Some(Failure::NO_ANSWER.into()) })
 }
 
-/// Codex takes plans and citations out of a last message, and a blank rest is none to it: such a response may be whole.
+/// Codex removes plans and citations from a last message, and drops a blank rest: such a response may be complete.
 fn is_no_message(text: &str, mode: Option<&str>) -> bool {
     let text = without(text, "<oai-mem-citation>", "</oai-mem-citation>");
     let rest = match mode {
@@ -57,7 +57,7 @@ fn is_no_message(text: &str, mode: Option<&str>) -> bool {
     rest.trim().is_empty()
 }
 
-/// Without all that is between these marks; a part without an end goes on to the end of the text.
+/// The text without everything between these marks; a part without an end mark reaches to the end of the text.
 fn without(text: &str, begin: &str, end: &str) -> String {
     let mut parts = text.split(begin);
     let mut rest = parts.next().unwrap_or_default().to_owned();
@@ -65,12 +65,12 @@ fn without(text: &str, begin: &str, end: &str) -> String {
     rest
 }
 
-/// Some providers never do.
+/// Some providers report no usage.
 fn has_usage(session: &Session) -> bool {
     session.usage().is_some()
 }
 
-/// `migrate-rollouts` names the turns of before 0.104 `rollout-5`.
+/// False for turns of before 0.104, which `migrate-rollouts` names `rollout-5`.
 fn is_codexs_own(turn_id: Option<&str>) -> bool {
     turn_id.is_some_and(|id| ThreadId::parse(id).is_some())
 }

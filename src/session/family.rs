@@ -4,13 +4,13 @@ use super::model::{Session, Step, ToolCall};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
 
-/// A turn's end is written after what it started began; clocks and lines may be off by so much.
+/// How far the times of a turn's lines may be from the creation of the threads that it started.
 const SLACK: SignedDuration = SignedDuration::from_secs(5);
 
 /// The tool that starts sub-agents, in every version that has them.
 const SPAWN: &str = "spawn_agent";
 
-/// The root first, everyone after who started it.
+/// The root first, each other member after its parent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
     pub members: Vec<Member>,
@@ -31,13 +31,13 @@ pub enum StartedBy<'a> {
         call: &'a ToolCall,
     },
     Turn(usize),
-    /// Nothing tells when.
+    /// The call and the turn are unknown.
     Thread,
 }
 
 impl Family {
-    /// `children` gives the sessions that may have been started by one. Each thread is taken once: files that
-    /// name each other as parents make no circle.
+    /// `children` gives the sessions that one may have started. Each thread is taken once, so that files that name each
+    /// other as parents make no circle.
     pub fn gather(root: Session, mut children: impl FnMut(&Session) -> Vec<Session>) -> Family {
         let mut seen = HashSet::from([root.meta.id.clone()]);
         let mut members = vec![Member { session: root, parent: None }];
@@ -99,9 +99,10 @@ pub fn started_by<'a>(child: &Session, parent: &'a Session) -> StartedBy<'a> {
 }
 
 fn has_started(call: &ToolCall, thread: &str) -> bool {
-    // Before Codex recorded it (0.15x), only the text for the model told the thread.
-    let told = || call.name == SPAWN && call.output.as_ref().is_some_and(|output| output.contains(thread));
-    call.facts.agents.iter().any(|agent| agent == thread) || (!thread.is_empty() && told())
+    // Before Codex recorded it (0.15x), only the text for the model named the thread.
+    let is_in_output =
+        || call.name == SPAWN && call.output.as_ref().is_some_and(|output| output.contains(thread));
+    call.facts.agents.iter().any(|agent| agent == thread) || (!thread.is_empty() && is_in_output())
 }
 
 impl Step {
@@ -132,16 +133,16 @@ mod tests {
         session
     }
 
-    /// Everyone's id and its parent's place, out of all the sessions there are.
+    /// Each member's id and its parent's place, out of all sessions.
     fn gathered(root: &str, all: &[(&str, Option<&str>)]) -> Vec<(String, Option<usize>)> {
         let root = session(root, None);
-        let everyone = |_: &Session| all.iter().map(|(id, parent)| session(id, *parent)).collect();
-        let members = Family::gather(root, everyone).members;
+        let candidates = |_: &Session| all.iter().map(|(id, parent)| session(id, *parent)).collect();
+        let members = Family::gather(root, candidates).members;
         members.into_iter().map(|member| (member.session.meta.id, member.parent)).collect()
     }
 
     #[test]
-    fn threads_are_taken_once_however_they_name_each_other() {
+    fn threads_that_name_each_other_as_parents_are_taken_once() {
         let all = [("c", Some("b")), ("b", Some("a")), ("x", Some("y")), ("y", Some("x")), ("a", Some("c"))];
         let expected = [("a".into(), None), ("b".into(), Some(0)), ("c".into(), Some(1))];
         assert_eq!(gathered("a", &all), expected);
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_tells_its_root_only_is_the_roots() {
+    fn a_thread_that_names_only_its_root_is_the_roots() {
         let mut guardian = session("g", None);
         guardian.meta.session_id = Some("a".into());
         assert!(is_child(&guardian, &session("a", None)));
@@ -186,10 +187,10 @@ mod tests {
         let of_script = call("exec", "", &[], vec![call(SPAWN, "", &["nested"], Vec::new())]);
         let mut parent = session("p", None);
         parent.turns = vec![
-            turn("first", 10, call(SPAWN, r#"{"agent_id":"told"}"#, &["recorded"], Vec::new())),
+            turn("first", 10, call(SPAWN, r#"{"agent_id":"mentioned"}"#, &["recorded"], Vec::new())),
             turn("second", 20, of_script),
-            // Who merely speaks of a thread did not start it.
-            turn("third", 30, call("send_input", "told", &[], Vec::new())),
+            // A call that only mentions a thread did not start it.
+            turn("third", 30, call("send_input", "mentioned", &[], Vec::new())),
         ];
         let child = |id: &str, asked_by: Option<&str>, second| {
             let mut child = session(id, Some("p"));
@@ -199,10 +200,10 @@ mod tests {
         };
         let table = [
             (child("recorded", None, 0), Some((0, "spawn_agent"))),
-            (child("told", None, 35), Some((0, "spawn_agent"))),
+            (child("mentioned", None, 35), Some((0, "spawn_agent"))),
             (child("nested", Some("third"), 35), Some((1, "spawn_agent"))),
             (child("other", Some("second"), 35), Some((1, ""))),
-            (child("other", Some("of nobody"), 25), Some((1, ""))),
+            (child("other", Some("unknown"), 25), Some((1, ""))),
             (child("other", None, 5), None),
         ];
         for (child, expected) in table {

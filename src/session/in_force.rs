@@ -1,10 +1,10 @@
-//! The settings in force: what the next model request is made with, by whichever line said so last.
+//! The settings in force: those of the next model request, each from the last line that names it.
 
 use crate::rollout::line::TurnContext;
 use crate::rollout::settings::ThreadSettings;
 use crate::rollout::text::Text;
 
-/// No model and no provider are forgotten: a request has one, and a line that names none says nothing of it.
+/// A line without a model or provider does not change it: every request has both.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct InForce {
     pub(super) model: Option<Text>,

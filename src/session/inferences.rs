@@ -1,4 +1,4 @@
-//! Model responses: where each begins and ends, and which tokens are its.
+//! Model responses: where each begins and ends, and its token usage.
 
 use super::in_force::InForce;
 use super::model::{Failure, Inference, Message, Session, Step, TokenUsage, add};
@@ -8,32 +8,32 @@ use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inferences {
-    /// As of the next response.
+    /// Of the next request.
     pub(super) in_force: InForce,
     /// The number of the last request.
     count: u32,
-    /// Of these, those to which something came back.
+    /// The number of requests that got a response.
     responses: u32,
     requests: Requests,
     open: Option<StepAt>,
-    /// Open or not: Codex may tell its usage when its tools have answered (0.144 to 0.150).
+    /// Open or not: Codex may record its usage after the outputs of its tools (0.144 to 0.150).
     last: Option<StepAt>,
-    /// Shown to the model with its first request, if no message of it says the same.
+    /// Sent with the first request, unless one of its messages repeats them.
     instructions: Option<Text>,
-    /// Shown to the model with its next request.
+    /// Sent with the next request.
     new_messages: Vec<Message>,
     last_input_at: Option<Timestamp>,
     news: News,
-    /// What Codex said that the model said, before the model's own words are in the file.
+    /// The model's text from an event, which Codex writes before the response item.
     echo: Option<Text>,
     /// Whether the turn waited for an answer before the last response.
     waited: bool,
 }
 
-/// How a file tells one response from the next.
+/// How a file separates a response from the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Requests {
-    /// A response ends when it is counted, or when the model is shown something new.
+    /// A response ends when it is counted, or when the model gets new input.
     #[default]
     Untold,
     /// Codex marks each request (up to 0.103). Old versions write a response's calls and their outputs in pairs,
@@ -41,7 +41,7 @@ enum Requests {
     Marked,
 }
 
-/// Whether the model was shown anything since its last response.
+/// Whether the model got input since its last response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum News {
     Some,
@@ -54,17 +54,17 @@ impl Inferences {
         self.instructions = instructions;
     }
 
-    /// The response that the model is at, or was last.
+    /// The open response, or the last one.
     pub(super) fn open(&self) -> Option<StepAt> {
         self.open.or(self.last)
     }
 
-    /// How many responses there are.
+    /// The number of requests that got a response.
     pub(super) fn responses(&self) -> u32 {
         self.responses
     }
 
-    /// Codex is about to ask the model, and says so before every request.
+    /// Codex marks the request that it is about to send.
     pub(super) fn mark(&mut self, session: &mut Session, at: Option<Timestamp>) {
         self.end(session);
         self.requests = Requests::Marked;
@@ -78,7 +78,7 @@ impl Inferences {
         self.news = News::Some;
     }
 
-    /// Whatever the model says next is another response.
+    /// Ends the open response.
     pub(super) fn end(&mut self, session: &mut Session) {
         let (open, echo) = (self.open.take(), self.echo.take());
         // A response that was interrupted may have no line of its own.
@@ -89,7 +89,7 @@ impl Inferences {
         }
     }
 
-    /// The model was shown something.
+    /// The model gets a message with its next request.
     pub(super) fn show(&mut self, session: &mut Session, message: Message, at: Option<Timestamp>) {
         if self.requests == Requests::Untold || message.tool_call_id.is_none() {
             self.end(session);
@@ -99,11 +99,11 @@ impl Inferences {
         add(&mut self.new_messages, message);
     }
 
-    /// What the model is shown was replaced: there is nothing to tell of it, or a message that tells it follows.
+    /// A summary replaced the history. A message with the summary follows, unless it is encrypted.
     pub(super) fn show_summary(&mut self, session: &mut Session, summary: &str) {
         self.end(session);
         self.news = News::Some;
-        // The response that wrote the summary is no answer to what was asked before.
+        // The response that wrote the summary does not answer the prompt before it.
         if let Some(place) = self.last.filter(|_| self.waited)
             && let Some(response) = at_place(session, place)
             && response.requests.is_empty()
@@ -113,8 +113,8 @@ impl Inferences {
         }
     }
 
-    /// The request that the turn waits for came to nothing, or the response that came was not whole. `attempt` is
-    /// the number that Codex gives it, from 1.
+    /// The request that the turn waits for failed, or its response is incomplete. `attempt` is the number that Codex
+    /// gives it, from 1.
     pub(super) fn fail(
         &mut self,
         session: &mut Session,
@@ -129,7 +129,7 @@ impl Inferences {
         if let Some(response) = answered.and_then(|place| at_place(session, place))
             && response.failure.is_none()
         {
-            // What goes wrong after a whole response that asked for tools is not the model's.
+            // An error after a complete response that asked for tools is not the model's.
             if response.usage.is_none() || response.requests.is_empty() {
                 response.failure = Some(Box::new(failure));
                 response.attempt = attempt.or(response.attempt);
@@ -151,22 +151,22 @@ impl Inferences {
         self.last_input_at = self.last_input_at.max(at);
     }
 
-    /// The model said something: part of the open response, or the beginning of the next, in `turn`.
+    /// Output of the model: part of the open response, or the beginning of the next, in `turn`.
     pub(super) fn respond(
         &mut self,
         session: &mut Session,
         turn: usize,
         at: Option<Timestamp>,
-        tell: impl FnOnce(&mut Inference),
+        add_output: impl FnOnce(&mut Inference),
     ) {
         let place = self.open.unwrap_or_else(|| self.begin(session, turn, at));
         session.turns[turn].is_unanswered = false;
         if let Some(inference) = at_place(session, place) {
-            // What was counted is over; old versions write it down later.
+            // A counted response is over; old versions write its lines later.
             if inference.usage.is_none() {
                 inference.ended_at = at.or(inference.ended_at);
             }
-            tell(inference);
+            add_output(inference);
         }
     }
 
@@ -175,7 +175,7 @@ impl Inferences {
         self.echo = Some(text);
     }
 
-    /// A response is over and this is what it used. Also a response without any item has a usage, and is one.
+    /// A response is over, and used these tokens. A usage without any item is a response too.
     pub(super) fn count_usage(
         &mut self,
         session: &mut Session,
@@ -187,7 +187,7 @@ impl Inferences {
             place.turn == turn && at_place(session, *place).is_some_and(|inference| inference.usage.is_none())
         };
         let open = self.open.filter(&mut uncounted);
-        // It may have ended when the model was shown the output of a tool.
+        // The output of a tool may have ended it.
         let ended = self.last.filter(&mut uncounted).filter(|_| self.requests == Requests::Untold);
         let place = open.or(ended).unwrap_or_else(|| {
             self.end(session);
@@ -202,7 +202,7 @@ impl Inferences {
         self.over(session, at);
     }
 
-    /// What Codex wrote as the usage of the response just over cannot be read.
+    /// The usage that Codex recorded of the response just over is unreadable.
     pub(super) fn usage_unread(&mut self, session: &mut Session) {
         if let Some(response) = self.open().and_then(|place| at_place(session, place)) {
             response.is_usage_unread = true;
@@ -222,7 +222,7 @@ impl Inferences {
         if let (News::None, Some(before)) = (self.news, self.last.filter(|place| place.turn == turn))
             && let Some(before) = at_place(session, before)
         {
-            // Asked again, and shown nothing that it had not seen.
+            // Codex repeats the request without new input.
             before.broke_off = before.usage.is_none();
             if before.broke_off || before.failure.is_some() {
                 attempt = Some(before.attempt.get_or_insert(1).saturating_add(1));

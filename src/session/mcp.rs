@@ -1,7 +1,7 @@
 //! The name of a tool of an MCP server, the same for all versions: `mcp__<server>__<tool>`.
 //!
-//! By this name models call it up to 0.168, in code mode also later, and MLflow's other coding agents do so too. Since
-//! 0.169 a model's call has the server in its namespace, and Codex's own records always had the two apart.
+//! Models use this name up to 0.168, in code mode also later, and other coding agents use it in their traces. Since
+//! 0.169 a model's call has the server in its namespace. Codex's own records always have the two apart.
 
 use crate::rollout::text::Text;
 
@@ -13,7 +13,7 @@ pub(super) fn is_qualified(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// As Codex makes the name: what no tool's name may hold becomes `_`.
+/// As Codex forms the name: characters that a tool's name must not hold become `_`.
 pub(super) fn qualified(server: &str, tool: &str) -> Text {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
     let name: String = format!("{PREFIX}{server}{BETWEEN}{tool}").chars().map(plain).collect();
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_version_calls_a_tool_of_a_server_by_one_name() {
+    fn a_tool_of_a_server_has_one_name_in_all_versions() {
         let table = [
             ("add", Some("mcp__tiny"), Some(("mcp__tiny__add", "tiny"))),
             ("add", Some("mcp__tiny__"), Some(("mcp__tiny__add", "tiny"))),

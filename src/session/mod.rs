@@ -1,4 +1,4 @@
-//! What happened in a thread: turns, model responses, tool calls, told by the lines of its rollout.
+//! What happened in a thread: turns, model responses and tool calls, reduced from the lines of its rollout.
 
 mod call;
 pub mod chain;
@@ -30,7 +30,7 @@ use reducer::SessionReducer;
 use std::io;
 use std::path::Path;
 
-/// Who may still write to the rollout that is read.
+/// Whether a process may still write to the rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// A turn without an end is still running.
@@ -41,7 +41,7 @@ pub enum Writer {
 
 /// Reads a whole rollout. Only opening and reading can fail: any bytes give a session.
 ///
-/// A file is the thread's that its name says, whatever its `session_meta` says.
+/// The thread is the one in the file's name, even where `session_meta` names another.
 pub fn read(path: &Path, writer: Writer) -> io::Result<Session> {
     let mut lines = reader::open(path)?;
     let mut reducer = SessionReducer::default();
@@ -57,8 +57,8 @@ pub fn read(path: &Path, writer: Writer) -> io::Result<Session> {
     ))
 }
 
-/// A damaged `session_meta` has no id, and a fork of Codex 0.120 may keep the id of the thread that it came from. Codex
-/// resumes a thread by the name of its file, and launches claim it by that name.
+/// Sets the thread's id from the file's name. A damaged `session_meta` has no id, and a fork of Codex 0.120 may keep
+/// the id of its parent. Codex resumes a thread by the name of its file, and launches claim it by that name.
 fn named_by(path: &Path, mut session: Session) -> Session {
     if let Some(thread) =
         thread_of(path).filter(|thread| !thread.as_str().eq_ignore_ascii_case(&session.meta.id))
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_the_threads_of_its_name_whatever_its_first_line_says() {
+    fn the_thread_is_the_one_in_the_files_name_also_where_the_first_line_differs() {
         let folder = tempfile::tempdir().unwrap();
         let thread = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
         let first = format!("rollout-2026-11-22T10-04-14-{thread}.jsonl");

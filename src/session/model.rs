@@ -13,7 +13,7 @@ pub struct Session {
     pub meta: SessionMeta,
     pub first_line_at: Option<Timestamp>,
     pub last_line_at: Option<Timestamp>,
-    /// Where it worked, as far as Codex tells: a resumed session may go on elsewhere.
+    /// The working folders that Codex records: a resumed session may continue in another one.
     pub folders: BTreeSet<String>,
     pub turns: Vec<Turn>,
     /// Codex's own count for the whole thread, as of its last record.
@@ -22,14 +22,14 @@ pub struct Session {
     pub inherited: TokenUsage,
     /// Codex's last count for the whole thread is no count of tokens.
     pub is_total_unread: bool,
-    /// The times of a bare file are local ones that claim to be UTC; nothing in it tells which zone.
+    /// The times of a bare file are local but marked as UTC; their zone is unknown.
     pub clock: Clock,
-    /// How often each kind of line was seen that we do not know.
+    /// The number of lines of each unknown kind.
     pub unknown_lines: BTreeMap<String, u64>,
     pub bad_lines: u64,
 }
 
-/// Most of a session's lists hold one thing, and a list that grows by itself has room for four.
+/// Reserves room for one item at first: most lists hold one, and `Vec` would reserve four.
 pub(super) fn add<T>(list: &mut Vec<T>, item: T) {
     if list.capacity() == 0 {
         list.reserve_exact(1);
@@ -38,7 +38,7 @@ pub(super) fn add<T>(list: &mut Vec<T>, item: T) {
 }
 
 impl Session {
-    /// Whether a turn waits for its end.
+    /// Whether the last turn has no end yet.
     pub fn is_running(&self) -> bool {
         self.turns.last().is_some_and(|turn| turn.status == TurnStatus::Running)
     }
@@ -54,7 +54,7 @@ pub enum Clock {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Turn {
-    /// Codex's id; never part of our ids.
+    /// Codex's id; never part of the ids of traces and spans.
     pub turn_id: Option<String>,
     /// The turn of another thread that asked for this one (0.169).
     pub asked_by: Option<String>,
@@ -62,10 +62,10 @@ pub struct Turn {
     pub mode: Option<String>,
     /// Of its first line (0.150 and later).
     pub ordinal: Option<u64>,
-    /// The user took it back: the model has forgotten it, and its tokens were spent all the same.
+    /// The user took it back: the model no longer sees it, but its tokens were spent.
     pub is_taken_back: bool,
     pub prompt: Option<String>,
-    /// The model was asked, or shown what a tool gave, and has said nothing since.
+    /// The model was asked, or got a tool's output, and has not responded since.
     pub is_unanswered: bool,
     pub status: TurnStatus,
     pub started_at: Option<Timestamp>,
@@ -115,20 +115,20 @@ pub struct Inference {
     pub response_id: Option<Text>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
-    /// What the model had not been shown before.
+    /// The messages that this request was the first to hold.
     pub new_messages: Vec<Message>,
     pub texts: Vec<Text>,
-    /// Summaries; the thought itself is encrypted.
+    /// Summaries; the reasoning itself is encrypted.
     pub reasoning: Vec<Text>,
     pub requests: Vec<ToolRequest>,
     pub usage: Option<TokenUsage>,
-    /// What Codex wrote as its usage is no count of tokens.
+    /// The usage that Codex recorded is no count of tokens.
     pub is_usage_unread: bool,
-    /// Its stream was lost before it was whole, and the model was asked again.
+    /// Its stream broke off, and Codex asked the model again.
     pub broke_off: bool,
-    /// No response came of the request, or none that was whole.
+    /// The request got no response, or an incomplete one.
     pub failure: Option<Box<Failure>>,
-    /// From 1, of the attempts that are in the session file; None where there is one.
+    /// From 1, among the attempts in the session file; None for a single attempt.
     pub attempt: Option<u32>,
 }
 
@@ -136,12 +136,12 @@ pub struct Inference {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
     pub message: String,
-    /// As Codex names it, or JSON where it says more.
+    /// Codex's word, or JSON where Codex records an object.
     pub kind: Option<String>,
 }
 
 impl Failure {
-    /// The kind of a turn that ended without the answer that it was asked for, where Codex names none.
+    /// The kind of a turn that ended without an answer, where Codex records no error.
     pub const NO_ANSWER: &str = "no_answer";
 }
 
@@ -170,26 +170,26 @@ pub struct ToolCall {
     /// Of an MCP tool.
     pub server: Option<Text>,
     pub arguments: Value,
-    /// As they were written, where `arguments` has them in the shape of another version.
+    /// The arguments as written, where `arguments` holds them in the common shape.
     pub raw_arguments: Option<Value>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub outcome: Outcome,
-    /// What the model was shown, where it is more than what was printed.
+    /// The text that the model got; None where `facts.printed` already held the output.
     pub output: Option<Text>,
     pub facts: ToolFacts,
-    /// What a script of the model (code mode) called in its turn.
+    /// The calls that a script of the model (code mode) made.
     pub nested: Vec<ToolCall>,
 }
 
-/// What Codex recorded of a call beside the text for the model.
+/// What Codex recorded of a call in addition to the text for the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToolFacts {
     pub exit_code: Option<i64>,
-    /// As Codex measured it, or told the model; None where only lines tell when the call began and ended.
+    /// As Codex measured it, or reported it to the model; None where only line times are known.
     pub duration: Option<SignedDuration>,
     pub cwd: Option<Text>,
-    /// What a command printed, without what Codex wrote around it; all of it where Codex recorded it.
+    /// The output of a command, without Codex's header; complete where Codex recorded it.
     pub printed: Option<Text>,
     /// By path, with content or diff.
     pub changes: Option<Value>,
@@ -205,7 +205,7 @@ pub enum Outcome {
     Failed {
         message: String,
     },
-    /// A person, or a rule of theirs, said no.
+    /// The user, a rule or Codex's review refused it.
     Denied {
         message: String,
     },
@@ -228,11 +228,11 @@ pub struct Compaction {
 pub enum Discrepancy {
     /// Lines of the file are damaged.
     LinesLost,
-    /// Codex counted responses whose own count no line tells.
+    /// Codex counted responses whose usage is in no line.
     ResponsesUntold,
-    /// A number that Codex wrote is no count of tokens.
+    /// A number that Codex recorded is no count of tokens.
     CountUnreadable,
-    /// Codex counted less than the responses told it.
+    /// Codex counted fewer tokens than the responses have.
     CountFellShort,
 }
 
@@ -271,15 +271,15 @@ impl Session {
         self.turns.iter().flat_map(Turn::inferences)
     }
 
-    /// None when no response told its usage.
+    /// None when no response has a usage.
     pub fn usage(&self) -> Option<TokenUsage> {
-        let mut told = self.inferences().filter_map(|inference| inference.usage);
-        let mut sum = told.next()?;
-        told.for_each(|usage| sum += usage);
+        let mut usages = self.inferences().filter_map(|inference| inference.usage);
+        let mut sum = usages.next()?;
+        usages.for_each(|usage| sum += usage);
         Some(sum)
     }
 
-    /// Why our sum is not Codex's own; None where it is, and where Codex told no total.
+    /// Why the sum of the responses is not Codex's total; None where it is, and where Codex recorded no total.
     pub fn discrepancy(&self) -> Option<Discrepancy> {
         if self.tokens_reconcile() != Some(false) {
             return None;
@@ -293,12 +293,12 @@ impl Session {
         })
     }
 
-    /// What is unknown cannot be known to be right.
+    /// A sum with an unreadable count cannot be checked.
     fn is_a_count_unread(&self) -> bool {
         self.is_total_unread || self.inferences().any(|it| it.is_usage_unread && it.usage.is_none())
     }
 
-    /// Whether our sum is Codex's own; None where Codex told no total.
+    /// Whether the sum of the responses is Codex's total; None where Codex recorded no total.
     pub fn tokens_reconcile(&self) -> Option<bool> {
         if self.is_a_count_unread() {
             return Some(false);

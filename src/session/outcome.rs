@@ -1,4 +1,4 @@
-//! How a tool call ended, where only a word of Codex's or the text for the model tells.
+//! How a tool call ended, from Codex's status or from the text for the model.
 
 use super::model::Outcome;
 use crate::rollout::text::Text;
@@ -6,16 +6,18 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use std::borrow::Cow;
 
-pub(super) fn of_status(status: Option<&str>, said: Option<Text>) -> Outcome {
+pub(super) fn of_status(status: Option<&str>, message: Option<Text>) -> Outcome {
     match status {
         None | Some("completed") => Outcome::Ok,
         Some("in_progress") => Outcome::Running,
-        Some("declined") => Outcome::Denied { message: said.map_or_else(|| "declined".into(), String::from) },
-        Some(status) => Outcome::Failed { message: said.map_or_else(|| status.to_owned(), String::from) },
+        Some("declined") => {
+            Outcome::Denied { message: message.map_or_else(|| "declined".into(), String::from) }
+        }
+        Some(status) => Outcome::Failed { message: message.map_or_else(|| status.to_owned(), String::from) },
     }
 }
 
-/// How refusals begin, of a person or of Codex's own review (0.36 to 0.169).
+/// How refusals begin, of the user or of Codex's own review (0.36 to 0.169).
 const DENIALS: [&str; 7] = [
     "exec command rejected by user",
     "patch rejected by user",
@@ -26,14 +28,14 @@ const DENIALS: [&str; 7] = [
     "This action was rejected due to unacceptable risk",
 ];
 
-/// What Codex writes around what was printed, in the text for the model.
+/// What Codex writes around a tool's output, in the text for the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Told<'a> {
     pub(super) exit_code: Option<i64>,
     pub(super) duration: Option<SignedDuration>,
-    /// The text without what is around it; None where there is nothing around.
+    /// The text without Codex's header; None where there is no header.
     pub(super) printed: Option<Cow<'a, str>>,
-    /// The command goes on, and later calls ask for it by this number.
+    /// The command still runs, and later calls name it by this session id.
     pub(super) left_running: Option<u64>,
 }
 
@@ -71,14 +73,14 @@ pub(super) fn told_in(output: &str) -> Told<'_> {
     let left_running = field("Process running with session ID ").and_then(|id| id.trim().parse().ok());
     Told {
         exit_code: exit_code.and_then(|code| code.trim().parse().ok()),
-        // Of a command that goes on it is only how long somebody waited.
+        // Of a command that still runs, this is only how long Codex waited.
         duration: field("Wall time: ").filter(|_| left_running.is_none()).and_then(seconds),
         printed: output.split_once("\nOutput:\n").map(|(_, printed)| Cow::Borrowed(printed)),
         left_running,
     }
 }
 
-/// The lines that Codex puts over a command's output: `Chunk ID: 1e16df`, `Process exited with code 3` (since
+/// The lines that Codex writes above a command's output: `Chunk ID: 1e16df`, `Process exited with code 3` (since
 /// 0.98; in 0.115 below the command itself), `Exit code: 3` (before, and for patches).
 fn head_of(output: &str) -> Option<&str> {
     let text = match output.strip_prefix("Command: ") {
@@ -103,7 +105,7 @@ pub(super) fn of_exit_code(code: i64) -> Outcome {
     }
 }
 
-/// What the text for the model says of the call, where Codex recorded nothing else.
+/// The outcome from the text for the model, where Codex recorded nothing else.
 pub(super) fn of_output(output: &str, exit_code: Option<i64>) -> Outcome {
     let failed = |message: &str| Outcome::Failed { message: message.to_owned() };
     match exit_code.map(of_exit_code) {
@@ -113,26 +115,26 @@ pub(super) fn of_output(output: &str, exit_code: Option<i64>) -> Outcome {
     if output.starts_with("aborted by user") || output.ends_with("\naborted by user") {
         Outcome::Interrupted
     } else if DENIALS.iter().any(|start| output.starts_with(start))
-        || (says_it_failed(output) && output.contains("Rejected("))
+        || (is_failure(output) && output.contains("Rejected("))
     {
         Outcome::Denied { message: output.to_owned() }
-    } else if output.starts_with("unsupported call: ") || says_it_failed(output) {
+    } else if output.starts_with("unsupported call: ") || is_failure(output) {
         failed(output)
-    } else if let Some((_, said)) =
+    } else if let Some((_, error)) =
         output.strip_prefix("Script failed\n").and_then(|rest| rest.split_once("Output:\n"))
     {
-        failed(said.trim())
+        failed(error.trim())
     } else {
         Outcome::Ok
     }
 }
 
-/// What stands before the colon of a refusal is shorter.
+/// The text before the colon of a refusal is shorter than this, in bytes.
 const LONGEST_REFUSAL: usize = 256;
 
 /// `exec_command failed: …`, `exec_command failed for `ls`: …`, `apply_patch verification failed: …`: Codex
-/// refused the call or could not start it. What a program printed stands below a head and never at the beginning.
-fn says_it_failed(output: &str) -> bool {
+/// refused the call or could not start it. A program's own output follows a header and is never at the beginning.
+fn is_failure(output: &str) -> bool {
     let beginning = &output[..output.floor_char_boundary(LONGEST_REFUSAL)];
     let colon = beginning.match_indices(':').find(|(at, _)| beginning[at + 1..].starts_with(' '));
     let what = colon.map(|(at, _)| &beginning[..at]);
@@ -145,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_for_the_model_tells_how_a_call_ended() {
+    fn the_text_for_the_model_gives_the_outcome_of_a_call() {
         let failed = |message: &str| Outcome::Failed { message: message.into() };
         let denied = |message: &str| Outcome::Denied { message: message.into() };
         let code = |code: i64| failed(&format!("exit code {code}"));
@@ -211,30 +213,30 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_around_the_output_is_told_apart_from_it() {
-        let told = |millis: Option<i64>, printed: Option<&'static str>, left_running| {
+    fn codexs_header_is_separated_from_the_output() {
+        let read = |millis: Option<i64>, printed: Option<&'static str>, left_running| {
             (millis.map(SignedDuration::from_millis), printed.map(Cow::Borrowed), left_running)
         };
         let table = [
             (
                 "Chunk ID: 0b\nWall time: 0.2370 seconds\nProcess exited with code 0\nOutput:\na\n\nOutput:\nb",
-                told(Some(237), Some("a\n\nOutput:\nb"), None),
+                read(Some(237), Some("a\n\nOutput:\nb"), None),
             ),
-            ("Exit code: 0\nWall time: 1.5 seconds\nOutput:\n", told(Some(1500), Some(""), None)),
+            ("Exit code: 0\nWall time: 1.5 seconds\nOutput:\n", read(Some(1500), Some(""), None)),
             (
                 r#"{"output":"ok","metadata":{"exit_code":0,"duration_seconds":0.2}}"#,
-                told(Some(200), Some("ok"), None),
+                read(Some(200), Some("ok"), None),
             ),
-            ("aborted by user after 14.0s", told(Some(14_000), None, None)),
+            ("aborted by user after 14.0s", read(Some(14_000), None, None)),
             (
                 "Wall time: 1 seconds\nProcess running with session ID 7\nOutput:\nsofar",
-                told(None, Some("sofar"), Some(7)),
+                read(None, Some("sofar"), Some(7)),
             ),
             (
                 r#"{"output":"x","metadata":{"exit_code":0,"duration_seconds":1e300}}"#,
-                told(None, Some("x"), None),
+                read(None, Some("x"), None),
             ),
-            ("Plan updated", told(None, None, None)),
+            ("Plan updated", read(None, None, None)),
         ];
         for (output, expected) in table {
             let Told { duration, printed, left_running, .. } = told_in(output);

@@ -1,4 +1,4 @@
-//! From lines to a session, one line at a time: the same code at exit, for an import, on a live file.
+//! Reduces lines to a session, one line at a time: at exit, for imports and on live files.
 
 use super::compactions::Compactions;
 use super::copied::Copied;
@@ -31,11 +31,11 @@ pub struct SessionReducer {
     pub(super) review_ended: bool,
     /// Why the turn that runs will fail.
     pub(super) error: Option<ErrorEvent>,
-    /// Of the account's allowance nothing is left, by the last line that says so.
+    /// The account's usage limit is reached, by the last line that reports limits.
     pub(super) is_limit_reached: bool,
 }
 
-/// A step's place: turns and steps are only ever added.
+/// A step's position. It stays valid: turns and steps are only appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StepAt {
     pub(super) turn: usize,
@@ -43,7 +43,7 @@ pub(super) struct StepAt {
 }
 
 impl SessionReducer {
-    /// Takes the next line of the file, without its LF. Any bytes will do.
+    /// Takes the next line of the file, without its LF. Accepts any bytes.
     pub fn observe(&mut self, line: &[u8]) {
         match RolloutLine::parse(line) {
             Ok(line) => self.line(line),
@@ -74,7 +74,7 @@ impl SessionReducer {
                     Container::Bare => Clock::UnknownZone,
                 };
                 self.session.folders.extend(meta.cwd.clone());
-                // What goes on with another's history was told them there.
+                // A fork or rewind continues a history whose model already has its instructions.
                 let is_fork = meta.forked_from_id.as_ref().is_some_and(|from| *from != meta.id);
                 let is_new = !is_fork && meta.history_base.is_none();
                 let instructions = meta.base_instructions.as_ref().map(|it| it.text.clone());
@@ -83,7 +83,7 @@ impl SessionReducer {
                 self.session.meta = *meta;
                 self.has_meta = true;
             }
-            // Written again within a file (0.140): not an identity.
+            // Repeated within a file (0.140): not the thread's identity.
             RolloutItem::SessionMeta(_) | RolloutItem::Bookkeeping => {}
             RolloutItem::TurnContext(context) => self.turn_context(context, at),
             RolloutItem::StateRecord => self.inferences.mark(&mut self.session, at),
@@ -111,17 +111,17 @@ impl SessionReducer {
         session
     }
 
-    /// Whose session it is.
+    /// The first `session_meta` so far.
     pub fn meta(&self) -> &SessionMeta {
         &self.session.meta
     }
 
-    /// Whether something was asked, and no turn runs.
+    /// Whether there are turns and none of them runs.
     pub fn is_at_rest(&self) -> bool {
         self.turns.is_at_rest(&self.session)
     }
 
-    /// The session of a file that nobody writes any more: an open turn is lost.
+    /// The session of a file that has no writer any more: an open turn is lost.
     pub fn finish(mut self) -> Session {
         self.inferences.end(&mut self.session);
         self.turns.settle(&mut self.session);
@@ -133,7 +133,7 @@ impl SessionReducer {
         *self.session.unknown_lines.entry(kind).or_default() += 1;
     }
 
-    /// Of another thread's history only what this one goes on with.
+    /// Takes only settings, token totals and unknown kinds from another thread's history.
     fn copied_item(&mut self, item: RolloutItem) {
         match item {
             RolloutItem::TurnContext(context) => self.inferences.in_force.turn_context(context),
@@ -166,7 +166,7 @@ impl SessionReducer {
         self.inferences.in_force.turn_context(context);
     }
 
-    /// A review's settings are mirrored into the file of the thread that asked for it.
+    /// Ignores settings of a review, which Codex mirrors into the file of the thread that asked for it.
     pub(super) fn settings_applied(&mut self, applied: ThreadSettingsApplied) {
         let is_own = |id: &String| !self.has_meta || *id == self.session.meta.id;
         let Some(settings) =
@@ -178,7 +178,7 @@ impl SessionReducer {
         self.inferences.in_force.thread_settings(settings);
     }
 
-    /// What a person wrote, among what Codex adds of its own.
+    /// Begins a turn for a user's message, unless it is context that Codex adds.
     fn bare_prompt(&mut self, item: &ResponseItem) {
         if let ResponseItem::Message(message) = item
             && message.role == "user"
@@ -240,16 +240,16 @@ mod tests {
             ("plan", "What for?", json!("What for?"), "What for?"),
             ("default", planned, json!("as it ended"), "as it ended"),
         ];
-        for (mode, said, last, answer) in table {
-            let session = session_of(&[begin(mode), say(said), end(last)]);
+        for (mode, text, last, answer) in table {
+            let session = session_of(&[begin(mode), say(text), end(last)]);
             let turn = &session.turns[0];
-            assert_eq!(turn.final_answer.as_deref(), Some(answer), "{mode} {said}");
+            assert_eq!(turn.final_answer.as_deref(), Some(answer), "{mode} {text}");
             assert_eq!(turn.status, crate::session::model::TurnStatus::Completed);
         }
     }
 
     #[test]
-    fn a_review_that_told_nothing_does_not_take_the_next_turns_response() {
+    fn a_review_without_a_result_does_not_take_the_next_turns_response() {
         let item = json!({"type": "ExitedReviewMode", "review_output": null});
         let exited = ("event_msg", json!({"type": "item_completed", "turn_id": "review", "item": item}));
         let session = session_of(&[begin("review"), exited.clone(), begin("next"), say("hello")]);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_response_of_a_new_thread_is_shown_its_instructions_once() {
+    fn the_first_request_of_a_new_thread_holds_its_instructions_once() {
         let meta = |more: Value| {
             let mut meta = json!({"id": "t", "base_instructions": {"text": "be Codex"}});
             meta.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -273,7 +273,7 @@ mod tests {
         let shown = |role: &str, text: &str| {
             ("response_item", json!({"type": "message", "role": role, "content": text}))
         };
-        let told = |lines: &[(&str, Value)]| {
+        let requests = |lines: &[(&str, Value)]| {
             let session = session_of(lines);
             let messages = session.inferences().map(|it| it.new_messages.clone());
             messages.map(|all| all.iter().map(|it| it.text.to_string()).collect()).collect::<Vec<Vec<_>>>()
@@ -290,7 +290,7 @@ mod tests {
             (&[meta(json!({"base_instructions": null}))], &["go"]),
             (&[meta(json!({"base_instructions": "be odd"}))], &["go"]),
         ] {
-            assert_eq!(told(&with(first)), [expected, &["on"]], "{first:?}");
+            assert_eq!(requests(&with(first)), [expected, &["on"]], "{first:?}");
         }
     }
 
@@ -319,7 +319,7 @@ mod tests {
             )
         };
         let answer = |code: u64| {
-            let output = json!({"output": "said", "metadata": {"exit_code": code}}).to_string();
+            let output = json!({"output": "printed", "metadata": {"exit_code": code}}).to_string();
             ("response_item", json!({"type": "function_call_output", "call_id": "call_0", "output": output}))
         };
         let session = session_of(&[begin("a"), call("true"), answer(0), call("false"), answer(1)]);

@@ -1,4 +1,4 @@
-//! What went to the model and came back, as parts of a session.
+//! Adds response items to a session: what went to the model, and what came back.
 
 use super::call;
 use super::model::{Message, add};
@@ -48,7 +48,7 @@ impl SessionReducer {
         }
     }
 
-    /// The model asked for a tool. A search that the model's side did is recorded before it is asked for.
+    /// The model requested a tool. Codex records a search of the provider before its request.
     pub(super) fn request(&mut self, mut item: ResponseItem, at: Option<Timestamp>) {
         if let ResponseItem::WebSearchCall(search) = &mut item {
             search.id = search.id.take().or_else(|| self.tools.take_search());
@@ -75,12 +75,12 @@ impl SessionReducer {
         }
     }
 
-    /// The model was shown something: whatever it says next is a new response.
+    /// The model gets a message: its next output is a new response.
     pub(super) fn show(&mut self, role: Text, text: Text, tool_call_id: Option<Text>, at: Option<Timestamp>) {
         self.inferences.show(&mut self.session, Message { role, text, tool_call_id }, at);
     }
 
-    /// Another agent's word; the first one is the task of a sub-agent.
+    /// A message of another agent; the first one is the task of a sub-agent.
     pub(super) fn agent_message(&mut self, text: Text, at: Option<Timestamp>) {
         if let Some(turn) = self.session.turns.last_mut()
             && turn.prompt.is_none()

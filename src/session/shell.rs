@@ -1,7 +1,7 @@
-//! A command that a tool ran, in one shape for all tools and versions: `cmd`, as a person would type it.
+//! A command that a tool ran, in one shape for all tools and versions: `cmd`, as a user would type it.
 //!
-//! Models of today write `{"cmd"}` themselves. Codex's own records hold the words of the process, shell and all;
-//! `shell`, `shell_command` and `local_shell` have `command` and their own names for the rest.
+//! Current models write `{"cmd"}`. Codex's own records hold the arguments of the process, shell included. `shell`,
+//! `shell_command` and `local_shell` have `command`, and their own names for the rest.
 
 use crate::rollout::map::Map;
 use crate::rollout::text::Text;
@@ -13,12 +13,12 @@ pub(super) const COMMAND: &str = "cmd";
 const TOOLS: [&str; 6] =
     ["exec_command", "shell", "shell_command", "local_shell", "container.exec", "user_shell"];
 
-/// Shells, by what their name ends in; behind such an option is the script.
+/// Shells that take a script after an option that ends in `c`.
 const SHELLS: [&str; 7] = ["sh", "bash", "zsh", "dash", "ksh", "fish", "ash"];
 
 const POWERSHELLS: [&str; 2] = ["pwsh", "powershell"];
 
-/// The arguments of a call in the common shape, and as they were written where that is another one.
+/// The arguments of a call in the common shape; and as written, where that differs.
 pub(super) fn arguments(tool: &str, written: Value) -> (Value, Option<Value>) {
     let command = Some(&written["command"]).filter(|_| TOOLS.contains(&tool));
     let Some(command) = command.and_then(typed) else { return (written, None) };
@@ -28,7 +28,7 @@ pub(super) fn arguments(tool: &str, written: Value) -> (Value, Option<Value>) {
     for (name, value) in others.iter() {
         match &**name {
             "command" => {}
-            // Of `local_shell`; it has but one type.
+            // `local_shell` has no other type.
             "type" if *value == "exec" => {}
             "working_directory" => fields.insert("workdir", value.clone()),
             _ if value.is_null() => {}
@@ -83,7 +83,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_command_has_one_shape_whatever_tool_ran_it() {
+    fn a_command_has_one_shape_for_all_tools() {
         let table = [
             ("exec_command", json!({"cmd": "ls", "workdir": "/w"}), json!({"cmd": "ls", "workdir": "/w"})),
             ("exec_command", json!({"command": ["/bin/bash", "-lc", "ls | wc"]}), json!({"cmd": "ls | wc"})),

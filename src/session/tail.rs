@@ -1,4 +1,4 @@
-//! A session file that is being written: each line is read once, however often somebody looks.
+//! A session file that Codex still writes to: each line is read once.
 
 use super::model::Session;
 use super::named_by;
@@ -33,9 +33,9 @@ impl Tail {
         }
     }
 
-    /// Reads what whole lines were added. True if there were any.
+    /// Reads the complete lines that were added since the last call. True if there were any.
     pub fn read(&mut self) -> io::Result<bool> {
-        // A pipe of that name would be waited for, for ever.
+        // Opening a pipe of that name would block.
         if !fs::metadata(&self.path)?.is_file() {
             return Ok(false);
         }
@@ -51,7 +51,7 @@ impl Tail {
             let mut length = line.len() as u64;
             let whole = match line.strip_suffix(b"\n") {
                 Some(whole) => whole,
-                // No line is so long: its beginning is a bad one.
+                // No line of Codex is so long: its beginning counts as a bad one.
                 None if line.len() == LONGEST_LINE => {
                     length += lines.skip_until(b'\n')? as u64;
                     &line
@@ -66,7 +66,7 @@ impl Tail {
         Ok(self.offset > before)
     }
 
-    /// Whether something was asked, and no turn runs.
+    /// Whether there are turns and none of them runs.
     pub fn is_at_rest(&self) -> bool {
         self.reducer.is_at_rest()
     }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_written_anew_is_read_anew() {
+    fn a_file_that_was_replaced_is_read_from_its_beginning() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session.jsonl");
         fs::write(&path, corpus()).unwrap();

@@ -1,14 +1,14 @@
-//! When a line was written, on a clock that never goes back: Codex's is the machine's, and people set it.
+//! The times of lines on a clock that never goes back: Codex uses the system clock, which a user may set back.
 
 use crate::rollout::event::Event;
 use crate::rollout::line::{RolloutItem, RolloutLine};
 use jiff::{SignedDuration, Timestamp};
 
-/// Two writers of one moment may pass each other (81 ms seen); that is no clock put back.
+/// Two concurrent writers may write out of order (81 ms measured); a smaller step back than this is no change of
+/// the clock.
 const OF_ONE_MOMENT: SignedDuration = SignedDuration::from_secs(1);
 
-/// From a clock that is put back on, lines are as much later as it is earlier: what comes later in the file was later,
-/// and durations stay what they are.
+/// After the clock is put back, adds the difference to all times: the order of the file holds, and durations stay.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timeline {
     last: Option<Timestamp>,
@@ -16,14 +16,14 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// The thread was made then, and no line is older.
+    /// Sets when the thread was made: no line is older.
     pub(super) fn begin(&mut self, made: Option<Timestamp>) {
         self.last = self.last.max(made);
     }
 
-    /// Sets the times in a line of the thread's own. Lines are taken in the order of the file.
+    /// Corrects the times of one of the thread's own lines. Takes lines in the order of the file.
     pub(super) fn set(&mut self, line: &mut RolloutLine) {
-        // A kind that is not known may mean another time by its timestamp.
+        // The timestamp of an unknown kind may mean another time.
         if matches!(line.item, RolloutItem::Unknown { .. }) {
             return;
         }
@@ -46,7 +46,7 @@ impl Timeline {
         let last = self.last.unwrap_or(written);
         let mut at = written.checked_add(self.put_back).unwrap_or(written);
         if written >= last {
-            // Long after: the difference of the clocks is no longer to be seen.
+            // The clock has passed the last time again: the correction ends.
             (at, self.put_back) = (written, SignedDuration::ZERO);
         } else if last.duration_since(at) > OF_ONE_MOMENT {
             (at, self.put_back) = (last, last.duration_since(written));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_one_moment_keep_their_times() {
+    fn concurrent_lines_keep_their_times() {
         let mut timeline = Timeline::default();
         for (written, millis) in [(0, 0), (-81, -81), (5, 5)] {
             let at = second(100).checked_add(SignedDuration::from_millis(written)).unwrap();

@@ -1,4 +1,4 @@
-//! Tool calls of a thread: what the model asked for, paired with what Codex recorded and what the model was shown.
+//! Tool calls of a thread: the model's request, Codex's record and the output for the model become one call.
 
 use super::call::record_of;
 use super::mcp;
@@ -14,24 +14,24 @@ use std::collections::{HashMap, HashSet};
 /// Codex's name for the tool with which a model runs a script of its own (code mode).
 const SCRIPT_TOOL: &str = "exec";
 
-/// How Codex names what a script called; there is no link to the script's own call.
+/// Begins the ids of calls that a script made; no field links them to the script's own call.
 const NESTED_CALL_PREFIX: &str = "exec-";
 
-/// Up to 0.7x the call and its output are written together, when the call is over.
+/// Up to 0.7x, Codex writes a call and its output within this time, when the call is over.
 const ONE_WRITE: SignedDuration = SignedDuration::from_millis(10);
 
-/// Codex's name for the tool with which a model asks for a command that goes on.
+/// Codex's name for the tool with which a model polls a command that still runs.
 const STDIN_TOOL: &str = "write_stdin";
 
-/// Where each call of the thread stands.
+/// The positions of the thread's calls.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ToolIndex {
     calls: HashMap<Text, CallAt>,
-    /// What the model asked for, by its ids.
+    /// The ids that the model has requested.
     requested: HashSet<Text>,
-    /// In the order in which they were asked for.
+    /// In the order of their requests.
     scripts: Vec<StepAt>,
-    /// Commands that outlived their call, by the number that later calls ask for them by.
+    /// Commands that outlived their call, by the session id that later calls name.
     left_running: HashMap<u64, CallAt>,
     /// A search that Codex recorded; the model's own line of it, which comes next, may carry no id.
     search: Option<Text>,
@@ -40,25 +40,25 @@ pub(super) struct ToolIndex {
 #[derive(Clone, Copy, Debug)]
 struct CallAt {
     step: StepAt,
-    /// Its place among what a script called.
+    /// Its place among the calls of a script.
     nested: Option<usize>,
     /// The response that asked for it.
     asked_by: Option<StepAt>,
 }
 
 impl ToolIndex {
-    /// Whether Codex recorded the call before it wrote down that the model asked for it, which it does now. Some
-    /// providers give several calls one id: what is asked for once more is another call.
+    /// Notes a request; true if Codex recorded the call before it. Some providers give several calls one id: a second
+    /// request of an id is another call.
     pub(super) fn is_recorded_first(&mut self, call_id: &Text) -> bool {
         self.requested.insert(call_id.clone()) && self.calls.contains_key(call_id)
     }
 
-    /// How many calls there are: the name of a call that Codex gave none.
+    /// The number of calls; names a call that has no id.
     pub(super) fn count(&self) -> usize {
         self.calls.len()
     }
 
-    /// Adds a call to the end of a turn; a response asked for it, or nobody knows who.
+    /// Appends a call to a turn. `asked_by` is the response that requested it, where that is known.
     pub(super) fn push(
         &mut self,
         session: &mut Session,
@@ -75,7 +75,7 @@ impl ToolIndex {
         steps.push(Step::ToolCall(Box::new(call)));
     }
 
-    /// The output that the model was shown. What Codex recorded itself is exact and stays.
+    /// Adds the output that the model got. Codex's own record is exact and stays.
     pub(super) fn answer(
         &mut self,
         session: &mut Session,
@@ -86,22 +86,22 @@ impl ToolIndex {
         let Some(place) = self.calls.get(call_id).copied() else { return };
         let turn_began = session.turns.get(place.step.turn).and_then(|turn| turn.started_at);
         let Some(call) = call_at(session, place) else { return };
-        let told = outcome::told_in(output);
+        let read = outcome::told_in(output);
         let mut began = None;
-        call.facts.exit_code = call.facts.exit_code.or(told.exit_code);
+        call.facts.exit_code = call.facts.exit_code.or(read.exit_code);
         call.facts.printed =
-            call.facts.printed.take().or_else(|| told.printed.map(|text| Text::from(&*text)));
-        // Once is enough: outputs are most of a session.
+            call.facts.printed.take().or_else(|| read.printed.map(|text| Text::from(&*text)));
+        // Kept once: outputs are most of a session's size.
         call.output = Some(output).filter(|_| call.facts.printed.is_none()).cloned();
         if call.ended_at.is_none() {
             call.ended_at = at;
             if call.started_at.zip(at).is_some_and(|(asked, at)| at.duration_since(asked) <= ONE_WRITE) {
-                let inferred = told.duration.and_then(|took| at?.checked_sub(took).ok());
+                let inferred = read.duration.and_then(|took| at?.checked_sub(took).ok());
                 began = inferred.map(|began| began.max(turn_began.unwrap_or(began)));
                 call.started_at = [call.started_at, began].into_iter().flatten().min();
             }
         }
-        call.facts.duration = call.facts.duration.or(told.duration);
+        call.facts.duration = call.facts.duration.or(read.duration);
         if call.outcome == Outcome::Running {
             call.outcome = outcome::of_output(output, call.facts.exit_code);
         }
@@ -110,12 +110,12 @@ impl ToolIndex {
         if let (Some(began), Some(asked_by)) = (began, place.asked_by) {
             end_before(session, asked_by, place, began);
         }
-        if let Some(id) = told.left_running {
+        if let Some(id) = read.left_running {
             self.left_running.entry(id).or_insert(place);
         } else if let Some(began) = asks_for.and_then(|id| self.left_running.remove(&id))
             && let Some(command) = call_at(session, began)
             && command.facts.exit_code.is_none()
-            && let Some(code) = told.exit_code
+            && let Some(code) = read.exit_code
         {
             command.facts.exit_code = Some(code);
             command.outcome = outcome::of_exit_code(code);
@@ -123,13 +123,13 @@ impl ToolIndex {
         }
     }
 
-    /// The id of a search that Codex recorded and the model's line, which has none, speaks of.
+    /// The id of the search that Codex recorded, for the model's line of it without an id.
     pub(super) fn take_search(&mut self) -> Option<Text> {
         self.search.take()
     }
 
-    /// Codex's record of a call: of one the model asked for, of one that its script made, or of a
-    /// command that the user ran.
+    /// Adds Codex's record of a call: of one that the model requested, of one that its script made, or of a command
+    /// that the user ran.
     pub(super) fn completed(
         &mut self,
         session: &mut Session,
@@ -144,7 +144,7 @@ impl ToolIndex {
         let Some(mut record) = record_of(completed.item) else {
             return;
         };
-        // Before 0.150 the line's own time is all there is.
+        // Before 0.150 only the line's own time is known.
         record.ended_at = time(completed.completed_at_ms).or(at);
         record.started_at = time(completed.started_at_ms);
         let measured = record.facts.duration;
@@ -174,8 +174,8 @@ impl ToolIndex {
         self.push(session, turn, with_duration(record), None);
     }
 
-    /// The script that made the call: the turn's last one that was there when it began. What an earlier
-    /// script left running is recorded while a later one runs.
+    /// The script that made the call: the turn's last one that was requested before the call began. Codex records
+    /// calls that an earlier script left running while a later one runs.
     fn script_of(&self, session: &mut Session, turn: usize, record: &ToolCall) -> Option<StepAt> {
         let of_turn = || {
             let not_later = self.scripts.iter().rev().skip_while(|script| script.turn > turn);
@@ -201,7 +201,7 @@ impl ToolIndex {
     pub(super) fn describe(&mut self, session: &mut Session, request: ToolCall) {
         self.search = self.search.take().filter(|id| *id != request.call_id);
         if let Some(call) = self.call(session, &request.call_id)
-            // A search without an action says less than its record.
+            // A search without an action has less than its record.
             && !is_empty(&request.arguments)
         {
             call.arguments = request.arguments;
@@ -227,8 +227,8 @@ fn call_at(session: &mut Session, place: CallAt) -> Option<&mut ToolCall> {
     }
 }
 
-/// A response was over when a call that it asked for began, however late its lines were written; and the call began
-/// no earlier than the response, however its duration was rounded.
+/// A response ended before a call that it requested began, even if its lines were written later. The call began no
+/// earlier than the response: its duration may be rounded.
 fn end_before(session: &mut Session, asked_by: StepAt, call: CallAt, began: Timestamp) {
     let asked = session.turns.get_mut(asked_by.turn).and_then(|turn| turn.steps.get_mut(asked_by.step));
     let Some(Step::Inference(asked)) = asked else { return };
@@ -247,27 +247,27 @@ fn add_record(call: &mut ToolCall, record: ToolCall) {
     call.started_at = record.started_at.or(call.started_at);
     call.ended_at = record.ended_at.or(call.ended_at);
     if record.server.is_some() && mcp::is_qualified(&call.name) {
-        // Codex's record parts the server from the tool, where the model's name for both leaves a doubt.
+        // Codex's record separates the server from the tool; the model's name for both may be ambiguous.
         call.name = record.name;
     }
     call.server = record.server.or(call.server.take());
-    let (told, facts) = (std::mem::take(&mut call.facts), record.facts);
+    let (earlier, facts) = (std::mem::take(&mut call.facts), record.facts);
     call.facts = ToolFacts {
-        exit_code: facts.exit_code.or(told.exit_code),
-        duration: facts.duration.or(told.duration),
-        cwd: facts.cwd.or(told.cwd),
-        printed: facts.printed.or(told.printed),
-        changes: facts.changes.or(told.changes),
-        mcp_result: facts.mcp_result.or(told.mcp_result),
-        agents: if facts.agents.is_empty() { told.agents } else { facts.agents },
+        exit_code: facts.exit_code.or(earlier.exit_code),
+        duration: facts.duration.or(earlier.duration),
+        cwd: facts.cwd.or(earlier.cwd),
+        printed: facts.printed.or(earlier.printed),
+        changes: facts.changes.or(earlier.changes),
+        mcp_result: facts.mcp_result.or(earlier.mcp_result),
+        agents: if facts.agents.is_empty() { earlier.agents } else { facts.agents },
     };
     if call.outcome != Outcome::Interrupted {
         call.outcome = record.outcome;
     }
 }
 
-/// When a call began of which Codex measured how long it took. Its clock stops while the machine sleeps, so the
-/// lines decide: no call begins before it was asked for, or after its first output.
+/// The beginning of a call, from the duration that Codex measured. Codex's clock stops while the machine sleeps, so
+/// line times decide: no call begins before its request or after its first output.
 fn began(
     inferred: Option<Timestamp>,
     asked: Option<Timestamp>,

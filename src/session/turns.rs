@@ -10,16 +10,16 @@ use std::collections::HashMap;
 pub(super) struct TurnIndex {
     /// By Codex's turn id: late items name a turn that is over.
     named: HashMap<String, usize>,
-    /// The last turn that only a prompt began (up to 0.103). No line will tell its end.
+    /// The last turn that only a prompt began (up to 0.103). No line will end it.
     implied: Option<usize>,
     /// The last turn in which a review was asked for.
     review: Option<usize>,
-    /// The review runs, and what lines say is the reviewer's.
+    /// The review runs, and lines are the reviewer's.
     is_reviewing: bool,
 }
 
 impl TurnIndex {
-    /// A turn of which no line but its prompt tells.
+    /// Begins a turn that only its prompt shows.
     pub(super) fn begin_implied(&mut self, session: &mut Session, at: Option<Timestamp>) -> usize {
         let index = self.begin(session, None, at);
         self.implied = Some(index);
@@ -47,21 +47,21 @@ impl TurnIndex {
         self.named.get(turn_id?).copied()
     }
 
-    /// The turn that runs and whose end will be told.
+    /// The turn that runs, if a line will end it.
     pub(super) fn told_and_open(&self, session: &Session) -> Option<usize> {
         let last = session.turns.len().checked_sub(1)?;
         (self.implied != Some(last) && session.turns[last].status == TurnStatus::Running).then_some(last)
     }
 
-    /// A turn that runs and whose end will be in no line.
+    /// The turn that runs, if no line will end it.
     pub(super) fn untold_and_open(&self, session: &Session) -> Option<usize> {
         self.implied.filter(|index| {
             index + 1 == session.turns.len() && session.turns[*index].status == TurnStatus::Running
         })
     }
 
-    /// A turn whose end is in no line is over when the model has answered and asked for nothing, or its review has
-    /// an answer.
+    /// Completes a turn whose end is in no line, if the model has answered without a request, or its review has an
+    /// answer.
     pub(super) fn settle(&self, session: &mut Session) {
         let Some(turn) = self.implied.and_then(|index| session.turns.get_mut(index)) else { return };
         if turn.status == TurnStatus::Running && turn.final_answer.is_some() {
@@ -73,7 +73,7 @@ impl TurnIndex {
         }
     }
 
-    /// Whether something was asked, and no turn runs.
+    /// Whether there are turns and none of them runs.
     pub(super) fn is_at_rest(&self, session: &Session) -> bool {
         let is_implied = self.implied.is_some_and(|index| index + 1 == session.turns.len());
         session.turns.last().is_some_and(|turn| {
@@ -99,12 +99,12 @@ impl TurnIndex {
         self.is_reviewing = false;
     }
 
-    /// Whether what a person seems to say in this turn is what the reviewer is asked.
+    /// Whether user messages in this turn are Codex's, for the reviewer.
     pub(super) fn is_reviewing(&self, turn: usize) -> bool {
         self.is_reviewing && self.review == Some(turn)
     }
 
-    /// The reviewer's turn begins within the one that asked for the review, and is the same one to a reader. It
+    /// Whether this begins the reviewer's turn, within the turn that asked for the review; both count as one turn. It
     /// begins once: a second turn is another one, and the review was cut off (0.104).
     pub(super) fn is_the_reviewers(&mut self, session: &mut Session, started: &TaskStarted) -> bool {
         let Some(turn) = self.review.filter(|turn| self.is_reviewing && turn + 1 == session.turns.len())
@@ -125,15 +125,16 @@ impl TurnIndex {
         true
     }
 
-    /// A review's turn is announced in the file of the thread that asked for it, too; its end is not.
+    /// Whether this begins a turn of a review's own thread. Codex also writes its beginning, but not its end, to the
+    /// file of the thread that asked for the review.
     pub(super) fn is_a_reviews(&self, session: &Session, started: &TaskStarted) -> bool {
         let asked_by =
             started.turn_attribution.as_ref().and_then(|by| self.named(by.parent_turn_id.as_deref()));
         asked_by.is_some_and(|turn| session.turns[turn].status == TurnStatus::Running)
     }
 
-    /// The turn that an end is of: the one of that id, else the review that runs, which may end under an id of its
-    /// own (0.104), else the one that began without an id. An end without a beginning is no turn.
+    /// The turn that an end line ends: the one of that id, else the review that runs, which may end under its own id
+    /// (0.104), else the one that began without an id. An end without a beginning is no turn.
     pub(super) fn ended(&self, session: &Session, turn_id: Option<&str>) -> Option<usize> {
         let is_open = |turn: &usize| {
             turn + 1 == session.turns.len() && session.turns[*turn].status == TurnStatus::Running
@@ -178,14 +179,14 @@ pub(super) struct End {
 }
 
 impl End {
-    /// A thread's first lines are written when its turn runs already.
+    /// Earlier than the turn's first line in a new thread: Codex writes it when the turn already runs.
     fn began(&self) -> Option<Timestamp> {
         let took = SignedDuration::from_millis(i64::try_from(self.took_ms?).ok()?);
         self.at?.checked_sub(took).ok()
     }
 }
 
-/// Codex runs one turn of a thread at a time.
+/// A turn that is still open is lost: Codex runs one turn of a thread at a time.
 pub(super) fn lose_the_open_one(session: &mut Session) {
     if let Some(turn) = session.turns.last_mut()
         && turn.status == TurnStatus::Running
@@ -199,7 +200,7 @@ fn answer_of(turn: &Turn) -> Option<Inference> {
     turn.inferences().last().filter(|it| it.requests.is_empty() && !it.texts.is_empty()).cloned()
 }
 
-/// The user took back the last prompts, and what became of them.
+/// The user took back the last prompts, and their turns with them.
 pub(super) fn roll_back(session: &mut Session, prompts: u64) {
     let mut left = prompts;
     for turn in session.turns.iter_mut().rev().filter(|turn| !turn.is_taken_back) {
@@ -211,8 +212,8 @@ pub(super) fn roll_back(session: &mut Session, prompts: u64) {
     }
 }
 
-/// A completed turn's answer, where its end did not tell it, or not all of it: files that Codex migrated, and plans,
-/// which Codex takes out of the answer around them.
+/// Sets a completed turn's answer where its end line has none or only a part: in files that Codex migrated, and for
+/// plans, which Codex removes from the answer around them.
 pub(super) fn answer_from_responses(turn: &mut Turn) {
     if turn.status != TurnStatus::Completed {
         return;
@@ -225,7 +226,7 @@ pub(super) fn answer_from_responses(turn: &mut Turn) {
     }
 }
 
-/// Text that Codex shows the model in the user's name: `<environment_context>…</environment_context>`, `AGENTS.md`.
+/// Text that Codex sends to the model as the user: `<environment_context>…</environment_context>`, `AGENTS.md`.
 pub(super) fn is_context(text: &str) -> bool {
     let text = text.trim();
     let tag = text.strip_prefix('<').and_then(|rest| rest.split(['>', ' ']).next());
@@ -233,7 +234,7 @@ pub(super) fn is_context(text: &str) -> bool {
         || tag.is_some_and(|tag| !tag.is_empty() && text.ends_with(&format!("</{tag}>")))
 }
 
-/// `before` is what went wrong in the turn, where Codex wrote it apart.
+/// `before` is the turn's error, where Codex wrote it as an event of its own.
 pub(super) fn status_of(complete: &TaskComplete, before: Option<ErrorEvent>) -> TurnStatus {
     match &complete.error {
         None => before.map_or(TurnStatus::Completed, |error| TurnStatus::Failed {
@@ -251,12 +252,12 @@ fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A word, or JSON where Codex says more.
+/// Codex's word, or JSON where Codex records an object.
 pub(super) fn kind_of(info: Option<&Value>) -> Option<String> {
     info.filter(|info| !info.is_null()).map(text_of)
 }
 
-/// What a person wrote first: lists show the beginning of it, and a person knows a prompt by its words.
+/// The user's text comes before images: lists show the beginning, and users know a prompt by its text.
 pub(super) fn prompt_of(content: &[UserContent]) -> String {
     let texts = content.iter().filter_map(|part| part.text.clone());
     let others = content.iter().filter(|part| part.text.is_none()).map(|part| match &part.path {

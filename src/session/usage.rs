@@ -1,10 +1,10 @@
-//! How many tokens a response, or many of them, took: Codex's own counts.
+//! Token usage, as Codex counts it.
 
 use crate::rollout::usage::Usage;
 use std::ops::AddAssign;
 
-/// Tokens of one response or of many. Cached is part of input and reasoning is part of output:
-/// neither is ever added again.
+/// Tokens of one response or of many. Cached is part of input, and reasoning is part of output: neither is added
+/// again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TokenUsage {
     pub input: u64,
@@ -19,7 +19,7 @@ impl TokenUsage {
         self.input.saturating_add(self.output)
     }
 
-    /// None where one of the numbers is no count: then nothing is known of all.
+    /// None where one of the numbers is no count.
     pub fn from_usage(usage: Usage) -> Option<TokenUsage> {
         Some(TokenUsage {
             input: usage.input_tokens.0?,
@@ -30,7 +30,7 @@ impl TokenUsage {
         })
     }
 
-    /// None where a count would fall below zero: the counter started anew.
+    /// None where a count would fall below zero: the counter restarted.
     pub fn minus(self, other: TokenUsage) -> Option<TokenUsage> {
         Some(TokenUsage {
             input: self.input.checked_sub(other.input)?,

@@ -1,4 +1,5 @@
-//! A command that the user ran with `!`, as the model is told of it. Since 0.150 Codex records it as well.
+//! A command that the user ran with `!`, from the message that reports it to the model. Since 0.150 Codex also
+//! records it.
 
 use super::call::running;
 use super::model::{Outcome, ToolCall};
@@ -7,11 +8,11 @@ use super::shell;
 use crate::rollout::text::Text;
 use jiff::Timestamp;
 
-/// None for a message that tells of no such command.
+/// None for any other message.
 pub(super) fn told_in(text: &str, nth: usize, at: Option<Timestamp>) -> Option<ToolCall> {
-    let told = text.trim().strip_prefix("<user_shell_command>")?.strip_suffix("</user_shell_command>")?;
-    let command = between(told, "<command>", "</command>")?.trim();
-    let result = between(told, "<result>", "</result>").unwrap_or_default();
+    let report = text.trim().strip_prefix("<user_shell_command>")?.strip_suffix("</user_shell_command>")?;
+    let command = between(report, "<command>", "</command>")?.trim();
+    let result = between(report, "<result>", "</result>").unwrap_or_default();
     let (head, printed) = result.split_once("Output:\n").unwrap_or((result, ""));
     let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
     let arguments = [(shell::COMMAND, command.into())];
@@ -37,7 +38,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_command_of_the_users_is_told_with_its_end() {
+    fn a_report_of_the_users_command_becomes_a_finished_call() {
         let text = "<user_shell_command>\n<command>\nls x\n</command>\n<result>\nExit code: 2\nDuration: 0.5000 seconds\nOutput:\nno x\n\n</result>\n</user_shell_command>";
         let at = "2026-11-22T10:00:01Z".parse().ok();
         let call = told_in(text, 4, at).unwrap();

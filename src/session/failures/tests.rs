@@ -1,4 +1,4 @@
-//! Which ends of a turn are failures, and of which request.
+//! Turns that end in a failure, and the request that failed.
 
 use super::*;
 use crate::session::model::TurnStatus;
@@ -132,7 +132,7 @@ fn a_turn_that_ends_without_the_answer_that_it_waits_for_has_failed() {
             Some("no_answer"),
             vec![true],
         ),
-        // What may well end without a message.
+        // These may end without a message.
         ("a thought alone", vec![begin(), prompt("go"), think(), count(5), none()], None, vec![false]),
         (
             "a thought of a provider without usage",
@@ -210,7 +210,7 @@ fn a_turn_that_ends_without_the_answer_that_it_waits_for_has_failed() {
 }
 
 #[test]
-fn a_turn_that_codex_made_up_for_an_old_file_has_the_answer_that_is_there() {
+fn a_turn_that_codex_migrated_keeps_the_answer_in_the_file() {
     let old = |kind: &str| event(kind, json!({"turn_id": "rollout-5", "last_agent_message": null}));
     let lines = [old("task_started"), prompt("go"), say("yes"), show("<x>y</x>"), old("task_complete")];
     let session = session_of(&lines);
@@ -219,7 +219,7 @@ fn a_turn_that_codex_made_up_for_an_old_file_has_the_answer_that_is_there() {
 }
 
 #[test]
-fn every_attempt_that_the_file_tells_of_is_a_request_with_its_number() {
+fn every_attempt_in_the_file_is_a_request_with_its_number() {
     let again = |text: &str| event("stream_error", json!({"message": text, "codex_error_info": "other"}));
     let error = json!({"message": "gone", "codex_error_info": {"response_stream_disconnected": {}}});
     let failed = event("task_complete", json!({"turn_id": TURN, "error": error}));
@@ -231,7 +231,7 @@ fn every_attempt_that_the_file_tells_of_is_a_request_with_its_number() {
         };
         session.inferences().map(mark).collect::<Vec<_>>()
     };
-    let said = |text: &str| text.to_owned();
+    let text = |text: &str| text.to_owned();
     let (first, second) = (again("Reconnecting... 1/5"), again("x; retrying 2/5 in 400ms…"));
     assert_eq!(
         marks(&[
@@ -244,9 +244,9 @@ fn every_attempt_that_the_file_tells_of_is_a_request_with_its_number() {
             count(5),
             end(json!("yes"))
         ]),
-        [(1, true, Some(1), said("go")), (2, true, Some(2), said("")), (3, false, Some(3), said(""))]
+        [(1, true, Some(1), text("go")), (2, true, Some(2), text("")), (3, false, Some(3), text(""))]
     );
-    // The stream broke off twice, and nothing but what it had said is in the file.
+    // The stream broke off twice, and only its partial texts are in the file.
     let null = event("token_count", json!({"info": null}));
     assert_eq!(
         marks(&[
@@ -259,22 +259,22 @@ fn every_attempt_that_the_file_tells_of_is_a_request_with_its_number() {
             null,
             failed.clone()
         ]),
-        [(1, false, Some(1), said("go")), (2, true, Some(2), said(""))]
+        [(1, false, Some(1), text("go")), (2, true, Some(2), text(""))]
     );
     assert_eq!(
         marks(&[begin(), show("go"), prompt("go"), say("I"), first, failed.clone()]),
-        [(1, true, Some(1), said("go")), (2, true, Some(2), said(""))]
+        [(1, true, Some(1), text("go")), (2, true, Some(2), text(""))]
     );
-    // A session that goes on counts on.
+    // A session that continues goes on counting requests.
     let later = event("task_started", json!({"turn_id": "b"}));
     assert_eq!(
         marks(&[begin(), show("go"), prompt("go"), failed, later, show("on"), prompt("on"), say("yes")]),
-        [(1, true, None, said("go")), (2, false, None, said("on"))]
+        [(1, true, None, text("go")), (2, false, None, text("on"))]
     );
 }
 
 #[test]
-fn what_goes_wrong_beside_the_model_is_no_request() {
+fn an_error_without_the_model_is_no_failed_request() {
     let error = |kind: &str| event("error", json!({"message": "no", "codex_error_info": kind}));
     let session = session_of(&[begin(), prompt("go"), error("sandbox_error"), end(Value::Null)]);
     assert!(matches!(session.turns[0].status, TurnStatus::Failed { .. }));
@@ -282,7 +282,7 @@ fn what_goes_wrong_beside_the_model_is_no_request() {
     let session =
         session_of(&[begin(), prompt("go"), error("thread_rollback_failed"), say("yes"), end(json!("yes"))]);
     assert_eq!(session.turns[0].status, TurnStatus::Completed);
-    // Where turns have no end in the file, the error is it.
+    // Where turns have no end in the file, the error ends them.
     let session = session_of(&[prompt("go"), error("unauthorized"), prompt("again"), say("yes")]);
     assert!(
         matches!(&session.turns[0].status, TurnStatus::Failed { kind: Some(kind), .. } if kind == "unauthorized")

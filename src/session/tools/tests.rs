@@ -1,4 +1,4 @@
-//! Calls as lines tell of them, and what became of each.
+//! Calls from lines, and their outcomes.
 
 use super::super::reducer::SessionReducer;
 use super::*;
@@ -35,15 +35,15 @@ fn calls_of(lines: &[String]) -> Vec<ToolCall> {
 
 /// Each script with the calls it made and their exit codes.
 fn scripts_of(lines: &[String]) -> Vec<String> {
-    let told = |call: ToolCall| {
+    let text = |call: ToolCall| {
         let inner = call.nested.iter().map(|call| (&call.call_id, call.facts.exit_code));
         inner.fold(call.call_id.to_string(), |text, (id, code)| format!("{text} {id}={}", code.unwrap()))
     };
-    calls_of(lines).into_iter().map(told).collect()
+    calls_of(lines).into_iter().map(text).collect()
 }
 
 #[test]
-fn what_an_earlier_script_left_running_stays_its_own() {
+fn a_call_that_an_earlier_script_left_running_stays_that_scripts() {
     let lines = [
         script_at(1, "first"),
         script_at(10, "second"),
@@ -86,13 +86,13 @@ fn a_command_that_outlives_its_call_ends_as_a_later_call_learns() {
         answered("again", "Chunk ID: 3\nWall time: 1.0 seconds\nProcess exited with code 2\nOutput:\n"),
     ]);
     let calls = calls_of(&lines);
-    let told: Vec<_> = calls.iter().map(|call| (&*call.call_id, call.facts.exit_code)).collect();
-    assert_eq!(told, [("run", Some(2)), ("ask", None), ("again", Some(2))]);
+    let exits: Vec<_> = calls.iter().map(|call| (&*call.call_id, call.facts.exit_code)).collect();
+    assert_eq!(exits, [("run", Some(2)), ("ask", None), ("again", Some(2))]);
     assert_eq!(calls[0].outcome, Outcome::Failed { message: "exit code 2".into() });
 }
 
 #[test]
-fn a_response_that_is_written_with_its_calls_was_over_when_they_began() {
+fn a_response_that_is_written_with_its_calls_ends_when_they_begin() {
     let line = |at: &str, payload: Value| {
         let kind = if payload["type"] == "task_started" { "event_msg" } else { "response_item" };
         json!({"timestamp": format!("2026-11-22T10:00:{at}Z"), "type": kind, "payload": payload}).to_string()
@@ -127,7 +127,7 @@ fn a_response_that_is_written_with_its_calls_was_over_when_they_began() {
 }
 
 #[test]
-fn a_search_is_one_call_whether_or_not_the_models_line_names_it() {
+fn a_search_is_one_call_with_or_without_an_id_in_the_models_line() {
     let record = json!({"type": "web_search_end", "call_id": "ws_1", "query": "rust"});
     let asked = |id: Option<&str>| json!({"type": "web_search_call", "id": id, "action": {"query": "rust"}});
     for (payloads, ids) in [

@@ -1,4 +1,4 @@
-//! Where turns begin and end.
+//! The beginnings and ends of turns.
 
 use super::*;
 use crate::rollout::event::TurnAttribution;
@@ -42,7 +42,7 @@ fn an_end_is_of_the_turn_it_names() {
         (vec![Some("a"), Some("b")], Some("a"), Some(0)),
         (vec![Some("a"), Some("b")], None, Some(1)),
         (vec![Some("a"), Some("b")], Some("c"), None),
-        // Its beginning was lost, and a later line made it.
+        // Its beginning was lost, and a later line began it.
         (vec![Some("a"), None], Some("c"), Some(1)),
         (vec![], Some("c"), None),
         (vec![], None, None),
@@ -56,7 +56,7 @@ fn an_end_is_of_the_turn_it_names() {
 }
 
 #[test]
-fn only_a_turn_asked_for_by_one_that_runs_here_is_a_reviews() {
+fn only_a_turn_that_a_running_turn_asked_for_is_a_reviews() {
     let started = |parent: &str| TaskStarted {
         turn_id: Some("new".into()),
         turn_attribution: Some(TurnAttribution { parent_turn_id: Some(parent.into()) }),
@@ -71,7 +71,7 @@ fn only_a_turn_asked_for_by_one_that_runs_here_is_a_reviews() {
 }
 
 #[test]
-fn a_failure_is_told_in_whatever_shape_it_is_written() {
+fn a_failure_is_read_in_every_shape() {
     let complete = |error: Value| TaskComplete {
         duration_ms: None,
         turn_id: None,
@@ -103,7 +103,7 @@ fn a_failure_is_told_in_whatever_shape_it_is_written() {
 }
 
 #[test]
-fn a_turn_began_when_codex_says_and_not_before_what_was_there_before() {
+fn a_turn_begins_by_its_duration_but_not_before_the_turn_before_it() {
     let at = |millis: i64| Timestamp::from_millisecond(1_795_341_260_000 + millis).unwrap();
     for (took_ms, began) in [(None, 400), (Some(100), 400), (Some(900), 100), (Some(5_000), 50)] {
         let (mut index, mut session) = (TurnIndex::default(), Session::default());
@@ -118,7 +118,7 @@ fn a_turn_began_when_codex_says_and_not_before_what_was_there_before() {
 }
 
 #[test]
-fn a_prompt_that_is_taken_back_takes_its_turn_along_and_no_turn_goes_twice() {
+fn a_rollback_takes_back_the_turns_of_its_prompts_and_none_twice() {
     let (mut index, mut session) = begun(&[Some("a"), Some("b"), Some("compaction"), Some("c")]);
     for (turn, prompt) in [(0, "one"), (1, "two"), (3, "three")] {
         session.turns[turn].prompt = Some(prompt.into());
