@@ -59,7 +59,7 @@ impl Read for Chunks<'_> {
 }
 
 fn session_of(source: impl Read) -> Session {
-    let mut lines = Lines::of(source);
+    let mut lines = Lines::new(source);
     let mut reducer = SessionReducer::default();
     while let Some(line) = lines.next_line().expect("memory can be read") {
         reducer.observe(line);

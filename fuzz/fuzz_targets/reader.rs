@@ -20,7 +20,7 @@ impl Read for Drops<'_> {
 }
 
 fn lines_of(source: impl Read) -> Vec<Vec<u8>> {
-    let mut lines = Lines::of(source);
+    let mut lines = Lines::new(source);
     let mut all = Vec::new();
     while let Some(line) = lines.next_line().expect("memory can be read") {
         all.push(line.to_vec());

@@ -14,8 +14,8 @@ pub(super) fn trace(what: &OsStr, paths: &Paths) -> Result<(TraceId, Option<Thre
     if let Some(named) = by_id(&what.to_string_lossy(), paths) {
         return Ok(named);
     }
-    let mut walk = Walk::default();
-    let _ = walk.file(Path::new(what));
+    let mut walk = SessionFiles::default();
+    let _ = walk.add_file(Path::new(what));
     let named = walk.files.first().map(|file| of_thread(file.thread.clone()));
     named.ok_or_else(|| {
         let text = what.to_string_lossy();

@@ -94,8 +94,8 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, Failure> {
     let cannot = |file: &Path, error: &io::Error| format!("cannot read {}: {error}", file.display());
     // Somebody may be writing it: an open turn is shown as running.
     let read = |file: &Path, _| session::read(file, Writer::Alive);
-    let mut walk = Walk::default();
-    walk.file(path).map_err(|error| cannot(path, &error))?;
+    let mut walk = SessionFiles::default();
+    walk.add_file(path).map_err(|error| cannot(path, &error))?;
     let thread = walk.files.pop().map(|file| file.thread);
     let mut shelf = Shelf::of(home.path()).and(context.settings().sessions_dir.value.clone());
     let own = match &thread {

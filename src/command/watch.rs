@@ -141,7 +141,7 @@ impl Watch<'_> {
     }
 
     fn look_at(&mut self, path: &Path) -> Result<(), Failure> {
-        let (_, mut tail) = self.tails.remove(path).unwrap_or_else(|| (Instant::now(), Tail::of(path)));
+        let (_, mut tail) = self.tails.remove(path).unwrap_or_else(|| (Instant::now(), Tail::new(path)));
         let read = tail.read();
         let told = match read {
             // Archived or deleted meanwhile.

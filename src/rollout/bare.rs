@@ -25,7 +25,9 @@ struct BareLine<'a> {
 pub(super) fn parse(line: &[u8]) -> Option<RolloutItem> {
     let bare: BareLine = serde_json::from_slice(line).ok()?;
     if bare.r#type.is_some() {
-        return serde_json::from_slice(line).ok().map(|line: &RawValue| RolloutItem::of_response(line.get()));
+        return serde_json::from_slice(line)
+            .ok()
+            .map(|line: &RawValue| RolloutItem::from_response(line.get()));
     }
     if bare.record_type.is_some() {
         return Some(RolloutItem::StateRecord);
@@ -38,9 +40,9 @@ pub(super) fn parse(line: &[u8]) -> Option<RolloutItem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::content::Content;
-    use crate::rollout::line::{BadLine, Container, RolloutLine};
-    use crate::rollout::response_item::{Message, ResponseItem};
+    use crate::rollout::content::ContentText;
+    use crate::rollout::line::{Container, MalformedLine, RolloutLine};
+    use crate::rollout::response_item::{MessageItem, ResponseItem};
 
     #[test]
     fn the_fields_of_a_bare_line_give_its_kind() {
@@ -52,7 +54,7 @@ mod tests {
             git: Some(Git { branch: Some("main".into()), ..Git::default() }),
             ..SessionMeta::default()
         };
-        let message = Message { role: "user".into(), content: Content("go".into()), phase: None };
+        let message = MessageItem { role: "user".into(), content: ContentText("go".into()), phase: None };
         let table = [
             (
                 r#"{"id":"t","timestamp":"2025-09-01T10:00:00.000Z","instructions":null,"git":{"branch":"main"}}"#,
@@ -63,7 +65,7 @@ mod tests {
                 r#"{"type":"message","id":null,"role":"user","content":"go"}"#,
                 bare(RolloutItem::ResponseItem(ResponseItem::Message(message))),
             ),
-            (r#"{"id":"t"}"#, Err(BadLine)),
+            (r#"{"id":"t"}"#, Err(MalformedLine)),
         ];
         for (line, read) in table {
             assert_eq!(item(line), read, "{line}");

@@ -15,16 +15,16 @@ const ENCRYPTED: &str = "[encrypted]";
 
 /// Parsed straight to text: lists of parts, kept as JSON, would be most of a session's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Content(pub Text);
+pub struct ContentText(pub Text);
 
 /// The text of content that is already parsed as JSON.
 pub fn text_of(content: &Value) -> Text {
-    serde_json::from_str(&content.to_string()).map(|content: Content| content.0).unwrap_or_default()
+    serde_json::from_str(&content.to_string()).map(|content: ContentText| content.0).unwrap_or_default()
 }
 
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Content, D::Error> {
-        field.deserialize_any(ContentVisitor).map(Content)
+impl<'de> Deserialize<'de> for ContentText {
+    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<ContentText, D::Error> {
+        field.deserialize_any(ContentVisitor).map(ContentText)
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Utf16 {
 }
 
 impl Utf16 {
-    pub(super) fn of(file: File, order: ByteOrder) -> Utf16 {
+    pub(super) fn new(file: File, order: ByteOrder) -> Utf16 {
         Utf16 { source: BufReader::new(file), order, text: Vec::new() }
     }
 

@@ -1,6 +1,6 @@
 //! The envelope of a line, and the payload in it: `{"timestamp", "ordinal", "type", "payload"}`.
 
-use super::line::{BadLine, if_it_fits};
+use super::line::{MalformedLine, if_it_fits};
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::Offset;
@@ -31,7 +31,7 @@ pub(super) struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Fields<'a> {
+struct EnvelopeFields<'a> {
     #[serde(borrow, default, deserialize_with = "if_it_fits")]
     timestamp: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "if_it_fits")]
@@ -44,8 +44,8 @@ struct Fields<'a> {
 
 impl Envelope<'_> {
     /// Ok(None) for JSON that is no envelope.
-    pub(super) fn around(line: &[u8]) -> Result<Option<Envelope<'_>>, BadLine> {
-        let fields: Fields = serde_json::from_slice(line).map_err(|_| BadLine)?;
+    pub(super) fn around(line: &[u8]) -> Result<Option<Envelope<'_>>, MalformedLine> {
+        let fields: EnvelopeFields = serde_json::from_slice(line).map_err(|_| MalformedLine)?;
         let (Some(kind), Some(payload)) = (fields.r#type, fields.payload) else { return Ok(None) };
         Ok(Some(Envelope {
             timestamp: fields.timestamp.and_then(|text| text.parse().ok()),

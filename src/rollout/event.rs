@@ -2,7 +2,7 @@
 
 use super::item::TypeFirst;
 use super::legacy;
-use super::line::{if_it_fits, read, tag_of};
+use super::line::{if_it_fits, read, type_tag};
 use super::settings::ThreadSettingsApplied;
 use super::text::Text;
 use super::usage::Usage;
@@ -18,7 +18,7 @@ pub enum Event {
     ItemCompleted(Box<ItemCompleted>),
     TokenCount(TokenCount),
     /// A response item repeats it; before 0.80 that line may come much later, or never.
-    AgentMessage(AgentMessage),
+    AgentMessage(AgentMessageEvent),
     ThreadRolledBack(ThreadRolledBack),
     ThreadSettingsApplied(ThreadSettingsApplied),
     /// Why the turn will fail; written only where Codex was asked to record more.
@@ -29,7 +29,7 @@ pub enum Event {
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
-pub struct AgentMessage {
+pub struct AgentMessageEvent {
     pub message: Text,
 }
 
@@ -252,7 +252,7 @@ struct RawItemCompleted<'a> {
 impl Event {
     /// Err carries an unknown kind, or the kind of an unknown shape.
     pub(super) fn parse(payload: &str) -> Result<Event, String> {
-        let tag = tag_of(payload).ok_or("?")?;
+        let tag = type_tag(payload).ok_or("?")?;
         let event = match &*tag.r#type {
             "task_started" | "turn_started" => read(payload).map(Event::TaskStarted),
             "task_complete" | "turn_complete" => read(payload).map(Event::TaskComplete),

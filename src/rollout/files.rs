@@ -22,9 +22,9 @@ pub struct SessionFile {
     pub bytes: u64,
 }
 
-/// Walks folders; a file that several links or several folders lead to is found once.
+/// Collects session files; a file that several links or several folders lead to is found once.
 #[derive(Debug, Default)]
-pub struct Walk {
+pub struct SessionFiles {
     seen: HashSet<(u64, u64)>,
     /// In the order of their folders, sorted within each.
     pub files: Vec<SessionFile>,
@@ -32,9 +32,9 @@ pub struct Walk {
     pub unreadable: Vec<(PathBuf, io::Error)>,
 }
 
-impl Walk {
+impl SessionFiles {
     /// Adds all session files below the folder, which need not exist.
-    pub fn folder(&mut self, folder: &Path) {
+    pub fn add_folder(&mut self, folder: &Path) {
         let mut folders = vec![folder.to_path_buf()];
         while let Some(folder) = folders.pop() {
             // Links are followed, but each folder once: a link may lead to a folder above it.
@@ -60,23 +60,23 @@ impl Walk {
 
     fn take(&mut self, path: PathBuf, found: &Metadata) {
         match look(&path, found) {
-            Ok(Looked::Session(file)) => self.files.push(file),
-            Ok(Looked::Nameless(why)) => self.unreadable.push((path, io::Error::other(why))),
+            Ok(FileKind::Session(file)) => self.files.push(file),
+            Ok(FileKind::WithoutId(why)) => self.unreadable.push((path, io::Error::other(why))),
             Err(error) if path::is_rollout(&path) => self.unreadable.push((path, error)),
-            Ok(Looked::Other) | Err(_) => {}
+            Ok(FileKind::Other) | Err(_) => {}
         }
     }
 
     /// Adds a single file. Ok(false) for one that is no session's.
-    pub fn file(&mut self, file: &Path) -> io::Result<bool> {
+    pub fn add_file(&mut self, file: &Path) -> io::Result<bool> {
         let metadata = fs::metadata(file)?;
         let found = look(file, &metadata)?;
-        let is_session = !matches!(found, Looked::Other);
+        let is_session = !matches!(found, FileKind::Other);
         if self.is_new(&metadata) {
             match found {
-                Looked::Session(found) => self.files.push(found),
-                Looked::Nameless(why) => self.unreadable.push((file.to_path_buf(), io::Error::other(why))),
-                Looked::Other => {}
+                FileKind::Session(found) => self.files.push(found),
+                FileKind::WithoutId(why) => self.unreadable.push((file.to_path_buf(), io::Error::other(why))),
+                FileKind::Other => {}
             }
         }
         Ok(is_session)
@@ -93,31 +93,31 @@ fn may_be_session(path: &Path) -> bool {
 }
 
 /// What a file turned out to be.
-enum Looked {
+enum FileKind {
     Session(SessionFile),
     /// A session's, without an id that a trace can have; and why.
-    Nameless(String),
+    WithoutId(String),
     Other,
 }
 
 /// A file is a session's by its name, or by its first line if it was renamed.
-fn look(path: &Path, found: &Metadata) -> io::Result<Looked> {
+fn look(path: &Path, found: &Metadata) -> io::Result<FileKind> {
     let first = first_of(path)?;
     // A first line of the right kind whose form is none that any Codex wrote.
-    let is_nameless = matches!(&first, Some(RolloutItem::Unknown { kind }) if kind == "session_meta");
+    let is_meta = matches!(&first, Some(RolloutItem::Unknown { kind }) if kind == "session_meta");
     let meta = first.and_then(meta_in);
     let by_meta = || ThreadId::from_meta(&meta.as_ref()?.id);
     let Some(thread) = path::thread_of(path).or_else(by_meta) else {
         return Ok(match meta {
-            Some(meta) if !meta.id.is_empty() => Looked::Nameless(format!(
+            Some(meta) if !meta.id.is_empty() => FileKind::WithoutId(format!(
                 "its session id \"{}\" can name no trace (1 to 128 letters, digits, `-`, `_` and `.`)",
                 meta.id.escape_debug().take(60).collect::<String>()
             )),
-            None if !is_nameless => Looked::Other,
-            _ => Looked::Nameless("its first line has no session id".into()),
+            None if !is_meta => FileKind::Other,
+            _ => FileKind::WithoutId("its first line has no session id".into()),
         });
     };
-    Ok(Looked::Session(SessionFile {
+    Ok(FileKind::Session(SessionFile {
         path: path.to_path_buf(),
         thread,
         parent: meta.and_then(|meta| meta.parent().map(str::to_owned)),
@@ -161,10 +161,10 @@ mod tests {
     }
 
     fn found(folder: &Path) -> Vec<(String, bool)> {
-        let mut walk = Walk::default();
-        walk.folder(folder);
+        let mut found_files = SessionFiles::default();
+        found_files.add_folder(folder);
         let name = |path: &Path| path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
-        walk.files.iter().map(|file| (name(&file.path), file.parent.is_some())).collect()
+        found_files.files.iter().map(|file| (name(&file.path), file.parent.is_some())).collect()
     }
 
     #[test]
@@ -181,15 +181,18 @@ mod tests {
         let other = "rollout-2026-11-22T10-04-14-sess-abc.jsonl".to_owned();
         let expected = [("kept.jsonl".to_owned(), true), (NAME.to_owned(), false), (other, false)];
         assert_eq!(found(folder.path()), expected);
-        let mut walk = Walk::default();
-        walk.folder(folder.path());
-        let reasons: Vec<String> = walk.unreadable.iter().map(|(_, why)| why.to_string()).collect();
+        let mut found_files = SessionFiles::default();
+        found_files.add_folder(folder.path());
+        let reasons: Vec<String> = found_files.unreadable.iter().map(|(_, why)| why.to_string()).collect();
         assert_eq!(reasons[1], "its first line has no session id");
         assert!(reasons[0].starts_with("its session id \"../up\" can name no trace"), "{reasons:?}");
-        let mut walk = Walk::default();
-        assert!(walk.file(&folder.path().join("session.json")).unwrap(), "a file that the user names");
-        assert!(!walk.file(&folder.path().join("history.jsonl")).unwrap());
-        assert!(walk.file(&folder.path().join("nothing")).is_err());
+        let mut found_files = SessionFiles::default();
+        assert!(
+            found_files.add_file(&folder.path().join("session.json")).unwrap(),
+            "a file that the user names"
+        );
+        assert!(!found_files.add_file(&folder.path().join("history.jsonl")).unwrap());
+        assert!(found_files.add_file(&folder.path().join("nothing")).is_err());
     }
 
     #[test]
@@ -197,9 +200,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(format!("{NAME}.zst")), "not compressed").unwrap();
         fs::write(folder.path().join("other.jsonl.zst"), "not compressed").unwrap();
-        let mut walk = Walk::default();
-        walk.folder(folder.path());
-        assert_eq!((walk.files.len(), walk.unreadable.len()), (0, 1));
+        let mut found_files = SessionFiles::default();
+        found_files.add_folder(folder.path());
+        assert_eq!((found_files.files.len(), found_files.unreadable.len()), (0, 1));
     }
 
     #[test]

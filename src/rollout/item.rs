@@ -1,7 +1,7 @@
 //! An item that Codex completed, parsed by its type: in one pass where the type comes first, as Codex writes it.
 
 use super::event::Item;
-use super::line::{read, tag_of};
+use super::line::{read, type_tag};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -9,12 +9,13 @@ use std::fmt;
 
 impl Item {
     pub(super) fn parse(item: &str) -> Item {
-        let kind = tag_of(item).map_or_else(|| "?".into(), |tag| tag.r#type);
-        Item::of(&kind, Tolerant(item)).unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })
+        let kind = type_tag(item).map_or_else(|| "?".into(), |tag| tag.r#type);
+        Item::from_kind(&kind, TolerantFields(item))
+            .unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })
     }
 
     /// None for an unknown kind, or an unknown shape of a known one.
-    fn of(kind: &str, fields: impl Fields) -> Option<Item> {
+    fn from_kind(kind: &str, fields: impl ItemFields) -> Option<Item> {
         match kind {
             "UserMessage" => fields.read().map(Item::UserMessage),
             "CommandExecution" => fields.read().map(Item::CommandExecution),
@@ -37,23 +38,23 @@ impl Item {
 }
 
 /// The fields of an item, parsed as what its type names.
-trait Fields {
+trait ItemFields {
     fn read<T: DeserializeOwned>(self) -> Option<T>;
 }
 
 /// The whole item; a field of an odd type counts as absent.
-struct Tolerant<'a>(&'a str);
+struct TolerantFields<'a>(&'a str);
 
-impl Fields for Tolerant<'_> {
+impl ItemFields for TolerantFields<'_> {
     fn read<T: DeserializeOwned>(self) -> Option<T> {
         read(self.0)
     }
 }
 
 /// The fields after the type.
-struct Rest<A>(A);
+struct FieldsAfterType<A>(A);
 
-impl<'de, A: MapAccess<'de>> Fields for Rest<A> {
+impl<'de, A: MapAccess<'de>> ItemFields for FieldsAfterType<A> {
     fn read<T: DeserializeOwned>(self) -> Option<T> {
         T::deserialize(MapAccessDeserializer::new(self.0)).ok()
     }
@@ -80,7 +81,7 @@ impl<'de> Visitor<'de> for TypeFirstVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Item, A::Error> {
         let other = || A::Error::custom("another item");
         match fields.next_entry()? {
-            Some(("type", kind)) => Item::of(kind, Rest(fields)).ok_or_else(other),
+            Some(("type", kind)) => Item::from_kind(kind, FieldsAfterType(fields)).ok_or_else(other),
             _ => Err(other()),
         }
     }

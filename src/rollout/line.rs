@@ -127,46 +127,46 @@ pub struct Compacted {
 
 /// The line is not a JSON object that any version writes.
 #[derive(Debug, PartialEq)]
-pub struct BadLine;
+pub struct MalformedLine;
 
 /// The `type` inside a payload.
 #[derive(Deserialize)]
-pub(super) struct Tag<'a> {
+pub(super) struct TypeTag<'a> {
     #[serde(borrow)]
     pub(super) r#type: Cow<'a, str>,
 }
 
 impl RolloutLine {
     /// An unpaired surrogate in a text is replaced: it must not lose the line.
-    pub fn parse(line: &[u8]) -> Result<RolloutLine, BadLine> {
+    pub fn parse(line: &[u8]) -> Result<RolloutLine, MalformedLine> {
         let line = encoding::without_mark(line);
-        let parsed = RolloutLine::as_it_stands(line);
+        let parsed = RolloutLine::parse_exact(line);
         if matches!(parsed, Ok(RolloutLine { item: RolloutItem::Unknown { .. }, .. }) | Err(_))
             && let Ok(text) = std::str::from_utf8(line)
             && let Some(mended) = escapes::mended(text)
         {
-            return RolloutLine::as_it_stands(mended.as_bytes()).or(parsed);
+            return RolloutLine::parse_exact(mended.as_bytes()).or(parsed);
         }
         parsed
     }
 
-    fn as_it_stands(line: &[u8]) -> Result<RolloutLine, BadLine> {
+    fn parse_exact(line: &[u8]) -> Result<RolloutLine, MalformedLine> {
         if let Some(envelope) = Envelope::framing(line) {
             let item = RolloutItem::parse(&envelope.kind, envelope.payload);
             // Otherwise nothing has checked that the payload is JSON.
-            if item.was_read() {
-                return Ok(RolloutLine::of(&envelope, item));
+            if item.is_parsed() {
+                return Ok(RolloutLine::from_envelope(&envelope, item));
             }
         }
         if let Some(envelope) = Envelope::around(line)? {
             let item = RolloutItem::parse(&envelope.kind, envelope.payload);
-            return Ok(RolloutLine::of(&envelope, item));
+            return Ok(RolloutLine::from_envelope(&envelope, item));
         }
-        let item = bare::parse(line).ok_or(BadLine)?;
+        let item = bare::parse(line).ok_or(MalformedLine)?;
         Ok(RolloutLine { timestamp: None, ordinal: None, container: Container::Bare, item })
     }
 
-    fn of(envelope: &Envelope, item: RolloutItem) -> RolloutLine {
+    fn from_envelope(envelope: &Envelope, item: RolloutItem) -> RolloutLine {
         let Envelope { timestamp, ordinal, .. } = *envelope;
         RolloutLine { timestamp, ordinal, container: Container::Envelope, item }
     }
@@ -174,7 +174,7 @@ impl RolloutLine {
 
 impl RolloutItem {
     /// Whether the whole payload was parsed, which proves that it is JSON.
-    fn was_read(&self) -> bool {
+    fn is_parsed(&self) -> bool {
         !matches!(
             self,
             RolloutItem::Unknown { .. }
@@ -198,7 +198,7 @@ impl RolloutItem {
             "world_state" | "inter_agent_communication_metadata" | "retained_context" => {
                 RolloutItem::Bookkeeping
             }
-            "response_item" => RolloutItem::of_response(payload),
+            "response_item" => RolloutItem::from_response(payload),
             "event_msg" => match Event::parse(payload) {
                 Ok(event) => RolloutItem::Event(event),
                 Err(inner) => unknown(&format!("event_msg/{inner}")),
@@ -207,7 +207,7 @@ impl RolloutItem {
         }
     }
 
-    pub(super) fn of_response(payload: &str) -> RolloutItem {
+    pub(super) fn from_response(payload: &str) -> RolloutItem {
         match ResponseItem::parse(payload) {
             Ok(item) => RolloutItem::ResponseItem(item),
             Err(inner) => RolloutItem::Unknown { kind: format!("response_item/{inner}") },
@@ -215,9 +215,9 @@ impl RolloutItem {
     }
 }
 
-pub(super) fn tag_of(payload: &str) -> Option<Tag<'_>> {
+pub(super) fn type_tag(payload: &str) -> Option<TypeTag<'_>> {
     match first_type(payload) {
-        Some(kind) => Some(Tag { r#type: Cow::Borrowed(kind) }),
+        Some(kind) => Some(TypeTag { r#type: Cow::Borrowed(kind) }),
         None => serde_json::from_str(payload).ok(),
     }
 }
@@ -259,14 +259,14 @@ mod tests {
     use super::*;
     use crate::rollout::usage::Count;
 
-    fn item(line: &str) -> Result<RolloutItem, BadLine> {
+    fn item(line: &str) -> Result<RolloutItem, MalformedLine> {
         RolloutLine::parse(line.as_bytes()).map(|line| line.item)
     }
 
     #[test]
     fn a_malformed_line_is_bad_and_an_unknown_one_is_kept_by_kind() {
         for bad in ["", "{", "[]", "{}", r#"{"payload":{}}"#, r#"{"type":3,"payload":{}}"#, r#"{"id":"x"}"#] {
-            assert_eq!(item(bad), Err(BadLine), "{bad}");
+            assert_eq!(item(bad), Err(MalformedLine), "{bad}");
         }
         let kinds = [
             (r#"{"type":"surprise","payload":{}}"#, "surprise"),

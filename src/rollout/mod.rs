@@ -22,7 +22,7 @@ pub mod reader;
 pub mod response_item;
 pub mod root;
 pub mod settings;
-pub mod shelf;
 pub mod text;
+pub mod thread_files;
 pub mod usage;
 pub mod value;

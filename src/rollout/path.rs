@@ -40,11 +40,11 @@ pub fn is_of(path: &Path, thread: &ThreadId) -> bool {
     if thread.is_uuid() {
         return is_rollout(path) && thread_of(path).as_ref() == Some(thread);
     }
-    nameless(path) == Some(thread.as_str())
+    non_uuid_id(path) == Some(thread.as_str())
 }
 
 /// The id in place of a UUID, in the name of a session file without one.
-pub fn nameless(path: &Path) -> Option<&str> {
+pub fn non_uuid_id(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     let stem = name.strip_suffix(".jsonl").or_else(|| name.strip_suffix(".jsonl.zst"))?;
     let rest = stem.strip_prefix("rollout-")?.get("2026-11-22T10-04-14-".len()..)?;
@@ -170,7 +170,7 @@ mod tests {
         let found = |id: &str| find(home.path(), &ThreadId::from_meta(id).unwrap());
         assert_eq!((found("sess-abc"), found("abc")), (Some(path), None));
         assert_eq!(found(thread().as_str()), Some(folder.join(NAME)));
-        assert_eq!(nameless(&folder.join(NAME)), None);
+        assert_eq!(non_uuid_id(&folder.join(NAME)), None);
     }
 
     #[test]

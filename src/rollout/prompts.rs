@@ -19,7 +19,7 @@ const HISTORY_BYTES: u64 = 512 << 10;
 
 /// The result of a search for prompts.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct PromptMatches {
     pub threads: Vec<ThreadId>,
     /// Ids of prompts that no thread holds.
     pub missing: BTreeSet<String>,
@@ -29,7 +29,7 @@ pub struct Held {
 ///
 /// Likely places first: the threads that Codex's history names, the folders of the days since. Only if an
 /// id is still missing, every file that was written since.
-pub fn threads_holding(home: &Path, client_ids: &BTreeSet<String>, since: Timestamp) -> Held {
+pub fn threads_holding(home: &Path, client_ids: &BTreeSet<String>, since: Timestamp) -> PromptMatches {
     let mut missing = client_ids.clone();
     let mut seen = BTreeSet::new();
     let mut threads = Vec::new();
@@ -48,7 +48,7 @@ pub fn threads_holding(home: &Path, client_ids: &BTreeSet<String>, since: Timest
             missing.retain(|id| !held.contains(id));
         }
     }
-    Held { threads, missing }
+    PromptMatches { threads, missing }
 }
 
 /// Those of the ids that a rollout holds.
@@ -189,6 +189,6 @@ mod tests {
         let later = Timestamp::now() + 1.minute();
         let ours = BTreeSet::from(["ours".to_owned()]);
         let held = threads_holding(home.path(), &ours, later);
-        assert_eq!(held, Held { threads: Vec::new(), missing: ours });
+        assert_eq!(held, PromptMatches { threads: Vec::new(), missing: ours });
     }
 }

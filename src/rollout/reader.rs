@@ -22,22 +22,22 @@ pub struct Lines<R> {
 pub fn open(file: &Path) -> io::Result<Lines<Box<dyn Read>>> {
     let mut bytes = File::open(file)?;
     let begun = match Beginning::read_from(&mut bytes)? {
-        Beginning::Utf16(order) => return Ok(Lines::of(Box::new(Utf16::of(bytes, order)))),
+        Beginning::Utf16(order) => return Ok(Lines::new(Box::new(Utf16::new(bytes, order)))),
         Beginning::Other(begun) => begun,
     };
     if path::may_be_document(file) && bytes.metadata()?.len() <= LONGEST_LINE as u64 {
         let whole = fs::read(file)?;
-        return Ok(Lines::of(Box::new(Cursor::new(document::as_lines(&whole).unwrap_or(whole)))));
+        return Ok(Lines::new(Box::new(Cursor::new(document::as_lines(&whole).unwrap_or(whole)))));
     }
     let bytes = Cursor::new(begun).chain(bytes);
-    Ok(Lines::of(match path::is_compressed(file) {
+    Ok(Lines::new(match path::is_compressed(file) {
         true => Box::new(StreamingDecoder::new(bytes).map_err(io::Error::other)?),
         false => Box::new(bytes),
     }))
 }
 
 impl<R: Read> Lines<R> {
-    pub fn of(source: R) -> Lines<R> {
+    pub fn new(source: R) -> Lines<R> {
         Lines { source: BufReader::with_capacity(64 * 1024, source), line: Vec::new() }
     }
 
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn an_endless_line_is_cut_and_the_next_one_is_whole() {
-        let mut lines = Lines::of(Endless { left: 200 << 20 }.chain(&b"\nnext\n"[..]));
+        let mut lines = Lines::new(Endless { left: 200 << 20 }.chain(&b"\nnext\n"[..]));
         assert_eq!(lines.next_line().unwrap().map(<[u8]>::len), Some(LONGEST_LINE));
         assert_eq!(lines.next_line().unwrap(), Some(&b"next"[..]));
         assert_eq!(lines.next_line().unwrap(), None);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn lines(text: &str) -> Vec<String> {
-        let mut lines = Lines::of(text.as_bytes());
+        let mut lines = Lines::new(text.as_bytes());
         let mut all = Vec::new();
         while let Some(line) = lines.next_line().unwrap() {
             all.push(String::from_utf8(line.to_vec()).unwrap());

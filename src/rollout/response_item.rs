@@ -1,14 +1,14 @@
 //! Items of the Responses API as Codex records them: what went to the model, and what came back.
 
-use super::content::Content;
-use super::line::{read, tag_of};
+use super::content::ContentText;
+use super::line::{read, type_tag};
 use super::text::Text;
 use super::value::Value;
 use serde::Deserialize;
 
 #[derive(Debug, PartialEq)]
 pub enum ResponseItem {
-    Message(Message),
+    Message(MessageItem),
     Reasoning(Reasoning),
     FunctionCall(FunctionCall),
     CustomToolCall(CustomToolCall),
@@ -26,10 +26,10 @@ pub enum ResponseItem {
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
-pub struct Message {
+pub struct MessageItem {
     pub role: Text,
     #[serde(default)]
-    pub content: Content,
+    pub content: ContentText,
     /// `commentary` or `final_answer`, where the model gives it.
     pub phase: Option<Text>,
 }
@@ -94,14 +94,14 @@ pub struct ImageGenerationCall {
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct AgentMessage {
     #[serde(default)]
-    pub content: Content,
+    pub content: ContentText,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct ToolOutput {
     pub call_id: Text,
     #[serde(default)]
-    pub output: Content,
+    pub output: ContentText,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -113,7 +113,7 @@ pub struct ToolSearchOutput {
 impl ResponseItem {
     /// Err carries an unknown kind, or the kind of an unknown shape.
     pub(super) fn parse(payload: &str) -> Result<ResponseItem, String> {
-        let tag = tag_of(payload).ok_or("?")?;
+        let tag = type_tag(payload).ok_or("?")?;
         let item = match &*tag.r#type {
             "message" => read(payload).map(ResponseItem::Message),
             "reasoning" => read(payload).map(ResponseItem::Reasoning),

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 /// Cheap to clone and immutable: redaction replaces the whole text.
 #[derive(Clone)]
-pub struct Text(Kept);
+pub struct Text(Repr);
 
 #[derive(Clone)]
-enum Kept {
+enum Repr {
     Word(&'static str),
     Shared(Arc<str>),
 }
@@ -21,13 +21,13 @@ enum Kept {
 impl Text {
     /// A static text; allocates nothing.
     pub const fn word(word: &'static str) -> Text {
-        Text(Kept::Word(word))
+        Text(Repr::Word(word))
     }
 
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Kept::Word(word) => word,
-            Kept::Shared(text) => text,
+            Repr::Word(word) => word,
+            Repr::Shared(text) => text,
         }
     }
 }
@@ -54,13 +54,13 @@ impl Default for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Text {
-        Text(Kept::Shared(text.into()))
+        Text(Repr::Shared(text.into()))
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Text {
-        Text(Kept::Shared(text.into()))
+        Text(Repr::Shared(text.into()))
     }
 }
 

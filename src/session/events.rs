@@ -102,7 +102,7 @@ impl SessionReducer {
         if !failures::is_of_a_turn(kind.as_deref()) {
             return;
         }
-        let Some(turn) = self.turns.untold_and_open(&self.session) else {
+        let Some(turn) = self.turns.open_without_end_line(&self.session) else {
             self.error = Some(error);
             return;
         };
@@ -128,7 +128,7 @@ impl SessionReducer {
             return;
         }
         let named = self.turns.named(completed.turn_id.as_deref());
-        let open = self.turns.told_and_open(&self.session);
+        let open = self.turns.open_with_end_line(&self.session);
         let last = self.session.turns.len().saturating_sub(1);
         match (&completed.item, &completed.turn_id) {
             // No other line marks the beginning of a review's turn.
@@ -195,7 +195,7 @@ impl SessionReducer {
         });
         self.inferences.over(&mut self.session, at);
         self.session.is_total_unread = total.map_or(self.session.is_total_unread, |total| total.is_none());
-        self.told_total();
+        self.update_total();
     }
 
     /// A count before any turn is of history that is not in the file.
@@ -212,7 +212,7 @@ impl SessionReducer {
         }
     }
 
-    pub(super) fn told_total(&mut self) {
+    pub(super) fn update_total(&mut self) {
         self.session.codex_total = self.tokens.total();
         self.session.inherited = self.tokens.inherited();
     }
@@ -230,13 +230,13 @@ impl SessionReducer {
         }
         self.session.is_total_unread = total.map_or(self.session.is_total_unread, |total| total.is_none());
         if self.session.is_total_unread {
-            self.inferences.usage_unread(&mut self.session);
+            self.inferences.mark_usage_unread(&mut self.session);
         }
         let usage = count.info.as_ref().and_then(|info| {
             let last = info.last_token_usage.and_then(TokenUsage::from_usage);
             let total = total.flatten()?;
             let added = self.tokens.count(total, last, self.first());
-            self.told_total();
+            self.update_total();
             added
         });
         match usage {

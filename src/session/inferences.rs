@@ -23,11 +23,12 @@ pub(super) struct Inferences {
     /// Sent with the next request.
     new_messages: Vec<Message>,
     last_input_at: Option<Timestamp>,
-    news: News,
+    /// The model got input since its last response.
+    has_new_input: bool,
     /// The model's text from an event, which Codex writes before the response item.
     echo: Option<Text>,
     /// Whether the turn waited for an answer before the last response.
-    waited: bool,
+    was_waiting: bool,
 }
 
 /// How a file separates a response from the next.
@@ -35,18 +36,10 @@ pub(super) struct Inferences {
 enum Requests {
     /// A response ends when it is counted, or when the model gets new input.
     #[default]
-    Untold,
+    Unmarked,
     /// Codex marks each request (up to 0.103). Old versions write a response's calls and their outputs in pairs,
     /// and its usage before them: only the next mark ends it.
     Marked,
-}
-
-/// Whether the model got input since its last response.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum News {
-    Some,
-    #[default]
-    None,
 }
 
 impl Inferences {
@@ -55,7 +48,7 @@ impl Inferences {
     }
 
     /// The open response, or the last one.
-    pub(super) fn open(&self) -> Option<StepAt> {
+    pub(super) fn open_or_last(&self) -> Option<StepAt> {
         self.open.or(self.last)
     }
 
@@ -73,9 +66,9 @@ impl Inferences {
 
     pub(super) fn begin_turn(&mut self, session: &mut Session, at: Option<Timestamp>) {
         self.end(session);
-        self.requests = Requests::Untold;
+        self.requests = Requests::Unmarked;
         self.last_input_at = at;
-        self.news = News::Some;
+        self.has_new_input = true;
     }
 
     /// Ends the open response.
@@ -91,20 +84,20 @@ impl Inferences {
 
     /// The model gets a message with its next request.
     pub(super) fn show(&mut self, session: &mut Session, message: Message, at: Option<Timestamp>) {
-        if self.requests == Requests::Untold || message.tool_call_id.is_none() {
+        if self.requests == Requests::Unmarked || message.tool_call_id.is_none() {
             self.end(session);
         }
         self.input_at(at);
-        self.news = News::Some;
+        self.has_new_input = true;
         add(&mut self.new_messages, message);
     }
 
     /// A summary replaced the history. A message with the summary follows, unless it is encrypted.
     pub(super) fn show_summary(&mut self, session: &mut Session, summary: &str) {
         self.end(session);
-        self.news = News::Some;
+        self.has_new_input = true;
         // The response that wrote the summary does not answer the prompt before it.
-        if let Some(place) = self.last.filter(|_| self.waited)
+        if let Some(place) = self.last.filter(|_| self.was_waiting)
             && let Some(response) = at_place(session, place)
             && response.requests.is_empty()
             && response.texts.iter().all(|text| summary.contains(&**text))
@@ -188,7 +181,7 @@ impl Inferences {
         };
         let open = self.open.filter(&mut uncounted);
         // The output of a tool may have ended it.
-        let ended = self.last.filter(&mut uncounted).filter(|_| self.requests == Requests::Untold);
+        let ended = self.last.filter(&mut uncounted).filter(|_| self.requests == Requests::Unmarked);
         let place = open.or(ended).unwrap_or_else(|| {
             self.end(session);
             self.begin(session, turn, at)
@@ -203,15 +196,15 @@ impl Inferences {
     }
 
     /// The usage that Codex recorded of the response just over is unreadable.
-    pub(super) fn usage_unread(&mut self, session: &mut Session) {
-        if let Some(response) = self.open().and_then(|place| at_place(session, place)) {
+    pub(super) fn mark_usage_unread(&mut self, session: &mut Session) {
+        if let Some(response) = self.open_or_last().and_then(|place| at_place(session, place)) {
             response.is_usage_unread = true;
         }
     }
 
     /// Codex is done with a response, also with one that broke off.
     pub(super) fn over(&mut self, session: &mut Session, at: Option<Timestamp>) {
-        if self.requests == Requests::Untold && self.open.is_some() {
+        if self.requests == Requests::Unmarked && self.open.is_some() {
             self.end(session);
             self.input_at(at);
         }
@@ -219,7 +212,8 @@ impl Inferences {
 
     fn begin(&mut self, session: &mut Session, turn: usize, at: Option<Timestamp>) -> StepAt {
         let mut attempt = None;
-        if let (News::None, Some(before)) = (self.news, self.last.filter(|place| place.turn == turn))
+        if !self.has_new_input
+            && let Some(before) = self.last.filter(|place| place.turn == turn)
             && let Some(before) = at_place(session, before)
         {
             // Codex repeats the request without new input.
@@ -230,7 +224,7 @@ impl Inferences {
         }
         self.count += 1;
         self.responses += 1;
-        self.waited = std::mem::take(&mut session.turns[turn].is_unanswered);
+        self.was_waiting = std::mem::take(&mut session.turns[turn].is_unanswered);
         let mut new_messages = std::mem::take(&mut self.new_messages);
         if let Some(text) = self.instructions.take()
             && new_messages.iter().all(|message| message.text != text)
@@ -253,7 +247,7 @@ impl Inferences {
         let steps = &mut session.turns[turn].steps;
         let place = StepAt { turn, step: steps.len() };
         steps.push(Step::Inference(inference));
-        self.news = News::None;
+        self.has_new_input = false;
         (self.open, self.last) = (Some(place), Some(place));
         place
     }

@@ -229,7 +229,7 @@ pub enum Discrepancy {
     /// Lines of the file are damaged.
     LinesLost,
     /// Codex counted responses whose usage is in no line.
-    ResponsesUntold,
+    ResponsesUncounted,
     /// A number that Codex recorded is no count of tokens.
     CountUnreadable,
     /// Codex counted fewer tokens than the responses have.
@@ -240,7 +240,7 @@ impl Discrepancy {
     pub fn as_str(self) -> &'static str {
         match self {
             Discrepancy::LinesLost => "lines_lost",
-            Discrepancy::ResponsesUntold => "responses_untold",
+            Discrepancy::ResponsesUncounted => "responses_untold",
             Discrepancy::CountUnreadable => "count_unreadable",
             Discrepancy::CountFellShort => "count_fell_short",
         }
@@ -288,7 +288,7 @@ impl Session {
         Some(match () {
             () if self.bad_lines > 0 => Discrepancy::LinesLost,
             () if self.is_a_count_unread() => Discrepancy::CountUnreadable,
-            () if own.total() > self.usage().unwrap_or_default().total() => Discrepancy::ResponsesUntold,
+            () if own.total() > self.usage().unwrap_or_default().total() => Discrepancy::ResponsesUncounted,
             () => Discrepancy::CountFellShort,
         })
     }

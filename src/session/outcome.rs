@@ -30,7 +30,7 @@ const DENIALS: [&str; 7] = [
 
 /// What Codex writes around a tool's output, in the text for the model.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Told<'a> {
+pub(super) struct OutputFacts<'a> {
     pub(super) exit_code: Option<i64>,
     pub(super) duration: Option<SignedDuration>,
     /// The text without Codex's header; None where there is no header.
@@ -52,26 +52,26 @@ struct Metadata {
     duration_seconds: Option<f64>,
 }
 
-pub(super) fn told_in(output: &str) -> Told<'_> {
+pub(super) fn facts_in(output: &str) -> OutputFacts<'_> {
     if let Some(text) = output.strip_prefix("aborted by user after ") {
-        return Told { duration: seconds(text), ..Told::default() };
+        return OutputFacts { duration: seconds(text), ..OutputFacts::default() };
     }
     if output.starts_with('{')
         && let Ok(Structured { output, metadata }) = serde_json::from_str(output)
     {
         let duration = metadata.duration_seconds.and_then(|it| SignedDuration::try_from_secs_f64(it).ok());
-        return Told {
+        return OutputFacts {
             exit_code: metadata.exit_code,
             duration,
             printed: Some(Cow::Owned(output)),
             left_running: None,
         };
     }
-    let Some(head) = head_of(output) else { return Told::default() };
+    let Some(head) = head_of(output) else { return OutputFacts::default() };
     let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
     let exit_code = field("Process exited with code ").or_else(|| field("Exit code: "));
     let left_running = field("Process running with session ID ").and_then(|id| id.trim().parse().ok());
-    Told {
+    OutputFacts {
         exit_code: exit_code.and_then(|code| code.trim().parse().ok()),
         // Of a command that still runs, this is only how long Codex waited.
         duration: field("Wall time: ").filter(|_| left_running.is_none()).and_then(seconds),
@@ -207,7 +207,7 @@ mod tests {
             ("Script completed\nWall time 0.0 seconds\nOutput:\n", None, Outcome::Ok),
         ];
         for (output, exit_code, outcome) in table {
-            assert_eq!(told_in(output).exit_code, exit_code, "{output}");
+            assert_eq!(facts_in(output).exit_code, exit_code, "{output}");
             assert_eq!(of_output(output, exit_code), outcome, "{output}");
         }
     }
@@ -239,7 +239,7 @@ mod tests {
             ("Plan updated", read(None, None, None)),
         ];
         for (output, expected) in table {
-            let Told { duration, printed, left_running, .. } = told_in(output);
+            let OutputFacts { duration, printed, left_running, .. } = facts_in(output);
             assert_eq!((duration, printed, left_running), expected, "{output}");
         }
     }

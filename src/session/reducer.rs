@@ -193,7 +193,7 @@ impl SessionReducer {
     fn user_shell(&mut self, item: &ResponseItem, at: Option<Timestamp>) {
         if let ResponseItem::Message(message) = item
             && message.role == "user"
-            && let Some(call) = user_shell::told_in(&message.content.0, self.tools.count(), at)
+            && let Some(call) = user_shell::call_in(&message.content.0, self.tools.count(), at)
         {
             let turn = self.current_turn(at);
             self.tools.push(&mut self.session, turn, call, None);

@@ -12,7 +12,7 @@ impl SessionReducer {
     pub(super) fn response_item(&mut self, item: ResponseItem, at: Option<Timestamp>) {
         match item {
             ResponseItem::Message(message) if message.role == "assistant" && self.review_ended => {
-                self.tell_review(message.content.0, at);
+                self.answer_review(message.content.0, at);
             }
             ResponseItem::Message(message) if message.role == "assistant" => {
                 let turn = self.current_turn(at);
@@ -64,7 +64,7 @@ impl SessionReducer {
             self.tools.describe(&mut self.session, call);
             return;
         }
-        let asked_by = self.inferences.open();
+        let asked_by = self.inferences.open_or_last();
         self.tools.push(&mut self.session, turn, call, asked_by);
     }
 
@@ -93,7 +93,7 @@ impl SessionReducer {
     }
 
     /// The answer to a review's turn. The model that wrote it did so in the review's own thread.
-    pub(super) fn tell_review(&mut self, text: Text, at: Option<Timestamp>) {
+    pub(super) fn answer_review(&mut self, text: Text, at: Option<Timestamp>) {
         self.review_ended = false;
         let turn = self.current_turn(at);
         self.session.turns[turn].final_answer = Some(text.clone());

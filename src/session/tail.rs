@@ -23,7 +23,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    pub fn of(path: &Path) -> Tail {
+    pub fn new(path: &Path) -> Tail {
         Tail {
             path: path.to_path_buf(),
             inode: 0,
@@ -43,7 +43,7 @@ impl Tail {
         let metadata = file.metadata()?;
         // Codex rewrites a file to migrate it.
         if metadata.ino() != self.inode || metadata.len() < self.offset {
-            *self = Tail { inode: metadata.ino(), ..Tail::of(&self.path) };
+            *self = Tail { inode: metadata.ino(), ..Tail::new(&self.path) };
         }
         file.seek(SeekFrom::Start(self.offset))?;
         let (mut lines, mut line, before) = (BufReader::new(file), Vec::new(), self.offset);
@@ -95,7 +95,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session.jsonl");
         let mut file = File::create(&path).unwrap();
-        let mut tail = Tail::of(&path);
+        let mut tail = Tail::new(&path);
         // Pieces that end in the middle of lines.
         for piece in corpus().chunks(1_000) {
             file.write_all(piece).unwrap();
@@ -110,7 +110,7 @@ mod tests {
     fn a_session_rests_when_its_turn_has_ended_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session.jsonl");
-        let (mut tail, mut rests, mut so_far) = (Tail::of(&path), Vec::new(), Vec::new());
+        let (mut tail, mut rests, mut so_far) = (Tail::new(&path), Vec::new(), Vec::new());
         for line in corpus().split_inclusive(|byte| *byte == b'\n') {
             so_far.extend_from_slice(line);
             fs::write(&path, &so_far).unwrap();
@@ -126,7 +126,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session.jsonl");
         fs::write(&path, corpus()).unwrap();
-        let mut tail = Tail::of(&path);
+        let mut tail = Tail::new(&path);
         tail.read().unwrap();
         let other = fs::read("tests/corpus/0.169.0/exec-basic.jsonl").unwrap();
         fs::write(folder.path().join("new"), &other).unwrap();

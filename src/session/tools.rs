@@ -86,22 +86,22 @@ impl ToolIndex {
         let Some(place) = self.calls.get(call_id).copied() else { return };
         let turn_began = session.turns.get(place.step.turn).and_then(|turn| turn.started_at);
         let Some(call) = call_at(session, place) else { return };
-        let read = outcome::told_in(output);
+        let found = outcome::facts_in(output);
         let mut began = None;
-        call.facts.exit_code = call.facts.exit_code.or(read.exit_code);
+        call.facts.exit_code = call.facts.exit_code.or(found.exit_code);
         call.facts.printed =
-            call.facts.printed.take().or_else(|| read.printed.map(|text| Text::from(&*text)));
+            call.facts.printed.take().or_else(|| found.printed.map(|text| Text::from(&*text)));
         // Kept once: outputs are most of a session's size.
         call.output = Some(output).filter(|_| call.facts.printed.is_none()).cloned();
         if call.ended_at.is_none() {
             call.ended_at = at;
             if call.started_at.zip(at).is_some_and(|(asked, at)| at.duration_since(asked) <= ONE_WRITE) {
-                let inferred = read.duration.and_then(|took| at?.checked_sub(took).ok());
+                let inferred = found.duration.and_then(|took| at?.checked_sub(took).ok());
                 began = inferred.map(|began| began.max(turn_began.unwrap_or(began)));
                 call.started_at = [call.started_at, began].into_iter().flatten().min();
             }
         }
-        call.facts.duration = call.facts.duration.or(read.duration);
+        call.facts.duration = call.facts.duration.or(found.duration);
         if call.outcome == Outcome::Running {
             call.outcome = outcome::of_output(output, call.facts.exit_code);
         }
@@ -110,12 +110,12 @@ impl ToolIndex {
         if let (Some(began), Some(asked_by)) = (began, place.asked_by) {
             end_before(session, asked_by, place, began);
         }
-        if let Some(id) = read.left_running {
+        if let Some(id) = found.left_running {
             self.left_running.entry(id).or_insert(place);
         } else if let Some(began) = asks_for.and_then(|id| self.left_running.remove(&id))
             && let Some(command) = call_at(session, began)
             && command.facts.exit_code.is_none()
-            && let Some(code) = read.exit_code
+            && let Some(code) = found.exit_code
         {
             command.facts.exit_code = Some(code);
             command.outcome = outcome::of_exit_code(code);

@@ -48,13 +48,13 @@ impl TurnIndex {
     }
 
     /// The turn that runs, if a line will end it.
-    pub(super) fn told_and_open(&self, session: &Session) -> Option<usize> {
+    pub(super) fn open_with_end_line(&self, session: &Session) -> Option<usize> {
         let last = session.turns.len().checked_sub(1)?;
         (self.implied != Some(last) && session.turns[last].status == TurnStatus::Running).then_some(last)
     }
 
     /// The turn that runs, if no line will end it.
-    pub(super) fn untold_and_open(&self, session: &Session) -> Option<usize> {
+    pub(super) fn open_without_end_line(&self, session: &Session) -> Option<usize> {
         self.implied.filter(|index| {
             index + 1 == session.turns.len() && session.turns[*index].status == TurnStatus::Running
         })

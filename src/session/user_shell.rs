@@ -9,7 +9,7 @@ use crate::rollout::text::Text;
 use jiff::Timestamp;
 
 /// None for any other message.
-pub(super) fn told_in(text: &str, nth: usize, at: Option<Timestamp>) -> Option<ToolCall> {
+pub(super) fn call_in(text: &str, nth: usize, at: Option<Timestamp>) -> Option<ToolCall> {
     let report = text.trim().strip_prefix("<user_shell_command>")?.strip_suffix("</user_shell_command>")?;
     let command = between(report, "<command>", "</command>")?.trim();
     let result = between(report, "<result>", "</result>").unwrap_or_default();
@@ -41,7 +41,7 @@ mod tests {
     fn a_report_of_the_users_command_becomes_a_finished_call() {
         let text = "<user_shell_command>\n<command>\nls x\n</command>\n<result>\nExit code: 2\nDuration: 0.5000 seconds\nOutput:\nno x\n\n</result>\n</user_shell_command>";
         let at = "2026-11-22T10:00:01Z".parse().ok();
-        let call = told_in(text, 4, at).unwrap();
+        let call = call_in(text, 4, at).unwrap();
         assert_eq!((&*call.call_id, &*call.name), ("user_shell-4", "user_shell"));
         assert_eq!(call.arguments, json!({"cmd": "ls x"}));
         assert_eq!(call.facts.exit_code, Some(2));
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(call.outcome, Outcome::Failed { message: "exit code 2".into() });
         assert_eq!(call.started_at, "2026-11-22T10:00:00.5Z".parse().ok());
         for other in ["ls", "<user_shell_command>", "<user_shell_command></user_shell_command>"] {
-            assert_eq!(told_in(other, 0, None), None, "{other}");
+            assert_eq!(call_in(other, 0, None), None, "{other}");
         }
     }
 }

@@ -5,7 +5,7 @@ use super::kin::Kin;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::config::settings::Settings;
-use crate::rollout::files::{SessionFile, Walk};
+use crate::rollout::files::{SessionFile, SessionFiles};
 use crate::rollout::path;
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
@@ -34,15 +34,15 @@ fn known(home: &CodexHome, settings: &Settings) -> [PathBuf; 3] {
 
 /// Every session there is.
 pub(super) fn all(home: &CodexHome, settings: &Settings) -> Selection {
-    let mut walk = Walk::default();
-    known(home, settings).iter().for_each(|folder| walk.folder(folder));
+    let mut walk = SessionFiles::default();
+    known(home, settings).iter().for_each(|folder| walk.add_folder(folder));
     Selection::of(walk, |_| true)
 }
 
 /// The session whose file was written last.
 pub(super) fn latest(home: &CodexHome, settings: &Settings) -> Selection {
-    let mut walk = Walk::default();
-    known(home, settings).iter().for_each(|folder| walk.folder(folder));
+    let mut walk = SessionFiles::default();
+    known(home, settings).iter().for_each(|folder| walk.add_folder(folder));
     let own = walk.files.iter().filter(|file| file.parent.is_none());
     let latest = own.max_by_key(|file| file.modified).map(|file| file.thread.clone());
     Selection::of(walk, |thread| Some(thread) == latest.as_ref())
@@ -55,19 +55,19 @@ pub(super) fn named(
     settings: &Settings,
     cwd: Option<&Path>,
 ) -> Result<Selection, Failure> {
-    let mut walk = Walk::default();
-    known(home, settings).iter().for_each(|folder| walk.folder(folder));
+    let mut walk = SessionFiles::default();
+    known(home, settings).iter().for_each(|folder| walk.add_folder(folder));
     let (mut threads, mut named) = (BTreeSet::new(), Vec::new());
     for word in words {
         let path = cwd.unwrap_or(Path::new("")).join(word);
         if path.is_dir() {
-            let mut below = Walk::default();
-            below.folder(&path);
+            let mut below = SessionFiles::default();
+            below.add_folder(&path);
             threads.extend(below.files.iter().map(|file| file.thread.clone()));
             named.push(below);
         } else if path.exists() {
-            let mut one = Walk::default();
-            match one.file(&path) {
+            let mut one = SessionFiles::default();
+            match one.add_file(&path) {
                 Ok(true) => {}
                 Ok(false) => {
                     return Err(format!(
@@ -94,16 +94,16 @@ pub(super) fn named(
 }
 
 /// A session that was copied may have its sub-agents with it, and its other files.
-fn beside(path: &Path, walk: &mut Walk) {
+fn beside(path: &Path, walk: &mut SessionFiles) {
     let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
     for path in entries.map(|entry| entry.path()).filter(|path| path::is_rollout(path)) {
         // What cannot be read there was not asked for.
-        let _ = walk.file(&path);
+        let _ = walk.add_file(&path);
     }
 }
 
 /// A session's id, or its trace's.
-fn by_id(word: &OsString, walk: &Walk) -> Result<ThreadId, Failure> {
+fn by_id(word: &OsString, walk: &SessionFiles) -> Result<ThreadId, Failure> {
     let text = word.to_string_lossy();
     let is_named = |file: &&SessionFile| file.thread.as_str() == text;
     if let Some(file) = walk.files.iter().find(is_named) {
@@ -123,7 +123,7 @@ fn by_id(word: &OsString, walk: &Walk) -> Result<ThreadId, Failure> {
 }
 
 impl Selection {
-    fn of(walk: Walk, is_meant: impl Fn(&ThreadId) -> bool) -> Selection {
+    fn of(walk: SessionFiles, is_meant: impl Fn(&ThreadId) -> bool) -> Selection {
         let kin = Kin::of(&walk.files);
         let meant: BTreeSet<ThreadId> = walk
             .files

@@ -12,7 +12,7 @@ use crate::finish::imported::{Imported, Toward, import};
 use crate::launch::signals::SignalPipe;
 use crate::queue::sync_state::SyncState;
 use crate::rollout::files::SessionFile;
-use crate::rollout::shelf::in_parts;
+use crate::rollout::thread_files::in_parts;
 use crate::session::family::Family;
 use crate::session::model::Session;
 use crate::trace::ids::TraceId;

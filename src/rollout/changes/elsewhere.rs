@@ -6,10 +6,10 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 /// Has no value.
-pub enum Told {}
+pub enum KernelWatch {}
 
-impl Told {
-    pub(super) fn begin(_: &Path) -> io::Result<Told> {
+impl KernelWatch {
+    pub(super) fn begin(_: &Path) -> io::Result<KernelWatch> {
         Err(io::Error::from(io::ErrorKind::Unsupported))
     }
 

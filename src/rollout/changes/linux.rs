@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-pub struct Told {
+pub struct KernelWatch {
     inotify: Inotify,
     home: PathBuf,
     folders: HashMap<WatchDescriptor, PathBuf>,
@@ -16,16 +16,17 @@ pub struct Told {
     is_blind: bool,
 }
 
-impl Told {
-    pub(super) fn begin(home: &Path) -> io::Result<Told> {
+impl KernelWatch {
+    pub(super) fn begin(home: &Path) -> io::Result<KernelWatch> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let mut told = Told { inotify, home: home.to_path_buf(), folders: HashMap::new(), is_blind: false };
+        let mut kernel =
+            KernelWatch { inotify, home: home.to_path_buf(), folders: HashMap::new(), is_blind: false };
         let made = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
-        let watch = told.inotify.add_watch(home, made)?;
-        told.folders.insert(watch, home.to_path_buf());
-        told.watch(&home.join("sessions"));
+        let watch = kernel.inotify.add_watch(home, made)?;
+        kernel.folders.insert(watch, home.to_path_buf());
+        kernel.watch(&home.join("sessions"));
         // A user may have fewer watches left than there are days.
-        if told.is_blind { Err(io::Error::from(io::ErrorKind::QuotaExceeded)) } else { Ok(told) }
+        if kernel.is_blind { Err(io::Error::from(io::ErrorKind::QuotaExceeded)) } else { Ok(kernel) }
     }
 
     pub(super) fn wakes(&self) -> BorrowedFd<'_> {
@@ -59,12 +60,12 @@ impl Told {
         let mut changed = BTreeSet::new();
         // `EAGAIN` (no more events) is the ordinary end.
         while let Ok(events) = self.inotify.read_events() {
-            events.into_iter().for_each(|event| self.heed(event, &mut changed));
+            events.into_iter().for_each(|event| self.handle(event, &mut changed));
         }
         changed
     }
 
-    fn heed(&mut self, event: InotifyEvent, changed: &mut BTreeSet<PathBuf>) {
+    fn handle(&mut self, event: InotifyEvent, changed: &mut BTreeSet<PathBuf>) {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             // The queue overflowed: report all files. One without a change costs its reader one look.
             changed.extend(all(&self.home.join("sessions")));

@@ -5,7 +5,7 @@
 mod kernel;
 mod scan;
 
-use kernel::Told;
+use kernel::KernelWatch;
 use scan::Scan;
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
@@ -16,48 +16,48 @@ use std::time::Duration;
 const PACE: Duration = Duration::from_secs(2);
 
 pub enum Changes {
-    Told(Told),
-    Looked(Scan),
+    Kernel(KernelWatch),
+    Polled(Scan),
 }
 
 impl Changes {
     /// Observes all session files below `sessions` in `home`, from now on. The folder need not exist yet.
     pub fn begin(home: &Path) -> Changes {
-        match Told::begin(home) {
-            Ok(told) => Changes::Told(told),
+        match KernelWatch::begin(home) {
+            Ok(watch) => Changes::Kernel(watch),
             Err(error) => {
                 tracing::info!("no inotify ({error}): polling session files instead");
-                Changes::looked_at(home)
+                Changes::polled(home)
             }
         }
     }
 
     /// Polls, without the kernel's help.
-    pub fn looked_at(home: &Path) -> Changes {
-        Changes::Looked(Scan::begin(&home.join("sessions")))
+    pub fn polled(home: &Path) -> Changes {
+        Changes::Polled(Scan::begin(&home.join("sessions")))
     }
 
     /// Readable when `take` has something to return; None where only polling works.
     pub fn wakes(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Changes::Told(told) => Some(told.wakes()),
-            Changes::Looked(_) => None,
+            Changes::Kernel(watch) => Some(watch.wakes()),
+            Changes::Polled(_) => None,
         }
     }
 
     /// Time to wait before the next `take`; None where `wakes` has a descriptor.
     pub fn pace(&self) -> Option<Duration> {
         match self {
-            Changes::Told(_) => None,
-            Changes::Looked(_) => Some(PACE),
+            Changes::Kernel(_) => None,
+            Changes::Polled(_) => Some(PACE),
         }
     }
 
     /// The files that were written to since the last call. May include others: of a new folder, all files.
     pub fn take(&mut self) -> BTreeSet<PathBuf> {
         match self {
-            Changes::Told(told) => told.take(),
-            Changes::Looked(scan) => scan.take(),
+            Changes::Kernel(watch) => watch.take(),
+            Changes::Polled(scan) => scan.take(),
         }
     }
 }
@@ -108,7 +108,7 @@ mod tests {
         if cfg!(target_os = "linux") {
             check_that_all_changes_are_reported(|home| {
                 let changes = Changes::begin(home);
-                assert!(matches!(changes, Changes::Told(_)));
+                assert!(matches!(changes, Changes::Kernel(_)));
                 changes
             });
         }
@@ -116,6 +116,6 @@ mod tests {
 
     #[test]
     fn polling_finds_every_change() {
-        check_that_all_changes_are_reported(Changes::looked_at);
+        check_that_all_changes_are_reported(Changes::polled);
     }
 }

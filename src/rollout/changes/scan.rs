@@ -1,6 +1,6 @@
 //! Polling: compares the length and time of all session files.
 
-use crate::rollout::path::{is_compressed, is_rollout, nameless};
+use crate::rollout::path::{is_compressed, is_rollout, non_uuid_id};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ fn look(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
 
 /// Whether Codex may write to the file.
 pub(super) fn is_live(path: &Path) -> bool {
-    (is_rollout(path) || nameless(path).is_some()) && !is_compressed(path)
+    (is_rollout(path) || non_uuid_id(path).is_some()) && !is_compressed(path)
 }
 
 /// All session files below the folder that Codex may write to.

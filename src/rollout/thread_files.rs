@@ -17,7 +17,7 @@ const MOST_DAYS: usize = 400;
 
 /// Lists each folder once, and keeps the list.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct ThreadFiles {
     home: PathBuf,
     /// Folders with session files, outside the home.
     further: Vec<PathBuf>,
@@ -28,13 +28,13 @@ pub struct Shelf {
 /// or a copied one.
 pub type Parts = Vec<Vec<PathBuf>>;
 
-impl Shelf {
-    pub fn of(home: &Path) -> Shelf {
-        Shelf { home: home.to_path_buf(), further: Vec::new(), listed: HashMap::new() }
+impl ThreadFiles {
+    pub fn new(home: &Path) -> ThreadFiles {
+        ThreadFiles { home: home.to_path_buf(), further: Vec::new(), listed: HashMap::new() }
     }
 
-    /// As `of`, and with the files of this folder and of those below it.
-    pub fn and(mut self, folder: PathBuf) -> Shelf {
+    /// Adds a folder outside the home, with those below it.
+    pub fn with_folder(mut self, folder: PathBuf) -> ThreadFiles {
         self.further.push(folder);
         self
     }
@@ -96,7 +96,7 @@ impl Shelf {
         let paths = || {
             let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let entries = fs::read_dir(here).into_iter().flatten().flatten();
-            let is_one = |path: &PathBuf| path::is_rollout(path) || path::nameless(path).is_some();
+            let is_one = |path: &PathBuf| path::is_rollout(path) || path::non_uuid_id(path).is_some();
             entries.map(|entry| entry.path()).filter(is_one).collect()
         };
         self.listed.entry(folder.to_path_buf()).or_insert_with(paths)
@@ -184,25 +184,28 @@ mod tests {
     fn a_rewound_threads_files_come_in_the_order_of_their_ids_from_any_folder() {
         let home = tempfile::tempdir().unwrap();
         let thread = ThreadId::parse(THREAD).unwrap();
-        let mut shelf = Shelf::of(home.path());
-        assert_eq!(shelf.files_of(&thread, None), Parts::new());
+        let mut thread_files = ThreadFiles::new(home.path());
+        assert_eq!(thread_files.files_of(&thread, None), Parts::new());
         let first = put(home.path(), "sessions/2026/11/22", &name(None));
-        assert_eq!(Shelf::of(home.path()).files_of(&thread, None), [[first.clone()]]);
+        assert_eq!(ThreadFiles::new(home.path()).files_of(&thread, None), [[first.clone()]]);
         let later = put(home.path(), "sessions/2026/11/20", &name(Some(REWOUND)));
         let zst = format!("{}.zst", name(Some(REWOUND)));
         let twin = put(home.path(), "archived_sessions", &zst);
         put(home.path(), "sessions/2026/11/22", &name(None).replace("a73e", "0000"));
-        let files = |shelf: Shelf| {
-            let mut parts = { shelf }.files_of(&thread, None);
+        let files = |thread_files: ThreadFiles| {
+            let mut parts = { thread_files }.files_of(&thread, None);
             parts.iter_mut().for_each(|twins| twins.sort());
             parts
         };
-        assert_eq!(files(Shelf::of(home.path())), [vec![first.clone()], vec![twin.clone(), later.clone()]]);
+        assert_eq!(
+            files(ThreadFiles::new(home.path())),
+            [vec![first.clone()], vec![twin.clone(), later.clone()]]
+        );
         let further = tempfile::tempdir().unwrap();
         let copy = put(further.path(), "2026", &name(None));
-        let with_further = files(Shelf::of(home.path()).and(further.path().into()));
+        let with_further = files(ThreadFiles::new(home.path()).with_folder(further.path().into()));
         assert_eq!(with_further[0].iter().collect::<BTreeSet<_>>(), [&first, &copy].into());
-        let mut beside = Shelf::of(home.path()).files_with(&copy, &thread);
+        let mut beside = ThreadFiles::new(home.path()).files_with(&copy, &thread);
         beside.iter_mut().for_each(|twins| twins.sort());
         assert_eq!(beside.concat().iter().collect::<BTreeSet<_>>(), [&first, &copy, &twin, &later].into());
     }
@@ -214,7 +217,7 @@ mod tests {
         let first = put(home.path(), "sessions/2026/11/22", &name(None));
         let old = put(home.path(), "sessions/2001/01/01", &name(Some(REWOUND)));
         let since = Timestamp::now() - 1.minute();
-        let files = || Shelf::of(home.path()).files_of(&thread, Some(since)).concat();
+        let files = || ThreadFiles::new(home.path()).files_of(&thread, Some(since)).concat();
         // The first file is written to, so the thread was not rewound.
         assert_eq!(files(), std::slice::from_ref(&first));
         age(&first);
@@ -232,9 +235,9 @@ mod tests {
         let made: Timestamp = MADE.parse().unwrap();
         let path = put(home.path(), "sessions/2026/11/22", &name(None));
         let copied = put(home.path(), "copies", &name(None));
-        let mut shelf = Shelf::of(home.path());
+        let mut thread_files = ThreadFiles::new(home.path());
         let mut within = |from: i64, to: i64, beside: Option<&Path>| {
-            shelf.made_within(&[(made + from.seconds(), made + to.seconds())], beside)
+            thread_files.made_within(&[(made + from.seconds(), made + to.seconds())], beside)
         };
         assert_eq!(within(-1, 1, None), std::slice::from_ref(&path));
         assert_eq!(within(1, 9, None), [""; 0].map(PathBuf::from));
