@@ -102,7 +102,7 @@ fn told(session: &Session, trace: Option<&Trace>) -> String {
     text
 }
 
-fn tokens(usage: codex_traced::session::model::TokenUsage) -> String {
+fn tokens(usage: codex_traced::session::usage::TokenUsage) -> String {
     format!(
         "{} in ({} cached), {} out ({} reasoning)",
         usage.input, usage.cached_input, usage.output, usage.reasoning_output

@@ -2,7 +2,7 @@
 //! server once or in the spool once.
 
 use codex_traced::config::target::{Experiment, Target};
-use codex_traced::rollout::map::Map;
+use codex_traced::rollout::value::Map;
 use codex_traced::spool::Spool;
 use codex_traced::spool::entry::Entry;
 use codex_traced::spool::list::Standing;

@@ -1,6 +1,6 @@
 //! What no Codex should write and some did: torn lines, odd separators, ordinals that are missing or wrong.
 
-use codex_traced::session::model::Discrepancy;
+use codex_traced::session::discrepancy::Discrepancy;
 use codex_traced::session::model::Session;
 use codex_traced::session::reducer::SessionReducer;
 use codex_traced::session::{self, Writer};

@@ -3,7 +3,7 @@
 use codex_traced::config::target::Experiment;
 use codex_traced::export::Exporter;
 use codex_traced::export::mlflow::sqlite::SqliteExporter;
-use codex_traced::rollout::map::Map;
+use codex_traced::rollout::value::Map;
 use codex_traced::rollout::value::Value;
 use codex_traced::trace::ids::{SpanId, TraceId};
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};

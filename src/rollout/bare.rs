@@ -3,7 +3,9 @@
 //! The first line is the session's: `{"id", "timestamp", "instructions", "git"}`. `{"record_type": "state"}` lines
 //! surround each request.
 
-use super::line::{Git, RolloutItem, SessionMeta, if_it_fits};
+use super::payload::if_it_fits;
+use super::rollout_item::RolloutItem;
+use super::session_meta::{Git, SessionMeta};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -41,7 +43,8 @@ pub(super) fn parse(line: &[u8]) -> Option<RolloutItem> {
 mod tests {
     use super::*;
     use crate::rollout::content::ContentText;
-    use crate::rollout::line::{Container, MalformedLine, RolloutLine};
+    use crate::rollout::envelope::MalformedLine;
+    use crate::rollout::line::{Container, RolloutLine};
     use crate::rollout::response_item::{MessageItem, ResponseItem};
 
     #[test]

@@ -1,6 +1,6 @@
 //! The envelope of a line, and the payload in it: `{"timestamp", "ordinal", "type", "payload"}`.
 
-use super::line::{MalformedLine, if_it_fits};
+use super::payload::if_it_fits;
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::Offset;
@@ -21,6 +21,10 @@ const LONGEST_TAIL: usize = 512;
 const METADATA: &str = ",\"metadata\":";
 
 static FIND_METADATA: LazyLock<Finder> = LazyLock::new(|| Finder::new(METADATA));
+
+/// The line is not a JSON object that any version writes.
+#[derive(Debug, PartialEq)]
+pub struct MalformedLine;
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Envelope<'a> {

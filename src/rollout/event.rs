@@ -1,14 +1,13 @@
 //! `event_msg` lines: what Codex records of a turn while it runs.
 
-use super::item::TypeFirst;
+use super::item::{Item, ItemCompleted};
 use super::legacy;
-use super::line::{if_it_fits, read, type_tag};
+use super::payload::{read, type_tag};
 use super::settings::ThreadSettingsApplied;
 use super::text::Text;
 use super::usage::Usage;
 use super::value::Value;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 #[derive(Debug, PartialEq)]
 pub enum Event {
@@ -104,151 +103,6 @@ pub struct TokenCountInfo {
     pub last_token_usage: Option<Usage>,
 }
 
-/// Exact times, in milliseconds since the epoch (0.150 and later).
-#[derive(Debug, PartialEq)]
-pub struct ItemCompleted {
-    pub thread_id: Option<String>,
-    pub turn_id: Option<String>,
-    pub started_at_ms: Option<i64>,
-    pub completed_at_ms: Option<i64>,
-    pub item: Item,
-}
-
-#[derive(Debug, PartialEq)]
-pub enum Item {
-    UserMessage(UserMessage),
-    CommandExecution(CommandExecution),
-    FileChange(FileChange),
-    McpToolCall(McpToolCall),
-    WebSearch(CallItem),
-    ImageView(CallItem),
-    ImageGeneration(CallItem),
-    CollabAgentToolCall(CallItem),
-    SubAgentActivity(SubAgentActivity),
-    ContextCompaction,
-    EnteredReviewMode(EnteredReviewMode),
-    ExitedReviewMode,
-    /// `AgentMessage`, `Reasoning`, `Plan` and `HookPrompt`: other lines repeat them.
-    Echo,
-    Unknown {
-        kind: String,
-    },
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct UserMessage {
-    /// The client's own id of the prompt (0.150 and later).
-    pub client_id: Option<String>,
-    #[serde(default)]
-    pub content: Vec<UserContent>,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct UserContent {
-    pub r#type: String,
-    pub text: Option<String>,
-    pub path: Option<String>,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct CommandExecution {
-    pub id: Text,
-    #[serde(default)]
-    pub command: Vec<Text>,
-    /// A `file://` URI.
-    pub cwd: Option<Text>,
-    /// `unified_exec_startup` for a tool's command, `user_shell` for `!cmd`.
-    pub source: Option<Text>,
-    pub status: Option<Text>,
-    pub aggregated_output: Option<Text>,
-    pub exit_code: Option<i64>,
-    pub duration: Option<Elapsed>,
-}
-
-/// A duration as Codex measured it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Elapsed {
-    pub secs: u32,
-    pub nanos: u32,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct FileChange {
-    pub id: Text,
-    /// By path: `{"type": "add" | "update" | "delete", "content" or "unified_diff"}`.
-    pub changes: Option<Value>,
-    pub status: Option<Text>,
-    pub stdout: Option<Text>,
-    pub stderr: Option<Text>,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct McpToolCall {
-    pub id: Text,
-    pub server: Option<Text>,
-    pub tool: Text,
-    pub arguments: Option<Value>,
-    pub status: Option<Text>,
-    pub result: Option<Value>,
-    pub error: Option<Value>,
-    pub duration: Option<Elapsed>,
-}
-
-/// A call with exact times; its response items have the rest.
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct CallItem {
-    pub id: Text,
-    pub status: Option<Text>,
-    /// Of a `CollabAgentToolCall` only.
-    pub tool: Option<Text>,
-    /// Of a search only.
-    pub query: Option<Text>,
-    /// Of a `CollabAgentToolCall` only: the threads that it started or wrote to.
-    #[serde(default)]
-    pub receiver_thread_ids: Vec<Text>,
-}
-
-/// Between a thread and the sub-agents that it started (multi-agent v2).
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct SubAgentActivity {
-    /// Of the call that started it, where `kind` is `started`.
-    pub id: Text,
-    pub kind: Option<String>,
-    pub agent_thread_id: Option<String>,
-}
-
-/// A review runs in its own thread; the thread that asked for it records only this of its start.
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct EnteredReviewMode {
-    /// What is reviewed, for example `current changes`.
-    pub user_facing_hint: Option<String>,
-}
-
-/// As Codex writes it: every field has its expected type, and one pass parses it.
-#[derive(Deserialize)]
-struct PlainItemCompleted {
-    thread_id: Option<String>,
-    turn_id: Option<String>,
-    started_at_ms: Option<i64>,
-    completed_at_ms: Option<i64>,
-    item: TypeFirst,
-}
-
-/// Tolerant form: a field of an odd type counts as absent.
-#[derive(Deserialize)]
-struct RawItemCompleted<'a> {
-    #[serde(default, deserialize_with = "if_it_fits")]
-    thread_id: Option<String>,
-    #[serde(default, deserialize_with = "if_it_fits")]
-    turn_id: Option<String>,
-    #[serde(default, deserialize_with = "if_it_fits")]
-    started_at_ms: Option<i64>,
-    #[serde(default, deserialize_with = "if_it_fits")]
-    completed_at_ms: Option<i64>,
-    #[serde(borrow)]
-    item: &'a RawValue,
-}
-
 impl Event {
     /// Err carries an unknown kind, or the kind of an unknown shape.
     pub(super) fn parse(payload: &str) -> Result<Event, String> {
@@ -276,22 +130,8 @@ impl Event {
             | "sub_agent_activity"
             | "thread_goal_updated"
             | "thread_name_updated" => Some(Event::Bookkeeping),
-            kind => legacy::parse(kind, payload),
+            kind => legacy::parse(kind, payload).map(|completed| Event::ItemCompleted(Box::new(completed))),
         };
         event.ok_or_else(|| tag.r#type.into_owned())
-    }
-}
-
-impl ItemCompleted {
-    fn parse(payload: &str) -> Option<ItemCompleted> {
-        if let Ok(plain) = serde_json::from_str(payload) {
-            let PlainItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item } = plain;
-            let TypeFirst(item) = item;
-            return Some(ItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item });
-        }
-        let raw = serde_json::from_str(payload).ok()?;
-        let RawItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item } = raw;
-        let item = Item::parse(item.get());
-        Some(ItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item })
     }
 }

@@ -1,8 +1,10 @@
 //! Finds session files: in Codex's folders, in copies of them, and single files that the user names.
 
-use super::line::{RolloutItem, RolloutLine, SessionMeta};
+use super::line::RolloutLine;
 use super::path;
 use super::reader;
+use super::rollout_item::RolloutItem;
+use super::session_meta::SessionMeta;
 use crate::codex::thread::ThreadId;
 use std::collections::HashSet;
 use std::fs::{self, Metadata};

@@ -1,14 +1,161 @@
 //! An item that Codex completed, parsed by its type: in one pass where the type comes first, as Codex writes it.
 
-use super::event::Item;
-use super::line::{read, type_tag};
+use super::payload::{if_it_fits, read, type_tag};
+use super::text::Text;
+use super::value::Value;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use std::fmt;
 
+/// Exact times, in milliseconds since the epoch (0.150 and later).
+#[derive(Debug, PartialEq)]
+pub struct ItemCompleted {
+    pub thread_id: Option<String>,
+    pub turn_id: Option<String>,
+    pub started_at_ms: Option<i64>,
+    pub completed_at_ms: Option<i64>,
+    pub item: Item,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Item {
+    UserMessage(UserMessage),
+    CommandExecution(CommandExecution),
+    FileChange(FileChange),
+    McpToolCall(McpToolCall),
+    WebSearch(CallItem),
+    ImageView(CallItem),
+    ImageGeneration(CallItem),
+    CollabAgentToolCall(CallItem),
+    SubAgentActivity(SubAgentActivity),
+    ContextCompaction,
+    EnteredReviewMode(EnteredReviewMode),
+    ExitedReviewMode,
+    /// `AgentMessage`, `Reasoning`, `Plan` and `HookPrompt`: other lines repeat them.
+    Echo,
+    Unknown {
+        kind: String,
+    },
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct UserMessage {
+    /// The client's own id of the prompt (0.150 and later).
+    pub client_id: Option<String>,
+    #[serde(default)]
+    pub content: Vec<UserContent>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct UserContent {
+    pub r#type: String,
+    pub text: Option<String>,
+    pub path: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct CommandExecution {
+    pub id: Text,
+    #[serde(default)]
+    pub command: Vec<Text>,
+    /// A `file://` URI.
+    pub cwd: Option<Text>,
+    /// `unified_exec_startup` for a tool's command, `user_shell` for `!cmd`.
+    pub source: Option<Text>,
+    pub status: Option<Text>,
+    pub aggregated_output: Option<Text>,
+    pub exit_code: Option<i64>,
+    pub duration: Option<Elapsed>,
+}
+
+/// A duration as Codex measured it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Elapsed {
+    pub secs: u32,
+    pub nanos: u32,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct FileChange {
+    pub id: Text,
+    /// By path: `{"type": "add" | "update" | "delete", "content" or "unified_diff"}`.
+    pub changes: Option<Value>,
+    pub status: Option<Text>,
+    pub stdout: Option<Text>,
+    pub stderr: Option<Text>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct McpToolCall {
+    pub id: Text,
+    pub server: Option<Text>,
+    pub tool: Text,
+    pub arguments: Option<Value>,
+    pub status: Option<Text>,
+    pub result: Option<Value>,
+    pub error: Option<Value>,
+    pub duration: Option<Elapsed>,
+}
+
+/// A call with exact times; its response items have the rest.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct CallItem {
+    pub id: Text,
+    pub status: Option<Text>,
+    /// Of a `CollabAgentToolCall` only.
+    pub tool: Option<Text>,
+    /// Of a search only.
+    pub query: Option<Text>,
+    /// Of a `CollabAgentToolCall` only: the threads that it started or wrote to.
+    #[serde(default)]
+    pub receiver_thread_ids: Vec<Text>,
+}
+
+/// Between a thread and the sub-agents that it started (multi-agent v2).
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct SubAgentActivity {
+    /// Of the call that started it, where `kind` is `started`.
+    pub id: Text,
+    pub kind: Option<String>,
+    pub agent_thread_id: Option<String>,
+}
+
+/// A review runs in its own thread; the thread that asked for it records only this of its start.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct EnteredReviewMode {
+    /// What is reviewed, for example `current changes`.
+    pub user_facing_hint: Option<String>,
+}
+
+/// As Codex writes it: every field has its expected type, and one pass parses it.
+#[derive(Deserialize)]
+struct PlainItemCompleted {
+    thread_id: Option<String>,
+    turn_id: Option<String>,
+    started_at_ms: Option<i64>,
+    completed_at_ms: Option<i64>,
+    item: TypeFirst,
+}
+
+/// Tolerant form: a field of an odd type counts as absent.
+#[derive(Deserialize)]
+struct RawItemCompleted<'a> {
+    #[serde(default, deserialize_with = "if_it_fits")]
+    thread_id: Option<String>,
+    #[serde(default, deserialize_with = "if_it_fits")]
+    turn_id: Option<String>,
+    #[serde(default, deserialize_with = "if_it_fits")]
+    started_at_ms: Option<i64>,
+    #[serde(default, deserialize_with = "if_it_fits")]
+    completed_at_ms: Option<i64>,
+    #[serde(borrow)]
+    item: &'a RawValue,
+}
+
 impl Item {
-    pub(super) fn parse(item: &str) -> Item {
+    fn parse(item: &str) -> Item {
         let kind = type_tag(item).map_or_else(|| "?".into(), |tag| tag.r#type);
         Item::from_kind(&kind, TolerantFields(item))
             .unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })
@@ -37,6 +184,20 @@ impl Item {
     }
 }
 
+impl ItemCompleted {
+    pub(super) fn parse(payload: &str) -> Option<ItemCompleted> {
+        if let Ok(plain) = serde_json::from_str(payload) {
+            let PlainItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item } = plain;
+            let TypeFirst(item) = item;
+            return Some(ItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item });
+        }
+        let raw = serde_json::from_str(payload).ok()?;
+        let RawItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item } = raw;
+        let item = Item::parse(item.get());
+        Some(ItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item })
+    }
+}
+
 /// The fields of an item, parsed as what its type names.
 trait ItemFields {
     fn read<T: DeserializeOwned>(self) -> Option<T>;
@@ -61,7 +222,7 @@ impl<'de, A: MapAccess<'de>> ItemFields for FieldsAfterType<A> {
 }
 
 /// An item whose first field is its type, as Codex writes it.
-pub(super) struct TypeFirst(pub(super) Item);
+struct TypeFirst(Item);
 
 impl<'de> Deserialize<'de> for TypeFirst {
     fn deserialize<D: Deserializer<'de>>(item: D) -> Result<TypeFirst, D::Error> {

@@ -3,11 +3,11 @@
 //! These versions record the ends of patches, MCP calls and searches. They record the ends of commands only where
 //! Codex was asked to record more.
 
-use super::event::{
-    CallItem, CommandExecution, Elapsed, Event, FileChange, Item, ItemCompleted, McpToolCall, UserContent,
+use super::item::{
+    CallItem, CommandExecution, Elapsed, FileChange, Item, ItemCompleted, McpToolCall, UserContent,
     UserMessage,
 };
-use super::line::{if_it_fits, read};
+use super::payload::{if_it_fits, read};
 use super::text::Text;
 use super::value::Value;
 use serde::Deserialize;
@@ -85,7 +85,7 @@ struct OfTurn {
 }
 
 /// None for another kind, or an unknown shape.
-pub(super) fn parse(kind: &str, payload: &str) -> Option<Event> {
+pub(super) fn parse(kind: &str, payload: &str) -> Option<ItemCompleted> {
     let item = match kind {
         "user_message" => Item::UserMessage(user_message(read(payload)?)),
         "exec_command_end" => Item::CommandExecution(command(read(payload)?)),
@@ -99,13 +99,13 @@ pub(super) fn parse(kind: &str, payload: &str) -> Option<Event> {
         _ => return None,
     };
     let of: Option<OfTurn> = read(payload);
-    Some(Event::ItemCompleted(Box::new(ItemCompleted {
+    Some(ItemCompleted {
         thread_id: None,
         turn_id: of.and_then(|of| of.turn_id),
         started_at_ms: None,
         completed_at_ms: None,
         item,
-    })))
+    })
 }
 
 fn user_message(event: UserMessageEvent) -> UserMessage {
@@ -169,7 +169,9 @@ fn call(end: CallEnd) -> CallItem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::line::{RolloutItem, RolloutLine};
+    use crate::rollout::event::Event;
+    use crate::rollout::line::RolloutLine;
+    use crate::rollout::rollout_item::RolloutItem;
     use serde_json::json;
 
     fn item(payload: serde_json::Value) -> Item {

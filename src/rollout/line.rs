@@ -3,20 +3,10 @@
 
 use super::bare;
 use super::encoding;
-use super::envelope::Envelope;
+use super::envelope::{Envelope, MalformedLine};
 use super::escapes;
-use super::event::Event;
-use super::response_item::ResponseItem;
-use super::settings::ModeSettings;
-use super::text::Text;
-use super::usage::Usage;
-use super::value::Value;
+use super::rollout_item::RolloutItem;
 use jiff::Timestamp;
-use memchr::memchr2;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-use std::borrow::Cow;
 
 #[derive(Debug, PartialEq)]
 pub struct RolloutLine {
@@ -32,108 +22,6 @@ pub enum Container {
     Envelope,
     /// Up to 0.2x; has no time.
     Bare,
-}
-
-#[derive(Debug, PartialEq)]
-pub enum RolloutItem {
-    SessionMeta(Box<SessionMeta>),
-    TurnContext(TurnContext),
-    ResponseItem(ResponseItem),
-    Event(Event),
-    TokenUsageRecord(TokenUsageRecord),
-    Compacted(Compacted),
-    /// A bare file's mark around each request to the model.
-    StateRecord,
-    /// Codex's own bookkeeping; nothing that happened in the session.
-    Bookkeeping,
-    /// A kind, or a shape of a known kind, that no known version writes.
-    Unknown {
-        kind: String,
-    },
-}
-
-/// Identifies a thread; the first one of a file identifies the file's thread.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct SessionMeta {
-    pub id: String,
-    /// The root thread; sub-agents share it (0.144 and later).
-    pub session_id: Option<String>,
-    pub parent_thread_id: Option<String>,
-    pub forked_from_id: Option<String>,
-    /// In a bare file this is local time despite its `Z`.
-    pub timestamp: Option<String>,
-    pub cwd: Option<String>,
-    pub originator: Option<String>,
-    pub cli_version: Option<String>,
-    pub model_provider: Option<String>,
-    pub git: Option<Git>,
-    /// Of a sub-agent: the lines before are its parent's, copied (0.150 and later).
-    pub subagent_history_start_ordinal: Option<u64>,
-    /// A word (`exec`, `cli`, `vscode`), or an object for a thread that another one started.
-    pub source: Option<Value>,
-    /// `/root/tests/fast` (0.130 and later, where agents have paths).
-    pub agent_path: Option<String>,
-    pub agent_nickname: Option<String>,
-    pub history_base: Option<HistoryBase>,
-    /// The model's instructions (0.98 and later). Since gpt-6.1 a message repeats them.
-    pub base_instructions: Option<Instructions>,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Instructions {
-    pub text: Text,
-}
-
-/// What a fork or a rewind takes from another file instead of copying it (0.150 and later).
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct HistoryBase {
-    /// The file's own id: the thread's, or for a rewound one the part of its name after `_`.
-    pub thread_id: String,
-    pub end_ordinal_exclusive: u64,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct Git {
-    pub commit_hash: Option<String>,
-    pub branch: Option<String>,
-    pub repository_url: Option<String>,
-}
-
-#[derive(Debug, Default, PartialEq, Deserialize)]
-pub struct TurnContext {
-    /// 0.104 and later. Without one, Codex wrote the context once per request, not once per turn.
-    pub turn_id: Option<String>,
-    pub cwd: Option<String>,
-    pub model: Option<Text>,
-    pub effort: Option<Text>,
-    pub service_tier: Option<Text>,
-    pub collaboration_mode: Option<ModeSettings>,
-}
-
-/// One per completed model response (0.155 and later).
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct TokenUsageRecord {
-    pub response_id: Option<Text>,
-    pub usage: Usage,
-    pub thread_token_usage: Option<Usage>,
-}
-
-/// The history so far became a summary.
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct Compacted {
-    /// The summary that the model gets; empty where the provider keeps it encrypted.
-    pub message: Option<String>,
-}
-
-/// The line is not a JSON object that any version writes.
-#[derive(Debug, PartialEq)]
-pub struct MalformedLine;
-
-/// The `type` inside a payload.
-#[derive(Deserialize)]
-pub(super) struct TypeTag<'a> {
-    #[serde(borrow)]
-    pub(super) r#type: Cow<'a, str>,
 }
 
 impl RolloutLine {
@@ -172,92 +60,13 @@ impl RolloutLine {
     }
 }
 
-impl RolloutItem {
-    /// Whether the whole payload was parsed, which proves that it is JSON.
-    fn is_parsed(&self) -> bool {
-        !matches!(
-            self,
-            RolloutItem::Unknown { .. }
-                | RolloutItem::Bookkeeping
-                | RolloutItem::ResponseItem(ResponseItem::Bookkeeping)
-                | RolloutItem::Event(Event::Bookkeeping)
-        )
-    }
-
-    fn parse(kind: &str, payload: &str) -> RolloutItem {
-        let unknown = |kind: &str| RolloutItem::Unknown { kind: kind.to_owned() };
-        match kind {
-            "session_meta" => {
-                read(payload).map_or_else(|| unknown(kind), |meta| RolloutItem::SessionMeta(Box::new(meta)))
-            }
-            "turn_context" => read(payload).map_or_else(|| unknown(kind), RolloutItem::TurnContext),
-            "token_usage_record" => {
-                read(payload).map_or_else(|| unknown(kind), RolloutItem::TokenUsageRecord)
-            }
-            "compacted" => read(payload).map_or_else(|| unknown(kind), RolloutItem::Compacted),
-            "world_state" | "inter_agent_communication_metadata" | "retained_context" => {
-                RolloutItem::Bookkeeping
-            }
-            "response_item" => RolloutItem::from_response(payload),
-            "event_msg" => match Event::parse(payload) {
-                Ok(event) => RolloutItem::Event(event),
-                Err(inner) => unknown(&format!("event_msg/{inner}")),
-            },
-            other => unknown(other),
-        }
-    }
-
-    pub(super) fn from_response(payload: &str) -> RolloutItem {
-        match ResponseItem::parse(payload) {
-            Ok(item) => RolloutItem::ResponseItem(item),
-            Err(inner) => RolloutItem::Unknown { kind: format!("response_item/{inner}") },
-        }
-    }
-}
-
-pub(super) fn type_tag(payload: &str) -> Option<TypeTag<'_>> {
-    match first_type(payload) {
-        Some(kind) => Some(TypeTag { r#type: Cow::Borrowed(kind) }),
-        None => serde_json::from_str(payload).ok(),
-    }
-}
-
-/// Codex writes the type first, so the rest need not be parsed.
-fn first_type(text: &str) -> Option<&str> {
-    let rest = text.strip_prefix(r#"{"type":""#)?;
-    let end = memchr2(b'"', b'\\', rest.as_bytes())?;
-    rest[end..].starts_with('"').then(|| &rest[..end])
-}
-
-/// None when a required field of `T` is missing. A field of an odd type counts as absent: a later version's change
-/// to one field must not lose the whole line.
-pub(super) fn read<T: DeserializeOwned>(payload: &str) -> Option<T> {
-    serde_json::from_str(payload).ok().or_else(|| {
-        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(payload).ok()?;
-        let fitting = fields.into_iter().filter(|(name, value)| fits::<T>(name, value)).collect();
-        T::deserialize(serde_json::Value::Object(fitting)).ok()
-    })
-}
-
-/// Whether `T` accepts this field: parsing it alone may fail for missing fields only.
-fn fits<T: DeserializeOwned>(name: &str, value: &serde_json::Value) -> bool {
-    let alone = serde_json::Map::from_iter([(name.to_owned(), value.clone())]);
-    T::deserialize(serde_json::Value::Object(alone))
-        .map_or_else(|error| error.to_string().starts_with("missing field"), |_| true)
-}
-
-/// None for a field of an odd type, in types that borrow from the line: `read` cannot parse those.
-pub(super) fn if_it_fits<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    field: D,
-) -> Result<Option<T>, D::Error> {
-    let raw = <&RawValue>::deserialize(field)?;
-    Ok(serde_json::from_str(raw.get()).ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::usage::Count;
+    use crate::rollout::rollout_item::TokenUsageRecord;
+    use crate::rollout::rollout_item::TurnContext;
+    use crate::rollout::session_meta::SessionMeta;
+    use crate::rollout::usage::{Count, Usage};
 
     fn item(line: &str) -> Result<RolloutItem, MalformedLine> {
         RolloutLine::parse(line.as_bytes()).map(|line| line.item)
@@ -339,5 +148,13 @@ mod tests {
                 }),
             })
         );
+    }
+
+    #[test]
+    fn an_unpaired_surrogate_does_not_lose_its_line() {
+        let line = r#"{"timestamp":"2026-11-22T10:04:14Z","type":"event_msg","payload":{"type":"user_message","message":"a\ud83db"}}"#;
+        let whole = line.replace(r"\ud83d", "\u{fffd}");
+        assert_eq!(RolloutLine::parse(line.as_bytes()), RolloutLine::parse(whole.as_bytes()));
+        assert!(matches!(RolloutLine::parse(line.as_bytes()).unwrap().item, RolloutItem::Event(_)));
     }
 }

@@ -1,9 +1,11 @@
 //! Finds the threads that hold given prompts, by the id that the client gave to each prompt.
 
-use super::event::{Event, Item};
-use super::line::{RolloutItem, RolloutLine};
+use super::event::Event;
+use super::item::Item;
+use super::line::RolloutLine;
 use super::path;
 use super::reader;
+use super::rollout_item::RolloutItem;
 use crate::codex::thread::ThreadId;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};

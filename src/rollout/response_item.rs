@@ -1,7 +1,7 @@
 //! Items of the Responses API as Codex records them: what went to the model, and what came back.
 
 use super::content::ContentText;
-use super::line::{read, type_tag};
+use super::payload::{read, type_tag};
 use super::text::Text;
 use super::value::Value;
 use serde::Deserialize;

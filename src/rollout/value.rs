@@ -3,11 +3,10 @@
 //! A large session holds thousands of small objects. `serde_json::Value`, with a hash table per object, took most of
 //! the time and memory of building a trace.
 
-use super::map::Map;
 use super::text::Text;
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Number;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::ops::Index;
 
@@ -97,215 +96,172 @@ impl Index<usize> for Value {
     }
 }
 
-impl<const N: usize> From<[(&'static str, Value); N]> for Value {
-    fn from(fields: [(&'static str, Value); N]) -> Value {
-        Value::Object(fields.into())
+/// Up to this many fields, a linear search is faster than hashing.
+const FEW: usize = 16;
+
+/// Fields, each name once. Equal to fields of the same names and values in the same order.
+#[derive(Clone, Default, PartialEq)]
+pub struct Map(Vec<(Text, Value)>);
+
+impl Map {
+    pub fn new() -> Map {
+        Map::default()
     }
-}
 
-impl From<Map> for Value {
-    fn from(fields: Map) -> Value {
-        Value::Object(fields)
+    pub fn with_capacity(fields: usize) -> Map {
+        Map(Vec::with_capacity(fields))
     }
-}
 
-impl From<Vec<Value>> for Value {
-    fn from(values: Vec<Value>) -> Value {
-        Value::Array(values)
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
-}
 
-impl From<bool> for Value {
-    fn from(value: bool) -> Value {
-        Value::Bool(value)
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
-}
 
-/// NaN and infinities become null.
-impl From<f64> for Value {
-    fn from(value: f64) -> Value {
-        Number::from_f64(value).map_or(Value::Null, Value::Number)
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
-}
 
-impl<T: Into<Value>> From<Option<T>> for Value {
-    fn from(value: Option<T>) -> Value {
-        value.map_or(Value::Null, Into::into)
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        self.0.iter_mut().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
-}
 
-macro_rules! from {
-    ($how:path: $($of:ty),*) => {
-        $(impl From<$of> for Value {
-            fn from(value: $of) -> Value {
-                $how(value.into())
-            }
-        })*
-    };
-}
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
 
-from!(Value::Number: u64, i64, u32, i32, usize);
-from!(Value::String: &str, String, Text, &Text);
-
-impl From<serde_json::Value> for Value {
-    fn from(value: serde_json::Value) -> Value {
-        match value {
-            serde_json::Value::Null => Value::Null,
-            serde_json::Value::Bool(value) => Value::Bool(value),
-            serde_json::Value::Number(number) => Value::Number(number),
-            serde_json::Value::String(text) => text.into(),
-            serde_json::Value::Array(values) => Value::Array(values.into_iter().map(Value::from).collect()),
-            serde_json::Value::Object(fields) => {
-                let own = |(name, value): (String, serde_json::Value)| (name.into(), value.into());
-                Value::Object(fields.into_iter().map(own).collect())
-            }
+    /// Replaces the value of the field of that name, or appends the field.
+    pub fn insert(&mut self, key: impl Into<Text>, value: Value) {
+        let key = key.into();
+        match self.get_mut(&key) {
+            Some(there) => *there = value,
+            None => self.0.push((key, value)),
         }
     }
-}
 
-impl PartialEq<&str> for Value {
-    fn eq(&self, other: &&str) -> bool {
-        self.as_str() == Some(other)
+    /// Appends a field; no field may have that name yet (checked in debug builds).
+    pub fn push(&mut self, key: &'static str, value: Value) {
+        debug_assert!(!self.contains_key(key), "{key} twice");
+        self.0.push((Text::word(key), value));
+    }
+
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        let place = self.0.iter().position(|(name, _)| *name == key)?;
+        Some(self.0.remove(place).1)
+    }
+
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &Value) -> bool) {
+        self.0.retain(|(name, value)| keep(name, value));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Text, &Value)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Text, &mut Value)> {
+        self.0.iter_mut().map(|(name, value)| (&*name, value))
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &Text> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter().map(|(_, value)| value)
+    }
+
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        self.0.iter_mut().map(|(_, value)| value)
     }
 }
 
-impl PartialEq<serde_json::Value> for Value {
-    fn eq(&self, other: &serde_json::Value) -> bool {
-        match (self, other) {
-            (Value::Null, serde_json::Value::Null) => true,
-            (Value::Bool(own), serde_json::Value::Bool(value)) => own == value,
-            (Value::Number(own), serde_json::Value::Number(number)) => own == number,
-            (Value::String(own), serde_json::Value::String(text)) => own == text.as_str(),
-            (Value::Array(own), serde_json::Value::Array(values)) => own == values,
-            (Value::Object(own), serde_json::Value::Object(fields)) => {
-                let is_there =
-                    |(name, value): (&Text, &Value)| fields.get(&**name).is_some_and(|it| value == it);
-                own.len() == fields.len() && own.iter().all(is_there)
+/// A field, or null where there is none.
+impl Index<&str> for Map {
+    type Output = Value;
+
+    fn index(&self, key: &str) -> &Value {
+        self.get(key).unwrap_or(&Value::Null)
+    }
+}
+
+/// Of several fields of one name, the last value counts, at the position of the first (as in `serde_json`).
+impl FromIterator<(Text, Value)> for Map {
+    fn from_iter<I: IntoIterator<Item = (Text, Value)>>(fields: I) -> Map {
+        let mut map = Map::new();
+        let mut places: HashMap<Text, usize> = HashMap::new();
+        for (name, value) in fields {
+            if map.len() < FEW {
+                map.insert(name, value);
+                continue;
             }
-            _ => false,
+            if places.is_empty() {
+                places = map.keys().cloned().zip(0..).collect();
+            }
+            match places.entry(name) {
+                Entry::Occupied(place) => map.0[*place.get()].1 = value,
+                Entry::Vacant(free) => {
+                    map.0.push((free.key().clone(), value));
+                    free.insert(map.len() - 1);
+                }
+            }
         }
+        map.0.shrink_to_fit();
+        map
     }
 }
 
-/// Compact JSON, without spaces.
-impl fmt::Display for Value {
+impl Extend<(Text, Value)> for Map {
+    fn extend<I: IntoIterator<Item = (Text, Value)>>(&mut self, fields: I) {
+        fields.into_iter().for_each(|(name, value)| self.insert(name, value));
+    }
+}
+
+impl IntoIterator for Map {
+    type Item = (Text, Value);
+    type IntoIter = std::vec::IntoIter<(Text, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
-    }
-}
-
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Value::Null => serializer.serialize_unit(),
-            Value::Bool(value) => serializer.serialize_bool(*value),
-            Value::Number(number) => number.serialize(serializer),
-            Value::String(text) => text.serialize(serializer),
-            Value::Array(values) => values.serialize(serializer),
-            Value::Object(fields) => fields.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Value, A::Error> {
-        let mut all = Vec::new();
-        while let Some(value) = values.next_element()? {
-            all.push(value);
-        }
-        all.shrink_to_fit();
-        Ok(Value::Array(all))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        let mut error = None;
-        let all = std::iter::from_fn(|| {
-            fields.next_entry().unwrap_or_else(|told| {
-                error = Some(told);
-                None
-            })
-        });
-        let map = all.collect();
-        error.map_or(Ok(Value::Object(map)), Err)
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn json_is_written_as_it_was_read() {
-        let deep = format!("{}7{}", "[".repeat(100), "]".repeat(100));
-        let table = [
-            r#"{"b":1,"a":[null,true,"é\n",-3,0.1,1e300,18446744073709551615,1.0],"c":{},"d":[]}"#,
-            "null",
-            "\"\"",
-            &deep,
-        ];
-        for text in table {
-            let value: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(
-                value.to_string(),
-                serde_json::from_str::<serde_json::Value>(text).unwrap().to_string()
-            );
-            assert_eq!(value, serde_json::from_str::<serde_json::Value>(text).unwrap());
-        }
-        for bad in ["{", "[1,]", r#"{"a":}"#, &format!("{}7", "[".repeat(200))] {
-            assert!(serde_json::from_str::<Value>(bad).is_err(), "{bad}");
+    fn of_two_fields_of_one_name_the_last_value_counts_at_the_first_position() {
+        for others in [1, 2 * FEW] {
+            let middle: String = (0..others).map(|n| format!(r#""{n}":{n},"#)).collect();
+            let text = format!(r#"{{"twice":1,{middle}"twice":2,"0":7}}"#);
+            let value: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value, serde_json::from_str::<serde_json::Value>(&text).unwrap(), "{others}");
+            assert_eq!(value.as_object().unwrap().keys().next().unwrap(), &"twice");
         }
     }
 
     #[test]
+    fn fields_are_replaced_in_place_and_removed() {
+        let mut map = Map::from([("a", 1_u64.into()), ("b", 2_u64.into())]);
+        map.insert("a", "new".into());
+        map.insert(String::from("c"), Value::Null);
+        assert_eq!(Value::from(map.clone()).to_string(), r#"{"a":"new","b":2,"c":null}"#);
+        assert_eq!((map.remove("b"), map.remove("b")), (Some(2_u64.into()), None));
+        map.retain(|name, value| name == "a" && value.as_str().is_some());
+        assert_eq!((map.len(), map.get("a").and_then(Value::as_str)), (1, Some("new")));
+    }
+
+    #[test]
     fn a_missing_field_or_element_is_null() {
-        let value = Value::from(json!({"a": [{"b": "c"}]}));
+        let value = Value::from(serde_json::json!({"a": [{"b": "c"}]}));
         assert_eq!(value["a"][0]["b"].as_str(), Some("c"));
         for missing in [&value["b"], &value["a"][1], &value["a"]["b"], &value[0]] {
             assert!(missing.is_null(), "{missing}");

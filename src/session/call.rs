@@ -4,10 +4,10 @@ use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
 use super::outcome;
 use super::{mcp, shell};
 use crate::rollout::content::text_of;
-use crate::rollout::event::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
-use crate::rollout::map::Map;
+use crate::rollout::item::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
 use crate::rollout::response_item::ResponseItem;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use jiff::{SignedDuration, Timestamp};
 

@@ -1,6 +1,7 @@
 //! Joins the files of one thread: a rewind continues in a new file, and leaves the old one unchanged.
 
-use super::model::{Session, Step, TokenUsage, Turn};
+use super::model::{Session, Step, Turn};
+use super::usage::TokenUsage;
 
 /// Joins the sessions of a thread's files, in the order in which Codex began the files. None for no file.
 ///
@@ -67,7 +68,7 @@ fn counts(turns: &[Turn]) -> (u32, u32) {
 mod tests {
     use super::super::model::{Compaction, Inference};
     use super::*;
-    use crate::rollout::line::HistoryBase;
+    use crate::rollout::session_meta::HistoryBase;
 
     fn usage(input: u64) -> TokenUsage {
         TokenUsage { input, ..TokenUsage::default() }

@@ -1,9 +1,10 @@
 //! Compactions: when each took place, and the size of the context before and after.
 
+use super::model::StepAt;
 use super::model::{Compaction, Session, Step};
-use super::reducer::StepAt;
 use super::tools::time;
-use crate::rollout::event::{ItemCompleted, TokenCount};
+use crate::rollout::event::TokenCount;
+use crate::rollout::item::ItemCompleted;
 use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]

@@ -5,8 +5,10 @@
 
 use crate::codex::thread::ThreadId;
 use crate::rollout::event::Event;
-use crate::rollout::line::{RolloutItem, RolloutLine, SessionMeta};
+use crate::rollout::line::RolloutLine;
 use crate::rollout::path::time_of;
+use crate::rollout::rollout_item::RolloutItem;
+use crate::rollout::session_meta::SessionMeta;
 use jiff::{SignedDuration, Timestamp};
 
 /// Copied lines follow each other within this time; the user's next prompt comes later.

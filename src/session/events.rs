@@ -1,12 +1,14 @@
 //! Adds events to a session: the beginning and end of turns, and what Codex recorded in between.
 
 use super::failures;
-use super::model::{Failure, TokenUsage, TurnStatus};
+use super::model::{Failure, TurnStatus};
 use super::reducer::SessionReducer;
 use super::tokens::First;
 use super::turns::{self, End};
-use crate::rollout::event::{ErrorEvent, Event, Item, ItemCompleted, TaskComplete, TokenCount};
-use crate::rollout::line::TokenUsageRecord;
+use super::usage::TokenUsage;
+use crate::rollout::event::{ErrorEvent, Event, TaskComplete, TokenCount};
+use crate::rollout::item::{Item, ItemCompleted};
+use crate::rollout::rollout_item::TokenUsageRecord;
 use jiff::Timestamp;
 
 impl SessionReducer {

@@ -1,6 +1,6 @@
 //! The settings in force: those of the next model request, each from the last line that names it.
 
-use crate::rollout::line::TurnContext;
+use crate::rollout::rollout_item::TurnContext;
 use crate::rollout::settings::ThreadSettings;
 use crate::rollout::text::Text;
 

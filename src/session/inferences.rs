@@ -1,8 +1,9 @@
 //! Model responses: where each begins and ends, and its token usage.
 
 use super::in_force::InForce;
-use super::model::{Failure, Inference, Message, Session, Step, TokenUsage, add};
-use super::reducer::StepAt;
+use super::model::StepAt;
+use super::model::{Failure, Inference, Message, Session, Step, add};
+use super::usage::TokenUsage;
 use crate::rollout::text::Text;
 use jiff::Timestamp;
 

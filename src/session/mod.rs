@@ -4,6 +4,7 @@ mod call;
 pub mod chain;
 mod compactions;
 mod copied;
+pub mod discrepancy;
 mod events;
 mod failures;
 pub mod family;

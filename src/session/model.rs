@@ -1,9 +1,9 @@
 //! A session: one thread, its turns, and what happened in each, in the order in which it began.
 
-use crate::rollout::line::SessionMeta;
+use crate::rollout::session_meta::SessionMeta;
 use crate::rollout::text::Text;
 use crate::rollout::value::Value;
-pub use crate::session::usage::TokenUsage;
+use crate::session::usage::TokenUsage;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,6 +99,13 @@ pub enum Step {
     Inference(Inference),
     ToolCall(Box<ToolCall>),
     Compaction(Compaction),
+}
+
+/// A step's position. It stays valid: turns and steps are only appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StepAt {
+    pub(super) turn: usize,
+    pub(super) step: usize,
 }
 
 /// One model response. Its times are inferred from the lines around it.
@@ -223,30 +230,6 @@ pub struct Compaction {
     pub tokens_after: Option<u64>,
 }
 
-/// Why the tokens of the responses are not the total that Codex counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Discrepancy {
-    /// Lines of the file are damaged.
-    LinesLost,
-    /// Codex counted responses whose usage is in no line.
-    ResponsesUncounted,
-    /// A number that Codex recorded is no count of tokens.
-    CountUnreadable,
-    /// Codex counted fewer tokens than the responses have.
-    CountFellShort,
-}
-
-impl Discrepancy {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Discrepancy::LinesLost => "lines_lost",
-            Discrepancy::ResponsesUncounted => "responses_untold",
-            Discrepancy::CountUnreadable => "count_unreadable",
-            Discrepancy::CountFellShort => "count_fell_short",
-        }
-    }
-}
-
 impl Turn {
     /// When the last of its steps ended, or began where no end is known; its own beginning without steps.
     pub fn last_seen_at(&self) -> Option<Timestamp> {
@@ -277,33 +260,5 @@ impl Session {
         let mut sum = usages.next()?;
         usages.for_each(|usage| sum += usage);
         Some(sum)
-    }
-
-    /// Why the sum of the responses is not Codex's total; None where it is, and where Codex recorded no total.
-    pub fn discrepancy(&self) -> Option<Discrepancy> {
-        if self.tokens_reconcile() != Some(false) {
-            return None;
-        }
-        let own = self.codex_total.and_then(|total| total.minus(self.inherited)).unwrap_or_default();
-        Some(match () {
-            () if self.bad_lines > 0 => Discrepancy::LinesLost,
-            () if self.is_a_count_unread() => Discrepancy::CountUnreadable,
-            () if own.total() > self.usage().unwrap_or_default().total() => Discrepancy::ResponsesUncounted,
-            () => Discrepancy::CountFellShort,
-        })
-    }
-
-    /// A sum with an unreadable count cannot be checked.
-    fn is_a_count_unread(&self) -> bool {
-        self.is_total_unread || self.inferences().any(|it| it.is_usage_unread && it.usage.is_none())
-    }
-
-    /// Whether the sum of the responses is Codex's total; None where Codex recorded no total.
-    pub fn tokens_reconcile(&self) -> Option<bool> {
-        if self.is_a_count_unread() {
-            return Some(false);
-        }
-        let own = self.codex_total?.minus(self.inherited);
-        Some(own == Some(self.usage().unwrap_or_default()))
     }
 }

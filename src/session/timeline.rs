@@ -1,7 +1,8 @@
 //! The times of lines on a clock that never goes back: Codex uses the system clock, which a user may set back.
 
 use crate::rollout::event::Event;
-use crate::rollout::line::{RolloutItem, RolloutLine};
+use crate::rollout::line::RolloutLine;
+use crate::rollout::rollout_item::RolloutItem;
 use jiff::{SignedDuration, Timestamp};
 
 /// Two concurrent writers may write out of order (81 ms measured); a smaller step back than this is no change of

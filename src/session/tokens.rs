@@ -4,7 +4,7 @@
 //! fork's count begins with its parent's. Since 0.155 a record holds each response's usage, and the count follows.
 //! Where Codex resumes an older file, the records' own total begins at zero and the count continues.
 
-use super::model::TokenUsage;
+use super::usage::TokenUsage;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tokens {

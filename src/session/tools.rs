@@ -2,10 +2,10 @@
 
 use super::call::record_of;
 use super::mcp;
+use super::model::StepAt;
 use super::model::{Outcome, Session, Step, ToolCall, ToolFacts, add};
 use super::outcome;
-use super::reducer::StepAt;
-use crate::rollout::event::{Item, ItemCompleted, SubAgentActivity};
+use crate::rollout::item::{Item, ItemCompleted, SubAgentActivity};
 use crate::rollout::text::Text;
 use crate::rollout::value::Value;
 use jiff::{SignedDuration, Timestamp};

@@ -1,7 +1,8 @@
 //! Turns: where each begins and ends, and which one a line belongs to.
 
 use super::model::{Inference, Session, Turn, TurnStatus};
-use crate::rollout::event::{ErrorEvent, TaskComplete, TaskStarted, UserContent};
+use crate::rollout::event::{ErrorEvent, TaskComplete, TaskStarted};
+use crate::rollout::item::UserContent;
 use crate::rollout::value::Value;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;

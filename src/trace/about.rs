@@ -8,8 +8,10 @@ use super::price_list;
 use super::spans;
 use crate::claim::thread_record::{LaunchRecord, ThreadRecord};
 use crate::launch::exit::ChildExit;
-use crate::rollout::map::Map;
-use crate::session::model::{Clock, Discrepancy, Inference, Session, TokenUsage, Turn, TurnStatus};
+use crate::rollout::value::Map;
+use crate::session::discrepancy::Discrepancy;
+use crate::session::model::{Clock, Inference, Session, Turn, TurnStatus};
+use crate::session::usage::TokenUsage;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What OpenTelemetry's attributes call the agent that no other one started.

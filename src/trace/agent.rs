@@ -6,8 +6,8 @@ use super::conversation::Conversation;
 use super::ids::SpanId;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome;
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::session::model::{Session, ToolCall};
 

@@ -14,6 +14,7 @@ use super::verdict;
 use crate::claim::thread_record::ThreadRecord;
 use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::session::family::{Family, StartedBy, started_by};
 use crate::session::model::{Clock, Session, Turn, TurnStatus};

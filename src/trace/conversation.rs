@@ -2,8 +2,8 @@
 
 use super::build::put;
 use super::limits::MOST_SAID;
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::session::model::Turn;
 

@@ -1,8 +1,8 @@
 //! A request to the model that failed: what its span holds besides that.
 
 use super::build::put;
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::session::model::Inference;
 

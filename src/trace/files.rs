@@ -2,7 +2,7 @@
 
 use super::model::Trace;
 use crate::rollout::inline;
-use crate::rollout::map::Map;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 
 /// Leaves a note in the place of every file that stands in a value of a span.

@@ -6,10 +6,11 @@
 use super::build::put;
 use super::ids::SpanId;
 use super::model::{Span, SpanType};
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
-use crate::session::model::{Inference, TokenUsage, ToolCall};
+use crate::session::model::{Inference, ToolCall};
+use crate::session::usage::TokenUsage;
 use std::collections::HashMap;
 
 /// Done by the model's side; all other tools run here.

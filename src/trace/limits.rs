@@ -3,7 +3,7 @@
 //! Texts are cut when secrets are out of them: half a secret looks like none.
 
 use super::model::{Span, SpanStatus, SpanType, Trace};
-use crate::rollout::map::Map;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 
 /// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.

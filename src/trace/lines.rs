@@ -4,8 +4,8 @@
 //! be read. A text one level down is shown line by line.
 
 use super::model::{SpanType, Trace};
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 
 /// The field that takes the text in.

@@ -1,7 +1,7 @@
 //! A trace as it is stored: spans, times, and the words MLflow reads.
 
 use super::ids::{SpanId, TraceId};
-use crate::rollout::map::Map;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,8 @@
 use super::billing::Provider;
 use super::price_list::{self, Rates};
 use crate::rollout::value::Value;
-use crate::session::model::{Inference, TokenUsage};
+use crate::session::model::Inference;
+use crate::session::usage::TokenUsage;
 use std::fmt;
 use std::ops::AddAssign;
 

@@ -8,12 +8,13 @@ use super::limits;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome::exception;
 use super::price::Priced;
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::session::model::{
-    Compaction, Inference, Message, Outcome, Step, TokenUsage, ToolCall, ToolRequest, Turn, TurnStatus,
+    Compaction, Inference, Message, Outcome, Step, ToolCall, ToolRequest, Turn, TurnStatus,
 };
+use crate::session::usage::TokenUsage;
 use jiff::{SignedDuration, Timestamp};
 
 /// Why a response that was asked for again is an error.

@@ -74,7 +74,7 @@ fn in_order(spans: Vec<Span>, parents: &[Option<usize>]) -> Vec<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::map::Map;
+    use crate::rollout::value::Map;
     use crate::rollout::value::Value;
     use crate::trace::model::{SpanStatus, SpanType};
 

@@ -6,7 +6,7 @@ use codex_traced::env::Variables;
 use codex_traced::export::mlflow::exporter;
 use codex_traced::export::receipt::Receipt;
 use codex_traced::export::{Delivered, ExportError, Patience};
-use codex_traced::rollout::map::Map;
+use codex_traced::rollout::value::Map;
 use codex_traced::rollout::value::Value;
 use codex_traced::trace::ids::{SpanId, TraceId};
 use codex_traced::trace::model::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};

@@ -35,7 +35,7 @@ impl Serialize for Spans<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::map::Map;
+    use crate::rollout::value::Map;
     use crate::rollout::value::Value;
     use crate::trace::ids::{SpanId, TraceId};
     use crate::trace::model::{Span, SpanStatus, SpanType, TraceState};

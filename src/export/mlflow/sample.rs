@@ -2,7 +2,7 @@
 
 use super::keys;
 use crate::export::ExportError;
-use crate::rollout::map::Map;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::trace::ids::{SpanId, TraceId};
 use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};

@@ -56,7 +56,7 @@ pub fn check(spans: &[Span]) -> Result<(), BadTree> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::map::Map;
+    use crate::rollout::value::Map;
     use crate::rollout::value::Value;
     use crate::trace::model::{SpanStatus, SpanType};
     use jiff::Timestamp;

@@ -2,8 +2,8 @@
 
 use super::derived::derived;
 use super::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::trace::ids::{SpanId, TraceId};
 use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType};

@@ -1,7 +1,7 @@
 //! A trace of figures alone: what may stay is listed, and all else goes, also what later versions add.
 
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::trace::model::{Span, SpanStatus, SpanType, Trace};
 

@@ -2,8 +2,8 @@
 
 use super::Redactor;
 use super::find::Found;
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::trace::model::{Span, SpanEvent, SpanStatus, Trace};
 use aho_corasick::{AhoCorasick, MatchKind};

@@ -153,7 +153,7 @@ fn any_value(value: &Value, depth: usize) -> AnyValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::map::Map;
+    use crate::rollout::value::Map;
     use crate::trace::ids::SpanId;
     use crate::trace::model::SpanType;
     use serde_json::json;

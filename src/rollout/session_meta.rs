@@ -1,7 +1,55 @@
-//! Who started a thread: a person, or another thread.
+//! `session_meta`: the identity of a thread, and whether the user or another thread started it.
 
-use super::line::SessionMeta;
+use super::text::Text;
 use super::value::Value;
+use serde::Deserialize;
+
+/// Identifies a thread; the first one of a file identifies the file's thread.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct SessionMeta {
+    pub id: String,
+    /// The root thread; sub-agents share it (0.144 and later).
+    pub session_id: Option<String>,
+    pub parent_thread_id: Option<String>,
+    pub forked_from_id: Option<String>,
+    /// In a bare file this is local time despite its `Z`.
+    pub timestamp: Option<String>,
+    pub cwd: Option<String>,
+    pub originator: Option<String>,
+    pub cli_version: Option<String>,
+    pub model_provider: Option<String>,
+    pub git: Option<Git>,
+    /// Of a sub-agent: the lines before are its parent's, copied (0.150 and later).
+    pub subagent_history_start_ordinal: Option<u64>,
+    /// A word (`exec`, `cli`, `vscode`), or an object for a thread that another one started.
+    pub source: Option<Value>,
+    /// `/root/tests/fast` (0.130 and later, where agents have paths).
+    pub agent_path: Option<String>,
+    pub agent_nickname: Option<String>,
+    pub history_base: Option<HistoryBase>,
+    /// The model's instructions (0.98 and later). Since gpt-6.1 a message repeats them.
+    pub base_instructions: Option<Instructions>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Instructions {
+    pub text: Text,
+}
+
+/// What a fork or a rewind takes from another file instead of copying it (0.150 and later).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct HistoryBase {
+    /// The file's own id: the thread's, or for a rewound one the part of its name after `_`.
+    pub thread_id: String,
+    pub end_ordinal_exclusive: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Git {
+    pub commit_hash: Option<String>,
+    pub branch: Option<String>,
+    pub repository_url: Option<String>,
+}
 
 impl SessionMeta {
     /// The thread that started this one. Before 0.144 only the `source` of a sub-agent names it.

@@ -1,0 +1,137 @@
+//! JSON values to and from `serde`.
+
+use super::value::{Map, Value};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// Compact JSON, without spaces.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(value) => serializer.serialize_bool(*value),
+            Value::Number(number) => number.serialize(serializer),
+            Value::String(text) => text.serialize(serializer),
+            Value::Array(values) => values.serialize(serializer),
+            Value::Object(fields) => fields.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(value) = values.next_element()? {
+            all.push(value);
+        }
+        all.shrink_to_fit();
+        Ok(Value::Array(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut error = None;
+        let all = std::iter::from_fn(|| {
+            fields.next_entry().unwrap_or_else(|told| {
+                error = Some(told);
+                None
+            })
+        });
+        let map = all.collect();
+        error.map_or(Ok(Value::Object(map)), Err)
+    }
+}
+
+impl Serialize for Map {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Map {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Object(fields) => Ok(fields),
+            _ => Err(D::Error::custom("not an object")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_written_as_it_was_read() {
+        let deep = format!("{}7{}", "[".repeat(100), "]".repeat(100));
+        let table = [
+            r#"{"b":1,"a":[null,true,"é\n",-3,0.1,1e300,18446744073709551615,1.0],"c":{},"d":[]}"#,
+            "null",
+            "\"\"",
+            &deep,
+        ];
+        for text in table {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(
+                value.to_string(),
+                serde_json::from_str::<serde_json::Value>(text).unwrap().to_string()
+            );
+            assert_eq!(value, serde_json::from_str::<serde_json::Value>(text).unwrap());
+        }
+        for bad in ["{", "[1,]", r#"{"a":}"#, &format!("{}7", "[".repeat(200))] {
+            assert!(serde_json::from_str::<Value>(bad).is_err(), "{bad}");
+        }
+    }
+}
