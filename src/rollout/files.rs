@@ -5,6 +5,7 @@ use super::path;
 use super::reader;
 use super::rollout_item::RolloutItem;
 use super::session_meta::SessionMeta;
+use super::walk::entries;
 use crate::codex::thread::ThreadId;
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -43,8 +44,7 @@ impl SessionFiles {
             if !fs::metadata(&folder).is_ok_and(|found| self.is_new(&found)) {
                 continue;
             }
-            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-            let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+            let mut paths: Vec<PathBuf> = entries(&folder).map(|entry| entry.path()).collect();
             paths.sort();
             let mut below = Vec::new();
             for path in paths {

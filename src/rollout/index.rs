@@ -3,6 +3,7 @@
 //! Codex follows these paths even out of its home: in a copied home, it continues the sessions of the original one.
 //! This module only reads the index, and leaves no file behind.
 
+use super::walk::entries;
 use crate::codex::thread::ThreadId;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs;
@@ -24,8 +25,7 @@ pub fn rollout_of(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
 
 /// Later versions of Codex begin a file of a higher number.
 fn newest(folder: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).ok()?.flatten();
-    let numbered = entries.filter_map(|entry| {
+    let numbered = entries(folder).filter_map(|entry| {
         let name = entry.file_name();
         let number = name.to_str()?.strip_prefix("state_")?.strip_suffix(".sqlite")?;
         Some((number.parse::<u32>().ok()?, entry.path()))

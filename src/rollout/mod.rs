@@ -26,3 +26,4 @@ pub mod text;
 pub mod thread_files;
 pub mod usage;
 pub mod value;
+pub mod walk;

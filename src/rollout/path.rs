@@ -2,11 +2,11 @@
 //!
 //! Codex may compress old ones (`.jsonl.zst`), and decompresses them when they are resumed.
 
+use super::walk::{entries, files_below};
 use crate::codex::thread::ThreadId;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, civil::Date};
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rollout of a thread under `home` (Codex's home), if there is one.
@@ -20,7 +20,7 @@ pub fn find(home: &Path, thread: &ThreadId) -> Option<PathBuf> {
         .into_iter()
         .find_map(|day| in_folder(&day_folder(&sessions, day), thread))
         .or_else(|| in_folder(&home.join("archived_sessions"), thread))
-        .or_else(|| in_tree(&sessions, thread))
+        .or_else(|| files_below([sessions]).map(|entry| entry.path()).find(|path| is_of(path, thread)))
 }
 
 /// The thread that a rollout's file name gives: the UUID after `rollout-<time>-`, or after the day alone in a
@@ -92,28 +92,14 @@ pub(super) fn day_folder(sessions: &Path, day: Date) -> PathBuf {
 
 /// Prefers the plain file, to which Codex writes, if its compressed twin still exists.
 fn in_folder(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
-    let paths = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let paths = entries(folder).map(|entry| entry.path());
     paths.filter(|path| is_of(path, thread)).min_by_key(|path| is_compressed(path))
-}
-
-fn in_tree(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).ok()?;
-    for entry in entries.flatten() {
-        let found = match entry.file_type() {
-            Ok(kind) if kind.is_dir() => in_tree(&entry.path(), thread),
-            Ok(_) => Some(entry.path()).filter(|path| is_of(path, thread)),
-            Err(_) => None,
-        };
-        if found.is_some() {
-            return found;
-        }
-    }
-    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const NAME: &str = "rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f.jsonl";
 

@@ -6,12 +6,14 @@ use super::line::RolloutLine;
 use super::path;
 use super::reader;
 use super::rollout_item::RolloutItem;
+use super::walk::{entries, files_below};
 use crate::codex::thread::ThreadId;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
+use memchr::memmem;
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{DirEntry, File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -70,9 +72,7 @@ fn held_by(file: &Path, client_ids: &BTreeSet<String>) -> BTreeSet<String> {
 /// The id of the prompt that the line holds, if it holds one.
 pub fn client_id_of(line: &[u8]) -> Option<String> {
     // Few lines do, and this search is cheaper than parsing.
-    if !contains(line, b"\"client_id\"") {
-        return None;
-    }
+    memmem::find(line, b"\"client_id\"")?;
     match RolloutLine::parse(line).ok()?.item {
         RolloutItem::Event(Event::ItemCompleted(completed)) => match completed.item {
             Item::UserMessage(message) => message.client_id,
@@ -80,10 +80,6 @@ pub fn client_id_of(line: &[u8]) -> Option<String> {
         },
         _ => None,
     }
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
 }
 
 /// `history.jsonl`, which a user may switch off: `{"session_id", "ts" (seconds), "text"}`.
@@ -115,38 +111,25 @@ fn of_days(home: &Path, since: Timestamp) -> Vec<PathBuf> {
     // A launch that lasts longer finds its later threads in the whole tree.
     let days = (-1..=2).filter_map(|days| first.checked_add(days.days()).ok());
     let folders = days.map(|day| path::day_folder(&home.join("sessions"), day));
-    folders.flat_map(|folder| written_since(&folder, since)).collect()
+    let files = folders.flat_map(|folder| entries(&folder));
+    files.filter(|entry| is_written_since(entry, since)).map(|entry| entry.path()).collect()
 }
 
 /// Every session file of the home that was written since.
 pub fn of_tree(home: &Path, since: Timestamp) -> Vec<PathBuf> {
-    let mut folders = vec![home.join("sessions"), home.join("archived_sessions")];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        files.extend(written_since(&folder, since));
-        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        folders.extend(
-            entries
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .map(|entry| entry.path()),
-        );
-    }
-    files
+    let folders = [home.join("sessions"), home.join("archived_sessions")];
+    files_below(folders).filter(|entry| is_written_since(entry, since)).map(|entry| entry.path()).collect()
 }
 
-fn written_since(folder: &Path, since: Timestamp) -> Vec<PathBuf> {
-    let since = SystemTime::from(since);
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_new = |entry: &fs::DirEntry| {
-        let metadata = entry.metadata();
-        metadata.is_ok_and(|file| file.is_file() && file.modified().is_ok_and(|at| at >= since))
-    };
-    entries.filter(is_new).map(|entry| entry.path()).collect()
+fn is_written_since(entry: &DirEntry, since: Timestamp) -> bool {
+    let is_new = |file: Metadata| file.modified().is_ok_and(|at| at >= SystemTime::from(since));
+    entry.metadata().is_ok_and(|file| file.is_file() && is_new(file))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const THREAD: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
     const OTHER: &str = "01a202b6-ffff-7ee3-8243-251c871b1d4f";

@@ -4,6 +4,7 @@
 //! first line is read only of files whose thread was made while another one worked.
 
 use super::path::{self, day_folder, time_of};
+use super::walk::{entries, files_below};
 use crate::codex::thread::ThreadId;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, civil::Date};
@@ -95,9 +96,8 @@ impl ThreadFiles {
     fn list(&mut self, folder: &Path) -> &[PathBuf] {
         let paths = || {
             let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            let entries = fs::read_dir(here).into_iter().flatten().flatten();
             let is_one = |path: &PathBuf| path::is_rollout(path) || path::non_uuid_id(path).is_some();
-            entries.map(|entry| entry.path()).filter(is_one).collect()
+            entries(here).map(|entry| entry.path()).filter(is_one).collect()
         };
         self.listed.entry(folder.to_path_buf()).or_insert_with(paths)
     }
@@ -105,17 +105,7 @@ impl ThreadFiles {
     fn everywhere(&self, thread: &ThreadId) -> Vec<PathBuf> {
         let mut folders = vec![self.home.join("sessions"), self.home.join("archived_sessions")];
         folders.extend(self.further.iter().cloned());
-        let mut files = Vec::new();
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                match entry.file_type() {
-                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                    Ok(_) => files.extend(Some(entry.path()).filter(|path| path::is_of(path, thread))),
-                    Err(_) => {}
-                }
-            }
-        }
-        files
+        files_below(folders).map(|entry| entry.path()).filter(|path| path::is_of(path, thread)).collect()
     }
 }
 

@@ -7,11 +7,11 @@ use crate::codex::thread::ThreadId;
 use crate::config::settings::Settings;
 use crate::rollout::files::{SessionFile, SessionFiles};
 use crate::rollout::path;
+use crate::rollout::walk;
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -95,7 +95,7 @@ pub(super) fn named(
 
 /// A session that was copied may have its sub-agents with it, and its other files.
 fn beside(path: &Path, walk: &mut SessionFiles) {
-    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    let entries = path.parent().into_iter().flat_map(walk::entries);
     for path in entries.map(|entry| entry.path()).filter(|path| path::is_rollout(path)) {
         // What cannot be read there was not asked for.
         let _ = walk.add_file(&path);

@@ -3,8 +3,8 @@
 use super::From;
 use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
+use crate::rollout::walk::files_below;
 use serde::Serialize;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Serialize)]
@@ -31,15 +31,10 @@ impl Sessions {
     }
 }
 
-/// How many session files lie in the folder, at any depth. Links are not followed: they may lead in circles.
+/// The number of session files in the folder, at any depth.
 fn session_files(folder: &Path) -> usize {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let counts = entries.map(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => session_files(&entry.path()),
-        Ok(_) => usize::from(is_session_file(&entry.file_name().to_string_lossy())),
-        Err(_) => 0,
-    });
-    counts.sum()
+    let names = files_below([folder.to_path_buf()]).map(|entry| entry.file_name());
+    names.filter(|name| is_session_file(&name.to_string_lossy())).count()
 }
 
 fn is_session_file(name: &str) -> bool {
@@ -49,6 +44,7 @@ fn is_session_file(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn session_files_are_counted_in_every_folder_below_and_others_are_not() {

@@ -1,9 +1,9 @@
 //! inotify on every folder of sessions: Codex makes one per day, and writes to a resumed session in its old one.
 
 use super::scan::{all, is_live};
+use crate::rollout::walk::entries;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ impl KernelWatch {
             }
         }
         // Listed after the watch was set: inotify reports folders that are made from now on.
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        for entry in entries(folder) {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 self.watch(&entry.path());
             }

@@ -1,8 +1,8 @@
 //! Polling: compares the length and time of all session files.
 
 use crate::rollout::path::{is_compressed, is_rollout, non_uuid_id};
+use crate::rollout::walk::files_below;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -24,22 +24,13 @@ impl Scan {
 }
 
 fn look(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => folders.push(path),
-                Ok(metadata) if is_live(&path) => {
-                    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                    found.insert(path, (metadata.len(), modified));
-                }
-                _ => {}
-            }
-        }
-    }
-    found
+    let live = files_below([folder.to_path_buf()]).filter(|entry| is_live(&entry.path()));
+    let states = live.filter_map(|entry| {
+        let metadata = entry.metadata().ok()?;
+        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Some((entry.path(), (metadata.len(), modified)))
+    });
+    states.collect()
 }
 
 /// Whether Codex may write to the file.
