@@ -1,7 +1,7 @@
 //! What real rollouts become: every file of the corpus, read, built, and told in a text to review.
 
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::rollout::map::Map;
+use codex_traced::rollout::value::Map;
 use codex_traced::rollout::value::Value;
 use codex_traced::session::model::Session;
 use codex_traced::session::{self, Writer};

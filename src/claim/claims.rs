@@ -8,8 +8,8 @@ use crate::codex::command_line::SessionRequest;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
 use crate::rollout;
-use crate::rollout::line::SessionMeta;
 use crate::rollout::root::root_of;
+use crate::rollout::session_meta::SessionMeta;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -53,7 +53,7 @@ fn logged_by(launch: &Launch, paths: &Paths) -> Vec<ThreadId> {
     files.chain(prompts_of(launch, paths).threads).collect()
 }
 
-fn prompts_of(launch: &Launch, paths: &Paths) -> rollout::prompts::Held {
+fn prompts_of(launch: &Launch, paths: &Paths) -> rollout::prompts::PromptMatches {
     let prompts = launch.logged.iter().filter_map(|line| match line {
         Logged::Prompt { client_id } => Some(client_id.clone()),
         Logged::Rollout(_) | Logged::Deed => None,

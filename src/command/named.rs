@@ -4,7 +4,7 @@ use super::Failure;
 use crate::base::paths::Paths;
 use crate::codex::thread::ThreadId;
 use crate::queue::receipts;
-use crate::rollout::files::Walk;
+use crate::rollout::files::SessionFiles;
 use crate::trace::ids::TraceId;
 use std::ffi::OsStr;
 use std::path::Path;

@@ -14,8 +14,8 @@ use crate::finish::context::Context;
 use crate::finish::gather::{self, Own};
 use crate::queue::history::{last_trace, newest_part};
 use crate::queue::{receipts, spool};
-use crate::rollout::files::Walk;
-use crate::rollout::shelf::Shelf;
+use crate::rollout::files::SessionFiles;
+use crate::rollout::thread_files::ThreadFiles;
 use crate::session::{self, Writer};
 use crate::spool::Spool;
 use crate::trace::build::{Surroundings, build_family};
@@ -97,7 +97,7 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, Failure> {
     let mut walk = SessionFiles::default();
     walk.add_file(path).map_err(|error| cannot(path, &error))?;
     let thread = walk.files.pop().map(|file| file.thread);
-    let mut shelf = Shelf::of(home.path()).and(context.settings().sessions_dir.value.clone());
+    let mut shelf = ThreadFiles::new(home.path()).with_folder(context.settings().sessions_dir.value.clone());
     let own = match &thread {
         Some(thread) => {
             let files = shelf.files_with(path, thread);

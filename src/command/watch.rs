@@ -24,7 +24,7 @@ use crate::queue::presence::ask;
 use crate::queue::{PATIENCE, receipts, spool};
 use crate::rollout::changes::Changes;
 use crate::rollout::root::root_of;
-use crate::rollout::shelf::Shelf;
+use crate::rollout::thread_files::ThreadFiles;
 use crate::session::family::Family;
 use crate::session::model::Session;
 use crate::session::tail::Tail;
@@ -228,7 +228,7 @@ impl Watch<'_> {
         at: &Path,
     ) -> Result<Option<(Family, PathBuf)>, Failure> {
         let home = self.context.home();
-        let mut shelf = Shelf::of(home.path());
+        let mut shelf = ThreadFiles::new(home.path());
         let read = |file: &Path, writer| match file == at {
             true => Ok(kept.clone()),
             false => gather::read(file, writer),

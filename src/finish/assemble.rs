@@ -15,7 +15,7 @@ use crate::disk;
 use crate::queue::history::{first_destination, granularity_of};
 use crate::queue::put::{PutError, destination_of, put_written};
 use crate::queue::receipts;
-use crate::rollout::shelf::Shelf;
+use crate::rollout::thread_files::ThreadFiles;
 use crate::session::family::Family;
 use crate::spool::SpoolError;
 use crate::trace::model::TraceState;
@@ -112,7 +112,7 @@ fn thread_traces(
     context: &Context,
 ) -> Result<Option<ThreadTraces>, AssembleError> {
     let (thread, paths) = (&claim.thread, &context.paths);
-    let mut shelf = Shelf::of(context.home().path());
+    let mut shelf = ThreadFiles::new(context.home().path());
     let Some(own) = gather_own(thread, launch, context, &mut shelf)? else { return Ok(None) };
     let record = remember(claim, launch, context)?;
     let Gathered { family, rollout } = with_sub_agents(own, context, &mut shelf);
@@ -128,7 +128,7 @@ fn gather_own(
     thread: &ThreadId,
     launch: &Launch,
     context: &Context,
-    shelf: &mut Shelf,
+    shelf: &mut ThreadFiles,
 ) -> Result<Option<Own>, AssembleError> {
     let home = context.home();
     let files = match written_files_of(thread, home, shelf, launch.started_at) {
@@ -153,7 +153,7 @@ fn gather_own(
     Ok(own)
 }
 
-fn with_sub_agents(own: Own, context: &Context, shelf: &mut Shelf) -> Gathered {
+fn with_sub_agents(own: Own, context: &Context, shelf: &mut ThreadFiles) -> Gathered {
     let Own { session, rollout } = own;
     let family = gather::family(session, &rollout, context.home(), shelf, &gather::read);
     Gathered { family, rollout }

@@ -12,7 +12,7 @@ use crate::queue::history::MOST_PARTS;
 use crate::queue::presence::Answers;
 use crate::queue::put::PutError;
 use crate::queue::{PATIENCE, receipts, spool};
-use crate::rollout::shelf::Shelf;
+use crate::rollout::thread_files::ThreadFiles;
 use crate::session::family::Family;
 use crate::spool::entry::{Entry, Rank};
 use crate::spool::policy::{Lane, is_overtaken};
@@ -87,7 +87,7 @@ pub(super) fn continue_archived(archived: &Archived, context: &Context) -> Resul
 fn later_turns(entry: &Entry, context: &Context) -> Option<Imported> {
     let home = context.home();
     let thread = ThreadId::from_meta(entry.trace.metadata.get("session")?)?;
-    let mut shelf = Shelf::of(home.path());
+    let mut shelf = ThreadFiles::new(home.path());
     // An import may have read a file outside of Codex's home.
     let file = entry.trace.metadata.get("session_file").map(Path::new).filter(|file| file.is_file());
     let files = match file {

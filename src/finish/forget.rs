@@ -13,7 +13,7 @@ use crate::export::mlflow;
 use crate::export::receipt::Receipt;
 use crate::queue::history::MOST_PARTS;
 use crate::queue::{PATIENCE, receipts, spool};
-use crate::rollout::shelf::Shelf;
+use crate::rollout::thread_files::ThreadFiles;
 use crate::spool::Spool;
 use crate::spool::policy::Lane;
 use crate::trace::ids::TraceId;
@@ -119,7 +119,7 @@ pub fn forget(
     if forgotten.failures.is_empty() {
         forget_records(&traces, thread.as_ref(), &mut forgotten, paths);
     }
-    let files = thread.map(|thread| Shelf::of(paths.home().path()).files_of(&thread, None));
+    let files = thread.map(|thread| ThreadFiles::new(paths.home().path()).files_of(&thread, None));
     forgotten.rollouts = files.unwrap_or_default().concat();
     Ok(forgotten)
 }

@@ -4,7 +4,7 @@ use crate::claim;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::disk::file_system::FileSystem;
-use crate::rollout::shelf::{Parts, Shelf, rollout_of};
+use crate::rollout::thread_files::{Parts, ThreadFiles, rollout_of};
 use crate::rollout::{files, index, path};
 use crate::session::family::{Family, working_times};
 use crate::session::model::Session;
@@ -47,7 +47,7 @@ pub(super) enum Unwritten {
 pub(super) fn written_files_of(
     thread: &ThreadId,
     home: &CodexHome,
-    shelf: &mut Shelf,
+    shelf: &mut ThreadFiles,
     since: Timestamp,
 ) -> Result<Parts, Unwritten> {
     let in_place = shelf.files_of(thread, Some(since));
@@ -92,7 +92,7 @@ pub fn own(
 }
 
 /// The session with those that it started; their files are in Codex's home, or in the folder of its own file.
-pub fn family(own: Session, rollout: &Path, home: &CodexHome, shelf: &mut Shelf, read: Read) -> Family {
+pub fn family(own: Session, rollout: &Path, home: &CodexHome, shelf: &mut ThreadFiles, read: Read) -> Family {
     Family::gather(own, |parent| {
         let made = shelf.made_within(&working_times(parent), rollout.parent());
         let threads = made.into_iter().filter(|file| {

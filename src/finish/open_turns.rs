@@ -63,7 +63,7 @@ struct Followed {
 
 impl Followed {
     fn new(turn: OpenTurn) -> Followed {
-        Followed { tail: Tail::of(&turn.rollout), ending: turn.writer.ending(), turn }
+        Followed { tail: Tail::new(&turn.rollout), ending: turn.writer.ending(), turn }
     }
 
     /// Whether nothing will be added to it.

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use crate::export::lost::Home;
     use crate::export::receipt::Receipt;
-    use crate::rollout::map::Map;
+    use crate::rollout::value::Map;
     use crate::rollout::value::Value;
     use crate::trace::ids::{SpanId, TraceId};
     use crate::trace::model::{Span, SpanStatus, SpanType, TraceState};

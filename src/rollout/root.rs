@@ -1,6 +1,6 @@
 //! From a sub-agent's thread to the thread that a person works in.
 
-use super::line::SessionMeta;
+use super::session_meta::SessionMeta;
 use super::{files, path};
 use crate::codex::thread::ThreadId;
 use std::collections::HashSet;

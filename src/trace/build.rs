@@ -12,7 +12,6 @@ use super::spans::{self, ThreadScope};
 use super::tree;
 use super::verdict;
 use crate::claim::thread_record::ThreadRecord;
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;

@@ -8,7 +8,7 @@ use crate::command::text::counted;
 use crate::finish::gather::{self, Own};
 use crate::queue::history::recent_threads;
 use crate::queue::spool;
-use crate::rollout::shelf::Shelf;
+use crate::rollout::thread_files::ThreadFiles;
 use crate::spool::list::Standing;
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ fn unknown(paths: &Paths) -> Finding {
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     let mut bad = 0;
     let mut read = 0;
-    let mut shelf = Shelf::of(paths.home().path());
+    let mut shelf = ThreadFiles::new(paths.home().path());
     for thread in recent_threads(paths, RECENT) {
         let files = shelf.files_of(&thread, None);
         let own = gather::own(&thread, &files, paths.home(), &gather::read);
