@@ -31,6 +31,12 @@ pub(super) enum Sender {
     Process,
 }
 
+/// Signals that arrived while the launcher was stopped.
+pub(super) struct Woken {
+    pub(super) by_cont: bool,
+    pub(super) others: Vec<Arrived>,
+}
+
 /// All signals that end or control a program, which the launcher receives in the command's place. SIGKILL and
 /// SIGSTOP cannot be caught. SIGTTIN and SIGTTOU are left out: caught, they would make the launcher retry its
 /// terminal access without end.
@@ -113,6 +119,14 @@ impl SignalPipe {
     /// How often the user asked this process to end since the last call.
     pub fn endings(&self) -> usize {
         std::iter::from_fn(|| self.next()).filter(|arrived| ENDING.contains(&arrived.signal)).count()
+    }
+
+    /// After a stop: takes all signals that arrived.
+    pub(super) fn woken(&self) -> Woken {
+        let (conts, others): (Vec<Arrived>, Vec<Arrived>) = std::iter::from_fn(|| self.next())
+            .filter(|arrived| arrived.signal != libc::SIGCHLD)
+            .partition(|arrived| arrived.signal == libc::SIGCONT);
+        Woken { by_cont: !conts.is_empty(), others }
     }
 
     /// The next signal that arrived, if any.

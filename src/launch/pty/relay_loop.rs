@@ -291,11 +291,11 @@ impl RelayLoop {
         self.terminal.restore();
         let who = if signal == libc::SIGSTOP { Stops::Us } else { Stops::Job };
         stop_by(signal, who);
-        let mut woken = self.woken();
+        let mut woken = self.signals.woken();
         // `bg` continues the launcher too, and the command would then stop at its first terminal access.
         while woken.by_cont && woken.others.is_empty() && !self.has_message() && !self.terminal.is_ours() {
             stop_by(libc::SIGTTOU, Stops::Job);
-            woken = self.woken();
+            woken = self.signals.woken();
         }
         for arrived in woken.others {
             self.act_on(arrived, probe);
@@ -312,14 +312,6 @@ impl RelayLoop {
         }
         self.resize();
         self.deliver(SignalTarget::ItsGroup, libc::SIGCONT);
-    }
-
-    fn woken(&self) -> Woken {
-        let arrived: Vec<Arrived> = std::iter::from_fn(|| self.signals.next()).collect();
-        let (conts, others): (Vec<Arrived>, Vec<Arrived>) =
-            arrived.into_iter().partition(|arrived| arrived.signal == libc::SIGCONT);
-        let others = others.into_iter().filter(|arrived| arrived.signal != libc::SIGCHLD).collect();
-        Woken { by_cont: !conts.is_empty(), others }
     }
 
     fn has_message(&self) -> bool {
@@ -343,10 +335,4 @@ impl RelayLoop {
             self.read_output();
         }
     }
-}
-
-/// Signals that arrived while the launcher was stopped.
-struct Woken {
-    by_cont: bool,
-    others: Vec<Arrived>,
 }
