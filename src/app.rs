@@ -36,7 +36,7 @@ fn codex(world: &World) -> ChildExit {
     let program = match find_program(world) {
         Ok(program) => program,
         Err(error) => {
-            notice::tell(&error);
+            notice::print(&error);
             return ChildExit::Code(error.exit_code());
         }
     };
@@ -47,7 +47,7 @@ fn codex(world: &World) -> ChildExit {
         return exit;
     }
     let error = program.replace_process();
-    notice::tell(&error);
+    notice::print(&error);
     ChildExit::Code(error.exit_code())
 }
 
@@ -75,7 +75,7 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
     if !command_line.may_write_session {
         return None;
     }
-    let home = CodexHome::of(world)?;
+    let home = CodexHome::from_world(world)?;
     let settings = Settings::read(world, &home);
     let paths = Paths::new(&home);
     log::begin(paths.log());
@@ -110,13 +110,13 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
 /// None when it never ran: then it shall run without us, or fail without us.
 fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<ChildExit> {
     let mut traced = program.clone();
-    if let Some(TuiLog::Ours(path)) = &prepared.log {
+    if let Some(TuiLog::Launchers(path)) = &prepared.log {
         traced.added_variables.extend([(tui_log::RECORD, "1".into()), (tui_log::PATH, path.clone().into())]);
     }
     match launch::run(
-        launch_mode(world, prepared.watch.launch.request.interface),
+        launch_mode(world, prepared.observer.launch.request.interface),
         &traced,
-        &mut prepared.watch,
+        &mut prepared.observer,
     ) {
         Ok(ended) => {
             let Prepared { context, watch, .. } = prepared;
@@ -125,7 +125,7 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
         }
         Err(error) => {
             tracing::info!("{error}");
-            prepared.watch.journal.take().map(Journal::end);
+            prepared.observer.record.take().map(LaunchRecord::remove);
             None
         }
     }

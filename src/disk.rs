@@ -71,23 +71,23 @@ pub(crate) fn is_abandoned(entry: &DirEntry) -> bool {
 
 /// Held until it is dropped, or its process ends.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub(crate) struct FileLock {
     _file: File,
 }
 
 /// None while another process holds it.
-pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
+pub(crate) fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
     make_private_folder(path.parent().unwrap_or(Path::new(".")))?;
     let file = private_options().write(true).create(true).truncate(false).open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(Lock { _file: file })),
+        Ok(()) => Ok(Some(FileLock { _file: file })),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
 /// As `try_lock`, but waits for up to `patience`.
-pub(crate) fn lock_within(path: &Path, patience: Duration) -> io::Result<Option<Lock>> {
+pub(crate) fn lock_within(path: &Path, patience: Duration) -> io::Result<Option<FileLock>> {
     let begun = Instant::now();
     loop {
         let lock = try_lock(path)?;

@@ -13,8 +13,11 @@ const LARGEST: u64 = 4 << 20;
 
 /// Makes `tracing` write to the file from now on.
 pub(crate) fn begin(path: PathBuf) {
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).with_target(false).with_writer(LogFile::at(path)).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(LogFile::new(path))
+        .finish();
     // A second launch in one process (tests) keeps the first one's log.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
@@ -25,10 +28,10 @@ struct LogFile {
 }
 
 /// Writer of one line.
-struct Line<'a>(&'a LogFile);
+struct LineWriter<'a>(&'a LogFile);
 
 impl LogFile {
-    fn at(path: PathBuf) -> LogFile {
+    fn new(path: PathBuf) -> LogFile {
         LogFile { path, open: Mutex::new(None) }
     }
 
@@ -41,7 +44,7 @@ impl LogFile {
     }
 }
 
-impl Write for Line<'_> {
+impl Write for LineWriter<'_> {
     /// A log that cannot be written must have no effect: the line counts as written.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut open = self.0.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -60,9 +63,9 @@ impl Write for Line<'_> {
 }
 
 impl<'a> MakeWriter<'a> for LogFile {
-    type Writer = Line<'a>;
+    type Writer = LineWriter<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter(self)
     }
 }

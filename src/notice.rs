@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How messages are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notices {
-    Spoken,
+    Shown,
     /// Each in one line, for a log that is read by lines.
     InOneLine,
     Silent,
@@ -25,25 +25,25 @@ impl Notices {
     /// own stderr and nothing else.
     pub fn choose(world: &World) -> Notices {
         match world.variables.text(NOTICE) {
-            Some("always") => Notices::Spoken,
+            Some("always") => Notices::Shown,
             Some("never") => Notices::Silent,
-            _ if world.stderr_is_terminal => Notices::Spoken,
+            _ if world.stderr_is_terminal => Notices::Shown,
             _ => Notices::Silent,
         }
     }
 
     /// For messages that a job must always print: its log is all that remains of it.
-    pub fn of_job(world: &World) -> Notices {
+    pub fn for_job(world: &World) -> Notices {
         match Notices::choose(world) {
             Notices::Silent if world.variables.text(NOTICE) != Some("never") => Notices::InOneLine,
             chosen => chosen,
         }
     }
 
-    pub fn say(self, sentence: &str) {
+    pub fn print(self, sentence: &str) {
         match self {
-            Notices::Spoken => tell(&sentence),
-            Notices::InOneLine => tell(&sentence.replace(HINT, "; ")),
+            Notices::Shown => print(&sentence),
+            Notices::InOneLine => print(&sentence.replace(HINT, "; ")),
             Notices::Silent => {}
         }
     }
@@ -51,7 +51,7 @@ impl Notices {
 
 /// Prints why the program cannot do what was asked, to scripts too. The only way to stderr: it removes control
 /// characters, which a terminal would obey.
-pub fn tell(sentence: &dyn Display) {
+pub fn print(sentence: &dyn Display) {
     let sentence = clean(&sentence.to_string());
     // One write; a failure has no remedy (`eprintln!` would panic).
     let _ = std::io::stderr().write_all(format!("codex-traced: {sentence}\n").as_bytes());
@@ -154,8 +154,8 @@ mod tests {
 
     #[test]
     fn a_sentence_keeps_its_lines_and_nothing_else_that_moves_the_cursor() {
-        let said = "kept: \u{1b}]0;owned\u{7}\n  hint: see http://ann:pw@host";
-        assert_eq!(clean(said), "kept: \\u{1b}]0;owned\\u{7}\n  hint: see http://…@host");
+        let sentence = "kept: \u{1b}]0;owned\u{7}\n  hint: see http://ann:pw@host";
+        assert_eq!(clean(sentence), "kept: \\u{1b}]0;owned\\u{7}\n  hint: see http://…@host");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use codex_traced::claim::attribution::Attribution;
 use codex_traced::claim::attribution::Claim;
-use codex_traced::claim::launch_record::{Destination, Journal, Launch};
+use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord};
 use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::codex::thread::ThreadId;
 use codex_traced::config::target::{Experiment, Target};
@@ -99,7 +99,7 @@ impl Sessions {
         let gone = Process { born: Some(1), ..Process::current() };
         let launch = Launch::new(gone, began, destination, SessionRequest::default());
         let mut notes =
-            Journal::begin(&self.home.state().join("launches"), &launch).expect("begin its notes");
+            LaunchRecord::create(&self.home.state().join("launches"), &launch).expect("begin its notes");
         let trace = TraceId::of_thread(thread.as_str());
         notes.claim(&Claim { thread, attribution: Attribution::Held }).expect("note the claim");
         trace

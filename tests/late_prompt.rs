@@ -1,6 +1,6 @@
 //! A prompt that Codex's daemon writes when the interface that sent it is gone already.
 
-use codex_traced::claim::launch_record::{Destination, Journal, Launch};
+use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord};
 use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::codex::tui_log::Logged;
 use codex_traced::config::target::{Experiment, Target};
@@ -38,7 +38,7 @@ fn the_finisher_waits_for_it() {
         exit: Some(ChildExit::Code(0)),
         ..Launch::new(gone, Timestamp::now(), destination, SessionRequest::default())
     };
-    Journal::begin_late(&home.state().join("launches"), &launch).expect("write its notes");
+    LaunchRecord::create_late(&home.state().join("launches"), &launch).expect("write its notes");
     let folder = home.sessions().join("2026/11/22");
     fs::create_dir_all(&folder).expect("make the folder of a day");
     let rollout = folder.join(format!("rollout-2026-11-22T10-08-00-{thread}.jsonl"));

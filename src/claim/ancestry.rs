@@ -1,17 +1,17 @@
 //! Whether a process that writes a thread is the Codex that the launcher started.
 
-use super::writers::Known;
+use super::writers::ProcessInfo;
 
 /// The launcher's child, or a Codex below it with only wrappers (npm's launcher, a shell script) between. What
 /// a tool of that Codex starts has that Codex above it, and writes its own sessions.
-pub(super) fn is_ours(holder: u32, child: u32, look: impl Fn(u32) -> Option<Known>) -> bool {
+pub(super) fn is_ours(holder: u32, child: u32, look: impl Fn(u32) -> Option<ProcessInfo>) -> bool {
     let Some(mut known) = look(holder) else { return false };
     if known.is_server {
         return false;
     }
     let program = known.file;
     // Under any name.
-    let is_codex = |above: &Known| above.is_codex || (above.file.is_some() && above.file == program);
+    let is_codex = |above: &ProcessInfo| above.is_codex || (above.file.is_some() && above.file == program);
     let mut at = holder;
     while at != child {
         at = known.parent;
@@ -33,9 +33,9 @@ mod tests {
     #[test]
     fn only_the_codex_that_the_launcher_started_is_its_own() {
         /// Number, parent, kind.
-        type Tree = &'static [(u32, u32, &'static str)];
+        type Processes = &'static [(u32, u32, &'static str)];
         // 100 is the launcher's child in every case.
-        let table: [(&str, u32, Tree, bool); 10] = [
+        let table: [(&str, u32, Processes, bool); 10] = [
             ("the child itself", 100, &[(100, 50, "codex")], true),
             ("npm's launcher between", 101, &[(100, 50, "node"), (101, 100, "codex")], true),
             ("two wrappers between", 102, &[(100, 50, "sh"), (101, 100, "node"), (102, 101, "codex")], true),
@@ -59,7 +59,7 @@ mod tests {
         ];
         for (what, holder, processes, ours) in table {
             let look = |pid: u32| {
-                processes.iter().find(|(id, ..)| *id == pid).map(|(_, parent, kind)| Known {
+                processes.iter().find(|(id, ..)| *id == pid).map(|(_, parent, kind)| ProcessInfo {
                     parent: *parent,
                     // Each kind is its own program; no two names here have the same length.
                     file: Some((1, kind.len() as u64)),

@@ -43,7 +43,7 @@ pub(super) struct Descriptors<W> {
 }
 
 impl<W: Writers> Descriptors<W> {
-    pub(super) fn of(writers: W) -> Descriptors<W> {
+    pub(super) fn new(writers: W) -> Descriptors<W> {
         Descriptors { writers, began: None, blind: None }
     }
 
@@ -77,7 +77,7 @@ impl<W: Writers> Descriptors<W> {
     }
 
     fn threads_of(&mut self, id: u32, child: u32) -> BTreeSet<ThreadId> {
-        let threads: BTreeSet<ThreadId> = match self.writers.written(id, ThreadId::of_rollout) {
+        let threads: BTreeSet<ThreadId> = match self.writers.written(id, ThreadId::from_rollout_name) {
             Ok(threads) => threads.into_iter().collect(),
             Err(error) => {
                 // Other children of a wrapper do not matter.
@@ -106,13 +106,14 @@ fn pace(age: Duration) -> Duration {
 pub(super) fn writer_of(writers: &impl Writers, thread: &ThreadId) -> Option<u32> {
     writers.all().into_iter().find(|id| {
         let is_codex = writers.known(*id).is_some_and(|known| known.is_codex);
-        is_codex && writers.written(*id, ThreadId::of_rollout).is_ok_and(|threads| threads.contains(thread))
+        is_codex
+            && writers.written(*id, ThreadId::from_rollout_name).is_ok_and(|threads| threads.contains(thread))
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::writers::{Known, ThreadOf};
+    use super::super::writers::{ProcessInfo, ThreadOf};
     use super::*;
     use std::path::Path;
 
@@ -123,7 +124,7 @@ mod tests {
     struct Dark;
 
     impl Writers for Dark {
-        fn known(&self, _: u32) -> Option<Known> {
+        fn known(&self, _: u32) -> Option<ProcessInfo> {
             None
         }
 
@@ -148,10 +149,10 @@ mod tests {
     struct Stage(Vec<(u32, u32, &'static str, Option<String>)>);
 
     impl Writers for Stage {
-        fn known(&self, id: u32) -> Option<Known> {
+        fn known(&self, id: u32) -> Option<ProcessInfo> {
             let (_, parent, kind, _) =
                 self.0.iter().find(|(known, _, kind, _)| *known == id && *kind != "ending")?;
-            Some(Known {
+            Some(ProcessInfo {
                 parent: *parent,
                 file: Some((1, kind.len() as u64)),
                 is_codex: matches!(*kind, "codex" | "server"),
@@ -202,7 +203,7 @@ mod tests {
             ("a neighbour's", vec![(100, 50, "codex", None), (200, 50, "codex", rollout(MINE))], false),
         ];
         for (what, processes, ours) in table {
-            let (held, _) = Descriptors::of(Stage(processes)).look(100, Instant::now());
+            let (held, _) = Descriptors::new(Stage(processes)).look(100, Instant::now());
             let expected =
                 if ours { BTreeSet::from([ThreadId::parse(MINE).unwrap()]) } else { BTreeSet::new() };
             assert_eq!(held, expected, "{what}");
@@ -213,19 +214,19 @@ mod tests {
     fn a_child_that_cannot_be_seen_blinds_the_observer_and_one_that_is_gone_does_not() {
         // A process that is about to end is visible to root only, and shows no program any more.
         for (kind, blind) in [("hidden", true), ("ending", false), ("codex", false)] {
-            let mut descriptors = Descriptors::of(Stage(vec![(100, 50, kind, None)]));
+            let mut descriptors = Descriptors::new(Stage(vec![(100, 50, kind, None)]));
             descriptors.look(100, Instant::now());
             descriptors.look(300, Instant::now());
             assert_eq!(descriptors.blind().is_some(), blind, "{kind}");
         }
-        let mut dark = Descriptors::of(Dark);
+        let mut dark = Descriptors::new(Dark);
         dark.look(100, Instant::now());
         assert!(dark.blind().is_some(), "no process can be seen");
     }
 
     #[test]
     fn polls_become_rare_after_the_first_second() {
-        let mut descriptors = Descriptors::of(Stage(vec![]));
+        let mut descriptors = Descriptors::new(Stage(vec![]));
         let began = Instant::now();
         for (after, pace) in [
             (0, AT_FIRST),

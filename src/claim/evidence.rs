@@ -14,17 +14,17 @@ use std::collections::BTreeMap;
 pub struct Evidence {
     pub logged: Vec<ThreadId>,
     pub held: Vec<ThreadId>,
-    pub sight: Sight,
+    pub coverage: Coverage,
     /// The thread that the command line asked to resume.
     pub named: Option<ThreadId>,
 }
 
 /// Whether the observer would have seen every thread that the launch wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
-    Clear,
+pub enum Coverage {
+    Complete,
     /// The launcher died, or the system did not report it.
-    Blind,
+    Partial,
 }
 
 /// A root thread whose session was written to since the launch began.
@@ -64,7 +64,7 @@ pub fn decide(evidence: &Evidence, candidates: impl FnOnce() -> Vec<Candidate>) 
     }
     let claim =
         |(thread, attribution): (&ThreadId, Attribution)| Claim { thread: thread.clone(), attribution };
-    if !claims.is_empty() || evidence.sight == Sight::Clear {
+    if !claims.is_empty() || evidence.coverage == Coverage::Complete {
         return Verdict { claims: claims.into_iter().map(claim).collect(), unclear: Vec::new() };
     }
     let mut candidates = candidates();
@@ -86,8 +86,8 @@ pub fn decide(evidence: &Evidence, candidates: impl FnOnce() -> Vec<Candidate>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Coverage::{Complete, Partial};
     use Origin::{Another, Ours, Unsaid};
-    use Sight::{Blind, Clear};
 
     fn thread(letter: char) -> ThreadId {
         ThreadId::parse(&format!("01a202b6-a73e-7ee3-8243-00000000000{letter}")).unwrap()
@@ -99,37 +99,46 @@ mod tests {
 
     #[test]
     fn strong_evidence_decides_alone_and_weak_evidence_only_where_the_observer_was_blind() {
-        type Row =
-            (&'static str, (&'static str, &'static str, Sight, &'static str), Vec<Candidate>, &'static str);
+        type TableRow = (
+            &'static str,
+            (&'static str, &'static str, Coverage, &'static str),
+            Vec<Candidate>,
+            &'static str,
+        );
         let one = |letter, origin| Candidate { thread: thread(letter), origin, is_anothers: false };
         let anothers = |letter| Candidate { is_anothers: true, ..one(letter, Ours) };
         let (a, b, c) = (one('a', Ours), one('b', Ours), one('c', Another));
-        // Logged, held, sight, named; what was written; claims, then `?` and what stays unclear.
-        let table: Vec<Row> = vec![
-            ("the log", ("a", "", Clear, ""), vec![a.clone()], "a tui_log"),
-            ("a lock", ("", "a", Clear, ""), vec![a.clone(), b.clone()], "a held"),
-            ("both: the stronger", ("a", "ab", Clear, ""), vec![], "a tui_log, b held"),
-            ("several threads", ("ba", "", Clear, ""), vec![], "a tui_log, b tui_log"),
-            ("saw nothing, with a neighbour", ("", "", Clear, ""), vec![a.clone()], ""),
-            ("saw nothing, though one is named", ("", "", Clear, "a"), vec![a.clone()], ""),
-            ("blind, but something was seen", ("", "a", Blind, "b"), vec![a.clone(), b.clone()], "a held"),
-            ("blind: the only one", ("", "", Blind, ""), vec![a.clone()], "a only"),
-            ("blind: the only one of ours", ("", "", Blind, ""), vec![a.clone(), c.clone()], "a only"),
-            ("blind: two", ("", "", Blind, ""), vec![a.clone(), b.clone()], "? a b"),
-            ("blind: none", ("", "", Blind, ""), vec![], ""),
-            ("blind: only others' ", ("", "", Blind, ""), vec![c.clone()], ""),
-            ("blind: another launch has it", ("", "", Blind, ""), vec![anothers('a')], ""),
-            ("blind: one is left", ("", "", Blind, ""), vec![anothers('a'), b.clone()], "b only"),
-            ("blind: named among two", ("", "", Blind, "b"), vec![a.clone(), b.clone()], "b named"),
-            ("blind: named from another folder", ("", "", Blind, "c"), vec![a.clone(), c.clone()], "c named"),
-            ("blind: named, but another's", ("", "", Blind, "a"), vec![anothers('a')], ""),
-            ("blind: named, but not written to", ("", "", Blind, "c"), vec![a.clone()], "a only"),
-            ("blind: it says nothing", ("", "", Blind, ""), vec![one('a', Unsaid)], "? a"),
-            ("blind: one says nothing", ("", "", Blind, ""), vec![a.clone(), one('d', Unsaid)], "? a d"),
+        // Logged, held, coverage, named; what was written; claims, then `?` and what stays unclear.
+        let table: Vec<TableRow> = vec![
+            ("the log", ("a", "", Complete, ""), vec![a.clone()], "a tui_log"),
+            ("a lock", ("", "a", Complete, ""), vec![a.clone(), b.clone()], "a held"),
+            ("both: the stronger", ("a", "ab", Complete, ""), vec![], "a tui_log, b held"),
+            ("several threads", ("ba", "", Complete, ""), vec![], "a tui_log, b tui_log"),
+            ("saw nothing, with a neighbour", ("", "", Complete, ""), vec![a.clone()], ""),
+            ("saw nothing, though one is named", ("", "", Complete, "a"), vec![a.clone()], ""),
+            ("blind, but something was seen", ("", "a", Partial, "b"), vec![a.clone(), b.clone()], "a held"),
+            ("blind: the only one", ("", "", Partial, ""), vec![a.clone()], "a only"),
+            ("blind: the only one of ours", ("", "", Partial, ""), vec![a.clone(), c.clone()], "a only"),
+            ("blind: two", ("", "", Partial, ""), vec![a.clone(), b.clone()], "? a b"),
+            ("blind: none", ("", "", Partial, ""), vec![], ""),
+            ("blind: only others' ", ("", "", Partial, ""), vec![c.clone()], ""),
+            ("blind: another launch has it", ("", "", Partial, ""), vec![anothers('a')], ""),
+            ("blind: one is left", ("", "", Partial, ""), vec![anothers('a'), b.clone()], "b only"),
+            ("blind: named among two", ("", "", Partial, "b"), vec![a.clone(), b.clone()], "b named"),
+            (
+                "blind: named from another folder",
+                ("", "", Partial, "c"),
+                vec![a.clone(), c.clone()],
+                "c named",
+            ),
+            ("blind: named, but another's", ("", "", Partial, "a"), vec![anothers('a')], ""),
+            ("blind: named, but not written to", ("", "", Partial, "c"), vec![a.clone()], "a only"),
+            ("blind: it says nothing", ("", "", Partial, ""), vec![one('a', Unsaid)], "? a"),
+            ("blind: one says nothing", ("", "", Partial, ""), vec![a.clone(), one('d', Unsaid)], "? a d"),
         ];
-        for (what, (logged, held, sight, named), candidates, expected) in table {
+        for (what, (logged, held, coverage, named), candidates, expected) in table {
             let named = named.chars().next().map(thread);
-            let evidence = Evidence { logged: threads(logged), held: threads(held), sight, named };
+            let evidence = Evidence { logged: threads(logged), held: threads(held), coverage, named };
             let verdict = decide(&evidence, || candidates);
             let letter = |thread: &ThreadId| thread.as_str()[35..].to_owned();
             let claims: Vec<String> = verdict
@@ -146,8 +155,8 @@ mod tests {
 
     #[test]
     fn strong_evidence_decides_without_a_search_for_candidates() {
-        for (held, sight) in [("", Clear), ("a", Clear), ("a", Blind)] {
-            let evidence = Evidence { logged: Vec::new(), held: threads(held), sight, named: None };
+        for (held, coverage) in [("", Complete), ("a", Complete), ("a", Partial)] {
+            let evidence = Evidence { logged: Vec::new(), held: threads(held), coverage, named: None };
             decide(&evidence, || panic!("looked for"));
         }
     }

@@ -3,7 +3,7 @@
 
 use super::descriptors::{AT_FIRST, Descriptors};
 use super::locks::LockWatch;
-use super::writers::Here;
+use super::writers::LocalProcesses;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::disk::file_system::FileSystem;
@@ -12,26 +12,26 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-pub(super) struct Held {
+pub(super) struct HeldThreads {
     /// None where the system shows no locks.
     locks: Option<LockWatch>,
     /// None once the child held a lock: then this Codex has locks (0.147 and later), and each of its threads
     /// has one.
-    files: Option<Descriptors<Here>>,
+    files: Option<Descriptors<LocalProcesses>>,
     files_due: Option<Instant>,
 }
 
-impl Held {
-    pub(super) fn watch(home: &CodexHome) -> Held {
+impl HeldThreads {
+    pub(super) fn new(home: &CodexHome) -> HeldThreads {
         // Neither inotify nor this kernel's list shows what another machine does there.
-        let locks = match FileSystem::of(home.path()) {
+        let locks = match FileSystem::from_path(home.path()) {
             FileSystem::Local => LockWatch::open(home),
             FileSystem::Network => Err(io::Error::other("the home is on a network's file system")),
         };
         let locks = locks.inspect_err(|error| {
             tracing::info!("codex's locks cannot be used ({error}): the launcher polls its open files")
         });
-        Held { locks: locks.ok(), files: Some(Descriptors::of(Here)), files_due: None }
+        HeldThreads { locks: locks.ok(), files: Some(Descriptors::new(LocalProcesses)), files_due: None }
     }
 
     pub(super) fn wakes(&self) -> Option<BorrowedFd<'_>> {

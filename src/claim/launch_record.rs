@@ -7,7 +7,7 @@
 mod tests;
 
 use super::attribution::Claim;
-use super::evidence::Sight;
+use super::evidence::Coverage;
 use crate::codex::command_line::SessionRequest;
 use crate::codex::tui_log::Logged;
 use crate::config::content::Content;
@@ -76,7 +76,7 @@ pub struct Destination {
 
 /// The open file of this launch.
 #[derive(Debug)]
-pub struct Journal {
+pub struct LaunchRecord {
     path: PathBuf,
     file: File,
     /// The last line may be incomplete: the disk was full.
@@ -111,10 +111,10 @@ impl Launch {
     /// Whether the observer would have seen every thread that the launch wrote. Of the full-screen interface
     /// the log reports all, also after the launcher's death, except operations that have no id. Without that
     /// log, what a launcher that died had learned may be incomplete.
-    pub fn sight(&self) -> Sight {
+    pub fn coverage(&self) -> Coverage {
         let died = self.exit.is_none() && self.request.interface == Interface::Lines;
-        let may_be_blind = died || self.blind.is_some() || self.logged.contains(&Logged::Deed);
-        if may_be_blind && !self.request.is_ephemeral { Sight::Blind } else { Sight::Clear }
+        let may_be_blind = died || self.blind.is_some() || self.logged.contains(&Logged::UntaggedOp);
+        if may_be_blind && !self.request.is_ephemeral { Coverage::Partial } else { Coverage::Complete }
     }
 
     /// Whether neither the launcher nor its Codex runs. A process of another container cannot be seen, so the
@@ -134,33 +134,33 @@ impl Launch {
 /// corrects what was written before.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
-impl Journal {
-    pub fn begin(folder: &Path, launch: &Launch) -> io::Result<Journal> {
+impl LaunchRecord {
+    pub fn create(folder: &Path, launch: &Launch) -> io::Result<LaunchRecord> {
         make_private_folder(folder)?;
         let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
-        let mut journal = Journal { path, file, is_torn: false };
+        let mut record = LaunchRecord { path, file, is_torn: false };
         let Launch { id, process, started_at, destination, request, .. } = launch.clone();
-        let begun = journal.note(&Note::Launch { id, process, started_at, destination, request });
+        let begun = record.note(&Note::Launch { id, process, started_at, destination, request });
         let granularity = Some(launch.granularity).filter(|asked| *asked != Granularity::default());
         let content = Some(launch.content).filter(|asked| !asked.is_full());
         let also = granularity.map(Note::Granularity).into_iter().chain(content.map(Note::Content));
-        match also.fold(begun, |begun, note| begun.and_then(|()| journal.note(&note))) {
-            Ok(()) => Ok(journal),
+        match also.fold(begun, |begun, note| begun.and_then(|()| record.note(&note))) {
+            Ok(()) => Ok(record),
             // A file without its first note cannot be read.
-            Err(error) => journal.end().and(Err(error)),
+            Err(error) => record.remove().and(Err(error)),
         }
     }
 
     /// Creates the file later than the launch, with everything known by now.
-    pub fn begin_late(folder: &Path, launch: &Launch) -> io::Result<Journal> {
-        let mut journal = Journal::begin(folder, launch)?;
-        launch.child.iter().try_for_each(|child| journal.child(child.clone()))?;
-        launch.claims.iter().try_for_each(|claim| journal.claim(claim))?;
-        launch.logged.iter().try_for_each(|logged| journal.logged(logged))?;
-        launch.blind.iter().try_for_each(|why| journal.blind(why.clone()))?;
-        launch.exit.iter().try_for_each(|exit| journal.exit(*exit))?;
-        Ok(journal)
+    pub fn create_late(folder: &Path, launch: &Launch) -> io::Result<LaunchRecord> {
+        let mut record = LaunchRecord::create(folder, launch)?;
+        launch.child.iter().try_for_each(|child| record.child(child.clone()))?;
+        launch.claims.iter().try_for_each(|claim| record.claim(claim))?;
+        launch.logged.iter().try_for_each(|logged| record.logged(logged))?;
+        launch.blind.iter().try_for_each(|why| record.blind(why.clone()))?;
+        launch.exit.iter().try_for_each(|exit| record.exit(*exit))?;
+        Ok(record)
     }
 
     pub fn path(&self) -> &Path {
@@ -188,7 +188,7 @@ impl Journal {
     }
 
     /// Removes the file: the traces are in the spool.
-    pub fn end(self) -> io::Result<()> {
+    pub fn remove(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
 
@@ -224,9 +224,9 @@ impl Journal {
 }
 
 /// Appends to the record of a launch that died.
-pub fn add_logged(notes: &Path, told: &[Logged]) -> io::Result<()> {
+pub fn add_logged(notes: &Path, logged: &[Logged]) -> io::Result<()> {
     let mut file = private_options().append(true).open(notes)?;
-    told.iter().try_for_each(|logged| write(&mut file, &Note::Logged(logged.clone())))
+    logged.iter().try_for_each(|logged| write(&mut file, &Note::Logged(logged.clone())))
 }
 
 fn write(file: &mut File, note: &Note) -> io::Result<()> {
@@ -259,7 +259,7 @@ pub fn under_way(folder: &Path) -> Vec<Launch> {
 }
 
 /// The other launches that run or have to be finished.
-pub fn of_others(folder: &Path, launch: &str) -> Vec<Launch> {
+pub fn all_but(folder: &Path, launch: &str) -> Vec<Launch> {
     all(folder).into_iter().map(|(_, other, _)| other).filter(|other| other.id != launch).collect()
 }
 

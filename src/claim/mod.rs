@@ -25,10 +25,10 @@ use crate::launch::process::Process;
 /// idle threads too, so a holder does not mean that a turn runs. None also where the system cannot report it,
 /// and for a Codex before 0.147, which has no locks.
 pub fn writer_of(home: &CodexHome, thread: &ThreadId) -> Option<Process> {
-    let by_locks = match FileSystem::of(home.path()) {
+    let by_locks = match FileSystem::from_path(home.path()) {
         FileSystem::Local => locks::holder_of(home, thread).ok(),
         FileSystem::Network => None,
     };
-    let holder = by_locks.unwrap_or_else(|| descriptors::writer_of(&writers::Here, thread));
+    let holder = by_locks.unwrap_or_else(|| descriptors::writer_of(&writers::LocalProcesses, thread));
     holder.map(Process::from_id)
 }

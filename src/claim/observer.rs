@@ -1,9 +1,9 @@
 //! Gathers claims while Codex runs, and records each the moment it is learned.
 
 use super::attribution::{Attribution, Claim};
-use super::follow::Follow;
-use super::held::Held;
-use super::launch_record::{self, Journal, Launch};
+use super::follow::LogFollower;
+use super::held::HeldThreads;
+use super::launch_record::{self, Launch, LaunchRecord};
 use crate::codex::home::CodexHome;
 use crate::codex::tui_log::{self, Logged, TuiLog};
 use crate::launch::companion::Companion;
@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A launch that is being observed. A failure here is logged and costs the trace, never the launch.
-pub struct Watch {
+pub struct Observer {
     pub launch: Launch,
-    pub journal: Option<Journal>,
-    held: Held,
-    log: Option<Follow>,
+    pub record: Option<LaunchRecord>,
+    held: HeldThreads,
+    log: Option<LogFollower>,
     awaited: Option<Awaited>,
 }
 
@@ -33,16 +33,21 @@ struct Awaited {
 /// How often the interface's log is read: people type slower, and a read without new lines costs microseconds.
 const LOG_PACE: Duration = Duration::from_secs(1);
 
-impl Watch {
+impl Observer {
     /// `log` is that of Codex's full-screen interface, where it is used.
-    pub fn begin(home: &CodexHome, launch: Launch, journal: Option<Journal>, log: Option<TuiLog>) -> Watch {
+    pub fn new(
+        home: &CodexHome,
+        launch: Launch,
+        record: Option<LaunchRecord>,
+        log: Option<TuiLog>,
+    ) -> Observer {
         let unlogged = launch.request.interface == Interface::FullScreen && log.is_none();
-        let log = log.map(|log| Follow::begin(log, launch.started_at));
-        let mut watch = Watch { launch, journal, held: Held::watch(home), log, awaited: None };
+        let log = log.map(|log| LogFollower::new(log, launch.started_at));
+        let mut observer = Observer { launch, record, held: HeldThreads::new(home), log, awaited: None };
         if unlogged {
-            watch.blinded("the path of the interface's log is not known".to_owned());
+            observer.blinded("the path of the interface's log is not known".to_owned());
         }
-        watch
+        observer
     }
 
     /// The record begins when Codex has created its home; a launcher that is killed after that loses no
@@ -53,8 +58,8 @@ impl Watch {
 
     fn begin_notes_that_waited(&mut self) {
         let Some(awaited) = self.awaited.take_if(|awaited| awaited.home.is_dir()) else { return };
-        match Journal::begin_late(&awaited.launches, &self.launch) {
-            Ok(journal) => self.journal = Some(journal),
+        match LaunchRecord::create_late(&awaited.launches, &self.launch) {
+            Ok(record) => self.record = Some(record),
             Err(error) => tracing::warn!("cannot begin the launch's record: {error}"),
         }
     }
@@ -62,14 +67,14 @@ impl Watch {
     /// Recorded at once: if the launcher dies, the next one must know.
     fn blinded(&mut self, why: String) {
         tracing::warn!("this launch may have sessions that cannot be seen: {why}");
-        self.note(|journal| journal.blind(why.clone()));
+        self.note(|record| record.blind(why.clone()));
         self.launch.blind = Some(why);
     }
 
-    fn take(&mut self, told: Vec<Logged>) {
-        for logged in told {
-            self.note(|journal| journal.logged(&logged));
-            self.launch.logged.push(logged);
+    fn take(&mut self, logged: Vec<Logged>) {
+        for fact in logged {
+            self.note(|record| record.logged(&fact));
+            self.launch.logged.push(fact);
         }
     }
 
@@ -85,16 +90,16 @@ impl Watch {
         for thread in threads {
             let claim = Claim { thread, attribution: Attribution::Held };
             if !self.launch.claims.contains(&claim) {
-                self.note(|journal| journal.claim(&claim));
+                self.note(|record| record.claim(&claim));
                 self.launch.claims.push(claim);
             }
         }
         again
     }
 
-    fn note(&mut self, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
-        if let Some(journal) = &mut self.journal
-            && let Err(error) = write(journal)
+    fn note(&mut self, write: impl FnOnce(&mut LaunchRecord) -> std::io::Result<()>) {
+        if let Some(record) = &mut self.record
+            && let Err(error) = write(record)
         {
             tracing::warn!("cannot write the launch's record: {error}");
         }
@@ -104,15 +109,15 @@ impl Watch {
 /// Moves the facts in the log of a launch that died into its record, then removes the log, which contains
 /// prompts in clear. If they cannot be recorded the log stays, for the next launch to try.
 pub fn take_log_of(launch: &mut Launch, folder: &Path) {
-    let log = TuiLog::Ours(tui_log::log_of(folder, &launch.id));
-    let mut follow = Follow::begin(log, launch.started_at);
-    let mut told = follow.look();
-    told.retain(|logged| !launch.logged.contains(logged));
-    match launch_record::add_logged(&launch_record::path_of(folder, &launch.id), &told) {
+    let log = TuiLog::Launchers(tui_log::path_of(folder, &launch.id));
+    let mut follow = LogFollower::new(log, launch.started_at);
+    let mut logged = follow.look();
+    logged.retain(|fact| !launch.logged.contains(fact));
+    match launch_record::add_logged(&launch_record::path_of(folder, &launch.id), &logged) {
         Ok(()) => drop(follow.end()),
         Err(error) => tracing::warn!("cannot record what the interface logged: {error}"),
     }
-    launch.logged.extend(told);
+    launch.logged.extend(logged);
 }
 
 /// Removes logs without a launch: an interface that a tool started created them after its launch had ended.
@@ -127,7 +132,7 @@ pub fn sweep_logs(folder: &Path) {
     }
 }
 
-impl Companion for Watch {
+impl Companion for Observer {
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
         self.held.wakes()
     }
@@ -135,14 +140,14 @@ impl Companion for Watch {
     fn began(&mut self, child: u32) {
         let child = Process::from_id(child);
         self.launch.child = Some(child.clone());
-        self.note(|journal| journal.child(child));
+        self.note(|record| record.child(child));
     }
 
     fn ended(&mut self) {
         self.held.stop();
         if let Some(mut log) = self.log.take() {
-            let told = log.end();
-            self.take(told);
+            let logged = log.end();
+            self.take(logged);
         }
     }
 
@@ -150,8 +155,8 @@ impl Companion for Watch {
         self.begin_notes_that_waited();
         let again = self.look_at_what_is_held();
         let Some(log) = &mut self.log else { return again };
-        let told = log.look();
-        self.take(told);
+        let logged = log.look();
+        self.take(logged);
         Some(again.unwrap_or(LOG_PACE).min(LOG_PACE))
     }
 }

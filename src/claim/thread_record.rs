@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadRecord {
     /// In the order in which they began.
-    pub launches: Vec<LaunchRecord>,
+    pub launches: Vec<LaunchEntry>,
     /// Where the first trace went; a setting that changed later applies to new threads. None before that, and
     /// in records written before this field existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub struct ThreadRecord {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaunchRecord {
+pub struct LaunchEntry {
     pub launch_id: String,
     pub attribution: Attribution,
     pub started_at: Timestamp,
@@ -84,7 +84,7 @@ impl ThreadRecord {
     }
 
     /// Adds the launch, or replaces the entry of the same launch.
-    pub fn add(&mut self, launch: LaunchRecord) {
+    pub fn add(&mut self, launch: LaunchEntry) {
         match self.launches.iter_mut().find(|known| known.launch_id == launch.launch_id) {
             Some(known) => *known = launch,
             None => {
@@ -111,9 +111,9 @@ mod tests {
         ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap()
     }
 
-    fn launch(id: usize) -> LaunchRecord {
+    fn launch(id: usize) -> LaunchEntry {
         let started_at = Timestamp::from_second(id as i64).unwrap();
-        LaunchRecord { launch_id: id.to_string(), attribution: Attribution::Held, started_at, exit: None }
+        LaunchEntry { launch_id: id.to_string(), attribution: Attribution::Held, started_at, exit: None }
     }
 
     #[test]

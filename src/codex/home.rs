@@ -9,9 +9,9 @@ pub struct CodexHome(PathBuf);
 
 impl CodexHome {
     /// None when there is neither a variable nor a home folder: then Codex has nowhere to write either.
-    pub fn of(world: &World) -> Option<CodexHome> {
-        let told = world.variables.os("CODEX_HOME").map(PathBuf::from);
-        let path = told.or_else(|| Some(world.home.as_ref()?.join(".codex")))?;
+    pub fn from_world(world: &World) -> Option<CodexHome> {
+        let set = world.variables.os("CODEX_HOME").map(PathBuf::from);
+        let path = set.or_else(|| Some(world.home.as_ref()?.join(".codex")))?;
         // Codex may change its folder (`-C`); a relative home counts from the launcher's.
         let absolute = if path.is_absolute() { path } else { world.cwd.as_ref()?.join(path) };
         Some(CodexHome(absolute))

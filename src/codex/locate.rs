@@ -59,13 +59,13 @@ pub fn next_depth(world: &World) -> Result<u32, LocateError> {
 /// `CODEX_TRACED_CODEX_BIN`, else the first `codex` on PATH that is neither this program nor its shim.
 pub fn locate(world: &World) -> Result<PathBuf, LocateError> {
     let us = std::env::current_exe().and_then(fs::metadata).ok();
-    if let Some(told) = world.variables.os("CODEX_TRACED_CODEX_BIN") {
-        let told = world.cwd.as_deref().unwrap_or(Path::new("/")).join(told);
-        let metadata = fs::metadata(&told).map_err(|_| LocateError::NoSuchFile(told.clone()))?;
+    if let Some(bin) = world.variables.os("CODEX_TRACED_CODEX_BIN") {
+        let bin = world.cwd.as_deref().unwrap_or(Path::new("/")).join(bin);
+        let metadata = fs::metadata(&bin).map_err(|_| LocateError::NoSuchFile(bin.clone()))?;
         return match () {
-            () if is_same_file(&metadata, us.as_ref()) => Err(LocateError::Ourselves(told)),
-            () if !is_program(&metadata) => Err(LocateError::NotExecutable(told)),
-            () => Ok(told),
+            () if is_same_file(&metadata, us.as_ref()) => Err(LocateError::Ourselves(bin)),
+            () if !is_program(&metadata) => Err(LocateError::NotExecutable(bin)),
+            () => Ok(bin),
         };
     }
     let path = world.variables.os("PATH").unwrap_or(OsStr::new(""));

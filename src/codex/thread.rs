@@ -40,7 +40,7 @@ impl ThreadId {
     /// From a session file's name: `rollout-<local time>-<thread>.jsonl`, after a rewind
     /// `rollout-<time>-<thread>_<rollout>.jsonl`, and its compressed twin. The TypeScript Codex of 2025 wrote
     /// `rollout-<day>-<thread>.json`.
-    pub fn of_rollout(file: &Path) -> Option<ThreadId> {
+    pub fn from_rollout_name(file: &Path) -> Option<ThreadId> {
         let is_document = file.extension().is_some_and(|extension| extension == "json");
         let time = if is_document { "2025-05-01-" } else { "2026-11-22T10-04-14-" };
         let rest = file.file_name()?.to_str()?.strip_prefix("rollout-")?.get(time.len()..)?;
@@ -48,7 +48,7 @@ impl ThreadId {
     }
 
     /// From a writer lock's name. The same folder contains `.coordination.lock`: only a thread's id counts.
-    pub fn of_lock(name: &OsStr) -> Option<ThreadId> {
+    pub fn from_lock_name(name: &OsStr) -> Option<ThreadId> {
         ThreadId::parse(name.to_str()?.strip_suffix(".lock")?)
     }
 
@@ -84,7 +84,7 @@ mod tests {
         ];
         for (name, known) in table {
             let thread = known.then(|| ThreadId::parse(THREAD).unwrap());
-            assert_eq!(ThreadId::of_rollout(Path::new(&name)), thread, "{name}");
+            assert_eq!(ThreadId::from_rollout_name(Path::new(&name)), thread, "{name}");
         }
     }
 
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn only_a_threads_lock_names_a_thread() {
-        assert_eq!(ThreadId::of_lock(OsStr::new(&format!("{THREAD}.lock"))), ThreadId::parse(THREAD));
-        assert_eq!(ThreadId::of_lock(OsStr::new(".coordination.lock")), None);
-        assert_eq!(ThreadId::of_lock(OsStr::new(THREAD)), None);
+        assert_eq!(ThreadId::from_lock_name(OsStr::new(&format!("{THREAD}.lock"))), ThreadId::parse(THREAD));
+        assert_eq!(ThreadId::from_lock_name(OsStr::new(".coordination.lock")), None);
+        assert_eq!(ThreadId::from_lock_name(OsStr::new(THREAD)), None);
     }
 }

@@ -20,9 +20,9 @@ pub const PATH: &str = "CODEX_TUI_SESSION_LOG_PATH";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TuiLog {
     /// The launcher asks for it, and deletes it.
-    Ours(PathBuf),
+    Launchers(PathBuf),
     /// The user asked for it: the launcher only reads it.
-    Theirs(PathBuf),
+    Users(PathBuf),
 }
 
 /// A fact about the session in one line of the log.
@@ -35,11 +35,12 @@ pub enum Logged {
     /// The session's file, up to 0.98.
     Rollout(PathBuf),
     /// An operation that makes a turn and has no client id: `!command`, `/compact`, `/review`.
-    Deed,
+    #[serde(rename = "deed")]
+    UntaggedOp,
 }
 
 /// Operations that write to a session and have no id (0.169).
-const DEEDS: [&str; 3] = ["RunUserShellCommand", "Compact", "Review"];
+const UNTAGGED_OPS: [&str; 3] = ["RunUserShellCommand", "Compact", "Review"];
 
 impl TuiLog {
     /// None where the user keeps a log under a name that Codex chooses: the launcher does not know it.
@@ -50,21 +51,21 @@ impl TuiLog {
         let recording =
             variables.text(RECORD).is_some_and(|value| ["1", "true", "TRUE", "yes", "YES"].contains(&value));
         match variables.os(PATH).map(PathBuf::from) {
-            Some(theirs) if recording && !theirs.starts_with(folder) => Some(TuiLog::Theirs(theirs)),
+            Some(path) if recording && !path.starts_with(folder) => Some(TuiLog::Users(path)),
             None if recording => None,
-            _ => Some(TuiLog::Ours(log_of(folder, launch))),
+            _ => Some(TuiLog::Launchers(path_of(folder, launch))),
         }
     }
 
     pub fn path(&self) -> &Path {
         match self {
-            TuiLog::Ours(path) | TuiLog::Theirs(path) => path,
+            TuiLog::Launchers(path) | TuiLog::Users(path) => path,
         }
     }
 }
 
 /// Path of a launch's log, while there is one.
-pub fn log_of(folder: &Path, launch: &str) -> PathBuf {
+pub fn path_of(folder: &Path, launch: &str) -> PathBuf {
     folder.join(format!("{launch}{SUFFIX}"))
 }
 
@@ -76,7 +77,7 @@ pub fn launch_of(path: &Path) -> Option<&str> {
 const SUFFIX: &str = ".tui-log";
 
 #[derive(Deserialize)]
-struct Line {
+struct LoggedLine {
     ts: Option<String>,
     kind: Option<String>,
     #[serde(default)]
@@ -85,7 +86,7 @@ struct Line {
 
 /// None for the many lines without a fact about the session.
 pub fn read(line: &[u8]) -> Option<(Timestamp, Logged)> {
-    let line: Line = serde_json::from_slice(line).ok()?;
+    let line: LoggedLine = serde_json::from_slice(line).ok()?;
     let at = line.ts?.parse().ok()?;
     let logged = match line.kind.as_deref() {
         Some("op") => {
@@ -96,7 +97,7 @@ pub fn read(line: &[u8]) -> Option<(Timestamp, Logged)> {
             };
             match body.get("client_user_message_id").and_then(Value::as_str) {
                 Some(id) => Logged::Prompt { client_id: id.to_owned() },
-                None if DEEDS.contains(&name.as_str()) => Logged::Deed,
+                None if UNTAGGED_OPS.contains(&name.as_str()) => Logged::UntaggedOp,
                 None => return None,
             }
         }
@@ -112,10 +113,10 @@ mod tests {
 
     #[test]
     fn a_users_own_log_is_read_and_one_that_leaked_from_another_launch_is_replaced() {
-        let ours = || Some(TuiLog::Ours("/home/mlflow/launches/1-a.tui-log".into()));
+        let ours = || Some(TuiLog::Launchers("/home/mlflow/launches/1-a.tui-log".into()));
         let table = [
             (None, None, ours()),
-            (Some("1"), Some("/tmp/mine.jsonl"), Some(TuiLog::Theirs("/tmp/mine.jsonl".into()))),
+            (Some("1"), Some("/tmp/mine.jsonl"), Some(TuiLog::Users("/tmp/mine.jsonl".into()))),
             (Some("1"), Some("/home/mlflow/launches/0-b.tui-log"), ours()),
             (Some("0"), Some("/tmp/mine.jsonl"), ours()),
             (None, Some("/tmp/mine.jsonl"), ours()),
@@ -160,14 +161,18 @@ mod tests {
             r#"{"Review":{"target":{"type":"uncommittedChanges"}}}"#,
         ] {
             let line = format!(r#"{{"ts":"2026-11-22T10:07:16.376Z","kind":"op","payload":{payload}}}"#);
-            assert_eq!(read(line.as_bytes()).map(|(_, logged)| logged), Some(Logged::Deed), "{payload}");
+            assert_eq!(
+                read(line.as_bytes()).map(|(_, logged)| logged),
+                Some(Logged::UntaggedOp),
+                "{payload}"
+            );
         }
     }
 
     #[test]
     fn a_logs_name_contains_its_launch() {
         let folder = Path::new("/f");
-        assert_eq!(launch_of(&log_of(folder, "1-a")), Some("1-a"));
+        assert_eq!(launch_of(&path_of(folder, "1-a")), Some("1-a"));
         assert_eq!(launch_of(Path::new("/f/1-a.jsonl")), None);
     }
 }

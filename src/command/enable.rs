@@ -30,7 +30,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
     let wanted = match wanted(enable, world, &home, &file) {
         Ok(wanted) => wanted,
         Err(refused) => {
-            crate::notice::tell(&refused);
+            crate::notice::print(&refused);
             return Ok(ChildExit::Code(WRONG_USE));
         }
     };

@@ -60,7 +60,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     match done {
         Ok(exit) => exit,
         Err(failure) => {
-            crate::notice::tell(&failure);
+            crate::notice::print(&failure);
             ChildExit::Code(1)
         }
     }
@@ -71,7 +71,7 @@ fn well((): ()) -> ChildExit {
 }
 
 fn home(world: &World) -> Result<CodexHome, Failure> {
-    CodexHome::of(world).ok_or_else(|| "there is no home folder\n  hint: set CODEX_HOME".to_owned())
+    CodexHome::from_world(world).ok_or_else(|| "there is no home folder\n  hint: set CODEX_HOME".to_owned())
 }
 
 /// For people and scripts alike: one object, indented.

@@ -77,7 +77,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
     let _lock = lock.ok_or("another watch is at work for this home")?;
     let signals = SignalPipe::with_ending_signals().map_err(|error| error.to_string())?;
     let changes = Changes::begin(home.path());
-    settings.problems.iter().for_each(|problem| notice::tell(problem));
+    settings.problems.iter().for_each(|problem| notice::print(problem));
     let destination =
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
     print(&format!("watching {}\n", in_one_line(&home.sessions().to_string_lossy())));
@@ -114,7 +114,7 @@ impl Watch<'_> {
             for path in ready {
                 due.remove(&path);
                 if let Err(failure) = self.look_at(&path) {
-                    notice::tell(&in_one_line(&format!("{}: {failure}", path.display())));
+                    notice::print(&in_one_line(&format!("{}: {failure}", path.display())));
                 }
             }
             if now >= again {
@@ -256,7 +256,7 @@ impl Watch<'_> {
             let is_logged = |logged: &Logged| match logged {
                 Logged::Prompt { client_id } => tail.prompts().contains(client_id),
                 Logged::Rollout(path) => crate::rollout::path::thread_of(path).as_ref() == Some(thread),
-                Logged::Deed => false,
+                Logged::UntaggedOp => false,
             };
             launch.claims.iter().any(|claim| claim.thread == *thread) || launch.logged.iter().any(is_logged)
         })

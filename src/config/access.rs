@@ -48,7 +48,7 @@ pub struct Access {
 impl Access {
     pub fn of(world: &World) -> Access {
         let base = world.cwd.as_deref().unwrap_or(Path::new("/"));
-        let file = CodexHome::of(world).and_then(|home| {
+        let file = CodexHome::from_world(world).and_then(|home| {
             let variables = ConfigFile::read(&home.config()).ok()?.variables();
             let target = Target::parse(variables.text(TRACKING_URI)?, base).ok()?;
             Some((target, variables.with_paths_from(base, &PATHS)))

@@ -153,7 +153,7 @@ mod tests {
 
     fn home(path: &Path) -> CodexHome {
         let world = World { variables: [("CODEX_HOME", path.to_str().unwrap())].into(), ..World::default() };
-        CodexHome::of(&world).unwrap()
+        CodexHome::from_world(&world).unwrap()
     }
 
     fn say(folder: &Path, text: &str) -> PathBuf {

@@ -33,7 +33,7 @@ mod tests {
 
     fn decide(variables: &[(&str, &str)], file: &str) -> Settings {
         let world = World { variables: Variables::from([("CODEX_HOME", "/home")]), ..World::default() };
-        let home = CodexHome::of(&world).unwrap();
+        let home = CodexHome::from_world(&world).unwrap();
         let file = ConfigFile::parse(file.as_bytes()).unwrap();
         let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         Settings::decide(&variables, &file, Path::new("/here"), &home)

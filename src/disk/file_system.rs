@@ -14,24 +14,24 @@ pub(crate) enum FileSystem {
 impl FileSystem {
     /// Of an existing file. An unknown file system counts as local, as almost all are.
     #[cfg(target_os = "linux")]
-    pub(crate) fn of(path: &Path) -> FileSystem {
+    pub(crate) fn from_path(path: &Path) -> FileSystem {
         let found = nix::sys::statfs::statfs(path);
         // The type's width and sign differ from one platform to the next; all of these numbers have 32 bits.
         let number = found.ok().and_then(|found| {
             u32::try_from(i128::from(found.filesystem_type().0) & i128::from(u32::MAX)).ok()
         });
-        number.map_or(FileSystem::Local, FileSystem::of_number)
+        number.map_or(FileSystem::Local, FileSystem::from_number)
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn of(path: &Path) -> FileSystem {
+    pub(crate) fn from_path(path: &Path) -> FileSystem {
         let found = nix::sys::statfs::statfs(path);
-        found.map_or(FileSystem::Local, |found| FileSystem::of_name(found.filesystem_type_name()))
+        found.map_or(FileSystem::Local, |found| FileSystem::from_name(found.filesystem_type_name()))
     }
 
     /// By Linux's numbers for them (`statfs(2)` lists most).
     #[cfg(any(target_os = "linux", test))]
-    fn of_number(kind: u32) -> FileSystem {
+    fn from_number(kind: u32) -> FileSystem {
         match kind {
             0x6969 // nfs
             | 0xff53_4d42 | 0xfe53_4d42 | 0x517b // cifs, smb3, smb
@@ -48,7 +48,7 @@ impl FileSystem {
 
     /// By the names of macOS and the BSDs.
     #[cfg(any(not(target_os = "linux"), test))]
-    fn of_name(name: &str) -> FileSystem {
+    fn from_name(name: &str) -> FileSystem {
         match name {
             "nfs" | "smbfs" | "afpfs" | "webdav" | "macfuse" | "osxfuse" => FileSystem::Network,
             _ => FileSystem::Local,
@@ -73,19 +73,19 @@ mod tests {
             (0x0102_1994, FileSystem::Local),
             (0x794c_7630, FileSystem::Local),
         ] {
-            assert_eq!(FileSystem::of_number(kind), expected, "{kind:x}");
+            assert_eq!(FileSystem::from_number(kind), expected, "{kind:x}");
         }
         for (name, expected) in
             [("nfs", FileSystem::Network), ("smbfs", FileSystem::Network), ("apfs", FileSystem::Local)]
         {
-            assert_eq!(FileSystem::of_name(name), expected, "{name}");
+            assert_eq!(FileSystem::from_name(name), expected, "{name}");
         }
     }
 
     #[test]
     fn a_temporary_folder_is_local() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(FileSystem::of(folder.path()), FileSystem::Local);
-        assert_eq!(FileSystem::of(&folder.path().join("missing")), FileSystem::Local);
+        assert_eq!(FileSystem::from_path(folder.path()), FileSystem::Local);
+        assert_eq!(FileSystem::from_path(&folder.path().join("missing")), FileSystem::Local);
     }
 }

@@ -26,7 +26,7 @@ pub fn find(home: &Path, thread: &ThreadId) -> Option<PathBuf> {
 /// The thread that a rollout's file name gives: the UUID after `rollout-<time>-`, or after the day alone in a
 /// document.
 pub fn thread_of(path: &Path) -> Option<ThreadId> {
-    ThreadId::of_rollout(path)
+    ThreadId::from_rollout_name(path)
 }
 
 /// By its name alone.

@@ -54,7 +54,7 @@ pub struct Spool {
 /// Held by the one who delivers.
 #[derive(Debug)]
 pub struct DrainLock {
-    _lock: disk::Lock,
+    _lock: disk::FileLock,
 }
 
 impl SpoolError {

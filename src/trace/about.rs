@@ -6,7 +6,7 @@ use super::limits::beginning;
 use super::price::{Assumption, Cost, Priced};
 use super::price_list;
 use super::spans;
-use crate::claim::thread_record::{LaunchRecord, ThreadRecord};
+use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use crate::launch::exit::ChildExit;
 use crate::rollout::value::Map;
 use crate::session::discrepancy::Discrepancy;
@@ -103,7 +103,7 @@ pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRe
 }
 
 /// The launch in which a turn began.
-pub(super) fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a LaunchRecord> {
+pub(super) fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a LaunchEntry> {
     let began = turn.started_at?;
     record.launches.iter().rev().find(|launch| launch.started_at <= began)
 }
@@ -163,7 +163,7 @@ fn put_parent(attributes: &mut Map, session: &Session) {
     put(attributes, "codex.agent_nickname", session.meta.agent_nickname.as_deref());
 }
 
-fn put_launch(attributes: &mut Map, launch: Option<&LaunchRecord>) {
+fn put_launch(attributes: &mut Map, launch: Option<&LaunchEntry>) {
     let Some(launch) = launch else { return };
     put(attributes, "codex.launch_id", Some(launch.launch_id.as_str()));
     match launch.exit {

@@ -1,7 +1,7 @@
 //! What the exit code of a launch says of the turn that it ended with: a rollout cannot know it.
 
 use super::about::launch_of;
-use crate::claim::thread_record::{LaunchRecord, ThreadRecord};
+use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use crate::launch::exit::ChildExit;
 use crate::session::model::{Failure, Session, TurnStatus};
 use std::borrow::Cow;
@@ -26,13 +26,13 @@ pub(super) fn judged<'a>(session: &'a Session, record: &ThreadRecord) -> Cow<'a,
 }
 
 /// The launch of which this turn was the last.
-fn launch_ended_by<'a>(session: &Session, turn: usize, record: &'a ThreadRecord) -> Option<&'a LaunchRecord> {
+fn launch_ended_by<'a>(session: &Session, turn: usize, record: &'a ThreadRecord) -> Option<&'a LaunchEntry> {
     let launch = launch_of(&session.turns[turn], record)?;
     let next = session.turns.get(turn + 1).and_then(|next| launch_of(next, record));
     Some(launch).filter(|launch| next.is_none_or(|next| next.launch_id != launch.launch_id))
 }
 
-fn failing_code(launch: &LaunchRecord) -> Option<i32> {
+fn failing_code(launch: &LaunchEntry) -> Option<i32> {
     match launch.exit {
         Some(ChildExit::Code(code)) if code != 0 => Some(code),
         _ => None,
@@ -60,9 +60,9 @@ mod tests {
         }
     }
 
-    fn launch(second: i64, exit: Option<ChildExit>) -> LaunchRecord {
+    fn launch(second: i64, exit: Option<ChildExit>) -> LaunchEntry {
         let (launch_id, attribution) = (second.to_string(), Attribution::Held);
-        LaunchRecord { launch_id, attribution, started_at: at(second), exit }
+        LaunchEntry { launch_id, attribution, started_at: at(second), exit }
     }
 
     #[test]

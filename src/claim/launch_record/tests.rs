@@ -22,11 +22,11 @@ fn elsewhere() -> Process {
 fn a_launch_that_died_is_found_with_all_it_had_learned() {
     let folder = tempfile::tempdir().unwrap();
     let mut launch = launch(gone());
-    let mut journal = Journal::begin(folder.path(), &launch).unwrap();
+    let mut record = LaunchRecord::create(folder.path(), &launch).unwrap();
     let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
     launch.claims.push(Claim { thread, attribution: Attribution::Held });
-    journal.claim(&launch.claims[0]).unwrap();
-    journal.exit(ChildExit::Signal(9)).unwrap();
+    record.claim(&launch.claims[0]).unwrap();
+    record.exit(ChildExit::Signal(9)).unwrap();
     launch.exit = Some(ChildExit::Signal(9));
     let path = folder.path().join(format!("{}.jsonl", launch.id));
     assert_eq!(left_behind(folder.path()), [(path, launch)]);
@@ -35,11 +35,11 @@ fn a_launch_that_died_is_found_with_all_it_had_learned() {
 #[test]
 fn a_launch_that_lives_or_whose_codex_lives_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let _lives = Journal::begin(folder.path(), &launch(Process::current())).unwrap();
+    let _lives = LaunchRecord::create(folder.path(), &launch(Process::current())).unwrap();
     let orphaned = Launch { id: "orphaned".into(), ..launch(gone()) };
-    let mut orphaned = Journal::begin(folder.path(), &orphaned).unwrap();
+    let mut orphaned = LaunchRecord::create(folder.path(), &orphaned).unwrap();
     let other = Launch { id: "other".into(), ..launch(elsewhere()) };
-    let _other = Journal::begin(folder.path(), &other).unwrap();
+    let _other = LaunchRecord::create(folder.path(), &other).unwrap();
     orphaned.child(Process::current()).unwrap();
     assert_eq!(left_behind(folder.path()), []);
     assert_eq!(under_way(folder.path()).len(), 3);
@@ -53,8 +53,8 @@ fn a_record_begun_at_the_end_has_everything() {
     launch.exit = Some(ChildExit::Code(3));
     launch.logged.push(Logged::Prompt { client_id: "a".into() });
     launch.blind = Some("no /proc".into());
-    let journal = Journal::begin_late(folder.path(), &launch).unwrap();
-    assert_eq!(load(journal.path()), Some(launch));
+    let record = LaunchRecord::create_late(folder.path(), &launch).unwrap();
+    assert_eq!(load(record.path()), Some(launch));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_launch_of_another_container_is_over_only_after_a_day_without_news() {
 fn what_is_learned_after_a_launch_died_is_added_to_its_record() {
     let folder = tempfile::tempdir().unwrap();
     let launch = launch(gone());
-    drop(Journal::begin(folder.path(), &launch).unwrap());
+    drop(LaunchRecord::create(folder.path(), &launch).unwrap());
     let logged = [Logged::Prompt { client_id: "a".into() }, Logged::Prompt { client_id: "b".into() }];
     add_logged(&path_of(folder.path(), &launch.id), &logged).unwrap();
     assert_eq!(left_behind(folder.path())[0].1.logged, logged);
@@ -93,16 +93,16 @@ fn an_old_empty_record_is_removed() {
 fn a_record_is_completed_after_an_incomplete_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut launch = launch(gone());
-    let mut journal = Journal::begin(folder.path(), &launch).unwrap();
-    journal.file.write_all(b"{\"claim\": {\"thr").unwrap();
-    journal.is_torn = true;
+    let mut record = LaunchRecord::create(folder.path(), &launch).unwrap();
+    record.file.write_all(b"{\"claim\": {\"thr").unwrap();
+    record.is_torn = true;
     let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
     launch.claims.push(Claim { thread, attribution: Attribution::Held });
     launch.exit = Some(ChildExit::Code(0));
     launch.blind = Some("no /proc".into());
     for _ in 0..2 {
-        journal.complete(&launch).unwrap();
-        assert_eq!(load(journal.path()), Some(launch.clone()));
+        record.complete(&launch).unwrap();
+        assert_eq!(load(record.path()), Some(launch.clone()));
     }
 }
 
@@ -123,17 +123,17 @@ fn a_record_with_an_incomplete_last_line_keeps_the_lines_before() {
 #[test]
 fn a_launch_that_died_may_have_missed_sessions_unless_the_interfaces_log_has_them() {
     let table = [
-        (Interface::Lines, Some(0), false, Sight::Clear),
-        (Interface::Lines, None, false, Sight::Blind),
-        (Interface::FullScreen, None, false, Sight::Clear),
-        (Interface::Lines, Some(0), true, Sight::Blind),
-        (Interface::FullScreen, Some(0), true, Sight::Blind),
+        (Interface::Lines, Some(0), false, Coverage::Complete),
+        (Interface::Lines, None, false, Coverage::Partial),
+        (Interface::FullScreen, None, false, Coverage::Complete),
+        (Interface::Lines, Some(0), true, Coverage::Partial),
+        (Interface::FullScreen, Some(0), true, Coverage::Partial),
     ];
-    for (interface, code, blind, sight) in table {
+    for (interface, code, blind, coverage) in table {
         let request = SessionRequest { interface, ..SessionRequest::default() };
         let blind = blind.then(|| "no /proc".to_owned());
         let launch = Launch { request, exit: code.map(ChildExit::Code), blind, ..launch(gone()) };
-        assert_eq!(launch.sight(), sight, "{interface:?} {code:?}");
+        assert_eq!(launch.coverage(), coverage, "{interface:?} {code:?}");
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::ladder::Ladder;
 use crate::claim::ancestry::is_ours;
-use crate::claim::writers::{Here, Writers};
+use crate::claim::writers::{LocalProcesses, Writers};
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use jiff::Zoned;
@@ -137,10 +137,10 @@ impl LockWatch {
             let lost = events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW));
             // Names show the folder: no lock has the name of a session.
             let names = || events.iter().filter_map(|event: &InotifyEvent| event.name.as_deref());
-            names().filter_map(ThreadId::of_lock).for_each(|thread| {
+            names().filter_map(ThreadId::from_lock_name).for_each(|thread| {
                 self.pending.entry(thread).or_insert(now);
             });
-            let is_made = names().any(|name| ThreadId::of_rollout(Path::new(name)).is_some());
+            let is_made = names().any(|name| ThreadId::from_rollout_name(Path::new(name)).is_some());
             let (locks_are_there, sessions_are_there) = self.climb();
             if locks_are_there || lost {
                 self.take_all(now);
@@ -165,7 +165,7 @@ impl LockWatch {
     /// Every lock file: some may have been opened before the watch.
     fn take_all(&mut self, now: Instant) {
         let entries = fs::read_dir(&self.locks).into_iter().flatten().flatten();
-        let threads = entries.filter_map(|entry| ThreadId::of_lock(&entry.file_name()));
+        let threads = entries.filter_map(|entry| ThreadId::from_lock_name(&entry.file_name()));
         threads.for_each(|thread| _ = self.pending.entry(thread).or_insert(now));
     }
 
@@ -184,8 +184,9 @@ impl LockWatch {
         let mut held = Vec::new();
         self.pending.retain(|thread, since| {
             let Some(Some(lock)) = inodes.get(thread) else { return false };
-            let ours = holders_of(*lock, coordination, &holders)
-                .any(|holder| is_ours(holder, child, |id| Here.known(id)) && has_open(holder, thread));
+            let ours = holders_of(*lock, coordination, &holders).any(|holder| {
+                is_ours(holder, child, |id| LocalProcesses.known(id)) && has_open(holder, thread)
+            });
             let ours = ours && inode(&self.locks, &lock_of(thread)) == Some(*lock);
             if ours {
                 held.push(thread.clone());
@@ -222,8 +223,8 @@ fn holders_of(
 /// A file of another file system may have the same inode. Where the open files cannot be seen, the match
 /// counts.
 fn has_open(holder: u32, thread: &ThreadId) -> bool {
-    let of_lock = |file: &Path| ThreadId::of_lock(file.file_name()?);
-    Here.written(holder, of_lock).map_or(true, |threads| threads.contains(thread))
+    let of_lock = |file: &Path| ThreadId::from_lock_name(file.file_name()?);
+    LocalProcesses.written(holder, of_lock).map_or(true, |threads| threads.contains(thread))
 }
 
 /// The process that holds the thread's lock; None when there is none. An error where the kernel shows no locks.

@@ -1,14 +1,14 @@
 //! A system whose processes cannot be seen: none is known, and a search for files is an error.
 
-use super::{Known, ThreadOf, Writers};
+use super::{ProcessInfo, ThreadOf, Writers};
 use crate::codex::thread::ThreadId;
 use std::io;
 
 #[derive(Clone, Copy, Debug)]
-pub(in crate::claim) struct Here;
+pub(in crate::claim) struct LocalProcesses;
 
-impl Writers for Here {
-    fn known(&self, _: u32) -> Option<Known> {
+impl Writers for LocalProcesses {
+    fn known(&self, _: u32) -> Option<ProcessInfo> {
         None
     }
 

@@ -1,6 +1,6 @@
 //! Processes on Linux, from `/proc`.
 
-use super::{Known, ThreadOf, Writers, is_codex};
+use super::{ProcessInfo, ThreadOf, Writers, is_codex};
 use crate::codex::thread::ThreadId;
 use crate::launch::process::stat;
 use std::fs;
@@ -9,17 +9,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug)]
-pub(in crate::claim) struct Here;
+pub(in crate::claim) struct LocalProcesses;
 
-impl Writers for Here {
-    fn known(&self, id: u32) -> Option<Known> {
+impl Writers for LocalProcesses {
+    fn known(&self, id: u32) -> Option<ProcessInfo> {
         let parent = stat(id)?.parent;
         let link = format!("/proc/{id}/exe");
         let program = fs::read_link(&link).ok()?;
         let file = fs::metadata(&link).ok().map(|file| (file.dev(), file.ino()));
         let words = fs::read(format!("/proc/{id}/cmdline")).ok()?;
         let is_server = words.split(|byte| *byte == 0).nth(1) == Some(b"app-server");
-        Some(Known { parent, file, is_codex: is_codex(&program), is_server })
+        Some(ProcessInfo { parent, file, is_codex: is_codex(&program), is_server })
     }
 
     fn children(&self, id: u32) -> Vec<u32> {

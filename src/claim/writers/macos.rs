@@ -1,6 +1,6 @@
 //! Processes on macOS, from `libproc`. Type-checked in CI, never run: the project has no such machine.
 
-use super::{Known, ThreadOf, Writers, is_codex};
+use super::{ProcessInfo, ThreadOf, Writers, is_codex};
 use crate::codex::thread::ThreadId;
 use nix::libc::{self, c_int, c_void};
 use std::ffi::{CStr, OsStr};
@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug)]
-pub(in crate::claim) struct Here;
+pub(in crate::claim) struct LocalProcesses;
 
 /// `proc_fileinfo` and `vnode_fdinfowithpath` of `<sys/proc_info.h>`, which libc lacks.
 #[repr(C)]
@@ -31,8 +31,8 @@ const OPEN_FILE: c_int = 2;
 /// `FWRITE` of `<sys/fcntl.h>`: the kernel's own flag, not `O_WRONLY`.
 const FOR_WRITING: u32 = 2;
 
-impl Writers for Here {
-    fn known(&self, id: u32) -> Option<Known> {
+impl Writers for LocalProcesses {
+    fn known(&self, id: u32) -> Option<ProcessInfo> {
         let id = c_int::try_from(id).ok()?;
         let info: libc::proc_bsdinfo = filled(|buffer, size| {
             #[expect(unsafe_code, reason = "libproc")]
@@ -44,7 +44,7 @@ impl Writers for Here {
         let program = program_of(id)?;
         let file = fs::metadata(&program).ok().map(|file| (file.dev(), file.ino()));
         let is_server = first_argument(id).is_some_and(|word| word == b"app-server");
-        Some(Known { parent: info.pbi_ppid, file, is_codex: is_codex(&program), is_server })
+        Some(ProcessInfo { parent: info.pbi_ppid, file, is_codex: is_codex(&program), is_server })
     }
 
     fn children(&self, id: u32) -> Vec<u32> {

@@ -6,13 +6,13 @@
 mod here;
 
 use crate::codex::thread::ThreadId;
-pub(super) use here::Here;
+pub(super) use here::LocalProcesses;
 use std::io;
 use std::path::Path;
 
 /// Facts about a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct ProcessInfo {
     pub(super) parent: u32,
     /// Its program's device and inode.
     pub(super) file: Option<(u64, u64)>,
@@ -28,7 +28,7 @@ pub(super) type ThreadOf = fn(&Path) -> Option<ThreadId>;
 /// Access to processes and their open files.
 pub(super) trait Writers {
     /// None when it is gone, or belongs to another user.
-    fn known(&self, id: u32) -> Option<Known>;
+    fn known(&self, id: u32) -> Option<ProcessInfo>;
     fn children(&self, id: u32) -> Vec<u32>;
     /// Every process that can be seen.
     fn all(&self) -> Vec<u32>;
@@ -68,17 +68,21 @@ mod tests {
             .unwrap();
         let us = std::process::id();
         assert_eq!(
-            Here.written(child.id(), ThreadId::of_rollout).unwrap(),
+            LocalProcesses.written(child.id(), ThreadId::from_rollout_name).unwrap(),
             [ThreadId::parse(written).unwrap()]
         );
-        assert!(Here.children(us).contains(&child.id()) && Here.all().contains(&child.id()));
-        let known = Here.known(child.id()).unwrap();
+        assert!(
+            LocalProcesses.children(us).contains(&child.id()) && LocalProcesses.all().contains(&child.id())
+        );
+        let known = LocalProcesses.known(child.id()).unwrap();
         assert_eq!((known.parent, known.is_codex, known.is_server), (us, false, false));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(Here.known(child.id()).is_none());
+        assert!(LocalProcesses.known(child.id()).is_none());
         assert!(
-            Here.written(child.id(), ThreadId::of_rollout).is_ok_and(|threads| threads.is_empty()),
+            LocalProcesses
+                .written(child.id(), ThreadId::from_rollout_name)
+                .is_ok_and(|threads| threads.is_empty()),
             "gone is no blindness"
         );
     }

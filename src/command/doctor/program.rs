@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, OnPath};
-use crate::codex::version::{InterfaceWriter, NEWEST_TESTED, OLDEST_TRACED, Version};
+use crate::codex::version::{CodexVersion, InterfaceWriter, NEWEST_TESTED, OLDEST_TRACED};
 use crate::env::World;
 use nix::pty::openpty;
 use std::fs;
@@ -29,9 +29,9 @@ pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
             findings.push(Finding::ok("codex", file.display().to_string()));
             let version = version_of(&file, depth);
             findings.push(judge(version.as_deref().map_err(String::as_str)));
-            if let Some(version) = version.ok().and_then(|said| Version::parse(&said)) {
+            if let Some(version) = version.ok().and_then(|said| CodexVersion::parse(&said)) {
                 let config = fs::read_to_string(home.path().join("config.toml")).unwrap_or_default();
-                findings.push(writer(InterfaceWriter::of(version, &config)));
+                findings.push(writer(InterfaceWriter::from_config(version, &config)));
             }
         }
     }
@@ -77,7 +77,7 @@ fn judge(said: Result<&str, &str>) -> Finding {
             );
         }
     };
-    match Version::parse(said) {
+    match CodexVersion::parse(said) {
         None => Finding::warning(
             "version",
             format!("`codex --version` said \"{said}\", which is no version"),

@@ -55,7 +55,7 @@ fn begin(
         return Err(nothing_there(&home, settings));
     }
     // Where the traces go is what somebody who imports wants to know first.
-    settings.problems.iter().for_each(|problem| notice::tell(problem));
+    settings.problems.iter().for_each(|problem| notice::print(problem));
     if let Some(since) = since {
         selection.written_since(since);
     }

@@ -44,7 +44,7 @@ impl Progress {
             Progress::Lines { done, of } => {
                 let before = done.replace(done.get() + 1);
                 if is_told(before, *of) {
-                    notice::tell(&format!("{} of {of} sessions", done.get()));
+                    notice::print(&format!("{} of {of} sessions", done.get()));
                 }
             }
         }

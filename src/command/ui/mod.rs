@@ -33,7 +33,7 @@ pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
     };
     let place = Place::of(trace, &paths, &settings.target.value);
     if let (Some(trace), None) = (trace, &place.shown) {
-        notice::tell(&format!(
+        notice::print(&format!(
             "{trace} is not in {} yet\n  hint: `codex-traced mlflow sync` delivers what waits",
             notice::masked(&place.target.to_string())
         ));
@@ -103,7 +103,7 @@ fn local(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
         Some(over) => over,
         None => {
             show(ui, &page(&server.address()).unwrap_or_default(), world);
-            notice::tell(&"Ctrl-C ends the server");
+            notice::print(&"Ctrl-C ends the server");
             // No end of its own.
             server.wait(None).unwrap_or(Over::Asked)
         }

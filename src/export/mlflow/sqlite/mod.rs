@@ -134,7 +134,7 @@ impl Exporter for SqliteExporter {
 
 /// To change what is there.
 fn connect_to(path: &Path, busy: Duration) -> Result<Connection, StoreError> {
-    let connection = open(path, FileSystem::of(path), busy)?;
+    let connection = open(path, FileSystem::from_path(path), busy)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // What a trace no longer holds is not to be found in the file's free pages.
     connection.pragma_update(None, "secure_delete", true)?;
@@ -210,7 +210,7 @@ fn reading<T>(
         if !path.try_exists()? {
             return Ok(None);
         }
-        let mut connection = open(path, FileSystem::of(path), READ_BUSY)?;
+        let mut connection = open(path, FileSystem::from_path(path), READ_BUSY)?;
         connection.pragma_update(None, "query_only", true)?;
         let transaction = connection.transaction()?;
         if create::is_empty(&transaction)? {
