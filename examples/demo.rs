@@ -224,7 +224,7 @@ fn find_trace(home: &Home) -> Result<(Trace, String), Failure> {
     let codex_home = home.codex();
     let variables = Variables::from([("CODEX_HOME", codex_home.to_string_lossy().as_ref())]);
     let world = World { variables, ..World::default() };
-    let codex_home = CodexHome::of(&world).ok_or("the demo has no Codex home")?;
+    let codex_home = CodexHome::from_world(&world).ok_or("the demo has no Codex home")?;
     let paths = Paths::new(&codex_home);
     let lost =
         || format!("codex ended well but left no trace\n  hint: {} may say why", paths.log().display());

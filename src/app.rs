@@ -5,8 +5,8 @@
 
 use crate::base::paths::Paths;
 use crate::base::quiet::quietly;
-use crate::claim::launch_record::{Destination, Journal, Launch};
-use crate::claim::observer::Watch;
+use crate::claim::launch_record::{Destination, Launch, LaunchRecord};
+use crate::claim::observer::Observer;
 use crate::codex::command_line::{CommandLine, own_command};
 use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, LocateError};
@@ -66,7 +66,7 @@ fn find_program(world: &World) -> Result<Program, LocateError> {
 struct Prepared<'w> {
     log: Option<TuiLog>,
     context: Context<'w>,
-    watch: Watch,
+    observer: Observer,
 }
 
 /// None when there is nothing to trace: then Codex takes our place.
@@ -90,21 +90,21 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
         content: settings.content.value,
         ..Launch::new(Process::current(), Timestamp::now(), destination, command_line.request)
     };
-    // Codex makes its home, not we: until it is there the watch keeps the notes in memory.
-    let journal = home.path().is_dir().then(|| Journal::begin(&paths.launches(), &launch));
-    let is_awaited = journal.is_none();
-    let journal = journal.and_then(|begun| {
-        begun.inspect_err(|error| tracing::warn!("cannot begin the launch's journal: {error}")).ok()
+    // Codex makes its home, not we: until it is there the observer keeps the notes in memory.
+    let record = home.path().is_dir().then(|| LaunchRecord::create(&paths.launches(), &launch));
+    let is_awaited = record.is_none();
+    let record = record.and_then(|begun| {
+        begun.inspect_err(|error| tracing::warn!("cannot begin the launch's record: {error}")).ok()
     });
-    // Without a journal nobody would sweep a log that we leave when we die.
-    let wants_log = launch.request.interface == Interface::FullScreen && journal.is_some();
+    // Without a record nobody would sweep a log that we leave when we die.
+    let wants_log = launch.request.interface == Interface::FullScreen && record.is_some();
     let log = wants_log.then(|| TuiLog::choose(&world.variables, &paths.launches(), &launch.id)).flatten();
-    let mut watch = Watch::begin(&home, launch, journal, log.clone());
+    let mut observer = Observer::new(&home, launch, record, log.clone());
     if is_awaited {
-        watch.await_home(home.path(), paths.launches());
+        observer.await_home(home.path(), paths.launches());
     }
     let context = Context::new(world, &home).with_settings(settings);
-    Some(Prepared { watch, context, log })
+    Some(Prepared { observer, context, log })
 }
 
 /// None when it never ran: then it shall run without us, or fail without us.
@@ -119,8 +119,8 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
         &mut prepared.observer,
     ) {
         Ok(ended) => {
-            let Prepared { context, watch, .. } = prepared;
-            quietly(|| finish::after(&context, watch, &ended));
+            let Prepared { context, observer, .. } = prepared;
+            quietly(|| finish::after(&context, observer, &ended));
             Some(ended.exit)
         }
         Err(error) => {

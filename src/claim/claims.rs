@@ -19,7 +19,8 @@ use std::fs;
 pub fn claims_of(launch: &Launch, paths: &Paths) -> Verdict {
     let logged = logged_by(launch, paths);
     let held = launch.claims.iter().map(|claim| claim.thread.clone()).collect();
-    let evidence = Evidence { logged, held, sight: launch.sight(), named: launch.request.thread.clone() };
+    let evidence =
+        Evidence { logged, held, coverage: launch.coverage(), named: launch.request.thread.clone() };
     let mut verdict = decide(&evidence, || candidates(launch, paths));
     for claim in &mut verdict.claims {
         claim.thread = root_of(&claim.thread, paths.home().path());
@@ -31,7 +32,7 @@ pub fn claims_of(launch: &Launch, paths: &Paths) -> Verdict {
 
 /// The launches that run, or are not finished, and claim the thread; the oldest first.
 pub fn launches_of(thread: &ThreadId, paths: &Paths) -> Vec<Launch> {
-    let mut launches = launch_record::of_others(&paths.launches(), "");
+    let mut launches = launch_record::all_but(&paths.launches(), "");
     launches.retain(|launch| {
         launch.claims.iter().any(|claim| claim.thread == *thread) || logged_by(launch, paths).contains(thread)
     });
@@ -47,8 +48,8 @@ pub fn misses_a_prompt(launch: &Launch, paths: &Paths) -> bool {
 /// The threads in the log of the launch's interface.
 fn logged_by(launch: &Launch, paths: &Paths) -> Vec<ThreadId> {
     let files = launch.logged.iter().filter_map(|line| match line {
-        Logged::Rollout(path) => ThreadId::of_rollout(path),
-        Logged::Prompt { .. } | Logged::Deed => None,
+        Logged::Rollout(path) => ThreadId::from_rollout_name(path),
+        Logged::Prompt { .. } | Logged::UntaggedOp => None,
     });
     files.chain(prompts_of(launch, paths).threads).collect()
 }
@@ -56,14 +57,14 @@ fn logged_by(launch: &Launch, paths: &Paths) -> Vec<ThreadId> {
 fn prompts_of(launch: &Launch, paths: &Paths) -> rollout::prompts::PromptMatches {
     let prompts = launch.logged.iter().filter_map(|line| match line {
         Logged::Prompt { client_id } => Some(client_id.clone()),
-        Logged::Rollout(_) | Logged::Deed => None,
+        Logged::Rollout(_) | Logged::UntaggedOp => None,
     });
     rollout::prompts::threads_holding(paths.home().path(), &prompts.collect(), launch.started_at)
 }
 
 /// The root threads whose files were written to since the launch began.
 fn candidates(launch: &Launch, paths: &Paths) -> Vec<Candidate> {
-    let others: BTreeSet<ThreadId> = launch_record::of_others(&paths.launches(), &launch.id)
+    let others: BTreeSet<ThreadId> = launch_record::all_but(&paths.launches(), &launch.id)
         .iter()
         .flat_map(|other| {
             other.claims.iter().map(|claim| claim.thread.clone()).chain(logged_by(other, paths))

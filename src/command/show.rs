@@ -26,7 +26,7 @@ use std::io;
 use std::path::Path;
 
 pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
-    let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
     let context = Context::new(world, &home);
     let (trace, from) = match &show.what {
         None => {

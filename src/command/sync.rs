@@ -28,7 +28,7 @@ use std::time::Duration;
 const FILL: Duration = Duration::from_secs(300);
 
 pub(super) fn run(sync: &Sync, world: &World) -> Result<(), Failure> {
-    let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
     let context = Context::new(world, &home);
     crate::log::begin(context.paths.log());
     if let Some(id) = &sync.drop {

@@ -60,7 +60,7 @@ struct Watch<'a> {
 }
 
 pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
-    let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
     let context = Context::new(world, &home);
     let settings = context.settings().clone();
     if settings.tracing.value == Tracing::Off {

@@ -7,7 +7,7 @@ use super::open_turns::{OpenTurn, open_turns};
 use crate::claim::attribution::Claim;
 use crate::claim::claims::claims_of;
 use crate::claim::launch_record::{Destination, Launch};
-use crate::claim::thread_record::{LaunchRecord, ThreadRecord};
+use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use crate::claim::unclaimed;
 use crate::codex::thread::ThreadId;
 use crate::config::content::Content;
@@ -162,7 +162,7 @@ fn with_sub_agents(own: Own, context: &Context, shelf: &mut ThreadFiles) -> Gath
 /// The thread record, with this launch in it.
 fn remember(claim: &Claim, launch: &Launch, context: &Context) -> Result<ThreadRecord, AssembleError> {
     let (thread, paths) = (&claim.thread, &context.paths);
-    let this = LaunchRecord {
+    let this = LaunchEntry {
         launch_id: launch.id.clone(),
         attribution: claim.attribution,
         started_at: launch.started_at,

@@ -132,7 +132,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("codex");
         let world = World { variables: [("CODEX_HOME", home.to_str().unwrap())].into(), ..World::default() };
-        let context = Context::new(&world, &CodexHome::of(&world).unwrap());
+        let context = Context::new(&world, &CodexHome::from_world(&world).unwrap());
         let file = folder.path().join("kept.jsonl");
         let text = fs::read_to_string("tests/corpus/0.169.0/exec-json-resume-1.jsonl").unwrap();
         let target = Target::Http("http://a".into());

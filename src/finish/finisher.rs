@@ -40,7 +40,7 @@ pub fn finisher(launch: &str, world: &World) {
     detached::settle(FINISHER + OVERDUE);
     signals::fail_writes_instead_of_dying();
     detached::report(BEGUN);
-    let Some(home) = CodexHome::of(world) else { return };
+    let Some(home) = CodexHome::from_world(world) else { return };
     let context = Context::new(world, &home);
     crate::log::begin(context.paths.log());
     let until = Instant::now() + FINISHER;

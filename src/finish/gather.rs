@@ -61,7 +61,7 @@ pub(super) fn written_files_of(
 
 fn is_written_since(path: &Path, since: Timestamp) -> bool {
     let modified = fs::metadata(path).and_then(|file| file.modified());
-    let slack = match FileSystem::of(path) {
+    let slack = match FileSystem::from_path(path) {
         FileSystem::Local => LOCAL_SLACK,
         FileSystem::Network => NETWORK_SLACK,
     };

@@ -135,7 +135,7 @@ mod tests {
         let mut record = ThreadRecord::default();
         mark(&mut record);
         assert_eq!(record.attribution(), Some(Attribution::Import));
-        record.add(crate::claim::thread_record::LaunchRecord {
+        record.add(crate::claim::thread_record::LaunchEntry {
             launch_id: "1".into(),
             attribution: Attribution::Held,
             started_at: Timestamp::UNIX_EPOCH,

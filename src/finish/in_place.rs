@@ -6,8 +6,8 @@ use super::recover::recover;
 use super::steps::{Busy, Spooled, deliver, spool_launch};
 use super::summary;
 use crate::base::quiet::quietly;
-use crate::claim::launch_record::Journal;
-use crate::claim::observer::Watch;
+use crate::claim::launch_record::LaunchRecord;
+use crate::claim::observer::Observer;
 use crate::launch::Ended;
 use crate::launch::exit::ChildExit;
 use crate::launch::watchdog::{self, Cut};
@@ -25,20 +25,20 @@ pub(super) struct InPlace {
 
 impl InPlace {
     /// A watchdog interrupts the work at the limit, or when a signal asks for it. Then the launcher ends as Codex did.
-    pub(super) fn run(&self, context: &Context, mut watch: Watch, safety: Safety, ended: &Ended) {
-        let launch = watch.launch.clone();
+    pub(super) fn run(&self, context: &Context, mut observer: Observer, safety: Safety, ended: &Ended) {
+        let launch = observer.launch.clone();
         let cut_off = |cut| -> ChildExit {
             let why = notice::cut_off(match cut {
                 Cut::Time => Some(self.limit),
                 Cut::Asked => None,
             });
-            self.notices.say(&why);
+            self.notices.print(&why);
             let _ = quietly(|| summary::write(context, &launch, Some(&why)));
             ended.exit
         };
         let mut spool = || match spool_launch(&launch, context) {
             Spooled::All => {
-                watch.journal.take().map(Journal::end);
+                observer.record.take().map(LaunchRecord::remove);
                 None
             }
             Spooled::SoFar(_) => None,
@@ -54,7 +54,7 @@ impl InPlace {
         };
         let sentence = watchdog::guard(&ended.signals, self.until + GRACE, cut_off, work);
         if let Some(sentence) = &sentence {
-            self.notices.say(sentence);
+            self.notices.print(sentence);
         }
         let _ = quietly(|| summary::write(context, &launch, sentence.as_deref()));
     }

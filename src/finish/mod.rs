@@ -25,9 +25,9 @@ mod summary;
 
 pub use finisher::finisher;
 
-use crate::claim::evidence::Sight;
-use crate::claim::launch_record::{self, Journal, Launch};
-use crate::claim::observer::Watch;
+use crate::claim::evidence::Coverage;
+use crate::claim::launch_record::{self, Launch, LaunchRecord};
+use crate::claim::observer::Observer;
 use crate::cli;
 use crate::config::wait::{Rank, Wait};
 use crate::launch::Ended;
@@ -43,32 +43,32 @@ use std::fs;
 use std::time::Instant;
 
 /// What the launcher does after Codex's end.
-pub fn after(context: &Context, mut watch: Watch, ended: &Ended) {
+pub fn after(context: &Context, mut observer: Observer, ended: &Ended) {
     ended.signals.discard();
-    watch.launch.exit = Some(ended.exit);
+    observer.launch.exit = Some(ended.exit);
     let notices = Notices::choose(context.world);
-    let wait = wait_of(context, &watch.launch, notices);
-    let safety = complete_record(context, &mut watch);
-    let has_work = has_sessions(&watch.launch) || has_leftovers(context, &watch.launch.id);
+    let wait = wait_of(context, &observer.launch, notices);
+    let safety = complete_record(context, &mut observer);
+    let has_work = has_sessions(&observer.launch) || has_leftovers(context, &observer.launch.id);
     match FinishPlan::choose(wait, safety, has_work) {
         FinishPlan::Nothing => {}
         FinishPlan::Finisher(patience) => {
             let until = ended.at + patience;
-            if start_finisher(context, &watch.launch, notices, until, &ended.signals).is_none() {
-                run_in_place(context, watch, safety, FinishPlan::without_finisher(), ended);
+            if start_finisher(context, &observer.launch, notices, until, &ended.signals).is_none() {
+                run_in_place(context, observer, safety, FinishPlan::without_finisher(), ended);
             }
         }
-        plan @ FinishPlan::InPlace(..) => run_in_place(context, watch, safety, plan, ended),
+        plan @ FinishPlan::InPlace(..) => run_in_place(context, observer, safety, plan, ended),
     }
 }
 
-fn run_in_place(context: &Context, watch: Watch, safety: Safety, plan: FinishPlan, ended: &Ended) {
+fn run_in_place(context: &Context, observer: Observer, safety: Safety, plan: FinishPlan, ended: &Ended) {
     let FinishPlan::InPlace(limit, reason) = plan else { return };
     let (until, notices) = match reason {
-        Reason::Job => (ended.at + limit, Notices::of_job(context.world)),
+        Reason::Job => (ended.at + limit, Notices::for_job(context.world)),
         Reason::NoFinisher => (Instant::now() + limit, Notices::choose(context.world)),
     };
-    InPlace { until, limit, notices }.run(context, watch, safety, ended);
+    InPlace { until, limit, notices }.run(context, observer, safety, ended);
 }
 
 /// How long to wait for the delivery. On the way the user reads what is wrong with the settings, and the introduction
@@ -84,35 +84,35 @@ fn wait_of(context: &Context, launch: &Launch, notices: Notices) -> Wait {
     if has_sessions(launch) {
         for problem in &problems {
             tracing::warn!("{problem}");
-            notices.say(problem);
+            notices.print(problem);
         }
         if let Some(introduction) = introduction::introduce(&settings.target.value, &context.paths) {
-            notices.say(&introduction);
+            notices.print(&introduction);
         }
     }
     Wait::choose(asked, &world.terminals, &world.variables, Rank::ours(world.parent))
 }
 
 /// Writes all that is known of the launch into its record; a launch without a session needs none.
-fn complete_record(context: &Context, watch: &mut Watch) -> Safety {
-    let launch = &watch.launch;
+fn complete_record(context: &Context, observer: &mut Observer) -> Safety {
+    let launch = &observer.launch;
     if !has_sessions(launch) {
-        watch.journal.take().map(Journal::end);
+        observer.record.take().map(LaunchRecord::remove);
         return Safety::OnDisk;
     }
-    if watch.journal.is_none() {
-        watch.journal = Journal::begin_late(&context.paths.launches(), launch).ok();
+    if observer.record.is_none() {
+        observer.record = LaunchRecord::create_late(&context.paths.launches(), launch).ok();
     }
-    let noted = watch.journal.as_mut().and_then(|journal| {
-        let _ = journal.complete(launch);
-        launch_record::load(journal.path())
+    let noted = observer.record.as_mut().and_then(|record| {
+        let _ = record.complete(launch);
+        launch_record::load(record.path())
     });
     if noted.as_ref() == Some(launch) { Safety::OnDisk } else { Safety::InMemory }
 }
 
 /// Whether the launch may have written a session.
 fn has_sessions(launch: &Launch) -> bool {
-    !(launch.claims.is_empty() && launch.logged.is_empty()) || launch.sight() == Sight::Blind
+    !(launch.claims.is_empty() && launch.logged.is_empty()) || launch.coverage() == Coverage::Partial
 }
 
 /// Whether launches other than this one left work.
@@ -139,7 +139,7 @@ fn start_finisher(
         Received::All(words) => match words.strip_prefix(finisher::BEGUN)? {
             [] => {}
             sentence => {
-                notices.say(&String::from_utf8_lossy(sentence));
+                notices.print(&String::from_utf8_lossy(sentence));
                 notice_file::remove_printed(&context.paths, notices);
             }
         },

@@ -28,13 +28,13 @@ pub(super) fn print_left(paths: &Paths, notices: Notices) {
     if let Ok(sentence) = fs::read_to_string(paths.notice())
         && !spool(paths).paths().is_empty()
     {
-        notices.say(&sentence);
+        notices.print(&sentence);
         remove_printed(paths, notices);
     }
 }
 
 pub(super) fn remove_printed(paths: &Paths, notices: Notices) {
-    if notices == Notices::Spoken {
+    if notices == Notices::Shown {
         let _ = fs::remove_file(paths.notice());
     }
 }

@@ -132,7 +132,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let world =
             World { variables: [("CODEX_HOME", folder.path().to_str().unwrap())].into(), ..World::default() };
-        let home = CodexHome::of(&world).unwrap();
+        let home = CodexHome::from_world(&world).unwrap();
         let [root, child] = ["01a202b6-a73e-7ee3-8243-251c871b1d4f", "01a202b6-ffff-7ee3-8243-251c871b1d4f"];
         let day = home.sessions().join("2026/11/22");
         fs::create_dir_all(&day).unwrap();

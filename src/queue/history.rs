@@ -134,7 +134,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let world =
             World { variables: [("CODEX_HOME", folder.path().to_str().unwrap())].into(), ..World::default() };
-        let paths = Paths::new(&CodexHome::of(&world).unwrap());
+        let paths = Paths::new(&CodexHome::from_world(&world).unwrap());
         let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
         assert_eq!(taken(&thread, &paths), []);
         let id = thread.as_str();

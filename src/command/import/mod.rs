@@ -46,7 +46,7 @@ fn begin(
     is_all_wanted: bool,
     select: impl FnOnce(&CodexHome, &Settings) -> Result<Selection, Failure>,
 ) -> Result<ChildExit, Failure> {
-    let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
     let context = Context::new(world, &home);
     let settings = context.settings();
     crate::log::begin(context.paths.log());

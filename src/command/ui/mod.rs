@@ -24,7 +24,7 @@ pub(super) use server::command_line;
 use server::{Over, Server};
 
 pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
-    let home = CodexHome::of(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
     let paths = Paths::new(&home);
     let settings = Settings::read(world, &home);
     let trace = match &ui.what {
