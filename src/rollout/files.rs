@@ -51,7 +51,11 @@ impl SessionFiles {
                 match fs::metadata(&path) {
                     Ok(found) if found.is_dir() => below.push(path),
                     Ok(found) if found.is_file() && may_be_session(&path) && self.is_new(&found) => {
-                        self.take(path, &found);
+                        match look(&path, &found) {
+                            Ok(kind) => self.add(path, kind),
+                            Err(error) if path::is_rollout(&path) => self.unreadable.push((path, error)),
+                            Err(_) => {}
+                        }
                     }
                     _ => {}
                 }
@@ -60,26 +64,21 @@ impl SessionFiles {
         }
     }
 
-    fn take(&mut self, path: PathBuf, found: &Metadata) {
-        match look(&path, found) {
-            Ok(FileKind::Session(file)) => self.files.push(file),
-            Ok(FileKind::WithoutId(why)) => self.unreadable.push((path, io::Error::other(why))),
-            Err(error) if path::is_rollout(&path) => self.unreadable.push((path, error)),
-            Ok(FileKind::Other) | Err(_) => {}
+    fn add(&mut self, path: PathBuf, kind: FileKind) {
+        match kind {
+            FileKind::Session(file) => self.files.push(file),
+            FileKind::WithoutId(why) => self.unreadable.push((path, io::Error::other(why))),
+            FileKind::Other => {}
         }
     }
 
     /// Adds a single file. Ok(false) for one that is no session's.
     pub fn add_file(&mut self, file: &Path) -> io::Result<bool> {
         let metadata = fs::metadata(file)?;
-        let found = look(file, &metadata)?;
-        let is_session = !matches!(found, FileKind::Other);
+        let kind = look(file, &metadata)?;
+        let is_session = !matches!(kind, FileKind::Other);
         if self.is_new(&metadata) {
-            match found {
-                FileKind::Session(found) => self.files.push(found),
-                FileKind::WithoutId(why) => self.unreadable.push((file.to_path_buf(), io::Error::other(why))),
-                FileKind::Other => {}
-            }
+            self.add(file.to_path_buf(), kind);
         }
         Ok(is_session)
     }

@@ -36,7 +36,7 @@ fn newest(folder: &Path) -> Option<PathBuf> {
 fn look_up(file: &Path, thread: &ThreadId) -> rusqlite::Result<Option<String>> {
     // Codex's last writes are in the write-ahead log, which exists while a process has the index open. Without a
     // log no process has, and `immutable` keeps SQLite from creating one.
-    let has_log = fs::metadata(beside(file, "-wal")).is_ok_and(|log| log.len() > 0);
+    let has_log = fs::metadata(with_suffix(file, "-wal")).is_ok_and(|log| log.len() > 0);
     let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = if has_log {
         Connection::open_with_flags(file, flags)?
@@ -49,7 +49,7 @@ fn look_up(file: &Path, thread: &ThreadId) -> rusqlite::Result<Option<String>> {
     connection.query_row(query, [thread.as_str()], |row| row.get(0)).optional()
 }
 
-fn beside(file: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -43,8 +43,8 @@ impl ThreadFiles {
     /// The files of the thread that `file` belongs to. `file` may be a copy, in one folder with the thread's others.
     pub fn files_with(&mut self, file: &Path, thread: &ThreadId) -> Parts {
         let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
-        let beside = self.list(&folder).iter().filter(|path| path::is_of(path, thread)).cloned();
-        let mut files: Vec<PathBuf> = std::iter::once(file.to_path_buf()).chain(beside).collect();
+        let others = self.list(&folder).iter().filter(|path| path::is_of(path, thread)).cloned();
+        let mut files: Vec<PathBuf> = std::iter::once(file.to_path_buf()).chain(others).collect();
         files.extend(self.everywhere(thread));
         in_parts(thread, files)
     }
@@ -71,11 +71,11 @@ impl ThreadFiles {
         in_parts(thread, files)
     }
 
-    /// The files of threads that were made within one of these times, in folders of those days and in `beside`: a
+    /// The files of threads that were made within one of these times, in folders of those days and in `also_in`: a
     /// session that was moved or copied may have its sub-agents with it.
-    pub fn made_within(&mut self, times: &[(Timestamp, Timestamp)], beside: Option<&Path>) -> Vec<PathBuf> {
+    pub fn made_within(&mut self, times: &[(Timestamp, Timestamp)], also_in: Option<&Path>) -> Vec<PathBuf> {
         let mut paths = self.on_days(&days_of(times));
-        if let Some(folder) = beside {
+        if let Some(folder) = also_in {
             paths.extend(self.list(folder).iter().cloned());
         }
         let made = |path: &Path| time_of(&path::thread_of(path)?);
@@ -195,9 +195,9 @@ mod tests {
         let copy = put(further.path(), "2026", &name(None));
         let with_further = files(ThreadFiles::new(home.path()).with_folder(further.path().into()));
         assert_eq!(with_further[0].iter().collect::<BTreeSet<_>>(), [&first, &copy].into());
-        let mut beside = ThreadFiles::new(home.path()).files_with(&copy, &thread);
-        beside.iter_mut().for_each(|twins| twins.sort());
-        assert_eq!(beside.concat().iter().collect::<BTreeSet<_>>(), [&first, &copy, &twin, &later].into());
+        let mut with_copy = ThreadFiles::new(home.path()).files_with(&copy, &thread);
+        with_copy.iter_mut().for_each(|twins| twins.sort());
+        assert_eq!(with_copy.concat().iter().collect::<BTreeSet<_>>(), [&first, &copy, &twin, &later].into());
     }
 
     #[test]
@@ -226,8 +226,8 @@ mod tests {
         let path = put(home.path(), "sessions/2026/11/22", &name(None));
         let copied = put(home.path(), "copies", &name(None));
         let mut thread_files = ThreadFiles::new(home.path());
-        let mut within = |from: i64, to: i64, beside: Option<&Path>| {
-            thread_files.made_within(&[(made + from.seconds(), made + to.seconds())], beside)
+        let mut within = |from: i64, to: i64, also_in: Option<&Path>| {
+            thread_files.made_within(&[(made + from.seconds(), made + to.seconds())], also_in)
         };
         assert_eq!(within(-1, 1, None), std::slice::from_ref(&path));
         assert_eq!(within(1, 9, None), [""; 0].map(PathBuf::from));

@@ -50,19 +50,18 @@ impl SessionReducer {
         }
     }
 
-    pub(super) fn begin_turn(&mut self, turn_id: Option<String>, at: Option<Timestamp>) {
+    pub(super) fn begin_turn(&mut self, turn_id: Option<String>, at: Option<Timestamp>) -> usize {
         self.inferences.begin_turn(&mut self.session, at);
-        (self.review_ended, self.error) = (false, None);
-        self.turns.begin(&mut self.session, turn_id, at);
+        (self.is_review_answer_next, self.error) = (false, None);
+        let turn = self.turns.begin(&mut self.session, turn_id, at);
         self.compactions.begin_turn(&mut self.session);
+        turn
     }
 
     /// Begins a turn that only its prompt shows (up to 0.103).
     pub(super) fn begin_implied_turn(&mut self, at: Option<Timestamp>) -> usize {
-        self.inferences.begin_turn(&mut self.session, at);
-        (self.review_ended, self.error) = (false, None);
-        let turn = self.turns.begin_implied(&mut self.session, at);
-        self.compactions.begin_turn(&mut self.session);
+        let turn = self.begin_turn(None, at);
+        self.turns.set_implied(turn);
         turn
     }
 
@@ -168,7 +167,7 @@ impl SessionReducer {
             }
             Item::ExitedReviewMode => {
                 self.turns.end_review();
-                self.review_ended = true;
+                self.is_review_answer_next = true;
             }
             Item::EnteredReviewMode(review) => {
                 self.turns.begin_review(turn);
@@ -195,7 +194,7 @@ impl SessionReducer {
             inference.usage = usage;
             inference.is_usage_unread = usage.is_none();
         });
-        self.inferences.over(&mut self.session, at);
+        self.inferences.close(&mut self.session, at);
         self.session.is_total_unread = total.map_or(self.session.is_total_unread, |total| total.is_none());
         self.update_total();
     }
@@ -246,7 +245,7 @@ impl SessionReducer {
                 let turn = self.current_turn(at);
                 self.inferences.count_usage(&mut self.session, turn, usage, at);
             }
-            None => self.inferences.over(&mut self.session, at),
+            None => self.inferences.close(&mut self.session, at),
         }
         self.compactions.token_count(&mut self.session, count);
     }

@@ -193,7 +193,7 @@ impl Inferences {
                 inference.ended_at = at.or(inference.ended_at);
             }
         }
-        self.over(session, at);
+        self.close(session, at);
     }
 
     /// The usage that Codex recorded of the response just over is unreadable.
@@ -204,7 +204,7 @@ impl Inferences {
     }
 
     /// Codex is done with a response, also with one that broke off.
-    pub(super) fn over(&mut self, session: &mut Session, at: Option<Timestamp>) {
+    pub(super) fn close(&mut self, session: &mut Session, at: Option<Timestamp>) {
         if self.requests == Requests::Unmarked && self.open.is_some() {
             self.end(session);
             self.input_at(at);
@@ -218,8 +218,8 @@ impl Inferences {
             && let Some(before) = at_place(session, before)
         {
             // Codex repeats the request without new input.
-            before.broke_off = before.usage.is_none();
-            if before.broke_off || before.failure.is_some() {
+            before.has_broken_off = before.usage.is_none();
+            if before.has_broken_off || before.failure.is_some() {
                 attempt = Some(before.attempt.get_or_insert(1).saturating_add(1));
             }
         }

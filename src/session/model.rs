@@ -132,7 +132,7 @@ pub struct Inference {
     /// The usage that Codex recorded is no count of tokens.
     pub is_usage_unread: bool,
     /// Its stream broke off, and Codex asked the model again.
-    pub broke_off: bool,
+    pub has_broken_off: bool,
     /// The request got no response, or an incomplete one.
     pub failure: Option<Box<Failure>>,
     /// From 1, among the attempts in the session file; None for a single attempt.

@@ -31,7 +31,7 @@ pub struct SessionReducer {
     pub(super) tokens: Tokens,
     pub(super) compactions: Compactions,
     /// Codex's text of a review comes next; it looks like a response.
-    pub(super) review_ended: bool,
+    pub(super) is_review_answer_next: bool,
     /// Why the turn that runs will fail.
     pub(super) error: Option<ErrorEvent>,
     /// The account's usage limit is reached, by the last line that reports limits.

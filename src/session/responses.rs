@@ -11,7 +11,7 @@ use jiff::Timestamp;
 impl SessionReducer {
     pub(super) fn response_item(&mut self, item: ResponseItem, at: Option<Timestamp>) {
         match item {
-            ResponseItem::Message(message) if message.role == "assistant" && self.review_ended => {
+            ResponseItem::Message(message) if message.role == "assistant" && self.is_review_answer_next => {
                 self.answer_review(message.content.0, at);
             }
             ResponseItem::Message(message) if message.role == "assistant" => {
@@ -94,7 +94,7 @@ impl SessionReducer {
 
     /// The answer to a review's turn. The model that wrote it did so in the review's own thread.
     pub(super) fn answer_review(&mut self, text: Text, at: Option<Timestamp>) {
-        self.review_ended = false;
+        self.is_review_answer_next = false;
         let turn = self.current_turn(at);
         self.session.turns[turn].final_answer = Some(text.clone());
         self.session.turns[turn].ended_at = at;

@@ -20,11 +20,9 @@ pub(super) struct TurnIndex {
 }
 
 impl TurnIndex {
-    /// Begins a turn that only its prompt shows.
-    pub(super) fn begin_implied(&mut self, session: &mut Session, at: Option<Timestamp>) -> usize {
-        let index = self.begin(session, None, at);
-        self.implied = Some(index);
-        index
+    /// Only its prompt began the turn.
+    pub(super) fn set_implied(&mut self, turn: usize) {
+        self.implied = Some(turn);
     }
 
     pub(super) fn begin(

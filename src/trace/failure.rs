@@ -13,7 +13,7 @@ const OTHER: &str = "_OTHER";
 const RESPONSE_ERROR: &str = "ResponseError";
 
 pub(super) fn put_on(attributes: &mut Map, inference: &Inference) {
-    let is_error = inference.failure.is_some() || inference.broke_off;
+    let is_error = inference.failure.is_some() || inference.has_broken_off;
     put(attributes, "error.type", is_error.then(|| kind_of(inference).unwrap_or(Text::word(OTHER))));
     put(attributes, "codex.attempt", inference.attempt);
 }

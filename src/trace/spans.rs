@@ -155,7 +155,7 @@ impl TurnScope<'_> {
         }
         match &self.turn.status {
             _ if inference.usage.is_some() => SpanStatus::Ok,
-            _ if inference.broke_off => SpanStatus::Error { message: BROKE_OFF.into() },
+            _ if inference.has_broken_off => SpanStatus::Error { message: BROKE_OFF.into() },
             TurnStatus::Completed => SpanStatus::Ok,
             TurnStatus::Failed { message, .. } if self.last_inference == Some(inference.number) => {
                 SpanStatus::Error { message: message.clone() }
