@@ -1,4 +1,4 @@
-//! What is known of a session as a whole: attributes of its root, metadata and tags of its trace.
+//! Attributes of root and agent spans, and metadata and tags of traces.
 
 use super::build::{Surroundings, put};
 use super::gen_ai;
@@ -14,18 +14,18 @@ use crate::session::model::{Clock, Inference, Session, Turn, TurnStatus};
 use crate::session::usage::TokenUsage;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What OpenTelemetry's attributes call the agent that no other one started.
+/// Agent name of a session that no other session started, in OpenTelemetry's attributes.
 const CODEX: &str = "codex";
 
-/// How long Codex worked on a trace, in milliseconds.
+/// Attribute: how long Codex worked on a trace, in milliseconds.
 pub const ACTIVE: &str = "codex.active_ms";
 
-/// What model responses used and cost, those of sub-agents among them.
+/// Tokens and cost of model responses, including those of sub-agents.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Sum {
-    /// None when no response told its usage.
+    /// None when no response has a recorded usage.
     usage: Option<TokenUsage>,
-    /// None when a model's price is not known.
+    /// None when the price of any model is unknown.
     cost: Option<Cost>,
     assumed: BTreeSet<Assumption>,
 }
@@ -44,7 +44,7 @@ impl Sum {
                     *sum.cost.get_or_insert_default() += cost;
                     sum.assumed.extend(assumed);
                 }
-                // A sum that leaves out an unknown model would look like the whole.
+                // A partial sum would look like the whole cost.
                 None => all_priced = false,
             }
         }
@@ -52,7 +52,7 @@ impl Sum {
         sum
     }
 
-    /// What the cost is worth: whose price it is, and what no line said.
+    /// Where the prices come from, and what they assume.
     fn cost_basis(&self) -> Option<String> {
         self.cost?;
         let assumed = self.assumed.iter().map(|assumption| format!("; {assumption}"));
@@ -60,7 +60,7 @@ impl Sum {
     }
 }
 
-/// Of the root of a whole session's trace; `sessions` are its own and those that it started, its own first.
+/// Root span attributes of a whole session's trace. `sessions`: the session itself, then those that it started.
 pub(super) fn session_attributes<'a>(
     mut sessions: impl Iterator<Item = &'a Session> + Clone,
     record: &ThreadRecord,
@@ -75,7 +75,7 @@ pub(super) fn session_attributes<'a>(
     put(&mut attributes, "codex.tokens_reconciled", reconciled(all.clone()));
     let discrepancy = all.clone().find_map(Session::discrepancy);
     put(&mut attributes, "codex.tokens_discrepancy", discrepancy.map(Discrepancy::as_str));
-    // Its own times claim to be UTC.
+    // Such a session file holds local times that are marked as UTC.
     put(&mut attributes, "codex.local_time", Some(true).filter(|_| session.clock == Clock::UnknownZone));
     put_drift(&mut attributes, all);
     put(&mut attributes, "codex.attribution", record.attribution().map(|evidence| evidence.as_str()));
@@ -86,7 +86,7 @@ pub(super) fn session_attributes<'a>(
     attributes
 }
 
-/// Of the root of one turn's trace. Nothing in it changes when the session goes on.
+/// Root span attributes of one turn's trace. None of them changes when later turns follow.
 pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRecord) -> Map {
     let mut attributes = attributes_of(&session.turns[index]);
     attributes.extend(thread_attributes(session));
@@ -108,7 +108,7 @@ pub(super) fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a
     record.launches.iter().rev().find(|launch| launch.started_at <= began)
 }
 
-/// Of the span of a sub-agent or a review.
+/// Attributes of the span of a sub-agent or a review.
 pub(super) fn child_attributes(session: &Session, name: &str) -> Map {
     let meta = &session.meta;
     let mut attributes = Map::new();
@@ -123,6 +123,7 @@ pub(super) fn child_attributes(session: &Session, name: &str) -> Map {
     attributes
 }
 
+/// Attributes of a single turn.
 pub(super) fn attributes_of(turn: &Turn) -> Map {
     let mut attributes = Map::new();
     put(&mut attributes, "codex.turn_id", turn.turn_id.as_deref());
@@ -143,7 +144,7 @@ fn thread_attributes(session: &Session) -> Map {
     put(&mut attributes, "codex.originator", meta.originator.as_deref());
     put(&mut attributes, "codex.cwd", meta.cwd.as_deref());
     put(&mut attributes, "codex.forked_from_id", meta.forked_from_id.as_deref());
-    // Of a thread whose parent's file is gone: its trace is its own.
+    // A sub-agent whose parent's session file is missing has a trace of its own.
     put_parent(&mut attributes, session);
     let (provider, version) = (meta.model_provider.as_deref(), meta.cli_version.as_deref());
     gen_ai::agent(&mut attributes, CODEX, &meta.id, &meta.id, provider, version);
@@ -156,7 +157,7 @@ fn thread_attributes(session: &Session) -> Map {
     attributes
 }
 
-/// Whose sub-agent or review it is.
+/// The thread that started this sub-agent or review.
 fn put_parent(attributes: &mut Map, session: &Session) {
     put(attributes, "codex.parent_thread_id", session.meta.parent());
     put(attributes, "codex.agent_path", session.meta.agent_path.as_deref());
@@ -173,14 +174,14 @@ fn put_launch(attributes: &mut Map, launch: Option<&LaunchEntry>) {
     }
 }
 
-/// Of a turn's span within its thread's.
+/// Attributes of a turn's span below the span of its thread.
 pub(super) fn inner_turn_attributes(session: &Session, turn: &Turn) -> Map {
     let mut attributes = attributes_of(turn);
     put_agent(&mut attributes, session, session.meta.started_as().unwrap_or(CODEX));
     attributes
 }
 
-/// A thread that another one started is part of that one's conversation.
+/// A thread that another thread started takes the other's conversation id.
 fn put_agent(attributes: &mut Map, session: &Session, name: &str) {
     let meta = &session.meta;
     let root = meta.session_id.as_deref().or(meta.parent()).filter(|_| meta.started_as().is_some());
@@ -188,7 +189,7 @@ fn put_agent(attributes: &mut Map, session: &Session, name: &str) {
     gen_ai::agent(attributes, name, &meta.id, root.unwrap_or(&meta.id), provider, version);
 }
 
-/// What was not understood, by kind.
+/// Lines that the reader did not understand, counted by kind.
 fn put_drift<'a>(attributes: &mut Map, sessions: impl Iterator<Item = &'a Session>) {
     let (mut unknown, mut bad) = (BTreeMap::<&str, u64>::new(), 0);
     for session in sessions {
@@ -202,20 +203,20 @@ fn put_drift<'a>(attributes: &mut Map, sessions: impl Iterator<Item = &'a Sessio
     put(attributes, "codex.bad_lines", Some(bad).filter(|count| *count > 0));
 }
 
-/// None where Codex told no total of any of them.
+/// None where Codex recorded no token total for any of the sessions.
 fn reconciled<'a>(sessions: impl Iterator<Item = &'a Session>) -> Option<bool> {
     sessions.filter_map(Session::tokens_reconcile).reduce(|all, one| all && one)
 }
 
-/// How long turns ran, beside the span of a session that was taken up again days later.
-/// None where no turn tells its times.
+/// Sum of the turns' durations; the root span of a session resumed days later is much longer.
+/// None where no turn has times.
 fn active_ms(session: &Session) -> Option<i64> {
     let durations = session.turns.iter().filter_map(|turn| turn_ms(turn, session));
     durations.reduce(i64::saturating_add)
 }
 
-/// A turn that runs has come to the session's last line. One that was lost ended with what is known of it: the
-/// lines of a later turn say nothing of it.
+/// Milliseconds. A running turn counts until the session's last line. A lost turn ends at its own last line:
+/// lines of later turns are no evidence for it.
 fn turn_ms(turn: &Turn, session: &Session) -> Option<i64> {
     let last_line = session.last_line_at.filter(|_| turn.status == TurnStatus::Running);
     let ended_at = turn.ended_at.or(last_line).or_else(|| turn.last_seen_at())?;
@@ -260,7 +261,7 @@ pub(super) fn tags(session: &Session) -> BTreeMap<String, String> {
     version.into_iter().collect()
 }
 
-/// A remote's URL may carry a password: `https://user:token@host/…`.
+/// Without user and password, which a Git remote's URL may hold: `https://user:token@host/…`.
 fn without_credentials(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
@@ -277,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_remotes_password_stays_at_home() {
+    fn a_repository_url_loses_its_credentials() {
         let table = [
             ("https://me:secret@host/a.git", "https://host/a.git"),
             ("https://host/a@b.git", "https://host/a@b.git"),

@@ -1,4 +1,4 @@
-//! The span of a thread as a whole: of the session itself, of a sub-agent, of a review.
+//! The span of a whole thread: the session itself, a sub-agent, or a review.
 
 use super::about;
 use super::build::thread_began;
@@ -11,21 +11,22 @@ use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::session::model::{Session, ToolCall};
 
-/// How the model's side writes what only it can read: messages between agents, mostly.
+/// Prefix of texts that only the model's server can decrypt, mostly messages between agents.
 const CIPHERTEXT: &str = "gAAAA";
 
+/// Id of the thread's span.
 pub(super) fn id(session: &Session) -> SpanId {
     SpanId::of(&session.meta.id, "root")
 }
 
-/// What was asked first, of what was not taken back.
+/// The first prompt of a turn that was not rolled back; else the first of all.
 pub(super) fn prompt(session: &Session) -> Option<&str> {
     let standing = session.turns.iter().filter(|turn| !turn.is_taken_back);
     let mut prompts = standing.chain(&session.turns).filter_map(|turn| turn.prompt.as_deref());
     prompts.next()
 }
 
-/// What was answered last.
+/// The last answer of a turn that was not rolled back; else the last of all.
 pub(super) fn response(session: &Session) -> Option<&Text> {
     let standing = session.turns.iter().rev().filter(|turn| !turn.is_taken_back);
     let mut answers =
@@ -33,7 +34,7 @@ pub(super) fn response(session: &Session) -> Option<&Text> {
     answers.next()
 }
 
-/// Without attributes, and a root so far.
+/// The span without name, parent and attributes: the caller sets them.
 pub(super) fn span(session: &Session) -> Span {
     let started_at = thread_began(session);
     let last = session.turns.last();
@@ -56,14 +57,14 @@ pub(super) fn span(session: &Session) -> Span {
     }
 }
 
-/// A thread that another one started, by this call if by one.
+/// The span of a sub-agent or review, with the tool call that started it, if any.
 pub(super) fn started(session: &Session, call: Option<&ToolCall>) -> Span {
     let name = session.meta.started_as().unwrap_or("agent");
     let task = || call?.arguments.get("message")?.as_str().filter(|text| !text.starts_with(CIPHERTEXT));
     let task = task();
     Span {
         name: if name == "review" { name.to_owned() } else { format!("subagent_{name}") },
-        // Since multi-agent v2 the thread itself holds no more of it than a head.
+        // Since multi-agent v2 the sub-agent's session file holds only a shortened task.
         inputs: Conversation::of(&session.turns, task).inputs(task.or_else(|| prompt(session))),
         attributes: about::child_attributes(session, name),
         ..span(session)

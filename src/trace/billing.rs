@@ -1,17 +1,17 @@
-//! Whose price list a model request is on.
+//! The provider whose price list applies to a model request.
 
 /// By the provider's id in Codex's configuration, which Codex writes into the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Provider {
     OpenAi,
-    /// A user defines it: `azure`, `azure-openai`, `my_azure`.
+    /// Defined by the user: `azure`, `azure-openai`, `my_azure`.
     Azure,
-    /// `amazon-bedrock` is Codex's own.
+    /// Codex itself defines `amazon-bedrock`.
     Bedrock,
-    /// `codex --oss`: what a machine of one's own computes is on no list.
+    /// `codex --oss`: the model runs on the user's machine and costs nothing.
     Local,
-    /// A user defines it. GPT models run at OpenAI, Azure or Bedrock only, so that another provider of one
-    /// is a gateway to them, and MLflow prices it by the model's name too.
+    /// Defined by the user. GPT models run at OpenAI, Azure or Bedrock only, so another provider is a gateway.
+    /// MLflow prices such requests by the model's name too.
     Other,
 }
 
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_providers_id_names_its_price_list() {
+    fn a_provider_id_selects_its_price_list() {
         let table = [
             (None, Provider::OpenAi),
             (Some(""), Provider::OpenAi),

@@ -1,4 +1,4 @@
-//! From a session and those it started to its trace, or to a trace per turn.
+//! Builds the trace of a session and its sub-agents, or a trace per turn.
 
 use super::about::{self, Sum};
 use super::agent;
@@ -22,32 +22,31 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What belongs to a trace and stands neither in the rollout nor in the thread's record.
+/// Facts for a trace that neither the session file nor the thread record holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'a> {
-    /// The file that grows, if a thread has several.
+    /// The session file; of several, the one that Codex appends to.
     pub rollout: &'a Path,
-    /// Who ran Codex.
+    /// The user who ran Codex.
     pub user: Option<&'a str>,
 }
 
-/// The trace of a session without those that it started.
+/// The trace of a session without its sub-agents.
 pub fn build(session: &Session, record: &ThreadRecord, surroundings: Surroundings) -> Option<Trace> {
     let session = &*verdict::judged(session, record);
     whole(&[Relative { session, parent: None }], record, surroundings)
 }
 
-/// The trace of a session, with all that is in it: before it goes anywhere secrets are taken out and long texts cut
-/// (`redact`). The same sessions, record and surroundings give the same trace.
+/// The trace of a session and its sub-agents, with secrets and long texts: `redact` removes them later.
+/// The same input always gives the same trace.
 ///
-/// None for a session without a turn: nobody asked anything. None also where nothing tells the thread:
-/// all such files would have one trace.
+/// None for a session without a turn. None also without a thread id: all such files would share one trace id.
 pub fn build_family(family: &Family, record: &ThreadRecord, surroundings: Surroundings) -> Option<Trace> {
     let root = root_of(family, record);
     whole(&relatives(family, root.as_deref()), record, surroundings)
 }
 
-/// A trace for each turn of the session, with what that turn started; none where `build_family` gives none.
+/// A trace per turn, with the sub-agents that the turn started. Empty where `build_family` returns None.
 pub fn build_turns(family: &Family, record: &ThreadRecord, surroundings: Surroundings) -> Vec<Trace> {
     let root = root_of(family, record);
     let relatives = relatives(family, root.as_deref());
@@ -67,7 +66,7 @@ pub(super) struct Relative<'a> {
     pub(super) parent: Option<usize>,
 }
 
-/// The session itself, as its launches judge it.
+/// The session itself, with the turns failed that a failed launch left without an answer.
 pub(super) fn root_of<'a>(family: &'a Family, record: &ThreadRecord) -> Option<Cow<'a, Session>> {
     family.members.first().map(|member| verdict::judged(&member.session, record))
 }
@@ -78,12 +77,12 @@ pub(super) fn relatives<'a>(family: &'a Family, root: Option<&'a Session>) -> Ve
     members.map(|(at, it)| Relative { session: session(at, &it.session), parent: it.parent }).collect()
 }
 
-/// How a thread's spans hang together.
+/// Whether turns share a trace.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Shape {
-    /// All in one trace: turns are spans of their own when there are several.
+    /// One trace. Several turns have a span each; a single turn shares the thread's span.
     Whole,
-    /// A turn of the root is the root of a trace.
+    /// A trace per turn of the session: the turn's span is the root.
     Turns,
 }
 
@@ -128,7 +127,7 @@ fn one_turn(
     let below = within().flat_map(|relative| relative.session.inferences());
     let sum = Sum::of(turn.inferences().chain(below));
     let mut spans = turn_spans(&scope_of(session), index + 1, turn, None);
-    // The same for every turn: MLflow's page and its filters take a name for a kind of trace.
+    // The same name for every turn: MLflow's page and filters group traces by name.
     "codex_cli_turn".clone_into(&mut spans[0].name);
     spans[0].attributes = about::turn_attributes(session, index, record);
     for relative in within() {
@@ -145,7 +144,7 @@ fn one_turn(
     Some(trace(id, state, spans, about))
 }
 
-/// What a trace tells besides its spans.
+/// The parts of a trace besides id, state and spans.
 pub(super) struct About<'a> {
     pub(super) prompt: Option<&'a str>,
     pub(super) response: Option<&'a str>,
@@ -171,13 +170,13 @@ pub(super) fn trace(id: TraceId, state: TraceState, spans: Vec<Span>, about: Abo
     }
 }
 
-/// When the thread was made; the earliest line where the file does not say.
+/// When Codex created the thread; the time of the first line where the file has no creation time.
 pub(super) fn thread_began(session: &Session) -> Timestamp {
     let told = session.meta.timestamp.as_ref().and_then(|text| text.parse().ok());
     told.or(session.first_line_at).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// No span begins earlier. The header of a bare file has a time of another zone.
+/// No span begins earlier. The header of a bare session file has local time, so it sets no floor.
 pub(super) fn floor(session: &Session) -> Timestamp {
     match session.clock {
         Clock::Utc => thread_began(session),
@@ -196,7 +195,7 @@ pub(super) fn scope_of(session: &Session) -> ThreadScope<'_> {
     }
 }
 
-/// Below the span of the thread itself.
+/// Adds the spans of the session's turns below the span of the thread.
 fn add_spans_of_turns(session: &Session, spans: &mut Vec<Span>) {
     let (scope, root) = (scope_of(session), agent::id(session));
     match &session.turns[..] {
@@ -211,7 +210,7 @@ fn add_spans_of_turns(session: &Session, spans: &mut Vec<Span>) {
     }
 }
 
-/// The turn itself, then what is below it.
+/// The turn's span, then the spans below it.
 pub(super) fn turn_spans(
     scope: &ThreadScope,
     number: usize,
@@ -245,7 +244,7 @@ pub(super) fn turn_id(thread: &str, number: usize) -> SpanId {
     SpanId::of(thread, &format!("turn:{number}"))
 }
 
-/// A sub-agent or a review, under what started it.
+/// Adds the spans of a sub-agent or review below the call or turn that started it.
 pub(super) fn add_child_spans(child: &Relative, relatives: &[Relative], shape: Shape, spans: &mut Vec<Span>) {
     let parent_place = child.parent.unwrap_or_default();
     let parent = relatives[parent_place].session;
@@ -266,7 +265,7 @@ pub(super) fn add_child_spans(child: &Relative, relatives: &[Relative], shape: S
     add_spans_of_turns(child.session, spans);
 }
 
-/// The turn of the root that each descends from.
+/// For each relative, the index of the session's turn that it descends from.
 pub(super) fn turns_of(relatives: &[Relative]) -> Vec<usize> {
     let mut turns = vec![0; relatives.len()];
     for (index, relative) in relatives.iter().enumerate() {
@@ -282,7 +281,7 @@ pub(super) fn turns_of(relatives: &[Relative]) -> Vec<usize> {
     turns
 }
 
-/// Behind all others, none of which has that name.
+/// Appends a field unless the value is None. The caller ensures that the key is new.
 pub(super) fn put(attributes: &mut Map, key: &'static str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         attributes.push(key, value.into());

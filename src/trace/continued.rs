@@ -1,5 +1,6 @@
-//! The trace of a session's later turns, where a target has archived the trace of the earlier ones and takes no more
-//! of it.
+//! The trace of a session's later turns, for a target that archived the trace of the earlier turns.
+//!
+//! MLflow takes no more spans for an archived trace.
 
 use super::about::{self, Sum};
 use super::agent;
@@ -17,20 +18,20 @@ use crate::session::family::Family;
 use crate::session::model::Session;
 use jiff::Timestamp;
 
-/// The id of the trace that this one continues, in its metadata and on its root.
+/// Metadata key and root attribute: id of the trace that this one continues.
 pub const CONTINUES: &str = "codex.continues";
 
-/// What such a trace holds.
+/// The part of a session that a continued trace holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Continued {
-    /// From 1: the second continues the first.
+    /// Counts from 1: continuation 2 continues continuation 1.
     pub number: usize,
-    /// Its first turn; the session's first one is 0.
+    /// Index of its first turn; the session's first turn is 0.
     pub from: usize,
     pub continues: TraceId,
 }
 
-/// The trace of the session's turns from there on, with what they started; None where there is no such turn.
+/// The trace of the turns from `part.from` on, with their sub-agents. None where the session has no such turn.
 pub fn build_continued(
     family: &Family,
     part: Continued,
@@ -78,26 +79,26 @@ pub fn build_continued(
     Some(trace(TraceId::of_continuation(thread, part.number), state, spans, about))
 }
 
-/// The session as if it had begun with that turn.
+/// The session as if it began with turn `from`.
 fn later(whole: &Session, from: usize) -> Option<Session> {
     let first = whole.turns.get(from)?;
     let mut session = Session { turns: whole.turns[from..].to_vec(), ..whole.clone() };
     session.first_line_at = first.started_at.or(session.first_line_at);
     session.meta.timestamp = session.first_line_at.map(|at| at.to_string());
-    // Codex counts the whole thread.
+    // Codex's total counts the whole thread.
     session.codex_total = None;
     Some(session)
 }
 
-/// What no turn started goes below the root.
+/// Moves children of the whole thread's span below the new root.
 fn below_root(spans: &mut [Span], of_whole: SpanId, root: SpanId) {
     for span in spans.iter_mut().filter(|span| span.parent == Some(of_whole)) {
         span.parent = Some(root);
     }
 }
 
-/// The first turn, from this one on, that a trace lacks or has in part, if it has these spans and knows what
-/// happened until then. The number of turns where it has all.
+/// Index of the first turn, from `from` on, that a trace lacks wholly or partly. The number of turns if it lacks none.
+/// `has`: whether the trace has a span. `until`: the time up to which the trace is complete.
 pub fn first_lacking(family: &Family, from: usize, has: &dyn Fn(SpanId) -> bool, until: Timestamp) -> usize {
     let Some(session) = family.members.first().map(|root| &root.session) else { return 0 };
     let scope = scope_of(session);
@@ -106,7 +107,7 @@ pub fn first_lacking(family: &Family, from: usize, has: &dyn Fn(SpanId) -> bool,
         let id = turn_id(scope.thread, index + 1);
         let steps = spans::of_turn(&scope, turn, id);
         let is_told = turn.ended_at.or(turn.started_at).is_none_or(|at| at <= until);
-        // The only turn of a session has no span of its own.
+        // A session's only turn shares the thread's span.
         let is_there = *index == from || !steps.is_empty() || has(id);
         !(is_told && is_there && steps.iter().all(|span| has(span.id)))
     });

@@ -1,4 +1,4 @@
-//! The conversation of a thread in chat shape: MLflow's page shows it as one, and its judges are given the text.
+//! Prompts and answers of a thread as chat messages: MLflow's page shows a chat, and its judges read the text.
 
 use super::build::put;
 use super::limits::MOST_SAID;
@@ -7,17 +7,17 @@ use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::session::model::Turn;
 
-/// What a message takes beside its text.
+/// Assumed bytes of a message's JSON besides its text.
 const FRAME: usize = 64;
 
-/// What people asked up to the last prompt, with the answers between, and the answer to that prompt.
+/// Prompts up to the last one with the answers between them, and the answer to the last prompt.
 pub(super) struct Conversation {
     messages: Vec<Value>,
     answer: Option<Text>,
 }
 
 impl Conversation {
-    /// Of the turns that were not taken back; of all where all were. `task` takes the place of the first prompt.
+    /// From the turns that were not rolled back; from all turns if all were. `task` replaces the first prompt.
     pub(super) fn of(turns: &[Turn], task: Option<&str>) -> Conversation {
         let standing: Vec<&Turn> = turns.iter().filter(|turn| !turn.is_taken_back).collect();
         let turns = if standing.is_empty() { turns.iter().collect() } else { standing };
@@ -28,7 +28,7 @@ impl Conversation {
             let prompt = task.filter(|_| at == 0).or(turn.prompt.as_deref());
             let said = turn.final_answer.as_ref().filter(|_| !is_last).map(|text| ("assistant", &**text));
             for (role, text) in said.into_iter().chain(prompt.map(|text| ("user", text))) {
-                // The newest are kept, and the last always: the turns have them all.
+                // Keeps the newest messages and always the last one; the turns' spans hold all of them.
                 let takes = text.len() + FRAME;
                 if left_out > 0 || (takes > room && !messages.is_empty()) {
                     left_out += 1;
@@ -46,7 +46,7 @@ impl Conversation {
         Conversation { messages, answer }
     }
 
-    /// What was asked, and all that was said before; null where no prompt is known.
+    /// Span inputs: the prompt and the messages; null where both are missing.
     pub(super) fn inputs(self, prompt: Option<&str>) -> Value {
         let mut inputs = Map::new();
         put(&mut inputs, "prompt", prompt);
@@ -54,7 +54,7 @@ impl Conversation {
         if inputs.is_empty() { Value::Null } else { inputs.into() }
     }
 
-    /// Adds the answer to what else came out.
+    /// Adds the answer to the span outputs, as chat completions have it.
     pub(super) fn add_answer(&self, outputs: &mut Value) {
         if let (Some(answer), Value::Object(outputs)) = (&self.answer, outputs) {
             let choice = Value::from([("message", message("assistant", answer.clone()))]);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_goes_up_to_the_last_prompt_and_its_answer_stands_apart() {
+    fn a_conversation_ends_at_the_last_prompt_and_keeps_its_answer_separate() {
         let choices = |text: &str| json!([{"message": said("assistant", text)}]);
         let table = [
             (vec![turn("a", Some("1"))], None, json!([said("user", "a")]), choices("1")),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_conversation_the_newest_messages_are_kept_and_a_note_counts_the_others() {
+    fn a_long_conversation_keeps_the_newest_messages_and_counts_the_others() {
         let long = "x".repeat(LONGEST_SAID);
         let turns: Vec<Turn> = (0..100).map(|_| turn(&long, Some("ok"))).collect();
         let [messages, _] = shown(&turns, None);
@@ -142,7 +142,7 @@ mod tests {
         let note = format!("[… {} earlier messages left out; the turns have them …]", 199 - kept);
         assert_eq!(messages[0], said("system", &note));
         assert_eq!(messages.last(), Some(&said("user", &long)));
-        // One that is longer than all room is there all the same; its text is cut where all texts are.
+        // The last message stays even if it exceeds the limit; its text is cut later, with all texts.
         let [messages, _] = shown(&[turn("a", Some("1")), turn(&"x".repeat(MOST_SAID + 1), None)], None);
         assert_eq!(messages.as_array().map(Vec::len), Some(2));
     }

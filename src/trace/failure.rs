@@ -1,4 +1,4 @@
-//! A request to the model that failed: what its span holds besides that.
+//! Attributes of the span of a failed model request.
 
 use super::build::put;
 use crate::rollout::text::Text;
@@ -6,10 +6,10 @@ use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::session::model::Inference;
 
-/// As OpenTelemetry calls an error of no known kind.
+/// OpenTelemetry's `error.type` for an error of unknown kind.
 const OTHER: &str = "_OTHER";
 
-/// Of an exception whose kind Codex does not name.
+/// `exception.type` where Codex records no kind.
 const RESPONSE_ERROR: &str = "ResponseError";
 
 pub(super) fn put_on(attributes: &mut Map, inference: &Inference) {
@@ -18,18 +18,19 @@ pub(super) fn put_on(attributes: &mut Map, inference: &Inference) {
     put(attributes, "codex.attempt", inference.attempt);
 }
 
-/// Of the span's exception.
+/// The `exception.type` of the span's exception event.
 pub(super) fn name_of(inference: &Inference) -> Text {
     kind_of(inference).unwrap_or(Text::word(RESPONSE_ERROR))
 }
 
-/// A request of which nothing came back has no outputs.
+/// Whether a failed request returned nothing. Its span has no outputs.
 pub(super) fn is_empty(inference: &Inference) -> bool {
     let Inference { texts, reasoning, requests, .. } = inference;
     inference.failure.is_some() && texts.is_empty() && reasoning.is_empty() && requests.is_empty()
 }
 
-/// `usage_limit_exceeded`, also where Codex says more: `{"http_connection_failed": {"http_status_code": 502}}`.
+/// One word such as `usage_limit_exceeded`. Codex may write it as the only key of an object:
+/// `{"http_connection_failed": {"http_status_code": 502}}`.
 fn kind_of(inference: &Inference) -> Option<Text> {
     let kind = inference.failure.as_ref()?.kind.as_deref()?;
     let said: Option<Value> = serde_json::from_str(kind).ok();

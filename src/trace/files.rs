@@ -1,11 +1,11 @@
-//! Files within a trace, as base64: notes stand in for them, before anybody looks for secrets in their bytes.
+//! Replaces base64 files in a trace by notes, before the search for secrets.
 
 use super::model::Trace;
 use crate::rollout::inline;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 
-/// Leaves a note in the place of every file that stands in a value of a span.
+/// Replaces every file in the values of spans by a note.
 pub(super) fn note(trace: &mut Trace) {
     for span in &mut trace.spans {
         note_in(&mut span.inputs);
@@ -28,7 +28,7 @@ fn note_in(value: &mut Value) {
         }
         Value::Array(values) => values.iter_mut().for_each(note_in),
         Value::Object(values) => {
-            // As MCP has images and sound: `{"type": "image", "mimeType": "image/png", "data": "…"}`.
+            // MCP's shape of images and audio: `{"type": "image", "mimeType": "image/png", "data": "…"}`.
             if let (Some(Value::String(kind)), Some(Value::String(data))) =
                 (values.get("mimeType"), values.get("data"))
             {

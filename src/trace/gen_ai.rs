@@ -1,7 +1,7 @@
-//! OpenTelemetry's attributes for generative AI, beside MLflow's own.
+//! OpenTelemetry's attributes for generative AI, in addition to MLflow's own.
 //!
-//! The names are those of the registry of the GenAI semantic conventions as of 2026 (all still "development" there),
-//! which MLflow 3.17 reads too. Content has none of them: it stands once, as inputs and outputs.
+//! Names: registry of the GenAI semantic conventions as of 2026 (all with status "development"). MLflow 3.17 reads
+//! them too. Prompts and answers get no such attribute: the span's inputs and outputs hold them once.
 
 use super::build::put;
 use super::ids::SpanId;
@@ -13,10 +13,10 @@ use crate::session::model::{Inference, ToolCall};
 use crate::session::usage::TokenUsage;
 use std::collections::HashMap;
 
-/// Done by the model's side; all other tools run here.
+/// A tool that the model's server runs; all other tools run on this machine.
 const SEARCH: &str = "web_search";
 
-/// Of an agent: the session itself, or one that it started.
+/// Attributes of an agent: the session itself, or a sub-agent.
 pub(super) fn agent(
     attributes: &mut Map,
     name: &str,
@@ -33,7 +33,7 @@ pub(super) fn agent(
     put(attributes, "gen_ai.provider.name", provider);
 }
 
-/// Of a model response. `is_whole` says that it came to its own end.
+/// Attributes of a model response. `is_whole`: the response is complete.
 pub(super) fn inference(
     attributes: &mut Map,
     inference: &Inference,
@@ -48,26 +48,26 @@ pub(super) fn inference(
     put(attributes, "gen_ai.request.model", model);
     put(attributes, "gen_ai.response.id", inference.response_id.as_ref());
     if let Some(told) = inference.usage {
-        // Codex keeps no other name of the model that answered.
+        // Codex records only the requested model.
         put(attributes, "gen_ai.response.model", model);
         usage(attributes, told);
     }
     if is_whole {
-        // What the model's side does itself is no reason to stop.
+        // The model does not stop for a tool that its server runs.
         let waits = inference.requests.iter().any(|request| request.name != SEARCH);
         let reason = Text::word(if waits { "tool_call" } else { "stop" });
         put(attributes, "gen_ai.response.finish_reasons", Some(vec![Value::String(reason)]));
     }
 }
 
-/// OpenTelemetry counts in seconds.
+/// Takes milliseconds; OpenTelemetry's attribute is in seconds.
 pub(super) fn first_chunk(attributes: &mut Map, milliseconds: Option<i64>) {
     #[expect(clippy::cast_precision_loss, reason = "no response takes 2^53 milliseconds")]
     let seconds = milliseconds.map(|milliseconds| milliseconds as f64 / 1000.0);
     put(attributes, "gen_ai.response.time_to_first_chunk", seconds);
 }
 
-/// Cached and written to the cache is part of input, reasoning is part of output.
+/// Input includes cached tokens and tokens written to the cache; output includes reasoning.
 pub(super) fn usage(attributes: &mut Map, usage: TokenUsage) {
     put(attributes, "gen_ai.usage.input_tokens", Some(usage.input));
     put(attributes, "gen_ai.usage.output_tokens", Some(usage.output));
@@ -76,8 +76,9 @@ pub(super) fn usage(attributes: &mut Map, usage: TokenUsage) {
     put(attributes, "gen_ai.usage.reasoning.output_tokens", Some(usage.reasoning_output));
 }
 
-/// Gives each agent the tokens of all responses below it, those of other agents among them. MLflow's own count of
-/// them is on the responses alone: MLflow 3.6 to 3.14 add up what they find on every span.
+/// Gives each agent span the tokens of all responses below it, including those of sub-agents.
+///
+/// MLflow's own token attribute stays on the responses only: MLflow 3.6 to 3.14 sum it over every span.
 pub(super) fn add_up(spans: &mut [Span]) {
     const COUNTS: [&str; 2] = ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"];
     let places: HashMap<SpanId, usize> = spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();
@@ -104,6 +105,7 @@ pub(super) fn add_up(spans: &mut [Span]) {
     }
 }
 
+/// Attributes of a tool call.
 pub(super) fn tool(attributes: &mut Map, call: &ToolCall, conversation: &Text) {
     put(attributes, "gen_ai.operation.name", Some(Text::word("execute_tool")));
     put(attributes, "gen_ai.conversation.id", Some(conversation));

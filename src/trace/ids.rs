@@ -1,4 +1,4 @@
-//! Names that never change: trace and span ids derived from what a session is, not from when we saw it.
+//! Trace and span ids, derived from thread ids and keys, so that they never change.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -18,32 +18,32 @@ pub struct SpanId(pub [u8; 8]);
 pub struct BadId(String);
 
 impl TraceId {
-    /// A thread's trace carries the thread's own UUID: who knows the Codex session id knows the trace.
-    /// A thread id that is no UUID (no Codex is known to write one) is hashed.
+    /// The thread's own UUID, so that the Codex session id gives the trace id.
+    /// A thread id that is no UUID is hashed; no known Codex version writes one.
     pub fn of_thread(thread_id: &str) -> TraceId {
         let digits: String = thread_id.chars().filter(|c| *c != '-').collect();
         from_hex(&digits).map_or_else(|| TraceId(first_bytes(&[thread_id])), TraceId)
     }
 
-    /// Of what came after a target had archived the session's trace, or the trace before this one; they count from 1.
+    /// Id of a continuation: a trace of turns after the target archived the previous trace. `number` counts from 1.
     pub fn of_continuation(thread_id: &str, number: usize) -> TraceId {
         TraceId(first_bytes(&[thread_id, &continuation(number)]))
     }
 
-    /// Of one turn, where each has a trace of its own; turns count from 1.
+    /// Id of one turn's trace, where each turn has a trace. `turn` counts from 1.
     pub fn of_turn(thread_id: &str, turn: usize) -> TraceId {
         TraceId(first_bytes(&[thread_id, &format!("turn:{turn}")]))
     }
 }
 
 impl SpanId {
-    /// From the thread and a key that no later line of the rollout changes: the kind of the span and
-    /// its index, or the call id (design §2.3).
+    /// From the thread and a key that no later line of the session file changes: the span's kind and index, or the
+    /// call id.
     pub fn of(thread_id: &str, key: &str) -> SpanId {
         SpanId(first_bytes(&[thread_id, key]))
     }
 
-    /// Of the root of such a trace.
+    /// Id of the root span of a continuation.
     pub fn of_continuation(thread_id: &str, number: usize) -> SpanId {
         SpanId::of(thread_id, &continuation(number))
     }
@@ -53,8 +53,8 @@ fn continuation(number: usize) -> String {
     format!("continued:{number}")
 }
 
-/// The first `N` bytes of the SHA-256 over the parts, each preceded by its length so that no two lists
-/// of parts run into the same bytes.
+/// The first `N` bytes of the SHA-256 over the parts. A length before each part keeps `["a", "bc"]` and
+/// `["ab", "c"]` apart.
 fn first_bytes<const N: usize>(parts: &[&str]) -> [u8; N] {
     let mut hash = Sha256::new();
     for part in parts {
@@ -151,14 +151,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_is_named_by_the_uuid_of_its_thread() {
+    fn a_trace_id_is_the_uuid_of_its_thread() {
         let id = TraceId::of_thread("01a202b6-a73e-7ee3-8243-251c871b1d4f");
         assert_eq!(id.to_string(), "tr-01a202b6a73e7ee38243251c871b1d4f");
         assert_eq!(id.to_string().parse::<TraceId>().unwrap(), id);
     }
 
     #[test]
-    fn span_ids_differ_by_thread_and_by_key_and_never_run_together() {
+    fn span_ids_differ_by_thread_and_by_key() {
         let ids =
             [SpanId::of("a", "bc"), SpanId::of("ab", "c"), SpanId::of("a", "root"), SpanId::of("b", "root")];
         for (index, id) in ids.iter().enumerate() {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_id_is_refused() {
+    fn malformed_ids_are_refused() {
         for text in
             ["", "tr-", "tr-xyz", "01a202b6a73e7ee38243251c871b1d4f", "tr-01a202b6a73e7ee38243251c871b1d4"]
         {

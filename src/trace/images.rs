@@ -1,4 +1,4 @@
-//! Small images in the messages that a model was shown, beside the notes that stand in for them.
+//! Small images in the messages of model requests, added after the notes that replace them.
 
 use super::model::{SpanType, Trace};
 use crate::rollout::inline;
@@ -8,16 +8,17 @@ use crate::rollout::value::Value;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// A screenshot of a window, compressed, is smaller. Larger ones would fill requests and databases.
+/// Bytes of one image. A compressed screenshot of a window is smaller; larger images would fill requests and
+/// databases.
 const LARGEST: usize = 256 << 10;
 
-/// Of all images of a trace, as base64. One request takes twice as much.
+/// Bytes of all images of a trace, as base64. The exporter's requests hold twice as much.
 const MOST: usize = 4 << 20;
 
-/// How every note of an image begins.
+/// Prefix of every note of an image.
 const NOTE: &str = "[image ";
 
-/// Types that browsers show, and how the bytes of each begin. What only calls itself an image stays a note.
+/// Types that browsers show, and the first bytes of each. A file with another beginning stays a note.
 const KINDS: [(&str, &[u8]); 4] = [
     ("image/png", b"\x89PNG\r\n\x1a\n"),
     ("image/jpeg", b"\xff\xd8\xff"),
@@ -25,12 +26,12 @@ const KINDS: [(&str, &[u8]); 4] = [
     ("image/webp", b"RIFF"),
 ];
 
-/// Images by the notes that stand in for them.
+/// Images by the notes that replace them.
 #[derive(Debug, Default)]
 pub struct Images(HashMap<String, Text>);
 
 impl Images {
-    /// Adds the small images of a session file. Most sessions have none, so only lines with one are looked into.
+    /// Adds the small images of a session file. Parses only lines that may hold an image: most sessions have none.
     pub fn add_those_of(&mut self, rollout: &Path) {
         let Ok(mut lines) = reader::open(rollout) else { return };
         while let Ok(Some(line)) = lines.next_line() {
@@ -46,7 +47,7 @@ impl Images {
         }
     }
 
-    /// Puts each image behind the text that holds its note, in the shape that chat programs send.
+    /// Adds each image after the text that holds its note, as chat completion requests have images.
     pub(super) fn show_in(&self, trace: &mut Trace) {
         if self.0.is_empty() {
             return;
@@ -66,7 +67,7 @@ impl Images {
         }
     }
 
-    /// None where the text holds no note of an image that is at hand.
+    /// None where the text holds no note of a known image.
     fn parts(&self, text: &Text, room: &mut usize) -> Option<Vec<Value>> {
         let notes = text.match_indices(NOTE).filter_map(|(at, _)| {
             let end = text[at..].find(']')?;
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_small_file_that_begins_as_its_type_does_is_an_image() {
+    fn only_a_small_file_with_the_first_bytes_of_its_type_is_an_image() {
         let png = KINDS[0].1;
         let table = [
             (url("image/png", png, LARGEST), true),
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn images_stand_behind_the_text_with_their_notes_as_far_as_there_is_room() {
+    fn images_follow_the_text_with_their_notes_up_to_the_limit() {
         let shown = url("image/png", KINDS[0].1, 100);
         let [note, other] =
             [&shown, &url("image/png", KINDS[0].1, 101)].map(|url| inline::note_of(url).unwrap());

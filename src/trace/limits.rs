@@ -1,22 +1,22 @@
-//! How much of a value a trace holds. What was left out says so, and how much it was.
+//! Limits of the texts of a trace. A mark replaces the cut part and states its size.
 //!
-//! Texts are cut when secrets are out of them: half a secret looks like none.
+//! Texts are cut after redaction: no rule recognizes half a secret.
 
 use super::model::{Span, SpanStatus, SpanType, Trace};
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 
-/// A longer text is cut: a page that shows more of one is of no use, and a server may refuse it.
+/// Bytes of any text. A page is useless with more, and a server may refuse it.
 const LONGEST_TEXT: usize = 1 << 20;
 
-/// What a message of a conversation keeps: the prompt or the answer itself is beside it.
+/// Bytes of a conversation's message. The span also holds the prompt or answer itself.
 pub(super) const LONGEST_SAID: usize = 64 << 10;
 
-/// All messages of a conversation: a page shows no more of it, and the turns have each of them.
+/// Bytes of all messages of a conversation. A page shows no more, and the turns' spans hold all messages.
 pub(super) const MOST_SAID: usize = 1 << 20;
 
-/// Levels of lists and objects within each other that are kept as such; what lies deeper is kept as text. Readers of
-/// JSON give up at 128, and a value lies some levels deep in whatever holds its trace.
+/// Levels of nested lists and objects; deeper values become text. JSON parsers stop at 128 levels, and a stored trace
+/// adds some levels of its own.
 const DEEPEST: usize = 100;
 
 /// MLflow's columns for previews are 1000 characters wide.
@@ -25,28 +25,27 @@ const PREVIEW_CHARACTERS: usize = 1000;
 /// MLflow's columns for metadata are 250 characters wide.
 const METADATA_CHARACTERS: usize = 250;
 
-/// What a status says beside a value that says it all.
+/// Bytes of a span's status message. The span's outputs hold the whole text.
 const LONGEST_STATUS: usize = 8 << 10;
 
-/// Enough for the sentence with which most programs fail.
+/// Characters of a program's output that an exception event keeps: enough for most error messages.
 const LAST_WORDS_CHARACTERS: usize = 1000;
 
-/// What a text that is to be cut keeps beyond its limit until secrets are out: longer than a private key.
+/// Characters kept beyond a limit until redaction: longer than a private key.
 const MARGIN_CHARACTERS: usize = 16 << 10;
 
-/// Of a text that will be no longer than a preview: all that a secret at its end may reach to.
+/// The beginning of a text that becomes a preview, with a margin for a secret at its end.
 pub(super) fn beginning(text: &str) -> String {
     text.chars().take(PREVIEW_CHARACTERS + MARGIN_CHARACTERS).collect()
 }
 
-/// The end of what a program printed, and so much before it.
+/// The end of a program's output, with a margin for a secret at its beginning.
 pub(super) fn end(text: &str) -> &str {
     let start = text.char_indices().rev().nth(LAST_WORDS_CHARACTERS + MARGIN_CHARACTERS - 1);
     &text[start.map_or(0, |(at, _)| at)..]
 }
 
-/// The last step of every trace: previews, last words, and every text of every span that is longer than
-/// `LONGEST_TEXT`.
+/// The last step of redaction: cuts previews, exception messages, and every text of every span above its limit.
 pub(super) fn cut(trace: &mut Trace) {
     for preview in [&mut trace.request_preview, &mut trace.response_preview].into_iter().flatten() {
         *preview = first(preview, PREVIEW_CHARACTERS);
@@ -79,7 +78,7 @@ pub(super) fn cut(trace: &mut Trace) {
     }
 }
 
-/// Each text of a conversation, in the inputs and in the answer.
+/// Cuts the messages of a conversation, in the inputs and in the answer.
 fn limit_conversation(span: &mut Span) {
     let choices = list_of(&mut span.outputs, "choices").iter_mut();
     let answers = choices.filter_map(|choice| field_of(choice, "message"));
@@ -106,13 +105,13 @@ fn list_of<'v>(value: &'v mut Value, name: &str) -> &'v mut [Value] {
     }
 }
 
-/// The sentence, and the end of what was printed below it.
+/// The first line, and the end of the program's output below it.
 fn with_last_words(message: &str) -> Option<String> {
     let (sentence, printed) = message.split_once('\n')?;
     Some(format!("{sentence}\n{}", last(printed, LAST_WORDS_CHARACTERS)))
 }
 
-/// The first characters; a mark says that there were more.
+/// The first characters; `…` marks a cut text.
 fn first(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         None => text.to_owned(),
@@ -120,7 +119,7 @@ fn first(text: &str, characters: usize) -> String {
     }
 }
 
-/// The last characters; a mark says that there were more.
+/// The last characters; `…` marks a cut text.
 fn last(text: &str, characters: usize) -> String {
     match text.char_indices().rev().nth(characters - 1) {
         None | Some((0, _)) => text.to_owned(),
@@ -149,7 +148,7 @@ fn limit(value: &mut Value, depth: usize) {
     }
 }
 
-/// Both ends tell most: what was asked for, and how it came out. None for a text that is not too long.
+/// Both ends of a text: the request and the result. None for a text within the limit.
 fn shortened(text: &str, longest: usize) -> Option<String> {
     let before = text.len();
     if before <= longest {
@@ -166,21 +165,21 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_long_text_is_cut_by_characters_and_says_so() {
+    fn a_long_text_is_cut_by_characters_and_marked() {
         assert_eq!([first("äöü", 3), first("äöüß", 3)], ["äöü", "äö…"]);
         assert_eq!([last("äöü", 3), last("äöüß", 3)], ["äöü", "…öüß"]);
     }
 
     #[test]
-    fn both_ends_of_a_long_value_stay_and_the_mark_tells_what_is_gone() {
+    fn both_ends_of_a_long_value_stay_and_the_mark_counts_the_cut_bytes() {
         assert_eq!(shortened("abcdefgh", 8), None);
         assert_eq!(shortened("abcdefghi", 8).as_deref(), Some("abcd\n[… 1 of 9 bytes cut …]\nfghi"));
-        // Never within a character.
+        // Never splits a character.
         assert_eq!(shortened("aäöüäöüb", 6).as_deref(), Some("aä\n[… 8 of 14 bytes cut …]\nüb"));
     }
 
     #[test]
-    fn what_lies_too_deep_is_kept_as_text() {
+    fn values_below_the_deepest_level_become_text() {
         let nested =
             |levels: usize, core: &str| format!("{}{core}{}", "[".repeat(levels), "]".repeat(levels));
         for levels in [1, DEEPEST, DEEPEST + 1, 127] {
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_a_conversation_is_cut_shorter_than_the_prompt_beside_it() {
+    fn a_message_of_a_conversation_is_cut_shorter_than_the_prompt() {
         use crate::trace::ids::SpanId;
         use jiff::Timestamp;
         let long = "x".repeat(LONGEST_SAID + 10);
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_wherever_they_stand() {
+    fn nested_texts_are_cut() {
         let long = "x".repeat(LONGEST_TEXT + 10);
         let mut value = Value::from(json!({"a": [{"b": long}], "c": "short", "d": 7}));
         limit(&mut value, 0);

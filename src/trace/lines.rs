@@ -1,18 +1,18 @@
-//! Texts of several lines in what a tool was given and gave back.
+//! Texts of several lines in the inputs and outputs of tools.
 //!
-//! MLflow's page takes a text at the top of inputs and outputs for Markdown, which joins lines: of a patch nothing can
-//! be read. A text one level down is shown line by line.
+//! MLflow's page renders a top-level text of inputs and outputs as Markdown, which joins lines and makes a patch
+//! unreadable. It shows a text one level down line by line.
 
 use super::model::{SpanType, Trace};
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 
-/// The field that takes the text in.
+/// The field that holds the text.
 pub const TEXT: &str = "text";
 
-/// Puts each such text one level down, as `{"text": …}` under its own name. Only once secrets are out: the name of a
-/// value shows that it is one.
+/// Moves each such text one level down, as `{"text": …}` under its own name. Runs after redaction, which needs the
+/// name next to the value to recognize some secrets.
 pub(super) fn apart(trace: &mut Trace) {
     for span in trace.spans.iter_mut().filter(|span| span.span_type == SpanType::Tool) {
         for value in [&mut span.inputs, &mut span.outputs] {
@@ -45,7 +45,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_a_text_of_several_lines_goes_one_level_down() {
+    fn only_a_text_of_several_lines_moves_one_level_down() {
         let table = [
             (json!("one\n"), json!("one\n")),
             (json!("one\ntwo"), json!({"text": "one\ntwo"})),

@@ -1,4 +1,4 @@
-//! What to show of a session: the trace, its spans, and how both are made.
+//! From a session to its trace: spans, ids, attributes, metadata, prices.
 
 pub mod about;
 mod agent;

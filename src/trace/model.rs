@@ -1,4 +1,4 @@
-//! A trace as it is stored: spans, times, and the words MLflow reads.
+//! A trace as it is stored: spans, times, and the keys that MLflow reads.
 
 use super::ids::{SpanId, TraceId};
 use crate::rollout::value::Map;
@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One thread, ready for any exporter. What MLflow keeps as metadata and tags is already in its words
-/// here (`mlflow.trace.session` and so on); only where a store puts them is the exporter's business.
+/// A trace for any exporter. Metadata and tags already have MLflow's keys (`mlflow.trace.session` and so on); each
+/// exporter decides only where its store keeps them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     pub id: TraceId,
@@ -64,7 +64,7 @@ pub enum SpanType {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanStatus {
-    /// Not known, or not over yet.
+    /// Unknown, or still running.
     Unset,
     Ok,
     Error {
@@ -72,7 +72,7 @@ pub enum SpanStatus {
     },
 }
 
-/// OpenTelemetry's span event; `exception` is the one that MLflow's page shows.
+/// OpenTelemetry's span event. MLflow's page shows events named `exception`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpanEvent {
     pub name: String,
@@ -92,7 +92,7 @@ impl TraceState {
 }
 
 impl SpanType {
-    /// Whether a span of this type waits for another service: OpenTelemetry's kind CLIENT. All others are INTERNAL.
+    /// Whether OpenTelemetry's span kind is CLIENT, because the span waits for another service. Others are INTERNAL.
     pub fn is_of_a_client(self) -> bool {
         self == SpanType::Llm
     }

@@ -1,4 +1,4 @@
-//! How a turn ended, in the words of spans, events and previews.
+//! How a turn ended, as span status, events and previews.
 
 use super::build::put;
 use super::model::{SpanEvent, SpanStatus, TraceState};
@@ -8,12 +8,13 @@ use crate::rollout::value::Value;
 use crate::session::model::TurnStatus;
 use jiff::Timestamp;
 
-/// Why a turn that was lost is an error.
+/// Error message of a lost turn.
 const LOST: &str = "codex ended in the middle of the turn";
 
+/// Outputs of a turn's span.
 pub(super) fn outputs(response: Option<&Text>, status: &TurnStatus) -> Value {
     let mut outputs = Map::new();
-    // Absent rather than null: MLflow's page would show "null" as the answer.
+    // A missing answer is absent: MLflow's page would show null as the answer.
     put(&mut outputs, "response", response);
     put(&mut outputs, "status", Some(Text::word(word_of(status))));
     if let TurnStatus::Failed { message, .. } = status {
@@ -32,7 +33,7 @@ fn word_of(status: &TurnStatus) -> &'static str {
     }
 }
 
-/// To interrupt is a person's right, not an error.
+/// An interrupt by the user is no error.
 pub(super) fn status_of(status: &TurnStatus) -> SpanStatus {
     match status {
         TurnStatus::Running => SpanStatus::Unset,
@@ -42,7 +43,7 @@ pub(super) fn status_of(status: &TurnStatus) -> SpanStatus {
     }
 }
 
-/// A session stands as its last turn does: one that failed and was taken up again is well.
+/// State of a trace whose last turn has this status. A session that continued after a failed turn is OK.
 pub(super) fn state_of(status: &TurnStatus) -> TraceState {
     match status_of(status) {
         SpanStatus::Unset => TraceState::InProgress,
@@ -51,7 +52,7 @@ pub(super) fn state_of(status: &TurnStatus) -> TraceState {
     }
 }
 
-/// The text in MLflow's list where there is no answer. Without one, a server shows the outputs as JSON.
+/// Response preview for a turn without an answer. Without a preview, an MLflow server shows the outputs as JSON.
 pub(super) fn preview_of(status: &TurnStatus) -> String {
     match status {
         TurnStatus::Failed { message, .. } => format!("failed: {message}"),
@@ -59,7 +60,7 @@ pub(super) fn preview_of(status: &TurnStatus) -> String {
     }
 }
 
-/// What MLflow's page shows beside a failed turn. It takes a span for failed only if there is such an event.
+/// The exception event of a failed turn. MLflow's page marks a span as failed only if it has one.
 pub(super) fn failure_event(status: &TurnStatus, at: Timestamp) -> Vec<SpanEvent> {
     match status {
         TurnStatus::Failed { message, kind } => {

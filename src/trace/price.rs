@@ -1,4 +1,4 @@
-//! What tokens cost at list price. Most people are on a plan, so it is called list price wherever it shows.
+//! Cost of tokens at list price. Most users have a plan, so every place that shows the cost calls it list price.
 
 use super::billing::Provider;
 use super::price_list::{self, Rates};
@@ -15,27 +15,27 @@ pub struct Cost {
     pub output: f64,
 }
 
-/// A cost, and what its reader must know of the price.
+/// A cost and the assumptions behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Priced {
     pub cost: Cost,
     pub assumed: Vec<Assumption>,
 }
 
-/// What the price takes for granted because no line says it, or no list has it.
+/// A fact that the price assumes, because Codex recorded none or no list has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Assumption {
     TierUnknown,
     /// The list has no price for this tier of the model.
     TierUnlisted(String),
-    /// A provider of the user's own, often a gateway: the model's name decides.
+    /// A provider that the user defined, often a gateway. The price is that of the model's name.
     ProviderUnlisted(String),
     /// The model runs on the user's own machine.
     Local(String),
 }
 
 impl Priced {
-    /// None for a model that the table does not know.
+    /// None for a model that no list has.
     pub fn of(provider: Option<&str>, model: &str, tier: Option<&str>, usage: TokenUsage) -> Option<Priced> {
         let who = Provider::of(provider);
         let name = || provider.unwrap_or_default().into();
@@ -86,7 +86,7 @@ impl Cost {
         }
     }
 
-    /// As MLflow's `mlflow.llm.cost` and `mlflow.trace.cost`.
+    /// The JSON of `mlflow.llm.cost` and `mlflow.trace.cost`.
     pub fn to_json(self) -> Value {
         [
             ("input_cost", self.input.into()),
@@ -143,7 +143,7 @@ mod tests {
             ("gpt-5.5", Some("flex"), short, 0.68 + 0.015),
             ("gpt-5.5", Some("default"), long, 2.72001 + 0.045),
             ("gpt-5.5", Some("flex"), long, 1.360005 + 0.0225),
-            // OpenAI serves it as a standard one.
+            // OpenAI serves long priority requests at standard rates.
             ("gpt-5.5", Some("priority"), long, 2.72001 + 0.045),
             ("gpt-6.1-sol", Some("priority"), long, 2.176008 + 0.03),
             // No threshold.
@@ -170,7 +170,7 @@ mod tests {
             (Some("azure"), "gpt-5.4-pro", Some(0.6 * 60.0 + 0.4 * 6.0 + 27.0)),
             (None, "gpt-5.4-pro", Some(60.0 + 27.0)),
             (Some("azure"), "gpt-5.6-luna-2026-07-09", of(None, "gpt-5.6-luna")),
-            // Azure's list has no such model, OpenAI's has.
+            // Only OpenAI's list has this model.
             (Some("azure"), "gpt-5.5-cyber", of(None, "gpt-5.5-cyber")),
             (Some("amazon-bedrock"), "openai.gpt-5.5", Some(0.6 * 11.0 + 0.4 * 1.1 + 4.95)),
             (Some("gateway"), "openai.gpt-5.5", of(Some("amazon-bedrock"), "openai.gpt-5.5")),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_says_what_it_takes_for_granted() {
+    fn a_price_lists_its_assumptions() {
         let assumed = |provider, tier| {
             let priced = Priced::of(provider, "gpt-5-codex", tier, USAGE).unwrap();
             priced.assumed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")

@@ -1,11 +1,11 @@
-//! The price list that the program carries.
+//! The built-in price list.
 
 use super::billing::Provider;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// `scripts/prices` writes it, and says where its figures come from.
+/// Written by `scripts/prices`, which documents the source of the figures.
 static TABLE: LazyLock<PriceTable> = LazyLock::new(|| {
     serde_json::from_str(include_str!("prices.json")).expect("the price table is checked by a test")
 });
@@ -25,35 +25,35 @@ type Prices = BTreeMap<String, Model>;
 
 #[derive(Deserialize)]
 struct Model {
-    /// A request with more input than this is a long one: all of it has other rates.
+    /// Input tokens above which a request is long: other rates apply to all its tokens.
     above: Option<u64>,
-    /// By MLflow's word for the tier: the rates of a usual request, then those of a long one.
+    /// By MLflow's name of the tier: the rates of a usual request, then those of a long one.
     tiers: BTreeMap<String, Vec<Rates>>,
 }
 
 /// US dollars per million tokens: input, output, cached input, cache write.
-/// Where one of the last two is not listed, it costs what input costs.
+/// Where one of the last two is missing, the input rate applies.
 #[derive(Clone, Copy, Deserialize)]
 pub(super) struct Rates(pub(super) f64, pub(super) f64, pub(super) Option<f64>, pub(super) Option<f64>);
 
-/// Of a request with so much input. With false where the list has no such tier: then they are the standard ones.
+/// Rates of a request with `input` tokens. False: the list lacks the tier, so these are the standard rates.
 pub(super) fn rates(who: Provider, model: &str, tier: Option<&str>, input: u64) -> Option<(Rates, bool)> {
     let PriceTable { openai, azure, bedrock, .. } = &*TABLE;
     let lists: &[&Prices] = match who {
         Provider::OpenAi => &[openai],
         Provider::Azure => &[azure, openai],
         Provider::Bedrock => &[bedrock, openai],
-        // The names of Bedrock's models are its own.
+        // Bedrock has its own model names.
         Provider::Other => &[openai, bedrock],
         Provider::Local => &[],
     };
-    // MLflow drops what gateways put before the name: `openai/gpt-5.5`.
+    // MLflow also drops the prefix that gateways add: `openai/gpt-5.5`.
     let name = model.rsplit('/').next().unwrap_or(model);
     let model = lists.iter().find_map(|list| list.get(name).or_else(|| list.get(undated(name))))?;
     model.rates(tier.map_or(STANDARD, listed_tier), input)
 }
 
-/// `gpt-5` of `gpt-5-2025-08-07`.
+/// The name without a date: `gpt-5` for `gpt-5-2025-08-07`.
 fn undated(model: &str) -> &str {
     let is_date = |text: &str| {
         text.len() == 11
@@ -68,11 +68,11 @@ fn undated(model: &str) -> &str {
     }
 }
 
-/// The catalogue's word for one of Codex's.
+/// The price list's name for one of Codex's tiers.
 fn listed_tier(tier: &str) -> &str {
     match tier {
         "default" | "auto" => STANDARD,
-        // In Codex's configuration; the request says `priority`.
+        // Codex's configuration has `fast`; its request has `priority`.
         "fast" => "priority",
         other => other,
     }
@@ -86,7 +86,7 @@ impl Model {
     }
 }
 
-/// The day of the price table.
+/// Date of the price list.
 pub(super) fn as_of() -> &'static str {
     &TABLE.as_of
 }

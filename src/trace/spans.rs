@@ -1,4 +1,4 @@
-//! The spans within a turn: model responses, tool calls, compactions.
+//! The spans below a turn: model responses, tool calls, compactions.
 
 use super::build::put;
 use super::failure;
@@ -17,38 +17,38 @@ use crate::session::model::{
 use crate::session::usage::TokenUsage;
 use jiff::{SignedDuration, Timestamp};
 
-/// Why a response that was asked for again is an error.
+/// Error message of a response that Codex requested again.
 const BROKE_OFF: &str = "the stream broke off, and codex asked again";
 
-/// Of a model response of which everything is known.
+/// Attributes of a model response with all facts recorded.
 const MOST_ATTRIBUTES: usize = 24;
 
-/// What all spans of a thread have in common.
+/// Facts that all spans of a thread share.
 #[derive(Clone)]
 pub(super) struct ThreadScope<'a> {
     pub(super) thread: &'a str,
-    /// The root thread, whose sub-agents' spans are part of the same conversation.
+    /// Conversation id: the root thread's id, also for its sub-agents.
     pub(super) conversation: Text,
     pub(super) provider: Option<Text>,
-    /// For what has no time of its own.
+    /// Start of spans without a recorded time.
     pub(super) began: Timestamp,
 }
 
 struct TurnScope<'a> {
     of: ThreadScope<'a>,
     turn: &'a Turn,
-    /// Of the turn, the response that the model began first to write, and when.
+    /// The number of the response that got the turn's first token, and when.
     first_token: Option<(u32, Timestamp)>,
     /// The number of the turn's last model response.
     last_inference: Option<u32>,
 }
 
-/// Of the span of a call.
+/// Id of a tool call's span.
 pub(super) fn tool_id(thread: &str, call_id: &str) -> SpanId {
     SpanId::of(thread, &format!("tool:{call_id}"))
 }
 
-/// Parents before children; siblings in the order in which they began.
+/// Spans of a turn: parents before children, siblings by start time.
 pub(super) fn of_turn(of: &ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span> {
     let began = turn.started_at.unwrap_or(of.began);
     let scope = TurnScope {
@@ -105,14 +105,14 @@ impl TurnScope<'_> {
         failure::put_on(&mut attributes, inference);
         let started_at = inference.started_at.unwrap_or(self.of.began);
         let messages: Vec<Value> = inference.new_messages.iter().map(chat_message).collect();
-        // What is not known is absent: MLflow's page would show a null, and an empty list as code.
+        // Unknown fields are absent: MLflow's page would show a null, and an empty list as code.
         let mut inputs = Map::with_capacity(2);
         put(&mut inputs, "model", model);
         put(&mut inputs, "messages", Some(messages).filter(|messages| !messages.is_empty()));
         let status = self.inference_status(inference);
         let ended_at = inference.ended_at.unwrap_or(started_at).max(started_at);
         let events = match &status {
-            // MLflow's page takes a span for failed only if there is such an event.
+            // MLflow's page marks a span as failed only if it has an exception event.
             SpanStatus::Error { message } => vec![exception(failure::name_of(inference), message, ended_at)],
             SpanStatus::Ok | SpanStatus::Unset => Vec::new(),
         };
@@ -131,24 +131,24 @@ impl TurnScope<'_> {
         }
     }
 
-    /// In milliseconds since the model was asked, where Codex counts from the beginning of the turn.
+    /// Milliseconds since the request started; Codex counts from the start of the turn.
     fn time_to_first_token(&self, inference: &Inference) -> Option<i64> {
         let (_, at) = self.first_token.filter(|(number, _)| *number == inference.number)?;
         let at = inference.ended_at.map_or(at, |ended| at.min(ended));
         let after = at.as_millisecond() - inference.started_at?.as_millisecond();
-        // Clocks are put back.
+        // A clock set back gives a negative time.
         Some(after).filter(|after| *after >= 0)
     }
 
-    /// One that broke off has told no usage, but for the one that made its turn fail.
+    /// Whether the response is complete. An incomplete one has no usage, except one that failed its turn.
     fn came_to_its_end(&self, inference: &Inference) -> bool {
         let is_last = self.last_inference == Some(inference.number);
         let made_it_fail = matches!(self.turn.status, TurnStatus::Failed { .. }) && is_last;
         inference.usage.is_some() && !made_it_fail && inference.failure.is_none()
     }
 
-    /// A response that told its usage was whole. Without one it is only known of a turn that came to a
-    /// good end; the last one of a turn that failed is what failed.
+    /// A response with a usage is complete. Without a usage, it is complete if its turn completed. The last response
+    /// of a failed turn is the one that failed.
     fn inference_status(&self, inference: &Inference) -> SpanStatus {
         if let Some(failure) = &inference.failure {
             return SpanStatus::Error { message: failure.message.clone() };
@@ -215,13 +215,13 @@ impl TurnScope<'_> {
         }
     }
 
-    /// Of a call of which no end was written.
+    /// Status of a call without a recorded end.
     fn status_without_an_end(&self) -> SpanStatus {
         let why = match &self.turn.status {
             TurnStatus::Running => return SpanStatus::Unset,
             TurnStatus::Interrupted { .. } => "interrupted",
             TurnStatus::Lost => "codex ended before the call did",
-            // Seen for calls of tools that the model may not call by that name.
+            // Codex does so for a tool that the model may not call by that name.
             TurnStatus::Completed | TurnStatus::Failed { .. } => "codex recorded no answer",
         };
         SpanStatus::Error { message: why.into() }

@@ -1,15 +1,17 @@
-//! Spans as a tree: who covers whom in time, and in which order they stand.
+//! Times and order of the spans of a tree.
 
 use super::ids::SpanId;
 use super::model::Span;
 use jiff::Timestamp;
 use std::collections::HashMap;
 
-/// Takes spans of which the first is the root and each stands after its parent. A child starts no earlier than its
-/// parent, so a parent whose time is inferred starts with its first child; the root covers all. What a parent does
-/// not wait for (a sub-agent, a command in the background) may end after it. Siblings stand in the order in which
-/// they began, each before what is below it. Nothing began before `floor`, when the session was made: a clock that is
-/// put back says so, and is wrong.
+/// Fixes times and order. Input: the root first, every parent before its children.
+///
+/// - A parent starts no later than its first child; its own start may be inferred.
+/// - The root covers all spans. Other parents may end before a child that they do not wait for, such as a sub-agent
+///   or a background command.
+/// - Siblings are in order of their start, each directly before its descendants.
+/// - No span starts before `floor`, the creation of the session: an earlier time comes from a clock set back.
 pub(super) fn settled(mut spans: Vec<Span>, floor: Timestamp, last: Option<Timestamp>) -> Vec<Span> {
     make_unique(&mut spans);
     for span in &mut spans {
@@ -33,7 +35,7 @@ pub(super) fn settled(mut spans: Vec<Span>, floor: Timestamp, last: Option<Times
     in_order(spans, &parents)
 }
 
-/// A rewound thread may hold a call twice under one id. The second is another one, always the same.
+/// Gives the second of two spans with one id another id, always the same. A rewound thread may hold a call twice.
 fn make_unique(spans: &mut [Span]) {
     let mut latest: HashMap<SpanId, (SpanId, usize)> = HashMap::with_capacity(spans.len());
     for span in spans {
@@ -51,7 +53,7 @@ fn make_unique(spans: &mut [Span]) {
 fn in_order(spans: Vec<Span>, parents: &[Option<usize>]) -> Vec<Span> {
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); spans.len()];
     for (at, parent) in parents.iter().enumerate().skip(1) {
-        // A span without its parent stands below the root rather than nowhere.
+        // A span without its parent becomes a child of the root.
         children[parent.filter(|parent| *parent < at).unwrap_or(0)].push(at);
     }
     for siblings in &mut children {
@@ -64,7 +66,7 @@ fn in_order(spans: Vec<Span>, parents: &[Option<usize>]) -> Vec<Span> {
         next.extend(children[at].iter().rev());
     }
     if order.is_sorted() {
-        // As they are, mostly: thousands of spans need not be moved.
+        // The usual case: avoids moving thousands of spans.
         return spans;
     }
     let mut spans: Vec<Option<Span>> = spans.into_iter().map(Some).collect();
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn parents_start_with_their_first_child_and_only_the_root_waits_for_the_last() {
+    fn parents_start_with_their_first_child_and_only_the_root_ends_with_the_last() {
         let spans = vec![
             span(1, None, 10, 20),
             span(2, Some(1), 12, 14),
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_lasts_as_long_as_somebody_wrote() {
+    fn the_root_lasts_until_the_last_line() {
         let last = Timestamp::from_second(50).ok();
         assert_eq!(told(&settled(vec![span(1, None, 10, 20)], EPOCH, last)), [("1", 10, 50)]);
         assert_eq!(settled(Vec::new(), EPOCH, last), []);

@@ -1,4 +1,4 @@
-//! What the exit code of a launch says of the turn that it ended with: a rollout cannot know it.
+//! The launches of a session's turns. The exit code of a launch may fail its last turn; no session file has it.
 
 use super::about::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
@@ -6,8 +6,8 @@ use crate::launch::exit::ChildExit;
 use crate::session::model::{Failure, Session, TurnStatus};
 use std::borrow::Cow;
 
-/// The session with those turns failed that its lines call complete, that have no answer, and with which a launch
-/// ended that failed. An answer that is there stays one, whatever else went wrong in the launch.
+/// The session, with completed turns marked as failed if they have no answer and are the last turn of a failed launch.
+/// A turn with an answer stays completed.
 pub(super) fn judged<'a>(session: &'a Session, record: &ThreadRecord) -> Cow<'a, Session> {
     let mut judged = Cow::Borrowed(session);
     for (index, turn) in session.turns.iter().enumerate() {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_launch_fails_the_turn_that_it_ended_with_unless_that_was_answered() {
+    fn a_failed_launch_fails_its_last_turn_unless_that_has_an_answer() {
         let done = || TurnStatus::Completed;
         let interrupted = || TurnStatus::Interrupted { reason: "interrupted".into() };
         let (good, bad) = (Some(ChildExit::Code(0)), Some(ChildExit::Code(1)));

@@ -1,48 +1,48 @@
-//! What a pattern cannot say of a secret: that it is no filler, no name of a variable, no word of a language.
+//! Checks beyond a pattern: that a value is no filler, no variable's name, and no word of a language.
 
 use super::PLACEHOLDER;
 use serde::Deserialize;
 
-/// What else must be so of what a pattern found.
+/// The check that a pattern's match must pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Check {
-    /// Its form alone is enough.
+    /// The pattern is enough.
     Any,
-    /// It is no filler (`xxxxxxxx`).
+    /// No filler such as `xxxxxxxx`.
     #[default]
     Filler,
-    /// Letters and digits, as chance mixes them.
+    /// Letters and digits in random order.
     Mixed,
-    /// As `mixed`, and no word of a language or a program.
+    /// As `mixed`, and neither words nor names of a program.
     Random,
-    /// Whatever a person may have chosen as a good password.
+    /// A good password that a person may have chosen.
     Chosen,
-    /// Whatever a person may have chosen, but for references and what stands there in documentation.
+    /// Any password that a person may have chosen, except references and examples of documentation.
     Password,
-    /// The credentials of a header.
+    /// The credentials of an HTTP header.
     Header,
-    /// The value that a name of a program or a file is given.
+    /// The value assigned to a name in a program or a file.
     Assignment,
 }
 
-/// Where a value stands.
+/// The text around a value.
 pub(super) struct Context<'a> {
-    /// All before it.
+    /// All text before the value.
     pub(super) name: &'a [u8],
-    /// Where the match begins in that.
+    /// Offset of the match in `name`.
     pub(super) name_start: usize,
     pub(super) after: Option<u8>,
     pub(super) is_quoted: bool,
 }
 
-/// How long a person's password is at least that is worth an alarm.
+/// Minimum bytes of a person's password.
 const SHORTEST_PASSWORD: usize = 8;
 
-/// Past this length a word within is chance.
+/// Bytes. A longer random value may contain a word by chance.
 const LONGEST_WITH_WORDS: usize = 64;
 
-/// What stands in examples instead of a secret.
+/// Parts of example values.
 const STAND_INS: [&str; 16] = [
     "your",
     "example",
@@ -62,13 +62,13 @@ const STAND_INS: [&str; 16] = [
     "secret_key_value",
 ];
 
-/// Names whose values are no secrets, whatever they end in.
+/// Parts of names whose values are no secrets.
 const HARMLESS_NAMES: [&str; 12] =
     ["page", "next", "contin", "cursor", "cancel", "public", "max", "eos", "bos", "pad_", "count", "expir"];
 
 impl Check {
     pub(super) fn holds(self, value: &[u8], context: &Context) -> bool {
-        // What was redacted before is none any more.
+        // A placeholder of an earlier redaction.
         if value.starts_with(PLACEHOLDER.as_bytes()) {
             return false;
         }
@@ -145,7 +145,7 @@ fn is_number(value: &[u8]) -> bool {
     value.iter().all(|byte| byte.is_ascii_digit() || b".,_-+:".contains(byte))
 }
 
-/// Shannon's, in bits for each byte.
+/// Shannon entropy, in bits per byte.
 fn entropy(value: &[u8]) -> f64 {
     let mut counts = [0_u32; 256];
     value.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
@@ -154,7 +154,7 @@ fn entropy(value: &[u8]) -> f64 {
     counts.iter().filter(|count| **count > 0).map(of).map(|share| -share * share.log2()).sum()
 }
 
-/// Of the last characters: what comes first is the same in all secrets of a kind.
+/// Checks the last 20 bytes: all secrets of a kind begin with the same prefix.
 fn is_no_filler(value: &[u8]) -> bool {
     let end = &value[value.len() - value.len().min(20)..];
     entropy(end) >= 2.2 && !is_stand_in(value)
@@ -171,7 +171,7 @@ fn is_stand_in(value: &[u8]) -> bool {
     is_mask || is_one_of_few || lower.contains("...") || STAND_INS.iter().any(|word| lower.contains(word))
 }
 
-/// To a variable, a template or a file that holds it.
+/// Whether the value refers to a variable, a template or a file.
 fn is_reference(value: &[u8]) -> bool {
     let marks = [&b"${"[..], b"$(", b"{{", b"<%", b"%{", b"%(", b"#{", b"@{"];
     let names = |rest: &[u8]| {
@@ -185,7 +185,7 @@ fn is_reference(value: &[u8]) -> bool {
         || value[0] == b'{'
 }
 
-/// A path or an address.
+/// Whether the value is a path or a URL.
 fn is_place(value: &[u8]) -> bool {
     let is_path =
         value[0] == b'/' || value.starts_with(b"./") || value.starts_with(b"../") || value.starts_with(b"~/");
@@ -196,7 +196,7 @@ fn is_place(value: &[u8]) -> bool {
         || value.windows(3).any(|part| part == b"://")
 }
 
-/// `settings.API_KEY2`: a name within names.
+/// Whether the value is a dotted name, such as `settings.API_KEY2`.
 fn is_dotted(value: &[u8]) -> bool {
     let parts: Vec<&[u8]> = value.split(|byte| *byte == b'.').collect();
     let is_name = |part: &&[u8]| {
@@ -207,7 +207,7 @@ fn is_dotted(value: &[u8]) -> bool {
     parts.len() > 1 && parts.iter().all(is_name)
 }
 
-/// Made of words, as names are: `my-app-v2`, `oauth2_token`, `Base64Decoder`.
+/// Whether the value consists of words, as names do: `my-app-v2`, `oauth2_token`, `Base64Decoder`.
 fn is_wordy(value: &[u8]) -> bool {
     let is_short = |part: &[u8]| {
         let letters = part.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
@@ -218,18 +218,18 @@ fn is_wordy(value: &[u8]) -> bool {
     parts.all(|part| is_short(part) || is_number(part) || humps(part).into_iter().all(is_word))
 }
 
-/// Such as `oauth2`: letters that can be spoken, and a few digits behind them.
+/// Pronounceable letters with a few digits after them, such as `oauth2`.
 fn is_word(part: &[u8]) -> bool {
     let letters = part.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     let digits = &part[letters..];
     let can_be_spoken = part[..letters].iter().any(|letter| b"aeiouyAEIOUY".contains(letter));
     let hardest = part[..letters].split(|letter| b"aeiouyAEIOUY".contains(letter)).map(<[u8]>::len).max();
-    // "lengths" has as many in a row.
+    // "lengths" has five consonants in a row.
     let can_be_spoken = can_be_spoken && hardest.unwrap_or(0) <= 5;
     letters >= 3 && can_be_spoken && digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// The words of a name whose words begin with capitals.
+/// Splits a camel-case name into words.
 fn humps(word: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let mut from = 0;
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_and_programs_write_is_told_from_chance() {
+    fn words_names_and_references_differ_from_random_values() {
         let wordy =
             ["my-app-v2", "oauth2_token", "Base64Decoder", "sha256", "v1", "2024-01-02", "utf8-general"];
         let random = ["a8f3k2m9d0s1", "Xk29dLq0Zt71", "9f86d081884c7d65"];

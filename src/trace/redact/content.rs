@@ -1,14 +1,14 @@
-//! A trace of figures alone: what may stay is listed, and all else goes, also what later versions add.
+//! Content mode `metadata`: lists what stays. Everything else is removed, including fields that later versions add.
 
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::trace::model::{Span, SpanStatus, SpanType, Trace};
 
-/// Says on the root that this is not all.
+/// Root attribute that marks a trace with metadata only.
 pub(super) const CONTENT: &str = "codex.content";
 
-/// No id and no version is longer, and no prompt that matters is so short and without a space.
+/// Bytes. No id and no version is longer, and a prompt worth protecting is longer or has a space.
 const LONGEST_WORD: usize = 80;
 
 const METADATA: [&str; 10] = [
@@ -77,12 +77,12 @@ const ATTRIBUTES: &[&str] = &[
     "gen_ai.usage.reasoning.output_tokens",
 ];
 
-/// What is left of inputs and outputs.
+/// Fields of inputs and outputs that stay.
 const FIELDS: [&str; 3] = ["model", "status", "exit_code"];
 
 pub(super) fn keep_figures(trace: &mut Trace) {
     trace.request_preview = None;
-    // Without a text, a server shows the outputs as JSON.
+    // Without a preview, an MLflow server shows the outputs as JSON.
     let status = trace.spans.first().and_then(|root| root.outputs.get("status")?.as_str());
     trace.response_preview = status.filter(|status| is_word(status)).map(str::to_owned);
     trace.metadata.retain(|key, _| METADATA.contains(&key.as_str()));
@@ -98,7 +98,7 @@ pub(super) fn keep_figures(trace: &mut Trace) {
 fn keep_figures_of(span: &mut Span) {
     span.name = name_of(span);
     if let SpanStatus::Error { message } = &mut span.status {
-        // The state tells that it failed, and the exit code how; the words may be anybody's.
+        // The status and the exit code stay. The message may quote a person, a model or a program.
         "failed".clone_into(message);
     }
     for value in [&mut span.inputs, &mut span.outputs] {
@@ -116,7 +116,7 @@ fn keep_figures_of(span: &mut Span) {
     }
 }
 
-/// The names that we give ourselves, and those of tools. A sub-agent is named by what it is to do.
+/// Keeps names that this program gives, and tool names. A sub-agent's name may describe its task.
 fn name_of(span: &Span) -> String {
     let numbered = ["turn_", "llm_call_"].iter().any(|kind| {
         span.name.strip_prefix(kind).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
@@ -148,7 +148,7 @@ fn keep(fields: &mut Map, names: &[&str]) {
     });
 }
 
-/// An id, a version, the name of a model or a tool: a name says little, a text says more.
+/// Whether the text can be an id, a version, or the name of a model or tool: short and without spaces.
 fn is_word(text: &str) -> bool {
     text.len() <= LONGEST_WORD
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:+-".contains(&byte))

@@ -1,41 +1,41 @@
-//! Where secrets stand in a text: one pass for the keywords of all rules, then the rule's pattern at each of them.
+//! Finds secrets in a text: one pass for the keywords of all rules, then the rule's pattern at each keyword.
 
 use super::rules::{Rule, Rules};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use std::ops::Range;
 
-/// How far from its keyword a match may be that does not begin with it.
+/// Bytes after a keyword to search for a match that does not begin with the keyword.
 const REACH: usize = 512;
 
-/// How much is looked at for a match that begins with its keyword: more than a private key has. Of what goes on
-/// behind it, the end is looked for.
+/// Bytes after a keyword to search for a match that begins with the keyword: more than a private key has. A match that
+/// reaches this limit is searched again to the end of the text.
 const LONGEST: usize = 64 << 10;
 
-/// So often a rule may look that far in one text in vain. A text of nothing but beginnings (`eyJeyJeyJ…`) would cost
-/// its own square.
+/// Failed searches of that length per rule and text. Without this limit, a text of prefixes only (`eyJeyJeyJ…`) would
+/// take quadratic time.
 const MOST_IN_VAIN: u32 = 4000;
 
-/// Finds what the rules know.
+/// Finds the secrets that the rules describe.
 pub struct Finder {
     rules: Rules,
     keywords: AhoCorasick,
-    /// For each keyword the place of its rule.
+    /// For each keyword, the index of its rule.
     rule_of: Vec<usize>,
-    /// Those without a keyword: searched for everywhere.
+    /// Rules without a keyword: they search the whole text.
     everywhere: Vec<usize>,
 }
 
-/// Bytes that are a secret; `rule` is the place of the rule that knows it.
+/// Byte range of a secret, and the index of the rule that found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub range: Range<usize>,
     pub rule: usize,
 }
 
-/// What came of a rule in a text so far.
+/// Progress of a rule in a text.
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked {
-    /// It is not asked again within what it took.
+    /// End of its last find: later searches begin there.
     past: usize,
     in_vain: u32,
 }
@@ -59,12 +59,12 @@ impl Finder {
         &self.rules.rules[at]
     }
 
-    /// Whether a keyword stands in the text at all.
+    /// Whether the text holds any keyword.
     pub(super) fn knows_a_word_of(&self, text: &str) -> bool {
         self.keywords.find(text).is_some()
     }
 
-    /// In order, none within another. Each begins and ends between two characters.
+    /// Finds in order, without overlaps. Each begins and ends at a character boundary.
     pub fn find(&self, text: &str) -> Vec<Found> {
         let bytes = text.as_bytes();
         let mut found = Vec::new();
@@ -143,7 +143,7 @@ impl Finder {
     }
 }
 
-/// Whether what follows these bytes begins a word. An escape before it ends in a letter, but is none of its.
+/// Whether a word begins after these bytes. The last letter of an escape is not part of the word.
 fn begins_a_word(before: &[u8]) -> bool {
     let Some((last, rest)) = before.split_last() else { return true };
     if !last.is_ascii_alphanumeric() {
@@ -154,7 +154,7 @@ fn begins_a_word(before: &[u8]) -> bool {
     is_escape || is_percent || (*last == b'm' && ends_a_colour(rest))
 }
 
-/// `ESC [ 1 ; 3 1`, the escape as a byte or as JSON, C or a shell writes it.
+/// Whether the bytes end in `ESC [ 1 ; 3 1`, with the escape as a byte or as JSON, C or a shell writes it.
 fn ends_a_colour(before: &[u8]) -> bool {
     let digits =
         before.iter().rev().take_while(|byte| byte.is_ascii_digit() || **byte == b';').take(12).count();
@@ -164,7 +164,7 @@ fn ends_a_colour(before: &[u8]) -> bool {
         .any(|escape| rest.ends_with(escape))
 }
 
-/// What overlaps is one secret, and the rule that stands first names it.
+/// Merges overlapping finds; the rule that is first in the list names them.
 fn merged(mut found: Vec<Found>, text: &str) -> Vec<Found> {
     for one in &mut found {
         while !text.is_char_boundary(one.range.start) {

@@ -1,14 +1,14 @@
-//! What a place cannot keep in a text: U+0000, which PostgreSQL refuses, and halves of surrogate pairs, which Python
-//! cannot write. One such character would make a server refuse its whole trace, each time.
+//! Replaces characters that a store cannot keep: U+0000, which PostgreSQL refuses, and halves of surrogate pairs,
+//! which Python cannot encode. A single such character makes a server refuse the whole trace at every attempt.
 //!
-//! A text of ours never holds half a pair. But MLflow reads a text that is JSON once more, and `\ud800` in it, or
-//! `\u0000`, becomes there what it means.
+//! A Rust text never holds half a pair. But MLflow parses a text that is JSON again, and decodes `\ud800` or `\u0000`
+//! in it.
 
 use super::walk::{Takes, texts};
 use crate::rollout::escapes;
 use crate::trace::model::Trace;
 
-/// The picture of a NUL: a person sees that there was one.
+/// U+2400, the symbol for NUL: it shows where the NUL was.
 const NUL: char = '\u{2400}';
 
 pub(super) fn make(trace: &mut Trace) {
@@ -35,12 +35,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_place_can_keep_is_shown_instead() {
+    fn characters_that_no_store_keeps_are_replaced() {
         let table = [
             ("", None),
             ("a\u{2400}b", None),
             ("a\0b\0", Some("a\u{2400}b\u{2400}")),
-            // Text about escapes is text.
+            // Text about an escape stays.
             (r"print '\u0000'", None),
             (r#"{"a": "\u0000"}"#, Some(r#"{"a": "\u2400"}"#)),
             (" [\"\0\", \"\\u0000\"]", Some(" [\"\u{2400}\", \"\\u2400\"]")),

@@ -1,8 +1,7 @@
-//! What must not leave: secrets are taken out of a finished trace, before anything of it is written.
+//! Removes secrets from a finished trace, before any part of it is written.
 //!
-//! Only a trace that went through here can be put into the spool, which is the only road to a target. What was a
-//! secret becomes `[redacted:<rule>:<hash>]`: the rule says what it was, and the hash, which another installation
-//! would make otherwise, tells one secret from the next.
+//! The spool takes only redacted traces, and every delivery goes through the spool. A secret becomes
+//! `[redacted:<rule>:<hash>]`: the rule is its kind, and the hash, salted per installation, distinguishes secrets.
 
 mod check;
 mod content;
@@ -35,29 +34,29 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::LazyLock;
 
-/// How often each rule found something; JSON in the trace's metadata and on its root.
+/// Metadata key and root attribute: JSON object of finds per rule.
 pub const COUNTS: &str = "codex.redactions";
 
-/// How much of the hash stands in a placeholder. Enough to tell the secrets of a trace apart, too little to try
-/// guesses with, for whoever got hold of the salt.
+/// Hex digits of the hash in a placeholder: enough to distinguish the secrets of a trace, too few to verify guesses
+/// for an attacker who has the salt.
 const HASH_DIGITS: usize = 8;
 
-/// How every placeholder begins.
+/// Prefix of every placeholder.
 const PLACEHOLDER: &str = "[redacted:";
 
-/// A trace without secrets, as far as the rules know them. It can be read; whoever changes it has a trace again.
+/// A trace without the secrets that the rules find. Read-only; to change it, convert it into a `Trace`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Redacted(Trace);
 
 impl Redacted {
-    /// By our own rules and without a salt: for a trace that nobody's session is.
+    /// Redacts with the built-in rules and a fixed salt: for synthetic traces, which belong to no session.
     pub fn made_up(trace: Trace) -> Redacted {
         static OURS: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(Rules::ours(), Salt::new([0; 32])));
         OURS.redact(trace, Keep::Everything)
     }
 
-    /// As any that is made now: what an earlier version put into the spool may hold what no place can keep.
+    /// Replaces characters that no store accepts. Traces that earlier versions spooled may still hold some.
     pub fn legible(self) -> Redacted {
         let Redacted(mut trace) = self;
         legible::make(&mut trace);
@@ -66,8 +65,8 @@ impl Redacted {
 }
 
 impl Redacted {
-    /// With small images beside their notes. Each is bytes of its type, in which no rule finds a secret; a trace of
-    /// figures alone has no notes.
+    /// Adds small images after their notes. Their bytes begin as their type requires, so they need no search for
+    /// secrets. A trace with metadata only has no notes.
     pub fn with_images(mut self, images: &Images) -> Redacted {
         images.show_in(&mut self.0);
         self
@@ -88,17 +87,17 @@ impl From<Redacted> for Trace {
     }
 }
 
-/// How much of a session a trace may hold.
+/// Content mode: how much of a session a trace may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// All but secrets.
+    /// Everything except secrets.
     Everything,
-    /// Names of models and tools, times, counts, tokens, cost, statuses, exit codes, versions, ids of threads and
-    /// turns: nothing that a person, a model or a program wrote.
+    /// Names of models and tools, times, counts, tokens, cost, statuses, exit codes, versions, thread and turn ids.
+    /// No text that a person, a model or a program wrote.
     Figures,
 }
 
-/// Takes secrets out of traces.
+/// Removes secrets from traces.
 pub struct Redactor {
     finder: Finder,
     salt: Salt,
@@ -115,8 +114,7 @@ impl Redactor {
         Redactor { finder: Finder::of(rules), salt }
     }
 
-    /// The same trace, rules and salt give the same trace. Whatever is cut for being too long is cut here, after the
-    /// secrets are out: half a secret would not be known for one.
+    /// Deterministic for the same trace, rules and salt. Cuts long texts last: no rule recognizes half a secret.
     pub fn redact(&self, mut trace: Trace, keep: Keep) -> Redacted {
         files::note(&mut trace);
         match keep {
@@ -132,7 +130,7 @@ impl Redactor {
         Redacted(trace)
     }
 
-    /// A text by itself; None where nothing is to be taken out of it.
+    /// Redacts a single text; None where it holds no secret.
     pub fn text(&self, text: &str) -> Option<String> {
         walk::Walk::of(self).one(text)
     }
@@ -143,7 +141,7 @@ impl Redactor {
 }
 
 impl Salt {
-    /// Of the secret alone: line breaks within it may be written in several ways.
+    /// Hashes the secret without white space and escapes of it: line breaks may be written in several ways.
     fn hash(&self, secret: &[u8]) -> String {
         let mut hash = Sha256::new();
         hash.update(self.bytes());
@@ -168,12 +166,12 @@ impl Salt {
     }
 }
 
-/// Whether figures alone are left of it: what its target has of the rest is to go.
+/// Whether the trace holds metadata only. The target then deletes older content of the same trace.
 pub fn is_of_figures(trace: &Trace) -> bool {
     trace.spans.first().is_some_and(|root| root.attributes.contains_key(content::CONTENT))
 }
 
-/// What a trace tells of it; empty where there was nothing.
+/// Finds per rule, from the trace's metadata; empty where no rule found anything.
 pub fn counts_of(trace: &Trace) -> BTreeMap<String, u64> {
     trace.metadata.get(COUNTS).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }

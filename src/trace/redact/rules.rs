@@ -1,4 +1,4 @@
-//! The rules by which secrets are known: ours, which are data (`rules.toml`), and those that people add.
+//! The rules for secrets: the built-in ones (`rules.toml`), and those that users add.
 
 use super::check::Check;
 use regex::bytes::{Regex, RegexBuilder};
@@ -8,16 +8,16 @@ use std::sync::OnceLock;
 
 const OURS: &str = include_str!("rules.toml");
 
-/// Of rules that people add, and of what they allow: more would cost every trace.
+/// Limits of a user's rules and allowed values: each slows down every trace.
 const MOST_RULES: usize = 200;
 const LONGEST_NAME: usize = 40;
 const LONGEST_PATTERN: usize = 2000;
 const MOST_KEYWORDS: usize = 20;
 
-/// Of a compiled pattern, in bytes: ours need a tenth of it.
+/// Bytes of a compiled pattern. Built-in patterns need a tenth of it.
 const LARGEST_PATTERN: usize = 1 << 20;
 
-/// How deep a pattern's groups may be nested.
+/// Levels of nested groups in a pattern.
 const DEEPEST_PATTERN: u32 = 32;
 
 /// One kind of secret.
@@ -26,7 +26,7 @@ pub struct Rule {
     pub name: String,
     pub keywords: Vec<String>,
     pub(super) before: usize,
-    /// Its keywords say only which texts are searched.
+    /// A keyword anywhere makes the rule search the whole text.
     pub(super) is_for_all: bool,
     pub(super) anywhere: bool,
     pub(super) check: Check,
@@ -36,11 +36,11 @@ pub struct Rule {
     ignores: Vec<String>,
 }
 
-/// All that a redactor goes by.
+/// The rules and exceptions of a redactor.
 #[derive(Debug, Default)]
 pub struct Rules {
     pub rules: Vec<Rule>,
-    /// What is no secret, whatever a rule says.
+    /// Values that are no secrets, even where a rule finds them.
     pub(super) allowed: Vec<Regex>,
 }
 
@@ -50,7 +50,7 @@ struct File {
     rule: Vec<Written>,
 }
 
-/// A rule as it stands in a file.
+/// A rule of `rules.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -70,7 +70,7 @@ struct Written {
     ignores: Vec<String>,
 }
 
-/// What people may say of a rule of theirs.
+/// A user's rule in the configuration.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Added {
@@ -81,7 +81,7 @@ struct Added {
 }
 
 impl Rules {
-    /// Those that come with the program.
+    /// The built-in rules.
     pub fn ours() -> Rules {
         let file: File = toml::from_str(OURS).expect("rules.toml is read by a test");
         let rules = file.rule.into_iter().map(|written| Rule {
@@ -99,8 +99,8 @@ impl Rules {
         Rules { rules: rules.collect(), allowed: Vec::new() }
     }
 
-    /// With what the configuration's `redaction` adds. Each thing in it that cannot be followed is left out, and
-    /// becomes a sentence; ours count in any case.
+    /// Adds the rules of the configuration's `redaction`. An invalid entry is skipped and reported as a sentence; the
+    /// built-in rules always apply.
     pub fn and(mut self, redaction: &Value) -> (Rules, Vec<String>) {
         let mut problems = Vec::new();
         let Some(object) = redaction.as_object() else {
@@ -143,7 +143,7 @@ impl Rules {
 }
 
 impl Rule {
-    /// None where the pattern is none, which a test and the reading of it keep from happening.
+    /// None for an invalid pattern. A test excludes it for built-in rules, and parsing for a user's rules.
     pub(super) fn regex(&self) -> Option<&Regex> {
         let anchored = || {
             let pattern = match self.is_anchored() {
@@ -195,7 +195,7 @@ fn added(rule: &Value, at: usize) -> Result<Rule, String> {
         name,
         keywords,
         before: usize::MAX,
-        // People need not know how far ours look from a keyword.
+        // A user's rule searches the whole text: users need not know the built-in rules' limits.
         is_for_all: true,
         anywhere: true,
         check: Check::Any,
@@ -210,7 +210,7 @@ fn refused(name: &str, why: &str) -> String {
     format!("redaction rule \"{name}\" is not used: {why} (the built-in rules count in any case)")
 }
 
-/// Over bytes: a text's own characters are what it is cut at later.
+/// A pattern over bytes; `merged` widens its matches to character boundaries.
 fn compile(pattern: &str, written: usize) -> Result<Regex, String> {
     if written > LONGEST_PATTERN {
         return Err(format!("its pattern is longer than {LONGEST_PATTERN} characters"));
@@ -223,7 +223,7 @@ fn compile(pattern: &str, written: usize) -> Result<Regex, String> {
         .nest_limit(DEEPEST_PATTERN);
     builder.build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "its pattern is too large (count fewer repetitions)".to_owned(),
-        // Several lines, with the pattern and a mark below it; the last one says what is wrong.
+        // Several lines with the pattern and a mark below it; the last line is the reason.
         error => {
             let text = error.to_string();
             format!(

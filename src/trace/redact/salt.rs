@@ -1,4 +1,4 @@
-//! What makes the hashes of one installation differ from those of every other: 32 random bytes in a file of ours.
+//! The salt of an installation: 32 random bytes in a file. It makes hashes differ between installations.
 
 use crate::disk;
 use std::fs::{self, File};
@@ -7,7 +7,7 @@ use std::path::Path;
 
 const LENGTH: usize = 32;
 
-/// Never leaves the machine: with it, guesses of short passwords could be tried.
+/// Never leaves the machine: with the salt, an attacker could verify guesses of short passwords.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Salt([u8; LENGTH]);
 
@@ -20,8 +20,7 @@ impl Salt {
         &self.0
     }
 
-    /// That of this file, which is made when it is not there (0600). Of several processes that make it at once all
-    /// have the same one.
+    /// Reads the file, or creates it with mode 0600. Processes that create it at the same time get the same salt.
     pub fn of(path: &Path) -> io::Result<Salt> {
         if let Some(salt) = read(path)? {
             return Ok(salt);
@@ -35,7 +34,7 @@ impl Salt {
             Ok(_) => Ok(Salt(fresh)),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => match read(path)? {
                 Some(salt) => Ok(salt),
-                // Somebody changed it: all it costs is that the same secrets have other hashes from now on.
+                // The file was damaged. A new salt only gives the same secrets other hashes.
                 None => {
                     disk::write_private(path, &fresh)?;
                     Ok(Salt(fresh))
@@ -46,7 +45,7 @@ impl Salt {
     }
 }
 
-/// None when it is not there, or not what we wrote.
+/// None when the file is missing or not 32 bytes long.
 fn read(path: &Path) -> io::Result<Option<Salt>> {
     match fs::read(path) {
         Ok(bytes) => Ok(bytes.try_into().ok().map(Salt)),
@@ -61,7 +60,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn the_salt_is_made_once_for_its_owner_and_stays() {
+    fn the_salt_is_created_once_for_its_owner_and_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mlflow/salt");
         let salt = Salt::of(&path).unwrap();

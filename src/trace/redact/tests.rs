@@ -1,4 +1,4 @@
-//! Every rule finds its secrets and nothing else, and no text of a trace is left out.
+//! Every rule finds its secrets and nothing else, and redaction covers every text of a trace.
 
 mod legible;
 mod reach;
@@ -15,7 +15,7 @@ fn redactor() -> Redactor {
     Redactor::new(Rules::ours(), Salt::new(SALT))
 }
 
-/// `<36:a-z0-9>` is 36 characters of these, the same in every run.
+/// Expands `<36:a-z0-9>` to 36 of these characters, the same in every run.
 fn written_out(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -60,7 +60,7 @@ fn class_of(class: &str) -> Vec<char> {
 }
 
 #[test]
-fn every_rule_finds_what_it_says_and_ignores_what_it_says() {
+fn every_rule_passes_its_test_strings() {
     let finder = Finder::of(Rules::ours());
     let rules = Rules::ours().rules;
     let mut wrong = Vec::new();
@@ -92,7 +92,7 @@ fn every_rule_finds_what_it_says_and_ignores_what_it_says() {
 }
 
 #[test]
-fn rules_have_names_of_their_own_and_patterns_that_compile() {
+fn rules_have_unique_names_and_valid_patterns() {
     let rules = Rules::ours().rules;
     for (at, rule) in rules.iter().enumerate() {
         assert!(rule.regex().is_some(), "{}", rule.name);
@@ -190,7 +190,7 @@ fn a_key_of_many_lines_has_one_hash_however_its_lines_end() {
 }
 
 #[test]
-fn a_value_is_known_by_its_name_wherever_they_stand() {
+fn a_value_next_to_its_name_is_found_everywhere() {
     let value = written_out("<18:a-z0-9>");
     let inputs = json!({
         "password": value, "headers": {"X-Api-Key": value}, "command": ["mysql", "--password", value],
@@ -225,7 +225,7 @@ fn a_secret_at_the_edge_of_a_cut_leaves_no_half_of_itself() {
 }
 
 #[test]
-fn of_figures_alone_no_text_is_left() {
+fn content_mode_metadata_leaves_no_text() {
     let (mut trace, secrets) = trace();
     trace.name = "codex_cli_session".into();
     trace.spans[0].inputs = json!({"prompt": "write a parser", "model": "gpt-5.5"}).into();
@@ -253,7 +253,7 @@ fn with(redaction: serde_json::Value) -> (Redactor, Vec<String>) {
 }
 
 #[test]
-fn people_add_rules_and_say_what_is_no_secret() {
+fn users_add_rules_and_allow_values() {
     let (redactor, problems) = with(json!({
         "rules": [
             {"name": "acme", "pattern": r"acme-[0-9]{6}"},
@@ -270,7 +270,7 @@ fn people_add_rules_and_say_what_is_no_secret() {
 }
 
 #[test]
-fn a_rule_that_is_none_is_refused_by_name_and_ours_go_on() {
+fn an_invalid_rule_is_refused_by_name_and_built_in_rules_still_apply() {
     let table = [
         (json!("x"), "\"redaction\" is no object"),
         (json!({"rules": {}}), "\"rules\" is no list"),

@@ -1,4 +1,4 @@
-//! Every text of a trace, wherever it stands: names, previews, keys, values within values.
+//! Replaces secrets in every text of a trace: names, previews, keys, nested values.
 
 use super::Redactor;
 use super::find::Found;
@@ -10,21 +10,21 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use std::collections::BTreeMap;
 use std::mem;
 
-/// A secret is looked for without its mark too, where it was found with it elsewhere. Shorter ones may be words.
+/// Minimum bytes of a known secret, which is replaced in all texts, also without a keyword. Shorter ones may be words.
 const SHORTEST_KNOWN: usize = 10;
 
-/// More would be no secrets of a session but a list of them.
+/// Known secrets per trace. A session with more has read a list of secrets.
 const MOST_KNOWN: usize = 10_000;
 
-/// The name of a value is shorter, and a value that a name makes a secret too.
+/// Bytes of a name, and of a value that its name may mark as a secret.
 const LONGEST_NAME: usize = 64;
 const LONGEST_VALUE: usize = 4096;
 
-/// One walk over one trace, and what was found on it.
+/// A pass over one trace, and its finds.
 pub(super) struct Walk<'r> {
     redactor: &'r Redactor,
     counts: BTreeMap<String, u64>,
-    /// Each secret with what stands in its place now.
+    /// Each secret with its placeholder and the index of its rule.
     known: BTreeMap<String, (String, usize)>,
 }
 
@@ -33,7 +33,7 @@ impl<'r> Walk<'r> {
         Walk { redactor, counts: BTreeMap::new(), known: BTreeMap::new() }
     }
 
-    /// How often each rule found something.
+    /// Replaces secrets, and counts the finds per rule.
     pub(super) fn trace(mut self, trace: &mut Trace) -> BTreeMap<String, u64> {
         texts(trace, &mut self);
         self.take_known(trace);
@@ -63,14 +63,14 @@ impl<'r> Walk<'r> {
         kept
     }
 
-    /// What was found in one place is taken out of all others: an answer that quotes a password has no mark on it.
+    /// Replaces known secrets in all other texts: an answer may quote a password without a keyword.
     fn take_known(&mut self, trace: &mut Trace) {
         let (known, places): (Vec<&String>, Vec<&(String, usize)>) = self.known.iter().unzip();
         if known.is_empty() {
             return;
         }
         let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(known);
-        // Too many and too long ones make no automaton; where they were found they are out.
+        // The automaton may become too large. The secrets are already replaced where a rule found them.
         let Ok(finder) = finder else { return };
         let mut known = Known { finder, places, counts: BTreeMap::new() };
         texts(trace, &mut known);
@@ -89,7 +89,7 @@ impl Takes for Walk<'_> {
     fn value_of(&mut self, name: &str, value: &str) -> Option<String> {
         let is_name = name.len() <= LONGEST_NAME && value.len() <= LONGEST_VALUE;
         let is_option = name.starts_with('-');
-        // The words of short options have what follows them in them: `-u "`.
+        // A keyword of a short option includes the quote after it: `-u "`.
         let is_known = || match is_option {
             true => self.redactor.finder.knows_a_word_of(&format!("{name} \"")),
             false => self.redactor.finder.knows_a_word_of(name),
@@ -108,10 +108,10 @@ impl Takes for Walk<'_> {
     }
 }
 
-/// Secrets that were found, to be found again.
+/// A second pass, for secrets that the first pass found.
 struct Known<'a> {
     finder: AhoCorasick,
-    /// What is to stand in the place of each, and the rule that knew it.
+    /// Placeholder and rule index of each secret.
     places: Vec<&'a (String, usize)>,
     counts: BTreeMap<usize, u64>,
 }
@@ -135,28 +135,28 @@ impl Takes for Known<'_> {
     }
 }
 
-/// By chance it stands nowhere else, and no person writes it for a word.
+/// Long enough and mixed enough to be neither a word nor a coincidence elsewhere.
 fn is_to_be_known(secret: &str) -> bool {
     let has = |is: fn(&u8) -> bool| secret.bytes().any(|byte| is(&byte));
     secret.len() >= SHORTEST_KNOWN && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
 }
 
-/// Who takes something out of texts. None where there is nothing to take.
+/// Replaces parts of texts. Both functions return None where the text stays as it is.
 pub(super) trait Takes {
     fn text(&mut self, text: &str) -> Option<String>;
 
-    /// A value that stands apart from its name: `{"password": "…"}`, `["--token", "…"]`. As a text it comes too.
+    /// For a value next to its name: `{"password": "…"}`, `["--token", "…"]`. `text` gets the value as well.
     fn value_of(&mut self, name: &str, value: &str) -> Option<String>;
 }
 
-/// Puts what is left of a text in its place, if something was taken out.
+/// Stores the new text, if there is one.
 fn put<T: From<String>>(left: Option<String>, text: &mut T) {
     if let Some(left) = left {
         *text = left.into();
     }
 }
 
-/// Every text of the trace. A field that the model has and this does not know would not compile.
+/// Passes every text of the trace to `takes`. A new field of the model breaks the patterns here at compile time.
 pub(super) fn texts(trace: &mut Trace, takes: &mut impl Takes) {
     let Trace {
         id: _,
@@ -223,7 +223,7 @@ fn values(value: &mut Value, takes: &mut impl Takes) {
     }
 }
 
-/// A command line, word by word.
+/// A command line: each option with the argument after it.
 fn words(items: &mut [Value], takes: &mut impl Takes) {
     for at in 1..items.len() {
         let (before, after) = items.split_at_mut(at);

@@ -1,4 +1,4 @@
-//! No place is sent what it cannot keep, whatever a session holds.
+//! Redacted traces hold no character that a store cannot keep.
 
 use super::*;
 use crate::trace::redact::walk::{Takes, texts};
@@ -30,13 +30,13 @@ fn text() -> impl Strategy<Value = String> {
     ]);
     prop_oneof![
         vec(parts.clone(), 0..12).prop_map(|parts| parts.concat()),
-        // JSON to the letter, as a model writes a tool's arguments.
+        // Valid JSON, as a model writes a tool's arguments.
         vec(select(vec!["a", "\\u0000", "\\ud83d", "\\ude00", "\\n", "\\\\", "ä"]), 0..12)
             .prop_map(|parts| format!("{{\"cmd\": [\"{}\"]}}", parts.concat())),
     ]
 }
 
-/// What Python would make of a text that MLflow reads as JSON: strings, and escapes that are half a pair.
+/// Collects all texts of a trace.
 struct Look {
     texts: Vec<String>,
 }
@@ -52,7 +52,7 @@ impl Takes for Look {
     }
 }
 
-/// Text about an escape, `\\u0000`, is none.
+/// Whether any string holds a NUL. Text about an escape, `\\u0000`, holds none.
 fn has_nul(value: &Json) -> bool {
     match value {
         Json::String(text) => text.contains('\0'),
@@ -72,7 +72,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn no_place_is_sent_a_nul_or_half_a_surrogate_pair(planted in vec(text(), 18)) {
+    fn no_store_gets_a_nul_or_half_a_surrogate_pair(planted in vec(text(), 18)) {
         static REDACTOR: LazyLock<Redactor> = LazyLock::new(redactor);
         let (trace, secrets) = trace();
         let mut json = serde_json::to_string(&trace).unwrap();
@@ -86,7 +86,7 @@ proptest! {
             texts(&mut redacted.clone().into(), &mut look);
             for text in &look.texts {
                 prop_assert!(!text.contains('\0'), "{text:?}");
-                // serde_json refuses half a pair, and Python would read it.
+                // serde_json refuses half a pair where Python accepts it.
                 let shape = text.replace("\\ud", "\\ue").replace("\\uD", "\\ue").replace("\\u0000", "\\u0020");
                 if serde_json::from_str::<Json>(&shape).is_ok() {
                     let read = serde_json::from_str::<Json>(text);

@@ -1,21 +1,21 @@
-//! How far a rule looks: to the end of its secret, and to the word behind an option.
+//! Search range of a rule: to the end of its secret, and to the argument after an option.
 
 use super::*;
 
 #[test]
-fn a_secret_is_taken_whole_however_long_and_after_however_many_that_are_none() {
+fn a_secret_is_found_at_any_length_and_after_many_false_prefixes() {
     let redacted = |text: &str| redactor().text(text).expect("a secret");
     let long = written_out("authorization: Bearer <200000:A-Za-z0-9>");
     assert_eq!(redacted(&long).len(), redacted("authorization: Bearer a1b2c3d4e5f6a7b8c9d0e1f2").len());
     let token = token(1);
-    // Each of these only begins as a secret does.
+    // Each has only the prefix of a secret.
     let text = format!("{} {} {token} end", "eyJ".repeat(9000), "authorization=".repeat(9000));
     let kept = redacted(&text);
     assert!(!kept.contains(&token) && kept.ends_with(" end"), "{}", &kept[kept.len() - 100..]);
 }
 
 #[test]
-fn a_rule_of_somebodys_own_searches_the_whole_text_and_takes_its_match_whole() {
+fn a_users_rule_searches_the_whole_text_and_replaces_its_whole_match() {
     for (pattern, secret) in [("CU-[A-Za-z0-9]+", "CU-<2000:A-Za-z0-9>"), ("[a-z]{600}-CU-", "<600:a-z>-CU-")]
     {
         let own = json!({"rules": [{"name": "own", "pattern": pattern, "keywords": ["CU-"]}]});
@@ -32,7 +32,7 @@ fn a_rule_of_somebodys_own_searches_the_whole_text_and_takes_its_match_whole() {
 }
 
 #[test]
-fn the_word_behind_an_option_is_looked_at_with_it() {
+fn an_argument_is_checked_with_the_option_before_it() {
     for option in ["-u", "--user", "--proxy-user"] {
         let (mut trace, _) = trace();
         trace.spans[0].inputs =
