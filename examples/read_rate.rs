@@ -6,7 +6,8 @@
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::launch::detached::LARGE_PAGES;
 use codex_traced::session::{self, Writer};
-use codex_traced::trace::build::{Surroundings, build};
+use codex_traced::trace::build::build;
+use codex_traced::trace::info::TraceSource;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use std::fs::{self, File};
@@ -75,7 +76,7 @@ fn measure(rollout: &Path) {
     let begun = processor();
     let session = session::read(rollout, Writer::Gone).expect("a rollout");
     let read = processor() - begun;
-    let surroundings = Surroundings { rollout, user: None };
+    let surroundings = TraceSource { rollout, user: None };
     let trace = build(&session, &ThreadRecord::default(), surroundings).expect("a trace");
     println!("{read} {}", processor() - begun);
     let after = peak();

@@ -3,7 +3,8 @@
 
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::session::{self, Writer};
-use codex_traced::trace::build::{Surroundings, build};
+use codex_traced::trace::build::build;
+use codex_traced::trace::info::TraceSource;
 use codex_traced::trace::redact::{Keep, Redactor, Rules, Salt};
 use std::path::Path;
 use std::time::Instant;
@@ -18,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let begun = Instant::now();
         let session = session::read(path, Writer::Gone)?;
         let read = millis(begun);
-        let trace = build(&session, &ThreadRecord::default(), Surroundings { rollout: path, user: None });
+        let trace = build(&session, &ThreadRecord::default(), TraceSource { rollout: path, user: None });
         let trace = trace.ok_or("no turn in it")?;
         let built = millis(begun) - read;
         let plain = Instant::now();

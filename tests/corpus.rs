@@ -5,7 +5,8 @@ use codex_traced::rollout::value::Map;
 use codex_traced::rollout::value::Value;
 use codex_traced::session::model::Session;
 use codex_traced::session::{self, Writer};
-use codex_traced::trace::build::{Surroundings, build};
+use codex_traced::trace::build::build;
+use codex_traced::trace::info::TraceSource;
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace};
 use codex_traced::trace::redact::Redacted;
 use jiff::Timestamp;
@@ -61,7 +62,7 @@ fn read(path: &Path) -> Session {
 }
 
 fn trace_of(session: &Session, path: &Path) -> Option<Trace> {
-    let trace = build(session, &ThreadRecord::default(), Surroundings { rollout: path, user: Some("me") });
+    let trace = build(session, &ThreadRecord::default(), TraceSource { rollout: path, user: Some("me") });
     // Nothing in the corpus is a secret; long texts are cut with it.
     trace.map(|trace| Redacted::made_up(trace).into())
 }

@@ -7,8 +7,9 @@ use codex_traced::export::Exporter;
 use codex_traced::export::mlflow::file_store::FileStoreExporter;
 use codex_traced::export::mlflow::sqlite::SqliteExporter;
 use codex_traced::session::{self, Writer};
-use codex_traced::trace::build::{Surroundings, build};
+use codex_traced::trace::build::build;
 use codex_traced::trace::ids::TraceId;
+use codex_traced::trace::info::TraceSource;
 use codex_traced::trace::model::Trace;
 use codex_traced::trace::redact::Redacted;
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ impl Job {
     fn trace(&self) -> Trace {
         let rollout = self.home.rollout();
         let session = session::read(&rollout, Writer::Gone).expect("read the rollout");
-        let surroundings = Surroundings { rollout: &rollout, user: Some("tester") };
+        let surroundings = TraceSource { rollout: &rollout, user: Some("tester") };
         let trace = build(&session, &ThreadRecord::default(), surroundings).expect("a session with a turn");
         Redacted::made_up(trace).into()
     }

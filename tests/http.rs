@@ -14,7 +14,8 @@ use codex_traced::export::receipt::Receipt;
 use codex_traced::export::{Delivered, ExportError, Patience};
 use codex_traced::session::family::Family;
 use codex_traced::session::{self, Writer};
-use codex_traced::trace::build::{Surroundings, build_family, build_turns};
+use codex_traced::trace::build::{build_family, build_turns};
+use codex_traced::trace::info::TraceSource;
 use codex_traced::trace::model::Trace;
 use codex_traced::trace::redact::Redacted;
 use jiff::Timestamp;
@@ -279,7 +280,7 @@ fn of_corpus(name: &str, lines: Option<usize>, writer: Writer, granularity: Gran
     let kept: String = text.split_inclusive('\n').take(lines.unwrap_or(usize::MAX)).collect();
     std::fs::write(&rollout, kept).expect("write a session");
     let family = Family::from(session::read(&rollout, writer).expect("read a session"));
-    let (record, surroundings) = (ThreadRecord::default(), Surroundings { rollout: &rollout, user: None });
+    let (record, surroundings) = (ThreadRecord::default(), TraceSource { rollout: &rollout, user: None });
     let traces = match granularity {
         Granularity::Session => build_family(&family, &record, surroundings).into_iter().collect(),
         Granularity::Turn => build_turns(&family, &record, surroundings),

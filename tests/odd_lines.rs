@@ -4,7 +4,8 @@ use codex_traced::session::discrepancy::Discrepancy;
 use codex_traced::session::model::Session;
 use codex_traced::session::reducer::SessionReducer;
 use codex_traced::session::{self, Writer};
-use codex_traced::trace::build::{Surroundings, build};
+use codex_traced::trace::build::build;
+use codex_traced::trace::info::TraceSource;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -225,7 +226,7 @@ fn a_clock_that_is_put_back_makes_nothing_earlier_than_what_was_before_it() {
         };
         original().into_iter().enumerate().map(put).collect()
     };
-    let surroundings = Surroundings { rollout: Path::new("r.jsonl"), user: None };
+    let surroundings = TraceSource { rollout: Path::new("r.jsonl"), user: None };
     let spans = |session: &Session| build(session, &Default::default(), surroundings).expect("a trace").spans;
     let whole = spans(&session_of(&original()));
     let lasts =

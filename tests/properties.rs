@@ -6,8 +6,9 @@ use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::rollout::reader::Lines;
 use codex_traced::session::model::Session;
 use codex_traced::session::reducer::SessionReducer;
-use codex_traced::trace::build::{Surroundings, build};
+use codex_traced::trace::build::build;
 use codex_traced::trace::ids::SpanId;
+use codex_traced::trace::info::TraceSource;
 use codex_traced::trace::model::{Span, Trace};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -68,7 +69,7 @@ fn session_of(source: impl Read) -> Session {
 }
 
 fn trace_of(session: &Session) -> Option<Trace> {
-    let surroundings = Surroundings { rollout: Path::new("rollout.jsonl"), user: None };
+    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
     build(session, &ThreadRecord::default(), surroundings)
 }
 

@@ -5,8 +5,9 @@ use codex_traced::session::chain;
 use codex_traced::session::family::Family;
 use codex_traced::session::model::Session;
 use codex_traced::session::{self, Writer};
-use codex_traced::trace::build::{Surroundings, build_family, build_turns};
+use codex_traced::trace::build::{build_family, build_turns};
 use codex_traced::trace::ids::SpanId;
+use codex_traced::trace::info::TraceSource;
 use codex_traced::trace::model::{Span, SpanStatus, Trace};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
@@ -32,7 +33,7 @@ fn alone(scenario: &str) -> Family {
 }
 
 fn trace(family: &Family) -> Trace {
-    let surroundings = Surroundings { rollout: Path::new("rollout.jsonl"), user: None };
+    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
     build_family(family, &ThreadRecord::default(), surroundings).expect("a trace")
 }
 
@@ -283,7 +284,7 @@ fn a_plan_is_the_answer_of_a_turn_that_says_it_planned() {
 #[test]
 fn turns_of_their_own_hold_together_what_the_session_holds() {
     let whole: Family = chain::join(sessions("rewind")).expect("a session").into();
-    let surroundings = Surroundings { rollout: Path::new("rollout.jsonl"), user: None };
+    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
     let turns = build_turns(&whole, &ThreadRecord::default(), surroundings);
     let told: Vec<_> = turns.iter().map(|turn| (tree(turn), tokens(turn))).collect();
     let turn = |number: usize, input: u64| {

@@ -3,7 +3,8 @@
 
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::session::reducer::SessionReducer;
-use codex_traced::trace::build::{Surroundings, build};
+use codex_traced::trace::build::build;
+use codex_traced::trace::info::TraceSource;
 use libfuzzer_sys::fuzz_target;
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = reducer.snapshot();
     let session = reducer.finish();
-    let surroundings = Surroundings { rollout: Path::new("rollout.jsonl"), user: None };
+    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
     let Some(trace) = build(&session, &ThreadRecord::default(), surroundings) else { return };
     let mut seen = HashMap::new();
     for span in &trace.spans {

@@ -20,6 +20,7 @@ use crate::session::{self, Writer};
 use crate::spool::Spool;
 use crate::trace::build::{Surroundings, build_family};
 use crate::trace::ids::TraceId;
+use crate::trace::info::TraceSource;
 use crate::trace::model::Trace;
 use crate::trace::redact::Keep;
 use std::io;
@@ -115,7 +116,7 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, Failure> {
         .unwrap_or_default();
     let family = gather::family(session, &rollout, home, &mut shelf, &read);
     let trace =
-        build_family(&family, &record, Surroundings { rollout: &rollout, user: None }).ok_or_else(none)?;
+        build_family(&family, &record, TraceSource { rollout: &rollout, user: None }).ok_or_else(none)?;
     // As it would be stored, so that what is shown can be shown around.
     let redactor = context.redactor.get().map_err(|error| error.to_string())?;
     Ok(redactor.redact(trace, Keep::Everything).into())

@@ -3,8 +3,8 @@
 use super::text::is_obeyed;
 use crate::env::World;
 use crate::rollout::value::Value;
-use crate::trace::lines::text_of;
 use crate::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
+use crate::trace::redact::text_of;
 use anstyle::{AnsiColor, Effects};
 use jiff::Timestamp;
 use std::fmt::Write;

@@ -1,15 +1,15 @@
-//! The span of a whole thread: the session itself, a sub-agent, or a review.
+//! Spans of type AGENT: of a whole thread (session, sub-agent, review) and of a turn.
 
-use super::about;
-use super::build::thread_began;
-use super::conversation::Conversation;
+use super::agent_attributes;
+use super::chat::ChatHistory;
 use super::ids::SpanId;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome;
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
-use crate::session::model::{Session, ToolCall};
+use crate::session::family::{StartedBy, started_by};
+use crate::session::model::{Session, ToolCall, Turn};
 
 /// Prefix of texts that only the model's server can decrypt, mostly messages between agents.
 const CIPHERTEXT: &str = "gAAAA";
@@ -21,27 +21,26 @@ pub(super) fn id(session: &Session) -> SpanId {
 
 /// The first prompt of a turn that was not rolled back; else the first of all.
 pub(super) fn prompt(session: &Session) -> Option<&str> {
-    let standing = session.turns.iter().filter(|turn| !turn.is_taken_back);
-    let mut prompts = standing.chain(&session.turns).filter_map(|turn| turn.prompt.as_deref());
+    let kept = session.turns.iter().filter(|turn| !turn.is_taken_back);
+    let mut prompts = kept.chain(&session.turns).filter_map(|turn| turn.prompt.as_deref());
     prompts.next()
 }
 
 /// The last answer of a turn that was not rolled back; else the last of all.
 pub(super) fn response(session: &Session) -> Option<&Text> {
-    let standing = session.turns.iter().rev().filter(|turn| !turn.is_taken_back);
-    let mut answers =
-        standing.chain(session.turns.iter().rev()).filter_map(|turn| turn.final_answer.as_ref());
+    let kept = session.turns.iter().rev().filter(|turn| !turn.is_taken_back);
+    let mut answers = kept.chain(session.turns.iter().rev()).filter_map(|turn| turn.final_answer.as_ref());
     answers.next()
 }
 
 /// The span without name, parent and attributes: the caller sets them.
 pub(super) fn span(session: &Session) -> Span {
-    let started_at = thread_began(session);
+    let started_at = thread_start(session);
     let last = session.turns.last();
     let ended_at = session.last_line_at.unwrap_or(started_at).max(started_at);
-    let conversation = Conversation::of(&session.turns, None);
+    let history = ChatHistory::from_turns(&session.turns, None);
     let mut outputs = last.map_or(Value::Null, |turn| outcome::outputs(response(session), &turn.status));
-    conversation.add_answer(&mut outputs);
+    history.add_answer(&mut outputs);
     Span {
         id: id(session),
         parent: None,
@@ -50,7 +49,7 @@ pub(super) fn span(session: &Session) -> Span {
         status: last.map_or(SpanStatus::Unset, |turn| outcome::status_of(&turn.status)),
         started_at,
         ended_at,
-        inputs: conversation.inputs(prompt(session)),
+        inputs: history.inputs(prompt(session)),
         outputs,
         attributes: Map::new(),
         events: last.map_or_else(Vec::new, |turn| outcome::failure_event(&turn.status, ended_at)),
@@ -65,8 +64,92 @@ pub(super) fn started(session: &Session, call: Option<&ToolCall>) -> Span {
     Span {
         name: if name == "review" { name.to_owned() } else { format!("subagent_{name}") },
         // Since multi-agent v2 the sub-agent's session file holds only a shortened task.
-        inputs: Conversation::of(&session.turns, task).inputs(task.or_else(|| prompt(session))),
-        attributes: about::child_attributes(session, name),
+        inputs: ChatHistory::from_turns(&session.turns, task).inputs(task.or_else(|| prompt(session))),
+        attributes: agent_attributes::child_attributes(session, name),
         ..span(session)
     }
+}
+
+/// Whether turns share a trace.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Layout {
+    /// One trace. Several turns have a span each; a single turn shares the thread's span.
+    OneTrace,
+    /// A trace per turn of the session: the turn's span is the root.
+    TracePerTurn,
+}
+
+/// Adds the spans of the session's turns below the span of the thread.
+pub(super) fn add_turn_spans(session: &Session, spans: &mut Vec<Span>) {
+    let (scope, root) = (ThreadScope::from_session(session), id(session));
+    match &session.turns[..] {
+        [only] => spans.extend(spans::of_turn(&scope, only, root)),
+        several => {
+            for (number, turn) in (1..).zip(several) {
+                let mut spans_of_turn = turn_spans(&scope, number, turn, Some(root));
+                spans_of_turn[0].attributes = agent_attributes::inner_turn_attributes(session, turn);
+                spans.extend(spans_of_turn);
+            }
+        }
+    }
+}
+
+/// The turn's span, then the spans below it.
+pub(super) fn turn_spans(
+    scope: &ThreadScope,
+    number: usize,
+    turn: &Turn,
+    parent: Option<SpanId>,
+) -> Vec<Span> {
+    let id = turn_id(scope.thread, number);
+    let children = spans::of_turn(scope, turn, id);
+    let started_at = turn.started_at.unwrap_or(scope.start);
+    let last = children.iter().map(|span| span.ended_at).max().unwrap_or(started_at);
+    let history = ChatHistory::from_turns(std::slice::from_ref(turn), None);
+    let mut outputs = outcome::outputs(turn.final_answer.as_ref(), &turn.status);
+    history.add_answer(&mut outputs);
+    let span = Span {
+        id,
+        parent,
+        name: format!("turn_{number}"),
+        span_type: SpanType::Agent,
+        status: outcome::status_of(&turn.status),
+        started_at,
+        ended_at: turn.ended_at.unwrap_or(last).max(started_at),
+        inputs: history.inputs(turn.prompt.as_deref()),
+        outputs,
+        attributes: Map::new(),
+        events: outcome::failure_event(&turn.status, turn.ended_at.unwrap_or(last).max(started_at)),
+    };
+    std::iter::once(span).chain(children).collect()
+}
+
+pub(super) fn turn_id(thread: &str, number: usize) -> SpanId {
+    SpanId::of(thread, &format!("turn:{number}"))
+}
+
+/// Adds the spans of a sub-agent or review below the call or turn that started it.
+pub(super) fn add_child_spans(
+    child: &Relative,
+    relatives: &[Relative],
+    layout: Layout,
+    spans: &mut Vec<Span>,
+) {
+    let parent_index = child.parent.unwrap_or_default();
+    let parent = relatives[parent_index].session;
+    let by = started_by(child.session, parent);
+    let is_turn_a_span = parent.turns.len() > 1 || (layout == Layout::TracePerTurn && parent_index == 0);
+    let of_turn = |turn| if is_turn_a_span { turn_id(&parent.meta.id, turn + 1) } else { id(parent) };
+    let parent_span = match by {
+        StartedBy::Call { call, .. } => spans::tool_id(&parent.meta.id, &call.call_id),
+        StartedBy::Turn(turn) => of_turn(turn),
+        StartedBy::Thread if layout == Layout::TracePerTurn && parent_index == 0 => of_turn(0),
+        StartedBy::Thread => id(parent),
+    };
+    let call = match by {
+        StartedBy::Call { call, .. } => Some(call),
+        StartedBy::Turn(_) | StartedBy::Thread => None,
+    };
+    spans.push(Span { parent: Some(parent_span), ..started(child.session, call) });
+    add_turn_spans(child.session, spans);
 }

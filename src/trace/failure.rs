@@ -19,7 +19,7 @@ pub(super) fn put_on(attributes: &mut Map, inference: &Inference) {
 }
 
 /// The `exception.type` of the span's exception event.
-pub(super) fn name_of(inference: &Inference) -> Text {
+pub(super) fn exception_type(inference: &Inference) -> Text {
     kind_of(inference).unwrap_or(Text::word(RESPONSE_ERROR))
 }
 
@@ -33,8 +33,8 @@ pub(super) fn is_empty(inference: &Inference) -> bool {
 /// `{"http_connection_failed": {"http_status_code": 502}}`.
 fn kind_of(inference: &Inference) -> Option<Text> {
     let kind = inference.failure.as_ref()?.kind.as_deref()?;
-    let said: Option<Value> = serde_json::from_str(kind).ok();
-    let word = said.as_ref().and_then(Value::as_object).and_then(|fields| fields.keys().next().cloned());
+    let parsed: Option<Value> = serde_json::from_str(kind).ok();
+    let word = parsed.as_ref().and_then(Value::as_object).and_then(|fields| fields.keys().next().cloned());
     Some(word.unwrap_or_else(|| kind.into()))
 }
 
@@ -54,12 +54,12 @@ mod tests {
         for (kind, word) in table {
             let failure = Some(Box::new(Failure { message: "no".into(), kind: kind.map(str::to_owned) }));
             let mut attributes = Map::new();
-            put_on(&mut attributes, &Inference { failure, attempt: Some(2), ..Inference::default() });
+            put_attributes(&mut attributes, &Inference { failure, attempt: Some(2), ..Inference::default() });
             assert_eq!(attributes["error.type"], word, "{kind:?}");
             assert_eq!(attributes["codex.attempt"].as_u64(), Some(2));
         }
         let mut attributes = Map::new();
-        put_on(&mut attributes, &Inference::default());
+        put_attributes(&mut attributes, &Inference::default());
         assert!(attributes.is_empty());
     }
 }

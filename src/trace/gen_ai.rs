@@ -3,7 +3,7 @@
 //! Names: registry of the GenAI semantic conventions as of 2026 (all with status "development"). MLflow 3.17 reads
 //! them too. Prompts and answers get no such attribute: the span's inputs and outputs hold them once.
 
-use super::build::put;
+use super::fields::put;
 use super::ids::SpanId;
 use super::model::{Span, SpanType};
 use crate::rollout::text::Text;
@@ -47,10 +47,10 @@ pub(super) fn inference(
     put(attributes, "gen_ai.conversation.id", Some(conversation));
     put(attributes, "gen_ai.request.model", model);
     put(attributes, "gen_ai.response.id", inference.response_id.as_ref());
-    if let Some(told) = inference.usage {
+    if let Some(tokens) = inference.usage {
         // Codex records only the requested model.
         put(attributes, "gen_ai.response.model", model);
-        usage(attributes, told);
+        usage(attributes, tokens);
     }
     if is_whole {
         // The model does not stop for a tool that its server runs.
@@ -87,8 +87,8 @@ pub(super) fn add_up(spans: &mut [Span]) {
         let span = &mut spans[at];
         match span.span_type {
             SpanType::Llm => {
-                let told = COUNTS.map(|count| span.attributes.get(count).and_then(Value::as_u64));
-                sums[at] = told[0].zip(told[1]).map(|(input, output)| [input, output]);
+                let counts = COUNTS.map(|count| span.attributes.get(count).and_then(Value::as_u64));
+                sums[at] = counts[0].zip(counts[1]).map(|(input, output)| [input, output]);
             }
             SpanType::Agent => {
                 for (count, sum) in COUNTS.into_iter().zip(sums[at].into_iter().flatten()) {

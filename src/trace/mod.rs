@@ -1,23 +1,25 @@
 //! From a session to its trace: spans, ids, attributes, metadata, prices.
 
-pub mod about;
 mod agent;
+pub mod agent_attributes;
 mod billing;
 pub mod build;
-pub mod continued;
-mod conversation;
+mod chat;
+pub mod continuation;
+mod excerpt;
 mod failure;
-mod files;
+mod fields;
 mod gen_ai;
 pub mod ids;
-pub mod images;
-mod limits;
-pub mod lines;
+pub mod info;
+mod launches;
 pub mod model;
 mod outcome;
 pub mod price;
 mod price_list;
 pub mod redact;
+mod relatives;
 mod spans;
+mod thread_scope;
+mod totals;
 mod tree;
-mod verdict;

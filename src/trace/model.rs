@@ -7,6 +7,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Characters of a preview: the width of MLflow's columns for previews.
+pub const PREVIEW_CHARACTERS: usize = 1000;
+
+/// Characters of a program's output that an exception event keeps: enough for most error messages.
+pub const LAST_WORDS_CHARACTERS: usize = 1000;
+
 /// A trace for any exporter. Metadata and tags already have MLflow's keys (`mlflow.trace.session` and so on); each
 /// exporter decides only where its store keeps them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,9 +22,9 @@ pub struct Trace {
     pub state: TraceState,
     pub started_at: Timestamp,
     pub ended_at: Timestamp,
-    /// At most 1000 characters: the width of MLflow's column.
+    /// At most `PREVIEW_CHARACTERS`, once redacted.
     pub request_preview: Option<String>,
-    /// At most 1000 characters: the width of MLflow's column.
+    /// At most `PREVIEW_CHARACTERS`, once redacted.
     pub response_preview: Option<String>,
     pub metadata: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,

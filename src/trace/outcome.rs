@@ -1,6 +1,6 @@
 //! How a turn ended, as span status, events and previews.
 
-use super::build::put;
+use super::fields::put;
 use super::model::{SpanEvent, SpanStatus, TraceState};
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;

@@ -1,10 +1,11 @@
 //! The spans below a turn: model responses, tool calls, compactions.
 
-use super::build::put;
+use super::chat;
+use super::excerpt;
 use super::failure;
+use super::fields::put;
 use super::gen_ai;
 use super::ids::SpanId;
-use super::limits;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome::exception;
 use super::price::Priced;
@@ -23,17 +24,6 @@ const BROKE_OFF: &str = "the stream broke off, and codex asked again";
 /// Attributes of a model response with all facts recorded.
 const MOST_ATTRIBUTES: usize = 24;
 
-/// Facts that all spans of a thread share.
-#[derive(Clone)]
-pub(super) struct ThreadScope<'a> {
-    pub(super) thread: &'a str,
-    /// Conversation id: the root thread's id, also for its sub-agents.
-    pub(super) conversation: Text,
-    pub(super) provider: Option<Text>,
-    /// Start of spans without a recorded time.
-    pub(super) began: Timestamp,
-}
-
 struct TurnScope<'a> {
     of: ThreadScope<'a>,
     turn: &'a Turn,
@@ -50,9 +40,9 @@ pub(super) fn tool_id(thread: &str, call_id: &str) -> SpanId {
 
 /// Spans of a turn: parents before children, siblings by start time.
 pub(super) fn of_turn(of: &ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span> {
-    let began = turn.started_at.unwrap_or(of.began);
+    let start = turn.started_at.unwrap_or(of.start);
     let scope = TurnScope {
-        of: ThreadScope { began, ..of.clone() },
+        of: ThreadScope { start, ..of.clone() },
         turn,
         first_token: first_token(turn),
         last_inference: turn.inferences().last().map(|inference| inference.number),
@@ -102,9 +92,9 @@ impl TurnScope<'_> {
         }
         let priced = Priced::of_response(inference);
         put(&mut attributes, "mlflow.llm.cost", priced.map(|priced| priced.cost.to_json()));
-        failure::put_on(&mut attributes, inference);
-        let started_at = inference.started_at.unwrap_or(self.of.began);
-        let messages: Vec<Value> = inference.new_messages.iter().map(chat_message).collect();
+        failure::put_attributes(&mut attributes, inference);
+        let started_at = inference.started_at.unwrap_or(self.of.start);
+        let messages: Vec<Value> = inference.new_messages.iter().map(chat::request_message).collect();
         // Unknown fields are absent: MLflow's page would show a null, and an empty list as code.
         let mut inputs = Map::with_capacity(2);
         put(&mut inputs, "model", model);
@@ -113,7 +103,9 @@ impl TurnScope<'_> {
         let ended_at = inference.ended_at.unwrap_or(started_at).max(started_at);
         let events = match &status {
             // MLflow's page marks a span as failed only if it has an exception event.
-            SpanStatus::Error { message } => vec![exception(failure::name_of(inference), message, ended_at)],
+            SpanStatus::Error { message } => {
+                vec![exception(failure::exception_type(inference), message, ended_at)]
+            }
             SpanStatus::Ok | SpanStatus::Unset => Vec::new(),
         };
         Span {
@@ -125,7 +117,7 @@ impl TurnScope<'_> {
             started_at,
             ended_at,
             inputs: if inputs.is_empty() { Value::Null } else { inputs.into() },
-            outputs: if failure::is_empty(inference) { Value::Null } else { answer(inference) },
+            outputs: if failure::is_empty(inference) { Value::Null } else { chat::response(inference) },
             attributes,
             events,
         }
@@ -167,9 +159,9 @@ impl TurnScope<'_> {
     fn tool_call(&self, call: &ToolCall, parent: SpanId) -> Vec<Span> {
         let id = tool_id(self.of.thread, &call.call_id);
         let nested: Vec<Span> = call.nested.iter().flat_map(|inner| self.tool_call(inner, id)).collect();
-        let told = call.started_at.unwrap_or(self.of.began);
+        let recorded = call.started_at.unwrap_or(self.of.start);
         let started_at =
-            nested.iter().map(|span| span.started_at).min().map_or(told, |first| first.min(told));
+            nested.iter().map(|span| span.started_at).min().map_or(recorded, |first| first.min(recorded));
         let ended_at = call.ended_at.unwrap_or(started_at).max(started_at);
         let status = self.tool_status(&call.outcome);
         let mut attributes = Map::with_capacity(MOST_ATTRIBUTES / 2);
@@ -228,7 +220,7 @@ impl TurnScope<'_> {
     }
 
     fn compaction(&self, compaction: &Compaction, parent: SpanId) -> Span {
-        let started_at = compaction.started_at.unwrap_or(self.of.began);
+        let started_at = compaction.started_at.unwrap_or(self.of.start);
         let mut attributes = Map::new();
         put(&mut attributes, "codex.context_tokens_before", compaction.tokens_before);
         put(&mut attributes, "codex.context_tokens_after", compaction.tokens_after);
@@ -248,7 +240,8 @@ impl TurnScope<'_> {
     }
 }
 
-/// The last response that was asked for when the first token came: the one of a compaction before it does not count.
+/// The turn's last response requested before its first token, and the time of that token. A response before it is that
+/// of a compaction.
 fn first_token(turn: &Turn) -> Option<(u32, Timestamp)> {
     let after = SignedDuration::from_millis(i64::try_from(turn.time_to_first_token_ms?).ok()?);
     let at = turn.started_at?.checked_add(after).ok()?;
@@ -260,56 +253,9 @@ fn milliseconds(duration: SignedDuration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(0)
 }
 
-/// Chat shapes, as MLflow's page renders them.
-fn chat_message(message: &Message) -> Value {
-    // One role that MLflow's page does not know (Codex's `developer`), and it shows all messages as YAML.
-    let role = match message.role.as_str() {
-        "user" | "assistant" | "system" | "tool" => message.role.clone(),
-        _ => Text::word("system"),
-    };
-    let mut chat = Map::with_capacity(3);
-    put(&mut chat, "role", Some(role));
-    put(&mut chat, "content", Some(&message.text));
-    put(&mut chat, "tool_call_id", message.tool_call_id.as_ref());
-    chat.into()
-}
-
-fn answer(inference: &Inference) -> Value {
-    let text = joined(&inference.texts);
-    let calls = || inference.requests.iter().map(chat_tool_call).collect::<Vec<_>>();
-    let mut message = Map::with_capacity(4);
-    put(&mut message, "role", Some(Text::word("assistant")));
-    put(&mut message, "content", Some(&text));
-    put(
-        &mut message,
-        "reasoning",
-        Some(&inference.reasoning).filter(|it| !it.is_empty()).map(|it| joined(it)),
-    );
-    put(&mut message, "tool_calls", Some(&inference.requests).filter(|it| !it.is_empty()).map(|_| calls()));
-    let choice = Value::from([("message", message.into())]);
-    [("response", text.into()), ("choices", vec![choice].into())].into()
-}
-
-fn joined(texts: &[Text]) -> Text {
-    match texts {
-        [only] => only.clone(),
-        several => several.iter().map(Text::as_str).collect::<Vec<_>>().join("\n\n").into(),
-    }
-}
-
-fn chat_tool_call(request: &ToolRequest) -> Value {
-    let function = [("name", (&request.name).into()), ("arguments", (&request.arguments).into())];
-    [
-        ("id", (&request.call_id).into()),
-        ("type", Text::word("function").into()),
-        ("function", function.into()),
-    ]
-    .into()
-}
-
 fn tool_outputs(call: &ToolCall) -> Value {
     let facts = &call.facts;
-    // A command's own output is whole, where the model was shown a head and perhaps a part.
+    // The command's own output is complete; the model got only its beginning or a part.
     let result = facts.printed.as_ref().or(call.output.as_ref());
     let mut outputs = Map::new();
     put(&mut outputs, "result", result);
@@ -319,23 +265,11 @@ fn tool_outputs(call: &ToolCall) -> Value {
     if outputs.is_empty() { Value::Null } else { Value::Object(outputs) }
 }
 
-/// MLflow's page opens a failed call at its event, where "exit code 1" alone explains nothing.
+/// Adds the end of the output. MLflow's page opens a failed call at its event, where "exit code 1" explains nothing.
 fn with_last_words(message: &str, call: &ToolCall) -> String {
     let printed = call.facts.printed.as_deref().unwrap_or_default().trim_end();
     if printed.is_empty() || message.contains(printed) {
         return message.to_owned();
     }
-    format!("{message}\n{}", limits::end(printed))
-}
-
-/// As MLflow's `mlflow.chat.tokenUsage` and `mlflow.trace.tokenUsage`.
-pub(super) fn token_usage(usage: TokenUsage) -> Value {
-    [
-        ("input_tokens", usage.input.into()),
-        ("output_tokens", usage.output.into()),
-        ("total_tokens", usage.total().into()),
-        ("cache_read_input_tokens", usage.cached_input.into()),
-        ("cache_creation_input_tokens", usage.cache_write_input.into()),
-    ]
-    .into()
+    format!("{message}\n{}", excerpt::end(printed))
 }

@@ -9,7 +9,8 @@ use codex_traced::export::{Exporter, Patience};
 use codex_traced::session::family::Family;
 use codex_traced::session::model::Session;
 use codex_traced::session::{self, Writer};
-use codex_traced::trace::build::{Surroundings, build_family, build_turns};
+use codex_traced::trace::build::{build_family, build_turns};
+use codex_traced::trace::info::TraceSource;
 use codex_traced::trace::model::{SpanType, Trace};
 use codex_traced::trace::redact::Redacted;
 use rusqlite::types::ValueRef;
@@ -114,7 +115,7 @@ const ALLOWED: &[Allowed] = &[
 
 /// The traces of all sessions; those of turns without what only a whole session has.
 fn traces(of: Of) -> Vec<Trace> {
-    let surroundings = Surroundings { rollout: Path::new("rollout.jsonl"), user: Some("ada") };
+    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: Some("ada") };
     let record = ThreadRecord::default();
     let mut all = Vec::new();
     for name in SESSIONS {

@@ -3,7 +3,7 @@
 use super::keys;
 use super::tags::{self, Record};
 use super::wire::json;
-use crate::trace::about::ACTIVE;
+use crate::trace::agent_attributes::ACTIVE_MS;
 use crate::trace::model::Trace;
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ pub fn request_time(trace: &Trace) -> String {
 /// How long Codex worked, in whole milliseconds, as MLflow's databases count it: dashboards take it for the latency,
 /// and a session waits for people. From the start to the end where no turn gives its times.
 pub fn took(trace: &Trace) -> i64 {
-    let active = trace.spans.first().and_then(|root| root.attributes.get(ACTIVE)?.as_number()?.as_i64());
+    let active = trace.spans.first().and_then(|root| root.attributes.get(ACTIVE_MS)?.as_number()?.as_i64());
     let wall = || trace.ended_at.as_millisecond() - trace.started_at.as_millisecond();
     active.unwrap_or_else(wall).max(0)
 }

@@ -61,7 +61,8 @@ mod tests {
     use super::*;
     use crate::claim::thread_record::ThreadRecord;
     use crate::session::{Writer, read};
-    use crate::trace::build::{Surroundings, build};
+    use crate::trace::build::build;
+    use crate::trace::info::TraceSource;
     use crate::trace::redact::{Keep, Redactor, Rules, Salt};
     use std::collections::BTreeSet;
     use std::path::Path;
@@ -71,7 +72,7 @@ mod tests {
         let rollout = Path::new("tests/corpus/0.169.0/exec-basic.jsonl");
         let mut session = read(rollout, Writer::Gone).unwrap();
         session.meta.git.get_or_insert_default().repository_url = Some("https://host/a.git".into());
-        let surroundings = Surroundings { rollout, user: Some("ada") };
+        let surroundings = TraceSource { rollout, user: Some("ada") };
         let trace = build(&session, &ThreadRecord::default(), surroundings).unwrap();
         let all: BTreeSet<String> = trace.metadata.keys().cloned().collect();
         let figures = Redactor::new(Rules::ours(), Salt::new([0; 32])).redact(trace, Keep::Figures);

@@ -8,8 +8,11 @@ mod content;
 mod find;
 mod lazy;
 mod legible;
+mod limits;
+mod multiline;
 mod rules;
 mod salt;
+mod small_images;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -18,6 +21,7 @@ pub use find::Finder;
 pub use lazy::LazyRedactor;
 pub use rules::{Rule, Rules};
 pub use salt::Salt;
+pub use small_images::SmallImages;
 
 use super::files;
 use super::images::Images;
@@ -27,6 +31,7 @@ use super::model::Trace;
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
+use crate::trace::model::Trace;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -67,8 +72,8 @@ impl Redacted {
 impl Redacted {
     /// Adds small images after their notes. Their bytes begin as their type requires, so they need no search for
     /// secrets. A trace with metadata only has no notes.
-    pub fn with_images(mut self, images: &Images) -> Redacted {
-        images.show_in(&mut self.0);
+    pub fn with_images(mut self, images: &SmallImages) -> Redacted {
+        images.add_to(&mut self.0);
         self
     }
 }
@@ -116,7 +121,7 @@ impl Redactor {
 
     /// Deterministic for the same trace, rules and salt. Cuts long texts last: no rule recognizes half a secret.
     pub fn redact(&self, mut trace: Trace, keep: Keep) -> Redacted {
-        files::note(&mut trace);
+        inline_files::replace(&mut trace);
         match keep {
             Keep::Figures => content::keep_figures(&mut trace),
             Keep::Everything => {
@@ -125,7 +130,7 @@ impl Redactor {
             }
         }
         legible::make(&mut trace);
-        lines::apart(&mut trace);
+        multiline::nest(&mut trace);
         limits::cut(&mut trace);
         Redacted(trace)
     }

@@ -7,24 +7,25 @@ use super::model::{SpanType, Trace};
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
+use crate::trace::model::{SpanType, Trace};
 
 /// The field that holds the text.
-pub const TEXT: &str = "text";
+const TEXT: &str = "text";
 
 /// Moves each such text one level down, as `{"text": …}` under its own name. Runs after redaction, which needs the
 /// name next to the value to recognize some secrets.
-pub(super) fn apart(trace: &mut Trace) {
+pub(super) fn nest(trace: &mut Trace) {
     for span in trace.spans.iter_mut().filter(|span| span.span_type == SpanType::Tool) {
         for value in [&mut span.inputs, &mut span.outputs] {
             match value {
-                Value::Object(fields) => fields.values_mut().for_each(lower),
-                other => lower(other),
+                Value::Object(fields) => fields.values_mut().for_each(nest_text),
+                other => nest_text(other),
             }
         }
     }
 }
 
-fn lower(value: &mut Value) {
+fn nest_text(value: &mut Value) {
     if let Value::String(text) = value
         && text.trim_end().contains('\n')
     {
@@ -55,7 +56,7 @@ mod tests {
         ];
         for (before, after) in table {
             let mut value = Value::from(before.clone());
-            lower(&mut value);
+            nest_text(&mut value);
             assert_eq!(serde_json::to_value(&value).unwrap(), after, "{before}");
             assert_eq!(text_of(&value), before.as_str().or(before["text"].as_str()), "{before}");
         }

@@ -3,26 +3,32 @@
 use super::about::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use crate::launch::exit::ChildExit;
-use crate::session::model::{Failure, Session, TurnStatus};
+use crate::session::model::{Failure, Session, Turn, TurnStatus};
 use std::borrow::Cow;
 
 /// The session, with completed turns marked as failed if they have no answer and are the last turn of a failed launch.
 /// A turn with an answer stays completed.
-pub(super) fn judged<'a>(session: &'a Session, record: &ThreadRecord) -> Cow<'a, Session> {
-    let mut judged = Cow::Borrowed(session);
+pub(super) fn with_failed_turns<'a>(session: &'a Session, record: &ThreadRecord) -> Cow<'a, Session> {
+    let mut result = Cow::Borrowed(session);
     for (index, turn) in session.turns.iter().enumerate() {
         let has_no_answer = turn.prompt.is_some() && turn.final_answer.is_none();
         if turn.status == TurnStatus::Completed
             && has_no_answer
-            && let Some(code) = launch_ended_by(session, index, record).and_then(failing_code)
+            && let Some(code) = launch_with_last_turn(session, index, record).and_then(failing_code)
         {
-            judged.to_mut().turns[index].status = TurnStatus::Failed {
+            result.to_mut().turns[index].status = TurnStatus::Failed {
                 message: format!("codex ended with exit code {code}, and the turn without an answer"),
                 kind: Some(Failure::NO_ANSWER.into()),
             };
         }
     }
-    judged
+    result
+}
+
+/// The launch in which a turn began.
+pub(super) fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a LaunchRecord> {
+    let began = turn.started_at?;
+    record.launches.iter().rev().find(|launch| launch.started_at <= began)
 }
 
 /// The launch of which this turn was the last.
@@ -97,7 +103,7 @@ mod tests {
         for (name, turns, launches, failed) in table {
             let session = Session { turns, ..Session::default() };
             let record = ThreadRecord { launches, ..ThreadRecord::default() };
-            let judged = judged(&session, &record);
+            let judged = with_failed_turns(&session, &record);
             let is_failed = |turn: &Turn| matches!(turn.status, TurnStatus::Failed { .. });
             assert_eq!(judged.turns.iter().map(is_failed).collect::<Vec<_>>(), failed, "{name}");
         }

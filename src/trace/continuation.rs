@@ -2,12 +2,10 @@
 //!
 //! MLflow takes no more spans for an archived trace.
 
-use super::about::{self, Sum};
-use super::agent;
-use super::build::{About, Relative, Shape, Surroundings};
-use super::build::{
-    add_child_spans, floor, put, relatives, root_of, scope_of, trace, turn_id, turn_spans, turns_of,
-};
+use super::agent::{self, Layout};
+use super::agent_attributes;
+use super::fields::put;
+use super::gen_ai;
 use super::ids::{SpanId, TraceId};
 use super::model::{Span, Trace, TraceState};
 use super::outcome;
@@ -23,7 +21,7 @@ pub const CONTINUES: &str = "codex.continues";
 
 /// The part of a session that a continued trace holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Continued {
+pub struct Continuation {
     /// Counts from 1: continuation 2 continues continuation 1.
     pub number: usize,
     /// Index of its first turn; the session's first turn is 0.
@@ -32,51 +30,55 @@ pub struct Continued {
 }
 
 /// The trace of the turns from `part.from` on, with their sub-agents. None where the session has no such turn.
-pub fn build_continued(
+pub fn build_continuation(
     family: &Family,
-    part: Continued,
+    part: Continuation,
     record: &ThreadRecord,
-    surroundings: Surroundings,
+    source: TraceSource,
 ) -> Option<Trace> {
-    let judged = root_of(family, record)?;
-    let relatives = relatives(family, Some(&judged));
+    let root = root_session(family, record)?;
+    let relatives = relatives_of(family, Some(&root));
     let whole = relatives.first()?.session;
     let thread = Some(&*whole.meta.id).filter(|id| !id.is_empty())?;
     let session = later(whole, part.from)?;
     let last_turn = session.turns.last()?;
-    let turns_of = turns_of(&relatives);
+    let turn_indices = turn_indices(&relatives);
     let is_later = |(_, turn): &(&Relative, &usize)| **turn >= part.from;
     let started: Vec<&Relative> =
-        relatives.iter().zip(&turns_of).skip(1).filter(is_later).map(|(relative, _)| relative).collect();
+        relatives.iter().zip(&turn_indices).skip(1).filter(is_later).map(|(relative, _)| relative).collect();
     let below = started.iter().flat_map(|relative| relative.session.inferences());
-    let sum = Sum::of(session.inferences().chain(below));
+    let usage = UsageTotal::from_inferences(session.inferences().chain(below));
 
     let root = SpanId::of_continuation(thread, part.number);
     let sessions = std::iter::once(&session).chain(started.iter().map(|relative| relative.session));
-    let mut attributes = about::session_attributes(sessions, record);
+    let mut attributes = agent_attributes::session_attributes(sessions, record);
     put(&mut attributes, CONTINUES, Some(part.continues.to_string()));
     let root_span = Span { id: root, name: "codex_cli_session".into(), attributes, ..agent::span(&session) };
     let mut spans = vec![root_span];
-    let scope = scope_of(whole);
+    let scope = ThreadScope::from_session(whole);
     for (number, turn) in (part.from + 1..).zip(&session.turns) {
-        let mut spans_of_turn = turn_spans(&scope, number, turn, Some(root));
-        spans_of_turn[0].attributes = about::inner_turn_attributes(whole, turn);
+        let mut spans_of_turn = agent::turn_spans(&scope, number, turn, Some(root));
+        spans_of_turn[0].attributes = agent_attributes::inner_turn_attributes(whole, turn);
         spans.extend(spans_of_turn);
     }
     for relative in &started {
-        add_child_spans(relative, &relatives, Shape::Whole, &mut spans);
+        agent::add_child_spans(relative, &relatives, Layout::OneTrace, &mut spans);
     }
     below_root(&mut spans, agent::id(whole), root);
-    let mut spans = tree::settled(spans, floor(&session), session.last_line_at);
+    let mut spans = tree::settled(spans, earliest_start(&session), session.last_line_at);
     gen_ai::add_up(&mut spans);
-    let runs = session.is_running() || started.iter().any(|relative| relative.session.is_running());
-    let state = if runs { TraceState::InProgress } else { outcome::state_of(&last_turn.status) };
-    let prompt = agent::prompt(&session);
-    let response = agent::response(&session).map(Text::as_str);
-    let mut metadata = about::metadata(&session, surroundings, prompt, response, &sum);
-    metadata.insert(CONTINUES.to_owned(), part.continues.to_string());
-    let about = About { prompt, response, status: &last_turn.status, metadata, tags: about::tags(&session) };
-    Some(trace(TraceId::of_continuation(thread, part.number), state, spans, about))
+    let info = TraceInfo {
+        session: &session,
+        source,
+        prompt: agent::prompt(&session),
+        response: agent::response(&session).map(Text::as_str),
+        status: &last_turn.status,
+        is_running: session.is_running() || started.iter().any(|relative| relative.session.is_running()),
+        usage,
+    };
+    let mut trace = info.into_trace(TraceId::of_continuation(thread, part.number), spans);
+    trace.metadata.insert(CONTINUES.to_owned(), part.continues.to_string());
+    Some(trace)
 }
 
 /// The session as if it began with turn `from`.
@@ -99,17 +101,22 @@ fn below_root(spans: &mut [Span], of_whole: SpanId, root: SpanId) {
 
 /// Index of the first turn, from `from` on, that a trace lacks wholly or partly. The number of turns if it lacks none.
 /// `has`: whether the trace has a span. `until`: the time up to which the trace is complete.
-pub fn first_lacking(family: &Family, from: usize, has: &dyn Fn(SpanId) -> bool, until: Timestamp) -> usize {
+pub fn first_missing_turn(
+    family: &Family,
+    from: usize,
+    has: &dyn Fn(SpanId) -> bool,
+    until: Timestamp,
+) -> usize {
     let Some(session) = family.members.first().map(|root| &root.session) else { return 0 };
-    let scope = scope_of(session);
+    let scope = ThreadScope::from_session(session);
     let turns = session.turns.iter().enumerate().skip(from);
     let mut lacking = turns.filter(|(index, turn)| {
-        let id = turn_id(scope.thread, index + 1);
+        let id = agent::turn_id(scope.thread, index + 1);
         let steps = spans::of_turn(&scope, turn, id);
-        let is_told = turn.ended_at.or(turn.started_at).is_none_or(|at| at <= until);
+        let is_known = turn.ended_at.or(turn.started_at).is_none_or(|at| at <= until);
         // A session's only turn shares the thread's span.
         let is_there = *index == from || !steps.is_empty() || has(id);
-        !(is_told && is_there && steps.iter().all(|span| has(span.id)))
+        !(is_known && is_there && steps.iter().all(|span| has(span.id)))
     });
     lacking.next().map_or(session.turns.len(), |(index, _)| index)
 }

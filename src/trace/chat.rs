@@ -1,33 +1,37 @@
-//! Prompts and answers of a thread as chat messages: MLflow's page shows a chat, and its judges read the text.
+//! Chat messages, as MLflow's page renders them: prompts and answers of a thread, and single responses.
 
 use super::build::put;
 use super::limits::MOST_SAID;
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
-use crate::session::model::Turn;
+use crate::session::model::{Inference, Message, ToolRequest, Turn};
+
+/// Bytes of all messages of a conversation. A page shows no more, and the turns' spans hold all messages.
+const MOST_MESSAGE_BYTES: usize = 1 << 20;
 
 /// Assumed bytes of a message's JSON besides its text.
 const FRAME: usize = 64;
 
 /// Prompts up to the last one with the answers between them, and the answer to the last prompt.
-pub(super) struct Conversation {
+pub(super) struct ChatHistory {
     messages: Vec<Value>,
     answer: Option<Text>,
 }
 
-impl Conversation {
+impl ChatHistory {
     /// From the turns that were not rolled back; from all turns if all were. `task` replaces the first prompt.
-    pub(super) fn of(turns: &[Turn], task: Option<&str>) -> Conversation {
-        let standing: Vec<&Turn> = turns.iter().filter(|turn| !turn.is_taken_back).collect();
-        let turns = if standing.is_empty() { turns.iter().collect() } else { standing };
+    pub(super) fn from_turns(turns: &[Turn], task: Option<&str>) -> ChatHistory {
+        let kept: Vec<&Turn> = turns.iter().filter(|turn| !turn.is_taken_back).collect();
+        let turns = if kept.is_empty() { turns.iter().collect() } else { kept };
         let answer = turns.last().and_then(|turn| turn.final_answer.clone());
-        let (mut messages, mut room, mut left_out) = (Vec::new(), MOST_SAID, 0_usize);
+        let (mut messages, mut room, mut left_out) = (Vec::new(), MOST_MESSAGE_BYTES, 0_usize);
         for (at, turn) in turns.iter().enumerate().rev() {
             let is_last = at + 1 == turns.len();
             let prompt = task.filter(|_| at == 0).or(turn.prompt.as_deref());
-            let said = turn.final_answer.as_ref().filter(|_| !is_last).map(|text| ("assistant", &**text));
-            for (role, text) in said.into_iter().chain(prompt.map(|text| ("user", text))) {
+            let earlier_answer =
+                turn.final_answer.as_ref().filter(|_| !is_last).map(|text| ("assistant", &**text));
+            for (role, text) in earlier_answer.into_iter().chain(prompt.map(|text| ("user", text))) {
                 // Keeps the newest messages and always the last one; the turns' spans hold all of them.
                 let takes = text.len() + FRAME;
                 if left_out > 0 || (takes > room && !messages.is_empty()) {
@@ -43,7 +47,7 @@ impl Conversation {
             messages.push(message("system", note.into()));
         }
         messages.reverse();
-        Conversation { messages, answer }
+        ChatHistory { messages, answer }
     }
 
     /// Span inputs: the prompt and the messages; null where both are missing.
@@ -67,10 +71,57 @@ fn message(role: &'static str, text: Text) -> Value {
     [("role", Text::word(role).into()), ("content", text.into())].into()
 }
 
+/// A message of a model request.
+pub(super) fn request_message(message: &Message) -> Value {
+    // A role that MLflow's page does not know, such as Codex's `developer`, makes it show all messages as YAML.
+    let role = match message.role.as_str() {
+        "user" | "assistant" | "system" | "tool" => message.role.clone(),
+        _ => Text::word("system"),
+    };
+    let mut chat = Map::with_capacity(3);
+    put(&mut chat, "role", Some(role));
+    put(&mut chat, "content", Some(&message.text));
+    put(&mut chat, "tool_call_id", message.tool_call_id.as_ref());
+    chat.into()
+}
+
+/// Outputs of a model response.
+pub(super) fn response(inference: &Inference) -> Value {
+    let text = joined(&inference.texts);
+    let calls = || inference.requests.iter().map(chat_tool_call).collect::<Vec<_>>();
+    let mut message = Map::with_capacity(4);
+    put(&mut message, "role", Some(Text::word("assistant")));
+    put(&mut message, "content", Some(&text));
+    put(
+        &mut message,
+        "reasoning",
+        Some(&inference.reasoning).filter(|it| !it.is_empty()).map(|it| joined(it)),
+    );
+    put(&mut message, "tool_calls", Some(&inference.requests).filter(|it| !it.is_empty()).map(|_| calls()));
+    let choice = Value::from([("message", message.into())]);
+    [("response", text.into()), ("choices", vec![choice].into())].into()
+}
+
+fn joined(texts: &[Text]) -> Text {
+    match texts {
+        [only] => only.clone(),
+        several => several.iter().map(Text::as_str).collect::<Vec<_>>().join("\n\n").into(),
+    }
+}
+
+fn chat_tool_call(request: &ToolRequest) -> Value {
+    let function = [("name", (&request.name).into()), ("arguments", (&request.arguments).into())];
+    [
+        ("id", (&request.call_id).into()),
+        ("type", Text::word("function").into()),
+        ("function", function.into()),
+    ]
+    .into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::limits::LONGEST_SAID;
     use serde_json::{Value as Json, json};
 
     fn turn(prompt: &str, answer: Option<&str>) -> Turn {
@@ -82,10 +133,10 @@ mod tests {
     }
 
     fn shown(turns: &[Turn], task: Option<&str>) -> [Json; 2] {
-        let conversation = Conversation::of(turns, task);
+        let history = ChatHistory::from_turns(turns, task);
         let mut outputs = Value::Object(Map::new());
-        conversation.add_answer(&mut outputs);
-        let inputs = conversation.inputs(None);
+        history.add_answer(&mut outputs);
+        let inputs = history.inputs(None);
         [&inputs["messages"], &outputs["choices"]].map(|value| serde_json::to_value(value).unwrap())
     }
 
@@ -133,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_long_conversation_keeps_the_newest_messages_and_counts_the_others() {
-        let long = "x".repeat(LONGEST_SAID);
+        let long = "x".repeat(64 << 10);
         let turns: Vec<Turn> = (0..100).map(|_| turn(&long, Some("ok"))).collect();
         let [messages, _] = shown(&turns, None);
         let messages = messages.as_array().unwrap();
@@ -143,7 +194,8 @@ mod tests {
         assert_eq!(messages[0], said("system", &note));
         assert_eq!(messages.last(), Some(&said("user", &long)));
         // The last message stays even if it exceeds the limit; its text is cut later, with all texts.
-        let [messages, _] = shown(&[turn("a", Some("1")), turn(&"x".repeat(MOST_SAID + 1), None)], None);
+        let [messages, _] =
+            shown(&[turn("a", Some("1")), turn(&"x".repeat(MOST_MESSAGE_BYTES + 1), None)], None);
         assert_eq!(messages.as_array().map(Vec::len), Some(2));
     }
 }

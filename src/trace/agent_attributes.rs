@@ -1,6 +1,6 @@
-//! Attributes of root and agent spans, and metadata and tags of traces.
+//! Attributes of agent spans: of sessions, sub-agents, reviews and turns.
 
-use super::build::{Surroundings, put};
+use super::fields::put;
 use super::gen_ai;
 use super::limits::beginning;
 use super::price::{Assumption, Cost, Priced};
@@ -18,47 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const CODEX: &str = "codex";
 
 /// Attribute: how long Codex worked on a trace, in milliseconds.
-pub const ACTIVE: &str = "codex.active_ms";
-
-/// Tokens and cost of model responses, including those of sub-agents.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Sum {
-    /// None when no response has a recorded usage.
-    usage: Option<TokenUsage>,
-    /// None when the price of any model is unknown.
-    cost: Option<Cost>,
-    assumed: BTreeSet<Assumption>,
-}
-
-impl Sum {
-    pub(super) fn of<'a>(inferences: impl Iterator<Item = &'a Inference>) -> Sum {
-        let (mut sum, mut all_priced) = (Sum::default(), true);
-        for inference in inferences {
-            let Some(used) = inference.usage else { continue };
-            *sum.usage.get_or_insert_default() += used;
-            if inference.model.is_none() {
-                continue;
-            }
-            match Priced::of_response(inference) {
-                Some(Priced { cost, assumed }) => {
-                    *sum.cost.get_or_insert_default() += cost;
-                    sum.assumed.extend(assumed);
-                }
-                // A partial sum would look like the whole cost.
-                None => all_priced = false,
-            }
-        }
-        sum.cost = sum.cost.filter(|_| all_priced);
-        sum
-    }
-
-    /// Where the prices come from, and what they assume.
-    fn cost_basis(&self) -> Option<String> {
-        self.cost?;
-        let assumed = self.assumed.iter().map(|assumption| format!("; {assumption}"));
-        Some(format!("list price of {}", price_list::as_of()) + &assumed.collect::<String>())
-    }
-}
+pub const ACTIVE_MS: &str = "codex.active_ms";
 
 /// Root span attributes of a whole session's trace. `sessions`: the session itself, then those that it started.
 pub(super) fn session_attributes<'a>(
@@ -71,7 +31,7 @@ pub(super) fn session_attributes<'a>(
     put(&mut attributes, "codex.turns", Some(session.turns.len()));
     put(&mut attributes, "codex.llm_calls", Some(session.inferences().count()));
     put(&mut attributes, "codex.sub_agents", Some(sessions.count()).filter(|count| *count > 0));
-    put(&mut attributes, ACTIVE, active_ms(session));
+    put(&mut attributes, ACTIVE_MS, active_ms(session));
     put(&mut attributes, "codex.tokens_reconciled", reconciled(all.clone()));
     let discrepancy = all.clone().find_map(Session::discrepancy);
     put(&mut attributes, "codex.tokens_discrepancy", discrepancy.map(Discrepancy::as_str));
@@ -91,7 +51,7 @@ pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRe
     let mut attributes = attributes_of(&session.turns[index]);
     attributes.extend(thread_attributes(session));
     put(&mut attributes, "codex.turn", Some(index + 1));
-    put(&mut attributes, ACTIVE, turn_ms(&session.turns[index], session));
+    put(&mut attributes, ACTIVE_MS, turn_ms(&session.turns[index], session));
     let launch = launch_of(&session.turns[index], record);
     let evidence = launch.map(|launch| launch.attribution).or(record.found);
     put(&mut attributes, "codex.attribution", evidence.map(|evidence| evidence.as_str()));
@@ -221,73 +181,4 @@ fn turn_ms(turn: &Turn, session: &Session) -> Option<i64> {
     let last_line = session.last_line_at.filter(|_| turn.status == TurnStatus::Running);
     let ended_at = turn.ended_at.or(last_line).or_else(|| turn.last_seen_at())?;
     Some((ended_at.as_millisecond() - turn.started_at?.as_millisecond()).max(0))
-}
-
-pub(super) fn metadata(
-    session: &Session,
-    surroundings: Surroundings,
-    prompt: Option<&str>,
-    response: Option<&str>,
-    sum: &Sum,
-) -> BTreeMap<String, String> {
-    let meta = &session.meta;
-    let git = meta.git.clone().unwrap_or_default();
-    let file = surroundings.rollout.to_string_lossy();
-    let rows = [
-        ("session", Some(meta.id.clone())),
-        ("source", Some("codex_cli".into())),
-        ("session_file", Some(file.into_owned())),
-        ("mlflow.trace_schema.version", Some("3".into())),
-        ("mlflow.trace.session", Some(meta.id.clone())),
-        ("mlflow.trace.user", surroundings.user.map(str::to_owned)),
-        ("mlflow.user", surroundings.user.map(str::to_owned)),
-        ("mlflow.trace.working_directory", meta.cwd.clone()),
-        ("mlflow.source.name", Some("codex".into())),
-        ("mlflow.source.type", Some("LOCAL".into())),
-        ("mlflow.source.git.commit", git.commit_hash),
-        ("mlflow.source.git.branch", git.branch),
-        ("mlflow.source.git.repoURL", git.repository_url.as_deref().map(without_credentials)),
-        ("mlflow.traceInputs", prompt.map(beginning)),
-        ("mlflow.traceOutputs", response.map(beginning)),
-        ("mlflow.trace.tokenUsage", sum.usage.map(|usage| spans::token_usage(usage).to_string())),
-        ("mlflow.trace.cost", sum.cost.map(|cost| cost.to_json().to_string())),
-        ("codex.cost_basis", sum.cost_basis()),
-    ];
-    rows.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
-}
-
-pub(super) fn tags(session: &Session) -> BTreeMap<String, String> {
-    let version = session.meta.cli_version.clone().map(|version| ("codex.cli_version".to_owned(), version));
-    version.into_iter().collect()
-}
-
-/// Without user and password, which a Git remote's URL may hold: `https://user:token@host/…`.
-fn without_credentials(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let host_end = rest.find('/').unwrap_or(rest.len());
-            let host_start = rest[..host_end].rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", &rest[host_start..])
-        }
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_repository_url_loses_its_credentials() {
-        let table = [
-            ("https://me:secret@host/a.git", "https://host/a.git"),
-            ("https://host/a@b.git", "https://host/a@b.git"),
-            ("https://me@host", "https://host"),
-            ("git@host:a/b.git", "git@host:a/b.git"),
-            ("/srv/a.git", "/srv/a.git"),
-        ];
-        for (url, clean) in table {
-            assert_eq!(without_credentials(url), clean);
-        }
-    }
 }

@@ -1,32 +1,32 @@
 //! Replaces base64 files in a trace by notes, before the search for secrets.
 
-use super::model::Trace;
 use crate::rollout::inline;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
+use crate::trace::model::Trace;
 
 /// Replaces every file in the values of spans by a note.
-pub(super) fn note(trace: &mut Trace) {
+pub(super) fn replace(trace: &mut Trace) {
     for span in &mut trace.spans {
-        note_in(&mut span.inputs);
-        note_in(&mut span.outputs);
-        note_in_all(&mut span.attributes);
-        span.events.iter_mut().for_each(|event| note_in_all(&mut event.attributes));
+        replace_in(&mut span.inputs);
+        replace_in(&mut span.outputs);
+        replace_in_fields(&mut span.attributes);
+        span.events.iter_mut().for_each(|event| replace_in_fields(&mut event.attributes));
     }
 }
 
-fn note_in_all(values: &mut Map) {
-    values.values_mut().for_each(note_in);
+fn replace_in_fields(values: &mut Map) {
+    values.values_mut().for_each(replace_in);
 }
 
-fn note_in(value: &mut Value) {
+fn replace_in(value: &mut Value) {
     match value {
         Value::String(text) => {
             if let Some(note) = inline::note_of(text) {
                 *text = note.into();
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(note_in),
+        Value::Array(values) => values.iter_mut().for_each(replace_in),
         Value::Object(values) => {
             // MCP's shape of images and audio: `{"type": "image", "mimeType": "image/png", "data": "…"}`.
             if let (Some(Value::String(kind)), Some(Value::String(data))) =
@@ -35,7 +35,7 @@ fn note_in(value: &mut Value) {
                 let note = inline::note(kind, data);
                 values.insert("data", note.into());
             }
-            note_in_all(values);
+            replace_in_fields(values);
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
@@ -53,7 +53,7 @@ mod tests {
             {"type": "input_image", "image_url": "data:image/png;base64,aGk="},
             {"type": "text", "text": "data: plain"},
         ]}));
-        note_in(&mut value);
+        replace_in(&mut value);
         let note = "[image image/png, 2 bytes, sha256 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4]";
         assert_eq!(
             (value["content"][0]["data"].as_str(), value["content"][1]["image_url"].as_str()),

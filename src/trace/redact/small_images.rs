@@ -1,19 +1,19 @@
 //! Small images in the messages of model requests, added after the notes that replace them.
 
-use super::model::{SpanType, Trace};
 use crate::rollout::inline;
 use crate::rollout::reader;
 use crate::rollout::text::Text;
 use crate::rollout::value::Value;
+use crate::trace::model::{SpanType, Trace};
 use std::collections::HashMap;
 use std::path::Path;
 
 /// Bytes of one image. A compressed screenshot of a window is smaller; larger images would fill requests and
 /// databases.
-const LARGEST: usize = 256 << 10;
+const LARGEST_IMAGE: usize = 256 << 10;
 
 /// Bytes of all images of a trace, as base64. The exporter's requests hold twice as much.
-const MOST: usize = 4 << 20;
+const MOST_BYTES: usize = 4 << 20;
 
 /// Prefix of every note of an image.
 const NOTE: &str = "[image ";
@@ -28,11 +28,11 @@ const KINDS: [(&str, &[u8]); 4] = [
 
 /// Images by the notes that replace them.
 #[derive(Debug, Default)]
-pub struct Images(HashMap<String, Text>);
+pub struct SmallImages(HashMap<String, Text>);
 
-impl Images {
+impl SmallImages {
     /// Adds the small images of a session file. Parses only lines that may hold an image: most sessions have none.
-    pub fn add_those_of(&mut self, rollout: &Path) {
+    pub fn add_from(&mut self, rollout: &Path) {
         let Ok(mut lines) = reader::open(rollout) else { return };
         while let Ok(Some(line)) = lines.next_line() {
             let Ok(line) = std::str::from_utf8(line) else { continue };
@@ -48,11 +48,11 @@ impl Images {
     }
 
     /// Adds each image after the text that holds its note, as chat completion requests have images.
-    pub(super) fn show_in(&self, trace: &mut Trace) {
+    pub(super) fn add_to(&self, trace: &mut Trace) {
         if self.0.is_empty() {
             return;
         }
-        let mut room = MOST;
+        let mut room = MOST_BYTES;
         for span in trace.spans.iter_mut().filter(|span| span.span_type == SpanType::Llm) {
             let Value::Object(inputs) = &mut span.inputs else { continue };
             let Some(Value::Array(messages)) = inputs.get_mut("messages") else { continue };
@@ -85,15 +85,15 @@ impl Images {
             ])
         };
         let images: Vec<Value> = notes.filter(fits).map(image).collect();
-        let said = Value::from([("type", Text::word("text").into()), ("text", text.into())]);
-        (!images.is_empty()).then(|| std::iter::once(said).chain(images).collect())
+        let text = Value::from([("type", Text::word("text").into()), ("text", text.into())]);
+        (!images.is_empty()).then(|| std::iter::once(text).chain(images).collect())
     }
 }
 
 fn is_small_image(url: &str) -> bool {
     inline::file_of(url).is_some_and(|(kind, bytes)| {
         let begins = |(known, start): &(&str, &[u8])| *known == kind && bytes.starts_with(start);
-        bytes.len() <= LARGEST && KINDS.iter().any(begins)
+        bytes.len() <= LARGEST_IMAGE && KINDS.iter().any(begins)
     })
 }
 
@@ -113,8 +113,8 @@ mod tests {
     fn only_a_small_file_with_the_first_bytes_of_its_type_is_an_image() {
         let png = KINDS[0].1;
         let table = [
-            (url("image/png", png, LARGEST), true),
-            (url("image/png", png, LARGEST + 1), false),
+            (url("image/png", png, LARGEST_IMAGE), true),
+            (url("image/png", png, LARGEST_IMAGE + 1), false),
             (url("image/png", b"AKIA", 100), false),
             (url("image/jpeg", b"\xff\xd8\xff", 100), true),
             (url("image/svg+xml", b"<svg", 100), false),
@@ -122,8 +122,8 @@ mod tests {
             ("data:image/png;base64,iVBOR€".to_owned(), false),
             (String::new(), false),
         ];
-        for (url, is_one) in table {
-            assert_eq!(is_small_image(&url), is_one, "{}", url.chars().take(60).collect::<String>());
+        for (url, is_image) in table {
+            assert_eq!(is_small_image(&url), is_image, "{}", url.chars().take(60).collect::<String>());
         }
     }
 
@@ -132,14 +132,14 @@ mod tests {
         let shown = url("image/png", KINDS[0].1, 100);
         let [note, other] =
             [&shown, &url("image/png", KINDS[0].1, 101)].map(|url| inline::note_of(url).unwrap());
-        let images = Images(HashMap::from([(note.clone(), shown.as_str().into())]));
+        let images = SmallImages(HashMap::from([(note.clone(), shown.as_str().into())]));
         let count =
             |text: &str, room: &mut usize| images.parts(&text.into(), room).map_or(0, |parts| parts.len());
         let both = format!("look\n{note}\n{note}");
-        assert_eq!(count(&both, &mut MOST.clone()), 3);
+        assert_eq!(count(&both, &mut MOST_BYTES.clone()), 3);
         assert_eq!(count(&both, &mut (shown.len() + 1)), 2);
         for text in [other.as_str(), "no image", "[image ", ""] {
-            assert_eq!(count(text, &mut MOST.clone()), 0, "{text}");
+            assert_eq!(count(text, &mut MOST_BYTES.clone()), 0, "{text}");
         }
     }
 }

@@ -5,45 +5,24 @@
 use super::model::{Span, SpanStatus, SpanType, Trace};
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
+use crate::trace::model::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS};
+use crate::trace::model::{Span, SpanStatus, SpanType, Trace};
 
 /// Bytes of any text. A page is useless with more, and a server may refuse it.
 const LONGEST_TEXT: usize = 1 << 20;
 
 /// Bytes of a conversation's message. The span also holds the prompt or answer itself.
-pub(super) const LONGEST_SAID: usize = 64 << 10;
-
-/// Bytes of all messages of a conversation. A page shows no more, and the turns' spans hold all messages.
-pub(super) const MOST_SAID: usize = 1 << 20;
+const LONGEST_MESSAGE: usize = 64 << 10;
 
 /// Levels of nested lists and objects; deeper values become text. JSON parsers stop at 128 levels, and a stored trace
 /// adds some levels of its own.
 const DEEPEST: usize = 100;
-
-/// MLflow's columns for previews are 1000 characters wide.
-const PREVIEW_CHARACTERS: usize = 1000;
 
 /// MLflow's columns for metadata are 250 characters wide.
 const METADATA_CHARACTERS: usize = 250;
 
 /// Bytes of a span's status message. The span's outputs hold the whole text.
 const LONGEST_STATUS: usize = 8 << 10;
-
-/// Characters of a program's output that an exception event keeps: enough for most error messages.
-const LAST_WORDS_CHARACTERS: usize = 1000;
-
-/// Characters kept beyond a limit until redaction: longer than a private key.
-const MARGIN_CHARACTERS: usize = 16 << 10;
-
-/// The beginning of a text that becomes a preview, with a margin for a secret at its end.
-pub(super) fn beginning(text: &str) -> String {
-    text.chars().take(PREVIEW_CHARACTERS + MARGIN_CHARACTERS).collect()
-}
-
-/// The end of a program's output, with a margin for a secret at its beginning.
-pub(super) fn end(text: &str) -> &str {
-    let start = text.char_indices().rev().nth(LAST_WORDS_CHARACTERS + MARGIN_CHARACTERS - 1);
-    &text[start.map_or(0, |(at, _)| at)..]
-}
 
 /// The last step of redaction: cuts previews, exception messages, and every text of every span above its limit.
 pub(super) fn cut(trace: &mut Trace) {
@@ -84,7 +63,7 @@ fn limit_conversation(span: &mut Span) {
     let answers = choices.filter_map(|choice| field_of(choice, "message"));
     for message in list_of(&mut span.inputs, "messages").iter_mut().chain(answers) {
         if let Some(Value::String(text)) = field_of(message, "content")
-            && let Some(short) = shortened(text, LONGEST_SAID)
+            && let Some(short) = shortened(text, LONGEST_MESSAGE)
         {
             *text = short.into();
         }
@@ -197,7 +176,7 @@ mod tests {
     fn a_message_of_a_conversation_is_cut_shorter_than_the_prompt() {
         use crate::trace::ids::SpanId;
         use jiff::Timestamp;
-        let long = "x".repeat(LONGEST_SAID + 10);
+        let long = "x".repeat(LONGEST_MESSAGE + 10);
         let said = json!({"role": "user", "content": long});
         let mut span = Span {
             id: SpanId([1; 8]),
