@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let entry = Entry {
         target: Target::parse(uri, Path::new("/"))?,
         experiment: Experiment::Name("large".to_owned()),
-        trace: Redacted::made_up(trace),
+        trace: Redacted::with_built_in_rules(trace),
     };
     let path = Spool::at(Path::new(home).join("mlflow/spool")).put(&entry, Timestamp::now())?;
     println!("{}: {} bytes", path.display(), path.metadata()?.len());
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn large_trace(spans: u64, bytes_each: usize) -> Trace {
     let now = Timestamp::now();
     let thread = format!("large {now}");
-    let root = SpanId::of(&thread, "root");
+    let root = SpanId::from_key(&thread, "root");
     let line = "fn main() { println!(\"one line of what a tool printed\") }\n";
     let output: String = line.chars().cycle().take(bytes_each).collect();
     let is_call = |number: u64| number % 10 == 1;
@@ -46,7 +46,7 @@ fn large_trace(spans: u64, bytes_each: usize) -> Trace {
         "mlflow.llm.provider": "openai",
     }));
     let span = |number: u64| Span {
-        id: if number == 0 { root } else { SpanId::of(&thread, &number.to_string()) },
+        id: if number == 0 { root } else { SpanId::from_key(&thread, &number.to_string()) },
         parent: (number > 0).then_some(root),
         name: if number == 0 { "codex_cli_session".to_owned() } else { format!("tool_{number}") },
         span_type: match number {

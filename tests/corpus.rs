@@ -64,7 +64,7 @@ fn read(path: &Path) -> Session {
 fn trace_of(session: &Session, path: &Path) -> Option<Trace> {
     let trace = build(session, &ThreadRecord::default(), TraceSource { rollout: path, user: Some("me") });
     // Nothing in the corpus is a secret; long texts are cut with it.
-    trace.map(|trace| Redacted::made_up(trace).into())
+    trace.map(|trace| Redacted::with_built_in_rules(trace).into())
 }
 
 /// On one line, with the number of characters left out.

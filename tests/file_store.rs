@@ -61,7 +61,7 @@ impl Job {
         let session = session::read(&rollout, Writer::Gone).expect("read the rollout");
         let surroundings = TraceSource { rollout: &rollout, user: Some("tester") };
         let trace = build(&session, &ThreadRecord::default(), surroundings).expect("a session with a turn");
-        Redacted::made_up(trace).into()
+        Redacted::with_built_in_rules(trace).into()
     }
 }
 

@@ -285,7 +285,7 @@ fn of_corpus(name: &str, lines: Option<usize>, writer: Writer, granularity: Gran
         Granularity::Session => build_family(&family, &record, surroundings).into_iter().collect(),
         Granularity::Turn => build_turns(&family, &record, surroundings),
     };
-    traces.into_iter().map(|trace| Redacted::made_up(trace).into()).collect()
+    traces.into_iter().map(|trace| Redacted::with_built_in_rules(trace).into()).collect()
 }
 
 #[test]

@@ -288,7 +288,7 @@ fn left_by_a_session(number: u32, uri: &str) -> Entry {
         spans: vec![root],
     };
     let experiment = Experiment::Name("codex-sessions".to_owned());
-    Entry { target: Target::Http(uri.into()), experiment, trace: Redacted::made_up(trace) }
+    Entry { target: Target::Http(uri.into()), experiment, trace: Redacted::with_built_in_rules(trace) }
 }
 
 /// The same numbers each time, spread as if at random.

@@ -97,7 +97,7 @@ fn every_price_of_mlflows_catalogue_is_ours_for_each_tier_and_context() {
             output: row.output,
             reasoning_output: 0,
         };
-        let priced = Priced::of(Some(&row.provider), &row.model, Some(&row.tier), usage);
+        let priced = Priced::from_usage(Some(&row.provider), &row.model, Some(&row.tier), usage);
         let is_right = priced.as_ref().is_some_and(|priced| {
             let ((input, output), ours) = (row.cost, priced.cost);
             is_same(ours.input, input) && is_same(ours.output, output) && priced.assumed.is_empty()

@@ -175,7 +175,7 @@ impl Yard {
         let entry = Entry {
             target: targets()[road.1].clone(),
             experiment: Experiment::Name("e".into()),
-            trace: Redacted::made_up(trace),
+            trace: Redacted::with_built_in_rules(trace),
         };
         self.spool().put(&entry, at(self.clock)).expect("put");
     }

@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = file.text("CODEX_TRACED_CONTENT").map(|text| Content::parse(&text));
     if let Some(redaction) = file.redaction() {
-        let (_, problems) = Rules::default().and(redaction);
+        let (_, problems) = Rules::default().with_user_rules(redaction);
         assert!(problems.iter().all(|problem| problem.len() < 20_000));
     }
 });

@@ -7,7 +7,7 @@ use serde_json::json;
 use std::sync::LazyLock;
 
 static OURS: LazyLock<(Finder, Redactor)> =
-    LazyLock::new(|| (Finder::of(Rules::ours()), Redactor::new(Rules::ours(), Salt::new([7; 32]))));
+    LazyLock::new(|| (Finder::new(Rules::built_in()), Redactor::new(Rules::built_in(), Salt::new([7; 32]))));
 
 fn check(finder: &Finder, text: &str) {
     let mut past = 0;
@@ -29,5 +29,5 @@ fuzz_target!(|input: (&str, &str, &str)| {
     let keywords = if keyword.is_empty() { json!([]) } else { json!([keyword]) };
     let redaction =
         json!({"rules": [{"name": "a", "pattern": pattern, "keywords": keywords}], "allow": [keyword]});
-    check(&Finder::of(Rules::default().and(&redaction).0), text);
+    check(&Finder::new(Rules::default().with_user_rules(&redaction).0), text);
 });

@@ -118,7 +118,7 @@ pub(super) fn head(path: &Path) -> Result<Head, SpoolError> {
 
 pub(super) fn read(path: &Path) -> Result<Entry, SpoolError> {
     let (head, file, seal) = match Opened::open(path)? {
-        Opened::Version1(entry) => return Ok(Entry { trace: entry.trace.legible(), ..*entry }),
+        Opened::Version1(entry) => return Ok(Entry { trace: entry.trace.into_storable(), ..*entry }),
         Opened::Sealed { head, file, seal } => (head, file, seal),
     };
     let mut body = BufReader::with_capacity(CHUNK, Digesting::new(file.take(seal.bytes)));
@@ -128,7 +128,7 @@ pub(super) fn read(path: &Path) -> Result<Entry, SpoolError> {
     if body.into_inner().digest() != seal.sha256 {
         return Err(SpoolError::Torn("its content is not what was written".into()));
     }
-    let trace = trace.map_err(|error| SpoolError::Torn(error.to_string()))?.legible();
+    let trace = trace.map_err(|error| SpoolError::Torn(error.to_string()))?.into_storable();
     Ok(Entry { target: head.target, experiment: head.experiment, trace })
 }
 

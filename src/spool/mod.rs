@@ -198,7 +198,7 @@ mod tests {
         Entry {
             target: Target::Sqlite("/x.db".into()),
             experiment: Experiment::Name("e".into()),
-            trace: Redacted::made_up(Trace {
+            trace: Redacted::with_built_in_rules(Trace {
                 id: TraceId([7; 16]),
                 name: name.into(),
                 state: TraceState::Ok,

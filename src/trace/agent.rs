@@ -16,7 +16,7 @@ const CIPHERTEXT: &str = "gAAAA";
 
 /// Id of the thread's span.
 pub(super) fn id(session: &Session) -> SpanId {
-    SpanId::of(&session.meta.id, "root")
+    SpanId::from_key(&session.meta.id, "root")
 }
 
 /// The first prompt of a turn that was not rolled back; else the first of all.
@@ -125,7 +125,7 @@ pub(super) fn turn_spans(
 }
 
 pub(super) fn turn_id(thread: &str, number: usize) -> SpanId {
-    SpanId::of(thread, &format!("turn:{number}"))
+    SpanId::from_key(thread, &format!("turn:{number}"))
 }
 
 /// Adds the spans of a sub-agent or review below the call or turn that started it.

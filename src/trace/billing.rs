@@ -16,7 +16,7 @@ pub(super) enum Provider {
 }
 
 impl Provider {
-    pub(super) fn of(id: Option<&str>) -> Provider {
+    pub(super) fn from_id(id: Option<&str>) -> Provider {
         let Some(id) = id.filter(|id| !id.is_empty()) else { return Provider::OpenAi };
         let id = id.to_ascii_lowercase();
         match &*id {
@@ -49,7 +49,7 @@ mod tests {
             (Some("corp-gateway"), Provider::Other),
         ];
         for (id, expected) in table {
-            assert_eq!(Provider::of(id), expected, "{id:?}");
+            assert_eq!(Provider::from_id(id), expected, "{id:?}");
         }
     }
 }

@@ -39,13 +39,13 @@ impl TraceId {
 impl SpanId {
     /// From the thread and a key that no later line of the session file changes: the span's kind and index, or the
     /// call id.
-    pub fn of(thread_id: &str, key: &str) -> SpanId {
+    pub fn from_key(thread_id: &str, key: &str) -> SpanId {
         SpanId(first_bytes(&[thread_id, key]))
     }
 
     /// Id of the root span of a continuation.
     pub fn of_continuation(thread_id: &str, number: usize) -> SpanId {
-        SpanId::of(thread_id, &continuation(number))
+        SpanId::from_key(thread_id, &continuation(number))
     }
 }
 
@@ -67,7 +67,8 @@ fn first_bytes<const N: usize>(parts: &[&str]) -> [u8; N] {
     bytes
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+/// Two lower-case hex digits per byte.
+pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -159,12 +160,16 @@ mod tests {
 
     #[test]
     fn span_ids_differ_by_thread_and_by_key() {
-        let ids =
-            [SpanId::of("a", "bc"), SpanId::of("ab", "c"), SpanId::of("a", "root"), SpanId::of("b", "root")];
+        let ids = [
+            SpanId::from_key("a", "bc"),
+            SpanId::from_key("ab", "c"),
+            SpanId::from_key("a", "root"),
+            SpanId::from_key("b", "root"),
+        ];
         for (index, id) in ids.iter().enumerate() {
             assert!(!ids[..index].contains(id), "{id} twice");
         }
-        assert_eq!(SpanId::of("a", "root"), SpanId::of("a", "root"));
+        assert_eq!(SpanId::from_key("a", "root"), SpanId::from_key("a", "root"));
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl TraceState {
 
 impl SpanType {
     /// Whether OpenTelemetry's span kind is CLIENT, because the span waits for another service. Others are INTERNAL.
-    pub fn is_of_a_client(self) -> bool {
+    pub fn is_client(self) -> bool {
         self == SpanType::Llm
     }
 

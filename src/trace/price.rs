@@ -36,8 +36,13 @@ pub enum Assumption {
 
 impl Priced {
     /// None for a model that no list has.
-    pub fn of(provider: Option<&str>, model: &str, tier: Option<&str>, usage: TokenUsage) -> Option<Priced> {
-        let who = Provider::of(provider);
+    pub fn from_usage(
+        provider: Option<&str>,
+        model: &str,
+        tier: Option<&str>,
+        usage: TokenUsage,
+    ) -> Option<Priced> {
+        let who = Provider::from_id(provider);
         let name = || provider.unwrap_or_default().into();
         if who == Provider::Local {
             return Some(Priced { cost: Cost::default(), assumed: vec![Assumption::Local(name())] });
@@ -48,13 +53,16 @@ impl Priced {
             Some(tier) => (!is_listed).then(|| Assumption::TierUnlisted(tier.into())),
         };
         let provider = (who == Provider::Other).then(|| Assumption::ProviderUnlisted(name()));
-        Some(Priced { cost: Cost::at(rates, usage), assumed: tier.into_iter().chain(provider).collect() })
+        Some(Priced {
+            cost: Cost::from_rates(rates, usage),
+            assumed: tier.into_iter().chain(provider).collect(),
+        })
     }
 
     /// None also where Codex did not record the model or the tokens.
-    pub fn of_response(response: &Inference) -> Option<Priced> {
+    pub fn from_response(response: &Inference) -> Option<Priced> {
         let (provider, tier) = (response.provider.as_deref(), response.service_tier.as_deref());
-        Priced::of(provider, response.model.as_deref()?, tier, response.usage?)
+        Priced::from_usage(provider, response.model.as_deref()?, tier, response.usage?)
     }
 }
 
@@ -74,7 +82,7 @@ impl fmt::Display for Assumption {
 }
 
 impl Cost {
-    fn at(rates: Rates, usage: TokenUsage) -> Cost {
+    fn from_rates(rates: Rates, usage: TokenUsage) -> Cost {
         let Rates(input, output, cached_input, cache_write) = rates;
         let fresh = usage.input.saturating_sub(usage.cached_input).saturating_sub(usage.cache_write_input);
         let dollars = |tokens: u64, per_million: f64| tokens as f64 * per_million / 1e6;
@@ -117,14 +125,14 @@ mod tests {
     };
 
     fn dollars(provider: Option<&str>, model: &str, tier: Option<&str>, usage: TokenUsage) -> Option<f64> {
-        let Priced { cost, .. } = Priced::of(provider, model, tier, usage)?;
+        let Priced { cost, .. } = Priced::from_usage(provider, model, tier, usage)?;
         Some(((cost.input + cost.output) * 1e6).round() / 1e6)
     }
 
     #[test]
     fn cached_input_is_cheaper_and_never_counted_twice() {
         let usage = TokenUsage { input: 100_000, cached_input: 40_000, output: 10_000, ..USAGE };
-        let Priced { cost, .. } = Priced::of(None, "gpt-5.5", None, usage).unwrap();
+        let Priced { cost, .. } = Priced::from_usage(None, "gpt-5.5", None, usage).unwrap();
         assert!((cost.input - (0.06 * 5.0 + 0.04 * 0.5)).abs() < 1e-9, "{cost:?}");
         assert!((cost.output - 0.3).abs() < 1e-9, "{cost:?}");
         assert_eq!(price_list::as_of(), "2026-11-02");
@@ -188,7 +196,7 @@ mod tests {
     #[test]
     fn a_price_lists_its_assumptions() {
         let assumed = |provider, tier| {
-            let priced = Priced::of(provider, "gpt-5-codex", tier, USAGE).unwrap();
+            let priced = Priced::from_usage(provider, "gpt-5-codex", tier, USAGE).unwrap();
             priced.assumed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
         assert_eq!(assumed(Some("openai"), Some("default")), "");

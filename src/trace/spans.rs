@@ -35,7 +35,7 @@ struct TurnScope<'a> {
 
 /// Id of a tool call's span.
 pub(super) fn tool_id(thread: &str, call_id: &str) -> SpanId {
-    SpanId::of(thread, &format!("tool:{call_id}"))
+    SpanId::from_key(thread, &format!("tool:{call_id}"))
 }
 
 /// Spans of a turn: parents before children, siblings by start time.
@@ -62,7 +62,7 @@ pub(super) fn of_turn(of: &ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span
 
 impl TurnScope<'_> {
     fn id(&self, key: &str) -> SpanId {
-        SpanId::of(self.of.thread, key)
+        SpanId::from_key(self.of.thread, key)
     }
 
     fn inference(&self, inference: &Inference, parent: SpanId) -> Span {
@@ -90,7 +90,7 @@ impl TurnScope<'_> {
             put(&mut attributes, "reasoning_output_tokens", Some(usage.reasoning_output));
             put(&mut attributes, "mlflow.chat.tokenUsage", Some(token_usage(usage)));
         }
-        let priced = Priced::of_response(inference);
+        let priced = Priced::from_response(inference);
         put(&mut attributes, "mlflow.llm.cost", priced.map(|priced| priced.cost.to_json()));
         failure::put_attributes(&mut attributes, inference);
         let started_at = inference.started_at.unwrap_or(self.of.start);

@@ -25,7 +25,7 @@ impl UsageTotal {
             if inference.model.is_none() {
                 continue;
             }
-            match Priced::of_response(inference) {
+            match Priced::from_response(inference) {
                 Some(Priced { cost, assumed }) => {
                     *total.cost.get_or_insert_default() += cost;
                     total.assumed.extend(assumed);

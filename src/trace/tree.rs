@@ -44,7 +44,7 @@ fn make_unique(spans: &mut [Span]) {
         }
         let (times, first) = latest.get(&span.id).map_or((1, span.id), |(_, times)| (times + 1, span.id));
         if times > 1 {
-            span.id = SpanId::of(&first.to_string(), &times.to_string());
+            span.id = SpanId::from_key(&first.to_string(), &times.to_string());
         }
         latest.insert(first, (span.id, times));
     }

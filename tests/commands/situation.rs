@@ -82,7 +82,7 @@ impl Situation {
             let entry = Entry {
                 target: Target::Http(NOBODY.into()),
                 experiment: Experiment::Name("codex-sessions".into()),
-                trace: Redacted::made_up(trace(TraceId([id; 16]))),
+                trace: Redacted::with_built_in_rules(trace(TraceId([id; 16]))),
             };
             spool.put(&entry, Timestamp::UNIX_EPOCH).expect("put a trace")
         };

@@ -127,7 +127,8 @@ fn traces(of: Of) -> Vec<Trace> {
             Of::Turn => all.extend(build_turns(&family, &record, surroundings)),
         }
     }
-    let mut all: Vec<Trace> = all.into_iter().map(|trace| Redacted::made_up(trace).into()).collect();
+    let mut all: Vec<Trace> =
+        all.into_iter().map(|trace| Redacted::with_built_in_rules(trace).into()).collect();
     make_odd(&mut all[0]);
     all
 }

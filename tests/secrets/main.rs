@@ -18,7 +18,7 @@ const RECALL: f64 = 0.99;
 const FALSE_ALARMS: f64 = 0.01;
 
 fn redactor() -> Redactor {
-    Redactor::new(Rules::ours(), Salt::new([7; 32]))
+    Redactor::new(Rules::built_in(), Salt::new([7; 32]))
 }
 
 /// Of a key of many lines every line must be gone.
@@ -71,7 +71,7 @@ fn what_a_scanner_finds_is_found_but_for_what_has_no_mark() {
 
 #[test]
 fn what_is_no_secret_is_let_be() {
-    let finder = Finder::of(Rules::ours());
+    let finder = Finder::new(Rules::built_in());
     let all = lookalikes::all();
     let mut alarms: BTreeMap<&str, usize> = BTreeMap::new();
     let mut said = String::new();

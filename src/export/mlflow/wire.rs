@@ -132,7 +132,7 @@ impl WireSpan {
             SpanStatus::Ok => ("STATUS_CODE_OK", ""),
             SpanStatus::Error { message } => ("STATUS_CODE_ERROR", message.as_str()),
         };
-        let kind = if span.span_type.is_of_a_client() { "SPAN_KIND_CLIENT" } else { "SPAN_KIND_INTERNAL" };
+        let kind = if span.span_type.is_client() { "SPAN_KIND_CLIENT" } else { "SPAN_KIND_INTERNAL" };
         WireSpan {
             trace_id: STANDARD.encode(trace.0),
             span_id: STANDARD.encode(span.id.0),

@@ -1,6 +1,6 @@
 //! Checks beyond a pattern: that a value is no filler, no variable's name, and no word of a language.
 
-use super::PLACEHOLDER;
+use super::placeholder;
 use serde::Deserialize;
 
 /// The check that a pattern's match must pass.
@@ -69,7 +69,7 @@ const HARMLESS_NAMES: [&str; 12] =
 impl Check {
     pub(super) fn holds(self, value: &[u8], context: &Context) -> bool {
         // A placeholder of an earlier redaction.
-        if value.starts_with(PLACEHOLDER.as_bytes()) {
+        if value.starts_with(placeholder::PREFIX.as_bytes()) {
             return false;
         }
         match self {
@@ -85,8 +85,8 @@ impl Check {
             }
             Check::Password => !is_stand_in(value) && !is_reference(value) && !is_number(value),
             Check::Header => {
-                let is_told = is_mixed(value) || (value.ends_with(b"=") && has_both_cases(value));
-                is_told
+                let is_varied = is_mixed(value) || (value.ends_with(b"=") && has_both_cases(value));
+                is_varied
                     && entropy(value) >= 2.5
                     && !is_stand_in(value)
                     && !is_reference(value)

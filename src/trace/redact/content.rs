@@ -80,7 +80,7 @@ const ATTRIBUTES: &[&str] = &[
 /// Fields of inputs and outputs that stay.
 const FIELDS: [&str; 3] = ["model", "status", "exit_code"];
 
-pub(super) fn keep_figures(trace: &mut Trace) {
+pub(super) fn keep_metadata(trace: &mut Trace) {
     trace.request_preview = None;
     // Without a preview, an MLflow server shows the outputs as JSON.
     let status = trace.spans.first().and_then(|root| root.outputs.get("status")?.as_str());
@@ -88,14 +88,14 @@ pub(super) fn keep_figures(trace: &mut Trace) {
     trace.metadata.retain(|key, _| METADATA.contains(&key.as_str()));
     trace.tags.retain(|key, value| TAGS.contains(&key.as_str()) && is_word(value));
     for span in &mut trace.spans {
-        keep_figures_of(span);
+        keep_metadata_of(span);
     }
     if let Some(root) = trace.spans.first_mut() {
         root.attributes.insert(Text::word(CONTENT), Text::word("metadata").into());
     }
 }
 
-fn keep_figures_of(span: &mut Span) {
+fn keep_metadata_of(span: &mut Span) {
     span.name = name_of(span);
     if let SpanStatus::Error { message } = &mut span.status {
         // The status and the exit code stay. The message may quote a person, a model or a program.
@@ -121,10 +121,10 @@ fn name_of(span: &Span) -> String {
     let numbered = ["turn_", "llm_call_"].iter().any(|kind| {
         span.name.strip_prefix(kind).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     });
-    let is_ours = numbered
+    let is_built_in = numbered
         || ["codex_cli_session", "codex_cli_turn", "compaction", "review"].contains(&span.name.as_str());
     match span.span_type {
-        _ if is_ours => span.name.clone(),
+        _ if is_built_in => span.name.clone(),
         SpanType::Tool if is_word(&span.name) => span.name.clone(),
         SpanType::Tool => "tool".to_owned(),
         SpanType::Agent if span.name.starts_with("subagent") => "subagent".to_owned(),

@@ -1,5 +1,6 @@
 //! Finds secrets in a text: one pass for the keywords of all rules, then the rule's pattern at each keyword.
 
+use super::check::Context;
 use super::rules::{Rule, Rules};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use std::ops::Range;
@@ -13,7 +14,7 @@ const LONGEST: usize = 64 << 10;
 
 /// Failed searches of that length per rule and text. Without this limit, a text of prefixes only (`eyJeyJeyJ…`) would
 /// take quadratic time.
-const MOST_IN_VAIN: u32 = 4000;
+const MOST_WITHOUT_FIND: u32 = 4000;
 
 /// Finds the secrets that the rules describe.
 pub struct Finder {
@@ -27,21 +28,21 @@ pub struct Finder {
 
 /// Byte range of a secret, and the index of the rule that found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct SecretRange {
     pub range: Range<usize>,
     pub rule: usize,
 }
 
 /// Progress of a rule in a text.
 #[derive(Clone, Copy, Debug, Default)]
-struct Asked {
+struct RuleProgress {
     /// End of its last find: later searches begin there.
-    past: usize,
-    in_vain: u32,
+    end: usize,
+    without_find: u32,
 }
 
 impl Finder {
-    pub fn of(rules: Rules) -> Finder {
+    pub fn new(rules: Rules) -> Finder {
         let numbered = || rules.rules.iter().enumerate();
         let pairs = numbered().flat_map(|(at, rule)| rule.keywords.iter().map(move |keyword| (at, keyword)));
         let (rule_of, words): (Vec<usize>, Vec<&String>) = pairs.unzip();
@@ -60,41 +61,41 @@ impl Finder {
     }
 
     /// Whether the text holds any keyword.
-    pub(super) fn knows_a_word_of(&self, text: &str) -> bool {
+    pub(super) fn has_keyword(&self, text: &str) -> bool {
         self.keywords.find(text).is_some()
     }
 
     /// Finds in order, without overlaps. Each begins and ends at a character boundary.
-    pub fn find(&self, text: &str) -> Vec<Found> {
+    pub fn find(&self, text: &str) -> Vec<SecretRange> {
         let bytes = text.as_bytes();
         let mut found = Vec::new();
-        let mut asked = Vec::new();
+        let mut progress = Vec::new();
         for hit in self.keywords.find_overlapping_iter(text) {
             let at = self.rule_of[hit.pattern().as_usize()];
             let rule = &self.rules.rules[at];
             if !rule.anywhere && !begins_a_word(&bytes[..hit.start()]) {
                 continue;
             }
-            if asked.is_empty() {
-                asked = vec![Asked::default(); self.rules.rules.len()];
+            if progress.is_empty() {
+                progress = vec![RuleProgress::default(); self.rules.rules.len()];
             }
-            if hit.start() < asked[at].past {
+            if hit.start() < progress[at].end {
                 continue;
             }
-            let from = hit.start().saturating_sub(rule.before).max(asked[at].past);
-            let reach = match rule.is_anchored() && asked[at].in_vain < MOST_IN_VAIN {
+            let from = hit.start().saturating_sub(rule.before).max(progress[at].end);
+            let reach = match rule.is_anchored() && progress[at].without_find < MOST_WITHOUT_FIND {
                 true => LONGEST,
                 false => REACH,
             };
-            let to = if rule.is_for_all { bytes.len() } else { bytes.len().min(hit.end() + reach) };
-            self.search(rule, at, bytes, from..to, &mut asked[at], &mut found);
-            if rule.is_for_all {
-                asked[at].past = bytes.len();
+            let to = if rule.is_unlimited { bytes.len() } else { bytes.len().min(hit.end() + reach) };
+            self.search(rule, at, bytes, from..to, &mut progress[at], &mut found);
+            if rule.is_unlimited {
+                progress[at].end = bytes.len();
             }
         }
         for at in &self.everywhere {
             let all = 0..bytes.len();
-            self.search(&self.rules.rules[*at], *at, bytes, all, &mut Asked::default(), &mut found);
+            self.search(&self.rules.rules[*at], *at, bytes, all, &mut RuleProgress::default(), &mut found);
         }
         merged(found, text)
     }
@@ -105,12 +106,12 @@ impl Finder {
         at: usize,
         bytes: &[u8],
         mut within: Range<usize>,
-        asked: &mut Asked,
-        found: &mut Vec<Found>,
+        progress: &mut RuleProgress,
+        found: &mut Vec<SecretRange>,
     ) {
         let Some(regex) = rule.regex() else { return };
         let mut from = within.start;
-        asked.in_vain += 1;
+        progress.without_find += 1;
         while let Some(captures) = regex.captures(&bytes[from..within.end]) {
             let whole = captures.get(0).expect("a match is there");
             let quoted = captures.name("quoted");
@@ -118,7 +119,7 @@ impl Finder {
             let range = from + secret.start()..from + secret.end();
             let name = &bytes[..from + secret.start()];
             let value = secret.as_bytes();
-            let context = super::check::Context {
+            let context = Context {
                 name,
                 name_start: from + whole.start(),
                 after: bytes.get(range.end).copied(),
@@ -132,8 +133,9 @@ impl Finder {
                 continue;
             }
             if is_secret {
-                *asked = Asked { past: range.end, in_vain: asked.in_vain.saturating_sub(1) };
-                found.push(Found { range, rule: at });
+                *progress =
+                    RuleProgress { end: range.end, without_find: progress.without_find.saturating_sub(1) };
+                found.push(SecretRange { range, rule: at });
             }
             if rule.is_anchored() || whole.is_empty() {
                 return;
@@ -165,7 +167,7 @@ fn ends_a_colour(before: &[u8]) -> bool {
 }
 
 /// Merges overlapping finds; the rule that is first in the list names them.
-fn merged(mut found: Vec<Found>, text: &str) -> Vec<Found> {
+fn merged(mut found: Vec<SecretRange>, text: &str) -> Vec<SecretRange> {
     for one in &mut found {
         while !text.is_char_boundary(one.range.start) {
             one.range.start -= 1;
@@ -175,7 +177,7 @@ fn merged(mut found: Vec<Found>, text: &str) -> Vec<Found> {
         }
     }
     found.sort_by_key(|one| (one.range.start, one.rule));
-    let mut all: Vec<Found> = Vec::with_capacity(found.len());
+    let mut all: Vec<SecretRange> = Vec::with_capacity(found.len());
     for one in found {
         match all.last_mut() {
             Some(last) if one.range.start < last.range.end => {

@@ -10,12 +10,16 @@ mod lazy;
 mod legible;
 mod limits;
 mod multiline;
+mod placeholder;
+mod redactor;
 mod rules;
 mod salt;
+mod secrets;
 mod small_images;
+mod storable;
 #[cfg(test)]
 mod tests;
-mod walk;
+mod texts;
 
 pub use find::Finder;
 pub use lazy::LazyRedactor;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::sync::OnceLock;
 
-const OURS: &str = include_str!("rules.toml");
+const BUILT_IN: &str = include_str!("rules.toml");
 
 /// Limits of a user's rules and allowed values: each slows down every trace.
 const MOST_RULES: usize = 200;
@@ -27,7 +27,7 @@ pub struct Rule {
     pub keywords: Vec<String>,
     pub(super) before: usize,
     /// A keyword anywhere makes the rule search the whole text.
-    pub(super) is_for_all: bool,
+    pub(super) is_unlimited: bool,
     pub(super) anywhere: bool,
     pub(super) check: Check,
     pattern: String,
@@ -46,14 +46,14 @@ pub struct Rules {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    rule: Vec<Written>,
+struct RulesFile {
+    rule: Vec<BuiltInRule>,
 }
 
 /// A rule of `rules.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct BuiltInRule {
     name: String,
     pattern: String,
     #[serde(default)]
@@ -73,7 +73,7 @@ struct Written {
 /// A user's rule in the configuration.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Added {
+struct UserRule {
     name: String,
     pattern: String,
     #[serde(default)]
@@ -82,26 +82,26 @@ struct Added {
 
 impl Rules {
     /// The built-in rules.
-    pub fn ours() -> Rules {
-        let file: File = toml::from_str(OURS).expect("rules.toml is read by a test");
-        let rules = file.rule.into_iter().map(|written| Rule {
-            name: written.name,
-            keywords: written.keywords,
-            before: written.before,
-            is_for_all: false,
-            anywhere: written.anywhere,
-            check: written.check,
-            pattern: written.pattern,
+    pub fn built_in() -> Rules {
+        let file: RulesFile = toml::from_str(BUILT_IN).expect("rules.toml is read by a test");
+        let rules = file.rule.into_iter().map(|rule| Rule {
+            name: rule.name,
+            keywords: rule.keywords,
+            before: rule.before,
+            is_unlimited: false,
+            anywhere: rule.anywhere,
+            check: rule.check,
+            pattern: rule.pattern,
             compiled: OnceLock::new(),
-            finds: written.finds,
-            ignores: written.ignores,
+            finds: rule.finds,
+            ignores: rule.ignores,
         });
         Rules { rules: rules.collect(), allowed: Vec::new() }
     }
 
     /// Adds the rules of the configuration's `redaction`. An invalid entry is skipped and reported as a sentence; the
     /// built-in rules always apply.
-    pub fn and(mut self, redaction: &Value) -> (Rules, Vec<String>) {
+    pub fn with_user_rules(mut self, redaction: &Value) -> (Rules, Vec<String>) {
         let mut problems = Vec::new();
         let Some(object) = redaction.as_object() else {
             return (
@@ -116,7 +116,7 @@ impl Rules {
                     problems.push(format!("redaction: \"{key}\" has more than {MOST_RULES} entries"));
                 }
                 ("rules", Some(list)) => {
-                    list.iter().enumerate().for_each(|(at, rule)| match added(rule, at) {
+                    list.iter().enumerate().for_each(|(at, rule)| match user_rule(rule, at) {
                         Ok(rule) if self.rules.iter().any(|other| other.name == rule.name) => {
                             problems.push(refused(&rule.name, "there is a rule of that name"));
                         }
@@ -166,7 +166,7 @@ impl Rule {
     }
 }
 
-fn added(rule: &Value, at: usize) -> Result<Rule, String> {
+fn user_rule(rule: &Value, at: usize) -> Result<Rule, String> {
     let number = at + 1;
     let name = rule.get("name").and_then(Value::as_str).unwrap_or_default();
     let is_name = !name.is_empty()
@@ -178,8 +178,8 @@ fn added(rule: &Value, at: usize) -> Result<Rule, String> {
              {LONGEST_NAME} at most"
         ));
     }
-    let Added { name, pattern, keywords } =
-        Added::deserialize(rule).map_err(|error| refused(name, &error.to_string()))?;
+    let UserRule { name, pattern, keywords } =
+        UserRule::deserialize(rule).map_err(|error| refused(name, &error.to_string()))?;
     let is_keyword = |keyword: &String| (2..=LONGEST_NAME).contains(&keyword.len()) && keyword.is_ascii();
     if keywords.len() > MOST_KEYWORDS || !keywords.iter().all(is_keyword) {
         let why = format!(
@@ -196,7 +196,7 @@ fn added(rule: &Value, at: usize) -> Result<Rule, String> {
         keywords,
         before: usize::MAX,
         // A user's rule searches the whole text: users need not know the built-in rules' limits.
-        is_for_all: true,
+        is_unlimited: true,
         anywhere: true,
         check: Check::Any,
         pattern,

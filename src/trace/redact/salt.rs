@@ -21,16 +21,16 @@ impl Salt {
     }
 
     /// Reads the file, or creates it with mode 0600. Processes that create it at the same time get the same salt.
-    pub fn of(path: &Path) -> io::Result<Salt> {
+    pub fn load_or_create(path: &Path) -> io::Result<Salt> {
         if let Some(salt) = read(path)? {
             return Ok(salt);
         }
         let mut fresh = [0; LENGTH];
         File::open("/dev/urandom")?.read_exact(&mut fresh)?;
-        let mut aside = disk::aside(path.parent().unwrap_or(Path::new(".")))?;
-        aside.write_all(&fresh)?;
-        aside.as_file().sync_all()?;
-        match aside.persist_noclobber(path) {
+        let mut temporary = disk::aside(path.parent().unwrap_or(Path::new(".")))?;
+        temporary.write_all(&fresh)?;
+        temporary.as_file().sync_all()?;
+        match temporary.persist_noclobber(path) {
             Ok(_) => Ok(Salt(fresh)),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => match read(path)? {
                 Some(salt) => Ok(salt),
@@ -63,12 +63,12 @@ mod tests {
     fn the_salt_is_created_once_for_its_owner_and_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mlflow/salt");
-        let salt = Salt::of(&path).unwrap();
-        assert!(Salt::of(&path).unwrap() == salt && salt.bytes() != [0; LENGTH]);
+        let salt = Salt::load_or_create(&path).unwrap();
+        assert!(Salt::load_or_create(&path).unwrap() == salt && salt.bytes() != [0; LENGTH]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&path, "short").unwrap();
-        let other = Salt::of(&path).unwrap();
-        assert!(other != salt && Salt::of(&path).unwrap() == other);
+        let other = Salt::load_or_create(&path).unwrap();
+        assert!(other != salt && Salt::load_or_create(&path).unwrap() == other);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 }

@@ -14,7 +14,7 @@ use crate::export::mlflow::keys;
 use crate::export::mlflow::tags::{self, Record, TagUpdate};
 use crate::export::mlflow::wire::json;
 use crate::trace::model::Trace;
-use crate::trace::redact::is_of_figures;
+use crate::trace::redact::is_metadata_only;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fs;
@@ -117,7 +117,7 @@ fn write_metadata(
     let ours: BTreeMap<String, String> =
         ours.into_iter().map(|(key, value)| (readable(&key), value)).collect();
     for key in there.keys() {
-        let is_to_go = is_of_figures(trace) && keys::TELLING.contains(&key.as_str());
+        let is_to_go = is_metadata_only(trace) && keys::TELLING.contains(&key.as_str());
         let is_ours = key.starts_with(OUR_METADATA) || totals.contains(&key.as_str()) || is_to_go;
         if is_ours && !ours.contains_key(key) {
             metadata.remove(files, key)?;

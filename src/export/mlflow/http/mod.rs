@@ -25,7 +25,7 @@ use crate::config::target::{Experiment, Target};
 use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter, Patience, Sign};
 use crate::trace::model::{Span, Trace};
-use crate::trace::redact::is_of_figures;
+use crate::trace::redact::is_metadata_only;
 use answer::Step;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
@@ -160,7 +160,7 @@ impl<'a> HttpExporter<'a> {
         if there.is_some_and(|there| there.tells(tags::FORMER_RECORD)) {
             body["trace"]["trace_info"]["trace_metadata"][tags::FORMER_RECORD] = "".into();
         }
-        if is_of_figures(trace) {
+        if is_metadata_only(trace) {
             // A server keeps what it has of a trace, where a request names nothing in its place.
             if there.is_some() && trace.request_preview.is_none() {
                 body["trace"]["trace_info"]["request_preview"] = "".into();

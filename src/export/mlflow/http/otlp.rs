@@ -78,7 +78,7 @@ fn otlp_span(trace: TraceId, span: &Span) -> OtlpSpan {
         SpanStatus::Ok => (StatusCode::Ok, ""),
         SpanStatus::Error { message } => (StatusCode::Error, message.as_str()),
     };
-    let kind = if span.span_type.is_of_a_client() { SpanKind::Client } else { SpanKind::Internal };
+    let kind = if span.span_type.is_client() { SpanKind::Client } else { SpanKind::Internal };
     OtlpSpan {
         trace_id: trace.0.to_vec(),
         span_id: span.id.0.to_vec(),

@@ -11,7 +11,7 @@ use crate::export::mlflow::keys;
 use crate::export::mlflow::tags::{self, Record, TagUpdate};
 use crate::export::mlflow::wire::json;
 use crate::trace::model::Trace;
-use crate::trace::redact::is_of_figures;
+use crate::trace::redact::is_metadata_only;
 use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
@@ -168,7 +168,7 @@ fn write_metadata(
          WHERE request_id = ? AND (key GLOB ? OR key IN (?, ?, ?))",
         params![id, OUR_METADATA, totals[0], totals[1], totals[2]],
     )?;
-    if is_of_figures(trace) {
+    if is_metadata_only(trace) {
         for key in keys::TELLING {
             transaction.execute(
                 "DELETE FROM trace_request_metadata WHERE request_id = ? AND key = ?",

@@ -19,7 +19,7 @@ fn a_users_rule_searches_the_whole_text_and_replaces_its_whole_match() {
     for (pattern, secret) in [("CU-[A-Za-z0-9]+", "CU-<2000:A-Za-z0-9>"), ("[a-z]{600}-CU-", "<600:a-z>-CU-")]
     {
         let own = json!({"rules": [{"name": "own", "pattern": pattern, "keywords": ["CU-"]}]});
-        let (rules, problems) = Rules::ours().and(&own);
+        let (rules, problems) = Rules::built_in().with_user_rules(&own);
         assert!(problems.is_empty(), "{problems:?}");
         let secret = written_out(secret);
         let kept =
@@ -37,7 +37,7 @@ fn an_argument_is_checked_with_the_option_before_it() {
         let (mut trace, _) = trace();
         trace.spans[0].inputs =
             json!({"command": ["curl", option, "ada:S3cret99!x", "https://example.org"]}).into();
-        let kept = redactor().redact(trace, Keep::Everything);
+        let kept = redactor().redact(trace, Keep::Full);
         let words = kept.spans[0].inputs["command"].as_array().unwrap();
         assert!(words[2].as_str().unwrap().starts_with("ada:[redacted:"), "{words:?}");
         assert_eq!((words[1].as_str(), words[3].as_str()), (Some(option), Some("https://example.org")));

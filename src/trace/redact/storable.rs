@@ -4,20 +4,20 @@
 //! A Rust text never holds half a pair. But MLflow parses a text that is JSON again, and decodes `\ud800` or `\u0000`
 //! in it.
 
-use super::walk::{Takes, texts};
+use super::texts::{RewriteTexts, rewrite_texts};
 use crate::rollout::escapes;
 use crate::trace::model::Trace;
 
 /// U+2400, the symbol for NUL: it shows where the NUL was.
 const NUL: char = '\u{2400}';
 
-pub(super) fn make(trace: &mut Trace) {
-    texts(trace, &mut Legible);
+pub(super) fn make_storable(trace: &mut Trace) {
+    rewrite_texts(trace, &mut Storable);
 }
 
-struct Legible;
+struct Storable;
 
-impl Takes for Legible {
+impl RewriteTexts for Storable {
     fn text(&mut self, text: &str) -> Option<String> {
         let without_nul = text.contains('\0').then(|| text.replace('\0', NUL.encode_utf8(&mut [0; 4])));
         let is_json = text.trim_start().starts_with(['{', '[', '"']);
@@ -54,7 +54,7 @@ mod tests {
             ("{\\", None),
         ];
         for (text, expected) in table {
-            assert_eq!(Legible.text(text).as_deref(), expected, "{text:?}");
+            assert_eq!(Storable.text(text).as_deref(), expected, "{text:?}");
         }
     }
 }

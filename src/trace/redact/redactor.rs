@@ -1,0 +1,137 @@
+//! Turns a trace into a redacted trace.
+
+use super::content;
+use super::find::Finder;
+use super::inline_files;
+use super::limits;
+use super::multiline;
+use super::rules::Rules;
+use super::salt::Salt;
+use super::secrets::SecretPass;
+use super::small_images::SmallImages;
+use super::storable;
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
+use crate::trace::model::Trace;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::LazyLock;
+
+/// Metadata key and root attribute: JSON object of finds per rule.
+pub const COUNTS: &str = "codex.redactions";
+
+/// A trace without the secrets that the rules find. Read-only; to change it, convert it into a `Trace`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Redacted(Trace);
+
+impl Redacted {
+    /// Redacts with the built-in rules and a fixed salt: for synthetic traces, which belong to no session.
+    pub fn with_built_in_rules(trace: Trace) -> Redacted {
+        static REDACTOR: LazyLock<Redactor> =
+            LazyLock::new(|| Redactor::new(Rules::built_in(), Salt::new([0; 32])));
+        REDACTOR.redact(trace, Keep::Full)
+    }
+
+    /// Replaces characters that no store accepts. Traces that earlier versions spooled may still hold some.
+    pub fn into_storable(self) -> Redacted {
+        let Redacted(mut trace) = self;
+        storable::make_storable(&mut trace);
+        Redacted(trace)
+    }
+
+    /// Adds small images after their notes. Their bytes begin as their type requires, so they need no search for
+    /// secrets. A trace with metadata only has no notes.
+    pub fn with_images(mut self, images: &SmallImages) -> Redacted {
+        images.add_to(&mut self.0);
+        self
+    }
+}
+
+impl Deref for Redacted {
+    type Target = Trace;
+
+    fn deref(&self) -> &Trace {
+        &self.0
+    }
+}
+
+impl From<Redacted> for Trace {
+    fn from(redacted: Redacted) -> Trace {
+        redacted.0
+    }
+}
+
+/// Content mode: how much of a session a trace may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything except secrets.
+    Full,
+    /// Names of models and tools, times, counts, tokens, cost, statuses, exit codes, versions, thread and turn ids.
+    /// No text that a person, a model or a program wrote.
+    Metadata,
+}
+
+/// Removes secrets from traces.
+pub struct Redactor {
+    finder: Finder,
+    salt: Salt,
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor(…)")
+    }
+}
+
+impl Redactor {
+    pub fn new(rules: Rules, salt: Salt) -> Redactor {
+        Redactor { finder: Finder::new(rules), salt }
+    }
+
+    /// Deterministic for the same trace, rules and salt. Cuts long texts last: no rule recognizes half a secret.
+    pub fn redact(&self, mut trace: Trace, keep: Keep) -> Redacted {
+        inline_files::replace(&mut trace);
+        match keep {
+            Keep::Metadata => content::keep_metadata(&mut trace),
+            Keep::Full => {
+                let counts = SecretPass::new(&self.finder, &self.salt).redact(&mut trace);
+                add_counts(&mut trace, &counts);
+            }
+        }
+        storable::make_storable(&mut trace);
+        multiline::nest(&mut trace);
+        limits::cut(&mut trace);
+        Redacted(trace)
+    }
+
+    /// Redacts a single text; None where it holds no secret.
+    pub fn text(&self, text: &str) -> Option<String> {
+        SecretPass::new(&self.finder, &self.salt).redact_text(text)
+    }
+}
+
+/// Whether the trace holds metadata only. The target then deletes older content of the same trace.
+pub fn is_metadata_only(trace: &Trace) -> bool {
+    trace.spans.first().is_some_and(|root| root.attributes.contains_key(content::CONTENT))
+}
+
+/// Finds per rule, from the trace's metadata; empty where no rule found anything.
+pub fn counts_of(trace: &Trace) -> BTreeMap<String, u64> {
+    trace.metadata.get(COUNTS).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
+fn add_counts(trace: &mut Trace, counts: &BTreeMap<String, u64>) {
+    if counts.is_empty() {
+        return;
+    }
+    let json: Map = counts.iter().map(|(rule, count)| (rule.as_str().into(), (*count).into())).collect();
+    let json = Value::Object(json);
+    trace.metadata.insert(COUNTS.to_owned(), json.to_string());
+    if let Some(root) = trace.spans.first_mut() {
+        root.attributes.insert(Text::word(COUNTS), json);
+    }
+}

@@ -1,0 +1,127 @@
+//! Visits every text of a trace: names, previews, keys, nested values.
+
+use crate::rollout::map::Map;
+use crate::rollout::text::Text;
+use crate::rollout::value::Value;
+use crate::trace::model::{Span, SpanEvent, SpanStatus, Trace};
+use std::mem;
+
+/// Replaces parts of texts. Both functions return None where the text stays as it is.
+pub(super) trait RewriteTexts {
+    fn text(&mut self, text: &str) -> Option<String>;
+
+    /// For a value next to its name: `{"password": "…"}`, `["--token", "…"]`. `text` gets the value as well.
+    fn value_of(&mut self, name: &str, value: &str) -> Option<String>;
+}
+
+/// Stores the new text, if there is one.
+fn store<T: From<String>>(new: Option<String>, text: &mut T) {
+    if let Some(new) = new {
+        *text = new.into();
+    }
+}
+
+/// Passes every text of the trace to `rewriter`. A new field of the model breaks the patterns here at compile time.
+pub(super) fn rewrite_texts(trace: &mut Trace, rewriter: &mut impl RewriteTexts) {
+    let Trace {
+        id: _,
+        name,
+        state: _,
+        started_at: _,
+        ended_at: _,
+        request_preview,
+        response_preview,
+        metadata,
+        tags,
+        spans,
+    } = trace;
+    store(rewriter.text(name), name);
+    for preview in [request_preview, response_preview].into_iter().flatten() {
+        store(rewriter.text(preview), preview);
+    }
+    for rows in [metadata, tags] {
+        let row = |(mut key, mut value): (String, String)| {
+            store(rewriter.value_of(&key, &value), &mut value);
+            store(rewriter.text(&value), &mut value);
+            store(rewriter.text(&key), &mut key);
+            (key, value)
+        };
+        *rows = mem::take(rows).into_iter().map(row).collect();
+    }
+    for span in spans {
+        let Span {
+            id: _,
+            parent: _,
+            name,
+            span_type: _,
+            status,
+            started_at: _,
+            ended_at: _,
+            inputs,
+            outputs,
+            attributes,
+            events,
+        } = span;
+        store(rewriter.text(name), name);
+        if let SpanStatus::Error { message } = status {
+            store(rewriter.text(message), message);
+        }
+        rewrite_value(inputs, rewriter);
+        rewrite_value(outputs, rewriter);
+        rewrite_fields(attributes, rewriter);
+        for SpanEvent { name, at: _, attributes } in events {
+            store(rewriter.text(name), name);
+            rewrite_fields(attributes, rewriter);
+        }
+    }
+}
+
+fn rewrite_value(value: &mut Value, rewriter: &mut impl RewriteTexts) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => store(rewriter.text(text), text),
+        Value::Array(items) => {
+            rewrite_command_line(items, rewriter);
+            items.iter_mut().for_each(|item| rewrite_value(item, rewriter));
+        }
+        Value::Object(object) => rewrite_fields(object, rewriter),
+    }
+}
+
+/// A command line: each option with the argument after it.
+fn rewrite_command_line(items: &mut [Value], rewriter: &mut impl RewriteTexts) {
+    for at in 1..items.len() {
+        let (before, after) = items.split_at_mut(at);
+        if let (Some(Value::String(option)), Some(Value::String(text))) = (before.last(), after.first_mut())
+            && option.starts_with('-')
+        {
+            store(rewriter.value_of(option, text), text);
+        }
+    }
+}
+
+fn rewrite_fields(object: &mut Map, rewriter: &mut impl RewriteTexts) {
+    rewrite_named_value(object, rewriter);
+    for (name, value) in object.iter_mut() {
+        if let Value::String(text) = value {
+            store(rewriter.value_of(name, text), text);
+        }
+        rewrite_value(value, rewriter);
+    }
+    let names: Vec<Option<String>> = object.keys().map(|name| rewriter.text(name)).collect();
+    if names.iter().any(Option::is_some) {
+        let renamed = |((name, value), new): (_, Option<String>)| (new.map_or(name, Text::from), value);
+        *object = mem::take(object).into_iter().zip(names).map(renamed).collect();
+    }
+}
+
+/// `{"name": "DB_PASSWORD", "value": "…"}`
+fn rewrite_named_value(object: &mut Map, rewriter: &mut impl RewriteTexts) {
+    let name = ["name", "key", "Name", "Key"].iter().find_map(|key| object.get(key)?.as_text());
+    let Some(name) = name.cloned() else { return };
+    for key in ["value", "Value"] {
+        if let Some(Value::String(text)) = object.get_mut(key) {
+            store(rewriter.value_of(&name, text), text);
+        }
+    }
+}
