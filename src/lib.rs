@@ -26,3 +26,4 @@ pub mod rollout;
 pub mod session;
 pub mod spool;
 pub mod trace;
+mod unprintable;

@@ -1,6 +1,7 @@
 //! Messages to the person at the terminal: one line on stderr, and only to a person.
 
 use crate::env::World;
+use crate::unprintable::is_unprintable;
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::Write;
@@ -117,15 +118,11 @@ fn clean(sentence: &str) -> String {
 
 /// The text in one line of a terminal, without characters that move its cursor.
 pub fn in_one_line(text: &str) -> String {
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut line = String::new();
     for c in masked(text).chars() {
         match c {
             '\n' | '\t' => line.push(' '),
-            c if hides(c) => line.extend(c.escape_unicode()),
+            c if is_unprintable(c) => line.extend(c.escape_unicode()),
             c => line.push(c),
         }
     }

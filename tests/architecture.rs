@@ -7,7 +7,7 @@ use std::path::Path;
 const FLOW: [&str; 9] = ["cli", "launch", "codex", "claim", "rollout", "session", "trace", "spool", "export"];
 
 /// Open to every stage.
-const BASE: [&str; 2] = ["env", "disk"];
+const BASE: [&str; 3] = ["env", "disk", "unprintable"];
 
 /// Past this, two meanings live in one file.
 const MOST_LINES: usize = 350;

@@ -1,5 +1,6 @@
 //! Text as our commands print it: 80 columns, nothing in it that a terminal would obey, no credentials.
 
+use crate::unprintable::is_unprintable;
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 
@@ -16,7 +17,7 @@ pub(super) fn clean(text: impl Display) -> String {
 pub(super) fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        match is_obeyed(c) {
+        match is_unprintable(c) {
             true => _ = write!(safe, "{}", c.escape_default()),
             false => safe.push(c),
         }
@@ -29,17 +30,12 @@ pub(super) fn printable(text: &str) -> String {
 pub(super) fn printable_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
-        match c != '\n' && is_obeyed(c) {
+        match c != '\n' && is_unprintable(c) {
             true => _ = write!(safe, "\\u{:04x}", u32::from(c)),
             false => safe.push(c),
         }
     }
     safe
-}
-
-/// Control characters, and marks that turn the direction of writing.
-pub(super) fn is_obeyed(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// User names and passwords within addresses, and what follows a question mark, which may be a token.
@@ -129,7 +125,7 @@ mod tests {
         assert_eq!(clean("a\u{1b}[2Jb\nc\u{9b}d\u{202e}é"), "a\\u{1b}[2Jb\\nc\\u{9b}d\\u{202e}é");
         let said = serde_json::json!({ "a": "\u{1b}[2J\u{9b}2J\u{7f}\u{202e}é\n" });
         let json = printable_json(&serde_json::to_string_pretty(&said).unwrap());
-        assert!(!json.chars().any(|c| c != '\n' && is_obeyed(c)), "{json}");
+        assert!(!json.chars().any(|c| c != '\n' && is_unprintable(c)), "{json}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), said);
     }
 

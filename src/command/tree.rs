@@ -1,10 +1,10 @@
 //! A trace as a tree of lines, for people at a terminal.
 
-use super::text::is_obeyed;
 use crate::env::World;
 use crate::rollout::value::Value;
 use crate::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use crate::trace::redact::text_of;
+use crate::unprintable::is_unprintable;
 use anstyle::{AnsiColor, Effects};
 use jiff::Timestamp;
 use std::fmt::Write;
@@ -185,7 +185,7 @@ fn readable(from: Timestamp, to: Timestamp) -> String {
 /// The beginning of a text, on one line, with nothing in it that a terminal would obey.
 fn one_line(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let clean = words.chars().map(|c| if is_obeyed(c) { '\u{fffd}' } else { c });
+    let clean = words.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c });
     let mut line: String = clean.clone().take(WIDTH).collect();
     if clean.count() > WIDTH {
         line.push('…');

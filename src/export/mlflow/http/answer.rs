@@ -6,6 +6,7 @@ mod tests;
 
 use super::client::Answer;
 use crate::export::ExportError;
+use crate::unprintable::is_unprintable;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use serde_json::Value;
@@ -145,19 +146,16 @@ pub(super) fn said(answer: &Answer) -> String {
 
 /// One line of text without control characters, shortened.
 fn plain(text: &str) -> String {
-    let is_shown = |c: &char| !c.is_control() && !is_reordering(*c);
-    let one_line: String =
-        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(is_shown).collect();
+    let one_line: String = text
+        .chars()
+        .map(|c| if c.is_whitespace() { ' ' } else { c })
+        .filter(|c| !is_unprintable(*c))
+        .collect();
     let one_line = one_line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     match one_line.char_indices().nth(LONGEST_WORDS) {
         None => one_line,
         Some((end, _)) => format!("{}…", &one_line[..end]),
     }
-}
-
-/// Characters that make text show in another order than it has.
-fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// In seconds, or as a date: then what lies between it and the server's own clock.
