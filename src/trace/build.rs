@@ -35,7 +35,7 @@ pub struct Surroundings<'a> {
 /// The trace of a session without its sub-agents.
 pub fn build(session: &Session, record: &ThreadRecord, source: TraceSource) -> Option<Trace> {
     let session = &*launches::with_failed_turns(session, record);
-    whole(&[Relative { session, parent: None }], record, source)
+    session_trace(&[Relative { session, parent: None }], record, source)
 }
 
 /// The trace of a session and its sub-agents, with secrets and long texts: `redact` removes them later.
@@ -44,7 +44,7 @@ pub fn build(session: &Session, record: &ThreadRecord, source: TraceSource) -> O
 /// None for a session without a turn. None also without a thread id: all such files would share one trace id.
 pub fn build_family(family: &Family, record: &ThreadRecord, source: TraceSource) -> Option<Trace> {
     let root = root_session(family, record);
-    whole(&relatives_of(family, root.as_deref()), record, source)
+    session_trace(&relatives_of(family, root.as_deref()), record, source)
 }
 
 /// A trace per turn, with the sub-agents that the turn started. Empty where `build_family` returns None.
@@ -58,10 +58,10 @@ pub fn build_turns(family: &Family, record: &ThreadRecord, source: TraceSource) 
         return Vec::new();
     }
     let turn_indices = turn_indices(&relatives);
-    (0..turns).filter_map(|turn| one_turn(turn, &relatives, &turn_indices, record, source)).collect()
+    (0..turns).filter_map(|turn| turn_trace(turn, &relatives, &turn_indices, record, source)).collect()
 }
 
-fn whole(relatives: &[Relative], record: &ThreadRecord, source: TraceSource) -> Option<Trace> {
+fn session_trace(relatives: &[Relative], record: &ThreadRecord, source: TraceSource) -> Option<Trace> {
     let session = relatives.first()?.session;
     let last_turn = session.turns.last()?;
     let thread = Some(&*session.meta.id).filter(|id| !id.is_empty())?;
@@ -92,7 +92,7 @@ fn whole(relatives: &[Relative], record: &ThreadRecord, source: TraceSource) -> 
     Some(info.into_trace(TraceId::of_thread(thread), spans))
 }
 
-fn one_turn(
+fn turn_trace(
     index: usize,
     relatives: &[Relative],
     turn_indices: &[usize],

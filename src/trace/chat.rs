@@ -128,7 +128,7 @@ mod tests {
         Turn { prompt: Some(prompt.into()), final_answer: answer.map(Text::from), ..Turn::default() }
     }
 
-    fn taken_back(turn: Turn) -> Turn {
+    fn rolled_back(turn: Turn) -> Turn {
         Turn { is_taken_back: true, ..turn }
     }
 
@@ -140,39 +140,48 @@ mod tests {
         [&inputs["messages"], &outputs["choices"]].map(|value| serde_json::to_value(value).unwrap())
     }
 
-    fn said(role: &str, text: &str) -> Json {
+    fn json_message(role: &str, text: &str) -> Json {
         json!({"role": role, "content": text})
     }
 
     #[test]
     fn a_conversation_ends_at_the_last_prompt_and_keeps_its_answer_separate() {
-        let choices = |text: &str| json!([{"message": said("assistant", text)}]);
+        let choices = |text: &str| json!([{"message": json_message("assistant", text)}]);
         let table = [
-            (vec![turn("a", Some("1"))], None, json!([said("user", "a")]), choices("1")),
+            (vec![turn("a", Some("1"))], None, json!([json_message("user", "a")]), choices("1")),
             (
                 vec![turn("a", Some("1")), turn("b", None), turn("c", Some("3"))],
                 None,
-                json!([said("user", "a"), said("assistant", "1"), said("user", "b"), said("user", "c")]),
+                json!([
+                    json_message("user", "a"),
+                    json_message("assistant", "1"),
+                    json_message("user", "b"),
+                    json_message("user", "c")
+                ]),
                 choices("3"),
             ),
             // An answer to an earlier prompt is not the answer to this one.
             (
                 vec![turn("a", Some("1")), turn("b", None)],
                 None,
-                json!([said("user", "a"), said("assistant", "1"), said("user", "b")]),
+                json!([json_message("user", "a"), json_message("assistant", "1"), json_message("user", "b")]),
                 Json::Null,
             ),
             (
-                vec![turn("a", Some("1")), taken_back(turn("b", Some("2"))), turn("c", Some("3"))],
+                vec![turn("a", Some("1")), rolled_back(turn("b", Some("2"))), turn("c", Some("3"))],
                 None,
-                json!([said("user", "a"), said("assistant", "1"), said("user", "c")]),
+                json!([json_message("user", "a"), json_message("assistant", "1"), json_message("user", "c")]),
                 choices("3"),
             ),
-            (vec![taken_back(turn("a", Some("1")))], None, json!([said("user", "a")]), choices("1")),
+            (vec![rolled_back(turn("a", Some("1")))], None, json!([json_message("user", "a")]), choices("1")),
             (
                 vec![turn("a head", Some("1")), turn("b", Some("2"))],
                 Some("the task"),
-                json!([said("user", "the task"), said("assistant", "1"), said("user", "b")]),
+                json!([
+                    json_message("user", "the task"),
+                    json_message("assistant", "1"),
+                    json_message("user", "b")
+                ]),
                 choices("2"),
             ),
             (vec![], None, Json::Null, Json::Null),
@@ -191,8 +200,8 @@ mod tests {
         let kept = messages.len() - 1;
         assert!((10..40).contains(&kept), "{kept}");
         let note = format!("[… {} earlier messages left out; the turns have them …]", 199 - kept);
-        assert_eq!(messages[0], said("system", &note));
-        assert_eq!(messages.last(), Some(&said("user", &long)));
+        assert_eq!(messages[0], json_message("system", &note));
+        assert_eq!(messages.last(), Some(&json_message("user", &long)));
         // The last message stays even if it exceeds the limit; its text is cut later, with all texts.
         let [messages, _] =
             shown(&[turn("a", Some("1")), turn(&"x".repeat(MOST_MESSAGE_BYTES + 1), None)], None);

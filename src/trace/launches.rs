@@ -79,13 +79,18 @@ mod tests {
         let unanswered = || turn(5, None, Some("go"), done());
         let table = [
             ("unanswered", vec![unanswered()], vec![launch(1, bad)], vec![true]),
-            ("it ended well", vec![unanswered()], vec![launch(1, good)], vec![false]),
-            ("it died", vec![unanswered()], vec![launch(1, Some(ChildExit::Signal(9)))], vec![false]),
-            ("it is not over", vec![unanswered()], vec![launch(1, None)], vec![false]),
-            ("no launch of ours", vec![unanswered()], vec![], vec![false]),
-            ("of before it", vec![unanswered()], vec![launch(6, bad)], vec![false]),
+            ("exit code 0", vec![unanswered()], vec![launch(1, good)], vec![false]),
+            (
+                "killed by a signal",
+                vec![unanswered()],
+                vec![launch(1, Some(ChildExit::Signal(9)))],
+                vec![false],
+            ),
+            ("still running", vec![unanswered()], vec![launch(1, None)], vec![false]),
+            ("no launch record", vec![unanswered()], vec![], vec![false]),
+            ("a turn before the launch", vec![unanswered()], vec![launch(6, bad)], vec![false]),
             ("answered", vec![turn(5, Some("yes"), Some("go"), done())], vec![launch(1, bad)], vec![false]),
-            ("nothing asked", vec![turn(5, None, None, done())], vec![launch(1, bad)], vec![false]),
+            ("no prompt", vec![turn(5, None, None, done())], vec![launch(1, bad)], vec![false]),
             ("SIGINT", vec![turn(5, None, Some("go"), interrupted())], vec![launch(1, bad)], vec![false]),
             (
                 "its last turn only",
@@ -94,7 +99,7 @@ mod tests {
                 vec![false, true],
             ),
             (
-                "taken up again, well",
+                "resumed with success",
                 vec![unanswered(), turn(9, None, Some("on"), done())],
                 vec![launch(1, bad), launch(8, good)],
                 vec![true, false],
@@ -103,9 +108,9 @@ mod tests {
         for (name, turns, launches, failed) in table {
             let session = Session { turns, ..Session::default() };
             let record = ThreadRecord { launches, ..ThreadRecord::default() };
-            let judged = with_failed_turns(&session, &record);
+            let result = with_failed_turns(&session, &record);
             let is_failed = |turn: &Turn| matches!(turn.status, TurnStatus::Failed { .. });
-            assert_eq!(judged.turns.iter().map(is_failed).collect::<Vec<_>>(), failed, "{name}");
+            assert_eq!(result.turns.iter().map(is_failed).collect::<Vec<_>>(), failed, "{name}");
         }
     }
 }

@@ -245,8 +245,9 @@ impl TurnScope<'_> {
 fn first_token(turn: &Turn) -> Option<(u32, Timestamp)> {
     let after = SignedDuration::from_millis(i64::try_from(turn.time_to_first_token_ms?).ok()?);
     let at = turn.started_at?.checked_add(after).ok()?;
-    let asked = turn.inferences().filter(|it| it.started_at.is_some_and(|started| started <= at)).last()?;
-    Some((asked.number, at))
+    let last_requested =
+        turn.inferences().filter(|it| it.started_at.is_some_and(|started| started <= at)).last()?;
+    Some((last_requested.number, at))
 }
 
 fn milliseconds(duration: SignedDuration) -> i64 {

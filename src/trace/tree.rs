@@ -103,10 +103,13 @@ mod tests {
     fn nothing_begins_before_the_session_and_nothing_ends_before_it_begins() {
         let spans = vec![span(1, None, 10, 20), span(2, Some(1), 3, 4), span(3, Some(2), 5, 12)];
         let floor = Timestamp::from_second(10).unwrap();
-        assert_eq!(told(&settled(spans, floor, None)), [("1", 10, 20), ("2", 10, 10), ("3", 10, 12)]);
+        assert_eq!(
+            names_and_times(&settled(spans, floor, None)),
+            [("1", 10, 20), ("2", 10, 10), ("3", 10, 12)]
+        );
     }
 
-    fn told(spans: &[Span]) -> Vec<(&str, i64, i64)> {
+    fn names_and_times(spans: &[Span]) -> Vec<(&str, i64, i64)> {
         let seconds = |span: &Span| (span.started_at.as_second(), span.ended_at.as_second());
         spans.iter().map(|span| (&*span.name, seconds(span).0, seconds(span).1)).collect()
     }
@@ -121,7 +124,7 @@ mod tests {
             span(5, Some(4), 6, 7),
         ];
         let expected = [("1", 5, 90), ("2", 5, 14), ("4", 5, 90), ("5", 6, 7), ("3", 11, 12)];
-        assert_eq!(told(&settled(spans, EPOCH, None)), expected);
+        assert_eq!(names_and_times(&settled(spans, EPOCH, None)), expected);
     }
 
     #[test]
@@ -146,7 +149,7 @@ mod tests {
     #[test]
     fn the_root_lasts_until_the_last_line() {
         let last = Timestamp::from_second(50).ok();
-        assert_eq!(told(&settled(vec![span(1, None, 10, 20)], EPOCH, last)), [("1", 10, 50)]);
+        assert_eq!(names_and_times(&settled(vec![span(1, None, 10, 20)], EPOCH, last)), [("1", 10, 50)]);
         assert_eq!(settled(Vec::new(), EPOCH, last), []);
     }
 }

@@ -43,7 +43,7 @@ const SHORTEST_PASSWORD: usize = 8;
 const LONGEST_WITH_WORDS: usize = 64;
 
 /// Parts of example values.
-const STAND_INS: [&str; 16] = [
+const EXAMPLE_PARTS: [&str; 16] = [
     "your",
     "example",
     "changeme",
@@ -74,23 +74,23 @@ impl Check {
         }
         match self {
             Check::Any => true,
-            Check::Filler => is_no_filler(value),
+            Check::Filler => is_not_filler(value),
             Check::Mixed => is_mixed(value) && entropy(value) >= 3.0,
             Check::Random => {
-                is_mixed(value) && entropy(value) >= 3.0 && !is_stand_in(value) && !is_wordy(value)
+                is_mixed(value) && entropy(value) >= 3.0 && !is_example(value) && !is_made_of_words(value)
             }
             Check::Chosen => {
                 let is_varied = is_mixed(value) || has_symbol(value);
                 value.len() >= 6 && is_varied && Check::Password.holds(value, context)
             }
-            Check::Password => !is_stand_in(value) && !is_reference(value) && !is_number(value),
+            Check::Password => !is_example(value) && !is_reference(value) && !is_number(value),
             Check::Header => {
                 let is_varied = is_mixed(value) || (value.ends_with(b"=") && has_both_cases(value));
                 is_varied
                     && entropy(value) >= 2.5
-                    && !is_stand_in(value)
+                    && !is_example(value)
                     && !is_reference(value)
-                    && !is_wordy(value)
+                    && !is_made_of_words(value)
             }
             Check::Assignment => is_assigned(value, context),
         }
@@ -102,10 +102,10 @@ fn is_assigned(value: &[u8], context: &Context) -> bool {
     let is_option = value[0] == b'-';
     if is_call
         || is_option
-        || is_stand_in(value)
+        || is_example(value)
         || is_reference(value)
         || is_number(value)
-        || is_place(value)
+        || is_path_or_url(value)
     {
         return false;
     }
@@ -124,7 +124,7 @@ fn is_assigned(value: &[u8], context: &Context) -> bool {
         true => value.len() >= SHORTEST_PASSWORD && is_varied && entropy(value) >= 2.5 && !is_dotted(value),
         false => {
             let is_long = value.len() >= if context.is_quoted { 8 } else { 10 };
-            is_long && is_varied && entropy(value) >= 2.9 && !is_wordy(value) && !is_dotted(value)
+            is_long && is_varied && entropy(value) >= 2.9 && !is_made_of_words(value) && !is_dotted(value)
         }
     }
 }
@@ -155,12 +155,12 @@ fn entropy(value: &[u8]) -> f64 {
 }
 
 /// Checks the last 20 bytes: all secrets of a kind begin with the same prefix.
-fn is_no_filler(value: &[u8]) -> bool {
+fn is_not_filler(value: &[u8]) -> bool {
     let end = &value[value.len() - value.len().min(20)..];
-    entropy(end) >= 2.2 && !is_stand_in(value)
+    entropy(end) >= 2.2 && !is_example(value)
 }
 
-fn is_stand_in(value: &[u8]) -> bool {
+fn is_example(value: &[u8]) -> bool {
     if value.len() > LONGEST_WITH_WORDS {
         return false;
     }
@@ -168,7 +168,7 @@ fn is_stand_in(value: &[u8]) -> bool {
     let is_mask = value.iter().all(|byte| b"*.xX#-_?".contains(byte));
     let is_one_of_few =
         ["password", "passw0rd", "secret", "token", "apikey", "api_key", "hunter2"].contains(&&*lower);
-    is_mask || is_one_of_few || lower.contains("...") || STAND_INS.iter().any(|word| lower.contains(word))
+    is_mask || is_one_of_few || lower.contains("...") || EXAMPLE_PARTS.iter().any(|word| lower.contains(word))
 }
 
 /// Whether the value refers to a variable, a template or a file.
@@ -186,7 +186,7 @@ fn is_reference(value: &[u8]) -> bool {
 }
 
 /// Whether the value is a path or a URL.
-fn is_place(value: &[u8]) -> bool {
+fn is_path_or_url(value: &[u8]) -> bool {
     let is_path =
         value[0] == b'/' || value.starts_with(b"./") || value.starts_with(b"../") || value.starts_with(b"~/");
     let is_plain = value
@@ -202,41 +202,42 @@ fn is_dotted(value: &[u8]) -> bool {
     let is_name = |part: &&[u8]| {
         part.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
             && part.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-            && is_wordy(part)
+            && is_made_of_words(part)
     };
     parts.len() > 1 && parts.iter().all(is_name)
 }
 
 /// Whether the value consists of words, as names do: `my-app-v2`, `oauth2_token`, `Base64Decoder`.
-fn is_wordy(value: &[u8]) -> bool {
+fn is_made_of_words(value: &[u8]) -> bool {
     let is_short = |part: &[u8]| {
         let letters = part.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         part.len() <= 3 && part[letters..].iter().all(u8::is_ascii_digit)
     };
     let is_number = |part: &[u8]| part.len() <= 4 && part.iter().all(u8::is_ascii_digit);
     let mut parts = value.split(|byte| !byte.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
-    parts.all(|part| is_short(part) || is_number(part) || humps(part).into_iter().all(is_word))
+    parts.all(|part| is_short(part) || is_number(part) || camel_case_words(part).into_iter().all(is_word))
 }
 
 /// Pronounceable letters with a few digits after them, such as `oauth2`.
 fn is_word(part: &[u8]) -> bool {
     let letters = part.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     let digits = &part[letters..];
-    let can_be_spoken = part[..letters].iter().any(|letter| b"aeiouyAEIOUY".contains(letter));
-    let hardest = part[..letters].split(|letter| b"aeiouyAEIOUY".contains(letter)).map(<[u8]>::len).max();
+    let is_pronounceable = part[..letters].iter().any(|letter| b"aeiouyAEIOUY".contains(letter));
+    let longest_cluster =
+        part[..letters].split(|letter| b"aeiouyAEIOUY".contains(letter)).map(<[u8]>::len).max();
     // "lengths" has five consonants in a row.
-    let can_be_spoken = can_be_spoken && hardest.unwrap_or(0) <= 5;
-    letters >= 3 && can_be_spoken && digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit)
+    let is_pronounceable = is_pronounceable && longest_cluster.unwrap_or(0) <= 5;
+    letters >= 3 && is_pronounceable && digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Splits a camel-case name into words.
-fn humps(word: &[u8]) -> Vec<&[u8]> {
+fn camel_case_words(word: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let mut from = 0;
     for at in 1..word.len() {
-        let begins = word[at].is_ascii_uppercase() && !word[at - 1].is_ascii_uppercase()
+        let is_start = word[at].is_ascii_uppercase() && !word[at - 1].is_ascii_uppercase()
             || (word[at].is_ascii_alphabetic() && word[at - 1].is_ascii_digit());
-        if begins {
+        if is_start {
             parts.push(&word[from..at]);
             from = at;
         }
@@ -254,8 +255,8 @@ mod tests {
         let wordy =
             ["my-app-v2", "oauth2_token", "Base64Decoder", "sha256", "v1", "2024-01-02", "utf8-general"];
         let random = ["a8f3k2m9d0s1", "Xk29dLq0Zt71", "9f86d081884c7d65"];
-        assert_eq!(wordy.map(|word| is_wordy(word.as_bytes())), [true; 7]);
-        assert_eq!(random.map(|word| is_wordy(word.as_bytes())), [false; 3]);
+        assert_eq!(wordy.map(|word| is_made_of_words(word.as_bytes())), [true; 7]);
+        assert_eq!(random.map(|word| is_made_of_words(word.as_bytes())), [false; 3]);
         assert!(entropy(b"aaaaaaaa") < 0.1 && (entropy(b"abcdefgh") - 3.0).abs() < 1e-9);
         let references = ["${A}", "$TOKEN", "%TOKEN%", "<token>", "{{ x }}", "$(cat x)"];
         assert_eq!(references.map(|text| is_reference(text.as_bytes())), [true; 6]);

@@ -177,7 +177,7 @@ mod tests {
         use crate::trace::ids::SpanId;
         use jiff::Timestamp;
         let long = "x".repeat(LONGEST_MESSAGE + 10);
-        let said = json!({"role": "user", "content": long});
+        let message = json!({"role": "user", "content": long});
         let mut span = Span {
             id: SpanId([1; 8]),
             parent: None,
@@ -186,8 +186,8 @@ mod tests {
             status: SpanStatus::Ok,
             started_at: Timestamp::UNIX_EPOCH,
             ended_at: Timestamp::UNIX_EPOCH,
-            inputs: json!({"prompt": long, "messages": [said, {"content": null}, 7]}).into(),
-            outputs: json!({"response": long, "choices": [{"message": said}, {}]}).into(),
+            inputs: json!({"prompt": long, "messages": [message, {"content": null}, 7]}).into(),
+            outputs: json!({"response": long, "choices": [{"message": message}, {}]}).into(),
             attributes: Map::new(),
             events: Vec::new(),
         };
