@@ -203,8 +203,8 @@ fn a_model_that_is_asked_again_without_news_had_broken_off() {
         .count(10, 10)
         .event(json!({"type": "task_complete", "turn_id": "t", "last_agent_message": "I think"}))
         .session();
-    let broke_off: Vec<bool> = session.inferences().map(|inference| inference.broke_off).collect();
-    assert_eq!(broke_off, [true, true, false]);
+    let has_broken_off: Vec<bool> = session.inferences().map(|inference| inference.has_broken_off).collect();
+    assert_eq!(has_broken_off, [true, true, false]);
     assert_eq!(inputs(&session), [None, None, Some(10)]);
 }
 

@@ -18,7 +18,7 @@ use crate::rollout::files::SessionFiles;
 use crate::rollout::thread_files::ThreadFiles;
 use crate::session::{self, Writer};
 use crate::spool::Spool;
-use crate::trace::build::{Surroundings, build_family};
+use crate::trace::build::build_family;
 use crate::trace::ids::TraceId;
 use crate::trace::info::TraceSource;
 use crate::trace::model::Trace;
@@ -119,5 +119,5 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, Failure> {
         build_family(&family, &record, TraceSource { rollout: &rollout, user: None }).ok_or_else(none)?;
     // As it would be stored, so that what is shown can be shown around.
     let redactor = context.redactor.get().map_err(|error| error.to_string())?;
-    Ok(redactor.redact(trace, Keep::Everything).into())
+    Ok(redactor.redact(trace, Keep::Full).into())
 }

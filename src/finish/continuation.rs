@@ -17,14 +17,14 @@ use crate::session::family::Family;
 use crate::spool::entry::{Entry, Rank};
 use crate::spool::policy::{Lane, is_overtaken};
 use crate::spool::{Spool, SpoolError};
-use crate::trace::continued::{Continued, first_lacking};
+use crate::trace::continuation::{Continuation, first_missing_turn};
 use crate::trace::ids::TraceId;
 use std::io;
 use std::path::Path;
 
 /// What became of an entry whose target has archived its trace.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Continuation {
+pub(super) enum ArchivedOutcome {
     /// The later turns are in the spool, as this trace.
     As(TraceId),
     /// The archive has all of it.
@@ -35,27 +35,27 @@ pub(super) enum Continuation {
 
 /// The part of the session that is current; None for the session's own trace, where that is not archived, or holds
 /// all turns.
-pub(super) fn part_of(family: &Family, receipts: &Receipts) -> Option<Continued> {
+pub(super) fn part_of(family: &Family, receipts: &Receipts) -> Option<Continuation> {
     let session = &family.members.first()?.session;
     let (mut part, mut id) = (None, TraceId::of_thread(&session.meta.id));
     for number in 1..=MOST_PARTS {
         let Some(kept) = receipts.archived(id) else { break };
-        let begin = part.map_or(0, |part: Continued| part.from);
+        let begin = part.map_or(0, |part: Continuation| part.from);
         let has = |span| kept.receipt.spans.contains_key(&span);
-        let from = first_lacking(family, begin, &has, kept.rank.ended_at);
+        let from = first_missing_turn(family, begin, &has, kept.rank.ended_at);
         if from >= session.turns.len() {
             break;
         }
-        part = Some(Continued { number, from, continues: id });
+        part = Some(Continuation { number, from, continues: id });
         id = TraceId::of_continuation(&session.meta.id, number);
     }
     part
 }
 
 /// Puts the turns that the archive lacks into the spool, and removes the entry that cannot be delivered.
-pub(super) fn continue_archived(archived: &Archived, context: &Context) -> Result<Continuation, SpoolError> {
+pub(super) fn continue_archived(archived: &Archived, context: &Context) -> Result<ArchivedOutcome, SpoolError> {
     let Archived { trace, target, paths, reason } = archived;
-    let Some(newest) = paths.last() else { return Ok(Continuation::Nothing) };
+    let Some(newest) = paths.last() else { return Ok(ArchivedOutcome::Nothing) };
     let entry = Spool::load(newest)?;
     let Some(kept) = receipts(&context.paths).of(*trace, target) else {
         let why = format!("{reason}, and no receipt here says which of its turns are there");
@@ -71,7 +71,7 @@ pub(super) fn continue_archived(archived: &Archived, context: &Context) -> Resul
             return set_aside(archived, &why, context);
         }
         Spool::remove_all(paths)?;
-        return Ok(Continuation::Nothing);
+        return Ok(ArchivedOutcome::Nothing);
     }
     let id = made.traces.first().map(|(trace, _)| trace.id);
     made.put(context).map_err(|error| match error {
@@ -79,7 +79,7 @@ pub(super) fn continue_archived(archived: &Archived, context: &Context) -> Resul
         other @ PutError::Receipt(..) => SpoolError::Io(io::Error::other(other.to_string())),
     })?;
     Spool::remove_all(paths)?;
-    Ok(id.map_or(Continuation::Nothing, Continuation::As))
+    Ok(id.map_or(ArchivedOutcome::Nothing, ArchivedOutcome::As))
 }
 
 /// The trace of the entry's session as it is made now: with an archived receipt, that of its later turns. None where
@@ -102,7 +102,7 @@ fn later_turns(entry: &Entry, context: &Context) -> Option<Imported> {
     import(&thread, &family, &rollout, toward, context).ok()?
 }
 
-fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<Continuation, SpoolError> {
+fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<ArchivedOutcome, SpoolError> {
     let spool = spool(&context.paths);
     let Some(_lock) = spool.lock(Lane::of(&archived.target), PATIENCE)? else {
         let busy = "another codex-traced is delivering";
@@ -112,7 +112,7 @@ fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<Contin
         .paths
         .iter()
         .map(|path| Ok(Waiting { path: spool.put_aside(path, why)?, reason: why.to_owned() }));
-    Ok(Continuation::SetAside(aside.collect::<Result<_, SpoolError>>()?))
+    Ok(ArchivedOutcome::SetAside(aside.collect::<Result<_, SpoolError>>()?))
 }
 
 #[cfg(test)]
@@ -164,7 +164,7 @@ mod tests {
         let path = spool(&context.paths).put(&entry, Timestamp::UNIX_EPOCH).unwrap();
         let archived = Archived { trace, target, paths: vec![path], reason: "archived".into() };
         let continuation = continue_archived(&archived, &context).unwrap();
-        assert_eq!(continuation, Continuation::As(TraceId::of_continuation(thread.as_str(), 1)));
+        assert_eq!(continuation, ArchivedOutcome::As(TraceId::of_continuation(thread.as_str(), 1)));
         assert_eq!(spool(&context.paths).paths().len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! From the spool to the targets.
 
 use super::context::Context;
-use super::continuation::{Continuation, continue_archived};
+use super::continuation::{ArchivedOutcome, continue_archived};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use crate::export::deliver::{Archived, DrainError, Drained, Eagerness, Limits, Step, Waiting, drain};
@@ -126,7 +126,7 @@ fn deliver_continuations(
         }
     }
     let failed = RefCell::new(HashMap::new());
-    if continued.iter().any(|(_, outcome)| matches!(outcome, Continuation::As(_))) {
+    if continued.iter().any(|(_, outcome)| matches!(outcome, ArchivedOutcome::As(_))) {
         let more = once(&|step: &Step| {
             if let Err(reason) = step.outcome {
                 failed.borrow_mut().insert(step.trace, reason.to_owned());
@@ -144,9 +144,9 @@ fn deliver_continuations(
         let failed = failed.borrow();
         let report = |outcome| progress(&Step { number, of, trace: one.trace, target: &one.target, outcome });
         match outcome {
-            Continuation::As(trace) => report(failed.get(&trace).map_or(Ok(()), |reason| Err(reason))),
-            Continuation::Nothing => report(Ok(())),
-            Continuation::SetAside(aside) => {
+            ArchivedOutcome::As(trace) => report(failed.get(&trace).map_or(Ok(()), |reason| Err(reason))),
+            ArchivedOutcome::Nothing => report(Ok(())),
+            ArchivedOutcome::SetAside(aside) => {
                 report(Err(&one.reason));
                 so_far.set_aside.extend(aside);
             }

@@ -14,10 +14,11 @@ use crate::config::images::Images;
 use crate::queue::receipts;
 use crate::rollout::path;
 use crate::session::family::Family;
-use crate::trace::build::{Surroundings, build_family, build_turns};
-use crate::trace::continued::build_continued;
-use crate::trace::images::Images as SmallImages;
-use crate::trace::redact::{Keep, Redacted};
+use crate::trace::build::{build_family, build_turns};
+use crate::trace::continuation::build_continuation;
+use crate::trace::info::TraceSource;
+
+use crate::trace::redact::{Keep, Redacted, SmallImages};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -35,16 +36,16 @@ pub(super) fn make(
     let salt_error = |error| AssembleError::Salt(context.paths.salt(), error);
     let redactor = context.redactor.get().map_err(salt_error)?;
     let user = user::name(context.world);
-    let surroundings = Surroundings { rollout, user: user.as_deref() };
+    let source = TraceSource { rollout, user: user.as_deref() };
     let traces = match granularity {
         Granularity::Session => match part_of(family, &receipts(&context.paths)) {
-            None => build_family(family, record, surroundings).into_iter().collect(),
-            Some(part) => build_continued(family, part, record, surroundings).into_iter().collect(),
+            None => build_family(family, record, source).into_iter().collect(),
+            Some(part) => build_continuation(family, part, record, source).into_iter().collect(),
         },
-        Granularity::Turn => build_turns(family, record, surroundings),
+        Granularity::Turn => build_turns(family, record, source),
     };
     let redacted = traces.into_iter().map(|trace| redactor.redact(trace, keep));
-    if keep == Keep::Figures || context.settings().images == Images::AsNotes {
+    if keep == Keep::Metadata || context.settings().images == Images::AsNotes {
         return Ok(redacted.collect());
     }
     let shown = images_of(family, rollout, context.home());
@@ -68,18 +69,18 @@ fn allowed(family: &Family, asked: Content, home: &CodexHome) -> Option<Keep> {
         content = content.max(rules.content());
     }
     Some(match content {
-        Content::Full => Keep::Everything,
-        Content::Metadata => Keep::Figures,
+        Content::Full => Keep::Full,
+        Content::Metadata => Keep::Metadata,
     })
 }
 
 /// Read from the files a second time: a session in memory has no images, because few users ask for them.
 fn images_of(family: &Family, rollout: &Path, home: &CodexHome) -> SmallImages {
     let mut images = SmallImages::default();
-    images.add_those_of(rollout);
+    images.add_from(rollout);
     let others = family.members.iter().skip(1).filter_map(|member| ThreadId::parse(&member.session.meta.id));
     for file in others.filter_map(|thread| path::find(home.path(), &thread)) {
-        images.add_those_of(&file);
+        images.add_from(&file);
     }
     images
 }

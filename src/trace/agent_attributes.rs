@@ -2,17 +2,14 @@
 
 use super::fields::put;
 use super::gen_ai;
-use super::limits::beginning;
-use super::price::{Assumption, Cost, Priced};
-use super::price_list;
-use super::spans;
+use super::info::without_credentials;
+use super::launches::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use crate::launch::exit::ChildExit;
 use crate::rollout::value::Map;
 use crate::session::discrepancy::Discrepancy;
-use crate::session::model::{Clock, Inference, Session, Turn, TurnStatus};
-use crate::session::usage::TokenUsage;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::session::model::{Clock, Session, Turn, TurnStatus};
+use std::collections::BTreeMap;
 
 /// Agent name of a session that no other session started, in OpenTelemetry's attributes.
 const CODEX: &str = "codex";
@@ -60,12 +57,6 @@ pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRe
         put_drift(&mut attributes, std::iter::once(session));
     }
     attributes
-}
-
-/// The launch in which a turn began.
-pub(super) fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a LaunchEntry> {
-    let began = turn.started_at?;
-    record.launches.iter().rev().find(|launch| launch.started_at <= began)
 }
 
 /// Attributes of the span of a sub-agent or a review.

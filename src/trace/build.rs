@@ -11,26 +11,10 @@ use super::relatives::{Relative, relatives_of, root_session, turn_indices};
 use super::thread_scope::{ThreadScope, earliest_start};
 use super::totals::UsageTotal;
 use super::tree;
-use super::verdict;
 use crate::claim::thread_record::ThreadRecord;
 use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::session::family::{Family, StartedBy, started_by};
-use crate::session::model::{Clock, Session, Turn, TurnStatus};
-use jiff::Timestamp;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::path::Path;
-
-/// Facts for a trace that neither the session file nor the thread record holds.
-#[derive(Clone, Copy, Debug)]
-pub struct Surroundings<'a> {
-    /// The session file; of several, the one that Codex appends to.
-    pub rollout: &'a Path,
-    /// The user who ran Codex.
-    pub user: Option<&'a str>,
-}
+use crate::session::family::Family;
+use crate::session::model::Session;
 
 /// The trace of a session without its sub-agents.
 pub fn build(session: &Session, record: &ThreadRecord, source: TraceSource) -> Option<Trace> {

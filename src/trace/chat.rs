@@ -1,7 +1,6 @@
 //! Chat messages, as MLflow's page renders them: prompts and answers of a thread, and single responses.
 
-use super::build::put;
-use super::limits::MOST_SAID;
+use super::fields::put;
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;

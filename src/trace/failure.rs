@@ -1,6 +1,6 @@
 //! Attributes of the span of a failed model request.
 
-use super::build::put;
+use super::fields::put;
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
@@ -12,7 +12,7 @@ const OTHER: &str = "_OTHER";
 /// `exception.type` where Codex records no kind.
 const RESPONSE_ERROR: &str = "ResponseError";
 
-pub(super) fn put_on(attributes: &mut Map, inference: &Inference) {
+pub(super) fn put_attributes(attributes: &mut Map, inference: &Inference) {
     let is_error = inference.failure.is_some() || inference.has_broken_off;
     put(attributes, "error.type", is_error.then(|| kind_of(inference).unwrap_or(Text::word(OTHER))));
     put(attributes, "codex.attempt", inference.attempt);

@@ -1,6 +1,6 @@
 //! Optional fields of attributes, inputs and outputs.
 
-use crate::rollout::map::Map;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 
 /// Appends a field unless the value is None. The caller ensures that the key is new.

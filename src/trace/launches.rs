@@ -1,6 +1,5 @@
 //! The launches of a session's turns. The exit code of a launch may fail its last turn; no session file has it.
 
-use super::about::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use crate::launch::exit::ChildExit;
 use crate::session::model::{Failure, Session, Turn, TurnStatus};
@@ -26,13 +25,17 @@ pub(super) fn with_failed_turns<'a>(session: &'a Session, record: &ThreadRecord)
 }
 
 /// The launch in which a turn began.
-pub(super) fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a LaunchRecord> {
+pub(super) fn launch_of<'a>(turn: &Turn, record: &'a ThreadRecord) -> Option<&'a LaunchEntry> {
     let began = turn.started_at?;
     record.launches.iter().rev().find(|launch| launch.started_at <= began)
 }
 
-/// The launch of which this turn was the last.
-fn launch_ended_by<'a>(session: &Session, turn: usize, record: &'a ThreadRecord) -> Option<&'a LaunchEntry> {
+/// The launch whose last turn this is.
+fn launch_with_last_turn<'a>(
+    session: &Session,
+    turn: usize,
+    record: &'a ThreadRecord,
+) -> Option<&'a LaunchEntry> {
     let launch = launch_of(&session.turns[turn], record)?;
     let next = session.turns.get(turn + 1).and_then(|next| launch_of(next, record));
     Some(launch).filter(|launch| next.is_none_or(|next| next.launch_id != launch.launch_id))
@@ -49,7 +52,6 @@ fn failing_code(launch: &LaunchEntry) -> Option<i32> {
 mod tests {
     use super::*;
     use crate::claim::attribution::Attribution;
-    use crate::session::model::Turn;
     use jiff::Timestamp;
 
     fn at(second: i64) -> Timestamp {

@@ -1,7 +1,7 @@
 //! A session and its sub-agents, as members of one family.
 
 use super::launches::with_failed_turns;
-use crate::claim::record::ThreadRecord;
+use crate::claim::thread_record::ThreadRecord;
 use crate::session::family::{Family, StartedBy, started_by};
 use crate::session::model::Session;
 use std::borrow::Cow;

@@ -9,13 +9,11 @@ use super::ids::SpanId;
 use super::model::{Span, SpanStatus, SpanType};
 use super::outcome::exception;
 use super::price::Priced;
-use crate::rollout::text::Text;
+use super::thread_scope::ThreadScope;
+use super::totals::token_usage;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
-use crate::session::model::{
-    Compaction, Inference, Message, Outcome, Step, ToolCall, ToolRequest, Turn, TurnStatus,
-};
-use crate::session::usage::TokenUsage;
+use crate::session::model::{Compaction, Inference, Outcome, Step, ToolCall, Turn, TurnStatus};
 use jiff::{SignedDuration, Timestamp};
 
 /// Error message of a response that Codex requested again.

@@ -3,7 +3,8 @@
 use super::price::{Assumption, Cost, Priced};
 use super::price_list;
 use crate::rollout::value::Value;
-use crate::session::model::{Inference, TokenUsage};
+use crate::session::model::Inference;
+use crate::session::usage::TokenUsage;
 use std::collections::BTreeSet;
 
 /// Tokens and cost of model responses, including those of sub-agents.

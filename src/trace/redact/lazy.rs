@@ -25,7 +25,7 @@ impl LazyRedactor {
         if let Some(made) = self.made.get() {
             return Ok(made);
         }
-        let salt = Salt::of(&self.salt)?;
+        let salt = Salt::load_or_create(&self.salt)?;
         let (rules, problems) = self.rules();
         problems.iter().for_each(|problem| tracing::warn!("{problem}"));
         Ok(self.made.get_or_init(|| Redactor::new(rules, salt)))
@@ -42,8 +42,8 @@ impl LazyRedactor {
     fn rules(&self) -> (Rules, Vec<String>) {
         let file = ConfigFile::read(&self.config).unwrap_or_default();
         match file.redaction() {
-            Some(redaction) => Rules::ours().and(redaction),
-            None => (Rules::ours(), Vec::new()),
+            Some(redaction) => Rules::built_in().with_user_rules(redaction),
+            None => (Rules::built_in(), Vec::new()),
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Texts are cut after redaction: no rule recognizes half a secret.
 
-use super::model::{Span, SpanStatus, SpanType, Trace};
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::trace::model::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS};

@@ -3,7 +3,6 @@
 //! MLflow's page renders a top-level text of inputs and outputs as Markdown, which joins lines and makes a patch
 //! unreadable. It shows a text one level down line by line.
 
-use super::model::{SpanType, Trace};
 use crate::rollout::text::Text;
 use crate::rollout::value::Map;
 use crate::rollout::value::Value;

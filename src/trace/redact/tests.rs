@@ -5,7 +5,7 @@ mod storable;
 mod user_rules;
 
 use super::{COUNTS, Finder, Keep, Redacted, Redactor, Rules, Salt};
-use crate::rollout::map::Map;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::trace::ids::{SpanId, TraceId};
 use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};

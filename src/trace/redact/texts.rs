@@ -1,7 +1,7 @@
 //! Visits every text of a trace: names, previews, keys, nested values.
 
-use crate::rollout::map::Map;
 use crate::rollout::text::Text;
+use crate::rollout::value::Map;
 use crate::rollout::value::Value;
 use crate::trace::model::{Span, SpanEvent, SpanStatus, Trace};
 use std::mem;
