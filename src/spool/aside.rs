@@ -1,14 +1,14 @@
-//! Entries that no target will take, or nobody can read: `set_aside/`, each with its reason beside it.
+//! Quarantine (`set_aside/`): entries that a target refuses for good or that cannot be read, each with its reason.
 //!
-//! The reason is written before the entry is moved, and removed after it: a crash in between leaves a reason
-//! without an entry, never an entry that nobody can explain.
+//! The reason is written before the entry is moved, and removed after it. So a crash in between leaves a reason
+//! without an entry, never an entry without a reason.
 
 use super::{Spool, SpoolError, entries_in, tries};
 use crate::disk;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How the file of a reason ends.
+/// Extension of a file that holds a reason.
 const REASON: &str = "reason";
 
 impl Spool {
@@ -16,12 +16,12 @@ impl Spool {
         self.folder.join("set_aside")
     }
 
-    /// What was set aside, oldest first.
+    /// Entries in quarantine, oldest first.
     pub fn set_aside(&self) -> Vec<PathBuf> {
         entries_in(&self.aside())
     }
 
-    /// Where it lies now. Only for the one who delivers.
+    /// Moves an entry into quarantine and returns its new path. The caller holds the lane's lock.
     pub fn put_aside(&self, path: &Path, reason: &str) -> Result<PathBuf, SpoolError> {
         let to = self.aside().join(path.file_name().unwrap_or_default());
         disk::write_private(&to.with_extension(REASON), reason.as_bytes())?;
@@ -30,12 +30,12 @@ impl Spool {
         Ok(to)
     }
 
-    /// Why this one was set aside.
+    /// The reason of an entry in quarantine.
     pub fn reason(path: &Path) -> Option<String> {
         fs::read_to_string(path.with_extension(REASON)).ok()
     }
 
-    /// Among those that wait again.
+    /// Moves an entry from quarantine back to those that wait, and returns its new path.
     pub fn bring_back(&self, path: &Path) -> Result<PathBuf, SpoolError> {
         let to = self.folder.join(path.file_name().unwrap_or_default());
         self.move_durably(path, &to)?;
@@ -43,16 +43,16 @@ impl Spool {
         Ok(to)
     }
 
-    /// For good.
+    /// Deletes an entry in quarantine with its reason.
     pub fn drop_aside(path: &Path) -> Result<(), SpoolError> {
         disk::remove(path)?;
         Ok(disk::remove(&path.with_extension(REASON))?)
     }
 
-    /// No two entries have one name, wherever they lie, so nothing else can be there.
+    /// Entry names are unique across the spool and its quarantine, so the rename replaces nothing.
     fn move_durably(&self, from: &Path, to: &Path) -> Result<(), SpoolError> {
         fs::rename(from, to)?;
-        // First where it came to: both names survive a power cut better than none.
+        // Sync the new folder first: after a power cut two names are better than none.
         disk::sync_folder(to.parent().unwrap_or(&self.folder))?;
         Ok(disk::sync_folder(from.parent().unwrap_or(&self.folder))?)
     }
@@ -62,7 +62,7 @@ impl Spool {
         for entry in fs::read_dir(self.aside()).into_iter().flatten().flatten() {
             let path = entry.path();
             let is_reason = path.extension().is_some_and(|extension| extension == REASON);
-            // Not a young one: somebody may be about to move its entry.
+            // A young reason stays: another process may be about to move its entry.
             if is_reason && disk::is_abandoned(&entry) && !path.with_extension("json").exists() {
                 let _ = fs::remove_file(path);
             }
@@ -77,7 +77,7 @@ mod tests {
     use jiff::Timestamp;
 
     #[test]
-    fn what_is_set_aside_keeps_its_reason_and_comes_back_whole() {
+    fn a_quarantined_entry_keeps_its_reason_and_comes_back_whole() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path().join("spool"));
         let path = spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_leaves_nothing() {
+    fn a_dropped_entry_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path().join("spool"));
         let path = spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();

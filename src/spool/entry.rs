@@ -1,9 +1,9 @@
-//! An entry as it lies on disk: a head that is read by itself, the trace, and a seal that tells it is whole.
+//! The file of a spool entry: a head that can be read alone, the trace, and a seal that proves it complete.
 //!
-//! Version 2 is three lines of JSON. The seal holds the length and the digest of the two lines before it,
-//! so an entry that lost its end, or part of its middle, is told from a whole one. Head and seal are small;
-//! a trace can be 100 MB, and is neither written nor read through a copy in memory.
-//! Version 1 is one object; it is still read.
+//! Version 2 is three lines of JSON. The seal holds the length and the SHA-256 of the two lines before it, so a
+//! reader detects an entry that lost its end or part of its middle. Head and seal are small; a trace can be 100 MB,
+//! so neither writer nor reader copies its JSON in memory.
+//! Version 1 is one JSON object; it is still read.
 
 use super::SpoolError;
 use crate::config::target::{Experiment, Target};
@@ -17,28 +17,28 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// Of the form that is written. A reader leaves later ones alone.
+/// The version that is written. A reader leaves later versions alone.
 const VERSION: u32 = 2;
 
-/// Longer than any head: a target is a path or an address.
+/// In bytes; longer than any head, since a target is a path or an address.
 const LONGEST_HEAD: u64 = 64 << 10;
 
-/// Longer than any seal.
+/// In bytes; longer than any seal.
 const LONGEST_SEAL: u64 = 256;
 
-/// How much goes to the disk, or comes from it, at a time.
+/// Bytes per read or write.
 const CHUNK: usize = 64 << 10;
 
-/// A trace and where it is to go.
+/// A trace and its destination.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     pub target: Target,
     pub experiment: Experiment,
-    /// Only what is free of secrets can be put, and nothing else was.
+    /// `Redacted` is the spool's only input, so no entry holds an unredacted trace.
     pub trace: Redacted,
 }
 
-/// What is known of an entry without reading its trace.
+/// What a reader knows of an entry without reading its trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     pub target: Target,
@@ -47,7 +47,7 @@ pub struct Head {
     pub rank: Rank,
 }
 
-/// Which of two forms of a trace is the newer one: that which goes on for longer, then that which holds more.
+/// Orders the forms of one trace: a later end is newer, then more spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rank {
     pub ended_at: Timestamp,
@@ -62,7 +62,7 @@ struct HeadLine<H> {
 
 #[derive(Serialize, Deserialize)]
 struct Seal {
-    /// Of all that is before the seal.
+    /// Length of everything before the seal.
     bytes: u64,
     sha256: String,
 }
@@ -94,7 +94,7 @@ impl Rank {
     }
 }
 
-/// The length of what was written.
+/// Returns the number of bytes written.
 pub(super) fn write(file: impl Write, entry: &Entry) -> io::Result<u64> {
     let mut out = BufWriter::with_capacity(CHUNK, Digesting::new(file));
     serde_json::to_writer(&mut out, &HeadLine { version: VERSION, head: entry.head() })?;
@@ -108,7 +108,7 @@ pub(super) fn write(file: impl Write, entry: &Entry) -> io::Result<u64> {
     Ok(out.bytes + seal.len() as u64)
 }
 
-/// Without reading the trace, but for an entry of version 1.
+/// Reads only the head, except in an entry of version 1.
 pub(super) fn head(path: &Path) -> Result<Head, SpoolError> {
     match Opened::open(path)? {
         Opened::Sealed { head, .. } => Ok(head),
@@ -133,7 +133,7 @@ pub(super) fn read(path: &Path) -> Result<Entry, SpoolError> {
 }
 
 enum Opened {
-    /// Both ends are there; the file stands at its beginning.
+    /// Head and seal are present; the file is positioned at its start.
     Sealed {
         head: Head,
         file: File,
@@ -166,13 +166,13 @@ impl Opened {
     }
 }
 
-/// A later version is an error: nobody can say what its bytes mean.
+/// A later version is an error: this reader cannot know its format.
 fn version(json: &[u8]) -> Result<u32, SpoolError> {
     let VersionOnly { version } = serde_json::from_slice(json).map_err(torn)?;
     if version > VERSION { Err(SpoolError::Version(version)) } else { Ok(version) }
 }
 
-/// The last line, if it stands where it says.
+/// The last line, if it begins at the offset that it records.
 fn seal(file: &mut File) -> Result<Seal, SpoolError> {
     let cut = || SpoolError::Torn("its end is missing".into());
     let length = file.metadata()?.len();
@@ -190,7 +190,7 @@ fn torn(error: serde_json::Error) -> SpoolError {
     SpoolError::Torn(error.to_string())
 }
 
-/// Counts and digests what passes.
+/// Counts and hashes the bytes that pass through.
 struct Digesting<T> {
     inner: T,
     bytes: u64,
@@ -275,7 +275,7 @@ mod tests {
         }
         for at in 0..whole.len() {
             let mut changed = whole.clone();
-            // Another digit, or another letter; a version that becomes another one is that one's business.
+            // Changes a digit or a letter. A changed version digit is reported as an unknown version instead.
             changed[at] ^= 1;
             let why = read_back(&changed).unwrap_err();
             let is_found =
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_named_whatever_its_form() {
+    fn a_later_version_is_named_in_any_format() {
         for text in ["{\"version\":3,\"x\":{}}", "{\"version\":3}\nbytes\n"] {
             let why = read_back(text.as_bytes()).unwrap_err();
             assert_eq!(why, "an entry of version 3, which a later codex-traced wrote");

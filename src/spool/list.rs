@@ -1,4 +1,4 @@
-//! What lies in the spool, for people: each entry with a name that can be typed, and why it is still there.
+//! The spool's content for users: each entry with a short id to type, and the reason why it is still there.
 
 use super::policy::{Lane, Rest};
 use super::{Spool, SpoolError};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
-    /// 8 hex digits, from the entry's name: the same as long as it is there.
+    /// 8 hex digits, derived from the entry's file name; constant as long as the entry exists.
     pub id: String,
     pub path: PathBuf,
     pub trace: TraceId,
@@ -22,14 +22,14 @@ pub struct Listed {
     pub standing: Standing,
 }
 
-/// Why an entry is still there.
+/// Why an entry is still in the spool.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
-    /// Its target was not tried yet, or took others since.
+    /// It was not tried, and its target does not pause.
     Waits,
-    /// It was tried, or its target failed: as often, the last time then, for that reason.
+    /// The entry or its target failed and pauses: number of failures, time and reason of the last one.
     Rests(Rest),
-    /// Waits for a program that can read it.
+    /// It waits for a codex-traced that can read it.
     Unreadable(String),
     SetAside(String),
 }
@@ -43,7 +43,7 @@ pub enum NotOne {
 }
 
 impl Spool {
-    /// What waits, then what was set aside; each oldest first.
+    /// Entries that wait, then entries in quarantine; each oldest first.
     pub fn list(&self) -> Vec<Listed> {
         let rests = [Lane::Local, Lane::Remote].map(|lane| self.rests(lane));
         let waiting = self.paths().into_iter().filter_map(|path| {
@@ -74,7 +74,7 @@ impl Spool {
     }
 }
 
-/// What the entry and its target rest for, as one: it is tried when both have rested.
+/// Joins the pauses of an entry and its target: a launch tries the entry when both have ended.
 fn both(own: Option<Rest>, of_target: Option<Rest>) -> Option<Rest> {
     let (Some(own), Some(of_target)) = (&own, &of_target) else { return own.or(of_target) };
     let last = if own.since >= of_target.since { own } else { of_target };
@@ -82,7 +82,7 @@ fn both(own: Option<Rest>, of_target: Option<Rest>) -> Option<Rest> {
     Some(Rest { failures, until, ..last.clone() })
 }
 
-/// None when it is gone by now.
+/// None when the entry is gone by now.
 fn listed(path: PathBuf, target: Result<Target, SpoolError>, standing: Standing) -> Option<Listed> {
     if target.as_ref().is_err_and(SpoolError::is_gone) {
         return None;
@@ -97,7 +97,7 @@ fn id_of(path: &Path) -> String {
     Sha256::digest(name.as_encoded_bytes())[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The one entry of this name: its id, its trace's id, or its session's.
+/// The only entry with this id, trace id or session id.
 pub fn named<'a>(name: &str, listed: &'a [Listed]) -> Result<&'a Listed, NotOne> {
     let (lower, session) = (name.to_ascii_lowercase(), TraceId::of_thread(&name.to_ascii_lowercase()));
     let is_meant =
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_entry_is_listed_with_where_it_stands() {
+    fn every_entry_is_listed_with_why_it_is_still_there() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path().join("spool"));
         let put = |second| spool.put(&entry("n"), Timestamp::from_second(second).unwrap()).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_means_one_entry_or_none_is_taken() {
+    fn an_ambiguous_or_unknown_name_selects_no_entry() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path().join("spool"));
         spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();

@@ -1,19 +1,20 @@
-//! The durable queue between a trace and its target: the only road a trace takes.
+//! Durable queue of traces that wait for delivery. Every trace passes through it.
 //!
 //! Invariants:
-//! - An entry is whole or it is not there: written aside, synced, renamed, the folder synced. Its head is read
-//!   without its trace; its seal tells an entry that the disk tore from a whole one.
-//! - Entries never replace each other, and never change. Of those of one trace for one target only the newest is
-//!   sent: newest by what the trace holds, not by the clock. One that is older than what the target has is not sent.
-//! - An entry is removed only after its target said that it has the trace, and after the receipt of that is
-//!   written. A crash in between delivers it twice, which leaves one trace: ids are stable.
-//! - What a target will not take, or nobody can read, is set aside with its reason, and leaves only by hand. What
-//!   a later version wrote stays where it is. A form that is older than one that is set aside goes with it.
-//! - No entry holds its target: after a failure that may be its trace's own the next one is tried, and what failed
-//!   before is tried last. A trace that its target alone refuses time and again is set aside.
-//! - A full spool takes no more, and says so; it never makes room by itself.
-//! - Whoever puts looks for somebody who delivers, or does it; whoever delivers looks again after it let go of
-//!   the lock. So no entry is left behind by two who each thought of the other.
+//! - An entry is complete or absent: the writer writes a temporary file, syncs it, renames it and syncs the folder.
+//!   A reader reads the head without the trace, and detects by the seal an entry that the disk damaged.
+//! - Entries never replace each other, and never change. Of the entries of one trace for one target only the newest
+//!   is sent: newest by content (`Rank`), not by the clock. A form older than the target's is not sent.
+//! - An entry is removed only after its target confirmed the trace and the receipt is written. A crash in between
+//!   delivers the trace twice, which leaves one trace: ids are stable.
+//! - An entry that its target refuses for good, or that is damaged, goes into quarantine with its reason, and leaves
+//!   it only by a user's command. An entry of a later version stays in place. A form older than a quarantined one
+//!   follows it.
+//! - No entry blocks its target: after a failure that may be the trace's fault the drain tries the next one. Entries
+//!   that failed before are tried last. A trace that fails repeatedly while its target takes others is quarantined.
+//! - A full spool refuses new entries with an error; it never deletes entries to make room.
+//! - A process that puts an entry delivers it, or leaves it to the process that holds the lock. The latter looks
+//!   again after it released the lock, so no entry is left to a process that has already finished.
 
 pub mod aside;
 pub mod entry;
@@ -51,14 +52,14 @@ pub struct Spool {
     most_bytes: u64,
 }
 
-/// Held by the one who delivers.
+/// The lock of a lane; held during a drain.
 #[derive(Debug)]
 pub struct DrainLock {
     _lock: disk::FileLock,
 }
 
 impl SpoolError {
-    /// Somebody else delivered it, or dropped it.
+    /// Another process delivered or dropped the entry.
     pub fn is_gone(&self) -> bool {
         matches!(self, SpoolError::Io(error) if error.kind() == io::ErrorKind::NotFound)
     }
@@ -69,16 +70,16 @@ impl Spool {
         Spool { folder, most_bytes: MOST_BYTES }
     }
 
-    /// With another limit.
+    /// With another limit of all entries together, in bytes.
     pub fn of_at_most(self, most_bytes: u64) -> Spool {
         Spool { most_bytes, ..self }
     }
 
-    /// Once this returns the entry survives our death and the machine's.
+    /// Writes an entry durably: once this returns, it survives a crash of the process and of the machine.
     pub fn put(&self, entry: &Entry, now: Timestamp) -> Result<PathBuf, SpoolError> {
         let held = self.bytes();
         let full = || SpoolError::Full { held: held >> 20, most: self.most_bytes >> 20 };
-        // Before anything is written: to find out at the end costs another 100 MB of a disk that has none.
+        // Checked before the write too: an entry can be 100 MB, on a disk that may be full.
         if !has_room(held, 1, self.most_bytes) {
             return Err(full());
         }
@@ -88,7 +89,7 @@ impl Spool {
             return Err(full());
         }
         aside.as_file().sync_all()?;
-        // The clock may go back: a name that was set aside is not free either.
+        // The clock may go back, so a quarantined entry may already have this name.
         let mut nanosecond = now.as_nanosecond();
         let path = loop {
             let name = format!("{nanosecond:020}-{}.json", entry.trace.id);
@@ -107,36 +108,36 @@ impl Spool {
         Ok(path)
     }
 
-    /// What waits, oldest first; empty also when there is no folder.
+    /// Entries that wait, oldest first; empty also when there is no folder.
     pub fn paths(&self) -> Vec<PathBuf> {
         entries_in(&self.folder)
     }
 
-    /// Of all entries, those that are set aside too.
+    /// Size of all entries, including those in quarantine.
     pub fn bytes(&self) -> u64 {
         let all = self.paths().into_iter().chain(self.set_aside());
         all.filter_map(|path| Some(fs::metadata(path).ok()?.len())).sum()
     }
 
-    /// As the entry's name tells.
+    /// The trace's id, from the entry's file name.
     pub fn trace_of(path: &Path) -> Option<TraceId> {
         name_of(path)?.1.parse().ok()
     }
 
-    /// As the entry's name tells.
+    /// When the entry was put, from its file name.
     pub fn put_at(path: &Path) -> Option<Timestamp> {
         Timestamp::from_nanosecond(name_of(path)?.0.parse().ok()?).ok()
     }
 
-    /// Removes what a crash left: half-written files, reasons of entries that were not set aside after all, and tries of
-    /// entries that are gone.
+    /// Removes what a crash left: half-written files, reasons without a quarantined entry, and tries of entries that
+    /// are gone.
     pub fn sweep(&self) {
         disk::sweep(&self.folder);
         self.sweep_aside();
         self.sweep_tries();
     }
 
-    /// Without reading the trace.
+    /// The entry's head, without reading its trace.
     pub fn head(path: &Path) -> Result<Head, SpoolError> {
         entry::head(path)
     }
@@ -149,13 +150,13 @@ impl Spool {
         Spool::remove_all([&path.to_owned()])
     }
 
-    /// For the price of one. The entry goes first: what is known of its tries means nothing without it.
+    /// Removes the entries with one sync per folder. Each entry goes before its tries, which mean nothing without it.
     pub fn remove_all<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), SpoolError> {
         let with_tries = paths.into_iter().flat_map(|path| [path.clone(), tries::file_of(path)]);
         Ok(disk::remove_all(with_tries)?)
     }
 
-    /// Only for the one who delivers there.
+    /// The pauses of a lane's targets. The caller may change them only while it holds the lane's lock.
     pub fn rests(&self, lane: Lane) -> Rests {
         Rests::load(self.folder.join(match lane {
             Lane::Local => ".rests-local",
@@ -163,7 +164,7 @@ impl Spool {
         }))
     }
 
-    /// To deliver to these targets. None while another process does.
+    /// Locks a lane for delivery. None while another process delivers there.
     pub fn lock(&self, lane: Lane, patience: Duration) -> io::Result<Option<DrainLock>> {
         let path = self.folder.join(match lane {
             Lane::Local => ".lock",
@@ -175,14 +176,14 @@ impl Spool {
 
 fn entries_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    // A file of another name is nothing that we put there.
+    // Files with other names are not entries.
     let mut paths: Vec<PathBuf> =
         entries.map(|entry| entry.path()).filter(|path| Spool::trace_of(path).is_some()).collect();
     paths.sort();
     paths
 }
 
-/// When it was put, and its trace.
+/// The two parts of an entry's file name: when it was put, and its trace.
 fn name_of(path: &Path) -> Option<(&str, &str)> {
     path.file_name()?.to_str()?.strip_suffix(".json")?.split_once('-')
 }
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_come_back_as_they_were_put_and_in_that_order() {
+    fn entries_come_back_as_they_were_put_ordered_by_time() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path().join("spool"));
         assert!(spool.paths().is_empty());
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_spool_takes_no_more_and_leaves_nothing_behind() {
+    fn a_full_spool_refuses_an_entry_and_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path().into());
         spool.put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap();
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_delivers_at_a_time_to_targets_of_a_kind() {
+    fn only_one_process_delivers_in_a_lane_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path().into());
         let lock = |lane| spool.lock(lane, Duration::ZERO).unwrap();

@@ -1,4 +1,4 @@
-//! When a target is tried again, how much the spool may hold, and which form of a trace is sent: decisions only.
+//! Pure decisions: when a target is tried again, how much the spool may hold, which form of a trace is sent.
 
 use super::entry::{Head, Rank};
 use crate::config::target::Target;
@@ -9,25 +9,25 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// All entries together: some hundred thousand turns of usual size, and little on today's disks. Past it a server
-/// has been away for so long that somebody should know.
+/// Limit of all entries together, in bytes: some hundred thousand turns of usual size, and little on today's disks.
+/// A spool reaches it only after a server was away for so long that the user should know.
 pub const MOST_BYTES: u64 = 2 << 30;
 
-/// What waits for longer is named wherever we speak of what waits: two weeks of holidays are none of it.
+/// Entries that wait for longer are reported. Two weeks, so that a holiday is not reported.
 pub const LONG: Duration = Duration::from_secs(14 * DAY);
 
-/// A server that restarts is back by then.
+/// A server that restarts usually needs less.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A server that was away overnight has its traces an hour after it is back, at the latest.
+/// A server that was away overnight gets its traces at most this long after it is back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
-/// A server may ask for patience (`Retry-After`), but a typing error there must not cost a week.
+/// Limit of a server's `Retry-After`: a typing error there must not cost a week.
 const LONGEST_ASKED: Duration = Duration::from_secs(DAY);
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// Local targets and remote ones are served apart: a server that hangs keeps no local trace waiting.
+/// Local and remote deliveries, one lock each: a server that hangs delays no local trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     Local,
@@ -40,10 +40,10 @@ impl Lane {
     }
 }
 
-/// A target that failed, and until when it is left alone.
+/// A target's pause after a failure: launches do not try it before `until`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rest {
-    /// One after the other.
+    /// Number of consecutive failures.
     pub failures: u32,
     pub since: Timestamp,
     pub until: Timestamp,
@@ -51,8 +51,8 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// After one more failure. `luck` (0 to 1) keeps those who failed together from coming back together;
-    /// `asked` is what the target asked for.
+    /// After one more failure. `luck` (0 to 1) spreads the retries of processes that failed at the same time;
+    /// `asked` is the pause that the target requested.
     pub fn after(
         before: Option<&Rest>,
         lane: Lane,
@@ -65,7 +65,7 @@ impl Rest {
         Rest::of_count(failures, lane, reason, asked, now, luck)
     }
 
-    /// After so many failures.
+    /// After this number of failures.
     pub(super) fn of_count(
         failures: u32,
         lane: Lane,
@@ -78,8 +78,8 @@ impl Rest {
         Rest { failures, since: now, until: now.saturating_add(pause).unwrap_or(now), reason }
     }
 
-    /// Whether the target is to be left alone. A clock that went back, or a file that says nonsense, must not
-    /// lock a target for ever.
+    /// Whether the pause lasts at `now`. It ends early if the clock went back, and after a day at most, so that a wrong
+    /// clock or file cannot block a target forever.
     pub fn lasts(&self, now: Timestamp) -> bool {
         let at_most = self.since.saturating_add(LONGEST_ASKED).unwrap_or(self.since);
         self.since <= now && now < self.until.min(at_most)
@@ -88,7 +88,7 @@ impl Rest {
 
 fn pause(lane: Lane, failures: u32, asked: Option<Duration>, luck: f64) -> Duration {
     match lane {
-        // A file costs nothing to try, and whoever mended it expects the next launch to see that.
+        // Trying a file is cheap, and a user who repaired it expects the next launch to deliver.
         Lane::Local => Duration::ZERO,
         Lane::Remote => {
             let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
@@ -98,7 +98,7 @@ fn pause(lane: Lane, failures: u32, asked: Option<Duration>, luck: f64) -> Durat
     }
 }
 
-/// One delivery: the newest form of a trace for one target, and the older forms that go with it.
+/// One delivery: the newest form of a trace for one target, and the older forms that it replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     pub path: PathBuf,
@@ -107,7 +107,8 @@ pub struct Job {
     pub older: Vec<PathBuf>,
 }
 
-/// In the order in which the newest forms were put. Of equal forms the one that was put last is sent.
+/// Groups entries by trace and target, in the order in which the newest forms were put. Of equal forms the one put
+/// last is sent.
 pub fn jobs(entries: impl IntoIterator<Item = (PathBuf, Head)>) -> Vec<Job> {
     let mut forms: BTreeMap<(TraceId, String), Vec<(PathBuf, Head)>> = BTreeMap::new();
     for (path, head) in entries {
@@ -125,12 +126,12 @@ pub fn jobs(entries: impl IntoIterator<Item = (PathBuf, Head)>) -> Vec<Job> {
     jobs
 }
 
-/// Whether the target has a newer form already: a launch may be slow to put its own.
+/// Whether the target already has a newer form: a slow launch may put an older form late.
 pub fn is_overtaken(rank: Rank, delivered: Option<Rank>) -> bool {
     delivered.is_some_and(|delivered| rank < delivered)
 }
 
-/// Whether another entry of this size still fits.
+/// Whether another entry of this size fits; all in bytes.
 pub fn has_room(held: u64, size: u64, most: u64) -> bool {
     held.saturating_add(size) <= most
 }
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn no_clock_locks_a_target_for_ever() {
+    fn a_wrong_clock_blocks_no_target_forever() {
         let rest = |until| Rest { failures: 1, since: at(1000), until: at(until), reason: String::new() };
         let day = DAY as i64;
         let table = [
@@ -215,7 +216,7 @@ mod tests {
             (path.to_owned(), older.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>())
         };
         assert_eq!(shown(vec![]), []);
-        // Put in another order than they were read; more spans at the same end; the same form twice.
+        // Put in another order than read; more spans with the same end; the same form twice.
         let later = vec![form("1", "/a", 20, 5), form("2", "/a", 10, 9), form("3", "/b", 5, 1)];
         assert_eq!(shown(later), [job("1", &["2"]), job("3", &[])]);
         assert_eq!(shown(vec![form("1", "/a", 9, 2), form("2", "/a", 9, 1)]), [job("1", &["2"])]);
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_overtaken_is_older_than_what_is_there() {
+    fn a_form_is_overtaken_if_the_target_has_a_newer_one() {
         let rank = |ended, spans| Rank { ended_at: at(ended), spans };
         let table = [
             (rank(5, 5), None, false),

@@ -1,4 +1,4 @@
-//! Which targets are left alone, and until when: one small file per lane, written by whoever delivers there.
+//! The pauses of targets after failures: one small file per lane, written by the process that holds its lock.
 
 use super::policy::Rest;
 use crate::config::target::Target;
@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file of another version, or none that can be read, is as good as none: targets are tried again.
+/// A file of another version, or an unreadable one, counts as absent: targets are tried again.
 const VERSION: u32 = 1;
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Rests {
         self.targets.iter().find(|resting| resting.target == *target).map(|resting| &resting.rest)
     }
 
-    /// None when the target took a trace.
+    /// Writes the target's pause; None, once it took a trace, removes it.
     pub fn set(&mut self, target: &Target, rest: Option<Rest>) -> io::Result<()> {
         if rest.as_ref() == self.of(target) {
             return Ok(());
@@ -53,7 +53,7 @@ impl Rests {
         disk::write_private(&self.path, &serde_json::to_vec(&on_disk)?)
     }
 
-    /// Every target is tried again.
+    /// Removes all pauses, so that every target is tried again.
     pub fn forget(&mut self) -> io::Result<()> {
         self.targets.clear();
         disk::remove(&self.path)
@@ -71,7 +71,7 @@ mod tests {
     use jiff::Timestamp;
 
     #[test]
-    fn rests_are_kept_until_the_target_took_a_trace() {
+    fn a_pause_is_kept_until_its_target_took_a_trace() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rests");
         let one = Target::Http("http://a".into());
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_says_nothing_leaves_no_target_alone() {
+    fn an_unreadable_file_pauses_no_target() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rests");
         for text in ["", "{", "{\"version\":2,\"targets\":[]}"] {

@@ -1,4 +1,4 @@
-//! What became of the tries to deliver an entry: a small file beside it, which goes when the entry does.
+//! The failed tries of an entry: a small file next to it, which is removed with the entry.
 
 use super::policy::{Lane, Rest};
 use super::{Spool, SpoolError};
@@ -8,26 +8,26 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How the file's name ends.
+/// Extension of the file.
 const TRIES: &str = "tries";
 
-/// A file of another version, or none that can be read, is as good as none: the entry counts as not tried.
+/// A file of another version, or an unreadable one, counts as absent: the entry counts as not tried.
 const VERSION: u32 = 1;
 
-/// A trace that failed so often while its target took others is set aside. Fewer tries may all fall into one hour in
-/// which a server is mended; each further one costs a launch its time.
+/// A trace that failed this often while its target took others is quarantined. Fewer tries may all fall into one hour
+/// in which a server is repaired; each further try costs a launch time.
 pub const MOST_ALONE: u32 = 5;
 
 /// The tries of one entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
-    /// How many there were, the last one's time and reason, and until when launches leave the entry alone.
+    /// Number of tries, time and reason of the last one, and until when launches do not try the entry.
     pub rest: Rest,
-    /// How many of them the trace itself may have failed.
+    /// How many of them may be the trace's own failures.
     pub own: u32,
-    /// How many it failed while its target took others, or showed that it was well.
+    /// How many failed while the target took other traces, or showed this trace when asked.
     pub alone: u32,
-    /// Whether nothing shows yet who was at fault the last time.
+    /// Whether the cause of the last failure, trace or target, is still unknown.
     pub open: bool,
 }
 
@@ -41,12 +41,12 @@ struct OnDisk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Against {
     Target,
-    /// Its trace, as far as is known.
+    /// The entry's trace, as far as is known.
     Trace,
 }
 
 impl Tries {
-    /// After one more try. A failure of the target is the target's to rest for.
+    /// After one more try. A failure of the target pauses the target, not the entry.
     pub fn after(
         before: Option<&Tries>,
         lane: Lane,
@@ -63,7 +63,7 @@ impl Tries {
                 Tries { rest, own, alone, open: false }
             }
             Against::Trace => {
-                // As long as a server rests that failed as often.
+                // The same pause as for a server with as many failures.
                 let pause = Rest::of_count(own.saturating_add(1), lane, reason, None, now, luck);
                 Tries {
                     rest: Rest { failures: count, ..pause },
@@ -75,7 +75,7 @@ impl Tries {
         }
     }
 
-    /// Whether it failed alone so often that it is to be set aside.
+    /// Whether the trace alone failed often enough to be quarantined.
     pub fn are_enough(&self) -> bool {
         self.alone >= MOST_ALONE
     }
@@ -88,7 +88,7 @@ impl Spool {
         (on_disk.version == VERSION).then_some(on_disk.tries)
     }
 
-    /// Only for the one who delivers.
+    /// Writes the tries of an entry. The caller holds the lane's lock.
     pub fn note_tries(path: &Path, tries: &Tries) -> Result<(), SpoolError> {
         let on_disk = OnDisk { version: VERSION, tries: tries.clone() };
         let json = serde_json::to_vec(&on_disk).map_err(std::io::Error::from)?;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_add_up_and_only_the_traces_own_ones_make_it_rest() {
+    fn tries_add_up_and_only_the_traces_own_failures_pause_it() {
         let first = after(None, Against::Target, 10);
         let rest = |failures, since, until| Rest {
             failures,
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_are_kept_as_long_as_their_entry() {
+    fn tries_exist_as_long_as_their_entry() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path().join("spool"));
         let tries = after(None, Against::Trace, 20);
@@ -163,12 +163,12 @@ mod tests {
         let path = spool.put(&entry("n"), at(1)).unwrap();
         Spool::note_tries(&path, &tries).unwrap();
         let aside = spool.put_aside(&path, "refused").unwrap();
-        // What comes back begins anew.
+        // An entry that comes back from quarantine starts without tries.
         assert_eq!(Spool::tries(&spool.bring_back(&aside).unwrap()), None);
     }
 
     #[test]
-    fn a_file_that_says_nothing_is_no_try() {
+    fn an_unreadable_file_counts_as_no_try() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path().join("spool"));
         let path = spool.put(&entry("n"), at(1)).unwrap();
