@@ -1,14 +1,14 @@
-//! What a place no longer has of what it took: a receipt says what was sent, not what became of it there.
+//! Traces that a target took and no longer has. A receipt records what was sent, not whether it is still there.
 
 use super::ExportError;
 use crate::trace::ids::TraceId;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// How far a server's clock may be off ours.
+/// Allowed difference between a server's clock and this machine's.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
 
-/// A trace that a place took, as its receipt says.
+/// A trace that a target took, from its receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     pub trace: TraceId,
@@ -16,21 +16,21 @@ pub struct Sent {
     pub at: Timestamp,
 }
 
-/// Each trace that is gone, and what became of its experiment.
+/// Each trace that the target no longer has, with the state of its experiment.
 pub type Lost = BTreeMap<TraceId, Home>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
     Stands,
-    /// Removed; or the id is another experiment's, as in a database that was made anew.
+    /// Removed, or its id now belongs to a later experiment, as in a database that was created again.
     Gone,
 }
 
-/// A place that can be asked.
+/// A target that can list its traces.
 pub(super) trait Place {
-    /// Those of them that are there.
+    /// Those of `sent` that the target has.
     fn present(&mut self, sent: &[Sent]) -> Result<HashSet<TraceId>, ExportError>;
-    /// When the experiment was made, if people can see it there.
+    /// When the experiment was created; None if it is missing or deleted.
     fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError>;
 }
 
@@ -66,8 +66,8 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_traces_experiment_is_gone_too_where_its_id_is_that_of_a_later_one() {
-        // The experiment's id says when it was made.
+    fn a_lost_traces_experiment_counts_as_gone_if_its_id_belongs_to_a_later_one() {
+        // The experiment's id is the second of its creation.
         let sent = |number: u8, made: &str| Sent {
             trace: TraceId([number; 16]),
             experiment_id: made.into(),

@@ -1,4 +1,4 @@
-//! Bringing a trace to where people look at it.
+//! Exporters, which write traces to targets; receipts of what a target took; delivery of the spool.
 
 pub mod deliver;
 pub mod lost;
@@ -11,82 +11,81 @@ use jiff::Timestamp;
 use receipt::Receipt;
 use std::time::{Duration, Instant};
 
-/// A place that takes traces.
+/// Writes traces to one target.
 pub trait Exporter {
-    /// Stores the trace, whole or not at all as seen there. A trace that is there already is updated in
-    /// place, and what people added to it (assessments, tags, a new name) stays.
+    /// Stores the trace; readers of the target see all of it or nothing. An existing trace is updated in place, and
+    /// what users added to it (assessments, tags, a new name) stays.
     ///
-    /// `before` tells what this place took of the trace earlier; a place that keeps single spans need only
-    /// be sent the others.
+    /// `before` is the receipt of what this target already took of the trace. An exporter that can send single spans
+    /// sends only the others.
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError>;
 
-    /// When the next `export` is to give up, if it should before our patience ends. A place on this machine answers
-    /// soon enough.
+    /// When the next `export` gives up, if that is earlier than `Patience` allows. Local stores ignore it: they have
+    /// a limit of their own for locks.
     fn give_up_at(&mut self, _: Option<Instant>) {}
 
-    /// As `export` for each, in their order, for the price of little more than one. None where the place takes
-    /// one at a time, or would not take all of these: then none is there.
+    /// As `export` for each trace in order, at little more than the cost of one. None if the target takes one trace
+    /// at a time, or refused one of these: then it stored none of them.
     fn export_together(&mut self, _: &[&Trace]) -> Option<Vec<Delivered>> {
         None
     }
 }
 
-/// Where a trace stands now, and how much had to go there.
+/// The experiment that holds a delivered trace, and the number of spans sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
     pub experiment_id: String,
     pub spans_sent: usize,
 }
 
-/// What a look at a place found. Nothing was sent there, and nothing made.
+/// The result of a check of a target, which sends and creates nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// Of the server, or of the database's schema, as a person says it; None where nothing is there yet, or
-    /// nothing tells.
+    /// The server's version, or the MLflow version of the database's schema, as text for users. None if the target
+    /// does not exist yet or does not report it.
     pub version: Option<String>,
-    /// The experiment's id; None when the first trace makes it.
+    /// The experiment's id; None if the first trace will create it.
     pub experiment_id: Option<String>,
-    /// What the server's clock said.
+    /// The server's time, from its response.
     pub clock: Option<Timestamp>,
 }
 
-/// Why a trace is not there yet. It is kept in either case.
+/// Why a target did not take a trace. The spool keeps the trace in every case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
-    /// Trying again later may help; not before `after`, if the place said so.
+    /// A later try may succeed; not before `after`, if the target requested a pause.
     #[error("{reason}")]
     Transient { reason: String, after: Option<Duration>, status: Option<u16> },
-    /// The place failed while it looked for this trace or took it: either may be at fault. What becomes of the next
+    /// The target failed while it searched for or took this trace: the cause may be either. The result of the next
     /// trace shows which.
     #[error("{reason}")]
     Unclear { reason: String, after: Option<Duration>, sign: Sign },
-    /// Nothing gets there until somebody changes the target, or what is asked of it: credentials, an
-    /// experiment, a version.
+    /// The target takes nothing until a user changes it or the settings: credentials, an experiment, a version.
     #[error("{0}")]
     Target(String),
-    /// The experiment that this trace is for is gone, or closed to us: the others may have another one.
+    /// The experiment of this trace is gone or not accessible; other traces may have another one.
     #[error("{0}")]
     Experiment(String),
-    /// The place will not take this trace, however often it is sent.
+    /// The target refuses this trace for good.
     #[error("{0}")]
     Trace(String),
-    /// The place has moved the trace's spans away, and takes no more of them.
+    /// The target has archived the trace's spans and takes no more of them.
     #[error("{0}")]
     Archived(String),
-    /// Somebody asked us to end.
+    /// The user or the launcher asked the delivery to end.
     #[error("stopped when asked to")]
     Stopped,
 }
 
-/// What an unclear failure shows of the place.
+/// What the exporter observed of the target after an unclear failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
     None,
-    /// It shows this very trace when asked, and does not take it.
+    /// The target shows this trace when asked, but does not take it.
     ShowsTrace,
 }
 
-/// The status with which a server limits how much is sent: the trace has no part in it.
+/// The HTTP status of a rate limit: the trace is not its cause.
 const TOO_MANY_REQUESTS: u16 = 429;
 
 impl ExportError {
@@ -98,7 +97,7 @@ impl ExportError {
         ExportError::Unclear { reason: reason.into(), after: None, sign: Sign::None }
     }
 
-    /// The same failure, of a request that was about one trace.
+    /// Converts the failure of a request that concerned one trace: a transient one becomes unclear.
     pub fn over_trace(self) -> ExportError {
         match self {
             ExportError::Transient { status: Some(TOO_MANY_REQUESTS), .. } => self,
@@ -110,18 +109,18 @@ impl ExportError {
     }
 }
 
-/// How long a delivery may go on.
+/// How long a delivery may take.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {
-    /// None for as long as it takes.
+    /// None: no limit.
     pub until: Option<Instant>,
     pub is_asked_to_end: &'a dyn Fn() -> bool,
-    /// Told why a request has failed that will be tried again, and how soon.
+    /// Called with the reason before a failed request is retried, and the delay until then.
     pub retrying: &'a dyn Fn(&str, Duration),
 }
 
 impl Patience<'_> {
-    /// What is left of it; None when there is no end.
+    /// The time left; None without a limit.
     pub fn left(&self) -> Option<Duration> {
         self.until.map(|until| until.saturating_duration_since(Instant::now()))
     }

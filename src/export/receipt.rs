@@ -1,4 +1,4 @@
-//! What a place took of a trace, so that the next delivery sends only what is new.
+//! What a target took of a trace, so that the next delivery sends only what is new.
 
 use crate::config::target::Target;
 use crate::trace::ids::SpanId;
@@ -12,18 +12,18 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     pub target: Target,
-    /// The experiment that the trace was put into.
+    /// The experiment that holds the trace.
     pub experiment_id: String,
     pub delivered_at: Timestamp,
-    /// Each span that is there, and the digest of what was sent of it.
+    /// Each span that the target has, with the digest of what was sent.
     pub spans: BTreeMap<SpanId, String>,
-    /// The digest of all that is no span. None in receipts of before this was kept.
+    /// The digest of everything but the spans. None in receipts of older versions, which did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<String>,
-    /// How many secrets were taken out of it, by rule.
+    /// Number of redacted secrets, by rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub redactions: BTreeMap<String, u64>,
-    /// The place has moved the trace away and takes no more of it: what it lacks is in another trace.
+    /// The target has archived the trace and takes no more of it; the session continues in another trace.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub archived: bool,
 }
@@ -54,14 +54,14 @@ impl Receipt {
         Receipt { info: Some(info_digest(trace)), redactions: redact::counts_of(trace), ..spans }
     }
 
-    /// Whether exactly this trace was sent.
+    /// Whether the target took exactly this trace.
     pub fn holds_all(&self, trace: &Trace) -> bool {
         self.info.as_ref().is_some_and(|sent| *sent == info_digest(trace))
             && self.spans.len() == trace.spans.len()
             && trace.spans.iter().all(|span| self.holds(span))
     }
 
-    /// Whether exactly this was sent of the span.
+    /// Whether the target took the span in exactly this form.
     pub fn holds(&self, span: &Span) -> bool {
         self.spans.get(&span.id).is_some_and(|sent| *sent == digest(span))
     }
@@ -77,7 +77,7 @@ fn info_digest(trace: &Trace) -> String {
     digest_of(&(id, name, state, started_at, ended_at, request_preview, response_preview, metadata, tags))
 }
 
-/// The first 8 bytes of the SHA-256 of the JSON: enough to tell one version of a thing from the next.
+/// The first 8 bytes of the JSON's SHA-256, in hex: enough to detect a change.
 fn digest_of(what: &impl Serialize) -> String {
     let json = serde_json::to_vec(what).expect("values with text keys always serialize");
     Sha256::digest(json)[..8].iter().map(|byte| format!("{byte:02x}")).collect()

@@ -13,10 +13,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A receipt of a later version is left alone: that one wrote down what it needs.
+/// A file of a later version is not overwritten: that version needs what it wrote.
 const VERSION: u32 = 1;
 
-/// A receipt is written in milliseconds; somebody who was stopped while at it keeps nobody waiting.
+/// Longest wait for the lock. A write takes milliseconds; a stopped process must not block the others.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
@@ -28,9 +28,9 @@ pub struct Receipts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     pub receipt: Receipt,
-    /// An older form is not sent any more.
+    /// The form that the target has; older forms are not sent.
     pub rank: Rank,
-    /// Of the entry that was sent.
+    /// Size of the entry that was sent.
     pub bytes: u64,
 }
 
@@ -54,27 +54,27 @@ impl Receipts {
         self.folder.join(format!("{trace}.json"))
     }
 
-    /// None also when it cannot be read: then all is sent again, which changes nothing.
+    /// None also if the file cannot be read: then the whole trace is sent again, which changes nothing.
     pub fn of(&self, trace: TraceId, target: &Target) -> Option<Kept> {
         self.read(trace).into_iter().find(|kept| kept.receipt.target == *target)
     }
 
-    /// Of every place that took it.
+    /// Receipts of every target that took the trace.
     pub fn all(&self, trace: TraceId) -> Vec<Receipt> {
         self.read(trace).into_iter().map(|kept| kept.receipt).collect()
     }
 
-    /// Of a place that has archived it.
+    /// The receipt of a target that has archived the trace.
     pub fn archived(&self, trace: TraceId) -> Option<Kept> {
         self.read(trace).into_iter().find(|kept| kept.receipt.archived)
     }
 
-    /// Where it was sent first.
+    /// The receipt of the target that took the trace first.
     pub fn first(&self, trace: TraceId) -> Option<Receipt> {
         self.read(trace).into_iter().map(|kept| kept.receipt).min_by_key(|receipt| receipt.delivered_at)
     }
 
-    /// What was taken last, the newest first.
+    /// The latest receipts of all traces, newest first.
     pub fn recent(&self, at_most: usize) -> Vec<(TraceId, Receipt)> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let dated = entries.filter_map(|entry| {
@@ -83,7 +83,7 @@ impl Receipts {
         });
         let mut dated: Vec<_> = dated.collect();
         dated.sort();
-        // A file holds one receipt at least, so these are enough.
+        // Every file holds at least one receipt, so this many files are enough.
         let newest = dated.into_iter().rev().take(at_most);
         let mut all: Vec<(TraceId, Receipt)> = newest
             .flat_map(|(_, trace)| self.read(trace).into_iter().map(move |kept| (trace, kept.receipt)))
@@ -98,12 +98,12 @@ impl Receipts {
         serde_json::from_slice(&bytes).map(|on_disk: OnDisk<_>| on_disk.kept).unwrap_or_default()
     }
 
-    /// Durably, in the place of what was known of this target.
+    /// Writes a receipt durably and replaces the earlier one of its target.
     pub fn keep(&self, trace: TraceId, kept: Kept) -> io::Result<()> {
         self.keep_all([(trace, kept)])
     }
 
-    /// Nothing changes where there is no receipt.
+    /// Notes that the target has archived the trace; does nothing without a receipt.
     pub fn mark_archived(&self, trace: TraceId, target: &Target) -> io::Result<()> {
         match self.of(trace, target) {
             Some(Kept { receipt, rank, bytes }) => {
@@ -113,17 +113,17 @@ impl Receipts {
         }
     }
 
-    /// As `keep`, for the price of little more than one.
+    /// As `keep` for several receipts, with one sync of the folder.
     pub fn keep_all(&self, all: impl IntoIterator<Item = (TraceId, Kept)>) -> io::Result<()> {
-        // Another target of the same trace may be served at the same time. Where there are no locks (a network's
-        // file system) the worst is that one of them is sent all of it again.
+        // Another process may write the receipt of another target of this trace at the same time. Without locks, as
+        // on some network file systems, a lost receipt means that the trace is sent again in whole.
         let _lock = disk::lock_within(&self.folder.join(".lock"), PATIENCE).ok().flatten();
         all.into_iter().try_for_each(|(trace, kept)| self.write(trace, kept))?;
         disk::sync_folder(&self.folder)
     }
 
-    /// The target has nothing of it any more: the next delivery sends all of it, and no form that went before keeps
-    /// that back. Where it was sent stays.
+    /// Notes that the target has nothing of the trace any more: the next delivery sends all of it, in any form. The
+    /// experiment stays recorded.
     pub fn empty(&self, trace: TraceId, target: &Target) -> io::Result<()> {
         let Some(kept) = self.of(trace, target) else { return Ok(()) };
         let receipt = Receipt { spans: BTreeMap::new(), info: None, archived: false, ..kept.receipt };
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_receipt_keeps_back_no_form_and_still_tells_where() {
+    fn an_emptied_receipt_blocks_no_form_and_keeps_its_experiment() {
         let folder = tempfile::tempdir().unwrap();
         let receipts = Receipts::at(folder.path().into());
         let mut whole = kept("http://a", 9);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_last_comes_first() {
+    fn recent_receipts_come_newest_first() {
         let folder = tempfile::tempdir().unwrap();
         let receipts = Receipts::at(folder.path().into());
         assert_eq!(receipts.recent(5), []);
@@ -223,12 +223,12 @@ mod tests {
             kept.receipt.delivered_at = Timestamp::from_second(second).unwrap();
             receipts.keep(TraceId([second as u8; 16]), kept).unwrap();
         }
-        let told: Vec<_> = receipts.recent(2).iter().map(|(trace, _)| trace.0[0]).collect();
-        assert_eq!(told, [4, 3]);
+        let recent: Vec<_> = receipts.recent(2).iter().map(|(trace, _)| trace.0[0]).collect();
+        assert_eq!(recent, [4, 3]);
     }
 
     #[test]
-    fn a_torn_receipt_is_replaced_and_one_of_a_later_version_is_left_alone() {
+    fn a_torn_receipt_is_replaced_and_one_of_a_later_version_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let receipts = Receipts::at(folder.path().into());
         let path = receipts.file_of(TRACE);

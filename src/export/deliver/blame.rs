@@ -1,88 +1,88 @@
-//! Who is at fault when a try fails: the trace, its target, or neither yet. Decisions only.
+//! Pure decisions: whether a failed try is the trace's fault, its target's, or not known yet.
 //!
-//! No trace holds its target: only what fails before a trace has any part in it is the target's at once. What fails
-//! while a trace is taken is judged by what becomes of the next ones.
+//! No trace may block its target. A failure before any trace is involved is the target's at once. A failure while the
+//! target takes a trace is decided by the results of the next traces.
 
 use crate::export::{ExportError, Sign};
 use std::time::Duration;
 
-/// Traces that fail one after the other, none of which failed before, are as many witnesses against their target. A
-/// server that refuses one in ten at random calls itself down by this once in a hundred million traces.
+/// This many different traces in a row, none of which failed before, prove that the target is down. A server that
+/// refuses one trace in ten at random is called down by this once in a hundred million traces.
 pub(super) const MOST_IN_A_ROW: u32 = 8;
 
-/// How long one drain without a limit of its own may spend on tries that fail, and still begin others at leisure.
+/// How long a drain without a budget may spend on failed tries before it shortens the next ones.
 pub(super) const ALLOWANCE: Duration = Duration::from_secs(5 * 60);
 
-/// What one trace may take of the time that is left while others wait behind it: a few that hang leave most of it.
+/// One trace may take this fraction of the time left while others wait, so that a few hanging ones leave most of it.
 const SHARE: u32 = 4;
 
-/// MLflow's first spans take 4 s where its server has a network, and 11 s where it looks for one in vain.
+/// A server's first spans take MLflow 4 s with a network, and 11 s without one.
 const LONGEST_BEFORE_OTHERS: Duration = Duration::from_secs(10);
 
-/// With no other trace behind it; another launch may put one at any time.
+/// For the last trace; another launch may put one at any time.
 const LONGEST_ALONE: Duration = Duration::from_secs(30);
 
-/// As long as MLflow's own client waits for an answer: for a trace that was cut off and never failed before.
+/// For a trace that was cut off and never failed before: the timeout of MLflow's own client.
 const LONGEST_AT_LAST: Duration = Duration::from_secs(120);
 
-/// A server that is well answers a small trace in less.
+/// A healthy server answers a small trace in less.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// A trace that was given less did not fail: it was not waited for.
+/// A timeout after less than this does not count as the trace's failure.
 const FAIR: Duration = Duration::from_secs(3);
 
-/// The slowest line that counts as one, in bytes per second.
+/// The slowest supported connection, in bytes per second.
 const SLOWEST: u64 = 64 << 10;
 
-/// What was done when it failed.
+/// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The target was greeted, or asked for the experiment: no trace had a part in it.
+    /// Connecting to the target, or looking up the experiment: no trace was involved.
     Greeting,
-    /// This trace was looked for, or sent.
+    /// Searching for this trace, or sending it.
     Taking,
 }
 
-/// How it failed.
+/// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// No answer, a broken connection, an answer of a server in trouble, or one that means nothing.
+    /// No answer, a broken connection, a server error, or an unknown answer.
     Trouble,
-    /// The same, from a target that shows this very trace when asked.
+    /// The same, from a target that shows this trace when asked.
     TroubleButShown,
-    /// Credentials, an address, a version: a person has to change something.
+    /// Credentials, an address, a version: the user has to change something.
     Denied,
-    /// The experiment of this trace is gone or closed.
+    /// The experiment of this trace is gone or not accessible.
     Experiment,
-    /// This trace is refused for good.
+    /// The target refuses this trace for good.
     Refused,
     Archived,
     /// The delivery was asked to end.
     Stopped,
 }
 
-/// What became of other traces of this target, in this drain.
+/// The results of the target's other traces in this drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Others {
-    /// One was taken, and fewer failed since than are witnesses enough.
+    /// The target took one, and fewer than `MOST_IN_A_ROW` failed since.
     Taken,
-    /// So many failed in a row, this one included; those that failed alone before do not count.
+    /// Number of consecutive failures, including this one; traces that failed alone before do not count.
     FailedInARow(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
-    /// It is left alone for a while.
+    /// The target pauses.
     Target,
-    /// It waits, and tries of its own are counted against it.
+    /// The trace waits, and the try counts against it.
     Trace,
-    /// It is set aside.
+    /// The trace is quarantined.
     TraceForGood,
-    /// Its session goes on in another trace.
+    /// The session continues in another trace.
     Archive,
-    /// It waits; the next one is tried, and shows more.
+    /// Not known yet: the trace waits, and the result of the next trace decides.
     Open,
-    /// It waits for its experiment, alone.
+    /// The trace waits for its experiment; other traces are not affected.
     Experiment,
     Nobody,
 }
@@ -104,7 +104,7 @@ pub(super) fn blame(step: Step, kind: Kind, others: Others) -> Blame {
     }
 }
 
-/// What an exporter's failure says.
+/// The step and kind of an exporter's failure.
 pub(super) fn of(error: &ExportError) -> (Step, Kind) {
     match error {
         ExportError::Transient { .. } => (Step::Greeting, Kind::Trouble),
@@ -118,19 +118,19 @@ pub(super) fn of(error: &ExportError) -> (Step, Kind) {
     }
 }
 
-/// The place of a trace among those that are to be tried.
+/// The position of a trace among those to be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Others for its target come after it.
+    /// Other traces for its target follow.
     BeforeOthers,
     Last,
-    /// It was cut off before, others were tried since, and as many wait for such a turn, this one included.
+    /// It was cut off before, and the others were tried since; `waiting` traces, this one included, get another try.
     Again {
         waiting: u32,
     },
 }
 
-/// How long a trace of this size may take, with so much left for tries that fail.
+/// How long a trace of this size may take, given the time `left` for failed tries.
 pub(super) fn allotted(turn: Turn, left: Duration, bytes: u64) -> Duration {
     let share = match turn {
         Turn::BeforeOthers => (left / SHARE).min(LONGEST_BEFORE_OTHERS),
@@ -140,7 +140,7 @@ pub(super) fn allotted(turn: Turn, left: Duration, bytes: u64) -> Duration {
     share.max(SHORTEST) + for_size(bytes)
 }
 
-/// Whether a failure counts: it came by itself, or was waited for long enough.
+/// Whether a failure counts: the target answered in time, or the time allotted was long enough.
 pub(super) fn is_fair(took: Duration, allotted: Duration, bytes: u64) -> bool {
     took < allotted || allotted >= FAIR + for_size(bytes)
 }
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_fails_without_a_trace_or_with_many_is_the_targets() {
+    fn only_failures_without_a_trace_or_with_many_are_the_targets_fault() {
         use Others::{FailedInARow, Taken};
         const ENOUGH: u32 = MOST_IN_A_ROW;
         let table = [
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_that_hangs_leaves_most_of_the_time_to_others() {
+    fn a_hanging_trace_leaves_most_of_the_time_to_others() {
         let seconds = |turn, left, bytes| allotted(turn, Duration::from_secs(left), bytes).as_secs_f64();
         let table = [
             (Turn::BeforeOthers, 20, 0, 5.0),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_that_was_hardly_waited_for_did_not_fail() {
+    fn a_timeout_that_was_too_short_does_not_count_as_failure() {
         let second = Duration::from_secs;
         let table = [
             (second(0), second(1), 0, true),

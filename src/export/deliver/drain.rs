@@ -1,4 +1,4 @@
-//! One drain at work: what it holds open, what it tried, and what each failure means.
+//! One drain: the exporters it holds open, the entries it tried, and the effect of each failure.
 
 mod admit;
 mod doubts;
@@ -32,36 +32,36 @@ pub(super) struct Drain<'a, 'd, C> {
     limits: &'d Limits<'d>,
     connect: C,
     begun: Instant,
-    /// Kept open: a server is greeted once.
+    /// Kept open, so that each server is connected to once.
     exporters: HashMap<(Target, Experiment), Box<dyn Exporter + 'a>>,
-    /// Targets that are left alone for the rest of the drain: each further try would wait as long.
+    /// Targets not tried again in this drain, with the reason: each further try would wait as long.
     shut: HashMap<Target, String>,
-    /// What is not known yet of the others.
+    /// Open questions about the other targets.
     doubts: HashMap<Target, Doubts>,
-    /// How long the tries took that failed.
+    /// Total time of failed tries.
     spent: Duration,
-    /// What was cut off so that others had their turn, and may have another one.
+    /// Jobs that were cut off in favour of others, and get another try.
     again: Vec<Job>,
-    /// The tries of entries as they were before this drain.
+    /// The tries of entries before this drain.
     before: HashMap<PathBuf, Option<Tries>>,
     heads: HashMap<PathBuf, Head>,
-    /// What was tried in this drain.
+    /// Entries that this drain tried.
     seen: HashSet<PathBuf>,
     waiting: BTreeMap<PathBuf, String>,
     steps: usize,
     drained: Drained,
 }
 
-/// Failures that take longer make us look whether something new waits.
+/// After a failure that takes longer, the drain looks for new entries.
 const LONG: Duration = Duration::from_millis(500);
 
-/// Why an entry stays, and what is to become of it.
+/// Why an entry was not delivered, and what the drain does with it.
 enum Failure {
     Waits(String),
     SetAside(String),
-    /// Its target has archived what came before: the session goes on in another trace.
+    /// The target has archived the earlier form: the session continues in another trace.
     Archived(String),
-    /// Somebody else took it.
+    /// Another process took or dropped it.
     Gone,
 }
 
@@ -98,9 +98,9 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         self.drained
     }
 
-    /// All that goes to targets of a kind.
+    /// Delivers all entries of a lane.
     pub(super) fn lane(&mut self, lane: Lane) -> Result<(), DrainError> {
-        // Once more after the lock is let go: whoever put an entry meanwhile, and found us at work, left it to us.
+        // Look again after the lock is released: a process that put an entry while it was held left it to this one.
         while !self.new_jobs(lane).is_empty() {
             let lock = self.spool.lock(lane, self.limits.patience).map_err(DrainError::Lock)?;
             let Some(_lock) = lock else {
@@ -118,7 +118,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
                     }
                     let waiting = u32::try_from(self.again.len()).unwrap_or(u32::MAX);
                     let job = self.again.remove(0);
-                    // What it failed with says more than that there is no time.
+                    // The first failure's reason is more useful than "no time left".
                     if self.left() < LONG {
                         continue;
                     }
@@ -132,7 +132,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         Ok(())
     }
 
-    /// Until all were tried, or one of them failed after a while: something new may wait by then, and goes first.
+    /// Tries all jobs, or stops after a failure that took long: new entries may have come, and are tried first.
     fn all_of(&mut self, jobs: &[Job], lane: Lane, rests: &mut Rests) {
         let (of, spent) = (self.steps + jobs.len(), self.spent);
         let mut left = jobs;
@@ -153,7 +153,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         }
     }
 
-    /// Every trace of which there is a form that was not tried yet.
+    /// Jobs with at least one entry that this drain did not try yet.
     fn new_jobs(&mut self, lane: Lane) -> Vec<Job> {
         let mut entries = Vec::new();
         for path in self.spool.paths() {
@@ -165,7 +165,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         }
         let is_new = |job: &Job| job.older.iter().chain([&job.path]).any(|path| !self.seen.contains(path));
         let mut jobs: Vec<Job> = jobs(entries).into_iter().filter(is_new).collect();
-        // What never failed goes first; the order is that of their names within each.
+        // Traces with fewer failures go first; the sort is stable, so names decide among equals.
         jobs.sort_by_cached_key(|job| tries_of(job).map_or(0, |tries| tries.own));
         jobs
     }
@@ -185,7 +185,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         None
     }
 
-    /// An entry is never half there, so nobody is still at work on it.
+    /// Entries appear complete, so a torn one is damaged rather than still being written.
     fn unreadable(&mut self, path: &Path, error: &SpoolError) {
         match error {
             SpoolError::Torn(_) => self.set_aside(path, error.to_string()),
@@ -212,7 +212,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         let outcome = match &done {
             Ok(()) | Err(Failure::Gone) => Some(Ok(())),
             Err(Failure::Waits(reason) | Failure::SetAside(reason)) => Some(Err(reason.as_str())),
-            // How it goes on is known when the other trace was sent.
+            // Reported when the trace that continues it was sent.
             Err(Failure::Archived(_)) => None,
         };
         let (trace, target) = (job.head.trace, &job.head.target);
@@ -235,32 +235,32 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         }
     }
 
-    /// Until the receipt is written.
+    /// Sends one job and writes its receipt.
     fn deliver(&mut self, job: &Job, lane: Lane, rests: &mut Rests, turn: Turn) -> Result<(), Failure> {
         let Some(Admitted { entry, before }) = self.admit(job, rests)? else { return Ok(()) };
         let target = &job.head.target;
         let key = (entry.target.clone(), entry.experiment.clone());
         let bytes = bytes_of(job);
-        // Places on this machine have limits of their own.
         let has_failed = self.before_drain(job).is_some_and(|tries| tries.own > 0);
         let turn = match turn {
-            // A launch does not wait for it time and again.
+            // A launch gives a trace that failed before no more than its share of the time.
             Turn::Last if has_failed && self.limits.eagerness == Eagerness::Patient => Turn::BeforeOthers,
             turn => turn,
         };
+        // Local stores have limits of their own.
         let allotted = (lane == Lane::Remote).then(|| blame::allotted(turn, self.left(), bytes));
         let receipt = before.as_ref().map(|kept| &kept.receipt);
         let (exported, took) = self.export(&key, &entry.trace, receipt, allotted);
         let delivered = exported.as_ref().ok().cloned();
         let Some(delivered) = delivered else {
-            // Whatever it was, what it left in an open connection is not to be trusted.
+            // A failed export may leave the connection in an unknown state.
             self.exporters.remove(&key);
             self.spent += took;
             return Err(self.fate(job, Tried { exported, took, allotted, bytes }, (lane, turn), rests));
         };
         self.passed(job);
         if let Err(error) = rests.set(target, None) {
-            tracing::warn!("cannot note that {target} is there again: {error}");
+            tracing::warn!("cannot end the pause of {target}: {error}");
         }
         self.receipts.keep(entry.trace.id, self.kept(job, &entry.trace, &delivered)).map_err(|error| {
             Failure::Waits(format!("delivered, but its receipt cannot be written: {}", SpoolError::Io(error)))
@@ -275,7 +275,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         Kept { receipt, rank: job.head.rank, bytes: bytes_of(job) }
     }
 
-    /// How it went, and how long it took once the target was greeted.
+    /// The result, and the time it took after the target was connected to.
     fn export(
         &mut self,
         key: &(Target, Experiment),
@@ -293,7 +293,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         };
         let begun = Instant::now();
         exporter.give_up_at(allotted.and_then(|allotted| begun.checked_add(allotted)));
-        // One trace that trips us over must not keep all others back for ever.
+        // A trace that makes the exporter panic must not block the others.
         let exported = catch_unwind(AssertUnwindSafe(|| exporter.export(trace, before)));
         exporter.give_up_at(None);
         let defect = |_| Err(ExportError::Trace("a defect of codex-traced (see its log)".into()));
@@ -313,7 +313,7 @@ fn bytes_of(job: &Job) -> u64 {
     fs::metadata(&job.path).map(|file| file.len()).unwrap_or_default()
 }
 
-/// Of the newest form that was tried.
+/// The tries of the job's newest form that was tried.
 fn tries_of(job: &Job) -> Option<Tries> {
     std::iter::once(&job.path).chain(job.older.iter().rev()).find_map(|path| Spool::tries(path))
 }

@@ -1,4 +1,4 @@
-//! Emptying the spool: the newest form of each trace to its target; what it replaces is removed with it.
+//! Delivery of the spool: the newest form of each trace goes to its target; the forms it replaces are removed.
 
 mod blame;
 mod drain;
@@ -16,17 +16,17 @@ use jiff::Timestamp;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How one drain went.
+/// The result of one drain.
 #[derive(Debug, Default)]
 pub struct Drained {
     pub delivered: Vec<(TraceId, Delivered)>,
-    /// What stays in the spool, oldest first.
+    /// Entries that stay in the spool, oldest first.
     pub waiting: Vec<Waiting>,
-    /// What was set aside in this drain.
+    /// Entries that this drain quarantined.
     pub set_aside: Vec<Waiting>,
-    /// What its target has archived, and is not continued yet; each waits, too.
+    /// Traces that their target has archived and that are not continued yet; their entries are in `waiting` too.
     pub archived: Vec<Archived>,
-    /// Somebody else delivers, and takes what was left.
+    /// Another process delivers, and takes the rest.
     pub is_elsewhere: bool,
 }
 
@@ -37,7 +37,7 @@ pub struct Waiting {
     pub reason: String,
 }
 
-/// Forms of a trace that its target takes no more of.
+/// Forms of a trace that its target has archived and takes no more of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archived {
     pub trace: TraceId,
@@ -47,35 +47,35 @@ pub struct Archived {
     pub reason: String,
 }
 
-/// How to deliver.
+/// The limits of one drain, and its sources of time and chance.
 pub struct Limits<'a> {
-    /// How long to wait for another delivery to end; it takes what it finds, so nobody has to.
+    /// How long to wait for another process's drain. It takes every entry that it finds, so this may be zero.
     pub patience: Duration,
-    /// How long to begin further traces; None for as long as it takes.
+    /// How long the drain starts further traces; None: no limit.
     pub budget: Option<Duration>,
-    /// Whether somebody wants us to end.
+    /// Whether the drain was asked to end.
     pub is_asked_to_end: &'a dyn Fn() -> bool,
     pub eagerness: Eagerness,
     pub now: &'a dyn Fn() -> Timestamp,
-    /// Between 0 and 1: keeps those who failed together from coming back together.
+    /// Between 0 and 1: spreads the retries of processes that failed at the same time.
     pub luck: &'a dyn Fn() -> f64,
     pub told: &'a dyn Fn(&Step),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eagerness {
-    /// A launch: targets that failed are left alone for a while.
+    /// For a launch: a target that failed is not tried during its pause.
     Patient,
-    /// Somebody asked for it: every target is tried.
+    /// For a user's command: every target is tried.
     Asked,
 }
 
-/// One trace of a drain, for whoever watches.
+/// Progress of a drain: the outcome of one trace.
 #[derive(Debug)]
 pub struct Step<'a> {
     /// From 1.
     pub number: usize,
-    /// As many as are known of now.
+    /// Number of deliveries known so far.
     pub of: usize,
     pub trace: TraceId,
     pub target: &'a Target,
@@ -88,11 +88,11 @@ pub enum DrainError {
     Lock(std::io::Error),
 }
 
-/// Makes the exporter of a target.
+/// Opens the exporter of a target.
 pub trait Connect<'a>: FnMut(&Target, &Experiment) -> Result<Box<dyn Exporter + 'a>, ExportError> {}
 impl<'a, F: FnMut(&Target, &Experiment) -> Result<Box<dyn Exporter + 'a>, ExportError>> Connect<'a> for F {}
 
-/// Delivers what the spool holds, and what comes meanwhile; to local targets first.
+/// Delivers the spool's entries, including those put during the drain; local targets first.
 pub fn drain<'a>(
     spool: &Spool,
     receipts: &Receipts,

@@ -1,4 +1,4 @@
-//! Draining against places that are up, down, or will not take a trace.
+//! Drains against targets that are up, down, or refuse a trace.
 
 mod refused;
 mod together;
@@ -40,18 +40,18 @@ fn remote(url: &str) -> Target {
     Target::Http(url.into())
 }
 
-/// A spool, its receipts, and the places that traces go to.
+/// A spool, its receipts, and the targets of its traces.
 struct Yard {
     folder: tempfile::TempDir,
     /// What arrived: target and end of each trace, in order.
     arrived: RefCell<Vec<(String, i64)>>,
-    /// What was known of each when it arrived.
+    /// The receipt that came with each.
     before: RefCell<Vec<Option<Receipt>>>,
     connected: Cell<usize>,
-    /// How many came at once, each time that several did.
+    /// The size of each batch.
     together: RefCell<Vec<usize>>,
     failures: RefCell<HashMap<Target, ExportError>>,
-    /// What it fails with of these traces alone, wherever they go.
+    /// The failure of single traces, by their first byte, at any target.
     refused: RefCell<HashMap<u8, ExportError>>,
     /// Every try, by the first byte of its trace.
     tried: RefCell<Vec<u8>>,
@@ -79,7 +79,7 @@ impl Exporter for Shelf<'_> {
         Ok(Delivered { experiment_id: "1".into(), spans_sent: 0 })
     }
 
-    /// A trace that ends at 13 is one too many.
+    /// Refuses a batch with a trace that ends at second 13.
     fn export_together(&mut self, traces: &[&Trace]) -> Option<Vec<Delivered>> {
         self.1.together.borrow_mut().push(traces.len());
         let is_refused = |trace: &&Trace| self.1.refused.borrow().contains_key(&trace.id.0[0]);
@@ -142,7 +142,7 @@ impl Yard {
         drain(&self.spool(), &Receipts::at(self.folder.path().join("receipts")), &limits, connect).unwrap()
     }
 
-    /// How many arrived in this drain, wait and are set aside after it.
+    /// After a drain: how many traces arrived, how many wait, how many are in quarantine.
     fn counts(&self) -> (usize, usize, usize) {
         self.arrived.borrow_mut().clear();
         let drained = self.drain();
@@ -152,9 +152,9 @@ impl Yard {
 }
 
 #[test]
-fn only_the_newest_form_of_a_trace_is_sent_and_the_older_ones_go_with_it() {
+fn only_the_newest_form_of_a_trace_is_sent_and_older_ones_are_removed() {
     let yard = Yard::new();
-    // Put in another order than they were read: the clock may go back, a launch may be slow.
+    // Put in another order than read: the clock may go back, a launch may be slow.
     yard.put(1, &local("/a.db"), 20);
     yard.put(1, &local("/a.db"), 10);
     yard.put(1, &local("/b.db"), 5);
@@ -163,7 +163,7 @@ fn only_the_newest_form_of_a_trace_is_sent_and_the_older_ones_go_with_it() {
 }
 
 #[test]
-fn what_is_older_than_what_was_delivered_is_not_sent() {
+fn a_form_older_than_the_delivered_one_is_not_sent() {
     let yard = Yard::new();
     yard.put(1, &local("/a.db"), 20);
     yard.drain();
@@ -174,7 +174,7 @@ fn what_is_older_than_what_was_delivered_is_not_sent() {
 }
 
 #[test]
-fn a_target_is_told_what_it_took_before() {
+fn an_exporter_gets_the_receipt_of_the_earlier_delivery() {
     let yard = Yard::new();
     for ended in [10, 20] {
         yard.put(1, &remote("http://a"), ended);
@@ -207,7 +207,7 @@ fn one_exporter_serves_all_traces_of_an_experiment() {
 }
 
 #[test]
-fn a_launch_leaves_a_server_that_failed_alone_and_somebody_who_asks_does_not() {
+fn a_launch_respects_the_pause_of_a_failed_server_and_a_users_command_does_not() {
     let mut yard = Yard::new();
     let server = remote("http://a");
     yard.put(1, &server, 1);
@@ -225,14 +225,14 @@ fn a_launch_leaves_a_server_that_failed_alone_and_somebody_who_asks_does_not() {
     assert_eq!((yard.counts(), yard.drain().waiting[0].reason.as_str()), ((0, 1, 0), "away"));
     yard.eagerness = Eagerness::Asked;
     assert_eq!(yard.counts(), (1, 0, 0));
-    // It is there again: nobody is patient any more.
+    // The server took a trace, so its pause has ended for launches too.
     yard.eagerness = Eagerness::Patient;
     yard.put(2, &server, 1);
     assert_eq!(yard.counts(), (1, 0, 0));
 }
 
 #[test]
-fn when_the_pause_is_over_a_launch_tries_again_and_a_clock_that_went_back_ends_it_too() {
+fn a_launch_tries_again_after_the_pause_or_when_the_clock_went_back() {
     for later in [1_000_030, 999_999] {
         let yard = Yard::new();
         let server = remote("http://a");
@@ -258,7 +258,7 @@ fn a_local_target_is_tried_by_every_launch() {
 }
 
 #[test]
-fn a_trace_that_no_one_will_take_is_set_aside_and_does_not_keep_others_back() {
+fn a_refused_trace_is_quarantined_and_does_not_block_others() {
     for why in ["too large", "panic"] {
         let yard = Yard::new();
         let server = remote("http://a");
@@ -268,7 +268,7 @@ fn a_trace_that_no_one_will_take_is_set_aside_and_does_not_keep_others_back() {
         yard.fails(&server, None);
         yard.put(2, &server, 1);
         assert_eq!(yard.counts(), (1, 0, 1));
-        // A newer form that is taken replaces the one that was not.
+        // A newer form that the server takes replaces the quarantined one.
         yard.put(1, &server, 2);
         assert_eq!(yard.counts(), (1, 0, 0));
     }
@@ -281,33 +281,33 @@ fn a_trace_whose_experiment_is_gone_waits_alone() {
     yard.put(1, &server, 1);
     yard.fails(&server, Some(ExportError::Experiment("deleted".into())));
     assert_eq!(yard.counts(), (0, 1, 0));
-    // The server is not left alone for it.
+    // The server does not pause for it.
     yard.fails(&server, None);
     assert_eq!(yard.counts(), (1, 0, 0));
 }
 
 #[test]
-fn a_form_that_is_older_than_one_that_is_set_aside_goes_with_it() {
+fn a_form_older_than_a_quarantined_one_is_quarantined_too() {
     let yard = Yard::new();
     let server = remote("http://a");
     yard.put(1, &server, 2);
     yard.fails(&server, Some(ExportError::Trace("too large".into())));
     assert_eq!(yard.counts(), (0, 0, 1));
     yard.fails(&server, None);
-    // Nobody knows whether the server took the newer one in an earlier life of ours.
+    // The server may have taken the newer form from an earlier process.
     yard.put(1, &server, 1);
     assert_eq!(yard.counts(), (0, 0, 2));
 }
 
 #[test]
-fn past_its_budget_a_drain_leaves_the_rest_where_it_is() {
+fn a_drain_past_its_budget_leaves_the_rest_in_the_spool() {
     let yard = Yard { budget: Some(Duration::ZERO), ..Yard::new() };
     yard.put(1, &local("/a.db"), 1);
     assert_eq!(yard.counts(), (0, 1, 0));
 }
 
 #[test]
-fn a_torn_entry_is_set_aside_and_one_of_a_later_version_stays() {
+fn a_torn_entry_is_quarantined_and_one_of_a_later_version_stays() {
     let yard = Yard::new();
     for (thread, text) in [(1, None), (2, Some("{\"version\":2,\"hea")), (3, Some("{\"version\":3}\nx"))] {
         yard.put(thread, &local("/a.db"), 1);
@@ -322,7 +322,7 @@ fn a_torn_entry_is_set_aside_and_one_of_a_later_version_stays() {
 }
 
 #[test]
-fn who_finds_another_at_work_leaves_it_to_that_one() {
+fn a_drain_leaves_a_locked_lane_to_the_process_that_holds_it() {
     let yard = Yard::new();
     yard.put(1, &local("/a.db"), 1);
     yard.put(2, &remote("http://a"), 1);

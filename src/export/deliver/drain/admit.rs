@@ -1,4 +1,4 @@
-//! What of a job is to be sent now, and what goes when it was.
+//! Whether a job is sent now, and which entries are removed after its delivery.
 
 use super::{Connect, Drain, Failure};
 use crate::export::deliver::Eagerness;
@@ -9,14 +9,14 @@ use crate::spool::rests::Rests;
 use crate::spool::{Spool, SpoolError};
 use std::path::PathBuf;
 
-/// An entry that is to be sent, and what its target has of it.
+/// An entry to send, and the receipt of what its target already has.
 pub(super) struct Admitted {
     pub(super) entry: Entry,
     pub(super) before: Option<Kept>,
 }
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
-    /// What is to be sent now; None when the target has what came after it.
+    /// The entry to send now; None if the target already has a newer form.
     pub(super) fn admit(&self, job: &Job, rests: &Rests) -> Result<Option<Admitted>, Failure> {
         let target = &job.head.target;
         if (self.limits.is_asked_to_end)()
@@ -26,7 +26,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         }
         let before = self.receipts.of(job.head.trace, target);
         if is_overtaken(job.head.rank, before.as_ref().map(|kept| kept.rank)) {
-            tracing::info!("{} has a newer form of {} already", target, job.head.trace);
+            tracing::info!("{} already has a newer form of {}", target, job.head.trace);
             return Ok(None);
         }
         if before.as_ref().is_some_and(|kept| kept.receipt.archived) {
@@ -60,7 +60,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         Ok(Some(Admitted { entry, before }))
     }
 
-    /// Forms of the same trace for the same target that were set aside.
+    /// Quarantined forms of the same trace for the same target.
     fn set_aside_of(&self, job: &Job) -> Vec<(PathBuf, Rank)> {
         let mut paths = self.spool.set_aside();
         paths.retain(|path| Spool::trace_of(path) == Some(job.head.trace));
@@ -71,8 +71,8 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         paths.into_iter().filter_map(of_target).collect()
     }
 
-    /// What the delivery replaces goes first: alone it would be delivered over what is newer. If a removal fails
-    /// the trace is delivered again, which changes nothing.
+    /// Removes a delivered job's entries, older forms first: an older form that stayed alone would be delivered over
+    /// the newer one. If a removal fails, the trace is delivered again, which changes nothing.
     pub(super) fn clear(&self, job: &Job) -> Result<(), Failure> {
         let cleared =
             self.clear_aside(job).and_then(|()| Spool::remove_all(job.older.iter().chain([&job.path])));

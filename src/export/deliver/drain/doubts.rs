@@ -1,4 +1,4 @@
-//! What a drain does not know yet of a target: which traces failed, and whether it takes others.
+//! What a drain knows of a target with failures: which traces failed, and whether it took others.
 
 use super::super::blame::{Kind, MOST_IN_A_ROW, Others, Step};
 use super::{Connect, Drain, tries_of};
@@ -10,13 +10,13 @@ use std::path::PathBuf;
 
 #[derive(Default)]
 pub(super) struct Doubts {
-    /// It took one in this drain.
+    /// The target took a trace in this drain.
     taken: bool,
-    /// How many failed since, of those that never failed alone.
+    /// Number of traces that failed since, without those that failed alone before.
     in_a_row: u32,
-    /// Those that failed, until something shows whose fault it was.
+    /// Failed traces whose cause is not known yet.
     open: Vec<Open>,
-    /// Entries that earlier drains left open.
+    /// Entries whose cause earlier drains could not decide.
     left_open: Vec<PathBuf>,
 }
 
@@ -24,14 +24,14 @@ pub(super) struct Doubts {
 pub(super) struct Open {
     pub(super) job: Job,
     pub(super) reason: String,
-    /// It was waited for long enough.
+    /// It had enough time.
     pub(super) is_fair: bool,
-    /// Its target shows it when asked.
+    /// The target shows it when asked.
     pub(super) is_shown: bool,
 }
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
-    /// A launch that brings one trace is a witness as well, and there may be one at a time.
+    /// Counts failures that earlier drains left undecided: launches may bring one trace each.
     pub(super) fn remember_doubts(&mut self, lane: Lane) {
         for path in self.spool.paths() {
             let is_open = Spool::tries(&path).is_some_and(|tries| tries.open);
@@ -46,12 +46,12 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         }
     }
 
-    /// What is known of other traces when this one has failed.
+    /// The results of the target's other traces, after this one has failed.
     pub(super) fn others(&mut self, job: &Job, step: Step, kind: Kind, tries: Option<&Tries>) -> Others {
         let doubts = self.doubts.entry(job.head.target.clone()).or_default();
         let is_trouble = step == Step::Taking && matches!(kind, Kind::Trouble | Kind::TroubleButShown);
         let (own, alone) = tries.map_or((0, 0), |tries| (tries.own, tries.alone));
-        // Where others are taken, what failed before shows nothing new.
+        // If the target takes others, a trace that failed before proves nothing new.
         let is_witness = is_trouble && (own == 0 || (!doubts.taken && alone == 0));
         doubts.in_a_row = doubts.in_a_row.saturating_add(u32::from(is_witness));
         match doubts.taken && doubts.in_a_row < MOST_IN_A_ROW {
@@ -66,7 +66,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         doubts.open.push(open);
     }
 
-    /// The target took this one: those that failed before it failed alone.
+    /// The target took this trace, so the earlier failures were those traces' own.
     pub(super) fn passed(&mut self, job: &Job) {
         let doubts = self.doubts.entry(job.head.target.clone()).or_default();
         (doubts.taken, doubts.in_a_row) = (true, 0);
@@ -75,7 +75,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         open.retain(|one| one.job != *job);
         let is_other = |path: &PathBuf| *path != job.path && open.iter().all(|one| one.job.path != *path);
         for path in left_open.into_iter().filter(is_other) {
-            // What was wrong then may have been either's fault; the target is no longer in doubt for it.
+            // That failure may have been the target's or the trace's; now it no longer counts against the target.
             if let Some(tries) = Spool::tries(&path).filter(|tries| tries.open) {
                 keep(&path, &Tries { open: false, ..tries });
             }
@@ -83,7 +83,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         open.into_iter().for_each(|one| self.failed_alone(one));
     }
 
-    /// Nothing more will show in this drain.
+    /// Decides the open failures at the end of a lane: this drain gets no further evidence.
     pub(super) fn settle(&mut self, lane: Lane) {
         let targets: Vec<_> = self.doubts.keys().filter(|target| Lane::of(target) == lane).cloned().collect();
         for target in targets {
@@ -114,7 +114,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         }
     }
 
-    /// The entry's tries as they were before this drain, which counts as one.
+    /// The entry's tries before this drain. All tries of one drain count as one.
     pub(super) fn before_drain(&mut self, job: &Job) -> Option<Tries> {
         self.before.entry(job.path.clone()).or_insert_with(|| tries_of(job)).clone()
     }
@@ -127,7 +127,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     }
 }
 
-/// Without it the entry is tried again as if it were new, which costs time only.
+/// A failure to write is only logged: the entry is then tried as if new, which costs only time.
 fn keep(path: &std::path::Path, tries: &Tries) {
     if let Err(error) = Spool::note_tries(path, tries) {
         tracing::warn!("cannot note a try of {}: {error}", path.display());

@@ -1,4 +1,4 @@
-//! What a failed try means for its trace and for its target.
+//! The effect of a failed try on its trace and its target.
 
 use super::doubts::Open;
 use super::{Connect, Drain, Failure, LONG};
@@ -10,17 +10,17 @@ use crate::spool::rests::Rests;
 use crate::spool::tries::Against;
 use std::time::Duration;
 
-/// How one try went.
+/// The result of one try.
 pub(super) struct Tried {
     pub(super) exported: Result<Delivered, ExportError>,
     pub(super) took: Duration,
-    /// None where nothing limits it.
+    /// None without a limit.
     pub(super) allotted: Option<Duration>,
     pub(super) bytes: u64,
 }
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
-    /// What a failure means for the trace and for its target.
+    /// Applies the effect of a failure on the trace and its target.
     pub(super) fn fate(&mut self, job: &Job, tried: Tried, of: (Lane, Turn), rests: &mut Rests) -> Failure {
         let Err(error) = tried.exported else { return Failure::Gone };
         let ((lane, turn), reason) = (of, error.to_string());
@@ -59,7 +59,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         Failure::Waits(reason)
     }
 
-    /// Left alone for the rest of the drain, and by launches for a while.
+    /// Excludes the target from the rest of the drain, and from launches during its pause.
     fn shut(&mut self, target: &Target, lane: Lane, error: ExportError, rests: &mut Rests) {
         let reason = error.to_string();
         let asked = match error {
@@ -75,7 +75,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         }
     }
 
-    /// For tries that fail.
+    /// The time left for failed tries.
     pub(super) fn left(&self) -> Duration {
         match self.limits.budget {
             Some(budget) => budget.saturating_sub(self.begun.elapsed()),

@@ -1,5 +1,5 @@
-//! Many traces for one local target at once: an import of a thousand waits for the disk a few times for each
-//! batch, not ten times for each trace.
+//! Several traces for one local target in one write: an import of a thousand traces syncs the disk a few times a
+//! batch, instead of ten times a trace.
 
 use super::admit::Admitted;
 use super::{Connect, Drain, Step};
@@ -11,13 +11,13 @@ use crate::trace::model::Trace;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Half of what an import puts before it delivers; a batch that fails is done again one by one.
+/// Half of what an import puts before it delivers; a batch that fails is repeated trace by trace.
 const MOST: usize = 32;
 
-/// Of entries: all of a batch is in memory at once.
+/// In bytes of entries: a whole batch is in memory at once.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// Neighbours that go to one place. A server is sent one trace after the other.
+/// Groups adjacent jobs for the same local target and experiment. A server gets one trace at a time.
 pub(super) fn batches(jobs: &[Job], lane: Lane) -> Vec<&[Job]> {
     let place =
         |job: &Job| (lane == Lane::Local).then(|| (job.head.target.clone(), job.head.experiment.clone()));
@@ -42,8 +42,8 @@ pub(super) fn batches(jobs: &[Job], lane: Lane) -> Vec<&[Job]> {
 }
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
-    /// Whether all of them are delivered, each with its receipt. If not, each is to be tried by itself, which
-    /// says of each what is wrong with it; one that was delivered already is delivered again, which changes nothing.
+    /// Whether all jobs were delivered, each with its receipt. If not, the caller tries each alone, which finds the
+    /// cause of each failure. A trace that was already delivered is delivered again, which changes nothing.
     pub(super) fn work_together(&mut self, jobs: &[Job], rests: &Rests, of: usize) -> bool {
         self.deliver_together(jobs, rests, of).is_some()
     }

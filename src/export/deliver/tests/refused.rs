@@ -1,4 +1,4 @@
-//! No trace holds its target: what fails alone waits alone, and is set aside when it never ceases to.
+//! No trace blocks its target: a trace that fails alone waits alone, and is quarantined if it keeps failing.
 
 use super::super::blame::MOST_IN_A_ROW;
 use super::*;
@@ -16,7 +16,7 @@ impl Yard {
         self.refused.borrow_mut().insert(thread, error);
     }
 
-    /// Those of the last drain, in order.
+    /// The traces that one drain tries, in order.
     fn tried_by_a_drain(&self) -> Vec<u8> {
         self.tried.borrow_mut().clear();
         self.drain();
@@ -30,7 +30,7 @@ impl Yard {
 }
 
 #[test]
-fn a_trace_that_a_server_refuses_keeps_no_other_waiting() {
+fn a_trace_that_a_server_refuses_delays_no_other() {
     for error in [
         ExportError::unclear("500"),
         ExportError::Unclear { reason: "500".into(), after: None, sign: Sign::ShowsTrace },
@@ -43,7 +43,7 @@ fn a_trace_that_a_server_refuses_keeps_no_other_waiting() {
         let tries = yard.tries_of(1).unwrap();
         assert_eq!((tries.rest.failures, tries.own, tries.alone), (1, 1, 1));
         assert_eq!(tries.rest.since, at(1_000_000));
-        // A launch leaves the trace alone for a while, and the server not.
+        // The trace pauses, the server does not.
         yard.put(6, &remote(SERVER), 1);
         assert_eq!(yard.tried_by_a_drain(), [6]);
         assert_eq!(yard.drain().waiting[0].reason, tries.rest.reason);
@@ -51,7 +51,7 @@ fn a_trace_that_a_server_refuses_keeps_no_other_waiting() {
 }
 
 #[test]
-fn what_failed_before_is_tried_last() {
+fn a_trace_that_failed_before_is_tried_last() {
     let mut yard = Yard::new();
     yard.eagerness = Eagerness::Asked;
     (1..=3).for_each(|thread| yard.put(thread, &remote(SERVER), 1));
@@ -68,13 +68,13 @@ fn what_failed_before_is_tried_last() {
 }
 
 #[test]
-fn a_trace_that_fails_alone_time_and_again_is_set_aside_with_its_reason() {
+fn a_trace_that_fails_alone_repeatedly_is_quarantined_with_its_reason() {
     let mut yard = Yard::new();
     yard.eagerness = Eagerness::Asked;
     yard.put(1, &remote(SERVER), 1);
     yard.put(1, &remote(SERVER), 2);
     yard.refuses(1, ExportError::unclear("500 NUL"));
-    // Alone with its server nothing shows who is at fault.
+    // With no other trace, the cause stays unknown.
     for _ in 0..2 * MOST_ALONE {
         assert_eq!(yard.counts(), (0, 2, 0));
     }
@@ -89,7 +89,7 @@ fn a_trace_that_fails_alone_time_and_again_is_set_aside_with_its_reason() {
 }
 
 #[test]
-fn a_server_that_shows_a_trace_and_does_not_take_it_is_not_at_fault() {
+fn a_server_that_shows_a_trace_but_does_not_take_it_is_not_at_fault() {
     let mut yard = Yard::new();
     yard.eagerness = Eagerness::Asked;
     yard.put(1, &remote(SERVER), 1);
@@ -101,7 +101,7 @@ fn a_server_that_shows_a_trace_and_does_not_take_it_is_not_at_fault() {
 }
 
 #[test]
-fn a_server_that_takes_nothing_is_called_down_and_no_trace_for_it() {
+fn a_server_that_takes_nothing_is_down_and_no_trace_is_blamed() {
     let yard = Yard::new();
     let many = u8::try_from(2 * MOST_IN_A_ROW).unwrap();
     for thread in 1..=many {
@@ -110,16 +110,16 @@ fn a_server_that_takes_nothing_is_called_down_and_no_trace_for_it() {
     }
     let tried = yard.tried_by_a_drain();
     assert_eq!(tried.len(), MOST_IN_A_ROW as usize);
-    assert!(yard.tried_by_a_drain().is_empty(), "it is left alone");
+    assert!(yard.tried_by_a_drain().is_empty(), "it pauses");
     assert!(tried.iter().all(|thread| yard.tries_of(*thread).unwrap().alone == 0));
-    // It is mended: all are taken.
+    // Repaired, it takes all traces.
     yard.refused.borrow_mut().clear();
     yard.now.set(at(1_000_060));
     assert_eq!(yard.counts(), (usize::from(many), 0, 0));
 }
 
 #[test]
-fn launches_that_bring_one_trace_each_call_a_server_down_together() {
+fn failures_of_launches_with_one_trace_each_add_up_to_a_server_that_is_down() {
     let yard = Yard::new();
     let enough = u8::try_from(MOST_IN_A_ROW).unwrap();
     for thread in 1..=enough {
@@ -140,7 +140,7 @@ fn a_local_store_that_refuses_one_trace_takes_the_others() {
 }
 
 #[test]
-fn what_is_archived_waits_to_be_continued_and_is_not_sent_again() {
+fn an_archived_trace_waits_for_its_continuation_and_is_not_sent_again() {
     let yard = Yard::new();
     yard.put(1, &remote(SERVER), 1);
     yard.drain();
@@ -157,7 +157,7 @@ fn what_is_archived_waits_to_be_continued_and_is_not_sent_again() {
 }
 
 #[test]
-fn who_is_asked_to_stop_changes_nothing() {
+fn a_stopped_export_changes_nothing() {
     let yard = Yard::new();
     let server = remote("http://a");
     yard.put(1, &server, 1);
@@ -184,11 +184,11 @@ fn treatment() -> impl Strategy<Value = Option<ExportError>> {
 }
 
 proptest! {
-    // Each is some dozen drains, which wait for the disk.
+    // Each case is some dozen drains, which sync the disk.
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn whatever_traces_a_server_hates_all_others_are_delivered(
+    fn a_server_that_refuses_some_traces_gets_all_others(
         treatments in vec(treatment(), 1..30),
         launches in vec(1..12_usize, 1..4),
     ) {
@@ -213,11 +213,11 @@ proptest! {
             let tried = yard.tried.borrow()[before..].to_vec();
             let once: BTreeSet<u8> = tried.iter().copied().collect();
             assert_eq!(once.len(), tried.len(), "no trace is tried twice in a drain");
-            // Long enough for whatever rests.
+            // Longer than every pause.
             yard.now.set(yard.now.get() + Duration::from_secs(7200));
         };
         launches.iter().for_each(|several| launch(*several, false));
-        // As many launches as a trace may fail in, and as a run of hated ones may hold the server.
+        // As many launches as a trace may fail in, plus those in which a row of refused traces pauses the server.
         for _ in 0..MOST_ALONE + 30 / MOST_IN_A_ROW {
             launch(1, true);
         }
@@ -227,10 +227,10 @@ proptest! {
             .iter()
             .map(|path| (Spool::trace_of(path).unwrap().0[0], Spool::reason(path).unwrap()))
             .collect();
-        prop_assert_eq!(yard.spool().paths().len(), 0, "nothing waits for ever");
+        prop_assert_eq!(yard.spool().paths().len(), 0, "no entry waits forever");
         prop_assert!(aside.keys().eq(hated.keys()), "{:?} {:?}", aside, hated);
         prop_assert!(aside.iter().all(|(thread, reason)| reason.ends_with(&hated[thread])), "{:?}", aside);
         let arrived = yard.arrived.borrow().len();
-        prop_assert_eq!(arrived + aside.len(), put.len(), "nothing is lost, and nothing sent twice");
+        prop_assert_eq!(arrived + aside.len(), put.len(), "no trace is lost, and none sent twice");
     }
 }

@@ -1,9 +1,9 @@
-//! Several traces at once, and when each has to go by itself.
+//! Batches of traces, and the fallback to single ones.
 
 use super::*;
 
 #[test]
-fn traces_for_one_local_place_go_together_each_with_its_receipt() {
+fn traces_for_one_local_target_go_in_batches_each_with_its_receipt() {
     let yard = Yard::new();
     let place = local("/a.db");
     (1..=40).for_each(|thread| yard.put(thread, &place, 1));
@@ -20,13 +20,13 @@ fn traces_for_one_local_place_go_together_each_with_its_receipt() {
 }
 
 #[test]
-fn when_they_are_not_taken_together_each_is_tried_by_itself() {
+fn traces_of_a_refused_batch_are_tried_one_by_one() {
     let yard = Yard::new();
     for (thread, ended) in [(1, 1), (2, 13), (3, 1)] {
         yard.put(thread, &local("/a.db"), ended);
     }
     assert_eq!(yard.counts(), (3, 0, 0));
-    // One that its target has a newer form of goes with the others all the same.
+    // A batch is split too if the target already has a newer form of one trace.
     for (thread, ended) in [(1, 2), (2, 5), (3, 2)] {
         yard.put(thread, &local("/a.db"), ended);
     }
