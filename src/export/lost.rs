@@ -1,4 +1,5 @@
-//! Traces that a target took and no longer has. A receipt records what was sent, not whether it is still there.
+//! Traces that a target took and no longer has. A receipt records what was sent, not whether it is still
+//! there.
 
 use super::ExportError;
 use crate::trace::ids::TraceId;

@@ -13,19 +13,19 @@ use std::time::{Duration, Instant};
 
 /// Writes traces to one target.
 pub trait Exporter {
-    /// Stores the trace; readers of the target see all of it or nothing. An existing trace is updated in place, and
-    /// what users added to it (assessments, tags, a new name) stays.
+    /// Stores the trace; readers of the target see all of it or nothing. An existing trace is updated in
+    /// place, and what users added to it (assessments, tags, a new name) stays.
     ///
-    /// `before` is the receipt of what this target already took of the trace. An exporter that can send single spans
-    /// sends only the others.
+    /// `before` is the receipt of what this target already took of the trace. An exporter that can send
+    /// single spans sends only the others.
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError>;
 
-    /// When the next `export` gives up, if that is earlier than `Patience` allows. Local stores ignore it: they have
-    /// a limit of their own for locks.
+    /// When the next `export` gives up, if that is earlier than `Patience` allows. Local stores ignore it:
+    /// they have a limit of their own for locks.
     fn give_up_at(&mut self, _: Option<Instant>) {}
 
-    /// As `export` for each trace in order, at little more than the cost of one. None if the target takes one trace
-    /// at a time, or refused one of these: then it stored none of them.
+    /// As `export` for each trace in order, at little more than the cost of one. None if the target takes one
+    /// trace at a time, or refused one of these: then it stored none of them.
     fn export_together(&mut self, _: &[&Trace]) -> Option<Vec<Delivered>> {
         None
     }
@@ -41,8 +41,8 @@ pub struct Delivered {
 /// The result of a check of a target, which sends and creates nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// The server's version, or the MLflow version of the database's schema, as text for users. None if the target
-    /// does not exist yet or does not report it.
+    /// The server's version, or the MLflow version of the database's schema, as text for users. None if the
+    /// target does not exist yet or does not report it.
     pub version: Option<String>,
     /// The experiment's id; None if the first trace will create it.
     pub experiment_id: Option<String>,
@@ -56,11 +56,12 @@ pub enum ExportError {
     /// A later try may succeed; not before `after`, if the target requested a pause.
     #[error("{reason}")]
     Transient { reason: String, after: Option<Duration>, status: Option<u16> },
-    /// The target failed while it searched for or took this trace: the cause may be either. The result of the next
-    /// trace shows which.
+    /// The target failed while it searched for or took this trace: the cause may be either. The result of the
+    /// next trace shows which.
     #[error("{reason}")]
     Unclear { reason: String, after: Option<Duration>, sign: Sign },
-    /// The target takes nothing until a user changes it or the settings: credentials, an experiment, a version.
+    /// The target takes nothing until a user changes it or the settings: credentials, an experiment, a
+    /// version.
     #[error("{0}")]
     Target(String),
     /// The experiment of this trace is gone or not accessible; other traces may have another one.

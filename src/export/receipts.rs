@@ -115,15 +115,15 @@ impl Receipts {
 
     /// As `keep` for several receipts, with one sync of the folder.
     pub fn keep_all(&self, all: impl IntoIterator<Item = (TraceId, Kept)>) -> io::Result<()> {
-        // Another process may write the receipt of another target of this trace at the same time. Without locks, as
-        // on some network file systems, a lost receipt means that the trace is sent again in whole.
+        // Another process may write the receipt of another target of this trace at the same time. Without
+        // locks, as on some network file systems, a lost receipt means that the trace is sent again in whole.
         let _lock = disk::lock_within(&self.folder.join(".lock"), PATIENCE).ok().flatten();
         all.into_iter().try_for_each(|(trace, kept)| self.write(trace, kept))?;
         disk::sync_folder(&self.folder)
     }
 
-    /// Notes that the target has nothing of the trace any more: the next delivery sends all of it, in any form. The
-    /// experiment stays recorded.
+    /// Notes that the target has nothing of the trace any more: the next delivery sends all of it, in any
+    /// form. The experiment stays recorded.
     pub fn empty(&self, trace: TraceId, target: &Target) -> io::Result<()> {
         let Some(kept) = self.of(trace, target) else { return Ok(()) };
         let receipt = Receipt { spans: BTreeMap::new(), info: None, archived: false, ..kept.receipt };

@@ -1,7 +1,8 @@
-//! Quarantine (`set_aside/`): entries that a target refuses for good or that cannot be read, each with its reason.
+//! Quarantine (`set_aside/`): entries that a target refuses for good or that cannot be read, each with its
+//! reason.
 //!
-//! The reason is written before the entry is moved, and removed after it. So a crash in between leaves a reason
-//! without an entry, never an entry without a reason.
+//! The reason is written before the entry is moved, and removed after it. So a crash in between leaves a
+//! reason without an entry, never an entry without a reason.
 
 use super::{Spool, SpoolError, entries_in, tries};
 use crate::disk;

@@ -1,9 +1,9 @@
 //! The file of a spool entry: a head that can be read alone, the trace, and a seal that proves it complete.
 //!
-//! Version 2 is three lines of JSON. The seal holds the length and the SHA-256 of the two lines before it, so a
-//! reader detects an entry that lost its end or part of its middle. Head and seal are small; a trace can be 100 MB,
-//! so neither writer nor reader copies its JSON in memory.
-//! Version 1 is one JSON object; it is still read.
+//! Version 2 is three lines of JSON. The seal holds the length and the SHA-256 of the two lines before it, so
+//! a reader detects an entry that lost its end or part of its middle. Head and seal are small; a trace can be
+//! 100 MB, so neither writer nor reader copies its JSON in memory. Version 1 is one JSON object; it is still
+//! read.
 
 use super::SpoolError;
 use crate::config::target::{Experiment, Target};

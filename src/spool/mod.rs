@@ -1,20 +1,23 @@
 //! Durable queue of traces that wait for delivery. Every trace passes through it.
 //!
 //! Invariants:
-//! - An entry is complete or absent: the writer writes a temporary file, syncs it, renames it and syncs the folder.
-//!   A reader reads the head without the trace, and detects by the seal an entry that the disk damaged.
-//! - Entries never replace each other, and never change. Of the entries of one trace for one target only the newest
-//!   is sent: newest by content (`Rank`), not by the clock. A form older than the target's is not sent.
-//! - An entry is removed only after its target confirmed the trace and the receipt is written. A crash in between
-//!   delivers the trace twice, which leaves one trace: ids are stable.
-//! - An entry that its target refuses for good, or that is damaged, goes into quarantine with its reason, and leaves
-//!   it only by a user's command. An entry of a later version stays in place. A form older than a quarantined one
-//!   follows it.
-//! - No entry blocks its target: after a failure that may be the trace's fault the drain tries the next one. Entries
-//!   that failed before are tried last. A trace that fails repeatedly while its target takes others is quarantined.
+//! - An entry is complete or absent: the writer writes a temporary file, syncs it, renames it and syncs the
+//!   folder. A reader reads the head without the trace, and detects by the seal an entry that the disk
+//!   damaged.
+//! - Entries never replace each other, and never change. Of the entries of one trace for one target only the
+//!   newest is sent: newest by content (`Rank`), not by the clock. A form older than the target's is not
+//!   sent.
+//! - An entry is removed only after its target confirmed the trace and the receipt is written. A crash in
+//!   between delivers the trace twice, which leaves one trace: ids are stable.
+//! - An entry that its target refuses for good, or that is damaged, goes into quarantine with its reason, and
+//!   leaves it only by a user's command. An entry of a later version stays in place. A form older than a
+//!   quarantined one follows it.
+//! - No entry blocks its target: after a failure that may be the trace's fault the drain tries the next one.
+//!   Entries that failed before are tried last. A trace that fails repeatedly while its target takes others
+//!   is quarantined.
 //! - A full spool refuses new entries with an error; it never deletes entries to make room.
-//! - A process that puts an entry delivers it, or leaves it to the process that holds the lock. The latter looks
-//!   again after it released the lock, so no entry is left to a process that has already finished.
+//! - A process that puts an entry delivers it, or leaves it to the process that holds the lock. The latter
+//!   looks again after it released the lock, so no entry is left to a process that has already finished.
 
 pub mod aside;
 pub mod entry;
@@ -129,8 +132,8 @@ impl Spool {
         Timestamp::from_nanosecond(name_of(path)?.0.parse().ok()?).ok()
     }
 
-    /// Removes what a crash left: half-written files, reasons without a quarantined entry, and tries of entries that
-    /// are gone.
+    /// Removes what a crash left: half-written files, reasons without a quarantined entry, and tries of
+    /// entries that are gone.
     pub fn sweep(&self) {
         disk::sweep(&self.folder);
         self.sweep_aside();
@@ -150,7 +153,8 @@ impl Spool {
         Spool::remove_all([&path.to_owned()])
     }
 
-    /// Removes the entries with one sync per folder. Each entry goes before its tries, which mean nothing without it.
+    /// Removes the entries with one sync per folder. Each entry goes before its tries, which mean nothing
+    /// without it.
     pub fn remove_all<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), SpoolError> {
         let with_tries = paths.into_iter().flat_map(|path| [path.clone(), tries::file_of(path)]);
         Ok(disk::remove_all(with_tries)?)

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Limit of all entries together, in bytes: some hundred thousand turns of usual size, and little on today's disks.
-/// A spool reaches it only after a server was away for so long that the user should know.
+/// Limit of all entries together, in bytes: some hundred thousand turns of usual size, and little on today's
+/// disks. A spool reaches it only after a server was away for so long that the user should know.
 pub const MOST_BYTES: u64 = 2 << 30;
 
 /// Entries that wait for longer are reported. Two weeks, so that a holiday is not reported.
@@ -78,8 +78,8 @@ impl Rest {
         Rest { failures, since: now, until: now.saturating_add(pause).unwrap_or(now), reason }
     }
 
-    /// Whether the pause lasts at `now`. It ends early if the clock went back, and after a day at most, so that a wrong
-    /// clock or file cannot block a target forever.
+    /// Whether the pause lasts at `now`. It ends early if the clock went back, and after a day at most, so
+    /// that a wrong clock or file cannot block a target forever.
     pub fn lasts(&self, now: Timestamp) -> bool {
         let at_most = self.since.saturating_add(LONGEST_ASKED).unwrap_or(self.since);
         self.since <= now && now < self.until.min(at_most)
@@ -107,8 +107,8 @@ pub struct Job {
     pub older: Vec<PathBuf>,
 }
 
-/// Groups entries by trace and target, in the order in which the newest forms were put. Of equal forms the one put
-/// last is sent.
+/// Groups entries by trace and target, in the order in which the newest forms were put. Of equal forms the
+/// one put last is sent.
 pub fn jobs(entries: impl IntoIterator<Item = (PathBuf, Head)>) -> Vec<Job> {
     let mut forms: BTreeMap<(TraceId, String), Vec<(PathBuf, Head)>> = BTreeMap::new();
     for (path, head) in entries {

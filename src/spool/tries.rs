@@ -14,8 +14,8 @@ const TRIES: &str = "tries";
 /// A file of another version, or an unreadable one, counts as absent: the entry counts as not tried.
 const VERSION: u32 = 1;
 
-/// A trace that failed this often while its target took others is quarantined. Fewer tries may all fall into one hour
-/// in which a server is repaired; each further try costs a launch time.
+/// A trace that failed this often while its target took others is quarantined. Fewer tries may all fall into
+/// one hour in which a server is repaired; each further try costs a launch time.
 pub const MOST_ALONE: u32 = 5;
 
 /// The tries of one entry.

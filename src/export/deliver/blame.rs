@@ -1,19 +1,20 @@
 //! Pure decisions: whether a failed try is the trace's fault, its target's, or not known yet.
 //!
-//! No trace may block its target. A failure before any trace is involved is the target's at once. A failure while the
-//! target takes a trace is decided by the results of the next traces.
+//! No trace may block its target. A failure before any trace is involved is the target's at once. A failure
+//! while the target takes a trace is decided by the results of the next traces.
 
 use crate::export::{ExportError, Sign};
 use std::time::Duration;
 
-/// This many different traces in a row, none of which failed before, prove that the target is down. A server that
-/// refuses one trace in ten at random is called down by this once in a hundred million traces.
+/// This many different traces in a row, none of which failed before, prove that the target is down. A server
+/// that refuses one trace in ten at random is called down by this once in a hundred million traces.
 pub(super) const MOST_IN_A_ROW: u32 = 8;
 
 /// How long a drain without a budget may spend on failed tries before it shortens the next ones.
 pub(super) const ALLOWANCE: Duration = Duration::from_secs(5 * 60);
 
-/// One trace may take this fraction of the time left while others wait, so that a few hanging ones leave most of it.
+/// One trace may take this fraction of the time left while others wait, so that a few hanging ones leave most
+/// of it.
 const SHARE: u32 = 4;
 
 /// A server's first spans take MLflow 4 s with a network, and 11 s without one.
@@ -124,7 +125,8 @@ pub(super) enum Turn {
     /// Other traces for its target follow.
     BeforeOthers,
     Last,
-    /// It was cut off before, and the others were tried since; `waiting` traces, this one included, get another try.
+    /// It was cut off before, and the others were tried since; `waiting` traces, this one included, get
+    /// another try.
     Again {
         waiting: u32,
     },

@@ -100,7 +100,8 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
 
     /// Delivers all entries of a lane.
     pub(super) fn lane(&mut self, lane: Lane) -> Result<(), DrainError> {
-        // Look again after the lock is released: a process that put an entry while it was held left it to this one.
+        // Look again after the lock is released: a process that put an entry while it was held left it to
+        // this one.
         while !self.new_jobs(lane).is_empty() {
             let lock = self.spool.lock(lane, self.limits.patience).map_err(DrainError::Lock)?;
             let Some(_lock) = lock else {
@@ -132,7 +133,8 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         Ok(())
     }
 
-    /// Tries all jobs, or stops after a failure that took long: new entries may have come, and are tried first.
+    /// Tries all jobs, or stops after a failure that took long: new entries may have come, and are tried
+    /// first.
     fn all_of(&mut self, jobs: &[Job], lane: Lane, rests: &mut Rests) {
         let (of, spent) = (self.steps + jobs.len(), self.spent);
         let mut left = jobs;

@@ -1,4 +1,5 @@
-//! Delivery of the spool: the newest form of each trace goes to its target; the forms it replaces are removed.
+//! Delivery of the spool: the newest form of each trace goes to its target; the forms it replaces are
+//! removed.
 
 mod blame;
 mod drain;
@@ -24,7 +25,8 @@ pub struct Drained {
     pub waiting: Vec<Waiting>,
     /// Entries that this drain quarantined.
     pub set_aside: Vec<Waiting>,
-    /// Traces that their target has archived and that are not continued yet; their entries are in `waiting` too.
+    /// Traces that their target has archived and that are not continued yet; their entries are in `waiting`
+    /// too.
     pub archived: Vec<Archived>,
     /// Another process delivers, and takes the rest.
     pub is_elsewhere: bool,

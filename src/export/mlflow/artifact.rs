@@ -1,14 +1,14 @@
-//! The file `traces.json`: all spans of a trace, for stores that keep them as an artifact.
+//! The file `traces.json`: all spans of a trace, for targets that keep them as an artifact.
 
 use super::wire::{WireSpan, json};
 use crate::trace::model::Trace;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
-/// What MLflow calls the file, in the folder that a trace's artifact location names.
+/// MLflow's name of the file, in the folder that the trace's artifact location names.
 pub const FILE: &str = "traces.json";
 
-/// The file's bytes, every span in them.
+/// The file's content, with every span.
 pub fn traces_json(trace: &Trace) -> Vec<u8> {
     json(&File { spans: Spans(trace) }).into_bytes()
 }
@@ -18,7 +18,7 @@ struct File<'a> {
     spans: Spans<'a>,
 }
 
-/// One after the other, so that a large trace is not held a third time.
+/// Serializes the spans one by one, so that memory holds no third copy of a large trace.
 struct Spans<'a>(&'a Trace);
 
 impl Serialize for Spans<'_> {

@@ -1,7 +1,7 @@
-//! What an MLflow server adds to a span that it stores: MLflow's own attributes, from OpenTelemetry's.
+//! The attributes that an MLflow server derives from OpenTelemetry's when it stores a span.
 //!
-//! Servers differ in it: 3.6 adds the tokens alone, 3.10 the model and the provider too, 3.14 the cached tokens. So
-//! each store is given what the newest server adds, and all of them hold the same rows.
+//! Servers differ: 3.6 adds only the tokens, 3.10 also the model and the provider, 3.14 also the cached
+//! tokens. The exporters add what the newest server adds, so that all targets hold the same rows.
 
 use super::keys;
 use crate::rollout::text::Text;
@@ -11,13 +11,13 @@ use crate::trace::model::Span;
 const INPUT: &str = "gen_ai.usage.input_tokens";
 const OUTPUT: &str = "gen_ai.usage.output_tokens";
 const CACHE_READ: &str = "gen_ai.usage.cache_read.input_tokens";
-/// The registry's name of today, and the one before it.
+/// OpenTelemetry's current name, and the earlier one.
 const CACHE_WRITE: [&str; 2] =
     ["gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens"];
 const MODELS: [&str; 2] = ["gen_ai.response.model", "gen_ai.request.model"];
 const PROVIDER: &str = "gen_ai.provider.name";
 
-/// The attributes that the span itself lacks, as `translate_span_when_storing` of MLflow 3.18 makes them.
+/// The derived attributes that the span lacks, as `translate_span_when_storing` of MLflow 3.18 adds them.
 pub fn derived(span: &Span) -> Vec<(&'static str, Value)> {
     [
         (keys::SPAN_TOKEN_USAGE, token_usage as fn(&Span) -> Option<Value>),
@@ -30,7 +30,7 @@ pub fn derived(span: &Span) -> Vec<(&'static str, Value)> {
     .collect()
 }
 
-/// The value of one of these attributes, the span's own or the derived one.
+/// The value of one of these attributes: the span's own, or else the derived one.
 pub fn attribute(span: &Span, key: &str) -> Option<Value> {
     let own = span.attributes.get(key).cloned();
     own.or_else(|| derived(span).into_iter().find(|(name, _)| *name == key).map(|(_, value)| value))
@@ -46,13 +46,13 @@ fn token_usage(span: &Span) -> Option<Value> {
         count(CACHE_READ),
         CACHE_WRITE.into_iter().find_map(count),
     ];
-    // What is cached is part of the input: alone it says nothing.
+    // Cached tokens are part of the input: without input or output they are not reported.
     input.or(output)?;
     let known = keys::TOKEN_KEYS.into_iter().zip(counts);
     Some(Value::Object(known.filter_map(|(key, count)| Some((Text::word(key), count?.into()))).collect()))
 }
 
-/// Of the attributes, else of what went in or came out: the arguments of a tool may name a model.
+/// From the attributes, else from inputs or outputs: the arguments of a tool may name a model.
 fn model(span: &Span) -> Option<Value> {
     let said = |value: Option<&Value>| value.filter(|value| is_true(value)).cloned();
     let attribute = MODELS.into_iter().find_map(|key| said(span.attributes.get(key)));
@@ -64,7 +64,7 @@ fn provider(span: &Span) -> Option<Value> {
     span.attributes.get(PROVIDER).filter(|value| is_true(value)).cloned()
 }
 
-/// Python's truth, as far as these attributes go.
+/// Python's truth value, as MLflow tests these attributes.
 fn is_true(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_given_what_the_newest_server_adds() {
+    fn a_span_gets_the_attributes_that_the_newest_server_adds() {
         let usage = json!({"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 0});
         let cached = json!({
             "gen_ai.usage.input_tokens": 100,
@@ -132,12 +132,12 @@ mod tests {
                 json!(null),
                 json!({"mlflow.llm.model": "a"}),
             ),
-            // The arguments of a tool.
+            // A tool's arguments.
             (json!({}), json!({"model": "c"}), json!({"mlflow.llm.model": "c"})),
             (json!({}), json!({"model": 3}), json!({})),
             (json!({}), json!({"model": ""}), json!({})),
             (json!({}), json!("model"), json!({})),
-            // What the span says itself counts.
+            // The span's own attributes win.
             (
                 json!({
                     "mlflow.llm.model": "mine",

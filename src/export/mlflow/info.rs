@@ -1,4 +1,4 @@
-//! The information about a trace as MLflow's REST API takes it: everything but the spans.
+//! The trace info of MLflow's REST API: everything about a trace but its spans.
 
 use super::keys;
 use super::tags::{self, Record};
@@ -8,8 +8,8 @@ use crate::trace::model::Trace;
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
 
-/// The body of `POST …/api/3.0/mlflow/traces`. `tags` are those to write, the trace's name among them;
-/// `record` is what we must remember of them.
+/// The body of `POST …/api/3.0/mlflow/traces`. `tags` are those to write, including the trace's name;
+/// `record` is stored in the metadata, for the next update.
 pub fn body(trace: &Trace, experiment: &str, tags: &BTreeMap<String, String>, record: &Record) -> Value {
     object!({"trace": {"trace_info": {
         "trace_id": trace.id.to_string(),
@@ -24,12 +24,12 @@ pub fn body(trace: &Trace, experiment: &str, tags: &BTreeMap<String, String>, re
     }}})
 }
 
-/// Where a trace is: in an experiment, by its id.
+/// The location of a trace: the experiment with this id.
 pub fn location(experiment: &str) -> Value {
     object!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}})
 }
 
-/// What the trace says of itself, and what we remember for the next update.
+/// The trace's metadata, and the record of its tags for the next update.
 pub fn metadata(trace: &Trace, record: &Record) -> BTreeMap<String, String> {
     let own = trace.metadata.iter().map(|(key, value)| (key.clone(), cut(value, keys::METADATA_WIDTH)));
     let mut all: BTreeMap<String, String> = own.collect();
@@ -37,7 +37,7 @@ pub fn metadata(trace: &Trace, record: &Record) -> BTreeMap<String, String> {
     all
 }
 
-/// Every tag that we would like the trace to have. The name is a tag to MLflow.
+/// Every tag that the trace should have. MLflow keeps the trace's name as a tag.
 pub fn tags(trace: &Trace) -> BTreeMap<String, String> {
     let own = trace.tags.iter().map(|(key, value)| (key.clone(), cut(value, keys::TAG_WIDTH)));
     let mut all: BTreeMap<String, String> = own.collect();
@@ -45,14 +45,14 @@ pub fn tags(trace: &Trace) -> BTreeMap<String, String> {
     all
 }
 
-/// RFC 3339 in milliseconds: MLflow keeps no more.
+/// RFC 3339 in milliseconds, which is MLflow's precision.
 pub fn request_time(trace: &Trace) -> String {
     let milliseconds = jiff::Timestamp::from_millisecond(trace.started_at.as_millisecond());
     format!("{:.3}", milliseconds.unwrap_or(trace.started_at))
 }
 
-/// How long Codex worked, in whole milliseconds, as MLflow's databases count it: dashboards take it for the latency,
-/// and a session waits for people. From the start to the end where no turn gives its times.
+/// How long Codex worked, in whole milliseconds. Dashboards show it as the latency, so it excludes the time
+/// in which a session waits for its user. From start to end if no turn has times.
 pub fn took(trace: &Trace) -> i64 {
     let active = trace.spans.first().and_then(|root| root.attributes.get(ACTIVE_MS)?.as_number()?.as_i64());
     let wall = || trace.ended_at.as_millisecond() - trace.started_at.as_millisecond();
@@ -64,7 +64,7 @@ fn execution_duration(trace: &Trace) -> String {
     format!("{}.{:03}s", took / 1000, took % 1000)
 }
 
-/// At most `width` characters; what was longer ends in "...", as MLflow's own clients write it.
+/// Cuts text to `width` characters; a cut text ends in "...", as MLflow's own clients write it.
 pub fn cut(text: &str, width: usize) -> String {
     const CUT: &str = "...";
     match text.char_indices().nth(width) {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_told_in_the_words_and_widths_of_the_rest_api() {
+    fn the_body_has_the_keys_and_widths_of_the_rest_api() {
         let record = Record::from([("a".to_owned(), "1".to_owned())]);
         let expected = object!({"trace": {"trace_info": {
             "trace_id": "tr-01010101010101010101010101010101",

@@ -1,4 +1,4 @@
-//! MLflow as a target: one folder per kind of store.
+//! MLflow as a target: one folder per kind of target.
 
 pub mod artifact;
 pub mod databricks;
@@ -27,10 +27,10 @@ use http::HttpExporter;
 use sqlite::{Filled, SqliteExporter};
 use std::time::Duration;
 
-/// How long to wait for somebody else's write to a local store.
+/// How long to wait for another process's write to a local store.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// The exporter for a target.
+/// Opens the exporter of a target.
 pub fn exporter<'a>(
     target: &Target,
     experiment: &Experiment,
@@ -51,10 +51,10 @@ pub fn exporter<'a>(
     }
 }
 
-/// Somebody waits for what a look finds, and can look again.
+/// No retries for checks: a user waits for the result, and can repeat the check.
 const ONCE: (&str, &str) = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0");
 
-/// Whether the target would take traces. Sends none, and makes nothing.
+/// Whether the target would take traces. Sends and creates nothing.
 pub fn check(
     target: &Target,
     experiment: &Experiment,
@@ -73,7 +73,8 @@ pub fn check(
     }
 }
 
-/// Fills what MLflow's upgrade left empty in the rows of our traces; None for a target that has none of them.
+/// Fills the columns that an upgrade of MLflow left empty in rows of codex-traced; None for a target without
+/// such columns.
 pub fn fill(target: &Target, patience: Duration) -> Option<Result<Filled, ExportError>> {
     match target {
         Target::Sqlite(path) => Some(sqlite::fill(path, patience)),
@@ -81,7 +82,7 @@ pub fn fill(target: &Target, patience: Duration) -> Option<Result<Filled, Export
     }
 }
 
-/// Which of these traces the target no longer has. Changes nothing there.
+/// The traces of `sent` that the target no longer has. Changes nothing there.
 pub fn lost(
     target: &Target,
     sent: &[Sent],
@@ -100,7 +101,7 @@ pub fn lost(
     }
 }
 
-/// Removes a trace from a local store; None for a target that keeps it out of our reach. False if it had none.
+/// Removes a trace from a local store. False if it had none; None for a remote target.
 pub fn forget(target: &Target, trace: TraceId) -> Option<Result<bool, ExportError>> {
     match target {
         Target::Sqlite(path) => Some(sqlite::forget(path, trace, BUSY)),
@@ -109,7 +110,7 @@ pub fn forget(target: &Target, trace: TraceId) -> Option<Result<bool, ExportErro
     }
 }
 
-/// What to know about a target before the first trace goes there.
+/// What a user should know before the first trace goes to this target.
 pub fn introduction(target: &Target) -> Option<String> {
     match target {
         Target::FileStore(root) => Some(format!(

@@ -1,11 +1,11 @@
-//! Do the spans of a trace make a tree that MLflow can walk?
+//! Checks that the spans of a trace form a tree that MLflow can walk.
 
 use crate::trace::ids::SpanId;
 use crate::trace::model::Span;
 use std::collections::HashMap;
 
-/// Why a trace must not be sent. MLflow 3.17 walks the spans without a guard: a span that is its own
-/// parent makes it loop until memory is gone.
+/// Why a trace must not be sent. MLflow 3.17 walks the spans without a guard: a span that is its own parent
+/// makes it loop until memory is exhausted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTree {
     #[error("a span's id is zero")]
@@ -20,7 +20,7 @@ pub enum BadTree {
     Cycle(SpanId),
 }
 
-/// Ids unique and not zero, every parent there, no way round in a circle.
+/// Ids must be unique and not zero, every parent must exist, and no span may be its own ancestor.
 pub fn check(spans: &[Span]) -> Result<(), BadTree> {
     let mut parents = HashMap::with_capacity(spans.len());
     for span in spans {
@@ -34,7 +34,7 @@ pub fn check(spans: &[Span]) -> Result<(), BadTree> {
             return Err(BadTree::Twice(span.id));
         }
     }
-    // The walk that first reached a span; meeting one's own walk again is a circle.
+    // The walk that first reached each span; a walk that meets itself has found a cycle.
     let mut walks: HashMap<SpanId, SpanId> = HashMap::with_capacity(spans.len());
     for span in spans {
         let mut at = span.id;

@@ -1,4 +1,4 @@
-//! A span as MLflow writes it: one JSON object, the same in `spans.content` and in `traces.json`.
+//! A span in MLflow's JSON format, the same in `spans.content` and in `traces.json`.
 
 use super::derived::derived;
 use super::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
 use std::io::{self, Write};
 
-/// MLflow's schema 3 of a span. Ids are base64 of the raw bytes, attribute values are JSON inside a string.
+/// Schema 3 of MLflow. Ids are base64 of the raw bytes; attribute values are JSON inside a string.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct WireSpan {
     trace_id: String,
     span_id: String,
     parent_span_id: Option<String>,
     name: String,
-    /// OpenTelemetry's name of it. MLflow 3.18 and later; others ignore it.
+    /// OpenTelemetry's span kind. Read by MLflow 3.18 and later; earlier ones ignore it.
     #[serde(default)]
     kind: Option<String>,
     start_time_unix_nano: i64,
@@ -51,7 +51,7 @@ struct WireStatus {
     message: Option<String>,
 }
 
-/// MLflow's short names of a status are in a column, its long ones in the span.
+/// MLflow's short name of a status, for the column; the span's JSON has the long names.
 pub fn status_name(status: &SpanStatus) -> &'static str {
     match status {
         SpanStatus::Unset => "UNSET",
@@ -60,8 +60,8 @@ pub fn status_name(status: &SpanStatus) -> &'static str {
     }
 }
 
-/// An attribute's value as JSON. Text that itself is JSON of a text, a list or an object is kept as that, as servers
-/// since 3.8 do it: MLflow's own clients send it so.
+/// An attribute's value as JSON. Text that is itself JSON of a text, a list or an object stays as it is:
+/// MLflow's own clients send it in that form, and servers since 3.8 keep it.
 fn attribute_json(value: &Value) -> String {
     match value {
         Value::String(text) if is_json_of_more(text) => text.to_string(),
@@ -70,7 +70,7 @@ fn attribute_json(value: &Value) -> String {
 }
 
 fn is_json_of_more(text: &str) -> bool {
-    // Most text is not even begun as such.
+    // Cheap test first: most text does not begin as JSON.
     text.trim_ascii_start().starts_with(['"', '[', '{']) && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
@@ -84,7 +84,7 @@ fn timestamp(nanoseconds: i64) -> Timestamp {
     Timestamp::from_nanosecond(nanoseconds.into()).expect("64 bits of nanoseconds are within jiff's range")
 }
 
-/// JSON as Python's `json.dumps` spaces it: MLflow's search for span attributes matches that text.
+/// JSON with the spaces of Python's `json.dumps`: MLflow's search for span attributes matches that text.
 pub fn json(value: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     value
@@ -119,7 +119,7 @@ impl WireSpan {
         for (key, value) in &derived(span) {
             put(Text::word(key), value);
         }
-        // Mandatory on every span: MLflow refuses to read one without it.
+        // Mandatory: MLflow refuses to read a span without it.
         put(Text::word(SPAN_TRACE_ID), &trace.to_string().into());
         put(Text::word(SPAN_TYPE), &Value::from(span.span_type.as_str()));
         for (key, value) in [(SPAN_INPUTS, &span.inputs), (SPAN_OUTPUTS, &span.outputs)] {
@@ -148,8 +148,8 @@ impl WireSpan {
         }
     }
 
-    /// Back to a span. None if an id is not one of ours in form; what else MLflow or another program
-    /// may have written is taken as the nearest thing that we have a word for.
+    /// Converts back to a span. None if an id does not have the expected length; other unknown values,
+    /// written by MLflow or another program, become the nearest known ones.
     pub fn into_span(self) -> Option<Span> {
         let mut attributes: Map =
             self.attributes.into_iter().map(|(key, value)| (key, unwrapped(value))).collect();
@@ -187,7 +187,7 @@ impl WireSpan {
 
 impl WireEvent {
     fn of(event: &SpanEvent) -> WireEvent {
-        // OpenTelemetry, through which MLflow reads events, knows no nested values in them.
+        // MLflow reads events through OpenTelemetry, which has no nested values in them.
         let flat = |value: &Value| match value {
             Value::Array(_) | Value::Object(_) | Value::Null => json(value).into(),
             scalar => scalar.clone(),
@@ -205,7 +205,7 @@ impl WireEvent {
     }
 }
 
-/// The JSON inside a string; text that is no JSON stays text.
+/// Parses the JSON inside a string; other text stays text.
 fn unwrapped(value: Value) -> Value {
     match value {
         Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_reads_as_mlflow_writes_it() {
+    fn a_span_has_the_json_that_mlflow_writes() {
         let trace = "tr-4605951f9bc51c3fc8d1bf3d92a71fd6".parse().unwrap();
         let expected = [
             r#"{"trace_id": "RgWVH5vFHD/I0b89kqcf1g==", "span_id": "AL0hzZTqr2w=", "#,
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_json_is_kept_as_a_server_keeps_it() {
+    fn text_that_is_json_stays_as_a_server_keeps_it() {
         let table = [
             ("plain", r#""plain""#),
             ("12", r#""12""#),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_another_length_is_none_of_ours() {
+    fn an_id_of_another_length_is_refused() {
         assert_eq!(from_base64("Y29kZXgtdHI="), Some(*b"codex-tr"));
         for text in ["", "Y29kZXgtdHI", "Y29kZXgtdH!=", "Y29kZXgtdHJy"] {
             assert_eq!(from_base64::<8>(text), None, "{text:?}");
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_does_not_fit_becomes_the_nearest_that_does() {
+    fn a_time_out_of_range_becomes_the_nearest_in_range() {
         assert_eq!(nanoseconds(Timestamp::MAX), i64::MAX);
         assert_eq!(nanoseconds(Timestamp::MIN), i64::MIN);
     }

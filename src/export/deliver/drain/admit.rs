@@ -71,8 +71,8 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         paths.into_iter().filter_map(of_target).collect()
     }
 
-    /// Removes a delivered job's entries, older forms first: an older form that stayed alone would be delivered over
-    /// the newer one. If a removal fails, the trace is delivered again, which changes nothing.
+    /// Removes a delivered job's entries, older forms first: an older form that stayed alone would be
+    /// delivered over the newer one. If a removal fails, the trace is delivered again, which changes nothing.
     pub(super) fn clear(&self, job: &Job) -> Result<(), Failure> {
         let cleared =
             self.clear_aside(job).and_then(|()| Spool::remove_all(job.older.iter().chain([&job.path])));

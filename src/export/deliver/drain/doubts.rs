@@ -75,7 +75,8 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         open.retain(|one| one.job != *job);
         let is_other = |path: &PathBuf| *path != job.path && open.iter().all(|one| one.job.path != *path);
         for path in left_open.into_iter().filter(is_other) {
-            // That failure may have been the target's or the trace's; now it no longer counts against the target.
+            // That failure may have been the target's or the trace's; now it no longer counts against the
+            // target.
             if let Some(tries) = Spool::tries(&path).filter(|tries| tries.open) {
                 keep(&path, &Tries { open: false, ..tries });
             }

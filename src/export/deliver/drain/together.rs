@@ -1,5 +1,5 @@
-//! Several traces for one local target in one write: an import of a thousand traces syncs the disk a few times a
-//! batch, instead of ten times a trace.
+//! Several traces for one local target in one write: an import of a thousand traces syncs the disk a few
+//! times a batch, instead of ten times a trace.
 
 use super::admit::Admitted;
 use super::{Connect, Drain, Step};
@@ -42,8 +42,9 @@ pub(super) fn batches(jobs: &[Job], lane: Lane) -> Vec<&[Job]> {
 }
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
-    /// Whether all jobs were delivered, each with its receipt. If not, the caller tries each alone, which finds the
-    /// cause of each failure. A trace that was already delivered is delivered again, which changes nothing.
+    /// Whether all jobs were delivered, each with its receipt. If not, the caller tries each alone, which
+    /// finds the cause of each failure. A trace that was already delivered is delivered again, which changes
+    /// nothing.
     pub(super) fn work_together(&mut self, jobs: &[Job], rests: &Rests, of: usize) -> bool {
         self.deliver_together(jobs, rests, of).is_some()
     }

@@ -217,7 +217,8 @@ proptest! {
             yard.now.set(yard.now.get() + Duration::from_secs(7200));
         };
         launches.iter().for_each(|several| launch(*several, false));
-        // As many launches as a trace may fail in, plus those in which a row of refused traces pauses the server.
+        // As many launches as a trace may fail in, plus those in which a row of refused traces pauses the
+        // server.
         for _ in 0..MOST_ALONE + 30 / MOST_IN_A_ROW {
             launch(1, true);
         }

@@ -1,4 +1,4 @@
-//! Whether a folder of files would take traces: looked at, never made or changed.
+//! Checks whether a file store would take traces. Creates and changes nothing.
 
 use super::error::StoreError;
 use super::experiment;
@@ -7,7 +7,7 @@ use crate::disk::{followed, would_take_files};
 use crate::export::{Checked, ExportError};
 use std::path::Path;
 
-/// The experiment that is in every new store.
+/// The id of the experiment that every new store has.
 const DEFAULT_ID: &str = "0";
 
 pub fn check(root: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
@@ -35,7 +35,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_store_is_looked_at_and_nothing_is_made() {
+    fn a_check_creates_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("mlruns");
         let name = |name: &str| Experiment::Name(name.into());

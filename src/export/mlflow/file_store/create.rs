@@ -1,5 +1,5 @@
-//! A new store: complete in a folder beside it first, so that MLflow, which looks at nothing but whether the
-//! folder is there, never finds half of one.
+//! Creates a store: complete in a temporary folder first, then renamed. MLflow checks only whether the folder
+//! exists, so it must never find an incomplete store.
 
 use super::TRASH;
 use super::experiment;
@@ -11,8 +11,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-/// Makes the store with the experiment 0 that MLflow makes in every new one, unless another process makes it
-/// meanwhile. Its folder is its owner's alone.
+/// Creates the store with experiment 0, as MLflow does, unless another process creates it at the same time.
+/// Only its owner can access the folder.
 pub(super) fn create(root: &Path, now: Timestamp) -> io::Result<()> {
     let end = disk::followed(root);
     let parent = end.parent().ok_or(io::ErrorKind::InvalidInput)?;

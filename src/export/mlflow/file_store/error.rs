@@ -1,4 +1,4 @@
-//! Why a store did not take a trace, and whether trying again may help.
+//! Why a file store did not take a trace, and whether a later try may succeed.
 
 use crate::export::ExportError;
 use crate::export::mlflow::tree::BadTree;
@@ -25,7 +25,7 @@ pub(super) enum StoreError {
 }
 
 impl StoreError {
-    /// The same for whoever delivers: what happened, to which store.
+    /// Converts to an exporter's error, which names the store.
     pub(super) fn at(self, root: &Path) -> ExportError {
         let said = format!("{self}: {}", root.display());
         match &self {
@@ -37,10 +37,10 @@ impl StoreError {
             StoreError::File(error) => match error.kind() {
                 io::ErrorKind::ReadOnlyFilesystem => ExportError::Target(said),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ExportError::transient(said),
-                // One trace's folder may be closed, or become a file, or be deleted in between.
+                // The folder of one trace may be unreadable, replaced by a file, or deleted during the write.
                 _ if root.is_dir() => ExportError::unclear(said),
                 io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => ExportError::Target(said),
-                // It is not mounted yet.
+                // The store's file system may not be mounted yet.
                 _ => ExportError::transient(said),
             },
         }

@@ -1,4 +1,4 @@
-//! The experiment that a trace goes to: found by name or id, made by name.
+//! The experiment of a trace: found by name or id, created by name.
 
 use super::TRASH;
 use super::error::StoreError;
@@ -12,12 +12,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Of a store's folders, the one that is no experiment but MLflow's registry of models.
+/// The folder of a store that is MLflow's model registry instead of an experiment.
 const MODELS: &str = "models";
 
 const META: &str = "meta.yaml";
 
-/// A folder that is an experiment.
+/// An experiment's folder.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) id: String,
@@ -26,18 +26,18 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Where a trace of this id is, or would be.
+    /// The folder of the trace with this id, whether it exists or not.
     pub(super) fn trace(&self, id: &str) -> PathBuf {
         self.folder.join("traces").join(id)
     }
 
-    /// When it was made, if people can see it in MLflow.
+    /// When the experiment was created; None if it is deleted or has no readable `meta.yaml`.
     pub(super) fn made(&self) -> io::Result<Option<Timestamp>> {
         let meta = Meta::read(&self.folder)?;
         Ok(meta.filter(|meta| !(self.is_in_trash || meta.is_deleted)).map(|meta| meta.made))
     }
 
-    /// The same, if people can see it in MLflow.
+    /// Returns the experiment, or an error if it is deleted.
     pub(super) fn active(self) -> Result<Found, StoreError> {
         let meta = Meta::read(&self.folder)?.ok_or_else(|| StoreError::BadExperiment(self.id.clone()))?;
         match self.is_in_trash || meta.is_deleted {
@@ -54,7 +54,7 @@ struct Meta {
 }
 
 impl Meta {
-    /// None if there is none, or none that MLflow could read.
+    /// None if the file is missing, or MLflow could not read it.
     fn read(folder: &Path) -> io::Result<Option<Meta>> {
         let file = match fs::read_to_string(folder.join(META)) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
@@ -62,7 +62,7 @@ impl Meta {
             }
             file => file?,
         };
-        // MLflow ignores an experiment whose folder is called otherwise.
+        // MLflow ignores an experiment whose folder has another name than its id.
         let id = yaml::text(&file, "experiment_id");
         let is_this = id.is_some_and(|id| folder.file_name().is_some_and(|name| *name == *id));
         let name = yaml::text(&file, "name").filter(|_| is_this);
@@ -73,7 +73,7 @@ impl Meta {
     }
 }
 
-/// Every experiment of the store, the deleted ones last.
+/// Every experiment of the store, deleted ones last.
 pub(super) fn all(root: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     for (folder, is_in_trash) in [(root.to_owned(), false), (root.join(TRASH), true)] {
@@ -83,7 +83,7 @@ pub(super) fn all(root: &Path) -> io::Result<Vec<Found>> {
         };
         for entry in entries {
             let entry = entry?;
-            // MLflow's ids are ASCII.
+            // MLflow's ids are ASCII, so a name that is not UTF-8 is no experiment.
             let Ok(id) = entry.file_name().into_string() else { continue };
             if ![TRASH, MODELS].contains(&id.as_str()) && entry.path().is_dir() {
                 found.push(Found { id, folder: entry.path(), is_in_trash });
@@ -93,7 +93,7 @@ pub(super) fn all(root: &Path) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// By name: made when missing. By id: must be there.
+/// By name: created if missing. By id: must exist.
 pub(super) fn find_or_make(
     root: &Path,
     files: &mut Files,
@@ -102,7 +102,7 @@ pub(super) fn find_or_make(
 ) -> Result<Found, StoreError> {
     let mut there = all(root)?;
     if there.is_empty() {
-        // Somebody made the folder and nothing in it.
+        // The folder exists but is empty.
         make_default(root, root, files, now)?;
         there = all(root)?;
     }
@@ -113,7 +113,7 @@ pub(super) fn find_or_make(
     }
 }
 
-/// By name or by id, if it is there; an error if people cannot see it in MLflow.
+/// The experiment with this name or id; None if missing, an error if deleted.
 pub(super) fn among(there: Vec<Found>, wanted: &Experiment) -> Result<Option<Found>, StoreError> {
     for found in there {
         let is_wanted = match wanted {
@@ -136,7 +136,7 @@ fn make(root: &Path, files: &mut Files, name: &str, now: Timestamp) -> Result<Fo
             continue;
         }
         if let Err(error) = write_meta(root, &folder, &folder, &id, name, files, now) {
-            // Better none than one that MLflow complains of.
+            // Without its file MLflow would report a broken experiment.
             let _ = fs::remove_dir(&folder);
             return Err(error.into());
         }
@@ -145,7 +145,8 @@ fn make(root: &Path, files: &mut Files, name: &str, now: Timestamp) -> Result<Fo
     Err(StoreError::NoExperiment(name.to_owned()))
 }
 
-/// The experiment that MLflow itself makes in every new store. `root` is where the store will be.
+/// Creates the experiment that MLflow creates in every new store. `built_in` is the folder to write to,
+/// `root` the store's final path.
 pub(super) fn make_default(
     built_in: &Path,
     root: &Path,
@@ -175,12 +176,12 @@ fn write_meta(
         ("lifecycle_stage", "active".into()),
         ("name", name.into()),
     ]);
-    // Among experiments, MLflow looks at folders only.
+    // The temporary file may be among the experiments: MLflow looks only at folders there.
     files.replace(&folder.join(META), meta.as_bytes(), aside)?;
     files.settle()
 }
 
-/// 18 digits, as MLflow's own are. Random would do as well; this needs no source of chance.
+/// 18 digits, as MLflow's own ids. A hash instead of a random number, so that no random source is needed.
 fn new_id(root: &Path, name: &str, now: Timestamp, attempt: u32) -> String {
     let seed = format!("{}\n{name}\n{}\n{attempt}", root.display(), now.as_nanosecond());
     let digest = Sha256::digest(seed);

@@ -1,4 +1,4 @@
-//! Files and folders of a store: replaced whole, and as open to others as the store itself is.
+//! Files and folders of a store: replaced atomically, with the permissions of the store's folder.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -7,17 +7,17 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::Builder;
 
-/// How the name of a file begins that is being written.
+/// Name prefix of a temporary file.
 const ASIDE: &str = ".tmp-";
 
-/// Changes one store.
+/// Writes to one store.
 pub(super) struct Files {
-    /// Of the store's own folder. A server that runs as somebody else must be able to read what we add to
-    /// its store: one file that it may not read, and it lists no trace of the experiment.
+    /// Permissions of the store's folder. A server that runs as another user must be able to read every new
+    /// file: if it cannot read one, it lists no trace of the experiment.
     mode: u32,
-    /// Folders whose entries have changed since the last `settle`.
+    /// Folders with changed entries since the last `settle`.
     changed: BTreeSet<PathBuf>,
-    /// After so many more changes, we die.
+    /// Tests: the number of changes until a simulated crash.
     #[cfg(test)]
     pub(super) changes_left: usize,
 }
@@ -33,7 +33,7 @@ impl Files {
         })
     }
 
-    /// Comes before everything that changes the disk.
+    /// Called before every change of the disk; fails at the simulated crash.
     #[cfg(test)]
     fn live_on(&mut self) -> io::Result<()> {
         self.changes_left = self.changes_left.checked_sub(1).ok_or(io::ErrorKind::Interrupted)?;
@@ -45,12 +45,12 @@ impl Files {
         Ok(())
     }
 
-    /// For a file; the umask takes from it what it takes from others.
+    /// Permissions of a new file, before the umask.
     pub(super) fn file_mode(&self) -> u32 {
         self.mode & 0o666
     }
 
-    /// Makes the folder and what is missing above it.
+    /// Creates the folder and its missing parents.
     pub(super) fn make_folder(&mut self, folder: &Path) -> io::Result<()> {
         if folder.is_dir() {
             return Ok(());
@@ -66,7 +66,7 @@ impl Files {
         }
     }
 
-    /// Makes the folder; false if something of that name is there.
+    /// Creates the folder; false if the name is taken.
     pub(super) fn make_new_folder(&mut self, folder: &Path) -> io::Result<bool> {
         self.live_on()?;
         match DirBuilder::new().mode(self.mode).create(folder) {
@@ -79,8 +79,8 @@ impl Files {
         }
     }
 
-    /// Writes the file in the folder `aside`, which must be on the same file system, and moves it into place.
-    /// One that holds these bytes already is left alone.
+    /// Writes a temporary file in the folder `aside`, on the same file system, and renames it to `path`. Does
+    /// nothing if `path` already has this content.
     pub(super) fn replace(&mut self, path: &Path, bytes: &[u8], aside: &Path) -> io::Result<()> {
         if fs::read(path).is_ok_and(|there| there == bytes) {
             return Ok(());
@@ -95,7 +95,7 @@ impl Files {
         Ok(())
     }
 
-    /// Removes a file; one that is gone already is removed.
+    /// Removes a file, if it exists.
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.live_on()?;
         match fs::remove_file(path) {
@@ -106,7 +106,7 @@ impl Files {
         Ok(())
     }
 
-    /// Everything until here survives a power cut, and whatever comes later comes after it.
+    /// Makes all changes so far survive a power cut, before any later one.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         for folder in std::mem::take(&mut self.changed) {
             File::open(folder)?.sync_all()?;
@@ -115,7 +115,7 @@ impl Files {
     }
 }
 
-/// Removes what a crash left half written in this folder. Only for whoever holds the lock.
+/// Removes temporary files that a crash left in this folder. The caller holds the lock.
 pub(super) fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes()) {

@@ -1,4 +1,4 @@
-//! One trace out of the store, with everything that hangs on it.
+//! Removes one trace from a store, with its tags, assessments and artifacts.
 
 use super::error::StoreError;
 use super::experiment;
@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Whether there was one, in whatever experiment.
+/// Removes the trace from every experiment; false if there was none.
 pub(super) fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, StoreError> {
     if !root.try_exists()? {
         return Ok(false);

@@ -1,4 +1,5 @@
-//! One codex-traced at a time writes to a store. MLflow knows no lock; against it, the order of writing helps.
+//! The lock of a store: one codex-traced writes at a time. MLflow takes no lock; the order of writes protects
+//! its reads.
 
 use super::error::StoreError;
 use super::files::Files;
@@ -9,19 +10,19 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How soon to look again.
+/// Pause between two tries to take the lock.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Whether we are alone, until it is dropped.
+/// Held until it is dropped.
 #[derive(Debug)]
 pub(super) enum Lock {
     Held(#[expect(dead_code, reason = "open while the lock is held")] File),
-    /// Some network file systems have no locks. Each file is whole there too, and two launches at once make
-    /// two experiments of one name at worst.
+    /// The file system has no locks, as some network file systems. Files are still replaced atomically; at
+    /// worst two launches create two experiments with one name.
     NoneHere,
 }
 
-/// A file in a store's folder, where MLflow looks at folders only.
+/// The lock file. MLflow looks only at folders in the store's root.
 pub(super) fn path(root: &Path) -> PathBuf {
     root.join(".codex-traced.lock")
 }
@@ -40,7 +41,7 @@ pub(super) fn take(root: &Path, files: &Files, busy: Duration) -> Result<Lock, S
     }
 }
 
-/// Another person may have made it, whose umask lets us read only: that is enough to lock it.
+/// Opens the lock file; read-only if another user owns it, which is enough to lock it.
 fn open(path: &Path, mode: u32) -> io::Result<File> {
     match OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(mode).open(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.exists() => File::open(path),

@@ -1,16 +1,16 @@
-//! A folder of files (`mlruns`), as MLflow's first stores were: written and read without MLflow.
+//! MLflow's file store (a folder `mlruns`), written and read without MLflow.
 //!
-//! MLflow takes no lock and looks at every file, so every state of a store that is ever on disk must be one
-//! that it can read:
-//! - Each file is written aside and renamed: a reader finds the old one or the new one. Aside means the folder
-//!   of the trace, since in `tags` and `request_metadata` every file is a key.
-//! - `trace_info.yaml` comes last. MLflow does not list a trace without it, so a new trace appears whole, and a
-//!   crash before it leaves nothing that shows. (Building the trace in a folder beside and renaming that would
-//!   do worse: MLflow reads any folder with a `trace_info.yaml`, and fails for the whole experiment if its
-//!   name is not the trace's id.)
-//! - An update replaces files in place rather than the folder, so that a tag or an assessment that a person
-//!   adds meanwhile stays. A crash in between leaves spans that are newer than the totals; the trace is still
-//!   in the spool then, and its next delivery completes it.
+//! MLflow takes no lock and reads every file, so MLflow must be able to read the store at every moment:
+//! - Each file is written to a temporary file and renamed: a reader finds the old one or the new one. The
+//!   temporary file is in the folder of the trace, since in `tags` and `request_metadata` every file is a
+//!   key.
+//! - `trace_info.yaml` is written last. MLflow does not list a trace without it, so a new trace appears
+//!   complete, and a crash before it leaves nothing visible. (A temporary folder for the trace would be
+//!   worse: MLflow reads any folder with a `trace_info.yaml`, and fails for the whole experiment if its name
+//!   is not the trace's id.)
+//! - An update replaces single files, not the folder, so that a tag or an assessment that a user adds during
+//!   the update stays. A crash in between leaves spans that are newer than the totals; the trace is still in
+//!   the spool then, and its next delivery completes it.
 
 mod check;
 mod create;
@@ -41,7 +41,7 @@ use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Deleted experiments are below this folder of a store.
+/// The folder of a store that holds deleted experiments.
 const TRASH: &str = ".trash";
 
 /// Writes traces to one store and one experiment.
@@ -53,7 +53,7 @@ pub struct FileStoreExporter {
 }
 
 impl FileStoreExporter {
-    /// `busy` is how long to wait for another codex-traced that is writing to the store.
+    /// `busy` is the longest wait for another codex-traced that writes to the store.
     pub fn open(
         root: &Path,
         experiment: Experiment,
@@ -76,7 +76,7 @@ impl FileStoreExporter {
 }
 
 impl Exporter for FileStoreExporter {
-    /// Always whole: what is there already as it should be is not written again.
+    /// Ignores the receipt: files that already have the right content are not written again.
     fn export(&mut self, trace: &Trace, _: Option<&Receipt>) -> Result<Delivered, ExportError> {
         match self.write(trace) {
             Ok(experiment_id) => Ok(Delivered { experiment_id, spans_sent: trace.spans.len() }),
@@ -85,12 +85,12 @@ impl Exporter for FileStoreExporter {
     }
 }
 
-/// Removes the trace, with what people added to it. False if there was none; nothing is created.
+/// Removes the trace, with what users added to it. False if there was none; creates nothing.
 pub fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
     forget::forget(root, id, busy).map_err(|error| error.at(root))
 }
 
-/// The trace as it is in the store now. None if there is no such trace, or no store.
+/// Reads a trace. None if the trace or the store does not exist.
 pub fn read(root: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     read::trace(root, id).map_err(|error| error.at(root))
 }

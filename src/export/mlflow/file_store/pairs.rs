@@ -1,4 +1,4 @@
-//! Tags and metadata: a folder where each file's name is a key and its content the value.
+//! Tags and metadata of a trace: in each folder, a file's name is a key and its content the value.
 
 use super::error::StoreError;
 use super::files::Files;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// The folder of one trace's tags or metadata.
 pub(super) struct Pairs<'a> {
-    /// The trace's, where files are written aside.
+    /// The trace's folder, which also holds the temporary files.
     trace: &'a Path,
     name: &'static str,
 }
@@ -27,7 +27,7 @@ impl<'a> Pairs<'a> {
         self.trace.join(self.name)
     }
 
-    /// Empty also when there is no folder. Keys as MLflow reads them.
+    /// All pairs, with keys as MLflow reads them; empty if there is no folder.
     pub(super) fn read(&self) -> io::Result<BTreeMap<String, String>> {
         let mut pairs = BTreeMap::new();
         collect(&self.folder(), "", &mut pairs)?;
@@ -53,8 +53,8 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// MLflow refuses to read an experiment in which a key has other characters than these, or is no plain
-/// relative path. What it would refuse is written as `_` and the character's number.
+/// A key that MLflow can read. It refuses an experiment in which a key has other characters than these, or is
+/// no plain relative path. Other characters become `_` and their code in hex.
 pub(super) fn readable(key: &str) -> String {
     let mut written = String::with_capacity(key.len());
     for (index, part) in key.split('/').enumerate() {
@@ -88,7 +88,7 @@ fn collect(folder: &Path, prefix: &str, into: &mut BTreeMap<String, String>) -> 
         } else {
             match fs::read(entry.path()) {
                 Ok(value) => _ = into.insert(key, String::from_utf8_lossy(&value).into_owned()),
-                // Deleted by a person meanwhile.
+                // A user deleted it during the read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_written_so_that_mlflow_reads_it() {
+    fn a_key_is_written_in_a_form_that_mlflow_reads() {
         for (key, written) in [
             ("mlflow.trace.session", "mlflow.trace.session"),
             ("a b:c-d_e", "a b:c-d_e"),

@@ -1,4 +1,4 @@
-//! Which traces a folder of files still has.
+//! Which traces a file store still has.
 
 use super::error::StoreError;
 use super::experiment;

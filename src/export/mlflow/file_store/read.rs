@@ -1,4 +1,4 @@
-//! A trace back from its folder, whoever wrote it.
+//! Reads a trace from its folder, which codex-traced or MLflow may have written.
 
 use super::error::StoreError;
 use super::experiment;
@@ -15,7 +15,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The trace as it was exported, with what people changed since.
+/// The trace as it was exported, with later changes of users.
 pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, StoreError> {
     let key = id.to_string();
     for experiment in experiment::all(root)? {
@@ -35,9 +35,10 @@ pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, StoreErro
             .unwrap_or(Timestamp::UNIX_EPOCH);
         let took = yaml::integer(&info, "execution_duration_ms").unwrap_or(0);
         let spans = spans_of(&fs::read(folder.join("artifacts").join(artifact::FILE)).unwrap_or_default());
-        // What is kept is how long Codex worked; the root has the whole time.
+        // The stored duration is the time that Codex worked; only the root span has the end.
         let root_ended_at = spans.first().map(|root| root.ended_at);
-        let told = || started_at.saturating_add(SignedDuration::from_millis(took)).unwrap_or(started_at);
+        let stored_end =
+            || started_at.saturating_add(SignedDuration::from_millis(took)).unwrap_or(started_at);
         return Ok(Some(Trace {
             id,
             name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
@@ -47,7 +48,7 @@ pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, StoreErro
                 _ => TraceState::InProgress,
             },
             started_at,
-            ended_at: root_ended_at.unwrap_or_else(told),
+            ended_at: root_ended_at.unwrap_or_else(stored_end),
             request_preview: yaml::text(&info, "request_preview"),
             response_preview: yaml::text(&info, "response_preview"),
             metadata,
@@ -63,7 +64,7 @@ struct Artifact {
     spans: Vec<WireSpan>,
 }
 
-/// Those that are none of ours in form, or all if it is no such file, are left out.
+/// The spans of the file. Skips spans with malformed ids, and all spans of an unreadable file.
 fn spans_of(file: &[u8]) -> Vec<Span> {
     let artifact: Option<Artifact> = serde_json::from_slice(file).ok();
     artifact.into_iter().flat_map(|artifact| artifact.spans).filter_map(WireSpan::into_span).collect()

@@ -1,4 +1,4 @@
-//! One trace into its folder. What is there is updated in place, file by file, the spans first.
+//! Writes one trace to its folder. An existing trace is updated in place, file by file, the spans first.
 
 use super::error::StoreError;
 use super::experiment::{self, Found};
@@ -21,15 +21,16 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Metadata under this prefix is ours alone: what a newer trace no longer says goes.
+/// Prefix of metadata that only codex-traced writes: keys that a newer trace lacks are removed.
 const OUR_METADATA: &str = "codex.";
 
-/// What we are about to write of the tags, while we do.
+/// The file with the record of the tags that are being written.
 const PENDING: &str = ".codex-tags-pending";
 
 pub(super) const INFO: &str = "trace_info.yaml";
 
-/// Stores the trace and answers with its experiment: where it already is, or else the wanted one.
+/// Stores the trace in the experiment that already has it, or else in the wanted one, and returns the
+/// experiment's id.
 pub(super) fn write(
     root: &Path,
     files: &mut Files,
@@ -70,8 +71,8 @@ fn yaml_of(trace: &Trace, experiment: &Found) -> String {
     ])
 }
 
-/// The record of the tags is metadata, so the two must agree, also after a crash between them: what is about
-/// to be written is noted before, and the note goes when all is.
+/// The record of the tags is metadata, so tags and metadata must agree even after a crash between their
+/// writes. The file `PENDING` holds the new record until both are written.
 fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> Result<(), StoreError> {
     let (tags, metadata) = (Pairs::tags(folder), Pairs::metadata(folder));
     files.make_folder(&tags.folder())?;
@@ -90,7 +91,7 @@ fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> R
     for key in &update.remove {
         tags.remove(files, key)?;
     }
-    // Nobody's but the store's: the store may have been moved to another folder.
+    // Always written: the store may have been moved to another folder.
     tags.put(files, keys::ARTIFACT_LOCATION, &file_uri(&folder.join("artifacts")))?;
     files.settle()?;
     write_metadata(&metadata, files, trace, &metadata_there, &update.record)?;
@@ -99,7 +100,7 @@ fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> R
     Ok(())
 }
 
-/// Keys as they will be read.
+/// The trace's tags, with keys as MLflow will read them.
 fn our_tags(trace: &Trace) -> BTreeMap<String, String> {
     info::tags(trace).into_iter().map(|(key, value)| (readable(&key), value)).collect()
 }

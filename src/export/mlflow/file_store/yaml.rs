@@ -1,16 +1,16 @@
-//! YAML as far as a store needs it: mappings of a few plain values, which PyYAML must read as they were meant.
+//! The YAML of a file store: mappings of a few plain values, in a form that PyYAML reads unchanged.
 
 use crate::export::mlflow::wire::json;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::Value;
 
-/// One line for each key. Its value is JSON, which is YAML but for a few characters.
+/// One line for each key. Values are JSON, which is valid YAML except for a few characters.
 pub(super) fn mapping(pairs: &[(&str, Value)]) -> String {
     pairs.iter().map(|(key, value)| format!("{key}: {}\n", escaped(&json(value)))).collect()
 }
 
-/// PyYAML refuses a file with control characters in it, and reads U+0085 as the end of a line. Only strings
-/// can hold them, where a number may stand instead.
+/// PyYAML refuses a file with control characters, and reads U+0085 as a line end. Only strings can contain
+/// them, and a string may have an escape instead.
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
@@ -24,7 +24,7 @@ fn escaped(json: &str) -> String {
     text
 }
 
-/// The value of a key of the file's mapping, as text: also of a number, as older MLflows wrote ids.
+/// The value of a key of the file's mapping, as text. Numbers too, since older MLflows wrote ids as numbers.
 pub(super) fn text(file: &str, key: &str) -> Option<String> {
     match value(file, key)? {
         Scalar::String(text) => Some(text.into_owned()),
@@ -54,7 +54,7 @@ mod tests {
     use serde_json::json as value_of;
 
     #[test]
-    fn what_is_written_is_one_line_for_each_key() {
+    fn a_mapping_has_one_line_for_each_key() {
         let text = mapping(&[
             ("name", "a \"b\"\n\u{7f}\u{85}\u{2028}é😀".into()),
             ("took", 7.into()),
@@ -73,8 +73,8 @@ mod tests {
     }
 
     #[test]
-    fn what_mlflow_and_people_write_is_read() {
-        // As PyYAML writes names that are long, or look like something else.
+    fn the_yaml_that_mlflow_writes_is_read() {
+        // PyYAML's form of names that are long, or look like another type.
         let file = concat!(
             "artifact_location: file:///a/mlruns/0\ncreation_time: 1795341285097\nexperiment_id: '0'\n",
             "lifecycle_stage: active\nname: 'it''s: \"long\" and",
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_as_it_was() {
+    fn a_written_value_is_read_unchanged() {
         for name in
             ["plain", "'", "\"", "yes", "1", "a\nb\r\n\tc", "\u{7f}\u{85}\u{2028}\u{feff}é😀", " ", "#: -"]
         {

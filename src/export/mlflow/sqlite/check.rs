@@ -1,4 +1,4 @@
-//! Whether a database would take traces: looked at, never made or changed.
+//! Checks whether a database would take traces. Creates and changes nothing.
 
 use super::error::StoreError;
 use super::experiment;
@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 use std::io;
 use std::path::Path;
 
-/// The experiment that is in every new database.
+/// The id of the experiment that every new database has.
 const DEFAULT_ID: &str = "0";
 
 pub fn check(path: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
@@ -27,7 +27,7 @@ pub fn check(path: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
         Ok(Some(Checked { version: Some(version), experiment_id: id, clock: None }))
     })?;
     let end = followed(path);
-    // SQLite keeps a journal beside the file while it writes.
+    // SQLite writes its journal to the same folder.
     let folder = end.parent().unwrap_or(Path::new("/"));
     would_take_files(folder).map_err(|error| StoreError::from(error).at(path))?;
     if end.exists() {
@@ -40,7 +40,8 @@ pub fn check(path: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
     }
 }
 
-/// The revisions that were tried, in the order in which MLflow made them: our own, and those that releases end with.
+/// The tested schema revisions, oldest first: the one that codex-traced creates, and the last one of each
+/// release.
 const TRIED: [&str; 10] = [
     "a1b2c3d4e5f6",
     "1a0cddfcaa16",
@@ -56,7 +57,7 @@ const TRIED: [&str; 10] = [
 const REVISION_3_17: &str = "dc11669786a5";
 const REVISION_3_18: &str = "f4a9b2c7d1e6";
 
-/// Alembic's name of the schema; None where another program keeps the tables.
+/// Alembic's revision of the schema; None if another program manages the tables.
 fn revision(connection: &Connection) -> Result<Option<String>, StoreError> {
     let has_table = connection.table_exists(None, "alembic_version")?;
     if !has_table {
@@ -65,8 +66,8 @@ fn revision(connection: &Connection) -> Result<Option<String>, StoreError> {
     Ok(connection.query_row("SELECT version_num FROM alembic_version", [], |row| row.get(0)).optional()?)
 }
 
-/// The MLflow whose schema it has; those between were not all looked at. One that was not tried is written all the
-/// same, as long as its tables have the columns that we know.
+/// The oldest tested MLflow with this schema. An untested revision is written to as well, if its tables have
+/// the known columns.
 fn version_of(shape: Shape, revision: Option<&str>) -> String {
     let version = match (shape, revision) {
         (Shape { totals: Totals::Moving, .. } | Shape { span_facts: SpanFacts::Moving, .. }, _) => {
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_is_not_there_is_not_made() {
+    fn a_check_does_not_create_a_missing_database() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/mlflow.db");
         let empty = Ok(Checked { version: None, experiment_id: None, clock: None });
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_experiment_is_found_or_will_be_made_and_a_deleted_one_is_refused() {
+    fn an_experiment_is_found_or_will_be_created_and_a_deleted_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mlflow.db");
         create::create(&path, Timestamp::UNIX_EPOCH).unwrap();
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_called_by_its_mlflow_and_one_that_was_not_tried_is_a_note() {
+    fn a_schema_is_named_by_its_mlflow_and_an_untested_revision_is_noted() {
         let table = [
             (create::SCHEMA, "", "MLflow 3.6"),
             (include_str!("../../../../tests/fixtures/mlflow-3.14.0.sql"), "", "MLflow 3.14"),
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_byte_is_a_database_to_be_made() {
+    fn an_empty_file_counts_as_a_database_to_create() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mlflow.db");
         fs::write(&path, "").unwrap();
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_database_is_refused() {
+    fn a_file_that_is_not_a_database_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mlflow.db");
         fs::write(&path, "somebody's notes ".repeat(99)).unwrap();

@@ -1,4 +1,5 @@
-//! A new database: complete in a file beside it first, so that nobody ever sees half of one.
+//! Creates a database: complete in a temporary file first, then renamed, so that no reader sees an incomplete
+//! one.
 
 use super::error::StoreError;
 use super::experiment;
@@ -10,10 +11,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// MLflow's schema at the first revision with a `spans` table. Every later MLflow upgrades it when it opens
-/// the file; a newer revision would shut out every MLflow that does not know it yet.
+/// the file; an older MLflow cannot open a newer revision.
 pub(super) const SCHEMA: &str = include_str!("../schema.sql");
 
-/// Makes the database, unless another process made it meanwhile. Folder 0700, file 0600.
+/// Creates the database, unless another process creates it at the same time. Folder 0700, file 0600.
 pub(super) fn create(path: &Path, now: Timestamp) -> Result<(), StoreError> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -21,7 +22,7 @@ pub(super) fn create(path: &Path, now: Timestamp) -> Result<(), StoreError> {
 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(file.path(), flags)?;
-    // One sync at the end instead of many: what dies half made is never given its name.
+    // One sync at the end is enough: an incomplete file never gets the database's name.
     connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
@@ -30,8 +31,8 @@ pub(super) fn create(path: &Path, now: Timestamp) -> Result<(), StoreError> {
     connection.close().map_err(|(_, error)| error)?;
     file.as_file().sync_all()?;
 
-    // Closing any descriptor of a file drops all of this process's POSIX locks on it, so ours goes before
-    // another thread can have opened the database.
+    // Closing any descriptor of a file drops all POSIX locks of this process on it. So this one is closed
+    // before another thread can open the database.
     match file.into_temp_path().persist_noclobber(path) {
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
         result => result.map_err(|error| error.error)?,
@@ -40,13 +41,13 @@ pub(super) fn create(path: &Path, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether there is no table at all: a file without a byte is what SQLite leaves of a database that was never written.
+/// Whether there is no table at all. SQLite leaves an empty file if a database was opened but never written.
 pub(super) fn is_empty(connection: &Connection) -> Result<bool, rusqlite::Error> {
     connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
 }
 
-/// Makes the tables in a database that has none, in one transaction. The file keeps its owner, its mode and its links.
-/// One that another process fills is left to it: SQLite's own lock decides who is first.
+/// Creates the tables in a database that has none, in one transaction. The file keeps its owner, mode and
+/// links. SQLite's lock decides which of two processes creates them.
 pub(super) fn fill_if_empty(
     connection: &mut Connection,
     path: &Path,

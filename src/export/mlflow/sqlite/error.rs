@@ -1,4 +1,4 @@
-//! Why a database did not take a trace, and whether trying again may help.
+//! Why a database did not take a trace, and whether a later try may succeed.
 
 use super::shape::UnknownShape;
 use crate::export::ExportError;
@@ -26,7 +26,7 @@ pub(super) enum StoreError {
 }
 
 impl StoreError {
-    /// The same for whoever delivers: what happened, to which file.
+    /// Converts to an exporter's error, which names the file.
     pub(super) fn at(self, path: &Path) -> ExportError {
         let path = path.display();
         if let StoreError::Tree(_) = self {
@@ -44,7 +44,7 @@ impl StoreError {
                     (true, "database is locked".into())
                 }
                 Some(ErrorCode::DiskFull) => (true, "disk is full".into()),
-                // A folder that is not mounted yet looks like this too.
+                // Also the error of a file system that is not mounted yet.
                 Some(ErrorCode::CannotOpen) => (true, "database cannot be opened".into()),
                 Some(ErrorCode::SystemIoFailure) => (true, self.to_string()),
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
@@ -56,7 +56,8 @@ impl StoreError {
                     ));
                 }
                 Some(ErrorCode::DatabaseCorrupt) => (false, self.to_string()),
-                // A rule or a trigger that a person added, or a value that is too large: of this trace alone.
+                // A constraint or a trigger that a user added, or a value that is too large: may concern only
+                // this trace.
                 _ => return ExportError::unclear(format!("{self}: {path}")),
             },
             StoreError::File(error) => {
@@ -83,7 +84,7 @@ mod tests {
     use rusqlite::ffi;
 
     #[test]
-    fn what_may_pass_by_itself_is_tried_again() {
+    fn a_failure_that_may_pass_is_transient() {
         let cases = [
             (ffi::SQLITE_BUSY, None, "transient: database is locked: /x.db"),
             (ffi::SQLITE_LOCKED, None, "transient: database is locked: /x.db"),
@@ -105,11 +106,11 @@ mod tests {
         ];
         for (code, words, expected) in cases {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), words.map(str::to_owned));
-            let said = match StoreError::from(error).at(Path::new("/x.db")) {
+            let shown = match StoreError::from(error).at(Path::new("/x.db")) {
                 ExportError::Transient { reason, .. } => format!("transient: {reason}"),
                 other => format!("target: {other}"),
             };
-            assert_eq!(said, expected);
+            assert_eq!(shown, expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The experiment that a trace goes to: found by name or id, made by name.
+//! The experiment of a trace: found by name or id, created by name.
 
 use super::error::StoreError;
 use super::shape::{Shape, Workspaces};
@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::path::Path;
 
-/// An experiment as far as a trace needs it.
+/// The facts about an experiment that the write of a trace needs.
 pub(super) struct Found {
     pub(super) id: i64,
     pub(super) artifact_location: String,
 }
 
-/// By name: made when missing. By id: must be there.
+/// By name: created if missing. By id: must exist.
 pub(super) fn find_or_make(
     connection: &Connection,
     shape: Shape,
@@ -49,14 +49,14 @@ pub(super) fn find_or_make(
     Ok(Found { id, artifact_location })
 }
 
-/// The id of an experiment, also of a deleted one.
+/// The id of an experiment, even of a deleted one.
 pub(super) fn id_of(
     connection: &Connection,
     shape: Shape,
     experiment: &Experiment,
 ) -> Result<Option<i64>, rusqlite::Error> {
     let (condition, value) = match (experiment, shape.workspaces) {
-        // MLflow's ids are whole numbers; other text equals none.
+        // MLflow's ids are whole numbers; other text matches none.
         (Experiment::Id(id), _) => ("CAST(experiment_id AS TEXT) = ?1", id),
         (Experiment::Name(name), Workspaces::None) => ("name = ?1", name),
         (Experiment::Name(name), Workspaces::Named) => ("name = ?1 AND workspace = 'default'", name),
@@ -68,7 +68,7 @@ pub(super) fn id_of(
         .optional()
 }
 
-/// The experiment with this id, if people can see it in MLflow.
+/// The experiment with this id; an error if it is missing or deleted.
 pub(super) fn active(connection: &Connection, id: i64) -> Result<Found, StoreError> {
     let read = |row: &Row| {
         let location: Option<String> = row.get(2)?;
@@ -88,7 +88,7 @@ pub(super) fn active(connection: &Connection, id: i64) -> Result<Found, StoreErr
     }
 }
 
-/// The experiment that MLflow itself makes in every new database.
+/// Creates the experiment that MLflow creates in every new database.
 pub(super) fn insert_default(
     connection: &Connection,
     folder: &Path,
@@ -103,7 +103,7 @@ pub(super) fn insert_default(
     Ok(())
 }
 
-/// A URI rather than a path, absolute, so that it means the same to every MLflow wherever it was started.
+/// An absolute URI, so that it means the same to every MLflow in any working folder.
 fn artifact_location(folder: &Path, id: i64) -> String {
     format!("{}/artifacts/{id}", file_uri(folder))
 }

@@ -1,4 +1,4 @@
-//! The model and the cost of a span, which MLflow keeps beside the span's content.
+//! The model and the cost of a span, which MLflow stores in addition to the span's content.
 
 use crate::export::mlflow::derived::attribute;
 use crate::export::mlflow::keys;
@@ -6,7 +6,7 @@ use crate::export::mlflow::wire::json;
 use crate::trace::model::Span;
 use std::collections::BTreeMap;
 
-/// The width of `spans.model_name` and `spans.model_provider`. MLflow cuts what is longer.
+/// The width of `spans.model_name` and `spans.model_provider`, in characters. MLflow cuts longer values.
 const WIDTH: usize = 500;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +31,7 @@ impl Facts {
         }
     }
 
-    /// As `spans.dimension_attributes` holds them (3.10 to 3.14): a server writes the JSON of nothing too.
+    /// The JSON of `spans.dimension_attributes` (3.10 to 3.14). `null` without facts, as a server writes it.
     pub(super) fn dimensions(&self) -> String {
         let all = [(keys::SPAN_MODEL, &self.model), (keys::SPAN_PROVIDER, &self.provider)];
         let known: BTreeMap<&str, &String> =
@@ -39,7 +39,7 @@ impl Facts {
         json(&Some(known).filter(|known| !known.is_empty()))
     }
 
-    /// As `span_metrics` holds them (3.10 to 3.14).
+    /// The rows of `span_metrics` (3.10 to 3.14).
     pub(super) fn metrics(&self) -> impl Iterator<Item = (&'static str, f64)> {
         keys::COST_KEYS.into_iter().zip(self.costs).filter_map(|(key, value)| Some((key, value?)))
     }

@@ -1,9 +1,9 @@
-//! What MLflow's upgrade leaves empty in the rows of our traces, filled once.
+//! Fills, once, the columns that an upgrade of MLflow leaves empty in rows of codex-traced.
 //!
-//! A database that we make has MLflow's first schema with spans. Later MLflows keep the model and the cost of a span,
-//! and the tokens of a trace, also in tables and columns of their own. Their upgrade makes those empty, or fills them
-//! from tables that the first schema lacks, so nothing that we could write there would be carried over. Without them
-//! MLflow's cost charts show nothing.
+//! A database that codex-traced creates has MLflow's first schema with spans. Later MLflows keep the model
+//! and the cost of a span, and the tokens of a trace, also in separate tables and columns. Their upgrade
+//! creates those empty, or fills them from tables that the first schema lacks, so values cannot be written in
+//! advance. Without them MLflow's cost charts are empty.
 
 use super::connect_to;
 use super::create;
@@ -17,22 +17,23 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Traces in one transaction: MLflow waits for the lock as long as it lasts.
+/// Traces per transaction: MLflow waits for the lock until it ends.
 const TOGETHER: usize = 50;
 
-/// Nothing is lost where another program keeps its lock for longer.
+/// Longest wait for another program's lock; a later call fills the rest.
 const LOCKED: Duration = Duration::from_secs(5);
 
-/// What was filled, and what had to be left.
+/// The result of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filled {
     /// Spans that got their model, provider or cost.
     pub spans: usize,
-    /// Traces that are still to be looked at.
+    /// Traces that wait for the next call.
     pub traces_left: usize,
 }
 
-/// Fills the rows of our own traces, for as long as `patience`. Other programs' rows, and values that are there, stay. Nothing is created.
+/// Fills rows of codex-traced's own traces until `patience` ends. Changes no other program's rows and no
+/// existing values, and creates nothing.
 pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, StoreError> {
     let mut filled = Filled::default();
     if !path.try_exists()? {
@@ -48,7 +49,7 @@ pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, StoreError
     while !waiting.is_empty() {
         let some = waiting.split_off(waiting.len().saturating_sub(TOGETHER));
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Inside the transaction, as for a write.
+        // Read again inside the transaction, as for a write.
         let shape = Shape::of(&transaction)?;
         for trace in &some {
             filled.spans += fill_trace(&transaction, shape, trace)?;
@@ -62,10 +63,10 @@ pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, StoreError
     Ok(filled)
 }
 
-/// Our traces that are as they were before MLflow's upgrade.
+/// The traces of codex-traced that were not written since MLflow's upgrade.
 ///
-/// Since 3.14 MLflow counts the writes to the spans of a trace, from 0 on for those that its upgrade finds, and so do
-/// we. Before that the rows themselves tell.
+/// Since 3.14 MLflow counts the writes to the spans of a trace, and its upgrade sets 0; codex-traced counts
+/// its writes too. Before 3.14 the span's columns show it.
 fn waiting(connection: &Connection, shape: Shape) -> Result<Vec<String>, StoreError> {
     let is_as_before = match shape.generation {
         Generation::Counted => {
@@ -91,7 +92,7 @@ fn waiting(connection: &Connection, shape: Shape) -> Result<Vec<String>, StoreEr
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The number of its spans that lacked something.
+/// Fills one trace and returns the number of its spans that lacked a value.
 fn fill_trace(transaction: &Transaction<'_>, shape: Shape, trace: &str) -> Result<usize, StoreError> {
     let mut filled = 0;
     let contents: Vec<(String, String)> = transaction
@@ -157,7 +158,7 @@ fn fill_dimensions(
     Ok(filled > 0)
 }
 
-/// From the metadata that has been there since the first schema.
+/// Fills the trace's tokens from its metadata, which every schema has.
 fn fill_metrics(transaction: &Transaction<'_>, trace: &str) -> Result<(), StoreError> {
     let usage: Option<String> = transaction
         .query_row(

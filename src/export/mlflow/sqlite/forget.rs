@@ -1,14 +1,14 @@
-//! One trace out of the database, with everything that hangs on it.
+//! Removes one trace from a database, with everything that belongs to it.
 
 use super::error::StoreError;
 use crate::trace::ids::TraceId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-/// Links from and to a trace, which no foreign key removes with it: to runs, since MLflow 3.3.
+/// Links between traces and runs (since MLflow 3.3), which no foreign key removes with the trace.
 const LINKS: &str = "entity_associations";
 
-/// Whether there was one. What people added to it goes too. With `secure_delete`, which `connect` sets, nothing of it
-/// stays in the file's free pages either.
+/// Removes the trace, with what users added to it; false if there was none. `secure_delete`, which
+/// `connect_to` sets, wipes it from the file's free pages too.
 pub(super) fn forget(connection: &mut Connection, id: TraceId) -> Result<bool, StoreError> {
     let key = id.to_string();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -22,7 +22,8 @@ pub(super) fn forget(connection: &mut Connection, id: TraceId) -> Result<bool, S
             .execute(&format!("DELETE FROM {LINKS} WHERE source_id = ?1 OR destination_id = ?1"), [&key])?;
     }
     transaction.commit()?;
-    // A write-ahead log holds what was there before. Others may be reading it: then it goes with their end.
+    // A write-ahead log may still hold the trace. If another process reads the log, it is truncated when that
+    // one ends.
     let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     Ok(count > 0)
 }

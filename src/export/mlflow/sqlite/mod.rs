@@ -1,4 +1,4 @@
-//! An MLflow database in a SQLite file: MLflow's own tables, written and read without MLflow.
+//! An MLflow database in a SQLite file, written and read without MLflow.
 
 mod check;
 mod create;
@@ -33,13 +33,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a reader waits for somebody who is writing.
+/// How long a read waits for another process's write.
 const READ_BUSY: Duration = Duration::from_secs(2);
 
-/// How long several traces together wait for somebody who is writing. One by one they wait for as long as they may.
+/// How long a batch of traces waits for another process's write. Single traces wait for the whole `busy`
+/// time.
 const BRIEFLY: Duration = Duration::from_millis(500);
 
-/// How soon to look again at a database that somebody is making or upgrading.
+/// Pause between two looks at a database that MLflow creates or upgrades.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Writes traces to one database and one experiment.
@@ -51,22 +52,21 @@ pub struct SqliteExporter {
 }
 
 impl SqliteExporter {
-    /// Makes the database if there is none, and refuses one whose schema it does not know; an existing schema
-    /// is never changed. `busy` is how long to wait for others: for a lock, and again for an MLflow that is
-    /// making or upgrading the database.
+    /// Creates the database if it is missing, and refuses an unknown schema; never changes an existing one.
+    /// `busy` is the longest wait for a lock, and also for an MLflow that creates or upgrades the database.
     pub fn open(path: &Path, experiment: Experiment, busy: Duration) -> Result<SqliteExporter, ExportError> {
         let path = std::path::absolute(path).map_err(|error| StoreError::from(error).at(path))?;
         let exporter = SqliteExporter { path, experiment, busy };
         exporter.settled(|| exporter.check()).map_err(|error| error.at(&exporter.path))?;
-        // No reason to keep a trace back.
+        // A failure here does not prevent the export.
         if let Err(error) = fill::fill(&exporter.path, busy) {
-            tracing::info!("what MLflow's upgrade left empty stays so for now: {error}");
+            tracing::info!("cannot fill the columns that MLflow's upgrade left empty: {error}");
         }
         Ok(exporter)
     }
 
-    /// MLflow makes and upgrades a database in many small steps, not in a transaction: for seconds, it shows a
-    /// schema that no version ever had.
+    /// Repeats `attempt` while the schema is incomplete. MLflow creates and upgrades a database in many small
+    /// steps without a transaction: for seconds it has a schema of no version.
     fn settled<T>(&self, attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let began = Instant::now();
         loop {
@@ -86,8 +86,8 @@ impl SqliteExporter {
         Ok(())
     }
 
-    /// A connection for each trace: one that is kept open would go on writing to a file that was meanwhile
-    /// deleted or replaced.
+    /// Opens a connection. Each write opens a new one: a connection that stays open would write to a file
+    /// that was deleted or replaced since.
     fn connect(&self, busy: Duration) -> Result<Connection, StoreError> {
         if !self.path.try_exists()? {
             create::create(&disk::followed(&self.path), Timestamp::now())?;
@@ -97,12 +97,12 @@ impl SqliteExporter {
         Ok(connection)
     }
 
-    /// All of them, or none.
+    /// Writes all traces or none.
     fn write(&self, traces: &[&Trace], busy: Duration) -> Result<Vec<Delivered>, StoreError> {
         traces.iter().try_for_each(|trace| tree::check(&trace.spans))?;
         let mut connection = self.connect(busy)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Inside the transaction: an MLflow that upgrades the schema has to wait for us, or we for it.
+        // Read inside the transaction, whose lock excludes an MLflow that upgrades the schema.
         let shape = Shape::of(&transaction)?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let mut delivered = Vec::with_capacity(traces.len());
@@ -118,41 +118,43 @@ impl SqliteExporter {
 }
 
 impl Exporter for SqliteExporter {
-    /// Always whole: rewriting rows of a local file costs less than keeping an account of them.
+    /// Ignores the receipt: rewriting rows of a local file costs less than finding the changed ones.
     fn export(&mut self, trace: &Trace, _: Option<&Receipt>) -> Result<Delivered, ExportError> {
         let written = self.settled(|| self.write(&[trace], self.busy));
         let written = written.map_err(|error| error.at(&self.path))?;
         Ok(written.into_iter().next().expect("one trace, one answer"))
     }
 
-    /// In one transaction, so that the disk is waited for once.
+    /// Writes all traces in one transaction, with one sync.
     fn export_together(&mut self, traces: &[&Trace]) -> Option<Vec<Delivered>> {
         let written = self.write(traces, self.busy.min(BRIEFLY));
-        written.inspect_err(|error| tracing::info!("not {} traces at once: {error}", traces.len())).ok()
+        written
+            .inspect_err(|error| tracing::info!("cannot write {} traces at once: {error}", traces.len()))
+            .ok()
     }
 }
 
-/// To change what is there.
+/// Opens a connection for changes.
 fn connect_to(path: &Path, busy: Duration) -> Result<Connection, StoreError> {
     let connection = open(path, FileSystem::from_path(path), busy)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // What a trace no longer holds is not to be found in the file's free pages.
+    // Wipes deleted content from the file's free pages.
     connection.pragma_update(None, "secure_delete", true)?;
     Ok(connection)
 }
 
-/// SQLite's write-ahead log needs memory that all its users share, which two machines have not, and a database that
-/// they open in that mode at once is destroyed. We never choose the mode, and MLflow's servers and clients do not
-/// either; but `mlflow migrate-filestore` does, and the mode is kept in the file. On a network, such a database is
-/// therefore opened with SQLite's exclusive locking, which needs no shared memory: we have the file alone for the
-/// moment of a write, or wait for whoever has it open. Without the log, SQLite's usual locks are as good there as
-/// the network file system's own are.
+/// Opens an existing file for writing, or read-only if the file allows no more; creates nothing. A read-only
+/// connection would leave the log of a database in write-ahead mode behind.
 ///
-/// Creates nothing. Always for writing, as far as the file allows it: of a database that keeps a write-ahead
-/// log, a connection that may only read leaves the log behind.
+/// SQLite's write-ahead log needs memory that all its users share. Two machines share none, and would destroy
+/// a database that they open in that mode at the same time. Neither codex-traced nor MLflow's servers and
+/// clients choose the mode, but `mlflow migrate-filestore` does, and the file keeps it. So on a network file
+/// system such a database is opened with SQLite's exclusive locking, which needs no shared memory: the
+/// connection has the file alone, or waits for the process that has it open. Without the log, SQLite's usual
+/// locks are as good as the file system's.
 fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection, StoreError> {
-    // Without a log, two that lock exclusively would wait for each other. Asked first, since closing any
-    // descriptor of a file drops the locks that this process has on it.
+    // Without a log, two connections with exclusive locking would block each other. Read before the
+    // connection exists, since closing any descriptor of a file drops the locks that this process has on it.
     let locks_exclusively = place == FileSystem::Network && keeps_a_log(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -163,15 +165,15 @@ fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection, St
     Ok(connection)
 }
 
-/// Whether the database is in the mode of the write-ahead log, as bytes 18 and 19 of the file say. SQLite itself
-/// cannot be asked: to answer, it would open the log.
+/// Whether the database is in write-ahead mode, from bytes 18 and 19 of the file. SQLite itself would have to
+/// open the log to answer.
 fn keeps_a_log(path: &Path) -> io::Result<bool> {
     let mut header = Vec::with_capacity(20);
     File::open(path)?.take(20).read_to_end(&mut header)?;
     Ok(header.get(18..20).is_some_and(|versions| versions.contains(&2)))
 }
 
-/// The trace as it is in the database now. None if there is no such trace, or no database.
+/// Reads a trace. None if the trace or the database does not exist.
 pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     reading(path, |connection, shape| read::trace(connection, shape, id))
 }
@@ -179,13 +181,13 @@ pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
 pub use check::check;
 pub use fill::Filled;
 
-/// Fills what MLflow's upgrade left empty in the rows of our traces, for as long as `patience`.
+/// Fills the columns that MLflow's upgrade left empty in rows of codex-traced, until `patience` ends.
 pub fn fill(path: &Path, patience: Duration) -> Result<Filled, ExportError> {
     fill::fill(path, patience).map_err(|error| error.at(path))
 }
 pub use present::lost;
 
-/// Removes the trace, with what people added to it. False if there was none; nothing is created.
+/// Removes the trace, with what users added to it. False if there was none; creates nothing.
 pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
     let forgotten = || {
         if !path.try_exists()? {
@@ -201,7 +203,7 @@ pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportEr
     forgotten().map_err(|error: StoreError| error.at(path))
 }
 
-/// Reads one state of the database, and creates nothing.
+/// Runs a query in one read transaction. None if the database is missing or empty; creates nothing.
 fn reading<T>(
     path: &Path,
     query: impl FnOnce(&Connection, Shape) -> Result<Option<T>, StoreError>,

@@ -1,4 +1,4 @@
-//! Which traces a database still has: rows, and the spans that are to be in them.
+//! Which traces a database still has: the row of a trace, and its spans unless they are archived.
 
 use super::error::StoreError;
 use super::reading;
@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// SQLite takes 32 766 values in one statement.
+/// Traces per statement; SQLite takes 32 766 values in one.
 const AT_ONCE: usize = 10_000;
 
 pub fn lost(path: &Path, sent: &[Sent]) -> Result<Lost, ExportError> {
@@ -42,7 +42,7 @@ impl Place for Database<'_> {
 
 fn traces(connection: &Connection, sent: &[Sent]) -> Result<Vec<TraceId>, StoreError> {
     let marks = vec!["?"; sent.len()].join(", ");
-    // Spans of an archived trace are elsewhere, as its tag says.
+    // An archived trace has a tag with another location of its spans.
     let query = format!(
         "SELECT request_id FROM trace_info AS info WHERE request_id IN ({marks})
            AND (EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = info.request_id)

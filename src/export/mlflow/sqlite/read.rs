@@ -1,4 +1,4 @@
-//! A trace back from the database, whichever MLflow wrote or moved it.
+//! Reads a trace from a database of any supported MLflow.
 
 use super::error::StoreError;
 use super::shape::Shape;
@@ -12,8 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The trace as it was exported, with what people changed since. Spans that are not in the database are
-/// left out.
+/// The trace as it was exported, with later changes of users. Omits spans that are not in the database.
 pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Result<Option<Trace>, StoreError> {
     let key = id.to_string();
     let info = connection
@@ -44,7 +43,7 @@ pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Resul
         metadata.remove(ours);
     }
     let spans = spans(connection, &key)?;
-    // What is kept is how long Codex worked; the root has the whole time.
+    // The stored duration is the time that Codex worked; only the root span has the end.
     let root_ended_at = spans.first().filter(|root| root.parent.is_none()).map(|root| root.ended_at);
     Ok(Some(Trace {
         id,
@@ -72,7 +71,7 @@ fn pairs(connection: &Connection, table: &str, id: &str) -> Result<BTreeMap<Stri
     Ok(pairs)
 }
 
-/// What MLflow 3.17 keeps in columns, in the words that it had before.
+/// Adds the values that MLflow 3.17 keeps in columns, under the keys of earlier versions.
 fn add_columns(
     connection: &Connection,
     id: &str,
@@ -110,13 +109,14 @@ const fn tokens_width() -> usize {
     keys::TOKEN_KEYS.len()
 }
 
-/// In order of their start, every parent before its children.
+/// The spans in order of their start, every parent before its children.
 fn spans(connection: &Connection, id: &str) -> Result<Vec<Span>, StoreError> {
     let mut statement = connection
         .prepare("SELECT content FROM spans WHERE trace_id = ? ORDER BY start_time_unix_nano, rowid")?;
     let mut waiting = Vec::new();
     for content in statement.query_map([id], |row| row.get::<_, String>(0))? {
-        // Empty once MLflow has archived the trace; else only another program can have written what is no span.
+        // Empty once MLflow has archived the trace; otherwise only another program can have written malformed
+        // content.
         let span = serde_json::from_str::<WireSpan>(&content?).ok().and_then(WireSpan::into_span);
         waiting.extend(span);
     }

@@ -1,10 +1,11 @@
-//! Which of MLflow's schemas does a database have? Four shapes in twelve months: only the columns tell.
+//! Detects which of MLflow's schemas a database has. Decided by its columns; MLflow 3.3 to 3.18 have four
+//! layouts.
 
 use super::error::StoreError;
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What differs between the databases of MLflow 3.3 to 3.18, as far as a trace is concerned.
+/// What differs between the databases of MLflow 3.3 to 3.18, for the tables of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) totals: Totals,
@@ -20,20 +21,20 @@ pub(super) enum Totals {
     Metadata,
     /// The tokens also in `trace_metrics` (3.10 to 3.14).
     Metrics,
-    /// In both, while MLflow moves them (3.17, upgrading or preparing to): its migration empties columns
-    /// whose rows it does not find, and deletes the rows at the end.
+    /// In both, during the migration to 3.17, which empties columns whose rows it does not find, and deletes
+    /// the rows at its end.
     Moving,
     /// In columns of `trace_info`, and only there (3.17 and later).
     Columns,
 }
 
-/// Where the model and the cost of a span are, beside its content.
+/// Where the model and the cost of a span are, in addition to its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SpanFacts {
     Content,
     /// In `spans.dimension_attributes` and `span_metrics` (3.10 to 3.14).
     Dimensions,
-    /// In both, while MLflow moves them.
+    /// In both, during the migration to 3.17.
     Moving,
     /// In columns of `spans` (3.17 and later).
     Columns,
@@ -70,7 +71,8 @@ pub(super) enum Workspaces {
     Named,
 }
 
-/// Whether MLflow counts the writes to a trace, to see them while it archives the trace (3.14 and later).
+/// Whether MLflow counts the writes to a trace (3.14 and later), to detect writes while it archives the
+/// trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Generation {
     None,
@@ -89,7 +91,7 @@ pub(super) enum UnknownShape {
     NewColumn(&'static str, String),
 }
 
-/// A table's columns, each with whether an INSERT must name it.
+/// A table's columns; `Must` if an INSERT must name the column.
 type Columns = BTreeMap<String, Filling>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,11 +142,11 @@ const SPAN_COLUMNS: &[&str] = &["input_cost", "output_cost", "total_cost", "mode
 const DIMENSIONS: &[&str] = &["dimension_attributes"];
 const SPAN_METRICS: &[&str] = &["trace_id", "span_id", "key", "value"];
 
-/// A table that we write, with the columns that we can fill.
+/// A table that an export writes, with the columns that it can fill.
 struct Table {
     name: &'static str,
     always: &'static [&'static str],
-    /// Groups that only some versions have; half a group is none.
+    /// Groups of columns that only some versions have; an incomplete group counts as absent.
     sometimes: &'static [&'static [&'static str]],
 }
 
@@ -191,7 +193,7 @@ impl Shape {
                 return Err(UnknownShape::NewColumn(table, name.clone()));
             }
         }
-        // The last thing that 3.17's migration takes away.
+        // These are the last that 3.17's migration removes.
         let dimensions = has("spans", DIMENSIONS) && has("span_metrics", SPAN_METRICS);
         Ok(Shape {
             totals: match (has("trace_info", TRACE_TOTALS), has("trace_metrics", PAIRS)) {
@@ -218,7 +220,7 @@ impl Shape {
     }
 }
 
-/// Generated columns are not among them: `table_info` leaves them out.
+/// The table's columns, without generated ones, which `table_info` omits.
 fn columns(connection: &Connection, table: &str) -> Result<Columns, rusqlite::Error> {
     let mut statement =
         connection.prepare("SELECT name, \"notnull\" AND dflt_value IS NULL FROM pragma_table_info(?)")?;
@@ -259,7 +261,7 @@ mod tests {
     };
 
     #[test]
-    fn the_schema_of_every_mlflow_is_known() {
+    fn the_schema_of_every_supported_mlflow_is_known() {
         let cases = [
             (super::super::create::SCHEMA, SHAPE_3_6),
             (include_str!("../../../../tests/fixtures/mlflow-3.6.0.sql"), SHAPE_3_6),
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_we_cannot_fill_is_unknown() {
+    fn a_schema_that_an_export_cannot_fill_is_unknown() {
         let cases = [
             ("DROP TABLE spans;", UnknownShape::NoTable("spans")),
             (
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_column_that_may_be_empty_does_no_harm() {
+    fn a_new_column_with_a_default_is_accepted() {
         let connection = open(super::super::create::SCHEMA);
         connection.execute_batch("ALTER TABLE spans ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';").unwrap();
         assert_eq!(Shape::of(&connection).unwrap(), SHAPE_3_6);

@@ -1,4 +1,4 @@
-//! The spans of one trace into the database, with their model and cost where MLflow looks for them.
+//! Writes the spans of one trace, with their model and cost in the columns that MLflow reads.
 
 use super::error::StoreError;
 use super::facts::Facts;
@@ -11,7 +11,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Transaction, params, params_from_iter};
 use std::collections::BTreeSet;
 
-/// Updates the spans of a trace in place, and takes those away that it has no more. People cannot add spans.
+/// Updates the spans of a trace in place, and deletes those that it no longer has. Users cannot add spans.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     shape: Shape,

@@ -1,5 +1,5 @@
-//! One trace into the database. What is there is updated in place: deleting the row of a trace would take
-//! the assessments, expectations and tags of people with it.
+//! Writes one trace. An existing trace is updated in place: deleting its row would delete the assessments,
+//! expectations and tags of users too.
 
 use super::error::StoreError;
 use super::experiment::{self, Found};
@@ -19,10 +19,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Metadata under this prefix is ours alone: what a newer trace no longer says goes.
+/// Prefix of metadata that only codex-traced writes: keys that a newer trace lacks are removed.
 const OUR_METADATA: &str = "codex.*";
 
-/// Stores the trace and answers with its experiment: where it already is, or else the wanted one.
+/// Stores the trace in the experiment that already has it, or else in the wanted one, and returns the
+/// experiment's id.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     shape: Shape,
@@ -84,7 +85,8 @@ fn write_info(
     Ok(())
 }
 
-/// Where MLflow finds the spans. It refuses to write to a trace whose spans it has moved away, and so do we.
+/// Writes where MLflow finds the spans. An error if MLflow has archived them: MLflow refuses to write to such
+/// a trace.
 fn write_location(transaction: &Transaction<'_>, id: &str, experiment: &Found) -> Result<(), StoreError> {
     let artifacts = format!("{}/traces/{id}/artifacts", experiment.artifact_location.trim_end_matches('/'));
     for (key, value) in
@@ -109,7 +111,7 @@ fn write_location(transaction: &Transaction<'_>, id: &str, experiment: &Found) -
     }
 }
 
-/// The name is a tag to MLflow, wherever it is stored. What is left is what we must remember.
+/// Writes the tags; the name is one of them in every schema. Returns the record for the next update.
 fn write_tags(
     transaction: &Transaction<'_>,
     shape: Shape,
@@ -199,7 +201,7 @@ fn write_metadata(
     Ok(())
 }
 
-/// Unlike INSERT OR REPLACE, this deletes no row, so that nothing that refers to it goes with it.
+/// Unlike INSERT OR REPLACE, this deletes no row, so rows that refer to it stay.
 pub(super) fn upsert(table: &str, columns: &[&str], fixed: &[&str], unique: &str) -> String {
     let names = columns.join(", ");
     let values = vec!["?"; columns.len()].join(", ");
@@ -212,7 +214,7 @@ pub(super) fn upsert(table: &str, columns: &[&str], fixed: &[&str], unique: &str
     format!("INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT ({unique}) DO UPDATE SET {updates}")
 }
 
-/// A metadata value that is a JSON object; null if it is none.
+/// A metadata value parsed as JSON; null if it is not JSON.
 fn object(trace: &Trace, key: &str) -> Value {
     trace.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }

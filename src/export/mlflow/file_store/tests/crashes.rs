@@ -1,9 +1,9 @@
-//! We may die between any two changes: what is there then is whole, and the next delivery completes it.
+//! Crashes between any two changes: the store stays readable, and the next delivery completes the trace.
 
 use super::*;
 use crate::export::mlflow::sample;
 
-/// Dies after so many changes. None if it needed fewer.
+/// Crashes after this number of changes. None if the write needed fewer.
 fn die_after(changes: usize, store: &Store, trace: &Trace) -> Option<()> {
     let mut files = Files::of(&store.root()).unwrap();
     files.changes_left = changes;
@@ -22,7 +22,7 @@ fn die_after(changes: usize, store: &Store, trace: &Trace) -> Option<()> {
     }
 }
 
-/// Twice over every change: first of a new trace, then of an update.
+/// Crashes once before each change of the write of `dying`, and returns the number of changes.
 fn die_everywhere(before: &[Trace], dying: &Trace, check: impl Fn(&Store)) -> usize {
     for changes in 0.. {
         let store = Store::new();
@@ -39,7 +39,7 @@ fn die_everywhere(before: &[Trace], dying: &Trace, check: impl Fn(&Store)) -> us
 }
 
 #[test]
-fn a_new_trace_shows_whole_or_not_at_all() {
+fn a_new_trace_appears_complete_or_not_at_all() {
     let deaths = die_everywhere(&[], &trace(), |store| {
         assert_eq!(store.read(), None);
         store.export(&trace()).unwrap();
@@ -49,7 +49,7 @@ fn a_new_trace_shows_whole_or_not_at_all() {
 }
 
 #[test]
-fn an_update_that_died_is_completed_by_the_next() {
+fn an_update_that_crashed_is_completed_by_the_next() {
     let deaths = die_everywhere(&[trace()], &resumed(), |store| {
         let read = store.read().unwrap();
         assert!(read.spans == trace().spans || read.spans == resumed().spans);
@@ -61,7 +61,7 @@ fn an_update_that_died_is_completed_by_the_next() {
 }
 
 #[test]
-fn tags_that_were_ours_before_a_death_are_ours_after_it() {
+fn tags_written_before_a_crash_are_still_updated_after_it() {
     let mut later = resumed();
     later.tags.insert("codex.status".to_owned(), "failed".to_owned());
     later.tags.remove("codex.cli_version");
@@ -72,7 +72,7 @@ fn tags_that_were_ours_before_a_death_are_ours_after_it() {
 }
 
 #[test]
-fn what_a_person_sets_after_a_death_stays() {
+fn a_tag_that_a_user_sets_after_a_crash_stays() {
     die_everywhere(&[trace()], &resumed(), |store| {
         fs::write(store.of_trace().join("tags/codex.status"), "mine").unwrap();
         store.export(&resumed()).unwrap();
@@ -81,7 +81,7 @@ fn what_a_person_sets_after_a_death_stays() {
 }
 
 #[test]
-fn half_written_files_are_swept_by_whoever_holds_the_lock() {
+fn half_written_files_are_swept_by_the_next_writer() {
     let store = Store::new();
     store.export(&sample::trace()).unwrap();
     let left = store.of_trace().join(".tmp-left");

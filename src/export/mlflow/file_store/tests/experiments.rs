@@ -1,4 +1,4 @@
-//! A new store, and the experiment that a trace goes to.
+//! A new store, and the experiment of a trace.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn by_name(name: &str) -> Experiment {
     Experiment::Name(name.to_owned())
 }
 
-/// As MLflow writes it.
+/// Writes an experiment as MLflow does.
 fn plant(folder: &Path, name: &str, stage: &str) {
     fs::create_dir_all(folder).unwrap();
     let id = folder.file_name().unwrap().to_str().unwrap();
@@ -23,7 +23,7 @@ fn plant(folder: &Path, name: &str, stage: &str) {
 }
 
 #[test]
-fn a_new_store_has_what_mlflow_makes_in_one() {
+fn a_new_store_has_the_files_that_mlflow_creates() {
     let store = Store::new();
     let id = store.export(&trace()).unwrap().experiment_id;
     let root = store.root();
@@ -39,7 +39,7 @@ fn a_new_store_has_what_mlflow_makes_in_one() {
         assert_eq!(yaml::text(&meta(id), "artifact_location"), Some(format!("file://{uri}/{id}")));
         assert_eq!(yaml::text(&meta(id), "lifecycle_stage").as_deref(), Some("active"));
     }
-    assert_eq!(fs::read_dir(store.folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(fs::read_dir(store.folder.path()).unwrap().count(), 1, "no temporary folder is left");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn an_empty_folder_becomes_a_store() {
 }
 
 #[test]
-fn eight_launches_that_make_the_store_at_once_all_get_their_trace_in() {
+fn eight_launches_that_create_the_store_at_once_all_store_their_trace() {
     let store = Store::new();
     std::thread::scope(|scope| {
         for number in 0..8 {
@@ -72,7 +72,7 @@ fn eight_launches_that_make_the_store_at_once_all_get_their_trace_in() {
 }
 
 #[test]
-fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
+fn an_experiment_is_found_by_name_or_id_and_created_only_by_name() {
     let store = Store::new();
     let root = store.root();
     plant(&root.join("0"), "Default", "active");
@@ -111,7 +111,7 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
     }
     assert_eq!(store.read(), None);
     assert_eq!(store.export_to(by_name("there: yes"), &trace()).unwrap().experiment_id, "7");
-    // It is there already, so there it stays.
+    // The trace stays in its experiment.
     assert_eq!(store.export_to(by_name("new"), &trace()).unwrap().experiment_id, "7");
     assert_eq!(experiment::all(&root).unwrap().len(), 5);
 
@@ -125,7 +125,7 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
 }
 
 #[test]
-fn whatever_an_experiment_is_called_it_is_made_once() {
+fn an_experiment_with_an_odd_name_is_created_once() {
     for name in ["it's \"so\"", "a\nb", "yes", "12", "\u{7f}é😀", "/Users/a@b.c/codex", " #: -"] {
         let store = Store::new();
         let first = store.export_to(by_name(name), &trace()).unwrap();
@@ -135,7 +135,7 @@ fn whatever_an_experiment_is_called_it_is_made_once() {
 }
 
 #[test]
-fn a_link_to_nothing_yet_gets_its_store_where_it_points() {
+fn a_dangling_link_gets_its_store_at_its_target() {
     let store = Store::new();
     std::os::unix::fs::symlink("elsewhere", store.root()).unwrap();
     store.export(&trace()).unwrap();

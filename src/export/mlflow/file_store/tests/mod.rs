@@ -1,4 +1,4 @@
-//! The exporter against folders: what is in which file, and what a crash or another person leaves.
+//! The exporter against real folders: the content of files, crashes, and changes by users.
 
 mod crashes;
 mod experiments;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use tempfile::TempDir;
 
-/// Long enough for eight threads that make a store at once.
+/// Long enough for eight threads that create a store at once.
 const BUSY: Duration = Duration::from_secs(20);
 
 struct Store {
@@ -19,7 +19,7 @@ struct Store {
 }
 
 impl Store {
-    /// None yet.
+    /// The store's folder does not exist yet.
     fn new() -> Store {
         Store { folder: TempDir::new().unwrap() }
     }
@@ -36,7 +36,7 @@ impl Store {
         FileStoreExporter::open(&self.root(), experiment, BUSY)?.export(trace, None)
     }
 
-    /// Without waiting for anybody.
+    /// The error of an export that does not wait for the lock.
     fn refused(&self, trace: &Trace) -> String {
         let experiment = Experiment::Name("codex-sessions".to_owned());
         let exporter = FileStoreExporter::open(&self.root(), experiment, Duration::ZERO);

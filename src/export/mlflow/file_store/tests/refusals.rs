@@ -1,4 +1,4 @@
-//! What keeps a trace out of a store, and what the store looks like after.
+//! Refused traces, and the state of the store afterwards.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn reading_creates_nothing() {
 }
 
 #[test]
-fn a_store_that_another_of_us_writes_to_is_worth_another_try() {
+fn a_store_that_another_codex_traced_writes_to_is_a_transient_failure() {
     let store = Store::new();
     store.export(&trace()).unwrap();
     let other = fs::File::open(lock::path(&store.root())).unwrap();
@@ -29,7 +29,7 @@ fn a_store_that_another_of_us_writes_to_is_worth_another_try() {
 }
 
 #[test]
-fn a_file_where_the_store_should_be_is_left_alone() {
+fn a_file_at_the_stores_path_is_not_changed() {
     let store = Store::new();
     fs::write(store.root(), "notes").unwrap();
     assert_eq!(
@@ -40,7 +40,7 @@ fn a_file_where_the_store_should_be_is_left_alone() {
 }
 
 #[test]
-fn spans_that_make_no_tree_never_reach_the_store() {
+fn spans_that_form_no_tree_never_reach_the_store() {
     let store = Store::new();
     let mut bad = trace();
     bad.spans[2].parent = Some(bad.spans[2].id);
@@ -55,7 +55,7 @@ fn spans_that_make_no_tree_never_reach_the_store() {
 }
 
 #[test]
-fn a_key_that_has_no_room_beside_another_is_named() {
+fn a_key_that_is_a_prefix_of_another_is_refused_by_name() {
     let store = Store::new();
     let mut bad = trace();
     bad.tags.insert("team".to_owned(), "x".to_owned());
@@ -67,7 +67,7 @@ fn a_key_that_has_no_room_beside_another_is_named() {
             store.root().display()
         )
     );
-    assert_eq!(store.read(), None, "what is half written does not show");
+    assert_eq!(store.read(), None, "a half-written trace is not visible");
     store.export(&trace()).unwrap();
     let mut expected = trace();
     expected.tags.insert("team".to_owned(), "x".to_owned());

@@ -1,10 +1,10 @@
-//! What stands in which file, and what an update leaves alone.
+//! The content of each file, and what an update does not change.
 
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
-fn a_trace_comes_back_whole() {
+fn a_trace_reads_back_unchanged() {
     let store = Store::new();
     let delivered = store.export(&trace()).unwrap();
     assert_eq!((delivered.experiment_id.len(), delivered.spans_sent), (18, 3));
@@ -12,7 +12,7 @@ fn a_trace_comes_back_whole() {
 }
 
 #[test]
-fn every_file_is_where_mlflow_looks_for_it() {
+fn every_file_has_the_path_that_mlflow_reads() {
     let store = Store::new();
     let experiment = store.export(&trace()).unwrap().experiment_id;
     let mut files = store.files();
@@ -51,7 +51,7 @@ fn every_file_is_where_mlflow_looks_for_it() {
 }
 
 #[test]
-fn an_update_is_in_place_and_leaves_nothing_behind() {
+fn an_update_is_in_place_and_leaves_no_old_files() {
     let (store, fresh) = (Store::new(), Store::new());
     let experiment = store.export(&trace()).unwrap().experiment_id;
     let other = fresh.export(&resumed()).unwrap().experiment_id;
@@ -67,7 +67,7 @@ fn an_update_is_in_place_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_people_added_in_mlflow_survives_an_update() {
+fn changes_by_users_in_mlflow_survive_an_update() {
     let store = Store::new();
     store.export(&trace()).unwrap();
     let folder = store.of_trace();
@@ -92,7 +92,7 @@ fn what_people_added_in_mlflow_survives_an_update() {
 }
 
 #[test]
-fn odd_values_come_back_and_odd_keys_as_mlflow_can_read_them() {
+fn odd_values_read_back_unchanged_and_odd_keys_in_a_form_that_mlflow_reads() {
     let store = Store::new();
     let mut odd = trace();
     let pairs = [
@@ -122,7 +122,7 @@ fn odd_values_come_back_and_odd_keys_as_mlflow_can_read_them() {
 }
 
 #[test]
-fn a_new_store_is_its_owners_alone_and_an_old_one_stays_as_open_as_it_was() {
+fn a_new_store_is_private_and_an_existing_one_keeps_its_permissions() {
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     let store = Store::new();
     store.export(&trace()).unwrap();
@@ -133,7 +133,7 @@ fn a_new_store_is_its_owners_alone_and_an_old_one_stays_as_open_as_it_was() {
     let shared = Store::new();
     fs::create_dir(shared.root()).unwrap();
     fs::set_permissions(shared.root(), fs::Permissions::from_mode(0o755)).unwrap();
-    // What the umask of this process leaves of 0755 and 0644.
+    // The permissions that the umask of this process leaves.
     fs::write(shared.folder.path().join("file"), "").unwrap();
     fs::create_dir(shared.folder.path().join("folder")).unwrap();
     let usual = [mode(&shared.folder.path().join("folder")), mode(&shared.folder.path().join("file"))];
@@ -147,7 +147,7 @@ fn a_new_store_is_its_owners_alone_and_an_old_one_stays_as_open_as_it_was() {
 }
 
 #[test]
-fn a_forgotten_trace_leaves_nothing_and_others_stay() {
+fn a_forgotten_trace_leaves_no_file_and_others_stay() {
     let store = Store::new();
     assert!(!forget(&store.root(), trace().id, BUSY).unwrap() && !store.root().exists());
     let other = Trace { id: TraceId([8; 16]), ..trace() };

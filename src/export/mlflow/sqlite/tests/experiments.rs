@@ -1,4 +1,4 @@
-//! A new database, and the experiment that a trace goes to.
+//! A new database, and the experiment of a trace.
 
 use super::*;
 use std::os::unix::fs::PermissionsExt;
@@ -34,7 +34,7 @@ fn a_new_database_is_private_and_has_the_experiments_that_mlflow_expects() {
 }
 
 #[test]
-fn eight_launches_that_make_the_database_at_once_all_get_their_trace_in() {
+fn eight_launches_that_create_the_database_at_once_all_store_their_trace() {
     let store = Store::new();
     std::thread::scope(|scope| {
         for number in 0..8 {
@@ -52,7 +52,7 @@ fn eight_launches_that_make_the_database_at_once_all_get_their_trace_in() {
 }
 
 #[test]
-fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
+fn an_experiment_is_found_by_name_or_id_and_created_only_by_name() {
     for (version, schema) in SCHEMAS {
         let store = Store::with(schema);
         store.run(
@@ -77,7 +77,7 @@ fn an_experiment_is_found_by_name_or_id_and_only_made_by_name() {
         }
         assert_eq!(store.rows("SELECT count(*) FROM trace_info"), ["0"]);
         assert_eq!(store.export_to(by_id("7"), &trace()).unwrap().experiment_id, "7");
-        // It is there already, so there it stays.
+        // The trace stays in its experiment.
         assert_eq!(store.export_to(by_name("new"), &trace()).unwrap().experiment_id, "7");
         assert_eq!(store.rows("SELECT count(*) FROM experiments"), ["2"]);
         assert_eq!(

@@ -1,9 +1,9 @@
-//! What MLflow's upgrade leaves empty, and what becomes of it.
+//! Columns that an upgrade of MLflow leaves empty, and how they are filled.
 
 use super::*;
 use crate::rollout::value::Value;
 
-/// What the upgrade of MLflow makes of rows that were written before: what is beside the content is empty.
+/// A database after an upgrade of MLflow: every value outside the spans' content is empty.
 fn upgraded(schema: &str) -> Store {
     let store = Store::with(schema);
     store.export(&trace()).unwrap();
@@ -23,8 +23,8 @@ fn upgraded(schema: &str) -> Store {
     store
 }
 
-/// All rows that a version keeps beside the content of the spans.
-fn beside_the_content(store: &Store) -> Vec<String> {
+/// All values that a version keeps outside the spans' content.
+fn outside_the_content(store: &Store) -> Vec<String> {
     [
         "SELECT name, model_name, model_provider, input_cost, output_cost, total_cost FROM spans ORDER BY span_id",
         "SELECT name, dimension_attributes FROM spans ORDER BY span_id",
@@ -43,28 +43,28 @@ fn filled(store: &Store) -> Filled {
 }
 
 #[test]
-fn what_an_upgrade_left_empty_is_filled_once() {
+fn columns_that_an_upgrade_left_empty_are_filled_once() {
     for (version, schema) in &SCHEMAS[2..] {
         let right = Store::with(schema);
         right.export(&trace()).unwrap();
         let store = upgraded(schema);
-        assert_ne!(beside_the_content(&store), beside_the_content(&right), "{version}");
+        assert_ne!(outside_the_content(&store), outside_the_content(&right), "{version}");
         assert_eq!(filled(&store), Filled { spans: 1, traces_left: 0 }, "{version}");
-        assert_eq!(beside_the_content(&store), beside_the_content(&right), "{version}");
-        // Nothing is looked at again.
+        assert_eq!(outside_the_content(&store), outside_the_content(&right), "{version}");
+        // A second call touches no row.
         store.run("CREATE TRIGGER t BEFORE UPDATE ON spans BEGIN SELECT raise(ABORT, 'touched'); END");
         assert_eq!(filled(&store), Filled::default(), "{version}");
     }
 }
 
 #[test]
-fn the_next_trace_fills_what_those_before_it_lack() {
+fn the_next_export_fills_earlier_traces() {
     for (version, schema) in &SCHEMAS[2..] {
         let store = upgraded(schema);
         let mut other = trace();
         other.id = TraceId([9; 16]);
         store.export(&other).unwrap();
-        let lines: Vec<String> = beside_the_content(&store)
+        let lines: Vec<String> = outside_the_content(&store)
             .into_iter()
             .map(|line| line.replace(&other.id.to_string(), &trace().id.to_string()))
             .collect();
@@ -74,7 +74,7 @@ fn the_next_trace_fills_what_those_before_it_lack() {
 }
 
 #[test]
-fn a_database_without_such_places_has_nothing_to_fill() {
+fn a_database_without_such_columns_is_not_filled() {
     for (version, schema) in &SCHEMAS[..2] {
         let store = Store::with(schema);
         store.export(&trace()).unwrap();
@@ -85,7 +85,7 @@ fn a_database_without_such_places_has_nothing_to_fill() {
 }
 
 #[test]
-fn only_our_own_rows_are_filled_and_only_what_is_empty() {
+fn only_empty_columns_of_our_own_rows_are_filled() {
     let store = upgraded(SCHEMAS[5].1);
     store.run(
         "UPDATE spans SET model_name = 'mine' WHERE name = 'llm_call_1';
@@ -102,7 +102,7 @@ fn only_our_own_rows_are_filled_and_only_what_is_empty() {
 }
 
 #[test]
-fn spans_that_mlflow_moved_away_are_left_alone() {
+fn archived_spans_are_not_filled() {
     let store = upgraded(SCHEMAS[5].1);
     store.run(
         "UPDATE trace_tags SET value = 'ARCHIVE_REPO' WHERE key = 'mlflow.trace.spansLocation';
@@ -125,7 +125,7 @@ fn a_span_that_only_names_its_provider_by_opentelemetry_is_filled_too() {
 }
 
 #[test]
-fn of_many_traces_some_are_left_for_the_next_time() {
+fn one_call_fills_a_limited_number_of_traces() {
     let store = Store::with(SCHEMAS[5].1);
     for number in 1..=60 {
         let mut trace = trace();

@@ -1,9 +1,9 @@
-//! What is left of a trace that was forgotten: nothing, in any row or free page.
+//! A forgotten trace leaves nothing in any row or free page.
 
 use super::*;
 
 #[test]
-fn a_forgotten_trace_leaves_nothing_in_any_schema_and_others_stay() {
+fn a_forgotten_trace_leaves_no_row_in_any_schema_and_others_stay() {
     for (name, schema) in SCHEMAS {
         let store = Store::with(schema);
         let mut other = trace();
@@ -13,7 +13,7 @@ fn a_forgotten_trace_leaves_nothing_in_any_schema_and_others_stay() {
         long.spans[0].inputs = serde_json::json!({ "prompt": "forget-me ".repeat(5_000) }).into();
         store.export(&long).unwrap();
         store.export(&other).unwrap();
-        // The form of before lies in free pages, unless they are wiped.
+        // The earlier form is in free pages, unless they are wiped.
         store.export(&trace()).unwrap();
         store.run(&format!("INSERT INTO trace_tags (request_id, key, value) VALUES ('{id}', 'mine', 'x')"));
         if !store.rows("SELECT 1 FROM sqlite_schema WHERE name = 'entity_associations'").is_empty() {
@@ -37,7 +37,7 @@ fn a_forgotten_trace_leaves_nothing_in_any_schema_and_others_stay() {
 }
 
 #[test]
-fn nothing_is_made_to_be_forgotten() {
+fn forgetting_creates_no_database() {
     let store = Store::new();
     assert!(!forget(&store.path(), trace().id, BUSY).unwrap());
     assert!(!store.path().exists());

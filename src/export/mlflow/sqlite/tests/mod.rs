@@ -1,4 +1,4 @@
-//! The exporter against SQLite itself, on every schema that MLflow has had.
+//! The exporter against SQLite, on every schema of MLflow.
 
 mod experiments;
 mod filled;
@@ -41,7 +41,7 @@ const SCHEMAS: [(&str, &str); 7] = [
     ),
 ];
 
-/// Long enough for eight threads that make a database at once.
+/// Long enough for eight threads that create a database at once.
 const BUSY: Duration = Duration::from_secs(20);
 
 struct Store {
@@ -100,7 +100,7 @@ impl Store {
         SqliteExporter::open(&self.path(), experiment, BUSY)?.export(trace, None)
     }
 
-    /// Without waiting for anybody.
+    /// The error of an export that does not wait for locks.
     fn refused(&self, trace: &Trace) -> String {
         let experiment = Experiment::Name("codex-sessions".to_owned());
         let exporter = SqliteExporter::open(&self.path(), experiment, Duration::ZERO);

@@ -1,10 +1,10 @@
-//! Where a database may be, and what SQLite keeps beside it.
+//! Paths and links of a database, and SQLite's files next to it.
 
 use super::*;
 use crate::export::mlflow::sample::resumed;
 use std::os::unix::fs::symlink;
 
-/// What stands beside the database.
+/// All files in the database's folder.
 fn beside(folder: &Path) -> Vec<String> {
     let entries = folder.read_dir().unwrap();
     let mut names: Vec<String> =
@@ -19,7 +19,7 @@ fn export_to(path: &Path, trace: &Trace) -> Delivered {
 }
 
 #[test]
-fn a_database_may_be_called_anything() {
+fn a_database_may_have_an_odd_name() {
     for name in ["a b.db", "what?mode=ro", "a#b.db", "100%.db", "%20.db", "file:x.db", "-", "é😀", ":memory:"]
     {
         let folder = TempDir::new().unwrap();
@@ -43,7 +43,7 @@ fn a_link_is_followed_and_stays_a_link() {
 }
 
 #[test]
-fn a_link_to_nothing_yet_gets_its_database_where_it_points() {
+fn a_dangling_link_gets_its_database_at_its_target() {
     let store = Store::new();
     let link = store.folder.path().join("link.db");
     symlink("mlflow.db", &link).unwrap();
@@ -52,13 +52,13 @@ fn a_link_to_nothing_yet_gets_its_database_where_it_points() {
     assert!(link.symlink_metadata().unwrap().is_symlink());
 }
 
-/// What SQLite leaves of a database that nothing was ever written to.
+/// Writes the empty file that SQLite leaves of a database that was never written.
 fn empty(path: &Path) {
     std::fs::write(path, "").unwrap();
 }
 
 #[test]
-fn a_file_without_a_byte_becomes_a_database_in_its_place() {
+fn an_empty_file_becomes_a_database_in_place() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let store = Store::new();
     empty(&store.path());
@@ -79,7 +79,7 @@ fn a_file_without_a_byte_becomes_a_database_in_its_place() {
 }
 
 #[test]
-fn of_eight_that_fill_one_empty_file_one_does_it() {
+fn one_of_eight_writers_creates_the_tables_in_an_empty_file() {
     let store = Store::new();
     empty(&store.path());
     std::thread::scope(|scope| {
@@ -96,7 +96,7 @@ fn of_eight_that_fill_one_empty_file_one_does_it() {
 }
 
 #[test]
-fn an_empty_file_that_another_program_fills_is_left_to_it() {
+fn an_empty_file_that_another_program_fills_is_waited_for() {
     let store = Store::new();
     empty(&store.path());
     let other = store.sql();
@@ -105,7 +105,7 @@ fn an_empty_file_that_another_program_fills_is_left_to_it() {
     assert_eq!(error, format!("transient: database is locked: {}", store.path().display()));
     std::thread::scope(|scope| {
         let export = scope.spawn(|| store.export(&trace()));
-        // MLflow makes its tables in steps; that of the experiments is among the first.
+        // MLflow creates its tables in steps; `experiments` is one of the first.
         other.execute_batch(&format!("COMMIT; BEGIN; {} COMMIT", create::SCHEMA)).unwrap();
         export.join().unwrap().unwrap();
     });
@@ -114,7 +114,7 @@ fn an_empty_file_that_another_program_fills_is_left_to_it() {
 }
 
 #[test]
-fn no_log_is_left_beside_a_database_that_keeps_one() {
+fn no_log_file_is_left_next_to_a_database_in_write_ahead_mode() {
     let store = Store::with(create::SCHEMA);
     store.run("PRAGMA journal_mode = WAL");
     assert_eq!(beside(store.folder.path()), ["mlflow.db"]);
@@ -122,11 +122,11 @@ fn no_log_is_left_beside_a_database_that_keeps_one() {
     assert_eq!(beside(store.folder.path()), ["mlflow.db"]);
     assert_eq!(store.read(), trace());
     assert_eq!(beside(store.folder.path()), ["mlflow.db"]);
-    assert_eq!(store.rows("PRAGMA journal_mode"), ["wal"], "the choice is not ours");
+    assert_eq!(store.rows("PRAGMA journal_mode"), ["wal"], "the mode is not changed");
 }
 
 #[test]
-fn a_log_that_another_process_uses_is_left_to_it() {
+fn a_log_that_another_process_uses_stays() {
     let store = Store::with(create::SCHEMA);
     store.run("PRAGMA journal_mode = WAL");
     let other = store.sql();
@@ -156,7 +156,7 @@ fn on_a_network_a_log_is_never_shared() {
     drop(ours);
     assert_eq!(count(&other), Ok(1));
 
-    // As long as the other one has it open, we wait.
+    // Busy as long as the other connection is open.
     let ours = open(&store.path(), FileSystem::Network, Duration::ZERO).unwrap();
     assert_eq!(count(&ours).unwrap_err().sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
     drop((ours, other));
@@ -164,7 +164,7 @@ fn on_a_network_a_log_is_never_shared() {
 }
 
 #[test]
-fn on_a_network_a_database_without_a_log_is_shared_as_anywhere() {
+fn on_a_network_a_database_without_a_log_is_shared_as_usual() {
     let store = Store::with(create::SCHEMA);
     let [first, second] = [(); 2].map(|()| open(&store.path(), FileSystem::Network, BUSY).unwrap());
     for (connection, name) in [(&first, "first"), (&second, "second"), (&first, "again")] {

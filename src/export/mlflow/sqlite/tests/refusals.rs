@@ -1,10 +1,10 @@
-//! What keeps a trace out of a database, and what the database looks like after.
+//! Refused traces, and the state of the database afterwards.
 
 use super::*;
 use crate::export::mlflow::sample::resumed;
 
 #[test]
-fn a_locked_database_is_worth_another_try() {
+fn a_locked_database_is_a_transient_failure() {
     let store = Store::with(create::SCHEMA);
     store.export(&trace()).unwrap();
     let other = store.sql();
@@ -18,7 +18,7 @@ fn a_locked_database_is_worth_another_try() {
 }
 
 #[test]
-fn a_file_that_is_no_mlflow_database_is_refused_and_left_alone() {
+fn a_file_that_is_not_an_mlflow_database_is_refused_and_not_changed() {
     let text = b"not a database, but long enough to be looked at ".repeat(40);
     let store = Store::new();
     std::fs::write(store.path(), &text).unwrap();
@@ -44,7 +44,7 @@ fn a_file_that_is_no_mlflow_database_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_database_that_mlflow_is_still_making_is_waited_for() {
+fn a_database_that_mlflow_is_still_creating_is_waited_for() {
     let store = Store::with("CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY);");
     std::thread::scope(|scope| {
         let export = scope.spawn(|| store.export(&trace()));
@@ -54,7 +54,7 @@ fn a_database_that_mlflow_is_still_making_is_waited_for() {
 }
 
 #[test]
-fn spans_that_make_no_tree_never_reach_the_database() {
+fn spans_that_form_no_tree_never_reach_the_database() {
     let store = Store::new();
     let mut bad = trace();
     bad.spans[2].parent = Some(bad.spans[2].id);
@@ -70,7 +70,7 @@ fn spans_that_make_no_tree_never_reach_the_database() {
 }
 
 #[test]
-fn a_trace_that_mlflow_has_archived_is_not_written_over() {
+fn a_trace_that_mlflow_has_archived_is_not_overwritten() {
     let store = Store::with(SCHEMAS[4].1);
     store.export(&trace()).unwrap();
     store.run("UPDATE trace_tags SET value = 'ARCHIVE_REPO' WHERE key = 'mlflow.trace.spansLocation'");
@@ -87,7 +87,7 @@ fn a_trace_that_mlflow_has_archived_is_not_written_over() {
 }
 
 #[test]
-fn a_write_that_fails_half_way_leaves_the_trace_as_it_was() {
+fn a_write_that_fails_half_way_changes_nothing() {
     let store = Store::with(create::SCHEMA);
     store.export(&trace()).unwrap();
     store.run(
@@ -100,7 +100,7 @@ fn a_write_that_fails_half_way_leaves_the_trace_as_it_was() {
 }
 
 #[test]
-fn a_schema_that_no_mlflow_had_yet_is_refused_until_somebody_repairs_it() {
+fn an_unknown_schema_is_refused_until_it_is_repaired() {
     let table = [
         (
             "ALTER TABLE spans RENAME TO kept",
@@ -135,7 +135,7 @@ fn a_schema_that_no_mlflow_had_yet_is_refused_until_somebody_repairs_it() {
 }
 
 #[test]
-fn of_several_traces_all_are_there_or_none() {
+fn a_batch_is_stored_completely_or_not_at_all() {
     let store = Store::with(create::SCHEMA);
     let experiment = Experiment::Name("codex-sessions".to_owned());
     let mut exporter = SqliteExporter::open(&store.path(), experiment, BUSY).unwrap();

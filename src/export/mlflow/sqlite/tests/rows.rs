@@ -1,11 +1,11 @@
-//! What stands in which row, on every schema, and what an update leaves alone.
+//! The content of rows in every schema, and what an update does not change.
 
 use super::*;
 use crate::export::mlflow::sample::resumed;
 use rusqlite::params;
 
 #[test]
-fn a_trace_comes_back_whole_from_every_schema() {
+fn a_trace_reads_back_unchanged_from_every_schema() {
     for (version, schema) in SCHEMAS {
         let store = Store::with(schema);
         assert_eq!(store.export(&trace()).unwrap().experiment_id, "1", "{version}");
@@ -15,7 +15,7 @@ fn a_trace_comes_back_whole_from_every_schema() {
 }
 
 #[test]
-fn an_update_is_in_place_and_leaves_nothing_behind() {
+fn an_update_is_in_place_and_leaves_no_old_rows() {
     for (version, schema) in SCHEMAS {
         let store = Store::with(schema);
         store.export(&trace()).unwrap();
@@ -29,7 +29,7 @@ fn an_update_is_in_place_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_people_added_in_mlflow_survives_an_update() {
+fn changes_by_users_in_mlflow_survive_an_update() {
     for (version, schema) in SCHEMAS {
         let store = Store::with(schema);
         store.export(&trace()).unwrap();
@@ -61,7 +61,7 @@ fn what_people_added_in_mlflow_survives_an_update() {
 }
 
 #[test]
-fn mlflow_3_10_to_3_14_find_totals_and_dimensions_where_they_look() {
+fn totals_and_dimensions_are_in_the_tables_of_mlflow_3_10_to_3_14() {
     for (version, schema) in &SCHEMAS[2..4] {
         let store = Store::with(schema);
         for _ in 0..2 {
@@ -94,7 +94,7 @@ fn mlflow_3_10_to_3_14_find_totals_and_dimensions_where_they_look() {
 }
 
 #[test]
-fn mlflow_3_17_and_later_find_totals_and_dimensions_where_they_look() {
+fn totals_and_dimensions_are_in_the_columns_of_mlflow_3_17_and_later() {
     let store = Store::with(SCHEMAS[5].1);
     store.export(&trace()).unwrap();
     store.export(&trace()).unwrap();
@@ -130,7 +130,7 @@ fn mlflow_3_17_and_later_find_totals_and_dimensions_where_they_look() {
 }
 
 #[test]
-fn totals_on_their_way_into_columns_are_in_both_places() {
+fn totals_are_in_tables_and_columns_during_the_migration_to_3_17() {
     let store = Store::with(SCHEMAS[6].1);
     store.export(&trace()).unwrap();
     assert_eq!(
@@ -153,10 +153,10 @@ fn totals_on_their_way_into_columns_are_in_both_places() {
 }
 
 #[test]
-fn a_newer_mlflow_between_two_writes_changes_nothing() {
+fn an_upgrade_between_two_writes_loses_no_value() {
     let store = Store::with(create::SCHEMA);
     store.export(&trace()).unwrap();
-    // What 3.17's migration does to a trace: name, session, tokens and cost move into columns.
+    // The effect of 3.17's migration on a trace: name, session, tokens and cost move into columns.
     let connection = store.sql();
     for (column, kind) in [
         ("trace_name", "TEXT"),
@@ -183,7 +183,7 @@ fn a_newer_mlflow_between_two_writes_changes_nothing() {
 }
 
 #[test]
-fn what_is_too_wide_for_mlflow_is_cut() {
+fn metadata_too_wide_for_mlflow_is_cut() {
     let store = Store::new();
     let mut wide = trace();
     wide.metadata.insert("session_file".to_owned(), "ö".repeat(251));
