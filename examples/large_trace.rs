@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         experiment: Experiment::Name("large".to_owned()),
         trace: Redacted::with_built_in_rules(trace),
     };
-    let path = Spool::at(Path::new(home).join("mlflow/spool")).put(&entry, Timestamp::now())?;
+    let path = Spool::new(Path::new(home).join("mlflow/spool")).put(&entry, Timestamp::now())?;
     println!("{}: {} bytes", path.display(), path.metadata()?.len());
     Ok(())
 }

@@ -180,7 +180,7 @@ fn servers() -> impl Iterator<Item = (&'static str, Arc<MlflowServer>, Oracle)> 
 }
 
 fn receipt(uri: &str, trace: &Trace, delivered: &Delivered) -> Receipt {
-    Receipt::of(target(uri), delivered.experiment_id.clone(), Timestamp::UNIX_EPOCH, &trace.spans)
+    Receipt::from_spans(target(uri), delivered.experiment_id.clone(), Timestamp::UNIX_EPOCH, &trace.spans)
 }
 
 /// How many spans each request carried, and whether the last one was the root.

@@ -64,7 +64,7 @@ fn stored(home: &Home, thread: &str) -> Option<Trace> {
 }
 
 fn spooled(home: &Home) -> usize {
-    Spool::at(home.state().join("spool")).paths().len()
+    Spool::new(home.state().join("spool")).paths().len()
 }
 
 fn root(trace: &Trace, key: &str) -> Option<String> {

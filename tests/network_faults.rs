@@ -5,7 +5,7 @@ use codex_traced::config::target::{Experiment, Target};
 use codex_traced::rollout::value::Map;
 use codex_traced::spool::Spool;
 use codex_traced::spool::entry::Entry;
-use codex_traced::spool::list::Standing;
+use codex_traced::spool::list::EntryState;
 use codex_traced::spool::tries::MOST_ALONE;
 use codex_traced::trace::ids::{SpanId, TraceId};
 use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
@@ -313,7 +313,7 @@ fn a_server_that_refuses_one_trace_in_ten_for_ever_keeps_no_other_waiting() {
     let server = PickyServer::start();
     let uri = server.url();
     let mut network = Network::new(codex);
-    let spool = Spool::at(network.home.state().join("spool"));
+    let spool = Spool::new(network.home.state().join("spool"));
     let (mut others, mut refused) = (BTreeSet::new(), BTreeMap::new());
     let mut numbers = 0..;
     let mut put = |is_liked: bool| {
@@ -375,8 +375,8 @@ fn a_server_that_refuses_one_trace_in_ten_for_ever_keeps_no_other_waiting() {
     let listed = spool.list();
     let aside: BTreeMap<String, String> = listed
         .iter()
-        .map(|one| match &one.standing {
-            Standing::SetAside(reason) => (one.trace.to_string(), reason.clone()),
+        .map(|one| match &one.state {
+            EntryState::Quarantined(reason) => (one.trace.to_string(), reason.clone()),
             other => panic!("{} is not set aside: {other:?}", one.trace),
         })
         .collect();
@@ -400,7 +400,7 @@ fn after_a_refused_delivery_the_list_tells_tries_time_and_reason() {
     let server = PickyServer::start();
     let uri = server.url();
     let network = Network::new(codex);
-    let spool = Spool::at(network.home.state().join("spool"));
+    let spool = Spool::new(network.home.state().join("spool"));
     let [refused, other] = [1, 2].map(|number| left_by_a_session(number, &uri));
     server.dislike(&refused.trace.id.to_string(), Dislike::Answers(500));
     spool.put(&refused, Timestamp::now()).expect("put an entry");

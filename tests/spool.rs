@@ -2,7 +2,7 @@
 //! anywhere twice, and nothing older comes after what is newer.
 
 use codex_traced::config::target::{Experiment, Target};
-use codex_traced::export::deliver::{Drained, Eagerness, Limits, Step, drain};
+use codex_traced::export::deliver::{DrainStep, Drained, Eagerness, Limits, drain};
 use codex_traced::export::receipt::Receipt;
 use codex_traced::export::receipts::Receipts;
 use codex_traced::export::{Delivered, ExportError, Exporter};
@@ -24,14 +24,14 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// A trace for a target.
-type Road = (u8, usize);
+type Route = (u8, usize);
 
 /// What happens to the spool.
 #[derive(Clone, Debug)]
 enum Event {
     /// A launch puts what it read; a slow one puts what others have overtaken.
     Put {
-        road: Road,
+        route: Route,
         behind: i64,
     },
     Drain {
@@ -64,13 +64,13 @@ enum Crash {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let road = (0..3_u8, 0..2_usize);
+    let route = (0..3_u8, 0..2_usize);
     let mode = select(vec![Mode::Up, Mode::Up, Mode::Away, Mode::Refuses, Mode::WillNotTake]);
     let eagerness = select(vec![Eagerness::Patient, Eagerness::Asked]);
     let crash = select(vec![None, None, Some(Crash::BeforeReceipts), Some(Crash::BeforeRemovals)]);
     let targets = [mode.clone(), mode];
     prop_oneof![
-        6 => (road, 0..3_i64).prop_map(|(road, behind)| Event::Put { road, behind }),
+        6 => (route, 0..3_i64).prop_map(|(route, behind)| Event::Put { route, behind }),
         5 => (eagerness, targets, crash)
             .prop_map(|(eagerness, targets, crash)| Event::Drain { eagerness, targets, crash }),
         1 => Just(Event::HalfPut),
@@ -88,80 +88,80 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a time of this century")
 }
 
-struct Yard {
+struct Model {
     folder: TempDir,
     clock: i64,
     /// The newest form there is of a trace: a session only grows.
-    newest: BTreeMap<Road, i64>,
+    newest: BTreeMap<Route, i64>,
     /// Every form that was put, but for those that were dropped by hand.
-    put: BTreeSet<(Road, i64)>,
-    places: RefCell<Places>,
+    put: BTreeSet<(Route, i64)>,
+    targets_state: RefCell<Targets>,
     /// When the remote target failed last, while it is left alone for that.
     failed_at: Option<i64>,
 }
 
 /// The targets as they are.
 #[derive(Default)]
-struct Places {
+struct Targets {
     modes: Option<[Mode; 2]>,
-    holds: BTreeMap<Road, i64>,
+    holds: BTreeMap<Route, i64>,
     /// Of this drain.
     tried: BTreeSet<usize>,
     /// What must not be; a panic here would count as the exporter's own.
     violation: Option<String>,
     /// Somebody dropped by hand what the target had: what is older may come again.
-    excused: BTreeSet<Road>,
+    excused: BTreeSet<Route>,
 }
 
-struct Place<'a>(usize, &'a RefCell<Places>);
+struct ModelTarget<'a>(usize, &'a RefCell<Targets>);
 
-impl Exporter for Place<'_> {
+impl Exporter for ModelTarget<'_> {
     fn export(&mut self, trace: &Trace, _: Option<&Receipt>) -> Result<Delivered, ExportError> {
-        let Place(target, places) = self;
-        let mut places = places.borrow_mut();
-        places.tried.insert(*target);
-        match places.modes.map_or(Mode::Up, |modes| modes[*target]) {
+        let ModelTarget(target, targets_state) = self;
+        let mut targets_state = targets_state.borrow_mut();
+        targets_state.tried.insert(*target);
+        match targets_state.modes.map_or(Mode::Up, |modes| modes[*target]) {
             Mode::Up => {}
             Mode::Away => return Err(ExportError::transient("away")),
             Mode::Refuses => return Err(ExportError::Target("401".into())),
             Mode::WillNotTake => return Err(ExportError::Trace("too large".into())),
         }
-        let (road, form) = ((trace.id.0[0], *target), trace.ended_at.as_second());
-        let before = places.holds.insert(road, form);
-        if before.is_some_and(|before| before > form) && !places.excused.contains(&road) {
-            places.violation = Some(format!("{road:?}: {form} came after {before:?}"));
+        let (route, form) = ((trace.id.0[0], *target), trace.ended_at.as_second());
+        let before = targets_state.holds.insert(route, form);
+        if before.is_some_and(|before| before > form) && !targets_state.excused.contains(&route) {
+            targets_state.violation = Some(format!("{route:?}: {form} came after {before:?}"));
         }
         Ok(Delivered { experiment_id: "1".into(), spans_sent: 0 })
     }
 }
 
-impl Yard {
-    fn new() -> Yard {
-        Yard {
+impl Model {
+    fn new() -> Model {
+        Model {
             folder: tempfile::tempdir().expect("make a folder"),
             clock: 1_000_000_000,
             newest: BTreeMap::new(),
             put: BTreeSet::new(),
-            places: RefCell::default(),
+            targets_state: RefCell::default(),
             failed_at: None,
         }
     }
 
     fn spool(&self) -> Spool {
-        Spool::at(self.folder.path().join("spool"))
+        Spool::new(self.folder.path().join("spool"))
     }
 
     fn receipts(&self) -> PathBuf {
         self.folder.path().join("receipts")
     }
 
-    fn put(&mut self, road: Road, behind: i64) {
-        let newest = self.newest.entry(road).or_default();
+    fn put(&mut self, route: Route, behind: i64) {
+        let newest = self.newest.entry(route).or_default();
         let form = if behind == 0 { *newest + 1 } else { (*newest - behind).max(1) };
         *newest = form.max(*newest);
-        self.put.insert((road, form));
+        self.put.insert((route, form));
         let trace = Trace {
-            id: TraceId([road.0; 16]),
+            id: TraceId([route.0; 16]),
             name: "n".into(),
             state: TraceState::Ok,
             started_at: at(0),
@@ -173,7 +173,7 @@ impl Yard {
             spans: Vec::new(),
         };
         let entry = Entry {
-            target: targets()[road.1].clone(),
+            target: targets()[route.1].clone(),
             experiment: Experiment::Name("e".into()),
             trace: Redacted::with_built_in_rules(trace),
         };
@@ -181,38 +181,38 @@ impl Yard {
     }
 
     fn drain(&mut self, eagerness: Eagerness) -> Drained {
-        self.places.borrow_mut().tried.clear();
-        let (now, luck, told) = (|| at(self.clock), || 0.5, |_: &Step| {});
+        self.targets_state.borrow_mut().tried.clear();
+        let (now, jitter, report) = (|| at(self.clock), || 0.5, |_: &DrainStep| {});
         let limits = Limits {
             patience: Duration::ZERO,
             budget: None,
             is_asked_to_end: &|| false,
             eagerness,
             now: &now,
-            luck: &luck,
-            told: &told,
+            jitter: &jitter,
+            report: &report,
         };
         let connect = |target: &Target, _: &Experiment| -> Result<Box<dyn Exporter + '_>, ExportError> {
             let number = targets().iter().position(|known| known == target).expect("a target of the model");
-            Ok(Box::new(Place(number, &self.places)))
+            Ok(Box::new(ModelTarget(number, &self.targets_state)))
         };
-        drain(&self.spool(), &Receipts::at(self.receipts()), &limits, connect).expect("nobody else delivers")
+        drain(&self.spool(), &Receipts::new(self.receipts()), &limits, connect).expect("nobody else delivers")
     }
 
     fn drain_and_check(&mut self, eagerness: Eagerness, modes: [Mode; 2], crash: Option<Crash>) {
-        self.places.borrow_mut().modes = Some(modes);
+        self.targets_state.borrow_mut().modes = Some(modes);
         let spool = self.folder.path().join("spool");
         let (before, receipts) = (files(&spool), files(&self.receipts()));
         let wants_remote = self.has_something_for(1);
         let drained = self.drain(eagerness);
-        assert_eq!(self.places.borrow_mut().violation.take(), None);
+        assert_eq!(self.targets_state.borrow_mut().violation.take(), None);
         let waiting: Vec<PathBuf> = drained.waiting.into_iter().map(|waiting| waiting.path).collect();
-        assert_eq!(waiting, self.spool().paths(), "what waits is told");
+        assert_eq!(waiting, self.spool().paths(), "what waits is report");
 
         // 22 s are three quarters of the first pause, and 3600 the longest.
         let rests_surely = self.failed_at.is_some_and(|failed| (failed..failed + 22).contains(&self.clock));
         let rests_maybe = self.failed_at.is_some_and(|failed| (failed..failed + 3600).contains(&self.clock));
-        let was_tried = self.places.borrow().tried.contains(&1);
+        let was_tried = self.targets_state.borrow().tried.contains(&1);
         match eagerness {
             Eagerness::Patient if rests_surely => assert!(!was_tried, "a server in its pause was tried"),
             Eagerness::Patient if rests_maybe => {}
@@ -226,7 +226,7 @@ impl Yard {
         }
         // What the drain removed is still there for whoever comes after a crash; what it set aside is not removed.
         if let Some(crash) = crash {
-            let aside: BTreeSet<_> = self.spool().set_aside().iter().map(|path| name_of(path)).collect();
+            let aside: BTreeSet<_> = self.spool().quarantined().iter().map(|path| name_of(path)).collect();
             for (name, bytes) in
                 before.iter().filter(|(name, _)| !aside.contains(*name) && !name.starts_with('.'))
             {
@@ -244,7 +244,7 @@ impl Yard {
 
     /// Some form that waits is newer than what the target has, and than what was set aside.
     fn has_something_for(&self, target: usize) -> bool {
-        let (holds, listed) = (&self.places.borrow().holds, self.spool().list());
+        let (holds, listed) = (&self.targets_state.borrow().holds, self.spool().list());
         listed.iter().filter(|entry| is_for(entry, target) && is_waiting(entry)).any(|entry| {
             let form = form_of(&entry.path);
             let is_newer = |other: &Listed| {
@@ -265,9 +265,9 @@ impl Yard {
     fn retry(&mut self) {
         let spool = self.spool();
         for lane in [codex_traced::spool::policy::Lane::Local, codex_traced::spool::policy::Lane::Remote] {
-            spool.rests(lane).forget().expect("forget");
+            spool.backoff(lane).forget().expect("forget");
         }
-        spool.set_aside().iter().for_each(|path| _ = spool.bring_back(path).expect("bring back"));
+        spool.quarantined().iter().for_each(|path| _ = spool.bring_back(path).expect("bring back"));
         self.failed_at = None;
     }
 
@@ -278,11 +278,11 @@ impl Yard {
         }
         let entry = which.get(&listed);
         let target = usize::from(!is_for(entry, 0));
-        let (road, form) = ((entry.trace.0[0], target), form_of(&entry.path));
+        let (route, form) = ((entry.trace.0[0], target), form_of(&entry.path));
         assert_eq!(named(&entry.id, &listed), Ok(entry));
         Spool::drop_listed(entry).expect("drop");
-        if self.places.borrow().holds.get(&road).is_some_and(|held| form >= *held) {
-            self.places.borrow_mut().excused.insert(road);
+        if self.targets_state.borrow().holds.get(&route).is_some_and(|held| form >= *held) {
+            self.targets_state.borrow_mut().excused.insert(route);
         }
         let remains = self.spool().list();
         assert_eq!(remains.len(), listed.len() - 1, "one entry goes");
@@ -291,7 +291,7 @@ impl Yard {
             other.trace == entry.trace && other.target == entry.target && form_of(&other.path) == form
         };
         if !remains.iter().any(is_same) {
-            self.put.remove(&(road, form));
+            self.put.remove(&(route, form));
         }
     }
 
@@ -300,13 +300,13 @@ impl Yard {
         let listed = self.spool().list();
         let ids: BTreeSet<&str> = listed.iter().map(|entry| entry.id.as_str()).collect();
         assert_eq!(ids.len(), listed.len(), "two entries of one name");
-        let holds = &self.places.borrow().holds;
-        for (road, form) in &self.put {
-            let is_there = holds.get(road).is_some_and(|held| held >= form);
+        let holds = &self.targets_state.borrow().holds;
+        for (route, form) in &self.put {
+            let is_there = holds.get(route).is_some_and(|held| held >= form);
             let is_here = listed.iter().any(|entry| {
-                entry.trace.0[0] == road.0 && is_for(entry, road.1) && form_of(&entry.path) >= *form
+                entry.trace.0[0] == route.0 && is_for(entry, route.1) && form_of(&entry.path) >= *form
             });
-            assert!(is_there || is_here, "{road:?} {form} is lost");
+            assert!(is_there || is_here, "{route:?} {form} is lost");
         }
     }
 }
@@ -342,22 +342,22 @@ proptest! {
     fn nothing_is_lost_nothing_stands_twice_and_nothing_older_comes_after_what_is_newer(
         events in vec(event(), 1..24)
     ) {
-        let mut yard = Yard::new();
+        let mut model = Model::new();
         for event in events {
             match event {
-                Event::Put { road, behind } => yard.put(road, behind),
-                Event::Drain { eagerness, targets, crash } => yard.drain_and_check(eagerness, targets, crash),
-                Event::HalfPut => yard.half_put(),
-                Event::Retry => yard.retry(),
-                Event::Drop(which) => yard.drop_one(which),
-                Event::Clock(by) => yard.clock += by,
+                Event::Put { route, behind } => model.put(route, behind),
+                Event::Drain { eagerness, targets, crash } => model.drain_and_check(eagerness, targets, crash),
+                Event::HalfPut => model.half_put(),
+                Event::Retry => model.retry(),
+                Event::Drop(which) => model.drop_one(which),
+                Event::Clock(by) => model.clock += by,
             }
-            yard.assert_nothing_lost();
+            model.assert_nothing_lost();
         }
         // In the end all is well, and all is there.
-        yard.retry();
-        yard.drain_and_check(Eagerness::Asked, [Mode::Up; 2], None);
-        yard.assert_nothing_lost();
-        prop_assert_eq!(yard.spool().list(), []);
+        model.retry();
+        model.drain_and_check(Eagerness::Asked, [Mode::Up; 2], None);
+        model.assert_nothing_lost();
+        prop_assert_eq!(model.spool().list(), []);
     }
 }

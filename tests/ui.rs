@@ -2,7 +2,7 @@
 
 use codex_traced::config::target::Target;
 use codex_traced::export::receipt::Receipt;
-use codex_traced::export::receipts::{Kept, Receipts};
+use codex_traced::export::receipts::{Receipts, StoredReceipt};
 use codex_traced::spool::entry::Rank;
 use codex_traced::trace::ids::TraceId;
 use jiff::Timestamp;
@@ -54,9 +54,9 @@ fn a_trace_on_a_server_is_opened_where_it_is() {
     let home = Home::new(NO_MODEL);
     let trace = TraceId([7; 16]);
     let target = Target::Http("http://ada:secret@127.0.0.1:5000".into());
-    let receipt = Receipt::of(target, "3".into(), Timestamp::UNIX_EPOCH, &[]);
-    let kept = Kept { receipt, rank: Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 1 }, bytes: 1 };
-    Receipts::at(home.state().join("receipts")).keep(trace, kept).expect("write a receipt");
+    let receipt = Receipt::from_spans(target, "3".into(), Timestamp::UNIX_EPOCH, &[]);
+    let kept = StoredReceipt { receipt, rank: Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 1 }, bytes: 1 };
+    Receipts::new(home.state().join("receipts")).keep(trace, kept).expect("write a receipt");
     let page = format!("http://127.0.0.1:5000/#/experiments/3/traces?selectedEvaluationId={trace}\n");
 
     let (program, shown) = browser(&home);

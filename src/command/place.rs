@@ -4,7 +4,7 @@ use crate::config::access::Access;
 use crate::config::settings::TRACKING_URI;
 use crate::config::target::{Experiment, Target};
 use crate::env::{Variables, World};
-use crate::export::lost::{Lost, Sent};
+use crate::export::lost::{Lost, SentTrace};
 use crate::export::mlflow;
 use crate::export::{Checked, ExportError, Patience};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub(super) fn check_typed(
 }
 
 /// Which of these the target no longer has.
-pub(super) fn lost(target: &Target, sent: &[Sent], world: &World) -> Result<Lost, ExportError> {
+pub(super) fn lost(target: &Target, sent: &[SentTrace], world: &World) -> Result<Lost, ExportError> {
     mlflow::lost(target, sent, &Access::of(world), patience())
 }
 

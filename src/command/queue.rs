@@ -1,7 +1,7 @@
 //! What lies in the spool as a table, for people at a terminal.
 
 use crate::notice::in_one_line;
-use crate::spool::list::{Listed, Standing};
+use crate::spool::list::{EntryState, Listed};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -29,17 +29,17 @@ pub(super) fn render(listed: &[Listed], now: Timestamp) -> String {
 
 fn row(entry: &Listed, now: Timestamp) -> [String; 8] {
     let none = || "-".to_owned();
-    let (tries, last, next) = match &entry.standing {
-        Standing::Waits => ("0".to_owned(), none(), "next launch".to_owned()),
-        Standing::Rests(rest) => {
-            let next = match rest.lasts(now) {
-                true => format!("in {}", span(now, rest.until)),
+    let (tries, last, next) = match &entry.state {
+        EntryState::Waits => ("0".to_owned(), none(), "next launch".to_owned()),
+        EntryState::Paused(pause) => {
+            let next = match pause.lasts(now) {
+                true => format!("in {}", span(now, pause.until)),
                 false => "next launch".to_owned(),
             };
-            (rest.failures.to_string(), format!("{} ago", span(rest.since, now)), next)
+            (pause.failures.to_string(), format!("{} ago", span(pause.since, now)), next)
         }
-        Standing::Unreadable(_) => (none(), none(), none()),
-        Standing::SetAside(_) => (none(), none(), "set aside".to_owned()),
+        EntryState::Unreadable(_) => (none(), none(), none()),
+        EntryState::Quarantined(_) => (none(), none(), "set aside".to_owned()),
     };
     let age = entry.put_at.map_or_else(none, |at| span(at, now));
     let target = entry.target.as_ref().map_or_else(none, |target| in_one_line(&target.to_string()));
@@ -47,10 +47,10 @@ fn row(entry: &Listed, now: Timestamp) -> [String; 8] {
 }
 
 fn reason(entry: &Listed) -> String {
-    match &entry.standing {
-        Standing::Waits => "not tried since it was put".to_owned(),
-        Standing::Rests(rest) => rest.reason.clone(),
-        Standing::Unreadable(reason) | Standing::SetAside(reason) => reason.clone(),
+    match &entry.state {
+        EntryState::Waits => "not tried since it was put".to_owned(),
+        EntryState::Paused(pause) => pause.reason.clone(),
+        EntryState::Unreadable(reason) | EntryState::Quarantined(reason) => reason.clone(),
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::config::target::Target;
-    use crate::spool::policy::Rest;
+    use crate::spool::policy::Pause;
     use crate::trace::ids::TraceId;
 
     fn at(second: i64) -> Timestamp {
@@ -93,28 +93,28 @@ mod tests {
 
     #[test]
     fn the_table_tells_where_each_entry_stands_and_no_secret() {
-        let listed = |id: &str, target, bytes, standing| Listed {
+        let listed = |id: &str, target, bytes, state| Listed {
             id: id.into(),
             path: "/spool/x".into(),
             trace: TraceId([7; 16]),
             target,
             bytes,
             put_at: Some(at(1000)),
-            standing,
+            state,
         };
         let server = Some(Target::Http("https://user:secret@host".into()));
         let database = Some(Target::Sqlite("/a\u{1b}[2J.db".into()));
-        let rest = Rest {
+        let pause = Pause {
             failures: 3,
             since: at(90_000),
             until: at(91_200),
             reason: "refused: https://user:secret@host\r".into(),
         };
         let all = [
-            listed("0000aaaa", server.clone(), 123, Standing::Rests(rest)),
-            listed("0000bbbb", database, 45_678_901, Standing::Waits),
-            listed("0000cccc", None, 5_000, Standing::Unreadable("an entry of version 9".into())),
-            listed("0000dddd", server, 1, Standing::SetAside("too large".into())),
+            listed("0000aaaa", server.clone(), 123, EntryState::Paused(pause)),
+            listed("0000bbbb", database, 45_678_901, EntryState::Waits),
+            listed("0000cccc", None, 5_000, EntryState::Unreadable("an entry of version 9".into())),
+            listed("0000dddd", server, 1, EntryState::Quarantined("too large".into())),
         ];
         let trace = "tr-07070707070707070707070707070707";
         let expected = format!(

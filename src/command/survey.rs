@@ -173,7 +173,7 @@ impl Survey {
         let (set_aside, waiting) = spool(&paths)
             .list()
             .into_iter()
-            .partition::<Vec<_>, _>(|one| matches!(one.standing, Standing::SetAside(_)));
+            .partition::<Vec<_>, _>(|one| matches!(one.state, EntryState::Quarantined(_)));
         let [waiting, set_aside] = [waiting, set_aside].map(|all| all.into_iter().map(kept).collect());
         Survey {
             version: VERSION,
@@ -260,10 +260,10 @@ fn reached(target: &Target, experiment: &Experiment, world: &World) -> Reached {
 }
 
 fn kept(listed: Listed) -> Kept {
-    let (tries, last_try_at, reason) = match listed.standing {
-        Standing::Waits => (Some(0), None, None),
-        Standing::Rests(rest) => (Some(rest.failures), Some(rest.since), Some(rest.reason)),
-        Standing::Unreadable(reason) | Standing::SetAside(reason) => (None, None, Some(reason)),
+    let (tries, last_try_at, reason) = match listed.state {
+        EntryState::Waits => (Some(0), None, None),
+        EntryState::Paused(pause) => (Some(pause.failures), Some(pause.since), Some(pause.reason)),
+        EntryState::Unreadable(reason) | EntryState::Quarantined(reason) => (None, None, Some(reason)),
     };
     Kept {
         id: listed.id,
@@ -311,7 +311,7 @@ mod tests {
             ..Access::default()
         };
         let of = |target: Target| {
-            let receipt = Receipt::of(target, "3".into(), Timestamp::UNIX_EPOCH, &[]);
+            let receipt = Receipt::from_spans(target, "3".into(), Timestamp::UNIX_EPOCH, &[]);
             sent(TraceId([7; 16]), &receipt, &access).link
         };
         let shown = "experiments/3/traces?selectedEvaluationId=tr-07070707070707070707070707070707";

@@ -8,7 +8,7 @@ use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
 use crate::config::target::Target;
 use crate::env::World;
-use crate::export::deliver::{Drained, Step};
+use crate::export::deliver::{DrainStep, Drained};
 use crate::export::mlflow;
 use crate::export::mlflow::sqlite::Filled;
 use crate::finish::context::Context;
@@ -130,8 +130,8 @@ fn again(reason: &str, pause: Duration) -> String {
     format!("{reason}; once more in {} s (Ctrl-C ends this, and nothing is lost)", pause.as_secs().max(1))
 }
 
-fn line_of(step: &Step) -> String {
-    let Step { number, of, trace, target, outcome } = step;
+fn line_of(step: &DrainStep) -> String {
+    let DrainStep { number, of, trace, target, outcome } = step;
     match outcome {
         Ok(()) => format!("{number}/{of} {trace} → {target}"),
         Err(reason) => format!("{number}/{of} {trace} ✗ {reason}"),

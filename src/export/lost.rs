@@ -11,31 +11,31 @@ const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
 
 /// A trace that a target took, from its receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentTrace {
     pub trace: TraceId,
     pub experiment_id: String,
     pub at: Timestamp,
 }
 
 /// Each trace that the target no longer has, with the state of its experiment.
-pub type Lost = BTreeMap<TraceId, Home>;
+pub type Lost = BTreeMap<TraceId, ExperimentState>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Home {
-    Stands,
+pub enum ExperimentState {
+    Present,
     /// Removed, or its id now belongs to a later experiment, as in a database that was created again.
     Gone,
 }
 
 /// A target that can list its traces.
-pub(super) trait Place {
+pub(super) trait TraceIndex {
     /// Those of `sent` that the target has.
-    fn present(&mut self, sent: &[Sent]) -> Result<HashSet<TraceId>, ExportError>;
+    fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError>;
     /// When the experiment was created; None if it is missing or deleted.
     fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError>;
 }
 
-pub(super) fn of(sent: &[Sent], place: &mut impl Place) -> Result<Lost, ExportError> {
+pub(super) fn find(sent: &[SentTrace], place: &mut impl TraceIndex) -> Result<Lost, ExportError> {
     let present = place.present(sent)?;
     let mut made: HashMap<&str, Option<Timestamp>> = HashMap::new();
     let mut lost = Lost::new();
@@ -45,7 +45,7 @@ pub(super) fn of(sent: &[Sent], place: &mut impl Place) -> Result<Lost, ExportEr
             None => *made.entry(&one.experiment_id).or_insert(place.made(&one.experiment_id)?),
         };
         let is_same = at.is_some_and(|at| at.duration_since(one.at) <= CLOCKS_APART);
-        lost.insert(one.trace, if is_same { Home::Stands } else { Home::Gone });
+        lost.insert(one.trace, if is_same { ExperimentState::Present } else { ExperimentState::Gone });
     }
     Ok(lost)
 }
@@ -54,10 +54,10 @@ pub(super) fn of(sent: &[Sent], place: &mut impl Place) -> Result<Lost, ExportEr
 mod tests {
     use super::*;
 
-    struct Shelf;
+    struct FixedIndex;
 
-    impl Place for Shelf {
-        fn present(&mut self, _: &[Sent]) -> Result<HashSet<TraceId>, ExportError> {
+    impl TraceIndex for FixedIndex {
+        fn present(&mut self, _: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
             Ok([TraceId([1; 16])].into())
         }
 
@@ -69,14 +69,19 @@ mod tests {
     #[test]
     fn a_lost_traces_experiment_counts_as_gone_if_its_id_belongs_to_a_later_one() {
         // The experiment's id is the second of its creation.
-        let sent = |number: u8, made: &str| Sent {
+        let sent = |number: u8, made: &str| SentTrace {
             trace: TraceId([number; 16]),
             experiment_id: made.into(),
             at: Timestamp::from_second(10_000).unwrap(),
         };
         let all = [sent(1, "gone"), sent(2, "gone"), sent(3, "9000"), sent(4, "10300"), sent(5, "10301")];
-        let lost: Vec<_> = of(&all, &mut Shelf).unwrap().into_iter().collect();
-        let expected = [(2, Home::Gone), (3, Home::Stands), (4, Home::Stands), (5, Home::Gone)];
+        let lost: Vec<_> = find(&all, &mut FixedIndex).unwrap().into_iter().collect();
+        let expected = [
+            (2, ExperimentState::Gone),
+            (3, ExperimentState::Present),
+            (4, ExperimentState::Present),
+            (5, ExperimentState::Gone),
+        ];
         assert_eq!(lost, expected.map(|(number, home)| (TraceId([number; 16]), home)));
     }
 }

@@ -30,7 +30,12 @@ pub struct Receipt {
 
 impl Receipt {
     /// A receipt for all of these spans.
-    pub fn of(target: Target, experiment_id: String, delivered_at: Timestamp, spans: &[Span]) -> Receipt {
+    pub fn from_spans(
+        target: Target,
+        experiment_id: String,
+        delivered_at: Timestamp,
+        spans: &[Span],
+    ) -> Receipt {
         let spans = spans.iter().map(|span| (span.id, digest(span))).collect();
         Receipt {
             target,
@@ -44,13 +49,13 @@ impl Receipt {
     }
 
     /// A receipt for the whole trace.
-    pub fn of_trace(
+    pub fn from_trace(
         target: Target,
         experiment_id: String,
         delivered_at: Timestamp,
         trace: &Trace,
     ) -> Receipt {
-        let spans = Receipt::of(target, experiment_id, delivered_at, &trace.spans);
+        let spans = Receipt::from_spans(target, experiment_id, delivered_at, &trace.spans);
         Receipt { info: Some(info_digest(trace)), redactions: redact::counts_of(trace), ..spans }
     }
 

@@ -26,7 +26,7 @@ pub struct Receipts {
 
 /// What a target has of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct StoredReceipt {
     pub receipt: Receipt,
     /// The form that the target has; older forms are not sent.
     pub rank: Rank,
@@ -35,7 +35,7 @@ pub struct Kept {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OnDisk<K> {
+struct ReceiptFile<K> {
     version: u32,
     kept: K,
 }
@@ -46,7 +46,7 @@ struct VersionOnly {
 }
 
 impl Receipts {
-    pub fn at(folder: PathBuf) -> Receipts {
+    pub fn new(folder: PathBuf) -> Receipts {
         Receipts { folder }
     }
 
@@ -55,7 +55,7 @@ impl Receipts {
     }
 
     /// None also if the file cannot be read: then the whole trace is sent again, which changes nothing.
-    pub fn of(&self, trace: TraceId, target: &Target) -> Option<Kept> {
+    pub fn get(&self, trace: TraceId, target: &Target) -> Option<StoredReceipt> {
         self.read(trace).into_iter().find(|kept| kept.receipt.target == *target)
     }
 
@@ -65,7 +65,7 @@ impl Receipts {
     }
 
     /// The receipt of a target that has archived the trace.
-    pub fn archived(&self, trace: TraceId) -> Option<Kept> {
+    pub fn archived(&self, trace: TraceId) -> Option<StoredReceipt> {
         self.read(trace).into_iter().find(|kept| kept.receipt.archived)
     }
 
@@ -93,28 +93,27 @@ impl Receipts {
         all
     }
 
-    fn read(&self, trace: TraceId) -> Vec<Kept> {
+    fn read(&self, trace: TraceId) -> Vec<StoredReceipt> {
         let Ok(bytes) = fs::read(self.file_of(trace)) else { return Vec::new() };
-        serde_json::from_slice(&bytes).map(|on_disk: OnDisk<_>| on_disk.kept).unwrap_or_default()
+        serde_json::from_slice(&bytes).map(|on_disk: ReceiptFile<_>| on_disk.kept).unwrap_or_default()
     }
 
     /// Writes a receipt durably and replaces the earlier one of its target.
-    pub fn keep(&self, trace: TraceId, kept: Kept) -> io::Result<()> {
+    pub fn keep(&self, trace: TraceId, kept: StoredReceipt) -> io::Result<()> {
         self.keep_all([(trace, kept)])
     }
 
     /// Notes that the target has archived the trace; does nothing without a receipt.
     pub fn mark_archived(&self, trace: TraceId, target: &Target) -> io::Result<()> {
-        match self.of(trace, target) {
-            Some(Kept { receipt, rank, bytes }) => {
-                self.keep(trace, Kept { receipt: Receipt { archived: true, ..receipt }, rank, bytes })
-            }
+        match self.get(trace, target) {
+            Some(StoredReceipt { receipt, rank, bytes }) => self
+                .keep(trace, StoredReceipt { receipt: Receipt { archived: true, ..receipt }, rank, bytes }),
             None => Ok(()),
         }
     }
 
     /// As `keep` for several receipts, with one sync of the folder.
-    pub fn keep_all(&self, all: impl IntoIterator<Item = (TraceId, Kept)>) -> io::Result<()> {
+    pub fn keep_all(&self, all: impl IntoIterator<Item = (TraceId, StoredReceipt)>) -> io::Result<()> {
         // Another process may write the receipt of another target of this trace at the same time. Without
         // locks, as on some network file systems, a lost receipt means that the trace is sent again in whole.
         let _lock = disk::lock_within(&self.folder.join(".lock"), PATIENCE).ok().flatten();
@@ -125,13 +124,13 @@ impl Receipts {
     /// Notes that the target has nothing of the trace any more: the next delivery sends all of it, in any
     /// form. The experiment stays recorded.
     pub fn empty(&self, trace: TraceId, target: &Target) -> io::Result<()> {
-        let Some(kept) = self.of(trace, target) else { return Ok(()) };
+        let Some(kept) = self.get(trace, target) else { return Ok(()) };
         let receipt = Receipt { spans: BTreeMap::new(), info: None, archived: false, ..kept.receipt };
         let rank = Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 };
-        self.keep(trace, Kept { receipt, rank, bytes: 0 })
+        self.keep(trace, StoredReceipt { receipt, rank, bytes: 0 })
     }
 
-    fn write(&self, trace: TraceId, kept: Kept) -> io::Result<()> {
+    fn write(&self, trace: TraceId, kept: StoredReceipt) -> io::Result<()> {
         let path = self.file_of(trace);
         let version = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if version.is_some_and(|VersionOnly { version }| version > VERSION) {
@@ -140,7 +139,7 @@ impl Receipts {
         let mut all = self.read(trace);
         all.retain(|other| other.receipt.target != kept.receipt.target);
         all.push(kept);
-        disk::write_whole(&path, &serde_json::to_vec(&OnDisk { version: VERSION, kept: all })?)
+        disk::write_whole(&path, &serde_json::to_vec(&ReceiptFile { version: VERSION, kept: all })?)
     }
 
     /// Removes what a crash left half written.
@@ -156,10 +155,10 @@ mod tests {
 
     const TRACE: TraceId = TraceId([7; 16]);
 
-    fn kept(target: &str, bytes: u64) -> Kept {
+    fn kept(target: &str, bytes: u64) -> StoredReceipt {
         let target = Target::Http(target.into());
-        Kept {
-            receipt: Receipt::of(target, "1".into(), Timestamp::UNIX_EPOCH, &[]),
+        StoredReceipt {
+            receipt: Receipt::from_spans(target, "1".into(), Timestamp::UNIX_EPOCH, &[]),
             rank: Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 },
             bytes,
         }
@@ -168,7 +167,7 @@ mod tests {
     #[test]
     fn each_target_has_one_receipt_of_a_trace() {
         let folder = tempfile::tempdir().unwrap();
-        let receipts = Receipts::at(folder.path().join("receipts"));
+        let receipts = Receipts::new(folder.path().join("receipts"));
         let team = |name: &str, bytes| {
             let mut kept = kept("http://a", bytes);
             kept.receipt.target = kept.receipt.target.with_workspace(Some(name.to_owned()));
@@ -179,13 +178,13 @@ mod tests {
             receipts.keep(TRACE, kept).unwrap();
         }
         for kept in [team("a", 4), team("b", 5)] {
-            assert_eq!(receipts.of(TRACE, &kept.receipt.target), Some(kept));
+            assert_eq!(receipts.get(TRACE, &kept.receipt.target), Some(kept));
         }
-        let of = |target: &str| receipts.of(TRACE, &Target::Http(target.into()));
+        let of = |target: &str| receipts.get(TRACE, &Target::Http(target.into()));
         assert_eq!(of("http://a"), Some(kept("http://a", 3)));
         assert_eq!(of("http://b"), Some(kept("http://b", 2)));
         assert_eq!(
-            (of("http://c"), receipts.of(TraceId([8; 16]), &kept("http://a", 1).receipt.target)),
+            (of("http://c"), receipts.get(TraceId([8; 16]), &kept("http://a", 1).receipt.target)),
             (None, None)
         );
     }
@@ -193,17 +192,17 @@ mod tests {
     #[test]
     fn an_emptied_receipt_blocks_no_form_and_keeps_its_experiment() {
         let folder = tempfile::tempdir().unwrap();
-        let receipts = Receipts::at(folder.path().into());
+        let receipts = Receipts::new(folder.path().into());
         let mut whole = kept("http://a", 9);
         let target = whole.receipt.target.clone();
         whole.receipt.spans = [(crate::trace::ids::SpanId([1; 8]), "digest".to_owned())].into();
         whole.receipt.archived = true;
         whole.rank = Rank { ended_at: Timestamp::from_second(9).unwrap(), spans: 9 };
         receipts.empty(TRACE, &target).unwrap();
-        assert_eq!(receipts.of(TRACE, &target), None, "there was none");
+        assert_eq!(receipts.get(TRACE, &target), None, "there was none");
         receipts.keep(TRACE, whole.clone()).unwrap();
         receipts.empty(TRACE, &target).unwrap();
-        let left = receipts.of(TRACE, &target).unwrap();
+        let left = receipts.get(TRACE, &target).unwrap();
         assert_eq!(
             (left.receipt.spans.len(), &left.receipt.experiment_id),
             (0, &whole.receipt.experiment_id)
@@ -216,7 +215,7 @@ mod tests {
     #[test]
     fn recent_receipts_come_newest_first() {
         let folder = tempfile::tempdir().unwrap();
-        let receipts = Receipts::at(folder.path().into());
+        let receipts = Receipts::new(folder.path().into());
         assert_eq!(receipts.recent(5), []);
         for second in 1..=4 {
             let mut kept = kept("http://a", 1);
@@ -230,10 +229,10 @@ mod tests {
     #[test]
     fn a_torn_receipt_is_replaced_and_one_of_a_later_version_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let receipts = Receipts::at(folder.path().into());
+        let receipts = Receipts::new(folder.path().into());
         let path = receipts.file_of(TRACE);
         fs::write(&path, "{\"version\":1,\"ke").unwrap();
-        assert_eq!(receipts.of(TRACE, &kept("http://a", 1).receipt.target), None);
+        assert_eq!(receipts.get(TRACE, &kept("http://a", 1).receipt.target), None);
         receipts.keep(TRACE, kept("http://a", 1)).unwrap();
         assert_eq!(receipts.read(TRACE), [kept("http://a", 1)]);
         let later = "{\"version\":2,\"kept\":{}}";

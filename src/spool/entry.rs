@@ -83,13 +83,13 @@ impl Entry {
             target: self.target.clone(),
             experiment: self.experiment.clone(),
             trace: self.trace.id,
-            rank: Rank::of(&self.trace),
+            rank: Rank::from_trace(&self.trace),
         }
     }
 }
 
 impl Rank {
-    pub fn of(trace: &Trace) -> Rank {
+    pub fn from_trace(trace: &Trace) -> Rank {
         Rank { ended_at: trace.ended_at, spans: trace.spans.len() }
     }
 }
@@ -110,9 +110,9 @@ pub(super) fn write(file: impl Write, entry: &Entry) -> io::Result<u64> {
 
 /// Reads only the head, except in an entry of version 1.
 pub(super) fn head(path: &Path) -> Result<Head, SpoolError> {
-    match Opened::open(path)? {
-        Opened::Sealed { head, .. } => Ok(head),
-        Opened::Version1(entry) => Ok(entry.head()),
+    match EntryFile::open(path)? {
+        EntryFile::Sealed { head, .. } => Ok(head),
+        EntryFile::Version1(entry) => Ok(entry.head()),
     }
 }
 
@@ -132,7 +132,7 @@ pub(super) fn read(path: &Path) -> Result<Entry, SpoolError> {
     Ok(Entry { target: head.target, experiment: head.experiment, trace })
 }
 
-enum Opened {
+enum EntryFile {
     /// Head and seal are present; the file is positioned at its start.
     Sealed {
         head: Head,
@@ -142,8 +142,8 @@ enum Opened {
     Version1(Box<Entry>),
 }
 
-impl Opened {
-    fn open(path: &Path) -> Result<Opened, SpoolError> {
+impl EntryFile {
+    fn open(path: &Path) -> Result<EntryFile, SpoolError> {
         let mut file = File::open(path)?;
         let mut line = Vec::new();
         BufReader::new((&file).take(LONGEST_HEAD)).read_until(b'\n', &mut line)?;
@@ -152,14 +152,14 @@ impl Opened {
             let head: HeadLine<Head> = serde_json::from_slice(&line).map_err(torn)?;
             let seal = seal(&mut file)?;
             file.rewind()?;
-            return Ok(Opened::Sealed { head: head.head, file, seal });
+            return Ok(EntryFile::Sealed { head: head.head, file, seal });
         }
         let mut whole = Vec::new();
         file.read_to_end(&mut whole)?;
         match version(&whole)? {
             1 => {
                 let whole: Version1 = serde_json::from_slice(&whole).map_err(torn)?;
-                Ok(Opened::Version1(Box::new(whole.entry)))
+                Ok(EntryFile::Version1(Box::new(whole.entry)))
             }
             _ => Err(SpoolError::Torn("it ends within its first line".into())),
         }

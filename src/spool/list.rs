@@ -1,6 +1,6 @@
 //! The spool's content for users: each entry with a short id to type, and the reason why it is still there.
 
-use super::policy::{Lane, Rest};
+use super::policy::{Lane, Pause};
 use super::{Spool, SpoolError};
 use crate::config::target::Target;
 use crate::trace::ids::TraceId;
@@ -19,19 +19,19 @@ pub struct Listed {
     pub target: Option<Target>,
     pub bytes: u64,
     pub put_at: Option<Timestamp>,
-    pub standing: Standing,
+    pub state: EntryState,
 }
 
 /// Why an entry is still in the spool.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
+pub enum EntryState {
     /// It was not tried, and its target does not pause.
     Waits,
     /// The entry or its target failed and pauses: number of failures, time and reason of the last one.
-    Rests(Rest),
+    Paused(Pause),
     /// It waits for a codex-traced that can read it.
     Unreadable(String),
-    SetAside(String),
+    Quarantined(String),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,51 +45,53 @@ pub enum NotOne {
 impl Spool {
     /// Entries that wait, then entries in quarantine; each oldest first.
     pub fn list(&self) -> Vec<Listed> {
-        let rests = [Lane::Local, Lane::Remote].map(|lane| self.rests(lane));
+        let backoff = [Lane::Local, Lane::Remote].map(|lane| self.backoff(lane));
         let waiting = self.paths().into_iter().filter_map(|path| {
             let head = Spool::head(&path);
-            let standing = match &head {
+            let state = match &head {
                 Ok(head) => {
-                    let of_target = rests.iter().find_map(|rests| rests.of(&head.target)).cloned();
-                    let own = Spool::tries(&path).map(|tries| tries.rest);
-                    both(own, of_target).map_or(Standing::Waits, Standing::Rests)
+                    let of_target = backoff.iter().find_map(|backoff| backoff.get(&head.target)).cloned();
+                    let own = Spool::tries(&path).map(|tries| tries.pause);
+                    both(own, of_target).map_or(EntryState::Waits, EntryState::Paused)
                 }
-                Err(error) => Standing::Unreadable(error.to_string()),
+                Err(error) => EntryState::Unreadable(error.to_string()),
             };
-            listed(path, head.map(|head| head.target), standing)
+            listed(path, head.map(|head| head.target), state)
         });
-        let set_aside = self.set_aside().into_iter().filter_map(|path| {
+        let set_aside = self.quarantined().into_iter().filter_map(|path| {
             let reason = Spool::reason(&path).unwrap_or_else(|| "for a reason that was lost".into());
             let target = Spool::head(&path).map(|head| head.target);
-            listed(path, target, Standing::SetAside(reason))
+            listed(path, target, EntryState::Quarantined(reason))
         });
         waiting.chain(set_aside).collect()
     }
 
     pub fn drop_listed(listed: &Listed) -> Result<(), SpoolError> {
-        match listed.standing {
-            Standing::SetAside(_) => Spool::drop_aside(&listed.path),
-            Standing::Waits | Standing::Rests(_) | Standing::Unreadable(_) => Spool::remove(&listed.path),
+        match listed.state {
+            EntryState::Quarantined(_) => Spool::drop_quarantined(&listed.path),
+            EntryState::Waits | EntryState::Paused(_) | EntryState::Unreadable(_) => {
+                Spool::remove(&listed.path)
+            }
         }
     }
 }
 
 /// Joins the pauses of an entry and its target: a launch tries the entry when both have ended.
-fn both(own: Option<Rest>, of_target: Option<Rest>) -> Option<Rest> {
+fn both(own: Option<Pause>, of_target: Option<Pause>) -> Option<Pause> {
     let (Some(own), Some(of_target)) = (&own, &of_target) else { return own.or(of_target) };
     let last = if own.since >= of_target.since { own } else { of_target };
     let (failures, until) = (own.failures.max(of_target.failures), own.until.max(of_target.until));
-    Some(Rest { failures, until, ..last.clone() })
+    Some(Pause { failures, until, ..last.clone() })
 }
 
 /// None when the entry is gone by now.
-fn listed(path: PathBuf, target: Result<Target, SpoolError>, standing: Standing) -> Option<Listed> {
+fn listed(path: PathBuf, target: Result<Target, SpoolError>, state: EntryState) -> Option<Listed> {
     if target.as_ref().is_err_and(SpoolError::is_gone) {
         return None;
     }
     let (trace, bytes) = (Spool::trace_of(&path)?, fs::metadata(&path).ok()?.len());
     let (id, put_at) = (id_of(&path), Spool::put_at(&path));
-    Some(Listed { id, path, trace, target: target.ok(), bytes, put_at, standing })
+    Some(Listed { id, path, trace, target: target.ok(), bytes, put_at, state })
 }
 
 fn id_of(path: &Path) -> String {
@@ -113,36 +115,36 @@ pub fn named<'a>(name: &str, listed: &'a [Listed]) -> Result<&'a Listed, NotOne>
 #[cfg(test)]
 mod tests {
     use super::super::tests::entry;
-    use super::super::tries::{Against, Tries};
+    use super::super::tries::{Against, EntryTries};
     use super::*;
 
     #[test]
     fn every_entry_is_listed_with_why_it_is_still_there() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().join("spool"));
+        let spool = Spool::new(folder.path().join("spool"));
         let put = |second| spool.put(&entry("n"), Timestamp::from_second(second).unwrap()).unwrap();
         let (aside, later, waits) = (put(1), put(2), put(3));
-        spool.put_aside(&aside, "too large").unwrap();
+        spool.quarantine(&aside, "too large").unwrap();
         fs::write(&later, "{\"version\":9}\n").unwrap();
-        let standings = |spool: &Spool| -> Vec<Standing> {
-            spool.list().into_iter().map(|listed| listed.standing).collect()
+        let states = |spool: &Spool| -> Vec<EntryState> {
+            spool.list().into_iter().map(|listed| listed.state).collect()
         };
         let unreadable =
-            Standing::Unreadable("an entry of version 9, which a later codex-traced wrote".into());
-        let set_aside = Standing::SetAside("too large".into());
-        assert_eq!(standings(&spool), [unreadable.clone(), Standing::Waits, set_aside.clone()]);
-        let rest = Rest::after(None, Lane::Local, "away".into(), None, Timestamp::UNIX_EPOCH, 1.0);
-        spool.rests(Lane::Local).set(&entry("n").target, Some(rest.clone())).unwrap();
-        assert_eq!(standings(&spool), [unreadable, Standing::Rests(rest), set_aside]);
+            EntryState::Unreadable("an entry of version 9, which a later codex-traced wrote".into());
+        let set_aside = EntryState::Quarantined("too large".into());
+        assert_eq!(states(&spool), [unreadable.clone(), EntryState::Waits, set_aside.clone()]);
+        let pause = Pause::after(None, Lane::Local, "away".into(), None, Timestamp::UNIX_EPOCH, 1.0);
+        spool.backoff(Lane::Local).set(&entry("n").target, Some(pause.clone())).unwrap();
+        assert_eq!(states(&spool), [unreadable, EntryState::Paused(pause), set_aside]);
 
         let tries = |now| {
             let (now, reason) = (Timestamp::from_second(now).unwrap(), format!("refused at {now}"));
-            Tries::after(None, Lane::Remote, Against::Trace, reason, now, 1.0)
+            EntryTries::after(None, Lane::Remote, Against::Trace, reason, now, 1.0)
         };
         Spool::note_tries(&waits, &tries(100)).unwrap();
-        let Standing::Rests(rest) = standings(&spool).remove(1) else { panic!("it was tried") };
-        assert_eq!((rest.failures, rest.reason.as_str()), (1, "refused at 100"));
-        assert_eq!((rest.since.as_second(), rest.until.as_second()), (100, 130));
+        let EntryState::Paused(pause) = states(&spool).remove(1) else { panic!("it was tried") };
+        assert_eq!((pause.failures, pause.reason.as_str()), (1, "refused at 100"));
+        assert_eq!((pause.since.as_second(), pause.until.as_second()), (100, 130));
 
         let listed = spool.list();
         for entry in &listed {
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn an_ambiguous_or_unknown_name_selects_no_entry() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().join("spool"));
+        let spool = Spool::new(folder.path().join("spool"));
         spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();
         let one = spool.list();
         for name in ["tr-07070707070707070707070707070707", "07070707-0707-0707-0707-070707070707"] {

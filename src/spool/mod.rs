@@ -19,19 +19,19 @@
 //! - A process that puts an entry delivers it, or leaves it to the process that holds the lock. The latter
 //!   looks again after it released the lock, so no entry is left to a process that has already finished.
 
-pub mod aside;
+pub mod backoff;
 pub mod entry;
 pub mod list;
 pub mod policy;
-pub mod rests;
+pub mod quarantine;
 pub mod tries;
 
 use crate::disk;
 use crate::trace::ids::TraceId;
+use backoff::Backoff;
 use entry::{Entry, Head};
 use jiff::Timestamp;
 use policy::{Lane, MOST_BYTES, has_room};
-use rests::Rests;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -69,12 +69,12 @@ impl SpoolError {
 }
 
 impl Spool {
-    pub fn at(folder: PathBuf) -> Spool {
+    pub fn new(folder: PathBuf) -> Spool {
         Spool { folder, most_bytes: MOST_BYTES }
     }
 
     /// With another limit of all entries together, in bytes.
-    pub fn of_at_most(self, most_bytes: u64) -> Spool {
+    pub fn with_limit(self, most_bytes: u64) -> Spool {
         Spool { most_bytes, ..self }
     }
 
@@ -97,7 +97,7 @@ impl Spool {
         let path = loop {
             let name = format!("{nanosecond:020}-{}.json", entry.trace.id);
             nanosecond += 1;
-            if self.aside().join(&name).exists() {
+            if self.quarantine_folder().join(&name).exists() {
                 continue;
             }
             let path = self.folder.join(name);
@@ -118,7 +118,7 @@ impl Spool {
 
     /// Size of all entries, including those in quarantine.
     pub fn bytes(&self) -> u64 {
-        let all = self.paths().into_iter().chain(self.set_aside());
+        let all = self.paths().into_iter().chain(self.quarantined());
         all.filter_map(|path| Some(fs::metadata(path).ok()?.len())).sum()
     }
 
@@ -136,7 +136,7 @@ impl Spool {
     /// entries that are gone.
     pub fn sweep(&self) {
         disk::sweep(&self.folder);
-        self.sweep_aside();
+        self.sweep_quarantine();
         self.sweep_tries();
     }
 
@@ -161,8 +161,8 @@ impl Spool {
     }
 
     /// The pauses of a lane's targets. The caller may change them only while it holds the lane's lock.
-    pub fn rests(&self, lane: Lane) -> Rests {
-        Rests::load(self.folder.join(match lane {
+    pub fn backoff(&self, lane: Lane) -> Backoff {
+        Backoff::load(self.folder.join(match lane {
             Lane::Local => ".rests-local",
             Lane::Remote => ".rests-remote",
         }))
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn entries_come_back_as_they_were_put_ordered_by_time() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().join("spool"));
+        let spool = Spool::new(folder.path().join("spool"));
         assert!(spool.paths().is_empty());
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let second = spool.put(&entry("second"), at("2026-11-22T10:00:00.000000002Z")).unwrap();
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn two_forms_of_a_trace_put_at_the_same_moment_are_two_entries() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().into());
+        let spool = Spool::new(folder.path().into());
         for name in ["one", "two"] {
             spool.put(&entry(name), Timestamp::UNIX_EPOCH).unwrap();
         }
@@ -248,21 +248,21 @@ mod tests {
     #[test]
     fn a_full_spool_refuses_an_entry_and_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().into());
+        let spool = Spool::new(folder.path().into());
         spool.put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap();
         let size = spool.bytes();
         for most in [size, 2 * size - 1] {
-            let why = spool.clone().of_at_most(most).put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap_err();
+            let why = spool.clone().with_limit(most).put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap_err();
             assert!(matches!(why, SpoolError::Full { .. }), "{why}");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         }
-        spool.of_at_most(2 * size).put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap();
+        spool.with_limit(2 * size).put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap();
     }
 
     #[test]
     fn only_one_process_delivers_in_a_lane_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().into());
+        let spool = Spool::new(folder.path().into());
         let lock = |lane| spool.lock(lane, Duration::ZERO).unwrap();
         let local = lock(Lane::Local);
         assert!(local.is_some() && lock(Lane::Local).is_none() && lock(Lane::Remote).is_some());

@@ -35,14 +35,14 @@ pub enum Lane {
 }
 
 impl Lane {
-    pub fn of(target: &Target) -> Lane {
+    pub fn from_target(target: &Target) -> Lane {
         if target.is_remote() { Lane::Remote } else { Lane::Local }
     }
 }
 
 /// A target's pause after a failure: launches do not try it before `until`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rest {
+pub struct Pause {
     /// Number of consecutive failures.
     pub failures: u32,
     pub since: Timestamp,
@@ -50,32 +50,32 @@ pub struct Rest {
     pub reason: String,
 }
 
-impl Rest {
-    /// After one more failure. `luck` (0 to 1) spreads the retries of processes that failed at the same time;
+impl Pause {
+    /// After one more failure. `jitter` (0 to 1) spreads the retries of processes that failed at the same time;
     /// `asked` is the pause that the target requested.
     pub fn after(
-        before: Option<&Rest>,
+        before: Option<&Pause>,
         lane: Lane,
         reason: String,
         asked: Option<Duration>,
         now: Timestamp,
-        luck: f64,
-    ) -> Rest {
-        let failures = before.map_or(0, |rest| rest.failures).saturating_add(1);
-        Rest::of_count(failures, lane, reason, asked, now, luck)
+        jitter: f64,
+    ) -> Pause {
+        let failures = before.map_or(0, |pause| pause.failures).saturating_add(1);
+        Pause::with_failures(failures, lane, reason, asked, now, jitter)
     }
 
     /// After this number of failures.
-    pub(super) fn of_count(
+    pub(super) fn with_failures(
         failures: u32,
         lane: Lane,
         reason: String,
         asked: Option<Duration>,
         now: Timestamp,
-        luck: f64,
-    ) -> Rest {
-        let pause = pause(lane, failures, asked, luck);
-        Rest { failures, since: now, until: now.saturating_add(pause).unwrap_or(now), reason }
+        jitter: f64,
+    ) -> Pause {
+        let pause = pause(lane, failures, asked, jitter);
+        Pause { failures, since: now, until: now.saturating_add(pause).unwrap_or(now), reason }
     }
 
     /// Whether the pause lasts at `now`. It ends early if the clock went back, and after a day at most, so
@@ -86,13 +86,13 @@ impl Rest {
     }
 }
 
-fn pause(lane: Lane, failures: u32, asked: Option<Duration>, luck: f64) -> Duration {
+fn pause(lane: Lane, failures: u32, asked: Option<Duration>, jitter: f64) -> Duration {
     match lane {
         // Trying a file is cheap, and a user who repaired it expects the next launch to deliver.
         Lane::Local => Duration::ZERO,
         Lane::Remote => {
             let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
-            let usual = doubled.min(LONGEST_PAUSE).mul_f64(0.5 + luck.clamp(0.0, 1.0) / 2.0);
+            let usual = doubled.min(LONGEST_PAUSE).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
             usual.max(asked.unwrap_or_default().min(LONGEST_ASKED))
         }
     }
@@ -100,7 +100,7 @@ fn pause(lane: Lane, failures: u32, asked: Option<Duration>, luck: f64) -> Durat
 
 /// One delivery: the newest form of a trace for one target, and the older forms that it replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
+pub struct DeliveryJob {
     pub path: PathBuf,
     pub head: Head,
     /// Oldest first.
@@ -109,17 +109,17 @@ pub struct Job {
 
 /// Groups entries by trace and target, in the order in which the newest forms were put. Of equal forms the
 /// one put last is sent.
-pub fn jobs(entries: impl IntoIterator<Item = (PathBuf, Head)>) -> Vec<Job> {
+pub fn jobs(entries: impl IntoIterator<Item = (PathBuf, Head)>) -> Vec<DeliveryJob> {
     let mut forms: BTreeMap<(TraceId, String), Vec<(PathBuf, Head)>> = BTreeMap::new();
     for (path, head) in entries {
         forms.entry((head.trace, head.target.to_string())).or_default().push((path, head));
     }
-    let mut jobs: Vec<Job> = forms
+    let mut jobs: Vec<DeliveryJob> = forms
         .into_values()
         .filter_map(|mut forms| {
             forms.sort_by(|(a, one), (b, other)| (one.rank, a).cmp(&(other.rank, b)));
             let (path, head) = forms.pop()?;
-            Some(Job { path, head, older: forms.into_iter().map(|(path, _)| path).collect() })
+            Some(DeliveryJob { path, head, older: forms.into_iter().map(|(path, _)| path).collect() })
         })
         .collect();
     jobs.sort_by(|a, b| a.path.file_name().cmp(&b.path.file_name()));
@@ -147,8 +147,8 @@ mod tests {
 
     #[test]
     fn a_server_is_left_alone_for_longer_after_each_failure() {
-        let seconds = |failures, asked: Option<u64>, luck| {
-            pause(Lane::Remote, failures, asked.map(Duration::from_secs), luck).as_secs()
+        let seconds = |failures, asked: Option<u64>, jitter| {
+            pause(Lane::Remote, failures, asked.map(Duration::from_secs), jitter).as_secs()
         };
         let table = [
             (1, None, 1.0, 30),
@@ -164,39 +164,39 @@ mod tests {
             (1, Some(u64::MAX), 1.0, DAY),
             (1, None, 7.0, 30),
         ];
-        for (failures, asked, luck, expected) in table {
-            assert_eq!(seconds(failures, asked, luck), expected, "{failures} {asked:?} {luck}");
+        for (failures, asked, jitter, expected) in table {
+            assert_eq!(seconds(failures, asked, jitter), expected, "{failures} {asked:?} {jitter}");
         }
         assert_eq!(pause(Lane::Local, 9, Some(Duration::from_secs(9)), 1.0), Duration::ZERO);
     }
 
     #[test]
     fn failures_add_up_and_the_last_reason_is_kept() {
-        let first = Rest::after(None, Lane::Remote, "a".into(), None, at(1000), 1.0);
-        let second = Rest::after(Some(&first), Lane::Remote, "b".into(), None, at(2000), 1.0);
-        let expected = Rest { failures: 2, since: at(2000), until: at(2060), reason: "b".into() };
+        let first = Pause::after(None, Lane::Remote, "a".into(), None, at(1000), 1.0);
+        let second = Pause::after(Some(&first), Lane::Remote, "b".into(), None, at(2000), 1.0);
+        let expected = Pause { failures: 2, since: at(2000), until: at(2060), reason: "b".into() };
         assert_eq!(second, expected);
     }
 
     #[test]
     fn a_wrong_clock_blocks_no_target_forever() {
-        let rest = |until| Rest { failures: 1, since: at(1000), until: at(until), reason: String::new() };
+        let pause = |until| Pause { failures: 1, since: at(1000), until: at(until), reason: String::new() };
         let day = DAY as i64;
         let table = [
-            (rest(1030), 1000, true),
-            (rest(1030), 1029, true),
-            (rest(1030), 1030, false),
-            (rest(1000), 1000, false),
+            (pause(1030), 1000, true),
+            (pause(1030), 1029, true),
+            (pause(1030), 1030, false),
+            (pause(1000), 1000, false),
             // The clock went back to before the failure.
-            (rest(1030), 999, false),
+            (pause(1030), 999, false),
             // The clock was far ahead when the end was written.
-            (rest(1000 + 400 * day), 999 + day, true),
-            (rest(1000 + 400 * day), 1000 + day, false),
+            (pause(1000 + 400 * day), 999 + day, true),
+            (pause(1000 + 400 * day), 1000 + day, false),
         ];
-        for (rest, now, expected) in table {
-            assert_eq!(rest.lasts(at(now)), expected, "{rest:?} at {now}");
+        for (pause, now, expected) in table {
+            assert_eq!(pause.lasts(at(now)), expected, "{pause:?} at {now}");
         }
-        let end = Rest::after(None, Lane::Remote, String::new(), None, Timestamp::MAX, 1.0);
+        let end = Pause::after(None, Lane::Remote, String::new(), None, Timestamp::MAX, 1.0);
         assert!(!end.lasts(Timestamp::MAX));
     }
 

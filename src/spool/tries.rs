@@ -1,6 +1,6 @@
 //! The failed tries of an entry: a small file next to it, which is removed with the entry.
 
-use super::policy::{Lane, Rest};
+use super::policy::{Lane, Pause};
 use super::{Spool, SpoolError};
 use crate::disk;
 use jiff::Timestamp;
@@ -20,9 +20,10 @@ pub const MOST_ALONE: u32 = 5;
 
 /// The tries of one entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tries {
+pub struct EntryTries {
     /// Number of tries, time and reason of the last one, and until when launches do not try the entry.
-    pub rest: Rest,
+    #[serde(rename = "rest")]
+    pub pause: Pause,
     /// How many of them may be the trace's own failures.
     pub own: u32,
     /// How many failed while the target took other traces, or showed this trace when asked.
@@ -32,9 +33,9 @@ pub struct Tries {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OnDisk {
+struct TriesFile {
     version: u32,
-    tries: Tries,
+    tries: EntryTries,
 }
 
 /// What a failed try counts against.
@@ -45,28 +46,28 @@ pub enum Against {
     Trace,
 }
 
-impl Tries {
+impl EntryTries {
     /// After one more try. A failure of the target pauses the target, not the entry.
     pub fn after(
-        before: Option<&Tries>,
+        before: Option<&EntryTries>,
         lane: Lane,
         against: Against,
         reason: String,
         now: Timestamp,
-        luck: f64,
-    ) -> Tries {
+        jitter: f64,
+    ) -> EntryTries {
         let (own, alone) = before.map_or((0, 0), |tries| (tries.own, tries.alone));
-        let count = before.map_or(0, |tries| tries.rest.failures).saturating_add(1);
+        let count = before.map_or(0, |tries| tries.pause.failures).saturating_add(1);
         match against {
             Against::Target => {
-                let rest = Rest { failures: count, since: now, until: now, reason };
-                Tries { rest, own, alone, open: false }
+                let pause = Pause { failures: count, since: now, until: now, reason };
+                EntryTries { pause, own, alone, open: false }
             }
             Against::Trace => {
                 // The same pause as for a server with as many failures.
-                let pause = Rest::of_count(own.saturating_add(1), lane, reason, None, now, luck);
-                Tries {
-                    rest: Rest { failures: count, ..pause },
+                let pause = Pause::with_failures(own.saturating_add(1), lane, reason, None, now, jitter);
+                EntryTries {
+                    pause: Pause { failures: count, ..pause },
                     own: own.saturating_add(1),
                     alone,
                     open: true,
@@ -83,14 +84,14 @@ impl Tries {
 
 impl Spool {
     /// None before the first try.
-    pub fn tries(path: &Path) -> Option<Tries> {
-        let on_disk: OnDisk = serde_json::from_slice(&fs::read(file_of(path)).ok()?).ok()?;
+    pub fn tries(path: &Path) -> Option<EntryTries> {
+        let on_disk: TriesFile = serde_json::from_slice(&fs::read(file_of(path)).ok()?).ok()?;
         (on_disk.version == VERSION).then_some(on_disk.tries)
     }
 
     /// Writes the tries of an entry. The caller holds the lane's lock.
-    pub fn note_tries(path: &Path, tries: &Tries) -> Result<(), SpoolError> {
-        let on_disk = OnDisk { version: VERSION, tries: tries.clone() };
+    pub fn note_tries(path: &Path, tries: &EntryTries) -> Result<(), SpoolError> {
+        let on_disk = TriesFile { version: VERSION, tries: tries.clone() };
         let json = serde_json::to_vec(&on_disk).map_err(std::io::Error::from)?;
         Ok(disk::write_private(&file_of(path), &json)?)
     }
@@ -119,32 +120,32 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn after(before: Option<&Tries>, against: Against, now: i64) -> Tries {
-        Tries::after(before, Lane::Remote, against, format!("at {now}"), at(now), 1.0)
+    fn after(before: Option<&EntryTries>, against: Against, now: i64) -> EntryTries {
+        EntryTries::after(before, Lane::Remote, against, format!("at {now}"), at(now), 1.0)
     }
 
     #[test]
     fn tries_add_up_and_only_the_traces_own_failures_pause_it() {
         let first = after(None, Against::Target, 10);
-        let rest = |failures, since, until| Rest {
+        let pause = |failures, since, until| Pause {
             failures,
             since: at(since),
             until: at(until),
             reason: format!("at {since}"),
         };
-        assert_eq!(first, Tries { rest: rest(1, 10, 10), own: 0, alone: 0, open: false });
+        assert_eq!(first, EntryTries { pause: pause(1, 10, 10), own: 0, alone: 0, open: false });
         let second = after(Some(&first), Against::Trace, 20);
-        assert_eq!(second, Tries { rest: rest(2, 20, 50), own: 1, alone: 0, open: true });
-        let third = after(Some(&Tries { alone: 1, ..second }), Against::Trace, 60);
-        assert_eq!(third, Tries { rest: rest(3, 60, 120), own: 2, alone: 1, open: true });
+        assert_eq!(second, EntryTries { pause: pause(2, 20, 50), own: 1, alone: 0, open: true });
+        let third = after(Some(&EntryTries { alone: 1, ..second }), Against::Trace, 60);
+        assert_eq!(third, EntryTries { pause: pause(3, 60, 120), own: 2, alone: 1, open: true });
         assert!(!third.are_enough());
-        assert!(Tries { alone: MOST_ALONE, ..third }.are_enough());
+        assert!(EntryTries { alone: MOST_ALONE, ..third }.are_enough());
     }
 
     #[test]
     fn tries_exist_as_long_as_their_entry() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().join("spool"));
+        let spool = Spool::new(folder.path().join("spool"));
         let tries = after(None, Against::Trace, 20);
         for gone in [
             |path: &Path| Spool::remove(path).unwrap(),
@@ -162,7 +163,7 @@ mod tests {
         }
         let path = spool.put(&entry("n"), at(1)).unwrap();
         Spool::note_tries(&path, &tries).unwrap();
-        let aside = spool.put_aside(&path, "refused").unwrap();
+        let aside = spool.quarantine(&path, "refused").unwrap();
         // An entry that comes back from quarantine starts without tries.
         assert_eq!(Spool::tries(&spool.bring_back(&aside).unwrap()), None);
     }
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn an_unreadable_file_counts_as_no_try() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().join("spool"));
+        let spool = Spool::new(folder.path().join("spool"));
         let path = spool.put(&entry("n"), at(1)).unwrap();
         for text in ["", "{", "{\"version\":2,\"tries\":{}}"] {
             fs::write(file_of(&path), text).unwrap();

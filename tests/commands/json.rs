@@ -5,7 +5,7 @@ use codex_traced::claim::unclaimed::{self, Unclaimed};
 use codex_traced::codex::thread::ThreadId;
 use codex_traced::config::target::Target;
 use codex_traced::export::receipt::Receipt;
-use codex_traced::export::receipts::{Kept, Receipts};
+use codex_traced::export::receipts::{Receipts, StoredReceipt};
 use codex_traced::spool::entry::Rank;
 use codex_traced::trace::ids::TraceId;
 use jiff::Timestamp;
@@ -40,9 +40,10 @@ fn promised(section: &str) -> BTreeSet<String> {
 fn status_prints_every_key_that_is_promised_and_no_other() {
     let mut found = BTreeSet::new();
     let situation = Situation::fresh().with_waiting_traces();
-    let receipt = Receipt::of(Target::Http("http://u:p@h".into()), "1".into(), Timestamp::UNIX_EPOCH, &[]);
-    let kept = Kept { receipt, rank: Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 }, bytes: 1 };
-    Receipts::at(situation.home.state().join("receipts"))
+    let receipt =
+        Receipt::from_spans(Target::Http("http://u:p@h".into()), "1".into(), Timestamp::UNIX_EPOCH, &[]);
+    let kept = StoredReceipt { receipt, rank: Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 }, bytes: 1 };
+    Receipts::new(situation.home.state().join("receipts"))
         .keep(TraceId([3; 16]), kept)
         .expect("keep a receipt");
     let nobodys = Unclaimed {

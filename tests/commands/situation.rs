@@ -77,7 +77,7 @@ impl Situation {
 
     /// One trace waits for a server that is not there, and one was set aside.
     pub(crate) fn with_waiting_traces(self) -> Situation {
-        let spool = Spool::at(self.home.state().join("spool"));
+        let spool = Spool::new(self.home.state().join("spool"));
         let put = |id: u8| {
             let entry = Entry {
                 target: Target::Http(NOBODY.into()),
@@ -88,7 +88,7 @@ impl Situation {
         };
         let aside = put(0x22);
         put(0x11);
-        spool.put_aside(&aside, "the server took 400 for an answer").expect("set a trace aside");
+        spool.quarantine(&aside, "the server took 400 for an answer").expect("set a trace aside");
         self
     }
 

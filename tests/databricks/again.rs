@@ -105,7 +105,7 @@ fn a_trace_that_people_deleted_comes_back_to_the_experiment_of_its_receipt() {
     let databricks = Databricks::start(Rules::default());
     let experiment_id = databricks.make_experiment("/Shared/first", &[]);
     let target = Target::Databricks { profile: None };
-    let receipt = Receipt::of(target, experiment_id.clone(), Timestamp::UNIX_EPOCH, &trace().spans);
+    let receipt = Receipt::from_spans(target, experiment_id.clone(), Timestamp::UNIX_EPOCH, &trace().spans);
     let delivery = Delivery { before: Some(&receipt), ..Delivery::to(&databricks) };
     assert_eq!(delivery.of(&trace()).expect("delivered").experiment_id, experiment_id);
     assert_eq!(databricks.experiment(EXPERIMENT), None);

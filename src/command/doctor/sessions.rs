@@ -37,7 +37,7 @@ fn waiting(paths: &Paths) -> Vec<Finding> {
             "`codex-traced mlflow sync` delivers them, or says why it cannot",
         ),
     }];
-    if let Some(Standing::SetAside(reason)) = aside.first().map(|one| &one.standing) {
+    if let Some(EntryState::Quarantined(reason)) = aside.first().map(|one| &one.state) {
         let found = format!("{} set aside: {reason}", counted(aside.len(), "trace was", "traces were"));
         let todo = "`codex-traced mlflow sync --list` shows all; `--retry` tries again, `--drop ID` removes";
         findings.push(Finding::warning("set aside", found, todo));

@@ -9,7 +9,7 @@ use crate::config::access::Access;
 use crate::config::settings::Settings;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
-use crate::export::lost::{Lost, Sent};
+use crate::export::lost::{Lost, SentTrace};
 use crate::export::mlflow::sqlite::Filled;
 use crate::export::mlflow::{self, http};
 use crate::export::receipt::Receipt;
@@ -153,12 +153,12 @@ fn version(target: &Target, checked: &Checked) -> Option<Finding> {
 fn sent(target: &Target, home: &CodexHome, world: &World) -> Option<Finding> {
     let mut taken = receipts(&Paths::new(home)).recent(SENT);
     taken.retain(|(_, receipt)| receipt.target == *target);
-    let of = |(trace, receipt): (TraceId, Receipt)| Sent {
+    let of = |(trace, receipt): (TraceId, Receipt)| SentTrace {
         trace,
         experiment_id: receipt.experiment_id,
         at: receipt.delivered_at,
     };
-    let taken: Vec<Sent> = taken.into_iter().map(of).collect();
+    let taken: Vec<SentTrace> = taken.into_iter().map(of).collect();
     if taken.is_empty() { None } else { Some(kept(taken.len(), place::lost(target, &taken, world))) }
 }
 

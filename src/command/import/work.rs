@@ -235,7 +235,7 @@ impl<'a> Delivery<'a> {
         }
         let (usual, arrived) = (&self.work.toward.destination.target, Cell::new(false));
         let refused = RefCell::new(None);
-        let told = |step: &Step| {
+        let told = |step: &DrainStep| {
             if step.target == usual {
                 match step.outcome {
                     Ok(()) => arrived.set(true),

@@ -37,7 +37,7 @@ const SLOWEST: u64 = 64 << 10;
 
 /// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum FailedStep {
     /// Connecting to the target, or looking up the experiment: no trace was involved.
     Greeting,
     /// Searching for this trace, or sending it.
@@ -46,7 +46,7 @@ pub(super) enum Step {
 
 /// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FailureKind {
     /// No answer, a broken connection, a server error, or an unknown answer.
     Trouble,
     /// The same, from a target that shows this trace when asked.
@@ -88,40 +88,43 @@ pub(super) enum Blame {
     Nobody,
 }
 
-pub(super) fn blame(step: Step, kind: Kind, others: Others) -> Blame {
+pub(super) fn blame(step: FailedStep, kind: FailureKind, others: Others) -> Blame {
     match (step, kind, others) {
-        (_, Kind::Stopped, _) => Blame::Nobody,
-        (_, Kind::Experiment, _) => Blame::Experiment,
-        (_, Kind::Archived, _) => Blame::Archive,
-        (_, Kind::Refused, _) => Blame::TraceForGood,
-        (Step::Greeting, _, _) | (_, Kind::Denied, _) => Blame::Target,
-        (Step::Taking, Kind::Trouble | Kind::TroubleButShown, Others::FailedInARow(MOST_IN_A_ROW..)) => {
-            Blame::Target
-        }
-        (Step::Taking, Kind::TroubleButShown, _) | (Step::Taking, Kind::Trouble, Others::Taken) => {
-            Blame::Trace
-        }
-        (Step::Taking, Kind::Trouble, Others::FailedInARow(_)) => Blame::Open,
+        (_, FailureKind::Stopped, _) => Blame::Nobody,
+        (_, FailureKind::Experiment, _) => Blame::Experiment,
+        (_, FailureKind::Archived, _) => Blame::Archive,
+        (_, FailureKind::Refused, _) => Blame::TraceForGood,
+        (FailedStep::Greeting, _, _) | (_, FailureKind::Denied, _) => Blame::Target,
+        (
+            FailedStep::Taking,
+            FailureKind::Trouble | FailureKind::TroubleButShown,
+            Others::FailedInARow(MOST_IN_A_ROW..),
+        ) => Blame::Target,
+        (FailedStep::Taking, FailureKind::TroubleButShown, _)
+        | (FailedStep::Taking, FailureKind::Trouble, Others::Taken) => Blame::Trace,
+        (FailedStep::Taking, FailureKind::Trouble, Others::FailedInARow(_)) => Blame::Open,
     }
 }
 
 /// The step and kind of an exporter's failure.
-pub(super) fn of(error: &ExportError) -> (Step, Kind) {
+pub(super) fn classify(error: &ExportError) -> (FailedStep, FailureKind) {
     match error {
-        ExportError::Transient { .. } => (Step::Greeting, Kind::Trouble),
-        ExportError::Unclear { sign: Sign::None, .. } => (Step::Taking, Kind::Trouble),
-        ExportError::Unclear { sign: Sign::ShowsTrace, .. } => (Step::Taking, Kind::TroubleButShown),
-        ExportError::Target(_) => (Step::Greeting, Kind::Denied),
-        ExportError::Experiment(_) => (Step::Taking, Kind::Experiment),
-        ExportError::Trace(_) => (Step::Taking, Kind::Refused),
-        ExportError::Archived(_) => (Step::Taking, Kind::Archived),
-        ExportError::Stopped => (Step::Taking, Kind::Stopped),
+        ExportError::Transient { .. } => (FailedStep::Greeting, FailureKind::Trouble),
+        ExportError::Unclear { sign: Sign::None, .. } => (FailedStep::Taking, FailureKind::Trouble),
+        ExportError::Unclear { sign: Sign::ShowsTrace, .. } => {
+            (FailedStep::Taking, FailureKind::TroubleButShown)
+        }
+        ExportError::Target(_) => (FailedStep::Greeting, FailureKind::Denied),
+        ExportError::Experiment(_) => (FailedStep::Taking, FailureKind::Experiment),
+        ExportError::Trace(_) => (FailedStep::Taking, FailureKind::Refused),
+        ExportError::Archived(_) => (FailedStep::Taking, FailureKind::Archived),
+        ExportError::Stopped => (FailedStep::Taking, FailureKind::Stopped),
     }
 }
 
 /// The position of a trace among those to be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Slot {
     /// Other traces for its target follow.
     BeforeOthers,
     Last,
@@ -133,11 +136,11 @@ pub(super) enum Turn {
 }
 
 /// How long a trace of this size may take, given the time `left` for failed tries.
-pub(super) fn allotted(turn: Turn, left: Duration, bytes: u64) -> Duration {
+pub(super) fn allotted(turn: Slot, left: Duration, bytes: u64) -> Duration {
     let share = match turn {
-        Turn::BeforeOthers => (left / SHARE).min(LONGEST_BEFORE_OTHERS),
-        Turn::Last => left.min(LONGEST_ALONE),
-        Turn::Again { waiting } => (left / waiting.max(1)).min(LONGEST_AT_LAST),
+        Slot::BeforeOthers => (left / SHARE).min(LONGEST_BEFORE_OTHERS),
+        Slot::Last => left.min(LONGEST_ALONE),
+        Slot::Again { waiting } => (left / waiting.max(1)).min(LONGEST_AT_LAST),
     };
     share.max(SHORTEST) + for_size(bytes)
 }
@@ -160,25 +163,25 @@ mod tests {
         use Others::{FailedInARow, Taken};
         const ENOUGH: u32 = MOST_IN_A_ROW;
         let table = [
-            (Step::Greeting, Kind::Trouble, FailedInARow(1), Blame::Target),
-            (Step::Greeting, Kind::Trouble, Taken, Blame::Target),
-            (Step::Greeting, Kind::Denied, Taken, Blame::Target),
-            (Step::Taking, Kind::Denied, Taken, Blame::Target),
-            (Step::Taking, Kind::Trouble, FailedInARow(1), Blame::Open),
-            (Step::Taking, Kind::Trouble, FailedInARow(ENOUGH - 1), Blame::Open),
-            (Step::Taking, Kind::Trouble, FailedInARow(ENOUGH), Blame::Target),
-            (Step::Taking, Kind::Trouble, FailedInARow(u32::MAX), Blame::Target),
-            (Step::Taking, Kind::Trouble, Taken, Blame::Trace),
-            (Step::Taking, Kind::TroubleButShown, FailedInARow(1), Blame::Trace),
-            (Step::Taking, Kind::TroubleButShown, FailedInARow(ENOUGH), Blame::Target),
-            (Step::Taking, Kind::TroubleButShown, Taken, Blame::Trace),
-            (Step::Taking, Kind::Refused, FailedInARow(1), Blame::TraceForGood),
-            (Step::Taking, Kind::Refused, Taken, Blame::TraceForGood),
-            (Step::Taking, Kind::Archived, FailedInARow(ENOUGH), Blame::Archive),
-            (Step::Taking, Kind::Experiment, FailedInARow(ENOUGH), Blame::Experiment),
-            (Step::Greeting, Kind::Experiment, Taken, Blame::Experiment),
-            (Step::Greeting, Kind::Stopped, FailedInARow(1), Blame::Nobody),
-            (Step::Taking, Kind::Stopped, Taken, Blame::Nobody),
+            (FailedStep::Greeting, FailureKind::Trouble, FailedInARow(1), Blame::Target),
+            (FailedStep::Greeting, FailureKind::Trouble, Taken, Blame::Target),
+            (FailedStep::Greeting, FailureKind::Denied, Taken, Blame::Target),
+            (FailedStep::Taking, FailureKind::Denied, Taken, Blame::Target),
+            (FailedStep::Taking, FailureKind::Trouble, FailedInARow(1), Blame::Open),
+            (FailedStep::Taking, FailureKind::Trouble, FailedInARow(ENOUGH - 1), Blame::Open),
+            (FailedStep::Taking, FailureKind::Trouble, FailedInARow(ENOUGH), Blame::Target),
+            (FailedStep::Taking, FailureKind::Trouble, FailedInARow(u32::MAX), Blame::Target),
+            (FailedStep::Taking, FailureKind::Trouble, Taken, Blame::Trace),
+            (FailedStep::Taking, FailureKind::TroubleButShown, FailedInARow(1), Blame::Trace),
+            (FailedStep::Taking, FailureKind::TroubleButShown, FailedInARow(ENOUGH), Blame::Target),
+            (FailedStep::Taking, FailureKind::TroubleButShown, Taken, Blame::Trace),
+            (FailedStep::Taking, FailureKind::Refused, FailedInARow(1), Blame::TraceForGood),
+            (FailedStep::Taking, FailureKind::Refused, Taken, Blame::TraceForGood),
+            (FailedStep::Taking, FailureKind::Archived, FailedInARow(ENOUGH), Blame::Archive),
+            (FailedStep::Taking, FailureKind::Experiment, FailedInARow(ENOUGH), Blame::Experiment),
+            (FailedStep::Greeting, FailureKind::Experiment, Taken, Blame::Experiment),
+            (FailedStep::Greeting, FailureKind::Stopped, FailedInARow(1), Blame::Nobody),
+            (FailedStep::Taking, FailureKind::Stopped, Taken, Blame::Nobody),
         ];
         for (step, kind, others, expected) in table {
             assert_eq!(blame(step, kind, others), expected, "{step:?} {kind:?} {others:?}");
@@ -189,22 +192,22 @@ mod tests {
     fn a_hanging_trace_leaves_most_of_the_time_to_others() {
         let seconds = |turn, left, bytes| allotted(turn, Duration::from_secs(left), bytes).as_secs_f64();
         let table = [
-            (Turn::BeforeOthers, 20, 0, 5.0),
-            (Turn::BeforeOthers, 300, 0, 10.0),
-            (Turn::BeforeOthers, 0, 0, 1.0),
-            (Turn::BeforeOthers, 20, 64 << 20, 1029.0),
-            (Turn::Last, 20, 0, 20.0),
-            (Turn::Last, 900, 0, 30.0),
-            (Turn::Last, 0, 0, 1.0),
-            (Turn::Again { waiting: 1 }, 900, 0, 120.0),
-            (Turn::Again { waiting: 4 }, 20, 0, 5.0),
+            (Slot::BeforeOthers, 20, 0, 5.0),
+            (Slot::BeforeOthers, 300, 0, 10.0),
+            (Slot::BeforeOthers, 0, 0, 1.0),
+            (Slot::BeforeOthers, 20, 64 << 20, 1029.0),
+            (Slot::Last, 20, 0, 20.0),
+            (Slot::Last, 900, 0, 30.0),
+            (Slot::Last, 0, 0, 1.0),
+            (Slot::Again { waiting: 1 }, 900, 0, 120.0),
+            (Slot::Again { waiting: 4 }, 20, 0, 5.0),
         ];
         for (turn, left, bytes, expected) in table {
             assert_eq!(seconds(turn, left, bytes), expected, "{turn:?} {left} {bytes}");
         }
         let mut left = Duration::from_secs(20);
         for _ in 0..5 {
-            left -= allotted(Turn::BeforeOthers, left, 0);
+            left -= allotted(Slot::BeforeOthers, left, 0);
         }
         assert!(left > Duration::from_secs(4), "{left:?}");
     }

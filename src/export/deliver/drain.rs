@@ -5,16 +5,16 @@ mod doubts;
 mod fate;
 mod together;
 
-use super::blame::{self, Turn};
-use super::{Archived, Connect, DrainError, Drained, Eagerness, Limits, Step, Waiting};
+use super::blame::{self, Slot};
+use super::{Archived, Connect, DrainError, DrainStep, Drained, Eagerness, Limits, Waiting};
 use crate::config::target::{Experiment, Target};
 use crate::export::receipt::Receipt;
-use crate::export::receipts::{Kept, Receipts};
+use crate::export::receipts::{Receipts, StoredReceipt};
 use crate::export::{Delivered, ExportError, Exporter};
+use crate::spool::backoff::Backoff;
 use crate::spool::entry::Head;
-use crate::spool::policy::{Job, Lane, jobs};
-use crate::spool::rests::Rests;
-use crate::spool::tries::Tries;
+use crate::spool::policy::{DeliveryJob, Lane, jobs};
+use crate::spool::tries::EntryTries;
 use crate::spool::{Spool, SpoolError};
 use crate::trace::model::Trace;
 use admit::Admitted;
@@ -41,9 +41,9 @@ pub(super) struct Drain<'a, 'd, C> {
     /// Total time of failed tries.
     spent: Duration,
     /// Jobs that were cut off in favour of others, and get another try.
-    again: Vec<Job>,
+    again: Vec<DeliveryJob>,
     /// The tries of entries before this drain.
-    before: HashMap<PathBuf, Option<Tries>>,
+    before: HashMap<PathBuf, Option<EntryTries>>,
     heads: HashMap<PathBuf, Head>,
     /// Entries that this drain tried.
     seen: HashSet<PathBuf>,
@@ -56,7 +56,7 @@ pub(super) struct Drain<'a, 'd, C> {
 const LONG: Duration = Duration::from_millis(500);
 
 /// Why an entry was not delivered, and what the drain does with it.
-enum Failure {
+enum NotDelivered {
     Waits(String),
     SetAside(String),
     /// The target has archived the earlier form: the session continues in another trace.
@@ -109,7 +109,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
                 return Ok(());
             };
             self.spool.sweep();
-            let mut rests = self.spool.rests(lane);
+            let mut backoff = self.spool.backoff(lane);
             self.remember_doubts(lane);
             loop {
                 let jobs = self.new_jobs(lane);
@@ -123,10 +123,10 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
                     if self.left() < LONG {
                         continue;
                     }
-                    self.work(&job, lane, &mut rests, self.steps, Turn::Again { waiting });
+                    self.work(&job, lane, &mut backoff, self.steps, Slot::Again { waiting });
                     continue;
                 }
-                self.all_of(&jobs, lane, &mut rests);
+                self.all_of(&jobs, lane, &mut backoff);
             }
             self.settle(lane);
         }
@@ -135,19 +135,19 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
 
     /// Tries all jobs, or stops after a failure that took long: new entries may have come, and are tried
     /// first.
-    fn all_of(&mut self, jobs: &[Job], lane: Lane, rests: &mut Rests) {
+    fn all_of(&mut self, jobs: &[DeliveryJob], lane: Lane, backoff: &mut Backoff) {
         let (of, spent) = (self.steps + jobs.len(), self.spent);
         let mut left = jobs;
         for batch in together::batches(jobs, lane) {
             left = &left[batch.len()..];
-            if batch.len() > 1 && self.work_together(batch, rests, of) {
+            if batch.len() > 1 && self.work_together(batch, backoff, of) {
                 continue;
             }
             for (at, job) in batch.iter().enumerate() {
-                let is_for_it = |other: &Job| other.head.target == job.head.target;
+                let is_for_it = |other: &DeliveryJob| other.head.target == job.head.target;
                 let is_last = !batch[at + 1..].iter().chain(left).any(is_for_it);
-                let turn = if is_last { Turn::Last } else { Turn::BeforeOthers };
-                self.work(job, lane, rests, of, turn);
+                let turn = if is_last { Slot::Last } else { Slot::BeforeOthers };
+                self.work(job, lane, backoff, of, turn);
                 if self.spent - spent > LONG {
                     return;
                 }
@@ -156,17 +156,18 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
     }
 
     /// Jobs with at least one entry that this drain did not try yet.
-    fn new_jobs(&mut self, lane: Lane) -> Vec<Job> {
+    fn new_jobs(&mut self, lane: Lane) -> Vec<DeliveryJob> {
         let mut entries = Vec::new();
         for path in self.spool.paths() {
             if let Some(head) = self.head(&path)
-                && Lane::of(&head.target) == lane
+                && Lane::from_target(&head.target) == lane
             {
                 entries.push((path, head));
             }
         }
-        let is_new = |job: &Job| job.older.iter().chain([&job.path]).any(|path| !self.seen.contains(path));
-        let mut jobs: Vec<Job> = jobs(entries).into_iter().filter(is_new).collect();
+        let is_new =
+            |job: &DeliveryJob| job.older.iter().chain([&job.path]).any(|path| !self.seen.contains(path));
+        let mut jobs: Vec<DeliveryJob> = jobs(entries).into_iter().filter(is_new).collect();
         // Traces with fewer failures go first; the sort is stable, so names decide among equals.
         jobs.sort_by_cached_key(|job| tries_of(job).map_or(0, |tries| tries.own));
         jobs
@@ -196,7 +197,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
     }
 
     fn set_aside(&mut self, path: &Path, reason: String) {
-        match self.spool.put_aside(path, &reason) {
+        match self.spool.quarantine(path, &reason) {
             Ok(path) => self.drained.set_aside.push(Waiting { path, reason }),
             Err(error) if error.is_gone() => {}
             Err(error) => {
@@ -206,47 +207,53 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         }
     }
 
-    fn work(&mut self, job: &Job, lane: Lane, rests: &mut Rests, of: usize, turn: Turn) {
+    fn work(&mut self, job: &DeliveryJob, lane: Lane, backoff: &mut Backoff, of: usize, turn: Slot) {
         let all = || job.older.iter().chain([&job.path]);
         self.seen.extend(all().cloned());
-        self.steps += usize::from(!matches!(turn, Turn::Again { .. }));
-        let done = self.deliver(job, lane, rests, turn).and_then(|()| self.clear(job));
+        self.steps += usize::from(!matches!(turn, Slot::Again { .. }));
+        let done = self.deliver(job, lane, backoff, turn).and_then(|()| self.clear(job));
         let outcome = match &done {
-            Ok(()) | Err(Failure::Gone) => Some(Ok(())),
-            Err(Failure::Waits(reason) | Failure::SetAside(reason)) => Some(Err(reason.as_str())),
+            Ok(()) | Err(NotDelivered::Gone) => Some(Ok(())),
+            Err(NotDelivered::Waits(reason) | NotDelivered::SetAside(reason)) => Some(Err(reason.as_str())),
             // Reported when the trace that continues it was sent.
-            Err(Failure::Archived(_)) => None,
+            Err(NotDelivered::Archived(_)) => None,
         };
         let (trace, target) = (job.head.trace, &job.head.target);
         if let Some(outcome) = outcome {
-            (self.limits.told)(&Step { number: self.steps, of, trace, target, outcome });
+            (self.limits.report)(&DrainStep { number: self.steps, of, trace, target, outcome });
         }
         for path in all() {
             self.waiting.remove(path);
             match &done {
-                Ok(()) | Err(Failure::Gone) => {}
-                Err(Failure::Waits(reason) | Failure::Archived(reason)) => {
+                Ok(()) | Err(NotDelivered::Gone) => {}
+                Err(NotDelivered::Waits(reason) | NotDelivered::Archived(reason)) => {
                     self.waiting.insert(path.clone(), reason.clone());
                 }
-                Err(Failure::SetAside(reason)) => self.set_aside(path, reason.clone()),
+                Err(NotDelivered::SetAside(reason)) => self.set_aside(path, reason.clone()),
             }
         }
-        if let Err(Failure::Archived(reason)) = done {
+        if let Err(NotDelivered::Archived(reason)) = done {
             let (paths, target) = (all().cloned().collect(), target.clone());
             self.drained.archived.push(Archived { trace, target, paths, reason });
         }
     }
 
     /// Sends one job and writes its receipt.
-    fn deliver(&mut self, job: &Job, lane: Lane, rests: &mut Rests, turn: Turn) -> Result<(), Failure> {
-        let Some(Admitted { entry, before }) = self.admit(job, rests)? else { return Ok(()) };
+    fn deliver(
+        &mut self,
+        job: &DeliveryJob,
+        lane: Lane,
+        backoff: &mut Backoff,
+        turn: Slot,
+    ) -> Result<(), NotDelivered> {
+        let Some(Admitted { entry, before }) = self.admit(job, backoff)? else { return Ok(()) };
         let target = &job.head.target;
         let key = (entry.target.clone(), entry.experiment.clone());
         let bytes = bytes_of(job);
         let has_failed = self.before_drain(job).is_some_and(|tries| tries.own > 0);
         let turn = match turn {
             // A launch gives a trace that failed before no more than its share of the time.
-            Turn::Last if has_failed && self.limits.eagerness == Eagerness::Patient => Turn::BeforeOthers,
+            Slot::Last if has_failed && self.limits.eagerness == Eagerness::Patient => Slot::BeforeOthers,
             turn => turn,
         };
         // Local stores have limits of their own.
@@ -258,23 +265,26 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
             // A failed export may leave the connection in an unknown state.
             self.exporters.remove(&key);
             self.spent += took;
-            return Err(self.fate(job, Tried { exported, took, allotted, bytes }, (lane, turn), rests));
+            return Err(self.fate(job, Tried { exported, took, allotted, bytes }, (lane, turn), backoff));
         };
         self.passed(job);
-        if let Err(error) = rests.set(target, None) {
+        if let Err(error) = backoff.set(target, None) {
             tracing::warn!("cannot end the pause of {target}: {error}");
         }
         self.receipts.keep(entry.trace.id, self.kept(job, &entry.trace, &delivered)).map_err(|error| {
-            Failure::Waits(format!("delivered, but its receipt cannot be written: {}", SpoolError::Io(error)))
+            NotDelivered::Waits(format!(
+                "delivered, but its receipt cannot be written: {}",
+                SpoolError::Io(error)
+            ))
         })?;
         self.drained.delivered.push((entry.trace.id, delivered));
         Ok(())
     }
 
-    fn kept(&self, job: &Job, trace: &Trace, delivered: &Delivered) -> Kept {
+    fn kept(&self, job: &DeliveryJob, trace: &Trace, delivered: &Delivered) -> StoredReceipt {
         let (target, experiment) = (job.head.target.clone(), delivered.experiment_id.clone());
-        let receipt = Receipt::of_trace(target, experiment, (self.limits.now)(), trace);
-        Kept { receipt, rank: job.head.rank, bytes: bytes_of(job) }
+        let receipt = Receipt::from_trace(target, experiment, (self.limits.now)(), trace);
+        StoredReceipt { receipt, rank: job.head.rank, bytes: bytes_of(job) }
     }
 
     /// The result, and the time it took after the target was connected to.
@@ -311,11 +321,11 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
     }
 }
 
-fn bytes_of(job: &Job) -> u64 {
+fn bytes_of(job: &DeliveryJob) -> u64 {
     fs::metadata(&job.path).map(|file| file.len()).unwrap_or_default()
 }
 
 /// The tries of the job's newest form that was tried.
-fn tries_of(job: &Job) -> Option<Tries> {
+fn tries_of(job: &DeliveryJob) -> Option<EntryTries> {
     std::iter::once(&job.path).chain(job.older.iter().rev()).find_map(|path| Spool::tries(path))
 }

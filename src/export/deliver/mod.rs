@@ -60,8 +60,8 @@ pub struct Limits<'a> {
     pub eagerness: Eagerness,
     pub now: &'a dyn Fn() -> Timestamp,
     /// Between 0 and 1: spreads the retries of processes that failed at the same time.
-    pub luck: &'a dyn Fn() -> f64,
-    pub told: &'a dyn Fn(&Step),
+    pub jitter: &'a dyn Fn() -> f64,
+    pub report: &'a dyn Fn(&DrainStep),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub enum Eagerness {
 
 /// Progress of a drain: the outcome of one trace.
 #[derive(Debug)]
-pub struct Step<'a> {
+pub struct DrainStep<'a> {
     /// From 1.
     pub number: usize,
     /// Number of deliveries known so far.

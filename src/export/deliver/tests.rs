@@ -41,7 +41,7 @@ fn remote(url: &str) -> Target {
 }
 
 /// A spool, its receipts, and the targets of its traces.
-struct Yard {
+struct Fixture {
     folder: tempfile::TempDir,
     /// What arrived: target and end of each trace, in order.
     arrived: RefCell<Vec<(String, i64)>>,
@@ -60,22 +60,22 @@ struct Yard {
     now: Cell<Timestamp>,
 }
 
-struct Shelf<'a>(Target, &'a Yard);
+struct TestTarget<'a>(Target, &'a Fixture);
 
-impl Exporter for Shelf<'_> {
+impl Exporter for TestTarget<'_> {
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
-        let Shelf(target, yard) = self;
-        yard.tried.borrow_mut().push(trace.id.0[0]);
-        if let Some(error) = yard.refused.borrow().get(&trace.id.0[0]) {
+        let TestTarget(target, fixture) = self;
+        fixture.tried.borrow_mut().push(trace.id.0[0]);
+        if let Some(error) = fixture.refused.borrow().get(&trace.id.0[0]) {
             return Err(error.clone());
         }
-        match yard.failures.borrow().get(target) {
+        match fixture.failures.borrow().get(target) {
             Some(ExportError::Trace(why)) if why == "panic" => panic!("a defect"),
             Some(error) => return Err(error.clone()),
             None => {}
         }
-        yard.arrived.borrow_mut().push((target.to_string(), trace.ended_at.as_second()));
-        yard.before.borrow_mut().push(before.cloned());
+        fixture.arrived.borrow_mut().push((target.to_string(), trace.ended_at.as_second()));
+        fixture.before.borrow_mut().push(before.cloned());
         Ok(Delivered { experiment_id: "1".into(), spans_sent: 0 })
     }
 
@@ -90,9 +90,9 @@ impl Exporter for Shelf<'_> {
     }
 }
 
-impl Yard {
-    fn new() -> Yard {
-        Yard {
+impl Fixture {
+    fn new() -> Fixture {
+        Fixture {
             folder: tempfile::tempdir().unwrap(),
             arrived: RefCell::default(),
             before: RefCell::default(),
@@ -108,7 +108,7 @@ impl Yard {
     }
 
     fn spool(&self) -> Spool {
-        Spool::at(self.folder.path().join("spool"))
+        Spool::new(self.folder.path().join("spool"))
     }
 
     fn put(&self, thread: u8, target: &Target, ended: i64) {
@@ -125,21 +125,21 @@ impl Yard {
     }
 
     fn drain(&self) -> Drained {
-        let (now, luck, told) = (|| self.now.get(), || 1.0, |_: &Step| {});
+        let (now, jitter, report) = (|| self.now.get(), || 1.0, |_: &DrainStep| {});
         let limits = Limits {
             patience: Duration::ZERO,
             budget: self.budget,
             is_asked_to_end: &|| false,
             eagerness: self.eagerness,
             now: &now,
-            luck: &luck,
-            told: &told,
+            jitter: &jitter,
+            report: &report,
         };
         let connect = |target: &Target, _: &Experiment| -> Result<Box<dyn Exporter + '_>, ExportError> {
             self.connected.set(self.connected.get() + 1);
-            Ok(Box::new(Shelf(target.clone(), self)))
+            Ok(Box::new(TestTarget(target.clone(), self)))
         };
-        drain(&self.spool(), &Receipts::at(self.folder.path().join("receipts")), &limits, connect).unwrap()
+        drain(&self.spool(), &Receipts::new(self.folder.path().join("receipts")), &limits, connect).unwrap()
     }
 
     /// After a drain: how many traces arrived, how many wait, how many are in quarantine.
@@ -147,71 +147,71 @@ impl Yard {
         self.arrived.borrow_mut().clear();
         let drained = self.drain();
         assert_eq!(drained.waiting.len(), self.spool().paths().len());
-        (self.arrived.borrow().len(), drained.waiting.len(), self.spool().set_aside().len())
+        (self.arrived.borrow().len(), drained.waiting.len(), self.spool().quarantined().len())
     }
 }
 
 #[test]
 fn only_the_newest_form_of_a_trace_is_sent_and_older_ones_are_removed() {
-    let yard = Yard::new();
+    let fixture = Fixture::new();
     // Put in another order than read: the clock may go back, a launch may be slow.
-    yard.put(1, &local("/a.db"), 20);
-    yard.put(1, &local("/a.db"), 10);
-    yard.put(1, &local("/b.db"), 5);
-    assert_eq!(yard.counts(), (2, 0, 0));
-    assert_eq!(*yard.arrived.borrow(), [("sqlite:////a.db".into(), 20), ("sqlite:////b.db".into(), 5)]);
+    fixture.put(1, &local("/a.db"), 20);
+    fixture.put(1, &local("/a.db"), 10);
+    fixture.put(1, &local("/b.db"), 5);
+    assert_eq!(fixture.counts(), (2, 0, 0));
+    assert_eq!(*fixture.arrived.borrow(), [("sqlite:////a.db".into(), 20), ("sqlite:////b.db".into(), 5)]);
 }
 
 #[test]
 fn a_form_older_than_the_delivered_one_is_not_sent() {
-    let yard = Yard::new();
-    yard.put(1, &local("/a.db"), 20);
-    yard.drain();
-    yard.put(1, &local("/a.db"), 10);
-    yard.put(1, &local("/b.db"), 10);
-    assert_eq!(yard.counts(), (1, 0, 0));
-    assert_eq!(*yard.arrived.borrow(), [("sqlite:////b.db".into(), 10)]);
+    let fixture = Fixture::new();
+    fixture.put(1, &local("/a.db"), 20);
+    fixture.drain();
+    fixture.put(1, &local("/a.db"), 10);
+    fixture.put(1, &local("/b.db"), 10);
+    assert_eq!(fixture.counts(), (1, 0, 0));
+    assert_eq!(*fixture.arrived.borrow(), [("sqlite:////b.db".into(), 10)]);
 }
 
 #[test]
 fn an_exporter_gets_the_receipt_of_the_earlier_delivery() {
-    let yard = Yard::new();
+    let fixture = Fixture::new();
     for ended in [10, 20] {
-        yard.put(1, &remote("http://a"), ended);
-        yard.drain();
+        fixture.put(1, &remote("http://a"), ended);
+        fixture.drain();
     }
     let taken = entry(1, remote("http://a"), 10).trace;
-    let receipt = Receipt::of_trace(remote("http://a"), "1".into(), at(1_000_000), &taken);
-    assert_eq!(*yard.before.borrow(), [None, Some(receipt)]);
+    let receipt = Receipt::from_trace(remote("http://a"), "1".into(), at(1_000_000), &taken);
+    assert_eq!(*fixture.before.borrow(), [None, Some(receipt)]);
 }
 
 #[test]
 fn a_server_that_is_down_is_tried_once_and_the_others_are_served() {
-    let yard = Yard::new();
+    let fixture = Fixture::new();
     let down = remote("http://down");
-    yard.fails(&down, Some(ExportError::transient("away")));
-    (1..=5).for_each(|thread| yard.put(thread, &down, 1));
-    yard.put(9, &remote("http://up"), 1);
-    yard.put(9, &local("/a.db"), 1);
-    assert_eq!(yard.counts(), (2, 5, 0));
-    assert_eq!(yard.connected.get(), 3);
+    fixture.fails(&down, Some(ExportError::transient("away")));
+    (1..=5).for_each(|thread| fixture.put(thread, &down, 1));
+    fixture.put(9, &remote("http://up"), 1);
+    fixture.put(9, &local("/a.db"), 1);
+    assert_eq!(fixture.counts(), (2, 5, 0));
+    assert_eq!(fixture.connected.get(), 3);
     // Local ones first, though they were put last.
-    assert_eq!(yard.arrived.borrow()[0].0, "sqlite:////a.db");
+    assert_eq!(fixture.arrived.borrow()[0].0, "sqlite:////a.db");
 }
 
 #[test]
 fn one_exporter_serves_all_traces_of_an_experiment() {
-    let yard = Yard::new();
-    (1..=5).for_each(|thread| yard.put(thread, &remote("http://a"), 1));
-    assert_eq!((yard.counts(), yard.connected.get()), ((5, 0, 0), 1));
+    let fixture = Fixture::new();
+    (1..=5).for_each(|thread| fixture.put(thread, &remote("http://a"), 1));
+    assert_eq!((fixture.counts(), fixture.connected.get()), ((5, 0, 0), 1));
 }
 
 #[test]
 fn a_launch_respects_the_pause_of_a_failed_server_and_a_users_command_does_not() {
-    let mut yard = Yard::new();
+    let mut fixture = Fixture::new();
     let server = remote("http://a");
-    yard.put(1, &server, 1);
-    yard.fails(
+    fixture.put(1, &server, 1);
+    fixture.fails(
         &server,
         Some(ExportError::Transient {
             reason: "away".into(),
@@ -219,129 +219,129 @@ fn a_launch_respects_the_pause_of_a_failed_server_and_a_users_command_does_not()
             status: Some(503),
         }),
     );
-    assert_eq!(yard.counts(), (0, 1, 0));
-    yard.fails(&server, None);
-    yard.now.set(at(1_000_599));
-    assert_eq!((yard.counts(), yard.drain().waiting[0].reason.as_str()), ((0, 1, 0), "away"));
-    yard.eagerness = Eagerness::Asked;
-    assert_eq!(yard.counts(), (1, 0, 0));
+    assert_eq!(fixture.counts(), (0, 1, 0));
+    fixture.fails(&server, None);
+    fixture.now.set(at(1_000_599));
+    assert_eq!((fixture.counts(), fixture.drain().waiting[0].reason.as_str()), ((0, 1, 0), "away"));
+    fixture.eagerness = Eagerness::Asked;
+    assert_eq!(fixture.counts(), (1, 0, 0));
     // The server took a trace, so its pause has ended for launches too.
-    yard.eagerness = Eagerness::Patient;
-    yard.put(2, &server, 1);
-    assert_eq!(yard.counts(), (1, 0, 0));
+    fixture.eagerness = Eagerness::Patient;
+    fixture.put(2, &server, 1);
+    assert_eq!(fixture.counts(), (1, 0, 0));
 }
 
 #[test]
 fn a_launch_tries_again_after_the_pause_or_when_the_clock_went_back() {
     for later in [1_000_030, 999_999] {
-        let yard = Yard::new();
+        let fixture = Fixture::new();
         let server = remote("http://a");
-        yard.put(1, &server, 1);
-        yard.fails(&server, Some(ExportError::Target("401".into())));
-        assert_eq!(yard.counts(), (0, 1, 0));
-        yard.fails(&server, None);
-        assert_eq!(yard.counts(), (0, 1, 0));
-        yard.now.set(at(later));
-        assert_eq!(yard.counts(), (1, 0, 0), "at {later}");
+        fixture.put(1, &server, 1);
+        fixture.fails(&server, Some(ExportError::Target("401".into())));
+        assert_eq!(fixture.counts(), (0, 1, 0));
+        fixture.fails(&server, None);
+        assert_eq!(fixture.counts(), (0, 1, 0));
+        fixture.now.set(at(later));
+        assert_eq!(fixture.counts(), (1, 0, 0), "at {later}");
     }
 }
 
 #[test]
 fn a_local_target_is_tried_by_every_launch() {
-    let yard = Yard::new();
+    let fixture = Fixture::new();
     let database = local("/a.db");
-    yard.put(1, &database, 1);
-    yard.fails(&database, Some(ExportError::transient("locked")));
-    assert_eq!(yard.counts(), (0, 1, 0));
-    yard.fails(&database, None);
-    assert_eq!(yard.counts(), (1, 0, 0));
+    fixture.put(1, &database, 1);
+    fixture.fails(&database, Some(ExportError::transient("locked")));
+    assert_eq!(fixture.counts(), (0, 1, 0));
+    fixture.fails(&database, None);
+    assert_eq!(fixture.counts(), (1, 0, 0));
 }
 
 #[test]
 fn a_refused_trace_is_quarantined_and_does_not_block_others() {
     for why in ["too large", "panic"] {
-        let yard = Yard::new();
+        let fixture = Fixture::new();
         let server = remote("http://a");
-        yard.put(1, &server, 1);
-        yard.fails(&server, Some(ExportError::Trace(why.into())));
-        assert_eq!(yard.counts(), (0, 0, 1), "{why}");
-        yard.fails(&server, None);
-        yard.put(2, &server, 1);
-        assert_eq!(yard.counts(), (1, 0, 1));
+        fixture.put(1, &server, 1);
+        fixture.fails(&server, Some(ExportError::Trace(why.into())));
+        assert_eq!(fixture.counts(), (0, 0, 1), "{why}");
+        fixture.fails(&server, None);
+        fixture.put(2, &server, 1);
+        assert_eq!(fixture.counts(), (1, 0, 1));
         // A newer form that the server takes replaces the quarantined one.
-        yard.put(1, &server, 2);
-        assert_eq!(yard.counts(), (1, 0, 0));
+        fixture.put(1, &server, 2);
+        assert_eq!(fixture.counts(), (1, 0, 0));
     }
 }
 
 #[test]
 fn a_trace_whose_experiment_is_gone_waits_alone() {
-    let yard = Yard::new();
+    let fixture = Fixture::new();
     let server = remote("http://a");
-    yard.put(1, &server, 1);
-    yard.fails(&server, Some(ExportError::Experiment("deleted".into())));
-    assert_eq!(yard.counts(), (0, 1, 0));
+    fixture.put(1, &server, 1);
+    fixture.fails(&server, Some(ExportError::Experiment("deleted".into())));
+    assert_eq!(fixture.counts(), (0, 1, 0));
     // The server does not pause for it.
-    yard.fails(&server, None);
-    assert_eq!(yard.counts(), (1, 0, 0));
+    fixture.fails(&server, None);
+    assert_eq!(fixture.counts(), (1, 0, 0));
 }
 
 #[test]
 fn a_form_older_than_a_quarantined_one_is_quarantined_too() {
-    let yard = Yard::new();
+    let fixture = Fixture::new();
     let server = remote("http://a");
-    yard.put(1, &server, 2);
-    yard.fails(&server, Some(ExportError::Trace("too large".into())));
-    assert_eq!(yard.counts(), (0, 0, 1));
-    yard.fails(&server, None);
+    fixture.put(1, &server, 2);
+    fixture.fails(&server, Some(ExportError::Trace("too large".into())));
+    assert_eq!(fixture.counts(), (0, 0, 1));
+    fixture.fails(&server, None);
     // The server may have taken the newer form from an earlier process.
-    yard.put(1, &server, 1);
-    assert_eq!(yard.counts(), (0, 0, 2));
+    fixture.put(1, &server, 1);
+    assert_eq!(fixture.counts(), (0, 0, 2));
 }
 
 #[test]
 fn a_drain_past_its_budget_leaves_the_rest_in_the_spool() {
-    let yard = Yard { budget: Some(Duration::ZERO), ..Yard::new() };
-    yard.put(1, &local("/a.db"), 1);
-    assert_eq!(yard.counts(), (0, 1, 0));
+    let fixture = Fixture { budget: Some(Duration::ZERO), ..Fixture::new() };
+    fixture.put(1, &local("/a.db"), 1);
+    assert_eq!(fixture.counts(), (0, 1, 0));
 }
 
 #[test]
 fn a_torn_entry_is_quarantined_and_one_of_a_later_version_stays() {
-    let yard = Yard::new();
+    let fixture = Fixture::new();
     for (thread, text) in [(1, None), (2, Some("{\"version\":2,\"hea")), (3, Some("{\"version\":3}\nx"))] {
-        yard.put(thread, &local("/a.db"), 1);
-        let path = yard.spool().paths().pop().unwrap();
+        fixture.put(thread, &local("/a.db"), 1);
+        let path = fixture.spool().paths().pop().unwrap();
         text.into_iter().for_each(|text| fs::write(&path, text).unwrap());
     }
-    assert_eq!(yard.counts(), (1, 1, 1));
+    assert_eq!(fixture.counts(), (1, 1, 1));
     let later = "an entry of version 3, which a later codex-traced wrote";
-    assert_eq!(yard.drain().waiting[0].reason, later);
-    let why = Spool::reason(&yard.spool().set_aside()[0]).unwrap();
+    assert_eq!(fixture.drain().waiting[0].reason, later);
+    let why = Spool::reason(&fixture.spool().quarantined()[0]).unwrap();
     assert!(why.starts_with("not a whole spool entry: "), "{why}");
 }
 
 #[test]
 fn a_drain_leaves_a_locked_lane_to_the_process_that_holds_it() {
-    let yard = Yard::new();
-    yard.put(1, &local("/a.db"), 1);
-    yard.put(2, &remote("http://a"), 1);
-    let lock = yard.spool().lock(Lane::Remote, Duration::ZERO).unwrap();
-    let drained = yard.drain();
+    let fixture = Fixture::new();
+    fixture.put(1, &local("/a.db"), 1);
+    fixture.put(2, &remote("http://a"), 1);
+    let lock = fixture.spool().lock(Lane::Remote, Duration::ZERO).unwrap();
+    let drained = fixture.drain();
     assert!(drained.is_elsewhere && drained.waiting.is_empty());
-    assert_eq!(*yard.arrived.borrow(), [("sqlite:////a.db".into(), 1)]);
+    assert_eq!(*fixture.arrived.borrow(), [("sqlite:////a.db".into(), 1)]);
     drop(lock);
-    assert!(!yard.drain().is_elsewhere);
-    assert_eq!(yard.spool().paths().len(), 0);
+    assert!(!fixture.drain().is_elsewhere);
+    assert_eq!(fixture.spool().paths().len(), 0);
 }
 
 #[test]
 fn without_its_receipt_an_entry_is_not_removed() {
-    let yard = Yard::new();
-    yard.put(1, &local("/a.db"), 1);
-    let receipts = yard.folder.path().join("receipts");
+    let fixture = Fixture::new();
+    fixture.put(1, &local("/a.db"), 1);
+    let receipts = fixture.folder.path().join("receipts");
     fs::write(&receipts, "no folder").unwrap();
-    assert_eq!(yard.counts(), (1, 1, 0));
+    assert_eq!(fixture.counts(), (1, 1, 0));
     fs::remove_file(receipts).unwrap();
-    assert_eq!(yard.counts(), (1, 0, 0));
+    assert_eq!(fixture.counts(), (1, 0, 0));
 }

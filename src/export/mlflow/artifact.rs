@@ -10,11 +10,11 @@ pub const FILE: &str = "traces.json";
 
 /// The file's content, with every span.
 pub fn traces_json(trace: &Trace) -> Vec<u8> {
-    json(&File { spans: Spans(trace) }).into_bytes()
+    json(&ArtifactFile { spans: Spans(trace) }).into_bytes()
 }
 
 #[derive(Serialize)]
-struct File<'a> {
+struct ArtifactFile<'a> {
     spans: Spans<'a>,
 }
 
@@ -26,7 +26,7 @@ impl Serialize for Spans<'_> {
         let Spans(trace) = self;
         let mut list = serializer.serialize_seq(Some(trace.spans.len()))?;
         for span in &trace.spans {
-            list.serialize_element(&WireSpan::of(trace.id, span))?;
+            list.serialize_element(&WireSpan::from_span(trace.id, span))?;
         }
         list.end()
     }

@@ -15,7 +15,7 @@ pub mod tags;
 pub mod tree;
 pub mod wire;
 
-use super::lost::{Lost, Sent};
+use super::lost::{Lost, SentTrace};
 use super::{Checked, ExportError, Exporter, Patience};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
@@ -85,7 +85,7 @@ pub fn fill(target: &Target, patience: Duration) -> Option<Result<Filled, Export
 /// The traces of `sent` that the target no longer has. Changes nothing there.
 pub fn lost(
     target: &Target,
-    sent: &[Sent],
+    sent: &[SentTrace],
     access: &Access,
     patience: Patience,
 ) -> Result<Lost, ExportError> {

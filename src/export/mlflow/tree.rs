@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn only_a_tree_passes() {
-        type Tree<'a> = &'a [(u8, Option<u8>)];
-        let cases: &[(Tree, Result<(), BadTree>)] = &[
+        type Edges<'a> = &'a [(u8, Option<u8>)];
+        let cases: &[(Edges, Result<(), BadTree>)] = &[
             (&[], Ok(())),
             (&[(1, None)], Ok(())),
             (&[(1, None), (2, Some(1)), (3, Some(2)), (4, Some(2))], Ok(())),

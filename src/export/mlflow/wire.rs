@@ -110,7 +110,7 @@ impl Formatter for PythonSpacing {
 }
 
 impl WireSpan {
-    pub fn of(trace: TraceId, span: &Span) -> WireSpan {
+    pub fn from_span(trace: TraceId, span: &Span) -> WireSpan {
         let mut attributes = Map::new();
         let mut put = |key: Text, value: &Value| attributes.insert(key, attribute_json(value).into());
         for (key, value) in span.attributes.iter() {
@@ -141,7 +141,7 @@ impl WireSpan {
             kind: Some(kind.to_owned()),
             start_time_unix_nano: nanoseconds(span.started_at),
             end_time_unix_nano: Some(nanoseconds(span.ended_at)),
-            events: span.events.iter().map(WireEvent::of).collect(),
+            events: span.events.iter().map(WireEvent::from_event).collect(),
             status: WireStatus { code: code.to_owned(), message: Some(message.to_owned()) },
             attributes,
             links: Vec::new(),
@@ -186,7 +186,7 @@ impl WireSpan {
 }
 
 impl WireEvent {
-    fn of(event: &SpanEvent) -> WireEvent {
+    fn from_event(event: &SpanEvent) -> WireEvent {
         // MLflow reads events through OpenTelemetry, which has no nested values in them.
         let flat = |value: &Value| match value {
             Value::Array(_) | Value::Object(_) | Value::Null => json(value).into(),
@@ -263,12 +263,12 @@ mod tests {
             r#""mlflow.spanType": "\"TOOL\"", "mlflow.spanInputs": "{\"command\": [\"ls\", \"-l\"]}"}, "#,
             r#""links": []}"#,
         ];
-        assert_eq!(json(&WireSpan::of(trace, &span())), expected.concat());
+        assert_eq!(json(&WireSpan::from_span(trace, &span())), expected.concat());
     }
 
     #[test]
     fn a_span_comes_back_whole() {
-        let wire = WireSpan::of(TraceId([7; 16]), &span());
+        let wire = WireSpan::from_span(TraceId([7; 16]), &span());
         let text = json(&wire);
         assert_eq!(serde_json::from_str::<WireSpan>(&text).unwrap().into_span(), Some(span()));
     }

@@ -1,11 +1,11 @@
 //! What a drain knows of a target with failures: which traces failed, and whether it took others.
 
-use super::super::blame::{Kind, MOST_IN_A_ROW, Others, Step};
+use super::super::blame::{FailedStep, FailureKind, MOST_IN_A_ROW, Others};
 use super::{Connect, Drain, tries_of};
 use crate::export::deliver::Eagerness;
 use crate::spool::Spool;
-use crate::spool::policy::{Job, Lane};
-use crate::spool::tries::{Against, Tries};
+use crate::spool::policy::{DeliveryJob, Lane};
+use crate::spool::tries::{Against, EntryTries};
 use std::path::PathBuf;
 
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct Doubts {
 
 /// A trace that failed.
 pub(super) struct Open {
-    pub(super) job: Job,
+    pub(super) job: DeliveryJob,
     pub(super) reason: String,
     /// It had enough time.
     pub(super) is_fair: bool,
@@ -35,7 +35,9 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     pub(super) fn remember_doubts(&mut self, lane: Lane) {
         for path in self.spool.paths() {
             let is_open = Spool::tries(&path).is_some_and(|tries| tries.open);
-            let Some(head) = self.head(&path).filter(|head| is_open && Lane::of(&head.target) == lane) else {
+            let Some(head) =
+                self.head(&path).filter(|head| is_open && Lane::from_target(&head.target) == lane)
+            else {
                 continue;
             };
             let doubts = self.doubts.entry(head.target).or_default();
@@ -47,9 +49,16 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     }
 
     /// The results of the target's other traces, after this one has failed.
-    pub(super) fn others(&mut self, job: &Job, step: Step, kind: Kind, tries: Option<&Tries>) -> Others {
+    pub(super) fn others(
+        &mut self,
+        job: &DeliveryJob,
+        step: FailedStep,
+        kind: FailureKind,
+        tries: Option<&EntryTries>,
+    ) -> Others {
         let doubts = self.doubts.entry(job.head.target.clone()).or_default();
-        let is_trouble = step == Step::Taking && matches!(kind, Kind::Trouble | Kind::TroubleButShown);
+        let is_trouble =
+            step == FailedStep::Taking && matches!(kind, FailureKind::Trouble | FailureKind::TroubleButShown);
         let (own, alone) = tries.map_or((0, 0), |tries| (tries.own, tries.alone));
         // If the target takes others, a trace that failed before proves nothing new.
         let is_witness = is_trouble && (own == 0 || (!doubts.taken && alone == 0));
@@ -67,7 +76,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     }
 
     /// The target took this trace, so the earlier failures were those traces' own.
-    pub(super) fn passed(&mut self, job: &Job) {
+    pub(super) fn passed(&mut self, job: &DeliveryJob) {
         let doubts = self.doubts.entry(job.head.target.clone()).or_default();
         (doubts.taken, doubts.in_a_row) = (true, 0);
         let left_open = std::mem::take(&mut doubts.left_open);
@@ -78,7 +87,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
             // That failure may have been the target's or the trace's; now it no longer counts against the
             // target.
             if let Some(tries) = Spool::tries(&path).filter(|tries| tries.open) {
-                keep(&path, &Tries { open: false, ..tries });
+                keep(&path, &EntryTries { open: false, ..tries });
             }
         }
         open.into_iter().for_each(|one| self.failed_alone(one));
@@ -86,7 +95,8 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
 
     /// Decides the open failures at the end of a lane: this drain gets no further evidence.
     pub(super) fn settle(&mut self, lane: Lane) {
-        let targets: Vec<_> = self.doubts.keys().filter(|target| Lane::of(target) == lane).cloned().collect();
+        let targets: Vec<_> =
+            self.doubts.keys().filter(|target| Lane::from_target(target) == lane).cloned().collect();
         for target in targets {
             let Some(doubts) = self.doubts.get_mut(&target) else { continue };
             let (open, taken) = (std::mem::take(&mut doubts.open), doubts.taken);
@@ -100,9 +110,9 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         let Open { job, reason, is_fair, .. } = open;
         let Some(tries) = Spool::tries(&job.path) else { return };
         if !is_fair {
-            return keep(&job.path, &Tries { open: false, ..tries });
+            return keep(&job.path, &EntryTries { open: false, ..tries });
         }
-        let tries = Tries { alone: tries.alone.saturating_add(1), open: false, ..tries };
+        let tries = EntryTries { alone: tries.alone.saturating_add(1), open: false, ..tries };
         if !tries.are_enough() {
             keep(&job.path, &tries);
             return;
@@ -116,20 +126,20 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     }
 
     /// The entry's tries before this drain. All tries of one drain count as one.
-    pub(super) fn before_drain(&mut self, job: &Job) -> Option<Tries> {
+    pub(super) fn before_drain(&mut self, job: &DeliveryJob) -> Option<EntryTries> {
         self.before.entry(job.path.clone()).or_insert_with(|| tries_of(job)).clone()
     }
 
-    pub(super) fn note(&mut self, job: &Job, lane: Lane, against: Against, reason: &str) {
+    pub(super) fn note(&mut self, job: &DeliveryJob, lane: Lane, against: Against, reason: &str) {
         let before = self.before_drain(job);
-        let (now, luck) = ((self.limits.now)(), (self.limits.luck)());
-        let tries = Tries::after(before.as_ref(), lane, against, reason.to_owned(), now, luck);
+        let (now, jitter) = ((self.limits.now)(), (self.limits.jitter)());
+        let tries = EntryTries::after(before.as_ref(), lane, against, reason.to_owned(), now, jitter);
         keep(&job.path, &tries);
     }
 }
 
 /// A failure to write is only logged: the entry is then tried as if new, which costs only time.
-fn keep(path: &std::path::Path, tries: &Tries) {
+fn keep(path: &std::path::Path, tries: &EntryTries) {
     if let Err(error) = Spool::note_tries(path, tries) {
         tracing::warn!("cannot note a try of {}: {error}", path.display());
     }

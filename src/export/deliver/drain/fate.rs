@@ -1,12 +1,12 @@
 //! The effect of a failed try on its trace and its target.
 
 use super::doubts::Open;
-use super::{Connect, Drain, Failure, LONG};
+use super::{Connect, Drain, LONG, NotDelivered};
 use crate::config::target::Target;
-use crate::export::deliver::blame::{self, Blame, Turn};
+use crate::export::deliver::blame::{self, Blame, Slot};
 use crate::export::{Delivered, ExportError};
-use crate::spool::policy::{Job, Lane, Rest};
-use crate::spool::rests::Rests;
+use crate::spool::backoff::Backoff;
+use crate::spool::policy::{DeliveryJob, Lane, Pause};
 use crate::spool::tries::Against;
 use std::time::Duration;
 
@@ -21,46 +21,52 @@ pub(super) struct Tried {
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     /// Applies the effect of a failure on the trace and its target.
-    pub(super) fn fate(&mut self, job: &Job, tried: Tried, of: (Lane, Turn), rests: &mut Rests) -> Failure {
-        let Err(error) = tried.exported else { return Failure::Gone };
+    pub(super) fn fate(
+        &mut self,
+        job: &DeliveryJob,
+        tried: Tried,
+        of: (Lane, Slot),
+        backoff: &mut Backoff,
+    ) -> NotDelivered {
+        let Err(error) = tried.exported else { return NotDelivered::Gone };
         let ((lane, turn), reason) = (of, error.to_string());
-        let (step, kind) = blame::of(&error);
+        let (step, kind) = blame::classify(&error);
         let tries = self.before_drain(job);
         let others = self.others(job, step, kind, tries.as_ref());
         let blame = blame::blame(step, kind, others);
         match blame {
             Blame::Nobody => {}
-            Blame::TraceForGood => return Failure::SetAside(reason),
+            Blame::TraceForGood => return NotDelivered::SetAside(reason),
             Blame::Archive => {
                 if let Err(error) = self.receipts.mark_archived(job.head.trace, &job.head.target) {
                     tracing::warn!("cannot note that {} is archived: {error}", job.head.trace);
                 }
-                return Failure::Archived(reason);
+                return NotDelivered::Archived(reason);
             }
             Blame::Experiment => self.note(job, lane, Against::Target, &reason),
             Blame::Target => {
                 self.note(job, lane, Against::Target, &reason);
-                self.shut(&job.head.target, lane, error, rests);
+                self.shut(&job.head.target, lane, error, backoff);
             }
             Blame::Open | Blame::Trace => {
                 self.note(job, lane, Against::Trace, &reason);
                 let Tried { took, allotted, bytes, .. } = tried;
                 let is_fair = allotted.is_none_or(|allotted| blame::is_fair(took, allotted, bytes));
-                let is_shown = kind == blame::Kind::TroubleButShown;
+                let is_shown = kind == blame::FailureKind::TroubleButShown;
                 self.doubt(Open { job: job.clone(), reason: reason.clone(), is_fair, is_shown });
                 let is_cut_off = allotted.is_some_and(|allotted| took >= allotted);
                 let is_first =
-                    tries.is_none_or(|tries| tries.own == 0) && !matches!(turn, Turn::Again { .. });
+                    tries.is_none_or(|tries| tries.own == 0) && !matches!(turn, Slot::Again { .. });
                 if is_cut_off && is_first && self.left() > LONG {
                     self.again.push(job.clone());
                 }
             }
         }
-        Failure::Waits(reason)
+        NotDelivered::Waits(reason)
     }
 
     /// Excludes the target from the rest of the drain, and from launches during its pause.
-    fn shut(&mut self, target: &Target, lane: Lane, error: ExportError, rests: &mut Rests) {
+    fn shut(&mut self, target: &Target, lane: Lane, error: ExportError, backoff: &mut Backoff) {
         let reason = error.to_string();
         let asked = match error {
             ExportError::Transient { after, .. } | ExportError::Unclear { after, .. } => after,
@@ -68,9 +74,9 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         };
         self.again.retain(|job| job.head.target != *target);
         self.shut.insert(target.clone(), reason.clone());
-        let (now, luck) = ((self.limits.now)(), (self.limits.luck)());
-        let rest = Rest::after(rests.of(target), lane, reason, asked, now, luck);
-        if let Err(error) = rests.set(target, Some(rest)) {
+        let (now, jitter) = ((self.limits.now)(), (self.limits.jitter)());
+        let pause = Pause::after(backoff.get(target), lane, reason, asked, now, jitter);
+        if let Err(error) = backoff.set(target, Some(pause)) {
             tracing::warn!("cannot note that {target} failed: {error}");
         }
     }

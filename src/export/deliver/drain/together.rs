@@ -2,11 +2,11 @@
 //! times a batch, instead of ten times a trace.
 
 use super::admit::Admitted;
-use super::{Connect, Drain, Step};
+use super::{Connect, Drain, DrainStep};
 use crate::config::target::{Experiment, Target};
 use crate::spool::Spool;
-use crate::spool::policy::{Job, Lane};
-use crate::spool::rests::Rests;
+use crate::spool::backoff::Backoff;
+use crate::spool::policy::{DeliveryJob, Lane};
 use crate::trace::model::Trace;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,10 +18,11 @@ const MOST: usize = 32;
 const MOST_BYTES: u64 = 16 << 20;
 
 /// Groups adjacent jobs for the same local target and experiment. A server gets one trace at a time.
-pub(super) fn batches(jobs: &[Job], lane: Lane) -> Vec<&[Job]> {
-    let place =
-        |job: &Job| (lane == Lane::Local).then(|| (job.head.target.clone(), job.head.experiment.clone()));
-    let size = |job: &Job| fs::metadata(&job.path).map(|file| file.len()).unwrap_or_default();
+pub(super) fn batches(jobs: &[DeliveryJob], lane: Lane) -> Vec<&[DeliveryJob]> {
+    let place = |job: &DeliveryJob| {
+        (lane == Lane::Local).then(|| (job.head.target.clone(), job.head.experiment.clone()))
+    };
+    let size = |job: &DeliveryJob| fs::metadata(&job.path).map(|file| file.len()).unwrap_or_default();
     let mut batches = Vec::new();
     let (mut begins, mut bytes) = (0, 0);
     for (at, job) in jobs.iter().enumerate() {
@@ -45,18 +46,18 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     /// Whether all jobs were delivered, each with its receipt. If not, the caller tries each alone, which
     /// finds the cause of each failure. A trace that was already delivered is delivered again, which changes
     /// nothing.
-    pub(super) fn work_together(&mut self, jobs: &[Job], rests: &Rests, of: usize) -> bool {
-        self.deliver_together(jobs, rests, of).is_some()
+    pub(super) fn work_together(&mut self, jobs: &[DeliveryJob], backoff: &Backoff, of: usize) -> bool {
+        self.deliver_together(jobs, backoff, of).is_some()
     }
 
-    fn deliver_together(&mut self, jobs: &[Job], rests: &Rests, of: usize) -> Option<()> {
+    fn deliver_together(&mut self, jobs: &[DeliveryJob], backoff: &Backoff, of: usize) -> Option<()> {
         let first = &jobs.first()?.head;
-        if rests.of(&first.target).is_some() {
+        if backoff.get(&first.target).is_some() {
             return None;
         }
         let key: (Target, Experiment) = (first.target.clone(), first.experiment.clone());
         let admitted: Vec<Admitted> =
-            jobs.iter().map(|job| self.admit(job, rests).ok().flatten()).collect::<Option<_>>()?;
+            jobs.iter().map(|job| self.admit(job, backoff).ok().flatten()).collect::<Option<_>>()?;
         let traces: Vec<&Trace> = admitted.iter().map(|admitted| &*admitted.entry.trace).collect();
         let exporter = self.exporter(&key).ok()?;
         let delivered = catch_unwind(AssertUnwindSafe(|| exporter.export_together(&traces))).ok().flatten();
@@ -78,7 +79,13 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         for ((job, trace), delivered) in all() {
             self.steps += 1;
             let target = &job.head.target;
-            (self.limits.told)(&Step { number: self.steps, of, trace: trace.id, target, outcome: Ok(()) });
+            (self.limits.report)(&DrainStep {
+                number: self.steps,
+                of,
+                trace: trace.id,
+                target,
+                outcome: Ok(()),
+            });
             self.drained.delivered.push((trace.id, delivered.clone()));
         }
         Some(())

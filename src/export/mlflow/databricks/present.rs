@@ -3,7 +3,7 @@
 use super::{DatabricksExporter, experiment};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
-use crate::export::lost::{self, Lost, Place, Sent};
+use crate::export::lost::{self, Lost, SentTrace, TraceIndex};
 use crate::export::{ExportError, Patience};
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
@@ -12,17 +12,17 @@ use std::collections::HashSet;
 pub fn lost(
     target: &Target,
     profile: Option<&str>,
-    sent: &[Sent],
+    sent: &[SentTrace],
     access: &Access,
     patience: Patience,
 ) -> Result<Lost, ExportError> {
     // It is only asked, so no experiment is made.
     let nowhere = Experiment::Id(String::new());
-    lost::of(sent, &mut DatabricksExporter::open(target, profile, nowhere, access, patience)?)
+    lost::find(sent, &mut DatabricksExporter::open(target, profile, nowhere, access, patience)?)
 }
 
-impl Place for DatabricksExporter<'_> {
-    fn present(&mut self, sent: &[Sent]) -> Result<HashSet<TraceId>, ExportError> {
+impl TraceIndex for DatabricksExporter<'_> {
+    fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
         let mut present = HashSet::new();
         for one in sent {
             if self.look(one.trace)?.is_some() {

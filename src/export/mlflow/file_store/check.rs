@@ -1,6 +1,6 @@
 //! Checks whether a file store would take traces. Creates and changes nothing.
 
-use super::error::StoreError;
+use super::error::FileStoreError;
 use super::experiment;
 use crate::config::target::Experiment;
 use crate::disk::{followed, would_take_files};
@@ -14,14 +14,14 @@ pub fn check(root: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
     look(root, wanted).map_err(|error| error.at(root))
 }
 
-fn look(root: &Path, wanted: &Experiment) -> Result<Checked, StoreError> {
+fn look(root: &Path, wanted: &Experiment) -> Result<Checked, FileStoreError> {
     would_take_files(&followed(root))?;
     let there = experiment::all(root)?;
     let is_new = there.is_empty();
     let experiment_id = match (experiment::among(there, wanted)?, wanted) {
         (Some(found), _) => Some(found.id),
         (None, Experiment::Id(id)) if !(is_new && id == DEFAULT_ID) => {
-            return Err(StoreError::NoExperiment(id.clone()));
+            return Err(FileStoreError::NoExperiment(id.clone()));
         }
         (None, _) => None,
     };

@@ -19,7 +19,7 @@ pub(super) fn create(root: &Path, now: Timestamp) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     let private = Permissions::from_mode(0o700);
     let aside = tempfile::Builder::new().prefix(".mlruns-").permissions(private).tempdir_in(parent)?;
-    let mut files = Files::of(aside.path())?;
+    let mut files = Files::open(aside.path())?;
     files.make_folder(&aside.path().join(TRASH))?;
     experiment::make_default(aside.path(), root, &mut files, now)?;
     files.settle()?;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
+pub(super) enum FileStoreError {
     #[error("spans make no tree: {0}")]
     Tree(#[from] BadTree),
     #[error("experiment {0} does not exist")]
@@ -24,17 +24,17 @@ pub(super) enum StoreError {
     File(#[from] io::Error),
 }
 
-impl StoreError {
+impl FileStoreError {
     /// Converts to an exporter's error, which names the store.
     pub(super) fn at(self, root: &Path) -> ExportError {
         let said = format!("{self}: {}", root.display());
         match &self {
-            StoreError::Tree(_) | StoreError::Key(_) => ExportError::Trace(said),
-            StoreError::NoExperiment(_) | StoreError::DeletedExperiment(_) | StoreError::BadExperiment(_) => {
-                ExportError::Experiment(said)
-            }
-            StoreError::Busy => ExportError::transient(said),
-            StoreError::File(error) => match error.kind() {
+            FileStoreError::Tree(_) | FileStoreError::Key(_) => ExportError::Trace(said),
+            FileStoreError::NoExperiment(_)
+            | FileStoreError::DeletedExperiment(_)
+            | FileStoreError::BadExperiment(_) => ExportError::Experiment(said),
+            FileStoreError::Busy => ExportError::transient(said),
+            FileStoreError::File(error) => match error.kind() {
                 io::ErrorKind::ReadOnlyFilesystem => ExportError::Target(said),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ExportError::transient(said),
                 // The folder of one trace may be unreadable, replaced by a file, or deleted during the write.

@@ -1,7 +1,7 @@
 //! The experiment of a trace: found by name or id, created by name.
 
 use super::TRASH;
-use super::error::StoreError;
+use super::error::FileStoreError;
 use super::files::Files;
 use super::yaml;
 use crate::config::file_uri::file_uri;
@@ -19,13 +19,13 @@ const META: &str = "meta.yaml";
 
 /// An experiment's folder.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct ExperimentFolder {
     pub(super) id: String,
     pub(super) folder: PathBuf,
     is_in_trash: bool,
 }
 
-impl Found {
+impl ExperimentFolder {
     /// The folder of the trace with this id, whether it exists or not.
     pub(super) fn trace(&self, id: &str) -> PathBuf {
         self.folder.join("traces").join(id)
@@ -38,10 +38,10 @@ impl Found {
     }
 
     /// Returns the experiment, or an error if it is deleted.
-    pub(super) fn active(self) -> Result<Found, StoreError> {
-        let meta = Meta::read(&self.folder)?.ok_or_else(|| StoreError::BadExperiment(self.id.clone()))?;
+    pub(super) fn active(self) -> Result<ExperimentFolder, FileStoreError> {
+        let meta = Meta::read(&self.folder)?.ok_or_else(|| FileStoreError::BadExperiment(self.id.clone()))?;
         match self.is_in_trash || meta.is_deleted {
-            true => Err(StoreError::DeletedExperiment(meta.name)),
+            true => Err(FileStoreError::DeletedExperiment(meta.name)),
             false => Ok(self),
         }
     }
@@ -74,7 +74,7 @@ impl Meta {
 }
 
 /// Every experiment of the store, deleted ones last.
-pub(super) fn all(root: &Path) -> io::Result<Vec<Found>> {
+pub(super) fn all(root: &Path) -> io::Result<Vec<ExperimentFolder>> {
     let mut found = Vec::new();
     for (folder, is_in_trash) in [(root.to_owned(), false), (root.join(TRASH), true)] {
         let entries = match fs::read_dir(&folder) {
@@ -86,7 +86,7 @@ pub(super) fn all(root: &Path) -> io::Result<Vec<Found>> {
             // MLflow's ids are ASCII, so a name that is not UTF-8 is no experiment.
             let Ok(id) = entry.file_name().into_string() else { continue };
             if ![TRASH, MODELS].contains(&id.as_str()) && entry.path().is_dir() {
-                found.push(Found { id, folder: entry.path(), is_in_trash });
+                found.push(ExperimentFolder { id, folder: entry.path(), is_in_trash });
             }
         }
     }
@@ -99,7 +99,7 @@ pub(super) fn find_or_make(
     files: &mut Files,
     wanted: &Experiment,
     now: Timestamp,
-) -> Result<Found, StoreError> {
+) -> Result<ExperimentFolder, FileStoreError> {
     let mut there = all(root)?;
     if there.is_empty() {
         // The folder exists but is empty.
@@ -109,12 +109,15 @@ pub(super) fn find_or_make(
     match (among(there, wanted)?, wanted) {
         (Some(found), _) => Ok(found),
         (None, Experiment::Name(name)) => make(root, files, name, now),
-        (None, Experiment::Id(id)) => Err(StoreError::NoExperiment(id.clone())),
+        (None, Experiment::Id(id)) => Err(FileStoreError::NoExperiment(id.clone())),
     }
 }
 
 /// The experiment with this name or id; None if missing, an error if deleted.
-pub(super) fn among(there: Vec<Found>, wanted: &Experiment) -> Result<Option<Found>, StoreError> {
+pub(super) fn among(
+    there: Vec<ExperimentFolder>,
+    wanted: &Experiment,
+) -> Result<Option<ExperimentFolder>, FileStoreError> {
     for found in there {
         let is_wanted = match wanted {
             Experiment::Id(id) => found.id == *id,
@@ -127,7 +130,12 @@ pub(super) fn among(there: Vec<Found>, wanted: &Experiment) -> Result<Option<Fou
     Ok(None)
 }
 
-fn make(root: &Path, files: &mut Files, name: &str, now: Timestamp) -> Result<Found, StoreError> {
+fn make(
+    root: &Path,
+    files: &mut Files,
+    name: &str,
+    now: Timestamp,
+) -> Result<ExperimentFolder, FileStoreError> {
     for attempt in 0..u32::MAX {
         let id = new_id(root, name, now, attempt);
         let folder = root.join(&id);
@@ -140,9 +148,9 @@ fn make(root: &Path, files: &mut Files, name: &str, now: Timestamp) -> Result<Fo
             let _ = fs::remove_dir(&folder);
             return Err(error.into());
         }
-        return Ok(Found { id, folder, is_in_trash: false });
+        return Ok(ExperimentFolder { id, folder, is_in_trash: false });
     }
-    Err(StoreError::NoExperiment(name.to_owned()))
+    Err(FileStoreError::NoExperiment(name.to_owned()))
 }
 
 /// Creates the experiment that MLflow creates in every new store. `built_in` is the folder to write to,

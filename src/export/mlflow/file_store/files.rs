@@ -23,7 +23,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn of(root: &Path) -> io::Result<Files> {
+    pub(super) fn open(root: &Path) -> io::Result<Files> {
         let mode = fs::metadata(root)?.permissions().mode() & 0o777;
         Ok(Files {
             mode,

@@ -1,6 +1,6 @@
 //! Removes one trace from a store, with its tags, assessments and artifacts.
 
-use super::error::StoreError;
+use super::error::FileStoreError;
 use super::experiment;
 use super::files::Files;
 use super::lock;
@@ -11,11 +11,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Removes the trace from every experiment; false if there was none.
-pub(super) fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, StoreError> {
+pub(super) fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, FileStoreError> {
     if !root.try_exists()? {
         return Ok(false);
     }
-    let _lock = lock::take(root, &Files::of(root)?, busy)?;
+    let _lock = lock::take(root, &Files::open(root)?, busy)?;
     let mut any = false;
     for experiment in experiment::all(root)? {
         let folder = experiment.trace(&id.to_string());

@@ -1,7 +1,7 @@
 //! The lock of a store: one codex-traced writes at a time. MLflow takes no lock; the order of writes protects
 //! its reads.
 
-use super::error::StoreError;
+use super::error::FileStoreError;
 use super::files::Files;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -15,7 +15,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Held until it is dropped.
 #[derive(Debug)]
-pub(super) enum Lock {
+pub(super) enum StoreLock {
     Held(#[expect(dead_code, reason = "open while the lock is held")] File),
     /// The file system has no locks, as some network file systems. Files are still replaced atomically; at
     /// worst two launches create two experiments with one name.
@@ -27,15 +27,15 @@ pub(super) fn path(root: &Path) -> PathBuf {
     root.join(".codex-traced.lock")
 }
 
-pub(super) fn take(root: &Path, files: &Files, busy: Duration) -> Result<Lock, StoreError> {
+pub(super) fn take(root: &Path, files: &Files, busy: Duration) -> Result<StoreLock, FileStoreError> {
     let file = open(&path(root), files.file_mode())?;
     let began = Instant::now();
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Lock::Held(file)),
+            Ok(()) => return Ok(StoreLock::Held(file)),
             Err(TryLockError::WouldBlock) if began.elapsed() < busy => thread::sleep(LOOK_AGAIN),
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy),
-            Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(Lock::NoneHere),
+            Err(TryLockError::WouldBlock) => return Err(FileStoreError::Busy),
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(StoreLock::NoneHere),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
     }

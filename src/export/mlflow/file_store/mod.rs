@@ -35,7 +35,7 @@ use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
-use error::StoreError;
+use error::FileStoreError;
 use files::Files;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
@@ -59,17 +59,17 @@ impl FileStoreExporter {
         experiment: Experiment,
         busy: Duration,
     ) -> Result<FileStoreExporter, ExportError> {
-        let root = std::path::absolute(root).map_err(|error| StoreError::from(error).at(root))?;
+        let root = std::path::absolute(root).map_err(|error| FileStoreError::from(error).at(root))?;
         Ok(FileStoreExporter { root, experiment, busy })
     }
 
-    fn write(&self, trace: &Trace) -> Result<String, StoreError> {
+    fn write(&self, trace: &Trace) -> Result<String, FileStoreError> {
         super::tree::check(&trace.spans)?;
         let now = Timestamp::now();
         if !self.root.try_exists()? {
             create::create(&self.root, now)?;
         }
-        let mut files = Files::of(&self.root)?;
+        let mut files = Files::open(&self.root)?;
         let lock = lock::take(&self.root, &files, self.busy)?;
         write::write(&self.root, &mut files, lock, trace, &self.experiment, now)
     }

@@ -1,6 +1,6 @@
 //! Tags and metadata of a trace: in each folder, a file's name is a key and its content the value.
 
-use super::error::StoreError;
+use super::error::FileStoreError;
 use super::files::Files;
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +34,7 @@ impl<'a> Pairs<'a> {
         Ok(pairs)
     }
 
-    pub(super) fn put(&self, files: &mut Files, key: &str, value: &str) -> Result<(), StoreError> {
+    pub(super) fn put(&self, files: &mut Files, key: &str, value: &str) -> Result<(), FileStoreError> {
         let path = self.folder().join(readable(key));
         let placed = files
             .make_folder(path.parent().unwrap_or(self.trace))
@@ -43,7 +43,7 @@ impl<'a> Pairs<'a> {
             io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::InvalidFilename => StoreError::Key(key.to_owned()),
+            | io::ErrorKind::InvalidFilename => FileStoreError::Key(key.to_owned()),
             _ => error.into(),
         })
     }

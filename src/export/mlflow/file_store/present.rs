@@ -1,30 +1,30 @@
 //! Which traces a file store still has.
 
-use super::error::StoreError;
+use super::error::FileStoreError;
 use super::experiment;
 use super::write::INFO;
 use crate::export::ExportError;
-use crate::export::lost::{self, Lost, Place, Sent};
+use crate::export::lost::{self, Lost, SentTrace, TraceIndex};
 use crate::export::mlflow::artifact;
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::path::Path;
 
-pub fn lost(root: &Path, sent: &[Sent]) -> Result<Lost, ExportError> {
-    lost::of(sent, &mut Store(root))
+pub fn lost(root: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
+    lost::find(sent, &mut StoreIndex(root))
 }
 
-struct Store<'a>(&'a Path);
+struct StoreIndex<'a>(&'a Path);
 
-impl Store<'_> {
-    fn failed(&self, error: impl Into<StoreError>) -> ExportError {
+impl StoreIndex<'_> {
+    fn failed(&self, error: impl Into<FileStoreError>) -> ExportError {
         error.into().at(self.0)
     }
 }
 
-impl Place for Store<'_> {
-    fn present(&mut self, sent: &[Sent]) -> Result<HashSet<TraceId>, ExportError> {
+impl TraceIndex for StoreIndex<'_> {
+    fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
         let experiments = experiment::all(self.0).map_err(|error| self.failed(error))?;
         let is_there = |trace: TraceId| {
             experiments.iter().any(|experiment| {

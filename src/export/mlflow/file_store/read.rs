@@ -1,6 +1,6 @@
 //! Reads a trace from its folder, which codex-traced or MLflow may have written.
 
-use super::error::StoreError;
+use super::error::FileStoreError;
 use super::experiment;
 use super::pairs::Pairs;
 use super::write::INFO;
@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 
 /// The trace as it was exported, with later changes of users.
-pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, StoreError> {
+pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, FileStoreError> {
     let key = id.to_string();
     for experiment in experiment::all(root)? {
         let folder = experiment.trace(&key);

@@ -1,9 +1,9 @@
 //! Writes one trace to its folder. An existing trace is updated in place, file by file, the spans first.
 
-use super::error::StoreError;
-use super::experiment::{self, Found};
+use super::error::FileStoreError;
+use super::experiment::{self, ExperimentFolder};
 use super::files::{self, Files};
-use super::lock::Lock;
+use super::lock::StoreLock;
 use super::pairs::{Pairs, readable};
 use super::yaml;
 use crate::config::file_uri::file_uri;
@@ -34,11 +34,11 @@ pub(super) const INFO: &str = "trace_info.yaml";
 pub(super) fn write(
     root: &Path,
     files: &mut Files,
-    lock: Lock,
+    lock: StoreLock,
     trace: &Trace,
     wanted: &Experiment,
     now: Timestamp,
-) -> Result<String, StoreError> {
+) -> Result<String, FileStoreError> {
     let id = trace.id.to_string();
     let holding = experiment::all(root)?.into_iter().find(|found| found.trace(&id).is_dir());
     let experiment = match holding {
@@ -46,7 +46,7 @@ pub(super) fn write(
         None => experiment::find_or_make(root, files, wanted, now)?,
     };
     let folder = experiment.trace(&id);
-    if matches!(lock, Lock::Held(_)) {
+    if matches!(lock, StoreLock::Held(_)) {
         files::sweep(&folder);
     }
     files.make_folder(&folder.join("artifacts"))?;
@@ -59,7 +59,7 @@ pub(super) fn write(
     Ok(experiment.id)
 }
 
-fn yaml_of(trace: &Trace, experiment: &Found) -> String {
+fn yaml_of(trace: &Trace, experiment: &ExperimentFolder) -> String {
     yaml::mapping(&[
         ("trace_id", trace.id.to_string().into()),
         ("trace_location", info::location(&experiment.id)),
@@ -73,7 +73,7 @@ fn yaml_of(trace: &Trace, experiment: &Found) -> String {
 
 /// The record of the tags is metadata, so tags and metadata must agree even after a crash between their
 /// writes. The file `PENDING` holds the new record until both are written.
-fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> Result<(), StoreError> {
+fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> Result<(), FileStoreError> {
     let (tags, metadata) = (Pairs::tags(folder), Pairs::metadata(folder));
     files.make_folder(&tags.folder())?;
     let pending = folder.join(PENDING);
@@ -111,7 +111,7 @@ fn write_metadata(
     trace: &Trace,
     there: &BTreeMap<String, String>,
     record: &Record,
-) -> Result<(), StoreError> {
+) -> Result<(), FileStoreError> {
     files.make_folder(&metadata.folder())?;
     let totals = [keys::SESSION, keys::TOKEN_USAGE, keys::COST];
     let ours = info::metadata(trace, record);

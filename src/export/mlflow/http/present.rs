@@ -5,7 +5,7 @@ use super::server::Server;
 use super::settings;
 use crate::config::access::Access;
 use crate::config::target::Target;
-use crate::export::lost::{self, Lost, Place, Sent};
+use crate::export::lost::{self, Lost, SentTrace, TraceIndex};
 use crate::export::{ExportError, Patience};
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
@@ -19,18 +19,18 @@ const AT_ONCE: usize = 100;
 pub fn lost(
     target: &Target,
     url: &str,
-    sent: &[Sent],
+    sent: &[SentTrace],
     access: &Access,
     patience: Patience,
 ) -> Result<Lost, ExportError> {
     let (client, url) = settings::connect(target, url, access, patience)?;
-    lost::of(sent, &mut Asked(Server::new(client, target.to_string(), url)))
+    lost::find(sent, &mut Asked(Server::new(client, target.to_string(), url)))
 }
 
 struct Asked<'a>(Server<'a>);
 
-impl Place for Asked<'_> {
-    fn present(&mut self, sent: &[Sent]) -> Result<HashSet<TraceId>, ExportError> {
+impl TraceIndex for Asked<'_> {
+    fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
         let mut present = HashSet::new();
         for some in sent.chunks(AT_ONCE) {
             present.extend(self.search(some)?);
@@ -57,7 +57,7 @@ impl Place for Asked<'_> {
 }
 
 impl Asked<'_> {
-    fn search(&self, sent: &[Sent]) -> Result<Vec<TraceId>, ExportError> {
+    fn search(&self, sent: &[SentTrace]) -> Result<Vec<TraceId>, ExportError> {
         let experiments: BTreeSet<&str> = sent.iter().map(|one| one.experiment_id.as_str()).collect();
         let location =
             |id: &&str| json!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": id}});

@@ -1,9 +1,9 @@
 //! Checks whether a database would take traces. Creates and changes nothing.
 
-use super::error::StoreError;
+use super::error::SqliteError;
 use super::experiment;
 use super::reading;
-use super::shape::{Generation, Shape, SpanFacts, Totals, Workspaces};
+use super::shape::{Generation, SchemaShape, SpanFacts, Totals, Workspaces};
 use crate::config::target::Experiment;
 use crate::disk::{followed, would_take_files};
 use crate::export::{Checked, ExportError};
@@ -21,7 +21,7 @@ pub fn check(path: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
         let id = match (id, wanted) {
             (Some(id), _) => Some(experiment::active(connection, id)?.id.to_string()),
             (None, Experiment::Name(_)) => None,
-            (None, Experiment::Id(id)) => return Err(StoreError::NoExperiment(id.clone())),
+            (None, Experiment::Id(id)) => return Err(SqliteError::NoExperiment(id.clone())),
         };
         let version = version_of(shape, revision(connection)?.as_deref());
         Ok(Some(Checked { version: Some(version), experiment_id: id, clock: None }))
@@ -29,13 +29,14 @@ pub fn check(path: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
     let end = followed(path);
     // SQLite writes its journal to the same folder.
     let folder = end.parent().unwrap_or(Path::new("/"));
-    would_take_files(folder).map_err(|error| StoreError::from(error).at(path))?;
+    would_take_files(folder).map_err(|error| SqliteError::from(error).at(path))?;
     if end.exists() {
-        access(&end, AccessFlags::W_OK).map_err(|error| StoreError::from(io::Error::from(error)).at(path))?;
+        access(&end, AccessFlags::W_OK)
+            .map_err(|error| SqliteError::from(io::Error::from(error)).at(path))?;
     }
     match (found, wanted) {
         (Some(checked), _) => Ok(checked),
-        (None, Experiment::Id(id)) if id != DEFAULT_ID => Err(StoreError::NoExperiment(id.clone()).at(path)),
+        (None, Experiment::Id(id)) if id != DEFAULT_ID => Err(SqliteError::NoExperiment(id.clone()).at(path)),
         (None, _) => Ok(Checked { version: None, experiment_id: None, clock: None }),
     }
 }
@@ -58,7 +59,7 @@ const REVISION_3_17: &str = "dc11669786a5";
 const REVISION_3_18: &str = "f4a9b2c7d1e6";
 
 /// Alembic's revision of the schema; None if another program manages the tables.
-fn revision(connection: &Connection) -> Result<Option<String>, StoreError> {
+fn revision(connection: &Connection) -> Result<Option<String>, SqliteError> {
     let has_table = connection.table_exists(None, "alembic_version")?;
     if !has_table {
         return Ok(None);
@@ -68,16 +69,17 @@ fn revision(connection: &Connection) -> Result<Option<String>, StoreError> {
 
 /// The oldest tested MLflow with this schema. An untested revision is written to as well, if its tables have
 /// the known columns.
-fn version_of(shape: Shape, revision: Option<&str>) -> String {
+fn version_of(shape: SchemaShape, revision: Option<&str>) -> String {
     let version = match (shape, revision) {
-        (Shape { totals: Totals::Moving, .. } | Shape { span_facts: SpanFacts::Moving, .. }, _) => {
-            "MLflow 3.14, being upgraded to 3.17"
-        }
-        (Shape { totals: Totals::Columns, .. }, Some(REVISION_3_17)) => "MLflow 3.17",
-        (Shape { totals: Totals::Columns, .. }, Some(REVISION_3_18)) => "MLflow 3.18",
-        (Shape { totals: Totals::Columns, .. }, _) => "MLflow 3.17 or newer",
-        (Shape { generation: Generation::Counted, .. }, _) => "MLflow 3.14",
-        (Shape { workspaces: Workspaces::Named, .. }, _) => "MLflow 3.10",
+        (
+            SchemaShape { totals: Totals::Moving, .. } | SchemaShape { span_facts: SpanFacts::Moving, .. },
+            _,
+        ) => "MLflow 3.14, being upgraded to 3.17",
+        (SchemaShape { totals: Totals::Columns, .. }, Some(REVISION_3_17)) => "MLflow 3.17",
+        (SchemaShape { totals: Totals::Columns, .. }, Some(REVISION_3_18)) => "MLflow 3.18",
+        (SchemaShape { totals: Totals::Columns, .. }, _) => "MLflow 3.17 or newer",
+        (SchemaShape { generation: Generation::Counted, .. }, _) => "MLflow 3.14",
+        (SchemaShape { workspaces: Workspaces::Named, .. }, _) => "MLflow 3.10",
         _ => "MLflow 3.6",
     };
     match revision.filter(|revision| !TRIED.contains(revision)) {

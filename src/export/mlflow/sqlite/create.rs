@@ -1,7 +1,7 @@
 //! Creates a database: complete in a temporary file first, then renamed, so that no reader sees an incomplete
 //! one.
 
-use super::error::StoreError;
+use super::error::SqliteError;
 use super::experiment;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -15,7 +15,7 @@ use std::path::Path;
 pub(super) const SCHEMA: &str = include_str!("../schema.sql");
 
 /// Creates the database, unless another process creates it at the same time. Folder 0700, file 0600.
-pub(super) fn create(path: &Path, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn create(path: &Path, now: Timestamp) -> Result<(), SqliteError> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let file = tempfile::Builder::new().prefix(".mlflow-").suffix(".db").tempfile_in(folder)?;
@@ -52,7 +52,7 @@ pub(super) fn fill_if_empty(
     connection: &mut Connection,
     path: &Path,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<(), SqliteError> {
     if !is_empty(connection)? {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
+pub(super) enum SqliteError {
     #[error("spans make no tree: {0}")]
     Tree(#[from] BadTree),
     #[error("database schema is not one of MLflow 3.3 to 3.18: {0}")]
@@ -25,21 +25,21 @@ pub(super) enum StoreError {
     File(#[from] io::Error),
 }
 
-impl StoreError {
+impl SqliteError {
     /// Converts to an exporter's error, which names the file.
     pub(super) fn at(self, path: &Path) -> ExportError {
         let path = path.display();
-        if let StoreError::Tree(_) = self {
+        if let SqliteError::Tree(_) = self {
             return ExportError::Trace(format!("{self}: {path}"));
         }
-        if let StoreError::Archived { .. } = self {
+        if let SqliteError::Archived { .. } = self {
             return ExportError::Archived(format!("{self}: {path}"));
         }
-        if let StoreError::NoExperiment(_) | StoreError::DeletedExperiment(_) = self {
+        if let SqliteError::NoExperiment(_) | SqliteError::DeletedExperiment(_) = self {
             return ExportError::Experiment(format!("{self}: {path}"));
         }
         let (transient, what) = match &self {
-            StoreError::Sqlite(error) => match error.sqlite_error_code() {
+            SqliteError::Sqlite(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                     (true, "database is locked".into())
                 }
@@ -60,7 +60,7 @@ impl StoreError {
                 // this trace.
                 _ => return ExportError::unclear(format!("{self}: {path}")),
             },
-            StoreError::File(error) => {
+            SqliteError::File(error) => {
                 let hopeless = matches!(
                     error.kind(),
                     io::ErrorKind::PermissionDenied
@@ -106,7 +106,7 @@ mod tests {
         ];
         for (code, words, expected) in cases {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), words.map(str::to_owned));
-            let shown = match StoreError::from(error).at(Path::new("/x.db")) {
+            let shown = match SqliteError::from(error).at(Path::new("/x.db")) {
                 ExportError::Transient { reason, .. } => format!("transient: {reason}"),
                 other => format!("target: {other}"),
             };

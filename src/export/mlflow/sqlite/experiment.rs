@@ -1,7 +1,7 @@
 //! The experiment of a trace: found by name or id, created by name.
 
-use super::error::StoreError;
-use super::shape::{Shape, Workspaces};
+use super::error::SqliteError;
+use super::shape::{SchemaShape, Workspaces};
 use crate::config::file_uri::file_uri;
 use crate::config::target::Experiment;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::path::Path;
 
 /// The facts about an experiment that the write of a trace needs.
-pub(super) struct Found {
+pub(super) struct ExperimentRow {
     pub(super) id: i64,
     pub(super) artifact_location: String,
 }
@@ -17,17 +17,17 @@ pub(super) struct Found {
 /// By name: created if missing. By id: must exist.
 pub(super) fn find_or_make(
     connection: &Connection,
-    shape: Shape,
+    shape: SchemaShape,
     experiment: &Experiment,
     folder: &Path,
     now: Timestamp,
-) -> Result<Found, StoreError> {
+) -> Result<ExperimentRow, SqliteError> {
     if let Some(id) = id_of(connection, shape, experiment)? {
         return active(connection, id);
     }
     let name = match experiment {
         Experiment::Name(name) => name,
-        Experiment::Id(id) => return Err(StoreError::NoExperiment(id.clone())),
+        Experiment::Id(id) => return Err(SqliteError::NoExperiment(id.clone())),
     };
     let (column, value) = match shape.workspaces {
         Workspaces::None => ("", ""),
@@ -46,13 +46,13 @@ pub(super) fn find_or_make(
         "UPDATE experiments SET artifact_location = ?2 WHERE experiment_id = ?1",
         params![id, artifact_location],
     )?;
-    Ok(Found { id, artifact_location })
+    Ok(ExperimentRow { id, artifact_location })
 }
 
 /// The id of an experiment, even of a deleted one.
 pub(super) fn id_of(
     connection: &Connection,
-    shape: Shape,
+    shape: SchemaShape,
     experiment: &Experiment,
 ) -> Result<Option<i64>, rusqlite::Error> {
     let (condition, value) = match (experiment, shape.workspaces) {
@@ -69,7 +69,7 @@ pub(super) fn id_of(
 }
 
 /// The experiment with this id; an error if it is missing or deleted.
-pub(super) fn active(connection: &Connection, id: i64) -> Result<Found, StoreError> {
+pub(super) fn active(connection: &Connection, id: i64) -> Result<ExperimentRow, SqliteError> {
     let read = |row: &Row| {
         let location: Option<String> = row.get(2)?;
         Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, location.unwrap_or_default()))
@@ -81,10 +81,10 @@ pub(super) fn active(connection: &Connection, id: i64) -> Result<Found, StoreErr
             read,
         )
         .optional()?
-        .ok_or_else(|| StoreError::NoExperiment(id.to_string()))?;
+        .ok_or_else(|| SqliteError::NoExperiment(id.to_string()))?;
     match stage.as_deref() {
-        Some("deleted") => Err(StoreError::DeletedExperiment(name)),
-        _ => Ok(Found { id, artifact_location }),
+        Some("deleted") => Err(SqliteError::DeletedExperiment(name)),
+        _ => Ok(ExperimentRow { id, artifact_location }),
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn of(span: &Span) -> Facts {
+    pub(super) fn from_span(span: &Span) -> Facts {
         let text = |key| {
             let value = attribute(span, key)?;
             Some(value.as_str()?.chars().take(WIDTH).collect())

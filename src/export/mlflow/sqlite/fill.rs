@@ -7,9 +7,9 @@
 
 use super::connect_to;
 use super::create;
-use super::error::StoreError;
+use super::error::SqliteError;
 use super::facts::Facts;
-use super::shape::{Generation, Shape};
+use super::shape::{Generation, SchemaShape};
 use crate::export::mlflow::keys;
 use crate::export::mlflow::tags;
 use crate::export::mlflow::wire::WireSpan;
@@ -34,7 +34,7 @@ pub struct Filled {
 
 /// Fills rows of codex-traced's own traces until `patience` ends. Changes no other program's rows and no
 /// existing values, and creates nothing.
-pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, StoreError> {
+pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, SqliteError> {
     let mut filled = Filled::default();
     if !path.try_exists()? {
         return Ok(filled);
@@ -44,13 +44,13 @@ pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, StoreError
     if create::is_empty(&connection)? {
         return Ok(filled);
     }
-    let shape = Shape::of(&connection)?;
+    let shape = SchemaShape::read(&connection)?;
     let mut waiting = waiting(&connection, shape)?;
     while !waiting.is_empty() {
         let some = waiting.split_off(waiting.len().saturating_sub(TOGETHER));
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Read again inside the transaction, as for a write.
-        let shape = Shape::of(&transaction)?;
+        let shape = SchemaShape::read(&transaction)?;
         for trace in &some {
             filled.spans += fill_trace(&transaction, shape, trace)?;
         }
@@ -67,7 +67,7 @@ pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, StoreError
 ///
 /// Since 3.14 MLflow counts the writes to the spans of a trace, and its upgrade sets 0; codex-traced counts
 /// its writes too. Before 3.14 the span's columns show it.
-fn waiting(connection: &Connection, shape: Shape) -> Result<Vec<String>, StoreError> {
+fn waiting(connection: &Connection, shape: SchemaShape) -> Result<Vec<String>, SqliteError> {
     let is_as_before = match shape.generation {
         Generation::Counted => {
             "(SELECT db_payload_generation FROM trace_info WHERE trace_info.request_id = ours.request_id) = 0"
@@ -93,7 +93,7 @@ fn waiting(connection: &Connection, shape: Shape) -> Result<Vec<String>, StoreEr
 }
 
 /// Fills one trace and returns the number of its spans that lacked a value.
-fn fill_trace(transaction: &Transaction<'_>, shape: Shape, trace: &str) -> Result<usize, StoreError> {
+fn fill_trace(transaction: &Transaction<'_>, shape: SchemaShape, trace: &str) -> Result<usize, SqliteError> {
     let mut filled = 0;
     let contents: Vec<(String, String)> = transaction
         .prepare("SELECT span_id, content FROM spans WHERE trace_id = ?")?
@@ -101,7 +101,7 @@ fn fill_trace(transaction: &Transaction<'_>, shape: Shape, trace: &str) -> Resul
         .collect::<Result<_, _>>()?;
     for (span, content) in contents {
         let read = serde_json::from_str::<WireSpan>(&content).ok().and_then(WireSpan::into_span);
-        let facts = read.map(|read| Facts::of(&read)).unwrap_or_default();
+        let facts = read.map(|read| Facts::from_span(&read)).unwrap_or_default();
         let in_columns = shape.span_facts.in_columns() && fill_columns(transaction, trace, &span, &facts)?;
         let in_dimensions =
             shape.span_facts.in_dimensions() && fill_dimensions(transaction, trace, &span, &facts)?;
@@ -123,7 +123,7 @@ fn fill_columns(
     trace: &str,
     span: &str,
     facts: &Facts,
-) -> Result<bool, StoreError> {
+) -> Result<bool, SqliteError> {
     let [input, output, total] = facts.costs;
     let mut update = transaction.prepare_cached(
         "UPDATE spans SET
@@ -143,7 +143,7 @@ fn fill_dimensions(
     trace: &str,
     span: &str,
     facts: &Facts,
-) -> Result<bool, StoreError> {
+) -> Result<bool, SqliteError> {
     let mut filled = transaction.execute(
         "UPDATE spans SET dimension_attributes = ?3
          WHERE trace_id = ?1 AND span_id = ?2 AND dimension_attributes IS NULL",
@@ -159,7 +159,7 @@ fn fill_dimensions(
 }
 
 /// Fills the trace's tokens from its metadata, which every schema has.
-fn fill_metrics(transaction: &Transaction<'_>, trace: &str) -> Result<(), StoreError> {
+fn fill_metrics(transaction: &Transaction<'_>, trace: &str) -> Result<(), SqliteError> {
     let usage: Option<String> = transaction
         .query_row(
             "SELECT value FROM trace_request_metadata WHERE request_id = ? AND key = ?",

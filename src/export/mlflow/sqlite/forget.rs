@@ -1,6 +1,6 @@
 //! Removes one trace from a database, with everything that belongs to it.
 
-use super::error::StoreError;
+use super::error::SqliteError;
 use crate::trace::ids::TraceId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
@@ -9,7 +9,7 @@ const LINKS: &str = "entity_associations";
 
 /// Removes the trace, with what users added to it; false if there was none. `secure_delete`, which
 /// `connect_to` sets, wipes it from the file's free pages too.
-pub(super) fn forget(connection: &mut Connection, id: TraceId) -> Result<bool, StoreError> {
+pub(super) fn forget(connection: &mut Connection, id: TraceId) -> Result<bool, SqliteError> {
     let key = id.to_string();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let count = transaction.execute("DELETE FROM trace_info WHERE request_id = ?", [&key])?;

@@ -23,10 +23,10 @@ use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
-use error::StoreError;
+use error::SqliteError;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use shape::{Shape, UnknownShape};
+use shape::{SchemaShape, UnknownShape};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ impl SqliteExporter {
     /// Creates the database if it is missing, and refuses an unknown schema; never changes an existing one.
     /// `busy` is the longest wait for a lock, and also for an MLflow that creates or upgrades the database.
     pub fn open(path: &Path, experiment: Experiment, busy: Duration) -> Result<SqliteExporter, ExportError> {
-        let path = std::path::absolute(path).map_err(|error| StoreError::from(error).at(path))?;
+        let path = std::path::absolute(path).map_err(|error| SqliteError::from(error).at(path))?;
         let exporter = SqliteExporter { path, experiment, busy };
         exporter.settled(|| exporter.check()).map_err(|error| error.at(&exporter.path))?;
         // A failure here does not prevent the export.
@@ -67,11 +67,11 @@ impl SqliteExporter {
 
     /// Repeats `attempt` while the schema is incomplete. MLflow creates and upgrades a database in many small
     /// steps without a transaction: for seconds it has a schema of no version.
-    fn settled<T>(&self, attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn settled<T>(&self, attempt: impl Fn() -> Result<T, SqliteError>) -> Result<T, SqliteError> {
         let began = Instant::now();
         loop {
             match attempt() {
-                Err(StoreError::Shape(UnknownShape::NoTable(_) | UnknownShape::NoColumn(..)))
+                Err(SqliteError::Shape(UnknownShape::NoTable(_) | UnknownShape::NoColumn(..)))
                     if began.elapsed() < self.busy =>
                 {
                     thread::sleep(LOOK_AGAIN);
@@ -81,14 +81,14 @@ impl SqliteExporter {
         }
     }
 
-    fn check(&self) -> Result<(), StoreError> {
-        Shape::of(&self.connect(self.busy)?)?;
+    fn check(&self) -> Result<(), SqliteError> {
+        SchemaShape::read(&self.connect(self.busy)?)?;
         Ok(())
     }
 
     /// Opens a connection. Each write opens a new one: a connection that stays open would write to a file
     /// that was deleted or replaced since.
-    fn connect(&self, busy: Duration) -> Result<Connection, StoreError> {
+    fn connect(&self, busy: Duration) -> Result<Connection, SqliteError> {
         if !self.path.try_exists()? {
             create::create(&disk::followed(&self.path), Timestamp::now())?;
         }
@@ -98,12 +98,12 @@ impl SqliteExporter {
     }
 
     /// Writes all traces or none.
-    fn write(&self, traces: &[&Trace], busy: Duration) -> Result<Vec<Delivered>, StoreError> {
+    fn write(&self, traces: &[&Trace], busy: Duration) -> Result<Vec<Delivered>, SqliteError> {
         traces.iter().try_for_each(|trace| tree::check(&trace.spans))?;
         let mut connection = self.connect(busy)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Read inside the transaction, whose lock excludes an MLflow that upgrades the schema.
-        let shape = Shape::of(&transaction)?;
+        let shape = SchemaShape::read(&transaction)?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let mut delivered = Vec::with_capacity(traces.len());
         for trace in traces {
@@ -152,7 +152,7 @@ fn connect_to(path: &Path, busy: Duration) -> Result<Connection, StoreError> {
 /// system such a database is opened with SQLite's exclusive locking, which needs no shared memory: the
 /// connection has the file alone, or waits for the process that has it open. Without the log, SQLite's usual
 /// locks are as good as the file system's.
-fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection, StoreError> {
+fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection, SqliteError> {
     // Without a log, two connections with exclusive locking would block each other. Read before the
     // connection exists, since closing any descriptor of a file drops the locks that this process has on it.
     let locks_exclusively = place == FileSystem::Network && keeps_a_log(path)?;
@@ -197,16 +197,16 @@ pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportEr
         if create::is_empty(&connection)? {
             return Ok(false);
         }
-        Shape::of(&connection)?;
+        SchemaShape::read(&connection)?;
         forget::forget(&mut connection, id)
     };
-    forgotten().map_err(|error: StoreError| error.at(path))
+    forgotten().map_err(|error: SqliteError| error.at(path))
 }
 
 /// Runs a query in one read transaction. None if the database is missing or empty; creates nothing.
 fn reading<T>(
     path: &Path,
-    query: impl FnOnce(&Connection, Shape) -> Result<Option<T>, StoreError>,
+    query: impl FnOnce(&Connection, SchemaShape) -> Result<Option<T>, SqliteError>,
 ) -> Result<Option<T>, ExportError> {
     let answer = || {
         if !path.try_exists()? {
@@ -218,8 +218,8 @@ fn reading<T>(
         if create::is_empty(&transaction)? {
             return Ok(None);
         }
-        let shape = Shape::of(&transaction)?;
+        let shape = SchemaShape::read(&transaction)?;
         query(&transaction, shape)
     };
-    answer().map_err(|error: StoreError| error.at(path))
+    answer().map_err(|error: SqliteError| error.at(path))
 }

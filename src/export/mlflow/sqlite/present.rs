@@ -1,9 +1,9 @@
 //! Which traces a database still has: the row of a trace, and its spans unless they are archived.
 
-use super::error::StoreError;
+use super::error::SqliteError;
 use super::reading;
 use crate::export::ExportError;
-use crate::export::lost::{self, Lost, Place, Sent};
+use crate::export::lost::{self, Lost, SentTrace, TraceIndex};
 use crate::export::mlflow::keys;
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
@@ -14,14 +14,14 @@ use std::path::Path;
 /// Traces per statement; SQLite takes 32 766 values in one.
 const AT_ONCE: usize = 10_000;
 
-pub fn lost(path: &Path, sent: &[Sent]) -> Result<Lost, ExportError> {
-    lost::of(sent, &mut Database(path))
+pub fn lost(path: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
+    lost::find(sent, &mut DatabaseIndex(path))
 }
 
-struct Database<'a>(&'a Path);
+struct DatabaseIndex<'a>(&'a Path);
 
-impl Place for Database<'_> {
-    fn present(&mut self, sent: &[Sent]) -> Result<HashSet<TraceId>, ExportError> {
+impl TraceIndex for DatabaseIndex<'_> {
+    fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
         let present = reading(self.0, |connection, _| {
             let some = sent.chunks(AT_ONCE).map(|some| traces(connection, some));
             Ok(Some(some.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()))
@@ -40,7 +40,7 @@ impl Place for Database<'_> {
     }
 }
 
-fn traces(connection: &Connection, sent: &[Sent]) -> Result<Vec<TraceId>, StoreError> {
+fn traces(connection: &Connection, sent: &[SentTrace]) -> Result<Vec<TraceId>, SqliteError> {
     let marks = vec!["?"; sent.len()].join(", ");
     // An archived trace has a tag with another location of its spans.
     let query = format!(

@@ -1,7 +1,7 @@
 //! Reads a trace from a database of any supported MLflow.
 
-use super::error::StoreError;
-use super::shape::Shape;
+use super::error::SqliteError;
+use super::shape::SchemaShape;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::tags;
 use crate::export::mlflow::wire::{WireSpan, json};
@@ -13,7 +13,11 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The trace as it was exported, with later changes of users. Omits spans that are not in the database.
-pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Result<Option<Trace>, StoreError> {
+pub(super) fn trace(
+    connection: &Connection,
+    shape: SchemaShape,
+    id: TraceId,
+) -> Result<Option<Trace>, SqliteError> {
     let key = id.to_string();
     let info = connection
         .query_row(
@@ -63,7 +67,7 @@ pub(super) fn trace(connection: &Connection, shape: Shape, id: TraceId) -> Resul
     }))
 }
 
-fn pairs(connection: &Connection, table: &str, id: &str) -> Result<BTreeMap<String, String>, StoreError> {
+fn pairs(connection: &Connection, table: &str, id: &str) -> Result<BTreeMap<String, String>, SqliteError> {
     let pairs = connection
         .prepare(&format!("SELECT key, coalesce(value, '') FROM {table} WHERE request_id = ?"))?
         .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -77,7 +81,7 @@ fn add_columns(
     id: &str,
     tags: &mut BTreeMap<String, String>,
     metadata: &mut BTreeMap<String, String>,
-) -> Result<(), StoreError> {
+) -> Result<(), SqliteError> {
     let (tokens, costs) = (keys::TOKEN_KEYS.join(", "), keys::COST_KEYS.join(", "));
     let sql =
         format!("SELECT trace_name, session_id, {tokens}, {costs} FROM trace_info WHERE request_id = ?");
@@ -110,7 +114,7 @@ const fn tokens_width() -> usize {
 }
 
 /// The spans in order of their start, every parent before its children.
-fn spans(connection: &Connection, id: &str) -> Result<Vec<Span>, StoreError> {
+fn spans(connection: &Connection, id: &str) -> Result<Vec<Span>, SqliteError> {
     let mut statement = connection
         .prepare("SELECT content FROM spans WHERE trace_id = ? ORDER BY start_time_unix_nano, rowid")?;
     let mut waiting = Vec::new();

@@ -1,13 +1,13 @@
 //! Detects which of MLflow's schemas a database has. Decided by its columns; MLflow 3.3 to 3.18 have four
 //! layouts.
 
-use super::error::StoreError;
+use super::error::SqliteError;
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What differs between the databases of MLflow 3.3 to 3.18, for the tables of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(super) struct SchemaShape {
     pub(super) totals: Totals,
     pub(super) span_facts: SpanFacts,
     pub(super) workspaces: Workspaces,
@@ -158,17 +158,17 @@ const WRITTEN: &[Table] = &[
     Table { name: "spans", always: SPANS, sometimes: &[SPAN_COLUMNS, DIMENSIONS] },
 ];
 
-impl Shape {
+impl SchemaShape {
     /// The shape of an open database; inside a transaction, it stays true until the end of it.
-    pub(super) fn of(connection: &Connection) -> Result<Shape, StoreError> {
+    pub(super) fn read(connection: &Connection) -> Result<SchemaShape, SqliteError> {
         let mut tables = BTreeMap::new();
         for table in WRITTEN.iter().map(|table| table.name).chain(["trace_metrics", "span_metrics"]) {
             tables.insert(table, columns(connection, table)?);
         }
-        Ok(Shape::decide(&tables)?)
+        Ok(SchemaShape::decide(&tables)?)
     }
 
-    fn decide(tables: &BTreeMap<&'static str, Columns>) -> Result<Shape, UnknownShape> {
+    fn decide(tables: &BTreeMap<&'static str, Columns>) -> Result<SchemaShape, UnknownShape> {
         let none = Columns::new();
         let of = |table: &str| tables.get(table).unwrap_or(&none);
         let has = |table: &str, names: &[&str]| names.iter().all(|name| of(table).contains_key(*name));
@@ -195,7 +195,7 @@ impl Shape {
         }
         // These are the last that 3.17's migration removes.
         let dimensions = has("spans", DIMENSIONS) && has("span_metrics", SPAN_METRICS);
-        Ok(Shape {
+        Ok(SchemaShape {
             totals: match (has("trace_info", TRACE_TOTALS), has("trace_metrics", PAIRS)) {
                 (true, true) if dimensions => Totals::Moving,
                 (true, _) => Totals::Columns,
@@ -241,19 +241,19 @@ mod tests {
         connection
     }
 
-    const SHAPE_3_6: Shape = Shape {
+    const SHAPE_3_6: SchemaShape = SchemaShape {
         totals: Totals::Metadata,
         span_facts: SpanFacts::Content,
         workspaces: Workspaces::None,
         generation: Generation::None,
     };
-    const SHAPE_3_10: Shape = Shape {
+    const SHAPE_3_10: SchemaShape = SchemaShape {
         totals: Totals::Metrics,
         span_facts: SpanFacts::Dimensions,
         workspaces: Workspaces::Named,
         generation: Generation::None,
     };
-    const SHAPE_3_17: Shape = Shape {
+    const SHAPE_3_17: SchemaShape = SchemaShape {
         totals: Totals::Columns,
         span_facts: SpanFacts::Columns,
         workspaces: Workspaces::Named,
@@ -268,13 +268,13 @@ mod tests {
             (include_str!("../../../../tests/fixtures/mlflow-3.10.1.sql"), SHAPE_3_10),
             (
                 include_str!("../../../../tests/fixtures/mlflow-3.14.0.sql"),
-                Shape { generation: Generation::Counted, ..SHAPE_3_10 },
+                SchemaShape { generation: Generation::Counted, ..SHAPE_3_10 },
             ),
             (include_str!("../../../../tests/fixtures/mlflow-3.17.2.sql"), SHAPE_3_17),
             (include_str!("../../../../tests/fixtures/mlflow-3.18.0.sql"), SHAPE_3_17),
         ];
         for (sql, expected) in cases {
-            assert_eq!(Shape::of(&open(sql)).unwrap(), expected, "{}", sql.lines().next().unwrap());
+            assert_eq!(SchemaShape::read(&open(sql)).unwrap(), expected, "{}", sql.lines().next().unwrap());
         }
     }
 
@@ -294,8 +294,8 @@ mod tests {
         for (change, expected) in cases {
             let connection = open(super::super::create::SCHEMA);
             connection.execute_batch(change).unwrap();
-            let error = Shape::of(&connection).unwrap_err();
-            assert!(matches!(&error, StoreError::Shape(found) if *found == expected), "{change} {error}");
+            let error = SchemaShape::read(&connection).unwrap_err();
+            assert!(matches!(&error, SqliteError::Shape(found) if *found == expected), "{change} {error}");
         }
     }
 
@@ -303,6 +303,6 @@ mod tests {
     fn a_new_column_with_a_default_is_accepted() {
         let connection = open(super::super::create::SCHEMA);
         connection.execute_batch("ALTER TABLE spans ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';").unwrap();
-        assert_eq!(Shape::of(&connection).unwrap(), SHAPE_3_6);
+        assert_eq!(SchemaShape::read(&connection).unwrap(), SHAPE_3_6);
     }
 }

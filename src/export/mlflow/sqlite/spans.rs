@@ -1,8 +1,8 @@
 //! Writes the spans of one trace, with their model and cost in the columns that MLflow reads.
 
-use super::error::StoreError;
+use super::error::SqliteError;
 use super::facts::Facts;
-use super::shape::Shape;
+use super::shape::SchemaShape;
 use super::write::upsert;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::wire::{WireSpan, json, nanoseconds, status_name};
@@ -14,11 +14,11 @@ use std::collections::BTreeSet;
 /// Updates the spans of a trace in place, and deletes those that it no longer has. Users cannot add spans.
 pub(super) fn write(
     transaction: &Transaction<'_>,
-    shape: Shape,
+    shape: SchemaShape,
     id: &str,
     trace: &Trace,
     experiment: i64,
-) -> Result<(), StoreError> {
+) -> Result<(), SqliteError> {
     let ours: BTreeSet<String> = trace.spans.iter().map(|span| span.id.to_string()).collect();
     let there: Vec<String> = transaction
         .prepare("SELECT span_id FROM spans WHERE trace_id = ?")?
@@ -52,7 +52,7 @@ pub(super) fn write(
     }
     let mut put = transaction.prepare(&upsert("spans", &columns, &columns[..2], "trace_id, span_id"))?;
     for span in &trace.spans {
-        let facts = Facts::of(span);
+        let facts = Facts::from_span(span);
         let mut row: Vec<Sql> = vec![
             id.to_owned().into(),
             span.id.to_string().into(),
@@ -63,7 +63,7 @@ pub(super) fn write(
             status_name(&span.status).to_owned().into(),
             nanoseconds(span.started_at).into(),
             nanoseconds(span.ended_at).into(),
-            json(&WireSpan::of(trace.id, span)).into(),
+            json(&WireSpan::from_span(trace.id, span)).into(),
         ];
         if shape.span_facts.in_dimensions() {
             row.push(facts.dimensions().into());

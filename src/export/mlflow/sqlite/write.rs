@@ -1,9 +1,9 @@
 //! Writes one trace. An existing trace is updated in place: deleting its row would delete the assessments,
 //! expectations and tags of users too.
 
-use super::error::StoreError;
-use super::experiment::{self, Found};
-use super::shape::{Generation, Shape};
+use super::error::SqliteError;
+use super::experiment::{self, ExperimentRow};
+use super::shape::{Generation, SchemaShape};
 use super::spans;
 use crate::config::target::Experiment;
 use crate::export::mlflow::info::{self, cut};
@@ -26,12 +26,12 @@ const OUR_METADATA: &str = "codex.*";
 /// experiment's id.
 pub(super) fn write(
     transaction: &Transaction<'_>,
-    shape: Shape,
+    shape: SchemaShape,
     trace: &Trace,
     wanted: &Experiment,
     folder: &Path,
     now: Timestamp,
-) -> Result<i64, StoreError> {
+) -> Result<i64, SqliteError> {
     let id = trace.id.to_string();
     let there: Option<i64> = transaction
         .query_row("SELECT experiment_id FROM trace_info WHERE request_id = ?", [&id], |row| row.get(0))
@@ -56,11 +56,11 @@ pub(super) fn write(
 
 fn write_info(
     transaction: &Transaction<'_>,
-    shape: Shape,
+    shape: SchemaShape,
     id: &str,
     trace: &Trace,
     experiment: i64,
-) -> Result<(), StoreError> {
+) -> Result<(), SqliteError> {
     let started = trace.started_at.as_millisecond();
     let mut row: Vec<(&str, Sql)> = vec![
         ("request_id", id.to_owned().into()),
@@ -87,7 +87,11 @@ fn write_info(
 
 /// Writes where MLflow finds the spans. An error if MLflow has archived them: MLflow refuses to write to such
 /// a trace.
-fn write_location(transaction: &Transaction<'_>, id: &str, experiment: &Found) -> Result<(), StoreError> {
+fn write_location(
+    transaction: &Transaction<'_>,
+    id: &str,
+    experiment: &ExperimentRow,
+) -> Result<(), SqliteError> {
     let artifacts = format!("{}/traces/{id}/artifacts", experiment.artifact_location.trim_end_matches('/'));
     for (key, value) in
         [(keys::SPANS_LOCATION, keys::IN_TRACKING_STORE), (keys::ARTIFACT_LOCATION, artifacts.as_str())]
@@ -105,7 +109,7 @@ fn write_location(transaction: &Transaction<'_>, id: &str, experiment: &Found) -
     )?;
     match location {
         Some(location) if location != keys::IN_TRACKING_STORE => {
-            Err(StoreError::Archived { trace: id.to_owned(), location })
+            Err(SqliteError::Archived { trace: id.to_owned(), location })
         }
         _ => Ok(()),
     }
@@ -114,10 +118,10 @@ fn write_location(transaction: &Transaction<'_>, id: &str, experiment: &Found) -
 /// Writes the tags; the name is one of them in every schema. Returns the record for the next update.
 fn write_tags(
     transaction: &Transaction<'_>,
-    shape: Shape,
+    shape: SchemaShape,
     id: &str,
     trace: &Trace,
-) -> Result<Record, StoreError> {
+) -> Result<Record, SqliteError> {
     let mut there: BTreeMap<String, String> = transaction
         .prepare("SELECT key, coalesce(value, '') FROM trace_tags WHERE request_id = ?")?
         .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -159,11 +163,11 @@ fn write_tags(
 
 fn write_metadata(
     transaction: &Transaction<'_>,
-    shape: Shape,
+    shape: SchemaShape,
     id: &str,
     trace: &Trace,
     record: &Record,
-) -> Result<(), StoreError> {
+) -> Result<(), SqliteError> {
     let totals = [keys::SESSION, keys::TOKEN_USAGE, keys::COST];
     transaction.execute(
         "DELETE FROM trace_request_metadata

@@ -4,14 +4,20 @@ use super::*;
 use crate::export::mlflow::sample;
 
 /// Crashes after this number of changes. None if the write needed fewer.
-fn die_after(changes: usize, store: &Store, trace: &Trace) -> Option<()> {
-    let mut files = Files::of(&store.root()).unwrap();
+fn die_after(changes: usize, store: &TestStore, trace: &Trace) -> Option<()> {
+    let mut files = Files::open(&store.root()).unwrap();
     files.changes_left = changes;
     let experiment = Experiment::Name("codex-sessions".to_owned());
-    let written =
-        write::write(&store.root(), &mut files, lock::Lock::NoneHere, trace, &experiment, Timestamp::now());
+    let written = write::write(
+        &store.root(),
+        &mut files,
+        lock::StoreLock::NoneHere,
+        trace,
+        &experiment,
+        Timestamp::now(),
+    );
     match written {
-        Err(StoreError::File(error)) => {
+        Err(FileStoreError::File(error)) => {
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
             Some(())
         }
@@ -23,9 +29,9 @@ fn die_after(changes: usize, store: &Store, trace: &Trace) -> Option<()> {
 }
 
 /// Crashes once before each change of the write of `dying`, and returns the number of changes.
-fn die_everywhere(before: &[Trace], dying: &Trace, check: impl Fn(&Store)) -> usize {
+fn die_everywhere(before: &[Trace], dying: &Trace, check: impl Fn(&TestStore)) -> usize {
     for changes in 0.. {
-        let store = Store::new();
+        let store = TestStore::new();
         fs::create_dir(store.root()).unwrap();
         for trace in before {
             store.export(trace).unwrap();
@@ -82,7 +88,7 @@ fn a_tag_that_a_user_sets_after_a_crash_stays() {
 
 #[test]
 fn half_written_files_are_swept_by_the_next_writer() {
-    let store = Store::new();
+    let store = TestStore::new();
     store.export(&sample::trace()).unwrap();
     let left = store.of_trace().join(".tmp-left");
     fs::write(&left, "{").unwrap();

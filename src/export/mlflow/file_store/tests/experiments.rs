@@ -24,7 +24,7 @@ fn plant(folder: &Path, name: &str, stage: &str) {
 
 #[test]
 fn a_new_store_has_the_files_that_mlflow_creates() {
-    let store = Store::new();
+    let store = TestStore::new();
     let id = store.export(&trace()).unwrap().experiment_id;
     let root = store.root();
     let mut names: Vec<String> =
@@ -44,7 +44,7 @@ fn a_new_store_has_the_files_that_mlflow_creates() {
 
 #[test]
 fn an_empty_folder_becomes_a_store() {
-    let store = Store::new();
+    let store = TestStore::new();
     fs::create_dir(store.root()).unwrap();
     store.export(&trace()).unwrap();
     assert_eq!(store.export_to(by_id("0"), &trace()).map(|_| store.read()), Ok(Some(trace())));
@@ -53,7 +53,7 @@ fn an_empty_folder_becomes_a_store() {
 
 #[test]
 fn eight_launches_that_create_the_store_at_once_all_store_their_trace() {
-    let store = Store::new();
+    let store = TestStore::new();
     std::thread::scope(|scope| {
         for number in 0..8 {
             let store = &store;
@@ -73,7 +73,7 @@ fn eight_launches_that_create_the_store_at_once_all_store_their_trace() {
 
 #[test]
 fn an_experiment_is_found_by_name_or_id_and_created_only_by_name() {
-    let store = Store::new();
+    let store = TestStore::new();
     let root = store.root();
     plant(&root.join("0"), "Default", "active");
     plant(&root.join("7"), "'there: yes'", "active");
@@ -127,7 +127,7 @@ fn an_experiment_is_found_by_name_or_id_and_created_only_by_name() {
 #[test]
 fn an_experiment_with_an_odd_name_is_created_once() {
     for name in ["it's \"so\"", "a\nb", "yes", "12", "\u{7f}é😀", "/Users/a@b.c/codex", " #: -"] {
-        let store = Store::new();
+        let store = TestStore::new();
         let first = store.export_to(by_name(name), &trace()).unwrap();
         fs::remove_dir_all(store.of_trace()).unwrap();
         assert_eq!(store.export_to(by_name(name), &trace()), Ok(first), "{name:?}");
@@ -136,7 +136,7 @@ fn an_experiment_with_an_odd_name_is_created_once() {
 
 #[test]
 fn a_dangling_link_gets_its_store_at_its_target() {
-    let store = Store::new();
+    let store = TestStore::new();
     std::os::unix::fs::symlink("elsewhere", store.root()).unwrap();
     store.export(&trace()).unwrap();
     assert_eq!(store.read(), Some(trace()));

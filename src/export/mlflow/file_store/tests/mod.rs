@@ -14,14 +14,14 @@ use tempfile::TempDir;
 /// Long enough for eight threads that create a store at once.
 const BUSY: Duration = Duration::from_secs(20);
 
-struct Store {
+struct TestStore {
     folder: TempDir,
 }
 
-impl Store {
+impl TestStore {
     /// The store's folder does not exist yet.
-    fn new() -> Store {
-        Store { folder: TempDir::new().unwrap() }
+    fn new() -> TestStore {
+        TestStore { folder: TempDir::new().unwrap() }
     }
 
     fn root(&self) -> PathBuf {

@@ -4,14 +4,14 @@ use super::*;
 
 #[test]
 fn reading_creates_nothing() {
-    let store = Store::new();
+    let store = TestStore::new();
     assert_eq!(store.read(), None);
     assert!(!store.root().exists());
 }
 
 #[test]
 fn a_store_that_another_codex_traced_writes_to_is_a_transient_failure() {
-    let store = Store::new();
+    let store = TestStore::new();
     store.export(&trace()).unwrap();
     let other = fs::File::open(lock::path(&store.root())).unwrap();
     other.lock().unwrap();
@@ -30,7 +30,7 @@ fn a_store_that_another_codex_traced_writes_to_is_a_transient_failure() {
 
 #[test]
 fn a_file_at_the_stores_path_is_not_changed() {
-    let store = Store::new();
+    let store = TestStore::new();
     fs::write(store.root(), "notes").unwrap();
     assert_eq!(
         store.refused(&trace()),
@@ -41,7 +41,7 @@ fn a_file_at_the_stores_path_is_not_changed() {
 
 #[test]
 fn spans_that_form_no_tree_never_reach_the_store() {
-    let store = Store::new();
+    let store = TestStore::new();
     let mut bad = trace();
     bad.spans[2].parent = Some(bad.spans[2].id);
     assert_eq!(
@@ -56,7 +56,7 @@ fn spans_that_form_no_tree_never_reach_the_store() {
 
 #[test]
 fn a_key_that_is_a_prefix_of_another_is_refused_by_name() {
-    let store = Store::new();
+    let store = TestStore::new();
     let mut bad = trace();
     bad.tags.insert("team".to_owned(), "x".to_owned());
     bad.tags.insert("team/red".to_owned(), "y".to_owned());

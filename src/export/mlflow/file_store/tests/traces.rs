@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn a_trace_reads_back_unchanged() {
-    let store = Store::new();
+    let store = TestStore::new();
     let delivered = store.export(&trace()).unwrap();
     assert_eq!((delivered.experiment_id.len(), delivered.spans_sent), (18, 3));
     assert_eq!(store.read(), Some(trace()));
@@ -13,7 +13,7 @@ fn a_trace_reads_back_unchanged() {
 
 #[test]
 fn every_file_has_the_path_that_mlflow_reads() {
-    let store = Store::new();
+    let store = TestStore::new();
     let experiment = store.export(&trace()).unwrap().experiment_id;
     let mut files = store.files();
     let at = |name: &str| format!("{experiment}/traces/{}/{name}", trace().id);
@@ -52,13 +52,13 @@ fn every_file_has_the_path_that_mlflow_reads() {
 
 #[test]
 fn an_update_is_in_place_and_leaves_no_old_files() {
-    let (store, fresh) = (Store::new(), Store::new());
+    let (store, fresh) = (TestStore::new(), TestStore::new());
     let experiment = store.export(&trace()).unwrap().experiment_id;
     let other = fresh.export(&resumed()).unwrap().experiment_id;
     for _ in 0..2 {
         assert_eq!(store.export(&resumed()).unwrap().experiment_id, experiment);
         assert_eq!(store.read(), Some(resumed()));
-        let names = |store: &Store, id: &str| -> Vec<String> {
+        let names = |store: &TestStore, id: &str| -> Vec<String> {
             let names = store.files().into_keys();
             names.map(|name| name.replace(id, "ID")).collect()
         };
@@ -68,7 +68,7 @@ fn an_update_is_in_place_and_leaves_no_old_files() {
 
 #[test]
 fn changes_by_users_in_mlflow_survive_an_update() {
-    let store = Store::new();
+    let store = TestStore::new();
     store.export(&trace()).unwrap();
     let folder = store.of_trace();
     let put = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
@@ -93,7 +93,7 @@ fn changes_by_users_in_mlflow_survive_an_update() {
 
 #[test]
 fn odd_values_read_back_unchanged_and_odd_keys_in_a_form_that_mlflow_reads() {
-    let store = Store::new();
+    let store = TestStore::new();
     let mut odd = trace();
     let pairs = [
         ("empty", ""),
@@ -124,13 +124,13 @@ fn odd_values_read_back_unchanged_and_odd_keys_in_a_form_that_mlflow_reads() {
 #[test]
 fn a_new_store_is_private_and_an_existing_one_keeps_its_permissions() {
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
-    let store = Store::new();
+    let store = TestStore::new();
     store.export(&trace()).unwrap();
     assert_eq!(mode(&store.root()), 0o700);
     let folder = store.of_trace();
     assert_eq!((mode(&folder), mode(&folder.join("trace_info.yaml"))), (0o700, 0o600));
 
-    let shared = Store::new();
+    let shared = TestStore::new();
     fs::create_dir(shared.root()).unwrap();
     fs::set_permissions(shared.root(), fs::Permissions::from_mode(0o755)).unwrap();
     // The permissions that the umask of this process leaves.
@@ -148,7 +148,7 @@ fn a_new_store_is_private_and_an_existing_one_keeps_its_permissions() {
 
 #[test]
 fn a_forgotten_trace_leaves_no_file_and_others_stay() {
-    let store = Store::new();
+    let store = TestStore::new();
     assert!(!forget(&store.root(), trace().id, BUSY).unwrap() && !store.root().exists());
     let other = Trace { id: TraceId([8; 16]), ..trace() };
     store.export(&trace()).unwrap();

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn a_new_database_is_private_and_has_the_experiments_that_mlflow_expects() {
-    let store = Store::new();
+    let store = TestDatabase::new();
     let path = store.folder.path().join("a/b/mlflow.db");
     SqliteExporter::open(&path, Experiment::Name("codex-sessions".to_owned()), BUSY)
         .unwrap()
@@ -35,7 +35,7 @@ fn a_new_database_is_private_and_has_the_experiments_that_mlflow_expects() {
 
 #[test]
 fn eight_launches_that_create_the_database_at_once_all_store_their_trace() {
-    let store = Store::new();
+    let store = TestDatabase::new();
     std::thread::scope(|scope| {
         for number in 0..8 {
             let store = &store;
@@ -54,7 +54,7 @@ fn eight_launches_that_create_the_database_at_once_all_store_their_trace() {
 #[test]
 fn an_experiment_is_found_by_name_or_id_and_created_only_by_name() {
     for (version, schema) in SCHEMAS {
-        let store = Store::with(schema);
+        let store = TestDatabase::with(schema);
         store.run(
             "INSERT INTO experiments (experiment_id, name, lifecycle_stage, artifact_location)
                      VALUES (5, 'old', 'deleted', 'x'), (7, 'there', 'active', 's3://bucket/7/')",
@@ -89,7 +89,7 @@ fn an_experiment_is_found_by_name_or_id_and_created_only_by_name() {
 
 #[test]
 fn reading_creates_nothing() {
-    let store = Store::new();
+    let store = TestDatabase::new();
     assert_eq!(read(&store.path(), trace().id).unwrap(), None);
     assert_eq!(store.folder.path().read_dir().unwrap().count(), 0);
 }

@@ -4,8 +4,8 @@ use super::*;
 use crate::rollout::value::Value;
 
 /// A database after an upgrade of MLflow: every value outside the spans' content is empty.
-fn upgraded(schema: &str) -> Store {
-    let store = Store::with(schema);
+fn upgraded(schema: &str) -> TestDatabase {
+    let store = TestDatabase::with(schema);
     store.export(&trace()).unwrap();
     for (table, column) in [
         ("trace_info", "db_payload_generation = 0"),
@@ -24,7 +24,7 @@ fn upgraded(schema: &str) -> Store {
 }
 
 /// All values that a version keeps outside the spans' content.
-fn outside_the_content(store: &Store) -> Vec<String> {
+fn outside_the_content(store: &TestDatabase) -> Vec<String> {
     [
         "SELECT name, model_name, model_provider, input_cost, output_cost, total_cost FROM spans ORDER BY span_id",
         "SELECT name, dimension_attributes FROM spans ORDER BY span_id",
@@ -38,14 +38,14 @@ fn outside_the_content(store: &Store) -> Vec<String> {
     .collect()
 }
 
-fn filled(store: &Store) -> Filled {
+fn filled(store: &TestDatabase) -> Filled {
     fill(&store.path(), BUSY).unwrap()
 }
 
 #[test]
 fn columns_that_an_upgrade_left_empty_are_filled_once() {
     for (version, schema) in &SCHEMAS[2..] {
-        let right = Store::with(schema);
+        let right = TestDatabase::with(schema);
         right.export(&trace()).unwrap();
         let store = upgraded(schema);
         assert_ne!(outside_the_content(&store), outside_the_content(&right), "{version}");
@@ -76,11 +76,11 @@ fn the_next_export_fills_earlier_traces() {
 #[test]
 fn a_database_without_such_columns_is_not_filled() {
     for (version, schema) in &SCHEMAS[..2] {
-        let store = Store::with(schema);
+        let store = TestDatabase::with(schema);
         store.export(&trace()).unwrap();
         assert_eq!(filled(&store), Filled::default(), "{version}");
     }
-    let store = Store::new();
+    let store = TestDatabase::new();
     assert_eq!((filled(&store), store.path().exists()), (Filled::default(), false));
 }
 
@@ -113,7 +113,7 @@ fn archived_spans_are_not_filled() {
 
 #[test]
 fn a_span_that_only_names_its_provider_by_opentelemetry_is_filled_too() {
-    let store = Store::with(SCHEMAS[5].1);
+    let store = TestDatabase::with(SCHEMAS[5].1);
     let mut trace = trace();
     trace.spans[0].attributes.insert("gen_ai.provider.name", Value::from("openai"));
     store.export(&trace).unwrap();
@@ -126,7 +126,7 @@ fn a_span_that_only_names_its_provider_by_opentelemetry_is_filled_too() {
 
 #[test]
 fn one_call_fills_a_limited_number_of_traces() {
-    let store = Store::with(SCHEMAS[5].1);
+    let store = TestDatabase::with(SCHEMAS[5].1);
     for number in 1..=60 {
         let mut trace = trace();
         trace.id = TraceId([number; 16]);

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_forgotten_trace_leaves_no_row_in_any_schema_and_others_stay() {
     for (name, schema) in SCHEMAS {
-        let store = Store::with(schema);
+        let store = TestDatabase::with(schema);
         let mut other = trace();
         other.id = TraceId([8; 16]);
         let (id, kept) = (trace().id, other.id);
@@ -38,7 +38,7 @@ fn a_forgotten_trace_leaves_no_row_in_any_schema_and_others_stay() {
 
 #[test]
 fn forgetting_creates_no_database() {
-    let store = Store::new();
+    let store = TestDatabase::new();
     assert!(!forget(&store.path(), trace().id, BUSY).unwrap());
     assert!(!store.path().exists());
 }

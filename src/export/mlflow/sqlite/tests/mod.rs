@@ -44,19 +44,19 @@ const SCHEMAS: [(&str, &str); 7] = [
 /// Long enough for eight threads that create a database at once.
 const BUSY: Duration = Duration::from_secs(20);
 
-struct Store {
+struct TestDatabase {
     folder: TempDir,
 }
 
-impl Store {
+impl TestDatabase {
     /// No database yet.
-    fn new() -> Store {
-        Store { folder: TempDir::new().unwrap() }
+    fn new() -> TestDatabase {
+        TestDatabase { folder: TempDir::new().unwrap() }
     }
 
     /// A database as some MLflow made it.
-    fn with(schema: &str) -> Store {
-        let store = Store::new();
+    fn with(schema: &str) -> TestDatabase {
+        let store = TestDatabase::new();
         let connection = Connection::open(store.path()).unwrap();
         connection.execute_batch(&format!("BEGIN; {schema} COMMIT;")).unwrap();
         store

@@ -34,7 +34,7 @@ fn a_database_may_have_an_odd_name() {
 
 #[test]
 fn a_link_is_followed_and_stays_a_link() {
-    let store = Store::with(create::SCHEMA);
+    let store = TestDatabase::with(create::SCHEMA);
     let link = store.folder.path().join("link.db");
     symlink("mlflow.db", &link).unwrap();
     export_to(&link, &trace());
@@ -44,7 +44,7 @@ fn a_link_is_followed_and_stays_a_link() {
 
 #[test]
 fn a_dangling_link_gets_its_database_at_its_target() {
-    let store = Store::new();
+    let store = TestDatabase::new();
     let link = store.folder.path().join("link.db");
     symlink("mlflow.db", &link).unwrap();
     export_to(&link, &trace());
@@ -60,7 +60,7 @@ fn empty(path: &Path) {
 #[test]
 fn an_empty_file_becomes_a_database_in_place() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let store = Store::new();
+    let store = TestDatabase::new();
     empty(&store.path());
     std::fs::set_permissions(store.path(), std::fs::Permissions::from_mode(0o640)).unwrap();
     let link = store.folder.path().join("link.db");
@@ -80,7 +80,7 @@ fn an_empty_file_becomes_a_database_in_place() {
 
 #[test]
 fn one_of_eight_writers_creates_the_tables_in_an_empty_file() {
-    let store = Store::new();
+    let store = TestDatabase::new();
     empty(&store.path());
     std::thread::scope(|scope| {
         for number in 0..8 {
@@ -97,7 +97,7 @@ fn one_of_eight_writers_creates_the_tables_in_an_empty_file() {
 
 #[test]
 fn an_empty_file_that_another_program_fills_is_waited_for() {
-    let store = Store::new();
+    let store = TestDatabase::new();
     empty(&store.path());
     let other = store.sql();
     other.execute_batch("BEGIN IMMEDIATE; CREATE TABLE theirs (x)").unwrap();
@@ -115,7 +115,7 @@ fn an_empty_file_that_another_program_fills_is_waited_for() {
 
 #[test]
 fn no_log_file_is_left_next_to_a_database_in_write_ahead_mode() {
-    let store = Store::with(create::SCHEMA);
+    let store = TestDatabase::with(create::SCHEMA);
     store.run("PRAGMA journal_mode = WAL");
     assert_eq!(beside(store.folder.path()), ["mlflow.db"]);
     store.export(&trace()).unwrap();
@@ -127,7 +127,7 @@ fn no_log_file_is_left_next_to_a_database_in_write_ahead_mode() {
 
 #[test]
 fn a_log_that_another_process_uses_stays() {
-    let store = Store::with(create::SCHEMA);
+    let store = TestDatabase::with(create::SCHEMA);
     store.run("PRAGMA journal_mode = WAL");
     let other = store.sql();
     other.execute_batch("INSERT INTO experiments (experiment_id, name) VALUES (77, 'theirs')").unwrap();
@@ -142,7 +142,7 @@ fn a_log_that_another_process_uses_stays() {
 
 #[test]
 fn on_a_network_a_log_is_never_shared() {
-    let store = Store::with(create::SCHEMA);
+    let store = TestDatabase::with(create::SCHEMA);
     store.run("PRAGMA journal_mode = WAL");
     let count = |connection: &Connection| {
         connection.query_row("SELECT count(*) FROM experiments", [], |row| row.get::<_, i64>(0))
@@ -165,7 +165,7 @@ fn on_a_network_a_log_is_never_shared() {
 
 #[test]
 fn on_a_network_a_database_without_a_log_is_shared_as_usual() {
-    let store = Store::with(create::SCHEMA);
+    let store = TestDatabase::with(create::SCHEMA);
     let [first, second] = [(); 2].map(|()| open(&store.path(), FileSystem::Network, BUSY).unwrap());
     for (connection, name) in [(&first, "first"), (&second, "second"), (&first, "again")] {
         connection

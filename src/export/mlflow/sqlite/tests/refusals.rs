@@ -5,7 +5,7 @@ use crate::export::mlflow::sample::resumed;
 
 #[test]
 fn a_locked_database_is_a_transient_failure() {
-    let store = Store::with(create::SCHEMA);
+    let store = TestDatabase::with(create::SCHEMA);
     store.export(&trace()).unwrap();
     let other = store.sql();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -20,7 +20,7 @@ fn a_locked_database_is_a_transient_failure() {
 #[test]
 fn a_file_that_is_not_an_mlflow_database_is_refused_and_not_changed() {
     let text = b"not a database, but long enough to be looked at ".repeat(40);
-    let store = Store::new();
+    let store = TestDatabase::new();
     std::fs::write(store.path(), &text).unwrap();
     assert_eq!(
         store.refused(&trace()),
@@ -31,7 +31,7 @@ fn a_file_that_is_not_an_mlflow_database_is_refused_and_not_changed() {
     );
     assert_eq!(std::fs::read(store.path()).unwrap(), text);
 
-    let store = Store::with("CREATE TABLE mine (x);");
+    let store = TestDatabase::with("CREATE TABLE mine (x);");
     assert_eq!(
         store.refused(&trace()),
         format!(
@@ -45,7 +45,7 @@ fn a_file_that_is_not_an_mlflow_database_is_refused_and_not_changed() {
 
 #[test]
 fn a_database_that_mlflow_is_still_creating_is_waited_for() {
-    let store = Store::with("CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY);");
+    let store = TestDatabase::with("CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY);");
     std::thread::scope(|scope| {
         let export = scope.spawn(|| store.export(&trace()));
         store.run(&format!("BEGIN; DROP TABLE experiments; {} COMMIT;", create::SCHEMA));
@@ -55,7 +55,7 @@ fn a_database_that_mlflow_is_still_creating_is_waited_for() {
 
 #[test]
 fn spans_that_form_no_tree_never_reach_the_database() {
-    let store = Store::new();
+    let store = TestDatabase::new();
     let mut bad = trace();
     bad.spans[2].parent = Some(bad.spans[2].id);
     let error = store.refused(&bad);
@@ -71,7 +71,7 @@ fn spans_that_form_no_tree_never_reach_the_database() {
 
 #[test]
 fn a_trace_that_mlflow_has_archived_is_not_overwritten() {
-    let store = Store::with(SCHEMAS[4].1);
+    let store = TestDatabase::with(SCHEMAS[4].1);
     store.export(&trace()).unwrap();
     store.run("UPDATE trace_tags SET value = 'ARCHIVE_REPO' WHERE key = 'mlflow.trace.spansLocation'");
     let error = store.refused(&resumed());
@@ -88,7 +88,7 @@ fn a_trace_that_mlflow_has_archived_is_not_overwritten() {
 
 #[test]
 fn a_write_that_fails_half_way_changes_nothing() {
-    let store = Store::with(create::SCHEMA);
+    let store = TestDatabase::with(create::SCHEMA);
     store.export(&trace()).unwrap();
     store.run(
         "CREATE TRIGGER full BEFORE INSERT ON spans WHEN NEW.name = 'llm_call_2'
@@ -116,7 +116,7 @@ fn an_unknown_schema_is_refused_until_it_is_repaired() {
         ),
     ];
     for (harm, repair, expected) in table {
-        let store = Store::with(create::SCHEMA);
+        let store = TestDatabase::with(create::SCHEMA);
         store.run(harm);
         let error = store.refused(&trace());
         let path = store.path();
@@ -136,7 +136,7 @@ fn an_unknown_schema_is_refused_until_it_is_repaired() {
 
 #[test]
 fn a_batch_is_stored_completely_or_not_at_all() {
-    let store = Store::with(create::SCHEMA);
+    let store = TestDatabase::with(create::SCHEMA);
     let experiment = Experiment::Name("codex-sessions".to_owned());
     let mut exporter = SqliteExporter::open(&store.path(), experiment, BUSY).unwrap();
     let (one, mut other) = (trace(), trace());

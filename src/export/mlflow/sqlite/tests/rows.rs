@@ -7,7 +7,7 @@ use rusqlite::params;
 #[test]
 fn a_trace_reads_back_unchanged_from_every_schema() {
     for (version, schema) in SCHEMAS {
-        let store = Store::with(schema);
+        let store = TestDatabase::with(schema);
         assert_eq!(store.export(&trace()).unwrap().experiment_id, "1", "{version}");
         assert_eq!(store.read(), trace(), "{version}");
         assert_eq!(store.rows("PRAGMA foreign_key_check"), [""; 0], "{version}");
@@ -17,7 +17,7 @@ fn a_trace_reads_back_unchanged_from_every_schema() {
 #[test]
 fn an_update_is_in_place_and_leaves_no_old_rows() {
     for (version, schema) in SCHEMAS {
-        let store = Store::with(schema);
+        let store = TestDatabase::with(schema);
         store.export(&trace()).unwrap();
         let before = store.rows("SELECT rowid FROM trace_info");
         store.export(&resumed()).unwrap();
@@ -31,7 +31,7 @@ fn an_update_is_in_place_and_leaves_no_old_rows() {
 #[test]
 fn changes_by_users_in_mlflow_survive_an_update() {
     for (version, schema) in SCHEMAS {
-        let store = Store::with(schema);
+        let store = TestDatabase::with(schema);
         store.export(&trace()).unwrap();
         let id = trace().id;
         store.run(&format!(
@@ -63,7 +63,7 @@ fn changes_by_users_in_mlflow_survive_an_update() {
 #[test]
 fn totals_and_dimensions_are_in_the_tables_of_mlflow_3_10_to_3_14() {
     for (version, schema) in &SCHEMAS[2..4] {
-        let store = Store::with(schema);
+        let store = TestDatabase::with(schema);
         for _ in 0..2 {
             store.export(&trace()).unwrap();
             assert_eq!(
@@ -95,7 +95,7 @@ fn totals_and_dimensions_are_in_the_tables_of_mlflow_3_10_to_3_14() {
 
 #[test]
 fn totals_and_dimensions_are_in_the_columns_of_mlflow_3_17_and_later() {
-    let store = Store::with(SCHEMAS[5].1);
+    let store = TestDatabase::with(SCHEMAS[5].1);
     store.export(&trace()).unwrap();
     store.export(&trace()).unwrap();
     assert_eq!(
@@ -131,7 +131,7 @@ fn totals_and_dimensions_are_in_the_columns_of_mlflow_3_17_and_later() {
 
 #[test]
 fn totals_are_in_tables_and_columns_during_the_migration_to_3_17() {
-    let store = Store::with(SCHEMAS[6].1);
+    let store = TestDatabase::with(SCHEMAS[6].1);
     store.export(&trace()).unwrap();
     assert_eq!(
         store.rows(
@@ -154,7 +154,7 @@ fn totals_are_in_tables_and_columns_during_the_migration_to_3_17() {
 
 #[test]
 fn an_upgrade_between_two_writes_loses_no_value() {
-    let store = Store::with(create::SCHEMA);
+    let store = TestDatabase::with(create::SCHEMA);
     store.export(&trace()).unwrap();
     // The effect of 3.17's migration on a trace: name, session, tokens and cost move into columns.
     let connection = store.sql();
@@ -184,7 +184,7 @@ fn an_upgrade_between_two_writes_loses_no_value() {
 
 #[test]
 fn metadata_too_wide_for_mlflow_is_cut() {
-    let store = Store::new();
+    let store = TestDatabase::new();
     let mut wide = trace();
     wide.metadata.insert("session_file".to_owned(), "ö".repeat(251));
     wide.metadata.insert("fits".to_owned(), "ö".repeat(250));

@@ -1,6 +1,6 @@
 //! The pauses of targets after failures: one small file per lane, written by the process that holds its lock.
 
-use super::policy::Rest;
+use super::policy::Pause;
 use crate::config::target::Target;
 use crate::disk;
 use serde::{Deserialize, Serialize};
@@ -12,44 +12,45 @@ use std::path::{Path, PathBuf};
 const VERSION: u32 = 1;
 
 #[derive(Debug)]
-pub struct Rests {
+pub struct Backoff {
     path: PathBuf,
-    targets: Vec<Resting>,
+    targets: Vec<PausedTarget>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Resting {
+struct PausedTarget {
     target: Target,
-    rest: Rest,
+    #[serde(rename = "rest")]
+    pause: Pause,
 }
 
 #[derive(Serialize, Deserialize)]
-struct OnDisk {
+struct BackoffFile {
     version: u32,
-    targets: Vec<Resting>,
+    targets: Vec<PausedTarget>,
 }
 
-impl Rests {
-    pub(super) fn load(path: PathBuf) -> Rests {
+impl Backoff {
+    pub(super) fn load(path: PathBuf) -> Backoff {
         let targets = read(&path).unwrap_or_default();
-        Rests { path, targets }
+        Backoff { path, targets }
     }
 
-    pub fn of(&self, target: &Target) -> Option<&Rest> {
-        self.targets.iter().find(|resting| resting.target == *target).map(|resting| &resting.rest)
+    pub fn get(&self, target: &Target) -> Option<&Pause> {
+        self.targets.iter().find(|paused| paused.target == *target).map(|paused| &paused.pause)
     }
 
     /// Writes the target's pause; None, once it took a trace, removes it.
-    pub fn set(&mut self, target: &Target, rest: Option<Rest>) -> io::Result<()> {
-        if rest.as_ref() == self.of(target) {
+    pub fn set(&mut self, target: &Target, pause: Option<Pause>) -> io::Result<()> {
+        if pause.as_ref() == self.get(target) {
             return Ok(());
         }
-        self.targets.retain(|resting| resting.target != *target);
-        self.targets.extend(rest.map(|rest| Resting { target: target.clone(), rest }));
+        self.targets.retain(|paused| paused.target != *target);
+        self.targets.extend(pause.map(|pause| PausedTarget { target: target.clone(), pause }));
         if self.targets.is_empty() {
             return disk::remove(&self.path);
         }
-        let on_disk = OnDisk { version: VERSION, targets: self.targets.clone() };
+        let on_disk = BackoffFile { version: VERSION, targets: self.targets.clone() };
         disk::write_private(&self.path, &serde_json::to_vec(&on_disk)?)
     }
 
@@ -60,8 +61,8 @@ impl Rests {
     }
 }
 
-fn read(path: &Path) -> Option<Vec<Resting>> {
-    let on_disk: OnDisk = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+fn read(path: &Path) -> Option<Vec<PausedTarget>> {
+    let on_disk: BackoffFile = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     (on_disk.version == VERSION).then_some(on_disk.targets)
 }
 
@@ -77,18 +78,18 @@ mod tests {
         let one = Target::Http("http://a".into());
         // Another workspace is another target.
         let other = one.clone().with_workspace(Some("team".to_owned()));
-        let rest = Rest {
+        let pause = Pause {
             failures: 1,
             since: Timestamp::UNIX_EPOCH,
             until: Timestamp::UNIX_EPOCH,
             reason: "away".into(),
         };
-        let mut rests = Rests::load(path.clone());
-        rests.set(&one, Some(rest.clone())).unwrap();
-        rests.set(&other, Some(rest.clone())).unwrap();
-        rests.set(&one, None).unwrap();
-        let mut again = Rests::load(path.clone());
-        assert_eq!((again.of(&one), again.of(&other)), (None, Some(&rest)));
+        let mut backoff = Backoff::load(path.clone());
+        backoff.set(&one, Some(pause.clone())).unwrap();
+        backoff.set(&other, Some(pause.clone())).unwrap();
+        backoff.set(&one, None).unwrap();
+        let mut again = Backoff::load(path.clone());
+        assert_eq!((again.get(&one), again.get(&other)), (None, Some(&pause)));
         again.set(&other, None).unwrap();
         assert!(!path.exists());
     }
@@ -99,7 +100,7 @@ mod tests {
         let path = folder.path().join("rests");
         for text in ["", "{", "{\"version\":2,\"targets\":[]}"] {
             fs::write(&path, text).unwrap();
-            assert_eq!(Rests::load(path.clone()).targets, []);
+            assert_eq!(Backoff::load(path.clone()).targets, []);
         }
     }
 }

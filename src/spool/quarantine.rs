@@ -13,18 +13,18 @@ use std::path::{Path, PathBuf};
 const REASON: &str = "reason";
 
 impl Spool {
-    pub(super) fn aside(&self) -> PathBuf {
+    pub(super) fn quarantine_folder(&self) -> PathBuf {
         self.folder.join("set_aside")
     }
 
     /// Entries in quarantine, oldest first.
-    pub fn set_aside(&self) -> Vec<PathBuf> {
-        entries_in(&self.aside())
+    pub fn quarantined(&self) -> Vec<PathBuf> {
+        entries_in(&self.quarantine_folder())
     }
 
     /// Moves an entry into quarantine and returns its new path. The caller holds the lane's lock.
-    pub fn put_aside(&self, path: &Path, reason: &str) -> Result<PathBuf, SpoolError> {
-        let to = self.aside().join(path.file_name().unwrap_or_default());
+    pub fn quarantine(&self, path: &Path, reason: &str) -> Result<PathBuf, SpoolError> {
+        let to = self.quarantine_folder().join(path.file_name().unwrap_or_default());
         disk::write_private(&to.with_extension(REASON), reason.as_bytes())?;
         self.move_durably(path, &to)?;
         disk::remove(&tries::file_of(path))?;
@@ -45,7 +45,7 @@ impl Spool {
     }
 
     /// Deletes an entry in quarantine with its reason.
-    pub fn drop_aside(path: &Path) -> Result<(), SpoolError> {
+    pub fn drop_quarantined(path: &Path) -> Result<(), SpoolError> {
         disk::remove(path)?;
         Ok(disk::remove(&path.with_extension(REASON))?)
     }
@@ -58,9 +58,9 @@ impl Spool {
         Ok(disk::sync_folder(from.parent().unwrap_or(&self.folder))?)
     }
 
-    pub(super) fn sweep_aside(&self) {
-        disk::sweep(&self.aside());
-        for entry in fs::read_dir(self.aside()).into_iter().flatten().flatten() {
+    pub(super) fn sweep_quarantine(&self) {
+        disk::sweep(&self.quarantine_folder());
+        for entry in fs::read_dir(self.quarantine_folder()).into_iter().flatten().flatten() {
             let path = entry.path();
             let is_reason = path.extension().is_some_and(|extension| extension == REASON);
             // A young reason stays: another process may be about to move its entry.
@@ -80,11 +80,11 @@ mod tests {
     #[test]
     fn a_quarantined_entry_keeps_its_reason_and_comes_back_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().join("spool"));
+        let spool = Spool::new(folder.path().join("spool"));
         let path = spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();
-        let aside = spool.put_aside(&path, "too large").unwrap();
+        let aside = spool.quarantine(&path, "too large").unwrap();
         spool.sweep();
-        assert_eq!((spool.paths(), spool.set_aside()), (vec![], vec![aside.clone()]));
+        assert_eq!((spool.paths(), spool.quarantined()), (vec![], vec![aside.clone()]));
         assert_eq!(Spool::reason(&aside).as_deref(), Some("too large"));
         assert_eq!(spool.bring_back(&aside).unwrap(), path);
         assert_eq!((Spool::load(&path).unwrap(), Spool::reason(&aside)), (entry("n"), None));
@@ -93,24 +93,24 @@ mod tests {
     #[test]
     fn a_crash_before_the_move_leaves_the_entry_waiting_and_no_reason() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().join("spool"));
+        let spool = Spool::new(folder.path().join("spool"));
         let path = spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();
-        let reason = spool.aside().join(path.file_name().unwrap()).with_extension(REASON);
+        let reason = spool.quarantine_folder().join(path.file_name().unwrap()).with_extension(REASON);
         disk::write_private(&reason, b"too large").unwrap();
         spool.sweep();
-        assert_eq!((spool.paths(), spool.set_aside(), reason.exists()), (vec![path.clone()], vec![], true));
+        assert_eq!((spool.paths(), spool.quarantined(), reason.exists()), (vec![path.clone()], vec![], true));
         fs::File::open(&reason).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         spool.sweep();
-        assert_eq!((spool.paths(), spool.set_aside(), reason.exists()), (vec![path], vec![], false));
+        assert_eq!((spool.paths(), spool.quarantined(), reason.exists()), (vec![path], vec![], false));
     }
 
     #[test]
     fn a_dropped_entry_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::at(folder.path().join("spool"));
+        let spool = Spool::new(folder.path().join("spool"));
         let path = spool.put(&entry("n"), Timestamp::UNIX_EPOCH).unwrap();
-        let aside = spool.put_aside(&path, "too large").unwrap();
-        Spool::drop_aside(&aside).unwrap();
-        assert_eq!(fs::read_dir(spool.aside()).unwrap().count(), 0);
+        let aside = spool.quarantine(&path, "too large").unwrap();
+        Spool::drop_quarantined(&aside).unwrap();
+        assert_eq!(fs::read_dir(spool.quarantine_folder()).unwrap().count(), 0);
     }
 }
