@@ -1,5 +1,5 @@
-//! Killed before any of its writes, a run leaves nothing that the next `mlflow sync` does not put right: every
-//! trace stands in the target exactly once.
+//! A run that is killed before any of its writes: the next `mlflow sync` completes it, and the target has every trace
+//! exactly once.
 
 use codex_traced::claim::attribution::Attribution;
 use codex_traced::claim::attribution::Claim;
@@ -28,7 +28,7 @@ const SPANS: usize = 9;
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
-/// Whatever changes a file or a folder; `?` for those that not every machine has.
+/// The calls that change a file or a folder; `?` marks calls that some machines lack.
 const WRITES: &str = "openat,write,pwrite64,?pwritev,fsync,fdatasync,ftruncate,?mkdir,mkdirat,?rename,?renameat,\
                       renameat2,?link,linkat,?unlink,unlinkat";
 
@@ -56,7 +56,7 @@ while os.getppid() == launcher and time.monotonic() < until and not is_noted():
     time.sleep(0.002)
 "#;
 
-/// A home whose sessions all say the same, under names of their own.
+/// A home whose sessions have the same content and different ids.
 struct Sessions {
     home: Home,
     rollout: String,
@@ -111,8 +111,8 @@ impl Sessions {
         command
     }
 
-    /// Waits for what the killed one left running, then puts right what it left undone. A trace that must be there
-    /// stands there as every other does; nothing is left to do.
+    /// Waits for the killed run's processes, then delivers what it left. The database has the trace `must` and all
+    /// earlier ones; no work is left.
     #[track_caller]
     fn assert_put_right(&mut self, must: Option<TraceId>, at: &str) {
         wait_for("the session's program to end", LIMIT, || self.home.processes().is_empty());
@@ -132,7 +132,7 @@ impl Sessions {
         let rows = statement.query_map([], |row| row.get::<_, String>(0)).expect("the traces");
         let ids: Vec<TraceId> = rows.map(|id| id.expect("text").parse().expect("an id")).collect();
         let all: BTreeSet<TraceId> = ids.iter().copied().collect();
-        assert_eq!(all.len(), ids.len(), "{at}: a trace stands there twice");
+        assert_eq!(all.len(), ids.len(), "{at}: a trace is there twice");
         let log = fs::read_to_string(self.home.state().join("codex_tracing.log")).unwrap_or_default();
         let lost: Vec<&TraceId> = self.traced.difference(&all).collect();
         assert!(lost.is_empty(), "{at}: lost {lost:?}: {log}");
@@ -143,7 +143,7 @@ impl Sessions {
         }
     }
 
-    /// MLflow sees what we see.
+    /// MLflow reads the same traces.
     #[track_caller]
     fn assert_mlflow_agrees(&self, oracle: &Oracle) {
         let traces = oracle.traces(&self.home.database());
@@ -156,7 +156,8 @@ impl Sessions {
     }
 }
 
-/// Not locks, nor what a kill left half written or not begun: nobody reads that, and it goes in an hour.
+/// Entries and launch records, without locks and incomplete files: no process reads those, and a sweep removes them
+/// after an hour.
 fn notes_and_entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_one = |path: &PathBuf| {
@@ -274,8 +275,8 @@ fn a_launch_killed_before_any_of_its_writes_loses_no_session_that_it_had_claimed
             continue;
         }
         outcome.ended(End::Signal(9));
-        // Until the claim is noted, the evidence dies with the launch. Notes that are gone were either not begun, or
-        // their work is done.
+        // Until the claim is noted, the evidence is lost with the launch. A missing launch record was either not begun,
+        // or its work is done.
         let is_claimed = match &notes_and_entries(&sessions.home.state().join("launches"))[..] {
             [] => claimed > 0,
             notes => {

@@ -160,7 +160,7 @@ fn differences(at: &str, one: &Value, other: &Value, found: &mut Vec<String>) {
                 differences(&format!("{at}/{index}"), one, other, found);
             }
         }
-        // A newer database keeps totals in columns and writes their JSON anew, spaces and all.
+        // A newer MLflow keeps totals in columns and rebuilds their JSON, with other spaces.
         (Value::String(one), Value::String(other)) if one != other => {
             let object = |text: &str| serde_json::from_str(text).ok().filter(Value::is_object);
             match (object(one), object(other)) {
@@ -200,7 +200,7 @@ fn files_hold_of_a_trace_what_a_database_holds() {
         let expected = [
             // Each store counts its experiments its own way.
             format!("/0/experiment_id: \"{experiment}\" | \"1\""),
-            // Tells a database that totals are final; files have none to add up.
+            // Marks totals as final in a database; a file store adds up no totals.
             r#"/0/metadata/mlflow.trace.infoFinalized: "nothing" | "true""#.to_owned(),
             // Where the spans are is what makes them two stores.
             format!(

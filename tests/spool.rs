@@ -1,5 +1,5 @@
-//! The spool against a simple model of it: whatever happens in whatever order, nothing is lost, nothing stands
-//! anywhere twice, and nothing older comes after what is newer.
+//! The spool against a simple model: in any order of events no trace is lost or duplicated, and no older form follows
+//! a newer one.
 
 use codex_traced::config::target::{Experiment, Target};
 use codex_traced::export::deliver::{DrainStep, Drained, Eagerness, Limits, drain};
@@ -26,10 +26,10 @@ use tempfile::TempDir;
 /// A trace for a target.
 type Route = (u8, usize);
 
-/// What happens to the spool.
+/// One event of the model.
 #[derive(Clone, Debug)]
 enum Event {
-    /// A launch puts what it read; a slow one puts what others have overtaken.
+    /// A launch puts a form of a trace; a slow launch puts an older form.
     Put {
         route: Route,
         behind: i64,
@@ -39,15 +39,15 @@ enum Event {
         targets: [Mode; 2],
         crash: Option<Crash>,
     },
-    /// A launch dies while it puts.
+    /// A launch crashes during a put.
     HalfPut,
-    /// What was set aside waits again, and no target is left alone.
+    /// Quarantined entries wait again, and no target pauses.
     Retry,
     Drop(Index),
     Clock(i64),
 }
 
-/// How a target is.
+/// The condition of a target.
 #[derive(Clone, Copy, Debug)]
 enum Mode {
     Up,
@@ -56,7 +56,7 @@ enum Mode {
     WillNotTake,
 }
 
-/// Where the one who delivers dies, seen from what is on the disk then.
+/// Where the delivering process crashes, by what is on disk then.
 #[derive(Clone, Copy, Debug)]
 enum Crash {
     BeforeReceipts,
@@ -91,12 +91,12 @@ fn at(second: i64) -> Timestamp {
 struct Model {
     folder: TempDir,
     clock: i64,
-    /// The newest form there is of a trace: a session only grows.
+    /// The newest form of each trace: a session only grows.
     newest: BTreeMap<Route, i64>,
-    /// Every form that was put, but for those that were dropped by hand.
+    /// Every form that was put, except those that a user dropped.
     put: BTreeSet<(Route, i64)>,
     targets_state: RefCell<Targets>,
-    /// When the remote target failed last, while it is left alone for that.
+    /// When the remote target failed last, while it may pause.
     failed_at: Option<i64>,
 }
 
@@ -107,9 +107,9 @@ struct Targets {
     holds: BTreeMap<Route, i64>,
     /// Of this drain.
     tried: BTreeSet<usize>,
-    /// What must not be; a panic here would count as the exporter's own.
+    /// A broken invariant; a panic here would count as a defect of the exporter.
     violation: Option<String>,
-    /// Somebody dropped by hand what the target had: what is older may come again.
+    /// A user dropped the form that the target had, so an older form may follow.
     excused: BTreeSet<Route>,
 }
 
@@ -196,7 +196,8 @@ impl Model {
             let number = targets().iter().position(|known| known == target).expect("a target of the model");
             Ok(Box::new(ModelTarget(number, &self.targets_state)))
         };
-        drain(&self.spool(), &Receipts::new(self.receipts()), &limits, connect).expect("nobody else delivers")
+        drain(&self.spool(), &Receipts::new(self.receipts()), &limits, connect)
+            .expect("no other process delivers")
     }
 
     fn drain_and_check(&mut self, eagerness: Eagerness, modes: [Mode; 2], crash: Option<Crash>) {
@@ -224,7 +225,7 @@ impl Model {
             Mode::Away | Mode::Refuses if was_tried => self.failed_at = Some(self.clock),
             _ => {}
         }
-        // What the drain removed is still there for whoever comes after a crash; what it set aside is not removed.
+        // After a crash the removed entries are still there; the quarantined ones stay moved.
         if let Some(crash) = crash {
             let aside: BTreeSet<_> = self.spool().quarantined().iter().map(|path| name_of(path)).collect();
             for (name, bytes) in
@@ -295,7 +296,7 @@ impl Model {
         }
     }
 
-    /// Every form that was put is in its target, or a newer one is; or it lies in the spool.
+    /// Every form that was put, or a newer one, is in its target or in the spool.
     fn assert_nothing_lost(&self) {
         let listed = self.spool().list();
         let ids: BTreeSet<&str> = listed.iter().map(|entry| entry.id.as_str()).collect();
@@ -339,7 +340,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_nothing_stands_twice_and_nothing_older_comes_after_what_is_newer(
+    fn no_trace_is_lost_or_duplicated_and_no_older_form_follows_a_newer_one(
         events in vec(event(), 1..24)
     ) {
         let mut model = Model::new();
@@ -354,7 +355,7 @@ proptest! {
             }
             model.assert_nothing_lost();
         }
-        // In the end all is well, and all is there.
+        // With every target up, everything is delivered.
         model.retry();
         model.drain_and_check(Eagerness::Asked, [Mode::Up; 2], None);
         model.assert_nothing_lost();

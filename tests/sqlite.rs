@@ -80,7 +80,7 @@ fn a_server_that_reads_and_writes_meanwhile_loses_nothing_and_neither_do_we() {
         .collect();
     verbs.push(Verb::Traces);
     std::thread::scope(|scope| {
-        // The client fails, and its process with it, when the server tells it that the database is locked.
+        // The client and its process fail if the server reports that the database is locked.
         let people = scope.spawn(|| oracle.ask(&*server, &verbs));
         let begun = || {
             let connection = Connection::open(&database).expect("open the database");
@@ -239,7 +239,7 @@ fn a_path_with_a_question_mark_is_opened_as_we_say() {
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
     let shown = status["tracking_uri"].as_str().expect("a URI").to_owned();
 
-    // As MLflow's client sees it: from the folder, whatever its SQLAlchemy is, and by the URI with that of the tests.
+    // MLflow's client opens it from the folder with any SQLAlchemy, and by the URI with the SQLAlchemy of the tests.
     let code = "import sys, mlflow; client = mlflow.MlflowClient(sys.argv[1])\n\
                 ids = [e.experiment_id for e in client.search_experiments()]\n\
                 print(len(client.search_traces(ids)))";
@@ -293,7 +293,7 @@ impl Waiting {
         fs::read_to_string(self.home.state().join("codex_tracing.log")).unwrap_or_default()
     }
 
-    /// From another folder, and with nothing said about a target.
+    /// Runs from another folder, without a target in the settings.
     fn sync(&self) -> Command {
         let mut command = self.home.traced(LAUNCHER, &self.codex.native);
         command.current_dir(self.home.root()).args(["mlflow", "sync"]);
@@ -472,7 +472,7 @@ fn goes_on_past_two_archives(codex: &Codex, oracle: &Oracle, uri: Option<&str>, 
     let store = uri.map_or_else(|| database.tracking_uri(), str::to_owned);
     let mut traces = oracle.traces(store.as_str());
     traces.sort_by_key(|trace| trace.request_time_ms);
-    let told: Vec<_> = traces
+    let found: Vec<_> = traces
         .iter()
         .map(|trace| {
             let names: Vec<&str> = trace.spans.iter().map(|span| span.name.as_str()).collect();
@@ -486,7 +486,7 @@ fn goes_on_past_two_archives(codex: &Codex, oracle: &Oracle, uri: Option<&str>, 
         row("second", "three", "codex_cli_session turn_2 llm_call_2 turn_3 llm_call_3"),
         row("fourth", "four", "codex_cli_session turn_4 llm_call_4"),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(found, expected);
     let of = |key: &str| -> Vec<Option<&str>> {
         traces.iter().map(|trace| trace.metadata.get(key).and_then(|value| value.as_str())).collect()
     };
