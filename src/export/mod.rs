@@ -1,6 +1,7 @@
 //! Exporters, which write traces to targets; receipts of what a target took; delivery of the spool.
 
 pub mod deliver;
+pub mod jitter;
 pub mod lost;
 pub mod mlflow;
 pub mod receipt;

@@ -3,7 +3,7 @@
 use super::receipt::Receipt;
 use crate::config::target::Target;
 use crate::disk;
-use crate::spool::entry::Rank;
+use crate::spool::entry::{Rank, version_of};
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,11 +38,6 @@ pub struct StoredReceipt {
 struct ReceiptFile<K> {
     version: u32,
     kept: K,
-}
-
-#[derive(Deserialize)]
-struct VersionOnly {
-    version: u32,
 }
 
 impl Receipts {
@@ -132,8 +127,8 @@ impl Receipts {
 
     fn write(&self, trace: TraceId, kept: StoredReceipt) -> io::Result<()> {
         let path = self.file_of(trace);
-        let version = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if version.is_some_and(|VersionOnly { version }| version > VERSION) {
+        let version = fs::read(&path).ok().and_then(|bytes| version_of(&bytes).ok());
+        if version.is_some_and(|version| version > VERSION) {
             return Ok(());
         }
         let mut all = self.read(trace);

@@ -5,7 +5,7 @@
 //! 100 MB, so neither writer nor reader copies its JSON in memory. Version 1 is one JSON object; it is still
 //! read.
 
-use super::SpoolError;
+use super::error::SpoolError;
 use crate::config::target::{Experiment, Target};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
@@ -166,9 +166,14 @@ impl EntryFile {
     }
 }
 
+/// The `version` of a JSON object in any format.
+pub(crate) fn version_of(json: &[u8]) -> Result<u32, serde_json::Error> {
+    serde_json::from_slice(json).map(|VersionOnly { version }| version)
+}
+
 /// A later version is an error: this reader cannot know its format.
 fn version(json: &[u8]) -> Result<u32, SpoolError> {
-    let VersionOnly { version } = serde_json::from_slice(json).map_err(torn)?;
+    let version = version_of(json).map_err(torn)?;
     if version > VERSION { Err(SpoolError::Version(version)) } else { Ok(version) }
 }
 

@@ -1,7 +1,8 @@
 //! The spool's content for users: each entry with a short id to type, and the reason why it is still there.
 
+use super::Spool;
+use super::error::SpoolError;
 use super::policy::{Lane, Pause};
-use super::{Spool, SpoolError};
 use crate::config::target::Target;
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;

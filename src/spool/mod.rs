@@ -21,10 +21,13 @@
 
 pub mod backoff;
 pub mod entry;
+mod error;
 pub mod list;
 pub mod policy;
 pub mod quarantine;
 pub mod tries;
+
+pub use error::SpoolError;
 
 use crate::disk;
 use crate::trace::ids::TraceId;
@@ -37,18 +40,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    #[error("{}", disk::reason(.0))]
-    Io(#[from] io::Error),
-    #[error("not a whole spool entry: {0}")]
-    Torn(String),
-    #[error("an entry of version {0}, which a later codex-traced wrote")]
-    Version(u32),
-    #[error("the spool is full: {held} MiB of {most} wait there")]
-    Full { held: u64, most: u64 },
-}
-
 #[derive(Clone, Debug)]
 pub struct Spool {
     folder: PathBuf,
@@ -59,13 +50,6 @@ pub struct Spool {
 #[derive(Debug)]
 pub struct DrainLock {
     _lock: disk::FileLock,
-}
-
-impl SpoolError {
-    /// Another process delivered or dropped the entry.
-    pub fn is_gone(&self) -> bool {
-        matches!(self, SpoolError::Io(error) if error.kind() == io::ErrorKind::NotFound)
-    }
 }
 
 impl Spool {

@@ -4,7 +4,8 @@
 //! The reason is written before the entry is moved, and removed after it. So a crash in between leaves a
 //! reason without an entry, never an entry without a reason.
 
-use super::{Spool, SpoolError, entries_in, tries};
+use super::error::SpoolError;
+use super::{Spool, entries_in, tries};
 use crate::disk;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! The failed tries of an entry: a small file next to it, which is removed with the entry.
 
+use super::Spool;
+use super::error::SpoolError;
 use super::policy::{Lane, Pause};
-use super::{Spool, SpoolError};
 use crate::disk;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

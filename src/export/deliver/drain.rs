@@ -1,6 +1,7 @@
 //! One drain: the exporters it holds open, the entries it tried, and the effect of each failure.
 
 mod admit;
+mod attempt;
 mod doubts;
 mod fate;
 mod together;
@@ -17,9 +18,7 @@ use crate::spool::policy::{DeliveryJob, Lane, jobs};
 use crate::spool::tries::EntryTries;
 use crate::spool::{Spool, SpoolError};
 use crate::trace::model::Trace;
-use admit::Admitted;
-use doubts::Doubts;
-use fate::Tried;
+use attempt::{Admitted, Doubts, NotDelivered, Tried};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,16 +53,6 @@ pub(super) struct Drain<'a, 'd, C> {
 
 /// After a failure that takes longer, the drain looks for new entries.
 const LONG: Duration = Duration::from_millis(500);
-
-/// Why an entry was not delivered, and what the drain does with it.
-enum NotDelivered {
-    Waits(String),
-    SetAside(String),
-    /// The target has archived the earlier form: the session continues in another trace.
-    Archived(String),
-    /// Another process took or dropped it.
-    Gone,
-}
 
 impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
     pub(super) fn begin(

@@ -1,19 +1,13 @@
 //! Whether a job is sent now, and which entries are removed after its delivery.
 
-use super::{Connect, Drain, NotDelivered};
+use super::attempt::{Admitted, NotDelivered};
+use super::{Connect, Drain};
 use crate::export::deliver::Eagerness;
-use crate::export::receipts::StoredReceipt;
 use crate::spool::backoff::Backoff;
-use crate::spool::entry::{Entry, Rank};
+use crate::spool::entry::Rank;
 use crate::spool::policy::{DeliveryJob, is_overtaken};
 use crate::spool::{Spool, SpoolError};
 use std::path::PathBuf;
-
-/// An entry to send, and the receipt of what its target already has.
-pub(super) struct Admitted {
-    pub(super) entry: Entry,
-    pub(super) before: Option<StoredReceipt>,
-}
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     /// The entry to send now; None if the target already has a newer form.

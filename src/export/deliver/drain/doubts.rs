@@ -1,34 +1,13 @@
 //! What a drain knows of a target with failures: which traces failed, and whether it took others.
 
 use super::super::blame::{FailedStep, FailureKind, MOST_IN_A_ROW, Others};
+use super::attempt::Open;
 use super::{Connect, Drain, tries_of};
 use crate::export::deliver::Eagerness;
 use crate::spool::Spool;
 use crate::spool::policy::{DeliveryJob, Lane};
 use crate::spool::tries::{Against, EntryTries};
 use std::path::PathBuf;
-
-#[derive(Default)]
-pub(super) struct Doubts {
-    /// The target took a trace in this drain.
-    taken: bool,
-    /// Number of traces that failed since, without those that failed alone before.
-    in_a_row: u32,
-    /// Failed traces whose cause is not known yet.
-    open: Vec<Open>,
-    /// Entries whose cause earlier drains could not decide.
-    left_open: Vec<PathBuf>,
-}
-
-/// A trace that failed.
-pub(super) struct Open {
-    pub(super) job: DeliveryJob,
-    pub(super) reason: String,
-    /// It had enough time.
-    pub(super) is_fair: bool,
-    /// The target shows it when asked.
-    pub(super) is_shown: bool,
-}
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     /// Counts failures that earlier drains left undecided: launches may bring one trace each.

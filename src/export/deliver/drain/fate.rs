@@ -1,23 +1,14 @@
 //! The effect of a failed try on its trace and its target.
 
-use super::doubts::Open;
-use super::{Connect, Drain, LONG, NotDelivered};
+use super::attempt::{NotDelivered, Open, Tried};
+use super::{Connect, Drain, LONG};
 use crate::config::target::Target;
+use crate::export::ExportError;
 use crate::export::deliver::blame::{self, Blame, Slot};
-use crate::export::{Delivered, ExportError};
 use crate::spool::backoff::Backoff;
 use crate::spool::policy::{DeliveryJob, Lane, Pause};
 use crate::spool::tries::Against;
 use std::time::Duration;
-
-/// The result of one try.
-pub(super) struct Tried {
-    pub(super) exported: Result<Delivered, ExportError>,
-    pub(super) took: Duration,
-    /// None without a limit.
-    pub(super) allotted: Option<Duration>,
-    pub(super) bytes: u64,
-}
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     /// Applies the effect of a failure on the trace and its target.

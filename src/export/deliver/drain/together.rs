@@ -1,7 +1,7 @@
 //! Several traces for one local target in one write: an import of a thousand traces syncs the disk a few
 //! times a batch, instead of ten times a trace.
 
-use super::admit::Admitted;
+use super::attempt::Admitted;
 use super::{Connect, Drain, DrainStep};
 use crate::config::target::{Experiment, Target};
 use crate::spool::Spool;

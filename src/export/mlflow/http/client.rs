@@ -2,12 +2,12 @@
 
 use super::answer::{self, retry_after};
 use super::secrets::Secrets;
+use crate::export::jitter::jitter;
 use crate::export::{ExportError, Patience};
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 use std::cell::Cell;
 use std::future::Future;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 /// How soon somebody who asks us to end is heard.
@@ -141,7 +141,7 @@ impl<'a> Client<'a> {
             };
             failures += 1;
             // A server may ask for more than anybody waits for; we ourselves never do.
-            let ours = || self.tries.pause(failures, chance()).min(LONGEST_PAUSE.max(self.tries.backoff));
+            let ours = || self.tries.pause(failures, jitter()).min(LONGEST_PAUSE.max(self.tries.backoff));
             let pause = after.unwrap_or_else(ours);
             let is_in_time =
                 pause <= LONGEST_PAUSE.max(self.tries.backoff) && self.left().is_none_or(|left| pause < left);
@@ -235,11 +235,6 @@ impl Drop for Client<'_> {
             runtime.shutdown_background();
         }
     }
-}
-
-/// Between 0 and 1, from the randomness that hash maps are seeded with.
-fn chance() -> f64 {
-    f64::from(RandomState::new().build_hasher().finish() as u32) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Why a database did not take a trace, and whether a later try may succeed.
 
-use super::shape::UnknownShape;
 use crate::export::ExportError;
 use crate::export::mlflow::tree::BadTree;
 use rusqlite::ErrorCode;
@@ -23,6 +22,19 @@ pub(super) enum SqliteError {
     Sqlite(#[from] rusqlite::Error),
     #[error("find or create the database: {0}")]
     File(#[from] io::Error),
+}
+
+/// Why a database's schema cannot be filled.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UnknownShape {
+    #[error("table {0} is missing (upgrade it with `mlflow db upgrade`, or choose another tracking URI)")]
+    NoTable(&'static str),
+    #[error(
+        "column {0}.{1} is missing (upgrade it with `mlflow db upgrade`, or choose another tracking URI)"
+    )]
+    NoColumn(&'static str, &'static str),
+    #[error("column {0}.{1} is new and must be filled (update codex-traced)")]
+    NewColumn(&'static str, String),
 }
 
 impl SqliteError {

@@ -13,6 +13,7 @@ mod shape;
 mod spans;
 #[cfg(test)]
 mod tests;
+mod upsert;
 mod write;
 
 use super::tree;
@@ -23,10 +24,10 @@ use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter};
 use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
-use error::SqliteError;
+use error::{SqliteError, UnknownShape};
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use shape::{SchemaShape, UnknownShape};
+use shape::SchemaShape;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Detects which of MLflow's schemas a database has. Decided by its columns; MLflow 3.3 to 3.18 have four
 //! layouts.
 
-use super::error::SqliteError;
+use super::error::{SqliteError, UnknownShape};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,18 +77,6 @@ pub(super) enum Workspaces {
 pub(super) enum Generation {
     None,
     Counted,
-}
-
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum UnknownShape {
-    #[error("table {0} is missing (upgrade it with `mlflow db upgrade`, or choose another tracking URI)")]
-    NoTable(&'static str),
-    #[error(
-        "column {0}.{1} is missing (upgrade it with `mlflow db upgrade`, or choose another tracking URI)"
-    )]
-    NoColumn(&'static str, &'static str),
-    #[error("column {0}.{1} is new and must be filled (update codex-traced)")]
-    NewColumn(&'static str, String),
 }
 
 /// A table's columns; `Must` if an INSERT must name the column.

@@ -3,7 +3,7 @@
 use super::error::SqliteError;
 use super::facts::Facts;
 use super::shape::SchemaShape;
-use super::write::upsert;
+use super::upsert::upsert;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::wire::{WireSpan, json, nanoseconds, status_name};
 use crate::trace::model::Trace;

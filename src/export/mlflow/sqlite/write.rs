@@ -5,6 +5,7 @@ use super::error::SqliteError;
 use super::experiment::{self, ExperimentRow};
 use super::shape::{Generation, SchemaShape};
 use super::spans;
+use super::upsert::upsert;
 use crate::config::target::Experiment;
 use crate::export::mlflow::info::{self, cut};
 use crate::export::mlflow::keys;
@@ -203,19 +204,6 @@ fn write_metadata(
         }
     }
     Ok(())
-}
-
-/// Unlike INSERT OR REPLACE, this deletes no row, so rows that refer to it stay.
-pub(super) fn upsert(table: &str, columns: &[&str], fixed: &[&str], unique: &str) -> String {
-    let names = columns.join(", ");
-    let values = vec!["?"; columns.len()].join(", ");
-    let updates: Vec<String> = columns
-        .iter()
-        .filter(|column| !fixed.contains(column))
-        .map(|column| format!("{column} = excluded.{column}"))
-        .collect();
-    let updates = updates.join(", ");
-    format!("INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT ({unique}) DO UPDATE SET {updates}")
 }
 
 /// A metadata value parsed as JSON; null if it is not JSON.
