@@ -67,7 +67,7 @@ pub(super) struct Survey {
     /// Sessions that nobody claims, though a launch may have written them.
     pub(super) unclaimed: Vec<Left>,
     /// The newest first.
-    pub(super) sent: Vec<Sent>,
+    pub(super) sent: Vec<SentTrace>,
 }
 
 /// Where a value came from, as text: `default`, `file`, or `environment:NAME`.
@@ -128,7 +128,7 @@ pub(super) struct Reached {
 
 /// A trace that is on disk and not where it should be.
 #[derive(Debug, Serialize)]
-pub(super) struct Kept {
+pub(super) struct StoredReceipt {
     /// As `mlflow sync --list` names it.
     pub(super) id: String,
     pub(super) trace_id: String,
@@ -259,13 +259,13 @@ fn reached(target: &Target, experiment: &Experiment, world: &World) -> Reached {
     }
 }
 
-fn kept(listed: Listed) -> Kept {
+fn kept(listed: Listed) -> StoredReceipt {
     let (tries, last_try_at, reason) = match listed.state {
         EntryState::Waits => (Some(0), None, None),
         EntryState::Paused(pause) => (Some(pause.failures), Some(pause.since), Some(pause.reason)),
         EntryState::Unreadable(reason) | EntryState::Quarantined(reason) => (None, None, Some(reason)),
     };
-    Kept {
+    StoredReceipt {
         id: listed.id,
         trace_id: listed.trace.to_string(),
         tracking_uri: listed.target.as_ref().map(|target| conceal(&target.uri()).into_owned()),

@@ -89,7 +89,7 @@ fn drop_one(id: &str, context: &Context) -> Result<(), Failure> {
 }
 
 fn deliver(context: &Context) -> Result<(), Failure> {
-    let show = |step: &Step| {
+    let show = |step: &DrainStep| {
         if context.world.stdout_is_terminal {
             print(&format!("{}\n", in_one_line(&line_of(step))));
         }
@@ -115,7 +115,7 @@ fn deliver(context: &Context) -> Result<(), Failure> {
         }
     };
     // Those of earlier times too: they are not where they should be.
-    let aside = spool(&context.paths).set_aside().len();
+    let aside = spool(&context.paths).quarantined().len();
     let mut said = format!("{} delivered, {} waiting", total.delivered.len(), total.waiting.len());
     said.push_str(&if aside > 0 { format!(", {aside} set aside\n") } else { "\n".to_owned() });
     for waiting in total.waiting.iter().chain(&total.set_aside) {

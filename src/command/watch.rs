@@ -11,7 +11,7 @@ use crate::config::settings::Tracing;
 use crate::config::target::Target;
 use crate::disk;
 use crate::env::World;
-use crate::export::deliver::Step;
+use crate::export::deliver::DrainStep;
 use crate::export::mlflow::page;
 use crate::finish::context::Context;
 use crate::finish::delivery::{DeliveryRequest, deliver};
@@ -194,7 +194,7 @@ impl Watch<'_> {
         let target = imported.destination.target.clone();
         imported.put(context).map_err(|error| error.to_string())?;
         let outcome = RefCell::new(None);
-        let progress = |step: &Step| {
+        let progress = |step: &DrainStep| {
             if step.trace == trace {
                 outcome.replace(Some(step.outcome.map_err(str::to_owned)));
             }

@@ -53,11 +53,14 @@ pub(super) fn part_of(family: &Family, receipts: &Receipts) -> Option<Continuati
 }
 
 /// Puts the turns that the archive lacks into the spool, and removes the entry that cannot be delivered.
-pub(super) fn continue_archived(archived: &Archived, context: &Context) -> Result<ArchivedOutcome, SpoolError> {
+pub(super) fn continue_archived(
+    archived: &Archived,
+    context: &Context,
+) -> Result<ArchivedOutcome, SpoolError> {
     let Archived { trace, target, paths, reason } = archived;
     let Some(newest) = paths.last() else { return Ok(ArchivedOutcome::Nothing) };
     let entry = Spool::load(newest)?;
-    let Some(kept) = receipts(&context.paths).of(*trace, target) else {
+    let Some(kept) = receipts(&context.paths).get(*trace, target) else {
         let why = format!("{reason}, and no receipt here says which of its turns are there");
         return set_aside(archived, &why, context);
     };
@@ -66,7 +69,7 @@ pub(super) fn continue_archived(archived: &Archived, context: &Context) -> Resul
         return set_aside(archived, &why, context);
     };
     if made.traces.iter().any(|(made, _)| made.id == *trace) {
-        if is_overtaken(kept.rank, Some(Rank::of(&entry.trace))) {
+        if is_overtaken(kept.rank, Some(Rank::from_trace(&entry.trace))) {
             let why = format!("{reason}, and what came later is no turn of its own");
             return set_aside(archived, &why, context);
         }
@@ -104,14 +107,14 @@ fn later_turns(entry: &Entry, context: &Context) -> Option<Imported> {
 
 fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<ArchivedOutcome, SpoolError> {
     let spool = spool(&context.paths);
-    let Some(_lock) = spool.lock(Lane::of(&archived.target), PATIENCE)? else {
+    let Some(_lock) = spool.lock(Lane::from_target(&archived.target), PATIENCE)? else {
         let busy = "another codex-traced is delivering";
         return Err(SpoolError::Io(io::Error::new(io::ErrorKind::WouldBlock, busy)));
     };
     let aside = archived
         .paths
         .iter()
-        .map(|path| Ok(Waiting { path: spool.put_aside(path, why)?, reason: why.to_owned() }));
+        .map(|path| Ok(Waiting { path: spool.quarantine(path, why)?, reason: why.to_owned() }));
     Ok(ArchivedOutcome::SetAside(aside.collect::<Result<_, SpoolError>>()?))
 }
 
@@ -122,7 +125,7 @@ mod tests {
     use crate::config::target::{Experiment, Target};
     use crate::env::World;
     use crate::export::receipt::Receipt;
-    use crate::export::receipts::Kept;
+    use crate::export::receipts::StoredReceipt;
     use crate::session::{Writer, read};
     use jiff::Timestamp;
     use std::fs;
@@ -153,10 +156,10 @@ mod tests {
         let first_turn = text.lines().position(|line| line.contains("\"task_complete\"")).unwrap() + 1;
         let (thread, before) = made(first_turn);
         let (_, whole) = made(usize::MAX);
-        let receipt = Receipt::of_trace(target.clone(), "1".into(), Timestamp::UNIX_EPOCH, &before);
+        let receipt = Receipt::from_trace(target.clone(), "1".into(), Timestamp::UNIX_EPOCH, &before);
         let receipt = Receipt { archived: true, ..receipt };
         receipts(&context.paths)
-            .keep(before.id, Kept { receipt, rank: Rank::of(&before), bytes: 1 })
+            .keep(before.id, StoredReceipt { receipt, rank: Rank::from_trace(&before), bytes: 1 })
             .unwrap();
         let trace = whole.id;
         let entry =

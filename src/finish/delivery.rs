@@ -4,7 +4,8 @@ use super::context::Context;
 use super::continuation::{ArchivedOutcome, continue_archived};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
-use crate::export::deliver::{Archived, DrainError, Drained, Eagerness, Limits, Step, Waiting, drain};
+use crate::export::deliver::{Archived, DrainError, DrainStep, Drained, Eagerness, Limits, Waiting, drain};
+use crate::export::jitter::jitter;
 use crate::export::{self, Patience};
 use crate::notice;
 use crate::queue::history::MOST_PARTS;
@@ -14,7 +15,6 @@ use crate::spool::{Spool, SpoolError};
 use jiff::Timestamp;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub struct DeliveryRequest<'a> {
     /// Called before a request is tried again: why, and how soon.
     pub retrying: &'a dyn Fn(&str, Duration),
     /// Called after each trace.
-    pub progress: &'a dyn Fn(&Step),
+    pub progress: &'a dyn Fn(&DrainStep),
 }
 
 impl DeliveryRequest<'_> {
@@ -58,7 +58,7 @@ pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, 
     }
     let access = Access::of(context.world);
     let until = request.budget.map(|budget| Instant::now() + budget);
-    let once = |progress: &dyn Fn(&Step)| drain_once(request, until, progress, &access, context);
+    let once = |progress: &dyn Fn(&DrainStep)| drain_once(request, until, progress, &access, context);
     let mut drained = once(request.progress);
     // The trace that continues an archived one may be archived itself.
     for _ in 0..MOST_PARTS {
@@ -81,7 +81,7 @@ pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, 
 fn drain_once(
     request: &DeliveryRequest,
     until: Option<Instant>,
-    progress: &dyn Fn(&Step),
+    progress: &dyn Fn(&DrainStep),
     access: &Access,
     context: &Context,
 ) -> Result<Drained, DrainError> {
@@ -92,8 +92,8 @@ fn drain_once(
         is_asked_to_end,
         eagerness,
         now: &Timestamp::now,
-        luck: &jitter,
-        told: progress,
+        jitter: &jitter,
+        report: progress,
     };
     let patience = Patience { until, is_asked_to_end, retrying };
     let connect = |target: &Target, experiment: &Experiment| {
@@ -103,14 +103,14 @@ fn drain_once(
 }
 
 /// Drains the spool once more.
-type Once<'a> = dyn Fn(&dyn Fn(&Step)) -> Result<Drained, DrainError> + 'a;
+type Once<'a> = dyn Fn(&dyn Fn(&DrainStep)) -> Result<Drained, DrainError> + 'a;
 
 /// Delivers the later turns of sessions whose traces are archived.
 fn deliver_continuations(
     archived: Vec<Archived>,
     so_far: &mut Drained,
     once: &Once,
-    progress: &dyn Fn(&Step),
+    progress: &dyn Fn(&DrainStep),
     context: &Context,
 ) -> Result<(), DrainError> {
     let mut continued = Vec::new();
@@ -127,7 +127,7 @@ fn deliver_continuations(
     }
     let failed = RefCell::new(HashMap::new());
     if continued.iter().any(|(_, outcome)| matches!(outcome, ArchivedOutcome::As(_))) {
-        let more = once(&|step: &Step| {
+        let more = once(&|step: &DrainStep| {
             if let Err(reason) = step.outcome {
                 failed.borrow_mut().insert(step.trace, reason.to_owned());
             }
@@ -142,7 +142,8 @@ fn deliver_continuations(
     let of = continued.len();
     for (number, (one, outcome)) in (1..).zip(continued) {
         let failed = failed.borrow();
-        let report = |outcome| progress(&Step { number, of, trace: one.trace, target: &one.target, outcome });
+        let report =
+            |outcome| progress(&DrainStep { number, of, trace: one.trace, target: &one.target, outcome });
         match outcome {
             ArchivedOutcome::As(trace) => report(failed.get(&trace).map_or(Ok(()), |reason| Err(reason))),
             ArchivedOutcome::Nothing => report(Ok(())),
@@ -171,9 +172,9 @@ pub fn retry_quarantined(context: &Context) -> Result<usize, RetryError> {
     for lane in [Lane::Local, Lane::Remote] {
         let lock = spool.lock(lane, PATIENCE).map_err(|error| failed(error.into()))?;
         locks.push(lock.ok_or(RetryError::Busy)?);
-        spool.rests(lane).forget().map_err(|error| failed(error.into()))?;
+        spool.backoff(lane).forget().map_err(|error| failed(error.into()))?;
     }
-    let set_aside = spool.set_aside();
+    let set_aside = spool.quarantined();
     for path in &set_aside {
         spool.bring_back(path).map_err(failed)?;
     }
@@ -220,11 +221,6 @@ pub fn sentences(drained: &Drained, now: Timestamp) -> Vec<String> {
 /// Whether the user must learn that it still waits.
 pub fn is_old(entry: &Path, now: Timestamp) -> bool {
     Spool::put_at(entry).is_some_and(|at| now.duration_since(at).unsigned_abs() > LONG && at < now)
-}
-
-/// Between 0 and 1; differs between processes and calls.
-fn jitter() -> f64 {
-    RandomState::new().hash_one(Instant::now()) as f64 / u64::MAX as f64
 }
 
 fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {

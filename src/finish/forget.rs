@@ -84,7 +84,7 @@ pub fn forget(
         entries.into_iter().filter(|path| Spool::trace_of(path).is_some_and(|of| traces.contains(&of)))
     };
     let (waiting, aside): (Vec<_>, Vec<_>) =
-        (of_trace(spool.paths()).collect(), of_trace(spool.set_aside()).collect());
+        (of_trace(spool.paths()).collect(), of_trace(spool.quarantined()).collect());
 
     let record = thread.as_ref().and_then(|thread| ThreadRecord::load(&paths.threads(), thread).ok());
     let receipts: Vec<Receipt> = traces.iter().flat_map(|trace| receipts(paths).all(*trace)).collect();
@@ -108,7 +108,7 @@ pub fn forget(
         }
     }
     let removed = waiting.iter().map(|path| (path, Spool::remove(path)));
-    let removed = removed.chain(aside.iter().map(|path| (path, Spool::drop_aside(path))));
+    let removed = removed.chain(aside.iter().map(|path| (path, Spool::drop_quarantined(path))));
     for (path, removed) in removed {
         match removed {
             Ok(()) => forgotten.spooled += 1,
@@ -150,7 +150,7 @@ fn give_up_launches(thread: Option<&ThreadId>, paths: &Paths) -> Result<(), Cann
 /// The session's one trace, those that continue it, and those of its turns, as far as spool and receipts name them.
 fn traces_of(trace: TraceId, thread: Option<&ThreadId>, paths: &Paths) -> Vec<TraceId> {
     let (spool, receipts) = (spool(paths), receipts(paths));
-    let spooled: HashSet<TraceId> = [spool.paths(), spool.set_aside()]
+    let spooled: HashSet<TraceId> = [spool.paths(), spool.quarantined()]
         .iter()
         .flatten()
         .filter_map(|path| Spool::trace_of(path))

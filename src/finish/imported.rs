@@ -11,7 +11,7 @@ use crate::claim::thread_record::ThreadRecord;
 use crate::codex::thread::ThreadId;
 use crate::config::granularity::Granularity;
 use crate::config::target::Experiment;
-use crate::export::lost::Home;
+use crate::export::lost::ExperimentState;
 use crate::queue::history::{first_destination, granularity_of};
 use crate::queue::presence::{Answers, Presence};
 use crate::queue::put::{PutError, put_imported};
@@ -69,7 +69,7 @@ pub fn import(
     let mut destination =
         first.or(noted.map(|launch| launch.destination.clone())).unwrap_or_else(|| now.clone());
     let is_homeless =
-        |trace: &Redacted| answers.of(trace.id, &destination.target) == Presence::Lost(Home::Gone);
+        |trace: &Redacted| answers.of(trace.id, &destination.target) == Presence::Lost(ExperimentState::Gone);
     if traces.iter().any(is_homeless) {
         destination = rehoused(destination, now);
     }

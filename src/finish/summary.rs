@@ -13,7 +13,7 @@ use crate::export::mlflow::page;
 use crate::export::receipt::Receipt;
 use crate::notice::masked;
 use crate::queue::{receipts, spool};
-use crate::spool::list::Standing;
+use crate::spool::list::EntryState;
 use crate::trace::model::Trace;
 use serde::Serialize;
 use serde_json::Value;
@@ -111,7 +111,7 @@ fn entry(
     access: &Access,
     paths: &Paths,
 ) -> Thread {
-    let kept = receipts(paths).of(trace.id, &destination.target);
+    let kept = receipts(paths).get(trace.id, &destination.target);
     let receipt = kept.map(|kept| kept.receipt);
     let (delivery, reason) = match &receipt {
         Some(receipt) if receipt.holds_all(trace) => (Delivery::Delivered, None),
@@ -153,10 +153,10 @@ fn of_trace(
 /// Why the target does not have it, as far as the spool knows.
 fn waiting(trace: &Trace, paths: &Paths) -> (Delivery, Option<String>) {
     let listed = spool(paths).list().into_iter().rev().find(|listed| listed.trace == trace.id);
-    match listed.map(|listed| listed.standing) {
-        Some(Standing::SetAside(reason)) => (Delivery::SetAside, Some(masked(&reason).into_owned())),
-        Some(Standing::Rests(rest)) => (Delivery::Waiting, Some(masked(&rest.reason).into_owned())),
-        Some(Standing::Unreadable(reason)) => (Delivery::Waiting, Some(reason)),
-        Some(Standing::Waits) | None => (Delivery::Waiting, None),
+    match listed.map(|listed| listed.state) {
+        Some(EntryState::Quarantined(reason)) => (Delivery::SetAside, Some(masked(&reason).into_owned())),
+        Some(EntryState::Paused(rest)) => (Delivery::Waiting, Some(masked(&rest.reason).into_owned())),
+        Some(EntryState::Unreadable(reason)) => (Delivery::Waiting, Some(reason)),
+        Some(EntryState::Waits) | None => (Delivery::Waiting, None),
     }
 }

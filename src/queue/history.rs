@@ -8,7 +8,7 @@ use crate::claim::unclaimed::{self, Unclaimed};
 use crate::codex::thread::ThreadId;
 use crate::config::granularity::Granularity;
 use crate::config::target::{Experiment, Target};
-use crate::export::lost::Sent;
+use crate::export::lost::SentTrace;
 use crate::export::receipt::Receipt;
 use crate::export::receipts::Receipts;
 use crate::trace::ids::TraceId;
@@ -51,7 +51,7 @@ pub fn granularity_of(
 }
 
 /// What the thread's target took of it: the session's one trace, the traces that continue it, and those of its turns.
-pub fn taken(thread: &ThreadId, paths: &Paths) -> Vec<(Target, Sent)> {
+pub fn taken(thread: &ThreadId, paths: &Paths) -> Vec<(Target, SentTrace)> {
     let (record, receipts) =
         (ThreadRecord::load(&paths.threads(), thread).unwrap_or_default(), receipts(paths));
     let Some(target) = first_destination(&record, thread, &receipts).map(|first| first.target) else {
@@ -66,7 +66,7 @@ pub fn taken(thread: &ThreadId, paths: &Paths) -> Vec<(Target, Sent)> {
         .chain(numbered(TraceId::of_turn));
     let sent = |trace| {
         let receipt = receipts.of(trace, &target)?.receipt;
-        let sent = Sent { trace, experiment_id: receipt.experiment_id, at: receipt.delivered_at };
+        let sent = SentTrace { trace, experiment_id: receipt.experiment_id, at: receipt.delivered_at };
         Some((target.clone(), sent))
     };
     traces.filter_map(sent).collect()
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::codex::home::CodexHome;
     use crate::env::World;
-    use crate::export::receipts::Kept;
+    use crate::export::receipts::StoredReceipt;
     use crate::spool::entry::Rank;
 
     #[test]
@@ -146,9 +146,9 @@ mod tests {
         ];
         for trace in expected.into_iter().chain([TraceId::of_turn(id, 3)]) {
             let target = Target::Http("http://a".into());
-            let receipt = Receipt::of(target, "1".into(), Timestamp::UNIX_EPOCH, &[]);
+            let receipt = Receipt::from_spans(target, "1".into(), Timestamp::UNIX_EPOCH, &[]);
             let rank = Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 };
-            receipts(&paths).keep(trace, Kept { receipt, rank, bytes: 1 }).unwrap();
+            receipts(&paths).keep(trace, StoredReceipt { receipt, rank, bytes: 1 }).unwrap();
         }
         let traces: Vec<TraceId> = taken(&thread, &paths).into_iter().map(|(_, sent)| sent.trace).collect();
         assert_eq!(traces, expected);

@@ -14,9 +14,9 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn spool(paths: &Paths) -> Spool {
-    Spool::at(paths.spool())
+    Spool::new(paths.spool())
 }
 
 pub fn receipts(paths: &Paths) -> Receipts {
-    Receipts::at(paths.receipts())
+    Receipts::new(paths.receipts())
 }

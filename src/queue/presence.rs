@@ -6,7 +6,7 @@ use crate::codex::thread::ThreadId;
 use crate::config::access::Access;
 use crate::config::target::Target;
 use crate::env::World;
-use crate::export::lost::{Home, Lost, Sent};
+use crate::export::lost::{ExperimentState, Lost, SentTrace};
 use crate::export::{Patience, mlflow};
 use crate::trace::ids::TraceId;
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ pub struct Answers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     There,
-    Lost(Home),
+    Lost(ExperimentState),
     /// The target cannot be asked.
     Unknown,
 }
@@ -62,7 +62,7 @@ impl Answers {
 
 /// Asks each target once for all that it took of these threads.
 pub fn ask<'t>(threads: impl IntoIterator<Item = &'t ThreadId>, paths: &Paths, world: &World) -> Answers {
-    let mut sent_to: HashMap<Target, Vec<Sent>> = HashMap::new();
+    let mut sent_to: HashMap<Target, Vec<SentTrace>> = HashMap::new();
     for (target, sent) in threads.into_iter().flat_map(|thread| taken(thread, paths)) {
         sent_to.entry(target).or_default().push(sent);
     }

@@ -2,7 +2,7 @@
 
 use super::presence::{Answers, Presence};
 use crate::config::target::Target;
-use crate::export::receipts::{Kept, Receipts};
+use crate::export::receipts::{Receipts, StoredReceipt};
 use crate::spool::entry::Rank;
 use crate::spool::policy::is_overtaken;
 use crate::trace::model::Trace;
@@ -31,10 +31,10 @@ impl SyncState {
     }
 }
 
-fn decide(trace: &Trace, kept: Option<&Kept>, presence: Presence, is_all_wanted: bool) -> SyncState {
+fn decide(trace: &Trace, kept: Option<&StoredReceipt>, presence: Presence, is_all_wanted: bool) -> SyncState {
     let Some(kept) = kept else { return SyncState::New };
     // An older form never replaces a later one.
-    let is_overtaken = is_overtaken(Rank::of(trace), Some(kept.rank));
+    let is_overtaken = is_overtaken(Rank::from_trace(trace), Some(kept.rank));
     match presence {
         Presence::Lost(_) => SyncState::Lost,
         // Later turns are in another trace.
@@ -48,7 +48,7 @@ fn decide(trace: &Trace, kept: Option<&Kept>, presence: Presence, is_all_wanted:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::lost::Home;
+    use crate::export::lost::ExperimentState;
     use crate::export::receipt::Receipt;
     use crate::rollout::value::Map;
     use crate::rollout::value::Value;
@@ -88,10 +88,14 @@ mod tests {
     fn only_what_was_sent_in_every_word_or_overtaken_is_unchanged() {
         let sent = trace(10, "a");
         let target = Target::Http("http://a".into());
-        let of_spans = Receipt::of(target.clone(), "1".into(), Timestamp::UNIX_EPOCH, &sent.spans);
-        let whole = Receipt::of_trace(target, "1".into(), Timestamp::UNIX_EPOCH, &sent);
-        let kept = |receipt: &Receipt| Kept { receipt: receipt.clone(), rank: Rank::of(&sent), bytes: 1 };
-        let (there, lost) = (Presence::There, Presence::Lost(Home::Stands));
+        let of_spans = Receipt::from_spans(target.clone(), "1".into(), Timestamp::UNIX_EPOCH, &sent.spans);
+        let whole = Receipt::from_trace(target, "1".into(), Timestamp::UNIX_EPOCH, &sent);
+        let kept = |receipt: &Receipt| StoredReceipt {
+            receipt: receipt.clone(),
+            rank: Rank::from_trace(&sent),
+            bytes: 1,
+        };
+        let (there, lost) = (Presence::There, Presence::Lost(ExperimentState::Present));
         let table = [
             (trace(10, "a"), None, there, SyncState::New),
             (trace(10, "a"), Some(kept(&whole)), there, SyncState::Unchanged),

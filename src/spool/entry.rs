@@ -117,9 +117,9 @@ pub(super) fn head(path: &Path) -> Result<Head, SpoolError> {
 }
 
 pub(super) fn read(path: &Path) -> Result<Entry, SpoolError> {
-    let (head, file, seal) = match Opened::open(path)? {
-        Opened::Version1(entry) => return Ok(Entry { trace: entry.trace.into_storable(), ..*entry }),
-        Opened::Sealed { head, file, seal } => (head, file, seal),
+    let (head, file, seal) = match EntryFile::open(path)? {
+        EntryFile::Version1(entry) => return Ok(Entry { trace: entry.trace.into_storable(), ..*entry }),
+        EntryFile::Sealed { head, file, seal } => (head, file, seal),
     };
     let mut body = BufReader::with_capacity(CHUNK, Digesting::new(file.take(seal.bytes)));
     body.skip_until(b'\n')?;

@@ -9,7 +9,7 @@ use crate::finish::gather::{self, Own};
 use crate::queue::history::recent_threads;
 use crate::queue::spool;
 use crate::rollout::thread_files::ThreadFiles;
-use crate::spool::list::Standing;
+use crate::spool::list::EntryState;
 use std::collections::BTreeMap;
 
 /// Sessions that are read again for lines that we do not know: enough to see a new Codex, few enough to be read
@@ -25,7 +25,7 @@ pub(super) fn look(home: &CodexHome) -> Vec<Finding> {
 
 fn waiting(paths: &Paths) -> Vec<Finding> {
     let (aside, waiting): (Vec<_>, Vec<_>) =
-        spool(paths).list().into_iter().partition(|one| matches!(one.standing, Standing::SetAside(_)));
+        spool(paths).list().into_iter().partition(|one| matches!(one.state, EntryState::Quarantined(_)));
     let mut findings = vec![match waiting.len() {
         0 => Finding::ok("waiting", "no trace waits to be delivered"),
         count => Finding::warning(

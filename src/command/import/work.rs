@@ -4,7 +4,7 @@ use super::kin::Kin;
 use super::progress::Progress;
 use crate::claim::launch_record::Destination;
 use crate::codex::thread::ThreadId;
-use crate::export::deliver::Step;
+use crate::export::deliver::DrainStep;
 use crate::finish::context::Context;
 use crate::finish::delivery::{DeliveryRequest, deliver};
 use crate::finish::gather;

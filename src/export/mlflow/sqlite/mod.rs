@@ -136,7 +136,7 @@ impl Exporter for SqliteExporter {
 }
 
 /// Opens a connection for changes.
-fn connect_to(path: &Path, busy: Duration) -> Result<Connection, StoreError> {
+fn connect_to(path: &Path, busy: Duration) -> Result<Connection, SqliteError> {
     let connection = open(path, FileSystem::from_path(path), busy)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // Wipes deleted content from the file's free pages.
