@@ -1,5 +1,5 @@
-//! With what a target is reached: MLflow's client variables, credentials among them. Read when a delivery
-//! begins; never kept, never printed.
+//! The access to a target: MLflow's client variables, credentials among them. Read when a delivery begins; never
+//! written to disk, never printed.
 
 use super::file::ConfigFile;
 use super::target::{Target, credentials_in};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 const TRACKING_URI: &str = "MLFLOW_TRACKING_URI";
 
-/// What says who we are to a server, or whom to trust in its place: meant for one server, and no other.
+/// Variables with credentials or trust for one server. They must not reach another server.
 const OF_ONE_SERVER: [&str; 9] = [
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
@@ -23,7 +23,7 @@ const OF_ONE_SERVER: [&str; 9] = [
     "MLFLOW_WORKSPACE",
 ];
 
-/// Those that name a file: relative to where they were set, and not to where a delivery goes on.
+/// Variables that name a file. They are relative to the launch's working folder, not to that of a later delivery.
 const PATHS: [&str; 7] = [
     "MLFLOW_TRACKING_CLIENT_CERT_PATH",
     "MLFLOW_TRACKING_SERVER_CERT_PATH",
@@ -37,11 +37,11 @@ const PATHS: [&str; 7] = [
 #[derive(Clone, Default)]
 pub struct Access {
     pub variables: Variables,
-    /// The target that the environment names, if it names one.
+    /// The target that the environment names.
     pub named: Option<Target>,
-    /// Where `.mlflow/credentials` and `.databrickscfg` are.
+    /// The user's home, with `.mlflow/credentials` and `.databrickscfg`.
     pub home: Option<PathBuf>,
-    /// The variables of the configuration file, and the target that they belong to.
+    /// The variables of the configuration file, and the target that they apply to.
     pub file: Option<(Target, Variables)>,
 }
 
@@ -58,27 +58,27 @@ impl Access {
         Access { variables, named, home: world.home.clone(), file }
     }
 
-    /// What the environment says, then what the configuration file says to its own target. Credentials of one
-    /// server are nothing for another, and the spool may hold traces for several: those of the environment go
-    /// to the target that it names, or else to the file's.
+    /// Variables of the environment, then those of the configuration file for its own target. The spool may hold
+    /// traces for several servers, so credentials of the environment apply only to the target that it names, else to
+    /// the file's.
     pub fn variables_for(&self, target: &Target) -> Variables {
         let meant = self.named.as_ref().or(self.file.as_ref().map(|(of, _)| of));
-        let told = match meant {
+        let own = match meant {
             Some(meant) if !meant.has_address_of(target) => self.variables.without(&OF_ONE_SERVER),
             _ => self.variables.clone(),
         };
         match &self.file {
-            Some((of, variables)) if of.has_address_of(target) => told.or(variables),
-            _ => told,
+            Some((of, variables)) if of.has_address_of(target) => own.or(variables),
+            _ => own,
         }
     }
 
-    /// User and password that stand in the target's own address, where somebody wrote it so.
+    /// User and password from the tracking URI in the environment or the file, if it has the target's address.
     pub fn credentials_in_address(&self, target: &Target) -> Option<(String, Secret)> {
         let of_file = self.file.as_ref().map(|(_, variables)| variables);
         [Some(&self.variables), of_file].into_iter().flatten().find_map(|variables| {
             let uri = variables.text(TRACKING_URI)?;
-            // Addresses of servers do not depend on a folder.
+            // A server's address does not depend on the base folder.
             let is_meant = Target::parse(uri, Path::new("/")).is_ok_and(|named| named.has_address_of(target));
             credentials_in(uri).filter(|_| is_meant)
         })
@@ -91,7 +91,7 @@ impl fmt::Debug for Access {
     }
 }
 
-/// Text that must not be seen.
+/// Text that is never printed: `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -100,7 +100,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// For the one place that needs it in clear.
+    /// For the request that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_the_file_are_for_the_files_target_only() {
+    fn variables_of_the_file_apply_to_its_target_only() {
         let access = Access {
             variables: [("MLFLOW_TRACKING_USERNAME", "of-environment")].into(),
             named: None,
@@ -131,16 +131,16 @@ mod tests {
                 [("MLFLOW_TRACKING_USERNAME", "of-file"), ("MLFLOW_TRACKING_TOKEN", "secret")].into(),
             )),
         };
-        let told = |target: &Target| {
+        let login = |target: &Target| {
             let variables = access.variables_for(target);
             let text = |name| variables.text(name).map(str::to_owned);
             (text("MLFLOW_TRACKING_USERNAME"), text("MLFLOW_TRACKING_TOKEN"))
         };
         let of_environment = Some("of-environment".to_owned());
-        assert_eq!(told(&http("https://file")), (of_environment.clone(), Some("secret".to_owned())));
+        assert_eq!(login(&http("https://file")), (of_environment.clone(), Some("secret".to_owned())));
         let team = http("https://file").with_workspace(Some("team".to_owned()));
-        assert_eq!(told(&team), told(&http("https://file")));
-        assert_eq!(told(&http("https://other")), (None, None));
+        assert_eq!(login(&team), login(&http("https://file")));
+        assert_eq!(login(&http("https://other")), (None, None));
         let elsewhere = Access { named: Some(http("https://named")), ..access.clone() };
         let username = |target: &str| {
             let variables = elsewhere.variables_for(&http(target));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_path_is_from_where_we_were_started() {
+    fn a_relative_path_starts_at_the_launchs_working_folder() {
         let mut world = World::read();
         world.cwd = Some("/started/here".into());
         world.variables =
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_in_an_address_are_found_again_for_that_address_only() {
+    fn credentials_in_an_address_apply_to_that_address_only() {
         let access = Access {
             variables: [(TRACKING_URI, "https://ann:p%40ss@host:5000/")].into(),
             named: None,
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_it_can_be_printed() {
+    fn access_and_secrets_print_no_content() {
         let access = Access { variables: [("MLFLOW_TRACKING_TOKEN", "hush")].into(), ..Access::default() };
         assert_eq!(format!("{access:?} {:?}", Secret::new("hush")), "Access(…) Secret(…)");
     }

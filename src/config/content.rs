@@ -1,7 +1,7 @@
-//! How much of a session may leave: all but secrets, or figures alone. And what a project's folder says of it.
+//! The content mode: how much of a session a trace holds. And the file of a project's folder that restricts it.
 //!
-//! `.codex/mlflow_config.json` in the folder that Codex works in, or in one above it, may only tighten: it switches
-//! tracing off, or leaves figures. It is not ours, so it is read as what a stranger may have put there.
+//! `.codex/mlflow_config.json` in the folder that Codex works in, or in one above it, can only restrict: it switches
+//! tracing off, or sets the content mode to `metadata`. It is untrusted input: it may come with a cloned repository.
 
 use super::file::ConfigFile;
 use crate::codex::home::CodexHome;
@@ -14,39 +14,39 @@ use std::path::{Path, PathBuf};
 
 pub const CONTENT: &str = "CODEX_TRACED_CONTENT";
 
-/// Where a folder says it.
+/// Relative to a project's folder.
 const FILE: &str = ".codex/mlflow_config.json";
 
-/// Nobody needs more to say off or metadata.
+/// Bytes. A file that only restricts needs far less.
 const LARGEST_FILE: u64 = 64 << 10;
 
-/// Deeper than people work.
+/// How many levels of parent folders are searched. Project trees are less deep.
 const MOST_FOLDERS: usize = 128;
 
-/// The stricter one is the greater.
+/// Ordered by strictness: the stricter mode is the greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// All but secrets.
+    /// Everything except secrets.
     #[default]
     Full,
     /// Names of models and tools, times, counts, tokens, cost, statuses, versions, ids.
     Metadata,
 }
 
-/// What the folders say in which a session was.
+/// What the files of a session's folder and of its parents ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folders {
     /// The file that switches tracing off.
     pub off: Option<PathBuf>,
-    /// The file that leaves figures.
+    /// The file that restricts traces to metadata.
     pub metadata: Option<PathBuf>,
-    /// A file that cannot be followed leaves figures too: somebody wanted something of it.
+    /// Why a file cannot be followed. Such a file restricts to metadata: its author wanted a restriction.
     pub problem: Option<String>,
 }
 
 impl Content {
-    /// None for a word that is neither.
+    /// None for an unknown word.
     pub fn parse(text: &str) -> Option<Content> {
         match text.trim().to_ascii_lowercase().as_str() {
             "full" => Some(Content::Full),
@@ -55,7 +55,6 @@ impl Content {
         }
     }
 
-    /// Nothing is to be seen of it.
     pub fn is_full(&self) -> bool {
         *self == Content::Full
     }
@@ -71,7 +70,7 @@ impl fmt::Display for Content {
 }
 
 impl Folders {
-    /// Of this folder and all above it; the home's own file is the configuration, and no folder's.
+    /// Reads the files of `folder` and its parents. Skips the home's own file, which is the configuration.
     pub fn of(folder: &Path, home: &CodexHome) -> Folders {
         let mut said = Folders::default();
         if !folder.is_absolute() {
@@ -120,9 +119,9 @@ impl Folders {
     }
 }
 
-/// None where there is none. What lies there may be a pipe that nobody writes to, or have no end.
+/// None where there is no file. The path may lead to a pipe without a writer, or to an endless device.
 fn read(path: &Path) -> Result<Option<ConfigFile>, String> {
-    // Most folders have none: one look each, and nothing opened.
+    // Most folders have no file: one `lstat` each, without an `open`.
     if fs::symlink_metadata(path).is_err() {
         return Ok(None);
     }
@@ -168,7 +167,7 @@ mod tests {
         "MLFLOW_TRACKING_URI": "http://elsewhere"}}"#;
 
     #[test]
-    fn a_folder_tightens_for_all_that_is_below_it_and_nothing_below_loosens_it() {
+    fn a_folders_file_restricts_its_subfolders_and_none_of_theirs_lifts_that() {
         let root = tempfile::tempdir().unwrap();
         let inner = root.path().join("a/b");
         let upper = say(&root.path().join("a"), METADATA);
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_homes_own_file_is_no_folders() {
+    fn the_configuration_file_of_the_home_is_no_folders_file() {
         let root = tempfile::tempdir().unwrap();
         say(root.path(), OFF);
         assert_eq!(Folders::of(root.path(), &home(&root.path().join(".codex"))), Folders::default());
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_may_put_there_leaves_figures_and_holds_nobody_up() {
+    fn an_unreadable_file_of_a_folder_restricts_to_metadata_without_blocking() {
         let root = tempfile::tempdir().unwrap();
         let home = home(&root.path().join("home"));
         let path = say(root.path(), "");

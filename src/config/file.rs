@@ -1,5 +1,4 @@
-//! The configuration file, `mlflow_config.json` in Codex's home: read, and changed without losing a word of
-//! what else stands in it.
+//! The configuration file, `mlflow_config.json` in Codex's home: reads it, and changes keys without losing others.
 
 use crate::disk;
 use crate::env::Variables;
@@ -13,7 +12,7 @@ const ENVIRONMENT: &str = "environment";
 const SESSIONS_DIR: &str = "sessions_dir";
 const REDACTION: &str = "redaction";
 
-/// What the file says. Keys that we do not know are nobody's mistake, and stay.
+/// The file's content. Unknown keys are no error; a change keeps them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigFile {
     object: Map<String, Value>,
@@ -27,7 +26,7 @@ pub enum ConfigError {
     Broken(PathBuf, Fault),
 }
 
-/// What is wrong with the text.
+/// Why the text is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     #[error("{0}")]
@@ -61,7 +60,7 @@ impl ConfigFile {
         }
     }
 
-    /// A variable of its `environment`. People write true and 5 without quotes, too.
+    /// A variable of its `environment`. Also accepts `true` and numbers without quotes.
     pub fn text(&self, name: &str) -> Option<String> {
         match self.object.get(ENVIRONMENT)?.get(name)? {
             Value::Null => None,
@@ -70,20 +69,19 @@ impl ConfigFile {
         }
     }
 
-    /// All of its `environment`, as if it were one.
+    /// Its whole `environment`.
     pub fn variables(&self) -> Variables {
         let names = self.object.get(ENVIRONMENT).and_then(Value::as_object).into_iter().flat_map(Map::keys);
         names.filter_map(|name| Some((name.clone(), self.text(name)?))).collect()
     }
 
-    /// A further folder of session files. A relative one is meant from the file's own folder, wherever we
-    /// were started.
+    /// A further folder of session files. A relative path is relative to the file's own folder, which is `home`.
     pub fn sessions_dir(&self, home: &Path) -> Option<PathBuf> {
         let text = self.object.get(SESSIONS_DIR)?.as_str().filter(|text| !text.is_empty())?;
         Some(home.join(text))
     }
 
-    /// What people add to the rules for secrets.
+    /// The user's additions to the rules for secrets.
     pub fn redaction(&self) -> Option<&Value> {
         self.object.get(REDACTION).filter(|redaction| !redaction.is_null())
     }
@@ -91,7 +89,7 @@ impl ConfigFile {
     /// Sets a variable of its `environment`, or removes it.
     pub fn set(&mut self, name: &str, value: Option<&str>) {
         if !self.object.get(ENVIRONMENT).is_some_and(Value::is_object) {
-            // First, where the file is new.
+            // In a new file, `environment` comes first.
             self.object.shift_insert(0, ENVIRONMENT.to_owned(), json!({}));
         }
         let variables = self.object[ENVIRONMENT].as_object_mut().expect("an object was put there");
@@ -105,7 +103,7 @@ impl ConfigFile {
         self.object.insert(SESSIONS_DIR.to_owned(), folder.into());
     }
 
-    /// Durably, for its owner only. A link stays one: what it leads to is written.
+    /// Writes durably, with mode 0600. A symbolic link stays a link: its target is written.
     pub fn store(&self, path: &Path) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(&self.object)?;
         text.push('\n');
@@ -113,7 +111,7 @@ impl ConfigFile {
     }
 }
 
-/// Copies a file that is broken to `<name>.broken-<time>` beside it, before it is written anew.
+/// Copies a broken file to `<name>.broken-<time>` in its folder, before a new one replaces it.
 pub fn keep_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let time = now.strftime("%Y%m%dT%H%M%SZ");
@@ -147,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_exactly_the_json_of_the_design() {
+    fn a_new_file_holds_exactly_the_documented_json() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = ConfigFile::read(&at(&folder)).unwrap();
         file.set_sessions_dir("/home/sessions");
@@ -171,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_leaves_every_other_key_where_it_was() {
+    fn a_change_keeps_all_other_keys_and_their_order() {
         let text = r#"{"z": [1, 2.50, 12345678901234567890], "environment": {"OTHER": "x", "MLFLOW_TRACKING_URI": "old"}, "a": {"b": null}}"#;
         let mut file = ConfigFile::parse(text.as_bytes()).unwrap();
         file.set("MLFLOW_TRACKING_URI", Some("new"));
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_a_link_whether_or_not_its_end_is_there() {
+    fn a_link_stays_a_link_with_and_without_its_target() {
         for there in [true, false] {
             let folder = tempfile::tempdir().unwrap();
             let dotfiles = folder.path().join("dotfiles");
@@ -201,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_configuration_says_why_and_is_kept_aside_under_a_name_of_its_own() {
+    fn an_invalid_file_gives_a_reason_and_is_copied_under_a_free_name() {
         let table = [
             ("{", "EOF while parsing an object at line 1 column 1"),
             ("[1]", "it holds a list, not an object"),
@@ -221,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_sessions_is_absolute_wherever_we_are() {
+    fn a_sessions_folder_is_relative_to_the_home() {
         let of = |text: &str| ConfigFile::parse(text.as_bytes()).unwrap().sessions_dir(Path::new("/home"));
         assert_eq!(of(r#"{"sessions_dir": "/a"}"#), Some("/a".into()));
         assert_eq!(of(r#"{"sessions_dir": "more"}"#), Some("/home/more".into()));

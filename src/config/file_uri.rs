@@ -1,15 +1,15 @@
-//! A path inside a `file:` URI, where some bytes are written as `%` and two hexadecimal digits.
+//! A path inside a `file:` URI, which writes some bytes as `%` and two hexadecimal digits.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// `file://` and the path.
+/// `file://` and the escaped path.
 pub fn file_uri(path: &Path) -> String {
     format!("file://{}", escaped(path))
 }
 
-/// The path, with everything escaped that means something in a URI.
+/// The path with all bytes escaped except RFC 3986's unreserved characters and `/`.
 pub(crate) fn escaped(path: &Path) -> String {
     let mut uri = String::new();
     for byte in path.as_os_str().as_bytes() {
@@ -23,7 +23,7 @@ pub(crate) fn escaped(path: &Path) -> String {
     uri
 }
 
-/// The path that is meant; a `%` that no two digits follow stands for itself.
+/// The decoded path. A `%` without two hexadecimal digits after it stays as it is.
 pub(super) fn unescaped(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_comes_back_from_its_uri_whatever_it_is_called() {
+    fn a_path_survives_its_uri() {
         for (path, uri) in [
             ("/home/a/.codex/mlflow", "file:///home/a/.codex/mlflow"),
             ("/tmp/é 100%#?", "file:///tmp/%C3%A9%20100%25%23%3F"),
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percent_sign_that_escapes_nothing_stands_for_itself() {
+    fn a_percent_sign_without_two_digits_stays() {
         for (text, path) in [("100%", "100%"), ("%4", "%4"), ("%zz%41", "%zzA"), ("%+1", "%+1")] {
             assert_eq!(unescaped(text), Path::new(path), "{text}");
         }

@@ -1,4 +1,4 @@
-//! What one trace is: a session, or a turn.
+//! The granularity: one trace per session, or one per turn.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -8,15 +8,15 @@ pub const GRANULARITY: &str = "CODEX_TRACED_GRANULARITY";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
-    /// A trace for each session.
+    /// One trace per session.
     #[default]
     Session,
-    /// A trace for each turn; MLflow groups them by session.
+    /// One trace per turn; MLflow groups them by session.
     Turn,
 }
 
 impl Granularity {
-    /// None for a word that is neither.
+    /// None for an unknown word.
     pub fn parse(word: &str) -> Option<Granularity> {
         match word.trim() {
             "session" => Some(Granularity::Session),

@@ -1,14 +1,14 @@
-//! A server as a target: its address, and the workspace there.
+//! A server as a target: its address and its workspace.
 
 use serde::{Deserialize, Serialize};
 
-/// Two workspaces of a server are two targets: other people read each of them.
+/// Two workspaces of a server are two targets: each has its own readers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct HttpTarget {
-    /// Without a user and password.
+    /// Never holds a user or password.
     pub url: String,
-    /// None where no workspace is noted.
+    /// None where no workspace is named.
     pub workspace: Option<String>,
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use crate::config::target::Target;
 
     #[test]
-    fn a_target_is_kept_with_its_workspace_and_without_one_as_before() {
+    fn a_target_is_written_with_its_workspace_and_as_an_address_without_one() {
         let table = [
             (None, r#"{"http":"http://host:5000"}"#, "http://host:5000"),
             (

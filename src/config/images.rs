@@ -1,18 +1,18 @@
-//! Whether a trace holds small images as such, or a note of each.
+//! Whether a trace holds small images, or only a note about each.
 
 pub const IMAGES: &str = "CODEX_TRACED_IMAGES";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Images {
-    /// Its type, size and SHA-256.
+    /// A note holds the image's type, size and SHA-256.
     #[default]
     AsNotes,
-    /// Beside their notes, as MLflow's page shows them.
+    /// In addition to its note, as MLflow's page displays it.
     Shown,
 }
 
 impl Images {
-    /// None for a word that is neither yes nor no.
+    /// None for an unknown word.
     pub fn parse(word: &str) -> Option<Images> {
         match word.trim().to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Some(Images::Shown),
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn yes_and_no_are_read_in_any_writing() {
+    fn switches_are_read_in_all_spellings() {
         for (word, images) in [
             ("true", Some(Images::Shown)),
             (" True ", Some(Images::Shown)),

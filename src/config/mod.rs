@@ -1,4 +1,4 @@
-//! What was asked for, and where each setting came from.
+//! The settings, and the source of each: environment, configuration file, a folder's file, or default.
 
 pub mod access;
 pub mod content;

@@ -1,17 +1,17 @@
-//! Every environment variable that we read, in one place: for the README, the manual and `status`.
+//! Every environment variable that the program reads: for the README, the manual page and `status`.
 
-/// One that people may set.
+/// A variable that users may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variable {
     pub name: &'static str,
-    /// As Markdown, within a table.
+    /// Markdown for a table cell.
     pub meaning: &'static str,
-    /// As Markdown; empty where there is none.
+    /// Markdown for a table cell; empty without a default.
     pub default: &'static str,
     pub value: Value,
 }
 
-/// Whether anybody may see what it is set to.
+/// Whether `status` prints the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
     Open,
@@ -26,7 +26,7 @@ const fn secret(name: &'static str, meaning: &'static str, default: &'static str
     Variable { name, meaning, default, value: Value::Secret }
 }
 
-/// What is traced, and where it goes.
+/// Variables that select what is traced, and where traces go.
 pub const OURS: &[Variable] = &[
     open("CODEX_HOME", "Codex's home, as Codex reads it", "`~/.codex`"),
     open("CODEX_TRACED", "`0`: no trace; codex-traced becomes Codex", "trace"),
@@ -90,7 +90,7 @@ pub const OURS: &[Variable] = &[
     ),
 ];
 
-/// How a server is reached: MLflow's own client variables, and everybody's.
+/// Variables for the access to a server: those of MLflow's client, and those that HTTP clients share.
 pub const OF_SERVERS: &[Variable] = &[
     open("MLFLOW_TRACKING_USERNAME", "user name, with the password", "`~/.mlflow/credentials`"),
     secret("MLFLOW_TRACKING_PASSWORD", "password", "`~/.mlflow/credentials`"),
@@ -123,7 +123,7 @@ pub const OF_SERVERS: &[Variable] = &[
     open("SSL_CERT_DIR", "a folder of them", ""),
 ];
 
-/// How a Databricks workspace is reached: as databricks-sdk has it.
+/// Variables for the access to a Databricks workspace, as databricks-sdk reads them.
 pub const OF_DATABRICKS: &[Variable] = &[
     open("DATABRICKS_HOST", "address of the workspace", "the profile's"),
     secret("DATABRICKS_TOKEN", "personal access token", "the profile's"),
@@ -137,7 +137,7 @@ pub const OF_DATABRICKS: &[Variable] = &[
     open("DATABRICKS_DISCOVERY_URL", "where the addresses for OAuth are told", ""),
 ];
 
-/// Ways to log in to Databricks that we do not have. They are noticed, so as to say so.
+/// Variables of Databricks logins that this program lacks. An error message names them when they are set.
 pub const NOTICED: &[&str] = &[
     "DATABRICKS_USERNAME",
     "DATABRICKS_PASSWORD",
@@ -153,17 +153,17 @@ pub const NOTICED: &[&str] = &[
     "DATABRICKS_METADATA_SERVICE_URL",
 ];
 
-/// Codex's own, which we read so as to leave what the user asked of them; told in the README's text.
+/// Codex's own variables. The launcher reads them, so that it keeps a session log that the user asked for.
 pub const OF_CODEX: &[&str] = &["CODEX_TUI_RECORD_SESSION", "CODEX_TUI_SESSION_LOG_PATH"];
 
-/// For Codex's children to find, and for the MLflow that `ui` starts.
+/// Variables that the program sets: the depth for nested launches, and the switch for MLflow in `ui`.
 pub const SET_BY_US: &[&str] = &["CODEX_TRACED_DEPTH", "MLFLOW_ALLOW_FILE_STORE"];
 
 pub fn all() -> impl Iterator<Item = &'static Variable> {
     [OURS, OF_SERVERS, OF_DATABRICKS].into_iter().flatten()
 }
 
-/// A table of the README, row by row.
+/// A Markdown table for the README.
 pub fn markdown(variables: &[Variable]) -> String {
     let rows = variables.iter().map(|Variable { name, meaning, default, .. }| match *default {
         "" => format!("| `{name}` | {meaning} | |\n"),

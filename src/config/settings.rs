@@ -1,4 +1,4 @@
-//! The settings of this run: process environment, then the configuration file, then the default.
+//! The settings of a process: from its environment, else the configuration file, else the default.
 
 use super::content::{self, Content, Folders};
 use super::file::ConfigFile;
@@ -23,16 +23,16 @@ pub struct Settings {
     pub target: Setting<Target>,
     pub experiment: Setting<Experiment>,
     pub content: Setting<Content>,
-    /// Of threads that were never sent anywhere.
+    /// Applies to threads without a trace. Others keep the granularity of their first trace.
     pub granularity: Setting<Granularity>,
     pub images: Images,
-    /// Where `import` looks for session files; Codex's own unless the file names another folder.
+    /// The folder in which `import` looks for session files: Codex's own unless the file names another.
     pub sessions_dir: Setting<PathBuf>,
-    /// What was asked for and could not be followed, as sentences.
+    /// Sentences about settings that cannot be followed.
     pub problems: Vec<String>,
 }
 
-/// A value and where it came from.
+/// A value and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting<T> {
     pub value: T,
@@ -43,7 +43,7 @@ pub struct Setting<T> {
 pub enum Source {
     Environment(&'static str),
     File,
-    /// A file in the folder that Codex works in, or in one above it.
+    /// `.codex/mlflow_config.json` in the folder that Codex works in, or in a parent of it.
     Folder,
     Default,
 }
@@ -55,7 +55,7 @@ pub enum Tracing {
 }
 
 impl Settings {
-    /// Never fails: what cannot be followed becomes a problem, and the default stands in for it.
+    /// Never fails: a setting that cannot be followed becomes a problem, and its default applies.
     pub fn read(world: &World, home: &CodexHome) -> Settings {
         let (file, problem) = match ConfigFile::read(&home.config()) {
             Ok(file) => (file, None),
@@ -70,7 +70,7 @@ impl Settings {
         settings
     }
 
-    /// A folder takes away, and never gives.
+    /// A folder's file only restricts: it never switches tracing or full content on.
     fn tighten(&mut self, folders: Folders) {
         if folders.content() > self.content.value {
             self.content = Setting { value: folders.content(), source: Source::Folder };
@@ -88,12 +88,12 @@ impl Settings {
         home: &CodexHome,
     ) -> Settings {
         let mut problems = Vec::new();
-        let told = |name: &'static str| {
+        let value_of = |name: &'static str| {
             let in_environment =
                 variables.text(name).map(|value| (value.to_owned(), Source::Environment(name)));
             in_environment.or_else(|| Some((file.text(name)?, Source::File)))
         };
-        let asked = told(ENABLED).map(|(value, source)| (Switch::read(&value), value, source));
+        let asked = value_of(ENABLED).map(|(value, source)| (Switch::read(&value), value, source));
         let tracing = match &asked {
             _ if variables.text("CODEX_TRACED") == Some("0") => {
                 Setting { value: Tracing::Off, source: Source::Environment("CODEX_TRACED") }
@@ -101,7 +101,7 @@ impl Settings {
             None => Setting { value: Tracing::On, source: Source::Default },
             Some((Switch::On, _, source)) => Setting { value: Tracing::On, source: *source },
             Some((Switch::Off, _, source)) => Setting { value: Tracing::Off, source: *source },
-            // Whoever writes a word here we do not know may have meant "off".
+            // The author of an unknown word may have meant "off".
             Some((Switch::Unclear, value, source)) => {
                 problems.push(format!(
                     "{ENABLED} is \"{value}\", so there is no trace (set it to true or false)"
@@ -109,12 +109,12 @@ impl Settings {
                 Setting { value: Tracing::Off, source: *source }
             }
         };
-        // People export a server's address for their training runs; a session goes there only if
-        // somebody asked for tracing.
+        // Users export a server's address for their training runs. A session goes there only if the user also
+        // switched tracing on.
         let consent = matches!(asked, Some((Switch::On, ..)));
         let default =
             || Setting { value: Target::Sqlite(home.state().join("mlflow.db")), source: Source::Default };
-        let target = match told(TRACKING_URI) {
+        let target = match value_of(TRACKING_URI) {
             None => default(),
             Some((uri, source)) => match Target::parse(&uri, base) {
                 Ok(target) if target.is_remote() && source != Source::File && !consent => {
@@ -141,26 +141,26 @@ impl Settings {
             }
             workspace => Setting { value: target.value.with_workspace(workspace), ..target },
         };
-        let content = match told(content::CONTENT).map(|(text, source)| (Content::parse(&text), text, source))
-        {
-            None => Setting { value: Content::Full, source: Source::Default },
-            Some((Some(value), _, source)) => Setting { value, source },
-            // Whoever writes a word here wants less than all.
-            Some((None, text, source)) => {
-                problems.push(format!(
-                    "{} is \"{text}\", so only figures are traced (set it to full or metadata)",
-                    content::CONTENT
-                ));
-                Setting { value: Content::Metadata, source }
-            }
-        };
+        let content =
+            match value_of(content::CONTENT).map(|(text, source)| (Content::parse(&text), text, source)) {
+                None => Setting { value: Content::Full, source: Source::Default },
+                Some((Some(value), _, source)) => Setting { value, source },
+                // The author of an unknown word wanted a restriction.
+                Some((None, text, source)) => {
+                    problems.push(format!(
+                        "{} is \"{text}\", so only figures are traced (set it to full or metadata)",
+                        content::CONTENT
+                    ));
+                    Setting { value: Content::Metadata, source }
+                }
+            };
         let experiment = experiment(variables, file, target.source);
         let sessions_dir = match file.sessions_dir(home.path()) {
             Some(value) => Setting { value, source: Source::File },
             None => Setting { value: home.sessions(), source: Source::Default },
         };
         let granularity =
-            match told(GRANULARITY).map(|(word, source)| (Granularity::parse(&word), word, source)) {
+            match value_of(GRANULARITY).map(|(word, source)| (Granularity::parse(&word), word, source)) {
                 None => Setting { value: Granularity::default(), source: Source::Default },
                 Some((Some(value), _, source)) => Setting { value, source },
                 Some((None, word, source)) => {
@@ -170,7 +170,7 @@ impl Settings {
                     Setting { value: Granularity::default(), source }
                 }
             };
-        let images = match told(IMAGES).map(|(word, _)| (Images::parse(&word), word)) {
+        let images = match value_of(IMAGES).map(|(word, _)| (Images::parse(&word), word)) {
             None => Images::default(),
             Some((Some(images), _)) => images,
             Some((None, word)) => {
@@ -184,7 +184,7 @@ impl Settings {
     }
 }
 
-/// Name before id, as MLflow has it. Those of the file belong to the file's target.
+/// The name precedes the id, as in MLflow. An experiment of the file applies only to the file's target.
 fn experiment(variables: &Variables, file: &ConfigFile, target: Source) -> Setting<Experiment> {
     let of_environment =
         |key: &'static str| variables.text(key).map(|value| (value.to_owned(), Source::Environment(key)));
@@ -207,7 +207,7 @@ enum Switch {
     Unclear,
 }
 
-/// Whether the text switches tracing off, as far as it is a word that we know.
+/// Whether the text switches tracing off. An unknown word does.
 pub(super) fn is_off(text: &str) -> bool {
     Switch::read(text) != Switch::On
 }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_word_traces_go_to_the_local_database() {
+    fn without_settings_traces_go_to_the_local_database() {
         let settings = decide([], "{}");
         assert_eq!(settings.target, local());
         assert_eq!(settings.experiment.value, Experiment::Name("codex-sessions".into()));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_comes_before_the_file_and_says_so() {
+    fn the_environment_precedes_the_file_and_is_named_as_the_source() {
         let file = r#"{"environment": {"MLFLOW_CODEX_TRACING_ENABLED": "true", "MLFLOW_TRACKING_URI": "http://file:1",
             "MLFLOW_EXPERIMENT_NAME": "of-the-file"}, "unknown": 1}"#;
         let settings = decide([], file);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_merely_stands_in_the_environment_gets_nothing() {
+    fn a_server_in_the_environment_without_the_switch_gets_nothing() {
         let uri = ("MLFLOW_TRACKING_URI", "http://training:5000");
         let settings = decide([uri], "{}");
         assert_eq!((settings.target, settings.problems.len()), (local(), 1));
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_a_turn_where_the_environment_or_the_file_says_so() {
+    fn the_environment_or_the_file_sets_the_granularity() {
         let of_file = |word: &str| format!(r#"{{"environment": {{"CODEX_TRACED_GRANULARITY": "{word}"}}}}"#);
         let in_environment = Source::Environment(GRANULARITY);
         let table = [
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_shown_only_where_somebody_asks_for_it() {
+    fn images_are_shown_only_on_request() {
         let asked = |word| decide([(IMAGES, word)], "{}");
         assert_eq!((decide([], "{}").images, asked("true").images), (Images::AsNotes, Images::Shown));
         let unclear = asked("all");
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn off_in_any_writing_is_off_and_an_unknown_word_is_neither_on_nor_consent() {
+    fn all_spellings_of_off_switch_off_and_an_unknown_word_is_no_consent() {
         let enabled = |value: &str| {
             format!(r#"{{"environment": {{"MLFLOW_CODEX_TRACING_ENABLED": {value}}}, "x": 1}}"#)
         };
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_followed_is_a_problem_and_the_trace_stays_local() {
+    fn an_invalid_tracking_uri_is_a_problem_and_the_trace_stays_local() {
         let settings = decide([("MLFLOW_TRACKING_URI", "ftp://x")], "{}");
         assert_eq!((settings.target, settings.problems.len()), (local(), 1));
     }

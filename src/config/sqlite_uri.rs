@@ -1,22 +1,22 @@
 //! A database's path inside a `sqlite:` URI, as SQLAlchemy reads it for MLflow.
 //!
-//! Usually the path is there as it is: three slashes and a relative one, four and an absolute one. What follows a
-//! question mark says to Python how to open the file. A path that holds a question mark itself has no such form;
-//! SQLite's own kind of URI, with escapes, takes its place.
+//! The usual form holds the path unescaped: three slashes and a relative path, or four and an absolute one. After a
+//! question mark come options for Python's `sqlite3.connect`. A path with a question mark has no such form and is
+//! written as SQLite's own kind of URI, with escapes.
 //!
-//! SQLAlchemy up to 2.0 reads no escape in the path, and 2.1 reads them all, before SQLite does. So a path with a
-//! question mark, or with a percent sign before two digits, has no URI that each MLflow reads alike.
+//! SQLAlchemy up to 2.0 decodes no escape in the path; 2.1 decodes all of them, before SQLite does. So a path with a
+//! question mark, or with a percent sign before two digits, has no URI that all MLflow versions read alike.
 
 use super::file_uri::{escaped, unescaped};
 use std::path::{Path, PathBuf};
 
-/// Says that the path is SQLite's own kind of URI.
+/// The option that marks the path as SQLite's own kind of URI.
 const AS_URI: &str = "uri=true";
 
-/// Python's way to open the file; they name no other file.
+/// Options of Python's `sqlite3.connect` that do not change which file is opened.
 const HARMLESS: [&str; 4] = ["timeout", "check_same_thread", "isolation_level", "detect_types"];
 
-/// A URI that MLflow opens this file by.
+/// A URI by which MLflow opens this file.
 pub(super) fn sqlite_uri(path: &Path) -> String {
     match path.to_str().filter(|text| !text.contains('?')) {
         Some(text) => format!("sqlite:///{text}"),
@@ -24,7 +24,7 @@ pub(super) fn sqlite_uri(path: &Path) -> String {
     }
 }
 
-/// The path in what follows `sqlite:///`; None where it is no file that can be written.
+/// The path in the text after `sqlite:///`; None where it is no writable file.
 pub(super) fn sqlite_path(rest: &str) -> Option<PathBuf> {
     let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
     let options: Vec<(&str, &str)> = options
@@ -40,7 +40,7 @@ pub(super) fn sqlite_path(rest: &str) -> Option<PathBuf> {
     }
 }
 
-/// `file:/path`, `file:///path` and `file://localhost/path`; a fragment counts for nothing.
+/// Reads `file:/path`, `file:///path` and `file://localhost/path`. Ignores a fragment.
 fn path_in_sqlites_uri(uri: &str, options: &[(&str, &str)]) -> Option<PathBuf> {
     let is_known = options.iter().all(|option| match option {
         ("uri", value) => ["true", "1", "yes", "on", "t", "y"].contains(&value.to_ascii_lowercase().as_str()),
@@ -56,7 +56,8 @@ fn path_in_sqlites_uri(uri: &str, options: &[(&str, &str)]) -> Option<PathBuf> {
     (!path.is_empty() && path != ":memory:").then(|| unescaped(path))
 }
 
-/// Where no URI of the file means the same to each MLflow: the folder to start one in, and the URI there.
+/// For a file without a URI that all MLflow versions read alike: a working folder for MLflow, and a URI that is
+/// relative to it.
 pub(super) fn only_within(path: &Path) -> Option<(PathBuf, String)> {
     let means_the_same = |text: &&str| !text.contains('?') && unescaped(text) == Path::new(text);
     if path.to_str().as_ref().is_some_and(means_the_same) {
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_mlflows_read_in_two_ways_is_opened_from_its_folder() {
+    fn an_ambiguous_path_is_opened_from_its_folder() {
         let table = [
             ("/a/x.db", None),
             ("/a b#c/100% é/x.db", None),

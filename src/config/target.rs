@@ -1,4 +1,4 @@
-//! Where traces go: MLflow's grammar of tracking URIs, and the experiment there.
+//! Where traces go: a target, read from MLflow's grammar of tracking URIs, and an experiment.
 
 use super::access::Secret;
 use super::file_uri::{file_uri, unescaped};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Paths are absolute: a target means the same file wherever it is read again.
+/// Paths are absolute, so that a stored target names the same file from every working folder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
@@ -18,7 +18,7 @@ pub enum Target {
     Databricks { profile: Option<String> },
 }
 
-/// MLflow takes an experiment by name (made when missing) or by id (must exist).
+/// MLflow finds an experiment by name (created when missing) or by id (must exist).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Experiment {
@@ -26,7 +26,7 @@ pub enum Experiment {
     Id(String),
 }
 
-/// The address as it was written, but for a user and password in it.
+/// Holds the address as the user wrote it, without user and password.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error(
     "not a tracking URI: {0} (accepted: http://…, https://…, databricks, databricks://PROFILE, sqlite:///PATH, file:///PATH, or a path)"
@@ -34,24 +34,24 @@ pub enum Experiment {
 pub struct BadTarget(pub String);
 
 impl Target {
-    /// Reads a tracking URI as MLflow does, relative paths from `base`. One difference:
-    /// `file://./relative` is the relative path it looks like, where MLflow takes it as `/relative`.
+    /// Reads a tracking URI as MLflow does, with paths relative to `base`. One difference: `file://./relative` is a
+    /// relative path here, but `/relative` in MLflow.
     pub fn parse(uri: &str, base: &Path) -> Result<Target, BadTarget> {
         let bad = || BadTarget(shown(uri));
         let (scheme, rest) = match uri.split_once(':') {
             Some((scheme, rest)) if scheme.len() > 1 && !scheme.contains('/') => (scheme, rest),
             _ if uri.trim().is_empty() => return Err(bad()),
             _ if uri == "databricks" => return Ok(Target::Databricks { profile: None }),
-            // Escapes count in a bare path too.
+            // MLflow decodes escapes in a bare path too.
             _ => return Ok(Target::FileStore(absolute(base, unescaped(uri)))),
         };
         match scheme {
             "http" | "https" => {
                 let address = without_credentials(uri);
                 let host = address.split_once("://").map_or("", |(_, rest)| rest);
-                // A query or a fragment would end up behind every path that is asked for.
+                // The client appends request paths to the address: a query or a fragment would precede them.
                 let is_plain = !address.contains(['?', '#', '\\']) && !address.contains(char::is_whitespace);
-                // What is no port may be a password that somebody forgot to escape.
+                // A non-numeric port may be a part of an unescaped password.
                 let authority = host.split('/').next().unwrap_or_default();
                 let port = authority.rsplit_once(':').filter(|_| !authority.ends_with(']'));
                 let is_plain =
@@ -84,7 +84,8 @@ impl Target {
         }
     }
 
-    /// Where no URI means the same to each MLflow: the folder to start one in, and the URI there.
+    /// For a database without a URI that all MLflow versions read alike: a working folder for MLflow, and a URI that
+    /// is relative to it.
     pub fn only_within(&self) -> Option<(PathBuf, String)> {
         match self {
             Target::Sqlite(path) => only_within(path),
@@ -92,7 +93,7 @@ impl Target {
         }
     }
 
-    /// In this workspace, where the target is a server that may have some.
+    /// Sets the workspace of a server; no effect on other targets.
     pub fn with_workspace(self, workspace: Option<String>) -> Target {
         match self {
             Target::Http(http) => Target::Http(http.with_workspace(workspace)),
@@ -100,7 +101,6 @@ impl Target {
         }
     }
 
-    /// The workspace that was noted for it.
     pub fn workspace(&self) -> Option<&str> {
         match self {
             Target::Http(http) => http.workspace.as_deref(),
@@ -108,7 +108,7 @@ impl Target {
         }
     }
 
-    /// Whether both have one address: who we are there does not depend on the workspace.
+    /// Whether both have the same address. Credentials do not depend on the workspace.
     pub fn has_address_of(&self, other: &Target) -> bool {
         match (self, other) {
             (Target::Http(one), Target::Http(other)) => one.url == other.url,
@@ -116,7 +116,7 @@ impl Target {
         }
     }
 
-    /// As MLflow's own commands take it.
+    /// The URI for MLflow's own commands, without the workspace.
     pub fn uri(&self) -> String {
         match self {
             Target::Sqlite(path) => sqlite_uri(path),
@@ -127,7 +127,7 @@ impl Target {
         }
     }
 
-    /// On another machine, or behind something that may pass on to one.
+    /// Whether traces may leave the machine.
     pub fn is_remote(&self) -> bool {
         match self {
             Target::Sqlite(_) | Target::FileStore(_) => false,
@@ -136,8 +136,8 @@ impl Target {
     }
 }
 
-/// Where the user and password of an address stand, with the `@` after them. As Python's client has it, the
-/// last `@` before the path ends them.
+/// The range of user and password in an address, with the `@` after them. As in Python's client, the last `@` before
+/// the path ends them.
 fn user_info(uri: &str) -> Option<std::ops::Range<usize>> {
     let start = uri.find("://")? + 3;
     let length = uri[start..].find(['/', '?', '#']).unwrap_or(uri.len() - start);
@@ -145,7 +145,7 @@ fn user_info(uri: &str) -> Option<std::ops::Range<usize>> {
     Some(start..start + at + 1)
 }
 
-/// As it may be complained about: a password may stand anywhere before the last `@`, and a token behind a `?`.
+/// The text for an error message: masks all before the last `@` (a password) and all after a `?` (a token).
 fn shown(uri: &str) -> String {
     let scheme = uri.split_once("://").map_or("", |(scheme, _)| scheme);
     let (before, after) = match uri.rsplit_once('@') {
@@ -159,7 +159,7 @@ fn shown(uri: &str) -> String {
     }
 }
 
-/// Targets go into files, logs and notices; what a password opens does not.
+/// Targets go into files, logs and notices; credentials must not.
 fn without_credentials(uri: &str) -> String {
     match user_info(uri) {
         Some(range) => format!("{}{}", &uri[..range.start], &uri[range.end..]),
@@ -167,7 +167,7 @@ fn without_credentials(uri: &str) -> String {
     }
 }
 
-/// The user and the password of an address.
+/// The user and the password in an address.
 pub fn credentials_in(uri: &str) -> Option<(String, Secret)> {
     let range = user_info(uri)?;
     let text = &uri[range.start..range.end - 1];
@@ -188,12 +188,12 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// With `.` and `..` kept as they are written, but for a leading `./`.
+/// Keeps `.` and `..` except a leading `./`.
 fn absolute(base: &Path, path: PathBuf) -> PathBuf {
     base.join(path.strip_prefix("./").unwrap_or(&path))
 }
 
-/// For people: the URI, and the workspace where one is noted.
+/// For people: the URI, and the workspace if there is one.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.uri())?;
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_in_no_target_and_in_no_complaint() {
+    fn no_target_and_no_error_holds_a_password() {
         let table = [
             ("http://ann:secret@host:5000/x", Ok("http://host:5000/x")),
             ("https://ann:secret@host?x", Err("https://…@host?…")),
@@ -279,12 +279,12 @@ mod tests {
             ("databricks://token:secret@host", Err("databricks://…@host")),
         ];
         for (uri, shown) in table {
-            let told = Target::parse(uri, Path::new("/")).map(|target| target.to_string());
-            assert!(!format!("{told:?}").contains("secret"), "{uri}: {told:?}");
+            let parsed = Target::parse(uri, Path::new("/")).map(|target| target.to_string());
+            assert!(!format!("{parsed:?}").contains("secret"), "{uri}: {parsed:?}");
             match shown {
-                Ok(address) => assert_eq!(told, Ok(address.to_owned())),
+                Ok(address) => assert_eq!(parsed, Ok(address.to_owned())),
                 Err(part) => {
-                    let shown = told.unwrap_or_else(|bad| bad.to_string());
+                    let shown = parsed.unwrap_or_else(|bad| bad.to_string());
                     assert!(shown.contains(part), "{uri}: {shown}");
                 }
             }

@@ -1,4 +1,4 @@
-//! Which of a server's workspaces traces go to.
+//! The workspace of a server that traces go to.
 
 use super::file::ConfigFile;
 use super::settings::TRACKING_URI;
@@ -8,8 +8,8 @@ use std::path::Path;
 
 pub const WORKSPACE: &str = "MLFLOW_WORKSPACE";
 
-/// The workspace that is named for a server. The environment and the file name one for their own server each; an
-/// environment without a server names it for any.
+/// The workspace that the settings name for a server. The environment and the file each name one for their own
+/// server. An environment without a server names one for every server.
 pub fn named_for(target: &Target, variables: &Variables, file: &ConfigFile, base: &Path) -> Option<String> {
     let Target::Http(_) = target else { return None };
     let is_meant = |uri: &str| Target::parse(uri, base).is_ok_and(|named| named.has_address_of(target));
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_a_target_with_the_workspace_that_is_named_for_it() {
+    fn a_server_gets_the_workspace_that_is_named_for_it() {
         let server = "http://host:5000";
         let file = |workspace: &str| {
             format!(
