@@ -1,4 +1,4 @@
-//! Our own commands, as they are typed: `codex-traced mlflow …`. All other words are Codex's.
+//! The command line of `codex-traced mlflow …`. All other arguments belong to Codex.
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ Examples:
 All other words are Codex's: `codex-traced exec \"…\"` runs `codex exec \"…\"`
 and traces it.";
 
-/// Ours alone: nobody types it.
+/// Internal; spawned by the launcher.
 pub const FINISH: &str = "finish";
 
 #[derive(Debug, Parser)]
@@ -48,7 +48,7 @@ pub enum Command {
     Status(Report),
     /// Find out what is wrong, and what to do about it
     ///
-    /// Changes nothing, but fills what MLflow's upgrade of a database left empty in rows of ours. Ends with 0 when all is well, 1 when there are warnings, 2 when there are errors.
+    /// Changes nothing, but fills columns of traces that MLflow's upgrade of a database left empty. Ends with 0 when all is well, 1 when there are warnings, 2 when there are errors.
     Doctor(Report),
     /// Show a trace as a tree of turns, answers and tool calls
     Show(Show),
@@ -56,7 +56,7 @@ pub enum Command {
     Sync(Sync),
     /// Remove a session's trace from everything here
     ///
-    /// From the local store, with what people added to it in MLflow, from the spool, and from our records. It tells where
+    /// From the local store, with what people added to it in MLflow, from the spool, and from our records. Prints where
     /// else the trace is: what a server or Databricks has is removed there. Codex's own session file stays.
     Forget(Forget),
     /// Bring in sessions made without codex-traced
@@ -68,7 +68,7 @@ pub enum Command {
     TraceLatest,
     /// Trace sessions of other Codexes whenever a turn ends
     ///
-    /// Of this home: an IDE's, the desktop app's, a plain `codex` beside it. Until Ctrl-C.
+    /// Of this home: an IDE's, the desktop app's, those of a plain `codex`. Until Ctrl-C.
     Watch,
     /// Open a trace on MLflow's page in the browser
     ///
@@ -126,7 +126,7 @@ so that what worked before goes on working; with --no-check it is written all
 the same, for a server that is not up yet.";
 }
 
-/// What one trace is of.
+/// The granularity, as an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OneTrace {
     Session,
@@ -135,7 +135,7 @@ pub enum OneTrace {
 
 #[derive(Debug, Args)]
 pub struct Report {
-    /// Print JSON for scripts; the README tells its keys
+    /// Print JSON for scripts; docs/json.md describes its keys
     #[arg(long)]
     pub json: bool,
 }
@@ -187,7 +187,7 @@ pub struct Ui {
     /// A trace id (tr-…), a Codex session id, or the path of a session file; the newest trace without it
     #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
     pub what: Option<OsString>,
-    /// Only say the address, and for a local store the command that serves it
+    /// Only print the address, and for a local store the command that serves it
     #[arg(long)]
     pub print: bool,
 }
@@ -226,7 +226,7 @@ pub struct Import {
     /// Send all of them whole, also what their target has
     #[arg(long)]
     pub again: bool,
-    /// Tell what would be new, updated and unchanged, and write nothing
+    /// Show what would be new, updated and unchanged, and write nothing
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -1,5 +1,5 @@
-//! `mlflow completions`: completions of `codex-traced` for a shell. Ours are generated; a hook behind them asks
-//! Codex for its own.
+//! `mlflow completions`: a shell's completions of `codex-traced`. Those of `mlflow …` are generated; an appended hook
+//! gets all others from Codex's own completion.
 
 use super::Failure;
 use crate::cli::{Cli, Completions, Shell};
@@ -19,8 +19,8 @@ fn script(shell: Shell) -> String {
     let mut script = Vec::new();
     let hook = match shell {
         Shell::Bash => {
-            // With a hyphen in the name, clap_complete 4.6 looks for nested commands under another name than it
-            // gave them.
+            // For a name with a hyphen, clap_complete 4.6 defines nested commands under one name and looks them up
+            // under another.
             generate(shells::Bash, &mut command.name("codex_traced"), "codex_traced", &mut script);
             include_str!("hooks/hook.bash")
         }
@@ -36,7 +36,7 @@ fn script(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned() + hook
 }
 
-/// The program as a shell sees it: the word `mlflow`, and all other words, which are Codex's.
+/// The program as a shell sees it: the command `mlflow`, and arguments that belong to Codex.
 fn command() -> Command {
     let all = Cli::command();
     let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();

@@ -1,4 +1,4 @@
-//! `mlflow disable`: tracing off, the settings stay.
+//! `mlflow disable`: switches tracing off and keeps the other settings.
 
 use super::Failure;
 use super::enable::{Opened, aside_text, home, open, store};
@@ -14,31 +14,31 @@ pub(super) fn run(world: &World) -> Result<(), Failure> {
     file.set(ENABLED, Some("false"));
     let aside = store(&file, &path, broken)?;
 
-    let mut said = String::from("Tracing is off.\n");
-    let _ = writeln!(said, "  written to    {}", clean(path.display()));
+    let mut text = String::from("Tracing is off.\n");
+    let _ = writeln!(text, "  written to    {}", clean(path.display()));
     if let Some(aside) = aside {
-        let _ = writeln!(said, "{}", aside_text(&aside));
+        let _ = writeln!(text, "{}", aside_text(&aside));
     }
     let settings = Settings::read(world, &home);
     if let (Tracing::On, Source::Environment(name)) = (settings.tracing.value, settings.tracing.source) {
         let warning = format!(
             "Warning: {name} is set in this environment and comes before the file, so tracing goes on here; unset it."
         );
-        let _ = writeln!(said, "{}", wrap(&warning, 0));
+        let _ = writeln!(text, "{}", wrap(&warning, 0));
     }
     let waiting = crate::queue::spool(&crate::base::paths::Paths::new(&home)).paths().len();
     if waiting > 0 {
-        let text = format!(
+        let note = format!(
             "{} on disk, to be delivered by `codex-traced mlflow sync`.",
             match waiting {
                 1 => "1 trace waits".to_owned(),
                 many => format!("{many} traces wait"),
             }
         );
-        let _ = writeln!(said, "{}", wrap(&text, 0));
+        let _ = writeln!(text, "{}", wrap(&note, 0));
     }
-    said.push_str("codex-traced now runs Codex and does nothing else. The other settings stay.\n");
-    said.push_str("To switch on again: `codex-traced mlflow enable`.\n");
-    super::print(&said);
+    text.push_str("codex-traced now runs Codex and does nothing else. The other settings stay.\n");
+    text.push_str("To switch on again: `codex-traced mlflow enable`.\n");
+    super::print(&text);
     Ok(())
 }

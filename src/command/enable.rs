@@ -1,4 +1,4 @@
-//! `mlflow enable`: the configuration file, so that it says where traces go.
+//! `mlflow enable`: writes the configuration file, with the target of the traces.
 
 use super::survey::missing_home;
 use super::text::{clean, wrap};
@@ -20,7 +20,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// As a shell's own commands end when they were called wrongly; clap's too.
+/// The exit code for wrong usage, as in clap and in shells.
 const WRONG_USE: i32 = 2;
 
 pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> {
@@ -68,8 +68,8 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
     file.set_sessions_dir(&wanted.sessions_dir);
     let aside = store(&file, &path, broken)?;
 
-    let mut said = String::from("Tracing is on.\n");
-    let mut line = |label: &str, value: &str| _ = writeln!(said, "  {label:<13} {value}");
+    let mut page = String::from("Tracing is on.\n");
+    let mut line = |label: &str, value: &str| _ = writeln!(page, "  {label:<13} {value}");
     line("tracking URI", &clean(&wanted.uri));
     if let Some(workspace) = wanted.target.workspace() {
         line("workspace", &clean(workspace));
@@ -84,7 +84,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
     line("sessions", &clean(&wanted.sessions_dir));
     line("written to", &clean(path.display()));
     if let Some(aside) = aside {
-        let _ = writeln!(said, "{}", aside_text(&aside));
+        let _ = writeln!(page, "{}", aside_text(&aside));
     }
     if let Some(id) = &wanted.left_behind {
         let text = format!(
@@ -92,30 +92,30 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
              choose another with -e or -n.",
             clean(id)
         );
-        let _ = writeln!(said, "{}", wrap(&text, 0));
+        let _ = writeln!(page, "{}", wrap(&text, 0));
     }
     if let Some(text) = reachable_text(&wanted.target, checked.as_ref().and_then(|c| c.version.as_deref())) {
-        let _ = writeln!(said, "{}", wrap(&text, 0));
+        let _ = writeln!(page, "{}", wrap(&text, 0));
     }
     for warning in overruled(world, &home) {
-        let _ = writeln!(said, "{}", wrap(&format!("Warning: {warning}"), 0));
+        let _ = writeln!(page, "{}", wrap(&format!("Warning: {warning}"), 0));
     }
     let look = match wanted.target {
         Target::Sqlite(_) | Target::FileStore(_) => "show",
         Target::Http(_) | Target::Databricks { .. } => "ui",
     };
-    let _ = writeln!(said, "Next: `codex-traced exec \"…\"`, then `codex-traced mlflow {look}`.");
-    super::print(&said);
+    let _ = writeln!(page, "Next: `codex-traced exec \"…\"`, then `codex-traced mlflow {look}`.");
+    super::print(&page);
     Ok(ChildExit::Code(0))
 }
 
-/// What is to stand in the file.
+/// The new settings for the file.
 struct Wanted {
     target: Target,
     uri: String,
     experiment: Experiment,
     sessions_dir: String,
-    /// The id of an experiment that stays with the target before.
+    /// The id of an experiment of the previous target, which the new target does not have.
     left_behind: Option<String>,
 }
 
@@ -127,7 +127,7 @@ fn wanted(enable: &Enable, world: &World, home: &CodexHome, file: &ConfigFile) -
         None => before.clone().unwrap_or_else(|| Target::Sqlite(home.state().join("mlflow.db"))),
     };
     let uri = match (&target, &enable.tracking_uri) {
-        // As it was written: it may hold a user and password.
+        // Keeps the address as typed: it may hold a user and password.
         (Target::Http(_), Some(typed)) => typed.clone(),
         (Target::Http(_), None) => file.text(TRACKING_URI).unwrap_or_else(|| target.uri()),
         _ => target.uri(),
@@ -145,7 +145,7 @@ fn wanted(enable: &Enable, world: &World, home: &CodexHome, file: &ConfigFile) -
         (None, None) => match (file.text(EXPERIMENT_NAME), file.text(EXPERIMENT_ID)) {
             (Some(name), _) => (Experiment::Name(name), None),
             (None, Some(id)) if same_target => (Experiment::Id(id), None),
-            // Another place gives other experiments the same ids.
+            // Another target has other experiments under the same ids.
             (None, id) => (Experiment::Name(DEFAULT_EXPERIMENT.to_owned()), id),
         },
     };
@@ -159,10 +159,10 @@ fn wanted(enable: &Enable, world: &World, home: &CodexHome, file: &ConfigFile) -
             clean(folder.display())
         )
     })?;
-    // What the file names stays in it, for this server from now on.
-    let mut then = file.clone();
-    then.set(TRACKING_URI, Some(&uri));
-    let workspace = workspace::named_for(&target, &world.variables, &then, here);
+    // A workspace that the file names stays there, and applies to the new server.
+    let mut updated = file.clone();
+    updated.set(TRACKING_URI, Some(&uri));
+    let workspace = workspace::named_for(&target, &world.variables, &updated, here);
     let target = target.with_workspace(workspace);
     Ok(Wanted { target, uri, experiment, sessions_dir, left_behind })
 }
@@ -175,7 +175,7 @@ fn target_of(uri: &str, here: &Path) -> Result<Target, Failure> {
             clean(uri)
         )
     };
-    // A shell puts the home folder in for a tilde only where a word begins with it.
+    // A shell expands a tilde only at the beginning of a word.
     if uri.split_once(":///").or(uri.split_once("://")).is_some_and(|(_, path)| path.starts_with("~/")) {
         return Err(refused("a tilde within a tracking URI stands for itself (write $HOME)"));
     }
@@ -212,10 +212,10 @@ fn folder_of(folder: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// What came out of the file.
+/// The configuration file, ready for a change.
 pub(super) struct Opened {
     pub(super) file: ConfigFile,
-    /// It is to be kept aside before it is written anew.
+    /// `store` copies the broken file before it writes the new one.
     pub(super) broken: bool,
 }
 
@@ -229,7 +229,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, Failure> {
     }
 }
 
-/// Where the broken one was kept.
+/// The path of the copy of a broken file.
 pub(super) fn store(file: &ConfigFile, path: &Path, broken: bool) -> Result<Option<PathBuf>, Failure> {
     let failed = |error: io::Error| {
         format!(
@@ -247,7 +247,7 @@ pub(super) fn aside_text(aside: &Path) -> String {
     format!("The file before was broken, and is kept as {}", clean(aside.display()))
 }
 
-/// A home that was named and is not there would be made for nobody: Codex refuses it.
+/// Codex's home. Fails where `CODEX_HOME` names a missing folder: Codex refuses it, so the program does not create it.
 pub(super) fn home(world: &World) -> Result<CodexHome, Failure> {
     let home = super::home(world)?;
     match missing_home(world, &home) {
@@ -258,7 +258,7 @@ pub(super) fn home(world: &World) -> Result<CodexHome, Failure> {
     }
 }
 
-/// `found` is None when nobody looked.
+/// `found` is None with `--no-check`.
 fn experiment_text(experiment: &Experiment, found: Option<bool>) -> String {
     match (experiment, found) {
         (Experiment::Id(id), _) => format!("{} (by id)", clean(id)),
@@ -277,7 +277,7 @@ fn reachable_text(target: &Target, version: Option<&str>) -> Option<String> {
     }
 }
 
-/// Where the environment has the last word, here and in every shell that sets the same.
+/// A sentence for each variable of the environment that overrides the file.
 pub(super) fn overruled(world: &World, home: &CodexHome) -> Vec<String> {
     let settings = Settings::read(world, home);
     let sources = [

@@ -1,4 +1,4 @@
-//! `mlflow finish`, which the launcher starts and nobody types: a launch's work after its end.
+//! `mlflow finish`: internal; spawned by the launcher. Makes and delivers the traces of a launch after Codex's end.
 
 use super::Failure;
 use crate::cli::Finish;

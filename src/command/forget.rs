@@ -1,4 +1,4 @@
-//! `mlflow forget`: a session's trace out of everything that is ours, and where else it is.
+//! `mlflow forget`: removes a session's trace from store, spool and records, and lists where else it is.
 
 use super::text::{clean, counted};
 use super::{Failure, named, print};
@@ -23,7 +23,7 @@ pub(super) fn run(asked: &Forget, world: &World) -> Result<(), Failure> {
             "nothing is known of {trace}\n  hint: `codex-traced mlflow status` shows the newest traces"
         ));
     }
-    print(&told(trace, &forgotten));
+    print(&report(trace, &forgotten));
     match &forgotten.failures[..] {
         [] => Ok(()),
         [first, ..] => Err(format!(
@@ -42,7 +42,7 @@ fn hint(why: &CannotForget) -> &'static str {
     }
 }
 
-fn told(trace: TraceId, forgotten: &Forgotten) -> String {
+fn report(trace: TraceId, forgotten: &Forgotten) -> String {
     let mut text = format!("{trace}\n");
     let mut line = |what: &str, words: String| _ = writeln!(text, "  {what:<11}  {words}");
     for store in &forgotten.stores {
@@ -75,7 +75,7 @@ mod tests {
     use crate::config::target::Target;
 
     #[test]
-    fn all_that_is_left_is_told() {
+    fn the_output_lists_everything_that_is_left() {
         let forgotten = Forgotten {
             stores: vec![Target::Sqlite("/x.db".into())],
             spooled: 2,
@@ -93,6 +93,6 @@ mod tests {
                (an import, or a resumed session, makes its trace anew)
   still there  /y.db: database is locked
 ";
-        assert_eq!(told(TraceId([7; 16]), &forgotten), expected);
+        assert_eq!(report(TraceId([7; 16]), &forgotten), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! `mlflow man`: the manual page, one for all our commands.
+//! `mlflow man`: one manual page for all commands of `codex-traced mlflow`.
 
 use super::Failure;
 use crate::cli::Cli;
@@ -8,7 +8,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use std::io;
 
-/// As `man` looks it up.
+/// The page's name for `man`.
 const NAME: &str = "codex-traced-mlflow";
 
 const FILES: [(&str, &str); 9] = [
@@ -91,7 +91,7 @@ fn page() -> io::Result<String> {
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
-/// What `--help` says of one command.
+/// The help text of one command.
 fn section(command: &Command) -> io::Result<String> {
     let mut text = Roff::new();
     let usage = command.clone().render_usage().to_string();
@@ -114,7 +114,7 @@ fn section(command: &Command) -> io::Result<String> {
                 false => argument,
             });
         Man::new(bare).render_options_section(&mut options)?;
-        // The options of one of several commands make no section of their own.
+        // All commands share one page, so a command's options get no section heading.
         let options = String::from_utf8_lossy(&options).replace(".SH OPTIONS\n", "");
         section.push_str(options.rsplit_once(".ft P\n").map_or(&options[..], |(_, rest)| rest));
     }
@@ -142,7 +142,7 @@ fn sentence(meaning: &str, default: &str) -> String {
     if default.is_empty() { meaning.to_owned() } else { format!("{meaning} (default: {default})") }
 }
 
-/// What stands between backticks in bold.
+/// Text between backticks becomes bold.
 fn marked(text: &str) -> Vec<Inline> {
     let parts = text.split('`').enumerate();
     parts.map(|(index, part)| if index % 2 == 0 { roman(part) } else { bold(part) }).collect()

@@ -1,4 +1,4 @@
-//! Our own commands: `codex-traced mlflow …`.
+//! The commands of `codex-traced mlflow …`.
 
 mod completions;
 mod disable;
@@ -28,7 +28,7 @@ use clap::Parser;
 use std::ffi::OsString;
 use std::io::Write;
 
-/// What went wrong, as the person reads it: what happened, then what to do.
+/// The error text for the user: what happened, then what to do.
 type Failure = String;
 
 pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
@@ -36,7 +36,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     let cli = match Cli::try_parse_from(std::iter::once(&name).chain(words)) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are errors to clap; it knows where each is printed.
+            // Help and version are errors in clap, which selects stdout or stderr.
             let _ = error.print();
             return ChildExit::Code(error.exit_code());
         }
@@ -74,13 +74,13 @@ fn home(world: &World) -> Result<CodexHome, Failure> {
     CodexHome::from_world(world).ok_or_else(|| "there is no home folder\n  hint: set CODEX_HOME".to_owned())
 }
 
-/// For people and scripts alike: one object, indented.
+/// One indented object, to stdout.
 fn print_json(value: &impl serde::Serialize) {
     let text = serde_json::to_string_pretty(value).expect("values with text keys always serialize");
     print(&format!("{}\n", text::printable_json(&text)));
 }
 
-/// To stdout. Whoever reads us may have seen enough (`| head`), which is no failure.
+/// To stdout. Ignores a closed pipe (`| head`).
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! A trace as people name it: by its id, by its session's, by its session's file.
+//! How an argument names a trace: by its id, by its session's id, or by its session file.
 
 use super::Failure;
 use crate::base::paths::Paths;

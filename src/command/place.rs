@@ -1,4 +1,4 @@
-//! A look at the target, short enough for somebody who waits at a prompt.
+//! Requests to the target with a time limit, for a user who waits at a prompt.
 
 use crate::config::access::Access;
 use crate::config::settings::TRACKING_URI;
@@ -9,14 +9,14 @@ use crate::export::mlflow;
 use crate::export::{Checked, ExportError, Patience};
 use std::time::{Duration, Instant};
 
-/// A server that needs longer will not be pleasant to trace to either; and nobody waits longer for a status.
+/// Longer than a usable server needs, and short enough for an interactive command.
 const LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) fn check(target: &Target, experiment: &Experiment, world: &World) -> Result<Checked, ExportError> {
     check_with(target, experiment, &Access::of(world))
 }
 
-/// As `check`, for a target that was only typed so far: user and password may stand in its address.
+/// As `check`, for a target that is not in the settings yet: `uri` may hold a user and password.
 pub(super) fn check_typed(
     uri: &str,
     target: &Target,
@@ -25,7 +25,7 @@ pub(super) fn check_typed(
 ) -> Result<Checked, ExportError> {
     let access = Access::of(world);
     let variables = Variables::from([(TRACKING_URI, uri)]).or(&access.variables);
-    // Credentials of the environment are for this target, unless it names another itself.
+    // Credentials of the environment apply to this target, unless the environment names another.
     let named = access.named.clone().or_else(|| Some(target.clone()));
     check_with(target, experiment, &Access { variables, named, ..access })
 }

@@ -1,11 +1,11 @@
-//! What lies in the spool as a table, for people at a terminal.
+//! The entries of the spool as a table, for people at a terminal.
 
 use crate::notice::in_one_line;
 use crate::spool::list::{EntryState, Listed};
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Two lines for each entry: what it is, then why it is still there.
+/// Two lines for each entry: its columns, then the reason why it waits.
 pub(super) fn render(listed: &[Listed], now: Timestamp) -> String {
     let heading =
         ["ID", "TRACE", "SIZE", "AGE", "TRIES", "LAST TRY", "NEXT TRY", "TARGET"].map(str::to_owned);
@@ -58,7 +58,7 @@ fn width(cell: &str) -> usize {
     cell.chars().count()
 }
 
-/// From one moment to a later one; nothing, if the clock says otherwise.
+/// The time between two moments; zero if the clock went back.
 fn span(from: Timestamp, to: Timestamp) -> String {
     duration(Duration::try_from(to.duration_since(from)).unwrap_or_default())
 }
@@ -133,15 +133,16 @@ mod tests {
     }
 
     #[test]
-    fn times_and_sizes_are_said_in_the_unit_that_fits() {
-        for (seconds, said) in
+    fn times_and_sizes_have_a_fitting_unit() {
+        for (seconds, expected) in
             [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (172_800, "2 d")]
         {
-            assert_eq!(duration(Duration::from_secs(seconds)), said);
+            assert_eq!(duration(Duration::from_secs(seconds)), expected);
         }
         assert_eq!(span(at(5), at(3)), "0 s");
-        for (bytes, said) in [(999, "999 B"), (1_000, "1 kB"), (999_999, "999 kB"), (1_250_000, "1.2 MB")] {
-            assert_eq!(size(bytes), said);
+        for (bytes, expected) in [(999, "999 B"), (1_000, "1 kB"), (999_999, "999 kB"), (1_250_000, "1.2 MB")]
+        {
+            assert_eq!(size(bytes), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `mlflow show`: one trace, from a local store, the spool, or straight from a session file.
+//! `mlflow show`: prints one trace from a local store, the spool, or a session file.
 
 use super::text::clean;
 use super::tree::{self, Style};
@@ -51,7 +51,7 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
         }
     };
     if show.json {
-        // Our own model: MLflow's clients have their form of it for whoever wants that.
+        // The JSON of this program's model. MLflow's clients print MLflow's form.
         super::print_json(&trace);
         return Ok(());
     }
@@ -93,7 +93,7 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, Failure> {
         format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display())
     };
     let cannot = |file: &Path, error: &io::Error| format!("cannot read {}: {error}", file.display());
-    // Somebody may be writing it: an open turn is shown as running.
+    // A Codex may still write the file, so an open turn counts as running.
     let read = |file: &Path, _| session::read(file, Writer::Alive);
     let mut walk = SessionFiles::default();
     walk.add_file(path).map_err(|error| cannot(path, &error))?;
@@ -104,7 +104,7 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, Failure> {
             let files = shelf.files_with(path, thread);
             gather::own(thread, &files, home, &read).map_err(|(file, error)| cannot(&file, &error))?
         }
-        // It does not say whose it is.
+        // The file names no thread.
         None => {
             let session = read(path, Writer::Alive).map_err(|error| cannot(path, &error))?;
             Some(Own { session, rollout: path.to_path_buf() })

@@ -1,4 +1,4 @@
-//! `mlflow status`: what is set and why, whether the target answers, what waits.
+//! `mlflow status`: prints the settings with their sources, the target's answer, and the traces.
 
 use super::Failure;
 use super::survey::{FileState, From, Named, Sessions, Survey};
@@ -11,7 +11,7 @@ use crate::env::World;
 use jiff::tz::TimeZone;
 use std::fmt::Write;
 
-/// As wide as the longest label, and a space.
+/// Columns for the longest label and a space.
 const LABEL: usize = 15;
 
 pub(super) fn run(report: &Report, world: &World) -> Result<(), Failure> {
@@ -192,12 +192,12 @@ impl Page {
         let _ = writeln!(self.text, "\n{}", self.style.paint(Ink::Name, text));
     }
 
-    /// Within 80 columns, where the value's words allow it.
+    /// Wraps the value at 80 columns.
     fn field(&mut self, label: &str, value: &str) {
         let _ = writeln!(self.text, "  {label:<LABEL$}{}", wrap(value, LABEL + 2));
     }
 
-    /// With where it came from behind it, or below it when the line would be too long.
+    /// Appends the source, on the next line if it does not fit.
     fn sourced(&mut self, label: &str, value: &str, From(source): From) {
         let value = clean(value);
         let source = match source {

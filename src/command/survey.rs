@@ -1,4 +1,4 @@
-//! All that `mlflow status` knows: gathered first, then printed as text or as JSON.
+//! The facts of `mlflow status`: gathered first, then printed as text or as JSON.
 
 mod sessions;
 
@@ -29,13 +29,13 @@ pub(super) use sessions::Sessions;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Of the JSON: another number would mean that keys changed their meaning.
+/// The version of the JSON. It rises when a key changes its meaning.
 const VERSION: u32 = 1;
 
-/// As many as are looked for with the naked eye.
+/// How many delivered traces are listed.
 const SENT: usize = 5;
 
-/// The keys are promised in docs/json.md.
+/// docs/json.md documents the keys.
 #[derive(Debug, Serialize)]
 pub(super) struct Survey {
     pub(super) version: u32,
@@ -44,7 +44,7 @@ pub(super) struct Survey {
     pub(super) enabled_source: From,
     pub(super) tracking_uri: String,
     pub(super) tracking_uri_source: From,
-    /// Of a server that has some; None where none is named.
+    /// The server's workspace; None where no workspace is named.
     pub(super) workspace: Option<String>,
     pub(super) experiment: Named,
     pub(super) experiment_source: From,
@@ -53,24 +53,24 @@ pub(super) struct Survey {
     pub(super) granularity: Granularity,
     pub(super) granularity_source: From,
     pub(super) config_file: Configuration,
-    /// Variables of ours that are set in this environment; what is secret is not told.
+    /// The program's variables that are set in this environment, without the values of secrets.
     pub(super) environment: Vec<SetVariable>,
-    /// What was asked for and cannot be followed.
+    /// Settings that cannot be followed.
     pub(super) problems: Vec<String>,
     pub(super) target: Reached,
     pub(super) sessions: Sessions,
     pub(super) waiting: Vec<Kept>,
-    /// What no target takes, or nobody can read.
+    /// Quarantined entries.
     pub(super) set_aside: Vec<Kept>,
-    /// Launches that ended before their traces were made.
+    /// Launches that ended before the finisher made their traces.
     pub(super) launches_to_finish: usize,
-    /// Sessions that nobody claims, though a launch may have written them.
+    /// Sessions that a launch may have written, but that no launch claims.
     pub(super) unclaimed: Vec<Left>,
     /// The newest first.
     pub(super) sent: Vec<SentTrace>,
 }
 
-/// Where a value came from, as text: `default`, `file`, or `environment:NAME`.
+/// The source of a value, as text: `default`, `file`, `folder` or `environment:NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct From(pub(super) Source);
 
@@ -110,23 +110,23 @@ pub(super) enum FileState {
 #[derive(Debug, Serialize)]
 pub(super) struct SetVariable {
     pub(super) name: &'static str,
-    /// None for what is secret.
+    /// None for secrets.
     pub(super) value: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct Reached {
     pub(super) reachable: bool,
-    /// Why not.
+    /// Why it is not reachable.
     pub(super) problem: Option<String>,
     pub(super) version: Option<String>,
     pub(super) experiment_id: Option<String>,
-    /// The command for a database whose path has no URI that each MLflow reads alike.
+    /// The command for a database whose path has no URI that all MLflow versions read alike.
     #[serde(skip)]
     pub(super) opened_by: Option<String>,
 }
 
-/// A trace that is on disk and not where it should be.
+/// A trace in the spool or in quarantine.
 #[derive(Debug, Serialize)]
 pub(super) struct StoredReceipt {
     /// As `mlflow sync --list` names it.
@@ -134,18 +134,18 @@ pub(super) struct StoredReceipt {
     pub(super) trace_id: String,
     pub(super) tracking_uri: Option<String>,
     pub(super) workspace: Option<String>,
-    /// Why it is still there; None before its target was tried.
+    /// Why it is not delivered; None before the first try.
     pub(super) reason: Option<String>,
-    /// How often; None for what is not tried any more.
+    /// None for entries that are not tried any more.
     pub(super) tries: Option<u32>,
     pub(super) last_try_at: Option<Timestamp>,
 }
 
-/// A session that is left unclaimed.
+/// A session that no launch claims.
 #[derive(Debug, Serialize)]
 pub(super) struct Left {
     pub(super) thread_id: String,
-    /// When the launch began that may have written it.
+    /// The start of the launch that may have written it.
     pub(super) launched_at: Timestamp,
     pub(super) reason: String,
 }
@@ -157,9 +157,9 @@ pub(super) struct Sent {
     pub(super) tracking_uri: String,
     pub(super) workspace: Option<String>,
     pub(super) experiment_id: String,
-    /// How many secrets were taken out of it, by rule.
+    /// How many secrets were removed, by rule.
     pub(super) redactions: BTreeMap<String, u64>,
-    /// Its address in MLflow's page; None for a file, which no server shows yet.
+    /// Its address on MLflow's page; None for a local store.
     pub(super) link: Option<String>,
 }
 
@@ -215,7 +215,7 @@ impl Survey {
     }
 }
 
-/// Codex makes ~/.codex, and refuses a home that was named and is not there.
+/// Codex creates ~/.codex, but refuses a missing folder in `CODEX_HOME`.
 pub(super) fn missing_home(world: &World, home: &CodexHome) -> Option<String> {
     let is_missing = world.variables.os("CODEX_HOME").is_some() && !home.path().is_dir();
     is_missing.then(|| format!("CODEX_HOME names {}, which is no folder", home.path().display()))
@@ -305,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_target_with_a_page_has_a_link_and_it_holds_no_credentials() {
+    fn links_exist_for_every_target_with_a_page_and_hold_no_credentials() {
         let access = Access {
             variables: [("DATABRICKS_HOST", "https://w.example"), ("DATABRICKS_TOKEN", "x")].into(),
             ..Access::default()

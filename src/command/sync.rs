@@ -1,4 +1,4 @@
-//! `mlflow sync`: deliver what waits, finish what died; show what is there, and remove it by hand.
+//! `mlflow sync`: delivers waiting traces and finishes launches that died; lists and removes entries of the spool.
 
 use super::text::counted;
 use super::{Failure, print, queue};
@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// A person waits, and wants all of it.
+/// Long enough for all rows of a large database: the user asked for this.
 const FILL: Duration = Duration::from_secs(300);
 
 pub(super) fn run(sync: &Sync, world: &World) -> Result<(), Failure> {
@@ -47,7 +47,7 @@ pub(super) fn run(sync: &Sync, world: &World) -> Result<(), Failure> {
     deliver(&context)
 }
 
-/// What MLflow's upgrade left empty in the database of the settings. What cannot be filled waits for the next time.
+/// Fills the columns that MLflow's upgrade left empty in the settings' database. A failure waits for the next run.
 fn fill(target: &Target) {
     match mlflow::fill(target, FILL) {
         Some(Ok(Filled { spans, traces_left })) if spans + traces_left > 0 => {
@@ -58,7 +58,7 @@ fn fill(target: &Target) {
                 print(&format!("  {traces} are left for the next `codex-traced mlflow sync`\n"));
             }
         }
-        Some(Err(error)) => tracing::info!("what MLflow's upgrade left empty stays so for now: {error}"),
+        Some(Err(error)) => tracing::info!("cannot fill what MLflow's upgrade left empty: {error}"),
         Some(Ok(_)) | None => {}
     }
 }
@@ -100,7 +100,7 @@ fn deliver(context: &Context) -> Result<(), Failure> {
         }
     };
     let mut total = Drained::default();
-    // What a full spool had no room for is put when there is some.
+    // A delivery may make room in a full spool for the traces of unfinished launches.
     let unfinished = loop {
         let unfinished = recover(context, PATIENCE).unfinished;
         let request = DeliveryRequest { progress: &show, retrying: &retrying, ..DeliveryRequest::of_user() };
@@ -119,13 +119,13 @@ fn deliver(context: &Context) -> Result<(), Failure> {
     let mut said = format!("{} delivered, {} waiting", total.delivered.len(), total.waiting.len());
     said.push_str(&if aside > 0 { format!(", {aside} set aside\n") } else { "\n".to_owned() });
     for waiting in total.waiting.iter().chain(&total.set_aside) {
-        let _ = writeln!(said, "  {}: {}", waiting.path.display(), in_one_line(&waiting.reason));
+        let _ = writeln!(text, "  {}: {}", waiting.path.display(), in_one_line(&waiting.reason));
     }
-    print(&said);
+    print(&text);
     left(&total, aside, &unfinished).map_or(Ok(()), Err)
 }
 
-/// A server that does not take it is tried for minutes, as MLflow's own client does.
+/// Printed before each retry: like MLflow's client, a delivery retries a server for minutes.
 fn again(reason: &str, pause: Duration) -> String {
     format!("{reason}; once more in {} s (Ctrl-C ends this, and nothing is lost)", pause.as_secs().max(1))
 }
@@ -138,7 +138,7 @@ fn line_of(step: &DrainStep) -> String {
     }
 }
 
-/// None when nothing is left: every trace is where it should be.
+/// None when every trace reached its target and every launch is finished.
 fn left(drained: &Drained, aside: usize, unfinished: &[Unfinished]) -> Option<Failure> {
     if let Some(Unfinished { reason, .. }) = unfinished.first() {
         return Some(format!("{} launches could not be finished: {reason}", unfinished.len()));
@@ -162,7 +162,7 @@ mod tests {
     use crate::export::deliver::Waiting;
 
     #[test]
-    fn only_when_nothing_is_left_there_is_nothing_to_say() {
+    fn anything_left_is_a_failure() {
         let waiting = |count| Drained {
             waiting: vec![Waiting { path: "/x".into(), reason: "away".into() }; count],
             ..Drained::default()
@@ -182,8 +182,8 @@ mod tests {
             ),
         ];
         for (drained, aside, unfinished, expected) in table {
-            let said = left(&drained, aside, &unfinished);
-            let first = said.as_deref().and_then(|said| said.lines().next());
+            let failure = left(&drained, aside, &unfinished);
+            let first = failure.as_deref().and_then(|text| text.lines().next());
             assert_eq!(first, expected, "{drained:?} {aside} {unfinished:?}");
         }
     }

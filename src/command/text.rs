@@ -1,19 +1,18 @@
-//! Text as our commands print it: 80 columns, nothing in it that a terminal would obey, no credentials.
+//! Text of the commands: 80 columns, without control characters for the terminal, without credentials.
 
 use crate::unprintable::is_unprintable;
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 
-/// As wide as terminals are unless somebody made them wider.
+/// Columns; the usual width of a terminal.
 pub(super) const WIDTH: usize = 80;
 
-/// What a person or a server wrote, made safe to print: without credentials, and with nothing that a terminal
-/// would obey.
+/// Makes text of a user or a server safe to print: masks credentials, escapes control characters.
 pub(super) fn clean(text: impl Display) -> String {
     printable(&conceal(&text.to_string()))
 }
 
-/// Control characters and marks that turn the direction of writing, written out.
+/// Escapes control characters and marks of writing direction.
 pub(super) fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -25,8 +24,8 @@ pub(super) fn printable(text: &str) -> String {
     safe
 }
 
-/// JSON that a terminal may be shown: serde writes out the control characters of ASCII only, and these stand in texts
-/// alone.
+/// Makes JSON safe for a terminal: serde escapes only the control characters of ASCII. Such characters occur only
+/// within JSON strings.
 pub(super) fn printable_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
@@ -46,15 +45,14 @@ pub(super) fn conceal(text: &str) -> Cow<'_, str> {
     let (authority, path) = address.split_at(address.find('/').unwrap_or(address.len()));
     let host = authority.rsplit_once('@').map_or(authority.to_owned(), |(_, host)| format!("…@{host}"));
     let path = match path.split_once('?') {
-        // How a database's path is written that holds a question mark itself.
+        // The form of a database's path that holds a question mark.
         None | Some((_, "uri=true")) => path.to_owned(),
         Some((path, _)) => format!("{path}?…"),
     };
     Cow::Owned(format!("{before}://{host}{path}{}", conceal(after)))
 }
 
-/// Broken at spaces, with every further line set in. A word that is too long stays whole: it may be an address
-/// that is to be copied.
+/// Breaks lines at spaces and indents all but the first. A long word stays whole: it may be an address to copy.
 pub(super) fn wrap(text: &str, indent: usize) -> String {
     let mut lines = String::new();
     let mut at = indent;
@@ -77,7 +75,7 @@ pub(super) fn wrap(text: &str, indent: usize) -> String {
     lines
 }
 
-/// Colours take no room.
+/// The width of a word; colour sequences count as zero.
 fn columns(word: &str) -> usize {
     let mut within = false;
     let is_shown = |c: &char| {
@@ -99,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_credentials_of_an_address_are_printed() {
+    fn credentials_in_addresses_are_masked() {
         let table = [
             ("http://host:5000", "http://host:5000"),
             ("https://ada:secret@host:5000/ml", "https://…@host:5000/ml"),
@@ -121,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_steers_the_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(clean("a\u{1b}[2Jb\nc\u{9b}d\u{202e}é"), "a\\u{1b}[2Jb\\nc\\u{9b}d\\u{202e}é");
         let said = serde_json::json!({ "a": "\u{1b}[2J\u{9b}2J\u{7f}\u{202e}é\n" });
         let json = printable_json(&serde_json::to_string_pretty(&said).unwrap());

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Effects};
 use jiff::Timestamp;
 use std::fmt::Write;
 
-/// How much of a text stands in a line of the tree.
+/// Characters of a text in a line of the tree.
 const WIDTH: usize = 72;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) enum Ink {
 }
 
 impl Style {
-    /// Colours only for a terminal that knows them, and not where `NO_COLOR` says so (no-color.org).
+    /// Colours only for a terminal that supports them, and without `NO_COLOR` (no-color.org).
     pub fn choose(world: &World) -> Style {
         let is_dumb = world.variables.os("TERM").is_some_and(|term| term == "dumb");
         let wanted = world.stdout_is_terminal && !is_dumb && world.variables.os("NO_COLOR").is_none();
@@ -50,11 +50,11 @@ impl Style {
     }
 }
 
-/// The whole trace, one line per span, with a line feed after each.
+/// The whole trace, one line per span, each ended by a line feed.
 pub fn render(trace: &Trace, style: Style) -> String {
     let mut text = String::new();
     let Some(root) = trace.spans.iter().find(|span| span.parent.is_none()) else { return text };
-    // Codex's own word says more than the state that MLflow has for it.
+    // Codex's status is more precise than MLflow's trace state.
     let word = root.outputs.get("status").and_then(Value::as_str).unwrap_or(trace.state.as_str());
     let state = match trace.state {
         TraceState::Ok | TraceState::InProgress => style.paint(Ink::Quiet, &one_line(word)),
@@ -75,8 +75,8 @@ pub fn render(trace: &Trace, style: Style) -> String {
 }
 
 fn quote(text: &mut String, what: &str, value: Option<&Value>, style: Style) {
-    if let Some(said) = value.and_then(Value::as_str) {
-        let _ = writeln!(text, "{} {}", style.paint(Ink::Quiet, &format!("{what}:")), one_line(said));
+    if let Some(quoted) = value.and_then(Value::as_str) {
+        let _ = writeln!(text, "{} {}", style.paint(Ink::Quiet, &format!("{what}:")), one_line(quoted));
     }
 }
 
@@ -98,12 +98,12 @@ fn children(text: &mut String, trace: &Trace, parent: &Span, indent: &str, style
     }
 }
 
-/// What a person would call the span: the command, the answer, the tools it asked for.
+/// A summary of the span: its command, its answer, or the tools that it calls.
 fn summary(span: &Span) -> Option<String> {
     match span.span_type {
         SpanType::Llm => {
-            let said = span.outputs.get("response").and_then(Value::as_str).filter(|text| !text.is_empty());
-            said.map(str::to_owned).or_else(|| {
+            let answer = span.outputs.get("response").and_then(Value::as_str).filter(|text| !text.is_empty());
+            answer.map(str::to_owned).or_else(|| {
                 let calls = span.outputs["choices"][0]["message"]["tool_calls"].as_array()?;
                 let names = calls.iter().filter_map(|call| call["function"]["name"].as_str());
                 Some(format!("→ {}", names.collect::<Vec<_>>().join(", ")))
@@ -113,7 +113,7 @@ fn summary(span: &Span) -> Option<String> {
             ["cmd", "command", "input", "query", "paths"].iter().find_map(|key| {
                 match span.inputs.get(key)? {
                     value if text_of(value).is_some() => text_of(value).map(str::to_owned),
-                    // A shell's own words (`bash -lc`) say nothing.
+                    // Skips the shell's own arguments (`bash -lc`).
                     Value::Array(words) => words.last()?.as_str().map(str::to_owned),
                     _ => None,
                 }
@@ -126,11 +126,11 @@ fn summary(span: &Span) -> Option<String> {
 
 fn totals(trace: &Trace) -> Option<String> {
     let of = |key: &str| trace.metadata.get(key).and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let told = [
+    let facts = [
         of("mlflow.trace.tokenUsage").as_ref().and_then(token_text),
         of("mlflow.trace.cost").as_ref().and_then(cost_text).map(|cost| format!("{cost} at list price")),
     ];
-    Some(join(told)).filter(|text| !text.is_empty())
+    Some(join(facts)).filter(|text| !text.is_empty())
 }
 
 fn tokens(span: &Span) -> Option<String> {
@@ -182,7 +182,7 @@ fn readable(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-/// The beginning of a text, on one line, with nothing in it that a terminal would obey.
+/// The beginning of a text, on one line, without control characters for the terminal.
 fn one_line(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let clean = words.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c });
@@ -199,7 +199,7 @@ mod tests {
     use crate::env::Variables;
 
     #[test]
-    fn numbers_and_times_read_as_people_write_them() {
+    fn numbers_and_times_are_readable() {
         assert_eq!(
             [0, 999, 1_000, 37_500, 1_234_567].map(grouped),
             ["0", "999", "1,000", "37,500", "1,234,567"]
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_for_terminals_that_know_them() {
+    fn only_terminals_that_support_colours_get_them() {
         let table = [
             (true, Variables::default(), true),
             (true, Variables::from([("TERM", "xterm-256color")]), true),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_of_a_trace_steers_the_terminal() {
+    fn control_characters_of_a_trace_are_replaced() {
         assert_eq!(one_line("a\u{1b}[31m\r\nb\u{9b}2J\u{7}"), "a\u{fffd}[31m b\u{fffd}2J\u{fffd}");
         assert_eq!(one_line(&"x".repeat(100)).chars().count(), WIDTH + 1);
     }

@@ -1,4 +1,4 @@
-//! `mlflow watch`: sessions that no launch of ours began are traced whenever one of their turns ends.
+//! `mlflow watch`: traces sessions that no launch began, whenever one of their turns ends.
 
 use super::{Failure, print};
 use crate::claim::launch_record::{self, Destination};
@@ -37,16 +37,16 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long after a change a file is read: what Codex writes at the end of a turn comes in several lines.
+/// The pause between a file's change and its reading: Codex writes several lines at the end of a turn.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// How often what could not be delivered is tried again while nothing else happens.
+/// The interval between tries of undelivered traces.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// How long we try again: nobody is told of another turn's end meanwhile.
+/// The limit of one delivery, during which `watch` reports no other turn's end.
 const AT_MOST: Duration = Duration::from_secs(10);
 
-/// How many sessions are kept in memory. One that is taken up again later is read again.
+/// How many sessions stay in memory. An evicted session is read again from its start.
 const MOST_TAILS: usize = 8;
 
 struct Watch<'a> {
@@ -55,7 +55,7 @@ struct Watch<'a> {
     granularity: Granularity,
     signals: &'a SignalPipe,
     asked: Cell<usize>,
-    /// By when they were read last.
+    /// By path, with the time of the last reading.
     tails: BTreeMap<PathBuf, (Instant, Tail)>,
 }
 
@@ -94,7 +94,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
 }
 
 impl Watch<'_> {
-    /// Until somebody wants us to end.
+    /// Runs until a signal asks for the end.
     fn follow(&mut self, mut changes: Changes) {
         let mut due: BTreeMap<PathBuf, Instant> = BTreeMap::new();
         let mut again = Instant::now() + AGAIN;
@@ -126,14 +126,14 @@ impl Watch<'_> {
         }
     }
 
-    /// To end: the first waits for the delivery under way, the second does not.
+    /// How many signals asked for the end. The first lets the current delivery finish, the second does not.
     fn times_asked(&self) -> usize {
         self.asked.set(self.asked.get() + self.signals.endings());
         self.asked.get()
     }
 
     fn wait(&self, changes: &Changes, patience: Duration) {
-        // Rounded up: to wake too soon would mean to look in vain, many times.
+        // Rounded up: a poll that returns early repeats until the time is over.
         let patience = PollTimeout::try_from(patience + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         let mut wakes = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         wakes.extend(changes.wakes().map(|changes| PollFd::new(changes, PollFlags::POLLIN)));
@@ -143,8 +143,8 @@ impl Watch<'_> {
     fn look_at(&mut self, path: &Path) -> Result<(), Failure> {
         let (_, mut tail) = self.tails.remove(path).unwrap_or_else(|| (Instant::now(), Tail::new(path)));
         let read = tail.read();
-        let told = match read {
-            // Archived or deleted meanwhile.
+        let traced = match read {
+            // Archived or deleted since the change.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error.to_string()),
             Ok(true) if tail.is_at_rest() => {
@@ -154,7 +154,7 @@ impl Watch<'_> {
             Ok(_) => Ok(()),
         };
         self.keep(path, tail);
-        told
+        traced
     }
 
     fn keep(&mut self, path: &Path, tail: Tail) {
@@ -167,7 +167,7 @@ impl Watch<'_> {
         }
     }
 
-    /// A turn has ended.
+    /// Traces a session whose turn has ended.
     fn trace(&self, path: &Path, tail: &Tail) -> Result<(), Failure> {
         let session = tail.session();
         let Some(thread) = ThreadId::from_meta(&session.meta.id) else {
@@ -176,7 +176,7 @@ impl Watch<'_> {
         let (context, paths) = (&self.context, &self.context.paths);
         let thread = root_of(&thread, context.home().path());
         if self.is_a_launchs(&thread, tail) {
-            tracing::info!("thread {thread} is left to the launch that claims it");
+            tracing::info!("the launch that claims thread {thread} will trace it");
             return Ok(());
         }
         let Some((family, rollout)) = self.family_of(&thread, session, path)? else { return Ok(()) };
@@ -220,7 +220,7 @@ impl Watch<'_> {
         }
     }
 
-    /// The thread with all that belongs to it; what we keep of one of its files need not be read again.
+    /// The thread with its sub-agents. `kept` is the content of the file `at`, which is not read again.
     fn family_of(
         &self,
         thread: &ThreadId,
@@ -249,8 +249,8 @@ impl Watch<'_> {
         page::of_trace(target, &experiment, trace, &Access::of(self.context.world))
     }
 
-    /// Whether a launch that runs will trace it with all that it knows: by what it holds, or by a prompt that
-    /// its interface sent.
+    /// Whether a running launch will trace the thread: because it claims it, or because its interface sent a prompt
+    /// to it.
     fn is_a_launchs(&self, thread: &ThreadId, tail: &Tail) -> bool {
         launch_record::under_way(&self.context.paths.launches()).iter().any(|launch| {
             let is_logged = |logged: &Logged| match logged {

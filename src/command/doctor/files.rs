@@ -1,5 +1,4 @@
-//! Our files: whether the configuration can be followed, who may read them, whether they can be written, and the
-//! room on the disk.
+//! Checks of files: the configuration, permissions, writability, and free disk space.
 
 use super::Finding;
 use crate::codex::home::CodexHome;
@@ -14,10 +13,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Below this a session of an hour may not fit.
+/// Bytes; below this, the trace of a one-hour session may not fit.
 const LITTLE: u128 = 500 << 20;
 
-/// Below this nothing is sure to fit.
+/// Bytes; below this, even a small trace may not fit.
 const NOTHING: u128 = 20 << 20;
 
 pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
@@ -54,7 +53,7 @@ fn configuration(world: &World, home: &CodexHome) -> Vec<Finding> {
     };
     let mut findings = vec![file];
     let is_broken = findings[0].todo.is_some();
-    // The problem with a broken file is told above.
+    // The finding above already reports a broken file.
     let problems =
         settings.problems.iter().filter(|problem| !(is_broken && problem.contains("mlflow_config.json")));
     for problem in problems {
@@ -77,7 +76,7 @@ fn configuration(world: &World, home: &CodexHome) -> Vec<Finding> {
     findings
 }
 
-/// Without a folder that can be written there is no trace at all: it goes through the spool.
+/// Every trace passes the spool, so without a writable folder there is none.
 fn writable(home: &CodexHome) -> Finding {
     let state = home.state();
     let Some(there) = state.ancestors().find(|folder| folder.exists()) else {
@@ -94,7 +93,7 @@ fn writable(home: &CodexHome) -> Finding {
     }
 }
 
-/// The folder shuts others out; where it does not, each file has to.
+/// Other users must not read traces: either the folder excludes them, or each file does.
 fn private(home: &CodexHome) -> Finding {
     let mut files = Vec::new();
     let state = home.state();
@@ -103,10 +102,10 @@ fn private(home: &CodexHome) -> Finding {
         collect(&state, 2, &mut files);
     }
     files.extend(Some(home.config()).filter(|path| path.exists()));
-    let told = files.iter().filter_map(|path| Some((path, fs::metadata(path).ok()?)));
+    let existing = files.iter().filter_map(|path| Some((path, fs::metadata(path).ok()?)));
     let (mut open, mut foreign): (Vec<&PathBuf>, Vec<&PathBuf>) = Default::default();
     let shut = fs::metadata(&state).is_ok_and(|folder| folder.mode() & 0o077 == 0);
-    for (path, metadata) in told {
+    for (path, metadata) in existing {
         let is_within = path.starts_with(&state) && *path != state;
         if metadata.mode() & 0o077 != 0 && !(shut && is_within) {
             open.push(path);
@@ -154,7 +153,7 @@ fn disk(home: &CodexHome) -> Finding {
     let there = state.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     match statvfs(there) {
         Ok(disk) => {
-            // Wider than either type on any system.
+            // The types differ between systems; u128 holds any product.
             let free = u128::from(disk.blocks_available()) * u128::from(disk.fragment_size());
             room(free, there)
         }
@@ -182,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_is_judged_by_what_a_session_may_need() {
+    fn free_space_is_judged_by_the_size_of_a_session() {
         let of = |free: u128| (room(free, Path::new("/d")).level, room(free, Path::new("/d")).found);
         assert_eq!(of(3 << 20), (Level::Error, "3 MB free at /d".into()));
         assert_eq!(of(100 << 20), (Level::Warning, "100 MB free at /d".into()));

@@ -1,5 +1,5 @@
-//! `mlflow doctor`: what is wrong, and what to do about it. Looks, and changes nothing but what MLflow's upgrade of a
-//! database left empty.
+//! `mlflow doctor`: prints problems and their remedies. It changes nothing, except that it fills columns that MLflow's
+//! upgrade of a database left empty.
 
 mod files;
 mod program;
@@ -15,10 +15,10 @@ use crate::launch::exit::ChildExit;
 use serde::Serialize;
 use std::fmt::Write;
 
-/// Of the JSON: another number would mean that keys changed their meaning.
+/// The version of the JSON. It rises when a key changes its meaning.
 const VERSION: u32 = 1;
 
-/// In the order of what a person should look at first.
+/// Ordered by severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Level {
@@ -27,13 +27,13 @@ enum Level {
     Error,
 }
 
-/// What one look found. The keys are promised in docs/json.md.
+/// The result of one check. docs/json.md documents the keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     check: &'static str,
     level: Level,
     found: String,
-    /// None where nothing is to be done.
+    /// What the user should do, if anything.
     todo: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Finding {
         Finding { check, level: Level::Ok, found: found.into(), todo: None }
     }
 
-    /// All is well, and there is something to know.
+    /// No problem, but a hint.
     fn note(check: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Finding {
         Finding { check, level: Level::Ok, found: found.into(), todo: Some(todo.into()) }
     }
@@ -86,7 +86,7 @@ pub(super) fn run(report: &Report, world: &World) -> Result<ChildExit, Failure> 
     }))
 }
 
-/// Level, check, what was found; below it what to do.
+/// One line per finding: level, check, what was found. The remedy is on the next line.
 fn text(diagnosis: &Diagnosis, style: Style) -> String {
     const FOUND: usize = 23;
     let mut text = String::new();

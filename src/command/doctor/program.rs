@@ -1,4 +1,4 @@
-//! The real codex: where it is, which version, who writes its sessions, and what the word `codex` runs.
+//! Checks of the real codex: its path, its version, which process writes sessions, and what the word `codex` runs.
 
 use super::Finding;
 use crate::codex::home::CodexHome;
@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// npm's launcher on a slow disk needs a second.
+/// npm's launcher script needs a second on a slow disk.
 const LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
@@ -40,7 +40,7 @@ pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
     findings
 }
 
-/// What `codex --version` says; else why it says nothing.
+/// The output of `codex --version`, or why there is none.
 fn version_of(file: &Path, depth: u32) -> Result<String, String> {
     let started = Command::new(file)
         .arg("--version")
@@ -50,25 +50,25 @@ fn version_of(file: &Path, depth: u32) -> Result<String, String> {
         .stderr(Stdio::null())
         .spawn();
     let mut child = started.map_err(|error| format!("cannot be started: {error}"))?;
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     if let Some(mut stdout) = child.stdout.take() {
         thread::spawn(move || {
-            let mut said = Vec::new();
-            let _ = stdout.by_ref().take(4096).read_to_end(&mut said);
-            let _ = tell.send(String::from_utf8_lossy(&said).trim().to_owned());
+            let mut output = Vec::new();
+            let _ = stdout.by_ref().take(4096).read_to_end(&mut output);
+            let _ = sender.send(String::from_utf8_lossy(&output).trim().to_owned());
         });
     }
-    let said = told.recv_timeout(LIMIT);
-    if said.is_err() {
+    let output = receiver.recv_timeout(LIMIT);
+    if output.is_err() {
         let _ = child.kill();
     }
     let _ = child.wait();
-    said.map_err(|_| format!("did not tell its version within {} s", LIMIT.as_secs()))
+    output.map_err(|_| format!("did not tell its version within {} s", LIMIT.as_secs()))
 }
 
-fn judge(said: Result<&str, &str>) -> Finding {
-    let said = match said {
-        Ok(said) => said,
+fn judge(output: Result<&str, &str>) -> Finding {
+    let output = match output {
+        Ok(output) => output,
         Err(error) => {
             return Finding::error(
                 "version",
@@ -80,7 +80,7 @@ fn judge(said: Result<&str, &str>) -> Finding {
     match CodexVersion::parse(said) {
         None => Finding::warning(
             "version",
-            format!("`codex --version` said \"{said}\", which is no version"),
+            format!("`codex --version` said \"{output}\", which is no version"),
             "see whether CODEX_TRACED_CODEX_BIN or PATH leads to another program named codex",
         ),
         Some(version) if version < OLDEST_TRACED => Finding::error(
@@ -110,7 +110,7 @@ fn writer(writer: InterfaceWriter) -> Finding {
     Finding::ok("writer", found)
 }
 
-/// What a script runs that says `codex`. An alias or a function of a shell cannot be seen from here.
+/// What the word `codex` runs in a script. Aliases and functions of a shell are not visible to this process.
 fn word(first: Option<OnPath>) -> Finding {
     match first {
         Some(OnPath::Ourselves(path)) => {
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_judged_by_what_was_tested() {
+    fn versions_are_judged_by_the_tested_range() {
         let table = [
             (Ok("codex-cli 0.169.0"), Level::Ok),
             (Ok("codex-cli 0.147.0"), Level::Ok),
@@ -159,8 +159,8 @@ mod tests {
             (Ok("hello"), Level::Warning),
             (Err("did not tell"), Level::Error),
         ];
-        for (said, level) in table {
-            assert_eq!(judge(said).level, level, "{said:?}");
+        for (output, level) in table {
+            assert_eq!(judge(output).level, level, "{output:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions and traces: what waits, what was left unfinished, and what of Codex's lines we did not know.
+//! Checks of traces and sessions: waiting traces, unfinished launches, and unknown lines of session files.
 
 use super::Finding;
 use crate::base::paths::Paths;
@@ -12,8 +12,7 @@ use crate::rollout::thread_files::ThreadFiles;
 use crate::spool::list::EntryState;
 use std::collections::BTreeMap;
 
-/// Sessions that are read again for lines that we do not know: enough to see a new Codex, few enough to be read
-/// in a moment.
+/// How many sessions are read for unknown lines: enough to notice a new Codex, few enough to read quickly.
 const RECENT: usize = 5;
 
 pub(super) fn look(home: &CodexHome) -> Vec<Finding> {
@@ -84,16 +83,16 @@ fn unknown(paths: &Paths) -> Finding {
             },
         );
     }
-    let mut told: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
+    let mut counts: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
     if bad > 0 {
-        told.push(format!("{bad} damaged"));
+        counts.push(format!("{bad} damaged"));
     }
     Finding::warning(
         "sessions",
         format!(
             "lines that were not understood in the last {}: {}",
             counted(read, "session", "sessions"),
-            told.join(", ")
+            counts.join(", ")
         ),
         "nothing else of the traces is affected; a newer codex-traced may know them",
     )

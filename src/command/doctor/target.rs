@@ -1,4 +1,4 @@
-//! The target: whether it answers, with which credentials, at what time, with which experiment and schema.
+//! Checks of the target: its answer, credentials, clock, experiment, and schema.
 
 use super::Finding;
 use crate::base::paths::Paths;
@@ -19,16 +19,16 @@ use crate::trace::ids::TraceId;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// Beyond this a server's page sorts today's traces among yesterday's, and signed addresses expire.
+/// With a larger difference, MLflow's page sorts traces wrongly, and signed addresses expire.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
 
-/// As many as a server is asked for at once. What a backup lacks, and what was made anew, shows among the newest.
+/// Traces per request to a server. A restored backup, or an experiment that was made again, lacks the newest ones.
 const SENT: usize = 100;
 
-/// As many of the lost as are named.
+/// How many lost traces are named.
 const NAMED: usize = 2;
 
-/// Long enough for thousands of sessions, short enough to wait for.
+/// Long enough to fill thousands of sessions, short enough for an interactive command.
 const FILL: Duration = Duration::from_secs(10);
 
 pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
@@ -55,7 +55,7 @@ fn reached(target: &Target, checked: &Result<Checked, ExportError>) -> Finding {
         Ok(Checked { version: None, experiment_id: None, .. }) if !target.is_remote() => {
             return Finding::ok("target", format!("{target}, to be made with the first trace"));
         }
-        // MLflow answers a look of users who may not write, and has no question that would tell them apart.
+        // MLflow also answers users without write permission, and has no request that reveals the permission.
         Ok(_) if target.is_remote() => return Finding::ok("target", format!("{target} answers")),
         Ok(_) => return Finding::ok("target", format!("{target} takes traces")),
         Err(error) => error,
@@ -70,7 +70,7 @@ fn reached(target: &Target, checked: &Result<Checked, ExportError>) -> Finding {
     Finding::error("target", error.to_string(), todo)
 }
 
-/// Which are there, never what they are.
+/// Lists which credentials are set, never their values.
 fn credentials(target: &Target, world: &World) -> Finding {
     let access = Access::of(world);
     let variables = access.variables_for(target);
@@ -149,7 +149,7 @@ fn version(target: &Target, checked: &Checked) -> Option<Finding> {
     })
 }
 
-/// Whether it still has what it took last; None where it took nothing.
+/// Whether the target still has the last traces that it took; None where it took none.
 fn sent(target: &Target, home: &CodexHome, world: &World) -> Option<Finding> {
     let mut taken = receipts(&Paths::new(home)).recent(SENT);
     taken.retain(|(_, receipt)| receipt.target == *target);
@@ -191,7 +191,7 @@ fn kept(count: usize, lost: Result<Lost, ExportError>) -> Finding {
     )
 }
 
-/// What MLflow's upgrade left empty: its cost charts show nothing without that.
+/// Reports the columns that MLflow's upgrade left empty. Without them MLflow's cost charts are empty.
 fn schema(version: &str, filled: Result<Filled, ExportError>) -> Finding {
     let that = format!("that of {version}");
     match filled {
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_upgrade_left_empty_is_told_when_it_was_filled_and_when_it_waits() {
+    fn the_schema_finding_reports_filled_and_remaining_rows() {
         let filled = |spans, traces_left| Ok(Filled { spans, traces_left });
         let table = [
             (filled(0, 0), Level::Ok, "that of MLflow 3.18"),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_server_no_more_is_promised_than_it_answered() {
+    fn a_servers_answer_is_no_promise_of_write_permission() {
         let server = Target::Http("http://mlflow:5000".into());
         let database = Target::Sqlite("/x.db".into());
         let named = Experiment::Name("codex".into());

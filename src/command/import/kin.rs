@@ -1,4 +1,4 @@
-//! Which threads started which, among the files that were found.
+//! Which threads started which sub-agents, among the session files that were found.
 
 use crate::codex::thread::ThreadId;
 use crate::rollout::files::SessionFile;
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 #[derive(Debug, Default)]
 pub(super) struct Kin {
     parents: BTreeMap<ThreadId, ThreadId>,
-    /// By who started them; each with all files that claim it.
+    /// By parent, then by thread: all files with the thread's id.
     children: BTreeMap<ThreadId, BTreeMap<ThreadId, Vec<SessionFile>>>,
 }
 
@@ -25,7 +25,7 @@ impl Kin {
         kin
     }
 
-    /// The thread at the end of those that started this one.
+    /// The first thread in the chain of parents.
     pub(super) fn root_of<'a>(&'a self, thread: &'a ThreadId) -> &'a ThreadId {
         let (mut root, mut seen) = (thread, HashSet::new());
         while let Some(parent) = self.parents.get(root).filter(|_| seen.insert(root)) {
@@ -38,7 +38,7 @@ impl Kin {
         self.children.get(parent).into_iter().flatten().map(|(_, files)| &**files)
     }
 
-    /// The files of all that this thread started, and of what those started in turn.
+    /// The files of all direct and indirect sub-agents of this thread.
     pub(super) fn below(&self, thread: &ThreadId) -> Vec<&SessionFile> {
         let (mut found, mut seen, mut next) = (Vec::new(), HashSet::new(), vec![thread]);
         while let Some(parent) = next.pop() {
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_and_all_below_it_are_found_also_where_threads_name_each_other() {
+    fn roots_and_subagents_are_found_also_in_circles_of_parents() {
         let kin = kin(&[(2, 1), (3, 2), (4, 1), (6, 7), (7, 6)]);
         assert_eq!(kin.root_of(&thread(3)), &thread(1));
         assert_eq!(kin.root_of(&thread(9)), &thread(9));

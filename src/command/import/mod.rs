@@ -1,4 +1,4 @@
-//! `mlflow import` and `mlflow trace-latest`: sessions that were made without us.
+//! `mlflow import` and `mlflow trace-latest`: trace sessions that ran without codex-traced.
 
 mod kin;
 mod progress;
@@ -81,7 +81,7 @@ fn begin(
     let (text, is_well) = report::render(&outcomes, &unreadable, selection.sub_agents, mode);
     print(&text);
     Ok(match is_well {
-        // As whatever is stopped by a key ends, so that a script around us stops too.
+        // Ends as by Ctrl-C, so that a calling script stops too.
         _ if outcomes.contains(&Outcome::NotReached) => ChildExit::Signal(SIGINT),
         true => ChildExit::Code(0),
         false => ChildExit::Code(1),

@@ -1,4 +1,4 @@
-//! How far a long import is: a bar for a person, a line now and then for a log.
+//! The progress of a long import: a bar on a terminal, or ten lines for a log.
 
 use crate::env::World;
 use crate::notice;
@@ -6,13 +6,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::Cell;
 use std::time::Duration;
 
-/// Fewer are done before anybody could read how far they are.
+/// An import of at most this many sessions takes too little time for a progress display.
 const FEW: usize = 20;
 
-/// A log gets so many lines of any import.
+/// Lines of progress in a log.
 const LINES: usize = 10;
 
-/// How often the bar moves by itself, so that a long delivery does not look like the end.
+/// The bar moves at this interval also during a long delivery.
 const TICK: Duration = Duration::from_millis(100);
 
 pub(super) enum Progress {
@@ -50,7 +50,7 @@ impl Progress {
         }
     }
 
-    /// What comes next is the summary.
+    /// Clears the bar before the summary is printed.
     pub(super) fn end(&self) {
         if let Progress::Bar(bar) = self {
             bar.finish_and_clear();
@@ -58,8 +58,8 @@ impl Progress {
     }
 }
 
-/// Whether the one after `before` is a tenth of them all.
-fn is_told(before: usize, of: usize) -> bool {
+/// Whether the session after `before` completes a tenth of all.
+fn is_logged(before: usize, of: usize) -> bool {
     before * LINES / of < (before + 1) * LINES / of
 }
 
@@ -70,8 +70,8 @@ mod tests {
     #[test]
     fn a_log_gets_ten_lines_the_last_of_them_at_the_end() {
         for of in [21, 100, 1_000, 1_003] {
-            let told: Vec<usize> = (0..of).filter(|before| is_told(*before, of)).collect();
-            assert_eq!((told.len(), told.last()), (LINES, Some(&(of - 1))), "{of}");
+            let logged: Vec<usize> = (0..of).filter(|before| is_logged(*before, of)).collect();
+            assert_eq!((logged.len(), logged.last()), (LINES, Some(&(of - 1))), "{of}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an import did, in words.
+//! The summary of an import.
 
 use super::work::{Mode, Outcome, What};
 use crate::notice::in_one_line;
@@ -6,16 +6,16 @@ use crate::queue::sync_state::SyncState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// So many sessions are told one by one; of more, nobody would read the lines.
+/// At most this many sessions are listed one by one.
 const FEW: usize = 20;
 
 /// How many reasons are shown.
 const REASONS: usize = 10;
 
-/// How much of a prompt stands in a line.
+/// Characters of a prompt in a line.
 const CHARACTERS: usize = 60;
 
-/// The whole text, and whether everything is where it should be.
+/// The whole text, and whether every trace reached its target.
 pub(super) fn render(
     outcomes: &[Outcome],
     unreadable: &[(String, String)],
@@ -86,11 +86,10 @@ fn left_out(outcomes: &[Outcome], sub_agents: usize) -> String {
         (count(&Outcome::Empty), "in which nobody asked anything"),
         (count(&Outcome::Older), "that nothing was written to since then"),
     ];
-    let told = all
-        .iter()
+    all.iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("  left out: {count} {what}\n"));
-    told.collect()
+        .map(|(count, what)| format!("  left out: {count} {what}\n"))
+        .collect()
 }
 
 fn destinations(outcomes: &[Outcome]) -> BTreeSet<String> {
@@ -103,7 +102,7 @@ fn destinations(outcomes: &[Outcome]) -> BTreeSet<String> {
     outcomes.iter().filter_map(what).map(|what| what.destination.target.to_string()).collect()
 }
 
-/// One that many share is told once.
+/// Prints equal reasons once, with their count.
 fn reasons(outcomes: &[Outcome], unreadable: &[(String, String)]) -> String {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for outcome in outcomes {

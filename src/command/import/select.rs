@@ -1,4 +1,4 @@
-//! Which sessions were meant: by paths, by ids, or all of them; each thread once, with all files that claim it.
+//! Selects sessions by paths, by ids, or all: each thread once, with all files that hold its id.
 
 use super::Failure;
 use super::kin::Kin;
@@ -15,19 +15,19 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// What is to be imported.
+/// The sessions to import.
 #[derive(Debug, Default)]
 pub(super) struct Selection {
-    /// The files of each thread: Codex's own first.
+    /// The files of each thread, those in Codex's own folders first.
     pub(super) threads: Vec<Vec<SessionFile>>,
     pub(super) unreadable: Vec<(PathBuf, String)>,
-    /// What is part of their traces.
+    /// Their sub-agents, which are part of their traces.
     pub(super) kin: Kin,
-    /// Threads that others started, whose root is not there.
+    /// How many sub-agents have no file of their root thread.
     pub(super) sub_agents: usize,
 }
 
-/// Where session files are looked for without being named, Codex's own folders first.
+/// The folders that are always searched, Codex's own first.
 fn known(home: &CodexHome, settings: &Settings) -> [PathBuf; 3] {
     [home.sessions(), home.path().join("archived_sessions"), settings.sessions_dir.value.clone()]
 }
@@ -48,7 +48,7 @@ pub(super) fn latest(home: &CodexHome, settings: &Settings) -> Selection {
     Selection::of(walk, |thread| Some(thread) == latest.as_ref())
 }
 
-/// Those that were named. What Codex's own folders have of the same threads counts too: a copy may be older.
+/// The named sessions, with the files of the same threads in Codex's own folders: a named copy may be older.
 pub(super) fn named(
     words: &[OsString],
     home: &CodexHome,
@@ -78,13 +78,13 @@ pub(super) fn named(
                 Err(error) => one.unreadable.push((path, error)),
             }
             threads.extend(one.files.iter().map(|file| file.thread.clone()));
-            beside(&cwd.unwrap_or(Path::new("")).join(word), &mut one);
+            add_siblings(&cwd.unwrap_or(Path::new("")).join(word), &mut one);
             named.push(one);
         } else {
             threads.insert(by_id(word, &walk)?);
         }
     }
-    // Of Codex's own only what was asked for: an unreadable file of another session is nobody's concern here.
+    // The user named sessions, so unreadable files of other sessions in Codex's own folders do not matter.
     walk.unreadable.clear();
     for more in named {
         walk.files.extend(more.files);
@@ -153,7 +153,7 @@ impl Selection {
         }
         let unreadable = walk.unreadable.into_iter().map(|(path, error)| (path, error.to_string()));
         Selection {
-            // Threads are named by the time they were made: oldest first.
+            // A thread's id begins with its creation time, so the oldest comes first.
             threads: threads.into_values().collect(),
             unreadable: unreadable.collect(),
             kin,
@@ -161,7 +161,7 @@ impl Selection {
         }
     }
 
-    /// Only those whose files were written since. The lines tell more exactly, once they are read.
+    /// Keeps sessions with a file written since then. The time of the last line is checked later, once it is read.
     pub(super) fn written_since(&mut self, since: Timestamp) {
         let since = SystemTime::from(since);
         let kin = &self.kin;

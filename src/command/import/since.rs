@@ -1,4 +1,4 @@
-//! `--since`: how far back, as people write it.
+//! The argument of `--since`: a period or a point in time.
 
 use jiff::civil::DateTime;
 use jiff::{Span, Timestamp, Zoned};
@@ -9,7 +9,7 @@ pub(super) fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     if let Ok(exact) = text.parse::<Timestamp>() {
         return Ok(exact);
     }
-    // A date alone is its midnight.
+    // A date alone means its midnight.
     if let Ok(local) = text.parse::<DateTime>() {
         return Ok(local.to_zoned(now.time_zone().clone()).map_err(|_| bad())?.timestamp());
     }
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_as_people_write_them() {
+    fn periods_dates_and_times_are_read() {
         let now: Zoned = "2026-11-22T10:00:00+01:00[Europe/Berlin]".parse().unwrap();
         let table = [
             ("7d", Some("2026-11-15T09:00:00Z")),

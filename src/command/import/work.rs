@@ -1,4 +1,4 @@
-//! The work of an import: all cores read, one delivers, and nobody is far ahead of the other.
+//! The work of an import: parallel readers, one deliverer, bounded channel.
 
 use super::kin::Kin;
 use super::progress::Progress;
@@ -27,14 +27,14 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-/// How many traces wait in the spool before they are delivered, and how many more while they are. A batch
-/// shares the greeting of a server; the disk holds no more than this of what has yet to be sent.
+/// Traces per delivery, and the channel's bound during one. A batch shares one connection set-up, and the bound limits
+/// the disk space of undelivered traces.
 const BATCH: usize = 64;
 
-/// How soon a signal is seen.
+/// The interval at which signals are checked.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What is done with each session.
+/// The context for each session of an import.
 pub(super) struct Work<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) toward: Toward<'a>,
@@ -46,70 +46,71 @@ pub(super) struct Work<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Import,
-    /// Tells what an import would do.
+    /// Reports what an import would do, and writes nothing.
     DryRun,
 }
 
-/// What became of one session.
+/// The result for one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Stands {
         state: SyncState,
         what: What,
     },
-    /// It was sent as it is, and its target does not answer whether it still has it.
+    /// Sent before, but the target does not answer whether it still has the trace.
     Unasked {
         what: What,
         reason: String,
     },
-    /// In the spool, where it waits for its target.
+    /// In the spool, not delivered.
     Waiting {
         what: What,
         reason: String,
     },
     Failed(String),
-    /// Nobody asked anything in it.
+    /// It holds no prompt.
     Empty,
+    /// Its last line is older than `--since`.
     Older,
-    /// Somebody asked us to end before it was looked at.
+    /// A signal ended the import first.
     NotReached,
 }
 
-/// A session as it is told of.
+/// A session's facts for the summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct What {
-    /// The first, where each turn has its own.
+    /// With a trace per turn, the first trace.
     pub(super) trace: TraceId,
-    /// Those that its target does not have yet.
+    /// The traces that the target does not have yet.
     pub(super) put: Vec<TraceId>,
     pub(super) prompt: Option<String>,
     pub(super) destination: Destination,
 }
 
 impl Work<'_> {
-    /// The outcome of each, in their order.
+    /// The outcome of each thread, in the order of `threads`.
     pub(super) fn run(&self, threads: &[Vec<SessionFile>], progress: &Progress) -> Vec<Outcome> {
         let signals = SignalPipe::with_ending_signals().ok();
         let asked = Cell::new(0);
-        // The first stops the reading; what was put is still delivered, unless somebody asks again.
+        // The first signal stops the readers, and spooled traces are still delivered. The second stops that too.
         let times_asked = || {
             asked.set(asked.get() + signals.as_ref().map_or(0, SignalPipe::endings));
             asked.get()
         };
         let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (tell, told) = sync_channel::<(usize, Outcome)>(BATCH);
+        let (sender, receiver) = sync_channel::<(usize, Outcome)>(BATCH);
         let mut outcomes = vec![Outcome::NotReached; threads.len()];
         let mut delivery = Delivery::of(self);
         thread::scope(|scope| {
             let workers = thread::available_parallelism().map_or(1, usize::from).min(threads.len());
             for _ in 0..workers {
-                let tell = tell.clone();
-                scope.spawn(|| self.read_all(threads, &next, &stopped, tell));
+                let sender = sender.clone();
+                scope.spawn(|| self.read_all(threads, &next, &stopped, sender));
             }
-            drop(tell);
+            drop(sender);
             loop {
                 stopped.fetch_or(times_asked() > 0, Ordering::Relaxed);
-                match told.recv_timeout(LOOK) {
+                match receiver.recv_timeout(LOOK) {
                     Ok((index, outcome)) => {
                         progress.one_more();
                         delivery.expect(&outcome);
@@ -133,22 +134,22 @@ impl Work<'_> {
         threads: &[Vec<SessionFile>],
         next: &AtomicUsize,
         stopped: &AtomicBool,
-        tell: SyncSender<(usize, Outcome)>,
+        sender: SyncSender<(usize, Outcome)>,
     ) {
         while !stopped.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(files) = threads.get(index) else { return };
-            // A session that trips us over must not keep the others back.
+            // A panic in one session must not stop the others.
             let done = catch_unwind(AssertUnwindSafe(|| self.one(files)));
             let outcome =
                 done.unwrap_or_else(|_| Outcome::Failed("a defect of codex-traced (see its log)".into()));
-            if tell.send((index, outcome)).is_err() {
+            if sender.send((index, outcome)).is_err() {
                 return;
             }
         }
     }
 
-    /// Reads a thread's files and those of what it started, and puts its trace into the spool.
+    /// Reads the files of a thread and of its sub-agents, and puts its trace into the spool.
     fn one(&self, files: &[SessionFile]) -> Outcome {
         let Some(first) = files.first() else { return Outcome::Empty };
         let (session, rollout) = match self.session_of(files) {
@@ -209,13 +210,13 @@ impl What {
     }
 }
 
-/// What was put and has yet to arrive.
+/// The delivery of spooled traces, batch by batch.
 struct Delivery<'a> {
     work: &'a Work<'a>,
     expected: usize,
-    /// Of each trace that was tried, how it went.
+    /// The result of each trace that was tried.
     steps: RefCell<HashMap<TraceId, Result<(), String>>>,
-    /// Why nothing more is sent: each further try would wait as long.
+    /// Why no further batch is tried: each would wait as long for the target.
     given_up: Option<String>,
 }
 
@@ -252,7 +253,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// What was put stands only when it arrived.
+    /// The final outcome: a spooled trace that did not arrive is `Waiting`.
     fn outcome(&self, outcome: Outcome) -> Outcome {
         let Outcome::Stands { state, what } = &outcome else { return outcome };
         if self.work.mode == Mode::DryRun || !state.must_be_sent() {

@@ -1,4 +1,4 @@
-//! The session files that there are: in the folder that `import` reads, and in Codex's own.
+//! How many session files there are: in the folder that `import` reads, and in Codex's own.
 
 use super::From;
 use crate::codex::home::CodexHome;
@@ -12,7 +12,7 @@ pub(in crate::command) struct Sessions {
     pub(in crate::command) folder: PathBuf,
     pub(in crate::command) folder_source: From,
     pub(in crate::command) files: usize,
-    /// Codex's own folder, where that is another one.
+    /// Codex's own folder, if it is another one.
     pub(in crate::command) codex_folder: Option<PathBuf>,
     pub(in crate::command) codex_files: Option<usize>,
 }
@@ -47,7 +47,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn session_files_are_counted_in_every_folder_below_and_others_are_not() {
+    fn session_files_are_counted_at_any_depth_and_other_files_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let day = folder.path().join("2026/11/22");
         fs::create_dir_all(&day).unwrap();

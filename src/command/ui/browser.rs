@@ -1,21 +1,21 @@
-//! The person's browser, if there is one.
+//! The user's browser, if there is one.
 
 use crate::env::World;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// A program and its words, the address among them.
+/// A program and its arguments, with the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Browser(Vec<OsString>);
 
 impl Browser {
-    /// `$BROWSER` as other programs read it (`%s` stands for the address), else what the desktop opens addresses
-    /// with. None without a desktop: over ssh, in a container.
+    /// The program in `$BROWSER`, with the address for `%s`, else the desktop's opener. None without a desktop: over
+    /// ssh, or in a container.
     pub(super) fn choose(world: &World, address: &str, find: impl Fn(&str) -> bool) -> Option<Browser> {
-        if let Some(told) = world.variables.text("BROWSER") {
-            // Several are tried in turn by others; we take the first.
-            return words_of(told.split(':').next()?, address);
+        if let Some(browsers) = world.variables.text("BROWSER") {
+            // Other programs try several in turn; this one takes the first.
+            return words_of(browsers.split(':').next()?, address);
         }
         let has_desktop =
             ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| world.variables.os(name).is_some());
@@ -27,7 +27,7 @@ impl Browser {
         find(opener).then(|| Browser(vec![opener.into(), address.into()]))
     }
 
-    /// Whether it was started. It is left to itself: a key that ends us is not meant for it.
+    /// Whether it started. It gets its own process group, so that Ctrl-C does not end it.
     pub(super) fn open(&self) -> bool {
         let Browser(words) = self;
         let Some((program, words)) = words.split_first() else { return false };
@@ -37,9 +37,9 @@ impl Browser {
     }
 }
 
-fn words_of(told: &str, address: &str) -> Option<Browser> {
+fn words_of(command: &str, address: &str) -> Option<Browser> {
     let mut words: Vec<OsString> =
-        told.split_whitespace().map(|word| word.replace("%s", address).into()).collect();
+        command.split_whitespace().map(|word| word.replace("%s", address).into()).collect();
     words.first()?;
     if !words.iter().any(|word| word == OsStr::new(address)) {
         words.push(address.into());
@@ -53,7 +53,7 @@ mod tests {
     use crate::env::Variables;
 
     #[test]
-    fn the_browser_is_the_one_that_was_named_or_the_desktops() {
+    fn the_browser_is_the_named_one_or_the_desktops() {
         let choose = |name: &str, value: &str, has_opener: bool| {
             let world = World { variables: Variables::from([(name, value)]), ..World::default() };
             Browser::choose(&world, "http://a", |_| has_opener)

@@ -1,4 +1,4 @@
-//! `mlflow ui`: a trace on MLflow's own page, in the browser.
+//! `mlflow ui`: opens a trace on MLflow's page in the browser.
 
 mod browser;
 mod server;
@@ -44,11 +44,11 @@ pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
     }
 }
 
-/// What is to be shown, and where.
+/// The trace to open, and the target that has it.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
     target: Target,
-    /// The trace and its experiment; None for whatever there is.
+    /// The trace and its experiment id; None for the server's start page.
     shown: Option<(TraceId, String)>,
 }
 
@@ -114,7 +114,7 @@ fn local(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
     }
 }
 
-/// The address is said in any case: the browser may be on another screen.
+/// Always prints the address: the browser may be on another machine.
 fn show(ui: &Ui, address: &str, world: &World) {
     print(&format!("{address}\n"));
     if !ui.print

@@ -1,4 +1,4 @@
-//! MLflow's own server for a local store, in the foreground for as long as somebody looks.
+//! MLflow's server for a local store, in the foreground until Ctrl-C.
 
 use crate::command::Failure;
 use crate::config::target::Target;
@@ -14,36 +14,36 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// MLflow's usual one, for the command that a person types.
+/// MLflow's default port, for the printed command.
 pub(super) const USUAL_PORT: u16 = 5000;
 
-/// How often a server that begins is asked whether it answers.
+/// The interval between health checks of a starting server.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A cold Python on a slow disk that others use takes minutes.
+/// A cold start of Python on a slow, busy disk takes minutes.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How long a server may take to end before it is made to.
+/// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What MLflow 3.14 and later wants to hear before it opens a file store.
+/// MLflow 3.14 and newer require it to open a file store.
 const ALLOW_FILE_STORE: &str = "MLFLOW_ALLOW_FILE_STORE";
 
-/// A running server. It and all that it started end when this is dropped.
+/// A running server. Drop ends its whole process group.
 pub(super) struct Server {
     child: Child,
     port: u16,
     signals: SignalPipe,
 }
 
-/// Why nobody looks any more.
+/// Why the server's run is over.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Over {
     Asked,
     Ended(ExitStatus),
 }
 
-/// The words by which the store is served, and the folder that they count in, where it matters.
+/// The arguments that serve the store, and the working folder if the URI is relative to it.
 fn words(store: &Target, port: u16) -> (Vec<String>, Option<PathBuf>) {
     let (folder, uri) = match store.only_within() {
         Some((folder, uri)) => (Some(folder), uri),
@@ -54,7 +54,7 @@ fn words(store: &Target, port: u16) -> (Vec<String>, Option<PathBuf>) {
     (words.map(str::to_owned).to_vec(), folder)
 }
 
-/// As a person types it.
+/// The command for a shell.
 pub(in crate::command) fn command_line(store: &Target) -> String {
     let quoted = |word: String| {
         let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c));
@@ -82,7 +82,7 @@ impl Server {
             .map_err(failed)?
             .port();
         let mut command = Command::new("mlflow");
-        // A group of its own, so that it ends with all its workers.
+        // Its own process group, so that it ends with all its workers.
         let (words, folder) = words(store, port);
         command.args(words).stdin(Stdio::null()).process_group(0);
         if let Some(folder) = folder {
@@ -98,7 +98,7 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// None when it answers.
+    /// Waits until the server answers, then returns None.
     pub(super) fn begin(&mut self) -> Result<Option<Over>, Failure> {
         let begun = Instant::now();
         while !answers(self.port) {
@@ -112,7 +112,7 @@ impl Server {
         Ok(None)
     }
 
-    /// Until it ends or somebody wants us to; None when the time is over.
+    /// Waits until the server ends or a signal asks for the end; None after `time`.
     pub(super) fn wait(&mut self, time: Option<Duration>) -> Option<Over> {
         let until = time.map(|time| Instant::now() + time);
         loop {
@@ -126,21 +126,21 @@ impl Server {
             if left == Some(Duration::ZERO) {
                 return None;
             }
-            // The child's end wakes us, too.
+            // The signal pipe also reports the child's end.
             let timeout = left
                 .map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
             let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout);
         }
     }
 
-    fn tell_all(&self, signal: Signal) {
+    fn signal_group(&self, signal: Signal) {
         let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), signal);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.tell_all(Signal::SIGTERM);
+        self.signal_group(Signal::SIGTERM);
         let until = Instant::now() + GRACE;
         while let Ok(None) = self.child.try_wait() {
             if Instant::now() >= until {
@@ -148,8 +148,8 @@ impl Drop for Server {
             }
             std::thread::sleep(LOOK);
         }
-        // Workers that outlived it.
-        self.tell_all(Signal::SIGKILL);
+        // Workers may outlive the server.
+        self.signal_group(Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_can_be_pasted_into_a_shell() {
+    fn the_printed_command_is_valid_in_a_shell() {
         let table = [
             (
                 Target::Sqlite("/a b/x.db".into()),
