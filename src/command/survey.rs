@@ -12,7 +12,7 @@ use crate::config::access::Access;
 use crate::config::content::Content;
 use crate::config::file::{ConfigError, ConfigFile};
 use crate::config::granularity::Granularity;
-use crate::config::reference::{self, Value};
+use crate::config::reference::{self, Visibility};
 use crate::config::settings::{Settings, Source, Tracing};
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
@@ -233,7 +233,7 @@ pub(super) fn file_state(path: &Path) -> FileState {
 fn environment(world: &World) -> Vec<SetVariable> {
     let set = reference::all().filter_map(|variable| {
         let value = world.variables.os(variable.name)?.to_string_lossy();
-        let value = (variable.value == Value::Open).then(|| conceal(&value).into_owned());
+        let value = (variable.visibility == Visibility::Open).then(|| conceal(&value).into_owned());
         Some(SetVariable { name: variable.name, value })
     });
     set.collect()

@@ -36,7 +36,7 @@ pub enum Content {
 
 /// What the files of a session's folder and of its parents ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Folders {
+pub struct FolderPolicy {
     /// The file that switches tracing off.
     pub off: Option<PathBuf>,
     /// The file that restricts traces to metadata.
@@ -69,12 +69,12 @@ impl fmt::Display for Content {
     }
 }
 
-impl Folders {
+impl FolderPolicy {
     /// Reads the files of `folder` and its parents. Skips the home's own file, which is the configuration.
-    pub fn of(folder: &Path, home: &CodexHome) -> Folders {
-        let mut said = Folders::default();
+    pub fn read(folder: &Path, home: &CodexHome) -> FolderPolicy {
+        let mut policy = FolderPolicy::default();
         if !folder.is_absolute() {
-            return said;
+            return policy;
         }
         for above in folder.ancestors().take(MOST_FOLDERS) {
             let path = above.join(FILE);
@@ -83,19 +83,19 @@ impl Folders {
             }
             match read(&path) {
                 Ok(None) => {}
-                Ok(Some(file)) => said.add(&path, &file),
+                Ok(Some(file)) => policy.add(&path, &file),
                 Err(why) => {
-                    said.problem.get_or_insert_with(|| {
+                    policy.problem.get_or_insert_with(|| {
                         format!(
                             "{} cannot be followed ({why}), so only figures are traced in its folder",
                             path.display()
                         )
                     });
-                    said.metadata.get_or_insert(path);
+                    policy.metadata.get_or_insert(path);
                 }
             }
         }
-        said
+        policy
     }
 
     pub fn content(&self) -> Content {
@@ -136,7 +136,7 @@ fn read(path: &Path) -> Result<Option<ConfigFile>, String> {
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(format!("it is larger than {} KiB", LARGEST_FILE >> 10));
     }
-    ConfigFile::parse(&bytes).map(Some).map_err(|fault| fault.to_string())
+    ConfigFile::parse(&bytes).map(Some).map_err(|invalid| invalid.to_string())
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {
@@ -173,20 +173,26 @@ mod tests {
         let upper = say(&root.path().join("a"), METADATA);
         say(&inner, LOOSE);
         let home = home(&root.path().join("home"));
-        let said = Folders::of(&inner, &home);
-        assert_eq!(said, Folders { metadata: Some(upper), ..Folders::default() });
-        assert_eq!(Folders::of(root.path(), &home), Folders::default());
+        let policy = FolderPolicy::read(&inner, &home);
+        assert_eq!(policy, FolderPolicy { metadata: Some(upper), ..FolderPolicy::default() });
+        assert_eq!(FolderPolicy::read(root.path(), &home), FolderPolicy::default());
         let off = say(&inner, OFF);
-        assert_eq!(Folders::of(&inner.join("not there"), &home).off, Some(off));
+        assert_eq!(FolderPolicy::read(&inner.join("not there"), &home).off, Some(off));
     }
 
     #[test]
     fn the_configuration_file_of_the_home_is_no_folders_file() {
         let root = tempfile::tempdir().unwrap();
         say(root.path(), OFF);
-        assert_eq!(Folders::of(root.path(), &home(&root.path().join(".codex"))), Folders::default());
+        assert_eq!(
+            FolderPolicy::read(root.path(), &home(&root.path().join(".codex"))),
+            FolderPolicy::default()
+        );
         std::os::unix::fs::symlink(root.path().join(".codex"), root.path().join("link")).unwrap();
-        assert_eq!(Folders::of(root.path(), &home(&root.path().join("link"))), Folders::default());
+        assert_eq!(
+            FolderPolicy::read(root.path(), &home(&root.path().join("link"))),
+            FolderPolicy::default()
+        );
     }
 
     #[test]
@@ -194,8 +200,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let home = home(&root.path().join("home"));
         let path = say(root.path(), "");
-        let why =
-            |said: Folders| said.problem.filter(|_| said.metadata.is_some() && said.off.is_none()).unwrap();
+        let why = |policy: FolderPolicy| {
+            policy.problem.filter(|_| policy.metadata.is_some() && policy.off.is_none()).unwrap()
+        };
         let deep = "[".repeat(60_000);
         let nested = format!("{{\"environment\": {{\"a\": {deep}");
         for text in [
@@ -208,15 +215,15 @@ mod tests {
             r#"{"environment": {"CODEX_TRACED_CONTENT": "all"}}"#,
         ] {
             fs::write(&path, text).unwrap();
-            why(Folders::of(root.path(), &home));
+            why(FolderPolicy::read(root.path(), &home));
         }
         fs::remove_file(&path).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(why(Folders::of(root.path(), &home)).contains("it is no file"));
+        assert!(why(FolderPolicy::read(root.path(), &home)).contains("it is no file"));
         for end in ["/dev/zero", "/proc/self/mem", "/"] {
             fs::remove_file(&path).unwrap();
             std::os::unix::fs::symlink(end, &path).unwrap();
-            why(Folders::of(root.path(), &home));
+            why(FolderPolicy::read(root.path(), &home));
         }
     }
 }

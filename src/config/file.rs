@@ -23,12 +23,12 @@ pub enum ConfigError {
     #[error("cannot read {0}: {1}")]
     Io(PathBuf, io::Error),
     #[error("{0} is not valid: {1}")]
-    Broken(PathBuf, Fault),
+    Broken(PathBuf, InvalidConfig),
 }
 
 /// Why the text is no configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum InvalidConfig {
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     #[error("it holds {0}, not an object")]
@@ -42,21 +42,21 @@ impl ConfigFile {
     pub fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
         match fs::read(path) {
             Ok(bytes) => {
-                ConfigFile::parse(&bytes).map_err(|fault| ConfigError::Broken(path.to_owned(), fault))
+                ConfigFile::parse(&bytes).map_err(|invalid| ConfigError::Broken(path.to_owned(), invalid))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ConfigFile::default()),
             Err(error) => Err(ConfigError::Io(path.to_owned(), error)),
         }
     }
 
-    pub fn parse(bytes: &[u8]) -> Result<ConfigFile, Fault> {
+    pub fn parse(bytes: &[u8]) -> Result<ConfigFile, InvalidConfig> {
         let object = match serde_json::from_slice(bytes)? {
             Value::Object(object) => object,
-            other => return Err(Fault::NoObject(kind_of(&other))),
+            other => return Err(InvalidConfig::NoObject(kind_of(&other))),
         };
         match object.get(ENVIRONMENT) {
             None | Some(Value::Object(_) | Value::Null) => Ok(ConfigFile { object }),
-            Some(other) => Err(Fault::NoEnvironment(kind_of(other))),
+            Some(other) => Err(InvalidConfig::NoEnvironment(kind_of(other))),
         }
     }
 

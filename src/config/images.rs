@@ -3,7 +3,7 @@
 pub const IMAGES: &str = "CODEX_TRACED_IMAGES";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Images {
+pub enum ImageMode {
     /// A note holds the image's type, size and SHA-256.
     #[default]
     AsNotes,
@@ -11,12 +11,12 @@ pub enum Images {
     Shown,
 }
 
-impl Images {
+impl ImageMode {
     /// None for an unknown word.
-    pub fn parse(word: &str) -> Option<Images> {
+    pub fn parse(word: &str) -> Option<ImageMode> {
         match word.trim().to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Some(Images::Shown),
-            "false" | "0" | "no" | "off" => Some(Images::AsNotes),
+            "true" | "1" | "yes" | "on" => Some(ImageMode::Shown),
+            "false" | "0" | "no" | "off" => Some(ImageMode::AsNotes),
             _ => None,
         }
     }
@@ -29,12 +29,12 @@ mod tests {
     #[test]
     fn switches_are_read_in_all_spellings() {
         for (word, images) in [
-            ("true", Some(Images::Shown)),
-            (" True ", Some(Images::Shown)),
-            ("0", Some(Images::AsNotes)),
+            ("true", Some(ImageMode::Shown)),
+            (" True ", Some(ImageMode::Shown)),
+            ("0", Some(ImageMode::AsNotes)),
             ("all", None),
         ] {
-            assert_eq!(Images::parse(word), images, "{word}");
+            assert_eq!(ImageMode::parse(word), images, "{word}");
         }
     }
 }

@@ -8,22 +8,22 @@ pub struct Variable {
     pub meaning: &'static str,
     /// Markdown for a table cell; empty without a default.
     pub default: &'static str,
-    pub value: Value,
+    pub visibility: Visibility,
 }
 
 /// Whether `status` prints the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum Visibility {
     Open,
     Secret,
 }
 
 const fn open(name: &'static str, meaning: &'static str, default: &'static str) -> Variable {
-    Variable { name, meaning, default, value: Value::Open }
+    Variable { name, meaning, default, visibility: Visibility::Open }
 }
 
 const fn secret(name: &'static str, meaning: &'static str, default: &'static str) -> Variable {
-    Variable { name, meaning, default, value: Value::Secret }
+    Variable { name, meaning, default, visibility: Visibility::Secret }
 }
 
 /// Variables that select what is traced, and where traces go.

@@ -1,9 +1,9 @@
 //! The settings of a process: from its environment, else the configuration file, else the default.
 
-use super::content::{self, Content, Folders};
+use super::content::{self, Content, FolderPolicy};
 use super::file::ConfigFile;
 use super::granularity::{GRANULARITY, Granularity};
-use super::images::{IMAGES, Images};
+use super::images::{IMAGES, ImageMode};
 use super::target::{BadTarget, Experiment, Target};
 use super::workspace::{self, WORKSPACE};
 use crate::codex::home::CodexHome;
@@ -25,7 +25,7 @@ pub struct Settings {
     pub content: Setting<Content>,
     /// Applies to threads without a trace. Others keep the granularity of their first trace.
     pub granularity: Setting<Granularity>,
-    pub images: Images,
+    pub images: ImageMode,
     /// The folder in which `import` looks for session files: Codex's own unless the file names another.
     pub sessions_dir: Setting<PathBuf>,
     /// Sentences about settings that cannot be followed.
@@ -66,12 +66,12 @@ impl Settings {
         let base = world.cwd.as_deref().unwrap_or(home.path());
         let mut settings = Settings::decide(&world.variables, &file, base, home);
         settings.problems.extend(problem);
-        settings.tighten(Folders::of(base, home));
+        settings.tighten(FolderPolicy::read(base, home));
         settings
     }
 
     /// A folder's file only restricts: it never switches tracing or full content on.
-    fn tighten(&mut self, folders: Folders) {
+    fn tighten(&mut self, folders: FolderPolicy) {
         if folders.content() > self.content.value {
             self.content = Setting { value: folders.content(), source: Source::Folder };
         }
@@ -170,14 +170,14 @@ impl Settings {
                     Setting { value: Granularity::default(), source }
                 }
             };
-        let images = match value_of(IMAGES).map(|(word, _)| (Images::parse(&word), word)) {
-            None => Images::default(),
+        let images = match value_of(IMAGES).map(|(word, _)| (ImageMode::parse(&word), word)) {
+            None => ImageMode::default(),
             Some((Some(images), _)) => images,
             Some((None, word)) => {
                 problems.push(format!(
                     "{IMAGES} is \"{word}\", so images become notes\n  hint: set it to true or false"
                 ));
-                Images::default()
+                ImageMode::default()
             }
         };
         Settings { tracing, target, experiment, content, granularity, images, sessions_dir, problems }
@@ -295,11 +295,11 @@ mod tests {
     #[test]
     fn images_are_shown_only_on_request() {
         let asked = |word| decide([(IMAGES, word)], "{}");
-        assert_eq!((decide([], "{}").images, asked("true").images), (Images::AsNotes, Images::Shown));
+        assert_eq!((decide([], "{}").images, asked("true").images), (ImageMode::AsNotes, ImageMode::Shown));
         let unclear = asked("all");
-        assert_eq!((unclear.images, unclear.problems.len()), (Images::AsNotes, 1));
+        assert_eq!((unclear.images, unclear.problems.len()), (ImageMode::AsNotes, 1));
         let file = r#"{"environment": {"CODEX_TRACED_IMAGES": true}}"#;
-        assert_eq!(decide([], file).images, Images::Shown);
+        assert_eq!(decide([], file).images, ImageMode::Shown);
     }
 
     #[test]

@@ -28,24 +28,28 @@ pub enum Wait {
 
 /// Whether other processes outlive this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rank {
+pub enum ProcessRole {
     /// Process 1 of a container, or the command that it runs. The container ends with it and kills all others.
-    First,
+    ContainerMain,
     Other,
 }
 
-impl Rank {
+impl ProcessRole {
     /// `first` is the name of process 1; None where it is unreadable.
-    pub fn of(process: u32, parent: u32, first: Option<&str>) -> Rank {
+    pub fn from_ids(process: u32, parent: u32, first: Option<&str>) -> ProcessRole {
         // The init process of a machine outlives the processes that it starts.
         let is_machines = first.is_none_or(|name| ["systemd", "init", "launchd"].contains(&name));
-        if process == 1 || (parent == 1 && !is_machines) { Rank::First } else { Rank::Other }
+        if process == 1 || (parent == 1 && !is_machines) {
+            ProcessRole::ContainerMain
+        } else {
+            ProcessRole::Other
+        }
     }
 
     /// `parent` is the parent process at the launcher's start.
-    pub fn ours(parent: u32) -> Rank {
+    pub fn current(parent: u32) -> ProcessRole {
         let first = std::fs::read_to_string("/proc/1/comm").ok();
-        Rank::of(std::process::id(), parent, first.as_deref().map(str::trim_end))
+        ProcessRole::from_ids(std::process::id(), parent, first.as_deref().map(str::trim_end))
     }
 }
 
@@ -59,7 +63,7 @@ impl Wait {
         requested: Option<Duration>,
         terminals: &Terminals,
         variables: &Variables,
-        rank: Rank,
+        role: ProcessRole,
     ) -> Wait {
         let is_ci = variables.text("CI").is_some_and(|value| !["false", "0"].contains(&value));
         match requested {
@@ -67,7 +71,9 @@ impl Wait {
             Some(time) => Wait::InPlace(time),
             // The program that asked for a summary reads it after the launch.
             None if variables.os(SUMMARY).is_some() => Wait::InPlace(USUAL),
-            None if rank == Rank::First || is_ci || !terminals.are_any() => Wait::InPlace(USUAL),
+            None if role == ProcessRole::ContainerMain || is_ci || !terminals.are_any() => {
+                Wait::InPlace(USUAL)
+            }
             None => Wait::Detached(PROMPT),
         }
     }
@@ -90,40 +96,40 @@ mod tests {
         let (prompt, usual) = (Wait::Detached(PROMPT), Wait::InPlace(USUAL));
         let (none, tty) = ([None; 3], Some(Device(1)));
         let table = [
-            ([tty, tty, tty], "", "", Rank::Other, prompt),
-            ([tty, None, None], "", "", Rank::Other, prompt),
-            ([None, tty, None], "", "", Rank::Other, prompt),
-            ([None, None, tty], "", "", Rank::Other, prompt),
-            (none, "", "", Rank::Other, usual),
-            ([tty, tty, tty], "", "true", Rank::Other, usual),
-            ([tty, tty, tty], "", "woodpecker", Rank::Other, usual),
-            ([tty, tty, tty], "", "false", Rank::Other, prompt),
-            ([tty, tty, tty], "", "", Rank::First, usual),
-            ([tty, tty, tty], "5", "", Rank::Other, Wait::InPlace(Duration::from_secs(5))),
-            (none, "0.5", "true", Rank::Other, Wait::InPlace(Duration::from_millis(500))),
-            (none, "0", "true", Rank::First, Wait::Detached(Duration::ZERO)),
+            ([tty, tty, tty], "", "", ProcessRole::Other, prompt),
+            ([tty, None, None], "", "", ProcessRole::Other, prompt),
+            ([None, tty, None], "", "", ProcessRole::Other, prompt),
+            ([None, None, tty], "", "", ProcessRole::Other, prompt),
+            (none, "", "", ProcessRole::Other, usual),
+            ([tty, tty, tty], "", "true", ProcessRole::Other, usual),
+            ([tty, tty, tty], "", "woodpecker", ProcessRole::Other, usual),
+            ([tty, tty, tty], "", "false", ProcessRole::Other, prompt),
+            ([tty, tty, tty], "", "", ProcessRole::ContainerMain, usual),
+            ([tty, tty, tty], "5", "", ProcessRole::Other, Wait::InPlace(Duration::from_secs(5))),
+            (none, "0.5", "true", ProcessRole::Other, Wait::InPlace(Duration::from_millis(500))),
+            (none, "0", "true", ProcessRole::ContainerMain, Wait::Detached(Duration::ZERO)),
         ];
-        for (streams, wait, ci, rank, chosen) in table {
+        for (streams, wait, ci, role, chosen) in table {
             let variables = Variables::from([(WAIT, wait), ("CI", ci)]);
             let requested = Wait::requested(&variables).unwrap();
-            let choice = Wait::choose(requested, &Terminals(streams), &variables, rank);
-            assert_eq!(choice, chosen, "{streams:?} {WAIT}={wait} CI={ci} {rank:?}");
+            let choice = Wait::choose(requested, &Terminals(streams), &variables, role);
+            assert_eq!(choice, chosen, "{streams:?} {WAIT}={wait} CI={ci} {role:?}");
         }
     }
 
     #[test]
     fn the_main_command_of_a_container_is_recognized() {
         let table = [
-            (1, 0, Some("codex-traced"), Rank::First),
-            (7, 1, Some("tini"), Rank::First),
-            (7, 1, Some("sh"), Rank::First),
-            (7, 3, Some("tini"), Rank::Other),
+            (1, 0, Some("codex-traced"), ProcessRole::ContainerMain),
+            (7, 1, Some("tini"), ProcessRole::ContainerMain),
+            (7, 1, Some("sh"), ProcessRole::ContainerMain),
+            (7, 3, Some("tini"), ProcessRole::Other),
             // Orphans on a machine with an init process.
-            (700, 1, Some("systemd"), Rank::Other),
-            (700, 1, None, Rank::Other),
+            (700, 1, Some("systemd"), ProcessRole::Other),
+            (700, 1, None, ProcessRole::Other),
         ];
-        for (process, parent, first, rank) in table {
-            assert_eq!(Rank::of(process, parent, first), rank, "{process} {parent} {first:?}");
+        for (process, parent, first, role) in table {
+            assert_eq!(ProcessRole::from_ids(process, parent, first), role, "{process} {parent} {first:?}");
         }
     }
 
@@ -131,7 +137,7 @@ mod tests {
     fn a_launch_at_a_terminal_waits_for_its_summary() {
         let terminals = Terminals([Some(Device(1)); 3]);
         let choose = |requested| {
-            Wait::choose(requested, &terminals, &Variables::from([(SUMMARY, "file")]), Rank::Other)
+            Wait::choose(requested, &terminals, &Variables::from([(SUMMARY, "file")]), ProcessRole::Other)
         };
         assert_eq!(choose(None), Wait::InPlace(USUAL));
         assert_eq!(choose(Some(Duration::ZERO)), Wait::Detached(Duration::ZERO));
