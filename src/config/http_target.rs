@@ -1,10 +1,11 @@
 //! A server as a target: its address and its workspace.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
 
 /// Two workspaces of a server are two targets: each has its own readers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "Written", into = "Written")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpTarget {
     /// Never holds a user or password.
     pub url: String,
@@ -28,29 +29,27 @@ impl From<&str> for HttpTarget {
     }
 }
 
-/// As files keep it. Without a workspace it is the address alone, as before workspaces were noted.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Address(String),
-    Workspace { url: String, workspace: String },
-}
-
-impl From<Written> for HttpTarget {
-    fn from(written: Written) -> HttpTarget {
-        match written {
-            Written::Address(url) => HttpTarget { url, workspace: None },
-            Written::Workspace { url, workspace } => HttpTarget { url, workspace: Some(workspace) },
+/// Without a workspace it is stored as the address alone, as before workspaces existed.
+impl Serialize for HttpTarget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.workspace {
+            None => serializer.serialize_str(&self.url),
+            Some(workspace) => json!({ "url": self.url, "workspace": workspace }).serialize(serializer),
         }
     }
 }
 
-impl From<HttpTarget> for Written {
-    fn from(HttpTarget { url, workspace }: HttpTarget) -> Written {
-        match workspace {
-            None => Written::Address(url),
-            Some(workspace) => Written::Workspace { url, workspace },
-        }
+impl<'de> Deserialize<'de> for HttpTarget {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HttpTarget, D::Error> {
+        let stored = Value::deserialize(deserializer)?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let target = match &stored {
+            Value::String(url) => Some(HttpTarget::new(url)),
+            stored => text(&stored["url"])
+                .zip(text(&stored["workspace"]))
+                .map(|(url, workspace)| HttpTarget { url, workspace: Some(workspace) }),
+        };
+        target.ok_or_else(|| D::Error::custom("a server is an address, or an object with url and workspace"))
     }
 }
 
