@@ -3,7 +3,8 @@
 use super::Failure;
 use super::enable::{Opened, aside_text, home, open, store};
 use super::text::{clean, wrap};
-use crate::config::settings::{ENABLED, Settings, Source, Tracing};
+use crate::config::settings::{Settings, Source, Tracing};
+use crate::config::switch::ENABLED;
 use crate::env::World;
 use std::fmt::Write;
 

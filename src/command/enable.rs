@@ -7,10 +7,11 @@ use crate::cli::{Enable, OneTrace};
 use crate::codex::home::CodexHome;
 use crate::config::file::{self, ConfigError, ConfigFile};
 use crate::config::granularity::{GRANULARITY, Granularity};
-use crate::config::settings::{
-    DEFAULT_EXPERIMENT, ENABLED, EXPERIMENT_ID, EXPERIMENT_NAME, Settings, Source, TRACKING_URI, Tracing,
+use crate::config::settings::{Settings, Source, Tracing};
+use crate::config::switch::ENABLED;
+use crate::config::target::{
+    DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target,
 };
-use crate::config::target::{Experiment, Target};
 use crate::config::workspace::{self, WORKSPACE};
 use crate::disk;
 use crate::env::World;

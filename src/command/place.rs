@@ -1,8 +1,7 @@
 //! Requests to the target with a time limit, for a user who waits at a prompt.
 
 use crate::config::access::Access;
-use crate::config::settings::TRACKING_URI;
-use crate::config::target::{Experiment, Target};
+use crate::config::target::{Experiment, TRACKING_URI, Target};
 use crate::env::{Variables, World};
 use crate::export::lost::{Lost, SentTrace};
 use crate::export::mlflow;

@@ -1,14 +1,14 @@
 //! The access to a target: MLflow's client variables, credentials among them. Read when a delivery begins; never
 //! written to disk, never printed.
 
+use super::address::credentials_in;
 use super::file::ConfigFile;
-use super::target::{Target, credentials_in};
+use super::secret::Secret;
+use super::target::{TRACKING_URI, Target};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
 use std::fmt;
 use std::path::{Path, PathBuf};
-
-const TRACKING_URI: &str = "MLFLOW_TRACKING_URI";
 
 /// Variables with credentials or trust for one server. They must not reach another server.
 const OF_ONE_SERVER: [&str; 9] = [
@@ -88,27 +88,6 @@ impl Access {
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Access(…)")
-    }
-}
-
-/// Text that is never printed: `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// For the request that sends it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
     }
 }
 

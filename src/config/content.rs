@@ -4,6 +4,7 @@
 //! tracing off, or sets the content mode to `metadata`. It is untrusted input: it may come with a cloned repository.
 
 use super::file::ConfigFile;
+use super::switch::{ENABLED, Switch};
 use crate::codex::home::CodexHome;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -103,7 +104,8 @@ impl FolderPolicy {
     }
 
     fn add(&mut self, path: &Path, file: &ConfigFile) {
-        if file.text(super::settings::ENABLED).is_some_and(|text| super::settings::is_off(&text)) {
+        // An unknown word switches off too.
+        if file.text(ENABLED).is_some_and(|text| Switch::read(&text) != Switch::On) {
             self.off.get_or_insert_with(|| path.to_owned());
         }
         match file.text(CONTENT).map(|text| Content::parse(&text)) {

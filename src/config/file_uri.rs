@@ -1,8 +1,12 @@
 //! A path inside a `file:` URI, which writes some bytes as `%` and two hexadecimal digits.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+const RESERVED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `file://` and the escaped path.
 pub fn file_uri(path: &Path) -> String {
@@ -11,33 +15,12 @@ pub fn file_uri(path: &Path) -> String {
 
 /// The path with all bytes escaped except RFC 3986's unreserved characters and `/`.
 pub(crate) fn escaped(path: &Path) -> String {
-    let mut uri = String::new();
-    for byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
-                uri.push(char::from(*byte))
-            }
-            other => uri.push_str(&format!("%{other:02X}")),
-        }
-    }
-    uri
+    percent_encode(path.as_os_str().as_bytes(), RESERVED).to_string()
 }
 
 /// The decoded path. A `%` without two hexadecimal digits after it stays as it is.
 pub(super) fn unescaped(text: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escaped = after.first_chunk().filter(|_| *first == b'%').copied().and_then(byte_of);
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    PathBuf::from(OsStr::from_bytes(&bytes))
-}
-
-fn byte_of(digits: [u8; 2]) -> Option<u8> {
-    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    Some(digit(digits[0])? * 16 + digit(digits[1])?)
+    PathBuf::from(OsString::from_vec(percent_decode_str(text).collect()))
 }
 
 #[cfg(test)]

@@ -4,18 +4,14 @@ use super::content::{self, Content, FolderPolicy};
 use super::file::ConfigFile;
 use super::granularity::{GRANULARITY, Granularity};
 use super::images::{IMAGES, ImageMode};
-use super::target::{BadTarget, Experiment, Target};
+use super::switch::{ENABLED, Switch};
+use super::target::{
+    BadTarget, DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target,
+};
 use super::workspace::{self, WORKSPACE};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
 use std::path::{Path, PathBuf};
-
-pub const DEFAULT_EXPERIMENT: &str = "codex-sessions";
-
-pub const ENABLED: &str = "MLFLOW_CODEX_TRACING_ENABLED";
-pub const TRACKING_URI: &str = "MLFLOW_TRACKING_URI";
-pub const EXPERIMENT_NAME: &str = "MLFLOW_EXPERIMENT_NAME";
-pub const EXPERIMENT_ID: &str = "MLFLOW_EXPERIMENT_ID";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -198,28 +194,6 @@ fn experiment(variables: &Variables, file: &ConfigFile, target: Source) -> Setti
         .or_else(|| of_file(EXPERIMENT_NAME).map(name))
         .or_else(|| of_file(EXPERIMENT_ID).map(id))
         .unwrap_or_else(|| name((DEFAULT_EXPERIMENT.to_owned(), Source::Default)))
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Switch {
-    On,
-    Off,
-    Unclear,
-}
-
-/// Whether the text switches tracing off. An unknown word does.
-pub(super) fn is_off(text: &str) -> bool {
-    Switch::read(text) != Switch::On
-}
-
-impl Switch {
-    fn read(value: &str) -> Switch {
-        match value.trim().to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Switch::On,
-            "false" | "0" | "no" | "off" => Switch::Off,
-            _ => Switch::Unclear,
-        }
-    }
 }
 
 #[cfg(test)]

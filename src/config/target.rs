@@ -1,12 +1,18 @@
 //! Where traces go: a target, read from MLflow's grammar of tracking URIs, and an experiment.
 
-use super::access::Secret;
+use super::address::{shown, without_credentials};
 use super::file_uri::{file_uri, unescaped};
 use super::http_target::HttpTarget;
 use super::sqlite_uri::{only_within, sqlite_path, sqlite_uri};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+pub const TRACKING_URI: &str = "MLFLOW_TRACKING_URI";
+pub const EXPERIMENT_NAME: &str = "MLFLOW_EXPERIMENT_NAME";
+pub const EXPERIMENT_ID: &str = "MLFLOW_EXPERIMENT_ID";
+
+pub const DEFAULT_EXPERIMENT: &str = "codex-sessions";
 
 /// Paths are absolute, so that a stored target names the same file from every working folder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -136,58 +142,6 @@ impl Target {
     }
 }
 
-/// The range of user and password in an address, with the `@` after them. As in Python's client, the last `@` before
-/// the path ends them.
-fn user_info(uri: &str) -> Option<std::ops::Range<usize>> {
-    let start = uri.find("://")? + 3;
-    let length = uri[start..].find(['/', '?', '#']).unwrap_or(uri.len() - start);
-    let at = uri[start..start + length].rfind('@')?;
-    Some(start..start + at + 1)
-}
-
-/// The text for an error message: masks all before the last `@` (a password) and all after a `?` (a token).
-fn shown(uri: &str) -> String {
-    let scheme = uri.split_once("://").map_or("", |(scheme, _)| scheme);
-    let (before, after) = match uri.rsplit_once('@') {
-        Some((_, after)) if scheme.is_empty() => ("…@".to_owned(), after),
-        Some((_, after)) => (format!("{scheme}://…@"), after),
-        None => (String::new(), uri),
-    };
-    match after.split_once('?') {
-        Some((after, _)) => format!("{before}{after}?…"),
-        None => before + after,
-    }
-}
-
-/// Targets go into files, logs and notices; credentials must not.
-fn without_credentials(uri: &str) -> String {
-    match user_info(uri) {
-        Some(range) => format!("{}{}", &uri[..range.start], &uri[range.end..]),
-        None => uri.to_owned(),
-    }
-}
-
-/// The user and the password in an address.
-pub fn credentials_in(uri: &str) -> Option<(String, Secret)> {
-    let range = user_info(uri)?;
-    let text = &uri[range.start..range.end - 1];
-    let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    Some((percent_decoded(user), Secret::new(percent_decoded(password))))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let decoded =
-            digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(decoded.unwrap_or(*first));
-        rest = if decoded.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// Keeps `.` and `..` except a leading `./`.
 fn absolute(base: &Path, path: PathBuf) -> PathBuf {
     base.join(path.strip_prefix("./").unwrap_or(&path))
@@ -288,21 +242,6 @@ mod tests {
                     assert!(shown.contains(part), "{uri}: {shown}");
                 }
             }
-        }
-    }
-
-    #[test]
-    fn credentials_are_read_from_an_address() {
-        let table = [
-            ("http://ann:secret@host", Some(("ann", "secret"))),
-            ("http://ann@host", Some(("ann", ""))),
-            ("http://a%40b:p%2Fq%zz@host/x@y", Some(("a@b", "p/q%zz"))),
-            ("http://host/x@y", None),
-            ("host", None),
-        ];
-        for (uri, expected) in table {
-            let expected = expected.map(|(user, password)| (user.to_owned(), Secret::new(password)));
-            assert_eq!(credentials_in(uri), expected, "{uri}");
         }
     }
 

@@ -1,8 +1,7 @@
 //! The workspace of a server that traces go to.
 
 use super::file::ConfigFile;
-use super::settings::TRACKING_URI;
-use super::target::Target;
+use super::target::{TRACKING_URI, Target};
 use crate::env::Variables;
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 //! own client works here.
 
 use super::profile::{BadLine, NoProfile, Profiles, Settings};
-use crate::config::access::Secret;
+use crate::config::secret::Secret;
 use crate::env::Variables;
 use reqwest::Url;
 use std::collections::BTreeSet;

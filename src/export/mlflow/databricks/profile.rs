@@ -1,6 +1,6 @@
 //! `~/.databrickscfg`: named groups of settings, in the INI form that Python's configparser reads.
 
-use crate::config::access::Secret;
+use crate::config::secret::Secret;
 use std::collections::BTreeMap;
 
 /// What is set, by databricks-sdk's names (`host`, `token`). Any of it may be a credential.

@@ -1,6 +1,6 @@
 //! What Databricks says when it says no.
 
-use crate::config::access::Secret;
+use crate::config::secret::Secret;
 use crate::export::ExportError;
 use crate::export::mlflow::http::client::Answer;
 use serde_json::Value;

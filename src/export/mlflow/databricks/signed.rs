@@ -1,7 +1,7 @@
 //! A signed address of the cloud's storage, and the requests that it is good for.
 
 use super::workspace::{Ask, Workspace};
-use crate::config::access::Secret;
+use crate::config::secret::Secret;
 use crate::export::ExportError;
 use crate::export::mlflow::http::client::Request;
 use crate::trace::ids::TraceId;

@@ -1,7 +1,7 @@
 //! What the cloud's storage answers, told without any part of the signed address.
 
 use super::refusal::{hidden, reworded};
-use crate::config::access::Secret;
+use crate::config::secret::Secret;
 use crate::export::ExportError;
 use crate::export::mlflow::http::client::Answer;
 use reqwest::Url;

@@ -2,7 +2,7 @@
 
 use super::login::{Account, Login};
 use super::refusal::{Refusal, hidden, reworded};
-use crate::config::access::Secret;
+use crate::config::secret::Secret;
 use crate::export::ExportError;
 use crate::export::mlflow::http::client::{Answer, Client, Request};
 use base64::Engine;

@@ -1,7 +1,8 @@
 //! Who we are to a server: the Authorization header, found where MLflow's own client finds it.
 
 use super::settings::{header, is_on};
-use crate::config::access::{Access, Secret};
+use crate::config::access::Access;
+use crate::config::secret::Secret;
 use crate::config::target::Target;
 use crate::env::Variables;
 use crate::export::ExportError;

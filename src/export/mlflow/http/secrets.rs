@@ -1,6 +1,6 @@
 //! What must not be seen, should a server send it back: taken out of its refusals before they are cut or read.
 
-use crate::config::target::credentials_in;
+use crate::config::address::credentials_in;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderMap, HeaderValue};
