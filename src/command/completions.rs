@@ -1,7 +1,7 @@
 //! `mlflow completions`: a shell's completions of `codex-traced`. Those of `mlflow …` are generated; an appended hook
 //! gets all others from Codex's own completion.
 
-use super::Failure;
+use super::CommandError;
 use crate::cli::{Cli, Completions, Shell};
 use clap::{Command, CommandFactory};
 use clap_complete::generate;
@@ -9,7 +9,7 @@ use clap_complete::shells;
 
 const NAME: &str = "codex-traced";
 
-pub(super) fn run(completions: &Completions) -> Result<(), Failure> {
+pub(super) fn run(completions: &Completions) -> Result<(), CommandError> {
     super::print(&script(completions.shell));
     Ok(())
 }

@@ -1,26 +1,28 @@
 //! `mlflow disable`: switches tracing off and keeps the other settings.
 
-use super::Failure;
-use super::enable::{Opened, aside_text, home, open, store};
-use super::text::{clean, wrap};
+use super::CommandError;
+use super::enable::{ConfigEdit, aside_text, home, open, store};
+use super::text::wrap;
+use crate::config::file::FileState;
 use crate::config::settings::{Settings, Source, Tracing};
 use crate::config::switch::ENABLED;
 use crate::env::World;
+use crate::printable::clean;
 use std::fmt::Write;
 
-pub(super) fn run(world: &World) -> Result<(), Failure> {
+pub(super) fn run(world: &World) -> Result<(), CommandError> {
     let home = home(world)?;
     let path = home.config();
-    let Opened { mut file, broken } = open(&path)?;
+    let ConfigEdit { mut file, is_broken } = open(&path)?;
     file.set(ENABLED, Some("false"));
-    let aside = store(&file, &path, broken)?;
+    let aside = store(&file, &path, is_broken)?;
 
     let mut text = String::from("Tracing is off.\n");
     let _ = writeln!(text, "  written to    {}", clean(path.display()));
     if let Some(aside) = aside {
         let _ = writeln!(text, "{}", aside_text(&aside));
     }
-    let settings = Settings::read(world, &home);
+    let settings = Settings::with_file(world, &home, (file, FileState::Valid));
     if let (Tracing::On, Source::Environment(name)) = (settings.tracing.value, settings.tracing.source) {
         let warning = format!(
             "Warning: {name} is set in this environment and comes before the file, so tracing goes on here; unset it."

@@ -1,11 +1,12 @@
 //! `mlflow enable`: writes the configuration file, with the target of the traces.
 
 use super::survey::missing_home;
-use super::text::{clean, wrap};
-use super::{Failure, place};
+use super::text::wrap;
+use super::{CommandError, place};
 use crate::cli::{Enable, OneTrace};
 use crate::codex::home::CodexHome;
-use crate::config::file::{self, ConfigError, ConfigFile};
+use crate::config::access::Access;
+use crate::config::file::{self, ConfigFile, FileState};
 use crate::config::granularity::{GRANULARITY, Granularity};
 use crate::config::settings::{Settings, Source, Tracing};
 use crate::config::switch::ENABLED;
@@ -16,6 +17,7 @@ use crate::config::workspace::{self, WORKSPACE};
 use crate::disk;
 use crate::env::World;
 use crate::launch::exit::ChildExit;
+use crate::printable::clean;
 use jiff::Timestamp;
 use std::fmt::Write;
 use std::io;
@@ -24,10 +26,10 @@ use std::path::{Path, PathBuf};
 /// The exit code for wrong usage, as in clap and in shells.
 const WRONG_USE: i32 = 2;
 
-pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> {
+pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandError> {
     let home = home(world)?;
     let path = home.config();
-    let Opened { mut file, broken } = open(&path)?;
+    let ConfigEdit { mut file, is_broken } = open(&path)?;
     let wanted = match wanted(enable, world, &home, &file) {
         Ok(wanted) => wanted,
         Err(refused) => {
@@ -37,7 +39,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
     };
     let checked = match enable.no_check {
         true => None,
-        false => Some(place::check_typed(&wanted.uri, &wanted.target, &wanted.experiment, world).map_err(|error| {
+        false => Some(place::check_typed(&wanted.uri, &wanted.target, &wanted.experiment, Access::new(world, &file)).map_err(|error| {
             format!(
                 "{}\n  hint: nothing was written; put that right, or write it all the same with --no-check",
                 clean(error)
@@ -67,7 +69,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
         file.set(GRANULARITY, Some(&granularity.to_string()));
     }
     file.set_sessions_dir(&wanted.sessions_dir);
-    let aside = store(&file, &path, broken)?;
+    let aside = store(&file, &path, is_broken)?;
 
     let mut page = String::from("Tracing is on.\n");
     let mut line = |label: &str, value: &str| _ = writeln!(page, "  {label:<13} {value}");
@@ -98,7 +100,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, Failure> 
     if let Some(text) = reachable_text(&wanted.target, checked.as_ref().and_then(|c| c.version.as_deref())) {
         let _ = writeln!(page, "{}", wrap(&text, 0));
     }
-    for warning in overruled(world, &home) {
+    for warning in overruled(world, &home, file) {
         let _ = writeln!(page, "{}", wrap(&format!("Warning: {warning}"), 0));
     }
     let look = match wanted.target {
@@ -120,7 +122,12 @@ struct Wanted {
     left_behind: Option<String>,
 }
 
-fn wanted(enable: &Enable, world: &World, home: &CodexHome, file: &ConfigFile) -> Result<Wanted, Failure> {
+fn wanted(
+    enable: &Enable,
+    world: &World,
+    home: &CodexHome,
+    file: &ConfigFile,
+) -> Result<Wanted, CommandError> {
     let here = world.cwd.as_deref().unwrap_or(home.path());
     let before = file.text(TRACKING_URI).and_then(|uri| Target::parse(&uri, here).ok());
     let target = match &enable.tracking_uri {
@@ -168,7 +175,7 @@ fn wanted(enable: &Enable, world: &World, home: &CodexHome, file: &ConfigFile) -
     Ok(Wanted { target, uri, experiment, sessions_dir, left_behind })
 }
 
-fn target_of(uri: &str, here: &Path) -> Result<Target, Failure> {
+fn target_of(uri: &str, here: &Path) -> Result<Target, CommandError> {
     let refused = |what: &str| {
         format!(
             "{what}: \"{}\"\n  hint: accepted are http://HOST:PORT, https://HOST, databricks, databricks://PROFILE,\n        \
@@ -183,7 +190,7 @@ fn target_of(uri: &str, here: &Path) -> Result<Target, Failure> {
     Target::parse(uri, here).map_err(|_| refused("not a tracking URI"))
 }
 
-fn id_of(id: &str) -> Result<String, Failure> {
+fn id_of(id: &str) -> Result<String, CommandError> {
     match !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) {
         true => Ok(id.to_owned()),
         false => Err(format!(
@@ -193,7 +200,7 @@ fn id_of(id: &str) -> Result<String, Failure> {
     }
 }
 
-fn name_of(name: &str) -> Result<String, Failure> {
+fn name_of(name: &str) -> Result<String, CommandError> {
     match !name.trim().is_empty() && !name.chars().any(char::is_control) {
         true => Ok(name.to_owned()),
         false => Err(format!(
@@ -203,7 +210,7 @@ fn name_of(name: &str) -> Result<String, Failure> {
     }
 }
 
-fn folder_of(folder: &Path) -> Result<PathBuf, Failure> {
+fn folder_of(folder: &Path) -> Result<PathBuf, CommandError> {
     match folder.is_dir() {
         true => Ok(folder.strip_prefix(".").unwrap_or(folder).to_owned()),
         false => Err(format!(
@@ -214,24 +221,27 @@ fn folder_of(folder: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// The configuration file, ready for a change.
-pub(super) struct Opened {
+pub(super) struct ConfigEdit {
     pub(super) file: ConfigFile,
     /// `store` copies the broken file before it writes the new one.
-    pub(super) broken: bool,
+    pub(super) is_broken: bool,
 }
 
-pub(super) fn open(path: &Path) -> Result<Opened, Failure> {
-    match ConfigFile::read(path) {
-        Ok(file) => Ok(Opened { file, broken: false }),
-        Err(ConfigError::Broken(..)) => Ok(Opened { file: ConfigFile::default(), broken: true }),
-        Err(error @ ConfigError::Io(..)) => {
+pub(super) fn open(path: &Path) -> Result<ConfigEdit, CommandError> {
+    match ConfigFile::load(path) {
+        (_, FileState::Unreadable(error)) => {
             Err(format!("{}\n  hint: look at its permissions (`ls -l`)", clean(error)))
         }
+        (file, state) => Ok(ConfigEdit { file, is_broken: matches!(state, FileState::Broken(_)) }),
     }
 }
 
 /// The path of the copy of a broken file.
-pub(super) fn store(file: &ConfigFile, path: &Path, broken: bool) -> Result<Option<PathBuf>, Failure> {
+pub(super) fn store(
+    file: &ConfigFile,
+    path: &Path,
+    is_broken: bool,
+) -> Result<Option<PathBuf>, CommandError> {
     let failed = |error: io::Error| {
         format!(
             "cannot write {}: {}\n  hint: look at the permissions of its folder, and at the disk (`df -h`)",
@@ -239,7 +249,7 @@ pub(super) fn store(file: &ConfigFile, path: &Path, broken: bool) -> Result<Opti
             disk::reason(&error)
         )
     };
-    let aside = broken.then(|| file::keep_aside(path, Timestamp::now())).transpose().map_err(failed)?;
+    let aside = is_broken.then(|| file::keep_aside(path, Timestamp::now())).transpose().map_err(failed)?;
     file.store(path).map_err(failed)?;
     Ok(aside)
 }
@@ -249,7 +259,7 @@ pub(super) fn aside_text(aside: &Path) -> String {
 }
 
 /// Codex's home. Fails where `CODEX_HOME` names a missing folder: Codex refuses it, so the program does not create it.
-pub(super) fn home(world: &World) -> Result<CodexHome, Failure> {
+pub(super) fn home(world: &World) -> Result<CodexHome, CommandError> {
     let home = super::home(world)?;
     match missing_home(world, &home) {
         None => Ok(home),
@@ -279,8 +289,8 @@ fn reachable_text(target: &Target, version: Option<&str>) -> Option<String> {
 }
 
 /// A sentence for each variable of the environment that overrides the file.
-pub(super) fn overruled(world: &World, home: &CodexHome) -> Vec<String> {
-    let settings = Settings::read(world, home);
+fn overruled(world: &World, home: &CodexHome, file: ConfigFile) -> Vec<String> {
+    let settings = Settings::with_file(world, home, (file, FileState::Valid));
     let sources = [
         settings.tracing.source,
         settings.target.source,

@@ -1,6 +1,6 @@
 //! `mlflow man`: one manual page for all commands of `codex-traced mlflow`.
 
-use super::Failure;
+use super::CommandError;
 use crate::cli::Cli;
 use crate::config::reference;
 use clap::{Command, CommandFactory};
@@ -35,7 +35,7 @@ const EXIT_STATUS: [(&str, &str); 3] = [
     ("2", "it was called wrongly, or was given a value that is none; for doctor, there are errors"),
 ];
 
-pub(super) fn run() -> Result<(), Failure> {
+pub(super) fn run() -> Result<(), CommandError> {
     let page = page().map_err(|error| format!("cannot make the manual page: {error}"))?;
     super::print(&page);
     Ok(())

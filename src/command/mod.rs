@@ -29,7 +29,7 @@ use std::ffi::OsString;
 use std::io::Write;
 
 /// The error text for the user: what happened, then what to do.
-type Failure = String;
+type CommandError = String;
 
 pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     let name = OsString::from("codex-traced mlflow");
@@ -77,7 +77,7 @@ fn home(world: &World) -> Result<CodexHome, Failure> {
 /// One indented object, to stdout.
 fn print_json(value: &impl serde::Serialize) {
     let text = serde_json::to_string_pretty(value).expect("values with text keys always serialize");
-    print(&format!("{}\n", text::printable_json(&text)));
+    print(&format!("{}\n", crate::printable::json(&text)));
 }
 
 /// To stdout. Ignores a closed pipe (`| head`).

@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 /// Longer than a usable server needs, and short enough for an interactive command.
 const LIMIT: Duration = Duration::from_secs(3);
 
-pub(super) fn check(target: &Target, experiment: &Experiment, world: &World) -> Result<Checked, ExportError> {
-    check_with(target, experiment, &Access::of(world))
+pub(super) fn check(
+    target: &Target,
+    experiment: &Experiment,
+    access: &Access,
+) -> Result<Checked, ExportError> {
+    mlflow::check(target, experiment, access, patience())
 }
 
 /// As `check`, for a target that is not in the settings yet: `uri` may hold a user and password.
@@ -20,13 +24,12 @@ pub(super) fn check_typed(
     uri: &str,
     target: &Target,
     experiment: &Experiment,
-    world: &World,
+    access: Access,
 ) -> Result<Checked, ExportError> {
-    let access = Access::of(world);
     let variables = Variables::from([(TRACKING_URI, uri)]).or(&access.variables);
     // Credentials of the environment apply to this target, unless the environment names another.
     let named = access.named.clone().or_else(|| Some(target.clone()));
-    check_with(target, experiment, &Access { variables, named, ..access })
+    check(target, experiment, &Access { variables, named, ..access })
 }
 
 /// Which of these the target no longer has.

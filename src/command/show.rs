@@ -1,6 +1,5 @@
 //! `mlflow show`: prints one trace from a local store, the spool, or a session file.
 
-use super::text::clean;
 use super::tree::{self, Style};
 use super::{Failure, named};
 use crate::claim::thread_record::ThreadRecord;

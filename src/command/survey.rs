@@ -1,4 +1,4 @@
-//! The facts of `mlflow status`: gathered first, then printed as text or as JSON.
+//! The facts that both `mlflow status` and `mlflow doctor` print.
 
 mod sessions;
 
@@ -9,12 +9,7 @@ use crate::claim::launch_record;
 use crate::claim::unclaimed::Unclaimed;
 use crate::codex::home::CodexHome;
 use crate::config::access::Access;
-use crate::config::content::Content;
-use crate::config::file::{ConfigError, ConfigFile};
-use crate::config::granularity::Granularity;
-use crate::config::reference::{self, Visibility};
-use crate::config::settings::{Settings, Source, Tracing};
-use crate::config::target::{Experiment, Target};
+use crate::config::settings::Settings;
 use crate::env::World;
 use crate::export::mlflow::page;
 use crate::export::receipt::Receipt;
@@ -29,39 +24,16 @@ pub(super) use sessions::Sessions;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The version of the JSON. It rises when a key changes its meaning.
-const VERSION: u32 = 1;
-
-/// How many delivered traces are listed.
-const SENT: usize = 5;
-
-/// docs/json.md documents the keys.
-#[derive(Debug, Serialize)]
 pub(super) struct Survey {
-    pub(super) version: u32,
-    pub(super) codex_traced: &'static str,
-    pub(super) enabled: bool,
-    pub(super) enabled_source: From,
-    pub(super) tracking_uri: String,
-    pub(super) tracking_uri_source: From,
-    /// The server's workspace; None where no workspace is named.
-    pub(super) workspace: Option<String>,
-    pub(super) experiment: Named,
-    pub(super) experiment_source: From,
-    pub(super) content: Content,
-    pub(super) content_source: From,
-    pub(super) granularity: Granularity,
-    pub(super) granularity_source: From,
-    pub(super) config_file: Configuration,
-    /// The program's variables that are set in this environment, without the values of secrets.
-    pub(super) environment: Vec<SetVariable>,
-    /// Settings that cannot be followed.
-    pub(super) problems: Vec<String>,
-    pub(super) target: Reached,
-    pub(super) sessions: Sessions,
-    pub(super) waiting: Vec<Kept>,
+    /// Why Codex refuses its home.
+    pub(super) home_problem: Option<String>,
+    pub(super) settings: Settings,
+    pub(super) access: Access,
+    /// The answer of the settings' target.
+    pub(super) target: Result<Checked, ExportError>,
+    pub(super) waiting: Vec<Listed>,
     /// Quarantined entries.
-    pub(super) set_aside: Vec<Kept>,
+    pub(super) set_aside: Vec<Listed>,
     /// Launches that ended before the finisher made their traces.
     pub(super) launches_to_finish: usize,
     /// Sessions that a launch may have written, but that no launch claims.
@@ -164,7 +136,7 @@ pub(super) struct Sent {
 }
 
 impl Survey {
-    pub(super) fn of(world: &World, home: &CodexHome) -> Survey {
+    pub(super) fn gather(world: &World, home: &CodexHome, state: &State) -> Survey {
         let settings = Settings::read(world, home);
         let paths = Paths::new(home);
         let redactor = LazyRedactor::new(home.config(), paths.salt());

@@ -4,7 +4,6 @@ use super::text::counted;
 use super::{Failure, print, queue};
 use crate::claim::launch_record;
 use crate::cli::Sync;
-use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
 use crate::config::target::Target;
 use crate::env::World;
@@ -139,7 +138,7 @@ fn line_of(step: &DrainStep) -> String {
 }
 
 /// None when every trace reached its target and every launch is finished.
-fn left(drained: &Drained, aside: usize, unfinished: &[Unfinished]) -> Option<Failure> {
+fn left(drained: &Drained, aside: usize, unfinished: &[Unfinished]) -> Option<CommandError> {
     if let Some(Unfinished { reason, .. }) = unfinished.first() {
         return Some(format!("{} launches could not be finished: {reason}", unfinished.len()));
     }

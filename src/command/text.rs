@@ -1,4 +1,4 @@
-//! Text of the commands: 80 columns, without control characters for the terminal, without credentials.
+//! The layout of the commands' text: 80 columns.
 
 use crate::unprintable::is_unprintable;
 use std::borrow::Cow;

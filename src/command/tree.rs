@@ -1,6 +1,7 @@
 //! A trace as a tree of lines, for people at a terminal.
 
 use crate::env::World;
+use crate::printable::is_unsafe;
 use crate::rollout::value::Value;
 use crate::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use crate::trace::redact::text_of;

@@ -93,7 +93,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
     Ok(ChildExit::Signal(SIGINT))
 }
 
-impl Watch<'_> {
+impl Watcher<'_> {
     /// Runs until a signal asks for the end.
     fn follow(&mut self, mut changes: Changes) {
         let mut due: BTreeMap<PathBuf, Instant> = BTreeMap::new();
@@ -168,7 +168,7 @@ impl Watch<'_> {
     }
 
     /// Traces a session whose turn has ended.
-    fn trace(&self, path: &Path, tail: &Tail) -> Result<(), Failure> {
+    fn trace(&self, path: &Path, tail: &Tail) -> Result<(), CommandError> {
         let session = tail.session();
         let Some(thread) = ThreadId::from_meta(&session.meta.id) else {
             return Ok(());

@@ -46,7 +46,13 @@ pub struct Access {
 }
 
 impl Access {
-    pub fn of(world: &World) -> Access {
+    /// Reads the configuration file too; none counts as empty.
+    pub fn read(world: &World) -> Access {
+        let file = CodexHome::of(world).and_then(|home| ConfigFile::read(&home.config()).ok());
+        Access::new(world, &file.unwrap_or_default())
+    }
+
+    pub fn new(world: &World, file: &ConfigFile) -> Access {
         let base = world.cwd.as_deref().unwrap_or(Path::new("/"));
         let file = CodexHome::from_world(world).and_then(|home| {
             let variables = ConfigFile::read(&home.config()).ok()?.variables();
@@ -138,7 +144,7 @@ mod tests {
         world.cwd = Some("/started/here".into());
         world.variables =
             [("CODEX_HOME", "/none"), ("SSL_CERT_FILE", "./ca.pem"), ("CURL_CA_BUNDLE", "/abs")].into();
-        let variables = Access::of(&world).variables;
+        let variables = Access::read(&world).variables;
         assert_eq!(variables.text("SSL_CERT_FILE"), Some("/started/here/./ca.pem"));
         assert_eq!(variables.text("CURL_CA_BUNDLE"), Some("/abs"));
     }
@@ -150,7 +156,7 @@ mod tests {
         std::fs::write(home.path().join("mlflow_config.json"), text).unwrap();
         let mut world = World::read();
         world.variables = [("CODEX_HOME", home.path().to_str().unwrap())].into();
-        let access = Access::of(&world);
+        let access = Access::read(&world);
         let variables = access.variables_for(&http("https://file"));
         assert_eq!(variables.text("MLFLOW_TRACKING_INSECURE_TLS"), Some("true"));
         let found = access.credentials_in_address(&http("https://file"));

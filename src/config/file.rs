@@ -4,6 +4,7 @@ use crate::disk;
 use crate::env::Variables;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,25 @@ const SESSIONS_DIR: &str = "sessions_dir";
 const REDACTION: &str = "redaction";
 
 /// The file's content. Unknown keys are no error; a change keeps them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct ConfigFile {
     object: Map<String, Value>,
+}
+
+/// Hides the content, which may hold credentials.
+impl fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConfigFile(…)")
+    }
+}
+
+/// The result of reading the file, with the error's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileState {
+    Valid,
+    Missing,
+    Broken(String),
+    Unreadable(String),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +63,20 @@ impl ConfigFile {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ConfigFile::default()),
             Err(error) => Err(ConfigError::Io(path.to_owned(), error)),
+        }
+    }
+
+    /// The file, or an empty one if it is missing or cannot be read.
+    pub fn load(path: &Path) -> (ConfigFile, FileState) {
+        match ConfigFile::read(path) {
+            Ok(file) if path.exists() => (file, FileState::Valid),
+            Ok(file) => (file, FileState::Missing),
+            Err(error @ ConfigError::Broken(..)) => {
+                (ConfigFile::default(), FileState::Broken(error.to_string()))
+            }
+            Err(error @ ConfigError::Io(..)) => {
+                (ConfigFile::default(), FileState::Unreadable(error.to_string()))
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The settings of a process: from its environment, else the configuration file, else the default.
 
-use super::content::{self, Content, FolderPolicy};
-use super::file::ConfigFile;
+use super::content::{CONTENT, Content, FolderPolicy};
+use super::file::{ConfigFile, FileState};
 use super::granularity::{GRANULARITY, Granularity};
 use super::images::{IMAGES, ImageMode};
 use super::switch::{ENABLED, Switch};
@@ -13,7 +13,7 @@ use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
 use std::path::{Path, PathBuf};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     pub tracing: Setting<Tracing>,
     pub target: Setting<Target>,
@@ -26,6 +26,9 @@ pub struct Settings {
     pub sessions_dir: Setting<PathBuf>,
     /// Sentences about settings that cannot be followed.
     pub problems: Vec<String>,
+    /// The configuration file that they were read from; empty if it cannot be read.
+    pub file: ConfigFile,
+    pub file_state: FileState,
 }
 
 /// A value and its source.
@@ -53,17 +56,22 @@ pub enum Tracing {
 impl Settings {
     /// Never fails: a setting that cannot be followed becomes a problem, and its default applies.
     pub fn read(world: &World, home: &CodexHome) -> Settings {
-        let (file, problem) = match ConfigFile::read(&home.config()) {
-            Ok(file) => (file, None),
-            Err(error) => {
-                (ConfigFile::default(), Some(format!("{error} (tracing goes on with the defaults)")))
-            }
-        };
+        Settings::with_file(world, home, ConfigFile::load(&home.config()))
+    }
+
+    /// As `read`, with the result of `ConfigFile::load`.
+    pub fn with_file(
+        world: &World,
+        home: &CodexHome,
+        (file, file_state): (ConfigFile, FileState),
+    ) -> Settings {
         let base = world.cwd.as_deref().unwrap_or(home.path());
         let mut settings = Settings::decide(&world.variables, &file, base, home);
-        settings.problems.extend(problem);
+        if let FileState::Broken(error) | FileState::Unreadable(error) = &file_state {
+            settings.problems.push(format!("{error} (tracing goes on with the defaults)"));
+        }
         settings.tighten(FolderPolicy::read(base, home));
-        settings
+        Settings { file, file_state, ..settings }
     }
 
     /// A folder's file only restricts: it never switches tracing or full content on.
@@ -137,47 +145,57 @@ impl Settings {
             }
             workspace => Setting { value: target.value.with_workspace(workspace), ..target },
         };
-        let content =
-            match value_of(content::CONTENT).map(|(text, source)| (Content::parse(&text), text, source)) {
-                None => Setting { value: Content::Full, source: Source::Default },
-                Some((Some(value), _, source)) => Setting { value, source },
-                // The author of an unknown word wanted a restriction.
-                Some((None, text, source)) => {
-                    problems.push(format!(
-                        "{} is \"{text}\", so only figures are traced (set it to full or metadata)",
-                        content::CONTENT
-                    ));
-                    Setting { value: Content::Metadata, source }
-                }
-            };
+        // The author of an unknown word wanted a restriction.
+        let content = parsed(value_of(CONTENT), Content::parse, Content::Metadata, &mut |word| {
+            problems.push(format!(
+                "{CONTENT} is \"{word}\", so only figures are traced (set it to full or metadata)"
+            ));
+        });
         let experiment = experiment(variables, file, target.source);
         let sessions_dir = match file.sessions_dir(home.path()) {
             Some(value) => Setting { value, source: Source::File },
             None => Setting { value: home.sessions(), source: Source::Default },
         };
         let granularity =
-            match value_of(GRANULARITY).map(|(word, source)| (Granularity::parse(&word), word, source)) {
-                None => Setting { value: Granularity::default(), source: Source::Default },
-                Some((Some(value), _, source)) => Setting { value, source },
-                Some((None, word, source)) => {
-                    problems.push(format!(
+            parsed(value_of(GRANULARITY), Granularity::parse, Granularity::default(), &mut |word| {
+                problems.push(format!(
                     "{GRANULARITY} is \"{word}\", so a trace is a session\n  hint: set it to session or turn"
                 ));
-                    Setting { value: Granularity::default(), source }
-                }
-            };
-        let images = match value_of(IMAGES).map(|(word, _)| (ImageMode::parse(&word), word)) {
-            None => ImageMode::default(),
-            Some((Some(images), _)) => images,
-            Some((None, word)) => {
-                problems.push(format!(
-                    "{IMAGES} is \"{word}\", so images become notes\n  hint: set it to true or false"
-                ));
-                ImageMode::default()
-            }
-        };
-        Settings { tracing, target, experiment, content, granularity, images, sessions_dir, problems }
+            });
+        let images = parsed(value_of(IMAGES), ImageMode::parse, ImageMode::default(), &mut |word| {
+            problems.push(format!(
+                "{IMAGES} is \"{word}\", so images become notes\n  hint: set it to true or false"
+            ));
+        });
+        let images = images.value;
+        Settings {
+            tracing,
+            target,
+            experiment,
+            content,
+            granularity,
+            images,
+            sessions_dir,
+            problems,
+            file: ConfigFile::default(),
+            file_state: FileState::Missing,
+        }
     }
+}
+
+/// The value of a variable; `otherwise`, and a problem, for an unknown word.
+fn parsed<T: Default>(
+    found: Option<(String, Source)>,
+    parse: impl Fn(&str) -> Option<T>,
+    otherwise: T,
+    problem: &mut dyn FnMut(&str),
+) -> Setting<T> {
+    let Some((word, source)) = found else { return Setting { value: T::default(), source: Source::Default } };
+    let value = parse(&word).unwrap_or_else(|| {
+        problem(&word);
+        otherwise
+    });
+    Setting { value, source }
 }
 
 /// The name precedes the id, as in MLflow. An experiment of the file applies only to the file's target.

@@ -2,11 +2,10 @@
 
 use super::Finding;
 use crate::codex::home::CodexHome;
-use crate::command::survey::{FileState, file_state, missing_home};
+use crate::command::survey::Survey;
 use crate::command::text::counted;
-use crate::config::file::ConfigFile;
+use crate::config::file::FileState;
 use crate::config::settings::{Settings, Source, Tracing};
-use crate::env::World;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access, geteuid};
 use std::fs;
@@ -19,33 +18,28 @@ const LITTLE: u128 = 500 << 20;
 /// Bytes; below this, even a small trace may not fit.
 const NOTHING: u128 = 20 << 20;
 
-pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
+pub(super) fn check(survey: &Survey, home: &CodexHome) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(problem) = missing_home(world, home) {
+    if let Some(problem) = &survey.home_problem {
         findings.push(Finding::error("home", problem, "make it, or unset CODEX_HOME to use ~/.codex"));
     }
-    findings.extend(configuration(world, home));
+    findings.extend(configuration(&survey.settings, &home.config()));
     findings.extend([writable(home), private(home), disk(home)]);
     findings
 }
 
-fn configuration(world: &World, home: &CodexHome) -> Vec<Finding> {
-    let path = home.config();
-    let settings = Settings::read(world, home);
-    let file = match file_state(&path) {
+fn configuration(settings: &Settings, path: &Path) -> Vec<Finding> {
+    let file = match &settings.file_state {
         FileState::Valid => Finding::ok("configuration", path.display().to_string()),
         FileState::Missing => {
             Finding::ok("configuration", format!("{} is not there: the defaults count", path.display()))
         }
-        FileState::Broken => {
-            let why = ConfigFile::read(&path).map_or_else(|error| error.to_string(), |_| String::new());
-            Finding::error(
-                "configuration",
-                format!("{why}; the defaults count"),
-                "mend it, or run `codex-traced mlflow enable`: it keeps this file aside and writes a new one",
-            )
-        }
-        FileState::Unreadable => Finding::error(
+        FileState::Broken(error) => Finding::error(
+            "configuration",
+            format!("{error}; the defaults count"),
+            "mend it, or run `codex-traced mlflow enable`: it keeps this file aside and writes a new one",
+        ),
+        FileState::Unreadable(_) => Finding::error(
             "configuration",
             format!("{} cannot be read; the defaults count", path.display()),
             "look at its permissions (`ls -l`)",

@@ -6,12 +6,15 @@ mod program;
 mod sessions;
 mod target;
 
-use super::Failure;
-use super::text::{clean, conceal, counted, wrap};
+use super::CommandError;
+use super::survey::Survey;
+use super::text::{counted, wrap};
 use super::tree::{Ink, Style};
 use crate::cli::Report;
 use crate::env::World;
 use crate::launch::exit::ChildExit;
+use crate::printable::{clean, masked_with_queries};
+use crate::state::State;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -64,14 +67,16 @@ impl Finding {
     }
 }
 
-pub(super) fn run(report: &Report, world: &World) -> Result<ChildExit, Failure> {
+pub(super) fn run(report: &Report, world: &World) -> Result<ChildExit, CommandError> {
     let home = super::home(world)?;
-    let mut findings = program::look(world, &home);
-    findings.extend(files::look(world, &home));
-    findings.extend(target::look(world, &home));
-    findings.extend(sessions::look(&home));
+    let state = State::of(&home);
+    let survey = Survey::gather(world, &home, &state);
+    let mut findings = program::check(world, &home);
+    findings.extend(files::check(&survey, &home));
+    findings.extend(target::check(&survey, world, &state));
+    findings.extend(sessions::check(&survey, &home, &state));
     for finding in &mut findings {
-        finding.found = conceal(&finding.found).into_owned();
+        finding.found = masked_with_queries(&finding.found).into_owned();
     }
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
     let diagnosis = Diagnosis { version: VERSION, codex_traced: env!("CARGO_PKG_VERSION"), worst, findings };

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// npm's launcher script needs a second on a slow disk.
 const LIMIT: Duration = Duration::from_secs(10);
 
-pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
+pub(super) fn check(world: &World, home: &CodexHome) -> Vec<Finding> {
     let mut findings = Vec::new();
     match locate::next_depth(world).and_then(|depth| Ok((depth, locate::locate(world)?))) {
         Err(error) => {

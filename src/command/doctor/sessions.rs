@@ -4,6 +4,7 @@ use super::Finding;
 use crate::base::paths::Paths;
 use crate::claim::launch_record;
 use crate::codex::home::CodexHome;
+use crate::command::survey::Survey;
 use crate::command::text::counted;
 use crate::finish::gather::{self, Own};
 use crate::queue::history::recent_threads;
@@ -41,7 +42,6 @@ fn waiting(paths: &Paths) -> Vec<Finding> {
         let todo = "`codex-traced mlflow sync --list` shows all; `--retry` tries again, `--drop ID` removes";
         findings.push(Finding::warning("set aside", found, todo));
     }
-    findings
 }
 
 fn unfinished(paths: &Paths) -> Finding {

@@ -6,7 +6,6 @@ use crate::codex::home::CodexHome;
 use crate::command::text::counted;
 use crate::command::{place, ui};
 use crate::config::access::Access;
-use crate::config::settings::Settings;
 use crate::config::target::{Experiment, Target};
 use crate::env::World;
 use crate::export::lost::{Lost, SentTrace};
@@ -31,17 +30,16 @@ const NAMED: usize = 2;
 /// Long enough to fill thousands of sessions, short enough for an interactive command.
 const FILL: Duration = Duration::from_secs(10);
 
-pub(super) fn look(world: &World, home: &CodexHome) -> Vec<Finding> {
-    let settings = Settings::read(world, home);
+pub(super) fn check(survey: &Survey, world: &World, state: &State) -> Vec<Finding> {
+    let Survey { settings, access, target: checked, .. } = survey;
     let (target, experiment) = (&settings.target.value, &settings.experiment.value);
-    let checked = place::check(target, experiment, world);
-    let mut findings = vec![reached(target, &checked), credentials(target, world)];
+    let mut findings = vec![reached(target, checked), credentials(target, access, world)];
     findings.extend(target.workspace().map(|name| Finding::ok("workspace", name)));
-    if let Ok(checked) = &checked {
+    if let Ok(checked) = checked {
         findings.push(found(target, experiment, checked));
         findings.extend(version(target, checked));
         findings.extend(checked.clock.map(|theirs| clock(theirs, Timestamp::now())));
-        findings.extend(sent(target, home, world));
+        findings.extend(sent(target, access, state));
     }
     findings.extend(target.only_within().map(|_| {
         let command = ui::command_line(target);
@@ -71,8 +69,7 @@ fn reached(target: &Target, checked: &Result<Checked, ExportError>) -> Finding {
 }
 
 /// Lists which credentials are set, never their values.
-fn credentials(target: &Target, world: &World) -> Finding {
-    let access = Access::of(world);
+fn credentials(target: &Target, access: &Access, world: &World) -> Finding {
     let variables = access.variables_for(target);
     let set = |name: &str| variables.os(name).is_some();
     let file = |name: &str| world.home.as_ref().map(|home| home.join(name)).filter(|path| path.exists());

@@ -1,10 +1,10 @@
 //! `mlflow import` and `mlflow trace-latest`: trace sessions that ran without codex-traced.
 
-mod kin;
 mod progress;
 mod report;
 mod select;
 mod since;
+mod subagents;
 mod work;
 
 use super::{Failure, print};
@@ -22,9 +22,9 @@ use jiff::{Timestamp, Zoned};
 use nix::libc::SIGINT;
 use progress::Progress;
 use select::Selection;
-use work::{Mode, Outcome, Work};
+use work::{ImportOutcome, ImportRun, Mode};
 
-pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, Failure> {
+pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, CommandError> {
     let since = import.since.as_deref().map(|text| since::parse(text, &Zoned::now())).transpose()?;
     let mode = if import.dry_run { Mode::DryRun } else { Mode::Import };
     begin(world, mode, since, import.again, |home, settings| {
@@ -35,7 +35,7 @@ pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, Failure> 
     })
 }
 
-pub(super) fn latest(world: &World) -> Result<ChildExit, Failure> {
+pub(super) fn latest(world: &World) -> Result<ChildExit, CommandError> {
     begin(world, Mode::Import, None, false, |home, settings| Ok(select::latest(home, settings)))
 }
 
@@ -70,25 +70,25 @@ fn begin(
             granularity: settings.granularity.value,
             answers: &answers,
         },
-        kin: &selection.kin,
+        subagents: &selection.subagents,
         since,
         mode,
     };
     let progress = Progress::choose(world, selection.threads.len());
-    let outcomes = work.run(&selection.threads, &progress);
+    let outcomes = run.run(&selection.threads, &progress);
     let unreadable: Vec<(String, String)> =
         selection.unreadable.iter().map(|(path, why)| (path.display().to_string(), why.clone())).collect();
     let (text, is_well) = report::render(&outcomes, &unreadable, selection.sub_agents, mode);
     print(&text);
     Ok(match is_well {
         // Ends as by Ctrl-C, so that a calling script stops too.
-        _ if outcomes.contains(&Outcome::NotReached) => ChildExit::Signal(SIGINT),
+        _ if outcomes.contains(&ImportOutcome::NotReached) => ChildExit::Signal(SIGINT),
         true => ChildExit::Code(0),
         false => ChildExit::Code(1),
     })
 }
 
-fn nothing_there(home: &CodexHome, settings: &Settings) -> Failure {
+fn nothing_there(home: &CodexHome, settings: &Settings) -> CommandError {
     let mut looked = vec![home.sessions(), settings.sessions_dir.value.clone()];
     looked.dedup();
     let looked: Vec<String> = looked.iter().map(|folder| folder.display().to_string()).collect();

@@ -17,7 +17,7 @@ const CHARACTERS: usize = 60;
 
 /// The whole text, and whether every trace reached its target.
 pub(super) fn render(
-    outcomes: &[Outcome],
+    outcomes: &[ImportOutcome],
     unreadable: &[(String, String)],
     sub_agents: usize,
     mode: Mode,
@@ -74,17 +74,17 @@ fn line_of(outcome: &Outcome) -> String {
         Outcome::Waiting { what, .. } => ("waiting", what),
         Outcome::Failed(_) | Outcome::Empty | Outcome::Older | Outcome::NotReached => return String::new(),
     };
-    let prompt = in_one_line(what.prompt.as_deref().unwrap_or_default());
+    let prompt = in_one_line(session.prompt.as_deref().unwrap_or_default());
     let prompt: String = prompt.chars().take(CHARACTERS).collect();
-    format!("{word:9} {}  {prompt}\n", what.trace)
+    format!("{word:9} {}  {prompt}\n", session.trace)
 }
 
-fn left_out(outcomes: &[Outcome], sub_agents: usize) -> String {
-    let count = |wanted: &Outcome| outcomes.iter().filter(|outcome| *outcome == wanted).count();
+fn left_out(outcomes: &[ImportOutcome], sub_agents: usize) -> String {
+    let count = |wanted: &ImportOutcome| outcomes.iter().filter(|outcome| *outcome == wanted).count();
     let all = [
         (sub_agents, "of sub-agents whose session is not there"),
-        (count(&Outcome::Empty), "in which nobody asked anything"),
-        (count(&Outcome::Older), "that nothing was written to since then"),
+        (count(&ImportOutcome::Empty), "in which nobody asked anything"),
+        (count(&ImportOutcome::Older), "that nothing was written to since then"),
     ];
     all.iter()
         .filter(|(count, _)| *count > 0)
@@ -92,24 +92,24 @@ fn left_out(outcomes: &[Outcome], sub_agents: usize) -> String {
         .collect()
 }
 
-fn destinations(outcomes: &[Outcome]) -> BTreeSet<String> {
-    let what = |outcome: &Outcome| -> Option<What> {
-        match outcome {
-            Outcome::Stands { what, .. } => Some(what.clone()),
-            _ => None,
-        }
+fn destinations(outcomes: &[ImportOutcome]) -> BTreeSet<String> {
+    let target = |outcome: &ImportOutcome| match outcome {
+        ImportOutcome::Done { session, .. } => Some(session.destination.target.to_string()),
+        _ => None,
     };
-    outcomes.iter().filter_map(what).map(|what| what.destination.target.to_string()).collect()
+    outcomes.iter().filter_map(target).collect()
 }
 
 /// Prints equal reasons once, with their count.
-fn reasons(outcomes: &[Outcome], unreadable: &[(String, String)]) -> String {
+fn reasons(outcomes: &[ImportOutcome], unreadable: &[(String, String)]) -> String {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for outcome in outcomes {
         match outcome {
-            Outcome::Failed(reason) => *reasons.entry(format!("failed: {reason}")).or_default() += 1,
-            Outcome::Waiting { reason, .. } => *reasons.entry(format!("waiting: {reason}")).or_default() += 1,
-            Outcome::Unasked { reason, .. } => {
+            ImportOutcome::Failed(reason) => *reasons.entry(format!("failed: {reason}")).or_default() += 1,
+            ImportOutcome::Waiting { reason, .. } => {
+                *reasons.entry(format!("waiting: {reason}")).or_default() += 1
+            }
+            ImportOutcome::Unasked { reason, .. } => {
                 let why =
                     format!("unknown: sent before, but their target cannot be asked for them: {reason}");
                 *reasons.entry(why).or_default() += 1;
@@ -128,10 +128,10 @@ fn reasons(outcomes: &[Outcome], unreadable: &[(String, String)]) -> String {
     if reasons.len() > REASONS {
         let _ = writeln!(text, "  and {} more reasons", reasons.len() - REASONS);
     }
-    if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Waiting { .. })) {
+    if outcomes.iter().any(|outcome| matches!(outcome, ImportOutcome::Waiting { .. })) {
         text.push_str("  hint: what waits is safe on disk; `codex-traced mlflow sync` sends it\n");
     }
-    if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unasked { .. })) {
+    if outcomes.iter().any(|outcome| matches!(outcome, ImportOutcome::Unasked { .. })) {
         text.push_str("  hint: import again when the target answers; `--again` sends all in any case\n");
     }
     text

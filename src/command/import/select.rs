@@ -1,9 +1,9 @@
 //! Selects sessions by paths, by ids, or all: each thread once, with all files that hold its id.
 
-use super::Failure;
-use super::kin::Kin;
+use super::subagents::Subagents;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
+use crate::command::CommandError;
 use crate::config::settings::Settings;
 use crate::rollout::files::{SessionFile, SessionFiles};
 use crate::rollout::path;
@@ -22,7 +22,7 @@ pub(super) struct Selection {
     pub(super) threads: Vec<Vec<SessionFile>>,
     pub(super) unreadable: Vec<(PathBuf, String)>,
     /// Their sub-agents, which are part of their traces.
-    pub(super) kin: Kin,
+    pub(super) subagents: Subagents,
     /// How many sub-agents have no file of their root thread.
     pub(super) sub_agents: usize,
 }
@@ -45,7 +45,7 @@ pub(super) fn latest(home: &CodexHome, settings: &Settings) -> Selection {
     known(home, settings).iter().for_each(|folder| walk.add_folder(folder));
     let own = walk.files.iter().filter(|file| file.parent.is_none());
     let latest = own.max_by_key(|file| file.modified).map(|file| file.thread.clone());
-    Selection::of(walk, |thread| Some(thread) == latest.as_ref())
+    Selection::from_walk(walk, |thread| Some(thread) == latest.as_ref())
 }
 
 /// The named sessions, with the files of the same threads in Codex's own folders: a named copy may be older.
@@ -90,7 +90,7 @@ pub(super) fn named(
         walk.files.extend(more.files);
         walk.unreadable.extend(more.unreadable);
     }
-    Ok(Selection::of(walk, |thread| threads.contains(thread)))
+    Ok(Selection::from_walk(walk, |thread| threads.contains(thread)))
 }
 
 /// A session that was copied may have its sub-agents with it, and its other files.
@@ -129,7 +129,7 @@ impl Selection {
             .files
             .iter()
             .filter(|file| is_meant(&file.thread))
-            .map(|file| kin.root_of(&file.thread).clone())
+            .map(|file| subagents.root_of(&file.thread).clone())
             .collect();
         let mut threads: BTreeMap<ThreadId, Vec<SessionFile>> = BTreeMap::new();
         let is_root = |file: &&SessionFile| file.parent.is_none();
@@ -138,7 +138,7 @@ impl Selection {
         let mut sub_agents = BTreeSet::new();
         for file in walk.files {
             if file.parent.is_some() {
-                if is_meant(&file.thread) && !roots.contains(kin.root_of(&file.thread)) {
+                if is_meant(&file.thread) && !roots.contains(subagents.root_of(&file.thread)) {
                     sub_agents.insert(file.thread);
                 }
                 continue;
@@ -156,7 +156,7 @@ impl Selection {
             // A thread's id begins with its creation time, so the oldest comes first.
             threads: threads.into_values().collect(),
             unreadable: unreadable.collect(),
-            kin,
+            subagents,
             sub_agents: sub_agents.len(),
         }
     }
@@ -164,9 +164,9 @@ impl Selection {
     /// Keeps sessions with a file written since then. The time of the last line is checked later, once it is read.
     pub(super) fn written_since(&mut self, since: Timestamp) {
         let since = SystemTime::from(since);
-        let kin = &self.kin;
+        let subagents = &self.subagents;
         self.threads.retain(|files| {
-            let below = files.first().map(|file| kin.below(&file.thread)).unwrap_or_default();
+            let below = files.first().map(|file| subagents.below(&file.thread)).unwrap_or_default();
             files.iter().chain(below).any(|file| file.modified >= since)
         });
     }

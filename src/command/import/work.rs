@@ -1,6 +1,5 @@
 //! The work of an import: parallel readers, one deliverer, bounded channel.
 
-use super::kin::Kin;
 use super::progress::Progress;
 use crate::claim::launch_record::Destination;
 use crate::codex::thread::ThreadId;
@@ -38,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Work<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) toward: Toward<'a>,
-    pub(super) kin: &'a Kin,
+    pub(super) subagents: &'a Subagents,
     pub(super) since: Option<Timestamp>,
     pub(super) mode: Mode,
 }
@@ -46,7 +45,7 @@ pub(super) struct Work<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Import,
-    /// Reports what an import would do, and writes nothing.
+    /// Reports session an import would do, and writes nothing.
     DryRun,
 }
 
@@ -59,12 +58,12 @@ pub(super) enum Outcome {
     },
     /// Sent before, but the target does not answer whether it still has the trace.
     Unasked {
-        what: What,
+        session: ImportedSession,
         reason: String,
     },
     /// In the spool, not delivered.
     Waiting {
-        what: What,
+        session: ImportedSession,
         reason: String,
     },
     Failed(String),
@@ -78,7 +77,7 @@ pub(super) enum Outcome {
 
 /// A session's facts for the summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct What {
+pub(super) struct ImportedSession {
     /// With a trace per turn, the first trace.
     pub(super) trace: TraceId,
     /// The traces that the target does not have yet.
@@ -87,7 +86,7 @@ pub(super) struct What {
     pub(super) destination: Destination,
 }
 
-impl Work<'_> {
+impl ImportRun<'_> {
     /// The outcome of each thread, in the order of `threads`.
     pub(super) fn run(&self, threads: &[Vec<SessionFile>], progress: &Progress) -> Vec<Outcome> {
         let signals = SignalPipe::with_ending_signals().ok();
@@ -98,9 +97,9 @@ impl Work<'_> {
             asked.get()
         };
         let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (sender, receiver) = sync_channel::<(usize, Outcome)>(BATCH);
-        let mut outcomes = vec![Outcome::NotReached; threads.len()];
-        let mut delivery = Delivery::of(self);
+        let (sender, receiver) = sync_channel::<(usize, ImportOutcome)>(BATCH);
+        let mut outcomes = vec![ImportOutcome::NotReached; threads.len()];
+        let mut delivery = BatchDelivery::new(self);
         thread::scope(|scope| {
             let workers = thread::available_parallelism().map_or(1, usize::from).min(threads.len());
             for _ in 0..workers {
@@ -134,15 +133,15 @@ impl Work<'_> {
         threads: &[Vec<SessionFile>],
         next: &AtomicUsize,
         stopped: &AtomicBool,
-        sender: SyncSender<(usize, Outcome)>,
+        sender: SyncSender<(usize, ImportOutcome)>,
     ) {
         while !stopped.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(files) = threads.get(index) else { return };
             // A panic in one session must not stop the others.
             let done = catch_unwind(AssertUnwindSafe(|| self.one(files)));
-            let outcome =
-                done.unwrap_or_else(|_| Outcome::Failed("a defect of codex-traced (see its log)".into()));
+            let outcome = done
+                .unwrap_or_else(|_| ImportOutcome::Failed("a defect of codex-traced (see its log)".into()));
             if sender.send((index, outcome)).is_err() {
                 return;
             }
@@ -150,20 +149,20 @@ impl Work<'_> {
     }
 
     /// Reads the files of a thread and of its sub-agents, and puts its trace into the spool.
-    fn one(&self, files: &[SessionFile]) -> Outcome {
-        let Some(first) = files.first() else { return Outcome::Empty };
+    fn one(&self, files: &[SessionFile]) -> ImportOutcome {
+        let Some(first) = files.first() else { return ImportOutcome::Empty };
         let (session, rollout) = match self.session_of(files) {
             Ok(read) => read,
-            Err(reason) => return Outcome::Failed(reason),
+            Err(reason) => return ImportOutcome::Failed(reason),
         };
         let family = Family::gather(session, |parent| {
             let Some(parent) = ThreadId::from_meta(&parent.meta.id) else { return Vec::new() };
-            let children = self.kin.children(&parent).map(|files| self.session_of(files));
+            let children = self.subagents.children(&parent).map(|files| self.session_of(files));
             let read = children.filter_map(|read| read.inspect_err(|why| tracing::warn!("{why}")).ok());
             read.map(|(session, _)| session).collect()
         });
         if self.since.is_some_and(|since| family.last_line_at().is_some_and(|last| last < since)) {
-            return Outcome::Older;
+            return ImportOutcome::Older;
         }
         match import(&first.thread, &family, &rollout, self.toward, self.context) {
             Ok(Some(imported)) => self.put(imported),
@@ -211,8 +210,8 @@ impl What {
 }
 
 /// The delivery of spooled traces, batch by batch.
-struct Delivery<'a> {
-    work: &'a Work<'a>,
+struct BatchDelivery<'a> {
+    work: &'a ImportRun<'a>,
     expected: usize,
     /// The result of each trace that was tried.
     steps: RefCell<HashMap<TraceId, Result<(), String>>>,
@@ -220,9 +219,9 @@ struct Delivery<'a> {
     given_up: Option<String>,
 }
 
-impl<'a> Delivery<'a> {
-    fn of(work: &'a Work<'a>) -> Delivery<'a> {
-        Delivery { work, expected: 0, steps: RefCell::default(), given_up: None }
+impl<'a> BatchDelivery<'a> {
+    fn new(work: &'a ImportRun<'a>) -> BatchDelivery<'a> {
+        BatchDelivery { work, expected: 0, steps: RefCell::default(), given_up: None }
     }
 
     fn expect(&mut self, outcome: &Outcome) {
@@ -260,7 +259,7 @@ impl<'a> Delivery<'a> {
             return outcome;
         }
         let steps = self.steps.borrow();
-        let reason = what.put.iter().find_map(|trace| match steps.get(trace) {
+        let reason = session.put.iter().find_map(|trace| match steps.get(trace) {
             Some(Ok(())) => None,
             Some(Err(reason)) => Some(reason.clone()),
             None => {
@@ -269,7 +268,7 @@ impl<'a> Delivery<'a> {
         });
         match reason {
             None => outcome,
-            Some(reason) => Outcome::Waiting { what: what.clone(), reason },
+            Some(reason) => ImportOutcome::Waiting { session: session.clone(), reason },
         }
     }
 }

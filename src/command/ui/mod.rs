@@ -6,7 +6,6 @@ mod server;
 use super::{Failure, named, print};
 use crate::base::paths::Paths;
 use crate::cli::Ui;
-use crate::codex::home::CodexHome;
 use crate::config::access::Access;
 use crate::config::settings::Settings;
 use crate::config::target::Target;
@@ -21,7 +20,7 @@ use crate::trace::ids::TraceId;
 use browser::Browser;
 use nix::libc::SIGINT;
 pub(super) use server::command_line;
-use server::{Over, Server};
+use server::{MlflowServer, ServerEnd};
 
 pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
     let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
@@ -35,18 +34,20 @@ pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
     if let (Some(trace), None) = (trace, &place.shown) {
         notice::print(&format!(
             "{trace} is not in {} yet\n  hint: `codex-traced mlflow sync` delivers what waits",
-            notice::masked(&place.target.to_string())
+            masked(&page.target.to_string())
         ));
     }
-    match &place.target {
-        Target::Http(_) | Target::Databricks { .. } => remote(ui, &place, world),
-        Target::Sqlite(_) | Target::FileStore(_) => local(ui, &place, world),
+    match &page.target {
+        Target::Http(_) | Target::Databricks { .. } => {
+            remote(ui, &page, &Access::new(world, &settings.file), world)
+        }
+        Target::Sqlite(_) | Target::FileStore(_) => local(ui, &page, world),
     }
 }
 
 /// The trace to open, and the target that has it.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct TracePage {
     target: Target,
     /// The trace and its experiment id; None for the server's start page.
     shown: Option<(TraceId, String)>,
@@ -62,13 +63,13 @@ impl Place {
         });
         match receipt {
             Some((trace, Receipt { target, experiment_id, .. })) => {
-                Place { target, shown: Some((trace, experiment_id)) }
+                TracePage { target, shown: Some((trace, experiment_id)) }
             }
-            None => Place { target: usual.clone(), shown: None },
+            None => TracePage { target: usual.clone(), shown: None },
         }
     }
 
-    fn page(&self, server: &Target, access: &Access) -> Option<String> {
+    fn address(&self, server: &Target, access: &Access) -> Option<String> {
         match &self.shown {
             Some((trace, experiment)) => page::of_trace(server, experiment, *trace, access),
             None => page::of_server(server, access),
@@ -76,31 +77,31 @@ impl Place {
     }
 }
 
-fn remote(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
-    let address = place.page(&place.target, &Access::of(world)).ok_or(
+fn remote(ui: &Ui, page: &TracePage, access: &Access, world: &World) -> Result<ChildExit, CommandError> {
+    let address = page.address(&page.target, access).ok_or(
         "no workspace is known, or no way to log in to it\n  hint: `codex-traced mlflow doctor` says what is missing",
     )?;
     show(ui, &address, world);
     Ok(ChildExit::Code(0))
 }
 
-fn local(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
-    let page = |base: &str| place.page(&Target::Http(base.into()), &Access::default());
-    let command = command_line(&place.target);
+fn local(ui: &Ui, page: &TracePage, world: &World) -> Result<ChildExit, CommandError> {
+    let address_at = |base: &str| page.address(&Target::Http(base.into()), &Access::default());
+    let command = command_line(&page.target);
     if ui.print {
-        let address = page(&format!("http://127.0.0.1:{}", server::USUAL_PORT)).unwrap_or_default();
+        let address = address_at(&format!("http://127.0.0.1:{}", server::USUAL_PORT)).unwrap_or_default();
         print(&format!("{command}\n{address}\n"));
         return Ok(ChildExit::Code(0));
     }
     if !is_on_path("mlflow") {
         return Err(format!(
             "mlflow is not installed here, and {} needs its server to be looked at\n  hint: where it is: {command}",
-            place.target
+            page.target
         ));
     }
-    let mut server = Server::start(&place.target)?;
-    let over = match server.begin()? {
-        Some(over) => over,
+    let mut server = MlflowServer::start(&page.target)?;
+    let end = match server.begin()? {
+        Some(end) => end,
         None => {
             show(ui, &page(&server.address()).unwrap_or_default(), world);
             notice::print(&"Ctrl-C ends the server");
@@ -108,9 +109,11 @@ fn local(ui: &Ui, place: &Place, world: &World) -> Result<ChildExit, Failure> {
             server.wait(None).unwrap_or(Over::Asked)
         }
     };
-    match over {
-        Over::Asked => Ok(ChildExit::Signal(SIGINT)),
-        Over::Ended(status) => Err(format!("mlflow's server ended ({status})\n  hint: it says above why")),
+    match end {
+        ServerEnd::Requested => Ok(ChildExit::Signal(SIGINT)),
+        ServerEnd::Ended(status) => {
+            Err(format!("mlflow's server ended ({status})\n  hint: it says above why"))
+        }
     }
 }
 

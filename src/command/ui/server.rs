@@ -1,6 +1,6 @@
 //! MLflow's server for a local store, in the foreground until Ctrl-C.
 
-use crate::command::Failure;
+use crate::command::CommandError;
 use crate::config::target::Target;
 use crate::launch::signals::SignalPipe;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const ALLOW_FILE_STORE: &str = "MLFLOW_ALLOW_FILE_STORE";
 
 /// A running server. Drop ends its whole process group.
-pub(super) struct Server {
+pub(super) struct MlflowServer {
     child: Child,
     port: u16,
     signals: SignalPipe,
@@ -38,8 +38,8 @@ pub(super) struct Server {
 
 /// Why the server's run is over.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    Asked,
+pub(super) enum ServerEnd {
+    Requested,
     Ended(ExitStatus),
 }
 
@@ -71,8 +71,8 @@ fn is_folder(store: &Target) -> bool {
     matches!(store, Target::FileStore(_))
 }
 
-impl Server {
-    pub(super) fn start(store: &Target) -> Result<Server, Failure> {
+impl MlflowServer {
+    pub(super) fn start(store: &Target) -> Result<MlflowServer, CommandError> {
         let failed =
             |error: io::Error| format!("cannot start mlflow: {error}\n  hint: {}", command_line(store));
         let signals = SignalPipe::with_ending_signals().map_err(failed)?;
@@ -91,7 +91,7 @@ impl Server {
         if is_folder(store) {
             command.env(ALLOW_FILE_STORE, "true");
         }
-        Ok(Server { child: command.spawn().map_err(failed)?, port, signals })
+        Ok(MlflowServer { child: command.spawn().map_err(failed)?, port, signals })
     }
 
     pub(super) fn address(&self) -> String {
@@ -99,11 +99,11 @@ impl Server {
     }
 
     /// Waits until the server answers, then returns None.
-    pub(super) fn begin(&mut self) -> Result<Option<Over>, Failure> {
+    pub(super) fn begin(&mut self) -> Result<Option<ServerEnd>, CommandError> {
         let begun = Instant::now();
         while !answers(self.port) {
-            if let Some(over) = self.wait(Some(LOOK)) {
-                return Ok(Some(over));
+            if let Some(end) = self.wait(Some(LOOK)) {
+                return Ok(Some(end));
             }
             if begun.elapsed() > PATIENCE {
                 return Err(format!("mlflow's server did not answer within {} s", PATIENCE.as_secs()));
@@ -113,14 +113,14 @@ impl Server {
     }
 
     /// Waits until the server ends or a signal asks for the end; None after `time`.
-    pub(super) fn wait(&mut self, time: Option<Duration>) -> Option<Over> {
+    pub(super) fn wait(&mut self, time: Option<Duration>) -> Option<ServerEnd> {
         let until = time.map(|time| Instant::now() + time);
         loop {
             if self.signals.is_asked_to_end() {
-                return Some(Over::Asked);
+                return Some(ServerEnd::Requested);
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(Over::Ended(status));
+                return Some(ServerEnd::Ended(status));
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
@@ -138,7 +138,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for MlflowServer {
     fn drop(&mut self) {
         self.signal_group(Signal::SIGTERM);
         let until = Instant::now() + GRACE;

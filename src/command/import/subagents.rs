@@ -5,24 +5,24 @@ use crate::rollout::files::SessionFile;
 use std::collections::{BTreeMap, HashSet};
 
 #[derive(Debug, Default)]
-pub(super) struct Kin {
+pub(super) struct Subagents {
     parents: BTreeMap<ThreadId, ThreadId>,
     /// By parent, then by thread: all files with the thread's id.
     children: BTreeMap<ThreadId, BTreeMap<ThreadId, Vec<SessionFile>>>,
 }
 
-impl Kin {
-    pub(super) fn of(files: &[SessionFile]) -> Kin {
-        let mut kin = Kin::default();
+impl Subagents {
+    pub(super) fn from_files(files: &[SessionFile]) -> Subagents {
+        let mut subagents = Subagents::default();
         for file in files {
             let Some(parent) = file.parent.as_deref().and_then(ThreadId::from_meta) else { continue };
-            kin.parents.entry(file.thread.clone()).or_insert_with(|| parent.clone());
-            let files = kin.children.entry(parent).or_default().entry(file.thread.clone()).or_default();
+            subagents.parents.entry(file.thread.clone()).or_insert_with(|| parent.clone());
+            let files = subagents.children.entry(parent).or_default().entry(file.thread.clone()).or_default();
             if !files.iter().any(|known| known.path == file.path) {
                 files.push(file.clone());
             }
         }
-        kin
+        subagents
     }
 
     /// The first thread in the chain of parents.
@@ -62,7 +62,7 @@ mod tests {
         ThreadId::parse(&format!("01a202b6-a73e-7ee3-8243-2500000000{number:02}")).unwrap()
     }
 
-    fn kin(started: &[(u8, u8)]) -> Kin {
+    fn subagents(started: &[(u8, u8)]) -> Subagents {
         let file = |(child, parent): &(u8, u8)| SessionFile {
             path: format!("/{child}").into(),
             thread: thread(*child),
@@ -70,22 +70,23 @@ mod tests {
             modified: SystemTime::UNIX_EPOCH,
             bytes: 1,
         };
-        Kin::of(&started.iter().map(file).collect::<Vec<_>>())
+        Subagents::from_files(&started.iter().map(file).collect::<Vec<_>>())
     }
 
     #[test]
     fn roots_and_subagents_are_found_also_in_circles_of_parents() {
-        let kin = kin(&[(2, 1), (3, 2), (4, 1), (6, 7), (7, 6)]);
-        assert_eq!(kin.root_of(&thread(3)), &thread(1));
-        assert_eq!(kin.root_of(&thread(9)), &thread(9));
+        let subagents = subagents(&[(2, 1), (3, 2), (4, 1), (6, 7), (7, 6)]);
+        assert_eq!(subagents.root_of(&thread(3)), &thread(1));
+        assert_eq!(subagents.root_of(&thread(9)), &thread(9));
         let below = |number| {
-            let mut names: Vec<_> = kin.below(&thread(number)).iter().map(|file| file.path.clone()).collect();
+            let mut names: Vec<_> =
+                subagents.below(&thread(number)).iter().map(|file| file.path.clone()).collect();
             names.sort();
             names.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
         };
         assert_eq!(below(1), ["/2", "/3", "/4"]);
         assert_eq!(below(6), ["/6", "/7"]);
-        assert!([thread(6), thread(7)].contains(kin.root_of(&thread(6))));
-        assert_eq!(kin.children(&thread(1)).count(), 2);
+        assert!([thread(6), thread(7)].contains(subagents.root_of(&thread(6))));
+        assert_eq!(subagents.children(&thread(1)).count(), 2);
     }
 }

@@ -1,6 +1,6 @@
 //! How many session files there are: in the folder that `import` reads, and in Codex's own.
 
-use super::From;
+use super::report::SourceLabel;
 use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
 use crate::rollout::walk::files_below;
@@ -8,23 +8,23 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Serialize)]
-pub(in crate::command) struct Sessions {
-    pub(in crate::command) folder: PathBuf,
-    pub(in crate::command) folder_source: From,
-    pub(in crate::command) files: usize,
+pub(super) struct Sessions {
+    pub(super) folder: PathBuf,
+    pub(super) folder_source: SourceLabel,
+    pub(super) files: usize,
     /// Codex's own folder, if it is another one.
-    pub(in crate::command) codex_folder: Option<PathBuf>,
-    pub(in crate::command) codex_files: Option<usize>,
+    pub(super) codex_folder: Option<PathBuf>,
+    pub(super) codex_files: Option<usize>,
 }
 
 impl Sessions {
-    pub(super) fn of(home: &CodexHome, settings: &Settings) -> Sessions {
+    pub(super) fn count(home: &CodexHome, settings: &Settings) -> Sessions {
         let folder = settings.sessions_dir.value.clone();
         let codex_folder = Some(home.sessions()).filter(|own| *own != folder);
         Sessions {
             files: session_files(&folder),
             folder,
-            folder_source: From(settings.sessions_dir.source),
+            folder_source: SourceLabel(settings.sessions_dir.source),
             codex_files: codex_folder.as_deref().map(session_files),
             codex_folder,
         }

@@ -1,86 +1,97 @@
 //! `mlflow status`: prints the settings with their sources, the target's answer, and the traces.
 
-use super::Failure;
-use super::survey::{FileState, From, Named, Sessions, Survey};
-use super::text::{WIDTH, clean, counted, printable, wrap};
+mod report;
+mod sessions;
+
+use super::CommandError;
+use super::survey::Survey;
+use super::text::{WIDTH, counted, wrap};
 use super::tree::{Ink, Style};
 use crate::cli::Report;
 use crate::config::content::Content;
+use crate::config::file::FileState;
 use crate::config::settings::Source;
+use crate::config::target::Experiment;
 use crate::env::World;
+use crate::printable::{clean, escaped};
+use crate::state::State;
 use jiff::tz::TimeZone;
+use report::{SourceLabel, StatusReport};
+use sessions::Sessions;
 use std::fmt::Write;
 
 /// Columns for the longest label and a space.
 const LABEL: usize = 15;
 
-pub(super) fn run(report: &Report, world: &World) -> Result<(), Failure> {
-    let survey = Survey::of(world, &super::home(world)?);
-    match report.json {
-        true => super::print_json(&survey),
-        false => super::print(&text(&survey, Style::choose(world))),
+pub(super) fn run(options: &Report, world: &World) -> Result<(), CommandError> {
+    let home = super::home(world)?;
+    let state = State::of(&home);
+    let report = StatusReport::new(Survey::gather(world, &home, &state), world, &home, &state);
+    match options.json {
+        true => super::print_json(&report),
+        false => super::print(&text(&report, Style::choose(world))),
     }
     Ok(())
 }
 
-fn text(survey: &Survey, style: Style) -> String {
+fn text(report: &StatusReport, style: Style) -> String {
     let mut page = Page { text: String::new(), style };
-    let why = match survey.enabled_source.0 {
+    let why = match report.enabled_source.0 {
         Source::Default => "nothing says otherwise".to_owned(),
         Source::File => "the configuration file says so".to_owned(),
         Source::Folder => "a file in this folder or above it says so".to_owned(),
         Source::Environment(name) => format!("{name} in the environment says so"),
     };
-    let (ink, word) = if survey.enabled { (Ink::Good, "on") } else { (Ink::Doubtful, "off") };
+    let (ink, word) = if report.enabled { (Ink::Good, "on") } else { (Ink::Doubtful, "off") };
     let _ = writeln!(page.text, "Tracing is {}: {why}.", style.paint(ink, word));
-    if !survey.enabled && !matches!(survey.enabled_source.0, Source::Environment(_)) {
+    if !report.enabled && !matches!(report.enabled_source.0, Source::Environment(_)) {
         page.text.push_str("To switch it on: `codex-traced mlflow enable`.\n");
     }
-    settings(&mut page, survey);
-    target(&mut page, survey);
-    sessions(&mut page, &survey.sessions);
-    traces(&mut page, survey);
+    settings(&mut page, report);
+    target(&mut page, report);
+    sessions(&mut page, &report.sessions);
+    traces(&mut page, report);
     page.text
 }
 
-fn settings(page: &mut Page, survey: &Survey) {
+fn settings(page: &mut Page, report: &StatusReport) {
     page.heading("Settings");
-    page.sourced("tracking URI", &survey.tracking_uri, survey.tracking_uri_source);
-    if let Some(workspace) = &survey.workspace {
+    page.sourced("tracking URI", &report.tracking_uri, report.tracking_uri_source);
+    if let Some(workspace) = &report.workspace {
         page.field("workspace", &clean(workspace));
     }
-    let experiment = match &survey.experiment {
-        Named::Name(name) => name.clone(),
-        Named::Id(id) => format!("id {id}"),
+    let experiment = match &report.experiment {
+        Experiment::Name(name) => name.clone(),
+        Experiment::Id(id) => format!("id {id}"),
     };
-    page.sourced("experiment", &experiment, survey.experiment_source);
-    if survey.content != Content::Full || survey.content_source.0 != Source::Default {
-        page.sourced("content", &survey.content.to_string(), survey.content_source);
+    page.sourced("experiment", &experiment, report.experiment_source);
+    if report.content != Content::Full || report.content_source.0 != Source::Default {
+        page.sourced("content", &report.content.to_string(), report.content_source);
     }
-    if survey.granularity_source.0 != Source::Default {
-        page.sourced("one trace per", &survey.granularity.to_string(), survey.granularity_source);
+    if report.granularity_source.0 != Source::Default {
+        page.sourced("one trace per", &report.granularity.to_string(), report.granularity_source);
     }
-    page.sourced("sessions", &survey.sessions.folder.display().to_string(), survey.sessions.folder_source);
-    let state = match survey.config_file.state {
+    page.sourced("sessions", &report.sessions.folder.display().to_string(), report.sessions.folder_source);
+    let state = match report.config_file.state {
         FileState::Valid => "",
         FileState::Missing => " (not there)",
-        FileState::Broken => " (broken; `codex-traced mlflow enable` keeps it aside and writes a new one)",
-        FileState::Unreadable => " (cannot be read)",
+        FileState::Broken(_) => " (broken; `codex-traced mlflow enable` keeps it aside and writes a new one)",
+        FileState::Unreadable(_) => " (cannot be read)",
     };
-    page.field("file", &format!("{}{state}", clean(survey.config_file.path.display())));
-    for problem in &survey.problems {
+    page.field("file", &format!("{}{state}", clean(report.config_file.path.display())));
+    for problem in &report.problems {
         let problem = page.style.paint(Ink::Doubtful, &clean(problem));
         page.field("problem", &problem);
     }
-    for variable in &survey.environment {
+    for variable in &report.environment {
         let value = variable.value.as_ref().map_or("set, not shown".to_owned(), clean);
         page.field("environment", &format!("{}={value}", variable.name));
     }
 }
 
-fn target(page: &mut Page, survey: &Survey) {
+fn target(page: &mut Page, report: &StatusReport) {
     page.heading("Target");
-    let target = &survey.target;
+    let target = &report.target;
     if let Some(problem) = &target.problem {
         let no = page.style.paint(Ink::Wrong, "no");
         page.field("reachable", &format!("{no}: {}", clean(problem)));
@@ -129,11 +140,11 @@ fn sessions(page: &mut Page, sessions: &Sessions) {
     }
 }
 
-fn traces(page: &mut Page, survey: &Survey) {
+fn traces(page: &mut Page, report: &StatusReport) {
     page.heading("Traces");
     for (label, kept, todo) in [
-        ("waiting", &survey.waiting, "`codex-traced mlflow sync` delivers them"),
-        ("set aside", &survey.set_aside, "`codex-traced mlflow sync --list` tells more"),
+        ("waiting", &report.waiting, "`codex-traced mlflow sync` delivers them"),
+        ("set aside", &report.set_aside, "`codex-traced mlflow sync --list` tells more"),
     ] {
         match kept.len() {
             0 => page.field(label, "none"),
@@ -149,29 +160,29 @@ fn traces(page: &mut Page, survey: &Survey) {
             }
         }
     }
-    if survey.launches_to_finish > 0 {
-        let launches = counted(survey.launches_to_finish, "launch", "launches");
+    if report.launches_to_finish > 0 {
+        let launches = counted(report.launches_to_finish, "launch", "launches");
         let text = format!(
             "{launches} ended before the traces were whole; `codex-traced mlflow sync` finishes those whose turns have \
              ended"
         );
         page.field("unfinished", &text);
     }
-    for (index, left) in survey.unclaimed.iter().enumerate() {
+    for (index, left) in report.unclaimed.iter().enumerate() {
         let text = format!("{}: {}", left.thread_id, left.reason);
         page.field(if index == 0 { "unclaimed" } else { "" }, &text);
     }
-    if !survey.unclaimed.is_empty() {
+    if !report.unclaimed.is_empty() {
         page.field("", "`codex-traced mlflow import ID` brings in those that are yours");
     }
-    if survey.sent.is_empty() {
+    if report.sent.is_empty() {
         page.field("sent", "none yet");
     }
-    for (index, sent) in survey.sent.iter().enumerate() {
+    for (index, sent) in report.sent.iter().enumerate() {
         let when = sent.sent_at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string();
         page.field(if index == 0 { "sent" } else { "" }, &format!("{when}  {}", sent.trace_id));
         match &sent.link {
-            Some(link) => page.field("", &printable(link)),
+            Some(link) => page.field("", &escaped(link)),
             None => page.field("", &format!("codex-traced mlflow show {}", sent.trace_id)),
         }
         if !sent.redactions.is_empty() {
@@ -198,7 +209,7 @@ impl Page {
     }
 
     /// Appends the source, on the next line if it does not fit.
-    fn sourced(&mut self, label: &str, value: &str, From(source): From) {
+    fn sourced(&mut self, label: &str, value: &str, SourceLabel(source): SourceLabel) {
         let value = clean(value);
         let source = match source {
             Source::Default => "default".to_owned(),

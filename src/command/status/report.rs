@@ -1,0 +1,285 @@
+//! The report of `mlflow status`, as JSON.
+
+use super::sessions::Sessions;
+use crate::claim::unclaimed::Unclaimed;
+use crate::codex::home::CodexHome;
+use crate::command::survey::Survey;
+use crate::command::ui;
+use crate::config::access::Access;
+use crate::config::content::Content;
+use crate::config::file::FileState;
+use crate::config::granularity::Granularity;
+use crate::config::reference::{self, Visibility};
+use crate::config::settings::{Source, Tracing};
+use crate::config::target::{Experiment, Target};
+use crate::env::World;
+use crate::export::mlflow::page;
+use crate::export::receipt::Receipt;
+use crate::export::{Checked, ExportError};
+use crate::printable::masked_with_queries;
+use crate::spool::list::{Listed, Standing};
+use crate::state::State;
+use crate::trace::ids::TraceId;
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The version of the JSON. It rises when a key changes its meaning.
+const VERSION: u32 = 1;
+
+/// How many delivered traces are listed.
+const SENT: usize = 5;
+
+/// docs/json.md documents the keys.
+#[derive(Debug, Serialize)]
+pub(super) struct StatusReport {
+    pub(super) version: u32,
+    pub(super) codex_traced: &'static str,
+    pub(super) enabled: bool,
+    pub(super) enabled_source: SourceLabel,
+    pub(super) tracking_uri: String,
+    pub(super) tracking_uri_source: SourceLabel,
+    /// The server's workspace; None where no workspace is named.
+    pub(super) workspace: Option<String>,
+    pub(super) experiment: Experiment,
+    pub(super) experiment_source: SourceLabel,
+    pub(super) content: Content,
+    pub(super) content_source: SourceLabel,
+    pub(super) granularity: Granularity,
+    pub(super) granularity_source: SourceLabel,
+    pub(super) config_file: ConfigFileReport,
+    /// The program's variables that are set in this environment, without the values of secrets.
+    pub(super) environment: Vec<SetVariable>,
+    /// Settings that cannot be followed.
+    pub(super) problems: Vec<String>,
+    pub(super) target: TargetAnswer,
+    pub(super) sessions: Sessions,
+    pub(super) waiting: Vec<UndeliveredTrace>,
+    /// Quarantined entries.
+    pub(super) set_aside: Vec<UndeliveredTrace>,
+    /// Launches that ended before the finisher made their traces.
+    pub(super) launches_to_finish: usize,
+    /// Sessions that a launch may have written, but that no launch claims.
+    pub(super) unclaimed: Vec<UnclaimedSession>,
+    /// Newest first.
+    pub(super) sent: Vec<DeliveredTrace>,
+}
+
+/// The source of a value, as text: `default`, `file`, `folder` or `environment:NAME`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SourceLabel(pub(super) Source);
+
+impl Serialize for SourceLabel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Source::Default => serializer.serialize_str("default"),
+            Source::File => serializer.serialize_str("file"),
+            Source::Folder => serializer.serialize_str("folder"),
+            Source::Environment(name) => serializer.collect_str(&format_args!("environment:{name}")),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ConfigFileReport {
+    pub(super) path: PathBuf,
+    #[serde(serialize_with = "state_name")]
+    pub(super) state: FileState,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SetVariable {
+    pub(super) name: &'static str,
+    /// None for secrets.
+    pub(super) value: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct TargetAnswer {
+    pub(super) reachable: bool,
+    /// Why it is not reachable.
+    pub(super) problem: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) experiment_id: Option<String>,
+    /// The command for a database whose path has no URI that all MLflow versions read alike.
+    #[serde(skip)]
+    pub(super) opened_by: Option<String>,
+}
+
+/// A trace in the spool or in quarantine.
+#[derive(Debug, Serialize)]
+pub(super) struct UndeliveredTrace {
+    /// The id in `mlflow sync --list`.
+    pub(super) id: String,
+    pub(super) trace_id: String,
+    pub(super) tracking_uri: Option<String>,
+    pub(super) workspace: Option<String>,
+    /// Why it is not delivered; None before the first try.
+    pub(super) reason: Option<String>,
+    /// None for entries that are not tried any more.
+    pub(super) tries: Option<u32>,
+    pub(super) last_try_at: Option<Timestamp>,
+}
+
+/// A session that no launch claims.
+#[derive(Debug, Serialize)]
+pub(super) struct UnclaimedSession {
+    pub(super) thread_id: String,
+    /// The start of the launch that may have written it.
+    pub(super) launched_at: Timestamp,
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct DeliveredTrace {
+    pub(super) trace_id: String,
+    pub(super) sent_at: Timestamp,
+    pub(super) tracking_uri: String,
+    pub(super) workspace: Option<String>,
+    pub(super) experiment_id: String,
+    /// How many secrets were removed, by rule.
+    pub(super) redactions: BTreeMap<String, u64>,
+    /// Its address on MLflow's page; None for a local store.
+    pub(super) link: Option<String>,
+}
+
+impl StatusReport {
+    pub(super) fn new(survey: Survey, world: &World, home: &CodexHome, state: &State) -> StatusReport {
+        let Survey { home_problem, settings, access, target, waiting, set_aside, launches_to_finish } =
+            survey;
+        let [waiting, set_aside] = [waiting, set_aside].map(|all| all.into_iter().map(undelivered).collect());
+        StatusReport {
+            version: VERSION,
+            codex_traced: env!("CARGO_PKG_VERSION"),
+            enabled: settings.tracing.value == Tracing::On,
+            enabled_source: SourceLabel(settings.tracing.source),
+            tracking_uri: masked(&settings.target.value.uri()),
+            tracking_uri_source: SourceLabel(settings.target.source),
+            workspace: workspace(&settings.target.value),
+            experiment_source: SourceLabel(settings.experiment.source),
+            content: settings.content.value,
+            content_source: SourceLabel(settings.content.source),
+            granularity: settings.granularity.value,
+            granularity_source: SourceLabel(settings.granularity.source),
+            environment: environment(world),
+            problems: home_problem
+                .iter()
+                .chain(&settings.problems)
+                .chain(&state.redaction_problems())
+                .map(|problem| masked(problem))
+                .collect(),
+            target: answer(&settings.target.value, target),
+            sessions: Sessions::count(home, &settings),
+            experiment: settings.experiment.value,
+            config_file: ConfigFileReport { path: home.config(), state: settings.file_state },
+            waiting,
+            set_aside,
+            launches_to_finish,
+            unclaimed: state.unclaimed_sessions().iter().map(unclaimed).collect(),
+            sent: state
+                .receipts()
+                .recent(SENT)
+                .iter()
+                .map(|(trace, receipt)| delivered(*trace, receipt, &access))
+                .collect(),
+        }
+    }
+}
+
+fn masked(text: &str) -> String {
+    masked_with_queries(text).into_owned()
+}
+
+fn state_name<S: Serializer>(state: &FileState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match state {
+        FileState::Valid => "valid",
+        FileState::Missing => "missing",
+        FileState::Broken(_) => "broken",
+        FileState::Unreadable(_) => "unreadable",
+    })
+}
+
+fn environment(world: &World) -> Vec<SetVariable> {
+    let set = reference::all().filter_map(|variable| {
+        let value = world.variables.os(variable.name)?.to_string_lossy();
+        let value = (variable.visibility == Visibility::Open).then(|| masked(&value));
+        Some(SetVariable { name: variable.name, value })
+    });
+    set.collect()
+}
+
+fn answer(target: &Target, checked: Result<Checked, ExportError>) -> TargetAnswer {
+    let problem = checked.as_ref().err().map(|error| masked(&error.to_string()));
+    let (version, experiment_id) =
+        checked.map_or((None, None), |checked| (checked.version, checked.experiment_id));
+    let opened_by = target.only_within().map(|_| ui::command_line(target));
+    TargetAnswer { reachable: problem.is_none(), problem, version, experiment_id, opened_by }
+}
+
+fn undelivered(listed: Listed) -> UndeliveredTrace {
+    let (tries, last_try_at, reason) = match listed.standing {
+        Standing::Waits => (Some(0), None, None),
+        Standing::Rests(rest) => (Some(rest.failures), Some(rest.since), Some(rest.reason)),
+        Standing::Unreadable(reason) | Standing::SetAside(reason) => (None, None, Some(reason)),
+    };
+    UndeliveredTrace {
+        id: listed.id,
+        trace_id: listed.trace.to_string(),
+        tracking_uri: listed.target.as_ref().map(|target| masked(&target.uri())),
+        workspace: listed.target.as_ref().and_then(workspace),
+        reason: reason.map(|reason| masked(&reason)),
+        tries,
+        last_try_at,
+    }
+}
+
+fn unclaimed(unclaimed: &Unclaimed) -> UnclaimedSession {
+    UnclaimedSession {
+        thread_id: unclaimed.thread.to_string(),
+        launched_at: unclaimed.launched_at,
+        reason: unclaimed.why(),
+    }
+}
+
+fn workspace(target: &Target) -> Option<String> {
+    target.workspace().map(|workspace| masked(workspace))
+}
+
+fn delivered(trace: TraceId, receipt: &Receipt, access: &Access) -> DeliveredTrace {
+    DeliveredTrace {
+        trace_id: trace.to_string(),
+        sent_at: receipt.delivered_at,
+        tracking_uri: masked(&receipt.target.uri()),
+        workspace: workspace(&receipt.target),
+        experiment_id: receipt.experiment_id.clone(),
+        redactions: receipt.redactions.clone(),
+        link: page::of_trace(&receipt.target, &receipt.experiment_id, trace, access),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_exist_for_every_target_with_a_page_and_hold_no_credentials() {
+        let access = Access {
+            variables: [("DATABRICKS_HOST", "https://w.example"), ("DATABRICKS_TOKEN", "x")].into(),
+            ..Access::default()
+        };
+        let of = |target: Target| {
+            let receipt = Receipt::of(target, "3".into(), Timestamp::UNIX_EPOCH, &[]);
+            delivered(TraceId([7; 16]), &receipt, &access).link
+        };
+        let shown = "experiments/3/traces?selectedEvaluationId=tr-07070707070707070707070707070707";
+        let table = [
+            (Target::Http("http://ada:secret@host:5000".into()), Some("http://host:5000/#/")),
+            (Target::Databricks { profile: None }, Some("https://w.example/ml/")),
+            (Target::Sqlite("/x.db".into()), None),
+        ];
+        for (target, page) in table {
+            assert_eq!(of(target), page.map(|page| format!("{page}{shown}")));
+        }
+    }
+}
