@@ -1,7 +1,7 @@
 //! `mlflow disable`: switches tracing off and keeps the other settings.
 
 use super::CommandError;
-use super::enable::{ConfigEdit, aside_text, home, open, store};
+use super::config_edit::{ConfigEdit, aside_text, home, open, store};
 use super::text::wrap;
 use crate::config::file::FileState;
 use crate::config::settings::{Settings, Source, Tracing};

@@ -1,12 +1,12 @@
 //! `mlflow enable`: writes the configuration file, with the target of the traces.
 
-use super::survey::missing_home;
+use super::config_edit::{self, ConfigEdit};
 use super::text::wrap;
 use super::{CommandError, place};
 use crate::cli::{Enable, OneTrace};
 use crate::codex::home::CodexHome;
 use crate::config::access::Access;
-use crate::config::file::{self, ConfigFile, FileState};
+use crate::config::file::{ConfigFile, FileState};
 use crate::config::granularity::{GRANULARITY, Granularity};
 use crate::config::settings::{Settings, Source, Tracing};
 use crate::config::switch::ENABLED;
@@ -14,22 +14,19 @@ use crate::config::target::{
     DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target,
 };
 use crate::config::workspace::{self, WORKSPACE};
-use crate::disk;
 use crate::env::World;
 use crate::launch::exit::ChildExit;
 use crate::printable::clean;
-use jiff::Timestamp;
 use std::fmt::Write;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// The exit code for wrong usage, as in clap and in shells.
 const WRONG_USE: i32 = 2;
 
 pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandError> {
-    let home = home(world)?;
+    let home = config_edit::home(world)?;
     let path = home.config();
-    let ConfigEdit { mut file, is_broken } = open(&path)?;
+    let ConfigEdit { mut file, is_broken } = config_edit::open(&path)?;
     let wanted = match wanted(enable, world, &home, &file) {
         Ok(wanted) => wanted,
         Err(refused) => {
@@ -69,7 +66,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandEr
         file.set(GRANULARITY, Some(&granularity.to_string()));
     }
     file.set_sessions_dir(&wanted.sessions_dir);
-    let aside = store(&file, &path, is_broken)?;
+    let aside = config_edit::store(&file, &path, is_broken)?;
 
     let mut page = String::from("Tracing is on.\n");
     let mut line = |label: &str, value: &str| _ = writeln!(page, "  {label:<13} {value}");
@@ -87,7 +84,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandEr
     line("sessions", &clean(&wanted.sessions_dir));
     line("written to", &clean(path.display()));
     if let Some(aside) = aside {
-        let _ = writeln!(page, "{}", aside_text(&aside));
+        let _ = writeln!(page, "{}", config_edit::aside_text(&aside));
     }
     if let Some(id) = &wanted.left_behind {
         let text = format!(
@@ -217,55 +214,6 @@ fn folder_of(folder: &Path) -> Result<PathBuf, CommandError> {
             "not a folder: {}\n  hint: -s takes a folder of Codex's session files (rollout-….jsonl), such as ~/.codex/sessions",
             clean(folder.display())
         )),
-    }
-}
-
-/// The configuration file, ready for a change.
-pub(super) struct ConfigEdit {
-    pub(super) file: ConfigFile,
-    /// `store` copies the broken file before it writes the new one.
-    pub(super) is_broken: bool,
-}
-
-pub(super) fn open(path: &Path) -> Result<ConfigEdit, CommandError> {
-    match ConfigFile::load(path) {
-        (_, FileState::Unreadable(error)) => {
-            Err(format!("{}\n  hint: look at its permissions (`ls -l`)", clean(error)))
-        }
-        (file, state) => Ok(ConfigEdit { file, is_broken: matches!(state, FileState::Broken(_)) }),
-    }
-}
-
-/// The path of the copy of a broken file.
-pub(super) fn store(
-    file: &ConfigFile,
-    path: &Path,
-    is_broken: bool,
-) -> Result<Option<PathBuf>, CommandError> {
-    let failed = |error: io::Error| {
-        format!(
-            "cannot write {}: {}\n  hint: look at the permissions of its folder, and at the disk (`df -h`)",
-            clean(path.display()),
-            disk::reason(&error)
-        )
-    };
-    let aside = is_broken.then(|| file::keep_aside(path, Timestamp::now())).transpose().map_err(failed)?;
-    file.store(path).map_err(failed)?;
-    Ok(aside)
-}
-
-pub(super) fn aside_text(aside: &Path) -> String {
-    format!("The file before was broken, and is kept as {}", clean(aside.display()))
-}
-
-/// Codex's home. Fails where `CODEX_HOME` names a missing folder: Codex refuses it, so the program does not create it.
-pub(super) fn home(world: &World) -> Result<CodexHome, CommandError> {
-    let home = super::home(world)?;
-    match missing_home(world, &home) {
-        None => Ok(home),
-        Some(problem) => {
-            Err(format!("{}\n  hint: make it, or unset CODEX_HOME to use ~/.codex", clean(problem)))
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands of `codex-traced mlflow …`.
 
 mod completions;
+mod config_edit;
 mod disable;
 mod doctor;
 mod enable;

@@ -220,11 +220,11 @@ impl Watcher<'_> {
         }
     }
 
-    /// The thread with its sub-agents. `kept` is the content of the file `at`, which is not read again.
+    /// The thread with its sub-agents. `session` is the content of the file `at`, which is not read again.
     fn family_of(
         &self,
         thread: &ThreadId,
-        kept: Session,
+        session: Session,
         at: &Path,
     ) -> Result<Option<(Family, PathBuf)>, Failure> {
         let home = self.context.home();

@@ -33,7 +33,7 @@ const FILL: Duration = Duration::from_secs(10);
 pub(super) fn check(survey: &Survey, world: &World, state: &State) -> Vec<Finding> {
     let Survey { settings, access, target: checked, .. } = survey;
     let (target, experiment) = (&settings.target.value, &settings.experiment.value);
-    let mut findings = vec![reached(target, checked), credentials(target, access, world)];
+    let mut findings = vec![reached(target, checked), credentials::check(target, access, world)];
     findings.extend(target.workspace().map(|name| Finding::ok("workspace", name)));
     if let Ok(checked) = checked {
         findings.push(found(target, experiment, checked));
@@ -66,46 +66,6 @@ fn reached(target: &Target, checked: &Result<Checked, ExportError>) -> Finding {
         _ => "put that right, or choose another target: `codex-traced mlflow enable -u URI`",
     };
     Finding::error("target", error.to_string(), todo)
-}
-
-/// Lists which credentials are set, never their values.
-fn credentials(target: &Target, access: &Access, world: &World) -> Finding {
-    let variables = access.variables_for(target);
-    let set = |name: &str| variables.os(name).is_some();
-    let file = |name: &str| world.home.as_ref().map(|home| home.join(name)).filter(|path| path.exists());
-    let present: Vec<String> = match target {
-        Target::Sqlite(_) | Target::FileStore(_) => {
-            return Finding::ok("credentials", "none needed for a local target");
-        }
-        Target::Http(_) => {
-            let both = set("MLFLOW_TRACKING_USERNAME") && set("MLFLOW_TRACKING_PASSWORD");
-            let token = set("MLFLOW_TRACKING_TOKEN");
-            [
-                both.then(|| "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD".to_owned()),
-                token.then(|| "MLFLOW_TRACKING_TOKEN".to_owned()),
-                access.credentials_in_address(target).map(|_| "those in the tracking URI".to_owned()),
-                file(".mlflow/credentials").map(|path| path.display().to_string()),
-            ]
-            .into_iter()
-            .flatten()
-            .collect()
-        }
-        Target::Databricks { .. } => ["DATABRICKS_TOKEN", "DATABRICKS_CLIENT_ID"]
-            .into_iter()
-            .filter(|name| set(name))
-            .map(str::to_owned)
-            .chain(file(".databrickscfg").map(|path| path.display().to_string()))
-            .collect(),
-    };
-    match (present.is_empty(), target) {
-        (true, Target::Databricks { .. }) => Finding::error(
-            "credentials",
-            "none for Databricks",
-            "set DATABRICKS_HOST and DATABRICKS_TOKEN, or write a profile into ~/.databrickscfg",
-        ),
-        (true, _) => Finding::ok("credentials", "none set; a server without a login needs none"),
-        (false, _) => Finding::ok("credentials", format!("present: {}", present.join(", "))),
-    }
 }
 
 fn found(target: &Target, experiment: &Experiment, checked: &Checked) -> Finding {
@@ -159,7 +119,7 @@ fn sent(target: &Target, home: &CodexHome, world: &World) -> Option<Finding> {
     if taken.is_empty() { None } else { Some(kept(taken.len(), place::lost(target, &taken, world))) }
 }
 
-fn kept(count: usize, lost: Result<Lost, ExportError>) -> Finding {
+fn still_there(count: usize, lost: Result<Lost, ExportError>) -> Finding {
     let last = counted(count, "trace", "traces");
     let lost = match lost {
         Ok(lost) if lost.is_empty() => {

@@ -142,15 +142,15 @@ fn sessions(page: &mut Page, sessions: &Sessions) {
 
 fn traces(page: &mut Page, report: &StatusReport) {
     page.heading("Traces");
-    for (label, kept, todo) in [
+    for (label, traces, todo) in [
         ("waiting", &report.waiting, "`codex-traced mlflow sync` delivers them"),
         ("set aside", &report.set_aside, "`codex-traced mlflow sync --list` tells more"),
     ] {
-        match kept.len() {
+        match traces.len() {
             0 => page.field(label, "none"),
             count => page.field(label, &format!("{count}; {todo}")),
         }
-        for one in kept {
+        for one in traces {
             let target =
                 one.tracking_uri.as_ref().map_or_else(String::new, |uri| format!(" for {}", clean(uri)));
             let workspace = one.workspace.as_ref().map(|name| format!(" (workspace {})", clean(name)));

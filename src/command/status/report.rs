@@ -243,7 +243,7 @@ fn unclaimed(unclaimed: &Unclaimed) -> UnclaimedSession {
 }
 
 fn workspace(target: &Target) -> Option<String> {
-    target.workspace().map(|workspace| masked(workspace))
+    target.workspace().map(masked)
 }
 
 fn delivered(trace: TraceId, receipt: &Receipt, access: &Access) -> DeliveredTrace {
