@@ -19,7 +19,7 @@ pub(super) struct ConfigEdit {
 }
 
 pub(super) fn open(path: &Path) -> Result<ConfigEdit, CommandError> {
-    match ConfigFile::load(path) {
+    match ConfigFile::read(path) {
         (_, FileState::Unreadable(error)) => {
             Err(format!("{}\n  hint: look at its permissions (`ls -l`)", clean(error)))
         }

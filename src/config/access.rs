@@ -48,7 +48,7 @@ pub struct Access {
 impl Access {
     /// Reads the configuration file too; none counts as empty.
     pub fn read(world: &World) -> Access {
-        let file = CodexHome::of(world).and_then(|home| ConfigFile::read(&home.config()).ok());
+        let file = CodexHome::of(world).map(|home| ConfigFile::read(&home.config()).0);
         Access::new(world, &file.unwrap_or_default())
     }
 

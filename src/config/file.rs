@@ -35,14 +35,6 @@ pub enum FileState {
     Unreadable(String),
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("cannot read {0}: {1}")]
-    Io(PathBuf, io::Error),
-    #[error("{0} is not valid: {1}")]
-    Broken(PathBuf, InvalidConfig),
-}
-
 /// Why the text is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
@@ -55,29 +47,17 @@ pub enum InvalidConfig {
 }
 
 impl ConfigFile {
-    /// Empty when there is no file.
-    pub fn read(path: &Path) -> Result<ConfigFile, ConfigError> {
-        match fs::read(path) {
-            Ok(bytes) => {
-                ConfigFile::parse(&bytes).map_err(|invalid| ConfigError::Broken(path.to_owned(), invalid))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ConfigFile::default()),
-            Err(error) => Err(ConfigError::Io(path.to_owned(), error)),
-        }
-    }
-
     /// The file, or an empty one if it is missing or cannot be read.
-    pub fn load(path: &Path) -> (ConfigFile, FileState) {
-        match ConfigFile::read(path) {
-            Ok(file) if path.exists() => (file, FileState::Valid),
-            Ok(file) => (file, FileState::Missing),
-            Err(error @ ConfigError::Broken(..)) => {
-                (ConfigFile::default(), FileState::Broken(error.to_string()))
-            }
-            Err(error @ ConfigError::Io(..)) => {
-                (ConfigFile::default(), FileState::Unreadable(error.to_string()))
-            }
-        }
+    pub fn read(path: &Path) -> (ConfigFile, FileState) {
+        let state = match fs::read(path) {
+            Ok(bytes) => match ConfigFile::parse(&bytes) {
+                Ok(file) => return (file, FileState::Valid),
+                Err(invalid) => FileState::Broken(format!("{} is not valid: {invalid}", path.display())),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => FileState::Missing,
+            Err(error) => FileState::Unreadable(format!("cannot read {}: {error}", path.display())),
+        };
+        (ConfigFile::default(), state)
     }
 
     pub fn parse(bytes: &[u8]) -> Result<ConfigFile, InvalidConfig> {
@@ -178,7 +158,7 @@ mod tests {
     #[test]
     fn a_new_file_holds_exactly_the_documented_json() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = ConfigFile::read(&at(&folder)).unwrap();
+        let mut file = ConfigFile::read(&at(&folder)).0;
         file.set_sessions_dir("/home/sessions");
         file.set("MLFLOW_CODEX_TRACING_ENABLED", Some("true"));
         file.set("MLFLOW_TRACKING_URI", Some("http://localhost:5000"));
@@ -196,7 +176,7 @@ mod tests {
 "#;
         assert_eq!(fs::read_to_string(at(&folder)).unwrap(), expected);
         assert_eq!(fs::metadata(at(&folder)).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(ConfigFile::read(&at(&folder)).unwrap(), file);
+        assert_eq!(ConfigFile::read(&at(&folder)).0, file);
     }
 
     #[test]
@@ -220,7 +200,7 @@ mod tests {
                 fs::write(&end, r#"{"mine": 1}"#).unwrap();
             }
             symlink("dotfiles/codex.json", at(&folder)).unwrap();
-            let mut file = ConfigFile::read(&at(&folder)).unwrap();
+            let mut file = ConfigFile::read(&at(&folder)).0;
             file.set("MLFLOW_CODEX_TRACING_ENABLED", Some("false"));
             file.store(&at(&folder)).unwrap();
             assert!(fs::symlink_metadata(at(&folder)).unwrap().is_symlink());

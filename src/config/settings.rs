@@ -11,6 +11,7 @@ use super::target::{
 use super::workspace::{self, WORKSPACE};
 use crate::codex::home::CodexHome;
 use crate::env::{Variables, World};
+use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +48,17 @@ pub enum Source {
     Default,
 }
 
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Source::Environment(name) => serializer.collect_str(&format_args!("environment:{name}")),
+            Source::File => serializer.serialize_str("file"),
+            Source::Folder => serializer.serialize_str("folder"),
+            Source::Default => serializer.serialize_str("default"),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracing {
     On,
@@ -56,10 +68,10 @@ pub enum Tracing {
 impl Settings {
     /// Never fails: a setting that cannot be followed becomes a problem, and its default applies.
     pub fn read(world: &World, home: &CodexHome) -> Settings {
-        Settings::with_file(world, home, ConfigFile::load(&home.config()))
+        Settings::with_file(world, home, ConfigFile::read(&home.config()))
     }
 
-    /// As `read`, with the result of `ConfigFile::load`.
+    /// As `read`, with the result of `ConfigFile::read`.
     pub fn with_file(
         world: &World,
         home: &CodexHome,

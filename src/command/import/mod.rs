@@ -76,9 +76,7 @@ fn begin(
     };
     let progress = Progress::choose(world, selection.threads.len());
     let outcomes = run.run(&selection.threads, &progress);
-    let unreadable: Vec<(String, String)> =
-        selection.unreadable.iter().map(|(path, why)| (path.display().to_string(), why.clone())).collect();
-    let (text, is_well) = report::render(&outcomes, &unreadable, selection.sub_agents, mode);
+    let (text, is_well) = report::render(&outcomes, &selection.unreadable, selection.sub_agents, mode);
     print(&text);
     Ok(match is_well {
         // Ends as by Ctrl-C, so that a calling script stops too.

@@ -20,7 +20,8 @@ use std::time::SystemTime;
 pub(super) struct Selection {
     /// The files of each thread, those in Codex's own folders first.
     pub(super) threads: Vec<Vec<SessionFile>>,
-    pub(super) unreadable: Vec<(PathBuf, String)>,
+    /// Paths and errors.
+    pub(super) unreadable: Vec<(String, String)>,
     /// Their sub-agents, which are part of their traces.
     pub(super) subagents: Subagents,
     /// How many sub-agents have no file of their root thread.
@@ -151,7 +152,8 @@ impl Selection {
                 files.push(file);
             }
         }
-        let unreadable = walk.unreadable.into_iter().map(|(path, error)| (path, error.to_string()));
+        let unreadable =
+            walk.unreadable.into_iter().map(|(path, error)| (path.display().to_string(), error.to_string()));
         Selection {
             // A thread's id begins with its creation time, so the oldest comes first.
             threads: threads.into_values().collect(),

@@ -45,7 +45,7 @@ pub(super) struct Work<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Import,
-    /// Reports session an import would do, and writes nothing.
+    /// Reports what an import would do, and writes nothing.
     DryRun,
 }
 

@@ -16,7 +16,7 @@ use crate::env::World;
 use crate::printable::{clean, escaped};
 use crate::state::State;
 use jiff::tz::TimeZone;
-use report::{SourceLabel, StatusReport};
+use report::StatusReport;
 use sessions::Sessions;
 use std::fmt::Write;
 
@@ -36,7 +36,7 @@ pub(super) fn run(options: &Report, world: &World) -> Result<(), CommandError> {
 
 fn text(report: &StatusReport, style: Style) -> String {
     let mut page = Page { text: String::new(), style };
-    let why = match report.enabled_source.0 {
+    let why = match report.enabled_source {
         Source::Default => "nothing says otherwise".to_owned(),
         Source::File => "the configuration file says so".to_owned(),
         Source::Folder => "a file in this folder or above it says so".to_owned(),
@@ -44,7 +44,7 @@ fn text(report: &StatusReport, style: Style) -> String {
     };
     let (ink, word) = if report.enabled { (Ink::Good, "on") } else { (Ink::Doubtful, "off") };
     let _ = writeln!(page.text, "Tracing is {}: {why}.", style.paint(ink, word));
-    if !report.enabled && !matches!(report.enabled_source.0, Source::Environment(_)) {
+    if !report.enabled && !matches!(report.enabled_source, Source::Environment(_)) {
         page.text.push_str("To switch it on: `codex-traced mlflow enable`.\n");
     }
     settings(&mut page, report);
@@ -65,10 +65,10 @@ fn settings(page: &mut Page, report: &StatusReport) {
         Experiment::Id(id) => format!("id {id}"),
     };
     page.sourced("experiment", &experiment, report.experiment_source);
-    if report.content != Content::Full || report.content_source.0 != Source::Default {
+    if report.content != Content::Full || report.content_source != Source::Default {
         page.sourced("content", &report.content.to_string(), report.content_source);
     }
-    if report.granularity_source.0 != Source::Default {
+    if report.granularity_source != Source::Default {
         page.sourced("one trace per", &report.granularity.to_string(), report.granularity_source);
     }
     page.sourced("sessions", &report.sessions.folder.display().to_string(), report.sessions.folder_source);
@@ -209,7 +209,7 @@ impl Page {
     }
 
     /// Appends the source, on the next line if it does not fit.
-    fn sourced(&mut self, label: &str, value: &str, SourceLabel(source): SourceLabel) {
+    fn sourced(&mut self, label: &str, value: &str, source: Source) {
         let value = clean(value);
         let source = match source {
             Source::Default => "default".to_owned(),

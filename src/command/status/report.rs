@@ -37,17 +37,17 @@ pub(super) struct StatusReport {
     pub(super) version: u32,
     pub(super) codex_traced: &'static str,
     pub(super) enabled: bool,
-    pub(super) enabled_source: SourceLabel,
+    pub(super) enabled_source: Source,
     pub(super) tracking_uri: String,
-    pub(super) tracking_uri_source: SourceLabel,
+    pub(super) tracking_uri_source: Source,
     /// The server's workspace; None where no workspace is named.
     pub(super) workspace: Option<String>,
     pub(super) experiment: Experiment,
-    pub(super) experiment_source: SourceLabel,
+    pub(super) experiment_source: Source,
     pub(super) content: Content,
-    pub(super) content_source: SourceLabel,
+    pub(super) content_source: Source,
     pub(super) granularity: Granularity,
-    pub(super) granularity_source: SourceLabel,
+    pub(super) granularity_source: Source,
     pub(super) config_file: ConfigFileReport,
     /// The program's variables that are set in this environment, without the values of secrets.
     pub(super) environment: Vec<SetVariable>,
@@ -64,21 +64,6 @@ pub(super) struct StatusReport {
     pub(super) unclaimed: Vec<UnclaimedSession>,
     /// Newest first.
     pub(super) sent: Vec<DeliveredTrace>,
-}
-
-/// The source of a value, as text: `default`, `file`, `folder` or `environment:NAME`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SourceLabel(pub(super) Source);
-
-impl Serialize for SourceLabel {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Source::Default => serializer.serialize_str("default"),
-            Source::File => serializer.serialize_str("file"),
-            Source::Folder => serializer.serialize_str("folder"),
-            Source::Environment(name) => serializer.collect_str(&format_args!("environment:{name}")),
-        }
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -153,15 +138,15 @@ impl StatusReport {
             version: VERSION,
             codex_traced: env!("CARGO_PKG_VERSION"),
             enabled: settings.tracing.value == Tracing::On,
-            enabled_source: SourceLabel(settings.tracing.source),
+            enabled_source: settings.tracing.source,
             tracking_uri: masked(&settings.target.value.uri()),
-            tracking_uri_source: SourceLabel(settings.target.source),
+            tracking_uri_source: settings.target.source,
             workspace: workspace(&settings.target.value),
-            experiment_source: SourceLabel(settings.experiment.source),
+            experiment_source: settings.experiment.source,
             content: settings.content.value,
-            content_source: SourceLabel(settings.content.source),
+            content_source: settings.content.source,
             granularity: settings.granularity.value,
-            granularity_source: SourceLabel(settings.granularity.source),
+            granularity_source: settings.granularity.source,
             environment: environment(world),
             problems: home_problem
                 .iter()

@@ -1,6 +1,5 @@
 //! How many session files there are: in the folder that `import` reads, and in Codex's own.
 
-use super::report::SourceLabel;
 use crate::codex::home::CodexHome;
 use crate::config::settings::Settings;
 use crate::rollout::walk::files_below;
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Serialize)]
 pub(super) struct Sessions {
     pub(super) folder: PathBuf,
-    pub(super) folder_source: SourceLabel,
+    pub(super) folder_source: Source,
     pub(super) files: usize,
     /// Codex's own folder, if it is another one.
     pub(super) codex_folder: Option<PathBuf>,
@@ -24,7 +23,7 @@ impl Sessions {
         Sessions {
             files: session_files(&folder),
             folder,
-            folder_source: SourceLabel(settings.sessions_dir.source),
+            folder_source: settings.sessions_dir.source,
             codex_files: codex_folder.as_deref().map(session_files),
             codex_folder,
         }
