@@ -1,29 +1,28 @@
-//! Messages to the person at the terminal: one line on stderr, and only to a person.
+//! Notices: sentences of the launcher and the finisher on stderr, by default only if stderr is a terminal.
 
 use crate::env::World;
-use crate::unprintable::is_unprintable;
-use std::borrow::Cow;
+use crate::printable::lines;
 use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
 
-/// How messages are printed.
+/// Whether and how notices are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notices {
     Shown,
-    /// Each in one line, for a log that is read by lines.
+    /// On one line, for the log of a job.
     InOneLine,
     Silent,
 }
 
 const NOTICE: &str = "CODEX_TRACED_NOTICE";
 
-/// Between what happened and what to do.
+/// Between the problem and its remedy.
 const HINT: &str = "\n  hint: ";
 
 impl Notices {
-    /// `CODEX_TRACED_NOTICE=auto|always|never`; auto prints to a terminal only, so that a script reads Codex's
-    /// own stderr and nothing else.
+    /// Reads `CODEX_TRACED_NOTICE=auto|always|never`. `auto` prints to a terminal only, so that a script reads nothing
+    /// but Codex's own output from stderr.
     pub fn choose(world: &World) -> Notices {
         match world.variables.text(NOTICE) {
             Some("always") => Notices::Shown,
@@ -33,7 +32,7 @@ impl Notices {
         }
     }
 
-    /// For messages that a job must always print: its log is all that remains of it.
+    /// For notices that a job must print too: after the job, only its log remains.
     pub fn for_job(world: &World) -> Notices {
         match Notices::choose(world) {
             Notices::Silent if world.variables.text(NOTICE) != Some("never") => Notices::InOneLine,
@@ -50,22 +49,22 @@ impl Notices {
     }
 }
 
-/// Prints why the program cannot do what was asked, to scripts too. The only way to stderr: it removes control
-/// characters, which a terminal would obey.
+/// Prints an error, for scripts too. The only way to stderr, so that no control character of another program's text
+/// reaches the terminal.
 pub fn print(sentence: &dyn Display) {
-    let sentence = clean(&sentence.to_string());
-    // One write; a failure has no remedy (`eprintln!` would panic).
+    let sentence = lines(&sentence.to_string());
+    // One write, so that lines of other processes do not mix in. Ignores errors (`eprintln!` would panic).
     let _ = std::io::stderr().write_all(format!("codex-traced: {sentence}\n").as_bytes());
 }
 
-/// The trace is in the spool, and its delivery failed.
+/// The trace is in the spool, not delivered.
 pub fn kept_on_disk(waiting: usize, reason: &str) -> String {
     format!(
         "trace kept on disk ({waiting} waiting): {reason}{HINT}run `codex-traced mlflow sync` to try again"
     )
 }
 
-/// Its delivery was cut off, by the limit or by the user.
+/// The delivery ended early: at its limit, or by a signal.
 pub fn cut_off(limit: Option<Duration>) -> String {
     let why = match limit {
         Some(limit) => format!("not delivered within {} s", limit.as_secs_f64()),
@@ -78,7 +77,7 @@ pub fn not_made(error: &dyn Display) -> String {
     format!("no trace of this session yet: {error}{HINT}`codex-traced mlflow sync` tries again")
 }
 
-/// The trace is in quarantine: it is not delivered until the user asks.
+/// The traces are in quarantine and need the user's decision.
 pub fn set_aside(count: usize, reason: &str) -> String {
     let traces = if count == 1 { "a trace was".to_owned() } else { format!("{count} traces were") };
     format!(
@@ -86,47 +85,11 @@ pub fn set_aside(count: usize, reason: &str) -> String {
     )
 }
 
-/// As `kept_on_disk`, when some of them have waited for so long that the user should look.
+/// As `kept_on_disk`, if some traces wait for so long that the user should look.
 pub fn kept_for_long(waiting: usize, old: usize, days: u64, reason: &str) -> String {
     format!(
         "trace kept on disk ({waiting} waiting, {old} of them for more than {days} days): {reason}\n  hint: `codex-traced mlflow sync --list` shows what waits and why"
     )
-}
-
-/// Masks the user and password in addresses.
-pub fn masked(text: &str) -> Cow<'_, str> {
-    let mut masked = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("://") {
-        let authority =
-            after.find(|c: char| c.is_whitespace() || "/?#'\"`)".contains(c)).unwrap_or(after.len());
-        let host = after[..authority].rfind('@').map_or(0, |at| at + 1);
-        masked.push_str(before);
-        masked.push_str(if host > 0 { "://…@" } else { "://" });
-        rest = &after[host..];
-    }
-    match masked.is_empty() {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(masked + rest),
-    }
-}
-
-/// Line by line: the text may contain a server's.
-fn clean(sentence: &str) -> String {
-    sentence.lines().map(in_one_line).collect::<Vec<_>>().join("\n")
-}
-
-/// The text in one line of a terminal, without characters that move its cursor.
-pub fn in_one_line(text: &str) -> String {
-    let mut line = String::new();
-    for c in masked(text).chars() {
-        match c {
-            '\n' | '\t' => line.push(' '),
-            c if is_unprintable(c) => line.extend(c.escape_unicode()),
-            c => line.push(c),
-        }
-    }
-    line
 }
 
 #[cfg(test)]
@@ -136,19 +99,6 @@ mod tests {
     #[test]
     fn a_sentence_keeps_its_lines_and_nothing_else_that_moves_the_cursor() {
         let sentence = "kept: \u{1b}]0;owned\u{7}\n  hint: see http://ann:pw@host";
-        assert_eq!(clean(sentence), "kept: \\u{1b}]0;owned\\u{7}\n  hint: see http://…@host");
-    }
-
-    #[test]
-    fn what_would_move_the_cursor_is_written_out() {
-        let table = [
-            ("plain ✗", "plain ✗"),
-            ("a\nb\tc", "a b c"),
-            ("\u{1b}[2J", "\\u{1b}[2J"),
-            ("a\u{202e}b\r", "a\\u{202e}b\\u{d}"),
-        ];
-        for (text, expected) in table {
-            assert_eq!(in_one_line(text), expected);
-        }
+        assert_eq!(lines(sentence), "kept: \\u{1b}]0;owned\\u{7}\n  hint: see http://…@host");
     }
 }

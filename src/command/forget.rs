@@ -1,16 +1,17 @@
 //! `mlflow forget`: removes a session's trace from store, spool and records, and lists where else it is.
 
-use super::text::{clean, counted};
-use super::{Failure, named, print};
+use super::text::counted;
+use super::{CommandError, named, print};
 use crate::base::paths::Paths;
 use crate::cli::Forget;
 use crate::config::settings::Settings;
 use crate::env::World;
 use crate::finish::forget::{CannotForget, Forgotten, forget};
+use crate::printable::clean;
 use crate::trace::ids::TraceId;
 use std::fmt::Write;
 
-pub(super) fn run(asked: &Forget, world: &World) -> Result<(), Failure> {
+pub(super) fn run(asked: &Forget, world: &World) -> Result<(), CommandError> {
     let home = super::home(world)?;
     let paths = Paths::new(&home);
     crate::log::begin(paths.log());

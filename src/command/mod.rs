@@ -71,7 +71,7 @@ fn well((): ()) -> ChildExit {
     ChildExit::Code(0)
 }
 
-fn home(world: &World) -> Result<CodexHome, Failure> {
+fn home(world: &World) -> Result<CodexHome, CommandError> {
     CodexHome::from_world(world).ok_or_else(|| "there is no home folder\n  hint: set CODEX_HOME".to_owned())
 }
 

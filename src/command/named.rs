@@ -1,6 +1,6 @@
 //! How an argument names a trace: by its id, by its session's id, or by its session file.
 
-use super::Failure;
+use super::CommandError;
 use crate::base::paths::Paths;
 use crate::codex::thread::ThreadId;
 use crate::queue::receipts;
@@ -9,8 +9,8 @@ use crate::trace::ids::TraceId;
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// The trace's id, and its session's where that was named; it need not be anywhere.
-pub(super) fn trace(what: &OsStr, paths: &Paths) -> Result<(TraceId, Option<ThreadId>), Failure> {
+/// The trace's id, and the session's id if the argument names the session. The trace may not exist.
+pub(super) fn trace(what: &OsStr, paths: &Paths) -> Result<(TraceId, Option<ThreadId>), CommandError> {
     if let Some(named) = by_id(&what.to_string_lossy(), paths) {
         return Ok(named);
     }
@@ -23,7 +23,7 @@ pub(super) fn trace(what: &OsStr, paths: &Paths) -> Result<(TraceId, Option<Thre
     })
 }
 
-/// A trace's id or a session's; one that is no UUID only where a trace of it is known.
+/// Reads a trace's id or a session's id. A session id that is no UUID counts only if a receipt of its trace exists.
 pub(super) fn by_id(text: &str, paths: &Paths) -> Option<(TraceId, Option<ThreadId>)> {
     if let Ok(trace) = text.parse() {
         return Some((trace, None));

@@ -2,7 +2,7 @@
 
 use crate::config::access::Access;
 use crate::config::target::{Experiment, TRACKING_URI, Target};
-use crate::env::{Variables, World};
+use crate::env::Variables;
 use crate::export::lost::{Lost, SentTrace};
 use crate::export::mlflow;
 use crate::export::{Checked, ExportError, Patience};
@@ -32,13 +32,9 @@ pub(super) fn check_typed(
     check(target, experiment, &Access { variables, named, ..access })
 }
 
-/// Which of these the target no longer has.
-pub(super) fn lost(target: &Target, sent: &[SentTrace], world: &World) -> Result<Lost, ExportError> {
-    mlflow::lost(target, sent, &Access::of(world), patience())
-}
-
-fn check_with(target: &Target, experiment: &Experiment, access: &Access) -> Result<Checked, ExportError> {
-    mlflow::check(target, experiment, access, patience())
+/// Those of `sent` that the target no longer has.
+pub(super) fn lost(target: &Target, sent: &[SentTrace], access: &Access) -> Result<Lost, ExportError> {
+    mlflow::lost(target, sent, access, patience())
 }
 
 fn patience() -> Patience<'static> {

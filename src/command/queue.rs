@@ -1,6 +1,6 @@
 //! The entries of the spool as a table, for people at a terminal.
 
-use crate::notice::in_one_line;
+use crate::printable::in_one_line;
 use crate::spool::list::{EntryState, Listed};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -31,12 +31,12 @@ fn row(entry: &Listed, now: Timestamp) -> [String; 8] {
     let none = || "-".to_owned();
     let (tries, last, next) = match &entry.state {
         EntryState::Waits => ("0".to_owned(), none(), "next launch".to_owned()),
-        EntryState::Paused(pause) => {
-            let next = match pause.lasts(now) {
-                true => format!("in {}", span(now, pause.until)),
+        EntryState::Paused(rest) => {
+            let next = match rest.lasts(now) {
+                true => format!("in {}", span(now, rest.until)),
                 false => "next launch".to_owned(),
             };
-            (pause.failures.to_string(), format!("{} ago", span(pause.since, now)), next)
+            (rest.failures.to_string(), format!("{} ago", span(rest.since, now)), next)
         }
         EntryState::Unreadable(_) => (none(), none(), none()),
         EntryState::Quarantined(_) => (none(), none(), "set aside".to_owned()),
@@ -49,7 +49,7 @@ fn row(entry: &Listed, now: Timestamp) -> [String; 8] {
 fn reason(entry: &Listed) -> String {
     match &entry.state {
         EntryState::Waits => "not tried since it was put".to_owned(),
-        EntryState::Paused(pause) => pause.reason.clone(),
+        EntryState::Paused(rest) => rest.reason.clone(),
         EntryState::Unreadable(reason) | EntryState::Quarantined(reason) => reason.clone(),
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_where_each_entry_stands_and_no_secret() {
+    fn the_table_shows_the_state_of_each_entry_and_no_secret() {
         let listed = |id: &str, target, bytes, state| Listed {
             id: id.into(),
             path: "/spool/x".into(),
@@ -104,14 +104,14 @@ mod tests {
         };
         let server = Some(Target::Http("https://user:secret@host".into()));
         let database = Some(Target::Sqlite("/a\u{1b}[2J.db".into()));
-        let pause = Pause {
+        let rest = Pause {
             failures: 3,
             since: at(90_000),
             until: at(91_200),
             reason: "refused: https://user:secret@host\r".into(),
         };
         let all = [
-            listed("0000aaaa", server.clone(), 123, EntryState::Paused(pause)),
+            listed("0000aaaa", server.clone(), 123, EntryState::Paused(rest)),
             listed("0000bbbb", database, 45_678_901, EntryState::Waits),
             listed("0000cccc", None, 5_000, EntryState::Unreadable("an entry of version 9".into())),
             listed("0000dddd", server, 1, EntryState::Quarantined("too large".into())),

@@ -1,16 +1,16 @@
 //! `mlflow show`: prints one trace from a local store, the spool, or a session file.
 
 use super::tree::{self, Style};
-use super::{Failure, named};
+use super::{CommandError, named};
 use crate::claim::thread_record::ThreadRecord;
 use crate::cli::Show;
-use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::config::target::Target;
 use crate::env::World;
 use crate::export::mlflow::{file_store, sqlite};
 use crate::finish::context::Context;
 use crate::finish::gather::{self, Own};
+use crate::printable::clean;
 use crate::queue::history::{last_trace, newest_part};
 use crate::queue::{receipts, spool};
 use crate::rollout::files::SessionFiles;
@@ -25,8 +25,8 @@ use crate::trace::redact::Keep;
 use std::io;
 use std::path::Path;
 
-pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
-    let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+pub(super) fn run(show: &Show, world: &World) -> Result<(), CommandError> {
+    let home = super::home(world)?;
     let context = Context::new(world, &home);
     let (trace, from) = match &show.what {
         None => {
@@ -59,9 +59,9 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The newest form of the trace, wherever it is: in its store or still in the spool.
-fn stored(id: TraceId, context: &Context) -> Result<(Trace, String), Failure> {
-    // A session stays where it was first sent.
+/// The newest version of the trace, from its store or from the spool.
+fn stored(id: TraceId, context: &Context) -> Result<(Trace, String), CommandError> {
+    // A session keeps the target of its first delivery.
     let target = receipts(&context.paths).first(id).map(|receipt| receipt.target);
     let target = target.unwrap_or_else(|| context.settings().target.value.clone());
     let entries = spool(&context.paths).paths().into_iter().filter(|path| Spool::trace_of(path) == Some(id));
@@ -86,7 +86,7 @@ fn stored(id: TraceId, context: &Context) -> Result<(Trace, String), Failure> {
     })
 }
 
-fn of_rollout(path: &Path, context: &Context) -> Result<Trace, Failure> {
+fn of_rollout(path: &Path, context: &Context) -> Result<Trace, CommandError> {
     let home = context.home();
     let none = || {
         format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display())
@@ -116,7 +116,7 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, Failure> {
     let family = gather::family(session, &rollout, home, &mut shelf, &read);
     let trace =
         build_family(&family, &record, TraceSource { rollout: &rollout, user: None }).ok_or_else(none)?;
-    // As it would be stored, so that what is shown can be shown around.
-    let redactor = context.redactor.get().map_err(|error| error.to_string())?;
+    // Redacted as for a store, so that the output can be shared.
+    let redactor = context.redactor().map_err(|error| error.to_string())?;
     Ok(redactor.redact(trace, Keep::Full).into())
 }

@@ -1,7 +1,7 @@
 //! `mlflow sync`: delivers waiting traces and finishes launches that died; lists and removes entries of the spool.
 
 use super::text::counted;
-use super::{Failure, print, queue};
+use super::{CommandError, print, queue};
 use crate::claim::launch_record;
 use crate::cli::Sync;
 use crate::config::settings::Settings;
@@ -14,7 +14,7 @@ use crate::finish::context::Context;
 use crate::finish::delivery::{DeliveryRequest, deliver as deliver_spool, retry_quarantined};
 use crate::finish::recover::Unfinished;
 use crate::finish::recover::recover;
-use crate::notice::in_one_line;
+use crate::printable::in_one_line;
 use crate::queue::PATIENCE;
 use crate::queue::spool;
 use crate::spool::Spool;
@@ -26,8 +26,8 @@ use std::time::Duration;
 /// Long enough for all rows of a large database: the user asked for this.
 const FILL: Duration = Duration::from_secs(300);
 
-pub(super) fn run(sync: &Sync, world: &World) -> Result<(), Failure> {
-    let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+pub(super) fn run(sync: &Sync, world: &World) -> Result<(), CommandError> {
+    let home = super::home(world)?;
     let context = Context::new(world, &home);
     crate::log::begin(context.paths.log());
     if let Some(id) = &sync.drop {
@@ -75,7 +75,7 @@ fn list(context: &Context) {
     }
 }
 
-fn drop_one(id: &str, context: &Context) -> Result<(), Failure> {
+fn drop_one(id: &str, context: &Context) -> Result<(), CommandError> {
     let listed = spool(&context.paths).list();
     let entry = named(id, &listed)
         .map_err(|error| format!("{error}\n  hint: `codex-traced mlflow sync --list` shows the ids"))?;
@@ -87,7 +87,7 @@ fn drop_one(id: &str, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn deliver(context: &Context) -> Result<(), Failure> {
+fn deliver(context: &Context) -> Result<(), CommandError> {
     let show = |step: &DrainStep| {
         if context.world.stdout_is_terminal {
             print(&format!("{}\n", in_one_line(&line_of(step))));
@@ -113,10 +113,10 @@ fn deliver(context: &Context) -> Result<(), Failure> {
             break unfinished;
         }
     };
-    // Those of earlier times too: they are not where they should be.
+    // Counts earlier ones too: they did not reach their target either.
     let aside = spool(&context.paths).quarantined().len();
-    let mut said = format!("{} delivered, {} waiting", total.delivered.len(), total.waiting.len());
-    said.push_str(&if aside > 0 { format!(", {aside} set aside\n") } else { "\n".to_owned() });
+    let mut text = format!("{} delivered, {} waiting", total.delivered.len(), total.waiting.len());
+    text.push_str(&if aside > 0 { format!(", {aside} set aside\n") } else { "\n".to_owned() });
     for waiting in total.waiting.iter().chain(&total.set_aside) {
         let _ = writeln!(text, "  {}: {}", waiting.path.display(), in_one_line(&waiting.reason));
     }

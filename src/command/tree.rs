@@ -5,7 +5,6 @@ use crate::printable::is_unsafe;
 use crate::rollout::value::Value;
 use crate::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
 use crate::trace::redact::text_of;
-use crate::unprintable::is_unprintable;
 use anstyle::{AnsiColor, Effects};
 use jiff::Timestamp;
 use std::fmt::Write;
@@ -186,7 +185,7 @@ fn readable(from: Timestamp, to: Timestamp) -> String {
 /// The beginning of a text, on one line, without control characters for the terminal.
 fn one_line(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let clean = words.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c });
+    let clean = words.chars().map(|c| if is_unsafe(c) { '\u{fffd}' } else { c });
     let mut line: String = clean.clone().take(WIDTH).collect();
     if clean.count() > WIDTH {
         line.push('…');

@@ -1,11 +1,9 @@
 //! `mlflow watch`: traces sessions that no launch began, whenever one of their turns ends.
 
-use super::{Failure, print};
+use super::{CommandError, print};
 use crate::claim::launch_record::{self, Destination};
-use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
-use crate::config::access::Access;
 use crate::config::granularity::Granularity;
 use crate::config::settings::Tracing;
 use crate::config::target::Target;
@@ -19,7 +17,8 @@ use crate::finish::gather;
 use crate::finish::imported::{Toward, import};
 use crate::launch::exit::ChildExit;
 use crate::launch::signals::SignalPipe;
-use crate::notice::{self, in_one_line};
+use crate::notice;
+use crate::printable::in_one_line;
 use crate::queue::presence::ask;
 use crate::queue::{PATIENCE, receipts, spool};
 use crate::rollout::changes::Changes;
@@ -49,7 +48,7 @@ const AT_MOST: Duration = Duration::from_secs(10);
 /// How many sessions stay in memory. An evicted session is read again from its start.
 const MOST_TAILS: usize = 8;
 
-struct Watch<'a> {
+struct Watcher<'a> {
     context: Context<'a>,
     destination: &'a Destination,
     granularity: Granularity,
@@ -59,8 +58,8 @@ struct Watch<'a> {
     tails: BTreeMap<PathBuf, (Instant, Tail)>,
 }
 
-pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
-    let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
+    let home = super::home(world)?;
     let context = Context::new(world, &home);
     let settings = context.settings().clone();
     if settings.tracing.value == Tracing::Off {
@@ -81,7 +80,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, Failure> {
     let destination =
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
     print(&format!("watching {}\n", in_one_line(&home.sessions().to_string_lossy())));
-    Watch {
+    Watcher {
         context,
         destination: &destination,
         granularity: settings.granularity.value,
@@ -140,7 +139,7 @@ impl Watcher<'_> {
         let _ = poll(&mut wakes, patience);
     }
 
-    fn look_at(&mut self, path: &Path) -> Result<(), Failure> {
+    fn look_at(&mut self, path: &Path) -> Result<(), CommandError> {
         let (_, mut tail) = self.tails.remove(path).unwrap_or_else(|| (Instant::now(), Tail::new(path)));
         let read = tail.read();
         let traced = match read {
@@ -180,8 +179,8 @@ impl Watcher<'_> {
             return Ok(());
         }
         let Some((family, rollout)) = self.family_of(&thread, session, path)? else { return Ok(()) };
-        // Where each turn has a trace, the target may have lost those before this one. A session's one trace is
-        // new with each turn.
+        // With a trace per turn, the target may have lost earlier ones. A session's single trace changes with each
+        // turn, so it needs no such question.
         let first_turn = receipts(paths).file_of(TraceId::of_turn(thread.as_str(), 1));
         let answers = ask(first_turn.exists().then_some(&thread), paths, context.world);
         let toward =
@@ -215,7 +214,7 @@ impl Watcher<'_> {
             }
             (Err(error), _) => Err(notice::kept_on_disk(spool(paths).paths().len(), &error.to_string())),
             (Ok(_), Some(Err(reason))) => Err(notice::kept_on_disk(spool(paths).paths().len(), &reason)),
-            // Whoever delivers takes it along.
+            // Another process delivers now, this trace included.
             (Ok(_), None) => Ok(()),
         }
     }
@@ -226,11 +225,11 @@ impl Watcher<'_> {
         thread: &ThreadId,
         session: Session,
         at: &Path,
-    ) -> Result<Option<(Family, PathBuf)>, Failure> {
+    ) -> Result<Option<(Family, PathBuf)>, CommandError> {
         let home = self.context.home();
         let mut shelf = ThreadFiles::new(home.path());
         let read = |file: &Path, writer| match file == at {
-            true => Ok(kept.clone()),
+            true => Ok(session.clone()),
             false => gather::read(file, writer),
         };
         let own = gather::own(thread, &shelf.files_of(thread, None), home, &read);
@@ -245,8 +244,8 @@ impl Watcher<'_> {
     }
 
     fn page_of(&self, trace: TraceId, target: &Target) -> Option<String> {
-        let experiment = receipts(&self.context.paths).of(trace, target)?.receipt.experiment_id;
-        page::of_trace(target, &experiment, trace, &Access::of(self.context.world))
+        let experiment = receipts(&self.context.paths).get(trace, target)?.receipt.experiment_id;
+        page::of_trace(target, &experiment, trace, &self.context.access())
     }
 
     /// Whether a running launch will trace the thread: because it claims it, or because its interface sent a prompt

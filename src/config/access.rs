@@ -48,17 +48,15 @@ pub struct Access {
 impl Access {
     /// Reads the configuration file too; none counts as empty.
     pub fn read(world: &World) -> Access {
-        let file = CodexHome::of(world).map(|home| ConfigFile::read(&home.config()).0);
+        let file = CodexHome::from_world(world).map(|home| ConfigFile::read(&home.config()).0);
         Access::new(world, &file.unwrap_or_default())
     }
 
     pub fn new(world: &World, file: &ConfigFile) -> Access {
         let base = world.cwd.as_deref().unwrap_or(Path::new("/"));
-        let file = CodexHome::from_world(world).and_then(|home| {
-            let variables = ConfigFile::read(&home.config()).ok()?.variables();
-            let target = Target::parse(variables.text(TRACKING_URI)?, base).ok()?;
-            Some((target, variables.with_paths_from(base, &PATHS)))
-        });
+        let variables = file.variables();
+        let target = variables.text(TRACKING_URI).and_then(|uri| Target::parse(uri, base).ok());
+        let file = target.map(|target| (target, variables.with_paths_from(base, &PATHS)));
         let variables = world.variables.with_paths_from(base, &PATHS);
         let named = variables.text(TRACKING_URI).and_then(|uri| Target::parse(uri, base).ok());
         Access { variables, named, home: world.home.clone(), file }

@@ -2,9 +2,11 @@
 
 use crate::base::paths::Paths;
 use crate::codex::home::CodexHome;
+use crate::config::access::Access;
 use crate::config::settings::Settings;
 use crate::env::World;
-use crate::trace::redact::LazyRedactor;
+use crate::trace::redact::{self, LazyRedactor, Redactor};
+use std::io;
 use std::sync::OnceLock;
 
 /// One for each run of the program.
@@ -12,15 +14,15 @@ use std::sync::OnceLock;
 pub struct Context<'w> {
     pub world: &'w World,
     pub paths: Paths,
-    pub redactor: LazyRedactor,
     settings: OnceLock<Settings>,
+    redactor: LazyRedactor,
 }
 
 impl<'w> Context<'w> {
     pub fn new(world: &'w World, home: &CodexHome) -> Context<'w> {
         let paths = Paths::new(home);
-        let redactor = LazyRedactor::new(home.config(), paths.salt());
-        Context { world, paths, redactor, settings: OnceLock::new() }
+        let redactor = LazyRedactor::new(paths.salt());
+        Context { world, paths, settings: OnceLock::new(), redactor }
     }
 
     /// With settings that the caller has read.
@@ -28,9 +30,13 @@ impl<'w> Context<'w> {
         Context { settings: OnceLock::from(settings), ..self }
     }
 
-    /// Read once, at the first call.
+    pub fn home(&self) -> &CodexHome {
+        self.paths.home()
+    }
+
+    /// The configuration file is read once, at the first call.
     pub fn settings(&self) -> &Settings {
-        self.settings.get_or_init(|| Settings::read(self.world, self.paths.home()))
+        self.settings.get_or_init(|| Settings::read(self.world, self.home()))
     }
 
     /// For a process that runs for hours: the user may have changed them.
@@ -38,7 +44,17 @@ impl<'w> Context<'w> {
         self.settings = OnceLock::new();
     }
 
-    pub fn home(&self) -> &CodexHome {
-        self.paths.home()
+    pub fn access(&self) -> Access {
+        Access::new(self.world, &self.settings().file)
+    }
+
+    /// Errors: the salt of the placeholders cannot be kept.
+    pub fn redactor(&self) -> io::Result<&Redactor> {
+        self.redactor.get(&self.settings().file)
+    }
+
+    /// The user's rules for secrets that cannot be followed, as sentences.
+    pub fn redaction_problems(&self) -> Vec<String> {
+        redact::problems(&self.settings().file)
     }
 }

@@ -56,7 +56,7 @@ pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, 
     if spool(&context.paths).paths().is_empty() {
         return Ok(Drained::default());
     }
-    let access = Access::of(context.world);
+    let access = context.access();
     let until = request.budget.map(|budget| Instant::now() + budget);
     let once = |progress: &dyn Fn(&DrainStep)| drain_once(request, until, progress, &access, context);
     let mut drained = once(request.progress);

@@ -8,9 +8,9 @@ use crate::base::user;
 use crate::claim::thread_record::ThreadRecord;
 use crate::codex::home::CodexHome;
 use crate::codex::thread::ThreadId;
-use crate::config::content::{Content, Folders};
+use crate::config::content::{Content, FolderPolicy};
 use crate::config::granularity::Granularity;
-use crate::config::images::Images;
+use crate::config::images::ImageMode;
 use crate::queue::receipts;
 use crate::rollout::path;
 use crate::session::family::Family;
@@ -34,7 +34,7 @@ pub(super) fn make(
 ) -> Result<Vec<Redacted>, AssembleError> {
     let Some(keep) = allowed(family, content, context.home()) else { return Ok(Vec::new()) };
     let salt_error = |error| AssembleError::Salt(context.paths.salt(), error);
-    let redactor = context.redactor.get().map_err(salt_error)?;
+    let redactor = context.redactor().map_err(salt_error)?;
     let user = user::name(context.world);
     let source = TraceSource { rollout, user: user.as_deref() };
     let traces = match granularity {
@@ -45,7 +45,7 @@ pub(super) fn make(
         Granularity::Turn => build_turns(family, record, source),
     };
     let redacted = traces.into_iter().map(|trace| redactor.redact(trace, keep));
-    if keep == Keep::Metadata || context.settings().images == Images::AsNotes {
+    if keep == Keep::Metadata || context.settings().images == ImageMode::AsNotes {
         return Ok(redacted.collect());
     }
     let shown = images_of(family, rollout, context.home());
@@ -60,7 +60,7 @@ fn allowed(family: &Family, asked: Content, home: &CodexHome) -> Option<Keep> {
     let named: BTreeSet<PathBuf> = named.collect();
     let real = named.iter().filter_map(|folder| folder.canonicalize().ok());
     for folder in real.chain(named.iter().cloned()).collect::<BTreeSet<_>>() {
-        let rules = Folders::of(&folder, home);
+        let rules = FolderPolicy::read(&folder, home);
         if let Some(file) = rules.off {
             let thread = family.members.first().map_or("", |root| &root.session.meta.id);
             tracing::info!("thread {thread} is not traced: {} switches tracing off", file.display());

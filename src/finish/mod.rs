@@ -29,7 +29,7 @@ use crate::claim::evidence::Coverage;
 use crate::claim::launch_record::{self, Launch, LaunchRecord};
 use crate::claim::observer::Observer;
 use crate::cli;
-use crate::config::wait::{Rank, Wait};
+use crate::config::wait::{ProcessRole, Wait};
 use crate::launch::Ended;
 use crate::launch::detached::{Detached, Received};
 use crate::launch::signals::SignalPipe;
@@ -76,8 +76,8 @@ fn run_in_place(context: &Context, observer: Observer, safety: Safety, plan: Fin
 fn wait_of(context: &Context, launch: &Launch, notices: Notices) -> Wait {
     let (world, settings) = (context.world, context.settings());
     let mut problems = settings.problems.clone();
-    problems.extend(context.redactor.problems());
-    let asked = Wait::told(&world.variables).unwrap_or_else(|bad| {
+    problems.extend(context.redaction_problems());
+    let asked = Wait::requested(&world.variables).unwrap_or_else(|bad| {
         problems.push(bad.to_string());
         None
     });
@@ -90,7 +90,7 @@ fn wait_of(context: &Context, launch: &Launch, notices: Notices) -> Wait {
             notices.print(&introduction);
         }
     }
-    Wait::choose(asked, &world.terminals, &world.variables, Rank::ours(world.parent))
+    Wait::choose(asked, &world.terminals, &world.variables, ProcessRole::current(world.parent))
 }
 
 /// Writes all that is known of the launch into its record; a launch without a session needs none.

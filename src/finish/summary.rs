@@ -11,7 +11,7 @@ use crate::config::access::Access;
 use crate::config::wait::SUMMARY;
 use crate::export::mlflow::page;
 use crate::export::receipt::Receipt;
-use crate::notice::masked;
+use crate::printable::masked;
 use crate::queue::{receipts, spool};
 use crate::spool::list::EntryState;
 use crate::trace::model::Trace;
@@ -76,7 +76,7 @@ pub(super) fn write(context: &Context, launch: &Launch, notice: Option<&str>) {
     let world = context.world;
     let Some(file) = world.variables.os(SUMMARY) else { return };
     let file = world.cwd.as_deref().unwrap_or(Path::new("/")).join(file);
-    let access = Access::of(world);
+    let access = context.access();
     let threads = traces_of(launch, context);
     let threads = threads
         .iter()

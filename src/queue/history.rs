@@ -65,7 +65,7 @@ pub fn taken(thread: &ThreadId, paths: &Paths) -> Vec<(Target, SentTrace)> {
         .chain(numbered(TraceId::of_continuation))
         .chain(numbered(TraceId::of_turn));
     let sent = |trace| {
-        let receipt = receipts.of(trace, &target)?.receipt;
+        let receipt = receipts.get(trace, &target)?.receipt;
         let sent = SentTrace { trace, experiment_id: receipt.experiment_id, at: receipt.delivered_at };
         Some((target.clone(), sent))
     };

@@ -66,7 +66,7 @@ pub fn ask<'t>(threads: impl IntoIterator<Item = &'t ThreadId>, paths: &Paths, w
     for (target, sent) in threads.into_iter().flat_map(|thread| taken(thread, paths)) {
         sent_to.entry(target).or_default().push(sent);
     }
-    let access = Access::of(world);
+    let access = Access::read(world);
     let mut answers = Answers::default();
     for (target, sent) in sent_to {
         let count = u32::try_from(sent.len()).unwrap_or(u32::MAX);

@@ -13,9 +13,9 @@ use super::text::{counted, wrap};
 use super::tree::{Ink, Style};
 use crate::cli::Report;
 use crate::env::World;
+use crate::finish::context::Context;
 use crate::launch::exit::ChildExit;
 use crate::printable::{clean, masked_with_queries};
-use crate::state::State;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -70,12 +70,12 @@ impl Finding {
 
 pub(super) fn run(report: &Report, world: &World) -> Result<ChildExit, CommandError> {
     let home = super::home(world)?;
-    let state = State::of(&home);
-    let survey = Survey::gather(world, &home, &state);
+    let context = Context::new(world, &home);
+    let survey = Survey::gather(&context);
     let mut findings = program::check(world, &home);
     findings.extend(files::check(&survey, &home));
-    findings.extend(target::check(&survey, world, &state));
-    findings.extend(sessions::check(&survey, &home, &state));
+    findings.extend(target::check(&survey, &context));
+    findings.extend(sessions::check(&survey, &context.paths));
     for finding in &mut findings {
         finding.found = masked_with_queries(&finding.found).into_owned();
     }

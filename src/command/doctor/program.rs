@@ -29,7 +29,7 @@ pub(super) fn check(world: &World, home: &CodexHome) -> Vec<Finding> {
             findings.push(Finding::ok("codex", file.display().to_string()));
             let version = version_of(&file, depth);
             findings.push(judge(version.as_deref().map_err(String::as_str)));
-            if let Some(version) = version.ok().and_then(|said| CodexVersion::parse(&said)) {
+            if let Some(version) = version.ok().and_then(|output| CodexVersion::parse(&output)) {
                 let config = fs::read_to_string(home.path().join("config.toml")).unwrap_or_default();
                 findings.push(writer(InterfaceWriter::from_config(version, &config)));
             }
@@ -77,7 +77,7 @@ fn judge(output: Result<&str, &str>) -> Finding {
             );
         }
     };
-    match CodexVersion::parse(said) {
+    match CodexVersion::parse(output) {
         None => Finding::warning(
             "version",
             format!("`codex --version` said \"{output}\", which is no version"),

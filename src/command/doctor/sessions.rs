@@ -2,31 +2,26 @@
 
 use super::Finding;
 use crate::base::paths::Paths;
-use crate::claim::launch_record;
-use crate::codex::home::CodexHome;
 use crate::command::survey::Survey;
 use crate::command::text::counted;
 use crate::finish::gather::{self, Own};
 use crate::queue::history::recent_threads;
-use crate::queue::spool;
 use crate::rollout::thread_files::ThreadFiles;
-use crate::spool::list::EntryState;
+use crate::spool::list::{EntryState, Listed};
 use std::collections::BTreeMap;
 
 /// How many sessions are read for unknown lines: enough to notice a new Codex, few enough to read quickly.
 const RECENT: usize = 5;
 
-pub(super) fn look(home: &CodexHome) -> Vec<Finding> {
-    let paths = Paths::new(home);
-    let mut findings = waiting(&paths);
-    findings.extend([unfinished(&paths), unknown(&paths)]);
+pub(super) fn check(survey: &Survey, paths: &Paths) -> Vec<Finding> {
+    let mut findings = vec![waiting(survey.waiting.len())];
+    findings.extend(set_aside(&survey.set_aside));
+    findings.extend([unfinished(survey.launches_to_finish), unknown(paths)]);
     findings
 }
 
-fn waiting(paths: &Paths) -> Vec<Finding> {
-    let (aside, waiting): (Vec<_>, Vec<_>) =
-        spool(paths).list().into_iter().partition(|one| matches!(one.state, EntryState::Quarantined(_)));
-    let mut findings = vec![match waiting.len() {
+fn waiting(count: usize) -> Finding {
+    match count {
         0 => Finding::ok("waiting", "no trace waits to be delivered"),
         count => Finding::warning(
             "waiting",
@@ -36,16 +31,18 @@ fn waiting(paths: &Paths) -> Vec<Finding> {
             },
             "`codex-traced mlflow sync` delivers them, or says why it cannot",
         ),
-    }];
-    if let Some(EntryState::Quarantined(reason)) = aside.first().map(|one| &one.state) {
-        let found = format!("{} set aside: {reason}", counted(aside.len(), "trace was", "traces were"));
-        let todo = "`codex-traced mlflow sync --list` shows all; `--retry` tries again, `--drop ID` removes";
-        findings.push(Finding::warning("set aside", found, todo));
     }
 }
 
-fn unfinished(paths: &Paths) -> Finding {
-    match launch_record::left_behind(&paths.launches()).len() {
+fn set_aside(entries: &[Listed]) -> Option<Finding> {
+    let EntryState::Quarantined(reason) = &entries.first()?.state else { return None };
+    let found = format!("{} set aside: {reason}", counted(entries.len(), "trace was", "traces were"));
+    let todo = "`codex-traced mlflow sync --list` shows all; `--retry` tries again, `--drop ID` removes";
+    Some(Finding::warning("set aside", found, todo))
+}
+
+fn unfinished(count: usize) -> Finding {
+    match count {
         0 => Finding::ok("launches", "all are finished"),
         count => Finding::warning(
             "launches",

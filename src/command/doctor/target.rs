@@ -1,18 +1,18 @@
 //! Checks of the target: its answer, credentials, clock, experiment, and schema.
 
-use super::Finding;
+use super::{Finding, credentials};
 use crate::base::paths::Paths;
-use crate::codex::home::CodexHome;
+use crate::command::survey::Survey;
 use crate::command::text::counted;
 use crate::command::{place, ui};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
-use crate::env::World;
 use crate::export::lost::{Lost, SentTrace};
 use crate::export::mlflow::sqlite::Filled;
 use crate::export::mlflow::{self, http};
 use crate::export::receipt::Receipt;
 use crate::export::{Checked, ExportError};
+use crate::finish::context::Context;
 use crate::queue::receipts;
 use crate::trace::ids::TraceId;
 use jiff::{SignedDuration, Timestamp};
@@ -30,16 +30,16 @@ const NAMED: usize = 2;
 /// Long enough to fill thousands of sessions, short enough for an interactive command.
 const FILL: Duration = Duration::from_secs(10);
 
-pub(super) fn check(survey: &Survey, world: &World, state: &State) -> Vec<Finding> {
+pub(super) fn check(survey: &Survey, context: &Context) -> Vec<Finding> {
     let Survey { settings, access, target: checked, .. } = survey;
     let (target, experiment) = (&settings.target.value, &settings.experiment.value);
-    let mut findings = vec![reached(target, checked), credentials::check(target, access, world)];
+    let mut findings = vec![reached(target, checked), credentials::check(target, access, context.world)];
     findings.extend(target.workspace().map(|name| Finding::ok("workspace", name)));
     if let Ok(checked) = checked {
         findings.push(found(target, experiment, checked));
         findings.extend(version(target, checked));
         findings.extend(checked.clock.map(|theirs| clock(theirs, Timestamp::now())));
-        findings.extend(sent(target, access, state));
+        findings.extend(sent(target, access, &context.paths));
     }
     findings.extend(target.only_within().map(|_| {
         let command = ui::command_line(target);
@@ -107,8 +107,8 @@ fn version(target: &Target, checked: &Checked) -> Option<Finding> {
 }
 
 /// Whether the target still has the last traces that it took; None where it took none.
-fn sent(target: &Target, home: &CodexHome, world: &World) -> Option<Finding> {
-    let mut taken = receipts(&Paths::new(home)).recent(SENT);
+fn sent(target: &Target, access: &Access, paths: &Paths) -> Option<Finding> {
+    let mut taken = receipts(paths).recent(SENT);
     taken.retain(|(_, receipt)| receipt.target == *target);
     let of = |(trace, receipt): (TraceId, Receipt)| SentTrace {
         trace,
@@ -116,7 +116,7 @@ fn sent(target: &Target, home: &CodexHome, world: &World) -> Option<Finding> {
         at: receipt.delivered_at,
     };
     let taken: Vec<SentTrace> = taken.into_iter().map(of).collect();
-    if taken.is_empty() { None } else { Some(kept(taken.len(), place::lost(target, &taken, world))) }
+    if taken.is_empty() { None } else { Some(still_there(taken.len(), place::lost(target, &taken, access))) }
 }
 
 fn still_there(count: usize, lost: Result<Lost, ExportError>) -> Finding {

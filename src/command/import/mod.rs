@@ -7,7 +7,7 @@ mod since;
 mod subagents;
 mod work;
 
-use super::{Failure, print};
+use super::{CommandError, home, print};
 use crate::claim::launch_record::Destination;
 use crate::cli::Import;
 use crate::codex::home::CodexHome;
@@ -44,9 +44,9 @@ fn begin(
     mode: Mode,
     since: Option<Timestamp>,
     is_all_wanted: bool,
-    select: impl FnOnce(&CodexHome, &Settings) -> Result<Selection, Failure>,
-) -> Result<ChildExit, Failure> {
-    let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+    select: impl FnOnce(&CodexHome, &Settings) -> Result<Selection, CommandError>,
+) -> Result<ChildExit, CommandError> {
+    let home = home(world)?;
     let context = Context::new(world, &home);
     let settings = context.settings();
     crate::log::begin(context.paths.log());
@@ -54,7 +54,7 @@ fn begin(
     if selection.threads.is_empty() && selection.unreadable.is_empty() && selection.sub_agents == 0 {
         return Err(nothing_there(&home, settings));
     }
-    // Where the traces go is what somebody who imports wants to know first.
+    // First of all, the user must know when traces go elsewhere than asked.
     settings.problems.iter().for_each(|problem| notice::print(problem));
     if let Some(since) = since {
         selection.written_since(since);
@@ -63,7 +63,7 @@ fn begin(
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
     let threads = selection.threads.iter().filter_map(|files| Some(&files.first()?.thread));
     let answers = ask(threads, &context.paths, world).and_all_again(is_all_wanted);
-    let work = Work {
+    let run = ImportRun {
         context: &context,
         toward: Toward {
             destination: &destination,

@@ -43,7 +43,7 @@ impl Progress {
             Progress::Bar(bar) => bar.inc(1),
             Progress::Lines { done, of } => {
                 let before = done.replace(done.get() + 1);
-                if is_told(before, *of) {
+                if is_logged(before, *of) {
                     notice::print(&format!("{} of {of} sessions", done.get()));
                 }
             }

@@ -1,7 +1,7 @@
 //! The summary of an import.
 
-use super::work::{Mode, Outcome, What};
-use crate::notice::in_one_line;
+use super::work::{ImportOutcome, Mode};
+use crate::printable::in_one_line;
 use crate::queue::sync_state::SyncState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -23,16 +23,16 @@ pub(super) fn render(
     mode: Mode,
 ) -> (String, bool) {
     let mut text = String::new();
-    let count = |is: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
-    let stands =
-        |wanted| count(&|outcome| matches!(outcome, Outcome::Stands { state, .. } if *state == wanted));
-    let lost = stands(SyncState::Lost);
+    let count = |is: &dyn Fn(&ImportOutcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
+    let done =
+        |wanted| count(&|outcome| matches!(outcome, ImportOutcome::Done { state, .. } if *state == wanted));
+    let lost = done(SyncState::Lost);
     let (new, updated, unchanged) =
-        (stands(SyncState::New) + lost, stands(SyncState::Updated), stands(SyncState::Unchanged));
-    let unasked = count(&|outcome| matches!(outcome, Outcome::Unasked { .. }));
-    let waiting = count(&|outcome| matches!(outcome, Outcome::Waiting { .. }));
-    let not_reached = count(&|outcome| *outcome == Outcome::NotReached);
-    let failed = count(&|outcome| matches!(outcome, Outcome::Failed(_))) + unreadable.len();
+        (done(SyncState::New) + lost, done(SyncState::Updated), done(SyncState::Unchanged));
+    let unasked = count(&|outcome| matches!(outcome, ImportOutcome::Unasked { .. }));
+    let waiting = count(&|outcome| matches!(outcome, ImportOutcome::Waiting { .. }));
+    let not_reached = count(&|outcome| *outcome == ImportOutcome::NotReached);
+    let failed = count(&|outcome| matches!(outcome, ImportOutcome::Failed(_))) + unreadable.len();
     if mode == Mode::DryRun || outcomes.len() <= FEW {
         outcomes.iter().for_each(|outcome| text.push_str(&line_of(outcome)));
     }
@@ -63,16 +63,18 @@ pub(super) fn render(
     (text, failed == 0 && waiting == 0 && unasked == 0)
 }
 
-fn line_of(outcome: &Outcome) -> String {
-    let (word, what) = match outcome {
-        Outcome::Stands { state: SyncState::New | SyncState::Lost, what } => ("new", what),
-        Outcome::Stands { state: SyncState::Updated, what } => ("updated", what),
-        Outcome::Stands { state: SyncState::Unchanged, what } => ("unchanged", what),
-        Outcome::Stands { state: SyncState::Unasked, what } | Outcome::Unasked { what, .. } => {
-            ("unknown", what)
-        }
-        Outcome::Waiting { what, .. } => ("waiting", what),
-        Outcome::Failed(_) | Outcome::Empty | Outcome::Older | Outcome::NotReached => return String::new(),
+fn line_of(outcome: &ImportOutcome) -> String {
+    let (word, session) = match outcome {
+        ImportOutcome::Done { state: SyncState::New | SyncState::Lost, session } => ("new", session),
+        ImportOutcome::Done { state: SyncState::Updated, session } => ("updated", session),
+        ImportOutcome::Done { state: SyncState::Unchanged, session } => ("unchanged", session),
+        ImportOutcome::Done { state: SyncState::Unasked, session }
+        | ImportOutcome::Unasked { session, .. } => ("unknown", session),
+        ImportOutcome::Waiting { session, .. } => ("waiting", session),
+        ImportOutcome::Failed(_)
+        | ImportOutcome::Empty
+        | ImportOutcome::Older
+        | ImportOutcome::NotReached => return String::new(),
     };
     let prompt = in_one_line(session.prompt.as_deref().unwrap_or_default());
     let prompt: String = prompt.chars().take(CHARACTERS).collect();

@@ -6,8 +6,7 @@ use crate::codex::thread::ThreadId;
 use crate::command::CommandError;
 use crate::config::settings::Settings;
 use crate::rollout::files::{SessionFile, SessionFiles};
-use crate::rollout::path;
-use crate::rollout::walk;
+use crate::rollout::{path, walk};
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +36,7 @@ fn known(home: &CodexHome, settings: &Settings) -> [PathBuf; 3] {
 pub(super) fn all(home: &CodexHome, settings: &Settings) -> Selection {
     let mut walk = SessionFiles::default();
     known(home, settings).iter().for_each(|folder| walk.add_folder(folder));
-    Selection::of(walk, |_| true)
+    Selection::from_files(walk, |_| true)
 }
 
 /// The session whose file was written last.
@@ -46,7 +45,7 @@ pub(super) fn latest(home: &CodexHome, settings: &Settings) -> Selection {
     known(home, settings).iter().for_each(|folder| walk.add_folder(folder));
     let own = walk.files.iter().filter(|file| file.parent.is_none());
     let latest = own.max_by_key(|file| file.modified).map(|file| file.thread.clone());
-    Selection::from_walk(walk, |thread| Some(thread) == latest.as_ref())
+    Selection::from_files(walk, |thread| Some(thread) == latest.as_ref())
 }
 
 /// The named sessions, with the files of the same threads in Codex's own folders: a named copy may be older.
@@ -55,7 +54,7 @@ pub(super) fn named(
     home: &CodexHome,
     settings: &Settings,
     cwd: Option<&Path>,
-) -> Result<Selection, Failure> {
+) -> Result<Selection, CommandError> {
     let mut walk = SessionFiles::default();
     known(home, settings).iter().for_each(|folder| walk.add_folder(folder));
     let (mut threads, mut named) = (BTreeSet::new(), Vec::new());
@@ -91,20 +90,20 @@ pub(super) fn named(
         walk.files.extend(more.files);
         walk.unreadable.extend(more.unreadable);
     }
-    Ok(Selection::from_walk(walk, |thread| threads.contains(thread)))
+    Ok(Selection::from_files(walk, |thread| threads.contains(thread)))
 }
 
-/// A session that was copied may have its sub-agents with it, and its other files.
-fn beside(path: &Path, walk: &mut SessionFiles) {
+/// Adds the other session files of the folder: a copied session may come with its sub-agents and other files.
+fn add_siblings(path: &Path, walk: &mut SessionFiles) {
     let entries = path.parent().into_iter().flat_map(walk::entries);
     for path in entries.map(|entry| entry.path()).filter(|path| path::is_rollout(path)) {
-        // What cannot be read there was not asked for.
+        // An unreadable sibling is no error: the user did not name it.
         let _ = walk.add_file(&path);
     }
 }
 
-/// A session's id, or its trace's.
-fn by_id(word: &OsString, walk: &SessionFiles) -> Result<ThreadId, Failure> {
+/// Reads a session's id, or the id of its trace.
+fn by_id(word: &OsString, walk: &SessionFiles) -> Result<ThreadId, CommandError> {
     let text = word.to_string_lossy();
     let is_named = |file: &&SessionFile| file.thread.as_str() == text;
     if let Some(file) = walk.files.iter().find(is_named) {
@@ -124,8 +123,8 @@ fn by_id(word: &OsString, walk: &SessionFiles) -> Result<ThreadId, Failure> {
 }
 
 impl Selection {
-    fn of(walk: SessionFiles, is_meant: impl Fn(&ThreadId) -> bool) -> Selection {
-        let kin = Kin::of(&walk.files);
+    fn from_files(walk: SessionFiles, is_meant: impl Fn(&ThreadId) -> bool) -> Selection {
+        let subagents = Subagents::from_files(&walk.files);
         let meant: BTreeSet<ThreadId> = walk
             .files
             .iter()

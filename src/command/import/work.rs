@@ -1,6 +1,7 @@
 //! The work of an import: parallel readers, one deliverer, bounded channel.
 
 use super::progress::Progress;
+use super::subagents::Subagents;
 use crate::claim::launch_record::Destination;
 use crate::codex::thread::ThreadId;
 use crate::export::deliver::DrainStep;
@@ -34,7 +35,7 @@ const BATCH: usize = 64;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The context for each session of an import.
-pub(super) struct Work<'a> {
+pub(super) struct ImportRun<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) toward: Toward<'a>,
     pub(super) subagents: &'a Subagents,
@@ -51,10 +52,10 @@ pub(super) enum Mode {
 
 /// The result for one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Stands {
+pub(super) enum ImportOutcome {
+    Done {
         state: SyncState,
-        what: What,
+        session: ImportedSession,
     },
     /// Sent before, but the target does not answer whether it still has the trace.
     Unasked {
@@ -88,7 +89,7 @@ pub(super) struct ImportedSession {
 
 impl ImportRun<'_> {
     /// The outcome of each thread, in the order of `threads`.
-    pub(super) fn run(&self, threads: &[Vec<SessionFile>], progress: &Progress) -> Vec<Outcome> {
+    pub(super) fn run(&self, threads: &[Vec<SessionFile>], progress: &Progress) -> Vec<ImportOutcome> {
         let signals = SignalPipe::with_ending_signals().ok();
         let asked = Cell::new(0);
         // The first signal stops the readers, and spooled traces are still delivered. The second stops that too.
@@ -166,8 +167,8 @@ impl ImportRun<'_> {
         }
         match import(&first.thread, &family, &rollout, self.toward, self.context) {
             Ok(Some(imported)) => self.put(imported),
-            Ok(None) => Outcome::Empty,
-            Err(error) => Outcome::Failed(error.to_string()),
+            Ok(None) => ImportOutcome::Empty,
+            Err(error) => ImportOutcome::Failed(error.to_string()),
         }
     }
 
@@ -179,28 +180,29 @@ impl ImportRun<'_> {
         own.map(|own| (own.session, own.rollout)).ok_or_else(|| "it has no file".into())
     }
 
-    fn put(&self, imported: Imported) -> Outcome {
+    fn put(&self, imported: Imported) -> ImportOutcome {
         let state = imported.sync_state();
-        let what = What::of(&imported);
+        let session = ImportedSession::new(&imported);
         if state == SyncState::Unasked {
-            let reason = self.toward.answers.silence(&what.destination.target).unwrap_or_default().to_owned();
-            return Outcome::Unasked { what, reason };
+            let reason =
+                self.toward.answers.silence(&session.destination.target).unwrap_or_default().to_owned();
+            return ImportOutcome::Unasked { session, reason };
         }
         if self.mode == Mode::DryRun || state == SyncState::Unchanged {
-            return Outcome::Stands { state, what };
+            return ImportOutcome::Done { state, session };
         }
         match imported.put(self.context) {
-            Ok(()) => Outcome::Stands { state, what },
-            Err(error) => Outcome::Failed(error.to_string()),
+            Ok(()) => ImportOutcome::Done { state, session },
+            Err(error) => ImportOutcome::Failed(error.to_string()),
         }
     }
 }
 
-impl What {
-    fn of(imported: &Imported) -> What {
+impl ImportedSession {
+    fn new(imported: &Imported) -> ImportedSession {
         let is_new = |(_, state): &&(Redacted, SyncState)| state.must_be_sent();
         let prompt = imported.traces.iter().find_map(|(trace, _)| trace.request_preview.clone());
-        What {
+        ImportedSession {
             trace: imported.traces.first().map_or(TraceId([0; 16]), |(trace, _)| trace.id),
             put: imported.traces.iter().filter(is_new).map(|(trace, _)| trace.id).collect(),
             prompt,
@@ -224,8 +226,8 @@ impl<'a> BatchDelivery<'a> {
         BatchDelivery { work, expected: 0, steps: RefCell::default(), given_up: None }
     }
 
-    fn expect(&mut self, outcome: &Outcome) {
-        let is_put = matches!(outcome, Outcome::Stands { state, .. } if state.must_be_sent());
+    fn expect(&mut self, outcome: &ImportOutcome) {
+        let is_put = matches!(outcome, ImportOutcome::Done { state, .. } if state.must_be_sent());
         self.expected += usize::from(is_put && self.work.mode == Mode::Import);
     }
 
@@ -235,7 +237,7 @@ impl<'a> BatchDelivery<'a> {
         }
         let (usual, arrived) = (&self.work.toward.destination.target, Cell::new(false));
         let refused = RefCell::new(None);
-        let told = |step: &DrainStep| {
+        let note = |step: &DrainStep| {
             if step.target == usual {
                 match step.outcome {
                     Ok(()) => arrived.set(true),
@@ -244,7 +246,7 @@ impl<'a> BatchDelivery<'a> {
             }
             self.steps.borrow_mut().insert(step.trace, step.outcome.map_err(str::to_owned));
         };
-        let request = DeliveryRequest { is_asked_to_end, progress: &told, ..DeliveryRequest::of_user() };
+        let request = DeliveryRequest { is_asked_to_end, progress: &note, ..DeliveryRequest::of_user() };
         if let Err(error) = deliver(&request, self.work.context) {
             self.given_up = Some(error.to_string());
         } else if !arrived.get() {
@@ -253,8 +255,8 @@ impl<'a> BatchDelivery<'a> {
     }
 
     /// The final outcome: a spooled trace that did not arrive is `Waiting`.
-    fn outcome(&self, outcome: Outcome) -> Outcome {
-        let Outcome::Stands { state, what } = &outcome else { return outcome };
+    fn outcome(&self, outcome: ImportOutcome) -> ImportOutcome {
+        let ImportOutcome::Done { state, session } = &outcome else { return outcome };
         if self.work.mode == Mode::DryRun || !state.must_be_sent() {
             return outcome;
         }

@@ -13,8 +13,8 @@ use crate::config::file::FileState;
 use crate::config::settings::Source;
 use crate::config::target::Experiment;
 use crate::env::World;
+use crate::finish::context::Context;
 use crate::printable::{clean, escaped};
-use crate::state::State;
 use jiff::tz::TimeZone;
 use report::StatusReport;
 use sessions::Sessions;
@@ -25,8 +25,8 @@ const LABEL: usize = 15;
 
 pub(super) fn run(options: &Report, world: &World) -> Result<(), CommandError> {
     let home = super::home(world)?;
-    let state = State::of(&home);
-    let report = StatusReport::new(Survey::gather(world, &home, &state), world, &home, &state);
+    let context = Context::new(world, &home);
+    let report = StatusReport::new(Survey::gather(&context), &context);
     match options.json {
         true => super::print_json(&report),
         false => super::print(&text(&report, Style::choose(world))),

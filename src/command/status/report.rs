@@ -2,7 +2,6 @@
 
 use super::sessions::Sessions;
 use crate::claim::unclaimed::Unclaimed;
-use crate::codex::home::CodexHome;
 use crate::command::survey::Survey;
 use crate::command::ui;
 use crate::config::access::Access;
@@ -16,9 +15,11 @@ use crate::env::World;
 use crate::export::mlflow::page;
 use crate::export::receipt::Receipt;
 use crate::export::{Checked, ExportError};
+use crate::finish::context::Context;
 use crate::printable::masked_with_queries;
-use crate::spool::list::{Listed, Standing};
-use crate::state::State;
+use crate::queue::history::unclaimed_sessions;
+use crate::queue::receipts;
+use crate::spool::list::{EntryState, Listed};
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -130,7 +131,7 @@ pub(super) struct DeliveredTrace {
 }
 
 impl StatusReport {
-    pub(super) fn new(survey: Survey, world: &World, home: &CodexHome, state: &State) -> StatusReport {
+    pub(super) fn new(survey: Survey, context: &Context) -> StatusReport {
         let Survey { home_problem, settings, access, target, waiting, set_aside, launches_to_finish } =
             survey;
         let [waiting, set_aside] = [waiting, set_aside].map(|all| all.into_iter().map(undelivered).collect());
@@ -147,23 +148,22 @@ impl StatusReport {
             content_source: settings.content.source,
             granularity: settings.granularity.value,
             granularity_source: settings.granularity.source,
-            environment: environment(world),
+            environment: environment(context.world),
             problems: home_problem
                 .iter()
                 .chain(&settings.problems)
-                .chain(&state.redaction_problems())
+                .chain(&context.redaction_problems())
                 .map(|problem| masked(problem))
                 .collect(),
             target: answer(&settings.target.value, target),
-            sessions: Sessions::count(home, &settings),
+            sessions: Sessions::count(context.home(), &settings),
             experiment: settings.experiment.value,
-            config_file: ConfigFileReport { path: home.config(), state: settings.file_state },
+            config_file: ConfigFileReport { path: context.home().config(), state: settings.file_state },
             waiting,
             set_aside,
             launches_to_finish,
-            unclaimed: state.unclaimed_sessions().iter().map(unclaimed).collect(),
-            sent: state
-                .receipts()
+            unclaimed: unclaimed_sessions(&context.paths).iter().map(unclaimed).collect(),
+            sent: receipts(&context.paths)
                 .recent(SENT)
                 .iter()
                 .map(|(trace, receipt)| delivered(*trace, receipt, &access))
@@ -203,10 +203,10 @@ fn answer(target: &Target, checked: Result<Checked, ExportError>) -> TargetAnswe
 }
 
 fn undelivered(listed: Listed) -> UndeliveredTrace {
-    let (tries, last_try_at, reason) = match listed.standing {
-        Standing::Waits => (Some(0), None, None),
-        Standing::Rests(rest) => (Some(rest.failures), Some(rest.since), Some(rest.reason)),
-        Standing::Unreadable(reason) | Standing::SetAside(reason) => (None, None, Some(reason)),
+    let (tries, last_try_at, reason) = match listed.state {
+        EntryState::Waits => (Some(0), None, None),
+        EntryState::Paused(rest) => (Some(rest.failures), Some(rest.since), Some(rest.reason)),
+        EntryState::Unreadable(reason) | EntryState::Quarantined(reason) => (None, None, Some(reason)),
     };
     UndeliveredTrace {
         id: listed.id,
@@ -254,7 +254,7 @@ mod tests {
             ..Access::default()
         };
         let of = |target: Target| {
-            let receipt = Receipt::of(target, "3".into(), Timestamp::UNIX_EPOCH, &[]);
+            let receipt = Receipt::from_spans(target, "3".into(), Timestamp::UNIX_EPOCH, &[]);
             delivered(TraceId([7; 16]), &receipt, &access).link
         };
         let shown = "experiments/3/traces?selectedEvaluationId=tr-07070707070707070707070707070707";

@@ -3,7 +3,7 @@
 mod browser;
 mod server;
 
-use super::{Failure, named, print};
+use super::{CommandError, home, named, print};
 use crate::base::paths::Paths;
 use crate::cli::Ui;
 use crate::config::access::Access;
@@ -14,6 +14,7 @@ use crate::export::mlflow::page;
 use crate::export::receipt::Receipt;
 use crate::launch::exit::ChildExit;
 use crate::notice;
+use crate::printable::masked;
 use crate::queue::history::last_trace;
 use crate::queue::receipts;
 use crate::trace::ids::TraceId;
@@ -22,16 +23,16 @@ use nix::libc::SIGINT;
 pub(super) use server::command_line;
 use server::{MlflowServer, ServerEnd};
 
-pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, Failure> {
-    let home = CodexHome::from_world(world).ok_or("there is no home folder\n  hint: set CODEX_HOME")?;
+pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, CommandError> {
+    let home = home(world)?;
     let paths = Paths::new(&home);
     let settings = Settings::read(world, &home);
     let trace = match &ui.what {
         Some(what) => Some(named::trace(what, &paths)?.0),
         None => last_trace(&paths),
     };
-    let place = Place::of(trace, &paths, &settings.target.value);
-    if let (Some(trace), None) = (trace, &place.shown) {
+    let page = TracePage::choose(trace, &paths, &settings.target.value);
+    if let (Some(trace), None) = (trace, &page.shown) {
         notice::print(&format!(
             "{trace} is not in {} yet\n  hint: `codex-traced mlflow sync` delivers what waits",
             masked(&page.target.to_string())
@@ -53,12 +54,12 @@ struct TracePage {
     shown: Option<(TraceId, String)>,
 }
 
-impl Place {
-    /// Where the settings send traces if this one is there, else where it was sent first.
-    fn of(trace: Option<TraceId>, paths: &Paths, usual: &Target) -> Place {
+impl TracePage {
+    /// The target of the settings if it has the trace, else the target of the first delivery.
+    fn choose(trace: Option<TraceId>, paths: &Paths, usual: &Target) -> TracePage {
         let receipt = trace.and_then(|trace| {
             let receipts = receipts(paths);
-            let there = receipts.of(trace, usual).map(|kept| kept.receipt);
+            let there = receipts.get(trace, usual).map(|kept| kept.receipt);
             Some((trace, there.or_else(|| receipts.first(trace))?))
         });
         match receipt {
@@ -103,10 +104,9 @@ fn local(ui: &Ui, page: &TracePage, world: &World) -> Result<ChildExit, CommandE
     let end = match server.begin()? {
         Some(end) => end,
         None => {
-            show(ui, &page(&server.address()).unwrap_or_default(), world);
+            show(ui, &address_at(&server.address()).unwrap_or_default(), world);
             notice::print(&"Ctrl-C ends the server");
-            // No end of its own.
-            server.wait(None).unwrap_or(Over::Asked)
+            server.wait(None).unwrap_or(ServerEnd::Requested)
         }
     };
     match end {

@@ -76,7 +76,7 @@ impl MlflowServer {
         let failed =
             |error: io::Error| format!("cannot start mlflow: {error}\n  hint: {}", command_line(store));
         let signals = SignalPipe::with_ending_signals().map_err(failed)?;
-        // Somebody else may take it before the server does; then that ends, and says so.
+        // Another process may take the port first. Then the server ends with an error of its own.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|free| free.local_addr())
             .map_err(failed)?

@@ -4,7 +4,7 @@ use super::*;
 
 fn decide<const N: usize>(variables: [(&str, &str); N], file: &str) -> Settings {
     let world = World { variables: Variables::from([("CODEX_HOME", "/home")]), ..World::default() };
-    let home = CodexHome::of(&world).unwrap();
+    let home = CodexHome::from_world(&world).unwrap();
     let file = ConfigFile::parse(file.as_bytes()).unwrap();
     Settings::decide(&Variables::from(variables), &file, Path::new("/here"), &home)
 }

@@ -22,7 +22,7 @@ mod tests;
 mod texts;
 
 pub use find::Finder;
-pub use lazy::LazyRedactor;
+pub use lazy::{LazyRedactor, problems};
 pub use multiline::text_of;
 pub use redactor::{COUNTS, Keep, Redacted, Redactor, counts_of, is_metadata_only};
 pub use rules::{Rule, Rules};

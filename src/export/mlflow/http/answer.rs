@@ -6,7 +6,7 @@ mod tests;
 
 use super::client::Answer;
 use crate::export::ExportError;
-use crate::unprintable::is_unprintable;
+use crate::printable::is_unsafe;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use serde_json::Value;
@@ -146,11 +146,8 @@ pub(super) fn said(answer: &Answer) -> String {
 
 /// One line of text without control characters, shortened.
 fn plain(text: &str) -> String {
-    let one_line: String = text
-        .chars()
-        .map(|c| if c.is_whitespace() { ' ' } else { c })
-        .filter(|c| !is_unprintable(*c))
-        .collect();
+    let one_line: String =
+        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_unsafe(*c)).collect();
     let one_line = one_line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     match one_line.char_indices().nth(LONGEST_WORDS) {
         None => one_line,
