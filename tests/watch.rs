@@ -116,7 +116,7 @@ fn a_session_of_a_launch_is_left_to_it() {
     shell.wait_for("first answer");
     let log = home.state().join("codex_tracing.log");
     wait_for("the watch to look at it", LIMIT, || {
-        fs::read_to_string(&log).unwrap_or_default().contains("is left to the launch that claims it")
+        fs::read_to_string(&log).unwrap_or_default().contains("the launch that claims thread")
     });
     shell.submit("/quit", "ended 0");
     home.wait_until_delivered();
