@@ -1,4 +1,4 @@
-//! MLflow's words: the keys it gives a meaning of its own.
+//! The keys of metadata, tags and attributes to which MLflow gives a meaning.
 
 /// The session (Codex's thread) that a trace belongs to.
 pub const SESSION: &str = "mlflow.trace.session";
@@ -6,7 +6,7 @@ pub const SESSION: &str = "mlflow.trace.session";
 pub const TOKEN_USAGE: &str = "mlflow.trace.tokenUsage";
 /// JSON of the whole trace's cost, in US dollars.
 pub const COST: &str = "mlflow.trace.cost";
-/// Tells MLflow 3.14 and later that the trace's totals are final, so that no span adds to them.
+/// Marks the trace's totals as final for MLflow 3.14 and later, so that no span adds to them.
 pub const FINALIZED: &str = "mlflow.trace.infoFinalized";
 
 pub const TRACE_NAME: &str = "mlflow.traceName";
@@ -38,7 +38,7 @@ pub const TOKEN_KEYS: [&str; 5] = [
 /// What a cost object may hold, in MLflow's order.
 pub const COST_KEYS: [&str; 3] = ["input_cost", "output_cost", "total_cost"];
 
-/// Metadata of ours that tells of people and of their work; a trace of figures alone has none of it.
+/// Metadata about users and their work; a trace in the content mode `metadata` has none of it.
 pub const TELLING: [&str; 9] = [
     "session_file",
     "mlflow.trace.user",
@@ -68,7 +68,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn what_tells_of_people_is_what_figures_alone_lack() {
+    fn metadata_about_users_is_what_the_content_mode_metadata_removes() {
         let rollout = Path::new("tests/corpus/0.169.0/exec-basic.jsonl");
         let mut session = read(rollout, Writer::Gone).unwrap();
         session.meta.git.get_or_insert_default().repository_url = Some("https://host/a.git".into());

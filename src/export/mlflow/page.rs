@@ -1,4 +1,4 @@
-//! Where MLflow's own pages show what was sent.
+//! The addresses of MLflow's own pages.
 
 use super::databricks;
 use crate::config::access::Access;
@@ -7,10 +7,10 @@ use crate::config::target::Target;
 use crate::trace::ids::TraceId;
 use std::path::Path;
 
-/// The address of a trace's page; None where no server is known that shows it.
+/// The address of a trace's page; None if no known server shows it.
 pub fn of_trace(target: &Target, experiment_id: &str, trace: TraceId, access: &Access) -> Option<String> {
     let base = base_of(target, access)?;
-    // A workspace keeps its experiments below a name of its own.
+    // Databricks has its pages of experiments below `ml`.
     let way = if matches!(target, Target::Databricks { .. }) { "ml" } else { "#" };
     let page = format!("{base}/{way}/experiments/{experiment_id}/traces?selectedEvaluationId={trace}");
     Some(match workspace_of(target) {
@@ -28,13 +28,14 @@ pub fn of_server(target: &Target, access: &Access) -> Option<String> {
     })
 }
 
-/// How a page is asked for a workspace, as MLflow's client writes it; without, it shows that of the last visit.
+/// The parameter that selects a workspace, as MLflow's client writes it; without it, a page shows the last
+/// one used.
 fn workspace_of(target: &Target) -> Option<String> {
     target.workspace().map(|workspace| format!("workspace={}", escaped(Path::new(workspace))))
 }
 
-/// Where the server's pages begin, without the user and password that its address may hold: a browser asks for
-/// them, and this is shown.
+/// The root of the server's pages, without the user and password that its address may hold: a browser asks
+/// for them, and commands print this address.
 fn base_of(target: &Target, access: &Access) -> Option<String> {
     match target {
         Target::Http(http) => Some(without_user(&http.url)),

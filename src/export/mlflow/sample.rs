@@ -72,7 +72,7 @@ pub(super) fn trace() -> Trace {
     }
 }
 
-/// The same session after a resume: another status, one span less, one more, nothing to complain about.
+/// The same session after a resume: another status, one span removed, one added, tokens reconciled.
 pub(super) fn resumed() -> Trace {
     let mut trace = trace();
     trace.state = TraceState::Error;
@@ -83,7 +83,7 @@ pub(super) fn resumed() -> Trace {
     trace
 }
 
-/// Which kind of failure it is, and what it says.
+/// The error's kind and text.
 pub(super) fn message(error: ExportError) -> String {
     match error {
         ExportError::Unclear { reason, .. } => format!("unclear: {reason}"),

@@ -1,19 +1,20 @@
-//! Which tags are ours to write? People may set, change and delete any tag in MLflow, and theirs stay.
+//! Which tags an update may write. Users may set, change and delete any tag in MLflow, and their changes
+//! stay.
 
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// The metadata key under which we remember what we wrote. People cannot change metadata, only tags. MLflow's page
-/// shows no key that begins so.
+/// The metadata key of the record of written tags. Users cannot change metadata, only tags. MLflow's page
+/// hides keys with the prefix `mlflow.`.
 pub const RECORD: &str = "mlflow.codex.tagsWritten";
 
-/// The key of traces that were sent before.
+/// The key in traces of earlier versions of codex-traced.
 pub const FORMER_RECORD: &str = "codex.tags_written";
 
-/// Tag key to the first 8 bytes of the SHA-256 of the value that we wrote last.
+/// Tag key to the first 8 bytes, in hex, of the SHA-256 of the value that was written last.
 pub type Record = BTreeMap<String, String>;
 
-/// What we remember, as the text of the metadata says it; empty where there is none.
+/// The record in a trace's metadata; empty if there is none.
 pub fn record<'m>(metadata: impl Fn(&str) -> Option<&'m str>) -> Record {
     let written = metadata(RECORD).filter(|written| !written.is_empty()).or_else(|| metadata(FORMER_RECORD));
     written.and_then(|written| serde_json::from_str(written).ok()).unwrap_or_default()
@@ -28,7 +29,8 @@ pub struct TagUpdate {
 }
 
 impl TagUpdate {
-    /// `there` is what the store has now, `written` what we remember of our last update.
+    /// `there` is what the store has now, `written` the record of the last update, `ours` the tags of this
+    /// one.
     pub fn plan(
         there: &BTreeMap<String, String>,
         written: &Record,
@@ -37,15 +39,15 @@ impl TagUpdate {
         let mut update = TagUpdate::default();
         for (key, value) in ours {
             match (there.get(key), written.get(key)) {
-                // Never there, or still as we left it.
+                // Never there, or unchanged since the last update.
                 (None, None) => {}
                 (Some(now), Some(last)) if mark(now) == *last => {}
-                // Changed or deleted by a person: remember that it once was ours.
+                // Changed or deleted by a user: stays in the record, so that no update sets it again.
                 (_, Some(last)) => {
                     update.record.insert(key.clone(), last.clone());
                     continue;
                 }
-                // Set by a person (or by another program) before we had such a tag.
+                // Set by a user or another program before any update wrote such a tag.
                 (Some(_), None) => continue,
             }
             update.write.insert(key.clone(), value.clone());
@@ -60,8 +62,8 @@ impl TagUpdate {
     }
 }
 
-/// What we remember after an update that may have ended anywhere: `pending` is the record that it was to leave.
-/// Only for a store that cannot write the tags and the record of them at once.
+/// The record after an update that may have stopped at any point: `pending` is the record of the whole
+/// update. Only for a store that cannot write the tags and their record at once.
 pub fn recovered(there: &BTreeMap<String, String>, mut written: Record, pending: Record) -> Record {
     for (key, last) in pending {
         if there.get(&key).is_some_and(|now| mark(now) == last) {
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_ours_only_while_it_is_as_we_left_it() {
+    fn an_update_changes_a_tag_only_if_no_user_has_changed_it() {
         struct Case {
             there: &'static [(&'static str, &'static str)],
             written: &'static [(&'static str, &'static str)],
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_that_ended_half_way_is_known_by_what_it_wrote() {
+    fn an_update_that_stopped_half_way_is_recognized_by_the_tags_it_wrote() {
         let there = tags(&[("done", "2"), ("new", "1"), ("not yet", "1"), ("theirs", "x")]);
         let written = record(&[("done", "1"), ("not yet", "1"), ("theirs", "1")]);
         let pending =

@@ -1,4 +1,4 @@
-//! The experiment that a trace goes to: an object of the workspace, found by its path or id, made by its path.
+//! The experiment that receives a trace: an object of the workspace, found by path or id, created by path.
 
 use super::refusal::Refusal;
 use super::workspace::{Ask, Workspace};
@@ -14,10 +14,10 @@ const GET: &str = "/api/2.0/mlflow/experiments/get";
 const GET_BY_NAME: &str = "/api/2.0/mlflow/experiments/get-by-name";
 const CREATE: &str = "/api/2.0/mlflow/experiments/create";
 
-/// Who is asking.
+/// Describes the user of the credentials.
 const ME: &str = "/api/2.0/preview/scim/v2/Me";
 
-/// On an experiment whose traces live in tables of Unity Catalog: they have other ids and another API.
+/// The tag of an experiment whose traces are in tables of Unity Catalog: they have other ids and another API.
 const IN_TABLES: &str = "mlflow.experiment.databricksTraceDestinationPath";
 
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ struct Created {
     experiment_id: String,
 }
 
-/// By name: made when missing. By id: must be there. The answer is its id.
+/// The experiment's id. By name: created if missing. By id: must exist.
 pub(super) fn find_or_make(
     workspace: &mut Workspace,
     experiment: &Experiment,
@@ -62,7 +62,7 @@ pub(super) fn find_or_make(
     }
 }
 
-/// By name: None when it is missing. By id: must be there.
+/// By name: None if it is missing. By id: must exist.
 pub(super) fn find(
     workspace: &mut Workspace,
     experiment: &Experiment,
@@ -79,7 +79,7 @@ pub(super) fn find(
     }
 }
 
-/// If people can see it in MLflow.
+/// The id itself, if the experiment exists and can take traces.
 pub(super) fn by_id(workspace: &mut Workspace, id: &str) -> Result<String, ExportError> {
     match workspace.ask(&Ask::get(GET, &[("experiment_id", id)]))? {
         Ok(answer) => usable(answer),
@@ -90,7 +90,7 @@ pub(super) fn by_id(workspace: &mut Workspace, id: &str) -> Result<String, Expor
     }
 }
 
-/// When it was made, if people can see it.
+/// When the experiment was created; None if it is missing or deleted.
 pub(super) fn made(workspace: &mut Workspace, id: &str) -> Result<Option<Timestamp>, ExportError> {
     match workspace.ask(&Ask::get(GET, &[("experiment_id", id)]))? {
         Ok(answer) => Ok(present::made(&answer)),
@@ -99,8 +99,9 @@ pub(super) fn made(workspace: &mut Workspace, id: &str) -> Result<Option<Timesta
     }
 }
 
-/// Databricks knows experiments by absolute paths only, and MLflow's client passes its refusal of others on. A
-/// bare name, such as our own default, has one place where its owner would look for it and may write.
+/// Databricks has experiments by absolute paths only, and MLflow's client passes on its refusal of others. A
+/// bare name, such as the default, goes to the user's folder: the user may write there and looks for it
+/// there.
 fn path_of(workspace: &mut Workspace, name: &str) -> Result<String, ExportError> {
     if name.starts_with('/') {
         return Ok(name.to_owned());
@@ -129,7 +130,7 @@ fn by_path(workspace: &mut Workspace, path: &str) -> Result<String, ExportError>
             let created: Created = serde_json::from_value(answer).map_err(|_| no_experiment())?;
             Ok(created.experiment_id)
         }
-        // Somebody made it in the meantime.
+        // Another client has created it after the look.
         Err(refusal) if refusal.is_taken() => match workspace.ask(&look)? {
             Ok(answer) => usable(answer),
             Err(_) => Err(refused("make", path, &refusal)),

@@ -1,5 +1,5 @@
-//! Which workspace, and by which right? Decided as databricks-sdk decides it, so that what works for MLflow's
-//! own client works here.
+//! The workspace and the login, chosen as databricks-sdk chooses them, so that settings for MLflow's client
+//! work here.
 
 use super::profile::{BadLine, NoProfile, Profiles, Settings};
 use crate::config::secret::Secret;
@@ -15,10 +15,10 @@ pub(super) struct Account {
     /// With a scheme, without a slash at its end.
     pub(super) host: String,
     pub(super) login: Login,
-    /// Told with every request, for hosts that serve several workspaces.
+    /// Sent with every request, for hosts that serve several workspaces.
     pub(super) workspace_id: Option<String>,
     pub(super) account_id: Option<String>,
-    /// Where the addresses for OAuth are told, if not where the host says.
+    /// The page with the addresses for OAuth, if not the host's.
     pub(super) discovery_url: Option<String>,
 }
 
@@ -26,11 +26,11 @@ pub(super) struct Account {
 pub(super) enum Login {
     /// A personal access token, or any other that is sent as it is.
     Token(Secret),
-    /// OAuth for machines: tokens of about an hour are asked for with these.
+    /// OAuth for machines: these get tokens that are valid for about an hour.
     ServicePrincipal { id: String, secret: Secret, scopes: String },
 }
 
-/// What to do is said with each.
+/// Each text includes advice.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoginError {
     #[error(
@@ -64,8 +64,8 @@ pub(super) enum LoginError {
 const SUPPORTED: &str = "set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or use a \
                          profile of ~/.databrickscfg that has one or the other";
 
-/// databricks-sdk's settings as far as they name a workspace or a way to log in: name, variable, and the way
-/// that it belongs to. A way that we do not know is noticed, never tried.
+/// databricks-sdk's settings that name a workspace or a way to log in: name, variable, and the way that it
+/// belongs to. An unsupported way is reported, never tried.
 const KNOWN: [(&str, &str, Option<&str>); 20] = [
     ("host", "DATABRICKS_HOST", None),
     ("workspace_id", "DATABRICKS_WORKSPACE_ID", None),
@@ -90,7 +90,7 @@ const KNOWN: [(&str, &str, Option<&str>); 20] = [
 ];
 
 impl Account {
-    /// Of `databricks` or `databricks://profile`.
+    /// For `databricks` or `databricks://profile`.
     pub(super) fn find(
         profile: Option<&str>,
         variables: &Variables,
@@ -103,7 +103,7 @@ impl Account {
         let mut settings = from_variables(variables);
         if profile.is_some() || !says_where_or_how(&settings) {
             for (key, value) in from_file(profile, config_file(variables, home))? {
-                // A variable wins over the file, also over a profile that was asked for.
+                // A variable wins over the file, even over a profile that the user names.
                 settings.entry(key).or_insert(value);
             }
         }
@@ -112,13 +112,13 @@ impl Account {
 }
 
 fn from_variables(variables: &Variables) -> Settings {
-    let told = |(name, variable, _): &(&str, &str, _)| {
+    let setting = |(name, variable, _): &(&str, &str, _)| {
         Some((name.to_string(), Secret::new(variables.text(variable)?)))
     };
-    KNOWN.iter().filter_map(told).collect()
+    KNOWN.iter().filter_map(setting).collect()
 }
 
-/// The file is looked into only when the variables say nothing of that.
+/// If so, the file is not read.
 fn says_where_or_how(settings: &Settings) -> bool {
     KNOWN.iter().any(|(name, _, way)| (way.is_some() || *name == "host") && settings.contains_key(*name))
 }
@@ -127,7 +127,7 @@ fn from_file(profile: Option<&str>, path: Option<PathBuf>) -> Result<Settings, L
     let Some(path) = path else { return Ok(Settings::new()) };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        // A profile of a file that is not there is no mistake to databricks-sdk; that nothing is known is.
+        // databricks-sdk accepts a profile of a missing file; it fails later, for want of a host.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::new()),
         Err(error) => return Err(LoginError::File(path, error)),
     };
@@ -183,9 +183,9 @@ fn decide(settings: &Settings) -> Result<Account, LoginError> {
     })
 }
 
-/// What stands behind the host (`/?o=123`, as a browser shows it) is no part of it.
+/// The host with a scheme and a path, without a query (`/?o=123`, as a browser shows it).
 fn address(host: &str) -> Result<String, LoginError> {
-    // An address with an `@` may hold a password, however it is written.
+    // An address with an `@` may hold a password, even if it cannot be parsed.
     let bad = || LoginError::BadHost(if host.contains('@') { "…" } else { host }.to_owned());
     let written = host.trim();
     let with_scheme = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
@@ -200,10 +200,10 @@ fn address(host: &str) -> Result<String, LoginError> {
 }
 
 /// Sorted and each once, as databricks-sdk sends them.
-fn scopes(told: Option<String>) -> String {
-    let told = told.unwrap_or_default();
+fn scopes(setting: Option<String>) -> String {
+    let setting = setting.unwrap_or_default();
     let each: BTreeSet<&str> =
-        told.split([',', ' ', '\n']).map(str::trim).filter(|scope| !scope.is_empty()).collect();
+        setting.split([',', ' ', '\n']).map(str::trim).filter(|scope| !scope.is_empty()).collect();
     if each.is_empty() { "all-apis".to_owned() } else { Vec::from_iter(each).join(" ") }
 }
 
@@ -254,7 +254,7 @@ mod tests {
             find(None, [("DATABRICKS_CONFIG_PROFILE", "work")]),
             robot("https://work.example", "dose-work")
         );
-        // As databricks-sdk has it, for better or worse: the named profile does not win.
+        // As in databricks-sdk, the named profile does not win.
         assert_eq!(find(Some("DEFAULT"), [HOST, TOKEN]), token("https://env.example", "dapi-env"));
         assert_eq!(find(Some("work"), [HOST]), robot("https://env.example", "dose-work"));
         let asked = ("DATABRICKS_AUTH_TYPE", "pat");
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_work_says_what_would() {
+    fn each_login_error_includes_advice() {
         const HOST: (&str, &str) = ("DATABRICKS_HOST", "env.example");
         let said = |found: Result<Account, String>| found.unwrap_err();
         let none = ("DATABRICKS_CONFIG_FILE", "/nonexistent/cfg");
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_read_as_people_write_it() {
+    fn a_host_is_read_in_every_usual_form() {
         let table = [
             ("adb-1.azuredatabricks.net", Some("https://adb-1.azuredatabricks.net")),
             ("https://dbc-1.cloud.databricks.com/", Some("https://dbc-1.cloud.databricks.com")),

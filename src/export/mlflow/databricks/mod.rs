@@ -1,4 +1,5 @@
-//! A Databricks workspace: information by its REST API, spans as a file in the cloud's storage.
+//! Exports traces to a Databricks workspace: information by its REST API, spans as a file in the cloud's
+//! storage.
 
 mod experiment;
 mod login;
@@ -31,7 +32,7 @@ const TRACES: &str = "/api/3.0/mlflow/traces";
 
 pub use present::lost;
 
-/// The workspace's address, if one is named with a way to log in to it.
+/// The workspace's address, if the settings name one and a way to log in.
 pub fn host(profile: Option<&str>, access: &Access) -> Option<String> {
     let target = Target::Databricks { profile: profile.map(str::to_owned) };
     Some(Account::find(profile, &access.variables_for(&target), access.home.as_deref()).ok()?.host)
@@ -48,7 +49,7 @@ pub struct DatabricksExporter<'a> {
 struct Stored {
     experiment_id: String,
     tags: BTreeMap<String, String>,
-    /// The tags that we wrote last.
+    /// The record of the tags that the last update wrote.
     written: Record,
 }
 
@@ -59,7 +60,7 @@ impl From<LoginError> for ExportError {
 }
 
 impl<'a> DatabricksExporter<'a> {
-    /// Finds out who we are, without asking the workspace yet.
+    /// Chooses the login; sends no request yet.
     pub fn open(
         target: &Target,
         profile: Option<&str>,
@@ -71,7 +72,7 @@ impl<'a> DatabricksExporter<'a> {
         let account = Account::find(profile, &variables, access.home.as_deref())?;
         let http = proxies::set(reqwest::Client::builder(), &variables)?;
         let http = match account.host.starts_with("http:") {
-            // A stand-in, on a machine that may have no certificates.
+            // Only tests have such a host, on machines that may have no certificates.
             true => http.tls_certs_only([]),
             false => roots::set(http, &variables)?,
         };
@@ -90,7 +91,7 @@ impl<'a> DatabricksExporter<'a> {
         }
     }
 
-    /// Everything but the spans.
+    /// Sends everything but the spans.
     fn tell(&mut self, trace: &Trace, experiment: &str, before: &Stored) -> Result<(), ExportError> {
         let update = before.update(trace);
         let body = info::body(trace, experiment, &update.write, &update.record);
@@ -104,8 +105,8 @@ impl<'a> DatabricksExporter<'a> {
         self.remove_tags(trace.id, &update)
     }
 
-    /// MLflow's own servers merge the tags of a trace that comes again. Should this one take the new for all,
-    /// those of people are put back.
+    /// MLflow's own servers merge the tags of a trace that is sent again. If the workspace replaces them
+    /// instead, this restores the users' tags.
     fn put_back(
         &mut self,
         trace: TraceId,
@@ -120,8 +121,8 @@ impl<'a> DatabricksExporter<'a> {
         Ok(())
     }
 
-    /// For a workspace that takes the information about a trace only once. The call that once ended a trace
-    /// changes all of it but its previews; where that is gone too, tags are what is left.
+    /// For a workspace that takes the information about a trace only once. The older call that ends a trace
+    /// (API 2.0) changes everything but the previews; if the workspace lacks that too, only tags change.
     fn tell_again(&mut self, trace: &Trace) -> Result<(), ExportError> {
         let there = self.look(trace.id)?.ok_or_else(|| {
             let id = trace.id;
@@ -174,7 +175,7 @@ impl<'a> DatabricksExporter<'a> {
     }
 }
 
-/// Whether the workspace would take traces: asked, never changed.
+/// Checks that the workspace answers and has the experiment; changes nothing.
 pub fn check(
     target: &Target,
     profile: Option<&str>,
@@ -192,16 +193,16 @@ impl Exporter for DatabricksExporter<'_> {
         self.workspace.client().give_up_at(at);
     }
 
-    /// Always whole: the spans are one file.
+    /// Sends the whole trace each time: the spans are one file.
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
         tree::check(&trace.spans)
             .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
         let there = self.look(trace.id).map_err(ExportError::over_trace)?;
-        // To send it with another experiment would move it.
+        // Another experiment would move the trace.
         let home = there.as_ref().map(|there| there.experiment_id.clone());
         let experiment_id = match (home, before.map(|receipt| receipt.experiment_id.as_str())) {
             (Some(id), _) => experiment::by_id(&mut self.workspace, &id)?,
-            // The trace is gone, and its experiment may be gone with it.
+            // The trace is gone, and its experiment may be gone too.
             (None, Some(id)) if experiment::made(&mut self.workspace, id)?.is_some() => {
                 experiment::by_id(&mut self.workspace, id)?
             }

@@ -1,4 +1,4 @@
-//! Which traces a workspace still has, asked one by one: no search by ids is proven there.
+//! Which traces a workspace still has, one request for each: a search by ids is untested there.
 
 use super::{DatabricksExporter, experiment};
 use crate::config::access::Access;
@@ -16,7 +16,7 @@ pub fn lost(
     access: &Access,
     patience: Patience,
 ) -> Result<Lost, ExportError> {
-    // It is only asked, so no experiment is made.
+    // Nothing is sent, so this experiment is never used.
     let nowhere = Experiment::Id(String::new());
     lost::find(sent, &mut DatabricksExporter::open(target, profile, nowhere, access, patience)?)
 }

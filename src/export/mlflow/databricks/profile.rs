@@ -3,19 +3,19 @@
 use crate::config::secret::Secret;
 use std::collections::BTreeMap;
 
-/// What is set, by databricks-sdk's names (`host`, `token`). Any of it may be a credential.
+/// Values by databricks-sdk's names (`host`, `token`). Each may be a credential.
 pub(super) type Settings = BTreeMap<String, Secret>;
 
-/// Meant when none is named.
+/// The profile to use if none is named.
 const DEFAULT: &str = "DEFAULT";
 
-/// No profile, but what the file says of itself.
+/// No profile, but settings of the file itself.
 const ABOUT: &str = "__settings__";
 
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Profiles(BTreeMap<String, Settings>);
 
-/// The file's line that cannot be read, from 1. What it says may be a credential, so it is not told.
+/// The number, from 1, of a line that cannot be parsed. Its text may be a credential, so it is not shown.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("line {0} is not understood")]
 pub(super) struct BadLine(usize);
@@ -61,8 +61,8 @@ impl Profiles {
         Ok(profiles)
     }
 
-    /// The profile that is asked for, else the file's own choice, else DEFAULT. Only what was asked for, here
-    /// or by the file, must be there. Unlike configparser's, a profile inherits nothing from DEFAULT.
+    /// The named profile, else the file's own choice, else DEFAULT. A profile that the user or the file names
+    /// must exist. Unlike configparser's, a profile inherits nothing from DEFAULT.
     pub(super) fn choose(mut self, asked: Option<&str>) -> Result<Settings, NoProfile> {
         let about = self.0.remove(ABOUT).unwrap_or_default();
         let own = about.get("default_profile").map(Secret::reveal).filter(|name| !name.is_empty());
@@ -108,7 +108,7 @@ Token: dapi=1%:2
     }
 
     #[test]
-    fn a_line_that_is_not_understood_is_told_by_its_number_alone() {
+    fn a_line_that_is_not_understood_is_reported_by_its_number_alone() {
         for (text, number) in [("[a]\nhost = x\ndapi123\n", 3), ("token = dapi123\n", 1)] {
             let error = Profiles::parse(text).unwrap_err();
             assert_eq!(error, BadLine(number));

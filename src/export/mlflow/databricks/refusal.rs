@@ -1,11 +1,11 @@
-//! What Databricks says when it says no.
+//! Refusals of Databricks' API.
 
 use crate::config::secret::Secret;
 use crate::export::ExportError;
 use crate::export::mlflow::http::client::Answer;
 use serde_json::Value;
 
-/// The longest part of somebody else's sentence that is passed on.
+/// The longest part of a server's message that is shown, in characters.
 const QUOTED: usize = 300;
 
 /// An answer that is no success.
@@ -18,29 +18,29 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Databricks writes `error_code` and `message`, OAuth `error` and `error_description`; a proxy in between
-    /// writes anything.
+    /// Databricks writes `error_code` and `message`, OAuth `error` and `error_description`; a proxy in
+    /// between writes anything.
     pub(super) fn of(answer: &Answer, secrets: &[Secret]) -> Refusal {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let told = |names: [&str; 2]| names.iter().find_map(|name| body[name].as_str());
-        let code = told(["error_code", "error"]).filter(|code| is_code(code)).unwrap_or_default().to_owned();
-        let message = told(["message", "error_description"]).unwrap_or_default();
+        let text = |names: [&str; 2]| names.iter().find_map(|name| body[name].as_str());
+        let code = text(["error_code", "error"]).filter(|code| is_code(code)).unwrap_or_default().to_owned();
+        let message = text(["message", "error_description"]).unwrap_or_default();
         Refusal { status: answer.status.as_u16(), code, message: quoted(&hidden(message, secrets)) }
     }
 
-    /// Nothing there by that name or id.
+    /// Nothing exists by that name or id.
     pub(super) fn is_missing(&self) -> bool {
         self.code == "RESOURCE_DOES_NOT_EXIST"
             || self.code == "NOT_FOUND"
             || (self.status == 404 && self.code.is_empty())
     }
 
-    /// It is there already.
+    /// It exists already.
     pub(super) fn is_taken(&self) -> bool {
         self.code == "RESOURCE_ALREADY_EXISTS" || self.code == "ALREADY_EXISTS" || self.status == 409
     }
 
-    /// What no question can be answered with; None for a refusal that concerns the question.
+    /// The error for a refusal that concerns every request; None if it concerns this one.
     pub(super) fn as_error(&self, host: &str) -> Option<ExportError> {
         match self.status {
             401 => Some(ExportError::Target(format!(
@@ -51,7 +51,7 @@ impl Refusal {
                 "{host} does not allow this{} (check the token, and its owner's permissions)",
                 self.said()
             ))),
-            // A redirect: the address is another one's, or a login page stands before it.
+            // A redirect: the address is another server's, or a login page comes first.
             300..=399 => Some(ExportError::Target(format!(
                 "{host} points elsewhere, HTTP {} (is it the workspace's own address?)",
                 self.status
@@ -89,13 +89,13 @@ impl Refusal {
     }
 }
 
-/// The text without what must not be seen, should a server send it back.
+/// The text with `…` for each secret.
 pub(super) fn hidden(text: &str, secrets: &[Secret]) -> String {
     let each = secrets.iter().map(Secret::reveal).filter(|secret| !secret.is_empty());
     each.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
 }
 
-/// The same failure in other words.
+/// The same error with another text.
 pub(super) fn reworded(error: ExportError, words: impl FnOnce(String) -> String) -> ExportError {
     match error {
         ExportError::Transient { reason, after, status } => {
@@ -112,7 +112,8 @@ pub(super) fn reworded(error: ExportError, words: impl FnOnce(String) -> String)
     }
 }
 
-/// A word of the API; in anything else a server could send back what we sent. OAuth's are small.
+/// A code of the API; in any other text, a server could send back credentials. OAuth's codes are in lower
+/// case.
 fn is_code(code: &str) -> bool {
     let is_of_word = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     (1..=60).contains(&code.len()) && code.bytes().all(is_of_word)

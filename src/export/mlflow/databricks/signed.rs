@@ -1,4 +1,4 @@
-//! A signed address of the cloud's storage, and the requests that it is good for.
+//! A signed address of the cloud's storage, and the requests that it permits.
 
 use super::workspace::{Ask, Workspace};
 use crate::config::secret::Secret;
@@ -21,7 +21,7 @@ pub(super) enum Cloud {
     AzureLake,
 }
 
-/// Where to put it, and what to say there.
+/// A signed address, and the headers that it requires.
 pub(super) struct Grant {
     pub(super) cloud: Cloud,
     address: Secret,
@@ -48,7 +48,7 @@ struct Told {
     headers: Vec<Header>,
 }
 
-/// One request to the cloud, but for the address.
+/// One request to the cloud, without the address.
 pub(super) struct Step<'b> {
     pub(super) method: Method,
     pub(super) query: Vec<(&'static str, String)>,
@@ -56,7 +56,7 @@ pub(super) struct Step<'b> {
     pub(super) body: &'b [u8],
 }
 
-/// Which of the returned headers a request may have. Azure refuses those that belong to another.
+/// Which of the granted headers a request may have. Azure refuses those of other kinds of request.
 #[derive(Clone, Copy)]
 pub(super) enum Headers {
     All,
@@ -72,7 +72,7 @@ impl Grant {
         let answer = workspace.ask(&Ask::get(&path, &[]))?.map_err(|refusal| {
             ExportError::Trace(format!("Databricks gives no place for the spans{}", refusal.said()))
         })?;
-        // The answer holds the address, so serde's sentence about it is not passed on.
+        // The answer holds the signed address, so serde's error is not shown.
         let Granted { credential_info: told } = serde_json::from_value(answer).map_err(|_| {
             ExportError::Target(
                 "Databricks keeps the spans in a kind of storage that we do not know".to_owned(),
@@ -92,7 +92,7 @@ impl Step<'_> {
         }
         let mut headers = HeaderMap::new();
         if self.body.is_empty() {
-            // hyper leaves it out, and Azure answers 411.
+            // hyper omits it, and then Azure answers 411.
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if let Headers::Block = self.headers {

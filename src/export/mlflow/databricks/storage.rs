@@ -1,4 +1,4 @@
-//! What the cloud's storage answers, told without any part of the signed address.
+//! Answers of the cloud's storage, reported without any part of the signed address.
 
 use super::refusal::{hidden, reworded};
 use crate::config::secret::Secret;
@@ -6,12 +6,12 @@ use crate::export::ExportError;
 use crate::export::mlflow::http::client::Answer;
 use reqwest::Url;
 
-/// Shorter ones are words such as `flush` and versions; a signature has more than forty characters.
+/// In bytes. Shorter values are words such as `flush` and versions; a signature has more than forty.
 const SHORTEST_SECRET: usize = 16;
 
-/// Why a step was not done.
+/// Why a request to the storage failed.
 pub(super) enum Failed {
-    /// What was put before is not there as it was put: another upload came between, or an answer was lost.
+    /// Earlier parts are not there as they were sent: another upload interfered, or an answer was lost.
     OutOfStep(ExportError),
     For(ExportError),
 }
@@ -22,13 +22,13 @@ impl From<ExportError> for Failed {
     }
 }
 
-/// All of an address that may be told.
+/// The part of an address that may be shown.
 pub(super) fn place(url: &str) -> String {
     let host = Url::parse(url).ok().and_then(|url| Some(url.host_str()?.to_owned()));
     format!("the cloud storage at {}", host.as_deref().unwrap_or("an unknown place"))
 }
 
-/// The same failure, said without any part of the address that could be used.
+/// The same error, without any part of the address that gives access.
 pub(super) fn without_address(error: ExportError, url: &str, place: &str) -> ExportError {
     reworded(error, |reason| {
         let query = url.split_once('?').map_or("", |(_, query)| query);
@@ -39,7 +39,7 @@ pub(super) fn without_address(error: ExportError, url: &str, place: &str) -> Exp
     })
 }
 
-/// The cloud's word for what is wrong. Of the rest nothing is told: S3 sends back what was signed.
+/// The cloud's error code. The rest of the answer is not shown: S3 sends back what was signed.
 pub(super) fn said(answer: &Answer) -> String {
     let header = answer.headers.get("x-ms-error-code").and_then(|value| value.to_str().ok());
     let body = String::from_utf8_lossy(&answer.body);
@@ -49,7 +49,7 @@ pub(super) fn said(answer: &Answer) -> String {
     if is_word { word.to_owned() } else { String::new() }
 }
 
-/// S3 and Google's storage answer 400 to what was signed with a right that is over.
+/// S3 and Google's storage answer 400 to an address that was signed with expired credentials.
 pub(super) fn may_have_expired(status: u16, said: &str) -> bool {
     matches!(status, 401 | 403) || said == "ExpiredToken"
 }
@@ -77,7 +77,7 @@ mod tests {
     use reqwest::header::{HeaderMap, HeaderValue};
 
     #[test]
-    fn no_part_of_a_signature_is_told() {
+    fn no_part_of_a_signature_is_shown() {
         let url = "https://store.example/c/traces.json?se=1&sig=0123456789abcdef%3D";
         for (said, told) in [
             (

@@ -1,6 +1,6 @@
-//! The spans' file, put where Databricks says: into the cloud's own storage, by a signed address.
+//! Uploads the file of spans to the cloud's storage, by a signed address that Databricks gives.
 //!
-//! A signed address is a credential. It goes to the cloud and nowhere else; Databricks' token never goes there.
+//! A signed address is a credential. It goes only to the cloud, and Databricks' token never goes there.
 
 use super::signed::{Cloud, Grant, Headers, Step};
 use super::storage::{Failed, failure, may_have_expired, place, said, without_address};
@@ -12,10 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use sha2::{Digest, Sha256};
 
-/// As large as MLflow's own: a part is sent again as a whole.
+/// In bytes, as in MLflow's client. After a failure, a part is sent again as a whole.
 const PART: usize = 10 << 20;
 
-/// How often in a row an address that is no longer good is replaced.
+/// How often in a row an expired address is replaced.
 const RENEWALS: u32 = 3;
 
 /// Replaces the whole file, if there is one.
@@ -80,12 +80,12 @@ impl Upload<'_, '_> {
         self.take(&Step { method: Method::PATCH, query, headers: Headers::LakePart, body: &[] })
     }
 
-    /// With an address that is still good, or with the next.
+    /// Sends the request; replaces an address that may have expired.
     fn take(&mut self, step: &Step) -> Result<(), Failed> {
         loop {
             let request = step.request(&self.grant)?;
             let place = place(&request.url);
-            // Whatever is said of the request names its address.
+            // Errors of the request include its address.
             let hidden = |error| without_address(error, &request.url, &place);
             let answer = self.workspace.client().send(&request).map_err(hidden)?;
             if answer.status.is_success() {
@@ -112,8 +112,8 @@ impl Upload<'_, '_> {
     }
 }
 
-/// By what the block holds: two uploads at once cannot take each other's block for their own. All of a blob's ids
-/// must be of one length.
+/// From the block's content, so that two uploads at once cannot mistake each other's blocks for their own.
+/// Azure requires ids of one length in a blob.
 fn block_id(index: usize, part: &[u8]) -> String {
     let mut digest = Sha256::new();
     digest.update((index as u64).to_be_bytes());

@@ -1,4 +1,4 @@
-//! A conversation with one workspace: every request with a valid token, every refusal as a sentence.
+//! Requests to one workspace: each with a valid token, each refusal as a sentence.
 
 use super::login::{Account, Login};
 use super::refusal::{Refusal, hidden, reworded};
@@ -19,13 +19,13 @@ const BEFORE_EXPIRY: Duration = Duration::from_secs(40);
 pub(super) struct Workspace<'a> {
     client: Client<'a>,
     account: Account,
-    /// What the host tells of itself; asked for with the first request.
+    /// The host's description of itself; fetched before the first request.
     about: Option<About>,
-    /// Of a service principal.
+    /// The current OAuth token of a service principal.
     token: Option<Token>,
 }
 
-/// `/.well-known/databricks-config`, as far as we need it.
+/// The fields of `/.well-known/databricks-config` that are used here.
 #[derive(Clone, Debug, Default, Deserialize)]
 struct About {
     oidc_endpoint: Option<String>,
@@ -36,7 +36,7 @@ struct About {
 struct Token {
     value: Secret,
     expires: Option<Instant>,
-    /// It was good for an earlier request, so a refusal may mean that it has expired.
+    /// An earlier request succeeded with it, so a refusal may mean that it has expired.
     is_proved: bool,
 }
 
@@ -52,7 +52,7 @@ struct Granted {
     expires_in: Option<Value>,
 }
 
-/// What is asked of the workspace's API.
+/// A request to the workspace's API.
 pub(super) struct Ask<'q> {
     pub(super) method: Method,
     /// From the host's root.
@@ -83,7 +83,8 @@ impl<'a> Workspace<'a> {
         &self.client
     }
 
-    /// The body of a good answer, or the refusal; the outer error is for what is no answer to the question.
+    /// The body of a successful answer, or the refusal. The outer error concerns every request, such as bad
+    /// credentials.
     pub(super) fn ask(&mut self, ask: &Ask) -> Result<Result<Value, Refusal>, ExportError> {
         let answer = self.send(ask)?;
         if answer.status.is_success() {
@@ -96,12 +97,12 @@ impl<'a> Workspace<'a> {
         }
     }
 
-    /// A token that was good and is no longer is replaced.
+    /// Replaces a token that was valid before and is refused now.
     fn send(&mut self, ask: &Ask) -> Result<Answer, ExportError> {
         loop {
             let request = self.request(ask)?;
             let answer = self.exchange(&request)?;
-            // Databricks answers 403 to some tokens that it no longer knows.
+            // Databricks answers 403 to some expired tokens.
             let is_refused = matches!(answer.status.as_u16(), 401 | 403);
             match self.token.as_mut() {
                 Some(token) if is_refused && token.is_proved => self.token = None,
@@ -142,16 +143,16 @@ impl<'a> Workspace<'a> {
         Ok(Request { method: ask.method.clone(), url: url.into(), headers, body })
     }
 
-    /// Old hosts have no such page, and most work without: no answer is an answer.
+    /// Old hosts lack this page, and most work without it: a failed request leaves all fields empty.
     fn about(&mut self) -> About {
         if let Some(about) = &self.about {
             return about.clone();
         }
         let url = format!("{}/.well-known/databricks-config", self.account.host);
-        let told = self.client.once(&get(url)).ok().and_then(Result::ok);
-        let told = told.filter(|answer| answer.status.is_success());
+        let answer = self.client.once(&get(url)).ok().and_then(Result::ok);
+        let answer = answer.filter(|answer| answer.status.is_success());
         let about: About =
-            told.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
+            answer.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
         self.about.insert(about).clone()
     }
 
@@ -176,7 +177,7 @@ impl<'a> Workspace<'a> {
         let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| {
             ExportError::Target(format!("{} granted no token that can be read", self.account.host))
         })?;
-        let seconds = granted.expires_in.as_ref().and_then(|told| match told {
+        let seconds = granted.expires_in.as_ref().and_then(|seconds| match seconds {
             Value::String(text) => text.parse().ok(),
             number => number.as_u64(),
         });
@@ -187,15 +188,15 @@ impl<'a> Workspace<'a> {
         Ok(value)
     }
 
-    /// Told by the host, in two steps; by an old host in one.
+    /// Named by the host in two requests; by an old host in one.
     fn token_endpoint(&self, about: &About) -> Result<String, ExportError> {
         let host = &self.account.host;
-        let told = about.oidc_endpoint.as_ref().map(|root| {
+        let named = about.oidc_endpoint.as_ref().map(|root| {
             let account = self.account.account_id.as_ref().or(about.account_id.as_ref());
             let root = root.replace("{account_id}", account.map_or("", String::as_str));
             format!("{}/.well-known/oauth-authorization-server", root.trim_end_matches('/'))
         });
-        let page = self.account.discovery_url.clone().or(told);
+        let page = self.account.discovery_url.clone().or(named);
         let page = page.unwrap_or_else(|| format!("{host}/oidc/.well-known/oauth-authorization-server"));
         let answer = self.exchange(&get(page))?;
         let endpoints: Option<Endpoints> = serde_json::from_slice(&answer.body).ok();
@@ -205,7 +206,7 @@ impl<'a> Workspace<'a> {
                 answer.status.as_u16()
             ))
         })?;
-        // The secret goes there.
+        // The secret is sent there.
         if host.starts_with("https:") && !endpoint.token_endpoint.starts_with("https:") {
             return Err(ExportError::Target(format!(
                 "{host} wants the service principal's secret sent without encryption, so it was not sent"
@@ -214,7 +215,7 @@ impl<'a> Workspace<'a> {
         Ok(endpoint.token_endpoint)
     }
 
-    /// What must not be seen, even if a server sends it back.
+    /// The credentials to hide if a server sends them back.
     fn secrets(&self) -> Vec<Secret> {
         let own = match &self.account.login {
             Login::Token(token) => token,

@@ -1,5 +1,5 @@
-//! What an answer means: whose fault it is, and what to do about it. Servers are not trusted: what they say is
-//! shortened and shown as plain text.
+//! What an answer means: the cause of a refusal, and advice for the user. Servers are not trusted: their text
+//! is shortened and shown without control characters.
 
 #[cfg(test)]
 mod tests;
@@ -13,30 +13,30 @@ use serde_json::Value;
 use std::error::Error;
 use std::time::Duration;
 
-/// The longest part of a server's own words that is shown.
+/// The longest part of a server's text that is shown, in characters.
 const LONGEST_WORDS: usize = 200;
 
-/// What was asked when the answer came.
+/// The purpose of the request that was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// For the server, its experiments, or what it has of a trace.
+    /// To look at the server, its experiments, or a trace.
     Look,
-    /// For what it has of the trace that is to be sent.
+    /// To look at the trace that is to be sent.
     Find,
-    /// To take spans or the information about a trace.
+    /// To send spans or the information about a trace.
     Take,
 }
 
-/// Whose fault a refusal is.
+/// The cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// Nobody's: it may pass.
+    /// Temporary: a later try may succeed.
     Passing,
-    /// What we are allowed to do there, and what to do about it.
+    /// The user lacks a right on the whole target; with advice.
     Access(&'static str),
     /// As `Access`, for one experiment only.
     Experiment(&'static str),
-    /// The target is something else than it should be; or something before it is, for one trace.
+    /// The address leads to something else than the server, or a proxy turns back one trace.
     Target,
     /// This trace is too large or unacceptable.
     Trace,
@@ -55,7 +55,7 @@ fn fault(step: Step, status: u16) -> Fault {
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
         ),
         (403, Step::Look | Step::Find) => Fault::Access(CLOSED),
-        // Another experiment may be open to us.
+        // The user may be allowed to write to another experiment.
         (403, Step::Take) => Fault::Experiment(CLOSED),
         (407, _) => Fault::Access("put the proxy's user and password into HTTP_PROXY or HTTPS_PROXY"),
         (408 | 425 | 429 | 500 | 502..=504, _) => Fault::Passing,
@@ -64,17 +64,17 @@ fn fault(step: Step, status: u16) -> Fault {
     }
 }
 
-/// An answer that is none of those that were hoped for, as an error. `address` is the server's.
+/// The error for an answer that the caller cannot use. `address` is the server's.
 pub fn refused(address: &str, step: Step, answer: &Answer) -> ExportError {
     let (status, words) = (answer.status, said(answer));
-    // Something between us and the server may turn back one trace alone.
+    // A proxy may turn back one trace alone.
     let elsewhere = |reason: String| match step {
         Step::Look => ExportError::Target(reason),
         Step::Find | Step::Take => ExportError::unclear(reason),
     };
     if status.is_redirection() {
         let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
-        // What we ask for first stands at the end; the rest is the address.
+        // The first request is for /version; the rest is the server's address.
         let to = plain(to.strip_suffix("/version").unwrap_or(to));
         return elsewhere(format!(
             "{address} sends on to {to}, where the trace was not sent (make that address MLFLOW_TRACKING_URI if it \
@@ -104,7 +104,7 @@ pub fn refused(address: &str, step: Step, answer: &Answer) -> ExportError {
     }
 }
 
-/// The JSON that an answer should be; a refusal if it is none.
+/// The answer's body as JSON; an error if it is not JSON.
 pub fn json(address: &str, answer: &Answer) -> Result<Value, ExportError> {
     serde_json::from_slice(&answer.body).map_err(|_| refused(address, Step::Look, answer))
 }
@@ -115,14 +115,14 @@ pub fn error_code(answer: &Answer) -> Option<String> {
     Some(body["error_code"].as_str()?.to_owned())
 }
 
-/// A web page rather than an answer to a program: a login, a proxy's error, another application.
+/// Whether the answer is a web page: a login, a proxy's error, another application.
 pub fn is_page(answer: &Answer) -> bool {
     let is_html = |kind: &str| kind.trim_start().to_ascii_lowercase().starts_with("text/html");
     let named = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(is_html);
     named || answer.body.trim_ascii_start().first() == Some(&b'<')
 }
 
-/// The server's own words after a colon, or nothing where it said nothing that a person could use.
+/// The server's message after a colon; empty if it has none for people.
 pub(super) fn said(answer: &Answer) -> String {
     if is_page(answer) {
         return String::new();
@@ -166,7 +166,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Duration::try_from(date(told)?.duration_since(date(text(DATE)?)?)).ok()
 }
 
-/// Why there was no answer: the outer error is for what stays so however often it is tried.
+/// Why there was no answer. The outer error is for causes that no further try removes.
 pub(super) fn no_answer(url: &str, error: &reqwest::Error) -> Result<String, ExportError> {
     let reason = format!("no answer from {}: {}", plain(url), causes(error));
     match tls_error(error) {
@@ -178,7 +178,7 @@ pub(super) fn no_answer(url: &str, error: &reqwest::Error) -> Result<String, Exp
     }
 }
 
-/// Why no connection can even be tried.
+/// Why no connection can be tried.
 pub(super) fn cannot_connect(error: &reqwest::Error) -> ExportError {
     match tls_error(error) {
         // rustls-platform-verifier's only complaint about a system without certificates.
@@ -191,7 +191,7 @@ pub(super) fn cannot_connect(error: &reqwest::Error) -> ExportError {
     }
 }
 
-/// What to do about a failed handshake; None where another try may do.
+/// Advice for a failed handshake; None if another try may succeed.
 fn tls_advice(error: &rustls::Error) -> Option<&'static str> {
     use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls};
     const TRUST: &str =
@@ -217,14 +217,14 @@ fn tls_advice(error: &rustls::Error) -> Option<&'static str> {
     }
 }
 
-/// The TLS library's own error, where that is what failed.
+/// The TLS library's error, if TLS failed.
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut at: Option<&(dyn Error + 'static)> = error.source();
     while let Some(cause) = at {
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             return Some(tls);
         }
-        // An I/O error is transparent: its source is that of what it holds.
+        // The source of an I/O error skips the error that it holds.
         let held = cause.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
         at = match held {
             Some(held) => Some(held),
@@ -234,13 +234,13 @@ fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     None
 }
 
-/// An error with what lies below it, without the address that reqwest puts into it.
+/// The error's causes, without the address that reqwest puts into its own text.
 pub(super) fn causes(error: &reqwest::Error) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut at = error.source();
     while let Some(cause) = at {
         let words = plain(&cause.to_string());
-        // Some layers repeat what lies below them.
+        // Some layers repeat their cause.
         if said.last().is_none_or(|last| !last.ends_with(&words)) {
             said.push(words);
         }

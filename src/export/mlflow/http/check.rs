@@ -1,5 +1,5 @@
-//! Whether a server answers, and has the experiment: asked, never changed. Whether it lets a user write shows with a
-//! trace alone.
+//! Checks that a server answers and has the experiment; changes nothing. Only a trace shows whether the user
+//! may write there.
 
 use super::experiment;
 use super::server::Server;
@@ -26,7 +26,7 @@ pub fn check(
     Ok(Checked { version, experiment_id, clock: clock(&answer.headers) })
 }
 
-/// Servers write it as mail does.
+/// The server's clock, from a header in the date format of mail.
 fn clock(headers: &HeaderMap) -> Option<Timestamp> {
     let text = headers.get(DATE)?.to_str().ok()?;
     rfc2822::parse(text).ok().map(|time| time.timestamp())

@@ -1,4 +1,4 @@
-//! One conversation with a server: requests one after the other, tried again where that may help.
+//! A blocking HTTP client: requests one after the other, tried again where that may help.
 
 use super::answer::{self, retry_after};
 use super::secrets::Secrets;
@@ -10,16 +10,16 @@ use std::cell::Cell;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// How soon somebody who asks us to end is heard.
+/// How often a wait checks whether the process is asked to stop.
 const LISTEN: Duration = Duration::from_millis(50);
 
-/// The largest answer that is read: a server is not trusted to be brief.
+/// The largest answer that is read, in bytes: servers are not trusted.
 const LARGEST_ANSWER: usize = 16 << 20;
 
-/// The longest pause that is waited for here; a longer one is the spool's to keep.
+/// The longest pause that the client waits for; the spool keeps longer ones.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The slowest line that a large body may take, in bytes per second.
+/// The slowest connection that a large body may have, in bytes per second.
 const SLOWEST: u64 = 64 << 10;
 
 /// MLflow's defaults: 120 s for a request, 7 tries after the first, 2 s doubled from one to the next, and up
@@ -51,7 +51,7 @@ impl Tries {
     }
 }
 
-/// What is asked of a server. A body is kept whole, since it may have to be sent again.
+/// A request. Its body is kept whole, since it may be sent again.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: Method,
@@ -60,7 +60,7 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// What a server said, whatever the status.
+/// A server's answer, of any status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: StatusCode,
@@ -75,20 +75,20 @@ pub struct Client<'a> {
     http: reqwest::Client,
     tries: Tries,
     patience: Patience<'a>,
-    /// When to give up, if that is before patience ends.
+    /// When requests give up, if that is before patience ends.
     turn: Cell<Option<Instant>>,
     secrets: Secrets,
 }
 
 impl<'a> Client<'a> {
-    /// `http` says how connections are made: certificates, proxies, headers that go with every request.
-    /// Redirects are an answer like others, so that credentials never follow one.
+    /// `http` has the certificates, the proxies, and the headers of every request. The client follows no
+    /// redirect, so that credentials never do.
     pub fn new(
         http: reqwest::ClientBuilder,
         tries: Tries,
         patience: Patience<'a>,
     ) -> Result<Client<'a>, ExportError> {
-        // Fails if one is installed already, which is as good.
+        // Fails if one is installed already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -110,23 +110,24 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// What is hidden in every refusal; the sensitive headers of requests are added by themselves.
+    /// The credentials to hide in every refusal. `send` and `once` add the sensitive headers of their
+    /// requests.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// Requests give up then, if patience lasts for longer.
+    /// Requests give up at this time, if patience lasts longer.
     pub fn give_up_at(&self, at: Option<Instant>) {
         self.turn.set(at);
     }
 
-    /// None when there is no end.
+    /// The time that is left; None for no limit.
     fn left(&self) -> Option<Duration> {
         let of_turn = self.turn.get().map(|until| until.saturating_duration_since(Instant::now()));
         self.patience.left().into_iter().chain(of_turn).min()
     }
 
-    /// The answer, whatever its status, except those that ask to be tried again until they stop being so.
+    /// The answer, of any status that no further try changes.
     pub fn send(&self, request: &Request) -> Result<Answer, ExportError> {
         let mut failures = 0;
         loop {
@@ -149,12 +150,13 @@ impl<'a> Client<'a> {
                 return Err(ExportError::Transient { reason, after, status });
             }
             (self.patience.retrying)(&reason, pause);
-            // Within async: a timer is made where the runtime is.
+            // Within async, because a timer needs the runtime.
             self.until_asked_to_end(request, async { tokio::time::sleep(pause).await })?;
         }
     }
 
-    /// One try; the inner error says why there was no answer. The outer one is for what no second try mends.
+    /// Sends once. The inner error is the reason why no answer came; the outer one is for causes that no
+    /// further try removes.
     pub fn once(&self, request: &Request) -> Result<Result<Answer, String>, ExportError> {
         match self.until_asked_to_end(request, self.exchange(request))? {
             Ok(answer) => Ok(Ok(answer)),
@@ -182,7 +184,7 @@ impl<'a> Client<'a> {
             }
         }
         let (status, mut headers) = (sent.status(), std::mem::take(sent.headers_mut()));
-        // A good answer is read and not shown, and a password may be a word that it needs.
+        // A successful answer is parsed and never shown, and a password may equal a word of it.
         if !status.is_success() {
             body = self.secrets.hide(body);
             if let Some(to) = headers.get_mut(LOCATION) {
@@ -193,7 +195,7 @@ impl<'a> Client<'a> {
         Ok(Answer { status, headers, body })
     }
 
-    /// The work's result, unless somebody asks us to end, or patience runs out, before it is there.
+    /// The work's result, unless the process is asked to stop, or patience ends, before that.
     fn until_asked_to_end<T>(
         &self,
         request: &Request,
@@ -229,7 +231,7 @@ impl<'a> Client<'a> {
 }
 
 impl Drop for Client<'_> {
-    /// A name that is still being looked up must not be waited for.
+    /// Does not wait for a DNS lookup that is still running.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -242,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_and_end_to_grow() {
+    fn pauses_double_up_to_a_limit() {
         let tries = Tries::default();
         let seconds = |failures, chance| tries.pause(failures, chance).as_secs_f64();
         let pauses = [1, 2, 3, 7, 40].map(|failures| seconds(failures, 0.0));
@@ -253,8 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_is_told_why_and_how_long() {
-        // Its listener is gone at once: the port refuses.
+    fn each_retry_is_reported_with_reason_and_pause() {
+        // The listener is dropped at once, so the port refuses connections.
         let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let told = std::cell::RefCell::new(Vec::new());
         let retrying = |reason: &str, pause| told.borrow_mut().push((reason.to_owned(), pause));

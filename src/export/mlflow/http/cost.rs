@@ -1,5 +1,5 @@
-//! What a trace costs where only the server knows it: servers price models that we have no price for, but once a
-//! trace is there they do not add up again what its spans cost.
+//! A trace's cost where only the server knows it: servers have prices of models for which codex-traced has
+//! none. Once a server has a trace, it does not add up the costs of its spans again.
 
 use super::server::Server;
 use crate::export::ExportError;
@@ -8,9 +8,9 @@ use crate::export::mlflow::wire::json;
 use crate::trace::ids::TraceId;
 use serde_json::{Map, Value};
 
-/// The sum over the spans that the server has, as the value of the trace's own cost. None where none has a cost,
-/// where the spans are more than can be read back, or where the server does not tell at once: the trace itself
-/// must not wait for that.
+/// The sum over the spans that the server has, as the value of the trace's own cost. None if no span has a
+/// cost, if the spans are too many to read back, or if the first try fails: the trace must not wait for its
+/// cost.
 pub(super) fn of_stored_spans(server: &Server, trace: TraceId) -> Result<Option<String>, ExportError> {
     let path = ["ajax-api", "2.0", "mlflow", "get-trace-artifact"];
     let Some(answer) = server.get_once(&path, &[("request_id", &trace.to_string())])? else {

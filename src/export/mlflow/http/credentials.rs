@@ -1,4 +1,4 @@
-//! Who we are to a server: the Authorization header, found where MLflow's own client finds it.
+//! The Authorization header, from the sources that MLflow's client reads.
 
 use super::settings::{header, is_on};
 use crate::config::access::Access;
@@ -15,8 +15,8 @@ const USER: &str = "MLFLOW_TRACKING_USERNAME";
 const PASSWORD: &str = "MLFLOW_TRACKING_PASSWORD";
 const TOKEN: &str = "MLFLOW_TRACKING_TOKEN";
 
-/// A user and password in the address win, then those of variables and MLflow's own file, then a token. Ways to
-/// sign that we do not know are refused: without them the trace would go there in nobody's name.
+/// A user and password in the address win, then those of variables and MLflow's own file, then a token.
+/// Unsupported ways to sign are refused: without a signature, the requests would have no user.
 pub(super) fn authorization(
     variables: &Variables,
     target: &Target,
@@ -50,7 +50,7 @@ fn basic(user: &str, password: &Secret) -> Result<HeaderValue, ExportError> {
     header(USER, &format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.reveal()))))
 }
 
-/// `~/.mlflow/credentials`, which `mlflow` itself tells people to keep a password in.
+/// `~/.mlflow/credentials`, where `mlflow` recommends to keep a password.
 #[derive(Default)]
 struct CredentialsFile {
     user: Option<String>,

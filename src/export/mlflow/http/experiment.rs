@@ -1,5 +1,5 @@
-//! The experiment that a trace goes to: found by name or id, made by name. A deleted one takes spans and shows
-//! nothing, so it is refused here.
+//! The experiment that receives a trace: found by name or id, created by name. MLflow takes spans for a
+//! deleted one and shows nothing, so a deleted one is refused here.
 
 use super::answer::{Step, error_code};
 use super::client::Answer;
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 const MISSING: &str = "RESOURCE_DOES_NOT_EXIST";
 const THERE_ALREADY: &str = "RESOURCE_ALREADY_EXISTS";
 
-/// How often somebody else may make, delete or rename the experiment between our look and our next call.
+/// How often another client may create, delete or rename the experiment between a look and the next call.
 const LOOKS: usize = 3;
 
-/// By name: made when missing. By id: must be there.
+/// By name: created if missing. By id: must exist.
 pub(super) fn find_or_make(server: &Server, wanted: &Experiment) -> Result<String, ExportError> {
     let name = match wanted {
         Experiment::Id(id) => return active(server, id),
@@ -39,7 +39,7 @@ pub(super) fn find_or_make(server: &Server, wanted: &Experiment) -> Result<Strin
     Err(ExportError::transient(format!("somebody else makes experiment \"{name}\" at {address}")))
 }
 
-/// By name: None when it is missing. By id: must be there.
+/// By name: None if it is missing. By id: must exist.
 pub(super) fn find(server: &Server, wanted: &Experiment) -> Result<Option<String>, ExportError> {
     match wanted {
         Experiment::Id(id) => active(server, id).map(Some),
@@ -53,11 +53,11 @@ fn by_name(server: &Server, name: &str) -> Result<Option<String>, ExportError> {
     if is_missing(&found) { Ok(None) } else { id_of(server, &found, name).map(Some) }
 }
 
-/// The experiment with this id, if people can see it in MLflow.
+/// The id itself, if the experiment exists and is not deleted.
 pub(super) fn active(server: &Server, id: &str) -> Result<String, ExportError> {
     let path = ["api", "2.0", "mlflow", "experiments", "get"];
     let found = server.get(&path, &[("experiment_id", id)])?;
-    // Text that is no number at all is a bad request to MLflow.
+    // MLflow's answer to an id that is not a number.
     if is_missing(&found) || error_code(&found).as_deref() == Some("INVALID_PARAMETER_VALUE") {
         let address = server.address();
         return Err(ExportError::Experiment(format!(
@@ -73,7 +73,7 @@ fn is_missing(answer: &Answer) -> bool {
         && !is_of_workspace(answer)
 }
 
-/// A workspace that is missing has the same code, and no experiment can be made in it.
+/// A missing workspace has the same error code, and no experiment can be created in it.
 fn is_of_workspace(answer: &Answer) -> bool {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     body["message"].as_str().is_some_and(|message| message.starts_with("Workspace "))

@@ -1,6 +1,8 @@
-//! An MLflow server over http or https. The order of calls survived eight server versions: spans with the root
-//! last, then the information about the trace, whose totals are final; sent the other way round, servers count
-//! tokens twice or never again. An artifact only where the server did not keep the spans itself.
+//! Exports traces to an MLflow server over http or https.
+//!
+//! Order of calls, tested with eight server versions: spans with the root last, then the trace's information,
+//! whose totals are final. In the reverse order, servers count tokens twice or never. The exporter sends an
+//! artifact only if the server does not keep the spans itself.
 
 pub mod answer;
 mod check;
@@ -48,15 +50,15 @@ pub struct HttpExporter<'a> {
     updates: Updates,
     target: Target,
     wanted: Experiment,
-    /// The wanted experiment's id, once it was found or made.
+    /// The wanted experiment's id, once it is found or created.
     found: Option<String>,
 }
 
-/// How a server takes information about a trace that it has.
+/// What a server does with information about a trace that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Updates {
     Add,
-    /// As the whole, or so it must be feared.
+    /// It replaces what it has. Also assumed for an unknown version.
     Replace,
 }
 
@@ -70,7 +72,7 @@ enum Route {
 }
 
 impl<'a> HttpExporter<'a> {
-    /// Looks whether a server is there that takes traces.
+    /// Asks for the server's version; refuses one that is too old to take traces.
     pub fn open(
         target: &Target,
         url: &str,
@@ -85,7 +87,7 @@ impl<'a> HttpExporter<'a> {
         Ok(HttpExporter { server, updates, target: target.clone(), wanted: experiment, found: None })
     }
 
-    /// Where the trace is, or else where it shall be.
+    /// The id of the experiment that has the trace, or else of the one that receives it.
     fn experiment(&mut self, there: Option<&Stored>) -> Result<String, ExportError> {
         if let Some(there) = there {
             return experiment::active(&self.server, &there.experiment_id);
@@ -112,7 +114,7 @@ impl<'a> HttpExporter<'a> {
         Ok(Route::Spans)
     }
 
-    /// A batch that is too large for the server, or for a proxy on the way, goes in halves.
+    /// Sends a batch in halves if it is too large for the server or for a proxy.
     fn send_batch(&self, trace: &Trace, experiment: &str, batch: otlp::Batch) -> Result<Route, ExportError> {
         let headers = [(CONTENT_TYPE, "application/x-protobuf"), (EXPERIMENT_HEADER, experiment)];
         let answer = self.server.send(Method::POST, &["v1", "traces"], &headers, batch.body)?;
@@ -134,14 +136,14 @@ impl<'a> HttpExporter<'a> {
                 self.send_batch(trace, experiment, otlp::one_batch(trace.id, first))?;
                 self.send_batch(trace, experiment, otlp::one_batch(trace.id, second))
             }
-            // An experiment that was removed after we looked is a 404, too.
+            // Also the answer for an experiment that was removed after the look.
             404 if answer::error_code(&answer).is_some() => Err(self.server.refused(Step::Take, &answer)),
             404 | 405 | 415 | 501 => Ok(Route::Artifact),
             _ => Err(self.server.refused(Step::Take, &answer)),
         }
     }
 
-    /// Sends what is said of the trace as a whole; answers with what the server has then.
+    /// Sends the trace's information; returns what the server has then.
     fn send_info(
         &self,
         trace: &Trace,
@@ -156,7 +158,7 @@ impl<'a> HttpExporter<'a> {
         {
             body["trace"]["trace_info"]["trace_metadata"][keys::COST] = cost.into();
         }
-        // No request takes metadata away.
+        // No request removes metadata, so an empty text replaces it.
         if there.is_some_and(|there| there.tells(tags::FORMER_RECORD)) {
             body["trace"]["trace_info"]["trace_metadata"][tags::FORMER_RECORD] = "".into();
         }
@@ -179,8 +181,8 @@ impl<'a> HttpExporter<'a> {
         }
     }
 
-    /// Servers that keep spans as a file refuse a trace that they have. The call that once ended a trace still
-    /// changes all of it but its previews.
+    /// Servers that keep spans as a file refuse the information of a trace that they have. The older call
+    /// that ends a trace (API 2.0) still changes everything but the previews.
     fn change_info(&self, trace: &Trace, update: &TagUpdate) -> Result<(), ExportError> {
         let pairs = |map: &std::collections::BTreeMap<String, String>| {
             map.iter().map(|(key, value)| json!({"key": key, "value": value})).collect::<Vec<_>>()
@@ -188,7 +190,7 @@ impl<'a> HttpExporter<'a> {
         let id = trace.id.to_string();
         let body = json!({
             "request_id": id,
-            // Of the end: the server takes the difference from the start for the duration.
+            // The end: the server computes the duration as its difference from the start.
             "timestamp_ms": trace.started_at.as_millisecond().saturating_add(info::took(trace)),
             "status": trace.state.as_str(),
             "request_metadata": pairs(&info::metadata(trace, &update.record)),
@@ -201,7 +203,7 @@ impl<'a> HttpExporter<'a> {
         }
     }
 
-    /// A server that looks for spans in its database, and took none: something before it keeps them back.
+    /// Refuses a server that looks for spans in its database, yet took none: a proxy keeps them back.
     fn refuse_lost_spans(&self, stored: &Stored) -> Result<(), ExportError> {
         if !stored.is_in_tracking_store() {
             return Ok(());
@@ -216,7 +218,7 @@ impl<'a> HttpExporter<'a> {
         for key in keys {
             let path = ["api", "2.0", "mlflow", "traces", &trace.id.to_string(), "tags"];
             let answer = self.server.send_json(Method::DELETE, &path, &json!({"key": key}))?;
-            // Somebody else removed it meanwhile.
+            // Another client has removed the tag already.
             if !answer.status.is_success() && answer.status.as_u16() != 404 {
                 return Err(self.server.refused(Step::Take, &answer));
             }
@@ -226,7 +228,7 @@ impl<'a> HttpExporter<'a> {
 
     fn send_artifact(&self, trace: &Trace, stored: &Stored) -> Result<(), ExportError> {
         let location = stored.tags.get(keys::ARTIFACT_LOCATION).map_or("", String::as_str);
-        // Two slashes would name another host, whose word we do not have.
+        // Two slashes would name another host, which the user did not choose.
         let path = location.strip_prefix("mlflow-artifacts:/").filter(|path| !path.starts_with('/'));
         let Some(path) = path else {
             return Err(ExportError::Target(format!(
@@ -269,7 +271,8 @@ impl HttpExporter<'_> {
         ExportError::Archived(format!("{} has archived {}", self.server.address(), trace.id))
     }
 
-    /// A server that fails over a trace which it shows when asked is there, and may have archived it since.
+    /// Looks for the trace after an answer of 500 or above: a server that shows it works, or has archived it
+    /// since.
     fn seen_in_its_light(&self, trace: &Trace, error: ExportError) -> ExportError {
         let is_answer = matches!(error, ExportError::Transient { status: Some(500..), .. });
         match error.over_trace() {
@@ -291,7 +294,7 @@ impl HttpExporter<'_> {
         experiment_id: String,
         there: Option<Stored>,
     ) -> Result<Delivered, ExportError> {
-        // A trace that is gone there is sent whole, whatever the receipt says.
+        // A trace that the server no longer has is sent whole, even if the receipt lists its spans.
         let before = before.filter(|before| before.target == self.target && there.is_some());
         let new = spans_to_send(trace, before);
 
@@ -312,7 +315,7 @@ impl HttpExporter<'_> {
             }
             (None, Route::Artifact) => match self.send_info(trace, &experiment_id, None, &update) {
                 Ok(stored) => stored,
-                // It may have come before, and only its answer was lost.
+                // An earlier request may have arrived, and only its answer was lost.
                 Err(refusal @ (ExportError::Trace(_) | ExportError::Transient { .. })) => {
                     let Some(there) = Stored::look(&self.server, trace.id)? else { return Err(refusal) };
                     self.refuse_lost_spans(&there)?;
@@ -337,7 +340,7 @@ impl HttpExporter<'_> {
     }
 }
 
-/// Children first, the root last: until it is there, MLflow shows the trace as one that goes on.
+/// Children first, the root last: until the root is there, MLflow shows the trace as running.
 fn spans_to_send<'t>(trace: &'t Trace, before: Option<&Receipt>) -> Vec<&'t Span> {
     let is_new = |span: &&Span| !before.is_some_and(|before| before.holds(span));
     let (roots, others): (Vec<&Span>, Vec<&Span>) =

@@ -1,4 +1,4 @@
-//! A trace's spans as OpenTelemetry's protocol carries them: protobuf, in batches.
+//! A trace's spans in OpenTelemetry's protocol (OTLP): protobuf, in batches.
 
 use crate::export::mlflow::derived::derived;
 use crate::export::mlflow::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
@@ -17,12 +17,13 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as OtlpSpan, Status};
 use prost::Message;
 
-/// A server stores a batch as a whole: large enough to be few, small enough to answer in seconds.
+/// A server stores a batch as a whole: large enough for few requests, small enough for an answer within
+/// seconds.
 pub(super) const MOST_SPANS: usize = 500;
 /// Many reverse proxies refuse more than 10 MB.
 pub(super) const MOST_BYTES: usize = 8 << 20;
 
-/// Spans that go in one request, and the request.
+/// The spans of one request, and its body.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     pub(super) spans: &'a [&'a Span],
@@ -108,7 +109,7 @@ fn otlp_event(event: &SpanEvent) -> Event {
     }
 }
 
-/// The protocol knows no time before 1970.
+/// OTLP has no time before 1970.
 fn since_1970(at: Timestamp) -> u64 {
     u64::try_from(nanoseconds(at)).unwrap_or(0)
 }
@@ -121,11 +122,12 @@ fn key_value_at(depth: usize, key: &str, value: &Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(any_value(value, depth)), ..Default::default() }
 }
 
-/// Levels of nesting that are sent as such. A server's protobuf reader gives up at 100 messages within each
-/// other, and an object within an object is three of them.
+/// Levels of nesting that are sent as such. A server's protobuf reader refuses 100 nested messages, and each
+/// level of objects takes three.
 const DEEPEST: usize = 24;
 
-/// Typed: MLflow 3.6 does not look into JSON that is sent as text. What lies too deep is sent so all the same.
+/// Typed, because MLflow 3.6 does not parse JSON that is sent as text. Only levels below `DEEPEST` are sent
+/// as text.
 fn any_value(value: &Value, depth: usize) -> AnyValue {
     let any = match value {
         Value::Null => None,
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_lies_too_deep_becomes_text() {
+    fn a_value_below_the_deepest_level_becomes_text() {
         let mut deep = json!("core");
         for _ in 0..200 {
             deep = json!({"a": deep});
@@ -222,12 +224,12 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_told_in_the_protocols_fields() {
-        let told = otlp_span(TraceId([7; 16]), &span(2, 0));
-        assert_eq!((told.trace_id, told.span_id, told.parent_span_id), (vec![7; 16], vec![2; 8], vec![1; 8]));
-        assert_eq!((told.start_time_unix_nano, told.end_time_unix_nano), (1_795_341_285_097_123_456, 0));
-        assert_eq!(told.status, Some(Status { message: "exit code 3".into(), code: 2 }));
-        let keys: Vec<&str> = told.attributes.iter().map(|pair| pair.key.as_str()).collect();
+    fn a_span_has_the_protocols_fields() {
+        let sent = otlp_span(TraceId([7; 16]), &span(2, 0));
+        assert_eq!((sent.trace_id, sent.span_id, sent.parent_span_id), (vec![7; 16], vec![2; 8], vec![1; 8]));
+        assert_eq!((sent.start_time_unix_nano, sent.end_time_unix_nano), (1_795_341_285_097_123_456, 0));
+        assert_eq!(sent.status, Some(Status { message: "exit code 3".into(), code: 2 }));
+        let keys: Vec<&str> = sent.attributes.iter().map(|pair| pair.key.as_str()).collect();
         assert_eq!(keys, [SPAN_INPUTS, SPAN_TRACE_ID, SPAN_TYPE]);
         assert!(otlp_span(TraceId([7; 16]), &span(1, 0)).parent_span_id.is_empty(), "a root has no parent");
     }

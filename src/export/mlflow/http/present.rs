@@ -1,4 +1,5 @@
-//! Which traces a server still has: a search for many by their ids, and a look at each that it did not find.
+//! Which traces a server still has: a search for many by their ids, then a look at each that the search did
+//! not find.
 
 use super::answer::{Step, error_code};
 use super::server::Server;
@@ -13,7 +14,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 
-/// A search takes 0.1 s for so many (3.18), 0.5 s at most (3.2); a look at one takes 0.025 s.
+/// Measured: a search for 100 takes 0.1 s (MLflow 3.18) to 0.5 s (3.2), a look at one trace 0.025 s.
 const AT_ONCE: usize = 100;
 
 pub fn lost(
@@ -34,7 +35,7 @@ impl TraceIndex for Asked<'_> {
         let mut present = HashSet::new();
         for some in sent.chunks(AT_ONCE) {
             present.extend(self.search(some)?);
-            // It may be in another experiment by now, or the search was refused for one that is gone.
+            // A trace may have moved to another experiment; or MLflow refused the search because one is gone.
             for one in some {
                 if !present.contains(&one.trace) && self.has(one.trace)? {
                     present.insert(one.trace);
@@ -48,7 +49,7 @@ impl TraceIndex for Asked<'_> {
         let path = ["api", "2.0", "mlflow", "experiments", "get"];
         let answer = self.0.get(&path, &[("experiment_id", experiment_id)])?;
         if !answer.status.is_success() {
-            // A server with users answers 403 where there is none.
+            // A server with users answers 403 for a missing experiment.
             let is_gone = answer.status.as_u16() == 403 || error_code(&answer).is_some();
             return if is_gone { Ok(None) } else { Err(self.0.refused(Step::Look, &answer)) };
         }
@@ -70,7 +71,7 @@ impl Asked<'_> {
         let path = ["api", "3.0", "mlflow", "traces", "search"];
         let answer = self.0.send_json(Method::POST, &path, &body)?;
         if !answer.status.is_success() {
-            // MLflow's own refusal. Each is looked at by itself then.
+            // MLflow itself refuses the search; then the caller looks at each trace.
             return match error_code(&answer) {
                 Some(_) => Ok(Vec::new()),
                 None => Err(self.0.refused(Step::Look, &answer)),
@@ -85,7 +86,7 @@ impl Asked<'_> {
         let answer = self.0.get(&["api", "3.0", "mlflow", "traces", &trace.to_string()], &[])?;
         match answer.status.as_u16() {
             200 => Ok(true),
-            // As for an experiment. Another 404 is a proxy's, whose server may be away.
+            // As for an experiment. A 404 without a code is from a proxy, whose server may be down.
             403 => Ok(false),
             404 if error_code(&answer).is_some() => Ok(false),
             _ => Err(self.0.refused(Step::Look, &answer)),
@@ -93,7 +94,7 @@ impl Asked<'_> {
     }
 }
 
-/// Of an experiment as MLflow describes it. One without a time was always there.
+/// When the experiment was created; None if it is deleted, 1970 if MLflow has no time for it.
 pub fn made(answer: &Value) -> Option<Timestamp> {
     let experiment = &answer["experiment"];
     let is_deleted = experiment["lifecycle_stage"].as_str() == Some("deleted");
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deleted_experiment_is_not_there_and_one_without_a_time_always_was() {
+    fn a_deleted_experiment_is_missing_and_one_without_a_time_is_old() {
         let of = |stage: &str, time: Value| {
             made(
                 &json!({"experiment": {"experiment_id": "1", "lifecycle_stage": stage, "creation_time": time}}),

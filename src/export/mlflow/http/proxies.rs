@@ -1,17 +1,17 @@
-//! The proxies on the way, by the variables that everybody reads. reqwest would read them too, but only from the
-//! process's own environment; the configuration file may hold some.
+//! The proxies, from the usual variables. reqwest would read them too, but only from the process's
+//! environment; the configuration file may set some.
 
 use crate::env::Variables;
 use crate::export::ExportError;
 use reqwest::{ClientBuilder, NoProxy, Proxy};
 
-/// The small spelling first, as Python and curl have it.
+/// Lower case first, as in Python and curl.
 const HTTP: [&str; 2] = ["http_proxy", "HTTP_PROXY"];
 const HTTPS: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
 const ALL: [&str; 2] = ["all_proxy", "ALL_PROXY"];
 const NONE: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// With the proxies that the variables name, and no others.
+/// Adds the proxies that the variables name, and no others.
 pub fn set(http: ClientBuilder, variables: &Variables) -> Result<ClientBuilder, ExportError> {
     let exceptions = first(&NONE, variables).map_or("", |(_, list)| list);
     let exceptions = NoProxy::from_string(&without_ports(exceptions));
@@ -42,7 +42,7 @@ fn first<'v>(names: &[&'static str], variables: &'v Variables) -> Option<(&'stat
     names.iter().find_map(|name| Some((*name, variables.text(name)?)))
 }
 
-/// Exceptions are of hosts; some people write a port behind.
+/// reqwest compares exceptions with hosts; users may write a port after one.
 fn without_ports(list: &str) -> String {
     let host = |entry: &str| match entry.split_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_scheme_has_its_own_proxy_and_the_small_spelling_wins() {
+    fn each_scheme_has_its_own_proxy_and_lower_case_wins() {
         let variables = Variables::from([
             ("http_proxy", "http://small"),
             ("HTTP_PROXY", "http://large"),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_of_hosts() {
+    fn exceptions_lose_their_ports() {
         let table = [
             ("localhost:5000, .corp ,10.0.0.0/8", "localhost,.corp,10.0.0.0/8"),
             ("::1,fe80::/10", "::1,fe80::/10"),

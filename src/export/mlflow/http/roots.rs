@@ -1,5 +1,5 @@
-//! Whom we trust: certificate authorities from where MLflow's client, curl and OpenSSL look for them, else those
-//! of the system.
+//! The trusted certificate authorities: those that MLflow's client, curl and OpenSSL would use, else the
+//! system's.
 
 use crate::env::Variables;
 use crate::export::ExportError;
@@ -7,20 +7,20 @@ use reqwest::{Certificate, ClientBuilder};
 use std::fs;
 use std::path::Path;
 
-/// The first that is set is the only one; each names a file or a folder of files.
+/// Only the first that is set counts; each names a file or a folder of files.
 const BUNDLES: [&str; 3] = ["MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
-/// OpenSSL's, which go together.
+/// OpenSSL's; both count.
 const OPENSSL: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// With the authorities that the variables name; the system's where they name none.
+/// Trusts the authorities that the variables name, or the system's if they name none.
 pub fn set(http: ClientBuilder, variables: &Variables) -> Result<ClientBuilder, ExportError> {
     let named = |name: &&&'static str| variables.text(name).is_some();
     let first: Vec<&str> = BUNDLES.iter().find(named).copied().into_iter().collect();
     let names = if first.is_empty() { OPENSSL.iter().filter(named).copied().collect() } else { first };
     let mut all = Vec::new();
     for name in &names {
-        let told = variables.text(name).unwrap_or_default();
-        let paths: Vec<&str> = if *name == OPENSSL[1] { told.split(':').collect() } else { vec![told] };
+        let value = variables.text(name).unwrap_or_default();
+        let paths: Vec<&str> = if *name == OPENSSL[1] { value.split(':').collect() } else { vec![value] };
         for path in paths {
             all.extend(certificates(name, path)?);
         }
@@ -47,7 +47,7 @@ fn certificates(name: &str, path: &str) -> Result<Vec<Certificate>, ExportError>
     Ok(bundles.flatten().collect())
 }
 
-/// The file that a variable names.
+/// The content of the file that a variable names.
 pub(super) fn read(name: &str, path: &str) -> Result<Vec<u8>, ExportError> {
     fs::read(path).map_err(|error| unreadable(name, path, &error))
 }

@@ -1,4 +1,4 @@
-//! What must not be seen, should a server send it back: taken out of its refusals before they are cut or read.
+//! Credentials that a server may send back: hidden in its refusals before these are shortened or parsed.
 
 use crate::config::address::credentials_in;
 use base64::Engine;
@@ -6,12 +6,12 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderMap, HeaderValue};
 use std::cell::RefCell;
 
-/// Shorter ones are part of too many words.
+/// In bytes. Shorter secrets would match parts of too many words.
 const SHORTEST: usize = 4;
 
 const SHOWN: &str = "…";
 
-/// Longest first, so that none shows in part because another is within it.
+/// Longest first, so that no part of a secret shows because a shorter one is within it.
 #[derive(Default)]
 pub struct Secrets(RefCell<Vec<Vec<u8>>>);
 
@@ -24,7 +24,7 @@ impl Secrets {
         }
     }
 
-    /// Whatever is marked as sensitive, in each form that it can be sent back in.
+    /// Adds each header that is marked as sensitive, in every form in which a server can send it back.
     pub fn add_headers(&self, headers: &HeaderMap) {
         for value in headers.values().filter(|value| value.is_sensitive()).map(HeaderValue::as_bytes) {
             self.add(value);
@@ -41,7 +41,7 @@ impl Secrets {
         }
     }
 
-    /// The user and the password that stand in an address, as a server or a proxy is told them.
+    /// Adds the user and the password of an address, in the forms that a server or a proxy receives.
     pub fn add_address(&self, address: &str) {
         let Some((user, password)) = credentials_in(address) else { return };
         let both = format!("{user}:{}", password.reveal());
@@ -50,7 +50,7 @@ impl Secrets {
         }
     }
 
-    /// With `…` in place of each.
+    /// Replaces each secret by `…`.
     pub fn hide(&self, text: Vec<u8>) -> Vec<u8> {
         self.0.borrow().iter().fold(text, |text, secret| without(&text, secret))
     }

@@ -1,4 +1,4 @@
-//! A server's REST API: addresses made from parts, bodies of JSON, answers that are MLflow's.
+//! Requests to a server's REST API: addresses made from parts, bodies of JSON.
 
 use super::answer::{self, Step};
 use super::client::{Answer, Client, Request};
@@ -32,7 +32,7 @@ impl<'a> Server<'a> {
         &self.address
     }
 
-    /// The version, if it is told: a proxy may hide it. Refuses servers that are too old.
+    /// The server's version; None if a proxy hides it. Refuses servers that are too old.
     pub(super) fn version(&self) -> Result<Option<Version>, ExportError> {
         self.version_in(&self.ask_version()?)
     }
@@ -60,7 +60,7 @@ impl<'a> Server<'a> {
         self.client.send(&self.question(path, query)?)
     }
 
-    /// As `get`, with one try. None where there is no good answer.
+    /// As `get`, with one try. None without a successful answer.
     pub(super) fn get_once(
         &self,
         path: &[&str],
@@ -108,7 +108,8 @@ impl<'a> Server<'a> {
         answer::json(&self.address, answer)
     }
 
-    /// Names and ids may hold anything, and some of them come from the server: a part is a part, whatever is in it.
+    /// Names and ids may hold any character, and some come from the server: each part is escaped as one
+    /// segment.
     fn address_of(&self, path: &[&str], query: &[(&str, &str)]) -> Result<String, ExportError> {
         if path.iter().any(|part| [".", "..", ""].contains(part)) {
             return Err(ExportError::Target(format!("{} named a place that is none", self.address)));

@@ -1,4 +1,4 @@
-//! How a server is reached: MLflow's client variables as a connection.
+//! Makes a connection to a server from the variables of MLflow's client.
 
 use super::client::{Client, Tries};
 use super::credentials::authorization;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const WORKSPACE: HeaderName = HeaderName::from_static("x-mlflow-workspace");
 
-/// Nobody waits longer; it keeps what people write here within what a clock can count.
+/// The longest time that a variable may set: the sum with a time of the clock must not overflow.
 const LONGEST_SECONDS: f64 = 24.0 * 3600.0;
 
 /// A client for the target, and the address to start from.
@@ -35,7 +35,7 @@ pub(super) fn connect<'a>(
     }
     // The name of a workspace is no secret.
     let credentials = headers.clone();
-    // A target from before workspaces were noted has none: then the environment names it.
+    // A target of an earlier version has no workspace: then the environment names it.
     let name = target.workspace().or_else(|| variables.text(workspace::WORKSPACE).map(str::trim));
     if let Some(name) = name.filter(|name| !name.is_empty()) {
         headers.insert(WORKSPACE, header(workspace::WORKSPACE, name)?);
@@ -52,7 +52,8 @@ pub(super) fn connect<'a>(
     Ok((client, url))
 }
 
-/// Certificates: whom we trust, and who we are. Without TLS none are looked for, since a system may have none.
+/// Sets the trusted authorities and the client's certificate. Without TLS it reads none, since a system may
+/// have none.
 fn secured(http: ClientBuilder, url: &Url, variables: &Variables) -> Result<ClientBuilder, ExportError> {
     let is_secure = |url: &str| url.to_ascii_lowercase().starts_with("https:");
     let goes_by_tls = is_secure(url.as_str()) || proxy_for(url.scheme(), variables).is_some_and(is_secure);
@@ -80,7 +81,7 @@ fn secured(http: ClientBuilder, url: &Url, variables: &Variables) -> Result<Clie
     }
 }
 
-/// How long and how often, for every target that is reached over a network.
+/// Timeout and retries, for every target over a network.
 pub fn tries(variables: &Variables) -> Result<Tries, ExportError> {
     let seconds = |name: &str, default: Duration| match variables.text(name) {
         None => Ok(default),
@@ -108,7 +109,7 @@ pub fn tries(variables: &Variables) -> Result<Tries, ExportError> {
     })
 }
 
-/// MLflow's way to write a switch.
+/// Whether a variable is on, as MLflow reads it.
 pub(super) fn is_on(name: &str, variables: &Variables) -> Result<bool, ExportError> {
     match variables.text(name).map(str::to_ascii_lowercase).as_deref() {
         None | Some("false" | "0") => Ok(false),
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_followed_is_said_and_nothing_is_sent() {
+    fn a_setting_that_cannot_be_followed_is_reported_before_any_request() {
         let both = [("MLFLOW_TRACKING_INSECURE_TLS", "true"), ("MLFLOW_TRACKING_SERVER_CERT_PATH", "/x.pem")];
         type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
         let table: &[Case] = &[

@@ -1,4 +1,4 @@
-//! What a server has of a trace already.
+//! What a server already has of a trace.
 
 use super::answer::Step;
 use super::client::Answer;
@@ -10,30 +10,30 @@ use crate::trace::ids::TraceId;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A trace's information as the server tells it.
+/// A trace's information in a server's answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) experiment_id: String,
     pub(super) tags: BTreeMap<String, String>,
-    /// The tags that we wrote last.
+    /// The record of the tags that the last update wrote.
     pub(super) written: Record,
     metadata: BTreeMap<String, String>,
     assessments: Vec<Value>,
 }
 
 impl Stored {
-    /// None where there is no such trace.
+    /// None if there is no such trace.
     pub(super) fn look(server: &Server, trace: TraceId) -> Result<Option<Stored>, ExportError> {
         let answer = server.get(&["api", "3.0", "mlflow", "traces", &trace.to_string()], &[])?;
         match answer.status.as_u16() {
-            // A server with users answers 403 to anybody but its administrators where there is no such trace.
+            // A server with users answers 403 for a missing trace, except to its administrators.
             403 | 404 => Ok(None),
             200 => Stored::read(server, &answer).map(Some),
             _ => Err(server.refused(Step::Find, &answer)),
         }
     }
 
-    /// As `look`, with one try. None also where there is no good answer.
+    /// As `look`, with one try. None also without a successful answer.
     pub(super) fn glance(server: &Server, trace: TraceId) -> Option<Stored> {
         let answer = server.get_once(&["api", "3.0", "mlflow", "traces", &trace.to_string()], &[]).ok()??;
         Stored::read(server, &answer).ok()
@@ -57,8 +57,8 @@ impl Stored {
         })
     }
 
-    /// Adds to the information what the trace has there and the update leaves alone. Servers before 3.14 take an
-    /// update for the whole, and fail over what it does not name.
+    /// Adds to the information what the trace has there and the update leaves alone. MLflow before 3.14
+    /// replaces all with the update, and fails if the update omits something.
     pub(super) fn complete(&self, body: &mut Value, removed: &[String]) {
         let info = &mut body["trace"]["trace_info"];
         let kept = |key: &&String| !removed.contains(key) && *key != keys::ARTIFACT_LOCATION;
@@ -78,12 +78,12 @@ impl Stored {
         self.metadata.contains_key(key)
     }
 
-    /// Whether the trace has a cost there, ours or the server's own.
+    /// Whether the trace has a cost there, sent by codex-traced or computed by the server.
     pub(super) fn has_cost(&self) -> bool {
         self.metadata.contains_key(keys::COST)
     }
 
-    /// Whether the server has moved the spans away: it takes no more of them (3.18 and later).
+    /// Whether the server has archived the spans: it takes no more of them (MLflow 3.18 and later).
     pub(super) fn is_archived(&self) -> bool {
         self.tags.get(keys::SPANS_LOCATION).is_some_and(|location| location == keys::IN_ARCHIVE)
     }
@@ -105,7 +105,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_trace_is_known_by_its_experiment_its_tags_and_what_we_wrote() {
+    fn a_stored_trace_has_its_experiment_its_tags_and_the_record() {
         let location = json!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "3"}});
         let body = |metadata: Value, tags: Value| json!({"trace": {"trace_info": {"trace_location": location, "trace_metadata": metadata, "tags": tags}}});
         for key in [tags::RECORD, tags::FORMER_RECORD] {
@@ -117,7 +117,7 @@ mod tests {
             assert_eq!((stored.experiment_id.as_str(), stored.written["a"].as_str()), ("3", "1"));
             assert!(stored.is_in_tracking_store());
         }
-        // What somebody else made, or an older server tells with less.
+        // A trace of another program, or an older server's shorter answer.
         let bare = Stored::of(&body(Value::Null, Value::Null)).unwrap();
         assert!(bare.tags.is_empty() && bare.written.is_empty() && !bare.is_in_tracking_store());
         assert_eq!(Stored::of(&json!({"trace": {}})), None);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_of_the_whole_names_what_people_added_and_changes_only_ours() {
+    fn an_update_that_replaces_all_keeps_what_users_added() {
         let there = json!({"trace": {"trace_info": {
             "trace_location": {"mlflow_experiment": {"experiment_id": "3"}},
             "tags": {"team": "red", "old": "1", "codex.cli_version": "1", "mlflow.artifactLocation": "x"},

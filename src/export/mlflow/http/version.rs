@@ -1,18 +1,19 @@
-//! The version of a server, and whether we can speak with it.
+//! The version of a server, and what follows from it.
 
 use std::fmt;
 
-/// Major and minor; patches have not changed what we need.
+/// Major and minor; no patch release has changed what an exporter needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version(u32, u32);
 
-/// The first that lets a client choose the trace's id: without it, a trace that is sent twice is there twice.
+/// The first in which a client chooses the trace's id: in older ones, a trace that is sent twice is there
+/// twice.
 pub(super) const OLDEST: Version = Version(3, 2);
 
-/// The newest that our tests run.
+/// The newest that the tests run.
 const NEWEST_TESTED: Version = Version(3, 18);
 
-/// The first that adds an update to what it has. Those before it put it in the place of what they have.
+/// The first that adds an update to what it has. Older ones replace what they have.
 pub(super) const FIRST_TO_ADD: Version = Version(3, 14);
 
 impl Version {
@@ -27,9 +28,9 @@ impl Version {
     }
 }
 
-/// The newest version that was tried, if the server's, as a check says it, is beyond that.
-pub fn newest_tried_before(said: &str) -> Option<String> {
-    let (major, minor) = said.strip_prefix("MLflow ")?.split_once('.')?;
+/// The newest tested version, if the version of a check (`MLflow 3.19`) is newer.
+pub fn newest_tried_before(checked: &str) -> Option<String> {
+    let (major, minor) = checked.strip_prefix("MLflow ")?.split_once('.')?;
     let version = Version(major.parse().ok()?, minor.parse().ok()?);
     (version > NEWEST_TESTED).then(|| NEWEST_TESTED.to_string())
 }
@@ -61,8 +62,8 @@ mod tests {
             assert_eq!(Version::parse(text), version, "{text}");
         }
         let table = [("MLflow 3.18", None), ("MLflow 3.19", Some("3.18")), ("MLflow 4.0", Some("3.18"))];
-        for (said, newest) in table.into_iter().chain([("MLflow x.y", None), ("", None)]) {
-            assert_eq!(newest_tried_before(said).as_deref(), newest, "{said}");
+        for (checked, newest) in table.into_iter().chain([("MLflow x.y", None), ("", None)]) {
+            assert_eq!(newest_tried_before(checked).as_deref(), newest, "{checked}");
         }
         assert!(Version(3, 1) < OLDEST && Version(2, 22) < OLDEST && Version(3, 17) > OLDEST);
     }
