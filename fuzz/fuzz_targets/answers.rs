@@ -1,7 +1,7 @@
 //! Any answer of a server is what was hoped for or an error in a line, without a character that a terminal would obey.
 #![no_main]
 
-use codex_traced::export::mlflow::http::answer::{Step, error_code, is_page, json, refused};
+use codex_traced::export::mlflow::http::answer::{Purpose, error_code, is_page, json, refused};
 use codex_traced::export::mlflow::http::client::Answer;
 use libfuzzer_sys::fuzz_target;
 use reqwest::StatusCode;
@@ -19,8 +19,8 @@ fuzz_target!(|input: (u16, &[u8], &[u8], &[u8])| {
     let answer = Answer { status, headers, body: body.to_vec() };
     let _ = (is_page(&answer), error_code(&answer));
     let errors = [
-        Some(refused("http://host", Step::Look, &answer)),
-        Some(refused("http://host", Step::Take, &answer)),
+        Some(refused("http://host", Purpose::Look, &answer)),
+        Some(refused("http://host", Purpose::Take, &answer)),
         json("http://host", &answer).err(),
     ];
     for error in errors.into_iter().flatten() {

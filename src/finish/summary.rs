@@ -143,7 +143,9 @@ fn of_trace(
         cost_usd: json("mlflow.trace.cost")["total_cost"].as_f64().map(|cost| (cost * 1e6).round() / 1e6),
         target: masked(&destination.target.uri()).into_owned(),
         workspace: destination.target.workspace().map(str::to_owned),
-        link: experiment.as_deref().and_then(|id| page::of_trace(&destination.target, id, trace.id, access)),
+        link: experiment
+            .as_deref()
+            .and_then(|id| page::trace_page(&destination.target, id, trace.id, access)),
         experiment_id: experiment,
         delivery,
         reason,

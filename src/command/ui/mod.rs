@@ -72,8 +72,8 @@ impl TracePage {
 
     fn address(&self, server: &Target, access: &Access) -> Option<String> {
         match &self.shown {
-            Some((trace, experiment)) => page::of_trace(server, experiment, *trace, access),
-            None => page::of_server(server, access),
+            Some((trace, experiment)) => page::trace_page(server, experiment, *trace, access),
+            None => page::server_page(server, access),
         }
     }
 }

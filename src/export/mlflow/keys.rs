@@ -39,7 +39,7 @@ pub const TOKEN_KEYS: [&str; 5] = [
 pub const COST_KEYS: [&str; 3] = ["input_cost", "output_cost", "total_cost"];
 
 /// Metadata about users and their work; a trace in the content mode `metadata` has none of it.
-pub const TELLING: [&str; 9] = [
+pub const PERSONAL: [&str; 9] = [
     "session_file",
     "mlflow.trace.user",
     "mlflow.user",
@@ -77,6 +77,6 @@ mod tests {
         let all: BTreeSet<String> = trace.metadata.keys().cloned().collect();
         let figures = Redactor::new(Rules::built_in(), Salt::new([0; 32])).redact(trace, Keep::Metadata);
         let gone = all.iter().map(String::as_str).filter(|key| !figures.metadata.contains_key(*key));
-        assert_eq!(gone.collect::<BTreeSet<_>>(), BTreeSet::from(TELLING));
+        assert_eq!(gone.collect::<BTreeSet<_>>(), BTreeSet::from(PERSONAL));
     }
 }

@@ -8,21 +8,21 @@ use crate::trace::ids::TraceId;
 use std::path::Path;
 
 /// The address of a trace's page; None if no known server shows it.
-pub fn of_trace(target: &Target, experiment_id: &str, trace: TraceId, access: &Access) -> Option<String> {
-    let base = base_of(target, access)?;
+pub fn trace_page(target: &Target, experiment_id: &str, trace: TraceId, access: &Access) -> Option<String> {
+    let base = base(target, access)?;
     // Databricks has its pages of experiments below `ml`.
     let way = if matches!(target, Target::Databricks { .. }) { "ml" } else { "#" };
     let page = format!("{base}/{way}/experiments/{experiment_id}/traces?selectedEvaluationId={trace}");
-    Some(match workspace_of(target) {
+    Some(match workspace_parameter(target) {
         Some(workspace) => format!("{page}&{workspace}"),
         None => page,
     })
 }
 
 /// The address of a server's first page.
-pub fn of_server(target: &Target, access: &Access) -> Option<String> {
-    let base = base_of(target, access)?;
-    Some(match workspace_of(target) {
+pub fn server_page(target: &Target, access: &Access) -> Option<String> {
+    let base = base(target, access)?;
+    Some(match workspace_parameter(target) {
         Some(workspace) => format!("{base}/#/?{workspace}"),
         None => base,
     })
@@ -30,13 +30,13 @@ pub fn of_server(target: &Target, access: &Access) -> Option<String> {
 
 /// The parameter that selects a workspace, as MLflow's client writes it; without it, a page shows the last
 /// one used.
-fn workspace_of(target: &Target) -> Option<String> {
+fn workspace_parameter(target: &Target) -> Option<String> {
     target.workspace().map(|workspace| format!("workspace={}", escaped(Path::new(workspace))))
 }
 
 /// The root of the server's pages, without the user and password that its address may hold: a browser asks
 /// for them, and commands print this address.
-fn base_of(target: &Target, access: &Access) -> Option<String> {
+fn base(target: &Target, access: &Access) -> Option<String> {
     match target {
         Target::Http(http) => Some(without_user(&http.url)),
         Target::Databricks { profile } => databricks::host(profile.as_deref(), access),
@@ -63,7 +63,7 @@ mod tests {
             variables: Variables::from([("DATABRICKS_HOST", host), ("DATABRICKS_TOKEN", "x")]),
             ..Access::default()
         };
-        let page = |target: Target, host: &str| of_trace(&target, "3", trace, &access(host));
+        let page = |target: Target, host: &str| trace_page(&target, "3", trace, &access(host));
         let shown = "experiments/3/traces?selectedEvaluationId=tr-07070707070707070707070707070707";
         let databricks = || Target::Databricks { profile: None };
         let table = [
@@ -87,7 +87,7 @@ mod tests {
             assert_eq!(page(target, host), expected);
         }
         let team = |name: &str| Target::Http("http://host".into()).with_workspace(Some(name.to_owned()));
-        let server = |target: Target| of_server(&target, &access(""));
+        let server = |target: Target| server_page(&target, &access(""));
         assert_eq!(server(Target::Http("http://host".into())), Some("http://host".to_owned()));
         assert_eq!(server(team("a&b c")), Some("http://host/#/?workspace=a%26b%20c".to_owned()));
     }

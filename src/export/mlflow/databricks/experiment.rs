@@ -1,7 +1,7 @@
 //! The experiment that receives a trace: an object of the workspace, found by path or id, created by path.
 
 use super::refusal::Refusal;
-use super::workspace::{Ask, Workspace};
+use super::workspace::{ApiRequest, WorkspaceApi};
 use crate::config::target::Experiment;
 use crate::export::ExportError;
 use crate::export::mlflow::http::present;
@@ -21,18 +21,18 @@ const ME: &str = "/api/2.0/preview/scim/v2/Me";
 const IN_TABLES: &str = "mlflow.experiment.databricksTraceDestinationPath";
 
 #[derive(Deserialize)]
-struct Found {
+struct StoredExperiment {
     experiment_id: String,
     #[serde(default)]
     name: String,
     #[serde(default)]
     lifecycle_stage: String,
     #[serde(default)]
-    tags: Vec<Tag>,
+    tags: Vec<ExperimentTag>,
 }
 
 #[derive(Deserialize)]
-struct Tag {
+struct ExperimentTag {
     key: String,
     #[serde(default)]
     value: String,
@@ -50,7 +50,7 @@ struct Created {
 
 /// The experiment's id. By name: created if missing. By id: must exist.
 pub(super) fn find_or_make(
-    workspace: &mut Workspace,
+    workspace: &mut WorkspaceApi,
     experiment: &Experiment,
 ) -> Result<String, ExportError> {
     match experiment {
@@ -64,7 +64,7 @@ pub(super) fn find_or_make(
 
 /// By name: None if it is missing. By id: must exist.
 pub(super) fn find(
-    workspace: &mut Workspace,
+    workspace: &mut WorkspaceApi,
     experiment: &Experiment,
 ) -> Result<Option<String>, ExportError> {
     let name = match experiment {
@@ -72,7 +72,7 @@ pub(super) fn find(
         Experiment::Name(name) => name,
     };
     let path = path_of(workspace, name)?;
-    match workspace.ask(&Ask::get(GET_BY_NAME, &[("experiment_name", &path)]))? {
+    match workspace.ask(&ApiRequest::get(GET_BY_NAME, &[("experiment_name", &path)]))? {
         Ok(answer) => usable(answer).map(Some),
         Err(refusal) if refusal.is_missing() => Ok(None),
         Err(refusal) => Err(refused("find", &path, &refusal)),
@@ -80,8 +80,8 @@ pub(super) fn find(
 }
 
 /// The id itself, if the experiment exists and can take traces.
-pub(super) fn by_id(workspace: &mut Workspace, id: &str) -> Result<String, ExportError> {
-    match workspace.ask(&Ask::get(GET, &[("experiment_id", id)]))? {
+pub(super) fn by_id(workspace: &mut WorkspaceApi, id: &str) -> Result<String, ExportError> {
+    match workspace.ask(&ApiRequest::get(GET, &[("experiment_id", id)]))? {
         Ok(answer) => usable(answer),
         Err(refusal) if refusal.is_missing() => Err(ExportError::Experiment(format!(
             "experiment {id} does not exist in this workspace (choose another by MLFLOW_EXPERIMENT_NAME, a path)"
@@ -91,8 +91,8 @@ pub(super) fn by_id(workspace: &mut Workspace, id: &str) -> Result<String, Expor
 }
 
 /// When the experiment was created; None if it is missing or deleted.
-pub(super) fn made(workspace: &mut Workspace, id: &str) -> Result<Option<Timestamp>, ExportError> {
-    match workspace.ask(&Ask::get(GET, &[("experiment_id", id)]))? {
+pub(super) fn made(workspace: &mut WorkspaceApi, id: &str) -> Result<Option<Timestamp>, ExportError> {
+    match workspace.ask(&ApiRequest::get(GET, &[("experiment_id", id)]))? {
         Ok(answer) => Ok(present::made(&answer)),
         Err(refusal) if refusal.is_missing() => Ok(None),
         Err(refusal) => Err(refused("find", id, &refusal)),
@@ -102,30 +102,30 @@ pub(super) fn made(workspace: &mut Workspace, id: &str) -> Result<Option<Timesta
 /// Databricks has experiments by absolute paths only, and MLflow's client passes on its refusal of others. A
 /// bare name, such as the default, goes to the user's folder: the user may write there and looks for it
 /// there.
-fn path_of(workspace: &mut Workspace, name: &str) -> Result<String, ExportError> {
+fn path_of(workspace: &mut WorkspaceApi, name: &str) -> Result<String, ExportError> {
     if name.starts_with('/') {
         return Ok(name.to_owned());
     }
-    let answer = workspace.ask(&Ask::get(ME, &[]))?;
+    let answer = workspace.ask(&ApiRequest::get(ME, &[]))?;
     let user = answer.as_ref().ok().and_then(|answer| answer["userName"].as_str());
     user.map(|user| format!("/Users/{user}/{name}")).ok_or_else(|| {
         ExportError::Target(format!(
             "experiment {name} needs a folder of the workspace, and Databricks did not tell whose this is{} (set \
              MLFLOW_EXPERIMENT_NAME to a path such as /Users/me@example.com/{name})",
-            answer.as_ref().map_or_else(Refusal::said, |_| String::new())
+            answer.as_ref().map_or_else(Refusal::message, |_| String::new())
         ))
     })
 }
 
-fn by_path(workspace: &mut Workspace, path: &str) -> Result<String, ExportError> {
+fn by_path(workspace: &mut WorkspaceApi, path: &str) -> Result<String, ExportError> {
     let query = [("experiment_name", path)];
-    let look = Ask::get(GET_BY_NAME, &query);
+    let look = ApiRequest::get(GET_BY_NAME, &query);
     match workspace.ask(&look)? {
         Ok(answer) => return usable(answer),
         Err(refusal) if refusal.is_missing() => {}
         Err(refusal) => return Err(refused("find", path, &refusal)),
     }
-    match workspace.ask(&Ask::with_body(Method::POST, CREATE, &json!({ "name": path })))? {
+    match workspace.ask(&ApiRequest::with_body(Method::POST, CREATE, &json!({ "name": path })))? {
         Ok(answer) => {
             let created: Created = serde_json::from_value(answer).map_err(|_| no_experiment())?;
             Ok(created.experiment_id)
@@ -140,7 +140,7 @@ fn by_path(workspace: &mut Workspace, path: &str) -> Result<String, ExportError>
 }
 
 fn usable(answer: Value) -> Result<String, ExportError> {
-    let Answered { experiment }: Answered<Found> =
+    let Answered { experiment }: Answered<StoredExperiment> =
         serde_json::from_value(answer).map_err(|_| no_experiment())?;
     let shown = if experiment.name.is_empty() { &experiment.experiment_id } else { &experiment.name };
     if experiment.lifecycle_stage == "deleted" {
@@ -162,7 +162,7 @@ fn refused(what: &str, experiment: &str, refusal: &Refusal) -> ExportError {
     ExportError::Experiment(format!(
         "Databricks would not {what} experiment {experiment}{} (set MLFLOW_EXPERIMENT_NAME to a path in a folder \
          that exists, such as /Users/me@example.com/codex-sessions)",
-        refusal.said()
+        refusal.message()
     ))
 }
 

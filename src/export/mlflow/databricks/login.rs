@@ -53,7 +53,7 @@ pub(super) enum LoginError {
     #[error("cannot read {0}: {1}")]
     File(PathBuf, io::Error),
     #[error("cannot read {0}: {1}")]
-    Line(PathBuf, BadLine),
+    Line(PathBuf, BadProfileLine),
     #[error(
         "databricks://{0} names a scope of secrets, which can be read only inside Databricks (use \
          databricks://PROFILE, or databricks with DATABRICKS_HOST and DATABRICKS_TOKEN)"
@@ -101,7 +101,7 @@ impl Account {
         }
         let profile = profile.or(variables.text("DATABRICKS_CONFIG_PROFILE"));
         let mut settings = from_variables(variables);
-        if profile.is_some() || !says_where_or_how(&settings) {
+        if profile.is_some() || !has_host_or_login(&settings) {
             for (key, value) in from_file(profile, config_file(variables, home))? {
                 // A variable wins over the file, even over a profile that the user names.
                 settings.entry(key).or_insert(value);
@@ -111,7 +111,7 @@ impl Account {
     }
 }
 
-fn from_variables(variables: &Variables) -> Settings {
+fn from_variables(variables: &Variables) -> Profile {
     let setting = |(name, variable, _): &(&str, &str, _)| {
         Some((name.to_string(), Secret::new(variables.text(variable)?)))
     };
@@ -119,16 +119,16 @@ fn from_variables(variables: &Variables) -> Settings {
 }
 
 /// If so, the file is not read.
-fn says_where_or_how(settings: &Settings) -> bool {
+fn has_host_or_login(settings: &Profile) -> bool {
     KNOWN.iter().any(|(name, _, way)| (way.is_some() || *name == "host") && settings.contains_key(*name))
 }
 
-fn from_file(profile: Option<&str>, path: Option<PathBuf>) -> Result<Settings, LoginError> {
-    let Some(path) = path else { return Ok(Settings::new()) };
+fn from_file(profile: Option<&str>, path: Option<PathBuf>) -> Result<Profile, LoginError> {
+    let Some(path) = path else { return Ok(Profile::new()) };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         // databricks-sdk accepts a profile of a missing file; it fails later, for want of a host.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Profile::new()),
         Err(error) => return Err(LoginError::File(path, error)),
     };
     let profiles = match Profiles::parse(&text) {
@@ -150,7 +150,7 @@ fn config_file(variables: &Variables, home: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
-fn decide(settings: &Settings) -> Result<Account, LoginError> {
+fn decide(settings: &Profile) -> Result<Account, LoginError> {
     let text = |name: &str| settings.get(name).map(|value| value.reveal().to_owned());
     let host = address(&text("host").ok_or(LoginError::NoHost)?)?;
     let asked = text("auth_type");
@@ -265,22 +265,22 @@ mod tests {
     #[test]
     fn each_login_error_includes_advice() {
         const HOST: (&str, &str) = ("DATABRICKS_HOST", "env.example");
-        let said = |found: Result<Account, String>| found.unwrap_err();
+        let error = |found: Result<Account, String>| found.unwrap_err();
         let none = ("DATABRICKS_CONFIG_FILE", "/nonexistent/cfg");
         assert!(
-            said(find(None, [none])).starts_with("no Databricks workspace is named (set DATABRICKS_HOST")
+            error(find(None, [none])).starts_with("no Databricks workspace is named (set DATABRICKS_HOST")
         );
         assert!(
-            said(find(None, [HOST])).starts_with("no credentials for https://env.example (set DATABRICKS")
+            error(find(None, [HOST])).starts_with("no credentials for https://env.example (set DATABRICKS")
         );
         assert_eq!(
-            said(find(Some("gone"), [])),
+            error(find(Some("gone"), [])),
             "there is no profile gone in ~/.databrickscfg (name another one in the tracking URI or in \
              DATABRICKS_CONFIG_PROFILE)"
         );
-        assert!(said(find(Some("scope:prefix"), [])).contains("a scope of secrets"));
+        assert!(error(find(Some("scope:prefix"), [])).contains("a scope of secrets"));
         let several = [HOST, ("DATABRICKS_TOKEN", "t"), ("ARM_CLIENT_ID", "a")];
-        assert!(said(find(None, several)).contains("configured: azure and pat (leave one"));
+        assert!(error(find(None, several)).contains("configured: azure and pat (leave one"));
         for (settings, way) in [
             (("ARM_CLIENT_ID", "a"), "azure"),
             (("DATABRICKS_AUTH_TYPE", "azure-cli"), "azure-cli"),
@@ -288,12 +288,14 @@ mod tests {
             (("DATABRICKS_USERNAME", "me"), "basic"),
             (("DATABRICKS_OIDC_TOKEN_FILEPATH", "/f"), "file-oidc"),
         ] {
-            let said = said(find(None, [HOST, settings]));
-            assert!(said.starts_with(&format!("cannot log in to Databricks by {way}, only by")), "{said}");
+            let error = error(find(None, [HOST, settings]));
+            assert!(error.starts_with(&format!("cannot log in to Databricks by {way}, only by")), "{error}");
         }
-        assert!(said(find(Some("person"), [])).starts_with("cannot log in to Databricks by databricks-cli,"));
+        assert!(
+            error(find(Some("person"), [])).starts_with("cannot log in to Databricks by databricks-cli,")
+        );
         let half = [HOST, ("DATABRICKS_CLIENT_ID", "robot")];
-        assert!(said(find(None, half)).starts_with("no credentials for"));
+        assert!(error(find(None, half)).starts_with("no credentials for"));
     }
 
     #[test]

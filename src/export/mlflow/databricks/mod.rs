@@ -26,7 +26,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Instant;
-use workspace::{Ask, Workspace};
+use workspace::{ApiRequest, WorkspaceApi};
 
 const TRACES: &str = "/api/3.0/mlflow/traces";
 
@@ -40,13 +40,13 @@ pub fn host(profile: Option<&str>, access: &Access) -> Option<String> {
 
 /// Writes traces to one workspace and one experiment.
 pub struct DatabricksExporter<'a> {
-    workspace: Workspace<'a>,
+    workspace: WorkspaceApi<'a>,
     experiment: Experiment,
 }
 
 /// What the workspace has of a trace.
 #[derive(Debug, Default, PartialEq)]
-struct Stored {
+struct StoredTrace {
     experiment_id: String,
     tags: BTreeMap<String, String>,
     /// The record of the tags that the last update wrote.
@@ -76,30 +76,35 @@ impl<'a> DatabricksExporter<'a> {
             true => http.tls_certs_only([]),
             false => roots::set(http, &variables)?,
         };
-        let client = Client::new(http, settings::tries(&variables)?, patience)?;
-        Ok(DatabricksExporter { workspace: Workspace::new(client, account), experiment })
+        let client = Client::new(http, settings::request_policy(&variables)?, patience)?;
+        Ok(DatabricksExporter { workspace: WorkspaceApi::new(client, account), experiment })
     }
 
-    fn look(&mut self, trace: TraceId) -> Result<Option<Stored>, ExportError> {
-        match self.workspace.ask(&Ask::get(&format!("{TRACES}/{trace}"), &[]))? {
-            Ok(answer) => Ok(Some(Stored::of(&answer))),
+    fn look(&mut self, trace: TraceId) -> Result<Option<StoredTrace>, ExportError> {
+        match self.workspace.ask(&ApiRequest::get(&format!("{TRACES}/{trace}"), &[]))? {
+            Ok(answer) => Ok(Some(StoredTrace::from_json(&answer))),
             Err(refusal) if refusal.is_missing() => Ok(None),
             Err(refusal) => Err(ExportError::unclear(format!(
                 "Databricks does not tell whether it has the trace{}",
-                refusal.said()
+                refusal.message()
             ))),
         }
     }
 
     /// Sends everything but the spans.
-    fn tell(&mut self, trace: &Trace, experiment: &str, before: &Stored) -> Result<(), ExportError> {
+    fn send_info(
+        &mut self,
+        trace: &Trace,
+        experiment: &str,
+        before: &StoredTrace,
+    ) -> Result<(), ExportError> {
         let update = before.update(trace);
         let body = info::body(trace, experiment, &update.write, &update.record);
-        match self.workspace.ask(&Ask::with_body(Method::POST, TRACES, &body))? {
-            Ok(answer) => self.put_back(trace.id, before, &update, &Stored::of(&answer))?,
-            Err(refusal) if refusal.is_taken() => return self.tell_again(trace),
+        match self.workspace.ask(&ApiRequest::with_body(Method::POST, TRACES, &body))? {
+            Ok(answer) => self.put_back(trace.id, before, &update, &StoredTrace::from_json(&answer))?,
+            Err(refusal) if refusal.is_taken() => return self.change_info(trace),
             Err(refusal) => {
-                return Err(ExportError::Trace(format!("Databricks refused the trace{}", refusal.said())));
+                return Err(ExportError::Trace(format!("Databricks refused the trace{}", refusal.message())));
             }
         }
         self.remove_tags(trace.id, &update)
@@ -110,9 +115,9 @@ impl<'a> DatabricksExporter<'a> {
     fn put_back(
         &mut self,
         trace: TraceId,
-        before: &Stored,
+        before: &StoredTrace,
         update: &TagUpdate,
-        now: &Stored,
+        now: &StoredTrace,
     ) -> Result<(), ExportError> {
         let is_lost = |key: &&String| !now.tags.contains_key(*key) && !update.remove.contains(key);
         for key in before.tags.keys().filter(is_lost) {
@@ -123,7 +128,7 @@ impl<'a> DatabricksExporter<'a> {
 
     /// For a workspace that takes the information about a trace only once. The older call that ends a trace
     /// (API 2.0) changes everything but the previews; if the workspace lacks that too, only tags change.
-    fn tell_again(&mut self, trace: &Trace) -> Result<(), ExportError> {
+    fn change_info(&mut self, trace: &Trace) -> Result<(), ExportError> {
         let there = self.look(trace.id)?.ok_or_else(|| {
             let id = trace.id;
             ExportError::transient(format!("Databricks says that it has trace {id}, but does not show it"))
@@ -140,12 +145,12 @@ impl<'a> DatabricksExporter<'a> {
             "request_metadata": pairs(&info::metadata(trace, &update.record)),
             "tags": pairs(&update.write),
         });
-        if let Err(refusal) = self.workspace.ask(&Ask::with_body(Method::PATCH, &path, &body))? {
+        if let Err(refusal) = self.workspace.ask(&ApiRequest::with_body(Method::PATCH, &path, &body))? {
             tracing::warn!(
                 "Databricks does not change what it knows of trace {}{}: its state, tokens and cost stay as they \
                  were, its spans and tags are brought up to date",
                 trace.id,
-                refusal.said()
+                refusal.message()
             );
             for (key, value) in &update.write {
                 self.set_tag(trace.id, key, value)?;
@@ -165,11 +170,11 @@ impl<'a> DatabricksExporter<'a> {
     fn change_tag(&mut self, method: Method, trace: TraceId, body: &Value) -> Result<(), ExportError> {
         let path = format!("/api/2.0/mlflow/traces/{trace}/tags");
         let is_removal = method == Method::DELETE;
-        match self.workspace.ask(&Ask::with_body(method, &path, body))? {
+        match self.workspace.ask(&ApiRequest::with_body(method, &path, body))? {
             Ok(_) => Ok(()),
             Err(refusal) if is_removal && refusal.is_missing() => Ok(()),
             Err(refusal) => {
-                Err(ExportError::Trace(format!("Databricks refused a tag of the trace{}", refusal.said())))
+                Err(ExportError::Trace(format!("Databricks refused a tag of the trace{}", refusal.message())))
             }
         }
     }
@@ -208,21 +213,21 @@ impl Exporter for DatabricksExporter<'_> {
             }
             (None, _) => experiment::find_or_make(&mut self.workspace, &self.experiment)?,
         };
-        let told = self.tell(trace, &experiment_id, &there.unwrap_or_default());
-        told.map_err(ExportError::over_trace)?;
+        let informed = self.send_info(trace, &experiment_id, &there.unwrap_or_default());
+        informed.map_err(ExportError::over_trace)?;
         let uploaded = upload::upload(&mut self.workspace, trace.id, &artifact::traces_json(trace));
         uploaded.map_err(ExportError::over_trace)?;
         Ok(Delivered { experiment_id, spans_sent: trace.spans.len() })
     }
 }
 
-impl Stored {
+impl StoredTrace {
     /// From the answer to a look, or to the information that was sent.
-    fn of(answer: &Value) -> Stored {
+    fn from_json(answer: &Value) -> StoredTrace {
         let info = &answer["trace"]["trace_info"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let tags = info["tags"].as_object().into_iter().flatten();
-        Stored {
+        StoredTrace {
             experiment_id: text(&info["trace_location"]["mlflow_experiment"]["experiment_id"])
                 .unwrap_or_default(),
             tags: tags.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect(),

@@ -4,21 +4,21 @@ use crate::config::secret::Secret;
 use std::collections::BTreeMap;
 
 /// Values by databricks-sdk's names (`host`, `token`). Each may be a credential.
-pub(super) type Settings = BTreeMap<String, Secret>;
+pub(super) type Profile = BTreeMap<String, Secret>;
 
 /// The profile to use if none is named.
 const DEFAULT: &str = "DEFAULT";
 
 /// No profile, but settings of the file itself.
-const ABOUT: &str = "__settings__";
+const FILE_SETTINGS: &str = "__settings__";
 
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Profiles(BTreeMap<String, Settings>);
+pub(super) struct Profiles(BTreeMap<String, Profile>);
 
 /// The number, from 1, of a line that cannot be parsed. Its text may be a credential, so it is not shown.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("line {0} is not understood")]
-pub(super) struct BadLine(usize);
+pub(super) struct BadProfileLine(usize);
 
 /// The file has no such profile.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -26,9 +26,9 @@ pub(super) struct BadLine(usize);
 pub(super) struct NoProfile(String);
 
 impl Profiles {
-    pub(super) fn parse(text: &str) -> Result<Profiles, BadLine> {
+    pub(super) fn parse(text: &str) -> Result<Profiles, BadProfileLine> {
         let mut profiles = Profiles::default();
-        let mut section: Option<&mut Settings> = None;
+        let mut section: Option<&mut Profile> = None;
         // The option that further indented lines belong to, and its own indentation.
         let mut last: Option<(String, usize)> = None;
         for (number, line) in (1..).zip(text.lines()) {
@@ -52,7 +52,7 @@ impl Profiles {
                 continue;
             }
             let (Some(settings), Some(split)) = (&mut section, written.find(['=', ':'])) else {
-                return Err(BadLine(number));
+                return Err(BadProfileLine(number));
             };
             let (key, value) = (written[..split].trim().to_lowercase(), written[split + 1..].trim());
             settings.insert(key.clone(), Secret::new(value));
@@ -63,9 +63,9 @@ impl Profiles {
 
     /// The named profile, else the file's own choice, else DEFAULT. A profile that the user or the file names
     /// must exist. Unlike configparser's, a profile inherits nothing from DEFAULT.
-    pub(super) fn choose(mut self, asked: Option<&str>) -> Result<Settings, NoProfile> {
-        let about = self.0.remove(ABOUT).unwrap_or_default();
-        let own = about.get("default_profile").map(Secret::reveal).filter(|name| !name.is_empty());
+    pub(super) fn choose(mut self, asked: Option<&str>) -> Result<Profile, NoProfile> {
+        let of_file = self.0.remove(FILE_SETTINGS).unwrap_or_default();
+        let own = of_file.get("default_profile").map(Secret::reveal).filter(|name| !name.is_empty());
         match asked.or(own) {
             Some(name) => self.0.remove(name).ok_or_else(|| NoProfile(name.to_owned())),
             None => Ok(self.0.remove(DEFAULT).unwrap_or_default()),
@@ -92,7 +92,7 @@ Token: dapi=1%:2
 [empty]
 ";
 
-    fn settings(pairs: &[(&str, &str)]) -> Settings {
+    fn settings(pairs: &[(&str, &str)]) -> Profile {
         pairs.iter().map(|(key, value)| (key.to_string(), Secret::new(*value))).collect()
     }
 
@@ -111,7 +111,7 @@ Token: dapi=1%:2
     fn a_line_that_is_not_understood_is_reported_by_its_number_alone() {
         for (text, number) in [("[a]\nhost = x\ndapi123\n", 3), ("token = dapi123\n", 1)] {
             let error = Profiles::parse(text).unwrap_err();
-            assert_eq!(error, BadLine(number));
+            assert_eq!(error, BadProfileLine(number));
             assert!(!error.to_string().contains("dapi"), "{error}");
         }
     }

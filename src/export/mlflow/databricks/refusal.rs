@@ -20,7 +20,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Databricks writes `error_code` and `message`, OAuth `error` and `error_description`; a proxy in
     /// between writes anything.
-    pub(super) fn of(answer: &Answer, secrets: &[Secret]) -> Refusal {
+    pub(super) fn from_answer(answer: &Answer, secrets: &[Secret]) -> Refusal {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let text = |names: [&str; 2]| names.iter().find_map(|name| body[name].as_str());
         let code = text(["error_code", "error"]).filter(|code| is_code(code)).unwrap_or_default().to_owned();
@@ -45,11 +45,11 @@ impl Refusal {
         match self.status {
             401 => Some(ExportError::Target(format!(
                 "{host} refused the credentials{} (renew the token or the secret)",
-                self.said()
+                self.message()
             ))),
             403 => Some(ExportError::Target(format!(
                 "{host} does not allow this{} (check the token, and its owner's permissions)",
-                self.said()
+                self.message()
             ))),
             // A redirect: the address is another server's, or a login page comes first.
             300..=399 => Some(ExportError::Target(format!(
@@ -57,7 +57,7 @@ impl Refusal {
                 self.status
             ))),
             500..=599 => Some(ExportError::Transient {
-                reason: format!("{host} answered HTTP {}{}", self.status, self.said()),
+                reason: format!("{host} answered HTTP {}{}", self.status, self.message()),
                 after: None,
                 status: Some(self.status),
             }),
@@ -66,25 +66,25 @@ impl Refusal {
     }
 
     /// Why no OAuth token was granted.
-    pub(super) fn of_login(&self, host: &str) -> ExportError {
+    pub(super) fn login_error(&self, host: &str) -> ExportError {
         match self.status {
             500..=599 => {
-                ExportError::transient(format!("{host} answered HTTP {}{}", self.status, self.said()))
+                ExportError::transient(format!("{host} answered HTTP {}{}", self.status, self.message()))
             }
             _ => ExportError::Target(format!(
                 "{host} refused the service principal{} (check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET)",
-                self.said()
+                self.message()
             )),
         }
     }
 
     /// `: RESOURCE_DOES_NOT_EXIST: Node …`, or as much of that as there is.
-    pub(super) fn said(&self) -> String {
+    pub(super) fn message(&self) -> String {
         let parts = [self.code.as_str(), self.message.as_str()];
-        let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        match said[..] {
+        let texts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        match texts[..] {
             [] => format!(": HTTP {}", self.status),
-            _ => format!(": {}", said.join(": ")),
+            _ => format!(": {}", texts.join(": ")),
         }
     }
 }
@@ -138,7 +138,7 @@ mod tests {
     fn refusal(status: u16, body: &str) -> Refusal {
         let status = StatusCode::from_u16(status).unwrap();
         let answer = Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() };
-        Refusal::of(&answer, &[Secret::new("dapi-1"), Secret::new("")])
+        Refusal::from_answer(&answer, &[Secret::new("dapi-1"), Secret::new("")])
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
             (&"A".repeat(61), ": HTTP 400"),
         ];
         for (code, expected) in table {
-            assert_eq!(refusal(400, &format!(r#"{{"error_code": "{code}"}}"#)).said(), expected, "{code}");
+            assert_eq!(refusal(400, &format!(r#"{{"error_code": "{code}"}}"#)).message(), expected, "{code}");
         }
     }
 

@@ -36,12 +36,12 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct Granted {
-    credential_info: Told,
+struct UploadCredentials {
+    credential_info: CredentialInfo,
 }
 
 #[derive(Deserialize)]
-struct Told {
+struct CredentialInfo {
     r#type: Cloud,
     signed_uri: String,
     #[serde(default)]
@@ -49,16 +49,16 @@ struct Told {
 }
 
 /// One request to the cloud, without the address.
-pub(super) struct Step<'b> {
+pub(super) struct CloudRequest<'b> {
     pub(super) method: Method,
     pub(super) query: Vec<(&'static str, String)>,
-    pub(super) headers: Headers,
+    pub(super) headers: AllowedHeaders,
     pub(super) body: &'b [u8],
 }
 
 /// Which of the granted headers a request may have. Azure refuses those of other kinds of request.
 #[derive(Clone, Copy)]
-pub(super) enum Headers {
+pub(super) enum AllowedHeaders {
     All,
     Block,
     BlockList,
@@ -67,23 +67,23 @@ pub(super) enum Headers {
 }
 
 impl Grant {
-    pub(super) fn ask_for(workspace: &mut Workspace, trace: TraceId) -> Result<Grant, ExportError> {
+    pub(super) fn ask_for(workspace: &mut WorkspaceApi, trace: TraceId) -> Result<Grant, ExportError> {
         let path = format!("/api/2.0/mlflow/traces/{trace}/credentials-for-data-upload");
-        let answer = workspace.ask(&Ask::get(&path, &[]))?.map_err(|refusal| {
-            ExportError::Trace(format!("Databricks gives no place for the spans{}", refusal.said()))
+        let answer = workspace.ask(&ApiRequest::get(&path, &[]))?.map_err(|refusal| {
+            ExportError::Trace(format!("Databricks gives no place for the spans{}", refusal.message()))
         })?;
         // The answer holds the signed address, so serde's error is not shown.
-        let Granted { credential_info: told } = serde_json::from_value(answer).map_err(|_| {
+        let UploadCredentials { credential_info: info } = serde_json::from_value(answer).map_err(|_| {
             ExportError::Target(
                 "Databricks keeps the spans in a kind of storage that we do not know".to_owned(),
             )
         })?;
-        Ok(Grant { cloud: told.r#type, address: Secret::new(told.signed_uri), headers: told.headers })
+        Ok(Grant { cloud: info.r#type, address: Secret::new(info.signed_uri), headers: info.headers })
     }
 }
 
-impl Step<'_> {
-    pub(super) fn request(&self, grant: &Grant) -> Result<Request, ExportError> {
+impl CloudRequest<'_> {
+    pub(super) fn with_address(&self, grant: &Grant) -> Result<Request, ExportError> {
         let unusable =
             || ExportError::Target("Databricks gave an address for the spans that is none".to_owned());
         let mut url = Url::parse(grant.address.reveal()).map_err(|_| unusable())?;
@@ -95,7 +95,7 @@ impl Step<'_> {
             // hyper omits it, and then Azure answers 411.
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        if let Headers::Block = self.headers {
+        if let AllowedHeaders::Block = self.headers {
             headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
         }
         for Header { name, value } in &grant.headers {
@@ -110,7 +110,7 @@ impl Step<'_> {
     }
 }
 
-impl Headers {
+impl AllowedHeaders {
     /// As Azure documents it for each request.
     fn have(self, name: &str) -> bool {
         const CUSTOMER_KEY: [&str; 3] =
@@ -119,15 +119,15 @@ impl Headers {
         const CONDITIONS: [&str; 4] =
             ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
         let own = match self {
-            Headers::All => return true,
-            Headers::Block => CUSTOMER_KEY.contains(&name) || name == "x-ms-encryption-scope",
-            Headers::BlockList => {
+            AllowedHeaders::All => return true,
+            AllowedHeaders::Block => CUSTOMER_KEY.contains(&name) || name == "x-ms-encryption-scope",
+            AllowedHeaders::BlockList => {
                 name.starts_with("x-ms-meta-")
                     || name.starts_with("x-ms-blob-c")
                     || ["x-ms-encryption-scope", "x-ms-tags", "x-ms-access-tier"].contains(&name)
                     || CONDITIONS.contains(&name)
             }
-            Headers::LakeFile | Headers::LakePart => {
+            AllowedHeaders::LakeFile | AllowedHeaders::LakePart => {
                 let of_file =
                     ["x-ms-umask", "x-ms-proposed-lease-id", "x-ms-expiry-option", "x-ms-expiry-time"];
                 name.starts_with("x-ms-content-")
@@ -135,7 +135,7 @@ impl Headers {
                     || ["x-ms-permissions", "x-ms-acl", "x-ms-encryption-context"].contains(&name)
                     || CUSTOMER_KEY.contains(&name)
                     || CONDITIONS.contains(&name)
-                    || matches!(self, Headers::LakeFile) && of_file.contains(&name)
+                    || matches!(self, AllowedHeaders::LakeFile) && of_file.contains(&name)
             }
         };
         own || ALWAYS.contains(&name)
@@ -155,13 +155,13 @@ mod tests {
 
     #[test]
     fn a_signed_address_keeps_its_signature_as_it_was_written() {
-        let step = Step {
+        let request = CloudRequest {
             method: Method::PUT,
             query: vec![("comp", "block".to_owned()), ("blockid", "a+/=".to_owned())],
-            headers: Headers::Block,
+            headers: AllowedHeaders::Block,
             body: b"x",
         };
-        let request = step.request(&grant(Cloud::AzureBlob, &[])).unwrap();
+        let request = request.with_address(&grant(Cloud::AzureBlob, &[])).unwrap();
         assert_eq!(
             request.url,
             "https://store.example/c/traces.json?sig=a%2Fb%3D&se=1&comp=block&blockid=a%2B%2F%3D"
@@ -170,26 +170,26 @@ mod tests {
 
     #[test]
     fn a_header_goes_only_where_the_cloud_takes_it() {
-        const TOLD: [(&str, &str); 4] = [
+        const GRANTED: [(&str, &str); 4] = [
             ("x-ms-blob-type", "BlockBlob"),
             ("x-ms-version", "2021-08-06"),
             ("x-ms-encryption-scope", "s"),
             ("X-Amz-Server-Side-Encryption", "AES256"),
         ];
         let names = |headers| {
-            let step = Step { method: Method::PUT, query: Vec::new(), headers, body: b"x" };
-            let request = step.request(&grant(Cloud::AzureBlob, &TOLD)).unwrap();
+            let request = CloudRequest { method: Method::PUT, query: Vec::new(), headers, body: b"x" };
+            let request = request.with_address(&grant(Cloud::AzureBlob, &GRANTED)).unwrap();
             let mut names: Vec<String> = request.headers.keys().map(|name| name.to_string()).collect();
             names.sort();
             names.join(" ")
         };
         assert_eq!(
-            names(Headers::All),
+            names(AllowedHeaders::All),
             "x-amz-server-side-encryption x-ms-blob-type x-ms-encryption-scope x-ms-version"
         );
-        assert_eq!(names(Headers::Block), "x-ms-blob-type x-ms-encryption-scope x-ms-version");
-        assert_eq!(names(Headers::BlockList), "x-ms-encryption-scope x-ms-version");
-        assert_eq!(names(Headers::LakeFile), "x-ms-version");
-        assert_eq!(names(Headers::LakePart), "x-ms-version");
+        assert_eq!(names(AllowedHeaders::Block), "x-ms-blob-type x-ms-encryption-scope x-ms-version");
+        assert_eq!(names(AllowedHeaders::BlockList), "x-ms-encryption-scope x-ms-version");
+        assert_eq!(names(AllowedHeaders::LakeFile), "x-ms-version");
+        assert_eq!(names(AllowedHeaders::LakePart), "x-ms-version");
     }
 }

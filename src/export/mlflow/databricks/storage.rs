@@ -40,7 +40,7 @@ pub(super) fn without_address(error: ExportError, url: &str, place: &str) -> Exp
 }
 
 /// The cloud's error code. The rest of the answer is not shown: S3 sends back what was signed.
-pub(super) fn said(answer: &Answer) -> String {
+pub(super) fn error_code(answer: &Answer) -> String {
     let header = answer.headers.get("x-ms-error-code").and_then(|value| value.to_str().ok());
     let body = String::from_utf8_lossy(&answer.body);
     let element = || body.split_once("<Code>")?.1.split_once("</Code>").map(|(code, _)| code);
@@ -50,13 +50,13 @@ pub(super) fn said(answer: &Answer) -> String {
 }
 
 /// S3 and Google's storage answer 400 to an address that was signed with expired credentials.
-pub(super) fn may_have_expired(status: u16, said: &str) -> bool {
-    matches!(status, 401 | 403) || said == "ExpiredToken"
+pub(super) fn may_have_expired(status: u16, code: &str) -> bool {
+    matches!(status, 401 | 403) || code == "ExpiredToken"
 }
 
 pub(super) fn failure(status: u16, word: &str, place: &str) -> Failed {
-    let said = if word.is_empty() { String::new() } else { format!(" ({word})") };
-    let sentence = format!("{place} refused the spans with HTTP {status}{said}");
+    let code = if word.is_empty() { String::new() } else { format!(" ({word})") };
+    let sentence = format!("{place} refused the spans with HTTP {status}{code}");
     if may_have_expired(status, word) {
         return Failed::For(ExportError::Target(format!(
             "{sentence} (is this machine allowed to reach the workspace's storage?)"
@@ -79,14 +79,14 @@ mod tests {
     #[test]
     fn no_part_of_a_signature_is_shown() {
         let url = "https://store.example/c/traces.json?se=1&sig=0123456789abcdef%3D";
-        for (said, told) in [
+        for (reason, shown) in [
             (
                 format!("no answer from {url}: refused"),
                 "no answer from the cloud storage at store.example: refused",
             ),
             ("503: no sig=0123456789abcdef%3D here".to_owned(), "503: no sig=… here"),
         ] {
-            assert_eq!(without_address(ExportError::transient(said), url, &place(url)).to_string(), told);
+            assert_eq!(without_address(ExportError::transient(reason), url, &place(url)).to_string(), shown);
         }
         let mut answer = Answer {
             status: StatusCode::FORBIDDEN,
@@ -94,10 +94,10 @@ mod tests {
             body: b"<Error><Code>SignatureDoesNotMatch</Code><StringToSign>secret</StringToSign></Error>"
                 .to_vec(),
         };
-        assert_eq!(said(&answer), "SignatureDoesNotMatch");
+        assert_eq!(error_code(&answer), "SignatureDoesNotMatch");
         answer.headers.insert("x-ms-error-code", HeaderValue::from_static("AuthenticationFailed"));
-        assert_eq!(said(&answer), "AuthenticationFailed");
+        assert_eq!(error_code(&answer), "AuthenticationFailed");
         answer.headers.insert("x-ms-error-code", HeaderValue::from_static("sig=secret"));
-        assert_eq!(said(&answer), "");
+        assert_eq!(error_code(&answer), "");
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! A signed address is a credential. It goes only to the cloud, and Databricks' token never goes there.
 
-use super::signed::{Cloud, Grant, Headers, Step};
-use super::storage::{Failed, failure, may_have_expired, place, said, without_address};
-use super::workspace::Workspace;
+use super::signed::{AllowedHeaders, Cloud, CloudRequest, Grant};
+use super::storage::{Failed, error_code, failure, may_have_expired, place, without_address};
+use super::workspace::WorkspaceApi;
 use crate::export::ExportError;
 use crate::trace::ids::TraceId;
 use base64::Engine;
@@ -19,7 +19,7 @@ const PART: usize = 10 << 20;
 const RENEWALS: u32 = 3;
 
 /// Replaces the whole file, if there is one.
-pub(super) fn upload(workspace: &mut Workspace, trace: TraceId, file: &[u8]) -> Result<(), ExportError> {
+pub(super) fn upload(workspace: &mut WorkspaceApi, trace: TraceId, file: &[u8]) -> Result<(), ExportError> {
     let grant = Grant::ask_for(workspace, trace)?;
     let mut upload = Upload { workspace, trace, grant, renewals: RENEWALS };
     match upload.put(file) {
@@ -30,7 +30,7 @@ pub(super) fn upload(workspace: &mut Workspace, trace: TraceId, file: &[u8]) -> 
 }
 
 struct Upload<'u, 'a> {
-    workspace: &'u mut Workspace<'a>,
+    workspace: &'u mut WorkspaceApi<'a>,
     trace: TraceId,
     grant: Grant,
     renewals: u32,
@@ -39,9 +39,12 @@ struct Upload<'u, 'a> {
 impl Upload<'_, '_> {
     fn put(&mut self, file: &[u8]) -> Result<(), Failed> {
         match self.grant.cloud {
-            Cloud::Aws | Cloud::Google => {
-                self.take(&Step { method: Method::PUT, query: Vec::new(), headers: Headers::All, body: file })
-            }
+            Cloud::Aws | Cloud::Google => self.take(&CloudRequest {
+                method: Method::PUT,
+                query: Vec::new(),
+                headers: AllowedHeaders::All,
+                body: file,
+            }),
             Cloud::AzureBlob => self.put_blocks(file),
             Cloud::AzureLake => self.append_parts(file),
         }
@@ -53,17 +56,32 @@ impl Upload<'_, '_> {
             let id = block_id(index, part);
             list.push_str(&format!("<Uncommitted>{id}</Uncommitted>\n"));
             let query = vec![("comp", "block".to_owned()), ("blockid", id)];
-            self.take(&Step { method: Method::PUT, query, headers: Headers::Block, body: part })?;
+            self.take(&CloudRequest {
+                method: Method::PUT,
+                query,
+                headers: AllowedHeaders::Block,
+                body: part,
+            })?;
         }
         list.push_str("</BlockList>");
         let query = vec![("comp", "blocklist".to_owned())];
-        self.take(&Step { method: Method::PUT, query, headers: Headers::BlockList, body: list.as_bytes() })
+        self.take(&CloudRequest {
+            method: Method::PUT,
+            query,
+            headers: AllowedHeaders::BlockList,
+            body: list.as_bytes(),
+        })
     }
 
     fn append_parts(&mut self, file: &[u8]) -> Result<(), Failed> {
         // An existing file becomes empty.
         let query = vec![("resource", "file".to_owned())];
-        self.take(&Step { method: Method::PUT, query, headers: Headers::LakeFile, body: &[] })?;
+        self.take(&CloudRequest {
+            method: Method::PUT,
+            query,
+            headers: AllowedHeaders::LakeFile,
+            body: &[],
+        })?;
         let at = |action: &str, position: usize| {
             vec![("action", action.to_owned()), ("position", position.to_string())]
         };
@@ -71,19 +89,29 @@ impl Upload<'_, '_> {
         for (index, part) in file.chunks(PART).enumerate() {
             let mut query = at("append", index * PART);
             query.extend(is_single.then(|| ("flush", "true".to_owned())));
-            self.take(&Step { method: Method::PATCH, query, headers: Headers::LakePart, body: part })?;
+            self.take(&CloudRequest {
+                method: Method::PATCH,
+                query,
+                headers: AllowedHeaders::LakePart,
+                body: part,
+            })?;
         }
         if is_single {
             return Ok(());
         }
         let query = at("flush", file.len());
-        self.take(&Step { method: Method::PATCH, query, headers: Headers::LakePart, body: &[] })
+        self.take(&CloudRequest {
+            method: Method::PATCH,
+            query,
+            headers: AllowedHeaders::LakePart,
+            body: &[],
+        })
     }
 
     /// Sends the request; replaces an address that may have expired.
-    fn take(&mut self, step: &Step) -> Result<(), Failed> {
+    fn take(&mut self, request: &CloudRequest) -> Result<(), Failed> {
         loop {
-            let request = step.request(&self.grant)?;
+            let request = request.with_address(&self.grant)?;
             let place = place(&request.url);
             // Errors of the request include its address.
             let hidden = |error| without_address(error, &request.url, &place);
@@ -92,10 +120,10 @@ impl Upload<'_, '_> {
                 self.renewals = RENEWALS;
                 return Ok(());
             }
-            let said = said(&answer);
+            let code = error_code(&answer);
             let status = answer.status.as_u16();
-            if !may_have_expired(status, &said) || self.renewals == 0 {
-                return Err(failure(status, &said, &place));
+            if !may_have_expired(status, &code) || self.renewals == 0 {
+                return Err(failure(status, &code, &place));
             }
             self.renewals -= 1;
             self.renew()?;

@@ -16,18 +16,18 @@ use std::time::{Duration, Instant};
 /// Azure refuses tokens in their last half minute; databricks-sdk leaves the same margin.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(40);
 
-pub(super) struct Workspace<'a> {
+pub(super) struct WorkspaceApi<'a> {
     client: Client<'a>,
     account: Account,
     /// The host's description of itself; fetched before the first request.
-    about: Option<About>,
+    config: Option<HostConfig>,
     /// The current OAuth token of a service principal.
     token: Option<Token>,
 }
 
 /// The fields of `/.well-known/databricks-config` that are used here.
 #[derive(Clone, Debug, Default, Deserialize)]
-struct About {
+struct HostConfig {
     oidc_endpoint: Option<String>,
     account_id: Option<String>,
     workspace_id: Option<String>,
@@ -46,14 +46,14 @@ struct Endpoints {
 }
 
 #[derive(Deserialize)]
-struct Granted {
+struct TokenAnswer {
     access_token: String,
     /// Seconds; some servers write numbers as text.
     expires_in: Option<Value>,
 }
 
 /// A request to the workspace's API.
-pub(super) struct Ask<'q> {
+pub(super) struct ApiRequest<'q> {
     pub(super) method: Method,
     /// From the host's root.
     pub(super) path: &'q str,
@@ -61,22 +61,22 @@ pub(super) struct Ask<'q> {
     pub(super) body: Option<&'q Value>,
 }
 
-impl<'q> Ask<'q> {
-    pub(super) fn get(path: &'q str, query: &'q [(&'q str, &'q str)]) -> Ask<'q> {
-        Ask { method: Method::GET, path, query, body: None }
+impl<'q> ApiRequest<'q> {
+    pub(super) fn get(path: &'q str, query: &'q [(&'q str, &'q str)]) -> ApiRequest<'q> {
+        ApiRequest { method: Method::GET, path, query, body: None }
     }
 
-    pub(super) fn with_body(method: Method, path: &'q str, body: &'q Value) -> Ask<'q> {
-        Ask { method, path, query: &[], body: Some(body) }
+    pub(super) fn with_body(method: Method, path: &'q str, body: &'q Value) -> ApiRequest<'q> {
+        ApiRequest { method, path, query: &[], body: Some(body) }
     }
 }
 
-impl<'a> Workspace<'a> {
-    pub(super) fn new(client: Client<'a>, account: Account) -> Workspace<'a> {
+impl<'a> WorkspaceApi<'a> {
+    pub(super) fn new(client: Client<'a>, account: Account) -> WorkspaceApi<'a> {
         if let Login::ServicePrincipal { secret, .. } = &account.login {
             client.secrets().add(secret.reveal().as_bytes());
         }
-        Workspace { client, account, about: None, token: None }
+        WorkspaceApi { client, account, config: None, token: None }
     }
 
     pub(super) fn client(&self) -> &Client<'a> {
@@ -85,12 +85,12 @@ impl<'a> Workspace<'a> {
 
     /// The body of a successful answer, or the refusal. The outer error concerns every request, such as bad
     /// credentials.
-    pub(super) fn ask(&mut self, ask: &Ask) -> Result<Result<Value, Refusal>, ExportError> {
+    pub(super) fn ask(&mut self, ask: &ApiRequest) -> Result<Result<Value, Refusal>, ExportError> {
         let answer = self.send(ask)?;
         if answer.status.is_success() {
             return Ok(Ok(serde_json::from_slice(&answer.body).unwrap_or_default()));
         }
-        let refusal = Refusal::of(&answer, &self.secrets());
+        let refusal = Refusal::from_answer(&answer, &self.secrets());
         match refusal.as_error(&self.account.host) {
             Some(error) => Err(error),
             None => Ok(Err(refusal)),
@@ -98,7 +98,7 @@ impl<'a> Workspace<'a> {
     }
 
     /// Replaces a token that was valid before and is refused now.
-    fn send(&mut self, ask: &Ask) -> Result<Answer, ExportError> {
+    fn send(&mut self, ask: &ApiRequest) -> Result<Answer, ExportError> {
         loop {
             let request = self.request(ask)?;
             let answer = self.exchange(&request)?;
@@ -120,13 +120,13 @@ impl<'a> Workspace<'a> {
         answer.map_err(|error| reworded(error, |reason| hidden(&reason, &self.secrets())))
     }
 
-    fn request(&mut self, ask: &Ask) -> Result<Request, ExportError> {
-        let about = self.about();
+    fn request(&mut self, ask: &ApiRequest) -> Result<Request, ExportError> {
+        let config = self.config();
         let mut headers = HeaderMap::new();
-        if let Some(id) = self.account.workspace_id.as_ref().or(about.workspace_id.as_ref()) {
+        if let Some(id) = self.account.workspace_id.as_ref().or(config.workspace_id.as_ref()) {
             headers.insert("x-databricks-org-id", header(id, "the workspace's id")?);
         }
-        let token = self.bearer(&about)?;
+        let token = self.bearer(&config)?;
         headers.insert(AUTHORIZATION, sensitive(&format!("Bearer {}", token.reveal()))?);
         let body = match ask.body {
             None => Vec::new(),
@@ -144,19 +144,19 @@ impl<'a> Workspace<'a> {
     }
 
     /// Old hosts lack this page, and most work without it: a failed request leaves all fields empty.
-    fn about(&mut self) -> About {
-        if let Some(about) = &self.about {
-            return about.clone();
+    fn config(&mut self) -> HostConfig {
+        if let Some(config) = &self.config {
+            return config.clone();
         }
         let url = format!("{}/.well-known/databricks-config", self.account.host);
         let answer = self.client.once(&get(url)).ok().and_then(Result::ok);
         let answer = answer.filter(|answer| answer.status.is_success());
-        let about: About =
+        let config: HostConfig =
             answer.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
-        self.about.insert(about).clone()
+        self.config.insert(config).clone()
     }
 
-    fn bearer(&mut self, about: &About) -> Result<Secret, ExportError> {
+    fn bearer(&mut self, config: &HostConfig) -> Result<Secret, ExportError> {
         let Login::ServicePrincipal { id, secret, scopes } = &self.account.login else {
             let Login::Token(token) = &self.account.login else { unreachable!("there are two ways") };
             return Ok(token.clone());
@@ -169,30 +169,30 @@ impl<'a> Workspace<'a> {
         if let Some(token) = self.token.as_ref().filter(is_good) {
             return Ok(token.value.clone());
         }
-        let request = token_request(&self.token_endpoint(about)?, id, secret, scopes)?;
+        let request = token_request(&self.token_endpoint(config)?, id, secret, scopes)?;
         let answer = self.exchange(&request)?;
         if !answer.status.is_success() {
-            return Err(Refusal::of(&answer, &self.secrets()).of_login(&self.account.host));
+            return Err(Refusal::from_answer(&answer, &self.secrets()).login_error(&self.account.host));
         }
-        let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| {
+        let answer: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| {
             ExportError::Target(format!("{} granted no token that can be read", self.account.host))
         })?;
-        let seconds = granted.expires_in.as_ref().and_then(|seconds| match seconds {
+        let seconds = answer.expires_in.as_ref().and_then(|seconds| match seconds {
             Value::String(text) => text.parse().ok(),
             number => number.as_u64(),
         });
         let expires = seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
-        let value = Secret::new(granted.access_token);
+        let value = Secret::new(answer.access_token);
         self.client.secrets().add(value.reveal().as_bytes());
         self.token = Some(Token { value: value.clone(), expires, is_proved: false });
         Ok(value)
     }
 
     /// Named by the host in two requests; by an old host in one.
-    fn token_endpoint(&self, about: &About) -> Result<String, ExportError> {
+    fn token_endpoint(&self, config: &HostConfig) -> Result<String, ExportError> {
         let host = &self.account.host;
-        let named = about.oidc_endpoint.as_ref().map(|root| {
-            let account = self.account.account_id.as_ref().or(about.account_id.as_ref());
+        let named = config.oidc_endpoint.as_ref().map(|root| {
+            let account = self.account.account_id.as_ref().or(config.account_id.as_ref());
             let root = root.replace("{account_id}", account.map_or("", String::as_str));
             format!("{}/.well-known/oauth-authorization-server", root.trim_end_matches('/'))
         });

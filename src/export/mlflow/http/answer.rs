@@ -18,7 +18,7 @@ const LONGEST_WORDS: usize = 200;
 
 /// The purpose of the request that was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Purpose {
     /// To look at the server, its experiments, or a trace.
     Look,
     /// To look at the trace that is to be sent.
@@ -29,7 +29,7 @@ pub enum Step {
 
 /// The cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum Cause {
     /// Temporary: a later try may succeed.
     Passing,
     /// The user lacks a right on the whole target; with advice.
@@ -49,28 +49,28 @@ pub(super) fn may_pass(status: StatusCode) -> bool {
 
 const CLOSED: &str = "ask for the right to write there, or choose another experiment";
 
-fn fault(step: Step, status: u16) -> Fault {
-    match (status, step) {
-        (401, _) => Fault::Access(
+fn cause(purpose: Purpose, status: u16) -> Cause {
+    match (status, purpose) {
+        (401, _) => Cause::Access(
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
         ),
-        (403, Step::Look | Step::Find) => Fault::Access(CLOSED),
+        (403, Purpose::Look | Purpose::Find) => Cause::Access(CLOSED),
         // The user may be allowed to write to another experiment.
-        (403, Step::Take) => Fault::Experiment(CLOSED),
-        (407, _) => Fault::Access("put the proxy's user and password into HTTP_PROXY or HTTPS_PROXY"),
-        (408 | 425 | 429 | 500 | 502..=504, _) => Fault::Passing,
-        (400 | 409 | 413 | 422, Step::Take) => Fault::Trace,
-        _ => Fault::Target,
+        (403, Purpose::Take) => Cause::Experiment(CLOSED),
+        (407, _) => Cause::Access("put the proxy's user and password into HTTP_PROXY or HTTPS_PROXY"),
+        (408 | 425 | 429 | 500 | 502..=504, _) => Cause::Passing,
+        (400 | 409 | 413 | 422, Purpose::Take) => Cause::Trace,
+        _ => Cause::Target,
     }
 }
 
 /// The error for an answer that the caller cannot use. `address` is the server's.
-pub fn refused(address: &str, step: Step, answer: &Answer) -> ExportError {
-    let (status, words) = (answer.status, said(answer));
+pub fn refused(address: &str, purpose: Purpose, answer: &Answer) -> ExportError {
+    let (status, words) = (answer.status, message(answer));
     // A proxy may turn back one trace alone.
-    let elsewhere = |reason: String| match step {
-        Step::Look => ExportError::Target(reason),
-        Step::Find | Step::Take => ExportError::unclear(reason),
+    let elsewhere = |reason: String| match purpose {
+        Purpose::Look => ExportError::Target(reason),
+        Purpose::Find | Purpose::Take => ExportError::unclear(reason),
     };
     if status.is_redirection() {
         let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
@@ -87,26 +87,26 @@ pub fn refused(address: &str, step: Step, answer: &Answer) -> ExportError {
             if is_page(answer) { "a web page" } else { "something that is not MLflow's" }
         ));
     }
-    match fault(step, status.as_u16()) {
-        Fault::Passing => ExportError::Transient {
+    match cause(purpose, status.as_u16()) {
+        Cause::Passing => ExportError::Transient {
             reason: format!("{address} answered {status}{words}"),
             after: retry_after(&answer.headers),
             status: Some(status.as_u16()),
         },
-        Fault::Access(advice) => {
+        Cause::Access(advice) => {
             ExportError::Target(format!("{address} answered {status}{words} ({advice})"))
         }
-        Fault::Experiment(advice) => {
+        Cause::Experiment(advice) => {
             ExportError::Experiment(format!("{address} answered {status}{words} ({advice})"))
         }
-        Fault::Target => elsewhere(format!("{address} answered {status}{words}")),
-        Fault::Trace => ExportError::Trace(format!("{address} does not take the trace: {status}{words}")),
+        Cause::Target => elsewhere(format!("{address} answered {status}{words}")),
+        Cause::Trace => ExportError::Trace(format!("{address} does not take the trace: {status}{words}")),
     }
 }
 
 /// The answer's body as JSON; an error if it is not JSON.
 pub fn json(address: &str, answer: &Answer) -> Result<Value, ExportError> {
-    serde_json::from_slice(&answer.body).map_err(|_| refused(address, Step::Look, answer))
+    serde_json::from_slice(&answer.body).map_err(|_| refused(address, Purpose::Look, answer))
 }
 
 /// MLflow's name for an error, such as RESOURCE_DOES_NOT_EXIST.
@@ -123,7 +123,7 @@ pub fn is_page(answer: &Answer) -> bool {
 }
 
 /// The server's message after a colon; empty if it has none for people.
-pub(super) fn said(answer: &Answer) -> String {
+pub(super) fn message(answer: &Answer) -> String {
     if is_page(answer) {
         return String::new();
     }
@@ -158,12 +158,12 @@ fn plain(text: &str) -> String {
 /// In seconds, or as a date: then what lies between it and the server's own clock.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let told = text(RETRY_AFTER)?;
-    if let Ok(seconds) = told.parse() {
+    let value = text(RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let date = |text: &str| Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp());
-    Duration::try_from(date(told)?.duration_since(date(text(DATE)?)?)).ok()
+    Duration::try_from(date(value)?.duration_since(date(text(DATE)?)?)).ok()
 }
 
 /// Why there was no answer. The outer error is for causes that no further try removes.
@@ -236,15 +236,15 @@ fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
 
 /// The error's causes, without the address that reqwest puts into its own text.
 pub(super) fn causes(error: &reqwest::Error) -> String {
-    let mut said: Vec<String> = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
     let mut at = error.source();
     while let Some(cause) = at {
-        let words = plain(&cause.to_string());
+        let text = plain(&cause.to_string());
         // Some layers repeat their cause.
-        if said.last().is_none_or(|last| !last.ends_with(&words)) {
-            said.push(words);
+        if texts.last().is_none_or(|last| !last.ends_with(&text)) {
+            texts.push(text);
         }
         at = cause.source();
     }
-    if said.is_empty() { plain(&error.to_string()) } else { said.join(": ") }
+    if texts.is_empty() { plain(&error.to_string()) } else { texts.join(": ") }
 }

@@ -2,7 +2,7 @@
 //! may write there.
 
 use super::experiment;
-use super::server::Server;
+use super::server::ServerApi;
 use super::settings;
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
@@ -19,7 +19,7 @@ pub fn check(
     patience: Patience,
 ) -> Result<Checked, ExportError> {
     let (client, url) = settings::connect(target, url, access, patience)?;
-    let server = Server::new(client, target.to_string(), url);
+    let server = ServerApi::new(client, target.to_string(), url);
     let answer = server.ask_version()?;
     let version = server.version_in(&answer)?.map(|version| format!("MLflow {version}"));
     let experiment_id = experiment::find(&server, wanted)?;

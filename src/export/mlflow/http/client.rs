@@ -25,16 +25,16 @@ const SLOWEST: u64 = 64 << 10;
 /// MLflow's defaults: 120 s for a request, 7 tries after the first, 2 s doubled from one to the next, and up
 /// to one more second so that many clients do not come back at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tries {
+pub struct RequestPolicy {
     pub timeout: Duration,
     pub retries: u32,
     pub backoff: Duration,
     pub jitter: Duration,
 }
 
-impl Default for Tries {
-    fn default() -> Tries {
-        Tries {
+impl Default for RequestPolicy {
+    fn default() -> RequestPolicy {
+        RequestPolicy {
             timeout: Duration::from_secs(120),
             retries: 7,
             backoff: Duration::from_secs(2),
@@ -43,7 +43,7 @@ impl Default for Tries {
     }
 }
 
-impl Tries {
+impl RequestPolicy {
     /// How long to wait after this many failures; `chance` is between 0 and 1.
     fn pause(&self, failures: u32, chance: f64) -> Duration {
         let doubled = self.backoff.saturating_mul(1 << failures.saturating_sub(1).min(6));
@@ -73,7 +73,7 @@ pub struct Client<'a> {
     /// Taken only when dropped.
     runtime: Option<tokio::runtime::Runtime>,
     http: reqwest::Client,
-    tries: Tries,
+    policy: RequestPolicy,
     patience: Patience<'a>,
     /// When requests give up, if that is before patience ends.
     turn: Cell<Option<Instant>>,
@@ -85,7 +85,7 @@ impl<'a> Client<'a> {
     /// redirect, so that credentials never do.
     pub fn new(
         http: reqwest::ClientBuilder,
-        tries: Tries,
+        policy: RequestPolicy,
         patience: Patience<'a>,
     ) -> Result<Client<'a>, ExportError> {
         // Fails if one is installed already, which is fine.
@@ -103,7 +103,7 @@ impl<'a> Client<'a> {
         Ok(Client {
             runtime: Some(runtime),
             http,
-            tries,
+            policy,
             patience,
             turn: Cell::new(None),
             secrets: Secrets::default(),
@@ -134,7 +134,7 @@ impl<'a> Client<'a> {
             let (reason, after, status) = match self.once(request)? {
                 Ok(answer) if !answer::may_pass(answer.status) => return Ok(answer),
                 Ok(answer) => (
-                    format!("{} answered {}{}", request.url, answer.status, answer::said(&answer)),
+                    format!("{} answered {}{}", request.url, answer.status, answer::message(&answer)),
                     retry_after(&answer.headers),
                     Some(answer.status.as_u16()),
                 ),
@@ -144,9 +144,9 @@ impl<'a> Client<'a> {
             // A server may ask for more than anybody waits for; we ourselves never do.
             let ours = || self.tries.pause(failures, jitter()).min(LONGEST_PAUSE.max(self.tries.backoff));
             let pause = after.unwrap_or_else(ours);
-            let is_in_time =
-                pause <= LONGEST_PAUSE.max(self.tries.backoff) && self.left().is_none_or(|left| pause < left);
-            if failures > self.tries.retries || !is_in_time {
+            let is_in_time = pause <= LONGEST_PAUSE.max(self.policy.backoff)
+                && self.left().is_none_or(|left| pause < left);
+            if failures > self.policy.retries || !is_in_time {
                 return Err(ExportError::Transient { reason, after, status });
             }
             (self.patience.retrying)(&reason, pause);
@@ -171,7 +171,7 @@ impl<'a> Client<'a> {
             .http
             .request(request.method.clone(), &request.url)
             .headers(request.headers.clone())
-            .timeout(self.tries.timeout.saturating_add(Duration::from_secs(size / SLOWEST)))
+            .timeout(self.policy.timeout.saturating_add(Duration::from_secs(size / SLOWEST)))
             .body(request.body.clone())
             .send()
             .await?;
@@ -245,12 +245,12 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_limit() {
-        let tries = Tries::default();
-        let seconds = |failures, chance| tries.pause(failures, chance).as_secs_f64();
+        let policy = RequestPolicy::default();
+        let seconds = |failures, chance| policy.pause(failures, chance).as_secs_f64();
         let pauses = [1, 2, 3, 7, 40].map(|failures| seconds(failures, 0.0));
         assert_eq!(pauses, [2.0, 4.0, 8.0, 128.0, 128.0]);
         assert_eq!((seconds(1, 0.5), seconds(1, 1.0)), (2.5, 3.0));
-        let none = Tries { backoff: Duration::ZERO, jitter: Duration::ZERO, ..tries };
+        let none = RequestPolicy { backoff: Duration::ZERO, jitter: Duration::ZERO, ..policy };
         assert_eq!(none.pause(9, 1.0), Duration::ZERO);
     }
 
@@ -258,21 +258,21 @@ mod tests {
     fn each_retry_is_reported_with_reason_and_pause() {
         // The listener is dropped at once, so the port refuses connections.
         let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let told = std::cell::RefCell::new(Vec::new());
-        let retrying = |reason: &str, pause| told.borrow_mut().push((reason.to_owned(), pause));
+        let reports = std::cell::RefCell::new(Vec::new());
+        let retrying = |reason: &str, pause| reports.borrow_mut().push((reason.to_owned(), pause));
         let patience = Patience { until: None, is_asked_to_end: &|| false, retrying: &retrying };
-        let tries = Tries {
+        let policy = RequestPolicy {
             retries: 2,
             backoff: Duration::from_millis(1),
             jitter: Duration::ZERO,
-            ..Tries::default()
+            ..RequestPolicy::default()
         };
-        let client = Client::new(reqwest::Client::builder().no_proxy(), tries, patience).unwrap();
+        let client = Client::new(reqwest::Client::builder().no_proxy(), policy, patience).unwrap();
         let url = format!("http://{refusing}/version");
         let request = Request { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new() };
         assert!(matches!(client.send(&request), Err(ExportError::Transient { .. })));
-        let told = told.take();
-        assert_eq!(told.iter().map(|(_, pause)| pause.as_millis()).collect::<Vec<_>>(), [1, 2]);
-        assert!(told.iter().all(|(reason, _)| reason.contains("refused")), "{told:?}");
+        let reports = reports.take();
+        assert_eq!(reports.iter().map(|(_, pause)| pause.as_millis()).collect::<Vec<_>>(), [1, 2]);
+        assert!(reports.iter().all(|(reason, _)| reason.contains("refused")), "{reports:?}");
     }
 }

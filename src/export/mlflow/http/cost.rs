@@ -1,7 +1,7 @@
 //! A trace's cost where only the server knows it: servers have prices of models for which codex-traced has
 //! none. Once a server has a trace, it does not add up the costs of its spans again.
 
-use super::server::Server;
+use super::server::ServerApi;
 use crate::export::ExportError;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::wire::json;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 /// The sum over the spans that the server has, as the value of the trace's own cost. None if no span has a
 /// cost, if the spans are too many to read back, or if the first try fails: the trace must not wait for its
 /// cost.
-pub(super) fn of_stored_spans(server: &Server, trace: TraceId) -> Result<Option<String>, ExportError> {
+pub(super) fn stored_cost(server: &ServerApi, trace: TraceId) -> Result<Option<String>, ExportError> {
     let path = ["ajax-api", "2.0", "mlflow", "get-trace-artifact"];
     let Some(answer) = server.get_once(&path, &[("request_id", &trace.to_string())])? else {
         return Ok(None);

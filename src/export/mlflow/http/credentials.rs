@@ -37,7 +37,7 @@ pub(super) fn authorization(
     if let Some((user, password)) = access.credentials_in_address(target) {
         return basic(&user, &password).map(Some);
     }
-    let file = CredentialsFile::of(access);
+    let file = CredentialsFile::from_home(access);
     let either = |name: &str, in_file: Option<String>| variables.text(name).map(str::to_owned).or(in_file);
     let (user, password) = (either(USER, file.user), either(PASSWORD, file.password).map(Secret::new));
     if let (Some(user), Some(password)) = (user, password) {
@@ -58,13 +58,15 @@ struct CredentialsFile {
 }
 
 impl CredentialsFile {
-    fn of(access: &Access) -> CredentialsFile {
+    fn from_home(access: &Access) -> CredentialsFile {
         let path = access.home.as_ref().map(|home| home.join(".mlflow/credentials"));
-        path.and_then(|path| fs::read_to_string(path).ok()).map(|text| Self::read(&text)).unwrap_or_default()
+        path.and_then(|path| fs::read_to_string(path).ok())
+            .map(|text| Self::from_ini(&text))
+            .unwrap_or_default()
     }
 
     /// The section `[mlflow]` of an INI file.
-    fn read(text: &str) -> CredentialsFile {
+    fn from_ini(text: &str) -> CredentialsFile {
         let mut file = CredentialsFile::default();
         let mut is_ours = false;
         for line in text.lines().map(str::trim) {
@@ -94,7 +96,7 @@ mod tests {
     const FILE: &str = "# mine\n[other]\nmlflow_tracking_username = no\n[mlflow]\nMLFLOW_tracking_username = bob\n\
                         mlflow_tracking_password: s=cret ; x\n";
 
-    fn told(uri: &str, pairs: &[(&str, &str)], file: Option<&str>) -> Option<String> {
+    fn authorization_for(uri: &str, pairs: &[(&str, &str)], file: Option<&str>) -> Option<String> {
         let home = tempfile::tempdir().unwrap();
         if let Some(text) = file {
             fs::create_dir(home.path().join(".mlflow")).unwrap();
@@ -135,7 +137,11 @@ mod tests {
             ("http://eve:x@h", &[user, password, token], Some(FILE), Some("Basic eve:x")),
         ];
         for (uri, pairs, file, expected) in table {
-            assert_eq!(told(uri, pairs, *file).as_deref(), *expected, "{uri} {pairs:?} {file:?}");
+            assert_eq!(
+                authorization_for(uri, pairs, *file).as_deref(),
+                *expected,
+                "{uri} {pairs:?} {file:?}"
+            );
         }
     }
 }

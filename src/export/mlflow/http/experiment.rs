@@ -1,9 +1,9 @@
 //! The experiment that receives a trace: found by name or id, created by name. MLflow takes spans for a
 //! deleted one and shows nothing, so a deleted one is refused here.
 
-use super::answer::{Step, error_code};
+use super::answer::{Purpose, error_code};
 use super::client::Answer;
-use super::server::Server;
+use super::server::ServerApi;
 use crate::config::target::Experiment;
 use crate::export::ExportError;
 use reqwest::Method;
@@ -16,7 +16,7 @@ const THERE_ALREADY: &str = "RESOURCE_ALREADY_EXISTS";
 const LOOKS: usize = 3;
 
 /// By name: created if missing. By id: must exist.
-pub(super) fn find_or_make(server: &Server, wanted: &Experiment) -> Result<String, ExportError> {
+pub(super) fn find_or_make(server: &ServerApi, wanted: &Experiment) -> Result<String, ExportError> {
     let name = match wanted {
         Experiment::Id(id) => return active(server, id),
         Experiment::Name(name) => name,
@@ -29,10 +29,10 @@ pub(super) fn find_or_make(server: &Server, wanted: &Experiment) -> Result<Strin
         let made = server.send_json(Method::POST, &path, &json!({"name": name}))?;
         if made.status.is_success() {
             let id = server.json(&made)?["experiment_id"].as_str().map(str::to_owned);
-            return id.ok_or_else(|| server.refused(Step::Look, &made));
+            return id.ok_or_else(|| server.refused(Purpose::Look, &made));
         }
         if error_code(&made).as_deref() != Some(THERE_ALREADY) {
-            return Err(server.refused(Step::Look, &made));
+            return Err(server.refused(Purpose::Look, &made));
         }
     }
     let address = server.address();
@@ -40,21 +40,21 @@ pub(super) fn find_or_make(server: &Server, wanted: &Experiment) -> Result<Strin
 }
 
 /// By name: None if it is missing. By id: must exist.
-pub(super) fn find(server: &Server, wanted: &Experiment) -> Result<Option<String>, ExportError> {
+pub(super) fn find(server: &ServerApi, wanted: &Experiment) -> Result<Option<String>, ExportError> {
     match wanted {
         Experiment::Id(id) => active(server, id).map(Some),
         Experiment::Name(name) => by_name(server, name),
     }
 }
 
-fn by_name(server: &Server, name: &str) -> Result<Option<String>, ExportError> {
+fn by_name(server: &ServerApi, name: &str) -> Result<Option<String>, ExportError> {
     let path = ["api", "2.0", "mlflow", "experiments", "get-by-name"];
     let found = server.get(&path, &[("experiment_name", name)])?;
     if is_missing(&found) { Ok(None) } else { id_of(server, &found, name).map(Some) }
 }
 
 /// The id itself, if the experiment exists and is not deleted.
-pub(super) fn active(server: &Server, id: &str) -> Result<String, ExportError> {
+pub(super) fn active(server: &ServerApi, id: &str) -> Result<String, ExportError> {
     let path = ["api", "2.0", "mlflow", "experiments", "get"];
     let found = server.get(&path, &[("experiment_id", id)])?;
     // MLflow's answer to an id that is not a number.
@@ -79,14 +79,14 @@ fn is_of_workspace(answer: &Answer) -> bool {
     body["message"].as_str().is_some_and(|message| message.starts_with("Workspace "))
 }
 
-fn id_of(server: &Server, answer: &Answer, called: &str) -> Result<String, ExportError> {
+fn id_of(server: &ServerApi, answer: &Answer, called: &str) -> Result<String, ExportError> {
     if !answer.status.is_success() {
-        return Err(server.refused(Step::Look, answer));
+        return Err(server.refused(Purpose::Look, answer));
     }
     let body = server.json(answer)?;
     let experiment = &body["experiment"];
     let Some(id) = experiment["experiment_id"].as_str() else {
-        return Err(server.refused(Step::Look, answer));
+        return Err(server.refused(Purpose::Look, answer));
     };
     match experiment["lifecycle_stage"].as_str() {
         Some("deleted") => Err(ExportError::Experiment(format!(

@@ -34,9 +34,9 @@ use prost::Message;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use serde_json::json;
-use server::Server;
+use server::ServerApi;
 use std::time::Instant;
-use stored::Stored;
+use stored::StoredTrace;
 use version::FIRST_TO_ADD;
 
 pub use check::check;
@@ -46,7 +46,7 @@ const EXPERIMENT_HEADER: HeaderName = HeaderName::from_static("x-mlflow-experime
 
 /// Sends traces to one server and one experiment.
 pub struct HttpExporter<'a> {
-    server: Server<'a>,
+    server: ServerApi<'a>,
     updates: Updates,
     target: Target,
     wanted: Experiment,
@@ -81,14 +81,14 @@ impl<'a> HttpExporter<'a> {
         patience: Patience<'a>,
     ) -> Result<HttpExporter<'a>, ExportError> {
         let (client, url) = settings::connect(target, url, access, patience)?;
-        let server = Server::new(client, target.to_string(), url);
+        let server = ServerApi::new(client, target.to_string(), url);
         let adds = server.version()?.is_some_and(|version| version >= FIRST_TO_ADD);
         let updates = if adds { Updates::Add } else { Updates::Replace };
         Ok(HttpExporter { server, updates, target: target.clone(), wanted: experiment, found: None })
     }
 
     /// The id of the experiment that has the trace, or else of the one that receives it.
-    fn experiment(&mut self, there: Option<&Stored>) -> Result<String, ExportError> {
+    fn experiment(&mut self, there: Option<&StoredTrace>) -> Result<String, ExportError> {
         if let Some(there) = there {
             return experiment::active(&self.server, &there.experiment_id);
         }
@@ -119,10 +119,10 @@ impl<'a> HttpExporter<'a> {
         let headers = [(CONTENT_TYPE, "application/x-protobuf"), (EXPERIMENT_HEADER, experiment)];
         let answer = self.server.send(Method::POST, &["v1", "traces"], &headers, batch.body)?;
         match answer.status.as_u16() {
-            200 if answer::is_page(&answer) => Err(self.server.refused(Step::Take, &answer)),
+            200 if answer::is_page(&answer) => Err(self.server.refused(Purpose::Take, &answer)),
             200 => {
-                let said = ExportTraceServiceResponse::decode(answer.body.as_slice()).unwrap_or_default();
-                match said.partial_success.filter(|partial| partial.rejected_spans > 0) {
+                let response = ExportTraceServiceResponse::decode(answer.body.as_slice()).unwrap_or_default();
+                match response.partial_success.filter(|partial| partial.rejected_spans > 0) {
                     None => Ok(Route::Spans),
                     Some(partial) => Err(ExportError::Trace(format!(
                         "{} does not take {} of its spans",
@@ -137,9 +137,9 @@ impl<'a> HttpExporter<'a> {
                 self.send_batch(trace, experiment, otlp::one_batch(trace.id, second))
             }
             // Also the answer for an experiment that was removed after the look.
-            404 if answer::error_code(&answer).is_some() => Err(self.server.refused(Step::Take, &answer)),
+            404 if answer::error_code(&answer).is_some() => Err(self.server.refused(Purpose::Take, &answer)),
             404 | 405 | 415 | 501 => Ok(Route::Artifact),
-            _ => Err(self.server.refused(Step::Take, &answer)),
+            _ => Err(self.server.refused(Purpose::Take, &answer)),
         }
     }
 
@@ -148,18 +148,18 @@ impl<'a> HttpExporter<'a> {
         &self,
         trace: &Trace,
         experiment: &str,
-        there: Option<&Stored>,
+        there: Option<&StoredTrace>,
         update: &TagUpdate,
-    ) -> Result<Stored, ExportError> {
+    ) -> Result<StoredTrace, ExportError> {
         let mut body = info::body(trace, experiment, &update.write, &update.record);
         if !trace.metadata.contains_key(keys::COST)
-            && there.is_some_and(Stored::has_cost)
-            && let Some(cost) = cost::of_stored_spans(&self.server, trace.id)?
+            && there.is_some_and(StoredTrace::has_cost)
+            && let Some(cost) = cost::stored_cost(&self.server, trace.id)?
         {
             body["trace"]["trace_info"]["trace_metadata"][keys::COST] = cost.into();
         }
         // No request removes metadata, so an empty text replaces it.
-        if there.is_some_and(|there| there.tells(tags::FORMER_RECORD)) {
+        if there.is_some_and(|there| there.has_metadata(tags::FORMER_RECORD)) {
             body["trace"]["trace_info"]["trace_metadata"][tags::FORMER_RECORD] = "".into();
         }
         if is_metadata_only(trace) {
@@ -167,7 +167,9 @@ impl<'a> HttpExporter<'a> {
             if there.is_some() && trace.request_preview.is_none() {
                 body["trace"]["trace_info"]["request_preview"] = "".into();
             }
-            for key in keys::TELLING.into_iter().filter(|key| there.is_some_and(|there| there.tells(key))) {
+            for key in
+                keys::PERSONAL.into_iter().filter(|key| there.is_some_and(|there| there.has_metadata(key)))
+            {
                 body["trace"]["trace_info"]["trace_metadata"][key] = "".into();
             }
         }
@@ -176,8 +178,8 @@ impl<'a> HttpExporter<'a> {
         }
         let answer = self.server.send_json(Method::POST, &["api", "3.0", "mlflow", "traces"], &body)?;
         match answer.status.is_success() {
-            true => Stored::read(&self.server, &answer),
-            false => Err(self.server.refused(Step::Take, &answer)),
+            true => StoredTrace::read(&self.server, &answer),
+            false => Err(self.server.refused(Purpose::Take, &answer)),
         }
     }
 
@@ -199,12 +201,12 @@ impl<'a> HttpExporter<'a> {
         let answer = self.server.send_json(Method::PATCH, &["api", "2.0", "mlflow", "traces", &id], &body)?;
         match answer.status.is_success() {
             true => Ok(()),
-            false => Err(self.server.refused(Step::Take, &answer)),
+            false => Err(self.server.refused(Purpose::Take, &answer)),
         }
     }
 
     /// Refuses a server that looks for spans in its database, yet took none: a proxy keeps them back.
-    fn refuse_lost_spans(&self, stored: &Stored) -> Result<(), ExportError> {
+    fn refuse_lost_spans(&self, stored: &StoredTrace) -> Result<(), ExportError> {
         if !stored.is_in_tracking_store() {
             return Ok(());
         }
@@ -220,13 +222,13 @@ impl<'a> HttpExporter<'a> {
             let answer = self.server.send_json(Method::DELETE, &path, &json!({"key": key}))?;
             // Another client has removed the tag already.
             if !answer.status.is_success() && answer.status.as_u16() != 404 {
-                return Err(self.server.refused(Step::Take, &answer));
+                return Err(self.server.refused(Purpose::Take, &answer));
             }
         }
         Ok(())
     }
 
-    fn send_artifact(&self, trace: &Trace, stored: &Stored) -> Result<(), ExportError> {
+    fn send_artifact(&self, trace: &Trace, stored: &StoredTrace) -> Result<(), ExportError> {
         let location = stored.tags.get(keys::ARTIFACT_LOCATION).map_or("", String::as_str);
         // Two slashes would name another host, which the user did not choose.
         let path = location.strip_prefix("mlflow-artifacts:/").filter(|path| !path.starts_with('/'));
@@ -243,7 +245,7 @@ impl<'a> HttpExporter<'a> {
         let answer = self.server.send(Method::PUT, &parts, &headers, artifact::traces_json(trace))?;
         match answer.status.is_success() && !answer::is_page(&answer) {
             true => Ok(()),
-            false => Err(self.server.refused(Step::Take, &answer)),
+            false => Err(self.server.refused(Purpose::Take, &answer)),
         }
     }
 }
@@ -256,8 +258,8 @@ impl Exporter for HttpExporter<'_> {
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
         tree::check(&trace.spans)
             .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
-        let there = Stored::look(&self.server, trace.id).map_err(ExportError::over_trace)?;
-        if there.as_ref().is_some_and(Stored::is_archived) {
+        let there = StoredTrace::look(&self.server, trace.id).map_err(ExportError::over_trace)?;
+        if there.as_ref().is_some_and(StoredTrace::is_archived) {
             return Err(self.archived(trace));
         }
         let experiment_id = self.experiment(there.as_ref())?;
@@ -277,7 +279,7 @@ impl HttpExporter<'_> {
         let is_answer = matches!(error, ExportError::Transient { status: Some(500..), .. });
         match error.over_trace() {
             ExportError::Unclear { reason, after, .. } if is_answer => {
-                match Stored::glance(&self.server, trace.id) {
+                match StoredTrace::glance(&self.server, trace.id) {
                     Some(there) if there.is_archived() => self.archived(trace),
                     Some(_) => ExportError::Unclear { reason, after, sign: Sign::ShowsTrace },
                     None => ExportError::Unclear { reason, after, sign: Sign::None },
@@ -292,7 +294,7 @@ impl HttpExporter<'_> {
         trace: &Trace,
         before: Option<&Receipt>,
         experiment_id: String,
-        there: Option<Stored>,
+        there: Option<StoredTrace>,
     ) -> Result<Delivered, ExportError> {
         // A trace that the server no longer has is sent whole, even if the receipt lists its spans.
         let before = before.filter(|before| before.target == self.target && there.is_some());
@@ -317,7 +319,7 @@ impl HttpExporter<'_> {
                 Ok(stored) => stored,
                 // An earlier request may have arrived, and only its answer was lost.
                 Err(refusal @ (ExportError::Trace(_) | ExportError::Transient { .. })) => {
-                    let Some(there) = Stored::look(&self.server, trace.id)? else { return Err(refusal) };
+                    let Some(there) = StoredTrace::look(&self.server, trace.id)? else { return Err(refusal) };
                     self.refuse_lost_spans(&there)?;
                     self.change_info(trace, &update)?;
                     there

@@ -1,8 +1,8 @@
 //! Which traces a server still has: a search for many by their ids, then a look at each that the search did
 //! not find.
 
-use super::answer::{Step, error_code};
-use super::server::Server;
+use super::answer::{Purpose, error_code};
+use super::server::ServerApi;
 use super::settings;
 use crate::config::access::Access;
 use crate::config::target::Target;
@@ -28,7 +28,7 @@ pub fn lost(
     lost::find(sent, &mut Asked(Server::new(client, target.to_string(), url)))
 }
 
-struct Asked<'a>(Server<'a>);
+struct ServerTraces<'a>(ServerApi<'a>);
 
 impl TraceIndex for Asked<'_> {
     fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
@@ -51,7 +51,7 @@ impl TraceIndex for Asked<'_> {
         if !answer.status.is_success() {
             // A server with users answers 403 for a missing experiment.
             let is_gone = answer.status.as_u16() == 403 || error_code(&answer).is_some();
-            return if is_gone { Ok(None) } else { Err(self.0.refused(Step::Look, &answer)) };
+            return if is_gone { Ok(None) } else { Err(self.0.refused(Purpose::Look, &answer)) };
         }
         Ok(made(&self.0.json(&answer)?))
     }
@@ -74,7 +74,7 @@ impl Asked<'_> {
             // MLflow itself refuses the search; then the caller looks at each trace.
             return match error_code(&answer) {
                 Some(_) => Ok(Vec::new()),
-                None => Err(self.0.refused(Step::Look, &answer)),
+                None => Err(self.0.refused(Purpose::Look, &answer)),
             };
         }
         let found = self.0.json(&answer)?;
@@ -89,7 +89,7 @@ impl Asked<'_> {
             // As for an experiment. A 404 without a code is from a proxy, whose server may be down.
             403 => Ok(false),
             404 if error_code(&answer).is_some() => Ok(false),
-            _ => Err(self.0.refused(Step::Look, &answer)),
+            _ => Err(self.0.refused(Purpose::Look, &answer)),
         }
     }
 }

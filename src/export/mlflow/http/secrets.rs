@@ -87,12 +87,12 @@ mod tests {
             ("Basic YW5uOnBhc3M=", "ann:pass and pass, but ann", "… and …, but ann"),
             ("Bearer abc", "an abc, not Bearer abc", "an abc, not …"),
         ];
-        for (header, said, expected) in table {
+        for (header, text, expected) in table {
             let mut value = HeaderValue::from_static(header);
             value.set_sensitive(true);
             let secrets = Secrets::default();
             secrets.add_headers(&[(reqwest::header::AUTHORIZATION, value)].into_iter().collect());
-            assert_eq!(String::from_utf8(secrets.hide(said.into())).unwrap(), expected, "{header}");
+            assert_eq!(String::from_utf8(secrets.hide(text.into())).unwrap(), expected, "{header}");
         }
     }
 

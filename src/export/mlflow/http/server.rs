@@ -1,15 +1,15 @@
 //! Requests to a server's REST API: addresses made from parts, bodies of JSON.
 
-use super::answer::{self, Step};
+use super::answer::{self, Purpose};
 use super::client::{Answer, Client, Request};
-use super::version::{OLDEST, Version};
+use super::version::{OLDEST, ServerVersion};
 use crate::export::ExportError;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use std::time::Instant;
 
-pub(super) struct Server<'a> {
+pub(super) struct ServerApi<'a> {
     client: Client<'a>,
     /// As the target is written, without credentials.
     address: String,
@@ -17,11 +17,11 @@ pub(super) struct Server<'a> {
 }
 
 /// The content type and further headers of a body.
-pub(super) type Headers<'h> = &'h [(HeaderName, &'h str)];
+pub(super) type BodyHeaders<'h> = &'h [(HeaderName, &'h str)];
 
-impl<'a> Server<'a> {
-    pub(super) fn new(client: Client<'a>, address: String, url: Url) -> Server<'a> {
-        Server { client, address, url }
+impl<'a> ServerApi<'a> {
+    pub(super) fn new(client: Client<'a>, address: String, url: Url) -> ServerApi<'a> {
+        ServerApi { client, address, url }
     }
 
     pub(super) fn give_up_at(&self, at: Option<Instant>) {
@@ -33,7 +33,7 @@ impl<'a> Server<'a> {
     }
 
     /// The server's version; None if a proxy hides it. Refuses servers that are too old.
-    pub(super) fn version(&self) -> Result<Option<Version>, ExportError> {
+    pub(super) fn version(&self) -> Result<Option<ServerVersion>, ExportError> {
         self.version_in(&self.ask_version()?)
     }
 
@@ -41,9 +41,9 @@ impl<'a> Server<'a> {
         self.get(&["version"], &[])
     }
 
-    pub(super) fn version_in(&self, answer: &Answer) -> Result<Option<Version>, ExportError> {
+    pub(super) fn version_in(&self, answer: &Answer) -> Result<Option<ServerVersion>, ExportError> {
         match answer.status.as_u16() {
-            200 => match Version::parse(&String::from_utf8_lossy(&answer.body)) {
+            200 => match ServerVersion::parse(&String::from_utf8_lossy(&answer.body)) {
                 Some(version) if version < OLDEST => Err(ExportError::Target(format!(
                     "{} is MLflow {version}, which cannot take a trace from here (upgrade that server to {OLDEST} or \
                      newer, or choose another tracking URI)",
@@ -52,7 +52,7 @@ impl<'a> Server<'a> {
                 version => Ok(version),
             },
             404 | 405 => Ok(None),
-            _ => Err(self.refused(Step::Look, answer)),
+            _ => Err(self.refused(Purpose::Look, answer)),
         }
     }
 
@@ -88,7 +88,7 @@ impl<'a> Server<'a> {
         &self,
         method: Method,
         path: &[&str],
-        headers: Headers,
+        headers: BodyHeaders,
         body: Vec<u8>,
     ) -> Result<Answer, ExportError> {
         let mut all = HeaderMap::new();
@@ -100,8 +100,8 @@ impl<'a> Server<'a> {
         self.client.send(&Request { method, url: self.address_of(path, &[])?, headers: all, body })
     }
 
-    pub(super) fn refused(&self, step: Step, answer: &Answer) -> ExportError {
-        answer::refused(&self.address, step, answer)
+    pub(super) fn refused(&self, purpose: Purpose, answer: &Answer) -> ExportError {
+        answer::refused(&self.address, purpose, answer)
     }
 
     pub(super) fn json(&self, answer: &Answer) -> Result<Value, ExportError> {

@@ -1,6 +1,6 @@
 //! Makes a connection to a server from the variables of MLflow's client.
 
-use super::client::{Client, Tries};
+use super::client::{Client, RequestPolicy};
 use super::credentials::authorization;
 use super::proxies::{self, proxy_for};
 use super::roots;
@@ -42,7 +42,7 @@ pub(super) fn connect<'a>(
     }
     let http = ClientBuilder::new().default_headers(headers);
     let http = secured(proxies::set(http, &variables)?, &url, &variables)?;
-    let client = Client::new(http, tries(&variables)?, patience)?;
+    let client = Client::new(http, request_policy(&variables)?, patience)?;
     client.secrets().add_headers(&credentials);
     for scheme in ["http", "https"] {
         proxies::proxy_for(scheme, &variables)
@@ -82,7 +82,7 @@ fn secured(http: ClientBuilder, url: &Url, variables: &Variables) -> Result<Clie
 }
 
 /// Timeout and retries, for every target over a network.
-pub fn tries(variables: &Variables) -> Result<Tries, ExportError> {
+pub fn request_policy(variables: &Variables) -> Result<RequestPolicy, ExportError> {
     let seconds = |name: &str, default: Duration| match variables.text(name) {
         None => Ok(default),
         Some(text) => match text.trim().parse::<f64>() {
@@ -92,7 +92,7 @@ pub fn tries(variables: &Variables) -> Result<Tries, ExportError> {
             ))),
         },
     };
-    let usual = Tries::default();
+    let usual = RequestPolicy::default();
     let retries = match variables.text("MLFLOW_HTTP_REQUEST_MAX_RETRIES") {
         None => usual.retries,
         Some(text) => text.trim().parse().map_err(|_| {
@@ -101,7 +101,7 @@ pub fn tries(variables: &Variables) -> Result<Tries, ExportError> {
             )
         })?,
     };
-    Ok(Tries {
+    Ok(RequestPolicy {
         timeout: seconds("MLFLOW_HTTP_REQUEST_TIMEOUT", usual.timeout)?,
         retries,
         backoff: seconds("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", usual.backoff)?,
@@ -133,7 +133,7 @@ pub(super) fn header(name: &str, value: &str) -> Result<HeaderValue, ExportError
 mod tests {
     use super::*;
 
-    fn told(uri: &str, variables: &[(&str, &str)]) -> String {
+    fn outcome(uri: &str, variables: &[(&str, &str)]) -> String {
         let target = Target::parse(uri, std::path::Path::new("/")).unwrap();
         let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let access = Access { variables, ..Access::default() };
@@ -184,8 +184,8 @@ mod tests {
             ("http://host", &[("HTTP_PROXY", "::")], "HTTP_PROXY"),
         ];
         for (uri, variables, expected) in table {
-            let said = told(uri, variables);
-            assert!(said.contains(expected), "{uri} {variables:?}: {said}");
+            let outcome = outcome(uri, variables);
+            assert!(outcome.contains(expected), "{uri} {variables:?}: {outcome}");
         }
     }
 
@@ -197,13 +197,13 @@ mod tests {
             ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0.5"),
             ("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0"),
         ];
-        let expected = Tries {
+        let expected = RequestPolicy {
             timeout: Duration::from_secs(30),
             retries: 0,
             backoff: Duration::from_millis(500),
             jitter: Duration::ZERO,
         };
-        assert_eq!(tries(&Variables::from(variables)), Ok(expected));
-        assert_eq!(tries(&Variables::default()), Ok(Tries::default()));
+        assert_eq!(request_policy(&Variables::from(variables)), Ok(expected));
+        assert_eq!(request_policy(&Variables::default()), Ok(RequestPolicy::default()));
     }
 }

@@ -1,8 +1,8 @@
 //! What a server already has of a trace.
 
-use super::answer::Step;
+use super::answer::Purpose;
 use super::client::Answer;
-use super::server::Server;
+use super::server::ServerApi;
 use crate::export::ExportError;
 use crate::export::mlflow::keys;
 use crate::export::mlflow::tags::{self, Record};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// A trace's information in a server's answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct StoredTrace {
     pub(super) experiment_id: String,
     pub(super) tags: BTreeMap<String, String>,
     /// The record of the tags that the last update wrote.
@@ -21,34 +21,35 @@ pub(super) struct Stored {
     assessments: Vec<Value>,
 }
 
-impl Stored {
+impl StoredTrace {
     /// None if there is no such trace.
-    pub(super) fn look(server: &Server, trace: TraceId) -> Result<Option<Stored>, ExportError> {
+    pub(super) fn look(server: &ServerApi, trace: TraceId) -> Result<Option<StoredTrace>, ExportError> {
         let answer = server.get(&["api", "3.0", "mlflow", "traces", &trace.to_string()], &[])?;
         match answer.status.as_u16() {
             // A server with users answers 403 for a missing trace, except to its administrators.
             403 | 404 => Ok(None),
-            200 => Stored::read(server, &answer).map(Some),
-            _ => Err(server.refused(Step::Find, &answer)),
+            200 => StoredTrace::read(server, &answer).map(Some),
+            _ => Err(server.refused(Purpose::Find, &answer)),
         }
     }
 
     /// As `look`, with one try. None also without a successful answer.
-    pub(super) fn glance(server: &Server, trace: TraceId) -> Option<Stored> {
+    pub(super) fn glance(server: &ServerApi, trace: TraceId) -> Option<StoredTrace> {
         let answer = server.get_once(&["api", "3.0", "mlflow", "traces", &trace.to_string()], &[]).ok()??;
-        Stored::read(server, &answer).ok()
+        StoredTrace::read(server, &answer).ok()
     }
 
     /// From the answer to a look, or to the information that was sent.
-    pub(super) fn read(server: &Server, answer: &Answer) -> Result<Stored, ExportError> {
+    pub(super) fn read(server: &ServerApi, answer: &Answer) -> Result<StoredTrace, ExportError> {
         let body = serde_json::from_slice(&answer.body).ok();
-        body.and_then(|body| Stored::of(&body)).ok_or_else(|| server.refused(Step::Find, answer))
+        body.and_then(|body| StoredTrace::from_json(&body))
+            .ok_or_else(|| server.refused(Purpose::Find, answer))
     }
 
-    fn of(body: &Value) -> Option<Stored> {
+    fn from_json(body: &Value) -> Option<StoredTrace> {
         let info = &body["trace"]["trace_info"];
         let metadata = texts(&info["trace_metadata"]);
-        Some(Stored {
+        Some(StoredTrace {
             experiment_id: info["trace_location"]["mlflow_experiment"]["experiment_id"].as_str()?.to_owned(),
             tags: texts(&info["tags"]),
             written: tags::record(|key| metadata.get(key).map(String::as_str)),
@@ -74,7 +75,7 @@ impl Stored {
     }
 
     /// Whether the trace has this metadata there.
-    pub(super) fn tells(&self, key: &str) -> bool {
+    pub(super) fn has_metadata(&self, key: &str) -> bool {
         self.metadata.contains_key(key)
     }
 
@@ -109,7 +110,7 @@ mod tests {
         let location = json!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "3"}});
         let body = |metadata: Value, tags: Value| json!({"trace": {"trace_info": {"trace_location": location, "trace_metadata": metadata, "tags": tags}}});
         for key in [tags::RECORD, tags::FORMER_RECORD] {
-            let stored = Stored::of(&body(
+            let stored = StoredTrace::from_json(&body(
                 json!({key: "{\"a\": \"1\"}"}),
                 json!({"a": "x", "mlflow.trace.spansLocation": "TRACKING_STORE"}),
             ))
@@ -118,10 +119,10 @@ mod tests {
             assert!(stored.is_in_tracking_store());
         }
         // A trace of another program, or an older server's shorter answer.
-        let bare = Stored::of(&body(Value::Null, Value::Null)).unwrap();
+        let bare = StoredTrace::from_json(&body(Value::Null, Value::Null)).unwrap();
         assert!(bare.tags.is_empty() && bare.written.is_empty() && !bare.is_in_tracking_store());
-        assert_eq!(Stored::of(&json!({"trace": {}})), None);
-        assert_eq!(Stored::of(&json!([1])), None);
+        assert_eq!(StoredTrace::from_json(&json!({"trace": {}})), None);
+        assert_eq!(StoredTrace::from_json(&json!([1])), None);
     }
 
     #[test]
@@ -136,7 +137,7 @@ mod tests {
             "tags": {"codex.cli_version": "2"},
             "trace_metadata": {"session": "c"},
         }}});
-        Stored::of(&there).unwrap().complete(&mut body, &["old".to_owned()]);
+        StoredTrace::from_json(&there).unwrap().complete(&mut body, &["old".to_owned()]);
         let whole = json!({"trace": {"trace_info": {
             "tags": {"codex.cli_version": "2", "team": "red"},
             "trace_metadata": {"session": "c", "theirs": "b"},

@@ -14,8 +14,8 @@ fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> 
     }
 }
 
-fn told(step: Step, status: u16, headers: &[(&'static str, &'static str)], body: &str) -> String {
-    match refused("http://host", step, &answer(status, headers, body)) {
+fn error_text(purpose: Purpose, status: u16, headers: &[(&'static str, &'static str)], body: &str) -> String {
+    match refused("http://host", purpose, &answer(status, headers, body)) {
         ExportError::Unclear { reason, .. } => format!("unclear: {reason}"),
         ExportError::Archived(reason) => format!("archived: {reason}"),
         ExportError::Transient { reason, after, .. } => format!("transient {after:?}: {reason}"),
@@ -27,8 +27,8 @@ fn told(step: Step, status: u16, headers: &[(&'static str, &'static str)], body:
 }
 
 #[test]
-fn every_status_is_somebodys_fault() {
-    use Step::{Find, Look, Take};
+fn every_status_has_a_cause() {
+    use Purpose::{Find, Look, Take};
     let table = [
         (Look, 400, "target"),
         (Take, 400, "trace"),
@@ -57,38 +57,38 @@ fn every_status_is_somebodys_fault() {
         (Find, 401, "target"),
         (Find, 200, "unclear"),
     ];
-    for (step, status, kind) in table {
-        let told = told(step, status, &[], "");
-        assert!(told.starts_with(kind), "{step:?} {status}: {told}");
+    for (purpose, status, kind) in table {
+        let text = error_text(purpose, status, &[], "");
+        assert!(text.starts_with(kind), "{purpose:?} {status}: {text}");
     }
 }
 
 #[test]
-fn a_refusal_says_what_the_server_said_and_what_to_do() {
+fn a_refusal_includes_the_servers_message_and_advice() {
     let json = [("content-type", "application/json")];
     let html = [("content-type", "text/html; charset=utf-8")];
     let table: &[(&str, String)] = &[
         (
             "target: http://host answered 401 Unauthorized: You are not \"allowed\" (set MLFLOW_TRACKING_USERNAME \
              and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)",
-            told(Step::Look, 401, &[], "You are not\r\n \"allowed\"\n"),
+            error_text(Purpose::Look, 401, &[], "You are not\r\n \"allowed\"\n"),
         ),
         (
             "trace: http://host does not take the trace: 400 Bad Request: no such field",
-            told(Step::Take, 400, &json, r#"{"error_code": "BAD", "message": "no such field"}"#),
+            error_text(Purpose::Take, 400, &json, r#"{"error_code": "BAD", "message": "no such field"}"#),
         ),
         (
             "transient Some(7s): http://host answered 503 Service Unavailable",
-            told(Step::Take, 503, &[("retry-after", "7")], "<html>busy</html>"),
+            error_text(Purpose::Take, 503, &[("retry-after", "7")], "<html>busy</html>"),
         ),
         (
             "target: http://host is not an MLflow server: it answered with a web page (check MLFLOW_TRACKING_URI)",
-            told(Step::Look, 200, &html, "<!doctype html>"),
+            error_text(Purpose::Look, 200, &html, "<!doctype html>"),
         ),
         (
             "target: http://host sends on to https://other/mlflow, where the trace was not sent (make that address \
              MLFLOW_TRACKING_URI if it is the server's)",
-            told(Step::Look, 302, &[("location", "https://other/mlflow/version")], ""),
+            error_text(Purpose::Look, 302, &[("location", "https://other/mlflow/version")], ""),
         ),
     ];
     for (expected, found) in table {
@@ -97,17 +97,17 @@ fn a_refusal_says_what_the_server_said_and_what_to_do() {
 }
 
 #[test]
-fn a_servers_words_cannot_move_the_cursor() {
-    let words = said(&answer(500, &[], "a\u{1b}[2J\u{202e}b\u{0}\tc \n\n d"));
+fn a_servers_text_cannot_move_the_cursor() {
+    let words = message(&answer(500, &[], "a\u{1b}[2J\u{202e}b\u{0}\tc \n\n d"));
     assert_eq!(words, ": a[2Jb c d");
-    let words = said(&answer(500, &[], &"ä".repeat(5000)));
+    let words = message(&answer(500, &[], &"ä".repeat(5000)));
     assert_eq!(words.chars().count(), LONGEST_WORDS + 3);
-    assert_eq!(said(&answer(500, &[], r#"{"detail": [{"loc": "x"}]}"#)), r#": [{"loc":"x"}]"#);
-    assert_eq!(said(&answer(500, &[], "")), "");
+    assert_eq!(message(&answer(500, &[], r#"{"detail": [{"loc": "x"}]}"#)), r#": [{"loc":"x"}]"#);
+    assert_eq!(message(&answer(500, &[], "")), "");
 }
 
 #[test]
-fn a_pause_is_told_in_seconds_or_by_the_servers_clock() {
+fn a_pause_is_in_seconds_or_by_the_servers_clock() {
     let date = ("date", "Mon, 23 Nov 2026 10:00:00 GMT");
     let pause = |headers: &[(&'static str, &'static str)]| retry_after(&answer(503, headers, "").headers);
     assert_eq!(pause(&[("retry-after", " 12 ")]), Some(Duration::from_secs(12)));
@@ -116,5 +116,5 @@ fn a_pause_is_told_in_seconds_or_by_the_servers_clock() {
     for useless in ["-1", "soon", "Mon, 23 Nov 2026 09:00:00 GMT"] {
         assert_eq!(pause(&[date, ("retry-after", useless)]), None, "{useless}");
     }
-    assert_eq!(pause(&[at]), None, "a date says nothing without the server's clock");
+    assert_eq!(pause(&[at]), None, "a date means nothing without the server's clock");
 }
