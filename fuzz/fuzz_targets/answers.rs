@@ -1,8 +1,8 @@
 //! Any answer of a server is what was hoped for or an error in a line, without a character that a terminal would obey.
 #![no_main]
 
-use codex_traced::export::mlflow::http::answer::{Purpose, error_code, is_page, json, refused};
-use codex_traced::export::mlflow::http::client::Answer;
+use codex_traced::export::mlflow::http::refusal::{Purpose, refused};
+use codex_traced::export::mlflow::rest::answer::{Answer, error_code, is_page, message};
 use libfuzzer_sys::fuzz_target;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
@@ -17,13 +17,12 @@ fuzz_target!(|input: (u16, &[u8], &[u8], &[u8])| {
         }
     }
     let answer = Answer { status, headers, body: body.to_vec() };
-    let _ = (is_page(&answer), error_code(&answer));
+    let _ = (is_page(&answer), error_code(&answer), message(&answer), answer.json());
     let errors = [
-        Some(refused("http://host", Purpose::Look, &answer)),
-        Some(refused("http://host", Purpose::Take, &answer)),
-        json("http://host", &answer).err(),
+        refused("http://host", Purpose::Look, &answer),
+        refused("http://host", Purpose::Take, &answer),
     ];
-    for error in errors.into_iter().flatten() {
+    for error in errors {
         let said = error.to_string();
         assert!(
             !said.contains(|c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)),

@@ -8,6 +8,7 @@ pub mod http;
 pub mod info;
 pub mod keys;
 pub mod page;
+pub mod rest;
 #[cfg(test)]
 mod sample;
 pub mod sqlite;

@@ -4,6 +4,7 @@
 use super::profile::{BadLine, NoProfile, Profiles, Settings};
 use crate::config::secret::Secret;
 use crate::env::Variables;
+use crate::export::ExportError;
 use reqwest::Url;
 use std::collections::BTreeSet;
 use std::io;
@@ -61,6 +62,12 @@ pub(super) enum LoginError {
     SecretScope(String),
 }
 
+impl From<LoginError> for ExportError {
+    fn from(error: LoginError) -> ExportError {
+        ExportError::Target(error.to_string())
+    }
+}
+
 const SUPPORTED: &str = "set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or use a \
                          profile of ~/.databrickscfg that has one or the other";
 
@@ -88,6 +95,12 @@ const KNOWN: [(&str, &str, Option<&str>); 20] = [
     ("azure_tenant_id", "ARM_TENANT_ID", Some("azure")),
     ("metadata_service_url", "DATABRICKS_METADATA_SERVICE_URL", Some("metadata-service")),
 ];
+
+/// The workspace's address, if the settings name one and a way to log in.
+pub fn host(profile: Option<&str>, access: &Access) -> Option<String> {
+    let target = Target::Databricks { profile: profile.map(str::to_owned) };
+    Some(Account::find(profile, &access.variables_for(&target), access.home.as_deref()).ok()?.host)
+}
 
 impl Account {
     /// For `databricks` or `databricks://profile`.

@@ -1,6 +1,6 @@
 //! Which traces a workspace still has, one request for each: a search by ids is untested there.
 
-use super::{DatabricksExporter, experiment};
+use super::exporter::DatabricksExporter;
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use crate::export::lost::{self, Lost, SentTrace, TraceIndex};
@@ -25,7 +25,7 @@ impl TraceIndex for DatabricksExporter<'_> {
     fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
         let mut present = HashSet::new();
         for one in sent {
-            if self.look(one.trace)?.is_some() {
+            if StoredTrace::look(&self.workspace, one.trace)?.is_some() {
                 present.insert(one.trace);
             }
         }
@@ -33,6 +33,6 @@ impl TraceIndex for DatabricksExporter<'_> {
     }
 
     fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError> {
-        experiment::made(&mut self.workspace, experiment_id)
+        experiments::created_at(&self.workspace, experiment_id)
     }
 }

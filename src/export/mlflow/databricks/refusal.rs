@@ -2,11 +2,11 @@
 
 use crate::config::secret::Secret;
 use crate::export::ExportError;
-use crate::export::mlflow::http::client::Answer;
-use serde_json::Value;
+use crate::export::mlflow::rest::answer::{Answer, plain};
+use crate::export::mlflow::rest::secrets::Secrets;
 
 /// The longest part of a server's message that is shown, in characters.
-const QUOTED: usize = 300;
+const LONGEST_MESSAGE: usize = 300;
 
 /// An answer that is no success.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +20,16 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Databricks writes `error_code` and `message`, OAuth `error` and `error_description`; a proxy in
     /// between writes anything.
-    pub(super) fn from_answer(answer: &Answer, secrets: &[Secret]) -> Refusal {
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    pub(super) fn from_answer(answer: &Answer, secrets: &Secrets) -> Refusal {
+        let body = answer.json();
         let text = |names: [&str; 2]| names.iter().find_map(|name| body[name].as_str());
         let code = text(["error_code", "error"]).filter(|code| is_code(code)).unwrap_or_default().to_owned();
         let message = text(["message", "error_description"]).unwrap_or_default();
-        Refusal { status: answer.status.as_u16(), code, message: quoted(&hidden(message, secrets)) }
+        Refusal {
+            status: answer.status.as_u16(),
+            code,
+            message: plain(&secrets.hide_text(message), LONGEST_MESSAGE),
+        }
     }
 
     /// Nothing exists by that name or id.
@@ -89,12 +93,6 @@ impl Refusal {
     }
 }
 
-/// The text with `…` for each secret.
-pub(super) fn hidden(text: &str, secrets: &[Secret]) -> String {
-    let each = secrets.iter().map(Secret::reveal).filter(|secret| !secret.is_empty());
-    each.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
-}
-
 /// The same error with another text.
 pub(super) fn reworded(error: ExportError, words: impl FnOnce(String) -> String) -> ExportError {
     match error {
@@ -119,16 +117,6 @@ fn is_code(code: &str) -> bool {
     (1..=60).contains(&code.len()) && code.bytes().all(is_of_word)
 }
 
-/// One line of bounded length.
-fn quoted(text: &str) -> String {
-    let shown: String = text.chars().filter(|c| c.is_whitespace() || !c.is_control()).collect();
-    let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(QUOTED) {
-        None => line,
-        Some((end, _)) => format!("{}…", &line[..end]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,7 +126,9 @@ mod tests {
     fn refusal(status: u16, body: &str) -> Refusal {
         let status = StatusCode::from_u16(status).unwrap();
         let answer = Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() };
-        Refusal::from_answer(&answer, &[Secret::new("dapi-1"), Secret::new("")])
+        let secrets = Secrets::default();
+        secrets.add(b"dapi-1");
+        Refusal::from_answer(&answer, &secrets)
     }
 
     #[test]
@@ -181,11 +171,5 @@ mod tests {
         let refusal = refusal(401, r#"{"message": "bad token\n dapi-1"}"#);
         let expected = "h refused the credentials: bad token … (renew the token or the secret)";
         assert_eq!(refusal.as_error("h"), Some(ExportError::Target(expected.to_owned())));
-    }
-
-    #[test]
-    fn a_long_sentence_is_cut_and_moves_no_cursor() {
-        assert_eq!(quoted("a\u{1b}[2J\r\n b"), "a[2J b");
-        assert_eq!(quoted(&"ä".repeat(400)).chars().count(), QUOTED + 1);
     }
 }

@@ -3,7 +3,8 @@
 use super::workspace::{Ask, Workspace};
 use crate::config::secret::Secret;
 use crate::export::ExportError;
-use crate::export::mlflow::http::client::Request;
+use crate::export::mlflow::rest::api::{ApiRequest, Rest};
+use crate::export::mlflow::rest::client::Request;
 use crate::trace::ids::TraceId;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
@@ -67,17 +68,20 @@ pub(super) enum AllowedHeaders {
 }
 
 impl Grant {
-    pub(super) fn ask_for(workspace: &mut WorkspaceApi, trace: TraceId) -> Result<Grant, ExportError> {
-        let path = format!("/api/2.0/mlflow/traces/{trace}/credentials-for-data-upload");
-        let answer = workspace.ask(&ApiRequest::get(&path, &[]))?.map_err(|refusal| {
-            ExportError::Trace(format!("Databricks gives no place for the spans{}", refusal.message()))
-        })?;
+    pub(super) fn ask_for(workspace: &WorkspaceApi, trace: TraceId) -> Result<Grant, ExportError> {
+        let path = ["api", "2.0", "mlflow", "traces", &trace.to_string(), "credentials-for-data-upload"];
+        let answer = workspace.call(&ApiRequest::get(&path, &[]))?;
+        if !answer.status.is_success() {
+            let message = workspace.refusal(&answer).message();
+            return Err(ExportError::Trace(format!("Databricks gives no place for the spans{message}")));
+        }
         // The answer holds the signed address, so serde's error is not shown.
-        let UploadCredentials { credential_info: info } = serde_json::from_value(answer).map_err(|_| {
-            ExportError::Target(
-                "Databricks keeps the spans in a kind of storage that we do not know".to_owned(),
-            )
-        })?;
+        let UploadCredentials { credential_info: info } =
+            serde_json::from_slice(&answer.body).map_err(|_| {
+                ExportError::Target(
+                    "Databricks keeps the spans in a kind of storage that we do not know".to_owned(),
+                )
+            })?;
         Ok(Grant { cloud: info.r#type, address: Secret::new(info.signed_uri), headers: info.headers })
     }
 }

@@ -3,7 +3,8 @@
 use super::refusal::{hidden, reworded};
 use crate::config::secret::Secret;
 use crate::export::ExportError;
-use crate::export::mlflow::http::client::Answer;
+use crate::export::mlflow::rest::answer::Answer;
+use crate::export::mlflow::rest::secrets::Secrets;
 use reqwest::Url;
 
 /// In bytes. Shorter values are words such as `flush` and versions; a signature has more than forty.
@@ -33,9 +34,11 @@ pub(super) fn without_address(error: ExportError, url: &str, place: &str) -> Exp
     reworded(error, |reason| {
         let query = url.split_once('?').map_or("", |(_, query)| query);
         let values = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
-        let long: Vec<Secret> =
-            values.filter(|value| value.len() >= SHORTEST_SECRET).map(Secret::new).collect();
-        hidden(&reason.replace(url, place), &long)
+        let secrets = Secrets::default();
+        for value in values.filter(|value| value.len() >= SHORTEST_SECRET) {
+            secrets.add(value.as_bytes());
+        }
+        secrets.hide_text(&reason.replace(url, place))
     })
 }
 

@@ -19,7 +19,7 @@ const PART: usize = 10 << 20;
 const RENEWALS: u32 = 3;
 
 /// Replaces the whole file, if there is one.
-pub(super) fn upload(workspace: &mut WorkspaceApi, trace: TraceId, file: &[u8]) -> Result<(), ExportError> {
+pub(super) fn upload(workspace: &WorkspaceApi, trace: TraceId, file: &[u8]) -> Result<(), ExportError> {
     let grant = Grant::ask_for(workspace, trace)?;
     let mut upload = Upload { workspace, trace, grant, renewals: RENEWALS };
     match upload.put(file) {
@@ -30,7 +30,7 @@ pub(super) fn upload(workspace: &mut WorkspaceApi, trace: TraceId, file: &[u8]) 
 }
 
 struct Upload<'u, 'a> {
-    workspace: &'u mut WorkspaceApi<'a>,
+    workspace: &'u WorkspaceApi<'a>,
     trace: TraceId,
     grant: Grant,
     renewals: u32,

@@ -4,13 +4,16 @@ use super::login::{Account, Login};
 use super::refusal::{Refusal, hidden, reworded};
 use crate::config::secret::Secret;
 use crate::export::ExportError;
-use crate::export::mlflow::http::client::{Answer, Client, Request};
+use crate::export::mlflow::rest::answer::Answer;
+use crate::export::mlflow::rest::api::ApiRequest;
+use crate::export::mlflow::rest::client::{Client, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::Value;
+use std::cell::{OnceCell, RefCell};
 use std::time::{Duration, Instant};
 
 /// Azure refuses tokens in their last half minute; databricks-sdk leaves the same margin.
@@ -20,13 +23,13 @@ pub(super) struct WorkspaceApi<'a> {
     client: Client<'a>,
     account: Account,
     /// The host's description of itself; fetched before the first request.
-    config: Option<HostConfig>,
+    config: OnceCell<HostConfig>,
     /// The current OAuth token of a service principal.
-    token: Option<Token>,
+    token: RefCell<Option<Token>>,
 }
 
 /// The fields of `/.well-known/databricks-config` that are used here.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct HostConfig {
     oidc_endpoint: Option<String>,
     account_id: Option<String>,
@@ -52,62 +55,36 @@ struct TokenAnswer {
     expires_in: Option<Value>,
 }
 
-/// A request to the workspace's API.
-pub(super) struct ApiRequest<'q> {
-    pub(super) method: Method,
-    /// From the host's root.
-    pub(super) path: &'q str,
-    pub(super) query: &'q [(&'q str, &'q str)],
-    pub(super) body: Option<&'q Value>,
-}
-
-impl<'q> ApiRequest<'q> {
-    pub(super) fn get(path: &'q str, query: &'q [(&'q str, &'q str)]) -> ApiRequest<'q> {
-        ApiRequest { method: Method::GET, path, query, body: None }
-    }
-
-    pub(super) fn with_body(method: Method, path: &'q str, body: &'q Value) -> ApiRequest<'q> {
-        ApiRequest { method, path, query: &[], body: Some(body) }
-    }
-}
-
 impl<'a> WorkspaceApi<'a> {
     pub(super) fn new(client: Client<'a>, account: Account) -> WorkspaceApi<'a> {
-        if let Login::ServicePrincipal { secret, .. } = &account.login {
-            client.secrets().add(secret.reveal().as_bytes());
-        }
-        WorkspaceApi { client, account, config: None, token: None }
+        let (Login::Token(secret) | Login::ServicePrincipal { secret, .. }) = &account.login;
+        client.secrets().add(secret.reveal().as_bytes());
+        WorkspaceApi { client, account, config: OnceCell::new(), token: RefCell::new(None) }
     }
 
     pub(super) fn client(&self) -> &Client<'a> {
         &self.client
     }
 
-    /// The body of a successful answer, or the refusal. The outer error concerns every request, such as bad
-    /// credentials.
-    pub(super) fn ask(&mut self, ask: &ApiRequest) -> Result<Result<Value, Refusal>, ExportError> {
-        let answer = self.send(ask)?;
-        if answer.status.is_success() {
-            return Ok(Ok(serde_json::from_slice(&answer.body).unwrap_or_default()));
-        }
-        let refusal = Refusal::from_answer(&answer, &self.secrets());
-        match refusal.as_error(&self.account.host) {
-            Some(error) => Err(error),
-            None => Ok(Err(refusal)),
-        }
+    pub(super) fn host(&self) -> &str {
+        &self.account.host
+    }
+
+    pub(super) fn refusal(&self, answer: &Answer) -> Refusal {
+        Refusal::from_answer(answer, self.client.secrets())
     }
 
     /// Replaces a token that was valid before and is refused now.
-    fn send(&mut self, ask: &ApiRequest) -> Result<Answer, ExportError> {
+    pub(super) fn send(&self, request: &ApiRequest) -> Result<Answer, ExportError> {
         loop {
-            let request = self.request(ask)?;
-            let answer = self.exchange(&request)?;
+            let answer = self.exchange(&self.request(request)?)?;
             // Databricks answers 403 to some expired tokens.
             let is_refused = matches!(answer.status.as_u16(), 401 | 403);
-            match self.token.as_mut() {
-                Some(token) if is_refused && token.is_proved => self.token = None,
-                Some(token) if !is_refused => {
-                    token.is_proved = true;
+            let mut token = self.token.borrow_mut();
+            match token.as_mut() {
+                Some(valid) if is_refused && valid.is_proved => *token = None,
+                Some(valid) if !is_refused => {
+                    valid.is_proved = true;
                     return Ok(answer);
                 }
                 _ => return Ok(answer),
@@ -116,47 +93,38 @@ impl<'a> WorkspaceApi<'a> {
     }
 
     fn exchange(&self, request: &Request) -> Result<Answer, ExportError> {
-        let answer = self.client.send(request);
-        answer.map_err(|error| reworded(error, |reason| hidden(&reason, &self.secrets())))
+        let hidden = |reason: String| self.client.secrets().hide_text(&reason);
+        self.client.send(request).map_err(|error| reworded(error, hidden))
     }
 
-    fn request(&mut self, ask: &ApiRequest) -> Result<Request, ExportError> {
-        let config = self.config();
+    fn request(&self, request: &ApiRequest) -> Result<Request, ExportError> {
+        let (config, host) = (self.config(), self.host());
         let mut headers = HeaderMap::new();
         if let Some(id) = self.account.workspace_id.as_ref().or(config.workspace_id.as_ref()) {
             headers.insert("x-databricks-org-id", header(id, "the workspace's id")?);
         }
-        let token = self.bearer(&config)?;
-        headers.insert(AUTHORIZATION, sensitive(&format!("Bearer {}", token.reveal()))?);
-        let body = match ask.body {
-            None => Vec::new(),
-            Some(body) => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                serde_json::to_vec(body).expect("values with text keys always serialize")
-            }
-        };
-        let mut url = Url::parse(&format!("{}{}", self.account.host, ask.path))
-            .map_err(|error| ExportError::Target(format!("{} is no address: {error}", self.account.host)))?;
-        if !ask.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(ask.query);
+        headers.insert(AUTHORIZATION, sensitive(&format!("Bearer {}", self.bearer(config)?.reveal()))?);
+        if request.body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        Ok(Request { method: ask.method.clone(), url: url.into(), headers, body })
+        let body = request.body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let url = Url::parse(host).ok().and_then(|base| request.url(&base));
+        let url = url.ok_or_else(|| ExportError::Target(format!("{host} is no address")))?;
+        Ok(Request { method: request.method.clone(), url, headers, body })
     }
 
     /// Old hosts lack this page, and most work without it: a failed request leaves all fields empty.
-    fn config(&mut self) -> HostConfig {
-        if let Some(config) = &self.config {
-            return config.clone();
-        }
-        let url = format!("{}/.well-known/databricks-config", self.account.host);
-        let answer = self.client.once(&get(url)).ok().and_then(Result::ok);
-        let answer = answer.filter(|answer| answer.status.is_success());
-        let config: HostConfig =
-            answer.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
-        self.config.insert(config).clone()
+    fn config(&self) -> &HostConfig {
+        self.config.get_or_init(|| self.fetch_config().unwrap_or_default())
     }
 
-    fn bearer(&mut self, config: &HostConfig) -> Result<Secret, ExportError> {
+    fn fetch_config(&self) -> Option<HostConfig> {
+        let url = format!("{}/.well-known/databricks-config", self.account.host);
+        let answer = self.client.once(&get(url)).ok()?.ok()?;
+        serde_json::from_slice(&answer.body).ok().filter(|_| answer.status.is_success())
+    }
+
+    fn bearer(&self, config: &HostConfig) -> Result<Secret, ExportError> {
         let Login::ServicePrincipal { id, secret, scopes } = &self.account.login else {
             let Login::Token(token) = &self.account.login else { unreachable!("there are two ways") };
             return Ok(token.clone());
@@ -166,13 +134,13 @@ impl<'a> WorkspaceApi<'a> {
                 .expires
                 .is_none_or(|expires| expires.saturating_duration_since(Instant::now()) > BEFORE_EXPIRY)
         };
-        if let Some(token) = self.token.as_ref().filter(is_good) {
+        if let Some(token) = self.token.borrow().as_ref().filter(is_good) {
             return Ok(token.value.clone());
         }
         let request = token_request(&self.token_endpoint(config)?, id, secret, scopes)?;
         let answer = self.exchange(&request)?;
         if !answer.status.is_success() {
-            return Err(Refusal::from_answer(&answer, &self.secrets()).login_error(&self.account.host));
+            return Err(self.refusal(&answer).login_error(&self.account.host));
         }
         let answer: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| {
             ExportError::Target(format!("{} granted no token that can be read", self.account.host))
@@ -184,7 +152,7 @@ impl<'a> WorkspaceApi<'a> {
         let expires = seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
         let value = Secret::new(answer.access_token);
         self.client.secrets().add(value.reveal().as_bytes());
-        self.token = Some(Token { value: value.clone(), expires, is_proved: false });
+        *self.token.borrow_mut() = Some(Token { value: value.clone(), expires, is_proved: false });
         Ok(value)
     }
 
@@ -213,15 +181,6 @@ impl<'a> WorkspaceApi<'a> {
             )));
         }
         Ok(endpoint.token_endpoint)
-    }
-
-    /// The credentials to hide if a server sends them back.
-    fn secrets(&self) -> Vec<Secret> {
-        let own = match &self.account.login {
-            Login::Token(token) => token,
-            Login::ServicePrincipal { secret, .. } => secret,
-        };
-        [own.clone()].into_iter().chain(self.token.as_ref().map(|token| token.value.clone())).collect()
     }
 }
 

@@ -1,11 +1,11 @@
 //! Checks that a server answers and has the experiment; changes nothing. Only a trace shows whether the user
 //! may write there.
 
-use super::experiment;
 use super::server::ServerApi;
 use super::settings;
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
+use crate::export::mlflow::rest::experiments;
 use crate::export::{Checked, ExportError, Patience};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -22,7 +22,7 @@ pub fn check(
     let server = ServerApi::new(client, target.to_string(), url);
     let answer = server.ask_version()?;
     let version = server.version_in(&answer)?.map(|version| format!("MLflow {version}"));
-    let experiment_id = experiment::find(&server, wanted)?;
+    let experiment_id = experiments::find(&server, wanted)?;
     Ok(Checked { version, experiment_id, clock: clock(&answer.headers) })
 }
 

@@ -4,6 +4,7 @@
 use super::server::ServerApi;
 use crate::export::ExportError;
 use crate::export::mlflow::keys;
+use crate::export::mlflow::rest::api::ApiRequest;
 use crate::export::mlflow::wire::json;
 use crate::trace::ids::TraceId;
 use serde_json::{Map, Value};
@@ -13,10 +14,9 @@ use serde_json::{Map, Value};
 /// cost.
 pub(super) fn stored_cost(server: &ServerApi, trace: TraceId) -> Result<Option<String>, ExportError> {
     let path = ["ajax-api", "2.0", "mlflow", "get-trace-artifact"];
-    let Some(answer) = server.get_once(&path, &[("request_id", &trace.to_string())])? else {
-        return Ok(None);
-    };
-    Ok(serde_json::from_slice(&answer.body).ok().and_then(|body: Value| sum(&body["spans"])))
+    let query = [("request_id", &*trace.to_string())];
+    let answer = server.get_once(&ApiRequest::get(&path, &query))?;
+    Ok(answer.and_then(|answer| sum(&answer.json()["spans"])))
 }
 
 fn sum(spans: &Value) -> Option<String> {

@@ -6,6 +6,7 @@ use crate::config::secret::Secret;
 use crate::config::target::Target;
 use crate::env::Variables;
 use crate::export::ExportError;
+use crate::export::mlflow::rest::variables::{header, is_on};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;

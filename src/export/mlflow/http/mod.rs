@@ -4,20 +4,15 @@
 //! whose totals are final. In the reverse order, servers count tokens twice or never. The exporter sends an
 //! artifact only if the server does not keep the spans itself.
 
-pub mod answer;
 mod check;
-pub mod client;
 mod cost;
 mod credentials;
-mod experiment;
+mod exporter;
 mod otlp;
 pub mod present;
-pub mod proxies;
-pub mod roots;
-pub mod secrets;
+pub mod refusal;
 mod server;
-pub mod settings;
-mod stored;
+mod settings;
 mod version;
 
 use super::tags::{self, TagUpdate};
@@ -40,6 +35,7 @@ use stored::StoredTrace;
 use version::FIRST_TO_ADD;
 
 pub use check::check;
+pub use exporter::HttpExporter;
 pub use version::newest_tried_before;
 
 const EXPERIMENT_HEADER: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");

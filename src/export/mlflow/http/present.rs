@@ -1,7 +1,7 @@
 //! Which traces a server still has: a search for many by their ids, then a look at each that the search did
 //! not find.
 
-use super::answer::{Purpose, error_code};
+use super::refusal::Purpose;
 use super::server::ServerApi;
 use super::settings;
 use crate::config::access::Access;
@@ -46,76 +46,45 @@ impl TraceIndex for Asked<'_> {
     }
 
     fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError> {
-        let path = ["api", "2.0", "mlflow", "experiments", "get"];
-        let answer = self.0.get(&path, &[("experiment_id", experiment_id)])?;
-        if !answer.status.is_success() {
-            // A server with users answers 403 for a missing experiment.
-            let is_gone = answer.status.as_u16() == 403 || error_code(&answer).is_some();
-            return if is_gone { Ok(None) } else { Err(self.0.refused(Purpose::Look, &answer)) };
-        }
-        Ok(made(&self.0.json(&answer)?))
+        experiments::created_at(&self.0, experiment_id)
     }
 }
 
 impl Asked<'_> {
     fn search(&self, sent: &[SentTrace]) -> Result<Vec<TraceId>, ExportError> {
         let experiments: BTreeSet<&str> = sent.iter().map(|one| one.experiment_id.as_str()).collect();
-        let location =
-            |id: &&str| json!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": id}});
         let ids: Vec<String> = sent.iter().map(|one| format!("'{}'", one.trace)).collect();
         let body = json!({
-            "locations": experiments.iter().map(location).collect::<Vec<_>>(),
+            "locations": experiments.into_iter().map(info::location).collect::<Vec<_>>(),
             "max_results": sent.len(),
             "filter": format!("request_id IN ({})", ids.join(", ")),
         });
         let path = ["api", "3.0", "mlflow", "traces", "search"];
-        let answer = self.0.send_json(Method::POST, &path, &body)?;
+        let answer = self.0.call(&ApiRequest::with_body(Method::POST, &path, &body))?;
         if !answer.status.is_success() {
             // MLflow itself refuses the search; then the caller looks at each trace.
             return match error_code(&answer) {
                 Some(_) => Ok(Vec::new()),
-                None => Err(self.0.refused(Purpose::Look, &answer)),
+                None => Err(self.0.refusal(Purpose::Look, &answer)),
             };
         }
-        let found = self.0.json(&answer)?;
+        let found = match answer.json() {
+            Value::Null => return Err(self.0.refusal(Purpose::Look, &answer)),
+            found => found,
+        };
         let traces = found["traces"].as_array().into_iter().flatten();
         Ok(traces.filter_map(|trace| trace["trace_id"].as_str()?.parse().ok()).collect())
     }
 
     fn has(&self, trace: TraceId) -> Result<bool, ExportError> {
-        let answer = self.0.get(&["api", "3.0", "mlflow", "traces", &trace.to_string()], &[])?;
+        let path = ["api", "3.0", "mlflow", "traces", &trace.to_string()];
+        let answer = self.0.call(&ApiRequest::get(&path, &[]))?;
         match answer.status.as_u16() {
             200 => Ok(true),
             // As for an experiment. A 404 without a code is from a proxy, whose server may be down.
             403 => Ok(false),
             404 if error_code(&answer).is_some() => Ok(false),
-            _ => Err(self.0.refused(Purpose::Look, &answer)),
+            _ => Err(self.0.refusal(Purpose::Look, &answer)),
         }
-    }
-}
-
-/// When the experiment was created; None if it is deleted, 1970 if MLflow has no time for it.
-pub fn made(answer: &Value) -> Option<Timestamp> {
-    let experiment = &answer["experiment"];
-    let is_deleted = experiment["lifecycle_stage"].as_str() == Some("deleted");
-    let millisecond = experiment["creation_time"].as_i64().unwrap_or_default();
-    Timestamp::from_millisecond(millisecond).ok().filter(|_| !is_deleted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deleted_experiment_is_missing_and_one_without_a_time_is_old() {
-        let of = |stage: &str, time: Value| {
-            made(
-                &json!({"experiment": {"experiment_id": "1", "lifecycle_stage": stage, "creation_time": time}}),
-            )
-        };
-        let at = Timestamp::from_millisecond(1_795_888_902_927).unwrap();
-        assert_eq!(of("active", json!(1_795_888_902_927_i64)), Some(at));
-        assert_eq!(of("active", Value::Null), Some(Timestamp::UNIX_EPOCH));
-        assert_eq!(of("deleted", json!(1_795_888_902_927_i64)), None);
     }
 }

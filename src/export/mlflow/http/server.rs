@@ -1,12 +1,17 @@
-//! Requests to a server's REST API: addresses made from parts, bodies of JSON.
+//! Requests to a server's REST API, and what its answers mean.
 
-use super::answer::{self, Purpose};
-use super::client::{Answer, Client, Request};
+use super::refusal::{self, Purpose};
 use super::version::{OLDEST, ServerVersion};
 use crate::export::ExportError;
+use crate::export::mlflow::rest::answer::{Answer, error_code};
+use crate::export::mlflow::rest::api::{ApiRequest, Rest, Subject};
+use crate::export::mlflow::rest::client::{Client, Request};
+use crate::export::mlflow::rest::stored::StoredTrace;
+use crate::trace::ids::TraceId;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::time::Instant;
 
 pub(super) struct ServerApi<'a> {
@@ -38,7 +43,7 @@ impl<'a> ServerApi<'a> {
     }
 
     pub(super) fn ask_version(&self) -> Result<Answer, ExportError> {
-        self.get(&["version"], &[])
+        self.call(&ApiRequest::get(&["version"], &[]))
     }
 
     pub(super) fn version_in(&self, answer: &Answer) -> Result<Option<ServerVersion>, ExportError> {
@@ -52,38 +57,38 @@ impl<'a> ServerApi<'a> {
                 version => Ok(version),
             },
             404 | 405 => Ok(None),
-            _ => Err(self.refused(Purpose::Look, answer)),
+            _ => Err(self.refusal(Purpose::Look, answer)),
         }
     }
 
-    pub(super) fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, ExportError> {
-        self.client.send(&self.question(path, query)?)
-    }
-
-    /// As `get`, with one try. None without a successful answer.
-    pub(super) fn get_once(
-        &self,
-        path: &[&str],
-        query: &[(&str, &str)],
-    ) -> Result<Option<Answer>, ExportError> {
-        let answer = self.client.once(&self.question(path, query)?)?;
+    /// Sends once; None without a successful answer.
+    pub(super) fn get_once(&self, request: &ApiRequest) -> Result<Option<Answer>, ExportError> {
+        let answer = self.client.once(&self.request(request)?)?;
         Ok(answer.ok().filter(|answer| answer.status.is_success()))
     }
 
-    fn question(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Request, ExportError> {
-        let url = self.address_of(path, query)?;
-        Ok(Request { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new() })
+    /// As `StoredTrace::look`, with one try. None also without a successful answer.
+    pub(super) fn look_once(&self, trace: TraceId) -> Option<StoredTrace> {
+        let path = ["api", "3.0", "mlflow", "traces", &trace.to_string()];
+        let answer = self.get_once(&ApiRequest::get(&path, &[])).ok()??;
+        StoredTrace::read(self, &answer).ok()
     }
 
-    pub(super) fn send_json(
-        &self,
-        method: Method,
-        path: &[&str],
-        body: &Value,
-    ) -> Result<Answer, ExportError> {
-        self.send(method, path, &[(CONTENT_TYPE, "application/json")], body.to_string().into_bytes())
+    fn request(&self, request: &ApiRequest) -> Result<Request, ExportError> {
+        let json =
+            |body: &Value| (body.to_string().into_bytes(), HeaderValue::from_static("application/json"));
+        let (body, content_type) = request.body.map(json).unzip();
+        let headers = content_type.map(|value| (CONTENT_TYPE, value)).into_iter().collect();
+        let (method, url) = (request.method.clone(), self.url_of(request)?);
+        Ok(Request { method, url, headers, body: body.unwrap_or_default() })
     }
 
+    fn url_of(&self, request: &ApiRequest) -> Result<String, ExportError> {
+        let bad = || ExportError::Target(format!("{} named a place that is none", self.address));
+        request.url(&self.url).ok_or_else(bad)
+    }
+
+    /// Sends a body of another type than JSON.
     pub(super) fn send(
         &self,
         method: Method,
@@ -97,30 +102,114 @@ impl<'a> ServerApi<'a> {
                 .map_err(|_| ExportError::Target(format!("{} gave an id that is none", self.address)))?;
             all.insert(name, value);
         }
-        self.client.send(&Request { method, url: self.address_of(path, &[])?, headers: all, body })
+        let url = self.url_of(&ApiRequest::get(path, &[]))?;
+        self.client.send(&Request { method, url, headers: all, body })
     }
 
-    pub(super) fn refused(&self, purpose: Purpose, answer: &Answer) -> ExportError {
-        answer::refused(&self.address, purpose, answer)
+    pub(super) fn refusal(&self, purpose: Purpose, answer: &Answer) -> ExportError {
+        refusal::refused(&self.address, purpose, answer)
+    }
+}
+
+impl Rest for ServerApi<'_> {
+    const CREATIONS: usize = 3;
+
+    fn call(&self, request: &ApiRequest) -> Result<Answer, ExportError> {
+        self.client.send(&self.request(request)?)
     }
 
-    pub(super) fn json(&self, answer: &Answer) -> Result<Value, ExportError> {
-        answer::json(&self.address, answer)
+    fn refused(&self, subject: Subject, answer: &Answer) -> ExportError {
+        match subject {
+            Subject::NewExperiment(name) if self.is_taken(answer) => ExportError::transient(format!(
+                "somebody else makes experiment \"{name}\" at {}",
+                self.address
+            )),
+            Subject::StoredTrace => self.refusal(Purpose::Find, answer),
+            Subject::TraceInfo | Subject::Tag => self.refusal(Purpose::Take, answer),
+            _ => self.refusal(Purpose::Look, answer),
+        }
     }
 
-    /// Names and ids may hold any character, and some come from the server: each part is escaped as one
-    /// segment.
-    fn address_of(&self, path: &[&str], query: &[(&str, &str)]) -> Result<String, ExportError> {
-        if path.iter().any(|part| [".", "..", ""].contains(part)) {
-            return Err(ExportError::Target(format!("{} named a place that is none", self.address)));
+    fn is_missing(&self, subject: Subject, answer: &Answer) -> bool {
+        let (status, code) = (answer.status.as_u16(), error_code(answer));
+        let has_no_experiment =
+            status == 404 && code.as_deref() == Some("RESOURCE_DOES_NOT_EXIST") && !is_of_workspace(answer);
+        match subject {
+            Subject::ExperimentName(_) => has_no_experiment,
+            // MLflow's answer to an id that is not a number.
+            Subject::ExperimentId(_) => {
+                has_no_experiment || code.as_deref() == Some("INVALID_PARAMETER_VALUE")
+            }
+            // A server with users answers 403 for a missing experiment.
+            Subject::FormerExperiment(_) => !answer.status.is_success() && (status == 403 || code.is_some()),
+            // A server with users answers 403 for a missing trace, except to its administrators.
+            Subject::StoredTrace => matches!(status, 403 | 404),
+            Subject::Tag => status == 404,
+            Subject::NewExperiment(_) | Subject::TraceInfo => false,
         }
-        let mut url = self.url.clone();
-        if let Ok(mut parts) = url.path_segments_mut() {
-            parts.pop_if_empty().extend(path);
+    }
+
+    fn is_taken(&self, answer: &Answer) -> bool {
+        error_code(answer).as_deref() == Some("RESOURCE_ALREADY_EXISTS")
+    }
+
+    fn full_name<'n>(&self, name: &'n str) -> Result<Cow<'n, str>, ExportError> {
+        Ok(name.into())
+    }
+
+    fn no_experiment(&self, id: &str) -> ExportError {
+        let address = &self.address;
+        ExportError::Experiment(format!(
+            "experiment {id} does not exist at {address} (choose one of its ids, or a name to have it made)"
+        ))
+    }
+
+    fn deleted_experiment(&self, called: &str, _: &Value) -> ExportError {
+        ExportError::Experiment(format!(
+            "experiment \"{called}\" was deleted at {} (restore it in MLflow, or choose another)",
+            self.address
+        ))
+    }
+}
+
+/// A missing workspace has the same error code, and no experiment can be created in it.
+fn is_of_workspace(answer: &Answer) -> bool {
+    answer.json()["message"].as_str().is_some_and(|message| message.starts_with("Workspace "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::Patience;
+    use crate::export::mlflow::rest::client::RequestPolicy;
+    use reqwest::StatusCode;
+
+    #[test]
+    fn a_missing_workspace_is_no_missing_experiment() {
+        let patience = Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} };
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+        let client = Client::new(http, RequestPolicy::default(), patience).unwrap();
+        let server = ServerApi::new(client, String::new(), Url::parse("http://host").unwrap());
+        let answer = |status: u16, body: &str| Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: body.as_bytes().to_vec(),
+        };
+        let table = [
+            (404, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"No Experiment with name=x"}"#, true),
+            (404, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST"}"#, true),
+            (
+                404,
+                r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Workspace 'team' not found"}"#,
+                false,
+            ),
+            (404, r#"{"error_code":"ENDPOINT_NOT_FOUND","message":"no"}"#, false),
+            (404, "<html>", false),
+            (200, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST"}"#, false),
+        ];
+        for (status, body, missing) in table {
+            let answer = answer(status, body);
+            assert_eq!(server.is_missing(Subject::ExperimentName("x"), &answer), missing, "{status} {body}");
         }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        Ok(url.into())
     }
 }

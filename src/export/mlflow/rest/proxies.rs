@@ -29,7 +29,7 @@ pub fn set(http: ClientBuilder, variables: &Variables) -> Result<ClientBuilder, 
 }
 
 /// The proxy for addresses of this scheme, unless the host is an exception.
-pub(super) fn proxy_for<'v>(scheme: &str, variables: &'v Variables) -> Option<&'v str> {
+pub fn proxy_for<'v>(scheme: &str, variables: &'v Variables) -> Option<&'v str> {
     named_for(scheme, variables).map(|(_, address)| address)
 }
 

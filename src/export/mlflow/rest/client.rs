@@ -1,11 +1,12 @@
 //! A blocking HTTP client: requests one after the other, tried again where that may help.
 
-use super::answer::{self, retry_after};
+use super::answer::{Answer, may_pass, message, retry_after};
+use super::failure::{cannot_connect, no_answer};
 use super::secrets::Secrets;
 use crate::export::jitter::jitter;
 use crate::export::{ExportError, Patience};
+use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Method, StatusCode};
 use std::cell::Cell;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -60,14 +61,6 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// A server's answer, of any status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
-}
-
 /// Blocks: one thread, one request at a time.
 pub struct Client<'a> {
     /// Taken only when dropped.
@@ -99,7 +92,7 @@ impl<'a> Client<'a> {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .build()
-            .map_err(|error| answer::cannot_connect(&error))?;
+            .map_err(|error| cannot_connect(&error))?;
         Ok(Client {
             runtime: Some(runtime),
             http,
@@ -132,9 +125,9 @@ impl<'a> Client<'a> {
         let mut failures = 0;
         loop {
             let (reason, after, status) = match self.once(request)? {
-                Ok(answer) if !answer::may_pass(answer.status) => return Ok(answer),
+                Ok(answer) if !may_pass(answer.status) => return Ok(answer),
                 Ok(answer) => (
-                    format!("{} answered {}{}", request.url, answer.status, answer::message(&answer)),
+                    format!("{} answered {}{}", request.url, answer.status, message(&answer)),
                     retry_after(&answer.headers),
                     Some(answer.status.as_u16()),
                 ),
@@ -160,7 +153,7 @@ impl<'a> Client<'a> {
     pub fn once(&self, request: &Request) -> Result<Result<Answer, String>, ExportError> {
         match self.until_asked_to_end(request, self.exchange(request))? {
             Ok(answer) => Ok(Ok(answer)),
-            Err(error) => answer::no_answer(&request.url, &error).map(Err),
+            Err(error) => no_answer(&request.url, &error).map(Err),
         }
     }
 

@@ -48,7 +48,7 @@ fn certificates(name: &str, path: &str) -> Result<Vec<Certificate>, ExportError>
 }
 
 /// The content of the file that a variable names.
-pub(super) fn read(name: &str, path: &str) -> Result<Vec<u8>, ExportError> {
+pub fn read(name: &str, path: &str) -> Result<Vec<u8>, ExportError> {
     fs::read(path).map_err(|error| unreadable(name, path, &error))
 }
 

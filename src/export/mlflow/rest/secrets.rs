@@ -50,6 +50,11 @@ impl Secrets {
         }
     }
 
+    /// As `hide`, for text.
+    pub fn hide_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.hide(text.as_bytes().to_vec())).into_owned()
+    }
+
     /// Replaces each secret by `…`.
     pub fn hide(&self, text: Vec<u8>) -> Vec<u8> {
         self.0.borrow().iter().fold(text, |text, secret| without(&text, secret))

@@ -1,0 +1,137 @@
+//! Sends traces to a workspace: the information about each by the REST API, the spans as a file.
+
+use super::login::Account;
+use super::upload;
+use super::workspace::WorkspaceApi;
+use crate::config::access::Access;
+use crate::config::target::{Experiment, Target};
+use crate::export::mlflow::rest::api::{Rest, Subject};
+use crate::export::mlflow::rest::client::Client;
+use crate::export::mlflow::rest::stored::{self, StoredTrace};
+use crate::export::mlflow::rest::{experiments, proxies, roots, variables};
+use crate::export::mlflow::tags::TagUpdate;
+use crate::export::mlflow::{artifact, info, tree};
+use crate::export::receipt::Receipt;
+use crate::export::{Checked, Delivered, ExportError, Exporter, Patience};
+use crate::trace::ids::TraceId;
+use crate::trace::model::Trace;
+use std::time::Instant;
+
+/// Writes traces to one workspace and one experiment.
+pub struct DatabricksExporter<'a> {
+    pub(super) workspace: WorkspaceApi<'a>,
+    experiment: Experiment,
+}
+
+impl<'a> DatabricksExporter<'a> {
+    /// Chooses the login; sends no request yet.
+    pub fn open(
+        target: &Target,
+        profile: Option<&str>,
+        experiment: Experiment,
+        access: &Access,
+        patience: Patience<'a>,
+    ) -> Result<DatabricksExporter<'a>, ExportError> {
+        let values = access.variables_for(target);
+        let account = Account::find(profile, &values, access.home.as_deref())?;
+        let http = proxies::set(reqwest::Client::builder(), &values)?;
+        let http = match account.host.starts_with("http:") {
+            // Only tests have such a host, on machines that may have no certificates.
+            true => http.tls_certs_only([]),
+            false => roots::set(http, &values)?,
+        };
+        let client = Client::new(http, variables::request_policy(&values)?, patience)?;
+        Ok(DatabricksExporter { workspace: WorkspaceApi::new(client, account), experiment })
+    }
+
+    /// Sends everything but the spans.
+    fn send_info(&self, trace: &Trace, experiment: &str, before: &StoredTrace) -> Result<(), ExportError> {
+        let update = before.update(trace);
+        let body = info::body(trace, experiment, &update.write, &update.record);
+        let answer = stored::send_info(&self.workspace, &body)?;
+        match answer.status.is_success() {
+            true => self.restore_tags(trace.id, before, &update, &StoredTrace::from_json(&answer.json()))?,
+            false if self.workspace.is_taken(&answer) => return self.change_info(trace),
+            false => return Err(self.workspace.refused(Subject::TraceInfo, &answer)),
+        }
+        stored::remove_tags(&self.workspace, trace.id, &update.remove)
+    }
+
+    /// MLflow's own servers merge the tags of a trace that is sent again. If the workspace replaces them instead,
+    /// this restores the users' tags.
+    fn restore_tags(
+        &self,
+        trace: TraceId,
+        before: &StoredTrace,
+        update: &TagUpdate,
+        now: &StoredTrace,
+    ) -> Result<(), ExportError> {
+        before
+            .tags_lost(now, update)
+            .try_for_each(|(key, value)| stored::set_tag(&self.workspace, trace, key, value))
+    }
+
+    /// For a workspace that takes the information about a trace only once. If it lacks the older call too, only tags
+    /// change.
+    fn change_info(&self, trace: &Trace) -> Result<(), ExportError> {
+        let there = StoredTrace::look(&self.workspace, trace.id)?.ok_or_else(|| {
+            let id = trace.id;
+            ExportError::transient(format!("Databricks says that it has trace {id}, but does not show it"))
+        })?;
+        let update = there.update(trace);
+        let answer = stored::end(&self.workspace, trace, trace.ended_at.as_millisecond(), &update)?;
+        if !answer.status.is_success() {
+            tracing::warn!(
+                "Databricks refuses to change trace {}{}: its state, tokens and cost stay as they were, its spans and \
+                 tags are updated",
+                trace.id,
+                self.workspace.refusal(&answer).message()
+            );
+            for (key, value) in &update.write {
+                stored::set_tag(&self.workspace, trace.id, key, value)?;
+            }
+        }
+        stored::remove_tags(&self.workspace, trace.id, &update.remove)
+    }
+}
+
+/// Checks that the workspace answers and has the experiment; changes nothing.
+pub fn check(
+    target: &Target,
+    profile: Option<&str>,
+    wanted: &Experiment,
+    access: &Access,
+    patience: Patience,
+) -> Result<Checked, ExportError> {
+    let exporter = DatabricksExporter::open(target, profile, wanted.clone(), access, patience)?;
+    let experiment_id = experiments::find(&exporter.workspace, wanted)?;
+    Ok(Checked { version: None, experiment_id, clock: None })
+}
+
+impl Exporter for DatabricksExporter<'_> {
+    fn give_up_at(&mut self, at: Option<Instant>) {
+        self.workspace.client().give_up_at(at);
+    }
+
+    /// Sends the whole trace each time: the spans are one file.
+    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
+        tree::check(&trace.spans)
+            .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
+        let there = StoredTrace::look(&self.workspace, trace.id).map_err(ExportError::over_trace)?;
+        // Another experiment would move the trace.
+        let home = there.as_ref().map(|there| there.experiment_id.clone());
+        let experiment_id = match (home, before.map(|receipt| receipt.experiment_id.as_str())) {
+            (Some(id), _) => experiments::by_id(&self.workspace, &id)?,
+            // The trace is gone, and its experiment may be gone too.
+            (None, Some(id)) if experiments::created_at(&self.workspace, id)?.is_some() => {
+                experiments::by_id(&self.workspace, id)?
+            }
+            (None, _) => experiments::find_or_create(&self.workspace, &self.experiment)?,
+        };
+        let informed = self.send_info(trace, &experiment_id, &there.unwrap_or_default());
+        informed.map_err(ExportError::over_trace)?;
+        let uploaded = upload::upload(&self.workspace, trace.id, &artifact::traces_json(trace));
+        uploaded.map_err(ExportError::over_trace)?;
+        Ok(Delivered { experiment_id, spans_sent: trace.spans.len() })
+    }
+}

@@ -1,0 +1,306 @@
+//! Sends traces to a server: spans as OTLP or as an artifact, and the information about each trace.
+
+use super::refusal::Purpose;
+use super::server::ServerApi;
+use super::version::FIRST_TO_ADD;
+use super::{cost, otlp, settings};
+use crate::config::access::Access;
+use crate::config::target::{Experiment, Target};
+use crate::export::mlflow::rest::answer::{self, Answer};
+use crate::export::mlflow::rest::experiments;
+use crate::export::mlflow::rest::stored::{self, StoredTrace};
+use crate::export::mlflow::tags::{self, TagUpdate};
+use crate::export::mlflow::{artifact, info, keys, tree};
+use crate::export::receipt::Receipt;
+use crate::export::{Delivered, ExportError, Exporter, Patience, Sign};
+use crate::trace::model::{Span, Trace};
+use crate::trace::redact::is_of_figures;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderName};
+use std::time::Instant;
+
+const EXPERIMENT_HEADER: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");
+
+/// Sends traces to one server and one experiment.
+pub struct HttpExporter<'a> {
+    server: ServerApi<'a>,
+    updates: Updates,
+    target: Target,
+    wanted: Experiment,
+    /// The wanted experiment's id, once it is found or created.
+    found: Option<String>,
+}
+
+/// What a server does with information about a trace that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Updates {
+    Add,
+    /// It replaces what it has. Also assumed for an unknown version.
+    Replace,
+}
+
+/// How a server takes spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    /// As OpenTelemetry's protocol carries them (3.4 and later, over a database).
+    Spans,
+    /// As a file (3.2, 3.3, and every version over a file store).
+    Artifact,
+}
+
+impl<'a> HttpExporter<'a> {
+    /// Asks for the server's version; refuses one that is too old to take traces.
+    pub fn open(
+        target: &Target,
+        url: &str,
+        experiment: Experiment,
+        access: &Access,
+        patience: Patience<'a>,
+    ) -> Result<HttpExporter<'a>, ExportError> {
+        let (client, url) = settings::connect(target, url, access, patience)?;
+        let server = ServerApi::new(client, target.to_string(), url);
+        let adds = server.version()?.is_some_and(|version| version >= FIRST_TO_ADD);
+        let updates = if adds { Updates::Add } else { Updates::Replace };
+        Ok(HttpExporter { server, updates, target: target.clone(), wanted: experiment, found: None })
+    }
+
+    /// The id of the experiment that has the trace, or else of the one that receives it.
+    fn experiment(&mut self, there: Option<&StoredTrace>) -> Result<String, ExportError> {
+        if let Some(there) = there {
+            return experiments::by_id(&self.server, &there.experiment_id);
+        }
+        match &self.found {
+            Some(found) => Ok(found.clone()),
+            None => {
+                let found = experiments::find_or_create(&self.server, &self.wanted)?;
+                Ok(self.found.insert(found).clone())
+            }
+        }
+    }
+
+    /// Sends spans in batches, in this order.
+    fn send_spans(&self, trace: &Trace, experiment: &str, spans: &[&Span]) -> Result<Route, ExportError> {
+        let mut left = spans;
+        while !left.is_empty() {
+            let batch = otlp::first_batch(trace.id, left);
+            left = &left[batch.spans.len()..];
+            if self.send_batch(trace, experiment, batch)? == Route::Artifact {
+                return Ok(Route::Artifact);
+            }
+        }
+        Ok(Route::Spans)
+    }
+
+    /// Sends a batch in halves if it is too large for the server or for a proxy.
+    fn send_batch(&self, trace: &Trace, experiment: &str, batch: otlp::Batch) -> Result<Route, ExportError> {
+        let headers = [(CONTENT_TYPE, "application/x-protobuf"), (EXPERIMENT_HEADER, experiment)];
+        let answer = self.server.send(Method::POST, &["v1", "traces"], &headers, batch.body)?;
+        match answer.status.as_u16() {
+            200 if answer::is_page(&answer) => Err(self.server.refusal(Purpose::Take, &answer)),
+            200 => {
+                let response = ExportTraceServiceResponse::decode(answer.body.as_slice()).unwrap_or_default();
+                match response.partial_success.filter(|partial| partial.rejected_spans > 0) {
+                    None => Ok(Route::Spans),
+                    Some(partial) => Err(ExportError::Trace(format!(
+                        "{} does not take {} of its spans",
+                        self.server.address(),
+                        partial.rejected_spans
+                    ))),
+                }
+            }
+            413 if batch.spans.len() > 1 => {
+                let (first, second) = batch.spans.split_at(batch.spans.len() / 2);
+                self.send_batch(trace, experiment, otlp::one_batch(trace.id, first))?;
+                self.send_batch(trace, experiment, otlp::one_batch(trace.id, second))
+            }
+            // Also the answer for an experiment that was removed after the look.
+            404 if answer::error_code(&answer).is_some() => Err(self.server.refusal(Purpose::Take, &answer)),
+            404 | 405 | 415 | 501 => Ok(Route::Artifact),
+            _ => Err(self.server.refusal(Purpose::Take, &answer)),
+        }
+    }
+
+    /// Sends the trace's information; returns what the server has then.
+    fn send_info(
+        &self,
+        trace: &Trace,
+        experiment: &str,
+        there: Option<&StoredTrace>,
+        update: &TagUpdate,
+    ) -> Result<StoredTrace, ExportError> {
+        let mut body = info::body(trace, experiment, &update.write, &update.record);
+        if !trace.metadata.contains_key(keys::COST)
+            && there.is_some_and(StoredTrace::has_cost)
+            && let Some(cost) = cost::stored_cost(&self.server, trace.id)?
+        {
+            body["trace"]["trace_info"]["trace_metadata"][keys::COST] = cost.into();
+        }
+        // No request removes metadata, so an empty text replaces it.
+        if there.is_some_and(|there| there.has_metadata(tags::FORMER_RECORD)) {
+            body["trace"]["trace_info"]["trace_metadata"][tags::FORMER_RECORD] = "".into();
+        }
+        if is_of_figures(trace) {
+            // A server keeps a preview that the request omits, so an empty text replaces it.
+            if there.is_some() && trace.request_preview.is_none() {
+                body["trace"]["trace_info"]["request_preview"] = "".into();
+            }
+            for key in
+                keys::PERSONAL.into_iter().filter(|key| there.is_some_and(|there| there.has_metadata(key)))
+            {
+                body["trace"]["trace_info"]["trace_metadata"][key] = "".into();
+            }
+        }
+        if let (Some(there), Updates::Replace) = (there, self.updates) {
+            there.complete(&mut body, &update.remove);
+        }
+        let answer = stored::send_info(&self.server, &body)?;
+        self.check(&answer)?;
+        StoredTrace::read(&self.server, &answer)
+    }
+
+    /// Servers that keep spans as a file refuse the information of a trace that they have.
+    fn change_info(&self, trace: &Trace, update: &TagUpdate) -> Result<(), ExportError> {
+        let end = trace.started_at.as_millisecond().saturating_add(info::took(trace));
+        self.check(&stored::end(&self.server, trace, end, update)?)
+    }
+
+    fn check(&self, answer: &Answer) -> Result<(), ExportError> {
+        match answer.status.is_success() {
+            true => Ok(()),
+            false => Err(self.server.refusal(Purpose::Take, answer)),
+        }
+    }
+
+    /// Refuses a server that looks for spans in its database, yet took none: a proxy keeps them back.
+    fn refuse_lost_spans(&self, stored: &StoredTrace) -> Result<(), ExportError> {
+        if !stored.is_in_tracking_store() {
+            return Ok(());
+        }
+        Err(ExportError::unclear(format!(
+            "{} takes no spans at /v1/traces, where it looks for them (let that path through to MLflow)",
+            self.server.address()
+        )))
+    }
+
+    fn send_artifact(&self, trace: &Trace, stored: &StoredTrace) -> Result<(), ExportError> {
+        // Two slashes would name another host, which the user did not choose.
+        let path = stored
+            .artifact_location()
+            .strip_prefix("mlflow-artifacts:/")
+            .filter(|path| !path.starts_with('/'));
+        let Some(path) = path else {
+            return Err(ExportError::Target(format!(
+                "{} keeps spans in a place that only its own machine reaches (upgrade that server to 3.6 or newer, or \
+                 start it with --serve-artifacts)",
+                self.server.address()
+            )));
+        };
+        let place = ["api", "2.0", "mlflow-artifacts", "artifacts"];
+        let parts: Vec<&str> = place.into_iter().chain(path.split('/')).chain([artifact::FILE]).collect();
+        let headers = [(CONTENT_TYPE, "text/plain")];
+        let answer = self.server.send(Method::PUT, &parts, &headers, artifact::traces_json(trace))?;
+        match answer.status.is_success() && !answer::is_page(&answer) {
+            true => Ok(()),
+            false => Err(self.server.refusal(Purpose::Take, &answer)),
+        }
+    }
+}
+
+impl Exporter for HttpExporter<'_> {
+    fn give_up_at(&mut self, at: Option<Instant>) {
+        self.server.give_up_at(at);
+    }
+
+    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
+        tree::check(&trace.spans)
+            .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
+        let there = StoredTrace::look(&self.server, trace.id).map_err(ExportError::over_trace)?;
+        if there.as_ref().is_some_and(StoredTrace::is_archived) {
+            return Err(self.archived(trace));
+        }
+        let experiment_id = self.experiment(there.as_ref())?;
+        let taken = self.take(trace, before, experiment_id, there);
+        taken.map_err(|error| self.seen_in_its_light(trace, error))
+    }
+}
+
+impl HttpExporter<'_> {
+    fn archived(&self, trace: &Trace) -> ExportError {
+        ExportError::Archived(format!("{} has archived {}", self.server.address(), trace.id))
+    }
+
+    /// Looks for the trace after an answer of 500 or above: a server that shows it works, or has archived it
+    /// since.
+    fn seen_in_its_light(&self, trace: &Trace, error: ExportError) -> ExportError {
+        let is_answer = matches!(error, ExportError::Transient { status: Some(500..), .. });
+        match error.over_trace() {
+            ExportError::Unclear { reason, after, .. } if is_answer => {
+                match self.server.look_once(trace.id) {
+                    Some(there) if there.is_archived() => self.archived(trace),
+                    Some(_) => ExportError::Unclear { reason, after, sign: Sign::ShowsTrace },
+                    None => ExportError::Unclear { reason, after, sign: Sign::None },
+                }
+            }
+            error => error,
+        }
+    }
+
+    fn take(
+        &self,
+        trace: &Trace,
+        before: Option<&Receipt>,
+        experiment_id: String,
+        there: Option<StoredTrace>,
+    ) -> Result<Delivered, ExportError> {
+        // A trace that the server no longer has is sent whole, even if the receipt lists its spans.
+        let before = before.filter(|before| before.target == self.target && there.is_some());
+        let new = spans_to_send(trace, before);
+
+        let mut route = self.send_spans(trace, &experiment_id, &new)?;
+        if new.is_empty() && there.as_ref().is_some_and(|there| !there.is_in_tracking_store()) {
+            route = Route::Artifact;
+        }
+        let update = there.as_ref().unwrap_or(&StoredTrace::default()).update(trace);
+        stored::remove_tags(&self.server, trace.id, &update.remove)?;
+        let stored = match (there, route) {
+            (Some(there), Route::Artifact) => {
+                self.refuse_lost_spans(&there)?;
+                self.change_info(trace, &update)?;
+                there
+            }
+            (None, Route::Artifact) => match self.send_info(trace, &experiment_id, None, &update) {
+                Ok(stored) => stored,
+                // An earlier request may have arrived, and only its answer was lost.
+                Err(refusal @ (ExportError::Trace(_) | ExportError::Transient { .. })) => {
+                    let Some(there) = StoredTrace::look(&self.server, trace.id)? else { return Err(refusal) };
+                    self.refuse_lost_spans(&there)?;
+                    self.change_info(trace, &update)?;
+                    there
+                }
+                Err(refusal) => return Err(refusal),
+            },
+            (there, Route::Spans) => self.send_info(trace, &experiment_id, there.as_ref(), &update)?,
+        };
+        if route == Route::Artifact {
+            self.refuse_lost_spans(&stored)?;
+        }
+        let spans_sent = match stored.is_in_tracking_store() {
+            true => new.len(),
+            false => {
+                self.send_artifact(trace, &stored)?;
+                trace.spans.len()
+            }
+        };
+        Ok(Delivered { experiment_id, spans_sent })
+    }
+}
+
+/// Children first, the root last: until the root is there, MLflow shows the trace as running.
+fn spans_to_send<'t>(trace: &'t Trace, before: Option<&Receipt>) -> Vec<&'t Span> {
+    let is_new = |span: &&Span| !before.is_some_and(|before| before.holds(span));
+    let (roots, others): (Vec<&Span>, Vec<&Span>) =
+        trace.spans.iter().filter(is_new).partition(|span| span.parent.is_none());
+    others.into_iter().chain(roots).collect()
+}

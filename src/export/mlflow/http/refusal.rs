@@ -1,0 +1,196 @@
+//! The cause of a server's refusal, and advice for the user.
+
+use crate::export::ExportError;
+use crate::export::mlflow::rest::answer::{Answer, is_page, message, plain, retry_after};
+use reqwest::header::LOCATION;
+
+/// The longest address of a redirect that is shown, in characters.
+const LONGEST_ADDRESS: usize = 200;
+
+/// The purpose of the request that was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To look at the server, its experiments, or a trace.
+    Look,
+    /// To look at the trace that is to be sent.
+    Find,
+    /// To send spans or the information about a trace.
+    Take,
+}
+
+/// The cause of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Temporary: a later try may succeed.
+    Passing,
+    /// The user lacks a right on the whole target; with advice.
+    Access(&'static str),
+    /// As `Access`, for one experiment only.
+    Experiment(&'static str),
+    /// The address leads to something else than the server, or a proxy turns back one trace.
+    Target,
+    /// This trace is too large or unacceptable.
+    Trace,
+}
+
+const CLOSED: &str = "ask for the right to write there, or choose another experiment";
+
+fn cause(purpose: Purpose, status: u16) -> Cause {
+    match (status, purpose) {
+        (401, _) => Cause::Access(
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+        ),
+        (403, Purpose::Look | Purpose::Find) => Cause::Access(CLOSED),
+        // The user may be allowed to write to another experiment.
+        (403, Purpose::Take) => Cause::Experiment(CLOSED),
+        (407, _) => Cause::Access("put the proxy's user and password into HTTP_PROXY or HTTPS_PROXY"),
+        (408 | 425 | 429 | 500 | 502..=504, _) => Cause::Passing,
+        (400 | 409 | 413 | 422, Purpose::Take) => Cause::Trace,
+        _ => Cause::Target,
+    }
+}
+
+/// The error for an answer that the caller cannot use. `address` is the server's.
+pub fn refused(address: &str, purpose: Purpose, answer: &Answer) -> ExportError {
+    let (status, words) = (answer.status, message(answer));
+    // A proxy may turn back one trace alone.
+    let elsewhere = |reason: String| match purpose {
+        Purpose::Look => ExportError::Target(reason),
+        Purpose::Find | Purpose::Take => ExportError::unclear(reason),
+    };
+    if status.is_redirection() {
+        let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
+        // The first request is for /version; the rest is the server's address.
+        let to = plain(to.strip_suffix("/version").unwrap_or(to), LONGEST_ADDRESS);
+        return elsewhere(format!(
+            "{address} sends on to {to}, where the trace was not sent (make that address MLFLOW_TRACKING_URI if it \
+             is the server's)"
+        ));
+    }
+    if status.is_success() {
+        return elsewhere(format!(
+            "{address} is not an MLflow server: it answered with {} (check MLFLOW_TRACKING_URI)",
+            if is_page(answer) { "a web page" } else { "something that is not MLflow's" }
+        ));
+    }
+    match cause(purpose, status.as_u16()) {
+        Cause::Passing => ExportError::Transient {
+            reason: format!("{address} answered {status}{words}"),
+            after: retry_after(&answer.headers),
+            status: Some(status.as_u16()),
+        },
+        Cause::Access(advice) => {
+            ExportError::Target(format!("{address} answered {status}{words} ({advice})"))
+        }
+        Cause::Experiment(advice) => {
+            ExportError::Experiment(format!("{address} answered {status}{words} ({advice})"))
+        }
+        Cause::Target => elsewhere(format!("{address} answered {status}{words}")),
+        Cause::Trace => ExportError::Trace(format!("{address} does not take the trace: {status}{words}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::StatusCode;
+    use reqwest::header::HeaderValue;
+
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
+        let headers = headers.iter().map(|(name, value)| {
+            (reqwest::header::HeaderName::from_static(name), HeaderValue::from_static(value))
+        });
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers.collect(),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    fn error_text(
+        purpose: Purpose,
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &str,
+    ) -> String {
+        match refused("http://host", purpose, &answer(status, headers, body)) {
+            ExportError::Unclear { reason, .. } => format!("unclear: {reason}"),
+            ExportError::Archived(reason) => format!("archived: {reason}"),
+            ExportError::Transient { reason, after, .. } => format!("transient {after:?}: {reason}"),
+            ExportError::Target(reason) => format!("target: {reason}"),
+            ExportError::Experiment(reason) => format!("experiment: {reason}"),
+            ExportError::Trace(reason) => format!("trace: {reason}"),
+            ExportError::Stopped => "stopped".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_status_has_a_cause() {
+        use Purpose::{Find, Look, Take};
+        let table = [
+            (Look, 400, "target"),
+            (Take, 400, "trace"),
+            (Look, 401, "target"),
+            (Take, 401, "target"),
+            (Look, 403, "target"),
+            (Take, 403, "experiment"),
+            (Look, 404, "target"),
+            (Take, 404, "unclear"),
+            (Take, 405, "unclear"),
+            (Take, 407, "target"),
+            (Take, 408, "transient"),
+            (Take, 413, "trace"),
+            (Take, 422, "trace"),
+            (Look, 429, "transient"),
+            (Take, 500, "transient"),
+            (Take, 501, "unclear"),
+            (Look, 502, "transient"),
+            (Take, 503, "transient"),
+            (Take, 504, "transient"),
+            (Look, 200, "target"),
+            (Look, 302, "target"),
+            (Take, 308, "unclear"),
+            (Take, 200, "unclear"),
+            (Find, 400, "unclear"),
+            (Find, 401, "target"),
+            (Find, 200, "unclear"),
+        ];
+        for (purpose, status, kind) in table {
+            let text = error_text(purpose, status, &[], "");
+            assert!(text.starts_with(kind), "{purpose:?} {status}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_includes_the_servers_message_and_advice() {
+        let json = [("content-type", "application/json")];
+        let html = [("content-type", "text/html; charset=utf-8")];
+        let table: &[(&str, String)] = &[
+            (
+                "target: http://host answered 401 Unauthorized: You are not \"allowed\" (set MLFLOW_TRACKING_USERNAME \
+                 and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)",
+                error_text(Purpose::Look, 401, &[], "You are not\r\n \"allowed\"\n"),
+            ),
+            (
+                "trace: http://host does not take the trace: 400 Bad Request: no such field",
+                error_text(Purpose::Take, 400, &json, r#"{"error_code": "BAD", "message": "no such field"}"#),
+            ),
+            (
+                "transient Some(7s): http://host answered 503 Service Unavailable",
+                error_text(Purpose::Take, 503, &[("retry-after", "7")], "<html>busy</html>"),
+            ),
+            (
+                "target: http://host is not an MLflow server: it answered with a web page (check MLFLOW_TRACKING_URI)",
+                error_text(Purpose::Look, 200, &html, "<!doctype html>"),
+            ),
+            (
+                "target: http://host sends on to https://other/mlflow, where the trace was not sent (make that address \
+                 MLFLOW_TRACKING_URI if it is the server's)",
+                error_text(Purpose::Look, 302, &[("location", "https://other/mlflow/version")], ""),
+            ),
+        ];
+        for (expected, found) in table {
+            assert_eq!(found, expected);
+        }
+    }
+}

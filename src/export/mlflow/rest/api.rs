@@ -1,0 +1,89 @@
+//! One request to the REST API, and what differs between the programs that answer it.
+
+use super::answer::Answer;
+use crate::export::ExportError;
+use reqwest::{Method, Url};
+use serde_json::Value;
+use std::borrow::Cow;
+
+pub struct ApiRequest<'r> {
+    pub method: Method,
+    /// The segments of the path after the address.
+    pub path: &'r [&'r str],
+    pub query: &'r [(&'r str, &'r str)],
+    pub body: Option<&'r Value>,
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'s> {
+    /// A look at the experiment with this name.
+    ExperimentName(&'s str),
+    /// A look at the experiment with this id.
+    ExperimentId(&'s str),
+    /// A look at an experiment of an earlier delivery, which may be gone.
+    FormerExperiment(&'s str),
+    /// The creation of an experiment with this name.
+    NewExperiment(&'s str),
+    /// A look at the trace that is to be sent.
+    StoredTrace,
+    /// The information about a trace.
+    TraceInfo,
+    Tag,
+}
+
+/// A program that has MLflow's REST API.
+pub trait Rest {
+    /// How often another client may create the experiment between a look and the creation.
+    const CREATIONS: usize;
+
+    /// Sends a request, with retries. The error is one of any request, such as no answer.
+    fn call(&self, request: &ApiRequest) -> Result<Answer, ExportError>;
+
+    /// The error for an answer that the caller cannot use.
+    fn refused(&self, subject: Subject, answer: &Answer) -> ExportError;
+
+    /// Whether the answer means that the subject does not exist.
+    fn is_missing(&self, subject: Subject, answer: &Answer) -> bool;
+
+    /// Whether the answer means that the subject exists already.
+    fn is_taken(&self, answer: &Answer) -> bool;
+
+    /// The name by which the target has the experiment.
+    fn full_name<'n>(&self, name: &'n str) -> Result<Cow<'n, str>, ExportError>;
+
+    /// The error for an id that no experiment has.
+    fn no_experiment(&self, id: &str) -> ExportError;
+
+    /// The error for a deleted experiment, which the user gave by this name or id.
+    fn deleted_experiment(&self, called: &str, experiment: &Value) -> ExportError;
+
+    /// Refuses an experiment that exists and cannot take traces.
+    fn check_experiment(&self, _: &Value) -> Result<(), ExportError> {
+        Ok(())
+    }
+}
+
+impl<'r> ApiRequest<'r> {
+    pub fn get(path: &'r [&'r str], query: &'r [(&'r str, &'r str)]) -> ApiRequest<'r> {
+        ApiRequest { method: Method::GET, path, query, body: None }
+    }
+
+    pub fn with_body(method: Method, path: &'r [&'r str], body: &'r Value) -> ApiRequest<'r> {
+        ApiRequest { method, path, query: &[], body: Some(body) }
+    }
+
+    /// The address of the request. Names and ids may hold any character, and some come from the server: each part of
+    /// the path is escaped as one segment. None for a part that is no segment.
+    pub fn url(&self, base: &Url) -> Option<String> {
+        if self.path.iter().any(|part| [".", "..", ""].contains(part)) {
+            return None;
+        }
+        let mut url = base.clone();
+        url.path_segments_mut().ok()?.pop_if_empty().extend(self.path);
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(self.query);
+        }
+        Some(url.into())
+    }
+}

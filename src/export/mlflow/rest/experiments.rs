@@ -1,0 +1,119 @@
+//! The experiment that receives a trace: found by name or id, created by name. MLflow takes spans for a deleted one
+//! and shows nothing, so a deleted one is refused here.
+
+use super::answer::Answer;
+use super::api::{ApiRequest, Rest, Subject};
+use crate::config::target::Experiment;
+use crate::export::ExportError;
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const GET: [&str; 5] = ["api", "2.0", "mlflow", "experiments", "get"];
+const GET_BY_NAME: [&str; 5] = ["api", "2.0", "mlflow", "experiments", "get-by-name"];
+const CREATE: [&str; 5] = ["api", "2.0", "mlflow", "experiments", "create"];
+
+/// The experiment's id. By name: created if missing. By id: must exist.
+pub fn find_or_create<R: Rest>(rest: &R, wanted: &Experiment) -> Result<String, ExportError> {
+    let name = match wanted {
+        Experiment::Id(id) => return by_id(rest, id),
+        Experiment::Name(name) => rest.full_name(name)?,
+    };
+    let body = json!({"name": name});
+    let mut creations = 0;
+    loop {
+        if let Some(id) = by_name(rest, &name)? {
+            return Ok(id);
+        }
+        let created = rest.call(&ApiRequest::with_body(Method::POST, &CREATE, &body))?;
+        let refused = || rest.refused(Subject::NewExperiment(&name), &created);
+        if created.status.is_success() {
+            return created.json()["experiment_id"].as_str().map(str::to_owned).ok_or_else(refused);
+        }
+        creations += 1;
+        if !rest.is_taken(&created) || creations == R::CREATIONS {
+            return Err(refused());
+        }
+    }
+}
+
+/// By name: None if it is missing. By id: must exist.
+pub fn find(rest: &impl Rest, wanted: &Experiment) -> Result<Option<String>, ExportError> {
+    match wanted {
+        Experiment::Id(id) => by_id(rest, id).map(Some),
+        Experiment::Name(name) => by_name(rest, &rest.full_name(name)?),
+    }
+}
+
+fn by_name(rest: &impl Rest, name: &str) -> Result<Option<String>, ExportError> {
+    let answer = rest.call(&ApiRequest::get(&GET_BY_NAME, &[("experiment_name", name)]))?;
+    let subject = Subject::ExperimentName(name);
+    if rest.is_missing(subject, &answer) {
+        return Ok(None);
+    }
+    active(rest, &answer, subject, name).map(Some)
+}
+
+/// The id itself, if the experiment exists and can take traces.
+pub fn by_id(rest: &impl Rest, id: &str) -> Result<String, ExportError> {
+    let answer = rest.call(&ApiRequest::get(&GET, &[("experiment_id", id)]))?;
+    let subject = Subject::ExperimentId(id);
+    if rest.is_missing(subject, &answer) {
+        return Err(rest.no_experiment(id));
+    }
+    active(rest, &answer, subject, id)
+}
+
+/// When the experiment was created; None if it is missing or deleted.
+pub fn created_at(rest: &impl Rest, id: &str) -> Result<Option<Timestamp>, ExportError> {
+    let answer = rest.call(&ApiRequest::get(&GET, &[("experiment_id", id)]))?;
+    let subject = Subject::FormerExperiment(id);
+    if rest.is_missing(subject, &answer) {
+        return Ok(None);
+    }
+    experiment_in(rest, &answer, subject).map(|experiment| time_of_creation(&experiment))
+}
+
+/// None if it is deleted, 1970 if MLflow has no time for it.
+fn time_of_creation(experiment: &Value) -> Option<Timestamp> {
+    let millisecond = experiment["creation_time"].as_i64().unwrap_or_default();
+    Timestamp::from_millisecond(millisecond).ok().filter(|_| !is_deleted(experiment))
+}
+
+fn is_deleted(experiment: &Value) -> bool {
+    experiment["lifecycle_stage"].as_str() == Some("deleted")
+}
+
+fn experiment_in(rest: &impl Rest, answer: &Answer, subject: Subject) -> Result<Value, ExportError> {
+    match answer.json() {
+        Value::Null => Err(rest.refused(subject, answer)),
+        _ if !answer.status.is_success() => Err(rest.refused(subject, answer)),
+        mut body => Ok(body["experiment"].take()),
+    }
+}
+
+fn active(rest: &impl Rest, answer: &Answer, subject: Subject, called: &str) -> Result<String, ExportError> {
+    let experiment = experiment_in(rest, answer, subject)?;
+    let id = experiment["experiment_id"].as_str().ok_or_else(|| rest.refused(subject, answer))?;
+    if is_deleted(&experiment) {
+        return Err(rest.deleted_experiment(called, &experiment));
+    }
+    rest.check_experiment(&experiment)?;
+    Ok(id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deleted_experiment_is_missing_and_one_without_a_time_is_old() {
+        let time_of = |stage: &str, time: Value| {
+            time_of_creation(&json!({"experiment_id": "1", "lifecycle_stage": stage, "creation_time": time}))
+        };
+        let at = Timestamp::from_millisecond(1_795_888_902_927).unwrap();
+        assert_eq!(time_of("active", json!(1_795_888_902_927_i64)), Some(at));
+        assert_eq!(time_of("active", Value::Null), Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(time_of("deleted", json!(1_795_888_902_927_i64)), None);
+    }
+}
