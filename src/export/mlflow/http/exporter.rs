@@ -2,8 +2,9 @@
 
 use super::refusal::Purpose;
 use super::server::ServerApi;
+use super::spans::{self, Route};
 use super::version::FIRST_TO_ADD;
-use super::{cost, otlp, settings};
+use super::{cost, settings};
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use crate::export::mlflow::rest::answer::{self, Answer};
@@ -15,13 +16,9 @@ use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter, Patience, Sign};
 use crate::trace::model::{Span, Trace};
 use crate::trace::redact::is_of_figures;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message;
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderName};
+use reqwest::header::CONTENT_TYPE;
 use std::time::Instant;
-
-const EXPERIMENT_HEADER: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");
 
 /// Sends traces to one server and one experiment.
 pub struct HttpExporter<'a> {
@@ -39,15 +36,6 @@ enum Updates {
     Add,
     /// It replaces what it has. Also assumed for an unknown version.
     Replace,
-}
-
-/// How a server takes spans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    /// As OpenTelemetry's protocol carries them (3.4 and later, over a database).
-    Spans,
-    /// As a file (3.2, 3.3, and every version over a file store).
-    Artifact,
 }
 
 impl<'a> HttpExporter<'a> {
@@ -77,48 +65,6 @@ impl<'a> HttpExporter<'a> {
                 let found = experiments::find_or_create(&self.server, &self.wanted)?;
                 Ok(self.found.insert(found).clone())
             }
-        }
-    }
-
-    /// Sends spans in batches, in this order.
-    fn send_spans(&self, trace: &Trace, experiment: &str, spans: &[&Span]) -> Result<Route, ExportError> {
-        let mut left = spans;
-        while !left.is_empty() {
-            let batch = otlp::first_batch(trace.id, left);
-            left = &left[batch.spans.len()..];
-            if self.send_batch(trace, experiment, batch)? == Route::Artifact {
-                return Ok(Route::Artifact);
-            }
-        }
-        Ok(Route::Spans)
-    }
-
-    /// Sends a batch in halves if it is too large for the server or for a proxy.
-    fn send_batch(&self, trace: &Trace, experiment: &str, batch: otlp::Batch) -> Result<Route, ExportError> {
-        let headers = [(CONTENT_TYPE, "application/x-protobuf"), (EXPERIMENT_HEADER, experiment)];
-        let answer = self.server.send(Method::POST, &["v1", "traces"], &headers, batch.body)?;
-        match answer.status.as_u16() {
-            200 if answer::is_page(&answer) => Err(self.server.refusal(Purpose::Take, &answer)),
-            200 => {
-                let response = ExportTraceServiceResponse::decode(answer.body.as_slice()).unwrap_or_default();
-                match response.partial_success.filter(|partial| partial.rejected_spans > 0) {
-                    None => Ok(Route::Spans),
-                    Some(partial) => Err(ExportError::Trace(format!(
-                        "{} does not take {} of its spans",
-                        self.server.address(),
-                        partial.rejected_spans
-                    ))),
-                }
-            }
-            413 if batch.spans.len() > 1 => {
-                let (first, second) = batch.spans.split_at(batch.spans.len() / 2);
-                self.send_batch(trace, experiment, otlp::one_batch(trace.id, first))?;
-                self.send_batch(trace, experiment, otlp::one_batch(trace.id, second))
-            }
-            // Also the answer for an experiment that was removed after the look.
-            404 if answer::error_code(&answer).is_some() => Err(self.server.refusal(Purpose::Take, &answer)),
-            404 | 405 | 415 | 501 => Ok(Route::Artifact),
-            _ => Err(self.server.refusal(Purpose::Take, &answer)),
         }
     }
 
@@ -258,7 +204,7 @@ impl HttpExporter<'_> {
         let before = before.filter(|before| before.target == self.target && there.is_some());
         let new = spans_to_send(trace, before);
 
-        let mut route = self.send_spans(trace, &experiment_id, &new)?;
+        let mut route = spans::send(&self.server, trace, &experiment_id, &new)?;
         if new.is_empty() && there.as_ref().is_some_and(|there| !there.is_in_tracking_store()) {
             route = Route::Artifact;
         }

@@ -13,6 +13,7 @@ pub mod present;
 pub mod refusal;
 mod server;
 mod settings;
+mod spans;
 mod version;
 
 use super::tags::{self, TagUpdate};

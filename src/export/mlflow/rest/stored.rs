@@ -71,7 +71,7 @@ impl StoredTrace {
         self.tags.iter().filter(move |(key, _)| is_lost(key))
     }
 
-    /// Where the target keeps artifacts of the trace; empty if it does not say.
+    /// Where the target keeps the trace's artifacts; empty if unknown.
     pub fn artifact_location(&self) -> &str {
         self.tags.get(keys::ARTIFACT_LOCATION).map_or("", String::as_str)
     }
