@@ -9,11 +9,9 @@ use crate::export::mlflow::rest::api::{Rest, Subject};
 use crate::export::mlflow::rest::client::Client;
 use crate::export::mlflow::rest::stored::{self, StoredTrace};
 use crate::export::mlflow::rest::{experiments, proxies, roots, variables};
-use crate::export::mlflow::tags::TagUpdate;
 use crate::export::mlflow::{artifact, info, tree};
 use crate::export::receipt::Receipt;
 use crate::export::{Checked, Delivered, ExportError, Exporter, Patience};
-use crate::trace::ids::TraceId;
 use crate::trace::model::Trace;
 use std::time::Instant;
 
@@ -49,26 +47,18 @@ impl<'a> DatabricksExporter<'a> {
         let update = before.update(trace);
         let body = info::body(trace, experiment, &update.write, &update.record);
         let answer = stored::send_info(&self.workspace, &body)?;
-        match answer.status.is_success() {
-            true => self.restore_tags(trace.id, before, &update, &StoredTrace::from_json(&answer.json()))?,
-            false if self.workspace.is_taken(&answer) => return self.change_info(trace),
-            false => return Err(self.workspace.refused(Subject::TraceInfo, &answer)),
+        if !answer.status.is_success() {
+            return match self.workspace.is_taken(&answer) {
+                true => self.change_info(trace),
+                false => Err(self.workspace.refused(Subject::TraceInfo, &answer)),
+            };
+        }
+        // MLflow's own servers merge the tags of a trace that is sent again. If the workspace replaces them instead,
+        // this restores the users' tags.
+        for (key, value) in before.tags_lost(&StoredTrace::from_json(&answer.json()), &update) {
+            stored::set_tag(&self.workspace, trace.id, key, value)?;
         }
         stored::remove_tags(&self.workspace, trace.id, &update.remove)
-    }
-
-    /// MLflow's own servers merge the tags of a trace that is sent again. If the workspace replaces them instead,
-    /// this restores the users' tags.
-    fn restore_tags(
-        &self,
-        trace: TraceId,
-        before: &StoredTrace,
-        update: &TagUpdate,
-        now: &StoredTrace,
-    ) -> Result<(), ExportError> {
-        before
-            .tags_lost(now, update)
-            .try_for_each(|(key, value)| stored::set_tag(&self.workspace, trace, key, value))
     }
 
     /// For a workspace that takes the information about a trace only once. If it lacks the older call too, only tags

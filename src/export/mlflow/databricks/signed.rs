@@ -37,11 +37,6 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct UploadCredentials {
-    credential_info: CredentialInfo,
-}
-
-#[derive(Deserialize)]
 struct CredentialInfo {
     r#type: Cloud,
     signed_uri: String,
@@ -76,12 +71,12 @@ impl Grant {
             return Err(ExportError::Trace(format!("Databricks gives no place for the spans{message}")));
         }
         // The answer holds the signed address, so serde's error is not shown.
-        let UploadCredentials { credential_info: info } =
-            serde_json::from_slice(&answer.body).map_err(|_| {
-                ExportError::Target(
-                    "Databricks keeps the spans in a kind of storage that we do not know".to_owned(),
-                )
-            })?;
+        let info = answer.json()["credential_info"].take();
+        let info: CredentialInfo = serde_json::from_value(info).map_err(|_| {
+            ExportError::Target(
+                "Databricks keeps the spans in a kind of storage that we do not know".to_owned(),
+            )
+        })?;
         Ok(Grant { cloud: info.r#type, address: Secret::new(info.signed_uri), headers: info.headers })
     }
 }

@@ -39,12 +39,7 @@ struct Upload<'u, 'a> {
 impl Upload<'_, '_> {
     fn put(&mut self, file: &[u8]) -> Result<(), Failed> {
         match self.grant.cloud {
-            Cloud::Aws | Cloud::Google => self.take(&CloudRequest {
-                method: Method::PUT,
-                query: Vec::new(),
-                headers: AllowedHeaders::All,
-                body: file,
-            }),
+            Cloud::Aws | Cloud::Google => self.take(Method::PUT, Vec::new(), AllowedHeaders::All, file),
             Cloud::AzureBlob => self.put_blocks(file),
             Cloud::AzureLake => self.append_parts(file),
         }
@@ -56,32 +51,16 @@ impl Upload<'_, '_> {
             let id = block_id(index, part);
             list.push_str(&format!("<Uncommitted>{id}</Uncommitted>\n"));
             let query = vec![("comp", "block".to_owned()), ("blockid", id)];
-            self.take(&CloudRequest {
-                method: Method::PUT,
-                query,
-                headers: AllowedHeaders::Block,
-                body: part,
-            })?;
+            self.take(Method::PUT, query, AllowedHeaders::Block, part)?;
         }
         list.push_str("</BlockList>");
         let query = vec![("comp", "blocklist".to_owned())];
-        self.take(&CloudRequest {
-            method: Method::PUT,
-            query,
-            headers: AllowedHeaders::BlockList,
-            body: list.as_bytes(),
-        })
+        self.take(Method::PUT, query, AllowedHeaders::BlockList, list.as_bytes())
     }
 
     fn append_parts(&mut self, file: &[u8]) -> Result<(), Failed> {
         // An existing file becomes empty.
-        let query = vec![("resource", "file".to_owned())];
-        self.take(&CloudRequest {
-            method: Method::PUT,
-            query,
-            headers: AllowedHeaders::LakeFile,
-            body: &[],
-        })?;
+        self.take(Method::PUT, vec![("resource", "file".to_owned())], AllowedHeaders::LakeFile, &[])?;
         let at = |action: &str, position: usize| {
             vec![("action", action.to_owned()), ("position", position.to_string())]
         };
@@ -89,27 +68,23 @@ impl Upload<'_, '_> {
         for (index, part) in file.chunks(PART).enumerate() {
             let mut query = at("append", index * PART);
             query.extend(is_single.then(|| ("flush", "true".to_owned())));
-            self.take(&CloudRequest {
-                method: Method::PATCH,
-                query,
-                headers: AllowedHeaders::LakePart,
-                body: part,
-            })?;
+            self.take(Method::PATCH, query, AllowedHeaders::LakePart, part)?;
         }
         if is_single {
             return Ok(());
         }
-        let query = at("flush", file.len());
-        self.take(&CloudRequest {
-            method: Method::PATCH,
-            query,
-            headers: AllowedHeaders::LakePart,
-            body: &[],
-        })
+        self.take(Method::PATCH, at("flush", file.len()), AllowedHeaders::LakePart, &[])
     }
 
     /// Sends the request; replaces an address that may have expired.
-    fn take(&mut self, request: &CloudRequest) -> Result<(), Failed> {
+    fn take(
+        &mut self,
+        method: Method,
+        query: Vec<(&'static str, String)>,
+        headers: AllowedHeaders,
+        body: &[u8],
+    ) -> Result<(), Failed> {
+        let request = CloudRequest { method, query, headers, body };
         loop {
             let request = request.with_address(&self.grant)?;
             let place = place(&request.url);

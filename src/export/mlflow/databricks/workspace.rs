@@ -43,18 +43,6 @@ struct Token {
     is_proved: bool,
 }
 
-#[derive(Deserialize)]
-struct Endpoints {
-    token_endpoint: String,
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    access_token: String,
-    /// Seconds; some servers write numbers as text.
-    expires_in: Option<Value>,
-}
-
 impl<'a> WorkspaceApi<'a> {
     pub(super) fn new(client: Client<'a>, account: Account) -> WorkspaceApi<'a> {
         let (Login::Token(secret) | Login::ServicePrincipal { secret, .. }) = &account.login;
@@ -142,15 +130,16 @@ impl<'a> WorkspaceApi<'a> {
         if !answer.status.is_success() {
             return Err(self.refusal(&answer).login_error(&self.account.host));
         }
-        let answer: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| {
+        let granted = answer.json();
+        let value = granted["access_token"].as_str().map(Secret::new).ok_or_else(|| {
             ExportError::Target(format!("{} granted no token that can be read", self.account.host))
         })?;
-        let seconds = answer.expires_in.as_ref().and_then(|seconds| match seconds {
+        // Some servers write numbers as text.
+        let seconds = match &granted["expires_in"] {
             Value::String(text) => text.parse().ok(),
             number => number.as_u64(),
-        });
+        };
         let expires = seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
-        let value = Secret::new(answer.access_token);
         self.client.secrets().add(value.reveal().as_bytes());
         *self.token.borrow_mut() = Some(Token { value: value.clone(), expires, is_proved: false });
         Ok(value)
@@ -167,20 +156,20 @@ impl<'a> WorkspaceApi<'a> {
         let page = self.account.discovery_url.clone().or(named);
         let page = page.unwrap_or_else(|| format!("{host}/oidc/.well-known/oauth-authorization-server"));
         let answer = self.exchange(&get(page))?;
-        let endpoints: Option<Endpoints> = serde_json::from_slice(&answer.body).ok();
-        let endpoint = endpoints.filter(|_| answer.status.is_success()).ok_or_else(|| {
+        let answered = answer.json();
+        let endpoint = answered["token_endpoint"].as_str().filter(|_| answer.status.is_success()).ok_or_else(|| {
             ExportError::Target(format!(
                 "{host} does not tell where OAuth tokens are granted (HTTP {}; set DATABRICKS_TOKEN instead)",
                 answer.status.as_u16()
             ))
         })?;
         // The secret is sent there.
-        if host.starts_with("https:") && !endpoint.token_endpoint.starts_with("https:") {
+        if host.starts_with("https:") && !endpoint.starts_with("https:") {
             return Err(ExportError::Target(format!(
                 "{host} wants the service principal's secret sent without encryption, so it was not sent"
             )));
         }
-        Ok(endpoint.token_endpoint)
+        Ok(endpoint.to_owned())
     }
 }
 

@@ -11,7 +11,6 @@ use crate::trace::ids::TraceId;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::time::Instant;
 
 pub(super) struct ServerApi<'a> {
@@ -151,10 +150,6 @@ impl Rest for ServerApi<'_> {
 
     fn is_taken(&self, answer: &Answer) -> bool {
         error_code(answer).as_deref() == Some("RESOURCE_ALREADY_EXISTS")
-    }
-
-    fn full_name<'n>(&self, name: &'n str) -> Result<Cow<'n, str>, ExportError> {
-        Ok(name.into())
     }
 
     fn no_experiment(&self, id: &str) -> ExportError {

@@ -1,8 +1,9 @@
 //! A server's answer, and its text for people. Servers are not trusted: their text is shortened and shown without
 //! control characters.
 
+use jiff::Timestamp;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -81,13 +82,17 @@ fn is_reordering(c: char) -> bool {
 
 /// The pause that a server asks for: in seconds, or as a date, from which its own `Date` is subtracted.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let value = text(RETRY_AFTER)?;
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = |text: &str| Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp());
-    Duration::try_from(date(value)?.duration_since(date(text(DATE)?)?)).ok()
+    Duration::try_from(date(headers, RETRY_AFTER)?.duration_since(date(headers, DATE)?)).ok()
+}
+
+/// A header in the date format of mail.
+pub fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+    let text = headers.get(name)?.to_str().ok()?;
+    jiff::fmt::rfc2822::parse(text.trim()).ok().map(|time| time.timestamp())
 }
 
 #[cfg(test)]
@@ -127,5 +132,13 @@ mod tests {
             assert_eq!(pause(&[date, ("retry-after", useless)]), None, "{useless}");
         }
         assert_eq!(pause(&[at]), None, "a date means nothing without the server's clock");
+    }
+
+    #[test]
+    fn a_servers_clock_is_read_as_servers_write_it() {
+        let at =
+            |text: &'static str| date(&HeaderMap::from_iter([(DATE, HeaderValue::from_static(text))]), DATE);
+        assert_eq!(at("Sun, 22 Nov 2026 09:54:45 GMT"), Some("2026-11-22T09:54:45Z".parse().unwrap()));
+        assert_eq!((at("yesterday"), date(&HeaderMap::new(), DATE)), (None, None));
     }
 }

@@ -50,7 +50,9 @@ pub trait Rest {
     fn is_taken(&self, answer: &Answer) -> bool;
 
     /// The name by which the target has the experiment.
-    fn full_name<'n>(&self, name: &'n str) -> Result<Cow<'n, str>, ExportError>;
+    fn full_name<'n>(&self, name: &'n str) -> Result<Cow<'n, str>, ExportError> {
+        Ok(name.into())
+    }
 
     /// The error for an id that no experiment has.
     fn no_experiment(&self, id: &str) -> ExportError;
