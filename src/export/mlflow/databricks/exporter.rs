@@ -53,16 +53,16 @@ impl<'a> DatabricksExporter<'a> {
                 false => Err(self.workspace.refused(Subject::TraceInfo, &answer)),
             };
         }
-        // MLflow's own servers merge the tags of a trace that is sent again. If the workspace replaces them instead,
-        // this restores the users' tags.
+        // MLflow's own servers merge the tags of a trace that is sent again. If the workspace replaces them
+        // instead, this restores the users' tags.
         for (key, value) in before.tags_lost(&StoredTrace::from_json(&answer.json()), &update) {
             stored::set_tag(&self.workspace, trace.id, key, value)?;
         }
         stored::remove_tags(&self.workspace, trace.id, &update.remove)
     }
 
-    /// For a workspace that takes the information about a trace only once. If it lacks the older call too, only tags
-    /// change.
+    /// For a workspace that takes the information about a trace only once. If it lacks the older call too,
+    /// only tags change.
     fn change_info(&self, trace: &Trace) -> Result<(), ExportError> {
         let there = StoredTrace::look(&self.workspace, trace.id)?.ok_or_else(|| {
             let id = trace.id;

@@ -1,5 +1,5 @@
-//! What a workspace's answers mean, and its experiments: objects of the workspace, found by path or id, created by
-//! path.
+//! What a workspace's answers mean, and its experiments: objects of the workspace, found by path or id,
+//! created by path.
 
 use super::workspace::WorkspaceApi;
 use crate::export::ExportError;
@@ -60,8 +60,9 @@ impl Rest for WorkspaceApi<'_> {
         self.refusal(answer).is_taken()
     }
 
-    /// Databricks has experiments by absolute paths only, and MLflow's client passes on its refusal of others. A
-    /// bare name, such as the default, goes to the user's folder: the user may write there and looks for it there.
+    /// Databricks has experiments by absolute paths only, and MLflow's client passes on its refusal of
+    /// others. A bare name, such as the default, goes to the user's folder: the user may write there and
+    /// looks for it there.
     fn full_name<'n>(&self, name: &'n str) -> Result<Cow<'n, str>, ExportError> {
         if name.starts_with('/') {
             return Ok(name.into());

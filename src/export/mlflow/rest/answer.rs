@@ -1,5 +1,5 @@
-//! A server's answer, and its text for people. Servers are not trusted: their text is shortened and shown without
-//! control characters.
+//! A server's answer, and its text for people. Servers are not trusted: their text is shortened and shown
+//! without control characters.
 
 use jiff::Timestamp;
 use reqwest::StatusCode;

@@ -75,8 +75,8 @@ impl<'r> ApiRequest<'r> {
         ApiRequest { method, path, query: &[], body: Some(body) }
     }
 
-    /// The address of the request. Names and ids may hold any character, and some come from the server: each part of
-    /// the path is escaped as one segment. None for a part that is no segment.
+    /// The address of the request. Names and ids may hold any character, and some come from the server: each
+    /// part of the path is escaped as one segment. None for a part that is no segment.
     pub fn url(&self, base: &Url) -> Option<String> {
         if self.path.iter().any(|part| [".", "..", ""].contains(part)) {
             return None;

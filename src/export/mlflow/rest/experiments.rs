@@ -1,5 +1,5 @@
-//! The experiment that receives a trace: found by name or id, created by name. MLflow takes spans for a deleted one
-//! and shows nothing, so a deleted one is refused here.
+//! The experiment that receives a trace: found by name or id, created by name. MLflow takes spans for a
+//! deleted one and shows nothing, so a deleted one is refused here.
 
 use super::answer::Answer;
 use super::api::{ApiRequest, Rest, Subject};

@@ -1,5 +1,5 @@
-//! MLflow's REST API, which MLflow's servers and Databricks workspaces share: requests with retries, experiments,
-//! and what a target already has of a trace.
+//! MLflow's REST API, which MLflow's servers and Databricks workspaces share: requests with retries,
+//! experiments, and what a target already has of a trace.
 
 pub mod answer;
 pub mod api;

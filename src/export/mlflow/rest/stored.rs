@@ -118,8 +118,8 @@ pub fn send_info(rest: &impl Rest, body: &Value) -> Result<Answer, ExportError> 
     rest.call(&ApiRequest::with_body(Method::POST, &["api", "3.0", "mlflow", "traces"], body))
 }
 
-/// Ends the trace at this time, in milliseconds since 1970, by the older call (API 2.0) that still changes everything
-/// but the previews. The target computes the duration as the difference from the start.
+/// Ends the trace at this time, in milliseconds since 1970, by the older call (API 2.0) that still changes
+/// everything but the previews. The target computes the duration as the difference from the start.
 pub fn end(
     rest: &impl Rest,
     trace: &Trace,
