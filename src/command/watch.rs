@@ -245,7 +245,7 @@ impl Watcher<'_> {
 
     fn page_of(&self, trace: TraceId, target: &Target) -> Option<String> {
         let experiment = receipts(&self.context.paths).get(trace, target)?.receipt.experiment_id;
-        page::of_trace(target, &experiment, trace, &self.context.access())
+        page::trace_page(target, &experiment, trace, &self.context.access())
     }
 
     /// Whether a running launch will trace the thread: because it claims it, or because its interface sent a prompt

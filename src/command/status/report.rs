@@ -239,7 +239,7 @@ fn delivered(trace: TraceId, receipt: &Receipt, access: &Access) -> DeliveredTra
         workspace: workspace(&receipt.target),
         experiment_id: receipt.experiment_id.clone(),
         redactions: receipt.redactions.clone(),
-        link: page::of_trace(&receipt.target, &receipt.experiment_id, trace, access),
+        link: page::trace_page(&receipt.target, &receipt.experiment_id, trace, access),
     }
 }
 

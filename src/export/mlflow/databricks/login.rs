@@ -1,8 +1,13 @@
 //! The workspace and the login, chosen as databricks-sdk chooses them, so that settings for MLflow's client
 //! work here.
 
-use super::profile::{BadLine, NoProfile, Profiles, Settings};
+#[cfg(test)]
+mod tests;
+
+use super::profile::{BadProfileLine, NoProfile, Profile, Profiles};
+use crate::config::access::Access;
 use crate::config::secret::Secret;
+use crate::config::target::Target;
 use crate::env::Variables;
 use crate::export::ExportError;
 use reqwest::Url;

@@ -4,6 +4,8 @@ use super::exporter::DatabricksExporter;
 use crate::config::access::Access;
 use crate::config::target::{Experiment, Target};
 use crate::export::lost::{self, Lost, SentTrace, TraceIndex};
+use crate::export::mlflow::rest::experiments;
+use crate::export::mlflow::rest::stored::StoredTrace;
 use crate::export::{ExportError, Patience};
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;

@@ -1,6 +1,5 @@
 //! Refusals of Databricks' API.
 
-use crate::config::secret::Secret;
 use crate::export::ExportError;
 use crate::export::mlflow::rest::answer::{Answer, plain};
 use crate::export::mlflow::rest::secrets::Secrets;

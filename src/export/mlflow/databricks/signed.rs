@@ -1,6 +1,6 @@
 //! A signed address of the cloud's storage, and the requests that it permits.
 
-use super::workspace::{Ask, Workspace};
+use super::workspace::WorkspaceApi;
 use crate::config::secret::Secret;
 use crate::export::ExportError;
 use crate::export::mlflow::rest::api::{ApiRequest, Rest};

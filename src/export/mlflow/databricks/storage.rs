@@ -1,7 +1,6 @@
 //! Answers of the cloud's storage, reported without any part of the signed address.
 
-use super::refusal::{hidden, reworded};
-use crate::config::secret::Secret;
+use super::refusal::reworded;
 use crate::export::ExportError;
 use crate::export::mlflow::rest::answer::Answer;
 use crate::export::mlflow::rest::secrets::Secrets;

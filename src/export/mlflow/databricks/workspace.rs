@@ -1,7 +1,7 @@
 //! Requests to one workspace: each with a valid token, each refusal as a sentence.
 
 use super::login::{Account, Login};
-use super::refusal::{Refusal, hidden, reworded};
+use super::refusal::{Refusal, reworded};
 use crate::config::secret::Secret;
 use crate::export::ExportError;
 use crate::export::mlflow::rest::answer::Answer;

@@ -118,7 +118,7 @@ fn write_metadata(
     let ours: BTreeMap<String, String> =
         ours.into_iter().map(|(key, value)| (readable(&key), value)).collect();
     for key in there.keys() {
-        let is_to_go = is_metadata_only(trace) && keys::TELLING.contains(&key.as_str());
+        let is_to_go = is_metadata_only(trace) && keys::PERSONAL.contains(&key.as_str());
         let is_ours = key.starts_with(OUR_METADATA) || totals.contains(&key.as_str()) || is_to_go;
         if is_ours && !ours.contains_key(key) {
             metadata.remove(files, key)?;

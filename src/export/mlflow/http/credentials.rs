@@ -1,6 +1,5 @@
 //! The Authorization header, from the sources that MLflow's client reads.
 
-use super::settings::{header, is_on};
 use crate::config::access::Access;
 use crate::config::secret::Secret;
 use crate::config::target::Target;

@@ -15,7 +15,7 @@ use crate::export::mlflow::{artifact, info, keys, tree};
 use crate::export::receipt::Receipt;
 use crate::export::{Delivered, ExportError, Exporter, Patience, Sign};
 use crate::trace::model::{Span, Trace};
-use crate::trace::redact::is_of_figures;
+use crate::trace::redact::is_metadata_only;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use std::time::Instant;
@@ -87,7 +87,7 @@ impl<'a> HttpExporter<'a> {
         if there.is_some_and(|there| there.has_metadata(tags::FORMER_RECORD)) {
             body["trace"]["trace_info"]["trace_metadata"][tags::FORMER_RECORD] = "".into();
         }
-        if is_of_figures(trace) {
+        if is_metadata_only(trace) {
             // A server keeps a preview that the request omits, so an empty text replaces it.
             if there.is_some() && trace.request_preview.is_none() {
                 body["trace"]["trace_info"]["request_preview"] = "".into();

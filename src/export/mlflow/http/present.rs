@@ -7,6 +7,10 @@ use super::settings;
 use crate::config::access::Access;
 use crate::config::target::Target;
 use crate::export::lost::{self, Lost, SentTrace, TraceIndex};
+use crate::export::mlflow::info;
+use crate::export::mlflow::rest::answer::error_code;
+use crate::export::mlflow::rest::api::{ApiRequest, Rest};
+use crate::export::mlflow::rest::experiments;
 use crate::export::{ExportError, Patience};
 use crate::trace::ids::TraceId;
 use jiff::Timestamp;
@@ -25,12 +29,12 @@ pub fn lost(
     patience: Patience,
 ) -> Result<Lost, ExportError> {
     let (client, url) = settings::connect(target, url, access, patience)?;
-    lost::find(sent, &mut Asked(Server::new(client, target.to_string(), url)))
+    lost::find(sent, &mut ServerTraces(ServerApi::new(client, target.to_string(), url)))
 }
 
 struct ServerTraces<'a>(ServerApi<'a>);
 
-impl TraceIndex for Asked<'_> {
+impl TraceIndex for ServerTraces<'_> {
     fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
         let mut present = HashSet::new();
         for some in sent.chunks(AT_ONCE) {
@@ -50,7 +54,7 @@ impl TraceIndex for Asked<'_> {
     }
 }
 
-impl Asked<'_> {
+impl ServerTraces<'_> {
     fn search(&self, sent: &[SentTrace]) -> Result<Vec<TraceId>, ExportError> {
         let experiments: BTreeSet<&str> = sent.iter().map(|one| one.experiment_id.as_str()).collect();
         let ids: Vec<String> = sent.iter().map(|one| format!("'{}'", one.trace)).collect();

@@ -176,7 +176,7 @@ fn write_metadata(
         params![id, OUR_METADATA, totals[0], totals[1], totals[2]],
     )?;
     if is_metadata_only(trace) {
-        for key in keys::TELLING {
+        for key in keys::PERSONAL {
             transaction.execute(
                 "DELETE FROM trace_request_metadata WHERE request_id = ? AND key = ?",
                 params![id, key],
