@@ -18,7 +18,7 @@ test:
 
 # Our database in each MLflow between the oldest and the newest; nightly.
 older-mlflows:
-    cargo test --test older_mlflow -- --ignored --nocapture
+    cargo test --test targets older_mlflow:: -- --ignored --nocapture
 
 # What terminals and pipes carry with and without us, keys' delays, and the time to start; on a quiet machine.
 bench:

@@ -8,7 +8,7 @@
 //! The launches of the first two counts are an `exec` of two model responses and a command on a terminal, so that a
 //! finisher follows; those of the third are the full-screen interface, from its start to its `/quit` and the
 //! finisher's end. At its moment whoever of ours is there is killed: the launcher, or the finisher. The long run
-//! behind the tests of `tests/crashes.rs`, which kill before every single write.
+//! behind the tests of `tests/delivery/crashes.rs`, which kill before every single write.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

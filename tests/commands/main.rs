@@ -1,8 +1,11 @@
 //! Our own commands as a stranger meets them: transcripts to review, and claims that no transcript shows.
 
 mod enable;
+mod import;
 mod json;
 mod shells;
 mod situation;
 mod stand_in;
 mod transcripts;
+mod ui;
+mod watch;

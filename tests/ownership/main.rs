@@ -3,7 +3,9 @@
 mod crowd;
 mod daemon;
 mod interface;
+mod late_prompt;
 mod older;
+mod tui;
 mod unseen;
 
 use serde_json::Value;

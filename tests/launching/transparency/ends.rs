@@ -14,7 +14,7 @@ use support::probe::probe;
 use support::run::LIMIT;
 use support::{Terminal, wait_for};
 
-use crate::twice::{Act, Place, Stage, Who, assert_same, send, wait_until};
+use super::twice::{Act, Place, Stage, Who, assert_same, send, wait_until};
 
 /// The job's first process, as its group's number.
 fn job(stage: &Stage) -> i32 {

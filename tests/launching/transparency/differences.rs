@@ -6,8 +6,8 @@ use std::process::Command;
 use support::run::LIMIT;
 use support::{End, wait_for};
 
-use crate::child::{ALWAYS, LOG, OWN_TERMINAL};
-use crate::twice::{Place, Stage, Who, assert_same, differing, send, wait_until};
+use super::child::{ALWAYS, LOG, OWN_TERMINAL};
+use super::twice::{Place, Stage, Who, assert_same, differing, send, wait_until};
 
 struct Difference {
     what: &'static str,
@@ -16,7 +16,7 @@ struct Difference {
     test: [&'static str; 2],
 }
 
-const HERE: &str = "tests/transparency/differences.rs";
+const HERE: &str = "tests/launching/transparency/differences.rs";
 
 const ALLOWED: [Difference; 11] = [
     Difference {
@@ -65,7 +65,7 @@ const ALLOWED: [Difference; 11] = [
                interface starts may show twice.",
         why: "the terminal stays raw until Codex has ended; a key that is on its way to Codex's terminal cannot be \
               called back",
-        test: ["tests/pty.rs", "what_is_typed_once_the_modes_are_right_is_for_the_next_reader"],
+        test: ["tests/launching/pty.rs", "what_is_typed_once_the_modes_are_right_is_for_the_next_reader"],
     },
     Difference {
         what: "When the interface has ended, your terminal's modes are those from before it; when it was killed \
@@ -79,14 +79,14 @@ const ALLOWED: [Difference; 11] = [
                session of its own may remain for a while; without one some milliseconds, and up to \
                `CODEX_TRACED_WAIT` when the place where traces go does not answer.",
         why: "the trace is delivered first where nothing may be left running; elsewhere you need not wait for it",
-        test: ["tests/finishing.rs", "a_job_waits_for_so_long_and_leaves_the_rest_with_one_line"],
+        test: ["tests/delivery/finishing.rs", "a_job_waits_for_so_long_and_leaves_the_rest_with_one_line"],
     },
     Difference {
         what: "On a terminal a line and a hint on stderr may follow Codex's: when a trace could not be delivered, \
                or a setting could not be followed. Without a terminal it is one line, only when a trace was left \
                behind.",
         why: "you would not know otherwise",
-        test: ["tests/finishing.rs", "a_job_leaves_what_a_silent_server_does_not_take"],
+        test: ["tests/delivery/finishing.rs", "a_job_leaves_what_a_silent_server_does_not_take"],
     },
     Difference {
         what: "The folder `$CODEX_HOME/mlflow/`.",
@@ -130,7 +130,7 @@ fn codex_finds_variables_of_ours() {
     let stage = Stage::new();
     let ours = |words: &str| {
         let [plain, traced] = stage.observe(Place::Pipes, &format!("codex {words}see; exit $?"), |_| {});
-        let names = |seen: &crate::twice::Observation| seen["variables in order"].clone();
+        let names = |seen: &super::twice::Observation| seen["variables in order"].clone();
         names(&traced).strip_prefix(&names(&plain)).expect("ours come last").trim().to_owned()
     };
     assert_eq!(ours("exec "), "CODEX_TRACED_DEPTH");

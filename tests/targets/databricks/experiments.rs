@@ -1,6 +1,6 @@
 //! Which experiment takes the trace, and which cannot.
 
-use crate::made::{Delivery, id, trace};
+use super::made::{Delivery, id, trace};
 use codex_traced::config::target::Experiment;
 use codex_traced::export::{Delivered, ExportError};
 use support::Databricks;

@@ -3,7 +3,7 @@
 use nix::libc;
 use support::End;
 
-use crate::twice::{Act, Place, Stage, assert_ended, assert_none, assert_same, compare, send, wait_until};
+use super::twice::{Act, Place, Stage, assert_ended, assert_none, assert_same, compare, send, wait_until};
 
 /// In which of the two ways codex-traced runs what it runs.
 const WAYS: [(&str, Place); 3] = [("exec ", Place::Pipes), ("exec ", Place::Terminal), ("", Place::Terminal)];

@@ -1,6 +1,6 @@
 //! What a child can see of itself.
 
-use crate::twice::{Place, Stage, assert_none, assert_same, compare};
+use super::twice::{Place, Stage, assert_none, assert_same, compare};
 
 /// Codex finds its depth, and so another list of variables; its parent is codex-traced.
 pub(crate) const ALWAYS: [&str; 3] = ["variable CODEX_TRACED_DEPTH", "variables in order", "parent's name"];

@@ -1,6 +1,6 @@
 //! Do we go where databricks-sdk goes, with the credentials that it takes? The real one is asked.
 
-use crate::made::{Delivery, trace};
+use super::made::{Delivery, trace};
 use codex_traced::config::access::Access;
 use codex_traced::env::Variables;
 use codex_traced::export::ExportError;

@@ -9,9 +9,9 @@ use support::probe::probe;
 use support::run::LIMIT;
 use support::{Gate, Home, ModelServer, Outcome, Reply, Script, codex, run, start, wait_for};
 
+use super::child::{ALWAYS, LOG, NOT_THE_STARTED, OWN_TERMINAL};
+use super::twice::{Act, Place, Stage, Who, assert_none, assert_same, compare, wait_until, without_ids};
 use crate::LAUNCHER;
-use crate::child::{ALWAYS, LOG, NOT_THE_STARTED, OWN_TERMINAL};
-use crate::twice::{Act, Place, Stage, Who, assert_none, assert_same, compare, wait_until, without_ids};
 
 /// Each ends with what the shell knows of it; nothing may differ.
 const LINES: [(&str, &str); 16] = [

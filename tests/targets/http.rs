@@ -1,8 +1,5 @@
 //! A session's trace on real MLflow servers, read back by the client of the server's own version.
 
-#[path = "older_mlflow/rows.rs"]
-mod rows;
-#[path = "http/workspaces.rs"]
 mod workspaces;
 
 use codex_traced::claim::thread_record::ThreadRecord;
@@ -21,7 +18,6 @@ use codex_traced::trace::redact::Redacted;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use rows::{Of, compare_rows};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -17,7 +17,7 @@ use support::{End, Home, Terminal, run, start, wait_for};
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// A session of the real Codex.
-const SESSION: &str = include_str!("corpus/0.169.0/exec-basic.jsonl");
+const SESSION: &str = include_str!("../corpus/0.169.0/exec-basic.jsonl");
 
 /// Holds the thread's lock as Codex does until the launch has noted it, says so, and ends with code 7.
 const CODEX: &str = r#"#!/usr/bin/env python3

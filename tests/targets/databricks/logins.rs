@@ -1,6 +1,6 @@
 //! Three ways to log in, and what happens when one fails.
 
-use crate::made::{Delivery, assert_no_secret, id, spans, trace};
+use super::made::{Delivery, assert_no_secret, id, spans, trace};
 use codex_traced::config::access::Access;
 use codex_traced::config::target::Target;
 use codex_traced::env::Variables;

@@ -9,5 +9,3 @@ mod real_codex;
 mod shells;
 mod signals;
 mod twice;
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");

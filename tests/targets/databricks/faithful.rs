@@ -1,7 +1,7 @@
 //! Does our client ask what MLflow's asks? Both deliver the same trace to the stand-in, and every difference between
 //! what they send must be in the list below, with its reason.
 
-use crate::made::{Delivery, EXPERIMENT, id, trace};
+use super::made::{Delivery, EXPERIMENT, id, trace};
 use codex_traced::trace::model::{Span, SpanStatus, Trace};
 use serde_json::{Value, json};
 use support::databricks::compare::{Side, differences, order};

@@ -1,12 +1,9 @@
 //! The MLflows between the oldest and the newest: each opens our database and reads the trace as it was.
 //!
 //! Each takes a minute and 0.8 GB to install, so this runs on demand and nightly: `just older-mlflows`. `rows.rs`
-//! compares what a server stores with what we write; `tests/http.rs` does so with the MLflows that all tests need.
+//! compares what a server stores with what we write; `http.rs` does so with the MLflows that all tests need.
 
-#[path = "older_mlflow/rows.rs"]
-mod rows;
-
-use rows::{Of, compare_rows};
+use crate::rows::{Of, compare_rows};
 use serde_json::json;
 use support::{End, Home, MlflowServer, ModelServer, Oracle, Reply, Script, assert_facts, codex, run};
 

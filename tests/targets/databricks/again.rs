@@ -1,6 +1,6 @@
 //! A session that was taken up again: the same trace, brought up to date, with all that people added to it.
 
-use crate::made::{Delivery, EXPERIMENT, id, spans, trace};
+use super::made::{Delivery, EXPERIMENT, id, spans, trace};
 use codex_traced::config::target::{Experiment, Target};
 use codex_traced::export::receipt::Receipt;
 use codex_traced::trace::ids::SpanId;

@@ -15,9 +15,7 @@ use support::many::{Copied, copy, many};
 use support::run::LIMIT;
 use support::{End, Home, ModelServer, Oracle, Outcome, Reply, Script, codex, run, start, wait_for};
 
-#[path = "import/files.rs"]
 mod files;
-#[path = "import/lost.rs"]
 mod lost;
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
@@ -328,7 +326,7 @@ fn an_import_that_was_stopped_goes_on_where_it_was() {
     assert_imported(&home, &["--all"], &expected);
 }
 
-/// `cargo test --release --test import -- --ignored --nocapture`
+/// `cargo test --release --test commands import:: -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
 fn a_thousand_sessions() {

@@ -195,7 +195,7 @@ fn agents_are_nested_as_deep_as_they_went() {
     ];
     assert_eq!(tree(&trace), expected);
     assert_eq!((tokens(&trace), reconciled(&trace)), (json!([1570, 124]), Some(true)));
-    let shorter = crate::trace(&root.into());
+    let shorter = self::trace(&root.into());
     let ids: BTreeSet<SpanId> = trace.spans.iter().map(|span| span.id).collect();
     assert!(shorter.spans.iter().all(|span| ids.contains(&span.id)), "agents change no id");
 }

@@ -1,6 +1,6 @@
 //! The four kinds of storage behind a workspace.
 
-use crate::made::{Delivery, assert_no_secret, file, large_trace, spans, trace};
+use super::made::{Delivery, assert_no_secret, file, large_trace, spans, trace};
 use codex_traced::export::ExportError;
 use support::Databricks;
 use support::databricks::{Cloud, Reachable, Rules, TOKEN};

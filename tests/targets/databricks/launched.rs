@@ -110,5 +110,5 @@ fn tokens_are_no_part_of_what_is_kept_of_a_delivery() {
     let variables = [("DATABRICKS_HOST", databricks.host()), ("DATABRICKS_TOKEN", TOKEN)];
     run(traced(&home, &codex.native, &variables).args(["exec", "do it"])).ended(End::Code(0));
     assert_eq!(databricks.traces().len(), 1, "{:#?}", databricks.story());
-    crate::made::assert_no_secret(&everything_in(&home.state()));
+    super::made::assert_no_secret(&everything_in(&home.state()));
 }

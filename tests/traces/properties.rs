@@ -1,6 +1,6 @@
 //! What holds of every file, damaged or hostile: reading is total, ids never change, spans form a tree.
 //!
-//! `PROPTEST_CASES=10000 EVERY_PREFIX=1 cargo test --release --test properties` looks at many more.
+//! `PROPTEST_CASES=10000 EVERY_PREFIX=1 cargo test --release --test traces properties::` looks at many more.
 
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::rollout::reader::Lines;

@@ -205,7 +205,7 @@ fn every_rollout_of_the_corpus_tells_what_happened() {
         let trace = trace_of(&session, &path);
         let mut settings = insta::Settings::clone_current();
         settings.set_prepend_module_to_snapshot(false);
-        settings.set_snapshot_path(format!("snapshots/{}", version_of(&path)));
+        settings.set_snapshot_path(format!("../snapshots/{}", version_of(&path)));
         settings.set_omit_expression(true);
         settings.bind(|| insta::assert_snapshot!(name_of(&path), told(&session, trace.as_ref())));
     }

@@ -1,0 +1,7 @@
+//! From Codex's end to a delivered trace, whatever fails on the way.
+
+mod crashes;
+mod faults;
+mod finishing;
+mod network_faults;
+mod spool;

@@ -1,0 +1,11 @@
+//! What a trace says: recorded sessions, damaged ones, and those of a real Codex.
+
+mod attributes;
+mod corpus;
+mod exec_trace;
+mod families;
+mod generations;
+mod odd_lines;
+mod prices;
+mod properties;
+mod recordings;
