@@ -1,5 +1,6 @@
 //! Sessions made without us, brought in: each once, whole, and in any number of runs.
 
+use crate::LAUNCHER;
 use codex_traced::export::mlflow::sqlite;
 use codex_traced::spool::Spool;
 use codex_traced::trace::ids::TraceId;
@@ -17,8 +18,6 @@ use support::{End, Home, ModelServer, Oracle, Outcome, Reply, Script, codex, run
 
 mod files;
 mod lost;
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// No session here asks a model for anything.
 const NO_MODEL: &str = "http://127.0.0.1:9";

@@ -9,3 +9,5 @@ mod stand_in;
 mod transcripts;
 mod ui;
 mod watch;
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");

@@ -1,6 +1,7 @@
 //! Completions in real shells, and the manual page as `man` shows it.
 
-use crate::situation::{LAUNCHER, NOBODY, Situation};
+use crate::LAUNCHER;
+use crate::situation::{NOBODY, Situation};
 use codex_traced::config::reference;
 use std::fs;
 use std::os::unix::fs::symlink;

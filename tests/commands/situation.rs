@@ -1,5 +1,6 @@
 //! A machine in a known state, and what our commands say there, with all that differs from run to run taken out.
 
+use crate::LAUNCHER;
 use codex_traced::config::target::{Experiment, Target};
 use codex_traced::spool::Spool;
 use codex_traced::spool::entry::Entry;
@@ -13,8 +14,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::{End, Home, Outcome, run};
-
-pub(crate) const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// Nothing listens there.
 pub(crate) const NOBODY: &str = "http://127.0.0.1:9";

@@ -1,6 +1,7 @@
 //! What each command says in each situation, as snapshots to review.
 
-use crate::situation::{LAUNCHER, NOBODY, SECRET, Situation};
+use crate::LAUNCHER;
+use crate::situation::{NOBODY, SECRET, Situation};
 use crate::stand_in::{Manner, server};
 use serde_json::json;
 use support::databricks::{Rules, TOKEN};

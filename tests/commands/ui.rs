@@ -1,5 +1,6 @@
 //! From the terminal to MLflow's page of a trace.
 
+use crate::LAUNCHER;
 use codex_traced::config::target::Target;
 use codex_traced::export::receipt::Receipt;
 use codex_traced::export::receipts::{Receipts, StoredReceipt};
@@ -18,8 +19,6 @@ use support::many::{Copied, copy};
 use support::real::MLFLOW_VERSION;
 use support::run::LIMIT;
 use support::{End, Home, mlflow, run, start, wait_for};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// No session here asks a model for anything.
 const NO_MODEL: &str = "http://127.0.0.1:9";

@@ -1,5 +1,6 @@
 //! Sessions beside us: traced whenever one of their turns ends, while they go on.
 
+use crate::LAUNCHER;
 use codex_traced::export::mlflow::sqlite;
 use codex_traced::trace::ids::TraceId;
 use codex_traced::trace::model::Trace;
@@ -14,8 +15,6 @@ use support::tmux::Tmux;
 use support::{
     Codex, End, Home, ModelServer, Oracle, Reply, Running, Script, assert_facts, codex, run, start, wait_for,
 };
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// No session here asks a model for anything.
 const NO_MODEL: &str = "http://127.0.0.1:9";

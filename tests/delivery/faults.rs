@@ -1,13 +1,12 @@
 //! Tracing that is broken costs the trace at most: Codex's bytes and end stay the same, and what can be kept is kept.
 
+use crate::LAUNCHER;
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::{Codex, End, Home, ModelServer, Oracle, Reply, Script, codex, run};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 struct Broken {
     codex: Codex,

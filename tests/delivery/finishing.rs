@@ -1,5 +1,6 @@
 //! What becomes of a session when Codex has ended: who is held up by it, for how long, and what they are told.
 
+use crate::LAUNCHER;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
@@ -13,8 +14,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use support::run::LIMIT;
 use support::{End, Home, Terminal, run, start, wait_for};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// A session of the real Codex.
 const SESSION: &str = include_str!("../corpus/0.169.0/exec-basic.jsonl");

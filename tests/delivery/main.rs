@@ -5,3 +5,5 @@ mod faults;
 mod finishing;
 mod network_faults;
 mod spool;
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");

@@ -1,6 +1,7 @@
 //! Everything that goes wrong between us and a server: Codex's bytes and end stay the same, and the trace is at the
 //! server once or in the spool once.
 
+use crate::LAUNCHER;
 use codex_traced::config::target::{Experiment, Target};
 use codex_traced::rollout::value::Map;
 use codex_traced::spool::Spool;
@@ -24,7 +25,6 @@ use support::{
     Reply, Script, codex, run, start,
 };
 
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 const INFO: &str = "/api/3.0/mlflow/traces";
 const SPANS: &str = "/v1/traces";
 

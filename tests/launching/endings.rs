@@ -1,6 +1,7 @@
 //! However the full-screen Codex is ended, plain and traced: what the shell, the terminal, the processes and the
 //! trace are left with.
 
+use crate::LAUNCHER;
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -11,8 +12,6 @@ use support::run::LIMIT;
 use support::{Gate, Home, ModelServer, Oracle, Reply, Script, Tmux, Trace, codex, run, wait_for};
 
 use Deed::{CloseInMidTurn, Codex, KillPane, Launcher, Monitor};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// The modes are read by a script: the interactive shell above it would put them right first.
 const VISIT: &str = "stty -a >before; \"$@\"; code=$?; stty -a >after; exit $code";

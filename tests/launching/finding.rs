@@ -1,5 +1,6 @@
 //! Finding the real codex, handing it what we were given, and knowing which session it wrote.
 
+use crate::LAUNCHER;
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 use std::ffi::OsStr;
@@ -10,8 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::run::LIMIT;
 use support::{End, Gate, Home, ModelServer, Reply, Script, codex, run, start, wait_for};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// A home without a model server: for codexes that are scripts.
 fn home() -> Home {

@@ -1,10 +1,9 @@
 //! What writes no session is codex itself: one execve, and before it nothing of Codex's is touched.
 
+use crate::LAUNCHER;
 use std::path::Path;
 use support::real::CODEX_VERSION;
 use support::{End, Home, ModelServer, Script, codex, run};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// Every system call of the launcher that names a file, up to and without the one that starts codex.
 fn calls_before_codex(home: &Home, codex: &Path, words: &[&str]) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! A command on a terminal of its own beside the same command on the user's: what it finds, what the user
 //! sees, how it ends, and what is left.
 
+use crate::LAUNCHER;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, Termios};
 use nix::unistd::Pid;
@@ -12,8 +13,6 @@ use std::time::Instant;
 use support::run::LIMIT;
 use support::terminal::Seen;
 use support::{End, Home, Terminal, Tmux, run, wait_for};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// What a full-screen program could not undo, and we undo when it is killed.
 const UNDONE: &str = "\x1b[?1049l";

@@ -1,12 +1,11 @@
 //! The real Codex's full-screen interface in a shell, plain and traced: same screen, same end, same terminal.
 
+use crate::LAUNCHER;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use support::run::LIMIT;
 use support::{Codex, Gate, Home, ModelServer, Reply, Script, Tmux, codex, normalised};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// What a person saw on the way from the command line and back: the whole screen, and the alternate screen, mouse
 /// and cursor as tmux knows them.

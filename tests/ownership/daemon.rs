@@ -1,6 +1,7 @@
 //! Codex's shared daemon: two interfaces at once, turns that outlive theirs, and what of ours stays in it.
 
-use super::{LAUNCHER, claimed, evidence, file_with, home, shell, standing, thread_with, traced};
+use super::{claimed, evidence, file_with, home, shell, standing, thread_with, traced};
+use crate::LAUNCHER;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,7 @@
 //! Several threads in one launch, and threads within threads: each root is a trace, no other is.
 
-use super::{LAUNCHER, claimed, evidence, home, shell, thread_of, thread_with, traced};
+use super::{claimed, evidence, home, shell, thread_of, thread_with, traced};
+use crate::LAUNCHER;
 use serde_json::json;
 use std::collections::BTreeSet;
 use support::run::LIMIT;

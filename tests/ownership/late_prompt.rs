@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 use support::run::LIMIT;
 use support::{End, Home, Recorded, start, wait_for};
 
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
-
 /// A session that Codex's daemon wrote for an interface.
 const ORIGINAL: &str = "tests/corpus/0.169.0/daemon-inflight-3.jsonl";
 

@@ -1,6 +1,7 @@
 //! Codexes of before: without locks, without ids in the interface's log, with another log.
 
-use super::{LAUNCHER, evidence, thread_with, traced};
+use super::{evidence, thread_with, traced};
+use crate::LAUNCHER;
 use support::real::CODEX_BEFORE;
 use support::{End, Home, ModelServer, Reply, Script, Tmux, older_codex, run};
 

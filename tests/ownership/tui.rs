@@ -1,13 +1,12 @@
 //! Codex's full-screen interface, traced: whose session it was, and what became of it.
 
+use crate::LAUNCHER;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::time::Duration;
 use support::tmux::Tmux;
 use support::{Codex, Gate, Home, ModelServer, Oracle, Reply, Script, assert_facts, codex, run, wait_for};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// A turn here takes part of a second.
 const TURN: Duration = Duration::from_secs(30);

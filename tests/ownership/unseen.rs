@@ -1,6 +1,7 @@
 //! Where nobody saw who wrote a session: launches that died before they learned it, and files in other places.
 
-use super::{LAUNCHER, claimed, evidence, thread_of, traced};
+use super::{claimed, evidence, thread_of, traced};
+use crate::LAUNCHER;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -1,13 +1,12 @@
 //! What strangers may write into a project, a session and a configuration, and what came of it.
 
+use crate::LAUNCHER;
 use serde_json::json;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use support::{End, Home, ModelServer, Outcome, Reply, Script, codex, run};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// A title, a cleared screen, a colour, a bell, a line that is written over, text that runs backwards.
 pub(crate) const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\r\u{202e}evil\u{7f}";

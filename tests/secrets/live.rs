@@ -1,12 +1,11 @@
 //! A server that is hostile, and a terminal whose bytes are, beside a real Codex: what was tried, and what came of it.
 
+use crate::LAUNCHER;
 use crate::hostile::{HOSTILE, assert_harmless};
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 use support::{End, Front, Home, ModelServer, Reply, Script, Tmux, codex, run};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 const TOKEN: &str = "dapi-of-nobody-0123456789abcdef";
 

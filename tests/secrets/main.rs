@@ -13,6 +13,8 @@ use codex_traced::trace::redact::{Finder, Redactor, Rules, Salt};
 use planted::Planted;
 use std::collections::BTreeMap;
 
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+
 /// Of what is planted so much is found, and of what is none no more than this is taken for one.
 const RECALL: f64 = 0.99;
 const FALSE_ALARMS: f64 = 0.01;

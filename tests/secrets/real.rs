@@ -1,5 +1,6 @@
 //! A real Codex that comes across secrets, and every byte that is left of it.
 
+use crate::LAUNCHER;
 use crate::bytes::{below, found, holds, modes};
 use crate::planted;
 use serde_json::{Value, json};
@@ -7,8 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::{Codex, End, Front, Home, ModelServer, Outcome, Reply, Script, Seen, codex, run};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// Nothing listens there.
 const NOBODY: &str = "http://127.0.0.1:9";

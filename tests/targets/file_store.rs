@@ -22,7 +22,6 @@ use support::{
     Codex, End, Home, ModelServer, Oracle, Outcome, Reply, Script, Verb, assert_facts, codex, run,
 };
 
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 const BUSY: Duration = Duration::from_secs(10);
 
 struct Job {

@@ -29,7 +29,6 @@ use support::{
     ServerOptions, Verb, assert_facts, codex, run,
 };
 
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 const PATCH: &str = "*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n";
 
 /// Everything that a span can hold: reasoning, calls, a failure with its event, text that is no ASCII.

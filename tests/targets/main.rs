@@ -7,3 +7,5 @@ mod http_access;
 mod older_mlflow;
 mod rows;
 mod sqlite;
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");

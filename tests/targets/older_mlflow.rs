@@ -3,11 +3,10 @@
 //! Each takes a minute and 0.8 GB to install, so this runs on demand and nightly: `just older-mlflows`. `rows.rs`
 //! compares what a server stores with what we write; `http.rs` does so with the MLflows that all tests need.
 
+use crate::LAUNCHER;
 use crate::rows::{Of, compare_rows};
 use serde_json::json;
 use support::{End, Home, MlflowServer, ModelServer, Oracle, Reply, Script, assert_facts, codex, run};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 #[test]
 #[ignore = "installs three MLflows; run by `just older-mlflows`"]

@@ -1,5 +1,6 @@
 //! SQLite databases in the hands of others: a running server, another process, a read-only disk, odd names.
 
+use crate::LAUNCHER;
 use codex_traced::config::target::Experiment;
 use codex_traced::export::Exporter;
 use codex_traced::export::mlflow::sqlite::SqliteExporter;
@@ -21,7 +22,6 @@ use support::{
     wait_for,
 };
 
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 const BUSY: Duration = Duration::from_secs(20);
 /// A client of MLflow's starts in 2 s, and on a machine that does much else in a minute.
 const PATIENCE: Duration = Duration::from_secs(240);

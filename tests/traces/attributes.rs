@@ -1,5 +1,6 @@
 //! The names that others read: MLflow's own, OpenTelemetry's for generative AI, and how traces are cut into turns.
 
+use crate::LAUNCHER;
 use codex_traced::export::mlflow::sqlite;
 use codex_traced::trace::ids::TraceId;
 use serde_json::{Value, json};
@@ -10,8 +11,6 @@ use support::real::{CODEX_VERSION, MLFLOW_BEFORE, MLFLOW_VERSION};
 use support::{
     Codex, End, Home, ModelServer, Oracle, Reply, Script, Trace, Verb, assert_facts, codex, mlflow, run,
 };
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 fn traced_exec(home: &Home, codex: &Codex, variables: &[(&str, &str)], arguments: &[&str]) -> String {
     let mut command = home.traced(LAUNCHER, &codex.native);

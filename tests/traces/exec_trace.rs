@@ -1,5 +1,6 @@
 //! What a real Codex run leaves in a real MLflow: read back by MLflow's own client.
 
+use crate::LAUNCHER;
 use codex_traced::export::mlflow::sqlite;
 use codex_traced::trace::ids::TraceId;
 use serde_json::{Value, json};
@@ -12,7 +13,6 @@ use support::{
     older_codex, run,
 };
 
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 const PATCH: &str = "*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n";
 
 fn a_small_job() -> Script {

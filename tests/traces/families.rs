@@ -1,13 +1,12 @@
 //! Sub-agents, reviews, rewinds and forks of a real Codex, as MLflow's own client reads them.
 
+use crate::LAUNCHER;
 use codex_traced::trace::ids::TraceId;
 use serde_json::json;
 use std::fs;
 use support::scenarios::{self, CODE_MODE};
 use support::tmux::Tmux;
 use support::{Codex, End, Home, ModelServer, Oracle, Reply, Script, assert_facts, codex, run};
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 fn traced_exec(home: &Home, codex: &Codex, arguments: &[&str]) -> String {
     let mut command = home.traced(LAUNCHER, &codex.native);

@@ -9,3 +9,5 @@ mod odd_lines;
 mod prices;
 mod properties;
 mod recordings;
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");

@@ -7,8 +7,6 @@ use serde_json::{Map, Value};
 use std::process::Command;
 use support::{End, Home, ModelServer, Oracle, Reply, Script, Trace, codex, run};
 
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
-
 /// A request, and what MLflow's own arithmetic makes of the catalogue's rates for it.
 #[derive(Debug, Deserialize)]
 struct Row {

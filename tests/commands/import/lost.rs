@@ -1,6 +1,7 @@
 //! Targets that lost what they took: asked before a session is called unchanged, and sent it again.
 
-use super::{LAUNCHER, NO_MODEL, original, originals, ours, spooled, stored, summary};
+use super::{NO_MODEL, original, originals, ours, spooled, stored, summary};
+use crate::LAUNCHER;
 use codex_traced::trace::ids::TraceId;
 use rusqlite::Connection;
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
 //! Each case runs twice, as `codex` and as `codex-traced`: same bytes, same end, once ids and times are put aside.
 
+use crate::LAUNCHER;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::path::Path;
@@ -7,7 +8,6 @@ use std::process::Command;
 use support::run::LIMIT;
 use support::{Codex, End, Gate, Home, ModelServer, Outcome, Reply, Script, codex, run, start};
 
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 const PATCH: &str = "*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n";
 
 fn a_small_job() -> Script {

@@ -1,13 +1,12 @@
 //! A real run of Codex through the launcher, its trace on Databricks, read back by MLflow's own client.
 
+use crate::LAUNCHER;
 use serde_json::json;
 use std::process::Command;
 use support::databricks::{CLIENT_ID, CLIENT_SECRET, Cloud, Rules, TOKEN};
 use support::{
     Databricks, End, Home, ModelServer, Oracle, Reply, Script, Trace, Verb, assert_facts, codex, run,
 };
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// Told to deliver to Databricks, as a person tells it.
 fn traced(home: &Home, codex: &std::path::Path, variables: &[(&str, &str)]) -> Command {

@@ -1,6 +1,6 @@
 //! A server's workspaces: a trace is for the one that its launch named, and for no other team.
 
-use super::LAUNCHER;
+use crate::LAUNCHER;
 use serde_json::{Value, json};
 use std::process::Command;
 use support::mlflow_server::post;
