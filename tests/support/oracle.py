@@ -1,10 +1,27 @@
 """Reads a tracking store with MLflow's own client, any version from 3.2 to 3.18.
 
-stdin: {"uri": "sqlite:///…", "verbs": [{"verb": "traces"}, …]}; stdout: a JSON list, one answer per verb.
+Importing MLflow is most of the cost of a call. So one process imports it, makes the socket that it prints, and answers
+each connection in a fork of itself, which has a home and an environment of its own. It ends when its stdin closes.
+
+A request: {"uri": "sqlite:///…", "home": "/…", "variables": {"NAME": "value"}, "verbs": [{"verb": "traces"}, …]};
+the reply: {"answers": […], "output": "…"}, one answer per verb, or {"failure": "…", "output": "…"}.
 """
+import importlib
 import inspect
 import json
+import os
+import select
+import shutil
+import signal
+import socket
 import sys
+import tempfile
+import threading
+import traceback
+
+FOLDER = tempfile.mkdtemp(prefix="codex-traced-oracle-")
+os.environ["HOME"] = FOLDER
+os.chdir(FOLDER)
 
 import mlflow
 from mlflow import MlflowClient
@@ -77,7 +94,9 @@ def answer(client, verb):
     person = AssessmentSource(source_type="HUMAN", source_id="tester")
     if kind == "traces":
         return traces(client)
-    if kind == "feedback":
+    if kind == "open":
+        client.search_experiments()
+    elif kind == "feedback":
         mlflow.log_feedback(trace_id=verb["trace_id"], name=verb["name"], value=verb["value"], source=person)
     elif kind == "expectation":
         mlflow.log_expectation(trace_id=verb["trace_id"], name=verb["name"], value=verb["value"], source=person)
@@ -176,11 +195,46 @@ def log(client, path, told):
     return root.trace_id
 
 
+def reply_to(connection):
+    """Runs in a fork. The connection closes when the process has ended, with all that MLflow does at its end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    request = json.load(connection.makefile())
+    os.environ.update(request["variables"], HOME=request["home"])
+    os.chdir(request["home"])
+    output = tempfile.TemporaryFile("w+")
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    try:
+        mlflow.set_tracking_uri(request["uri"])
+        client = MlflowClient()
+        reply = {"answers": [answer(client, verb) for verb in request["verbs"]]}
+    except Exception:
+        reply = {"failure": traceback.format_exc()}
+    sys.stdout.flush()
+    output.seek(0)
+    reply["output"] = output.read()
+    connection.sendall(json.dumps(reply, default=str).encode())
+
+
 def main():
-    request = json.load(sys.stdin)
-    mlflow.set_tracking_uri(request["uri"])
-    client = MlflowClient()
-    print(json.dumps([answer(client, verb) for verb in request["verbs"]], default=str))
+    for kind in ("sqlalchemy", "file", "rest"):
+        importlib.import_module(f"mlflow.store.tracking.{kind}_store")
+    assert threading.active_count() == 1, f"a fork would lose threads: {threading.enumerate()}"
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    path = os.path.join(FOLDER, "socket")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    print(path, flush=True)
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        if sys.stdin in ready:
+            break
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            return reply_to(connection)
+        connection.close()
+    shutil.rmtree(FOLDER)
 
 
 main()

@@ -1,9 +1,14 @@
 //! Reads and edits a tracking store with MLflow's own Python client: what it says is what a user will see.
 //!
-//! Each call is one Python process, of which importing MLflow is most: several verbs in one call cost as much as one.
+//! Importing MLflow takes seconds, so one process per version and test program imports it, and each call is a fork of it.
 
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -12,7 +17,6 @@ use tempfile::TempDir;
 
 use crate::mlflow_server::MlflowServer;
 use crate::real::{MLFLOW_VERSION, mlflow};
-use crate::run::{End, start_with_input};
 
 /// To import MLflow alone takes 2 s, and on a machine that does much else a minute.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -60,6 +64,8 @@ impl TrackingUri for str {
 /// What can be asked of MLflow.
 #[derive(Clone, Debug)]
 pub enum Verb<'a> {
+    /// MLflow makes or upgrades the store.
+    Open,
     Traces,
     Feedback {
         trace: &'a str,
@@ -101,6 +107,7 @@ pub enum Verb<'a> {
 impl Verb<'_> {
     fn as_sent(&self) -> Value {
         match self {
+            Verb::Open => json!({"verb": "open"}),
             Verb::Traces => json!({"verb": "traces"}),
             Verb::Feedback { trace, name, value } => {
                 json!({"verb": "feedback", "trace_id": trace, "name": name, "value": value})
@@ -228,18 +235,20 @@ impl Oracle {
         self.ask_store(&store.tracking_uri(), &[], verbs)
     }
 
-    /// As `ask`, with what the environment must say to reach the store.
+    /// As `ask`, with the variables that the store needs.
     #[track_caller]
     pub fn ask_store(&self, uri: &str, variables: &[(&str, &str)], verbs: &[Verb]) -> Vec<Value> {
         let verbs: Vec<_> = verbs.iter().map(Verb::as_sent).collect();
-        let request = json!({"uri": uri, "verbs": verbs});
-        let mut python = self.python();
-        python.args(["-c", include_str!("oracle.py")]).envs(variables.iter().copied());
-        let outcome =
-            start_with_input(&mut python, request.to_string().as_bytes()).finish(LIMIT).ended(End::Code(0));
-        let answers = outcome.stdout.lines().last().unwrap_or_default();
-        serde_json::from_str(answers)
-            .unwrap_or_else(|error| panic!("{error}\n{}{}", outcome.stdout, outcome.stderr))
+        let variables: Map<_, _> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        let request =
+            json!({"uri": uri, "home": self.home.path(), "variables": variables, "verbs": verbs}).to_string();
+        let reply = LoadedMlflow::of(self).ask(&request).unwrap_or_else(|error| panic!("{error}: {request}"));
+        match serde_json::from_str(&reply) {
+            Ok(Reply { answers: Some(answers), .. }) => answers,
+            Ok(Reply { failure, output, .. }) => panic!("{}{output}", failure.unwrap_or_default()),
+            Err(error) => panic!("{error}: {reply}"),
+        }
     }
 
     /// Python with this MLflow, silent towards the world: for what the verbs do not cover.
@@ -262,5 +271,51 @@ impl Oracle {
             ("GIT_PYTHON_REFRESH", "quiet".as_ref()),
         ]);
         python
+    }
+}
+
+/// What `oracle.py` replies.
+#[derive(Deserialize)]
+struct Reply {
+    answers: Option<Vec<Value>>,
+    failure: Option<String>,
+    /// Of MLflow, stdout and stderr.
+    output: String,
+}
+
+/// A process of `oracle.py`, which has imported MLflow. It ends with the test program, whose end closes its stdin.
+struct LoadedMlflow {
+    socket: PathBuf,
+    _process: Child,
+}
+
+impl LoadedMlflow {
+    /// The one of this MLflow; the first call of a test program starts it.
+    fn of(oracle: &Oracle) -> Arc<LoadedMlflow> {
+        static LOADED: Mutex<BTreeMap<PathBuf, Arc<LoadedMlflow>>> = Mutex::new(BTreeMap::new());
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || Arc::new(LoadedMlflow::start(oracle.python()));
+        Arc::clone(loaded.entry(oracle.python.clone()).or_insert_with(start))
+    }
+
+    fn start(mut python: Command) -> LoadedMlflow {
+        // MLflow 3.18.0 as `fetch_python` installs it warns of its own parts.
+        python.args(["-W", "ignore", "-c", include_str!("oracle.py")]);
+        let mut process = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start Python");
+        let mut socket = String::new();
+        let mut stdout = BufReader::new(process.stdout.take().expect("stdout is a pipe"));
+        stdout.read_line(&mut socket).expect("read what oracle.py prints");
+        assert!(socket.ends_with('\n'), "oracle.py did not start: {python:?}");
+        LoadedMlflow { socket: socket.trim_end().into(), _process: process }
+    }
+
+    fn ask(&self, request: &str) -> io::Result<String> {
+        let mut connection = UnixStream::connect(&self.socket)?;
+        connection.set_read_timeout(Some(LIMIT))?;
+        connection.write_all(request.as_bytes())?;
+        connection.shutdown(Shutdown::Write)?;
+        let mut reply = String::new();
+        connection.read_to_string(&mut reply)?;
+        Ok(reply)
     }
 }

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
-use support::{End, MlflowServer, Oracle, run};
+use support::{MlflowServer, Oracle, Verb};
 
 const BUSY: Duration = Duration::from_secs(60);
 
@@ -232,9 +232,9 @@ fn write(database: &Path, experiment: &Experiment, traces: &[Trace]) {
 
 /// MLflow makes a database that is not there, and upgrades one that is older.
 fn open_with_mlflow(oracle: &Oracle, databases: &[&Path]) {
-    let code = "import sys, mlflow\nfor uri in sys.argv[1:]: mlflow.MlflowClient(uri).search_experiments()";
-    let uris = databases.iter().map(|database| format!("sqlite:///{}", database.display()));
-    run(oracle.python().args(["-c", code]).args(uris)).ended(End::Code(0));
+    for database in databases {
+        oracle.ask(*database, &[Verb::Open]);
+    }
 }
 
 /// The differences with a name, and what is wrong: one without a name, or a name without its difference.
