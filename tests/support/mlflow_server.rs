@@ -1,13 +1,13 @@
 //! A real MLflow server on 127.0.0.1, with a folder of its own.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -23,10 +23,14 @@ const START: Duration = Duration::from_secs(300);
 /// A server answers what it is doing before it ends.
 const END: Duration = Duration::from_secs(20);
 
-/// Ends with all its workers when it is dropped, and when we die.
+/// Leads the server's process group. When its stdin closes, because the server was dropped or the test program ended, it
+/// ends the group and removes the folder: a static is never dropped.
+const SHELL: &str = r#"folder=$1; shift; "$@" </dev/null & cat >/dev/null
+trap '' TERM; kill -TERM 0; wait; cd /; rm -rf "$folder""#;
+
+/// Ends with all its workers when it is dropped, and when the test program ends.
 #[derive(Debug)]
 pub struct MlflowServer {
-    /// A shell that leads the server's process group and ends it when our end of its stdin closes.
     shell: Child,
     port: u16,
     folder: TempDir,
@@ -49,17 +53,16 @@ impl MlflowServer {
         Some(MlflowServer::with(&mlflow(version)?, &ServerOptions::default()))
     }
 
-    /// The server of this version that tests of this program use at the same time: its start is most of its cost.
+    /// The server of this version that all tests of a program share, to its end: a start is most of a server's cost.
     pub fn shared(version: &str) -> Option<Arc<MlflowServer>> {
-        static SHARED: Mutex<Option<HashMap<String, Weak<MlflowServer>>>> = Mutex::new(None);
-        // A test that failed while it started one leaves no half server behind.
-        let mut all = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let all = all.get_or_insert_default();
-        if let Some(server) = all.get(version).and_then(Weak::upgrade) {
-            return Some(server);
+        static SHARED: Mutex<BTreeMap<String, Arc<MlflowServer>>> = Mutex::new(BTreeMap::new());
+        // A server that failed to start is not in the map.
+        let mut all = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = all.get(version) {
+            return Some(Arc::clone(server));
         }
         let server = Arc::new(MlflowServer::of(version)?);
-        all.insert(version.to_owned(), Arc::downgrade(&server));
+        all.insert(version.to_owned(), Arc::clone(&server));
         Some(server)
     }
 
@@ -97,7 +100,7 @@ impl MlflowServer {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
         let port = port.expect("a free port").port();
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", r#""$@" </dev/null & cat >/dev/null; kill -TERM 0"#, "sh"]).arg(python);
+        shell.args(["-c", SHELL, "sh"]).arg(folder.path()).arg(python);
         shell.args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--port"]);
         shell.arg(port.to_string());
         if !options.arguments.iter().any(|argument| argument == "--backend-store-uri") {
@@ -177,11 +180,11 @@ impl MlflowServer {
 
 impl Drop for MlflowServer {
     fn drop(&mut self) {
-        // Its end of the pipe: the shell ends the group.
         drop(self.shell.stdin.take());
-        let _ = self.shell.wait();
         let group = self.group();
-        let is_gone = || killpg(group, None).is_err();
+        // The shell belongs to its group until it is waited for.
+        let mut is_gone =
+            || self.shell.try_wait().is_ok_and(|end| end.is_some()) && killpg(group, None).is_err();
         let until = Instant::now() + END;
         while !is_gone() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(20));
@@ -189,7 +192,7 @@ impl Drop for MlflowServer {
         if !is_gone() {
             let _ = killpg(group, Signal::SIGKILL);
             if !std::thread::panicking() {
-                wait_for("the server's processes to end", END, is_gone);
+                wait_for("the server's processes to end", END, &mut is_gone);
             }
         }
     }

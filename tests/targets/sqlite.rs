@@ -67,7 +67,7 @@ fn export(database: &Path, trace: &Trace) {
 
 #[test]
 fn a_server_that_reads_and_writes_meanwhile_loses_nothing_and_neither_do_we() {
-    let (Some(server), Some(oracle)) = (MlflowServer::shared(MLFLOW_VERSION), Oracle::newest()) else {
+    let (Some(server), Some(oracle)) = (MlflowServer::of(MLFLOW_VERSION), Oracle::newest()) else {
         return;
     };
     let database = server.database();
@@ -101,7 +101,7 @@ fn a_server_that_reads_and_writes_meanwhile_loses_nothing_and_neither_do_we() {
 
     let log = server.log();
     assert!(!log.contains("locked"), "{log}");
-    let traces = oracle.traces(&*server);
+    let traces = oracle.traces(&server);
     assert_eq!(traces.len(), 25);
     let ours = traces.iter().filter(|trace| trace.experiment.as_deref() == Some("codex-sessions"));
     assert!(ours.clone().all(|trace| trace.spans.len() == usize::from(SPANS)));
