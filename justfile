@@ -3,6 +3,10 @@
 default:
     @just --list
 
+# The tests whose name contains NAME, in debug.
+t NAME:
+    cargo test --quiet -- {{NAME}}
+
 # Format, lints.
 check:
     cargo fmt --all --check
