@@ -308,6 +308,7 @@ fn the_tokens_of_the_responses_are_codexs_own_total() {
     let table = table.join("\n");
     println!("{table}");
     let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!("corpus", table));
