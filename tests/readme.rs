@@ -1,4 +1,4 @@
-//! What the README says about commands, variables and the licence is so.
+//! What the documents promise about commands, variables, links and the licence is so.
 
 use codex_traced::config::reference;
 use std::collections::BTreeSet;
@@ -11,8 +11,14 @@ use support::{End, run};
 /// Read by the tests, not by the program.
 const OF_THE_TESTS: &str = "CODEX_TRACED_TEST_OFFLINE";
 
-/// Looks like a variable, but is MLflow's word for a kind of place.
+/// Looks like a variable, but is MLflow's word for the location of a trace.
 const OF_MLFLOW: &str = "MLFLOW_EXPERIMENT";
+
+/// Which variables there are, and what they mean.
+const CONFIGURATION: &str = "docs/configuration.md";
+
+/// A README that is read in two minutes.
+const LONGEST_README: usize = 8 * 1024;
 
 fn at(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -21,6 +27,39 @@ fn at(path: impl AsRef<Path>) -> PathBuf {
 fn read(path: impl AsRef<Path>) -> String {
     let path = at(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Markdown file of the folder, not of those in it.
+fn documents_in(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(at(folder)).unwrap_or_else(|error| panic!("{folder}: {error}")).flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut paths: Vec<String> =
+        names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}/{name}")).collect();
+    paths.sort();
+    paths
+}
+
+/// For users: what they promise of commands and variables is tested.
+fn for_users() -> Vec<String> {
+    let others = ["README.md", "SECURITY.md", "shims/README.md"].map(str::to_owned);
+    others.into_iter().chain(documents_in("docs")).collect()
+}
+
+fn all_documents() -> Vec<String> {
+    let mut paths: Vec<String> = [".", "docs", "docs/design", "shims"].map(documents_in).concat();
+    paths.iter_mut().for_each(|path| *path = path.trim_start_matches("./").to_owned());
+    paths
+}
+
+/// The anchors that GitHub makes of a document's headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| -> String {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(anchor).collect()
 }
 
 /// The text of every Rust file in the folder, one after the other.
@@ -34,13 +73,13 @@ fn sources(folder: &Path) -> String {
     texts.collect()
 }
 
-/// The blocks that are to be typed, line by line.
+/// The blocks of shell commands, line by line.
 fn commands(text: &str) -> Vec<Vec<&str>> {
     let blocks = text.split("```sh\n").skip(1);
     blocks.filter_map(|block| Some(block.split_once("```")?.0.lines().collect())).collect()
 }
 
-/// Words that look like one of our variables, or of MLflow's.
+/// Words that look like a variable of codex-traced or of MLflow.
 fn variables(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
     words.filter(|word| *word == "CODEX_TRACED" || is_prefixed(word)).collect()
@@ -60,30 +99,42 @@ fn the_first_two_commands_are_the_demo_and_the_tests() {
 }
 
 #[test]
-fn every_variable_in_the_readme_occurs_in_the_source() {
-    let sources = sources(&at("src"));
-    let mut known = variables(&sources);
-    assert!(read("tests/support/real.rs").contains(OF_THE_TESTS));
-    known.insert(OF_THE_TESTS);
-    let text = read("README.md");
-    let invented: Vec<&str> = variables(&text).difference(&known).copied().collect();
-    assert_eq!(invented, [""; 0]);
+fn the_readme_is_short() {
+    let length = read("README.md").len();
+    assert!(length <= LONGEST_README, "{length} bytes");
 }
 
 #[test]
-fn the_readme_has_a_row_for_each_variable_that_the_code_reads_word_for_word() {
-    let readme = read("README.md");
-    for variables in [reference::OURS, reference::OF_SERVERS, reference::OF_DATABRICKS] {
-        let table = reference::markdown(variables);
-        assert!(readme.contains(&table), "the table should be\n{table}");
+fn every_variable_in_a_document_for_users_occurs_in_the_source() {
+    let sources = sources(&at("src"));
+    let known = variables(&sources);
+    for document in for_users() {
+        let text = read(&document);
+        let invented: Vec<&str> = variables(&text).difference(&known).copied().collect();
+        assert_eq!(invented, [""; 0], "{document}");
     }
-    let names = readme.split("\n| `").skip(1).filter_map(|row| row.split('`').next());
-    let told: Vec<&str> = names.filter(|name| is_variable(name)).collect();
-    let read: Vec<&str> = reference::all().map(|variable| variable.name).collect();
-    assert_eq!(told, read, "a row that is in no table");
 }
 
-/// A variable that is read stands in a string of its own; a name within a sentence is only spoken of.
+#[test]
+fn the_variable_of_the_tests_is_read_by_them() {
+    assert!(read("CONTRIBUTING.md").contains(&format!("{OF_THE_TESTS}=1 cargo test")));
+    assert!(read("tests/support/real.rs").contains(OF_THE_TESTS));
+}
+
+#[test]
+fn the_document_has_a_row_for_each_variable_that_the_code_reads_word_for_word() {
+    let document = read(CONFIGURATION);
+    for variables in [reference::OURS, reference::OF_SERVERS, reference::OF_DATABRICKS] {
+        let table = reference::markdown(variables);
+        assert!(document.contains(&table), "the table should be\n{table}");
+    }
+    let names = document.split("\n| `").skip(1).filter_map(|row| row.split('`').next());
+    let listed: Vec<&str> = names.filter(|name| is_variable(name)).collect();
+    let read: Vec<&str> = reference::all().map(|variable| variable.name).collect();
+    assert_eq!(listed, read, "a row that is in no table");
+}
+
+/// A variable that the code reads is a string of its own; a name within a sentence is only text.
 #[test]
 fn every_variable_that_the_code_reads_is_in_the_reference() {
     let listed: Vec<&str> = reference::all().map(|variable| variable.name).collect();
@@ -96,7 +147,7 @@ fn every_variable_that_the_code_reads_is_in_the_reference() {
     assert_eq!(unread, [""; 0]);
 }
 
-/// Variables of the programs that we deal with, and the few that are everybody's.
+/// Variables of Codex, MLflow, Databricks and TLS libraries, and a few of the desktop.
 fn is_variable(text: &str) -> bool {
     /// Words of MLflow's API.
     const OTHERS: [&str; 2] = ["MLFLOW_EXPERIMENT", "AWS_PRESIGNED_URL"];
@@ -114,34 +165,61 @@ fn is_variable(text: &str) -> bool {
 }
 
 #[test]
-fn every_variable_in_the_source_is_in_the_readme() {
-    let (text, sources) = (read("README.md"), sources(&at("src")));
+fn every_variable_in_the_source_is_in_the_document() {
+    let (text, sources) = (read(CONFIGURATION), sources(&at("src")));
     let mut used = variables(&sources);
     assert!(used.remove(OF_MLFLOW));
-    let untold: Vec<&str> = used.difference(&variables(&text)).copied().collect();
-    assert_eq!(untold, [""; 0]);
+    let missing: Vec<&str> = used.difference(&variables(&text)).copied().collect();
+    assert_eq!(missing, [""; 0]);
 }
 
 #[test]
-fn every_file_that_the_readme_links_to_is_there() {
-    let text = read("README.md");
-    let links = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
-    for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
-        assert!(at(link).exists(), "{link}");
+fn every_link_of_a_document_leads_to_a_file_and_a_heading() {
+    for document in all_documents() {
+        let text = read(&document);
+        let folder = Path::new(&document).parent().expect("a folder");
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { PathBuf::from(&document) } else { folder.join(file) };
+            assert!(at(&target).exists(), "{document}: {link}");
+            let is_there = anchor.is_empty() || anchors(&read(&target)).contains(anchor);
+            assert!(is_there, "{document}: {link}");
+        }
+    }
+}
+
+/// What `codex-traced mlflow --help` prints.
+fn help() -> String {
+    let mut ours = Command::new(env!("CARGO_BIN_EXE_codex-traced"));
+    run(ours.args(["mlflow", "--help"])).ended(End::Code(0)).stdout
+}
+
+#[test]
+fn every_command_of_ours_in_a_document_is_one() {
+    let help = help();
+    let is_listed = |command: &str| help.lines().any(|line| line.trim_start().starts_with(command));
+    for document in for_users() {
+        let text = read(&document);
+        let named = text.split("codex-traced mlflow ").skip(1);
+        let named: BTreeSet<&str> =
+            named.filter_map(|rest| rest.split(['`', ' ', '\n', '"', ')']).next()).collect();
+        let unknown: Vec<&str> =
+            named.into_iter().filter(|command| !command.starts_with('-') && !is_listed(command)).collect();
+        assert_eq!(unknown, [""; 0], "{document}");
     }
 }
 
 #[test]
-fn every_command_of_ours_in_the_readme_is_one() {
-    let text = read("README.md");
-    let named = text.split("codex-traced mlflow ").skip(1);
-    let named: BTreeSet<&str> = named.map(|rest| rest.split(['`', ' ', '\n']).next().unwrap()).collect();
-    let mut ours = Command::new(env!("CARGO_BIN_EXE_codex-traced"));
-    let help = run(ours.args(["mlflow", "--help"])).ended(End::Code(0)).stdout;
-    let listed = |command: &str| help.lines().any(|line| line.trim_start().starts_with(command));
-    let unknown: Vec<&str> =
-        named.into_iter().filter(|command| !command.starts_with('-') && !listed(command)).collect();
-    assert_eq!(unknown, [""; 0]);
+fn the_guide_has_a_row_for_each_command_of_ours() {
+    let (guide, help) = (read("docs/guide.md"), help());
+    let (_, list) = help.split_once("Commands:\n").expect("the commands");
+    let names = list.lines().take_while(|line| !line.is_empty());
+    let names: Vec<&str> = names.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.contains(&"enable"), "{names:?}");
+    for name in names {
+        assert!(guide.contains(&format!("\n| `codex-traced mlflow {name}` |")), "{name}");
+    }
 }
 
 #[test]

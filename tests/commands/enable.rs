@@ -34,13 +34,13 @@ fn targets_are_written_as_mlflows_documents_type_them_and_relative_ones_become_a
 }
 
 #[test]
-fn the_file_is_the_one_of_the_readme() {
+fn the_file_is_the_one_of_the_document() {
     let situation = Situation::fresh();
     let sessions = situation.home.codex().join("sessions").display().to_string();
     situation.say(&["enable", "-u", "http://localhost:5000", "--no-check"]).ended(End::Code(0));
-    let readme = fs::read_to_string("README.md").expect("the README");
+    let document = fs::read_to_string("docs/configuration.md").expect("the document");
     let example =
-        readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        document.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
     let written = fs::read_to_string(situation.config()).expect("a configuration file");
     assert_eq!(written, example.replace("/home/ada/.codex/sessions", &sessions));
     let mode = fs::metadata(situation.config()).expect("metadata").permissions().mode();

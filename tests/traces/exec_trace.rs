@@ -304,10 +304,10 @@ fn loose_modes(folder: &Path) -> Vec<String> {
     loose
 }
 
-/// The scripts of the README's examples for GitHub, as their runner hands them to bash.
+/// The script of the example for GitHub in `docs/ci.md`, as GitHub's runner hands it to bash.
 fn job_summary_script() -> String {
-    let readme = fs::read_to_string("README.md").expect("the README");
-    let block = readme.split("```yaml\n").filter_map(|rest| rest.split("```").next());
+    let document = fs::read_to_string("docs/ci.md").expect("the document");
+    let block = document.split("```yaml\n").filter_map(|rest| rest.split("```").next());
     let block = block.into_iter().find(|block| block.contains("GITHUB_STEP_SUMMARY")).expect("the example");
     let script = block.split("  run: |\n").nth(1).expect("its script");
     script.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
