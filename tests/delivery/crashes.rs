@@ -3,7 +3,7 @@
 
 use codex_traced::claim::attribution::Attribution;
 use codex_traced::claim::attribution::Claim;
-use codex_traced::claim::launch_record::{Destination, Launch, LaunchEntry};
+use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord};
 use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::codex::thread::ThreadId;
 use codex_traced::config::target::{Experiment, Target};

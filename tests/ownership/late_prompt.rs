@@ -1,6 +1,7 @@
 //! A prompt that Codex's daemon writes when the interface that sent it is gone already.
 
-use codex_traced::claim::launch_record::{Destination, Launch, LaunchEntry};
+use crate::LAUNCHER;
+use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord};
 use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::codex::tui_log::Logged;
 use codex_traced::config::target::{Experiment, Target};

@@ -1,5 +1,6 @@
 //! What a response costs: every price of MLflow's catalogue, and the settings that a real Codex asked with.
 
+use crate::LAUNCHER;
 use codex_traced::session::usage::TokenUsage;
 use codex_traced::trace::price::Priced;
 use serde::Deserialize;

@@ -3,12 +3,12 @@
 use super::answer::{Answer, may_pass, message, retry_after};
 use super::failure::{cannot_connect, no_answer};
 use super::secrets::Secrets;
+use crate::export::jitter::jitter;
 use crate::export::{ExportError, Patience};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
 use std::cell::Cell;
 use std::future::Future;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 /// How often a wait checks whether the process is asked to stop.
@@ -135,7 +135,7 @@ impl<'a> Client<'a> {
             };
             failures += 1;
             // A server may ask for a longer pause than the limit; our own pauses never exceed it.
-            let ours = || self.policy.pause(failures, chance()).min(LONGEST_PAUSE.max(self.policy.backoff));
+            let ours = || self.policy.pause(failures, jitter()).min(LONGEST_PAUSE.max(self.policy.backoff));
             let pause = after.unwrap_or_else(ours);
             let is_in_time = pause <= LONGEST_PAUSE.max(self.policy.backoff)
                 && self.left().is_none_or(|left| pause < left);
@@ -230,11 +230,6 @@ impl Drop for Client<'_> {
             runtime.shutdown_background();
         }
     }
-}
-
-/// Between 0 and 1, from the randomness that hash maps are seeded with.
-fn chance() -> f64 {
-    f64::from(RandomState::new().build_hasher().finish() as u32) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
