@@ -1,8 +1,8 @@
 //! A run that is killed before any of its writes: the next `mlflow sync` completes it, and the target has every trace
 //! exactly once.
 
-use codex_traced::claim::attribution::Attribution;
-use codex_traced::claim::attribution::Claim;
+use crate::LAUNCHER;
+use codex_traced::claim::attribution::{Attribution, Claim};
 use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord};
 use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::codex::thread::ThreadId;
@@ -25,8 +25,6 @@ const ORIGINAL: &str = "tests/corpus/0.169.0/exec-basic.jsonl";
 
 /// The root, four calls of the model and four of tools.
 const SPANS: usize = 9;
-
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
 
 /// The calls that change a file or a folder; `?` marks calls that some machines lack.
 const WRITES: &str = "openat,write,pwrite64,?pwritev,fsync,fdatasync,ftruncate,?mkdir,mkdirat,?rename,?renameat,\

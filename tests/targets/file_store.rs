@@ -1,5 +1,6 @@
 //! Traces in a folder of files: read back by the oldest and the newest MLflow, and compared with the same in SQLite.
 
+use crate::LAUNCHER;
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::config::file_uri::file_uri;
 use codex_traced::config::target::Experiment;

@@ -2,6 +2,8 @@
 
 mod workspaces;
 
+use crate::LAUNCHER;
+use crate::rows::{Of, compare_rows};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::config::access::Access;
 use codex_traced::config::granularity::Granularity;

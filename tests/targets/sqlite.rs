@@ -81,7 +81,7 @@ fn a_server_that_reads_and_writes_meanwhile_loses_nothing_and_neither_do_we() {
     verbs.push(Verb::Traces);
     std::thread::scope(|scope| {
         // The client and its process fail if the server reports that the database is locked.
-        let people = scope.spawn(|| oracle.ask(&*server, &verbs));
+        let people = scope.spawn(|| oracle.ask(&server, &verbs));
         let begun = || {
             let connection = Connection::open(&database).expect("open the database");
             let count =
