@@ -6,15 +6,16 @@
 //! leaves stays in `demo/` of the target folder until the next one.
 
 use codex_traced::base::paths::Paths;
+use codex_traced::base::world::World;
 use codex_traced::codex::home::CodexHome;
 use codex_traced::codex::locate::{self, LocateError};
-use codex_traced::config::settings::Settings;
-use codex_traced::config::target::Target;
-use codex_traced::env::{Variables, World};
-use codex_traced::export::mlflow::sqlite;
 use codex_traced::queue::history::recent_threads;
-use codex_traced::trace::ids::TraceId;
-use codex_traced::trace::model::{SpanStatus, Trace};
+use codex_traced::settings::Settings;
+use common::variables::Variables;
+use mlflow_store::ids::TraceId;
+use mlflow_store::sqlite;
+use mlflow_store::target::Target;
+use mlflow_store::trace::{SpanStatus, Trace};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, BufRead, BufReader};

@@ -2,14 +2,14 @@
 //! `cargo run --example large_trace -- HOME URI SPANS MEGABYTES`, then
 //! `CODEX_HOME=HOME /usr/bin/time -v codex-traced mlflow sync`.
 
-use codex_traced::config::target::{Experiment, Target};
-use codex_traced::rollout::value::Value;
-use codex_traced::spool::Spool;
-use codex_traced::spool::entry::Entry;
-use codex_traced::trace::ids::{SpanId, TraceId};
-use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
-use codex_traced::trace::redact::Redacted;
+use codex_traced::queue::spool::Spool;
+use codex_traced::queue::spool::entry::Entry;
+use codex_traced::redact::Redacted;
+use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};
+use mlflow_store::ids::{SpanId, TraceId};
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace, TraceState};
 use serde_json::json;
 use std::path::Path;
 

@@ -3,11 +3,11 @@
 //!
 //! In time of the processor, so that whatever else the machine does says little.
 
+use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::launch::detached::LARGE_PAGES;
-use codex_traced::session::{self, Writer};
 use codex_traced::trace::build::build;
 use codex_traced::trace::info::TraceSource;
+use launch::detached::LARGE_PAGES;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use std::fs::{self, File};

@@ -1,11 +1,11 @@
 //! What the search for secrets costs: reads a session file, builds its trace and writes it as the spool would, with and
 //! without it: `cargo run --release --example redact_cost -- ROLLOUT`.
 
+use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::session::{self, Writer};
+use codex_traced::redact::{Keep, Redactor, Rules, Salt};
 use codex_traced::trace::build::build;
 use codex_traced::trace::info::TraceSource;
-use codex_traced::trace::redact::{Keep, Redactor, Rules, Salt};
 use std::path::Path;
 use std::time::Instant;
 

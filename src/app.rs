@@ -5,22 +5,23 @@
 
 use crate::base::paths::Paths;
 use crate::base::quiet::quietly;
+use crate::base::world::World;
+use crate::base::{log, notice};
 use crate::claim::launch_record::{Destination, Launch, LaunchRecord};
 use crate::claim::observer::Observer;
 use crate::codex::command_line::{CommandLine, own_command};
 use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, LocateError};
 use crate::codex::tui_log::{self, TuiLog};
-use crate::config::settings::{Settings, Tracing};
-use crate::env::World;
 use crate::finish::context::Context;
-use crate::launch::exit::ChildExit;
-use crate::launch::mode::{Interface, LaunchMode, PtySetting};
-use crate::launch::process::Process;
-use crate::launch::program::Program;
-use crate::launch::{self, signals};
-use crate::{command, finish, log, notice};
+use crate::settings::{Settings, Tracing};
+use crate::{command, finish};
 use jiff::Timestamp;
+use launch::exit::ChildExit;
+use launch::mode::{Interface, LaunchMode, PtySetting};
+use launch::process::Process;
+use launch::program::Program;
+use launch::{self, signals};
 
 /// Does what was asked and tells how to end.
 pub fn run(world: &World) -> ChildExit {

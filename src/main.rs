@@ -1,7 +1,7 @@
 //! Reads the world once, runs, and ends as Codex ended.
 
 use codex_traced::app;
-use codex_traced::env::World;
+use codex_traced::base::world::World;
 
 fn main() -> ! {
     app::run(&World::read()).end()

@@ -1,8 +1,8 @@
 //! Any answer of a server is what was hoped for or an error in a line, without a character that a terminal would obey.
 #![no_main]
 
-use codex_traced::export::mlflow::http::refusal::{Purpose, refused};
-use codex_traced::export::mlflow::rest::answer::{Answer, error_code, is_page, message};
+use mlflow_store::http::refusal::{Purpose, refused};
+use mlflow_store::rest::answer::{Answer, error_code, is_page, message};
 use libfuzzer_sys::fuzz_target;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};

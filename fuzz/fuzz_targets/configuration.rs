@@ -1,10 +1,10 @@
 //! Any bytes are a configuration or a sentence about what is wrong, and whatever it says can be followed or refused.
 #![no_main]
 
-use codex_traced::config::content::Content;
-use codex_traced::config::file::ConfigFile;
-use codex_traced::config::target::Target;
-use codex_traced::trace::redact::Rules;
+use codex_traced::settings::content::Content;
+use codex_traced::settings::file::ConfigFile;
+use mlflow_store::target::Target;
+use codex_traced::redact::Rules;
 use libfuzzer_sys::fuzz_target;
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! Any bytes split into the same lines, whatever the size of a read, and none of them is a panic to parse.
 #![no_main]
 
-use codex_traced::rollout::line::RolloutLine;
-use codex_traced::rollout::reader::Lines;
+use codex_session::rollout::line::RolloutLine;
+use codex_session::rollout::reader::Lines;
 use libfuzzer_sys::fuzz_target;
 use std::io::Read;
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::session::reducer::SessionReducer;
+use codex_session::session::reducer::SessionReducer;
 use codex_traced::trace::build::build;
 use codex_traced::trace::info::TraceSource;
 use libfuzzer_sys::fuzz_target;

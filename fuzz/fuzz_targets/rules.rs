@@ -1,7 +1,7 @@
 //! Any rule that is taken, and all of ours, find whole characters in any text, in order, and none twice.
 #![no_main]
 
-use codex_traced::trace::redact::{Finder, Redactor, Rules, Salt};
+use codex_traced::redact::{Finder, Redactor, Rules, Salt};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 use std::sync::LazyLock;

@@ -1,6 +1,6 @@
 //! The program's log file, `codex_tracing.log`: created with its first line, never before Codex has started.
 
-use crate::disk::{make_private_folder, private_options};
+use common::disk::{make_private_folder, private_options};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Notices: sentences of the launcher and the finisher on stderr, by default only if stderr is a terminal.
 
-use crate::env::World;
-use crate::printable::lines;
+use crate::base::world::World;
+use common::printable::lines;
 use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;

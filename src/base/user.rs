@@ -1,6 +1,7 @@
 //! The user who runs Codex.
 
-use crate::env::{Variables, World};
+use crate::base::world::World;
+use common::variables::Variables;
 use nix::unistd::{Uid, User};
 
 /// The name that Python's `getpass.getuser` finds: MLflow's clients (3.2 to 3.18) name the user so. A directory

@@ -1,10 +1,10 @@
 //! The program's surroundings at start: arguments, variables, folders, terminals. Read once, then passed on.
 
-pub use crate::launch::terminals::{Device, Terminals};
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use common::variables::Variables;
+pub use launch::terminals::{Device, Terminals};
+use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Clone, Debug, Default)]
 pub struct World {
@@ -21,14 +21,11 @@ pub struct World {
     pub parent: u32,
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct Variables(BTreeMap<OsString, OsString>);
-
 impl World {
     pub fn read() -> World {
         World {
             args: std::env::args_os().skip(1).collect(),
-            variables: Variables(std::env::vars_os().collect()),
+            variables: Variables::from_process(),
             cwd: std::env::current_dir().ok(),
             home: dirs::home_dir(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
@@ -36,57 +33,5 @@ impl World {
             terminals: Terminals::read(),
             parent: std::os::unix::process::parent_id(),
         }
-    }
-}
-
-impl Variables {
-    /// A variable that is set but empty counts as not set, as for Codex and MLflow.
-    pub fn os(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
-    }
-
-    /// None also for text that is not UTF-8.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.os(name)?.to_str()
-    }
-}
-
-impl Variables {
-    /// All variables but these.
-    pub fn without(&self, names: &[&str]) -> Variables {
-        let mut left = self.0.clone();
-        left.retain(|name, _| !names.iter().any(|without| name == without));
-        Variables(left)
-    }
-
-    /// The values of `names`, which are paths, become absolute from `base`.
-    pub fn with_paths_from(&self, base: &Path, names: &[&str]) -> Variables {
-        let mut all = self.0.clone();
-        for (name, value) in &mut all {
-            if !value.is_empty() && names.iter().any(|path| name == path) {
-                *value = base.join(&*value).into();
-            }
-        }
-        Variables(all)
-    }
-
-    /// These variables, and those of `others` that are not set here.
-    pub fn or(&self, others: &Variables) -> Variables {
-        let set = self.0.iter().filter(|(_, value)| !value.is_empty());
-        let mut all = others.0.clone();
-        all.extend(set.map(|(name, value)| (name.clone(), value.clone())));
-        Variables(all)
-    }
-}
-
-impl FromIterator<(String, String)> for Variables {
-    fn from_iter<T: IntoIterator<Item = (String, String)>>(pairs: T) -> Variables {
-        Variables(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
-    }
-}
-
-impl<const N: usize> From<[(&str, &str); N]> for Variables {
-    fn from(pairs: [(&str, &str); N]) -> Variables {
-        Variables(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 }

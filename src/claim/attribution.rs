@@ -1,6 +1,6 @@
 //! The claim on a thread, and the kind of evidence for it.
 
-use crate::codex::thread::ThreadId;
+use codex_session::thread::ThreadId;
 use serde::{Deserialize, Serialize};
 
 /// A thread that a launch wrote, and the evidence that decided.

@@ -9,7 +9,7 @@
 
 use super::ancestry::is_ours;
 use super::writers::Writers;
-use crate::codex::thread::ThreadId;
+use codex_session::thread::ThreadId;
 use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@
 //! the launch's. Among several sessions none is guessed.
 
 use super::attribution::{Attribution, Claim};
-use crate::codex::thread::ThreadId;
+use codex_session::thread::ThreadId;
 use std::collections::BTreeMap;
 
 /// All evidence of a launch.

@@ -3,7 +3,7 @@
 //! The kernel releases the lock when its process ends. Where locks do not work (some network file systems), two
 //! processes may put the same trace into the spool, which leaves one trace.
 
-use crate::disk::private_options;
+use common::disk::private_options;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 

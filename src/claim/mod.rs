@@ -17,9 +17,9 @@ mod locks;
 mod writers;
 
 use crate::codex::home::CodexHome;
-use crate::codex::thread::ThreadId;
-use crate::disk::file_system::FileSystem;
-use crate::launch::process::Process;
+use codex_session::thread::ThreadId;
+use common::disk::file_system::FileSystem;
+use launch::process::Process;
 
 /// The process that holds the thread's lock, and so may still write to the thread. A daemon holds the locks of
 /// idle threads too, so a holder does not mean that a turn runs. None also where the system cannot report it,

@@ -6,12 +6,12 @@
 
 use super::attribution::Attribution;
 use super::launch_record::Destination;
-use crate::codex::thread::ThreadId;
-use crate::config::content::Content;
-use crate::config::granularity::Granularity;
-use crate::disk;
-use crate::launch::exit::ChildExit;
+use crate::settings::content::Content;
+use crate::settings::granularity::Granularity;
+use codex_session::thread::ThreadId;
+use common::disk;
 use jiff::Timestamp;
+use launch::exit::ChildExit;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;

@@ -3,8 +3,8 @@
 //! No launch claims them. `mlflow status` lists them, so that the user can import their own.
 
 use super::launch_record::Launch;
-use crate::codex::thread::ThreadId;
-use crate::disk;
+use codex_session::thread::ThreadId;
+use common::disk;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;

@@ -3,8 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use super::thread::ThreadId;
-use crate::launch::mode::Interface;
+use codex_session::thread::ThreadId;
+use launch::mode::Interface;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

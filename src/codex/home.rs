@@ -1,6 +1,6 @@
 //! Codex's home, with Codex's folders and this program's.
 
-use crate::env::World;
+use crate::base::world::World;
 use std::path::{Path, PathBuf};
 
 /// `$CODEX_HOME`, else `~/.codex`. Not canonical: a link stays as written.

@@ -1,6 +1,6 @@
 //! Finds the real Codex on PATH: skips this program under any name, and its shim.
 
-use crate::env::World;
+use crate::base::world::World;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::Read;

@@ -3,6 +3,5 @@
 pub mod command_line;
 pub mod home;
 pub mod locate;
-pub mod thread;
 pub mod tui_log;
 pub mod version;

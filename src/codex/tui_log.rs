@@ -5,7 +5,7 @@
 //! (`client_id`). Codex truncates the log when it opens it, and makes it 0600. The log contains prompts in
 //! clear.
 
-use crate::env::Variables;
+use common::variables::Variables;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

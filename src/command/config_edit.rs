@@ -2,11 +2,11 @@
 
 use super::CommandError;
 use super::survey::missing_home;
+use crate::base::world::World;
 use crate::codex::home::CodexHome;
-use crate::config::file::{self, ConfigFile, FileState};
-use crate::disk;
-use crate::env::World;
-use crate::printable::clean;
+use crate::settings::file::{self, ConfigFile, FileState};
+use common::disk;
+use common::printable::clean;
 use jiff::Timestamp;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -3,11 +3,11 @@
 use super::CommandError;
 use super::config_edit::{ConfigEdit, aside_text, home, open, store};
 use super::text::wrap;
-use crate::config::file::FileState;
-use crate::config::settings::{Settings, Source, Tracing};
-use crate::config::switch::ENABLED;
-use crate::env::World;
-use crate::printable::clean;
+use crate::base::world::World;
+use crate::settings::file::FileState;
+use crate::settings::switch::ENABLED;
+use crate::settings::{Settings, Source, Tracing};
+use common::printable::clean;
 use std::fmt::Write;
 
 pub(super) fn run(world: &World) -> Result<(), CommandError> {

@@ -3,20 +3,20 @@
 use super::config_edit::{self, ConfigEdit};
 use super::text::wrap;
 use super::{CommandError, place};
+use crate::base::world::World;
 use crate::cli::{Enable, OneTrace};
 use crate::codex::home::CodexHome;
-use crate::config::access::Access;
-use crate::config::file::{ConfigFile, FileState};
-use crate::config::granularity::{GRANULARITY, Granularity};
-use crate::config::settings::{Settings, Source, Tracing};
-use crate::config::switch::ENABLED;
-use crate::config::target::{
+use crate::settings::file::{ConfigFile, FileState};
+use crate::settings::granularity::{GRANULARITY, Granularity};
+use crate::settings::switch::ENABLED;
+use crate::settings::workspace;
+use crate::settings::{Settings, Source, Tracing};
+use common::printable::clean;
+use launch::exit::ChildExit;
+use mlflow_store::target::WORKSPACE;
+use mlflow_store::target::{
     DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target,
 };
-use crate::config::workspace::{self, WORKSPACE};
-use crate::env::World;
-use crate::launch::exit::ChildExit;
-use crate::printable::clean;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -30,13 +30,13 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandEr
     let wanted = match wanted(enable, world, &home, &file) {
         Ok(wanted) => wanted,
         Err(refused) => {
-            crate::notice::print(&refused);
+            crate::base::notice::print(&refused);
             return Ok(ChildExit::Code(WRONG_USE));
         }
     };
     let checked = match enable.no_check {
         true => None,
-        false => Some(place::check_typed(&wanted.uri, &wanted.target, &wanted.experiment, Access::new(world, &file)).map_err(|error| {
+        false => Some(place::check_typed(&wanted.uri, &wanted.target, &wanted.experiment, crate::settings::access::with_file(world, &file)).map_err(|error| {
             format!(
                 "{}\n  hint: nothing was written; put that right, or write it all the same with --no-check",
                 clean(error)

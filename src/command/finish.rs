@@ -1,8 +1,8 @@
 //! `mlflow finish`: internal; spawned by the launcher. Makes and delivers the traces of a launch after Codex's end.
 
 use super::CommandError;
+use crate::base::world::World;
 use crate::cli::Finish;
-use crate::env::World;
 use crate::finish;
 
 pub(super) fn run(asked: &Finish, world: &World) -> Result<(), CommandError> {

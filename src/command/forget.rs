@@ -3,18 +3,18 @@
 use super::text::counted;
 use super::{CommandError, named, print};
 use crate::base::paths::Paths;
+use crate::base::world::World;
 use crate::cli::Forget;
-use crate::config::settings::Settings;
-use crate::env::World;
 use crate::finish::forget::{CannotForget, Forgotten, forget};
-use crate::printable::clean;
-use crate::trace::ids::TraceId;
+use crate::settings::Settings;
+use common::printable::clean;
+use mlflow_store::ids::TraceId;
 use std::fmt::Write;
 
 pub(super) fn run(asked: &Forget, world: &World) -> Result<(), CommandError> {
     let home = super::home(world)?;
     let paths = Paths::new(&home);
-    crate::log::begin(paths.log());
+    crate::base::log::begin(paths.log());
     let (trace, thread) = named::trace(&asked.what, &paths)?;
     let target = Settings::read(world, &home).target.value;
     let forgotten = forget(trace, thread, &target, &paths)
@@ -73,7 +73,7 @@ fn report(trace: TraceId, forgotten: &Forgotten) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::target::Target;
+    use mlflow_store::target::Target;
 
     #[test]
     fn the_output_lists_everything_that_is_left() {

@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use crate::cli::Cli;
-use crate::config::reference;
+use crate::settings::reference;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};

@@ -21,11 +21,11 @@ pub mod tree;
 mod ui;
 mod watch;
 
+use crate::base::world::World;
 use crate::cli::{Cli, Command};
 use crate::codex::home::CodexHome;
-use crate::env::World;
-use crate::launch::exit::ChildExit;
 use clap::Parser;
+use launch::exit::ChildExit;
 use std::ffi::OsString;
 use std::io::Write;
 
@@ -61,7 +61,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     match done {
         Ok(exit) => exit,
         Err(failure) => {
-            crate::notice::print(&failure);
+            crate::base::notice::print(&failure);
             ChildExit::Code(1)
         }
     }
@@ -78,7 +78,7 @@ fn home(world: &World) -> Result<CodexHome, CommandError> {
 /// One indented object, to stdout.
 fn print_json(value: &impl serde::Serialize) {
     let text = serde_json::to_string_pretty(value).expect("values with text keys always serialize");
-    print(&format!("{}\n", crate::printable::json(&text)));
+    print(&format!("{}\n", common::printable::json(&text)));
 }
 
 /// To stdout. Ignores a closed pipe (`| head`).

@@ -2,10 +2,10 @@
 
 use super::CommandError;
 use crate::base::paths::Paths;
-use crate::codex::thread::ThreadId;
 use crate::queue::receipts;
-use crate::rollout::files::SessionFiles;
-use crate::trace::ids::TraceId;
+use codex_session::rollout::files::SessionFiles;
+use codex_session::thread::ThreadId;
+use mlflow_store::ids::TraceId;
 use std::ffi::OsStr;
 use std::path::Path;
 

@@ -1,11 +1,11 @@
 //! Requests to the target with a time limit, for a user who waits at a prompt.
 
-use crate::config::access::Access;
-use crate::config::target::{Experiment, TRACKING_URI, Target};
-use crate::env::Variables;
-use crate::export::lost::{Lost, SentTrace};
-use crate::export::mlflow;
-use crate::export::{Checked, ExportError, Patience};
+use common::variables::Variables;
+use mlflow_store;
+use mlflow_store::exporter::{Checked, ExportError, Patience};
+use mlflow_store::lost::{Lost, SentTrace};
+use mlflow_store::target::access::Access;
+use mlflow_store::target::{Experiment, TRACKING_URI, Target};
 use std::time::{Duration, Instant};
 
 /// Longer than a usable server needs, and short enough for an interactive command.
@@ -16,7 +16,7 @@ pub(super) fn check(
     experiment: &Experiment,
     access: &Access,
 ) -> Result<Checked, ExportError> {
-    mlflow::check(target, experiment, access, patience())
+    mlflow_store::check(target, experiment, access, patience())
 }
 
 /// As `check`, for a target that is not in the settings yet: `uri` may hold a user and password.
@@ -34,7 +34,7 @@ pub(super) fn check_typed(
 
 /// Those of `sent` that the target no longer has.
 pub(super) fn lost(target: &Target, sent: &[SentTrace], access: &Access) -> Result<Lost, ExportError> {
-    mlflow::lost(target, sent, access, patience())
+    mlflow_store::lost(target, sent, access, patience())
 }
 
 fn patience() -> Patience<'static> {

@@ -1,7 +1,7 @@
 //! The entries of the spool as a table, for people at a terminal.
 
-use crate::printable::in_one_line;
-use crate::spool::list::{EntryState, Listed};
+use crate::queue::spool::list::{EntryState, Listed};
+use common::printable::in_one_line;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -83,9 +83,9 @@ pub(super) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::target::Target;
-    use crate::spool::policy::Pause;
-    use crate::trace::ids::TraceId;
+    use crate::queue::spool::policy::Pause;
+    use mlflow_store::ids::TraceId;
+    use mlflow_store::target::Target;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

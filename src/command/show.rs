@@ -2,26 +2,26 @@
 
 use super::tree::{self, Style};
 use super::{CommandError, named};
+use crate::base::world::World;
 use crate::claim::thread_record::ThreadRecord;
 use crate::cli::Show;
-use crate::codex::thread::ThreadId;
-use crate::config::target::Target;
-use crate::env::World;
-use crate::export::mlflow::{file_store, sqlite};
 use crate::finish::context::Context;
 use crate::finish::gather::{self, Own};
-use crate::printable::clean;
 use crate::queue::history::{last_trace, newest_part};
+use crate::queue::spool::Spool;
 use crate::queue::{receipts, spool};
-use crate::rollout::files::SessionFiles;
-use crate::rollout::thread_files::ThreadFiles;
-use crate::session::{self, Writer};
-use crate::spool::Spool;
+use crate::redact::Keep;
 use crate::trace::build::build_family;
-use crate::trace::ids::TraceId;
 use crate::trace::info::TraceSource;
-use crate::trace::model::Trace;
-use crate::trace::redact::Keep;
+use codex_session::rollout::files::SessionFiles;
+use codex_session::rollout::thread_files::ThreadFiles;
+use codex_session::session::{self, Writer};
+use codex_session::thread::ThreadId;
+use common::printable::clean;
+use mlflow_store::ids::TraceId;
+use mlflow_store::target::Target;
+use mlflow_store::trace::Trace;
+use mlflow_store::{file_store, sqlite};
 use std::io;
 use std::path::Path;
 

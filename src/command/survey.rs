@@ -1,15 +1,15 @@
 //! The facts that both `mlflow status` and `mlflow doctor` print.
 
 use super::place;
+use crate::base::world::World;
 use crate::claim::launch_record;
 use crate::codex::home::CodexHome;
-use crate::config::access::Access;
-use crate::config::settings::Settings;
-use crate::env::World;
-use crate::export::{Checked, ExportError};
 use crate::finish::context::Context;
 use crate::queue::spool;
-use crate::spool::list::{EntryState, Listed};
+use crate::queue::spool::list::{EntryState, Listed};
+use crate::settings::Settings;
+use mlflow_store::exporter::{Checked, ExportError};
+use mlflow_store::target::access::Access;
 
 pub(super) struct Survey {
     /// Why Codex refuses its home.

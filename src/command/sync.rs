@@ -2,24 +2,24 @@
 
 use super::text::counted;
 use super::{CommandError, print, queue};
+use crate::base::world::World;
 use crate::claim::launch_record;
 use crate::cli::Sync;
-use crate::config::settings::Settings;
-use crate::config::target::Target;
-use crate::env::World;
-use crate::export::deliver::{DrainStep, Drained};
-use crate::export::mlflow;
-use crate::export::mlflow::sqlite::Filled;
 use crate::finish::context::Context;
 use crate::finish::delivery::{DeliveryRequest, deliver as deliver_spool, retry_quarantined};
 use crate::finish::recover::Unfinished;
 use crate::finish::recover::recover;
-use crate::printable::in_one_line;
 use crate::queue::PATIENCE;
+use crate::queue::deliver::{DrainStep, Drained};
 use crate::queue::spool;
-use crate::spool::Spool;
-use crate::spool::list::named;
+use crate::queue::spool::Spool;
+use crate::queue::spool::list::named;
+use crate::settings::Settings;
+use common::printable::in_one_line;
 use jiff::Timestamp;
+use mlflow_store;
+use mlflow_store::sqlite::Filled;
+use mlflow_store::target::Target;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const FILL: Duration = Duration::from_secs(300);
 pub(super) fn run(sync: &Sync, world: &World) -> Result<(), CommandError> {
     let home = super::home(world)?;
     let context = Context::new(world, &home);
-    crate::log::begin(context.paths.log());
+    crate::base::log::begin(context.paths.log());
     if let Some(id) = &sync.drop {
         return drop_one(id, &context);
     }
@@ -48,7 +48,7 @@ pub(super) fn run(sync: &Sync, world: &World) -> Result<(), CommandError> {
 
 /// Fills the columns that MLflow's upgrade left empty in the settings' database. A failure waits for the next run.
 fn fill(target: &Target) {
-    match mlflow::fill(target, FILL) {
+    match mlflow_store::fill(target, FILL) {
         Some(Ok(Filled { spans, traces_left })) if spans + traces_left > 0 => {
             let spans = counted(spans, "span", "spans");
             print(&format!("filled the model and cost of {spans}, which MLflow's upgrade left empty\n"));
@@ -158,7 +158,7 @@ fn left(drained: &Drained, aside: usize, unfinished: &[Unfinished]) -> Option<Co
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::deliver::Waiting;
+    use crate::queue::deliver::Waiting;
 
     #[test]
     fn anything_left_is_a_failure() {

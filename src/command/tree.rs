@@ -1,12 +1,12 @@
 //! A trace as a tree of lines, for people at a terminal.
 
-use crate::env::World;
-use crate::printable::is_unsafe;
-use crate::rollout::value::Value;
-use crate::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
-use crate::trace::redact::text_of;
+use crate::base::world::World;
+use crate::redact::text_of;
 use anstyle::{AnsiColor, Effects};
+use common::json::value::Value;
+use common::printable::is_unsafe;
 use jiff::Timestamp;
+use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace, TraceState};
 use std::fmt::Write;
 
 /// Characters of a text in a line of the tree.
@@ -196,7 +196,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Variables;
+    use common::variables::Variables;
 
     #[test]
     fn numbers_and_times_are_readable() {

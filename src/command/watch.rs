@@ -1,33 +1,33 @@
 //! `mlflow watch`: traces sessions that no launch began, whenever one of their turns ends.
 
 use super::{CommandError, print};
+use crate::base::notice;
+use crate::base::world::World;
 use crate::claim::launch_record::{self, Destination};
-use crate::codex::thread::ThreadId;
 use crate::codex::tui_log::Logged;
-use crate::config::granularity::Granularity;
-use crate::config::settings::Tracing;
-use crate::config::target::Target;
-use crate::disk;
-use crate::env::World;
-use crate::export::deliver::DrainStep;
-use crate::export::mlflow::page;
 use crate::finish::context::Context;
 use crate::finish::delivery::{DeliveryRequest, deliver};
 use crate::finish::gather;
 use crate::finish::imported::{Toward, import};
-use crate::launch::exit::ChildExit;
-use crate::launch::signals::SignalPipe;
-use crate::notice;
-use crate::printable::in_one_line;
+use crate::queue::deliver::DrainStep;
 use crate::queue::presence::ask;
 use crate::queue::{PATIENCE, receipts, spool};
-use crate::rollout::changes::Changes;
-use crate::rollout::root::root_of;
-use crate::rollout::thread_files::ThreadFiles;
-use crate::session::family::Family;
-use crate::session::model::Session;
-use crate::session::tail::Tail;
-use crate::trace::ids::TraceId;
+use crate::settings::Tracing;
+use crate::settings::granularity::Granularity;
+use codex_session::rollout::changes::Changes;
+use codex_session::rollout::root::root_of;
+use codex_session::rollout::thread_files::ThreadFiles;
+use codex_session::session::family::Family;
+use codex_session::session::model::Session;
+use codex_session::session::tail::Tail;
+use codex_session::thread::ThreadId;
+use common::disk;
+use common::printable::in_one_line;
+use launch::exit::ChildExit;
+use launch::signals::SignalPipe;
+use mlflow_store::ids::TraceId;
+use mlflow_store::page;
+use mlflow_store::target::Target;
 use nix::libc::SIGINT;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::cell::{Cell, RefCell};
@@ -71,7 +71,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
             home.path().display()
         ));
     }
-    crate::log::begin(context.paths.log());
+    crate::base::log::begin(context.paths.log());
     let lock = disk::try_lock(&home.state().join("watch.lock")).map_err(|error| error.to_string())?;
     let _lock = lock.ok_or("another watch is at work for this home")?;
     let signals = SignalPipe::with_ending_signals().map_err(|error| error.to_string())?;
@@ -254,7 +254,9 @@ impl Watcher<'_> {
         launch_record::under_way(&self.context.paths.launches()).iter().any(|launch| {
             let is_logged = |logged: &Logged| match logged {
                 Logged::Prompt { client_id } => tail.prompts().contains(client_id),
-                Logged::Rollout(path) => crate::rollout::path::thread_of(path).as_ref() == Some(thread),
+                Logged::Rollout(path) => {
+                    codex_session::rollout::path::thread_of(path).as_ref() == Some(thread)
+                }
                 Logged::UntaggedOp => false,
             };
             launch.claims.iter().any(|claim| claim.thread == *thread) || launch.logged.iter().any(is_logged)

@@ -1,11 +1,11 @@
 //! What the steps from a session file to a trace share.
 
 use crate::base::paths::Paths;
+use crate::base::world::World;
 use crate::codex::home::CodexHome;
-use crate::config::access::Access;
-use crate::config::settings::Settings;
-use crate::env::World;
-use crate::trace::redact::{self, LazyRedactor, Redactor};
+use crate::redact::{self, LazyRedactor, Redactor};
+use crate::settings::Settings;
+use mlflow_store::target::access::Access;
 use std::io;
 use std::sync::OnceLock;
 
@@ -45,7 +45,7 @@ impl<'w> Context<'w> {
     }
 
     pub fn access(&self) -> Access {
-        Access::new(self.world, &self.settings().file)
+        crate::settings::access::with_file(self.world, &self.settings().file)
     }
 
     /// Errors: the salt of the placeholders cannot be kept.

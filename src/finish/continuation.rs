@@ -4,21 +4,21 @@ use super::context::Context;
 use super::gather::{self, Own};
 use super::imported::{Imported, Toward, import};
 use crate::claim::launch_record::Destination;
-use crate::codex::thread::ThreadId;
-use crate::config::granularity::Granularity;
-use crate::export::deliver::{Archived, Waiting};
-use crate::export::receipts::Receipts;
+use crate::queue::deliver::{Archived, Waiting};
 use crate::queue::history::MOST_PARTS;
 use crate::queue::presence::Answers;
 use crate::queue::put::PutError;
+use crate::queue::receipts::Receipts;
+use crate::queue::spool::entry::{Entry, Rank};
+use crate::queue::spool::policy::{Lane, is_overtaken};
+use crate::queue::spool::{Spool, SpoolError};
 use crate::queue::{PATIENCE, receipts, spool};
-use crate::rollout::thread_files::ThreadFiles;
-use crate::session::family::Family;
-use crate::spool::entry::{Entry, Rank};
-use crate::spool::policy::{Lane, is_overtaken};
-use crate::spool::{Spool, SpoolError};
+use crate::settings::granularity::Granularity;
 use crate::trace::continuation::{Continuation, first_missing_turn};
-use crate::trace::ids::TraceId;
+use codex_session::rollout::thread_files::ThreadFiles;
+use codex_session::session::family::Family;
+use codex_session::thread::ThreadId;
+use mlflow_store::ids::TraceId;
 use std::io;
 use std::path::Path;
 
@@ -121,13 +121,13 @@ fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<Archiv
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::world::World;
     use crate::codex::home::CodexHome;
-    use crate::config::target::{Experiment, Target};
-    use crate::env::World;
-    use crate::export::receipt::Receipt;
-    use crate::export::receipts::StoredReceipt;
-    use crate::session::{Writer, read};
+    use crate::queue::receipts::StoredReceipt;
+    use codex_session::session::{Writer, read};
     use jiff::Timestamp;
+    use mlflow_store::receipt::Receipt;
+    use mlflow_store::target::{Experiment, Target};
     use std::fs;
 
     #[test]

@@ -2,17 +2,17 @@
 
 use super::context::Context;
 use super::continuation::{ArchivedOutcome, continue_archived};
-use crate::config::access::Access;
-use crate::config::target::{Experiment, Target};
-use crate::export::deliver::{Archived, DrainError, DrainStep, Drained, Eagerness, Limits, Waiting, drain};
-use crate::export::jitter::jitter;
-use crate::export::{self, Patience};
-use crate::notice;
+use crate::base::notice;
+use crate::queue::deliver::{Archived, DrainError, DrainStep, Drained, Eagerness, Limits, Waiting, drain};
 use crate::queue::history::MOST_PARTS;
+use crate::queue::spool::policy::{LONG, Lane};
+use crate::queue::spool::{Spool, SpoolError};
 use crate::queue::{PATIENCE, receipts, spool};
-use crate::spool::policy::{LONG, Lane};
-use crate::spool::{Spool, SpoolError};
 use jiff::Timestamp;
+use mlflow_store::exporter::Patience;
+use mlflow_store::jitter::jitter;
+use mlflow_store::target::access::Access;
+use mlflow_store::target::{Experiment, Target};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn drain_once(
     };
     let patience = Patience { until, is_asked_to_end, retrying };
     let connect = |target: &Target, experiment: &Experiment| {
-        export::mlflow::exporter(target, experiment, access, patience)
+        mlflow_store::exporter(target, experiment, access, patience)
     };
     drain(&spool(&context.paths), &receipts(&context.paths), &limits, connect)
 }
@@ -230,7 +230,7 @@ fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::deliver::Waiting;
+    use crate::queue::deliver::Waiting;
 
     #[test]
     fn a_user_reads_what_waits_and_what_waits_for_too_long() {

@@ -7,13 +7,13 @@ use super::recover::{OpenLaunch, recover};
 use super::steps::{Busy, Spooled, deliver, spool_launch};
 use super::summary;
 use crate::base::quiet::quietly;
+use crate::base::world::World;
 use crate::claim::claims::misses_a_prompt;
 use crate::claim::hold::Hold;
 use crate::claim::launch_record::{self, Launch};
 use crate::codex::home::CodexHome;
-use crate::env::World;
-use crate::launch::detached;
-use crate::launch::signals;
+use launch::detached;
+use launch::signals;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ pub fn finisher(launch: &str, world: &World) {
     detached::report(BEGUN);
     let Some(home) = CodexHome::from_world(world) else { return };
     let context = Context::new(world, &home);
-    crate::log::begin(context.paths.log());
+    crate::base::log::begin(context.paths.log());
     let until = Instant::now() + FINISHER;
     let record = launch_record::path_of(&context.paths.launches(), launch);
     // While this process has the hold, no other one does the same work.

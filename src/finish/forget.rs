@@ -6,17 +6,17 @@ use crate::claim::claims::claims_of;
 use crate::claim::hold::Hold;
 use crate::claim::launch_record::{self, Launch};
 use crate::claim::thread_record::ThreadRecord;
-use crate::codex::thread::ThreadId;
-use crate::config::target::Target;
-use crate::disk;
-use crate::export::mlflow;
-use crate::export::receipt::Receipt;
 use crate::queue::history::MOST_PARTS;
+use crate::queue::spool::Spool;
+use crate::queue::spool::policy::Lane;
 use crate::queue::{PATIENCE, receipts, spool};
-use crate::rollout::thread_files::ThreadFiles;
-use crate::spool::Spool;
-use crate::spool::policy::Lane;
-use crate::trace::ids::TraceId;
+use codex_session::rollout::thread_files::ThreadFiles;
+use codex_session::thread::ThreadId;
+use common::disk;
+use mlflow_store;
+use mlflow_store::ids::TraceId;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::Target;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
@@ -94,7 +94,7 @@ pub fn forget(
     let targets: HashSet<Target> = heads.chain(of_record).chain(taken).chain([now.clone()]).collect();
     for target in targets {
         let removed: Option<Result<Vec<bool>, _>> =
-            traces.iter().map(|trace| mlflow::forget(&target, *trace)).collect();
+            traces.iter().map(|trace| mlflow_store::forget(&target, *trace)).collect();
         match removed {
             Some(Ok(any)) if any.contains(&true) => forgotten.stores.push(target),
             Some(Ok(_)) | None => {}

@@ -2,13 +2,13 @@
 
 use crate::claim;
 use crate::codex::home::CodexHome;
-use crate::codex::thread::ThreadId;
-use crate::disk::file_system::FileSystem;
-use crate::rollout::thread_files::{Parts, ThreadFiles, rollout_of};
-use crate::rollout::{files, index, path};
-use crate::session::family::{Family, working_times};
-use crate::session::model::Session;
-use crate::session::{self, Writer, chain};
+use codex_session::rollout::thread_files::{Parts, ThreadFiles, rollout_of};
+use codex_session::rollout::{files, index, path};
+use codex_session::session::family::{Family, working_times};
+use codex_session::session::model::Session;
+use codex_session::session::{self, Writer, chain};
+use codex_session::thread::ThreadId;
+use common::disk::file_system::FileSystem;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::fs;

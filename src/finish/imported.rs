@@ -8,17 +8,17 @@ use crate::claim::attribution::Attribution;
 use crate::claim::claims::launches_of;
 use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
-use crate::codex::thread::ThreadId;
-use crate::config::granularity::Granularity;
-use crate::config::target::Experiment;
-use crate::export::lost::ExperimentState;
 use crate::queue::history::{first_destination, granularity_of};
 use crate::queue::presence::{Answers, Presence};
 use crate::queue::put::{PutError, put_imported};
 use crate::queue::receipts;
 use crate::queue::sync_state::SyncState;
-use crate::session::family::Family;
-use crate::trace::redact::Redacted;
+use crate::redact::Redacted;
+use crate::settings::granularity::Granularity;
+use codex_session::session::family::Family;
+use codex_session::thread::ThreadId;
+use mlflow_store::lost::ExperimentState;
+use mlflow_store::target::Experiment;
 use std::path::Path;
 
 /// A session's traces; nothing is written yet.
@@ -116,8 +116,8 @@ fn rehoused(first: Destination, now: &Destination) -> Destination {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::target::Target;
     use jiff::Timestamp;
+    use mlflow_store::target::Target;
 
     #[test]
     fn a_trace_whose_experiment_is_gone_goes_where_settings_say_but_only_in_the_same_place() {

@@ -5,13 +5,13 @@ use super::plan::Safety;
 use super::recover::recover;
 use super::steps::{Busy, Spooled, deliver, spool_launch};
 use super::summary;
+use crate::base::notice::{self, Notices};
 use crate::base::quiet::quietly;
 use crate::claim::launch_record::LaunchRecord;
 use crate::claim::observer::Observer;
-use crate::launch::Ended;
-use crate::launch::exit::ChildExit;
-use crate::launch::watchdog::{self, Cut};
-use crate::notice::{self, Notices};
+use launch::Ended;
+use launch::exit::ChildExit;
+use launch::watchdog::{self, Cut};
 use std::time::{Duration, Instant};
 
 /// How much longer than its limit a delivery may take to end by itself, with a sentence about how far it got.

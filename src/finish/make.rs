@@ -7,18 +7,18 @@ use super::continuation::part_of;
 use crate::base::user;
 use crate::claim::thread_record::ThreadRecord;
 use crate::codex::home::CodexHome;
-use crate::codex::thread::ThreadId;
-use crate::config::content::{Content, FolderPolicy};
-use crate::config::granularity::Granularity;
-use crate::config::images::ImageMode;
 use crate::queue::receipts;
-use crate::rollout::path;
-use crate::session::family::Family;
+use crate::settings::content::{Content, FolderPolicy};
+use crate::settings::granularity::Granularity;
+use crate::settings::images::ImageMode;
 use crate::trace::build::{build_family, build_turns};
 use crate::trace::continuation::build_continuation;
 use crate::trace::info::TraceSource;
+use codex_session::rollout::path;
+use codex_session::session::family::Family;
+use codex_session::thread::ThreadId;
 
-use crate::trace::redact::{Keep, Redacted, SmallImages};
+use crate::redact::{Keep, Redacted, SmallImages};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -25,18 +25,18 @@ mod summary;
 
 pub use finisher::finisher;
 
+use crate::base::notice::Notices;
 use crate::claim::evidence::Coverage;
 use crate::claim::launch_record::{self, Launch, LaunchRecord};
 use crate::claim::observer::Observer;
 use crate::cli;
-use crate::config::wait::{ProcessRole, Wait};
-use crate::launch::Ended;
-use crate::launch::detached::{Detached, Received};
-use crate::launch::signals::SignalPipe;
-use crate::notice::Notices;
 use crate::queue::spool;
+use crate::settings::wait::{ProcessRole, Wait};
 use context::Context;
 use in_place::InPlace;
+use launch::Ended;
+use launch::detached::{Detached, Received};
+use launch::signals::SignalPipe;
 use plan::{FinishPlan, Reason, Safety};
 use std::ffi::OsString;
 use std::fs;

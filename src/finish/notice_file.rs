@@ -1,10 +1,10 @@
 //! The notice of a finisher that no launcher waited for: the next launcher prints it.
 
+use crate::base::notice::Notices;
 use crate::base::paths::Paths;
-use crate::disk;
-use crate::launch::detached;
-use crate::notice::Notices;
 use crate::queue::spool;
+use common::disk;
+use launch::detached;
 use std::fs;
 
 /// Leaves the sentence in the file, then sends it to the launcher, if that still waits. Without a sentence the file of

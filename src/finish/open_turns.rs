@@ -7,12 +7,12 @@ use crate::base::quiet::quietly;
 use crate::claim;
 use crate::claim::launch_record::Launch;
 use crate::codex::home::CodexHome;
-use crate::codex::thread::ThreadId;
-use crate::launch::process::Process;
-use crate::rollout::changes::Changes;
-use crate::rollout::path;
-use crate::session::family::{Family, Member};
-use crate::session::tail::Tail;
+use codex_session::rollout::changes::Changes;
+use codex_session::rollout::path;
+use codex_session::session::family::{Family, Member};
+use codex_session::session::tail::Tail;
+use codex_session::thread::ThreadId;
+use launch::process::Process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -123,8 +123,8 @@ impl<'a> Follower<'a> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use crate::env::World;
-    use crate::session::model::{Session, Turn, TurnStatus};
+    use crate::base::world::World;
+    use codex_session::session::model::{Session, Turn, TurnStatus};
     use std::fs::File;
 
     #[test]

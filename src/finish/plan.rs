@@ -1,6 +1,6 @@
 //! Which process does a launch's work after Codex's end, and for how long: a pure decision.
 
-use crate::config::wait::Wait;
+use crate::settings::wait::Wait;
 use std::time::Duration;
 
 /// How long the launcher works for a user when no finisher can be started.

@@ -6,15 +6,15 @@ use super::assemble::traces_of;
 use super::context::Context;
 use crate::base::paths::Paths;
 use crate::claim::launch_record::{Destination, Launch};
-use crate::codex::thread::ThreadId;
-use crate::config::access::Access;
-use crate::config::wait::SUMMARY;
-use crate::export::mlflow::page;
-use crate::export::receipt::Receipt;
-use crate::printable::masked;
+use crate::queue::spool::list::EntryState;
 use crate::queue::{receipts, spool};
-use crate::spool::list::EntryState;
-use crate::trace::model::Trace;
+use crate::settings::wait::SUMMARY;
+use codex_session::thread::ThreadId;
+use common::printable::masked;
+use mlflow_store::page;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::access::Access;
+use mlflow_store::trace::Trace;
 use serde::Serialize;
 use serde_json::Value;
 use std::fs::Permissions;
@@ -34,7 +34,7 @@ struct Summary<'a> {
     version: u32,
     launch_id: &'a str,
     /// `{"code": 0}` or `{"signal": 2}`.
-    exit: Option<crate::launch::exit::ChildExit>,
+    exit: Option<launch::exit::ChildExit>,
     threads: Vec<Thread>,
     /// The notice of the launch, which a terminal would show on stderr.
     notice: Option<&'a str>,

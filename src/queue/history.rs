@@ -5,14 +5,14 @@ use crate::base::paths::Paths;
 use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
 use crate::claim::unclaimed::{self, Unclaimed};
-use crate::codex::thread::ThreadId;
-use crate::config::granularity::Granularity;
-use crate::config::target::{Experiment, Target};
-use crate::export::lost::SentTrace;
-use crate::export::receipt::Receipt;
-use crate::export::receipts::Receipts;
-use crate::trace::ids::TraceId;
+use crate::queue::receipts::Receipts;
+use crate::settings::granularity::Granularity;
+use codex_session::thread::ThreadId;
 use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
+use mlflow_store::lost::SentTrace;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::{Experiment, Target};
 use std::fs;
 
 /// An upper bound for the traces that continue a session. MLflow archives traces that are days old.
@@ -124,10 +124,10 @@ pub fn unclaimed_sessions(paths: &Paths) -> Vec<Unclaimed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::world::World;
     use crate::codex::home::CodexHome;
-    use crate::env::World;
-    use crate::export::receipts::StoredReceipt;
-    use crate::spool::entry::Rank;
+    use crate::queue::receipts::StoredReceipt;
+    use crate::queue::spool::entry::Rank;
 
     #[test]
     fn every_trace_of_a_session_counts_as_sent() {

@@ -1,13 +1,16 @@
 //! Traces on their way to targets, and what targets took of them.
 
+pub mod deliver;
 pub mod history;
 pub mod presence;
 pub mod put;
+pub mod receipts;
+pub mod spool;
 pub mod sync_state;
 
 use crate::base::paths::Paths;
-use crate::export::receipts::Receipts;
-use crate::spool::Spool;
+use crate::queue::receipts::Receipts;
+use crate::queue::spool::Spool;
 use std::time::Duration;
 
 /// How long a user's command waits for other deliveries to end.

@@ -2,13 +2,12 @@
 
 use super::history::taken;
 use crate::base::paths::Paths;
-use crate::codex::thread::ThreadId;
-use crate::config::access::Access;
-use crate::config::target::Target;
-use crate::env::World;
-use crate::export::lost::{ExperimentState, Lost, SentTrace};
-use crate::export::{Patience, mlflow};
-use crate::trace::ids::TraceId;
+use crate::base::world::World;
+use codex_session::thread::ThreadId;
+use mlflow_store::exporter::Patience;
+use mlflow_store::ids::TraceId;
+use mlflow_store::lost::{ExperimentState, Lost, SentTrace};
+use mlflow_store::target::Target;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -66,13 +65,13 @@ pub fn ask<'t>(threads: impl IntoIterator<Item = &'t ThreadId>, paths: &Paths, w
     for (target, sent) in threads.into_iter().flat_map(|thread| taken(thread, paths)) {
         sent_to.entry(target).or_default().push(sent);
     }
-    let access = Access::read(world);
+    let access = crate::settings::access::read(world);
     let mut answers = Answers::default();
     for (target, sent) in sent_to {
         let count = u32::try_from(sent.len()).unwrap_or(u32::MAX);
         let until = Instant::now() + PATIENCE + OF_EACH.saturating_mul(count);
         let patience = Patience { until: Some(until), is_asked_to_end: &|| false, retrying: &|_, _| {} };
-        match mlflow::lost(&target, &sent, &access, patience) {
+        match mlflow_store::lost(&target, &sent, &access, patience) {
             Ok(lost) => _ = answers.lost.insert(target, lost),
             Err(error) => {
                 tracing::info!("{target} cannot be asked what it has: {error}");

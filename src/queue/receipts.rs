@@ -1,11 +1,11 @@
 //! The receipts on disk, `receipts/<trace>.json`: for each target what it took of the trace, and when.
 
-use super::receipt::Receipt;
-use crate::config::target::Target;
-use crate::disk;
-use crate::spool::entry::{Rank, version_of};
-use crate::trace::ids::TraceId;
+use crate::queue::spool::entry::{Rank, version_of};
+use common::disk;
 use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::Target;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -146,7 +146,7 @@ impl Receipts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::policy::is_overtaken;
+    use crate::queue::spool::policy::is_overtaken;
 
     const TRACE: TraceId = TraceId([7; 16]);
 
@@ -190,7 +190,7 @@ mod tests {
         let receipts = Receipts::new(folder.path().into());
         let mut whole = kept("http://a", 9);
         let target = whole.receipt.target.clone();
-        whole.receipt.spans = [(crate::trace::ids::SpanId([1; 8]), "digest".to_owned())].into();
+        whole.receipt.spans = [(mlflow_store::ids::SpanId([1; 8]), "digest".to_owned())].into();
         whole.receipt.archived = true;
         whole.rank = Rank { ended_at: Timestamp::from_second(9).unwrap(), spans: 9 };
         receipts.empty(TRACE, &target).unwrap();

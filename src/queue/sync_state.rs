@@ -1,11 +1,11 @@
 //! What a target has of a trace: by the receipt, and by the target's answer.
 
 use super::presence::{Answers, Presence};
-use crate::config::target::Target;
-use crate::export::receipts::{Receipts, StoredReceipt};
-use crate::spool::entry::Rank;
-use crate::spool::policy::is_overtaken;
-use crate::trace::model::Trace;
+use crate::queue::receipts::{Receipts, StoredReceipt};
+use crate::queue::spool::entry::Rank;
+use crate::queue::spool::policy::is_overtaken;
+use mlflow_store::target::Target;
+use mlflow_store::trace::Trace;
 
 /// In the order of how much is missing; the least is what must be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,13 +48,13 @@ fn decide(trace: &Trace, kept: Option<&StoredReceipt>, presence: Presence, is_al
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::lost::ExperimentState;
-    use crate::export::receipt::Receipt;
-    use crate::rollout::value::Map;
-    use crate::rollout::value::Value;
-    use crate::trace::ids::{SpanId, TraceId};
-    use crate::trace::model::{Span, SpanStatus, SpanType, TraceState};
+    use common::json::value::Map;
+    use common::json::value::Value;
     use jiff::Timestamp;
+    use mlflow_store::ids::{SpanId, TraceId};
+    use mlflow_store::lost::ExperimentState;
+    use mlflow_store::receipt::Receipt;
+    use mlflow_store::trace::{Span, SpanStatus, SpanType, TraceState};
 
     fn trace(ended: i64, name: &str) -> Trace {
         let at = |second| Timestamp::from_second(second).unwrap();

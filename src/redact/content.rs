@@ -1,12 +1,12 @@
 //! Content mode `metadata`: lists what stays. Everything else is removed, including fields that later versions add.
 
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::trace::model::{Span, SpanStatus, SpanType, Trace};
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
+use mlflow_store::keys::CONTENT;
+use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
 
 /// Root attribute that marks a trace with metadata only.
-pub(super) const CONTENT: &str = "codex.content";
 
 /// Bytes. No id and no version is longer, and a prompt worth protecting is longer or has a space.
 const LONGEST_WORD: usize = 80;

@@ -1,9 +1,9 @@
 //! Replaces base64 files in a trace by notes, before the search for secrets.
 
-use crate::rollout::inline;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::trace::model::Trace;
+use codex_session::rollout::inline;
+use common::json::value::Map;
+use common::json::value::Value;
+use mlflow_store::trace::Trace;
 
 /// Replaces every file in the values of spans by a note.
 pub(super) fn replace(trace: &mut Trace) {

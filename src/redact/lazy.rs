@@ -1,7 +1,7 @@
 //! The redactor of a process, made for its first trace.
 
 use super::{Redactor, Rules, Salt};
-use crate::config::file::ConfigFile;
+use crate::settings::file::ConfigFile;
 use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -2,10 +2,10 @@
 //!
 //! Texts are cut after redaction: no rule recognizes half a secret.
 
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::trace::model::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS};
-use crate::trace::model::{Span, SpanStatus, SpanType, Trace};
+use common::json::value::Map;
+use common::json::value::Value;
+use mlflow_store::trace::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS};
+use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
 
 /// Bytes of any text. A page is useless with more, and a server may refuse it.
 const LONGEST_TEXT: usize = 1 << 20;
@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_message_of_a_conversation_is_cut_shorter_than_the_prompt() {
-        use crate::trace::ids::SpanId;
         use jiff::Timestamp;
+        use mlflow_store::ids::SpanId;
         let long = "x".repeat(LONGEST_MESSAGE + 10);
         let message = json!({"role": "user", "content": long});
         let mut span = Span {

@@ -3,10 +3,10 @@
 //! MLflow's page renders a top-level text of inputs and outputs as Markdown, which joins lines and makes a patch
 //! unreadable. It shows a text one level down line by line.
 
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::trace::model::{SpanType, Trace};
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
+use mlflow_store::trace::{SpanType, Trace};
 
 /// The field that holds the text.
 const TEXT: &str = "text";

@@ -1,7 +1,7 @@
 //! The text that replaces a secret: `[redacted:<rule>:<hash>]`.
 
 use super::salt::Salt;
-use crate::trace::ids::to_hex;
+use mlflow_store::ids::to_hex;
 use sha2::{Digest, Sha256};
 
 /// Prefix of every placeholder.

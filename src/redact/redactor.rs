@@ -10,18 +10,16 @@ use super::salt::Salt;
 use super::secrets::SecretPass;
 use super::small_images::SmallImages;
 use super::storable;
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::trace::model::Trace;
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
+use mlflow_store::keys::REDACTIONS;
+use mlflow_store::trace::Trace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::LazyLock;
-
-/// Metadata key and root attribute: JSON object of finds per rule.
-pub const COUNTS: &str = "codex.redactions";
 
 /// A trace without the secrets that the rules find. Read-only; to change it, convert it into a `Trace`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,24 +112,14 @@ impl Redactor {
     }
 }
 
-/// Whether the trace holds metadata only. The target then deletes older content of the same trace.
-pub fn is_metadata_only(trace: &Trace) -> bool {
-    trace.spans.first().is_some_and(|root| root.attributes.contains_key(content::CONTENT))
-}
-
-/// Finds per rule, from the trace's metadata; empty where no rule found anything.
-pub fn counts_of(trace: &Trace) -> BTreeMap<String, u64> {
-    trace.metadata.get(COUNTS).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
-}
-
 fn add_counts(trace: &mut Trace, counts: &BTreeMap<String, u64>) {
     if counts.is_empty() {
         return;
     }
     let json: Map = counts.iter().map(|(rule, count)| (rule.as_str().into(), (*count).into())).collect();
     let json = Value::Object(json);
-    trace.metadata.insert(COUNTS.to_owned(), json.to_string());
+    trace.metadata.insert(REDACTIONS.to_owned(), json.to_string());
     if let Some(root) = trace.spans.first_mut() {
-        root.attributes.insert(Text::word(COUNTS), json);
+        root.attributes.insert(Text::word(REDACTIONS), json);
     }
 }

@@ -1,6 +1,6 @@
 //! The salt of an installation: 32 random bytes in a file. It makes hashes differ between installations.
 
-use crate::disk;
+use common::disk;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;

@@ -4,8 +4,8 @@ use super::find::{Finder, SecretRange};
 use super::placeholder::placeholder;
 use super::salt::Salt;
 use super::texts::{RewriteTexts, rewrite_texts};
-use crate::trace::model::Trace;
 use aho_corasick::{AhoCorasick, MatchKind};
+use mlflow_store::trace::Trace;
 use std::collections::BTreeMap;
 
 /// Minimum bytes of a known secret, which is replaced in all texts, also without a keyword. Shorter ones may be words.

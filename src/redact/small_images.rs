@@ -1,10 +1,10 @@
 //! Small images in the messages of model requests, added after the notes that replace them.
 
-use crate::rollout::inline;
-use crate::rollout::reader;
-use crate::rollout::text::Text;
-use crate::rollout::value::Value;
-use crate::trace::model::{SpanType, Trace};
+use codex_session::rollout::inline;
+use codex_session::rollout::reader;
+use common::json::text::Text;
+use common::json::value::Value;
+use mlflow_store::trace::{SpanType, Trace};
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -5,8 +5,8 @@
 //! in it.
 
 use super::texts::{RewriteTexts, rewrite_texts};
-use crate::rollout::escapes;
-use crate::trace::model::Trace;
+use common::json::escapes;
+use mlflow_store::trace::Trace;
 
 /// U+2400, the symbol for NUL: it shows where the NUL was.
 const NUL: char = '\u{2400}';

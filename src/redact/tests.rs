@@ -1,15 +1,17 @@
 //! Every rule finds its secrets and nothing else, and redaction covers every text of a trace.
 
+mod personal;
 mod reach;
 mod storable;
 mod user_rules;
 
-use super::{COUNTS, Finder, Keep, Redacted, Redactor, Rules, Salt};
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::trace::ids::{SpanId, TraceId};
-use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
+use super::{Finder, Keep, Redacted, Redactor, Rules, Salt};
+use common::json::value::Map;
+use common::json::value::Value;
 use jiff::Timestamp;
+use mlflow_store::ids::{SpanId, TraceId};
+use mlflow_store::keys::REDACTIONS;
+use mlflow_store::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -164,8 +166,8 @@ fn no_text_of_a_trace_is_left_out() {
     let text = json_of(&redacted);
     assert_eq!(planted.iter().filter(|secret| text.contains(**secret)).count(), 0, "{text}");
     assert_eq!(text.matches("[redacted:github-token:").count(), 18);
-    assert_eq!(redacted.metadata[COUNTS], r#"{"github-token":18}"#);
-    assert_eq!(redacted.spans[0].attributes.get(COUNTS).unwrap(), &json!({ "github-token": 18 }));
+    assert_eq!(redacted.metadata[REDACTIONS], r#"{"github-token":18}"#);
+    assert_eq!(redacted.spans[0].attributes.get(REDACTIONS).unwrap(), &json!({ "github-token": 18 }));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Visits every text of a trace: names, previews, keys, nested values.
 
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::trace::model::{Span, SpanEvent, SpanStatus, Trace};
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
+use mlflow_store::trace::{Span, SpanEvent, SpanStatus, Trace};
 use std::mem;
 
 /// Replaces parts of texts. Both functions return None where the text stays as it is.

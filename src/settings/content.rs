@@ -150,7 +150,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::World;
+    use crate::base::world::World;
 
     fn home(path: &Path) -> CodexHome {
         let world = World { variables: [("CODEX_HOME", path.to_str().unwrap())].into(), ..World::default() };

@@ -1,7 +1,7 @@
 //! The configuration file, `mlflow_config.json` in Codex's home: reads it, and changes keys without losing others.
 
-use crate::disk;
-use crate::env::Variables;
+use common::disk;
+use common::variables::Variables;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fmt;

@@ -1,16 +1,27 @@
 //! The settings of a process: from its environment, else the configuration file, else the default.
 
-use super::content::{CONTENT, Content, FolderPolicy};
-use super::file::{ConfigFile, FileState};
-use super::granularity::{GRANULARITY, Granularity};
-use super::images::{IMAGES, ImageMode};
-use super::switch::{ENABLED, Switch};
-use super::target::{
+pub mod access;
+pub mod content;
+pub mod file;
+pub mod granularity;
+pub mod images;
+pub mod reference;
+pub mod switch;
+pub mod wait;
+pub mod workspace;
+
+use self::content::{CONTENT, Content, FolderPolicy};
+use self::file::{ConfigFile, FileState};
+use self::granularity::{GRANULARITY, Granularity};
+use self::images::{IMAGES, ImageMode};
+use self::switch::{ENABLED, Switch};
+use crate::base::world::World;
+use crate::codex::home::CodexHome;
+use common::variables::Variables;
+use mlflow_store::target::WORKSPACE;
+use mlflow_store::target::{
     BadTarget, DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target,
 };
-use super::workspace::{self, WORKSPACE};
-use crate::codex::home::CodexHome;
-use crate::env::{Variables, World};
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 

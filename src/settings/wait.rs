@@ -1,6 +1,7 @@
 //! Which process delivers after Codex's end, and how long the launcher waits for it.
 
-use crate::env::{Terminals, Variables};
+use crate::base::world::Terminals;
+use common::variables::Variables;
 use std::time::Duration;
 
 pub const WAIT: &str = "CODEX_TRACED_WAIT";
@@ -89,7 +90,7 @@ impl Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Device;
+    use crate::base::world::Device;
 
     #[test]
     fn a_launch_at_a_terminal_detaches_and_a_job_waits() {

@@ -1,11 +1,9 @@
 //! The workspace of a server that traces go to.
 
 use super::file::ConfigFile;
-use super::target::{TRACKING_URI, Target};
-use crate::env::Variables;
+use common::variables::Variables;
+use mlflow_store::target::{TRACKING_URI, Target, WORKSPACE};
 use std::path::Path;
-
-pub const WORKSPACE: &str = "MLFLOW_WORKSPACE";
 
 /// The workspace that the settings name for a server. The environment and the file each name one for their own
 /// server. An environment without a server names one for every server.
@@ -25,10 +23,10 @@ pub fn named_for(target: &Target, variables: &Variables, file: &ConfigFile, base
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::world::World;
     use crate::codex::home::CodexHome;
-    use crate::config::http_target::HttpTarget;
-    use crate::config::settings::Settings;
-    use crate::env::World;
+    use crate::settings::Settings;
+    use mlflow_store::target::http_target::HttpTarget;
 
     fn decide(variables: &[(&str, &str)], file: &str) -> Settings {
         let world = World { variables: Variables::from([("CODEX_HOME", "/home")]), ..World::default() };

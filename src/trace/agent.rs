@@ -2,17 +2,17 @@
 
 use super::agent_attributes;
 use super::chat::ChatHistory;
-use super::ids::SpanId;
-use super::model::{Span, SpanStatus, SpanType};
 use super::outcome;
 use super::relatives::Relative;
 use super::spans;
 use super::thread_scope::{ThreadScope, thread_start};
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::session::family::{StartedBy, started_by};
-use crate::session::model::{Session, ToolCall, Turn};
+use codex_session::session::family::{StartedBy, started_by};
+use codex_session::session::model::{Session, ToolCall, Turn};
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
+use mlflow_store::ids::SpanId;
+use mlflow_store::trace::{Span, SpanStatus, SpanType};
 
 /// Prefix of texts that only the model's server can decrypt, mostly messages between agents.
 const CIPHERTEXT: &str = "gAAAA";

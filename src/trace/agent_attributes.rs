@@ -5,17 +5,15 @@ use super::gen_ai;
 use super::info::without_credentials;
 use super::launches::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
-use crate::launch::exit::ChildExit;
-use crate::rollout::value::Map;
-use crate::session::discrepancy::Discrepancy;
-use crate::session::model::{Clock, Session, Turn, TurnStatus};
+use codex_session::session::discrepancy::Discrepancy;
+use codex_session::session::model::{Clock, Session, Turn, TurnStatus};
+use common::json::value::Map;
+use launch::exit::ChildExit;
+use mlflow_store::keys::ACTIVE_MS;
 use std::collections::BTreeMap;
 
 /// Agent name of a session that no other session started, in OpenTelemetry's attributes.
 const CODEX: &str = "codex";
-
-/// Attribute: how long Codex worked on a trace, in milliseconds.
-pub const ACTIVE_MS: &str = "codex.active_ms";
 
 /// Root span attributes of a whole session's trace. `sessions`: the session itself, then those that it started.
 pub(super) fn session_attributes<'a>(

@@ -3,18 +3,18 @@
 use super::agent::{self, Layout};
 use super::agent_attributes;
 use super::gen_ai;
-use super::ids::TraceId;
 use super::info::{TraceInfo, TraceSource};
 use super::launches;
-use super::model::{Span, Trace};
 use super::relatives::{Relative, relatives_of, root_session, turn_indices};
 use super::thread_scope::{ThreadScope, earliest_start};
 use super::totals::UsageTotal;
 use super::tree;
 use crate::claim::thread_record::ThreadRecord;
-use crate::rollout::text::Text;
-use crate::session::family::Family;
-use crate::session::model::Session;
+use codex_session::session::family::Family;
+use codex_session::session::model::Session;
+use common::json::text::Text;
+use mlflow_store::ids::TraceId;
+use mlflow_store::trace::{Span, Trace};
 
 /// The trace of a session without its sub-agents.
 pub fn build(session: &Session, record: &ThreadRecord, source: TraceSource) -> Option<Trace> {

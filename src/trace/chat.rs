@@ -1,10 +1,10 @@
 //! Chat messages, as MLflow's page renders them: prompts and answers of a thread, and single responses.
 
 use super::fields::put;
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::session::model::{Inference, Message, ToolRequest, Turn};
+use codex_session::session::model::{Inference, Message, ToolRequest, Turn};
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
 
 /// Bytes of all messages of a conversation. A page shows no more, and the turns' spans hold all messages.
 const MOST_MESSAGE_BYTES: usize = 1 << 20;

@@ -6,19 +6,19 @@ use super::agent::{self, Layout};
 use super::agent_attributes;
 use super::fields::put;
 use super::gen_ai;
-use super::ids::{SpanId, TraceId};
 use super::info::{TraceInfo, TraceSource};
-use super::model::{Span, Trace};
 use super::relatives::{Relative, relatives_of, root_session, turn_indices};
 use super::spans;
 use super::thread_scope::{ThreadScope, earliest_start};
 use super::totals::UsageTotal;
 use super::tree;
 use crate::claim::thread_record::ThreadRecord;
-use crate::rollout::text::Text;
-use crate::session::family::Family;
-use crate::session::model::Session;
+use codex_session::session::family::Family;
+use codex_session::session::model::Session;
+use common::json::text::Text;
 use jiff::Timestamp;
+use mlflow_store::ids::{SpanId, TraceId};
+use mlflow_store::trace::{Span, Trace};
 
 /// Metadata key and root attribute: id of the trace that this one continues.
 pub const CONTINUES: &str = "codex.continues";

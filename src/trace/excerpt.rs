@@ -2,7 +2,7 @@
 //!
 //! Redaction cuts them to their final size after it removed secrets.
 
-use super::model::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS};
+use mlflow_store::trace::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS};
 
 /// Characters kept beyond a limit until redaction: longer than a private key.
 const MARGIN_CHARACTERS: usize = 16 << 10;

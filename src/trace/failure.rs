@@ -1,10 +1,10 @@
 //! Attributes of the span of a failed model request.
 
 use super::fields::put;
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::session::model::Inference;
+use codex_session::session::model::Inference;
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
 
 /// OpenTelemetry's `error.type` for an error of unknown kind.
 const OTHER: &str = "_OTHER";
@@ -41,7 +41,7 @@ fn kind_of(inference: &Inference) -> Option<Text> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::model::Failure;
+    use codex_session::session::model::Failure;
 
     #[test]
     fn an_error_has_a_type_of_one_word() {

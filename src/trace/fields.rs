@@ -1,7 +1,7 @@
 //! Optional fields of attributes, inputs and outputs.
 
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
+use common::json::value::Map;
+use common::json::value::Value;
 
 /// Appends a field unless the value is None. The caller ensures that the key is new.
 pub(super) fn put(attributes: &mut Map, key: &'static str, value: Option<impl Into<Value>>) {

@@ -4,13 +4,13 @@
 //! them too. Prompts and answers get no such attribute: the span's inputs and outputs hold them once.
 
 use super::fields::put;
-use super::ids::SpanId;
-use super::model::{Span, SpanType};
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::session::model::{Inference, ToolCall};
-use crate::session::usage::TokenUsage;
+use codex_session::session::model::{Inference, ToolCall};
+use codex_session::session::usage::TokenUsage;
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
+use mlflow_store::ids::SpanId;
+use mlflow_store::trace::{Span, SpanType};
 use std::collections::HashMap;
 
 /// A tool that the model's server runs; all other tools run on this machine.

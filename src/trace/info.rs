@@ -1,11 +1,11 @@
 //! A trace besides its spans: metadata, tags, previews, state. MLflow calls this trace info.
 
 use super::excerpt::beginning;
-use super::ids::TraceId;
-use super::model::{Span, Trace, TraceState};
 use super::outcome;
 use super::totals::{UsageTotal, token_usage};
-use crate::session::model::{Session, TurnStatus};
+use codex_session::session::model::{Session, TurnStatus};
+use mlflow_store::ids::TraceId;
+use mlflow_store::trace::{Span, Trace, TraceState};
 use std::collections::BTreeMap;
 use std::path::Path;
 

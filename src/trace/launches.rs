@@ -1,8 +1,8 @@
 //! The launches of a session's turns. The exit code of a launch may fail its last turn; no session file has it.
 
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
-use crate::launch::exit::ChildExit;
-use crate::session::model::{Failure, Session, Turn, TurnStatus};
+use codex_session::session::model::{Failure, Session, Turn, TurnStatus};
+use launch::exit::ChildExit;
 use std::borrow::Cow;
 
 /// The session, with completed turns marked as failed if they have no answer and are the last turn of a failed launch.

@@ -1,12 +1,12 @@
 //! How a turn ended, as span status, events and previews.
 
 use super::fields::put;
-use super::model::{SpanEvent, SpanStatus, TraceState};
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::session::model::TurnStatus;
+use codex_session::session::model::TurnStatus;
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
 use jiff::Timestamp;
+use mlflow_store::trace::{SpanEvent, SpanStatus, TraceState};
 
 /// Error message of a lost turn.
 const LOST: &str = "codex ended in the middle of the turn";

@@ -2,9 +2,9 @@
 
 use super::billing::Provider;
 use super::price_list::{self, Rates};
-use crate::rollout::value::Value;
-use crate::session::model::Inference;
-use crate::session::usage::TokenUsage;
+use codex_session::session::model::Inference;
+use codex_session::session::usage::TokenUsage;
+use common::json::value::Value;
 use std::fmt;
 use std::ops::AddAssign;
 

@@ -2,8 +2,8 @@
 
 use super::launches::with_failed_turns;
 use crate::claim::thread_record::ThreadRecord;
-use crate::session::family::{Family, StartedBy, started_by};
-use crate::session::model::Session;
+use codex_session::session::family::{Family, StartedBy, started_by};
+use codex_session::session::model::Session;
 use std::borrow::Cow;
 
 /// A member of the family, with the index of its parent.

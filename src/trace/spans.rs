@@ -5,16 +5,16 @@ use super::excerpt;
 use super::failure;
 use super::fields::put;
 use super::gen_ai;
-use super::ids::SpanId;
-use super::model::{Span, SpanStatus, SpanType};
 use super::outcome::exception;
 use super::price::Priced;
 use super::thread_scope::ThreadScope;
 use super::totals::token_usage;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::session::model::{Compaction, Inference, Outcome, Step, ToolCall, Turn, TurnStatus};
+use codex_session::session::model::{Compaction, Inference, Outcome, Step, ToolCall, Turn, TurnStatus};
+use common::json::value::Map;
+use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};
+use mlflow_store::ids::SpanId;
+use mlflow_store::trace::{Span, SpanStatus, SpanType};
 
 /// Error message of a response that Codex requested again.
 const BROKE_OFF: &str = "the stream broke off, and codex asked again";

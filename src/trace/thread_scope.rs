@@ -1,7 +1,7 @@
 //! Facts of a thread that its spans share.
 
-use crate::rollout::text::Text;
-use crate::session::model::{Clock, Session};
+use codex_session::session::model::{Clock, Session};
+use common::json::text::Text;
 use jiff::Timestamp;
 
 /// Facts that all spans of a thread share.

@@ -2,9 +2,9 @@
 
 use super::price::{Assumption, Cost, Priced};
 use super::price_list;
-use crate::rollout::value::Value;
-use crate::session::model::Inference;
-use crate::session::usage::TokenUsage;
+use codex_session::session::model::Inference;
+use codex_session::session::usage::TokenUsage;
+use common::json::value::Value;
 use std::collections::BTreeSet;
 
 /// Tokens and cost of model responses, including those of sub-agents.

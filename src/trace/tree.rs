@@ -1,8 +1,8 @@
 //! Times and order of the spans of a tree.
 
-use super::ids::SpanId;
-use super::model::Span;
 use jiff::Timestamp;
+use mlflow_store::ids::SpanId;
+use mlflow_store::trace::Span;
 use std::collections::HashMap;
 
 /// Fixes times and order. Input: the root first, every parent before its children.
@@ -76,9 +76,9 @@ fn in_order(spans: Vec<Span>, parents: &[Option<usize>]) -> Vec<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::value::Map;
-    use crate::rollout::value::Value;
-    use crate::trace::model::{SpanStatus, SpanType};
+    use common::json::value::Map;
+    use common::json::value::Value;
+    use mlflow_store::trace::{SpanStatus, SpanType};
 
     fn span(id: u8, parent: Option<u8>, from: i64, to: i64) -> Span {
         let at = |second| Timestamp::from_second(second).unwrap();

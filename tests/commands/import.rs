@@ -1,10 +1,10 @@
 //! Sessions made without us, brought in: each once, whole, and in any number of runs.
 
 use crate::LAUNCHER;
-use codex_traced::export::mlflow::sqlite;
-use codex_traced::spool::Spool;
-use codex_traced::trace::ids::TraceId;
-use codex_traced::trace::model::{Trace, TraceState};
+use codex_traced::queue::spool::Spool;
+use mlflow_store::ids::TraceId;
+use mlflow_store::sqlite;
+use mlflow_store::trace::{Trace, TraceState};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
 use serde_json::{Value, json};

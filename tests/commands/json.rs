@@ -1,14 +1,14 @@
 //! The keys of `--json` are those that docs/json.md promises.
 
 use crate::situation::Situation;
+use codex_session::thread::ThreadId;
 use codex_traced::claim::unclaimed::{self, Unclaimed};
-use codex_traced::codex::thread::ThreadId;
-use codex_traced::config::target::Target;
-use codex_traced::export::receipt::Receipt;
-use codex_traced::export::receipts::{Receipts, StoredReceipt};
-use codex_traced::spool::entry::Rank;
-use codex_traced::trace::ids::TraceId;
+use codex_traced::queue::receipts::{Receipts, StoredReceipt};
+use codex_traced::queue::spool::entry::Rank;
 use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::Target;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;

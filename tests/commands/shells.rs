@@ -2,7 +2,7 @@
 
 use crate::LAUNCHER;
 use crate::situation::{NOBODY, Situation};
-use codex_traced::config::reference;
+use codex_traced::settings::reference;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

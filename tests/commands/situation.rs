@@ -1,13 +1,13 @@
 //! A machine in a known state, and what our commands say there, with all that differs from run to run taken out.
 
 use crate::LAUNCHER;
-use codex_traced::config::target::{Experiment, Target};
-use codex_traced::spool::Spool;
-use codex_traced::spool::entry::Entry;
-use codex_traced::trace::ids::TraceId;
-use codex_traced::trace::model::{Trace, TraceState};
-use codex_traced::trace::redact::Redacted;
+use codex_traced::queue::spool::Spool;
+use codex_traced::queue::spool::entry::Entry;
+use codex_traced::redact::Redacted;
 use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::{Trace, TraceState};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

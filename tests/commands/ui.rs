@@ -1,12 +1,12 @@
 //! From the terminal to MLflow's page of a trace.
 
 use crate::LAUNCHER;
-use codex_traced::config::target::Target;
-use codex_traced::export::receipt::Receipt;
-use codex_traced::export::receipts::{Receipts, StoredReceipt};
-use codex_traced::spool::entry::Rank;
-use codex_traced::trace::ids::TraceId;
+use codex_traced::queue::receipts::{Receipts, StoredReceipt};
+use codex_traced::queue::spool::entry::Rank;
 use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::Target;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::{Read, Write};

@@ -1,9 +1,9 @@
 //! Sessions beside us: traced whenever one of their turns ends, while they go on.
 
 use crate::LAUNCHER;
-use codex_traced::export::mlflow::sqlite;
-use codex_traced::trace::ids::TraceId;
-use codex_traced::trace::model::Trace;
+use mlflow_store::ids::TraceId;
+use mlflow_store::sqlite;
+use mlflow_store::trace::Trace;
 use nix::sys::signal::Signal;
 use std::fs::{self, File};
 use std::io::Write;

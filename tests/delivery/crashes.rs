@@ -2,15 +2,15 @@
 //! exactly once.
 
 use crate::LAUNCHER;
+use codex_session::thread::ThreadId;
 use codex_traced::claim::attribution::{Attribution, Claim};
 use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord};
 use codex_traced::codex::command_line::SessionRequest;
-use codex_traced::codex::thread::ThreadId;
-use codex_traced::config::target::{Experiment, Target};
-use codex_traced::export::mlflow::sqlite;
-use codex_traced::launch::process::Process;
-use codex_traced::trace::ids::TraceId;
 use jiff::Timestamp;
+use launch::process::Process;
+use mlflow_store::ids::TraceId;
+use mlflow_store::sqlite;
+use mlflow_store::target::{Experiment, Target};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

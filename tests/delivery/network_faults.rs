@@ -2,16 +2,16 @@
 //! server once or in the spool once.
 
 use crate::LAUNCHER;
-use codex_traced::config::target::{Experiment, Target};
-use codex_traced::rollout::value::Map;
-use codex_traced::spool::Spool;
-use codex_traced::spool::entry::Entry;
-use codex_traced::spool::list::EntryState;
-use codex_traced::spool::tries::MOST_ALONE;
-use codex_traced::trace::ids::{SpanId, TraceId};
-use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
-use codex_traced::trace::redact::Redacted;
+use codex_traced::queue::spool::Spool;
+use codex_traced::queue::spool::entry::Entry;
+use codex_traced::queue::spool::list::EntryState;
+use codex_traced::queue::spool::tries::MOST_ALONE;
+use codex_traced::redact::Redacted;
+use common::json::value::Map;
 use jiff::Timestamp;
+use mlflow_store::ids::{SpanId, TraceId};
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace, TraceState};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

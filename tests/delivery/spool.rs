@@ -1,18 +1,18 @@
 //! The spool against a simple model: in any order of events no trace is lost or duplicated, and no older form follows
 //! a newer one.
 
-use codex_traced::config::target::{Experiment, Target};
-use codex_traced::export::deliver::{DrainStep, Drained, Eagerness, Limits, drain};
-use codex_traced::export::receipt::Receipt;
-use codex_traced::export::receipts::Receipts;
-use codex_traced::export::{Delivered, ExportError, Exporter};
-use codex_traced::spool::Spool;
-use codex_traced::spool::entry::Entry;
-use codex_traced::spool::list::{Listed, named};
-use codex_traced::trace::ids::TraceId;
-use codex_traced::trace::model::{Trace, TraceState};
-use codex_traced::trace::redact::Redacted;
+use codex_traced::queue::deliver::{DrainStep, Drained, Eagerness, Limits, drain};
+use codex_traced::queue::receipts::Receipts;
+use codex_traced::queue::spool::Spool;
+use codex_traced::queue::spool::entry::Entry;
+use codex_traced::queue::spool::list::{Listed, named};
+use codex_traced::redact::Redacted;
 use jiff::Timestamp;
+use mlflow_store::exporter::{Delivered, ExportError, Exporter};
+use mlflow_store::ids::TraceId;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::{Trace, TraceState};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -265,7 +265,10 @@ impl Model {
 
     fn retry(&mut self) {
         let spool = self.spool();
-        for lane in [codex_traced::spool::policy::Lane::Local, codex_traced::spool::policy::Lane::Remote] {
+        for lane in [
+            codex_traced::queue::spool::policy::Lane::Local,
+            codex_traced::queue::spool::policy::Lane::Remote,
+        ] {
             spool.backoff(lane).forget().expect("forget");
         }
         spool.quarantined().iter().for_each(|path| _ = spool.bring_back(path).expect("bring back"));

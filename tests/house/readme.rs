@@ -1,6 +1,6 @@
 //! What the documents promise about commands, variables, links and the licence is so.
 
-use codex_traced::config::reference;
+use codex_traced::settings::reference;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ mod planted;
 mod real;
 mod scanner;
 
-use codex_traced::trace::redact::{Finder, Redactor, Rules, Salt};
+use codex_traced::redact::{Finder, Redactor, Rules, Salt};
 use planted::Planted;
 use std::collections::BTreeMap;
 

@@ -1,18 +1,18 @@
 //! Traces in a folder of files: read back by the oldest and the newest MLflow, and compared with the same in SQLite.
 
 use crate::LAUNCHER;
+use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::config::file_uri::file_uri;
-use codex_traced::config::target::Experiment;
-use codex_traced::export::Exporter;
-use codex_traced::export::mlflow::file_store::FileStoreExporter;
-use codex_traced::export::mlflow::sqlite::SqliteExporter;
-use codex_traced::session::{self, Writer};
+use codex_traced::redact::Redacted;
 use codex_traced::trace::build::build;
-use codex_traced::trace::ids::TraceId;
 use codex_traced::trace::info::TraceSource;
-use codex_traced::trace::model::Trace;
-use codex_traced::trace::redact::Redacted;
+use mlflow_store::exporter::Exporter;
+use mlflow_store::file_store::FileStoreExporter;
+use mlflow_store::ids::TraceId;
+use mlflow_store::sqlite::SqliteExporter;
+use mlflow_store::target::Experiment;
+use mlflow_store::target::file_uri::file_uri;
+use mlflow_store::trace::Trace;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,20 +4,20 @@ mod workspaces;
 
 use crate::LAUNCHER;
 use crate::rows::{Of, compare_rows};
+use codex_session::session::family::Family;
+use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::config::access::Access;
-use codex_traced::config::granularity::Granularity;
-use codex_traced::config::target::{Experiment, Target};
-use codex_traced::export::mlflow::{self, sqlite};
-use codex_traced::export::receipt::Receipt;
-use codex_traced::export::{Delivered, ExportError, Patience};
-use codex_traced::session::family::Family;
-use codex_traced::session::{self, Writer};
+use codex_traced::redact::Redacted;
+use codex_traced::settings::granularity::Granularity;
 use codex_traced::trace::build::{build_family, build_turns};
 use codex_traced::trace::info::TraceSource;
-use codex_traced::trace::model::Trace;
-use codex_traced::trace::redact::Redacted;
 use jiff::Timestamp;
+use mlflow_store::exporter::{Delivered, ExportError, Patience};
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::access::Access;
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::Trace;
+use mlflow_store::{self, sqlite};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use serde_json::{Map, Value, json};
@@ -95,7 +95,7 @@ fn try_to_deliver(uri: &str, trace: &Trace, before: Option<&Receipt>) -> Result<
     let access = Access::default();
     let patience = Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} };
     let experiment = Experiment::Name("codex-sessions".to_owned());
-    let exporter = mlflow::exporter(&target(uri), &experiment, &access, patience);
+    let exporter = mlflow_store::exporter(&target(uri), &experiment, &access, patience);
     exporter.and_then(|mut exporter| exporter.export(trace, before))
 }
 

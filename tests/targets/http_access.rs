@@ -1,14 +1,14 @@
 //! The way to a server: credentials, certificates, proxies, and what is said where the way is barred.
 
-use codex_traced::config::access::Access;
-use codex_traced::config::target::{Experiment, Target};
-use codex_traced::env::Variables;
-use codex_traced::export::mlflow;
-use codex_traced::export::{Delivered, ExportError, Patience};
-use codex_traced::rollout::value::Map;
-use codex_traced::rollout::value::Value;
-use codex_traced::trace::ids::{SpanId, TraceId};
-use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
+use common::json::value::Map;
+use common::json::value::Value;
+use common::variables::Variables;
+use mlflow_store;
+use mlflow_store::exporter::{Delivered, ExportError, Patience};
+use mlflow_store::ids::{SpanId, TraceId};
+use mlflow_store::target::access::Access;
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace, TraceState};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -81,7 +81,7 @@ fn deliver_there(
         Some(id) => Experiment::Id(id.to_owned()),
         None => Experiment::Name(experiment.to_owned()),
     };
-    mlflow::exporter(target, &experiment, &access, patience)?.export(trace, None)
+    mlflow_store::exporter(target, &experiment, &access, patience)?.export(trace, None)
 }
 
 /// What stands in the way until somebody changes it.

@@ -1,18 +1,18 @@
 //! The same sessions sent to a server and written to SQLite, compared row by row in every table of the databases.
 
+use codex_session::session::family::Family;
+use codex_session::session::model::Session;
+use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::config::access::Access;
-use codex_traced::config::target::{Experiment, Target};
-use codex_traced::export::mlflow::sqlite::SqliteExporter;
-use codex_traced::export::mlflow::{self, sqlite};
-use codex_traced::export::{Exporter, Patience};
-use codex_traced::session::family::Family;
-use codex_traced::session::model::Session;
-use codex_traced::session::{self, Writer};
+use codex_traced::redact::Redacted;
 use codex_traced::trace::build::{build_family, build_turns};
 use codex_traced::trace::info::TraceSource;
-use codex_traced::trace::model::{SpanType, Trace};
-use codex_traced::trace::redact::Redacted;
+use mlflow_store::exporter::{Exporter, Patience};
+use mlflow_store::sqlite::SqliteExporter;
+use mlflow_store::target::access::Access;
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::{SpanType, Trace};
+use mlflow_store::{self, sqlite};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Map, Value, json};
@@ -190,7 +190,7 @@ pub(crate) fn compare_rows(version: &str, server: &MlflowServer, oracle: &Oracle
     let access = Access::default();
     let patience = Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} };
     let target = Target::parse(&server.uri(), Path::new("/")).expect("an address");
-    let mut sent = mlflow::exporter(&target, &experiment, &access, patience).expect("a server");
+    let mut sent = mlflow_store::exporter(&target, &experiment, &access, patience).expect("a server");
     for trace in &traces {
         sent.export(trace, None).expect("the server takes the trace");
     }

@@ -1,14 +1,14 @@
 //! SQLite databases in the hands of others: a running server, another process, a read-only disk, odd names.
 
 use crate::LAUNCHER;
-use codex_traced::config::target::Experiment;
-use codex_traced::export::Exporter;
-use codex_traced::export::mlflow::sqlite::SqliteExporter;
-use codex_traced::rollout::value::Map;
-use codex_traced::rollout::value::Value;
-use codex_traced::trace::ids::{SpanId, TraceId};
-use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace, TraceState};
+use common::json::value::Map;
+use common::json::value::Value;
 use jiff::Timestamp;
+use mlflow_store::exporter::Exporter;
+use mlflow_store::ids::{SpanId, TraceId};
+use mlflow_store::sqlite::SqliteExporter;
+use mlflow_store::target::Experiment;
+use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace, TraceState};
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;

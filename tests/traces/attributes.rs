@@ -1,8 +1,8 @@
 //! The names that others read: MLflow's own, OpenTelemetry's for generative AI, and how traces are cut into turns.
 
 use crate::LAUNCHER;
-use codex_traced::export::mlflow::sqlite;
-use codex_traced::trace::ids::TraceId;
+use mlflow_store::ids::TraceId;
+use mlflow_store::sqlite;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,15 +1,15 @@
 //! What real rollouts become: every file of the corpus, read, built, and told in a text to review.
 
+use codex_session::session::model::Session;
+use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::rollout::value::Map;
-use codex_traced::rollout::value::Value;
-use codex_traced::session::model::Session;
-use codex_traced::session::{self, Writer};
+use codex_traced::redact::Redacted;
 use codex_traced::trace::build::build;
 use codex_traced::trace::info::TraceSource;
-use codex_traced::trace::model::{Span, SpanStatus, SpanType, Trace};
-use codex_traced::trace::redact::Redacted;
+use common::json::value::Map;
+use common::json::value::Value;
 use jiff::Timestamp;
+use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ fn told(session: &Session, trace: Option<&Trace>) -> String {
     text
 }
 
-fn tokens(usage: codex_traced::session::usage::TokenUsage) -> String {
+fn tokens(usage: codex_session::session::usage::TokenUsage) -> String {
     format!(
         "{} in ({} cached), {} out ({} reasoning)",
         usage.input, usage.cached_input, usage.output, usage.reasoning_output

@@ -1,8 +1,8 @@
 //! What a real Codex run leaves in a real MLflow: read back by MLflow's own client.
 
 use crate::LAUNCHER;
-use codex_traced::export::mlflow::sqlite;
-use codex_traced::trace::ids::TraceId;
+use mlflow_store::ids::TraceId;
+use mlflow_store::sqlite;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Sub-agents, reviews, rewinds and forks of a real Codex, as MLflow's own client reads them.
 
 use crate::LAUNCHER;
-use codex_traced::trace::ids::TraceId;
+use mlflow_store::ids::TraceId;
 use serde_json::json;
 use std::fs;
 use support::scenarios::{self, CODE_MODE};

@@ -1,9 +1,9 @@
 //! What the recorded files do not show of older Codexes: copied histories, events of their own for tools, turns taken
 //! back, streams that broke off.
 
-use codex_traced::session::model::{Clock, Outcome, Session, Step, ToolCall, TurnStatus};
-use codex_traced::session::reducer::SessionReducer;
-use codex_traced::session::{self, Writer};
+use codex_session::session::model::{Clock, Outcome, Session, Step, ToolCall, TurnStatus};
+use codex_session::session::reducer::SessionReducer;
+use codex_session::session::{self, Writer};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::fs;

@@ -1,9 +1,9 @@
 //! What no Codex should write and some did: torn lines, odd separators, ordinals that are missing or wrong.
 
-use codex_traced::session::discrepancy::Discrepancy;
-use codex_traced::session::model::Session;
-use codex_traced::session::reducer::SessionReducer;
-use codex_traced::session::{self, Writer};
+use codex_session::session::discrepancy::Discrepancy;
+use codex_session::session::model::Session;
+use codex_session::session::reducer::SessionReducer;
+use codex_session::session::{self, Writer};
 use codex_traced::trace::build::build;
 use codex_traced::trace::info::TraceSource;
 use serde_json::{Value, json};
@@ -229,8 +229,7 @@ fn a_clock_that_is_put_back_makes_nothing_earlier_than_what_was_before_it() {
     let surroundings = TraceSource { rollout: Path::new("r.jsonl"), user: None };
     let spans = |session: &Session| build(session, &Default::default(), surroundings).expect("a trace").spans;
     let whole = spans(&session_of(&original()));
-    let lasts =
-        |span: &codex_traced::trace::model::Span| span.ended_at.duration_since(span.started_at).as_millis();
+    let lasts = |span: &mlflow_store::trace::Span| span.ended_at.duration_since(span.started_at).as_millis();
     for place in 1..original().len() {
         let spans = spans(&session_of(&back_from(place, 3)));
         assert_eq!(spans.len(), whole.len(), "line {place}");

@@ -2,14 +2,14 @@
 //!
 //! `PROPTEST_CASES=10000 EVERY_PREFIX=1 cargo test --release --test traces properties::` looks at many more.
 
+use codex_session::rollout::reader::Lines;
+use codex_session::session::model::Session;
+use codex_session::session::reducer::SessionReducer;
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::rollout::reader::Lines;
-use codex_traced::session::model::Session;
-use codex_traced::session::reducer::SessionReducer;
 use codex_traced::trace::build::build;
-use codex_traced::trace::ids::SpanId;
 use codex_traced::trace::info::TraceSource;
-use codex_traced::trace::model::{Span, Trace};
+use mlflow_store::ids::SpanId;
+use mlflow_store::trace::{Span, Trace};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

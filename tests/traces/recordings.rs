@@ -1,14 +1,14 @@
 //! What must be in the traces of scenarios that were recorded with Codex 0.169.0 (`examples/record`).
 
+use codex_session::session::chain;
+use codex_session::session::family::Family;
+use codex_session::session::model::Session;
+use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::session::chain;
-use codex_traced::session::family::Family;
-use codex_traced::session::model::Session;
-use codex_traced::session::{self, Writer};
 use codex_traced::trace::build::{build_family, build_turns};
-use codex_traced::trace::ids::SpanId;
 use codex_traced::trace::info::TraceSource;
-use codex_traced::trace::model::{Span, SpanStatus, Trace};
+use mlflow_store::ids::SpanId;
+use mlflow_store::trace::{Span, SpanStatus, Trace};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Files of this program: only their owner may read them, and a crash leaves the old or the new content.
 
-pub(crate) mod file_system;
+pub mod file_system;
 
 use nix::unistd::{AccessFlags, access};
 use std::collections::BTreeSet;
@@ -21,25 +21,25 @@ const ABANDONED: Duration = Duration::from_secs(60 * 60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Makes the folder and its missing parents, for the owner only.
-pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+pub fn make_private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Options for a file that only its owner may read, with any umask. They follow no link in its place.
-pub(crate) fn private_options() -> OpenOptions {
+pub fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
     options
 }
 
 /// Replaces the file durably: writes a temporary file (0600), syncs it, renames it, and syncs the folder.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_whole(path, bytes)?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// As `write_private`, without the sync of the folder, for callers that sync it after several files.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut aside = aside(path.parent().unwrap_or(Path::new(".")))?;
     aside.write_all(bytes)?;
     aside.as_file().sync_all()?;
@@ -48,13 +48,13 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A file (0600) to rename when it is complete; otherwise it is removed when dropped.
-pub(crate) fn aside(folder: &Path) -> io::Result<NamedTempFile> {
+pub fn aside(folder: &Path) -> io::Result<NamedTempFile> {
     make_private_folder(folder)?;
     Builder::new().prefix(ASIDE).tempfile_in(folder)
 }
 
 /// Removes temporary files that a crash left.
-pub(crate) fn sweep(folder: &Path) {
+pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_aside = entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes());
         if is_aside && is_abandoned(&entry) {
@@ -64,19 +64,19 @@ pub(crate) fn sweep(folder: &Path) {
 }
 
 /// Whether the process that began it must have ended.
-pub(crate) fn is_abandoned(entry: &DirEntry) -> bool {
+pub fn is_abandoned(entry: &DirEntry) -> bool {
     let written = entry.metadata().and_then(|file| file.modified());
     written.is_ok_and(|at| at.elapsed().unwrap_or_default() > ABANDONED)
 }
 
 /// Held until it is dropped, or its process ends.
 #[derive(Debug)]
-pub(crate) struct FileLock {
+pub struct FileLock {
     _file: File,
 }
 
 /// None while another process holds it.
-pub(crate) fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
+pub fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
     make_private_folder(path.parent().unwrap_or(Path::new(".")))?;
     let file = private_options().write(true).create(true).truncate(false).open(path)?;
     match file.try_lock() {
@@ -87,7 +87,7 @@ pub(crate) fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
 }
 
 /// As `try_lock`, but waits for up to `patience`.
-pub(crate) fn lock_within(path: &Path, patience: Duration) -> io::Result<Option<FileLock>> {
+pub fn lock_within(path: &Path, patience: Duration) -> io::Result<Option<FileLock>> {
     let begun = Instant::now();
     loop {
         let lock = try_lock(path)?;
@@ -99,7 +99,7 @@ pub(crate) fn lock_within(path: &Path, patience: Duration) -> io::Result<Option<
 }
 
 /// The error in words that help a user to remedy it.
-pub(crate) fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull => "the disk is full".into(),
         io::ErrorKind::QuotaExceeded => "your quota of disk space is used up".into(),
@@ -111,12 +111,12 @@ pub(crate) fn reason(error: &io::Error) -> String {
 }
 
 /// Makes a rename or a removal in the folder survive a power cut.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 /// The end of a chain of links, also when nothing is there yet.
-pub(crate) fn followed(path: &Path) -> PathBuf {
+pub fn followed(path: &Path) -> PathBuf {
     /// The kernel's own limit.
     const MOST_LINKS: usize = 40;
     let mut at = path.to_owned();
@@ -128,7 +128,7 @@ pub(crate) fn followed(path: &Path) -> PathBuf {
 }
 
 /// Whether files could be made in the folder, which may be missing itself. Makes nothing.
-pub(crate) fn would_take_files(folder: &Path) -> io::Result<()> {
+pub fn would_take_files(folder: &Path) -> io::Result<()> {
     let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     if !there.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
@@ -137,12 +137,12 @@ pub(crate) fn would_take_files(folder: &Path) -> io::Result<()> {
 }
 
 /// Removes a file durably; one that is gone already is removed.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
+pub fn remove(path: &Path) -> io::Result<()> {
     remove_all([path])
 }
 
 /// Removes files durably; their folders are synced once.
-pub(crate) fn remove_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> io::Result<()> {
+pub fn remove_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> io::Result<()> {
     let mut folders = BTreeSet::new();
     for path in paths {
         let path = path.as_ref();

@@ -4,18 +4,18 @@ use std::borrow::Cow;
 use std::fmt::{Display, Write};
 
 /// Makes text of a user or a server safe to print: masks credentials and queries, escapes control characters.
-pub(crate) fn clean(text: impl Display) -> String {
+pub fn clean(text: impl Display) -> String {
     escaped(&masked_with_queries(&text.to_string()))
 }
 
 /// Escapes control characters and marks of writing direction.
-pub(crate) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     with_unsafe(text, |c, safe| safe.extend(c.escape_default()))
 }
 
 /// Makes JSON safe for a terminal: serde escapes only the control characters of ASCII. Such characters occur only
 /// within JSON strings.
-pub(crate) fn json(json: &str) -> String {
+pub fn json(json: &str) -> String {
     with_unsafe(json, |c, safe| match c {
         '\n' => safe.push(c),
         c => _ = write!(safe, "\\u{:04x}", u32::from(c)),
@@ -23,7 +23,7 @@ pub(crate) fn json(json: &str) -> String {
 }
 
 /// The text on one line, without credentials in addresses.
-pub(crate) fn in_one_line(text: &str) -> String {
+pub fn in_one_line(text: &str) -> String {
     with_unsafe(&masked(text), |c, line| match c {
         '\n' | '\t' => line.push(' '),
         c => line.extend(c.escape_unicode()),
@@ -31,7 +31,7 @@ pub(crate) fn in_one_line(text: &str) -> String {
 }
 
 /// As `in_one_line` for each line.
-pub(crate) fn lines(text: &str) -> String {
+pub fn lines(text: &str) -> String {
     text.lines().map(in_one_line).collect::<Vec<_>>().join("\n")
 }
 
@@ -44,17 +44,17 @@ fn with_unsafe(text: &str, replace: impl Fn(char, &mut String)) -> String {
 }
 
 /// Whether a terminal interprets it: a control character, or a mark of writing direction.
-pub(crate) fn is_unsafe(c: char) -> bool {
+pub fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Masks user names and passwords within addresses.
-pub(crate) fn masked(text: &str) -> Cow<'_, str> {
+pub fn masked(text: &str) -> Cow<'_, str> {
     mask(text, false)
 }
 
 /// Masks user names and passwords within addresses, and queries, which may hold a token.
-pub(crate) fn masked_with_queries(text: &str) -> Cow<'_, str> {
+pub fn masked_with_queries(text: &str) -> Cow<'_, str> {
     mask(text, true)
 }
 

@@ -1,7 +1,7 @@
 //! The file `traces.json`: all spans of a trace, for targets that keep them as an artifact.
 
 use super::wire::{WireSpan, json};
-use crate::trace::model::Trace;
+use crate::trace::Trace;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
@@ -35,10 +35,10 @@ impl Serialize for Spans<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::value::Map;
-    use crate::rollout::value::Value;
-    use crate::trace::ids::{SpanId, TraceId};
-    use crate::trace::model::{Span, SpanStatus, SpanType, TraceState};
+    use crate::ids::{SpanId, TraceId};
+    use crate::trace::{Span, SpanStatus, SpanType, TraceState};
+    use common::json::value::Map;
+    use common::json::value::Value;
     use jiff::Timestamp;
     use std::collections::BTreeMap;
 

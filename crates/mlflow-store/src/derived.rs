@@ -4,9 +4,9 @@
 //! tokens. The exporters add what the newest server adds, so that all targets hold the same rows.
 
 use super::keys;
-use crate::rollout::text::Text;
-use crate::rollout::value::Value;
-use crate::trace::model::Span;
+use crate::trace::Span;
+use common::json::text::Text;
+use common::json::value::Value;
 
 const INPUT: &str = "gen_ai.usage.input_tokens";
 const OUTPUT: &str = "gen_ai.usage.output_tokens";

@@ -1,15 +1,8 @@
 //! Exporters, which write traces to targets; receipts of what a target took; delivery of the spool.
 
-pub mod deliver;
-pub mod jitter;
-pub mod lost;
-pub mod mlflow;
-pub mod receipt;
-pub mod receipts;
-
-use crate::trace::model::Trace;
+use crate::receipt::Receipt;
+use crate::trace::Trace;
 use jiff::Timestamp;
-use receipt::Receipt;
 use std::time::{Duration, Instant};
 
 /// Writes traces to one target.

@@ -3,8 +3,8 @@
 use super::keys;
 use super::tags::{self, Record};
 use super::wire::json;
-use crate::trace::agent_attributes::ACTIVE_MS;
-use crate::trace::model::Trace;
+use crate::keys::ACTIVE_MS;
+use crate::trace::Trace;
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
 
@@ -76,8 +76,8 @@ pub fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::ids::TraceId;
-    use crate::trace::model::TraceState;
+    use crate::ids::TraceId;
+    use crate::trace::TraceState;
 
     fn trace() -> Trace {
         Trace {

@@ -56,27 +56,9 @@ pub const METADATA_WIDTH: usize = 250;
 /// The longest tag value that MLflow takes.
 pub const TAG_WIDTH: usize = 4096;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::claim::thread_record::ThreadRecord;
-    use crate::session::{Writer, read};
-    use crate::trace::build::build;
-    use crate::trace::info::TraceSource;
-    use crate::trace::redact::{Keep, Redactor, Rules, Salt};
-    use std::collections::BTreeSet;
-    use std::path::Path;
-
-    #[test]
-    fn metadata_about_users_is_what_the_content_mode_metadata_removes() {
-        let rollout = Path::new("tests/corpus/0.169.0/exec-basic.jsonl");
-        let mut session = read(rollout, Writer::Gone).unwrap();
-        session.meta.git.get_or_insert_default().repository_url = Some("https://host/a.git".into());
-        let surroundings = TraceSource { rollout, user: Some("ada") };
-        let trace = build(&session, &ThreadRecord::default(), surroundings).unwrap();
-        let all: BTreeSet<String> = trace.metadata.keys().cloned().collect();
-        let figures = Redactor::new(Rules::built_in(), Salt::new([0; 32])).redact(trace, Keep::Metadata);
-        let gone = all.iter().map(String::as_str).filter(|key| !figures.metadata.contains_key(*key));
-        assert_eq!(gone.collect::<BTreeSet<_>>(), BTreeSet::from(PERSONAL));
-    }
-}
+/// Attribute of a root span: how long the agent worked, in whole milliseconds.
+pub const ACTIVE_MS: &str = "codex.active_ms";
+/// Attribute of a root span whose trace holds metadata only.
+pub const CONTENT: &str = "codex.content";
+/// How many secrets each rule found; JSON in the trace's metadata and on its root.
+pub const REDACTIONS: &str = "codex.redactions";

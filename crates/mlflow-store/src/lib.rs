@@ -1,27 +1,35 @@
-//! MLflow as a target: one folder per kind of target.
+//! A trace, and where MLflow keeps it: a SQLite file, a file store, a server, a Databricks workspace. Nothing about
+//! Codex's files.
 
 pub mod artifact;
 pub mod databricks;
 pub mod derived;
+pub mod exporter;
 pub mod file_store;
 pub mod http;
+pub mod ids;
 pub mod info;
+pub mod jitter;
 pub mod keys;
+pub mod lost;
 pub mod page;
+pub mod receipt;
 pub mod rest;
 #[cfg(test)]
 mod sample;
 pub mod sqlite;
 pub mod tags;
+pub mod target;
+pub mod trace;
 pub mod tree;
 pub mod wire;
 
-use super::lost::{Lost, SentTrace};
-use super::{Checked, ExportError, Exporter, Patience};
-use crate::config::access::Access;
-use crate::config::target::{Experiment, Target};
-use crate::env::Variables;
-use crate::trace::ids::TraceId;
+use crate::exporter::{Checked, ExportError, Exporter, Patience};
+use crate::ids::TraceId;
+use crate::lost::{Lost, SentTrace};
+use crate::target::access::Access;
+use crate::target::{Experiment, Target};
+use common::variables::Variables;
 use databricks::DatabricksExporter;
 use file_store::FileStoreExporter;
 use http::HttpExporter;

@@ -2,7 +2,7 @@
 //! there.
 
 use super::ExportError;
-use crate::trace::ids::TraceId;
+use crate::ids::TraceId;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
 

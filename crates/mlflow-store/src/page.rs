@@ -1,10 +1,10 @@
 //! The addresses of MLflow's own pages.
 
 use super::databricks;
-use crate::config::access::Access;
-use crate::config::file_uri::escaped;
-use crate::config::target::Target;
-use crate::trace::ids::TraceId;
+use crate::ids::TraceId;
+use crate::target::Target;
+use crate::target::access::Access;
+use crate::target::file_uri::escaped;
 use std::path::Path;
 
 /// The address of a trace's page; None if no known server shows it.
@@ -54,7 +54,7 @@ fn without_user(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Variables;
+    use common::variables::Variables;
 
     #[test]
     fn a_page_is_where_the_trace_is_and_shows_no_password() {

@@ -1,9 +1,8 @@
 //! What a target took of a trace, so that the next delivery sends only what is new.
 
-use crate::config::target::Target;
-use crate::trace::ids::SpanId;
-use crate::trace::model::{Span, Trace};
-use crate::trace::redact;
+use crate::ids::SpanId;
+use crate::target::Target;
+use crate::trace::{Span, Trace};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -56,7 +55,7 @@ impl Receipt {
         trace: &Trace,
     ) -> Receipt {
         let spans = Receipt::from_spans(target, experiment_id, delivered_at, &trace.spans);
-        Receipt { info: Some(info_digest(trace)), redactions: redact::counts_of(trace), ..spans }
+        Receipt { info: Some(info_digest(trace)), redactions: trace.redactions(), ..spans }
     }
 
     /// Whether the target took exactly this trace.

@@ -1,11 +1,11 @@
 //! One trace for the tests of every store, and the same session after a resume.
 
 use super::keys;
-use crate::export::ExportError;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::trace::ids::{SpanId, TraceId};
-use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
+use crate::exporter::ExportError;
+use crate::ids::{SpanId, TraceId};
+use crate::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
+use common::json::value::Map;
+use common::json::value::Value;
 use serde_json::json;
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! A trace as it is stored: spans, times, and the keys that MLflow reads.
 
-use super::ids::{SpanId, TraceId};
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
+use crate::ids::{SpanId, TraceId};
+use crate::keys::{CONTENT, REDACTIONS};
+use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -84,6 +84,18 @@ pub struct SpanEvent {
     pub name: String,
     pub at: Timestamp,
     pub attributes: Map,
+}
+
+impl Trace {
+    /// Whether it holds metadata only. The target then deletes older content of the same trace.
+    pub fn is_metadata_only(&self) -> bool {
+        self.spans.first().is_some_and(|root| root.attributes.contains_key(CONTENT))
+    }
+
+    /// Removed secrets per rule; empty where no rule found anything.
+    pub fn redactions(&self) -> BTreeMap<String, u64> {
+        self.metadata.get(REDACTIONS).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    }
 }
 
 impl TraceState {

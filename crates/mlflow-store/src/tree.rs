@@ -1,7 +1,7 @@
 //! Checks that the spans of a trace form a tree that MLflow can walk.
 
-use crate::trace::ids::SpanId;
-use crate::trace::model::Span;
+use crate::ids::SpanId;
+use crate::trace::Span;
 use std::collections::HashMap;
 
 /// Why a trace must not be sent. MLflow 3.17 walks the spans without a guard: a span that is its own parent
@@ -56,9 +56,9 @@ pub fn check(spans: &[Span]) -> Result<(), BadTree> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::value::Map;
-    use crate::rollout::value::Value;
-    use crate::trace::model::{SpanStatus, SpanType};
+    use crate::trace::{SpanStatus, SpanType};
+    use common::json::value::Map;
+    use common::json::value::Value;
     use jiff::Timestamp;
 
     fn id(number: u8) -> SpanId {

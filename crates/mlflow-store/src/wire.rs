@@ -2,13 +2,13 @@
 
 use super::derived::derived;
 use super::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
-use crate::trace::ids::{SpanId, TraceId};
-use crate::trace::model::{Span, SpanEvent, SpanStatus, SpanType};
+use crate::ids::{SpanId, TraceId};
+use crate::trace::{Span, SpanEvent, SpanStatus, SpanType};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};

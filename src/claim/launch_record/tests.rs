@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::claim::attribution::Attribution;
-use crate::codex::thread::ThreadId;
+use codex_session::thread::ThreadId;
 
 fn launch(process: Process) -> Launch {
     let destination =

@@ -1,7 +1,7 @@
 //! Systems without a list of locks: the open files of processes are the evidence there.
 
 use crate::codex::home::CodexHome;
-use crate::codex::thread::ThreadId;
+use codex_session::thread::ThreadId;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};

@@ -8,7 +8,7 @@ use super::ladder::Ladder;
 use crate::claim::ancestry::is_ours;
 use crate::claim::writers::{LocalProcesses, Writers};
 use crate::codex::home::CodexHome;
-use crate::codex::thread::ThreadId;
+use codex_session::thread::ThreadId;
 use jiff::Zoned;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! A system whose processes cannot be seen: none is known, and a search for files is an error.
 
 use super::{ProcessInfo, ThreadOf, Writers};
-use crate::codex::thread::ThreadId;
+use codex_session::thread::ThreadId;
 use std::io;
 
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,8 @@
 //! Processes on Linux, from `/proc`.
 
 use super::{ProcessInfo, ThreadOf, Writers, is_codex};
-use crate::codex::thread::ThreadId;
-use crate::launch::process::stat;
+use codex_session::thread::ThreadId;
+use launch::process::stat;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;

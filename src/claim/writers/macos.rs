@@ -1,7 +1,7 @@
 //! Processes on macOS, from `libproc`. Type-checked in CI, never run: the project has no such machine.
 
 use super::{ProcessInfo, ThreadOf, Writers, is_codex};
-use crate::codex::thread::ThreadId;
+use codex_session::thread::ThreadId;
 use nix::libc::{self, c_int, c_void};
 use std::ffi::{CStr, OsStr};
 use std::fs;

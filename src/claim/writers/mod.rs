@@ -5,7 +5,7 @@
 #[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "elsewhere.rs")]
 mod here;
 
-use crate::codex::thread::ThreadId;
+use codex_session::thread::ThreadId;
 pub(super) use here::LocalProcesses;
 use std::io;
 use std::path::Path;

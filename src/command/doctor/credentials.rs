@@ -1,9 +1,9 @@
 //! Check of the credentials for the target.
 
 use super::Finding;
-use crate::config::access::Access;
-use crate::config::target::Target;
-use crate::env::World;
+use crate::base::world::World;
+use mlflow_store::target::Target;
+use mlflow_store::target::access::Access;
 
 /// Lists which credentials are set, never their values.
 pub(super) fn check(target: &Target, access: &Access, world: &World) -> Finding {

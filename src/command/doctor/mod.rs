@@ -11,11 +11,11 @@ use super::CommandError;
 use super::survey::Survey;
 use super::text::{counted, wrap};
 use super::tree::{Ink, Style};
+use crate::base::world::World;
 use crate::cli::Report;
-use crate::env::World;
 use crate::finish::context::Context;
-use crate::launch::exit::ChildExit;
-use crate::printable::{clean, masked_with_queries};
+use common::printable::{clean, masked_with_queries};
+use launch::exit::ChildExit;
 use serde::Serialize;
 use std::fmt::Write;
 

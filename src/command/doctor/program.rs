@@ -1,10 +1,10 @@
 //! Checks of the real codex: its path, its version, which process writes sessions, and what the word `codex` runs.
 
 use super::Finding;
+use crate::base::world::World;
 use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, OnPath};
 use crate::codex::version::{CodexVersion, InterfaceWriter, NEWEST_TESTED, OLDEST_TRACED};
-use crate::env::World;
 use nix::pty::openpty;
 use std::fs;
 use std::io::Read;

@@ -6,8 +6,8 @@ use crate::command::survey::Survey;
 use crate::command::text::counted;
 use crate::finish::gather::{self, Own};
 use crate::queue::history::recent_threads;
-use crate::rollout::thread_files::ThreadFiles;
-use crate::spool::list::{EntryState, Listed};
+use crate::queue::spool::list::{EntryState, Listed};
+use codex_session::rollout::thread_files::ThreadFiles;
 use std::collections::BTreeMap;
 
 /// How many sessions are read for unknown lines: enough to notice a new Codex, few enough to read quickly.

@@ -5,17 +5,17 @@ use crate::base::paths::Paths;
 use crate::command::survey::Survey;
 use crate::command::text::counted;
 use crate::command::{place, ui};
-use crate::config::access::Access;
-use crate::config::target::{Experiment, Target};
-use crate::export::lost::{Lost, SentTrace};
-use crate::export::mlflow::sqlite::Filled;
-use crate::export::mlflow::{self, http};
-use crate::export::receipt::Receipt;
-use crate::export::{Checked, ExportError};
 use crate::finish::context::Context;
 use crate::queue::receipts;
-use crate::trace::ids::TraceId;
 use jiff::{SignedDuration, Timestamp};
+use mlflow_store::exporter::{Checked, ExportError};
+use mlflow_store::ids::TraceId;
+use mlflow_store::lost::{Lost, SentTrace};
+use mlflow_store::receipt::Receipt;
+use mlflow_store::sqlite::Filled;
+use mlflow_store::target::access::Access;
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::{self, http};
 use std::time::Duration;
 
 /// With a larger difference, MLflow's page sorts traces wrongly, and signed addresses expire.
@@ -89,7 +89,7 @@ fn found(target: &Target, experiment: &Experiment, checked: &Checked) -> Finding
 fn version(target: &Target, checked: &Checked) -> Option<Finding> {
     let version = checked.version.as_ref()?;
     Some(match target {
-        Target::Sqlite(_) => schema(version, mlflow::fill(target, FILL).unwrap_or(Ok(Filled::default()))),
+        Target::Sqlite(_) => schema(version, mlflow_store::fill(target, FILL).unwrap_or(Ok(Filled::default()))),
         Target::FileStore(_) => Finding::warning(
             "server",
             version.clone(),

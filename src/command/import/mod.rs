@@ -8,17 +8,17 @@ mod subagents;
 mod work;
 
 use super::{CommandError, home, print};
+use crate::base::notice;
+use crate::base::world::World;
 use crate::claim::launch_record::Destination;
 use crate::cli::Import;
 use crate::codex::home::CodexHome;
-use crate::config::settings::Settings;
-use crate::env::World;
 use crate::finish::context::Context;
 use crate::finish::imported::Toward;
-use crate::launch::exit::ChildExit;
-use crate::notice;
 use crate::queue::presence::ask;
+use crate::settings::Settings;
 use jiff::{Timestamp, Zoned};
+use launch::exit::ChildExit;
 use nix::libc::SIGINT;
 use progress::Progress;
 use select::Selection;
@@ -49,7 +49,7 @@ fn begin(
     let home = home(world)?;
     let context = Context::new(world, &home);
     let settings = context.settings();
-    crate::log::begin(context.paths.log());
+    crate::base::log::begin(context.paths.log());
     let mut selection = select(&home, settings)?;
     if selection.threads.is_empty() && selection.unreadable.is_empty() && selection.sub_agents == 0 {
         return Err(nothing_there(&home, settings));

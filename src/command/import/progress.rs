@@ -1,7 +1,7 @@
 //! The progress of a long import: a bar on a terminal, or ten lines for a log.
 
-use crate::env::World;
-use crate::notice;
+use crate::base::notice;
+use crate::base::world::World;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::Cell;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The summary of an import.
 
 use super::work::{ImportOutcome, Mode};
-use crate::printable::in_one_line;
 use crate::queue::sync_state::SyncState;
+use common::printable::in_one_line;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 

@@ -2,13 +2,13 @@
 
 use super::subagents::Subagents;
 use crate::codex::home::CodexHome;
-use crate::codex::thread::ThreadId;
 use crate::command::CommandError;
-use crate::config::settings::Settings;
-use crate::rollout::files::{SessionFile, SessionFiles};
-use crate::rollout::{path, walk};
-use crate::trace::ids::TraceId;
+use crate::settings::Settings;
+use codex_session::rollout::files::{SessionFile, SessionFiles};
+use codex_session::rollout::{path, walk};
+use codex_session::thread::ThreadId;
 use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Which threads started which sub-agents, among the session files that were found.
 
-use crate::codex::thread::ThreadId;
-use crate::rollout::files::SessionFile;
+use codex_session::rollout::files::SessionFile;
+use codex_session::thread::ThreadId;
 use std::collections::{BTreeMap, HashSet};
 
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
 //! How many session files there are: in the folder that `import` reads, and in Codex's own.
 
 use crate::codex::home::CodexHome;
-use crate::config::settings::{Settings, Source};
-use crate::rollout::walk::files_below;
+use crate::settings::{Settings, Source};
+use codex_session::rollout::walk::files_below;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! The user's browser, if there is one.
 
-use crate::env::World;
+use crate::base::world::World;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -50,7 +50,7 @@ fn words_of(command: &str, address: &str) -> Option<Browser> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Variables;
+    use common::variables::Variables;
 
     #[test]
     fn the_browser_is_the_named_one_or_the_desktops() {

@@ -4,21 +4,21 @@ mod browser;
 mod server;
 
 use super::{CommandError, home, named, print};
+use crate::base::notice;
 use crate::base::paths::Paths;
+use crate::base::world::World;
 use crate::cli::Ui;
-use crate::config::access::Access;
-use crate::config::settings::Settings;
-use crate::config::target::Target;
-use crate::env::World;
-use crate::export::mlflow::page;
-use crate::export::receipt::Receipt;
-use crate::launch::exit::ChildExit;
-use crate::notice;
-use crate::printable::masked;
 use crate::queue::history::last_trace;
 use crate::queue::receipts;
-use crate::trace::ids::TraceId;
+use crate::settings::Settings;
 use browser::Browser;
+use common::printable::masked;
+use launch::exit::ChildExit;
+use mlflow_store::ids::TraceId;
+use mlflow_store::page;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::Target;
+use mlflow_store::target::access::Access;
 use nix::libc::SIGINT;
 pub(super) use server::command_line;
 use server::{MlflowServer, ServerEnd};
@@ -40,7 +40,7 @@ pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, CommandError> {
     }
     match &page.target {
         Target::Http(_) | Target::Databricks { .. } => {
-            remote(ui, &page, &Access::new(world, &settings.file), world)
+            remote(ui, &page, &crate::settings::access::with_file(world, &settings.file), world)
         }
         Target::Sqlite(_) | Target::FileStore(_) => local(ui, &page, world),
     }

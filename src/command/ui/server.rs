@@ -1,8 +1,8 @@
 //! MLflow's server for a local store, in the foreground until Ctrl-C.
 
 use crate::command::CommandError;
-use crate::config::target::Target;
-use crate::launch::signals::SignalPipe;
+use launch::signals::SignalPipe;
+use mlflow_store::target::Target;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;

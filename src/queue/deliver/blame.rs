@@ -3,7 +3,7 @@
 //! No trace may block its target. A failure before any trace is involved is the target's at once. A failure
 //! while the target takes a trace is decided by the results of the next traces.
 
-use crate::export::{ExportError, Sign};
+use mlflow_store::exporter::{ExportError, Sign};
 use std::time::Duration;
 
 /// This many different traces in a row, none of which failed before, prove that the target is down. A server

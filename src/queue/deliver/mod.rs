@@ -6,14 +6,14 @@ mod drain;
 #[cfg(test)]
 mod tests;
 
-use super::receipts::Receipts;
-use super::{Delivered, ExportError, Exporter};
-use crate::config::target::{Experiment, Target};
-use crate::spool::Spool;
-use crate::spool::policy::Lane;
-use crate::trace::ids::TraceId;
+use crate::queue::receipts::Receipts;
+use crate::queue::spool::Spool;
+use crate::queue::spool::policy::Lane;
 use drain::Drain;
 use jiff::Timestamp;
+use mlflow_store::exporter::{Delivered, ExportError, Exporter};
+use mlflow_store::ids::TraceId;
+use mlflow_store::target::{Experiment, Target};
 use std::path::PathBuf;
 use std::time::Duration;
 

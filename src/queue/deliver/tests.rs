@@ -4,10 +4,10 @@ mod refused;
 mod together;
 
 use super::*;
-use crate::export::receipt::Receipt;
-use crate::spool::entry::Entry;
-use crate::trace::model::{Trace, TraceState};
-use crate::trace::redact::Redacted;
+use crate::queue::spool::entry::Entry;
+use crate::redact::Redacted;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::trace::{Trace, TraceState};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fs;

@@ -1,8 +1,8 @@
 //! The pauses of targets after failures: one small file per lane, written by the process that holds its lock.
 
 use super::policy::Pause;
-use crate::config::target::Target;
-use crate::disk;
+use common::disk;
+use mlflow_store::target::Target;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;

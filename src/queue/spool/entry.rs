@@ -6,11 +6,11 @@
 //! read.
 
 use super::error::SpoolError;
-use crate::config::target::{Experiment, Target};
-use crate::trace::ids::TraceId;
-use crate::trace::model::Trace;
-use crate::trace::redact::Redacted;
+use crate::redact::Redacted;
 use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::Trace;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;

@@ -1,6 +1,6 @@
 //! Why the spool could not put, read or remove an entry.
 
-use crate::disk;
+use common::disk;
 use std::io;
 
 #[derive(Debug, thiserror::Error)]

@@ -3,9 +3,9 @@
 use super::Spool;
 use super::error::SpoolError;
 use super::policy::{Lane, Pause};
-use crate::config::target::Target;
-use crate::trace::ids::TraceId;
 use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
+use mlflow_store::target::Target;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -29,11 +29,11 @@ pub mod tries;
 
 pub use error::SpoolError;
 
-use crate::disk;
-use crate::trace::ids::TraceId;
 use backoff::Backoff;
+use common::disk;
 use entry::{Entry, Head};
 use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
 use policy::{Lane, MOST_BYTES, has_room};
 use std::fs;
 use std::io;
@@ -179,9 +179,9 @@ fn name_of(path: &Path) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::target::{Experiment, Target};
-    use crate::trace::model::{Trace, TraceState};
-    use crate::trace::redact::Redacted;
+    use crate::redact::Redacted;
+    use mlflow_store::target::{Experiment, Target};
+    use mlflow_store::trace::{Trace, TraceState};
 
     pub(super) fn entry(name: &str) -> Entry {
         Entry {

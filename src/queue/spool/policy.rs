@@ -1,9 +1,9 @@
 //! Pure decisions: when a target is tried again, how much the spool may hold, which form of a trace is sent.
 
 use super::entry::{Head, Rank};
-use crate::config::target::Target;
-use crate::trace::ids::TraceId;
 use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
+use mlflow_store::target::Target;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -6,7 +6,7 @@
 
 use super::error::SpoolError;
 use super::{Spool, entries_in, tries};
-use crate::disk;
+use common::disk;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,7 @@
 use super::Spool;
 use super::error::SpoolError;
 use super::policy::{Lane, Pause};
-use crate::disk;
+use common::disk;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;

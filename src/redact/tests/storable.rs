@@ -1,7 +1,7 @@
 //! Redacted traces hold no character that a store cannot keep.
 
 use super::*;
-use crate::trace::redact::texts::{RewriteTexts, rewrite_texts};
+use crate::redact::texts::{RewriteTexts, rewrite_texts};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,7 +1,7 @@
 //! One session, several files: whichever command asks, and wherever they are, they make the same trace.
 
 use super::{NO_MODEL, assert_imported, import, original, ours, stored, summary};
-use codex_traced::trace::ids::TraceId;
+use mlflow_store::ids::TraceId;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use super::{NO_MODEL, original, originals, ours, spooled, stored, summary};
 use crate::LAUNCHER;
-use codex_traced::trace::ids::TraceId;
+use mlflow_store::ids::TraceId;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -253,8 +253,7 @@ fn a_launch_brings_back_the_turns_that_its_target_lost() {
     launch(&["resume", &thread, "three"]);
     assert!(stored(&home, &thread).is_none(), "each turn is a trace");
     for turn in 1..=3 {
-        let read =
-            codex_traced::export::mlflow::sqlite::read(&home.database(), TraceId::of_turn(&thread, turn));
+        let read = mlflow_store::sqlite::read(&home.database(), TraceId::of_turn(&thread, turn));
         assert!(read.expect("readable").is_some(), "turn {turn}");
     }
 }

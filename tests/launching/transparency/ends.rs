@@ -1,8 +1,8 @@
 //! What a parent sees of stops and of the end: a job, an empty house, a terminal as it was.
 
-use codex_traced::launch::companion::Companion;
-use codex_traced::launch::mode::{Interface, LaunchMode};
-use codex_traced::launch::program::Program;
+use launch::companion::Companion;
+use launch::mode::{Interface, LaunchMode};
+use launch::program::Program;
 use nix::libc;
 use nix::sys::termios::LocalFlags;
 use nix::unistd::Pid;
@@ -147,7 +147,7 @@ impl Companion for Faulty {
 fn a_launch_that_panics() {
     let args = vec!["raw; ready a; until never".into()];
     let program = Program { file: probe(), name: "codex".into(), args, added_variables: Vec::new() };
-    let _ = codex_traced::launch::run(LaunchMode::Pty(Interface::FullScreen), &program, &mut Faulty(0));
+    let _ = launch::run(LaunchMode::Pty(Interface::FullScreen), &program, &mut Faulty(0));
     unreachable!("it panics");
 }
 

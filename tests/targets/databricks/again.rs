@@ -1,11 +1,11 @@
 //! A session that was taken up again: the same trace, brought up to date, with all that people added to it.
 
 use super::made::{Delivery, EXPERIMENT, id, spans, trace};
-use codex_traced::config::target::{Experiment, Target};
-use codex_traced::export::receipt::Receipt;
-use codex_traced::trace::ids::SpanId;
-use codex_traced::trace::model::{Trace, TraceState};
 use jiff::Timestamp;
+use mlflow_store::ids::SpanId;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::{Trace, TraceState};
 use serde_json::{Value, json};
 use support::databricks::{Reposts, Rules, TOKEN};
 use support::{Databricks, Oracle, Verb};

@@ -1,9 +1,9 @@
 //! Do we go where databricks-sdk goes, with the credentials that it takes? The real one is asked.
 
 use super::made::{Delivery, trace};
-use codex_traced::config::access::Access;
-use codex_traced::env::Variables;
-use codex_traced::export::ExportError;
+use common::variables::Variables;
+use mlflow_store::exporter::ExportError;
+use mlflow_store::target::access::Access;
 use serde_json::{Value, json};
 use support::databricks::{CLIENT_ID, CLIENT_SECRET, Rules, TOKEN};
 use support::{Databricks, End, Oracle, run_with_input};

@@ -1,7 +1,7 @@
 //! The four kinds of storage behind a workspace.
 
 use super::made::{Delivery, assert_no_secret, file, large_trace, spans, trace};
-use codex_traced::export::ExportError;
+use mlflow_store::exporter::ExportError;
 use support::Databricks;
 use support::databricks::{Cloud, Reachable, Rules, TOKEN};
 

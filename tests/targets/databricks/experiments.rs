@@ -1,8 +1,8 @@
 //! Which experiment takes the trace, and which cannot.
 
 use super::made::{Delivery, id, trace};
-use codex_traced::config::target::Experiment;
-use codex_traced::export::{Delivered, ExportError};
+use mlflow_store::exporter::{Delivered, ExportError};
+use mlflow_store::target::Experiment;
 use support::Databricks;
 use support::databricks::{Rules, USER};
 

@@ -2,7 +2,7 @@
 //! what they send must be in the list below, with its reason.
 
 use super::made::{Delivery, EXPERIMENT, id, trace};
-use codex_traced::trace::model::{Span, SpanStatus, Trace};
+use mlflow_store::trace::{Span, SpanStatus, Trace};
 use serde_json::{Value, json};
 use support::databricks::compare::{Side, differences, order};
 use support::databricks::{Cloud, Rules, TOKEN};

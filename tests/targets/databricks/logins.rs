@@ -1,10 +1,10 @@
 //! Three ways to log in, and what happens when one fails.
 
 use super::made::{Delivery, assert_no_secret, id, spans, trace};
-use codex_traced::config::access::Access;
-use codex_traced::config::target::Target;
-use codex_traced::env::Variables;
-use codex_traced::export::ExportError;
+use common::variables::Variables;
+use mlflow_store::exporter::ExportError;
+use mlflow_store::target::Target;
+use mlflow_store::target::access::Access;
 use support::Databricks;
 use support::databricks::{CLIENT_ID, CLIENT_SECRET, Rules, TOKEN};
 

@@ -1,16 +1,16 @@
 //! A small trace, and its way to a workspace.
 
-use codex_traced::config::access::Access;
-use codex_traced::config::target::{Experiment, Target};
-use codex_traced::env::Variables;
-use codex_traced::export::mlflow::exporter;
-use codex_traced::export::receipt::Receipt;
-use codex_traced::export::{Delivered, ExportError, Patience};
-use codex_traced::rollout::value::Map;
-use codex_traced::rollout::value::Value;
-use codex_traced::trace::ids::{SpanId, TraceId};
-use codex_traced::trace::model::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
+use common::json::value::Map;
+use common::json::value::Value;
+use common::variables::Variables;
 use jiff::Timestamp;
+use mlflow_store::exporter;
+use mlflow_store::exporter::{Delivered, ExportError, Patience};
+use mlflow_store::ids::{SpanId, TraceId};
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::access::Access;
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use support::Databricks;

@@ -3,8 +3,8 @@
 //! Images become notes.
 
 use super::inline;
-use super::text::Text;
-use super::value::Value;
+use common::json::text::Text;
+use common::json::value::Value;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};

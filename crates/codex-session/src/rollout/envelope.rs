@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn framing_reads_nearly_all_of_the_corpus_as_full_parsing_does() {
         let (mut framed, mut others) = (0, 0);
-        for version in fs::read_dir("tests/corpus").unwrap() {
+        for version in fs::read_dir("../../tests/corpus").unwrap() {
             for file in fs::read_dir(version.unwrap().path()).unwrap() {
                 for line in fs::read(file.unwrap().path()).unwrap().split(|byte| *byte == b'\n') {
                     match Envelope::framing(line) {

@@ -4,9 +4,9 @@ use super::item::{Item, ItemCompleted};
 use super::legacy;
 use super::payload::{read, type_tag};
 use super::settings::ThreadSettingsApplied;
-use super::text::Text;
 use super::usage::Usage;
-use super::value::Value;
+use common::json::text::Text;
+use common::json::value::Value;
 use serde::Deserialize;
 
 #[derive(Debug, PartialEq)]

@@ -6,7 +6,7 @@ use super::reader;
 use super::rollout_item::RolloutItem;
 use super::session_meta::SessionMeta;
 use super::walk::entries;
-use crate::codex::thread::ThreadId;
+use crate::thread::ThreadId;
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;

@@ -4,7 +4,7 @@
 //! This module only reads the index, and leaves no file behind.
 
 use super::walk::entries;
-use crate::codex::thread::ThreadId;
+use crate::thread::ThreadId;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs;
 use std::path::{Path, PathBuf};

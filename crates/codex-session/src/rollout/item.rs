@@ -1,8 +1,8 @@
 //! An item that Codex completed, parsed by its type: in one pass where the type comes first, as Codex writes it.
 
 use super::payload::{if_it_fits, read, type_tag};
-use super::text::Text;
-use super::value::Value;
+use common::json::text::Text;
+use common::json::value::Value;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn the_first_field_of_every_corpus_item_is_its_type() {
         let mut items = 0;
-        for file in fs::read_dir("tests/corpus/0.169.0").unwrap() {
+        for file in fs::read_dir("../../tests/corpus/0.169.0").unwrap() {
             for line in fs::read_to_string(file.unwrap().path()).unwrap_or_default().lines() {
                 let Some((_, rest)) = line.split_once(r#","item":{"#) else { continue };
                 assert!(rest.starts_with(r#""type":""#), "{line}");

@@ -8,8 +8,8 @@ use super::item::{
     UserMessage,
 };
 use super::payload::{if_it_fits, read};
-use super::text::Text;
-use super::value::Value;
+use common::json::text::Text;
+use common::json::value::Value;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

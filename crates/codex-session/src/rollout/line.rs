@@ -4,8 +4,8 @@
 use super::bare;
 use super::encoding;
 use super::envelope::{Envelope, MalformedLine};
-use super::escapes;
 use super::rollout_item::RolloutItem;
+use common::json::escapes;
 use jiff::Timestamp;
 
 #[derive(Debug, PartialEq)]

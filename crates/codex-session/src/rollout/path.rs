@@ -3,7 +3,7 @@
 //! Codex may compress old ones (`.jsonl.zst`), and decompresses them when they are resumed.
 
 use super::walk::{entries, files_below};
-use crate::codex::thread::ThreadId;
+use crate::thread::ThreadId;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, civil::Date};
 use std::ffi::OsStr;
@@ -74,7 +74,7 @@ fn likely_days(thread: &ThreadId) -> Vec<Date> {
 }
 
 /// When a UUID of version 7 was made; None for other versions.
-pub(crate) fn time_of(thread: &ThreadId) -> Option<Timestamp> {
+pub fn time_of(thread: &ThreadId) -> Option<Timestamp> {
     let text = thread.as_str();
     if !thread.is_uuid() || text.as_bytes()[14] != b'7' {
         return None;

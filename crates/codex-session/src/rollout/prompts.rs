@@ -7,7 +7,7 @@ use super::path;
 use super::reader;
 use super::rollout_item::RolloutItem;
 use super::walk::{entries, files_below};
-use crate::codex::thread::ThreadId;
+use crate::thread::ThreadId;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use memchr::memmem;

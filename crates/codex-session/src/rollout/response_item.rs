@@ -2,8 +2,8 @@
 
 use super::content::ContentText;
 use super::payload::{read, type_tag};
-use super::text::Text;
-use super::value::Value;
+use common::json::text::Text;
+use common::json::value::Value;
 use serde::Deserialize;
 
 #[derive(Debug, PartialEq)]

@@ -5,8 +5,8 @@ use super::payload::read;
 use super::response_item::ResponseItem;
 use super::session_meta::SessionMeta;
 use super::settings::ModeSettings;
-use super::text::Text;
 use super::usage::Usage;
+use common::json::text::Text;
 use serde::Deserialize;
 
 #[derive(Debug, PartialEq)]

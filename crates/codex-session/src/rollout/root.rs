@@ -2,7 +2,7 @@
 
 use super::session_meta::SessionMeta;
 use super::{files, path};
-use crate::codex::thread::ThreadId;
+use crate::thread::ThreadId;
 use std::collections::HashSet;
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! `session_meta`: the identity of a thread, and whether the user or another thread started it.
 
-use super::text::Text;
-use super::value::Value;
+use common::json::text::Text;
+use common::json::value::Value;
 use serde::Deserialize;
 
 /// Identifies a thread; the first one of a file identifies the file's thread.

@@ -1,7 +1,7 @@
 //! A thread's settings as Codex records them: model, reasoning effort, provider and service tier.
 
-use super::text::Text;
-use super::value::Value;
+use common::json::text::Text;
+use common::json::value::Value;
 use serde::{Deserialize, Deserializer};
 
 /// Of `thread_settings_applied` (0.142 and later): all settings at once, so an absent one is not set.

@@ -5,7 +5,7 @@
 
 use super::path::{self, day_folder, time_of};
 use super::walk::{entries, files_below};
-use crate::codex::thread::ThreadId;
+use crate::thread::ThreadId;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, civil::Date};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

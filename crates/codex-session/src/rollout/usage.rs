@@ -1,6 +1,6 @@
 //! Tokens as Codex counts them.
 
-use super::value::Value;
+use common::json::value::Value;
 use serde::{Deserialize, Deserializer};
 
 /// 2^53: above it, floating-point numbers skip whole numbers.

@@ -6,9 +6,9 @@ use super::{mcp, shell};
 use crate::rollout::content::text_of;
 use crate::rollout::item::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
 use crate::rollout::response_item::ResponseItem;
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};
 
 /// Tools that the provider runs: they have no output line.

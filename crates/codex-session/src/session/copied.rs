@@ -3,12 +3,12 @@
 //! A resume in 0.36 and a fork or sub-agent up to 0.149 begin with a copy of the other thread's file, its
 //! `session_meta` second. Most copies are stamped with the time of copying, some keep their old times.
 
-use crate::codex::thread::ThreadId;
 use crate::rollout::event::Event;
 use crate::rollout::line::RolloutLine;
 use crate::rollout::path::time_of;
 use crate::rollout::rollout_item::RolloutItem;
 use crate::rollout::session_meta::SessionMeta;
+use crate::thread::ThreadId;
 use jiff::{SignedDuration, Timestamp};
 
 /// Copied lines follow each other within this time; the user's next prompt comes later.

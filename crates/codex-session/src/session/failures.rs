@@ -1,8 +1,8 @@
 //! Failed requests to the model: recorded by Codex, or inferred from what is missing.
 
 use super::model::{Failure, Session, Turn};
-use crate::codex::thread::ThreadId;
 use crate::rollout::event::{RateLimit, RateLimits};
+use crate::thread::ThreadId;
 
 /// Codex's own name of the kind (0.145 and later).
 const USAGE_LIMIT: &str = "usage_limit_exceeded";

@@ -124,7 +124,7 @@ impl ToolCall {
 mod tests {
     use super::super::model::{Outcome, ToolFacts, Turn};
     use super::*;
-    use crate::rollout::value::Value;
+    use common::json::value::Value;
 
     fn session(id: &str, parent: Option<&str>) -> Session {
         let mut session = Session::default();

@@ -2,7 +2,7 @@
 
 use crate::rollout::rollout_item::TurnContext;
 use crate::rollout::settings::ThreadSettings;
-use crate::rollout::text::Text;
+use common::json::text::Text;
 
 /// A line without a model or provider does not change it: every request has both.
 #[derive(Clone, Debug, Default, PartialEq)]

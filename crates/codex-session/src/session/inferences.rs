@@ -4,7 +4,7 @@ use super::in_force::InForce;
 use super::model::StepAt;
 use super::model::{Failure, Inference, Message, Session, Step, add};
 use super::usage::TokenUsage;
-use crate::rollout::text::Text;
+use common::json::text::Text;
 use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]

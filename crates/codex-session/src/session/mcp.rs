@@ -3,7 +3,7 @@
 //! Models use this name up to 0.168, in code mode also later, and other coding agents use it in their traces. Since
 //! 0.169 a model's call has the server in its namespace. Codex's own records always have the two apart.
 
-use crate::rollout::text::Text;
+use common::json::text::Text;
 
 const PREFIX: &str = "mcp__";
 

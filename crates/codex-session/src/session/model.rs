@@ -1,9 +1,9 @@
 //! A session: one thread, its turns, and what happened in each, in the order in which it began.
 
 use crate::rollout::session_meta::SessionMeta;
-use crate::rollout::text::Text;
-use crate::rollout::value::Value;
 use crate::session::usage::TokenUsage;
+use common::json::text::Text;
+use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! How a tool call ended, from Codex's status or from the text for the model.
 
 use super::model::Outcome;
-use crate::rollout::text::Text;
+use common::json::text::Text;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::borrow::Cow;

@@ -16,7 +16,7 @@ use crate::rollout::response_item::ResponseItem;
 use crate::rollout::rollout_item::{RolloutItem, TurnContext};
 use crate::rollout::session_meta::SessionMeta;
 use crate::rollout::settings::ThreadSettingsApplied;
-use crate::rollout::text::Text;
+use common::json::text::Text;
 use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,7 @@ use super::model::{Message, add};
 use super::reducer::SessionReducer;
 use crate::rollout::response_item::ResponseItem;
 use crate::rollout::rollout_item::Compacted;
-use crate::rollout::text::Text;
+use common::json::text::Text;
 use jiff::Timestamp;
 
 impl SessionReducer {

@@ -3,9 +3,9 @@
 //! Current models write `{"cmd"}`. Codex's own records hold the arguments of the process, shell included. `shell`,
 //! `shell_command` and `local_shell` have `command`, and their own names for the rest.
 
-use crate::rollout::text::Text;
-use crate::rollout::value::Map;
-use crate::rollout::value::Value;
+use common::json::text::Text;
+use common::json::value::Map;
+use common::json::value::Value;
 
 pub(super) const COMMAND: &str = "cmd";
 

@@ -87,7 +87,7 @@ mod tests {
     use std::io::Write;
 
     fn corpus() -> Vec<u8> {
-        fs::read("tests/corpus/0.169.0/exec-json-resume-1.jsonl").unwrap()
+        fs::read("../../tests/corpus/0.169.0/exec-json-resume-1.jsonl").unwrap()
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         fs::write(&path, corpus()).unwrap();
         let mut tail = Tail::new(&path);
         tail.read().unwrap();
-        let other = fs::read("tests/corpus/0.169.0/exec-basic.jsonl").unwrap();
+        let other = fs::read("../../tests/corpus/0.169.0/exec-basic.jsonl").unwrap();
         fs::write(folder.path().join("new"), &other).unwrap();
         fs::rename(folder.path().join("new"), &path).unwrap();
         assert!(tail.read().unwrap());

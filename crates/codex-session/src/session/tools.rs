@@ -6,8 +6,8 @@ use super::model::StepAt;
 use super::model::{Outcome, Session, Step, ToolCall, ToolFacts, add};
 use super::outcome;
 use crate::rollout::item::{Item, ItemCompleted, SubAgentActivity};
-use crate::rollout::text::Text;
-use crate::rollout::value::Value;
+use common::json::text::Text;
+use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, HashSet};
 

@@ -3,7 +3,7 @@
 use super::model::{Inference, Session, Turn, TurnStatus};
 use crate::rollout::event::{ErrorEvent, TaskComplete, TaskStarted};
 use crate::rollout::item::UserContent;
-use crate::rollout::value::Value;
+use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 

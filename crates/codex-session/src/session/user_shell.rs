@@ -5,7 +5,7 @@ use super::call::running;
 use super::model::{Outcome, ToolCall};
 use super::outcome::of_exit_code;
 use super::shell;
-use crate::rollout::text::Text;
+use common::json::text::Text;
 use jiff::Timestamp;
 
 /// None for any other message.

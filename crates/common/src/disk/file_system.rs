@@ -6,7 +6,7 @@
 use std::path::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileSystem {
+pub enum FileSystem {
     Local,
     Network,
 }
@@ -14,7 +14,7 @@ pub(crate) enum FileSystem {
 impl FileSystem {
     /// Of an existing file. An unknown file system counts as local, as almost all are.
     #[cfg(target_os = "linux")]
-    pub(crate) fn from_path(path: &Path) -> FileSystem {
+    pub fn from_path(path: &Path) -> FileSystem {
         let found = nix::sys::statfs::statfs(path);
         // The type's width and sign differ from one platform to the next; all of these numbers have 32 bits.
         let number = found.ok().and_then(|found| {
@@ -24,7 +24,7 @@ impl FileSystem {
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn from_path(path: &Path) -> FileSystem {
+    pub fn from_path(path: &Path) -> FileSystem {
         let found = nix::sys::statfs::statfs(path);
         found.map_or(FileSystem::Local, |found| FileSystem::from_name(found.filesystem_type_name()))
     }

@@ -1,6 +1,6 @@
 //! Messages between launcher and monitor: a kind and a number, always of the same length.
 
-use crate::launch::exit::ChildExit;
+use crate::exit::ChildExit;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 

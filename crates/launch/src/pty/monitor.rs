@@ -2,11 +2,11 @@
 //! ends.
 
 use super::backchannel::{SignalTarget, ToLauncher, ToMonitor};
-use crate::launch::child::{ChildState, poll_child};
-use crate::launch::entry_state::Inherited;
-use crate::launch::exit::ChildExit;
-use crate::launch::program::Image;
-use crate::launch::signals::{SignalPipe, send};
+use crate::child::{ChildState, poll_child};
+use crate::entry_state::Inherited;
+use crate::exit::ChildExit;
+use crate::program::Image;
+use crate::signals::{SignalPipe, send};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;

@@ -1,6 +1,6 @@
 //! Waits for the first of several descriptors.
 
-use crate::launch::timeout::timeout;
+use crate::timeout::timeout;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;

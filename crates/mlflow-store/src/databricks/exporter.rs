@@ -3,16 +3,16 @@
 use super::login::Account;
 use super::upload;
 use super::workspace::WorkspaceApi;
-use crate::config::access::Access;
-use crate::config::target::{Experiment, Target};
-use crate::export::mlflow::rest::api::{Rest, Subject};
-use crate::export::mlflow::rest::client::Client;
-use crate::export::mlflow::rest::stored::{self, StoredTrace};
-use crate::export::mlflow::rest::{experiments, proxies, roots, variables};
-use crate::export::mlflow::{artifact, info, tree};
-use crate::export::receipt::Receipt;
-use crate::export::{Checked, Delivered, ExportError, Exporter, Patience};
-use crate::trace::model::Trace;
+use crate::exporter::{Checked, Delivered, ExportError, Exporter, Patience};
+use crate::receipt::Receipt;
+use crate::rest::api::{Rest, Subject};
+use crate::rest::client::Client;
+use crate::rest::stored::{self, StoredTrace};
+use crate::rest::{experiments, proxies, roots, variables};
+use crate::target::access::Access;
+use crate::target::{Experiment, Target};
+use crate::trace::Trace;
+use crate::{artifact, info, tree};
 use std::time::Instant;
 
 /// Writes traces to one workspace and one experiment.

@@ -5,11 +5,11 @@
 mod tests;
 
 use super::profile::{BadProfileLine, NoProfile, Profile, Profiles};
-use crate::config::access::Access;
-use crate::config::secret::Secret;
-use crate::config::target::Target;
-use crate::env::Variables;
-use crate::export::ExportError;
+use crate::exporter::ExportError;
+use crate::target::Target;
+use crate::target::access::Access;
+use crate::target::secret::Secret;
+use common::variables::Variables;
 use reqwest::Url;
 use std::collections::BTreeSet;
 use std::io;

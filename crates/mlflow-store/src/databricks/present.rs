@@ -1,13 +1,13 @@
 //! Which traces a workspace still has, one request for each: a search by ids is untested there.
 
 use super::exporter::DatabricksExporter;
-use crate::config::access::Access;
-use crate::config::target::{Experiment, Target};
-use crate::export::lost::{self, Lost, SentTrace, TraceIndex};
-use crate::export::mlflow::rest::experiments;
-use crate::export::mlflow::rest::stored::StoredTrace;
-use crate::export::{ExportError, Patience};
-use crate::trace::ids::TraceId;
+use crate::exporter::{ExportError, Patience};
+use crate::ids::TraceId;
+use crate::lost::{self, Lost, SentTrace, TraceIndex};
+use crate::rest::experiments;
+use crate::rest::stored::StoredTrace;
+use crate::target::access::Access;
+use crate::target::{Experiment, Target};
 use jiff::Timestamp;
 use std::collections::HashSet;
 

@@ -1,6 +1,6 @@
 //! `~/.databrickscfg`: named groups of settings, in the INI form that Python's configparser reads.
 
-use crate::config::secret::Secret;
+use crate::target::secret::Secret;
 use std::collections::BTreeMap;
 
 /// Values by databricks-sdk's names (`host`, `token`). Each may be a credential.

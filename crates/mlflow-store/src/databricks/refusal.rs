@@ -1,8 +1,8 @@
 //! Refusals of Databricks' API.
 
-use crate::export::ExportError;
-use crate::export::mlflow::rest::answer::{Answer, plain};
-use crate::export::mlflow::rest::secrets::Secrets;
+use crate::exporter::ExportError;
+use crate::rest::answer::{Answer, plain};
+use crate::rest::secrets::Secrets;
 
 /// The longest part of a server's message that is shown, in characters.
 const LONGEST_MESSAGE: usize = 300;

@@ -2,9 +2,9 @@
 //! created by path.
 
 use super::workspace::WorkspaceApi;
-use crate::export::ExportError;
-use crate::export::mlflow::rest::answer::Answer;
-use crate::export::mlflow::rest::api::{ApiRequest, Rest, Subject};
+use crate::exporter::ExportError;
+use crate::rest::answer::Answer;
+use crate::rest::api::{ApiRequest, Rest, Subject};
 use serde_json::Value;
 use std::borrow::Cow;
 

@@ -1,11 +1,11 @@
 //! A signed address of the cloud's storage, and the requests that it permits.
 
 use super::workspace::WorkspaceApi;
-use crate::config::secret::Secret;
-use crate::export::ExportError;
-use crate::export::mlflow::rest::api::{ApiRequest, Rest};
-use crate::export::mlflow::rest::client::Request;
-use crate::trace::ids::TraceId;
+use crate::exporter::ExportError;
+use crate::ids::TraceId;
+use crate::rest::api::{ApiRequest, Rest};
+use crate::rest::client::Request;
+use crate::target::secret::Secret;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;

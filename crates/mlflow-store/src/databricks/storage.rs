@@ -1,9 +1,9 @@
 //! Answers of the cloud's storage, reported without any part of the signed address.
 
 use super::refusal::reworded;
-use crate::export::ExportError;
-use crate::export::mlflow::rest::answer::Answer;
-use crate::export::mlflow::rest::secrets::Secrets;
+use crate::exporter::ExportError;
+use crate::rest::answer::Answer;
+use crate::rest::secrets::Secrets;
 use reqwest::Url;
 
 /// In bytes. Shorter values are words such as `flush` and versions; a signature has more than forty.

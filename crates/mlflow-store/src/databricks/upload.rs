@@ -5,8 +5,8 @@
 use super::signed::{AllowedHeaders, Cloud, CloudRequest, Grant};
 use super::storage::{Failed, error_code, failure, may_have_expired, place, without_address};
 use super::workspace::WorkspaceApi;
-use crate::export::ExportError;
-use crate::trace::ids::TraceId;
+use crate::exporter::ExportError;
+use crate::ids::TraceId;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;

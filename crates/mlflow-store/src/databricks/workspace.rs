@@ -2,11 +2,11 @@
 
 use super::login::{Account, Login};
 use super::refusal::{Refusal, reworded};
-use crate::config::secret::Secret;
-use crate::export::ExportError;
-use crate::export::mlflow::rest::answer::Answer;
-use crate::export::mlflow::rest::api::ApiRequest;
-use crate::export::mlflow::rest::client::{Client, Request};
+use crate::exporter::ExportError;
+use crate::rest::answer::Answer;
+use crate::rest::api::ApiRequest;
+use crate::rest::client::{Client, Request};
+use crate::target::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};

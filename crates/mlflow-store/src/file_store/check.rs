@@ -2,9 +2,9 @@
 
 use super::error::FileStoreError;
 use super::experiment;
-use crate::config::target::Experiment;
-use crate::disk::{followed, would_take_files};
-use crate::export::{Checked, ExportError};
+use crate::exporter::{Checked, ExportError};
+use crate::target::Experiment;
+use common::disk::{followed, would_take_files};
 use std::path::Path;
 
 /// The id of the experiment that every new store has.

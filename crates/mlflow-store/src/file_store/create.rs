@@ -4,7 +4,7 @@
 use super::TRASH;
 use super::experiment;
 use super::files::Files;
-use crate::disk;
+use common::disk;
 use jiff::Timestamp;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;

@@ -4,7 +4,7 @@ use super::error::FileStoreError;
 use super::experiment;
 use super::files::Files;
 use super::lock;
-use crate::trace::ids::TraceId;
+use crate::ids::TraceId;
 use std::fs;
 use std::io;
 use std::path::Path;

@@ -30,11 +30,11 @@ mod yaml;
 pub use check::check;
 pub use present::lost;
 
-use crate::config::target::Experiment;
-use crate::export::receipt::Receipt;
-use crate::export::{Delivered, ExportError, Exporter};
-use crate::trace::ids::TraceId;
-use crate::trace::model::Trace;
+use crate::exporter::{Delivered, ExportError, Exporter};
+use crate::ids::TraceId;
+use crate::receipt::Receipt;
+use crate::target::Experiment;
+use crate::trace::Trace;
 use error::FileStoreError;
 use files::Files;
 use jiff::Timestamp;

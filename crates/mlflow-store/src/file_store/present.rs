@@ -3,10 +3,10 @@
 use super::error::FileStoreError;
 use super::experiment;
 use super::write::INFO;
-use crate::export::ExportError;
-use crate::export::lost::{self, Lost, SentTrace, TraceIndex};
-use crate::export::mlflow::artifact;
-use crate::trace::ids::TraceId;
+use crate::artifact;
+use crate::exporter::ExportError;
+use crate::ids::TraceId;
+use crate::lost::{self, Lost, SentTrace, TraceIndex};
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::path::Path;

@@ -6,15 +6,14 @@ use super::files::{self, Files};
 use super::lock::StoreLock;
 use super::pairs::{Pairs, readable};
 use super::yaml;
-use crate::config::file_uri::file_uri;
-use crate::config::target::Experiment;
-use crate::export::mlflow::artifact;
-use crate::export::mlflow::info;
-use crate::export::mlflow::keys;
-use crate::export::mlflow::tags::{self, Record, TagUpdate};
-use crate::export::mlflow::wire::json;
-use crate::trace::model::Trace;
-use crate::trace::redact::is_metadata_only;
+use crate::artifact;
+use crate::info;
+use crate::keys;
+use crate::tags::{self, Record, TagUpdate};
+use crate::target::Experiment;
+use crate::target::file_uri::file_uri;
+use crate::trace::Trace;
+use crate::wire::json;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fs;
@@ -118,7 +117,7 @@ fn write_metadata(
     let ours: BTreeMap<String, String> =
         ours.into_iter().map(|(key, value)| (readable(&key), value)).collect();
     for key in there.keys() {
-        let is_to_go = is_metadata_only(trace) && keys::PERSONAL.contains(&key.as_str());
+        let is_to_go = trace.is_metadata_only() && keys::PERSONAL.contains(&key.as_str());
         let is_ours = key.starts_with(OUR_METADATA) || totals.contains(&key.as_str()) || is_to_go;
         if is_ours && !ours.contains_key(key) {
             metadata.remove(files, key)?;

@@ -1,6 +1,6 @@
 //! The YAML of a file store: mappings of a few plain values, in a form that PyYAML reads unchanged.
 
-use crate::export::mlflow::wire::json;
+use crate::wire::json;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::Value;
 

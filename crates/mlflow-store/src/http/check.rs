@@ -3,11 +3,11 @@
 
 use super::server::ServerApi;
 use super::settings;
-use crate::config::access::Access;
-use crate::config::target::{Experiment, Target};
-use crate::export::mlflow::rest::answer::date;
-use crate::export::mlflow::rest::experiments;
-use crate::export::{Checked, ExportError, Patience};
+use crate::exporter::{Checked, ExportError, Patience};
+use crate::rest::answer::date;
+use crate::rest::experiments;
+use crate::target::access::Access;
+use crate::target::{Experiment, Target};
 use reqwest::header::DATE;
 
 pub fn check(

@@ -2,11 +2,11 @@
 //! none. Once a server has a trace, it does not add up the costs of its spans again.
 
 use super::server::ServerApi;
-use crate::export::ExportError;
-use crate::export::mlflow::keys;
-use crate::export::mlflow::rest::api::ApiRequest;
-use crate::export::mlflow::wire::json;
-use crate::trace::ids::TraceId;
+use crate::exporter::ExportError;
+use crate::ids::TraceId;
+use crate::keys;
+use crate::rest::api::ApiRequest;
+use crate::wire::json;
 use serde_json::{Map, Value};
 
 /// The sum over the spans that the server has, as the value of the trace's own cost. None if no span has a

@@ -1,13 +1,13 @@
 //! The Authorization header, from the sources that MLflow's client reads.
 
-use crate::config::access::Access;
-use crate::config::secret::Secret;
-use crate::config::target::Target;
-use crate::env::Variables;
-use crate::export::ExportError;
-use crate::export::mlflow::rest::variables::{header, is_on};
+use crate::exporter::ExportError;
+use crate::rest::variables::{header, is_on};
+use crate::target::Target;
+use crate::target::access::Access;
+use crate::target::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use common::variables::Variables;
 use reqwest::header::HeaderValue;
 use std::fs;
 

@@ -5,17 +5,16 @@ use super::server::ServerApi;
 use super::spans::{self, Route};
 use super::version::FIRST_TO_ADD;
 use super::{cost, settings};
-use crate::config::access::Access;
-use crate::config::target::{Experiment, Target};
-use crate::export::mlflow::rest::answer::{self, Answer};
-use crate::export::mlflow::rest::experiments;
-use crate::export::mlflow::rest::stored::{self, StoredTrace};
-use crate::export::mlflow::tags::{self, TagUpdate};
-use crate::export::mlflow::{artifact, info, keys, tree};
-use crate::export::receipt::Receipt;
-use crate::export::{Delivered, ExportError, Exporter, Patience, Sign};
-use crate::trace::model::{Span, Trace};
-use crate::trace::redact::is_metadata_only;
+use crate::exporter::{Delivered, ExportError, Exporter, Patience, Sign};
+use crate::receipt::Receipt;
+use crate::rest::answer::{self, Answer};
+use crate::rest::experiments;
+use crate::rest::stored::{self, StoredTrace};
+use crate::tags::{self, TagUpdate};
+use crate::target::access::Access;
+use crate::target::{Experiment, Target};
+use crate::trace::{Span, Trace};
+use crate::{artifact, info, keys, tree};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use std::time::Instant;
@@ -87,7 +86,7 @@ impl<'a> HttpExporter<'a> {
         if there.is_some_and(|there| there.has_metadata(tags::FORMER_RECORD)) {
             body["trace"]["trace_info"]["trace_metadata"][tags::FORMER_RECORD] = "".into();
         }
-        if is_metadata_only(trace) {
+        if trace.is_metadata_only() {
             // A server keeps a preview that the request omits, so an empty text replaces it.
             if there.is_some() && trace.request_preview.is_none() {
                 body["trace"]["trace_info"]["request_preview"] = "".into();

@@ -1,11 +1,11 @@
 //! A trace's spans in OpenTelemetry's protocol (OTLP): protobuf, in batches.
 
-use crate::export::mlflow::derived::derived;
-use crate::export::mlflow::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
-use crate::export::mlflow::wire::{json, nanoseconds};
-use crate::rollout::value::Value;
-use crate::trace::ids::TraceId;
-use crate::trace::model::{Span, SpanEvent, SpanStatus};
+use crate::derived::derived;
+use crate::ids::TraceId;
+use crate::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
+use crate::trace::{Span, SpanEvent, SpanStatus};
+use crate::wire::{json, nanoseconds};
+use common::json::value::Value;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -155,9 +155,9 @@ fn any_value(value: &Value, depth: usize) -> AnyValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::value::Map;
-    use crate::trace::ids::SpanId;
-    use crate::trace::model::SpanType;
+    use crate::ids::SpanId;
+    use crate::trace::SpanType;
+    use common::json::value::Map;
     use serde_json::json;
 
     fn span(id: u8, bytes: usize) -> Span {

@@ -1,7 +1,7 @@
 //! The cause of a server's refusal, and advice for the user.
 
-use crate::export::ExportError;
-use crate::export::mlflow::rest::answer::{Answer, is_page, message, plain, retry_after};
+use crate::exporter::ExportError;
+use crate::rest::answer::{Answer, is_page, message, plain, retry_after};
 use reqwest::header::LOCATION;
 
 /// The longest address of a redirect that is shown, in characters.

@@ -2,12 +2,12 @@
 
 use super::refusal::{self, Purpose};
 use super::version::{OLDEST, ServerVersion};
-use crate::export::ExportError;
-use crate::export::mlflow::rest::answer::{Answer, error_code};
-use crate::export::mlflow::rest::api::{ApiRequest, Rest, Subject};
-use crate::export::mlflow::rest::client::{Client, Request};
-use crate::export::mlflow::rest::stored::StoredTrace;
-use crate::trace::ids::TraceId;
+use crate::exporter::ExportError;
+use crate::ids::TraceId;
+use crate::rest::answer::{Answer, error_code};
+use crate::rest::api::{ApiRequest, Rest, Subject};
+use crate::rest::client::{Client, Request};
+use crate::rest::stored::StoredTrace;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
@@ -175,8 +175,8 @@ fn is_of_workspace(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::Patience;
-    use crate::export::mlflow::rest::client::RequestPolicy;
+    use crate::exporter::Patience;
+    use crate::rest::client::RequestPolicy;
     use reqwest::StatusCode;
 
     #[test]

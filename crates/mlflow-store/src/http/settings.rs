@@ -1,15 +1,14 @@
 //! Makes a connection to a server from the variables of MLflow's client.
 
 use super::credentials::authorization;
-use crate::config::access::Access;
-use crate::config::target::Target;
-use crate::config::workspace;
-use crate::env::Variables;
-use crate::export::mlflow::rest::client::Client;
-use crate::export::mlflow::rest::proxies::{self, proxy_for};
-use crate::export::mlflow::rest::roots;
-use crate::export::mlflow::rest::variables::{header, is_on, request_policy};
-use crate::export::{ExportError, Patience};
+use crate::exporter::{ExportError, Patience};
+use crate::rest::client::Client;
+use crate::rest::proxies::{self, proxy_for};
+use crate::rest::roots;
+use crate::rest::variables::{header, is_on, request_policy};
+use crate::target::access::Access;
+use crate::target::{self, Target};
+use common::variables::Variables;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use reqwest::{ClientBuilder, Identity, Url};
 
@@ -33,9 +32,9 @@ pub(super) fn connect<'a>(
     // The name of a workspace is no secret.
     let credentials = headers.clone();
     // A target of an earlier version has no workspace: then the environment names it.
-    let name = target.workspace().or_else(|| variables.text(workspace::WORKSPACE).map(str::trim));
+    let name = target.workspace().or_else(|| variables.text(target::WORKSPACE).map(str::trim));
     if let Some(name) = name.filter(|name| !name.is_empty()) {
-        headers.insert(WORKSPACE, header(workspace::WORKSPACE, name)?);
+        headers.insert(WORKSPACE, header(target::WORKSPACE, name)?);
     }
     let http = ClientBuilder::new().default_headers(headers);
     let http = secured(proxies::set(http, &variables)?, &url, &variables)?;

@@ -3,9 +3,9 @@
 use super::otlp;
 use super::refusal::Purpose;
 use super::server::ServerApi;
-use crate::export::ExportError;
-use crate::export::mlflow::rest::answer;
-use crate::trace::model::{Span, Trace};
+use crate::exporter::ExportError;
+use crate::rest::answer;
+use crate::trace::{Span, Trace};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use reqwest::Method;

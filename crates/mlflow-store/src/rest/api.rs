@@ -1,7 +1,7 @@
 //! One request to the REST API, and what differs between the programs that answer it.
 
 use super::answer::Answer;
-use crate::export::ExportError;
+use crate::exporter::ExportError;
 use reqwest::{Method, Url};
 use serde_json::Value;
 use std::borrow::Cow;

@@ -3,8 +3,8 @@
 use super::answer::{Answer, may_pass, message, retry_after};
 use super::failure::{cannot_connect, no_answer};
 use super::secrets::Secrets;
-use crate::export::jitter::jitter;
-use crate::export::{ExportError, Patience};
+use crate::exporter::{ExportError, Patience};
+use crate::jitter::jitter;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
 use std::cell::Cell;

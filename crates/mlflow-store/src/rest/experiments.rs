@@ -3,8 +3,8 @@
 
 use super::answer::Answer;
 use super::api::{ApiRequest, Rest, Subject};
-use crate::config::target::Experiment;
-use crate::export::ExportError;
+use crate::exporter::ExportError;
+use crate::target::Experiment;
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};

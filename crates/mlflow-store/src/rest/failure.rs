@@ -1,7 +1,7 @@
 //! Why a request got no answer, and what the user can do about a failed TLS handshake.
 
 use super::answer::plain;
-use crate::export::ExportError;
+use crate::exporter::ExportError;
 use std::error::Error;
 
 /// The longest part of an error that is shown, in characters.

@@ -1,8 +1,8 @@
 //! The proxies, from the usual variables. reqwest would read them too, but only from the process's
 //! environment; the configuration file may set some.
 
-use crate::env::Variables;
-use crate::export::ExportError;
+use crate::exporter::ExportError;
+use common::variables::Variables;
 use reqwest::{ClientBuilder, NoProxy, Proxy};
 
 /// Lower case first, as in Python and curl.

@@ -1,8 +1,8 @@
 //! The trusted certificate authorities: those that MLflow's client, curl and OpenSSL would use, else the
 //! system's.
 
-use crate::env::Variables;
-use crate::export::ExportError;
+use crate::exporter::ExportError;
+use common::variables::Variables;
 use reqwest::{Certificate, ClientBuilder};
 use std::fs;
 use std::path::Path;

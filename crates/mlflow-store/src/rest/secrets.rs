@@ -1,6 +1,6 @@
 //! Credentials that a server may send back: hidden in its refusals before these are shortened or parsed.
 
-use crate::config::address::credentials_in;
+use crate::target::address::credentials_in;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderMap, HeaderValue};

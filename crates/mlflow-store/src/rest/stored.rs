@@ -2,11 +2,11 @@
 
 use super::answer::Answer;
 use super::api::{ApiRequest, Rest, Subject};
-use crate::export::ExportError;
-use crate::export::mlflow::tags::{self, Record, TagUpdate};
-use crate::export::mlflow::{info, keys};
-use crate::trace::ids::TraceId;
-use crate::trace::model::Trace;
+use crate::exporter::ExportError;
+use crate::ids::TraceId;
+use crate::tags::{self, Record, TagUpdate};
+use crate::trace::Trace;
+use crate::{info, keys};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

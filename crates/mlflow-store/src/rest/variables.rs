@@ -1,8 +1,8 @@
 //! Values of the variables that MLflow's client reads.
 
 use super::client::RequestPolicy;
-use crate::env::Variables;
-use crate::export::ExportError;
+use crate::exporter::ExportError;
+use common::variables::Variables;
 use reqwest::header::HeaderValue;
 use std::time::Duration;
 

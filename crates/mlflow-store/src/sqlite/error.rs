@@ -1,7 +1,7 @@
 //! Why a database did not take a trace, and whether a later try may succeed.
 
-use crate::export::ExportError;
-use crate::export::mlflow::tree::BadTree;
+use crate::exporter::ExportError;
+use crate::tree::BadTree;
 use rusqlite::ErrorCode;
 use std::io;
 use std::path::Path;

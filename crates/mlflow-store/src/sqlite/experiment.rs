@@ -2,8 +2,8 @@
 
 use super::error::SqliteError;
 use super::shape::{SchemaShape, Workspaces};
-use crate::config::file_uri::file_uri;
-use crate::config::target::Experiment;
+use crate::target::Experiment;
+use crate::target::file_uri::file_uri;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::path::Path;

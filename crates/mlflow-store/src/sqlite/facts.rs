@@ -1,9 +1,9 @@
 //! The model and the cost of a span, which MLflow stores in addition to the span's content.
 
-use crate::export::mlflow::derived::attribute;
-use crate::export::mlflow::keys;
-use crate::export::mlflow::wire::json;
-use crate::trace::model::Span;
+use crate::derived::attribute;
+use crate::keys;
+use crate::trace::Span;
+use crate::wire::json;
 use std::collections::BTreeMap;
 
 /// The width of `spans.model_name` and `spans.model_provider`, in characters. MLflow cuts longer values.

@@ -1,7 +1,7 @@
 //! Removes one trace from a database, with everything that belongs to it.
 
 use super::error::SqliteError;
-use crate::trace::ids::TraceId;
+use crate::ids::TraceId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 /// Links between traces and runs (since MLflow 3.3), which no foreign key removes with the trace.

@@ -2,10 +2,10 @@
 
 use super::error::SqliteError;
 use super::reading;
-use crate::export::ExportError;
-use crate::export::lost::{self, Lost, SentTrace, TraceIndex};
-use crate::export::mlflow::keys;
-use crate::trace::ids::TraceId;
+use crate::exporter::ExportError;
+use crate::ids::TraceId;
+use crate::keys;
+use crate::lost::{self, Lost, SentTrace, TraceIndex};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use std::collections::HashSet;

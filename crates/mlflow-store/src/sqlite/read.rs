@@ -2,11 +2,11 @@
 
 use super::error::SqliteError;
 use super::shape::SchemaShape;
-use crate::export::mlflow::keys;
-use crate::export::mlflow::tags;
-use crate::export::mlflow::wire::{WireSpan, json};
-use crate::trace::ids::TraceId;
-use crate::trace::model::{Span, Trace, TraceState};
+use crate::ids::TraceId;
+use crate::keys;
+use crate::tags;
+use crate::trace::{Span, Trace, TraceState};
+use crate::wire::{WireSpan, json};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};

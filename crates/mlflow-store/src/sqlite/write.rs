@@ -6,13 +6,12 @@ use super::experiment::{self, ExperimentRow};
 use super::shape::{Generation, SchemaShape};
 use super::spans;
 use super::upsert::upsert;
-use crate::config::target::Experiment;
-use crate::export::mlflow::info::{self, cut};
-use crate::export::mlflow::keys;
-use crate::export::mlflow::tags::{self, Record, TagUpdate};
-use crate::export::mlflow::wire::json;
-use crate::trace::model::Trace;
-use crate::trace::redact::is_metadata_only;
+use crate::info::{self, cut};
+use crate::keys;
+use crate::tags::{self, Record, TagUpdate};
+use crate::target::Experiment;
+use crate::trace::Trace;
+use crate::wire::json;
 use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
 use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
@@ -175,7 +174,7 @@ fn write_metadata(
          WHERE request_id = ? AND (key GLOB ? OR key IN (?, ?, ?))",
         params![id, OUR_METADATA, totals[0], totals[1], totals[2]],
     )?;
-    if is_metadata_only(trace) {
+    if trace.is_metadata_only() {
         for key in keys::PERSONAL {
             transaction.execute(
                 "DELETE FROM trace_request_metadata WHERE request_id = ? AND key = ?",

@@ -2,11 +2,9 @@
 //! written to disk, never printed.
 
 use super::address::credentials_in;
-use super::file::ConfigFile;
 use super::secret::Secret;
-use super::target::{TRACKING_URI, Target};
-use crate::codex::home::CodexHome;
-use crate::env::{Variables, World};
+use super::{TRACKING_URI, Target};
+use common::variables::Variables;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -46,20 +44,15 @@ pub struct Access {
 }
 
 impl Access {
-    /// Reads the configuration file too; none counts as empty.
-    pub fn read(world: &World) -> Access {
-        let file = CodexHome::from_world(world).map(|home| ConfigFile::read(&home.config()).0);
-        Access::new(world, &file.unwrap_or_default())
-    }
-
-    pub fn new(world: &World, file: &ConfigFile) -> Access {
-        let base = world.cwd.as_deref().unwrap_or(Path::new("/"));
-        let variables = file.variables();
-        let target = variables.text(TRACKING_URI).and_then(|uri| Target::parse(uri, base).ok());
-        let file = target.map(|target| (target, variables.with_paths_from(base, &PATHS)));
-        let variables = world.variables.with_paths_from(base, &PATHS);
-        let named = variables.text(TRACKING_URI).and_then(|uri| Target::parse(uri, base).ok());
-        Access { variables, named, home: world.home.clone(), file }
+    /// `base` is the folder of relative paths. `file` holds the variables of the configuration file.
+    pub fn new(environment: &Variables, file: &Variables, home: Option<PathBuf>, base: &Path) -> Access {
+        let target_of = |variables: &Variables| {
+            variables.text(TRACKING_URI).and_then(|uri| Target::parse(uri, base).ok())
+        };
+        let absolute = |variables: &Variables| variables.with_paths_from(base, &PATHS);
+        let named = target_of(environment);
+        let file = target_of(file).map(|target| (target, absolute(file)));
+        Access { variables: absolute(environment), named, home, file }
     }
 
     /// Variables of the environment, then those of the configuration file for its own target. The spool may hold
@@ -134,32 +127,6 @@ mod tests {
         assert_eq!(username("https://other"), None);
         let unnamed = Access { file: None, ..access };
         assert!(unnamed.variables_for(&http("https://any")).text("MLFLOW_TRACKING_USERNAME").is_some());
-    }
-
-    #[test]
-    fn a_relative_path_starts_at_the_launchs_working_folder() {
-        let mut world = World::read();
-        world.cwd = Some("/started/here".into());
-        world.variables =
-            [("CODEX_HOME", "/none"), ("SSL_CERT_FILE", "./ca.pem"), ("CURL_CA_BUNDLE", "/abs")].into();
-        let variables = Access::read(&world).variables;
-        assert_eq!(variables.text("SSL_CERT_FILE"), Some("/started/here/./ca.pem"));
-        assert_eq!(variables.text("CURL_CA_BUNDLE"), Some("/abs"));
-    }
-
-    #[test]
-    fn the_file_is_read_with_the_target_that_it_names() {
-        let home = tempfile::tempdir().unwrap();
-        let text = r#"{"environment": {"MLFLOW_TRACKING_URI": "https://ann:pw@file/", "MLFLOW_TRACKING_INSECURE_TLS": true}}"#;
-        std::fs::write(home.path().join("mlflow_config.json"), text).unwrap();
-        let mut world = World::read();
-        world.variables = [("CODEX_HOME", home.path().to_str().unwrap())].into();
-        let access = Access::read(&world);
-        let variables = access.variables_for(&http("https://file"));
-        assert_eq!(variables.text("MLFLOW_TRACKING_INSECURE_TLS"), Some("true"));
-        let found = access.credentials_in_address(&http("https://file"));
-        assert_eq!(found, Some(("ann".to_owned(), Secret::new("pw"))));
-        assert_eq!(access.variables_for(&http("https://x")).text("MLFLOW_TRACKING_INSECURE_TLS"), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub fn file_uri(path: &Path) -> String {
 }
 
 /// The path with all bytes escaped except RFC 3986's unreserved characters and `/`.
-pub(crate) fn escaped(path: &Path) -> String {
+pub fn escaped(path: &Path) -> String {
     percent_encode(path.as_os_str().as_bytes(), RESERVED).to_string()
 }
 

@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for HttpTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::target::Target;
+    use crate::target::Target;
 
     #[test]
     fn a_target_is_written_with_its_workspace_and_as_an_address_without_one() {

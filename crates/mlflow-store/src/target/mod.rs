@@ -1,9 +1,16 @@
 //! Where traces go: a target, read from MLflow's grammar of tracking URIs, and an experiment.
 
-use super::address::{shown, without_credentials};
-use super::file_uri::{file_uri, unescaped};
-use super::http_target::HttpTarget;
-use super::sqlite_uri::{only_within, sqlite_path, sqlite_uri};
+pub mod access;
+pub mod address;
+pub mod file_uri;
+pub mod http_target;
+pub mod secret;
+mod sqlite_uri;
+
+use self::address::{shown, without_credentials};
+use self::file_uri::{file_uri, unescaped};
+use self::http_target::HttpTarget;
+use self::sqlite_uri::{only_within, sqlite_path, sqlite_uri};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub const TRACKING_URI: &str = "MLFLOW_TRACKING_URI";
 pub const EXPERIMENT_NAME: &str = "MLFLOW_EXPERIMENT_NAME";
 pub const EXPERIMENT_ID: &str = "MLFLOW_EXPERIMENT_ID";
+pub const WORKSPACE: &str = "MLFLOW_WORKSPACE";
 
 pub const DEFAULT_EXPERIMENT: &str = "codex-sessions";
 

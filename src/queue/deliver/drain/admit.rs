@@ -2,11 +2,11 @@
 
 use super::attempt::{Admitted, NotDelivered};
 use super::{Connect, Drain};
-use crate::export::deliver::Eagerness;
-use crate::spool::backoff::Backoff;
-use crate::spool::entry::Rank;
-use crate::spool::policy::{DeliveryJob, is_overtaken};
-use crate::spool::{Spool, SpoolError};
+use crate::queue::deliver::Eagerness;
+use crate::queue::spool::backoff::Backoff;
+use crate::queue::spool::entry::Rank;
+use crate::queue::spool::policy::{DeliveryJob, is_overtaken};
+use crate::queue::spool::{Spool, SpoolError};
 use std::path::PathBuf;
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {

@@ -1,9 +1,9 @@
 //! The data of a try to deliver a job: what is sent, how it went, and what is not known yet.
 
-use crate::export::receipts::StoredReceipt;
-use crate::export::{Delivered, ExportError};
-use crate::spool::entry::Entry;
-use crate::spool::policy::DeliveryJob;
+use crate::queue::receipts::StoredReceipt;
+use crate::queue::spool::entry::Entry;
+use crate::queue::spool::policy::DeliveryJob;
+use mlflow_store::exporter::{Delivered, ExportError};
 use std::path::PathBuf;
 use std::time::Duration;
 

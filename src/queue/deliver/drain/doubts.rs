@@ -3,10 +3,10 @@
 use super::super::blame::{FailedStep, FailureKind, MOST_IN_A_ROW, Others};
 use super::attempt::Open;
 use super::{Connect, Drain, tries_of};
-use crate::export::deliver::Eagerness;
-use crate::spool::Spool;
-use crate::spool::policy::{DeliveryJob, Lane};
-use crate::spool::tries::{Against, EntryTries};
+use crate::queue::deliver::Eagerness;
+use crate::queue::spool::Spool;
+use crate::queue::spool::policy::{DeliveryJob, Lane};
+use crate::queue::spool::tries::{Against, EntryTries};
 use std::path::PathBuf;
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {

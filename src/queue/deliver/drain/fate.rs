@@ -2,12 +2,12 @@
 
 use super::attempt::{NotDelivered, Open, Tried};
 use super::{Connect, Drain, LONG};
-use crate::config::target::Target;
-use crate::export::ExportError;
-use crate::export::deliver::blame::{self, Blame, Slot};
-use crate::spool::backoff::Backoff;
-use crate::spool::policy::{DeliveryJob, Lane, Pause};
-use crate::spool::tries::Against;
+use crate::queue::deliver::blame::{self, Blame, Slot};
+use crate::queue::spool::backoff::Backoff;
+use crate::queue::spool::policy::{DeliveryJob, Lane, Pause};
+use crate::queue::spool::tries::Against;
+use mlflow_store::exporter::ExportError;
+use mlflow_store::target::Target;
 use std::time::Duration;
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {

@@ -3,11 +3,11 @@
 
 use super::attempt::Admitted;
 use super::{Connect, Drain, DrainStep};
-use crate::config::target::{Experiment, Target};
-use crate::spool::Spool;
-use crate::spool::backoff::Backoff;
-use crate::spool::policy::{DeliveryJob, Lane};
-use crate::trace::model::Trace;
+use crate::queue::spool::Spool;
+use crate::queue::spool::backoff::Backoff;
+use crate::queue::spool::policy::{DeliveryJob, Lane};
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::Trace;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -2,8 +2,8 @@
 
 use super::super::blame::MOST_IN_A_ROW;
 use super::*;
-use crate::export::Sign;
-use crate::spool::tries::{EntryTries, MOST_ALONE};
+use crate::queue::spool::tries::{EntryTries, MOST_ALONE};
+use mlflow_store::exporter::Sign;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,7 +1,7 @@
 //! Crashes between any two changes: the store stays readable, and the next delivery completes the trace.
 
 use super::*;
-use crate::export::mlflow::sample;
+use crate::sample;
 
 /// Crashes after this number of changes. None if the write needed fewer.
 fn die_after(changes: usize, store: &TestStore, trace: &Trace) -> Option<()> {

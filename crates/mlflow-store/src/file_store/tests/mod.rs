@@ -6,7 +6,7 @@ mod refusals;
 mod traces;
 
 use super::*;
-use crate::export::mlflow::sample::{message, resumed, trace};
+use crate::sample::{message, resumed, trace};
 use std::collections::BTreeMap;
 use std::fs;
 use tempfile::TempDir;

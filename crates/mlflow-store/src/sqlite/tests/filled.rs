@@ -1,7 +1,7 @@
 //! Columns that an upgrade of MLflow leaves empty, and how they are filled.
 
 use super::*;
-use crate::rollout::value::Value;
+use common::json::value::Value;
 
 /// A database after an upgrade of MLflow: every value outside the spans' content is empty.
 fn upgraded(schema: &str) -> TestDatabase {

@@ -8,7 +8,7 @@ mod refusals;
 mod rows;
 
 use super::*;
-use crate::export::mlflow::sample::{message, trace};
+use crate::sample::{message, trace};
 use tempfile::TempDir;
 
 const SCHEMAS: [(&str, &str); 7] = [

@@ -1,7 +1,7 @@
 //! Paths and links of a database, and SQLite's files next to it.
 
 use super::*;
-use crate::export::mlflow::sample::resumed;
+use crate::sample::resumed;
 use std::os::unix::fs::symlink;
 
 /// All files in the database's folder.

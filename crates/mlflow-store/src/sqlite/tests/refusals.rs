@@ -1,7 +1,7 @@
 //! Refused traces, and the state of the database afterwards.
 
 use super::*;
-use crate::export::mlflow::sample::resumed;
+use crate::sample::resumed;
 
 #[test]
 fn a_locked_database_is_a_transient_failure() {

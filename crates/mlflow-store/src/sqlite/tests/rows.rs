@@ -1,7 +1,7 @@
 //! The content of rows in every schema, and what an update does not change.
 
 use super::*;
-use crate::export::mlflow::sample::resumed;
+use crate::sample::resumed;
 use rusqlite::params;
 
 #[test]

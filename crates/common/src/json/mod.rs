@@ -1,0 +1,7 @@
+//! JSON without loss: order, numbers and text as they were written.
+
+mod conversion;
+pub mod escapes;
+mod serialization;
+pub mod text;
+pub mod value;
