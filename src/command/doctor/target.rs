@@ -89,7 +89,9 @@ fn found(target: &Target, experiment: &Experiment, checked: &Checked) -> Finding
 fn version(target: &Target, checked: &Checked) -> Option<Finding> {
     let version = checked.version.as_ref()?;
     Some(match target {
-        Target::Sqlite(_) => schema(version, mlflow_store::fill(target, FILL).unwrap_or(Ok(Filled::default()))),
+        Target::Sqlite(_) => {
+            schema(version, mlflow_store::fill(target, FILL).unwrap_or(Ok(Filled::default())))
+        }
         Target::FileStore(_) => Finding::warning(
             "server",
             version.clone(),
