@@ -73,6 +73,11 @@ fn sources(folder: &Path) -> String {
     texts.collect()
 }
 
+/// The source of the program and of its crates.
+fn program() -> String {
+    ["src", "crates"].map(at).iter().filter(|folder| folder.is_dir()).map(|folder| sources(folder)).collect()
+}
+
 /// The blocks of shell commands, line by line.
 fn commands(text: &str) -> Vec<Vec<&str>> {
     let blocks = text.split("```sh\n").skip(1);
@@ -106,7 +111,7 @@ fn the_readme_is_short() {
 
 #[test]
 fn every_variable_in_a_document_for_users_occurs_in_the_source() {
-    let sources = sources(&at("src"));
+    let sources = program();
     let known = variables(&sources);
     for document in for_users() {
         let text = read(&document);
@@ -139,7 +144,7 @@ fn the_document_has_a_row_for_each_variable_that_the_code_reads_word_for_word() 
 fn every_variable_that_the_code_reads_is_in_the_reference() {
     let listed: Vec<&str> = reference::all().map(|variable| variable.name).collect();
     let known = [&listed, reference::OF_CODEX, reference::SET_BY_US, reference::NOTICED].concat();
-    let sources = sources(&at("src")).replace(&read("src/config/reference.rs"), "");
+    let sources = program().replace(&read("src/config/reference.rs"), "");
     let strings: BTreeSet<&str> = sources.split('"').filter(|text| is_variable(text)).collect();
     let unlisted: Vec<&str> = strings.iter().filter(|name| !known.contains(name)).copied().collect();
     assert_eq!(unlisted, [""; 0]);
@@ -166,7 +171,7 @@ fn is_variable(text: &str) -> bool {
 
 #[test]
 fn every_variable_in_the_source_is_in_the_document() {
-    let (text, sources) = (read(CONFIGURATION), sources(&at("src")));
+    let (text, sources) = (read(CONFIGURATION), program());
     let mut used = variables(&sources);
     assert!(used.remove(OF_MLFLOW));
     let missing: Vec<&str> = used.difference(&variables(&text)).copied().collect();
