@@ -44,7 +44,7 @@ fn import(home: &Home, words: &[&str]) -> Outcome {
     run(ours(home, &[&["import"], words].concat()).env("CODEX_TRACED_NOTICE", "never"))
 }
 
-/// The line that says how many.
+/// The line with the counts.
 fn summary(outcome: &Outcome) -> &str {
     let is_summary = |line: &&str| ["failed", "waiting", "unknown"].iter().any(|end| line.ends_with(end));
     outcome.stdout.lines().find(is_summary).unwrap_or_else(|| panic!("no summary: {outcome:?}"))

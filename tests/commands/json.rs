@@ -17,7 +17,7 @@ use support::End;
 /// `a.b`, `list[].c`; null counts as there.
 fn keys(value: &Value, at: &str, into: &mut BTreeSet<String>) {
     match value {
-        // An empty one is a map whose keys are no names of ours.
+        // An empty object is a map whose keys are data.
         Value::Object(object) if !object.is_empty() => {
             for (key, value) in object {
                 let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };

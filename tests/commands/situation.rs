@@ -1,4 +1,4 @@
-//! A machine in a known state, and what our commands say there, with all that differs from run to run taken out.
+//! A machine in a known state, and what the commands print there, without what differs from run to run.
 
 use crate::LAUNCHER;
 use codex_traced::queue::spool::Spool;
@@ -101,7 +101,7 @@ impl Situation {
         command
     }
 
-    /// For root, whom permissions do not stop, that takes a mount of its own.
+    /// Permissions do not stop root: then a mount of its own makes the folder read-only.
     fn read_only_command(&self, folder: &Path) -> Command {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o500)).expect("chmod");
         if fs::metadata(folder).expect("metadata").uid() != 0 {
@@ -131,7 +131,7 @@ impl Situation {
         outcome
     }
 
-    /// What was typed, what was said and how it ended.
+    /// The command line, its output and its exit code.
     #[track_caller]
     pub(crate) fn transcript(&self, words: &[&str]) -> String {
         let Outcome { stdout, stderr, end } = self.say(words);

@@ -1,4 +1,4 @@
-//! What each command says in each situation, as snapshots to review.
+//! What each command prints in each situation, as snapshots to review.
 
 use crate::LAUNCHER;
 use crate::situation::{NOBODY, SECRET, Situation};

@@ -1,4 +1,4 @@
-//! Sessions beside us: traced whenever one of their turns ends, while they go on.
+//! `watch` traces other sessions while they go on, each time one of their turns ends.
 
 use crate::LAUNCHER;
 use mlflow_store::ids::TraceId;

@@ -22,7 +22,7 @@ impl Broken {
         Some(Broken { codex, home, server })
     }
 
-    /// Plain first, then traced: the same but for ids, times, and what we say at the end, which is returned.
+    /// Plain first, then traced: the same but for ids, times, and the launcher's own lines at the end, which it returns.
     /// `harm` is a command that Codex itself runs.
     #[track_caller]
     fn assert_codex_unharmed(&self, harm: &str) -> String {

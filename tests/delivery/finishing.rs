@@ -1,4 +1,4 @@
-//! What becomes of a session when Codex has ended: who is held up by it, for how long, and what they are told.
+//! What becomes of a session when Codex has ended: who waits for it, how long, and which messages they get.
 
 use crate::LAUNCHER;
 use nix::fcntl::OFlag;
@@ -18,7 +18,7 @@ use support::{End, Home, Terminal, run, start, wait_for};
 /// A session of the real Codex.
 const SESSION: &str = include_str!("../corpus/0.169.0/exec-basic.jsonl");
 
-/// Holds the thread's lock as Codex does until the launch has noted it, says so, and ends with code 7.
+/// Holds the thread's lock as Codex does until the launch has noted it, prints a line, and ends with code 7.
 const CODEX: &str = r#"#!/usr/bin/env python3
 import fcntl, glob, os, signal, sys, time
 if sys.argv[1:] == ["exec", "idle"]:
@@ -49,7 +49,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// The session's file is a pipe: whoever reads it waits until it is told.
+    /// The session's file is a pipe: its reader waits until the test releases it.
     fn waiting() -> Stage {
         let stage = Stage::empty();
         mkfifo(&stage.rollout, Mode::S_IRUSR | Mode::S_IWUSR).expect("make a pipe");
@@ -94,7 +94,7 @@ impl Stage {
     }
 
     fn reader_now(&self) -> Option<File> {
-        // Refused as long as nobody reads.
+        // Fails as long as the pipe has no reader.
         File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&self.rollout).ok()
     }
 
@@ -120,7 +120,7 @@ impl Stage {
     }
 }
 
-/// Lines of ours on stderr.
+/// The launcher's own lines on stderr.
 fn said(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_end).filter(|line| line.starts_with("codex-traced: ")).collect()
 }
@@ -175,7 +175,7 @@ fn a_window_that_is_closed_takes_codex_along_and_not_its_trace() {
     let stage = Stage::waiting();
     let terminal = Terminal::start(&stage.traced(&["exec", "linger"]));
     terminal.wait_for("done");
-    // It leads the session on its terminal: nobody else is told that the window is gone.
+    // The launcher leads the session on its terminal: only it gets the hang-up of the window.
     assert_eq!(terminal.close(), End::Signal(Signal::SIGHUP as i32));
     stage.tell();
     stage.home.wait_until_delivered();
@@ -344,7 +344,7 @@ fn what_a_launch_that_died_had_asked_for_holds_for_whoever_finds_its_session() {
         let launch = start(command.env("CODEX_TRACED_CONTENT", content));
         wait_for("the session to be noted", LIMIT, || launch.stdout() == "done\n");
         launch.signal(Signal::SIGKILL);
-        // Codex outlives it, and somebody ends that too.
+        // Codex outlives the launcher; the test then ends Codex too.
         wait_for("codex to be alone", LIMIT, || stage.home.processes().len() == 1);
         stage.home.processes().into_iter().for_each(|id| kill(id, Signal::SIGKILL).expect("end codex"));
         launch.finish(LIMIT).ended(End::Signal(Signal::SIGKILL as i32));

@@ -1,4 +1,4 @@
-//! From Codex's end to a delivered trace, whatever fails on the way.
+//! From Codex's end to a delivered trace, with every failure on the way.
 
 mod crashes;
 mod faults;

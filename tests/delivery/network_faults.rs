@@ -87,7 +87,7 @@ impl Network {
         command
     }
 
-    /// One launch; where its trace is then, and what was said.
+    /// One launch; where its trace is then, and what the launcher printed.
     #[track_caller]
     fn launch(&mut self, uri: &str) -> (Place, String) {
         let before = self.counts();
@@ -161,7 +161,7 @@ fn whatever_a_network_does_codex_is_unchanged_and_the_trace_is_in_one_place() {
     use Place::{Server, SetAside, Waiting};
     use Times::{All, Once};
     let html = answer_with(200, &[("content-type", "text/html")], "<html>Log in</html>");
-    // A server whose clock is an hour ahead of ours.
+    // A server whose clock is far ahead of the client's.
     let ahead = answer_with(
         429,
         &[("date", "Mon, 23 Nov 2099 10:00:00 GMT"), ("retry-after", "Mon, 23 Nov 2099 10:00:01 GMT")],

@@ -1,4 +1,4 @@
-//! The stand-in for the model's API, the homes and the limits on runs, proved against the real Codex.
+//! Tests of the tests' own tools against the real Codex: the scripted model server, homes, and limits on runs.
 
 use std::path::Path;
 use std::process::Command;

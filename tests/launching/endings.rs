@@ -55,7 +55,7 @@ const fn row(deed: Deed, [plain, traced]: [&'static str; 2], trace: &'static str
 
 const PUT_RIGHT: &str = "the terminal's modes and screen are put right (README)";
 
-/// What the shell was told, the terminal's modes, and tmux's flags of the alternate screen, the mouse and the cursor.
+/// The exit code, the terminal's modes, and tmux's flags of the alternate screen, the mouse and the cursor.
 const TABLE: [Row; 14] = [
     row(Launcher(SIGTERM), ["143 changed 1 0 1", "143 same 0 0 1"], "OK completed, signal 15", PUT_RIGHT),
     row(Launcher(SIGHUP), ["129 changed 1 0 1", "129 same 0 0 1"], "OK completed, signal 1", PUT_RIGHT),
@@ -74,8 +74,8 @@ const TABLE: [Row; 14] = [
 ];
 
 impl Deed {
-    /// What is done to plain Codex beside it. A killed monitor hangs up the command's terminal; the other signals
-    /// it does not hear, as if nothing had happened.
+    /// What plain Codex gets in comparison. A killed monitor hangs up the command's terminal; it ignores the other
+    /// signals, so nothing happens.
     fn to_plain(self) -> Option<Signal> {
         match self {
             Launcher(signal) | Codex(signal) => Some(signal),
@@ -122,7 +122,7 @@ impl Visit {
         Visit { home, gate, _server: server }
     }
 
-    /// Does it, and tells what is left.
+    /// Does it, and returns what is left.
     fn suffer(&self, deed: Deed, who: Who, codex: &support::Codex, target: &str) -> (String, String) {
         let native = codex.native.to_str().expect("UTF-8");
         let variables =
@@ -229,7 +229,7 @@ impl Visit {
             CloseInMidTurn => {
                 let noted = || !self.home.launches().is_empty() && self.home.spooled().is_empty();
                 wait_for("the trace as far as it got", LIMIT, noted);
-                // Nobody starts another launch.
+                // Without another launch.
                 self.gate.open();
                 let is_gone = || !self.processes().iter().any(|id| words(*id).starts_with(FINISHER));
                 wait_for("the finisher to end with the turn", LIMIT, is_gone);

@@ -87,10 +87,10 @@ fn a_codex_that_starts_us_again_ends_in_one_error() {
         fs::create_dir(at(folder)).expect("make a folder");
     }
     symlink(LAUNCHER, at("linked/codex-traced")).expect("link");
-    // Another file than ours, so that it is found, and finds us.
+    // Not the same file as the launcher, so the search takes it for Codex; started, it finds the launcher.
     fs::copy(LAUNCHER, at("copied/codex")).expect("copy");
     script(&at("script/codex"), &format!("#!/bin/sh\nexec {LAUNCHER} \"$@\"\n"));
-    // A shim that somebody has changed is a script like any other.
+    // A shim that a user has changed is a script like any other.
     let shim =
         fs::read_to_string("shims/codex").expect("the shim").replace("codex-traced shim", "my own shim");
     script(&at("shim/codex"), &shim);
@@ -316,7 +316,7 @@ fn a_signal_after_codex_has_ended_does_not_change_how_we_end() {
     let home = Home::new(&server.url());
     let spool = home.state().join("spool");
     fs::create_dir_all(&spool).expect("make the spool");
-    // Whoever delivers waits for the database for seconds.
+    // A delivery waits for the locked database for seconds.
     let blocker = rusqlite::Connection::open(home.database()).expect("make a database");
     blocker.execute_batch("BEGIN EXCLUSIVE; CREATE TABLE t (c)").expect("lock the database");
     let running = start(home.traced(LAUNCHER, &codex.native).args(["exec", "do it"]));

@@ -1,5 +1,5 @@
-//! A command on a terminal of its own beside the same command on the user's: what it finds, what the user
-//! sees, how it ends, and what is left.
+//! A command on a terminal of its own, compared with the same command on the user's terminal: what it finds, what the
+//! user sees, how it ends, and what is left.
 
 use crate::LAUNCHER;
 use nix::sys::signal::{Signal, kill};
@@ -110,7 +110,7 @@ open("name", "w").write(names.pop())
     let before = [plain.finish(), Terminal::start(&probe.traced()).finish()];
     assert!(before[0].text().starts_with("1 1 True"), "{}", before[0].text());
     assert_same(before, End::Code(0));
-    // On Linux the numbers tell that there were two.
+    // On Linux the numbers show that there were two.
     assert!(name().starts_with("/dev/pts/"));
 }
 
@@ -133,7 +133,7 @@ print(os.getpriority(os.PRIO_PROCESS, 0), [__import__("resource").getrlimit(n) f
         started.args(["-c", shell, "bash"]).arg(command.get_program()).args(["hello", "two words", ""]);
         Terminal::start(&started).finish()
     });
-    // Only the launcher is told where Codex is.
+    // Only the launcher gets the variable that names Codex.
     let told = format!("('CODEX_TRACED_CODEX_BIN', '{}'), ", probe.file.display());
     let traced = Seen { bytes: traced.text().replace(&told, "").into_bytes(), ..traced };
     assert!(plain.text().contains("[7"), "{}", plain.text());
@@ -255,7 +255,7 @@ os.write(1, b" sent %d" % zlib.crc32(sent))
 
 #[test]
 fn output_that_waits_for_a_slow_terminal_is_not_lost_at_the_end() {
-    // As much as everything on the way takes while nobody reads.
+    // As much as all buffers on the way hold while the test does not read.
     let probe = Probe::python(
         r#"
 import time
@@ -395,7 +395,7 @@ fn a_killed_monitor_takes_the_command_with_it() {
     let launcher = terminal.pid();
     let children =
         fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children")).expect("children");
-    // It leads a session; the launcher's other child stands in the launcher's own.
+    // The monitor leads a session; the launcher's other child is in the launcher's session.
     let leads = |id: &Pid| nix::unistd::getsid(Some(*id)) == Ok(*id);
     let children = children.split_whitespace().map(|id| Pid::from_raw(id.parse().expect("an id")));
     let monitor = children.into_iter().find(leads).expect("the monitor");

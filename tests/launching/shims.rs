@@ -8,7 +8,7 @@ use std::process::Command;
 use support::{End, Outcome, run};
 use tempfile::TempDir;
 
-/// Tells its arguments apart whatever is in them.
+/// Prints each argument in brackets, so that no content can blur them.
 const FAKE: &str = "#!/bin/sh\nprintf 'codex'\nfor word; do printf '<%s>' \"$word\"; done\n";
 
 const WORDS: [&str; 6] = ["exec", "two words", "", "line\nfeed", "$HOME `x` \"q\" 'a'", "*"];
@@ -22,7 +22,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// The shim stands before a fake codex; nothing of ours is installed.
+    /// The shim comes before a fake codex in PATH; codex-traced is not installed.
     fn new() -> Machine {
         let machine = Machine { root: tempfile::tempdir().expect("make a temporary folder") };
         for folder in ["shim", "ours", "real", "home"] {
@@ -79,7 +79,7 @@ fn said(stdout: &str) -> Outcome {
 #[test]
 fn the_shim_runs_codex_traced_which_passes_the_shim_by_and_finds_the_real_codex() {
     let machine = Machine::new().with_codex_traced();
-    // Only a codex that was started by codex-traced is told how deep it is.
+    // Only codex-traced sets the variable of the depth.
     machine.program("real/codex", &FAKE.replace("'codex'", "'%s:codex' \"$CODEX_TRACED_DEPTH\""));
     for shell in SHELLS {
         assert_eq!(machine.shim(shell), said(&format!("1:{SAID}")), "{shell}");

@@ -64,7 +64,7 @@ fn a_launch_that_writes_nothing_claims_nothing_of_a_neighbours() {
         let neighbour = plain();
         shell.wait_for("? for shortcuts");
         neighbour.finish(LIMIT).ended(End::Code(0));
-        // And one that begins and ends while the interface stands open.
+        // And one that begins and ends while the interface is open.
         plain().finish(LIMIT).ended(End::Code(0));
         shell.submit("/quit", "ended 0");
         assert_eq!(home.rollouts().len(), round * 3);

@@ -1,4 +1,5 @@
-//! Codex's shared daemon: two interfaces at once, turns that outlive theirs, and what of ours stays in it.
+//! Codex's shared daemon: two interfaces at once, turns that outlive their interface, and the launcher's variables that
+//! stay in it.
 
 use super::{claimed, evidence, file_with, home, shell, standing, thread_with, traced};
 use crate::LAUNCHER;
@@ -162,7 +163,7 @@ struct Stay {
     daemon: BTreeSet<String>,
     tool: BTreeSet<String>,
     descriptors: Vec<String>,
-    /// What a later plain session says of itself.
+    /// What a later plain session shows of its environment.
     later: [Value; 4],
     later_is_traced: bool,
 }

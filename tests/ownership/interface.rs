@@ -17,7 +17,7 @@ fn answers(prompts: &[&str]) -> Script {
     })
 }
 
-/// In a git repository Codex asks whether the thread shall have a folder of its own.
+/// In a git repository Codex asks whether to give the thread a folder of its own.
 fn in_this_folder(shell: &Tmux, command: &str, question: &str) {
     shell.submit(command, question);
     shell.press("Enter");
@@ -85,7 +85,7 @@ fn a_forked_exec_is_a_trace_of_its_own() {
     assert_eq!(traced(&home), BTreeSet::from([first, fork]));
 }
 
-/// What the model says in the thread of this agent (0.169: each request names its agent).
+/// The model's replies in the thread of this agent (0.169: each request names its agent).
 fn agent(script: Script, path: &str, replies: Vec<Reply>) -> Script {
     replies
         .into_iter()
@@ -142,7 +142,7 @@ fn a_review_is_a_trace_by_command_and_by_hand() {
     let mut threads = traced(&home);
     threads.retain(|thread| !by_command.contains(thread));
     let by_hand = threads.pop_first().expect("two traces");
-    // Of `/review` the interface's log tells no id.
+    // The interface's log holds no id of a `/review`.
     assert_eq!(evidence(&home, &by_hand), ["only"]);
 }
 

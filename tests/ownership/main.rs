@@ -51,7 +51,7 @@ fn traced(home: &Home) -> BTreeSet<String> {
     set
 }
 
-/// How the only trace stands: its state, prompt and answer.
+/// Of the only trace: its state, prompt and answer.
 fn standing(home: &Home) -> [Option<String>; 3] {
     let connection = rusqlite::Connection::open(home.database()).expect("open the database");
     let query = "SELECT status, request_preview, response_preview FROM trace_info";

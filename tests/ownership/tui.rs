@@ -57,7 +57,7 @@ fn three_turns_with_tools() -> Script {
         .then(three_answers())
 }
 
-/// What a person does who looks after something else in between; what the shell tells of the end.
+/// A user stops Codex, lists the jobs and resumes it; returns what the shell shows at the end.
 fn a_visit_with_a_stop(home: &Home, codex: &Codex, program: &str) -> Vec<String> {
     let shell = shell(home, codex);
     shell.type_line(&format!("stty -g > before; {program}"));

@@ -1,4 +1,4 @@
-//! Where nobody saw who wrote a session: launches that died before they learned it, and files in other places.
+//! Sessions whose writer no observer saw: launches that died before they learned it, and files in other places.
 
 use super::{claimed, evidence, thread_of, traced};
 use crate::LAUNCHER;

@@ -21,7 +21,7 @@ pub(crate) fn holds(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
-/// Where one of these stands, as sentences.
+/// Where one of these is found, as sentences.
 pub(crate) fn found(secrets: &[&str], places: &[(PathBuf, Vec<u8>)]) -> Vec<String> {
     let in_place = |(path, bytes): &(PathBuf, Vec<u8>)| -> Vec<String> {
         let found = secrets.iter().filter(|secret| holds(bytes, secret));

@@ -1,4 +1,4 @@
-//! What strangers may write into a project, a session and a configuration, and what came of it.
+//! What strangers may write into a project, a session and a configuration, and its effects.
 
 use crate::LAUNCHER;
 use serde_json::json;

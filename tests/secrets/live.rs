@@ -1,4 +1,4 @@
-//! A server that is hostile, and a terminal whose bytes are, beside a real Codex: what was tried, and what came of it.
+//! A hostile server, and hostile bytes on a terminal, with a real Codex: the attempts and their effects.
 
 use crate::LAUNCHER;
 use crate::hostile::{HOSTILE, assert_harmless};
@@ -11,7 +11,7 @@ const TOKEN: &str = "dapi-of-nobody-0123456789abcdef";
 
 const VERSION: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n3.17.2";
 
-/// What it answers to whatever it is asked.
+/// Its answer to every request.
 struct Hostile {
     what: &'static str,
     status: &'static str,
@@ -83,7 +83,7 @@ fn a_hostile_server_gets_nothing_but_what_was_meant_for_it_and_steers_nothing() 
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("without waiting");
     let elsewhere = format!("http://{}", listener.local_addr().expect("an address"));
-    // From the first word on, or once it has said that it is an MLflow.
+    // From the first request on, or after it has answered like an MLflow.
     let cases = [false, true]
         .into_iter()
         .flat_map(|begins_well| table(&elsewhere).into_iter().map(move |hostile| (begins_well, hostile)));

@@ -58,7 +58,7 @@ fn what_is_planted_is_found() {
     assert!(planted.len() >= 200 && recall >= RECALL, "{text}");
 }
 
-/// Two of its shapes have no mark that we go by: half a word and a number before a sign stand everywhere.
+/// Two of its shapes have no mark to go by: half a word and a number before a sign occur everywhere.
 const NOT_KNOWN: usize = 2;
 
 #[test]

@@ -1,5 +1,5 @@
-//! Secrets that are made up, in places where sessions have them. None stands here as such: each is put together in
-//! the run.
+//! Invented secrets, in places where sessions have them. None is in this source as such: each is put together in the
+//! run.
 
 use crate::chance::{BASE32, Chance, DIGITS, LOWER, UPPER};
 use base64::Engine;
@@ -17,7 +17,7 @@ pub(crate) struct Planted {
 type Make = fn(&mut Chance) -> String;
 type Place = fn(&mut Chance, &str) -> String;
 
-/// Those that are known by their own look, wherever they stand.
+/// Those that are known by their own shape in any place.
 pub(crate) const TOKENS: &[(&str, Make)] = &[
     ("aws access key", |c| format!("AKIA{}", c.of_class(16, BASE32))),
     ("aws temporary key", |c| format!("ASIA{}", c.of_class(16, BASE32))),
@@ -65,7 +65,7 @@ pub(crate) const TOKENS: &[(&str, Make)] = &[
     }),
 ];
 
-/// Where such a one stands.
+/// The places for such a secret.
 const PLACES: &[(&str, Place)] = &[
     ("shell output", |c, s| {
         format!("$ cat .env\nPORT=80{}\nTHE_VALUE={s}\nDEBUG=1\n", c.of_class(2, DIGITS))
@@ -98,7 +98,7 @@ const PLACES: &[(&str, Place)] = &[
     ("end of a text", |_, s| format!("and finally {s}")),
 ];
 
-/// Those that only their surroundings tell: kind, place, and text with secret.
+/// Those that only their surroundings reveal: kind, place, and text with secret.
 type Within = fn(&mut Chance) -> (String, String);
 
 pub(crate) const WITHIN: &[(&str, &str, Within)] = &[

@@ -12,7 +12,7 @@ use support::{Codex, End, Front, Home, ModelServer, Outcome, Reply, Script, Seen
 /// Nothing listens there.
 const NOBODY: &str = "http://127.0.0.1:9";
 
-/// A server that takes all that it is sent, as MLflow 3.17 says it does. What a real one makes of it is told elsewhere.
+/// A server that accepts every request with the answers of MLflow 3.17. Other tests cover what a real server stores.
 fn taker() -> Front {
     Front::answering(9, |seen: &Seen| {
         let path = seen.target.split('?').next().unwrap_or_default();
@@ -45,12 +45,12 @@ fn sent_to(front: &Front) -> Vec<(PathBuf, Vec<u8>)> {
 struct Job {
     home: Home,
     _server: ModelServer,
-    /// Line by line, as they stand in what Codex printed.
+    /// Line by line, as they are in Codex's output.
     secrets: Vec<String>,
 }
 
 impl Job {
-    /// Codex prints secrets, is told one, uses one, and says one.
+    /// Secrets in all directions: in output, in a prompt, in a tool call, and in an answer.
     fn with(codex: &Codex, prepare: impl FnOnce(Command) -> Command) -> (Job, Outcome) {
         let planted: Vec<_> =
             planted::all().into_iter().filter(|one| one.text.len() < 300).step_by(7).collect();
@@ -95,7 +95,7 @@ impl Job {
         command
     }
 
-    /// All that is ours: the folder, and the summary.
+    /// All files of the launcher: its folder, and the summary.
     fn written(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut all = below(&self.home.state());
         all.extend(below(self.home.root()).into_iter().filter(|(path, _)| path.ends_with("summary.json")));
@@ -117,7 +117,7 @@ fn no_planted_secret_is_in_any_byte_that_we_write_or_send() {
     let there = secrets.iter().filter(|secret| holds(&rollout, secret)).count();
     assert!(there + 2 >= secrets.len(), "only {there} of {} came to pass", secrets.len());
 
-    // It waits: spool, records and log; what was said.
+    // The trace waits: spool, records, log, and the output.
     let written = job.written();
     let is_spooled =
         |(path, _): &(PathBuf, Vec<u8>)| path.parent().is_some_and(|folder| folder.ends_with("spool"));
@@ -160,7 +160,7 @@ fn no_planted_secret_is_in_any_byte_that_we_write_or_send() {
     assert_eq!(found(&secrets, &below(&job.home.root().join("files"))), [""; 0]);
 }
 
-/// Under this umask, the modes of all that is ours.
+/// Under this umask, the modes of all the launcher's files.
 fn modes_under(codex: &Codex, umask: &str) {
     let (job, outcome) = Job::with(codex, |command| {
         let mut shell = Command::new("sh");
@@ -223,8 +223,8 @@ fn of_figures_alone_no_prompt_output_path_or_name_is_sent() {
     }
 }
 
-/// What a person, a model or a program wrote in a session: of its whole trace every word that is long enough to be
-/// known again, but for those that figures are told in.
+/// What a user, a model or a program wrote in a session: every word of its whole trace that is long enough to be
+/// recognised, except the words that name figures.
 fn texts_of(home: &Home, file: &Path) -> Vec<String> {
     let mut show = home.traced(LAUNCHER, Path::new("/nowhere"));
     show.args(["mlflow", "show", "--json"]).arg(file);
@@ -258,7 +258,7 @@ fn texts_of(home: &Home, file: &Path) -> Vec<String> {
 fn gather(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::String(text) => {
-            // Lines, as far as they say something; a word alone may be a name of ours.
+            // Lines of several words; a single word may be a name that the trace itself uses.
             let lines =
                 text.lines().map(str::trim).filter(|line| line.len() >= 8 && line.contains([' ', '/']));
             texts.extend(lines.map(str::to_owned));

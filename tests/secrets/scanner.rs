@@ -1,5 +1,5 @@
-//! Secrets of the shapes that a well-known scanner publishes (gitleaks, as of July 2026), learned after our rules were
-//! written: a quarter of the corpus, and told apart.
+//! Secrets of the shapes that gitleaks publishes (July 2026), added after the rules were written: a quarter of the
+//! corpus, counted apart.
 
 use crate::chance::{Chance, DIGITS, LOWER, UPPER};
 use crate::planted::Planted;
@@ -64,12 +64,12 @@ const SHAPES: &[(&str, Make)] = &[
     ("terraform cloud", |c| format!("{}.atlasv1.{}", c.of_class(14, LOWER), c.url64(65))),
     ("twilio", |c| format!("SK{}", c.hex(32))),
     ("vault batch", |c| format!("hvb.{}", c.url64(150))),
-    // No shape of their own, and the keyword that the scanner asks for is not there: nothing tells them.
+    // No shape of their own, and without the keyword that the scanner asks for: not recognisable.
     ("vault legacy", |c| format!("s.{}", c.alnum(24))),
     ("facebook app", |c| format!("{}%7C{}", c.of_class(15, DIGITS), c.url64(27))),
 ];
 
-/// Known by the name that the scanner looks for beside them.
+/// Known by the name that the scanner looks for next to them.
 const NAMED: &[(&str, &str, Make)] = &[
     ("adafruit", "ADAFRUIT_API_KEY", |c| c.alnum(32)),
     ("airtable", "airtable_api_key", |c| c.alnum(17)),

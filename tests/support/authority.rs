@@ -13,11 +13,11 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// Whom a server lets in.
+/// The clients that a server accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clients {
     Anybody,
-    /// Who shows a certificate of the same authority.
+    /// With a certificate of the same authority.
     Known,
 }
 
@@ -42,7 +42,7 @@ impl Authority {
             .expect("write a client's certificate");
     }
 
-    /// What a server of this name needs to speak TLS.
+    /// The TLS configuration of a server of this name.
     pub fn server(&self, name: &str, clients: Clients) -> Arc<ServerConfig> {
         let (certificate, key) = self.signed(&[name.to_owned()], ExtendedKeyUsagePurpose::ServerAuth);
         let provider = Arc::new(rustls::crypto::ring::default_provider());

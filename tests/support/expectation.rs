@@ -50,7 +50,7 @@ fn written(value: Option<Value>) -> String {
     }
 }
 
-/// Each `…` stands for any text; quotes around one of the two do not matter.
+/// Each `…` matches any text; quotes around one of the two do not matter.
 fn fits(expected: &str, found: &str) -> bool {
     if !expected.contains('…') {
         return expected == found;

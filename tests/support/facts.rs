@@ -21,7 +21,7 @@
 //! | `tags.…` | | a tag |
 //! | anything else | an attribute | a metadata key, with or without `metadata.` |
 //!
-//! A value with spaces stands in quotes (JSON's), `-` is a fact that is not there, `…` stands for any text.
+//! A value with spaces is in JSON quotes, `-` is a fact that is not there, `…` matches any text.
 
 use std::fmt::Write;
 
@@ -31,7 +31,7 @@ use similar::{ChangeTag, TextDiff};
 use crate::expectation::{Fact, Line};
 use crate::oracle::{Span, Trace};
 
-/// Compares a trace with the lines that tell it; the indentation that all lines share does not count.
+/// Compares a trace with its lines; the indentation that all lines share does not count.
 #[track_caller]
 pub fn assert_facts(trace: &Trace, expected: &str) {
     let expected = dedented(expected);
@@ -72,8 +72,8 @@ fn told(trace: &Trace, expected: &str) -> String {
     text
 }
 
-/// Depth first, siblings by start. A span whose parent is not there stands at the root's depth, and one that cannot
-/// be reached at all comes last.
+/// Depth first, siblings by start. A span whose parent is not there has the root's depth; spans that no path reaches
+/// come last.
 fn in_tree_order(trace: &Trace) -> Vec<(usize, &Span)> {
     let mut by_start: Vec<&Span> = trace.spans.iter().collect();
     by_start.sort_by_key(|span| span.start_ns);

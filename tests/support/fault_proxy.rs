@@ -1,4 +1,4 @@
-//! A network that fails as it is told to, between a client and a real server.
+//! A proxy between a client and a real server, with the network faults that a test asks for.
 //!
 //! One request per connection, which is handed on as it came but for `connection: close`.
 
@@ -20,7 +20,7 @@ pub enum Fault {
     Trickle,
     /// The connection is reset while the body is under way.
     ResetInBody,
-    /// Somebody in between answers.
+    /// The proxy answers in place of the server.
     Answer { status: u16, headers: Vec<(&'static str, &'static str)>, body: &'static str },
     /// It is handed on, and the server's answer is lost.
     LoseAnswer,

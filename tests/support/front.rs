@@ -1,7 +1,7 @@
-//! What stands before a server: a listener on 127.0.0.1 that notes each request and passes it on, or answers itself;
-//! in clear or with TLS, as an address of its own or as a proxy.
+//! A front end of a server: a listener on 127.0.0.1 that records each request and passes it on, or answers itself; in
+//! clear or with TLS, as a server or as a proxy.
 //!
-//! One request per connection: each answer says that it closes, so that nothing has to be told apart.
+//! One request per connection: each answer closes it, so that requests need no framing.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -41,7 +41,7 @@ pub struct Front {
 }
 
 struct Behind {
-    /// Where requests go, whatever host they name.
+    /// The port of all requests, for every host that they name.
     upstream: u16,
     tls: Option<Arc<ServerConfig>>,
     answers: Box<Answers>,
@@ -146,7 +146,7 @@ fn take(
         Ok(Some(request)) => request,
         Ok(None) => return Ok(None),
         Err(error) => {
-            // As a real server says it to who speaks TLS to it.
+            // A real server's answer to a client that sends TLS.
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")?;
             return Err(error);
         }

@@ -1,9 +1,9 @@
-//! Where a reply stands still until a test lets it go on.
+//! A gate that holds a reply back until the test opens it.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Holds a reply back until the test opens it, and tells the test that a reply has come this far.
+/// Holds a reply back until the test opens it, and lets the test wait for the reply.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
@@ -23,7 +23,7 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    /// Waits until a reply stands at this gate.
+    /// Waits until a reply has reached this gate.
     #[track_caller]
     pub fn wait_until_reached(&self, limit: Duration) {
         let state = self.0.0.lock().unwrap();

@@ -57,7 +57,7 @@ impl Home {
         home
     }
 
-    /// Writes the configuration anew, for another model or another server.
+    /// Replaces the configuration, for another model or another server.
     pub fn face(&self, model: &str, url: &str) {
         let work = self.work();
         // Retries are few and still there, so that a test can count them.
@@ -178,7 +178,7 @@ trust_level = "trusted"
         names
     }
 
-    /// The trace may come after the prompt: what a launch has told of its session is then in the database.
+    /// Waits for the finisher, which may end after the shell's prompt is back: all traces are in the database.
     #[track_caller]
     pub fn wait_until_delivered(&self) {
         // In this order: a launch's notes go when its traces are in the spool.
@@ -285,7 +285,7 @@ impl Drop for Home {
             left.is_empty()
         };
         if std::thread::panicking() {
-            // To panic once more on the way out of a failed test would end all tests.
+            // A second panic while a failed test unwinds would abort all tests.
             all_gone();
         } else {
             wait_for("the processes of a home to end", Duration::from_secs(10), all_gone);

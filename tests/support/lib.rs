@@ -1,4 +1,4 @@
-//! What the tests stand on: a scripted model server, the real Codex in a home of its own, the real MLflow.
+//! What the tests use: a scripted model server, the real Codex in a home of its own, the real MLflow.
 //!
 //! ```ignore
 //! let Some(codex) = codex() else { return };

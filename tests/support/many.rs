@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A copy that stands where Codex would have written it.
+/// A copy at the path where Codex would have written it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
     pub thread: String,

@@ -96,7 +96,7 @@ impl MlflowServer {
 
     fn within(folder: TempDir, python: &Path, options: &ServerOptions) -> MlflowServer {
         let log = File::create(folder.path().join("log")).expect("make a server's log");
-        // Asked for here, since MLflow itself does not say which port it got.
+        // Chosen here, since MLflow does not report which port it got.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
         let port = port.expect("a free port").port();
         let mut shell = Command::new("/bin/sh");
@@ -202,7 +202,7 @@ fn new_folder() -> TempDir {
     tempfile::Builder::new().prefix("codex-traced-server-").tempdir().expect("make a folder for a server")
 }
 
-/// The whole answer to a GET, as text; None where nobody answers.
+/// The whole answer to a GET, as text; None without an answer.
 pub fn get(port: u16, path: &str) -> Option<String> {
     ask(port, &format!("GET {path} HTTP/1.1\r\n"), "").ok()
 }

@@ -1,4 +1,4 @@
-//! A stand-in for the model's API: answers the Responses API from a script, on 127.0.0.1 only.
+//! A mock of the model's API: answers the Responses API from a script, on 127.0.0.1 only.
 //!
 //! One thread and one request per connection, so that closing the socket is an event of its own, and so that the
 //! end of the client is seen while a reply is held back.
@@ -17,13 +17,13 @@ use crate::run::wait_for;
 use crate::script::{Ending, Reply, Script, Usage};
 use crate::wire::{Events, read_request};
 
-/// What the server says when the script is used up; `assert_script_used_up_exactly` fails then.
+/// The server's answer when the script is used up; `assert_script_used_up_exactly` fails then.
 pub const NOTHING_LEFT: &str = "nothing left in the script";
 
-/// How often a reply that stands at a gate looks whether its client is still there.
+/// How often a reply at a gate checks that its client is still there.
 const LOOK_FOR_CLIENT: Duration = Duration::from_millis(20);
 
-/// A running stand-in; it stops when dropped.
+/// A running mock; it stops when dropped.
 #[derive(Debug)]
 pub struct ModelServer {
     port: u16,
@@ -77,7 +77,7 @@ impl ModelServer {
         self.shared.state.lock().unwrap().requests.clone()
     }
 
-    /// Method and path of what was asked beside responses and models.
+    /// Method and path of all requests other than for responses and models.
     pub fn strays(&self) -> Vec<String> {
         self.shared.state.lock().unwrap().strays.clone()
     }

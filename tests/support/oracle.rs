@@ -1,4 +1,4 @@
-//! Reads and edits a tracking store with MLflow's own Python client: what it says is what a user will see.
+//! Reads and edits a tracking store with MLflow's own Python client, which shows what a user will see.
 //!
 //! Importing MLflow takes seconds, so one process per version and test program imports it, and each call is a fork of it.
 

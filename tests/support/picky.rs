@@ -1,5 +1,5 @@
-//! A light stand-in for an MLflow server, which takes traces or not, one by one. What MLflow itself does with a trace
-//! is for MLflow to show; here it matters which ones arrive.
+//! A small mock of an MLflow server, which takes or refuses single traces. It shows which ones arrive; tests of what
+//! MLflow does with a trace use a real server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -51,7 +51,7 @@ impl PickyServer {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// From now on, for ever.
+    /// From now on, without end.
     pub fn dislike(&self, trace: &str, how: Dislike) {
         self.shared.dislikes.lock().unwrap().insert(trace.to_owned(), how);
     }

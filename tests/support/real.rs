@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The Codex that tests run unless they say otherwise: the newest that was tried.
+/// The Codex that tests run by default: the newest that was tried.
 pub const CODEX_VERSION: &str = "0.171.0";
 
 /// The newest Codex before it, of which most of the corpus was recorded.
@@ -14,13 +14,13 @@ pub const CODEX_BEFORE: &str = "0.169.0";
 /// The one that comes with the machine may be older.
 const NODE_VERSION: &str = "24.9.0";
 
-/// The MLflow that tests read with unless they say otherwise: the newest that was tried.
+/// The MLflow that tests read with by default: the newest that was tried.
 pub const MLFLOW_VERSION: &str = "3.18.0";
 
 /// The newest MLflow before it.
 pub const MLFLOW_BEFORE: &str = "3.17.2";
 
-/// The oldest MLflow that can read a database of ours.
+/// The oldest MLflow that can read the launcher's database.
 pub const MLFLOW_OLDEST: &str = "3.6.0";
 
 /// The oldest MLflow server that we deliver to; it keeps spans as files.
@@ -41,7 +41,7 @@ pub struct Codex {
     pub launcher: PathBuf,
 }
 
-/// None, with a line that says so, when tests are to stay offline.
+/// None, with a line on stderr, when tests are to stay offline.
 pub fn codex() -> Option<Codex> {
     wanted(&format!("Codex {CODEX_VERSION}")).then(fetch_codex)
 }
@@ -51,7 +51,7 @@ pub fn older_codex(version: &str) -> Option<Codex> {
     wanted(&format!("Codex {version}")).then(|| fetch_codex_of(version))
 }
 
-/// As `codex`, whatever the environment says: for the demo.
+/// As `codex`, without regard to the environment: for the demo.
 pub fn fetch_codex() -> Codex {
     fetch_codex_of(CODEX_VERSION)
 }
@@ -89,8 +89,7 @@ pub fn node_that_replaces_itself() -> Option<PathBuf> {
     })
 }
 
-/// The Python of a virtual environment with this MLflow; None, with a line that says so, when tests are to stay
-/// offline.
+/// The Python of a virtual environment with this MLflow; None, with a line on stderr, when tests are to stay offline.
 pub fn mlflow(version: &str) -> Option<PathBuf> {
     wanted(&format!("MLflow {version}")).then(|| fetch_mlflow(version))
 }
@@ -130,7 +129,7 @@ fn fetch_python(name: &str, package: &str, version: &str) -> PathBuf {
     folder.join("bin/python")
 }
 
-/// Where a program of the machine is; None, with a line that says so, when it is not there.
+/// The path of a program of the machine; None, with a line on stderr, when it is not there.
 pub fn tool(name: &str) -> Option<PathBuf> {
     let found = which::which(name).ok();
     if found.is_none() {
@@ -217,7 +216,7 @@ fn native_codex(packages: &Path) -> Option<PathBuf> {
     candidates.filter(is_ours).find(|program| program.is_file())
 }
 
-/// Cargo marks it with CACHEDIR.TAG, wherever it has been put.
+/// Cargo marks it with CACHEDIR.TAG at every path.
 fn target_folder() -> PathBuf {
     let program = std::env::current_exe().expect("a running program has a path");
     let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());

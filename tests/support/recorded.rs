@@ -1,4 +1,4 @@
-//! What a rollout says, read without any of the project's own code.
+//! The content of a rollout, read without any of the project's own code.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ impl Recorded {
         Recorded { lines: text.split_terminator('\n').map(parse).collect() }
     }
 
-    /// The thread's id, as the first line tells it.
+    /// The thread's id, from the first line.
     #[track_caller]
     pub fn thread(&self) -> &str {
         self.lines[0]["payload"]["id"].as_str().expect("the first line is session_meta")

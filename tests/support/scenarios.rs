@@ -1,4 +1,4 @@
-//! What the model says in the scenarios that more than one test plays.
+//! The model's replies in the scenarios that more than one test plays.
 
 use serde_json::{Value, json};
 
@@ -8,9 +8,9 @@ use crate::tmux::Tmux;
 /// Wraps all its tools in code mode, and starts sub-agents of the second kind.
 pub const CODE_MODE: &str = "gpt-6.1-sol";
 
-/// The root starts `outer`, which starts `inner`, which runs a command; everyone waits for whom they started.
+/// The root starts `outer`, which starts `inner`, which runs a command; each waits for the agent that it started.
 ///
-/// For a model in code mode. Who asks is told by the agent's name in what the model is shown.
+/// For a model in code mode. The agent's name in the request shows which agent asks.
 pub fn nested_agents() -> Script {
     let spawn = |name: &str, task: &str| {
         let arguments = json!({"task_name": name, "message": task, "fork_turns": "none"});

@@ -1,4 +1,4 @@
-//! What the stand-in for the model says, reply by reply.
+//! The replies of the model server, one by one.
 
 use std::collections::VecDeque;
 use std::ops::AddAssign;
@@ -23,7 +23,7 @@ impl Script {
         self
     }
 
-    /// A reply kept for a request whose body (JSON as sent) contains `needle`: for sub-agents, say.
+    /// A reply kept for a request whose body (JSON as sent) contains `needle`, as for sub-agents.
     pub fn reply_to(mut self, needle: &str, reply: Reply) -> Script {
         self.replies.push_back((Some(needle.to_owned()), reply));
         self
@@ -48,7 +48,7 @@ impl Script {
     }
 }
 
-/// One answer of the model. Unless told otherwise it ends well and reports `Usage::USUAL`.
+/// One answer of the model. By default it ends well and reports `Usage::USUAL`.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub(crate) items: Vec<Item>,
@@ -107,12 +107,12 @@ impl Reply {
         self.item(Item::reasoning(summary))
     }
 
-    /// What the model says while it works.
+    /// Text of the model while it works.
     pub fn commentary(self, text: &str) -> Reply {
         self.item(Item::message(text).phase("commentary"))
     }
 
-    /// What the model says last in a turn.
+    /// The last text of the model in a turn.
     pub fn answer(self, text: &str) -> Reply {
         self.item(Item::message(text).phase("final_answer"))
     }
@@ -182,7 +182,7 @@ impl Reply {
         self
     }
 
-    /// All items, but no last event before the gate opens. A gate that nobody opens hangs until the client leaves.
+    /// All items, but no last event before the gate opens. A gate that stays closed hangs until the client leaves.
     pub fn stall_at_end(mut self, gate: &Gate) -> Reply {
         self.gate_at_end = Some(gate.clone());
         self
@@ -280,7 +280,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// What a reply reports that does not say.
+    /// The usage of a reply that sets none.
     pub const USUAL: Usage = Usage { input: 1000, cached: 500, output: 50, reasoning: 20 };
 
     pub fn total(&self) -> u64 {

@@ -137,7 +137,7 @@ impl Terminal {
         (name.display().to_string(), device)
     }
 
-    /// As a window manager does: the kernel tells the program.
+    /// As a window manager does: the kernel signals the program.
     pub fn resize(&self, rows: u16, columns: u16) {
         set_size(&self.slave, [rows, columns, 0, 0]);
     }
@@ -170,7 +170,7 @@ impl Terminal {
     }
 }
 
-/// Both ends are closed in every program that any test starts meanwhile.
+/// Programs that other tests start at the same time inherit neither end.
 #[cfg(target_os = "linux")]
 fn open_terminal() -> (File, OwnedFd) {
     use nix::fcntl::{OFlag, open};
@@ -196,7 +196,7 @@ fn set_size(slave: &OwnedFd, size: [u16; 4]) {
     let [ws_row, ws_col, ws_xpixel, ws_ypixel] = size;
     let size = libc::winsize { ws_row, ws_col, ws_xpixel, ws_ypixel };
     #[expect(unsafe_code, reason = "TIOCSWINSZ; nix offers no safe form")]
-    // SAFETY: the kernel reads a size of ours.
+    // SAFETY: the kernel reads a size on the stack.
     let answer = unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
     assert_eq!(answer, 0, "the size of a terminal of our own");
 }
@@ -214,7 +214,7 @@ fn end_of(child: &mut Child, shown: &Mutex<Vec<u8>>) -> End {
     panic!("did not end within {LIMIT:?}; shown:\n{}", String::from_utf8_lossy(&shown.lock().unwrap()));
 }
 
-/// Until the other side is closed, or we are to close ours.
+/// Until the other side is closed, or the test asks for an end.
 fn keep(mut screen: File, shown: &Mutex<Vec<u8>>, closing: &AtomicBool) {
     let mut chunk = [0; 8192];
     while !closing.load(Ordering::Relaxed) {

@@ -256,7 +256,7 @@ fn a_resumed_session_is_updated_and_what_people_added_stays() {
         assert_eq!(theirs, [Some(json!("red")), Some(json!("yes"))], "MLflow {version}");
         assert_eq!(on_server.name.as_deref(), Some("mine"), "MLflow {version}");
 
-        // The rest is as in our own database, where nobody changed anything.
+        // The rest is as in the local database, which has no edits.
         on_server.name = in_database.name.clone();
         on_server.tags.insert("mlflow.traceName".to_owned(), json!(in_database.name));
         if version == MLFLOW_OLDEST_SERVER {
@@ -350,7 +350,7 @@ fn only_new_spans_go_over_the_wire() {
     assert_eq!(spans_in(&front), (vec![first.spans.len()], true));
     let before = receipt(&front.uri(), &first, &delivered);
 
-    // The same again: what is said of the whole, and no span.
+    // A second delivery: the trace itself, and no span.
     front.forget();
     assert_eq!(deliver(&front.uri(), &first, Some(&before)).spans_sent, 0);
     assert_eq!(spans_in(&front), (vec![], false));
@@ -364,7 +364,7 @@ fn only_new_spans_go_over_the_wire() {
     assert_eq!(deliver(&front.uri(), &second, Some(&before)).spans_sent, new);
     assert_eq!(spans_in(&front), (vec![new], true));
 
-    // Another place's receipt says nothing of this one.
+    // A receipt of another target does not count here.
     front.forget();
     deliver(&front.uri(), &second, Some(&receipt("http://elsewhere", &second, &delivered)));
     assert_eq!(spans_in(&front), (vec![second.spans.len()], true));
@@ -423,7 +423,7 @@ fn a_cost_that_only_the_server_adds_up_grows_with_the_session() {
         return;
     };
     let job = Job::done(&codex);
-    // As for a model without a price of ours: each call has its cost from elsewhere, the trace has none.
+    // As for a model without a known price: each call has a cost from another source, the trace has none.
     let unpriced = |mut trace: Trace| {
         trace.metadata.remove("mlflow.trace.cost");
         trace

@@ -1,4 +1,4 @@
-//! The way to a server: credentials, certificates, proxies, and what is said where the way is barred.
+//! The way to a server: credentials, certificates, proxies, and the errors where it is closed.
 
 use common::json::value::Map;
 use common::json::value::Value;
@@ -84,7 +84,7 @@ fn deliver_there(
     mlflow_store::exporter(target, &experiment, &access, patience)?.export(trace, None)
 }
 
-/// What stands in the way until somebody changes it.
+/// An error that lasts until a user changes something.
 #[track_caller]
 fn barred(result: Result<Delivered, ExportError>) -> String {
     match result {
@@ -122,13 +122,13 @@ fn a_server_with_users_wants_a_user_and_says_what_is_wrong() {
     assert!(barred(with("boss", "wrong")).contains("401 Unauthorized"));
     assert_eq!(with("boss", "a long password").map(|delivered| delivered.spans_sent), Ok(1));
 
-    // In the address, too; and what is said of the target then is without it.
+    // In the address, too; messages about the target are without it.
     let within = uri.replace("http://", "http://boss:a%20long%20password@");
     assert_eq!(deliver(&within, &[], &a_trace(2)).map(|delivered| delivered.spans_sent), Ok(1));
     let wrong = barred(deliver(&uri.replace("http://", "http://boss:wrong@"), &[], &a_trace(2)));
     assert!(wrong.contains(&uri) && !wrong.contains("wrong"), "{wrong}");
 
-    // Somebody who may read only.
+    // A user who may only read.
     let user = json!({"username": "reader", "password": "another long one"}).to_string();
     let admin = "Authorization: Basic Ym9zczphIGxvbmcgcGFzc3dvcmQ=";
     let made = post(server.port(), "/api/2.0/mlflow/users/create", &[admin], &user);

@@ -37,14 +37,14 @@ const SESSIONS: [&str; 9] = [
     "legacy-0.147.0",
 ];
 
-/// What a trace is made of.
+/// One trace per session, or per turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Of {
     Session,
     Turn,
 }
 
-/// How the rows came into a database of ours.
+/// How the rows came into the local database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Way {
     /// Written before MLflow upgraded the database.
@@ -180,7 +180,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Sends all traces to the server, and writes them to two databases of ours.
+/// Sends all traces to the server, and writes them to two local databases.
 #[track_caller]
 pub(crate) fn compare_rows(version: &str, server: &MlflowServer, oracle: &Oracle, of: Of) -> Report {
     let folder = tempfile::tempdir().expect("make a folder");

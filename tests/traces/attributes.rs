@@ -150,7 +150,7 @@ fn judges_are_given_a_session_and_each_of_its_turns_as_text_with_its_tools() {
     let server = ModelServer::start(Script::new());
     let home = Home::new(&server.url());
     let thread = three_turns(&codex, &home, &server);
-    // The same session once more into the same database, a trace for each turn.
+    // The same session again into the same database, a trace for each turn.
     let other = Home::new(&server.url());
     let mut command = other.traced(LAUNCHER, &codex.native);
     command.env("MLFLOW_TRACKING_URI", format!("sqlite:///{}", home.database().display()));

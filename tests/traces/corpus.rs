@@ -1,4 +1,4 @@
-//! What real rollouts become: every file of the corpus, read, built, and told in a text to review.
+//! What real rollouts become: every file of the corpus, read, built, and printed as a text to review.
 
 use codex_session::session::model::Session;
 use codex_session::session::{self, Writer};
@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 /// Long enough to recognise a text, short enough for a line of review.
 const CHARACTERS: usize = 100;
 
-/// Enough to see every kind of span; a session of hundreds says the same over and over.
+/// Enough to see every kind of span; a session of hundreds repeats itself.
 const SPANS: usize = 60;
 
-/// Attributes that say the same as a name or a column of the text; below the root so do all of OpenTelemetry's.
+/// Attributes that repeat a name or a column of the text; below the root all of OpenTelemetry's do.
 const TOLD_ELSEWHERE: [&str; 6] = [
     "tool_name",
     "input_tokens",
@@ -220,8 +220,8 @@ fn no_codex_writes_a_line_that_we_do_not_know() {
     }
 }
 
-/// What Codex counted for the thread itself, read from the raw lines: input and output tokens. Counters that were
-/// started anew are added up, and what the first one began with is another thread's.
+/// What Codex counted for the thread itself, read from the raw lines: input and output tokens. Counters that started
+/// again are added up; the first one's initial value belongs to another thread.
 fn counted_by_codex(path: &Path) -> Option<[u64; 2]> {
     let lines = fs::read_to_string(path).expect("a file of the corpus");
     let figures = |usage: &serde_json::Value| {
@@ -240,7 +240,7 @@ fn counted_by_codex(path: &Path) -> Option<[u64; 2]> {
         uncounted = None;
         let (total, last) = (figures(&info["total_token_usage"]), figures(&info["last_token_usage"]));
         let starts_anew = total[0] < now[0] || now == [0, 0];
-        // Beside the count of a response that was cut off stand zeros.
+        // A response that was cut off has zeros next to its count.
         let first = if last == [0, 0] { total } else { last };
         let own = sum.get_or_insert([0, 0]);
         for index in 0..2 {
@@ -314,7 +314,7 @@ fn the_tokens_of_the_responses_are_codexs_own_total() {
     settings.bind(|| insta::assert_snapshot!("corpus", table));
 }
 
-/// `codex migrate-rollouts` writes a file anew: other lines, ordinals, turn ids.
+/// `codex migrate-rollouts` rewrites a file: other lines, ordinals, turn ids.
 #[test]
 fn a_migrated_file_gives_the_ids_that_it_gave_before() {
     let spans = |path: &str| {

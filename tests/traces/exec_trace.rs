@@ -172,7 +172,7 @@ fn what_people_added_in_mlflow_survives_the_next_turn_and_an_upgrade() {
     let database = job.home.database();
     let trace = job.trace_id();
 
-    // MLflow 3.6 upgrades our file when it opens it, 3.17 upgrades what 3.6 made of it.
+    // MLflow 3.6 upgrades the file when it opens it, 3.17 upgrades 3.6's version.
     let in_oldest = oldest.trace(&database);
     assert_eq!((in_oldest.trace_id.as_str(), in_oldest.spans.len()), (trace.as_str(), 8));
     let added = [

@@ -61,7 +61,7 @@ impl Lines {
         let usage =
             |input: u64| json!({"input_tokens": input, "output_tokens": 1, "total_tokens": input + 1});
         let mut total = usage(total);
-        // Each response told one token.
+        // Each response counted one token.
         total["output_tokens"] = json!(total["input_tokens"].as_u64().unwrap_or(0) / 10);
         let mut last = usage(last);
         last["output_tokens"] = json!(last["input_tokens"].as_u64().unwrap_or(0) / 10);
@@ -323,7 +323,7 @@ fn after_start(at: Option<Timestamp>) -> i64 {
 
 #[test]
 fn a_command_that_slept_with_the_machine_began_before_its_own_first_output() {
-    // Codex's clock stood for 80 minutes: it measured 90 seconds.
+    // Codex's clock stopped for 80 minutes: it measured 90 seconds.
     let end = json!({"type": "exec_command_end", "call_id": "c1", "turn_id": "a", "command": ["bash", "-lc", "serve"],
         "cwd": "/w", "stdout": "", "stderr": "", "aggregated_output": "up", "exit_code": 0,
         "duration": {"secs": 90, "nanos": 0}});

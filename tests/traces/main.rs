@@ -1,4 +1,4 @@
-//! What a trace says: recorded sessions, damaged ones, and those of a real Codex.
+//! The content of traces: of recorded sessions, of damaged ones, and of those of a real Codex.
 
 mod attributes;
 mod corpus;

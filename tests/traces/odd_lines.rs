@@ -23,7 +23,7 @@ fn session_of(lines: &[Vec<u8>]) -> Session {
     reducer.finish()
 }
 
-/// The same file with another text where the model says "All done.".
+/// The same file with another text in place of the model's "All done.".
 fn with_answer(answer: &str) -> Vec<Vec<u8>> {
     let quoted = json!(answer).to_string();
     let put = |line: Vec<u8>| {

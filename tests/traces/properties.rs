@@ -19,7 +19,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// Larger files say the same more often; every case would be slow.
+/// Larger files repeat the same lines; every case would be slow.
 const LARGE: usize = 150_000;
 
 /// The files of the corpus, by lines without their LF.
@@ -248,7 +248,7 @@ fn mixed_lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 proptest! {
-    // A failure prints the smallest input that shows it; a file of seeds would say less.
+    // A failure prints the smallest input that shows it, which helps more than a file of seeds.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -298,7 +298,7 @@ proptest! {
         prop_assert_eq!(session.unknown_lines.values().sum::<u64>(), places.len() as u64);
         let expected = session_of(&*joined(known));
         session.unknown_lines.clear();
-        // When the file was written is all that a line without meaning tells.
+        // A line without meaning yields only the time of its writing.
         (session.first_line_at, session.last_line_at) = (expected.first_line_at, expected.last_line_at);
         prop_assert_eq!(session, expected);
     }
@@ -314,7 +314,7 @@ proptest! {
     }
 }
 
-/// Of a large file some prefixes stand for all, unless `EVERY_PREFIX` is set: each is a whole trace.
+/// Of a large file only some prefixes are tried, unless `EVERY_PREFIX` is set: each is a whole trace.
 fn stride(bytes: usize) -> usize {
     if bytes < LARGE || std::env::var_os("EVERY_PREFIX").is_some() { 1 } else { 100 }
 }

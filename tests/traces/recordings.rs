@@ -87,7 +87,7 @@ fn calls_of_one_response_have_an_end_each() {
         tools.next().unwrap_or_else(|| panic!("nothing printed {text:?}"))
     };
     let (slow, quick) = (that_printed("one\n"), that_printed("a work folder\n"));
-    // That they overlapped is not to be told: Codex notes a command's start up to 0.2 s late (0.169).
+    // Whether they overlapped is unknown: Codex notes a command's start up to 0.2 s late (0.169).
     let called = span(&trace, "llm_call_1").ended_at;
     assert!(called < quick.ended_at && quick.ended_at < slow.ended_at, "{called} {quick:?} {slow:?}");
     let calls = &span(&trace, "llm_call_1").outputs["choices"][0]["message"]["tool_calls"];
@@ -131,7 +131,7 @@ fn a_tool_of_an_mcp_server_fails_by_its_own_word_or_by_the_protocols() {
 #[test]
 fn an_image_is_a_note_by_which_it_can_be_known() {
     let trace = trace(&alone("image-input"));
-    // `sha256sum` of the file says the same.
+    // As `sha256sum` of the file prints it.
     let note = "[image image/png, 69 bytes, sha256 3220fc7838ccdab0a3a21b5d8498275c7abe6930abbb059e9fdb4939bba8c2fd]";
     let messages = span(&trace, "llm_call_1").inputs["messages"].to_string();
     assert!(messages.contains(note), "{messages}");

@@ -1,4 +1,4 @@
-//! One session, several files: whichever command asks, and wherever they are, they make the same trace.
+//! One session in several files: every command makes the same trace of them, in any folders.
 
 use super::{NO_MODEL, assert_imported, import, original, ours, stored, summary};
 use mlflow_store::ids::TraceId;

@@ -111,7 +111,7 @@ fn what_a_server_lost_is_sent_again_and_nothing_else_is() {
     let is_whole = |trace: &support::Trace| !trace.spans.is_empty() && trace.experiment_id == experiment;
     assert!(restored.iter().all(is_whole), "with its spans, where it was");
 
-    // With the experiment its id is gone too, or another's: settings say where to.
+    // The experiment's id is gone, or is another experiment's: the settings decide where traces go.
     let gone = json!({"experiment_id": experiment}).to_string();
     post(server.port(), "/api/2.0/mlflow/experiments/delete", &[], &gone);
     let uri = format!("sqlite:///{}", server.database().display());

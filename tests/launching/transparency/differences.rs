@@ -221,7 +221,7 @@ fn as_a_containers_first_process_codex_can_be_killed() {
 #[test]
 fn full_screen_codex_has_a_terminal_of_its_own() {
     let stage = Stage::new();
-    // The shell stays: when it ends, everybody on its terminal is left without one.
+    // The shell stays: at its end all processes on its terminal lose it.
     let script = "codex 'see; leave; exit 3'; touch ended; until [ -e out ]; do sleep 0.01; done; exit 3";
     let seen = stage.observe(Place::Terminal, script, |_| {
         wait_until(&stage.at("ended"));

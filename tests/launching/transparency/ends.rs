@@ -71,7 +71,7 @@ fn what_codex_leaves_in_the_background_lives_on() {
             let started = format!("/proc/{}/exe", act.id());
             wait_for("the end", LIMIT, || !Path::new(&started).exists());
             let left = fs::read_to_string(stage.at("left")).expect("the probe told");
-            // `kill` fails if nobody is there.
+            // `kill` fails if there is no such process.
             send(left.parse().expect("a process"), libc::SIGKILL);
         });
         assert_same(words, &seen, &[]);

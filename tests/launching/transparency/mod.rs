@@ -1,5 +1,5 @@
-//! Nobody can tell the difference: each case runs twice, with the plain program and through codex-traced, and must
-//! observe the same, but for the differences of the README's table.
+//! Transparency: each case runs twice, with the plain program and through codex-traced, and must observe the same, but
+//! for the documented differences.
 
 mod child;
 mod differences;

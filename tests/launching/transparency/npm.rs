@@ -1,5 +1,5 @@
-//! The real Codex by npm's launcher, a Node script: with an older Node it is a grandchild of ours, with a newer one it
-//! takes the place of its parent.
+//! The real Codex by npm's launcher, a Node script. With an older Node, Codex is a grandchild of codex-traced; a newer
+//! Node replaces itself by Codex.
 
 use nix::sys::signal::Signal;
 use std::fs;
@@ -12,7 +12,7 @@ use support::{
 
 use crate::LAUNCHER;
 
-/// What stands between us and Codex.
+/// What runs between codex-traced and Codex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Between {
     Node,

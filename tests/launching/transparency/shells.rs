@@ -132,7 +132,7 @@ fn in_the_background_of_an_interactive_shell() {
         terminal.wait_for("typed2");
         terminal.type_keys("touch b; wait $p; echo code$?; exit 5\n");
     });
-    // When a shell tells of its job's end depends on when it looks; what is typed before it reads may show twice.
+    // The moment at which a shell reports a job's end varies; input that comes before the shell reads may show twice.
     let [plain, traced] = seen.map(|mut seen| {
         let shown = seen.remove("shown").expect("a terminal shows something");
         let begun = shown.lines().skip_while(|line| *line != "begun1");

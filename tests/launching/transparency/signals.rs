@@ -94,7 +94,7 @@ fn each_death_of_codex_is_ours_and_the_shells() {
             assert_eq!(seen[0]["end"], format!("Signal({signal})"), "{case}");
             wrong.extend(compare(&case, &seen, &[]));
 
-            // Not by bash, which tells the process's id.
+            // Not by bash, which prints the process's id.
             let script =
                 format!("{NO_CORE}; exec sh -c \"codex {words}'die {signal}'; echo \\$? >out; exit 0\"");
             let seen = stage.observe(place, &script, |_| {});

@@ -3,7 +3,7 @@
 //! | replaced in an observation | by |
 //! |---|---|
 //! | ids of processes: the one that the test started, the probe's own, that of the first above it that is no `codex` | `<started>`, `<itself>`, `<above>` |
-//! | what a shell, and Codex when it panics, say of a process's id | `<id>` |
+//! | a process's id in the output of a shell, and of Codex when it panics | `<id>` |
 //! | the terminal that the test made, by name and number | `<terminal>`; every other `<another terminal>` |
 //! | numbers of pipes | `<pipe-N>`, N by first appearance |
 //! | a namespace that is not the test's own: each run of `unshare` makes one | `<another namespace>` |
@@ -33,7 +33,7 @@ pub(crate) enum Who {
     Traced,
 }
 
-/// Where the shell stands that starts `codex`.
+/// Where the shell that starts `codex` runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// It leads a session on a terminal.
@@ -45,7 +45,7 @@ pub(crate) enum Place {
 /// What the probe leaves for us in its folder.
 const LEFT: [&str; 5] = ["seen", "caught", "read", "out", "err"];
 
-/// A folder of programs in which `codex` is the plain one or ours, by turns; all else is the same for both.
+/// A folder of programs in which `codex` is by turns the plain program or codex-traced; all else is the same.
 pub(crate) struct Stage {
     pub(crate) home: Home,
     variables: Vec<(&'static str, String)>,
@@ -74,7 +74,7 @@ impl Stage {
         self.home.work().join(name)
     }
 
-    /// Says `codex`, and this one runs.
+    /// From now on `codex` runs this one.
     pub(crate) fn cast(&self, who: Who) {
         let codex = self.home.root().join("bin/codex");
         let _ = fs::remove_file(&codex);
@@ -254,7 +254,7 @@ pub(crate) fn differing([plain, traced]: &[Observation; 2]) -> BTreeSet<String> 
     names.filter(|name| plain.get(*name) != traced.get(*name)).cloned().collect()
 }
 
-/// The same but for these, and these differ: an allowed difference that is gone is told too.
+/// The same but for these, and these differ: an allowed difference that is gone is reported too.
 pub(crate) fn compare(case: &str, seen: &[Observation; 2], allowed: &[&str]) -> Vec<String> {
     let found = differing(seen);
     let allowed: BTreeSet<String> = allowed.iter().map(|name| (*name).to_owned()).collect();

@@ -18,7 +18,7 @@ pub struct Side<'a> {
     pub names: &'a [(String, String)],
 }
 
-/// The differences, as lines such as `POST /path body.trace.x: "theirs" != "ours"`; ours are on the right.
+/// The differences, as lines such as `POST /path body.trace.x: "theirs" != "ours"`.
 pub fn differences(theirs: &Side, ours: &Side) -> Vec<String> {
     let (theirs, ours) = (theirs.requests(), ours.requests());
     let mut lines = Vec::new();

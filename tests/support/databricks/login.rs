@@ -23,7 +23,7 @@ pub const USER: &str = "someone@example.com";
 pub(super) struct Tokens(BTreeMap<String, usize>);
 
 impl Tokens {
-    /// What is told without a token; None for everything else.
+    /// The answer to requests that need no token; None for all others.
     pub(super) fn answer(&mut self, asked: &Exchange, host: &str, rules: &Rules) -> Option<Answer> {
         Some(match (asked.method.as_str(), asked.path.as_str()) {
             ("GET", "/.well-known/databricks-config") => {

@@ -1,5 +1,5 @@
-//! A stand-in for a Databricks workspace and for the cloud storage behind it, on 127.0.0.1 only. It records what is
-//! asked, and refuses what the real ones refuse.
+//! A mock of a Databricks workspace and of the cloud storage behind it, on 127.0.0.1 only. It records the requests, and
+//! refuses what the real ones refuse.
 
 mod api;
 mod cloud;
@@ -22,14 +22,14 @@ pub use cloud::{Cloud, PART};
 use login::Tokens;
 pub use login::{CLIENT_ID, CLIENT_SECRET, TOKEN, USER};
 
-/// How the stand-in behaves where workspaces differ.
+/// How the mock behaves where workspaces differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     pub cloud: Cloud,
     pub reposts: Reposts,
     /// How many requests an OAuth token is good for.
     pub token_lasts: usize,
-    /// What is said of an OAuth token's life, in seconds.
+    /// The `expires_in` of OAuth tokens, in seconds.
     pub token_expires_in: u64,
     /// How many requests a signed address is good for.
     pub address_lasts: usize,
@@ -114,7 +114,7 @@ impl Exchange {
     }
 }
 
-/// A running stand-in; it stops when dropped.
+/// A running mock; it stops when dropped.
 #[derive(Debug)]
 pub struct Databricks {
     host: String,

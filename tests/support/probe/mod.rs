@@ -1,17 +1,17 @@
-//! A program in Codex's place that tells what it can see of itself, and does what a test asks of it.
+//! A program in Codex's place that reports what it can see of itself, and runs a test's script.
 //!
 //! The test program is the probe: started by the name of `codex`, it never comes to its tests. So there is nothing
-//! to build beside it; and it looks around before Rust's runtime does, which opens closed streams and ignores SIGPIPE.
+//! to build besides; and it looks around before Rust's runtime does, which opens closed streams and ignores SIGPIPE.
 //!
-//! Its last argument says what to do, step by step: `see; catch USR1 TERM; ready a; until b; exit 3`.
+//! Its last argument is a script of steps: `see; catch USR1 TERM; ready a; until b; exit 3`.
 //!
 //! | step | what it does |
 //! |---|---|
 //! | `see` | leaves what it can see in the file `seen` |
 //! | `say WORDS`, `cry WORDS` | a line on stdout, on stderr |
 //! | `lines N`, `bytes` | N lines on each of them in turn; every byte there is, on stdout |
-//! | `clock` | the time of the machine's own clock, as `clock` tells it |
-//! | `read`, `line` | reads stdin to its end into the file `read`; one line, and says it |
+//! | `clock` | the time of the machine's own clock, as `clock` returns it |
+//! | `read`, `line` | reads stdin to its end into the file `read`; one line, and prints it |
 //! | `send N`, `take N` | N bytes of the pattern, out and in; leaves the file `taken` when all of them were right |
 //! | `echo` | shows each key, until `q` |
 //! | `catch NUMBERS` | from now on notes these signals in the file `caught`, and lives |
@@ -50,7 +50,7 @@ pub fn probe() -> PathBuf {
 }
 
 #[expect(unsafe_code, reason = "the loader's list of what runs before main")]
-// SAFETY: the GNU loader calls what stands here as a function of these arguments.
+// SAFETY: the GNU loader calls the entries of this section as functions of these arguments.
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
 static BEFORE_MAIN: extern "C" fn(c_int, *const *const c_char) = before_main;
@@ -58,7 +58,7 @@ static BEFORE_MAIN: extern "C" fn(c_int, *const *const c_char) = before_main;
 extern "C" fn before_main(count: c_int, words: *const *const c_char) {
     let count = usize::try_from(count).unwrap_or(0);
     #[expect(unsafe_code, reason = "the words as the kernel gave them")]
-    // SAFETY: the loader passes as many pointers to texts as it says, and they live as long as the process.
+    // SAFETY: the loader passes `count` pointers to texts, and they live as long as the process.
     let words: Vec<&CStr> = (0..count).map(|at| unsafe { CStr::from_ptr(*words.add(at)) }).collect();
     let name = words.first().map(|word| Path::new(std::ffi::OsStr::from_bytes(word.to_bytes())));
     if name.and_then(Path::file_name).is_some_and(|name| name == NAME) {

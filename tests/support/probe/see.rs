@@ -87,7 +87,7 @@ pub(super) fn see() -> Sight {
     sight
 }
 
-/// Nice, policy, group, session, foreground, and the rest that only system calls tell.
+/// Nice, policy, group, session, foreground, and the rest that only system calls return.
 fn of_process() -> Vec<(String, String)> {
     let stat = text("stat");
     let fields: Vec<&str> = stat[stat.rfind(')').map_or(0, |at| at + 1)..].split_whitespace().collect();

@@ -98,7 +98,7 @@ fn take_pattern(size: usize) -> &'static str {
     "every byte right"
 }
 
-/// Whole or not at all: whoever waits for it reads it at once.
+/// Atomic: a test that waits for the file reads it at once.
 fn leave(name: &str, text: &[u8]) {
     let half = format!("{name}.half");
     fs::write(&half, text).expect("write a file of the probe");
@@ -111,7 +111,7 @@ fn stream(fd: i32) -> ManuallyDrop<File> {
     ManuallyDrop::new(unsafe { File::from_raw_fd(fd) })
 }
 
-/// What nobody takes is for the exit code of a signal to tell.
+/// Failures are ignored: a closed pipe shows in the exit code of SIGPIPE.
 fn put(fd: i32, bytes: &[u8]) {
     let _ = stream(fd).write_all(bytes);
 }
@@ -152,13 +152,13 @@ extern "C" fn tell(number: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
 
 fn send(to: i32, number: i32) {
     #[expect(unsafe_code, reason = "signals that have no names")]
-    // SAFETY: it touches no memory of ours.
+    // SAFETY: it touches no memory of this process.
     unsafe {
         libc::kill(to, number);
     }
 }
 
-/// Deaf to hang-ups, on no stream of ours.
+/// Ignores hang-ups, and inherits no stream.
 fn left_behind() {
     #[expect(unsafe_code, reason = "fork")]
     // SAFETY: there is one thread.

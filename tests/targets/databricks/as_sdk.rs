@@ -112,7 +112,7 @@ fn variables_files_and_profiles_mean_what_they_mean_to_databricks_sdk() {
         let access =
             Access { variables: Variables::from(all), home: Some(home.to_path_buf()), ..Access::default() };
         let delivery = Delivery { profile: *profile, access, ..Delivery::with([]) };
-        // Only the first request matters: of the tokens, the stand-in knows two.
+        // Only the first request matters: the mock knows only two of the tokens.
         let ended = delivery.of(&trace());
         let ours = first_request([&of_variables, &of_file]);
         assert_eq!(any_granted(ours.clone()), any_granted(theirs), "{} {profile:?}", home.display());

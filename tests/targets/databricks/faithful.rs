@@ -1,5 +1,5 @@
-//! Does our client ask what MLflow's asks? Both deliver the same trace to the stand-in, and every difference between
-//! what they send must be in the list below, with its reason.
+//! The exporter's requests are those of MLflow's client: both deliver the same trace to the mock, and every difference
+//! must be in the list below, with its reason.
 
 use super::made::{Delivery, EXPERIMENT, id, trace};
 use mlflow_store::trace::{Span, SpanStatus, Trace};
@@ -8,7 +8,7 @@ use support::databricks::compare::{Side, differences, order};
 use support::databricks::{Cloud, Rules, TOKEN};
 use support::{Databricks, Oracle, Verb};
 
-/// Each difference that may be (`*` stands for any text), and why.
+/// Each allowed difference (`*` matches any text), and its reason.
 const ALLOWED: [(&str, &str); 20] = [
     ("GET /.well-known/databricks-config times: * != 1", "MLflow asks before every request, we once"),
     (
@@ -60,7 +60,7 @@ fn allowed() -> impl Iterator<Item = &'static str> {
     ALLOWED.iter().map(|(pattern, _)| *pattern)
 }
 
-/// `*` stands for any text.
+/// `*` matches any text.
 fn fits(pattern: &str, line: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == line,

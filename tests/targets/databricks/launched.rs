@@ -8,7 +8,7 @@ use support::{
     Databricks, End, Home, ModelServer, Oracle, Reply, Script, Trace, Verb, assert_facts, codex, run,
 };
 
-/// Told to deliver to Databricks, as a person tells it.
+/// A launch that delivers to Databricks, set up as a user does.
 fn traced(home: &Home, codex: &std::path::Path, variables: &[(&str, &str)]) -> Command {
     let mut command = home.traced(LAUNCHER, codex);
     command.env("MLFLOW_TRACKING_URI", "databricks").env("MLFLOW_CODEX_TRACING_ENABLED", "true");

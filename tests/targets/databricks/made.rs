@@ -94,7 +94,7 @@ pub(crate) fn id(trace: &Trace) -> String {
     trace.id.to_string()
 }
 
-/// A delivery to be made: to whom, by what right, with what settings.
+/// A delivery: its target, credentials and settings.
 pub(crate) struct Delivery<'a> {
     pub(crate) profile: Option<&'a str>,
     pub(crate) access: Access,

@@ -1,4 +1,4 @@
-//! Traces on Databricks: who may deliver, where the spans go, what MLflow's own client says of it.
+//! Traces on Databricks: credentials, where the spans go, and what MLflow's own client reads.
 
 mod again;
 mod as_sdk;
