@@ -67,7 +67,7 @@ fn an_experiment_is_by_id_or_by_name_and_an_id_stays_with_its_target() {
 }
 
 #[test]
-fn what_one_trace_is_can_be_chosen_and_stays_until_it_is_chosen_anew() {
+fn the_granularity_can_be_chosen_and_stays_until_it_is_changed() {
     let situation = Situation::fresh();
     let chosen = |words: &[&str]| {
         let said = situation.say(&[&["enable", "--no-check"], words].concat()).ended(End::Code(0));

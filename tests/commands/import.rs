@@ -98,7 +98,7 @@ fn mlflow_shows_an_imported_session_as_it_shows_any_other() {
 }
 
 #[test]
-fn of_several_files_of_a_thread_the_one_that_holds_most_counts_whatever_is_named() {
+fn of_several_files_of_a_thread_the_largest_counts_whichever_is_named() {
     let home = Home::new(NO_MODEL);
     let whole = copy(&original("exec-json-resume-1"), &home.sessions(), 1);
     let text = fs::read_to_string(&whole.path).expect("the copy");
@@ -165,7 +165,7 @@ fn a_session_that_went_on_is_updated_and_a_compressed_one_is_the_same() {
 }
 
 #[test]
-fn what_is_no_session_of_its_own_is_left_out_and_what_cannot_be_read_is_told() {
+fn what_is_no_session_of_its_own_is_left_out_and_what_cannot_be_read_is_reported() {
     let home = Home::new(NO_MODEL);
     copy(&original("subagent-v1-1"), &home.sessions(), 1);
     copy(&original("subagent-v1-2"), &home.sessions(), 2);
@@ -184,7 +184,7 @@ fn what_is_no_session_of_its_own_is_left_out_and_what_cannot_be_read_is_told() {
 }
 
 #[test]
-fn a_dry_run_tells_and_writes_nothing() {
+fn a_dry_run_reports_and_writes_nothing() {
     let home = Home::new(NO_MODEL);
     let copied = copy(&original("exec-basic"), &home.sessions(), 1);
     let outcome = import(&home, &["--all", "--dry-run"]).ended(End::Code(0));
@@ -218,7 +218,7 @@ fn only_sessions_that_went_on_since_then_are_meant() {
 }
 
 #[test]
-fn a_session_that_somebody_writes_is_imported_as_far_as_it_goes() {
+fn a_session_that_codex_still_writes_is_imported_as_far_as_it_goes() {
     let home = Home::new(NO_MODEL);
     let copied = copy(&original("sig-KILL"), &home.sessions(), 1);
     let locks = home.codex().join("thread-writer-locks");
@@ -249,7 +249,7 @@ fn what_a_launch_knows_of_a_session_stays() {
 }
 
 #[test]
-fn where_the_target_is_away_the_sessions_wait_and_the_end_says_so() {
+fn where_the_target_is_away_the_sessions_wait_and_the_last_line_reports_it() {
     let home = Home::new(NO_MODEL);
     many(&originals(), &home.sessions(), 3);
     let nowhere = home.work().join("file");
@@ -261,7 +261,7 @@ fn where_the_target_is_away_the_sessions_wait_and_the_end_says_so() {
 }
 
 #[test]
-fn a_server_that_merely_stands_in_the_environment_gets_no_old_sessions() {
+fn a_server_that_is_only_in_the_environment_gets_no_old_sessions() {
     let home = Home::new(NO_MODEL);
     let copied = copy(&original("exec-basic"), &home.sessions(), 1);
     let outcome =
@@ -271,7 +271,7 @@ fn a_server_that_merely_stands_in_the_environment_gets_no_old_sessions() {
 }
 
 #[test]
-fn words_that_lead_nowhere_are_told_with_what_to_do() {
+fn words_that_lead_nowhere_are_reported_with_a_hint() {
     let home = Home::new(NO_MODEL);
     fs::write(home.work().join("notes.jsonl"), "{\"text\":\"hi\"}\n").expect("write a file");
     let table = [

@@ -110,7 +110,7 @@ fn zsh_completes_our_words_and_codexs() {
 }
 
 #[test]
-fn the_manual_page_is_whole_and_man_has_nothing_to_say_against_it() {
+fn the_manual_page_is_whole_and_man_reports_no_error() {
     let Some(man) = tool("man") else { return };
     let situation = Situation::fresh();
     let page = run(&mut situation.command(&["man"])).ended(End::Code(0)).stdout;

@@ -76,7 +76,7 @@ fn a_trace_on_a_server_is_opened_where_it_is() {
 }
 
 #[test]
-fn a_local_database_is_served_for_as_long_as_somebody_looks() {
+fn a_local_database_is_served_until_the_user_ends_it() {
     let Some(python) = mlflow(MLFLOW_VERSION) else { return };
     let home = Home::new(NO_MODEL);
     let copied = imported(&home);
@@ -103,7 +103,7 @@ fn a_local_database_is_served_for_as_long_as_somebody_looks() {
 }
 
 #[test]
-fn without_mlflow_the_command_that_serves_is_said() {
+fn without_mlflow_the_command_that_serves_is_printed() {
     let home = Home::new(NO_MODEL);
     imported(&home);
     let uri = format!("sqlite:///{}", home.database().display());
@@ -117,7 +117,7 @@ fn without_mlflow_the_command_that_serves_is_said() {
 }
 
 #[test]
-fn a_trace_that_nobody_has_yet_leads_to_where_it_will_be() {
+fn a_trace_that_is_not_delivered_yet_leads_to_its_future_page() {
     let home = Home::new(NO_MODEL);
     let mut command = ours(&home, &["ui", "--print", "tr-07070707070707070707070707070707"]);
     command.env("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000").env("MLFLOW_CODEX_TRACING_ENABLED", "true");

@@ -184,7 +184,7 @@ fn there_is_one_watch_for_a_home_and_none_while_tracing_is_off() {
 }
 
 #[test]
-fn what_cannot_be_delivered_is_said_and_kept() {
+fn what_cannot_be_delivered_is_reported_and_kept() {
     let home = Home::new(NO_MODEL);
     let blocked = home.work().join("file");
     fs::write(&blocked, "").expect("write a file");

@@ -144,7 +144,7 @@ fn a_spool_that_cannot_be_written_leaves_the_launchs_notes_for_later() {
 }
 
 #[test]
-fn what_nobody_can_read_keeps_nothing_back_and_leaves_by_hand() {
+fn an_unreadable_entry_delays_no_other_and_is_removed_by_hand() {
     let Some(broken) = Broken::new() else { return };
     let spool = broken.home.state().join("spool");
     fs::create_dir_all(&spool).expect("make the spool");

@@ -157,7 +157,7 @@ fn on_a_terminal_a_process_of_its_own_goes_on_that_nothing_can_hang_up() {
 }
 
 #[test]
-fn nobody_waits_for_the_end_of_a_pipe_or_a_terminal_that_the_launch_had() {
+fn the_finisher_holds_no_pipe_or_terminal_of_the_launch() {
     let stage = Stage::waiting();
     let mut shell = stage.home.traced("sh", &stage.codex);
     shell.args(["-c", "\"$0\" exec 'do it' 3>&1 | cat; echo closed", LAUNCHER]);
@@ -244,7 +244,7 @@ fn a_second_interrupt_ends_the_waiting_at_once() {
 }
 
 #[test]
-fn told_not_to_wait_a_job_leaves_its_work_to_a_process_of_its_own() {
+fn with_a_wait_of_zero_a_job_leaves_its_work_to_a_finisher() {
     let stage = Stage::waiting();
     let outcome = run(stage.traced(&["exec", "do it"]).env("CODEX_TRACED_WAIT", "0")).ended(End::Code(7));
     assert_eq!(outcome.stderr, "");
@@ -253,7 +253,7 @@ fn told_not_to_wait_a_job_leaves_its_work_to_a_process_of_its_own() {
 }
 
 #[test]
-fn what_a_finisher_learns_too_late_is_told_by_the_next_launch_once() {
+fn what_a_finisher_learns_too_late_is_printed_by_the_next_launch_once() {
     let stage = Stage::waiting();
     fs::create_dir(stage.home.state()).expect("make the state folder");
     fs::write(stage.home.database(), "somebody's notes, and no database".repeat(40)).expect("write");
@@ -283,7 +283,7 @@ fn silent_server() -> (TcpListener, String) {
 }
 
 #[test]
-fn a_server_that_never_answers_holds_nobody_up() {
+fn a_server_that_never_answers_delays_no_user() {
     let stage = Stage::ready();
     let (server, url) = silent_server();
     let mut command = stage.traced(&["exec", "do it"]);
@@ -315,7 +315,7 @@ fn a_job_leaves_what_a_silent_server_does_not_take() {
 }
 
 #[test]
-fn a_server_that_merely_stands_in_the_environment_is_never_called_and_a_person_is_told_once() {
+fn a_server_that_is_only_in_the_environment_is_never_called_and_a_user_is_notified_once() {
     let stage = Stage::ready();
     let (server, url) = silent_server();
     let mut command = stage.traced(&["exec", "do it"]);
@@ -337,7 +337,7 @@ fn a_server_that_merely_stands_in_the_environment_is_never_called_and_a_person_i
 }
 
 #[test]
-fn what_a_launch_that_died_had_asked_for_holds_for_whoever_finds_its_session() {
+fn the_settings_of_a_launch_that_died_hold_for_the_launch_that_finds_its_session() {
     for (content, is_told) in [("full", true), ("metadata", false)] {
         let stage = Stage::ready();
         let mut command = stage.traced(&["exec", "linger"]);

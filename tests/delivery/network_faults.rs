@@ -149,7 +149,7 @@ enum Times {
 }
 
 #[test]
-fn whatever_a_network_does_codex_is_unchanged_and_the_trace_is_in_one_place() {
+fn under_every_network_fault_codex_is_unchanged_and_the_trace_is_in_one_place() {
     let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
     let Some(mut server) = MlflowServer::of(MLFLOW_VERSION) else { return };
     let proxy = FaultProxy::before(address(server.port()));
@@ -301,7 +301,7 @@ fn scattered(number: u32) -> u32 {
 
 /// With `REFUSED_SESSIONS=500 REFUSED_LAUNCHES=10` at its full size.
 #[test]
-fn a_server_that_refuses_one_trace_in_ten_for_ever_keeps_no_other_waiting() {
+fn a_server_that_always_refuses_one_trace_in_ten_keeps_no_other_waiting() {
     let Some(codex) = codex() else { return };
     let asked = |name: &str, usual: u32| {
         std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(usual)
@@ -395,7 +395,7 @@ fn a_server_that_refuses_one_trace_in_ten_for_ever_keeps_no_other_waiting() {
 }
 
 #[test]
-fn after_a_refused_delivery_the_list_tells_tries_time_and_reason() {
+fn after_a_refused_delivery_the_list_shows_tries_time_and_reason() {
     let Some(codex) = codex() else { return };
     let server = PickyServer::start();
     let uri = server.url();

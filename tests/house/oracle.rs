@@ -5,14 +5,14 @@ use support::real::{MLFLOW_OLDEST, MLFLOW_VERSION};
 use support::{Oracle, Verb, assert_facts};
 
 #[test]
-fn the_newest_mlflow_tells_a_trace_of_its_own_and_what_people_add_to_it() {
+fn the_newest_mlflow_reads_a_trace_of_its_own_and_what_people_add_to_it() {
     if let Some(oracle) = Oracle::of(MLFLOW_VERSION) {
         make_change_and_read(&oracle);
     }
 }
 
 #[test]
-fn the_oldest_mlflow_tells_a_trace_of_its_own_and_what_people_add_to_it() {
+fn the_oldest_mlflow_reads_a_trace_of_its_own_and_what_people_add_to_it() {
     if let Some(oracle) = Oracle::of(MLFLOW_OLDEST) {
         make_change_and_read(&oracle);
     }

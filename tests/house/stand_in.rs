@@ -94,7 +94,7 @@ fn the_same_script_again_looks_the_same_but_for_ids_and_times() {
 }
 
 #[test]
-fn a_failed_turn_ends_with_1_and_says_why() {
+fn a_failed_turn_ends_with_1_and_its_reason() {
     let Some(codex) = codex() else { return };
     let failing = || Reply::new().failed("insufficient_quota", "no money left");
     let server = ModelServer::start(Script::new().reply(failing()));
@@ -110,7 +110,7 @@ fn a_failed_turn_ends_with_1_and_says_why() {
 }
 
 #[test]
-fn an_http_error_is_tried_again_as_often_as_the_configuration_says() {
+fn an_http_error_is_tried_again_as_often_as_configured() {
     let Some(codex) = codex() else { return };
     let server = ModelServer::start(
         Script::new()

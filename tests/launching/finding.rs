@@ -45,7 +45,7 @@ fn our_own_link_and_our_shim_are_passed_over() {
 }
 
 #[test]
-fn what_cannot_be_started_is_said_in_a_sentence() {
+fn what_cannot_be_started_is_reported_in_a_sentence() {
     let home = home();
     let [empty, data] = ["empty", "data"].map(|name| home.root().join(name));
     fs::create_dir_all(&empty).expect("make a folder");
@@ -80,7 +80,7 @@ fn what_cannot_be_started_is_said_in_a_sentence() {
 }
 
 #[test]
-fn a_codex_that_starts_us_again_ends_in_one_error() {
+fn a_codex_that_starts_the_launcher_again_ends_in_one_error() {
     let home = home();
     let at = |name: &str| home.root().join(name);
     for folder in ["linked", "copied", "script", "shim", "alias"] {
@@ -121,7 +121,7 @@ fn a_codex_that_starts_us_again_ends_in_one_error() {
 }
 
 #[test]
-fn a_copy_of_us_on_the_way_leads_to_the_real_codex() {
+fn a_copy_of_the_launcher_in_path_leads_to_the_real_codex() {
     let home = home();
     let [copied, real] = ["copied", "real"].map(|name| home.root().join(name));
     fs::create_dir(&copied).expect("make a folder");
@@ -200,7 +200,7 @@ fn a_neighbour_in_the_same_folder_keeps_its_session() {
 }
 
 #[test]
-fn a_codex_that_a_tool_started_is_not_ours() {
+fn a_codex_that_a_tool_started_is_not_claimed() {
     let Some(codex) = codex() else { return };
     let inner = format!("{} exec 'the inner prompt' < /dev/null", codex.native.display());
     let script = Script::new()
@@ -255,7 +255,7 @@ fn what_a_killed_launcher_left_is_finished_by_the_next_launch() {
 }
 
 #[test]
-fn a_parent_that_blocks_sigchld_does_not_make_us_wait_for_ever() {
+fn a_parent_that_blocks_sigchld_does_not_block_the_launcher() {
     let home = home();
     let folder = home.root().join("probe");
     script(&folder.join("codex"), "#!/bin/sh\ngrep -E '^SigBlk' /proc/self/status\nexit 5\n");
@@ -294,7 +294,7 @@ fn odd_ways_to_start_and_to_end_are_codexs_own() {
 }
 
 #[test]
-fn a_limit_of_file_sizes_fails_our_writes_and_kills_nobody() {
+fn a_limit_of_file_sizes_fails_the_launchers_writes_and_kills_no_process() {
     let home = home();
     let folder = home.root().join("probe");
     script(&folder.join("codex"), "#!/bin/sh\ngrep -E '^SigIgn' /proc/self/status\nexit 6\n");
@@ -310,7 +310,7 @@ fn a_limit_of_file_sizes_fails_our_writes_and_kills_nobody() {
 }
 
 #[test]
-fn a_signal_after_codex_has_ended_does_not_change_how_we_end() {
+fn a_signal_after_codex_has_ended_does_not_change_the_launchers_end() {
     let Some(codex) = codex() else { return };
     let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
     let home = Home::new(&server.url());

@@ -331,7 +331,7 @@ fn a_command_that_prints_lines_is_not_undone_when_killed() {
 }
 
 #[test]
-fn a_command_that_cannot_start_is_told_as_without_a_terminal() {
+fn a_command_that_cannot_start_fails_as_without_a_terminal() {
     let probe = Probe::new("#!/no/such/interpreter\n");
     let seen = Terminal::start(&probe.traced()).finish().ended(End::Code(127));
     assert!(seen.text().contains("cannot start"), "{}", seen.text());
@@ -624,7 +624,7 @@ fn a_closed_window_of_a_shell_leaves_nothing_alive() {
 }
 
 #[test]
-fn nothing_of_ours_says_a_word() {
+fn no_command_prints_an_unexpected_line() {
     let probe = Probe::sh("echo hello");
     let seen = Terminal::start(&probe.traced()).finish().ended(End::Code(0));
     assert_eq!(seen.text(), "hello\r\n");

@@ -122,7 +122,7 @@ fn a_codex_traced_that_is_the_shim_itself_is_not_run() {
 }
 
 #[test]
-fn with_no_codex_at_all_the_shim_says_what_to_do() {
+fn without_any_codex_the_shim_prints_a_hint() {
     let machine = Machine::new();
     fs::remove_file(machine.at("real/codex")).unwrap();
     let told = "codex: neither codex-traced nor codex was found on PATH\n  \

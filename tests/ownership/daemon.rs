@@ -87,7 +87,7 @@ fn a_turn_left_running_is_in_progress_and_then_completed_without_a_new_launch() 
 }
 
 #[test]
-fn a_turn_whose_daemon_is_killed_is_lost_and_says_so() {
+fn a_turn_whose_daemon_is_killed_is_marked_as_lost() {
     let Some(codex) = codex() else { return };
     let gate = Gate::new();
     let server = ModelServer::start(answers(&[]).reply_to("slow prompt", Reply::new().stall_at_start(&gate)));
@@ -111,7 +111,7 @@ fn a_turn_whose_daemon_is_killed_is_lost_and_says_so() {
 const KNOWN: [&str; 3] = ["CODEX_TRACED_DEPTH", "CODEX_TUI_RECORD_SESSION", "CODEX_TUI_SESSION_LOG_PATH"];
 
 #[test]
-fn nothing_of_ours_stays_in_the_daemon_but_three_harmless_variables() {
+fn the_daemon_keeps_only_three_harmless_variables_of_the_launcher() {
     let Some(codex) = codex() else { return };
     let runs = |file: &str| {
         let call = format!("await tools.exec_command({{cmd: \"env -0 > {file}\"}}); text('ran')");

@@ -42,7 +42,7 @@ fn status(home: &Home) -> Value {
 
 /// Left out, visibly, where a mount of its own is not permitted. Codex from 0.130 on does not run without `/proc`.
 #[test]
-fn without_proc_the_only_session_of_a_launch_is_its_own_and_of_two_status_tells() {
+fn without_proc_the_only_session_of_a_launch_is_its_own_and_two_are_in_status() {
     let Some(codex) = older_codex("0.98.0") else { return };
     let hidden = "mount -t tmpfs none /proc && exec \"$@\"";
     let mut probe = Command::new("unshare");
@@ -81,7 +81,7 @@ fn without_proc_the_only_session_of_a_launch_is_its_own_and_of_two_status_tells(
 }
 
 #[test]
-fn the_only_session_of_a_launch_that_died_is_its_own_and_one_of_two_is_nobodys() {
+fn the_only_session_of_a_launch_that_died_is_its_own_and_one_of_two_is_unclaimed() {
     let Some(codex) = codex() else { return };
     let gate = Gate::new();
     let server = ModelServer::start(Script::new().reply(Reply::new().answer("one").stall_at_start(&gate)));

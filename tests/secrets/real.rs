@@ -104,7 +104,7 @@ impl Job {
 }
 
 #[test]
-fn no_planted_secret_is_in_any_byte_that_we_write_or_send() {
+fn no_planted_secret_is_in_any_byte_that_is_written_or_sent() {
     let Some(codex) = codex() else { return };
     let (job, outcome) = Job::with(&codex, |mut command| {
         command.env("MLFLOW_CODEX_TRACING_ENABLED", "true").env("MLFLOW_TRACKING_URI", NOBODY);
@@ -187,7 +187,7 @@ fn modes_under(codex: &Codex, umask: &str) {
 }
 
 #[test]
-fn files_are_their_owners_alone_whatever_the_umask() {
+fn files_are_private_under_any_umask() {
     let Some(codex) = codex() else { return };
     for umask in ["000", "077"] {
         modes_under(&codex, umask);
@@ -270,7 +270,7 @@ fn gather(value: &Value, texts: &mut Vec<String>) {
 }
 
 #[test]
-fn a_forgotten_session_is_nowhere_of_ours() {
+fn a_forgotten_session_is_in_no_file_of_the_launcher() {
     let Some(codex) = codex() else { return };
     let (job, outcome) = Job::with(&codex, |command| command);
     outcome.ended(End::Code(0));

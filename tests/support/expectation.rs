@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_fits_its_own_writing_and_dots_stand_for_any_text() {
+    fn a_value_fits_its_own_form_and_dots_match_any_text() {
         let text = |text: &str| written(Some(json!(text)));
         for (expected, found, fit) in [
             ("ls", text("ls"), true),

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fact_that_does_not_hold_is_shown_beside_the_one_expected() {
+    fn a_fact_that_does_not_hold_is_shown_next_to_the_one_expected() {
         let expected = "session AGENT OK\n  llm LLM OK in=8\n  tool TOOL OK exit_code=3\n";
         let found = "session AGENT OK\n  llm LLM OK in=9\n  tool TOOL ERROR exit_code=3\n";
         assert_eq!(told(&trace(), expected), found);
@@ -230,13 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn a_span_that_nobody_expected_is_shown_with_its_usual_facts() {
+    fn an_unexpected_span_is_shown_with_its_usual_facts() {
         let found = "session AGENT OK\n  llm LLM OK in=9 cached=- out=2\n  tool TOOL ERROR exit_code=3 message=\"exit code 3\"\n";
         assert_eq!(told(&trace(), "session AGENT OK\n"), found);
     }
 
     #[test]
-    fn spans_in_a_circle_and_spans_without_their_parent_are_still_told() {
+    fn spans_in_a_circle_and_spans_without_their_parent_are_still_shown() {
         let mut trace = trace();
         trace.spans[0].parent_id = Some("c".to_owned());
         trace.spans[2].parent_id = Some("gone".to_owned());

@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "hint: check the network and false's registry settings")]
-    fn a_program_that_fails_says_what_it_said_and_what_to_do() {
+    fn a_program_that_fails_shows_its_output_and_a_hint() {
         fetch(&mut Command::new("false"), "false", "install it");
     }
 }

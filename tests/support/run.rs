@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_tells_both_streams_and_the_code() {
+    fn an_outcome_has_both_streams_and_the_code() {
         let outcome = run(&mut sh("echo out; echo err >&2; exit 3"));
         let expected = Outcome { stdout: "out\n".into(), stderr: "err\n".into(), end: End::Code(3) };
         assert_eq!(outcome, expected);
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "did not end within")]
-    fn past_its_limit_a_command_is_killed_and_what_it_said_is_shown() {
+    fn past_its_limit_a_command_is_killed_and_its_output_is_shown() {
         start(&mut sh("echo said; exec tail -f /dev/null")).finish(Duration::from_millis(200));
     }
 }

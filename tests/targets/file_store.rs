@@ -133,7 +133,7 @@ fn a_run_is_one_trace_in_a_folder_of_files_and_a_resumed_session_updates_it() {
 }
 
 #[test]
-fn what_mlflow_needs_to_open_a_folder_of_files_is_said_once() {
+fn what_mlflow_needs_to_open_a_folder_of_files_is_printed_once() {
     let Some(codex) = codex() else { return };
     let job = Job::done(&codex);
     let hint = "MLFLOW_ALLOW_FILE_STORE=true";
@@ -214,7 +214,7 @@ fn files_hold_of_a_trace_what_a_database_holds() {
 }
 
 #[test]
-fn mlflow_and_we_share_a_store_and_its_experiments() {
+fn mlflow_and_the_launcher_share_a_store_and_its_experiments() {
     let (Some(codex), Some(oldest), Some(newest)) = (codex(), Oracle::of(MLFLOW_OLDEST), Oracle::newest())
     else {
         return;

@@ -110,7 +110,7 @@ fn in_folder(folder: &TempDir, name: &str) -> String {
 }
 
 #[test]
-fn a_server_with_users_wants_a_user_and_says_what_is_wrong() {
+fn a_server_with_users_needs_a_user_and_errors_name_the_cause() {
     let Some(server) = MlflowServer::with_users("boss", "a long password") else { return };
     let uri = server.uri();
     let with = |user: &str, password: &str| {
@@ -214,7 +214,7 @@ fn a_server_of_a_private_authority_is_trusted_by_its_file_only() {
 }
 
 #[test]
-fn a_client_certificate_lets_us_in() {
+fn a_client_certificate_is_accepted() {
     let Some(server) = MlflowServer::shared(MLFLOW_VERSION) else { return };
     let (authority, folder) = (Authority::new(), new_folder());
     let (root, ours) = (in_folder(&folder, "root.pem"), in_folder(&folder, "ours.pem"));
@@ -301,7 +301,7 @@ fn experiments_are_found_made_and_refused() {
 }
 
 #[test]
-fn an_experiment_that_somebody_makes_between_our_look_and_our_call_is_taken() {
+fn an_experiment_that_another_client_creates_between_lookup_and_create_is_used() {
     let Some(server) = MlflowServer::shared(MLFLOW_VERSION) else { return };
     let port = server.port();
     let front = Front::answering(port, move |seen| {
@@ -323,7 +323,7 @@ fn a_trace_stays_in_the_experiment_it_is_in() {
 }
 
 #[test]
-fn a_batch_that_is_too_large_for_somebody_on_the_way_goes_in_halves() {
+fn a_batch_that_is_too_large_for_a_proxy_goes_in_halves() {
     let Some(server) = MlflowServer::shared(MLFLOW_VERSION) else { return };
     let large = |seen: &Seen| {
         let is_large = seen.target == "/v1/traces" && seen.body.len() > 40_000;
@@ -378,7 +378,7 @@ fn what_is_no_mlflow_server_gets_no_trace_and_is_named() {
 }
 
 #[test]
-fn a_server_that_is_busy_says_for_how_long() {
+fn a_busy_servers_retry_after_is_read() {
     let busy = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 99\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
     let front = Front::answering(9, move |_| Some(busy.to_owned()));
     let expected = Some(Duration::from_secs(99));

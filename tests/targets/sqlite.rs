@@ -66,7 +66,7 @@ fn export(database: &Path, trace: &Trace) {
 }
 
 #[test]
-fn a_server_that_reads_and_writes_meanwhile_loses_nothing_and_neither_do_we() {
+fn a_server_and_a_launch_that_write_at_the_same_time_lose_nothing() {
     let (Some(server), Some(oracle)) = (MlflowServer::of(MLFLOW_VERSION), Oracle::newest()) else {
         return;
     };
@@ -111,7 +111,7 @@ fn a_server_that_reads_and_writes_meanwhile_loses_nothing_and_neither_do_we() {
 }
 
 #[test]
-fn mlflow_opens_what_we_made_whatever_it_is_called() {
+fn mlflow_opens_a_database_of_any_name() {
     let (Some(oldest), Some(newest)) = (Oracle::of(MLFLOW_OLDEST), Oracle::newest()) else { return };
     for oracle in [&oldest, &newest] {
         let folder = tempfile::tempdir().expect("make a folder");
@@ -203,7 +203,7 @@ fn found_model(home: &Home) -> String {
 }
 
 #[test]
-fn a_database_without_a_byte_is_ours_to_fill() {
+fn an_empty_database_file_is_filled() {
     let (Some(codex), Some(oldest)) = (codex(), Oracle::of(MLFLOW_OLDEST)) else { return };
     let server = ModelServer::start(a_priced_answer());
     let home = Home::new(&server.url());
@@ -216,7 +216,7 @@ fn a_database_without_a_byte_is_ours_to_fill() {
 }
 
 #[test]
-fn a_path_with_a_question_mark_is_opened_as_we_say() {
+fn a_path_with_a_question_mark_is_opened_as_documented() {
     let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
     let server = ModelServer::start(a_priced_answer());
     let home = Home::new(&server.url());
@@ -398,7 +398,7 @@ fn a_lock_of_another_process_is_waited_for() {
 }
 
 #[test]
-fn the_mode_that_mlflow_chose_stays_and_no_log_of_ours_is_left() {
+fn the_journal_mode_that_mlflow_chose_stays_and_no_log_is_left() {
     let Some(codex) = codex() else { return };
     let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
     let home = Home::new(&server.url());

@@ -199,7 +199,7 @@ fn depth(span: &Span, trace: &Trace) -> usize {
 }
 
 #[test]
-fn every_rollout_of_the_corpus_tells_what_happened() {
+fn every_rollout_of_the_corpus_gives_its_reviewed_trace() {
     for path in corpus() {
         let session = read(&path);
         let trace = trace_of(&session, &path);
@@ -212,7 +212,7 @@ fn every_rollout_of_the_corpus_tells_what_happened() {
 }
 
 #[test]
-fn no_codex_writes_a_line_that_we_do_not_know() {
+fn no_codex_writes_an_unknown_line() {
     for path in corpus() {
         let session = read(&path);
         assert!(session.unknown_lines.is_empty(), "{}: {:?}", path.display(), session.unknown_lines);

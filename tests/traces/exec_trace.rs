@@ -67,7 +67,7 @@ fn tokens(usage: Usage) -> Value {
 }
 
 #[test]
-fn a_run_is_one_trace_that_tells_all_of_it() {
+fn a_run_is_one_whole_trace() {
     let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
     let job = Job::done(&codex);
     let trace = oracle.trace(&job.home.database());
@@ -202,7 +202,7 @@ fn npms_launcher_in_between_changes_nothing() {
 }
 
 #[test]
-fn a_failed_turn_is_an_error_that_says_why() {
+fn a_failed_turn_is_an_error_with_its_reason() {
     let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
     let failing = Reply::new().failed("insufficient_quota", "no money left");
     let server = ModelServer::start(Script::new().reply(failing));
@@ -263,7 +263,7 @@ fn a_turn_that_an_older_codex_ended_without_a_word_has_failed_with_its_request()
 }
 
 #[test]
-fn a_user_whom_no_variable_names_has_the_name_of_the_account() {
+fn a_user_that_no_variable_names_has_the_name_of_the_account() {
     let Some(codex) = codex() else { return };
     let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
     let home = Home::new(&server.url());
@@ -278,7 +278,7 @@ fn a_user_whom_no_variable_names_has_the_name_of_the_account() {
 }
 
 #[test]
-fn files_of_ours_are_their_owners_alone() {
+fn the_launchers_files_are_private() {
     let Some(codex) = codex() else { return };
     let job = Job::done(&codex);
     assert_eq!(loose_modes(&job.home.state()), [""; 0], "files 0600, folders 0700");
@@ -314,7 +314,7 @@ fn job_summary_script() -> String {
 }
 
 #[test]
-fn a_summary_tells_the_next_step_what_became_of_the_session() {
+fn a_summary_shows_the_next_step_what_became_of_the_session() {
     let Some(codex) = codex() else { return };
     let server = ModelServer::start(Script::new().reply(Reply::new().answer("done").usage(100, 40, 7, 0)));
     let home = Home::new(&server.url());
@@ -361,7 +361,7 @@ fn a_summary_tells_the_next_step_what_became_of_the_session() {
 }
 
 #[test]
-fn a_summary_says_what_waits_and_why() {
+fn a_summary_lists_what_waits_and_why() {
     let Some(codex) = codex() else { return };
     let server = ModelServer::start(Script::new().reply(Reply::new().answer("done").usage(100, 0, 7, 0)));
     let home = Home::new(&server.url());

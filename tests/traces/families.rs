@@ -15,7 +15,7 @@ fn traced_exec(home: &Home, codex: &Codex, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn agents_stand_under_the_calls_that_started_them_however_deep() {
+fn agents_are_under_the_calls_that_started_them_at_any_depth() {
     let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
     let server = ModelServer::start(scenarios::nested_agents());
     let home = Home::new(&server.url());

@@ -103,7 +103,7 @@ fn calls(session: &Session) -> Vec<&ToolCall> {
 }
 
 #[test]
-fn a_resume_that_copied_the_old_file_tells_only_what_is_new() {
+fn a_resume_that_copied_the_old_file_traces_only_what_is_new() {
     for (goes_on_at, name) in [(0, "the counter begins anew"), (40, "the counter goes on")] {
         let session = Lines::of(OWN)
             .line("session_meta", json!({"id": OTHER}))
@@ -138,7 +138,7 @@ fn a_prompt_alone_begins_a_turn_and_the_next_one_or_the_files_end_ends_it() {
 }
 
 #[test]
-fn what_was_said_before_an_interruption_is_kept_though_its_own_line_never_came() {
+fn text_before_an_interruption_is_kept_without_its_own_line() {
     let session = Lines::of(OWN)
         .prompt("go")
         .line("turn_context", json!({"model": "gpt-5"}))
@@ -209,7 +209,7 @@ fn a_model_that_is_asked_again_without_news_had_broken_off() {
 }
 
 #[test]
-fn the_ends_that_old_events_tell_are_exact() {
+fn the_ends_of_old_events_are_exact() {
     let took = json!({"secs": 0, "nanos": 7_000_000});
     let session = Lines::of(OWN)
         .event(json!({"type": "task_started", "turn_id": "t"}))
@@ -257,7 +257,7 @@ fn an_old_review_is_answered_by_codex_and_not_by_a_response() {
 }
 
 #[test]
-fn a_call_that_somebody_refused_is_denied_and_not_failed() {
+fn a_call_that_a_user_refused_is_denied_and_not_failed() {
     let refused = "exec command rejected by user";
     let session = Lines::of(OWN)
         .event(json!({"type": "task_started", "turn_id": "t"}))
@@ -268,7 +268,7 @@ fn a_call_that_somebody_refused_is_denied_and_not_failed() {
 }
 
 #[test]
-fn why_a_turn_failed_is_told_where_its_end_does_not_tell_it() {
+fn the_reason_of_a_failed_turn_is_shown_where_its_end_lacks_it() {
     let session = Lines::of(OWN)
         .event(json!({"type": "task_started", "turn_id": "t"}))
         .prompt("go")

@@ -79,7 +79,7 @@ print(json.dumps(rows))
 "#;
 
 #[test]
-fn every_price_of_mlflows_catalogue_is_ours_for_each_tier_and_context() {
+fn the_price_table_is_mlflows_catalogue_for_each_tier_and_context() {
     let Some(oracle) = Oracle::newest() else { return };
     let mut python = oracle.python();
     // The catalogue of its own wheel, not a newer one from elsewhere.

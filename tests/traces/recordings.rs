@@ -269,7 +269,7 @@ fn a_stream_that_drops_twice_leaves_what_came_of_it() {
 }
 
 #[test]
-fn a_plan_is_the_answer_of_a_turn_that_says_it_planned() {
+fn a_plan_is_the_answer_of_a_turn_in_plan_mode() {
     let trace = trace(&alone("plan-mode"));
     assert_eq!(tree(&trace), ["codex_cli_session", "  llm_call_1"]);
     let root = &trace.spans[0];

@@ -128,7 +128,7 @@ fn what_a_server_lost_is_sent_again_and_nothing_else_is() {
 }
 
 #[test]
-fn what_a_local_store_lost_is_sent_again_and_doctor_says_so_before() {
+fn what_a_local_store_lost_is_sent_again_and_doctor_reports_it_before() {
     let home = Home::new(NO_MODEL);
     let copies = many(&originals(), &home.sessions(), 6);
     let database = home.root().join("x.db");

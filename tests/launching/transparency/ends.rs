@@ -143,7 +143,7 @@ impl Companion for Faulty {
 
 /// Not a test of its own: `a_panic_of_ours…` runs it on a terminal, in a process with one thread.
 #[test]
-#[ignore = "run by a_panic_of_ours_leaves_the_terminal_as_it_was"]
+#[ignore = "run by a_panic_of_the_launcher_leaves_the_terminal_as_it_was"]
 fn a_launch_that_panics() {
     let args = vec!["raw; ready a; until never".into()];
     let program = Program { file: probe(), name: "codex".into(), args, added_variables: Vec::new() };
@@ -152,11 +152,11 @@ fn a_launch_that_panics() {
 }
 
 #[test]
-fn a_panic_of_ours_leaves_the_terminal_as_it_was() {
+fn a_panic_of_the_launcher_leaves_the_terminal_as_it_was() {
     let stage = Stage::new();
     stage.cast(Who::Plain);
     let mut command = stage.home.command(probe());
-    command.args(["--ignored", "--exact", "ends::a_launch_that_panics", "--test-threads=1", "--nocapture"]);
+    command.args(["--ignored", "--exact", "transparency::ends::a_launch_that_panics", "--test-threads=1", "--nocapture"]);
     let terminal = Terminal::start(&command);
     wait_until(&stage.at("a"));
     let is_raw = || !terminal.modes().local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO);

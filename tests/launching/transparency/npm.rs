@@ -33,7 +33,7 @@ fn nodes() -> Vec<(PathBuf, Between)> {
 }
 
 #[test]
-fn npms_launcher_does_the_same_and_its_sessions_are_ours() {
+fn npms_launcher_does_the_same_and_its_sessions_are_claimed() {
     let Some(codex) = codex() else { return };
     for (node, between) in nodes() {
         let server = ModelServer::start(Script::new());

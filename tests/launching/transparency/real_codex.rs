@@ -149,7 +149,7 @@ fn the_shell_sees_143_after_sigterm() {
 }
 
 #[test]
-fn what_stands_in_a_pipe_reaches_codex() {
+fn what_is_in_a_pipe_reaches_codex() {
     let Some(twice) = Twice::new() else { return };
     let outcomes = twice.commands(&["exec", "-"]).map(|mut command| {
         twice.server.play(Script::new().reply(Reply::new().answer("read")));

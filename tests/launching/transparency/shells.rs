@@ -54,7 +54,7 @@ fn lines_that_people_write_do_the_same() {
 }
 
 #[test]
-fn lines_do_what_they_say() {
+fn lines_do_what_they_are_for() {
     let stage = Stage::new();
     stage.cast(Who::Traced);
     for (script, said) in [

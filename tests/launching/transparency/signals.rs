@@ -65,7 +65,7 @@ fn each_signal_that_codex_handles_reaches_it_once() {
 }
 
 #[test]
-fn each_deadly_signal_sent_to_us_is_the_end_of_both() {
+fn each_deadly_signal_to_the_launcher_ends_both() {
     let stage = Stage::new();
     let mut wrong = Vec::new();
     for (words, place) in WAYS {
@@ -84,7 +84,7 @@ fn each_deadly_signal_sent_to_us_is_the_end_of_both() {
 }
 
 #[test]
-fn each_death_of_codex_is_ours_and_the_shells() {
+fn each_death_of_codex_reaches_the_shell() {
     let stage = Stage::new();
     let mut wrong = Vec::new();
     for (words, place) in WAYS {

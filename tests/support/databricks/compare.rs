@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_that_differs_is_told_and_no_other() {
+    fn every_field_that_differs_is_reported_and_no_other() {
         let theirs = [
             exchange("/a/id-1", json!({"x": {"y": [1, "id-1"]}, "only": 1}), &[("b", "1"), ("host", "h")]),
             exchange("/once", json!(1), &[]),

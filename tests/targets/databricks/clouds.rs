@@ -78,7 +78,7 @@ fn addresses_that_are_never_good_end_the_delivery_and_stay_unseen() {
 }
 
 #[test]
-fn a_storage_out_of_reach_is_said_to_be_so() {
+fn a_storage_out_of_reach_is_named_in_the_error() {
     let databricks = Databricks::start(Rules { storage: Reachable::Refused, ..Rules::default() });
     let Err(ExportError::Target(reason)) = Delivery::to(&databricks).of(&trace()) else { panic!("took it") };
     assert_eq!(

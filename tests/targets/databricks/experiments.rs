@@ -59,7 +59,7 @@ fn a_deleted_experiment_takes_nothing() {
 }
 
 #[test]
-fn a_folder_that_is_missing_is_said_to_be_so() {
+fn a_missing_folder_is_named_in_the_error() {
     let databricks = Databricks::start(Rules::default());
     let reason = refused(&databricks, Experiment::Name("/Users/nobody/codex".into()));
     assert!(
@@ -69,7 +69,7 @@ fn a_folder_that_is_missing_is_said_to_be_so() {
 }
 
 #[test]
-fn an_experiment_whose_traces_are_in_unity_catalog_is_refused_and_says_what_to_do() {
+fn an_experiment_whose_traces_are_in_unity_catalog_is_refused_with_a_hint() {
     let databricks = Databricks::start(Rules::default());
     let tag = ("mlflow.experiment.databricksTraceDestinationPath", "main.traces");
     databricks.make_experiment("/Shared/tables", &[tag]);

@@ -111,7 +111,7 @@ fn names(databricks: &Databricks, trace: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn what_we_ask_of_databricks_is_what_mlflow_asks() {
+fn the_requests_to_databricks_are_those_of_mlflow() {
     let Some(oracle) = Oracle::newest() else { return };
     let mut found = Vec::new();
     for cloud in [Cloud::Aws, Cloud::Google, Cloud::AzureBlob, Cloud::AzureLake] {
