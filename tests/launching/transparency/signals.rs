@@ -64,6 +64,39 @@ fn each_signal_that_codex_handles_reaches_it_once() {
     }
 }
 
+/// One frame per signal would overflow the stack of the launcher's handler: 8 KiB, and 3.4 KiB a frame with AVX-512.
+#[test]
+fn signals_that_arrive_all_at_once_reach_codex() {
+    const SEVERAL: [i32; 8] = [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGTERM,
+        libc::SIGURG,
+        libc::SIGWINCH,
+    ];
+    let stage = Stage::new();
+    let all = SEVERAL.map(|signal| signal.to_string()).join(" ");
+    for (words, place) in WAYS {
+        let script = format!("exec codex {words}'catch {all}; ready a; until b; exit 3'");
+        let seen = stage.observe(place, &script, |act| {
+            wait_until(&stage.at("a"));
+            let started = act.id().as_raw();
+            // What is sent to a stopped process arrives when it continues.
+            send(started, libc::SIGSTOP);
+            SEVERAL.iter().for_each(|signal| send(started, *signal));
+            send(started, libc::SIGCONT);
+            let caught = || std::fs::read_to_string(stage.at("caught")).unwrap_or_default();
+            let has = |signal: &i32| caught().lines().any(|line| line == format!("{signal:02}"));
+            support::wait_for("all signals", support::run::LIMIT, || SEVERAL.iter().all(has));
+            std::fs::write(stage.at("b"), "").expect("tell the probe");
+        });
+        assert_ended(&seen, End::Code(3));
+    }
+}
+
 #[test]
 fn each_deadly_signal_to_the_launcher_ends_both() {
     let stage = Stage::new();
