@@ -156,7 +156,13 @@ fn a_panic_of_the_launcher_leaves_the_terminal_as_it_was() {
     let stage = Stage::new();
     stage.cast(Who::Plain);
     let mut command = stage.home.command(probe());
-    command.args(["--ignored", "--exact", "transparency::ends::a_launch_that_panics", "--test-threads=1", "--nocapture"]);
+    command.args([
+        "--ignored",
+        "--exact",
+        "transparency::ends::a_launch_that_panics",
+        "--test-threads=1",
+        "--nocapture",
+    ]);
     let terminal = Terminal::start(&command);
     wait_until(&stage.at("a"));
     let is_raw = || !terminal.modes().local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO);
