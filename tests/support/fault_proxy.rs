@@ -3,12 +3,11 @@
 //! One request per connection, which is handed on as it came but for `connection: close`.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::{self, JoinHandle};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::listener::{Listener, Stop};
 use crate::wire::{Head, read_head};
 
 /// What happens to a request.
@@ -29,9 +28,8 @@ pub enum Fault {
 /// Runs until it is dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
-    port: u16,
+    listener: Listener,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -39,8 +37,6 @@ struct Shared {
     server: Mutex<SocketAddr>,
     plan: Mutex<Plan>,
     seen: Mutex<Vec<String>>,
-    stopping: AtomicBool,
-    stop: (Mutex<()>, Condvar),
 }
 
 #[derive(Debug, Default)]
@@ -54,24 +50,18 @@ struct Plan {
 
 impl FaultProxy {
     pub fn before(server: SocketAddr) -> FaultProxy {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind a port of 127.0.0.1");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
-        let shared = Arc::new(Shared {
-            server: Mutex::new(server),
-            plan: Mutex::default(),
-            seen: Mutex::default(),
-            stopping: AtomicBool::new(false),
-            stop: Default::default(),
-        });
-        let acceptor = thread::spawn({
+        let shared =
+            Arc::new(Shared { server: Mutex::new(server), plan: Mutex::default(), seen: Mutex::default() });
+        let listener = Listener::start(|_| {
             let shared = Arc::clone(&shared);
-            move || shared.accept(&listener)
+            // A client or a server that leaves is what a network does.
+            move |stream, stop| drop(shared.serve(&stream, stop))
         });
-        FaultProxy { port, shared, acceptor: Some(acceptor) }
+        FaultProxy { listener, shared }
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.listener.url()
     }
 
     /// From now on another server is behind it.
@@ -99,33 +89,8 @@ impl FaultProxy {
     }
 }
 
-impl Drop for FaultProxy {
-    fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        self.shared.stop.1.notify_all();
-        // A connection of our own wakes the acceptor.
-        if TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-            && let Some(acceptor) = self.acceptor.take()
-        {
-            let _ = acceptor.join();
-        }
-    }
-}
-
 impl Shared {
-    fn accept(self: &Arc<Shared>, listener: &TcpListener) {
-        for stream in listener.incoming() {
-            if self.stopping.load(Ordering::SeqCst) {
-                return;
-            }
-            let Ok(stream) = stream else { continue };
-            let shared = Arc::clone(self);
-            // A client or a server that leaves is what a network does.
-            thread::spawn(move || shared.serve(&stream));
-        }
-    }
-
-    fn serve(&self, mut client: &TcpStream) -> io::Result<()> {
+    fn serve(&self, mut client: &TcpStream, stop: &Stop) -> io::Result<()> {
         let Some(head) = read_head(client)? else { return Ok(()) };
         self.seen.lock().unwrap().push(format!("{} {}", head.method, head.path));
         let fault = self.fault_for(&head.path);
@@ -137,7 +102,7 @@ impl Shared {
         let mut body = vec![0; head.length];
         client.read_exact(&mut body)?;
         match fault {
-            Some(Fault::Hang) => self.wait(None),
+            Some(Fault::Hang) => stop.wait(None),
             Some(Fault::Answer { status, headers, body }) => {
                 client.write_all(&answer(status, &headers, body))?;
             }
@@ -147,7 +112,7 @@ impl Shared {
             Some(Fault::Trickle) => {
                 for byte in self.hand_on(&head, &body)? {
                     client.write_all(&[byte])?;
-                    self.wait(Some(Duration::from_secs(1)));
+                    stop.wait(Some(Duration::from_secs(1)));
                 }
             }
             Some(Fault::ResetInBody) | None => client.write_all(&self.hand_on(&head, &body)?)?,
@@ -183,16 +148,6 @@ impl Shared {
         let read = server.read_to_end(&mut answer);
         if answer.is_empty() { written.and(read).map(|_| answer) } else { Ok(answer) }
     }
-
-    /// Until the proxy is dropped, at most so long.
-    fn wait(&self, at_most: Option<Duration>) {
-        let goes_on = |_: &mut ()| !self.stopping.load(Ordering::SeqCst);
-        let guard = self.stop.0.lock().unwrap();
-        match at_most {
-            Some(limit) => drop(self.stop.1.wait_timeout_while(guard, limit, goes_on)),
-            None => drop(self.stop.1.wait_while(guard, goes_on)),
-        }
-    }
 }
 
 fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
@@ -209,6 +164,8 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+    use std::thread;
 
     /// Answers every request with its body.
     fn echo() -> SocketAddr {
@@ -227,7 +184,7 @@ mod tests {
     }
 
     fn ask(proxy: &FaultProxy, body: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port))?;
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.listener.port()))?;
         stream.set_read_timeout(Some(Duration::from_millis(200)))?;
         write!(stream, "POST /x HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
         let mut answer = String::new();

@@ -4,12 +4,13 @@
 //! One request per connection: each answer closes it, so that requests need no framing.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::listener::Listener;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -34,10 +35,8 @@ pub type Answers = dyn Fn(&Seen) -> Option<String> + Send + Sync;
 
 /// Stops when it is dropped.
 pub struct Front {
-    port: u16,
+    listener: Listener,
     seen: Arc<Mutex<Vec<Seen>>>,
-    stopping: Arc<AtomicBool>,
-    acceptor: Option<JoinHandle<()>>,
 }
 
 struct Behind {
@@ -65,33 +64,21 @@ impl Front {
     }
 
     fn start(behind: Behind) -> Front {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port of 127.0.0.1");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let stopping = Arc::new(AtomicBool::new(false));
-        let acceptor = thread::spawn({
-            let (seen, stopping, behind) = (Arc::clone(&seen), Arc::clone(&stopping), Arc::new(behind));
-            move || {
-                for stream in listener.incoming() {
-                    if stopping.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    let Ok(stream) = stream else { continue };
-                    let (seen, behind) = (Arc::clone(&seen), Arc::clone(&behind));
-                    // A client that leaves in the middle is that test's own business.
-                    thread::spawn(move || drop(serve(stream, &behind, &seen)));
-                }
-            }
+        let listener = Listener::start(|_| {
+            let seen = Arc::clone(&seen);
+            // A client that leaves in the middle is its test's business.
+            move |stream, _| drop(serve(stream, &behind, &seen))
         });
-        Front { port, seen, stopping, acceptor: Some(acceptor) }
+        Front { listener, seen }
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.listener.port()
     }
 
     pub fn uri(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.listener.url()
     }
 
     /// Every request so far, in the order in which they came.
@@ -107,16 +94,6 @@ impl Front {
 
     pub fn forget(&self) {
         self.seen.lock().unwrap().clear();
-    }
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
     }
 }
 

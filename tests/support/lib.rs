@@ -25,6 +25,7 @@ pub mod fault_proxy;
 pub mod front;
 pub mod gate;
 pub mod home;
+mod listener;
 pub mod many;
 pub mod mlflow_server;
 pub mod model_server;

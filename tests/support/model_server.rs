@@ -4,15 +4,14 @@
 //! end of the client is seen while a reply is held back.
 
 use std::io::{self, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::gate::Gate;
+use crate::listener::{Listener, Stop};
 use crate::run::wait_for;
 use crate::script::{Ending, Reply, Script, Usage};
 use crate::wire::{Events, read_request};
@@ -26,15 +25,8 @@ const LOOK_FOR_CLIENT: Duration = Duration::from_millis(20);
 /// A running mock; it stops when dropped.
 #[derive(Debug)]
 pub struct ModelServer {
-    port: u16,
-    shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    stopping: AtomicBool,
+    listener: Listener,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,42 +41,45 @@ struct State {
 
 impl ModelServer {
     pub fn start(script: Script) -> ModelServer {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind a port of 127.0.0.1");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
-        let state = Mutex::new(State { script, ..State::default() });
-        let shared = Arc::new(Shared { state, stopping: AtomicBool::new(false) });
-        let acceptor = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || accept(&listener, &shared)
+        let state = Arc::new(Mutex::new(State { script, ..State::default() }));
+        let listener = Listener::start(|_| {
+            let state = Arc::clone(&state);
+            move |stream, stop| {
+                let mut connection = Connection { stream, state: &state, stop };
+                if connection.serve().is_err() {
+                    state.lock().unwrap().clients_gone += 1;
+                }
+                let _ = connection.stream.shutdown(Shutdown::Both);
+            }
         });
-        ModelServer { port, shared, acceptor: Some(acceptor) }
+        ModelServer { listener, state }
     }
 
     /// What Codex takes as `base_url`.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/v1", self.port)
+        format!("{}/v1", self.listener.url())
     }
 
     /// Appends to the script: for a second turn, or the same turn again for another launcher.
     pub fn play(&self, more: Script) {
-        let mut state = self.shared.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let script = std::mem::take(&mut state.script);
         state.script = script.then(more);
     }
 
     /// The bodies of all requests for a response, in the order in which they came.
     pub fn requests(&self) -> Vec<Value> {
-        self.shared.state.lock().unwrap().requests.clone()
+        self.state.lock().unwrap().requests.clone()
     }
 
     /// Method and path of all requests other than for responses and models.
     pub fn strays(&self) -> Vec<String> {
-        self.shared.state.lock().unwrap().strays.clone()
+        self.state.lock().unwrap().strays.clone()
     }
 
     /// The usage of each response that came to its end, complete or incomplete, with one.
     pub fn reported_each(&self) -> Vec<Usage> {
-        self.shared.state.lock().unwrap().reported.clone()
+        self.state.lock().unwrap().reported.clone()
     }
 
     /// The sum of `reported_each`: what Codex must have counted.
@@ -96,7 +91,7 @@ impl ModelServer {
 
     /// How many clients left before their reply was complete.
     pub fn clients_gone(&self) -> usize {
-        self.shared.state.lock().unwrap().clients_gone
+        self.state.lock().unwrap().clients_gone
     }
 
     #[track_caller]
@@ -106,52 +101,24 @@ impl ModelServer {
 
     /// How many requests came when nothing was left in the script.
     pub fn unscripted(&self) -> usize {
-        self.shared.state.lock().unwrap().unscripted
+        self.state.lock().unwrap().unscripted
     }
 
     #[track_caller]
     pub fn assert_script_used_up_exactly(&self) {
-        let state = self.shared.state.lock().unwrap();
+        let state = self.state.lock().unwrap();
         assert!(state.script.is_empty(), "replies were never asked for: {:#?}", state.script);
         assert_eq!(state.unscripted, 0, "requests came after the script's end");
     }
 }
 
-impl Drop for ModelServer {
-    fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        // A connection of our own wakes the acceptor.
-        if TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-            && let Some(acceptor) = self.acceptor.take()
-        {
-            let _ = acceptor.join();
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for stream in listener.incoming() {
-        if shared.stopping.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(stream) = stream else { continue };
-        let shared = Arc::clone(shared);
-        thread::spawn(move || {
-            let mut connection = Connection { stream, shared };
-            if connection.serve().is_err() {
-                connection.shared.state.lock().unwrap().clients_gone += 1;
-            }
-            let _ = connection.stream.shutdown(Shutdown::Both);
-        });
-    }
-}
-
-struct Connection {
+struct Connection<'a> {
     stream: TcpStream,
-    shared: Arc<Shared>,
+    state: &'a Mutex<State>,
+    stop: &'a Stop,
 }
 
-impl Connection {
+impl Connection<'_> {
     /// An error means that the client has left.
     fn serve(&mut self) -> io::Result<()> {
         let Some(request) = read_request(&self.stream)? else {
@@ -171,7 +138,7 @@ impl Connection {
                 self.send_json(200, &reply.headers, &json!({"output": output}))
             }
             (method, path) => {
-                self.shared.state.lock().unwrap().strays.push(format!("{method} {path}"));
+                self.state.lock().unwrap().strays.push(format!("{method} {path}"));
                 self.send_json(
                     404,
                     &[],
@@ -183,7 +150,7 @@ impl Connection {
 
     fn next_reply(&self, body: &[u8]) -> (usize, Reply) {
         let text = String::from_utf8_lossy(body);
-        let mut state = self.shared.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         state.requests.push(serde_json::from_slice(body).unwrap_or_else(|_| json!(text)));
         let number = state.requests.len();
         let reply = state.script.next(&text).unwrap_or_else(|| {
@@ -228,7 +195,7 @@ impl Connection {
         let usage = reply.usage.map(|usage| usage.as_sent());
         if matches!(reply.ending, Ending::Completed | Ending::Incomplete { .. }) {
             // Counted before it is sent: a client may be gone the moment it has read the last event.
-            self.shared.state.lock().unwrap().reported.extend(reply.usage);
+            self.state.lock().unwrap().reported.extend(reply.usage);
         }
         match &reply.ending {
             Ending::Completed => {
@@ -258,7 +225,7 @@ impl Connection {
             match self.stream.peek(&mut [0]) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                _ if self.shared.stopping.load(Ordering::SeqCst) => break,
+                _ if self.stop.is_asked() => break,
                 _ => {}
             }
         }

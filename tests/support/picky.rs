@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::{self, JoinHandle};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use crate::listener::{Listener, Stop};
 use crate::wire::{Request, read_request};
 
 /// What the server does with each attempt to send one trace.
@@ -22,33 +21,28 @@ pub enum Dislike {
 /// Runs until it is dropped.
 #[derive(Debug)]
 pub struct PickyServer {
-    port: u16,
+    listener: Listener,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     dislikes: Mutex<BTreeMap<String, Dislike>>,
     taken: Mutex<BTreeSet<String>>,
-    stopping: AtomicBool,
-    stop: (Mutex<()>, Condvar),
 }
 
 impl PickyServer {
     pub fn start() -> PickyServer {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind a port of 127.0.0.1");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
         let shared = Arc::<Shared>::default();
-        let acceptor = thread::spawn({
+        let listener = Listener::start(|_| {
             let shared = Arc::clone(&shared);
-            move || shared.accept(&listener)
+            move |stream, stop| drop(shared.serve(&stream, stop))
         });
-        PickyServer { port, shared, acceptor: Some(acceptor) }
+        PickyServer { listener, shared }
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.listener.url()
     }
 
     /// From now on, without end.
@@ -62,39 +56,14 @@ impl PickyServer {
     }
 }
 
-impl Drop for PickyServer {
-    fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        self.shared.stop.1.notify_all();
-        // A connection of our own wakes the acceptor.
-        if TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-            && let Some(acceptor) = self.acceptor.take()
-        {
-            let _ = acceptor.join();
-        }
-    }
-}
-
 impl Shared {
-    fn accept(self: &Arc<Shared>, listener: &TcpListener) {
-        for stream in listener.incoming() {
-            if self.stopping.load(Ordering::SeqCst) {
-                return;
-            }
-            let Ok(stream) = stream else { continue };
-            let shared = Arc::clone(self);
-            thread::spawn(move || shared.serve(&stream));
-        }
-    }
-
     /// One request per connection.
-    fn serve(&self, mut client: &TcpStream) -> io::Result<()> {
+    fn serve(&self, mut client: &TcpStream, stop: &Stop) -> io::Result<()> {
         let Some(request) = read_request(client)? else { return Ok(()) };
         let (status, body) = match self.answer(&request) {
             Some(answer) => answer,
             None => {
-                let guard = self.stop.0.lock().unwrap();
-                drop(self.stop.1.wait_while(guard, |()| !self.stopping.load(Ordering::SeqCst)));
+                stop.wait(None);
                 return Ok(());
             }
         };

@@ -8,13 +8,12 @@ mod login;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
 
+use crate::listener::Listener;
 use crate::wire::read_request;
 use api::Experiment;
 use cloud::Storage;
@@ -118,14 +117,8 @@ impl Exchange {
 #[derive(Debug)]
 pub struct Databricks {
     host: String,
-    shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    stopping: AtomicBool,
+    state: Arc<Mutex<State>>,
+    _listener: Listener,
 }
 
 #[derive(Debug)]
@@ -169,23 +162,27 @@ impl Answer {
 
 impl Databricks {
     pub fn start(rules: Rules) -> Databricks {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind a port of 127.0.0.1");
-        let host = format!("http://{}", listener.local_addr().expect("a bound socket has an address"));
-        let state = Mutex::new(State {
-            host: host.clone(),
+        let state = |host: String| State {
+            host,
             rules,
             tokens: Tokens::default(),
             experiments: Vec::new(),
             traces: BTreeMap::new(),
             storage: Storage::default(),
             exchanges: Vec::new(),
+        };
+        let mut shared = None;
+        let listener = Listener::start(|port| {
+            let state = shared.insert(Arc::new(Mutex::new(state(format!("http://127.0.0.1:{port}")))));
+            let state = Arc::clone(state);
+            move |stream, _| {
+                // An error means that the client has left.
+                let _ = serve(&stream, &state);
+                let _ = stream.shutdown(Shutdown::Both);
+            }
         });
-        let shared = Arc::new(Shared { state, stopping: AtomicBool::new(false) });
-        let acceptor = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || accept(&listener, &shared)
-        });
-        Databricks { host, shared, acceptor: Some(acceptor) }
+        let state = shared.expect("the listener has made its server");
+        Databricks { host: listener.url(), state, _listener: listener }
     }
 
     /// What DATABRICKS_HOST is set to.
@@ -249,40 +246,12 @@ impl Databricks {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap()
-    }
-}
-
-impl Drop for Databricks {
-    fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        // A connection of our own wakes the acceptor.
-        let address = self.host.trim_start_matches("http://");
-        if TcpStream::connect(address).is_ok()
-            && let Some(acceptor) = self.acceptor.take()
-        {
-            let _ = acceptor.join();
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for stream in listener.incoming() {
-        if shared.stopping.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(stream) = stream else { continue };
-        let shared = Arc::clone(shared);
-        thread::spawn(move || {
-            // An error means that the client has left.
-            let _ = serve(&stream, &shared);
-            let _ = stream.shutdown(Shutdown::Both);
-        });
+        self.state.lock().unwrap()
     }
 }
 
 /// One request per connection.
-fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
+fn serve(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
     let Some(request) = read_request(stream)? else { return Ok(()) };
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let mut exchange = Exchange {
@@ -294,7 +263,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         status: 0,
     };
     let answer = {
-        let mut state = shared.state.lock().unwrap();
+        let mut state = state.lock().unwrap();
         let answer = state.answer(&exchange);
         exchange.status = answer.status;
         let is_lost = state.rules.lost.is_some() && exchange.kind() == state.rules.lost;
