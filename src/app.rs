@@ -3,6 +3,7 @@
 //! Before Codex has ended nothing here may change what it reads, writes or returns; after that,
 //! nothing may change how we end. Whatever fails on the way becomes a line in the log.
 
+use crate::base::codex_home::CodexHome;
 use crate::base::paths::Paths;
 use crate::base::quiet::quietly;
 use crate::base::world::World;
@@ -10,12 +11,12 @@ use crate::base::{log, notice};
 use crate::claim::launch_record::{Destination, Launch, LaunchRecord};
 use crate::claim::observer::Observer;
 use crate::codex::command_line::{CommandLine, own_command};
-use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, LocateError};
 use crate::codex::tui_log::{self, TuiLog};
+use crate::command;
+use crate::finish;
 use crate::finish::context::Context;
 use crate::settings::{Settings, Tracing};
-use crate::{command, finish};
 use jiff::Timestamp;
 use launch::exit::ChildExit;
 use launch::mode::{Interface, LaunchMode, PtySetting};

@@ -1,5 +1,6 @@
 //! What every room uses.
 
+pub mod codex_home;
 pub mod log;
 pub mod notice;
 pub mod paths;

@@ -1,6 +1,6 @@
 //! Where codex-traced keeps its files: `$CODEX_HOME/mlflow`.
 
-use crate::codex::home::CodexHome;
+use crate::base::codex_home::CodexHome;
 use std::path::{Path, PathBuf};
 
 /// Codex's home and the folder of codex-traced in it. Nothing is read or made here.

@@ -113,8 +113,8 @@ pub(super) fn writer_of(writers: &impl Writers, thread: &ThreadId) -> Option<u32
 
 #[cfg(test)]
 mod tests {
-    use super::super::writers::{ProcessInfo, ThreadOf};
     use super::*;
+    use crate::claim::writers::{ProcessInfo, ThreadOf};
     use std::path::Path;
 
     const MINE: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";

@@ -4,7 +4,7 @@
 use super::descriptors::{AT_FIRST, Descriptors};
 use super::locks::LockWatch;
 use super::writers::LocalProcesses;
-use crate::codex::home::CodexHome;
+use crate::base::codex_home::CodexHome;
 use codex_session::thread::ThreadId;
 use common::disk::file_system::FileSystem;
 use std::collections::BTreeSet;

@@ -16,7 +16,7 @@ mod held;
 mod locks;
 mod writers;
 
-use crate::codex::home::CodexHome;
+use crate::base::codex_home::CodexHome;
 use codex_session::thread::ThreadId;
 use common::disk::file_system::FileSystem;
 use launch::process::Process;

@@ -4,7 +4,7 @@ use super::attribution::{Attribution, Claim};
 use super::follow::LogFollower;
 use super::held::HeldThreads;
 use super::launch_record::{self, Launch, LaunchRecord};
-use crate::codex::home::CodexHome;
+use crate::base::codex_home::CodexHome;
 use crate::codex::tui_log::{self, Logged, TuiLog};
 use launch::companion::Companion;
 use launch::mode::Interface;

@@ -2,8 +2,8 @@
 
 use super::CommandError;
 use super::survey::missing_home;
+use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
-use crate::codex::home::CodexHome;
 use crate::settings::file::{self, ConfigFile, FileState};
 use common::disk;
 use common::printable::clean;

@@ -3,9 +3,9 @@
 use super::config_edit::{self, ConfigEdit};
 use super::text::wrap;
 use super::{CommandError, place};
+use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
 use crate::cli::{Enable, OneTrace};
-use crate::codex::home::CodexHome;
 use crate::settings::file::{ConfigFile, FileState};
 use crate::settings::granularity::{GRANULARITY, Granularity};
 use crate::settings::switch::ENABLED;

@@ -21,9 +21,9 @@ pub mod tree;
 mod ui;
 mod watch;
 
+use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
 use crate::cli::{Cli, Command};
-use crate::codex::home::CodexHome;
 use clap::Parser;
 use launch::exit::ChildExit;
 use std::ffi::OsString;

@@ -1,9 +1,9 @@
 //! The facts that both `mlflow status` and `mlflow doctor` print.
 
 use super::place;
+use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
 use crate::claim::launch_record;
-use crate::codex::home::CodexHome;
 use crate::finish::context::Context;
 use crate::queue::spool;
 use crate::queue::spool::list::{EntryState, Listed};

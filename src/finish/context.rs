@@ -1,8 +1,8 @@
 //! What the steps from a session file to a trace share.
 
+use crate::base::codex_home::CodexHome;
 use crate::base::paths::Paths;
 use crate::base::world::World;
-use crate::codex::home::CodexHome;
 use crate::redact::{self, LazyRedactor, Redactor};
 use crate::settings::Settings;
 use mlflow_store::target::access::Access;

@@ -121,8 +121,8 @@ fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<Archiv
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::codex_home::CodexHome;
     use crate::base::world::World;
-    use crate::codex::home::CodexHome;
     use crate::queue::receipts::StoredReceipt;
     use codex_session::session::{Writer, read};
     use jiff::Timestamp;

@@ -1,7 +1,7 @@
 //! From a thread to its session: all files of the thread, and the sub-agents that it started.
 
+use crate::base::codex_home::CodexHome;
 use crate::claim;
-use crate::codex::home::CodexHome;
 use codex_session::rollout::thread_files::{Parts, ThreadFiles, rollout_of};
 use codex_session::rollout::{files, index, path};
 use codex_session::session::family::{Family, working_times};

@@ -4,9 +4,9 @@
 use super::assemble::AssembleError;
 use super::context::Context;
 use super::continuation::part_of;
+use crate::base::codex_home::CodexHome;
 use crate::base::user;
 use crate::claim::thread_record::ThreadRecord;
-use crate::codex::home::CodexHome;
 use crate::queue::receipts;
 use crate::settings::content::{Content, FolderPolicy};
 use crate::settings::granularity::Granularity;

@@ -3,10 +3,10 @@
 use super::context::Context;
 use super::recover::OpenLaunch;
 use super::steps::{Spooled, spool_launch};
+use crate::base::codex_home::CodexHome;
 use crate::base::quiet::quietly;
 use crate::claim;
 use crate::claim::launch_record::Launch;
-use crate::codex::home::CodexHome;
 use codex_session::rollout::changes::Changes;
 use codex_session::rollout::path;
 use codex_session::session::family::{Family, Member};

@@ -124,8 +124,8 @@ pub fn unclaimed_sessions(paths: &Paths) -> Vec<Unclaimed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::codex_home::CodexHome;
     use crate::base::world::World;
-    use crate::codex::home::CodexHome;
     use crate::queue::receipts::StoredReceipt;
     use crate::queue::spool::entry::Rank;
 

@@ -106,7 +106,10 @@ impl Rules {
         let Some(object) = redaction.as_object() else {
             return (
                 self,
-                vec!["\"redaction\" is no object, so it counts as not there (see the README)".into()],
+                vec![
+                    "\"redaction\" is no object, so it counts as not there (see docs/configuration.md)"
+                        .into(),
+                ],
             );
         };
         for (key, value) in object {

@@ -1,8 +1,8 @@
 //! The access to targets, from the environment and the configuration file.
 
 use super::file::ConfigFile;
+use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
-use crate::codex::home::CodexHome;
 use mlflow_store::target::access::Access;
 use std::path::Path;
 

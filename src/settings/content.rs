@@ -5,7 +5,7 @@
 
 use super::file::ConfigFile;
 use super::switch::{ENABLED, Switch};
-use crate::codex::home::CodexHome;
+use crate::base::codex_home::CodexHome;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, OpenOptions};

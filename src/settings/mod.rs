@@ -15,8 +15,8 @@ use self::file::{ConfigFile, FileState};
 use self::granularity::{GRANULARITY, Granularity};
 use self::images::{IMAGES, ImageMode};
 use self::switch::{ENABLED, Switch};
+use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
-use crate::codex::home::CodexHome;
 use common::variables::Variables;
 use mlflow_store::target::WORKSPACE;
 use mlflow_store::target::{

@@ -1,4 +1,4 @@
-//! Every environment variable that the program reads: for the README, the manual page and `status`.
+//! Every environment variable that the program reads: for docs/configuration.md, the manual page and `status`.
 
 /// A variable that users may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub const OURS: &[Variable] = &[
     ),
     open(
         "CODEX_TRACED_NOTICE",
-        "`always` or `never`: whether we may say a line on stderr",
+        "`always` or `never`: whether codex-traced may print a line on stderr",
         "if stderr is a terminal; in CI only that a trace was left on disk",
     ),
     open(
@@ -49,12 +49,12 @@ pub const OURS: &[Variable] = &[
     ),
     open(
         "CODEX_TRACED_SUMMARY",
-        "file for what became of the launch's traces, as JSON; it is waited for",
+        "file for the results of the launch's traces, as JSON; codex-traced waits for it",
         "none",
     ),
     open(
         "CODEX_TRACED_CONTENT",
-        "`metadata`: a trace holds figures, and nothing that anybody wrote; see [Privacy](#privacy)",
+        "`metadata`: a trace holds figures, and no text of a person, model or tool; see [Privacy](#privacy)",
         "`full`",
     ),
     open(
@@ -64,12 +64,12 @@ pub const OURS: &[Variable] = &[
     ),
     open(
         "CODEX_TRACED_IMAGES",
-        "`true`: images of at most 256 KiB stand in traces beside their notes; no rule finds a secret that a picture shows",
+        "`true`: traces hold images of at most 256 KiB as well as their notes; no rule finds a secret that a picture shows",
         "`false`: notes alone",
     ),
     open(
         "MLFLOW_CODEX_TRACING_ENABLED",
-        "`false`: no trace; `true`: a server in `MLFLOW_TRACKING_URI` is meant for us",
+        "`false`: no trace; `true`: codex-traced uses a server in `MLFLOW_TRACKING_URI`",
         "trace, local",
     ),
     open("MLFLOW_TRACKING_URI", "where traces go", "`sqlite:///` and `$CODEX_HOME/mlflow/mlflow.db`"),
@@ -77,7 +77,7 @@ pub const OURS: &[Variable] = &[
     open("MLFLOW_EXPERIMENT_ID", "experiment, must exist; the name comes first", ""),
     open(
         "CI",
-        "set, and neither `false` nor `0`: nobody is there to read a line or to wait for a prompt",
+        "set, and neither `false` nor `0`: no person reads a line or waits for a prompt",
         "a person is there if the streams are terminals",
     ),
     open("BROWSER", "what `mlflow ui` opens a page with", "what the desktop opens addresses with"),
@@ -85,7 +85,7 @@ pub const OURS: &[Variable] = &[
     open("WAYLAND_DISPLAY", "the same", ""),
     open(
         "NO_COLOR",
-        "set to anything: our commands print no colours",
+        "set to anything: the commands print no colours",
         "colours on a terminal, unless `TERM` is `dumb`",
     ),
 ];
@@ -95,15 +95,15 @@ pub const OF_SERVERS: &[Variable] = &[
     open("MLFLOW_TRACKING_USERNAME", "user name, with the password", "`~/.mlflow/credentials`"),
     secret("MLFLOW_TRACKING_PASSWORD", "password", "`~/.mlflow/credentials`"),
     secret("MLFLOW_TRACKING_TOKEN", "bearer token; user and password come first", ""),
-    open("MLFLOW_TRACKING_AUTH", "a plugin of MLflow's in Python: refused, since we have none", ""),
-    open("MLFLOW_TRACKING_AWS_SIGV4", "signatures for AWS: refused, since we cannot make them", ""),
+    open("MLFLOW_TRACKING_AUTH", "a plugin of MLflow's in Python: refused: codex-traced has none", ""),
+    open("MLFLOW_TRACKING_AWS_SIGV4", "signatures for AWS: refused: codex-traced cannot make them", ""),
     open(
         "MLFLOW_WORKSPACE",
         "workspace of the server (MLflow 3.10 and later), read when a launch begins",
         "",
     ),
     open("MLFLOW_TRACKING_SERVER_CERT_PATH", "certificates to trust, as PEM", "those of the system"),
-    open("MLFLOW_TRACKING_CLIENT_CERT_PATH", "our certificate with its key, as PEM", ""),
+    open("MLFLOW_TRACKING_CLIENT_CERT_PATH", "the client's certificate with its key, as PEM", ""),
     open("MLFLOW_TRACKING_INSECURE_TLS", "`true`: trust every certificate", "`false`"),
     open("MLFLOW_HTTP_REQUEST_TIMEOUT", "seconds for a request", "120"),
     open("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "tries after the first", "7"),
@@ -132,9 +132,9 @@ pub const OF_DATABRICKS: &[Variable] = &[
     open("DATABRICKS_CONFIG_PROFILE", "profile in the file", "`DEFAULT`"),
     open("DATABRICKS_CONFIG_FILE", "file of profiles", "`~/.databrickscfg`"),
     open("DATABRICKS_AUTH_TYPE", "`pat` or `oauth-m2m`, where both are set", ""),
-    open("DATABRICKS_WORKSPACE_ID", "told with every request", ""),
+    open("DATABRICKS_WORKSPACE_ID", "sent with every request", ""),
     open("DATABRICKS_ACCOUNT_ID", "for hosts of several workspaces", ""),
-    open("DATABRICKS_DISCOVERY_URL", "where the addresses for OAuth are told", ""),
+    open("DATABRICKS_DISCOVERY_URL", "where the addresses for OAuth are listed", ""),
 ];
 
 /// Variables of Databricks logins that this program lacks. An error message names them when they are set.
@@ -163,7 +163,7 @@ pub fn all() -> impl Iterator<Item = &'static Variable> {
     [OURS, OF_SERVERS, OF_DATABRICKS].into_iter().flatten()
 }
 
-/// A Markdown table for the README.
+/// A Markdown table for docs/configuration.md.
 pub fn markdown(variables: &[Variable]) -> String {
     let rows = variables.iter().map(|Variable { name, meaning, default, .. }| match *default {
         "" => format!("| `{name}` | {meaning} | |\n"),

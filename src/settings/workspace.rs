@@ -23,8 +23,8 @@ pub fn named_for(target: &Target, variables: &Variables, file: &ConfigFile, base
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::codex_home::CodexHome;
     use crate::base::world::World;
-    use crate::codex::home::CodexHome;
     use crate::settings::Settings;
     use mlflow_store::target::http_target::HttpTarget;
 

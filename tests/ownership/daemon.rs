@@ -107,7 +107,7 @@ fn a_turn_whose_daemon_is_killed_is_marked_as_lost() {
     assert_eq!(trace["spans"][0]["outputs"]["status"], "lost");
 }
 
-/// The README's table of differences has a row for each.
+/// docs/differences.md has a row for each.
 const KNOWN: [&str; 3] = ["CODEX_TRACED_DEPTH", "CODEX_TUI_RECORD_SESSION", "CODEX_TUI_SESSION_LOG_PATH"];
 
 #[test]

@@ -76,7 +76,7 @@ fn a_visit_with_a_stop(home: &Home, codex: &Codex, program: &str) -> Vec<String>
     shell.resize(90, 30);
     shell.submit("third prompt", "third answer");
     quit(&shell, "codex resume");
-    // What is typed before the shell is back may be lost: the README's table has it.
+    // What is typed before the shell is back may be lost, as docs/differences.md has it.
     shell.wait_until("the shell", |screen| screen.ends_with("bash$"));
     shell.type_line(
         "code=$?; clear; echo ended $code; stty -g > after; cmp before after && echo the same modes",

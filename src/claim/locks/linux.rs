@@ -5,9 +5,9 @@
 //! fail that opens the thread at that moment (0.169: "already has an active writer").
 
 use super::ladder::Ladder;
+use crate::base::codex_home::CodexHome;
 use crate::claim::ancestry::is_ours;
 use crate::claim::writers::{LocalProcesses, Writers};
-use crate::codex::home::CodexHome;
 use codex_session::thread::ThreadId;
 use jiff::Zoned;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};

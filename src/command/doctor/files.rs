@@ -1,7 +1,7 @@
 //! Checks of files: the configuration, permissions, writability, and free disk space.
 
 use super::Finding;
-use crate::codex::home::CodexHome;
+use crate::base::codex_home::CodexHome;
 use crate::command::survey::Survey;
 use crate::command::text::counted;
 use crate::settings::file::FileState;

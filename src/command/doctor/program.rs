@@ -1,8 +1,8 @@
 //! Checks of the real codex: its path, its version, which process writes sessions, and what the word `codex` runs.
 
 use super::Finding;
+use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
-use crate::codex::home::CodexHome;
 use crate::codex::locate::{self, OnPath};
 use crate::codex::version::{CodexVersion, InterfaceWriter, NEWEST_TESTED, OLDEST_TRACED};
 use nix::pty::openpty;

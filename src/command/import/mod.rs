@@ -8,11 +8,11 @@ mod subagents;
 mod work;
 
 use super::{CommandError, home, print};
+use crate::base::codex_home::CodexHome;
 use crate::base::notice;
 use crate::base::world::World;
 use crate::claim::launch_record::Destination;
 use crate::cli::Import;
-use crate::codex::home::CodexHome;
 use crate::finish::context::Context;
 use crate::finish::imported::Toward;
 use crate::queue::presence::ask;

@@ -1,7 +1,7 @@
 //! Selects sessions by paths, by ids, or all: each thread once, with all files that hold its id.
 
 use super::subagents::Subagents;
-use crate::codex::home::CodexHome;
+use crate::base::codex_home::CodexHome;
 use crate::command::CommandError;
 use crate::settings::Settings;
 use codex_session::rollout::files::{SessionFile, SessionFiles};

@@ -1,6 +1,6 @@
 //! How many session files there are: in the folder that `import` reads, and in Codex's own.
 
-use crate::codex::home::CodexHome;
+use crate::base::codex_home::CodexHome;
 use crate::settings::{Settings, Source};
 use codex_session::rollout::walk::files_below;
 use serde::Serialize;
