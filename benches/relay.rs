@@ -1,6 +1,7 @@
 //! What a terminal and pipes carry through codex-traced beside what they carry without it, in one run.
 //!
 //! `cargo bench --bench relay -- bulk|echo|start [COUNT]`; without words all three. On a quiet machine only.
+//! `BENCH_LAUNCHER=FILE` measures another build.
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -9,12 +10,15 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 use support::Home;
 use support::probe::{clock, pattern, probe};
 
-const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");
+static LAUNCHER: LazyLock<String> = LazyLock::new(|| {
+    std::env::var("BENCH_LAUNCHER").unwrap_or_else(|_| env!("CARGO_BIN_EXE_codex-traced").to_owned())
+});
 
 /// A fast typist.
 const BETWEEN_KEYS: Duration = Duration::from_millis(5);
@@ -68,7 +72,7 @@ impl Stage {
         let bare = self.home.root().join("bin/codex");
         let mut command = match who {
             Who::Bare => self.home.command(bare),
-            Who::Traced => self.home.traced(LAUNCHER, &bare),
+            Who::Traced => self.home.traced(LAUNCHER.as_str(), &bare),
             Who::Script => {
                 let mut script = self.home.command("script");
                 let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
