@@ -11,8 +11,8 @@ use codex_traced::base::world::World;
 use codex_traced::codex::locate::{self, LocateError};
 use codex_traced::queue::history::recent_threads;
 use codex_traced::settings::Settings;
+use codex_traced::trace::ids::trace_of_thread;
 use common::variables::Variables;
-use mlflow_store::ids::TraceId;
 use mlflow_store::sqlite;
 use mlflow_store::target::Target;
 use mlflow_store::trace::{SpanStatus, Trace};
@@ -232,7 +232,7 @@ fn find_trace(home: &Home) -> Result<(Trace, String), Failure> {
     let thread = recent_threads(&paths, 1).pop().ok_or_else(lost)?;
     let target = Settings::read(&world, &codex_home).target.value;
     let Target::Sqlite(database) = &target else { return Err(format!("traces go to {target}")) };
-    let trace = sqlite::read(database, TraceId::of_thread(thread.as_str()));
+    let trace = sqlite::read(database, trace_of_thread(thread.as_str()));
     let trace = trace.map_err(|error| format!("cannot read {target}: {error}"))?.ok_or_else(lost)?;
     Ok((trace, target.to_string()))
 }

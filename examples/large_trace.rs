@@ -5,9 +5,9 @@
 use codex_traced::queue::spool::Spool;
 use codex_traced::queue::spool::entry::Entry;
 use codex_traced::redact::Redacted;
+use codex_traced::trace::ids::{span_of_key, trace_of_thread};
 use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};
-use mlflow_store::ids::{SpanId, TraceId};
 use mlflow_store::target::{Experiment, Target};
 use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace, TraceState};
 use serde_json::json;
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn large_trace(spans: u64, bytes_each: usize) -> Trace {
     let now = Timestamp::now();
     let thread = format!("large {now}");
-    let root = SpanId::from_key(&thread, "root");
+    let root = span_of_key(&thread, "root");
     let line = "fn main() { println!(\"one line of what a tool printed\") }\n";
     let output: String = line.chars().cycle().take(bytes_each).collect();
     let is_call = |number: u64| number % 10 == 1;
@@ -46,7 +46,7 @@ fn large_trace(spans: u64, bytes_each: usize) -> Trace {
         "mlflow.llm.provider": "openai",
     }));
     let span = |number: u64| Span {
-        id: if number == 0 { root } else { SpanId::from_key(&thread, &number.to_string()) },
+        id: if number == 0 { root } else { span_of_key(&thread, &number.to_string()) },
         parent: (number > 0).then_some(root),
         name: if number == 0 { "codex_cli_session".to_owned() } else { format!("tool_{number}") },
         span_type: match number {
@@ -63,7 +63,7 @@ fn large_trace(spans: u64, bytes_each: usize) -> Trace {
         events: Vec::new(),
     };
     Trace {
-        id: TraceId::of_thread(&thread),
+        id: trace_of_thread(&thread),
         name: "codex_cli_session".to_owned(),
         state: TraceState::Ok,
         started_at: now,

@@ -3,6 +3,7 @@
 use super::CommandError;
 use crate::base::paths::Paths;
 use crate::queue::receipts;
+use crate::trace::ids::{trace_of_thread, trace_of_turn};
 use codex_session::rollout::files::SessionFiles;
 use codex_session::thread::ThreadId;
 use mlflow_store::ids::TraceId;
@@ -30,12 +31,12 @@ pub(super) fn by_id(text: &str, paths: &Paths) -> Option<(TraceId, Option<Thread
     }
     let is_known = |thread: &ThreadId| {
         let id = thread.as_str();
-        let traces = [TraceId::of_thread(id), TraceId::of_turn(id, 1)];
+        let traces = [trace_of_thread(id), trace_of_turn(id, 1)];
         thread.is_uuid() || traces.into_iter().any(|trace| receipts(paths).file_of(trace).exists())
     };
     ThreadId::from_meta(text).filter(is_known).map(of_thread)
 }
 
 fn of_thread(thread: ThreadId) -> (TraceId, Option<ThreadId>) {
-    (TraceId::of_thread(thread.as_str()), Some(thread))
+    (trace_of_thread(thread.as_str()), Some(thread))
 }

@@ -14,6 +14,7 @@ use crate::queue::presence::ask;
 use crate::queue::{PATIENCE, receipts, spool};
 use crate::settings::Tracing;
 use crate::settings::granularity::Granularity;
+use crate::trace::ids::trace_of_turn;
 use codex_session::rollout::changes::Changes;
 use codex_session::rollout::root::root_of;
 use codex_session::rollout::thread_files::ThreadFiles;
@@ -181,7 +182,7 @@ impl Watcher<'_> {
         let Some((family, rollout)) = self.family_of(&thread, session, path)? else { return Ok(()) };
         // With a trace per turn, the target may have lost earlier ones. A session's single trace changes with each
         // turn, so it needs no such question.
-        let first_turn = receipts(paths).file_of(TraceId::of_turn(thread.as_str(), 1));
+        let first_turn = receipts(paths).file_of(trace_of_turn(thread.as_str(), 1));
         let answers = ask(first_turn.exists().then_some(&thread), paths, context.world);
         let toward =
             Toward { destination: self.destination, granularity: self.granularity, answers: &answers };

@@ -15,6 +15,7 @@ use crate::queue::spool::{Spool, SpoolError};
 use crate::queue::{PATIENCE, receipts, spool};
 use crate::settings::granularity::Granularity;
 use crate::trace::continuation::{Continuation, first_missing_turn};
+use crate::trace::ids::{trace_of_continuation, trace_of_thread};
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
@@ -37,7 +38,7 @@ pub(super) enum ArchivedOutcome {
 /// all turns.
 pub(super) fn part_of(family: &Family, receipts: &Receipts) -> Option<Continuation> {
     let session = &family.members.first()?.session;
-    let (mut part, mut id) = (None, TraceId::of_thread(&session.meta.id));
+    let (mut part, mut id) = (None, trace_of_thread(&session.meta.id));
     for number in 1..=MOST_PARTS {
         let Some(kept) = receipts.archived(id) else { break };
         let begin = part.map_or(0, |part: Continuation| part.from);
@@ -47,7 +48,7 @@ pub(super) fn part_of(family: &Family, receipts: &Receipts) -> Option<Continuati
             break;
         }
         part = Some(Continuation { number, from, continues: id });
-        id = TraceId::of_continuation(&session.meta.id, number);
+        id = trace_of_continuation(&session.meta.id, number);
     }
     part
 }
@@ -167,7 +168,7 @@ mod tests {
         let path = spool(&context.paths).put(&entry, Timestamp::UNIX_EPOCH).unwrap();
         let archived = Archived { trace, target, paths: vec![path], reason: "archived".into() };
         let continuation = continue_archived(&archived, &context).unwrap();
-        assert_eq!(continuation, ArchivedOutcome::As(TraceId::of_continuation(thread.as_str(), 1)));
+        assert_eq!(continuation, ArchivedOutcome::As(trace_of_continuation(thread.as_str(), 1)));
         assert_eq!(spool(&context.paths).paths().len(), 1);
     }
 }

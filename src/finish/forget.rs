@@ -10,6 +10,7 @@ use crate::queue::history::MOST_PARTS;
 use crate::queue::spool::Spool;
 use crate::queue::spool::policy::Lane;
 use crate::queue::{PATIENCE, receipts, spool};
+use crate::trace::ids::{trace_of_continuation, trace_of_turn};
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::thread::ThreadId;
 use common::disk;
@@ -156,8 +157,8 @@ fn traces_of(trace: TraceId, thread: Option<&ThreadId>, paths: &Paths) -> Vec<Tr
         .filter_map(|path| Spool::trace_of(path))
         .collect();
     let is_known = |turn: &TraceId| spooled.contains(turn) || receipts.file_of(*turn).exists();
-    let turns = (1..=MOST_TURNS).filter_map(|turn| Some(TraceId::of_turn(thread?.as_str(), turn)));
-    let parts = (1..=MOST_PARTS).filter_map(|part| Some(TraceId::of_continuation(thread?.as_str(), part)));
+    let turns = (1..=MOST_TURNS).filter_map(|turn| Some(trace_of_turn(thread?.as_str(), turn)));
+    let parts = (1..=MOST_PARTS).filter_map(|part| Some(trace_of_continuation(thread?.as_str(), part)));
     std::iter::once(trace).chain(turns.chain(parts).filter(is_known)).collect()
 }
 
@@ -172,7 +173,7 @@ fn forget_records(traces: &[TraceId], thread: Option<&ThreadId>, forgotten: &mut
     }
 }
 
-/// The reverse of `TraceId::of_thread`; None for a thread whose id is no UUID.
+/// The reverse of `trace_of_thread`; None for a thread whose id is no UUID.
 fn thread_of(trace: TraceId) -> Option<ThreadId> {
     let name = trace.to_string();
     let digits = name.strip_prefix("tr-")?;
@@ -183,10 +184,11 @@ fn thread_of(trace: TraceId) -> Option<ThreadId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::ids::trace_of_thread;
 
     #[test]
     fn a_trace_leads_back_to_its_thread() {
         let thread = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
-        assert_eq!(thread_of(TraceId::of_thread(thread)).unwrap().as_str(), thread);
+        assert_eq!(thread_of(trace_of_thread(thread)).unwrap().as_str(), thread);
     }
 }

@@ -7,6 +7,7 @@ use crate::claim::thread_record::ThreadRecord;
 use crate::claim::unclaimed::{self, Unclaimed};
 use crate::queue::receipts::Receipts;
 use crate::settings::granularity::Granularity;
+use crate::trace::ids::{trace_of_continuation, trace_of_thread, trace_of_turn};
 use codex_session::thread::ThreadId;
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
@@ -25,7 +26,7 @@ pub fn first_destination(
     receipts: &Receipts,
 ) -> Option<Destination> {
     let taken = || {
-        let traces = [TraceId::of_thread(thread.as_str()), TraceId::of_turn(thread.as_str(), 1)];
+        let traces = [trace_of_thread(thread.as_str()), trace_of_turn(thread.as_str(), 1)];
         let Receipt { target, experiment_id, .. } =
             traces.into_iter().find_map(|trace| receipts.first(trace))?;
         Some(Destination { target, experiment: Experiment::Id(experiment_id) })
@@ -44,8 +45,8 @@ pub fn granularity_of(
     match record.granularity {
         Some(granularity) => granularity,
         None if record.destination.is_some() => Granularity::Session,
-        None if sent(TraceId::of_thread(thread.as_str())) => Granularity::Session,
-        None if sent(TraceId::of_turn(thread.as_str(), 1)) => Granularity::Turn,
+        None if sent(trace_of_thread(thread.as_str())) => Granularity::Session,
+        None if sent(trace_of_turn(thread.as_str(), 1)) => Granularity::Turn,
         None => asked,
     }
 }
@@ -61,9 +62,9 @@ pub fn taken(thread: &ThreadId, paths: &Paths) -> Vec<(Target, SentTrace)> {
         let all = (1..).map(move |number| id(thread.as_str(), number));
         all.take_while(|trace| receipts.file_of(*trace).exists())
     };
-    let traces = std::iter::once(TraceId::of_thread(thread.as_str()))
-        .chain(numbered(TraceId::of_continuation))
-        .chain(numbered(TraceId::of_turn));
+    let traces = std::iter::once(trace_of_thread(thread.as_str()))
+        .chain(numbered(trace_of_continuation))
+        .chain(numbered(trace_of_turn));
     let sent = |trace| {
         let receipt = receipts.get(trace, &target)?.receipt;
         let sent = SentTrace { trace, experiment_id: receipt.experiment_id, at: receipt.delivered_at };
@@ -75,9 +76,9 @@ pub fn taken(thread: &ThreadId, paths: &Paths) -> Vec<(Target, SentTrace)> {
 /// The trace that holds the thread's last turns, as far as receipts show.
 pub fn newest_part(thread: &ThreadId, paths: &Paths) -> TraceId {
     let receipts = receipts(paths);
-    let mut id = TraceId::of_thread(thread.as_str());
+    let mut id = trace_of_thread(thread.as_str());
     for number in 1..=MOST_PARTS {
-        let next = TraceId::of_continuation(thread.as_str(), number);
+        let next = trace_of_continuation(thread.as_str(), number);
         if receipts.archived(id).is_none() || !receipts.file_of(next).exists() {
             break;
         }
@@ -116,7 +117,7 @@ pub fn unclaimed_sessions(paths: &Paths) -> Vec<Unclaimed> {
     all.retain(|one| {
         let is_recorded =
             ThreadRecord::load(&paths.threads(), &one.thread).is_ok_and(|record| !record.launches.is_empty());
-        !is_recorded && receipts(paths).first(TraceId::of_thread(one.thread.as_str())).is_none()
+        !is_recorded && receipts(paths).first(trace_of_thread(one.thread.as_str())).is_none()
     });
     all
 }
@@ -139,12 +140,12 @@ mod tests {
         assert_eq!(taken(&thread, &paths), []);
         let id = thread.as_str();
         let expected = [
-            TraceId::of_thread(id),
-            TraceId::of_continuation(id, 1),
-            TraceId::of_continuation(id, 2),
-            TraceId::of_turn(id, 1),
+            trace_of_thread(id),
+            trace_of_continuation(id, 1),
+            trace_of_continuation(id, 2),
+            trace_of_turn(id, 1),
         ];
-        for trace in expected.into_iter().chain([TraceId::of_turn(id, 3)]) {
+        for trace in expected.into_iter().chain([trace_of_turn(id, 3)]) {
             let target = Target::Http("http://a".into());
             let receipt = Receipt::from_spans(target, "1".into(), Timestamp::UNIX_EPOCH, &[]);
             let rank = Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 };

@@ -2,6 +2,7 @@
 
 use super::agent_attributes;
 use super::chat::ChatHistory;
+use super::ids::span_of_key;
 use super::outcome;
 use super::relatives::Relative;
 use super::spans;
@@ -19,7 +20,7 @@ const CIPHERTEXT: &str = "gAAAA";
 
 /// Id of the thread's span.
 pub(super) fn id(session: &Session) -> SpanId {
-    SpanId::from_key(&session.meta.id, "root")
+    span_of_key(&session.meta.id, "root")
 }
 
 /// The first prompt of a turn that was not rolled back; else the first of all.
@@ -128,7 +129,7 @@ pub(super) fn turn_spans(
 }
 
 pub(super) fn turn_id(thread: &str, number: usize) -> SpanId {
-    SpanId::from_key(thread, &format!("turn:{number}"))
+    span_of_key(thread, &format!("turn:{number}"))
 }
 
 /// Adds the spans of a sub-agent or review below the call or turn that started it.

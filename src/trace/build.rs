@@ -3,6 +3,7 @@
 use super::agent::{self, Layout};
 use super::agent_attributes;
 use super::gen_ai;
+use super::ids::{trace_of_thread, trace_of_turn};
 use super::info::{TraceInfo, TraceSource};
 use super::launches;
 use super::relatives::{Relative, relatives_of, root_session, turn_indices};
@@ -13,7 +14,6 @@ use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;
 use common::json::text::Text;
-use mlflow_store::ids::TraceId;
 use mlflow_store::trace::{Span, Trace};
 
 /// The trace of a session without its sub-agents.
@@ -73,7 +73,7 @@ fn session_trace(relatives: &[Relative], record: &ThreadRecord, source: TraceSou
         is_running: relatives.iter().any(|relative| relative.session.is_running()),
         usage,
     };
-    Some(info.into_trace(TraceId::of_thread(thread), spans))
+    Some(info.into_trace(trace_of_thread(thread), spans))
 }
 
 fn turn_trace(
@@ -108,5 +108,5 @@ fn turn_trace(
         is_running: within().any(|relative| relative.session.is_running()),
         usage,
     };
-    Some(info.into_trace(TraceId::of_turn(&session.meta.id, index + 1), spans))
+    Some(info.into_trace(trace_of_turn(&session.meta.id, index + 1), spans))
 }

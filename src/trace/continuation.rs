@@ -6,6 +6,7 @@ use super::agent::{self, Layout};
 use super::agent_attributes;
 use super::fields::put;
 use super::gen_ai;
+use super::ids::{span_of_continuation, trace_of_continuation};
 use super::info::{TraceInfo, TraceSource};
 use super::relatives::{Relative, relatives_of, root_session, turn_indices};
 use super::spans;
@@ -53,7 +54,7 @@ pub fn build_continuation(
     let below = started.iter().flat_map(|relative| relative.session.inferences());
     let usage = UsageTotal::from_inferences(session.inferences().chain(below));
 
-    let root = SpanId::of_continuation(thread, part.number);
+    let root = span_of_continuation(thread, part.number);
     let sessions = std::iter::once(&session).chain(started.iter().map(|relative| relative.session));
     let mut attributes = agent_attributes::session_attributes(sessions, record);
     put(&mut attributes, CONTINUES, Some(part.continues.to_string()));
@@ -80,7 +81,7 @@ pub fn build_continuation(
         is_running: session.is_running() || started.iter().any(|relative| relative.session.is_running()),
         usage,
     };
-    let mut trace = info.into_trace(TraceId::of_continuation(thread, part.number), spans);
+    let mut trace = info.into_trace(trace_of_continuation(thread, part.number), spans);
     trace.metadata.insert(CONTINUES.to_owned(), part.continues.to_string());
     Some(trace)
 }

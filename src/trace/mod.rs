@@ -10,6 +10,7 @@ mod excerpt;
 mod failure;
 mod fields;
 mod gen_ai;
+pub mod ids;
 pub mod info;
 mod launches;
 mod outcome;

@@ -5,6 +5,7 @@ use super::excerpt;
 use super::failure;
 use super::fields::put;
 use super::gen_ai;
+use super::ids::span_of_key;
 use super::outcome::exception;
 use super::price::Priced;
 use super::thread_scope::ThreadScope;
@@ -33,7 +34,7 @@ struct TurnScope<'a> {
 
 /// Id of a tool call's span.
 pub(super) fn tool_id(thread: &str, call_id: &str) -> SpanId {
-    SpanId::from_key(thread, &format!("tool:{call_id}"))
+    span_of_key(thread, &format!("tool:{call_id}"))
 }
 
 /// Spans of a turn: parents before children, siblings by start time.
@@ -60,7 +61,7 @@ pub(super) fn of_turn(of: &ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span
 
 impl TurnScope<'_> {
     fn id(&self, key: &str) -> SpanId {
-        SpanId::from_key(self.of.thread, key)
+        span_of_key(self.of.thread, key)
     }
 
     fn inference(&self, inference: &Inference, parent: SpanId) -> Span {

@@ -1,5 +1,6 @@
 //! Times and order of the spans of a tree.
 
+use super::ids::span_of_key;
 use jiff::Timestamp;
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::Span;
@@ -44,7 +45,7 @@ fn make_unique(spans: &mut [Span]) {
         }
         let (times, first) = latest.get(&span.id).map_or((1, span.id), |(_, times)| (times + 1, span.id));
         if times > 1 {
-            span.id = SpanId::from_key(&first.to_string(), &times.to_string());
+            span.id = span_of_key(&first.to_string(), &times.to_string());
         }
         latest.insert(first, (span.id, times));
     }

@@ -2,7 +2,7 @@
 
 use crate::LAUNCHER;
 use codex_traced::queue::spool::Spool;
-use mlflow_store::ids::TraceId;
+use codex_traced::trace::ids::trace_of_thread;
 use mlflow_store::sqlite;
 use mlflow_store::trace::{Trace, TraceState};
 use nix::sys::signal::Signal;
@@ -57,7 +57,7 @@ fn assert_imported(home: &Home, words: &[&str], expected: &str) {
 }
 
 fn stored(home: &Home, thread: &str) -> Option<Trace> {
-    sqlite::read(&home.database(), TraceId::of_thread(thread)).expect("a database that can be read")
+    sqlite::read(&home.database(), trace_of_thread(thread)).expect("a database that can be read")
 }
 
 fn spooled(home: &Home) -> usize {
@@ -93,7 +93,7 @@ fn mlflow_shows_an_imported_session_as_it_shows_any_other() {
         "1 new, 0 updated, 0 unchanged, 0 failed",
     );
     let trace = oracle.trace(&home.database());
-    assert_eq!(trace.trace_id, TraceId::of_thread(&copied.thread).to_string());
+    assert_eq!(trace.trace_id, trace_of_thread(&copied.thread).to_string());
     assert_eq!(trace.metadata["session"], Value::from(copied.thread));
 }
 
@@ -130,7 +130,7 @@ fn two_files_whose_first_lines_say_one_id_are_two_sessions_under_the_ids_of_thei
     fs::write(&second.path, text.replace(&second.thread, &first.thread)).expect("keep the first one's id");
     for copied in [&first, &second] {
         let shown = run(ours(&home, &["show"]).arg(&copied.path)).ended(End::Code(0));
-        let id = TraceId::of_thread(&copied.thread).to_string();
+        let id = trace_of_thread(&copied.thread).to_string();
         assert!(shown.stdout.contains(&id), "{id}: {}", shown.stdout);
     }
     assert_imported(&home, &["--all"], "2 new, 0 updated, 0 unchanged, 0 failed");
@@ -189,7 +189,7 @@ fn a_dry_run_reports_and_writes_nothing() {
     let copied = copy(&original("exec-basic"), &home.sessions(), 1);
     let outcome = import(&home, &["--all", "--dry-run"]).ended(End::Code(0));
     assert_eq!(summary(&outcome), "would be 1 new, 0 updated, 0 unchanged, 0 failed");
-    assert!(outcome.stdout.contains(&TraceId::of_thread(&copied.thread).to_string()), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains(&trace_of_thread(&copied.thread).to_string()), "{}", outcome.stdout);
     for folder in ["spool", "receipts", "threads", "mlflow.db"] {
         assert!(!home.state().join(folder).exists(), "{folder}");
     }

@@ -3,6 +3,7 @@
 use crate::LAUNCHER;
 use codex_traced::queue::receipts::{Receipts, StoredReceipt};
 use codex_traced::queue::spool::entry::Rank;
+use codex_traced::trace::ids::trace_of_thread;
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
 use mlflow_store::receipt::Receipt;
@@ -87,7 +88,7 @@ fn a_local_database_is_served_until_the_user_ends_it() {
     let running = start(ours(&home, &["ui"]).env("PATH", path).env("BROWSER", &program));
     wait_for("the browser", Duration::from_secs(300), || shown.exists());
     let page = fs::read_to_string(&shown).expect("what it shows");
-    let id = TraceId::of_thread(&copied.thread).to_string();
+    let id = trace_of_thread(&copied.thread).to_string();
     assert!(page.ends_with(&format!("/traces?selectedEvaluationId={id}\n")), "{page}");
     assert!(running.stdout().contains(&page), "{}", running.stdout());
     let host = page.strip_prefix("http://").and_then(|rest| rest.split('/').next()).expect("an address");

@@ -1,7 +1,7 @@
 //! `watch` traces other sessions while they go on, each time one of their turns ends.
 
 use crate::LAUNCHER;
-use mlflow_store::ids::TraceId;
+use codex_traced::trace::ids::trace_of_thread;
 use mlflow_store::sqlite;
 use mlflow_store::trace::Trace;
 use nix::sys::signal::Signal;
@@ -42,7 +42,7 @@ fn end(watch: Running) -> String {
 }
 
 fn stored(home: &Home, thread: &str) -> Option<Trace> {
-    sqlite::read(&home.database(), TraceId::of_thread(thread)).ok().flatten()
+    sqlite::read(&home.database(), trace_of_thread(thread)).ok().flatten()
 }
 
 fn turns(home: &Home, thread: &str) -> Option<u64> {

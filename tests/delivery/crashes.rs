@@ -6,6 +6,7 @@ use codex_session::thread::ThreadId;
 use codex_traced::claim::attribution::{Attribution, Claim};
 use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord};
 use codex_traced::codex::command_line::SessionRequest;
+use codex_traced::trace::ids::trace_of_thread;
 use jiff::Timestamp;
 use launch::process::Process;
 use mlflow_store::ids::TraceId;
@@ -98,7 +99,7 @@ impl Sessions {
         let launch = Launch::new(gone, began, destination, SessionRequest::default());
         let mut notes =
             LaunchRecord::create(&self.home.state().join("launches"), &launch).expect("begin its notes");
-        let trace = TraceId::of_thread(thread.as_str());
+        let trace = trace_of_thread(thread.as_str());
         notes.claim(&Claim { thread, attribution: Attribution::Held }).expect("note the claim");
         trace
     }
@@ -256,7 +257,7 @@ fn a_launch_killed_before_any_of_its_writes_loses_no_session_that_it_had_claimed
         fs::write(&file, rollout).expect("write a session");
         let mut command = sessions.home.traced(LAUNCHER, &codex);
         command.args(["exec", "do it"]).env("THREAD", thread.as_str()).env("ROLLOUT", file);
-        (command, TraceId::of_thread(thread.as_str()))
+        (command, trace_of_thread(thread.as_str()))
     };
     run(&mut launch(&mut sessions).0).ended(End::Code(0));
     let (command, trace) = launch(&mut sessions);
@@ -319,7 +320,7 @@ fn forty_launches_that_end_at_once_leave_no_trace_behind() {
             fs::write(&file, rollout).expect("write a session");
             let mut command = sessions.home.traced(LAUNCHER, &codex);
             command.args(["exec", "do it"]).env("THREAD", thread.as_str()).env("ROLLOUT", file);
-            (start(&mut command), TraceId::of_thread(thread.as_str()))
+            (start(&mut command), trace_of_thread(thread.as_str()))
         })
         .unzip();
     for one in running {
@@ -361,7 +362,7 @@ fn the_first_launch_on_a_machine_killed_after_codex_made_its_home_loses_no_sessi
     let outcome = launch.finish(LIMIT).ended(End::Signal(9));
     let thread = outcome.json_lines()[0]["thread_id"].as_str().expect("a thread").to_owned();
     run(ours().args(["mlflow", "sync"])).ended(End::Code(0));
-    let trace = sqlite::read(&own.join("mlflow/mlflow.db"), TraceId::of_thread(&thread)).expect("readable");
+    let trace = sqlite::read(&own.join("mlflow/mlflow.db"), trace_of_thread(&thread)).expect("readable");
     let trace = trace.expect("a trace");
     assert_eq!(trace.request_preview.as_deref(), Some("do it"));
 }

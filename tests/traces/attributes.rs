@@ -1,7 +1,7 @@
 //! The names that others read: MLflow's own, OpenTelemetry's for generative AI, and how traces are cut into turns.
 
 use crate::LAUNCHER;
-use mlflow_store::ids::TraceId;
+use codex_traced::trace::ids::{trace_of_thread, trace_of_turn};
 use mlflow_store::sqlite;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -82,7 +82,7 @@ fn a_session_cut_into_turns_is_the_session_in_several_traces() {
         .map(|turn| (turn.trace_id.clone(), turn.name.clone(), turn.metadata["mlflow.trace.session"].clone()))
         .collect();
     let turn = |number: usize| {
-        let id = TraceId::of_turn(&thread, number).to_string();
+        let id = trace_of_turn(&thread, number).to_string();
         (id, Some("codex_cli_turn".to_owned()), Value::from(thread.clone()))
     };
     assert_eq!(told, [turn(1), turn(2)]);
@@ -157,8 +157,8 @@ fn judges_are_given_a_session_and_each_of_its_turns_as_text_with_its_tools() {
     command.env("CODEX_TRACED_GRANULARITY", "turn").args(["mlflow", "import"]).arg(home.rollout());
     run(&mut command).ended(End::Code(0));
 
-    let session = TraceId::of_thread(&thread).to_string();
-    let turns = [1, 2, 3].map(|turn| TraceId::of_turn(&thread, turn).to_string());
+    let session = trace_of_thread(&thread).to_string();
+    let turns = [1, 2, 3].map(|turn| trace_of_turn(&thread, turn).to_string());
     let traces = [&*session, &*turns[0], &*turns[1], &*turns[2]];
     let user = |text: &str| json!({"role": "user", "content": text});
     let assistant = |text: &str| json!({"role": "assistant", "content": text});
@@ -212,7 +212,7 @@ fn small_images_are_shown_to_those_who_ask_and_never_among_figures() {
         let mut command = home.traced(LAUNCHER, LAUNCHER.as_ref());
         run(command.envs(variables.iter().copied()).args(["mlflow", "import"]).arg(&rollout))
             .ended(End::Code(0));
-        let trace = TraceId::of_thread("01a202b7-2552-7eb2-81d1-cc77b45584e9");
+        let trace = trace_of_thread("01a202b7-2552-7eb2-81d1-cc77b45584e9");
         let trace = sqlite::read(&home.database(), trace).expect("readable").expect("there");
         let messages =
             &trace.spans.iter().find(|span| span.name == "llm_call_1").expect("a call").inputs["messages"];

@@ -1,7 +1,7 @@
 //! What a real Codex run leaves in a real MLflow: read back by MLflow's own client.
 
 use crate::LAUNCHER;
-use mlflow_store::ids::TraceId;
+use codex_traced::trace::ids::trace_of_thread;
 use mlflow_store::sqlite;
 use serde_json::{Value, json};
 use std::fs;
@@ -271,8 +271,7 @@ fn a_user_that_no_variable_names_has_the_name_of_the_account() {
     command.env_remove("USER").env_remove("LOGNAME").args(["exec", "--json", "do it"]);
     let outcome = run(&mut command).ended(End::Code(0));
     let thread = outcome.json_lines()[0]["thread_id"].as_str().expect("a thread id").to_owned();
-    let trace =
-        sqlite::read(&home.database(), TraceId::of_thread(&thread)).expect("readable").expect("there");
+    let trace = sqlite::read(&home.database(), trace_of_thread(&thread)).expect("readable").expect("there");
     let account = run(Command::new("id").arg("-un")).ended(End::Code(0));
     assert_eq!(trace.metadata.get("mlflow.trace.user").map(String::as_str), Some(account.stdout.trim()));
 }

@@ -1,7 +1,7 @@
 //! Sub-agents, reviews, rewinds and forks of a real Codex, as MLflow's own client reads them.
 
 use crate::LAUNCHER;
-use mlflow_store::ids::TraceId;
+use codex_traced::trace::ids::trace_of_thread;
 use serde_json::json;
 use std::fs;
 use support::scenarios::{self, CODE_MODE};
@@ -24,7 +24,7 @@ fn agents_are_under_the_calls_that_started_them_at_any_depth() {
     server.assert_script_used_up_exactly();
 
     let trace = oracle.trace(&home.database());
-    assert_eq!(trace.trace_id, TraceId::of_thread(&thread).to_string());
+    assert_eq!(trace.trace_id, trace_of_thread(&thread).to_string());
     assert_eq!(home.claimed(), [thread], "an agent has no record of its own");
     assert_facts(
         &trace,
@@ -113,7 +113,7 @@ fn a_fork_of_a_fork_is_a_session_of_its_own_with_its_own_tokens() {
             (trace.trace_id.clone(), tokens, root.attributes["codex.tokens_reconciled"].clone())
         })
         .collect();
-    let id = |thread: &str| TraceId::of_thread(thread).to_string();
+    let id = |thread: &str| trace_of_thread(thread).to_string();
     let expected = [(&first, 100), (&second, 200), (&third, 300)];
     assert_eq!(told, expected.map(|(thread, tokens)| (id(thread), json!(tokens), json!(true))));
 }

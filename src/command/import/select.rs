@@ -4,11 +4,11 @@ use super::subagents::Subagents;
 use crate::base::codex_home::CodexHome;
 use crate::command::CommandError;
 use crate::settings::Settings;
+use crate::trace::ids::trace_of_thread;
 use codex_session::rollout::files::{SessionFile, SessionFiles};
 use codex_session::rollout::{path, walk};
 use codex_session::thread::ThreadId;
 use jiff::Timestamp;
-use mlflow_store::ids::TraceId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -109,13 +109,13 @@ fn by_id(word: &OsString, walk: &SessionFiles) -> Result<ThreadId, CommandError>
     if let Some(file) = walk.files.iter().find(is_named) {
         return Ok(file.thread.clone());
     }
-    let thread = ThreadId::parse(&text).map(|thread| TraceId::of_thread(thread.as_str()));
+    let thread = ThreadId::parse(&text).map(|thread| trace_of_thread(thread.as_str()));
     let Some(wanted) = thread.or_else(|| text.parse().ok()) else {
         return Err(format!(
             "{text} is neither a file, a folder nor a session id\n  hint: `codex-traced mlflow import --all` takes every session there is"
         ));
     };
-    let of = |file: &&SessionFile| TraceId::of_thread(file.thread.as_str()) == wanted;
+    let of = |file: &&SessionFile| trace_of_thread(file.thread.as_str()) == wanted;
     let found = walk.files.iter().find(of).map(|file| file.thread.clone());
     found.ok_or_else(|| {
         format!("there is no session file of {text}\n  hint: name the file, if it lies elsewhere")

@@ -3,6 +3,7 @@
 use super::Spool;
 use super::error::SpoolError;
 use super::policy::{Lane, Pause};
+use crate::trace::ids::trace_of_thread;
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
 use mlflow_store::target::Target;
@@ -102,7 +103,7 @@ fn id_of(path: &Path) -> String {
 
 /// The only entry with this id, trace id or session id.
 pub fn named<'a>(name: &str, listed: &'a [Listed]) -> Result<&'a Listed, NotOne> {
-    let (lower, session) = (name.to_ascii_lowercase(), TraceId::of_thread(&name.to_ascii_lowercase()));
+    let (lower, session) = (name.to_ascii_lowercase(), trace_of_thread(&name.to_ascii_lowercase()));
     let is_meant =
         |entry: &&Listed| entry.id == lower || entry.trace.to_string() == lower || entry.trace == session;
     let found: Vec<&Listed> = listed.iter().filter(is_meant).collect();

@@ -1,7 +1,7 @@
 //! One session in several files: every command makes the same trace of them, in any folders.
 
 use super::{NO_MODEL, assert_imported, import, original, ours, stored, summary};
-use mlflow_store::ids::TraceId;
+use codex_traced::trace::ids::trace_of_thread;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ fn every_command_gathers_a_sessions_files_in_one_way() {
         let files = [put(0), put(1)];
         let shown = files.each_ref().map(|file| measure(&show(&home, text(file))));
         assert_imported(&home, &["--all"], "1 new, 0 updated, 0 unchanged, 0 failed");
-        let id = TraceId::of_thread(thread).to_string();
+        let id = trace_of_thread(thread).to_string();
         let imported = measure(&show(&home, &id));
         assert_eq!(shown, [imported.clone(), imported.clone()], "{layout:?}");
         for file in &files {

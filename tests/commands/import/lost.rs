@@ -2,6 +2,7 @@
 
 use super::{NO_MODEL, original, originals, ours, spooled, stored, summary};
 use crate::LAUNCHER;
+use codex_traced::trace::ids::{trace_of_thread, trace_of_turn};
 use mlflow_store::ids::TraceId;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -78,8 +79,7 @@ fn what_a_server_lost_is_sent_again_and_nothing_else_is() {
     let home = Home::new(NO_MODEL);
     let copies = many(&originals(), &home.sessions(), 24);
     let place = Place::at(&home, front.uri());
-    let all: Vec<String> =
-        copies.iter().map(|copied| TraceId::of_thread(&copied.thread).to_string()).collect();
+    let all: Vec<String> = copies.iter().map(|copied| trace_of_thread(&copied.thread).to_string()).collect();
     let six = home.root().join("six");
     let first = many(&originals(), &six, 6);
     let six = six.to_str().expect("UTF-8");
@@ -140,7 +140,7 @@ fn what_a_local_store_lost_is_sent_again_and_doctor_reports_it_before() {
     place.imports(&["--all"], six);
     place.imports(&["--all"], "0 new, 0 updated, 6 unchanged, 0 failed");
     let connection = Connection::open(&database).expect("open the database");
-    let spans = format!("trace_id = '{}'", TraceId::of_thread(&copies[0].thread));
+    let spans = format!("trace_id = '{}'", trace_of_thread(&copies[0].thread));
     connection.execute(&format!("DELETE FROM spans WHERE {spans}"), []).expect("delete its spans");
     place.doctor_says_lost(1, 6);
     place.imports(&["--all"], "1 new, 0 updated, 5 unchanged, 0 failed");
@@ -170,7 +170,7 @@ fn what_a_local_store_lost_is_sent_again_and_doctor_reports_it_before() {
         let mut traces = experiments.map(|entry| entry.path().join("traces").join(trace.to_string()));
         traces.find(|folder| folder.is_dir()).expect("the trace's folder")
     };
-    let one = folder_of(TraceId::of_thread(&copies[0].thread));
+    let one = folder_of(trace_of_thread(&copies[0].thread));
     fs::remove_dir_all(&one).expect("remove a trace");
     place.doctor_says_lost(1, 6);
     place.imports(&["--all"], "1 new, 0 updated, 5 unchanged, 0 failed");
@@ -200,7 +200,7 @@ fn what_a_workspace_of_databricks_lost_is_sent_again() {
     let shown = format!("{}/ml/experiments/", databricks.host());
     assert!(link.starts_with(&shown) && link.contains("?selectedEvaluationId=tr-"), "{link}");
 
-    databricks.lose(&TraceId::of_thread(&copies[0].thread).to_string());
+    databricks.lose(&trace_of_thread(&copies[0].thread).to_string());
     place.doctor_says_lost(1, 3);
     place.imports(&["--all"], "1 new, 0 updated, 2 unchanged, 0 failed");
     assert_eq!(databricks.traces().len(), 3);
@@ -253,7 +253,7 @@ fn a_launch_brings_back_the_turns_that_its_target_lost() {
     launch(&["resume", &thread, "three"]);
     assert!(stored(&home, &thread).is_none(), "each turn is a trace");
     for turn in 1..=3 {
-        let read = mlflow_store::sqlite::read(&home.database(), TraceId::of_turn(&thread, turn));
+        let read = mlflow_store::sqlite::read(&home.database(), trace_of_turn(&thread, turn));
         assert!(read.expect("readable").is_some(), "turn {turn}");
     }
 }
