@@ -3,7 +3,8 @@
 
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::redact::{Keep, Redactor, Rules, Salt};
+use codex_traced::redact::{Redactor, Rules, Salt};
+use codex_traced::settings::content::Content;
 use codex_traced::trace::build::build;
 use codex_traced::trace::info::TraceSource;
 use std::path::Path;
@@ -26,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         serde_json::to_writer(std::io::sink(), &trace)?;
         let written = millis(plain);
         let begun = Instant::now();
-        let redacted = redactor.redact(trace, Keep::Full);
+        let redacted = redactor.redact(trace, Content::Full);
         let redaction = millis(begun);
         let without = read + built + written;
         println!(

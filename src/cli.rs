@@ -1,5 +1,6 @@
 //! The command line of `codex-traced mlflow …`. All other arguments belong to Codex.
 
+use crate::settings::granularity::Granularity;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -101,7 +102,7 @@ pub struct Enable {
     pub experiment_name: Option<String>,
     /// One trace for each `session`, or for each `turn`
     #[arg(long, value_name = "WHAT", hide_possible_values = true)]
-    pub granularity: Option<OneTrace>,
+    pub granularity: Option<Granularity>,
     /// A further folder of session files for `import`
     #[arg(short = 's', long, value_name = "DIR")]
     pub sessions_dir: Option<PathBuf>,
@@ -124,13 +125,6 @@ file mlflow/mlflow.db in Codex's home.
 The target is looked at first. When it cannot take traces nothing is written,
 so that what worked before goes on working; with --no-check it is written all
 the same, for a server that is not up yet.";
-}
-
-/// The granularity, as an argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OneTrace {
-    Session,
-    Turn,
 }
 
 #[derive(Debug, Args)]

@@ -4,8 +4,7 @@
 use super::CommandError;
 use crate::cli::{Cli, Completions, Shell};
 use clap::{Command, CommandFactory};
-use clap_complete::generate;
-use clap_complete::shells;
+use clap_complete::{generate, shells};
 
 const NAME: &str = "codex-traced";
 

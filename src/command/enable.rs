@@ -5,17 +5,17 @@ use super::text::wrap;
 use super::{CommandError, place};
 use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
-use crate::cli::{Enable, OneTrace};
+
+use crate::cli::Enable;
 use crate::settings::file::{ConfigFile, FileState};
-use crate::settings::granularity::{GRANULARITY, Granularity};
+use crate::settings::granularity::GRANULARITY;
 use crate::settings::switch::ENABLED;
 use crate::settings::workspace;
 use crate::settings::{Settings, Source, Tracing};
 use common::printable::clean;
 use launch::exit::ChildExit;
-use mlflow_store::target::WORKSPACE;
 use mlflow_store::target::{
-    DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target,
+    DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target, WORKSPACE,
 };
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -58,11 +58,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandEr
             file.set(EXPERIMENT_ID, Some(id));
         }
     }
-    let granularity = enable.granularity.map(|one| match one {
-        OneTrace::Session => Granularity::Session,
-        OneTrace::Turn => Granularity::Turn,
-    });
-    if let Some(granularity) = granularity {
+    if let Some(granularity) = enable.granularity {
         file.set(GRANULARITY, Some(&granularity.to_string()));
     }
     file.set_sessions_dir(&wanted.sessions_dir);

@@ -10,7 +10,7 @@ use crate::finish::gather::{self, Own};
 use crate::queue::history::{last_trace, newest_part};
 use crate::queue::spool::Spool;
 use crate::queue::{receipts, spool};
-use crate::redact::Keep;
+use crate::settings::content::Content;
 use crate::trace::build::build_family;
 use crate::trace::info::TraceSource;
 use codex_session::rollout::files::SessionFiles;
@@ -118,5 +118,5 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, CommandError> {
         build_family(&family, &record, TraceSource { rollout: &rollout, user: None }).ok_or_else(none)?;
     // Redacted as for a store, so that the output can be shared.
     let redactor = context.redactor().map_err(|error| error.to_string())?;
-    Ok(redactor.redact(trace, Keep::Full).into())
+    Ok(redactor.redact(trace, Content::Full).into())
 }

@@ -3,53 +3,17 @@
 use super::context::Context;
 use super::continuation::{ArchivedOutcome, continue_archived};
 use crate::base::notice;
-use crate::queue::deliver::{Archived, DrainError, DrainStep, Drained, Eagerness, Limits, Waiting, drain};
+use crate::queue::deliver::{Archived, DeliveryRequest, DrainError, DrainStep, Drained, Waiting, drain};
 use crate::queue::history::MOST_PARTS;
 use crate::queue::spool::policy::{LONG, Lane};
 use crate::queue::spool::{Spool, SpoolError};
 use crate::queue::{PATIENCE, receipts, spool};
 use jiff::Timestamp;
-use mlflow_store::exporter::Patience;
-use mlflow_store::jitter::jitter;
-use mlflow_store::target::access::Access;
 use mlflow_store::target::{Experiment, Target};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// Who asks for a delivery, and what it may cost.
-pub struct DeliveryRequest<'a> {
-    pub eagerness: Eagerness,
-    /// How long further traces are begun; None for as long as it takes.
-    pub budget: Option<Duration>,
-    /// How long to wait for another delivery to end.
-    pub patience: Duration,
-    pub is_asked_to_end: &'a dyn Fn() -> bool,
-    /// Called before a request is tried again: why, and how soon.
-    pub retrying: &'a dyn Fn(&str, Duration),
-    /// Called after each trace.
-    pub progress: &'a dyn Fn(&DrainStep),
-}
-
-impl DeliveryRequest<'_> {
-    /// A launch, which leaves targets alone that failed lately.
-    pub fn of_launch(budget: Duration) -> DeliveryRequest<'static> {
-        DeliveryRequest { eagerness: Eagerness::Patient, budget: Some(budget), ..DeliveryRequest::of_user() }
-    }
-
-    /// A command of a user, which tries every target.
-    pub fn of_user() -> DeliveryRequest<'static> {
-        DeliveryRequest {
-            eagerness: Eagerness::Asked,
-            budget: None,
-            patience: PATIENCE,
-            is_asked_to_end: &|| false,
-            retrying: &|_, _| {},
-            progress: &|_| {},
-        }
-    }
-}
+use std::time::Instant;
 
 /// Delivers what the spool holds. The log names what stays, and why.
 pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, DrainError> {
@@ -58,7 +22,15 @@ pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, 
     }
     let access = context.access();
     let until = request.budget.map(|budget| Instant::now() + budget);
-    let once = |progress: &dyn Fn(&DrainStep)| drain_once(request, until, progress, &access, context);
+    let once = |progress: &dyn Fn(&DrainStep)| {
+        let budget = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let request = DeliveryRequest { budget, progress, ..*request };
+        let patience = request.exporter_patience();
+        let connect = |target: &Target, experiment: &Experiment| {
+            mlflow_store::exporter(target, experiment, &access, patience)
+        };
+        drain(&spool(&context.paths), &receipts(&context.paths), &request, connect)
+    };
     let mut drained = once(request.progress);
     // The trace that continues an archived one may be archived itself.
     for _ in 0..MOST_PARTS {
@@ -76,30 +48,6 @@ pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, 
         Err(error) => tracing::warn!("nothing was delivered: {error}"),
     }
     drained
-}
-
-fn drain_once(
-    request: &DeliveryRequest,
-    until: Option<Instant>,
-    progress: &dyn Fn(&DrainStep),
-    access: &Access,
-    context: &Context,
-) -> Result<Drained, DrainError> {
-    let DeliveryRequest { eagerness, patience, is_asked_to_end, retrying, .. } = *request;
-    let limits = Limits {
-        patience,
-        budget: until.map(|until| until.saturating_duration_since(Instant::now())),
-        is_asked_to_end,
-        eagerness,
-        now: &Timestamp::now,
-        jitter: &jitter,
-        report: progress,
-    };
-    let patience = Patience { until, is_asked_to_end, retrying };
-    let connect = |target: &Target, experiment: &Experiment| {
-        mlflow_store::exporter(target, experiment, access, patience)
-    };
-    drain(&spool(&context.paths), &receipts(&context.paths), &limits, connect)
 }
 
 /// Drains the spool once more.

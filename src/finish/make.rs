@@ -18,7 +18,7 @@ use codex_session::rollout::path;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
 
-use crate::redact::{Keep, Redacted, SmallImages};
+use crate::redact::{Redacted, SmallImages};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ pub(super) fn make(
     content: Content,
     context: &Context,
 ) -> Result<Vec<Redacted>, AssembleError> {
-    let Some(keep) = allowed(family, content, context.home()) else { return Ok(Vec::new()) };
+    let Some(content) = allowed(family, content, context.home()) else { return Ok(Vec::new()) };
     let salt_error = |error| AssembleError::Salt(context.paths.salt(), error);
     let redactor = context.redactor().map_err(salt_error)?;
     let user = user::name(context.world);
@@ -44,8 +44,8 @@ pub(super) fn make(
         },
         Granularity::Turn => build_turns(family, record, source),
     };
-    let redacted = traces.into_iter().map(|trace| redactor.redact(trace, keep));
-    if keep == Keep::Metadata || context.settings().images == ImageMode::AsNotes {
+    let redacted = traces.into_iter().map(|trace| redactor.redact(trace, content));
+    if content == Content::Metadata || context.settings().images == ImageMode::AsNotes {
         return Ok(redacted.collect());
     }
     let shown = images_of(family, rollout, context.home());
@@ -54,7 +54,7 @@ pub(super) fn make(
 
 /// How much of a session its folders and settings allow; None where a folder switches tracing off. A session that was
 /// resumed elsewhere, and sub-agents, have several folders; a link may lead to a folder with rules.
-fn allowed(family: &Family, asked: Content, home: &CodexHome) -> Option<Keep> {
+fn allowed(family: &Family, asked: Content, home: &CodexHome) -> Option<Content> {
     let mut content = asked;
     let named = family.members.iter().flat_map(|member| &member.session.folders).map(PathBuf::from);
     let named: BTreeSet<PathBuf> = named.collect();
@@ -68,10 +68,7 @@ fn allowed(family: &Family, asked: Content, home: &CodexHome) -> Option<Keep> {
         }
         content = content.max(rules.content());
     }
-    Some(match content {
-        Content::Full => Keep::Full,
-        Content::Metadata => Keep::Metadata,
-    })
+    Some(content)
 }
 
 /// Read from the files a second time: a session in memory has no images, because few users ask for them.

@@ -2,11 +2,12 @@
 
 use super::assemble::{Assembled, assemble};
 use super::context::Context;
-use super::delivery::{DeliveryRequest, deliver as deliver_spool, sentences};
+use super::delivery::{deliver as deliver_spool, sentences};
 use super::open_turns::OpenTurn;
 use crate::base::notice;
 use crate::base::quiet::quietly;
 use crate::claim::launch_record::Launch;
+use crate::queue::deliver::DeliveryRequest;
 use crate::queue::spool;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};

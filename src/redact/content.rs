@@ -1,8 +1,7 @@
 //! Content mode `metadata`: lists what stays. Everything else is removed, including fields that later versions add.
 
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 use mlflow_store::keys::CONTENT;
 use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
 

@@ -1,8 +1,7 @@
 //! Replaces base64 files in a trace by notes, before the search for secrets.
 
 use codex_session::rollout::inline;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 use mlflow_store::trace::Trace;
 
 /// Replaces every file in the values of spans by a note.

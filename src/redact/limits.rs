@@ -2,10 +2,8 @@
 //!
 //! Texts are cut after redaction: no rule recognizes half a secret.
 
-use common::json::value::Map;
-use common::json::value::Value;
-use mlflow_store::trace::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS};
-use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
+use common::json::value::{Map, Value};
+use mlflow_store::trace::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS, Span, SpanStatus, SpanType, Trace};
 
 /// Bytes of any text. A page is useless with more, and a server may refuse it.
 const LONGEST_TEXT: usize = 1 << 20;

@@ -24,7 +24,7 @@ mod texts;
 pub use find::Finder;
 pub use lazy::{LazyRedactor, problems};
 pub use multiline::text_of;
-pub use redactor::{Keep, Redacted, Redactor};
+pub use redactor::{Redacted, Redactor};
 pub use rules::{Rule, Rules};
 pub use salt::Salt;
 pub use small_images::SmallImages;

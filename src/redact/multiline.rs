@@ -4,8 +4,7 @@
 //! unreadable. It shows a text one level down line by line.
 
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 use mlflow_store::trace::{SpanType, Trace};
 
 /// The field that holds the text.

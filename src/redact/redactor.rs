@@ -1,18 +1,15 @@
 //! Turns a trace into a redacted trace.
 
-use super::content;
+use super::content::keep_metadata;
 use super::find::Finder;
-use super::inline_files;
-use super::limits;
-use super::multiline;
 use super::rules::Rules;
 use super::salt::Salt;
 use super::secrets::SecretPass;
 use super::small_images::SmallImages;
-use super::storable;
+use super::{inline_files, limits, multiline, storable};
+use crate::settings::content::Content;
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 use mlflow_store::keys::REDACTIONS;
 use mlflow_store::trace::Trace;
 use serde::{Deserialize, Serialize};
@@ -31,7 +28,7 @@ impl Redacted {
     pub fn with_built_in_rules(trace: Trace) -> Redacted {
         static REDACTOR: LazyLock<Redactor> =
             LazyLock::new(|| Redactor::new(Rules::built_in(), Salt::new([0; 32])));
-        REDACTOR.redact(trace, Keep::Full)
+        REDACTOR.redact(trace, Content::Full)
     }
 
     /// Replaces characters that no store accepts. Traces that earlier versions spooled may still hold some.
@@ -63,16 +60,6 @@ impl From<Redacted> for Trace {
     }
 }
 
-/// Content mode: how much of a session a trace may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Everything except secrets.
-    Full,
-    /// Names of models and tools, times, counts, tokens, cost, statuses, exit codes, versions, thread and turn ids.
-    /// No text that a person, a model or a program wrote.
-    Metadata,
-}
-
 /// Removes secrets from traces.
 pub struct Redactor {
     finder: Finder,
@@ -91,11 +78,11 @@ impl Redactor {
     }
 
     /// Deterministic for the same trace, rules and salt. Cuts long texts last: no rule recognizes half a secret.
-    pub fn redact(&self, mut trace: Trace, keep: Keep) -> Redacted {
+    pub fn redact(&self, mut trace: Trace, content: Content) -> Redacted {
         inline_files::replace(&mut trace);
-        match keep {
-            Keep::Metadata => content::keep_metadata(&mut trace),
-            Keep::Full => {
+        match content {
+            Content::Metadata => keep_metadata(&mut trace),
+            Content::Full => {
                 let counts = SecretPass::new(&self.finder, &self.salt).redact(&mut trace);
                 add_counts(&mut trace, &counts);
             }

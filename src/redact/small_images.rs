@@ -1,7 +1,6 @@
 //! Small images in the messages of model requests, added after the notes that replace them.
 
-use codex_session::rollout::inline;
-use codex_session::rollout::reader;
+use codex_session::rollout::{inline, reader};
 use common::json::text::Text;
 use common::json::value::Value;
 use mlflow_store::trace::{SpanType, Trace};

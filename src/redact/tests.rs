@@ -5,9 +5,9 @@ mod reach;
 mod storable;
 mod user_rules;
 
-use super::{Finder, Keep, Redacted, Redactor, Rules, Salt};
-use common::json::value::Map;
-use common::json::value::Value;
+use super::{Finder, Redacted, Redactor, Rules, Salt};
+use crate::settings::content::Content;
+use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use mlflow_store::ids::{SpanId, TraceId};
 use mlflow_store::keys::REDACTIONS;
@@ -162,7 +162,7 @@ fn no_text_of_a_trace_is_left_out() {
     let whole = serde_json::to_string(&trace).unwrap();
     let planted: Vec<&String> = secrets.iter().filter(|secret| whole.contains(*secret)).collect();
     assert_eq!(planted.len(), 18);
-    let redacted = redactor().redact(trace, Keep::Full);
+    let redacted = redactor().redact(trace, Content::Full);
     let text = json_of(&redacted);
     assert_eq!(planted.iter().filter(|secret| text.contains(**secret)).count(), 0, "{text}");
     assert_eq!(text.matches("[redacted:github-token:").count(), 18);
@@ -205,7 +205,7 @@ fn a_value_next_to_its_name_is_found_everywhere() {
     });
     let (mut trace, _) = trace();
     trace.spans[0].inputs = inputs.into();
-    let redacted = redactor().redact(trace, Keep::Full);
+    let redacted = redactor().redact(trace, Content::Full);
     let text = json_of(&redacted);
     assert!(!text.contains(&value), "{text}");
     let inputs = &redacted.spans[0].inputs;
@@ -222,11 +222,11 @@ fn a_secret_at_the_edge_of_a_cut_leaves_no_half_of_itself() {
         trace.metadata = [("mlflow.traceInputs".to_owned(), text[before - 230..].to_owned())].into();
         let end = format!("exit code 1\n{}{secret}{}", "-".repeat(500), "=".repeat(before));
         trace.spans[0].events[0].attributes = Map::from([("exception.message", end.into())]);
-        let text = json_of(&redactor().redact(trace.clone(), Keep::Full));
+        let text = json_of(&redactor().redact(trace.clone(), Content::Full));
         let half = |part: &str| text.contains(part);
         assert!(!half(&secret[4..16]) && !half(&secret[16..28]) && !half(&secret[28..40]), "{text}");
     }
-    let redacted = redactor().redact(trace, Keep::Full);
+    let redacted = redactor().redact(trace, Content::Full);
     assert_eq!(redacted.request_preview.as_ref().unwrap().chars().count(), 1000);
     assert_eq!(redacted.metadata["mlflow.traceInputs"].chars().count(), 250);
 }
@@ -240,7 +240,7 @@ fn content_mode_metadata_leaves_no_text() {
     trace.spans[0].attributes.insert("codex.cwd", "/home/ada".into());
     trace.spans[0].attributes.insert("codex.turns", 1_u64.into());
     trace.metadata.insert("session".into(), "01a202b6".into());
-    let redacted = redactor().redact(trace, Keep::Metadata);
+    let redacted = redactor().redact(trace, Content::Metadata);
     let text = json_of(&redacted);
     assert!(secrets.iter().all(|secret| !text.contains(secret)), "{text}");
     let root = &redacted.spans[0];

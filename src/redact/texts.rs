@@ -1,8 +1,7 @@
 //! Visits every text of a trace: names, previews, keys, nested values.
 
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 use mlflow_store::trace::{Span, SpanEvent, SpanStatus, Trace};
 use std::mem;
 

@@ -31,7 +31,8 @@ pub enum Content {
     /// Everything except secrets.
     #[default]
     Full,
-    /// Names of models and tools, times, counts, tokens, cost, statuses, versions, ids.
+    /// Names of models and tools, times, counts, tokens, cost, statuses, exit codes, versions, thread and turn ids.
+    /// No text that a person, a model or a program wrote.
     Metadata,
 }
 

@@ -1,17 +1,19 @@
 //! The granularity: one trace per session, or one per turn.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub const GRANULARITY: &str = "CODEX_TRACED_GRANULARITY";
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
-    /// One trace per session.
+    // `ValueEnum` shows doc comments as help.
+    // One trace per session.
     #[default]
     Session,
-    /// One trace per turn; MLflow groups them by session.
+    // One trace per turn; MLflow groups them by session.
     Turn,
 }
 

@@ -18,9 +18,9 @@ use self::switch::{ENABLED, Switch};
 use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
 use common::variables::Variables;
-use mlflow_store::target::WORKSPACE;
 use mlflow_store::target::{
     BadTarget, DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target,
+    WORKSPACE,
 };
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};

@@ -1,17 +1,14 @@
 //! Spans of type AGENT: of a whole thread (session, sub-agent, review) and of a turn.
 
-use super::agent_attributes;
 use super::chat::ChatHistory;
 use super::ids::span_of_key;
-use super::outcome;
 use super::relatives::Relative;
-use super::spans;
 use super::thread_scope::{ThreadScope, thread_start};
+use super::{agent_attributes, outcome, spans};
 use codex_session::session::family::{StartedBy, started_by};
 use codex_session::session::model::{Session, ToolCall, Turn};
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, SpanStatus, SpanType};
 

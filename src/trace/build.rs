@@ -1,15 +1,12 @@
 //! Builds the trace of a session and its sub-agents, or a trace per turn.
 
 use super::agent::{self, Layout};
-use super::agent_attributes;
-use super::gen_ai;
 use super::ids::{trace_of_thread, trace_of_turn};
 use super::info::{TraceInfo, TraceSource};
-use super::launches;
 use super::relatives::{Relative, relatives_of, root_session, turn_indices};
 use super::thread_scope::{ThreadScope, earliest_start};
 use super::totals::UsageTotal;
-use super::tree;
+use super::{agent_attributes, gen_ai, launches, tree};
 use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;

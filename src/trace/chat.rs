@@ -3,8 +3,7 @@
 use super::fields::put;
 use codex_session::session::model::{Inference, Message, ToolRequest, Turn};
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 
 /// Bytes of all messages of a conversation. A page shows no more, and the turns' spans hold all messages.
 const MOST_MESSAGE_BYTES: usize = 1 << 20;

@@ -3,16 +3,13 @@
 //! MLflow takes no more spans for an archived trace.
 
 use super::agent::{self, Layout};
-use super::agent_attributes;
 use super::fields::put;
-use super::gen_ai;
 use super::ids::{span_of_continuation, trace_of_continuation};
 use super::info::{TraceInfo, TraceSource};
 use super::relatives::{Relative, relatives_of, root_session, turn_indices};
-use super::spans;
 use super::thread_scope::{ThreadScope, earliest_start};
 use super::totals::UsageTotal;
-use super::tree;
+use super::{agent_attributes, gen_ai, spans, tree};
 use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;

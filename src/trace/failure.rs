@@ -3,8 +3,7 @@
 use super::fields::put;
 use codex_session::session::model::Inference;
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 
 /// OpenTelemetry's `error.type` for an error of unknown kind.
 const OTHER: &str = "_OTHER";

@@ -1,7 +1,6 @@
 //! Optional fields of attributes, inputs and outputs.
 
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 
 /// Appends a field unless the value is None. The caller ensures that the key is new.
 pub(super) fn put(attributes: &mut Map, key: &'static str, value: Option<impl Into<Value>>) {

@@ -3,8 +3,7 @@
 use super::fields::put;
 use codex_session::session::model::TurnStatus;
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use mlflow_store::trace::{SpanEvent, SpanStatus, TraceState};
 

@@ -1,18 +1,14 @@
 //! The spans below a turn: model responses, tool calls, compactions.
 
-use super::chat;
-use super::excerpt;
-use super::failure;
 use super::fields::put;
-use super::gen_ai;
 use super::ids::span_of_key;
 use super::outcome::exception;
 use super::price::Priced;
 use super::thread_scope::ThreadScope;
 use super::totals::token_usage;
+use super::{chat, excerpt, failure, gen_ai};
 use codex_session::session::model::{Compaction, Inference, Outcome, Step, ToolCall, Turn, TurnStatus};
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 use jiff::{SignedDuration, Timestamp};
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, SpanStatus, SpanType};

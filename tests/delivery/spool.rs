@@ -1,7 +1,7 @@
 //! The spool against a simple model: in any order of events no trace is lost or duplicated, and no older form follows
 //! a newer one.
 
-use codex_traced::queue::deliver::{DrainStep, Drained, Eagerness, Limits, drain};
+use codex_traced::queue::deliver::{DeliveryRequest, Drained, Eagerness, drain};
 use codex_traced::queue::receipts::Receipts;
 use codex_traced::queue::spool::Spool;
 use codex_traced::queue::spool::entry::Entry;
@@ -182,21 +182,20 @@ impl Model {
 
     fn drain(&mut self, eagerness: Eagerness) -> Drained {
         self.targets_state.borrow_mut().tried.clear();
-        let (now, jitter, report) = (|| at(self.clock), || 0.5, |_: &DrainStep| {});
-        let limits = Limits {
+        let (now, jitter) = (|| at(self.clock), || 0.5);
+        let request = DeliveryRequest {
             patience: Duration::ZERO,
             budget: None,
-            is_asked_to_end: &|| false,
             eagerness,
             now: &now,
             jitter: &jitter,
-            report: &report,
+            ..DeliveryRequest::of_user()
         };
         let connect = |target: &Target, _: &Experiment| -> Result<Box<dyn Exporter + '_>, ExportError> {
             let number = targets().iter().position(|known| known == target).expect("a target of the model");
             Ok(Box::new(ModelTarget(number, &self.targets_state)))
         };
-        drain(&self.spool(), &Receipts::new(self.receipts()), &limits, connect)
+        drain(&self.spool(), &Receipts::new(self.receipts()), &request, connect)
             .expect("no other process delivers")
     }
 

@@ -1,6 +1,6 @@
 //! What a target took of a trace, so that the next delivery sends only what is new.
 
-use crate::ids::SpanId;
+use crate::ids::{SpanId, to_hex};
 use crate::target::Target;
 use crate::trace::{Span, Trace};
 use jiff::Timestamp;
@@ -84,5 +84,5 @@ fn info_digest(trace: &Trace) -> String {
 /// The first 8 bytes of the JSON's SHA-256, in hex: enough to detect a change.
 fn digest_of(what: &impl Serialize) -> String {
     let json = serde_json::to_vec(what).expect("values with text keys always serialize");
-    Sha256::digest(json)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&Sha256::digest(json)[..8])
 }

@@ -1,6 +1,7 @@
 //! Which tags an update may write. Users may set, change and delete any tag in MLflow, and their changes
 //! stay.
 
+use crate::ids::to_hex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -75,7 +76,7 @@ pub fn recovered(there: &BTreeMap<String, String>, mut written: Record, pending:
 
 fn mark(value: &str) -> String {
     let digest = Sha256::digest(value.as_bytes());
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&digest[..8])
 }
 
 #[cfg(test)]

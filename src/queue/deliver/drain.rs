@@ -7,7 +7,7 @@ mod fate;
 mod together;
 
 use super::blame::{self, Slot};
-use super::{Archived, Connect, DrainError, DrainStep, Drained, Eagerness, Limits, Waiting};
+use super::{Archived, Connect, DeliveryRequest, DrainError, DrainStep, Drained, Eagerness, Waiting};
 use crate::queue::receipts::{Receipts, StoredReceipt};
 use crate::queue::spool::backoff::Backoff;
 use crate::queue::spool::entry::Head;
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Drain<'a, 'd, C> {
     spool: &'d Spool,
     receipts: &'d Receipts,
-    limits: &'d Limits<'d>,
+    request: &'d DeliveryRequest<'d>,
     connect: C,
     begun: Instant,
     /// Kept open, so that each server is connected to once.
@@ -58,13 +58,13 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
     pub(super) fn begin(
         spool: &'d Spool,
         receipts: &'d Receipts,
-        limits: &'d Limits<'d>,
+        request: &'d DeliveryRequest<'d>,
         connect: C,
     ) -> Drain<'a, 'd, C> {
         Drain {
             spool,
             receipts,
-            limits,
+            request,
             connect,
             begun: Instant::now(),
             exporters: HashMap::new(),
@@ -92,7 +92,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         // Look again after the lock is released: a process that put an entry while it was held left it to
         // this one.
         while !self.new_jobs(lane).is_empty() {
-            let lock = self.spool.lock(lane, self.limits.patience).map_err(DrainError::Lock)?;
+            let lock = self.spool.lock(lane, self.request.patience).map_err(DrainError::Lock)?;
             let Some(_lock) = lock else {
                 self.drained.is_elsewhere = true;
                 return Ok(());
@@ -209,7 +209,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         };
         let (trace, target) = (job.head.trace, &job.head.target);
         if let Some(outcome) = outcome {
-            (self.limits.report)(&DrainStep { number: self.steps, of, trace, target, outcome });
+            (self.request.progress)(&DrainStep { number: self.steps, of, trace, target, outcome });
         }
         for path in all() {
             self.waiting.remove(path);
@@ -242,7 +242,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
         let has_failed = self.before_drain(job).is_some_and(|tries| tries.own > 0);
         let turn = match turn {
             // A launch gives a trace that failed before no more than its share of the time.
-            Slot::Last if has_failed && self.limits.eagerness == Eagerness::Patient => Slot::BeforeOthers,
+            Slot::Last if has_failed && self.request.eagerness == Eagerness::Patient => Slot::BeforeOthers,
             turn => turn,
         };
         // Local stores have limits of their own.
@@ -272,7 +272,7 @@ impl<'a, 'd, C: Connect<'a>> Drain<'a, 'd, C> {
 
     fn kept(&self, job: &DeliveryJob, trace: &Trace, delivered: &Delivered) -> StoredReceipt {
         let (target, experiment) = (job.head.target.clone(), delivered.experiment_id.clone());
-        let receipt = Receipt::from_trace(target, experiment, (self.limits.now)(), trace);
+        let receipt = Receipt::from_trace(target, experiment, (self.request.now)(), trace);
         StoredReceipt { receipt, rank: job.head.rank, bytes: bytes_of(job) }
     }
 

@@ -6,16 +6,18 @@ mod drain;
 #[cfg(test)]
 mod tests;
 
+use crate::queue::PATIENCE;
 use crate::queue::receipts::Receipts;
 use crate::queue::spool::Spool;
 use crate::queue::spool::policy::Lane;
 use drain::Drain;
 use jiff::Timestamp;
-use mlflow_store::exporter::{Delivered, ExportError, Exporter};
+use mlflow_store::exporter::{Delivered, ExportError, Exporter, Patience};
 use mlflow_store::ids::TraceId;
+use mlflow_store::jitter::jitter;
 use mlflow_store::target::{Experiment, Target};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The result of one drain.
 #[derive(Debug, Default)]
@@ -49,19 +51,49 @@ pub struct Archived {
     pub reason: String,
 }
 
-/// The limits of one drain, and its sources of time and chance.
-pub struct Limits<'a> {
+/// Who asks for a delivery, what it may cost, and its sources of time and chance.
+#[derive(Clone, Copy)]
+pub struct DeliveryRequest<'a> {
+    pub eagerness: Eagerness,
+    /// How long further traces are begun; None: no limit.
+    pub budget: Option<Duration>,
     /// How long to wait for another process's drain. It takes every entry that it finds, so this may be zero.
     pub patience: Duration,
-    /// How long the drain starts further traces; None: no limit.
-    pub budget: Option<Duration>,
-    /// Whether the drain was asked to end.
     pub is_asked_to_end: &'a dyn Fn() -> bool,
-    pub eagerness: Eagerness,
+    /// Called before a request is tried again: why, and how soon.
+    pub retrying: &'a dyn Fn(&str, Duration),
+    /// Called after each trace.
+    pub progress: &'a dyn Fn(&DrainStep),
     pub now: &'a dyn Fn() -> Timestamp,
     /// Between 0 and 1: spreads the retries of processes that failed at the same time.
     pub jitter: &'a dyn Fn() -> f64,
-    pub report: &'a dyn Fn(&DrainStep),
+}
+
+impl DeliveryRequest<'_> {
+    /// A launch, which leaves targets alone that failed lately.
+    pub fn of_launch(budget: Duration) -> DeliveryRequest<'static> {
+        DeliveryRequest { eagerness: Eagerness::Patient, budget: Some(budget), ..DeliveryRequest::of_user() }
+    }
+
+    /// A command of a user, which tries every target.
+    pub fn of_user() -> DeliveryRequest<'static> {
+        DeliveryRequest {
+            eagerness: Eagerness::Asked,
+            budget: None,
+            patience: PATIENCE,
+            is_asked_to_end: &|| false,
+            retrying: &|_, _| {},
+            progress: &|_| {},
+            now: &Timestamp::now,
+            jitter: &jitter,
+        }
+    }
+
+    /// What the exporters of a drain that begins now may take.
+    pub fn exporter_patience(&self) -> Patience<'_> {
+        let until = self.budget.map(|budget| Instant::now() + budget);
+        Patience { until, is_asked_to_end: self.is_asked_to_end, retrying: self.retrying }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +130,10 @@ impl<'a, F: FnMut(&Target, &Experiment) -> Result<Box<dyn Exporter + 'a>, Export
 pub fn drain<'a>(
     spool: &Spool,
     receipts: &Receipts,
-    limits: &Limits,
+    request: &DeliveryRequest,
     connect: impl Connect<'a>,
 ) -> Result<Drained, DrainError> {
-    let mut drain = Drain::begin(spool, receipts, limits, connect);
+    let mut drain = Drain::begin(spool, receipts, request, connect);
     for lane in [Lane::Local, Lane::Remote] {
         drain.lane(lane)?;
     }

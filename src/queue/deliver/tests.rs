@@ -125,21 +125,20 @@ impl Fixture {
     }
 
     fn drain(&self) -> Drained {
-        let (now, jitter, report) = (|| self.now.get(), || 1.0, |_: &DrainStep| {});
-        let limits = Limits {
+        let (now, jitter) = (|| self.now.get(), || 1.0);
+        let request = DeliveryRequest {
             patience: Duration::ZERO,
             budget: self.budget,
-            is_asked_to_end: &|| false,
             eagerness: self.eagerness,
             now: &now,
             jitter: &jitter,
-            report: &report,
+            ..DeliveryRequest::of_user()
         };
         let connect = |target: &Target, _: &Experiment| -> Result<Box<dyn Exporter + '_>, ExportError> {
             self.connected.set(self.connected.get() + 1);
             Ok(Box::new(TestTarget(target.clone(), self)))
         };
-        drain(&self.spool(), &Receipts::new(self.folder.path().join("receipts")), &limits, connect).unwrap()
+        drain(&self.spool(), &Receipts::new(self.folder.path().join("receipts")), &request, connect).unwrap()
     }
 
     /// After a drain: how many traces arrived, how many wait, how many are in quarantine.

@@ -8,7 +8,7 @@
 use super::error::SpoolError;
 use crate::redact::Redacted;
 use jiff::Timestamp;
-use mlflow_store::ids::TraceId;
+use mlflow_store::ids::{TraceId, to_hex};
 use mlflow_store::target::{Experiment, Target};
 use mlflow_store::trace::Trace;
 use serde::{Deserialize, Serialize};
@@ -213,7 +213,7 @@ impl<T> Digesting<T> {
     }
 
     fn digest(&self) -> String {
-        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        to_hex(&self.hash.clone().finalize())
     }
 }
 

@@ -5,7 +5,7 @@ use super::error::SpoolError;
 use super::policy::{Lane, Pause};
 use crate::trace::ids::trace_of_thread;
 use jiff::Timestamp;
-use mlflow_store::ids::TraceId;
+use mlflow_store::ids::{TraceId, to_hex};
 use mlflow_store::target::Target;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -98,7 +98,7 @@ fn listed(path: PathBuf, target: Result<Target, SpoolError>, state: EntryState) 
 
 fn id_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
-    Sha256::digest(name.as_encoded_bytes())[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&Sha256::digest(name.as_encoded_bytes())[..4])
 }
 
 /// The only entry with this id, trace id or session id.
@@ -116,7 +116,7 @@ pub fn named<'a>(name: &str, listed: &'a [Listed]) -> Result<&'a Listed, NotOne>
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::entry;
+    use super::super::tests::{entry, failed};
     use super::super::tries::{Against, EntryTries};
     use super::*;
 
@@ -135,13 +135,13 @@ mod tests {
             EntryState::Unreadable("an entry of version 9, which a later codex-traced wrote".into());
         let set_aside = EntryState::Quarantined("too large".into());
         assert_eq!(states(&spool), [unreadable.clone(), EntryState::Waits, set_aside.clone()]);
-        let pause = Pause::after(None, Lane::Local, "away".into(), None, Timestamp::UNIX_EPOCH, 1.0);
+        let pause = Pause::after(None, failed(Lane::Local, "away", Timestamp::UNIX_EPOCH));
         spool.backoff(Lane::Local).set(&entry("n").target, Some(pause.clone())).unwrap();
         assert_eq!(states(&spool), [unreadable, EntryState::Paused(pause), set_aside]);
 
         let tries = |now| {
-            let (now, reason) = (Timestamp::from_second(now).unwrap(), format!("refused at {now}"));
-            EntryTries::after(None, Lane::Remote, Against::Trace, reason, now, 1.0)
+            let (at, reason) = (Timestamp::from_second(now).unwrap(), format!("refused at {now}"));
+            EntryTries::after(None, Against::Trace, failed(Lane::Remote, &reason, at))
         };
         Spool::note_tries(&waits, &tries(100)).unwrap();
         let EntryState::Paused(pause) = states(&spool).remove(1) else { panic!("it was tried") };

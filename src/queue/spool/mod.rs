@@ -178,6 +178,7 @@ fn name_of(path: &Path) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use super::policy::FailedTry;
     use super::*;
     use crate::redact::Redacted;
     use mlflow_store::target::{Experiment, Target};
@@ -200,6 +201,10 @@ mod tests {
                 spans: Vec::new(),
             }),
         }
+    }
+
+    pub(super) fn failed(lane: Lane, reason: &str, at: Timestamp) -> FailedTry {
+        FailedTry { lane, reason: reason.to_owned(), asked: None, at, jitter: 1.0 }
     }
 
     #[test]

@@ -50,32 +50,28 @@ pub struct Pause {
     pub reason: String,
 }
 
+/// A failed try, and what its pause depends on.
+pub struct FailedTry {
+    pub lane: Lane,
+    pub reason: String,
+    /// The pause that the target requested.
+    pub asked: Option<Duration>,
+    pub at: Timestamp,
+    /// 0 to 1: spreads the retries of processes that failed at the same time.
+    pub jitter: f64,
+}
+
 impl Pause {
-    /// After one more failure. `jitter` (0 to 1) spreads the retries of processes that failed at the same time;
-    /// `asked` is the pause that the target requested.
-    pub fn after(
-        before: Option<&Pause>,
-        lane: Lane,
-        reason: String,
-        asked: Option<Duration>,
-        now: Timestamp,
-        jitter: f64,
-    ) -> Pause {
-        let failures = before.map_or(0, |pause| pause.failures).saturating_add(1);
-        Pause::with_failures(failures, lane, reason, asked, now, jitter)
+    /// After one more failure.
+    pub fn after(before: Option<&Pause>, failed: FailedTry) -> Pause {
+        Pause::with_failures(before.map_or(0, |pause| pause.failures).saturating_add(1), failed)
     }
 
     /// After this number of failures.
-    pub(super) fn with_failures(
-        failures: u32,
-        lane: Lane,
-        reason: String,
-        asked: Option<Duration>,
-        now: Timestamp,
-        jitter: f64,
-    ) -> Pause {
-        let pause = pause(lane, failures, asked, jitter);
-        Pause { failures, since: now, until: now.saturating_add(pause).unwrap_or(now), reason }
+    pub(super) fn with_failures(failures: u32, failed: FailedTry) -> Pause {
+        let FailedTry { lane, reason, asked, at, jitter } = failed;
+        let until = at.saturating_add(pause(lane, failures, asked, jitter)).unwrap_or(at);
+        Pause { failures, since: at, until, reason }
     }
 
     /// Whether the pause lasts at `now`. It ends early if the clock went back, and after a day at most, so
@@ -138,7 +134,7 @@ pub fn has_room(held: u64, size: u64, most: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::entry;
+    use super::super::tests::{entry, failed};
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -172,8 +168,8 @@ mod tests {
 
     #[test]
     fn failures_add_up_and_the_last_reason_is_kept() {
-        let first = Pause::after(None, Lane::Remote, "a".into(), None, at(1000), 1.0);
-        let second = Pause::after(Some(&first), Lane::Remote, "b".into(), None, at(2000), 1.0);
+        let first = Pause::after(None, failed(Lane::Remote, "a", at(1000)));
+        let second = Pause::after(Some(&first), failed(Lane::Remote, "b", at(2000)));
         let expected = Pause { failures: 2, since: at(2000), until: at(2060), reason: "b".into() };
         assert_eq!(second, expected);
     }
@@ -196,7 +192,7 @@ mod tests {
         for (pause, now, expected) in table {
             assert_eq!(pause.lasts(at(now)), expected, "{pause:?} at {now}");
         }
-        let end = Pause::after(None, Lane::Remote, String::new(), None, Timestamp::MAX, 1.0);
+        let end = Pause::after(None, failed(Lane::Remote, "", Timestamp::MAX));
         assert!(!end.lasts(Timestamp::MAX));
     }
 

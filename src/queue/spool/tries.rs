@@ -2,9 +2,8 @@
 
 use super::Spool;
 use super::error::SpoolError;
-use super::policy::{Lane, Pause};
+use super::policy::{FailedTry, Pause};
 use common::disk;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,24 +48,18 @@ pub enum Against {
 
 impl EntryTries {
     /// After one more try. A failure of the target pauses the target, not the entry.
-    pub fn after(
-        before: Option<&EntryTries>,
-        lane: Lane,
-        against: Against,
-        reason: String,
-        now: Timestamp,
-        jitter: f64,
-    ) -> EntryTries {
+    pub fn after(before: Option<&EntryTries>, against: Against, failed: FailedTry) -> EntryTries {
         let (own, alone) = before.map_or((0, 0), |tries| (tries.own, tries.alone));
         let count = before.map_or(0, |tries| tries.pause.failures).saturating_add(1);
         match against {
             Against::Target => {
-                let pause = Pause { failures: count, since: now, until: now, reason };
+                let FailedTry { at, reason, .. } = failed;
+                let pause = Pause { failures: count, since: at, until: at, reason };
                 EntryTries { pause, own, alone, open: false }
             }
             Against::Trace => {
                 // The same pause as for a server with as many failures.
-                let pause = Pause::with_failures(own.saturating_add(1), lane, reason, None, now, jitter);
+                let pause = Pause::with_failures(own.saturating_add(1), failed);
                 EntryTries {
                     pause: Pause { failures: count, ..pause },
                     own: own.saturating_add(1),
@@ -114,15 +107,17 @@ pub(super) fn file_of(entry: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::entry;
+    use super::super::policy::Lane;
+    use super::super::tests::{entry, failed};
     use super::*;
+    use jiff::Timestamp;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     fn after(before: Option<&EntryTries>, against: Against, now: i64) -> EntryTries {
-        EntryTries::after(before, Lane::Remote, against, format!("at {now}"), at(now), 1.0)
+        EntryTries::after(before, against, failed(Lane::Remote, &format!("at {now}"), at(now)))
     }
 
     #[test]

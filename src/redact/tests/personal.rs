@@ -1,7 +1,8 @@
 //! The content mode metadata removes exactly the metadata about users.
 
 use crate::claim::thread_record::ThreadRecord;
-use crate::redact::{Keep, Redactor, Rules, Salt};
+use crate::redact::{Redactor, Rules, Salt};
+use crate::settings::content::Content;
 use crate::trace::build::build;
 use crate::trace::info::TraceSource;
 use codex_session::session::{Writer, read};
@@ -17,7 +18,7 @@ fn metadata_about_users_is_what_the_content_mode_metadata_removes() {
     let surroundings = TraceSource { rollout, user: Some("ada") };
     let trace = build(&session, &ThreadRecord::default(), surroundings).unwrap();
     let all: BTreeSet<String> = trace.metadata.keys().cloned().collect();
-    let figures = Redactor::new(Rules::built_in(), Salt::new([0; 32])).redact(trace, Keep::Metadata);
+    let figures = Redactor::new(Rules::built_in(), Salt::new([0; 32])).redact(trace, Content::Metadata);
     let gone = all.iter().map(String::as_str).filter(|key| !figures.metadata.contains_key(*key));
     assert_eq!(gone.collect::<BTreeSet<_>>(), BTreeSet::from(PERSONAL));
 }

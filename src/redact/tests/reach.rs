@@ -37,7 +37,7 @@ fn an_argument_is_checked_with_the_option_before_it() {
         let (mut trace, _) = trace();
         trace.spans[0].inputs =
             json!({"command": ["curl", option, "ada:S3cret99!x", "https://example.org"]}).into();
-        let kept = redactor().redact(trace, Keep::Full);
+        let kept = redactor().redact(trace, Content::Full);
         let words = kept.spans[0].inputs["command"].as_array().unwrap();
         assert!(words[2].as_str().unwrap().starts_with("ada:[redacted:"), "{words:?}");
         assert_eq!((words[1].as_str(), words[3].as_str()), (Some(option), Some("https://example.org")));

@@ -81,8 +81,8 @@ proptest! {
             let quoted = serde_json::to_string(planted).unwrap();
             json = json.replace(secret, &quoted[1..quoted.len() - 1]);
         }
-        for keep in [Keep::Full, Keep::Metadata] {
-            let redacted = REDACTOR.redact(serde_json::from_str(&json).unwrap(), keep);
+        for content in [Content::Full, Content::Metadata] {
+            let redacted = REDACTOR.redact(serde_json::from_str(&json).unwrap(), content);
             let mut collector = Collector { texts: Vec::new() };
             rewrite_texts(&mut redacted.clone().into(), &mut collector);
             for text in &collector.texts {

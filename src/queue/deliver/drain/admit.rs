@@ -17,8 +17,8 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         backoff: &Backoff,
     ) -> Result<Option<Admitted>, NotDelivered> {
         let target = &job.head.target;
-        if (self.limits.is_asked_to_end)()
-            || self.limits.budget.is_some_and(|budget| self.begun.elapsed() > budget)
+        if (self.request.is_asked_to_end)()
+            || self.request.budget.is_some_and(|budget| self.begun.elapsed() > budget)
         {
             return Err(NotDelivered::Waits("left for later, so as not to keep you waiting".into()));
         }
@@ -39,14 +39,14 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
             return Err(NotDelivered::Waits(reason.clone()));
         }
         if let Some(pause) = backoff.get(target)
-            && self.limits.eagerness == Eagerness::Patient
-            && pause.lasts((self.limits.now)())
+            && self.request.eagerness == Eagerness::Patient
+            && pause.lasts((self.request.now)())
         {
             return Err(NotDelivered::Waits(pause.reason.clone()));
         }
         if let Some(tries) = Spool::tries(&job.path)
-            && self.limits.eagerness == Eagerness::Patient
-            && tries.pause.lasts((self.limits.now)())
+            && self.request.eagerness == Eagerness::Patient
+            && tries.pause.lasts((self.request.now)())
         {
             return Err(NotDelivered::Waits(tries.pause.reason));
         }

@@ -22,7 +22,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
             let doubts = self.doubts.entry(head.target).or_default();
             if !doubts.left_open.contains(&path) {
                 doubts.left_open.push(path);
-                doubts.in_a_row += u32::from(self.limits.eagerness == Eagerness::Patient);
+                doubts.in_a_row += u32::from(self.request.eagerness == Eagerness::Patient);
             }
         }
     }
@@ -111,9 +111,8 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
 
     pub(super) fn note(&mut self, job: &DeliveryJob, lane: Lane, against: Against, reason: &str) {
         let before = self.before_drain(job);
-        let (now, jitter) = ((self.limits.now)(), (self.limits.jitter)());
-        let tries = EntryTries::after(before.as_ref(), lane, against, reason.to_owned(), now, jitter);
-        keep(&job.path, &tries);
+        let failed = self.failed_try(lane, reason.to_owned(), None);
+        keep(&job.path, &EntryTries::after(before.as_ref(), against, failed));
     }
 }
 

@@ -4,7 +4,7 @@ use super::attempt::{NotDelivered, Open, Tried};
 use super::{Connect, Drain, LONG};
 use crate::queue::deliver::blame::{self, Blame, Slot};
 use crate::queue::spool::backoff::Backoff;
-use crate::queue::spool::policy::{DeliveryJob, Lane, Pause};
+use crate::queue::spool::policy::{DeliveryJob, FailedTry, Lane, Pause};
 use crate::queue::spool::tries::Against;
 use mlflow_store::exporter::ExportError;
 use mlflow_store::target::Target;
@@ -65,16 +65,19 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         };
         self.again.retain(|job| job.head.target != *target);
         self.shut.insert(target.clone(), reason.clone());
-        let (now, jitter) = ((self.limits.now)(), (self.limits.jitter)());
-        let pause = Pause::after(backoff.get(target), lane, reason, asked, now, jitter);
+        let pause = Pause::after(backoff.get(target), self.failed_try(lane, reason, asked));
         if let Err(error) = backoff.set(target, Some(pause)) {
             tracing::warn!("cannot note that {target} failed: {error}");
         }
     }
 
+    pub(super) fn failed_try(&self, lane: Lane, reason: String, asked: Option<Duration>) -> FailedTry {
+        FailedTry { lane, reason, asked, at: (self.request.now)(), jitter: (self.request.jitter)() }
+    }
+
     /// The time left for failed tries.
     pub(super) fn left(&self) -> Duration {
-        match self.limits.budget {
+        match self.request.budget {
             Some(budget) => budget.saturating_sub(self.begun.elapsed()),
             None => blame::ALLOWANCE.saturating_sub(self.spent),
         }

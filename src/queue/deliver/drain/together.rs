@@ -79,7 +79,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         for ((job, trace), delivered) in all() {
             self.steps += 1;
             let target = &job.head.target;
-            (self.limits.report)(&DrainStep {
+            (self.request.progress)(&DrainStep {
                 number: self.steps,
                 of,
                 trace: trace.id,
