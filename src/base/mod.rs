@@ -1,6 +1,7 @@
 //! What every room uses.
 
 pub mod codex_home;
+pub mod later_version;
 pub mod log;
 pub mod notice;
 pub mod paths;

@@ -2,12 +2,16 @@
 //!
 //! One line per fact, appended when it is learned and never synced: the record protects against a crash of the
 //! launcher, not of the machine. A launch that died leaves its record, and the next launch finishes its work.
+//!
+//! The first line is `{"launch":{"version":…}}` in every version, so that a reader knows the version of the rest.
+//! 0.1 wrote no version and ignores one; its records differ in nothing else.
 
 #[cfg(test)]
 mod tests;
 
 use super::attribution::Claim;
 use super::evidence::Coverage;
+use crate::base::later_version::{LaterVersion, VersionField};
 use crate::codex::command_line::SessionRequest;
 use crate::codex::tui_log::Logged;
 use crate::settings::content::Content;
@@ -24,10 +28,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The version that is written. It rises when an older reader would misunderstand a record.
+pub const VERSION: u32 = 1;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Note {
     Launch {
+        /// 0 in records of 0.1.
+        #[serde(default)]
+        version: u32,
         id: String,
         process: Process,
         started_at: Timestamp,
@@ -141,7 +151,8 @@ impl LaunchRecord {
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut record = LaunchRecord { path, file, is_torn: false };
         let Launch { id, process, started_at, destination, request, .. } = launch.clone();
-        let begun = record.note(&Note::Launch { id, process, started_at, destination, request });
+        let begun =
+            record.note(&Note::Launch { version: VERSION, id, process, started_at, destination, request });
         let granularity = Some(launch.granularity).filter(|asked| *asked != Granularity::default());
         let content = Some(launch.content).filter(|asked| !asked.is_full());
         let also = granularity.map(Note::Granularity).into_iter().chain(content.map(Note::Content));
@@ -239,7 +250,7 @@ pub fn path_of(folder: &Path, launch: &str) -> PathBuf {
     folder.join(format!("{launch}.jsonl"))
 }
 
-/// Reads a launch's file; None when it cannot be read.
+/// Reads a launch's file; None when it cannot be read, or is of a later version.
 pub fn load(notes: &Path) -> Option<Launch> {
     read(&fs::read_to_string(notes).ok()?)
 }
@@ -263,11 +274,33 @@ pub fn all_but(folder: &Path, launch: &str) -> Vec<Launch> {
     all(folder).into_iter().map(|(_, other, _)| other).filter(|other| other.id != launch).collect()
 }
 
-fn all(folder: &Path) -> Vec<(PathBuf, Launch, bool)> {
+/// The records that a later codex-traced wrote and has to finish.
+pub fn later_versions(folder: &Path) -> Vec<LaterVersion> {
+    #[derive(Deserialize)]
+    struct FirstLine {
+        launch: VersionField,
+    }
+    let version_of = |notes: String| {
+        let first = notes.lines().find_map(|line| serde_json::from_str::<FirstLine>(line).ok());
+        first.map(|first| first.launch.version)
+    };
+    records_in(folder)
+        .filter_map(|path| {
+            let version = version_of(fs::read_to_string(&path).ok()?)?;
+            LaterVersion::check(&path, version, VERSION)
+        })
+        .collect()
+}
+
+fn records_in(folder: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut launches: Vec<(PathBuf, Launch, bool)> = entries
+    entries
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+}
+
+fn all(folder: &Path) -> Vec<(PathBuf, Launch, bool)> {
+    let mut launches: Vec<(PathBuf, Launch, bool)> = records_in(folder)
         .filter_map(|path| {
             let launch = load(&path)?;
             let age = fs::metadata(&path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
@@ -295,7 +328,9 @@ pub fn sweep(folder: &Path) {
 fn read(notes: &str) -> Option<Launch> {
     // A disk that was full left an incomplete line; the lines after it count.
     let mut notes = notes.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let Some(Note::Launch { id, process, started_at, destination, request }) = notes.next() else {
+    let Some(Note::Launch { version: ..=VERSION, id, process, started_at, destination, request }) =
+        notes.next()
+    else {
         return None;
     };
     let mut launch = Launch { id, ..Launch::new(process, started_at, destination, request) };

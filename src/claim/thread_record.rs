@@ -3,9 +3,13 @@
 //!
 //! One small file per thread, `threads/<thread>.json`. It is merged when a trace is built, so that a later
 //! import of the same rollout does not erase it. It is changed under a lock, for two launches may end at once.
+//!
+//! The file is a JSON object with its version. 0.1 wrote no version and ignores one; its records differ in nothing
+//! else.
 
 use super::attribution::Attribution;
 use super::launch_record::Destination;
+use crate::base::later_version::{LaterVersion, VersionField};
 use crate::settings::content::Content;
 use crate::settings::granularity::Granularity;
 use codex_session::thread::ThreadId;
@@ -17,6 +21,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The version that is written. It rises when an older reader would misunderstand a record.
+pub const VERSION: u32 = 1;
 
 /// A change takes milliseconds, on a busy disk seconds. A process that was stopped with the lock delays others
 /// for no longer than this.
@@ -41,6 +48,13 @@ pub struct ThreadRecord {
     pub found: Option<Attribution>,
 }
 
+#[derive(Serialize)]
+struct ThreadRecordFile<'a> {
+    version: u32,
+    #[serde(flatten)]
+    record: &'a ThreadRecord,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchEntry {
     pub launch_id: String,
@@ -56,11 +70,15 @@ impl ThreadRecord {
         self.launches.last().map(|launch| launch.attribution).or(self.found)
     }
 
-    /// Empty when there is no file. A record that cannot be read is an error: replacing it would lose its
-    /// content.
+    /// Empty when there is no file. A record that cannot be read, or is of a later version, is an error: replacing
+    /// it would lose its content.
     pub fn load(folder: &Path, thread: &ThreadId) -> io::Result<ThreadRecord> {
-        match fs::read(file_of(folder, thread)) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        let path = file_of(folder, thread);
+        match fs::read(&path) {
+            Ok(bytes) => match later_version(&path, &bytes) {
+                Some(later) => Err(later.into()),
+                None => Ok(serde_json::from_slice(&bytes)?),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ThreadRecord::default()),
             Err(error) => Err(error),
         }
@@ -95,8 +113,22 @@ impl ThreadRecord {
     }
 
     fn store(&self, folder: &Path, thread: &ThreadId) -> io::Result<()> {
-        disk::write_private(&file_of(folder, thread), &serde_json::to_vec(self)?)
+        let on_disk = ThreadRecordFile { version: VERSION, record: self };
+        disk::write_private(&file_of(folder, thread), &serde_json::to_vec(&on_disk)?)
     }
+}
+
+/// The records that a later codex-traced wrote.
+pub fn later_versions(folder: &Path) -> Vec<LaterVersion> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let records = entries.map(|entry| entry.path());
+    let records = records.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    records.filter_map(|path| later_version(&path, &fs::read(&path).ok()?)).collect()
+}
+
+fn later_version(path: &Path, record: &[u8]) -> Option<LaterVersion> {
+    let VersionField { version } = serde_json::from_slice(record).ok()?;
+    LaterVersion::check(path, version, VERSION)
 }
 
 fn file_of(folder: &Path, thread: &ThreadId) -> PathBuf {
@@ -138,6 +170,24 @@ mod tests {
         let record = ThreadRecord::load(folder.path(), &thread()).unwrap();
         assert_eq!(record, ThreadRecord { launches: vec![launch(7)], ..ThreadRecord::default() });
         assert_eq!(serde_json::to_string(&record).unwrap(), old);
+    }
+
+    #[test]
+    fn a_record_has_its_version_and_one_of_a_later_version_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file_of(folder.path(), &thread());
+        ThreadRecord::update(folder.path(), &thread(), |record| record.add(launch(1))).unwrap();
+        let written = fs::read_to_string(&file).unwrap();
+        assert!(written.starts_with("{\"version\":1,\"launches\":[{"), "{written}");
+        assert_eq!(later_versions(folder.path()), []);
+        for later in [written.replacen('1', "2", 1), "{\"version\":2,\"x\":{}}".to_owned()] {
+            fs::write(&file, &later).unwrap();
+            let error = ThreadRecord::update(folder.path(), &thread(), |record| record.add(launch(2)));
+            let expected = LaterVersion::check(&file, 2, VERSION).unwrap();
+            assert_eq!(LaterVersion::from_io(&error.unwrap_err()), Some(&expected));
+            assert_eq!(later_versions(folder.path()), [expected]);
+            assert_eq!(fs::read_to_string(&file).unwrap(), later);
+        }
     }
 
     #[test]

@@ -38,6 +38,7 @@ fn hint(why: &CannotForget) -> &'static str {
     match why {
         CannotForget::UnderWay => "end that Codex first, then forget its session",
         CannotForget::Unfinished => "`codex-traced mlflow sync` finishes it; then forget the session",
+        CannotForget::LaterRecord(_) => "forget the session with the later codex-traced",
         CannotForget::Busy => "try again in a moment",
         CannotForget::Lock(_) => "look at the permissions of $CODEX_HOME/mlflow/spool",
     }

@@ -66,6 +66,7 @@ fn list(context: &Context) {
     if died > 0 {
         print(&format!("{died} launches are to be finished: `codex-traced mlflow sync` does that\n"));
     }
+    print(&later_launches(context));
     if listed.is_empty() {
         print("nothing waits\n");
     } else {
@@ -113,13 +114,20 @@ fn deliver(context: &Context) -> Result<(), CommandError> {
     };
     // Counts earlier ones too: they did not reach their target either.
     let aside = spool(&context.paths).quarantined().len();
-    let mut text = format!("{} delivered, {} waiting", total.delivered.len(), total.waiting.len());
+    let mut text = later_launches(context);
+    let _ = write!(text, "{} delivered, {} waiting", total.delivered.len(), total.waiting.len());
     text.push_str(&if aside > 0 { format!(", {aside} set aside\n") } else { "\n".to_owned() });
     for waiting in total.waiting.iter().chain(&total.set_aside) {
         let _ = writeln!(text, "  {}: {}", waiting.path.display(), in_one_line(&waiting.reason));
     }
     print(&text);
     left(&total, aside, &unfinished).map_or(Ok(()), Err)
+}
+
+/// A line for each launch that only a later codex-traced can finish; it may still run.
+fn later_launches(context: &Context) -> String {
+    let later = launch_record::later_versions(&context.paths.launches());
+    later.iter().map(|later| format!("not finished here: {}\n", in_one_line(&later.to_string()))).collect()
 }
 
 /// Printed before each retry: like MLflow's client, a delivery retries a server for minutes.

@@ -1,6 +1,7 @@
 //! Removes a session from all that codex-traced wrote: local stores, spool, receipts, records. Reports what is
 //! elsewhere.
 
+use crate::base::later_version::LaterVersion;
 use crate::base::paths::Paths;
 use crate::claim::claims::claims_of;
 use crate::claim::hold::Hold;
@@ -58,6 +59,9 @@ pub enum CannotForget {
     UnderWay,
     #[error("a launch that died wrote it and others, and is to be finished first")]
     Unfinished,
+    /// A file that names where the session went is of a later version.
+    #[error(transparent)]
+    LaterRecord(#[from] LaterVersion),
     #[error("another codex-traced is delivering")]
     Busy,
     #[error("cannot lock the spool: {}", disk::reason(.0))]
@@ -73,8 +77,17 @@ pub fn forget(
     paths: &Paths,
 ) -> Result<Forgotten, CannotForget> {
     let thread = thread.or_else(|| thread_of(trace));
+    let record = || Some(ThreadRecord::load(&paths.threads(), thread.as_ref()?));
+    if let Some(Err(error)) = record()
+        && let Some(later) = LaterVersion::from_io(&error)
+    {
+        return Err(later.clone().into());
+    }
     give_up_launches(thread.as_ref(), paths)?;
     let traces = traces_of(trace, thread.as_ref(), paths);
+    if let Some(later) = traces.iter().find_map(|trace| receipts(paths).later_version(*trace)) {
+        return Err(later.into());
+    }
     let spool = spool(paths);
     let mut locks = Vec::new();
     for lane in [Lane::Local, Lane::Remote] {
@@ -87,10 +100,9 @@ pub fn forget(
     let (waiting, aside): (Vec<_>, Vec<_>) =
         (of_trace(spool.paths()).collect(), of_trace(spool.quarantined()).collect());
 
-    let record = thread.as_ref().and_then(|thread| ThreadRecord::load(&paths.threads(), thread).ok());
     let receipts: Vec<Receipt> = traces.iter().flat_map(|trace| receipts(paths).all(*trace)).collect();
     let heads = waiting.iter().chain(&aside).filter_map(|path| Some(Spool::head(path).ok()?.target));
-    let of_record = record.and_then(|record| Some(record.destination?.target));
+    let of_record = record().and_then(|record| Some(record.ok()?.destination?.target));
     let taken = receipts.iter().map(|receipt| receipt.target.clone());
     let targets: HashSet<Target> = heads.chain(of_record).chain(taken).chain([now.clone()]).collect();
     for target in targets {

@@ -55,6 +55,9 @@ impl OpenLaunch {
 pub fn recover(context: &Context, patience: Duration) -> Recovered {
     let launches = context.paths.launches();
     sweep(context);
+    for later in launch_record::later_versions(&launches) {
+        tracing::warn!("cannot finish a launch: {later}");
+    }
     let mut recovered = Recovered::default();
     if launch_record::left_behind(&launches).is_empty() {
         return recovered;

@@ -111,9 +111,10 @@ pub fn last_trace(paths: &Paths) -> Option<TraceId> {
 }
 
 /// Sessions that no launch claims, though one may have written them; the newest last. A session that was imported
-/// since is left out.
+/// since is left out. Empty where a later codex-traced wrote the list; the log has the reason.
 pub fn unclaimed_sessions(paths: &Paths) -> Vec<Unclaimed> {
-    let mut all = unclaimed::all(&paths.unclaimed());
+    let all = unclaimed::all(&paths.unclaimed());
+    let mut all = all.inspect_err(|later| tracing::warn!("{later}")).unwrap_or_default();
     all.retain(|one| {
         let is_recorded =
             ThreadRecord::load(&paths.threads(), &one.thread).is_ok_and(|record| !record.launches.is_empty());

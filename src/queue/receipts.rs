@@ -1,5 +1,6 @@
 //! The receipts on disk, `receipts/<trace>.json`: for each target what it took of the trace, and when.
 
+use crate::base::later_version::LaterVersion;
 use crate::queue::spool::entry::{Rank, version_of};
 use common::disk;
 use jiff::Timestamp;
@@ -127,14 +128,29 @@ impl Receipts {
 
     fn write(&self, trace: TraceId, kept: StoredReceipt) -> io::Result<()> {
         let path = self.file_of(trace);
-        let version = fs::read(&path).ok().and_then(|bytes| version_of(&bytes).ok());
-        if version.is_some_and(|version| version > VERSION) {
+        if let Some(later) = self.later_version(trace) {
+            tracing::warn!("cannot keep a receipt: {later}");
             return Ok(());
         }
         let mut all = self.read(trace);
         all.retain(|other| other.receipt.target != kept.receipt.target);
         all.push(kept);
         disk::write_whole(&path, &serde_json::to_vec(&ReceiptFile { version: VERSION, kept: all })?)
+    }
+
+    /// The version of the trace's file, where a later codex-traced wrote it.
+    pub fn later_version(&self, trace: TraceId) -> Option<LaterVersion> {
+        let path = self.file_of(trace);
+        let version = version_of(&fs::read(&path).ok()?).ok()?;
+        LaterVersion::check(&path, version, VERSION)
+    }
+
+    /// Those of all traces.
+    pub fn later_versions(&self) -> Vec<LaterVersion> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let traces =
+            entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok());
+        traces.filter_map(|trace| self.later_version(trace)).collect()
     }
 
     /// Removes what a crash left half written.

@@ -109,6 +109,7 @@ fn a_record_is_completed_after_an_incomplete_line() {
 #[test]
 fn a_record_with_an_incomplete_last_line_keeps_the_lines_before() {
     let launch = serde_json::to_string(&Note::Launch {
+        version: VERSION,
         id: "a".into(),
         process: gone(),
         started_at: Timestamp::UNIX_EPOCH,
@@ -145,4 +146,20 @@ fn a_record_without_what_was_asked_is_read() {
         serde_json::to_string(&launch(gone()).destination).unwrap(),
     );
     assert_eq!(read(&line), Some(Launch { id: "a".into(), ..launch(gone()) }));
+}
+
+#[test]
+fn a_record_of_a_later_version_is_reported_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = LaunchRecord::create(folder.path(), &launch(gone())).unwrap();
+    let known = fs::read_to_string(record.path()).unwrap();
+    assert_eq!(later_versions(folder.path()), []);
+    let (later, other) = (path_of(folder.path(), "later"), "{\"launch\":{\"version\":2,\"of\":\"x\"}}\n");
+    for text in [known.replacen("\"version\":1", "\"version\":2", 1), other.to_owned()] {
+        fs::write(&later, &text).unwrap();
+        sweep(folder.path());
+        assert_eq!((load(&later), all(folder.path()).len()), (None, 1));
+        assert_eq!(later_versions(folder.path()), [LaterVersion::check(&later, 2, VERSION).unwrap()]);
+        assert_eq!(fs::read_to_string(&later).unwrap(), text);
+    }
 }

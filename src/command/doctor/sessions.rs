@@ -1,11 +1,15 @@
-//! Checks of traces and sessions: waiting traces, unfinished launches, and unknown lines of session files.
+//! Checks of traces and sessions: waiting traces, unfinished launches, files of a later codex-traced, and unknown
+//! lines of session files.
 
 use super::Finding;
+use crate::base::later_version::LaterVersion;
 use crate::base::paths::Paths;
+use crate::claim::{launch_record, thread_record, unclaimed};
 use crate::command::survey::Survey;
 use crate::command::text::counted;
 use crate::finish::gather::{self, Own};
 use crate::queue::history::recent_threads;
+use crate::queue::receipts;
 use crate::queue::spool::list::{EntryState, Listed};
 use codex_session::rollout::thread_files::ThreadFiles;
 use std::collections::BTreeMap;
@@ -16,7 +20,9 @@ const RECENT: usize = 5;
 pub(super) fn check(survey: &Survey, paths: &Paths) -> Vec<Finding> {
     let mut findings = vec![waiting(survey.waiting.len())];
     findings.extend(set_aside(&survey.set_aside));
-    findings.extend([unfinished(survey.launches_to_finish), unknown(paths)]);
+    findings.push(unfinished(survey.launches_to_finish));
+    findings.extend(later(&later_versions(paths)));
+    findings.push(unknown(paths));
     findings
 }
 
@@ -50,6 +56,22 @@ fn unfinished(count: usize) -> Finding {
             "`codex-traced mlflow sync` makes them; so does your next launch",
         ),
     }
+}
+
+/// Spool entries of a later version are among those that wait.
+fn later_versions(paths: &Paths) -> Vec<LaterVersion> {
+    let mut later = launch_record::later_versions(&paths.launches());
+    later.extend(thread_record::later_versions(&paths.threads()));
+    later.extend(receipts(paths).later_versions());
+    later.extend(unclaimed::all(&paths.unclaimed()).err());
+    later
+}
+
+fn later(files: &[LaterVersion]) -> Option<Finding> {
+    let first = files.first()?;
+    let count = counted(files.len(), "file", "files");
+    let found = format!("{count} of a later codex-traced cannot be used: {first}");
+    Some(Finding::warning("later files", found, "update codex-traced, or use the later one here"))
 }
 
 fn unknown(paths: &Paths) -> Finding {
