@@ -51,7 +51,7 @@ pub fn request_time(trace: &Trace) -> String {
     format!("{:.3}", milliseconds.unwrap_or(trace.started_at))
 }
 
-/// How long Codex worked, in whole milliseconds. Dashboards show it as the latency, so it excludes the time
+/// How long the agent worked, in whole milliseconds. Dashboards show it as the latency, so it excludes the time
 /// in which a session waits for its user. From start to end if no turn has times.
 pub fn took(trace: &Trace) -> i64 {
     let active = trace.spans.first().and_then(|root| root.attributes.get(ACTIVE_MS)?.as_number()?.as_i64());

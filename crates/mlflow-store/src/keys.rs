@@ -1,11 +1,13 @@
 //! The keys of metadata, tags and attributes to which MLflow gives a meaning.
 
-/// The session (Codex's thread) that a trace belongs to.
+/// The session that a trace belongs to.
 pub const SESSION: &str = "mlflow.trace.session";
 /// JSON of the whole trace's tokens.
 pub const TOKEN_USAGE: &str = "mlflow.trace.tokenUsage";
 /// JSON of the whole trace's cost, in US dollars.
 pub const COST: &str = "mlflow.trace.cost";
+/// The metadata that MLflow 3.17 and later keeps in columns.
+pub const TOTALS: [&str; 3] = [SESSION, TOKEN_USAGE, COST];
 /// Marks the trace's totals as final for MLflow 3.14 and later, so that no span adds to them.
 pub const FINALIZED: &str = "mlflow.trace.infoFinalized";
 

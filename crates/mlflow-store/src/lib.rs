@@ -1,5 +1,5 @@
 //! A trace, and where MLflow keeps it: a SQLite file, a file store, a server, a Databricks workspace. Nothing about
-//! Codex's files.
+//! the files of an agent.
 
 pub mod artifact;
 pub mod databricks;

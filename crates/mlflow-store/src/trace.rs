@@ -57,7 +57,7 @@ pub struct Span {
     pub events: Vec<SpanEvent>,
 }
 
-/// MLflow's span types, as far as a Codex session has them.
+/// Those of MLflow's span types that an agent's session has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SpanType {
@@ -99,6 +99,15 @@ impl Trace {
 }
 
 impl TraceState {
+    /// In progress for any name but MLflow's of an end.
+    pub fn from_name(name: &str) -> TraceState {
+        match name {
+            "OK" => TraceState::Ok,
+            "ERROR" => TraceState::Error,
+            _ => TraceState::InProgress,
+        }
+    }
+
     /// As MLflow spells it.
     pub fn as_str(self) -> &'static str {
         match self {

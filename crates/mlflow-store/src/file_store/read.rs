@@ -35,18 +35,14 @@ pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, FileStore
             .unwrap_or(Timestamp::UNIX_EPOCH);
         let took = yaml::integer(&info, "execution_duration_ms").unwrap_or(0);
         let spans = spans_of(&fs::read(folder.join("artifacts").join(artifact::FILE)).unwrap_or_default());
-        // The stored duration is the time that Codex worked; only the root span has the end.
+        // The stored duration is the time that the agent worked; only the root span has the end.
         let root_ended_at = spans.first().map(|root| root.ended_at);
         let stored_end =
             || started_at.saturating_add(SignedDuration::from_millis(took)).unwrap_or(started_at);
         return Ok(Some(Trace {
             id,
             name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
-            state: match yaml::text(&info, "state").as_deref() {
-                Some("OK") => TraceState::Ok,
-                Some("ERROR") => TraceState::Error,
-                _ => TraceState::InProgress,
-            },
+            state: TraceState::from_name(&yaml::text(&info, "state").unwrap_or_default()),
             started_at,
             ended_at: root_ended_at.unwrap_or_else(stored_end),
             request_preview: yaml::text(&info, "request_preview"),

@@ -112,13 +112,12 @@ fn write_metadata(
     record: &Record,
 ) -> Result<(), FileStoreError> {
     files.make_folder(&metadata.folder())?;
-    let totals = [keys::SESSION, keys::TOKEN_USAGE, keys::COST];
     let ours = info::metadata(trace, record);
     let ours: BTreeMap<String, String> =
         ours.into_iter().map(|(key, value)| (readable(&key), value)).collect();
     for key in there.keys() {
         let is_to_go = trace.is_metadata_only() && keys::PERSONAL.contains(&key.as_str());
-        let is_ours = key.starts_with(OUR_METADATA) || totals.contains(&key.as_str()) || is_to_go;
+        let is_ours = key.starts_with(OUR_METADATA) || keys::TOTALS.contains(&key.as_str()) || is_to_go;
         if is_ours && !ours.contains_key(key) {
             metadata.remove(files, key)?;
         }

@@ -3,7 +3,7 @@
 use super::error::SqliteError;
 use super::experiment;
 use super::reading;
-use super::shape::{Generation, SchemaShape, SpanFacts, Totals, Workspaces};
+use super::shape::{Place, SchemaShape};
 use crate::exporter::{Checked, ExportError};
 use crate::target::Experiment;
 use common::disk::{followed, would_take_files};
@@ -60,8 +60,7 @@ const REVISION_3_18: &str = "f4a9b2c7d1e6";
 
 /// Alembic's revision of the schema; None if another program manages the tables.
 fn revision(connection: &Connection) -> Result<Option<String>, SqliteError> {
-    let has_table = connection.table_exists(None, "alembic_version")?;
-    if !has_table {
+    if !connection.table_exists(None, "alembic_version")? {
         return Ok(None);
     }
     Ok(connection.query_row("SELECT version_num FROM alembic_version", [], |row| row.get(0)).optional()?)
@@ -70,16 +69,14 @@ fn revision(connection: &Connection) -> Result<Option<String>, SqliteError> {
 /// The oldest tested MLflow with this schema. An untested revision is written to as well, if its tables have
 /// the known columns.
 fn version_of(shape: SchemaShape, revision: Option<&str>) -> String {
-    let version = match (shape, revision) {
-        (
-            SchemaShape { totals: Totals::Moving, .. } | SchemaShape { span_facts: SpanFacts::Moving, .. },
-            _,
-        ) => "MLflow 3.14, being upgraded to 3.17",
-        (SchemaShape { totals: Totals::Columns, .. }, Some(REVISION_3_17)) => "MLflow 3.17",
-        (SchemaShape { totals: Totals::Columns, .. }, Some(REVISION_3_18)) => "MLflow 3.18",
-        (SchemaShape { totals: Totals::Columns, .. }, _) => "MLflow 3.17 or newer",
-        (SchemaShape { generation: Generation::Counted, .. }, _) => "MLflow 3.14",
-        (SchemaShape { workspaces: Workspaces::Named, .. }, _) => "MLflow 3.10",
+    let SchemaShape { totals, span_facts, has_workspaces, counts_writes } = shape;
+    let version = match revision {
+        _ if totals == Place::Moving || span_facts == Place::Moving => "MLflow 3.14, being upgraded to 3.17",
+        Some(REVISION_3_17) if totals == Place::Columns => "MLflow 3.17",
+        Some(REVISION_3_18) if totals == Place::Columns => "MLflow 3.18",
+        _ if totals == Place::Columns => "MLflow 3.17 or newer",
+        _ if counts_writes => "MLflow 3.14",
+        _ if has_workspaces => "MLflow 3.10",
         _ => "MLflow 3.6",
     };
     match revision.filter(|revision| !TRIED.contains(revision)) {

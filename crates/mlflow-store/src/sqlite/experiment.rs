@@ -1,7 +1,7 @@
 //! The experiment of a trace: found by name or id, created by name.
 
 use super::error::SqliteError;
-use super::shape::{SchemaShape, Workspaces};
+use super::shape::SchemaShape;
 use crate::target::Experiment;
 use crate::target::file_uri::file_uri;
 use jiff::Timestamp;
@@ -29,10 +29,7 @@ pub(super) fn find_or_make(
         Experiment::Name(name) => name,
         Experiment::Id(id) => return Err(SqliteError::NoExperiment(id.clone())),
     };
-    let (column, value) = match shape.workspaces {
-        Workspaces::None => ("", ""),
-        Workspaces::Named => (", workspace", ", 'default'"),
-    };
+    let (column, value) = if shape.has_workspaces { (", workspace", ", 'default'") } else { ("", "") };
     connection.execute(
         &format!(
             "INSERT INTO experiments (name, lifecycle_stage, creation_time, last_update_time{column})
@@ -55,36 +52,27 @@ pub(super) fn id_of(
     shape: SchemaShape,
     experiment: &Experiment,
 ) -> Result<Option<i64>, rusqlite::Error> {
-    let (condition, value) = match (experiment, shape.workspaces) {
+    let (condition, value) = match (experiment, shape.has_workspaces) {
         // MLflow's ids are whole numbers; other text matches none.
         (Experiment::Id(id), _) => ("CAST(experiment_id AS TEXT) = ?1", id),
-        (Experiment::Name(name), Workspaces::None) => ("name = ?1", name),
-        (Experiment::Name(name), Workspaces::Named) => ("name = ?1 AND workspace = 'default'", name),
+        (Experiment::Name(name), false) => ("name = ?1", name),
+        (Experiment::Name(name), true) => ("name = ?1 AND workspace = 'default'", name),
     };
-    connection
-        .query_row(&format!("SELECT experiment_id FROM experiments WHERE {condition}"), [value], |row| {
-            row.get(0)
-        })
-        .optional()
+    let sql = format!("SELECT experiment_id FROM experiments WHERE {condition}");
+    connection.query_row(&sql, [value], |row| row.get(0)).optional()
 }
 
 /// The experiment with this id; an error if it is missing or deleted.
 pub(super) fn active(connection: &Connection, id: i64) -> Result<ExperimentRow, SqliteError> {
-    let read = |row: &Row| {
-        let location: Option<String> = row.get(2)?;
-        Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, location.unwrap_or_default()))
-    };
-    let (name, stage, artifact_location) = connection
-        .query_row(
-            "SELECT name, lifecycle_stage, artifact_location FROM experiments WHERE experiment_id = ?1",
-            [id],
-            read,
-        )
+    let sql = "SELECT name, lifecycle_stage, artifact_location FROM experiments WHERE experiment_id = ?1";
+    let read = |row: &Row| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let (name, stage, location): (String, Option<String>, Option<String>) = connection
+        .query_row(sql, [id], read)
         .optional()?
         .ok_or_else(|| SqliteError::NoExperiment(id.to_string()))?;
     match stage.as_deref() {
         Some("deleted") => Err(SqliteError::DeletedExperiment(name)),
-        _ => Ok(ExperimentRow { id, artifact_location }),
+        _ => Ok(ExperimentRow { id, artifact_location: location.unwrap_or_default() }),
     }
 }
 

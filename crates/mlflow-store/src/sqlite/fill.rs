@@ -5,15 +5,16 @@
 //! creates those empty, or fills them from tables that the first schema lacks, so values cannot be written in
 //! advance. Without them MLflow's cost charts are empty.
 
-use super::connect_to;
-use super::create;
+use super::connect_to_existing;
 use super::error::SqliteError;
 use super::facts::Facts;
-use super::shape::{Generation, SchemaShape};
+use super::rows::{count_write, pairs, write_tokens};
+use super::shape::SchemaShape;
+use crate::exporter::ExportError;
 use crate::keys;
 use crate::tags;
 use crate::wire::WireSpan;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -34,17 +35,16 @@ pub struct Filled {
 
 /// Fills rows of codex-traced's own traces until `patience` ends. Changes no other program's rows and no
 /// existing values, and creates nothing.
-pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, SqliteError> {
+pub fn fill(path: &Path, patience: Duration) -> Result<Filled, ExportError> {
+    fill_all(path, patience).map_err(|error| error.at(path))
+}
+
+fn fill_all(path: &Path, patience: Duration) -> Result<Filled, SqliteError> {
     let mut filled = Filled::default();
-    if !path.try_exists()? {
-        return Ok(filled);
-    }
     let until = Instant::now() + patience;
-    let mut connection = connect_to(path, patience.min(LOCKED))?;
-    if create::is_empty(&connection)? {
+    let Some((mut connection, shape)) = connect_to_existing(path, patience.min(LOCKED))? else {
         return Ok(filled);
-    }
-    let shape = SchemaShape::read(&connection)?;
+    };
     let mut waiting = waiting(&connection, shape)?;
     while !waiting.is_empty() {
         let some = waiting.split_off(waiting.len().saturating_sub(TOGETHER));
@@ -68,14 +68,12 @@ pub(super) fn fill(path: &Path, patience: Duration) -> Result<Filled, SqliteErro
 /// Since 3.14 MLflow counts the writes to the spans of a trace, and its upgrade sets 0; codex-traced counts
 /// its writes too. Before 3.14 the span's columns show it.
 fn waiting(connection: &Connection, shape: SchemaShape) -> Result<Vec<String>, SqliteError> {
-    let is_as_before = match shape.generation {
-        Generation::Counted => {
-            "(SELECT db_payload_generation FROM trace_info WHERE trace_info.request_id = ours.request_id) = 0"
-        }
-        Generation::None if shape.span_facts.in_dimensions() => {
-            "NOT EXISTS (SELECT 1 FROM spans WHERE trace_id = ours.request_id AND dimension_attributes IS NOT NULL)"
-        }
-        Generation::None => return Ok(Vec::new()),
+    let is_as_before = if shape.counts_writes {
+        "(SELECT db_payload_generation FROM trace_info WHERE trace_info.request_id = ours.request_id) = 0"
+    } else if shape.span_facts.in_metrics() {
+        "NOT EXISTS (SELECT 1 FROM spans WHERE trace_id = ours.request_id AND dimension_attributes IS NOT NULL)"
+    } else {
+        return Ok(Vec::new());
     };
     let sql = format!(
         "SELECT request_id FROM
@@ -102,30 +100,22 @@ fn fill_trace(transaction: &Transaction<'_>, shape: SchemaShape, trace: &str) ->
     for (span, content) in contents {
         let read = serde_json::from_str::<WireSpan>(&content).ok().and_then(WireSpan::into_span);
         let facts = read.map(|read| Facts::from_span(&read)).unwrap_or_default();
-        let in_columns = shape.span_facts.in_columns() && fill_columns(transaction, trace, &span, &facts)?;
-        let in_dimensions =
-            shape.span_facts.in_dimensions() && fill_dimensions(transaction, trace, &span, &facts)?;
-        filled += usize::from((in_columns || in_dimensions) && facts != Facts::default());
+        let ids = [trace, &span];
+        let in_columns = shape.span_facts.in_columns() && fill_columns(transaction, ids, &facts)?;
+        let in_metrics = shape.span_facts.in_metrics() && fill_metrics(transaction, ids, &facts)?;
+        filled += usize::from((in_columns || in_metrics) && facts != Facts::default());
     }
     if shape.totals.in_metrics() {
-        fill_metrics(transaction, trace)?;
+        // Every schema has the tokens in the metadata.
+        write_tokens(transaction, "IGNORE", trace, &pairs(transaction, "trace_request_metadata", trace)?)?;
     }
-    if shape.generation == Generation::Counted {
-        let sql =
-            "UPDATE trace_info SET db_payload_generation = db_payload_generation + 1 WHERE request_id = ?";
-        transaction.execute(sql, [trace])?;
-    }
+    count_write(transaction, shape, trace)?;
     Ok(filled)
 }
 
-fn fill_columns(
-    transaction: &Transaction<'_>,
-    trace: &str,
-    span: &str,
-    facts: &Facts,
-) -> Result<bool, SqliteError> {
+fn fill_columns(to: &Connection, [trace, span]: [&str; 2], facts: &Facts) -> Result<bool, SqliteError> {
     let [input, output, total] = facts.costs;
-    let mut update = transaction.prepare_cached(
+    let mut update = to.prepare_cached(
         "UPDATE spans SET
            model_name = coalesce(model_name, ?3), model_provider = coalesce(model_provider, ?4),
            input_cost = coalesce(input_cost, ?5), output_cost = coalesce(output_cost, ?6),
@@ -138,44 +128,15 @@ fn fill_columns(
     Ok(update.execute(params![trace, span, facts.model, facts.provider, input, output, total])? > 0)
 }
 
-fn fill_dimensions(
-    transaction: &Transaction<'_>,
-    trace: &str,
-    span: &str,
-    facts: &Facts,
-) -> Result<bool, SqliteError> {
-    let mut filled = transaction.execute(
+fn fill_metrics(to: &Connection, [trace, span]: [&str; 2], facts: &Facts) -> Result<bool, SqliteError> {
+    let mut filled = to.execute(
         "UPDATE spans SET dimension_attributes = ?3
          WHERE trace_id = ?1 AND span_id = ?2 AND dimension_attributes IS NULL",
         [trace, span, &facts.dimensions()],
     )?;
     for (key, value) in facts.metrics() {
-        filled += transaction.execute(
-            "INSERT OR IGNORE INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)",
-            params![trace, span, key, value],
-        )?;
+        let sql = "INSERT OR IGNORE INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)";
+        filled += to.execute(sql, params![trace, span, key, value])?;
     }
     Ok(filled > 0)
-}
-
-/// Fills the trace's tokens from its metadata, which every schema has.
-fn fill_metrics(transaction: &Transaction<'_>, trace: &str) -> Result<(), SqliteError> {
-    let usage: Option<String> = transaction
-        .query_row(
-            "SELECT value FROM trace_request_metadata WHERE request_id = ? AND key = ?",
-            [trace, keys::TOKEN_USAGE],
-            |row| row.get(0),
-        )
-        .optional()?;
-    let usage: serde_json::Value =
-        usage.and_then(|usage| serde_json::from_str(&usage).ok()).unwrap_or_default();
-    for key in keys::TOKEN_KEYS {
-        if let Some(value) = usage[key].as_f64() {
-            transaction.execute(
-                "INSERT OR IGNORE INTO trace_metrics (request_id, key, value) VALUES (?, ?, ?)",
-                params![trace, key, value],
-            )?;
-        }
-    }
-    Ok(())
 }

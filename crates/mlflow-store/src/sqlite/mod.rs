@@ -9,12 +9,17 @@ mod fill;
 mod forget;
 mod present;
 mod read;
+mod rows;
 mod shape;
 mod spans;
 #[cfg(test)]
 mod tests;
-mod upsert;
 mod write;
+
+pub use check::check;
+pub use fill::{Filled, fill};
+pub use forget::forget;
+pub use present::lost;
 
 use super::tree;
 use crate::exporter::{Delivered, ExportError, Exporter};
@@ -60,7 +65,7 @@ impl SqliteExporter {
         let exporter = SqliteExporter { path, experiment, busy };
         exporter.settled(|| exporter.check()).map_err(|error| error.at(&exporter.path))?;
         // A failure here does not prevent the export.
-        if let Err(error) = fill::fill(&exporter.path, busy) {
+        if let Err(error) = fill(&exporter.path, busy) {
             tracing::info!("cannot fill the columns that MLflow's upgrade left empty: {error}");
         }
         Ok(exporter)
@@ -144,6 +149,22 @@ fn connect_to(path: &Path, busy: Duration) -> Result<Connection, SqliteError> {
     Ok(connection)
 }
 
+/// A connection for changes, and the schema; None if the database is missing or empty.
+fn connect_to_existing(
+    path: &Path,
+    busy: Duration,
+) -> Result<Option<(Connection, SchemaShape)>, SqliteError> {
+    if !path.try_exists()? {
+        return Ok(None);
+    }
+    let connection = connect_to(path, busy)?;
+    if create::is_empty(&connection)? {
+        return Ok(None);
+    }
+    let shape = SchemaShape::read(&connection)?;
+    Ok(Some((connection, shape)))
+}
+
 /// Opens an existing file for writing, or read-only if the file allows no more; creates nothing. A read-only
 /// connection would leave the log of a database in write-ahead mode behind.
 ///
@@ -177,31 +198,6 @@ fn keeps_a_log(path: &Path) -> io::Result<bool> {
 /// Reads a trace. None if the trace or the database does not exist.
 pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     reading(path, |connection, shape| read::trace(connection, shape, id))
-}
-
-pub use check::check;
-pub use fill::Filled;
-
-/// Fills the columns that MLflow's upgrade left empty in rows of codex-traced, until `patience` ends.
-pub fn fill(path: &Path, patience: Duration) -> Result<Filled, ExportError> {
-    fill::fill(path, patience).map_err(|error| error.at(path))
-}
-pub use present::lost;
-
-/// Removes the trace, with what users added to it. False if there was none; creates nothing.
-pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
-    let forgotten = || {
-        if !path.try_exists()? {
-            return Ok(false);
-        }
-        let mut connection = connect_to(path, busy)?;
-        if create::is_empty(&connection)? {
-            return Ok(false);
-        }
-        SchemaShape::read(&connection)?;
-        forget::forget(&mut connection, id)
-    };
-    forgotten().map_err(|error: SqliteError| error.at(path))
 }
 
 /// Runs a query in one read transaction. None if the database is missing or empty; creates nothing.

@@ -1,6 +1,7 @@
 //! Reads a trace from a database of any supported MLflow.
 
 use super::error::SqliteError;
+use super::rows::pairs;
 use super::shape::SchemaShape;
 use crate::ids::TraceId;
 use crate::keys;
@@ -8,6 +9,7 @@ use crate::tags;
 use crate::trace::{Span, Trace, TraceState};
 use crate::wire::{WireSpan, json};
 use jiff::Timestamp;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,22 +21,15 @@ pub(super) fn trace(
     id: TraceId,
 ) -> Result<Option<Trace>, SqliteError> {
     let key = id.to_string();
-    let info = connection
-        .query_row(
-            "SELECT timestamp_ms, execution_time_ms, status, request_preview, response_preview
-             FROM trace_info WHERE request_id = ?",
-            [&key],
-            |row| {
-                let started: i64 = row.get(0)?;
-                let took: Option<i64> = row.get(1)?;
-                let status: String = row.get(2)?;
-                Ok((started, took.unwrap_or(0), status, row.get(3)?, row.get(4)?))
-            },
-        )
-        .optional()?;
-    let Some((started, took, status, request_preview, response_preview)) = info else {
+    let sql = "SELECT timestamp_ms, coalesce(execution_time_ms, 0), status, request_preview, response_preview
+               FROM trace_info WHERE request_id = ?";
+    let info = connection.query_row(sql, [&key], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?, row.get(4)?))
+    });
+    let Some((started, took, status, request_preview, response_preview)) = info.optional()? else {
         return Ok(None);
     };
+    let ended = i64::saturating_add(started, took);
     let mut tags = pairs(connection, "trace_tags", &key)?;
     let mut metadata = pairs(connection, "trace_request_metadata", &key)?;
     if !shape.totals.in_metadata() {
@@ -47,32 +42,20 @@ pub(super) fn trace(
         metadata.remove(ours);
     }
     let spans = spans(connection, &key)?;
-    // The stored duration is the time that Codex worked; only the root span has the end.
+    // The stored duration is the time that the agent worked; only the root span has the end.
     let root_ended_at = spans.first().filter(|root| root.parent.is_none()).map(|root| root.ended_at);
     Ok(Some(Trace {
         id,
         name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
-        state: match status.as_str() {
-            "OK" => TraceState::Ok,
-            "ERROR" => TraceState::Error,
-            _ => TraceState::InProgress,
-        },
+        state: TraceState::from_name(&status),
         started_at: milliseconds(started),
-        ended_at: root_ended_at.unwrap_or_else(|| milliseconds(started.saturating_add(took))),
+        ended_at: root_ended_at.unwrap_or_else(|| milliseconds(ended)),
         request_preview,
         response_preview,
         metadata,
         tags,
         spans,
     }))
-}
-
-fn pairs(connection: &Connection, table: &str, id: &str) -> Result<BTreeMap<String, String>, SqliteError> {
-    let pairs = connection
-        .prepare(&format!("SELECT key, coalesce(value, '') FROM {table} WHERE request_id = ?"))?
-        .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    Ok(pairs)
 }
 
 /// Adds the values that MLflow 3.17 keeps in columns, under the keys of earlier versions.
@@ -86,17 +69,18 @@ fn add_columns(
     let sql =
         format!("SELECT trace_name, session_id, {tokens}, {costs} FROM trace_info WHERE request_id = ?");
     let (name, session, tokens, costs) = connection.query_row(&sql, [id], |row| {
-        let (mut tokens, mut costs) = (Map::new(), Map::new());
-        for (index, key) in keys::TOKEN_KEYS.into_iter().enumerate() {
-            if let Some(count) = row.get::<_, Option<i64>>(2 + index)? {
-                tokens.insert(key.to_owned(), count.into());
+        let object = |keys: &[&str]| {
+            let mut object = Map::new();
+            for key in keys {
+                match row.get_ref(*key)? {
+                    ValueRef::Integer(count) => _ = object.insert((*key).to_owned(), count.into()),
+                    ValueRef::Real(cost) => _ = object.insert((*key).to_owned(), cost.into()),
+                    _ => {}
+                }
             }
-        }
-        for (index, key) in keys::COST_KEYS.into_iter().enumerate() {
-            if let Some(cost) = row.get::<_, Option<f64>>(2 + tokens_width() + index)? {
-                costs.insert(key.to_owned(), cost.into());
-            }
-        }
+            Ok::<_, rusqlite::Error>(object)
+        };
+        let (tokens, costs) = (object(&keys::TOKEN_KEYS)?, object(&keys::COST_KEYS)?);
         Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?, tokens, costs))
     })?;
     tags.extend(name.map(|name| (keys::TRACE_NAME.to_owned(), name)));
@@ -107,10 +91,6 @@ fn add_columns(
         }
     }
     Ok(())
-}
-
-const fn tokens_width() -> usize {
-    keys::TOKEN_KEYS.len()
 }
 
 /// The spans in order of their start, every parent before its children.

@@ -3,207 +3,126 @@
 
 use super::error::{SqliteError, UnknownShape};
 use rusqlite::Connection;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What differs between the databases of MLflow 3.3 to 3.18, for the tables of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SchemaShape {
-    pub(super) totals: Totals,
-    pub(super) span_facts: SpanFacts,
-    pub(super) workspaces: Workspaces,
-    pub(super) generation: Generation,
+    /// The name, the session, the tokens and the cost of a trace.
+    pub(super) totals: Place,
+    /// The model and the cost of a span, which its content holds in every schema.
+    pub(super) span_facts: Place,
+    /// Whether the name of an experiment is unique within a workspace only (3.10 and later).
+    pub(super) has_workspaces: bool,
+    /// Whether MLflow counts the writes to a trace (3.14 and later), to detect writes while it archives the
+    /// trace.
+    pub(super) counts_writes: bool,
 }
 
-/// Where the name, the session, the tokens and the cost of a trace are.
+/// Where the database keeps totals or facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Totals {
-    /// In tags and metadata only.
-    Metadata,
-    /// The tokens also in `trace_metrics` (3.10 to 3.14).
+pub(super) enum Place {
+    /// In tags and metadata, or in the content, only.
+    Text,
+    /// Also as metrics (3.10 to 3.14): rows of `trace_metrics` with the tokens; rows of `span_metrics`, and
+    /// `spans.dimension_attributes`.
     Metrics,
-    /// In both, during the migration to 3.17, which empties columns whose rows it does not find, and deletes
-    /// the rows at its end.
+    /// As metrics and in columns, during the migration to 3.17, which empties columns whose rows it does not
+    /// find, and deletes the rows at its end.
     Moving,
-    /// In columns of `trace_info`, and only there (3.17 and later).
+    /// In columns (3.17 and later); totals only there.
     Columns,
 }
 
-/// Where the model and the cost of a span are, in addition to its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SpanFacts {
-    Content,
-    /// In `spans.dimension_attributes` and `span_metrics` (3.10 to 3.14).
-    Dimensions,
-    /// In both, during the migration to 3.17.
-    Moving,
-    /// In columns of `spans` (3.17 and later).
-    Columns,
-}
-
-impl Totals {
+impl Place {
+    /// Whether totals are in tags and metadata.
     pub(super) fn in_metadata(self) -> bool {
-        self != Totals::Columns
+        self != Place::Columns
     }
 
     pub(super) fn in_metrics(self) -> bool {
-        matches!(self, Totals::Metrics | Totals::Moving)
+        matches!(self, Place::Metrics | Place::Moving)
     }
 
     pub(super) fn in_columns(self) -> bool {
-        matches!(self, Totals::Moving | Totals::Columns)
+        matches!(self, Place::Moving | Place::Columns)
+    }
+
+    fn new(in_columns: bool, in_metrics: bool) -> Place {
+        match (in_columns, in_metrics) {
+            (true, true) => Place::Moving,
+            (true, false) => Place::Columns,
+            (false, true) => Place::Metrics,
+            (false, false) => Place::Text,
+        }
     }
 }
 
-impl SpanFacts {
-    pub(super) fn in_dimensions(self) -> bool {
-        matches!(self, SpanFacts::Dimensions | SpanFacts::Moving)
-    }
+/// A table's columns; true if an INSERT must name the column.
+type Columns = BTreeMap<String, bool>;
 
-    pub(super) fn in_columns(self) -> bool {
-        matches!(self, SpanFacts::Moving | SpanFacts::Columns)
-    }
-}
+const EXPERIMENTS: &str =
+    "experiment_id name artifact_location lifecycle_stage creation_time last_update_time";
+const WORKSPACE: &str = "workspace";
+const TRACE_INFO: &str =
+    "request_id experiment_id timestamp_ms execution_time_ms status request_preview response_preview";
+const TRACE_TOTALS: &str = "trace_name session_id input_tokens output_tokens total_tokens cache_read_input_tokens \
+                            cache_creation_input_tokens input_cost output_cost total_cost";
+const GENERATION: &str = "db_payload_generation";
+const PAIRS: &str = "request_id key value";
+const SPANS: &str = "trace_id experiment_id span_id parent_span_id name type status start_time_unix_nano \
+                     end_time_unix_nano content";
+const SPAN_COLUMNS: &str = "input_cost output_cost total_cost model_name model_provider";
+const DIMENSIONS: &str = "dimension_attributes";
+const SPAN_METRICS: &str = "trace_id span_id key value";
 
-/// Whether the name of an experiment is unique within a workspace only (3.10 and later).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Workspaces {
-    None,
-    Named,
-}
-
-/// Whether MLflow counts the writes to a trace (3.14 and later), to detect writes while it archives the
-/// trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Generation {
-    None,
-    Counted,
-}
-
-/// A table's columns; `Must` if an INSERT must name the column.
-type Columns = BTreeMap<String, Filling>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Filling {
-    MayBeLeftOut,
-    Must,
-}
-
-const EXPERIMENTS: &[&str] =
-    &["experiment_id", "name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time"];
-const WORKSPACE: &[&str] = &["workspace"];
-const TRACE_INFO: &[&str] = &[
-    "request_id",
-    "experiment_id",
-    "timestamp_ms",
-    "execution_time_ms",
-    "status",
-    "request_preview",
-    "response_preview",
-];
-const TRACE_TOTALS: &[&str] = &[
-    "trace_name",
-    "session_id",
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "input_cost",
-    "output_cost",
-    "total_cost",
-];
-const GENERATION: &[&str] = &["db_payload_generation"];
-const PAIRS: &[&str] = &["request_id", "key", "value"];
-const SPANS: &[&str] = &[
-    "trace_id",
-    "experiment_id",
-    "span_id",
-    "parent_span_id",
-    "name",
-    "type",
-    "status",
-    "start_time_unix_nano",
-    "end_time_unix_nano",
-    "content",
-];
-const SPAN_COLUMNS: &[&str] = &["input_cost", "output_cost", "total_cost", "model_name", "model_provider"];
-const DIMENSIONS: &[&str] = &["dimension_attributes"];
-const SPAN_METRICS: &[&str] = &["trace_id", "span_id", "key", "value"];
-
-/// A table that an export writes, with the columns that it can fill.
-struct Table {
-    name: &'static str,
-    always: &'static [&'static str],
-    /// Groups of columns that only some versions have; an incomplete group counts as absent.
-    sometimes: &'static [&'static [&'static str]],
-}
-
-const WRITTEN: &[Table] = &[
-    Table { name: "experiments", always: EXPERIMENTS, sometimes: &[WORKSPACE] },
-    Table { name: "trace_info", always: TRACE_INFO, sometimes: &[TRACE_TOTALS, GENERATION] },
-    Table { name: "trace_tags", always: PAIRS, sometimes: &[] },
-    Table { name: "trace_request_metadata", always: PAIRS, sometimes: &[] },
-    Table { name: "spans", always: SPANS, sometimes: &[SPAN_COLUMNS, DIMENSIONS] },
+/// The tables that an export writes: the columns that it always fills, and groups of columns that only some
+/// versions have. An incomplete group counts as absent.
+const WRITTEN: [(&str, &str, &[&str]); 5] = [
+    ("experiments", EXPERIMENTS, &[WORKSPACE]),
+    ("trace_info", TRACE_INFO, &[TRACE_TOTALS, GENERATION]),
+    ("trace_tags", PAIRS, &[]),
+    ("trace_request_metadata", PAIRS, &[]),
+    ("spans", SPANS, &[SPAN_COLUMNS, DIMENSIONS]),
 ];
 
 impl SchemaShape {
     /// The shape of an open database; inside a transaction, it stays true until the end of it.
     pub(super) fn read(connection: &Connection) -> Result<SchemaShape, SqliteError> {
         let mut tables = BTreeMap::new();
-        for table in WRITTEN.iter().map(|table| table.name).chain(["trace_metrics", "span_metrics"]) {
+        for table in WRITTEN.iter().map(|(table, ..)| *table).chain(["trace_metrics", "span_metrics"]) {
             tables.insert(table, columns(connection, table)?);
         }
         Ok(SchemaShape::decide(&tables)?)
     }
 
     fn decide(tables: &BTreeMap<&'static str, Columns>) -> Result<SchemaShape, UnknownShape> {
-        let none = Columns::new();
-        let of = |table: &str| tables.get(table).unwrap_or(&none);
-        let has = |table: &str, names: &[&str]| names.iter().all(|name| of(table).contains_key(*name));
-        for Table { name: table, always, sometimes } in WRITTEN {
-            if of(table).is_empty() {
+        let has = |table: &str, names: &str| names.split(' ').all(|name| tables[table].contains_key(name));
+        for (table, always, sometimes) in WRITTEN {
+            let there = &tables[table];
+            if there.is_empty() {
                 return Err(UnknownShape::NoTable(table));
             }
-            if let Some(missing) = always.iter().find(|name| !of(table).contains_key(**name)) {
+            if let Some(missing) = always.split(' ').find(|name| !there.contains_key(*name)) {
                 return Err(UnknownShape::NoColumn(table, missing));
             }
-            let known: BTreeSet<&str> = sometimes
-                .iter()
-                .filter(|group| has(table, group))
-                .flat_map(|group| group.iter())
-                .chain(always.iter())
-                .copied()
-                .collect();
-            let new = of(table)
-                .iter()
-                .find(|(name, filling)| **filling == Filling::Must && !known.contains(name.as_str()));
-            if let Some((name, _)) = new {
+            let groups = sometimes.iter().filter(|group| has(table, group)).chain([&always]);
+            let known: Vec<&str> = groups.flat_map(|group| group.split(' ')).collect();
+            if let Some((name, _)) =
+                there.iter().find(|(name, must)| **must && !known.contains(&name.as_str()))
+            {
                 return Err(UnknownShape::NewColumn(table, name.clone()));
             }
         }
         // These are the last that 3.17's migration removes.
         let dimensions = has("spans", DIMENSIONS) && has("span_metrics", SPAN_METRICS);
+        let in_columns = has("trace_info", TRACE_TOTALS);
+        let in_metrics = has("trace_metrics", PAIRS) && (dimensions || !in_columns);
         Ok(SchemaShape {
-            totals: match (has("trace_info", TRACE_TOTALS), has("trace_metrics", PAIRS)) {
-                (true, true) if dimensions => Totals::Moving,
-                (true, _) => Totals::Columns,
-                (false, true) => Totals::Metrics,
-                (false, false) => Totals::Metadata,
-            },
-            span_facts: match (has("spans", SPAN_COLUMNS), dimensions) {
-                (true, true) => SpanFacts::Moving,
-                (true, false) => SpanFacts::Columns,
-                (false, true) => SpanFacts::Dimensions,
-                (false, false) => SpanFacts::Content,
-            },
-            workspaces: match has("experiments", WORKSPACE) {
-                true => Workspaces::Named,
-                false => Workspaces::None,
-            },
-            generation: match has("trace_info", GENERATION) {
-                true => Generation::Counted,
-                false => Generation::None,
-            },
+            totals: Place::new(in_columns, in_metrics),
+            span_facts: Place::new(has("spans", SPAN_COLUMNS), dimensions),
+            has_workspaces: has("experiments", WORKSPACE),
+            counts_writes: has("trace_info", GENERATION),
         })
     }
 }
@@ -212,11 +131,7 @@ impl SchemaShape {
 fn columns(connection: &Connection, table: &str) -> Result<Columns, rusqlite::Error> {
     let mut statement =
         connection.prepare("SELECT name, \"notnull\" AND dflt_value IS NULL FROM pragma_table_info(?)")?;
-    let rows = statement.query_map([table], |row| {
-        let filling = if row.get(1)? { Filling::Must } else { Filling::MayBeLeftOut };
-        Ok((row.get(0)?, filling))
-    })?;
-    rows.collect()
+    statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 #[cfg(test)]
@@ -230,22 +145,22 @@ mod tests {
     }
 
     const SHAPE_3_6: SchemaShape = SchemaShape {
-        totals: Totals::Metadata,
-        span_facts: SpanFacts::Content,
-        workspaces: Workspaces::None,
-        generation: Generation::None,
+        totals: Place::Text,
+        span_facts: Place::Text,
+        has_workspaces: false,
+        counts_writes: false,
     };
     const SHAPE_3_10: SchemaShape = SchemaShape {
-        totals: Totals::Metrics,
-        span_facts: SpanFacts::Dimensions,
-        workspaces: Workspaces::Named,
-        generation: Generation::None,
+        totals: Place::Metrics,
+        span_facts: Place::Metrics,
+        has_workspaces: true,
+        counts_writes: false,
     };
     const SHAPE_3_17: SchemaShape = SchemaShape {
-        totals: Totals::Columns,
-        span_facts: SpanFacts::Columns,
-        workspaces: Workspaces::Named,
-        generation: Generation::Counted,
+        totals: Place::Columns,
+        span_facts: Place::Columns,
+        has_workspaces: true,
+        counts_writes: true,
     };
 
     #[test]
@@ -256,7 +171,7 @@ mod tests {
             (include_str!("../../../../tests/fixtures/mlflow-3.10.1.sql"), SHAPE_3_10),
             (
                 include_str!("../../../../tests/fixtures/mlflow-3.14.0.sql"),
-                SchemaShape { generation: Generation::Counted, ..SHAPE_3_10 },
+                SchemaShape { counts_writes: true, ..SHAPE_3_10 },
             ),
             (include_str!("../../../../tests/fixtures/mlflow-3.17.2.sql"), SHAPE_3_17),
             (include_str!("../../../../tests/fixtures/mlflow-3.18.0.sql"), SHAPE_3_17),

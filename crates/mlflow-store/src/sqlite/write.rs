@@ -3,9 +3,9 @@
 
 use super::error::SqliteError;
 use super::experiment::{self, ExperimentRow};
-use super::shape::{Generation, SchemaShape};
+use super::rows::{TraceRows, count_write, object, pairs, upsert, write_tokens};
+use super::shape::SchemaShape;
 use super::spans;
-use super::upsert::upsert;
 use crate::info::{self, cut};
 use crate::keys;
 use crate::tags::{self, Record, TagUpdate};
@@ -14,9 +14,7 @@ use crate::trace::Trace;
 use crate::wire::json;
 use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
-use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
-use serde_json::Value;
-use std::collections::BTreeMap;
+use rusqlite::{OptionalExtension, Transaction, params};
 use std::path::Path;
 
 /// Prefix of metadata that only codex-traced writes: keys that a newer trace lacks are removed.
@@ -32,40 +30,30 @@ pub(super) fn write(
     folder: &Path,
     now: Timestamp,
 ) -> Result<i64, SqliteError> {
-    let id = trace.id.to_string();
+    let id = &trace.id.to_string();
     let there: Option<i64> = transaction
-        .query_row("SELECT experiment_id FROM trace_info WHERE request_id = ?", [&id], |row| row.get(0))
+        .query_row("SELECT experiment_id FROM trace_info WHERE request_id = ?", [id], |row| row.get(0))
         .optional()?;
     let experiment = match there {
         Some(there) => experiment::active(transaction, there)?,
         None => experiment::find_or_make(transaction, shape, wanted, folder, now)?,
     };
-    write_info(transaction, shape, &id, trace, experiment.id)?;
-    write_location(transaction, &id, &experiment)?;
-    let record = write_tags(transaction, shape, &id, trace)?;
-    write_metadata(transaction, shape, &id, trace, &record)?;
-    spans::write(transaction, shape, &id, trace, experiment.id)?;
-    if shape.generation == Generation::Counted {
-        transaction.execute(
-            "UPDATE trace_info SET db_payload_generation = db_payload_generation + 1 WHERE request_id = ?",
-            [&id],
-        )?;
-    }
+    let rows = TraceRows { transaction, shape, id, trace };
+    write_info(rows, experiment.id)?;
+    write_location(rows, &experiment)?;
+    let record = write_tags(rows)?;
+    write_metadata(rows, &record)?;
+    spans::write(rows, experiment.id)?;
+    count_write(transaction, shape, id)?;
     Ok(experiment.id)
 }
 
-fn write_info(
-    transaction: &Transaction<'_>,
-    shape: SchemaShape,
-    id: &str,
-    trace: &Trace,
-    experiment: i64,
-) -> Result<(), SqliteError> {
-    let started = trace.started_at.as_millisecond();
+fn write_info(rows: TraceRows, experiment: i64) -> Result<(), rusqlite::Error> {
+    let TraceRows { transaction, shape, id, trace } = rows;
     let mut row: Vec<(&str, Sql)> = vec![
         ("request_id", id.to_owned().into()),
         ("experiment_id", experiment.into()),
-        ("timestamp_ms", started.into()),
+        ("timestamp_ms", trace.started_at.as_millisecond().into()),
         ("execution_time_ms", info::took(trace).into()),
         ("status", trace.state.as_str().to_owned().into()),
         ("request_preview", trace.request_preview.clone().into()),
@@ -74,24 +62,18 @@ fn write_info(
     if shape.totals.in_columns() {
         let session = trace.metadata.get(keys::SESSION).map(|session| cut(session, keys::METADATA_WIDTH));
         row.push(("session_id", session.into()));
-        let tokens = object(trace, keys::TOKEN_USAGE);
+        let tokens = object(&trace.metadata, keys::TOKEN_USAGE);
         row.extend(keys::TOKEN_KEYS.map(|key| (key, tokens[key].as_i64().into())));
-        let cost = object(trace, keys::COST);
+        let cost = object(&trace.metadata, keys::COST);
         row.extend(keys::COST_KEYS.map(|key| (key, cost[key].as_f64().into())));
     }
-    let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
-    let sql = upsert("trace_info", &names, &["request_id", "experiment_id"], "request_id");
-    transaction.execute(&sql, params_from_iter(row.into_iter().map(|(_, value)| value)))?;
-    Ok(())
+    upsert(transaction, "trace_info", "request_id", row)
 }
 
 /// Writes where MLflow finds the spans. An error if MLflow has archived them: MLflow refuses to write to such
 /// a trace.
-fn write_location(
-    transaction: &Transaction<'_>,
-    id: &str,
-    experiment: &ExperimentRow,
-) -> Result<(), SqliteError> {
+fn write_location(rows: TraceRows, experiment: &ExperimentRow) -> Result<(), SqliteError> {
+    let TraceRows { transaction, id, .. } = rows;
     let artifacts = format!("{}/traces/{id}/artifacts", experiment.artifact_location.trim_end_matches('/'));
     for (key, value) in
         [(keys::SPANS_LOCATION, keys::IN_TRACKING_STORE), (keys::ARTIFACT_LOCATION, artifacts.as_str())]
@@ -99,47 +81,28 @@ fn write_location(
         transaction.execute(
             "INSERT INTO trace_tags (request_id, key, value) VALUES (?, ?, ?)
              ON CONFLICT (request_id, key) DO NOTHING",
-            params![id, key, value],
+            [id, key, value],
         )?;
     }
-    let location: Option<String> = transaction.query_row(
-        "SELECT value FROM trace_tags WHERE request_id = ? AND key = ?",
-        params![id, keys::SPANS_LOCATION],
-        |row| row.get(0),
-    )?;
-    match location {
-        Some(location) if location != keys::IN_TRACKING_STORE => {
-            Err(SqliteError::Archived { trace: id.to_owned(), location })
-        }
-        _ => Ok(()),
+    let elsewhere = "SELECT value FROM trace_tags WHERE request_id = ? AND key = ? AND value <> ?";
+    let names = [id, keys::SPANS_LOCATION, keys::IN_TRACKING_STORE];
+    match transaction.query_row(elsewhere, names, |row| row.get(0)).optional()? {
+        Some(location) => Err(SqliteError::Archived { trace: id.to_owned(), location }),
+        None => Ok(()),
     }
 }
 
 /// Writes the tags; the name is one of them in every schema. Returns the record for the next update.
-fn write_tags(
-    transaction: &Transaction<'_>,
-    shape: SchemaShape,
-    id: &str,
-    trace: &Trace,
-) -> Result<Record, SqliteError> {
-    let mut there: BTreeMap<String, String> = transaction
-        .prepare("SELECT key, coalesce(value, '') FROM trace_tags WHERE request_id = ?")?
-        .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
+fn write_tags(rows: TraceRows) -> Result<Record, rusqlite::Error> {
+    let TraceRows { transaction, shape, id, trace } = rows;
+    let mut there = pairs(transaction, "trace_tags", id)?;
     if !shape.totals.in_metadata() {
-        let name: Option<String> =
-            transaction.query_row("SELECT trace_name FROM trace_info WHERE request_id = ?", [id], |row| {
-                row.get(0)
-            })?;
+        let sql = "SELECT trace_name FROM trace_info WHERE request_id = ?";
+        let name: Option<String> = transaction.query_row(sql, [id], |row| row.get(0))?;
         there.remove(keys::TRACE_NAME);
         there.extend(name.map(|name| (keys::TRACE_NAME.to_owned(), name)));
     }
-    let metadata: BTreeMap<String, String> = transaction
-        .prepare(
-            "SELECT key, coalesce(value, '') FROM trace_request_metadata WHERE request_id = ? AND key IN (?, ?)",
-        )?
-        .query_map([id, tags::RECORD, tags::FORMER_RECORD], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
+    let metadata = pairs(transaction, "trace_request_metadata", id)?;
     let written = tags::record(|key| metadata.get(key).map(String::as_str));
     let update = TagUpdate::plan(&there, &written, &info::tags(trace));
     for (key, value) in &update.write {
@@ -149,10 +112,8 @@ fn write_tags(
                 .execute("UPDATE trace_info SET trace_name = ? WHERE request_id = ?", [value.as_str(), id])?;
         }
         if !is_name || shape.totals.in_metadata() {
-            transaction.execute(
-                "INSERT OR REPLACE INTO trace_tags (request_id, key, value) VALUES (?, ?, ?)",
-                [id, key, value],
-            )?;
+            let sql = "INSERT OR REPLACE INTO trace_tags (request_id, key, value) VALUES (?, ?, ?)";
+            transaction.execute(sql, [id, key, value])?;
         }
     }
     for key in &update.remove {
@@ -161,51 +122,24 @@ fn write_tags(
     Ok(update.record)
 }
 
-fn write_metadata(
-    transaction: &Transaction<'_>,
-    shape: SchemaShape,
-    id: &str,
-    trace: &Trace,
-    record: &Record,
-) -> Result<(), SqliteError> {
-    let totals = [keys::SESSION, keys::TOKEN_USAGE, keys::COST];
-    transaction.execute(
-        "DELETE FROM trace_request_metadata
-         WHERE request_id = ? AND (key GLOB ? OR key IN (?, ?, ?))",
-        params![id, OUR_METADATA, totals[0], totals[1], totals[2]],
-    )?;
-    if trace.is_metadata_only() {
-        for key in keys::PERSONAL {
-            transaction.execute(
-                "DELETE FROM trace_request_metadata WHERE request_id = ? AND key = ?",
-                params![id, key],
-            )?;
-        }
+fn write_metadata(rows: TraceRows, record: &Record) -> Result<(), rusqlite::Error> {
+    let TraceRows { transaction, shape, id, trace } = rows;
+    let sql = "DELETE FROM trace_request_metadata WHERE request_id = ? AND key GLOB ?";
+    let personal = keys::PERSONAL.into_iter().filter(|_| trace.is_metadata_only());
+    for key in [OUR_METADATA].into_iter().chain(keys::TOTALS).chain(personal) {
+        transaction.execute(sql, [id, key])?;
     }
     let mut put = transaction
         .prepare("INSERT OR REPLACE INTO trace_request_metadata (request_id, key, value) VALUES (?, ?, ?)")?;
     for (key, value) in &trace.metadata {
-        if shape.totals.in_metadata() || !totals.contains(&key.as_str()) {
+        if shape.totals.in_metadata() || !keys::TOTALS.contains(&key.as_str()) {
             put.execute(params![id, key, cut(value, keys::METADATA_WIDTH)])?;
         }
     }
-    put.execute(params![id, keys::FINALIZED, "true"])?;
+    put.execute([id, keys::FINALIZED, "true"])?;
     put.execute(params![id, tags::RECORD, json(record)])?;
     if shape.totals.in_metrics() {
-        let tokens = object(trace, keys::TOKEN_USAGE);
-        for key in keys::TOKEN_KEYS {
-            if let Some(value) = tokens[key].as_f64() {
-                transaction.execute(
-                    "INSERT OR REPLACE INTO trace_metrics (request_id, key, value) VALUES (?, ?, ?)",
-                    params![id, key, value],
-                )?;
-            }
-        }
+        write_tokens(transaction, "REPLACE", id, &trace.metadata)?;
     }
     Ok(())
-}
-
-/// A metadata value parsed as JSON; null if it is not JSON.
-fn object(trace: &Trace, key: &str) -> Value {
-    trace.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
