@@ -3,6 +3,7 @@
 mod crashes;
 mod faults;
 mod finishing;
+mod formats;
 mod network_faults;
 mod spool;
 
