@@ -118,6 +118,7 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
     match launch::run(
         launch_mode(world, prepared.observer.launch.request.interface),
         &traced,
+        c"codex-witness",
         &mut prepared.observer,
     ) {
         Ok(ended) => {

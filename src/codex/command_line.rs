@@ -23,7 +23,7 @@ pub struct CommandLine {
 #[serde(default)]
 pub struct SessionRequest {
     /// Lines for `exec` and `review`; the full screen for every command that is not known to print lines.
-    #[serde(rename = "front")]
+    #[serde(rename = "front", with = "StoredInterface")]
     pub interface: Interface,
     /// Codex's working folder, as its sessions name it; None for a path that is not UTF-8.
     pub folder: Option<String>,
@@ -31,6 +31,15 @@ pub struct SessionRequest {
     pub thread: Option<ThreadId>,
     /// `--ephemeral`: Codex keeps no session file.
     pub is_ephemeral: bool,
+}
+
+/// The names of interfaces in launch records.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Interface", rename_all = "snake_case")]
+enum StoredInterface {
+    #[serde(rename = "screen")]
+    FullScreen,
+    Lines,
 }
 
 /// Commands that write no session of their own; `app-server`, `remote-control` and `exec-server` write those of

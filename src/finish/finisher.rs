@@ -14,6 +14,7 @@ use crate::claim::hold::Hold;
 use crate::claim::launch_record::{self, Launch};
 use launch::detached;
 use launch::signals;
+use std::ffi::CStr;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -35,9 +36,12 @@ const LATE_PROMPTS: [u64; 6] = [100, 200, 400, 800, 1600, 3200];
 /// A finisher that hangs in a system call (a disk that does not answer) ends after this much more.
 const OVERDUE: Duration = Duration::from_secs(60);
 
+/// The finisher's name in process lists.
+pub(super) const NAME: &CStr = c"codex-traced";
+
 /// `codex-traced mlflow finish <launch>`. Internal; started by the launcher.
 pub fn finisher(launch: &str, world: &World) {
-    detached::settle(FINISHER + OVERDUE);
+    detached::settle(NAME, FINISHER + OVERDUE);
     signals::fail_writes_instead_of_dying();
     detached::report(BEGUN);
     let Some(home) = CodexHome::from_world(world) else { return };

@@ -132,7 +132,7 @@ fn start_finisher(
     signals: &SignalPipe,
 ) -> Option<()> {
     let words = ["mlflow", cli::FINISH, &launch.id].map(OsString::from);
-    let finisher = Detached::start(words.into())
+    let finisher = Detached::start(finisher::NAME, words.into())
         .inspect_err(|error| tracing::warn!("cannot start a process to finish the launch: {error}"))
         .ok()?;
     match finisher.receive(until, signals) {

@@ -1,4 +1,4 @@
-//! Codex's session files: find, read, reduce to what happened. Nothing about MLflow.
+//! Codex's session files: find, read, reduce to what happened.
 
 pub mod rollout;
 pub mod session;

@@ -1,4 +1,4 @@
-//! What the other crates share, and nothing about Codex or MLflow.
+//! What the other crates share.
 
 pub mod disk;
 pub mod json;

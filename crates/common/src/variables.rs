@@ -12,10 +12,8 @@ impl Variables {
     pub fn from_process() -> Variables {
         Variables(std::env::vars_os().collect())
     }
-}
 
-impl Variables {
-    /// A variable that is set but empty counts as not set, as for Codex and MLflow.
+    /// A variable that is set but empty counts as not set.
     pub fn os(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
@@ -24,9 +22,7 @@ impl Variables {
     pub fn text(&self, name: &str) -> Option<&str> {
         self.os(name)?.to_str()
     }
-}
 
-impl Variables {
     /// All variables but these.
     pub fn without(&self, names: &[&str]) -> Variables {
         let mut left = self.0.clone();

@@ -2,19 +2,20 @@
 //! and has no terminal and none of the launcher's descriptors. It can report to the launcher over a pipe for as
 //! long as the launcher reads.
 
+use super::fork::{self, fork};
 use super::program::{Image, Program};
 use super::signals::{self, SignalPipe};
 use super::timeout::timeout;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, SigmaskHow};
-use nix::sys::stat::Mode;
-use nix::unistd::{self, ForkResult, fork, setsid};
-use std::ffi::OsString;
+use nix::unistd::{self, setsid};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,23 +41,18 @@ pub enum Received {
 }
 
 impl Detached {
-    /// Starts this program's own executable with these arguments. Call it while the process has one thread.
-    pub fn start(args: Vec<OsString>) -> io::Result<Detached> {
-        let name = OsString::from("codex-traced");
+    /// Starts this program's own executable by this name, with these arguments. Call it while the process has one
+    /// thread.
+    pub fn start(name: &CStr, args: Vec<OsString>) -> io::Result<Detached> {
+        let name = OsStr::from_bytes(name.to_bytes()).to_owned();
         let image =
             Program { file: own_executable()?, name, args, added_variables: large_pages() }.image()?;
         let (read, write) = io::pipe()?;
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-        // A hang-up or a terminal key before `setsid` would end the new process.
-        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        #[expect(unsafe_code, reason = "fork; nix offers no safe form")]
-        // SAFETY: this process has one thread, so the fork may call any function.
-        let forked = unsafe { fork() };
-        if let Ok(ForkResult::Child) = forked {
-            become_detached(&image, &null, &OwnedFd::from(write));
+        let (null, write) = (fork::null()?, OwnedFd::from(write));
+        // Signals are blocked: a hang-up or a terminal key before `setsid` would end the new process.
+        if fork()?.is_none() {
+            become_detached(&image, &null, &write);
         }
-        mask.thread_set_mask()?;
-        forked?;
         drop(write);
         let stdout = File::from(OwnedFd::from(read));
         fcntl(&stdout, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -110,26 +106,18 @@ fn become_detached(image: &Image, null: &OwnedFd, stdout: &OwnedFd) -> ! {
     let _ = catch_unwind(AssertUnwindSafe(|| -> io::Result<()> {
         setsid()?;
         signals::drop_pending()?;
-        unistd::dup2_stdin(null)?;
-        unistd::dup2_stdout(stdout)?;
-        unistd::dup2_stderr(null)?;
+        fork::set_streams(null, stdout, null)?;
         close_all_but_streams();
         SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         Err(image.exec())
     }));
-    #[expect(unsafe_code, reason = "_exit; std's exit would run what is the launcher's to run")]
-    // SAFETY: it only ends this process.
-    unsafe {
-        libc::_exit(127)
-    }
+    fork::end(127)
 }
 
 /// Runs in a fork: closes all descriptors, and keeps only `link`, as stdin.
 pub(super) fn keep_only(link: OwnedFd) -> io::Result<File> {
-    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-    unistd::dup2_stdin(&link)?;
-    unistd::dup2_stdout(&null)?;
-    unistd::dup2_stderr(&null)?;
+    let null = fork::null()?;
+    fork::set_streams(&link, &null, &null)?;
     std::mem::forget((link, null));
     close_all_but_streams();
     #[expect(unsafe_code, reason = "the link by its new number")]
@@ -162,10 +150,10 @@ fn close_all_but_streams() {
 
 /// In the detached process: leaves its working folder, sets its process name, and starts the alarm that ends it
 /// after `limit`, even if it hangs.
-pub fn settle(limit: Duration) {
+pub fn settle(name: &CStr, limit: Duration) {
     let _ = unistd::chdir("/");
     #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_name(c"codex-traced");
+    let _ = nix::sys::prctl::set_name(name);
     end_within(limit);
 }
 
@@ -183,7 +171,7 @@ pub fn report(message: &[u8]) {
 
 /// In the detached process: closes the pipe to the launcher.
 pub fn stop_reporting() {
-    if let Ok(null) = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
+    if let Ok(null) = fork::null() {
         let _ = unistd::dup2_stdout(null);
     }
 }

@@ -12,12 +12,17 @@ use super::timeout::timeout;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
+use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::time::Instant;
 
 /// Runs the command to its end. An error means that it never ran.
-pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<Ended, StartError> {
+pub(super) fn run(
+    program: &Program,
+    probe: &CStr,
+    companion: &mut dyn Companion,
+) -> Result<Ended, StartError> {
     let failed = |error| StartError { file: program.file.clone(), error };
     let image = program.image().map_err(failed)?;
     let (signals, inherited) = SignalPipe::with_forwarded_signals().map_err(failed)?;
@@ -32,7 +37,7 @@ pub(super) fn run(program: &Program, companion: &mut dyn Companion) -> Result<En
     }
     let child = command.spawn().map_err(failed)?;
     Alarm::stop();
-    let mut probe = SignalProbe::start();
+    let mut probe = SignalProbe::start(probe);
     let mut attended = Attended::began(companion, child.id());
     let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, &mut probe, &mut attended);
     let at = Instant::now();

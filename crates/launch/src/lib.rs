@@ -1,4 +1,4 @@
-//! Runs any command invisibly. Contains nothing about Codex.
+//! Runs any command invisibly.
 
 mod before_main;
 mod child;
@@ -8,6 +8,7 @@ mod dispositions;
 mod ended;
 mod entry_state;
 pub mod exit;
+mod fork;
 mod inherit;
 pub mod mode;
 pub mod process;
@@ -23,16 +24,23 @@ use companion::Companion;
 pub use ended::Ended;
 use mode::LaunchMode;
 use program::{Program, StartError};
+use std::ffi::CStr;
 
-/// Runs the command to its end. An error means that the command never ran.
-pub fn run(mode: LaunchMode, program: &Program, companion: &mut dyn Companion) -> Result<Ended, StartError> {
+/// Runs the command to its end. An error means that the command never ran. Process lists show the signal probe as
+/// `probe`. That must not be the launcher's name: signals to all processes of that name would reach both.
+pub fn run(
+    mode: LaunchMode,
+    program: &Program,
+    probe: &CStr,
+    companion: &mut dyn Companion,
+) -> Result<Ended, StartError> {
     if let LaunchMode::Pty(interface) = mode {
-        match pty::run(program, interface, companion) {
+        match pty::run(program, interface, probe, companion) {
             Ok(ended) => return ended,
             Err(error) => {
                 tracing::warn!("cannot relay the terminal, so the command gets the user's: {error}")
             }
         }
     }
-    inherit::run(program, companion)
+    inherit::run(program, probe, companion)
 }

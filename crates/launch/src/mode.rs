@@ -1,7 +1,6 @@
 //! Chooses how the command runs: on the launcher's streams, or on a terminal that the launcher relays.
 
 use super::terminals::Terminals;
-use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaunchMode {
@@ -12,12 +11,10 @@ pub enum LaunchMode {
 }
 
 /// How a person uses the command on a terminal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Interface {
     /// Uses the whole screen and reads single keys.
     #[default]
-    #[serde(rename = "screen")]
     FullScreen,
     Lines,
 }

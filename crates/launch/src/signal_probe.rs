@@ -7,13 +7,13 @@
 
 use super::before_main;
 use super::detached::keep_only;
+use super::fork::{self, fork};
 use super::signals::{self, Arrived, Sender};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::Pid;
 use std::ffi::CStr;
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
@@ -22,10 +22,6 @@ use std::os::unix::net::UnixStream;
 
 /// The probe answers within a few system calls, unless it was stopped.
 const PATIENCE_MS: u8 = 200;
-
-/// Not the launcher's name: who sends signals to all processes of that name means the launcher, and would reach
-/// the probe as well.
-const NAME: &CStr = c"codex-witness";
 
 /// Which processes a signal reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +41,8 @@ struct ProbeProcess {
 impl SignalProbe {
     /// Starts the probe, which ends with the launcher, however that ends. Call it while the process has one
     /// thread.
-    pub(super) fn start() -> SignalProbe {
-        let process = spawn_process();
+    pub(super) fn start(name: &CStr) -> SignalProbe {
+        let process = spawn_process(name);
         if let Err(error) = &process {
             tracing::warn!("no signal probe, so signals for the group are not recognised: {error}");
         }
@@ -105,26 +101,16 @@ impl ProbeProcess {
     }
 }
 
-fn spawn_process() -> io::Result<ProbeProcess> {
+fn spawn_process(name: &CStr) -> io::Result<ProbeProcess> {
     let (link, probes_link) = UnixStream::pair()?;
-    // It must receive from its first instruction on.
-    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    #[expect(unsafe_code, reason = "fork; nix offers no safe form")]
-    // SAFETY: this process has one thread, so the fork may call any function.
-    let forked = unsafe { fork() };
-    if let Ok(ForkResult::Child) = forked {
+    // With its signals blocked, the probe receives from its first instruction on.
+    let Some(id) = fork()? else {
         #[cfg(target_os = "linux")]
-        let _ = nix::sys::prctl::set_name(NAME);
-        before_main::show_as(NAME);
+        let _ = nix::sys::prctl::set_name(name);
+        before_main::show_as(name);
         let _ = keep_only(OwnedFd::from(probes_link)).map(answer_questions);
-        #[expect(unsafe_code, reason = "_exit; std's exit would run what is the launcher's to run")]
-        // SAFETY: it only ends this process.
-        unsafe {
-            libc::_exit(0)
-        }
-    }
-    mask.thread_set_mask()?;
-    let ForkResult::Parent { child: id } = forked? else { unreachable!("the probe exits above") };
+        fork::end(0)
+    };
     Ok(ProbeProcess { id, link })
 }
 

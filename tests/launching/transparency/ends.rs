@@ -147,7 +147,7 @@ impl Companion for Faulty {
 fn a_launch_that_panics() {
     let args = vec!["raw; ready a; until never".into()];
     let program = Program { file: probe(), name: "codex".into(), args, added_variables: Vec::new() };
-    let _ = launch::run(LaunchMode::Pty(Interface::FullScreen), &program, &mut Faulty(0));
+    let _ = launch::run(LaunchMode::Pty(Interface::FullScreen), &program, c"probe", &mut Faulty(0));
     unreachable!("it panics");
 }
 

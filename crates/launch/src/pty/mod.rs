@@ -16,16 +16,16 @@ mod typeahead;
 use super::companion::{Attended, Companion};
 use super::ended::Ended;
 use super::entry_state::Alarm;
+use super::fork::fork;
 use super::mode::Interface;
 use super::program::{Program, StartError};
 use super::signal_probe::SignalProbe;
 use super::signals::SignalPipe;
 use backchannel::ToLauncher;
 use monitor::Monitor;
-use nix::sys::signal::{SigSet, SigmaskHow};
-use nix::unistd::{ForkResult, fork};
 use pair::Pair;
 use relay_loop::RelayLoop;
+use std::ffi::CStr;
 use std::io;
 use std::os::unix::net::UnixStream;
 use terminal::UserTerminal;
@@ -35,6 +35,7 @@ use terminal::UserTerminal;
 pub(super) fn run(
     program: &Program,
     interface: Interface,
+    probe: &CStr,
     companion: &mut dyn Companion,
 ) -> io::Result<Result<Ended, StartError>> {
     let image = program.image()?;
@@ -44,24 +45,18 @@ pub(super) fn run(
     let (signals, inherited) = SignalPipe::with_forwarded_signals()?;
     terminal.raw()?;
     // Until the monitor has its own pipe, its handlers would write into the launcher's.
-    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    #[expect(unsafe_code, reason = "fork; nix offers no safe form")]
-    // SAFETY: this process has one thread, so the fork may call any function.
-    let forked = unsafe { fork() };
-    if let Ok(ForkResult::Child) = forked {
-        let slave = pair.into_slave();
+    let Some(monitor) = fork()? else {
+        let Pair { slave, .. } = pair;
         drop((ours, terminal.forget()));
         Monitor::new(monitors, inherited).run(slave, image);
-    }
-    mask.thread_set_mask()?;
-    let ForkResult::Parent { child: monitor } = forked? else { unreachable!("the monitor exits above") };
+    };
     drop(monitors);
     let link = (ours, monitor);
-    let mut relay = RelayLoop::new(terminal, pair.into_master(), signals, link, interface);
+    let mut relay = RelayLoop::new(terminal, pair.master, signals, link, interface);
     match relay.first_message()? {
         ToLauncher::Began(child) => {
             Alarm::stop();
-            let probe = SignalProbe::start();
+            let probe = SignalProbe::start(probe);
             let mut attended = Attended::began(companion, child);
             let ended = relay.run(probe, &mut attended);
             attended.ended();

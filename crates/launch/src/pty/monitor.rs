@@ -5,6 +5,7 @@ use super::backchannel::{SignalTarget, ToLauncher, ToMonitor};
 use crate::child::{ChildState, poll_child};
 use crate::entry_state::Inherited;
 use crate::exit::ChildExit;
+use crate::fork;
 use crate::program::Image;
 use crate::signals::{SignalPipe, send};
 use nix::errno::Errno;
@@ -14,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{self, Pid, getpgrp, getpid, getppid, setpgid, setsid, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, getpid, getppid, setpgid, setsid, tcsetpgrp};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -45,11 +46,7 @@ impl Monitor {
     pub(super) fn run(mut self, slave: OwnedFd, image: Image) -> ! {
         // No panic may unwind into the launcher's code, of which this process is a copy.
         let _ = catch_unwind(AssertUnwindSafe(|| self.run_session(slave, image)));
-        #[expect(unsafe_code, reason = "_exit; std's exit would run what is the launcher's to run")]
-        // SAFETY: it only ends this process.
-        unsafe {
-            libc::_exit(0)
-        }
+        fork::end(0)
     }
 
     fn run_session(&mut self, slave: OwnedFd, image: Image) -> io::Result<()> {
@@ -64,8 +61,9 @@ impl Monitor {
                 return ToLauncher::Failed(number).send(&mut self.link);
             }
         };
-        // The last process that closes the terminal ends the relay: that must not be the monitor.
-        let _ = let_go_of_streams();
+        // The user's terminal must be able to close while the monitor lives; and the last process that closes the new
+        // terminal ends the relay, which must not be the monitor.
+        let _ = fork::null().and_then(|null| fork::set_streams(&null, &null, &null));
         let _ = ToLauncher::Began(child.as_raw().cast_unsigned()).send(&mut self.link);
         self.watch(child, &signals);
         Ok(())
@@ -155,15 +153,6 @@ fn spawn(slave: OwnedFd, image: Image, inherited: Inherited) -> io::Result<Pid> 
     }
     let child = command.spawn()?;
     Ok(Pid::from_raw(child.id().cast_signed()))
-}
-
-/// Closes the launcher's streams: the user's terminal must be able to close while the monitor lives.
-fn let_go_of_streams() -> io::Result<()> {
-    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-    unistd::dup2_stdin(&null)?;
-    unistd::dup2_stdout(&null)?;
-    unistd::dup2_stderr(&null)?;
-    Ok(())
 }
 
 fn deliver(child: Pid, target: SignalTarget, signal: i32) {

@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 pub(super) struct Pair {
-    master: Master,
-    slave: OwnedFd,
+    pub(super) master: Master,
+    pub(super) slave: OwnedFd,
 }
 
 impl Pair {
@@ -22,18 +22,10 @@ impl Pair {
             opened.master.tty_name().ok_or_else(|| io::Error::other("the new terminal has no name"))?;
         // portable-pty does not hand out its slave and cannot set the user's modes.
         let slave = open(&name, OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
-        tcsetattr(&slave, SetArg::TCSANOW, user.modes())?;
+        tcsetattr(&slave, SetArg::TCSANOW, &user.modes)?;
         let master = Master(opened.master);
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Pair { master, slave })
-    }
-
-    pub(super) fn into_master(self) -> Master {
-        self.master
-    }
-
-    pub(super) fn into_slave(self) -> OwnedFd {
-        self.slave
     }
 }
 

@@ -1,4 +1,6 @@
-//! The launcher's loop while the command runs: bytes both ways, window size, signals, stops, and the end.
+//! The launcher's loop while the command runs: bytes both ways, window size, signals, and the end.
+
+mod stops;
 
 use super::backchannel::{SignalTarget, ToLauncher, ToMonitor};
 use super::pair::{Master, SlaveSide};
@@ -11,7 +13,7 @@ use crate::ended::Ended;
 use crate::exit::ChildExit;
 use crate::mode::Interface;
 use crate::signal_probe::{Reach, SignalProbe};
-use crate::signals::{Arrived, Sender, SignalPipe, Stops, stop_by};
+use crate::signals::{Arrived, Sender, SignalPipe};
 use nix::libc;
 use nix::poll::PollFlags;
 use nix::sys::wait::waitpid;
@@ -24,12 +26,6 @@ use std::time::{Duration, Instant};
 /// How long after the command's end the launcher waits for output of other processes on its terminal. The
 /// command's own output is there by then, and there is no wait when the terminal closed with the command.
 const DRAIN: Duration = Duration::from_millis(60);
-
-/// The last output of a stopped command arrives within this time.
-const LAST_OUTPUT: Duration = Duration::from_millis(5);
-
-/// How long a stop waits for a user's terminal that takes no output.
-const SLOW_TERMINAL: Duration = Duration::from_secs(1);
 
 /// How long the launcher waits for the monitor's end, which takes a few system calls.
 const PARTING: Duration = Duration::from_millis(200);
@@ -283,56 +279,5 @@ impl RelayLoop {
         self.keys.forget();
         // Poll the master again: it may have been closed before.
         self.command = SlaveSide::Open;
-    }
-
-    /// Stops the launcher too: the shell sees a stopped job, and the terminal has its own modes.
-    fn stop_too(&mut self, signal: i32, probe: &mut SignalProbe) {
-        self.show_last_output();
-        self.terminal.restore();
-        let who = if signal == libc::SIGSTOP { Stops::Us } else { Stops::Job };
-        stop_by(signal, who);
-        let mut woken = self.signals.woken();
-        // `bg` continues the launcher too, and the command would then stop at its first terminal access.
-        while woken.by_cont && woken.others.is_empty() && !self.has_message() && !self.terminal.is_ours() {
-            stop_by(libc::SIGTTOU, Stops::Job);
-            woken = self.signals.woken();
-        }
-        for arrived in woken.others {
-            self.act_on(arrived, probe);
-        }
-        if !self.has_message() {
-            self.take_terminal_again();
-        }
-    }
-
-    fn take_terminal_again(&mut self) {
-        // In the background the kernel would stop the launcher here, and it could not forward signals.
-        if self.terminal.is_ours() {
-            self.terminal.raw_again();
-        }
-        self.resize();
-        self.deliver(SignalTarget::ItsGroup, libc::SIGCONT);
-    }
-
-    fn has_message(&self) -> bool {
-        is_ready(self.link.as_fd(), PollFlags::POLLIN, Duration::ZERO)
-    }
-
-    fn show_last_output(&mut self) {
-        let until = Instant::now() + SLOW_TERMINAL;
-        while Instant::now() < until {
-            if self.output.is_waiting() {
-                is_ready(self.terminal.as_fd(), PollFlags::POLLOUT, SLOW_TERMINAL);
-                self.show_output();
-                continue;
-            }
-            let Some(master) = self.master.as_ref().filter(|_| self.command == SlaveSide::Open) else {
-                return;
-            };
-            if !is_ready(master.as_fd(), PollFlags::POLLIN, LAST_OUTPUT) {
-                return;
-            }
-            self.read_output();
-        }
     }
 }

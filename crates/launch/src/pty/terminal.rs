@@ -25,7 +25,7 @@ pub(super) struct UserTerminal {
     /// Opened again: O_NONBLOCK must not reach the shell, which shares descriptors 0, 1 and 2.
     own: OwnedFd,
     /// The modes to restore.
-    modes: Termios,
+    pub(super) modes: Termios,
     state: Modes,
 }
 
@@ -53,10 +53,6 @@ impl UserTerminal {
         tcdrain(&own)?;
         let modes = tcgetattr(&own)?;
         Ok(UserTerminal { own, modes, state: Modes::Original })
-    }
-
-    pub(super) fn modes(&self) -> &Termios {
-        &self.modes
     }
 
     pub(super) fn size(&self) -> io::Result<PtySize> {

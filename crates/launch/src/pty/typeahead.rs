@@ -1,13 +1,13 @@
 //! Holds back keys typed shortly before the command ends: the command's terminal would discard them, and the
 //! next reader needs them.
 //!
-//! A full-screen program restores its terminal's modes just before it ends or stops; Codex discards unread
-//! input with that. Keys typed from then on stay on the user's terminal for a moment.
+//! A full-screen program restores its terminal's modes just before it ends or stops, and may discard unread input
+//! with that. Keys typed from then on stay on the user's terminal for a moment.
 
 use super::pair::Master;
 use std::time::{Duration, Instant};
 
-/// Codex needs 50 ms from the change of modes to its end, more on a busy machine. The price: after a
+/// A program needs 50 ms (measured) from the change of modes to its end, more on a busy machine. The price: after a
 /// full-screen program, the first key for one that reads lines waits for this time.
 const HOLD: Duration = Duration::from_millis(300);
 
