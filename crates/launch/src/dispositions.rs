@@ -36,7 +36,15 @@ pub(super) fn default(signal: i32) -> io::Result<Action> {
 pub(super) fn handle(signal: i32, handler: Handler) -> io::Result<Action> {
     // On the alternate stack that Rust's runtime provides: the normal one may have overflowed.
     let flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
-    set(signal, &action(handler as *const () as usize, flags))
+    let mut action = action(handler as *const () as usize, flags);
+    // No signal interrupts a handler. The kernel pushes one frame per pending signal before the first handler runs:
+    // with AVX-512 a frame takes 3.4 KiB, so three overflow that stack (8 KiB in std), and the kernel kills the process.
+    #[expect(unsafe_code, reason = "nix has no names for signals of real time")]
+    // SAFETY: it fills a set that this function owns.
+    unsafe {
+        libc::sigfillset(&raw mut action.sa_mask);
+    }
+    set(signal, &action)
 }
 
 fn action(handler: libc::sighandler_t, flags: libc::c_int) -> Action {
