@@ -68,6 +68,8 @@ fn find_program(world: &World) -> Result<Program, LocateError> {
 struct Prepared<'w> {
     log: Option<TuiLog>,
     context: Context<'w>,
+    /// As they were at the launch's start.
+    settings: Settings,
     observer: Observer,
 }
 
@@ -105,8 +107,7 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
     if is_awaited {
         observer.await_home(home.path(), paths.launches());
     }
-    let context = Context::new(world, &home).with_settings(settings);
-    Some(Prepared { observer, context, log })
+    Some(Prepared { observer, context: Context::new(world, &home), settings, log })
 }
 
 /// None when it never ran: then it shall run without us, or fail without us.
@@ -122,8 +123,8 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
         &mut prepared.observer,
     ) {
         Ok(ended) => {
-            let Prepared { context, observer, .. } = prepared;
-            quietly(|| finish::after(&context, observer, &ended));
+            let Prepared { context, settings, observer, .. } = prepared;
+            quietly(|| finish::after(&context, &settings, observer, &ended));
             Some(ended.exit)
         }
         Err(error) => {

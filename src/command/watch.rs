@@ -118,6 +118,7 @@ impl Watcher<'_> {
                 }
             }
             if now >= again {
+                self.context.reread_settings();
                 let request =
                     DeliveryRequest { patience: Duration::ZERO, ..DeliveryRequest::of_launch(AT_MOST) };
                 let _ = deliver(&request, &self.context);

@@ -25,11 +25,6 @@ impl<'w> Context<'w> {
         Context { world, paths, settings: OnceLock::new(), redactor }
     }
 
-    /// With settings that the caller has read.
-    pub fn with_settings(self, settings: Settings) -> Context<'w> {
-        Context { settings: OnceLock::from(settings), ..self }
-    }
-
     pub fn home(&self) -> &CodexHome {
         self.paths.home()
     }

@@ -45,7 +45,7 @@ pub fn finisher(launch: &str, world: &World) {
     signals::fail_writes_instead_of_dying();
     detached::report(BEGUN);
     let Some(home) = CodexHome::from_world(world) else { return };
-    let context = Context::new(world, &home);
+    let mut context = Context::new(world, &home);
     crate::base::log::begin(context.paths.log());
     let until = Instant::now() + FINISHER;
     let record = launch_record::path_of(&context.paths.launches(), launch);
@@ -69,9 +69,9 @@ pub fn finisher(launch: &str, world: &World) {
         return;
     }
     detached::end_within(OPEN_TURNS + FINISHER + OVERDUE);
-    Follower::new(&context, open).run(Instant::now() + OPEN_TURNS, |launch| {
-        let sentence = deliver(Instant::now() + FINISHER, Busy::IsFine, &context);
-        let _ = quietly(|| summary::write(&context, launch, sentence.as_deref()));
+    Follower::new(&mut context, open).run(Instant::now() + OPEN_TURNS, |context, launch| {
+        let sentence = deliver(Instant::now() + FINISHER, Busy::IsFine, context);
+        let _ = quietly(|| summary::write(context, launch, sentence.as_deref()));
         leave(&context.paths, sentence.as_deref());
     });
 }

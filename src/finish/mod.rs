@@ -31,6 +31,9 @@ use crate::claim::launch_record::{self, Launch, LaunchRecord};
 use crate::claim::observer::Observer;
 use crate::cli;
 use crate::queue::spool;
+use crate::redact;
+use crate::settings::Settings;
+use crate::settings::file::ConfigFile;
 use crate::settings::wait::{ProcessRole, Wait};
 use context::Context;
 use in_place::InPlace;
@@ -42,12 +45,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::time::Instant;
 
-/// What the launcher does after Codex's end.
-pub fn after(context: &Context, mut observer: Observer, ended: &Ended) {
+/// What the launcher does after Codex's end. `settings` are those of the launch's start; the context reads them again,
+/// because the user may have changed rules or credentials since.
+pub fn after(context: &Context, settings: &Settings, mut observer: Observer, ended: &Ended) {
     ended.signals.discard();
     observer.launch.exit = Some(ended.exit);
     let notices = Notices::choose(context.world);
-    let wait = wait_of(context, &observer.launch, notices);
+    let wait = wait_of(context, settings, &observer.launch, notices);
     let safety = complete_record(context, &mut observer);
     let has_work = has_sessions(&observer.launch) || has_leftovers(context, &observer.launch.id);
     match FinishPlan::choose(wait, safety, has_work) {
@@ -73,10 +77,11 @@ fn run_in_place(context: &Context, observer: Observer, safety: Safety, plan: Fin
 
 /// How long to wait for the delivery. On the way the user reads what is wrong with the settings, and the introduction
 /// of a new target; both only after a session.
-fn wait_of(context: &Context, launch: &Launch, notices: Notices) -> Wait {
-    let (world, settings) = (context.world, context.settings());
+fn wait_of(context: &Context, settings: &Settings, launch: &Launch, notices: Notices) -> Wait {
+    let world = context.world;
     let mut problems = settings.problems.clone();
-    problems.extend(context.redaction_problems());
+    // Only this file is read again here: the working folder's disk may not answer any more, and a user waits.
+    problems.extend(redact::problems(&ConfigFile::read(&context.home().config()).0));
     let asked = Wait::requested(&world.variables).unwrap_or_else(|bad| {
         problems.push(bad.to_string());
         None

@@ -47,8 +47,8 @@ pub(super) fn open_turns(family: &Family, rollout: &Path, home: &CodexHome) -> V
 }
 
 /// Follows the open turns of launches.
-pub(super) struct Follower<'a> {
-    context: &'a Context<'a>,
+pub(super) struct Follower<'c, 'w> {
+    context: &'c mut Context<'w>,
     launches: Vec<(OpenLaunch, Vec<Followed>)>,
     changes: Changes,
 }
@@ -76,16 +76,17 @@ impl Followed {
     }
 }
 
-impl<'a> Follower<'a> {
-    pub(super) fn new(context: &'a Context, launches: Vec<OpenLaunch>) -> Follower<'a> {
+impl<'c, 'w> Follower<'c, 'w> {
+    pub(super) fn new(context: &'c mut Context<'w>, launches: Vec<OpenLaunch>) -> Follower<'c, 'w> {
         let followed = |launch: &OpenLaunch| launch.turns.iter().cloned().map(Followed::new).collect();
         let launches = launches.into_iter().map(|launch| (followed(&launch), launch));
         let launches = launches.map(|(followed, launch)| (launch, followed)).collect();
-        Follower { context, launches, changes: Changes::begin(context.home().path()) }
+        let changes = Changes::begin(context.home().path());
+        Follower { context, launches, changes }
     }
 
     /// Until then, or until every turn has ended. `completed` is called after each change of a launch's traces.
-    pub(super) fn run(mut self, until: Instant, mut completed: impl FnMut(&Launch)) {
+    pub(super) fn run(mut self, until: Instant, mut completed: impl FnMut(&Context, &Launch)) {
         while !self.launches.is_empty() && Instant::now() < until {
             let over = self.launches.iter_mut().position(|(_, all)| all.iter_mut().any(Followed::is_over));
             let Some(over) = over else {
@@ -94,8 +95,9 @@ impl<'a> Follower<'a> {
             };
             std::thread::sleep(LINGER);
             let (mut launch, _) = self.launches.remove(over);
+            self.context.reread_settings();
             let spooled = spool_launch(&launch.launch, self.context);
-            let _ = quietly(|| completed(&launch.launch));
+            let _ = quietly(|| completed(self.context, &launch.launch));
             match spooled {
                 Spooled::All => _ = fs::remove_file(&launch.record),
                 Spooled::SoFar(turns) => {

@@ -5,7 +5,8 @@ use crate::hostile::{HOSTILE, assert_harmless};
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
-use support::{End, Front, Home, ModelServer, Reply, Script, Tmux, codex, run};
+use support::run::LIMIT;
+use support::{End, Front, Gate, Home, ModelServer, Reply, Script, Tmux, codex, run, start};
 
 const TOKEN: &str = "dapi-of-nobody-0123456789abcdef";
 
@@ -163,4 +164,23 @@ fn no_byte_of_a_session_sets_the_terminals_title_but_those_that_plain_codex_writ
     }
     // And as it would be without a look at each character.
     assert_eq!(title_after(&format!("printf %s \"{steers}\"")), "owned");
+}
+
+#[test]
+fn a_rule_for_secrets_counts_also_when_it_is_written_while_codex_runs() {
+    let Some(codex) = codex() else { return };
+    let gate = Gate::new();
+    let model = ModelServer::start(Script::new().reply(Reply::new().answer("done").stall_at_start(&gate)));
+    let home = Home::new(&model.url());
+    let launch = start(home.traced(LAUNCHER, &codex.native).args(["exec", "build aurora-77"]));
+    gate.wait_until_reached(LIMIT);
+    let rule = r#"{"redaction": {"rules": [{"name": "project", "pattern": "aurora-[0-9]+"}]}}"#;
+    fs::write(home.codex().join("mlflow_config.json"), rule).expect("write the configuration");
+    gate.open();
+    launch.finish(LIMIT).ended(End::Code(0));
+    home.wait_until_delivered();
+    let folder = home.database().parent().expect("a folder").to_owned();
+    let files = ["mlflow.db", "mlflow.db-wal"].map(|name| fs::read(folder.join(name)).unwrap_or_default());
+    let text = String::from_utf8_lossy(&files.concat()).into_owned();
+    assert!(text.contains("[redacted:project:") && !text.contains("aurora-77"));
 }
