@@ -164,6 +164,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::LIMIT;
     use std::net::TcpListener;
     use std::thread;
 
@@ -184,8 +185,12 @@ mod tests {
     }
 
     fn ask(proxy: &FaultProxy, body: &str) -> io::Result<String> {
+        ask_within(LIMIT, proxy, body)
+    }
+
+    fn ask_within(limit: Duration, proxy: &FaultProxy, body: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", proxy.listener.port()))?;
-        stream.set_read_timeout(Some(Duration::from_millis(200)))?;
+        stream.set_read_timeout(Some(limit))?;
         write!(stream, "POST /x HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -197,8 +202,11 @@ mod tests {
         let proxy = FaultProxy::before(echo());
         assert!(ask(&proxy, "hello").unwrap().ends_with("\r\n\r\nhello"));
         let kind = |fault: Fault| {
+            // No whole answer comes within any limit.
+            let never = matches!(fault, Fault::Hang | Fault::Trickle);
+            let limit = if never { Duration::from_millis(200) } else { LIMIT };
             proxy.fail("/x", fault);
-            ask(&proxy, &"x".repeat(4 << 20)).map_err(|error| error.kind())
+            ask_within(limit, &proxy, &"x".repeat(4 << 20)).map_err(|error| error.kind())
         };
         assert_eq!(kind(Fault::Hang), Err(io::ErrorKind::WouldBlock));
         assert_eq!(kind(Fault::Trickle), Err(io::ErrorKind::WouldBlock));
