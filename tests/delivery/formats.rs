@@ -17,10 +17,10 @@ use codex_traced::queue::spool::policy::Lane;
 use codex_traced::redact::Salt;
 use codex_traced::settings::content::Content;
 use codex_traced::settings::granularity::Granularity;
+use codex_traced::trace::ids::{trace_of_thread, trace_of_turn};
 use launch::exit::ChildExit;
 use launch::mode::Interface;
 use launch::process::Process;
-use mlflow_store::ids::TraceId;
 use mlflow_store::sqlite;
 use mlflow_store::target::{Experiment, Target};
 use std::collections::BTreeMap;
@@ -176,7 +176,7 @@ fn unclaimed_sessions_of_0_1_and_of_now_are_read_from_one_file() {
 fn the_spool_and_the_receipts_of_0_1_are_read() {
     let spool = Spool::new(recorded("spool"));
     let [waiting] = &spool.paths()[..] else { panic!("one entry waits") };
-    let trace = TraceId::of_thread(thread(5).as_str());
+    let trace = trace_of_thread(thread(5).as_str());
     let target = Target::Http("http://127.0.0.1:5999".into());
     let head = Spool::head(waiting).expect("a head of 0.1");
     assert_eq!((&head.target, head.trace, head.rank.spans), (&target, trace, 9));
@@ -196,8 +196,7 @@ fn the_spool_and_the_receipts_of_0_1_are_read() {
 
     let receipts = Receipts::new(recorded("receipts"));
     for (number, target) in [(3, here().target), (8, Target::FileStore("/tmp/recorded/mlruns".into()))] {
-        let kept =
-            receipts.get(TraceId::of_thread(thread(number).as_str()), &target).expect("a receipt of 0.1");
+        let kept = receipts.get(trace_of_thread(thread(number).as_str()), &target).expect("a receipt of 0.1");
         assert_eq!((kept.receipt.spans.len(), kept.rank.spans, kept.receipt.archived), (9, 9, false));
     }
     assert_eq!(receipts.later_versions(), []);
@@ -250,7 +249,7 @@ fn a_launch_of_0_1_that_was_killed_is_finished() {
     let sync = run(home.traced(LAUNCHER, Path::new("/nowhere")).args(["mlflow", "sync"])).ended(End::Code(0));
     assert_eq!(sync.stdout, "1 delivered, 0 waiting\n");
     assert!(home.launches().is_empty(), "{:?}", home.launches());
-    let trace = sqlite::read(&home.database(), TraceId::of_turn(thread(10).as_str(), 1)).expect("readable");
+    let trace = sqlite::read(&home.database(), trace_of_turn(thread(10).as_str(), 1)).expect("readable");
     let trace = trace.expect("the trace of its turn");
     // Its content mode was metadata.
     assert_eq!(trace.request_preview, None);
@@ -261,7 +260,7 @@ fn a_launch_of_0_1_that_was_killed_is_finished() {
 #[test]
 fn files_of_a_later_version_stay_as_they_are_and_are_reported() {
     let home = Home::new("http://127.0.0.1:9");
-    let trace = TraceId::of_thread(thread(9).as_str());
+    let trace = trace_of_thread(thread(9).as_str());
     let files = [
         ("launches/later.jsonl".to_owned(), "{\"launch\":{\"version\":2,\"claims\":[]}}\n"),
         (format!("threads/{}.json", thread(9)), "{\"version\":2,\"wrote\":[]}"),
