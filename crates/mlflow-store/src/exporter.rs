@@ -1,6 +1,8 @@
 //! Exporters, which write traces to targets; receipts of what a target took; delivery of the spool.
 
 use crate::receipt::Receipt;
+use crate::target::Target;
+use crate::target::access::Access;
 use crate::trace::Trace;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
@@ -112,6 +114,14 @@ pub struct Patience<'a> {
     pub is_asked_to_end: &'a dyn Fn() -> bool,
     /// Called with the reason before a failed request is retried, and the delay until then.
     pub retrying: &'a dyn Fn(&str, Duration),
+}
+
+/// A target over a network, and what an exporter uses to reach it.
+#[derive(Clone, Copy)]
+pub struct Remote<'r, 'a> {
+    pub target: &'r Target,
+    pub access: &'r Access,
+    pub patience: Patience<'a>,
 }
 
 impl Patience<'_> {

@@ -24,7 +24,7 @@ pub mod trace;
 pub mod tree;
 pub mod wire;
 
-use crate::exporter::{Checked, ExportError, Exporter, Patience};
+use crate::exporter::{Checked, ExportError, Exporter, Patience, Remote};
 use crate::ids::TraceId;
 use crate::lost::{Lost, SentTrace};
 use crate::target::access::Access;
@@ -47,21 +47,22 @@ pub fn exporter<'a>(
     patience: Patience<'a>,
 ) -> Result<Box<dyn Exporter + 'a>, ExportError> {
     let busy = patience.left().map_or(BUSY, |left| left.min(BUSY));
-    match target {
-        Target::Sqlite(path) => Ok(Box::new(SqliteExporter::open(path, experiment.clone(), busy)?)),
-        Target::FileStore(root) => Ok(Box::new(FileStoreExporter::open(root, experiment.clone(), busy)?)),
-        Target::Http(server) => {
-            Ok(Box::new(HttpExporter::open(target, &server.url, experiment.clone(), access, patience)?))
-        }
+    let (remote, experiment) = (Remote { target, access, patience }, experiment.clone());
+    Ok(match target {
+        Target::Sqlite(path) => Box::new(SqliteExporter::open(path, experiment, busy)?),
+        Target::FileStore(root) => Box::new(FileStoreExporter::open(root, experiment, busy)?),
+        Target::Http(server) => Box::new(HttpExporter::open(remote, &server.url, experiment)?),
         Target::Databricks { profile } => {
-            let (profile, experiment) = (profile.as_deref(), experiment.clone());
-            Ok(Box::new(DatabricksExporter::open(target, profile, experiment, access, patience)?))
+            Box::new(DatabricksExporter::open(remote, profile.as_deref(), experiment)?)
         }
-    }
+    })
 }
 
-/// No retries for checks: a user waits for the result, and can repeat the check.
-const ONCE: (&str, &str) = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0");
+/// The access without retries: a user waits for the result of a check, and can repeat it.
+fn for_a_check(access: &Access) -> Access {
+    let variables = Variables::from([("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")]).or(&access.variables);
+    Access { variables, ..access.clone() }
+}
 
 /// Whether the target would take traces. Sends and creates nothing.
 pub fn check(
@@ -70,15 +71,12 @@ pub fn check(
     access: &Access,
     patience: Patience,
 ) -> Result<Checked, ExportError> {
-    let variables = Variables::from([ONCE]).or(&access.variables);
-    let access = &Access { variables, ..access.clone() };
+    let remote = Remote { target, access: &for_a_check(access), patience };
     match target {
         Target::Sqlite(path) => sqlite::check(path, experiment),
         Target::FileStore(root) => file_store::check(root, experiment),
-        Target::Http(server) => http::check(target, &server.url, experiment, access, patience),
-        Target::Databricks { profile } => {
-            databricks::check(target, profile.as_deref(), experiment, access, patience)
-        }
+        Target::Http(server) => http::check(remote, &server.url, experiment),
+        Target::Databricks { profile } => databricks::check(remote, profile.as_deref(), experiment),
     }
 }
 
@@ -98,15 +96,12 @@ pub fn lost(
     access: &Access,
     patience: Patience,
 ) -> Result<Lost, ExportError> {
-    let variables = Variables::from([ONCE]).or(&access.variables);
-    let access = &Access { variables, ..access.clone() };
+    let remote = Remote { target, access: &for_a_check(access), patience };
     match target {
         Target::Sqlite(path) => sqlite::lost(path, sent),
         Target::FileStore(root) => file_store::lost(root, sent),
-        Target::Http(server) => http::present::lost(target, &server.url, sent, access, patience),
-        Target::Databricks { profile } => {
-            databricks::lost(target, profile.as_deref(), sent, access, patience)
-        }
+        Target::Http(server) => http::lost(remote, &server.url, sent),
+        Target::Databricks { profile } => databricks::lost(remote, profile.as_deref(), sent),
     }
 }
 

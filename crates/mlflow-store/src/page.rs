@@ -4,6 +4,7 @@ use super::databricks;
 use crate::ids::TraceId;
 use crate::target::Target;
 use crate::target::access::Access;
+use crate::target::address::without_credentials;
 use crate::target::file_uri::escaped;
 use std::path::Path;
 
@@ -38,17 +39,10 @@ fn workspace_parameter(target: &Target) -> Option<String> {
 /// for them, and commands print this address.
 fn base(target: &Target, access: &Access) -> Option<String> {
     match target {
-        Target::Http(http) => Some(without_user(&http.url)),
+        Target::Http(http) => Some(without_credentials(&http.url)),
         Target::Databricks { profile } => databricks::host(profile.as_deref(), access),
         Target::Sqlite(_) | Target::FileStore(_) => None,
     }
-}
-
-fn without_user(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let host = rest[..end].rfind('@').map_or(0, |at| at + 1);
-    format!("{scheme}://{}", &rest[host..])
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Receipt {
         delivered_at: Timestamp,
         spans: &[Span],
     ) -> Receipt {
-        let spans = spans.iter().map(|span| (span.id, digest(span))).collect();
+        let spans = spans.iter().map(|span| (span.id, digest_of(span))).collect();
         Receipt {
             target,
             experiment_id,
@@ -67,12 +67,8 @@ impl Receipt {
 
     /// Whether the target took the span in exactly this form.
     pub fn holds(&self, span: &Span) -> bool {
-        self.spans.get(&span.id).is_some_and(|sent| *sent == digest(span))
+        self.spans.get(&span.id).is_some_and(|sent| *sent == digest_of(span))
     }
-}
-
-fn digest(span: &Span) -> String {
-    digest_of(span)
 }
 
 fn info_digest(trace: &Trace) -> String {

@@ -75,8 +75,7 @@ pub fn recovered(there: &BTreeMap<String, String>, mut written: Record, pending:
 }
 
 fn mark(value: &str) -> String {
-    let digest = Sha256::digest(value.as_bytes());
-    to_hex(&digest[..8])
+    to_hex(&Sha256::digest(value.as_bytes())[..8])
 }
 
 #[cfg(test)]

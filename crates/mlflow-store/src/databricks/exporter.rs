@@ -3,14 +3,13 @@
 use super::login::Account;
 use super::upload;
 use super::workspace::WorkspaceApi;
-use crate::exporter::{Checked, Delivered, ExportError, Exporter, Patience};
+use crate::exporter::{Checked, Delivered, ExportError, Exporter, Remote};
 use crate::receipt::Receipt;
 use crate::rest::api::{Rest, Subject};
 use crate::rest::client::Client;
 use crate::rest::stored::{self, StoredTrace};
 use crate::rest::{experiments, proxies, roots, variables};
-use crate::target::access::Access;
-use crate::target::{Experiment, Target};
+use crate::target::Experiment;
 use crate::trace::Trace;
 use crate::{artifact, info, tree};
 use std::time::Instant;
@@ -24,21 +23,19 @@ pub struct DatabricksExporter<'a> {
 impl<'a> DatabricksExporter<'a> {
     /// Chooses the login; sends no request yet.
     pub fn open(
-        target: &Target,
+        remote: Remote<'_, 'a>,
         profile: Option<&str>,
         experiment: Experiment,
-        access: &Access,
-        patience: Patience<'a>,
     ) -> Result<DatabricksExporter<'a>, ExportError> {
-        let values = access.variables_for(target);
-        let account = Account::find(profile, &values, access.home.as_deref())?;
+        let values = remote.access.variables_for(remote.target);
+        let account = Account::find(profile, &values, remote.access.home.as_deref())?;
         let http = proxies::set(reqwest::Client::builder(), &values)?;
         let http = match account.host.starts_with("http:") {
             // Only tests have such a host, on machines that may have no certificates.
             true => http.tls_certs_only([]),
             false => roots::set(http, &values)?,
         };
-        let client = Client::new(http, variables::request_policy(&values)?, patience)?;
+        let client = Client::new(http, variables::request_policy(&values)?, remote.patience)?;
         Ok(DatabricksExporter { workspace: WorkspaceApi::new(client, account), experiment })
     }
 
@@ -86,14 +83,8 @@ impl<'a> DatabricksExporter<'a> {
 }
 
 /// Checks that the workspace answers and has the experiment; changes nothing.
-pub fn check(
-    target: &Target,
-    profile: Option<&str>,
-    wanted: &Experiment,
-    access: &Access,
-    patience: Patience,
-) -> Result<Checked, ExportError> {
-    let exporter = DatabricksExporter::open(target, profile, wanted.clone(), access, patience)?;
+pub fn check(remote: Remote, profile: Option<&str>, wanted: &Experiment) -> Result<Checked, ExportError> {
+    let exporter = DatabricksExporter::open(remote, profile, wanted.clone())?;
     let experiment_id = experiments::find(&exporter.workspace, wanted)?;
     Ok(Checked { version: None, experiment_id, clock: None })
 }

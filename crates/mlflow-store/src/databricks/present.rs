@@ -1,26 +1,19 @@
 //! Which traces a workspace still has, one request for each: a search by ids is untested there.
 
 use super::exporter::DatabricksExporter;
-use crate::exporter::{ExportError, Patience};
+use crate::exporter::{ExportError, Remote};
 use crate::ids::TraceId;
 use crate::lost::{self, Lost, SentTrace, TraceIndex};
 use crate::rest::experiments;
 use crate::rest::stored::StoredTrace;
-use crate::target::access::Access;
-use crate::target::{Experiment, Target};
+use crate::target::Experiment;
 use jiff::Timestamp;
 use std::collections::HashSet;
 
-pub fn lost(
-    target: &Target,
-    profile: Option<&str>,
-    sent: &[SentTrace],
-    access: &Access,
-    patience: Patience,
-) -> Result<Lost, ExportError> {
+pub fn lost(remote: Remote, profile: Option<&str>, sent: &[SentTrace]) -> Result<Lost, ExportError> {
     // Nothing is sent, so this experiment is never used.
     let nowhere = Experiment::Id(String::new());
-    lost::find(sent, &mut DatabricksExporter::open(target, profile, nowhere, access, patience)?)
+    lost::find(sent, &mut DatabricksExporter::open(remote, profile, nowhere)?)
 }
 
 impl TraceIndex for DatabricksExporter<'_> {

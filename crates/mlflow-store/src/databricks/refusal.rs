@@ -33,9 +33,7 @@ impl Refusal {
 
     /// Nothing exists by that name or id.
     pub(super) fn is_missing(&self) -> bool {
-        self.code == "RESOURCE_DOES_NOT_EXIST"
-            || self.code == "NOT_FOUND"
-            || (self.status == 404 && self.code.is_empty())
+        matches!((self.code.as_str(), self.status), ("RESOURCE_DOES_NOT_EXIST" | "NOT_FOUND", _) | ("", 404))
     }
 
     /// It exists already.
@@ -45,27 +43,25 @@ impl Refusal {
 
     /// The error for a refusal that concerns every request; None if it concerns this one.
     pub(super) fn as_error(&self, host: &str) -> Option<ExportError> {
-        match self.status {
-            401 => Some(ExportError::Target(format!(
-                "{host} refused the credentials{} (renew the token or the secret)",
-                self.message()
-            ))),
-            403 => Some(ExportError::Target(format!(
-                "{host} does not allow this{} (check the token, and its owner's permissions)",
-                self.message()
-            ))),
+        let (status, message) = (self.status, self.message());
+        Some(match status {
+            401 => ExportError::Target(format!(
+                "{host} refused the credentials{message} (renew the token or the secret)"
+            )),
+            403 => ExportError::Target(format!(
+                "{host} does not allow this{message} (check the token, and its owner's permissions)"
+            )),
             // A redirect: the address is another server's, or a login page comes first.
-            300..=399 => Some(ExportError::Target(format!(
-                "{host} points elsewhere, HTTP {} (is it the workspace's own address?)",
-                self.status
-            ))),
-            500..=599 => Some(ExportError::Transient {
-                reason: format!("{host} answered HTTP {}{}", self.status, self.message()),
+            300..=399 => ExportError::Target(format!(
+                "{host} points elsewhere, HTTP {status} (is it the workspace's own address?)"
+            )),
+            500..=599 => ExportError::Transient {
+                reason: format!("{host} answered HTTP {status}{message}"),
                 after: None,
-                status: Some(self.status),
-            }),
-            _ => None,
-        }
+                status: Some(status),
+            },
+            _ => return None,
+        })
     }
 
     /// Why no OAuth token was granted.
@@ -93,20 +89,16 @@ impl Refusal {
 }
 
 /// The same error with another text.
-pub(super) fn reworded(error: ExportError, words: impl FnOnce(String) -> String) -> ExportError {
-    match error {
-        ExportError::Transient { reason, after, status } => {
-            ExportError::Transient { reason: words(reason), after, status }
+pub(super) fn reworded(mut error: ExportError, words: impl FnOnce(String) -> String) -> ExportError {
+    use ExportError::*;
+    match &mut error {
+        Transient { reason, .. } | Unclear { reason, .. } => *reason = words(std::mem::take(reason)),
+        Archived(reason) | Target(reason) | Experiment(reason) | Trace(reason) => {
+            *reason = words(std::mem::take(reason));
         }
-        ExportError::Unclear { reason, after, sign } => {
-            ExportError::Unclear { reason: words(reason), after, sign }
-        }
-        ExportError::Archived(reason) => ExportError::Archived(words(reason)),
-        ExportError::Target(reason) => ExportError::Target(words(reason)),
-        ExportError::Experiment(reason) => ExportError::Experiment(words(reason)),
-        ExportError::Trace(reason) => ExportError::Trace(words(reason)),
-        ExportError::Stopped => ExportError::Stopped,
+        Stopped => {}
     }
+    error
 }
 
 /// A code of the API; in any other text, a server could send back credentials. OAuth's codes are in lower

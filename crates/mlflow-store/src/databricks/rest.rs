@@ -16,6 +16,8 @@ const IN_TABLES: &str = "mlflow.experiment.databricksTraceDestinationPath";
 
 impl Rest for WorkspaceApi<'_> {
     const CREATIONS: usize = 1;
+    const LOOKS_LAST: bool = true;
+    const CHECKS_BODIES: bool = false;
 
     fn call(&self, request: &ApiRequest) -> Result<Answer, ExportError> {
         let answer = self.send(request)?;

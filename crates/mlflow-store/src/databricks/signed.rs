@@ -44,14 +44,6 @@ struct CredentialInfo {
     headers: Vec<Header>,
 }
 
-/// One request to the cloud, without the address.
-pub(super) struct CloudRequest<'b> {
-    pub(super) method: Method,
-    pub(super) query: Vec<(&'static str, String)>,
-    pub(super) headers: AllowedHeaders,
-    pub(super) body: &'b [u8],
-}
-
 /// Which of the granted headers a request may have. Azure refuses those of other kinds of request.
 #[derive(Clone, Copy)]
 pub(super) enum AllowedHeaders {
@@ -79,33 +71,38 @@ impl Grant {
         })?;
         Ok(Grant { cloud: info.r#type, address: Secret::new(info.signed_uri), headers: info.headers })
     }
-}
 
-impl CloudRequest<'_> {
-    pub(super) fn with_address(&self, grant: &Grant) -> Result<Request, ExportError> {
+    /// A request to the cloud.
+    pub(super) fn request(
+        &self,
+        method: &Method,
+        query: &[(&str, String)],
+        allowed: AllowedHeaders,
+        body: &[u8],
+    ) -> Result<Request, ExportError> {
         let unusable =
             || ExportError::Target("Databricks gave an address for the spans that is none".to_owned());
-        let mut url = Url::parse(grant.address.reveal()).map_err(|_| unusable())?;
-        if !self.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&self.query);
+        let mut url = Url::parse(self.address.reveal()).map_err(|_| unusable())?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
         }
         let mut headers = HeaderMap::new();
-        if self.body.is_empty() {
+        if body.is_empty() {
             // hyper omits it, and then Azure answers 411.
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        if let AllowedHeaders::Block = self.headers {
+        if let AllowedHeaders::Block = allowed {
             headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
         }
-        for Header { name, value } in &grant.headers {
+        for Header { name, value } in &self.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
-            if self.headers.have(name.as_str()) {
+            if allowed.have(name.as_str()) {
                 let mut value = HeaderValue::from_str(value).map_err(|_| unusable())?;
                 value.set_sensitive(true);
                 headers.insert(name, value);
             }
         }
-        Ok(Request { method: self.method.clone(), url: url.into(), headers, body: self.body.to_vec() })
+        Ok(Request { method: method.clone(), url: url.into(), headers, body: body.to_vec() })
     }
 }
 
@@ -154,13 +151,9 @@ mod tests {
 
     #[test]
     fn a_signed_address_keeps_its_signature_as_it_was_written() {
-        let request = CloudRequest {
-            method: Method::PUT,
-            query: vec![("comp", "block".to_owned()), ("blockid", "a+/=".to_owned())],
-            headers: AllowedHeaders::Block,
-            body: b"x",
-        };
-        let request = request.with_address(&grant(Cloud::AzureBlob, &[])).unwrap();
+        let query = [("comp", "block".to_owned()), ("blockid", "a+/=".to_owned())];
+        let grant = grant(Cloud::AzureBlob, &[]);
+        let request = grant.request(&Method::PUT, &query, AllowedHeaders::Block, b"x").unwrap();
         assert_eq!(
             request.url,
             "https://store.example/c/traces.json?sig=a%2Fb%3D&se=1&comp=block&blockid=a%2B%2F%3D"
@@ -176,8 +169,8 @@ mod tests {
             ("X-Amz-Server-Side-Encryption", "AES256"),
         ];
         let names = |headers| {
-            let request = CloudRequest { method: Method::PUT, query: Vec::new(), headers, body: b"x" };
-            let request = request.with_address(&grant(Cloud::AzureBlob, &GRANTED)).unwrap();
+            let grant = grant(Cloud::AzureBlob, &GRANTED);
+            let request = grant.request(&Method::PUT, &[], headers, b"x").unwrap();
             let mut names: Vec<String> = request.headers.keys().map(|name| name.to_string()).collect();
             names.sort();
             names.join(" ")

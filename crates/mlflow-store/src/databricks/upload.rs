@@ -2,7 +2,7 @@
 //!
 //! A signed address is a credential. It goes only to the cloud, and Databricks' token never goes there.
 
-use super::signed::{AllowedHeaders, Cloud, CloudRequest, Grant};
+use super::signed::{AllowedHeaders, Cloud, Grant};
 use super::storage::{Failed, error_code, failure, may_have_expired, place, without_address};
 use super::workspace::WorkspaceApi;
 use crate::exporter::ExportError;
@@ -84,9 +84,8 @@ impl Upload<'_, '_> {
         headers: AllowedHeaders,
         body: &[u8],
     ) -> Result<(), Failed> {
-        let request = CloudRequest { method, query, headers, body };
         loop {
-            let request = request.with_address(&self.grant)?;
+            let request = self.grant.request(&method, &query, headers, body)?;
             let place = place(&request.url);
             // Errors of the request include its address.
             let hidden = |error| without_address(error, &request.url, &place);

@@ -87,18 +87,15 @@ impl<'a> WorkspaceApi<'a> {
 
     fn request(&self, request: &ApiRequest) -> Result<Request, ExportError> {
         let (config, host) = (self.config(), self.host());
-        let mut headers = HeaderMap::new();
+        let url = Url::parse(host).ok();
+        let bad = || ExportError::Target(format!("{host} is no address"));
+        let mut sent = url.and_then(|base| request.at(&base)).ok_or_else(bad)?;
         if let Some(id) = self.account.workspace_id.as_ref().or(config.workspace_id.as_ref()) {
-            headers.insert("x-databricks-org-id", header(id, "the workspace's id")?);
+            sent.headers.insert("x-databricks-org-id", header(id, "the workspace's id")?);
         }
-        headers.insert(AUTHORIZATION, sensitive(&format!("Bearer {}", self.bearer(config)?.reveal()))?);
-        if request.body.is_some() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        let body = request.body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
-        let url = Url::parse(host).ok().and_then(|base| request.url(&base));
-        let url = url.ok_or_else(|| ExportError::Target(format!("{host} is no address")))?;
-        Ok(Request { method: request.method.clone(), url, headers, body })
+        let bearer = format!("Bearer {}", self.bearer(config)?.reveal());
+        sent.headers.insert(AUTHORIZATION, sensitive(&bearer)?);
+        Ok(sent)
     }
 
     /// Old hosts lack this page, and most work without it: a failed request leaves all fields empty.
@@ -113,9 +110,9 @@ impl<'a> WorkspaceApi<'a> {
     }
 
     fn bearer(&self, config: &HostConfig) -> Result<Secret, ExportError> {
-        let Login::ServicePrincipal { id, secret, scopes } = &self.account.login else {
-            let Login::Token(token) = &self.account.login else { unreachable!("there are two ways") };
-            return Ok(token.clone());
+        let (id, secret, scopes) = match &self.account.login {
+            Login::Token(token) => return Ok(token.clone()),
+            Login::ServicePrincipal { id, secret, scopes } => (id, secret, scopes),
         };
         let is_good = |token: &&Token| {
             token

@@ -37,9 +37,11 @@ pub(super) fn authorization(
     if let Some((user, password)) = access.credentials_in_address(target) {
         return basic(&user, &password).map(Some);
     }
-    let file = CredentialsFile::from_home(access);
-    let either = |name: &str, in_file: Option<String>| variables.text(name).map(str::to_owned).or(in_file);
-    let (user, password) = (either(USER, file.user), either(PASSWORD, file.password).map(Secret::new));
+    // Where `mlflow` recommends to keep a password.
+    let file = access.home.as_ref().map(|home| home.join(".mlflow/credentials"));
+    let file = file.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    let either = |name: &str| variables.text(name).map(str::to_owned).or_else(|| in_ini(&file, name));
+    let (user, password) = (either(USER), either(PASSWORD).map(Secret::new));
     if let (Some(user), Some(password)) = (user, password) {
         return basic(&user, &password).map(Some);
     }
@@ -50,43 +52,20 @@ fn basic(user: &str, password: &Secret) -> Result<HeaderValue, ExportError> {
     header(USER, &format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.reveal()))))
 }
 
-/// `~/.mlflow/credentials`, where `mlflow` recommends to keep a password.
-#[derive(Default)]
-struct CredentialsFile {
-    user: Option<String>,
-    password: Option<String>,
-}
-
-impl CredentialsFile {
-    fn from_home(access: &Access) -> CredentialsFile {
-        let path = access.home.as_ref().map(|home| home.join(".mlflow/credentials"));
-        path.and_then(|path| fs::read_to_string(path).ok())
-            .map(|text| Self::from_ini(&text))
-            .unwrap_or_default()
-    }
-
-    /// The section `[mlflow]` of an INI file.
-    fn from_ini(text: &str) -> CredentialsFile {
-        let mut file = CredentialsFile::default();
-        let mut is_ours = false;
-        for line in text.lines().map(str::trim) {
-            if let Some(section) = line.strip_prefix('[') {
-                is_ours = section.strip_suffix(']') == Some("mlflow");
-            }
-            if !is_ours || line.starts_with(['#', ';']) {
-                continue;
-            }
-            let Some(at) = line.find(['=', ':']) else { continue };
-            let (name, value) = (line[..at].trim_end().to_ascii_lowercase(), line[at + 1..].trim_start());
-            let place = match name.as_str() {
-                "mlflow_tracking_username" => &mut file.user,
-                "mlflow_tracking_password" => &mut file.password,
-                _ => continue,
-            };
-            *place = Some(value.to_owned()).filter(|value| !value.is_empty());
+/// A value of the section `[mlflow]` of an INI file.
+fn in_ini(text: &str, wanted: &str) -> Option<String> {
+    let mut is_ours = false;
+    let mut found = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(section) = line.strip_prefix('[') {
+            is_ours = section.strip_suffix(']') == Some("mlflow");
         }
-        file
+        let Some(at) = line.find(['=', ':']) else { continue };
+        if is_ours && !line.starts_with(['#', ';']) && line[..at].trim_end().eq_ignore_ascii_case(wanted) {
+            found = Some(line[at + 1..].trim_start().to_owned()).filter(|value| !value.is_empty());
+        }
     }
+    found
 }
 
 #[cfg(test)]

@@ -4,14 +4,13 @@ use super::refusal::Purpose;
 use super::server::ServerApi;
 use super::spans::{self, Route};
 use super::version::FIRST_TO_ADD;
-use super::{cost, settings};
-use crate::exporter::{Delivered, ExportError, Exporter, Patience, Sign};
+use super::{cost, settings::connect};
+use crate::exporter::{Delivered, ExportError, Exporter, Remote, Sign};
 use crate::receipt::Receipt;
 use crate::rest::answer::{self, Answer};
 use crate::rest::experiments;
 use crate::rest::stored::{self, StoredTrace};
 use crate::tags::{self, TagUpdate};
-use crate::target::access::Access;
 use crate::target::{Experiment, Target};
 use crate::trace::{Span, Trace};
 use crate::{artifact, info, keys, tree};
@@ -22,35 +21,25 @@ use std::time::Instant;
 /// Sends traces to one server and one experiment.
 pub struct HttpExporter<'a> {
     server: ServerApi<'a>,
-    updates: Updates,
+    /// Whether it adds information to what it has of a trace. If not, or if its version is unknown, it replaces
+    /// what it has.
+    adds: bool,
     target: Target,
     wanted: Experiment,
     /// The wanted experiment's id, once it is found or created.
     found: Option<String>,
 }
 
-/// What a server does with information about a trace that it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Updates {
-    Add,
-    /// It replaces what it has. Also assumed for an unknown version.
-    Replace,
-}
-
 impl<'a> HttpExporter<'a> {
     /// Asks for the server's version; refuses one that is too old to take traces.
     pub fn open(
-        target: &Target,
+        remote: Remote<'_, 'a>,
         url: &str,
-        experiment: Experiment,
-        access: &Access,
-        patience: Patience<'a>,
+        wanted: Experiment,
     ) -> Result<HttpExporter<'a>, ExportError> {
-        let (client, url) = settings::connect(target, url, access, patience)?;
-        let server = ServerApi::new(client, target.to_string(), url);
+        let server = connect(remote, url)?;
         let adds = server.version()?.is_some_and(|version| version >= FIRST_TO_ADD);
-        let updates = if adds { Updates::Add } else { Updates::Replace };
-        Ok(HttpExporter { server, updates, target: target.clone(), wanted: experiment, found: None })
+        Ok(HttpExporter { server, adds, target: remote.target.clone(), wanted, found: None })
     }
 
     /// The id of the experiment that has the trace, or else of the one that receives it.
@@ -58,13 +47,10 @@ impl<'a> HttpExporter<'a> {
         if let Some(there) = there {
             return experiments::by_id(&self.server, &there.experiment_id);
         }
-        match &self.found {
-            Some(found) => Ok(found.clone()),
-            None => {
-                let found = experiments::find_or_create(&self.server, &self.wanted)?;
-                Ok(self.found.insert(found).clone())
-            }
+        if self.found.is_none() {
+            self.found = Some(experiments::find_or_create(&self.server, &self.wanted)?);
         }
+        Ok(self.found.clone().unwrap_or_default())
     }
 
     /// Sends the trace's information; returns what the server has then.
@@ -76,28 +62,28 @@ impl<'a> HttpExporter<'a> {
         update: &TagUpdate,
     ) -> Result<StoredTrace, ExportError> {
         let mut body = info::body(trace, experiment, &update.write, &update.record);
+        let info = &mut body["trace"]["trace_info"];
+        let has = |key: &str| there.is_some_and(|there| there.has_metadata(key));
         if !trace.metadata.contains_key(keys::COST)
-            && there.is_some_and(StoredTrace::has_cost)
+            && has(keys::COST)
             && let Some(cost) = cost::stored_cost(&self.server, trace.id)?
         {
-            body["trace"]["trace_info"]["trace_metadata"][keys::COST] = cost.into();
+            info["trace_metadata"][keys::COST] = cost.into();
         }
         // No request removes metadata, so an empty text replaces it.
-        if there.is_some_and(|there| there.has_metadata(tags::FORMER_RECORD)) {
-            body["trace"]["trace_info"]["trace_metadata"][tags::FORMER_RECORD] = "".into();
+        if has(tags::FORMER_RECORD) {
+            info["trace_metadata"][tags::FORMER_RECORD] = "".into();
         }
         if trace.is_metadata_only() {
             // A server keeps a preview that the request omits, so an empty text replaces it.
             if there.is_some() && trace.request_preview.is_none() {
-                body["trace"]["trace_info"]["request_preview"] = "".into();
+                info["request_preview"] = "".into();
             }
-            for key in
-                keys::PERSONAL.into_iter().filter(|key| there.is_some_and(|there| there.has_metadata(key)))
-            {
-                body["trace"]["trace_info"]["trace_metadata"][key] = "".into();
+            for key in keys::PERSONAL.into_iter().filter(|key| has(key)) {
+                info["trace_metadata"][key] = "".into();
             }
         }
-        if let (Some(there), Updates::Replace) = (there, self.updates) {
+        if let Some(there) = there.filter(|_| !self.adds) {
             there.complete(&mut body, &update.remove);
         }
         let answer = stored::send_info(&self.server, &body)?;
@@ -151,27 +137,7 @@ impl<'a> HttpExporter<'a> {
             false => Err(self.server.refusal(Purpose::Take, &answer)),
         }
     }
-}
 
-impl Exporter for HttpExporter<'_> {
-    fn give_up_at(&mut self, at: Option<Instant>) {
-        self.server.give_up_at(at);
-    }
-
-    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
-        tree::check(&trace.spans)
-            .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
-        let there = StoredTrace::look(&self.server, trace.id).map_err(ExportError::over_trace)?;
-        if there.as_ref().is_some_and(StoredTrace::is_archived) {
-            return Err(self.archived(trace));
-        }
-        let experiment_id = self.experiment(there.as_ref())?;
-        let taken = self.take(trace, before, experiment_id, there);
-        taken.map_err(|error| self.seen_in_its_light(trace, error))
-    }
-}
-
-impl HttpExporter<'_> {
     fn archived(&self, trace: &Trace) -> ExportError {
         ExportError::Archived(format!("{} has archived {}", self.server.address(), trace.id))
     }
@@ -239,6 +205,24 @@ impl HttpExporter<'_> {
             }
         };
         Ok(Delivered { experiment_id, spans_sent })
+    }
+}
+
+impl Exporter for HttpExporter<'_> {
+    fn give_up_at(&mut self, at: Option<Instant>) {
+        self.server.give_up_at(at);
+    }
+
+    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
+        tree::check(&trace.spans)
+            .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
+        let there = StoredTrace::look(&self.server, trace.id).map_err(ExportError::over_trace)?;
+        if there.as_ref().is_some_and(StoredTrace::is_archived) {
+            return Err(self.archived(trace));
+        }
+        let experiment_id = self.experiment(there.as_ref())?;
+        let taken = self.take(trace, before, experiment_id, there);
+        taken.map_err(|error| self.seen_in_its_light(trace, error))
     }
 }
 

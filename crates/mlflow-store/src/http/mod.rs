@@ -9,7 +9,7 @@ mod cost;
 mod credentials;
 mod exporter;
 mod otlp;
-pub mod present;
+mod present;
 pub mod refusal;
 mod server;
 mod settings;
@@ -18,4 +18,5 @@ mod version;
 
 pub use check::check;
 pub use exporter::HttpExporter;
+pub use present::lost;
 pub use version::newest_tried_before;

@@ -3,33 +3,24 @@
 
 use super::refusal::Purpose;
 use super::server::ServerApi;
-use super::settings;
-use crate::exporter::{ExportError, Patience};
+use super::settings::connect;
+use crate::exporter::{ExportError, Remote};
 use crate::ids::TraceId;
 use crate::info;
 use crate::lost::{self, Lost, SentTrace, TraceIndex};
 use crate::rest::answer::error_code;
 use crate::rest::api::{ApiRequest, Rest};
 use crate::rest::experiments;
-use crate::target::Target;
-use crate::target::access::Access;
 use jiff::Timestamp;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
 
 /// Measured: a search for 100 takes 0.1 s (MLflow 3.18) to 0.5 s (3.2), a look at one trace 0.025 s.
 const AT_ONCE: usize = 100;
 
-pub fn lost(
-    target: &Target,
-    url: &str,
-    sent: &[SentTrace],
-    access: &Access,
-    patience: Patience,
-) -> Result<Lost, ExportError> {
-    let (client, url) = settings::connect(target, url, access, patience)?;
-    lost::find(sent, &mut ServerTraces(ServerApi::new(client, target.to_string(), url)))
+pub fn lost(remote: Remote, url: &str, sent: &[SentTrace]) -> Result<Lost, ExportError> {
+    lost::find(sent, &mut ServerTraces(connect(remote, url)?))
 }
 
 struct ServerTraces<'a>(ServerApi<'a>);
@@ -72,10 +63,10 @@ impl ServerTraces<'_> {
                 None => Err(self.0.refusal(Purpose::Look, &answer)),
             };
         }
-        let found = match answer.json() {
-            Value::Null => return Err(self.0.refusal(Purpose::Look, &answer)),
-            found => found,
-        };
+        let found = answer.json();
+        if found.is_null() {
+            return Err(self.0.refusal(Purpose::Look, &answer));
+        }
         let traces = found["traces"].as_array().into_iter().flatten();
         Ok(traces.filter_map(|trace| trace["trace_id"].as_str()?.parse().ok()).collect())
     }

@@ -18,38 +18,6 @@ pub enum Purpose {
     Take,
 }
 
-/// The cause of a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// Temporary: a later try may succeed.
-    Passing,
-    /// The user lacks a right on the whole target; with advice.
-    Access(&'static str),
-    /// As `Access`, for one experiment only.
-    Experiment(&'static str),
-    /// The address leads to something else than the server, or a proxy turns back one trace.
-    Target,
-    /// This trace is too large or unacceptable.
-    Trace,
-}
-
-const CLOSED: &str = "ask for the right to write there, or choose another experiment";
-
-fn cause(purpose: Purpose, status: u16) -> Cause {
-    match (status, purpose) {
-        (401, _) => Cause::Access(
-            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-        ),
-        (403, Purpose::Look | Purpose::Find) => Cause::Access(CLOSED),
-        // The user may be allowed to write to another experiment.
-        (403, Purpose::Take) => Cause::Experiment(CLOSED),
-        (407, _) => Cause::Access("put the proxy's user and password into HTTP_PROXY or HTTPS_PROXY"),
-        (408 | 425 | 429 | 500 | 502..=504, _) => Cause::Passing,
-        (400 | 409 | 413 | 422, Purpose::Take) => Cause::Trace,
-        _ => Cause::Target,
-    }
-}
-
 /// The error for an answer that the caller cannot use. `address` is the server's.
 pub fn refused(address: &str, purpose: Purpose, answer: &Answer) -> ExportError {
     let (status, words) = (answer.status, message(answer));
@@ -73,20 +41,28 @@ pub fn refused(address: &str, purpose: Purpose, answer: &Answer) -> ExportError 
             if is_page(answer) { "a web page" } else { "something that is not MLflow's" }
         ));
     }
-    match cause(purpose, status.as_u16()) {
-        Cause::Passing => ExportError::Transient {
-            reason: format!("{address} answered {status}{words}"),
+    let answered = format!("{address} answered {status}{words}");
+    let without_right =
+        format!("{answered} (ask for the right to write there, or choose another experiment)");
+    match (status.as_u16(), purpose) {
+        (401, _) => ExportError::Target(format!(
+            "{answered} (set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)"
+        )),
+        // The user may be allowed to write to another experiment.
+        (403, Purpose::Take) => ExportError::Experiment(without_right),
+        (403, Purpose::Look | Purpose::Find) => ExportError::Target(without_right),
+        (407, _) => ExportError::Target(format!(
+            "{answered} (put the proxy's user and password into HTTP_PROXY or HTTPS_PROXY)"
+        )),
+        (408 | 425 | 429 | 500 | 502..=504, _) => ExportError::Transient {
+            reason: answered,
             after: retry_after(&answer.headers),
             status: Some(status.as_u16()),
         },
-        Cause::Access(advice) => {
-            ExportError::Target(format!("{address} answered {status}{words} ({advice})"))
+        (400 | 409 | 413 | 422, Purpose::Take) => {
+            ExportError::Trace(format!("{address} does not take the trace: {status}{words}"))
         }
-        Cause::Experiment(advice) => {
-            ExportError::Experiment(format!("{address} answered {status}{words} ({advice})"))
-        }
-        Cause::Target => elsewhere(format!("{address} answered {status}{words}")),
-        Cause::Trace => ExportError::Trace(format!("{address} does not take the trace: {status}{words}")),
+        _ => elsewhere(answered),
     }
 }
 

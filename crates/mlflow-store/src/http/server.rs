@@ -8,7 +8,7 @@ use crate::rest::answer::{Answer, error_code};
 use crate::rest::api::{ApiRequest, Rest, Subject};
 use crate::rest::client::{Client, Request};
 use crate::rest::stored::StoredTrace;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use std::time::Instant;
@@ -17,11 +17,8 @@ pub(super) struct ServerApi<'a> {
     client: Client<'a>,
     /// As the target is written, without credentials.
     address: String,
-    url: Url,
+    pub(super) url: Url,
 }
-
-/// The content type and further headers of a body.
-pub(super) type BodyHeaders<'h> = &'h [(HeaderName, &'h str)];
 
 impl<'a> ServerApi<'a> {
     pub(super) fn new(client: Client<'a>, address: String, url: Url) -> ServerApi<'a> {
@@ -74,17 +71,8 @@ impl<'a> ServerApi<'a> {
     }
 
     fn request(&self, request: &ApiRequest) -> Result<Request, ExportError> {
-        let json =
-            |body: &Value| (body.to_string().into_bytes(), HeaderValue::from_static("application/json"));
-        let (body, content_type) = request.body.map(json).unzip();
-        let headers = content_type.map(|value| (CONTENT_TYPE, value)).into_iter().collect();
-        let (method, url) = (request.method.clone(), self.url_of(request)?);
-        Ok(Request { method, url, headers, body: body.unwrap_or_default() })
-    }
-
-    fn url_of(&self, request: &ApiRequest) -> Result<String, ExportError> {
         let bad = || ExportError::Target(format!("{} named a place that is none", self.address));
-        request.url(&self.url).ok_or_else(bad)
+        request.at(&self.url).ok_or_else(bad)
     }
 
     /// Sends a body of another type than JSON.
@@ -92,17 +80,16 @@ impl<'a> ServerApi<'a> {
         &self,
         method: Method,
         path: &[&str],
-        headers: BodyHeaders,
+        headers: &[(HeaderName, &str)],
         body: Vec<u8>,
     ) -> Result<Answer, ExportError> {
-        let mut all = HeaderMap::new();
+        let mut request = Request { method, body, ..self.request(&ApiRequest::get(path, &[]))? };
         for (name, value) in headers {
             let value = HeaderValue::from_str(value)
                 .map_err(|_| ExportError::Target(format!("{} gave an id that is none", self.address)))?;
-            all.insert(name, value);
+            request.headers.insert(name, value);
         }
-        let url = self.url_of(&ApiRequest::get(path, &[]))?;
-        self.client.send(&Request { method, url, headers: all, body })
+        self.client.send(&request)
     }
 
     pub(super) fn refusal(&self, purpose: Purpose, answer: &Answer) -> ExportError {
@@ -112,6 +99,8 @@ impl<'a> ServerApi<'a> {
 
 impl Rest for ServerApi<'_> {
     const CREATIONS: usize = 3;
+    const LOOKS_LAST: bool = false;
+    const CHECKS_BODIES: bool = true;
 
     fn call(&self, request: &ApiRequest) -> Result<Answer, ExportError> {
         self.client.send(&self.request(request)?)
@@ -178,6 +167,7 @@ mod tests {
     use crate::exporter::Patience;
     use crate::rest::client::RequestPolicy;
     use reqwest::StatusCode;
+    use reqwest::header::HeaderMap;
 
     #[test]
     fn a_missing_workspace_is_no_missing_experiment() {

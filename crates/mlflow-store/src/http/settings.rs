@@ -1,26 +1,22 @@
 //! Makes a connection to a server from the variables of MLflow's client.
 
 use super::credentials::authorization;
-use crate::exporter::{ExportError, Patience};
+use super::server::ServerApi;
+use crate::exporter::{ExportError, Remote};
 use crate::rest::client::Client;
 use crate::rest::proxies::{self, proxy_for};
 use crate::rest::roots;
 use crate::rest::variables::{header, is_on, request_policy};
-use crate::target::access::Access;
-use crate::target::{self, Target};
+use crate::target;
 use common::variables::Variables;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use reqwest::{ClientBuilder, Identity, Url};
 
 const WORKSPACE: HeaderName = HeaderName::from_static("x-mlflow-workspace");
 
-/// A client for the target, and the address to start from.
-pub(super) fn connect<'a>(
-    target: &Target,
-    address: &str,
-    access: &Access,
-    patience: Patience<'a>,
-) -> Result<(Client<'a>, Url), ExportError> {
+/// The server at this address.
+pub(super) fn connect<'a>(remote: Remote<'_, 'a>, address: &str) -> Result<ServerApi<'a>, ExportError> {
+    let Remote { target, access, patience } = remote;
     let bad =
         || ExportError::Target(format!("{target} is no address of a server (check MLFLOW_TRACKING_URI)"));
     let url = Url::parse(address).ok().filter(Url::has_host).ok_or_else(bad)?;
@@ -40,12 +36,10 @@ pub(super) fn connect<'a>(
     let http = secured(proxies::set(http, &variables)?, &url, &variables)?;
     let client = Client::new(http, request_policy(&variables)?, patience)?;
     client.secrets().add_headers(&credentials);
-    for scheme in ["http", "https"] {
-        proxies::proxy_for(scheme, &variables)
-            .into_iter()
-            .for_each(|proxy| client.secrets().add_address(proxy));
+    for proxy in ["http", "https"].iter().filter_map(|scheme| proxy_for(scheme, &variables)) {
+        client.secrets().add_address(proxy);
     }
-    Ok((client, url))
+    Ok(ServerApi::new(client, target.to_string(), url))
 }
 
 /// Sets the trusted authorities and the client's certificate. Without TLS it reads none, since a system may
@@ -56,15 +50,12 @@ fn secured(http: ClientBuilder, url: &Url, variables: &Variables) -> Result<Clie
     if !goes_by_tls {
         return Ok(http.tls_certs_only([]));
     }
-    let http = match variables.text("MLFLOW_TRACKING_CLIENT_CERT_PATH") {
+    let name = "MLFLOW_TRACKING_CLIENT_CERT_PATH";
+    let http = match variables.text(name) {
         None => http,
-        Some(path) => {
-            let name = "MLFLOW_TRACKING_CLIENT_CERT_PATH";
-            let identity = Identity::from_pem(&roots::read(name, path)?).map_err(|_| {
-                ExportError::Target(format!("{path} holds no certificate with its key ({name} names it)"))
-            })?;
-            http.identity(identity)
-        }
+        Some(path) => http.identity(Identity::from_pem(&roots::read(name, path)?).map_err(|_| {
+            ExportError::Target(format!("{path} holds no certificate with its key ({name} names it)"))
+        })?),
     };
     let own = variables.text("MLFLOW_TRACKING_SERVER_CERT_PATH");
     match (is_on("MLFLOW_TRACKING_INSECURE_TLS", variables)?, own) {
@@ -80,19 +71,18 @@ fn secured(http: ClientBuilder, url: &Url, variables: &Variables) -> Result<Clie
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exporter::Patience;
+    use crate::target::Target;
+    use crate::target::access::Access;
 
     fn outcome(uri: &str, variables: &[(&str, &str)]) -> String {
         let target = Target::parse(uri, std::path::Path::new("/")).unwrap();
         let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let access = Access { variables, ..Access::default() };
         let Target::Http(http) = &target else { panic!("{uri} is no server") };
-        match connect(
-            &target,
-            &http.url,
-            &access,
-            Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} },
-        ) {
-            Ok((_, url)) => format!("ok {url}"),
+        let patience = Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} };
+        match connect(Remote { target: &target, access: &access, patience }, &http.url) {
+            Ok(server) => format!("ok {}", server.url),
             Err(ExportError::Target(reason)) => reason,
             Err(other) => panic!("{other:?}"),
         }

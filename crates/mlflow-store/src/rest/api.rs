@@ -1,7 +1,9 @@
 //! One request to the REST API, and what differs between the programs that answer it.
 
 use super::answer::Answer;
+use super::client::Request;
 use crate::exporter::ExportError;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -34,8 +36,13 @@ pub enum Subject<'s> {
 
 /// A program that has MLflow's REST API.
 pub trait Rest {
-    /// How often another client may create the experiment between a look and the creation.
+    /// How often another client may create the experiment between a look and the creation, and whether the
+    /// last time is followed by a look.
     const CREATIONS: usize;
+    const LOOKS_LAST: bool;
+
+    /// Whether a success with an unexpected body is an error. A proxy's page may have such a status.
+    const CHECKS_BODIES: bool;
 
     /// Sends a request, with retries. The error is one of any request, such as no answer.
     fn call(&self, request: &ApiRequest) -> Result<Answer, ExportError>;
@@ -75,9 +82,9 @@ impl<'r> ApiRequest<'r> {
         ApiRequest { method, path, query: &[], body: Some(body) }
     }
 
-    /// The address of the request. Names and ids may hold any character, and some come from the server: each
+    /// The request to the program at this address. Names and ids may hold any character, and some come from the server: each
     /// part of the path is escaped as one segment. None for a part that is no segment.
-    pub fn url(&self, base: &Url) -> Option<String> {
+    pub fn at(&self, base: &Url) -> Option<Request> {
         if self.path.iter().any(|part| [".", "..", ""].contains(part)) {
             return None;
         }
@@ -86,6 +93,11 @@ impl<'r> ApiRequest<'r> {
         if !self.query.is_empty() {
             url.query_pairs_mut().extend_pairs(self.query);
         }
-        Some(url.into())
+        let (mut headers, mut body) = (HeaderMap::new(), Vec::new());
+        if let Some(json) = self.body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            body = json.to_string().into_bytes();
+        }
+        Some(Request { method: self.method.clone(), url: url.into(), headers, body })
     }
 }

@@ -41,51 +41,39 @@ impl SqliteError {
     /// Converts to an exporter's error, which names the file.
     pub(super) fn at(self, path: &Path) -> ExportError {
         let path = path.display();
-        if let SqliteError::Tree(_) = self {
-            return ExportError::Trace(format!("{self}: {path}"));
-        }
-        if let SqliteError::Archived { .. } = self {
-            return ExportError::Archived(format!("{self}: {path}"));
-        }
-        if let SqliteError::NoExperiment(_) | SqliteError::DeletedExperiment(_) = self {
-            return ExportError::Experiment(format!("{self}: {path}"));
-        }
-        let (transient, what) = match &self {
+        let text = format!("{self}: {path}");
+        match &self {
+            SqliteError::Tree(_) => ExportError::Trace(text),
+            SqliteError::Archived { .. } => ExportError::Archived(text),
+            SqliteError::NoExperiment(_) | SqliteError::DeletedExperiment(_) => ExportError::Experiment(text),
+            SqliteError::Shape(_) => ExportError::Target(text),
+            SqliteError::File(error) => match error.kind() {
+                io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::NotADirectory => ExportError::Target(text),
+                _ => ExportError::transient(text),
+            },
             SqliteError::Sqlite(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                    (true, "database is locked".into())
+                    ExportError::transient(format!("database is locked: {path}"))
                 }
-                Some(ErrorCode::DiskFull) => (true, "disk is full".into()),
+                Some(ErrorCode::DiskFull) => ExportError::transient(format!("disk is full: {path}")),
                 // Also the error of a file system that is not mounted yet.
-                Some(ErrorCode::CannotOpen) => (true, "database cannot be opened".into()),
-                Some(ErrorCode::SystemIoFailure) => (true, self.to_string()),
+                Some(ErrorCode::CannotOpen) => {
+                    ExportError::transient(format!("database cannot be opened: {path}"))
+                }
+                Some(ErrorCode::SystemIoFailure) => ExportError::transient(text),
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-                    (false, "database may not be written".into())
+                    ExportError::Target(format!("database may not be written: {path}"))
                 }
-                Some(ErrorCode::NotADatabase) => {
-                    return ExportError::Target(format!(
-                        "not a SQLite database: {path} (move it away, or choose another tracking URI)"
-                    ));
-                }
-                Some(ErrorCode::DatabaseCorrupt) => (false, self.to_string()),
+                Some(ErrorCode::NotADatabase) => ExportError::Target(format!(
+                    "not a SQLite database: {path} (move it away, or choose another tracking URI)"
+                )),
+                Some(ErrorCode::DatabaseCorrupt) => ExportError::Target(text),
                 // A constraint or a trigger that a user added, or a value that is too large: may concern only
                 // this trace.
-                _ => return ExportError::unclear(format!("{self}: {path}")),
+                _ => ExportError::unclear(text),
             },
-            SqliteError::File(error) => {
-                let hopeless = matches!(
-                    error.kind(),
-                    io::ErrorKind::PermissionDenied
-                        | io::ErrorKind::ReadOnlyFilesystem
-                        | io::ErrorKind::NotADirectory
-                );
-                (!hopeless, self.to_string())
-            }
-            _ => (false, self.to_string()),
-        };
-        match transient {
-            true => ExportError::transient(format!("{what}: {path}")),
-            false => ExportError::Target(format!("{what}: {path}")),
         }
     }
 }

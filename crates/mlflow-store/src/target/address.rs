@@ -27,7 +27,7 @@ pub(super) fn shown(uri: &str) -> String {
 }
 
 /// Targets go into files, logs and notices; credentials must not.
-pub(super) fn without_credentials(uri: &str) -> String {
+pub(crate) fn without_credentials(uri: &str) -> String {
     match user_info(uri) {
         Some(range) => format!("{}{}", &uri[..range.start], &uri[range.end..]),
         None => uri.to_owned(),
