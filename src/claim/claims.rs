@@ -72,7 +72,7 @@ fn candidates(launch: &Launch, paths: &Paths) -> Vec<Candidate> {
         .collect();
     let mut candidates = BTreeMap::new();
     for path in rollout::prompts::of_tree(paths.home().path(), launch.started_at) {
-        let Some(thread) = rollout::path::thread_of(&path) else { continue };
+        let Some(thread) = ThreadId::from_rollout_name(&path) else { continue };
         let meta = rollout::files::meta_of(&path).ok().flatten();
         if meta.as_ref().is_some_and(|meta| meta.parent().is_some()) {
             continue;

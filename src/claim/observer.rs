@@ -6,6 +6,7 @@ use super::held::HeldThreads;
 use super::launch_record::{self, Launch, LaunchRecord};
 use crate::base::codex_home::CodexHome;
 use crate::codex::tui_log::{self, Logged, TuiLog};
+use common::disk::entries;
 use launch::companion::Companion;
 use launch::mode::Interface;
 use launch::process::Process;
@@ -122,7 +123,7 @@ pub fn take_log_of(launch: &mut Launch, folder: &Path) {
 
 /// Removes logs without a launch: an interface that a tool started created them after its launch had ended.
 pub fn sweep_logs(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    for entry in entries(folder) {
         let path = entry.path();
         if let Some(launch) = tui_log::launch_of(&path)
             && !launch_record::path_of(folder, launch).exists()

@@ -256,9 +256,7 @@ impl Watcher<'_> {
         launch_record::under_way(&self.context.paths.launches()).iter().any(|launch| {
             let is_logged = |logged: &Logged| match logged {
                 Logged::Prompt { client_id } => tail.prompts().contains(client_id),
-                Logged::Rollout(path) => {
-                    codex_session::rollout::path::thread_of(path).as_ref() == Some(thread)
-                }
+                Logged::Rollout(path) => ThreadId::from_rollout_name(path).as_ref() == Some(thread),
                 Logged::UntaggedOp => false,
             };
             launch.claims.iter().any(|claim| claim.thread == *thread) || launch.logged.iter().any(is_logged)

@@ -3,7 +3,7 @@
 use crate::base::codex_home::CodexHome;
 use crate::claim;
 use codex_session::rollout::thread_files::{Parts, ThreadFiles, rollout_of};
-use codex_session::rollout::{files, index, path};
+use codex_session::rollout::{files, index};
 use codex_session::session::family::{Family, working_times};
 use codex_session::session::model::Session;
 use codex_session::session::{self, Writer, chain};
@@ -102,7 +102,7 @@ pub fn family(own: Session, rollout: &Path, home: &CodexHome, shelf: &mut Thread
             })
         });
         let read = |file: PathBuf| {
-            let thread = path::thread_of(&file)?;
+            let thread = ThreadId::from_rollout_name(&file)?;
             read(&file, writer_of(&thread, home))
                 .inspect_err(|error| tracing::warn!("cannot read {}: {error}", file.display()))
                 .ok()

@@ -1,7 +1,7 @@
 //! The text that replaces a secret: `[redacted:<rule>:<hash>]`.
 
 use super::salt::Salt;
-use mlflow_store::ids::to_hex;
+use common::printable::hex;
 use sha2::{Digest, Sha256};
 
 /// Prefix of every placeholder.
@@ -30,5 +30,5 @@ fn hash(salt: &Salt, secret: &[u8]) -> String {
             byte => hash.update([byte]),
         }
     }
-    to_hex(&hash.finalize()[..HASH_DIGITS / 2])
+    hex(&hash.finalize()[..HASH_DIGITS / 2])
 }

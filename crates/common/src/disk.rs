@@ -53,9 +53,14 @@ pub fn aside(folder: &Path) -> io::Result<NamedTempFile> {
     Builder::new().prefix(ASIDE).tempfile_in(folder)
 }
 
+/// The entries of a folder; none for one that cannot be read.
+pub fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> + use<> {
+    fs::read_dir(folder).into_iter().flatten().flatten()
+}
+
 /// Removes temporary files that a crash left.
 pub fn sweep(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    for entry in entries(folder) {
         let is_aside = entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes());
         if is_aside && is_abandoned(&entry) {
             let _ = fs::remove_file(entry.path());

@@ -22,6 +22,11 @@ pub fn json(json: &str) -> String {
     })
 }
 
+/// Two digits a byte, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The text on one line, without credentials in addresses.
 pub fn in_one_line(text: &str) -> String {
     with_unsafe(&masked(text), |c, line| match c {

@@ -1,5 +1,6 @@
 //! Trace and span ids.
 
+use common::printable::hex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -31,7 +32,7 @@ macro_rules! id {
 
         impl fmt::Display for $Id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}{}", $prefix, to_hex(&self.0))
+                write!(f, "{}{}", $prefix, hex(&self.0))
             }
         }
 
@@ -72,11 +73,6 @@ id!(
     /// 8 bytes; written as 16 hex digits.
     SpanId, 8, ""
 );
-
-/// Two lower-case hex digits per byte.
-pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn from_hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
     if digits.len() != 2 * N || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {

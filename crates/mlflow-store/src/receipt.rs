@@ -1,8 +1,9 @@
 //! What a target took of a trace, so that the next delivery sends only what is new.
 
-use crate::ids::{SpanId, to_hex};
+use crate::ids::SpanId;
 use crate::target::Target;
 use crate::trace::{Span, Trace};
+use common::printable::hex;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -80,5 +81,5 @@ fn info_digest(trace: &Trace) -> String {
 /// The first 8 bytes of the JSON's SHA-256, in hex: enough to detect a change.
 fn digest_of(what: &impl Serialize) -> String {
     let json = serde_json::to_vec(what).expect("values with text keys always serialize");
-    to_hex(&Sha256::digest(json)[..8])
+    hex(&Sha256::digest(json)[..8])
 }

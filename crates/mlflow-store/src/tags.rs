@@ -1,7 +1,7 @@
 //! Which tags an update may write. Users may set, change and delete any tag in MLflow, and their changes
 //! stay.
 
-use crate::ids::to_hex;
+use common::printable::hex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ pub fn recovered(there: &BTreeMap<String, String>, mut written: Record, pending:
 }
 
 fn mark(value: &str) -> String {
-    to_hex(&Sha256::digest(value.as_bytes())[..8])
+    hex(&Sha256::digest(value.as_bytes())[..8])
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::base::codex_home::CodexHome;
 use crate::claim::ancestry::is_ours;
 use crate::claim::writers::{LocalProcesses, Writers};
 use codex_session::thread::ThreadId;
+use common::disk::entries;
 use jiff::Zoned;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use std::collections::BTreeMap;
@@ -164,8 +165,7 @@ impl LockWatch {
 
     /// Every lock file: some may have been opened before the watch.
     fn take_all(&mut self, now: Instant) {
-        let entries = fs::read_dir(&self.locks).into_iter().flatten().flatten();
-        let threads = entries.filter_map(|entry| ThreadId::from_lock_name(&entry.file_name()));
+        let threads = entries(&self.locks).filter_map(|entry| ThreadId::from_lock_name(&entry.file_name()));
         threads.for_each(|thread| _ = self.pending.entry(thread).or_insert(now));
     }
 

@@ -2,11 +2,11 @@
 
 use super::{ProcessInfo, ThreadOf, Writers, is_codex};
 use codex_session::thread::ThreadId;
+use common::disk::entries;
 use launch::process::stat;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::claim) struct LocalProcesses;
@@ -24,21 +24,18 @@ impl Writers for LocalProcesses {
 
     fn children(&self, id: u32) -> Vec<u32> {
         // Each thread has its own children.
-        let threads: Vec<PathBuf> = entries(format!("/proc/{id}/task")).map(|thread| thread.path()).collect();
-        let lists = threads.iter().map(|thread| fs::read_to_string(thread.join("children")));
+        let threads = entries(format!("/proc/{id}/task").as_ref());
+        let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")));
         if let Ok(lists) = lists.collect::<io::Result<Vec<String>>>() {
-            return lists
-                .iter()
-                .flat_map(|list| list.split_whitespace())
-                .filter_map(|id| id.parse().ok())
-                .collect();
+            let ids = lists.iter().flat_map(|list| list.split_whitespace());
+            return ids.filter_map(|id| id.parse().ok()).collect();
         }
         // A kernel without CONFIG_PROC_CHILDREN; or the process is gone, and has none.
         self.all().into_iter().filter(|other| stat(*other).is_some_and(|stat| stat.parent == id)).collect()
     }
 
     fn all(&self) -> Vec<u32> {
-        entries("/proc".into()).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        entries("/proc".as_ref()).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
     /// A sandbox or a container may have no `/proc`, or that of other processes.
@@ -65,8 +62,4 @@ impl Writers for LocalProcesses {
 /// The mode of the link in `/proc`: the owner's bit for writing.
 fn is_for_writing(entry: &fs::DirEntry) -> bool {
     entry.metadata().is_ok_and(|link| link.mode() & 0o200 != 0)
-}
-
-fn entries(folder: String) -> impl Iterator<Item = fs::DirEntry> {
-    fs::read_dir(folder).into_iter().flatten().flatten()
 }

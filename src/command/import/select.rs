@@ -6,8 +6,9 @@ use crate::command::CommandError;
 use crate::settings::Settings;
 use crate::trace::ids::trace_of_thread;
 use codex_session::rollout::files::{SessionFile, SessionFiles};
-use codex_session::rollout::{path, walk};
+use codex_session::rollout::path;
 use codex_session::thread::ThreadId;
+use common::disk::entries;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -95,8 +96,8 @@ pub(super) fn named(
 
 /// Adds the other session files of the folder: a copied session may come with its sub-agents and other files.
 fn add_siblings(path: &Path, walk: &mut SessionFiles) {
-    let entries = path.parent().into_iter().flat_map(walk::entries);
-    for path in entries.map(|entry| entry.path()).filter(|path| path::is_rollout(path)) {
+    let siblings = path.parent().into_iter().flat_map(entries);
+    for path in siblings.map(|entry| entry.path()).filter(|path| path::is_rollout(path)) {
         // An unreadable sibling is no error: the user did not name it.
         let _ = walk.add_file(&path);
     }

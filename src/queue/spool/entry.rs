@@ -7,8 +7,9 @@
 
 use super::error::SpoolError;
 use crate::redact::Redacted;
+use common::printable::hex;
 use jiff::Timestamp;
-use mlflow_store::ids::{TraceId, to_hex};
+use mlflow_store::ids::TraceId;
 use mlflow_store::target::{Experiment, Target};
 use mlflow_store::trace::Trace;
 use serde::{Deserialize, Serialize};
@@ -213,7 +214,7 @@ impl<T> Digesting<T> {
     }
 
     fn digest(&self) -> String {
-        to_hex(&self.hash.clone().finalize())
+        hex(&self.hash.clone().finalize())
     }
 }
 

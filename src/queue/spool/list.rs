@@ -4,8 +4,9 @@ use super::Spool;
 use super::error::SpoolError;
 use super::policy::{Lane, Pause};
 use crate::trace::ids::trace_of_thread;
+use common::printable::hex;
 use jiff::Timestamp;
-use mlflow_store::ids::{TraceId, to_hex};
+use mlflow_store::ids::TraceId;
 use mlflow_store::target::Target;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -98,7 +99,7 @@ fn listed(path: PathBuf, target: Result<Target, SpoolError>, state: EntryState) 
 
 fn id_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
-    to_hex(&Sha256::digest(name.as_encoded_bytes())[..4])
+    hex(&Sha256::digest(name.as_encoded_bytes())[..4])
 }
 
 /// The only entry with this id, trace id or session id.

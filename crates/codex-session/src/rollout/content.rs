@@ -30,6 +30,14 @@ impl<'de> Deserialize<'de> for ContentText {
 
 struct ContentVisitor;
 
+macro_rules! as_json {
+    ($($visit:ident: $of:ty),*) => {
+        $(fn $visit<E>(self, value: $of) -> Result<Text, E> {
+            Ok(Value::from(value).to_string().into())
+        })*
+    };
+}
+
 impl<'de> Visitor<'de> for ContentVisitor {
     type Value = Text;
 
@@ -45,21 +53,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
         Ok(Text::default())
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
-        Ok(value.to_string().into())
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Text, E> {
-        Ok(number.to_string().into())
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Text, E> {
-        Ok(number.to_string().into())
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Text, E> {
-        Ok(Value::from(number).to_string().into())
-    }
+    as_json!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64);
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Text, A::Error> {
         let mut parts = std::iter::from_fn(|| parts.next_element::<Part>().transpose());
@@ -90,12 +84,21 @@ impl<'de> Deserialize<'de> for Part {
 
 struct PartVisitor;
 
-/// Visits values that are not text: they count as absent.
+/// Visits values that are neither text nor an object: they count as absent.
 macro_rules! nothing {
     ($($visit:ident: $of:ty),*) => {
         $(fn $visit<E>(self, _: $of) -> Result<Self::Value, E> {
             Ok(Self::Value::default())
         })*
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self::Value, A::Error> {
+            while values.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(Self::Value::default())
+        }
     };
 }
 
@@ -107,15 +110,6 @@ impl<'de> Visitor<'de> for PartVisitor {
     }
 
     nothing!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str);
-
-    fn visit_unit<E>(self) -> Result<Part, E> {
-        Ok(Part(None))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Part, A::Error> {
-        while values.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Part(None))
-    }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Part, A::Error> {
         let (mut text, mut image, mut secret) = (None, None, None);
@@ -168,15 +162,6 @@ impl<'de> Visitor<'de> for IfTextVisitor {
 
     fn visit_str<E>(self, text: &str) -> Result<IfText, E> {
         Ok(IfText(Some(text.into())))
-    }
-
-    fn visit_unit<E>(self) -> Result<IfText, E> {
-        Ok(IfText(None))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<IfText, A::Error> {
-        while values.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(IfText(None))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<IfText, A::Error> {

@@ -1,12 +1,11 @@
 //! Finds session files: in Codex's folders, in copies of them, and single files that the user names.
 
 use super::line::RolloutLine;
-use super::path;
-use super::reader;
 use super::rollout_item::RolloutItem;
 use super::session_meta::SessionMeta;
-use super::walk::entries;
+use super::{path, reader};
 use crate::thread::ThreadId;
+use common::disk::entries;
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
@@ -108,7 +107,7 @@ fn look(path: &Path, found: &Metadata) -> io::Result<FileKind> {
     let is_meta = matches!(&first, Some(RolloutItem::Unknown { kind }) if kind == "session_meta");
     let meta = first.and_then(meta_in);
     let by_meta = || ThreadId::from_meta(&meta.as_ref()?.id);
-    let Some(thread) = path::thread_of(path).or_else(by_meta) else {
+    let Some(thread) = ThreadId::from_rollout_name(path).or_else(by_meta) else {
         return Ok(match meta {
             Some(meta) if !meta.id.is_empty() => FileKind::WithoutId(format!(
                 "its session id \"{}\" can name no trace (1 to 128 letters, digits, `-`, `_` and `.`)",

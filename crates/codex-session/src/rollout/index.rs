@@ -3,8 +3,9 @@
 //! Codex follows these paths even out of its home: in a copied home, it continues the sessions of the original one.
 //! This module only reads the index, and leaves no file behind.
 
-use super::walk::entries;
 use crate::thread::ThreadId;
+use common::disk::entries;
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 /// Longest wait for Codex's writes, which take microseconds.
 const BUSY: Duration = Duration::from_secs(1);
+
+/// Bytes of a path that a SQLite URI would read as something else.
+const IN_URI: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
 /// The path of the thread's rollout, from the index in this folder. None without an index, and where no file has
 /// that path.
@@ -36,35 +40,20 @@ fn newest(folder: &Path) -> Option<PathBuf> {
 fn look_up(file: &Path, thread: &ThreadId) -> rusqlite::Result<Option<String>> {
     // Codex's last writes are in the write-ahead log, which exists while a process has the index open. Without a
     // log no process has, and `immutable` keeps SQLite from creating one.
-    let has_log = fs::metadata(with_suffix(file, "-wal")).is_ok_and(|log| log.len() > 0);
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    let has_log = fs::metadata(log).is_ok_and(|log| log.len() > 0);
     let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = if has_log {
         Connection::open_with_flags(file, flags)?
     } else {
         flags |= OpenFlags::SQLITE_OPEN_URI;
-        Connection::open_with_flags(format!("file:{}?immutable=1", escaped(file)), flags)?
+        let path = percent_encode(file.as_os_str().as_encoded_bytes(), IN_URI);
+        Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)?
     };
     connection.busy_timeout(BUSY)?;
     let query = "SELECT rollout_path FROM threads WHERE id = ?1";
     connection.query_row(query, [thread.as_str()], |row| row.get(0)).optional()
-}
-
-fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// The path with percent codes for what a SQLite URI would read as something else.
-fn escaped(file: &Path) -> String {
-    let mut address = String::new();
-    for byte in file.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'%' | b'?' | b'#' | 0x80.. => address.push_str(&format!("%{byte:02x}")),
-            byte => address.push(char::from(*byte)),
-        }
-    }
-    address
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Files inside text, as base64 in `data:` URLs. A short note replaces each: the bytes would fill the trace.
 
-use base64::Engine;
-use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
+use common::printable::hex;
 use sha2::{Digest, Sha256};
 
 /// Some writers leave the padding out.
@@ -28,8 +28,7 @@ pub fn note(kind: &str, data: &str) -> String {
     let what = if kind.starts_with("image/") { "image " } else { "" };
     match BASE64.decode(data) {
         Ok(bytes) => {
-            let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("[{what}{kind}, {} bytes, sha256 {digest}]", bytes.len())
+            format!("[{what}{kind}, {} bytes, sha256 {}]", bytes.len(), hex(&Sha256::digest(&bytes)))
         }
         Err(_) => format!("[{what}{kind}, {} characters that are no base64]", data.len()),
     }

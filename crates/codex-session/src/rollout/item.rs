@@ -9,13 +9,15 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// Exact times, in milliseconds since the epoch (0.150 and later).
-#[derive(Debug, PartialEq)]
+/// Exact times, in milliseconds since the epoch (0.150 and later). One pass parses what Codex writes: every field has
+/// its expected type, and the item begins with its own type.
+#[derive(Debug, PartialEq, Deserialize)]
 pub struct ItemCompleted {
     pub thread_id: Option<String>,
     pub turn_id: Option<String>,
     pub started_at_ms: Option<i64>,
     pub completed_at_ms: Option<i64>,
+    #[serde(deserialize_with = "type_first")]
     pub item: Item,
 }
 
@@ -129,16 +131,6 @@ pub struct EnteredReviewMode {
     pub user_facing_hint: Option<String>,
 }
 
-/// As Codex writes it: every field has its expected type, and one pass parses it.
-#[derive(Deserialize)]
-struct PlainItemCompleted {
-    thread_id: Option<String>,
-    turn_id: Option<String>,
-    started_at_ms: Option<i64>,
-    completed_at_ms: Option<i64>,
-    item: TypeFirst,
-}
-
 /// Tolerant form: a field of an odd type counts as absent.
 #[derive(Deserialize)]
 struct RawItemCompleted<'a> {
@@ -187,9 +179,7 @@ impl Item {
 impl ItemCompleted {
     pub(super) fn parse(payload: &str) -> Option<ItemCompleted> {
         if let Ok(plain) = serde_json::from_str(payload) {
-            let PlainItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item } = plain;
-            let TypeFirst(item) = item;
-            return Some(ItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item });
+            return Some(plain);
         }
         let raw = serde_json::from_str(payload).ok()?;
         let RawItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item } = raw;
@@ -222,12 +212,8 @@ impl<'de, A: MapAccess<'de>> ItemFields for FieldsAfterType<A> {
 }
 
 /// An item whose first field is its type, as Codex writes it.
-struct TypeFirst(Item);
-
-impl<'de> Deserialize<'de> for TypeFirst {
-    fn deserialize<D: Deserializer<'de>>(item: D) -> Result<TypeFirst, D::Error> {
-        item.deserialize_map(TypeFirstVisitor).map(TypeFirst)
-    }
+fn type_first<'de, D: Deserializer<'de>>(item: D) -> Result<Item, D::Error> {
+    item.deserialize_map(TypeFirstVisitor)
 }
 
 struct TypeFirstVisitor;
@@ -261,7 +247,7 @@ mod tests {
             r#"{"type":"Plan","text":"x"}"#,
         ];
         for item in known {
-            let TypeFirst(read) = serde_json::from_str(item).unwrap();
+            let read = type_first(&mut serde_json::Deserializer::from_str(item)).unwrap();
             assert_eq!(read, Item::parse(item), "{item}");
         }
         let others = [
@@ -273,7 +259,7 @@ mod tests {
             "[]",
         ];
         for item in others {
-            assert!(serde_json::from_str::<TypeFirst>(item).is_err(), "{item}");
+            assert!(type_first(&mut serde_json::Deserializer::from_str(item)).is_err(), "{item}");
         }
         assert_eq!(Item::parse(others[0]), Item::ContextCompaction);
     }

@@ -1,10 +1,9 @@
 //! One line of a rollout: `{"timestamp", "ordinal", "type", "payload"}`, written since Codex 0.35; before, the
 //! payload alone.
 
-use super::bare;
-use super::encoding;
 use super::envelope::{Envelope, MalformedLine};
 use super::rollout_item::RolloutItem;
+use super::{bare, encoding};
 use common::json::escapes;
 use jiff::Timestamp;
 

@@ -2,8 +2,9 @@
 //!
 //! Codex may compress old ones (`.jsonl.zst`), and decompresses them when they are resumed.
 
-use super::walk::{entries, files_below};
+use super::walk::files_below;
 use crate::thread::ThreadId;
+use common::disk::entries;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, civil::Date};
 use std::ffi::OsStr;
@@ -23,22 +24,16 @@ pub fn find(home: &Path, thread: &ThreadId) -> Option<PathBuf> {
         .or_else(|| files_below([sessions]).map(|entry| entry.path()).find(|path| is_of(path, thread)))
 }
 
-/// The thread that a rollout's file name gives: the UUID after `rollout-<time>-`, or after the day alone in a
-/// document.
-pub fn thread_of(path: &Path) -> Option<ThreadId> {
-    ThreadId::from_rollout_name(path)
-}
-
 /// By its name alone.
 pub fn is_rollout(path: &Path) -> bool {
     let written_as = is_compressed(path) || extension_of(path) == "jsonl" || may_be_document(path);
-    written_as && thread_of(path).is_some()
+    written_as && ThreadId::from_rollout_name(path).is_some()
 }
 
 /// By its name alone. Only a UUID is found in a name; another id is compared with what takes the UUID's place.
 pub fn is_of(path: &Path, thread: &ThreadId) -> bool {
     if thread.is_uuid() {
-        return is_rollout(path) && thread_of(path).as_ref() == Some(thread);
+        return is_rollout(path) && ThreadId::from_rollout_name(path).as_ref() == Some(thread);
     }
     non_uuid_id(path) == Some(thread.as_str())
 }
@@ -48,7 +43,7 @@ pub fn non_uuid_id(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     let stem = name.strip_suffix(".jsonl").or_else(|| name.strip_suffix(".jsonl.zst"))?;
     let rest = stem.strip_prefix("rollout-")?.get("2026-11-22T10-04-14-".len()..)?;
-    Some(rest).filter(|rest| !rest.is_empty() && thread_of(path).is_none())
+    Some(rest).filter(|rest| !rest.is_empty() && ThreadId::from_rollout_name(path).is_none())
 }
 
 /// By its name alone: the TypeScript Codex wrote one document per session.

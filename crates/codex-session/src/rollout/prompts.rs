@@ -3,11 +3,11 @@
 use super::event::Event;
 use super::item::Item;
 use super::line::RolloutLine;
-use super::path;
-use super::reader;
 use super::rollout_item::RolloutItem;
-use super::walk::{entries, files_below};
+use super::walk::files_below;
+use super::{path, reader};
 use crate::thread::ThreadId;
+use common::disk::entries;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use memchr::memmem;
@@ -44,7 +44,10 @@ pub fn threads_holding(home: &Path, client_ids: &BTreeSet<String>, since: Timest
             break;
         }
         for file in place() {
-            let Some(thread) = path::thread_of(&file).filter(|_| seen.insert(file.clone())) else { continue };
+            let Some(thread) = ThreadId::from_rollout_name(&file).filter(|_| seen.insert(file.clone()))
+            else {
+                continue;
+            };
             let held = held_by(&file, client_ids);
             if !held.is_empty() && !threads.contains(&thread) {
                 threads.push(thread);

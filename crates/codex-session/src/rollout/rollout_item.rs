@@ -66,26 +66,22 @@ impl RolloutItem {
     }
 
     pub(super) fn parse(kind: &str, payload: &str) -> RolloutItem {
-        let unknown = |kind: &str| RolloutItem::Unknown { kind: kind.to_owned() };
-        match kind {
-            "session_meta" => {
-                read(payload).map_or_else(|| unknown(kind), |meta| RolloutItem::SessionMeta(Box::new(meta)))
-            }
-            "turn_context" => read(payload).map_or_else(|| unknown(kind), RolloutItem::TurnContext),
-            "token_usage_record" => {
-                read(payload).map_or_else(|| unknown(kind), RolloutItem::TokenUsageRecord)
-            }
-            "compacted" => read(payload).map_or_else(|| unknown(kind), RolloutItem::Compacted),
+        let item = match kind {
+            "session_meta" => read(payload).map(|meta| RolloutItem::SessionMeta(Box::new(meta))),
+            "turn_context" => read(payload).map(RolloutItem::TurnContext),
+            "token_usage_record" => read(payload).map(RolloutItem::TokenUsageRecord),
+            "compacted" => read(payload).map(RolloutItem::Compacted),
             "world_state" | "inter_agent_communication_metadata" | "retained_context" => {
-                RolloutItem::Bookkeeping
+                Some(RolloutItem::Bookkeeping)
             }
-            "response_item" => RolloutItem::from_response(payload),
+            "response_item" => return RolloutItem::from_response(payload),
             "event_msg" => match Event::parse(payload) {
-                Ok(event) => RolloutItem::Event(event),
-                Err(inner) => unknown(&format!("event_msg/{inner}")),
+                Ok(event) => Some(RolloutItem::Event(event)),
+                Err(inner) => return RolloutItem::Unknown { kind: format!("event_msg/{inner}") },
             },
-            other => unknown(other),
-        }
+            _ => None,
+        };
+        item.unwrap_or_else(|| RolloutItem::Unknown { kind: kind.to_owned() })
     }
 
     pub(super) fn from_response(payload: &str) -> RolloutItem {

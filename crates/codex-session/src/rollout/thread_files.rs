@@ -4,8 +4,9 @@
 //! first line is read only of files whose thread was made while another one worked.
 
 use super::path::{self, day_folder, time_of};
-use super::walk::{entries, files_below};
+use super::walk::files_below;
 use crate::thread::ThreadId;
+use common::disk::entries;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, civil::Date};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -78,7 +79,7 @@ impl ThreadFiles {
         if let Some(folder) = also_in {
             paths.extend(self.list(folder).iter().cloned());
         }
-        let made = |path: &Path| time_of(&path::thread_of(path)?);
+        let made = |path: &Path| time_of(&ThreadId::from_rollout_name(path)?);
         let fits = |path: &PathBuf| {
             made(path).is_some_and(|at| times.iter().any(|(from, to)| (*from..=*to).contains(&at)))
         };
@@ -111,7 +112,7 @@ impl ThreadFiles {
 
 /// The id of the file itself, where a thread has several: the thread's for the first, what follows `_` for others.
 pub fn rollout_of(path: &Path) -> Option<ThreadId> {
-    let thread = path::thread_of(path)?;
+    let thread = ThreadId::from_rollout_name(path)?;
     let name = path.file_name()?.to_str()?;
     let (_, rest) = name.split_once(thread.as_str())?;
     Some(rest.strip_prefix('_').and_then(|rest| ThreadId::parse(rest.get(..36)?)).unwrap_or(thread))

@@ -2,12 +2,7 @@
 
 use std::fs::{self, DirEntry, ReadDir};
 use std::iter;
-use std::path::{Path, PathBuf};
-
-/// The entries of a folder; none for one that cannot be read.
-pub fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> + use<> {
-    fs::read_dir(folder).into_iter().flatten().flatten()
-}
+use std::path::PathBuf;
 
 /// The entries below these folders that are no folders themselves. Links to folders are not followed: they may lead
 /// in circles.

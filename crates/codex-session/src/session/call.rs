@@ -1,14 +1,12 @@
 //! A tool call from one line: as the model requested it, or as Codex recorded it.
 
 use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
-use super::outcome;
-use super::{mcp, shell};
+use super::{mcp, outcome, shell};
 use crate::rollout::content::text_of;
 use crate::rollout::item::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
 use crate::rollout::response_item::ResponseItem;
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 use jiff::{SignedDuration, Timestamp};
 
 /// Tools that the provider runs: they have no output line.

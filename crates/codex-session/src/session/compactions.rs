@@ -1,7 +1,6 @@
 //! Compactions: when each took place, and the size of the context before and after.
 
-use super::model::StepAt;
-use super::model::{Compaction, Session, Step};
+use super::model::{Compaction, Session, Step, StepAt};
 use super::tools::time;
 use crate::rollout::event::TokenCount;
 use crate::rollout::item::ItemCompleted;
@@ -31,9 +30,9 @@ impl Compactions {
     pub(super) fn begin_turn(&mut self, session: &mut Session) {
         if session.turns.len() == 1 {
             let began = session.turns[0].started_at;
-            std::mem::take(&mut self.before_turns)
-                .into_iter()
-                .for_each(|at| self.add(session, 0, at.max(began)));
+            for at in std::mem::take(&mut self.before_turns) {
+                self.add(session, 0, at.max(began));
+            }
         }
     }
 
@@ -51,9 +50,7 @@ impl Compactions {
     }
 
     pub(super) fn token_count(&mut self, session: &mut Session, count: &TokenCount) {
-        let Some(last) = count.info.as_ref().and_then(|info| info.last_token_usage) else {
-            return;
-        };
+        let Some(last) = count.info.as_ref().and_then(|info| info.last_token_usage) else { return };
         self.context_tokens = last.total_tokens.0;
         if let Some(StepAt { turn, step }) = self.uncounted.take()
             && let Step::Compaction(compaction) = &mut session.turns[turn].steps[step]

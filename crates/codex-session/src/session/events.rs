@@ -207,10 +207,8 @@ impl SessionReducer {
     /// A fork's first total holds its parent's tokens. After responses without a count, the difference is the usage
     /// of those responses.
     pub(super) fn first(&self) -> First {
-        match self.inferences.responses() <= 1 || self.session.meta.forked_from_id.is_some() {
-            true => First::MayInherit,
-            false => First::IsOwn,
-        }
+        let may_inherit = self.inferences.responses <= 1 || self.session.meta.forked_from_id.is_some();
+        if may_inherit { First::MayInherit } else { First::IsOwn }
     }
 
     pub(super) fn update_total(&mut self) {

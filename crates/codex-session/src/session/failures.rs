@@ -35,7 +35,8 @@ pub(super) fn without_answer(session: &Session, turn: &Turn, is_limit_reached: b
             if last.usage.is_none()
                 && last.requests.is_empty()
                 && if last.texts.iter().all(|text| is_no_message(text, turn.mode.as_deref())) {
-                    last.attempt.is_some() || has_usage(session)
+                    // Some providers report no usage.
+                    last.attempt.is_some() || session.usage().is_some()
                 } else {
                     is_codexs_own(turn.turn_id.as_deref())
                 } =>
@@ -63,11 +64,6 @@ fn without(text: &str, begin: &str, end: &str) -> String {
     let mut rest = parts.next().unwrap_or_default().to_owned();
     parts.filter_map(|part| part.split_once(end)).for_each(|(_, after)| rest.push_str(after));
     rest
-}
-
-/// Some providers report no usage.
-fn has_usage(session: &Session) -> bool {
-    session.usage().is_some()
 }
 
 /// False for turns of before 0.104, which `migrate-rollouts` names `rollout-5`.

@@ -1,8 +1,7 @@
 //! Model responses: where each begins and ends, and its token usage.
 
 use super::in_force::InForce;
-use super::model::StepAt;
-use super::model::{Failure, Inference, Message, Session, Step, add};
+use super::model::{Failure, Inference, Message, Session, Step, StepAt, add};
 use super::usage::TokenUsage;
 use common::json::text::Text;
 use jiff::Timestamp;
@@ -14,13 +13,13 @@ pub(super) struct Inferences {
     /// The number of the last request.
     count: u32,
     /// The number of requests that got a response.
-    responses: u32,
+    pub(super) responses: u32,
     requests: Requests,
     open: Option<StepAt>,
     /// Open or not: Codex may record its usage after the outputs of its tools (0.144 to 0.150).
     last: Option<StepAt>,
     /// Sent with the first request, unless one of its messages repeats them.
-    instructions: Option<Text>,
+    pub(super) instructions: Option<Text>,
     /// Sent with the next request.
     new_messages: Vec<Message>,
     last_input_at: Option<Timestamp>,
@@ -44,18 +43,9 @@ enum Requests {
 }
 
 impl Inferences {
-    pub(super) fn instruct(&mut self, instructions: Option<Text>) {
-        self.instructions = instructions;
-    }
-
     /// The open response, or the last one.
     pub(super) fn open_or_last(&self) -> Option<StepAt> {
         self.open.or(self.last)
-    }
-
-    /// The number of requests that got a response.
-    pub(super) fn responses(&self) -> u32 {
-        self.responses
     }
 
     /// Codex marks the request that it is about to send.

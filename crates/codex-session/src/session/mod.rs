@@ -24,8 +24,8 @@ mod turns;
 pub mod usage;
 mod user_shell;
 
-use crate::rollout::path::thread_of;
 use crate::rollout::reader;
+use crate::thread::ThreadId;
 use model::Session;
 use reducer::SessionReducer;
 use std::io;
@@ -49,21 +49,15 @@ pub fn read(path: &Path, writer: Writer) -> io::Result<Session> {
     while let Some(line) = lines.next_line()? {
         reducer.observe(line);
     }
-    Ok(named_by(
-        path,
-        match writer {
-            Writer::Alive => reducer.snapshot(),
-            Writer::Gone => reducer.finish(),
-        },
-    ))
+    let session = if writer == Writer::Alive { reducer.snapshot() } else { reducer.finish() };
+    Ok(named_by(path, session))
 }
 
 /// Sets the thread's id from the file's name. A damaged `session_meta` has no id, and a fork of Codex 0.120 may keep
 /// the id of its parent. Codex resumes a thread by the name of its file, and launches claim it by that name.
 fn named_by(path: &Path, mut session: Session) -> Session {
-    if let Some(thread) =
-        thread_of(path).filter(|thread| !thread.as_str().eq_ignore_ascii_case(&session.meta.id))
-    {
+    let thread = ThreadId::from_rollout_name(path);
+    if let Some(thread) = thread.filter(|thread| !thread.as_str().eq_ignore_ascii_case(&session.meta.id)) {
         session.meta.id = thread.to_string();
     }
     session

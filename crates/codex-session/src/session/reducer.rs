@@ -74,7 +74,7 @@ impl SessionReducer {
                 let is_fork = meta.forked_from_id.as_ref().is_some_and(|from| *from != meta.id);
                 let is_new = !is_fork && meta.history_base.is_none();
                 let instructions = meta.base_instructions.as_ref().map(|it| it.text.clone());
-                self.inferences.instruct(instructions.filter(|text| is_new && !text.is_empty()));
+                self.inferences.instructions = instructions.filter(|text| is_new && !text.is_empty());
                 self.inferences.in_force.provider = meta.model_provider.as_deref().map(Text::from);
                 self.session.meta = *meta;
                 self.has_meta = true;
@@ -134,20 +134,15 @@ impl SessionReducer {
         match item {
             RolloutItem::TurnContext(context) => self.inferences.in_force.turn_context(context),
             RolloutItem::Event(Event::ThreadSettingsApplied(applied)) => {
-                applied
-                    .thread_settings
-                    .into_iter()
-                    .for_each(|all| self.inferences.in_force.thread_settings(all));
+                let settings = applied.thread_settings.into_iter();
+                settings.for_each(|all| self.inferences.in_force.thread_settings(all));
             }
             RolloutItem::Event(Event::TokenCount(count)) => {
-                if let Some(total) = count.info.and_then(|info| info.total_token_usage) {
-                    self.inherit(TokenUsage::from_usage(total));
-                }
+                let total = count.info.and_then(|info| info.total_token_usage);
+                self.inherit(total.and_then(TokenUsage::from_usage));
             }
             RolloutItem::TokenUsageRecord(record) => {
-                if let Some(total) = record.thread_token_usage {
-                    self.inherit(TokenUsage::from_usage(total));
-                }
+                self.inherit(record.thread_token_usage.and_then(TokenUsage::from_usage));
             }
             RolloutItem::Unknown { kind } => self.unknown(kind),
             _ => {}

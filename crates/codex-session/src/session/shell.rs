@@ -4,8 +4,7 @@
 //! `shell_command` and `local_shell` have `command`, and their own names for the rest.
 
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 
 pub(super) const COMMAND: &str = "cmd";
 

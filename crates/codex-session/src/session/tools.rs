@@ -1,10 +1,8 @@
 //! Tool calls of a thread: the model's request, Codex's record and the output for the model become one call.
 
 use super::call::record_of;
-use super::mcp;
-use super::model::StepAt;
-use super::model::{Outcome, Session, Step, ToolCall, ToolFacts, add};
-use super::outcome;
+use super::model::{Outcome, Session, Step, StepAt, ToolCall, ToolFacts, add};
+use super::{mcp, outcome};
 use crate::rollout::item::{Item, ItemCompleted, SubAgentActivity};
 use common::json::text::Text;
 use common::json::value::Value;
@@ -141,9 +139,7 @@ impl ToolIndex {
             return self.started(session, activity);
         }
         let is_search = matches!(completed.item, Item::WebSearch(_));
-        let Some(mut record) = record_of(completed.item) else {
-            return;
-        };
+        let Some(mut record) = record_of(completed.item) else { return };
         // Before 0.150 only the line's own time is known.
         record.ended_at = time(completed.completed_at_ms).or(at);
         record.started_at = time(completed.started_at_ms);
@@ -274,9 +270,7 @@ fn began(
     answered: Option<Timestamp>,
 ) -> Option<Timestamp> {
     match (inferred?, asked) {
-        (began, Some(asked)) if began < asked || answered.is_some_and(|answered| answered < began) => {
-            Some(asked)
-        }
+        (began, Some(asked)) if began < asked || answered.is_some_and(|at| at < began) => Some(asked),
         (began, _) => Some(began),
     }
 }

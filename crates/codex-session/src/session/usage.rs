@@ -32,12 +32,17 @@ impl TokenUsage {
 
     /// None where a count would fall below zero: the counter restarted.
     pub fn minus(self, other: TokenUsage) -> Option<TokenUsage> {
+        self.with(other, u64::checked_sub)
+    }
+
+    /// Each number with the same one of `other`; None where one of the results is None.
+    fn with(self, other: TokenUsage, combined: fn(u64, u64) -> Option<u64>) -> Option<TokenUsage> {
         Some(TokenUsage {
-            input: self.input.checked_sub(other.input)?,
-            cached_input: self.cached_input.checked_sub(other.cached_input)?,
-            cache_write_input: self.cache_write_input.checked_sub(other.cache_write_input)?,
-            output: self.output.checked_sub(other.output)?,
-            reasoning_output: self.reasoning_output.checked_sub(other.reasoning_output)?,
+            input: combined(self.input, other.input)?,
+            cached_input: combined(self.cached_input, other.cached_input)?,
+            cache_write_input: combined(self.cache_write_input, other.cache_write_input)?,
+            output: combined(self.output, other.output)?,
+            reasoning_output: combined(self.reasoning_output, other.reasoning_output)?,
         })
     }
 }
@@ -45,10 +50,6 @@ impl TokenUsage {
 impl AddAssign for TokenUsage {
     /// Saturating: a damaged file may hold any number.
     fn add_assign(&mut self, other: TokenUsage) {
-        self.input = self.input.saturating_add(other.input);
-        self.cached_input = self.cached_input.saturating_add(other.cached_input);
-        self.cache_write_input = self.cache_write_input.saturating_add(other.cache_write_input);
-        self.output = self.output.saturating_add(other.output);
-        self.reasoning_output = self.reasoning_output.saturating_add(other.reasoning_output);
+        *self = self.with(other, |own, added| Some(own.saturating_add(added))).unwrap_or_default();
     }
 }

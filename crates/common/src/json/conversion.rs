@@ -10,24 +10,6 @@ impl<const N: usize> From<[(&'static str, Value); N]> for Value {
     }
 }
 
-impl From<Map> for Value {
-    fn from(fields: Map) -> Value {
-        Value::Object(fields)
-    }
-}
-
-impl From<Vec<Value>> for Value {
-    fn from(values: Vec<Value>) -> Value {
-        Value::Array(values)
-    }
-}
-
-impl From<bool> for Value {
-    fn from(value: bool) -> Value {
-        Value::Bool(value)
-    }
-}
-
 /// NaN and infinities become null.
 impl From<f64> for Value {
     fn from(value: f64) -> Value {
@@ -51,6 +33,9 @@ macro_rules! from {
     };
 }
 
+from!(Value::Object: Map);
+from!(Value::Array: Vec<Value>);
+from!(Value::Bool: bool);
 from!(Value::Number: u64, i64, u32, i32, usize);
 from!(Value::String: &str, String, Text, &Text);
 

@@ -27,24 +27,15 @@ impl Value {
     }
 
     pub fn as_object(&self) -> Option<&Map> {
-        match self {
-            Value::Object(fields) => Some(fields),
-            _ => None,
-        }
+        if let Value::Object(fields) = self { Some(fields) } else { None }
     }
 
     pub fn as_array(&self) -> Option<&[Value]> {
-        match self {
-            Value::Array(values) => Some(values),
-            _ => None,
-        }
+        if let Value::Array(values) = self { Some(values) } else { None }
     }
 
     pub fn as_text(&self) -> Option<&Text> {
-        match self {
-            Value::String(text) => Some(text),
-            _ => None,
-        }
+        if let Value::String(text) = self { Some(text) } else { None }
     }
 
     pub fn as_str(&self) -> Option<&str> {
@@ -52,10 +43,7 @@ impl Value {
     }
 
     pub fn as_bool(&self) -> Option<bool> {
-        match self {
-            Value::Bool(value) => Some(*value),
-            _ => None,
-        }
+        if let Value::Bool(value) = self { Some(*value) } else { None }
     }
 
     pub fn as_u64(&self) -> Option<u64> {
@@ -67,10 +55,7 @@ impl Value {
     }
 
     pub fn as_number(&self) -> Option<&Number> {
-        match self {
-            Value::Number(number) => Some(number),
-            _ => None,
-        }
+        if let Value::Number(number) = self { Some(number) } else { None }
     }
 
     pub fn is_null(&self) -> bool {

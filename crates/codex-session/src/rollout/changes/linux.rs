@@ -1,7 +1,7 @@
 //! inotify on every folder of sessions: Codex makes one per day, and writes to a resumed session in its old one.
 
 use super::scan::{all, is_live};
-use crate::rollout::walk::entries;
+use common::disk::entries;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
