@@ -64,12 +64,12 @@ fn prompts_of(launch: &Launch, paths: &Paths) -> rollout::prompts::PromptMatches
 
 /// The root threads whose files were written to since the launch began.
 fn candidates(launch: &Launch, paths: &Paths) -> Vec<Candidate> {
-    let others: BTreeSet<ThreadId> = launch_record::all_but(&paths.launches(), &launch.id)
-        .iter()
-        .flat_map(|other| {
-            other.claims.iter().map(|claim| claim.thread.clone()).chain(logged_by(other, paths))
-        })
-        .collect();
+    let of = |other: &Launch| {
+        let held = other.claims.iter().map(|claim| claim.thread.clone());
+        held.chain(logged_by(other, paths)).collect::<Vec<_>>()
+    };
+    let others = launch_record::all_but(&paths.launches(), &launch.id);
+    let others: BTreeSet<ThreadId> = others.iter().flat_map(of).collect();
     let mut candidates = BTreeMap::new();
     for path in rollout::prompts::of_tree(paths.home().path(), launch.started_at) {
         let Some(thread) = ThreadId::from_rollout_name(&path) else { continue };

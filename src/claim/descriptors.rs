@@ -14,11 +14,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Interval at first, and when a session was made: the shortest run of `exec` holds its session for 70 ms
-/// (0.169).
+/// Interval at first, and when a session was made: the shortest run of `exec` holds its session for 70 ms (0.169).
 pub(super) const AT_FIRST: Duration = Duration::from_millis(10);
 
-/// Duration of that phase.
 const FIRST: Duration = Duration::from_secs(1);
 
 /// Interval after that: a session that a person begins is held for longer. One poll costs about 0.4 ms.
@@ -47,7 +45,6 @@ impl<W: Writers> Descriptors<W> {
         Descriptors { writers, began: None, blind: None }
     }
 
-    /// Why the child's open files could not be seen; None when they could.
     pub(super) fn blind(&self) -> Option<&io::Error> {
         self.blind.as_ref()
     }
@@ -87,10 +84,8 @@ impl<W: Writers> Descriptors<W> {
                 return BTreeSet::new();
             }
         };
-        match threads.is_empty() || is_ours(id, child, |id| self.writers.known(id)) {
-            true => threads,
-            false => BTreeSet::new(),
-        }
+        let is_ours = threads.is_empty() || is_ours(id, child, |id| self.writers.known(id));
+        if is_ours { threads } else { BTreeSet::new() }
     }
 }
 

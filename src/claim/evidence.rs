@@ -9,7 +9,6 @@ use super::attribution::{Attribution, Claim};
 use codex_session::thread::ThreadId;
 use std::collections::BTreeMap;
 
-/// All evidence of a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
     pub logged: Vec<ThreadId>,
@@ -65,7 +64,7 @@ pub fn decide(evidence: &Evidence, candidates: impl FnOnce() -> Vec<Candidate>) 
     let claim =
         |(thread, attribution): (&ThreadId, Attribution)| Claim { thread: thread.clone(), attribution };
     if !claims.is_empty() || evidence.coverage == Coverage::Complete {
-        return Verdict { claims: claims.into_iter().map(claim).collect(), unclear: Vec::new() };
+        return Verdict { claims: claims.into_iter().map(claim).collect(), ..Verdict::default() };
     }
     let mut candidates = candidates();
     candidates.retain(|candidate| !candidate.is_anothers);
@@ -75,10 +74,10 @@ pub fn decide(evidence: &Evidence, candidates: impl FnOnce() -> Vec<Candidate>) 
     candidates.retain(|candidate| candidate.origin != Origin::Another);
     match &candidates[..] {
         [only] if only.origin == Origin::Ours => {
-            Verdict { claims: vec![claim((&only.thread, Attribution::Only))], unclear: Vec::new() }
+            Verdict { claims: vec![claim((&only.thread, Attribution::Only))], ..Verdict::default() }
         }
         several => {
-            Verdict { claims: Vec::new(), unclear: several.iter().map(|one| one.thread.clone()).collect() }
+            Verdict { unclear: several.iter().map(|one| one.thread.clone()).collect(), ..Verdict::default() }
         }
     }
 }

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 pub(super) struct HeldThreads {
     /// None where the system shows no locks.
     locks: Option<LockWatch>,
-    /// None once the child held a lock: then this Codex has locks (0.147 and later), and each of its threads
-    /// has one.
+    /// None once the child held a lock: then this Codex has locks (0.147 and later), and each of its threads has one.
     files: Option<Descriptors<LocalProcesses>>,
     files_due: Option<Instant>,
 }
@@ -66,11 +65,8 @@ impl HeldThreads {
         (held, again.into_iter().chain([files_again]).min())
     }
 
-    /// Stops watching.
     pub(super) fn stop(&mut self) {
-        if let Some(locks) = &mut self.locks {
-            locks.stop();
-        }
+        self.locks.iter_mut().for_each(LockWatch::stop);
     }
 
     /// Why a session may have been missed.

@@ -51,8 +51,7 @@ impl Observer {
         observer
     }
 
-    /// The record begins when Codex has created its home; a launcher that is killed after that loses no
-    /// session.
+    /// The record begins when Codex has created its home; a launcher that is killed after that loses no session.
     pub fn await_home(&mut self, home: &Path, launches: PathBuf) {
         self.awaited = Some(Awaited { home: home.to_owned(), launches });
     }

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// A command line of Codex.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine {
     /// False for commands known to write no session of their own: there is nothing to trace. True for unknown
@@ -44,63 +43,22 @@ enum StoredInterface {
 
 /// Commands that write no session of their own; `app-server`, `remote-control` and `exec-server` write those of
 /// other programs.
+#[rustfmt::skip]
 const NO_SESSION: [&str; 29] = [
-    "login",
-    "logout",
-    "mcp",
-    "plugin",
-    "app-server",
-    "remote-control",
-    "exec-server",
-    "completion",
-    "update",
-    "doctor",
-    "sandbox",
-    "debug",
-    "apply",
-    "a",
-    "queue",
-    "archive",
-    "delete",
-    "unarchive",
-    "migrate-rollouts",
-    "migrate-nfs-db",
-    "cloud",
-    "features",
-    "help",
-    "execpolicy",
-    "responses-api-proxy",
+    "login", "logout", "mcp", "plugin", "app-server", "remote-control", "exec-server", "completion",
+    "update", "doctor", "sandbox", "debug", "apply", "a", "queue", "archive", "delete", "unarchive",
+    "migrate-rollouts", "migrate-nfs-db", "cloud", "features", "help", "execpolicy", "responses-api-proxy",
     "stdio-to-uds",
     // Of older versions.
-    "proto",
-    "generate-ts",
-    "cloud-tasks",
+    "proto", "generate-ts", "cloud-tasks",
 ];
 
 /// Root options that take the next word as their value.
+#[rustfmt::skip]
 const WITH_VALUE: [&str; 22] = [
-    "-c",
-    "--config",
-    "--enable",
-    "--disable",
-    "--remote",
-    "--remote-auth-token-env",
-    "-m",
-    "--model",
-    "--local-provider",
-    "-p",
-    "--profile",
-    "-s",
-    "--sandbox",
-    "-C",
-    "--cd",
-    "--add-dir",
-    "-a",
-    "--ask-for-approval",
-    "--thread-source",
-    "--color",
-    "-o",
-    "--output-schema",
+    "-c", "--config", "--enable", "--disable", "--remote", "--remote-auth-token-env", "-m", "--model",
+    "--local-provider", "-p", "--profile", "-s", "--sandbox", "-C", "--cd", "--add-dir", "-a",
+    "--ask-for-approval", "--thread-source", "--color", "-o", "--output-schema",
 ];
 
 /// Commands that print lines and never take the screen.

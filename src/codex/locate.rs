@@ -43,10 +43,7 @@ pub enum LocateError {
 impl LocateError {
     /// The code with which a shell ends when it cannot run a command.
     pub fn exit_code(&self) -> i32 {
-        match self {
-            LocateError::NotFound { .. } | LocateError::NoSuchFile(_) => 127,
-            LocateError::NotExecutable(_) | LocateError::Ourselves(_) | LocateError::Recursion { .. } => 126,
-        }
+        if matches!(self, LocateError::NotFound { .. } | LocateError::NoSuchFile(_)) { 127 } else { 126 }
     }
 }
 
@@ -122,9 +119,6 @@ fn is_program(metadata: &Metadata) -> bool {
 fn is_shim(file: &Path) -> bool {
     let mut head = Vec::new();
     let read = File::open(file).and_then(|file| file.take(512).read_to_end(&mut head));
-    read.is_ok() && head.starts_with(b"#!") && contains(&head, SHIM_MARK.as_bytes())
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+    let has_mark = || head.windows(SHIM_MARK.len()).any(|window| window == SHIM_MARK.as_bytes());
+    read.is_ok() && head.starts_with(b"#!") && has_mark()
 }

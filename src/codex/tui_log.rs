@@ -1,9 +1,8 @@
 //! The log that Codex's full-screen interface can keep: it names the prompts that were typed there.
 //!
-//! Since 0.157 a shared daemon writes the rollouts of every interface, so no process shows which launch wrote
-//! them. But each prompt in the log has an id (`client_user_message_id`) that is also in the rollout
-//! (`client_id`). Codex truncates the log when it opens it, and makes it 0600. The log contains prompts in
-//! clear.
+//! Since 0.157 a shared daemon writes the rollouts of every interface, so no process shows which launch wrote them.
+//! But each prompt in the log has an id (`client_user_message_id`) that is also in the rollout (`client_id`). Codex
+//! truncates the log when it opens it, and makes it 0600. The log contains prompts in clear.
 
 use common::variables::Variables;
 use jiff::Timestamp;
@@ -16,7 +15,6 @@ pub const RECORD: &str = "CODEX_TUI_RECORD_SESSION";
 /// Variable with the log's path.
 pub const PATH: &str = "CODEX_TUI_SESSION_LOG_PATH";
 
-/// Who asked for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TuiLog {
     /// The launcher asks for it, and deletes it.

@@ -43,10 +43,8 @@ impl InterfaceWriter {
     /// `config` is the text of Codex's `config.toml`. Options of a launch (`-c`, `--search`, `--profile`,
     /// `--no-daemon`) make that launch write its own sessions.
     pub fn from_config(version: CodexVersion, config: &str) -> InterfaceWriter {
-        match version < FIRST_WITH_DAEMON || !starts_daemon(config) {
-            true => InterfaceWriter::Itself,
-            false => InterfaceWriter::Daemon,
-        }
+        let has_daemon = version >= FIRST_WITH_DAEMON && starts_daemon(config);
+        if has_daemon { InterfaceWriter::Daemon } else { InterfaceWriter::Itself }
     }
 }
 

@@ -81,10 +81,7 @@ fn mask(text: &str, also_queries: bool) -> Cow<'_, str> {
             _ => &after[authority.len()..],
         };
     }
-    match masked.is_empty() {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(masked + rest),
-    }
+    if masked.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(masked + rest) }
 }
 
 #[cfg(test)]

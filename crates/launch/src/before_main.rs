@@ -1,6 +1,5 @@
 //! Records two facts before `main`: whether SIGPIPE was ignored, and which standard streams were closed. Rust's
-//! runtime then ignores SIGPIPE and opens closed streams as /dev/null. The command must get both as the
-//! launcher did.
+//! runtime then ignores SIGPIPE and opens closed streams as /dev/null. The command must get both as the launcher did.
 
 use super::dispositions::is_ignored;
 use nix::libc::{self, c_char, c_int};

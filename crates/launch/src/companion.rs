@@ -40,7 +40,6 @@ impl<'a> Attended<'a> {
         self.companion.as_ref()?.wakes()
     }
 
-    /// Time until the next call is due.
     pub(super) fn patience(&self) -> Option<Duration> {
         self.due.map(|due| due.saturating_duration_since(Instant::now()))
     }

@@ -162,8 +162,7 @@ pub fn end_within(limit: Duration) {
     unistd::alarm::set(limit.as_secs().try_into().unwrap_or(u32::MAX));
 }
 
-/// In the detached process: writes to the launcher; errors are ignored, for the launcher may have stopped
-/// reading.
+/// In the detached process: writes to the launcher; errors are ignored, for the launcher may have stopped reading.
 pub fn report(message: &[u8]) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(message).and_then(|()| stdout.flush());

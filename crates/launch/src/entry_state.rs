@@ -18,8 +18,7 @@ pub fn fail_writes_instead_of_dying() {
     }
 }
 
-/// Whether the signal was ignored at start (nohup): then it stays ignored, for the launcher and for the
-/// command.
+/// Whether the signal was ignored at start (nohup): then it stays ignored, for the launcher and for the command.
 pub(super) fn was_ignored(signal: i32) -> io::Result<bool> {
     match signal {
         libc::SIGPIPE => Ok(before_main::ignored_the_pipe_signal()),
@@ -28,8 +27,7 @@ pub(super) fn was_ignored(signal: i32) -> io::Result<bool> {
     }
 }
 
-/// Restores what Rust's runtime or the launcher has changed: SIGPIPE (std's `Command` changes it again) and
-/// SIGXFSZ.
+/// Restores what Rust's runtime or the launcher has changed: SIGPIPE (std's `Command` changes it again) and SIGXFSZ.
 pub(super) fn restore_dispositions() {
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
         let _ = match was_ignored(signal) {

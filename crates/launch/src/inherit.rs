@@ -64,8 +64,7 @@ fn wait(child: Pid, signals: &SignalPipe, probe: &mut SignalProbe, attended: &mu
     }
 }
 
-/// Forwards signals that reached only the launcher. Returns the last signal that stops or continues, if one
-/// came.
+/// Forwards signals that reached only the launcher. Returns the last signal that stops or continues, if one came.
 fn pass_on(child: Pid, signals: &SignalPipe, probe: &mut SignalProbe) -> Option<i32> {
     // Two equal signals that came at once count as one for the signal probe, as for the command.
     let (mut to_group, mut last) = (Vec::new(), None);

@@ -8,14 +8,12 @@ use std::os::fd::OwnedFd;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub id: u32,
-    /// Start time in clock ticks since boot; None where the system does not report it (elsewhere than on
-    /// Linux).
+    /// Start time in clock ticks since boot; None where the system does not report it (elsewhere than on Linux).
     pub born: Option<u64>,
     /// The namespace of its number: a container has its own numbers (Linux).
     pub namespace: Option<String>,
 }
 
-/// Whether a process is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
     Alive,
@@ -45,9 +43,7 @@ impl Process {
         };
         if alive { Life::Alive } else { Life::Gone }
     }
-}
 
-impl Process {
     pub fn is_alive(&self) -> bool {
         self.life() == Life::Alive
     }

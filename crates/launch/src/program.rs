@@ -17,7 +17,6 @@ pub struct Program {
     pub added_variables: Vec<(&'static str, OsString)>,
 }
 
-/// The program could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start {}: {error}", file.display())]
 pub struct StartError {
@@ -73,8 +72,7 @@ impl Program {
 }
 
 impl Image {
-    /// A `Command` for its streams and its fork only; its `pre_exec` must end in `exec`, which runs the
-    /// program.
+    /// A `Command` for its streams and its fork only; its `pre_exec` must end in `exec`, which runs the program.
     pub(super) fn command(&self) -> Command {
         Command::new(OsStr::from_bytes(self.file.as_bytes()))
     }

@@ -23,7 +23,6 @@ use std::os::unix::net::UnixStream;
 /// The probe answers within a few system calls, unless it was stopped.
 const PATIENCE_MS: u8 = 200;
 
-/// Which processes a signal reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     UsAlone,
@@ -39,8 +38,7 @@ struct ProbeProcess {
 }
 
 impl SignalProbe {
-    /// Starts the probe, which ends with the launcher, however that ends. Call it while the process has one
-    /// thread.
+    /// Starts the probe, which ends with the launcher, however that ends. Call it while the process has one thread.
     pub(super) fn start(name: &CStr) -> SignalProbe {
         let process = spawn_process(name);
         if let Err(error) = &process {
@@ -114,7 +112,6 @@ fn spawn_process(name: &CStr) -> io::Result<ProbeProcess> {
     Ok(ProbeProcess { id, link })
 }
 
-/// Answers until the launcher closes the link.
 fn answer_questions(mut link: impl Read + Write) {
     let mut question = [0];
     while link.read_exact(&mut question).is_ok() {

@@ -66,8 +66,7 @@ pub struct SignalPipe {
 }
 
 impl SignalPipe {
-    /// Installs handlers for SIGCHLD and `signals`. Also returns the inherited state, which the command gets
-    /// back.
+    /// Installs handlers for SIGCHLD and `signals`. Also returns the inherited state, which the command gets back.
     pub(super) fn open(signals: impl IntoIterator<Item = i32>) -> io::Result<(SignalPipe, Inherited)> {
         let (read, write) = open_pipe()?;
         PIPE.store(write.as_raw_fd(), Ordering::Relaxed);
@@ -116,12 +115,10 @@ impl SignalPipe {
         self.endings() > 0
     }
 
-    /// How often the user asked this process to end since the last call.
     pub fn endings(&self) -> usize {
         std::iter::from_fn(|| self.next()).filter(|arrived| ENDING.contains(&arrived.signal)).count()
     }
 
-    /// After a stop: takes all signals that arrived.
     pub(super) fn woken(&self) -> Woken {
         let (conts, others): (Vec<Arrived>, Vec<Arrived>) = std::iter::from_fn(|| self.next())
             .filter(|arrived| arrived.signal != libc::SIGCHLD)
@@ -129,7 +126,6 @@ impl SignalPipe {
         Woken { by_cont: !conts.is_empty(), others }
     }
 
-    /// The next signal that arrived, if any.
     pub(super) fn next(&self) -> Option<Arrived> {
         let mut bytes = [0; 2];
         let count = nix::unistd::read(&self.read, &mut bytes).ok()?;
@@ -175,7 +171,6 @@ pub(super) fn drop_pending() -> io::Result<()> {
     Ok(())
 }
 
-/// Who stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stops {
     Us,

@@ -37,8 +37,7 @@ pub fn guard<T>(
         let watcher = || {
             let Some(cut) = wait(&done, signals, until) else { return };
             let progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-            // The lock stays held until the process ends: work that is done by now cannot be reported as cut
-            // off.
+            // The lock stays held until the process ends: work that is done by now cannot be reported as cut off.
             if *progress == Progress::Running {
                 cut_off(cut).end();
             }

@@ -48,7 +48,6 @@ impl Ladder {
         false
     }
 
-    /// Stops watching.
     pub(super) fn leave(&mut self, inotify: &Inotify, other: Option<&Ladder>) {
         if let Some((_, watch)) = self.watched.take()
             && other.and_then(|other| other.watched).is_none_or(|(_, others)| others != watch)

@@ -220,8 +220,7 @@ fn holders_of(
     of(Some(lock)).into_iter().filter(move |holder| !tidying.contains(holder))
 }
 
-/// A file of another file system may have the same inode. Where the open files cannot be seen, the match
-/// counts.
+/// A file of another file system may have the same inode. Where the open files cannot be seen, the match counts.
 fn has_open(holder: u32, thread: &ThreadId) -> bool {
     let of_lock = |file: &Path| ThreadId::from_lock_name(file.file_name()?);
     LocalProcesses.written(holder, of_lock).map_or(true, |threads| threads.contains(thread))

@@ -10,7 +10,6 @@ pub(super) use here::LocalProcesses;
 use std::io;
 use std::path::Path;
 
-/// Facts about a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProcessInfo {
     pub(super) parent: u32,
@@ -30,7 +29,6 @@ pub(super) trait Writers {
     /// None when it is gone, or belongs to another user.
     fn known(&self, id: u32) -> Option<ProcessInfo>;
     fn children(&self, id: u32) -> Vec<u32>;
-    /// Every process that can be seen.
     fn all(&self) -> Vec<u32>;
     /// An error where the system shows no process at all, not even this one.
     fn sees(&self) -> io::Result<()> {

@@ -27,9 +27,8 @@ struct BareLine<'a> {
 pub(super) fn parse(line: &[u8]) -> Option<RolloutItem> {
     let bare: BareLine = serde_json::from_slice(line).ok()?;
     if bare.r#type.is_some() {
-        return serde_json::from_slice(line)
-            .ok()
-            .map(|line: &RawValue| RolloutItem::from_response(line.get()));
+        let line: Option<&RawValue> = serde_json::from_slice(line).ok();
+        return line.map(|line| RolloutItem::from_response(line.get()));
     }
     if bare.record_type.is_some() {
         return Some(RolloutItem::StateRecord);

@@ -92,7 +92,6 @@ fn may_be_session(path: &Path) -> bool {
     path::is_rollout(path) || path::is_compressed(path) || path.extension().is_some_and(|it| it == "jsonl")
 }
 
-/// What a file turned out to be.
 enum FileKind {
     Session(SessionFile),
     /// A session's, without an id that a trace can have; and why.

@@ -7,7 +7,7 @@ use super::item::{
     CallItem, CommandExecution, Elapsed, FileChange, Item, ItemCompleted, McpToolCall, UserContent,
     UserMessage,
 };
-use super::payload::{if_it_fits, read};
+use super::payload::read;
 use common::json::text::Text;
 use common::json::value::Value;
 use serde::Deserialize;
@@ -73,14 +73,12 @@ struct McpOutcome {
 #[derive(Deserialize)]
 struct CallEnd {
     call_id: Text,
-    #[serde(default, deserialize_with = "if_it_fits")]
     query: Option<Text>,
 }
 
 /// Which turn the event is of; 0.104 and later.
 #[derive(Deserialize)]
 struct OfTurn {
-    #[serde(default, deserialize_with = "if_it_fits")]
     turn_id: Option<String>,
 }
 
@@ -121,8 +119,7 @@ fn user_message(event: UserMessageEvent) -> UserMessage {
 
 fn command(end: ExecCommandEnd) -> CommandExecution {
     let streams = || {
-        let both = [end.stdout, end.stderr].into_iter().flatten();
-        let both: String = both.map(String::from).collect();
+        let both: String = [end.stdout, end.stderr].into_iter().flatten().map(String::from).collect();
         Some(both).filter(|text| !text.is_empty()).map(Text::from)
     };
     CommandExecution {

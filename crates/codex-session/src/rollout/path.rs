@@ -61,9 +61,7 @@ fn extension_of(path: &Path) -> &OsStr {
 }
 
 fn likely_days(thread: &ThreadId) -> Vec<Date> {
-    let Some(made) = time_of(thread) else {
-        return Vec::new();
-    };
+    let Some(made) = time_of(thread) else { return Vec::new() };
     let day = made.to_zoned(TimeZone::system()).date();
     [Some(day), day.checked_sub(1.day()).ok(), day.checked_add(1.day()).ok()].into_iter().flatten().collect()
 }
@@ -79,10 +77,7 @@ pub fn time_of(thread: &ThreadId) -> Option<Timestamp> {
 }
 
 pub(super) fn day_folder(sessions: &Path, day: Date) -> PathBuf {
-    sessions
-        .join(format!("{:04}", day.year()))
-        .join(format!("{:02}", day.month()))
-        .join(format!("{:02}", day.day()))
+    sessions.join(day.strftime("%Y/%m/%d").to_string())
 }
 
 /// Prefers the plain file, to which Codex writes, if its compressed twin still exists.

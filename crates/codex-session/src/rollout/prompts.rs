@@ -21,7 +21,6 @@ use std::time::SystemTime;
 /// The part of Codex's prompt history that is read, from its end: some thousand prompts.
 const HISTORY_BYTES: u64 = 512 << 10;
 
-/// The result of a search for prompts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PromptMatches {
     pub threads: Vec<ThreadId>,
@@ -58,7 +57,6 @@ pub fn threads_holding(home: &Path, client_ids: &BTreeSet<String>, since: Timest
     PromptMatches { threads, missing }
 }
 
-/// Those of the ids that a rollout holds.
 fn held_by(file: &Path, client_ids: &BTreeSet<String>) -> BTreeSet<String> {
     let mut held = BTreeSet::new();
     let Ok(mut lines) = reader::open(file) else { return held };

@@ -20,24 +20,21 @@ pub(super) fn requested(
     at: Option<Timestamp>,
 ) -> Option<(ToolRequest, ToolCall)> {
     // The provider runs these, so they may have no id.
-    let unnamed = |id: Option<Text>, kind: &str| id.unwrap_or_else(|| format!("{kind}-{nth}").into());
-    let json_text = |value: Option<Value>| value.map(|value| value.to_string().into()).unwrap_or_default();
+    let unnamed = |id: Option<Text>, kind: &'static str, arguments: Option<Value>| {
+        let id = id.unwrap_or_else(|| format!("{kind}-{nth}").into());
+        let arguments = arguments.map(|value| value.to_string().into()).unwrap_or_default();
+        (id, Text::word(kind), None, arguments)
+    };
     let (call_id, name, namespace, text) = match item {
         ResponseItem::FunctionCall(call) => (call.call_id, call.name, call.namespace, call.arguments),
         ResponseItem::CustomToolCall(call) => (call.call_id, call.name, None, call.input),
-        ResponseItem::WebSearchCall(call) => {
-            (unnamed(call.id, WEB_SEARCH), Text::word(WEB_SEARCH), None, json_text(call.action))
-        }
-        ResponseItem::ToolSearchCall(call) => {
-            (unnamed(call.call_id, "tool_search"), Text::word("tool_search"), None, json_text(call.arguments))
-        }
+        ResponseItem::WebSearchCall(call) => unnamed(call.id, WEB_SEARCH, call.action),
+        ResponseItem::ToolSearchCall(call) => unnamed(call.call_id, "tool_search", call.arguments),
         ResponseItem::ImageGenerationCall(call) => {
             let prompt = call.revised_prompt.map(|prompt| Value::from([("prompt", prompt.into())]));
-            (unnamed(call.id, IMAGE_GENERATION), Text::word(IMAGE_GENERATION), None, json_text(prompt))
+            unnamed(call.id, IMAGE_GENERATION, prompt)
         }
-        ResponseItem::LocalShellCall(call) => {
-            (unnamed(call.call_id, "local_shell"), Text::word("local_shell"), None, json_text(call.action))
-        }
+        ResponseItem::LocalShellCall(call) => unnamed(call.call_id, "local_shell", call.action),
         _ => return None,
     };
     let mcp = mcp::called(&name, namespace.as_deref());
@@ -88,13 +85,7 @@ pub(super) fn record_of(item: Item) -> Option<ToolCall> {
         Item::ImageGeneration(call) => Some(call_record(call, IMAGE_GENERATION)),
         Item::ImageView(call) => Some(call_record(call, "view_image")),
         Item::CollabAgentToolCall(call) => Some(call_record(call, "agents")),
-        Item::UserMessage(_)
-        | Item::SubAgentActivity(_)
-        | Item::ContextCompaction
-        | Item::EnteredReviewMode(_)
-        | Item::ExitedReviewMode
-        | Item::Echo
-        | Item::Unknown { .. } => None,
+        _ => None,
     }
 }
 
@@ -137,13 +128,10 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
     let mut call = running(mcp.id, name, mcp.arguments.unwrap_or_else(|| Value::Object(Map::new())));
     call.server = mcp.server;
     let message = match (&mcp.error, &mcp.result) {
-        (Some(error), _) => Some(
-            error
-                .get("message")
-                .unwrap_or(error)
-                .as_text()
-                .map_or_else(|| error.to_string().into(), Text::clone),
-        ),
+        (Some(error), _) => {
+            let message = error.get("message").unwrap_or(error).as_text().cloned();
+            Some(message.unwrap_or_else(|| error.to_string().into()))
+        }
         (None, Some(result)) => result.get("content").map(text_of),
         (None, None) => None,
     };

@@ -2,7 +2,6 @@
 
 use super::model::Session;
 
-/// Why the tokens of the responses are not the total that Codex counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discrepancy {
     /// Lines of the file are damaged.

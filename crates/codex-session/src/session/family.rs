@@ -107,10 +107,7 @@ fn has_started(call: &ToolCall, thread: &str) -> bool {
 
 impl Step {
     fn call(&self) -> Option<&ToolCall> {
-        match self {
-            Step::ToolCall(call) => Some(call),
-            Step::Inference(_) | Step::Compaction(_) => None,
-        }
+        if let Step::ToolCall(call) = self { Some(call) } else { None }
     }
 }
 

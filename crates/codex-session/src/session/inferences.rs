@@ -43,7 +43,6 @@ enum Requests {
 }
 
 impl Inferences {
-    /// The open response, or the last one.
     pub(super) fn open_or_last(&self) -> Option<StepAt> {
         self.open.or(self.last)
     }

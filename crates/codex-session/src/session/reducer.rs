@@ -112,7 +112,6 @@ impl SessionReducer {
         &self.session.meta
     }
 
-    /// Whether there are turns and none of them runs.
     pub fn is_at_rest(&self) -> bool {
         self.turns.is_at_rest(&self.session)
     }

@@ -53,9 +53,7 @@ impl SessionReducer {
         if let ResponseItem::WebSearchCall(search) = &mut item {
             search.id = search.id.take().or_else(|| self.tools.take_search());
         }
-        let Some((request, call)) = call::requested(item, self.tools.count(), at) else {
-            return;
-        };
+        let Some((request, call)) = call::requested(item, self.tools.count(), at) else { return };
         let turn = self.current_turn(at);
         self.inferences.respond(&mut self.session, turn, at, |inference| {
             add(&mut inference.requests, request);

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tail {
     path: PathBuf,
     inode: u64,
@@ -24,13 +24,7 @@ pub struct Tail {
 
 impl Tail {
     pub fn new(path: &Path) -> Tail {
-        Tail {
-            path: path.to_path_buf(),
-            inode: 0,
-            offset: 0,
-            reducer: SessionReducer::default(),
-            prompts: BTreeSet::new(),
-        }
+        Tail { path: path.to_path_buf(), ..Tail::default() }
     }
 
     /// Reads the complete lines that were added since the last call. True if there were any.

@@ -85,8 +85,7 @@ impl Tokens {
 }
 
 impl Counter {
-    /// What a count adds to the one before; None when it adds nothing. `last` is the usage of the response just over,
-    /// which Codex writes with the count.
+    /// What a count adds to the one before; None when it adds nothing.
     fn advance(&mut self, total: TokenUsage, last: Option<TokenUsage>, first: First) -> Option<TokenUsage> {
         // With the count of a response that was cut off, Codex writes zeros (0.169).
         let last = last.and_then(nonzero);

@@ -21,7 +21,6 @@ const ONE_WRITE: SignedDuration = SignedDuration::from_millis(10);
 /// Codex's name for the tool with which a model polls a command that still runs.
 const STDIN_TOOL: &str = "write_stdin";
 
-/// The positions of the thread's calls.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ToolIndex {
     calls: HashMap<Text, CallAt>,

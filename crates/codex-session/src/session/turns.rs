@@ -20,7 +20,6 @@ pub(super) struct TurnIndex {
 }
 
 impl TurnIndex {
-    /// Only its prompt began the turn.
     pub(super) fn set_implied(&mut self, turn: usize) {
         self.implied = Some(turn);
     }
@@ -89,7 +88,6 @@ impl TurnIndex {
         }
     }
 
-    /// A review begins in this turn.
     pub(super) fn begin_review(&mut self, turn: usize) {
         (self.review, self.is_reviewing) = (Some(turn), true);
     }

@@ -52,17 +52,17 @@ impl Default for Text {
     }
 }
 
-impl From<&str> for Text {
-    fn from(text: &str) -> Text {
-        Text(Repr::Shared(text.into()))
-    }
+macro_rules! shared {
+    ($($of:ty),*) => {
+        $(impl From<$of> for Text {
+            fn from(text: $of) -> Text {
+                Text(Repr::Shared(text.into()))
+            }
+        })*
+    };
 }
 
-impl From<String> for Text {
-    fn from(text: String) -> Text {
-        Text(Repr::Shared(text.into()))
-    }
-}
+shared!(&str, String);
 
 impl From<&Text> for Text {
     fn from(text: &Text) -> Text {

@@ -26,7 +26,6 @@ pub(super) enum ToMonitor {
     Bye,
 }
 
-/// Receiver of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignalTarget {
     Command,

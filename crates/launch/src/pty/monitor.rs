@@ -1,5 +1,4 @@
-//! The leader of the session on the new terminal: it starts the command, reports its stops and its end, and
-//! ends.
+//! The leader of the session on the new terminal: it starts the command, reports its stops and its end, and ends.
 
 use super::backchannel::{SignalTarget, ToLauncher, ToMonitor};
 use crate::child::{ChildState, poll_child};

@@ -32,7 +32,6 @@ impl Pair {
 /// After the last close, another process may still open the terminal by its name.
 const REOPENED: Duration = Duration::from_millis(50);
 
-/// The slave side of the new terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlaveSide {
     Open,

@@ -5,7 +5,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// Which descriptors are ready.
 pub(super) struct Ready {
     pub(super) signals: bool,
     pub(super) message: bool,

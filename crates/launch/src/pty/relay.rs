@@ -59,7 +59,6 @@ impl Flow {
         }
     }
 
-    /// Discards what waits.
     pub(super) fn forget(&mut self) {
         self.waiting = 0..0;
     }

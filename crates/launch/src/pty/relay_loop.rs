@@ -79,7 +79,6 @@ impl RelayLoop {
         }
     }
 
-    /// Waits for the monitor's first message.
     pub(super) fn first_message(&mut self) -> io::Result<ToLauncher> {
         ToLauncher::receive(&mut self.link).ok_or_else(|| io::Error::other("the monitor ended at once"))
     }
@@ -117,7 +116,6 @@ impl RelayLoop {
         Ended { exit, at, signals: self.finish() }
     }
 
-    /// Restores the terminal and ends the monitor.
     pub(super) fn finish(mut self) -> SignalPipe {
         self.terminal.restore();
         let _ = ToMonitor::Bye.send(&mut self.link);

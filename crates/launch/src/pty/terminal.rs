@@ -36,8 +36,7 @@ enum Modes {
 }
 
 impl UserTerminal {
-    /// Opens the terminal on stdin. It must be that of this session: without it there is no job control to
-    /// keep.
+    /// Opens the terminal on stdin. It must be that of this session: without it there is no job control to keep.
     pub(super) fn open() -> io::Result<UserTerminal> {
         let stdin = io::stdin();
         if tcgetsid(&stdin)? != getsid(None)? {
@@ -48,8 +47,7 @@ impl UserTerminal {
         let own = ttyname(&stdin)
             .and_then(|name| open(&name, flags, Mode::empty()))
             .or_else(|_| open("/dev/tty", flags, Mode::empty()))?;
-        // In the background this stops the launcher, as the command's first terminal access would stop the
-        // command.
+        // In the background this stops the launcher, as the command's first terminal access would stop the command.
         tcdrain(&own)?;
         let modes = tcgetattr(&own)?;
         Ok(UserTerminal { own, modes, state: Modes::Original })
@@ -81,8 +79,7 @@ impl UserTerminal {
         Ok(())
     }
 
-    /// Sets raw mode again. Another process may have changed the modes since: the present ones are restored
-    /// later.
+    /// Sets raw mode again. Another process may have changed the modes since: the present ones are restored later.
     pub(super) fn raw_again(&mut self) {
         if self.state == Modes::Original
             && let Ok(modes) = tcgetattr(&self.own)

@@ -14,7 +14,6 @@ const HOLD: Duration = Duration::from_millis(300);
 /// A program may restore its modes for a moment only.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Decides whether keys are passed on.
 pub(super) struct Typeahead {
     mode: InputMode,
     /// No key is passed on before this time.
@@ -59,7 +58,6 @@ impl Typeahead {
         self.held_until.is_some()
     }
 
-    /// How long keys are not read.
     pub(super) fn holds_for(&self) -> Option<Duration> {
         self.held_until?.checked_duration_since(Instant::now())
     }

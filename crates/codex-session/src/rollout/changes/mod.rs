@@ -32,7 +32,6 @@ impl Changes {
         }
     }
 
-    /// Polls, without the kernel's help.
     pub fn polled(home: &Path) -> Changes {
         Changes::Polled(Scan::begin(&home.join("sessions")))
     }
