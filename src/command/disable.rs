@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use super::config_edit::{ConfigEdit, aside_text, home, open, store};
-use super::text::wrap;
+use super::text::{counted, wrap};
 use crate::base::world::World;
 use crate::settings::file::FileState;
 use crate::settings::switch::ENABLED;
@@ -31,13 +31,8 @@ pub(super) fn run(world: &World) -> Result<(), CommandError> {
     }
     let waiting = crate::queue::spool(&crate::base::paths::Paths::new(&home)).paths().len();
     if waiting > 0 {
-        let note = format!(
-            "{} on disk, to be delivered by `codex-traced mlflow sync`.",
-            match waiting {
-                1 => "1 trace waits".to_owned(),
-                many => format!("{many} traces wait"),
-            }
-        );
+        let traces = counted(waiting, "trace waits", "traces wait");
+        let note = format!("{traces} on disk, to be delivered by `codex-traced mlflow sync`.");
         let _ = writeln!(text, "{}", wrap(&note, 0));
     }
     text.push_str("codex-traced now runs Codex and does nothing else. The other settings stay.\n");

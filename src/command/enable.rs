@@ -59,7 +59,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandEr
         }
     }
     if let Some(granularity) = enable.granularity {
-        file.set(GRANULARITY, Some(&granularity.to_string()));
+        file.set(GRANULARITY, Some(granularity.as_str()));
     }
     file.set_sessions_dir(&wanted.sessions_dir);
     let aside = config_edit::store(&file, &path, is_broken)?;

@@ -78,7 +78,7 @@ pub fn import(
         (trace, state)
     };
     let traces = traces.into_iter().map(with_state).collect();
-    Ok(Some(Imported { thread: thread.clone(), traces, destination, is_whole: answers.is_all_wanted() }))
+    Ok(Some(Imported { thread: thread.clone(), traces, destination, is_whole: answers.is_all_wanted }))
 }
 
 impl Imported {

@@ -10,7 +10,6 @@ use crate::claim::thread_record::ThreadRecord;
 use crate::queue::receipts;
 use crate::settings::content::{Content, FolderPolicy};
 use crate::settings::granularity::Granularity;
-use crate::settings::images::ImageMode;
 use crate::trace::build::{build_family, build_turns};
 use crate::trace::continuation::build_continuation;
 use crate::trace::info::TraceSource;
@@ -45,7 +44,7 @@ pub(super) fn make(
         Granularity::Turn => build_turns(family, record, source),
     };
     let redacted = traces.into_iter().map(|trace| redactor.redact(trace, content));
-    if content == Content::Metadata || context.settings().images == ImageMode::AsNotes {
+    if content == Content::Metadata || !context.settings().shows_images {
         return Ok(redacted.collect());
     }
     let shown = images_of(family, rollout, context.home());

@@ -23,7 +23,8 @@ pub struct Answers {
     lost: HashMap<Target, Lost>,
     /// Targets that cannot be asked now, and why.
     silent: HashMap<Target, String>,
-    is_all_wanted: bool,
+    /// Whether every trace is sent again, present or not.
+    pub is_all_wanted: bool,
 }
 
 /// Whether a target has a trace that it took.
@@ -36,15 +37,6 @@ pub enum Presence {
 }
 
 impl Answers {
-    /// With `true`, every trace is sent again, present or not.
-    pub fn and_all_again(self, is_all_wanted: bool) -> Answers {
-        Answers { is_all_wanted, ..self }
-    }
-
-    pub fn is_all_wanted(&self) -> bool {
-        self.is_all_wanted
-    }
-
     pub fn of(&self, trace: TraceId, target: &Target) -> Presence {
         match self.lost.get(target).and_then(|lost| lost.get(&trace)) {
             Some(home) => Presence::Lost(*home),

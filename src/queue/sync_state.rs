@@ -23,7 +23,7 @@ pub enum SyncState {
 impl SyncState {
     pub fn new(trace: &Trace, target: &Target, receipts: &Receipts, answers: &Answers) -> SyncState {
         let (kept, presence) = (receipts.get(trace.id, target), answers.of(trace.id, target));
-        decide(trace, kept.as_ref(), presence, answers.is_all_wanted())
+        decide(trace, kept.as_ref(), presence, answers.is_all_wanted)
     }
 
     pub fn must_be_sent(self) -> bool {

@@ -20,20 +20,29 @@ const LARGEST_PATTERN: usize = 1 << 20;
 /// Levels of nested groups in a pattern.
 const DEEPEST_PATTERN: u32 = 32;
 
-/// One kind of secret.
-#[derive(Debug)]
+/// One kind of secret, as `rules.toml` has it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     pub name: String,
-    pub keywords: Vec<String>,
-    pub(super) before: usize,
-    /// A keyword anywhere makes the rule search the whole text.
-    pub(super) is_unlimited: bool,
-    pub(super) anywhere: bool,
-    pub(super) check: Check,
     pattern: String,
-    compiled: OnceLock<Option<Regex>>,
+    #[serde(default)]
+    pub keywords: Vec<String>,
+    #[serde(default)]
+    pub(super) before: usize,
+    #[serde(default)]
+    pub(super) anywhere: bool,
+    #[serde(default)]
+    pub(super) check: Check,
+    #[serde(default)]
     finds: Vec<String>,
+    #[serde(default)]
     ignores: Vec<String>,
+    /// A keyword anywhere makes the rule search the whole text.
+    #[serde(skip)]
+    pub(super) is_unlimited: bool,
+    #[serde(skip)]
+    compiled: OnceLock<Option<Regex>>,
 }
 
 /// The rules and exceptions of a redactor.
@@ -47,27 +56,7 @@ pub struct Rules {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RulesFile {
-    rule: Vec<BuiltInRule>,
-}
-
-/// A rule of `rules.toml`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BuiltInRule {
-    name: String,
-    pattern: String,
-    #[serde(default)]
-    keywords: Vec<String>,
-    #[serde(default)]
-    before: usize,
-    #[serde(default)]
-    anywhere: bool,
-    #[serde(default)]
-    check: Check,
-    #[serde(default)]
-    finds: Vec<String>,
-    #[serde(default)]
-    ignores: Vec<String>,
+    rule: Vec<Rule>,
 }
 
 /// A user's rule in the configuration.
@@ -84,19 +73,7 @@ impl Rules {
     /// The built-in rules.
     pub fn built_in() -> Rules {
         let file: RulesFile = toml::from_str(BUILT_IN).expect("rules.toml is read by a test");
-        let rules = file.rule.into_iter().map(|rule| Rule {
-            name: rule.name,
-            keywords: rule.keywords,
-            before: rule.before,
-            is_unlimited: false,
-            anywhere: rule.anywhere,
-            check: rule.check,
-            pattern: rule.pattern,
-            compiled: OnceLock::new(),
-            finds: rule.finds,
-            ignores: rule.ignores,
-        });
-        Rules { rules: rules.collect(), allowed: Vec::new() }
+        Rules { rules: file.rule, allowed: Vec::new() }
     }
 
     /// Adds the rules of the configuration's `redaction`. An invalid entry is skipped and reported as a sentence; the
@@ -204,8 +181,7 @@ fn user_rule(rule: &Value, at: usize) -> Result<Rule, String> {
         check: Check::Any,
         pattern,
         compiled: OnceLock::from(Some(compiled)),
-        finds: Vec::new(),
-        ignores: Vec::new(),
+        ..Rule::default()
     })
 }
 

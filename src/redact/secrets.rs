@@ -128,10 +128,6 @@ impl RewriteTexts for RepeatPass<'_> {
         }
         (at > 0).then(|| kept + &text[at..])
     }
-
-    fn value_of(&mut self, _: &str, _: &str) -> Option<String> {
-        None
-    }
 }
 
 /// Long enough and mixed enough to be neither a word nor a coincidence elsewhere.

@@ -24,10 +24,6 @@ impl RewriteTexts for Storable {
         let mended = is_json.then(|| escapes::mended(without_nul.as_deref().unwrap_or(text))).flatten();
         mended.or(without_nul)
     }
-
-    fn value_of(&mut self, _: &str, _: &str) -> Option<String> {
-        None
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ pub(super) trait RewriteTexts {
     fn text(&mut self, text: &str) -> Option<String>;
 
     /// For a value next to its name: `{"password": "…"}`, `["--token", "…"]`. `text` gets the value as well.
-    fn value_of(&mut self, name: &str, value: &str) -> Option<String>;
+    fn value_of(&mut self, _name: &str, _value: &str) -> Option<String> {
+        None
+    }
 }
 
 /// Stores the new text, if there is one.

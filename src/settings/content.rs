@@ -4,10 +4,9 @@
 //! tracing off, or sets the content mode to `metadata`. It is untrusted input: it may come with a cloned repository.
 
 use super::file::ConfigFile;
-use super::switch::{ENABLED, Switch};
+use super::switch::{self, ENABLED};
 use crate::base::codex_home::CodexHome;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -50,24 +49,20 @@ pub struct FolderPolicy {
 impl Content {
     /// None for an unknown word.
     pub fn parse(text: &str) -> Option<Content> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "full" => Some(Content::Full),
-            "metadata" => Some(Content::Metadata),
-            _ => None,
-        }
+        [Content::Full, Content::Metadata]
+            .into_iter()
+            .find(|mode| text.trim().eq_ignore_ascii_case(mode.as_str()))
     }
 
     pub fn is_full(&self) -> bool {
         *self == Content::Full
     }
-}
 
-impl fmt::Display for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    pub fn as_str(&self) -> &'static str {
+        match self {
             Content::Full => "full",
             Content::Metadata => "metadata",
-        })
+        }
     }
 }
 
@@ -106,7 +101,7 @@ impl FolderPolicy {
 
     fn add(&mut self, path: &Path, file: &ConfigFile) {
         // An unknown word switches off too.
-        if file.text(ENABLED).is_some_and(|text| Switch::read(&text) != Switch::On) {
+        if file.text(ENABLED).is_some_and(|text| switch::parse(&text) != Some(true)) {
             self.off.get_or_insert_with(|| path.to_owned());
         }
         match file.text(CONTENT).map(|text| Content::parse(&text)) {

@@ -2,7 +2,6 @@
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 pub const GRANULARITY: &str = "CODEX_TRACED_GRANULARITY";
 
@@ -20,20 +19,14 @@ pub enum Granularity {
 impl Granularity {
     /// None for an unknown word.
     pub fn parse(word: &str) -> Option<Granularity> {
-        match word.trim() {
-            "session" => Some(Granularity::Session),
-            "turn" => Some(Granularity::Turn),
-            _ => None,
-        }
+        [Granularity::Session, Granularity::Turn].into_iter().find(|one| word.trim() == one.as_str())
     }
-}
 
-impl fmt::Display for Granularity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    pub fn as_str(&self) -> &'static str {
+        match self {
             Granularity::Session => "session",
             Granularity::Turn => "turn",
-        })
+        }
     }
 }
 
@@ -44,7 +37,7 @@ mod tests {
     #[test]
     fn a_granularity_is_read_as_it_is_written() {
         for granularity in [Granularity::Session, Granularity::Turn] {
-            assert_eq!(Granularity::parse(&format!(" {granularity} ")), Some(granularity));
+            assert_eq!(Granularity::parse(&format!(" {} ", granularity.as_str())), Some(granularity));
         }
         assert_eq!(Granularity::parse("turns"), None);
     }

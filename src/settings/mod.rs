@@ -4,7 +4,6 @@ pub mod access;
 pub mod content;
 pub mod file;
 pub mod granularity;
-pub mod images;
 pub mod reference;
 pub mod switch;
 pub mod wait;
@@ -13,8 +12,7 @@ pub mod workspace;
 use self::content::{CONTENT, Content, FolderPolicy};
 use self::file::{ConfigFile, FileState};
 use self::granularity::{GRANULARITY, Granularity};
-use self::images::{IMAGES, ImageMode};
-use self::switch::{ENABLED, Switch};
+use self::switch::ENABLED;
 use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
 use common::variables::Variables;
@@ -25,6 +23,8 @@ use mlflow_store::target::{
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 
+pub const IMAGES: &str = "CODEX_TRACED_IMAGES";
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     pub tracing: Setting<Tracing>,
@@ -33,7 +33,8 @@ pub struct Settings {
     pub content: Setting<Content>,
     /// Applies to threads without a trace. Others keep the granularity of their first trace.
     pub granularity: Setting<Granularity>,
-    pub images: ImageMode,
+    /// Whether a trace holds small images in addition to their notes, as MLflow's page displays them.
+    pub shows_images: bool,
     /// The folder in which `import` looks for session files: Codex's own unless the file names another.
     pub sessions_dir: Setting<PathBuf>,
     /// Sentences about settings that cannot be followed.
@@ -120,16 +121,16 @@ impl Settings {
                 variables.text(name).map(|value| (value.to_owned(), Source::Environment(name)));
             in_environment.or_else(|| Some((file.text(name)?, Source::File)))
         };
-        let asked = value_of(ENABLED).map(|(value, source)| (Switch::read(&value), value, source));
+        let asked = value_of(ENABLED).map(|(value, source)| (switch::parse(&value), value, source));
         let tracing = match &asked {
             _ if variables.text("CODEX_TRACED") == Some("0") => {
                 Setting { value: Tracing::Off, source: Source::Environment("CODEX_TRACED") }
             }
             None => Setting { value: Tracing::On, source: Source::Default },
-            Some((Switch::On, _, source)) => Setting { value: Tracing::On, source: *source },
-            Some((Switch::Off, _, source)) => Setting { value: Tracing::Off, source: *source },
+            Some((Some(true), _, source)) => Setting { value: Tracing::On, source: *source },
+            Some((Some(false), _, source)) => Setting { value: Tracing::Off, source: *source },
             // The author of an unknown word may have meant "off".
-            Some((Switch::Unclear, value, source)) => {
+            Some((None, value, source)) => {
                 problems.push(format!(
                     "{ENABLED} is \"{value}\", so there is no trace (set it to true or false)"
                 ));
@@ -138,7 +139,7 @@ impl Settings {
         };
         // Users export a server's address for their training runs. A session goes there only if the user also
         // switched tracing on.
-        let consent = matches!(asked, Some((Switch::On, ..)));
+        let consent = matches!(asked, Some((Some(true), ..)));
         let default =
             || Setting { value: Target::Sqlite(home.state().join("mlflow.db")), source: Source::Default };
         let target = match value_of(TRACKING_URI) {
@@ -185,19 +186,18 @@ impl Settings {
                     "{GRANULARITY} is \"{word}\", so a trace is a session\n  hint: set it to session or turn"
                 ));
             });
-        let images = parsed(value_of(IMAGES), ImageMode::parse, ImageMode::default(), &mut |word| {
+        let images = parsed(value_of(IMAGES), switch::parse, false, &mut |word| {
             problems.push(format!(
                 "{IMAGES} is \"{word}\", so images become notes\n  hint: set it to true or false"
             ));
         });
-        let images = images.value;
         Settings {
             tracing,
             target,
             experiment,
             content,
             granularity,
-            images,
+            shows_images: images.value,
             sessions_dir,
             problems,
             file: ConfigFile::default(),

@@ -1,21 +1,26 @@
-//! The switch for tracing.
+//! The switch for tracing, and the words of every switch.
 
 pub const ENABLED: &str = "MLFLOW_CODEX_TRACING_ENABLED";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Switch {
-    On,
-    Off,
-    /// An unknown word.
-    Unclear,
+/// None for an unknown word.
+pub(super) fn parse(word: &str) -> Option<bool> {
+    match word.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
 }
 
-impl Switch {
-    pub(super) fn read(value: &str) -> Switch {
-        match value.trim().to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Switch::On,
-            "false" | "0" | "no" | "off" => Switch::Off,
-            _ => Switch::Unclear,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_are_read_in_all_spellings() {
+        for (word, expected) in
+            [("true", Some(true)), (" True ", Some(true)), ("0", Some(false)), ("all", None)]
+        {
+            assert_eq!(parse(word), expected, "{word}");
         }
     }
 }

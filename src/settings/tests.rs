@@ -71,11 +71,11 @@ fn the_environment_or_the_file_sets_the_granularity() {
 #[test]
 fn images_are_shown_only_on_request() {
     let asked = |word| decide([(IMAGES, word)], "{}");
-    assert_eq!((decide([], "{}").images, asked("true").images), (ImageMode::AsNotes, ImageMode::Shown));
+    assert_eq!((decide([], "{}").shows_images, asked("true").shows_images), (false, true));
     let unclear = asked("all");
-    assert_eq!((unclear.images, unclear.problems.len()), (ImageMode::AsNotes, 1));
+    assert_eq!((unclear.shows_images, unclear.problems.len()), (false, 1));
     let file = r#"{"environment": {"CODEX_TRACED_IMAGES": true}}"#;
-    assert_eq!(decide([], file).images, ImageMode::Shown);
+    assert!(decide([], file).shows_images);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::fields::put;
 use super::gen_ai;
-use super::info::without_credentials;
 use super::launches::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use codex_session::session::discrepancy::Discrepancy;
@@ -170,4 +169,31 @@ fn turn_ms(turn: &Turn, session: &Session) -> Option<i64> {
     let last_line = session.last_line_at.filter(|_| turn.status == TurnStatus::Running);
     let ended_at = turn.ended_at.or(last_line).or_else(|| turn.last_seen_at())?;
     Some((ended_at.as_millisecond() - turn.started_at?.as_millisecond()).max(0))
+}
+
+/// Without user and password, which a Git remote's URL may hold: `https://user:token@host/…`.
+pub(super) fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    let host_start = rest[..host_end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[host_start..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_url_loses_its_credentials() {
+        let table = [
+            ("https://me:secret@host/a.git", "https://host/a.git"),
+            ("https://host/a@b.git", "https://host/a@b.git"),
+            ("https://me@host", "https://host"),
+            ("git@host:a/b.git", "git@host:a/b.git"),
+            ("/srv/a.git", "/srv/a.git"),
+        ];
+        for (url, clean) in table {
+            assert_eq!(without_credentials(url), clean);
+        }
+    }
 }

@@ -4,13 +4,12 @@ use super::agent::{self, Layout};
 use super::ids::{trace_of_thread, trace_of_turn};
 use super::info::{TraceInfo, TraceSource};
 use super::relatives::{Relative, relatives_of, root_session, turn_indices};
-use super::thread_scope::{ThreadScope, earliest_start};
+use super::thread_scope::ThreadScope;
 use super::totals::UsageTotal;
-use super::{agent_attributes, gen_ai, launches, tree};
+use super::{agent_attributes, launches};
 use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;
-use common::json::text::Text;
 use mlflow_store::trace::{Span, Trace};
 
 /// The trace of a session without its sub-agents.
@@ -44,14 +43,13 @@ pub fn build_turns(family: &Family, record: &ThreadRecord, source: TraceSource) 
 
 fn session_trace(relatives: &[Relative], record: &ThreadRecord, source: TraceSource) -> Option<Trace> {
     let session = relatives.first()?.session;
-    let last_turn = session.turns.last()?;
     let thread = Some(&*session.meta.id).filter(|id| !id.is_empty())?;
-    let usage =
-        UsageTotal::from_inferences(relatives.iter().flat_map(|relative| relative.session.inferences()));
+    let sessions = relatives.iter().map(|relative| relative.session);
+    let info = TraceInfo::from_sessions(sessions.clone(), source)?;
     let mut spans = vec![Span {
         name: "codex_cli_session".into(),
         parent: None,
-        attributes: agent_attributes::session_attributes(relatives.iter().map(|it| it.session), record),
+        attributes: agent_attributes::session_attributes(sessions, record),
         ..agent::span(session)
     }];
     spans.reserve(session.turns.iter().map(|turn| 1 + turn.steps.len()).sum());
@@ -59,18 +57,7 @@ fn session_trace(relatives: &[Relative], record: &ThreadRecord, source: TraceSou
     for relative in &relatives[1..] {
         agent::add_child_spans(relative, relatives, Layout::OneTrace, &mut spans);
     }
-    let mut spans = tree::settled(spans, earliest_start(session), session.last_line_at);
-    gen_ai::add_up(&mut spans);
-    let info = TraceInfo {
-        session,
-        source,
-        prompt: agent::prompt(session),
-        response: agent::response(session).map(Text::as_str),
-        status: &last_turn.status,
-        is_running: relatives.iter().any(|relative| relative.session.is_running()),
-        usage,
-    };
-    Some(info.into_trace(trace_of_thread(thread), spans))
+    Some(info.into_trace(trace_of_thread(thread), spans, session.last_line_at))
 }
 
 fn turn_trace(
@@ -94,8 +81,6 @@ fn turn_trace(
     for relative in within() {
         agent::add_child_spans(relative, relatives, Layout::TracePerTurn, &mut spans);
     }
-    let mut spans = tree::settled(spans, earliest_start(session), None);
-    gen_ai::add_up(&mut spans);
     let info = TraceInfo {
         session,
         source,
@@ -105,5 +90,5 @@ fn turn_trace(
         is_running: within().any(|relative| relative.session.is_running()),
         usage,
     };
-    Some(info.into_trace(trace_of_turn(&session.meta.id, index + 1), spans))
+    Some(info.into_trace(trace_of_turn(&session.meta.id, index + 1), spans, None))
 }

@@ -7,13 +7,11 @@ use super::fields::put;
 use super::ids::{span_of_continuation, trace_of_continuation};
 use super::info::{TraceInfo, TraceSource};
 use super::relatives::{Relative, relatives_of, root_session, turn_indices};
-use super::thread_scope::{ThreadScope, earliest_start};
-use super::totals::UsageTotal;
-use super::{agent_attributes, gen_ai, spans, tree};
+use super::thread_scope::ThreadScope;
+use super::{agent_attributes, spans};
 use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;
-use common::json::text::Text;
 use jiff::Timestamp;
 use mlflow_store::ids::{SpanId, TraceId};
 use mlflow_store::trace::{Span, Trace};
@@ -43,16 +41,13 @@ pub fn build_continuation(
     let whole = relatives.first()?.session;
     let thread = Some(&*whole.meta.id).filter(|id| !id.is_empty())?;
     let session = later(whole, part.from)?;
-    let last_turn = session.turns.last()?;
     let turn_indices = turn_indices(&relatives);
     let is_later = |(_, turn): &(&Relative, &usize)| **turn >= part.from;
     let started: Vec<&Relative> =
         relatives.iter().zip(&turn_indices).skip(1).filter(is_later).map(|(relative, _)| relative).collect();
-    let below = started.iter().flat_map(|relative| relative.session.inferences());
-    let usage = UsageTotal::from_inferences(session.inferences().chain(below));
-
     let root = span_of_continuation(thread, part.number);
     let sessions = std::iter::once(&session).chain(started.iter().map(|relative| relative.session));
+    let info = TraceInfo::from_sessions(sessions.clone(), source)?;
     let mut attributes = agent_attributes::session_attributes(sessions, record);
     put(&mut attributes, CONTINUES, Some(part.continues.to_string()));
     let root_span = Span { id: root, name: "codex_cli_session".into(), attributes, ..agent::span(&session) };
@@ -67,18 +62,8 @@ pub fn build_continuation(
         agent::add_child_spans(relative, &relatives, Layout::OneTrace, &mut spans);
     }
     below_root(&mut spans, agent::id(whole), root);
-    let mut spans = tree::settled(spans, earliest_start(&session), session.last_line_at);
-    gen_ai::add_up(&mut spans);
-    let info = TraceInfo {
-        session: &session,
-        source,
-        prompt: agent::prompt(&session),
-        response: agent::response(&session).map(Text::as_str),
-        status: &last_turn.status,
-        is_running: session.is_running() || started.iter().any(|relative| relative.session.is_running()),
-        usage,
-    };
-    let mut trace = info.into_trace(trace_of_continuation(thread, part.number), spans);
+    let id = trace_of_continuation(thread, part.number);
+    let mut trace = info.into_trace(id, spans, session.last_line_at);
     trace.metadata.insert(CONTINUES.to_owned(), part.continues.to_string());
     Some(trace)
 }

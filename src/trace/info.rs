@@ -1,9 +1,13 @@
 //! A trace besides its spans: metadata, tags, previews, state. MLflow calls this trace info.
 
+use super::agent_attributes::without_credentials;
 use super::excerpt::beginning;
-use super::outcome;
+use super::thread_scope::earliest_start;
 use super::totals::{UsageTotal, token_usage};
+use super::{agent, gen_ai, outcome, tree};
 use codex_session::session::model::{Session, TurnStatus};
+use common::json::text::Text;
+use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
 use mlflow_store::trace::{Span, Trace, TraceState};
 use std::collections::BTreeMap;
@@ -31,9 +35,24 @@ pub(super) struct TraceInfo<'a> {
     pub(super) usage: UsageTotal,
 }
 
-impl TraceInfo<'_> {
-    /// `spans`: the root first.
-    pub(super) fn into_trace(self, id: TraceId, spans: Vec<Span>) -> Trace {
+impl<'a> TraceInfo<'a> {
+    /// The facts of a session, which is the first one, and of those that it started. None where it has no turn.
+    pub(super) fn from_sessions(
+        mut sessions: impl Iterator<Item = &'a Session> + Clone,
+        source: TraceSource<'a>,
+    ) -> Option<TraceInfo<'a>> {
+        let usage = UsageTotal::from_inferences(sessions.clone().flat_map(Session::inferences));
+        let is_running = sessions.clone().any(Session::is_running);
+        let session = sessions.next()?;
+        let (prompt, response) = (agent::prompt(session), agent::response(session).map(Text::as_str));
+        let status = &session.turns.last()?.status;
+        Some(TraceInfo { session, source, prompt, response, status, is_running, usage })
+    }
+
+    /// `spans`: the root first. `last`: the time that the root span covers at least.
+    pub(super) fn into_trace(self, id: TraceId, spans: Vec<Span>, last: Option<Timestamp>) -> Trace {
+        let mut spans = tree::settled(spans, earliest_start(self.session), last);
+        gen_ai::add_up(&mut spans);
         let state = if self.is_running { TraceState::InProgress } else { outcome::state_of(self.status) };
         let without_answer = || beginning(&outcome::preview_of(self.status));
         let root = &spans[0];
@@ -83,35 +102,4 @@ impl TraceInfo<'_> {
 fn tags(session: &Session) -> BTreeMap<String, String> {
     let version = session.meta.cli_version.clone().map(|version| ("codex.cli_version".to_owned(), version));
     version.into_iter().collect()
-}
-
-/// Without user and password, which a Git remote's URL may hold: `https://user:token@host/…`.
-pub(super) fn without_credentials(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let host_end = rest.find('/').unwrap_or(rest.len());
-            let host_start = rest[..host_end].rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", &rest[host_start..])
-        }
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_repository_url_loses_its_credentials() {
-        let table = [
-            ("https://me:secret@host/a.git", "https://host/a.git"),
-            ("https://host/a@b.git", "https://host/a@b.git"),
-            ("https://me@host", "https://host"),
-            ("git@host:a/b.git", "git@host:a/b.git"),
-            ("/srv/a.git", "/srv/a.git"),
-        ];
-        for (url, clean) in table {
-            assert_eq!(without_credentials(url), clean);
-        }
-    }
 }

@@ -96,13 +96,9 @@ impl TurnScope<'_> {
         put(&mut inputs, "messages", Some(messages).filter(|messages| !messages.is_empty()));
         let status = self.inference_status(inference);
         let ended_at = inference.ended_at.unwrap_or(started_at).max(started_at);
-        let events = match &status {
-            // MLflow's page marks a span as failed only if it has an exception event.
-            SpanStatus::Error { message } => {
-                vec![exception(failure::exception_type(inference), message, ended_at)]
-            }
-            SpanStatus::Ok | SpanStatus::Unset => Vec::new(),
-        };
+        // MLflow's page marks a span as failed only if it has an exception event.
+        let event = |message: &str| exception(failure::exception_type(inference), message, ended_at);
+        let events = error_of(&status).map(event).into_iter().collect();
         Span {
             id: self.id(&format!("inference:{}", inference.number)),
             parent: Some(parent),
@@ -169,12 +165,8 @@ impl TurnScope<'_> {
         put(&mut attributes, "cwd", call.facts.cwd.as_ref());
         put(&mut attributes, "duration_ms", call.facts.duration.map(milliseconds));
         gen_ai::tool(&mut attributes, call, &self.of.conversation);
-        let events = match &status {
-            SpanStatus::Error { message } => {
-                vec![exception("ToolError", &with_last_words(message, call), ended_at)]
-            }
-            SpanStatus::Ok | SpanStatus::Unset => Vec::new(),
-        };
+        let event = |message| exception("ToolError", &with_last_words(message, call), ended_at);
+        let events = error_of(&status).map(event).into_iter().collect();
         let span = Span {
             id,
             parent: Some(parent),
@@ -243,6 +235,13 @@ fn first_token(turn: &Turn) -> Option<(u32, Timestamp)> {
     let last_requested =
         turn.inferences().filter(|it| it.started_at.is_some_and(|started| started <= at)).last()?;
     Some((last_requested.number, at))
+}
+
+fn error_of(status: &SpanStatus) -> Option<&str> {
+    match status {
+        SpanStatus::Error { message } => Some(message),
+        SpanStatus::Ok | SpanStatus::Unset => None,
+    }
 }
 
 fn milliseconds(duration: SignedDuration) -> i64 {

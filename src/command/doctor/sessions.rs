@@ -31,10 +31,7 @@ fn waiting(count: usize) -> Finding {
         0 => Finding::ok("waiting", "no trace waits to be delivered"),
         count => Finding::warning(
             "waiting",
-            match count {
-                1 => "1 trace waits to be delivered".to_owned(),
-                count => format!("{count} traces wait to be delivered"),
-            },
+            counted(count, "trace waits to be delivered", "traces wait to be delivered"),
             "`codex-traced mlflow sync` delivers them, or says why it cannot",
         ),
     }

@@ -62,7 +62,8 @@ fn begin(
     let destination =
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
     let threads = selection.threads.iter().filter_map(|files| Some(&files.first()?.thread));
-    let answers = ask(threads, &context.paths, world).and_all_again(is_all_wanted);
+    let mut answers = ask(threads, &context.paths, world);
+    answers.is_all_wanted = is_all_wanted;
     let run = ImportRun {
         context: &context,
         toward: Toward {

@@ -66,10 +66,10 @@ fn settings(page: &mut Page, report: &StatusReport) {
     };
     page.sourced("experiment", &experiment, report.experiment_source);
     if report.content != Content::Full || report.content_source != Source::Default {
-        page.sourced("content", &report.content.to_string(), report.content_source);
+        page.sourced("content", report.content.as_str(), report.content_source);
     }
     if report.granularity_source != Source::Default {
-        page.sourced("one trace per", &report.granularity.to_string(), report.granularity_source);
+        page.sourced("one trace per", report.granularity.as_str(), report.granularity_source);
     }
     page.sourced("sessions", &report.sessions.folder.display().to_string(), report.sessions.folder_source);
     let state = match report.config_file.state {
