@@ -201,7 +201,11 @@ fn real_codex_under_a_time_limit_and_before_a_reader_that_leaves() {
         });
         let [plain, traced] = [plain, traced].map(|outcome| {
             let outcome = outcome.normalised();
-            Outcome { stderr: without_ids(&outcome.stderr), ..outcome }
+            // A Codex that panics (0.171, on a closed pipe) may log this before it has ended, or not.
+            let is_chance = |line: &str| line.contains("failed to record rollout items");
+            let stderr = without_ids(&outcome.stderr);
+            let stderr = stderr.split_inclusive('\n').filter(|line| !is_chance(line)).collect();
+            Outcome { stderr, ..outcome }
         });
         assert_eq!(plain, traced, "{line}");
     }
