@@ -1,6 +1,7 @@
 //! From a launch to traces in the spool: claim, gather and reduce, build, redact, put.
 
 use super::context::Context;
+use super::error::AssembleError;
 use super::gather::{self, Own, Unwritten, written_files_of};
 use super::make::make;
 use super::open_turns::{OpenTurn, open_turns};
@@ -10,15 +11,13 @@ use crate::claim::launch_record::{Destination, Launch};
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use crate::claim::unclaimed;
 use crate::queue::history::{first_destination, granularity_of};
-use crate::queue::put::{PutError, destination_of, put_written};
+use crate::queue::put::{destination_of, put_written};
 use crate::queue::receipts;
-use crate::queue::spool::SpoolError;
 use crate::redact::Redacted;
 use crate::settings::content::Content;
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
-use common::disk;
 use mlflow_store::trace::TraceState;
 use std::io;
 use std::path::PathBuf;
@@ -41,25 +40,6 @@ struct ThreadTraces {
 struct Gathered {
     family: Family,
     rollout: PathBuf,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum AssembleError {
-    #[error("cannot read {0}: {1}")]
-    Rollout(PathBuf, io::Error),
-    #[error("cannot write to {0}: {reason}", reason = disk::reason(.1))]
-    Record(PathBuf, io::Error),
-    #[error("cannot keep the salt of placeholders in {0}: {reason}", reason = disk::reason(.1))]
-    Salt(PathBuf, io::Error),
-    #[error(transparent)]
-    Put(#[from] PutError),
-}
-
-impl AssembleError {
-    /// A delivery frees the room that the trace needs.
-    pub fn wants_room(&self) -> bool {
-        matches!(self, AssembleError::Put(PutError::Spool(_, SpoolError::Full { .. })))
-    }
 }
 
 /// Puts the traces of every thread that the launch wrote into the spool. A thread that fails holds no other back; the

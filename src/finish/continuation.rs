@@ -5,19 +5,14 @@ use super::gather::{self, Own};
 use super::imported::{Imported, Toward, import};
 use crate::claim::launch_record::Destination;
 use crate::queue::deliver::{Archived, Waiting};
-use crate::queue::history::MOST_PARTS;
 use crate::queue::presence::Answers;
 use crate::queue::put::PutError;
-use crate::queue::receipts::Receipts;
 use crate::queue::spool::entry::{Entry, Rank};
 use crate::queue::spool::policy::{Lane, is_overtaken};
 use crate::queue::spool::{Spool, SpoolError};
 use crate::queue::{PATIENCE, receipts, spool};
 use crate::settings::granularity::Granularity;
-use crate::trace::continuation::{Continuation, first_missing_turn};
-use crate::trace::ids::{trace_of_continuation, trace_of_thread};
 use codex_session::rollout::thread_files::ThreadFiles;
-use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
 use mlflow_store::ids::TraceId;
 use std::io;
@@ -32,25 +27,6 @@ pub(super) enum ArchivedOutcome {
     Nothing,
     /// No trace of the later turns can be made.
     SetAside(Vec<Waiting>),
-}
-
-/// The part of the session that is current; None for the session's own trace, where that is not archived, or holds
-/// all turns.
-pub(super) fn part_of(family: &Family, receipts: &Receipts) -> Option<Continuation> {
-    let session = &family.members.first()?.session;
-    let (mut part, mut id) = (None, trace_of_thread(&session.meta.id));
-    for number in 1..=MOST_PARTS {
-        let Some(kept) = receipts.archived(id) else { break };
-        let begin = part.map_or(0, |part: Continuation| part.from);
-        let has = |span| kept.receipt.spans.contains_key(&span);
-        let from = first_missing_turn(family, begin, &has, kept.rank.ended_at);
-        if from >= session.turns.len() {
-            break;
-        }
-        part = Some(Continuation { number, from, continues: id });
-        id = trace_of_continuation(&session.meta.id, number);
-    }
-    part
 }
 
 /// Puts the turns that the archive lacks into the spool, and removes the entry that cannot be delivered.
@@ -125,6 +101,7 @@ mod tests {
     use crate::base::codex_home::CodexHome;
     use crate::base::world::World;
     use crate::queue::receipts::StoredReceipt;
+    use codex_session::session::family::Family;
     use codex_session::session::{Writer, read};
     use jiff::Timestamp;
     use mlflow_store::receipt::Receipt;

@@ -1,9 +1,10 @@
 //! The finisher: a process of its own that does a launch's work while the user has the prompt back.
 
 use super::context::Context;
+use super::follower::Follower;
 use super::notice_file::leave;
-use super::open_turns::Follower;
-use super::recover::{OpenLaunch, recover};
+use super::open_turns::OpenLaunch;
+use super::recover::recover;
 use super::steps::{Busy, Spooled, deliver, spool_launch};
 use super::summary;
 use crate::base::codex_home::CodexHome;

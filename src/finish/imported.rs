@@ -1,8 +1,8 @@
 //! A session that no launch of codex-traced wrote, or that is looked at without one: its traces, and what its target
 //! has of them.
 
-use super::assemble::AssembleError;
 use super::context::Context;
+use super::error::AssembleError;
 use super::make::make;
 use crate::claim::attribution::Attribution;
 use crate::claim::claims::launches_of;

@@ -1,23 +1,24 @@
 //! The one place where a session becomes traces that may leave the machine: without secrets, and with no more than
 //! its folders and its settings allow.
 
-use super::assemble::AssembleError;
 use super::context::Context;
-use super::continuation::part_of;
+use super::error::AssembleError;
 use crate::base::codex_home::CodexHome;
 use crate::base::user;
 use crate::claim::thread_record::ThreadRecord;
+use crate::queue::history::MOST_PARTS;
 use crate::queue::receipts;
+use crate::queue::receipts::Receipts;
+use crate::redact::{Redacted, SmallImages};
 use crate::settings::content::{Content, FolderPolicy};
 use crate::settings::granularity::Granularity;
 use crate::trace::build::{build_family, build_turns};
-use crate::trace::continuation::build_continuation;
+use crate::trace::continuation::{Continuation, build_continuation, first_missing_turn};
+use crate::trace::ids::{trace_of_continuation, trace_of_thread};
 use crate::trace::info::TraceSource;
 use codex_session::rollout::path;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
-
-use crate::redact::{Redacted, SmallImages};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +69,25 @@ fn allowed(family: &Family, asked: Content, home: &CodexHome) -> Option<Content>
         content = content.max(rules.content());
     }
     Some(content)
+}
+
+/// The part of the session that is current; None for the session's own trace, where that is not archived, or holds
+/// all turns.
+fn part_of(family: &Family, receipts: &Receipts) -> Option<Continuation> {
+    let session = &family.members.first()?.session;
+    let (mut part, mut id) = (None, trace_of_thread(&session.meta.id));
+    for number in 1..=MOST_PARTS {
+        let Some(kept) = receipts.archived(id) else { break };
+        let begin = part.map_or(0, |part: Continuation| part.from);
+        let has = |span| kept.receipt.spans.contains_key(&span);
+        let from = first_missing_turn(family, begin, &has, kept.rank.ended_at);
+        if from >= session.turns.len() {
+            break;
+        }
+        part = Some(Continuation { number, from, continues: id });
+        id = trace_of_continuation(&session.meta.id, number);
+    }
+    part
 }
 
 /// Read from the files a second time: a session in memory has no images, because few users ask for them.

@@ -2,15 +2,14 @@
 
 use super::assemble::{Assembled, assemble};
 use super::context::Context;
-use super::open_turns::OpenTurn;
+use super::open_turns::OpenLaunch;
 use crate::claim::hold::Hold;
-use crate::claim::launch_record::{self, Launch};
+use crate::claim::launch_record;
 use crate::claim::observer;
 use crate::queue::receipts;
 use common::disk;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why the work of a launch is not done yet.
@@ -19,16 +18,6 @@ pub struct Unfinished {
     pub reason: String,
     /// A delivery frees the room that the trace needs.
     pub wants_room: bool,
-}
-
-/// A launch with turns that still run. No other process finishes it while this exists.
-#[derive(Debug)]
-pub struct OpenLaunch {
-    pub launch: Launch,
-    /// The launch record.
-    pub record: PathBuf,
-    pub turns: Vec<OpenTurn>,
-    _hold: Hold,
 }
 
 /// What is left to do after a recovery.
@@ -41,12 +30,6 @@ pub struct Recovered {
 impl Unfinished {
     fn because(reason: String) -> Unfinished {
         Unfinished { reason, wants_room: false }
-    }
-}
-
-impl OpenLaunch {
-    pub fn new(launch: Launch, record: PathBuf, turns: Vec<OpenTurn>, hold: Hold) -> OpenLaunch {
-        OpenLaunch { launch, record, turns, _hold: hold }
     }
 }
 

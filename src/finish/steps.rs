@@ -2,7 +2,8 @@
 
 use super::assemble::{Assembled, assemble};
 use super::context::Context;
-use super::delivery::{deliver as deliver_spool, sentences};
+use super::delivery::deliver as deliver_spool;
+use super::delivery_report::sentences;
 use super::open_turns::OpenTurn;
 use crate::base::notice;
 use crate::base::quiet::quietly;
