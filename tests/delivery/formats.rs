@@ -189,7 +189,7 @@ fn the_spool_and_the_receipts_of_0_1_are_read() {
     assert_eq!((tries.pause.failures, tries.own, tries.alone, tries.open), (2, 2, 0, true));
     let backoff = spool.backoff(Lane::Remote);
     let pause = backoff.get(&Target::Http("http://127.0.0.1:9".into())).expect("a pause of 0.1");
-    assert_eq!(pause.failures, 1);
+    assert_eq!(pause.failures, 2);
     let [quarantined] = &spool.quarantined()[..] else { panic!("one entry is in quarantine") };
     let why = Spool::reason(quarantined);
     assert_eq!(why.as_deref(), Some("not a whole spool entry: its end is missing"));
@@ -273,7 +273,7 @@ fn files_of_a_later_version_stay_as_they_are_and_are_reported() {
         fs::write(&path, text).expect("write");
         (path, text)
     });
-    let ours = |words: &[&str], code| {
+    let mlflow = |words: &[&str], code| {
         run(home.traced(LAUNCHER, Path::new("/nowhere")).arg("mlflow").args(words)).ended(End::Code(code))
     };
     let sentence = |path: &Path| {
@@ -282,7 +282,7 @@ fn files_of_a_later_version_stay_as_they_are_and_are_reported() {
             path.display()
         )
     };
-    let sync = ours(&["sync"], 0).stdout;
+    let sync = mlflow(&["sync"], 0).stdout;
     let expected = format!("not finished here: {}\n0 delivered, 0 waiting\n", sentence(&paths[0].0));
     assert_eq!(sync, expected);
     let log = fs::read_to_string(home.state().join("codex_tracing.log")).unwrap_or_default();
@@ -291,9 +291,9 @@ fn files_of_a_later_version_stay_as_they_are_and_are_reported() {
         run(home.traced(LAUNCHER, Path::new("/nowhere")).args(["mlflow", "doctor", "--json"])).stdout;
     let expected = format!("4 files of a later codex-traced cannot be used: {}", sentence(&paths[0].0));
     assert!(doctor.contains(&expected), "{doctor}");
-    let forget = ours(&["forget", thread(9).as_str()], 1).stderr;
+    let forget = mlflow(&["forget", thread(9).as_str()], 1).stderr;
     assert!(forget.contains(&sentence(&paths[1].0)), "{forget}");
-    ours(&["status"], 0);
+    mlflow(&["status"], 0);
     for (path, text) in paths {
         assert_eq!(fs::read_to_string(&path).expect("it is there"), text, "{}", path.display());
     }
