@@ -27,22 +27,19 @@ pub enum ExperimentState {
     Gone,
 }
 
-/// A target that can list its traces.
-pub(super) trait TraceIndex {
-    /// Those of `sent` that the target has.
-    fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError>;
-    /// When the experiment was created; None if it is missing or deleted.
-    fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError>;
-}
-
-pub(super) fn find(sent: &[SentTrace], place: &mut impl TraceIndex) -> Result<Lost, ExportError> {
-    let present = place.present(sent)?;
-    let mut made: HashMap<&str, Option<Timestamp>> = HashMap::new();
+/// Those of `sent` that are not among the `present`. `made` is when an experiment was created; None if it is
+/// missing or deleted.
+pub(super) fn find(
+    sent: &[SentTrace],
+    present: &HashSet<TraceId>,
+    made: impl Fn(&str) -> Result<Option<Timestamp>, ExportError>,
+) -> Result<Lost, ExportError> {
+    let mut known: HashMap<&str, Option<Timestamp>> = HashMap::new();
     let mut lost = Lost::new();
     for one in sent.iter().filter(|one| !present.contains(&one.trace)) {
-        let at = match made.get(&*one.experiment_id) {
+        let at = match known.get(&*one.experiment_id) {
             Some(at) => *at,
-            None => *made.entry(&one.experiment_id).or_insert(place.made(&one.experiment_id)?),
+            None => *known.entry(&one.experiment_id).or_insert(made(&one.experiment_id)?),
         };
         let is_same = at.is_some_and(|at| at.duration_since(one.at) <= CLOCKS_APART);
         lost.insert(one.trace, if is_same { ExperimentState::Present } else { ExperimentState::Gone });
@@ -54,18 +51,6 @@ pub(super) fn find(sent: &[SentTrace], place: &mut impl TraceIndex) -> Result<Lo
 mod tests {
     use super::*;
 
-    struct FixedIndex;
-
-    impl TraceIndex for FixedIndex {
-        fn present(&mut self, _: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
-            Ok([TraceId([1; 16])].into())
-        }
-
-        fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError> {
-            Ok(experiment_id.parse().ok().and_then(|second| Timestamp::from_second(second).ok()))
-        }
-    }
-
     #[test]
     fn a_lost_traces_experiment_counts_as_gone_if_its_id_belongs_to_a_later_one() {
         // The experiment's id is the second of its creation.
@@ -75,7 +60,8 @@ mod tests {
             at: Timestamp::from_second(10_000).unwrap(),
         };
         let all = [sent(1, "gone"), sent(2, "gone"), sent(3, "9000"), sent(4, "10300"), sent(5, "10301")];
-        let lost: Vec<_> = find(&all, &mut FixedIndex).unwrap().into_iter().collect();
+        let made = |id: &str| Ok(id.parse().ok().and_then(|second| Timestamp::from_second(second).ok()));
+        let lost: Vec<_> = find(&all, &[TraceId([1; 16])].into(), made).unwrap().into_iter().collect();
         let expected = [
             (2, ExperimentState::Gone),
             (3, ExperimentState::Present),

@@ -17,16 +17,14 @@ pub fn check(root: &Path, wanted: &Experiment) -> Result<Checked, ExportError> {
 fn look(root: &Path, wanted: &Experiment) -> Result<Checked, FileStoreError> {
     would_take_files(&followed(root))?;
     let there = experiment::all(root)?;
-    let is_new = there.is_empty();
-    let experiment_id = match (experiment::among(there, wanted)?, wanted) {
-        (Some(found), _) => Some(found.id),
-        (None, Experiment::Id(id)) if !(is_new && id == DEFAULT_ID) => {
-            return Err(FileStoreError::NoExperiment(id.clone()));
+    let version = (!there.is_empty()).then(|| "a folder of files".to_owned());
+    let experiment_id = experiment::among(there, wanted)?.map(|found| found.id);
+    match wanted {
+        Experiment::Id(id) if experiment_id.is_none() && (version.is_some() || id != DEFAULT_ID) => {
+            Err(FileStoreError::NoExperiment(id.clone()))
         }
-        (None, _) => None,
-    };
-    let version = (!is_new).then(|| "a folder of files".to_owned());
-    Ok(Checked { version, experiment_id, clock: None })
+        _ => Ok(Checked { version, experiment_id, clock: None }),
+    }
 }
 
 #[cfg(test)]

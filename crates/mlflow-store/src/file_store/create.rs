@@ -21,7 +21,7 @@ pub(super) fn create(root: &Path, now: Timestamp) -> io::Result<()> {
     let aside = tempfile::Builder::new().prefix(".mlruns-").permissions(private).tempdir_in(parent)?;
     let mut files = Files::open(aside.path())?;
     files.make_folder(&aside.path().join(TRASH))?;
-    experiment::make_default(aside.path(), root, &mut files, now)?;
+    experiment::make_default(root, &mut files, now)?;
     files.settle()?;
     match fs::rename(aside.path(), &end) {
         Ok(()) => drop(aside.keep()),

@@ -5,6 +5,8 @@ use crate::tree::BadTree;
 use std::io;
 use std::path::Path;
 
+pub(super) type Result<T, E = FileStoreError> = std::result::Result<T, E>;
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileStoreError {
     #[error("spans make no tree: {0}")]

@@ -1,7 +1,7 @@
 //! The experiment of a trace: found by name or id, created by name.
 
 use super::TRASH;
-use super::error::FileStoreError;
+use super::error::{FileStoreError, Result};
 use super::files::Files;
 use super::yaml;
 use crate::target::Experiment;
@@ -38,7 +38,7 @@ impl ExperimentFolder {
     }
 
     /// Returns the experiment, or an error if it is deleted.
-    pub(super) fn active(self) -> Result<ExperimentFolder, FileStoreError> {
+    pub(super) fn active(self) -> Result<ExperimentFolder> {
         let meta = Meta::read(&self.folder)?.ok_or_else(|| FileStoreError::BadExperiment(self.id.clone()))?;
         match self.is_in_trash || meta.is_deleted {
             true => Err(FileStoreError::DeletedExperiment(meta.name)),
@@ -95,29 +95,25 @@ pub(super) fn all(root: &Path) -> io::Result<Vec<ExperimentFolder>> {
 
 /// By name: created if missing. By id: must exist.
 pub(super) fn find_or_make(
-    root: &Path,
     files: &mut Files,
     wanted: &Experiment,
     now: Timestamp,
-) -> Result<ExperimentFolder, FileStoreError> {
-    let mut there = all(root)?;
+) -> Result<ExperimentFolder> {
+    let mut there = all(&files.root)?;
     if there.is_empty() {
         // The folder exists but is empty.
-        make_default(root, root, files, now)?;
-        there = all(root)?;
+        make_default(&files.root.clone(), files, now)?;
+        there = all(&files.root)?;
     }
     match (among(there, wanted)?, wanted) {
         (Some(found), _) => Ok(found),
-        (None, Experiment::Name(name)) => make(root, files, name, now),
+        (None, Experiment::Name(name)) => make(files, name, now),
         (None, Experiment::Id(id)) => Err(FileStoreError::NoExperiment(id.clone())),
     }
 }
 
 /// The experiment with this name or id; None if missing, an error if deleted.
-pub(super) fn among(
-    there: Vec<ExperimentFolder>,
-    wanted: &Experiment,
-) -> Result<Option<ExperimentFolder>, FileStoreError> {
+pub(super) fn among(there: Vec<ExperimentFolder>, wanted: &Experiment) -> Result<Option<ExperimentFolder>> {
     for found in there {
         let is_wanted = match wanted {
             Experiment::Id(id) => found.id == *id,
@@ -130,20 +126,16 @@ pub(super) fn among(
     Ok(None)
 }
 
-fn make(
-    root: &Path,
-    files: &mut Files,
-    name: &str,
-    now: Timestamp,
-) -> Result<ExperimentFolder, FileStoreError> {
+fn make(files: &mut Files, name: &str, now: Timestamp) -> Result<ExperimentFolder> {
+    let root = files.root.clone();
     for attempt in 0..u32::MAX {
-        let id = new_id(root, name, now, attempt);
+        let id = new_id(&root, name, now, attempt);
         let folder = root.join(&id);
         let is_deleted = root.join(TRASH).join(&id).exists();
         if is_deleted || !files.make_new_folder(&folder)? {
             continue;
         }
-        if let Err(error) = write_meta(root, &folder, &folder, &id, name, files, now) {
+        if let Err(error) = write_meta(files, &folder, &id, name, now) {
             // Without its file MLflow would report a broken experiment.
             let _ = fs::remove_dir(&folder);
             return Err(error.into());
@@ -153,28 +145,14 @@ fn make(
     Err(FileStoreError::NoExperiment(name.to_owned()))
 }
 
-/// Creates the experiment that MLflow creates in every new store. `built_in` is the folder to write to,
-/// `root` the store's final path.
-pub(super) fn make_default(
-    built_in: &Path,
-    root: &Path,
-    files: &mut Files,
-    now: Timestamp,
-) -> io::Result<()> {
-    let folder = built_in.join("0");
-    files.make_folder(&folder)?;
-    write_meta(built_in, &folder, &root.join("0"), "0", "Default", files, now)
+/// Creates the experiment that MLflow creates in every new store. `root` is the store's final path.
+pub(super) fn make_default(root: &Path, files: &mut Files, now: Timestamp) -> io::Result<()> {
+    files.make_folder(&files.root.join("0"))?;
+    write_meta(files, &root.join("0"), "0", "Default", now)
 }
 
-fn write_meta(
-    aside: &Path,
-    folder: &Path,
-    location: &Path,
-    id: &str,
-    name: &str,
-    files: &mut Files,
-    now: Timestamp,
-) -> io::Result<()> {
+/// `location` is the experiment's final path.
+fn write_meta(files: &mut Files, location: &Path, id: &str, name: &str, now: Timestamp) -> io::Result<()> {
     let now = now.as_millisecond();
     let meta = yaml::mapping(&[
         ("artifact_location", file_uri(location).into()),
@@ -185,7 +163,8 @@ fn write_meta(
         ("name", name.into()),
     ]);
     // The temporary file may be among the experiments: MLflow looks only at folders there.
-    files.replace(&folder.join(META), meta.as_bytes(), aside)?;
+    let root = files.root.clone();
+    files.replace(&root.join(id).join(META), meta.as_bytes(), &root)?;
     files.settle()
 }
 

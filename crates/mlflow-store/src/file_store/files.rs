@@ -12,6 +12,7 @@ const ASIDE: &str = ".tmp-";
 
 /// Writes to one store.
 pub(super) struct Files {
+    pub(super) root: PathBuf,
     /// Permissions of the store's folder. A server that runs as another user must be able to read every new
     /// file: if it cannot read one, it lists no trace of the experiment.
     mode: u32,
@@ -26,6 +27,7 @@ impl Files {
     pub(super) fn open(root: &Path) -> io::Result<Files> {
         let mode = fs::metadata(root)?.permissions().mode() & 0o777;
         Ok(Files {
+            root: root.to_owned(),
             mode,
             changed: BTreeSet::new(),
             #[cfg(test)]

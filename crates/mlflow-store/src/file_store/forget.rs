@@ -4,14 +4,20 @@ use super::error::FileStoreError;
 use super::experiment;
 use super::files::Files;
 use super::lock;
+use crate::exporter::ExportError;
 use crate::ids::TraceId;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Removes the trace from every experiment; false if there was none.
-pub(super) fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, FileStoreError> {
+/// Removes the trace from every experiment, with what users added to it. False if there was none; creates
+/// nothing.
+pub fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
+    forget_folders(root, id, busy).map_err(|error| error.at(root))
+}
+
+fn forget_folders(root: &Path, id: TraceId, busy: Duration) -> Result<bool, FileStoreError> {
     if !root.try_exists()? {
         return Ok(false);
     }

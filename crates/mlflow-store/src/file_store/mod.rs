@@ -28,6 +28,7 @@ mod write;
 mod yaml;
 
 pub use check::check;
+pub use forget::forget;
 pub use present::lost;
 
 use crate::exporter::{Delivered, ExportError, Exporter};
@@ -71,7 +72,7 @@ impl FileStoreExporter {
         }
         let mut files = Files::open(&self.root)?;
         let lock = lock::take(&self.root, &files, self.busy)?;
-        write::write(&self.root, &mut files, lock, trace, &self.experiment, now)
+        write::write(&mut files, lock, trace, &self.experiment, now)
     }
 }
 
@@ -83,11 +84,6 @@ impl Exporter for FileStoreExporter {
             Err(error) => Err(error.at(&self.root)),
         }
     }
-}
-
-/// Removes the trace, with what users added to it. False if there was none; creates nothing.
-pub fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
-    forget::forget(root, id, busy).map_err(|error| error.at(root))
 }
 
 /// Reads a trace. None if the trace or the store does not exist.

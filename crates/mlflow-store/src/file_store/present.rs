@@ -6,38 +6,22 @@ use super::write::INFO;
 use crate::artifact;
 use crate::exporter::ExportError;
 use crate::ids::TraceId;
-use crate::lost::{self, Lost, SentTrace, TraceIndex};
-use jiff::Timestamp;
-use std::collections::HashSet;
+use crate::lost::{self, Lost, SentTrace};
+use std::io;
 use std::path::Path;
 
 pub fn lost(root: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
-    lost::find(sent, &mut StoreIndex(root))
-}
-
-struct StoreIndex<'a>(&'a Path);
-
-impl StoreIndex<'_> {
-    fn failed(&self, error: impl Into<FileStoreError>) -> ExportError {
-        error.into().at(self.0)
-    }
-}
-
-impl TraceIndex for StoreIndex<'_> {
-    fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
-        let experiments = experiment::all(self.0).map_err(|error| self.failed(error))?;
-        let is_there = |trace: TraceId| {
-            experiments.iter().any(|experiment| {
-                let folder = experiment.trace(&trace.to_string());
-                folder.join(INFO).is_file() && folder.join("artifacts").join(artifact::FILE).is_file()
-            })
-        };
-        Ok(sent.iter().map(|one| one.trace).filter(|trace| is_there(*trace)).collect())
-    }
-
-    fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError> {
-        let mut experiments = experiment::all(self.0).map_err(|error| self.failed(error))?;
-        experiments.retain(|experiment| experiment.id == experiment_id);
-        experiments.first().map_or(Ok(None), |found| found.made().map_err(|error| self.failed(error)))
-    }
+    let failed = |error: io::Error| FileStoreError::from(error).at(root);
+    let experiments = experiment::all(root).map_err(failed)?;
+    let is_there = |trace: &TraceId| {
+        experiments.iter().any(|experiment| {
+            let folder = experiment.trace(&trace.to_string());
+            folder.join(INFO).is_file() && folder.join("artifacts").join(artifact::FILE).is_file()
+        })
+    };
+    let present = sent.iter().map(|one| one.trace).filter(is_there).collect();
+    lost::find(sent, &present, |experiment_id| {
+        let experiment = experiments.iter().find(|experiment| experiment.id == experiment_id);
+        experiment.map_or(Ok(None), |experiment| experiment.made().map_err(failed))
+    })
 }

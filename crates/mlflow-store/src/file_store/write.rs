@@ -31,7 +31,6 @@ pub(super) const INFO: &str = "trace_info.yaml";
 /// Stores the trace in the experiment that already has it, or else in the wanted one, and returns the
 /// experiment's id.
 pub(super) fn write(
-    root: &Path,
     files: &mut Files,
     lock: StoreLock,
     trace: &Trace,
@@ -39,10 +38,10 @@ pub(super) fn write(
     now: Timestamp,
 ) -> Result<String, FileStoreError> {
     let id = trace.id.to_string();
-    let holding = experiment::all(root)?.into_iter().find(|found| found.trace(&id).is_dir());
+    let holding = experiment::all(&files.root)?.into_iter().find(|found| found.trace(&id).is_dir());
     let experiment = match holding {
         Some(found) => found.active()?,
-        None => experiment::find_or_make(root, files, wanted, now)?,
+        None => experiment::find_or_make(files, wanted, now)?,
     };
     let folder = experiment.trace(&id);
     if matches!(lock, StoreLock::Held(_)) {

@@ -92,9 +92,16 @@ impl<'a> HttpExporter<'a> {
     }
 
     /// Servers that keep spans as a file refuse the information of a trace that they have.
-    fn change_info(&self, trace: &Trace, update: &TagUpdate) -> Result<(), ExportError> {
+    fn change_info(
+        &self,
+        trace: &Trace,
+        update: &TagUpdate,
+        there: StoredTrace,
+    ) -> Result<StoredTrace, ExportError> {
+        self.refuse_lost_spans(&there)?;
         let end = trace.started_at.as_millisecond().saturating_add(info::took(trace));
-        self.check(&stored::end(&self.server, trace, end, update)?)
+        self.check(&stored::end(&self.server, trace, end, update)?)?;
+        Ok(there)
     }
 
     fn check(&self, answer: &Answer) -> Result<(), ExportError> {
@@ -148,11 +155,12 @@ impl<'a> HttpExporter<'a> {
         let is_answer = matches!(error, ExportError::Transient { status: Some(500..), .. });
         match error.over_trace() {
             ExportError::Unclear { reason, after, .. } if is_answer => {
-                match self.server.look_once(trace.id) {
-                    Some(there) if there.is_archived() => self.archived(trace),
-                    Some(_) => ExportError::Unclear { reason, after, sign: Sign::ShowsTrace },
-                    None => ExportError::Unclear { reason, after, sign: Sign::None },
-                }
+                let sign = match self.server.look_once(trace.id) {
+                    Some(there) if there.is_archived() => return self.archived(trace),
+                    Some(_) => Sign::ShowsTrace,
+                    None => Sign::None,
+                };
+                ExportError::Unclear { reason, after, sign }
             }
             error => error,
         }
@@ -176,19 +184,13 @@ impl<'a> HttpExporter<'a> {
         let update = there.as_ref().unwrap_or(&StoredTrace::default()).update(trace);
         stored::remove_tags(&self.server, trace.id, &update.remove)?;
         let stored = match (there, route) {
-            (Some(there), Route::Artifact) => {
-                self.refuse_lost_spans(&there)?;
-                self.change_info(trace, &update)?;
-                there
-            }
+            (Some(there), Route::Artifact) => self.change_info(trace, &update, there)?,
             (None, Route::Artifact) => match self.send_info(trace, &experiment_id, None, &update) {
                 Ok(stored) => stored,
                 // An earlier request may have arrived, and only its answer was lost.
                 Err(refusal @ (ExportError::Trace(_) | ExportError::Transient { .. })) => {
                     let Some(there) = StoredTrace::look(&self.server, trace.id)? else { return Err(refusal) };
-                    self.refuse_lost_spans(&there)?;
-                    self.change_info(trace, &update)?;
-                    there
+                    self.change_info(trace, &update, there)?
                 }
                 Err(refusal) => return Err(refusal),
             },

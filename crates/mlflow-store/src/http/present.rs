@@ -7,11 +7,10 @@ use super::settings::connect;
 use crate::exporter::{ExportError, Remote};
 use crate::ids::TraceId;
 use crate::info;
-use crate::lost::{self, Lost, SentTrace, TraceIndex};
+use crate::lost::{self, Lost, SentTrace};
 use crate::rest::answer::error_code;
 use crate::rest::api::{ApiRequest, Rest};
 use crate::rest::experiments;
-use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
@@ -20,66 +19,53 @@ use std::collections::{BTreeSet, HashSet};
 const AT_ONCE: usize = 100;
 
 pub fn lost(remote: Remote, url: &str, sent: &[SentTrace]) -> Result<Lost, ExportError> {
-    lost::find(sent, &mut ServerTraces(connect(remote, url)?))
-}
-
-struct ServerTraces<'a>(ServerApi<'a>);
-
-impl TraceIndex for ServerTraces<'_> {
-    fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
-        let mut present = HashSet::new();
-        for some in sent.chunks(AT_ONCE) {
-            present.extend(self.search(some)?);
-            // A trace may have moved to another experiment; or MLflow refused the search because one is gone.
-            for one in some {
-                if !present.contains(&one.trace) && self.has(one.trace)? {
-                    present.insert(one.trace);
-                }
+    let server = connect(remote, url)?;
+    let mut present = HashSet::new();
+    for some in sent.chunks(AT_ONCE) {
+        present.extend(search(&server, some)?);
+        // A trace may have moved to another experiment; or MLflow refused the search because one is gone.
+        for one in some {
+            if !present.contains(&one.trace) && has(&server, one.trace)? {
+                present.insert(one.trace);
             }
         }
-        Ok(present)
     }
-
-    fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError> {
-        experiments::created_at(&self.0, experiment_id)
-    }
+    lost::find(sent, &present, |experiment_id| experiments::created_at(&server, experiment_id))
 }
 
-impl ServerTraces<'_> {
-    fn search(&self, sent: &[SentTrace]) -> Result<Vec<TraceId>, ExportError> {
-        let experiments: BTreeSet<&str> = sent.iter().map(|one| one.experiment_id.as_str()).collect();
-        let ids: Vec<String> = sent.iter().map(|one| format!("'{}'", one.trace)).collect();
-        let body = json!({
-            "locations": experiments.into_iter().map(info::location).collect::<Vec<_>>(),
-            "max_results": sent.len(),
-            "filter": format!("request_id IN ({})", ids.join(", ")),
-        });
-        let path = ["api", "3.0", "mlflow", "traces", "search"];
-        let answer = self.0.call(&ApiRequest::with_body(Method::POST, &path, &body))?;
-        if !answer.status.is_success() {
-            // MLflow itself refuses the search; then the caller looks at each trace.
-            return match error_code(&answer) {
-                Some(_) => Ok(Vec::new()),
-                None => Err(self.0.refusal(Purpose::Look, &answer)),
-            };
-        }
-        let found = answer.json();
-        if found.is_null() {
-            return Err(self.0.refusal(Purpose::Look, &answer));
-        }
-        let traces = found["traces"].as_array().into_iter().flatten();
-        Ok(traces.filter_map(|trace| trace["trace_id"].as_str()?.parse().ok()).collect())
+fn search(server: &ServerApi, sent: &[SentTrace]) -> Result<Vec<TraceId>, ExportError> {
+    let experiments: BTreeSet<&str> = sent.iter().map(|one| one.experiment_id.as_str()).collect();
+    let ids: Vec<String> = sent.iter().map(|one| format!("'{}'", one.trace)).collect();
+    let body = json!({
+        "locations": experiments.into_iter().map(info::location).collect::<Vec<_>>(),
+        "max_results": sent.len(),
+        "filter": format!("request_id IN ({})", ids.join(", ")),
+    });
+    let path = ["api", "3.0", "mlflow", "traces", "search"];
+    let answer = server.call(&ApiRequest::with_body(Method::POST, &path, &body))?;
+    if !answer.status.is_success() {
+        // MLflow itself refuses the search; then the caller looks at each trace.
+        return match error_code(&answer) {
+            Some(_) => Ok(Vec::new()),
+            None => Err(server.refusal(Purpose::Look, &answer)),
+        };
     }
+    let found = answer.json();
+    if found.is_null() {
+        return Err(server.refusal(Purpose::Look, &answer));
+    }
+    let traces = found["traces"].as_array().into_iter().flatten();
+    Ok(traces.filter_map(|trace| trace["trace_id"].as_str()?.parse().ok()).collect())
+}
 
-    fn has(&self, trace: TraceId) -> Result<bool, ExportError> {
-        let path = ["api", "3.0", "mlflow", "traces", &trace.to_string()];
-        let answer = self.0.call(&ApiRequest::get(&path, &[]))?;
-        match answer.status.as_u16() {
-            200 => Ok(true),
-            // As for an experiment. A 404 without a code is from a proxy, whose server may be down.
-            403 => Ok(false),
-            404 if error_code(&answer).is_some() => Ok(false),
-            _ => Err(self.0.refusal(Purpose::Look, &answer)),
-        }
+fn has(server: &ServerApi, trace: TraceId) -> Result<bool, ExportError> {
+    let path = ["api", "3.0", "mlflow", "traces", &trace.to_string()];
+    let answer = server.call(&ApiRequest::get(&path, &[]))?;
+    match answer.status.as_u16() {
+        200 => Ok(true),
+        // As for an experiment. A 404 without a code is from a proxy, whose server may be down.
+        403 => Ok(false),
+        404 if error_code(&answer).is_some() => Ok(false),
+        _ => Err(server.refusal(Purpose::Look, &answer)),
     }
 }

@@ -5,39 +5,27 @@ use super::reading;
 use crate::exporter::ExportError;
 use crate::ids::TraceId;
 use crate::keys;
-use crate::lost::{self, Lost, SentTrace, TraceIndex};
+use crate::lost::{self, Lost, SentTrace};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
-use std::collections::HashSet;
 use std::path::Path;
 
 /// Traces per statement; SQLite takes 32 766 values in one.
 const AT_ONCE: usize = 10_000;
 
 pub fn lost(path: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
-    lost::find(sent, &mut DatabaseIndex(path))
-}
-
-struct DatabaseIndex<'a>(&'a Path);
-
-impl TraceIndex for DatabaseIndex<'_> {
-    fn present(&mut self, sent: &[SentTrace]) -> Result<HashSet<TraceId>, ExportError> {
-        let present = reading(self.0, |connection, _| {
-            let some = sent.chunks(AT_ONCE).map(|some| traces(connection, some));
-            Ok(Some(some.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()))
-        });
-        Ok(present?.unwrap_or_default())
-    }
-
-    fn made(&mut self, experiment_id: &str) -> Result<Option<Timestamp>, ExportError> {
-        reading(self.0, |connection, _| {
-            let query = "SELECT creation_time FROM experiments
+    let present = reading(path, |connection, _| {
+        let some = sent.chunks(AT_ONCE).map(|some| traces(connection, some));
+        Ok(Some(some.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()))
+    })?;
+    lost::find(sent, &present.unwrap_or_default(), |experiment_id| {
+        reading(path, |connection, _| {
+            let query = "SELECT coalesce(creation_time, 0) FROM experiments
                          WHERE CAST(experiment_id AS TEXT) = ?1 AND lifecycle_stage IS NOT 'deleted'";
-            let time = connection.query_row(query, [experiment_id], |row| row.get::<_, Option<i64>>(0));
-            let time = time.optional()?.map(Option::unwrap_or_default);
+            let time = connection.query_row(query, [experiment_id], |row| row.get(0)).optional()?;
             Ok(time.and_then(|time| Timestamp::from_millisecond(time).ok()))
         })
-    }
+    })
 }
 
 fn traces(connection: &Connection, sent: &[SentTrace]) -> Result<Vec<TraceId>, SqliteError> {

@@ -8,14 +8,7 @@ fn die_after(changes: usize, store: &TestStore, trace: &Trace) -> Option<()> {
     let mut files = Files::open(&store.root()).unwrap();
     files.changes_left = changes;
     let experiment = Experiment::Name("codex-sessions".to_owned());
-    let written = write::write(
-        &store.root(),
-        &mut files,
-        lock::StoreLock::NoneHere,
-        trace,
-        &experiment,
-        Timestamp::now(),
-    );
+    let written = write::write(&mut files, lock::StoreLock::NoneHere, trace, &experiment, Timestamp::now());
     match written {
         Err(FileStoreError::File(error)) => {
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
