@@ -3,7 +3,7 @@
 use super::error::SqliteError;
 use super::experiment;
 use super::reading;
-use super::shape::{Place, SchemaShape};
+use super::shape::{SchemaShape, StoredIn};
 use crate::exporter::{Checked, ExportError};
 use crate::target::Experiment;
 use common::disk::{followed, would_take_files};
@@ -71,10 +71,12 @@ fn revision(connection: &Connection) -> Result<Option<String>, SqliteError> {
 fn version_of(shape: SchemaShape, revision: Option<&str>) -> String {
     let SchemaShape { totals, span_facts, has_workspaces, counts_writes } = shape;
     let version = match revision {
-        _ if totals == Place::Moving || span_facts == Place::Moving => "MLflow 3.14, being upgraded to 3.17",
-        Some(REVISION_3_17) if totals == Place::Columns => "MLflow 3.17",
-        Some(REVISION_3_18) if totals == Place::Columns => "MLflow 3.18",
-        _ if totals == Place::Columns => "MLflow 3.17 or newer",
+        _ if totals == StoredIn::Moving || span_facts == StoredIn::Moving => {
+            "MLflow 3.14, being upgraded to 3.17"
+        }
+        Some(REVISION_3_17) if totals == StoredIn::Columns => "MLflow 3.17",
+        Some(REVISION_3_18) if totals == StoredIn::Columns => "MLflow 3.18",
+        _ if totals == StoredIn::Columns => "MLflow 3.17 or newer",
         _ if counts_writes => "MLflow 3.14",
         _ if has_workspaces => "MLflow 3.10",
         _ => "MLflow 3.6",

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SchemaShape {
     /// The name, the session, the tokens and the cost of a trace.
-    pub(super) totals: Place,
+    pub(super) totals: StoredIn,
     /// The model and the cost of a span, which its content holds in every schema.
-    pub(super) span_facts: Place,
+    pub(super) span_facts: StoredIn,
     /// Whether the name of an experiment is unique within a workspace only (3.10 and later).
     pub(super) has_workspaces: bool,
     /// Whether MLflow counts the writes to a trace (3.14 and later), to detect writes while it archives the
@@ -21,7 +21,7 @@ pub(super) struct SchemaShape {
 
 /// Where the database keeps totals or facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum StoredIn {
     /// In tags and metadata, or in the content, only.
     Text,
     /// Also as metrics (3.10 to 3.14): rows of `trace_metrics` with the tokens; rows of `span_metrics`, and
@@ -34,26 +34,26 @@ pub(super) enum Place {
     Columns,
 }
 
-impl Place {
+impl StoredIn {
     /// Whether totals are in tags and metadata.
     pub(super) fn in_metadata(self) -> bool {
-        self != Place::Columns
+        self != StoredIn::Columns
     }
 
     pub(super) fn in_metrics(self) -> bool {
-        matches!(self, Place::Metrics | Place::Moving)
+        matches!(self, StoredIn::Metrics | StoredIn::Moving)
     }
 
     pub(super) fn in_columns(self) -> bool {
-        matches!(self, Place::Moving | Place::Columns)
+        matches!(self, StoredIn::Moving | StoredIn::Columns)
     }
 
-    fn new(in_columns: bool, in_metrics: bool) -> Place {
+    fn new(in_columns: bool, in_metrics: bool) -> StoredIn {
         match (in_columns, in_metrics) {
-            (true, true) => Place::Moving,
-            (true, false) => Place::Columns,
-            (false, true) => Place::Metrics,
-            (false, false) => Place::Text,
+            (true, true) => StoredIn::Moving,
+            (true, false) => StoredIn::Columns,
+            (false, true) => StoredIn::Metrics,
+            (false, false) => StoredIn::Text,
         }
     }
 }
@@ -119,8 +119,8 @@ impl SchemaShape {
         let in_columns = has("trace_info", TRACE_TOTALS);
         let in_metrics = has("trace_metrics", PAIRS) && (dimensions || !in_columns);
         Ok(SchemaShape {
-            totals: Place::new(in_columns, in_metrics),
-            span_facts: Place::new(has("spans", SPAN_COLUMNS), dimensions),
+            totals: StoredIn::new(in_columns, in_metrics),
+            span_facts: StoredIn::new(has("spans", SPAN_COLUMNS), dimensions),
             has_workspaces: has("experiments", WORKSPACE),
             counts_writes: has("trace_info", GENERATION),
         })
@@ -145,20 +145,20 @@ mod tests {
     }
 
     const SHAPE_3_6: SchemaShape = SchemaShape {
-        totals: Place::Text,
-        span_facts: Place::Text,
+        totals: StoredIn::Text,
+        span_facts: StoredIn::Text,
         has_workspaces: false,
         counts_writes: false,
     };
     const SHAPE_3_10: SchemaShape = SchemaShape {
-        totals: Place::Metrics,
-        span_facts: Place::Metrics,
+        totals: StoredIn::Metrics,
+        span_facts: StoredIn::Metrics,
         has_workspaces: true,
         counts_writes: false,
     };
     const SHAPE_3_17: SchemaShape = SchemaShape {
-        totals: Place::Columns,
-        span_facts: Place::Columns,
+        totals: StoredIn::Columns,
+        span_facts: StoredIn::Columns,
         has_workspaces: true,
         counts_writes: true,
     };
