@@ -74,12 +74,8 @@ fn page() -> io::Result<String> {
         "ENVIRONMENT",
         reference::all().map(|variable| (variable.name, sentence(variable.meaning, variable.default))),
     );
-    listed(&mut text, "FILES", FILES.iter().map(|(name, meaning)| (*name, (*meaning).to_owned())));
-    listed(
-        &mut text,
-        "EXIT STATUS",
-        EXIT_STATUS.iter().map(|(name, meaning)| (*name, (*meaning).to_owned())),
-    );
+    listed(&mut text, "FILES", FILES.iter().map(|(name, meaning)| (*name, *meaning)));
+    listed(&mut text, "EXIT STATUS", EXIT_STATUS.iter().map(|(name, meaning)| (*name, *meaning)));
     if let Some(examples) = command.get_after_help() {
         text.control("SH", ["EXAMPLES"]);
         text.control("nf", []);
@@ -129,12 +125,12 @@ fn section(command: &Command) -> io::Result<String> {
     Ok(section)
 }
 
-fn listed<'a>(text: &mut Roff, heading: &str, rows: impl Iterator<Item = (&'a str, String)>) {
+fn listed<'a>(text: &mut Roff, heading: &str, rows: impl Iterator<Item = (&'a str, impl AsRef<str>)>) {
     text.control("SH", [heading]);
     for (name, meaning) in rows {
         text.control("TP", []);
         text.text([bold(name)]);
-        text.text(marked(&meaning));
+        text.text(marked(meaning.as_ref()));
     }
 }
 

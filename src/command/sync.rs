@@ -87,16 +87,13 @@ fn drop_one(id: &str, context: &Context) -> Result<(), CommandError> {
 }
 
 fn deliver(context: &Context) -> Result<(), CommandError> {
-    let show = |step: &DrainStep| {
+    let line = |text: String| {
         if context.world.stdout_is_terminal {
-            print(&format!("{}\n", in_one_line(&line_of(step))));
+            print(&format!("{}\n", in_one_line(&text)));
         }
     };
-    let retrying = |reason: &str, pause: Duration| {
-        if context.world.stdout_is_terminal {
-            print(&format!("{}\n", in_one_line(&again(reason, pause))));
-        }
-    };
+    let show = |step: &DrainStep| line(line_of(step));
+    let retrying = |reason: &str, pause| line(again(reason, pause));
     let mut total = Drained::default();
     // A delivery may make room in a full spool for the traces of unfinished launches.
     let unfinished = loop {

@@ -5,7 +5,7 @@ use crate::base::paths::Paths;
 use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
 use crate::claim::unclaimed::{self, Unclaimed};
-use crate::queue::receipts::Receipts;
+use crate::queue::receipts::{Receipts, newest};
 use crate::settings::granularity::Granularity;
 use crate::trace::ids::{trace_of_continuation, trace_of_thread, trace_of_turn};
 use codex_session::thread::ThreadId;
@@ -89,14 +89,7 @@ pub fn newest_part(thread: &ThreadId, paths: &Paths) -> TraceId {
 
 /// The threads that were worked in last, the last one first.
 pub fn recent_threads(paths: &Paths, at_most: usize) -> Vec<ThreadId> {
-    let records = fs::read_dir(paths.threads()).into_iter().flatten().flatten();
-    let dated = records.filter_map(|entry| {
-        let thread = ThreadId::from_meta(entry.file_name().to_str()?.strip_suffix(".json")?)?;
-        Some((entry.metadata().ok()?.modified().ok()?, thread))
-    });
-    let mut dated: Vec<_> = dated.collect();
-    dated.sort();
-    dated.into_iter().rev().take(at_most).map(|(_, thread)| thread).collect()
+    newest(&paths.threads(), at_most, ThreadId::from_meta)
 }
 
 /// The trace that was worked on last.

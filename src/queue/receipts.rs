@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A file of a later version is not overwritten: that version needs what it wrote.
@@ -39,6 +39,17 @@ pub struct StoredReceipt {
 struct ReceiptFile<K> {
     version: u32,
     kept: K,
+}
+
+/// The names, without `.json`, of the files that were written last, the last one first.
+pub(super) fn newest<T: Ord>(folder: &Path, at_most: usize, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
+    let dated = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|file| {
+        let name = parse(file.file_name().to_str()?.strip_suffix(".json")?)?;
+        Some((file.metadata().ok()?.modified().ok()?, name))
+    });
+    let mut dated: Vec<_> = dated.collect();
+    dated.sort();
+    dated.into_iter().rev().take(at_most).map(|(_, name)| name).collect()
 }
 
 impl Receipts {
@@ -72,17 +83,10 @@ impl Receipts {
 
     /// The latest receipts of all traces, newest first.
     pub fn recent(&self, at_most: usize) -> Vec<(TraceId, Receipt)> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let dated = entries.filter_map(|entry| {
-            let trace: TraceId = entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok()?;
-            Some((entry.metadata().ok()?.modified().ok()?, trace))
-        });
-        let mut dated: Vec<_> = dated.collect();
-        dated.sort();
         // Every file holds at least one receipt, so this many files are enough.
-        let newest = dated.into_iter().rev().take(at_most);
+        let newest = newest(&self.folder, at_most, |name| name.parse::<TraceId>().ok()).into_iter();
         let mut all: Vec<(TraceId, Receipt)> = newest
-            .flat_map(|(_, trace)| self.read(trace).into_iter().map(move |kept| (trace, kept.receipt)))
+            .flat_map(|trace| self.read(trace).into_iter().map(move |kept| (trace, kept.receipt)))
             .collect();
         all.sort_by_key(|(_, receipt)| std::cmp::Reverse(receipt.delivered_at));
         all.truncate(at_most);

@@ -174,12 +174,8 @@ fn is_example(value: &[u8]) -> bool {
 /// Whether the value refers to a variable, a template or a file.
 fn is_reference(value: &[u8]) -> bool {
     let marks = [&b"${"[..], b"$(", b"{{", b"<%", b"%{", b"%(", b"#{", b"@{"];
-    let names = |rest: &[u8]| {
-        rest.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
-            && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-    };
     marks.iter().any(|mark| value.windows(mark.len()).any(|part| part == *mark))
-        || (value[0] == b'$' && names(&value[1..]))
+        || (value[0] == b'$' && is_identifier(&value[1..]))
         || (value[0] == b'%' && value.ends_with(b"%"))
         || value[0] == b'<'
         || value[0] == b'{'
@@ -199,12 +195,12 @@ fn is_path_or_url(value: &[u8]) -> bool {
 /// Whether the value is a dotted name, such as `settings.API_KEY2`.
 fn is_dotted(value: &[u8]) -> bool {
     let parts: Vec<&[u8]> = value.split(|byte| *byte == b'.').collect();
-    let is_name = |part: &&[u8]| {
-        part.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
-            && part.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-            && is_made_of_words(part)
-    };
-    parts.len() > 1 && parts.iter().all(is_name)
+    parts.len() > 1 && parts.iter().all(|part| is_identifier(part) && is_made_of_words(part))
+}
+
+fn is_identifier(part: &[u8]) -> bool {
+    part.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
+        && part.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 /// Whether the value consists of words, as names do: `my-app-v2`, `oauth2_token`, `Base64Decoder`.

@@ -8,22 +8,16 @@ pub struct Variable {
     pub meaning: &'static str,
     /// Markdown for a table cell; empty without a default.
     pub default: &'static str,
-    pub visibility: Visibility,
-}
-
-/// Whether `status` prints the value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Visibility {
-    Open,
-    Secret,
+    /// `status` does not print the value.
+    pub is_secret: bool,
 }
 
 const fn open(name: &'static str, meaning: &'static str, default: &'static str) -> Variable {
-    Variable { name, meaning, default, visibility: Visibility::Open }
+    Variable { name, meaning, default, is_secret: false }
 }
 
 const fn secret(name: &'static str, meaning: &'static str, default: &'static str) -> Variable {
-    Variable { name, meaning, default, visibility: Visibility::Secret }
+    Variable { name, meaning, default, is_secret: true }
 }
 
 /// Variables that select what is traced, and where traces go.

@@ -9,6 +9,7 @@ use codex_session::session::family::{StartedBy, started_by};
 use codex_session::session::model::{Session, ToolCall, Turn};
 use common::json::text::Text;
 use common::json::value::{Map, Value};
+use jiff::Timestamp;
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, SpanStatus, SpanType};
 
@@ -37,23 +38,33 @@ pub(super) fn response(session: &Session) -> Option<&Text> {
 /// The span without name, parent and attributes: the caller sets them.
 pub(super) fn span(session: &Session) -> Span {
     let started_at = thread_start(session);
-    let last = session.turns.last();
     let ended_at = session.last_line_at.unwrap_or(started_at).max(started_at);
-    let history = ChatHistory::from_turns(&session.turns, None);
-    let mut outputs = last.map_or(Value::Null, |turn| outcome::outputs(response(session), &turn.status));
+    span_of_turns(&session.turns, id(session), prompt(session), response(session), (started_at, ended_at))
+}
+
+fn span_of_turns(
+    turns: &[Turn],
+    id: SpanId,
+    prompt: Option<&str>,
+    response: Option<&Text>,
+    (started_at, ended_at): (Timestamp, Timestamp),
+) -> Span {
+    let status = turns.last().map(|turn| &turn.status);
+    let history = ChatHistory::from_turns(turns, None);
+    let mut outputs = status.map_or(Value::Null, |status| outcome::outputs(response, status));
     history.add_answer(&mut outputs);
     Span {
-        id: id(session),
+        id,
         parent: None,
         name: String::new(),
         span_type: SpanType::Agent,
-        status: last.map_or(SpanStatus::Unset, |turn| outcome::status_of(&turn.status)),
+        status: status.map_or(SpanStatus::Unset, outcome::status_of),
         started_at,
         ended_at,
-        inputs: history.inputs(prompt(session)),
+        inputs: history.inputs(prompt),
         outputs,
         attributes: Map::new(),
-        events: last.map_or_else(Vec::new, |turn| outcome::failure_event(&turn.status, ended_at)),
+        events: status.map_or_else(Vec::new, |status| outcome::failure_event(status, ended_at)),
     }
 }
 
@@ -106,22 +117,10 @@ pub(super) fn turn_spans(
     let children = spans::of_turn(scope, turn, id);
     let started_at = turn.started_at.unwrap_or(scope.start);
     let last = children.iter().map(|span| span.ended_at).max().unwrap_or(started_at);
-    let history = ChatHistory::from_turns(std::slice::from_ref(turn), None);
-    let mut outputs = outcome::outputs(turn.final_answer.as_ref(), &turn.status);
-    history.add_answer(&mut outputs);
-    let span = Span {
-        id,
-        parent,
-        name: format!("turn_{number}"),
-        span_type: SpanType::Agent,
-        status: outcome::status_of(&turn.status),
-        started_at,
-        ended_at: turn.ended_at.unwrap_or(last).max(started_at),
-        inputs: history.inputs(turn.prompt.as_deref()),
-        outputs,
-        attributes: Map::new(),
-        events: outcome::failure_event(&turn.status, turn.ended_at.unwrap_or(last).max(started_at)),
-    };
+    let ended_at = turn.ended_at.unwrap_or(last).max(started_at);
+    let (prompt, answer) = (turn.prompt.as_deref(), turn.final_answer.as_ref());
+    let span = span_of_turns(std::slice::from_ref(turn), id, prompt, answer, (started_at, ended_at));
+    let span = Span { parent, name: format!("turn_{number}"), ..span };
     std::iter::once(span).chain(children).collect()
 }
 

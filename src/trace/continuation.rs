@@ -61,7 +61,9 @@ pub fn build_continuation(
     for relative in &started {
         agent::add_child_spans(relative, &relatives, Layout::OneTrace, &mut spans);
     }
-    below_root(&mut spans, agent::id(whole), root);
+    // Children of the whole thread's span.
+    let of_whole = Some(agent::id(whole));
+    spans.iter_mut().filter(|span| span.parent == of_whole).for_each(|span| span.parent = Some(root));
     let id = trace_of_continuation(thread, part.number);
     let mut trace = info.into_trace(id, spans, session.last_line_at);
     trace.metadata.insert(CONTINUES.to_owned(), part.continues.to_string());
@@ -77,13 +79,6 @@ fn later(whole: &Session, from: usize) -> Option<Session> {
     // Codex's total counts the whole thread.
     session.codex_total = None;
     Some(session)
-}
-
-/// Moves children of the whole thread's span below the new root.
-fn below_root(spans: &mut [Span], of_whole: SpanId, root: SpanId) {
-    for span in spans.iter_mut().filter(|span| span.parent == Some(of_whole)) {
-        span.parent = Some(root);
-    }
 }
 
 /// Index of the first turn, from `from` on, that a trace lacks wholly or partly. The number of turns if it lacks none.

@@ -12,7 +12,7 @@ use common::disk::entries;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 /// The sessions to import.
@@ -28,22 +28,24 @@ pub(super) struct Selection {
     pub(super) sub_agents: usize,
 }
 
-/// The folders that are always searched, Codex's own first.
-fn known(home: &CodexHome, settings: &Settings) -> [PathBuf; 3] {
-    [home.sessions(), home.path().join("archived_sessions"), settings.sessions_dir.value.clone()]
+/// The files of the folders that are always searched, Codex's own first.
+fn known(home: &CodexHome, settings: &Settings) -> SessionFiles {
+    let archive = home.path().join("archived_sessions");
+    let mut walk = SessionFiles::default();
+    [&home.sessions(), &archive, &settings.sessions_dir.value]
+        .into_iter()
+        .for_each(|folder| walk.add_folder(folder));
+    walk
 }
 
 /// Every session there is.
 pub(super) fn all(home: &CodexHome, settings: &Settings) -> Selection {
-    let mut walk = SessionFiles::default();
-    known(home, settings).iter().for_each(|folder| walk.add_folder(folder));
-    Selection::from_files(walk, |_| true)
+    Selection::from_files(known(home, settings), |_| true)
 }
 
 /// The session whose file was written last.
 pub(super) fn latest(home: &CodexHome, settings: &Settings) -> Selection {
-    let mut walk = SessionFiles::default();
-    known(home, settings).iter().for_each(|folder| walk.add_folder(folder));
+    let walk = known(home, settings);
     let own = walk.files.iter().filter(|file| file.parent.is_none());
     let latest = own.max_by_key(|file| file.modified).map(|file| file.thread.clone());
     Selection::from_files(walk, |thread| Some(thread) == latest.as_ref())
@@ -56,8 +58,7 @@ pub(super) fn named(
     settings: &Settings,
     cwd: Option<&Path>,
 ) -> Result<Selection, CommandError> {
-    let mut walk = SessionFiles::default();
-    known(home, settings).iter().for_each(|folder| walk.add_folder(folder));
+    let mut walk = known(home, settings);
     let (mut threads, mut named) = (BTreeSet::new(), Vec::new());
     for word in words {
         let path = cwd.unwrap_or(Path::new("")).join(word);
@@ -76,10 +77,10 @@ pub(super) fn named(
                         path.display()
                     ));
                 }
-                Err(error) => one.unreadable.push((path, error)),
+                Err(error) => one.unreadable.push((path.clone(), error)),
             }
             threads.extend(one.files.iter().map(|file| file.thread.clone()));
-            add_siblings(&cwd.unwrap_or(Path::new("")).join(word), &mut one);
+            add_siblings(&path, &mut one);
             named.push(one);
         } else {
             threads.insert(by_id(word, &walk)?);

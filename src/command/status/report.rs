@@ -12,7 +12,7 @@ use crate::queue::spool::list::{EntryState, Listed};
 use crate::settings::content::Content;
 use crate::settings::file::FileState;
 use crate::settings::granularity::Granularity;
-use crate::settings::reference::{self, Visibility};
+use crate::settings::reference;
 use crate::settings::{Source, Tracing};
 use common::printable::masked_with_queries;
 use jiff::Timestamp;
@@ -188,7 +188,7 @@ fn state_name<S: Serializer>(state: &FileState, serializer: S) -> Result<S::Ok, 
 fn environment(world: &World) -> Vec<SetVariable> {
     let set = reference::all().filter_map(|variable| {
         let value = world.variables.os(variable.name)?.to_string_lossy();
-        let value = (variable.visibility == Visibility::Open).then(|| masked(&value));
+        let value = (!variable.is_secret).then(|| masked(&value));
         Some(SetVariable { name: variable.name, value })
     });
     set.collect()

@@ -35,24 +35,16 @@ const FAIR: Duration = Duration::from_secs(3);
 /// The slowest supported connection, in bytes per second.
 const SLOWEST: u64 = 64 << 10;
 
-/// The step that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FailedStep {
-    /// Connecting to the target, or looking up the experiment: no trace was involved.
-    Greeting,
-    /// Searching for this trace, or sending it.
-    Taking,
-}
-
 /// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailureKind {
-    /// No answer, a broken connection, a server error, or an unknown answer.
+    /// No trace was involved: there is no connection, or the user has to change credentials, an address, a version.
+    Target,
+    /// While this trace was searched for or sent: no answer, a broken connection, a server error, or an unknown
+    /// answer.
     Trouble,
     /// The same, from a target that shows this trace when asked.
     TroubleButShown,
-    /// Credentials, an address, a version: the user has to change something.
-    Denied,
     /// The experiment of this trace is gone or not accessible.
     Experiment,
     /// The target refuses this trace for good.
@@ -88,37 +80,28 @@ pub(super) enum Blame {
     Nobody,
 }
 
-pub(super) fn blame(step: FailedStep, kind: FailureKind, others: Others) -> Blame {
-    match (step, kind, others) {
-        (_, FailureKind::Stopped, _) => Blame::Nobody,
-        (_, FailureKind::Experiment, _) => Blame::Experiment,
-        (_, FailureKind::Archived, _) => Blame::Archive,
-        (_, FailureKind::Refused, _) => Blame::TraceForGood,
-        (FailedStep::Greeting, _, _) | (_, FailureKind::Denied, _) => Blame::Target,
-        (
-            FailedStep::Taking,
-            FailureKind::Trouble | FailureKind::TroubleButShown,
-            Others::FailedInARow(MOST_IN_A_ROW..),
-        ) => Blame::Target,
-        (FailedStep::Taking, FailureKind::TroubleButShown, _)
-        | (FailedStep::Taking, FailureKind::Trouble, Others::Taken) => Blame::Trace,
-        (FailedStep::Taking, FailureKind::Trouble, Others::FailedInARow(_)) => Blame::Open,
+pub(super) fn blame(kind: FailureKind, others: Others) -> Blame {
+    match (kind, others) {
+        (FailureKind::Stopped, _) => Blame::Nobody,
+        (FailureKind::Experiment, _) => Blame::Experiment,
+        (FailureKind::Archived, _) => Blame::Archive,
+        (FailureKind::Refused, _) => Blame::TraceForGood,
+        (FailureKind::Target, _) | (_, Others::FailedInARow(MOST_IN_A_ROW..)) => Blame::Target,
+        (FailureKind::TroubleButShown, _) | (FailureKind::Trouble, Others::Taken) => Blame::Trace,
+        (FailureKind::Trouble, Others::FailedInARow(_)) => Blame::Open,
     }
 }
 
-/// The step and kind of an exporter's failure.
-pub(super) fn classify(error: &ExportError) -> (FailedStep, FailureKind) {
+/// The kind of an exporter's failure.
+pub(super) fn classify(error: &ExportError) -> FailureKind {
     match error {
-        ExportError::Transient { .. } => (FailedStep::Greeting, FailureKind::Trouble),
-        ExportError::Unclear { sign: Sign::None, .. } => (FailedStep::Taking, FailureKind::Trouble),
-        ExportError::Unclear { sign: Sign::ShowsTrace, .. } => {
-            (FailedStep::Taking, FailureKind::TroubleButShown)
-        }
-        ExportError::Target(_) => (FailedStep::Greeting, FailureKind::Denied),
-        ExportError::Experiment(_) => (FailedStep::Taking, FailureKind::Experiment),
-        ExportError::Trace(_) => (FailedStep::Taking, FailureKind::Refused),
-        ExportError::Archived(_) => (FailedStep::Taking, FailureKind::Archived),
-        ExportError::Stopped => (FailedStep::Taking, FailureKind::Stopped),
+        ExportError::Transient { .. } | ExportError::Target(_) => FailureKind::Target,
+        ExportError::Unclear { sign: Sign::None, .. } => FailureKind::Trouble,
+        ExportError::Unclear { sign: Sign::ShowsTrace, .. } => FailureKind::TroubleButShown,
+        ExportError::Experiment(_) => FailureKind::Experiment,
+        ExportError::Trace(_) => FailureKind::Refused,
+        ExportError::Archived(_) => FailureKind::Archived,
+        ExportError::Stopped => FailureKind::Stopped,
     }
 }
 
@@ -163,28 +146,26 @@ mod tests {
         use Others::{FailedInARow, Taken};
         const ENOUGH: u32 = MOST_IN_A_ROW;
         let table = [
-            (FailedStep::Greeting, FailureKind::Trouble, FailedInARow(1), Blame::Target),
-            (FailedStep::Greeting, FailureKind::Trouble, Taken, Blame::Target),
-            (FailedStep::Greeting, FailureKind::Denied, Taken, Blame::Target),
-            (FailedStep::Taking, FailureKind::Denied, Taken, Blame::Target),
-            (FailedStep::Taking, FailureKind::Trouble, FailedInARow(1), Blame::Open),
-            (FailedStep::Taking, FailureKind::Trouble, FailedInARow(ENOUGH - 1), Blame::Open),
-            (FailedStep::Taking, FailureKind::Trouble, FailedInARow(ENOUGH), Blame::Target),
-            (FailedStep::Taking, FailureKind::Trouble, FailedInARow(u32::MAX), Blame::Target),
-            (FailedStep::Taking, FailureKind::Trouble, Taken, Blame::Trace),
-            (FailedStep::Taking, FailureKind::TroubleButShown, FailedInARow(1), Blame::Trace),
-            (FailedStep::Taking, FailureKind::TroubleButShown, FailedInARow(ENOUGH), Blame::Target),
-            (FailedStep::Taking, FailureKind::TroubleButShown, Taken, Blame::Trace),
-            (FailedStep::Taking, FailureKind::Refused, FailedInARow(1), Blame::TraceForGood),
-            (FailedStep::Taking, FailureKind::Refused, Taken, Blame::TraceForGood),
-            (FailedStep::Taking, FailureKind::Archived, FailedInARow(ENOUGH), Blame::Archive),
-            (FailedStep::Taking, FailureKind::Experiment, FailedInARow(ENOUGH), Blame::Experiment),
-            (FailedStep::Greeting, FailureKind::Experiment, Taken, Blame::Experiment),
-            (FailedStep::Greeting, FailureKind::Stopped, FailedInARow(1), Blame::Nobody),
-            (FailedStep::Taking, FailureKind::Stopped, Taken, Blame::Nobody),
+            (FailureKind::Target, FailedInARow(1), Blame::Target),
+            (FailureKind::Target, Taken, Blame::Target),
+            (FailureKind::Trouble, FailedInARow(1), Blame::Open),
+            (FailureKind::Trouble, FailedInARow(ENOUGH - 1), Blame::Open),
+            (FailureKind::Trouble, FailedInARow(ENOUGH), Blame::Target),
+            (FailureKind::Trouble, FailedInARow(u32::MAX), Blame::Target),
+            (FailureKind::Trouble, Taken, Blame::Trace),
+            (FailureKind::TroubleButShown, FailedInARow(1), Blame::Trace),
+            (FailureKind::TroubleButShown, FailedInARow(ENOUGH), Blame::Target),
+            (FailureKind::TroubleButShown, Taken, Blame::Trace),
+            (FailureKind::Refused, FailedInARow(1), Blame::TraceForGood),
+            (FailureKind::Refused, Taken, Blame::TraceForGood),
+            (FailureKind::Archived, FailedInARow(ENOUGH), Blame::Archive),
+            (FailureKind::Experiment, FailedInARow(ENOUGH), Blame::Experiment),
+            (FailureKind::Experiment, Taken, Blame::Experiment),
+            (FailureKind::Stopped, FailedInARow(1), Blame::Nobody),
+            (FailureKind::Stopped, Taken, Blame::Nobody),
         ];
-        for (step, kind, others, expected) in table {
-            assert_eq!(blame(step, kind, others), expected, "{step:?} {kind:?} {others:?}");
+        for (kind, others, expected) in table {
+            assert_eq!(blame(kind, others), expected, "{kind:?} {others:?}");
         }
     }
 

@@ -46,12 +46,6 @@ pub struct Spool {
     most_bytes: u64,
 }
 
-/// The lock of a lane; held during a drain.
-#[derive(Debug)]
-pub struct DrainLock {
-    _lock: disk::FileLock,
-}
-
 impl Spool {
     pub fn new(folder: PathBuf) -> Spool {
         Spool { folder, most_bytes: MOST_BYTES }
@@ -153,12 +147,12 @@ impl Spool {
     }
 
     /// Locks a lane for delivery. None while another process delivers there.
-    pub fn lock(&self, lane: Lane, patience: Duration) -> io::Result<Option<DrainLock>> {
+    pub fn lock(&self, lane: Lane, patience: Duration) -> io::Result<Option<disk::FileLock>> {
         let path = self.folder.join(match lane {
             Lane::Local => ".lock",
             Lane::Remote => ".lock-remote",
         });
-        Ok(disk::lock_within(&path, patience)?.map(|lock| DrainLock { _lock: lock }))
+        disk::lock_within(&path, patience)
     }
 }
 
@@ -169,6 +163,17 @@ fn entries_in(folder: &Path) -> Vec<PathBuf> {
         entries.map(|entry| entry.path()).filter(|path| Spool::trace_of(path).is_some()).collect();
     paths.sort();
     paths
+}
+
+/// Removes files with this extension whose entry is gone.
+fn sweep_besides(folder: &Path, extension: &str, is_old: impl Fn(&fs::DirEntry) -> bool) {
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = file.path();
+        let is_beside = path.extension().is_some_and(|found| found == extension);
+        if is_beside && is_old(&file) && !path.with_extension("json").exists() {
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// The two parts of an entry's file name: when it was put, and its trace.

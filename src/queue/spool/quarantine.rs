@@ -5,7 +5,7 @@
 //! reason without an entry, never an entry without a reason.
 
 use super::error::SpoolError;
-use super::{Spool, entries_in, tries};
+use super::{Spool, entries_in, sweep_besides, tries};
 use common::disk;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,14 +61,8 @@ impl Spool {
 
     pub(super) fn sweep_quarantine(&self) {
         disk::sweep(&self.quarantine_folder());
-        for entry in fs::read_dir(self.quarantine_folder()).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let is_reason = path.extension().is_some_and(|extension| extension == REASON);
-            // A young reason stays: another process may be about to move its entry.
-            if is_reason && disk::is_abandoned(&entry) && !path.with_extension("json").exists() {
-                let _ = fs::remove_file(path);
-            }
-        }
+        // A young reason stays: another process may be about to move its entry.
+        sweep_besides(&self.quarantine_folder(), REASON, disk::is_abandoned);
     }
 }
 

@@ -1,8 +1,8 @@
 //! The failed tries of an entry: a small file next to it, which is removed with the entry.
 
-use super::Spool;
 use super::error::SpoolError;
 use super::policy::{FailedTry, Pause};
+use super::{Spool, sweep_besides};
 use common::disk;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -91,13 +91,7 @@ impl Spool {
     }
 
     pub(super) fn sweep_tries(&self) {
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let is_ours = path.extension().is_some_and(|extension| extension == TRIES);
-            if is_ours && !path.with_extension("json").exists() {
-                let _ = fs::remove_file(path);
-            }
-        }
+        sweep_besides(&self.folder, TRIES, |_| true);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a drain knows of a target with failures: which traces failed, and whether it took others.
 
-use super::super::blame::{FailedStep, FailureKind, MOST_IN_A_ROW, Others};
+use super::super::blame::{FailureKind, MOST_IN_A_ROW, Others};
 use super::attempt::Open;
 use super::{Connect, Drain, tries_of};
 use crate::queue::deliver::Eagerness;
@@ -31,13 +31,11 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     pub(super) fn others(
         &mut self,
         job: &DeliveryJob,
-        step: FailedStep,
         kind: FailureKind,
         tries: Option<&EntryTries>,
     ) -> Others {
         let doubts = self.doubts.entry(job.head.target.clone()).or_default();
-        let is_trouble =
-            step == FailedStep::Taking && matches!(kind, FailureKind::Trouble | FailureKind::TroubleButShown);
+        let is_trouble = matches!(kind, FailureKind::Trouble | FailureKind::TroubleButShown);
         let (own, alone) = tries.map_or((0, 0), |tries| (tries.own, tries.alone));
         // If the target takes others, a trace that failed before proves nothing new.
         let is_witness = is_trouble && (own == 0 || (!doubts.taken && alone == 0));

@@ -21,11 +21,10 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     ) -> NotDelivered {
         let Err(error) = tried.exported else { return NotDelivered::Gone };
         let ((lane, turn), reason) = (of, error.to_string());
-        let (step, kind) = blame::classify(&error);
+        let kind = blame::classify(&error);
         let tries = self.before_drain(job);
-        let others = self.others(job, step, kind, tries.as_ref());
-        let blame = blame::blame(step, kind, others);
-        match blame {
+        let others = self.others(job, kind, tries.as_ref());
+        match blame::blame(kind, others) {
             Blame::Nobody => {}
             Blame::TraceForGood => return NotDelivered::SetAside(reason),
             Blame::Archive => {
