@@ -101,6 +101,7 @@ mod tests {
     use crate::base::codex_home::CodexHome;
     use crate::base::world::World;
     use crate::queue::receipts::StoredReceipt;
+    use crate::trace::ids::trace_of_continuation;
     use codex_session::session::family::Family;
     use codex_session::session::{Writer, read};
     use jiff::Timestamp;
