@@ -5,8 +5,6 @@ use common::json::value::{Map, Value};
 use mlflow_store::keys::CONTENT;
 use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
 
-/// Root attribute that marks a trace with metadata only.
-
 /// Bytes. No id and no version is longer, and a prompt worth protecting is longer or has a space.
 const LONGEST_WORD: usize = 80;
 

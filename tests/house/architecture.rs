@@ -28,14 +28,18 @@ static ORNATE: LazyLock<Regex> = LazyLock::new(|| {
         stands?|stood|standing|lies?|lay|lain|meanwhile|shall|upon|hence|thus|thereby|therein|thereof|wherever|whence|\
         nought|anew|for ever|ours|theirs|says?|said|saying|speaks?|spoken?|hears?|heard|beside|in vain|once more|\
         as ever|of old|comes of|came of|made of|make of";
-    Regex::new(&format!(r"(?i)\b({words})\b")).unwrap()
+    regex(&format!(r"(?i)\b({words})\b"))
 });
 
-static QUOTED: LazyLock<Regex> = LazyLock::new(|| Regex::new("`[^`]*`").unwrap());
+static QUOTED: LazyLock<Regex> = LazyLock::new(|| regex("`[^`]*`"));
 
-static USED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bcrate::(\w+)").unwrap());
+static USED: LazyLock<Regex> = LazyLock::new(|| regex(r"\bcrate::(\w+)"));
 
-static CLIMB: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b(?:super::)+").unwrap());
+static CLIMB: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:super::)+"));
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("a pattern")
+}
 
 struct Source {
     /// From the repository's root, such as `src/claim/observer.rs`.
