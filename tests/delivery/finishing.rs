@@ -182,6 +182,22 @@ fn a_window_that_is_closed_takes_codex_along_and_not_its_trace() {
     assert_eq!(stage.home.records()[0]["launches"][0]["exit"]["signal"], 1);
 }
 
+/// The launcher asks a second process of its group, its signal probe, whether the group was told too.
+#[test]
+fn a_closed_window_ends_codex_also_when_the_signal_probe_does_not_answer() {
+    let stage = Stage::waiting();
+    let terminal = Terminal::start(&stage.traced(&["exec", "linger"]));
+    terminal.wait_for("done");
+    let is_probe = |id: &Pid| {
+        fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim_end() == "codex-witness")
+    };
+    let probe = stage.home.processes().into_iter().find(is_probe).expect("a signal probe");
+    kill(probe, Signal::SIGSTOP).expect("stop the signal probe");
+    assert_eq!(terminal.close(), End::Signal(Signal::SIGHUP as i32));
+    stage.tell();
+    stage.home.wait_until_delivered();
+}
+
 #[test]
 fn a_launch_is_finished_by_one_and_by_the_next_when_that_one_is_killed() {
     let stage = Stage::waiting();

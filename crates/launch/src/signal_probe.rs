@@ -58,6 +58,8 @@ impl SignalProbe {
             (Some(Ok(true)), _) => Reach::Group,
             // When a window closes, the kernel signals the session's leader only; a key signals the group.
             (Some(Ok(false)), Arrived { from: Sender::Kernel, signal: libc::SIGHUP }) => Reach::UsAlone,
+            // Without an answer the session decides: a command that is never told would run on.
+            (_, Arrived { from: Sender::Kernel, signal: libc::SIGHUP }) if leads_session() => Reach::UsAlone,
             (_, Arrived { from: Sender::Kernel, .. }) => Reach::Group,
             (_, Arrived { from: Sender::Process, .. }) => Reach::UsAlone,
         }
@@ -137,4 +139,8 @@ fn is_waiting(signal: i32) -> bool {
         libc::sigaddset(set.as_mut_ptr(), signal);
         libc::sigwait(set.as_ptr(), &raw mut taken) == 0
     }
+}
+
+fn leads_session() -> bool {
+    nix::unistd::getsid(None) == Ok(nix::unistd::getpid())
 }
