@@ -70,7 +70,6 @@ struct UserRule {
 }
 
 impl Rules {
-    /// The built-in rules.
     pub fn built_in() -> Rules {
         let file: RulesFile = toml::from_str(BUILT_IN).expect("rules.toml is read by a test");
         Rules { rules: file.rule, allowed: Vec::new() }

@@ -16,7 +16,6 @@ use mlflow_store::trace::{Span, SpanStatus, SpanType};
 /// Prefix of texts that only the model's server can decrypt, mostly messages between agents.
 const CIPHERTEXT: &str = "gAAAA";
 
-/// Id of the thread's span.
 pub(super) fn id(session: &Session) -> SpanId {
     span_of_key(&session.meta.id, "root")
 }

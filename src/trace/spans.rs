@@ -28,7 +28,6 @@ struct TurnScope<'a> {
     last_inference: Option<u32>,
 }
 
-/// Id of a tool call's span.
 pub(super) fn tool_id(thread: &str, call_id: &str) -> SpanId {
     span_of_key(thread, &format!("tool:{call_id}"))
 }
@@ -194,7 +193,6 @@ impl TurnScope<'_> {
         }
     }
 
-    /// Status of a call without a recorded end.
     fn status_without_an_end(&self) -> SpanStatus {
         let why = match &self.turn.status {
             TurnStatus::Running => return SpanStatus::Unset,

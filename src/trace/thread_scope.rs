@@ -4,7 +4,6 @@ use codex_session::session::model::{Clock, Session};
 use common::json::text::Text;
 use jiff::Timestamp;
 
-/// Facts that all spans of a thread share.
 #[derive(Clone)]
 pub(super) struct ThreadScope<'a> {
     pub(super) thread: &'a str,
