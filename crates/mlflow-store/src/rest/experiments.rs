@@ -109,6 +109,9 @@ fn active(rest: &impl Rest, answer: &Answer, subject: Subject, called: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reqwest::StatusCode;
+    use reqwest::header::HeaderMap;
+    use std::cell::RefCell;
 
     #[test]
     fn a_deleted_experiment_is_missing_and_one_without_a_time_is_old() {
@@ -119,5 +122,60 @@ mod tests {
         assert_eq!(time_of("active", json!(1_795_888_902_927_i64)), Some(at));
         assert_eq!(time_of("active", Value::Null), Some(Timestamp::UNIX_EPOCH));
         assert_eq!(time_of("deleted", json!(1_795_888_902_927_i64)), None);
+    }
+
+    /// A target where another client creates the experiment before each creation. It shows at this look.
+    struct RacedTarget<const CREATIONS: usize, const LOOKS_LAST: bool> {
+        shows_at: usize,
+        requests: RefCell<String>,
+    }
+
+    impl<const CREATIONS: usize, const LOOKS_LAST: bool> Rest for RacedTarget<CREATIONS, LOOKS_LAST> {
+        const CREATIONS: usize = CREATIONS;
+        const LOOKS_LAST: bool = LOOKS_LAST;
+        const CHECKS_BODIES: bool = true;
+
+        fn call(&self, request: &ApiRequest) -> Result<Answer, ExportError> {
+            let mut requests = self.requests.borrow_mut();
+            requests.push_str(if request.body.is_some() { "create " } else { "look " });
+            let is_shown = request.body.is_none() && requests.matches("look").count() == self.shows_at;
+            let status = if is_shown { StatusCode::OK } else { StatusCode::NOT_FOUND };
+            let body = br#"{"experiment": {"experiment_id": "7"}}"#.to_vec();
+            Ok(Answer { status, headers: HeaderMap::new(), body })
+        }
+
+        fn refused(&self, subject: Subject, _: &Answer) -> ExportError {
+            ExportError::Experiment(format!("{subject:?}"))
+        }
+
+        fn is_missing(&self, _: Subject, answer: &Answer) -> bool {
+            !answer.status.is_success()
+        }
+
+        fn is_taken(&self, _: &Answer) -> bool {
+            true
+        }
+
+        fn no_experiment(&self, id: &str) -> ExportError {
+            ExportError::Experiment(id.to_owned())
+        }
+
+        fn deleted_experiment(&self, called: &str, _: &Value) -> ExportError {
+            ExportError::Experiment(called.to_owned())
+        }
+    }
+
+    #[test]
+    fn a_lost_race_to_create_an_experiment_is_followed_by_a_look() {
+        fn requests<const CREATIONS: usize, const LAST: bool>(shows_at: usize) -> (Option<String>, String) {
+            let target = RacedTarget::<CREATIONS, LAST> { shows_at, requests: RefCell::default() };
+            let found = find_or_create(&target, &Experiment::Name("e".to_owned())).ok();
+            (found, target.requests.into_inner().trim_end().to_owned())
+        }
+        let found = || Some("7".to_owned());
+        assert_eq!(requests::<3, false>(2), (found(), "look create look".to_owned()));
+        assert_eq!(requests::<3, false>(9), (None, "look create look create look create".to_owned()));
+        assert_eq!(requests::<1, true>(2), (found(), "look create look".to_owned()));
+        assert_eq!(requests::<1, true>(9), (None, "look create look".to_owned()));
     }
 }
