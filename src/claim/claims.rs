@@ -1,7 +1,8 @@
 //! The claims of a launch: evidence is gathered from disk, and the verdict decides by it.
 
 use super::evidence::{Candidate, Evidence, Origin, Verdict, decide};
-use super::launch_record::{self, Launch};
+use super::launch_record::Launch;
+use super::launches;
 use super::thread_record::ThreadRecord;
 use crate::base::paths::Paths;
 use crate::codex::command_line::SessionRequest;
@@ -32,7 +33,7 @@ pub fn claims_of(launch: &Launch, paths: &Paths) -> Verdict {
 
 /// The launches that run, or are not finished, and claim the thread; the oldest first.
 pub fn launches_of(thread: &ThreadId, paths: &Paths) -> Vec<Launch> {
-    let mut launches = launch_record::all_but(&paths.launches(), "");
+    let mut launches = launches::all_but(&paths.launches(), "");
     launches.retain(|launch| {
         launch.claims.iter().any(|claim| claim.thread == *thread) || logged_by(launch, paths).contains(thread)
     });
@@ -68,7 +69,7 @@ fn candidates(launch: &Launch, paths: &Paths) -> Vec<Candidate> {
         let held = other.claims.iter().map(|claim| claim.thread.clone());
         held.chain(logged_by(other, paths)).collect::<Vec<_>>()
     };
-    let others = launch_record::all_but(&paths.launches(), &launch.id);
+    let others = launches::all_but(&paths.launches(), &launch.id);
     let others: BTreeSet<ThreadId> = others.iter().flat_map(of).collect();
     let mut candidates = BTreeMap::new();
     for path in rollout::prompts::of_tree(paths.home().path(), launch.started_at) {

@@ -11,12 +11,11 @@ mod tests;
 
 use super::attribution::Claim;
 use super::evidence::Coverage;
-use crate::base::later_version::{LaterVersion, VersionField};
 use crate::codex::command_line::SessionRequest;
 use crate::codex::tui_log::Logged;
 use crate::settings::content::Content;
 use crate::settings::granularity::Granularity;
-use common::disk::{is_abandoned, make_private_folder, private_options};
+use common::disk::{make_private_folder, private_options};
 use jiff::Timestamp;
 use launch::exit::ChildExit;
 use launch::mode::Interface;
@@ -31,9 +30,10 @@ use std::time::Duration;
 /// The version that is written. It rises when an older reader would misunderstand a record.
 pub const VERSION: u32 = 1;
 
+/// A fact about a launch: a line of its record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Note {
+pub enum Note {
     Launch {
         /// 0 in records of 0.1.
         #[serde(default)]
@@ -118,6 +118,37 @@ impl Launch {
         }
     }
 
+    pub fn learn(&mut self, note: Note) {
+        match note {
+            Note::Launch { .. } => {}
+            Note::Granularity(asked) => self.granularity = asked,
+            Note::Content(asked) => self.content = asked,
+            Note::Child(child) => self.child = Some(child),
+            Note::Blind(why) => self.blind = Some(why),
+            Note::Claim(claim) => self.claims.push(claim),
+            Note::Logged(logged) => self.logged.push(logged),
+            Note::Exit(exit) => self.exit = Some(exit),
+        }
+    }
+
+    /// Everything known, as notes.
+    fn notes(&self) -> Vec<Note> {
+        let launch = self.clone();
+        let Launch { id, process, started_at, destination, request, .. } = launch;
+        let begun = Note::Launch { version: VERSION, id, process, started_at, destination, request };
+        let granularity = Some(self.granularity).filter(|asked| *asked != Granularity::default());
+        let content = Some(self.content).filter(|asked| !asked.is_full());
+        std::iter::once(begun)
+            .chain(granularity.map(Note::Granularity))
+            .chain(content.map(Note::Content))
+            .chain(launch.child.map(Note::Child))
+            .chain(launch.claims.into_iter().map(Note::Claim))
+            .chain(launch.logged.into_iter().map(Note::Logged))
+            .chain(launch.blind.map(Note::Blind))
+            .chain(launch.exit.map(Note::Exit))
+            .collect()
+    }
+
     /// Whether the observer would have seen every thread that the launch wrote. Of the full-screen interface
     /// the log reports all, also after the launcher's death, except operations that have no id. Without that
     /// log, what a launcher that died had learned may be incomplete.
@@ -129,7 +160,7 @@ impl Launch {
 
     /// Whether neither the launcher nor its Codex runs. A process of another container cannot be seen, so the
     /// age of the record decides.
-    fn is_over(&self, age: Duration) -> bool {
+    pub(super) fn is_over(&self, age: Duration) -> bool {
         let lives = [Some(self.process.life()), self.child.as_ref().map(Process::life)];
         let is_over = |life: &Life| match life {
             Life::Alive => false,
@@ -145,57 +176,21 @@ impl Launch {
 const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl LaunchRecord {
+    /// Creates the file, with everything known by now.
     pub fn create(folder: &Path, launch: &Launch) -> io::Result<LaunchRecord> {
         make_private_folder(folder)?;
         let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut record = LaunchRecord { path, file, is_torn: false };
-        let Launch { id, process, started_at, destination, request, .. } = launch.clone();
-        let begun =
-            record.note(&Note::Launch { version: VERSION, id, process, started_at, destination, request });
-        let granularity = Some(launch.granularity).filter(|asked| *asked != Granularity::default());
-        let content = Some(launch.content).filter(|asked| !asked.is_full());
-        let also = granularity.map(Note::Granularity).into_iter().chain(content.map(Note::Content));
-        match also.fold(begun, |begun, note| begun.and_then(|()| record.note(&note))) {
+        match launch.notes().iter().try_for_each(|note| record.note(note)) {
             Ok(()) => Ok(record),
             // A file without its first note cannot be read.
             Err(error) => record.remove().and(Err(error)),
         }
     }
 
-    /// Creates the file later than the launch, with everything known by now.
-    pub fn create_late(folder: &Path, launch: &Launch) -> io::Result<LaunchRecord> {
-        let mut record = LaunchRecord::create(folder, launch)?;
-        launch.child.iter().try_for_each(|child| record.child(child.clone()))?;
-        launch.claims.iter().try_for_each(|claim| record.claim(claim))?;
-        launch.logged.iter().try_for_each(|logged| record.logged(logged))?;
-        launch.blind.iter().try_for_each(|why| record.blind(why.clone()))?;
-        launch.exit.iter().try_for_each(|exit| record.exit(*exit))?;
-        Ok(record)
-    }
-
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    pub fn child(&mut self, child: Process) -> io::Result<()> {
-        self.note(&Note::Child(child))
-    }
-
-    pub fn claim(&mut self, claim: &Claim) -> io::Result<()> {
-        self.note(&Note::Claim(claim.clone()))
-    }
-
-    pub fn logged(&mut self, logged: &Logged) -> io::Result<()> {
-        self.note(&Note::Logged(logged.clone()))
-    }
-
-    pub fn blind(&mut self, why: String) -> io::Result<()> {
-        self.note(&Note::Blind(why))
-    }
-
-    pub fn exit(&mut self, exit: ChildExit) -> io::Result<()> {
-        self.note(&Note::Exit(exit))
     }
 
     /// Removes the file: the traces are in the spool.
@@ -204,7 +199,7 @@ impl LaunchRecord {
     }
 
     /// In one write: a launcher that dies leaves no incomplete line.
-    fn note(&mut self, note: &Note) -> io::Result<()> {
+    pub fn note(&mut self, note: &Note) -> io::Result<()> {
         if self.is_torn {
             self.file.write_all(b"\n")?;
         }
@@ -215,22 +210,8 @@ impl LaunchRecord {
 
     /// Appends what is known of the launch and missing in the file: the disk may have room again.
     pub fn complete(&mut self, launch: &Launch) -> io::Result<()> {
-        let noted = load(&self.path);
-        let is_missing = |is_there: &dyn Fn(&Launch) -> bool| !noted.as_ref().is_some_and(is_there);
-        for claim in launch.claims.iter().filter(|claim| is_missing(&|noted| noted.claims.contains(claim))) {
-            self.claim(claim)?;
-        }
-        for logged in launch.logged.iter().filter(|logged| is_missing(&|noted| noted.logged.contains(logged)))
-        {
-            self.logged(logged)?;
-        }
-        for why in launch.blind.iter().filter(|why| is_missing(&|noted| noted.blind.as_ref() == Some(why))) {
-            self.blind(why.clone())?;
-        }
-        match launch.exit.filter(|exit| is_missing(&|noted| noted.exit == Some(*exit))) {
-            Some(exit) => self.exit(exit),
-            None => Ok(()),
-        }
+        let noted = load(&self.path).map(|launch| launch.notes()).unwrap_or_default();
+        launch.notes().iter().filter(|note| !noted.contains(note)).try_for_each(|note| self.note(note))
     }
 }
 
@@ -255,76 +236,6 @@ pub fn load(notes: &Path) -> Option<Launch> {
     read(&fs::read_to_string(notes).ok()?)
 }
 
-/// The launches that died before their end, with the file of each. Files that cannot be read are left out.
-pub fn left_behind(folder: &Path) -> Vec<(PathBuf, Launch)> {
-    all(folder)
-        .into_iter()
-        .filter(|(_, _, is_over)| *is_over)
-        .map(|(path, launch, _)| (path, launch))
-        .collect()
-}
-
-/// The launches that still run, or finish their work.
-pub fn under_way(folder: &Path) -> Vec<Launch> {
-    all(folder).into_iter().filter(|(_, _, is_over)| !is_over).map(|(_, launch, _)| launch).collect()
-}
-
-/// The other launches that run or have to be finished.
-pub fn all_but(folder: &Path, launch: &str) -> Vec<Launch> {
-    all(folder).into_iter().map(|(_, other, _)| other).filter(|other| other.id != launch).collect()
-}
-
-/// The records that a later codex-traced wrote and has to finish.
-pub fn later_versions(folder: &Path) -> Vec<LaterVersion> {
-    #[derive(Deserialize)]
-    struct FirstLine {
-        launch: VersionField,
-    }
-    let version_of = |notes: String| {
-        let first = notes.lines().find_map(|line| serde_json::from_str::<FirstLine>(line).ok());
-        first.map(|first| first.launch.version)
-    };
-    records_in(folder)
-        .filter_map(|path| {
-            let version = version_of(fs::read_to_string(&path).ok()?)?;
-            LaterVersion::check(&path, version, VERSION)
-        })
-        .collect()
-}
-
-fn records_in(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
-}
-
-fn all(folder: &Path) -> Vec<(PathBuf, Launch, bool)> {
-    let mut launches: Vec<(PathBuf, Launch, bool)> = records_in(folder)
-        .filter_map(|path| {
-            let launch = load(&path)?;
-            let age = fs::metadata(&path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
-            let is_over = launch.is_over(age);
-            Some((path, launch, is_over))
-        })
-        .collect();
-    launches.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-    launches
-}
-
-/// Removes empty files, left by launches that died before their first note: there is nothing to finish.
-pub fn sweep(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let is_empty = entry.metadata().is_ok_and(|file| file.len() == 0);
-        // Not a recent one: its launch may be about to write.
-        if is_empty && is_abandoned(&entry) && path.extension().is_some_and(|extension| extension == "jsonl")
-        {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
 fn read(notes: &str) -> Option<Launch> {
     // A disk that was full left an incomplete line; the lines after it count.
     let mut notes = notes.lines().filter_map(|line| serde_json::from_str(line).ok());
@@ -334,17 +245,6 @@ fn read(notes: &str) -> Option<Launch> {
         return None;
     };
     let mut launch = Launch { id, ..Launch::new(process, started_at, destination, request) };
-    for note in notes {
-        match note {
-            Note::Launch { .. } => {}
-            Note::Granularity(asked) => launch.granularity = asked,
-            Note::Content(asked) => launch.content = asked,
-            Note::Child(child) => launch.child = Some(child),
-            Note::Blind(why) => launch.blind = Some(why),
-            Note::Claim(claim) => launch.claims.push(claim),
-            Note::Logged(logged) => launch.logged.push(logged),
-            Note::Exit(exit) => launch.exit = Some(exit),
-        }
-    }
+    notes.for_each(|note| launch.learn(note));
     Some(launch)
 }

@@ -6,6 +6,7 @@ pub mod evidence;
 mod follow;
 pub mod hold;
 pub mod launch_record;
+pub mod launches;
 pub mod observer;
 pub mod thread_record;
 pub mod unclaimed;

@@ -3,7 +3,7 @@
 use super::attribution::{Attribution, Claim};
 use super::follow::LogFollower;
 use super::held::HeldThreads;
-use super::launch_record::{self, Launch, LaunchRecord};
+use super::launch_record::{self, Launch, LaunchRecord, Note};
 use crate::base::codex_home::CodexHome;
 use crate::codex::tui_log::{self, Logged, TuiLog};
 use common::disk::entries;
@@ -58,7 +58,7 @@ impl Observer {
 
     fn begin_notes_that_waited(&mut self) {
         let Some(awaited) = self.awaited.take_if(|awaited| awaited.home.is_dir()) else { return };
-        match LaunchRecord::create_late(&awaited.launches, &self.launch) {
+        match LaunchRecord::create(&awaited.launches, &self.launch) {
             Ok(record) => self.record = Some(record),
             Err(error) => tracing::warn!("cannot begin the launch's record: {error}"),
         }
@@ -67,15 +67,11 @@ impl Observer {
     /// Recorded at once: if the launcher dies, the next one must know.
     fn blinded(&mut self, why: String) {
         tracing::warn!("this launch may have sessions that cannot be seen: {why}");
-        self.note(|record| record.blind(why.clone()));
-        self.launch.blind = Some(why);
+        self.learn(Note::Blind(why));
     }
 
     fn take(&mut self, logged: Vec<Logged>) {
-        for fact in logged {
-            self.note(|record| record.logged(&fact));
-            self.launch.logged.push(fact);
-        }
+        logged.into_iter().for_each(|fact| self.learn(Note::Logged(fact)));
     }
 
     /// Records what the child holds; returns when to look again.
@@ -90,19 +86,19 @@ impl Observer {
         for thread in threads {
             let claim = Claim { thread, attribution: Attribution::Held };
             if !self.launch.claims.contains(&claim) {
-                self.note(|record| record.claim(&claim));
-                self.launch.claims.push(claim);
+                self.learn(Note::Claim(claim));
             }
         }
         again
     }
 
-    fn note(&mut self, write: impl FnOnce(&mut LaunchRecord) -> std::io::Result<()>) {
+    fn learn(&mut self, note: Note) {
         if let Some(record) = &mut self.record
-            && let Err(error) = write(record)
+            && let Err(error) = record.note(&note)
         {
             tracing::warn!("cannot write the launch's record: {error}");
         }
+        self.launch.learn(note);
     }
 }
 
@@ -138,9 +134,7 @@ impl Companion for Observer {
     }
 
     fn began(&mut self, child: u32) {
-        let child = Process::from_id(child);
-        self.launch.child = Some(child.clone());
-        self.note(|record| record.child(child));
+        self.learn(Note::Child(Process::from_id(child)));
     }
 
     fn ended(&mut self) {

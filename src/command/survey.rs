@@ -3,7 +3,7 @@
 use super::place;
 use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
-use crate::claim::launch_record;
+use crate::claim::launches;
 use crate::finish::context::Context;
 use crate::queue::spool;
 use crate::queue::spool::list::{EntryState, Listed};
@@ -39,7 +39,7 @@ impl Survey {
             access,
             waiting,
             set_aside,
-            launches_to_finish: launch_record::left_behind(&context.paths.launches()).len(),
+            launches_to_finish: launches::left_behind(&context.paths.launches()).len(),
         }
     }
 }

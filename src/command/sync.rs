@@ -3,7 +3,7 @@
 use super::text::counted;
 use super::{CommandError, print, queue};
 use crate::base::world::World;
-use crate::claim::launch_record;
+use crate::claim::launches;
 use crate::cli::Sync;
 use crate::finish::context::Context;
 use crate::finish::delivery::{deliver as deliver_spool, retry_quarantined};
@@ -62,7 +62,7 @@ fn fill(target: &Target) {
 
 fn list(context: &Context) {
     let listed = spool(&context.paths).list();
-    let died = launch_record::left_behind(&context.paths.launches()).len();
+    let died = launches::left_behind(&context.paths.launches()).len();
     if died > 0 {
         print(&format!("{died} launches are to be finished: `codex-traced mlflow sync` does that\n"));
     }
@@ -123,7 +123,7 @@ fn deliver(context: &Context) -> Result<(), CommandError> {
 
 /// A line for each launch that only a later codex-traced can finish; it may still run.
 fn later_launches(context: &Context) -> String {
-    let later = launch_record::later_versions(&context.paths.launches());
+    let later = launches::later_versions(&context.paths.launches());
     later.iter().map(|later| format!("not finished here: {}\n", in_one_line(&later.to_string()))).collect()
 }
 

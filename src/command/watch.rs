@@ -3,7 +3,8 @@
 use super::{CommandError, print};
 use crate::base::notice;
 use crate::base::world::World;
-use crate::claim::launch_record::{self, Destination};
+use crate::claim::launch_record::Destination;
+use crate::claim::launches;
 use crate::codex::tui_log::Logged;
 use crate::finish::context::Context;
 use crate::finish::delivery::deliver;
@@ -253,7 +254,7 @@ impl Watcher<'_> {
     /// Whether a running launch will trace the thread: because it claims it, or because its interface sent a prompt
     /// to it.
     fn is_a_launchs(&self, thread: &ThreadId, tail: &Tail) -> bool {
-        launch_record::under_way(&self.context.paths.launches()).iter().any(|launch| {
+        launches::under_way(&self.context.paths.launches()).iter().any(|launch| {
             let is_logged = |logged: &Logged| match logged {
                 Logged::Prompt { client_id } => tail.prompts().contains(client_id),
                 Logged::Rollout(path) => ThreadId::from_rollout_name(path).as_ref() == Some(thread),

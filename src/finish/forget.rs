@@ -5,7 +5,8 @@ use crate::base::later_version::LaterVersion;
 use crate::base::paths::Paths;
 use crate::claim::claims::claims_of;
 use crate::claim::hold::Hold;
-use crate::claim::launch_record::{self, Launch};
+use crate::claim::launch_record::Launch;
+use crate::claim::launches;
 use crate::claim::thread_record::ThreadRecord;
 use crate::queue::history::MOST_PARTS;
 use crate::queue::spool::Spool;
@@ -143,10 +144,10 @@ fn give_up_launches(thread: Option<&ThreadId>, paths: &Paths) -> Result<(), Cann
     let Some(thread) = thread else { return Ok(()) };
     let is_named =
         |launch: &Launch| claims_of(launch, paths).claims.iter().any(|claim| claim.thread == *thread);
-    if launch_record::under_way(&paths.launches()).iter().any(is_named) {
+    if launches::under_way(&paths.launches()).iter().any(is_named) {
         return Err(CannotForget::UnderWay);
     }
-    for (record, launch) in launch_record::left_behind(&paths.launches()) {
+    for (record, launch) in launches::left_behind(&paths.launches()) {
         let claims = claims_of(&launch, paths).claims;
         if !claims.iter().any(|claim| claim.thread == *thread) {
             continue;

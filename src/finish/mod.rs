@@ -109,7 +109,7 @@ fn complete_record(context: &Context, observer: &mut Observer) -> Safety {
         return Safety::OnDisk;
     }
     if observer.record.is_none() {
-        observer.record = LaunchRecord::create_late(&context.paths.launches(), launch).ok();
+        observer.record = LaunchRecord::create(&context.paths.launches(), launch).ok();
     }
     let noted = observer.record.as_mut().and_then(|record| {
         let _ = record.complete(launch);

@@ -4,8 +4,7 @@ use super::assemble::{Assembled, assemble};
 use super::context::Context;
 use super::open_turns::OpenLaunch;
 use crate::claim::hold::Hold;
-use crate::claim::launch_record;
-use crate::claim::observer;
+use crate::claim::{launch_record, launches, observer};
 use crate::queue::receipts;
 use common::disk;
 use std::fs;
@@ -38,11 +37,11 @@ impl Unfinished {
 pub fn recover(context: &Context, patience: Duration) -> Recovered {
     let launches = context.paths.launches();
     sweep(context);
-    for later in launch_record::later_versions(&launches) {
+    for later in launches::later_versions(&launches) {
         tracing::warn!("cannot finish a launch: {later}");
     }
     let mut recovered = Recovered::default();
-    if launch_record::left_behind(&launches).is_empty() {
+    if launches::left_behind(&launches).is_empty() {
         return recovered;
     }
     // Without this lock, forty launches that end at once each do all of it. A file system without locks costs time
@@ -52,7 +51,7 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
         recovered.unfinished.push(Unfinished::because("another codex-traced is at it".into()));
         return recovered;
     }
-    for (record, _) in launch_record::left_behind(&launches) {
+    for (record, _) in launches::left_behind(&launches) {
         let Some(hold) = Hold::take(&record) else { continue };
         // Read again: before the hold, another process could write to it.
         let Some(mut launch) = launch_record::load(&record) else { continue };
@@ -82,7 +81,7 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
 
 /// Removes half-written files of processes that died.
 fn sweep(context: &Context) {
-    launch_record::sweep(&context.paths.launches());
+    launches::sweep(&context.paths.launches());
     observer::sweep_logs(&context.paths.launches());
     disk::sweep(&context.paths.threads());
     receipts(&context.paths).sweep();

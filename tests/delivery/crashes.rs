@@ -4,7 +4,7 @@
 use crate::LAUNCHER;
 use codex_session::thread::ThreadId;
 use codex_traced::claim::attribution::{Attribution, Claim};
-use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord};
+use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord, Note};
 use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::trace::ids::trace_of_thread;
 use jiff::Timestamp;
@@ -100,7 +100,7 @@ impl Sessions {
         let mut notes =
             LaunchRecord::create(&self.home.state().join("launches"), &launch).expect("begin its notes");
         let trace = trace_of_thread(thread.as_str());
-        notes.claim(&Claim { thread, attribution: Attribution::Held }).expect("note the claim");
+        notes.note(&Note::Claim(Claim { thread, attribution: Attribution::Held })).expect("note the claim");
         trace
     }
 

@@ -7,6 +7,7 @@ use crate::LAUNCHER;
 use codex_session::thread::ThreadId;
 use codex_traced::claim::attribution::{Attribution, Claim};
 use codex_traced::claim::launch_record::{self, Destination, Launch, LaunchRecord};
+use codex_traced::claim::launches;
 use codex_traced::claim::thread_record::{LaunchEntry, ThreadRecord};
 use codex_traced::claim::unclaimed::{self, Unclaimed};
 use codex_traced::codex::command_line::SessionRequest;
@@ -133,12 +134,12 @@ fn launch_records_of_0_1_and_of_now_are_read() {
     let folder = tempfile::tempdir().expect("a folder");
     for expected in launches_of_0_1() {
         assert_eq!(load(&expected.id), expected);
-        let record = LaunchRecord::create_late(folder.path(), &expected).expect("write");
+        let record = LaunchRecord::create(folder.path(), &expected).expect("write");
         let text = fs::read_to_string(record.path()).expect("read");
         assert!(text.starts_with("{\"launch\":{\"version\":1,\"id\":"), "{text}");
         assert_eq!(launch_record::load(record.path()), Some(expected));
     }
-    assert_eq!(launch_record::later_versions(&recorded("launches")), []);
+    assert_eq!(launches::later_versions(&recorded("launches")), []);
 }
 
 #[test]

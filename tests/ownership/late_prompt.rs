@@ -37,7 +37,7 @@ fn the_finisher_waits_for_it() {
         exit: Some(ChildExit::Code(0)),
         ..Launch::new(gone, Timestamp::now(), destination, SessionRequest::default())
     };
-    LaunchRecord::create_late(&home.state().join("launches"), &launch).expect("write its notes");
+    LaunchRecord::create(&home.state().join("launches"), &launch).expect("write its notes");
     let folder = home.sessions().join("2026/11/22");
     fs::create_dir_all(&folder).expect("make the folder of a day");
     let rollout = folder.join(format!("rollout-2026-11-22T10-08-00-{thread}.jsonl"));

@@ -1,7 +1,9 @@
 //! What a launch records, and what is found of it when it died.
 
 use super::*;
+use crate::base::later_version::LaterVersion;
 use crate::claim::attribution::Attribution;
+use crate::claim::launches::{all_but, later_versions, left_behind, sweep, under_way};
 use codex_session::thread::ThreadId;
 
 fn launch(process: Process) -> Launch {
@@ -25,8 +27,8 @@ fn a_launch_that_died_is_found_with_all_it_had_learned() {
     let mut record = LaunchRecord::create(folder.path(), &launch).unwrap();
     let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
     launch.claims.push(Claim { thread, attribution: Attribution::Held });
-    record.claim(&launch.claims[0]).unwrap();
-    record.exit(ChildExit::Signal(9)).unwrap();
+    record.note(&Note::Claim(launch.claims[0].clone())).unwrap();
+    record.note(&Note::Exit(ChildExit::Signal(9))).unwrap();
     launch.exit = Some(ChildExit::Signal(9));
     let path = folder.path().join(format!("{}.jsonl", launch.id));
     assert_eq!(left_behind(folder.path()), [(path, launch)]);
@@ -40,7 +42,7 @@ fn a_launch_that_lives_or_whose_codex_lives_is_left_alone() {
     let mut orphaned = LaunchRecord::create(folder.path(), &orphaned).unwrap();
     let other = Launch { id: "other".into(), ..launch(elsewhere()) };
     let _other = LaunchRecord::create(folder.path(), &other).unwrap();
-    orphaned.child(Process::current()).unwrap();
+    orphaned.note(&Note::Child(Process::current())).unwrap();
     assert_eq!(left_behind(folder.path()), []);
     assert_eq!(under_way(folder.path()).len(), 3);
 }
@@ -53,7 +55,7 @@ fn a_record_begun_at_the_end_has_everything() {
     launch.exit = Some(ChildExit::Code(3));
     launch.logged.push(Logged::Prompt { client_id: "a".into() });
     launch.blind = Some("no /proc".into());
-    let record = LaunchRecord::create_late(folder.path(), &launch).unwrap();
+    let record = LaunchRecord::create(folder.path(), &launch).unwrap();
     assert_eq!(load(record.path()), Some(launch));
 }
 
@@ -158,7 +160,7 @@ fn a_record_of_a_later_version_is_reported_and_left_alone() {
     for text in [known.replacen("\"version\":1", "\"version\":2", 1), other.to_owned()] {
         fs::write(&later, &text).unwrap();
         sweep(folder.path());
-        assert_eq!((load(&later), all(folder.path()).len()), (None, 1));
+        assert_eq!((load(&later), all_but(folder.path(), "").len()), (None, 1));
         assert_eq!(later_versions(folder.path()), [LaterVersion::check(&later, 2, VERSION).unwrap()]);
         assert_eq!(fs::read_to_string(&later).unwrap(), text);
     }

@@ -4,7 +4,7 @@
 use super::Finding;
 use crate::base::later_version::LaterVersion;
 use crate::base::paths::Paths;
-use crate::claim::{launch_record, thread_record, unclaimed};
+use crate::claim::{launches, thread_record, unclaimed};
 use crate::command::survey::Survey;
 use crate::command::text::counted;
 use crate::finish::gather::{self, Own};
@@ -57,7 +57,7 @@ fn unfinished(count: usize) -> Finding {
 
 /// Spool entries of a later version are among those that wait.
 fn later_versions(paths: &Paths) -> Vec<LaterVersion> {
-    let mut later = launch_record::later_versions(&paths.launches());
+    let mut later = launches::later_versions(&paths.launches());
     later.extend(thread_record::later_versions(&paths.threads()));
     later.extend(receipts(paths).later_versions());
     later.extend(unclaimed::all(&paths.unclaimed()).err());
