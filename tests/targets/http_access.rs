@@ -3,7 +3,6 @@
 use common::json::value::Map;
 use common::json::value::Value;
 use common::variables::Variables;
-use mlflow_store;
 use mlflow_store::exporter::{Delivered, ExportError, Patience};
 use mlflow_store::ids::{SpanId, TraceId};
 use mlflow_store::target::access::Access;
