@@ -405,6 +405,33 @@ fn a_killed_monitor_takes_the_command_with_it() {
     wait_for("the command to be gone", LIMIT, || probe.is_alone());
 }
 
+/// A copy elsewhere would hide the last close: the launcher would wait for output that never comes, and the command
+/// would outlive a killed launcher.
+#[test]
+fn the_launchers_processes_have_the_new_terminals_master_only_in_the_launcher_and_its_slave_nowhere() {
+    let probe = Probe::sh("tty > name; printf ready; cat");
+    let terminal = Terminal::start(&probe.traced());
+    terminal.wait_for("ready");
+    let slave = fs::read_to_string(probe.home.work().join("name")).expect("the name of the terminal");
+    let launcher = terminal.pid().to_string();
+    let files_of = |process: &str| -> Vec<String> {
+        let files = fs::read_dir(format!("/proc/{process}/fd")).expect("its files").flatten();
+        files.filter_map(|file| Some(fs::read_link(file.path()).ok()?.display().to_string())).collect()
+    };
+    let has = |process: &str, name: &str| files_of(process).iter().any(|file| file.ends_with(name));
+    // Monitor and signal probe close their copies after their start.
+    let others_have_none = || {
+        let children = format!("/proc/{launcher}/task/{launcher}/children");
+        let children = fs::read_to_string(children).expect("the launcher's children");
+        let children: Vec<&str> = children.split_whitespace().collect();
+        children.len() == 2 && !children.iter().any(|child| has(child, "/ptmx") || has(child, slave.trim()))
+    };
+    wait_for("monitor and signal probe without the new terminal", LIMIT, others_have_none);
+    assert!(has(&launcher, "/ptmx"), "{:?}", files_of(&launcher));
+    assert!(!has(&launcher, slave.trim()), "{:?}", files_of(&launcher));
+    assert_eq!(terminal.close(), End::Signal(Signal::SIGHUP as i32));
+}
+
 #[test]
 fn a_window_that_closes_leaves_nothing_alive() {
     let probe = Probe::sh("printf ready; exec tail -f /dev/null");

@@ -46,13 +46,13 @@ pub(super) fn run(
     terminal.raw()?;
     // Until the monitor has its own pipe, its handlers would write into the launcher's.
     let Some(monitor) = fork()? else {
-        let Pair { slave, .. } = pair;
+        let slave = pair.into_slave();
         drop((ours, terminal.forget()));
         Monitor::new(monitors, inherited).run(slave, image);
     };
     drop(monitors);
     let link = (ours, monitor);
-    let mut relay = RelayLoop::new(terminal, pair.master, signals, link, interface);
+    let mut relay = RelayLoop::new(terminal, pair.into_master(), signals, link, interface);
     match relay.first_message()? {
         ToLauncher::Began(child) => {
             Alarm::stop();

@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 pub(super) struct Pair {
-    pub(super) master: Master,
-    pub(super) slave: OwnedFd,
+    master: Master,
+    slave: OwnedFd,
 }
 
 impl Pair {
@@ -26,6 +26,16 @@ impl Pair {
         let master = Master(opened.master);
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Pair { master, slave })
+    }
+
+    /// Closes the slave: the launcher learns by the hang-up that the command's last process has closed it.
+    pub(super) fn into_master(self) -> Master {
+        self.master
+    }
+
+    /// Closes the master: the command's terminal hangs up with the launcher.
+    pub(super) fn into_slave(self) -> OwnedFd {
+        self.slave
     }
 }
 
