@@ -24,7 +24,7 @@ use launch::process::Process;
 use launch::program::Program;
 use launch::{self, signals};
 
-/// Does what was asked and tells how to end.
+/// Runs a command of codex-traced, or a launch. Returns the end of the process.
 pub fn run(world: &World) -> ChildExit {
     match own_command(&world.args) {
         Some(words) => command::run(words, world),
@@ -33,7 +33,7 @@ pub fn run(world: &World) -> ChildExit {
 }
 
 fn codex(world: &World) -> ChildExit {
-    // A panic of ours is for the log, never for the terminal that is Codex's.
+    // A panic of the launcher goes to the log, because the terminal belongs to Codex.
     std::panic::set_hook(Box::new(|panic| tracing::error!("a defect of ours: {panic}")));
     let program = match find_program(world) {
         Ok(program) => program,
@@ -73,7 +73,7 @@ struct Prepared<'w> {
     observer: Observer,
 }
 
-/// None when there is nothing to trace: then Codex takes our place.
+/// None when there is nothing to trace: then Codex replaces this process.
 fn prepare(world: &World) -> Option<Prepared<'_>> {
     let command_line = CommandLine::parse(&world.args, world.cwd.as_deref());
     if !command_line.may_write_session {
@@ -94,13 +94,13 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
         content: settings.content.value,
         ..Launch::new(Process::current(), Timestamp::now(), destination, command_line.request)
     };
-    // Codex makes its home, not we: until it is there the observer keeps the notes in memory.
+    // Codex makes its home. Until then the observer keeps the notes in memory.
     let record = home.path().is_dir().then(|| LaunchRecord::create(&paths.launches(), &launch));
     let is_awaited = record.is_none();
     let record = record.and_then(|begun| {
         begun.inspect_err(|error| tracing::warn!("cannot begin the launch's record: {error}")).ok()
     });
-    // Without a record nobody would sweep a log that we leave when we die.
+    // A launcher without a record that dies leaves a log that no later launch removes.
     let wants_log = launch.request.interface == Interface::FullScreen && record.is_some();
     let log = wants_log.then(|| TuiLog::choose(&world.variables, &paths.launches(), &launch.id)).flatten();
     let mut observer = Observer::new(&home, launch, record, log.clone());
@@ -110,7 +110,7 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
     Some(Prepared { observer, context: Context::new(world, &home), settings, log })
 }
 
-/// None when it never ran: then it shall run without us, or fail without us.
+/// None when Codex never ran under the launcher: then it replaces this process, or fails as it does alone.
 fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<ChildExit> {
     let mut traced = program.clone();
     if let Some(TuiLog::Launchers(path)) = &prepared.log {

@@ -182,7 +182,7 @@ fn a_window_that_is_closed_takes_codex_along_and_not_its_trace() {
     assert_eq!(stage.home.records()[0]["launches"][0]["exit"]["signal"], 1);
 }
 
-/// The launcher asks a second process of its group, its signal probe, whether the group was told too.
+/// The signal probe, a second process of the group, shows the launcher whether the group received the signal.
 #[test]
 fn a_closed_window_ends_codex_also_when_the_signal_probe_does_not_answer() {
     let stage = Stage::waiting();

@@ -58,7 +58,7 @@ impl SignalProbe {
             (Some(Ok(true)), _) => Reach::Group,
             // When a window closes, the kernel signals the session's leader only; a key signals the group.
             (Some(Ok(false)), Arrived { from: Sender::Kernel, signal: libc::SIGHUP }) => Reach::UsAlone,
-            // Without an answer the session decides: a command that is never told would run on.
+            // No answer within the limit: the kernel signals a hang-up to the leader only, so pass it to the command.
             (_, Arrived { from: Sender::Kernel, signal: libc::SIGHUP }) if leads_session() => Reach::UsAlone,
             (_, Arrived { from: Sender::Kernel, .. }) => Reach::Group,
             (_, Arrived { from: Sender::Process, .. }) => Reach::UsAlone,
