@@ -1,7 +1,7 @@
-//! The story of one launch: locate, launch, claim; what follows is told in `finish`.
+//! One launch: locate Codex, launch it, observe its claims. `finish` does the work after its end.
 //!
-//! Before Codex has ended nothing here may change what it reads, writes or returns; after that,
-//! nothing may change how we end. Whatever fails on the way becomes a line in the log.
+//! Before Codex ends, nothing here may change what Codex reads, writes or returns. After that, nothing may change how
+//! the launcher ends. Every failure becomes a line in the log.
 
 use crate::base::codex_home::CodexHome;
 use crate::base::paths::Paths;
