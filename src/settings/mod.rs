@@ -147,7 +147,7 @@ impl Settings {
             Some((uri, source)) => match Target::parse(&uri, base) {
                 Ok(target) if target.is_remote() && source != Source::File && !consent => {
                     problems.push(format!(
-                        "{TRACKING_URI} names {target}, but nobody switched tracing to it on: the trace stays on this machine\n  \
+                        "{TRACKING_URI} names {target}, but tracing to it is not switched on: the trace stays on this machine\n  \
                          hint: set {ENABLED}=true to send it there"
                     ));
                     default()

@@ -178,7 +178,7 @@ fn what_is_no_session_of_its_own_is_left_out_and_what_cannot_be_read_is_reported
     fs::rename(&broken, broken.with_extension("jsonl.zst")).expect("rename it");
     let outcome = import(&home, &["--all"]).ended(End::Code(1));
     assert_eq!(summary(&outcome), "0 new, 0 updated, 1 unchanged, 1 failed");
-    for told in ["left out: 1 of sub-agents", "left out: 1 in which nobody asked", "4.jsonl.zst: "] {
+    for told in ["left out: 1 of sub-agents", "left out: 1 without a prompt", "4.jsonl.zst: "] {
         assert!(outcome.stdout.contains(told), "{told}: {}", outcome.stdout);
     }
 }
@@ -266,7 +266,7 @@ fn a_server_that_is_only_in_the_environment_gets_no_old_sessions() {
     let copied = copy(&original("exec-basic"), &home.sessions(), 1);
     let outcome =
         run(ours(&home, &["import", "--all"]).env("MLFLOW_TRACKING_URI", NO_MODEL)).ended(End::Code(0));
-    assert!(outcome.stderr.contains("nobody switched tracing to it on"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("tracing to it is not switched on"), "{}", outcome.stderr);
     assert!(stored(&home, &copied.thread).is_some());
 }
 

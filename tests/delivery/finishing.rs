@@ -341,7 +341,7 @@ fn a_server_that_is_only_in_the_environment_is_never_called_and_a_user_is_notifi
     let told = [
         "done".to_owned(),
         format!(
-            "codex-traced: MLFLOW_TRACKING_URI names {url}, but nobody switched tracing to it on: the trace stays on this machine"
+            "codex-traced: MLFLOW_TRACKING_URI names {url}, but tracing to it is not switched on: the trace stays on this machine"
         ),
         "  hint: set MLFLOW_CODEX_TRACING_ENABLED=true to send it there".to_owned(),
     ];

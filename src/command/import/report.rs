@@ -85,7 +85,7 @@ fn left_out(outcomes: &[ImportOutcome], sub_agents: usize) -> String {
     let count = |wanted: &ImportOutcome| outcomes.iter().filter(|outcome| *outcome == wanted).count();
     let all = [
         (sub_agents, "of sub-agents whose session is not there"),
-        (count(&ImportOutcome::Empty), "in which nobody asked anything"),
+        (count(&ImportOutcome::Empty), "without a prompt"),
         (count(&ImportOutcome::Older), "that nothing was written to since then"),
     ];
     all.iter()

@@ -144,7 +144,7 @@ fn traces(page: &mut Page, report: &StatusReport) {
     page.heading("Traces");
     for (label, traces, todo) in [
         ("waiting", &report.waiting, "`codex-traced mlflow sync` delivers them"),
-        ("set aside", &report.set_aside, "`codex-traced mlflow sync --list` tells more"),
+        ("set aside", &report.set_aside, "`codex-traced mlflow sync --list` shows them"),
     ] {
         match traces.len() {
             0 => page.field(label, "none"),

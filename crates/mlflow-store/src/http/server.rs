@@ -109,7 +109,7 @@ impl Rest for ServerApi<'_> {
     fn refused(&self, subject: Subject, answer: &Answer) -> ExportError {
         match subject {
             Subject::NewExperiment(name) if self.is_taken(answer) => ExportError::transient(format!(
-                "somebody else makes experiment \"{name}\" at {}",
+                "another process makes experiment \"{name}\" at {}",
                 self.address
             )),
             Subject::StoredTrace => self.refusal(Purpose::Find, answer),
