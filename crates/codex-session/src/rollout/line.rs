@@ -3,7 +3,7 @@
 
 use super::envelope::{Envelope, MalformedLine};
 use super::rollout_item::RolloutItem;
-use super::{bare, encoding};
+use super::{bare, reader};
 use common::json::escapes;
 use jiff::Timestamp;
 
@@ -26,7 +26,7 @@ pub enum Container {
 impl RolloutLine {
     /// An unpaired surrogate in a text is replaced: it must not lose the line.
     pub fn parse(line: &[u8]) -> Result<RolloutLine, MalformedLine> {
-        let line = encoding::without_mark(line);
+        let line = reader::without_mark(line);
         let parsed = RolloutLine::parse_exact(line);
         if matches!(parsed, Ok(RolloutLine { item: RolloutItem::Unknown { .. }, .. }) | Err(_))
             && let Ok(text) = std::str::from_utf8(line)

@@ -3,8 +3,6 @@
 mod bare;
 pub mod changes;
 pub mod content;
-mod document;
-mod encoding;
 mod envelope;
 pub mod event;
 pub mod files;

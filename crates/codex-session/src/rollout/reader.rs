@@ -1,9 +1,10 @@
 //! The lines of a rollout, one at a time, however long the file is.
 
-use super::encoding::{Beginning, Utf16};
-use super::{document, path};
+use super::path;
 use memchr::memchr;
 use ruzstd::decoding::StreamingDecoder;
+use serde::Deserialize;
+use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::path::Path;
@@ -21,15 +22,22 @@ pub struct Lines<R> {
 /// The lines of a session file: compressed (`.jsonl.zst`) or not, or one document (`.json`), converted to lines.
 pub fn open(file: &Path) -> io::Result<Lines<Box<dyn Read>>> {
     let mut bytes = File::open(file)?;
-    let begun = match Beginning::read_from(&mut bytes)? {
-        Beginning::Utf16(order) => return Ok(Lines::new(Box::new(Utf16::new(bytes, order)))),
-        Beginning::Other(begun) => begun,
+    // Kept, because a pipe cannot be rewound.
+    let mut mark = Vec::with_capacity(2);
+    (&mut bytes).take(2).read_to_end(&mut mark)?;
+    let unit: Option<fn([u8; 2]) -> u16> = match &mark[..] {
+        b"\xff\xfe" => Some(u16::from_le_bytes),
+        b"\xfe\xff" => Some(u16::from_be_bytes),
+        _ => None,
     };
+    if let Some(unit) = unit {
+        return Ok(Lines::new(Box::new(Utf16 { source: BufReader::new(bytes), unit, text: Vec::new() })));
+    }
     if path::may_be_document(file) && bytes.metadata()?.len() <= LONGEST_LINE as u64 {
         let whole = fs::read(file)?;
-        return Ok(Lines::new(Box::new(Cursor::new(document::as_lines(&whole).unwrap_or(whole)))));
+        return Ok(Lines::new(Box::new(Cursor::new(lines_of_document(&whole).unwrap_or(whole)))));
     }
-    let bytes = Cursor::new(begun).chain(bytes);
+    let bytes = Cursor::new(mark).chain(bytes);
     Ok(Lines::new(match path::is_compressed(file) {
         true => Box::new(StreamingDecoder::new(bytes).map_err(io::Error::other)?),
         false => Box::new(bytes),
@@ -64,6 +72,78 @@ impl<R: Read> Lines<R> {
                 return Ok(Some(&self.line));
             }
         }
+    }
+}
+
+/// A session of the TypeScript Codex (April to June 2025), `rollout-<day>-<id>.json`: the same as a bare file.
+#[derive(Deserialize)]
+struct Document {
+    /// `{"timestamp", "id", "instructions"}`.
+    session: Value,
+    /// Response items.
+    items: Vec<Value>,
+}
+
+/// The document as the lines of a bare file; None for any other content.
+fn lines_of_document(bytes: &[u8]) -> Option<Vec<u8>> {
+    let document: Document = serde_json::from_slice(without_mark(bytes)).ok()?;
+    let mut lines = Vec::with_capacity(bytes.len());
+    for line in std::iter::once(&document.session).chain(&document.items) {
+        serde_json::to_writer(&mut lines, line).ok()?;
+        lines.push(b'\n');
+    }
+    Some(lines)
+}
+
+/// A line or document without its UTF-8 byte order mark. Codex writes none; editors and shells on Windows add them to
+/// files that they copy. Concatenated files have marks in the middle, so any line may have one.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// UTF-16 units that are decoded at a time.
+const CHUNK: usize = 4096;
+
+/// Decodes UTF-16 to UTF-8. Unpaired surrogates become U+FFFD.
+struct Utf16 {
+    source: BufReader<File>,
+    /// By the file's byte order.
+    unit: fn([u8; 2]) -> u16,
+    /// Decoded, not read yet.
+    text: Vec<u8>,
+}
+
+impl Utf16 {
+    /// None at the end of the file; an odd last byte is dropped.
+    fn unit(&mut self) -> io::Result<Option<u16>> {
+        let mut bytes = [0; 2];
+        match self.source.read_exact(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            read => read.map(|()| Some((self.unit)(bytes))),
+        }
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        let mut units = Vec::with_capacity(CHUNK);
+        let is_half = |unit: &u16| (0xD800..0xDC00).contains(unit);
+        while units.len() < CHUNK || units.last().is_some_and(is_half) {
+            let Some(unit) = self.unit()? else { break };
+            units.push(unit);
+        }
+        self.text = String::from_utf16_lossy(&units).into_bytes();
+        Ok(())
+    }
+}
+
+impl Read for Utf16 {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.text.is_empty() {
+            self.fill()?;
+        }
+        let size = into.len().min(self.text.len());
+        into[..size].copy_from_slice(&self.text[..size]);
+        self.text.drain(..size);
+        Ok(size)
     }
 }
 
@@ -139,5 +219,16 @@ mod tests {
         assert_eq!(lines("a\nb\r\u{85}\u{2028}c\n\nd"), ["a", "b\r\u{85}\u{2028}c", "", "d"]);
         assert_eq!(lines("a\n"), ["a"]);
         assert!(lines("").is_empty());
+    }
+
+    #[test]
+    fn a_document_reads_as_the_lines_of_a_bare_file() {
+        let document = "{\n  \"session\": {\"id\": \"t\", \"timestamp\": \"2025-05-01T10:00:00.000Z\"},\n  \"items\": [\n    {\"type\": \"message\"}\n  ]\n}";
+        let lines = lines_of_document(document.as_bytes()).unwrap();
+        assert_eq!(
+            String::from_utf8(lines).unwrap(),
+            "{\"id\":\"t\",\"timestamp\":\"2025-05-01T10:00:00.000Z\"}\n{\"type\":\"message\"}\n"
+        );
+        assert_eq!(lines_of_document(b"{\"type\":\"session_meta\",\"payload\":{}}\n{}\n"), None);
     }
 }
