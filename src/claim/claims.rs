@@ -8,7 +8,7 @@ use crate::base::paths::Paths;
 use crate::codex::command_line::SessionRequest;
 use crate::codex::tui_log::Logged;
 use codex_session::rollout;
-use codex_session::rollout::root::root_of;
+use codex_session::rollout::files::root_of;
 use codex_session::rollout::session_meta::SessionMeta;
 use codex_session::thread::ThreadId;
 use jiff::Timestamp;

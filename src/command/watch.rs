@@ -17,7 +17,7 @@ use crate::settings::Tracing;
 use crate::settings::granularity::Granularity;
 use crate::trace::ids::trace_of_turn;
 use codex_session::rollout::changes::Changes;
-use codex_session::rollout::root::root_of;
+use codex_session::rollout::files::root_of;
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;

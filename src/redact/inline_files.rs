@@ -1,6 +1,6 @@
 //! Replaces base64 files in a trace by notes, before the search for secrets.
 
-use codex_session::rollout::inline;
+use codex_session::rollout::content;
 use common::json::value::{Map, Value};
 use mlflow_store::trace::Trace;
 
@@ -21,7 +21,7 @@ fn replace_in_fields(values: &mut Map) {
 fn replace_in(value: &mut Value) {
     match value {
         Value::String(text) => {
-            if let Some(note) = inline::note_of(text) {
+            if let Some(note) = content::note_of(text) {
                 *text = note.into();
             }
         }
@@ -31,7 +31,7 @@ fn replace_in(value: &mut Value) {
             if let (Some(Value::String(kind)), Some(Value::String(data))) =
                 (values.get("mimeType"), values.get("data"))
             {
-                let note = inline::note(kind, data);
+                let note = content::note(kind, data);
                 values.insert("data", note.into());
             }
             replace_in_fields(values);

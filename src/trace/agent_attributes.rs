@@ -5,7 +5,7 @@ use super::gen_ai;
 use super::launches::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use codex_session::session::discrepancy::Discrepancy;
-use codex_session::session::model::{Clock, Session, Turn, TurnStatus};
+use codex_session::session::model::{Session, Turn, TurnStatus};
 use common::json::value::Map;
 use launch::exit::ChildExit;
 use mlflow_store::keys::ACTIVE_MS;
@@ -30,7 +30,7 @@ pub(super) fn session_attributes<'a>(
     let discrepancy = all.clone().find_map(Session::discrepancy);
     put(&mut attributes, "codex.tokens_discrepancy", discrepancy.map(Discrepancy::as_str));
     // Such a session file holds local times that are marked as UTC.
-    put(&mut attributes, "codex.local_time", Some(true).filter(|_| session.clock == Clock::UnknownZone));
+    put(&mut attributes, "codex.local_time", Some(true).filter(|_| session.is_bare));
     put_drift(&mut attributes, all);
     put(&mut attributes, "codex.attribution", record.attribution().map(|evidence| evidence.as_str()));
     put_launch(&mut attributes, record.launches.last());

@@ -1,6 +1,6 @@
 //! Facts of a thread that its spans share.
 
-use codex_session::session::model::{Clock, Session};
+use codex_session::session::model::Session;
 use common::json::text::Text;
 use jiff::Timestamp;
 
@@ -35,8 +35,5 @@ pub(super) fn thread_start(session: &Session) -> Timestamp {
 
 /// No span begins earlier. The header of a bare session file has local time, so it sets no floor.
 pub(super) fn earliest_start(session: &Session) -> Timestamp {
-    match session.clock {
-        Clock::Utc => thread_start(session),
-        Clock::UnknownZone => Timestamp::MIN,
-    }
+    if session.is_bare { Timestamp::MIN } else { thread_start(session) }
 }

@@ -2,7 +2,7 @@
 
 use crate::base::codex_home::CodexHome;
 use crate::settings::{Settings, Source};
-use codex_session::rollout::walk::files_below;
+use codex_session::rollout::path::files_below;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

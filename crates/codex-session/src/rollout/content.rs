@@ -1,13 +1,17 @@
 //! The content of a message or of a tool's output as text: a string, or the texts of a list of parts.
 //!
-//! Images become notes.
+//! Files in a text, such as images, are base64 in `data:` URLs. A short note replaces each: the bytes would fill the
+//! trace.
 
-use super::inline;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use common::json::text::Text;
 use common::json::value::Value;
+use common::printable::hex;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// Messages between agents may be encrypted for the model (0.169).
@@ -57,7 +61,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Text, A::Error> {
         let mut parts = std::iter::from_fn(|| parts.next_element::<Part>().transpose());
-        let mut texts = parts.by_ref().filter_map(|part| part.map(|Part(text)| text).transpose());
+        let mut texts = parts.by_ref().filter_map(|part| part.map(|part| part.text).transpose());
         let Some(first) = texts.next().transpose()? else { return Ok(Text::default()) };
         let Some(second) = texts.next().transpose()? else { return Ok(first) };
         let mut all = format!("{first}\n{second}");
@@ -72,9 +76,14 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 }
 
-/// An element of a list: `{"type", "text"}`, `{"type", "image_url"}`. Other elements have no text.
+/// An element of a list, or the value of a field of one.
 #[derive(Default)]
-struct Part(Option<Text>);
+struct Part {
+    /// If it is a string.
+    own: Option<Text>,
+    /// Of `{"type", "text"}`, `{"type", "image_url"}`. Other elements have no text.
+    text: Option<Text>,
+}
 
 impl<'de> Deserialize<'de> for Part {
     fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Part, D::Error> {
@@ -84,21 +93,12 @@ impl<'de> Deserialize<'de> for Part {
 
 struct PartVisitor;
 
-/// Visits values that are neither text nor an object: they count as absent.
+/// Visits values that have no text: they count as absent.
 macro_rules! nothing {
     ($($visit:ident: $of:ty),*) => {
-        $(fn $visit<E>(self, _: $of) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
+        $(fn $visit<E>(self, _: $of) -> Result<Part, E> {
+            Ok(Part::default())
         })*
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self::Value, A::Error> {
-            while values.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(Self::Value::default())
-        }
     };
 }
 
@@ -109,23 +109,34 @@ impl<'de> Visitor<'de> for PartVisitor {
         f.write_str("a part")
     }
 
-    nothing!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str);
+    nothing!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64);
+
+    fn visit_unit<E>(self) -> Result<Part, E> {
+        Ok(Part::default())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Part, E> {
+        Ok(Part { own: Some(text.into()), text: None })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Part, A::Error> {
+        while values.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Part::default())
+    }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Part, A::Error> {
         let (mut text, mut image, mut secret) = (None, None, None);
         while let Some(name) = fields.next_key::<Field>()? {
             match name {
-                Field::Text => text = fields.next_value::<IfText>()?.0,
-                Field::ImageUrl => image = fields.next_value::<IfText>()?.0,
-                Field::EncryptedContent => {
-                    let IfText(data) = fields.next_value()?;
-                    secret = data.map(|_| Text::word(ENCRYPTED));
-                }
+                Field::Text => text = fields.next_value::<Part>()?.own,
+                Field::ImageUrl => image = fields.next_value::<Part>()?.own,
+                Field::EncryptedContent => secret = fields.next_value::<Part>()?.own,
                 Field::Other => drop(fields.next_value::<IgnoredAny>()?),
             }
         }
-        let note = |url: Text| Text::from(inline::note_of(&url).unwrap_or_else(|| format!("[image {url}]")));
-        Ok(Part(text.or_else(|| image.map(note)).or(secret)))
+        let note = |url: Text| Text::from(note_of(&url).unwrap_or_else(|| format!("[image {url}]")));
+        let text = text.or_else(|| image.map(note)).or_else(|| secret.map(|_| Text::word(ENCRYPTED)));
+        Ok(Part { own: None, text })
     }
 }
 
@@ -139,35 +150,37 @@ enum Field {
     Other,
 }
 
-/// A string, if it is one.
-#[derive(Default)]
-struct IfText(Option<Text>);
+/// Some writers leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
-impl<'de> Deserialize<'de> for IfText {
-    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<IfText, D::Error> {
-        field.deserialize_any(IfTextVisitor)
+/// The note for a `data:` URL; None for any other text.
+pub fn note_of(url: &str) -> Option<String> {
+    let (kind, data) = parts_of(url)?;
+    (kind.len() < 100).then(|| note(kind, data))
+}
+
+/// The type and the bytes of a `data:` URL; None for any other text.
+pub fn file_of(url: &str) -> Option<(&str, Vec<u8>)> {
+    let (kind, data) = parts_of(url)?;
+    Some((kind, BASE64.decode(data).ok()?))
+}
+
+/// The note: type, size and the SHA-256 of the bytes, which identifies the file.
+pub fn note(kind: &str, data: &str) -> String {
+    let what = if kind.starts_with("image/") { "image " } else { "" };
+    match BASE64.decode(data) {
+        Ok(bytes) => {
+            format!("[{what}{kind}, {} bytes, sha256 {}]", bytes.len(), hex(&Sha256::digest(&bytes)))
+        }
+        Err(_) => format!("[{what}{kind}, {} characters that are no base64]", data.len()),
     }
 }
 
-struct IfTextVisitor;
-
-impl<'de> Visitor<'de> for IfTextVisitor {
-    type Value = IfText;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    nothing!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64);
-
-    fn visit_str<E>(self, text: &str) -> Result<IfText, E> {
-        Ok(IfText(Some(text.into())))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<IfText, A::Error> {
-        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(IfText(None))
-    }
+fn parts_of(url: &str) -> Option<(&str, &str)> {
+    url.strip_prefix("data:")?.split_once(";base64,")
 }
 
 #[cfg(test)]
@@ -198,6 +211,22 @@ mod tests {
         ];
         for (content, text) in table {
             assert_eq!(text_of(&content.clone().into()), text, "{content}");
+        }
+    }
+
+    #[test]
+    fn a_data_url_becomes_a_note_that_identifies_the_file() {
+        let hi = "sha256 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4";
+        let table = [
+            ("data:image/png;base64,aGk=", Some(format!("[image image/png, 2 bytes, {hi}]"))),
+            ("data:text/plain;base64,aGk", Some(format!("[text/plain, 2 bytes, {hi}]"))),
+            ("data:image/png;base64,a€", Some("[image image/png, 4 characters that are no base64]".into())),
+            ("data:,aGk=", None),
+            ("https://host/a.png", None),
+            ("", None),
+        ];
+        for (url, note) in table {
+            assert_eq!(note_of(url), note, "{url}");
         }
     }
 }

@@ -1,10 +1,8 @@
 //! `event_msg` lines: what Codex records of a turn while it runs.
 
+use super::fields::{ThreadSettingsApplied, Usage, read, type_of};
 use super::item::{Item, ItemCompleted};
 use super::legacy;
-use super::payload::{read, type_tag};
-use super::settings::ThreadSettingsApplied;
-use super::usage::Usage;
 use common::json::text::Text;
 use common::json::value::Value;
 use serde::Deserialize;
@@ -106,14 +104,14 @@ pub struct TokenCountInfo {
 impl Event {
     /// Err carries an unknown kind, or the kind of an unknown shape.
     pub(super) fn parse(payload: &str) -> Result<Event, String> {
-        let tag = type_tag(payload).ok_or("?")?;
-        let event = match &*tag.r#type {
+        let kind = type_of(payload).ok_or("?")?;
+        let event = match &*kind {
             "task_started" | "turn_started" => read(payload).map(Event::TaskStarted),
             "task_complete" | "turn_complete" => read(payload).map(Event::TaskComplete),
             "turn_aborted" => read(payload).map(Event::TurnAborted),
             "token_count" => read(payload).map(Event::TokenCount),
             "item_completed" => {
-                let completed = ItemCompleted::parse(payload).ok_or_else(|| tag.r#type.to_string())?;
+                let completed = ItemCompleted::parse(payload).ok_or_else(|| kind.to_string())?;
                 if let Item::Unknown { kind } = &completed.item {
                     return Err(format!("item_completed/{kind}"));
                 }
@@ -132,6 +130,6 @@ impl Event {
             | "thread_name_updated" => Some(Event::Bookkeeping),
             kind => legacy::parse(kind, payload).map(|completed| Event::ItemCompleted(Box::new(completed))),
         };
-        event.ok_or_else(|| tag.r#type.into_owned())
+        event.ok_or_else(|| kind.into_owned())
     }
 }

@@ -143,8 +143,30 @@ fn first_of(path: &Path) -> io::Result<Option<RolloutItem>> {
         return Ok(None);
     }
     let mut lines = reader::open(path)?;
-    let line = lines.next_line()?.and_then(|line| RolloutLine::parse(line).ok());
+    let line = lines.next_line()?.and_then(RolloutLine::parse);
     Ok(line.map(|line| line.item))
+}
+
+/// The thread whose trace holds what this one did: itself, or the first of those that started it. Files are looked
+/// for in this home of Codex; a parent without a file ends the search.
+pub fn root_of(thread: &ThreadId, home: &Path) -> ThreadId {
+    let (mut root, mut seen) = (thread.clone(), HashSet::new());
+    while seen.insert(root.clone())
+        && let Some(meta) = find_meta(&root, home)
+        && meta.parent().is_some()
+    {
+        let by_session = meta.session_id.as_deref().filter(|session| *session != meta.id);
+        let candidates = [by_session, meta.parent()].into_iter().flatten().filter_map(ThreadId::parse);
+        match candidates.into_iter().find(|above| path::find(home, above).is_some()) {
+            Some(above) => root = above,
+            None => break,
+        }
+    }
+    root
+}
+
+fn find_meta(thread: &ThreadId, home: &Path) -> Option<SessionMeta> {
+    meta_of(&path::find(home, thread)?).ok()?
 }
 
 #[cfg(test)]

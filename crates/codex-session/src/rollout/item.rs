@@ -1,12 +1,11 @@
 //! An item that Codex completed, parsed by its type: in one pass where the type comes first, as Codex writes it.
 
-use super::payload::{if_it_fits, read, type_tag};
+use super::fields::{read, type_of};
 use common::json::text::Text;
 use common::json::value::Value;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 use std::fmt;
 
 /// Exact times, in milliseconds since the epoch (0.150 and later). One pass parses what Codex writes: every field has
@@ -131,24 +130,9 @@ pub struct EnteredReviewMode {
     pub user_facing_hint: Option<String>,
 }
 
-/// Tolerant form: a field of an odd type counts as absent.
-#[derive(Deserialize)]
-struct RawItemCompleted<'a> {
-    #[serde(default, deserialize_with = "if_it_fits")]
-    thread_id: Option<String>,
-    #[serde(default, deserialize_with = "if_it_fits")]
-    turn_id: Option<String>,
-    #[serde(default, deserialize_with = "if_it_fits")]
-    started_at_ms: Option<i64>,
-    #[serde(default, deserialize_with = "if_it_fits")]
-    completed_at_ms: Option<i64>,
-    #[serde(borrow)]
-    item: &'a RawValue,
-}
-
 impl Item {
     fn parse(item: &str) -> Item {
-        let kind = type_tag(item).map_or_else(|| "?".into(), |tag| tag.r#type);
+        let kind = type_of(item).unwrap_or("?".into());
         Item::from_kind(&kind, TolerantFields(item))
             .unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })
     }
@@ -177,14 +161,20 @@ impl Item {
 }
 
 impl ItemCompleted {
+    /// A field of an odd type counts as absent.
     pub(super) fn parse(payload: &str) -> Option<ItemCompleted> {
         if let Ok(plain) = serde_json::from_str(payload) {
             return Some(plain);
         }
-        let raw = serde_json::from_str(payload).ok()?;
-        let RawItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item } = raw;
-        let item = Item::parse(item.get());
-        Some(ItemCompleted { thread_id, turn_id, started_at_ms, completed_at_ms, item })
+        let fields: serde_json::Value = serde_json::from_str(payload).ok()?;
+        let id = |name: &str| fields[name].as_str().map(str::to_owned);
+        Some(ItemCompleted {
+            thread_id: id("thread_id"),
+            turn_id: id("turn_id"),
+            started_at_ms: fields["started_at_ms"].as_i64(),
+            completed_at_ms: fields["completed_at_ms"].as_i64(),
+            item: Item::parse(&fields.get("item")?.to_string()),
+        })
     }
 }
 

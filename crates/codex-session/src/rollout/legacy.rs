@@ -3,11 +3,11 @@
 //! These versions record the ends of patches, MCP calls and searches. They record the ends of commands only where
 //! Codex was asked to record more.
 
+use super::fields::read;
 use super::item::{
     CallItem, CommandExecution, Elapsed, FileChange, Item, ItemCompleted, McpToolCall, UserContent,
     UserMessage,
 };
-use super::payload::read;
 use common::json::text::Text;
 use common::json::value::Value;
 use serde::Deserialize;

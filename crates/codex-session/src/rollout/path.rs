@@ -2,12 +2,13 @@
 //!
 //! Codex may compress old ones (`.jsonl.zst`), and decompresses them when they are resumed.
 
-use super::walk::files_below;
 use crate::thread::ThreadId;
 use common::disk::entries;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, civil::Date};
 use std::ffi::OsStr;
+use std::fs::{self, DirEntry, ReadDir};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 /// The rollout of a thread under `home` (Codex's home), if there is one.
@@ -86,10 +87,31 @@ fn in_folder(folder: &Path, thread: &ThreadId) -> Option<PathBuf> {
     paths.filter(|path| is_of(path, thread)).min_by_key(|path| is_compressed(path))
 }
 
+/// The entries below these folders that are no folders themselves. Links to folders are not followed: they may lead
+/// in circles.
+pub fn files_below(folders: impl Into<Vec<PathBuf>>) -> impl Iterator<Item = DirEntry> {
+    let (mut folders, mut open): (Vec<PathBuf>, Option<ReadDir>) = (folders.into(), None);
+    iter::from_fn(move || {
+        loop {
+            let Some(entry) = open.as_mut().and_then(Iterator::next) else {
+                open = fs::read_dir(folders.pop()?).ok();
+                continue;
+            };
+            let Ok(entry) = entry else { continue };
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(_) => return Some(entry),
+                Err(_) => {}
+            }
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::symlink;
 
     const NAME: &str = "rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f.jsonl";
 
@@ -161,5 +183,20 @@ mod tests {
         for (name, known) in table {
             assert_eq!(is_rollout(Path::new(name)), known, "{name}");
         }
+    }
+
+    #[test]
+    fn files_at_any_depth_are_found_once_and_links_to_folders_are_not_followed() {
+        let (root, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let deep = root.path().join("2026/11");
+        fs::create_dir_all(&deep).unwrap();
+        for file in [root.path().join("a"), deep.join("b")] {
+            fs::write(file, "").unwrap();
+        }
+        symlink(root.path(), deep.join("circle")).unwrap();
+        let roots = [empty.path().join("missing"), root.path().to_path_buf(), empty.path().to_path_buf()];
+        let mut names: Vec<_> = files_below(roots).map(|entry| entry.file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a", "b", "circle"]);
     }
 }

@@ -3,8 +3,8 @@
 use super::event::Event;
 use super::item::Item;
 use super::line::RolloutLine;
+use super::path::files_below;
 use super::rollout_item::RolloutItem;
-use super::walk::files_below;
 use super::{path, reader};
 use crate::thread::ThreadId;
 use common::disk::entries;
@@ -74,7 +74,7 @@ fn held_by(file: &Path, client_ids: &BTreeSet<String>) -> BTreeSet<String> {
 pub fn client_id_of(line: &[u8]) -> Option<String> {
     // Few lines do, and this search is cheaper than parsing.
     memmem::find(line, b"\"client_id\"")?;
-    match RolloutLine::parse(line).ok()?.item {
+    match RolloutLine::parse(line)?.item {
         RolloutItem::Event(Event::ItemCompleted(completed)) => match completed.item {
             Item::UserMessage(message) => message.client_id,
             _ => None,

@@ -3,8 +3,8 @@
 //! A home may hold a hundred thousand files, so the thread and its creation time come from file names alone. The
 //! first line is read only of files whose thread was made while another one worked.
 
+use super::path::files_below;
 use super::path::{self, day_folder, time_of};
-use super::walk::files_below;
 use crate::thread::ThreadId;
 use common::disk::entries;
 use jiff::tz::TimeZone;

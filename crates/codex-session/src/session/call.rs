@@ -4,7 +4,7 @@ use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
 use super::{mcp, outcome, shell};
 use crate::rollout::content::text_of;
 use crate::rollout::item::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
-use crate::rollout::response_item::ResponseItem;
+use crate::rollout::rollout_item::ResponseItem;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
 use jiff::{SignedDuration, Timestamp};

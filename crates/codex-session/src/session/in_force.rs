@@ -1,7 +1,7 @@
 //! The settings in force: those of the next model request, each from the last line that names it.
 
+use crate::rollout::fields::ThreadSettings;
 use crate::rollout::rollout_item::TurnContext;
-use crate::rollout::settings::ThreadSettings;
 use common::json::text::Text;
 
 /// A line without a model or provider does not change it: every request has both.

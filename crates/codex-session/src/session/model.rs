@@ -22,8 +22,8 @@ pub struct Session {
     pub inherited: TokenUsage,
     /// Codex's last count for the whole thread is no count of tokens.
     pub is_total_unread: bool,
-    /// The times of a bare file are local but marked as UTC; their zone is unknown.
-    pub clock: Clock,
+    /// The times of a bare file (Codex up to 0.2x) are local but marked as UTC; their zone is unknown.
+    pub is_bare: bool,
     /// The number of lines of each unknown kind.
     pub unknown_lines: BTreeMap<String, u64>,
     pub bad_lines: u64,
@@ -42,14 +42,6 @@ impl Session {
     pub fn is_running(&self) -> bool {
         self.turns.last().is_some_and(|turn| turn.status == TurnStatus::Running)
     }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Clock {
-    #[default]
-    Utc,
-    /// Codex up to 0.2x.
-    UnknownZone,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,7 +3,7 @@
 use super::compactions::Compactions;
 use super::copied::Copied;
 use super::inferences::Inferences;
-use super::model::{Clock, Session};
+use super::model::Session;
 use super::timeline::Timeline;
 use super::tokens::Tokens;
 use super::tools::ToolIndex;
@@ -11,11 +11,10 @@ use super::turns::{self, TurnIndex};
 use super::usage::TokenUsage;
 use super::user_shell;
 use crate::rollout::event::{ErrorEvent, Event};
-use crate::rollout::line::{Container, RolloutLine};
-use crate::rollout::response_item::ResponseItem;
-use crate::rollout::rollout_item::{RolloutItem, TurnContext};
+use crate::rollout::fields::ThreadSettingsApplied;
+use crate::rollout::line::RolloutLine;
+use crate::rollout::rollout_item::{ResponseItem, RolloutItem, TurnContext};
 use crate::rollout::session_meta::SessionMeta;
-use crate::rollout::settings::ThreadSettingsApplied;
 use common::json::text::Text;
 use jiff::Timestamp;
 
@@ -42,8 +41,8 @@ impl SessionReducer {
     /// Takes the next line of the file, without its LF. Accepts any bytes.
     pub fn observe(&mut self, line: &[u8]) {
         match RolloutLine::parse(line) {
-            Ok(line) => self.line(line),
-            Err(_) => self.session.bad_lines += 1,
+            Some(line) => self.line(line),
+            None => self.session.bad_lines += 1,
         }
     }
 
@@ -51,13 +50,14 @@ impl SessionReducer {
         if self.copied.takes(&line, self.has_meta.then_some(&self.session.meta)) {
             return self.copied_item(line.item);
         }
-        if let (RolloutItem::SessionMeta(meta), Container::Envelope) = (&line.item, line.container)
+        if let RolloutItem::SessionMeta(meta) = &line.item
+            && !line.is_bare
             && !self.has_meta
         {
             self.timeline.begin(meta.timestamp.as_ref().and_then(|text| text.parse().ok()));
         }
         self.timeline.set(&mut line);
-        let (at, container) = (line.timestamp, line.container);
+        let at = line.timestamp;
         if at.is_some() {
             self.session.first_line_at = self.session.first_line_at.or(at);
             self.session.last_line_at = self.session.last_line_at.max(at);
@@ -65,10 +65,7 @@ impl SessionReducer {
         let turns = self.session.turns.len();
         match line.item {
             RolloutItem::SessionMeta(meta) if !self.has_meta => {
-                self.session.clock = match container {
-                    Container::Envelope => Clock::Utc,
-                    Container::Bare => Clock::UnknownZone,
-                };
+                self.session.is_bare = line.is_bare;
                 self.session.folders.extend(meta.cwd.clone());
                 // A fork or rewind continues a history whose model already has its instructions.
                 let is_fork = meta.forked_from_id.as_ref().is_some_and(|from| *from != meta.id);
@@ -84,7 +81,7 @@ impl SessionReducer {
             RolloutItem::TurnContext(context) => self.turn_context(context, at),
             RolloutItem::StateRecord => self.inferences.mark(&mut self.session, at),
             RolloutItem::ResponseItem(item) => {
-                if container == Container::Bare {
+                if line.is_bare {
                     self.bare_prompt(&item);
                 }
                 if line.ordinal.is_none() {

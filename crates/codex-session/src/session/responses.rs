@@ -3,8 +3,8 @@
 use super::call;
 use super::model::{Message, add};
 use super::reducer::SessionReducer;
-use crate::rollout::response_item::ResponseItem;
 use crate::rollout::rollout_item::Compacted;
+use crate::rollout::rollout_item::ResponseItem;
 use common::json::text::Text;
 use jiff::Timestamp;
 

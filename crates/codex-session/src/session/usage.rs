@@ -1,6 +1,6 @@
 //! Token usage, as Codex counts it.
 
-use crate::rollout::usage::Usage;
+use crate::rollout::fields::Usage;
 use std::ops::AddAssign;
 
 /// Tokens of one response or of many. Cached is part of input, and reasoning is part of output: neither is added

@@ -1,0 +1,211 @@
+//! Fields that payloads of several types share: their type, token usage, settings; and how an odd field is read.
+
+use common::json::text::Text;
+use common::json::value::Value;
+use memchr::memchr2;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The `type` inside a payload. Codex writes it first, so the rest need not be parsed.
+pub(super) fn type_of(payload: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Tagged<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    }
+    let first = || {
+        let rest = payload.strip_prefix(r#"{"type":""#)?;
+        let end = memchr2(b'"', b'\\', rest.as_bytes())?;
+        rest[end..].starts_with('"').then(|| Cow::Borrowed(&rest[..end]))
+    };
+    first().or_else(|| serde_json::from_str(payload).ok().map(|tagged: Tagged| tagged.r#type))
+}
+
+/// None when a required field of `T` is missing. A field of an odd type counts as absent: a later version's change
+/// to one field must not lose the whole line.
+pub(super) fn read<T: DeserializeOwned>(payload: &str) -> Option<T> {
+    serde_json::from_str(payload).ok().or_else(|| {
+        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(payload).ok()?;
+        let fitting = fields.into_iter().filter(|(name, value)| fits::<T>(name, value)).collect();
+        T::deserialize(serde_json::Value::Object(fitting)).ok()
+    })
+}
+
+/// Whether `T` accepts this field: parsing it alone may fail for missing fields only.
+fn fits<T: DeserializeOwned>(name: &str, value: &serde_json::Value) -> bool {
+    let alone = serde_json::Map::from_iter([(name.to_owned(), value.clone())]);
+    T::deserialize(serde_json::Value::Object(alone))
+        .map_or_else(|error| error.to_string().starts_with("missing field"), |_| true)
+}
+
+/// None for a field of an odd type, in types that borrow from the line: `read` cannot parse those.
+pub(super) fn if_it_fits<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
+    let raw = <&RawValue>::deserialize(field)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
+/// 2^53: above it, floating-point numbers skip whole numbers.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Cached is part of input, reasoning is part of output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    pub input_tokens: Count,
+    #[serde(deserialize_with = "part")]
+    pub cached_input_tokens: Count,
+    #[serde(deserialize_with = "part")]
+    pub cache_write_input_tokens: Count,
+    pub output_tokens: Count,
+    #[serde(deserialize_with = "part")]
+    pub reasoning_output_tokens: Count,
+    pub total_tokens: Count,
+}
+
+/// A number of tokens. None for what is no count (a fraction, a negative, a word): unknown, and not zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub Option<u64>);
+
+/// A count that a line does not name is zero.
+impl Default for Count {
+    fn default() -> Count {
+        Count(Some(0))
+    }
+}
+
+impl From<u64> for Count {
+    fn from(count: u64) -> Count {
+        Count(Some(count))
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Count, D::Error> {
+        Value::deserialize(field).map(|value| Count(whole(&value)))
+    }
+}
+
+/// Old versions wrote null where a provider does not report cached or reasoning tokens.
+fn part<'de, D: Deserializer<'de>>(field: D) -> Result<Count, D::Error> {
+    let value = Value::deserialize(field)?;
+    Ok(if value.is_null() { Count::default() } else { Count(whole(&value)) })
+}
+
+/// `1000`, and its other spellings: `1e3`, `1000.0`, `"1000"`.
+fn whole(value: &Value) -> Option<u64> {
+    let exact = |number: f64| number.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(&number);
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        // Checked to be whole and within range.
+        number => number.as_u64().or_else(|| number.as_f64().filter(|it| exact(*it)).map(|it| it as u64)),
+    }
+}
+
+/// Of `thread_settings_applied` (0.142 and later): all settings at once, so an absent one is not set.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct ThreadSettingsApplied {
+    pub thread_id: Option<String>,
+    pub thread_settings: Option<ThreadSettings>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ThreadSettings {
+    pub cwd: Option<String>,
+    pub model: Option<Text>,
+    pub effort: Option<Text>,
+    pub provider: Option<Text>,
+    /// `default`, `priority`, `flex`.
+    pub service_tier: Option<Text>,
+}
+
+/// A field of an odd type counts as absent, and leaves the others as they are.
+impl<'de> Deserialize<'de> for ThreadSettings {
+    fn deserialize<D: Deserializer<'de>>(settings: D) -> Result<ThreadSettings, D::Error> {
+        let settings = Value::deserialize(settings)?;
+        let text = |value: &Value| value.as_text().filter(|text| !text.is_empty()).cloned();
+        let of_mode = &settings["collaboration_mode"]["settings"];
+        Ok(ThreadSettings {
+            cwd: settings["cwd"].as_str().map(str::to_owned),
+            model: text(&settings["model"]).or_else(|| text(&of_mode["model"])),
+            effort: [&settings["reasoning_effort"], &settings["effort"], &of_mode["reasoning_effort"]]
+                .into_iter()
+                .find_map(text),
+            provider: text(&settings["model_provider_id"]),
+            service_tier: text(&settings["service_tier"]),
+        })
+    }
+}
+
+/// Of a turn's `collaboration_mode` (0.104 and later), which repeats the turn's own settings.
+#[derive(Debug, Default, PartialEq)]
+pub struct ModeSettings {
+    pub model: Option<Text>,
+    pub effort: Option<Text>,
+}
+
+impl<'de> Deserialize<'de> for ModeSettings {
+    fn deserialize<D: Deserializer<'de>>(mode: D) -> Result<ModeSettings, D::Error> {
+        let mode = Value::deserialize(mode)?;
+        let text = |name: &str| mode["settings"][name].as_text().cloned();
+        Ok(ModeSettings { model: text("model"), effort: text("reasoning_effort") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_count_is_a_whole_number_in_any_spelling_and_all_else_is_unknown() {
+        let table = [
+            ("12", Some(12)),
+            ("12.0", Some(12)),
+            ("1e3", Some(1000)),
+            ("\"12\"", Some(12)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("1.5", None),
+            ("-1", None),
+            ("18446744073709551616", None),
+            ("1e300", None),
+            ("\"many\"", None),
+            ("\"1.5\"", None),
+            ("null", None),
+            ("true", None),
+            ("[1]", None),
+        ];
+        for (written, count) in table {
+            assert_eq!(serde_json::from_str::<Count>(written).unwrap(), Count(count), "{written}");
+        }
+        let usage: Usage = serde_json::from_str(r#"{"input_tokens":3,"cached_input_tokens":null}"#).unwrap();
+        assert_eq!(usage, Usage { input_tokens: 3.into(), ..Usage::default() });
+    }
+
+    #[test]
+    fn settings_are_read_from_every_place_and_an_odd_one_loses_no_other() {
+        let table = [
+            (
+                json!({"model": "m", "reasoning_effort": "low", "model_provider_id": "p",
+                    "service_tier": "priority", "cwd": "/w"}),
+                ["m", "low", "p", "priority", "/w"],
+            ),
+            (
+                json!({"service_tier": 7, "model_provider_id": null, "cwd": [],
+                    "collaboration_mode": {"settings": {"model": "m", "reasoning_effort": "high"}}}),
+                ["m", "high", "-", "-", "-"],
+            ),
+            (json!({"model": {}, "collaboration_mode": "plan"}), ["-"; 5]),
+            (json!(null), ["-"; 5]),
+        ];
+        for (written, read) in table {
+            let settings = ThreadSettings::deserialize(&written).unwrap();
+            let ThreadSettings { cwd, model, effort, provider, service_tier } = settings;
+            let texts = [model, effort, provider, service_tier, cwd.map(Text::from)];
+            assert_eq!(texts.map(|text| text.unwrap_or("-".into())), read.map(Text::from), "{written}");
+        }
+    }
+}
