@@ -6,7 +6,7 @@ use super::steps::{Spooled, spool_launch};
 use crate::base::quiet::quietly;
 use crate::claim::launch_record::Launch;
 use codex_session::rollout::changes::Changes;
-use codex_session::session::tail::Tail;
+use codex_session::session::Tail;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};

@@ -6,7 +6,7 @@ use codex_session::rollout::thread_files::{Parts, ThreadFiles, rollout_of};
 use codex_session::rollout::{files, index};
 use codex_session::session::family::{Family, working_times};
 use codex_session::session::model::Session;
-use codex_session::session::{self, Writer, chain};
+use codex_session::session::{self, Writer, family};
 use codex_session::thread::ThreadId;
 use common::disk::file_system::FileSystem;
 use jiff::Timestamp;
@@ -88,7 +88,7 @@ pub fn own(
         parts.push(session);
         rollout = file;
     }
-    Ok(chain::join(parts).map(|session| Own { session, rollout }))
+    Ok(family::join(parts).map(|session| Own { session, rollout }))
 }
 
 /// The session with those that it started; their files are in Codex's home, or in the folder of its own file.

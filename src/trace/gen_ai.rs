@@ -4,8 +4,8 @@
 //! them too. Prompts and answers get no such attribute: the span's inputs and outputs hold them once.
 
 use super::fields::put;
+use codex_session::rollout::usage::TokenUsage;
 use codex_session::session::model::{Inference, ToolCall};
-use codex_session::session::usage::TokenUsage;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
 use mlflow_store::ids::SpanId;

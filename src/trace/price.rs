@@ -2,8 +2,8 @@
 
 use super::billing::Provider;
 use super::price_list::{self, Rates};
+use codex_session::rollout::usage::TokenUsage;
 use codex_session::session::model::Inference;
-use codex_session::session::usage::TokenUsage;
 use common::json::value::Value;
 use std::fmt;
 use std::ops::AddAssign;

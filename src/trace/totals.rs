@@ -2,8 +2,8 @@
 
 use super::price::{Assumption, Cost, Priced};
 use super::price_list;
+use codex_session::rollout::usage::TokenUsage;
 use codex_session::session::model::Inference;
-use codex_session::session::usage::TokenUsage;
 use common::json::value::Value;
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ impl UsageTotal {
         let (mut total, mut all_priced) = (UsageTotal::default(), true);
         for inference in inferences {
             let Some(used) = inference.usage else { continue };
-            *total.tokens.get_or_insert_default() += used;
+            total.tokens = Some(total.tokens.unwrap_or_default() + used);
             if inference.model.is_none() {
                 continue;
             }

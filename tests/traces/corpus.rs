@@ -103,7 +103,7 @@ fn told(session: &Session, trace: Option<&Trace>) -> String {
     text
 }
 
-fn tokens(usage: codex_session::session::usage::TokenUsage) -> String {
+fn tokens(usage: codex_session::rollout::usage::TokenUsage) -> String {
     format!(
         "{} in ({} cached), {} out ({} reasoning)",
         usage.input, usage.cached_input, usage.output, usage.reasoning_output

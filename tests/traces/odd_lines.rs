@@ -1,8 +1,8 @@
 //! What no Codex should write and some did: torn lines, odd separators, ordinals that are missing or wrong.
 
-use codex_session::session::discrepancy::Discrepancy;
 use codex_session::session::model::Session;
 use codex_session::session::reducer::SessionReducer;
+use codex_session::session::tokens::Discrepancy;
 use codex_session::session::{self, Writer};
 use codex_traced::trace::build::build;
 use codex_traced::trace::info::TraceSource;

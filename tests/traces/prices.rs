@@ -1,7 +1,7 @@
 //! What a response costs: every price of MLflow's catalogue, and the settings that a real Codex asked with.
 
 use crate::LAUNCHER;
-use codex_session::session::usage::TokenUsage;
+use codex_session::rollout::usage::TokenUsage;
 use codex_traced::trace::price::Priced;
 use serde::Deserialize;
 use serde_json::{Map, Value};

@@ -1,7 +1,6 @@
 //! What must be in the traces of scenarios that were recorded with Codex 0.169.0 (`examples/record`).
 
-use codex_session::session::chain;
-use codex_session::session::family::Family;
+use codex_session::session::family::{self, Family};
 use codex_session::session::model::Session;
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
@@ -223,7 +222,7 @@ fn a_fork_of_a_fork_counts_only_what_it_did_itself() {
 fn what_was_rewound_stays_and_is_marked() {
     let parts = sessions("rewind");
     let before = trace(&parts[0].clone().into());
-    let whole: Family = chain::join(parts).expect("a session").into();
+    let whole: Family = family::join(parts).expect("a session").into();
     let trace = trace(&whole);
     let expected = [
         "codex_cli_session",
@@ -283,7 +282,7 @@ fn a_plan_is_the_answer_of_a_turn_in_plan_mode() {
 
 #[test]
 fn turns_of_their_own_hold_together_what_the_session_holds() {
-    let whole: Family = chain::join(sessions("rewind")).expect("a session").into();
+    let whole: Family = family::join(sessions("rewind")).expect("a session").into();
     let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
     let turns = build_turns(&whole, &ThreadRecord::default(), surroundings);
     let told: Vec<_> = turns.iter().map(|turn| (tree(turn), tokens(turn))).collect();

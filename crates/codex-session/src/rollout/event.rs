@@ -1,8 +1,9 @@
 //! `event_msg` lines: what Codex records of a turn while it runs.
 
-use super::fields::{ThreadSettingsApplied, Usage, read, type_of};
+use super::fields::{ThreadSettingsApplied, read, type_of};
 use super::item::{Item, ItemCompleted};
 use super::legacy;
+use super::usage::Usage;
 use common::json::text::Text;
 use common::json::value::Value;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Fields that payloads of several types share: their type, token usage, settings; and how an odd field is read.
+//! Fields that payloads of several types share: their type and the settings, and how an odd field is read.
 
 use common::json::text::Text;
 use common::json::value::Value;
@@ -46,63 +46,6 @@ pub(super) fn if_it_fits<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 ) -> Result<Option<T>, D::Error> {
     let raw = <&RawValue>::deserialize(field)?;
     Ok(serde_json::from_str(raw.get()).ok())
-}
-
-/// 2^53: above it, floating-point numbers skip whole numbers.
-const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
-
-/// Cached is part of input, reasoning is part of output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Usage {
-    pub input_tokens: Count,
-    #[serde(deserialize_with = "part")]
-    pub cached_input_tokens: Count,
-    #[serde(deserialize_with = "part")]
-    pub cache_write_input_tokens: Count,
-    pub output_tokens: Count,
-    #[serde(deserialize_with = "part")]
-    pub reasoning_output_tokens: Count,
-    pub total_tokens: Count,
-}
-
-/// A number of tokens. None for what is no count (a fraction, a negative, a word): unknown, and not zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count(pub Option<u64>);
-
-/// A count that a line does not name is zero.
-impl Default for Count {
-    fn default() -> Count {
-        Count(Some(0))
-    }
-}
-
-impl From<u64> for Count {
-    fn from(count: u64) -> Count {
-        Count(Some(count))
-    }
-}
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Count, D::Error> {
-        Value::deserialize(field).map(|value| Count(whole(&value)))
-    }
-}
-
-/// Old versions wrote null where a provider does not report cached or reasoning tokens.
-fn part<'de, D: Deserializer<'de>>(field: D) -> Result<Count, D::Error> {
-    let value = Value::deserialize(field)?;
-    Ok(if value.is_null() { Count::default() } else { Count(whole(&value)) })
-}
-
-/// `1000`, and its other spellings: `1e3`, `1000.0`, `"1000"`.
-fn whole(value: &Value) -> Option<u64> {
-    let exact = |number: f64| number.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(&number);
-    match value {
-        Value::String(text) => text.trim().parse().ok(),
-        // Checked to be whole and within range.
-        number => number.as_u64().or_else(|| number.as_f64().filter(|it| exact(*it)).map(|it| it as u64)),
-    }
 }
 
 /// Of `thread_settings_applied` (0.142 and later): all settings at once, so an absent one is not set.
@@ -159,31 +102,6 @@ impl<'de> Deserialize<'de> for ModeSettings {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_count_is_a_whole_number_in_any_spelling_and_all_else_is_unknown() {
-        let table = [
-            ("12", Some(12)),
-            ("12.0", Some(12)),
-            ("1e3", Some(1000)),
-            ("\"12\"", Some(12)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("1.5", None),
-            ("-1", None),
-            ("18446744073709551616", None),
-            ("1e300", None),
-            ("\"many\"", None),
-            ("\"1.5\"", None),
-            ("null", None),
-            ("true", None),
-            ("[1]", None),
-        ];
-        for (written, count) in table {
-            assert_eq!(serde_json::from_str::<Count>(written).unwrap(), Count(count), "{written}");
-        }
-        let usage: Usage = serde_json::from_str(r#"{"input_tokens":3,"cached_input_tokens":null}"#).unwrap();
-        assert_eq!(usage, Usage { input_tokens: 3.into(), ..Usage::default() });
-    }
 
     #[test]
     fn settings_are_read_from_every_place_and_an_odd_one_loses_no_other() {

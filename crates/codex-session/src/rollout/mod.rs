@@ -15,3 +15,4 @@ pub mod reader;
 pub mod rollout_item;
 pub mod session_meta;
 pub mod thread_files;
+pub mod usage;

@@ -2,8 +2,9 @@
 
 use super::content::ContentText;
 use super::event::Event;
-use super::fields::{ModeSettings, Usage, read, type_of};
+use super::fields::{ModeSettings, read, type_of};
 use super::session_meta::SessionMeta;
+use super::usage::Usage;
 use common::json::text::Text;
 use common::json::value::Value;
 use serde::Deserialize;

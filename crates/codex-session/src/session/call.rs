@@ -1,7 +1,8 @@
-//! A tool call from one line: as the model requested it, or as Codex recorded it.
+//! A tool call from one line: as the model requested it, as Codex recorded it, or as Codex reported it to the
+//! model.
 
 use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
-use super::{mcp, outcome, shell};
+use super::{outcome, shell};
 use crate::rollout::content::text_of;
 use crate::rollout::item::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
 use crate::rollout::rollout_item::ResponseItem;
@@ -37,7 +38,7 @@ pub(super) fn requested(
         ResponseItem::LocalShellCall(call) => unnamed(call.call_id, "local_shell", call.action),
         _ => return None,
     };
-    let mcp = mcp::called(&name, namespace.as_deref());
+    let mcp = mcp_called(&name, namespace.as_deref());
     let name = mcp.as_ref().map_or(name, |(name, _)| name.clone());
     let (arguments, raw) = shell::arguments(&name, arguments_of(&text));
     let mut call = running(call_id.clone(), name.clone(), arguments);
@@ -59,20 +60,8 @@ fn arguments_of(text: &Text) -> Value {
     }
 }
 
-pub(super) fn running(call_id: Text, name: Text, arguments: Value) -> ToolCall {
-    ToolCall {
-        call_id,
-        name,
-        server: None,
-        arguments,
-        raw_arguments: None,
-        started_at: None,
-        ended_at: None,
-        outcome: Outcome::Running,
-        output: None,
-        facts: ToolFacts::default(),
-        nested: Vec::new(),
-    }
+fn running(call_id: Text, name: Text, arguments: Value) -> ToolCall {
+    ToolCall { call_id, name, arguments, ..ToolCall::default() }
 }
 
 /// None for an item that is no call.
@@ -124,7 +113,7 @@ fn change_record(change: FileChange) -> ToolCall {
 }
 
 fn mcp_record(mcp: McpToolCall) -> ToolCall {
-    let name = mcp.server.as_deref().map_or(mcp.tool.clone(), |server| mcp::qualified(server, &mcp.tool));
+    let name = mcp.server.as_deref().map_or(mcp.tool.clone(), |server| qualified(server, &mcp.tool));
     let mut call = running(mcp.id, name, mcp.arguments.unwrap_or_else(|| Value::Object(Map::new())));
     call.server = mcp.server;
     let message = match (&mcp.error, &mcp.result) {
@@ -157,6 +146,59 @@ fn call_record(item: CallItem, name: &'static str) -> ToolCall {
     call
 }
 
+/// Begins the name of a tool of an MCP server, the same for all versions: `mcp__<server>__<tool>`.
+///
+/// Models use this name up to 0.168, in code mode also later, and other coding agents use it in their traces. Since
+/// 0.169 a model's call has the server in its namespace. Codex's own records always have the two apart.
+const PREFIX: &str = "mcp__";
+
+const BETWEEN: &str = "__";
+
+pub(super) fn is_qualified(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
+/// As Codex forms the name: characters that a tool's name must not hold become `_`.
+fn qualified(server: &str, tool: &str) -> Text {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    let name: String = format!("{PREFIX}{server}{BETWEEN}{tool}").chars().map(plain).collect();
+    name.into()
+}
+
+/// The qualified name and the server of a call; None for one of another tool.
+fn mcp_called(name: &str, namespace: Option<&str>) -> Option<(Text, Text)> {
+    if let Some(server) = namespace.and_then(|namespace| namespace.strip_prefix(PREFIX)) {
+        let server = server.trim_end_matches('_');
+        return Some((qualified(server, name), server.into()));
+    }
+    let (server, _) = name.strip_prefix(PREFIX)?.split_once(BETWEEN)?;
+    Some((name.into(), server.into()))
+}
+
+/// A command that the user ran with `!`, from the message that reports it to the model. Since 0.150 Codex also records
+/// it. None for any other message.
+pub(super) fn user_shell(text: &str, nth: usize, at: Option<Timestamp>) -> Option<ToolCall> {
+    let report = text.trim().strip_prefix("<user_shell_command>")?.strip_suffix("</user_shell_command>")?;
+    let command = between(report, "<command>", "</command>")?.trim();
+    let result = between(report, "<result>", "</result>").unwrap_or_default();
+    let (head, printed) = result.split_once("Output:\n").unwrap_or((result, ""));
+    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+    let arguments = [(shell::COMMAND, command.into())];
+    let mut call = running(format!("user_shell-{nth}").into(), Text::word("user_shell"), arguments.into());
+    call.facts.exit_code = field("Exit code: ").and_then(|code| code.parse().ok());
+    call.facts.duration = field("Duration: ").and_then(outcome::seconds);
+    call.facts.printed = Some(printed.strip_suffix('\n').unwrap_or(printed).into());
+    call.ended_at = at;
+    call.started_at = call.facts.duration.and_then(|took| at?.checked_sub(took).ok()).or(at);
+    call.outcome = call.facts.exit_code.map_or(Outcome::Ok, outcome::of_exit_code);
+    Some(call)
+}
+
+fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+    let rest = &text[text.find(from)? + from.len()..];
+    Some(&rest[..rest.rfind(to)?])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +214,42 @@ mod tests {
         ];
         for (text, value) in table {
             assert_eq!(arguments_of(&Text::word(text)), value);
+        }
+    }
+
+    #[test]
+    fn a_tool_of_a_server_has_one_name_in_all_versions() {
+        let table = [
+            ("add", Some("mcp__tiny"), Some(("mcp__tiny__add", "tiny"))),
+            ("add", Some("mcp__tiny__"), Some(("mcp__tiny__add", "tiny"))),
+            ("mcp__tiny__add", None, Some(("mcp__tiny__add", "tiny"))),
+            ("mcp__tiny__add__all", None, Some(("mcp__tiny__add__all", "tiny"))),
+            ("spawn_agent", Some("collaboration"), None),
+            ("add", None, None),
+            ("mcp__add", None, None),
+        ];
+        for (name, namespace, parts) in table {
+            let parts = parts.map(|(name, server)| (Text::from(name), Text::from(server)));
+            assert_eq!(mcp_called(name, namespace), parts, "{name} {namespace:?}");
+        }
+        assert_eq!(qualified("tiny", "add"), "mcp__tiny__add");
+        assert_eq!(qualified("my server", "a.b-c"), "mcp__my_server__a_b-c");
+    }
+
+    #[test]
+    fn a_report_of_the_users_command_becomes_a_finished_call() {
+        let text = "<user_shell_command>\n<command>\nls x\n</command>\n<result>\nExit code: 2\nDuration: 0.5000 seconds\nOutput:\nno x\n\n</result>\n</user_shell_command>";
+        let at = "2026-11-22T10:00:01Z".parse().ok();
+        let call = user_shell(text, 4, at).unwrap();
+        assert_eq!((&*call.call_id, &*call.name), ("user_shell-4", "user_shell"));
+        assert_eq!(call.arguments, json!({"cmd": "ls x"}));
+        assert_eq!(call.facts.exit_code, Some(2));
+        assert_eq!(call.facts.duration, Some(SignedDuration::from_millis(500)));
+        assert_eq!(call.facts.printed.as_deref(), Some("no x\n"));
+        assert_eq!(call.outcome, Outcome::Failed { message: "exit code 2".into() });
+        assert_eq!(call.started_at, "2026-11-22T10:00:00.5Z".parse().ok());
+        for other in ["ls", "<user_shell_command>", "<user_shell_command></user_shell_command>"] {
+            assert_eq!(user_shell(other, 0, None), None, "{other}");
         }
     }
 }

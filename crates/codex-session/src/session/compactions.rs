@@ -38,22 +38,21 @@ impl Compactions {
 
     fn add(&mut self, session: &mut Session, turn: usize, at: Option<Timestamp>) {
         self.count += 1;
-        let steps = &mut session.turns[turn].steps;
-        self.uncounted = Some(StepAt { turn, step: steps.len() });
-        steps.push(Step::Compaction(Compaction {
+        let compaction = Compaction {
             number: self.count,
             started_at: at,
             ended_at: at,
             tokens_before: self.context_tokens,
             tokens_after: None,
-        }));
+        };
+        self.uncounted = Some(session.push(turn, Step::Compaction(compaction)));
     }
 
     pub(super) fn token_count(&mut self, session: &mut Session, count: &TokenCount) {
         let Some(last) = count.info.as_ref().and_then(|info| info.last_token_usage) else { return };
         self.context_tokens = last.total_tokens.0;
-        if let Some(StepAt { turn, step }) = self.uncounted.take()
-            && let Step::Compaction(compaction) = &mut session.turns[turn].steps[step]
+        if let Some(place) = self.uncounted.take()
+            && let Some(Step::Compaction(compaction)) = session.step_at(place)
         {
             compaction.tokens_after = self.context_tokens;
         }

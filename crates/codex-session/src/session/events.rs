@@ -5,10 +5,10 @@ use super::model::{Failure, TurnStatus};
 use super::reducer::SessionReducer;
 use super::tokens::First;
 use super::turns::{self, End};
-use super::usage::TokenUsage;
-use crate::rollout::event::{ErrorEvent, Event, TaskComplete, TokenCount};
+use crate::rollout::event::{Event, TaskComplete, TokenCount};
 use crate::rollout::item::{Item, ItemCompleted};
 use crate::rollout::rollout_item::TokenUsageRecord;
+use crate::rollout::usage::TokenUsage;
 use jiff::Timestamp;
 
 impl SessionReducer {
@@ -44,8 +44,8 @@ impl SessionReducer {
             }
             Event::ThreadRolledBack(back) => turns::roll_back(&mut self.session, back.num_turns),
             Event::ThreadSettingsApplied(applied) => self.settings_applied(applied),
-            Event::Error(error) => self.failed(error, at),
-            Event::StreamError(error) => self.attempt_failed(error, at),
+            Event::Error(error) => self.failed(error.into(), at),
+            Event::StreamError(error) => self.attempt_failed(error.into(), at),
             Event::Bookkeeping => {}
         }
     }
@@ -74,21 +74,20 @@ impl SessionReducer {
 
     pub(super) fn complete_turn(&mut self, complete: TaskComplete, at: Option<Timestamp>) {
         self.inferences.end(&mut self.session);
-        let mut status = turns::status_of(&complete, self.error.take());
+        let recorded = failures::of_turn(&complete).or(self.error.take());
         let ended = self.turns.ended(&self.session, complete.turn_id.as_deref());
-        if let (Some(index), TurnStatus::Completed, None) = (ended, &status, &complete.last_agent_message)
-            && let Some(failure) =
-                failures::without_answer(&self.session, &self.session.turns[index], self.is_limit_reached)
-        {
-            status = TurnStatus::Failed { message: failure.message, kind: failure.kind };
-        }
-        if let (Some(index), TurnStatus::Failed { message, kind }) = (ended, &status)
+        let inferred = || {
+            let turn = &self.session.turns[ended.filter(|_| complete.last_agent_message.is_none())?];
+            failures::without_answer(&self.session, turn, self.is_limit_reached)
+        };
+        let failure = recorded.or_else(inferred);
+        if let (Some(index), Some(failure)) = (ended, &failure)
             && index + 1 == self.session.turns.len()
-            && failures::is_of_a_request(kind.as_deref())
+            && failures::is_of_a_request(failure)
         {
-            let failure = Failure { message: message.clone(), kind: kind.clone() };
-            self.inferences.fail(&mut self.session, index, failure, None, at);
+            self.inferences.fail(&mut self.session, index, failure.clone(), None, at);
         }
+        let status = failure.map_or(TurnStatus::Completed, TurnStatus::from);
         let end = End { status, at, took_ms: complete.duration_ms };
         if let Some(turn) = self.turns.end(&mut self.session, complete.turn_id.as_deref(), end) {
             turn.final_answer = complete.last_agent_message.or(turn.final_answer.take());
@@ -98,28 +97,24 @@ impl SessionReducer {
     }
 
     /// Notes why the turn will fail. A turn without an end line fails now.
-    fn failed(&mut self, error: ErrorEvent, at: Option<Timestamp>) {
-        let kind = turns::kind_of(error.codex_error_info.as_ref());
-        if !failures::is_of_a_turn(kind.as_deref()) {
+    fn failed(&mut self, failure: Failure, at: Option<Timestamp>) {
+        if !failures::is_of_a_turn(&failure) {
             return;
         }
         let Some(turn) = self.turns.open_without_end_line(&self.session) else {
-            self.error = Some(error);
+            self.error = Some(failure);
             return;
         };
         self.inferences.end(&mut self.session);
-        let failure = Failure { message: error.message.clone(), kind: kind.clone() };
-        self.inferences.fail(&mut self.session, turn, failure, None, at);
+        self.inferences.fail(&mut self.session, turn, failure.clone(), None, at);
         let turn = &mut self.session.turns[turn];
-        (turn.status, turn.ended_at) = (TurnStatus::Failed { message: error.message, kind }, at);
+        (turn.status, turn.ended_at) = (failure.into(), at);
     }
 
     /// A request failed, and Codex repeats it.
-    fn attempt_failed(&mut self, error: ErrorEvent, at: Option<Timestamp>) {
+    fn attempt_failed(&mut self, failure: Failure, at: Option<Timestamp>) {
         let Some(turn) = self.session.turns.len().checked_sub(1) else { return };
-        let attempt = failures::attempt_in(&error.message);
-        let kind = turns::kind_of(error.codex_error_info.as_ref());
-        let failure = Failure { message: error.message, kind };
+        let attempt = failures::attempt_in(&failure.message);
         self.inferences.fail(&mut self.session, turn, failure, attempt, at);
     }
 

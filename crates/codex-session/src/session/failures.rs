@@ -1,17 +1,34 @@
 //! Failed requests to the model: recorded by Codex, or inferred from what is missing.
 
 use super::model::{Failure, Session, Turn};
-use crate::rollout::event::{RateLimit, RateLimits};
+use crate::rollout::event::{ErrorEvent, RateLimit, RateLimits, TaskComplete};
 use crate::thread::ThreadId;
+use common::json::value::Value;
 
 /// Codex's own name of the kind (0.145 and later).
 const USAGE_LIMIT: &str = "usage_limit_exceeded";
 
-/// Errors after which Codex continues the turn.
-const NOT_OF_A_TURN: [&str; 2] = ["thread_rollback_failed", "active_turn_not_steerable"];
+/// Why Codex ended the turn, where its end line has a reason.
+pub(super) fn of_turn(complete: &TaskComplete) -> Option<Failure> {
+    let error = complete.error.as_ref()?;
+    let message = text_of(error.get("message").unwrap_or(error));
+    Some(Failure { message, kind: kind_of(error.get("codex_error_info")) })
+}
 
-/// Errors of a turn that came before any request to the model.
-const NOT_OF_A_REQUEST: [&str; 1] = ["sandbox_error"];
+impl From<ErrorEvent> for Failure {
+    fn from(error: ErrorEvent) -> Failure {
+        Failure { kind: kind_of(error.codex_error_info.as_ref()), message: error.message }
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Codex's word, or JSON where Codex records an object.
+fn kind_of(info: Option<&Value>) -> Option<String> {
+    info.filter(|info| !info.is_null()).map(text_of)
+}
 
 /// Codex 0.107 to 0.144 writes no error when a usage limit, a 401 or the network ends a turn: the turn completes
 /// without a last message. None for a turn that may end so without a failure: its prompt was answered, or there was
@@ -71,12 +88,14 @@ fn is_codexs_own(turn_id: Option<&str>) -> bool {
     turn_id.is_some_and(|id| ThreadId::parse(id).is_some())
 }
 
-pub(super) fn is_of_a_turn(kind: Option<&str>) -> bool {
-    kind.is_none_or(|kind| !NOT_OF_A_TURN.contains(&kind))
+/// False for errors after which Codex continues the turn.
+pub(super) fn is_of_a_turn(failure: &Failure) -> bool {
+    !matches!(failure.kind.as_deref(), Some("thread_rollback_failed" | "active_turn_not_steerable"))
 }
 
-pub(super) fn is_of_a_request(kind: Option<&str>) -> bool {
-    kind.is_none_or(|kind| !NOT_OF_A_REQUEST.contains(&kind))
+/// False for errors of a turn that came before any request to the model.
+pub(super) fn is_of_a_request(failure: &Failure) -> bool {
+    failure.kind.as_deref() != Some("sandbox_error")
 }
 
 /// Which attempt failed: `Reconnecting... 2/5` and `…; retrying 2/5 in 400ms…` follow the second.

@@ -1,6 +1,7 @@
-//! A session and those that it started: sub-agents and reviews, and what they started in turn.
+//! A session of several files, and the sessions that it started: sub-agents and reviews, and what they started in turn.
 
-use super::model::{Session, Step, ToolCall};
+use super::model::{Session, Step, ToolCall, Turn};
+use crate::rollout::usage::TokenUsage;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
 
@@ -117,99 +118,64 @@ impl ToolCall {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::model::{Outcome, ToolFacts, Turn};
-    use super::*;
-    use common::json::value::Value;
-
-    fn session(id: &str, parent: Option<&str>) -> Session {
-        let mut session = Session::default();
-        session.meta.id = id.into();
-        session.meta.parent_thread_id = parent.map(str::to_owned);
-        session
+/// Joins the sessions of a thread's files, in the order in which Codex began the files: a rewind continues in a new
+/// file, and leaves the old one unchanged. None for no file.
+///
+/// Rolled-back turns stay: they cost tokens and may already be exported.
+pub fn join(parts: Vec<Session>) -> Option<Session> {
+    let mut parts = parts.into_iter();
+    let mut whole = parts.next()?;
+    for part in parts {
+        append(&mut whole, part);
     }
-
-    /// Each member's id and its parent's place, out of all sessions.
-    fn gathered(root: &str, all: &[(&str, Option<&str>)]) -> Vec<(String, Option<usize>)> {
-        let root = session(root, None);
-        let candidates = |_: &Session| all.iter().map(|(id, parent)| session(id, *parent)).collect();
-        let members = Family::gather(root, candidates).members;
-        members.into_iter().map(|member| (member.session.meta.id, member.parent)).collect()
-    }
-
-    #[test]
-    fn threads_that_name_each_other_as_parents_are_taken_once() {
-        let all = [("c", Some("b")), ("b", Some("a")), ("x", Some("y")), ("y", Some("x")), ("a", Some("c"))];
-        let expected = [("a".into(), None), ("b".into(), Some(0)), ("c".into(), Some(1))];
-        assert_eq!(gathered("a", &all), expected);
-        assert_eq!(gathered("z", &all), [("z".into(), None)]);
-    }
-
-    #[test]
-    fn a_thread_that_names_only_its_root_is_the_roots() {
-        let mut guardian = session("g", None);
-        guardian.meta.session_id = Some("a".into());
-        assert!(is_child(&guardian, &session("a", None)));
-        guardian.meta.parent_thread_id = Some("b".into());
-        assert!(!is_child(&guardian, &session("a", None)));
-    }
-
-    fn call(name: &str, output: &str, agents: &[&str], nested: Vec<ToolCall>) -> ToolCall {
-        let agents = agents.iter().map(|agent| (*agent).into()).collect();
-        ToolCall {
-            call_id: "call".into(),
-            name: name.into(),
-            server: None,
-            raw_arguments: None,
-            arguments: Value::Null,
-            started_at: None,
-            ended_at: None,
-            outcome: Outcome::Ok,
-            output: Some(output.into()),
-            facts: ToolFacts { agents, ..ToolFacts::default() },
-            nested,
-        }
-    }
-
-    #[test]
-    fn a_child_belongs_to_its_call_else_to_its_turn() {
-        let at = |second: i64| Some(Timestamp::from_second(second).unwrap());
-        let turn = |id: &str, second, call| Turn {
-            turn_id: Some(id.into()),
-            started_at: at(second),
-            steps: vec![Step::ToolCall(Box::new(call))],
-            ..Turn::default()
-        };
-        let of_script = call("exec", "", &[], vec![call(SPAWN, "", &["nested"], Vec::new())]);
-        let mut parent = session("p", None);
-        parent.turns = vec![
-            turn("first", 10, call(SPAWN, r#"{"agent_id":"mentioned"}"#, &["recorded"], Vec::new())),
-            turn("second", 20, of_script),
-            // A call that only mentions a thread did not start it.
-            turn("third", 30, call("send_input", "mentioned", &[], Vec::new())),
-        ];
-        let child = |id: &str, asked_by: Option<&str>, second| {
-            let mut child = session(id, Some("p"));
-            let asked_by = asked_by.map(str::to_owned);
-            child.turns = vec![Turn { asked_by, started_at: at(second), ..Turn::default() }];
-            child
-        };
-        let table = [
-            (child("recorded", None, 0), Some((0, "spawn_agent"))),
-            (child("mentioned", None, 35), Some((0, "spawn_agent"))),
-            (child("nested", Some("third"), 35), Some((1, "spawn_agent"))),
-            (child("other", Some("second"), 35), Some((1, ""))),
-            (child("other", Some("unknown"), 25), Some((1, ""))),
-            (child("other", None, 5), None),
-        ];
-        for (child, expected) in table {
-            let found = match started_by(&child, &parent) {
-                StartedBy::Call { turn, call } => Some((turn, &*call.name)),
-                StartedBy::Turn(turn) => Some((turn, "")),
-                StartedBy::Thread => None,
-            };
-            assert_eq!(found, expected, "{}", child.meta.id);
-        }
-    }
+    Some(whole)
 }
+
+fn append(whole: &mut Session, mut part: Session) {
+    if let Some(base) = &part.meta.history_base {
+        for turn in &mut whole.turns {
+            // A file's ordinals continue where its base ends, so they compare with those of all files before it.
+            turn.is_taken_back |= turn.ordinal.is_some_and(|ordinal| ordinal >= base.end_ordinal_exclusive);
+        }
+    }
+    whole.codex_total = total(whole, &part);
+    let (inferences, compactions) = counts(&whole.turns);
+    for step in part.turns.iter_mut().flat_map(|turn| &mut turn.steps) {
+        match step {
+            Step::Inference(inference) => inference.number += inferences,
+            Step::Compaction(compaction) => compaction.number += compactions,
+            Step::ToolCall(_) => {}
+        }
+    }
+    whole.folders.append(&mut part.folders);
+    whole.turns.append(&mut part.turns);
+    whole.first_line_at = [whole.first_line_at, part.first_line_at].into_iter().flatten().min();
+    whole.last_line_at = whole.last_line_at.max(part.last_line_at);
+    for (kind, count) in part.unknown_lines {
+        *whole.unknown_lines.entry(kind).or_default() += count;
+    }
+    whole.bad_lines += part.bad_lines;
+}
+
+/// A rewind takes Codex's count back too, so the total is the sum of what each file added.
+fn total(whole: &Session, part: &Session) -> Option<TokenUsage> {
+    let own = |session: &Session| match session.codex_total {
+        Some(total) => total.minus(session.inherited),
+        None if session.usage().is_none() => Some(TokenUsage::default()),
+        None => None,
+    };
+    if whole.codex_total.is_none() && part.codex_total.is_none() {
+        return None;
+    }
+    Some(whole.inherited + own(whole)? + own(part)?)
+}
+
+fn counts(turns: &[Turn]) -> (u32, u32) {
+    let steps = || turns.iter().flat_map(|turn| &turn.steps);
+    let inferences = steps().filter(|step| matches!(step, Step::Inference(_))).count();
+    let compactions = steps().filter(|step| matches!(step, Step::Compaction(_))).count();
+    (u32::try_from(inferences).unwrap_or(u32::MAX), u32::try_from(compactions).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests;

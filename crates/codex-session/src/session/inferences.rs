@@ -1,15 +1,16 @@
 //! Model responses: where each begins and ends, and its token usage.
 
-use super::in_force::InForce;
 use super::model::{Failure, Inference, Message, Session, Step, StepAt, add};
-use super::usage::TokenUsage;
+use crate::rollout::fields::ThreadSettings;
+use crate::rollout::rollout_item::TurnContext;
+use crate::rollout::usage::TokenUsage;
 use common::json::text::Text;
 use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inferences {
-    /// Of the next request.
-    pub(super) in_force: InForce,
+    /// The next request, as far as it is known: its settings, each from the last line that names it, and its messages.
+    pub(super) next: Inference,
     /// The number of the last request.
     count: u32,
     /// The number of requests that got a response.
@@ -20,8 +21,6 @@ pub(super) struct Inferences {
     last: Option<StepAt>,
     /// Sent with the first request, unless one of its messages repeats them.
     pub(super) instructions: Option<Text>,
-    /// Sent with the next request.
-    new_messages: Vec<Message>,
     last_input_at: Option<Timestamp>,
     /// The model got input since its last response.
     has_new_input: bool,
@@ -47,6 +46,23 @@ impl Inferences {
         self.open.or(self.last)
     }
 
+    /// Codex writes one per turn or per request; few versions name the tier in it. A line without a model does not change
+    /// it: every request has one.
+    pub(super) fn turn_context(&mut self, context: TurnContext) {
+        let mode = context.collaboration_mode.unwrap_or_default();
+        self.next.model = context.model.or(mode.model).or(self.next.model.take());
+        self.next.effort = context.effort.or(mode.effort);
+        self.next.service_tier = context.service_tier.or(self.next.service_tier.take());
+    }
+
+    /// Codex writes all settings of the thread when one of them changes. Every request has a model and a provider.
+    pub(super) fn thread_settings(&mut self, settings: ThreadSettings) {
+        self.next.model = settings.model.or(self.next.model.take());
+        self.next.effort = settings.effort;
+        self.next.provider = settings.provider.or(self.next.provider.take());
+        self.next.service_tier = settings.service_tier;
+    }
+
     /// Codex marks the request that it is about to send.
     pub(super) fn mark(&mut self, session: &mut Session, at: Option<Timestamp>) {
         self.end(session);
@@ -65,7 +81,7 @@ impl Inferences {
     pub(super) fn end(&mut self, session: &mut Session) {
         let (open, echo) = (self.open.take(), self.echo.take());
         // A response that was interrupted may have no line of its own.
-        if let (Some(inference), Some(text)) = (open.and_then(|place| at_place(session, place)), echo)
+        if let (Some(inference), Some(text)) = (open.and_then(|place| session.inference_at(place)), echo)
             && inference.texts.is_empty()
         {
             inference.texts.push(text);
@@ -79,7 +95,7 @@ impl Inferences {
         }
         self.input_at(at);
         self.has_new_input = true;
-        add(&mut self.new_messages, message);
+        add(&mut self.next.new_messages, message);
     }
 
     /// A summary replaced the history. A message with the summary follows, unless it is encrypted.
@@ -88,7 +104,7 @@ impl Inferences {
         self.has_new_input = true;
         // The response that wrote the summary does not answer the prompt before it.
         if let Some(place) = self.last.filter(|_| self.was_waiting)
-            && let Some(response) = at_place(session, place)
+            && let Some(response) = session.inference_at(place)
             && response.requests.is_empty()
             && response.texts.iter().all(|text| summary.contains(&**text))
         {
@@ -109,7 +125,7 @@ impl Inferences {
         self.end(session);
         let waits = session.turns[turn].is_unanswered;
         let answered = self.last.filter(|place| place.turn == turn && !waits);
-        if let Some(response) = answered.and_then(|place| at_place(session, place))
+        if let Some(response) = answered.and_then(|place| session.inference_at(place))
             && response.failure.is_none()
         {
             // An error after a complete response that asked for tools is not the model's.
@@ -120,7 +136,7 @@ impl Inferences {
         } else {
             let place = self.begin(session, turn, at);
             self.responses -= 1;
-            if let Some(request) = at_place(session, place) {
+            if let Some(request) = session.inference_at(place) {
                 request.failure = Some(Box::new(failure));
                 request.attempt = attempt.or(request.attempt);
             }
@@ -144,7 +160,7 @@ impl Inferences {
     ) {
         let place = self.open.unwrap_or_else(|| self.begin(session, turn, at));
         session.turns[turn].is_unanswered = false;
-        if let Some(inference) = at_place(session, place) {
+        if let Some(inference) = session.inference_at(place) {
             // A counted response is over; old versions write its lines later.
             if inference.usage.is_none() {
                 inference.ended_at = at.or(inference.ended_at);
@@ -167,7 +183,8 @@ impl Inferences {
         at: Option<Timestamp>,
     ) {
         let mut uncounted = |place: &StepAt| {
-            place.turn == turn && at_place(session, *place).is_some_and(|inference| inference.usage.is_none())
+            place.turn == turn
+                && session.inference_at(*place).is_some_and(|inference| inference.usage.is_none())
         };
         let open = self.open.filter(&mut uncounted);
         // The output of a tool may have ended it.
@@ -176,7 +193,7 @@ impl Inferences {
             self.end(session);
             self.begin(session, turn, at)
         });
-        if let Some(inference) = at_place(session, place) {
+        if let Some(inference) = session.inference_at(place) {
             inference.usage = Some(usage);
             if self.open == Some(place) {
                 inference.ended_at = at.or(inference.ended_at);
@@ -187,7 +204,7 @@ impl Inferences {
 
     /// The usage that Codex recorded of the response just over is unreadable.
     pub(super) fn mark_usage_unread(&mut self, session: &mut Session) {
-        if let Some(response) = self.open_or_last().and_then(|place| at_place(session, place)) {
+        if let Some(response) = self.open_or_last().and_then(|place| session.inference_at(place)) {
             response.is_usage_unread = true;
         }
     }
@@ -204,7 +221,7 @@ impl Inferences {
         let mut attempt = None;
         if !self.has_new_input
             && let Some(before) = self.last.filter(|place| place.turn == turn)
-            && let Some(before) = at_place(session, before)
+            && let Some(before) = session.inference_at(before)
         {
             // Codex repeats the request without new input.
             before.has_broken_off = before.usage.is_none();
@@ -215,37 +232,26 @@ impl Inferences {
         self.count += 1;
         self.responses += 1;
         self.was_waiting = std::mem::take(&mut session.turns[turn].is_unanswered);
-        let mut new_messages = std::mem::take(&mut self.new_messages);
+        let mut new_messages = std::mem::take(&mut self.next.new_messages);
         if let Some(text) = self.instructions.take()
             && new_messages.iter().all(|message| message.text != text)
         {
             new_messages.insert(0, Message { role: Text::word("system"), text, tool_call_id: None });
         }
-        let in_force = self.in_force.clone();
         let inference = Inference {
             number: self.count,
-            model: in_force.model,
-            effort: in_force.effort,
-            provider: in_force.provider,
-            service_tier: in_force.service_tier,
             started_at: self.last_input_at.or(at),
             ended_at: at,
             new_messages,
             attempt,
-            ..Inference::default()
+            ..self.next.clone()
         };
-        let steps = &mut session.turns[turn].steps;
-        let place = StepAt { turn, step: steps.len() };
-        steps.push(Step::Inference(inference));
+        let place = session.push(turn, Step::Inference(inference));
         self.has_new_input = false;
         (self.open, self.last) = (Some(place), Some(place));
         place
     }
 }
 
-fn at_place(session: &mut Session, place: StepAt) -> Option<&mut Inference> {
-    match session.turns.get_mut(place.turn)?.steps.get_mut(place.step)? {
-        Step::Inference(inference) => Some(inference),
-        _ => None,
-    }
-}
+#[cfg(test)]
+mod tests;

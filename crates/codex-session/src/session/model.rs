@@ -1,11 +1,12 @@
 //! A session: one thread, its turns, and what happened in each, in the order in which it began.
 
 use crate::rollout::session_meta::SessionMeta;
-use crate::session::usage::TokenUsage;
+use crate::rollout::usage::TokenUsage;
 use common::json::text::Text;
 use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Add;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Session {
@@ -139,6 +140,12 @@ pub struct Failure {
     pub kind: Option<String>,
 }
 
+impl From<Failure> for TurnStatus {
+    fn from(Failure { message, kind }: Failure) -> TurnStatus {
+        TurnStatus::Failed { message, kind }
+    }
+}
+
 impl Failure {
     /// The kind of a turn that ended without an answer, where Codex records no error.
     pub const NO_ANSWER: &str = "no_answer";
@@ -162,7 +169,7 @@ pub struct ToolRequest {
 }
 
 /// A tool call as it ran.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToolCall {
     pub call_id: Text,
     pub name: Text,
@@ -197,8 +204,9 @@ pub struct ToolFacts {
     pub agents: Vec<Text>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
+    #[default]
     Running,
     Ok,
     Failed {
@@ -246,11 +254,23 @@ impl Session {
         self.turns.iter().flat_map(Turn::inferences)
     }
 
+    /// Appends a step to a turn.
+    pub(super) fn push(&mut self, turn: usize, step: Step) -> StepAt {
+        let steps = &mut self.turns[turn].steps;
+        steps.push(step);
+        StepAt { turn, step: steps.len() - 1 }
+    }
+
+    pub(super) fn step_at(&mut self, place: StepAt) -> Option<&mut Step> {
+        self.turns.get_mut(place.turn)?.steps.get_mut(place.step)
+    }
+
+    pub(super) fn inference_at(&mut self, place: StepAt) -> Option<&mut Inference> {
+        if let Step::Inference(inference) = self.step_at(place)? { Some(inference) } else { None }
+    }
+
     /// None when no response has a usage.
     pub fn usage(&self) -> Option<TokenUsage> {
-        let mut usages = self.inferences().filter_map(|inference| inference.usage);
-        let mut sum = usages.next()?;
-        usages.for_each(|usage| sum += usage);
-        Some(sum)
+        self.inferences().filter_map(|inference| inference.usage).reduce(Add::add)
     }
 }

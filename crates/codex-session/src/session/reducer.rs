@@ -1,20 +1,19 @@
 //! Reduces lines to a session, one line at a time: at exit, for imports and on live files.
 
+use super::call;
 use super::compactions::Compactions;
-use super::copied::Copied;
 use super::inferences::Inferences;
-use super::model::Session;
-use super::timeline::Timeline;
+use super::model::{Failure, Message, Session, add};
+use super::origin::{Copied, Timeline};
 use super::tokens::Tokens;
 use super::tools::ToolIndex;
 use super::turns::{self, TurnIndex};
-use super::usage::TokenUsage;
-use super::user_shell;
-use crate::rollout::event::{ErrorEvent, Event};
+use crate::rollout::event::Event;
 use crate::rollout::fields::ThreadSettingsApplied;
 use crate::rollout::line::RolloutLine;
-use crate::rollout::rollout_item::{ResponseItem, RolloutItem, TurnContext};
+use crate::rollout::rollout_item::{Compacted, ResponseItem, RolloutItem, TurnContext};
 use crate::rollout::session_meta::SessionMeta;
+use crate::rollout::usage::TokenUsage;
 use common::json::text::Text;
 use jiff::Timestamp;
 
@@ -32,7 +31,7 @@ pub struct SessionReducer {
     /// Codex's text of a review comes next; it looks like a response.
     pub(super) is_review_answer_next: bool,
     /// Why the turn that runs will fail.
-    pub(super) error: Option<ErrorEvent>,
+    pub(super) error: Option<Failure>,
     /// The account's usage limit is reached, by the last line that reports limits.
     pub(super) is_limit_reached: bool,
 }
@@ -72,7 +71,7 @@ impl SessionReducer {
                 let is_new = !is_fork && meta.history_base.is_none();
                 let instructions = meta.base_instructions.as_ref().map(|it| it.text.clone());
                 self.inferences.instructions = instructions.filter(|text| is_new && !text.is_empty());
-                self.inferences.in_force.provider = meta.model_provider.as_deref().map(Text::from);
+                self.inferences.next.provider = meta.model_provider.as_deref().map(Text::from);
                 self.session.meta = *meta;
                 self.has_meta = true;
             }
@@ -128,10 +127,10 @@ impl SessionReducer {
     /// Takes only settings, token totals and unknown kinds from another thread's history.
     fn copied_item(&mut self, item: RolloutItem) {
         match item {
-            RolloutItem::TurnContext(context) => self.inferences.in_force.turn_context(context),
+            RolloutItem::TurnContext(context) => self.inferences.turn_context(context),
             RolloutItem::Event(Event::ThreadSettingsApplied(applied)) => {
                 let settings = applied.thread_settings.into_iter();
-                settings.for_each(|all| self.inferences.in_force.thread_settings(all));
+                settings.for_each(|all| self.inferences.thread_settings(all));
             }
             RolloutItem::Event(Event::TokenCount(count)) => {
                 let total = count.info.and_then(|info| info.total_token_usage);
@@ -150,7 +149,7 @@ impl SessionReducer {
         if context.turn_id.is_none() {
             self.inferences.mark(&mut self.session, at);
         }
-        self.inferences.in_force.turn_context(context);
+        self.inferences.turn_context(context);
     }
 
     /// Ignores settings of a review, which Codex mirrors into the file of the thread that asked for it.
@@ -162,7 +161,7 @@ impl SessionReducer {
             return;
         };
         self.session.folders.extend(settings.cwd.clone());
-        self.inferences.in_force.thread_settings(settings);
+        self.inferences.thread_settings(settings);
     }
 
     /// Begins a turn for a user's message, unless it is context that Codex adds.
@@ -180,10 +179,109 @@ impl SessionReducer {
     fn user_shell(&mut self, item: &ResponseItem, at: Option<Timestamp>) {
         if let ResponseItem::Message(message) = item
             && message.role == "user"
-            && let Some(call) = user_shell::call_in(&message.content.0, self.tools.count(), at)
+            && let Some(call) = call::user_shell(&message.content.0, self.tools.count(), at)
         {
             let turn = self.current_turn(at);
             self.tools.push(&mut self.session, turn, call, None);
+        }
+    }
+
+    pub(super) fn response_item(&mut self, item: ResponseItem, at: Option<Timestamp>) {
+        match item {
+            ResponseItem::Message(message) if message.role == "assistant" && self.is_review_answer_next => {
+                self.answer_review(message.content.0, at);
+            }
+            ResponseItem::Message(message) if message.role == "assistant" => {
+                let turn = self.current_turn(at);
+                self.inferences.respond(&mut self.session, turn, at, |inference| {
+                    add(&mut inference.texts, message.content.0);
+                });
+            }
+            ResponseItem::Message(message) => self.show(message.role, message.content.0, None, at),
+            ResponseItem::AgentMessage(message) => self.agent_message(message.content.0, at),
+            ResponseItem::Reasoning(reasoning) => {
+                let texts = reasoning.summary.into_iter().chain(reasoning.content.into_iter().flatten());
+                let turn = self.current_turn(at);
+                self.inferences.respond(&mut self.session, turn, at, |inference| {
+                    texts.for_each(|part| add(&mut inference.reasoning, part.text));
+                });
+            }
+            ResponseItem::ToolOutput(output) => {
+                let text = output.output.0;
+                self.tools.answer(&mut self.session, &output.call_id, &text, at);
+                self.show(Text::word("tool"), text, Some(output.call_id), at);
+                self.wait();
+            }
+            ResponseItem::ToolSearchOutput(output) => {
+                let text = output.tools.map(|tools| Text::from(tools.to_string())).unwrap_or_default();
+                if let Some(call_id) = &output.call_id {
+                    self.tools.answer(&mut self.session, call_id, &text, at);
+                }
+                self.show(Text::word("tool"), text, output.call_id, at);
+                self.wait();
+            }
+            ResponseItem::Bookkeeping => {}
+            call => self.request(call, at),
+        }
+    }
+
+    /// The model requested a tool. Codex records a search of the provider before its request.
+    pub(super) fn request(&mut self, mut item: ResponseItem, at: Option<Timestamp>) {
+        if let ResponseItem::WebSearchCall(search) = &mut item {
+            search.id = search.id.take().or_else(|| self.tools.take_search());
+        }
+        let Some((request, call)) = call::requested(item, self.tools.count(), at) else { return };
+        let turn = self.current_turn(at);
+        self.inferences.respond(&mut self.session, turn, at, |inference| {
+            add(&mut inference.requests, request);
+        });
+        if self.tools.is_recorded_first(&call.call_id) {
+            self.tools.describe(&mut self.session, call);
+            return;
+        }
+        let asked_by = self.inferences.open_or_last();
+        self.tools.push(&mut self.session, turn, call, asked_by);
+    }
+
+    /// The turn waits for the model.
+    fn wait(&mut self) {
+        if let Some(turn) = self.session.turns.last_mut() {
+            turn.is_unanswered = true;
+        }
+    }
+
+    /// The model gets a message: its next output is a new response.
+    pub(super) fn show(&mut self, role: Text, text: Text, tool_call_id: Option<Text>, at: Option<Timestamp>) {
+        self.inferences.show(&mut self.session, Message { role, text, tool_call_id }, at);
+    }
+
+    /// A message of another agent; the first one is the task of a sub-agent.
+    pub(super) fn agent_message(&mut self, text: Text, at: Option<Timestamp>) {
+        if let Some(turn) = self.session.turns.last_mut()
+            && turn.prompt.is_none()
+            && turn.steps.is_empty()
+        {
+            turn.prompt = Some(text.to_string());
+        }
+        self.show(Text::word("user"), text, None, at);
+        self.wait();
+    }
+
+    /// The answer to a review's turn. The model that wrote it did so in the review's own thread.
+    pub(super) fn answer_review(&mut self, text: Text, at: Option<Timestamp>) {
+        self.is_review_answer_next = false;
+        let turn = self.current_turn(at);
+        self.session.turns[turn].final_answer = Some(text.clone());
+        self.session.turns[turn].ended_at = at;
+        self.show(Text::word("assistant"), text, None, at);
+    }
+
+    pub(super) fn compacted(&mut self, compacted: Compacted, at: Option<Timestamp>) {
+        let summary = compacted.message.as_deref().unwrap_or_default();
+        self.inferences.show_summary(&mut self.session, summary);
+        self.compactions.push(&mut self.session, at);
+        if let Some(summary) = compacted.message.filter(|summary| !summary.is_empty()) {
+            self.show(Text::word("user"), summary.into(), None, at);
         }
     }
 }

@@ -1,10 +1,12 @@
-//! Codex's own count of a thread's tokens, and what each line with a count adds to it.
+//! Codex's own count of a thread's tokens, what each line with a count adds to it, and whether the responses add up to
+//! it.
 //!
 //! Up to 0.15x Codex repeats a count with the next request, and up to 0.7x a resumed session counts from zero. A
 //! fork's count begins with its parent's. Since 0.155 a record holds each response's usage, and the count follows.
 //! Where Codex resumes an older file, the records' own total begins at zero and the count continues.
 
-use super::usage::TokenUsage;
+use super::model::Session;
+use crate::rollout::usage::TokenUsage;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tokens {
@@ -67,11 +69,7 @@ impl Tokens {
     /// Codex's total for the thread, across restarted counters; None when Codex recorded none.
     pub(super) fn total(&self) -> Option<TokenUsage> {
         let total = match (self.counts.now, self.records.now) {
-            (Some(_), _) => {
-                let mut total = self.counts.total();
-                total += self.recorded.unwrap_or_default();
-                total
-            }
+            (Some(_), _) => self.counts.total() + self.recorded.unwrap_or_default(),
             (None, Some(_)) => self.records.total(),
             (None, None) => return None,
         };
@@ -103,7 +101,7 @@ impl Counter {
         match total.minus(now).filter(|_| !is_restarted) {
             Some(added) => nonzero(last.unwrap_or(added)),
             None => {
-                self.before += now;
+                self.before = self.before + now;
                 nonzero(last.unwrap_or(total))
             }
         }
@@ -114,15 +112,67 @@ impl Counter {
     }
 
     fn total(&self) -> TokenUsage {
-        let mut total = self.before;
-        total += self.now.unwrap_or_default();
-        total
+        self.before + self.now.unwrap_or_default()
     }
 }
 
 /// Where a context overflows, Codex sets its count to figures that are no response's (0.58 to 0.14x).
 fn nonzero(usage: TokenUsage) -> Option<TokenUsage> {
     Some(usage).filter(|usage| usage.total() > 0)
+}
+
+/// Why the tokens of a session's responses are not the total that Codex counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discrepancy {
+    /// Lines of the file are damaged.
+    LinesLost,
+    /// Codex counted responses whose usage is in no line.
+    ResponsesUncounted,
+    /// A number that Codex recorded is no count of tokens.
+    CountUnreadable,
+    /// Codex counted fewer tokens than the responses have.
+    CountFellShort,
+}
+
+impl Discrepancy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Discrepancy::LinesLost => "lines_lost",
+            Discrepancy::ResponsesUncounted => "responses_untold",
+            Discrepancy::CountUnreadable => "count_unreadable",
+            Discrepancy::CountFellShort => "count_fell_short",
+        }
+    }
+}
+
+impl Session {
+    /// Why the sum of the responses is not Codex's total; None where it is, and where Codex recorded no total.
+    pub fn discrepancy(&self) -> Option<Discrepancy> {
+        if self.tokens_reconcile() != Some(false) {
+            return None;
+        }
+        let own = self.codex_total.and_then(|total| total.minus(self.inherited)).unwrap_or_default();
+        Some(match () {
+            () if self.bad_lines > 0 => Discrepancy::LinesLost,
+            () if self.is_a_count_unread() => Discrepancy::CountUnreadable,
+            () if own.total() > self.usage().unwrap_or_default().total() => Discrepancy::ResponsesUncounted,
+            () => Discrepancy::CountFellShort,
+        })
+    }
+
+    /// A sum with an unreadable count cannot be checked.
+    fn is_a_count_unread(&self) -> bool {
+        self.is_total_unread || self.inferences().any(|it| it.is_usage_unread && it.usage.is_none())
+    }
+
+    /// Whether the sum of the responses is Codex's total; None where Codex recorded no total.
+    pub fn tokens_reconcile(&self) -> Option<bool> {
+        if self.is_a_count_unread() {
+            return Some(false);
+        }
+        let own = self.codex_total?.minus(self.inherited);
+        Some(own == Some(self.usage().unwrap_or_default()))
+    }
 }
 
 #[cfg(test)]

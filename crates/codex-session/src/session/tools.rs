@@ -1,8 +1,8 @@
 //! Tool calls of a thread: the model's request, Codex's record and the output for the model become one call.
 
-use super::call::record_of;
+use super::call::{is_qualified, record_of};
 use super::model::{Outcome, Session, Step, StepAt, ToolCall, ToolFacts, add};
-use super::{mcp, outcome};
+use super::outcome;
 use crate::rollout::item::{Item, ItemCompleted, SubAgentActivity};
 use common::json::text::Text;
 use common::json::value::Value;
@@ -63,13 +63,10 @@ impl ToolIndex {
         call: ToolCall,
         asked_by: Option<StepAt>,
     ) {
-        let steps = &mut session.turns[turn].steps;
-        let step = StepAt { turn, step: steps.len() };
-        if call.name == SCRIPT_TOOL {
-            self.scripts.push(step);
-        }
-        self.calls.insert(call.call_id.clone(), CallAt { step, nested: None, asked_by });
-        steps.push(Step::ToolCall(Box::new(call)));
+        let (id, is_script) = (call.call_id.clone(), call.name == SCRIPT_TOOL);
+        let step = session.push(turn, Step::ToolCall(Box::new(call)));
+        self.scripts.extend(is_script.then_some(step));
+        self.calls.insert(id, CallAt { step, nested: None, asked_by });
     }
 
     /// Adds the output that the model got. Codex's own record is exact and stays.
@@ -214,8 +211,7 @@ fn script_at(session: &mut Session, step: StepAt) -> Option<&mut ToolCall> {
 }
 
 fn call_at(session: &mut Session, place: CallAt) -> Option<&mut ToolCall> {
-    let step = session.turns.get_mut(place.step.turn)?.steps.get_mut(place.step.step)?;
-    match (step, place.nested) {
+    match (session.step_at(place.step)?, place.nested) {
         (Step::ToolCall(call), None) => Some(call),
         (Step::ToolCall(call), Some(index)) => call.nested.get_mut(index),
         _ => None,
@@ -225,8 +221,7 @@ fn call_at(session: &mut Session, place: CallAt) -> Option<&mut ToolCall> {
 /// A response ended before a call that it requested began, even if its lines were written later. The call began no
 /// earlier than the response: its duration may be rounded.
 fn end_before(session: &mut Session, asked_by: StepAt, call: CallAt, began: Timestamp) {
-    let asked = session.turns.get_mut(asked_by.turn).and_then(|turn| turn.steps.get_mut(asked_by.step));
-    let Some(Step::Inference(asked)) = asked else { return };
+    let Some(asked) = session.inference_at(asked_by) else { return };
     let began = asked.started_at.map_or(began, |asked| asked.max(began));
     asked.ended_at = asked.ended_at.map(|ended| ended.min(began));
     if let Some(call) = call_at(session, call) {
@@ -241,7 +236,7 @@ fn is_empty(arguments: &Value) -> bool {
 fn add_record(call: &mut ToolCall, record: ToolCall) {
     call.started_at = record.started_at.or(call.started_at);
     call.ended_at = record.ended_at.or(call.ended_at);
-    if record.server.is_some() && mcp::is_qualified(&call.name) {
+    if record.server.is_some() && is_qualified(&call.name) {
         // Codex's record separates the server from the tool; the model's name for both may be ambiguous.
         call.name = record.name;
     }

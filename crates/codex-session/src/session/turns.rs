@@ -1,9 +1,8 @@
 //! Turns: where each begins and ends, and which one a line belongs to.
 
 use super::model::{Inference, Session, Turn, TurnStatus};
-use crate::rollout::event::{ErrorEvent, TaskComplete, TaskStarted};
+use crate::rollout::event::TaskStarted;
 use crate::rollout::item::UserContent;
-use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 
@@ -47,15 +46,12 @@ impl TurnIndex {
 
     /// The turn that runs, if a line will end it.
     pub(super) fn open_with_end_line(&self, session: &Session) -> Option<usize> {
-        let last = session.turns.len().checked_sub(1)?;
-        (self.implied != Some(last) && session.turns[last].status == TurnStatus::Running).then_some(last)
+        running(session).filter(|turn| self.implied != Some(*turn))
     }
 
     /// The turn that runs, if no line will end it.
     pub(super) fn open_without_end_line(&self, session: &Session) -> Option<usize> {
-        self.implied.filter(|index| {
-            index + 1 == session.turns.len() && session.turns[*index].status == TurnStatus::Running
-        })
+        running(session).filter(|turn| self.implied == Some(*turn))
     }
 
     /// Completes a turn whose end is in no line, if the model has answered without a request, or its review has an
@@ -104,12 +100,9 @@ impl TurnIndex {
     /// Whether this begins the reviewer's turn, within the turn that asked for the review; both count as one turn. It
     /// begins once: a second turn is another one, and the review was cut off (0.104).
     pub(super) fn is_the_reviewers(&mut self, session: &mut Session, started: &TaskStarted) -> bool {
-        let Some(turn) = self.review.filter(|turn| self.is_reviewing && turn + 1 == session.turns.len())
-        else {
-            return false;
-        };
-        let (turn, review) = (&mut session.turns[turn], turn);
-        if turn.status != TurnStatus::Running || turn.has_reviewer {
+        let Some(review) = running(session).filter(|turn| self.is_reviewing(*turn)) else { return false };
+        let turn = &mut session.turns[review];
+        if turn.has_reviewer {
             return false;
         }
         turn.has_reviewer = true;
@@ -133,15 +126,12 @@ impl TurnIndex {
     /// The turn that an end line ends: the one of that id, else the review that runs, which may end under its own id
     /// (0.104), else the one that began without an id. An end without a beginning is no turn.
     pub(super) fn ended(&self, session: &Session, turn_id: Option<&str>) -> Option<usize> {
-        let is_open = |turn: &usize| {
-            turn + 1 == session.turns.len() && session.turns[*turn].status == TurnStatus::Running
-        };
         match (turn_id, self.named(turn_id)) {
             (_, Some(index)) => Some(index),
             (None, None) => session.turns.len().checked_sub(1),
             (Some(_), None) => self
                 .review
-                .filter(is_open)
+                .filter(|turn| running(session) == Some(*turn))
                 .or_else(|| session.turns.iter().rposition(|turn| turn.turn_id.is_none())),
         }
     }
@@ -183,12 +173,14 @@ impl End {
     }
 }
 
+fn running(session: &Session) -> Option<usize> {
+    session.is_running().then(|| session.turns.len() - 1)
+}
+
 /// A turn that is still open is lost: Codex runs one turn of a thread at a time.
 pub(super) fn lose_the_open_one(session: &mut Session) {
-    if let Some(turn) = session.turns.last_mut()
-        && turn.status == TurnStatus::Running
-    {
-        turn.status = TurnStatus::Lost;
+    if let Some(turn) = running(session) {
+        session.turns[turn].status = TurnStatus::Lost;
     }
 }
 
@@ -229,29 +221,6 @@ pub(super) fn is_context(text: &str) -> bool {
     let tag = text.strip_prefix('<').and_then(|rest| rest.split(['>', ' ']).next());
     text.starts_with("# AGENTS.md instructions")
         || tag.is_some_and(|tag| !tag.is_empty() && text.ends_with(&format!("</{tag}>")))
-}
-
-/// `before` is the turn's error, where Codex wrote it as an event of its own.
-pub(super) fn status_of(complete: &TaskComplete, before: Option<ErrorEvent>) -> TurnStatus {
-    match &complete.error {
-        None => before.map_or(TurnStatus::Completed, |error| TurnStatus::Failed {
-            kind: kind_of(error.codex_error_info.as_ref()),
-            message: error.message,
-        }),
-        Some(error) => TurnStatus::Failed {
-            message: text_of(error.get("message").unwrap_or(error)),
-            kind: kind_of(error.get("codex_error_info")),
-        },
-    }
-}
-
-fn text_of(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Codex's word, or JSON where Codex records an object.
-pub(super) fn kind_of(info: Option<&Value>) -> Option<String> {
-    info.filter(|info| !info.is_null()).map(text_of)
 }
 
 /// The user's text comes before images: lists show the beginning, and users know a prompt by its text.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::rollout::content::ContentText;
-use crate::rollout::fields::{Count, Usage};
 use crate::rollout::rollout_item::{MessageItem, ResponseItem, TokenUsageRecord, TurnContext};
+use crate::rollout::usage::{Count, Usage};
 use std::fs;
 
 fn item(line: &str) -> Option<RolloutItem> {

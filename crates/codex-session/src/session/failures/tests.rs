@@ -303,3 +303,32 @@ fn the_number_of_an_attempt_is_read_where_there_is_one() {
         assert_eq!(attempt_in(message), attempt, "{message}");
     }
 }
+
+#[test]
+fn a_failure_is_read_in_every_shape() {
+    let complete = |error: Value| TaskComplete {
+        duration_ms: None,
+        turn_id: None,
+        last_agent_message: None,
+        error: Some(error.into()),
+        time_to_first_token_ms: None,
+    };
+    let failed = |message: &str, kind: Option<&str>| {
+        Some(Failure { message: message.into(), kind: kind.map(str::to_owned) })
+    };
+    let table = [
+        (json!({"message": "no", "codex_error_info": "other"}), failed("no", Some("other"))),
+        (json!({"message": "no", "codex_error_info": null}), failed("no", None)),
+        (
+            json!({"message": "no", "codex_error_info": {"http": {"status": 500}}}),
+            failed("no", Some(r#"{"http":{"status":500}}"#)),
+        ),
+        (json!("no"), failed("no", None)),
+        (json!({"odd": 1}), failed(r#"{"odd":1}"#, None)),
+    ];
+    for (error, failure) in table {
+        assert_eq!(of_turn(&complete(error.clone())), failure, "{error}");
+    }
+    let before = ErrorEvent { message: "no".into(), codex_error_info: Some("other".into()) };
+    assert_eq!(Some(Failure::from(before)), failed("no", Some("other")));
+}

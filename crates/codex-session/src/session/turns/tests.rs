@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::rollout::event::TurnAttribution;
-use serde_json::json;
 
 fn completed() -> End {
     End { status: TurnStatus::Completed, at: None, took_ms: None }
@@ -68,38 +67,6 @@ fn only_a_turn_that_a_running_turn_asked_for_is_a_reviews() {
     }
     index.end(&mut session, Some("running"), completed());
     assert!(!index.is_a_reviews(&session, &started("running")));
-}
-
-#[test]
-fn a_failure_is_read_in_every_shape() {
-    let complete = |error: Value| TaskComplete {
-        duration_ms: None,
-        turn_id: None,
-        last_agent_message: None,
-        error: Some(error),
-        time_to_first_token_ms: None,
-    };
-    let failed = |message: &str, kind: Option<&str>| TurnStatus::Failed {
-        message: message.into(),
-        kind: kind.map(str::to_owned),
-    };
-    let table = [
-        (json!({"message": "no", "codex_error_info": "other"}), failed("no", Some("other"))),
-        (json!({"message": "no", "codex_error_info": null}), failed("no", None)),
-        (
-            json!({"message": "no", "codex_error_info": {"http": {"status": 500}}}),
-            failed("no", Some(r#"{"http":{"status":500}}"#)),
-        ),
-        (json!("no"), failed("no", None)),
-        (json!({"odd": 1}), failed(r#"{"odd":1}"#, None)),
-    ];
-    for (error, status) in table {
-        assert_eq!(status_of(&complete(error.clone().into()), None), status, "{error}");
-    }
-    let without = TaskComplete { error: None, ..complete(Value::Null) };
-    assert_eq!(status_of(&without, None), TurnStatus::Completed);
-    let before = ErrorEvent { message: "no".into(), codex_error_info: Some("other".into()) };
-    assert_eq!(status_of(&without, Some(before)), failed("no", Some("other")));
 }
 
 #[test]
