@@ -74,6 +74,7 @@ impl Scan {
     }
 }
 
+/// All session files below the folder that Codex may write to, with their length and time.
 fn look(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
     let live = files_below([folder.to_path_buf()]).filter(|entry| is_live(&entry.path()));
     let states = live.filter_map(|entry| {
@@ -89,15 +90,10 @@ fn is_live(path: &Path) -> bool {
     (is_rollout(path) || non_uuid_id(path).is_some()) && !is_compressed(path)
 }
 
-/// All session files below the folder that Codex may write to.
-fn all(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    look(folder).into_keys()
-}
-
 /// inotify on every folder of sessions: Codex makes one per day, and writes to a resumed session in its old one.
 #[cfg(target_os = "linux")]
 mod kernel {
-    use super::{all, is_live};
+    use super::{is_live, look};
     use common::disk::entries;
     use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
     use std::collections::{BTreeSet, HashMap};
@@ -165,7 +161,7 @@ mod kernel {
         fn handle(&mut self, event: InotifyEvent, changed: &mut BTreeSet<PathBuf>) {
             if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
                 // The queue overflowed: report all files. One without a change costs its reader one look.
-                changed.extend(all(&self.home.join("sessions")));
+                changed.extend(look(&self.home.join("sessions")).into_keys());
             }
             if event.mask.contains(AddWatchFlags::IN_IGNORED) {
                 self.folders.remove(&event.wd);
@@ -176,7 +172,7 @@ mod kernel {
                 if *folder != self.home || name == "sessions" {
                     self.watch(&path);
                     // Files may be older than the watch.
-                    changed.extend(all(&path));
+                    changed.extend(look(&path).into_keys());
                 }
             } else if *folder != self.home && is_live(&path) {
                 changed.insert(path);

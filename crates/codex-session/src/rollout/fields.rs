@@ -26,18 +26,21 @@ pub(super) fn type_of(payload: &str) -> Option<Cow<'_, str>> {
 /// None when a required field of `T` is missing. A field of an odd type counts as absent: a later version's change
 /// to one field must not lose the whole line.
 pub(super) fn read<T: DeserializeOwned>(payload: &str) -> Option<T> {
-    serde_json::from_str(payload).ok().or_else(|| {
-        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(payload).ok()?;
-        let fitting = fields.into_iter().filter(|(name, value)| fits::<T>(name, value)).collect();
-        T::deserialize(serde_json::Value::Object(fitting)).ok()
-    })
+    let tolerant = || fitting(serde_json::from_str(payload).ok()?, T::deserialize);
+    serde_json::from_str(payload).ok().or_else(tolerant)
 }
 
-/// Whether `T` accepts this field: parsing it alone may fail for missing fields only.
-fn fits<T: DeserializeOwned>(name: &str, value: &serde_json::Value) -> bool {
-    let alone = serde_json::Map::from_iter([(name.to_owned(), value.clone())]);
-    T::deserialize(serde_json::Value::Object(alone))
-        .map_or_else(|error| error.to_string().starts_with("missing field"), |_| true)
+/// Parses an object without the fields of an odd type: parsing a field alone may fail for missing fields only.
+pub(super) fn fitting<T>(
+    object: serde_json::Value,
+    parse: impl Fn(serde_json::Value) -> serde_json::Result<T>,
+) -> Option<T> {
+    let serde_json::Value::Object(fields) = object else { return None };
+    let fits = |(name, value): &(String, serde_json::Value)| {
+        parse([(name.clone(), value.clone())].into_iter().collect())
+            .map_or_else(|error| error.to_string().starts_with("missing field"), |_| true)
+    };
+    parse(fields.into_iter().filter(fits).collect()).ok()
 }
 
 /// None for a field of an odd type, in types that borrow from the line: `read` cannot parse those.

@@ -1,12 +1,13 @@
 //! An item that Codex completed, parsed by its type: in one pass where the type comes first, as Codex writes it.
 
-use super::fields::{read, type_of};
+use super::fields::fitting;
 use common::json::text::Text;
 use common::json::value::Value;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
+use std::time::Duration;
 
 /// Exact times, in milliseconds since the epoch (0.150 and later). One pass parses what Codex writes: every field has
 /// its expected type, and the item begins with its own type.
@@ -68,14 +69,7 @@ pub struct CommandExecution {
     pub status: Option<Text>,
     pub aggregated_output: Option<Text>,
     pub exit_code: Option<i64>,
-    pub duration: Option<Elapsed>,
-}
-
-/// A duration as Codex measured it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Elapsed {
-    pub secs: u32,
-    pub nanos: u32,
+    pub duration: Option<Duration>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -97,7 +91,7 @@ pub struct McpToolCall {
     pub status: Option<Text>,
     pub result: Option<Value>,
     pub error: Option<Value>,
-    pub duration: Option<Elapsed>,
+    pub duration: Option<Duration>,
 }
 
 /// A call with exact times; its response items have the rest.
@@ -131,31 +125,31 @@ pub struct EnteredReviewMode {
 }
 
 impl Item {
-    fn parse(item: &str) -> Item {
-        let kind = type_of(item).unwrap_or("?".into());
-        Item::from_kind(&kind, TolerantFields(item))
-            .unwrap_or_else(|| Item::Unknown { kind: kind.into_owned() })
+    /// A field of an odd type counts as absent.
+    fn from_value(item: serde_json::Value) -> Item {
+        let kind = item["type"].as_str().unwrap_or("?").to_owned();
+        fitting(item, |fields| Item::from_kind(&kind, fields)).unwrap_or(Item::Unknown { kind })
     }
 
-    /// None for an unknown kind, or an unknown shape of a known one.
-    fn from_kind(kind: &str, fields: impl ItemFields) -> Option<Item> {
+    /// An error for an unknown kind, or an unknown shape of a known one.
+    fn from_kind<'de, D: Deserializer<'de>>(kind: &str, fields: D) -> Result<Item, D::Error> {
         match kind {
-            "UserMessage" => fields.read().map(Item::UserMessage),
-            "CommandExecution" => fields.read().map(Item::CommandExecution),
-            "FileChange" => fields.read().map(Item::FileChange),
-            "McpToolCall" => fields.read().map(Item::McpToolCall),
-            "WebSearch" => fields.read().map(Item::WebSearch),
-            "ImageView" => fields.read().map(Item::ImageView),
-            "ImageGeneration" => fields.read().map(Item::ImageGeneration),
-            "CollabAgentToolCall" => fields.read().map(Item::CollabAgentToolCall),
-            "SubAgentActivity" => fields.read().map(Item::SubAgentActivity),
-            "ContextCompaction" => fields.read().map(|IgnoredAny| Item::ContextCompaction),
-            "EnteredReviewMode" => fields.read().map(Item::EnteredReviewMode),
-            "ExitedReviewMode" => fields.read().map(|IgnoredAny| Item::ExitedReviewMode),
+            "UserMessage" => Deserialize::deserialize(fields).map(Item::UserMessage),
+            "CommandExecution" => Deserialize::deserialize(fields).map(Item::CommandExecution),
+            "FileChange" => Deserialize::deserialize(fields).map(Item::FileChange),
+            "McpToolCall" => Deserialize::deserialize(fields).map(Item::McpToolCall),
+            "WebSearch" => Deserialize::deserialize(fields).map(Item::WebSearch),
+            "ImageView" => Deserialize::deserialize(fields).map(Item::ImageView),
+            "ImageGeneration" => Deserialize::deserialize(fields).map(Item::ImageGeneration),
+            "CollabAgentToolCall" => Deserialize::deserialize(fields).map(Item::CollabAgentToolCall),
+            "SubAgentActivity" => Deserialize::deserialize(fields).map(Item::SubAgentActivity),
+            "ContextCompaction" => Deserialize::deserialize(fields).map(|IgnoredAny| Item::ContextCompaction),
+            "EnteredReviewMode" => Deserialize::deserialize(fields).map(Item::EnteredReviewMode),
+            "ExitedReviewMode" => Deserialize::deserialize(fields).map(|IgnoredAny| Item::ExitedReviewMode),
             "AgentMessage" | "Reasoning" | "Plan" | "HookPrompt" => {
-                fields.read().map(|IgnoredAny| Item::Echo)
+                Deserialize::deserialize(fields).map(|IgnoredAny| Item::Echo)
             }
-            _ => None,
+            _ => Err(D::Error::custom("another item")),
         }
     }
 }
@@ -166,38 +160,15 @@ impl ItemCompleted {
         if let Ok(plain) = serde_json::from_str(payload) {
             return Some(plain);
         }
-        let fields: serde_json::Value = serde_json::from_str(payload).ok()?;
+        let mut fields: serde_json::Value = serde_json::from_str(payload).ok()?;
         let id = |name: &str| fields[name].as_str().map(str::to_owned);
         Some(ItemCompleted {
             thread_id: id("thread_id"),
             turn_id: id("turn_id"),
             started_at_ms: fields["started_at_ms"].as_i64(),
             completed_at_ms: fields["completed_at_ms"].as_i64(),
-            item: Item::parse(&fields.get("item")?.to_string()),
+            item: Item::from_value(fields.get_mut("item")?.take()),
         })
-    }
-}
-
-/// The fields of an item, parsed as what its type names.
-trait ItemFields {
-    fn read<T: DeserializeOwned>(self) -> Option<T>;
-}
-
-/// The whole item; a field of an odd type counts as absent.
-struct TolerantFields<'a>(&'a str);
-
-impl ItemFields for TolerantFields<'_> {
-    fn read<T: DeserializeOwned>(self) -> Option<T> {
-        read(self.0)
-    }
-}
-
-/// The fields after the type.
-struct FieldsAfterType<A>(A);
-
-impl<'de, A: MapAccess<'de>> ItemFields for FieldsAfterType<A> {
-    fn read<T: DeserializeOwned>(self) -> Option<T> {
-        T::deserialize(MapAccessDeserializer::new(self.0)).ok()
     }
 }
 
@@ -216,10 +187,9 @@ impl<'de> Visitor<'de> for TypeFirstVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Item, A::Error> {
-        let other = || A::Error::custom("another item");
         match fields.next_entry()? {
-            Some(("type", kind)) => Item::from_kind(kind, FieldsAfterType(fields)).ok_or_else(other),
-            _ => Err(other()),
+            Some(("type", kind)) => Item::from_kind(kind, MapAccessDeserializer::new(fields)),
+            _ => Err(A::Error::custom("another item")),
         }
     }
 }
@@ -228,6 +198,10 @@ impl<'de> Visitor<'de> for TypeFirstVisitor {
 mod tests {
     use super::*;
     use std::fs;
+
+    fn tolerant(item: &str) -> Item {
+        Item::from_value(serde_json::from_str(item).unwrap())
+    }
 
     #[test]
     fn an_item_is_read_alike_in_one_pass_and_in_two() {
@@ -238,7 +212,7 @@ mod tests {
         ];
         for item in known {
             let read = type_first(&mut serde_json::Deserializer::from_str(item)).unwrap();
-            assert_eq!(read, Item::parse(item), "{item}");
+            assert_eq!(read, tolerant(item), "{item}");
         }
         let others = [
             r#"{"id":"c","type":"ContextCompaction"}"#,
@@ -251,7 +225,7 @@ mod tests {
         for item in others {
             assert!(type_first(&mut serde_json::Deserializer::from_str(item)).is_err(), "{item}");
         }
-        assert_eq!(Item::parse(others[0]), Item::ContextCompaction);
+        assert_eq!(tolerant(others[0]), Item::ContextCompaction);
     }
 
     #[test]

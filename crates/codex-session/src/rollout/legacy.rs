@@ -5,12 +5,12 @@
 
 use super::fields::read;
 use super::item::{
-    CallItem, CommandExecution, Elapsed, FileChange, Item, ItemCompleted, McpToolCall, UserContent,
-    UserMessage,
+    CallItem, CommandExecution, FileChange, Item, ItemCompleted, McpToolCall, UserContent, UserMessage,
 };
 use common::json::text::Text;
 use common::json::value::Value;
 use serde::Deserialize;
+use std::time::Duration;
 
 #[derive(Deserialize)]
 struct UserMessageEvent {
@@ -32,7 +32,7 @@ struct ExecCommandEnd {
     stderr: Option<Text>,
     aggregated_output: Option<Text>,
     exit_code: Option<i64>,
-    duration: Option<Elapsed>,
+    duration: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -50,7 +50,7 @@ struct PatchApplyEnd {
 struct McpToolCallEnd {
     call_id: Text,
     invocation: McpInvocation,
-    duration: Option<Elapsed>,
+    duration: Option<Duration>,
     /// `{"Ok": result}` or `{"Err": message}`.
     result: Option<McpOutcome>,
 }
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn old_events_become_the_items_of_today() {
-        let elapsed = Some(Elapsed { secs: 1, nanos: 500_000_000 });
+        let elapsed = Some(Duration::from_millis(1500));
         let text = |text: &str| UserContent { r#type: "text".into(), text: Some(text.into()), path: None };
         let image = |kind: &str, path: Option<&str>| UserContent {
             r#type: kind.into(),

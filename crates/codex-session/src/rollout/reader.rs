@@ -5,6 +5,7 @@ use memchr::memchr;
 use ruzstd::decoding::StreamingDecoder;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::path::Path;
@@ -31,7 +32,11 @@ pub fn open(file: &Path) -> io::Result<Lines<Box<dyn Read>>> {
         _ => None,
     };
     if let Some(unit) = unit {
-        return Ok(Lines::new(Box::new(Utf16 { source: BufReader::new(bytes), unit, text: Vec::new() })));
+        return Ok(Lines::new(Box::new(Utf16 {
+            source: BufReader::new(bytes),
+            unit,
+            text: VecDeque::new(),
+        })));
     }
     if path::may_be_document(file) && bytes.metadata()?.len() <= LONGEST_LINE as u64 {
         let whole = fs::read(file)?;
@@ -110,7 +115,7 @@ struct Utf16 {
     /// By the file's byte order.
     unit: fn([u8; 2]) -> u16,
     /// Decoded, not read yet.
-    text: Vec<u8>,
+    text: VecDeque<u8>,
 }
 
 impl Utf16 {
@@ -130,7 +135,7 @@ impl Utf16 {
             let Some(unit) = self.unit()? else { break };
             units.push(unit);
         }
-        self.text = String::from_utf16_lossy(&units).into_bytes();
+        self.text = String::from_utf16_lossy(&units).into_bytes().into();
         Ok(())
     }
 }
@@ -140,10 +145,7 @@ impl Read for Utf16 {
         if self.text.is_empty() {
             self.fill()?;
         }
-        let size = into.len().min(self.text.len());
-        into[..size].copy_from_slice(&self.text[..size]);
-        self.text.drain(..size);
-        Ok(size)
+        self.text.read(into)
     }
 }
 

@@ -4,11 +4,11 @@
 use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
 use super::{outcome, shell};
 use crate::rollout::content::text_of;
-use crate::rollout::item::{CallItem, CommandExecution, Elapsed, FileChange, Item, McpToolCall};
+use crate::rollout::item::{CallItem, CommandExecution, FileChange, Item, McpToolCall};
 use crate::rollout::rollout_item::ResponseItem;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 /// Tools that the provider runs: they have no output line.
 const WEB_SEARCH: &str = "web_search";
@@ -94,7 +94,7 @@ fn command_record(command: CommandExecution) -> ToolCall {
     };
     call.facts = ToolFacts {
         exit_code: command.exit_code,
-        duration: command.duration.map(measured),
+        duration: command.duration.and_then(|took| took.try_into().ok()),
         cwd: command.cwd.map(|uri| uri.strip_prefix("file://").map(Text::from).unwrap_or(uri)),
         printed: command.aggregated_output,
         ..ToolFacts::default()
@@ -128,12 +128,8 @@ fn mcp_record(mcp: McpToolCall) -> ToolCall {
     let status = if is_error == Some(true) { Some("failed") } else { mcp.status.as_deref() };
     call.outcome = outcome::of_status(status, message);
     call.facts.mcp_result = mcp.result.or(mcp.error);
-    call.facts.duration = mcp.duration.map(measured);
+    call.facts.duration = mcp.duration.and_then(|took| took.try_into().ok());
     call
-}
-
-fn measured(elapsed: Elapsed) -> SignedDuration {
-    SignedDuration::from_secs(elapsed.secs.into()) + SignedDuration::from_nanos(elapsed.nanos.into())
 }
 
 fn call_record(item: CallItem, name: &'static str) -> ToolCall {
@@ -202,6 +198,7 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::SignedDuration;
     use serde_json::json;
 
     #[test]

@@ -2,6 +2,5 @@
 
 mod conversion;
 pub mod escapes;
-mod serialization;
 pub mod text;
 pub mod value;

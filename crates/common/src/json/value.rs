@@ -4,13 +4,15 @@
 //! the time and memory of building a trace.
 
 use super::text::Text;
+use serde::Serialize;
 use serde_json::Number;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::ops::Index;
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Value {
     #[default]
     Null,
