@@ -1,7 +1,7 @@
 //! `event_msg` lines: what Codex records of a turn while it runs.
 
 use super::fields::{ThreadSettingsApplied, read, type_of};
-use super::item::{Item, ItemCompleted};
+use super::item::ItemCompleted;
 use super::legacy;
 use super::usage::Usage;
 use common::json::text::Text;
@@ -111,13 +111,7 @@ impl Event {
             "task_complete" | "turn_complete" => read(payload).map(Event::TaskComplete),
             "turn_aborted" => read(payload).map(Event::TurnAborted),
             "token_count" => read(payload).map(Event::TokenCount),
-            "item_completed" => {
-                let completed = ItemCompleted::parse(payload).ok_or_else(|| kind.to_string())?;
-                if let Item::Unknown { kind } = &completed.item {
-                    return Err(format!("item_completed/{kind}"));
-                }
-                Some(Event::ItemCompleted(Box::new(completed)))
-            }
+            "item_completed" => Some(Event::ItemCompleted(Box::new(ItemCompleted::parse(payload)?))),
             "agent_message" => read(payload).map(Event::AgentMessage),
             "thread_rolled_back" => read(payload).map(Event::ThreadRolledBack),
             "error" => read(payload).map(Event::Error),

@@ -37,9 +37,6 @@ pub enum Item {
     ExitedReviewMode,
     /// `AgentMessage`, `Reasoning`, `Plan` and `HookPrompt`: other lines repeat them.
     Echo,
-    Unknown {
-        kind: String,
-    },
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -125,10 +122,10 @@ pub struct EnteredReviewMode {
 }
 
 impl Item {
-    /// A field of an odd type counts as absent.
-    fn from_value(item: serde_json::Value) -> Item {
+    /// A field of an odd type counts as absent. Err carries an unknown kind, or the kind of an unknown shape.
+    fn from_value(item: serde_json::Value) -> Result<Item, String> {
         let kind = item["type"].as_str().unwrap_or("?").to_owned();
-        fitting(item, |fields| Item::from_kind(&kind, fields)).unwrap_or(Item::Unknown { kind })
+        fitting(item, |fields| Item::from_kind(&kind, fields)).ok_or(kind)
     }
 
     /// An error for an unknown kind, or an unknown shape of a known one.
@@ -155,19 +152,21 @@ impl Item {
 }
 
 impl ItemCompleted {
-    /// A field of an odd type counts as absent.
-    pub(super) fn parse(payload: &str) -> Option<ItemCompleted> {
+    /// A field of an odd type counts as absent. Err carries the kind of the line, with that of its item if it has one.
+    pub(super) fn parse(payload: &str) -> Result<ItemCompleted, String> {
         if let Ok(plain) = serde_json::from_str(payload) {
-            return Some(plain);
+            return Ok(plain);
         }
-        let mut fields: serde_json::Value = serde_json::from_str(payload).ok()?;
+        let kind = "item_completed";
+        let mut fields: serde_json::Value = serde_json::from_str(payload).map_err(|_| kind)?;
+        let item = fields.get_mut("item").ok_or(kind)?.take();
         let id = |name: &str| fields[name].as_str().map(str::to_owned);
-        Some(ItemCompleted {
+        Ok(ItemCompleted {
             thread_id: id("thread_id"),
             turn_id: id("turn_id"),
             started_at_ms: fields["started_at_ms"].as_i64(),
             completed_at_ms: fields["completed_at_ms"].as_i64(),
-            item: Item::from_value(fields.get_mut("item")?.take()),
+            item: Item::from_value(item).map_err(|inner| format!("{kind}/{inner}"))?,
         })
     }
 }
@@ -199,7 +198,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn tolerant(item: &str) -> Item {
+    fn tolerant(item: &str) -> Result<Item, String> {
         Item::from_value(serde_json::from_str(item).unwrap())
     }
 
@@ -212,7 +211,7 @@ mod tests {
         ];
         for item in known {
             let read = type_first(&mut serde_json::Deserializer::from_str(item)).unwrap();
-            assert_eq!(read, tolerant(item), "{item}");
+            assert_eq!(Ok(read), tolerant(item), "{item}");
         }
         let others = [
             r#"{"id":"c","type":"ContextCompaction"}"#,
@@ -225,7 +224,7 @@ mod tests {
         for item in others {
             assert!(type_first(&mut serde_json::Deserializer::from_str(item)).is_err(), "{item}");
         }
-        assert_eq!(tolerant(others[0]), Item::ContextCompaction);
+        assert_eq!(tolerant(others[0]), Ok(Item::ContextCompaction));
     }
 
     #[test]

@@ -33,12 +33,6 @@ impl Default for Count {
     }
 }
 
-impl From<u64> for Count {
-    fn from(count: u64) -> Count {
-        Count(Some(count))
-    }
-}
-
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Count, D::Error> {
         Value::deserialize(field).map(|value| Count(whole(&value)))
@@ -140,6 +134,6 @@ mod tests {
             assert_eq!(serde_json::from_str::<Count>(written).unwrap(), Count(count), "{written}");
         }
         let usage: Usage = serde_json::from_str(r#"{"input_tokens":3,"cached_input_tokens":null}"#).unwrap();
-        assert_eq!(usage, Usage { input_tokens: 3.into(), ..Usage::default() });
+        assert_eq!(usage, Usage { input_tokens: Count(Some(3)), ..Usage::default() });
     }
 }

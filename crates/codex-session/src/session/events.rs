@@ -169,7 +169,7 @@ impl SessionReducer {
                 let hint = review.user_facing_hint.as_deref().unwrap_or_default();
                 self.session.turns[turn].prompt.get_or_insert_with(|| format!("[review {hint}]"));
             }
-            Item::Echo | Item::Unknown { .. } => {}
+            Item::Echo => {}
             _ => self.tools.completed(&mut self.session, turn, completed, at),
         }
     }
@@ -179,13 +179,10 @@ impl SessionReducer {
         if self.session.turns.is_empty() {
             return self.inherit(total.flatten());
         }
-        let turn = self.current_turn(at);
-        self.inferences.respond(&mut self.session, turn, at, |inference| {
-            inference.response_id.clone_from(&record.response_id);
-        });
+        self.respond(at, |inference| inference.response_id.clone_from(&record.response_id));
         let counted = TokenUsage::from_usage(record.usage);
         let usage = self.tokens.record(counted, total.flatten(), self.first());
-        self.inferences.respond(&mut self.session, turn, at, |inference| {
+        self.respond(at, |inference| {
             inference.usage = usage;
             inference.is_usage_unread = usage.is_none();
         });

@@ -49,7 +49,8 @@ fn codexs_own_bookkeeping_is_known() {
 fn a_field_of_an_odd_type_does_not_lose_its_line() {
     let meta = SessionMeta { id: "t".into(), cwd: Some("/w".into()), ..SessionMeta::default() };
     let odd = Count(None);
-    let usage = Usage { input_tokens: 30.into(), output_tokens: odd, total_tokens: odd, ..Usage::default() };
+    let usage =
+        Usage { input_tokens: Count(Some(30)), output_tokens: odd, total_tokens: odd, ..Usage::default() };
     let record = TokenUsageRecord { response_id: None, usage, thread_token_usage: None };
     let table = [
         (
@@ -75,7 +76,7 @@ fn a_field_of_an_odd_type_does_not_lose_its_line() {
 fn a_usage_record_is_read_with_its_totals() {
     let line = r#"{"timestamp":"2026-11-22T10:04:49.277Z","ordinal":10,"type":"token_usage_record",
         "payload":{"response_id":"resp_1","usage":{"input_tokens":30,"output_tokens":1,"total_tokens":31}}}"#;
-    let [input_tokens, output_tokens, total_tokens] = [30, 1, 31].map(Count::from);
+    let [input_tokens, output_tokens, total_tokens] = [30, 1, 31].map(|count| Count(Some(count)));
     let usage = Usage { input_tokens, output_tokens, total_tokens, ..Usage::default() };
     assert_eq!(
         RolloutLine::parse(line.as_bytes()),
