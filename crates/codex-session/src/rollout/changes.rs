@@ -28,7 +28,8 @@ impl Changes {
     }
 
     pub fn polled(home: &Path) -> Changes {
-        Changes::Polled(Scan::begin(&home.join("sessions")))
+        let folder = home.join("sessions");
+        Changes::Polled(Scan { known: look(&folder), folder })
     }
 
     /// Readable when `take` has something to return; None where only polling works.
@@ -41,10 +42,7 @@ impl Changes {
 
     /// Time to wait before the next `take`; None where `wakes` has a descriptor.
     pub fn pace(&self) -> Option<Duration> {
-        match self {
-            Changes::Kernel(_) => None,
-            Changes::Polled(_) => Some(PACE),
-        }
+        self.wakes().is_none().then_some(PACE)
     }
 
     /// The files that were written to since the last call. May include others: of a new folder, all files.
@@ -63,10 +61,6 @@ pub struct Scan {
 }
 
 impl Scan {
-    fn begin(folder: &Path) -> Scan {
-        Scan { folder: folder.to_path_buf(), known: look(folder) }
-    }
-
     fn take(&mut self) -> BTreeSet<PathBuf> {
         let before = std::mem::replace(&mut self.known, look(&self.folder));
         let changed = self.known.iter().filter(|(path, now)| before.get(*path) != Some(now));

@@ -11,8 +11,8 @@ use serde::Deserialize;
 #[derive(Debug, PartialEq)]
 pub enum Event {
     TaskStarted(TaskStarted),
-    TaskComplete(TaskComplete),
-    TurnAborted(TurnAborted),
+    TaskComplete(TurnEndEvent),
+    TurnAborted(TurnEndEvent),
     ItemCompleted(Box<ItemCompleted>),
     TokenCount(TokenCount),
     /// A response item repeats it; before 0.80 that line may come much later, or never.
@@ -23,7 +23,6 @@ pub enum Event {
     Error(ErrorEvent),
     /// A request to the model failed, and Codex asks again.
     StreamError(ErrorEvent),
-    Bookkeeping,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -58,9 +57,11 @@ pub struct TurnAttribution {
     pub parent_turn_id: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct TaskComplete {
+#[derive(Debug, Default, PartialEq, Deserialize)]
+pub struct TurnEndEvent {
     pub turn_id: Option<String>,
+    /// Of an aborted turn.
+    pub reason: Option<String>,
     pub last_agent_message: Option<Text>,
     /// A failed turn is a complete one with an error (0.169): `{"message", "codex_error_info"}`, the
     /// latter a word (`usage_limit_exceeded`) or an object that carries an HTTP status.
@@ -68,13 +69,6 @@ pub struct TaskComplete {
     /// Since the turn began, which may be earlier than its `task_started` line (0.150 and later).
     pub duration_ms: Option<u64>,
     pub time_to_first_token_ms: Option<u64>,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct TurnAborted {
-    pub turn_id: Option<String>,
-    pub reason: Option<String>,
-    pub duration_ms: Option<u64>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -103,8 +97,8 @@ pub struct TokenCountInfo {
 }
 
 impl Event {
-    /// Err carries an unknown kind, or the kind of an unknown shape.
-    pub(super) fn parse(payload: &str) -> Result<Event, String> {
+    /// Ok(None) for Codex's own bookkeeping. Err carries an unknown kind, or the kind of an unknown shape.
+    pub(super) fn parse(payload: &str) -> Result<Option<Event>, String> {
         let kind = type_of(payload).ok_or("?")?;
         let event = match &*kind {
             "task_started" | "turn_started" => read(payload).map(Event::TaskStarted),
@@ -122,9 +116,9 @@ impl Event {
             | "context_compacted"
             | "sub_agent_activity"
             | "thread_goal_updated"
-            | "thread_name_updated" => Some(Event::Bookkeeping),
+            | "thread_name_updated" => return Ok(None),
             kind => legacy::parse(kind, payload).map(|completed| Event::ItemCompleted(Box::new(completed))),
         };
-        event.ok_or_else(|| kind.into_owned())
+        event.map(Some).ok_or_else(|| kind.into_owned())
     }
 }

@@ -56,13 +56,7 @@ pub struct Compacted {
 impl RolloutItem {
     /// Whether the whole payload was parsed, which proves that it is JSON.
     pub(super) fn is_parsed(&self) -> bool {
-        !matches!(
-            self,
-            RolloutItem::Unknown { .. }
-                | RolloutItem::Bookkeeping
-                | RolloutItem::ResponseItem(ResponseItem::Bookkeeping)
-                | RolloutItem::Event(Event::Bookkeeping)
-        )
+        !matches!(self, RolloutItem::Unknown { .. } | RolloutItem::Bookkeeping)
     }
 
     pub(super) fn parse(kind: &str, payload: &str) -> RolloutItem {
@@ -76,7 +70,7 @@ impl RolloutItem {
             }
             "response_item" => return RolloutItem::from_response(payload),
             "event_msg" => match Event::parse(payload) {
-                Ok(event) => Some(RolloutItem::Event(event)),
+                Ok(event) => Some(event.map_or(RolloutItem::Bookkeeping, RolloutItem::Event)),
                 Err(inner) => return RolloutItem::Unknown { kind: format!("event_msg/{inner}") },
             },
             _ => None,
@@ -86,7 +80,7 @@ impl RolloutItem {
 
     pub(super) fn from_response(payload: &str) -> RolloutItem {
         match ResponseItem::parse(payload) {
-            Ok(item) => RolloutItem::ResponseItem(item),
+            Ok(item) => item.map_or(RolloutItem::Bookkeeping, RolloutItem::ResponseItem),
             Err(inner) => RolloutItem::Unknown { kind: format!("response_item/{inner}") },
         }
     }
@@ -108,8 +102,6 @@ pub enum ResponseItem {
     /// `function_call_output`, `custom_tool_call_output`.
     ToolOutput(ToolOutput),
     ToolSearchOutput(ToolSearchOutput),
-    /// The list of tools, an encrypted compaction, the state of the repository.
-    Bookkeeping,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -181,8 +173,9 @@ pub struct ToolSearchOutput {
 }
 
 impl ResponseItem {
-    /// Err carries an unknown kind, or the kind of an unknown shape.
-    pub(super) fn parse(payload: &str) -> Result<ResponseItem, String> {
+    /// Ok(None) for the list of tools, an encrypted compaction, the state of the repository. Err carries an unknown kind,
+    /// or the kind of an unknown shape.
+    fn parse(payload: &str) -> Result<Option<ResponseItem>, String> {
         let kind = type_of(payload).ok_or("?")?;
         let item = match &*kind {
             "message" => read(payload).map(ResponseItem::Message),
@@ -197,9 +190,9 @@ impl ResponseItem {
             "function_call_output" | "custom_tool_call_output" => read(payload).map(ResponseItem::ToolOutput),
             "tool_search_output" => read(payload).map(ResponseItem::ToolSearchOutput),
             "additional_tools" | "compaction" | "compaction_summary" | "context_compaction"
-            | "ghost_snapshot" => Some(ResponseItem::Bookkeeping),
+            | "ghost_snapshot" => return Ok(None),
             _ => None,
         };
-        item.ok_or_else(|| kind.into_owned())
+        item.map(Some).ok_or_else(|| kind.into_owned())
     }
 }

@@ -5,7 +5,7 @@ use super::model::{Failure, TurnStatus};
 use super::reducer::SessionReducer;
 use super::tokens::First;
 use super::turns::{self, End};
-use crate::rollout::event::{Event, TaskComplete, TokenCount};
+use crate::rollout::event::{Event, TokenCount, TurnEndEvent};
 use crate::rollout::item::{Item, ItemCompleted};
 use crate::rollout::rollout_item::TokenUsageRecord;
 use crate::rollout::usage::TokenUsage;
@@ -46,7 +46,6 @@ impl SessionReducer {
             Event::ThreadSettingsApplied(applied) => self.settings_applied(applied),
             Event::Error(error) => self.failed(error.into(), at),
             Event::StreamError(error) => self.attempt_failed(error.into(), at),
-            Event::Bookkeeping => {}
         }
     }
 
@@ -72,7 +71,7 @@ impl SessionReducer {
         turn
     }
 
-    pub(super) fn complete_turn(&mut self, complete: TaskComplete, at: Option<Timestamp>) {
+    pub(super) fn complete_turn(&mut self, complete: TurnEndEvent, at: Option<Timestamp>) {
         self.inferences.end(&mut self.session);
         let recorded = failures::of_turn(&complete).or(self.error.take());
         let ended = self.turns.ended(&self.session, complete.turn_id.as_deref());

@@ -1,7 +1,7 @@
 //! Failed requests to the model: recorded by Codex, or inferred from what is missing.
 
 use super::model::{Failure, Session, Turn};
-use crate::rollout::event::{ErrorEvent, RateLimit, RateLimits, TaskComplete};
+use crate::rollout::event::{ErrorEvent, RateLimit, RateLimits, TurnEndEvent};
 use crate::thread::ThreadId;
 use common::json::value::Value;
 
@@ -9,7 +9,7 @@ use common::json::value::Value;
 const USAGE_LIMIT: &str = "usage_limit_exceeded";
 
 /// Why Codex ended the turn, where its end line has a reason.
-pub(super) fn of_turn(complete: &TaskComplete) -> Option<Failure> {
+pub(super) fn of_turn(complete: &TurnEndEvent) -> Option<Failure> {
     let error = complete.error.as_ref()?;
     let message = text_of(error.get("message").unwrap_or(error));
     Some(Failure { message, kind: kind_of(error.get("codex_error_info")) })

@@ -205,7 +205,6 @@ impl SessionReducer {
                 let text = output.tools.map(|tools| Text::from(tools.to_string())).unwrap_or_default();
                 self.tool_output(output.call_id, text, at);
             }
-            ResponseItem::Bookkeeping => {}
             call => self.request(call, at),
         }
     }

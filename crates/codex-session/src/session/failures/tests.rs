@@ -306,13 +306,7 @@ fn the_number_of_an_attempt_is_read_where_there_is_one() {
 
 #[test]
 fn a_failure_is_read_in_every_shape() {
-    let complete = |error: Value| TaskComplete {
-        duration_ms: None,
-        turn_id: None,
-        last_agent_message: None,
-        error: Some(error.into()),
-        time_to_first_token_ms: None,
-    };
+    let complete = |error: Value| TurnEndEvent { error: Some(error.into()), ..TurnEndEvent::default() };
     let failed = |message: &str, kind: Option<&str>| {
         Some(Failure { message: message.into(), kind: kind.map(str::to_owned) })
     };
