@@ -131,10 +131,7 @@ pub fn meta_of(path: &Path) -> io::Result<Option<SessionMeta>> {
 }
 
 fn meta_in(item: RolloutItem) -> Option<SessionMeta> {
-    match item {
-        RolloutItem::SessionMeta(meta) => Some(*meta),
-        _ => None,
-    }
+    if let RolloutItem::SessionMeta(meta) = item { Some(*meta) } else { None }
 }
 
 fn first_of(path: &Path) -> io::Result<Option<RolloutItem>> {

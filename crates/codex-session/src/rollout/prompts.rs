@@ -74,13 +74,9 @@ fn held_by(file: &Path, client_ids: &BTreeSet<String>) -> BTreeSet<String> {
 pub fn client_id_of(line: &[u8]) -> Option<String> {
     // Few lines do, and this search is cheaper than parsing.
     memmem::find(line, b"\"client_id\"")?;
-    match RolloutLine::parse(line)?.item {
-        RolloutItem::Event(Event::ItemCompleted(completed)) => match completed.item {
-            Item::UserMessage(message) => message.client_id,
-            _ => None,
-        },
-        _ => None,
-    }
+    let item = RolloutLine::parse(line)?.item;
+    let RolloutItem::Event(Event::ItemCompleted(completed)) = item else { return None };
+    if let Item::UserMessage(message) = completed.item { message.client_id } else { None }
 }
 
 /// `history.jsonl`, which a user may switch off: `{"session_id", "ts" (seconds), "text"}`.

@@ -1,7 +1,7 @@
 //! Adds events to a session: the beginning and end of turns, and what Codex recorded in between.
 
 use super::failures;
-use super::model::{Failure, TurnStatus};
+use super::model::{Failure, Moment, TurnStatus};
 use super::reducer::SessionReducer;
 use super::tokens::First;
 use super::turns::{self, End};
@@ -39,7 +39,7 @@ impl SessionReducer {
                 // Codex's text of a review is no response of the model.
                 let is_reviews = self.session.turns[turn].final_answer.as_ref() == Some(&message.message);
                 if !is_reviews {
-                    self.inferences.echo(&mut self.session, turn, message.message, at);
+                    self.inferences.echo(&mut self.session, Moment { turn, at }, message.message);
                 }
             }
             Event::ThreadRolledBack(back) => turns::roll_back(&mut self.session, back.num_turns),
@@ -84,7 +84,7 @@ impl SessionReducer {
             && index + 1 == self.session.turns.len()
             && failures::is_of_a_request(failure)
         {
-            self.inferences.fail(&mut self.session, index, failure.clone(), None, at);
+            self.inferences.fail(&mut self.session, Moment { turn: index, at }, failure.clone(), None);
         }
         let status = failure.map_or(TurnStatus::Completed, TurnStatus::from);
         let end = End { status, at, took_ms: complete.duration_ms };
@@ -105,7 +105,7 @@ impl SessionReducer {
             return;
         };
         self.inferences.end(&mut self.session);
-        self.inferences.fail(&mut self.session, turn, failure.clone(), None, at);
+        self.inferences.fail(&mut self.session, Moment { turn, at }, failure.clone(), None);
         let turn = &mut self.session.turns[turn];
         (turn.status, turn.ended_at) = (failure.into(), at);
     }
@@ -114,7 +114,7 @@ impl SessionReducer {
     fn attempt_failed(&mut self, failure: Failure, at: Option<Timestamp>) {
         let Some(turn) = self.session.turns.len().checked_sub(1) else { return };
         let attempt = failures::attempt_in(&failure.message);
-        self.inferences.fail(&mut self.session, turn, failure, attempt, at);
+        self.inferences.fail(&mut self.session, Moment { turn, at }, failure, attempt);
     }
 
     fn item_completed(&mut self, completed: ItemCompleted, at: Option<Timestamp>) {
@@ -169,7 +169,7 @@ impl SessionReducer {
                 self.session.turns[turn].prompt.get_or_insert_with(|| format!("[review {hint}]"));
             }
             Item::Echo => {}
-            _ => self.tools.completed(&mut self.session, turn, completed, at),
+            _ => self.tools.completed(&mut self.session, Moment { turn, at }, completed),
         }
     }
 
@@ -232,7 +232,7 @@ impl SessionReducer {
         match usage {
             Some(usage) => {
                 let turn = self.current_turn(at);
-                self.inferences.count_usage(&mut self.session, turn, usage, at);
+                self.inferences.count_usage(&mut self.session, Moment { turn, at }, usage);
             }
             None => self.inferences.close(&mut self.session, at),
         }

@@ -1,6 +1,6 @@
 //! Model responses: where each begins and ends, and its token usage.
 
-use super::model::{Failure, Inference, Message, Session, Step, StepAt, add};
+use super::model::{Failure, Inference, Message, Moment, Session, Step, StepAt, add};
 use crate::rollout::fields::ThreadSettings;
 use crate::rollout::rollout_item::TurnContext;
 use crate::rollout::usage::TokenUsage;
@@ -117,14 +117,13 @@ impl Inferences {
     pub(super) fn fail(
         &mut self,
         session: &mut Session,
-        turn: usize,
+        now: Moment,
         failure: Failure,
         attempt: Option<u32>,
-        at: Option<Timestamp>,
     ) {
         self.end(session);
-        let waits = session.turns[turn].is_unanswered;
-        let answered = self.last.filter(|place| place.turn == turn && !waits);
+        let waits = session.turns[now.turn].is_unanswered;
+        let answered = self.last.filter(|place| place.turn == now.turn && !waits);
         if let Some(response) = answered.and_then(|place| session.inference_at(place))
             && response.failure.is_none()
         {
@@ -134,56 +133,49 @@ impl Inferences {
                 response.attempt = attempt.or(response.attempt);
             }
         } else {
-            let place = self.begin(session, turn, at);
+            let place = self.begin(session, now);
             self.responses -= 1;
             if let Some(request) = session.inference_at(place) {
                 request.failure = Some(Box::new(failure));
                 request.attempt = attempt.or(request.attempt);
             }
-            session.turns[turn].is_unanswered = waits;
+            session.turns[now.turn].is_unanswered = waits;
         }
         self.open = None;
-        self.input_at(at);
+        self.input_at(now.at);
     }
 
     pub(super) fn input_at(&mut self, at: Option<Timestamp>) {
         self.last_input_at = self.last_input_at.max(at);
     }
 
-    /// Output of the model: part of the open response, or the beginning of the next, in `turn`.
+    /// Output of the model: part of the open response, or the beginning of the next, in this turn.
     pub(super) fn respond(
         &mut self,
         session: &mut Session,
-        turn: usize,
-        at: Option<Timestamp>,
+        now: Moment,
         add_output: impl FnOnce(&mut Inference),
     ) {
-        let place = self.open.unwrap_or_else(|| self.begin(session, turn, at));
-        session.turns[turn].is_unanswered = false;
+        let place = self.open.unwrap_or_else(|| self.begin(session, now));
+        session.turns[now.turn].is_unanswered = false;
         if let Some(inference) = session.inference_at(place) {
             // A counted response is over; old versions write its lines later.
             if inference.usage.is_none() {
-                inference.ended_at = at.or(inference.ended_at);
+                inference.ended_at = now.at.or(inference.ended_at);
             }
             add_output(inference);
         }
     }
 
-    pub(super) fn echo(&mut self, session: &mut Session, turn: usize, text: Text, at: Option<Timestamp>) {
-        self.respond(session, turn, at, |_| {});
+    pub(super) fn echo(&mut self, session: &mut Session, now: Moment, text: Text) {
+        self.respond(session, now, |_| {});
         self.echo = Some(text);
     }
 
     /// A response is over, and used these tokens. A usage without any item is a response too.
-    pub(super) fn count_usage(
-        &mut self,
-        session: &mut Session,
-        turn: usize,
-        usage: TokenUsage,
-        at: Option<Timestamp>,
-    ) {
+    pub(super) fn count_usage(&mut self, session: &mut Session, now: Moment, usage: TokenUsage) {
         let mut uncounted = |place: &StepAt| {
-            place.turn == turn
+            place.turn == now.turn
                 && session.inference_at(*place).is_some_and(|inference| inference.usage.is_none())
         };
         let open = self.open.filter(&mut uncounted);
@@ -191,15 +183,15 @@ impl Inferences {
         let ended = self.last.filter(&mut uncounted).filter(|_| self.requests == Requests::Unmarked);
         let place = open.or(ended).unwrap_or_else(|| {
             self.end(session);
-            self.begin(session, turn, at)
+            self.begin(session, now)
         });
         if let Some(inference) = session.inference_at(place) {
             inference.usage = Some(usage);
             if self.open == Some(place) {
-                inference.ended_at = at.or(inference.ended_at);
+                inference.ended_at = now.at.or(inference.ended_at);
             }
         }
-        self.close(session, at);
+        self.close(session, now.at);
     }
 
     /// The usage that Codex recorded of the response just over is unreadable.
@@ -217,7 +209,7 @@ impl Inferences {
         }
     }
 
-    fn begin(&mut self, session: &mut Session, turn: usize, at: Option<Timestamp>) -> StepAt {
+    fn begin(&mut self, session: &mut Session, Moment { turn, at }: Moment) -> StepAt {
         let mut attempt = None;
         if !self.has_new_input
             && let Some(before) = self.last.filter(|place| place.turn == turn)

@@ -101,6 +101,13 @@ pub(super) struct StepAt {
     pub(super) step: usize,
 }
 
+/// The turn and the time of a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) turn: usize,
+    pub(super) at: Option<Timestamp>,
+}
+
 /// One model response. Its times are inferred from the lines around it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inference {

@@ -3,7 +3,7 @@
 use super::call;
 use super::compactions::Compactions;
 use super::inferences::Inferences;
-use super::model::{Failure, Inference, Message, Session, add};
+use super::model::{Failure, Inference, Message, Moment, Session, add};
 use super::origin::{Copied, Timeline};
 use super::tokens::Tokens;
 use super::tools::ToolIndex;
@@ -231,7 +231,7 @@ impl SessionReducer {
         add_output: impl FnOnce(&mut Inference),
     ) -> usize {
         let turn = self.current_turn(at);
-        self.inferences.respond(&mut self.session, turn, at, add_output);
+        self.inferences.respond(&mut self.session, Moment { turn, at }, add_output);
         turn
     }
 

@@ -1,7 +1,7 @@
 //! Tool calls of a thread: the model's request, Codex's record and the output for the model become one call.
 
 use super::call::{is_qualified, record_of};
-use super::model::{Outcome, Session, Step, StepAt, ToolCall, ToolFacts, add};
+use super::model::{Moment, Outcome, Session, Step, StepAt, ToolCall, ToolFacts, add};
 use super::outcome;
 use crate::rollout::item::{Item, ItemCompleted, SubAgentActivity};
 use common::json::text::Text;
@@ -124,25 +124,18 @@ impl ToolIndex {
 
     /// Adds Codex's record of a call: of one that the model requested, of one that its script made, or of a command
     /// that the user ran.
-    pub(super) fn completed(
-        &mut self,
-        session: &mut Session,
-        turn: usize,
-        completed: ItemCompleted,
-        at: Option<Timestamp>,
-    ) {
+    pub(super) fn completed(&mut self, session: &mut Session, now: Moment, completed: ItemCompleted) {
         if let Item::SubAgentActivity(activity) = completed.item {
             return self.started(session, activity);
         }
         let is_search = matches!(completed.item, Item::WebSearch(_));
         let Some(mut record) = record_of(completed.item) else { return };
         // Before 0.150 only the line's own time is known.
-        record.ended_at = time(completed.completed_at_ms).or(at);
+        record.ended_at = time(completed.completed_at_ms).or(now.at);
         record.started_at = time(completed.started_at_ms);
-        let measured = record.facts.duration;
-        let inferred = measured.and_then(|took| record.ended_at?.checked_sub(took).ok());
+        let inferred = record.facts.duration.and_then(|took| record.ended_at?.checked_sub(took).ok());
         let known = self.calls.get(&record.call_id).copied();
-        let turn_began = session.turns[known.map_or(turn, |place| place.step.turn)].started_at;
+        let turn_began = session.turns[known.map_or(now.turn, |place| place.step.turn)].started_at;
         self.search = Some(record.call_id.clone()).filter(|_| is_search);
         if let Some(call) = known.and_then(|place| call_at(session, place)) {
             let asked = call.started_at.max(turn_began);
@@ -153,7 +146,7 @@ impl ToolIndex {
         let exact = record.started_at;
         record.started_at = exact.or_else(|| began(inferred, turn_began, record.ended_at));
         if record.call_id.starts_with(NESTED_CALL_PREFIX)
-            && let Some(step) = self.script_of(session, turn, &record)
+            && let Some(step) = self.script_of(session, now.turn, &record)
             && let Some(script) = script_at(session, step)
         {
             record.started_at = exact.or_else(|| began(inferred, script.started_at, record.ended_at));
@@ -163,7 +156,7 @@ impl ToolIndex {
             add(&mut script.nested, record);
             return;
         }
-        self.push(session, turn, with_duration(record), None);
+        self.push(session, now.turn, with_duration(record), None);
     }
 
     /// The script that made the call: the turn's last one that was requested before the call began. Codex records
