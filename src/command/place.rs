@@ -2,7 +2,7 @@
 
 use common::variables::Variables;
 use mlflow_store;
-use mlflow_store::exporter::{Checked, ExportError, Patience};
+use mlflow_store::exporter::{ExportError, Patience, Readiness};
 use mlflow_store::lost::{Lost, SentTrace};
 use mlflow_store::target::access::Access;
 use mlflow_store::target::{Experiment, TRACKING_URI, Target};
@@ -15,8 +15,8 @@ pub(super) fn check(
     target: &Target,
     experiment: &Experiment,
     access: &Access,
-) -> Result<Checked, ExportError> {
-    mlflow_store::check(target, experiment, access, patience())
+) -> Result<Readiness, ExportError> {
+    mlflow_store::readiness(target, experiment, access, patience())
 }
 
 /// As `check`, for a target that is not in the settings yet: `uri` may hold a user and password.
@@ -25,7 +25,7 @@ pub(super) fn check_typed(
     target: &Target,
     experiment: &Experiment,
     access: Access,
-) -> Result<Checked, ExportError> {
+) -> Result<Readiness, ExportError> {
     let variables = Variables::from([(TRACKING_URI, uri)]).or(&access.variables);
     // Credentials of the environment apply to this target, unless the environment names another.
     let named = access.named.clone().or_else(|| Some(target.clone()));

@@ -8,7 +8,7 @@ use crate::finish::context::Context;
 use crate::queue::spool;
 use crate::queue::spool::list::{EntryState, Listed};
 use crate::settings::Settings;
-use mlflow_store::exporter::{Checked, ExportError};
+use mlflow_store::exporter::{ExportError, Readiness};
 use mlflow_store::target::access::Access;
 
 pub(super) struct Survey {
@@ -17,7 +17,7 @@ pub(super) struct Survey {
     pub(super) settings: Settings,
     pub(super) access: Access,
     /// The answer of the settings' target.
-    pub(super) target: Result<Checked, ExportError>,
+    pub(super) target: Result<Readiness, ExportError>,
     pub(super) waiting: Vec<Listed>,
     /// Quarantined entries.
     pub(super) set_aside: Vec<Listed>,

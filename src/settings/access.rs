@@ -21,7 +21,7 @@ pub fn with_file(world: &World, file: &ConfigFile) -> Access {
 mod tests {
     use super::*;
     use mlflow_store::target::Target;
-    use mlflow_store::target::secret::Secret;
+    use mlflow_store::target::credentials::Credential;
 
     #[test]
     fn a_relative_path_starts_at_the_launchs_working_folder() {
@@ -45,7 +45,7 @@ mod tests {
         let variables = access.variables_for(&Target::Http("https://file".into()));
         assert_eq!(variables.text("MLFLOW_TRACKING_INSECURE_TLS"), Some("true"));
         let found = access.credentials_in_address(&Target::Http("https://file".into()));
-        assert_eq!(found, Some(("ann".to_owned(), Secret::new("pw"))));
+        assert_eq!(found, Some(("ann".to_owned(), Credential::new("pw"))));
         assert_eq!(
             access.variables_for(&Target::Http("https://x".into())).text("MLFLOW_TRACKING_INSECURE_TLS"),
             None

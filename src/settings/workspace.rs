@@ -26,7 +26,6 @@ mod tests {
     use crate::base::codex_home::CodexHome;
     use crate::base::world::World;
     use crate::settings::Settings;
-    use mlflow_store::target::http_target::HttpTarget;
 
     fn decide(variables: &[(&str, &str)], file: &str) -> Settings {
         let world = World { variables: Variables::from([("CODEX_HOME", "/home")]), ..World::default() };
@@ -51,7 +50,7 @@ mod tests {
         };
         let (uri, named) = ("MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE");
         let of = |url: &str, workspace: Option<&str>| {
-            Target::Http(HttpTarget::new(url).with_workspace(workspace.map(str::to_owned)))
+            Target::Http(url.into()).with_workspace(workspace.map(str::to_owned))
         };
         let table = [
             ([("", ""), ("", "")], file("null"), of(server, None)),

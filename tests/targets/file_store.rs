@@ -11,7 +11,7 @@ use mlflow_store::file_store::FileStoreExporter;
 use mlflow_store::ids::TraceId;
 use mlflow_store::sqlite::SqliteExporter;
 use mlflow_store::target::Experiment;
-use mlflow_store::target::file_uri::file_uri;
+use mlflow_store::target::uri::file_uri;
 use mlflow_store::trace::Trace;
 use serde_json::{Value, json};
 use std::fs;

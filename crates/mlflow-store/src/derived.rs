@@ -3,7 +3,7 @@
 //! Servers differ: 3.6 adds only the tokens, 3.10 also the model and the provider, 3.14 also the cached
 //! tokens. The exporters add what the newest server adds, so that all targets hold the same rows.
 
-use super::keys;
+use crate::keys;
 use crate::trace::Span;
 use common::json::text::Text;
 use common::json::value::Value;
@@ -18,7 +18,7 @@ const MODELS: [&str; 2] = ["gen_ai.response.model", "gen_ai.request.model"];
 const PROVIDER: &str = "gen_ai.provider.name";
 
 /// The derived attributes that the span lacks, as `translate_span_when_storing` of MLflow 3.18 adds them.
-pub fn derived(span: &Span) -> Vec<(&'static str, Value)> {
+pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value)> {
     [
         (keys::SPAN_TOKEN_USAGE, token_usage as fn(&Span) -> Option<Value>),
         (keys::SPAN_MODEL, model),
@@ -31,7 +31,7 @@ pub fn derived(span: &Span) -> Vec<(&'static str, Value)> {
 }
 
 /// The value of one of these attributes: the span's own, or else the derived one.
-pub fn attribute(span: &Span, key: &str) -> Option<Value> {
+pub(crate) fn attribute(span: &Span, key: &str) -> Option<Value> {
     let own = span.attributes.get(key).cloned();
     own.or_else(|| derived(span).into_iter().find(|(name, _)| *name == key).map(|(_, value)| value))
 }
@@ -78,8 +78,8 @@ fn is_true(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::trace;
     use super::*;
+    use crate::tests::trace;
     use serde_json::json;
 
     fn span(attributes: serde_json::Value, inputs: serde_json::Value) -> Span {

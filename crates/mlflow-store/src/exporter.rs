@@ -1,10 +1,11 @@
-//! Exporters, which write traces to targets; receipts of what a target took; delivery of the spool.
+//! What an exporter does, and why a target may refuse a trace.
 
 use crate::receipt::Receipt;
 use crate::target::Target;
 use crate::target::access::Access;
-use crate::trace::Trace;
+use crate::trace::{BadTree, Trace};
 use jiff::Timestamp;
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 /// Writes traces to one target.
@@ -34,9 +35,9 @@ pub struct Delivered {
     pub spans_sent: usize,
 }
 
-/// The result of a check of a target, which sends and creates nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
+/// What a target that would take traces answers. The question sends and creates nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
     /// The server's version, or the MLflow version of the database's schema, as text for users. None if the
     /// target does not exist yet or does not report it.
     pub version: Option<String>,
@@ -85,6 +86,12 @@ pub enum Sign {
 /// The HTTP status of a rate limit: the trace is not its cause.
 const TOO_MANY_REQUESTS: u16 = 429;
 
+impl From<BadTree> for ExportError {
+    fn from(error: BadTree) -> ExportError {
+        ExportError::Trace(error.to_string())
+    }
+}
+
 impl ExportError {
     pub fn transient(reason: impl Into<String>) -> ExportError {
         ExportError::Transient { reason: reason.into(), after: None, status: None }
@@ -114,6 +121,11 @@ pub struct Patience<'a> {
     pub is_asked_to_end: &'a dyn Fn() -> bool,
     /// Called with the reason before a failed request is retried, and the delay until then.
     pub retrying: &'a dyn Fn(&str, Duration),
+}
+
+/// The random part of a pause: a number from 0 to 1, different for each process and each call: std's hash maps are seeded at random.
+pub fn jitter() -> f64 {
+    RandomState::new().hash_one(Instant::now()) as f64 / u64::MAX as f64
 }
 
 /// A target over a network, and what an exporter uses to reach it.

@@ -1,16 +1,20 @@
 //! The trace info of MLflow's REST API: everything about a trace but its spans.
 
-use super::keys;
-use super::tags::{self, Record};
-use super::wire::json;
-use crate::keys::ACTIVE_MS;
+use crate::keys::{self, ACTIVE_MS};
+use crate::tags::{self, Record};
 use crate::trace::Trace;
+use crate::wire::json;
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
 
 /// The body of `POST …/api/3.0/mlflow/traces`. `tags` are those to write, including the trace's name;
 /// `record` is stored in the metadata, for the next update.
-pub fn body(trace: &Trace, experiment: &str, tags: &BTreeMap<String, String>, record: &Record) -> Value {
+pub(crate) fn body(
+    trace: &Trace,
+    experiment: &str,
+    tags: &BTreeMap<String, String>,
+    record: &Record,
+) -> Value {
     object!({"trace": {"trace_info": {
         "trace_id": trace.id.to_string(),
         "trace_location": location(experiment),
@@ -25,12 +29,12 @@ pub fn body(trace: &Trace, experiment: &str, tags: &BTreeMap<String, String>, re
 }
 
 /// The location of a trace: the experiment with this id.
-pub fn location(experiment: &str) -> Value {
+pub(crate) fn location(experiment: &str) -> Value {
     object!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}})
 }
 
 /// The trace's metadata, and the record of its tags for the next update.
-pub fn metadata(trace: &Trace, record: &Record) -> BTreeMap<String, String> {
+pub(crate) fn metadata(trace: &Trace, record: &Record) -> BTreeMap<String, String> {
     let own = trace.metadata.iter().map(|(key, value)| (key.clone(), cut(value, keys::METADATA_WIDTH)));
     let mut all: BTreeMap<String, String> = own.collect();
     all.insert(tags::RECORD.to_owned(), json(record));
@@ -38,7 +42,7 @@ pub fn metadata(trace: &Trace, record: &Record) -> BTreeMap<String, String> {
 }
 
 /// Every tag that the trace should have. MLflow keeps the trace's name as a tag.
-pub fn tags(trace: &Trace) -> BTreeMap<String, String> {
+pub(crate) fn tags(trace: &Trace) -> BTreeMap<String, String> {
     let own = trace.tags.iter().map(|(key, value)| (key.clone(), cut(value, keys::TAG_WIDTH)));
     let mut all: BTreeMap<String, String> = own.collect();
     all.insert(keys::TRACE_NAME.to_owned(), cut(&trace.name, keys::TAG_WIDTH));
@@ -46,14 +50,14 @@ pub fn tags(trace: &Trace) -> BTreeMap<String, String> {
 }
 
 /// RFC 3339 in milliseconds, which is MLflow's precision.
-pub fn request_time(trace: &Trace) -> String {
+pub(crate) fn request_time(trace: &Trace) -> String {
     let milliseconds = jiff::Timestamp::from_millisecond(trace.started_at.as_millisecond());
     format!("{:.3}", milliseconds.unwrap_or(trace.started_at))
 }
 
 /// How long the agent worked, in whole milliseconds. Dashboards show it as the latency, so it excludes the time
 /// in which a session waits for its user. From start to end if no turn has times.
-pub fn took(trace: &Trace) -> i64 {
+pub(crate) fn took(trace: &Trace) -> i64 {
     let active = trace.spans.first().and_then(|root| root.attributes.get(ACTIVE_MS)?.as_number()?.as_i64());
     let wall = || trace.ended_at.as_millisecond() - trace.started_at.as_millisecond();
     active.unwrap_or_else(wall).max(0)
@@ -65,7 +69,7 @@ fn execution_duration(trace: &Trace) -> String {
 }
 
 /// Cuts text to `width` characters; a cut text ends in "...", as MLflow's own clients write it.
-pub fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     const CUT: &str = "...";
     match text.char_indices().nth(width) {
         None => text.to_owned(),

@@ -1,30 +1,27 @@
 //! A trace, and where MLflow keeps it: a SQLite file, a file store, a server, a Databricks workspace. Nothing about
 //! the files of an agent.
 
-pub mod artifact;
 pub mod databricks;
-pub mod derived;
+mod derived;
 pub mod exporter;
 pub mod file_store;
 pub mod http;
 pub mod ids;
-pub mod info;
-pub mod jitter;
+mod info;
 pub mod keys;
 pub mod lost;
 pub mod page;
 pub mod receipt;
-pub mod rest;
-#[cfg(test)]
-mod sample;
+mod rest;
 pub mod sqlite;
-pub mod tags;
+mod tags;
 pub mod target;
+#[cfg(test)]
+mod tests;
 pub mod trace;
-pub mod tree;
-pub mod wire;
+mod wire;
 
-use crate::exporter::{Checked, ExportError, Exporter, Patience, Remote};
+use crate::exporter::{ExportError, Exporter, Patience, Readiness, Remote};
 use crate::ids::TraceId;
 use crate::lost::{Lost, SentTrace};
 use crate::target::access::Access;
@@ -58,25 +55,25 @@ pub fn exporter<'a>(
     })
 }
 
-/// The access without retries: a user waits for the result of a check, and can repeat it.
-fn for_a_check(access: &Access) -> Access {
+/// The access without retries: a user waits for the answer, and can ask again.
+fn without_retries(access: &Access) -> Access {
     let variables = Variables::from([("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")]).or(&access.variables);
     Access { variables, ..access.clone() }
 }
 
-/// Whether the target would take traces. Sends and creates nothing.
-pub fn check(
+/// Asks whether the target would take traces. Sends and creates nothing.
+pub fn readiness(
     target: &Target,
     experiment: &Experiment,
     access: &Access,
     patience: Patience,
-) -> Result<Checked, ExportError> {
-    let remote = Remote { target, access: &for_a_check(access), patience };
+) -> Result<Readiness, ExportError> {
+    let remote = Remote { target, access: &without_retries(access), patience };
     match target {
-        Target::Sqlite(path) => sqlite::check(path, experiment),
-        Target::FileStore(root) => file_store::check(root, experiment),
-        Target::Http(server) => http::check(remote, &server.url, experiment),
-        Target::Databricks { profile } => databricks::check(remote, profile.as_deref(), experiment),
+        Target::Sqlite(path) => sqlite::readiness(path, experiment),
+        Target::FileStore(root) => file_store::readiness(root, experiment),
+        Target::Http(server) => http::readiness(remote, &server.url, experiment),
+        Target::Databricks { profile } => databricks::readiness(remote, profile.as_deref(), experiment),
     }
 }
 
@@ -96,7 +93,7 @@ pub fn lost(
     access: &Access,
     patience: Patience,
 ) -> Result<Lost, ExportError> {
-    let remote = Remote { target, access: &for_a_check(access), patience };
+    let remote = Remote { target, access: &without_retries(access), patience };
     match target {
         Target::Sqlite(path) => sqlite::lost(path, sent),
         Target::FileStore(root) => file_store::lost(root, sent),

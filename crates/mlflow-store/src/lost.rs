@@ -1,7 +1,7 @@
 //! Traces that a target took and no longer has. A receipt records what was sent, not whether it is still
 //! there.
 
-use super::ExportError;
+use crate::exporter::ExportError;
 use crate::ids::TraceId;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -1,11 +1,11 @@
 //! The addresses of MLflow's own pages.
 
-use super::databricks;
+use crate::databricks;
 use crate::ids::TraceId;
 use crate::target::Target;
 use crate::target::access::Access;
-use crate::target::address::without_credentials;
-use crate::target::file_uri::escaped;
+use crate::target::credentials::without_credentials;
+use crate::target::uri::escaped;
 use std::path::Path;
 
 /// The address of a trace's page; None if no known server shows it.

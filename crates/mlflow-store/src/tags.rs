@@ -7,23 +7,23 @@ use std::collections::BTreeMap;
 
 /// The metadata key of the record of written tags. Users cannot change metadata, only tags. MLflow's page
 /// hides keys with the prefix `mlflow.`.
-pub const RECORD: &str = "mlflow.codex.tagsWritten";
+pub(crate) const RECORD: &str = "mlflow.codex.tagsWritten";
 
 /// The key in traces of earlier versions of codex-traced.
-pub const FORMER_RECORD: &str = "codex.tags_written";
+pub(crate) const FORMER_RECORD: &str = "codex.tags_written";
 
 /// Tag key to the first 8 bytes, in hex, of the SHA-256 of the value that was written last.
-pub type Record = BTreeMap<String, String>;
+pub(crate) type Record = BTreeMap<String, String>;
 
 /// The record in a trace's metadata; empty if there is none.
-pub fn record<'m>(metadata: impl Fn(&str) -> Option<&'m str>) -> Record {
+pub(crate) fn record<'m>(metadata: impl Fn(&str) -> Option<&'m str>) -> Record {
     let written = metadata(RECORD).filter(|written| !written.is_empty()).or_else(|| metadata(FORMER_RECORD));
     written.and_then(|written| serde_json::from_str(written).ok()).unwrap_or_default()
 }
 
 /// What an update does to the tags of a trace.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct TagUpdate {
+pub(crate) struct TagUpdate {
     pub write: BTreeMap<String, String>,
     pub remove: Vec<String>,
     pub record: Record,
@@ -32,7 +32,7 @@ pub struct TagUpdate {
 impl TagUpdate {
     /// `there` is what the store has now, `written` the record of the last update, `ours` the tags of this
     /// one.
-    pub fn plan(
+    pub(crate) fn plan(
         there: &BTreeMap<String, String>,
         written: &Record,
         ours: &BTreeMap<String, String>,
@@ -65,7 +65,7 @@ impl TagUpdate {
 
 /// The record after an update that may have stopped at any point: `pending` is the record of the whole
 /// update. Only for a store that cannot write the tags and their record at once.
-pub fn recovered(there: &BTreeMap<String, String>, mut written: Record, pending: Record) -> Record {
+pub(crate) fn recovered(there: &BTreeMap<String, String>, mut written: Record, pending: Record) -> Record {
     for (key, last) in pending {
         if there.get(&key).is_some_and(|now| mark(now) == last) {
             written.insert(key, last);

@@ -5,7 +5,7 @@ use crate::keys::{CONTENT, REDACTIONS};
 use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Characters of a preview: the width of MLflow's columns for previews.
 pub const PREVIEW_CHARACTERS: usize = 1000;
@@ -86,10 +86,52 @@ pub struct SpanEvent {
     pub attributes: Map,
 }
 
+/// Why a trace must not be sent. MLflow 3.17 walks the spans without a guard: a span that is its own parent
+/// makes it loop until memory is exhausted.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("spans make no tree: {0}")]
+pub struct BadTree(String);
+
 impl Trace {
     /// Whether it holds metadata only. The target then deletes older content of the same trace.
     pub fn is_metadata_only(&self) -> bool {
         self.spans.first().is_some_and(|root| root.attributes.contains_key(CONTENT))
+    }
+
+    /// Ids must be unique and not zero, every parent must exist, and no span may be its own ancestor.
+    pub fn check_tree(&self) -> Result<(), BadTree> {
+        let bad = |text: String| Err(BadTree(text));
+        let mut parents = HashMap::with_capacity(self.spans.len());
+        for Span { id, parent, .. } in &self.spans {
+            if *id == SpanId([0; 8]) {
+                return bad("a span's id is zero".to_owned());
+            }
+            if *parent == Some(*id) {
+                return bad(format!("span {id} is its own parent"));
+            }
+            if parents.insert(*id, *parent).is_some() {
+                return bad(format!("span {id} occurs twice"));
+            }
+        }
+        // The walk that first reached each span; a walk that meets itself has found a cycle.
+        let mut walks: HashMap<SpanId, SpanId> = HashMap::with_capacity(self.spans.len());
+        for span in &self.spans {
+            let mut at = span.id;
+            while let Some(parent) = parents.get(&at).copied().flatten() {
+                walks.insert(at, span.id);
+                if !parents.contains_key(&parent) {
+                    return bad(format!("the parent of span {at} is missing"));
+                }
+                match walks.get(&parent) {
+                    Some(walk) if *walk == span.id => {
+                        return bad(format!("span {parent} is its own ancestor"));
+                    }
+                    Some(_) => break,
+                    None => at = parent,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removed secrets per rule; empty where no rule found anything.
@@ -131,6 +173,56 @@ impl SpanType {
             SpanType::Llm => "LLM",
             SpanType::Tool => "TOOL",
             SpanType::Chain => "CHAIN",
+        }
+    }
+}
+
+impl SpanStatus {
+    /// MLflow's short name, for columns; the span's JSON has the long names.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            SpanStatus::Unset => "UNSET",
+            SpanStatus::Ok => "OK",
+            SpanStatus::Error { .. } => "ERROR",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::trace;
+
+    #[test]
+    fn only_a_tree_passes() {
+        let id = |number: u8| SpanId([0, 0, 0, 0, 0, 0, 0, number]);
+        type Edges<'a> = &'a [(u8, Option<u8>)];
+        let cases: &[(Edges, Option<&str>)] = &[
+            (&[], None),
+            (&[(1, None)], None),
+            (&[(1, None), (2, Some(1)), (3, Some(2)), (4, Some(2))], None),
+            (&[(3, Some(2)), (2, Some(1)), (4, Some(3)), (1, None)], None),
+            (&[(0, None)], Some("a span's id is zero")),
+            (&[(1, None), (1, None)], Some("span 0000000000000001 occurs twice")),
+            (&[(1, Some(1))], Some("span 0000000000000001 is its own parent")),
+            (&[(1, None), (2, Some(9))], Some("the parent of span 0000000000000002 is missing")),
+            (&[(1, None), (2, Some(3)), (3, Some(2))], Some("span 0000000000000002 is its own ancestor")),
+            (
+                &[(1, None), (5, Some(2)), (2, Some(3)), (3, Some(4)), (4, Some(2))],
+                Some("span 0000000000000002 is its own ancestor"),
+            ),
+        ];
+        for (tree, expected) in cases {
+            let mut trace = trace();
+            let any = trace.spans.remove(0);
+            let span = |(number, parent): &(u8, Option<u8>)| Span {
+                id: id(*number),
+                parent: parent.map(id),
+                ..any.clone()
+            };
+            trace.spans = tree.iter().map(span).collect();
+            let expected = expected.map_or(Ok(()), |reason| Err(BadTree(reason.to_owned())));
+            assert_eq!(trace.check_tree(), expected, "{tree:?}");
         }
     }
 }

@@ -1,23 +1,23 @@
-//! A span in MLflow's JSON format, the same in `spans.content` and in `traces.json`.
+//! A span in MLflow's JSON format, the same in `spans.content` and in the file `traces.json`.
 
-use super::derived::derived;
-use super::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
+use crate::derived::derived;
 use crate::ids::{SpanId, TraceId};
-use crate::trace::{Span, SpanEvent, SpanStatus, SpanType};
+use crate::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
+use crate::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::json::text::Text;
-use common::json::value::Map;
-use common::json::value::Value;
+use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::ser::Formatter;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Schema 3 of MLflow. Ids are base64 of the raw bytes; attribute values are JSON inside a string.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct WireSpan {
+pub(crate) struct WireSpan {
     trace_id: String,
     span_id: String,
     parent_span_id: Option<String>,
@@ -51,15 +51,6 @@ struct WireStatus {
     message: Option<String>,
 }
 
-/// MLflow's short name of a status, for the column; the span's JSON has the long names.
-pub fn status_name(status: &SpanStatus) -> &'static str {
-    match status {
-        SpanStatus::Unset => "UNSET",
-        SpanStatus::Ok => "OK",
-        SpanStatus::Error { .. } => "ERROR",
-    }
-}
-
 /// An attribute's value as JSON. Text that is itself JSON of a text, a list or an object stays as it is:
 /// MLflow's own clients send it in that form, and servers since 3.8 keep it.
 fn attribute_json(value: &Value) -> String {
@@ -75,7 +66,7 @@ fn is_json_of_more(text: &str) -> bool {
 }
 
 /// Nanoseconds since 1970; a time outside the years 1677 to 2262 becomes the nearest inside.
-pub fn nanoseconds(at: Timestamp) -> i64 {
+pub(crate) fn nanoseconds(at: Timestamp) -> i64 {
     let exact = at.as_nanosecond();
     i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })
 }
@@ -85,7 +76,7 @@ fn timestamp(nanoseconds: i64) -> Timestamp {
 }
 
 /// JSON with the spaces of Python's `json.dumps`: MLflow's search for span attributes matches that text.
-pub fn json(value: &impl Serialize) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     value
         .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonSpacing))
@@ -110,7 +101,7 @@ impl Formatter for PythonSpacing {
 }
 
 impl WireSpan {
-    pub fn from_span(trace: TraceId, span: &Span) -> WireSpan {
+    pub(crate) fn from_span(trace: TraceId, span: &Span) -> WireSpan {
         let mut attributes = Map::new();
         let mut put = |key: Text, value: &Value| attributes.insert(key, attribute_json(value).into());
         for (key, value) in span.attributes.iter() {
@@ -150,7 +141,7 @@ impl WireSpan {
 
     /// Converts back to a span. None if an id does not have the expected length; other unknown values,
     /// written by MLflow or another program, become the nearest known ones.
-    pub fn into_span(self) -> Option<Span> {
+    pub(crate) fn into_span(self) -> Option<Span> {
         let mut attributes: Map =
             self.attributes.into_iter().map(|(key, value)| (key, unwrapped(value))).collect();
         attributes.remove(SPAN_TRACE_ID);
@@ -218,89 +209,33 @@ fn from_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
     STANDARD.decode(text).ok()?.try_into().ok()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json as value;
+/// MLflow's name of the file with all spans of a trace, in the folder that the trace's artifact location names.
+pub(crate) const ARTIFACT: &str = "traces.json";
 
-    fn span() -> Span {
-        let object = |value: serde_json::Value| Value::from(value).as_object().cloned().unwrap();
-        Span {
-            id: SpanId([0, 189, 33, 205, 148, 234, 175, 108]),
-            parent: Some(SpanId([1; 8])),
-            name: "tool_exec".to_owned(),
-            span_type: SpanType::Tool,
-            status: SpanStatus::Error { message: "exit code 3".to_owned() },
-            started_at: "2026-11-22T09:54:45.097123456Z".parse().unwrap(),
-            ended_at: "2026-11-22T09:54:46Z".parse().unwrap(),
-            inputs: value!({"command": ["ls", "-l"]}).into(),
-            outputs: Value::Null,
-            attributes: object(
-                value!({"tool_name": "exec", "exit_code": 3, "mlflow.llm.cost": {"total_cost": 0.25}}),
-            ),
-            events: vec![SpanEvent {
-                name: "exception".to_owned(),
-                at: "2026-11-22T09:54:46Z".parse().unwrap(),
-                attributes: object(value!({"exception.type": "ToolError", "exception.message": "nö"})),
-            }],
-        }
-    }
+/// The file's content, with every span.
+pub(crate) fn traces_json(trace: &Trace) -> Vec<u8> {
+    json(&BTreeMap::from([("spans", ArtifactSpans(trace))])).into_bytes()
+}
 
-    #[test]
-    fn a_span_has_the_json_that_mlflow_writes() {
-        let trace = "tr-4605951f9bc51c3fc8d1bf3d92a71fd6".parse().unwrap();
-        let expected = [
-            r#"{"trace_id": "RgWVH5vFHD/I0b89kqcf1g==", "span_id": "AL0hzZTqr2w=", "#,
-            r#""parent_span_id": "AQEBAQEBAQE=", "name": "tool_exec", "#,
-            r#""kind": "SPAN_KIND_INTERNAL", "#,
-            r#""start_time_unix_nano": 1795341285097123456, "end_time_unix_nano": 1795341286000000000, "#,
-            r#""events": [{"name": "exception", "time_unix_nano": 1795341286000000000, "#,
-            r#""attributes": {"exception.type": "ToolError", "exception.message": "nö"}}], "#,
-            r#""status": {"code": "STATUS_CODE_ERROR", "message": "exit code 3"}, "#,
-            r#""attributes": {"tool_name": "\"exec\"", "exit_code": "3", "#,
-            r#""mlflow.llm.cost": "{\"total_cost\": 0.25}", "#,
-            r#""mlflow.traceRequestId": "\"tr-4605951f9bc51c3fc8d1bf3d92a71fd6\"", "#,
-            r#""mlflow.spanType": "\"TOOL\"", "mlflow.spanInputs": "{\"command\": [\"ls\", \"-l\"]}"}, "#,
-            r#""links": []}"#,
-        ];
-        assert_eq!(json(&WireSpan::from_span(trace, &span())), expected.concat());
-    }
+/// Serializes the spans one by one, so that memory holds no third copy of a large trace.
+struct ArtifactSpans<'a>(&'a Trace);
 
-    #[test]
-    fn a_span_comes_back_whole() {
-        let wire = WireSpan::from_span(TraceId([7; 16]), &span());
-        let text = json(&wire);
-        assert_eq!(serde_json::from_str::<WireSpan>(&text).unwrap().into_span(), Some(span()));
-    }
-
-    #[test]
-    fn text_that_is_json_stays_as_a_server_keeps_it() {
-        let table = [
-            ("plain", r#""plain""#),
-            ("12", r#""12""#),
-            ("true", r#""true""#),
-            ("{\"a\": 1.10}", "{\"a\": 1.10}"),
-            (" [1]", " [1]"),
-            ("\"quoted\"", "\"quoted\""),
-            ("{not json", r#""{not json""#),
-            ("", r#""""#),
-        ];
-        for (text, expected) in table {
-            assert_eq!(attribute_json(&Value::from(text)), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn an_id_of_another_length_is_refused() {
-        assert_eq!(from_base64("Y29kZXgtdHI="), Some(*b"codex-tr"));
-        for text in ["", "Y29kZXgtdHI", "Y29kZXgtdH!=", "Y29kZXgtdHJy"] {
-            assert_eq!(from_base64::<8>(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_time_out_of_range_becomes_the_nearest_in_range() {
-        assert_eq!(nanoseconds(Timestamp::MAX), i64::MAX);
-        assert_eq!(nanoseconds(Timestamp::MIN), i64::MIN);
+impl Serialize for ArtifactSpans<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ArtifactSpans(trace) = self;
+        serializer.collect_seq(trace.spans.iter().map(|span| WireSpan::from_span(trace.id, span)))
     }
 }
+
+/// The spans in such a file. Skips spans with malformed ids, and all spans of an unreadable file.
+pub(crate) fn spans_in(file: &[u8]) -> Vec<Span> {
+    #[derive(Default, Deserialize)]
+    struct Artifact {
+        spans: Vec<WireSpan>,
+    }
+    let artifact: Artifact = serde_json::from_slice(file).unwrap_or_default();
+    artifact.spans.into_iter().filter_map(WireSpan::into_span).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use crate::command::{place, ui};
 use crate::finish::context::Context;
 use crate::queue::receipts;
 use jiff::{SignedDuration, Timestamp};
-use mlflow_store::exporter::{Checked, ExportError};
+use mlflow_store::exporter::{ExportError, Readiness};
 use mlflow_store::ids::TraceId;
 use mlflow_store::lost::{Lost, SentTrace};
 use mlflow_store::receipt::Receipt;
@@ -48,9 +48,9 @@ pub(super) fn check(survey: &Survey, context: &Context) -> Vec<Finding> {
     findings
 }
 
-fn reached(target: &Target, checked: &Result<Checked, ExportError>) -> Finding {
+fn reached(target: &Target, checked: &Result<Readiness, ExportError>) -> Finding {
     let error = match checked {
-        Ok(Checked { version: None, experiment_id: None, .. }) if !target.is_remote() => {
+        Ok(Readiness { version: None, experiment_id: None, .. }) if !target.is_remote() => {
             return Finding::ok("target", format!("{target}, to be made with the first trace"));
         }
         // MLflow also answers users without write permission, and has no request that reveals the permission.
@@ -68,7 +68,7 @@ fn reached(target: &Target, checked: &Result<Checked, ExportError>) -> Finding {
     Finding::error("target", error.to_string(), todo)
 }
 
-fn found(target: &Target, experiment: &Experiment, checked: &Checked) -> Finding {
+fn found(target: &Target, experiment: &Experiment, checked: &Readiness) -> Finding {
     let called = match experiment {
         Experiment::Name(name) => format!("\"{name}\""),
         Experiment::Id(id) => format!("id {id}"),
@@ -86,7 +86,7 @@ fn found(target: &Target, experiment: &Experiment, checked: &Checked) -> Finding
     }
 }
 
-fn version(target: &Target, checked: &Checked) -> Option<Finding> {
+fn version(target: &Target, checked: &Readiness) -> Option<Finding> {
     let version = checked.version.as_ref()?;
     Some(match target {
         Target::Sqlite(_) => {
@@ -231,7 +231,7 @@ mod tests {
         let server = Target::Http("http://mlflow:5000".into());
         let database = Target::Sqlite("/x.db".into());
         let named = Experiment::Name("codex".into());
-        let checked = |id: Option<&str>| Checked {
+        let checked = |id: Option<&str>| Readiness {
             version: Some("MLflow 3.18.0".into()),
             experiment_id: id.map(str::to_owned),
             clock: None,

@@ -16,7 +16,7 @@ use crate::settings::reference;
 use crate::settings::{Source, Tracing};
 use common::printable::masked_with_queries;
 use jiff::Timestamp;
-use mlflow_store::exporter::{Checked, ExportError};
+use mlflow_store::exporter::{ExportError, Readiness};
 use mlflow_store::ids::TraceId;
 use mlflow_store::page;
 use mlflow_store::receipt::Receipt;
@@ -194,7 +194,7 @@ fn environment(world: &World) -> Vec<SetVariable> {
     set.collect()
 }
 
-fn answer(target: &Target, checked: Result<Checked, ExportError>) -> TargetAnswer {
+fn answer(target: &Target, checked: Result<Readiness, ExportError>) -> TargetAnswer {
     let problem = checked.as_ref().err().map(|error| masked(&error.to_string()));
     let (version, experiment_id) =
         checked.map_or((None, None), |checked| (checked.version, checked.experiment_id));

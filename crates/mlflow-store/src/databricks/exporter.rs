@@ -1,22 +1,20 @@
 //! Sends traces to a workspace: the information about each by the REST API, the spans as a file.
 
-use super::login::Account;
 use super::upload;
-use super::workspace::WorkspaceApi;
-use crate::exporter::{Checked, Delivered, ExportError, Exporter, Remote};
+use super::workspace::{WorkspaceApi, connect};
+use crate::exporter::{Delivered, ExportError, Exporter, Remote};
 use crate::receipt::Receipt;
 use crate::rest::api::{Rest, Subject};
-use crate::rest::client::Client;
+use crate::rest::experiments;
 use crate::rest::stored::{self, StoredTrace};
-use crate::rest::{experiments, proxies, roots, variables};
 use crate::target::Experiment;
 use crate::trace::Trace;
-use crate::{artifact, info, tree};
+use crate::{info, wire};
 use std::time::Instant;
 
 /// Writes traces to one workspace and one experiment.
 pub struct DatabricksExporter<'a> {
-    pub(super) workspace: WorkspaceApi<'a>,
+    workspace: WorkspaceApi<'a>,
     experiment: Experiment,
 }
 
@@ -27,16 +25,7 @@ impl<'a> DatabricksExporter<'a> {
         profile: Option<&str>,
         experiment: Experiment,
     ) -> Result<DatabricksExporter<'a>, ExportError> {
-        let values = remote.access.variables_for(remote.target);
-        let account = Account::find(profile, &values, remote.access.home.as_deref())?;
-        let http = proxies::set(reqwest::Client::builder(), &values)?;
-        let http = match account.host.starts_with("http:") {
-            // Only tests have such a host, on machines that may have no certificates.
-            true => http.tls_certs_only([]),
-            false => roots::set(http, &values)?,
-        };
-        let client = Client::new(http, variables::request_policy(&values)?, remote.patience)?;
-        Ok(DatabricksExporter { workspace: WorkspaceApi::new(client, account), experiment })
+        Ok(DatabricksExporter { workspace: connect(remote, profile)?, experiment })
     }
 
     /// Sends everything but the spans.
@@ -82,13 +71,6 @@ impl<'a> DatabricksExporter<'a> {
     }
 }
 
-/// Checks that the workspace answers and has the experiment; changes nothing.
-pub fn check(remote: Remote, profile: Option<&str>, wanted: &Experiment) -> Result<Checked, ExportError> {
-    let exporter = DatabricksExporter::open(remote, profile, wanted.clone())?;
-    let experiment_id = experiments::find(&exporter.workspace, wanted)?;
-    Ok(Checked { version: None, experiment_id, clock: None })
-}
-
 impl Exporter for DatabricksExporter<'_> {
     fn give_up_at(&mut self, at: Option<Instant>) {
         self.workspace.client().give_up_at(at);
@@ -96,8 +78,7 @@ impl Exporter for DatabricksExporter<'_> {
 
     /// Sends the whole trace each time: the spans are one file.
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
-        tree::check(&trace.spans)
-            .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
+        trace.check_tree()?;
         let there = StoredTrace::look(&self.workspace, trace.id).map_err(ExportError::over_trace)?;
         // Another experiment would move the trace.
         let home = there.as_ref().map(|there| there.experiment_id.clone());
@@ -111,7 +92,7 @@ impl Exporter for DatabricksExporter<'_> {
         };
         let informed = self.send_info(trace, &experiment_id, &there.unwrap_or_default());
         informed.map_err(ExportError::over_trace)?;
-        let uploaded = upload::upload(&self.workspace, trace.id, &artifact::traces_json(trace));
+        let uploaded = upload::upload(&self.workspace, trace.id, &wire::traces_json(trace));
         uploaded.map_err(ExportError::over_trace)?;
         Ok(Delivered { experiment_id, spans_sent: trace.spans.len() })
     }

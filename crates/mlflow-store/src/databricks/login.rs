@@ -8,7 +8,7 @@ use super::profile::{BadProfileLine, NoProfile, Profile, Profiles};
 use crate::exporter::ExportError;
 use crate::target::Target;
 use crate::target::access::Access;
-use crate::target::secret::Secret;
+use crate::target::credentials::Credential;
 use common::variables::Variables;
 use reqwest::Url;
 use std::collections::BTreeSet;
@@ -31,9 +31,9 @@ pub(super) struct Account {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Login {
     /// A personal access token, or any other that is sent as it is.
-    Token(Secret),
+    Token(Credential),
     /// OAuth for machines: these get tokens that are valid for about an hour.
-    ServicePrincipal { id: String, secret: Secret, scopes: String },
+    ServicePrincipal { id: String, secret: Credential, scopes: String },
 }
 
 /// Each text includes advice.
@@ -131,7 +131,7 @@ impl Account {
 
 fn from_variables(variables: &Variables) -> Profile {
     let setting = |(name, variable, _): &(&str, &str, _)| {
-        Some((name.to_string(), Secret::new(variables.text(variable)?)))
+        Some((name.to_string(), Credential::new(variables.text(variable)?)))
     };
     KNOWN.iter().filter_map(setting).collect()
 }

@@ -1,10 +1,10 @@
 //! `~/.databrickscfg`: named groups of settings, in the INI form that Python's configparser reads.
 
-use crate::target::secret::Secret;
+use crate::target::credentials::Credential;
 use std::collections::BTreeMap;
 
 /// Values by databricks-sdk's names (`host`, `token`). Each may be a credential.
-pub(super) type Profile = BTreeMap<String, Secret>;
+pub(super) type Profile = BTreeMap<String, Credential>;
 
 /// The profile to use if none is named.
 const DEFAULT: &str = "DEFAULT";
@@ -40,8 +40,8 @@ impl Profiles {
             if let (Some(settings), Some((key, depth))) = (&mut section, &last)
                 && indented > *depth
             {
-                let more = settings.get(key).map_or("", Secret::reveal);
-                let more = Secret::new(format!("{more}\n{written}"));
+                let more = settings.get(key).map_or("", Credential::reveal);
+                let more = Credential::new(format!("{more}\n{written}"));
                 settings.insert(key.clone(), more);
                 continue;
             }
@@ -55,7 +55,7 @@ impl Profiles {
                 return Err(BadProfileLine(number));
             };
             let (key, value) = (written[..split].trim().to_lowercase(), written[split + 1..].trim());
-            settings.insert(key.clone(), Secret::new(value));
+            settings.insert(key.clone(), Credential::new(value));
             last = Some((key, indented));
         }
         Ok(profiles)
@@ -65,7 +65,7 @@ impl Profiles {
     /// must exist. Unlike configparser's, a profile inherits nothing from DEFAULT.
     pub(super) fn choose(mut self, asked: Option<&str>) -> Result<Profile, NoProfile> {
         let of_file = self.0.remove(FILE_SETTINGS).unwrap_or_default();
-        let own = of_file.get("default_profile").map(Secret::reveal).filter(|name| !name.is_empty());
+        let own = of_file.get("default_profile").map(Credential::reveal).filter(|name| !name.is_empty());
         match asked.or(own) {
             Some(name) => self.0.remove(name).ok_or_else(|| NoProfile(name.to_owned())),
             None => Ok(self.0.remove(DEFAULT).unwrap_or_default()),
@@ -93,7 +93,7 @@ Token: dapi=1%:2
 ";
 
     fn settings(pairs: &[(&str, &str)]) -> Profile {
-        pairs.iter().map(|(key, value)| (key.to_string(), Secret::new(*value))).collect()
+        pairs.iter().map(|(key, value)| (key.to_string(), Credential::new(*value))).collect()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::exporter::ExportError;
 use crate::rest::answer::{Answer, plain};
-use crate::rest::secrets::Secrets;
+use crate::rest::mask::CredentialMask;
 
 /// The longest part of a server's message that is shown, in characters.
 const LONGEST_MESSAGE: usize = 300;
@@ -19,7 +19,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Databricks writes `error_code` and `message`, OAuth `error` and `error_description`; a proxy in
     /// between writes anything.
-    pub(super) fn from_answer(answer: &Answer, secrets: &Secrets) -> Refusal {
+    pub(super) fn from_answer(answer: &Answer, mask: &CredentialMask) -> Refusal {
         let body = answer.json();
         let text = |names: [&str; 2]| names.iter().find_map(|name| body[name].as_str());
         let code = text(["error_code", "error"]).filter(|code| is_code(code)).unwrap_or_default().to_owned();
@@ -27,7 +27,7 @@ impl Refusal {
         Refusal {
             status: answer.status.as_u16(),
             code,
-            message: plain(&secrets.hide_text(message), LONGEST_MESSAGE),
+            message: plain(&mask.hide_text(message), LONGEST_MESSAGE),
         }
     }
 
@@ -117,9 +117,9 @@ mod tests {
     fn refusal(status: u16, body: &str) -> Refusal {
         let status = StatusCode::from_u16(status).unwrap();
         let answer = Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() };
-        let secrets = Secrets::default();
-        secrets.add(b"dapi-1");
-        Refusal::from_answer(&answer, &secrets)
+        let mask = CredentialMask::default();
+        mask.add(b"dapi-1");
+        Refusal::from_answer(&answer, &mask)
     }
 
     #[test]

@@ -2,15 +2,16 @@
 
 use super::login::{Account, Login};
 use super::refusal::{Refusal, reworded};
-use crate::exporter::ExportError;
+use crate::exporter::{ExportError, Remote};
 use crate::rest::answer::Answer;
 use crate::rest::api::ApiRequest;
 use crate::rest::client::{Client, Request};
-use crate::target::secret::Secret;
+use crate::rest::variables::{request_policy, with_authorities, with_proxies};
+use crate::target::credentials::Credential;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, Url};
+use reqwest::{ClientBuilder, Method, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use std::cell::{OnceCell, RefCell};
@@ -37,19 +38,32 @@ struct HostConfig {
 }
 
 struct Token {
-    value: Secret,
+    value: Credential,
     expires: Option<Instant>,
     /// An earlier request succeeded with it, so a refusal may mean that it has expired.
     is_proved: bool,
 }
 
-impl<'a> WorkspaceApi<'a> {
-    pub(super) fn new(client: Client<'a>, account: Account) -> WorkspaceApi<'a> {
-        let (Login::Token(secret) | Login::ServicePrincipal { secret, .. }) = &account.login;
-        client.secrets().add(secret.reveal().as_bytes());
-        WorkspaceApi { client, account, config: OnceCell::new(), token: RefCell::new(None) }
-    }
+/// Chooses the login; sends no request yet.
+pub(super) fn connect<'a>(
+    remote: Remote<'_, 'a>,
+    profile: Option<&str>,
+) -> Result<WorkspaceApi<'a>, ExportError> {
+    let variables = remote.access.variables_for(remote.target);
+    let account = Account::find(profile, &variables, remote.access.home.as_deref())?;
+    let http = with_proxies(ClientBuilder::new(), &variables)?;
+    let http = match account.host.starts_with("http:") {
+        // Only tests have such a host, on machines that may have no certificates.
+        true => http.tls_certs_only([]),
+        false => with_authorities(http, &variables)?,
+    };
+    let client = Client::new(http, request_policy(&variables)?, remote.patience)?;
+    let (Login::Token(secret) | Login::ServicePrincipal { secret, .. }) = &account.login;
+    client.mask().add(secret.reveal().as_bytes());
+    Ok(WorkspaceApi { client, account, config: OnceCell::new(), token: RefCell::new(None) })
+}
 
+impl<'a> WorkspaceApi<'a> {
     pub(super) fn client(&self) -> &Client<'a> {
         &self.client
     }
@@ -59,7 +73,7 @@ impl<'a> WorkspaceApi<'a> {
     }
 
     pub(super) fn refusal(&self, answer: &Answer) -> Refusal {
-        Refusal::from_answer(answer, self.client.secrets())
+        Refusal::from_answer(answer, self.client.mask())
     }
 
     /// Replaces a token that was valid before and is refused now.
@@ -81,7 +95,7 @@ impl<'a> WorkspaceApi<'a> {
     }
 
     fn exchange(&self, request: &Request) -> Result<Answer, ExportError> {
-        let hidden = |reason: String| self.client.secrets().hide_text(&reason);
+        let hidden = |reason: String| self.client.mask().hide_text(&reason);
         self.client.send(request).map_err(|error| reworded(error, hidden))
     }
 
@@ -109,7 +123,7 @@ impl<'a> WorkspaceApi<'a> {
         serde_json::from_slice(&answer.body).ok().filter(|_| answer.status.is_success())
     }
 
-    fn bearer(&self, config: &HostConfig) -> Result<Secret, ExportError> {
+    fn bearer(&self, config: &HostConfig) -> Result<Credential, ExportError> {
         let (id, secret, scopes) = match &self.account.login {
             Login::Token(token) => return Ok(token.clone()),
             Login::ServicePrincipal { id, secret, scopes } => (id, secret, scopes),
@@ -128,7 +142,7 @@ impl<'a> WorkspaceApi<'a> {
             return Err(self.refusal(&answer).login_error(&self.account.host));
         }
         let granted = answer.json();
-        let value = granted["access_token"].as_str().map(Secret::new).ok_or_else(|| {
+        let value = granted["access_token"].as_str().map(Credential::new).ok_or_else(|| {
             ExportError::Target(format!("{} granted no token that can be read", self.account.host))
         })?;
         // Some servers write numbers as text.
@@ -137,7 +151,7 @@ impl<'a> WorkspaceApi<'a> {
             number => number.as_u64(),
         };
         let expires = seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
-        self.client.secrets().add(value.reveal().as_bytes());
+        self.client.mask().add(value.reveal().as_bytes());
         *self.token.borrow_mut() = Some(Token { value: value.clone(), expires, is_proved: false });
         Ok(value)
     }
@@ -174,7 +188,7 @@ fn get(url: String) -> Request {
     Request { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new() }
 }
 
-fn token_request(url: &str, id: &str, secret: &Secret, scopes: &str) -> Result<Request, ExportError> {
+fn token_request(url: &str, id: &str, secret: &Credential, scopes: &str) -> Result<Request, ExportError> {
     let mut form = Url::parse("form:").expect("a scheme is an address");
     form.query_pairs_mut().append_pair("grant_type", "client_credentials").append_pair("scope", scopes);
     let mut headers = HeaderMap::new();

@@ -1,7 +1,7 @@
 //! Why a file store did not take a trace, and whether a later try may succeed.
 
 use crate::exporter::ExportError;
-use crate::tree::BadTree;
+use crate::trace::BadTree;
 use std::io;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ pub(super) type Result<T, E = FileStoreError> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileStoreError {
-    #[error("spans make no tree: {0}")]
+    #[error("{0}")]
     Tree(#[from] BadTree),
     #[error("experiment {0} does not exist")]
     NoExperiment(String),

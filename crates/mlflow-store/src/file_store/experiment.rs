@@ -1,16 +1,21 @@
 //! The experiment of a trace: found by name or id, created by name.
 
-use super::TRASH;
 use super::error::{FileStoreError, Result};
-use super::files::Files;
+use super::files::{Files, if_there};
 use super::yaml;
 use crate::target::Experiment;
-use crate::target::file_uri::file_uri;
+use crate::target::uri::file_uri;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// The id of the experiment that every new store has.
+pub(super) const DEFAULT_ID: &str = "0";
+
+/// The folder of a store that holds deleted experiments.
+pub(super) const TRASH: &str = ".trash";
 
 /// The folder of a store that is MLflow's model registry instead of an experiment.
 const MODELS: &str = "models";
@@ -56,12 +61,9 @@ struct Meta {
 impl Meta {
     /// None if the file is missing, or MLflow could not read it.
     fn read(folder: &Path) -> io::Result<Option<Meta>> {
-        let file = match fs::read_to_string(folder.join(META)) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
-                return Ok(None);
-            }
-            file => file?,
-        };
+        // MLflow cannot read a file that is not UTF-8.
+        let file = if_there(fs::read(folder.join(META)))?.and_then(|file| String::from_utf8(file).ok());
+        let Some(file) = file else { return Ok(None) };
         // MLflow ignores an experiment whose folder has another name than its id.
         let id = yaml::text(&file, "experiment_id");
         let is_this = id.is_some_and(|id| folder.file_name().is_some_and(|name| *name == *id));
@@ -77,11 +79,7 @@ impl Meta {
 pub(super) fn all(root: &Path) -> io::Result<Vec<ExperimentFolder>> {
     let mut found = Vec::new();
     for (folder, is_in_trash) in [(root.to_owned(), false), (root.join(TRASH), true)] {
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
+        for entry in if_there(fs::read_dir(&folder))?.into_iter().flatten() {
             let entry = entry?;
             // MLflow's ids are ASCII, so a name that is not UTF-8 is no experiment.
             let Ok(id) = entry.file_name().into_string() else { continue };
@@ -94,20 +92,16 @@ pub(super) fn all(root: &Path) -> io::Result<Vec<ExperimentFolder>> {
 }
 
 /// By name: created if missing. By id: must exist.
-pub(super) fn find_or_make(
-    files: &mut Files,
-    wanted: &Experiment,
-    now: Timestamp,
-) -> Result<ExperimentFolder> {
+pub(super) fn find_or_make(files: &mut Files, wanted: &Experiment) -> Result<ExperimentFolder> {
     let mut there = all(&files.root)?;
     if there.is_empty() {
         // The folder exists but is empty.
-        make_default(&files.root.clone(), files, now)?;
+        make_default(&files.root.clone(), files)?;
         there = all(&files.root)?;
     }
     match (among(there, wanted)?, wanted) {
         (Some(found), _) => Ok(found),
-        (None, Experiment::Name(name)) => make(files, name, now),
+        (None, Experiment::Name(name)) => make(files, name),
         (None, Experiment::Id(id)) => Err(FileStoreError::NoExperiment(id.clone())),
     }
 }
@@ -126,7 +120,8 @@ pub(super) fn among(there: Vec<ExperimentFolder>, wanted: &Experiment) -> Result
     Ok(None)
 }
 
-fn make(files: &mut Files, name: &str, now: Timestamp) -> Result<ExperimentFolder> {
+fn make(files: &mut Files, name: &str) -> Result<ExperimentFolder> {
+    let now = Timestamp::now();
     let root = files.root.clone();
     for attempt in 0..u32::MAX {
         let id = new_id(&root, name, now, attempt);
@@ -135,7 +130,7 @@ fn make(files: &mut Files, name: &str, now: Timestamp) -> Result<ExperimentFolde
         if is_deleted || !files.make_new_folder(&folder)? {
             continue;
         }
-        if let Err(error) = write_meta(files, &folder, &id, name, now) {
+        if let Err(error) = write_meta(files, &folder, &id, name) {
             // Without its file MLflow would report a broken experiment.
             let _ = fs::remove_dir(&folder);
             return Err(error.into());
@@ -146,14 +141,14 @@ fn make(files: &mut Files, name: &str, now: Timestamp) -> Result<ExperimentFolde
 }
 
 /// Creates the experiment that MLflow creates in every new store. `root` is the store's final path.
-pub(super) fn make_default(root: &Path, files: &mut Files, now: Timestamp) -> io::Result<()> {
-    files.make_folder(&files.root.join("0"))?;
-    write_meta(files, &root.join("0"), "0", "Default", now)
+pub(super) fn make_default(root: &Path, files: &mut Files) -> io::Result<()> {
+    files.make_folder(&files.root.join(DEFAULT_ID))?;
+    write_meta(files, &root.join(DEFAULT_ID), DEFAULT_ID, "Default")
 }
 
 /// `location` is the experiment's final path.
-fn write_meta(files: &mut Files, location: &Path, id: &str, name: &str, now: Timestamp) -> io::Result<()> {
-    let now = now.as_millisecond();
+fn write_meta(files: &mut Files, location: &Path, id: &str, name: &str) -> io::Result<()> {
+    let now = Timestamp::now().as_millisecond();
     let meta = yaml::mapping(&[
         ("artifact_location", file_uri(location).into()),
         ("creation_time", now.into()),

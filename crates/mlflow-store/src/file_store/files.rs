@@ -1,10 +1,15 @@
-//! Files and folders of a store: replaced atomically, with the permissions of the store's folder.
+//! Files and folders of a store, replaced atomically with the permissions of the store's folder; and the store's lock.
+//! One codex-traced writes at a time. MLflow takes no lock; the order of writes protects its reads.
 
+use super::error::FileStoreError;
+use common::disk::{entries, sync_folder};
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::Builder;
 
 /// Name prefix of a temporary file.
@@ -47,8 +52,23 @@ impl Files {
         Ok(())
     }
 
+    /// Waits for the store's lock, as long as `busy`.
+    pub(super) fn lock(&self, busy: Duration) -> Result<StoreLock, FileStoreError> {
+        let file = open(&lock_path(&self.root), self.file_mode())?;
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(StoreLock::Held(file)),
+                Err(TryLockError::WouldBlock) if began.elapsed() < busy => thread::sleep(LOOK_AGAIN),
+                Err(TryLockError::WouldBlock) => return Err(FileStoreError::Busy),
+                Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(StoreLock::NoneHere),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Permissions of a new file, before the umask.
-    pub(super) fn file_mode(&self) -> u32 {
+    fn file_mode(&self) -> u32 {
         self.mode & 0o666
     }
 
@@ -100,10 +120,8 @@ impl Files {
     /// Removes a file, if it exists.
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.live_on()?;
-        match fs::remove_file(path) {
-            Ok(()) => self.changed.extend(path.parent().map(Path::to_owned)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        if if_there(fs::remove_file(path))?.is_some() {
+            self.changed.extend(path.parent().map(Path::to_owned));
         }
         Ok(())
     }
@@ -111,17 +129,56 @@ impl Files {
     /// Makes all changes so far survive a power cut, before any later one.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         for folder in std::mem::take(&mut self.changed) {
-            File::open(folder)?.sync_all()?;
+            sync_folder(&folder)?;
         }
         Ok(())
     }
 }
 
+/// None if a file or folder is missing.
+pub(super) fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
 /// Removes temporary files that a crash left in this folder. The caller holds the lock.
 pub(super) fn sweep(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    for entry in entries(folder) {
         if entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes()) {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Pause between two tries to take the lock.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Held until it is dropped.
+#[derive(Debug)]
+pub(super) enum StoreLock {
+    Held(#[expect(dead_code, reason = "open while the lock is held")] File),
+    /// The file system has no locks, as some network file systems. Files are still replaced atomically; at
+    /// worst two launches create two experiments with one name.
+    NoneHere,
+}
+
+/// The lock file. MLflow looks only at folders in the store's root.
+pub(super) fn lock_path(root: &Path) -> PathBuf {
+    root.join(".codex-traced.lock")
+}
+
+/// Opens the lock file; read-only if another user owns it, which is enough to lock it.
+fn open(path: &Path, mode: u32) -> io::Result<File> {
+    match OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(mode).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.exists() => File::open(path),
+        result => result,
+    }
+}
+
+fn has_no_locks(error: &io::Error) -> bool {
+    use nix::libc;
+    let code = error.raw_os_error();
+    [libc::ENOLCK, libc::ENOSYS, libc::EOPNOTSUPP, libc::ENOTSUP].iter().any(|none| code == Some(*none))
 }

@@ -12,38 +12,32 @@
 //!   the update stays. A crash in between leaves spans that are newer than the totals; the trace is still in
 //!   the spool then, and its next delivery completes it.
 
-mod check;
-mod create;
 mod error;
 mod experiment;
 mod files;
-mod forget;
-mod lock;
 mod pairs;
-mod present;
 mod read;
 #[cfg(test)]
 mod tests;
 mod write;
 mod yaml;
 
-pub use check::check;
-pub use forget::forget;
-pub use present::lost;
-
-use crate::exporter::{Delivered, ExportError, Exporter};
+use crate::exporter::{Delivered, ExportError, Exporter, Readiness};
 use crate::ids::TraceId;
+use crate::lost::{self, Lost, SentTrace};
 use crate::receipt::Receipt;
 use crate::target::Experiment;
 use crate::trace::Trace;
+use crate::wire;
+use common::disk::{followed, make_private_folder, sync_folder, would_take_files};
 use error::FileStoreError;
-use files::Files;
-use jiff::Timestamp;
+use experiment::{DEFAULT_ID, TRASH};
+use files::{Files, if_there};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// The folder of a store that holds deleted experiments.
-const TRASH: &str = ".trash";
 
 /// Writes traces to one store and one experiment.
 #[derive(Debug)]
@@ -65,14 +59,13 @@ impl FileStoreExporter {
     }
 
     fn write(&self, trace: &Trace) -> Result<String, FileStoreError> {
-        super::tree::check(&trace.spans)?;
-        let now = Timestamp::now();
+        trace.check_tree()?;
         if !self.root.try_exists()? {
-            create::create(&self.root, now)?;
+            create(&self.root)?;
         }
         let mut files = Files::open(&self.root)?;
-        let lock = lock::take(&self.root, &files, self.busy)?;
-        write::write(&mut files, lock, trace, &self.experiment, now)
+        let lock = files.lock(self.busy)?;
+        write::write(&mut files, lock, trace, &self.experiment)
     }
 }
 
@@ -89,4 +82,83 @@ impl Exporter for FileStoreExporter {
 /// Reads a trace. None if the trace or the store does not exist.
 pub fn read(root: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     read::trace(root, id).map_err(|error| error.at(root))
+}
+
+/// Creates the store with experiment 0, as MLflow does, unless another process creates it at the same time.
+/// Complete in a temporary folder first, then renamed: MLflow checks only whether the folder exists, so it must never
+/// find an incomplete store. Only its owner can access the folder.
+fn create(root: &Path) -> io::Result<()> {
+    let end = followed(root);
+    let parent = end.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    make_private_folder(parent)?;
+    let private = Permissions::from_mode(0o700);
+    let aside = tempfile::Builder::new().prefix(".mlruns-").permissions(private).tempdir_in(parent)?;
+    let mut files = Files::open(aside.path())?;
+    files.make_folder(&aside.path().join(TRASH))?;
+    experiment::make_default(root, &mut files)?;
+    files.settle()?;
+    match fs::rename(aside.path(), &end) {
+        Ok(()) => drop(aside.keep()),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty) => {}
+        Err(error) => return Err(error),
+    }
+    sync_folder(parent)
+}
+
+/// Asks whether the store would take traces. Creates and changes nothing.
+pub fn readiness(root: &Path, wanted: &Experiment) -> Result<Readiness, ExportError> {
+    look(root, wanted).map_err(|error| error.at(root))
+}
+
+fn look(root: &Path, wanted: &Experiment) -> Result<Readiness, FileStoreError> {
+    would_take_files(&followed(root))?;
+    let there = experiment::all(root)?;
+    let version = (!there.is_empty()).then(|| "a folder of files".to_owned());
+    let experiment_id = experiment::among(there, wanted)?.map(|found| found.id);
+    match wanted {
+        Experiment::Id(id) if experiment_id.is_none() && (version.is_some() || id != DEFAULT_ID) => {
+            Err(FileStoreError::NoExperiment(id.clone()))
+        }
+        _ => Ok(Readiness { version, experiment_id, clock: None }),
+    }
+}
+
+/// Removes the trace from every experiment, with what users added to it. False if there was none; creates
+/// nothing.
+pub fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
+    forget_folders(root, id, busy).map_err(|error| error.at(root))
+}
+
+fn forget_folders(root: &Path, id: TraceId, busy: Duration) -> Result<bool, FileStoreError> {
+    if !root.try_exists()? {
+        return Ok(false);
+    }
+    let _lock = Files::open(root)?.lock(busy)?;
+    let mut any = false;
+    for experiment in experiment::all(root)? {
+        let folder = experiment.trace(&id.to_string());
+        if if_there(fs::remove_dir_all(&folder))?.is_some() {
+            any = true;
+            sync_folder(folder.parent().unwrap_or(root))?;
+        }
+    }
+    Ok(any)
+}
+
+/// The traces that the store no longer has.
+pub fn lost(root: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
+    let failed = |error: io::Error| FileStoreError::from(error).at(root);
+    let experiments = experiment::all(root).map_err(failed)?;
+    let is_there = |trace: &TraceId| {
+        experiments.iter().any(|experiment| {
+            let folder = experiment.trace(&trace.to_string());
+            folder.join(write::INFO).is_file() && folder.join("artifacts").join(wire::ARTIFACT).is_file()
+        })
+    };
+    let present = sent.iter().map(|one| one.trace).filter(is_there).collect();
+    lost::find(sent, &present, |experiment_id| {
+        let experiment = experiments.iter().find(|experiment| experiment.id == experiment_id);
+        experiment.map_or(Ok(None), |experiment| experiment.made().map_err(failed))
+    })
 }

@@ -1,7 +1,7 @@
 //! Tags and metadata of a trace: in each folder, a file's name is a key and its content the value.
 
 use super::error::FileStoreError;
-use super::files::Files;
+use super::files::{Files, if_there};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -76,22 +76,14 @@ pub(super) fn readable(key: &str) -> String {
 }
 
 fn collect(folder: &Path, prefix: &str, into: &mut BTreeMap<String, String>) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
+    for entry in if_there(fs::read_dir(folder))?.into_iter().flatten() {
         let entry = entry?;
         let key = format!("{prefix}{}", entry.file_name().to_string_lossy());
         if entry.path().is_dir() {
             collect(&entry.path(), &format!("{key}/"), into)?;
-        } else {
-            match fs::read(entry.path()) {
-                Ok(value) => _ = into.insert(key, String::from_utf8_lossy(&value).into_owned()),
-                // A user deleted it during the read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+        // A user may delete it during the read.
+        } else if let Some(value) = if_there(fs::read(entry.path()))? {
+            into.insert(key, String::from_utf8_lossy(&value).into_owned());
         }
     }
     Ok(())

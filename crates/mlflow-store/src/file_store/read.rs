@@ -2,17 +2,16 @@
 
 use super::error::FileStoreError;
 use super::experiment;
+use super::files::if_there;
 use super::pairs::Pairs;
 use super::write::INFO;
 use super::yaml;
 use crate::ids::TraceId;
-use crate::trace::{Span, Trace, TraceState};
-use crate::wire::WireSpan;
-use crate::{artifact, keys, tags};
+use crate::trace::{Trace, TraceState};
+use crate::wire::{self, spans_in};
+use crate::{keys, tags};
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 use std::fs;
-use std::io;
 use std::path::Path;
 
 /// The trace as it was exported, with later changes of users.
@@ -20,10 +19,7 @@ pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, FileStore
     let key = id.to_string();
     for experiment in experiment::all(root)? {
         let folder = experiment.trace(&key);
-        let info = match fs::read_to_string(folder.join(INFO)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            info => info?,
-        };
+        let Some(info) = if_there(fs::read_to_string(folder.join(INFO)))? else { continue };
         let mut tags = Pairs::tags(&folder).read()?;
         let mut metadata = Pairs::metadata(&folder).read()?;
         tags.remove(keys::ARTIFACT_LOCATION);
@@ -34,7 +30,7 @@ pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, FileStore
             .and_then(|time| time.parse().ok())
             .unwrap_or(Timestamp::UNIX_EPOCH);
         let took = yaml::integer(&info, "execution_duration_ms").unwrap_or(0);
-        let spans = spans_of(&fs::read(folder.join("artifacts").join(artifact::FILE)).unwrap_or_default());
+        let spans = spans_in(&fs::read(folder.join("artifacts").join(wire::ARTIFACT)).unwrap_or_default());
         // The stored duration is the time that the agent worked; only the root span has the end.
         let root_ended_at = spans.first().map(|root| root.ended_at);
         let stored_end =
@@ -53,15 +49,4 @@ pub(super) fn trace(root: &Path, id: TraceId) -> Result<Option<Trace>, FileStore
         }));
     }
     Ok(None)
-}
-
-#[derive(Deserialize)]
-struct Artifact {
-    spans: Vec<WireSpan>,
-}
-
-/// The spans of the file. Skips spans with malformed ids, and all spans of an unreadable file.
-fn spans_of(file: &[u8]) -> Vec<Span> {
-    let artifact: Option<Artifact> = serde_json::from_slice(file).ok();
-    artifact.into_iter().flat_map(|artifact| artifact.spans).filter_map(WireSpan::into_span).collect()
 }

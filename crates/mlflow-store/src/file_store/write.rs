@@ -2,22 +2,18 @@
 
 use super::error::FileStoreError;
 use super::experiment::{self, ExperimentFolder};
-use super::files::{self, Files};
-use super::lock::StoreLock;
+use super::files::{self, Files, StoreLock, if_there};
 use super::pairs::{Pairs, readable};
 use super::yaml;
-use crate::artifact;
 use crate::info;
 use crate::keys;
 use crate::tags::{self, Record, TagUpdate};
 use crate::target::Experiment;
-use crate::target::file_uri::file_uri;
+use crate::target::uri::file_uri;
 use crate::trace::Trace;
-use crate::wire::json;
-use jiff::Timestamp;
+use crate::wire::{self, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::Path;
 
 /// Prefix of metadata that only codex-traced writes: keys that a newer trace lacks are removed.
@@ -35,21 +31,20 @@ pub(super) fn write(
     lock: StoreLock,
     trace: &Trace,
     wanted: &Experiment,
-    now: Timestamp,
 ) -> Result<String, FileStoreError> {
     let id = trace.id.to_string();
     let holding = experiment::all(&files.root)?.into_iter().find(|found| found.trace(&id).is_dir());
     let experiment = match holding {
         Some(found) => found.active()?,
-        None => experiment::find_or_make(files, wanted, now)?,
+        None => experiment::find_or_make(files, wanted)?,
     };
     let folder = experiment.trace(&id);
     if matches!(lock, StoreLock::Held(_)) {
         files::sweep(&folder);
     }
     files.make_folder(&folder.join("artifacts"))?;
-    let spans = artifact::traces_json(trace);
-    files.replace(&folder.join("artifacts").join(artifact::FILE), &spans, &folder)?;
+    let spans = wire::traces_json(trace);
+    files.replace(&folder.join("artifacts").join(wire::ARTIFACT), &spans, &folder)?;
     write_tags_and_metadata(&folder, files, trace)?;
     files.settle()?;
     files.replace(&folder.join(INFO), yaml_of(trace, &experiment).as_bytes(), &folder)?;
@@ -78,7 +73,7 @@ fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> R
     let there = tags.read()?;
     let metadata_there = metadata.read()?;
     let written = tags::record(|key| metadata_there.get(key).map(String::as_str));
-    let written = tags::recovered(&there, written, record(read_if_there(&pending)?.as_deref()));
+    let written = tags::recovered(&there, written, record(if_there(fs::read(&pending))?.as_deref()));
     let update = TagUpdate::plan(&there, &written, &our_tags(trace));
 
     files.replace(&pending, json(&update.record).as_bytes(), folder)?;
@@ -130,12 +125,4 @@ fn write_metadata(
 /// Empty if there is none.
 fn record(bytes: Option<&[u8]>) -> Record {
     bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
-}
-
-fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -1,10 +1,9 @@
 //! Sends traces to a server: spans as OTLP or as an artifact, and the information about each trace.
 
 use super::refusal::Purpose;
-use super::server::ServerApi;
+use super::server::{FIRST_TO_ADD, ServerApi};
+use super::settings::connect;
 use super::spans::{self, Route};
-use super::version::FIRST_TO_ADD;
-use super::{cost, settings::connect};
 use crate::exporter::{Delivered, ExportError, Exporter, Remote, Sign};
 use crate::receipt::Receipt;
 use crate::rest::answer::{self, Answer};
@@ -13,7 +12,7 @@ use crate::rest::stored::{self, StoredTrace};
 use crate::tags::{self, TagUpdate};
 use crate::target::{Experiment, Target};
 use crate::trace::{Span, Trace};
-use crate::{artifact, info, keys, tree};
+use crate::{info, keys, wire};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use std::time::Instant;
@@ -66,7 +65,7 @@ impl<'a> HttpExporter<'a> {
         let has = |key: &str| there.is_some_and(|there| there.has_metadata(key));
         if !trace.metadata.contains_key(keys::COST)
             && has(keys::COST)
-            && let Some(cost) = cost::stored_cost(&self.server, trace.id)?
+            && let Some(cost) = spans::stored_cost(&self.server, trace.id)?
         {
             info["trace_metadata"][keys::COST] = cost.into();
         }
@@ -136,9 +135,9 @@ impl<'a> HttpExporter<'a> {
             )));
         };
         let place = ["api", "2.0", "mlflow-artifacts", "artifacts"];
-        let parts: Vec<&str> = place.into_iter().chain(path.split('/')).chain([artifact::FILE]).collect();
+        let parts: Vec<&str> = place.into_iter().chain(path.split('/')).chain([wire::ARTIFACT]).collect();
         let headers = [(CONTENT_TYPE, "text/plain")];
-        let answer = self.server.send(Method::PUT, &parts, &headers, artifact::traces_json(trace))?;
+        let answer = self.server.send(Method::PUT, &parts, &headers, wire::traces_json(trace))?;
         match answer.status.is_success() && !answer::is_page(&answer) {
             true => Ok(()),
             false => Err(self.server.refusal(Purpose::Take, &answer)),
@@ -216,8 +215,7 @@ impl Exporter for HttpExporter<'_> {
     }
 
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
-        tree::check(&trace.spans)
-            .map_err(|error| ExportError::Trace(format!("spans make no tree: {error}")))?;
+        trace.check_tree()?;
         let there = StoredTrace::look(&self.server, trace.id).map_err(ExportError::over_trace)?;
         if there.as_ref().is_some_and(StoredTrace::is_archived) {
             return Err(self.archived(trace));

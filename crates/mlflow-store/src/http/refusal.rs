@@ -9,7 +9,7 @@ const LONGEST_ADDRESS: usize = 200;
 
 /// The purpose of the request that was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(super) enum Purpose {
     /// To look at the server, its experiments, or a trace.
     Look,
     /// To look at the trace that is to be sent.
@@ -19,7 +19,7 @@ pub enum Purpose {
 }
 
 /// The error for an answer that the caller cannot use. `address` is the server's.
-pub fn refused(address: &str, purpose: Purpose, answer: &Answer) -> ExportError {
+pub(super) fn refused(address: &str, purpose: Purpose, answer: &Answer) -> ExportError {
     let (status, words) = (answer.status, message(answer));
     // A proxy may turn back one trace alone.
     let elsewhere = |reason: String| match purpose {

@@ -1,18 +1,21 @@
-//! A server's answer, and its text for people. Servers are not trusted: their text is shortened and shown
-//! without control characters.
+//! A server's answer and its text for people, or why there is no answer. Servers are not trusted: their text is
+//! shortened and shown without control characters.
 
+use crate::exporter::ExportError;
+use common::printable::is_unsafe;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use serde_json::Value;
+use std::error::Error;
 use std::time::Duration;
 
-/// The longest part of a server's text that is shown, in characters.
+/// The longest part of a server's text or of an error that is shown, in characters.
 const LONGEST_TEXT: usize = 200;
 
 /// A server's answer, of any status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
@@ -20,30 +23,30 @@ pub struct Answer {
 
 impl Answer {
     /// The body as JSON; null if it is not JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 }
 
 /// Statuses that MLflow's own client tries again.
-pub fn may_pass(status: StatusCode) -> bool {
+pub(crate) fn may_pass(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
 /// MLflow's name for an error, such as RESOURCE_DOES_NOT_EXIST.
-pub fn error_code(answer: &Answer) -> Option<String> {
+pub(crate) fn error_code(answer: &Answer) -> Option<String> {
     Some(answer.json()["error_code"].as_str()?.to_owned())
 }
 
 /// Whether the answer is a web page: a login, a proxy's error, another application.
-pub fn is_page(answer: &Answer) -> bool {
+pub(crate) fn is_page(answer: &Answer) -> bool {
     let is_html = |kind: &str| kind.trim_start().to_ascii_lowercase().starts_with("text/html");
     let named = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(is_html);
     named || answer.body.trim_ascii_start().first() == Some(&b'<')
 }
 
 /// The server's message after a colon; empty if it has none for people.
-pub fn message(answer: &Answer) -> String {
+pub(crate) fn message(answer: &Answer) -> String {
     if is_page(answer) {
         return String::new();
     }
@@ -65,8 +68,8 @@ pub fn message(answer: &Answer) -> String {
 }
 
 /// One line without control characters, of at most this many characters and `…`.
-pub fn plain(text: &str, longest: usize) -> String {
-    let is_shown = |c: &char| c.is_whitespace() || !(c.is_control() || is_reordering(*c));
+pub(crate) fn plain(text: &str, longest: usize) -> String {
+    let is_shown = |c: &char| c.is_whitespace() || !is_unsafe(*c);
     let shown: String = text.chars().filter(is_shown).collect();
     let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(longest) {
@@ -75,13 +78,8 @@ pub fn plain(text: &str, longest: usize) -> String {
     }
 }
 
-/// Characters that change the order in which text is shown.
-fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// The pause that a server asks for: in seconds, or as a date, from which its own `Date` is subtracted.
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
@@ -90,9 +88,86 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// A header in the date format of mail.
-pub fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+pub(crate) fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
     let text = headers.get(name)?.to_str().ok()?;
     jiff::fmt::rfc2822::parse(text.trim()).ok().map(|time| time.timestamp())
+}
+
+/// Why there was no answer. The outer error is for causes that no further try removes.
+pub(super) fn no_answer(url: &str, error: &reqwest::Error) -> Result<String, ExportError> {
+    let reason = format!("no answer from {}: {}", plain(url, LONGEST_TEXT), text_of(error));
+    match tls_error(error).and_then(tls_advice) {
+        None => Ok(reason),
+        Some(advice) => Err(ExportError::Target(format!("{reason} ({advice})"))),
+    }
+}
+
+/// Why no connection can be tried.
+pub(super) fn cannot_connect(error: &reqwest::Error) -> ExportError {
+    match tls_error(error) {
+        // rustls-platform-verifier's only complaint about a system without certificates.
+        Some(rustls::Error::General(_)) => ExportError::Target(
+            "no server can be trusted: this system has no certificate authorities (install ca-certificates, or name a \
+             file of them in SSL_CERT_FILE)"
+                .to_owned(),
+        ),
+        _ => ExportError::Target(format!("cannot deliver: {}", text_of(error))),
+    }
+}
+
+/// Advice for a failed handshake; None if another try may succeed.
+fn tls_advice(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls};
+    const TRUST: &str =
+        "name the certificate authority's file in MLFLOW_TRACKING_SERVER_CERT_PATH if it is your own";
+    match error {
+        Tls::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            Some("use the name that the certificate is for")
+        }
+        Tls::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            Some("the server needs a new certificate")
+        }
+        Tls::InvalidCertificate(_) => Some(TRUST),
+        Tls::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnknownCA
+            | Alert::CertificateUnknown
+            | Alert::AccessDenied,
+        ) => Some("name a client certificate that the server knows in MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+        Tls::InvalidMessage(_) => Some("the server does not speak TLS there: use http:// if that is meant"),
+        Tls::PeerIncompatible(_) => Some("the server speaks no TLS of this century: 1.2 or 1.3 is needed"),
+        _ => None,
+    }
+}
+
+/// The TLS library's error, if TLS failed.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// The error's causes as text, without the address that reqwest puts into its own text.
+fn text_of(error: &reqwest::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in causes(error) {
+        let text = plain(&cause.to_string(), LONGEST_TEXT);
+        // Some layers repeat their cause.
+        if texts.last().is_none_or(|last| !last.ends_with(&text)) {
+            texts.push(text);
+        }
+    }
+    if texts.is_empty() { plain(&error.to_string(), LONGEST_TEXT) } else { texts.join(": ") }
+}
+
+fn causes<'e>(error: &'e reqwest::Error) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    let next = |&cause: &&'e (dyn Error + 'static)| -> Option<&'e (dyn Error + 'static)> {
+        // The source of an I/O error skips the error that it holds.
+        match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => cause.source(),
+        }
+    };
+    std::iter::successors(error.source(), next)
 }
 
 #[cfg(test)]

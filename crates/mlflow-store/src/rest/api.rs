@@ -8,7 +8,7 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 use std::borrow::Cow;
 
-pub struct ApiRequest<'r> {
+pub(crate) struct ApiRequest<'r> {
     pub method: Method,
     /// The segments of the path after the address.
     pub path: &'r [&'r str],
@@ -18,7 +18,7 @@ pub struct ApiRequest<'r> {
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug)]
-pub enum Subject<'s> {
+pub(crate) enum Subject<'s> {
     /// A look at the experiment with this name.
     ExperimentName(&'s str),
     /// A look at the experiment with this id.
@@ -35,7 +35,7 @@ pub enum Subject<'s> {
 }
 
 /// A program that has MLflow's REST API.
-pub trait Rest {
+pub(crate) trait Rest {
     /// How often another client may create the experiment between a look and the creation, and whether the
     /// last time is followed by a look.
     const CREATIONS: usize;
@@ -74,17 +74,17 @@ pub trait Rest {
 }
 
 impl<'r> ApiRequest<'r> {
-    pub fn get(path: &'r [&'r str], query: &'r [(&'r str, &'r str)]) -> ApiRequest<'r> {
+    pub(crate) fn get(path: &'r [&'r str], query: &'r [(&'r str, &'r str)]) -> ApiRequest<'r> {
         ApiRequest { method: Method::GET, path, query, body: None }
     }
 
-    pub fn with_body(method: Method, path: &'r [&'r str], body: &'r Value) -> ApiRequest<'r> {
+    pub(crate) fn with_body(method: Method, path: &'r [&'r str], body: &'r Value) -> ApiRequest<'r> {
         ApiRequest { method, path, query: &[], body: Some(body) }
     }
 
     /// The request to the program at this address. Names and ids may hold any character, and some come from the server: each
     /// part of the path is escaped as one segment. None for a part that is no segment.
-    pub fn at(&self, base: &Url) -> Option<Request> {
+    pub(crate) fn at(&self, base: &Url) -> Option<Request> {
         if self.path.iter().any(|part| [".", "..", ""].contains(part)) {
             return None;
         }

@@ -1,10 +1,8 @@
 //! A blocking HTTP client: requests one after the other, tried again where that may help.
 
-use super::answer::{Answer, may_pass, message, retry_after};
-use super::failure::{cannot_connect, no_answer};
-use super::secrets::Secrets;
-use crate::exporter::{ExportError, Patience};
-use crate::jitter::jitter;
+use super::answer::{Answer, cannot_connect, may_pass, message, no_answer, retry_after};
+use super::mask::CredentialMask;
+use crate::exporter::{ExportError, Patience, jitter};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
 use std::cell::Cell;
@@ -26,7 +24,7 @@ const SLOWEST: u64 = 64 << 10;
 /// MLflow's defaults: 120 s for a request, 7 tries after the first, 2 s doubled from one to the next, and up
 /// to one more second so that many clients do not come back at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RequestPolicy {
+pub(crate) struct RequestPolicy {
     pub timeout: Duration,
     pub retries: u32,
     pub backoff: Duration,
@@ -54,7 +52,7 @@ impl RequestPolicy {
 
 /// A request. Its body is kept whole, since it may be sent again.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     pub method: Method,
     pub url: String,
     pub headers: HeaderMap,
@@ -62,7 +60,7 @@ pub struct Request {
 }
 
 /// Blocks: one thread, one request at a time.
-pub struct Client<'a> {
+pub(crate) struct Client<'a> {
     /// Taken only when dropped.
     runtime: Option<tokio::runtime::Runtime>,
     http: reqwest::Client,
@@ -70,13 +68,13 @@ pub struct Client<'a> {
     patience: Patience<'a>,
     /// When requests give up, if that is before patience ends.
     turn: Cell<Option<Instant>>,
-    secrets: Secrets,
+    mask: CredentialMask,
 }
 
 impl<'a> Client<'a> {
     /// `http` has the certificates, the proxies, and the headers of every request. The client follows no
     /// redirect, so that credentials never do.
-    pub fn new(
+    pub(crate) fn new(
         http: reqwest::ClientBuilder,
         policy: RequestPolicy,
         patience: Patience<'a>,
@@ -99,18 +97,18 @@ impl<'a> Client<'a> {
             policy,
             patience,
             turn: Cell::new(None),
-            secrets: Secrets::default(),
+            mask: CredentialMask::default(),
         })
     }
 
     /// The credentials to hide in every refusal. `send` and `once` add the sensitive headers of their
     /// requests.
-    pub fn secrets(&self) -> &Secrets {
-        &self.secrets
+    pub(crate) fn mask(&self) -> &CredentialMask {
+        &self.mask
     }
 
     /// Requests give up at this time, if patience lasts longer.
-    pub fn give_up_at(&self, at: Option<Instant>) {
+    pub(crate) fn give_up_at(&self, at: Option<Instant>) {
         self.turn.set(at);
     }
 
@@ -121,7 +119,7 @@ impl<'a> Client<'a> {
     }
 
     /// The answer, of any status that no further try changes.
-    pub fn send(&self, request: &Request) -> Result<Answer, ExportError> {
+    pub(crate) fn send(&self, request: &Request) -> Result<Answer, ExportError> {
         let mut failures = 0;
         loop {
             let (reason, after, status) = match self.once(request)? {
@@ -150,7 +148,7 @@ impl<'a> Client<'a> {
 
     /// Sends once. The inner error is the reason why no answer came; the outer one is for causes that no
     /// further try removes.
-    pub fn once(&self, request: &Request) -> Result<Result<Answer, String>, ExportError> {
+    pub(crate) fn once(&self, request: &Request) -> Result<Result<Answer, String>, ExportError> {
         match self.until_asked_to_end(request, self.exchange(request))? {
             Ok(answer) => Ok(Ok(answer)),
             Err(error) => no_answer(&request.url, &error).map(Err),
@@ -158,7 +156,7 @@ impl<'a> Client<'a> {
     }
 
     async fn exchange(&self, request: &Request) -> Result<Answer, reqwest::Error> {
-        self.secrets.add_headers(&request.headers);
+        self.mask.add_headers(&request.headers);
         let size = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
         let mut sent = self
             .http
@@ -179,9 +177,9 @@ impl<'a> Client<'a> {
         let (status, mut headers) = (sent.status(), std::mem::take(sent.headers_mut()));
         // A successful answer is parsed and never shown, and a password may equal a word of it.
         if !status.is_success() {
-            body = self.secrets.hide(body);
+            body = self.mask.hide(body);
             if let Some(to) = headers.get_mut(LOCATION) {
-                let hidden = HeaderValue::from_bytes(&self.secrets.hide(to.as_bytes().to_vec()));
+                let hidden = HeaderValue::from_bytes(&self.mask.hide(to.as_bytes().to_vec()));
                 *to = hidden.unwrap_or(HeaderValue::from_static("somewhere else"));
             }
         }

@@ -14,7 +14,7 @@ const GET_BY_NAME: [&str; 5] = ["api", "2.0", "mlflow", "experiments", "get-by-n
 const CREATE: [&str; 5] = ["api", "2.0", "mlflow", "experiments", "create"];
 
 /// The experiment's id. By name: created if missing. By id: must exist.
-pub fn find_or_create<R: Rest>(rest: &R, wanted: &Experiment) -> Result<String, ExportError> {
+pub(crate) fn find_or_create<R: Rest>(rest: &R, wanted: &Experiment) -> Result<String, ExportError> {
     let name = match wanted {
         Experiment::Id(id) => return by_id(rest, id),
         Experiment::Name(name) => rest.full_name(name)?,
@@ -42,7 +42,7 @@ pub fn find_or_create<R: Rest>(rest: &R, wanted: &Experiment) -> Result<String, 
 }
 
 /// By name: None if it is missing. By id: must exist.
-pub fn find(rest: &impl Rest, wanted: &Experiment) -> Result<Option<String>, ExportError> {
+pub(crate) fn find(rest: &impl Rest, wanted: &Experiment) -> Result<Option<String>, ExportError> {
     match wanted {
         Experiment::Id(id) => by_id(rest, id).map(Some),
         Experiment::Name(name) => by_name(rest, &rest.full_name(name)?),
@@ -59,7 +59,7 @@ fn by_name(rest: &impl Rest, name: &str) -> Result<Option<String>, ExportError> 
 }
 
 /// The id itself, if the experiment exists and can take traces.
-pub fn by_id(rest: &impl Rest, id: &str) -> Result<String, ExportError> {
+pub(crate) fn by_id(rest: &impl Rest, id: &str) -> Result<String, ExportError> {
     let answer = rest.call(&ApiRequest::get(&GET, &[("experiment_id", id)]))?;
     let subject = Subject::ExperimentId(id);
     if rest.is_missing(subject, &answer) {
@@ -69,7 +69,7 @@ pub fn by_id(rest: &impl Rest, id: &str) -> Result<String, ExportError> {
 }
 
 /// When the experiment was created; None if it is missing or deleted.
-pub fn created_at(rest: &impl Rest, id: &str) -> Result<Option<Timestamp>, ExportError> {
+pub(crate) fn created_at(rest: &impl Rest, id: &str) -> Result<Option<Timestamp>, ExportError> {
     let answer = rest.call(&ApiRequest::get(&GET, &[("experiment_id", id)]))?;
     let subject = Subject::FormerExperiment(id);
     if rest.is_missing(subject, &answer) {

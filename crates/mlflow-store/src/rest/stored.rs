@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// A trace's information in an answer.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct StoredTrace {
+pub(crate) struct StoredTrace {
     pub experiment_id: String,
     tags: BTreeMap<String, String>,
     /// The record of the tags that the last update wrote.
@@ -24,7 +24,7 @@ pub struct StoredTrace {
 
 impl StoredTrace {
     /// None if there is no such trace.
-    pub fn look(rest: &impl Rest, trace: TraceId) -> Result<Option<StoredTrace>, ExportError> {
+    pub(crate) fn look(rest: &impl Rest, trace: TraceId) -> Result<Option<StoredTrace>, ExportError> {
         let path = ["api", "3.0", "mlflow", "traces", &trace.to_string()];
         let answer = rest.call(&ApiRequest::get(&path, &[]))?;
         match rest.is_missing(Subject::StoredTrace, &answer) {
@@ -34,7 +34,7 @@ impl StoredTrace {
     }
 
     /// From the answer to a look, or to the information that was sent.
-    pub fn read<R: Rest>(rest: &R, answer: &Answer) -> Result<StoredTrace, ExportError> {
+    pub(crate) fn read<R: Rest>(rest: &R, answer: &Answer) -> Result<StoredTrace, ExportError> {
         let stored = StoredTrace::from_json(&answer.json());
         match answer.status.is_success() && !(R::CHECKS_BODIES && stored.experiment_id.is_empty()) {
             true => Ok(stored),
@@ -43,7 +43,7 @@ impl StoredTrace {
     }
 
     /// Empty where the body has no such field.
-    pub fn from_json(body: &Value) -> StoredTrace {
+    pub(crate) fn from_json(body: &Value) -> StoredTrace {
         let info = &body["trace"]["trace_info"];
         let metadata = texts(&info["trace_metadata"]);
         let experiment_id = info["trace_location"]["mlflow_experiment"]["experiment_id"].as_str();
@@ -57,12 +57,12 @@ impl StoredTrace {
     }
 
     /// The update that gives the stored trace the tags of this one.
-    pub fn update(&self, trace: &Trace) -> TagUpdate {
+    pub(crate) fn update(&self, trace: &Trace) -> TagUpdate {
         TagUpdate::plan(&self.tags, &self.written, &info::tags(trace))
     }
 
     /// The tags that `now` lacks though the update does not remove them.
-    pub fn tags_lost<'s>(
+    pub(crate) fn tags_lost<'s>(
         &'s self,
         now: &'s StoredTrace,
         update: &'s TagUpdate,
@@ -72,13 +72,13 @@ impl StoredTrace {
     }
 
     /// Where the target keeps the trace's artifacts; empty if unknown.
-    pub fn artifact_location(&self) -> &str {
+    pub(crate) fn artifact_location(&self) -> &str {
         self.tags.get(keys::ARTIFACT_LOCATION).map_or("", String::as_str)
     }
 
     /// Adds to the information what the trace has there and the update leaves alone. MLflow before 3.14
     /// replaces all with the update, and fails if the update omits something.
-    pub fn complete(&self, body: &mut Value, removed: &[String]) {
+    pub(crate) fn complete(&self, body: &mut Value, removed: &[String]) {
         let info = &mut body["trace"]["trace_info"];
         let kept = |key: &&String| !removed.contains(key) && *key != keys::ARTIFACT_LOCATION;
         for (of, there) in [("tags", &self.tags), ("trace_metadata", &self.metadata)] {
@@ -93,17 +93,17 @@ impl StoredTrace {
     }
 
     /// Whether the trace has this metadata there.
-    pub fn has_metadata(&self, key: &str) -> bool {
+    pub(crate) fn has_metadata(&self, key: &str) -> bool {
         self.metadata.contains_key(key)
     }
 
     /// Whether the server has archived the spans: it takes no more of them (MLflow 3.18 and later).
-    pub fn is_archived(&self) -> bool {
+    pub(crate) fn is_archived(&self) -> bool {
         self.has_spans_in(keys::IN_ARCHIVE)
     }
 
     /// Whether the server keeps the spans itself; if not, it wants them as an artifact.
-    pub fn is_in_tracking_store(&self) -> bool {
+    pub(crate) fn is_in_tracking_store(&self) -> bool {
         self.has_spans_in(keys::IN_TRACKING_STORE)
     }
 
@@ -113,13 +113,18 @@ impl StoredTrace {
 }
 
 /// Sends the information about a trace, as `info::body` makes it.
-pub fn send_info(rest: &impl Rest, body: &Value) -> Result<Answer, ExportError> {
+pub(crate) fn send_info(rest: &impl Rest, body: &Value) -> Result<Answer, ExportError> {
     rest.call(&ApiRequest::with_body(Method::POST, &["api", "3.0", "mlflow", "traces"], body))
 }
 
 /// Ends the trace at this time, in milliseconds since 1970, by the older call (API 2.0) that still changes
 /// everything but the previews. The target computes the duration as the difference from the start.
-pub fn end(rest: &impl Rest, trace: &Trace, at: i64, update: &TagUpdate) -> Result<Answer, ExportError> {
+pub(crate) fn end(
+    rest: &impl Rest,
+    trace: &Trace,
+    at: i64,
+    update: &TagUpdate,
+) -> Result<Answer, ExportError> {
     let pairs = |map: &BTreeMap<String, String>| {
         map.iter().map(|(key, value)| json!({"key": key, "value": value})).collect::<Vec<_>>()
     };
@@ -134,7 +139,7 @@ pub fn end(rest: &impl Rest, trace: &Trace, at: i64, update: &TagUpdate) -> Resu
     rest.call(&ApiRequest::with_body(Method::PATCH, &["api", "2.0", "mlflow", "traces", &id], &body))
 }
 
-pub fn set_tag(rest: &impl Rest, trace: TraceId, key: &str, value: &str) -> Result<(), ExportError> {
+pub(crate) fn set_tag(rest: &impl Rest, trace: TraceId, key: &str, value: &str) -> Result<(), ExportError> {
     let answer = change_tag(rest, Method::PATCH, trace, &json!({"key": key, "value": value}))?;
     match answer.status.is_success() {
         true => Ok(()),
@@ -142,7 +147,7 @@ pub fn set_tag(rest: &impl Rest, trace: TraceId, key: &str, value: &str) -> Resu
     }
 }
 
-pub fn remove_tags(rest: &impl Rest, trace: TraceId, keys: &[String]) -> Result<(), ExportError> {
+pub(crate) fn remove_tags(rest: &impl Rest, trace: TraceId, keys: &[String]) -> Result<(), ExportError> {
     for key in keys {
         let answer = change_tag(rest, Method::DELETE, trace, &json!({"key": key}))?;
         // Another client may have removed the tag already.

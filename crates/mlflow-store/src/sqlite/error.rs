@@ -1,14 +1,14 @@
 //! Why a database did not take a trace, and whether a later try may succeed.
 
 use crate::exporter::ExportError;
-use crate::tree::BadTree;
+use crate::trace::BadTree;
 use rusqlite::ErrorCode;
 use std::io;
 use std::path::Path;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SqliteError {
-    #[error("spans make no tree: {0}")]
+    #[error("{0}")]
     Tree(#[from] BadTree),
     #[error("database schema is not one of MLflow 3.3 to 3.18: {0}")]
     Shape(#[from] UnknownShape),

@@ -3,7 +3,7 @@
 use super::error::SqliteError;
 use super::shape::SchemaShape;
 use crate::target::Experiment;
-use crate::target::file_uri::file_uri;
+use crate::target::uri::file_uri;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::path::Path;
@@ -20,7 +20,6 @@ pub(super) fn find_or_make(
     shape: SchemaShape,
     experiment: &Experiment,
     folder: &Path,
-    now: Timestamp,
 ) -> Result<ExperimentRow, SqliteError> {
     if let Some(id) = id_of(connection, shape, experiment)? {
         return active(connection, id);
@@ -35,7 +34,7 @@ pub(super) fn find_or_make(
             "INSERT INTO experiments (name, lifecycle_stage, creation_time, last_update_time{column})
              VALUES (?1, 'active', ?2, ?2{value})"
         ),
-        params![name, now.as_millisecond()],
+        params![name, Timestamp::now().as_millisecond()],
     )?;
     let id = connection.last_insert_rowid();
     let artifact_location = artifact_location(folder, id);
@@ -77,16 +76,12 @@ pub(super) fn active(connection: &Connection, id: i64) -> Result<ExperimentRow, 
 }
 
 /// Creates the experiment that MLflow creates in every new database.
-pub(super) fn insert_default(
-    connection: &Connection,
-    folder: &Path,
-    now: Timestamp,
-) -> Result<(), rusqlite::Error> {
+pub(super) fn insert_default(connection: &Connection, folder: &Path) -> Result<(), rusqlite::Error> {
     connection.execute(
         "INSERT INTO experiments
            (experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time)
          VALUES (0, 'Default', ?1, 'active', ?2, ?2)",
-        params![artifact_location(folder, 0), now.as_millisecond()],
+        params![artifact_location(folder, 0), Timestamp::now().as_millisecond()],
     )?;
     Ok(())
 }

@@ -5,11 +5,11 @@
 //! creates those empty, or fills them from tables that the first schema lacks, so values cannot be written in
 //! advance. Without them MLflow's cost charts are empty.
 
-use super::connect_to_existing;
+use super::connection::connect_to_existing;
 use super::error::SqliteError;
-use super::facts::Facts;
 use super::rows::{count_write, pairs, write_tokens};
 use super::shape::SchemaShape;
+use super::spans::Facts;
 use crate::exporter::ExportError;
 use crate::keys;
 use crate::tags;

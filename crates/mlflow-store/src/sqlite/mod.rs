@@ -1,13 +1,9 @@
 //! An MLflow database in a SQLite file, written and read without MLflow.
 
-mod check;
-mod create;
+mod connection;
 mod error;
 mod experiment;
-mod facts;
 mod fill;
-mod forget;
-mod present;
 mod read;
 mod rows;
 mod shape;
@@ -16,31 +12,35 @@ mod spans;
 mod tests;
 mod write;
 
-pub use check::check;
 pub use fill::{Filled, fill};
-pub use forget::forget;
-pub use present::lost;
 
-use super::tree;
-use crate::exporter::{Delivered, ExportError, Exporter};
+use crate::exporter::{Delivered, ExportError, Exporter, Readiness};
 use crate::ids::TraceId;
+use crate::keys;
+use crate::lost::{self, Lost, SentTrace};
 use crate::receipt::Receipt;
 use crate::target::Experiment;
 use crate::trace::Trace;
-use common::disk;
-use common::disk::file_system::FileSystem;
+use common::disk::{followed, would_take_files};
+use connection::{connect, connect_to_existing, reading};
 use error::{SqliteError, UnknownShape};
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use nix::unistd::{AccessFlags, access};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params_from_iter};
 use shape::SchemaShape;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a read waits for another process's write.
-const READ_BUSY: Duration = Duration::from_secs(2);
+/// The id of the experiment that every new database has.
+const DEFAULT_ID: &str = "0";
+
+/// Links between traces and runs (since MLflow 3.3), which no foreign key removes with the trace.
+const LINKS: &str = "entity_associations";
+
+/// Traces per statement; SQLite takes 32 766 values in one.
+const AT_ONCE: usize = 10_000;
 
 /// How long a batch of traces waits for another process's write. Single traces wait for the whole `busy`
 /// time.
@@ -63,7 +63,9 @@ impl SqliteExporter {
     pub fn open(path: &Path, experiment: Experiment, busy: Duration) -> Result<SqliteExporter, ExportError> {
         let path = std::path::absolute(path).map_err(|error| SqliteError::from(error).at(path))?;
         let exporter = SqliteExporter { path, experiment, busy };
-        exporter.settled(|| exporter.check()).map_err(|error| error.at(&exporter.path))?;
+        exporter
+            .settled(|| SchemaShape::read(&connect(&exporter.path, busy)?))
+            .map_err(|error| error.at(&exporter.path))?;
         // A failure here does not prevent the export.
         if let Err(error) = fill(&exporter.path, busy) {
             tracing::info!("cannot fill the columns that MLflow's upgrade left empty: {error}");
@@ -87,36 +89,20 @@ impl SqliteExporter {
         }
     }
 
-    fn check(&self) -> Result<(), SqliteError> {
-        SchemaShape::read(&self.connect(self.busy)?)?;
-        Ok(())
-    }
-
-    /// Opens a connection. Each write opens a new one: a connection that stays open would write to a file
-    /// that was deleted or replaced since.
-    fn connect(&self, busy: Duration) -> Result<Connection, SqliteError> {
-        if !self.path.try_exists()? {
-            create::create(&disk::followed(&self.path), Timestamp::now())?;
-        }
-        let mut connection = connect_to(&self.path, busy)?;
-        create::fill_if_empty(&mut connection, &disk::followed(&self.path), Timestamp::now())?;
-        Ok(connection)
-    }
-
     /// Writes all traces or none.
     fn write(&self, traces: &[&Trace], busy: Duration) -> Result<Vec<Delivered>, SqliteError> {
-        traces.iter().try_for_each(|trace| tree::check(&trace.spans))?;
-        let mut connection = self.connect(busy)?;
+        traces.iter().try_for_each(|trace| trace.check_tree())?;
+        // A connection that stays open would write to a file that was deleted or replaced since.
+        let mut connection = connect(&self.path, busy)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Read inside the transaction, whose lock excludes an MLflow that upgrades the schema.
         let shape = SchemaShape::read(&transaction)?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let mut delivered = Vec::with_capacity(traces.len());
         for trace in traces {
-            let experiment =
-                write::write(&transaction, shape, trace, &self.experiment, folder, Timestamp::now())?;
-            let experiment_id = experiment.to_string();
-            delivered.push(Delivered { experiment_id, spans_sent: trace.spans.len() });
+            let experiment = write::write(&transaction, shape, trace, &self.experiment, folder)?;
+            delivered
+                .push(Delivered { experiment_id: experiment.to_string(), spans_sent: trace.spans.len() });
         }
         transaction.commit()?;
         Ok(delivered)
@@ -140,83 +126,86 @@ impl Exporter for SqliteExporter {
     }
 }
 
-/// Opens a connection for changes.
-fn connect_to(path: &Path, busy: Duration) -> Result<Connection, SqliteError> {
-    let connection = open(path, FileSystem::from_path(path), busy)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    // Wipes deleted content from the file's free pages.
-    connection.pragma_update(None, "secure_delete", true)?;
-    Ok(connection)
-}
-
-/// A connection for changes, and the schema; None if the database is missing or empty.
-fn connect_to_existing(
-    path: &Path,
-    busy: Duration,
-) -> Result<Option<(Connection, SchemaShape)>, SqliteError> {
-    if !path.try_exists()? {
-        return Ok(None);
-    }
-    let connection = connect_to(path, busy)?;
-    if create::is_empty(&connection)? {
-        return Ok(None);
-    }
-    let shape = SchemaShape::read(&connection)?;
-    Ok(Some((connection, shape)))
-}
-
-/// Opens an existing file for writing, or read-only if the file allows no more; creates nothing. A read-only
-/// connection would leave the log of a database in write-ahead mode behind.
-///
-/// SQLite's write-ahead log needs memory that all its users share. Two machines share none, and would destroy
-/// a database that they open in that mode at the same time. Neither codex-traced nor MLflow's servers and
-/// clients choose the mode, but `mlflow migrate-filestore` does, and the file keeps it. So on a network file
-/// system such a database is opened with SQLite's exclusive locking, which needs no shared memory: the
-/// connection has the file alone, or waits for the process that has it open. Without the log, SQLite's usual
-/// locks are as good as the file system's.
-fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection, SqliteError> {
-    // Without a log, two connections with exclusive locking would block each other. Read before the
-    // connection exists, since closing any descriptor of a file drops the locks that this process has on it.
-    let locks_exclusively = place == FileSystem::Network && keeps_a_log(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(busy)?;
-    if locks_exclusively {
-        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    }
-    Ok(connection)
-}
-
-/// Whether the database is in write-ahead mode, from bytes 18 and 19 of the file. SQLite itself would have to
-/// open the log to answer.
-fn keeps_a_log(path: &Path) -> io::Result<bool> {
-    let mut header = Vec::with_capacity(20);
-    File::open(path)?.take(20).read_to_end(&mut header)?;
-    Ok(header.get(18..20).is_some_and(|versions| versions.contains(&2)))
-}
-
 /// Reads a trace. None if the trace or the database does not exist.
 pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
     reading(path, |connection, shape| read::trace(connection, shape, id))
 }
 
-/// Runs a query in one read transaction. None if the database is missing or empty; creates nothing.
-fn reading<T>(
-    path: &Path,
-    query: impl FnOnce(&Connection, SchemaShape) -> Result<Option<T>, SqliteError>,
-) -> Result<Option<T>, ExportError> {
-    let answer = || {
-        if !path.try_exists()? {
-            return Ok(None);
-        }
-        let mut connection = open(path, FileSystem::from_path(path), READ_BUSY)?;
-        connection.pragma_update(None, "query_only", true)?;
-        let transaction = connection.transaction()?;
-        if create::is_empty(&transaction)? {
-            return Ok(None);
-        }
-        let shape = SchemaShape::read(&transaction)?;
-        query(&transaction, shape)
-    };
-    answer().map_err(|error: SqliteError| error.at(path))
+/// Asks whether the database would take traces. Creates and changes nothing.
+pub fn readiness(path: &Path, wanted: &Experiment) -> Result<Readiness, ExportError> {
+    let found = reading(path, |connection, shape| {
+        let experiment_id = match (experiment::id_of(connection, shape, wanted)?, wanted) {
+            (Some(id), _) => Some(experiment::active(connection, id)?.id.to_string()),
+            (None, Experiment::Name(_)) => None,
+            (None, Experiment::Id(id)) => return Err(SqliteError::NoExperiment(id.clone())),
+        };
+        Ok(Some(Readiness { version: Some(shape.version(connection)?), experiment_id, clock: None }))
+    })?;
+    let failed = |error: io::Error| SqliteError::from(error).at(path);
+    let end = followed(path);
+    // SQLite writes its journal to the same folder.
+    would_take_files(end.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    if end.exists() {
+        access(&end, AccessFlags::W_OK).map_err(|error| failed(error.into()))?;
+    }
+    match (found, wanted) {
+        (Some(found), _) => Ok(found),
+        (None, Experiment::Id(id)) if id != DEFAULT_ID => Err(SqliteError::NoExperiment(id.clone()).at(path)),
+        (None, _) => Ok(Readiness::default()),
+    }
+}
+
+/// Removes the trace, with what users added to it. False if there was none; creates nothing. `secure_delete`,
+/// which `connect_to` sets, wipes it from the file's free pages too.
+pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportError> {
+    forget_rows(path, &id.to_string(), busy).map_err(|error| error.at(path))
+}
+
+fn forget_rows(path: &Path, key: &str, busy: Duration) -> Result<bool, SqliteError> {
+    let Some((mut connection, _)) = connect_to_existing(path, busy)? else { return Ok(false) };
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let count = transaction.execute("DELETE FROM trace_info WHERE request_id = ?", [key])?;
+    if transaction.table_exists(None, LINKS)? {
+        transaction
+            .execute(&format!("DELETE FROM {LINKS} WHERE source_id = ?1 OR destination_id = ?1"), [key])?;
+    }
+    transaction.commit()?;
+    // A write-ahead log may still hold the trace. If another process reads the log, it is truncated when that
+    // one ends.
+    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    Ok(count > 0)
+}
+
+/// The traces of which the database no longer has the row, or the spans unless they are archived.
+pub fn lost(path: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
+    let present = reading(path, |connection, _| {
+        let some = sent.chunks(AT_ONCE).map(|some| traces(connection, some));
+        Ok(Some(some.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()))
+    })?;
+    lost::find(sent, &present.unwrap_or_default(), |experiment_id| {
+        reading(path, |connection, _| {
+            let query = "SELECT coalesce(creation_time, 0) FROM experiments
+                         WHERE CAST(experiment_id AS TEXT) = ?1 AND lifecycle_stage IS NOT 'deleted'";
+            let time = connection.query_row(query, [experiment_id], |row| row.get(0)).optional()?;
+            Ok(time.and_then(|time| Timestamp::from_millisecond(time).ok()))
+        })
+    })
+}
+
+fn traces(connection: &Connection, sent: &[SentTrace]) -> Result<Vec<TraceId>, SqliteError> {
+    let marks = vec!["?"; sent.len()].join(", ");
+    // An archived trace has a tag with another location of its spans.
+    let query = format!(
+        "SELECT request_id FROM trace_info AS info WHERE request_id IN ({marks})
+           AND (EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = info.request_id)
+                OR NOT EXISTS (SELECT 1 FROM trace_tags AS tag WHERE tag.request_id = info.request_id
+                               AND tag.key = '{}' AND tag.value = '{}'))",
+        keys::SPANS_LOCATION,
+        keys::IN_TRACKING_STORE
+    );
+    let mut statement = connection.prepare(&query)?;
+    let ids = params_from_iter(sent.iter().map(|one| one.trace.to_string()));
+    let found = statement.query_map(ids, |row| row.get::<_, String>(0))?;
+    let found = found.collect::<Result<Vec<String>, _>>()?;
+    Ok(found.iter().filter_map(|id| id.parse().ok()).collect())
 }

@@ -2,7 +2,7 @@
 //! layouts.
 
 use super::error::{SqliteError, UnknownShape};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use std::collections::BTreeMap;
 
 /// What differs between the databases of MLflow 3.3 to 3.18, for the tables of a trace.
@@ -18,6 +18,23 @@ pub(super) struct SchemaShape {
     /// trace.
     pub(super) counts_writes: bool,
 }
+
+/// The tested schema revisions, oldest first: the one that codex-traced creates, and the last one of each
+/// release.
+const TRIED: [&str; 10] = [
+    "a1b2c3d4e5f6",
+    "1a0cddfcaa16",
+    "71994744cf8e",
+    "bf29a5ff90ea",
+    "1bd49d398cd23",
+    "1b5f0d9ad7c1",
+    "7d34483879f0",
+    "b7e4c1a90f23",
+    REVISION_3_17,
+    REVISION_3_18,
+];
+const REVISION_3_17: &str = "dc11669786a5";
+const REVISION_3_18: &str = "f4a9b2c7d1e6";
 
 /// Where the database keeps totals or facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +142,33 @@ impl SchemaShape {
             counts_writes: has("trace_info", GENERATION),
         })
     }
+
+    /// The oldest tested MLflow with this schema. An untested revision is written to as well, if its tables have
+    /// the known columns. Alembic's revision is missing where another program manages the tables.
+    pub(super) fn version(self, connection: &Connection) -> Result<String, rusqlite::Error> {
+        let SchemaShape { totals, span_facts, has_workspaces, counts_writes } = self;
+        let revision: Option<String> = match connection.table_exists(None, "alembic_version")? {
+            false => None,
+            true => connection
+                .query_row("SELECT version_num FROM alembic_version", [], |row| row.get(0))
+                .optional()?,
+        };
+        let version = match revision.as_deref() {
+            _ if totals == StoredIn::Moving || span_facts == StoredIn::Moving => {
+                "MLflow 3.14, being upgraded to 3.17"
+            }
+            Some(REVISION_3_17) if totals == StoredIn::Columns => "MLflow 3.17",
+            Some(REVISION_3_18) if totals == StoredIn::Columns => "MLflow 3.18",
+            _ if totals == StoredIn::Columns => "MLflow 3.17 or newer",
+            _ if counts_writes => "MLflow 3.14",
+            _ if has_workspaces => "MLflow 3.10",
+            _ => "MLflow 3.6",
+        };
+        Ok(match revision.filter(|revision| !TRIED.contains(&revision.as_str())) {
+            Some(untried) => format!("{version} (revision {untried} was not tried; its tables are as known)"),
+            None => version.to_owned(),
+        })
+    }
 }
 
 /// The table's columns, without generated ones, which `table_info` omits.
@@ -166,7 +210,7 @@ mod tests {
     #[test]
     fn the_schema_of_every_supported_mlflow_is_known() {
         let cases = [
-            (super::super::create::SCHEMA, SHAPE_3_6),
+            (super::super::connection::SCHEMA, SHAPE_3_6),
             (include_str!("../../../../tests/fixtures/mlflow-3.6.0.sql"), SHAPE_3_6),
             (include_str!("../../../../tests/fixtures/mlflow-3.10.1.sql"), SHAPE_3_10),
             (
@@ -195,7 +239,7 @@ mod tests {
             ),
         ];
         for (change, expected) in cases {
-            let connection = open(super::super::create::SCHEMA);
+            let connection = open(super::super::connection::SCHEMA);
             connection.execute_batch(change).unwrap();
             let error = SchemaShape::read(&connection).unwrap_err();
             assert!(matches!(&error, SqliteError::Shape(found) if *found == expected), "{change} {error}");
@@ -204,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_new_column_with_a_default_is_accepted() {
-        let connection = open(super::super::create::SCHEMA);
+        let connection = open(super::super::connection::SCHEMA);
         connection.execute_batch("ALTER TABLE spans ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';").unwrap();
         assert_eq!(SchemaShape::read(&connection).unwrap(), SHAPE_3_6);
     }

@@ -12,7 +12,6 @@ use crate::tags::{self, Record, TagUpdate};
 use crate::target::Experiment;
 use crate::trace::Trace;
 use crate::wire::json;
-use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::path::Path;
@@ -28,7 +27,6 @@ pub(super) fn write(
     trace: &Trace,
     wanted: &Experiment,
     folder: &Path,
-    now: Timestamp,
 ) -> Result<i64, SqliteError> {
     let id = &trace.id.to_string();
     let there: Option<i64> = transaction
@@ -36,7 +34,7 @@ pub(super) fn write(
         .optional()?;
     let experiment = match there {
         Some(there) => experiment::active(transaction, there)?,
-        None => experiment::find_or_make(transaction, shape, wanted, folder, now)?,
+        None => experiment::find_or_make(transaction, shape, wanted, folder)?,
     };
     let rows = TraceRows { transaction, shape, id, trace };
     write_info(rows, experiment.id)?;

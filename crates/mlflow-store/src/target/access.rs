@@ -1,8 +1,8 @@
 //! The access to a target: MLflow's client variables, credentials among them. Read when a delivery begins; never
 //! written to disk, never printed.
 
-use super::address::credentials_in;
-use super::secret::Secret;
+use super::credentials::Credential;
+use super::credentials::credentials_in;
 use super::{TRACKING_URI, Target};
 use common::variables::Variables;
 use std::fmt;
@@ -71,7 +71,7 @@ impl Access {
     }
 
     /// User and password from the tracking URI in the environment or the file, if it has the target's address.
-    pub fn credentials_in_address(&self, target: &Target) -> Option<(String, Secret)> {
+    pub fn credentials_in_address(&self, target: &Target) -> Option<(String, Credential)> {
         let of_file = self.file.as_ref().map(|(_, variables)| variables);
         [Some(&self.variables), of_file].into_iter().flatten().find_map(|variables| {
             let uri = variables.text(TRACKING_URI)?;
@@ -138,14 +138,14 @@ mod tests {
             file: Some((http("http://other"), [(TRACKING_URI, "http://bob@other")].into())),
         };
         let of = |target: &str| access.credentials_in_address(&http(target));
-        assert_eq!(of("https://host:5000"), Some(("ann".to_owned(), Secret::new("p@ss"))));
-        assert_eq!(of("http://other"), Some(("bob".to_owned(), Secret::new(""))));
+        assert_eq!(of("https://host:5000"), Some(("ann".to_owned(), Credential::new("p@ss"))));
+        assert_eq!(of("http://other"), Some(("bob".to_owned(), Credential::new(""))));
         assert_eq!(of("https://elsewhere"), None);
     }
 
     #[test]
     fn access_and_secrets_print_no_content() {
         let access = Access { variables: [("MLFLOW_TRACKING_TOKEN", "hush")].into(), ..Access::default() };
-        assert_eq!(format!("{access:?} {:?}", Secret::new("hush")), "Access(…) Secret(…)");
+        assert_eq!(format!("{access:?} {:?}", Credential::new("hush")), "Access(…) Credential(…)");
     }
 }

@@ -1,16 +1,13 @@
 //! Where traces go: a target, read from MLflow's grammar of tracking URIs, and an experiment.
 
 pub mod access;
-pub mod address;
-pub mod file_uri;
-pub mod http_target;
-pub mod secret;
-mod sqlite_uri;
+pub mod credentials;
+#[cfg(test)]
+mod tests;
+pub mod uri;
 
-use self::address::{shown, without_credentials};
-use self::file_uri::{file_uri, unescaped};
-use self::http_target::HttpTarget;
-use self::sqlite_uri::{only_within, sqlite_path, sqlite_uri};
+use self::credentials::{shown, without_credentials};
+use self::uri::{file_uri, only_within, sqlite_path, sqlite_uri, unescaped};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -30,6 +27,24 @@ pub enum Target {
     FileStore(PathBuf),
     Http(HttpTarget),
     Databricks { profile: Option<String> },
+}
+
+/// A server's address and workspace. Two workspaces of a server are two targets: each has its own readers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "StoredHttp", into = "StoredHttp")]
+pub struct HttpTarget {
+    /// Never holds a user or password.
+    pub url: String,
+    /// None where no workspace is named.
+    pub workspace: Option<String>,
+}
+
+/// Without a workspace it is stored as the address alone, as before workspaces existed.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "a server is an address, or an object with url and workspace")]
+enum StoredHttp {
+    Address(String),
+    Workspace { url: String, workspace: String },
 }
 
 /// MLflow finds an experiment by name (created when missing) or by id (must exist).
@@ -71,7 +86,7 @@ impl Target {
                 let is_plain =
                     is_plain && port.is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
                 match is_plain && !host.is_empty() && !host.starts_with(['/', ':']) {
-                    true => Ok(Target::Http(HttpTarget::new(address.trim_end_matches('/')))),
+                    true => Ok(Target::Http(address.trim_end_matches('/').into())),
                     false => Err(bad()),
                 }
             }
@@ -110,7 +125,7 @@ impl Target {
     /// Sets the workspace of a server; no effect on other targets.
     pub fn with_workspace(self, workspace: Option<String>) -> Target {
         match self {
-            Target::Http(http) => Target::Http(http.with_workspace(workspace)),
+            Target::Http(http) => Target::Http(HttpTarget { workspace, ..http }),
             other => other,
         }
     }
@@ -150,6 +165,30 @@ impl Target {
     }
 }
 
+impl From<&str> for HttpTarget {
+    fn from(url: &str) -> HttpTarget {
+        HttpTarget { url: url.to_owned(), workspace: None }
+    }
+}
+
+impl From<StoredHttp> for HttpTarget {
+    fn from(stored: StoredHttp) -> HttpTarget {
+        match stored {
+            StoredHttp::Address(url) => HttpTarget { url, workspace: None },
+            StoredHttp::Workspace { url, workspace } => HttpTarget { url, workspace: Some(workspace) },
+        }
+    }
+}
+
+impl From<HttpTarget> for StoredHttp {
+    fn from(HttpTarget { url, workspace }: HttpTarget) -> StoredHttp {
+        match workspace {
+            None => StoredHttp::Address(url),
+            Some(workspace) => StoredHttp::Workspace { url, workspace },
+        }
+    }
+}
+
 /// Keeps `.` and `..` except a leading `./`.
 fn absolute(base: &Path, path: PathBuf) -> PathBuf {
     base.join(path.strip_prefix("./").unwrap_or(&path))
@@ -162,114 +201,6 @@ impl fmt::Display for Target {
         match self.workspace() {
             Some(workspace) => write!(f, " (workspace {workspace})"),
             None => Ok(()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uris_are_read_as_mlflow_reads_them() {
-        let sqlite = |path: &str| Some(Target::Sqlite(path.into()));
-        let store = |path: &str| Some(Target::FileStore(path.into()));
-        let http = |url: &str| Some(Target::Http(HttpTarget::new(url)));
-        let table = [
-            ("sqlite:///x.db", sqlite("/here/x.db")),
-            ("sqlite:////abs/x.db", sqlite("/abs/x.db")),
-            ("sqlite:///./a/x.db", sqlite("/here/a/x.db")),
-            ("sqlite:///a b#c%20.db", sqlite("/here/a b#c%20.db")),
-            ("sqlite:///x.db?timeout=60&check_same_thread=false", sqlite("/here/x.db")),
-            ("sqlite:///file:x.db?mode=ro&uri=true", None),
-            ("sqlite:///file:x.db?vfs=unix-none&uri=true", None),
-            ("sqlite:///x.db?uri=true", None),
-            ("sqlite:///file:?uri=true", None),
-            ("sqlite:///file::memory:?uri=true", None),
-            ("sqlite:///file:x.db?uri=true", sqlite("/here/x.db")),
-            ("sqlite:///file:/a%3Fb%23c%25?timeout=9&uri=true&mode=rwc", sqlite("/a?b#c%")),
-            ("sqlite:///file:///a#b?uri=1", sqlite("/a")),
-            ("sqlite:///file://localhost/a?uri=True", sqlite("/a")),
-            ("sqlite:///file:x.db", sqlite("/here/file:x.db")),
-            ("sqlite://x.db", None),
-            ("sqlite:///", None),
-            ("sqlite:///:memory:", None),
-            ("file:///abs", store("/abs")),
-            ("file://./mlruns", store("/here/mlruns")),
-            ("file:relative", store("/here/relative")),
-            ("file:///a%20b%23c?d#e", store("/a b#c")),
-            ("file://localhost/abs", store("/abs")),
-            ("file://", None),
-            ("./my%20runs", store("/here/my runs")),
-            ("./mlruns", store("/here/mlruns")),
-            ("mlruns", store("/here/mlruns")),
-            ("/abs/mlruns", store("/abs/mlruns")),
-            ("http://localhost:5000/", http("http://localhost:5000")),
-            ("http://", None),
-            ("https://ann:p@ss:w@host/mlflow/", http("https://host/mlflow")),
-            ("http://host/a@b", http("http://host/a@b")),
-            ("http://host?x=1", None),
-            ("http://host/#x", None),
-            ("http://ann:secret@", None),
-            ("http:host", None),
-            ("http://:5000", None),
-            ("databricks", Some(Target::Databricks { profile: None })),
-            ("databricks://work", Some(Target::Databricks { profile: Some("work".into()) })),
-            ("databricks://", None),
-            ("postgresql://host/db", None),
-            ("", None),
-            ("  ", None),
-        ];
-        for (uri, target) in table {
-            assert_eq!(Target::parse(uri, Path::new("/here")).ok(), target, "{uri}");
-        }
-    }
-
-    #[test]
-    fn no_target_and_no_error_holds_a_password() {
-        let table = [
-            ("http://ann:secret@host:5000/x", Ok("http://host:5000/x")),
-            ("https://ann:secret@host?x", Err("https://…@host?…")),
-            ("http://host/?token=secret", Err("http://host/?…")),
-            ("postgresql://ann:secret@host/db", Err("postgresql://…@host/db")),
-            ("http://ann:x/secret@host", Err("http://…@host")),
-            ("http://ann:x#secret@host", Err("http://…@host")),
-            ("http://ann:x secret@host", Ok("http://host")),
-            ("http://[::1]:5000", Ok("http://[::1]:5000")),
-            ("http://[::1]", Ok("http://[::1]")),
-            ("http:ann:secret@host", Err("…@host")),
-            ("databricks://token:secret@host", Err("databricks://…@host")),
-        ];
-        for (uri, shown) in table {
-            let parsed = Target::parse(uri, Path::new("/")).map(|target| target.to_string());
-            assert!(!format!("{parsed:?}").contains("secret"), "{uri}: {parsed:?}");
-            match shown {
-                Ok(address) => assert_eq!(parsed, Ok(address.to_owned())),
-                Err(part) => {
-                    let shown = parsed.unwrap_or_else(|bad| bad.to_string());
-                    assert!(shown.contains(part), "{uri}: {shown}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_target_reads_back_as_it_is_written() {
-        for uri in [
-            "sqlite:////abs/x.db",
-            "sqlite:////a#b/100%/é x.db",
-            "sqlite:///file:/a%3Fb%23%25/%C3%A9.db?uri=true",
-            "sqlite:///file:/not-utf-8-%FF.db?uri=true",
-            "file:///abs",
-            "file:///a%20b%23",
-            "https://host:5000",
-            "databricks",
-            "databricks://work",
-        ] {
-            assert_eq!(
-                Target::parse(uri, Path::new("/")).map(|target| target.to_string()),
-                Ok(uri.to_owned())
-            );
         }
     }
 }

@@ -10,7 +10,7 @@ const FILE: &str = "\
 fn token(host: &str, token: &str) -> Result<Account, String> {
     Ok(Account {
         host: host.to_owned(),
-        login: Login::Token(Secret::new(token)),
+        login: Login::Token(Credential::new(token)),
         workspace_id: None,
         account_id: None,
         discovery_url: None,
@@ -18,7 +18,7 @@ fn token(host: &str, token: &str) -> Result<Account, String> {
 }
 
 fn robot(host: &str, secret: &str) -> Result<Account, String> {
-    let secret = Secret::new(secret);
+    let secret = Credential::new(secret);
     let login = Login::ServicePrincipal { id: "robot".to_owned(), secret, scopes: "all-apis".to_owned() };
     token(host, "").map(|account| Account { login, ..account })
 }

@@ -1,14 +1,14 @@
 //! Crashes between any two changes: the store stays readable, and the next delivery completes the trace.
 
 use super::*;
-use crate::sample;
+use crate::tests;
 
 /// Crashes after this number of changes. None if the write needed fewer.
 fn die_after(changes: usize, store: &TestStore, trace: &Trace) -> Option<()> {
     let mut files = Files::open(&store.root()).unwrap();
     files.changes_left = changes;
     let experiment = Experiment::Name("codex-sessions".to_owned());
-    let written = write::write(&mut files, lock::StoreLock::NoneHere, trace, &experiment, Timestamp::now());
+    let written = write::write(&mut files, files::StoreLock::NoneHere, trace, &experiment);
     match written {
         Err(FileStoreError::File(error)) => {
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
@@ -82,9 +82,9 @@ fn a_tag_that_a_user_sets_after_a_crash_stays() {
 #[test]
 fn half_written_files_are_swept_by_the_next_writer() {
     let store = TestStore::new();
-    store.export(&sample::trace()).unwrap();
+    store.export(&tests::trace()).unwrap();
     let left = store.of_trace().join(".tmp-left");
     fs::write(&left, "{").unwrap();
-    store.export(&sample::trace()).unwrap();
+    store.export(&tests::trace()).unwrap();
     assert!(!left.exists());
 }

@@ -6,7 +6,7 @@ mod refusals;
 mod traces;
 
 use super::*;
-use crate::sample::{message, resumed, trace};
+use crate::tests::{message, resumed, trace};
 use std::collections::BTreeMap;
 use std::fs;
 use tempfile::TempDir;

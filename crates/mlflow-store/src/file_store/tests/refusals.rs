@@ -13,7 +13,7 @@ fn reading_creates_nothing() {
 fn a_store_that_another_codex_traced_writes_to_is_a_transient_failure() {
     let store = TestStore::new();
     store.export(&trace()).unwrap();
-    let other = fs::File::open(lock::path(&store.root())).unwrap();
+    let other = fs::File::open(files::lock_path(&store.root())).unwrap();
     other.lock().unwrap();
     assert_eq!(
         store.refused(&resumed()),
@@ -72,4 +72,25 @@ fn a_key_that_is_a_prefix_of_another_is_refused_by_name() {
     let mut expected = trace();
     expected.tags.insert("team".to_owned(), "x".to_owned());
     assert_eq!(store.read().map(|read| read.spans), Some(expected.spans));
+}
+
+#[test]
+fn a_question_creates_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("mlruns");
+    let name = |name: &str| Experiment::Name(name.into());
+    let id = |id: &str| Experiment::Id(id.into());
+    let new = Ok(Readiness { version: None, experiment_id: None, clock: None });
+    assert_eq!((readiness(&root, &name("e")), readiness(&root, &id("0"))), (new.clone(), new));
+    assert!(readiness(&root, &id("7")).unwrap_err().to_string().starts_with("experiment 7 does not exist"));
+    assert!(!root.exists());
+
+    let text = "experiment_id: '5'\nname: mine\nlifecycle_stage: active\n";
+    fs::create_dir_all(root.join("5")).unwrap();
+    fs::write(root.join("5/meta.yaml"), text).unwrap();
+    let found = |wanted| readiness(&root, &wanted).map(|store| store.experiment_id);
+    assert_eq!(found(name("mine")), Ok(Some("5".into())));
+    assert_eq!((found(id("5")), found(name("new"))), (Ok(Some("5".into())), Ok(None)));
+    fs::write(root.join("5/meta.yaml"), text.replace("active", "deleted")).unwrap();
+    assert!(matches!(found(name("mine")), Err(ExportError::Experiment(_))));
 }

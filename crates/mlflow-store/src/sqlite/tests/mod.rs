@@ -4,15 +4,17 @@ mod experiments;
 mod filled;
 mod forgotten;
 mod places;
+mod readiness;
 mod refusals;
 mod rows;
 
+use super::connection::{SCHEMA, open};
 use super::*;
-use crate::sample::{message, trace};
+use crate::tests::{message, trace};
 use tempfile::TempDir;
 
 const SCHEMAS: [(&str, &str); 7] = [
-    ("ours", create::SCHEMA),
+    ("ours", SCHEMA),
     ("3.6.0", include_str!("../../../../../tests/fixtures/mlflow-3.6.0.sql")),
     ("3.10.1", include_str!("../../../../../tests/fixtures/mlflow-3.10.1.sql")),
     ("3.14.0", include_str!("../../../../../tests/fixtures/mlflow-3.14.0.sql")),

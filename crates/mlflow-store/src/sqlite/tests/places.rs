@@ -1,7 +1,8 @@
 //! Paths and links of a database, and SQLite's files next to it.
 
 use super::*;
-use crate::sample::resumed;
+use crate::tests::resumed;
+use common::disk::file_system::FileSystem;
 use std::os::unix::fs::symlink;
 
 /// All files in the database's folder.
@@ -34,7 +35,7 @@ fn a_database_may_have_an_odd_name() {
 
 #[test]
 fn a_link_is_followed_and_stays_a_link() {
-    let store = TestDatabase::with(create::SCHEMA);
+    let store = TestDatabase::with(SCHEMA);
     let link = store.folder.path().join("link.db");
     symlink("mlflow.db", &link).unwrap();
     export_to(&link, &trace());
@@ -106,7 +107,7 @@ fn an_empty_file_that_another_program_fills_is_waited_for() {
     std::thread::scope(|scope| {
         let export = scope.spawn(|| store.export(&trace()));
         // MLflow creates its tables in steps; `experiments` is one of the first.
-        other.execute_batch(&format!("COMMIT; BEGIN; {} COMMIT", create::SCHEMA)).unwrap();
+        other.execute_batch(&format!("COMMIT; BEGIN; {} COMMIT", SCHEMA)).unwrap();
         export.join().unwrap().unwrap();
     });
     assert_eq!(store.rows("SELECT name FROM sqlite_master WHERE name = 'theirs'"), ["theirs"]);
@@ -115,7 +116,7 @@ fn an_empty_file_that_another_program_fills_is_waited_for() {
 
 #[test]
 fn no_log_file_is_left_next_to_a_database_in_write_ahead_mode() {
-    let store = TestDatabase::with(create::SCHEMA);
+    let store = TestDatabase::with(SCHEMA);
     store.run("PRAGMA journal_mode = WAL");
     assert_eq!(beside(store.folder.path()), ["mlflow.db"]);
     store.export(&trace()).unwrap();
@@ -127,7 +128,7 @@ fn no_log_file_is_left_next_to_a_database_in_write_ahead_mode() {
 
 #[test]
 fn a_log_that_another_process_uses_stays() {
-    let store = TestDatabase::with(create::SCHEMA);
+    let store = TestDatabase::with(SCHEMA);
     store.run("PRAGMA journal_mode = WAL");
     let other = store.sql();
     other.execute_batch("INSERT INTO experiments (experiment_id, name) VALUES (77, 'theirs')").unwrap();
@@ -142,7 +143,7 @@ fn a_log_that_another_process_uses_stays() {
 
 #[test]
 fn on_a_network_a_log_is_never_shared() {
-    let store = TestDatabase::with(create::SCHEMA);
+    let store = TestDatabase::with(SCHEMA);
     store.run("PRAGMA journal_mode = WAL");
     let count = |connection: &Connection| {
         connection.query_row("SELECT count(*) FROM experiments", [], |row| row.get::<_, i64>(0))
@@ -165,7 +166,7 @@ fn on_a_network_a_log_is_never_shared() {
 
 #[test]
 fn on_a_network_a_database_without_a_log_is_shared_as_usual() {
-    let store = TestDatabase::with(create::SCHEMA);
+    let store = TestDatabase::with(SCHEMA);
     let [first, second] = [(); 2].map(|()| open(&store.path(), FileSystem::Network, BUSY).unwrap());
     for (connection, name) in [(&first, "first"), (&second, "second"), (&first, "again")] {
         connection

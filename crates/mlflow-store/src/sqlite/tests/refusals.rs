@@ -1,11 +1,11 @@
 //! Refused traces, and the state of the database afterwards.
 
 use super::*;
-use crate::sample::resumed;
+use crate::tests::resumed;
 
 #[test]
 fn a_locked_database_is_a_transient_failure() {
-    let store = TestDatabase::with(create::SCHEMA);
+    let store = TestDatabase::with(SCHEMA);
     store.export(&trace()).unwrap();
     let other = store.sql();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -48,7 +48,7 @@ fn a_database_that_mlflow_is_still_creating_is_waited_for() {
     let store = TestDatabase::with("CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY);");
     std::thread::scope(|scope| {
         let export = scope.spawn(|| store.export(&trace()));
-        store.run(&format!("BEGIN; DROP TABLE experiments; {} COMMIT;", create::SCHEMA));
+        store.run(&format!("BEGIN; DROP TABLE experiments; {} COMMIT;", SCHEMA));
         assert_eq!(export.join().unwrap().unwrap().experiment_id, "1");
     });
 }
@@ -88,7 +88,7 @@ fn a_trace_that_mlflow_has_archived_is_not_overwritten() {
 
 #[test]
 fn a_write_that_fails_half_way_changes_nothing() {
-    let store = TestDatabase::with(create::SCHEMA);
+    let store = TestDatabase::with(SCHEMA);
     store.export(&trace()).unwrap();
     store.run(
         "CREATE TRIGGER full BEFORE INSERT ON spans WHEN NEW.name = 'llm_call_2'
@@ -116,7 +116,7 @@ fn an_unknown_schema_is_refused_until_it_is_repaired() {
         ),
     ];
     for (harm, repair, expected) in table {
-        let store = TestDatabase::with(create::SCHEMA);
+        let store = TestDatabase::with(SCHEMA);
         store.run(harm);
         let error = store.refused(&trace());
         let path = store.path();
@@ -136,7 +136,7 @@ fn an_unknown_schema_is_refused_until_it_is_repaired() {
 
 #[test]
 fn a_batch_is_stored_completely_or_not_at_all() {
-    let store = TestDatabase::with(create::SCHEMA);
+    let store = TestDatabase::with(SCHEMA);
     let experiment = Experiment::Name("codex-sessions".to_owned());
     let mut exporter = SqliteExporter::open(&store.path(), experiment, BUSY).unwrap();
     let (one, mut other) = (trace(), trace());

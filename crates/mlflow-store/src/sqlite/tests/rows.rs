@@ -1,7 +1,7 @@
 //! The content of rows in every schema, and what an update does not change.
 
 use super::*;
-use crate::sample::resumed;
+use crate::tests::resumed;
 use rusqlite::params;
 
 #[test]
@@ -154,7 +154,7 @@ fn totals_are_in_tables_and_columns_during_the_migration_to_3_17() {
 
 #[test]
 fn an_upgrade_between_two_writes_loses_no_value() {
-    let store = TestDatabase::with(create::SCHEMA);
+    let store = TestDatabase::with(SCHEMA);
     store.export(&trace()).unwrap();
     // The effect of 3.17's migration on a trace: name, session, tokens and cost move into columns.
     let connection = store.sql();

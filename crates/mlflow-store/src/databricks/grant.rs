@@ -5,7 +5,7 @@ use crate::exporter::ExportError;
 use crate::ids::TraceId;
 use crate::rest::api::{ApiRequest, Rest};
 use crate::rest::client::Request;
-use crate::target::secret::Secret;
+use crate::target::credentials::Credential;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
@@ -25,7 +25,7 @@ pub(super) enum Cloud {
 /// A signed address, and the headers that it requires.
 pub(super) struct Grant {
     pub(super) cloud: Cloud,
-    address: Secret,
+    address: Credential,
     headers: Vec<Header>,
 }
 
@@ -69,7 +69,7 @@ impl Grant {
                 "Databricks keeps the spans in a kind of storage that we do not know".to_owned(),
             )
         })?;
-        Ok(Grant { cloud: info.r#type, address: Secret::new(info.signed_uri), headers: info.headers })
+        Ok(Grant { cloud: info.r#type, address: Credential::new(info.signed_uri), headers: info.headers })
     }
 
     /// A request to the cloud.
@@ -145,7 +145,7 @@ mod tests {
     fn grant(cloud: Cloud, headers: &[(&str, &str)]) -> Grant {
         let headers =
             headers.iter().map(|(name, value)| Header { name: name.to_string(), value: value.to_string() });
-        let address = Secret::new("https://store.example/c/traces.json?sig=a%2Fb%3D&se=1");
+        let address = Credential::new("https://store.example/c/traces.json?sig=a%2Fb%3D&se=1");
         Grant { cloud, address, headers: headers.collect() }
     }
 

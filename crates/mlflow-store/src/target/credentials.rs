@@ -1,7 +1,28 @@
-//! The user and password within a server's address.
+//! Credentials: a password or a token in memory, and those within a server's address.
 
-use super::secret::Secret;
 use percent_encoding::percent_decode_str;
+use std::fmt;
+
+/// Text that is never printed: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(String);
+
+impl Credential {
+    pub fn new(text: impl Into<String>) -> Credential {
+        Credential(text.into())
+    }
+
+    /// For the request that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(…)")
+    }
+}
 
 /// The range of user and password in an address, with the `@` after them. As in Python's client, the last `@` before
 /// the path ends them.
@@ -35,12 +56,12 @@ pub(crate) fn without_credentials(uri: &str) -> String {
 }
 
 /// The user and the password in an address.
-pub fn credentials_in(uri: &str) -> Option<(String, Secret)> {
+pub fn credentials_in(uri: &str) -> Option<(String, Credential)> {
     let range = user_info(uri)?;
     let text = &uri[range.start..range.end - 1];
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    Some((decoded(user), Secret::new(decoded(password))))
+    Some((decoded(user), Credential::new(decoded(password))))
 }
 
 #[cfg(test)]
@@ -57,7 +78,7 @@ mod tests {
             ("host", None),
         ];
         for (uri, expected) in table {
-            let expected = expected.map(|(user, password)| (user.to_owned(), Secret::new(password)));
+            let expected = expected.map(|(user, password)| (user.to_owned(), Credential::new(password)));
             assert_eq!(credentials_in(uri), expected, "{uri}");
         }
     }

@@ -1,6 +1,6 @@
-//! Credentials that a server may send back: hidden in its refusals before these are shortened or parsed.
+//! Masks the credentials that a server may send back in its refusals, before these are shortened or parsed.
 
-use crate::target::address::credentials_in;
+use crate::target::credentials::credentials_in;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -13,10 +13,10 @@ const SHOWN: &str = "…";
 
 /// Longest first, so that no part of a secret shows because a shorter one is within it.
 #[derive(Default)]
-pub struct Secrets(RefCell<Vec<Vec<u8>>>);
+pub(crate) struct CredentialMask(RefCell<Vec<Vec<u8>>>);
 
-impl Secrets {
-    pub fn add(&self, secret: &[u8]) {
+impl CredentialMask {
+    pub(crate) fn add(&self, secret: &[u8]) {
         let mut all = self.0.borrow_mut();
         if secret.len() >= SHORTEST && !all.iter().any(|known| known == secret) {
             all.push(secret.to_vec());
@@ -25,7 +25,7 @@ impl Secrets {
     }
 
     /// Adds each header that is marked as sensitive, in every form in which a server can send it back.
-    pub fn add_headers(&self, headers: &HeaderMap) {
+    pub(crate) fn add_headers(&self, headers: &HeaderMap) {
         for value in headers.values().filter(|value| value.is_sensitive()).map(HeaderValue::as_bytes) {
             self.add(value);
             if let Some(token) = value.strip_prefix(b"Bearer ") {
@@ -42,7 +42,7 @@ impl Secrets {
     }
 
     /// Adds the user and the password of an address, in the forms that a server or a proxy receives.
-    pub fn add_address(&self, address: &str) {
+    pub(crate) fn add_address(&self, address: &str) {
         let Some((user, password)) = credentials_in(address) else { return };
         let both = format!("{user}:{}", password.reveal());
         for secret in [&STANDARD.encode(&both), &both, password.reveal()] {
@@ -51,31 +51,24 @@ impl Secrets {
     }
 
     /// As `hide`, for text.
-    pub fn hide_text(&self, text: &str) -> String {
+    pub(crate) fn hide_text(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.hide(text.as_bytes().to_vec())).into_owned()
     }
 
     /// Replaces each secret by `…`.
-    pub fn hide(&self, text: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn hide(&self, text: Vec<u8>) -> Vec<u8> {
         self.0.borrow().iter().fold(text, |text, secret| without(&text, secret))
     }
 }
 
 fn without(text: &[u8], secret: &[u8]) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.first() {
-        match rest.strip_prefix(secret) {
-            Some(after) => {
-                kept.extend_from_slice(SHOWN.as_bytes());
-                rest = after;
-            }
-            None => {
-                kept.push(*first);
-                rest = &rest[1..];
-            }
-        }
+    let (mut kept, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some(at) = rest.windows(secret.len()).position(|part| part == secret) {
+        kept.extend_from_slice(&rest[..at]);
+        kept.extend_from_slice(SHOWN.as_bytes());
+        rest = &rest[at + secret.len()..];
     }
+    kept.extend_from_slice(rest);
     kept
 }
 
@@ -95,16 +88,16 @@ mod tests {
         for (header, text, expected) in table {
             let mut value = HeaderValue::from_static(header);
             value.set_sensitive(true);
-            let secrets = Secrets::default();
-            secrets.add_headers(&[(reqwest::header::AUTHORIZATION, value)].into_iter().collect());
-            assert_eq!(String::from_utf8(secrets.hide(text.into())).unwrap(), expected, "{header}");
+            let mask = CredentialMask::default();
+            mask.add_headers(&[(reqwest::header::AUTHORIZATION, value)].into_iter().collect());
+            assert_eq!(String::from_utf8(mask.hide(text.into())).unwrap(), expected, "{header}");
         }
     }
 
     #[test]
     fn a_proxys_password_is_hidden_too() {
-        let secrets = Secrets::default();
-        secrets.add_address("http://ann:p%40ss@proxy:3128");
-        assert_eq!(secrets.hide(b"Basic YW5uOnBAc3M= is ann, p@ss".to_vec()), "Basic … is ann, …".as_bytes());
+        let mask = CredentialMask::default();
+        mask.add_address("http://ann:p%40ss@proxy:3128");
+        assert_eq!(mask.hide(b"Basic YW5uOnBAc3M= is ann, p@ss".to_vec()), "Basic … is ann, …".as_bytes());
     }
 }

@@ -1,8 +1,8 @@
 //! One trace for the tests of every store, and the same session after a resume.
 
-use super::keys;
 use crate::exporter::ExportError;
 use crate::ids::{SpanId, TraceId};
+use crate::keys;
 use crate::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
 use common::json::value::Map;
 use common::json::value::Value;
