@@ -15,7 +15,7 @@ pub trait Exporter {
     ///
     /// `before` is the receipt of what this target already took of the trace. An exporter that can send
     /// single spans sends only the others.
-    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError>;
+    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered>;
 
     /// When the next `export` gives up, if that is earlier than `Patience` allows. Local stores ignore it:
     /// they have a limit of their own for locks.
@@ -46,6 +46,8 @@ pub struct Readiness {
     /// The server's time, from its response.
     pub clock: Option<Timestamp>,
 }
+
+pub type Result<T, E = ExportError> = std::result::Result<T, E>;
 
 /// Why a target did not take a trace. The spool keeps the trace in every case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -21,7 +21,7 @@ mod tests;
 pub mod trace;
 mod wire;
 
-use crate::exporter::{ExportError, Exporter, Patience, Readiness, Remote};
+use crate::exporter::{Exporter, Patience, Readiness, Remote, Result};
 use crate::ids::TraceId;
 use crate::lost::{Lost, SentTrace};
 use crate::target::access::Access;
@@ -42,7 +42,7 @@ pub fn exporter<'a>(
     experiment: &Experiment,
     access: &'a Access,
     patience: Patience<'a>,
-) -> Result<Box<dyn Exporter + 'a>, ExportError> {
+) -> Result<Box<dyn Exporter + 'a>> {
     let busy = patience.left().map_or(BUSY, |left| left.min(BUSY));
     let (remote, experiment) = (Remote { target, access, patience }, experiment.clone());
     Ok(match target {
@@ -67,7 +67,7 @@ pub fn readiness(
     experiment: &Experiment,
     access: &Access,
     patience: Patience,
-) -> Result<Readiness, ExportError> {
+) -> Result<Readiness> {
     let remote = Remote { target, access: &without_retries(access), patience };
     match target {
         Target::Sqlite(path) => sqlite::readiness(path, experiment),
@@ -79,7 +79,7 @@ pub fn readiness(
 
 /// Fills the columns that an upgrade of MLflow left empty in rows of codex-traced; None for a target without
 /// such columns.
-pub fn fill(target: &Target, patience: Duration) -> Option<Result<Filled, ExportError>> {
+pub fn fill(target: &Target, patience: Duration) -> Option<Result<Filled>> {
     match target {
         Target::Sqlite(path) => Some(sqlite::fill(path, patience)),
         Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } => None,
@@ -87,12 +87,7 @@ pub fn fill(target: &Target, patience: Duration) -> Option<Result<Filled, Export
 }
 
 /// The traces of `sent` that the target no longer has. Changes nothing there.
-pub fn lost(
-    target: &Target,
-    sent: &[SentTrace],
-    access: &Access,
-    patience: Patience,
-) -> Result<Lost, ExportError> {
+pub fn lost(target: &Target, sent: &[SentTrace], access: &Access, patience: Patience) -> Result<Lost> {
     let remote = Remote { target, access: &without_retries(access), patience };
     match target {
         Target::Sqlite(path) => sqlite::lost(path, sent),
@@ -103,7 +98,7 @@ pub fn lost(
 }
 
 /// Removes a trace from a local store. False if it had none; None for a remote target.
-pub fn forget(target: &Target, trace: TraceId) -> Option<Result<bool, ExportError>> {
+pub fn forget(target: &Target, trace: TraceId) -> Option<Result<bool>> {
     match target {
         Target::Sqlite(path) => Some(sqlite::forget(path, trace, BUSY)),
         Target::FileStore(root) => Some(file_store::forget(root, trace, BUSY)),

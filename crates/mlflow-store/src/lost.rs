@@ -1,10 +1,10 @@
 //! Traces that a target took and no longer has. A receipt records what was sent, not whether it is still
 //! there.
 
-use crate::exporter::ExportError;
+use crate::exporter::Result;
 use crate::ids::TraceId;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// Allowed difference between a server's clock and this machine's.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
@@ -27,16 +27,18 @@ pub enum ExperimentState {
     Gone,
 }
 
-/// Those of `sent` that are not among the `present`. `made` is when an experiment was created; None if it is
-/// missing or deleted.
+/// Those of `sent` that are not present. `made` is when an experiment was created; None if it is missing or deleted.
 pub(super) fn find(
     sent: &[SentTrace],
-    present: &HashSet<TraceId>,
-    made: impl Fn(&str) -> Result<Option<Timestamp>, ExportError>,
-) -> Result<Lost, ExportError> {
+    is_present: impl Fn(TraceId) -> Result<bool>,
+    made: impl Fn(&str) -> Result<Option<Timestamp>>,
+) -> Result<Lost> {
     let mut known: HashMap<&str, Option<Timestamp>> = HashMap::new();
     let mut lost = Lost::new();
-    for one in sent.iter().filter(|one| !present.contains(&one.trace)) {
+    for one in sent {
+        if is_present(one.trace)? {
+            continue;
+        }
         let at = match known.get(&*one.experiment_id) {
             Some(at) => *at,
             None => *known.entry(&one.experiment_id).or_insert(made(&one.experiment_id)?),
@@ -61,7 +63,8 @@ mod tests {
         };
         let all = [sent(1, "gone"), sent(2, "gone"), sent(3, "9000"), sent(4, "10300"), sent(5, "10301")];
         let made = |id: &str| Ok(id.parse().ok().and_then(|second| Timestamp::from_second(second).ok()));
-        let lost: Vec<_> = find(&all, &[TraceId([1; 16])].into(), made).unwrap().into_iter().collect();
+        let lost: Vec<_> =
+            find(&all, |trace| Ok(trace == TraceId([1; 16])), made).unwrap().into_iter().collect();
         let expected = [
             (2, ExperimentState::Gone),
             (3, ExperimentState::Present),

@@ -13,26 +13,20 @@ pub fn trace_page(target: &Target, experiment_id: &str, trace: TraceId, access: 
     let base = base(target, access)?;
     // Databricks has its pages of experiments below `ml`.
     let way = if matches!(target, Target::Databricks { .. }) { "ml" } else { "#" };
-    let page = format!("{base}/{way}/experiments/{experiment_id}/traces?selectedEvaluationId={trace}");
-    Some(match workspace_parameter(target) {
-        Some(workspace) => format!("{page}&{workspace}"),
-        None => page,
-    })
+    let workspace = workspace_parameter(target, "&");
+    Some(format!("{base}/{way}/experiments/{experiment_id}/traces?selectedEvaluationId={trace}{workspace}"))
 }
 
 /// The address of a server's first page.
 pub fn server_page(target: &Target, access: &Access) -> Option<String> {
-    let base = base(target, access)?;
-    Some(match workspace_parameter(target) {
-        Some(workspace) => format!("{base}/#/?{workspace}"),
-        None => base,
-    })
+    Some(base(target, access)? + &workspace_parameter(target, "/#/?"))
 }
 
-/// The parameter that selects a workspace, as MLflow's client writes it; without it, a page shows the last
-/// one used.
-fn workspace_parameter(target: &Target) -> Option<String> {
-    target.workspace().map(|workspace| format!("workspace={}", escaped(Path::new(workspace))))
+/// The parameter that selects a workspace, as MLflow's client writes it, with the text before it; without it, a page
+/// shows the last one used.
+fn workspace_parameter(target: &Target, before: &str) -> String {
+    let parameter = |workspace| format!("{before}workspace={}", escaped(Path::new(workspace)));
+    target.workspace().map(parameter).unwrap_or_default()
 }
 
 /// The root of the server's pages, without the user and password that its address may hold: a browser asks

@@ -178,11 +178,6 @@ impl WireSpan {
 
 impl WireEvent {
     fn from_event(event: &SpanEvent) -> WireEvent {
-        // MLflow reads events through OpenTelemetry, which has no nested values in them.
-        let flat = |value: &Value| match value {
-            Value::Array(_) | Value::Object(_) | Value::Null => json(value).into(),
-            scalar => scalar.clone(),
-        };
         let attributes = event.attributes.iter().map(|(key, value)| (key.clone(), flat(value)));
         WireEvent {
             name: event.name.clone(),
@@ -193,6 +188,14 @@ impl WireEvent {
 
     fn into_event(self) -> SpanEvent {
         SpanEvent { name: self.name, at: timestamp(self.time_unix_nano), attributes: self.attributes }
+    }
+}
+
+/// An event's value. MLflow reads events through OpenTelemetry, which has no nested values in them.
+pub(crate) fn flat(value: &Value) -> Value {
+    match value {
+        Value::Array(_) | Value::Object(_) | Value::Null => json(value).into(),
+        scalar => scalar.clone(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A signed address of the cloud's storage, and the requests that it permits.
 
 use super::workspace::WorkspaceApi;
-use crate::exporter::ExportError;
+use crate::exporter::{ExportError, Result};
 use crate::ids::TraceId;
 use crate::rest::api::{ApiRequest, Rest};
 use crate::rest::client::Request;
@@ -23,9 +23,13 @@ pub(super) enum Cloud {
 }
 
 /// A signed address, and the headers that it requires.
+#[derive(Deserialize)]
 pub(super) struct Grant {
+    #[serde(rename = "type")]
     pub(super) cloud: Cloud,
+    #[serde(rename = "signed_uri")]
     address: Credential,
+    #[serde(default)]
     headers: Vec<Header>,
 }
 
@@ -34,14 +38,6 @@ struct Header {
     name: String,
     #[serde(default)]
     value: String,
-}
-
-#[derive(Deserialize)]
-struct CredentialInfo {
-    r#type: Cloud,
-    signed_uri: String,
-    #[serde(default)]
-    headers: Vec<Header>,
 }
 
 /// Which of the granted headers a request may have. Azure refuses those of other kinds of request.
@@ -55,7 +51,7 @@ pub(super) enum AllowedHeaders {
 }
 
 impl Grant {
-    pub(super) fn ask_for(workspace: &WorkspaceApi, trace: TraceId) -> Result<Grant, ExportError> {
+    pub(super) fn ask_for(workspace: &WorkspaceApi, trace: TraceId) -> Result<Grant> {
         let path = ["api", "2.0", "mlflow", "traces", &trace.to_string(), "credentials-for-data-upload"];
         let answer = workspace.call(&ApiRequest::get(&path, &[]))?;
         if !answer.status.is_success() {
@@ -63,13 +59,11 @@ impl Grant {
             return Err(ExportError::Trace(format!("Databricks gives no place for the spans{message}")));
         }
         // The answer holds the signed address, so serde's error is not shown.
-        let info = answer.json()["credential_info"].take();
-        let info: CredentialInfo = serde_json::from_value(info).map_err(|_| {
+        serde_json::from_value(answer.json()["credential_info"].take()).map_err(|_| {
             ExportError::Target(
                 "Databricks keeps the spans in a kind of storage that we do not know".to_owned(),
             )
-        })?;
-        Ok(Grant { cloud: info.r#type, address: Credential::new(info.signed_uri), headers: info.headers })
+        })
     }
 
     /// A request to the cloud.
@@ -79,7 +73,7 @@ impl Grant {
         query: &[(&str, String)],
         allowed: AllowedHeaders,
         body: &[u8],
-    ) -> Result<Request, ExportError> {
+    ) -> Result<Request> {
         let unusable =
             || ExportError::Target("Databricks gave an address for the spans that is none".to_owned());
         let mut url = Url::parse(self.address.reveal()).map_err(|_| unusable())?;

@@ -4,14 +4,15 @@
 #[cfg(test)]
 mod tests;
 
-use super::profile::{BadProfileLine, NoProfile, Profile, Profiles};
-use crate::exporter::ExportError;
+use super::profile::{Profile, Profiles};
+use crate::exporter::{ExportError, Result};
 use crate::target::Target;
 use crate::target::access::Access;
 use crate::target::credentials::Credential;
 use common::variables::Variables;
 use reqwest::Url;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -34,43 +35,6 @@ pub(super) enum Login {
     Token(Credential),
     /// OAuth for machines: these get tokens that are valid for about an hour.
     ServicePrincipal { id: String, secret: Credential, scopes: String },
-}
-
-/// Each text includes advice.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LoginError {
-    #[error(
-        "no Databricks workspace is named (set DATABRICKS_HOST, or write a profile into ~/.databrickscfg)"
-    )]
-    NoHost,
-    #[error("not the address of a Databricks workspace: {0} (set DATABRICKS_HOST to https://…)")]
-    BadHost(String),
-    #[error("no credentials for {0} ({SUPPORTED})")]
-    NoCredentials(String),
-    #[error("cannot log in to Databricks by {0}, only by a token or as a service principal ({SUPPORTED})")]
-    Unsupported(String),
-    #[error(
-        "several ways to log in to Databricks are configured: {0} (leave one, or set DATABRICKS_AUTH_TYPE to pat \
-         or oauth-m2m)"
-    )]
-    Several(String),
-    #[error("{1} in {0} (name another one in the tracking URI or in DATABRICKS_CONFIG_PROFILE)")]
-    NoProfile(PathBuf, NoProfile),
-    #[error("cannot read {0}: {1}")]
-    File(PathBuf, io::Error),
-    #[error("cannot read {0}: {1}")]
-    Line(PathBuf, BadProfileLine),
-    #[error(
-        "databricks://{0} names a scope of secrets, which can be read only inside Databricks (use \
-         databricks://PROFILE, or databricks with DATABRICKS_HOST and DATABRICKS_TOKEN)"
-    )]
-    SecretScope(String),
-}
-
-impl From<LoginError> for ExportError {
-    fn from(error: LoginError) -> ExportError {
-        ExportError::Target(error.to_string())
-    }
 }
 
 const SUPPORTED: &str = "set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or use a \
@@ -109,13 +73,12 @@ pub fn host(profile: Option<&str>, access: &Access) -> Option<String> {
 
 impl Account {
     /// For `databricks` or `databricks://profile`.
-    pub(super) fn find(
-        profile: Option<&str>,
-        variables: &Variables,
-        home: Option<&Path>,
-    ) -> Result<Account, LoginError> {
+    pub(super) fn find(profile: Option<&str>, variables: &Variables, home: Option<&Path>) -> Result<Account> {
         if let Some(scope) = profile.filter(|profile| profile.contains(':')) {
-            return Err(LoginError::SecretScope(scope.to_owned()));
+            return Err(ExportError::Target(format!(
+                "databricks://{scope} names a scope of secrets, which can be read only inside Databricks (use \
+                 databricks://PROFILE, or databricks with DATABRICKS_HOST and DATABRICKS_TOKEN)"
+            )));
         }
         let profile = profile.or(variables.text("DATABRICKS_CONFIG_PROFILE"));
         let mut settings = from_variables(variables);
@@ -141,21 +104,27 @@ fn has_host_or_login(settings: &Profile) -> bool {
     KNOWN.iter().any(|(name, _, way)| (way.is_some() || *name == "host") && settings.contains_key(*name))
 }
 
-fn from_file(profile: Option<&str>, path: Option<PathBuf>) -> Result<Profile, LoginError> {
+fn from_file(profile: Option<&str>, path: Option<PathBuf>) -> Result<Profile> {
     let Some(path) = path else { return Ok(Profile::new()) };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         // databricks-sdk accepts a profile of a missing file; it fails later, for want of a host.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Profile::new()),
-        Err(error) => return Err(LoginError::File(path, error)),
+        Err(error) => return Err(unreadable(&path, &error)),
     };
-    let profiles = match Profiles::parse(&text) {
-        Ok(profiles) => profiles,
-        Err(error) => return Err(LoginError::Line(path, error)),
-    };
-    let mut settings = profiles.choose(profile).map_err(|error| LoginError::NoProfile(path, error))?;
+    let profiles = Profiles::parse(&text).map_err(|error| unreadable(&path, &error))?;
+    let mut settings = profiles.choose(profile).map_err(|error| {
+        ExportError::Target(format!(
+            "{error} in {} (name another one in the tracking URI or in DATABRICKS_CONFIG_PROFILE)",
+            path.display()
+        ))
+    })?;
     settings.retain(|_, value| !value.reveal().is_empty());
     Ok(settings)
+}
+
+fn unreadable(path: &Path, error: &dyn fmt::Display) -> ExportError {
+    ExportError::Target(format!("cannot read {}: {error}", path.display()))
 }
 
 fn config_file(variables: &Variables, home: Option<&Path>) -> Option<PathBuf> {
@@ -168,9 +137,17 @@ fn config_file(variables: &Variables, home: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
-fn decide(settings: &Profile) -> Result<Account, LoginError> {
+fn decide(settings: &Profile) -> Result<Account> {
     let text = |name: &str| settings.get(name).map(|value| value.reveal().to_owned());
-    let host = address(&text("host").ok_or(LoginError::NoHost)?)?;
+    let bad = |reason: String| Err(ExportError::Target(reason));
+    let Some(host) = text("host") else {
+        return bad(
+            "no Databricks workspace is named (set DATABRICKS_HOST, or write a profile into ~/.databrickscfg)"
+                .to_owned(),
+        );
+    };
+    let host = address(&host)?;
+    let no_credentials = || bad(format!("no credentials for {host} ({SUPPORTED})"));
     let asked = text("auth_type");
     let ways: BTreeSet<&str> = KNOWN
         .iter()
@@ -178,22 +155,31 @@ fn decide(settings: &Profile) -> Result<Account, LoginError> {
         .filter_map(|(_, _, way)| *way)
         .collect();
     if asked.is_none() && ways.len() > 1 {
-        return Err(LoginError::Several(Vec::from_iter(ways).join(" and ")));
+        return bad(format!(
+            "several ways to log in to Databricks are configured: {} (leave one, or set DATABRICKS_AUTH_TYPE to pat \
+             or oauth-m2m)",
+            Vec::from_iter(ways).join(" and ")
+        ));
     }
     let way = match (&asked, ways.first()) {
         (Some(asked), _) => asked,
         (None, Some(way)) => *way,
-        (None, None) => return Err(LoginError::NoCredentials(host)),
+        (None, None) => return no_credentials(),
     };
     let login = match way {
         "pat" => settings.get("token").map(|token| Login::Token(token.clone())),
         "oauth" | "oauth-m2m" => text("client_id").zip(settings.get("client_secret")).map(|(id, secret)| {
             Login::ServicePrincipal { id, secret: secret.clone(), scopes: scopes(text("scopes")) }
         }),
-        other => return Err(LoginError::Unsupported(other.to_owned())),
+        other => {
+            return bad(format!(
+                "cannot log in to Databricks by {other}, only by a token or as a service principal ({SUPPORTED})"
+            ));
+        }
     };
+    let Some(login) = login else { return no_credentials() };
     Ok(Account {
-        login: login.ok_or_else(|| LoginError::NoCredentials(host.clone()))?,
+        login,
         host,
         workspace_id: text("workspace_id"),
         account_id: text("account_id"),
@@ -202,16 +188,19 @@ fn decide(settings: &Profile) -> Result<Account, LoginError> {
 }
 
 /// The host with a scheme and a path, without a query (`/?o=123`, as a browser shows it).
-fn address(host: &str) -> Result<String, LoginError> {
-    // An address with an `@` may hold a password, even if it cannot be parsed.
-    let bad = || LoginError::BadHost(if host.contains('@') { "…" } else { host }.to_owned());
+fn address(host: &str) -> Result<String> {
+    let bad = || {
+        // An address with an `@` may hold a password, even if it cannot be parsed.
+        let shown = if host.contains('@') { "…" } else { host };
+        let reason = "not the address of a Databricks workspace";
+        ExportError::Target(format!("{reason}: {shown} (set DATABRICKS_HOST to https://…)"))
+    };
     let written = host.trim();
     let with_scheme = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
     let url = Url::parse(&with_scheme).map_err(|_| bad())?;
     let is_plain = url.username().is_empty() && url.password().is_none();
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
-        // The address may hold a password.
-        return Err(if is_plain { bad() } else { LoginError::BadHost("…".to_owned()) });
+        return Err(bad());
     }
     let path = url.path().trim_end_matches('/');
     Ok(format!("{}{path}", url.origin().ascii_serialization()))

@@ -2,11 +2,10 @@
 //! created by path.
 
 use super::workspace::WorkspaceApi;
-use crate::exporter::ExportError;
+use crate::exporter::{ExportError, Result};
 use crate::rest::answer::Answer;
 use crate::rest::api::{ApiRequest, Rest, Subject};
 use serde_json::Value;
-use std::borrow::Cow;
 
 /// Describes the user of the credentials.
 const ME: [&str; 6] = ["api", "2.0", "preview", "scim", "v2", "Me"];
@@ -19,12 +18,12 @@ impl Rest for WorkspaceApi<'_> {
     const LOOKS_LAST: bool = true;
     const CHECKS_BODIES: bool = false;
 
-    fn call(&self, request: &ApiRequest) -> Result<Answer, ExportError> {
+    fn call(&self, request: &ApiRequest) -> Result<Answer> {
         let answer = self.send(request)?;
         if answer.status.is_success() {
             return Ok(answer);
         }
-        self.refusal(&answer).as_error(self.host()).map_or(Ok(answer), Err)
+        self.refusal(&answer).as_error(&self.account.host).map_or(Ok(answer), Err)
     }
 
     fn refused(&self, subject: Subject, answer: &Answer) -> ExportError {
@@ -65,15 +64,15 @@ impl Rest for WorkspaceApi<'_> {
     /// Databricks has experiments by absolute paths only, and MLflow's client passes on its refusal of
     /// others. A bare name, such as the default, goes to the user's folder: the user may write there and
     /// looks for it there.
-    fn full_name<'n>(&self, name: &'n str) -> Result<Cow<'n, str>, ExportError> {
+    fn full_name(&self, name: &str) -> Result<String> {
         if name.starts_with('/') {
-            return Ok(name.into());
+            return Ok(name.to_owned());
         }
         let answer = self.call(&ApiRequest::get(&ME, &[]))?;
         if answer.status.is_success()
             && let Some(user) = answer.json()["userName"].as_str()
         {
-            return Ok(format!("/Users/{user}/{name}").into());
+            return Ok(format!("/Users/{user}/{name}"));
         }
         let message =
             if answer.status.is_success() { String::new() } else { self.refusal(&answer).message() };
@@ -96,7 +95,7 @@ impl Rest for WorkspaceApi<'_> {
         ))
     }
 
-    fn check_experiment(&self, experiment: &Value) -> Result<(), ExportError> {
+    fn check_experiment(&self, experiment: &Value) -> Result<()> {
         let tags = experiment["tags"].as_array().into_iter().flatten();
         match tags.into_iter().find(|tag| tag["key"] == IN_TABLES) {
             None => Ok(()),

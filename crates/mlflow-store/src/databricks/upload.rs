@@ -6,7 +6,7 @@
 use super::grant::{AllowedHeaders, Cloud, Grant};
 use super::refusal::reworded;
 use super::workspace::WorkspaceApi;
-use crate::exporter::ExportError;
+use crate::exporter::{ExportError, Result};
 use crate::ids::TraceId;
 use crate::rest::answer::Answer;
 use crate::rest::mask::CredentialMask;
@@ -22,7 +22,7 @@ const PART: usize = 10 << 20;
 const RENEWALS: u32 = 3;
 
 /// Replaces the whole file, if there is one.
-pub(super) fn upload(workspace: &WorkspaceApi, trace: TraceId, file: &[u8]) -> Result<(), ExportError> {
+pub(super) fn upload(workspace: &WorkspaceApi, trace: TraceId, file: &[u8]) -> Result<()> {
     let grant = Grant::ask_for(workspace, trace)?;
     let mut upload = Upload { workspace, trace, grant, renewals: RENEWALS };
     match upload.put(file) {
@@ -92,7 +92,7 @@ impl Upload<'_, '_> {
             let place = place(&request.url);
             // Errors of the request include its address.
             let hidden = |error| without_address(error, &request.url, &place);
-            let answer = self.workspace.client().send(&request).map_err(hidden)?;
+            let answer = self.workspace.client.send(&request).map_err(hidden)?;
             if answer.status.is_success() {
                 self.renewals = RENEWALS;
                 return Ok(());
@@ -107,7 +107,7 @@ impl Upload<'_, '_> {
         }
     }
 
-    fn renew(&mut self) -> Result<(), ExportError> {
+    fn renew(&mut self) -> Result<()> {
         let cloud = self.grant.cloud;
         self.grant = Grant::ask_for(self.workspace, self.trace)?;
         if self.grant.cloud != cloud {

@@ -2,7 +2,7 @@
 
 use super::login::{Account, Login};
 use super::refusal::{Refusal, reworded};
-use crate::exporter::{ExportError, Remote};
+use crate::exporter::{ExportError, Remote, Result};
 use crate::rest::answer::Answer;
 use crate::rest::api::ApiRequest;
 use crate::rest::client::{Client, Request};
@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 const BEFORE_EXPIRY: Duration = Duration::from_secs(40);
 
 pub(super) struct WorkspaceApi<'a> {
-    client: Client<'a>,
-    account: Account,
+    pub(super) client: Client<'a>,
+    pub(super) account: Account,
     /// The host's description of itself; fetched before the first request.
     config: OnceCell<HostConfig>,
     /// The current OAuth token of a service principal.
@@ -45,10 +45,7 @@ struct Token {
 }
 
 /// Chooses the login; sends no request yet.
-pub(super) fn connect<'a>(
-    remote: Remote<'_, 'a>,
-    profile: Option<&str>,
-) -> Result<WorkspaceApi<'a>, ExportError> {
+pub(super) fn connect<'a>(remote: Remote<'_, 'a>, profile: Option<&str>) -> Result<WorkspaceApi<'a>> {
     let variables = remote.access.variables_for(remote.target);
     let account = Account::find(profile, &variables, remote.access.home.as_deref())?;
     let http = with_proxies(ClientBuilder::new(), &variables)?;
@@ -59,25 +56,17 @@ pub(super) fn connect<'a>(
     };
     let client = Client::new(http, request_policy(&variables)?, remote.patience)?;
     let (Login::Token(secret) | Login::ServicePrincipal { secret, .. }) = &account.login;
-    client.mask().add(secret.reveal().as_bytes());
+    client.mask.add(secret.reveal().as_bytes());
     Ok(WorkspaceApi { client, account, config: OnceCell::new(), token: RefCell::new(None) })
 }
 
-impl<'a> WorkspaceApi<'a> {
-    pub(super) fn client(&self) -> &Client<'a> {
-        &self.client
-    }
-
-    pub(super) fn host(&self) -> &str {
-        &self.account.host
-    }
-
+impl WorkspaceApi<'_> {
     pub(super) fn refusal(&self, answer: &Answer) -> Refusal {
-        Refusal::from_answer(answer, self.client.mask())
+        Refusal::from_answer(answer, &self.client.mask)
     }
 
     /// Replaces a token that was valid before and is refused now.
-    pub(super) fn send(&self, request: &ApiRequest) -> Result<Answer, ExportError> {
+    pub(super) fn send(&self, request: &ApiRequest) -> Result<Answer> {
         loop {
             let answer = self.exchange(&self.request(request)?)?;
             // Databricks answers 403 to some expired tokens.
@@ -94,13 +83,13 @@ impl<'a> WorkspaceApi<'a> {
         }
     }
 
-    fn exchange(&self, request: &Request) -> Result<Answer, ExportError> {
-        let hidden = |reason: String| self.client.mask().hide_text(&reason);
+    fn exchange(&self, request: &Request) -> Result<Answer> {
+        let hidden = |reason: String| self.client.mask.hide_text(&reason);
         self.client.send(request).map_err(|error| reworded(error, hidden))
     }
 
-    fn request(&self, request: &ApiRequest) -> Result<Request, ExportError> {
-        let (config, host) = (self.config(), self.host());
+    fn request(&self, request: &ApiRequest) -> Result<Request> {
+        let (config, host) = (self.config(), &self.account.host);
         let url = Url::parse(host).ok();
         let bad = || ExportError::Target(format!("{host} is no address"));
         let mut sent = url.and_then(|base| request.at(&base)).ok_or_else(bad)?;
@@ -123,16 +112,13 @@ impl<'a> WorkspaceApi<'a> {
         serde_json::from_slice(&answer.body).ok().filter(|_| answer.status.is_success())
     }
 
-    fn bearer(&self, config: &HostConfig) -> Result<Credential, ExportError> {
+    fn bearer(&self, config: &HostConfig) -> Result<Credential> {
         let (id, secret, scopes) = match &self.account.login {
             Login::Token(token) => return Ok(token.clone()),
             Login::ServicePrincipal { id, secret, scopes } => (id, secret, scopes),
         };
-        let is_good = |token: &&Token| {
-            token
-                .expires
-                .is_none_or(|expires| expires.saturating_duration_since(Instant::now()) > BEFORE_EXPIRY)
-        };
+        let soon = Instant::now() + BEFORE_EXPIRY;
+        let is_good = |token: &&Token| token.expires.is_none_or(|expires| expires > soon);
         if let Some(token) = self.token.borrow().as_ref().filter(is_good) {
             return Ok(token.value.clone());
         }
@@ -151,13 +137,13 @@ impl<'a> WorkspaceApi<'a> {
             number => number.as_u64(),
         };
         let expires = seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
-        self.client.mask().add(value.reveal().as_bytes());
+        self.client.mask.add(value.reveal().as_bytes());
         *self.token.borrow_mut() = Some(Token { value: value.clone(), expires, is_proved: false });
         Ok(value)
     }
 
     /// Named by the host in two requests; by an old host in one.
-    fn token_endpoint(&self, config: &HostConfig) -> Result<String, ExportError> {
+    fn token_endpoint(&self, config: &HostConfig) -> Result<String> {
         let host = &self.account.host;
         let named = config.oidc_endpoint.as_ref().map(|root| {
             let account = self.account.account_id.as_ref().or(config.account_id.as_ref());
@@ -188,7 +174,7 @@ fn get(url: String) -> Request {
     Request { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new() }
 }
 
-fn token_request(url: &str, id: &str, secret: &Credential, scopes: &str) -> Result<Request, ExportError> {
+fn token_request(url: &str, id: &str, secret: &Credential, scopes: &str) -> Result<Request> {
     let mut form = Url::parse("form:").expect("a scheme is an address");
     form.query_pairs_mut().append_pair("grant_type", "client_credentials").append_pair("scope", scopes);
     let mut headers = HeaderMap::new();
@@ -199,13 +185,13 @@ fn token_request(url: &str, id: &str, secret: &Credential, scopes: &str) -> Resu
     Ok(Request { method: Method::POST, url: url.to_owned(), headers, body })
 }
 
-fn sensitive(text: &str) -> Result<HeaderValue, ExportError> {
+fn sensitive(text: &str) -> Result<HeaderValue> {
     let mut value = header(text, "the token for Databricks")?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-fn header(text: &str, what: &str) -> Result<HeaderValue, ExportError> {
+fn header(text: &str, what: &str) -> Result<HeaderValue> {
     let unusable =
         || ExportError::Target(format!("{what} holds characters that cannot be sent (copy it anew)"));
     HeaderValue::from_str(text).map_err(|_| unusable())

@@ -6,8 +6,8 @@ use super::yaml;
 use crate::target::Experiment;
 use crate::target::uri::file_uri;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -121,10 +121,9 @@ pub(super) fn among(there: Vec<ExperimentFolder>, wanted: &Experiment) -> Result
 }
 
 fn make(files: &mut Files, name: &str) -> Result<ExperimentFolder> {
-    let now = Timestamp::now();
     let root = files.root.clone();
-    for attempt in 0..u32::MAX {
-        let id = new_id(&root, name, now, attempt);
+    loop {
+        let id = new_id();
         let folder = root.join(&id);
         let is_deleted = root.join(TRASH).join(&id).exists();
         if is_deleted || !files.make_new_folder(&folder)? {
@@ -137,7 +136,6 @@ fn make(files: &mut Files, name: &str) -> Result<ExperimentFolder> {
         }
         return Ok(ExperimentFolder { id, folder, is_in_trash: false });
     }
-    Err(FileStoreError::NoExperiment(name.to_owned()))
 }
 
 /// Creates the experiment that MLflow creates in every new store. `root` is the store's final path.
@@ -163,12 +161,10 @@ fn write_meta(files: &mut Files, location: &Path, id: &str, name: &str) -> io::R
     files.settle()
 }
 
-/// 18 digits, as MLflow's own ids. A hash instead of a random number, so that no random source is needed.
-fn new_id(root: &Path, name: &str, now: Timestamp, attempt: u32) -> String {
-    let seed = format!("{}\n{name}\n{}\n{attempt}", root.display(), now.as_nanosecond());
-    let digest = Sha256::digest(seed);
-    let number = digest.first_chunk().copied().map(u64::from_be_bytes).expect("a digest has 32 bytes");
+/// 18 digits, as MLflow's own ids, different for each call: std's hash maps are seeded at random.
+fn new_id() -> String {
     const SMALLEST: u64 = 100_000_000_000_000_000;
+    let number = RandomState::new().hash_one(Timestamp::now().as_nanosecond());
     (SMALLEST + number % (9 * SMALLEST)).to_string()
 }
 
@@ -178,8 +174,7 @@ mod tests {
 
     #[test]
     fn a_new_id_has_eighteen_digits_and_another_attempt_another_id() {
-        let ids: Vec<String> =
-            (0..99).map(|attempt| new_id(Path::new("/r"), "n", Timestamp::UNIX_EPOCH, attempt)).collect();
+        let ids: Vec<String> = (0..99).map(|_| new_id()).collect();
         assert!(ids.iter().all(|id| id.len() == 18 && id.bytes().all(|byte| byte.is_ascii_digit())));
         let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
         assert_eq!(distinct.len(), 99);

@@ -1,7 +1,7 @@
 //! Files and folders of a store, replaced atomically with the permissions of the store's folder; and the store's lock.
 //! One codex-traced writes at a time. MLflow takes no lock; the order of writes protects its reads.
 
-use super::error::FileStoreError;
+use super::error::{FileStoreError, Result};
 use common::disk::{entries, sync_folder};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -41,19 +41,16 @@ impl Files {
     }
 
     /// Called before every change of the disk; fails at the simulated crash.
-    #[cfg(test)]
     fn live_on(&mut self) -> io::Result<()> {
-        self.changes_left = self.changes_left.checked_sub(1).ok_or(io::ErrorKind::Interrupted)?;
-        Ok(())
-    }
-
-    #[cfg(not(test))]
-    fn live_on(&mut self) -> io::Result<()> {
+        #[cfg(test)]
+        {
+            self.changes_left = self.changes_left.checked_sub(1).ok_or(io::ErrorKind::Interrupted)?;
+        }
         Ok(())
     }
 
     /// Waits for the store's lock, as long as `busy`.
-    pub(super) fn lock(&self, busy: Duration) -> Result<StoreLock, FileStoreError> {
+    pub(super) fn lock(&self, busy: Duration) -> Result<StoreLock> {
         let file = open(&lock_path(&self.root), self.file_mode())?;
         let began = Instant::now();
         loop {
@@ -79,25 +76,20 @@ impl Files {
         }
         if let Some(above) = folder.parent() {
             self.make_folder(above)?;
-            self.changed.insert(above.to_owned());
         }
-        self.live_on()?;
-        match DirBuilder::new().mode(self.mode).create(folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-            result => result,
+        match self.make_new_folder(folder)? || folder.is_dir() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::AlreadyExists.into()),
         }
     }
 
     /// Creates the folder; false if the name is taken.
     pub(super) fn make_new_folder(&mut self, folder: &Path) -> io::Result<bool> {
         self.live_on()?;
+        self.changed.extend(folder.parent().map(Path::to_owned));
         match DirBuilder::new().mode(self.mode).create(folder) {
-            Ok(()) => {
-                self.changed.extend(folder.parent().map(Path::to_owned));
-                Ok(true)
-            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(error),
+            result => result.map(|()| true),
         }
     }
 

@@ -16,10 +16,9 @@ mod error;
 mod experiment;
 mod files;
 mod pairs;
-mod read;
 #[cfg(test)]
 mod tests;
-mod write;
+mod trace;
 mod yaml;
 
 use crate::exporter::{Delivered, ExportError, Exporter, Readiness};
@@ -30,7 +29,7 @@ use crate::target::Experiment;
 use crate::trace::Trace;
 use crate::wire;
 use common::disk::{followed, make_private_folder, sync_folder, would_take_files};
-use error::FileStoreError;
+use error::{FileStoreError, Result};
 use experiment::{DEFAULT_ID, TRASH};
 use files::{Files, if_there};
 use std::fs::{self, Permissions};
@@ -58,14 +57,14 @@ impl FileStoreExporter {
         Ok(FileStoreExporter { root, experiment, busy })
     }
 
-    fn write(&self, trace: &Trace) -> Result<String, FileStoreError> {
+    fn write(&self, trace: &Trace) -> Result<String> {
         trace.check_tree()?;
         if !self.root.try_exists()? {
             create(&self.root)?;
         }
         let mut files = Files::open(&self.root)?;
         let lock = files.lock(self.busy)?;
-        write::write(&mut files, lock, trace, &self.experiment)
+        trace::write(&mut files, lock, trace, &self.experiment)
     }
 }
 
@@ -81,7 +80,7 @@ impl Exporter for FileStoreExporter {
 
 /// Reads a trace. None if the trace or the store does not exist.
 pub fn read(root: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
-    read::trace(root, id).map_err(|error| error.at(root))
+    trace::read(root, id).map_err(|error| error.at(root))
 }
 
 /// Creates the store with experiment 0, as MLflow does, unless another process creates it at the same time.
@@ -111,7 +110,7 @@ pub fn readiness(root: &Path, wanted: &Experiment) -> Result<Readiness, ExportEr
     look(root, wanted).map_err(|error| error.at(root))
 }
 
-fn look(root: &Path, wanted: &Experiment) -> Result<Readiness, FileStoreError> {
+fn look(root: &Path, wanted: &Experiment) -> Result<Readiness> {
     would_take_files(&followed(root))?;
     let there = experiment::all(root)?;
     let version = (!there.is_empty()).then(|| "a folder of files".to_owned());
@@ -130,7 +129,7 @@ pub fn forget(root: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportEr
     forget_folders(root, id, busy).map_err(|error| error.at(root))
 }
 
-fn forget_folders(root: &Path, id: TraceId, busy: Duration) -> Result<bool, FileStoreError> {
+fn forget_folders(root: &Path, id: TraceId, busy: Duration) -> Result<bool> {
     if !root.try_exists()? {
         return Ok(false);
     }
@@ -150,14 +149,13 @@ fn forget_folders(root: &Path, id: TraceId, busy: Duration) -> Result<bool, File
 pub fn lost(root: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
     let failed = |error: io::Error| FileStoreError::from(error).at(root);
     let experiments = experiment::all(root).map_err(failed)?;
-    let is_there = |trace: &TraceId| {
-        experiments.iter().any(|experiment| {
+    let is_present = |trace: TraceId| {
+        Ok(experiments.iter().any(|experiment| {
             let folder = experiment.trace(&trace.to_string());
-            folder.join(write::INFO).is_file() && folder.join("artifacts").join(wire::ARTIFACT).is_file()
-        })
+            folder.join(trace::INFO).is_file() && folder.join("artifacts").join(wire::ARTIFACT).is_file()
+        }))
     };
-    let present = sent.iter().map(|one| one.trace).filter(is_there).collect();
-    lost::find(sent, &present, |experiment_id| {
+    lost::find(sent, is_present, |experiment_id| {
         let experiment = experiments.iter().find(|experiment| experiment.id == experiment_id);
         experiment.map_or(Ok(None), |experiment| experiment.made().map_err(failed))
     })

@@ -1,6 +1,6 @@
 //! Tags and metadata of a trace: in each folder, a file's name is a key and its content the value.
 
-use super::error::FileStoreError;
+use super::error::{FileStoreError, Result};
 use super::files::{Files, if_there};
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +34,7 @@ impl<'a> Pairs<'a> {
         Ok(pairs)
     }
 
-    pub(super) fn put(&self, files: &mut Files, key: &str, value: &str) -> Result<(), FileStoreError> {
+    pub(super) fn put(&self, files: &mut Files, key: &str, value: &str) -> Result<()> {
         let path = self.folder().join(readable(key));
         let placed = files
             .make_folder(path.parent().unwrap_or(self.trace))

@@ -4,7 +4,7 @@ use super::refusal::Purpose;
 use super::server::{FIRST_TO_ADD, ServerApi};
 use super::settings::connect;
 use super::spans::{self, Route};
-use crate::exporter::{Delivered, ExportError, Exporter, Remote, Sign};
+use crate::exporter::{Delivered, ExportError, Exporter, Remote, Result, Sign};
 use crate::receipt::Receipt;
 use crate::rest::answer::{self, Answer};
 use crate::rest::experiments;
@@ -31,18 +31,14 @@ pub struct HttpExporter<'a> {
 
 impl<'a> HttpExporter<'a> {
     /// Asks for the server's version; refuses one that is too old to take traces.
-    pub fn open(
-        remote: Remote<'_, 'a>,
-        url: &str,
-        wanted: Experiment,
-    ) -> Result<HttpExporter<'a>, ExportError> {
+    pub fn open(remote: Remote<'_, 'a>, url: &str, wanted: Experiment) -> Result<HttpExporter<'a>> {
         let server = connect(remote, url)?;
-        let adds = server.version()?.is_some_and(|version| version >= FIRST_TO_ADD);
+        let adds = server.version_in(&server.ask_version()?)?.is_some_and(|version| version >= FIRST_TO_ADD);
         Ok(HttpExporter { server, adds, target: remote.target.clone(), wanted, found: None })
     }
 
     /// The id of the experiment that has the trace, or else of the one that receives it.
-    fn experiment(&mut self, there: Option<&StoredTrace>) -> Result<String, ExportError> {
+    fn experiment(&mut self, there: Option<&StoredTrace>) -> Result<String> {
         if let Some(there) = there {
             return experiments::by_id(&self.server, &there.experiment_id);
         }
@@ -59,7 +55,7 @@ impl<'a> HttpExporter<'a> {
         experiment: &str,
         there: Option<&StoredTrace>,
         update: &TagUpdate,
-    ) -> Result<StoredTrace, ExportError> {
+    ) -> Result<StoredTrace> {
         let mut body = info::body(trace, experiment, &update.write, &update.record);
         let info = &mut body["trace"]["trace_info"];
         let has = |key: &str| there.is_some_and(|there| there.has_metadata(key));
@@ -91,19 +87,14 @@ impl<'a> HttpExporter<'a> {
     }
 
     /// Servers that keep spans as a file refuse the information of a trace that they have.
-    fn change_info(
-        &self,
-        trace: &Trace,
-        update: &TagUpdate,
-        there: StoredTrace,
-    ) -> Result<StoredTrace, ExportError> {
+    fn change_info(&self, trace: &Trace, update: &TagUpdate, there: StoredTrace) -> Result<StoredTrace> {
         self.refuse_lost_spans(&there)?;
         let end = trace.started_at.as_millisecond().saturating_add(info::took(trace));
         self.check(&stored::end(&self.server, trace, end, update)?)?;
         Ok(there)
     }
 
-    fn check(&self, answer: &Answer) -> Result<(), ExportError> {
+    fn check(&self, answer: &Answer) -> Result<()> {
         match answer.status.is_success() {
             true => Ok(()),
             false => Err(self.server.refusal(Purpose::Take, answer)),
@@ -111,17 +102,17 @@ impl<'a> HttpExporter<'a> {
     }
 
     /// Refuses a server that looks for spans in its database, yet took none: a proxy keeps them back.
-    fn refuse_lost_spans(&self, stored: &StoredTrace) -> Result<(), ExportError> {
+    fn refuse_lost_spans(&self, stored: &StoredTrace) -> Result<()> {
         if !stored.is_in_tracking_store() {
             return Ok(());
         }
         Err(ExportError::unclear(format!(
             "{} takes no spans at /v1/traces, where it looks for them (let that path through to MLflow)",
-            self.server.address()
+            self.server.address
         )))
     }
 
-    fn send_artifact(&self, trace: &Trace, stored: &StoredTrace) -> Result<(), ExportError> {
+    fn send_artifact(&self, trace: &Trace, stored: &StoredTrace) -> Result<()> {
         // Two slashes would name another host, which the user did not choose.
         let path = stored
             .artifact_location()
@@ -131,7 +122,7 @@ impl<'a> HttpExporter<'a> {
             return Err(ExportError::Target(format!(
                 "{} keeps spans in a place that only its own machine reaches (upgrade that server to 3.6 or newer, or \
                  start it with --serve-artifacts)",
-                self.server.address()
+                self.server.address
             )));
         };
         let place = ["api", "2.0", "mlflow-artifacts", "artifacts"];
@@ -145,7 +136,7 @@ impl<'a> HttpExporter<'a> {
     }
 
     fn archived(&self, trace: &Trace) -> ExportError {
-        ExportError::Archived(format!("{} has archived {}", self.server.address(), trace.id))
+        ExportError::Archived(format!("{} has archived {}", self.server.address, trace.id))
     }
 
     /// Looks for the trace after an answer of 500 or above: a server that shows it works, or has archived it
@@ -171,7 +162,7 @@ impl<'a> HttpExporter<'a> {
         before: Option<&Receipt>,
         experiment_id: String,
         there: Option<StoredTrace>,
-    ) -> Result<Delivered, ExportError> {
+    ) -> Result<Delivered> {
         // A trace that the server no longer has is sent whole, even if the receipt lists its spans.
         let before = before.filter(|before| before.target == self.target && there.is_some());
         let new = spans_to_send(trace, before);
@@ -211,10 +202,10 @@ impl<'a> HttpExporter<'a> {
 
 impl Exporter for HttpExporter<'_> {
     fn give_up_at(&mut self, at: Option<Instant>) {
-        self.server.give_up_at(at);
+        self.server.client.give_up_at(at);
     }
 
-    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered, ExportError> {
+    fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered> {
         trace.check_tree()?;
         let there = StoredTrace::look(&self.server, trace.id).map_err(ExportError::over_trace)?;
         if there.as_ref().is_some_and(StoredTrace::is_archived) {

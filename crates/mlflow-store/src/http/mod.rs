@@ -14,7 +14,7 @@ mod spans;
 pub use exporter::HttpExporter;
 pub use server::newest_tried_before;
 
-use crate::exporter::{ExportError, Readiness, Remote};
+use crate::exporter::{Readiness, Remote, Result};
 use crate::ids::TraceId;
 use crate::info;
 use crate::lost::{self, Lost, SentTrace};
@@ -32,7 +32,7 @@ use std::collections::{BTreeSet, HashSet};
 
 /// Asks whether the server answers and has the experiment; changes nothing. Only a trace shows whether the user may
 /// write there.
-pub fn readiness(remote: Remote, url: &str, wanted: &Experiment) -> Result<Readiness, ExportError> {
+pub fn readiness(remote: Remote, url: &str, wanted: &Experiment) -> Result<Readiness> {
     let server = connect(remote, url)?;
     let answer = server.ask_version()?;
     let version = server.version_in(&answer)?.map(|version| format!("MLflow {version}"));
@@ -45,22 +45,18 @@ const AT_ONCE: usize = 100;
 
 /// The traces that the server no longer has: a search for many by their ids, then a look at each that the search did
 /// not find.
-pub fn lost(remote: Remote, url: &str, sent: &[SentTrace]) -> Result<Lost, ExportError> {
+pub fn lost(remote: Remote, url: &str, sent: &[SentTrace]) -> Result<Lost> {
     let server = connect(remote, url)?;
-    let mut present = HashSet::new();
+    let mut found = HashSet::new();
     for some in sent.chunks(AT_ONCE) {
-        present.extend(search(&server, some)?);
-        // A trace may have moved to another experiment; or MLflow refused the search because one is gone.
-        for one in some {
-            if !present.contains(&one.trace) && has(&server, one.trace)? {
-                present.insert(one.trace);
-            }
-        }
+        found.extend(search(&server, some)?);
     }
-    lost::find(sent, &present, |experiment_id| experiments::created_at(&server, experiment_id))
+    // A trace may have moved to another experiment; or MLflow refused the search because one is gone.
+    let is_present = |trace| Ok(found.contains(&trace) || has(&server, trace)?);
+    lost::find(sent, is_present, |experiment_id| experiments::created_at(&server, experiment_id))
 }
 
-fn search(server: &ServerApi, sent: &[SentTrace]) -> Result<Vec<TraceId>, ExportError> {
+fn search(server: &ServerApi, sent: &[SentTrace]) -> Result<Vec<TraceId>> {
     let experiments: BTreeSet<&str> = sent.iter().map(|one| one.experiment_id.as_str()).collect();
     let ids: Vec<String> = sent.iter().map(|one| format!("'{}'", one.trace)).collect();
     let body = json!({
@@ -85,7 +81,7 @@ fn search(server: &ServerApi, sent: &[SentTrace]) -> Result<Vec<TraceId>, Export
     Ok(traces.filter_map(|trace| trace["trace_id"].as_str()?.parse().ok()).collect())
 }
 
-fn has(server: &ServerApi, trace: TraceId) -> Result<bool, ExportError> {
+fn has(server: &ServerApi, trace: TraceId) -> Result<bool> {
     let path = ["api", "3.0", "mlflow", "traces", &trace.to_string()];
     let answer = server.call(&ApiRequest::get(&path, &[]))?;
     match answer.status.as_u16() {

@@ -4,7 +4,7 @@ use crate::derived::derived;
 use crate::ids::TraceId;
 use crate::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
 use crate::trace::{Span, SpanEvent, SpanStatus};
-use crate::wire::{json, nanoseconds};
+use crate::wire::{flat, json, nanoseconds};
 use common::json::value::Value;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -96,11 +96,7 @@ fn otlp_span(trace: TraceId, span: &Span) -> OtlpSpan {
 }
 
 fn otlp_event(event: &SpanEvent) -> Event {
-    let attributes = event.attributes.iter().map(|(key, value)| match value {
-        // MLflow takes no nested values in events.
-        Value::Array(_) | Value::Object(_) | Value::Null => key_value(key, &json(value).into()),
-        scalar => key_value(key, scalar),
-    });
+    let attributes = event.attributes.iter().map(|(key, value)| key_value(key, &flat(value)));
     Event {
         time_unix_nano: since_1970(event.at),
         name: event.name.clone(),

@@ -1,7 +1,7 @@
 //! Requests to a server's REST API, what its answers mean, and what follows from its version.
 
 use super::refusal::{self, Purpose};
-use crate::exporter::ExportError;
+use crate::exporter::{ExportError, Result};
 use crate::ids::TraceId;
 use crate::rest::answer::{Answer, error_code};
 use crate::rest::api::{ApiRequest, Rest, Subject};
@@ -11,38 +11,21 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use std::fmt;
-use std::time::Instant;
 
 pub(super) struct ServerApi<'a> {
-    client: Client<'a>,
+    pub(super) client: Client<'a>,
     /// As the target is written, without credentials.
-    address: String,
+    pub(super) address: String,
     pub(super) url: Url,
 }
 
-impl<'a> ServerApi<'a> {
-    pub(super) fn new(client: Client<'a>, address: String, url: Url) -> ServerApi<'a> {
-        ServerApi { client, address, url }
-    }
-
-    pub(super) fn give_up_at(&self, at: Option<Instant>) {
-        self.client.give_up_at(at);
-    }
-
-    pub(super) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// The server's version; None if a proxy hides it. Refuses servers that are too old.
-    pub(super) fn version(&self) -> Result<Option<ServerVersion>, ExportError> {
-        self.version_in(&self.ask_version()?)
-    }
-
-    pub(super) fn ask_version(&self) -> Result<Answer, ExportError> {
+impl ServerApi<'_> {
+    pub(super) fn ask_version(&self) -> Result<Answer> {
         self.call(&ApiRequest::get(&["version"], &[]))
     }
 
-    pub(super) fn version_in(&self, answer: &Answer) -> Result<Option<ServerVersion>, ExportError> {
+    /// The server's version; None if a proxy hides it. Refuses servers that are too old.
+    pub(super) fn version_in(&self, answer: &Answer) -> Result<Option<ServerVersion>> {
         match answer.status.as_u16() {
             200 => match ServerVersion::parse(&String::from_utf8_lossy(&answer.body)) {
                 Some(version) if version < OLDEST => Err(ExportError::Target(format!(
@@ -58,7 +41,7 @@ impl<'a> ServerApi<'a> {
     }
 
     /// Sends once; None without a successful answer.
-    pub(super) fn get_once(&self, request: &ApiRequest) -> Result<Option<Answer>, ExportError> {
+    pub(super) fn get_once(&self, request: &ApiRequest) -> Result<Option<Answer>> {
         let answer = self.client.once(&self.request(request)?)?;
         Ok(answer.ok().filter(|answer| answer.status.is_success()))
     }
@@ -70,7 +53,7 @@ impl<'a> ServerApi<'a> {
         StoredTrace::read(self, &answer).ok()
     }
 
-    fn request(&self, request: &ApiRequest) -> Result<Request, ExportError> {
+    fn request(&self, request: &ApiRequest) -> Result<Request> {
         let bad = || ExportError::Target(format!("{} named a place that is none", self.address));
         request.at(&self.url).ok_or_else(bad)
     }
@@ -82,7 +65,7 @@ impl<'a> ServerApi<'a> {
         path: &[&str],
         headers: &[(HeaderName, &str)],
         body: Vec<u8>,
-    ) -> Result<Answer, ExportError> {
+    ) -> Result<Answer> {
         let mut request = Request { method, body, ..self.request(&ApiRequest::get(path, &[]))? };
         for (name, value) in headers {
             let value = HeaderValue::from_str(value)
@@ -102,7 +85,7 @@ impl Rest for ServerApi<'_> {
     const LOOKS_LAST: bool = false;
     const CHECKS_BODIES: bool = true;
 
-    fn call(&self, request: &ApiRequest) -> Result<Answer, ExportError> {
+    fn call(&self, request: &ApiRequest) -> Result<Answer> {
         self.client.send(&self.request(request)?)
     }
 
@@ -213,7 +196,7 @@ mod tests {
         let patience = Patience { until: None, is_asked_to_end: &|| false, retrying: &|_, _| {} };
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]);
         let client = Client::new(http, RequestPolicy::default(), patience).unwrap();
-        let server = ServerApi::new(client, String::new(), Url::parse("http://host").unwrap());
+        let server = ServerApi { client, address: String::new(), url: Url::parse("http://host").unwrap() };
         let answer = |status: u16, body: &str| Answer {
             status: StatusCode::from_u16(status).unwrap(),
             headers: HeaderMap::new(),

@@ -1,7 +1,7 @@
 //! Makes a connection to a server from the variables of MLflow's client: address, Authorization header, TLS.
 
 use super::server::ServerApi;
-use crate::exporter::{ExportError, Remote};
+use crate::exporter::{ExportError, Remote, Result};
 use crate::rest::client::Client;
 use crate::rest::variables::{
     header, is_on, proxy_for, read_file, request_policy, with_authorities, with_proxies,
@@ -20,7 +20,7 @@ use std::fs;
 const WORKSPACE: HeaderName = HeaderName::from_static("x-mlflow-workspace");
 
 /// The server at this address.
-pub(super) fn connect<'a>(remote: Remote<'_, 'a>, address: &str) -> Result<ServerApi<'a>, ExportError> {
+pub(super) fn connect<'a>(remote: Remote<'_, 'a>, address: &str) -> Result<ServerApi<'a>> {
     let Remote { target, access, patience } = remote;
     let bad =
         || ExportError::Target(format!("{target} is no address of a server (check MLFLOW_TRACKING_URI)"));
@@ -40,16 +40,16 @@ pub(super) fn connect<'a>(remote: Remote<'_, 'a>, address: &str) -> Result<Serve
     let http = ClientBuilder::new().default_headers(headers);
     let http = secured(with_proxies(http, &variables)?, &url, &variables)?;
     let client = Client::new(http, request_policy(&variables)?, patience)?;
-    client.mask().add_headers(&credentials);
+    client.mask.add_headers(&credentials);
     for proxy in ["http", "https"].iter().filter_map(|scheme| proxy_for(scheme, &variables)) {
-        client.mask().add_address(proxy);
+        client.mask.add_address(proxy);
     }
-    Ok(ServerApi::new(client, target.to_string(), url))
+    Ok(ServerApi { client, address: target.to_string(), url })
 }
 
 /// Sets the trusted authorities and the client's certificate. Without TLS it reads none, since a system may
 /// have none.
-fn secured(http: ClientBuilder, url: &Url, variables: &Variables) -> Result<ClientBuilder, ExportError> {
+fn secured(http: ClientBuilder, url: &Url, variables: &Variables) -> Result<ClientBuilder> {
     let is_secure = |url: &str| url.to_ascii_lowercase().starts_with("https:");
     let goes_by_tls = is_secure(url.as_str()) || proxy_for(url.scheme(), variables).is_some_and(is_secure);
     if !goes_by_tls {
@@ -83,7 +83,7 @@ pub(super) fn authorization(
     variables: &Variables,
     target: &Target,
     access: &Access,
-) -> Result<Option<HeaderValue>, ExportError> {
+) -> Result<Option<HeaderValue>> {
     let unknown = |name: &str| {
         ExportError::Target(format!(
             "{target} wants requests signed as {name} says, which codex-traced cannot do (unset it, and use a user and \
@@ -110,7 +110,7 @@ pub(super) fn authorization(
     variables.text(TOKEN).map(|token| header(TOKEN, &format!("Bearer {token}"))).transpose()
 }
 
-fn basic(user: &str, password: &Credential) -> Result<HeaderValue, ExportError> {
+fn basic(user: &str, password: &Credential) -> Result<HeaderValue> {
     header(USER, &format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.reveal()))))
 }
 

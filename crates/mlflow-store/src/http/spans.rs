@@ -3,7 +3,7 @@
 use super::otlp;
 use super::refusal::Purpose;
 use super::server::ServerApi;
-use crate::exporter::ExportError;
+use crate::exporter::{ExportError, Result};
 use crate::ids::TraceId;
 use crate::keys;
 use crate::rest::answer;
@@ -28,12 +28,7 @@ pub(super) enum Route {
 }
 
 /// Sends spans in batches, in this order.
-pub(super) fn send(
-    server: &ServerApi,
-    trace: &Trace,
-    experiment: &str,
-    spans: &[&Span],
-) -> Result<Route, ExportError> {
+pub(super) fn send(server: &ServerApi, trace: &Trace, experiment: &str, spans: &[&Span]) -> Result<Route> {
     let mut left = spans;
     while !left.is_empty() {
         let batch = otlp::first_batch(trace.id, left);
@@ -46,12 +41,7 @@ pub(super) fn send(
 }
 
 /// Sends a batch in halves if it is too large for the server or for a proxy.
-fn send_batch(
-    server: &ServerApi,
-    trace: &Trace,
-    experiment: &str,
-    batch: otlp::Batch,
-) -> Result<Route, ExportError> {
+fn send_batch(server: &ServerApi, trace: &Trace, experiment: &str, batch: otlp::Batch) -> Result<Route> {
     let headers = [(CONTENT_TYPE, "application/x-protobuf"), (EXPERIMENT_HEADER, experiment)];
     let answer = server.send(Method::POST, &["v1", "traces"], &headers, batch.body)?;
     match answer.status.as_u16() {
@@ -62,8 +52,7 @@ fn send_batch(
                 None => Ok(Route::Spans),
                 Some(partial) => Err(ExportError::Trace(format!(
                     "{} does not take {} of its spans",
-                    server.address(),
-                    partial.rejected_spans
+                    server.address, partial.rejected_spans
                 ))),
             }
         }
@@ -82,7 +71,7 @@ fn send_batch(
 /// The sum over the spans that the server has, as the value of the trace's own cost. None if no span has a
 /// cost, if the spans are too many to read back, or if the first try fails: the trace must not wait for its
 /// cost.
-pub(super) fn stored_cost(server: &ServerApi, trace: TraceId) -> Result<Option<String>, ExportError> {
+pub(super) fn stored_cost(server: &ServerApi, trace: TraceId) -> Result<Option<String>> {
     let path = ["ajax-api", "2.0", "mlflow", "get-trace-artifact"];
     let query = [("request_id", &*trace.to_string())];
     let answer = server.get_once(&ApiRequest::get(&path, &query))?;

@@ -1,7 +1,7 @@
 //! A server's answer and its text for people, or why there is no answer. Servers are not trusted: their text is
 //! shortened and shown without control characters.
 
-use crate::exporter::ExportError;
+use crate::exporter::{ExportError, Result};
 use common::printable::is_unsafe;
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -94,7 +94,7 @@ pub(crate) fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
 }
 
 /// Why there was no answer. The outer error is for causes that no further try removes.
-pub(super) fn no_answer(url: &str, error: &reqwest::Error) -> Result<String, ExportError> {
+pub(super) fn no_answer(url: &str, error: &reqwest::Error) -> Result<String> {
     let reason = format!("no answer from {}: {}", plain(url, LONGEST_TEXT), text_of(error));
     match tls_error(error).and_then(tls_advice) {
         None => Ok(reason),

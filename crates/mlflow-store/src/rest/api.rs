@@ -2,11 +2,10 @@
 
 use super::answer::Answer;
 use super::client::Request;
-use crate::exporter::ExportError;
+use crate::exporter::{ExportError, Result};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
-use std::borrow::Cow;
 
 pub(crate) struct ApiRequest<'r> {
     pub method: Method,
@@ -45,7 +44,7 @@ pub(crate) trait Rest {
     const CHECKS_BODIES: bool;
 
     /// Sends a request, with retries. The error is one of any request, such as no answer.
-    fn call(&self, request: &ApiRequest) -> Result<Answer, ExportError>;
+    fn call(&self, request: &ApiRequest) -> Result<Answer>;
 
     /// The error for an answer that the caller cannot use.
     fn refused(&self, subject: Subject, answer: &Answer) -> ExportError;
@@ -57,8 +56,8 @@ pub(crate) trait Rest {
     fn is_taken(&self, answer: &Answer) -> bool;
 
     /// The name by which the target has the experiment.
-    fn full_name<'n>(&self, name: &'n str) -> Result<Cow<'n, str>, ExportError> {
-        Ok(name.into())
+    fn full_name(&self, name: &str) -> Result<String> {
+        Ok(name.to_owned())
     }
 
     /// The error for an id that no experiment has.
@@ -68,7 +67,7 @@ pub(crate) trait Rest {
     fn deleted_experiment(&self, called: &str, experiment: &Value) -> ExportError;
 
     /// Refuses an experiment that exists and cannot take traces.
-    fn check_experiment(&self, _: &Value) -> Result<(), ExportError> {
+    fn check_experiment(&self, _: &Value) -> Result<()> {
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, cannot_connect, may_pass, message, no_answer, retry_after};
 use super::mask::CredentialMask;
-use crate::exporter::{ExportError, Patience, jitter};
+use crate::exporter::{ExportError, Patience, Result, jitter};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
 use std::cell::Cell;
@@ -68,7 +68,8 @@ pub(crate) struct Client<'a> {
     patience: Patience<'a>,
     /// When requests give up, if that is before patience ends.
     turn: Cell<Option<Instant>>,
-    mask: CredentialMask,
+    /// The credentials to hide in every refusal. `send` and `once` add the sensitive headers of their requests.
+    pub(crate) mask: CredentialMask,
 }
 
 impl<'a> Client<'a> {
@@ -78,7 +79,7 @@ impl<'a> Client<'a> {
         http: reqwest::ClientBuilder,
         policy: RequestPolicy,
         patience: Patience<'a>,
-    ) -> Result<Client<'a>, ExportError> {
+    ) -> Result<Client<'a>> {
         // Fails if one is installed already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -101,12 +102,6 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// The credentials to hide in every refusal. `send` and `once` add the sensitive headers of their
-    /// requests.
-    pub(crate) fn mask(&self) -> &CredentialMask {
-        &self.mask
-    }
-
     /// Requests give up at this time, if patience lasts longer.
     pub(crate) fn give_up_at(&self, at: Option<Instant>) {
         self.turn.set(at);
@@ -119,7 +114,7 @@ impl<'a> Client<'a> {
     }
 
     /// The answer, of any status that no further try changes.
-    pub(crate) fn send(&self, request: &Request) -> Result<Answer, ExportError> {
+    pub(crate) fn send(&self, request: &Request) -> Result<Answer> {
         let mut failures = 0;
         loop {
             let (reason, after, status) = match self.once(request)? {
@@ -148,7 +143,7 @@ impl<'a> Client<'a> {
 
     /// Sends once. The inner error is the reason why no answer came; the outer one is for causes that no
     /// further try removes.
-    pub(crate) fn once(&self, request: &Request) -> Result<Result<Answer, String>, ExportError> {
+    pub(crate) fn once(&self, request: &Request) -> Result<Result<Answer, String>> {
         match self.until_asked_to_end(request, self.exchange(request))? {
             Ok(answer) => Ok(Ok(answer)),
             Err(error) => no_answer(&request.url, &error).map(Err),
@@ -187,11 +182,7 @@ impl<'a> Client<'a> {
     }
 
     /// The work's result, unless the process is asked to stop, or patience ends, before that.
-    fn until_asked_to_end<T>(
-        &self,
-        request: &Request,
-        work: impl Future<Output = T>,
-    ) -> Result<T, ExportError> {
+    fn until_asked_to_end<T>(&self, request: &Request, work: impl Future<Output = T>) -> Result<T> {
         let patience = self.patience;
         let end = async {
             loop {

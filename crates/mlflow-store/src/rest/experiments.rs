@@ -3,7 +3,7 @@
 
 use super::answer::Answer;
 use super::api::{ApiRequest, Rest, Subject};
-use crate::exporter::ExportError;
+use crate::exporter::Result;
 use crate::target::Experiment;
 use jiff::Timestamp;
 use reqwest::Method;
@@ -14,7 +14,7 @@ const GET_BY_NAME: [&str; 5] = ["api", "2.0", "mlflow", "experiments", "get-by-n
 const CREATE: [&str; 5] = ["api", "2.0", "mlflow", "experiments", "create"];
 
 /// The experiment's id. By name: created if missing. By id: must exist.
-pub(crate) fn find_or_create<R: Rest>(rest: &R, wanted: &Experiment) -> Result<String, ExportError> {
+pub(crate) fn find_or_create<R: Rest>(rest: &R, wanted: &Experiment) -> Result<String> {
     let name = match wanted {
         Experiment::Id(id) => return by_id(rest, id),
         Experiment::Name(name) => rest.full_name(name)?,
@@ -42,14 +42,14 @@ pub(crate) fn find_or_create<R: Rest>(rest: &R, wanted: &Experiment) -> Result<S
 }
 
 /// By name: None if it is missing. By id: must exist.
-pub(crate) fn find(rest: &impl Rest, wanted: &Experiment) -> Result<Option<String>, ExportError> {
+pub(crate) fn find(rest: &impl Rest, wanted: &Experiment) -> Result<Option<String>> {
     match wanted {
         Experiment::Id(id) => by_id(rest, id).map(Some),
         Experiment::Name(name) => by_name(rest, &rest.full_name(name)?),
     }
 }
 
-fn by_name(rest: &impl Rest, name: &str) -> Result<Option<String>, ExportError> {
+fn by_name(rest: &impl Rest, name: &str) -> Result<Option<String>> {
     let answer = rest.call(&ApiRequest::get(&GET_BY_NAME, &[("experiment_name", name)]))?;
     let subject = Subject::ExperimentName(name);
     if rest.is_missing(subject, &answer) {
@@ -59,7 +59,7 @@ fn by_name(rest: &impl Rest, name: &str) -> Result<Option<String>, ExportError> 
 }
 
 /// The id itself, if the experiment exists and can take traces.
-pub(crate) fn by_id(rest: &impl Rest, id: &str) -> Result<String, ExportError> {
+pub(crate) fn by_id(rest: &impl Rest, id: &str) -> Result<String> {
     let answer = rest.call(&ApiRequest::get(&GET, &[("experiment_id", id)]))?;
     let subject = Subject::ExperimentId(id);
     if rest.is_missing(subject, &answer) {
@@ -69,7 +69,7 @@ pub(crate) fn by_id(rest: &impl Rest, id: &str) -> Result<String, ExportError> {
 }
 
 /// When the experiment was created; None if it is missing or deleted.
-pub(crate) fn created_at(rest: &impl Rest, id: &str) -> Result<Option<Timestamp>, ExportError> {
+pub(crate) fn created_at(rest: &impl Rest, id: &str) -> Result<Option<Timestamp>> {
     let answer = rest.call(&ApiRequest::get(&GET, &[("experiment_id", id)]))?;
     let subject = Subject::FormerExperiment(id);
     if rest.is_missing(subject, &answer) {
@@ -88,7 +88,7 @@ fn is_deleted(experiment: &Value) -> bool {
     experiment["lifecycle_stage"].as_str() == Some("deleted")
 }
 
-fn experiment_in<R: Rest>(rest: &R, answer: &Answer, subject: Subject) -> Result<Value, ExportError> {
+fn experiment_in<R: Rest>(rest: &R, answer: &Answer, subject: Subject) -> Result<Value> {
     let mut body = answer.json();
     match answer.status.is_success() && !(R::CHECKS_BODIES && body.is_null()) {
         true => Ok(body["experiment"].take()),
@@ -96,7 +96,7 @@ fn experiment_in<R: Rest>(rest: &R, answer: &Answer, subject: Subject) -> Result
     }
 }
 
-fn active(rest: &impl Rest, answer: &Answer, subject: Subject, called: &str) -> Result<String, ExportError> {
+fn active(rest: &impl Rest, answer: &Answer, subject: Subject, called: &str) -> Result<String> {
     let experiment = experiment_in(rest, answer, subject)?;
     let id = experiment["experiment_id"].as_str().ok_or_else(|| rest.refused(subject, answer))?;
     if is_deleted(&experiment) {
@@ -109,6 +109,7 @@ fn active(rest: &impl Rest, answer: &Answer, subject: Subject, called: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exporter::ExportError;
     use reqwest::StatusCode;
     use reqwest::header::HeaderMap;
     use std::cell::RefCell;

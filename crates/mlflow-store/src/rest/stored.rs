@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::api::{ApiRequest, Rest, Subject};
-use crate::exporter::ExportError;
+use crate::exporter::Result;
 use crate::ids::TraceId;
 use crate::tags::{self, Record, TagUpdate};
 use crate::trace::Trace;
@@ -24,7 +24,7 @@ pub(crate) struct StoredTrace {
 
 impl StoredTrace {
     /// None if there is no such trace.
-    pub(crate) fn look(rest: &impl Rest, trace: TraceId) -> Result<Option<StoredTrace>, ExportError> {
+    pub(crate) fn look(rest: &impl Rest, trace: TraceId) -> Result<Option<StoredTrace>> {
         let path = ["api", "3.0", "mlflow", "traces", &trace.to_string()];
         let answer = rest.call(&ApiRequest::get(&path, &[]))?;
         match rest.is_missing(Subject::StoredTrace, &answer) {
@@ -34,7 +34,7 @@ impl StoredTrace {
     }
 
     /// From the answer to a look, or to the information that was sent.
-    pub(crate) fn read<R: Rest>(rest: &R, answer: &Answer) -> Result<StoredTrace, ExportError> {
+    pub(crate) fn read<R: Rest>(rest: &R, answer: &Answer) -> Result<StoredTrace> {
         let stored = StoredTrace::from_json(&answer.json());
         match answer.status.is_success() && !(R::CHECKS_BODIES && stored.experiment_id.is_empty()) {
             true => Ok(stored),
@@ -113,18 +113,13 @@ impl StoredTrace {
 }
 
 /// Sends the information about a trace, as `info::body` makes it.
-pub(crate) fn send_info(rest: &impl Rest, body: &Value) -> Result<Answer, ExportError> {
+pub(crate) fn send_info(rest: &impl Rest, body: &Value) -> Result<Answer> {
     rest.call(&ApiRequest::with_body(Method::POST, &["api", "3.0", "mlflow", "traces"], body))
 }
 
 /// Ends the trace at this time, in milliseconds since 1970, by the older call (API 2.0) that still changes
 /// everything but the previews. The target computes the duration as the difference from the start.
-pub(crate) fn end(
-    rest: &impl Rest,
-    trace: &Trace,
-    at: i64,
-    update: &TagUpdate,
-) -> Result<Answer, ExportError> {
+pub(crate) fn end(rest: &impl Rest, trace: &Trace, at: i64, update: &TagUpdate) -> Result<Answer> {
     let pairs = |map: &BTreeMap<String, String>| {
         map.iter().map(|(key, value)| json!({"key": key, "value": value})).collect::<Vec<_>>()
     };
@@ -139,7 +134,7 @@ pub(crate) fn end(
     rest.call(&ApiRequest::with_body(Method::PATCH, &["api", "2.0", "mlflow", "traces", &id], &body))
 }
 
-pub(crate) fn set_tag(rest: &impl Rest, trace: TraceId, key: &str, value: &str) -> Result<(), ExportError> {
+pub(crate) fn set_tag(rest: &impl Rest, trace: TraceId, key: &str, value: &str) -> Result<()> {
     let answer = change_tag(rest, Method::PATCH, trace, &json!({"key": key, "value": value}))?;
     match answer.status.is_success() {
         true => Ok(()),
@@ -147,7 +142,7 @@ pub(crate) fn set_tag(rest: &impl Rest, trace: TraceId, key: &str, value: &str) 
     }
 }
 
-pub(crate) fn remove_tags(rest: &impl Rest, trace: TraceId, keys: &[String]) -> Result<(), ExportError> {
+pub(crate) fn remove_tags(rest: &impl Rest, trace: TraceId, keys: &[String]) -> Result<()> {
     for key in keys {
         let answer = change_tag(rest, Method::DELETE, trace, &json!({"key": key}))?;
         // Another client may have removed the tag already.
@@ -158,7 +153,7 @@ pub(crate) fn remove_tags(rest: &impl Rest, trace: TraceId, keys: &[String]) -> 
     Ok(())
 }
 
-fn change_tag(rest: &impl Rest, method: Method, trace: TraceId, body: &Value) -> Result<Answer, ExportError> {
+fn change_tag(rest: &impl Rest, method: Method, trace: TraceId, body: &Value) -> Result<Answer> {
     let path = ["api", "2.0", "mlflow", "traces", &trace.to_string(), "tags"];
     rest.call(&ApiRequest::with_body(method, &path, body))
 }

@@ -2,7 +2,7 @@
 //! authorities.
 
 use super::client::RequestPolicy;
-use crate::exporter::ExportError;
+use crate::exporter::{ExportError, Result};
 use common::variables::Variables;
 use reqwest::header::HeaderValue;
 use reqwest::{Certificate, ClientBuilder, NoProxy, Proxy};
@@ -14,35 +14,30 @@ use std::time::Duration;
 const LONGEST_SECONDS: f64 = 24.0 * 3600.0;
 
 /// Timeout and retries, for every target over a network.
-pub(crate) fn request_policy(variables: &Variables) -> Result<RequestPolicy, ExportError> {
-    let seconds = |name: &str, default: Duration| match variables.text(name) {
-        None => Ok(default),
-        Some(text) => match text.trim().parse::<f64>() {
-            Ok(seconds) if (0.0..=LONGEST_SECONDS).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-            _ => Err(ExportError::Target(format!(
-                "{name} is no number of seconds (set it to one, or unset it)"
-            ))),
-        },
+pub(crate) fn request_policy(variables: &Variables) -> Result<RequestPolicy> {
+    let bad = |name: &str, what: &str| {
+        ExportError::Target(format!("{name} is no {what} (set it to one, or unset it)"))
+    };
+    let seconds = |name: &str, default: Duration| {
+        let Some(text) = variables.text(name) else { return Ok(default) };
+        let seconds = text.trim().parse().ok().filter(|seconds| (0.0..=LONGEST_SECONDS).contains(seconds));
+        seconds.map(Duration::from_secs_f64).ok_or_else(|| bad(name, "number of seconds"))
+    };
+    let retries = |name: &str, default: u32| {
+        let Some(text) = variables.text(name) else { return Ok(default) };
+        text.trim().parse().map_err(|_| bad(name, "number"))
     };
     let usual = RequestPolicy::default();
-    let retries = match variables.text("MLFLOW_HTTP_REQUEST_MAX_RETRIES") {
-        None => usual.retries,
-        Some(text) => text.trim().parse().map_err(|_| {
-            ExportError::Target(
-                "MLFLOW_HTTP_REQUEST_MAX_RETRIES is no number (set it to one, or unset it)".to_owned(),
-            )
-        })?,
-    };
     Ok(RequestPolicy {
         timeout: seconds("MLFLOW_HTTP_REQUEST_TIMEOUT", usual.timeout)?,
-        retries,
+        retries: retries("MLFLOW_HTTP_REQUEST_MAX_RETRIES", usual.retries)?,
         backoff: seconds("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", usual.backoff)?,
         jitter: seconds("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", usual.jitter)?,
     })
 }
 
 /// Whether a variable is on, as MLflow reads it.
-pub(crate) fn is_on(name: &str, variables: &Variables) -> Result<bool, ExportError> {
+pub(crate) fn is_on(name: &str, variables: &Variables) -> Result<bool> {
     match variables.text(name).map(str::to_ascii_lowercase).as_deref() {
         None | Some("false" | "0") => Ok(false),
         Some("true" | "1") => Ok(true),
@@ -53,7 +48,7 @@ pub(crate) fn is_on(name: &str, variables: &Variables) -> Result<bool, ExportErr
 }
 
 /// The value of a header. It may be a secret, so a bad one is not shown.
-pub(crate) fn header(name: &str, value: &str) -> Result<HeaderValue, ExportError> {
+pub(crate) fn header(name: &str, value: &str) -> Result<HeaderValue> {
     let mut value = HeaderValue::from_str(value).map_err(|_| {
         ExportError::Target(format!("{name} holds characters that cannot be sent (set it anew)"))
     })?;
@@ -67,7 +62,7 @@ const HTTPS: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"
 
 /// Adds the proxies that the variables name, and no others. reqwest would read them too, but only from the process's
 /// environment; the configuration file may set some.
-pub(crate) fn with_proxies(http: ClientBuilder, variables: &Variables) -> Result<ClientBuilder, ExportError> {
+pub(crate) fn with_proxies(http: ClientBuilder, variables: &Variables) -> Result<ClientBuilder> {
     let exceptions = ["no_proxy", "NO_PROXY"].into_iter().find_map(|name| variables.text(name));
     let exceptions = NoProxy::from_string(&without_ports(exceptions.unwrap_or_default()));
     let mut http = http.no_proxy();
@@ -110,10 +105,7 @@ const BUNDLES: [&str; 3] = ["MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUN
 const OPENSSL: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// Trusts the certificate authorities that the variables name, or the system's if they name none.
-pub(crate) fn with_authorities(
-    http: ClientBuilder,
-    variables: &Variables,
-) -> Result<ClientBuilder, ExportError> {
+pub(crate) fn with_authorities(http: ClientBuilder, variables: &Variables) -> Result<ClientBuilder> {
     let named = |name: &&&'static str| variables.text(name).is_some();
     let first: Vec<&str> = BUNDLES.iter().find(named).copied().into_iter().collect();
     let names = if first.is_empty() { OPENSSL.iter().filter(named).copied().collect() } else { first };
@@ -135,7 +127,7 @@ pub(crate) fn with_authorities(
     }
 }
 
-fn certificates(name: &str, path: &str) -> Result<Vec<Certificate>, ExportError> {
+fn certificates(name: &str, path: &str) -> Result<Vec<Certificate>> {
     if !Path::new(path).is_dir() {
         return Ok(Certificate::from_pem_bundle(&read_file(name, path)?).unwrap_or_default());
     }
@@ -148,7 +140,7 @@ fn certificates(name: &str, path: &str) -> Result<Vec<Certificate>, ExportError>
 }
 
 /// The content of the file that a variable names.
-pub(crate) fn read_file(name: &str, path: &str) -> Result<Vec<u8>, ExportError> {
+pub(crate) fn read_file(name: &str, path: &str) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| unreadable(name, path, &error))
 }
 

@@ -1,7 +1,7 @@
 //! Connections to a database, and its creation: complete in a temporary file first, then renamed, so that no
 //! reader sees an incomplete one.
 
-use super::error::SqliteError;
+use super::error::{Result, SqliteError};
 use super::experiment;
 use super::shape::SchemaShape;
 use crate::exporter::ExportError;
@@ -24,7 +24,7 @@ pub(super) const SCHEMA: &str = include_str!("schema.sql");
 
 /// Opens a connection for changes; creates the database if it is missing or has no table. A file without tables
 /// keeps its owner, mode and links.
-pub(super) fn connect(path: &Path, busy: Duration) -> Result<Connection, SqliteError> {
+pub(super) fn connect(path: &Path, busy: Duration) -> Result<Connection> {
     let end = disk::followed(path);
     let folder = end.parent().unwrap_or(Path::new("/"));
     if !path.try_exists()? {
@@ -38,7 +38,7 @@ pub(super) fn connect(path: &Path, busy: Duration) -> Result<Connection, SqliteE
 }
 
 /// Creates the database, unless another process creates it at the same time. Folder 0700, file 0600.
-fn create(path: &Path, folder: &Path) -> Result<(), SqliteError> {
+fn create(path: &Path, folder: &Path) -> Result<()> {
     disk::make_private_folder(folder)?;
     let file = tempfile::Builder::new().prefix(".mlflow-").suffix(".db").tempfile_in(folder)?;
 
@@ -59,7 +59,7 @@ fn create(path: &Path, folder: &Path) -> Result<(), SqliteError> {
 }
 
 /// Creates the tables in one transaction. SQLite's lock decides which of two processes creates them.
-fn create_tables(connection: &mut Connection, folder: &Path) -> Result<(), SqliteError> {
+fn create_tables(connection: &mut Connection, folder: &Path) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if is_empty(&transaction)? {
         transaction.execute_batch(SCHEMA)?;
@@ -70,12 +70,12 @@ fn create_tables(connection: &mut Connection, folder: &Path) -> Result<(), Sqlit
 }
 
 /// Whether there is no table at all. SQLite leaves an empty file if a database was opened but never written.
-fn is_empty(connection: &Connection) -> Result<bool, rusqlite::Error> {
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
 }
 
 /// Opens a connection for changes.
-fn connect_to(path: &Path, busy: Duration) -> Result<Connection, SqliteError> {
+fn connect_to(path: &Path, busy: Duration) -> Result<Connection> {
     let connection = open(path, FileSystem::from_path(path), busy)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // Wipes deleted content from the file's free pages.
@@ -84,10 +84,7 @@ fn connect_to(path: &Path, busy: Duration) -> Result<Connection, SqliteError> {
 }
 
 /// A connection for changes, and the schema; None if the database is missing or empty.
-pub(super) fn connect_to_existing(
-    path: &Path,
-    busy: Duration,
-) -> Result<Option<(Connection, SchemaShape)>, SqliteError> {
+pub(super) fn connect_to_existing(path: &Path, busy: Duration) -> Result<Option<(Connection, SchemaShape)>> {
     if !path.try_exists()? {
         return Ok(None);
     }
@@ -108,7 +105,7 @@ pub(super) fn connect_to_existing(
 /// system such a database is opened with SQLite's exclusive locking, which needs no shared memory: the
 /// connection has the file alone, or waits for the process that has it open. Without the log, SQLite's usual
 /// locks are as good as the file system's.
-pub(super) fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection, SqliteError> {
+pub(super) fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection> {
     // Without a log, two connections with exclusive locking would block each other. Read before the
     // connection exists, since closing any descriptor of a file drops the locks that this process has on it.
     let locks_exclusively = place == FileSystem::Network && keeps_a_log(path)?;
@@ -131,7 +128,7 @@ fn keeps_a_log(path: &Path) -> io::Result<bool> {
 /// Runs a query in one read transaction. None if the database is missing or empty; creates nothing.
 pub(super) fn reading<T>(
     path: &Path,
-    query: impl FnOnce(&Connection, SchemaShape) -> Result<Option<T>, SqliteError>,
+    query: impl FnOnce(&Connection, SchemaShape) -> Result<Option<T>>,
 ) -> Result<Option<T>, ExportError> {
     let answer = || {
         if !path.try_exists()? {

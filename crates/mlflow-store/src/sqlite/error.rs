@@ -6,6 +6,8 @@ use rusqlite::ErrorCode;
 use std::io;
 use std::path::Path;
 
+pub(super) type Result<T, E = SqliteError> = std::result::Result<T, E>;
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SqliteError {
     #[error("{0}")]

@@ -1,6 +1,6 @@
 //! The experiment of a trace: found by name or id, created by name.
 
-use super::error::SqliteError;
+use super::error::{Result, SqliteError};
 use super::shape::SchemaShape;
 use crate::target::Experiment;
 use crate::target::uri::file_uri;
@@ -20,7 +20,7 @@ pub(super) fn find_or_make(
     shape: SchemaShape,
     experiment: &Experiment,
     folder: &Path,
-) -> Result<ExperimentRow, SqliteError> {
+) -> Result<ExperimentRow> {
     if let Some(id) = id_of(connection, shape, experiment)? {
         return active(connection, id);
     }
@@ -50,7 +50,7 @@ pub(super) fn id_of(
     connection: &Connection,
     shape: SchemaShape,
     experiment: &Experiment,
-) -> Result<Option<i64>, rusqlite::Error> {
+) -> rusqlite::Result<Option<i64>> {
     let (condition, value) = match (experiment, shape.has_workspaces) {
         // MLflow's ids are whole numbers; other text matches none.
         (Experiment::Id(id), _) => ("CAST(experiment_id AS TEXT) = ?1", id),
@@ -62,7 +62,7 @@ pub(super) fn id_of(
 }
 
 /// The experiment with this id; an error if it is missing or deleted.
-pub(super) fn active(connection: &Connection, id: i64) -> Result<ExperimentRow, SqliteError> {
+pub(super) fn active(connection: &Connection, id: i64) -> Result<ExperimentRow> {
     let sql = "SELECT name, lifecycle_stage, artifact_location FROM experiments WHERE experiment_id = ?1";
     let read = |row: &Row| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     let (name, stage, location): (String, Option<String>, Option<String>) = connection
@@ -76,7 +76,7 @@ pub(super) fn active(connection: &Connection, id: i64) -> Result<ExperimentRow, 
 }
 
 /// Creates the experiment that MLflow creates in every new database.
-pub(super) fn insert_default(connection: &Connection, folder: &Path) -> Result<(), rusqlite::Error> {
+pub(super) fn insert_default(connection: &Connection, folder: &Path) -> rusqlite::Result<()> {
     connection.execute(
         "INSERT INTO experiments
            (experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time)

@@ -6,7 +6,7 @@
 //! advance. Without them MLflow's cost charts are empty.
 
 use super::connection::connect_to_existing;
-use super::error::SqliteError;
+use super::error::Result;
 use super::rows::{count_write, pairs, write_tokens};
 use super::shape::SchemaShape;
 use super::spans::Facts;
@@ -39,7 +39,7 @@ pub fn fill(path: &Path, patience: Duration) -> Result<Filled, ExportError> {
     fill_all(path, patience).map_err(|error| error.at(path))
 }
 
-fn fill_all(path: &Path, patience: Duration) -> Result<Filled, SqliteError> {
+fn fill_all(path: &Path, patience: Duration) -> Result<Filled> {
     let mut filled = Filled::default();
     let until = Instant::now() + patience;
     let Some((mut connection, shape)) = connect_to_existing(path, patience.min(LOCKED))? else {
@@ -67,7 +67,7 @@ fn fill_all(path: &Path, patience: Duration) -> Result<Filled, SqliteError> {
 ///
 /// Since 3.14 MLflow counts the writes to the spans of a trace, and its upgrade sets 0; codex-traced counts
 /// its writes too. Before 3.14 the span's columns show it.
-fn waiting(connection: &Connection, shape: SchemaShape) -> Result<Vec<String>, SqliteError> {
+fn waiting(connection: &Connection, shape: SchemaShape) -> Result<Vec<String>> {
     let is_as_before = if shape.counts_writes {
         "(SELECT db_payload_generation FROM trace_info WHERE trace_info.request_id = ours.request_id) = 0"
     } else if shape.span_facts.in_metrics() {
@@ -91,7 +91,7 @@ fn waiting(connection: &Connection, shape: SchemaShape) -> Result<Vec<String>, S
 }
 
 /// Fills one trace and returns the number of its spans that lacked a value.
-fn fill_trace(transaction: &Transaction<'_>, shape: SchemaShape, trace: &str) -> Result<usize, SqliteError> {
+fn fill_trace(transaction: &Transaction<'_>, shape: SchemaShape, trace: &str) -> Result<usize> {
     let mut filled = 0;
     let contents: Vec<(String, String)> = transaction
         .prepare("SELECT span_id, content FROM spans WHERE trace_id = ?")?
@@ -113,22 +113,21 @@ fn fill_trace(transaction: &Transaction<'_>, shape: SchemaShape, trace: &str) ->
     Ok(filled)
 }
 
-fn fill_columns(to: &Connection, [trace, span]: [&str; 2], facts: &Facts) -> Result<bool, SqliteError> {
+fn fill_columns(to: &Connection, [trace, span]: [&str; 2], facts: &Facts) -> Result<bool> {
     let [input, output, total] = facts.costs;
     let mut update = to.prepare_cached(
-        "UPDATE spans SET
-           model_name = coalesce(model_name, ?3), model_provider = coalesce(model_provider, ?4),
-           input_cost = coalesce(input_cost, ?5), output_cost = coalesce(output_cost, ?6),
-           total_cost = coalesce(total_cost, ?7)
-         WHERE trace_id = ?1 AND span_id = ?2 AND
-           ((model_name IS NULL AND ?3 IS NOT NULL) OR (model_provider IS NULL AND ?4 IS NOT NULL)
-            OR (input_cost IS NULL AND ?5 IS NOT NULL) OR (output_cost IS NULL AND ?6 IS NOT NULL)
-            OR (total_cost IS NULL AND ?7 IS NOT NULL))",
+        "UPDATE spans SET (model_name, model_provider, input_cost, output_cost, total_cost) =
+           (coalesce(model_name, ?3), coalesce(model_provider, ?4),
+            coalesce(input_cost, ?5), coalesce(output_cost, ?6), coalesce(total_cost, ?7))
+         WHERE trace_id = ?1 AND span_id = ?2
+           AND (model_name, model_provider, input_cost, output_cost, total_cost) IS NOT
+           (coalesce(model_name, ?3), coalesce(model_provider, ?4),
+            coalesce(input_cost, ?5), coalesce(output_cost, ?6), coalesce(total_cost, ?7))",
     )?;
     Ok(update.execute(params![trace, span, facts.model, facts.provider, input, output, total])? > 0)
 }
 
-fn fill_metrics(to: &Connection, [trace, span]: [&str; 2], facts: &Facts) -> Result<bool, SqliteError> {
+fn fill_metrics(to: &Connection, [trace, span]: [&str; 2], facts: &Facts) -> Result<bool> {
     let mut filled = to.execute(
         "UPDATE spans SET dimension_attributes = ?3
          WHERE trace_id = ?1 AND span_id = ?2 AND dimension_attributes IS NULL",

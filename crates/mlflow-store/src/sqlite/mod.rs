@@ -4,13 +4,12 @@ mod connection;
 mod error;
 mod experiment;
 mod fill;
-mod read;
 mod rows;
 mod shape;
 mod spans;
 #[cfg(test)]
 mod tests;
-mod write;
+mod trace;
 
 pub use fill::{Filled, fill};
 
@@ -23,11 +22,12 @@ use crate::target::Experiment;
 use crate::trace::Trace;
 use common::disk::{followed, would_take_files};
 use connection::{connect, connect_to_existing, reading};
-use error::{SqliteError, UnknownShape};
+use error::{Result, SqliteError, UnknownShape};
 use jiff::Timestamp;
 use nix::unistd::{AccessFlags, access};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params_from_iter};
 use shape::SchemaShape;
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -75,7 +75,7 @@ impl SqliteExporter {
 
     /// Repeats `attempt` while the schema is incomplete. MLflow creates and upgrades a database in many small
     /// steps without a transaction: for seconds it has a schema of no version.
-    fn settled<T>(&self, attempt: impl Fn() -> Result<T, SqliteError>) -> Result<T, SqliteError> {
+    fn settled<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
         let began = Instant::now();
         loop {
             match attempt() {
@@ -90,7 +90,7 @@ impl SqliteExporter {
     }
 
     /// Writes all traces or none.
-    fn write(&self, traces: &[&Trace], busy: Duration) -> Result<Vec<Delivered>, SqliteError> {
+    fn write(&self, traces: &[&Trace], busy: Duration) -> Result<Vec<Delivered>> {
         traces.iter().try_for_each(|trace| trace.check_tree())?;
         // A connection that stays open would write to a file that was deleted or replaced since.
         let mut connection = connect(&self.path, busy)?;
@@ -100,7 +100,7 @@ impl SqliteExporter {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let mut delivered = Vec::with_capacity(traces.len());
         for trace in traces {
-            let experiment = write::write(&transaction, shape, trace, &self.experiment, folder)?;
+            let experiment = trace::write(&transaction, shape, trace, &self.experiment, folder)?;
             delivered
                 .push(Delivered { experiment_id: experiment.to_string(), spans_sent: trace.spans.len() });
         }
@@ -128,7 +128,7 @@ impl Exporter for SqliteExporter {
 
 /// Reads a trace. None if the trace or the database does not exist.
 pub fn read(path: &Path, id: TraceId) -> Result<Option<Trace>, ExportError> {
-    reading(path, |connection, shape| read::trace(connection, shape, id))
+    reading(path, |connection, shape| trace::read(connection, shape, id))
 }
 
 /// Asks whether the database would take traces. Creates and changes nothing.
@@ -161,7 +161,7 @@ pub fn forget(path: &Path, id: TraceId, busy: Duration) -> Result<bool, ExportEr
     forget_rows(path, &id.to_string(), busy).map_err(|error| error.at(path))
 }
 
-fn forget_rows(path: &Path, key: &str, busy: Duration) -> Result<bool, SqliteError> {
+fn forget_rows(path: &Path, key: &str, busy: Duration) -> Result<bool> {
     let Some((mut connection, _)) = connect_to_existing(path, busy)? else { return Ok(false) };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let count = transaction.execute("DELETE FROM trace_info WHERE request_id = ?", [key])?;
@@ -178,11 +178,13 @@ fn forget_rows(path: &Path, key: &str, busy: Duration) -> Result<bool, SqliteErr
 
 /// The traces of which the database no longer has the row, or the spans unless they are archived.
 pub fn lost(path: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
-    let present = reading(path, |connection, _| {
+    let present: Option<HashSet<TraceId>> = reading(path, |connection, _| {
         let some = sent.chunks(AT_ONCE).map(|some| traces(connection, some));
         Ok(Some(some.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()))
     })?;
-    lost::find(sent, &present.unwrap_or_default(), |experiment_id| {
+    let present = present.unwrap_or_default();
+    let is_present = |trace| Ok(present.contains(&trace));
+    lost::find(sent, is_present, |experiment_id| {
         reading(path, |connection, _| {
             let query = "SELECT coalesce(creation_time, 0) FROM experiments
                          WHERE CAST(experiment_id AS TEXT) = ?1 AND lifecycle_stage IS NOT 'deleted'";
@@ -192,7 +194,7 @@ pub fn lost(path: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
     })
 }
 
-fn traces(connection: &Connection, sent: &[SentTrace]) -> Result<Vec<TraceId>, SqliteError> {
+fn traces(connection: &Connection, sent: &[SentTrace]) -> Result<Vec<TraceId>> {
     let marks = vec!["?"; sent.len()].join(", ");
     // An archived trace has a tag with another location of its spans.
     let query = format!(

@@ -24,7 +24,7 @@ pub(super) fn upsert(
     table: &str,
     unique: &str,
     row: Vec<(&str, Sql)>,
-) -> Result<(), rusqlite::Error> {
+) -> rusqlite::Result<()> {
     let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
     let updates: Vec<String> = names.iter().skip(2).map(|name| format!("{name} = excluded.{name}")).collect();
     let sql = format!(
@@ -42,7 +42,7 @@ pub(super) fn pairs(
     connection: &Connection,
     table: &str,
     id: &str,
-) -> Result<BTreeMap<String, String>, rusqlite::Error> {
+) -> rusqlite::Result<BTreeMap<String, String>> {
     connection
         .prepare(&format!("SELECT key, coalesce(value, '') FROM {table} WHERE request_id = ?"))?
         .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -60,7 +60,7 @@ pub(super) fn write_tokens(
     how: &str,
     id: &str,
     metadata: &BTreeMap<String, String>,
-) -> Result<(), rusqlite::Error> {
+) -> rusqlite::Result<()> {
     let tokens = object(metadata, keys::TOKEN_USAGE);
     let sql = format!("INSERT OR {how} INTO trace_metrics (request_id, key, value) VALUES (?, ?, ?)");
     for key in keys::TOKEN_KEYS {
@@ -72,11 +72,7 @@ pub(super) fn write_tokens(
 }
 
 /// Counts a write to the trace's spans, where MLflow does.
-pub(super) fn count_write(
-    connection: &Connection,
-    shape: SchemaShape,
-    id: &str,
-) -> Result<(), rusqlite::Error> {
+pub(super) fn count_write(connection: &Connection, shape: SchemaShape, id: &str) -> rusqlite::Result<()> {
     if shape.counts_writes {
         let sql =
             "UPDATE trace_info SET db_payload_generation = db_payload_generation + 1 WHERE request_id = ?";

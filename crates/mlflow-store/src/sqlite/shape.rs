@@ -1,7 +1,7 @@
 //! Detects which of MLflow's schemas a database has. Decided by its columns; MLflow 3.3 to 3.18 have four
 //! layouts.
 
-use super::error::{SqliteError, UnknownShape};
+use super::error::{Result, UnknownShape};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::BTreeMap;
 
@@ -105,7 +105,7 @@ const WRITTEN: [(&str, &str, &[&str]); 5] = [
 
 impl SchemaShape {
     /// The shape of an open database; inside a transaction, it stays true until the end of it.
-    pub(super) fn read(connection: &Connection) -> Result<SchemaShape, SqliteError> {
+    pub(super) fn read(connection: &Connection) -> Result<SchemaShape> {
         let mut tables = BTreeMap::new();
         for table in WRITTEN.iter().map(|(table, ..)| *table).chain(["trace_metrics", "span_metrics"]) {
             tables.insert(table, columns(connection, table)?);
@@ -145,7 +145,7 @@ impl SchemaShape {
 
     /// The oldest tested MLflow with this schema. An untested revision is written to as well, if its tables have
     /// the known columns. Alembic's revision is missing where another program manages the tables.
-    pub(super) fn version(self, connection: &Connection) -> Result<String, rusqlite::Error> {
+    pub(super) fn version(self, connection: &Connection) -> rusqlite::Result<String> {
         let SchemaShape { totals, span_facts, has_workspaces, counts_writes } = self;
         let revision: Option<String> = match connection.table_exists(None, "alembic_version")? {
             false => None,
@@ -172,7 +172,7 @@ impl SchemaShape {
 }
 
 /// The table's columns, without generated ones, which `table_info` omits.
-fn columns(connection: &Connection, table: &str) -> Result<Columns, rusqlite::Error> {
+fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Columns> {
     let mut statement =
         connection.prepare("SELECT name, \"notnull\" AND dflt_value IS NULL FROM pragma_table_info(?)")?;
     statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
@@ -180,6 +180,7 @@ fn columns(connection: &Connection, table: &str) -> Result<Columns, rusqlite::Er
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::SqliteError;
     use super::*;
 
     fn open(sql: &str) -> Connection {

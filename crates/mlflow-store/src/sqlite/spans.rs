@@ -10,7 +10,7 @@ use rusqlite::types::Value as Sql;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Updates the spans of a trace in place, and deletes those that it no longer has. Users cannot add spans.
-pub(super) fn write(rows: TraceRows, experiment: i64) -> Result<(), rusqlite::Error> {
+pub(super) fn write(rows: TraceRows, experiment: i64) -> rusqlite::Result<()> {
     let TraceRows { transaction, shape, id, trace } = rows;
     let ours: BTreeSet<String> = trace.spans.iter().map(|span| span.id.to_string()).collect();
     let there: Vec<String> = transaction

@@ -1,10 +1,11 @@
 //! Credentials: a password or a token in memory, and those within a server's address.
 
 use percent_encoding::percent_decode_str;
+use serde::Deserialize;
 use std::fmt;
 
 /// Text that is never printed: `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Credential(String);
 
 impl Credential {

@@ -8,7 +8,7 @@ fn die_after(changes: usize, store: &TestStore, trace: &Trace) -> Option<()> {
     let mut files = Files::open(&store.root()).unwrap();
     files.changes_left = changes;
     let experiment = Experiment::Name("codex-sessions".to_owned());
-    let written = write::write(&mut files, files::StoreLock::NoneHere, trace, &experiment);
+    let written = trace::write(&mut files, files::StoreLock::NoneHere, trace, &experiment);
     match written {
         Err(FileStoreError::File(error)) => {
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);

@@ -1,19 +1,23 @@
-//! Writes one trace. An existing trace is updated in place: deleting its row would delete the assessments,
-//! expectations and tags of users too.
+//! Writes and reads one trace, in a database of any supported MLflow. An existing trace is updated in place: deleting
+//! its row would delete the assessments, expectations and tags of users too.
 
-use super::error::SqliteError;
+use super::error::{Result, SqliteError};
 use super::experiment::{self, ExperimentRow};
 use super::rows::{TraceRows, count_write, object, pairs, upsert, write_tokens};
 use super::shape::SchemaShape;
 use super::spans;
+use crate::ids::TraceId;
 use crate::info::{self, cut};
 use crate::keys;
 use crate::tags::{self, Record, TagUpdate};
 use crate::target::Experiment;
-use crate::trace::Trace;
-use crate::wire::json;
-use rusqlite::types::Value as Sql;
-use rusqlite::{OptionalExtension, Transaction, params};
+use crate::trace::{Span, Trace, TraceState};
+use crate::wire::{WireSpan, json};
+use jiff::Timestamp;
+use rusqlite::types::{Value as Sql, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Prefix of metadata that only codex-traced writes: keys that a newer trace lacks are removed.
@@ -27,7 +31,7 @@ pub(super) fn write(
     trace: &Trace,
     wanted: &Experiment,
     folder: &Path,
-) -> Result<i64, SqliteError> {
+) -> Result<i64> {
     let id = &trace.id.to_string();
     let there: Option<i64> = transaction
         .query_row("SELECT experiment_id FROM trace_info WHERE request_id = ?", [id], |row| row.get(0))
@@ -46,7 +50,7 @@ pub(super) fn write(
     Ok(experiment.id)
 }
 
-fn write_info(rows: TraceRows, experiment: i64) -> Result<(), rusqlite::Error> {
+fn write_info(rows: TraceRows, experiment: i64) -> rusqlite::Result<()> {
     let TraceRows { transaction, shape, id, trace } = rows;
     let mut row: Vec<(&str, Sql)> = vec![
         ("request_id", id.to_owned().into()),
@@ -70,7 +74,7 @@ fn write_info(rows: TraceRows, experiment: i64) -> Result<(), rusqlite::Error> {
 
 /// Writes where MLflow finds the spans. An error if MLflow has archived them: MLflow refuses to write to such
 /// a trace.
-fn write_location(rows: TraceRows, experiment: &ExperimentRow) -> Result<(), SqliteError> {
+fn write_location(rows: TraceRows, experiment: &ExperimentRow) -> Result<()> {
     let TraceRows { transaction, id, .. } = rows;
     let artifacts = format!("{}/traces/{id}/artifacts", experiment.artifact_location.trim_end_matches('/'));
     for (key, value) in
@@ -91,7 +95,7 @@ fn write_location(rows: TraceRows, experiment: &ExperimentRow) -> Result<(), Sql
 }
 
 /// Writes the tags; the name is one of them in every schema. Returns the record for the next update.
-fn write_tags(rows: TraceRows) -> Result<Record, rusqlite::Error> {
+fn write_tags(rows: TraceRows) -> rusqlite::Result<Record> {
     let TraceRows { transaction, shape, id, trace } = rows;
     let mut there = pairs(transaction, "trace_tags", id)?;
     if !shape.totals.in_metadata() {
@@ -120,7 +124,7 @@ fn write_tags(rows: TraceRows) -> Result<Record, rusqlite::Error> {
     Ok(update.record)
 }
 
-fn write_metadata(rows: TraceRows, record: &Record) -> Result<(), rusqlite::Error> {
+fn write_metadata(rows: TraceRows, record: &Record) -> rusqlite::Result<()> {
     let TraceRows { transaction, shape, id, trace } = rows;
     let sql = "DELETE FROM trace_request_metadata WHERE request_id = ? AND key GLOB ?";
     let personal = keys::PERSONAL.into_iter().filter(|_| trace.is_metadata_only());
@@ -140,4 +144,111 @@ fn write_metadata(rows: TraceRows, record: &Record) -> Result<(), rusqlite::Erro
         write_tokens(transaction, "REPLACE", id, &trace.metadata)?;
     }
     Ok(())
+}
+
+/// The trace as it was exported, with later changes of users. Omits spans that are not in the database.
+pub(super) fn read(connection: &Connection, shape: SchemaShape, id: TraceId) -> Result<Option<Trace>> {
+    let key = id.to_string();
+    let sql = "SELECT timestamp_ms, coalesce(execution_time_ms, 0), status, request_preview, response_preview
+               FROM trace_info WHERE request_id = ?";
+    let info = connection.query_row(sql, [&key], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?, row.get(4)?))
+    });
+    let Some((started, took, status, request_preview, response_preview)) = info.optional()? else {
+        return Ok(None);
+    };
+    let ended = i64::saturating_add(started, took);
+    let mut tags = pairs(connection, "trace_tags", &key)?;
+    let mut metadata = pairs(connection, "trace_request_metadata", &key)?;
+    if !shape.totals.in_metadata() {
+        add_columns(connection, &key, &mut tags, &mut metadata)?;
+    }
+    for ours in [keys::SPANS_LOCATION, keys::ARTIFACT_LOCATION] {
+        tags.remove(ours);
+    }
+    for ours in [keys::FINALIZED, tags::RECORD, tags::FORMER_RECORD] {
+        metadata.remove(ours);
+    }
+    let spans = read_spans(connection, &key)?;
+    // The stored duration is the time that the agent worked; only the root span has the end.
+    let root_ended_at = spans.first().filter(|root| root.parent.is_none()).map(|root| root.ended_at);
+    Ok(Some(Trace {
+        id,
+        name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
+        state: TraceState::from_name(&status),
+        started_at: milliseconds(started),
+        ended_at: root_ended_at.unwrap_or_else(|| milliseconds(ended)),
+        request_preview,
+        response_preview,
+        metadata,
+        tags,
+        spans,
+    }))
+}
+
+/// Adds the values that MLflow 3.17 keeps in columns, under the keys of earlier versions.
+fn add_columns(
+    connection: &Connection,
+    id: &str,
+    tags: &mut BTreeMap<String, String>,
+    metadata: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let (tokens, costs) = (keys::TOKEN_KEYS.join(", "), keys::COST_KEYS.join(", "));
+    let sql =
+        format!("SELECT trace_name, session_id, {tokens}, {costs} FROM trace_info WHERE request_id = ?");
+    let (name, session, tokens, costs) = connection.query_row(&sql, [id], |row| {
+        let object = |keys: &[&str]| {
+            let mut object = Map::new();
+            for key in keys {
+                match row.get_ref(*key)? {
+                    ValueRef::Integer(count) => _ = object.insert((*key).to_owned(), count.into()),
+                    ValueRef::Real(cost) => _ = object.insert((*key).to_owned(), cost.into()),
+                    _ => {}
+                }
+            }
+            Ok::<_, rusqlite::Error>(object)
+        };
+        let (tokens, costs) = (object(&keys::TOKEN_KEYS)?, object(&keys::COST_KEYS)?);
+        Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?, tokens, costs))
+    })?;
+    tags.extend(name.map(|name| (keys::TRACE_NAME.to_owned(), name)));
+    metadata.extend(session.map(|session| (keys::SESSION.to_owned(), session)));
+    for (key, object) in [(keys::TOKEN_USAGE, tokens), (keys::COST, costs)] {
+        if !object.is_empty() {
+            metadata.insert(key.to_owned(), json(&Value::Object(object)));
+        }
+    }
+    Ok(())
+}
+
+/// The spans in order of their start, every parent before its children.
+fn read_spans(connection: &Connection, id: &str) -> Result<Vec<Span>> {
+    let mut statement = connection
+        .prepare("SELECT content FROM spans WHERE trace_id = ? ORDER BY start_time_unix_nano, rowid")?;
+    let mut waiting = Vec::new();
+    for content in statement.query_map([id], |row| row.get::<_, String>(0))? {
+        // Empty once MLflow has archived the trace; otherwise only another program can have written malformed
+        // content.
+        let span = serde_json::from_str::<WireSpan>(&content?).ok().and_then(WireSpan::into_span);
+        waiting.extend(span);
+    }
+    let (mut ordered, mut placed) = (Vec::with_capacity(waiting.len()), BTreeSet::new());
+    loop {
+        let before = waiting.len();
+        let (ready, later): (Vec<Span>, Vec<Span>) = waiting.into_iter().partition(|span| {
+            let is_ready = span.parent.is_none_or(|parent| placed.contains(&parent));
+            is_ready.then(|| placed.insert(span.id)).is_some()
+        });
+        ordered.extend(ready);
+        // Spans whose parent is missing come last rather than not at all.
+        if later.is_empty() || later.len() == before {
+            ordered.extend(later);
+            return Ok(ordered);
+        }
+        waiting = later;
+    }
+}
+
+fn milliseconds(since_1970: i64) -> Timestamp {
+    Timestamp::from_millisecond(since_1970).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -1,17 +1,19 @@
-//! Writes one trace to its folder. An existing trace is updated in place, file by file, the spans first.
+//! Writes and reads one trace in its folder. An existing trace is updated in place, file by file, the spans first. The
+//! folder may also be MLflow's own.
 
-use super::error::FileStoreError;
+use super::error::Result;
 use super::experiment::{self, ExperimentFolder};
 use super::files::{self, Files, StoreLock, if_there};
 use super::pairs::{Pairs, readable};
 use super::yaml;
-use crate::info;
-use crate::keys;
+use crate::ids::TraceId;
 use crate::tags::{self, Record, TagUpdate};
 use crate::target::Experiment;
 use crate::target::uri::file_uri;
-use crate::trace::Trace;
-use crate::wire::{self, json};
+use crate::trace::{Trace, TraceState};
+use crate::wire::{self, json, spans_in};
+use crate::{info, keys};
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -31,7 +33,7 @@ pub(super) fn write(
     lock: StoreLock,
     trace: &Trace,
     wanted: &Experiment,
-) -> Result<String, FileStoreError> {
+) -> Result<String> {
     let id = trace.id.to_string();
     let holding = experiment::all(&files.root)?.into_iter().find(|found| found.trace(&id).is_dir());
     let experiment = match holding {
@@ -66,7 +68,7 @@ fn yaml_of(trace: &Trace, experiment: &ExperimentFolder) -> String {
 
 /// The record of the tags is metadata, so tags and metadata must agree even after a crash between their
 /// writes. The file `PENDING` holds the new record until both are written.
-fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> Result<(), FileStoreError> {
+fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> Result<()> {
     let (tags, metadata) = (Pairs::tags(folder), Pairs::metadata(folder));
     files.make_folder(&tags.folder())?;
     let pending = folder.join(PENDING);
@@ -104,7 +106,7 @@ fn write_metadata(
     trace: &Trace,
     there: &BTreeMap<String, String>,
     record: &Record,
-) -> Result<(), FileStoreError> {
+) -> Result<()> {
     files.make_folder(&metadata.folder())?;
     let ours = info::metadata(trace, record);
     let ours: BTreeMap<String, String> =
@@ -125,4 +127,41 @@ fn write_metadata(
 /// Empty if there is none.
 fn record(bytes: Option<&[u8]>) -> Record {
     bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+}
+
+/// The trace as it was exported, with later changes of users.
+pub(super) fn read(root: &Path, id: TraceId) -> Result<Option<Trace>> {
+    let key = id.to_string();
+    for experiment in experiment::all(root)? {
+        let folder = experiment.trace(&key);
+        let Some(info) = if_there(fs::read_to_string(folder.join(INFO)))? else { continue };
+        let mut tags = Pairs::tags(&folder).read()?;
+        let mut metadata = Pairs::metadata(&folder).read()?;
+        tags.remove(keys::ARTIFACT_LOCATION);
+        for ours in [tags::RECORD, tags::FORMER_RECORD] {
+            metadata.remove(ours);
+        }
+        let started_at: Timestamp = yaml::text(&info, "request_time")
+            .and_then(|time| time.parse().ok())
+            .unwrap_or(Timestamp::UNIX_EPOCH);
+        let took = yaml::integer(&info, "execution_duration_ms").unwrap_or(0);
+        let spans = spans_in(&fs::read(folder.join("artifacts").join(wire::ARTIFACT)).unwrap_or_default());
+        // The stored duration is the time that the agent worked; only the root span has the end.
+        let root_ended_at = spans.first().map(|root| root.ended_at);
+        let stored_end =
+            || started_at.saturating_add(SignedDuration::from_millis(took)).unwrap_or(started_at);
+        return Ok(Some(Trace {
+            id,
+            name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
+            state: TraceState::from_name(&yaml::text(&info, "state").unwrap_or_default()),
+            started_at,
+            ended_at: root_ended_at.unwrap_or_else(stored_end),
+            request_preview: yaml::text(&info, "request_preview"),
+            response_preview: yaml::text(&info, "response_preview"),
+            metadata,
+            tags,
+            spans,
+        }));
+    }
+    Ok(None)
 }
