@@ -125,7 +125,8 @@ pub struct Patience<'a> {
     pub retrying: &'a dyn Fn(&str, Duration),
 }
 
-/// The random part of a pause: a number from 0 to 1, different for each process and each call: std's hash maps are seeded at random.
+/// The random part of a pause: a number from 0 to 1, different for each process and each call, since std's hash
+/// maps are seeded at random.
 pub fn jitter() -> f64 {
     RandomState::new().hash_one(Instant::now()) as f64 / u64::MAX as f64
 }

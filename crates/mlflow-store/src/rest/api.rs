@@ -81,8 +81,8 @@ impl<'r> ApiRequest<'r> {
         ApiRequest { method, path, query: &[], body: Some(body) }
     }
 
-    /// The request to the program at this address. Names and ids may hold any character, and some come from the server: each
-    /// part of the path is escaped as one segment. None for a part that is no segment.
+    /// The request to the program at this address. Names and ids may hold any character, and some come from the
+    /// server: each part of the path is escaped as one segment. None for a part that is no segment.
     pub(crate) fn at(&self, base: &Url) -> Option<Request> {
         if self.path.iter().any(|part| [".", "..", ""].contains(part)) {
             return None;

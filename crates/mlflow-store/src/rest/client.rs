@@ -183,31 +183,22 @@ impl<'a> Client<'a> {
 
     /// The work's result, unless the process is asked to stop, or patience ends, before that.
     fn until_asked_to_end<T>(&self, request: &Request, work: impl Future<Output = T>) -> Result<T> {
-        let patience = self.patience;
-        let end = async {
-            loop {
-                if (patience.is_asked_to_end)() {
-                    return ExportError::Stopped;
-                }
-                let left = self.left();
-                if left == Some(Duration::ZERO) {
-                    let reason = format!("no answer from {} in the time there was", request.url);
-                    return ExportError::transient(reason);
-                }
-                tokio::time::sleep(left.map_or(LISTEN, |left| left.min(LISTEN))).await;
-            }
-        };
         let runtime = self.runtime.as_ref().expect("the runtime is there until the client is dropped");
         runtime.block_on(async {
-            let (mut work, mut end) = (std::pin::pin!(work), std::pin::pin!(end));
-            std::future::poll_fn(|context| {
-                use std::task::Poll;
-                if let Poll::Ready(done) = work.as_mut().poll(context) {
-                    return Poll::Ready(Ok(done));
+            let (mut work, mut pause) = (std::pin::pin!(work), Duration::ZERO);
+            loop {
+                if let Ok(done) = tokio::time::timeout(pause, work.as_mut()).await {
+                    return Ok(done);
                 }
-                end.as_mut().poll(context).map(Err)
-            })
-            .await
+                if (self.patience.is_asked_to_end)() {
+                    return Err(ExportError::Stopped);
+                }
+                pause = self.left().map_or(LISTEN, |left| left.min(LISTEN));
+                if pause == Duration::ZERO {
+                    let reason = format!("no answer from {} in the time there was", request.url);
+                    return Err(ExportError::transient(reason));
+                }
+            }
         })
     }
 }

@@ -7,9 +7,9 @@
 
 use super::connection::connect_to_existing;
 use super::error::Result;
-use super::rows::{count_write, pairs, write_tokens};
+use super::rows::{Facts, count_write, pairs, write_tokens};
 use super::shape::SchemaShape;
-use super::spans::Facts;
+
 use crate::exporter::ExportError;
 use crate::keys;
 use crate::tags;
@@ -128,14 +128,10 @@ fn fill_columns(to: &Connection, [trace, span]: [&str; 2], facts: &Facts) -> Res
 }
 
 fn fill_metrics(to: &Connection, [trace, span]: [&str; 2], facts: &Facts) -> Result<bool> {
-    let mut filled = to.execute(
+    let filled = to.execute(
         "UPDATE spans SET dimension_attributes = ?3
          WHERE trace_id = ?1 AND span_id = ?2 AND dimension_attributes IS NULL",
         [trace, span, &facts.dimensions()],
     )?;
-    for (key, value) in facts.metrics() {
-        let sql = "INSERT OR IGNORE INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)";
-        filled += to.execute(sql, params![trace, span, key, value])?;
-    }
-    Ok(filled > 0)
+    Ok(facts.write_metrics(to, [trace, span])? + filled > 0)
 }

@@ -6,7 +6,6 @@ mod experiment;
 mod fill;
 mod rows;
 mod shape;
-mod spans;
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -3,9 +3,8 @@
 
 use super::error::{Result, SqliteError};
 use super::experiment::{self, ExperimentRow};
-use super::rows::{TraceRows, count_write, object, pairs, upsert, write_tokens};
+use super::rows::{TraceRows, count_write, object, pairs, upsert, write_spans, write_tokens};
 use super::shape::SchemaShape;
-use super::spans;
 use crate::ids::TraceId;
 use crate::info::{self, cut};
 use crate::keys;
@@ -45,7 +44,7 @@ pub(super) fn write(
     write_location(rows, &experiment)?;
     let record = write_tags(rows)?;
     write_metadata(rows, &record)?;
-    spans::write(rows, experiment.id)?;
+    write_spans(rows, experiment.id)?;
     count_write(transaction, shape, id)?;
     Ok(experiment.id)
 }
