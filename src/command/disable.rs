@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use super::config_edit::{ConfigEdit, aside_text, home, open, store};
-use super::text::{counted, wrap};
+use super::layout::{counted, wrap};
 use crate::base::world::World;
 use crate::settings::file::FileState;
 use crate::settings::switch::ENABLED;

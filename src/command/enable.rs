@@ -1,7 +1,7 @@
 //! `mlflow enable`: writes the configuration file, with the target of the traces.
 
 use super::config_edit::{self, ConfigEdit};
-use super::text::wrap;
+use super::layout::wrap;
 use super::{CommandError, place};
 use crate::base::codex_home::CodexHome;
 use crate::base::world::World;

@@ -1,6 +1,6 @@
 //! `mlflow forget`: removes a session's trace from store, spool and records, and lists where else it is.
 
-use super::text::counted;
+use super::layout::counted;
 use super::{CommandError, named, print};
 use crate::base::paths::Paths;
 use crate::base::world::World;

@@ -8,6 +8,7 @@ mod enable;
 mod finish;
 mod forget;
 mod import;
+mod layout;
 mod man;
 mod named;
 mod place;
@@ -16,8 +17,7 @@ mod show;
 mod status;
 mod survey;
 mod sync;
-mod text;
-pub mod tree;
+mod tree;
 mod ui;
 mod watch;
 

@@ -1,7 +1,7 @@
 //! `mlflow show`: prints one trace from a local store, the spool, or a session file.
 
-use super::tree::{self, Style};
-use super::{CommandError, named};
+use super::layout::Colours;
+use super::{CommandError, named, tree};
 use crate::base::world::World;
 use crate::claim::thread_record::ThreadRecord;
 use crate::cli::Show;
@@ -54,7 +54,7 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), CommandError> {
         super::print_json(&trace);
         return Ok(());
     }
-    let text = tree::render(&trace, Style::choose(world));
+    let text = tree::render(&trace, Colours::choose(world));
     super::print(&format!("{text}\n{} in {}\n", trace.id, clean(from)));
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! A trace as a tree of lines, for people at a terminal.
 
-use crate::base::world::World;
+use super::layout::{Colours, NAME, QUIET, WRONG};
 use crate::redact::text_of;
-use anstyle::{AnsiColor, Effects};
 use common::json::value::Value;
 use common::printable::is_unsafe;
 use jiff::Timestamp;
@@ -12,89 +11,51 @@ use std::fmt::Write;
 /// Characters of a text in a line of the tree.
 const WIDTH: usize = 72;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    Plain,
-    Coloured,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Ink {
-    Name,
-    Quiet,
-    Good,
-    Doubtful,
-    Wrong,
-}
-
-impl Style {
-    /// Colours only for a terminal that supports them, and without `NO_COLOR` (no-color.org).
-    pub fn choose(world: &World) -> Style {
-        let is_dumb = world.variables.os("TERM").is_some_and(|term| term == "dumb");
-        let wanted = world.stdout_is_terminal && !is_dumb && world.variables.os("NO_COLOR").is_none();
-        if wanted { Style::Coloured } else { Style::Plain }
-    }
-
-    pub(super) fn paint(self, ink: Ink, text: &str) -> String {
-        let style = match ink {
-            Ink::Name => anstyle::Style::new().effects(Effects::BOLD),
-            Ink::Quiet => anstyle::Style::new().effects(Effects::DIMMED),
-            Ink::Good => AnsiColor::Green.on_default(),
-            Ink::Doubtful => AnsiColor::Yellow.on_default(),
-            Ink::Wrong => AnsiColor::Red.on_default(),
-        };
-        match self {
-            Style::Plain => text.to_owned(),
-            Style::Coloured => format!("{style}{text}{style:#}"),
-        }
-    }
-}
-
 /// The whole trace, one line per span, each ended by a line feed.
-pub fn render(trace: &Trace, style: Style) -> String {
+pub(super) fn render(trace: &Trace, colours: Colours) -> String {
     let mut text = String::new();
     let Some(root) = trace.spans.iter().find(|span| span.parent.is_none()) else { return text };
     // Codex's status is more precise than MLflow's trace state.
     let word = root.outputs.get("status").and_then(Value::as_str).unwrap_or(trace.state.as_str());
     let state = match trace.state {
-        TraceState::Ok | TraceState::InProgress => style.paint(Ink::Quiet, &one_line(word)),
-        TraceState::Error => style.paint(Ink::Wrong, &one_line(word)),
+        TraceState::Ok | TraceState::InProgress => colours.paint(QUIET, &one_line(word)),
+        TraceState::Error => colours.paint(WRONG, &one_line(word)),
     };
     let totals = totals(trace);
     let _ = writeln!(
         text,
         "{}  {state}  {}",
-        style.paint(Ink::Name, &one_line(&root.name)),
-        style.paint(Ink::Quiet, &join([Some(duration(root)), totals]))
+        colours.paint(NAME, &one_line(&root.name)),
+        colours.paint(QUIET, &join([Some(duration(root)), totals]))
     );
-    quote(&mut text, "prompt", root.inputs.get("prompt"), style);
-    children(&mut text, trace, root, "", style);
-    quote(&mut text, "response", root.outputs.get("response"), style);
-    quote(&mut text, "error", root.outputs.get("error"), style);
+    quote(&mut text, "prompt", root.inputs.get("prompt"), colours);
+    children(&mut text, trace, root, "", colours);
+    quote(&mut text, "response", root.outputs.get("response"), colours);
+    quote(&mut text, "error", root.outputs.get("error"), colours);
     text
 }
 
-fn quote(text: &mut String, what: &str, value: Option<&Value>, style: Style) {
+fn quote(text: &mut String, what: &str, value: Option<&Value>, colours: Colours) {
     if let Some(quoted) = value.and_then(Value::as_str) {
-        let _ = writeln!(text, "{} {}", style.paint(Ink::Quiet, &format!("{what}:")), one_line(quoted));
+        let _ = writeln!(text, "{} {}", colours.paint(QUIET, &format!("{what}:")), one_line(quoted));
     }
 }
 
-fn children(text: &mut String, trace: &Trace, parent: &Span, indent: &str, style: Style) {
+fn children(text: &mut String, trace: &Trace, parent: &Span, indent: &str, colours: Colours) {
     let mut children = trace.spans.iter().filter(|span| span.parent == Some(parent.id)).peekable();
     while let Some(child) = children.next() {
         let (branch, below) =
             if children.peek().is_some() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
-        let facts = style.paint(Ink::Quiet, &join([Some(duration(child)), tokens(child), cost(child)]));
-        let _ = write!(text, "{indent}{branch}{}  {facts}", style.paint(Ink::Name, &one_line(&child.name)));
+        let facts = colours.paint(QUIET, &join([Some(duration(child)), tokens(child), cost(child)]));
+        let _ = write!(text, "{indent}{branch}{}  {facts}", colours.paint(NAME, &one_line(&child.name)));
         if let Some(summary) = summary(child) {
             let _ = write!(text, "  {}", one_line(&summary));
         }
         if let SpanStatus::Error { message } = &child.status {
-            let _ = write!(text, "  {}", style.paint(Ink::Wrong, &format!("✗ {}", one_line(message))));
+            let _ = write!(text, "  {}", colours.paint(WRONG, &format!("✗ {}", one_line(message))));
         }
         text.push('\n');
-        self::children(text, trace, child, &format!("{indent}{below}"), style);
+        self::children(text, trace, child, &format!("{indent}{below}"), colours);
     }
 }
 
@@ -157,15 +118,10 @@ fn join<const N: usize>(facts: [Option<String>; N]) -> String {
 }
 
 fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+    match number {
+        0..1_000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1_000), number % 1_000),
     }
-    text
 }
 
 fn duration(span: &Span) -> String {
@@ -196,7 +152,6 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::variables::Variables;
 
     #[test]
     fn numbers_and_times_are_readable() {
@@ -209,22 +164,6 @@ mod tests {
             [0, 999, 1_250, 61_000, 3_720_000].map(after),
             ["0 ms", "999 ms", "1.2 s", "1 min 1 s", "1 h 2 min"]
         );
-    }
-
-    #[test]
-    fn only_terminals_that_support_colours_get_them() {
-        let table = [
-            (true, Variables::default(), true),
-            (true, Variables::from([("TERM", "xterm-256color")]), true),
-            (true, Variables::from([("TERM", "dumb")]), false),
-            (true, Variables::from([("NO_COLOR", "1")]), false),
-            (false, Variables::from([("TERM", "xterm-256color")]), false),
-        ];
-        for (stdout_is_terminal, variables, coloured) in table {
-            let world = World { stdout_is_terminal, variables, ..World::default() };
-            let chosen = Style::choose(&world);
-            assert_eq!(matches!(chosen, Style::Coloured), coloured, "{:?}", world.variables);
-        }
     }
 
     #[test]

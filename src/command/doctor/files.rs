@@ -2,8 +2,8 @@
 
 use super::Finding;
 use crate::base::codex_home::CodexHome;
+use crate::command::layout::counted;
 use crate::command::survey::Survey;
-use crate::command::text::counted;
 use crate::settings::file::FileState;
 use crate::settings::{Settings, Source, Tracing};
 use nix::sys::statvfs::statvfs;

@@ -8,9 +8,8 @@ mod sessions;
 mod target;
 
 use super::CommandError;
+use super::layout::{Colours, DOUBTFUL, GOOD, NAME, WRONG, counted, wrap};
 use super::survey::Survey;
-use super::text::{counted, wrap};
-use super::tree::{Ink, Style};
 use crate::base::world::World;
 use crate::cli::Report;
 use crate::finish::context::Context;
@@ -83,7 +82,7 @@ pub(super) fn run(report: &Report, world: &World) -> Result<ChildExit, CommandEr
     let diagnosis = Diagnosis { version: VERSION, codex_traced: env!("CARGO_PKG_VERSION"), worst, findings };
     match report.json {
         true => super::print_json(&diagnosis),
-        false => super::print(&text(&diagnosis, Style::choose(world))),
+        false => super::print(&text(&diagnosis, Colours::choose(world))),
     }
     Ok(ChildExit::Code(match worst {
         Level::Ok => 0,
@@ -93,20 +92,20 @@ pub(super) fn run(report: &Report, world: &World) -> Result<ChildExit, CommandEr
 }
 
 /// One line per finding: level, check, what was found. The remedy is on the next line.
-fn text(diagnosis: &Diagnosis, style: Style) -> String {
+fn text(diagnosis: &Diagnosis, colours: Colours) -> String {
     const FOUND: usize = 23;
     let mut text = String::new();
     for finding in &diagnosis.findings {
         let (word, ink) = match finding.level {
-            Level::Ok => ("ok", Ink::Good),
-            Level::Warning => ("warning", Ink::Doubtful),
-            Level::Error => ("error", Ink::Wrong),
+            Level::Ok => ("ok", GOOD),
+            Level::Warning => ("warning", DOUBTFUL),
+            Level::Error => ("error", WRONG),
         };
         let found = wrap(&clean(&finding.found), FOUND);
-        let _ = writeln!(text, "{}  {:<14}{found}", style.paint(ink, &format!("{word:<7}")), finding.check);
+        let _ = writeln!(text, "{}  {:<14}{found}", colours.paint(ink, &format!("{word:<7}")), finding.check);
         if let Some(todo) = &finding.todo {
             let todo = wrap(&format!("→ {}", clean(todo)), FOUND + 2);
-            let _ = writeln!(text, "{:FOUND$}{}", "", style.paint(Ink::Name, &todo));
+            let _ = writeln!(text, "{:FOUND$}{}", "", colours.paint(NAME, &todo));
         }
     }
     let count = |level| diagnosis.findings.iter().filter(|finding| finding.level == level).count();

@@ -2,8 +2,8 @@
 
 use super::{Finding, credentials};
 use crate::base::paths::Paths;
+use crate::command::layout::counted;
 use crate::command::survey::Survey;
-use crate::command::text::counted;
 use crate::command::{place, ui};
 use crate::finish::context::Context;
 use crate::queue::receipts;

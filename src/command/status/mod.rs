@@ -4,9 +4,8 @@ mod report;
 mod sessions;
 
 use super::CommandError;
+use super::layout::{Colours, DOUBTFUL, GOOD, NAME, QUIET, WIDTH, WRONG, counted, wrap};
 use super::survey::Survey;
-use super::text::{WIDTH, counted, wrap};
-use super::tree::{Ink, Style};
 use crate::base::world::World;
 use crate::cli::Report;
 use crate::finish::context::Context;
@@ -29,21 +28,21 @@ pub(super) fn run(options: &Report, world: &World) -> Result<(), CommandError> {
     let report = StatusReport::new(Survey::gather(&context), &context);
     match options.json {
         true => super::print_json(&report),
-        false => super::print(&text(&report, Style::choose(world))),
+        false => super::print(&text(&report, Colours::choose(world))),
     }
     Ok(())
 }
 
-fn text(report: &StatusReport, style: Style) -> String {
-    let mut page = Page { text: String::new(), style };
+fn text(report: &StatusReport, colours: Colours) -> String {
+    let mut page = Page { text: String::new(), colours };
     let why = match report.enabled_source {
         Source::Default => "nothing says otherwise".to_owned(),
         Source::File => "the configuration file says so".to_owned(),
         Source::Folder => "a file in this folder or above it says so".to_owned(),
         Source::Environment(name) => format!("{name} in the environment says so"),
     };
-    let (ink, word) = if report.enabled { (Ink::Good, "on") } else { (Ink::Doubtful, "off") };
-    let _ = writeln!(page.text, "Tracing is {}: {why}.", style.paint(ink, word));
+    let (ink, word) = if report.enabled { (GOOD, "on") } else { (DOUBTFUL, "off") };
+    let _ = writeln!(page.text, "Tracing is {}: {why}.", colours.paint(ink, word));
     if !report.enabled && !matches!(report.enabled_source, Source::Environment(_)) {
         page.text.push_str("To switch it on: `codex-traced mlflow enable`.\n");
     }
@@ -80,7 +79,7 @@ fn settings(page: &mut Page, report: &StatusReport) {
     };
     page.field("file", &format!("{}{state}", clean(report.config_file.path.display())));
     for problem in &report.problems {
-        let problem = page.style.paint(Ink::Doubtful, &clean(problem));
+        let problem = page.colours.paint(DOUBTFUL, &clean(problem));
         page.field("problem", &problem);
     }
     for variable in &report.environment {
@@ -93,11 +92,11 @@ fn target(page: &mut Page, report: &StatusReport) {
     page.heading("Target");
     let target = &report.target;
     if let Some(problem) = &target.problem {
-        let no = page.style.paint(Ink::Wrong, "no");
+        let no = page.colours.paint(WRONG, "no");
         page.field("reachable", &format!("{no}: {}", clean(problem)));
         return;
     }
-    let yes = page.style.paint(Ink::Good, "yes");
+    let yes = page.colours.paint(GOOD, "yes");
     let what = match &target.version {
         Some(version) => format!(" ({})", clean(version)),
         None if target.experiment_id.is_none() => {
@@ -195,12 +194,12 @@ fn traces(page: &mut Page, report: &StatusReport) {
 
 struct Page {
     text: String,
-    style: Style,
+    colours: Colours,
 }
 
 impl Page {
     fn heading(&mut self, text: &str) {
-        let _ = writeln!(self.text, "\n{}", self.style.paint(Ink::Name, text));
+        let _ = writeln!(self.text, "\n{}", self.colours.paint(NAME, text));
     }
 
     /// Wraps the value at 80 columns.
@@ -221,6 +220,6 @@ impl Page {
         let fits = LABEL + 2 + value.chars().count() + 1 + source.len() <= WIDTH;
         let between = if fits { " ".to_owned() } else { format!("\n{:indent$}", "", indent = LABEL + 2) };
         let _ =
-            writeln!(self.text, "  {label:<LABEL$}{value}{between}{}", self.style.paint(Ink::Quiet, &source));
+            writeln!(self.text, "  {label:<LABEL$}{value}{between}{}", self.colours.paint(QUIET, &source));
     }
 }

@@ -1,9 +1,35 @@
-//! The layout of the commands' text: 80 columns.
+//! The layout of the commands' text: 80 columns, and colours on a terminal.
 
+use crate::base::world::World;
+use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 
 /// Columns; the usual width of a terminal.
 pub(super) const WIDTH: usize = 80;
+
+pub(super) const NAME: Style = Style::new().bold();
+pub(super) const QUIET: Style = Style::new().dimmed();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+pub(super) const WRONG: Style = AnsiColor::Red.on_default();
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Colours {
+    are_shown: bool,
+}
+
+impl Colours {
+    /// Shown by a terminal that supports them, and without `NO_COLOR` (no-color.org).
+    pub(super) fn choose(world: &World) -> Colours {
+        let is_dumb = world.variables.os("TERM").is_some_and(|term| term == "dumb");
+        let are_wanted = !is_dumb && world.variables.os("NO_COLOR").is_none();
+        Colours { are_shown: world.stdout_is_terminal && are_wanted }
+    }
+
+    pub(super) fn paint(self, style: Style, text: &str) -> String {
+        if self.are_shown { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
 
 /// Breaks lines at spaces and indents all but the first. A long word stays whole: it may be an address to copy.
 pub(super) fn wrap(text: &str, indent: usize) -> String {
@@ -48,6 +74,22 @@ pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::variables::Variables;
+
+    #[test]
+    fn only_terminals_that_support_colours_get_them() {
+        let table = [
+            (true, Variables::default(), true),
+            (true, Variables::from([("TERM", "xterm-256color")]), true),
+            (true, Variables::from([("TERM", "dumb")]), false),
+            (true, Variables::from([("NO_COLOR", "1")]), false),
+            (false, Variables::from([("TERM", "xterm-256color")]), false),
+        ];
+        for (stdout_is_terminal, variables, coloured) in table {
+            let world = World { stdout_is_terminal, variables, ..World::default() };
+            assert_eq!(Colours::choose(&world).are_shown, coloured, "{:?}", world.variables);
+        }
+    }
 
     #[test]
     fn lines_end_at_eighty_columns_and_long_words_stay_whole() {
