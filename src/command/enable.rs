@@ -1,19 +1,21 @@
 //! `mlflow enable`: writes the configuration file, with the target of the traces.
 
-use super::config_edit::{self, ConfigEdit};
+use super::CommandError;
+use super::config_edit::ConfigEdit;
 use super::layout::wrap;
-use super::{CommandError, place};
-use crate::base::codex_home::CodexHome;
+use super::survey::patience;
 use crate::base::world::World;
-
 use crate::cli::Enable;
-use crate::settings::file::{ConfigFile, FileState};
+use crate::settings::file::FileState;
 use crate::settings::granularity::GRANULARITY;
 use crate::settings::switch::ENABLED;
 use crate::settings::workspace;
 use crate::settings::{Settings, Source, Tracing};
 use common::printable::clean;
+use common::variables::Variables;
 use launch::exit::ChildExit;
+use mlflow_store::exporter::{Checked, ExportError};
+use mlflow_store::target::access::Access;
 use mlflow_store::target::{
     DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target, WORKSPACE,
 };
@@ -24,10 +26,8 @@ use std::path::{Path, PathBuf};
 const WRONG_USE: i32 = 2;
 
 pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandError> {
-    let home = config_edit::home(world)?;
-    let path = home.config();
-    let ConfigEdit { mut file, is_broken } = config_edit::open(&path)?;
-    let wanted = match wanted(enable, world, &home, &file) {
+    let mut edit = ConfigEdit::open(world)?;
+    let wanted = match wanted(enable, world, &edit) {
         Ok(wanted) => wanted,
         Err(refused) => {
             crate::base::notice::print(&refused);
@@ -36,33 +36,30 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandEr
     };
     let checked = match enable.no_check {
         true => None,
-        false => Some(place::check_typed(&wanted.uri, &wanted.target, &wanted.experiment, crate::settings::access::with_file(world, &file)).map_err(|error| {
+        false => Some(check(&wanted, crate::settings::access::with_file(world, &edit.file)).map_err(|error| {
             format!(
                 "{}\n  hint: nothing was written; put that right, or write it all the same with --no-check",
                 clean(error)
             )
         })?),
     };
+    let file = &mut edit.file;
     file.set(ENABLED, Some("true"));
     file.set(TRACKING_URI, Some(&wanted.uri));
     if let Some(workspace) = wanted.target.workspace() {
         file.set(WORKSPACE, Some(workspace));
     }
-    match &wanted.experiment {
-        Experiment::Name(name) => {
-            file.set(EXPERIMENT_ID, None);
-            file.set(EXPERIMENT_NAME, Some(name));
-        }
-        Experiment::Id(id) => {
-            file.set(EXPERIMENT_NAME, None);
-            file.set(EXPERIMENT_ID, Some(id));
-        }
-    }
+    let (name, id) = match &wanted.experiment {
+        Experiment::Name(name) => (Some(name.as_str()), None),
+        Experiment::Id(id) => (None, Some(id.as_str())),
+    };
+    file.set(EXPERIMENT_NAME, name);
+    file.set(EXPERIMENT_ID, id);
     if let Some(granularity) = enable.granularity {
         file.set(GRANULARITY, Some(granularity.as_str()));
     }
     file.set_sessions_dir(&wanted.sessions_dir);
-    let aside = config_edit::store(&file, &path, is_broken)?;
+    let written = edit.store()?;
 
     let mut page = String::from("Tracing is on.\n");
     let mut line = |label: &str, value: &str| _ = writeln!(page, "  {label:<13} {value}");
@@ -74,27 +71,21 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandEr
         "experiment",
         &experiment_text(&wanted.experiment, checked.as_ref().map(|c| c.experiment_id.is_some())),
     );
-    if let Some(granularity) = file.text(GRANULARITY) {
+    if let Some(granularity) = edit.file.text(GRANULARITY) {
         line("one trace per", &clean(granularity));
     }
     line("sessions", &clean(&wanted.sessions_dir));
-    line("written to", &clean(path.display()));
-    if let Some(aside) = aside {
-        let _ = writeln!(page, "{}", config_edit::aside_text(&aside));
-    }
-    if let Some(id) = &wanted.left_behind {
-        let text = format!(
+    page.push_str(&written);
+    let moved = wanted.left_behind.as_ref().map(|id| {
+        format!(
             "Experiment {} was of the target before, so traces go to \"{DEFAULT_EXPERIMENT}\" here; \
              choose another with -e or -n.",
             clean(id)
-        );
-        let _ = writeln!(page, "{}", wrap(&text, 0));
-    }
-    if let Some(text) = reachable_text(&wanted.target, checked.as_ref().and_then(|c| c.version.as_deref())) {
-        let _ = writeln!(page, "{}", wrap(&text, 0));
-    }
-    for warning in overruled(world, &home, file) {
-        let _ = writeln!(page, "{}", wrap(&format!("Warning: {warning}"), 0));
+        )
+    });
+    let reachable = reachable_text(&wanted.target, checked.as_ref().and_then(|c| c.version.as_deref()));
+    for note in moved.into_iter().chain(reachable).chain(warnings(world, edit)) {
+        let _ = writeln!(page, "{}", wrap(&note, 0));
     }
     let look = match wanted.target {
         Target::Sqlite(_) | Target::FileStore(_) => "show",
@@ -115,12 +106,17 @@ struct Wanted {
     left_behind: Option<String>,
 }
 
-fn wanted(
-    enable: &Enable,
-    world: &World,
-    home: &CodexHome,
-    file: &ConfigFile,
-) -> Result<Wanted, CommandError> {
+/// The answer of the new target, which is not in the settings yet. `uri` may hold a user and password.
+fn check(wanted: &Wanted, access: Access) -> Result<Checked, ExportError> {
+    let Wanted { target, uri, experiment, .. } = wanted;
+    let variables = Variables::from([(TRACKING_URI, uri.as_str())]).or(&access.variables);
+    // Credentials of the environment apply to this target, unless the environment names another.
+    let named = access.named.clone().or_else(|| Some(target.clone()));
+    mlflow_store::check(target, experiment, &Access { variables, named, ..access }, patience())
+}
+
+fn wanted(enable: &Enable, world: &World, edit: &ConfigEdit) -> Result<Wanted, CommandError> {
+    let ConfigEdit { home, file, .. } = edit;
     let here = world.cwd.as_deref().unwrap_or(home.path());
     let before = file.text(TRACKING_URI).and_then(|uri| Target::parse(&uri, here).ok());
     let target = match &enable.tracking_uri {
@@ -233,33 +229,24 @@ fn reachable_text(target: &Target, version: Option<&str>) -> Option<String> {
 }
 
 /// A sentence for each variable of the environment that overrides the file.
-fn overruled(world: &World, home: &CodexHome, file: ConfigFile) -> Vec<String> {
-    let settings = Settings::with_file(world, home, (file, FileState::Valid));
+fn warnings(world: &World, edit: ConfigEdit) -> Vec<String> {
+    let settings = Settings::with_file(world, &edit.home, (edit.file, FileState::Valid));
     let sources = [
         settings.tracing.source,
         settings.target.source,
         settings.experiment.source,
         settings.granularity.source,
     ];
-    let mut names: Vec<&str> = sources
-        .iter()
-        .filter_map(|source| match source {
-            Source::Environment(name) => Some(*name),
-            Source::File | Source::Folder | Source::Default => None,
-        })
-        .collect();
+    let mut names: Vec<&str> = sources.into_iter().filter_map(environment_name).collect();
     names.dedup();
-    let so = match settings.tracing.value {
-        Tracing::Off => ", and here it switches tracing off",
-        Tracing::On => "",
+    let switch = environment_name(settings.tracing.source).filter(|_| settings.tracing.value == Tracing::Off);
+    let sentence = |name| {
+        let so = if Some(name) == switch { ", and here it switches tracing off" } else { "" };
+        format!(
+            "Warning: {name} is set in this environment and comes before the file{so}; unset it to follow the file."
+        )
     };
-    names
-        .into_iter()
-        .map(|name| {
-            let so = if Some(name) == environment_name(settings.tracing.source) { so } else { "" };
-            format!("{name} is set in this environment and comes before the file{so}; unset it to follow the file.")
-        })
-        .collect()
+    names.into_iter().map(sentence).collect()
 }
 
 fn environment_name(source: Source) -> Option<&'static str> {

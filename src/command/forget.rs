@@ -2,22 +2,19 @@
 
 use super::layout::counted;
 use super::{CommandError, named, print};
-use crate::base::paths::Paths;
 use crate::base::world::World;
 use crate::cli::Forget;
 use crate::finish::forget::{CannotForget, Forgotten, forget};
-use crate::settings::Settings;
 use common::printable::clean;
 use mlflow_store::ids::TraceId;
 use std::fmt::Write;
 
 pub(super) fn run(asked: &Forget, world: &World) -> Result<(), CommandError> {
-    let home = super::home(world)?;
-    let paths = Paths::new(&home);
+    let context = super::context(world)?;
+    let paths = &context.paths;
     crate::base::log::begin(paths.log());
-    let (trace, thread) = named::trace(&asked.what, &paths)?;
-    let target = Settings::read(world, &home).target.value;
-    let forgotten = forget(trace, thread, &target, &paths)
+    let (trace, thread) = named::trace(&asked.what, paths)?;
+    let forgotten = forget(trace, thread, &context.settings().target.value, paths)
         .map_err(|why| format!("nothing was removed: {why}\n  hint: {}", hint(&why)))?;
     if forgotten.is_nothing() {
         return Err(format!(

@@ -5,13 +5,11 @@ mod config_edit;
 mod disable;
 mod doctor;
 mod enable;
-mod finish;
 mod forget;
 mod import;
 mod layout;
 mod man;
 mod named;
-mod place;
 mod queue;
 mod show;
 mod status;
@@ -24,6 +22,8 @@ mod watch;
 use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
 use crate::cli::{Cli, Command};
+use crate::finish::context::Context;
+use crate::finish::finisher;
 use clap::Parser;
 use launch::exit::ChildExit;
 use std::ffi::OsString;
@@ -47,7 +47,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         Command::Disable => disable::run(world).map(well),
         Command::Status(report) => status::run(&report, world).map(well),
         Command::Doctor(report) => doctor::run(&report, world),
-        Command::Finish(finish) => finish::run(&finish, world).map(well),
+        Command::Finish(finish) => Ok(well(finish_launch(&finish.launch, world))),
         Command::Forget(forget) => forget::run(&forget, world).map(well),
         Command::Show(show) => show::run(&show, world).map(well),
         Command::Sync(sync) => sync::run(&sync, world).map(well),
@@ -67,8 +67,18 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     }
 }
 
+/// Internal; spawned by the launcher. Makes and delivers the traces of a launch after Codex's end.
+fn finish_launch(launch: &str, world: &World) {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a defect of ours: {panic}")));
+    finisher(launch, world);
+}
+
 fn well((): ()) -> ChildExit {
     ChildExit::Code(0)
+}
+
+fn context(world: &World) -> Result<Context<'_>, CommandError> {
+    Ok(Context::new(world, &home(world)?))
 }
 
 fn home(world: &World) -> Result<CodexHome, CommandError> {

@@ -26,8 +26,7 @@ use std::io;
 use std::path::Path;
 
 pub(super) fn run(show: &Show, world: &World) -> Result<(), CommandError> {
-    let home = super::home(world)?;
-    let context = Context::new(world, &home);
+    let context = super::context(world)?;
     let (trace, from) = match &show.what {
         None => {
             let trace = last_trace(&context.paths).ok_or(

@@ -1,6 +1,5 @@
 //! The facts that both `mlflow status` and `mlflow doctor` print.
 
-use super::place;
 use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
 use crate::claim::launches;
@@ -8,8 +7,12 @@ use crate::finish::context::Context;
 use crate::queue::spool;
 use crate::queue::spool::list::{EntryState, Listed};
 use crate::settings::Settings;
-use mlflow_store::exporter::{ExportError, Readiness};
+use mlflow_store::exporter::{Checked, ExportError, Patience};
 use mlflow_store::target::access::Access;
+use std::time::{Duration, Instant};
+
+/// Longer than a usable server needs, and short enough for a user who waits at a prompt.
+const LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) struct Survey {
     /// Why Codex refuses its home.
@@ -34,7 +37,12 @@ impl Survey {
             .partition(|one| matches!(one.state, EntryState::Quarantined(_)));
         Survey {
             home_problem: missing_home(context.world, context.home()),
-            target: place::check(&settings.target.value, &settings.experiment.value, &access),
+            target: mlflow_store::check(
+                &settings.target.value,
+                &settings.experiment.value,
+                &access,
+                patience(),
+            ),
             settings,
             access,
             waiting,
@@ -42,6 +50,11 @@ impl Survey {
             launches_to_finish: launches::left_behind(&context.paths.launches()).len(),
         }
     }
+}
+
+/// For a request to a target by an interactive command.
+pub(super) fn patience() -> Patience<'static> {
+    Patience { until: Some(Instant::now() + LIMIT), is_asked_to_end: &|| false, retrying: &|_, _| {} }
 }
 
 /// Codex creates ~/.codex, but refuses a missing folder in `CODEX_HOME`.

@@ -12,7 +12,6 @@ use crate::queue::deliver::{DeliveryRequest, DrainStep, Drained};
 use crate::queue::spool::Spool;
 use crate::queue::spool::list::named;
 use crate::queue::{PATIENCE, spool};
-use crate::settings::Settings;
 use common::printable::in_one_line;
 use jiff::Timestamp;
 use mlflow_store;
@@ -25,8 +24,7 @@ use std::time::Duration;
 const FILL: Duration = Duration::from_secs(300);
 
 pub(super) fn run(sync: &Sync, world: &World) -> Result<(), CommandError> {
-    let home = super::home(world)?;
-    let context = Context::new(world, &home);
+    let context = super::context(world)?;
     crate::base::log::begin(context.paths.log());
     if let Some(id) = &sync.drop {
         return drop_one(id, &context);
@@ -40,7 +38,7 @@ pub(super) fn run(sync: &Sync, world: &World) -> Result<(), CommandError> {
             retry_quarantined(&context).map_err(|error| format!("{error}\n  hint: try again in a moment"))?;
         print(&format!("{back} brought back\n"));
     }
-    fill(&Settings::read(world, &home).target.value);
+    fill(&context.settings().target.value);
     deliver(&context)
 }
 

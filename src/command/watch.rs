@@ -61,12 +61,12 @@ struct Watcher<'a> {
 }
 
 pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
-    let home = super::home(world)?;
-    let context = Context::new(world, &home);
+    let context = super::context(world)?;
     let settings = context.settings().clone();
     if settings.tracing.value == Tracing::Off {
         return Err("tracing is switched off\n  hint: `codex-traced mlflow enable` switches it on".into());
     }
+    let home = context.home().clone();
     if !home.path().is_dir() {
         return Err(format!(
             "there is no folder {}\n  hint: run codex once, or set CODEX_HOME",

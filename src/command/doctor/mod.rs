@@ -12,7 +12,6 @@ use super::layout::{Colours, DOUBTFUL, GOOD, NAME, WRONG, counted, wrap};
 use super::survey::Survey;
 use crate::base::world::World;
 use crate::cli::Report;
-use crate::finish::context::Context;
 use common::printable::{clean, masked_with_queries};
 use launch::exit::ChildExit;
 use serde::Serialize;
@@ -68,11 +67,10 @@ impl Finding {
 }
 
 pub(super) fn run(report: &Report, world: &World) -> Result<ChildExit, CommandError> {
-    let home = super::home(world)?;
-    let context = Context::new(world, &home);
+    let context = super::context(world)?;
     let survey = Survey::gather(&context);
-    let mut findings = program::check(world, &home);
-    findings.extend(files::check(&survey, &home));
+    let mut findings = program::check(world, context.home());
+    findings.extend(files::check(&survey, context.home()));
     findings.extend(target::check(&survey, &context));
     findings.extend(sessions::check(&survey, &context.paths));
     for finding in &mut findings {

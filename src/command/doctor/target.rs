@@ -3,8 +3,8 @@
 use super::{Finding, credentials};
 use crate::base::paths::Paths;
 use crate::command::layout::counted;
-use crate::command::survey::Survey;
-use crate::command::{place, ui};
+use crate::command::survey::{Survey, patience};
+use crate::command::ui;
 use crate::finish::context::Context;
 use crate::queue::receipts;
 use jiff::{SignedDuration, Timestamp};
@@ -118,7 +118,8 @@ fn sent(target: &Target, access: &Access, paths: &Paths) -> Option<Finding> {
         at: receipt.delivered_at,
     };
     let taken: Vec<SentTrace> = taken.into_iter().map(of).collect();
-    if taken.is_empty() { None } else { Some(still_there(taken.len(), place::lost(target, &taken, access))) }
+    let lost = || mlflow_store::lost(target, &taken, access, patience());
+    (!taken.is_empty()).then(|| still_there(taken.len(), lost()))
 }
 
 fn still_there(count: usize, lost: Result<Lost, ExportError>) -> Finding {

@@ -7,13 +7,12 @@ mod since;
 mod subagents;
 mod work;
 
-use super::{CommandError, home, print};
+use super::{CommandError, context, print};
 use crate::base::codex_home::CodexHome;
 use crate::base::notice;
 use crate::base::world::World;
 use crate::claim::launch_record::Destination;
 use crate::cli::Import;
-use crate::finish::context::Context;
 use crate::finish::imported::Toward;
 use crate::queue::presence::ask;
 use crate::settings::Settings;
@@ -46,13 +45,12 @@ fn begin(
     is_all_wanted: bool,
     select: impl FnOnce(&CodexHome, &Settings) -> Result<Selection, CommandError>,
 ) -> Result<ChildExit, CommandError> {
-    let home = home(world)?;
-    let context = Context::new(world, &home);
-    let settings = context.settings();
+    let context = context(world)?;
+    let (home, settings) = (context.home(), context.settings());
     crate::base::log::begin(context.paths.log());
-    let mut selection = select(&home, settings)?;
+    let mut selection = select(home, settings)?;
     if selection.threads.is_empty() && selection.unreadable.is_empty() && selection.sub_agents == 0 {
-        return Err(nothing_there(&home, settings));
+        return Err(nothing_there(home, settings));
     }
     // First of all, the user must know when traces go elsewhere than asked.
     settings.problems.iter().for_each(|problem| notice::print(problem));

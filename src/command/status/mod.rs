@@ -8,7 +8,6 @@ use super::layout::{Colours, DOUBTFUL, GOOD, NAME, QUIET, WIDTH, WRONG, counted,
 use super::survey::Survey;
 use crate::base::world::World;
 use crate::cli::Report;
-use crate::finish::context::Context;
 use crate::settings::Source;
 use crate::settings::content::Content;
 use crate::settings::file::FileState;
@@ -23,8 +22,7 @@ use std::fmt::Write;
 const LABEL: usize = 15;
 
 pub(super) fn run(options: &Report, world: &World) -> Result<(), CommandError> {
-    let home = super::home(world)?;
-    let context = Context::new(world, &home);
+    let context = super::context(world)?;
     let report = StatusReport::new(Survey::gather(&context), &context);
     match options.json {
         true => super::print_json(&report),

@@ -1,17 +1,14 @@
 //! `mlflow ui`: opens a trace on MLflow's page in the browser.
 
-mod browser;
 mod server;
 
-use super::{CommandError, home, named, print};
+use super::{CommandError, context, named, print};
 use crate::base::notice;
 use crate::base::paths::Paths;
 use crate::base::world::World;
 use crate::cli::Ui;
 use crate::queue::history::last_trace;
 use crate::queue::receipts;
-use crate::settings::Settings;
-use browser::Browser;
 use common::printable::masked;
 use launch::exit::ChildExit;
 use mlflow_store::ids::TraceId;
@@ -22,28 +19,32 @@ use mlflow_store::target::access::Access;
 use nix::libc::SIGINT;
 pub(super) use server::command_line;
 use server::{MlflowServer, ServerEnd};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, CommandError> {
-    let home = home(world)?;
-    let paths = Paths::new(&home);
-    let settings = Settings::read(world, &home);
+    let context = context(world)?;
+    let paths = &context.paths;
     let trace = match &ui.what {
-        Some(what) => Some(named::trace(what, &paths)?.0),
-        None => last_trace(&paths),
+        Some(what) => Some(named::trace(what, paths)?.0),
+        None => last_trace(paths),
     };
-    let page = TracePage::choose(trace, &paths, &settings.target.value);
+    let page = TracePage::choose(trace, paths, &context.settings().target.value);
     if let (Some(trace), None) = (trace, &page.shown) {
         notice::print(&format!(
             "{trace} is not in {} yet\n  hint: `codex-traced mlflow sync` delivers what waits",
             masked(&page.target.to_string())
         ));
     }
-    match &page.target {
-        Target::Http(_) | Target::Databricks { .. } => {
-            remote(ui, &page, &crate::settings::access::with_file(world, &settings.file), world)
-        }
-        Target::Sqlite(_) | Target::FileStore(_) => local(ui, &page, world),
+    if !page.target.is_remote() {
+        return local(ui, &page, world);
     }
+    let address = page.address(&page.target, &context.access()).ok_or(
+        "no workspace is known, or no way to log in to it\n  hint: `codex-traced mlflow doctor` says what is missing",
+    )?;
+    show(ui, &address, world);
+    Ok(ChildExit::Code(0))
 }
 
 /// The trace to open, and the target that has it.
@@ -76,14 +77,6 @@ impl TracePage {
             None => page::server_page(server, access),
         }
     }
-}
-
-fn remote(ui: &Ui, page: &TracePage, access: &Access, world: &World) -> Result<ChildExit, CommandError> {
-    let address = page.address(&page.target, access).ok_or(
-        "no workspace is known, or no way to log in to it\n  hint: `codex-traced mlflow doctor` says what is missing",
-    )?;
-    show(ui, &address, world);
-    Ok(ChildExit::Code(0))
 }
 
 fn local(ui: &Ui, page: &TracePage, world: &World) -> Result<ChildExit, CommandError> {
@@ -129,4 +122,72 @@ fn show(ui: &Ui, address: &str, world: &World) {
 
 fn is_on_path(program: &str) -> bool {
     which::which(program).is_ok()
+}
+
+/// A program and its arguments, with the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Browser(Vec<OsString>);
+
+impl Browser {
+    /// The program in `$BROWSER`, with the address for `%s`, else the desktop's opener. None without a desktop: over
+    /// ssh, or in a container.
+    fn choose(world: &World, address: &str, find: impl Fn(&str) -> bool) -> Option<Browser> {
+        if let Some(browsers) = world.variables.text("BROWSER") {
+            // Other programs try several in turn; this one takes the first.
+            return words_of(browsers.split(':').next()?, address);
+        }
+        let has_desktop =
+            ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| world.variables.os(name).is_some());
+        let opener = match std::env::consts::OS {
+            "macos" => "open",
+            _ if has_desktop => "xdg-open",
+            _ => return None,
+        };
+        find(opener).then(|| Browser(vec![opener.into(), address.into()]))
+    }
+
+    /// Whether it started. It gets its own process group, so that Ctrl-C does not end it.
+    fn open(&self) -> bool {
+        let Browser(words) = self;
+        let Some((program, words)) = words.split_first() else { return false };
+        let mut command = Command::new(program);
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.spawn().inspect_err(|error| tracing::info!("cannot start {program:?}: {error}")).is_ok()
+    }
+}
+
+fn words_of(command: &str, address: &str) -> Option<Browser> {
+    let mut words: Vec<OsString> =
+        command.split_whitespace().map(|word| word.replace("%s", address).into()).collect();
+    words.first()?;
+    if !words.iter().any(|word| word == OsStr::new(address)) {
+        words.push(address.into());
+    }
+    Some(Browser(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::variables::Variables;
+
+    #[test]
+    fn the_browser_is_the_named_one_or_the_desktops() {
+        let choose = |name: &str, value: &str, has_opener: bool| {
+            let world = World { variables: Variables::from([(name, value)]), ..World::default() };
+            Browser::choose(&world, "http://a", |_| has_opener)
+        };
+        let browser = |words: &[&str]| Some(Browser(words.iter().map(OsString::from).collect()));
+        assert_eq!(choose("BROWSER", "firefox", false), browser(&["firefox", "http://a"]));
+        assert_eq!(
+            choose("BROWSER", "firefox --new %s:lynx", false),
+            browser(&["firefox", "--new", "http://a"])
+        );
+        assert_eq!(choose("BROWSER", " ", true), None);
+        if cfg!(target_os = "linux") {
+            assert_eq!(choose("DISPLAY", ":0", true), browser(&["xdg-open", "http://a"]));
+            assert_eq!(choose("WAYLAND_DISPLAY", "wayland-0", false), None);
+            assert_eq!(choose("TERM", "xterm", true), None);
+        }
+    }
 }
