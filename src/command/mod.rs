@@ -10,7 +10,6 @@ mod import;
 mod layout;
 mod man;
 mod named;
-mod queue;
 mod show;
 mod status;
 mod survey;

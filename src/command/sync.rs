@@ -1,7 +1,7 @@
 //! `mlflow sync`: delivers waiting traces and finishes launches that died; lists and removes entries of the spool.
 
 use super::layout::counted;
-use super::{CommandError, print, queue};
+use super::{CommandError, print};
 use crate::base::world::World;
 use crate::claim::launches;
 use crate::cli::Sync;
@@ -10,7 +10,7 @@ use crate::finish::delivery::{deliver as deliver_spool, retry_quarantined};
 use crate::finish::recover::{Unfinished, recover};
 use crate::queue::deliver::{DeliveryRequest, DrainStep, Drained};
 use crate::queue::spool::Spool;
-use crate::queue::spool::list::named;
+use crate::queue::spool::list::{EntryState, Listed, named};
 use crate::queue::{PATIENCE, spool};
 use common::printable::in_one_line;
 use jiff::Timestamp;
@@ -68,7 +68,7 @@ fn list(context: &Context) {
     if listed.is_empty() {
         print("nothing waits\n");
     } else {
-        print(&queue::render(&listed, Timestamp::now()));
+        print(&table(&listed, Timestamp::now()));
     }
 }
 
@@ -78,7 +78,7 @@ fn drop_one(id: &str, context: &Context) -> Result<(), CommandError> {
         .map_err(|error| format!("{error}\n  hint: `codex-traced mlflow sync --list` shows the ids"))?;
     Spool::drop_listed(entry).map_err(|error| format!("cannot remove {}: {error}", entry.path.display()))?;
     let target = entry.target.as_ref().map_or_else(String::new, |target| format!(" for {target}"));
-    let size = queue::size(entry.bytes);
+    let size = size(entry.bytes);
     print(&in_one_line(&format!("removed {} ({}{target}, {size})", entry.id, entry.trace)));
     print("\n");
     Ok(())
@@ -156,35 +156,73 @@ fn left(drained: &Drained, aside: usize, unfinished: &[Unfinished]) -> Option<Co
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::queue::deliver::Waiting;
-
-    #[test]
-    fn anything_left_is_a_failure() {
-        let waiting = |count| Drained {
-            waiting: vec![Waiting { path: "/x".into(), reason: "away".into() }; count],
-            ..Drained::default()
-        };
-        let elsewhere = Drained { is_elsewhere: true, ..Drained::default() };
-        let table = [
-            (waiting(0), 0, vec![], None),
-            (waiting(2), 0, vec![], Some("2 still waiting")),
-            (waiting(2), 1, vec![], Some("2 still waiting")),
-            (waiting(0), 1, vec![], Some("1 set aside")),
-            (elsewhere, 0, vec![], Some("another codex-traced is delivering")),
-            (
-                waiting(0),
-                0,
-                vec![Unfinished { reason: "full".into(), wants_room: true }],
-                Some("1 launches could not be finished: full"),
-            ),
-        ];
-        for (drained, aside, unfinished, expected) in table {
-            let failure = left(&drained, aside, &unfinished);
-            let first = failure.as_deref().and_then(|text| text.lines().next());
-            assert_eq!(first, expected, "{drained:?} {aside} {unfinished:?}");
+/// The entries of the spool as a table. Two lines for each: its columns, then the reason why it waits.
+fn table(listed: &[Listed], now: Timestamp) -> String {
+    let heading =
+        ["ID", "TRACE", "SIZE", "AGE", "TRIES", "LAST TRY", "NEXT TRY", "TARGET"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(heading).chain(listed.iter().map(|entry| row(entry, now))).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 8] = std::array::from_fn(width);
+    let reasons = std::iter::once(None).chain(listed.iter().map(|entry| Some(reason(entry))));
+    let mut text = String::new();
+    for (row, reason) in rows.iter().zip(reasons) {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        if let Some(reason) = reason {
+            let _ = writeln!(text, "{:1$}  {2}", "", widths[0], in_one_line(&reason));
         }
     }
+    text
 }
+
+fn row(entry: &Listed, now: Timestamp) -> [String; 8] {
+    let none = || "-".to_owned();
+    let (tries, last, next) = match &entry.state {
+        EntryState::Waits => ("0".to_owned(), none(), "next launch".to_owned()),
+        EntryState::Paused(rest) => {
+            let next = match rest.lasts(now) {
+                true => format!("in {}", span(now, rest.until)),
+                false => "next launch".to_owned(),
+            };
+            (rest.failures.to_string(), format!("{} ago", span(rest.since, now)), next)
+        }
+        EntryState::Unreadable(_) => (none(), none(), none()),
+        EntryState::Quarantined(_) => (none(), none(), "set aside".to_owned()),
+    };
+    let age = entry.put_at.map_or_else(none, |at| span(at, now));
+    let target = entry.target.as_ref().map_or_else(none, |target| in_one_line(&target.to_string()));
+    [entry.id.clone(), entry.trace.to_string(), size(entry.bytes), age, tries, last, next, target]
+}
+
+fn reason(entry: &Listed) -> String {
+    match &entry.state {
+        EntryState::Waits => "not tried since it was put".to_owned(),
+        EntryState::Paused(rest) => rest.reason.clone(),
+        EntryState::Unreadable(reason) | EntryState::Quarantined(reason) => reason.clone(),
+    }
+}
+
+/// The time between two moments; zero if the clock went back.
+fn span(from: Timestamp, to: Timestamp) -> String {
+    duration(Duration::try_from(to.duration_since(from)).unwrap_or_default())
+}
+
+fn duration(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests;
