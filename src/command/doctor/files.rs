@@ -73,9 +73,7 @@ fn configuration(settings: &Settings, path: &Path) -> Vec<Finding> {
 /// Every trace passes the spool, so without a writable folder there is none.
 fn writable(home: &CodexHome) -> Finding {
     let state = home.state();
-    let Some(there) = state.ancestors().find(|folder| folder.exists()) else {
-        return Finding::error("folder", "there is no folder for them", "set CODEX_HOME");
-    };
+    let there = existing(&state);
     match access(there, AccessFlags::W_OK | AccessFlags::X_OK) {
         Ok(()) if there == state => Finding::ok("folder", format!("{} can be written", state.display())),
         Ok(()) => Finding::ok("folder", format!("{} can be made", state.display())),
@@ -85,6 +83,11 @@ fn writable(home: &CodexHome) -> Finding {
             "make it writable, or set CODEX_HOME to a folder that is",
         ),
     }
+}
+
+/// The folder itself, or the first above it that exists.
+fn existing(folder: &Path) -> &Path {
+    folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"))
 }
 
 /// Other users must not read traces: either the folder excludes them, or each file does.
@@ -111,7 +114,11 @@ fn private(home: &CodexHome) -> Finding {
     if let Some(first) = foreign.first() {
         return Finding::warning(
             "permissions",
-            format!("{} of ours another user's, such as {}", are(foreign.len()), first.display()),
+            format!(
+                "{} of ours another user's, such as {}",
+                counted(foreign.len(), "file is", "files are"),
+                first.display()
+            ),
             "was codex-traced run with sudo? `sudo chown -R \"$USER\"` gives them back",
         );
     }
@@ -129,10 +136,6 @@ fn private(home: &CodexHome) -> Finding {
     }
 }
 
-fn are(count: usize) -> String {
-    format!("{} {}", counted(count, "file", "files"), if count == 1 { "is" } else { "are" })
-}
-
 fn collect(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         into.push(entry.path());
@@ -144,7 +147,7 @@ fn collect(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) {
 
 fn disk(home: &CodexHome) -> Finding {
     let state = home.state();
-    let there = state.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let there = existing(&state);
     match statvfs(there) {
         Ok(disk) => {
             // The types differ between systems; u128 holds any product.

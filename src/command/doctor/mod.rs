@@ -1,7 +1,6 @@
 //! `mlflow doctor`: prints problems and their remedies. It changes nothing, except that it fills columns that MLflow's
 //! upgrade of a database left empty.
 
-mod credentials;
 mod files;
 mod program;
 mod sessions;

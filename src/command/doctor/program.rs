@@ -112,22 +112,18 @@ fn writer(writer: InterfaceWriter) -> Finding {
 
 /// What the word `codex` runs in a script. Aliases and functions of a shell are not visible to this process.
 fn word(first: Option<OnPath>) -> Finding {
-    match first {
+    let found = match first {
         Some(OnPath::Ourselves(path)) => {
-            Finding::ok("path", format!("the word `codex` runs {}, which is codex-traced", path.display()))
+            format!("the word `codex` runs {}, which is codex-traced", path.display())
         }
-        Some(OnPath::Shim(path)) => {
-            Finding::ok("path", format!("the word `codex` runs {}, which is our shim", path.display()))
-        }
-        Some(OnPath::Other(path)) => Finding::ok(
-            "path",
-            format!(
-                "the word `codex` runs {} in scripts, untraced; in your shell an alias decides (`type codex` tells)",
-                path.display()
-            ),
+        Some(OnPath::Shim(path)) => format!("the word `codex` runs {}, which is our shim", path.display()),
+        Some(OnPath::Other(path)) => format!(
+            "the word `codex` runs {} in scripts, untraced; in your shell an alias decides (`type codex` tells)",
+            path.display()
         ),
-        None => Finding::ok("path", "the word `codex` runs nothing in scripts; say codex-traced there"),
-    }
+        None => "the word `codex` runs nothing in scripts; say codex-traced there".to_owned(),
+    };
+    Finding::ok("path", found)
 }
 
 fn terminal() -> Finding {

@@ -1,7 +1,8 @@
 //! Checks of the target: its answer, credentials, clock, experiment, and schema.
 
-use super::{Finding, credentials};
+use super::Finding;
 use crate::base::paths::Paths;
+use crate::base::world::World;
 use crate::command::layout::counted;
 use crate::command::survey::{Survey, patience};
 use crate::command::ui;
@@ -33,7 +34,7 @@ const FILL: Duration = Duration::from_secs(10);
 pub(super) fn check(survey: &Survey, context: &Context) -> Vec<Finding> {
     let Survey { settings, access, target: checked, .. } = survey;
     let (target, experiment) = (&settings.target.value, &settings.experiment.value);
-    let mut findings = vec![reached(target, checked), credentials::check(target, access, context.world)];
+    let mut findings = vec![reached(target, checked), credentials(target, access, context.world)];
     findings.extend(target.workspace().map(|name| Finding::ok("workspace", name)));
     if let Ok(checked) = checked {
         findings.push(found(target, experiment, checked));
@@ -68,22 +69,58 @@ fn reached(target: &Target, checked: &Result<Readiness, ExportError>) -> Finding
     Finding::error("target", error.to_string(), todo)
 }
 
-fn found(target: &Target, experiment: &Experiment, checked: &Readiness) -> Finding {
+/// Lists which credentials are set, never their values.
+fn credentials(target: &Target, access: &Access, world: &World) -> Finding {
+    let variables = access.variables_for(target);
+    let is_set = |name: &str| variables.os(name).is_some();
+    let variable = |name: &str| is_set(name).then(|| name.to_owned());
+    let file = |name: &str| {
+        let path = world.home.as_ref()?.join(name);
+        path.exists().then(|| path.display().to_string())
+    };
+    let present = match target {
+        Target::Sqlite(_) | Target::FileStore(_) => {
+            return Finding::ok("credentials", "none needed for a local target");
+        }
+        Target::Http(_) => {
+            let are_both = is_set("MLFLOW_TRACKING_USERNAME") && is_set("MLFLOW_TRACKING_PASSWORD");
+            vec![
+                are_both.then(|| "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD".to_owned()),
+                variable("MLFLOW_TRACKING_TOKEN"),
+                access.credentials_in_address(target).map(|_| "those in the tracking URI".to_owned()),
+                file(".mlflow/credentials"),
+            ]
+        }
+        Target::Databricks { .. } => {
+            vec![variable("DATABRICKS_TOKEN"), variable("DATABRICKS_CLIENT_ID"), file(".databrickscfg")]
+        }
+    };
+    let present: Vec<String> = present.into_iter().flatten().collect();
+    match (present.is_empty(), target) {
+        (true, Target::Databricks { .. }) => Finding::error(
+            "credentials",
+            "none for Databricks",
+            "set DATABRICKS_HOST and DATABRICKS_TOKEN, or write a profile into ~/.databrickscfg",
+        ),
+        (true, _) => Finding::ok("credentials", "none set; a server without a login needs none"),
+        (false, _) => Finding::ok("credentials", format!("present: {}", present.join(", "))),
+    }
+}
+
+fn found(target: &Target, experiment: &Experiment, checked: &Checked) -> Finding {
     let called = match experiment {
         Experiment::Name(name) => format!("\"{name}\""),
         Experiment::Id(id) => format!("id {id}"),
     };
-    match &checked.experiment_id {
-        Some(_) if matches!(experiment, Experiment::Id(_)) => {
-            Finding::ok("experiment", format!("{called} is there"))
+    let found = match &checked.experiment_id {
+        Some(_) if matches!(experiment, Experiment::Id(_)) => format!("{called} is there"),
+        Some(id) => format!("{called} is there (id {id})"),
+        None if target.is_remote() => {
+            format!("{called} is not there yet: the first trace makes it, if you may make one there")
         }
-        Some(id) => Finding::ok("experiment", format!("{called} is there (id {id})")),
-        None if target.is_remote() => Finding::ok(
-            "experiment",
-            format!("{called} is not there yet: the first trace makes it, if you may make one there"),
-        ),
-        None => Finding::ok("experiment", format!("{called}, to be made with the first trace")),
-    }
+        None => format!("{called}, to be made with the first trace"),
+    };
+    Finding::ok("experiment", found)
 }
 
 fn version(target: &Target, checked: &Readiness) -> Option<Finding> {
@@ -112,12 +149,12 @@ fn version(target: &Target, checked: &Readiness) -> Option<Finding> {
 fn sent(target: &Target, access: &Access, paths: &Paths) -> Option<Finding> {
     let mut taken = receipts(paths).recent(SENT);
     taken.retain(|(_, receipt)| receipt.target == *target);
-    let of = |(trace, receipt): (TraceId, Receipt)| SentTrace {
+    let sent = |(trace, receipt): (TraceId, Receipt)| SentTrace {
         trace,
         experiment_id: receipt.experiment_id,
         at: receipt.delivered_at,
     };
-    let taken: Vec<SentTrace> = taken.into_iter().map(of).collect();
+    let taken: Vec<SentTrace> = taken.into_iter().map(sent).collect();
     let lost = || mlflow_store::lost(target, &taken, access, patience());
     (!taken.is_empty()).then(|| still_there(taken.len(), lost()))
 }
@@ -196,78 +233,4 @@ fn clock(theirs: Timestamp, ours: Timestamp) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Level;
-    use super::*;
-
-    #[test]
-    fn the_schema_finding_reports_filled_and_remaining_rows() {
-        let filled = |spans, traces_left| Ok(Filled { spans, traces_left });
-        let table = [
-            (filled(0, 0), Level::Ok, "that of MLflow 3.18"),
-            (
-                filled(717, 0),
-                Level::Ok,
-                "that of MLflow 3.18; filled the model and cost of 717 spans, which its upgrade left empty",
-            ),
-            (
-                filled(50, 1),
-                Level::Warning,
-                "that of MLflow 3.18; its upgrade left the models and costs of 1 trace empty, and its cost charts with them",
-            ),
-            (
-                Err(ExportError::transient("database is locked: /x.db")),
-                Level::Warning,
-                "that of MLflow 3.18; its upgrade left models and costs empty, and they cannot be filled: database is locked: /x.db",
-            ),
-        ];
-        for (filled, level, found) in table {
-            let finding = schema("MLflow 3.18", filled);
-            assert_eq!((finding.level, &*finding.found), (level, found));
-        }
-    }
-
-    #[test]
-    fn a_servers_answer_is_no_promise_of_write_permission() {
-        let server = Target::Http("http://mlflow:5000".into());
-        let database = Target::Sqlite("/x.db".into());
-        let named = Experiment::Name("codex".into());
-        let checked = |id: Option<&str>| Readiness {
-            version: Some("MLflow 3.18.0".into()),
-            experiment_id: id.map(str::to_owned),
-            clock: None,
-        };
-        let table = [
-            (&server, Some("7"), "http://mlflow:5000 answers", "\"codex\" is there (id 7)"),
-            (
-                &server,
-                None,
-                "http://mlflow:5000 answers",
-                "\"codex\" is not there yet: the first trace makes it, if you may make one there",
-            ),
-            (&database, Some("7"), "sqlite:////x.db takes traces", "\"codex\" is there (id 7)"),
-            (&database, None, "sqlite:////x.db takes traces", "\"codex\", to be made with the first trace"),
-        ];
-        for (target, id, answers, experiment) in table {
-            let checked = checked(id);
-            let reached = reached(target, &Ok(checked.clone()));
-            let found = found(target, &named, &checked);
-            assert_eq!((&*reached.found, &*found.found), (answers, experiment), "{target} {id:?}");
-        }
-    }
-
-    #[test]
-    fn clocks_may_be_five_minutes_apart() {
-        let ours: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        let table = [
-            ("2026-11-22T10:05:00Z", Level::Ok, "yours and the server's agree"),
-            ("2026-11-22T09:55:00Z", Level::Ok, "yours and the server's agree"),
-            ("2026-11-22T10:06:30Z", Level::Warning, "the server's clock is 6 minutes ahead of yours"),
-            ("2026-11-22T08:00:00Z", Level::Warning, "the server's clock is 120 minutes behind yours"),
-        ];
-        for (theirs, level, found) in table {
-            let finding = clock(theirs.parse().unwrap(), ours);
-            assert_eq!((finding.level, &*finding.found), (level, found), "{theirs}");
-        }
-    }
-}
+mod tests;
