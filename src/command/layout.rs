@@ -2,10 +2,14 @@
 
 use crate::base::world::World;
 use anstyle::{AnsiColor, Style};
+use common::printable::in_one_line;
 use std::fmt::Write;
 
 /// Columns; the usual width of a terminal.
 pub(super) const WIDTH: usize = 80;
+
+/// Characters of a prompt in a line.
+const PROMPT: usize = 60;
 
 pub(super) const NAME: Style = Style::new().bold();
 pub(super) const QUIET: Style = Style::new().dimmed();
@@ -69,6 +73,11 @@ fn columns(word: &str) -> usize {
 /// `1 trace`, `2 traces`.
 pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// The beginning of a session's prompt, after the id of its trace.
+pub(super) fn prompt_line(prompt: &str) -> String {
+    in_one_line(prompt).chars().take(PROMPT).collect()
 }
 
 #[cfg(test)]

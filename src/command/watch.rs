@@ -1,5 +1,6 @@
 //! `mlflow watch`: traces sessions that no launch began, whenever one of their turns ends.
 
+use super::layout::prompt_line;
 use super::{CommandError, print};
 use crate::base::notice;
 use crate::base::world::World;
@@ -33,7 +34,7 @@ use mlflow_store::target::Target;
 use nix::libc::SIGINT;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -56,8 +57,8 @@ struct Watcher<'a> {
     granularity: Granularity,
     signals: &'a SignalPipe,
     asked: Cell<usize>,
-    /// By path, with the time of the last reading.
-    tails: BTreeMap<PathBuf, (Instant, Tail)>,
+    /// With their paths; the one that was read last is at the end.
+    tails: VecDeque<(PathBuf, Tail)>,
 }
 
 pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
@@ -88,7 +89,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
         granularity: settings.granularity.value,
         signals: &signals,
         asked: Cell::new(0),
-        tails: BTreeMap::new(),
+        tails: VecDeque::new(),
     }
     .follow(changes);
     Ok(ChildExit::Signal(SIGINT))
@@ -110,10 +111,7 @@ impl Watcher<'_> {
                 due.entry(path).or_insert_with(|| Instant::now() + LINGER);
             }
             let now = Instant::now();
-            let ready: Vec<PathBuf> =
-                due.iter().filter(|(_, at)| **at <= now).map(|(path, _)| path.clone()).collect();
-            for path in ready {
-                due.remove(&path);
+            for (path, _) in due.extract_if(.., |_, at| *at <= now) {
                 if let Err(failure) = self.look_at(&path) {
                     notice::print(&in_one_line(&format!("{}: {failure}", path.display())));
                 }
@@ -143,9 +141,10 @@ impl Watcher<'_> {
     }
 
     fn look_at(&mut self, path: &Path) -> Result<(), CommandError> {
-        let (_, mut tail) = self.tails.remove(path).unwrap_or_else(|| (Instant::now(), Tail::new(path)));
-        let read = tail.read();
-        let traced = match read {
+        let known = self.tails.iter().position(|(of, _)| of == path);
+        let known = known.and_then(|at| self.tails.remove(at));
+        let mut tail = known.map_or_else(|| Tail::new(path), |(_, tail)| tail);
+        let traced = match tail.read() {
             // Archived or deleted since the change.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error.to_string()),
@@ -155,18 +154,11 @@ impl Watcher<'_> {
             }
             Ok(_) => Ok(()),
         };
-        self.keep(path, tail);
-        traced
-    }
-
-    fn keep(&mut self, path: &Path, tail: Tail) {
-        self.tails.insert(path.to_path_buf(), (Instant::now(), tail));
-        if self.tails.len() > MOST_TAILS
-            && let Some(oldest) =
-                self.tails.iter().min_by_key(|(_, (at, _))| *at).map(|(path, _)| path.clone())
-        {
-            self.tails.remove(&oldest);
+        self.tails.push_back((path.to_path_buf(), tail));
+        if self.tails.len() > MOST_TAILS {
+            self.tails.pop_front();
         }
+        traced
     }
 
     /// Traces a session whose turn has ended.
@@ -211,8 +203,7 @@ impl Watcher<'_> {
         match (delivered, outcome.into_inner()) {
             (Ok(_), Some(Ok(()))) => {
                 let page = self.page_of(trace, &target).map(|page| format!("  {page}")).unwrap_or_default();
-                let prompt: String = in_one_line(&prompt).chars().take(60).collect();
-                print(&format!("{trace}  {prompt}{page}\n"));
+                print(&format!("{trace}  {}{page}\n", prompt_line(&prompt)));
                 Ok(())
             }
             (Err(error), _) => Err(notice::kept_on_disk(spool(paths).paths().len(), &error.to_string())),

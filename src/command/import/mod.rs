@@ -3,8 +3,6 @@
 mod progress;
 mod report;
 mod select;
-mod since;
-mod subagents;
 mod work;
 
 use super::{CommandError, context, print};
@@ -16,7 +14,8 @@ use crate::cli::Import;
 use crate::finish::imported::Toward;
 use crate::queue::presence::ask;
 use crate::settings::Settings;
-use jiff::{Timestamp, Zoned};
+use jiff::civil::DateTime;
+use jiff::{Span, Timestamp, Zoned};
 use launch::exit::ChildExit;
 use nix::libc::SIGINT;
 use progress::Progress;
@@ -24,7 +23,7 @@ use select::Selection;
 use work::{ImportOutcome, ImportRun, Mode};
 
 pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, CommandError> {
-    let since = import.since.as_deref().map(|text| since::parse(text, &Zoned::now())).transpose()?;
+    let since = import.since.as_deref().map(|text| since(text, &Zoned::now())).transpose()?;
     let mode = if import.dry_run { Mode::DryRun } else { Mode::Import };
     begin(world, mode, since, import.again, |home, settings| {
         if import.what.is_empty() {
@@ -49,7 +48,7 @@ fn begin(
     let (home, settings) = (context.home(), context.settings());
     crate::base::log::begin(context.paths.log());
     let mut selection = select(home, settings)?;
-    if selection.threads.is_empty() && selection.unreadable.is_empty() && selection.sub_agents == 0 {
+    if selection.threads.is_empty() && selection.unreadable.is_empty() && selection.orphans == 0 {
         return Err(nothing_there(home, settings));
     }
     // First of all, the user must know when traces go elsewhere than asked.
@@ -75,7 +74,7 @@ fn begin(
     };
     let progress = Progress::choose(world, selection.threads.len());
     let outcomes = run.run(&selection.threads, &progress);
-    let (text, is_well) = report::render(&outcomes, &selection.unreadable, selection.sub_agents, mode);
+    let (text, is_well) = report::render(&outcomes, &selection, mode);
     print(&text);
     Ok(match is_well {
         // Ends as by Ctrl-C, so that a calling script stops too.
@@ -95,4 +94,46 @@ fn nothing_there(home: &CodexHome, settings: &Settings) -> CommandError {
         looked.join(" and "),
         home.config().display()
     )
+}
+
+/// The argument of `--since`: `7d`, `12h` and the like before `now`; a date or a time of day in the user's own time zone; an exact time.
+fn since(text: &str, now: &Zoned) -> Result<Timestamp, String> {
+    let bad = || format!("{text} is no time (accepted: 7d, 12h, 2w, 2026-11-01, 2026-11-01T10:00:00Z)");
+    if let Ok(exact) = text.parse::<Timestamp>() {
+        return Ok(exact);
+    }
+    // A date alone means its midnight.
+    if let Ok(local) = text.parse::<DateTime>() {
+        return Ok(local.to_zoned(now.time_zone().clone()).map_err(|_| bad())?.timestamp());
+    }
+    let span = text.parse::<Span>().ok().filter(|span| span.is_positive()).ok_or_else(bad)?;
+    Ok(now.checked_sub(span).map_err(|_| bad())?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_dates_and_times_are_read() {
+        let now: Zoned = "2026-11-22T10:00:00+01:00[Europe/Berlin]".parse().unwrap();
+        let table = [
+            ("7d", Some("2026-11-15T09:00:00Z")),
+            ("12h", Some("2026-11-21T21:00:00Z")),
+            ("2 weeks", Some("2026-11-08T09:00:00Z")),
+            ("1d 12h", Some("2026-11-20T21:00:00Z")),
+            ("2026-11-01", Some("2026-10-31T23:00:00Z")),
+            ("2026-11-01T12:30", Some("2026-11-01T11:30:00Z")),
+            ("2026-11-01T12:30:00Z", Some("2026-11-01T12:30:00Z")),
+            ("yesterday", None),
+            ("-7d", None),
+            ("7", None),
+            ("", None),
+            ("9999999999d", None),
+        ];
+        for (text, expected) in table {
+            let read = since(text, &now).ok();
+            assert_eq!(read, expected.map(|text| text.parse().unwrap()), "{text}");
+        }
+    }
 }

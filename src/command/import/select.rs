@@ -1,6 +1,5 @@
 //! Selects sessions by paths, by ids, or all: each thread once, with all files that hold its id.
 
-use super::subagents::Subagents;
 use crate::base::codex_home::CodexHome;
 use crate::command::CommandError;
 use crate::settings::Settings;
@@ -10,9 +9,10 @@ use codex_session::rollout::path;
 use codex_session::thread::ThreadId;
 use common::disk::entries;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// The sessions to import.
@@ -20,12 +20,11 @@ use std::time::SystemTime;
 pub(super) struct Selection {
     /// The files of each thread, those in Codex's own folders first.
     pub(super) threads: Vec<Vec<SessionFile>>,
-    /// Paths and errors.
-    pub(super) unreadable: Vec<(String, String)>,
+    pub(super) unreadable: Vec<(PathBuf, io::Error)>,
     /// Their sub-agents, which are part of their traces.
     pub(super) subagents: Subagents,
     /// How many sub-agents have no file of their root thread.
-    pub(super) sub_agents: usize,
+    pub(super) orphans: usize,
 }
 
 /// The files of the folders that are always searched, Codex's own first.
@@ -88,8 +87,10 @@ pub(super) fn named(
     }
     // The user named sessions, so unreadable files of other sessions in Codex's own folders do not matter.
     walk.unreadable.clear();
+    // A named file may also be in Codex's own folders.
+    let mut seen: HashSet<PathBuf> = walk.files.iter().map(|file| file.path.clone()).collect();
     for more in named {
-        walk.files.extend(more.files);
+        walk.files.extend(more.files.into_iter().filter(|file| seen.insert(file.path.clone())));
         walk.unreadable.extend(more.unreadable);
     }
     Ok(Selection::from_files(walk, |thread| threads.contains(thread)))
@@ -127,40 +128,25 @@ fn by_id(word: &OsString, walk: &SessionFiles) -> Result<ThreadId, CommandError>
 impl Selection {
     fn from_files(walk: SessionFiles, is_meant: impl Fn(&ThreadId) -> bool) -> Selection {
         let subagents = Subagents::from_files(&walk.files);
-        let meant: BTreeSet<ThreadId> = walk
-            .files
-            .iter()
-            .filter(|file| is_meant(&file.thread))
-            .map(|file| subagents.root_of(&file.thread).clone())
-            .collect();
+        let named = walk.files.iter().filter(|file| is_meant(&file.thread));
+        let meant: BTreeSet<ThreadId> = named.map(|file| subagents.root_of(&file.thread).clone()).collect();
+        let (below, own): (Vec<_>, Vec<_>) = walk.files.into_iter().partition(|file| file.parent.is_some());
         let mut threads: BTreeMap<ThreadId, Vec<SessionFile>> = BTreeMap::new();
-        let is_root = |file: &&SessionFile| file.parent.is_none();
-        let roots: BTreeSet<ThreadId> =
-            walk.files.iter().filter(is_root).map(|file| file.thread.clone()).collect();
-        let mut sub_agents = BTreeSet::new();
-        for file in walk.files {
-            if file.parent.is_some() {
-                if is_meant(&file.thread) && !roots.contains(subagents.root_of(&file.thread)) {
-                    sub_agents.insert(file.thread);
-                }
-                continue;
-            }
-            if !meant.contains(&file.thread) {
-                continue;
-            }
-            let files = threads.entry(file.thread.clone()).or_default();
-            if !files.iter().any(|known| known.path == file.path) {
-                files.push(file);
-            }
+        for file in own.into_iter().filter(|file| meant.contains(&file.thread)) {
+            threads.entry(file.thread.clone()).or_default().push(file);
         }
-        let unreadable =
-            walk.unreadable.into_iter().map(|(path, error)| (path.display().to_string(), error.to_string()));
+        let orphans: BTreeSet<&ThreadId> = below
+            .iter()
+            .map(|file| &file.thread)
+            .filter(|thread| is_meant(thread) && !threads.contains_key(subagents.root_of(thread)))
+            .collect();
+        let orphans = orphans.len();
         Selection {
+            unreadable: walk.unreadable,
+            orphans,
+            subagents,
             // A thread's id begins with its creation time, so the oldest comes first.
             threads: threads.into_values().collect(),
-            unreadable: unreadable.collect(),
-            subagents,
-            sub_agents: sub_agents.len(),
         }
     }
 
@@ -172,5 +158,91 @@ impl Selection {
             let below = files.first().map(|file| subagents.below(&file.thread)).unwrap_or_default();
             files.iter().chain(below).any(|file| file.modified >= since)
         });
+    }
+}
+
+/// Which threads started which sub-agents, among the session files that were found.
+#[derive(Debug, Default)]
+pub(super) struct Subagents {
+    parents: BTreeMap<ThreadId, ThreadId>,
+    /// By parent, then by thread: all files with the thread's id.
+    children: BTreeMap<ThreadId, BTreeMap<ThreadId, Vec<SessionFile>>>,
+}
+
+impl Subagents {
+    fn from_files(files: &[SessionFile]) -> Subagents {
+        let mut subagents = Subagents::default();
+        for file in files {
+            let Some(parent) = file.parent.as_deref().and_then(ThreadId::from_meta) else { continue };
+            subagents.parents.entry(file.thread.clone()).or_insert_with(|| parent.clone());
+            let children = subagents.children.entry(parent).or_default();
+            children.entry(file.thread.clone()).or_default().push(file.clone());
+        }
+        subagents
+    }
+
+    /// The first thread in the chain of parents.
+    fn root_of<'a>(&'a self, thread: &'a ThreadId) -> &'a ThreadId {
+        let (mut root, mut seen) = (thread, HashSet::new());
+        while let Some(parent) = self.parents.get(root).filter(|_| seen.insert(root)) {
+            root = parent;
+        }
+        root
+    }
+
+    pub(super) fn children(&self, parent: &ThreadId) -> impl Iterator<Item = &[SessionFile]> {
+        self.children.get(parent).into_iter().flatten().map(|(_, files)| &**files)
+    }
+
+    /// The files of all direct and indirect sub-agents of this thread.
+    fn below(&self, thread: &ThreadId) -> Vec<&SessionFile> {
+        let (mut found, mut seen, mut next) = (Vec::new(), HashSet::new(), vec![thread]);
+        while let Some(parent) = next.pop() {
+            for (child, files) in self.children.get(parent).into_iter().flatten() {
+                if seen.insert(child) {
+                    found.extend(files);
+                    next.push(child);
+                }
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    fn thread(number: u8) -> ThreadId {
+        ThreadId::parse(&format!("01a202b6-a73e-7ee3-8243-2500000000{number:02}")).unwrap()
+    }
+
+    fn subagents(started: &[(u8, u8)]) -> Subagents {
+        let file = |(child, parent): &(u8, u8)| SessionFile {
+            path: format!("/{child}").into(),
+            thread: thread(*child),
+            parent: Some(thread(*parent).to_string()),
+            modified: SystemTime::UNIX_EPOCH,
+            bytes: 1,
+        };
+        Subagents::from_files(&started.iter().map(file).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn roots_and_subagents_are_found_also_in_circles_of_parents() {
+        let subagents = subagents(&[(2, 1), (3, 2), (4, 1), (6, 7), (7, 6)]);
+        assert_eq!(subagents.root_of(&thread(3)), &thread(1));
+        assert_eq!(subagents.root_of(&thread(9)), &thread(9));
+        let below = |number| {
+            let mut names: Vec<_> =
+                subagents.below(&thread(number)).iter().map(|file| file.path.clone()).collect();
+            names.sort();
+            names.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(below(1), ["/2", "/3", "/4"]);
+        assert_eq!(below(6), ["/6", "/7"]);
+        assert!([thread(6), thread(7)].contains(subagents.root_of(&thread(6))));
+        assert_eq!(subagents.children(&thread(1)).count(), 2);
     }
 }

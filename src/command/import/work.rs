@@ -1,8 +1,7 @@
 //! The work of an import: parallel readers, one deliverer, bounded channel.
 
 use super::progress::Progress;
-use super::subagents::Subagents;
-use crate::claim::launch_record::Destination;
+use super::select::Subagents;
 use crate::finish::context::Context;
 use crate::finish::delivery::deliver;
 use crate::finish::gather;
@@ -18,6 +17,7 @@ use codex_session::thread::ThreadId;
 use jiff::Timestamp;
 use launch::signals::SignalPipe;
 use mlflow_store::ids::TraceId;
+use mlflow_store::target::Target;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,20 +53,7 @@ pub(super) enum Mode {
 /// The result for one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ImportOutcome {
-    Done {
-        state: SyncState,
-        session: ImportedSession,
-    },
-    /// Sent before, but the target does not answer whether it still has the trace.
-    Unasked {
-        session: ImportedSession,
-        reason: String,
-    },
-    /// In the spool, not delivered.
-    Waiting {
-        session: ImportedSession,
-        reason: String,
-    },
+    Made(ImportedSession),
     Failed(String),
     /// It holds no prompt.
     Empty,
@@ -84,7 +71,10 @@ pub(super) struct ImportedSession {
     /// The traces that the target does not have yet.
     pub(super) put: Vec<TraceId>,
     pub(super) prompt: Option<String>,
-    pub(super) destination: Destination,
+    pub(super) target: Target,
+    pub(super) state: SyncState,
+    /// Why the target does not answer whether it has the trace (`Unasked`), or why the trace waits in the spool.
+    pub(super) problem: Option<String>,
 }
 
 impl ImportRun<'_> {
@@ -181,20 +171,18 @@ impl ImportRun<'_> {
     }
 
     fn put(&self, imported: Imported) -> ImportOutcome {
-        let state = imported.sync_state();
-        let session = ImportedSession::new(&imported);
-        if state == SyncState::Unasked {
-            let reason =
-                self.toward.answers.silence(&session.destination.target).unwrap_or_default().to_owned();
-            return ImportOutcome::Unasked { session, reason };
+        let mut session = ImportedSession::new(&imported);
+        if session.state == SyncState::Unasked {
+            let silence = self.toward.answers.silence(&session.target);
+            session.problem = Some(silence.unwrap_or_default().to_owned());
         }
-        if self.mode == Mode::DryRun || state == SyncState::Unchanged {
-            return ImportOutcome::Done { state, session };
+        if self.mode == Mode::Import
+            && session.state.must_be_sent()
+            && let Err(error) = imported.put(self.context)
+        {
+            return ImportOutcome::Failed(error.to_string());
         }
-        match imported.put(self.context) {
-            Ok(()) => ImportOutcome::Done { state, session },
-            Err(error) => ImportOutcome::Failed(error.to_string()),
-        }
+        ImportOutcome::Made(session)
     }
 }
 
@@ -206,7 +194,9 @@ impl ImportedSession {
             trace: imported.traces.first().map_or(TraceId([0; 16]), |(trace, _)| trace.id),
             put: imported.traces.iter().filter(is_new).map(|(trace, _)| trace.id).collect(),
             prompt,
-            destination: imported.destination.clone(),
+            target: imported.destination.target.clone(),
+            state: imported.sync_state(),
+            problem: None,
         }
     }
 }
@@ -226,9 +216,13 @@ impl<'a> BatchDelivery<'a> {
         BatchDelivery { work, expected: 0, steps: RefCell::default(), given_up: None }
     }
 
+    fn is_spooled(&self, outcome: &ImportOutcome) -> bool {
+        let is_sent = matches!(outcome, ImportOutcome::Made(session) if session.state.must_be_sent());
+        is_sent && self.work.mode == Mode::Import
+    }
+
     fn expect(&mut self, outcome: &ImportOutcome) {
-        let is_put = matches!(outcome, ImportOutcome::Done { state, .. } if state.must_be_sent());
-        self.expected += usize::from(is_put && self.work.mode == Mode::Import);
+        self.expected += usize::from(self.is_spooled(outcome));
     }
 
     fn deliver(&mut self, is_asked_to_end: &dyn Fn() -> bool) {
@@ -254,23 +248,19 @@ impl<'a> BatchDelivery<'a> {
         }
     }
 
-    /// The final outcome: a spooled trace that did not arrive is `Waiting`.
-    fn outcome(&self, outcome: ImportOutcome) -> ImportOutcome {
-        let ImportOutcome::Done { state, session } = &outcome else { return outcome };
-        if self.work.mode == Mode::DryRun || !state.must_be_sent() {
-            return outcome;
+    /// The final outcome: a spooled trace that did not arrive waits.
+    fn outcome(&self, mut outcome: ImportOutcome) -> ImportOutcome {
+        if self.is_spooled(&outcome)
+            && let ImportOutcome::Made(session) = &mut outcome
+        {
+            let steps = self.steps.borrow();
+            session.problem = session.put.iter().find_map(|trace| match steps.get(trace) {
+                Some(step) => step.clone().err(),
+                None => {
+                    Some(self.given_up.clone().unwrap_or_else(|| "another codex-traced is delivering".into()))
+                }
+            });
         }
-        let steps = self.steps.borrow();
-        let reason = session.put.iter().find_map(|trace| match steps.get(trace) {
-            Some(Ok(())) => None,
-            Some(Err(reason)) => Some(reason.clone()),
-            None => {
-                Some(self.given_up.clone().unwrap_or_else(|| "another codex-traced is delivering".into()))
-            }
-        });
-        match reason {
-            None => outcome,
-            Some(reason) => ImportOutcome::Waiting { session: session.clone(), reason },
-        }
+        outcome
     }
 }
