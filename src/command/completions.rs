@@ -14,24 +14,15 @@ pub(super) fn run(completions: &Completions) -> Result<(), CommandError> {
 }
 
 fn script(shell: Shell) -> String {
-    let mut command = command();
-    let mut script = Vec::new();
-    let hook = match shell {
-        Shell::Bash => {
-            // For a name with a hyphen, clap_complete 4.6 defines nested commands under one name and looks them up
-            // under another.
-            generate(shells::Bash, &mut command.name("codex_traced"), "codex_traced", &mut script);
-            include_str!("hooks/hook.bash")
-        }
-        Shell::Zsh => {
-            generate(shells::Zsh, &mut command, NAME, &mut script);
-            include_str!("hooks/hook.zsh")
-        }
-        Shell::Fish => {
-            generate(shells::Fish, &mut command, NAME, &mut script);
-            include_str!("hooks/hook.fish")
-        }
+    let (generator, name, hook) = match shell {
+        // For a name with a hyphen, clap_complete 4.6 defines nested commands under one name and looks them up under
+        // another.
+        Shell::Bash => (shells::Shell::Bash, "codex_traced", include_str!("hooks/hook.bash")),
+        Shell::Zsh => (shells::Shell::Zsh, NAME, include_str!("hooks/hook.zsh")),
+        Shell::Fish => (shells::Shell::Fish, NAME, include_str!("hooks/hook.fish")),
     };
+    let mut script = Vec::new();
+    generate(generator, &mut command().name(name), name, &mut script);
     String::from_utf8_lossy(&script).into_owned() + hook
 }
 

@@ -34,15 +34,13 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandEr
             return Ok(ChildExit::Code(WRONG_USE));
         }
     };
-    let checked = match enable.no_check {
-        true => None,
-        false => Some(check(&wanted, crate::settings::access::with_file(world, &edit.file)).map_err(|error| {
-            format!(
-                "{}\n  hint: nothing was written; put that right, or write it all the same with --no-check",
-                clean(error)
-            )
-        })?),
-    };
+    let access = crate::settings::access::with_file(world, &edit.file);
+    let checked = (!enable.no_check).then(|| check(&wanted, access)).transpose().map_err(|error| {
+        format!(
+            "{}\n  hint: nothing was written; put that right, or write it all the same with --no-check",
+            clean(error)
+        )
+    })?;
     let file = &mut edit.file;
     file.set(ENABLED, Some("true"));
     file.set(TRACKING_URI, Some(&wanted.uri));
@@ -87,10 +85,7 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandEr
     for note in moved.into_iter().chain(reachable).chain(warnings(world, edit)) {
         let _ = writeln!(page, "{}", wrap(&note, 0));
     }
-    let look = match wanted.target {
-        Target::Sqlite(_) | Target::FileStore(_) => "show",
-        Target::Http(_) | Target::Databricks { .. } => "ui",
-    };
+    let look = if wanted.target.is_remote() { "ui" } else { "show" };
     let _ = writeln!(page, "Next: `codex-traced exec \"…\"`, then `codex-traced mlflow {look}`.");
     super::print(&page);
     Ok(ChildExit::Code(0))

@@ -6,9 +6,7 @@ use crate::claim::launches;
 use crate::finish::context::Context;
 use crate::queue::spool;
 use crate::queue::spool::list::{EntryState, Listed};
-use crate::settings::Settings;
 use mlflow_store::exporter::{Checked, ExportError, Patience};
-use mlflow_store::target::access::Access;
 use std::time::{Duration, Instant};
 
 /// Longer than a usable server needs, and short enough for a user who waits at a prompt.
@@ -17,8 +15,6 @@ const LIMIT: Duration = Duration::from_secs(3);
 pub(super) struct Survey {
     /// Why Codex refuses its home.
     pub(super) home_problem: Option<String>,
-    pub(super) settings: Settings,
-    pub(super) access: Access,
     /// The answer of the settings' target.
     pub(super) target: Result<Readiness, ExportError>,
     pub(super) waiting: Vec<Listed>,
@@ -30,7 +26,7 @@ pub(super) struct Survey {
 
 impl Survey {
     pub(super) fn gather(context: &Context) -> Survey {
-        let (settings, access) = (context.settings().clone(), context.access());
+        let settings = context.settings();
         let (set_aside, waiting) = spool(&context.paths)
             .list()
             .into_iter()
@@ -40,11 +36,9 @@ impl Survey {
             target: mlflow_store::check(
                 &settings.target.value,
                 &settings.experiment.value,
-                &access,
+                &context.access(),
                 patience(),
             ),
-            settings,
-            access,
             waiting,
             set_aside,
             launches_to_finish: launches::left_behind(&context.paths.launches()).len(),

@@ -79,8 +79,8 @@ fn drop_one(id: &str, context: &Context) -> Result<(), CommandError> {
     Spool::drop_listed(entry).map_err(|error| format!("cannot remove {}: {error}", entry.path.display()))?;
     let target = entry.target.as_ref().map_or_else(String::new, |target| format!(" for {target}"));
     let size = size(entry.bytes);
-    print(&in_one_line(&format!("removed {} ({}{target}, {size})", entry.id, entry.trace)));
-    print("\n");
+    let removed = in_one_line(&format!("removed {} ({}{target}, {size})", entry.id, entry.trace));
+    print(&format!("{removed}\n"));
     Ok(())
 }
 

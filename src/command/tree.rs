@@ -26,7 +26,7 @@ pub(super) fn render(trace: &Trace, colours: Colours) -> String {
         text,
         "{}  {state}  {}",
         colours.paint(NAME, &one_line(&root.name)),
-        colours.paint(QUIET, &join([Some(duration(root)), totals]))
+        colours.paint(QUIET, &join([Some(duration(root.started_at, root.ended_at)), totals]))
     );
     quote(&mut text, "prompt", root.inputs.get("prompt"), colours);
     children(&mut text, trace, root, "", colours);
@@ -46,7 +46,12 @@ fn children(text: &mut String, trace: &Trace, parent: &Span, indent: &str, colou
     while let Some(child) = children.next() {
         let (branch, below) =
             if children.peek().is_some() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
-        let facts = colours.paint(QUIET, &join([Some(duration(child)), tokens(child), cost(child)]));
+        let facts = join([
+            Some(duration(child.started_at, child.ended_at)),
+            child.attributes.get("mlflow.chat.tokenUsage").and_then(token_text),
+            child.attributes.get("mlflow.llm.cost").and_then(cost_text),
+        ]);
+        let facts = colours.paint(QUIET, &facts);
         let _ = write!(text, "{indent}{branch}{}  {facts}", colours.paint(NAME, &one_line(&child.name)));
         if let Some(summary) = summary(child) {
             let _ = write!(text, "  {}", one_line(&summary));
@@ -94,14 +99,6 @@ fn totals(trace: &Trace) -> Option<String> {
     Some(join(facts)).filter(|text| !text.is_empty())
 }
 
-fn tokens(span: &Span) -> Option<String> {
-    token_text(span.attributes.get("mlflow.chat.tokenUsage")?)
-}
-
-fn cost(span: &Span) -> Option<String> {
-    cost_text(span.attributes.get("mlflow.llm.cost")?)
-}
-
 fn token_text(usage: &Value) -> Option<String> {
     let count = |key: &str| usage.get(key).and_then(Value::as_u64);
     let cached = count("cache_read_input_tokens").filter(|cached| *cached > 0);
@@ -124,11 +121,7 @@ fn grouped(number: u64) -> String {
     }
 }
 
-fn duration(span: &Span) -> String {
-    readable(span.started_at, span.ended_at)
-}
-
-fn readable(from: Timestamp, to: Timestamp) -> String {
+fn duration(from: Timestamp, to: Timestamp) -> String {
     let millis = (to.as_millisecond() - from.as_millisecond()).max(0);
     match millis {
         0..1_000 => format!("{millis} ms"),
@@ -154,12 +147,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_are_readable() {
+    fn numbers_and_times_are_duration() {
         assert_eq!(
             [0, 999, 1_000, 37_500, 1_234_567].map(grouped),
             ["0", "999", "1,000", "37,500", "1,234,567"]
         );
-        let after = |millis| readable(Timestamp::UNIX_EPOCH, Timestamp::from_millisecond(millis).unwrap());
+        let after = |millis| duration(Timestamp::UNIX_EPOCH, Timestamp::from_millisecond(millis).unwrap());
         assert_eq!(
             [0, 999, 1_250, 61_000, 3_720_000].map(after),
             ["0 ms", "999 ms", "1.2 s", "1 min 1 s", "1 h 2 min"]

@@ -4,6 +4,7 @@ use super::Finding;
 use crate::base::codex_home::CodexHome;
 use crate::command::layout::counted;
 use crate::command::survey::Survey;
+use crate::finish::context::Context;
 use crate::settings::file::FileState;
 use crate::settings::{Settings, Source, Tracing};
 use nix::sys::statvfs::statvfs;
@@ -18,12 +19,13 @@ const LITTLE: u128 = 500 << 20;
 /// Bytes; below this, even a small trace may not fit.
 const NOTHING: u128 = 20 << 20;
 
-pub(super) fn check(survey: &Survey, home: &CodexHome) -> Vec<Finding> {
+pub(super) fn check(survey: &Survey, context: &Context) -> Vec<Finding> {
+    let home = context.home();
     let mut findings = Vec::new();
     if let Some(problem) = &survey.home_problem {
         findings.push(Finding::error("home", problem, "make it, or unset CODEX_HOME to use ~/.codex"));
     }
-    findings.extend(configuration(&survey.settings, &home.config()));
+    findings.extend(configuration(context.settings(), &home.config()));
     findings.extend([writable(home), private(home), disk(home)]);
     findings
 }

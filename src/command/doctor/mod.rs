@@ -19,13 +19,13 @@ use std::fmt::Write;
 /// The version of the JSON. It rises when a key changes its meaning.
 const VERSION: u32 = 1;
 
-/// Ordered by severity.
+/// Ordered by severity. The number of the worst one is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Level {
-    Ok,
-    Warning,
-    Error,
+    Ok = 0,
+    Warning = 1,
+    Error = 2,
 }
 
 /// The result of one check. docs/json.md documents the keys.
@@ -69,7 +69,7 @@ pub(super) fn run(report: &Report, world: &World) -> Result<ChildExit, CommandEr
     let context = super::context(world)?;
     let survey = Survey::gather(&context);
     let mut findings = program::check(world, context.home());
-    findings.extend(files::check(&survey, context.home()));
+    findings.extend(files::check(&survey, &context));
     findings.extend(target::check(&survey, &context));
     findings.extend(sessions::check(&survey, &context.paths));
     for finding in &mut findings {
@@ -81,11 +81,7 @@ pub(super) fn run(report: &Report, world: &World) -> Result<ChildExit, CommandEr
         true => super::print_json(&diagnosis),
         false => super::print(&text(&diagnosis, Colours::choose(world))),
     }
-    Ok(ChildExit::Code(match worst {
-        Level::Ok => 0,
-        Level::Warning => 1,
-        Level::Error => 2,
-    }))
+    Ok(ChildExit::Code(worst as i32))
 }
 
 /// One line per finding: level, check, what was found. The remedy is on the next line.

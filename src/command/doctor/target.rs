@@ -32,15 +32,15 @@ const NAMED: usize = 2;
 const FILL: Duration = Duration::from_secs(10);
 
 pub(super) fn check(survey: &Survey, context: &Context) -> Vec<Finding> {
-    let Survey { settings, access, target: checked, .. } = survey;
+    let (settings, access) = (context.settings(), context.access());
     let (target, experiment) = (&settings.target.value, &settings.experiment.value);
-    let mut findings = vec![reached(target, checked), credentials(target, access, context.world)];
+    let mut findings = vec![reached(target, &survey.target), credentials(target, &access, context.world)];
     findings.extend(target.workspace().map(|name| Finding::ok("workspace", name)));
-    if let Ok(checked) = checked {
+    if let Ok(checked) = &survey.target {
         findings.push(found(target, experiment, checked));
         findings.extend(version(target, checked));
         findings.extend(checked.clock.map(|theirs| clock(theirs, Timestamp::now())));
-        findings.extend(sent(target, access, &context.paths));
+        findings.extend(sent(target, &access, &context.paths));
     }
     findings.extend(target.only_within().map(|_| {
         let command = ui::command_line(target);

@@ -61,14 +61,11 @@ pub(super) fn named(
     let (mut threads, mut named) = (BTreeSet::new(), Vec::new());
     for word in words {
         let path = cwd.unwrap_or(Path::new("")).join(word);
+        let mut found = SessionFiles::default();
         if path.is_dir() {
-            let mut below = SessionFiles::default();
-            below.add_folder(&path);
-            threads.extend(below.files.iter().map(|file| file.thread.clone()));
-            named.push(below);
+            found.add_folder(&path);
         } else if path.exists() {
-            let mut one = SessionFiles::default();
-            match one.add_file(&path) {
+            match found.add_file(&path) {
                 Ok(true) => {}
                 Ok(false) => {
                     return Err(format!(
@@ -76,14 +73,16 @@ pub(super) fn named(
                         path.display()
                     ));
                 }
-                Err(error) => one.unreadable.push((path.clone(), error)),
+                Err(error) => found.unreadable.push((path.clone(), error)),
             }
-            threads.extend(one.files.iter().map(|file| file.thread.clone()));
-            add_siblings(&path, &mut one);
-            named.push(one);
         } else {
             threads.insert(by_id(word, &walk)?);
         }
+        threads.extend(found.files.iter().map(|file| file.thread.clone()));
+        if path.exists() && !path.is_dir() {
+            add_siblings(&path, &mut found);
+        }
+        named.push(found);
     }
     // The user named sessions, so unreadable files of other sessions in Codex's own folders do not matter.
     walk.unreadable.clear();

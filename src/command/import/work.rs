@@ -90,7 +90,8 @@ impl ImportRun<'_> {
         let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (sender, receiver) = sync_channel::<(usize, ImportOutcome)>(BATCH);
         let mut outcomes = vec![ImportOutcome::NotReached; threads.len()];
-        let mut delivery = BatchDelivery::new(self);
+        let mut delivery =
+            BatchDelivery { work: self, expected: 0, steps: RefCell::default(), given_up: None };
         thread::scope(|scope| {
             let workers = thread::available_parallelism().map_or(1, usize::from).min(threads.len());
             for _ in 0..workers {
@@ -211,11 +212,7 @@ struct BatchDelivery<'a> {
     given_up: Option<String>,
 }
 
-impl<'a> BatchDelivery<'a> {
-    fn new(work: &'a ImportRun<'a>) -> BatchDelivery<'a> {
-        BatchDelivery { work, expected: 0, steps: RefCell::default(), given_up: None }
-    }
-
+impl BatchDelivery<'_> {
     fn is_spooled(&self, outcome: &ImportOutcome) -> bool {
         let is_sent = matches!(outcome, ImportOutcome::Made(session) if session.state.must_be_sent());
         is_sent && self.work.mode == Mode::Import

@@ -1,7 +1,6 @@
 //! `mlflow status`: prints the settings with their sources, the target's answer, and the traces.
 
 mod report;
-mod sessions;
 
 use super::CommandError;
 use super::layout::{Colours, DOUBTFUL, GOOD, NAME, QUIET, WIDTH, WRONG, counted, wrap};
@@ -14,8 +13,7 @@ use crate::settings::file::FileState;
 use common::printable::{clean, escaped};
 use jiff::tz::TimeZone;
 use mlflow_store::target::Experiment;
-use report::StatusReport;
-use sessions::Sessions;
+use report::{Sessions, StatusReport};
 use std::fmt::Write;
 
 /// Columns for the longest label and a space.

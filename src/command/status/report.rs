@@ -1,6 +1,6 @@
 //! The report of `mlflow status`, as JSON.
 
-use super::sessions::Sessions;
+use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
 use crate::claim::unclaimed::Unclaimed;
 use crate::command::survey::Survey;
@@ -13,7 +13,8 @@ use crate::settings::content::Content;
 use crate::settings::file::FileState;
 use crate::settings::granularity::Granularity;
 use crate::settings::reference;
-use crate::settings::{Source, Tracing};
+use crate::settings::{Settings, Source, Tracing};
+use codex_session::rollout::walk::files_below;
 use common::printable::masked_with_queries;
 use jiff::Timestamp;
 use mlflow_store::exporter::{ExportError, Readiness};
@@ -24,7 +25,7 @@ use mlflow_store::target::access::Access;
 use mlflow_store::target::{Experiment, Target};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The version of the JSON. It rises when a key changes its meaning.
 const VERSION: u32 = 1;
@@ -72,6 +73,17 @@ pub(super) struct ConfigFileReport {
     pub(super) path: PathBuf,
     #[serde(serialize_with = "state_name")]
     pub(super) state: FileState,
+}
+
+/// How many session files there are: in the folder that `import` reads, and in Codex's own.
+#[derive(Debug, Serialize)]
+pub(super) struct Sessions {
+    pub(super) folder: PathBuf,
+    pub(super) folder_source: Source,
+    pub(super) files: usize,
+    /// Codex's own folder, if it is another one.
+    pub(super) codex_folder: Option<PathBuf>,
+    pub(super) codex_files: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -132,8 +144,8 @@ pub(super) struct DeliveredTrace {
 
 impl StatusReport {
     pub(super) fn new(survey: Survey, context: &Context) -> StatusReport {
-        let Survey { home_problem, settings, access, target, waiting, set_aside, launches_to_finish } =
-            survey;
+        let Survey { home_problem, target, waiting, set_aside, launches_to_finish } = survey;
+        let (settings, access) = (context.settings(), context.access());
         let [waiting, set_aside] = [waiting, set_aside].map(|all| all.into_iter().map(undelivered).collect());
         StatusReport {
             version: VERSION,
@@ -156,9 +168,12 @@ impl StatusReport {
                 .map(|problem| masked(problem))
                 .collect(),
             target: answer(&settings.target.value, target),
-            sessions: Sessions::count(context.home(), &settings),
-            experiment: settings.experiment.value,
-            config_file: ConfigFileReport { path: context.home().config(), state: settings.file_state },
+            sessions: Sessions::count(context.home(), settings),
+            experiment: settings.experiment.value.clone(),
+            config_file: ConfigFileReport {
+                path: context.home().config(),
+                state: settings.file_state.clone(),
+            },
             waiting,
             set_aside,
             launches_to_finish,
@@ -243,28 +258,29 @@ fn delivered(trace: TraceId, receipt: &Receipt, access: &Access) -> DeliveredTra
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_exist_for_every_target_with_a_page_and_hold_no_credentials() {
-        let access = Access {
-            variables: [("DATABRICKS_HOST", "https://w.example"), ("DATABRICKS_TOKEN", "x")].into(),
-            ..Access::default()
-        };
-        let of = |target: Target| {
-            let receipt = Receipt::from_spans(target, "3".into(), Timestamp::UNIX_EPOCH, &[]);
-            delivered(TraceId([7; 16]), &receipt, &access).link
-        };
-        let shown = "experiments/3/traces?selectedEvaluationId=tr-07070707070707070707070707070707";
-        let table = [
-            (Target::Http("http://ada:secret@host:5000".into()), Some("http://host:5000/#/")),
-            (Target::Databricks { profile: None }, Some("https://w.example/ml/")),
-            (Target::Sqlite("/x.db".into()), None),
-        ];
-        for (target, page) in table {
-            assert_eq!(of(target), page.map(|page| format!("{page}{shown}")));
+impl Sessions {
+    pub(super) fn count(home: &CodexHome, settings: &Settings) -> Sessions {
+        let folder = settings.sessions_dir.value.clone();
+        let codex_folder = Some(home.sessions()).filter(|own| *own != folder);
+        Sessions {
+            files: session_files(&folder),
+            folder,
+            folder_source: settings.sessions_dir.source,
+            codex_files: codex_folder.as_deref().map(session_files),
+            codex_folder,
         }
     }
 }
+
+/// The number of session files in the folder, at any depth.
+fn session_files(folder: &Path) -> usize {
+    let names = files_below([folder.to_path_buf()]).map(|entry| entry.file_name());
+    names.filter(|name| is_session_file(&name.to_string_lossy())).count()
+}
+
+fn is_session_file(name: &str) -> bool {
+    name.starts_with("rollout-") && [".jsonl", ".jsonl.zst", ".json"].iter().any(|end| name.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,11 +6,11 @@ use mlflow_store::target::Target;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,9 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// MLflow 3.14 and newer require it to open a file store.
-const ALLOW_FILE_STORE: &str = "MLFLOW_ALLOW_FILE_STORE";
-
 /// A running server. Drop ends its whole process group.
 pub(super) struct MlflowServer {
     child: Child,
@@ -43,32 +40,39 @@ pub(super) enum ServerEnd {
     Ended(ExitStatus),
 }
 
-/// The arguments that serve the store, and the working folder if the URI is relative to it.
-fn words(store: &Target, port: u16) -> (Vec<String>, Option<PathBuf>) {
-    let (folder, uri) = match store.only_within() {
-        Some((folder, uri)) => (Some(folder), uri),
-        None => (None, store.uri()),
+/// The command that serves the store, in the folder to which the URI is relative, if it is.
+fn command(store: &Target, port: u16) -> Command {
+    let mut command = Command::new("mlflow");
+    let uri = match store.only_within() {
+        Some((folder, uri)) => {
+            command.current_dir(folder);
+            uri
+        }
+        None => store.uri(),
     };
     let port = port.to_string();
-    let words = ["server", "--backend-store-uri", &uri, "--host", "127.0.0.1", "--port", &port];
-    (words.map(str::to_owned).to_vec(), folder)
+    command.args(["server", "--backend-store-uri", &uri, "--host", "127.0.0.1", "--port", &port]);
+    if let Target::FileStore(_) = store {
+        // MLflow 3.14 and newer require it to open a file store.
+        command.env("MLFLOW_ALLOW_FILE_STORE", "true");
+    }
+    command
 }
 
 /// The command for a shell.
 pub(in crate::command) fn command_line(store: &Target) -> String {
-    let quoted = |word: String| {
+    let quoted = |word: &OsStr| {
+        let word = word.to_string_lossy();
         let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c));
-        if is_plain { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+        if is_plain { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
     };
-    let (words, folder) = words(store, USUAL_PORT);
-    let words: Vec<String> = words.into_iter().map(quoted).collect();
-    let allow = if is_folder(store) { format!("{ALLOW_FILE_STORE}=true ") } else { String::new() };
-    let there = folder.map(|folder| format!("cd {} && ", quoted(folder.display().to_string())));
-    format!("{}{allow}mlflow {}", there.unwrap_or_default(), words.join(" "))
-}
-
-fn is_folder(store: &Target) -> bool {
-    matches!(store, Target::FileStore(_))
+    let command = command(store, USUAL_PORT);
+    let folder = command.get_current_dir().map(|folder| format!("cd {} && ", quoted(folder.as_os_str())));
+    let set = |(name, value): (&OsStr, Option<&OsStr>)| Some(format!("{}={} ", quoted(name), quoted(value?)));
+    let variables: String = command.get_envs().filter_map(set).collect();
+    let words: Vec<String> =
+        std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
+    format!("{}{variables}{}", folder.unwrap_or_default(), words.join(" "))
 }
 
 impl MlflowServer {
@@ -81,17 +85,9 @@ impl MlflowServer {
             .and_then(|free| free.local_addr())
             .map_err(failed)?
             .port();
-        let mut command = Command::new("mlflow");
         // Its own process group, so that it ends with all its workers.
-        let (words, folder) = words(store, port);
-        command.args(words).stdin(Stdio::null()).process_group(0);
-        if let Some(folder) = folder {
-            command.current_dir(folder);
-        }
-        if is_folder(store) {
-            command.env(ALLOW_FILE_STORE, "true");
-        }
-        Ok(MlflowServer { child: command.spawn().map_err(failed)?, port, signals })
+        let child = command(store, port).stdin(Stdio::null()).process_group(0).spawn().map_err(failed)?;
+        Ok(MlflowServer { child, port, signals })
     }
 
     pub(super) fn address(&self) -> String {
