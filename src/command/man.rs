@@ -78,10 +78,7 @@ fn page() -> io::Result<String> {
     listed(&mut text, "EXIT STATUS", EXIT_STATUS.iter().map(|(name, meaning)| (*name, *meaning)));
     if let Some(examples) = command.get_after_help() {
         text.control("SH", ["EXAMPLES"]);
-        text.control("nf", []);
-        let examples = examples.to_string();
-        text.text([roman(examples.trim_start_matches("Examples:\n"))]);
-        text.control("fi", []);
+        verbatim(&mut text, examples.to_string().trim_start_matches("Examples:\n"));
     }
     text.to_writer(&mut page)?;
     Ok(String::from_utf8_lossy(&page).into_owned())
@@ -104,11 +101,7 @@ fn section(command: &Command) -> io::Result<String> {
     let mut section = text.to_roff();
     if command.get_arguments().any(|argument| argument.get_id() != "help") {
         let mut options = Vec::new();
-        let bare =
-            command.clone().disable_help_flag(true).mut_args(|argument| match argument.get_id() == "help" {
-                true => argument.hide(true),
-                false => argument,
-            });
+        let bare = command.clone().disable_help_flag(true).mut_arg("help", |argument| argument.hide(true));
         Man::new(bare).render_options_section(&mut options)?;
         // All commands share one page, so a command's options get no section heading.
         let options = String::from_utf8_lossy(&options).replace(".SH OPTIONS\n", "");
@@ -117,12 +110,17 @@ fn section(command: &Command) -> io::Result<String> {
     if let Some(after) = command.get_after_help() {
         let mut text = Roff::new();
         text.control("PP", []);
-        text.control("nf", []);
-        text.text([roman(after.to_string())]);
-        text.control("fi", []);
+        verbatim(&mut text, &after.to_string());
         section.push_str(&text.to_roff());
     }
     Ok(section)
+}
+
+/// Keeps the ends of lines.
+fn verbatim(text: &mut Roff, block: &str) {
+    text.control("nf", []);
+    text.text([roman(block)]);
+    text.control("fi", []);
 }
 
 fn listed<'a>(text: &mut Roff, heading: &str, rows: impl Iterator<Item = (&'a str, impl AsRef<str>)>) {
