@@ -14,7 +14,7 @@ use crate::settings::{Settings, Source, Tracing};
 use common::printable::clean;
 use common::variables::Variables;
 use launch::exit::ChildExit;
-use mlflow_store::exporter::{Checked, ExportError};
+use mlflow_store::exporter::{ExportError, Readiness};
 use mlflow_store::target::access::Access;
 use mlflow_store::target::{
     DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target, WORKSPACE,
@@ -102,12 +102,12 @@ struct Wanted {
 }
 
 /// The answer of the new target, which is not in the settings yet. `uri` may hold a user and password.
-fn check(wanted: &Wanted, access: Access) -> Result<Checked, ExportError> {
+fn check(wanted: &Wanted, access: Access) -> Result<Readiness, ExportError> {
     let Wanted { target, uri, experiment, .. } = wanted;
     let variables = Variables::from([(TRACKING_URI, uri.as_str())]).or(&access.variables);
     // Credentials of the environment apply to this target, unless the environment names another.
     let named = access.named.clone().or_else(|| Some(target.clone()));
-    mlflow_store::check(target, experiment, &Access { variables, named, ..access }, patience())
+    mlflow_store::readiness(target, experiment, &Access { variables, named, ..access }, patience())
 }
 
 fn wanted(enable: &Enable, world: &World, edit: &ConfigEdit) -> Result<Wanted, CommandError> {

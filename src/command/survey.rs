@@ -6,7 +6,7 @@ use crate::claim::launches;
 use crate::finish::context::Context;
 use crate::queue::spool;
 use crate::queue::spool::list::{EntryState, Listed};
-use mlflow_store::exporter::{Checked, ExportError, Patience};
+use mlflow_store::exporter::{ExportError, Patience, Readiness};
 use std::time::{Duration, Instant};
 
 /// Longer than a usable server needs, and short enough for a user who waits at a prompt.
@@ -33,7 +33,7 @@ impl Survey {
             .partition(|one| matches!(one.state, EntryState::Quarantined(_)));
         Survey {
             home_problem: missing_home(context.world, context.home()),
-            target: mlflow_store::check(
+            target: mlflow_store::readiness(
                 &settings.target.value,
                 &settings.experiment.value,
                 &context.access(),

@@ -107,7 +107,7 @@ fn credentials(target: &Target, access: &Access, world: &World) -> Finding {
     }
 }
 
-fn found(target: &Target, experiment: &Experiment, checked: &Checked) -> Finding {
+fn found(target: &Target, experiment: &Experiment, checked: &Readiness) -> Finding {
     let called = match experiment {
         Experiment::Name(name) => format!("\"{name}\""),
         Experiment::Id(id) => format!("id {id}"),

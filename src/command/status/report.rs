@@ -14,7 +14,7 @@ use crate::settings::file::FileState;
 use crate::settings::granularity::Granularity;
 use crate::settings::reference;
 use crate::settings::{Settings, Source, Tracing};
-use codex_session::rollout::walk::files_below;
+use codex_session::rollout::path::files_below;
 use common::printable::masked_with_queries;
 use jiff::Timestamp;
 use mlflow_store::exporter::{ExportError, Readiness};

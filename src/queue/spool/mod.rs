@@ -60,7 +60,7 @@ impl Spool {
     pub fn put(&self, entry: &Entry, now: Timestamp) -> Result<PathBuf, SpoolError> {
         let held = self.bytes();
         let full = || SpoolError::Full { held: held >> 20, most: self.most_bytes >> 20 };
-        // Checked before the write too: an entry can be 100 MB, on a disk that may be full.
+        // Readiness before the write too: an entry can be 100 MB, on a disk that may be full.
         if !has_room(held, 1, self.most_bytes) {
             return Err(full());
         }

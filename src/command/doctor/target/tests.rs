@@ -35,7 +35,7 @@ fn a_servers_answer_is_no_promise_of_write_permission() {
     let server = Target::Http("http://mlflow:5000".into());
     let database = Target::Sqlite("/x.db".into());
     let named = Experiment::Name("codex".into());
-    let checked = |id: Option<&str>| Checked {
+    let checked = |id: Option<&str>| Readiness {
         version: Some("MLflow 3.18.0".into()),
         experiment_id: id.map(str::to_owned),
         clock: None,
