@@ -131,37 +131,6 @@ pub const OF_DATABRICKS: &[Variable] = &[
     open("DATABRICKS_DISCOVERY_URL", "where the addresses for OAuth are listed", ""),
 ];
 
-/// Variables of Databricks logins that this program lacks. An error message names them when they are set.
-pub const NOTICED: &[&str] = &[
-    "DATABRICKS_USERNAME",
-    "DATABRICKS_PASSWORD",
-    "DATABRICKS_OIDC_TOKEN_ENV",
-    "DATABRICKS_OIDC_TOKEN_FILEPATH",
-    "DATABRICKS_GOOGLE_SERVICE_ACCOUNT",
-    "GOOGLE_CREDENTIALS",
-    "DATABRICKS_AZURE_RESOURCE_ID",
-    "ARM_USE_MSI",
-    "ARM_CLIENT_ID",
-    "ARM_CLIENT_SECRET",
-    "ARM_TENANT_ID",
-    "DATABRICKS_METADATA_SERVICE_URL",
-];
-
-/// Codex's own variables. The launcher reads them, so that it keeps a session log that the user asked for.
-pub const OF_CODEX: &[&str] = &["CODEX_TUI_RECORD_SESSION", "CODEX_TUI_SESSION_LOG_PATH"];
-
-/// Variables that the program sets: the depth for nested launches, and the switch for MLflow in `ui`.
-pub const SET_BY_US: &[&str] = &["CODEX_TRACED_DEPTH", "MLFLOW_ALLOW_FILE_STORE"];
-
 pub fn all() -> impl Iterator<Item = &'static Variable> {
     [OURS, OF_SERVERS, OF_DATABRICKS].into_iter().flatten()
-}
-
-/// A Markdown table for docs/configuration.md.
-pub fn markdown(variables: &[Variable]) -> String {
-    let rows = variables.iter().map(|Variable { name, meaning, default, .. }| match *default {
-        "" => format!("| `{name}` | {meaning} | |\n"),
-        default => format!("| `{name}` | {meaning} | {default} |\n"),
-    });
-    std::iter::once("| variable | meaning | default |\n|---|---|---|\n".to_owned()).chain(rows).collect()
 }
