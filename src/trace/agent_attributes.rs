@@ -1,6 +1,5 @@
 //! Attributes of agent spans: of sessions, sub-agents, reviews and turns.
 
-use super::fields::put;
 use super::gen_ai;
 use super::launches::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
@@ -22,17 +21,17 @@ pub(super) fn session_attributes<'a>(
     let all = sessions.clone();
     let Some(session) = sessions.next() else { return Map::new() };
     let mut attributes = thread_attributes(session);
-    put(&mut attributes, "codex.turns", Some(session.turns.len()));
-    put(&mut attributes, "codex.llm_calls", Some(session.inferences().count()));
-    put(&mut attributes, "codex.sub_agents", Some(sessions.count()).filter(|count| *count > 0));
-    put(&mut attributes, ACTIVE_MS, active_ms(session));
-    put(&mut attributes, "codex.tokens_reconciled", reconciled(all.clone()));
+    attributes.put("codex.turns", Some(session.turns.len()));
+    attributes.put("codex.llm_calls", Some(session.inferences().count()));
+    attributes.put("codex.sub_agents", Some(sessions.count()).filter(|count| *count > 0));
+    attributes.put(ACTIVE_MS, active_ms(session));
+    attributes.put("codex.tokens_reconciled", reconciled(all.clone()));
     let discrepancy = all.clone().find_map(Session::discrepancy);
-    put(&mut attributes, "codex.tokens_discrepancy", discrepancy.map(Discrepancy::as_str));
+    attributes.put("codex.tokens_discrepancy", discrepancy.map(Discrepancy::as_str));
     // Such a session file holds local times that are marked as UTC.
-    put(&mut attributes, "codex.local_time", Some(true).filter(|_| session.is_bare));
+    attributes.put("codex.local_time", Some(true).filter(|_| session.is_bare));
     put_drift(&mut attributes, all);
-    put(&mut attributes, "codex.attribution", record.attribution().map(|evidence| evidence.as_str()));
+    attributes.put("codex.attribution", record.attribution().map(|evidence| evidence.as_str()));
     put_launch(&mut attributes, record.launches.last());
     if let [only] = &session.turns[..] {
         attributes.extend(attributes_of(only));
@@ -44,11 +43,11 @@ pub(super) fn session_attributes<'a>(
 pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRecord) -> Map {
     let mut attributes = attributes_of(&session.turns[index]);
     attributes.extend(thread_attributes(session));
-    put(&mut attributes, "codex.turn", Some(index + 1));
-    put(&mut attributes, ACTIVE_MS, turn_ms(&session.turns[index], session));
+    attributes.put("codex.turn", Some(index + 1));
+    attributes.put(ACTIVE_MS, turn_ms(&session.turns[index], session));
     let launch = launch_of(&session.turns[index], record);
     let evidence = launch.map(|launch| launch.attribution).or(record.found);
-    put(&mut attributes, "codex.attribution", evidence.map(|evidence| evidence.as_str()));
+    attributes.put("codex.attribution", evidence.map(|evidence| evidence.as_str()));
     put_launch(&mut attributes, launch);
     if index == 0 {
         put_drift(&mut attributes, std::iter::once(session));
@@ -60,10 +59,10 @@ pub(super) fn turn_attributes(session: &Session, index: usize, record: &ThreadRe
 pub(super) fn child_attributes(session: &Session, name: &str) -> Map {
     let meta = &session.meta;
     let mut attributes = Map::new();
-    put(&mut attributes, "codex.thread_id", Some(meta.id.as_str()));
+    attributes.put("codex.thread_id", Some(meta.id.as_str()));
     put_parent(&mut attributes, session);
-    put(&mut attributes, "codex.turns", Some(session.turns.len()));
-    put(&mut attributes, "codex.llm_calls", Some(session.inferences().count()));
+    attributes.put("codex.turns", Some(session.turns.len()));
+    attributes.put("codex.llm_calls", Some(session.inferences().count()));
     put_agent(&mut attributes, session, name);
     if let [only] = &session.turns[..] {
         attributes.extend(attributes_of(only));
@@ -74,12 +73,12 @@ pub(super) fn child_attributes(session: &Session, name: &str) -> Map {
 /// Attributes of a single turn.
 pub(super) fn attributes_of(turn: &Turn) -> Map {
     let mut attributes = Map::new();
-    put(&mut attributes, "codex.turn_id", turn.turn_id.as_deref());
-    put(&mut attributes, "codex.time_to_first_token_ms", turn.time_to_first_token_ms);
-    put(&mut attributes, "codex.mode", turn.mode.as_deref());
-    put(&mut attributes, "codex.taken_back", Some(true).filter(|_| turn.is_taken_back));
+    attributes.put("codex.turn_id", turn.turn_id.as_deref());
+    attributes.put("codex.time_to_first_token_ms", turn.time_to_first_token_ms);
+    attributes.put("codex.mode", turn.mode.as_deref());
+    attributes.put("codex.taken_back", Some(true).filter(|_| turn.is_taken_back));
     if let TurnStatus::Interrupted { reason } = &turn.status {
-        put(&mut attributes, "codex.abort_reason", Some(reason.as_str()));
+        attributes.put("codex.abort_reason", Some(reason.as_str()));
     }
     attributes
 }
@@ -87,37 +86,37 @@ pub(super) fn attributes_of(turn: &Turn) -> Map {
 fn thread_attributes(session: &Session) -> Map {
     let meta = &session.meta;
     let mut attributes = Map::new();
-    put(&mut attributes, "codex.thread_id", Some(meta.id.as_str()));
-    put(&mut attributes, "codex.cli_version", meta.cli_version.as_deref());
-    put(&mut attributes, "codex.originator", meta.originator.as_deref());
-    put(&mut attributes, "codex.cwd", meta.cwd.as_deref());
-    put(&mut attributes, "codex.forked_from_id", meta.forked_from_id.as_deref());
+    attributes.put("codex.thread_id", Some(meta.id.as_str()));
+    attributes.put("codex.cli_version", meta.cli_version.as_deref());
+    attributes.put("codex.originator", meta.originator.as_deref());
+    attributes.put("codex.cwd", meta.cwd.as_deref());
+    attributes.put("codex.forked_from_id", meta.forked_from_id.as_deref());
     // A sub-agent whose parent's session file is missing has a trace of its own.
     put_parent(&mut attributes, session);
     let (provider, version) = (meta.model_provider.as_deref(), meta.cli_version.as_deref());
     gen_ai::agent(&mut attributes, CODEX, &meta.id, &meta.id, provider, version);
     if let Some(git) = &meta.git {
         let url = git.repository_url.as_deref().map(without_credentials);
-        put(&mut attributes, "vcs.ref.head.revision", git.commit_hash.as_deref());
-        put(&mut attributes, "vcs.ref.head.name", git.branch.as_deref());
-        put(&mut attributes, "vcs.repository.url.full", url);
+        attributes.put("vcs.ref.head.revision", git.commit_hash.as_deref());
+        attributes.put("vcs.ref.head.name", git.branch.as_deref());
+        attributes.put("vcs.repository.url.full", url);
     }
     attributes
 }
 
 /// The thread that started this sub-agent or review.
 fn put_parent(attributes: &mut Map, session: &Session) {
-    put(attributes, "codex.parent_thread_id", session.meta.parent());
-    put(attributes, "codex.agent_path", session.meta.agent_path.as_deref());
-    put(attributes, "codex.agent_nickname", session.meta.agent_nickname.as_deref());
+    attributes.put("codex.parent_thread_id", session.meta.parent());
+    attributes.put("codex.agent_path", session.meta.agent_path.as_deref());
+    attributes.put("codex.agent_nickname", session.meta.agent_nickname.as_deref());
 }
 
 fn put_launch(attributes: &mut Map, launch: Option<&LaunchEntry>) {
     let Some(launch) = launch else { return };
-    put(attributes, "codex.launch_id", Some(launch.launch_id.as_str()));
+    attributes.put("codex.launch_id", Some(launch.launch_id.as_str()));
     match launch.exit {
-        Some(ChildExit::Code(code)) => put(attributes, "process.exit.code", Some(code)),
-        Some(ChildExit::Signal(number)) => put(attributes, "process.exit.signal", Some(number)),
+        Some(ChildExit::Code(code)) => attributes.put("process.exit.code", Some(code)),
+        Some(ChildExit::Signal(number)) => attributes.put("process.exit.signal", Some(number)),
         None => {}
     }
 }
@@ -147,8 +146,8 @@ fn put_drift<'a>(attributes: &mut Map, sessions: impl Iterator<Item = &'a Sessio
         bad += session.bad_lines;
     }
     let kinds: Map = unknown.into_iter().map(|(kind, count)| (kind.into(), count.into())).collect();
-    put(attributes, "codex.unknown_lines", Some(kinds).filter(|kinds| !kinds.is_empty()));
-    put(attributes, "codex.bad_lines", Some(bad).filter(|count| *count > 0));
+    attributes.put("codex.unknown_lines", Some(kinds).filter(|kinds| !kinds.is_empty()));
+    attributes.put("codex.bad_lines", Some(bad).filter(|count| *count > 0));
 }
 
 /// None where Codex recorded no token total for any of the sessions.

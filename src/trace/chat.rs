@@ -1,6 +1,5 @@
 //! Chat messages, as MLflow's page renders them: prompts and answers of a thread, and single responses.
 
-use super::fields::put;
 use codex_session::session::model::{Inference, Message, ToolRequest, Turn};
 use common::json::text::Text;
 use common::json::value::{Map, Value};
@@ -51,8 +50,8 @@ impl ChatHistory {
     /// Span inputs: the prompt and the messages; null where both are missing.
     pub(super) fn inputs(self, prompt: Option<&str>) -> Value {
         let mut inputs = Map::new();
-        put(&mut inputs, "prompt", prompt);
-        put(&mut inputs, "messages", Some(self.messages).filter(|messages| !messages.is_empty()));
+        inputs.put("prompt", prompt);
+        inputs.put("messages", Some(self.messages).filter(|messages| !messages.is_empty()));
         if inputs.is_empty() { Value::Null } else { inputs.into() }
     }
 
@@ -60,7 +59,7 @@ impl ChatHistory {
     pub(super) fn add_answer(&self, outputs: &mut Value) {
         if let (Some(answer), Value::Object(outputs)) = (&self.answer, outputs) {
             let choice = Value::from([("message", message("assistant", answer.clone()))]);
-            put(outputs, "choices", Some(vec![choice]));
+            outputs.put("choices", Some(vec![choice]));
         }
     }
 }
@@ -77,9 +76,9 @@ pub(super) fn request_message(message: &Message) -> Value {
         _ => Text::word("system"),
     };
     let mut chat = Map::with_capacity(3);
-    put(&mut chat, "role", Some(role));
-    put(&mut chat, "content", Some(&message.text));
-    put(&mut chat, "tool_call_id", message.tool_call_id.as_ref());
+    chat.put("role", Some(role));
+    chat.put("content", Some(&message.text));
+    chat.put("tool_call_id", message.tool_call_id.as_ref());
     chat.into()
 }
 
@@ -88,14 +87,10 @@ pub(super) fn response(inference: &Inference) -> Value {
     let text = joined(&inference.texts);
     let calls = || inference.requests.iter().map(chat_tool_call).collect::<Vec<_>>();
     let mut message = Map::with_capacity(4);
-    put(&mut message, "role", Some(Text::word("assistant")));
-    put(&mut message, "content", Some(&text));
-    put(
-        &mut message,
-        "reasoning",
-        Some(&inference.reasoning).filter(|it| !it.is_empty()).map(|it| joined(it)),
-    );
-    put(&mut message, "tool_calls", Some(&inference.requests).filter(|it| !it.is_empty()).map(|_| calls()));
+    message.put("role", Some(Text::word("assistant")));
+    message.put("content", Some(&text));
+    message.put("reasoning", Some(&inference.reasoning).filter(|it| !it.is_empty()).map(|it| joined(it)));
+    message.put("tool_calls", Some(&inference.requests).filter(|it| !it.is_empty()).map(|_| calls()));
     let choice = Value::from([("message", message.into())]);
     [("response", text.into()), ("choices", vec![choice].into())].into()
 }

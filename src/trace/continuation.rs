@@ -3,7 +3,6 @@
 //! MLflow takes no more spans for an archived trace.
 
 use super::agent::{self, Layout};
-use super::fields::put;
 use super::ids::{span_of_continuation, trace_of_continuation};
 use super::info::{TraceInfo, TraceSource};
 use super::relatives::{Relative, relatives_of, root_session, turn_indices};
@@ -49,7 +48,7 @@ pub fn build_continuation(
     let sessions = std::iter::once(&session).chain(started.iter().map(|relative| relative.session));
     let info = TraceInfo::from_sessions(sessions.clone(), source)?;
     let mut attributes = agent_attributes::session_attributes(sessions, record);
-    put(&mut attributes, CONTINUES, Some(part.continues.to_string()));
+    attributes.put(CONTINUES, Some(part.continues.to_string()));
     let root_span = Span { id: root, name: "codex_cli_session".into(), attributes, ..agent::span(&session) };
     let mut spans = vec![root_span];
     let scope = ThreadScope::from_session(whole);

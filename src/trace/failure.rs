@@ -1,6 +1,5 @@
 //! Attributes of the span of a failed model request.
 
-use super::fields::put;
 use codex_session::session::model::Inference;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
@@ -13,8 +12,8 @@ const RESPONSE_ERROR: &str = "ResponseError";
 
 pub(super) fn put_attributes(attributes: &mut Map, inference: &Inference) {
     let is_error = inference.failure.is_some() || inference.has_broken_off;
-    put(attributes, "error.type", is_error.then(|| kind_of(inference).unwrap_or(Text::word(OTHER))));
-    put(attributes, "codex.attempt", inference.attempt);
+    attributes.put("error.type", is_error.then(|| kind_of(inference).unwrap_or(Text::word(OTHER))));
+    attributes.put("codex.attempt", inference.attempt);
 }
 
 /// The `exception.type` of the span's exception event.

@@ -3,7 +3,6 @@
 //! Names: registry of the GenAI semantic conventions as of 2026 (all with status "development"). MLflow 3.17 reads
 //! them too. Prompts and answers get no such attribute: the span's inputs and outputs hold them once.
 
-use super::fields::put;
 use codex_session::rollout::usage::TokenUsage;
 use codex_session::session::model::{Inference, ToolCall};
 use common::json::text::Text;
@@ -24,12 +23,12 @@ pub(super) fn agent(
     provider: Option<&str>,
     version: Option<&str>,
 ) {
-    put(attributes, "gen_ai.operation.name", Some(Text::word("invoke_agent")));
-    put(attributes, "gen_ai.agent.name", Some(name));
-    put(attributes, "gen_ai.agent.id", Some(thread));
-    put(attributes, "gen_ai.agent.version", version);
-    put(attributes, "gen_ai.conversation.id", Some(conversation));
-    put(attributes, "gen_ai.provider.name", provider);
+    attributes.put("gen_ai.operation.name", Some(Text::word("invoke_agent")));
+    attributes.put("gen_ai.agent.name", Some(name));
+    attributes.put("gen_ai.agent.id", Some(thread));
+    attributes.put("gen_ai.agent.version", version);
+    attributes.put("gen_ai.conversation.id", Some(conversation));
+    attributes.put("gen_ai.provider.name", provider);
 }
 
 /// Attributes of a model response. `is_whole`: the response is complete.
@@ -41,21 +40,21 @@ pub(super) fn inference(
     is_whole: bool,
 ) {
     let model = inference.model.as_ref();
-    put(attributes, "gen_ai.operation.name", Some(Text::word("chat")));
-    put(attributes, "gen_ai.provider.name", provider);
-    put(attributes, "gen_ai.conversation.id", Some(conversation));
-    put(attributes, "gen_ai.request.model", model);
-    put(attributes, "gen_ai.response.id", inference.response_id.as_ref());
+    attributes.put("gen_ai.operation.name", Some(Text::word("chat")));
+    attributes.put("gen_ai.provider.name", provider);
+    attributes.put("gen_ai.conversation.id", Some(conversation));
+    attributes.put("gen_ai.request.model", model);
+    attributes.put("gen_ai.response.id", inference.response_id.as_ref());
     if let Some(tokens) = inference.usage {
         // Codex records only the requested model.
-        put(attributes, "gen_ai.response.model", model);
+        attributes.put("gen_ai.response.model", model);
         usage(attributes, tokens);
     }
     if is_whole {
         // The model does not stop for a tool that its server runs.
         let waits = inference.requests.iter().any(|request| request.name != SEARCH);
         let reason = Text::word(if waits { "tool_call" } else { "stop" });
-        put(attributes, "gen_ai.response.finish_reasons", Some(vec![Value::String(reason)]));
+        attributes.put("gen_ai.response.finish_reasons", Some(vec![Value::String(reason)]));
     }
 }
 
@@ -63,16 +62,16 @@ pub(super) fn inference(
 pub(super) fn first_chunk(attributes: &mut Map, milliseconds: Option<i64>) {
     #[expect(clippy::cast_precision_loss, reason = "no response takes 2^53 milliseconds")]
     let seconds = milliseconds.map(|milliseconds| milliseconds as f64 / 1000.0);
-    put(attributes, "gen_ai.response.time_to_first_chunk", seconds);
+    attributes.put("gen_ai.response.time_to_first_chunk", seconds);
 }
 
 /// Input includes cached tokens and tokens written to the cache; output includes reasoning.
 pub(super) fn usage(attributes: &mut Map, usage: TokenUsage) {
-    put(attributes, "gen_ai.usage.input_tokens", Some(usage.input));
-    put(attributes, "gen_ai.usage.output_tokens", Some(usage.output));
-    put(attributes, "gen_ai.usage.cache_read.input_tokens", Some(usage.cached_input));
-    put(attributes, "gen_ai.usage.cache_creation.input_tokens", Some(usage.cache_write_input));
-    put(attributes, "gen_ai.usage.reasoning.output_tokens", Some(usage.reasoning_output));
+    attributes.put("gen_ai.usage.input_tokens", Some(usage.input));
+    attributes.put("gen_ai.usage.output_tokens", Some(usage.output));
+    attributes.put("gen_ai.usage.cache_read.input_tokens", Some(usage.cached_input));
+    attributes.put("gen_ai.usage.cache_creation.input_tokens", Some(usage.cache_write_input));
+    attributes.put("gen_ai.usage.reasoning.output_tokens", Some(usage.reasoning_output));
 }
 
 /// Gives each agent span the tokens of all responses below it, including those of sub-agents.
@@ -106,13 +105,13 @@ pub(super) fn add_up(spans: &mut [Span]) {
 
 /// Attributes of a tool call.
 pub(super) fn tool(attributes: &mut Map, call: &ToolCall, conversation: &Text) {
-    put(attributes, "gen_ai.operation.name", Some(Text::word("execute_tool")));
-    put(attributes, "gen_ai.conversation.id", Some(conversation));
-    put(attributes, "gen_ai.tool.name", Some(&call.name));
-    put(attributes, "gen_ai.tool.call.id", Some(&call.call_id));
+    attributes.put("gen_ai.operation.name", Some(Text::word("execute_tool")));
+    attributes.put("gen_ai.conversation.id", Some(conversation));
+    attributes.put("gen_ai.tool.name", Some(&call.name));
+    attributes.put("gen_ai.tool.call.id", Some(&call.call_id));
     let kind = Text::word(if call.name == SEARCH { "extension" } else { "function" });
-    put(attributes, "gen_ai.tool.type", Some(kind));
+    attributes.put("gen_ai.tool.type", Some(kind));
     if call.server.is_some() {
-        put(attributes, "mcp.method.name", Some(Text::word("tools/call")));
+        attributes.put("mcp.method.name", Some(Text::word("tools/call")));
     }
 }

@@ -8,7 +8,6 @@ mod chat;
 pub mod continuation;
 mod excerpt;
 mod failure;
-mod fields;
 mod gen_ai;
 pub mod ids;
 pub mod info;

@@ -1,6 +1,5 @@
 //! How a turn ended, as span status, events and previews.
 
-use super::fields::put;
 use codex_session::session::model::TurnStatus;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
@@ -14,10 +13,10 @@ const LOST: &str = "codex ended in the middle of the turn";
 pub(super) fn outputs(response: Option<&Text>, status: &TurnStatus) -> Value {
     let mut outputs = Map::new();
     // A missing answer is absent: MLflow's page would show null as the answer.
-    put(&mut outputs, "response", response);
-    put(&mut outputs, "status", Some(Text::word(word_of(status))));
+    outputs.put("response", response);
+    outputs.put("status", Some(Text::word(word_of(status))));
     if let TurnStatus::Failed { message, .. } = status {
-        put(&mut outputs, "error", Some(message.as_str()));
+        outputs.put("error", Some(message.as_str()));
     }
     Value::Object(outputs)
 }
@@ -72,7 +71,7 @@ pub(super) fn failure_event(status: &TurnStatus, at: Timestamp) -> Vec<SpanEvent
 
 pub(super) fn exception(kind: impl Into<Value>, message: &str, at: Timestamp) -> SpanEvent {
     let mut attributes = Map::new();
-    put(&mut attributes, "exception.type", Some(kind));
-    put(&mut attributes, "exception.message", Some(message));
+    attributes.put("exception.type", Some(kind));
+    attributes.put("exception.message", Some(message));
     SpanEvent { name: "exception".into(), at, attributes }
 }

@@ -1,6 +1,5 @@
 //! The spans below a turn: model responses, tool calls, compactions.
 
-use super::fields::put;
 use super::ids::span_of_key;
 use super::outcome::exception;
 use super::price::Priced;
@@ -62,13 +61,13 @@ impl TurnScope<'_> {
     fn inference(&self, inference: &Inference, parent: SpanId) -> Span {
         let model = inference.model.as_ref();
         let mut attributes = Map::with_capacity(MOST_ATTRIBUTES);
-        put(&mut attributes, "mlflow.llm.model", model);
+        attributes.put("mlflow.llm.model", model);
         let provider = inference.provider.as_ref().or(self.of.provider.as_ref());
-        put(&mut attributes, "mlflow.llm.provider", provider);
-        put(&mut attributes, "codex.reasoning_effort", inference.effort.as_ref());
-        put(&mut attributes, "codex.service_tier", inference.service_tier.as_ref());
+        attributes.put("mlflow.llm.provider", provider);
+        attributes.put("codex.reasoning_effort", inference.effort.as_ref());
+        attributes.put("codex.service_tier", inference.service_tier.as_ref());
         let first_token = self.time_to_first_token(inference);
-        put(&mut attributes, "codex.time_to_first_token_ms", first_token);
+        attributes.put("codex.time_to_first_token_ms", first_token);
         gen_ai::inference(
             &mut attributes,
             inference,
@@ -78,21 +77,21 @@ impl TurnScope<'_> {
         );
         gen_ai::first_chunk(&mut attributes, first_token);
         if let Some(usage) = inference.usage {
-            put(&mut attributes, "input_tokens", Some(usage.input));
-            put(&mut attributes, "output_tokens", Some(usage.output));
-            put(&mut attributes, "cached_input_tokens", Some(usage.cached_input));
-            put(&mut attributes, "reasoning_output_tokens", Some(usage.reasoning_output));
-            put(&mut attributes, "mlflow.chat.tokenUsage", Some(token_usage(usage)));
+            attributes.put("input_tokens", Some(usage.input));
+            attributes.put("output_tokens", Some(usage.output));
+            attributes.put("cached_input_tokens", Some(usage.cached_input));
+            attributes.put("reasoning_output_tokens", Some(usage.reasoning_output));
+            attributes.put("mlflow.chat.tokenUsage", Some(token_usage(usage)));
         }
         let priced = Priced::from_response(inference);
-        put(&mut attributes, "mlflow.llm.cost", priced.map(|priced| priced.cost.to_json()));
+        attributes.put("mlflow.llm.cost", priced.map(|priced| priced.cost.to_json()));
         failure::put_attributes(&mut attributes, inference);
         let started_at = inference.started_at.unwrap_or(self.of.start);
         let messages: Vec<Value> = inference.new_messages.iter().map(chat::request_message).collect();
         // Unknown fields are absent: MLflow's page would show a null, and an empty list as code.
         let mut inputs = Map::with_capacity(2);
-        put(&mut inputs, "model", model);
-        put(&mut inputs, "messages", Some(messages).filter(|messages| !messages.is_empty()));
+        inputs.put("model", model);
+        inputs.put("messages", Some(messages).filter(|messages| !messages.is_empty()));
         let status = self.inference_status(inference);
         let ended_at = inference.ended_at.unwrap_or(started_at).max(started_at);
         // MLflow's page marks a span as failed only if it has an exception event.
@@ -155,14 +154,14 @@ impl TurnScope<'_> {
         let ended_at = call.ended_at.unwrap_or(started_at).max(started_at);
         let status = self.tool_status(&call.outcome);
         let mut attributes = Map::with_capacity(MOST_ATTRIBUTES / 2);
-        put(&mut attributes, "tool_name", Some(&call.name));
-        put(&mut attributes, "tool_id", Some(&call.call_id));
-        put(&mut attributes, "mcp_server", call.server.as_ref());
-        put(&mut attributes, "mcp.server", call.server.as_ref());
-        put(&mut attributes, "codex.raw_arguments", call.raw_arguments.clone());
-        put(&mut attributes, "exit_code", call.facts.exit_code);
-        put(&mut attributes, "cwd", call.facts.cwd.as_ref());
-        put(&mut attributes, "duration_ms", call.facts.duration.map(milliseconds));
+        attributes.put("tool_name", Some(&call.name));
+        attributes.put("tool_id", Some(&call.call_id));
+        attributes.put("mcp_server", call.server.as_ref());
+        attributes.put("mcp.server", call.server.as_ref());
+        attributes.put("codex.raw_arguments", call.raw_arguments.clone());
+        attributes.put("exit_code", call.facts.exit_code);
+        attributes.put("cwd", call.facts.cwd.as_ref());
+        attributes.put("duration_ms", call.facts.duration.map(milliseconds));
         gen_ai::tool(&mut attributes, call, &self.of.conversation);
         let event = |message| exception("ToolError", &with_last_words(message, call), ended_at);
         let events = error_of(&status).map(event).into_iter().collect();
@@ -207,8 +206,8 @@ impl TurnScope<'_> {
     fn compaction(&self, compaction: &Compaction, parent: SpanId) -> Span {
         let started_at = compaction.started_at.unwrap_or(self.of.start);
         let mut attributes = Map::new();
-        put(&mut attributes, "codex.context_tokens_before", compaction.tokens_before);
-        put(&mut attributes, "codex.context_tokens_after", compaction.tokens_after);
+        attributes.put("codex.context_tokens_before", compaction.tokens_before);
+        attributes.put("codex.context_tokens_after", compaction.tokens_after);
         Span {
             id: self.id(&format!("compaction:{}", compaction.number)),
             parent: Some(parent),
@@ -251,10 +250,10 @@ fn tool_outputs(call: &ToolCall) -> Value {
     // The command's own output is complete; the model got only its beginning or a part.
     let result = facts.printed.as_ref().or(call.output.as_ref());
     let mut outputs = Map::new();
-    put(&mut outputs, "result", result);
-    put(&mut outputs, "exit_code", facts.exit_code);
-    put(&mut outputs, "changes", facts.changes.clone());
-    put(&mut outputs, "mcp_result", facts.mcp_result.clone());
+    outputs.put("result", result);
+    outputs.put("exit_code", facts.exit_code);
+    outputs.put("changes", facts.changes.clone());
+    outputs.put("mcp_result", facts.mcp_result.clone());
     if outputs.is_empty() { Value::Null } else { Value::Object(outputs) }
 }
 

@@ -134,6 +134,13 @@ impl Map {
         self.0.push((Text::word(key), value));
     }
 
+    /// As `push`; nothing for None.
+    pub fn put(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.push(key, value.into());
+        }
+    }
+
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let place = self.0.iter().position(|(name, _)| *name == key)?;
         Some(self.0.remove(place).1)
