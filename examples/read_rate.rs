@@ -5,8 +5,7 @@
 
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::trace::build::build;
-use codex_traced::trace::info::TraceSource;
+use codex_traced::trace::build::{TraceSource, build_family};
 use launch::detached::LARGE_PAGES;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -77,7 +76,7 @@ fn measure(rollout: &Path) {
     let session = session::read(rollout, Writer::Gone).expect("a rollout");
     let read = processor() - begun;
     let surroundings = TraceSource { rollout, user: None };
-    let trace = build(&session, &ThreadRecord::default(), surroundings).expect("a trace");
+    let trace = build_family(&session.into(), &ThreadRecord::default(), surroundings).expect("a trace");
     println!("{read} {}", processor() - begun);
     let after = peak();
     let kept = serde_json::to_vec(&trace).expect("a trace is JSON").len();

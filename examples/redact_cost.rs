@@ -5,8 +5,7 @@ use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::{Redactor, Rules, Salt};
 use codex_traced::settings::content::Content;
-use codex_traced::trace::build::build;
-use codex_traced::trace::info::TraceSource;
+use codex_traced::trace::build::{TraceSource, build_family};
 use std::path::Path;
 use std::time::Instant;
 
@@ -20,7 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let begun = Instant::now();
         let session = session::read(path, Writer::Gone)?;
         let read = millis(begun);
-        let trace = build(&session, &ThreadRecord::default(), TraceSource { rollout: path, user: None });
+        let trace = build_family(
+            &session.into(),
+            &ThreadRecord::default(),
+            TraceSource { rollout: path, user: None },
+        );
         let trace = trace.ok_or("no turn in it")?;
         let built = millis(begun) - read;
         let plain = Instant::now();

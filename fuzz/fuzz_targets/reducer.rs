@@ -3,8 +3,7 @@
 
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_session::session::reducer::SessionReducer;
-use codex_traced::trace::build::build;
-use codex_traced::trace::info::TraceSource;
+use codex_traced::trace::build::{TraceSource, build_family};
 use libfuzzer_sys::fuzz_target;
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = reducer.snapshot();
     let session = reducer.finish();
     let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
-    let Some(trace) = build(&session, &ThreadRecord::default(), surroundings) else { return };
+    let Some(trace) = build_family(&session.into(), &ThreadRecord::default(), surroundings) else { return };
     let mut seen = HashMap::new();
     for span in &trace.spans {
         assert!(span.ended_at >= span.started_at, "{} ends before it starts", span.name);

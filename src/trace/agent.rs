@@ -2,10 +2,9 @@
 
 use super::chat::ChatHistory;
 use super::ids::span_of_key;
-use super::relatives::Relative;
 use super::thread_scope::{ThreadScope, thread_start};
 use super::{agent_attributes, outcome, spans};
-use codex_session::session::family::{StartedBy, started_by};
+use codex_session::session::family::{Family, Member, StartedBy, started_by};
 use codex_session::session::model::{Session, ToolCall, Turn};
 use common::json::text::Text;
 use common::json::value::{Map, Value};
@@ -68,7 +67,7 @@ fn span_of_turns(
 }
 
 /// The span of a sub-agent or review, with the tool call that started it, if any.
-pub(super) fn started(session: &Session, call: Option<&ToolCall>) -> Span {
+fn started(session: &Session, call: Option<&ToolCall>) -> Span {
     let name = session.meta.started_as().unwrap_or("agent");
     let task = || call?.arguments.get("message")?.as_str().filter(|text| !text.starts_with(CIPHERTEXT));
     let task = task();
@@ -128,27 +127,20 @@ pub(super) fn turn_id(thread: &str, number: usize) -> SpanId {
 }
 
 /// Adds the spans of a sub-agent or review below the call or turn that started it.
-pub(super) fn add_child_spans(
-    child: &Relative,
-    relatives: &[Relative],
-    layout: Layout,
-    spans: &mut Vec<Span>,
-) {
+pub(super) fn add_child_spans(child: &Member, family: &Family, layout: Layout, spans: &mut Vec<Span>) {
     let parent_index = child.parent.unwrap_or_default();
-    let parent = relatives[parent_index].session;
-    let by = started_by(child.session, parent);
-    let is_turn_a_span = parent.turns.len() > 1 || (layout == Layout::TracePerTurn && parent_index == 0);
-    let of_turn = |turn| if is_turn_a_span { turn_id(&parent.meta.id, turn + 1) } else { id(parent) };
-    let parent_span = match by {
-        StartedBy::Call { call, .. } => spans::tool_id(&parent.meta.id, &call.call_id),
-        StartedBy::Turn(turn) => of_turn(turn),
-        StartedBy::Thread if layout == Layout::TracePerTurn && parent_index == 0 => of_turn(0),
-        StartedBy::Thread => id(parent),
+    let parent = &family.members[parent_index].session;
+    let is_turn_a_root = layout == Layout::TracePerTurn && parent_index == 0;
+    let of_turn = |turn| match parent.turns.len() > 1 || is_turn_a_root {
+        true => turn_id(&parent.meta.id, turn + 1),
+        false => id(parent),
     };
-    let call = match by {
-        StartedBy::Call { call, .. } => Some(call),
-        StartedBy::Turn(_) | StartedBy::Thread => None,
+    let (parent_span, call) = match started_by(&child.session, parent) {
+        StartedBy::Call { call, .. } => (spans::tool_id(&parent.meta.id, &call.call_id), Some(call)),
+        StartedBy::Turn(turn) => (of_turn(turn), None),
+        StartedBy::Thread if is_turn_a_root => (of_turn(0), None),
+        StartedBy::Thread => (id(parent), None),
     };
-    spans.push(Span { parent: Some(parent_span), ..started(child.session, call) });
-    add_turn_spans(child.session, spans);
+    spans.push(Span { parent: Some(parent_span), ..started(&child.session, call) });
+    add_turn_spans(&child.session, spans);
 }

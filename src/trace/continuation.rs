@@ -3,9 +3,9 @@
 //! MLflow takes no more spans for an archived trace.
 
 use super::agent::{self, Layout};
+use super::build::{TraceInfo, TraceSource, started_in, turn_indices};
 use super::ids::{span_of_continuation, trace_of_continuation};
-use super::info::{TraceInfo, TraceSource};
-use super::relatives::{Relative, relatives_of, root_session, turn_indices};
+use super::launches::with_failed_turns;
 use super::thread_scope::ThreadScope;
 use super::{agent_attributes, spans};
 use crate::claim::thread_record::ThreadRecord;
@@ -35,17 +35,13 @@ pub fn build_continuation(
     record: &ThreadRecord,
     source: TraceSource,
 ) -> Option<Trace> {
-    let root = root_session(family, record)?;
-    let relatives = relatives_of(family, Some(&root));
-    let whole = relatives.first()?.session;
+    let family = &*with_failed_turns(family, record);
+    let whole = &family.members.first()?.session;
     let thread = Some(&*whole.meta.id).filter(|id| !id.is_empty())?;
     let session = later(whole, part.from)?;
-    let turn_indices = turn_indices(&relatives);
-    let is_later = |(_, turn): &(&Relative, &usize)| **turn >= part.from;
-    let started: Vec<&Relative> =
-        relatives.iter().zip(&turn_indices).skip(1).filter(is_later).map(|(relative, _)| relative).collect();
+    let started = started_in(family, &turn_indices(family), part.from..);
     let root = span_of_continuation(thread, part.number);
-    let sessions = std::iter::once(&session).chain(started.iter().map(|relative| relative.session));
+    let sessions = std::iter::once(&session).chain(started.iter().map(|member| &member.session));
     let info = TraceInfo::from_sessions(sessions.clone(), source)?;
     let mut attributes = agent_attributes::session_attributes(sessions, record);
     attributes.put(CONTINUES, Some(part.continues.to_string()));
@@ -57,8 +53,8 @@ pub fn build_continuation(
         spans_of_turn[0].attributes = agent_attributes::inner_turn_attributes(whole, turn);
         spans.extend(spans_of_turn);
     }
-    for relative in &started {
-        agent::add_child_spans(relative, &relatives, Layout::OneTrace, &mut spans);
+    for member in &started {
+        agent::add_child_spans(member, family, Layout::OneTrace, &mut spans);
     }
     // Children of the whole thread's span.
     let of_whole = Some(agent::id(whole));

@@ -1,21 +1,23 @@
 //! The launches of a session's turns. The exit code of a launch may fail its last turn; no session file has it.
 
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
+use codex_session::session::family::{Family, Member};
 use codex_session::session::model::{Failure, Session, Turn, TurnStatus};
 use launch::exit::ChildExit;
 use std::borrow::Cow;
 
-/// The session, with completed turns marked as failed if they have no answer and are the last turn of a failed launch.
-/// A turn with an answer stays completed.
-pub(super) fn with_failed_turns<'a>(session: &'a Session, record: &ThreadRecord) -> Cow<'a, Session> {
-    let mut result = Cow::Borrowed(session);
+/// The family, with completed turns of the session marked as failed if they have no answer and are the last turn of a
+/// failed launch. A turn with an answer stays completed.
+pub(super) fn with_failed_turns<'a>(family: &'a Family, record: &ThreadRecord) -> Cow<'a, Family> {
+    let mut result = Cow::Borrowed(family);
+    let Some(Member { session, .. }) = family.members.first() else { return result };
     for (index, turn) in session.turns.iter().enumerate() {
         let has_no_answer = turn.prompt.is_some() && turn.final_answer.is_none();
         if turn.status == TurnStatus::Completed
             && has_no_answer
             && let Some(code) = launch_with_last_turn(session, index, record).and_then(failing_code)
         {
-            result.to_mut().turns[index].status = TurnStatus::Failed {
+            result.to_mut().members[0].session.turns[index].status = TurnStatus::Failed {
                 message: format!("codex ended with exit code {code}, and the turn without an answer"),
                 kind: Some(Failure::NO_ANSWER.into()),
             };
@@ -108,11 +110,15 @@ mod tests {
             ),
         ];
         for (name, turns, launches, failed) in table {
-            let session = Session { turns, ..Session::default() };
+            let family = Family::from(Session { turns, ..Session::default() });
             let record = ThreadRecord { launches, ..ThreadRecord::default() };
-            let result = with_failed_turns(&session, &record);
+            let result = with_failed_turns(&family, &record);
             let is_failed = |turn: &Turn| matches!(turn.status, TurnStatus::Failed { .. });
-            assert_eq!(result.turns.iter().map(is_failed).collect::<Vec<_>>(), failed, "{name}");
+            assert_eq!(
+                result.members[0].session.turns.iter().map(is_failed).collect::<Vec<_>>(),
+                failed,
+                "{name}"
+            );
         }
     }
 }

@@ -4,8 +4,7 @@ use crate::LAUNCHER;
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::Redacted;
-use codex_traced::trace::build::build;
-use codex_traced::trace::info::TraceSource;
+use codex_traced::trace::build::{TraceSource, build_family};
 use mlflow_store::exporter::Exporter;
 use mlflow_store::file_store::FileStoreExporter;
 use mlflow_store::ids::TraceId;
@@ -60,7 +59,8 @@ impl Job {
         let rollout = self.home.rollout();
         let session = session::read(&rollout, Writer::Gone).expect("read the rollout");
         let surroundings = TraceSource { rollout: &rollout, user: Some("tester") };
-        let trace = build(&session, &ThreadRecord::default(), surroundings).expect("a session with a turn");
+        let trace = build_family(&session.into(), &ThreadRecord::default(), surroundings)
+            .expect("a session with a turn");
         Redacted::with_built_in_rules(trace).into()
     }
 }

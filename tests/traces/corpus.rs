@@ -4,8 +4,7 @@ use codex_session::session::model::Session;
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::Redacted;
-use codex_traced::trace::build::build;
-use codex_traced::trace::info::TraceSource;
+use codex_traced::trace::build::{TraceSource, build_family};
 use common::json::value::Map;
 use common::json::value::Value;
 use jiff::Timestamp;
@@ -62,7 +61,11 @@ fn read(path: &Path) -> Session {
 }
 
 fn trace_of(session: &Session, path: &Path) -> Option<Trace> {
-    let trace = build(session, &ThreadRecord::default(), TraceSource { rollout: path, user: Some("me") });
+    let trace = build_family(
+        &session.clone().into(),
+        &ThreadRecord::default(),
+        TraceSource { rollout: path, user: Some("me") },
+    );
     // Nothing in the corpus is a secret; long texts are cut with it.
     trace.map(|trace| Redacted::with_built_in_rules(trace).into())
 }

@@ -4,8 +4,7 @@ use codex_session::session::model::Session;
 use codex_session::session::reducer::SessionReducer;
 use codex_session::session::tokens::Discrepancy;
 use codex_session::session::{self, Writer};
-use codex_traced::trace::build::build;
-use codex_traced::trace::info::TraceSource;
+use codex_traced::trace::build::{TraceSource, build_family};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -227,7 +226,9 @@ fn a_clock_that_is_put_back_makes_nothing_earlier_than_what_was_before_it() {
         original().into_iter().enumerate().map(put).collect()
     };
     let surroundings = TraceSource { rollout: Path::new("r.jsonl"), user: None };
-    let spans = |session: &Session| build(session, &Default::default(), surroundings).expect("a trace").spans;
+    let spans = |session: &Session| {
+        build_family(&session.clone().into(), &Default::default(), surroundings).expect("a trace").spans
+    };
     let whole = spans(&session_of(&original()));
     let lasts = |span: &mlflow_store::trace::Span| span.ended_at.duration_since(span.started_at).as_millis();
     for place in 1..original().len() {

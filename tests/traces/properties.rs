@@ -6,8 +6,7 @@ use codex_session::rollout::reader::Lines;
 use codex_session::session::model::Session;
 use codex_session::session::reducer::SessionReducer;
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::trace::build::build;
-use codex_traced::trace::info::TraceSource;
+use codex_traced::trace::build::{TraceSource, build_family};
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, Trace};
 use proptest::collection::vec;
@@ -70,7 +69,7 @@ fn session_of(source: impl Read) -> Session {
 
 fn trace_of(session: &Session) -> Option<Trace> {
     let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
-    build(session, &ThreadRecord::default(), surroundings)
+    build_family(&session.clone().into(), &ThreadRecord::default(), surroundings)
 }
 
 fn ids_of(session: &Session) -> BTreeSet<SpanId> {
