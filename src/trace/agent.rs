@@ -2,8 +2,8 @@
 
 use super::chat::ChatHistory;
 use super::ids::span_of_key;
-use super::thread_scope::{ThreadScope, thread_start};
-use super::{agent_attributes, outcome, spans};
+use super::thread::{ThreadScope, thread_start};
+use super::{attributes, outcome, spans};
 use codex_session::session::family::{Family, Member, StartedBy, started_by};
 use codex_session::session::model::{Session, ToolCall, Turn};
 use common::json::text::Text;
@@ -75,7 +75,7 @@ fn started(session: &Session, call: Option<&ToolCall>) -> Span {
         name: if name == "review" { name.to_owned() } else { format!("subagent_{name}") },
         // Since multi-agent v2 the sub-agent's session file holds only a shortened task.
         inputs: ChatHistory::from_turns(&session.turns, task).inputs(task.or_else(|| prompt(session))),
-        attributes: agent_attributes::child_attributes(session, name),
+        attributes: attributes::child_attributes(session, name),
         ..span(session)
     }
 }
@@ -97,7 +97,7 @@ pub(super) fn add_turn_spans(session: &Session, spans: &mut Vec<Span>) {
         several => {
             for (number, turn) in (1..).zip(several) {
                 let mut spans_of_turn = turn_spans(&scope, number, turn, Some(root));
-                spans_of_turn[0].attributes = agent_attributes::inner_turn_attributes(session, turn);
+                spans_of_turn[0].attributes = attributes::inner_turn_attributes(session, turn);
                 spans.extend(spans_of_turn);
             }
         }

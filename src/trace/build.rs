@@ -2,13 +2,12 @@
 //! (metadata, tags, previews, state).
 
 use super::agent::{self, Layout};
-use super::agent_attributes::{self, without_credentials};
-use super::excerpt::beginning;
+use super::attributes::{self, without_credentials};
 use super::ids::{trace_of_thread, trace_of_turn};
-use super::launches::with_failed_turns;
-use super::thread_scope::{ThreadScope, earliest_start};
-use super::totals::{UsageTotal, token_usage};
-use super::{gen_ai, outcome, tree};
+use super::outcome::beginning;
+use super::price::{UsageTotal, token_usage};
+use super::thread::{ThreadScope, earliest_start, with_failed_turns};
+use super::{outcome, tree};
 use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::{Family, Member, StartedBy, started_by};
 use codex_session::session::model::{Session, TurnStatus};
@@ -42,7 +41,7 @@ pub fn build_family(family: &Family, record: &ThreadRecord, source: TraceSource)
     let mut spans = vec![Span {
         name: "codex_cli_session".into(),
         parent: None,
-        attributes: agent_attributes::session_attributes(sessions, record),
+        attributes: attributes::session_attributes(sessions, record),
         ..agent::span(session)
     }];
     spans.reserve(session.turns.iter().map(|turn| 1 + turn.steps.len()).sum());
@@ -80,7 +79,7 @@ fn turn_trace(
     let mut spans = agent::turn_spans(&ThreadScope::from_session(session), index + 1, turn, None);
     // The same name for every turn: MLflow's page and filters group traces by name.
     "codex_cli_turn".clone_into(&mut spans[0].name);
-    spans[0].attributes = agent_attributes::turn_attributes(session, index, record);
+    spans[0].attributes = attributes::turn_attributes(session, index, record);
     for member in started {
         agent::add_child_spans(member, family, Layout::TracePerTurn, &mut spans);
     }
@@ -152,7 +151,7 @@ impl<'a> TraceInfo<'a> {
     /// `spans`: the root first. `last`: the time that the root span covers at least.
     pub(super) fn into_trace(self, id: TraceId, spans: Vec<Span>, last: Option<Timestamp>) -> Trace {
         let mut spans = tree::settled(spans, earliest_start(self.session), last);
-        gen_ai::add_up(&mut spans);
+        tree::add_up(&mut spans);
         let state = if self.is_running { TraceState::InProgress } else { outcome::state_of(self.status) };
         let without_answer = || beginning(&outcome::preview_of(self.status));
         let root = &spans[0];

@@ -5,9 +5,8 @@
 use super::agent::{self, Layout};
 use super::build::{TraceInfo, TraceSource, started_in, turn_indices};
 use super::ids::{span_of_continuation, trace_of_continuation};
-use super::launches::with_failed_turns;
-use super::thread_scope::ThreadScope;
-use super::{agent_attributes, spans};
+use super::thread::{ThreadScope, with_failed_turns};
+use super::{attributes, spans};
 use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;
@@ -43,14 +42,14 @@ pub fn build_continuation(
     let root = span_of_continuation(thread, part.number);
     let sessions = std::iter::once(&session).chain(started.iter().map(|member| &member.session));
     let info = TraceInfo::from_sessions(sessions.clone(), source)?;
-    let mut attributes = agent_attributes::session_attributes(sessions, record);
+    let mut attributes = attributes::session_attributes(sessions, record);
     attributes.put(CONTINUES, Some(part.continues.to_string()));
     let root_span = Span { id: root, name: "codex_cli_session".into(), attributes, ..agent::span(&session) };
     let mut spans = vec![root_span];
     let scope = ThreadScope::from_session(whole);
     for (number, turn) in (part.from + 1..).zip(&session.turns) {
         let mut spans_of_turn = agent::turn_spans(&scope, number, turn, Some(root));
-        spans_of_turn[0].attributes = agent_attributes::inner_turn_attributes(whole, turn);
+        spans_of_turn[0].attributes = attributes::inner_turn_attributes(whole, turn);
         spans.extend(spans_of_turn);
     }
     for member in &started {

@@ -1,20 +1,14 @@
 //! From a session to its trace: spans, ids, attributes, metadata, prices.
 
 mod agent;
-pub mod agent_attributes;
-mod billing;
+mod attributes;
 pub mod build;
 mod chat;
 pub mod continuation;
-mod excerpt;
-mod failure;
-mod gen_ai;
 pub mod ids;
-mod launches;
 mod outcome;
 pub mod price;
 mod price_list;
 mod spans;
-mod thread_scope;
-mod totals;
+mod thread;
 mod tree;

@@ -1,11 +1,10 @@
 //! The spans below a turn: model responses, tool calls, compactions.
 
 use super::ids::span_of_key;
-use super::outcome::exception;
-use super::price::Priced;
-use super::thread_scope::ThreadScope;
-use super::totals::token_usage;
-use super::{chat, excerpt, failure, gen_ai};
+use super::outcome::{exception, with_last_words};
+use super::price::{Priced, token_usage};
+use super::thread::ThreadScope;
+use super::{attributes, chat, outcome};
 use codex_session::session::model::{Compaction, Inference, Outcome, Step, ToolCall, Turn, TurnStatus};
 use common::json::value::{Map, Value};
 use jiff::{SignedDuration, Timestamp};
@@ -68,14 +67,14 @@ impl TurnScope<'_> {
         attributes.put("codex.service_tier", inference.service_tier.as_ref());
         let first_token = self.time_to_first_token(inference);
         attributes.put("codex.time_to_first_token_ms", first_token);
-        gen_ai::inference(
+        attributes::put_inference(
             &mut attributes,
             inference,
             &self.of.conversation,
             provider,
             self.came_to_its_end(inference),
+            first_token,
         );
-        gen_ai::first_chunk(&mut attributes, first_token);
         if let Some(usage) = inference.usage {
             attributes.put("input_tokens", Some(usage.input));
             attributes.put("output_tokens", Some(usage.output));
@@ -85,7 +84,7 @@ impl TurnScope<'_> {
         }
         let priced = Priced::from_response(inference);
         attributes.put("mlflow.llm.cost", priced.map(|priced| priced.cost.to_json()));
-        failure::put_attributes(&mut attributes, inference);
+        outcome::put_error(&mut attributes, inference);
         let started_at = inference.started_at.unwrap_or(self.of.start);
         let messages: Vec<Value> = inference.new_messages.iter().map(chat::request_message).collect();
         // Unknown fields are absent: MLflow's page would show a null, and an empty list as code.
@@ -95,7 +94,7 @@ impl TurnScope<'_> {
         let status = self.inference_status(inference);
         let ended_at = inference.ended_at.unwrap_or(started_at).max(started_at);
         // MLflow's page marks a span as failed only if it has an exception event.
-        let event = |message: &str| exception(failure::exception_type(inference), message, ended_at);
+        let event = |message: &str| exception(outcome::exception_type(inference), message, ended_at);
         let events = error_of(&status).map(event).into_iter().collect();
         Span {
             id: self.id(&format!("inference:{}", inference.number)),
@@ -106,7 +105,11 @@ impl TurnScope<'_> {
             started_at,
             ended_at,
             inputs: if inputs.is_empty() { Value::Null } else { inputs.into() },
-            outputs: if failure::is_empty(inference) { Value::Null } else { chat::response(inference) },
+            outputs: if outcome::has_returned_nothing(inference) {
+                Value::Null
+            } else {
+                chat::response(inference)
+            },
             attributes,
             events,
         }
@@ -162,7 +165,7 @@ impl TurnScope<'_> {
         attributes.put("exit_code", call.facts.exit_code);
         attributes.put("cwd", call.facts.cwd.as_ref());
         attributes.put("duration_ms", call.facts.duration.map(milliseconds));
-        gen_ai::tool(&mut attributes, call, &self.of.conversation);
+        attributes::put_tool(&mut attributes, call, &self.of.conversation);
         let event = |message| exception("ToolError", &with_last_words(message, call), ended_at);
         let events = error_of(&status).map(event).into_iter().collect();
         let span = Span {
@@ -255,13 +258,4 @@ fn tool_outputs(call: &ToolCall) -> Value {
     outputs.put("changes", facts.changes.clone());
     outputs.put("mcp_result", facts.mcp_result.clone());
     if outputs.is_empty() { Value::Null } else { Value::Object(outputs) }
-}
-
-/// Adds the end of the output. MLflow's page opens a failed call at its event, where "exit code 1" explains nothing.
-fn with_last_words(message: &str, call: &ToolCall) -> String {
-    let printed = call.facts.printed.as_deref().unwrap_or_default().trim_end();
-    if printed.is_empty() || message.contains(printed) {
-        return message.to_owned();
-    }
-    format!("{message}\n{}", excerpt::end(printed))
 }

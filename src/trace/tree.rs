@@ -1,9 +1,11 @@
-//! Times and order of the spans of a tree.
+//! The tree of a trace's spans: times, order, and sums of tokens.
 
 use super::ids::span_of_key;
+use common::json::text::Text;
+use common::json::value::Value;
 use jiff::Timestamp;
 use mlflow_store::ids::SpanId;
-use mlflow_store::trace::Span;
+use mlflow_store::trace::{Span, SpanType};
 use std::collections::HashMap;
 
 /// Fixes times and order. Input: the root first, every parent before its children.
@@ -74,12 +76,40 @@ fn in_order(spans: Vec<Span>, parents: &[Option<usize>]) -> Vec<Span> {
     order.into_iter().filter_map(|at| spans[at].take()).collect()
 }
 
+/// Gives each agent span the tokens of all responses below it, including those of sub-agents.
+///
+/// MLflow's own token attribute stays on the responses only: MLflow 3.6 to 3.14 sum it over every span.
+pub(super) fn add_up(spans: &mut [Span]) {
+    const COUNTS: [&str; 2] = ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"];
+    let places: HashMap<SpanId, usize> = spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();
+    let mut sums = vec![None; spans.len()];
+    for at in (0..spans.len()).rev() {
+        let span = &mut spans[at];
+        match span.span_type {
+            SpanType::Llm => {
+                let counts = COUNTS.map(|count| span.attributes.get(count).and_then(Value::as_u64));
+                sums[at] = counts[0].zip(counts[1]).map(|(input, output)| [input, output]);
+            }
+            SpanType::Agent => {
+                for (count, sum) in COUNTS.into_iter().zip(sums[at].into_iter().flatten()) {
+                    span.attributes.insert(Text::word(count), sum.into());
+                }
+            }
+            SpanType::Tool | SpanType::Chain => {}
+        }
+        let parent = span.parent.and_then(|parent| places.get(&parent)).filter(|parent| **parent < at);
+        if let (Some(parent), Some(sum)) = (parent, sums[at]) {
+            let all: &mut [u64; 2] = sums[*parent].get_or_insert_default();
+            (0..2).for_each(|count| all[count] = all[count].saturating_add(sum[count]));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use common::json::value::Map;
-    use common::json::value::Value;
-    use mlflow_store::trace::{SpanStatus, SpanType};
+    use mlflow_store::trace::SpanStatus;
 
     fn span(id: u8, parent: Option<u8>, from: i64, to: i64) -> Span {
         let at = |second| Timestamp::from_second(second).unwrap();

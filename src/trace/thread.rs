@@ -1,10 +1,50 @@
-//! The launches of a session's turns. The exit code of a launch may fail its last turn; no session file has it.
+//! What a trace takes of a thread besides its turns: the facts that its spans share, and the launches that wrote it.
+//! The exit code of a launch may fail its last turn; no session file has it.
 
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use codex_session::session::family::{Family, Member};
-use codex_session::session::model::{Failure, Session, Turn, TurnStatus};
+use codex_session::session::model::{Clock, Failure, Session, Turn, TurnStatus};
+use common::json::text::Text;
+use jiff::Timestamp;
 use launch::exit::ChildExit;
 use std::borrow::Cow;
+
+#[derive(Clone)]
+pub(super) struct ThreadScope<'a> {
+    pub(super) thread: &'a str,
+    /// Conversation id: the root thread's id, also for its sub-agents.
+    pub(super) conversation: Text,
+    pub(super) provider: Option<Text>,
+    /// Start of spans without a recorded time.
+    pub(super) start: Timestamp,
+}
+
+impl ThreadScope<'_> {
+    pub(super) fn from_session(session: &Session) -> ThreadScope<'_> {
+        let meta = &session.meta;
+        let root = meta.session_id.as_deref().filter(|_| meta.started_as().is_some());
+        ThreadScope {
+            thread: &meta.id,
+            conversation: root.unwrap_or(&meta.id).into(),
+            provider: meta.model_provider.as_deref().map(Text::from),
+            start: thread_start(session),
+        }
+    }
+}
+
+/// When Codex created the thread; the time of the first line where the file has no creation time.
+pub(super) fn thread_start(session: &Session) -> Timestamp {
+    let recorded = session.meta.timestamp.as_ref().and_then(|text| text.parse().ok());
+    recorded.or(session.first_line_at).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// No span begins earlier. The header of a bare session file has local time, so it sets no floor.
+pub(super) fn earliest_start(session: &Session) -> Timestamp {
+    match session.clock {
+        Clock::Utc => thread_start(session),
+        Clock::UnknownZone => Timestamp::MIN,
+    }
+}
 
 /// The family, with completed turns of the session marked as failed if they have no answer and are the last turn of a
 /// failed launch. A turn with an answer stays completed.
@@ -54,7 +94,6 @@ fn failing_code(launch: &LaunchEntry) -> Option<i32> {
 mod tests {
     use super::*;
     use crate::claim::attribution::Attribution;
-    use jiff::Timestamp;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -1,17 +1,24 @@
-//! Attributes of agent spans: of sessions, sub-agents, reviews and turns.
+//! Attributes of spans: of sessions, sub-agents, reviews and turns, and OpenTelemetry's for generative AI in addition to
+//! MLflow's own.
+//!
+//! OpenTelemetry's names: registry of the GenAI semantic conventions as of 2026 (all with status "development").
+//! MLflow 3.17 reads them too. Prompts and answers get no such attribute: the span's inputs and outputs hold them once.
 
-use super::gen_ai;
-use super::launches::launch_of;
+use super::thread::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
-use codex_session::session::model::{Session, Turn, TurnStatus};
-use codex_session::session::tokens::Discrepancy;
-use common::json::value::Map;
+use codex_session::session::discrepancy::Discrepancy;
+use codex_session::session::model::{Clock, Inference, Session, ToolCall, Turn, TurnStatus};
+use common::json::text::Text;
+use common::json::value::{Map, Value};
 use launch::exit::ChildExit;
 use mlflow_store::keys::ACTIVE_MS;
 use std::collections::BTreeMap;
 
 /// Agent name of a session that no other session started, in OpenTelemetry's attributes.
 const CODEX: &str = "codex";
+
+/// A tool that the model's server runs; all other tools run on this machine.
+const SEARCH: &str = "web_search";
 
 /// Root span attributes of a whole session's trace. `sessions`: the session itself, then those that it started.
 pub(super) fn session_attributes<'a>(
@@ -63,7 +70,7 @@ pub(super) fn child_attributes(session: &Session, name: &str) -> Map {
     put_parent(&mut attributes, session);
     attributes.put("codex.turns", Some(session.turns.len()));
     attributes.put("codex.llm_calls", Some(session.inferences().count()));
-    put_agent(&mut attributes, session, name);
+    put_agent(&mut attributes, session, name, conversation_of(session));
     if let [only] = &session.turns[..] {
         attributes.extend(attributes_of(only));
     }
@@ -71,7 +78,7 @@ pub(super) fn child_attributes(session: &Session, name: &str) -> Map {
 }
 
 /// Attributes of a single turn.
-pub(super) fn attributes_of(turn: &Turn) -> Map {
+fn attributes_of(turn: &Turn) -> Map {
     let mut attributes = Map::new();
     attributes.put("codex.turn_id", turn.turn_id.as_deref());
     attributes.put("codex.time_to_first_token_ms", turn.time_to_first_token_ms);
@@ -93,8 +100,7 @@ fn thread_attributes(session: &Session) -> Map {
     attributes.put("codex.forked_from_id", meta.forked_from_id.as_deref());
     // A sub-agent whose parent's session file is missing has a trace of its own.
     put_parent(&mut attributes, session);
-    let (provider, version) = (meta.model_provider.as_deref(), meta.cli_version.as_deref());
-    gen_ai::agent(&mut attributes, CODEX, &meta.id, &meta.id, provider, version);
+    put_agent(&mut attributes, session, CODEX, &meta.id);
     if let Some(git) = &meta.git {
         let url = git.repository_url.as_deref().map(without_credentials);
         attributes.put("vcs.ref.head.revision", git.commit_hash.as_deref());
@@ -124,16 +130,27 @@ fn put_launch(attributes: &mut Map, launch: Option<&LaunchEntry>) {
 /// Attributes of a turn's span below the span of its thread.
 pub(super) fn inner_turn_attributes(session: &Session, turn: &Turn) -> Map {
     let mut attributes = attributes_of(turn);
-    put_agent(&mut attributes, session, session.meta.started_as().unwrap_or(CODEX));
+    let name = session.meta.started_as().unwrap_or(CODEX);
+    put_agent(&mut attributes, session, name, conversation_of(session));
     attributes
 }
 
+/// OpenTelemetry's attributes of an agent: the session itself, or a sub-agent.
+fn put_agent(attributes: &mut Map, session: &Session, name: &str, conversation: &str) {
+    let meta = &session.meta;
+    attributes.put("gen_ai.operation.name", Some(Text::word("invoke_agent")));
+    attributes.put("gen_ai.agent.name", Some(name));
+    attributes.put("gen_ai.agent.id", Some(meta.id.as_str()));
+    attributes.put("gen_ai.agent.version", meta.cli_version.as_deref());
+    attributes.put("gen_ai.conversation.id", Some(conversation));
+    attributes.put("gen_ai.provider.name", meta.model_provider.as_deref());
+}
+
 /// A thread that another thread started takes the other's conversation id.
-fn put_agent(attributes: &mut Map, session: &Session, name: &str) {
+fn conversation_of(session: &Session) -> &str {
     let meta = &session.meta;
     let root = meta.session_id.as_deref().or(meta.parent()).filter(|_| meta.started_as().is_some());
-    let (provider, version) = (meta.model_provider.as_deref(), meta.cli_version.as_deref());
-    gen_ai::agent(attributes, name, &meta.id, root.unwrap_or(&meta.id), provider, version);
+    root.unwrap_or(&meta.id)
 }
 
 /// Lines that the reader did not understand, counted by kind.
@@ -176,6 +193,56 @@ pub(super) fn without_credentials(url: &str) -> String {
     let host_end = rest.find('/').unwrap_or(rest.len());
     let host_start = rest[..host_end].rfind('@').map_or(0, |at| at + 1);
     format!("{scheme}://{}", &rest[host_start..])
+}
+
+/// OpenTelemetry's attributes of a model response. `is_whole`: the response is complete.
+/// `first_token`: milliseconds since the request started.
+pub(super) fn put_inference(
+    attributes: &mut Map,
+    inference: &Inference,
+    conversation: &Text,
+    provider: Option<&Text>,
+    is_whole: bool,
+    first_token: Option<i64>,
+) {
+    let model = inference.model.as_ref();
+    attributes.put("gen_ai.operation.name", Some(Text::word("chat")));
+    attributes.put("gen_ai.provider.name", provider);
+    attributes.put("gen_ai.conversation.id", Some(conversation));
+    attributes.put("gen_ai.request.model", model);
+    attributes.put("gen_ai.response.id", inference.response_id.as_ref());
+    if let Some(usage) = inference.usage {
+        // Codex records only the requested model.
+        attributes.put("gen_ai.response.model", model);
+        // Input includes cached tokens and tokens written to the cache; output includes reasoning.
+        attributes.put("gen_ai.usage.input_tokens", Some(usage.input));
+        attributes.put("gen_ai.usage.output_tokens", Some(usage.output));
+        attributes.put("gen_ai.usage.cache_read.input_tokens", Some(usage.cached_input));
+        attributes.put("gen_ai.usage.cache_creation.input_tokens", Some(usage.cache_write_input));
+        attributes.put("gen_ai.usage.reasoning.output_tokens", Some(usage.reasoning_output));
+    }
+    if is_whole {
+        // The model does not stop for a tool that its server runs.
+        let waits = inference.requests.iter().any(|request| request.name != SEARCH);
+        let reason = Text::word(if waits { "tool_call" } else { "stop" });
+        attributes.put("gen_ai.response.finish_reasons", Some(vec![Value::String(reason)]));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "no response takes 2^53 milliseconds")]
+    let seconds = first_token.map(|milliseconds| milliseconds as f64 / 1000.0);
+    attributes.put("gen_ai.response.time_to_first_chunk", seconds);
+}
+
+/// OpenTelemetry's attributes of a tool call.
+pub(super) fn put_tool(attributes: &mut Map, call: &ToolCall, conversation: &Text) {
+    attributes.put("gen_ai.operation.name", Some(Text::word("execute_tool")));
+    attributes.put("gen_ai.conversation.id", Some(conversation));
+    attributes.put("gen_ai.tool.name", Some(&call.name));
+    attributes.put("gen_ai.tool.call.id", Some(&call.call_id));
+    let kind = Text::word(if call.name == SEARCH { "extension" } else { "function" });
+    attributes.put("gen_ai.tool.type", Some(kind));
+    if call.server.is_some() {
+        attributes.put("mcp.method.name", Some(Text::word("tools/call")));
+    }
 }
 
 #[cfg(test)]
