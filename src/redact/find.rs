@@ -1,6 +1,6 @@
 //! Finds secrets in a text: one pass for the keywords of all rules, then the rule's pattern at each keyword.
 
-use super::check::Context;
+use super::rule_check::Context;
 use super::rules::{Rule, Rules};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use std::ops::Range;

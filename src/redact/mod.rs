@@ -3,28 +3,22 @@
 //! The spool takes only redacted traces, and every delivery goes through the spool. A secret becomes
 //! `[redacted:<rule>:<hash>]`: the rule is its kind, and the hash, salted per installation, distinguishes secrets.
 
-mod check;
-mod content;
+mod display;
 mod find;
 mod inline_files;
-mod lazy;
-mod limits;
-mod multiline;
+mod metadata;
 mod placeholder;
 mod redactor;
+mod rule_check;
 mod rules;
-mod salt;
-mod secrets;
-mod small_images;
-mod storable;
+mod secret_pass;
 #[cfg(test)]
 mod tests;
 mod texts;
 
+pub use display::text_of;
 pub use find::Finder;
-pub use lazy::{LazyRedactor, problems};
-pub use multiline::text_of;
-pub use redactor::{Redacted, Redactor};
+pub use inline_files::SmallImages;
+pub use placeholder::Salt;
+pub use redactor::{LazyRedactor, Redacted, Redactor, problems};
 pub use rules::{Rule, Rules};
-pub use salt::Salt;
-pub use small_images::SmallImages;

@@ -1,13 +1,15 @@
 //! Turns a trace into a redacted trace.
 
-use super::content::keep_metadata;
+use super::display;
 use super::find::Finder;
+use super::inline_files::{self, SmallImages};
+use super::metadata::keep_metadata;
+use super::placeholder::Salt;
 use super::rules::Rules;
-use super::salt::Salt;
-use super::secrets::SecretPass;
-use super::small_images::SmallImages;
-use super::{inline_files, limits, multiline, storable};
+use super::secret_pass::SecretPass;
+use super::texts::{RewriteTexts, rewrite_texts, storable};
 use crate::settings::content::Content;
+use crate::settings::file::ConfigFile;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
 use mlflow_store::keys::REDACTIONS;
@@ -15,8 +17,10 @@ use mlflow_store::trace::Trace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::ops::Deref;
-use std::sync::LazyLock;
+use std::path::PathBuf;
+use std::sync::{LazyLock, OnceLock};
 
 /// A trace without the secrets that the rules find. Read-only; to change it, convert it into a `Trace`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +38,7 @@ impl Redacted {
     /// Replaces characters that no store accepts. Traces that earlier versions spooled may still hold some.
     pub fn into_storable(self) -> Redacted {
         let Redacted(mut trace) = self;
-        storable::make_storable(&mut trace);
+        rewrite_texts(&mut trace, &mut storable);
         Redacted(trace)
     }
 
@@ -87,26 +91,64 @@ impl Redactor {
                 add_counts(&mut trace, &counts);
             }
         }
-        storable::make_storable(&mut trace);
-        multiline::nest(&mut trace);
-        limits::cut(&mut trace);
+        rewrite_texts(&mut trace, &mut storable);
+        display::nest(&mut trace);
+        display::cut(&mut trace);
         Redacted(trace)
     }
 
     /// Redacts a single text; None where it holds no secret.
     pub fn text(&self, text: &str) -> Option<String> {
-        SecretPass::new(&self.finder, &self.salt).redact_text(text)
+        SecretPass::new(&self.finder, &self.salt).text(text)
     }
 }
 
-fn add_counts(trace: &mut Trace, counts: &BTreeMap<String, u64>) {
+fn add_counts(trace: &mut Trace, counts: &BTreeMap<&str, u64>) {
     if counts.is_empty() {
         return;
     }
-    let json: Map = counts.iter().map(|(rule, count)| (rule.as_str().into(), (*count).into())).collect();
+    let json: Map = counts.iter().map(|(rule, count)| ((*rule).into(), (*count).into())).collect();
     let json = Value::Object(json);
     trace.metadata.insert(REDACTIONS.to_owned(), json.to_string());
     if let Some(root) = trace.spans.first_mut() {
         root.attributes.insert(Text::word(REDACTIONS), json);
+    }
+}
+
+/// Made late, because a launcher makes no trace before Codex starts, and the rules cost milliseconds to compile.
+#[derive(Debug)]
+pub struct LazyRedactor {
+    salt: PathBuf,
+    made: OnceLock<Redactor>,
+}
+
+impl LazyRedactor {
+    /// With the salt of this file.
+    pub fn new(salt: PathBuf) -> LazyRedactor {
+        LazyRedactor { salt, made: OnceLock::new() }
+    }
+
+    /// The first call decides by whose rules. Errors: the salt cannot be kept.
+    pub fn get(&self, config: &ConfigFile) -> io::Result<&Redactor> {
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
+        let salt = Salt::load_or_create(&self.salt)?;
+        let (rules, problems) = rules(config);
+        problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+        Ok(self.made.get_or_init(|| Redactor::new(rules, salt)))
+    }
+}
+
+/// The rules of the configuration file that cannot be followed, as sentences. Nothing is compiled without such rules.
+pub fn problems(config: &ConfigFile) -> Vec<String> {
+    if config.redaction().is_some() { rules(config).1 } else { Vec::new() }
+}
+
+/// The built-in rules hold even where the configuration file cannot be read.
+fn rules(config: &ConfigFile) -> (Rules, Vec<String>) {
+    match config.redaction() {
+        Some(redaction) => Rules::built_in().with_user_rules(redaction),
+        None => (Rules::built_in(), Vec::new()),
     }
 }

@@ -1,6 +1,6 @@
 //! The rules for secrets: the built-in ones (`rules.toml`), and those that users add.
 
-use super::check::Check;
+use super::rule_check::RuleCheck;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub struct Rule {
     #[serde(default)]
     pub(super) anywhere: bool,
     #[serde(default)]
-    pub(super) check: Check,
+    pub(super) check: RuleCheck,
     #[serde(default)]
     finds: Vec<String>,
     #[serde(default)]
@@ -177,7 +177,7 @@ fn user_rule(rule: &Value, at: usize) -> Result<Rule, String> {
         // A user's rule searches the whole text: users need not know the built-in rules' limits.
         is_unlimited: true,
         anywhere: true,
-        check: Check::Any,
+        check: RuleCheck::Any,
         pattern,
         compiled: OnceLock::from(Some(compiled)),
         ..Rule::default()

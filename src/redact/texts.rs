@@ -1,9 +1,14 @@
-//! Visits every text of a trace: names, previews, keys, nested values.
+//! Visits every text of a trace: names, previews, keys, nested values. And the visitor that replaces characters that a
+//! store cannot keep.
 
+use common::json::escapes;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
 use mlflow_store::trace::{Span, SpanEvent, SpanStatus, Trace};
 use std::mem;
+
+/// U+2400, the symbol for NUL: it shows where the NUL was.
+const NUL: char = '\u{2400}';
 
 /// Replaces parts of texts. Both functions return None where the text stays as it is.
 pub(super) trait RewriteTexts {
@@ -12,6 +17,12 @@ pub(super) trait RewriteTexts {
     /// For a value next to its name: `{"password": "…"}`, `["--token", "…"]`. `text` gets the value as well.
     fn value_of(&mut self, _name: &str, _value: &str) -> Option<String> {
         None
+    }
+}
+
+impl<F: FnMut(&str) -> Option<String>> RewriteTexts for F {
+    fn text(&mut self, text: &str) -> Option<String> {
+        self(text)
     }
 }
 
@@ -123,6 +134,47 @@ fn rewrite_named_value(object: &mut Map, rewriter: &mut impl RewriteTexts) {
     for key in ["value", "Value"] {
         if let Some(Value::String(text)) = object.get_mut(key) {
             store(rewriter.value_of(&name, text), text);
+        }
+    }
+}
+
+/// The text without characters that a store cannot keep: U+0000, which PostgreSQL refuses, and halves of surrogate
+/// pairs, which Python cannot encode. A single such character makes a server refuse the whole trace at every attempt.
+///
+/// A Rust text never holds half a pair. But MLflow parses a text that is JSON again, and decodes `\ud800` or `\u0000`
+/// in it.
+pub(super) fn storable(text: &str) -> Option<String> {
+    let without_nul = text.contains('\0').then(|| text.replace('\0', NUL.encode_utf8(&mut [0; 4])));
+    let is_json = text.trim_start().starts_with(['{', '[', '"']);
+    let mended = is_json.then(|| escapes::mended(without_nul.as_deref().unwrap_or(text))).flatten();
+    mended.or(without_nul)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_that_no_store_keeps_are_replaced() {
+        let table = [
+            ("", None),
+            ("a\u{2400}b", None),
+            ("a\0b\0", Some("a\u{2400}b\u{2400}")),
+            // Text about an escape stays.
+            (r"print '\u0000'", None),
+            (r#"{"a": "\u0000"}"#, Some(r#"{"a": "\u2400"}"#)),
+            (" [\"\0\", \"\\u0000\"]", Some(" [\"\u{2400}\", \"\\u2400\"]")),
+            (r#"{"a": "\\u0000"}"#, None),
+            (r#"{"a": "\\\u0000"}"#, Some(r#"{"a": "\\\u2400"}"#)),
+            (r#"["\ud83d\ude00"]"#, None),
+            (r#"["\ud83d\ud83d\ude00"]"#, Some(r#"["\ufffd\ud83d\ude00"]"#)),
+            (r#"["\uDE00", "\ud83dx"]"#, Some(r#"["\ufffd", "\ufffdx"]"#)),
+            (r#"["\ud83"#, None),
+            ("[\"\\ud83\u{e4}\\u0000", Some("[\"\\ud83\u{e4}\\u2400")),
+            ("{\\", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(storable(text).as_deref(), expected, "{text:?}");
         }
     }
 }

@@ -28,6 +28,10 @@ impl Value {
         self.as_object()?.get(key)
     }
 
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        if let Value::Object(fields) = self { fields.get_mut(key) } else { None }
+    }
+
     pub fn as_object(&self) -> Option<&Map> {
         if let Value::Object(fields) = self { Some(fields) } else { None }
     }

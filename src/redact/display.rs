@@ -1,7 +1,9 @@
-//! Limits of the texts of a trace. A mark replaces the cut part and states its size.
+//! How MLflow's page can show the texts of a trace: a mark replaces the middle of long ones and states its size, and
+//! tools' texts of several lines are one level down.
 //!
-//! Texts are cut after redaction: no rule recognizes half a secret.
+//! Runs after redaction: no rule recognizes half a secret, and some need the name next to the value.
 
+use common::json::text::Text;
 use common::json::value::{Map, Value};
 use mlflow_store::trace::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS, Span, SpanStatus, SpanType, Trace};
 
@@ -10,6 +12,9 @@ const LONGEST_TEXT: usize = 1 << 20;
 
 /// Bytes of a conversation's message. The span also holds the prompt or answer itself.
 const LONGEST_MESSAGE: usize = 64 << 10;
+
+/// The field that holds a text of several lines.
+const TEXT: &str = "text";
 
 /// Levels of nested lists and objects; deeper values become text. JSON parsers stop at 128 levels, and a stored trace
 /// adds some levels of its own.
@@ -57,9 +62,9 @@ pub(super) fn cut(trace: &mut Trace) {
 /// Cuts the messages of a conversation, in the inputs and in the answer.
 fn limit_conversation(span: &mut Span) {
     let choices = list_of(&mut span.outputs, "choices").iter_mut();
-    let answers = choices.filter_map(|choice| field_of(choice, "message"));
+    let answers = choices.filter_map(|choice| choice.get_mut("message"));
     for message in list_of(&mut span.inputs, "messages").iter_mut().chain(answers) {
-        if let Some(Value::String(text)) = field_of(message, "content")
+        if let Some(Value::String(text)) = message.get_mut("content")
             && let Some(short) = shortened(text, LONGEST_MESSAGE)
         {
             *text = short.into();
@@ -67,15 +72,8 @@ fn limit_conversation(span: &mut Span) {
     }
 }
 
-fn field_of<'v>(value: &'v mut Value, name: &str) -> Option<&'v mut Value> {
-    match value {
-        Value::Object(fields) => fields.get_mut(name),
-        _ => None,
-    }
-}
-
 fn list_of<'v>(value: &'v mut Value, name: &str) -> &'v mut [Value] {
-    match field_of(value, name) {
+    match value.get_mut(name) {
         Some(Value::Array(list)) => list,
         _ => &mut [],
     }
@@ -133,6 +131,35 @@ fn shortened(text: &str, longest: usize) -> Option<String> {
     let head = text.floor_char_boundary(longest / 2);
     let tail = text.ceil_char_boundary(before - longest / 2);
     Some(format!("{}\n[… {} of {before} bytes cut …]\n{}", &text[..head], tail - head, &text[tail..]))
+}
+
+/// Moves each text of several lines in the inputs and outputs of tools one level down, as `{"text": …}` under its own
+/// name. MLflow's page renders a top-level text there as Markdown, which joins lines and makes a patch unreadable. It
+/// shows a text one level down line by line.
+pub(super) fn nest(trace: &mut Trace) {
+    for span in trace.spans.iter_mut().filter(|span| span.span_type == SpanType::Tool) {
+        for value in [&mut span.inputs, &mut span.outputs] {
+            match value {
+                Value::Object(fields) => fields.values_mut().for_each(nest_text),
+                other => nest_text(other),
+            }
+        }
+    }
+}
+
+fn nest_text(value: &mut Value) {
+    if let Value::String(text) = value
+        && text.trim_end().contains('\n')
+    {
+        let mut fields = Map::with_capacity(1);
+        fields.insert(Text::word(TEXT), Value::String(text.clone()));
+        *value = Value::Object(fields);
+    }
+}
+
+/// The text, at the top or one level down.
+pub fn text_of(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get(TEXT)?.as_str())
 }
 
 #[cfg(test)]
@@ -205,5 +232,22 @@ mod tests {
         let text = value["a"][0]["b"].as_str().unwrap();
         assert!(text.contains("[… 10 of 1048586 bytes cut …]"), "{}", text.len());
         assert_eq!((value["c"].as_str(), value["d"].as_u64()), (Some("short"), Some(7)));
+    }
+
+    #[test]
+    fn only_a_text_of_several_lines_moves_one_level_down() {
+        let table = [
+            (json!("one\n"), json!("one\n")),
+            (json!("one\ntwo"), json!({"text": "one\ntwo"})),
+            (json!(["one\ntwo"]), json!(["one\ntwo"])),
+            (json!({"text": "one\ntwo"}), json!({"text": "one\ntwo"})),
+            (json!(7), json!(7)),
+        ];
+        for (before, after) in table {
+            let mut value = Value::from(before.clone());
+            nest_text(&mut value);
+            assert_eq!(serde_json::to_value(&value).unwrap(), after, "{before}");
+            assert_eq!(text_of(&value), before.as_str().or(before["text"].as_str()), "{before}");
+        }
     }
 }

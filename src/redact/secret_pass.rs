@@ -1,8 +1,7 @@
 //! Replaces secrets in every text of a trace: names, previews, keys, nested values.
 
 use super::find::{Finder, SecretRange};
-use super::placeholder::placeholder;
-use super::salt::Salt;
+use super::placeholder::Salt;
 use super::texts::{RewriteTexts, rewrite_texts};
 use aho_corasick::{AhoCorasick, MatchKind};
 use mlflow_store::trace::Trace;
@@ -22,7 +21,8 @@ const LONGEST_VALUE: usize = 4096;
 pub(super) struct SecretPass<'r> {
     finder: &'r Finder,
     salt: &'r Salt,
-    counts: BTreeMap<String, u64>,
+    /// For each rule's index.
+    counts: BTreeMap<usize, u64>,
     /// Each secret with its placeholder and the index of its rule.
     known: BTreeMap<String, (String, usize)>,
 }
@@ -33,14 +33,10 @@ impl<'r> SecretPass<'r> {
     }
 
     /// Replaces secrets, and counts the finds per rule.
-    pub(super) fn redact(mut self, trace: &mut Trace) -> BTreeMap<String, u64> {
+    pub(super) fn redact(mut self, trace: &mut Trace) -> BTreeMap<&'r str, u64> {
         rewrite_texts(trace, &mut self);
         self.replace_repeats(trace);
-        self.counts
-    }
-
-    pub(super) fn redact_text(mut self, text: &str) -> Option<String> {
-        self.text(text)
+        self.counts.iter().map(|(rule, count)| (self.finder.rule(*rule).name.as_str(), *count)).collect()
     }
 
     fn replace(&mut self, text: &str, found: &[SecretRange]) -> String {
@@ -48,11 +44,10 @@ impl<'r> SecretPass<'r> {
         let mut at = 0;
         for one in found {
             let secret = &text[one.range.clone()];
-            let rule = &self.finder.rule(one.rule).name;
-            let placeholder = placeholder(rule, self.salt, secret.as_bytes());
+            let placeholder = self.salt.placeholder(&self.finder.rule(one.rule).name, secret.as_bytes());
             kept.push_str(&text[at..one.range.start]);
             kept.push_str(&placeholder);
-            *self.counts.entry(rule.clone()).or_default() += 1;
+            *self.counts.entry(one.rule).or_default() += 1;
             if is_searched_elsewhere(secret) && self.known.len() < MOST_KNOWN {
                 self.known.entry(secret.to_owned()).or_insert((placeholder, one.rule));
             }
@@ -71,11 +66,18 @@ impl<'r> SecretPass<'r> {
         let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(known);
         // The automaton may become too large. The secrets are already replaced where a rule found them.
         let Ok(finder) = finder else { return };
-        let mut repeats = RepeatPass { finder, replacements, counts: BTreeMap::new() };
-        rewrite_texts(trace, &mut repeats);
-        for (rule, count) in repeats.counts {
-            *self.counts.entry(self.finder.rule(rule).name.clone()).or_default() += count;
-        }
+        let counts = &mut self.counts;
+        rewrite_texts(trace, &mut |text: &str| {
+            let (mut kept, mut at) = (String::new(), 0);
+            for hit in finder.find_iter(text) {
+                let (placeholder, rule) = replacements[hit.pattern().as_usize()];
+                kept.push_str(&text[at..hit.start()]);
+                kept.push_str(placeholder);
+                *counts.entry(*rule).or_default() += 1;
+                at = hit.end();
+            }
+            (at > 0).then(|| kept + &text[at..])
+        });
     }
 }
 
@@ -104,29 +106,6 @@ impl RewriteTexts for SecretPass<'_> {
             .map(|one| SecretRange { range: one.range.start - start..one.range.end - start, rule: one.rule })
             .collect();
         (!within.is_empty()).then(|| self.replace(value, &within))
-    }
-}
-
-/// A second pass, for secrets that the first pass found.
-struct RepeatPass<'a> {
-    finder: AhoCorasick,
-    /// Placeholder and rule index of each secret.
-    replacements: Vec<&'a (String, usize)>,
-    counts: BTreeMap<usize, u64>,
-}
-
-impl RewriteTexts for RepeatPass<'_> {
-    fn text(&mut self, text: &str) -> Option<String> {
-        let mut kept = String::new();
-        let mut at = 0;
-        for hit in self.finder.find_iter(text) {
-            let (placeholder, rule) = self.replacements[hit.pattern().as_usize()];
-            kept.push_str(&text[at..hit.start()]);
-            kept.push_str(placeholder);
-            *self.counts.entry(*rule).or_default() += 1;
-            at = hit.end();
-        }
-        (at > 0).then(|| kept + &text[at..])
     }
 }
 

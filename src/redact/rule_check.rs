@@ -1,12 +1,12 @@
 //! Checks beyond a pattern: that a value is no filler, no variable's name, and no word of a language.
 
-use super::placeholder;
+use super::placeholder::PREFIX;
 use serde::Deserialize;
 
 /// The check that a pattern's match must pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Check {
+pub(super) enum RuleCheck {
     /// The pattern is enough.
     Any,
     /// No filler such as `xxxxxxxx`.
@@ -66,25 +66,25 @@ const EXAMPLE_PARTS: [&str; 16] = [
 const HARMLESS_NAMES: [&str; 12] =
     ["page", "next", "contin", "cursor", "cancel", "public", "max", "eos", "bos", "pad_", "count", "expir"];
 
-impl Check {
+impl RuleCheck {
     pub(super) fn holds(self, value: &[u8], context: &Context) -> bool {
         // A placeholder of an earlier redaction.
-        if value.starts_with(placeholder::PREFIX.as_bytes()) {
+        if value.starts_with(PREFIX.as_bytes()) {
             return false;
         }
         match self {
-            Check::Any => true,
-            Check::Filler => is_not_filler(value),
-            Check::Mixed => is_mixed(value) && entropy(value) >= 3.0,
-            Check::Random => {
+            RuleCheck::Any => true,
+            RuleCheck::Filler => is_not_filler(value),
+            RuleCheck::Mixed => is_mixed(value) && entropy(value) >= 3.0,
+            RuleCheck::Random => {
                 is_mixed(value) && entropy(value) >= 3.0 && !is_example(value) && !is_made_of_words(value)
             }
-            Check::Chosen => {
+            RuleCheck::Chosen => {
                 let is_varied = is_mixed(value) || has_symbol(value);
-                value.len() >= 6 && is_varied && Check::Password.holds(value, context)
+                value.len() >= 6 && is_varied && RuleCheck::Password.holds(value, context)
             }
-            Check::Password => !is_example(value) && !is_reference(value) && !is_number(value),
-            Check::Header => {
+            RuleCheck::Password => !is_example(value) && !is_reference(value) && !is_number(value),
+            RuleCheck::Header => {
                 let is_varied = is_mixed(value) || (value.ends_with(b"=") && has_both_cases(value));
                 is_varied
                     && entropy(value) >= 2.5
@@ -92,7 +92,7 @@ impl Check {
                     && !is_reference(value)
                     && !is_made_of_words(value)
             }
-            Check::Assignment => is_assigned(value, context),
+            RuleCheck::Assignment => is_assigned(value, context),
         }
     }
 }
