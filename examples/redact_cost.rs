@@ -4,7 +4,7 @@
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::{Redactor, Rules, Salt};
-use codex_traced::settings::content::Content;
+use codex_traced::settings::modes::Content;
 use codex_traced::trace::build::{TraceSource, build_family};
 use std::path::Path;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! The command line of `codex-traced mlflow …`. All other arguments belong to Codex.
 
-use crate::settings::granularity::Granularity;
+use crate::settings::modes::Granularity;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;

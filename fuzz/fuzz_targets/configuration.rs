@@ -1,7 +1,7 @@
 //! Any bytes are a configuration or a sentence about what is wrong, and whatever it says can be followed or refused.
 #![no_main]
 
-use codex_traced::settings::content::Content;
+use codex_traced::settings::modes::Content;
 use codex_traced::settings::file::ConfigFile;
 use mlflow_store::target::Target;
 use codex_traced::redact::Rules;

@@ -10,8 +10,7 @@
 use super::attribution::Attribution;
 use super::launch_record::Destination;
 use crate::base::later_version::{LaterVersion, VersionField};
-use crate::settings::content::Content;
-use crate::settings::granularity::Granularity;
+use crate::settings::modes::{Content, Granularity};
 use codex_session::thread::ThreadId;
 use common::disk;
 use jiff::Timestamp;

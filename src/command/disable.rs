@@ -5,7 +5,7 @@ use super::config_edit::ConfigEdit;
 use super::layout::{counted, wrap};
 use crate::base::world::World;
 use crate::settings::file::FileState;
-use crate::settings::switch::ENABLED;
+use crate::settings::modes::ENABLED;
 use crate::settings::{Settings, Source, Tracing};
 use std::fmt::Write;
 

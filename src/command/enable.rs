@@ -6,10 +6,9 @@ use super::layout::wrap;
 use super::survey::patience;
 use crate::base::world::World;
 use crate::cli::Enable;
-use crate::settings::file::FileState;
-use crate::settings::granularity::GRANULARITY;
-use crate::settings::switch::ENABLED;
-use crate::settings::workspace;
+use crate::settings::access;
+use crate::settings::file::{ConfigFile, FileState};
+use crate::settings::modes::{ENABLED, GRANULARITY};
 use crate::settings::{Settings, Source, Tracing};
 use common::printable::clean;
 use common::variables::Variables;
@@ -154,7 +153,7 @@ fn wanted(enable: &Enable, world: &World, edit: &ConfigEdit) -> Result<Wanted, C
     // A workspace that the file names stays there, and applies to the new server.
     let mut updated = file.clone();
     updated.set(TRACKING_URI, Some(&uri));
-    let workspace = workspace::named_for(&target, &world.variables, &updated, here);
+    let workspace = access::workspace_for(&target, &world.variables, &updated, here);
     let target = target.with_workspace(workspace);
     Ok(Wanted { target, uri, experiment, sessions_dir, left_behind })
 }

@@ -10,7 +10,7 @@ use crate::finish::gather::{self, Own};
 use crate::queue::history::{last_trace, newest_part};
 use crate::queue::spool::Spool;
 use crate::queue::{receipts, spool};
-use crate::settings::content::Content;
+use crate::settings::modes::Content;
 use crate::trace::build::{TraceSource, build_family};
 use codex_session::rollout::files::SessionFiles;
 use codex_session::rollout::thread_files::ThreadFiles;

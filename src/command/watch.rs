@@ -15,7 +15,7 @@ use crate::queue::deliver::{DeliveryRequest, DrainStep};
 use crate::queue::presence::ask;
 use crate::queue::{PATIENCE, receipts, spool};
 use crate::settings::Tracing;
-use crate::settings::granularity::Granularity;
+use crate::settings::modes::Granularity;
 use crate::trace::ids::trace_of_turn;
 use codex_session::rollout::changes::Changes;
 use codex_session::rollout::files::root_of;

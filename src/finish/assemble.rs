@@ -14,7 +14,7 @@ use crate::queue::history::{first_destination, granularity_of};
 use crate::queue::put::{destination_of, put_written};
 use crate::queue::receipts;
 use crate::redact::Redacted;
-use crate::settings::content::Content;
+use crate::settings::modes::Content;
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;

@@ -11,7 +11,7 @@ use crate::queue::spool::entry::{Entry, Rank};
 use crate::queue::spool::policy::{Lane, is_overtaken};
 use crate::queue::spool::{Spool, SpoolError};
 use crate::queue::{PATIENCE, receipts, spool};
-use crate::settings::granularity::Granularity;
+use crate::settings::modes::Granularity;
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::thread::ThreadId;
 use mlflow_store::ids::TraceId;

@@ -14,7 +14,7 @@ use crate::queue::put::{PutError, put_imported};
 use crate::queue::receipts;
 use crate::queue::sync_state::SyncState;
 use crate::redact::Redacted;
-use crate::settings::granularity::Granularity;
+use crate::settings::modes::Granularity;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
 use mlflow_store::lost::ExperimentState;

@@ -6,7 +6,7 @@ use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
 use crate::claim::unclaimed::{self, Unclaimed};
 use crate::queue::receipts::{Receipts, newest};
-use crate::settings::granularity::Granularity;
+use crate::settings::modes::Granularity;
 use crate::trace::ids::{trace_of_continuation, trace_of_thread, trace_of_turn};
 use codex_session::thread::ThreadId;
 use jiff::Timestamp;

@@ -6,7 +6,7 @@ mod storable;
 mod user_rules;
 
 use super::{Finder, Redacted, Redactor, Rules, Salt};
-use crate::settings::content::Content;
+use crate::settings::modes::Content;
 use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use mlflow_store::ids::{SpanId, TraceId};

@@ -1,18 +1,15 @@
 //! The settings of a process: from its environment, else the configuration file, else the default.
 
 pub mod access;
-pub mod content;
 pub mod file;
-pub mod granularity;
+pub mod folder_policy;
+pub mod modes;
 pub mod reference;
-pub mod switch;
 pub mod wait;
-pub mod workspace;
 
-use self::content::{CONTENT, Content, FolderPolicy};
 use self::file::{ConfigFile, FileState};
-use self::granularity::{GRANULARITY, Granularity};
-use self::switch::ENABLED;
+use self::folder_policy::FolderPolicy;
+use self::modes::{CONTENT, Content, ENABLED, GRANULARITY, Granularity, IMAGES, parse_switch};
 use crate::base::codex_home::CodexHome;
 use crate::base::world::World;
 use common::variables::Variables;
@@ -22,8 +19,6 @@ use mlflow_store::target::{
 };
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
-
-pub const IMAGES: &str = "CODEX_TRACED_IMAGES";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -121,7 +116,7 @@ impl Settings {
                 variables.text(name).map(|value| (value.to_owned(), Source::Environment(name)));
             in_environment.or_else(|| Some((file.text(name)?, Source::File)))
         };
-        let asked = value_of(ENABLED).map(|(value, source)| (switch::parse(&value), value, source));
+        let asked = value_of(ENABLED).map(|(value, source)| (parse_switch(&value), value, source));
         let tracing = match &asked {
             _ if variables.text("CODEX_TRACED") == Some("0") => {
                 Setting { value: Tracing::Off, source: Source::Environment("CODEX_TRACED") }
@@ -159,7 +154,7 @@ impl Settings {
                 }
             },
         };
-        let target = match workspace::named_for(&target.value, variables, file, base) {
+        let target = match access::workspace_for(&target.value, variables, file, base) {
             Some(name) if name.chars().any(char::is_control) => {
                 problems.push(format!(
                     "{WORKSPACE} holds characters that no workspace has, so the trace stays local\n  \
@@ -186,7 +181,7 @@ impl Settings {
                     "{GRANULARITY} is \"{word}\", so a trace is a session\n  hint: set it to session or turn"
                 ));
             });
-        let images = parsed(value_of(IMAGES), switch::parse, false, &mut |word| {
+        let images = parsed(value_of(IMAGES), parse_switch, false, &mut |word| {
             problems.push(format!(
                 "{IMAGES} is \"{word}\", so images become notes\n  hint: set it to true or false"
             ));

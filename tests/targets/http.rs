@@ -8,7 +8,7 @@ use codex_session::session::family::Family;
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::Redacted;
-use codex_traced::settings::granularity::Granularity;
+use codex_traced::settings::modes::Granularity;
 use codex_traced::trace::build::{TraceSource, build_family, build_turns};
 use jiff::Timestamp;
 use mlflow_store::exporter::{Delivered, ExportError, Patience};

@@ -2,7 +2,7 @@
 
 use crate::claim::thread_record::ThreadRecord;
 use crate::redact::{Redactor, Rules, Salt};
-use crate::settings::content::Content;
+use crate::settings::modes::Content;
 use crate::trace::build::{TraceSource, build_family};
 use codex_session::session::{Writer, read};
 use mlflow_store::keys::PERSONAL;

@@ -1,18 +1,15 @@
-//! The content mode: how much of a session a trace holds. And the file of a project's folder that restricts it.
+//! The file of a project's folder that restricts what is traced there.
 //!
 //! `.codex/mlflow_config.json` in the folder that Codex works in, or in one above it, can only restrict: it switches
 //! tracing off, or sets the content mode to `metadata`. It is untrusted input: it may come with a cloned repository.
 
 use super::file::ConfigFile;
-use super::switch::{self, ENABLED};
+use super::modes::{CONTENT, Content, ENABLED, parse_switch};
 use crate::base::codex_home::CodexHome;
-use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-pub const CONTENT: &str = "CODEX_TRACED_CONTENT";
 
 /// Relative to a project's folder.
 const FILE: &str = ".codex/mlflow_config.json";
@@ -23,18 +20,6 @@ const LARGEST_FILE: u64 = 64 << 10;
 /// How many levels of parent folders are searched. Project trees are less deep.
 const MOST_FOLDERS: usize = 128;
 
-/// Ordered by strictness: the stricter mode is the greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Content {
-    /// Everything except secrets.
-    #[default]
-    Full,
-    /// Names of models and tools, times, counts, tokens, cost, statuses, exit codes, versions, thread and turn ids.
-    /// No text that a person, a model or a program wrote.
-    Metadata,
-}
-
 /// What the files of a session's folder and of its parents ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FolderPolicy {
@@ -44,26 +29,6 @@ pub struct FolderPolicy {
     pub metadata: Option<PathBuf>,
     /// Why a file cannot be followed. Such a file restricts to metadata: its author wanted a restriction.
     pub problem: Option<String>,
-}
-
-impl Content {
-    /// None for an unknown word.
-    pub fn parse(text: &str) -> Option<Content> {
-        [Content::Full, Content::Metadata]
-            .into_iter()
-            .find(|mode| text.trim().eq_ignore_ascii_case(mode.as_str()))
-    }
-
-    pub fn is_full(&self) -> bool {
-        *self == Content::Full
-    }
-
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Content::Full => "full",
-            Content::Metadata => "metadata",
-        }
-    }
 }
 
 impl FolderPolicy {
@@ -101,7 +66,7 @@ impl FolderPolicy {
 
     fn add(&mut self, path: &Path, file: &ConfigFile) {
         // An unknown word switches off too.
-        if file.text(ENABLED).is_some_and(|text| switch::parse(&text) != Some(true)) {
+        if file.text(ENABLED).is_some_and(|text| parse_switch(&text) != Some(true)) {
             self.off.get_or_insert_with(|| path.to_owned());
         }
         match file.text(CONTENT).map(|text| Content::parse(&text)) {
