@@ -37,14 +37,8 @@ pub enum FileState {
 
 /// Why the text is no configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidConfig {
-    #[error("{0}")]
-    Json(#[from] serde_json::Error),
-    #[error("it holds {0}, not an object")]
-    NoObject(&'static str),
-    #[error("its \"environment\" is {0}, not an object")]
-    NoEnvironment(&'static str),
-}
+#[error("{0}")]
+pub struct InvalidConfig(String);
 
 impl ConfigFile {
     /// The file, or an empty one if it is missing or cannot be read.
@@ -61,13 +55,15 @@ impl ConfigFile {
     }
 
     pub fn parse(bytes: &[u8]) -> Result<ConfigFile, InvalidConfig> {
-        let object = match serde_json::from_slice(bytes)? {
+        let object = match serde_json::from_slice(bytes).map_err(|error| InvalidConfig(error.to_string()))? {
             Value::Object(object) => object,
-            other => return Err(InvalidConfig::NoObject(kind_of(&other))),
+            other => return Err(InvalidConfig(format!("it holds {}, not an object", kind_of(&other)))),
         };
         match object.get(ENVIRONMENT) {
             None | Some(Value::Object(_) | Value::Null) => Ok(ConfigFile { object }),
-            Some(other) => Err(InvalidConfig::NoEnvironment(kind_of(other))),
+            Some(other) => {
+                Err(InvalidConfig(format!("its \"environment\" is {}, not an object", kind_of(other))))
+            }
         }
     }
 
