@@ -48,25 +48,11 @@ impl InterfaceWriter {
     }
 }
 
-/// `features.daemon_auto_start`, in either of its two usual forms. One switch needs no TOML parser: any other
-/// form counts as the default.
+/// `features.daemon_auto_start`. A configuration that cannot be read counts as the default.
 fn starts_daemon(config: &str) -> bool {
-    let mut table = "";
-    for line in config.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            table = name.trim();
-        }
-        let Some((key, value)) = line.split_once('=') else { continue };
-        let is_switch = match table {
-            "" => key.trim() == "features.daemon_auto_start",
-            "features" => key.trim() == "daemon_auto_start",
-            _ => false,
-        };
-        if is_switch && value.trim() == "false" {
-            return false;
-        }
-    }
-    true
+    let config: toml::Table = toml::from_str(config).unwrap_or_default();
+    let switch = config.get("features").and_then(|features| features.get("daemon_auto_start"));
+    switch.and_then(toml::Value::as_bool).unwrap_or(true)
 }
 
 #[cfg(test)]
