@@ -3,7 +3,7 @@
 use crate::base::codex_home::CodexHome;
 use crate::base::paths::Paths;
 use crate::base::world::World;
-use crate::redact::{self, LazyRedactor, Redactor};
+use crate::redact::{self, Redactor};
 use crate::settings::Settings;
 use mlflow_store::target::access::Access;
 use std::io;
@@ -15,14 +15,12 @@ pub struct Context<'w> {
     pub world: &'w World,
     pub paths: Paths,
     settings: OnceLock<Settings>,
-    redactor: LazyRedactor,
+    redactor: OnceLock<Redactor>,
 }
 
 impl<'w> Context<'w> {
     pub fn new(world: &'w World, home: &CodexHome) -> Context<'w> {
-        let paths = Paths::new(home);
-        let redactor = LazyRedactor::new(paths.salt());
-        Context { world, paths, settings: OnceLock::new(), redactor }
+        Context { world, paths: Paths::new(home), settings: OnceLock::new(), redactor: OnceLock::new() }
     }
 
     pub fn home(&self) -> &CodexHome {
@@ -43,9 +41,14 @@ impl<'w> Context<'w> {
         crate::settings::access::with_file(self.world, &self.settings().file)
     }
 
+    /// Made for the first trace, with the rules of that time: a launcher makes no trace before Codex starts.
     /// Errors: the salt of the placeholders cannot be kept.
     pub fn redactor(&self) -> io::Result<&Redactor> {
-        self.redactor.get(&self.settings().file)
+        if let Some(made) = self.redactor.get() {
+            return Ok(made);
+        }
+        let made = Redactor::from_config(&self.settings().file, &self.paths.salt())?;
+        Ok(self.redactor.get_or_init(|| made))
     }
 
     /// The user's rules for secrets that cannot be followed, as sentences.

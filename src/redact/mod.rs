@@ -20,5 +20,5 @@ pub use display::text_of;
 pub use find::Finder;
 pub use inline_files::SmallImages;
 pub use placeholder::Salt;
-pub use redactor::{LazyRedactor, Redacted, Redactor, problems};
-pub use rules::{Rule, Rules};
+pub use redactor::{Redacted, Redactor};
+pub use rules::{Rule, Rules, problems};

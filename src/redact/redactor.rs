@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
-use std::path::PathBuf;
-use std::sync::{LazyLock, OnceLock};
+use std::path::Path;
+use std::sync::LazyLock;
 
 /// A trace without the secrets that the rules find. Read-only; to change it, convert it into a `Trace`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +81,15 @@ impl Redactor {
         Redactor { finder: Finder::new(rules), salt }
     }
 
+    /// With the rules of the configuration, which cost milliseconds to compile, and the salt of this file.
+    /// Errors: the salt cannot be kept.
+    pub fn from_config(config: &ConfigFile, salt: &Path) -> io::Result<Redactor> {
+        let salt = Salt::load_or_create(salt)?;
+        let (rules, problems) = Rules::from_config(config);
+        problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+        Ok(Redactor::new(rules, salt))
+    }
+
     /// Deterministic for the same trace, rules and salt. Cuts long texts last: no rule recognizes half a secret.
     pub fn redact(&self, mut trace: Trace, content: Content) -> Redacted {
         inline_files::replace(&mut trace);
@@ -112,43 +121,5 @@ fn add_counts(trace: &mut Trace, counts: &BTreeMap<&str, u64>) {
     trace.metadata.insert(REDACTIONS.to_owned(), json.to_string());
     if let Some(root) = trace.spans.first_mut() {
         root.attributes.insert(Text::word(REDACTIONS), json);
-    }
-}
-
-/// Made late, because a launcher makes no trace before Codex starts, and the rules cost milliseconds to compile.
-#[derive(Debug)]
-pub struct LazyRedactor {
-    salt: PathBuf,
-    made: OnceLock<Redactor>,
-}
-
-impl LazyRedactor {
-    /// With the salt of this file.
-    pub fn new(salt: PathBuf) -> LazyRedactor {
-        LazyRedactor { salt, made: OnceLock::new() }
-    }
-
-    /// The first call decides by whose rules. Errors: the salt cannot be kept.
-    pub fn get(&self, config: &ConfigFile) -> io::Result<&Redactor> {
-        if let Some(made) = self.made.get() {
-            return Ok(made);
-        }
-        let salt = Salt::load_or_create(&self.salt)?;
-        let (rules, problems) = rules(config);
-        problems.iter().for_each(|problem| tracing::warn!("{problem}"));
-        Ok(self.made.get_or_init(|| Redactor::new(rules, salt)))
-    }
-}
-
-/// The rules of the configuration file that cannot be followed, as sentences. Nothing is compiled without such rules.
-pub fn problems(config: &ConfigFile) -> Vec<String> {
-    if config.redaction().is_some() { rules(config).1 } else { Vec::new() }
-}
-
-/// The built-in rules hold even where the configuration file cannot be read.
-fn rules(config: &ConfigFile) -> (Rules, Vec<String>) {
-    match config.redaction() {
-        Some(redaction) => Rules::built_in().with_user_rules(redaction),
-        None => (Rules::built_in(), Vec::new()),
     }
 }

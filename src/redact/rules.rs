@@ -1,6 +1,7 @@
 //! The rules for secrets: the built-in ones (`rules.toml`), and those that users add.
 
 use super::rule_check::RuleCheck;
+use crate::settings::file::ConfigFile;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 use serde_json::Value;
@@ -75,6 +76,15 @@ impl Rules {
         Rules { rules: file.rule, allowed: Vec::new() }
     }
 
+    /// The built-in rules hold even where the configuration file cannot be read. Its rules that cannot be followed are
+    /// sentences.
+    pub(super) fn from_config(config: &ConfigFile) -> (Rules, Vec<String>) {
+        match config.redaction() {
+            Some(redaction) => Rules::built_in().with_user_rules(redaction),
+            None => (Rules::built_in(), Vec::new()),
+        }
+    }
+
     /// Adds the rules of the configuration's `redaction`. An invalid entry is skipped and reported as a sentence; the
     /// built-in rules always apply.
     pub fn with_user_rules(mut self, redaction: &Value) -> (Rules, Vec<String>) {
@@ -143,6 +153,11 @@ impl Rule {
     pub fn examples(&self) -> (&[String], &[String]) {
         (&self.finds, &self.ignores)
     }
+}
+
+/// The rules of the configuration file that cannot be followed, as sentences. Nothing is compiled without such rules.
+pub fn problems(config: &ConfigFile) -> Vec<String> {
+    if config.redaction().is_some() { Rules::from_config(config).1 } else { Vec::new() }
 }
 
 fn user_rule(rule: &Value, at: usize) -> Result<Rule, String> {
