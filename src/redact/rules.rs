@@ -35,10 +35,12 @@ pub struct Rule {
     pub(super) anywhere: bool,
     #[serde(default)]
     pub(super) check: RuleCheck,
+    /// Test strings with a secret; none for rules that people add.
     #[serde(default)]
-    finds: Vec<String>,
+    pub finds: Vec<String>,
+    /// Test strings without a secret.
     #[serde(default)]
-    ignores: Vec<String>,
+    pub ignores: Vec<String>,
     /// A keyword anywhere makes the rule search the whole text.
     #[serde(skip)]
     pub(super) is_unlimited: bool,
@@ -90,13 +92,8 @@ impl Rules {
     pub fn with_user_rules(mut self, redaction: &Value) -> (Rules, Vec<String>) {
         let mut problems = Vec::new();
         let Some(object) = redaction.as_object() else {
-            return (
-                self,
-                vec![
-                    "\"redaction\" is no object, so it counts as not there (see docs/configuration.md)"
-                        .into(),
-                ],
-            );
+            let problem = "\"redaction\" is no object, so it counts as not there (see docs/configuration.md)";
+            return (self, vec![problem.to_owned()]);
         };
         for (key, value) in object {
             match (key.as_str(), value.as_array()) {
@@ -147,11 +144,6 @@ impl Rule {
     /// A match begins with the keyword, so nothing need be searched for it.
     pub(super) fn is_anchored(&self) -> bool {
         self.before == 0 && !self.keywords.is_empty()
-    }
-
-    /// Test strings, those with a secret first. Empty for rules that people add.
-    pub fn examples(&self) -> (&[String], &[String]) {
-        (&self.finds, &self.ignores)
     }
 }
 

@@ -5,7 +5,7 @@ mod reach;
 mod storable;
 mod user_rules;
 
-use super::{Finder, Redacted, Redactor, Rules, Salt};
+use super::{Finder, Redacted, Redactor, Rule, Rules, Salt};
 use crate::settings::modes::Content;
 use common::json::value::{Map, Value};
 use jiff::Timestamp;
@@ -71,7 +71,7 @@ fn every_rule_passes_its_test_strings() {
     let rules = Rules::built_in().rules;
     let mut wrong = Vec::new();
     for rule in &rules {
-        let (finds, ignores) = rule.examples();
+        let Rule { finds, ignores, .. } = rule;
         assert!(!finds.is_empty() && !ignores.is_empty(), "{} has no test strings", rule.name);
         for example in finds {
             let marked = written_out(example);

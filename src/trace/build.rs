@@ -150,8 +150,7 @@ impl<'a> TraceInfo<'a> {
 
     /// `spans`: the root first. `last`: the time that the root span covers at least.
     pub(super) fn into_trace(self, id: TraceId, spans: Vec<Span>, last: Option<Timestamp>) -> Trace {
-        let mut spans = tree::settled(spans, earliest_start(self.session), last);
-        tree::add_up(&mut spans);
+        let spans = tree::settled(spans, earliest_start(self.session), last);
         let state = if self.is_running { TraceState::InProgress } else { outcome::state_of(self.status) };
         let without_answer = || beginning(&outcome::preview_of(self.status));
         let root = &spans[0];

@@ -70,12 +70,17 @@ pub(super) fn preview_of(status: &TurnStatus) -> String {
 
 /// The exception event of a failed turn. MLflow's page marks a span as failed only if it has one.
 pub(super) fn failure_event(status: &TurnStatus, at: Timestamp) -> Vec<SpanEvent> {
+    let kind = match status {
+        TurnStatus::Failed { kind, .. } => kind.as_deref().unwrap_or("TurnError"),
+        _ => "TurnLost",
+    };
+    error_of(&status_of(status)).map(|message| exception(kind, message, at)).into_iter().collect()
+}
+
+pub(super) fn error_of(status: &SpanStatus) -> Option<&str> {
     match status {
-        TurnStatus::Failed { message, kind } => {
-            vec![exception(kind.as_deref().unwrap_or("TurnError"), message, at)]
-        }
-        TurnStatus::Lost => vec![exception("TurnLost", LOST, at)],
-        TurnStatus::Running | TurnStatus::Completed | TurnStatus::Interrupted { .. } => Vec::new(),
+        SpanStatus::Error { message } => Some(message),
+        SpanStatus::Ok | SpanStatus::Unset => None,
     }
 }
 

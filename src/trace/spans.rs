@@ -1,7 +1,7 @@
 //! The spans below a turn: model responses, tool calls, compactions.
 
 use super::ids::span_of_key;
-use super::outcome::{exception, with_last_words};
+use super::outcome::{error_of, exception, with_last_words};
 use super::price::{Priced, token_usage};
 use super::thread::ThreadScope;
 use super::{attributes, chat, outcome};
@@ -53,10 +53,6 @@ pub(super) fn of_turn(of: &ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span
 }
 
 impl TurnScope<'_> {
-    fn id(&self, key: &str) -> SpanId {
-        span_of_key(self.of.thread, key)
-    }
-
     fn inference(&self, inference: &Inference, parent: SpanId) -> Span {
         let model = inference.model.as_ref();
         let mut attributes = Map::with_capacity(MOST_ATTRIBUTES);
@@ -97,7 +93,7 @@ impl TurnScope<'_> {
         let event = |message: &str| exception(outcome::exception_type(inference), message, ended_at);
         let events = error_of(&status).map(event).into_iter().collect();
         Span {
-            id: self.id(&format!("inference:{}", inference.number)),
+            id: span_of_key(self.of.thread, &format!("inference:{}", inference.number)),
             parent: Some(parent),
             name: format!("llm_call_{}", inference.number),
             span_type: SpanType::Llm,
@@ -185,23 +181,16 @@ impl TurnScope<'_> {
     }
 
     fn tool_status(&self, outcome: &Outcome) -> SpanStatus {
-        match outcome {
-            Outcome::Ok => SpanStatus::Ok,
-            Outcome::Failed { message } | Outcome::Denied { message } => {
-                SpanStatus::Error { message: message.clone() }
-            }
-            Outcome::Interrupted => SpanStatus::Error { message: "interrupted".into() },
-            Outcome::Running => self.status_without_an_end(),
-        }
-    }
-
-    fn status_without_an_end(&self) -> SpanStatus {
-        let why = match &self.turn.status {
-            TurnStatus::Running => return SpanStatus::Unset,
-            TurnStatus::Interrupted { .. } => "interrupted",
-            TurnStatus::Lost => "codex ended before the call did",
+        let why = match (outcome, &self.turn.status) {
+            (Outcome::Ok, _) => return SpanStatus::Ok,
+            (Outcome::Failed { message } | Outcome::Denied { message }, _) => message,
+            (Outcome::Running, TurnStatus::Running) => return SpanStatus::Unset,
+            (Outcome::Interrupted, _) | (Outcome::Running, TurnStatus::Interrupted { .. }) => "interrupted",
+            (Outcome::Running, TurnStatus::Lost) => "codex ended before the call did",
             // Codex does so for a tool that the model may not call by that name.
-            TurnStatus::Completed | TurnStatus::Failed { .. } => "codex recorded no answer",
+            (Outcome::Running, TurnStatus::Completed | TurnStatus::Failed { .. }) => {
+                "codex recorded no answer"
+            }
         };
         SpanStatus::Error { message: why.into() }
     }
@@ -212,7 +201,7 @@ impl TurnScope<'_> {
         attributes.put("codex.context_tokens_before", compaction.tokens_before);
         attributes.put("codex.context_tokens_after", compaction.tokens_after);
         Span {
-            id: self.id(&format!("compaction:{}", compaction.number)),
+            id: span_of_key(self.of.thread, &format!("compaction:{}", compaction.number)),
             parent: Some(parent),
             name: "compaction".into(),
             span_type: SpanType::Chain,
@@ -235,13 +224,6 @@ fn first_token(turn: &Turn) -> Option<(u32, Timestamp)> {
     let last_requested =
         turn.inferences().filter(|it| it.started_at.is_some_and(|started| started <= at)).last()?;
     Some((last_requested.number, at))
-}
-
-fn error_of(status: &SpanStatus) -> Option<&str> {
-    match status {
-        SpanStatus::Error { message } => Some(message),
-        SpanStatus::Ok | SpanStatus::Unset => None,
-    }
 }
 
 fn milliseconds(duration: SignedDuration) -> i64 {

@@ -8,7 +8,7 @@ use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, SpanType};
 use std::collections::HashMap;
 
-/// Fixes times and order. Input: the root first, every parent before its children.
+/// Fixes times and order, and adds up tokens. Input: the root first, every parent before its children.
 ///
 /// - A parent starts no later than its first child; its own start may be inferred.
 /// - The root covers all spans. Other parents may end before a child that they do not wait for, such as a sub-agent
@@ -35,6 +35,7 @@ pub(super) fn settled(mut spans: Vec<Span>, floor: Timestamp, last: Option<Times
         root.ended_at = ended_at;
         root.events.iter_mut().for_each(|event| event.at = ended_at);
     }
+    add_up(&mut spans, &parents);
     in_order(spans, &parents)
 }
 
@@ -79,9 +80,8 @@ fn in_order(spans: Vec<Span>, parents: &[Option<usize>]) -> Vec<Span> {
 /// Gives each agent span the tokens of all responses below it, including those of sub-agents.
 ///
 /// MLflow's own token attribute stays on the responses only: MLflow 3.6 to 3.14 sum it over every span.
-pub(super) fn add_up(spans: &mut [Span]) {
+fn add_up(spans: &mut [Span], parents: &[Option<usize>]) {
     const COUNTS: [&str; 2] = ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"];
-    let places: HashMap<SpanId, usize> = spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();
     let mut sums = vec![None; spans.len()];
     for at in (0..spans.len()).rev() {
         let span = &mut spans[at];
@@ -97,9 +97,8 @@ pub(super) fn add_up(spans: &mut [Span]) {
             }
             SpanType::Tool | SpanType::Chain => {}
         }
-        let parent = span.parent.and_then(|parent| places.get(&parent)).filter(|parent| **parent < at);
-        if let (Some(parent), Some(sum)) = (parent, sums[at]) {
-            let all: &mut [u64; 2] = sums[*parent].get_or_insert_default();
+        if let (Some(parent), Some(sum)) = (parents[at].filter(|parent| *parent < at), sums[at]) {
+            let all: &mut [u64; 2] = sums[parent].get_or_insert_default();
             (0..2).for_each(|count| all[count] = all[count].saturating_add(sum[count]));
         }
     }
