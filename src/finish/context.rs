@@ -10,7 +10,6 @@ use std::io;
 use std::sync::OnceLock;
 
 /// One for each run of the program.
-#[derive(Debug)]
 pub struct Context<'w> {
     pub world: &'w World,
     pub paths: Paths,

@@ -16,7 +16,6 @@ use mlflow_store::keys::REDACTIONS;
 use mlflow_store::trace::Trace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
@@ -68,12 +67,6 @@ impl From<Redacted> for Trace {
 pub struct Redactor {
     finder: Finder,
     salt: Salt,
-}
-
-impl fmt::Debug for Redactor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Redactor(…)")
-    }
 }
 
 impl Redactor {

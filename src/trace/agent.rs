@@ -2,7 +2,7 @@
 
 use super::chat::ChatHistory;
 use super::ids::span_of_key;
-use super::thread::{ThreadScope, thread_start};
+use super::thread_facts::{ThreadScope, thread_start};
 use super::{attributes, outcome, spans};
 use codex_session::session::family::{Family, Member, StartedBy, started_by};
 use codex_session::session::model::{Session, ToolCall, Turn};

@@ -4,7 +4,7 @@
 //! OpenTelemetry's names: registry of the GenAI semantic conventions as of 2026 (all with status "development").
 //! MLflow 3.17 reads them too. Prompts and answers get no such attribute: the span's inputs and outputs hold them once.
 
-use super::thread::launch_of;
+use super::thread_facts::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use codex_session::session::discrepancy::Discrepancy;
 use codex_session::session::model::{Clock, Inference, Session, ToolCall, Turn, TurnStatus};

@@ -6,7 +6,7 @@ use super::attributes::{self, without_credentials};
 use super::ids::{trace_of_thread, trace_of_turn};
 use super::outcome::beginning;
 use super::price::{UsageTotal, token_usage};
-use super::thread::{ThreadScope, earliest_start, with_failed_turns};
+use super::thread_facts::{ThreadScope, earliest_start, with_failed_turns};
 use super::{outcome, tree};
 use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::{Family, Member, StartedBy, started_by};
@@ -153,6 +153,7 @@ impl<'a> TraceInfo<'a> {
         let spans = tree::settled(spans, earliest_start(self.session), last);
         let state = if self.is_running { TraceState::InProgress } else { outcome::state_of(self.status) };
         let without_answer = || beginning(&outcome::preview_of(self.status));
+        let version = self.session.meta.cli_version.clone();
         let root = &spans[0];
         Trace {
             id,
@@ -163,7 +164,7 @@ impl<'a> TraceInfo<'a> {
             request_preview: self.prompt.map(beginning),
             response_preview: Some(self.response.map_or_else(without_answer, beginning)),
             metadata: self.metadata(),
-            tags: tags(self.session),
+            tags: version.map(|version| ("codex.cli_version".to_owned(), version)).into_iter().collect(),
             spans,
         }
     }
@@ -195,9 +196,4 @@ impl<'a> TraceInfo<'a> {
         ];
         rows.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }
-}
-
-fn tags(session: &Session) -> BTreeMap<String, String> {
-    let version = session.meta.cli_version.clone().map(|version| ("codex.cli_version".to_owned(), version));
-    version.into_iter().collect()
 }

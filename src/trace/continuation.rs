@@ -5,7 +5,7 @@
 use super::agent::{self, Layout};
 use super::build::{TraceInfo, TraceSource, started_in, turn_indices};
 use super::ids::{span_of_continuation, trace_of_continuation};
-use super::thread::{ThreadScope, with_failed_turns};
+use super::thread_facts::{ThreadScope, with_failed_turns};
 use super::{attributes, spans};
 use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::Family;

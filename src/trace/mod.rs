@@ -10,5 +10,5 @@ mod outcome;
 pub mod price;
 mod price_list;
 mod spans;
-mod thread;
+mod thread_facts;
 mod tree;

@@ -3,7 +3,7 @@
 use super::ids::span_of_key;
 use super::outcome::{error_of, exception, with_last_words};
 use super::price::{Priced, token_usage};
-use super::thread::ThreadScope;
+use super::thread_facts::ThreadScope;
 use super::{attributes, chat, outcome};
 use codex_session::session::model::{Compaction, Inference, Outcome, Step, ToolCall, Turn, TurnStatus};
 use common::json::value::{Map, Value};

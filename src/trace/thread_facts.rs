@@ -55,7 +55,9 @@ pub(super) fn with_failed_turns<'a>(family: &'a Family, record: &ThreadRecord) -
         let has_no_answer = turn.prompt.is_some() && turn.final_answer.is_none();
         if turn.status == TurnStatus::Completed
             && has_no_answer
-            && let Some(code) = launch_with_last_turn(session, index, record).and_then(failing_code)
+            && let Some(launch) = launch_with_last_turn(session, index, record)
+            && let Some(ChildExit::Code(code)) = launch.exit
+            && code != 0
         {
             result.to_mut().members[0].session.turns[index].status = TurnStatus::Failed {
                 message: format!("codex ended with exit code {code}, and the turn without an answer"),
@@ -81,13 +83,6 @@ fn launch_with_last_turn<'a>(
     let launch = launch_of(&session.turns[turn], record)?;
     let next = session.turns.get(turn + 1).and_then(|next| launch_of(next, record));
     Some(launch).filter(|launch| next.is_none_or(|next| next.launch_id != launch.launch_id))
-}
-
-fn failing_code(launch: &LaunchEntry) -> Option<i32> {
-    match launch.exit {
-        Some(ChildExit::Code(code)) if code != 0 => Some(code),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
