@@ -87,6 +87,8 @@ mod tests {
             (new, "[features]\ndaemon_auto_start = true\n", Daemon),
             (new, "[other]\ndaemon_auto_start = false\n", Daemon),
             (new, "# features.daemon_auto_start = false\n", Daemon),
+            (new, "features = {daemon_auto_start = false}", Itself),
+            (new, "[features\ndaemon_auto_start = false", Daemon),
             (CodexVersion(0, 155, 1), "", Itself),
         ];
         for (version, config, writer) in table {

@@ -55,10 +55,8 @@ pub fn build_family(family: &Family, record: &ThreadRecord, source: TraceSource)
 /// A trace per turn, with the sub-agents that the turn started. Empty where `build_family` returns None.
 pub fn build_turns(family: &Family, record: &ThreadRecord, source: TraceSource) -> Vec<Trace> {
     let family = &*with_failed_turns(family, record);
-    let Some(Member { session, .. }) = family.members.first() else { return Vec::new() };
-    if session.meta.id.is_empty() {
-        return Vec::new();
-    }
+    let root = family.members.first().filter(|root| !root.session.meta.id.is_empty());
+    let Some(Member { session, .. }) = root else { return Vec::new() };
     let turn_indices = turn_indices(family);
     let started = |turn| started_in(family, &turn_indices, turn..=turn);
     let trace = |turn| turn_trace(session, turn, family, &started(turn), record, source);
