@@ -50,7 +50,7 @@ pub(super) fn cut(trace: &mut Trace) {
         limit_all(&mut span.attributes);
         for event in &mut span.events {
             if let Some(Value::String(message)) = event.attributes.get_mut("exception.message")
-                && let Some(kept) = with_last_words(message)
+                && let Some(kept) = shortened_output(message)
             {
                 *message = kept.into();
             }
@@ -80,7 +80,7 @@ fn list_of<'v>(value: &'v mut Value, name: &str) -> &'v mut [Value] {
 }
 
 /// The first line, and the end of the program's output below it.
-fn with_last_words(message: &str) -> Option<String> {
+fn shortened_output(message: &str) -> Option<String> {
     let (sentence, printed) = message.split_once('\n')?;
     Some(format!("{sentence}\n{}", last(printed, LAST_WORDS_CHARACTERS)))
 }

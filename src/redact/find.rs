@@ -72,7 +72,7 @@ impl Finder {
         let mut progress = Vec::new();
         for hit in self.keywords.find_overlapping_iter(text) {
             let at = self.rule_of[hit.pattern().as_usize()];
-            let rule = &self.rules.rules[at];
+            let rule = self.rule(at);
             if !rule.anywhere && !begins_a_word(&bytes[..hit.start()]) {
                 continue;
             }
@@ -88,27 +88,26 @@ impl Finder {
                 false => REACH,
             };
             let to = if rule.is_unlimited { bytes.len() } else { bytes.len().min(hit.end() + reach) };
-            self.search(rule, at, bytes, from..to, &mut progress[at], &mut found);
+            self.search(at, bytes, from..to, &mut progress[at], &mut found);
             if rule.is_unlimited {
                 progress[at].end = bytes.len();
             }
         }
         for at in &self.everywhere {
-            let all = 0..bytes.len();
-            self.search(&self.rules.rules[*at], *at, bytes, all, &mut RuleProgress::default(), &mut found);
+            self.search(*at, bytes, 0..bytes.len(), &mut RuleProgress::default(), &mut found);
         }
         merged(found, text)
     }
 
     fn search(
         &self,
-        rule: &Rule,
         at: usize,
         bytes: &[u8],
         mut within: Range<usize>,
         progress: &mut RuleProgress,
         found: &mut Vec<SecretRange>,
     ) {
+        let rule = self.rule(at);
         let Some(regex) = rule.regex() else { return };
         let mut from = within.start;
         progress.without_find += 1;
