@@ -1,19 +1,23 @@
 //! Every rule finds its secrets and nothing else, and redaction covers every text of a trace.
 
-mod personal;
 mod reach;
 mod storable;
 mod user_rules;
 
 use super::{Finder, Redacted, Redactor, Rule, Rules, Salt};
+use crate::claim::thread_record::ThreadRecord;
 use crate::settings::modes::Content;
+use crate::trace::build::{TraceSource, build_family};
+use codex_session::session::{Writer, read};
 use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use mlflow_store::ids::{SpanId, TraceId};
-use mlflow_store::keys::REDACTIONS;
+use mlflow_store::keys::{PERSONAL, REDACTIONS};
 use mlflow_store::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 const SALT: [u8; 32] = [7; 32];
 
@@ -252,4 +256,17 @@ fn content_mode_metadata_leaves_no_text() {
     );
     assert_eq!(redacted.metadata, [("session".to_owned(), "01a202b6".to_owned())].into());
     assert_eq!((&redacted.request_preview, &redacted.tags, root.name.as_str()), (&None, &[].into(), "agent"));
+}
+
+#[test]
+fn metadata_about_users_is_what_the_content_mode_metadata_removes() {
+    let rollout = Path::new("tests/corpus/0.169.0/exec-basic.jsonl");
+    let mut session = read(rollout, Writer::Gone).unwrap();
+    session.meta.git.get_or_insert_default().repository_url = Some("https://host/a.git".into());
+    let surroundings = TraceSource { rollout, user: Some("ada") };
+    let trace = build_family(&session.into(), &ThreadRecord::default(), surroundings).unwrap();
+    let all: BTreeSet<String> = trace.metadata.keys().cloned().collect();
+    let figures = redactor().redact(trace, Content::Metadata);
+    let gone = all.iter().map(String::as_str).filter(|key| !figures.metadata.contains_key(*key));
+    assert_eq!(gone.collect::<BTreeSet<_>>(), BTreeSet::from(PERSONAL));
 }

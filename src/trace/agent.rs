@@ -22,15 +22,13 @@ pub(super) fn id(session: &Session) -> SpanId {
 /// The first prompt of a turn that was not rolled back; else the first of all.
 pub(super) fn prompt(session: &Session) -> Option<&str> {
     let kept = session.turns.iter().filter(|turn| !turn.is_taken_back);
-    let mut prompts = kept.chain(&session.turns).filter_map(|turn| turn.prompt.as_deref());
-    prompts.next()
+    kept.chain(&session.turns).find_map(|turn| turn.prompt.as_deref())
 }
 
 /// The last answer of a turn that was not rolled back; else the last of all.
 pub(super) fn response(session: &Session) -> Option<&Text> {
     let kept = session.turns.iter().rev().filter(|turn| !turn.is_taken_back);
-    let mut answers = kept.chain(session.turns.iter().rev()).filter_map(|turn| turn.final_answer.as_ref());
-    answers.next()
+    kept.chain(session.turns.iter().rev()).find_map(|turn| turn.final_answer.as_ref())
 }
 
 /// The span without name, parent and attributes: the caller sets them.
