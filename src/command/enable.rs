@@ -7,7 +7,7 @@ use super::survey::patience;
 use crate::base::world::World;
 use crate::cli::Enable;
 use crate::settings::access;
-use crate::settings::file::{ConfigFile, FileState};
+use crate::settings::file::FileState;
 use crate::settings::modes::{ENABLED, GRANULARITY};
 use crate::settings::{Settings, Source, Tracing};
 use common::printable::clean;

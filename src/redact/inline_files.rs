@@ -1,7 +1,7 @@
 //! Base64 files in a trace: notes replace all before the search for secrets, and small images may follow their notes
 //! afterwards.
 
-use codex_session::rollout::{inline, reader};
+use codex_session::rollout::{content, reader};
 use common::json::text::Text;
 use common::json::value::{Map, Value};
 use mlflow_store::trace::{SpanType, Trace};
@@ -75,7 +75,7 @@ impl SmallImages {
             for (at, _) in line.match_indices("data:image/") {
                 let url = line[at..].split(['"', '\\']).next().unwrap_or_default();
                 if is_small_image(url)
-                    && let Some(note) = inline::note_of(url)
+                    && let Some(note) = content::note_of(url)
                 {
                     self.0.insert(note, url.into());
                 }
@@ -125,7 +125,7 @@ impl SmallImages {
 }
 
 fn is_small_image(url: &str) -> bool {
-    inline::file_of(url).is_some_and(|(kind, bytes)| {
+    content::file_of(url).is_some_and(|(kind, bytes)| {
         let begins = |(known, start): &(&str, &[u8])| *known == kind && bytes.starts_with(start);
         bytes.len() <= LARGEST_IMAGE && KINDS.iter().any(begins)
     })
@@ -166,7 +166,7 @@ mod tests {
     fn images_follow_the_text_with_their_notes_up_to_the_limit() {
         let shown = url("image/png", KINDS[0].1, 100);
         let [note, other] =
-            [&shown, &url("image/png", KINDS[0].1, 101)].map(|url| inline::note_of(url).unwrap());
+            [&shown, &url("image/png", KINDS[0].1, 101)].map(|url| content::note_of(url).unwrap());
         let images = SmallImages(HashMap::from([(note.clone(), shown.as_str().into())]));
         let count =
             |text: &str, room: &mut usize| images.parts(&text.into(), room).map_or(0, |parts| parts.len());

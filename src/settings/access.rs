@@ -43,8 +43,7 @@ pub fn workspace_for(
 mod tests {
     use super::*;
     use crate::settings::Settings;
-    use mlflow_store::target::http_target::HttpTarget;
-    use mlflow_store::target::secret::Secret;
+    use mlflow_store::target::credentials::Credential;
 
     #[test]
     fn a_relative_path_starts_at_the_launchs_working_folder() {
@@ -98,7 +97,7 @@ mod tests {
         };
         let (uri, named) = ("MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE");
         let of = |url: &str, workspace: Option<&str>| {
-            Target::Http(HttpTarget::new(url).with_workspace(workspace.map(str::to_owned)))
+            Target::Http(url.into()).with_workspace(workspace.map(str::to_owned))
         };
         let table = [
             ([("", ""), ("", "")], file("null"), of(server, None)),

@@ -6,8 +6,8 @@
 
 use super::thread_facts::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
-use codex_session::session::discrepancy::Discrepancy;
-use codex_session::session::model::{Clock, Inference, Session, ToolCall, Turn, TurnStatus};
+use codex_session::session::model::{Inference, Session, ToolCall, Turn, TurnStatus};
+use codex_session::session::tokens::Discrepancy;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
 use launch::exit::ChildExit;

@@ -1,6 +1,7 @@
 //! Cost of tokens at list price, and the total of several model responses. Most users have a plan, so every place that shows the cost calls it list price.
 
 use super::price_list::{self, Provider, Rates};
+use codex_session::rollout::usage::TokenUsage;
 use codex_session::session::model::Inference;
 use common::json::value::Value;
 use std::collections::BTreeSet;
@@ -126,7 +127,7 @@ impl UsageTotal {
         let (mut total, mut all_priced) = (UsageTotal::default(), true);
         for inference in inferences {
             let Some(used) = inference.usage else { continue };
-            *total.tokens.get_or_insert_default() += used;
+            total.tokens = Some(total.tokens.unwrap_or_default() + used);
             if inference.model.is_none() {
                 continue;
             }

@@ -3,7 +3,7 @@
 
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use codex_session::session::family::{Family, Member};
-use codex_session::session::model::{Clock, Failure, Session, Turn, TurnStatus};
+use codex_session::session::model::{Failure, Session, Turn, TurnStatus};
 use common::json::text::Text;
 use jiff::Timestamp;
 use launch::exit::ChildExit;
@@ -40,10 +40,7 @@ pub(super) fn thread_start(session: &Session) -> Timestamp {
 
 /// No span begins earlier. The header of a bare session file has local time, so it sets no floor.
 pub(super) fn earliest_start(session: &Session) -> Timestamp {
-    match session.clock {
-        Clock::Utc => thread_start(session),
-        Clock::UnknownZone => Timestamp::MIN,
-    }
+    if session.is_bare { Timestamp::MIN } else { thread_start(session) }
 }
 
 /// The family, with completed turns of the session marked as failed if they have no answer and are the last turn of a
