@@ -5,6 +5,8 @@ use super::{CommandError, named, print};
 use crate::base::world::World;
 use crate::cli::Forget;
 use crate::finish::forget::{CannotForget, Forgotten, forget};
+use crate::finish::removal::{Removal, RemovalError, remove_session};
+use crate::settings::Settings;
 use common::printable::clean;
 use mlflow_store::ids::TraceId;
 use std::fmt::Write;
@@ -14,15 +16,15 @@ pub(super) fn run(asked: &Forget, world: &World) -> Result<(), CommandError> {
     let paths = &context.paths;
     crate::base::log::begin(paths.log());
     let (trace, thread) = named::trace(&asked.what, paths)?;
-    let forgotten = forget(trace, thread, &context.settings().target.value, paths)
+    let removal = remove_session(trace, thread, &context.settings().target.value, paths)
         .map_err(|why| format!("nothing was removed: {why}\n  hint: {}", hint(&why)))?;
-    if forgotten.is_nothing() {
+    if removal.is_nothing() {
         return Err(format!(
             "nothing is known of {trace}\n  hint: `codex-traced mlflow status` shows the newest traces"
         ));
     }
-    print(&report(trace, &forgotten));
-    match &forgotten.failures[..] {
+    print(&report(trace, &removal));
+    match &removal.failures[..] {
         [] => Ok(()),
         [first, ..] => Err(format!(
             "not all of it is gone: {}\n  hint: put that right, and forget it again",
@@ -31,38 +33,38 @@ pub(super) fn run(asked: &Forget, world: &World) -> Result<(), CommandError> {
     }
 }
 
-fn hint(why: &CannotForget) -> &'static str {
+fn hint(why: &RemovalError) -> &'static str {
     match why {
-        CannotForget::UnderWay => "end that Codex first, then forget its session",
-        CannotForget::Unfinished => "`codex-traced mlflow sync` finishes it; then forget the session",
-        CannotForget::LaterRecord(_) => "forget the session with the later codex-traced",
-        CannotForget::Busy => "try again in a moment",
-        CannotForget::Lock(_) => "look at the permissions of $CODEX_HOME/mlflow/spool",
+        RemovalError::UnderWay => "end that Codex first, then forget its session",
+        RemovalError::Unfinished => "`codex-traced mlflow sync` finishes it; then forget the session",
+        RemovalError::LaterRecord(_) => "forget the session with the later codex-traced",
+        RemovalError::Busy => "try again in a moment",
+        RemovalError::Lock(_) => "look at the permissions of $CODEX_HOME/mlflow/spool",
     }
 }
 
-fn report(trace: TraceId, forgotten: &Forgotten) -> String {
+fn report(trace: TraceId, removal: &Removal) -> String {
     let mut text = format!("{trace}\n");
     let mut line = |what: &str, words: String| _ = writeln!(text, "  {what:<11}  {words}");
-    for store in &forgotten.stores {
+    for store in &removal.stores {
         line("removed", format!("from {}", clean(store)));
     }
-    if forgotten.spooled > 0 {
-        line("removed", format!("{} of the spool", counted(forgotten.spooled, "entry", "entries")));
+    if removal.spooled > 0 {
+        line("removed", format!("{} of the spool", counted(removal.spooled, "entry", "entries")));
     }
-    if forgotten.records > 0 {
-        line("removed", format!("{} of ours", counted(forgotten.records, "record", "records")));
+    if removal.records > 0 {
+        line("removed", format!("{} of ours", counted(removal.records, "record", "records")));
     }
-    for (target, experiment) in &forgotten.elsewhere {
+    for (target, experiment) in &removal.elsewhere {
         line("still there", format!("{}, experiment {}: delete it there", clean(target), clean(experiment)));
     }
-    for rollout in &forgotten.rollouts {
+    for rollout in &removal.rollouts {
         line("still there", format!("{}, Codex's own file", clean(rollout.display())));
     }
-    if !forgotten.rollouts.is_empty() {
+    if !removal.rollouts.is_empty() {
         line("", "(an import, or a resumed session, makes its trace anew)".to_owned());
     }
-    for failure in &forgotten.failures {
+    for failure in &removal.failures {
         line("still there", clean(failure));
     }
     text
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_output_lists_everything_that_is_left() {
-        let forgotten = Forgotten {
+        let removal = Removal {
             stores: vec![Target::Sqlite("/x.db".into())],
             spooled: 2,
             records: 1,
@@ -92,6 +94,6 @@ mod tests {
                (an import, or a resumed session, makes its trace anew)
   still there  /y.db: database is locked
 ";
-        assert_eq!(report(TraceId([7; 16]), &forgotten), expected);
+        assert_eq!(report(TraceId([7; 16]), &removal), expected);
     }
 }

@@ -107,11 +107,11 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, CommandError> {
             Some(Own { session, rollout: path.to_path_buf() })
         }
     };
-    let Own { session, rollout } = own.ok_or_else(none)?;
+    let own = own.ok_or_else(none)?;
     let record = thread
         .and_then(|thread| ThreadRecord::load(&context.paths.threads(), &thread).ok())
         .unwrap_or_default();
-    let family = gather::family(session, &rollout, home, &mut shelf, &read);
+    let (family, rollout) = gather::family(own, home, &mut shelf, &read);
     let trace =
         build_family(&family, &record, TraceSource { rollout: &rollout, user: None }).ok_or_else(none)?;
     // Redacted as for a store, so that the output can be shared.

@@ -6,12 +6,16 @@ use crate::base::world::World;
 use crate::claim::launches;
 use crate::cli::Sync;
 use crate::finish::context::Context;
-use crate::finish::delivery::{deliver as deliver_spool, retry_quarantined};
+use crate::finish::delivery::deliver as deliver_spool;
 use crate::finish::recover::{Unfinished, recover};
 use crate::queue::deliver::{DeliveryRequest, DrainStep, Drained};
 use crate::queue::spool::Spool;
 use crate::queue::spool::list::{EntryState, Listed, named};
 use crate::queue::{PATIENCE, spool};
+use crate::queue::spool;
+use crate::queue::spool::list::named;
+use crate::queue::spool::{PATIENCE, Spool, SpoolError};
+use crate::settings::Settings;
 use common::printable::in_one_line;
 use jiff::Timestamp;
 use mlflow_store;
@@ -34,8 +38,14 @@ pub(super) fn run(sync: &Sync, world: &World) -> Result<(), CommandError> {
         return Ok(());
     }
     if sync.retry {
-        let back =
-            retry_quarantined(&context).map_err(|error| format!("{error}\n  hint: try again in a moment"))?;
+        let why = |error| match error {
+            SpoolError::Busy => format!("{error}\n  hint: try again in a moment"),
+            error => {
+                let spool = context.paths.spool();
+                format!("cannot write to {}: {error}\n  hint: try again in a moment", spool.display())
+            }
+        };
+        let back = spool(&context.paths).retry_quarantined().map_err(why)?;
         print(&format!("{back} brought back\n"));
     }
     fill(&context.settings().target.value);

@@ -13,7 +13,8 @@ use crate::finish::gather;
 use crate::finish::imported::{Toward, import};
 use crate::queue::deliver::{DeliveryRequest, DrainStep};
 use crate::queue::presence::ask;
-use crate::queue::{PATIENCE, receipts, spool};
+use crate::queue::spool::PATIENCE;
+use crate::queue::{receipts, spool};
 use crate::settings::Tracing;
 use crate::settings::modes::Granularity;
 use crate::trace::ids::trace_of_turn;
@@ -21,6 +22,7 @@ use codex_session::rollout::changes::Changes;
 use codex_session::rollout::files::root_of;
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::session::Tail;
+use codex_session::session;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;
 use codex_session::thread::ThreadId;
@@ -224,7 +226,7 @@ impl Watcher<'_> {
         let mut shelf = ThreadFiles::new(home.path());
         let read = |file: &Path, writer| match file == at {
             true => Ok(session.clone()),
-            false => gather::read(file, writer),
+            false => session::read(file, writer),
         };
         let own = gather::own(thread, &shelf.files_of(thread, None), home, &read);
         let Some(own) = own.map_err(|(file, error)| format!("{}: {error}", file.display()))? else {
@@ -233,8 +235,7 @@ impl Watcher<'_> {
         if own.session.meta.parent().is_some() {
             return Ok(None);
         }
-        let family = gather::family(own.session, &own.rollout, home, &mut shelf, &read);
-        Ok(Some((family, own.rollout)))
+        Ok(Some(gather::family(own, home, &mut shelf, &read)))
     }
 
     fn page_of(&self, trace: TraceId, target: &Target) -> Option<String> {

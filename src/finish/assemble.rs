@@ -1,10 +1,11 @@
 //! From a launch to traces in the spool: claim, gather and reduce, build, redact, put.
 
 use super::context::Context;
-use super::error::AssembleError;
 use super::gather::{self, Own, Unwritten, written_files_of};
-use super::make::make;
 use super::open_turns::{OpenTurn, open_turns};
+use super::session_traces::{AssembleError, session_traces};
+use crate::base::notice;
+use crate::base::quiet::quietly;
 use crate::claim::attribution::Claim;
 use crate::claim::claims::claims_of;
 use crate::claim::launch_record::{Destination, Launch};
@@ -16,19 +17,10 @@ use crate::queue::receipts;
 use crate::redact::Redacted;
 use crate::settings::modes::Content;
 use codex_session::rollout::thread_files::ThreadFiles;
-use codex_session::session::family::Family;
+use codex_session::session;
 use codex_session::thread::ThreadId;
 use mlflow_store::trace::TraceState;
 use std::io;
-use std::path::PathBuf;
-
-/// How far the work on a launch got.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Assembled {
-    Done,
-    /// These turns still run in Codex's daemon; their traces hold what was written so far.
-    Open(Vec<OpenTurn>),
-}
 
 /// The traces of a thread, and its turns that still run.
 struct ThreadTraces {
@@ -36,15 +28,22 @@ struct ThreadTraces {
     open: Vec<OpenTurn>,
 }
 
-/// A session with its sub-agents, and the file that Codex appends to.
-struct Gathered {
-    family: Family,
-    rollout: PathBuf,
+/// As [`assemble`]. The error is what the user reads; the launch record stays, and the next launch tries again.
+pub(super) fn assemble_or_report(
+    launch: &Launch,
+    context: &Context,
+) -> Result<Vec<OpenTurn>, Option<String>> {
+    let assembled = quietly(|| assemble(launch, context)).ok_or(None)?;
+    assembled.map_err(|error| {
+        tracing::error!("cannot keep the trace: {error}");
+        Some(notice::not_made(&error))
+    })
 }
 
 /// Puts the traces of every thread that the launch wrote into the spool. A thread that fails holds no other back; the
-/// first failure is returned.
-pub fn assemble(launch: &Launch, context: &Context) -> Result<Assembled, AssembleError> {
+/// first failure is returned. Else the turns that still run in Codex's daemon: their traces hold what was written so
+/// far.
+pub fn assemble(launch: &Launch, context: &Context) -> Result<Vec<OpenTurn>, AssembleError> {
     let verdict = claims_of(launch, &context.paths);
     unclaimed::keep(&context.paths.unclaimed(), launch, &verdict.unclear);
     let (mut open, mut failed) = (Vec::new(), None);
@@ -54,11 +53,7 @@ pub fn assemble(launch: &Launch, context: &Context) -> Result<Assembled, Assembl
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    match (failed, open.is_empty()) {
-        (Some(error), _) => Err(error),
-        (None, true) => Ok(Assembled::Done),
-        (None, false) => Ok(Assembled::Open(open)),
-    }
+    failed.map_or(Ok(open), Err)
 }
 
 /// The turns of the thread that still run.
@@ -68,7 +63,8 @@ fn assemble_thread(
     context: &Context,
 ) -> Result<Vec<OpenTurn>, AssembleError> {
     let mut made = thread_traces(claim, launch, context)?;
-    if made.as_ref().is_some_and(|made| made.is_in_progress() && made.open.is_empty()) {
+    let is_in_progress = |trace: &Redacted| trace.state == TraceState::InProgress;
+    if made.as_ref().is_some_and(|made| made.open.is_empty() && made.traces.iter().any(is_in_progress)) {
         // The writer has ended since its files were read.
         made = thread_traces(claim, launch, context)?;
     }
@@ -77,12 +73,6 @@ fn assemble_thread(
     let destination = destination_of(thread, &launch.destination, paths);
     put_written(traces, thread, &destination, paths, context.world)?;
     Ok(open)
-}
-
-impl ThreadTraces {
-    fn is_in_progress(&self) -> bool {
-        self.traces.iter().any(|trace| trace.state == TraceState::InProgress)
-    }
 }
 
 /// None when the thread has nothing to show; the log says why.
@@ -95,9 +85,9 @@ fn thread_traces(
     let mut shelf = ThreadFiles::new(context.home().path());
     let Some(own) = gather_own(thread, launch, context, &mut shelf)? else { return Ok(None) };
     let record = remember(claim, launch, context)?;
-    let Gathered { family, rollout } = with_sub_agents(own, context, &mut shelf);
+    let (family, rollout) = gather::family(own, context.home(), &mut shelf, &session::read);
     let granularity = granularity_of(&record, thread, launch.granularity, &receipts(paths));
-    let traces = make(&family, &record, &rollout, granularity, record.content, context)?;
+    let traces = session_traces(&family, &record, &rollout, granularity, record.content, context)?;
     let open = if traces.is_empty() { Vec::new() } else { open_turns(&family, &rollout, context.home()) };
     Ok(Some(ThreadTraces { traces, open }))
 }
@@ -124,19 +114,13 @@ fn gather_own(
             return Ok(None);
         }
     };
-    let own = gather::own(thread, &files, home, &gather::read);
+    let own = gather::own(thread, &files, home, &session::read);
     let own = own.map_err(|(path, error)| AssembleError::Rollout(path, error))?;
     if let Some(parent) = own.as_ref().and_then(|own| own.session.meta.parent()) {
         tracing::warn!("thread {thread} is a sub-agent of {parent}, which left no rollout: no trace");
         return Ok(None);
     }
     Ok(own)
-}
-
-fn with_sub_agents(own: Own, context: &Context, shelf: &mut ThreadFiles) -> Gathered {
-    let Own { session, rollout } = own;
-    let family = gather::family(session, &rollout, context.home(), shelf, &gather::read);
-    Gathered { family, rollout }
 }
 
 /// The thread record, with this launch in it.

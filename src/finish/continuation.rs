@@ -1,7 +1,7 @@
 //! Sessions that continue after their target has archived their trace: the later turns become a trace of their own.
 
 use super::context::Context;
-use super::gather::{self, Own};
+use super::gather;
 use super::imported::{Imported, Toward, import};
 use crate::claim::launch_record::Destination;
 use crate::queue::deliver::{Archived, Waiting};
@@ -12,7 +12,11 @@ use crate::queue::spool::policy::{Lane, is_overtaken};
 use crate::queue::spool::{Spool, SpoolError};
 use crate::queue::{PATIENCE, receipts, spool};
 use crate::settings::modes::Granularity;
+use crate::queue::spool::{PATIENCE, Spool, SpoolError};
+use crate::queue::{receipts, spool};
+use crate::settings::granularity::Granularity;
 use codex_session::rollout::thread_files::ThreadFiles;
+use codex_session::session;
 use codex_session::thread::ThreadId;
 use mlflow_store::ids::TraceId;
 use std::io;
@@ -74,8 +78,8 @@ fn later_turns(entry: &Entry, context: &Context) -> Option<Imported> {
         Some(file) => shelf.files_with(file, &thread),
         None => shelf.files_of(&thread, None),
     };
-    let Own { session, rollout } = gather::own(&thread, &files, home, &gather::read).ok()??;
-    let family = gather::family(session, &rollout, home, &mut shelf, &gather::read);
+    let own = gather::own(&thread, &files, home, &session::read).ok()??;
+    let (family, rollout) = gather::family(own, home, &mut shelf, &session::read);
     let destination = Destination { target: entry.target.clone(), experiment: entry.experiment.clone() };
     let (granularity, answers) = (Granularity::Session, &Answers::default());
     let toward = Toward { destination: &destination, granularity, answers };
@@ -84,10 +88,8 @@ fn later_turns(entry: &Entry, context: &Context) -> Option<Imported> {
 
 fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<ArchivedOutcome, SpoolError> {
     let spool = spool(&context.paths);
-    let Some(_lock) = spool.lock(Lane::from_target(&archived.target), PATIENCE)? else {
-        let busy = "another codex-traced is delivering";
-        return Err(SpoolError::Io(io::Error::new(io::ErrorKind::WouldBlock, busy)));
-    };
+    let lock = spool.lock(Lane::from_target(&archived.target), PATIENCE)?;
+    let _lock = lock.ok_or(SpoolError::Busy)?;
     let aside = archived
         .paths
         .iter()

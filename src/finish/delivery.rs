@@ -1,19 +1,49 @@
-//! From the spool to the targets.
+//! From the spool to the targets, and what the user reads of it.
 
 use super::context::Context;
 use super::continuation::{ArchivedOutcome, continue_archived};
-use super::delivery_report::log_what_stays;
+use crate::base::notice;
 use crate::queue::deliver::{Archived, DeliveryRequest, DrainError, DrainStep, Drained, Waiting, drain};
 use crate::queue::history::MOST_PARTS;
-use crate::queue::spool::SpoolError;
-use crate::queue::spool::policy::Lane;
-use crate::queue::{PATIENCE, receipts, spool};
+use crate::queue::spool::Spool;
+use crate::queue::spool::policy::LONG;
+use crate::queue::{receipts, spool};
 use jiff::Timestamp;
 use mlflow_store::target::{Experiment, Target};
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a finisher waits for another delivery to end, which most likely takes its traces along.
+const FINISHERS_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What it means that another process delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Busy {
+    /// It takes every trace that it finds.
+    IsFine,
+    /// The machine may be gone before the other process is done.
+    IsWaitedFor,
+}
+
+/// Delivers for a launch: what the user reads if something stays behind.
+pub(super) fn deliver_after_launch(until: Instant, busy: Busy, context: &Context) -> Option<String> {
+    let left = until.saturating_duration_since(Instant::now());
+    let patience = match busy {
+        // The other process may be about to end, so it is waited for.
+        Busy::IsFine => left.min(FINISHERS_PATIENCE),
+        Busy::IsWaitedFor => left,
+    };
+    let kept = |reason: &str| notice::kept_on_disk(spool(&context.paths).paths().len(), reason);
+    match deliver(&DeliveryRequest { patience, ..DeliveryRequest::of_launch(left) }, context) {
+        Ok(drained) if drained.is_elsewhere && busy == Busy::IsWaitedFor => {
+            Some(kept("another codex-traced is delivering"))
+        }
+        Ok(drained) => sentences(&drained, Timestamp::now()).into_iter().next(),
+        Err(error) => Some(kept(&error.to_string())),
+    }
+}
 
 /// Delivers what the spool holds. The log names what stays, and why.
 pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, DrainError> {
@@ -104,27 +134,78 @@ fn deliver_continuations(
     Ok(())
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum RetryError {
-    #[error("cannot write to {0}: {1}")]
-    Spool(PathBuf, SpoolError),
-    #[error("another codex-traced is delivering")]
-    Busy,
+/// One line for each reason.
+fn log_what_stays(drained: &Drained, now: Timestamp) {
+    let mut by_reason: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    for waiting in &drained.waiting {
+        by_reason.entry(&waiting.reason).or_default().push(&waiting.path);
+    }
+    for (reason, paths) in by_reason {
+        match paths[..] {
+            [only] => tracing::warn!("{} stays in the spool: {reason}", name_of(only)),
+            _ => tracing::warn!("{} traces stay in the spool: {reason}", paths.len()),
+        }
+    }
+    for aside in &drained.set_aside {
+        tracing::error!("{} is set aside: {}", name_of(&aside.path), aside.reason);
+    }
+    let old = drained.waiting.iter().filter(|waiting| is_old(&waiting.path, now)).count();
+    if old > 0 {
+        tracing::warn!("{old} of them wait for more than {} days", LONG.as_secs() / 86_400);
+    }
 }
 
-/// Returns the quarantine to the spool and ends every pause of a target. The number of traces that came back.
-pub fn retry_quarantined(context: &Context) -> Result<usize, RetryError> {
-    let spool = spool(&context.paths);
-    let failed = |error| RetryError::Spool(context.paths.spool(), error);
-    let mut locks = Vec::new();
-    for lane in [Lane::Local, Lane::Remote] {
-        let lock = spool.lock(lane, PATIENCE).map_err(|error| failed(error.into()))?;
-        locks.push(lock.ok_or(RetryError::Busy)?);
-        spool.backoff(lane).forget().map_err(|error| failed(error.into()))?;
+/// What a user reads after a delivery.
+fn sentences(drained: &Drained, now: Timestamp) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if let Some(last) = drained.waiting.last() {
+        let old = drained.waiting.iter().filter(|waiting| is_old(&waiting.path, now)).count();
+        sentences.push(match old {
+            0 => notice::kept_on_disk(drained.waiting.len(), &last.reason),
+            old => notice::kept_for_long(drained.waiting.len(), old, LONG.as_secs() / 86_400, &last.reason),
+        });
     }
-    let set_aside = spool.quarantined();
-    for path in &set_aside {
-        spool.bring_back(path).map_err(failed)?;
+    if let Some(last) = drained.set_aside.last() {
+        sentences.push(notice::set_aside(drained.set_aside.len(), &last.reason));
     }
-    Ok(set_aside.len())
+    sentences
+}
+
+/// Whether the user must learn that it still waits.
+fn is_old(entry: &Path, now: Timestamp) -> bool {
+    Spool::put_at(entry).is_some_and(|at| now.duration_since(at).unsigned_abs() > LONG && at < now)
+}
+
+fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::deliver::Waiting;
+
+    #[test]
+    fn a_user_reads_what_waits_and_what_waits_for_too_long() {
+        let put = |second: i64| Waiting {
+            path: format!("/spool/{:020}-tr-07070707070707070707070707070707.json", second * 1_000_000_000)
+                .into(),
+            reason: "away".into(),
+        };
+        let day = 86_400;
+        let now = Timestamp::from_second(100 * day).unwrap();
+        let said = |waiting: Vec<Waiting>, set_aside: Vec<Waiting>| -> Vec<String> {
+            let drained = Drained { waiting, set_aside, ..Drained::default() };
+            let first = |sentence: String| sentence.lines().next().unwrap_or_default().to_owned();
+            sentences(&drained, now).into_iter().map(first).collect()
+        };
+        assert_eq!(said(vec![], vec![]), [""; 0]);
+        let young = "trace kept on disk (1 waiting): away";
+        assert_eq!(said(vec![put(86 * day)], vec![]), [young]);
+        // A clock that went back makes nothing old.
+        assert_eq!(said(vec![put(200 * day)], vec![]), [young]);
+        let old = "trace kept on disk (2 waiting, 1 of them for more than 14 days): away";
+        assert_eq!(said(vec![put(86 * day - 1), put(99 * day)], vec![]), [old]);
+        assert_eq!(said(vec![], vec![put(0)]), ["a trace was set aside: away"]);
+    }
 }

@@ -1,11 +1,11 @@
 //! The finisher: a process of its own that does a launch's work while the user has the prompt back.
 
+use super::assemble::assemble_or_report;
 use super::context::Context;
-use super::follower::Follower;
-use super::notice_file::leave;
-use super::open_turns::OpenLaunch;
+use super::delivery::{Busy, deliver_after_launch};
+use super::notices;
+use super::open_turns::{OpenLaunch, OpenTurn};
 use super::recover::recover;
-use super::steps::{Busy, Spooled, deliver, spool_launch};
 use super::summary;
 use crate::base::codex_home::CodexHome;
 use crate::base::quiet::quietly;
@@ -13,10 +13,14 @@ use crate::base::world::World;
 use crate::claim::claims::misses_a_prompt;
 use crate::claim::hold::Hold;
 use crate::claim::launch_record::{self, Launch};
+use codex_session::rollout::changes::Changes;
+use codex_session::session::tail::Tail;
 use launch::detached;
 use launch::signals;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::CStr;
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -33,6 +37,13 @@ const OPEN_TURNS: Duration = Duration::from_secs(12 * 60 * 60);
 /// Pauses between looks for a logged prompt that no session file holds, in milliseconds. 6 s in all are enough on a
 /// busy machine.
 const LATE_PROMPTS: [u64; 6] = [100, 200, 400, 800, 1600, 3200];
+
+/// How long after a turn's end its trace is made. A command may outlive its turn by a moment, and Codex writes the end
+/// in several lines.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// The pace where no event comes: a rollout outside of Codex's home, a writer without a descriptor.
+const PACE: Duration = Duration::from_secs(2);
 
 /// A finisher that hangs in a system call (a disk that does not answer) ends after this much more.
 const OVERDUE: Duration = Duration::from_secs(60);
@@ -59,22 +70,30 @@ pub fn finisher(launch: &str, world: &World) {
     let mut open: Vec<OpenLaunch> = own.into_iter().collect();
     let recovered = quietly(|| recover(&context, Duration::ZERO));
     open.extend(recovered.map(|recovered| recovered.open).into_iter().flatten());
-    let waiting = quietly(|| deliver(until, Busy::IsFine, &context)).flatten();
-    let sentence = problem.or(waiting);
-    if let Some(launch) = &launch {
-        let _ = quietly(|| summary::write(&context, launch, sentence.as_deref()));
-    }
-    leave(&context.paths, sentence.as_deref());
+    report(until, problem, launch.as_ref(), &context);
     detached::stop_reporting();
-    if open.is_empty() {
-        return;
+    if !open.is_empty() {
+        detached::end_within(OPEN_TURNS + FINISHER + OVERDUE);
+        follow(open, Instant::now() + OPEN_TURNS, &mut context);
     }
-    detached::end_within(OPEN_TURNS + FINISHER + OVERDUE);
-    Follower::new(&mut context, open).run(Instant::now() + OPEN_TURNS, |context, launch| {
-        let sentence = deliver(Instant::now() + FINISHER, Busy::IsFine, context);
-        let _ = quietly(|| summary::write(context, launch, sentence.as_deref()));
-        leave(&context.paths, sentence.as_deref());
-    });
+}
+
+/// The finisher's own launch: what the user reads, and the turns that still run.
+fn begin(
+    launch: Launch,
+    record: PathBuf,
+    hold: Hold,
+    context: &Context,
+) -> (Option<String>, Option<OpenLaunch>) {
+    await_prompts(&launch, context);
+    match assemble_or_report(&launch, context) {
+        Ok(turns) if turns.is_empty() => {
+            let _ = fs::remove_file(&record);
+            (None, None)
+        }
+        Ok(turns) => (None, Some(OpenLaunch { launch, record, turns, hold })),
+        Err(problem) => (problem, None),
+    }
 }
 
 /// Codex's daemon may write a prompt after the interface that sent it has ended. A prompt that the user took back is
@@ -88,20 +107,78 @@ fn await_prompts(launch: &Launch, context: &Context) {
     }
 }
 
-/// The finisher's own launch: what the user reads, and the turns that still run.
-fn begin(
-    launch: Launch,
-    record: PathBuf,
-    hold: Hold,
-    context: &Context,
-) -> (Option<String>, Option<OpenLaunch>) {
-    await_prompts(&launch, context);
-    match spool_launch(&launch, context) {
-        Spooled::All => {
-            let _ = fs::remove_file(&record);
-            (None, None)
-        }
-        Spooled::SoFar(turns) => (None, Some(OpenLaunch::new(launch, record, turns, hold))),
-        Spooled::Not(problem) => (problem, None),
+/// Delivers the spool. The user reads `problem`, or what stays behind.
+fn report(until: Instant, problem: Option<String>, launch: Option<&Launch>, context: &Context) {
+    let waiting = quietly(|| deliver_after_launch(until, Busy::IsFine, context)).flatten();
+    let sentence = problem.or(waiting);
+    if let Some(launch) = launch {
+        summary::write(context, launch, sentence.as_deref());
     }
+    notices::leave(&context.paths, sentence.as_deref());
+}
+
+/// An open turn that is watched.
+struct Followed {
+    turn: OpenTurn,
+    tail: Tail,
+    /// Readable when the writer ends.
+    ending: Option<OwnedFd>,
+}
+
+impl Followed {
+    fn new(turn: OpenTurn) -> Followed {
+        Followed { tail: Tail::new(&turn.rollout), ending: turn.writer.ending(), turn }
+    }
+
+    /// Whether nothing will be added to it.
+    fn is_over(&mut self) -> bool {
+        // In this order: lines that precede the writer's end are read.
+        let is_alive = self.turn.writer.is_alive();
+        // The file may be archived or deleted by now.
+        let is_there = self.tail.read().is_ok();
+        !is_alive || !is_there || self.tail.is_at_rest()
+    }
+}
+
+/// Completes and delivers the traces of launches when a turn or its writer ends, until no turn runs.
+fn follow(launches: Vec<OpenLaunch>, until: Instant, context: &mut Context) {
+    let mut changes = Changes::begin(context.home().path());
+    let followed = |mut launch: OpenLaunch| {
+        let turns: Vec<_> = launch.turns.drain(..).map(Followed::new).collect();
+        (launch, turns)
+    };
+    let mut launches: Vec<_> = launches.into_iter().map(followed).collect();
+    while !launches.is_empty() && Instant::now() < until {
+        let over = launches.iter_mut().position(|(_, turns)| turns.iter_mut().any(Followed::is_over));
+        let Some(over) = over else {
+            wait(&mut changes, launches.iter().flat_map(|(_, turns)| turns));
+            continue;
+        };
+        std::thread::sleep(LINGER);
+        let (mut launch, _) = launches.remove(over);
+        context.reread_settings();
+        let assembled = assemble_or_report(&launch.launch, context);
+        let _ = quietly(|| report(Instant::now() + FINISHER, None, Some(&launch.launch), context));
+        match assembled {
+            Ok(turns) if turns.is_empty() => _ = fs::remove_file(&launch.record),
+            Ok(turns) => {
+                launch.turns = turns;
+                launches.push(followed(launch));
+            }
+            // The next launch tries again.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Until a file changes or a writer ends.
+fn wait<'f>(changes: &mut Changes, turns: impl Iterator<Item = &'f Followed>) {
+    let endings = turns.filter_map(|turn| turn.ending.as_ref());
+    let wakes = endings.map(AsFd::as_fd).chain(changes.wakes());
+    let mut wakes: Vec<PollFd> = wakes.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    let patience = changes.pace().map_or(PACE, |pace| pace.min(PACE));
+    // Rounded up: an early wake would find nothing.
+    let patience = PollTimeout::try_from(patience + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+    let _ = poll(&mut wakes, patience);
+    changes.take();
 }

@@ -7,6 +7,7 @@ use codex_session::rollout::{files, index};
 use codex_session::session::family::{Family, working_times};
 use codex_session::session::model::Session;
 use codex_session::session::{self, Writer, family};
+use codex_session::session::{Writer, chain};
 use codex_session::thread::ThreadId;
 use common::disk::file_system::FileSystem;
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ const LOCAL_SLACK: Duration = Duration::from_millis(20);
 /// How far the clock of a file server may be behind that of this machine.
 const NETWORK_SLACK: Duration = Duration::from_secs(60);
 
-/// Reads a session file. A caller with a session in memory passes another function than [`read`].
+/// Reads a session file. A caller with a session in memory passes another function than `session::read`.
 pub type Read<'a> = &'a dyn Fn(&Path, Writer) -> io::Result<Session>;
 
 /// A session, without its sub-agents.
@@ -91,9 +92,11 @@ pub fn own(
     Ok(family::join(parts).map(|session| Own { session, rollout }))
 }
 
-/// The session with those that it started; their files are in Codex's home, or in the folder of its own file.
-pub fn family(own: Session, rollout: &Path, home: &CodexHome, shelf: &mut ThreadFiles, read: Read) -> Family {
-    Family::gather(own, |parent| {
+/// The session with those that it started, and its own file. The files of the others are in Codex's home, or in the
+/// folder of its own.
+pub fn family(own: Own, home: &CodexHome, shelf: &mut ThreadFiles, read: Read) -> (Family, PathBuf) {
+    let Own { session, rollout } = own;
+    let family = Family::gather(session, |parent| {
         let made = shelf.made_within(&working_times(parent), rollout.parent());
         let threads = made.into_iter().filter(|file| {
             let meta = files::meta_of(file).ok().flatten();
@@ -110,7 +113,8 @@ pub fn family(own: Session, rollout: &Path, home: &CodexHome, shelf: &mut Thread
         // A sub-agent has one file: Codex rewinds none, and a copy in the parent's folder is the same.
         let mut seen = HashSet::new();
         threads.filter(|file| seen.insert(rollout_of(file))).filter_map(read).collect()
-    })
+    });
+    (family, rollout)
 }
 
 /// One that cannot be read counts only where no twin can.
@@ -132,9 +136,4 @@ fn fullest(
         (None, Some(failure)) => Err(failure),
         (fullest, _) => Ok(fullest),
     }
-}
-
-/// From the disk.
-pub fn read(file: &Path, writer: Writer) -> io::Result<Session> {
-    session::read(file, writer)
 }

@@ -2,8 +2,7 @@
 //! has of them.
 
 use super::context::Context;
-use super::error::AssembleError;
-use super::make::make;
+use super::session_traces::{AssembleError, session_traces};
 use crate::claim::attribution::Attribution;
 use crate::claim::claims::launches_of;
 use crate::claim::launch_record::Destination;
@@ -61,7 +60,7 @@ pub fn import(
     let content = context.settings().content.value.max(record.content).max(content.unwrap_or_default());
     let asked = noted.map_or(asked, |launch| launch.granularity);
     let granularity = granularity_of(&record, thread, asked, &receipts);
-    let traces = make(family, &record, rollout, granularity, content, context)?;
+    let traces = session_traces(family, &record, rollout, granularity, content, context)?;
     if traces.is_empty() {
         return Ok(None);
     }

@@ -1,9 +1,10 @@
 //! The work after Codex's end, in the launcher itself.
 
+use super::assemble::assemble_or_report;
 use super::context::Context;
+use super::delivery::{Busy, deliver_after_launch};
 use super::plan::Safety;
 use super::recover::recover;
-use super::steps::{Busy, Spooled, deliver, spool_launch};
 use super::summary;
 use crate::base::notice::{self, Notices};
 use crate::base::quiet::quietly;
@@ -33,29 +34,28 @@ impl InPlace {
                 Cut::Asked => None,
             });
             self.notices.print(&why);
-            let _ = quietly(|| summary::write(context, &launch, Some(&why)));
+            summary::write(context, &launch, Some(&why));
             ended.exit
         };
-        let mut spool = || match spool_launch(&launch, context) {
-            Spooled::All => {
+        let mut assemble = || {
+            let open = assemble_or_report(&launch, context);
+            if open.as_ref().is_ok_and(Vec::is_empty) {
                 observer.record.take().map(LaunchRecord::remove);
-                None
             }
-            Spooled::SoFar(_) => None,
-            Spooled::Not(problem) => problem,
+            open.err().flatten()
         };
         // Without a launch record no other process can finish an interrupted launch, so the watchdog starts later.
-        let spooled = (safety == Safety::InMemory).then(&mut spool);
+        let assembled = (safety == Safety::InMemory).then(&mut assemble);
         let work = || {
-            let problem = spooled.unwrap_or_else(spool);
+            let problem = assembled.unwrap_or_else(assemble);
             let _ = quietly(|| recover(context, Duration::ZERO));
-            let waiting = quietly(|| deliver(self.until, Busy::IsWaitedFor, context)).flatten();
+            let waiting = quietly(|| deliver_after_launch(self.until, Busy::IsWaitedFor, context)).flatten();
             problem.or(waiting)
         };
         let sentence = watchdog::guard(&ended.signals, self.until + GRACE, cut_off, work);
         if let Some(sentence) = &sentence {
             self.notices.print(sentence);
         }
-        let _ = quietly(|| summary::write(context, &launch, sentence.as_deref()));
+        summary::write(context, &launch, sentence.as_deref());
     }
 }

@@ -9,21 +9,16 @@ pub mod assemble;
 pub mod context;
 mod continuation;
 pub mod delivery;
-mod delivery_report;
-pub mod error;
 mod finisher;
-mod follower;
-pub mod forget;
 pub mod gather;
 pub mod imported;
 mod in_place;
-mod introduction;
-mod make;
-mod notice_file;
+mod notices;
 pub mod open_turns;
 mod plan;
 pub mod recover;
-mod steps;
+pub mod removal;
+mod session_traces;
 mod summary;
 
 pub use finisher::finisher;
@@ -94,7 +89,7 @@ fn wait_of(context: &Context, settings: &Settings, launch: &Launch, notices: Not
             tracing::warn!("{problem}");
             notices.print(problem);
         }
-        if let Some(introduction) = introduction::introduce(&settings.target.value, &context.paths) {
+        if let Some(introduction) = notices::introduce(&settings.target.value, &context.paths) {
             notices.print(&introduction);
         }
     }
@@ -148,10 +143,10 @@ fn start_finisher(
             [] => {}
             sentence => {
                 notices.print(&String::from_utf8_lossy(sentence));
-                notice_file::remove_printed(&context.paths, notices);
+                notices::remove_printed(&context.paths, notices);
             }
         },
-        Received::SoFar(_) => notice_file::print_left(&context.paths, notices),
+        Received::SoFar(_) => notices::print_left(&context.paths, notices),
     }
     Some(())
 }

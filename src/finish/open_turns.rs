@@ -24,13 +24,7 @@ pub struct OpenLaunch {
     /// The launch record.
     pub record: PathBuf,
     pub turns: Vec<OpenTurn>,
-    _hold: Hold,
-}
-
-impl OpenLaunch {
-    pub fn new(launch: Launch, record: PathBuf, turns: Vec<OpenTurn>, hold: Hold) -> OpenLaunch {
-        OpenLaunch { launch, record, turns, _hold: hold }
-    }
+    pub hold: Hold,
 }
 
 /// The daemon may continue a turn after its interface has ended, and a sub-agent after its parent's turn.

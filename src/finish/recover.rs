@@ -1,14 +1,14 @@
 //! The work of launches that died before they finished it, or whose turns still run.
 
-use super::assemble::{Assembled, assemble};
+use super::assemble::assemble;
 use super::context::Context;
 use super::open_turns::OpenLaunch;
+use crate::base::quiet::quietly;
 use crate::claim::hold::Hold;
 use crate::claim::{launch_record, launches, observer};
 use crate::queue::receipts;
 use common::disk;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Why the work of a launch is not done yet.
@@ -26,9 +26,9 @@ pub struct Recovered {
     pub open: Vec<OpenLaunch>,
 }
 
-impl Unfinished {
-    fn because(reason: String) -> Unfinished {
-        Unfinished { reason, wants_room: false }
+impl Recovered {
+    fn give_up(&mut self, reason: String, wants_room: bool) {
+        self.unfinished.push(Unfinished { reason, wants_room });
     }
 }
 
@@ -48,7 +48,7 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
     // only.
     let lock = disk::lock_within(&context.paths.launches_lock(), patience);
     if let Ok(None) = lock {
-        recovered.unfinished.push(Unfinished::because("another codex-traced is at it".into()));
+        recovered.give_up("another codex-traced is at it".into(), false);
         return recovered;
     }
     for (record, _) in launches::left_behind(&launches) {
@@ -57,23 +57,17 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
         let Some(mut launch) = launch_record::load(&record) else { continue };
         observer::take_log_of(&mut launch, &launches);
         // A panic over one launch keeps no other back.
-        match catch_unwind(AssertUnwindSafe(|| assemble(&launch, context))) {
-            Ok(Ok(Assembled::Done)) => {
+        match quietly(|| assemble(&launch, context)) {
+            Some(Ok(turns)) if turns.is_empty() => {
                 tracing::info!("finished the work of launch {}", launch.id);
                 let _ = fs::remove_file(record);
             }
-            Ok(Ok(Assembled::Open(turns))) => {
-                recovered.open.push(OpenLaunch::new(launch, record, turns, hold));
-            }
-            Ok(Err(error)) => {
+            Some(Ok(turns)) => recovered.open.push(OpenLaunch { launch, record, turns, hold }),
+            Some(Err(error)) => {
                 tracing::error!("cannot finish the work of launch {}: {error}", launch.id);
-                let unfinished = Unfinished { reason: error.to_string(), wants_room: error.wants_room() };
-                recovered.unfinished.push(unfinished);
+                recovered.give_up(error.to_string(), error.wants_room());
             }
-            Err(_) => {
-                let unfinished = Unfinished::because("a defect of codex-traced (see its log)".into());
-                recovered.unfinished.push(unfinished);
-            }
+            None => recovered.give_up("a defect of codex-traced (see its log)".into(), false),
         }
     }
     recovered

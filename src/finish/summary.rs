@@ -5,6 +5,7 @@
 use super::assemble::traces_of;
 use super::context::Context;
 use crate::base::paths::Paths;
+use crate::base::quiet::quietly;
 use crate::claim::launch_record::{Destination, Launch};
 use crate::queue::spool::list::EntryState;
 use crate::queue::{receipts, spool};
@@ -12,7 +13,6 @@ use crate::settings::wait::SUMMARY;
 use codex_session::thread::ThreadId;
 use common::printable::masked;
 use mlflow_store::page;
-use mlflow_store::receipt::Receipt;
 use mlflow_store::target::access::Access;
 use mlflow_store::trace::Trace;
 use serde::Serialize;
@@ -76,19 +76,18 @@ pub(super) fn write(context: &Context, launch: &Launch, notice: Option<&str>) {
     let world = context.world;
     let Some(file) = world.variables.os(SUMMARY) else { return };
     let file = world.cwd.as_deref().unwrap_or(Path::new("/")).join(file);
-    let access = context.access();
-    let threads = traces_of(launch, context);
-    let threads = threads
-        .iter()
-        .map(|(thread, destination, trace)| entry(thread, destination, trace, &access, &context.paths));
-    let summary = Summary {
-        version: VERSION,
-        launch_id: &launch.id,
-        exit: launch.exit,
-        threads: threads.collect(),
-        notice,
-    };
-    if let Err(error) = store(&file, &summary) {
+    let written = quietly(|| {
+        let access = context.access();
+        let threads = traces_of(launch, context)
+            .iter()
+            .map(|(thread, destination, trace)| {
+                Thread::new(thread, destination, trace, &access, &context.paths)
+            })
+            .collect();
+        let (launch_id, exit) = (&*launch.id, launch.exit);
+        store(&file, &Summary { version: VERSION, launch_id, exit, threads, notice })
+    });
+    if let Some(Err(error)) = written {
         tracing::warn!("cannot write the summary to {}: {error}", file.display());
     }
 }
@@ -104,51 +103,41 @@ fn store(file: &Path, summary: &Summary) -> io::Result<()> {
     Ok(())
 }
 
-fn entry(
-    thread: &ThreadId,
-    destination: &Destination,
-    trace: &Trace,
-    access: &Access,
-    paths: &Paths,
-) -> Thread {
-    let kept = receipts(paths).get(trace.id, &destination.target);
-    let receipt = kept.map(|kept| kept.receipt);
-    let (delivery, reason) = match &receipt {
-        Some(receipt) if receipt.holds_all(trace) => (Delivery::Delivered, None),
-        _ => waiting(trace, paths),
-    };
-    of_trace(thread, destination, trace, receipt.as_ref(), access, (delivery, reason))
-}
-
-fn of_trace(
-    thread: &ThreadId,
-    destination: &Destination,
-    trace: &Trace,
-    receipt: Option<&Receipt>,
-    access: &Access,
-    (delivery, reason): (Delivery, Option<String>),
-) -> Thread {
-    let json = |key: &str| -> Value {
-        trace.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
-    };
-    let status =
-        trace.spans.first().and_then(|root| root.outputs.get("status")).and_then(|status| status.as_str());
-    let experiment = receipt.map(|receipt| receipt.experiment_id.clone());
-    Thread {
-        thread_id: thread.to_string(),
-        trace_id: trace.id.to_string(),
-        status: status.unwrap_or_default().to_owned(),
-        tokens: json("mlflow.trace.tokenUsage"),
-        // A sum of floats as it is would be printed with all their noise.
-        cost_usd: json("mlflow.trace.cost")["total_cost"].as_f64().map(|cost| (cost * 1e6).round() / 1e6),
-        target: masked(&destination.target.uri()).into_owned(),
-        workspace: destination.target.workspace().map(str::to_owned),
-        link: experiment
-            .as_deref()
-            .and_then(|id| page::trace_page(&destination.target, id, trace.id, access)),
-        experiment_id: experiment,
-        delivery,
-        reason,
+impl Thread {
+    fn new(
+        thread: &ThreadId,
+        destination: &Destination,
+        trace: &Trace,
+        access: &Access,
+        paths: &Paths,
+    ) -> Thread {
+        let target = &destination.target;
+        let receipt = receipts(paths).get(trace.id, target).map(|kept| kept.receipt);
+        let (delivery, reason) = match &receipt {
+            Some(receipt) if receipt.holds_all(trace) => (Delivery::Delivered, None),
+            _ => waiting(trace, paths),
+        };
+        let json = |key: &str| -> Value {
+            trace.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+        };
+        let root = trace.spans.first();
+        let status = root.and_then(|root| root.outputs.get("status")).and_then(|status| status.as_str());
+        let experiment_id = receipt.map(|receipt| receipt.experiment_id);
+        let page = |id| page::trace_page(target, id, trace.id, access);
+        Thread {
+            thread_id: thread.to_string(),
+            trace_id: trace.id.to_string(),
+            status: status.unwrap_or_default().to_owned(),
+            tokens: json("mlflow.trace.tokenUsage"),
+            // A sum of floats as it is would be printed with all their noise.
+            cost_usd: json("mlflow.trace.cost")["total_cost"].as_f64().map(|cost| (cost * 1e6).round() / 1e6),
+            target: masked(&target.uri()).into_owned(),
+            workspace: target.workspace().map(str::to_owned),
+            link: experiment_id.as_deref().and_then(page),
+            experiment_id,
+            delivery,
+            reason,
+        }
     }
 }
 

@@ -11,10 +11,6 @@ pub mod sync_state;
 use crate::base::paths::Paths;
 use crate::queue::receipts::Receipts;
 use crate::queue::spool::Spool;
-use std::time::Duration;
-
-/// How long a user's command waits for other deliveries to end.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn spool(paths: &Paths) -> Spool {
     Spool::new(paths.spool())

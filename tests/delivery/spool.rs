@@ -263,14 +263,7 @@ impl Model {
     }
 
     fn retry(&mut self) {
-        let spool = self.spool();
-        for lane in [
-            codex_traced::queue::spool::policy::Lane::Local,
-            codex_traced::queue::spool::policy::Lane::Remote,
-        ] {
-            spool.backoff(lane).forget().expect("forget");
-        }
-        spool.quarantined().iter().for_each(|path| _ = spool.bring_back(path).expect("bring back"));
+        self.spool().retry_quarantined().expect("bring back");
         self.failed_at = None;
     }
 

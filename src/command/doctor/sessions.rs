@@ -12,6 +12,7 @@ use crate::queue::history::recent_threads;
 use crate::queue::receipts;
 use crate::queue::spool::list::{EntryState, Listed};
 use codex_session::rollout::thread_files::ThreadFiles;
+use codex_session::session;
 use std::collections::BTreeMap;
 
 /// How many sessions are read for unknown lines: enough to notice a new Codex, few enough to read quickly.
@@ -78,7 +79,7 @@ fn unknown(paths: &Paths) -> Finding {
     let mut shelf = ThreadFiles::new(paths.home().path());
     for thread in recent_threads(paths, RECENT) {
         let files = shelf.files_of(&thread, None);
-        let own = gather::own(&thread, &files, paths.home(), &gather::read);
+        let own = gather::own(&thread, &files, paths.home(), &session::read);
         let Ok(Some(Own { session, .. })) = own else {
             continue;
         };

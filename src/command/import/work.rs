@@ -11,6 +11,7 @@ use crate::queue::sync_state::SyncState;
 use crate::redact::Redacted;
 use codex_session::rollout::files::SessionFile;
 use codex_session::rollout::thread_files::in_parts;
+use codex_session::session;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;
 use codex_session::thread::ThreadId;
@@ -166,7 +167,7 @@ impl ImportRun<'_> {
     fn session_of(&self, files: &[SessionFile]) -> Result<(Session, PathBuf), String> {
         let thread = &files.first().ok_or("it has no file")?.thread;
         let files = in_parts(thread, files.iter().map(|file| file.path.clone()));
-        let own = gather::own(thread, &files, self.context.home(), &gather::read);
+        let own = gather::own(thread, &files, self.context.home(), &session::read);
         let own = own.map_err(|(file, error)| format!("{}: {error}", file.display()))?;
         own.map(|own| (own.session, own.rollout)).ok_or_else(|| "it has no file".into())
     }

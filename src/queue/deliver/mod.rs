@@ -6,10 +6,9 @@ mod drain;
 #[cfg(test)]
 mod tests;
 
-use crate::queue::PATIENCE;
 use crate::queue::receipts::Receipts;
-use crate::queue::spool::Spool;
 use crate::queue::spool::policy::Lane;
+use crate::queue::spool::{PATIENCE, Spool};
 use drain::Drain;
 use jiff::Timestamp;
 use mlflow_store::exporter::jitter;
@@ -134,7 +133,7 @@ pub fn drain<'a>(
     connect: impl Connect<'a>,
 ) -> Result<Drained, DrainError> {
     let mut drain = Drain::begin(spool, receipts, request, connect);
-    for lane in [Lane::Local, Lane::Remote] {
+    for lane in Lane::ALL {
         drain.lane(lane)?;
     }
     Ok(drain.end())

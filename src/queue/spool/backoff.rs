@@ -55,7 +55,7 @@ impl Backoff {
     }
 
     /// Removes all pauses, so that every target is tried again.
-    pub fn forget(&mut self) -> io::Result<()> {
+    pub fn clear(&mut self) -> io::Result<()> {
         self.targets.clear();
         disk::remove(&self.path)
     }

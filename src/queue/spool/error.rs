@@ -13,6 +13,8 @@ pub enum SpoolError {
     Version(u32),
     #[error("the spool is full: {held} MiB of {most} wait there")]
     Full { held: u64, most: u64 },
+    #[error("another codex-traced is delivering")]
+    Busy,
 }
 
 impl SpoolError {

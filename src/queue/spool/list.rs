@@ -48,7 +48,7 @@ pub enum NotOne {
 impl Spool {
     /// Entries that wait, then entries in quarantine; each oldest first.
     pub fn list(&self) -> Vec<Listed> {
-        let backoff = [Lane::Local, Lane::Remote].map(|lane| self.backoff(lane));
+        let backoff = Lane::ALL.map(|lane| self.backoff(lane));
         let waiting = self.paths().into_iter().filter_map(|path| {
             let head = Spool::head(&path);
             let state = match &head {

@@ -40,6 +40,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How long a user's command waits for other deliveries to end.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
 #[derive(Clone, Debug)]
 pub struct Spool {
     folder: PathBuf,
@@ -144,6 +147,12 @@ impl Spool {
             Lane::Local => ".rests-local",
             Lane::Remote => ".rests-remote",
         }))
+    }
+
+    /// Locks all lanes for a user's command. None while another process delivers.
+    pub fn lock_all(&self) -> io::Result<Option<Vec<disk::FileLock>>> {
+        let locks = Lane::ALL.into_iter().map(|lane| self.lock(lane, PATIENCE).transpose());
+        locks.collect::<Option<io::Result<_>>>().transpose()
     }
 
     /// Locks a lane for delivery. None while another process delivers there.

@@ -35,6 +35,8 @@ pub enum Lane {
 }
 
 impl Lane {
+    pub const ALL: [Lane; 2] = [Lane::Local, Lane::Remote];
+
     pub fn from_target(target: &Target) -> Lane {
         if target.is_remote() { Lane::Remote } else { Lane::Local }
     }

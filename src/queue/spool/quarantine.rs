@@ -5,6 +5,7 @@
 //! reason without an entry, never an entry without a reason.
 
 use super::error::SpoolError;
+use super::policy::Lane;
 use super::{Spool, entries_in, sweep_besides, tries};
 use common::disk;
 use std::fs;
@@ -43,6 +44,16 @@ impl Spool {
         self.move_durably(path, &to)?;
         disk::remove(&path.with_extension(REASON))?;
         Ok(to)
+    }
+
+    /// Returns the quarantine to the entries that wait, and ends every pause of a target. The number of entries that
+    /// came back.
+    pub fn retry_quarantined(&self) -> Result<usize, SpoolError> {
+        let _locks = self.lock_all()?.ok_or(SpoolError::Busy)?;
+        Lane::ALL.into_iter().try_for_each(|lane| self.backoff(lane).clear())?;
+        let quarantined = self.quarantined();
+        quarantined.iter().try_for_each(|path| self.bring_back(path).map(drop))?;
+        Ok(quarantined.len())
     }
 
     /// Deletes an entry in quarantine with its reason.

@@ -1,5 +1,5 @@
-//! Removes a session from all that codex-traced wrote: local stores, spool, receipts, records. Reports what is
-//! elsewhere.
+//! Removal of a session (`mlflow forget`) from all that codex-traced wrote: local stores, spool, receipts, records.
+//! Reports what is elsewhere.
 
 use crate::base::later_version::LaterVersion;
 use crate::base::paths::Paths;
@@ -10,13 +10,11 @@ use crate::claim::launches;
 use crate::claim::thread_record::ThreadRecord;
 use crate::queue::history::MOST_PARTS;
 use crate::queue::spool::Spool;
-use crate::queue::spool::policy::Lane;
-use crate::queue::{PATIENCE, receipts, spool};
+use crate::queue::{receipts, spool};
 use crate::trace::ids::{trace_of_continuation, trace_of_turn};
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::thread::ThreadId;
 use common::disk;
-use mlflow_store;
 use mlflow_store::ids::TraceId;
 use mlflow_store::receipt::Receipt;
 use mlflow_store::target::Target;
@@ -30,7 +28,7 @@ const MOST_TURNS: usize = 10_000;
 
 /// What became of it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Forgotten {
+pub struct Removal {
     /// Local stores that had it.
     pub stores: Vec<Target>,
     /// Entries of the spool and of the quarantine.
@@ -45,7 +43,7 @@ pub struct Forgotten {
     pub failures: Vec<String>,
 }
 
-impl Forgotten {
+impl Removal {
     pub fn is_nothing(&self) -> bool {
         self.stores.is_empty()
             && (self.spooled, self.records) == (0, 0)
@@ -55,7 +53,7 @@ impl Forgotten {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum CannotForget {
+pub enum RemovalError {
     #[error("a launch is still at work on it")]
     UnderWay,
     #[error("a launch that died wrote it and others, and is to be finished first")]
@@ -71,12 +69,12 @@ pub enum CannotForget {
 
 /// Stores come first and our records last, so that an interrupted run can begin again. `now` is the target of the
 /// settings.
-pub fn forget(
+pub fn remove_session(
     trace: TraceId,
     thread: Option<ThreadId>,
     now: &Target,
     paths: &Paths,
-) -> Result<Forgotten, CannotForget> {
+) -> Result<Removal, RemovalError> {
     let thread = thread.or_else(|| thread_of(trace));
     let record = || Some(ThreadRecord::load(&paths.threads(), thread.as_ref()?));
     if let Some(Err(error)) = record()
@@ -90,11 +88,8 @@ pub fn forget(
         return Err(later.into());
     }
     let spool = spool(paths);
-    let mut locks = Vec::new();
-    for lane in [Lane::Local, Lane::Remote] {
-        locks.push(spool.lock(lane, PATIENCE)?.ok_or(CannotForget::Busy)?);
-    }
-    let mut forgotten = Forgotten::default();
+    let _locks = spool.lock_all()?.ok_or(RemovalError::Busy)?;
+    let mut removal = Removal::default();
     let of_trace = |entries: Vec<PathBuf>| {
         entries.into_iter().filter(|path| Spool::trace_of(path).is_some_and(|of| traces.contains(&of)))
     };
@@ -110,42 +105,42 @@ pub fn forget(
         let removed: Option<Result<Vec<bool>, _>> =
             traces.iter().map(|trace| mlflow_store::forget(&target, *trace)).collect();
         match removed {
-            Some(Ok(any)) if any.contains(&true) => forgotten.stores.push(target),
+            Some(Ok(any)) if any.contains(&true) => removal.stores.push(target),
             Some(Ok(_)) | None => {}
-            Some(Err(error)) => forgotten.failures.push(error.to_string()),
+            Some(Err(error)) => removal.failures.push(error.to_string()),
         }
     }
     for receipt in receipts.into_iter().filter(|receipt| receipt.target.is_remote()) {
         let place = (receipt.target, receipt.experiment_id);
-        if !forgotten.elsewhere.contains(&place) {
-            forgotten.elsewhere.push(place);
+        if !removal.elsewhere.contains(&place) {
+            removal.elsewhere.push(place);
         }
     }
     let removed = waiting.iter().map(|path| (path, Spool::remove(path)));
     let removed = removed.chain(aside.iter().map(|path| (path, Spool::drop_quarantined(path))));
     for (path, removed) in removed {
         match removed {
-            Ok(()) => forgotten.spooled += 1,
-            Err(error) => forgotten.failures.push(format!("{}: {error}", path.display())),
+            Ok(()) => removal.spooled += 1,
+            Err(error) => removal.failures.push(format!("{}: {error}", path.display())),
         }
     }
     // After a failure the records stay: they name the places that are left.
-    if forgotten.failures.is_empty() {
-        forget_records(&traces, thread.as_ref(), &mut forgotten, paths);
+    if removal.failures.is_empty() {
+        remove_records(&traces, thread.as_ref(), &mut removal, paths);
     }
     let files = thread.map(|thread| ThreadFiles::new(paths.home().path()).files_of(&thread, None));
-    forgotten.rollouts = files.unwrap_or_default().concat();
-    Ok(forgotten)
+    removal.rollouts = files.unwrap_or_default().concat();
+    Ok(removal)
 }
 
 /// Removes the records of launches that would make the session's trace again. A launch that runs, or one that also
 /// wrote other sessions, is an error.
-fn give_up_launches(thread: Option<&ThreadId>, paths: &Paths) -> Result<(), CannotForget> {
+fn give_up_launches(thread: Option<&ThreadId>, paths: &Paths) -> Result<(), RemovalError> {
     let Some(thread) = thread else { return Ok(()) };
     let is_named =
         |launch: &Launch| claims_of(launch, paths).claims.iter().any(|claim| claim.thread == *thread);
     if launches::under_way(&paths.launches()).iter().any(is_named) {
-        return Err(CannotForget::UnderWay);
+        return Err(RemovalError::UnderWay);
     }
     for (record, launch) in launches::left_behind(&paths.launches()) {
         let claims = claims_of(&launch, paths).claims;
@@ -153,9 +148,9 @@ fn give_up_launches(thread: Option<&ThreadId>, paths: &Paths) -> Result<(), Cann
             continue;
         }
         if claims.len() > 1 {
-            return Err(CannotForget::Unfinished);
+            return Err(RemovalError::Unfinished);
         }
-        let _hold = Hold::take(&record).ok_or(CannotForget::UnderWay)?;
+        let _hold = Hold::take(&record).ok_or(RemovalError::UnderWay)?;
         fs::remove_file(&record)?;
     }
     Ok(())
@@ -175,13 +170,13 @@ fn traces_of(trace: TraceId, thread: Option<&ThreadId>, paths: &Paths) -> Vec<Tr
     std::iter::once(trace).chain(turns.chain(parts).filter(is_known)).collect()
 }
 
-fn forget_records(traces: &[TraceId], thread: Option<&ThreadId>, forgotten: &mut Forgotten, paths: &Paths) {
+fn remove_records(traces: &[TraceId], thread: Option<&ThreadId>, removal: &mut Removal, paths: &Paths) {
     let of_thread = thread.map(|thread| paths.threads().join(format!("{thread}.json")));
     let receipts = traces.iter().map(|trace| receipts(paths).file_of(*trace));
     for path in receipts.chain(of_thread) {
         match fs::exists(&path).and_then(|is_there| disk::remove(&path).map(|()| is_there)) {
-            Ok(is_there) => forgotten.records += usize::from(is_there),
-            Err(error) => forgotten.failures.push(format!("{}: {}", path.display(), disk::reason(&error))),
+            Ok(is_there) => removal.records += usize::from(is_there),
+            Err(error) => removal.failures.push(format!("{}: {}", path.display(), disk::reason(&error))),
         }
     }
 }

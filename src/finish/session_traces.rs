@@ -2,13 +2,14 @@
 //! its folders and its settings allow.
 
 use super::context::Context;
-use super::error::AssembleError;
 use crate::base::codex_home::CodexHome;
 use crate::base::user;
 use crate::claim::thread_record::ThreadRecord;
 use crate::queue::history::MOST_PARTS;
+use crate::queue::put::PutError;
 use crate::queue::receipts;
 use crate::queue::receipts::Receipts;
+use crate::queue::spool::SpoolError;
 use crate::redact::{Redacted, SmallImages};
 use crate::settings::folder_policy::FolderPolicy;
 use crate::settings::modes::{Content, Granularity};
@@ -18,12 +19,34 @@ use crate::trace::ids::{trace_of_continuation, trace_of_thread};
 use codex_session::rollout::path;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
+use common::disk;
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
+
+/// Why a session became no trace.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    #[error("cannot read {0}: {1}")]
+    Rollout(PathBuf, io::Error),
+    #[error("cannot write to {0}: {reason}", reason = disk::reason(.1))]
+    Record(PathBuf, io::Error),
+    #[error("cannot keep the salt of placeholders in {0}: {reason}", reason = disk::reason(.1))]
+    Salt(PathBuf, io::Error),
+    #[error(transparent)]
+    Put(#[from] PutError),
+}
+
+impl AssembleError {
+    /// A delivery frees the room that the trace needs.
+    pub fn wants_room(&self) -> bool {
+        matches!(self, AssembleError::Put(PutError::Spool(_, SpoolError::Full { .. })))
+    }
+}
 
 /// One trace of the whole session, or one of each turn; none where the session has no prompt, or where a folder
 /// switches tracing off.
-pub(super) fn make(
+pub(super) fn session_traces(
     family: &Family,
     record: &ThreadRecord,
     rollout: &Path,
