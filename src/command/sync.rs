@@ -12,6 +12,7 @@ use crate::queue::deliver::{DeliveryRequest, DrainStep, Drained};
 use crate::queue::spool::Spool;
 use crate::queue::spool::list::{EntryState, Listed, named};
 use crate::queue::{PATIENCE, spool};
+use crate::queue::drain::{DeliveryRequest, DrainStep, Drained};
 use crate::queue::spool;
 use crate::queue::spool::list::named;
 use crate::queue::spool::{PATIENCE, Spool, SpoolError};

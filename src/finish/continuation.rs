@@ -4,15 +4,16 @@ use super::context::Context;
 use super::gather;
 use super::imported::{Imported, Toward, import};
 use crate::claim::launch_record::Destination;
-use crate::queue::deliver::{Archived, Waiting};
-use crate::queue::presence::Answers;
+use crate::queue::drain::{Archived, Waiting};
 use crate::queue::put::PutError;
 use crate::queue::spool::entry::{Entry, Rank};
 use crate::queue::spool::policy::{Lane, is_overtaken};
 use crate::queue::spool::{Spool, SpoolError};
 use crate::queue::{PATIENCE, receipts, spool};
 use crate::settings::modes::Granularity;
+use crate::queue::spool::retry::Lane;
 use crate::queue::spool::{PATIENCE, Spool, SpoolError};
+use crate::queue::target_state::Answers;
 use crate::queue::{receipts, spool};
 use crate::settings::granularity::Granularity;
 use codex_session::rollout::thread_files::ThreadFiles;
@@ -50,7 +51,7 @@ pub(super) fn continue_archived(
         return set_aside(archived, &why, context);
     };
     if made.traces.iter().any(|(made, _)| made.id == *trace) {
-        if is_overtaken(kept.rank, Some(Rank::from_trace(&entry.trace))) {
+        if kept.rank < Rank::from_trace(&entry.trace) {
             let why = format!("{reason}, and what came later is no turn of its own");
             return set_aside(archived, &why, context);
         }

@@ -3,10 +3,9 @@
 use super::context::Context;
 use super::continuation::{ArchivedOutcome, continue_archived};
 use crate::base::notice;
-use crate::queue::deliver::{Archived, DeliveryRequest, DrainError, DrainStep, Drained, Waiting, drain};
+use crate::queue::drain::{Archived, DeliveryRequest, DrainError, DrainStep, Drained, Waiting, drain};
 use crate::queue::history::MOST_PARTS;
 use crate::queue::spool::Spool;
-use crate::queue::spool::policy::LONG;
 use crate::queue::{receipts, spool};
 use jiff::Timestamp;
 use mlflow_store::target::{Experiment, Target};
@@ -14,6 +13,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// Entries that wait for longer are reported. Two weeks, so that a holiday is not reported.
+const LONG: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// How long a finisher waits for another delivery to end, which most likely takes its traces along.
 const FINISHERS_PATIENCE: Duration = Duration::from_secs(30);
@@ -183,7 +185,7 @@ fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::deliver::Waiting;
+    use crate::queue::drain::Waiting;
 
     #[test]
     fn a_user_reads_what_waits_and_what_waits_for_too_long() {

@@ -8,10 +8,10 @@ use crate::claim::claims::launches_of;
 use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
 use crate::queue::history::{first_destination, granularity_of};
-use crate::queue::presence::{Answers, Presence};
 use crate::queue::put::{PutError, put_imported};
 use crate::queue::receipts;
-use crate::queue::sync_state::SyncState;
+use crate::queue::target_state::TargetState;
+use crate::queue::target_state::{Answers, Presence};
 use crate::redact::Redacted;
 use crate::settings::modes::Granularity;
 use codex_session::session::family::Family;
@@ -25,7 +25,7 @@ use std::path::Path;
 pub struct Imported {
     pub thread: ThreadId,
     /// One of the whole session, or one of each turn; never none.
-    pub traces: Vec<(Redacted, SyncState)>,
+    pub traces: Vec<(Redacted, TargetState)>,
     /// Where they go: a thread stays where it was first sent.
     pub destination: Destination,
     /// The target is sent every span, not only those that it lacks.
@@ -73,7 +73,7 @@ pub fn import(
         destination = rehoused(destination, now);
     }
     let with_state = |trace: Redacted| {
-        let state = SyncState::new(&trace, &destination.target, &receipts, answers);
+        let state = TargetState::new(&trace, &destination.target, &receipts, answers);
         (trace, state)
     };
     let traces = traces.into_iter().map(with_state).collect();
@@ -82,14 +82,14 @@ pub fn import(
 
 impl Imported {
     /// That of the trace of which the target lacks most.
-    pub fn sync_state(&self) -> SyncState {
-        self.traces.iter().map(|(_, state)| *state).min().unwrap_or(SyncState::Unchanged)
+    pub fn sync_state(&self) -> TargetState {
+        self.traces.iter().map(|(_, state)| *state).min().unwrap_or(TargetState::Unchanged)
     }
 
     /// Puts what the target lacks into the spool. No thread record is written: it holds what launches know.
     pub fn put(self, context: &Context) -> Result<(), PutError> {
         for (trace, state) in self.traces.into_iter().filter(|(_, state)| state.must_be_sent()) {
-            let is_lost = state == SyncState::Lost || self.is_whole;
+            let is_lost = state == TargetState::Lost || self.is_whole;
             put_imported(trace, is_lost, &self.destination, &context.paths)?;
         }
         Ok(())

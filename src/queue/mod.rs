@@ -1,12 +1,11 @@
 //! Traces on their way to targets, and what targets took of them.
 
-pub mod deliver;
+pub mod drain;
 pub mod history;
-pub mod presence;
 pub mod put;
 pub mod receipts;
 pub mod spool;
-pub mod sync_state;
+pub mod target_state;
 
 use crate::base::paths::Paths;
 use crate::queue::receipts::Receipts;

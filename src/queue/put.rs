@@ -1,8 +1,7 @@
 //! The one way into the spool.
 
 use super::history::first_destination;
-use super::presence::{Answers, Presence, ask};
-use super::sync_state::SyncState;
+use super::target_state::{Answers, Presence, TargetState, ask};
 use super::{receipts, spool};
 use crate::base::paths::Paths;
 use crate::base::world::World;
@@ -39,7 +38,7 @@ pub fn put_written(
     let believed = Answers::default();
     let is_new = |trace: &Redacted| {
         (is_single && receipts.archived(trace.id).is_none())
-            || SyncState::new(trace, &destination.target, &receipts, &believed).must_be_sent()
+            || TargetState::new(trace, &destination.target, &receipts, &believed).must_be_sent()
     };
     let (new, sent): (Vec<_>, Vec<_>) = traces.into_iter().partition(is_new);
     for trace in new {

@@ -14,7 +14,7 @@ use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::codex::tui_log::Logged;
 use codex_traced::queue::receipts::Receipts;
 use codex_traced::queue::spool::Spool;
-use codex_traced::queue::spool::policy::Lane;
+use codex_traced::queue::spool::retry::{EntryTries, Lane};
 use codex_traced::redact::Salt;
 use codex_traced::settings::modes::{Content, Granularity};
 use codex_traced::trace::ids::{trace_of_thread, trace_of_turn};
@@ -185,7 +185,7 @@ fn the_spool_and_the_receipts_of_0_1_are_read() {
         (entry.head(), entry.trace.request_preview.as_deref()),
         (head, Some("please list files and edit"))
     );
-    let tries = Spool::tries(waiting).expect("tries of 0.1");
+    let tries = EntryTries::load(waiting).expect("tries of 0.1");
     assert_eq!((tries.pause.failures, tries.own, tries.alone, tries.open), (2, 2, 0, true));
     let backoff = spool.backoff(Lane::Remote);
     let pause = backoff.get(&Target::Http("http://127.0.0.1:9".into())).expect("a pause of 0.1");

@@ -5,7 +5,7 @@ use crate::LAUNCHER;
 use codex_traced::queue::spool::Spool;
 use codex_traced::queue::spool::entry::Entry;
 use codex_traced::queue::spool::list::EntryState;
-use codex_traced::queue::spool::tries::MOST_ALONE;
+use codex_traced::queue::spool::retry::MOST_ALONE;
 use codex_traced::redact::Redacted;
 use common::json::value::Map;
 use jiff::Timestamp;

@@ -1,7 +1,7 @@
 //! The spool against a simple model: in any order of events no trace is lost or duplicated, and no older form follows
 //! a newer one.
 
-use codex_traced::queue::deliver::{DeliveryRequest, Drained, Eagerness, drain};
+use codex_traced::queue::drain::{DeliveryRequest, Drained, Eagerness, drain};
 use codex_traced::queue::receipts::Receipts;
 use codex_traced::queue::spool::Spool;
 use codex_traced::queue::spool::entry::Entry;

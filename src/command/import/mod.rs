@@ -12,7 +12,7 @@ use crate::base::world::World;
 use crate::claim::launch_record::Destination;
 use crate::cli::Import;
 use crate::finish::imported::Toward;
-use crate::queue::presence::ask;
+use crate::queue::target_state::ask;
 use crate::settings::Settings;
 use jiff::civil::DateTime;
 use jiff::{Span, Timestamp, Zoned};

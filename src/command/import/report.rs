@@ -4,6 +4,8 @@ use super::select::Selection;
 use super::work::{ImportOutcome, ImportedSession, Mode};
 use crate::command::layout::prompt_line;
 use crate::queue::sync_state::SyncState;
+use super::work::{ImportOutcome, Mode};
+use crate::queue::target_state::TargetState;
 use common::printable::in_one_line;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -6,8 +6,8 @@ use crate::finish::context::Context;
 use crate::finish::delivery::deliver;
 use crate::finish::gather;
 use crate::finish::imported::{Imported, Toward, import};
-use crate::queue::deliver::{DeliveryRequest, DrainStep};
-use crate::queue::sync_state::SyncState;
+use crate::queue::drain::{DeliveryRequest, DrainStep};
+use crate::queue::target_state::TargetState;
 use crate::redact::Redacted;
 use codex_session::rollout::files::SessionFile;
 use codex_session::rollout::thread_files::in_parts;
@@ -190,7 +190,7 @@ impl ImportRun<'_> {
 
 impl ImportedSession {
     fn new(imported: &Imported) -> ImportedSession {
-        let is_new = |(_, state): &&(Redacted, SyncState)| state.must_be_sent();
+        let is_new = |(_, state): &&(Redacted, TargetState)| state.must_be_sent();
         let prompt = imported.traces.iter().find_map(|(trace, _)| trace.request_preview.clone());
         ImportedSession {
             trace: imported.traces.first().map_or(TraceId([0; 16]), |(trace, _)| trace.id),

@@ -5,8 +5,8 @@
 //! 100 MB, so neither writer nor reader copies its JSON in memory. Version 1 is one JSON object; it is still
 //! read.
 
-use super::error::SpoolError;
 use crate::redact::Redacted;
+use common::disk;
 use common::printable::hex;
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
@@ -29,6 +29,28 @@ const LONGEST_SEAL: u64 = 256;
 
 /// Bytes per read or write.
 const CHUNK: usize = 64 << 10;
+
+/// Why the spool could not put, read or remove an entry.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    #[error("{}", disk::reason(.0))]
+    Io(#[from] io::Error),
+    #[error("not a whole spool entry: {0}")]
+    Torn(String),
+    #[error("an entry of version {0}, which a later codex-traced wrote")]
+    Version(u32),
+    #[error("the spool is full: {held} MiB of {most} wait there")]
+    Full { held: u64, most: u64 },
+    #[error("another codex-traced is delivering")]
+    Busy,
+}
+
+impl SpoolError {
+    /// Another process delivered or dropped the entry.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, SpoolError::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
 
 /// A trace and its destination.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

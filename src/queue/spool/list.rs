@@ -1,8 +1,7 @@
 //! The spool's content for users: each entry with a short id to type, and the reason why it is still there.
 
-use super::Spool;
-use super::error::SpoolError;
-use super::policy::{Lane, Pause};
+use super::retry::{EntryTries, Lane, Pause};
+use super::{Spool, SpoolError};
 use crate::trace::ids::trace_of_thread;
 use common::printable::hex;
 use jiff::Timestamp;
@@ -54,7 +53,7 @@ impl Spool {
             let state = match &head {
                 Ok(head) => {
                     let of_target = backoff.iter().find_map(|backoff| backoff.get(&head.target)).cloned();
-                    let own = Spool::tries(&path).map(|tries| tries.pause);
+                    let own = EntryTries::load(&path).map(|tries| tries.pause);
                     both(own, of_target).map_or(EntryState::Waits, EntryState::Paused)
                 }
                 Err(error) => EntryState::Unreadable(error.to_string()),
@@ -117,8 +116,8 @@ pub fn named<'a>(name: &str, listed: &'a [Listed]) -> Result<&'a Listed, NotOne>
 
 #[cfg(test)]
 mod tests {
+    use super::super::retry::Against;
     use super::super::tests::{entry, failed};
-    use super::super::tries::{Against, EntryTries};
     use super::*;
 
     #[test]
@@ -144,7 +143,7 @@ mod tests {
             let (at, reason) = (Timestamp::from_second(now).unwrap(), format!("refused at {now}"));
             EntryTries::after(None, Against::Trace, failed(Lane::Remote, &reason, at))
         };
-        Spool::note_tries(&waits, &tries(100)).unwrap();
+        tries(100).write(&waits).unwrap();
         let EntryState::Paused(pause) = states(&spool).remove(1) else { panic!("it was tried") };
         assert_eq!((pause.failures, pause.reason.as_str()), (1, "refused at 100"));
         assert_eq!((pause.since.as_second(), pause.until.as_second()), (100, 130));

@@ -19,22 +19,18 @@
 //! - A process that puts an entry delivers it, or leaves it to the process that holds the lock. The latter
 //!   looks again after it released the lock, so no entry is left to a process that has already finished.
 
-pub mod backoff;
 pub mod entry;
-mod error;
 pub mod list;
-pub mod policy;
-pub mod quarantine;
-pub mod tries;
+mod quarantine;
+pub mod retry;
 
-pub use error::SpoolError;
+pub use entry::SpoolError;
 
-use backoff::Backoff;
 use common::disk;
 use entry::{Entry, Head};
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
-use policy::{Lane, MOST_BYTES, has_room};
+use retry::{Backoff, Lane, TRIES};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +38,10 @@ use std::time::Duration;
 
 /// How long a user's command waits for other deliveries to end.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Limit of all entries together, in bytes: some hundred thousand turns of usual size, and little on today's
+/// disks. A spool reaches it only after a server was away for so long that the user should know.
+const MOST_BYTES: u64 = 2 << 30;
 
 #[derive(Clone, Debug)]
 pub struct Spool {
@@ -52,11 +52,6 @@ pub struct Spool {
 impl Spool {
     pub fn new(folder: PathBuf) -> Spool {
         Spool { folder, most_bytes: MOST_BYTES }
-    }
-
-    /// With another limit of all entries together, in bytes.
-    pub fn with_limit(self, most_bytes: u64) -> Spool {
-        Spool { most_bytes, ..self }
     }
 
     /// Writes an entry durably: once this returns, it survives a crash of the process and of the machine.
@@ -117,8 +112,8 @@ impl Spool {
     /// entries that are gone.
     pub fn sweep(&self) {
         disk::sweep(&self.folder);
+        sweep_besides(&self.folder, TRIES, |_| true);
         self.sweep_quarantine();
-        self.sweep_tries();
     }
 
     /// The entry's head, without reading its trace.
@@ -137,7 +132,7 @@ impl Spool {
     /// Removes the entries with one sync per folder. Each entry goes before its tries, which mean nothing
     /// without it.
     pub fn remove_all<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), SpoolError> {
-        let with_tries = paths.into_iter().flat_map(|path| [path.clone(), tries::file_of(path)]);
+        let with_tries = paths.into_iter().flat_map(|path| [path.clone(), path.with_extension(TRIES)]);
         Ok(disk::remove_all(with_tries)?)
     }
 
@@ -166,23 +161,27 @@ impl Spool {
 }
 
 fn entries_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     // Files with other names are not entries.
-    let mut paths: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| Spool::trace_of(path).is_some()).collect();
+    let paths = disk::entries(folder).map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| Spool::trace_of(path).is_some()).collect();
     paths.sort();
     paths
 }
 
 /// Removes files with this extension whose entry is gone.
 fn sweep_besides(folder: &Path, extension: &str, is_old: impl Fn(&fs::DirEntry) -> bool) {
-    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+    for file in disk::entries(folder) {
         let path = file.path();
         let is_beside = path.extension().is_some_and(|found| found == extension);
         if is_beside && is_old(&file) && !path.with_extension("json").exists() {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Whether another entry of this size fits; all in bytes.
+fn has_room(held: u64, size: u64, most: u64) -> bool {
+    held.saturating_add(size) <= most
 }
 
 /// The two parts of an entry's file name: when it was put, and its trace.
@@ -192,7 +191,7 @@ fn name_of(path: &Path) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::policy::FailedTry;
+    use super::retry::FailedTry;
     use super::*;
     use crate::redact::Redacted;
     use mlflow_store::target::{Experiment, Target};
@@ -255,11 +254,21 @@ mod tests {
         spool.put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap();
         let size = spool.bytes();
         for most in [size, 2 * size - 1] {
-            let why = spool.clone().with_limit(most).put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap_err();
+            let limited = Spool { most_bytes: most, ..spool.clone() };
+            let why = limited.put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap_err();
             assert!(matches!(why, SpoolError::Full { .. }), "{why}");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         }
-        spool.with_limit(2 * size).put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap();
+        Spool { most_bytes: 2 * size, ..spool }.put(&entry("fits"), Timestamp::UNIX_EPOCH).unwrap();
+    }
+
+    #[test]
+    fn the_spool_is_full_when_one_more_would_not_fit() {
+        let table =
+            [(0, 10, 10, true), (1, 10, 10, false), (u64::MAX, 1, u64::MAX, true), (9, u64::MAX, 10, false)];
+        for (held, size, most, expected) in table {
+            assert_eq!(has_room(held, size, most), expected, "{held} {size} {most}");
+        }
     }
 
     #[test]

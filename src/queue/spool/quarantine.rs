@@ -4,9 +4,8 @@
 //! The reason is written before the entry is moved, and removed after it. So a crash in between leaves a
 //! reason without an entry, never an entry without a reason.
 
-use super::error::SpoolError;
-use super::policy::Lane;
-use super::{Spool, entries_in, sweep_besides, tries};
+use super::retry::{Lane, TRIES};
+use super::{Spool, SpoolError, entries_in, sweep_besides};
 use common::disk;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +28,7 @@ impl Spool {
         let to = self.quarantine_folder().join(path.file_name().unwrap_or_default());
         disk::write_private(&to.with_extension(REASON), reason.as_bytes())?;
         self.move_durably(path, &to)?;
-        disk::remove(&tries::file_of(path))?;
+        disk::remove(&path.with_extension(TRIES))?;
         Ok(to)
     }
 

@@ -1,15 +1,6 @@
-//! Delivery of the spool: the newest form of each trace goes to its target; the forms it replaces are
-//! removed.
+//! What a drain is asked for, and its results.
 
-mod blame;
-mod drain;
-#[cfg(test)]
-mod tests;
-
-use crate::queue::receipts::Receipts;
-use crate::queue::spool::policy::Lane;
-use crate::queue::spool::{PATIENCE, Spool};
-use drain::Drain;
+use crate::queue::spool::PATIENCE;
 use jiff::Timestamp;
 use mlflow_store::exporter::jitter;
 use mlflow_store::exporter::{Delivered, ExportError, Exporter, Patience};
@@ -124,17 +115,3 @@ pub enum DrainError {
 /// Opens the exporter of a target.
 pub trait Connect<'a>: FnMut(&Target, &Experiment) -> Result<Box<dyn Exporter + 'a>, ExportError> {}
 impl<'a, F: FnMut(&Target, &Experiment) -> Result<Box<dyn Exporter + 'a>, ExportError>> Connect<'a> for F {}
-
-/// Delivers the spool's entries, including those put during the drain; local targets first.
-pub fn drain<'a>(
-    spool: &Spool,
-    receipts: &Receipts,
-    request: &DeliveryRequest,
-    connect: impl Connect<'a>,
-) -> Result<Drained, DrainError> {
-    let mut drain = Drain::begin(spool, receipts, request, connect);
-    for lane in Lane::ALL {
-        drain.lane(lane)?;
-    }
-    Ok(drain.end())
-}

@@ -2,7 +2,7 @@
 
 use super::super::blame::MOST_IN_A_ROW;
 use super::*;
-use crate::queue::spool::tries::{EntryTries, MOST_ALONE};
+use crate::queue::spool::retry::{EntryTries, MOST_ALONE};
 use mlflow_store::exporter::Sign;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ impl Fixture {
 
     fn tries_of(&self, thread: u8) -> Option<EntryTries> {
         let of_thread = |path: &PathBuf| Spool::trace_of(path) == Some(TraceId([thread; 16]));
-        self.spool().paths().iter().find(|path| of_thread(path)).and_then(|path| Spool::tries(path))
+        self.spool().paths().iter().find(|path| of_thread(path)).and_then(|path| EntryTries::load(path))
     }
 }
 

@@ -35,25 +35,6 @@ const FAIR: Duration = Duration::from_secs(3);
 /// The slowest supported connection, in bytes per second.
 const SLOWEST: u64 = 64 << 10;
 
-/// The kind of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FailureKind {
-    /// No trace was involved: there is no connection, or the user has to change credentials, an address, a version.
-    Target,
-    /// While this trace was searched for or sent: no answer, a broken connection, a server error, or an unknown
-    /// answer.
-    Trouble,
-    /// The same, from a target that shows this trace when asked.
-    TroubleButShown,
-    /// The experiment of this trace is gone or not accessible.
-    Experiment,
-    /// The target refuses this trace for good.
-    Refused,
-    Archived,
-    /// The delivery was asked to end.
-    Stopped,
-}
-
 /// The results of the target's other traces in this drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Others {
@@ -80,28 +61,18 @@ pub(super) enum Blame {
     Nobody,
 }
 
-pub(super) fn blame(kind: FailureKind, others: Others) -> Blame {
-    match (kind, others) {
-        (FailureKind::Stopped, _) => Blame::Nobody,
-        (FailureKind::Experiment, _) => Blame::Experiment,
-        (FailureKind::Archived, _) => Blame::Archive,
-        (FailureKind::Refused, _) => Blame::TraceForGood,
-        (FailureKind::Target, _) | (_, Others::FailedInARow(MOST_IN_A_ROW..)) => Blame::Target,
-        (FailureKind::TroubleButShown, _) | (FailureKind::Trouble, Others::Taken) => Blame::Trace,
-        (FailureKind::Trouble, Others::FailedInARow(_)) => Blame::Open,
-    }
-}
-
-/// The kind of an exporter's failure.
-pub(super) fn classify(error: &ExportError) -> FailureKind {
-    match error {
-        ExportError::Transient { .. } | ExportError::Target(_) => FailureKind::Target,
-        ExportError::Unclear { sign: Sign::None, .. } => FailureKind::Trouble,
-        ExportError::Unclear { sign: Sign::ShowsTrace, .. } => FailureKind::TroubleButShown,
-        ExportError::Experiment(_) => FailureKind::Experiment,
-        ExportError::Trace(_) => FailureKind::Refused,
-        ExportError::Archived(_) => FailureKind::Archived,
-        ExportError::Stopped => FailureKind::Stopped,
+pub(super) fn blame(error: &ExportError, others: Others) -> Blame {
+    match (error, others) {
+        (ExportError::Stopped, _) => Blame::Nobody,
+        (ExportError::Experiment(_), _) => Blame::Experiment,
+        (ExportError::Archived(_), _) => Blame::Archive,
+        (ExportError::Trace(_), _) => Blame::TraceForGood,
+        // No trace was involved: there is no connection, or the user has to change credentials, an address, a version.
+        (ExportError::Transient { .. } | ExportError::Target(_), _) => Blame::Target,
+        (ExportError::Unclear { .. }, Others::FailedInARow(MOST_IN_A_ROW..)) => Blame::Target,
+        (ExportError::Unclear { sign: Sign::ShowsTrace, .. }, _)
+        | (ExportError::Unclear { .. }, Others::Taken) => Blame::Trace,
+        (ExportError::Unclear { sign: Sign::None, .. }, Others::FailedInARow(_)) => Blame::Open,
     }
 }
 
@@ -118,19 +89,36 @@ pub(super) enum Slot {
     },
 }
 
+/// One failed try.
+#[derive(Clone, Copy)]
+pub(super) struct Tried {
+    pub(super) slot: Slot,
+    pub(super) took: Duration,
+    /// None without a limit.
+    pub(super) allotted: Option<Duration>,
+    pub(super) bytes: u64,
+}
+
+impl Tried {
+    /// Whether the failure counts: the target answered in time, or the time allotted was long enough.
+    pub(super) fn is_fair(&self) -> bool {
+        let is_long = |allotted| allotted >= FAIR + for_size(self.bytes);
+        self.allotted.is_none_or(|allotted| self.took < allotted || is_long(allotted))
+    }
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.allotted.is_some_and(|allotted| self.took >= allotted)
+    }
+}
+
 /// How long a trace of this size may take, given the time `left` for failed tries.
-pub(super) fn allotted(turn: Slot, left: Duration, bytes: u64) -> Duration {
-    let share = match turn {
+pub(super) fn allotted(slot: Slot, left: Duration, bytes: u64) -> Duration {
+    let share = match slot {
         Slot::BeforeOthers => (left / SHARE).min(LONGEST_BEFORE_OTHERS),
         Slot::Last => left.min(LONGEST_ALONE),
         Slot::Again { waiting } => (left / waiting.max(1)).min(LONGEST_AT_LAST),
     };
     share.max(SHORTEST) + for_size(bytes)
-}
-
-/// Whether a failure counts: the target answered in time, or the time allotted was long enough.
-pub(super) fn is_fair(took: Duration, allotted: Duration, bytes: u64) -> bool {
-    took < allotted || allotted >= FAIR + for_size(bytes)
 }
 
 fn for_size(bytes: u64) -> Duration {
@@ -145,33 +133,39 @@ mod tests {
     fn only_failures_without_a_trace_or_with_many_are_the_targets_fault() {
         use Others::{FailedInARow, Taken};
         const ENOUGH: u32 = MOST_IN_A_ROW;
+        let unclear = |sign| ExportError::Unclear { reason: "500".into(), after: None, sign };
+        let (trouble, shown) = (unclear(Sign::None), unclear(Sign::ShowsTrace));
+        let (target, refused) = (ExportError::Target("401".into()), ExportError::Trace("413".into()));
+        let (archived, experiment) =
+            (ExportError::Archived("archived".into()), ExportError::Experiment("gone".into()));
         let table = [
-            (FailureKind::Target, FailedInARow(1), Blame::Target),
-            (FailureKind::Target, Taken, Blame::Target),
-            (FailureKind::Trouble, FailedInARow(1), Blame::Open),
-            (FailureKind::Trouble, FailedInARow(ENOUGH - 1), Blame::Open),
-            (FailureKind::Trouble, FailedInARow(ENOUGH), Blame::Target),
-            (FailureKind::Trouble, FailedInARow(u32::MAX), Blame::Target),
-            (FailureKind::Trouble, Taken, Blame::Trace),
-            (FailureKind::TroubleButShown, FailedInARow(1), Blame::Trace),
-            (FailureKind::TroubleButShown, FailedInARow(ENOUGH), Blame::Target),
-            (FailureKind::TroubleButShown, Taken, Blame::Trace),
-            (FailureKind::Refused, FailedInARow(1), Blame::TraceForGood),
-            (FailureKind::Refused, Taken, Blame::TraceForGood),
-            (FailureKind::Archived, FailedInARow(ENOUGH), Blame::Archive),
-            (FailureKind::Experiment, FailedInARow(ENOUGH), Blame::Experiment),
-            (FailureKind::Experiment, Taken, Blame::Experiment),
-            (FailureKind::Stopped, FailedInARow(1), Blame::Nobody),
-            (FailureKind::Stopped, Taken, Blame::Nobody),
+            (&ExportError::transient("away"), FailedInARow(1), Blame::Target),
+            (&target, FailedInARow(1), Blame::Target),
+            (&target, Taken, Blame::Target),
+            (&trouble, FailedInARow(1), Blame::Open),
+            (&trouble, FailedInARow(ENOUGH - 1), Blame::Open),
+            (&trouble, FailedInARow(ENOUGH), Blame::Target),
+            (&trouble, FailedInARow(u32::MAX), Blame::Target),
+            (&trouble, Taken, Blame::Trace),
+            (&shown, FailedInARow(1), Blame::Trace),
+            (&shown, FailedInARow(ENOUGH), Blame::Target),
+            (&shown, Taken, Blame::Trace),
+            (&refused, FailedInARow(1), Blame::TraceForGood),
+            (&refused, Taken, Blame::TraceForGood),
+            (&archived, FailedInARow(ENOUGH), Blame::Archive),
+            (&experiment, FailedInARow(ENOUGH), Blame::Experiment),
+            (&experiment, Taken, Blame::Experiment),
+            (&ExportError::Stopped, FailedInARow(1), Blame::Nobody),
+            (&ExportError::Stopped, Taken, Blame::Nobody),
         ];
-        for (kind, others, expected) in table {
-            assert_eq!(blame(kind, others), expected, "{kind:?} {others:?}");
+        for (error, others, expected) in table {
+            assert_eq!(blame(error, others), expected, "{error:?} {others:?}");
         }
     }
 
     #[test]
     fn a_hanging_trace_leaves_most_of_the_time_to_others() {
-        let seconds = |turn, left, bytes| allotted(turn, Duration::from_secs(left), bytes).as_secs_f64();
+        let seconds = |slot, left, bytes| allotted(slot, Duration::from_secs(left), bytes).as_secs_f64();
         let table = [
             (Slot::BeforeOthers, 20, 0, 5.0),
             (Slot::BeforeOthers, 300, 0, 10.0),
@@ -183,8 +177,8 @@ mod tests {
             (Slot::Again { waiting: 1 }, 900, 0, 120.0),
             (Slot::Again { waiting: 4 }, 20, 0, 5.0),
         ];
-        for (turn, left, bytes, expected) in table {
-            assert_eq!(seconds(turn, left, bytes), expected, "{turn:?} {left} {bytes}");
+        for (slot, left, bytes, expected) in table {
+            assert_eq!(seconds(slot, left, bytes), expected, "{slot:?} {left} {bytes}");
         }
         let mut left = Duration::from_secs(20);
         for _ in 0..5 {
@@ -204,7 +198,8 @@ mod tests {
             (second(9), second(5), 64 << 20, false),
         ];
         for (took, allotted, bytes, expected) in table {
-            assert_eq!(is_fair(took, allotted, bytes), expected, "{took:?} {allotted:?} {bytes}");
+            let tried = Tried { slot: Slot::Last, took, allotted: Some(allotted), bytes };
+            assert_eq!(tried.is_fair(), expected, "{took:?} {allotted:?} {bytes}");
         }
     }
 }
