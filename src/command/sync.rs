@@ -13,6 +13,7 @@ use crate::queue::spool::Spool;
 use crate::queue::spool::list::{EntryState, Listed, named};
 use crate::queue::{PATIENCE, spool};
 use crate::queue::drain::{DeliveryRequest, DrainStep, Drained};
+use crate::queue::put::PutError;
 use crate::queue::spool;
 use crate::queue::spool::list::named;
 use crate::queue::spool::{PATIENCE, Spool, SpoolError};
@@ -41,10 +42,7 @@ pub(super) fn run(sync: &Sync, world: &World) -> Result<(), CommandError> {
     if sync.retry {
         let why = |error| match error {
             SpoolError::Busy => format!("{error}\n  hint: try again in a moment"),
-            error => {
-                let spool = context.paths.spool();
-                format!("cannot write to {}: {error}\n  hint: try again in a moment", spool.display())
-            }
+            error => format!("{}\n  hint: try again in a moment", PutError(context.paths.spool(), error)),
         };
         let back = spool(&context.paths).retry_quarantined().map_err(why)?;
         print(&format!("{back} brought back\n"));

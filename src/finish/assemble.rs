@@ -12,7 +12,7 @@ use crate::claim::launch_record::{Destination, Launch};
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use crate::claim::unclaimed;
 use crate::queue::history::{first_destination, granularity_of};
-use crate::queue::put::{destination_of, put_written};
+use crate::queue::put::{PutError, destination_of, put_written};
 use crate::queue::receipts;
 use crate::redact::Redacted;
 use crate::settings::modes::Content;
@@ -146,7 +146,7 @@ fn remember(claim: &Claim, launch: &Launch, context: &Context) -> Result<ThreadR
             let content = Content::Metadata;
             Ok(ThreadRecord { launches: vec![this], content, ..ThreadRecord::default() })
         }
-        Err(error) => Err(AssembleError::Record(paths.threads(), error)),
+        Err(error) => Err(PutError(paths.threads(), error.into()).into()),
     }
 }
 

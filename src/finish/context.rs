@@ -4,6 +4,7 @@ use crate::base::codex_home::CodexHome;
 use crate::base::paths::Paths;
 use crate::base::world::World;
 use crate::redact::{self, Redactor};
+use crate::redact::{LazyRedactor, Redactor};
 use crate::settings::Settings;
 use mlflow_store::target::access::Access;
 use std::io;
@@ -48,10 +49,5 @@ impl<'w> Context<'w> {
         }
         let made = Redactor::from_config(&self.settings().file, &self.paths.salt())?;
         Ok(self.redactor.get_or_init(|| made))
-    }
-
-    /// The user's rules for secrets that cannot be followed, as sentences.
-    pub fn redaction_problems(&self) -> Vec<String> {
-        redact::problems(&self.settings().file)
     }
 }

@@ -20,7 +20,6 @@ use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::session;
 use codex_session::thread::ThreadId;
 use mlflow_store::ids::TraceId;
-use std::io;
 use std::path::Path;
 
 /// What became of an entry whose target has archived its trace.
@@ -59,10 +58,7 @@ pub(super) fn continue_archived(
         return Ok(ArchivedOutcome::Nothing);
     }
     let id = made.traces.first().map(|(trace, _)| trace.id);
-    made.put(context).map_err(|error| match error {
-        PutError::Spool(_, error) => error,
-        other @ PutError::Receipt(..) => SpoolError::Io(io::Error::other(other.to_string())),
-    })?;
+    made.put(context).map_err(|PutError(_, error)| error)?;
     Spool::remove_all(paths)?;
     Ok(id.map_or(ArchivedOutcome::Nothing, ArchivedOutcome::As))
 }

@@ -23,7 +23,6 @@ use std::path::Path;
 /// A session's traces; nothing is written yet.
 #[derive(Clone, Debug)]
 pub struct Imported {
-    pub thread: ThreadId,
     /// One of the whole session, or one of each turn; never none.
     pub traces: Vec<(Redacted, TargetState)>,
     /// Where they go: a thread stays where it was first sent.
@@ -52,7 +51,7 @@ pub fn import(
     let Toward { destination: now, granularity: asked, answers } = toward;
     // An unreadable record is an error: what launches noted there must reach the trace.
     let mut record = ThreadRecord::load(&paths.threads(), thread)
-        .map_err(|error| AssembleError::Record(paths.threads(), error))?;
+        .map_err(|error| PutError(paths.threads(), error.into()))?;
     mark(&mut record);
     // The record of a launch that runs, or died, decides before the settings of now.
     let launches = launches_of(thread, paths);
@@ -77,7 +76,7 @@ pub fn import(
         (trace, state)
     };
     let traces = traces.into_iter().map(with_state).collect();
-    Ok(Some(Imported { thread: thread.clone(), traces, destination, is_whole: answers.is_all_wanted }))
+    Ok(Some(Imported { traces, destination, is_whole: answers.is_all_wanted }))
 }
 
 impl Imported {

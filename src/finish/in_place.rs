@@ -3,7 +3,7 @@
 use super::assemble::assemble_or_report;
 use super::context::Context;
 use super::delivery::{Busy, deliver_after_launch};
-use super::plan::Safety;
+use super::plan::{Reason, Safety};
 use super::recover::recover;
 use super::summary;
 use crate::base::notice::{self, Notices};
@@ -18,44 +18,46 @@ use std::time::{Duration, Instant};
 /// How much longer than its limit a delivery may take to end by itself, with a sentence about how far it got.
 const GRACE: Duration = Duration::from_millis(250);
 
-pub(super) struct InPlace {
-    pub(super) until: Instant,
-    pub(super) limit: Duration,
-    pub(super) notices: Notices,
-}
-
-impl InPlace {
-    /// A watchdog interrupts the work at the limit, or when a signal asks for it. Then the launcher ends as Codex did.
-    pub(super) fn run(&self, context: &Context, mut observer: Observer, safety: Safety, ended: &Ended) {
-        let launch = observer.launch.clone();
-        let cut_off = |cut| -> ChildExit {
-            let why = notice::cut_off(match cut {
-                Cut::Time => Some(self.limit),
-                Cut::Asked => None,
-            });
-            self.notices.print(&why);
-            summary::write(context, &launch, Some(&why));
-            ended.exit
-        };
-        let mut assemble = || {
-            let open = assemble_or_report(&launch, context);
-            if open.as_ref().is_ok_and(Vec::is_empty) {
-                observer.record.take().map(LaunchRecord::remove);
-            }
-            open.err().flatten()
-        };
-        // Without a launch record no other process can finish an interrupted launch, so the watchdog starts later.
-        let assembled = (safety == Safety::InMemory).then(&mut assemble);
-        let work = || {
-            let problem = assembled.unwrap_or_else(assemble);
-            let _ = quietly(|| recover(context, Duration::ZERO));
-            let waiting = quietly(|| deliver_after_launch(self.until, Busy::IsWaitedFor, context)).flatten();
-            problem.or(waiting)
-        };
-        let sentence = watchdog::guard(&ended.signals, self.until + GRACE, cut_off, work);
-        if let Some(sentence) = &sentence {
-            self.notices.print(sentence);
+/// A watchdog interrupts the work at the limit, or when a signal asks for it. Then the launcher ends as Codex did.
+pub(super) fn run(
+    context: &Context,
+    mut observer: Observer,
+    safety: Safety,
+    (limit, reason): (Duration, Reason),
+    ended: &Ended,
+) {
+    let (until, notices) = match reason {
+        Reason::Job => (ended.at + limit, Notices::for_job(context.world)),
+        Reason::NoFinisher => (Instant::now() + limit, Notices::choose(context.world)),
+    };
+    let launch = observer.launch.clone();
+    let cut_off = |cut| -> ChildExit {
+        let why = notice::cut_off(match cut {
+            Cut::Time => Some(limit),
+            Cut::Asked => None,
+        });
+        notices.print(&why);
+        summary::write(context, &launch, Some(&why));
+        ended.exit
+    };
+    let mut assemble = || {
+        let open = assemble_or_report(&launch, context);
+        if open.as_ref().is_ok_and(Vec::is_empty) {
+            observer.record.take().map(LaunchRecord::remove);
         }
-        summary::write(context, &launch, sentence.as_deref());
+        open.err().flatten()
+    };
+    // Without a launch record no other process can finish an interrupted launch, so the watchdog starts later.
+    let assembled = (safety == Safety::InMemory).then(&mut assemble);
+    let work = || {
+        let problem = assembled.unwrap_or_else(assemble);
+        let _ = quietly(|| recover(context, Duration::ZERO));
+        let waiting = quietly(|| deliver_after_launch(until, Busy::IsWaitedFor, context)).flatten();
+        problem.or(waiting)
+    };
+    let sentence = watchdog::guard(&ended.signals, until + GRACE, cut_off, work);
+    if let Some(sentence) = &sentence {
+        notices.print(sentence);
     }
+    summary::write(context, &launch, sentence.as_deref());
 }

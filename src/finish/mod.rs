@@ -33,14 +33,13 @@ use crate::redact;
 use crate::settings::Settings;
 use crate::settings::file::ConfigFile;
 use crate::settings::wait::{ProcessRole, Wait};
+use common::disk;
 use context::Context;
-use in_place::InPlace;
 use launch::Ended;
 use launch::detached::{Detached, Received};
 use launch::signals::SignalPipe;
-use plan::{FinishPlan, Reason, Safety};
+use plan::{FinishPlan, Safety, WITHOUT_FINISHER};
 use std::ffi::OsString;
-use std::fs;
 use std::time::Instant;
 
 /// What the launcher does after Codex's end. `settings` are those of the launch's start; the context reads them again,
@@ -57,20 +56,11 @@ pub fn after(context: &Context, settings: &Settings, mut observer: Observer, end
         FinishPlan::Finisher(patience) => {
             let until = ended.at + patience;
             if start_finisher(context, &observer.launch, notices, until, &ended.signals).is_none() {
-                run_in_place(context, observer, safety, FinishPlan::without_finisher(), ended);
+                in_place::run(context, observer, safety, WITHOUT_FINISHER, ended);
             }
         }
-        plan @ FinishPlan::InPlace(..) => run_in_place(context, observer, safety, plan, ended),
+        FinishPlan::InPlace(limit) => in_place::run(context, observer, safety, limit, ended),
     }
-}
-
-fn run_in_place(context: &Context, observer: Observer, safety: Safety, plan: FinishPlan, ended: &Ended) {
-    let FinishPlan::InPlace(limit, reason) = plan else { return };
-    let (until, notices) = match reason {
-        Reason::Job => (ended.at + limit, Notices::for_job(context.world)),
-        Reason::NoFinisher => (Instant::now() + limit, Notices::choose(context.world)),
-    };
-    InPlace { until, limit, notices }.run(context, observer, safety, ended);
 }
 
 /// How long to wait for the delivery. On the way the user reads what is wrong with the settings, and the introduction
@@ -120,8 +110,7 @@ fn has_sessions(launch: &Launch) -> bool {
 
 /// Whether launches other than this one left work.
 fn has_leftovers(context: &Context, launch: &str) -> bool {
-    let entries = fs::read_dir(context.paths.launches()).into_iter().flatten().flatten();
-    let mut names = entries.map(|entry| entry.file_name());
+    let mut names = disk::entries(&context.paths.launches()).map(|entry| entry.file_name());
     names.any(|name| !name.as_encoded_bytes().starts_with(launch.as_bytes()))
         || !spool(&context.paths).paths().is_empty()
 }

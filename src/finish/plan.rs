@@ -4,7 +4,7 @@ use crate::settings::wait::Wait;
 use std::time::Duration;
 
 /// How long the launcher works for a user when no finisher can be started.
-const WITHOUT_FINISHER: Duration = Duration::from_secs(3);
+pub(super) const WITHOUT_FINISHER: (Duration, Reason) = (Duration::from_secs(3), Reason::NoFinisher);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FinishPlan {
@@ -13,7 +13,7 @@ pub(super) enum FinishPlan {
     /// A finisher does the work. The launcher waits for its notice no longer than this after Codex's end.
     Finisher(Duration),
     /// The launcher does the work, for at most this long.
-    InPlace(Duration, Reason),
+    InPlace((Duration, Reason)),
 }
 
 /// Why the launcher does the work itself.
@@ -38,15 +38,11 @@ impl FinishPlan {
     /// `has_work`: the launch has sessions, or other launches left work.
     pub(super) fn choose(wait: Wait, safety: Safety, has_work: bool) -> FinishPlan {
         match (wait, safety, has_work) {
-            (Wait::InPlace(limit), _, _) => FinishPlan::InPlace(limit, Reason::Job),
-            (Wait::Detached(_), Safety::InMemory, _) => FinishPlan::without_finisher(),
+            (Wait::InPlace(limit), _, _) => FinishPlan::InPlace((limit, Reason::Job)),
+            (Wait::Detached(_), Safety::InMemory, _) => FinishPlan::InPlace(WITHOUT_FINISHER),
             (Wait::Detached(_), Safety::OnDisk, false) => FinishPlan::Nothing,
             (Wait::Detached(patience), Safety::OnDisk, true) => FinishPlan::Finisher(patience),
         }
-    }
-
-    pub(super) fn without_finisher() -> FinishPlan {
-        FinishPlan::InPlace(WITHOUT_FINISHER, Reason::NoFinisher)
     }
 }
 
@@ -57,12 +53,12 @@ mod tests {
     #[test]
     fn a_finisher_works_only_for_a_user_and_only_with_a_complete_launch_record() {
         let (short, long) = (Duration::from_millis(35), Duration::from_secs(30));
-        let in_place = FinishPlan::InPlace(long, Reason::Job);
+        let in_place = FinishPlan::InPlace((long, Reason::Job));
         let table = [
             (Wait::Detached(short), Safety::OnDisk, true, FinishPlan::Finisher(short)),
             (Wait::Detached(short), Safety::OnDisk, false, FinishPlan::Nothing),
-            (Wait::Detached(short), Safety::InMemory, true, FinishPlan::without_finisher()),
-            (Wait::Detached(short), Safety::InMemory, false, FinishPlan::without_finisher()),
+            (Wait::Detached(short), Safety::InMemory, true, FinishPlan::InPlace(WITHOUT_FINISHER)),
+            (Wait::Detached(short), Safety::InMemory, false, FinishPlan::InPlace(WITHOUT_FINISHER)),
             (Wait::InPlace(long), Safety::OnDisk, true, in_place),
             (Wait::InPlace(long), Safety::OnDisk, false, in_place),
             (Wait::InPlace(long), Safety::InMemory, true, in_place),

@@ -29,8 +29,6 @@ use std::path::{Path, PathBuf};
 pub enum AssembleError {
     #[error("cannot read {0}: {1}")]
     Rollout(PathBuf, io::Error),
-    #[error("cannot write to {0}: {reason}", reason = disk::reason(.1))]
-    Record(PathBuf, io::Error),
     #[error("cannot keep the salt of placeholders in {0}: {reason}", reason = disk::reason(.1))]
     Salt(PathBuf, io::Error),
     #[error(transparent)]
@@ -40,7 +38,7 @@ pub enum AssembleError {
 impl AssembleError {
     /// A delivery frees the room that the trace needs.
     pub fn wants_room(&self) -> bool {
-        matches!(self, AssembleError::Put(PutError::Spool(_, SpoolError::Full { .. })))
+        matches!(self, AssembleError::Put(PutError(_, SpoolError::Full { .. })))
     }
 }
 

@@ -11,18 +11,13 @@ use crate::queue::spool::entry::Entry;
 use crate::queue::spool::{Spool, SpoolError};
 use crate::redact::Redacted;
 use codex_session::thread::ThreadId;
-use common::disk;
 use jiff::Timestamp;
-use std::io;
 use std::path::PathBuf;
 
+/// The folder of spool, receipts or records that cannot be written to, and why.
 #[derive(Debug, thiserror::Error)]
-pub enum PutError {
-    #[error("cannot write to {0}: {reason}", reason = disk::reason(.1))]
-    Receipt(PathBuf, io::Error),
-    #[error("cannot write to {0}: {1}")]
-    Spool(PathBuf, SpoolError),
-}
+#[error("cannot write to {0}: {1}")]
+pub struct PutError(pub PathBuf, pub SpoolError);
 
 /// Puts the traces of a launch's thread that its target lacks. A single trace is put as it is: it grows with each
 /// turn. Of a trace for each turn, most were sent by earlier launches.
@@ -51,7 +46,7 @@ pub fn put_written(
     let answers = ask([thread], paths, world);
     for trace in sent {
         if let Presence::Lost(_) = answers.of(trace.id, &destination.target) {
-            forget_receipt(&trace, destination, paths)?;
+            empty_receipt(&trace, destination, paths)?;
             put(trace, destination, paths)?;
         }
     }
@@ -67,12 +62,12 @@ pub fn put_imported(
     paths: &Paths,
 ) -> Result<(), PutError> {
     if is_lost {
-        forget_receipt(&trace, destination, paths)?;
+        empty_receipt(&trace, destination, paths)?;
     }
     let spool = spool(paths);
     let entry = entry(trace, destination);
-    let mut waits = spool.paths().into_iter().filter(|path| Spool::trace_of(path) == Some(entry.trace.id));
-    if waits.next_back().is_some_and(|path| Spool::load(&path).is_ok_and(|waiting| waiting == entry)) {
+    let newest = spool.paths().into_iter().rfind(|path| Spool::trace_of(path) == Some(entry.trace.id));
+    if newest.is_some_and(|path| Spool::load(&path).is_ok_and(|waiting| waiting == entry)) {
         return Ok(());
     }
     put_entry(&entry, paths)
@@ -99,7 +94,7 @@ fn put(trace: Redacted, destination: &Destination, paths: &Paths) -> Result<(), 
 
 fn put_entry(entry: &Entry, paths: &Paths) -> Result<(), PutError> {
     let put = spool(paths).put(entry, Timestamp::now());
-    put.map(drop).map_err(|error| PutError::Spool(paths.spool(), error))
+    put.map(drop).map_err(|error| PutError(paths.spool(), error))
 }
 
 fn entry(trace: Redacted, destination: &Destination) -> Entry {
@@ -107,7 +102,7 @@ fn entry(trace: Redacted, destination: &Destination) -> Entry {
     Entry { target, experiment, trace }
 }
 
-fn forget_receipt(trace: &Redacted, destination: &Destination, paths: &Paths) -> Result<(), PutError> {
+fn empty_receipt(trace: &Redacted, destination: &Destination, paths: &Paths) -> Result<(), PutError> {
     let emptied = receipts(paths).empty(trace.id, &destination.target);
-    emptied.map_err(|error| PutError::Receipt(paths.receipts(), error))
+    emptied.map_err(|error| PutError(paths.receipts(), error.into()))
 }

@@ -43,7 +43,7 @@ struct ReceiptFile<K> {
 
 /// The names, without `.json`, of the files that were written last, the last one first.
 pub(super) fn newest<T: Ord>(folder: &Path, at_most: usize, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
-    let dated = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|file| {
+    let dated = disk::entries(folder).filter_map(|file| {
         let name = parse(file.file_name().to_str()?.strip_suffix(".json")?)?;
         Some((file.metadata().ok()?.modified().ok()?, name))
     });
@@ -103,13 +103,25 @@ impl Receipts {
         self.keep_all([(trace, kept)])
     }
 
-    /// Notes that the target has archived the trace; does nothing without a receipt.
+    /// Notes that the target has archived the trace.
     pub fn mark_archived(&self, trace: TraceId, target: &Target) -> io::Result<()> {
-        match self.get(trace, target) {
-            Some(StoredReceipt { receipt, rank, bytes }) => self
-                .keep(trace, StoredReceipt { receipt: Receipt { archived: true, ..receipt }, rank, bytes }),
-            None => Ok(()),
-        }
+        self.change(trace, target, |kept| kept.receipt.archived = true)
+    }
+
+    /// Notes that the target has nothing of the trace any more: the next delivery sends all of it, in any
+    /// form. The experiment stays recorded.
+    pub fn empty(&self, trace: TraceId, target: &Target) -> io::Result<()> {
+        self.change(trace, target, |StoredReceipt { receipt, rank, bytes }| {
+            (receipt.spans, receipt.info, receipt.archived) = (BTreeMap::new(), None, false);
+            (*rank, *bytes) = (Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 }, 0);
+        })
+    }
+
+    /// Does nothing without a receipt.
+    fn change(&self, trace: TraceId, target: &Target, change: fn(&mut StoredReceipt)) -> io::Result<()> {
+        let Some(mut kept) = self.get(trace, target) else { return Ok(()) };
+        change(&mut kept);
+        self.keep(trace, kept)
     }
 
     /// As `keep` for several receipts, with one sync of the folder.
@@ -119,15 +131,6 @@ impl Receipts {
         let _lock = disk::lock_within(&self.folder.join(".lock"), PATIENCE).ok().flatten();
         all.into_iter().try_for_each(|(trace, kept)| self.write(trace, kept))?;
         disk::sync_folder(&self.folder)
-    }
-
-    /// Notes that the target has nothing of the trace any more: the next delivery sends all of it, in any
-    /// form. The experiment stays recorded.
-    pub fn empty(&self, trace: TraceId, target: &Target) -> io::Result<()> {
-        let Some(kept) = self.get(trace, target) else { return Ok(()) };
-        let receipt = Receipt { spans: BTreeMap::new(), info: None, archived: false, ..kept.receipt };
-        let rank = Rank { ended_at: Timestamp::UNIX_EPOCH, spans: 0 };
-        self.keep(trace, StoredReceipt { receipt, rank, bytes: 0 })
     }
 
     fn write(&self, trace: TraceId, kept: StoredReceipt) -> io::Result<()> {
@@ -151,9 +154,8 @@ impl Receipts {
 
     /// Those of all traces.
     pub fn later_versions(&self) -> Vec<LaterVersion> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let traces =
-            entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok());
+        let traces = disk::entries(&self.folder)
+            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok());
         traces.filter_map(|trace| self.later_version(trace)).collect()
     }
 

@@ -163,7 +163,7 @@ impl StatusReport {
             problems: home_problem
                 .iter()
                 .chain(&settings.problems)
-                .chain(&context.redaction_problems())
+                .chain(&crate::redact::problems(&settings.file))
                 .map(|problem| masked(problem))
                 .collect(),
             target: answer(&settings.target.value, target),

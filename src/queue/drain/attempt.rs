@@ -1,8 +1,8 @@
 //! One try to deliver: whether a job is sent now, the export, its receipt, and the entries that it replaces.
 
 use super::blame::{Slot, Tried, allotted};
-use super::job::DeliveryJob;
-use super::{Connect, Drain, NotDelivered};
+use super::job::{DeliveryJob, NotDelivered};
+use super::{Connect, Drain, DrainStep};
 use crate::queue::receipts::StoredReceipt;
 use crate::queue::spool::entry::{Entry, Rank};
 use crate::queue::spool::retry::EntryTries;
@@ -139,15 +139,18 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         Spool::remove_all(jobs.iter().flat_map(DeliveryJob::paths)).ok()?;
         for ((job, trace), delivered) in all() {
             self.passed(job);
-            for path in job.paths() {
-                self.seen.insert(path.clone());
-                self.waiting.remove(path);
-            }
+            self.seen.extend(job.paths().cloned());
+            job.paths().for_each(|path| _ = self.waiting.remove(path));
             self.steps += 1;
             self.report(job, Ok(()));
             self.drained.delivered.push((trace.id, delivered.clone()));
         }
         Some(())
+    }
+
+    pub(super) fn report(&self, job: &DeliveryJob, outcome: Result<(), &str>) {
+        let (trace, target) = (job.head.trace, &job.head.target);
+        (self.request.progress)(&DrainStep { number: self.steps, of: self.known, trace, target, outcome });
     }
 
     fn receipt_of(&self, job: &DeliveryJob, trace: &Trace, delivered: &Delivered) -> StoredReceipt {

@@ -3,7 +3,10 @@
 //! No trace may block its target. A failure before any trace is involved is the target's at once. A failure
 //! while the target takes a trace is decided by the results of the next traces.
 
+use super::job::DeliveryJob;
+use crate::queue::spool::retry::EntryTries;
 use mlflow_store::exporter::{ExportError, Sign};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// This many different traces in a row, none of which failed before, prove that the target is down. A server
@@ -35,15 +38,6 @@ const FAIR: Duration = Duration::from_secs(3);
 /// The slowest supported connection, in bytes per second.
 const SLOWEST: u64 = 64 << 10;
 
-/// The results of the target's other traces in this drain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Others {
-    /// The target took one, and fewer than `MOST_IN_A_ROW` failed since.
-    Taken,
-    /// Number of consecutive failures, including this one; traces that failed alone before do not count.
-    FailedInARow(u32),
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
     /// The target pauses.
@@ -61,18 +55,53 @@ pub(super) enum Blame {
     Nobody,
 }
 
-pub(super) fn blame(error: &ExportError, others: Others) -> Blame {
-    match (error, others) {
-        (ExportError::Stopped, _) => Blame::Nobody,
-        (ExportError::Experiment(_), _) => Blame::Experiment,
-        (ExportError::Archived(_), _) => Blame::Archive,
-        (ExportError::Trace(_), _) => Blame::TraceForGood,
-        // No trace was involved: there is no connection, or the user has to change credentials, an address, a version.
-        (ExportError::Transient { .. } | ExportError::Target(_), _) => Blame::Target,
-        (ExportError::Unclear { .. }, Others::FailedInARow(MOST_IN_A_ROW..)) => Blame::Target,
-        (ExportError::Unclear { sign: Sign::ShowsTrace, .. }, _)
-        | (ExportError::Unclear { .. }, Others::Taken) => Blame::Trace,
-        (ExportError::Unclear { sign: Sign::None, .. }, Others::FailedInARow(_)) => Blame::Open,
+/// What a drain knows of a target from its tries.
+#[derive(Default)]
+pub(super) struct TargetHealth {
+    /// Why it is not tried again in this drain: each further try would wait as long.
+    pub(super) down: Option<String>,
+    /// It took a trace in this drain.
+    pub(super) has_taken: bool,
+    /// Number of traces that failed since, without those that failed alone before.
+    pub(super) failed_in_a_row: u32,
+    /// Failed traces whose cause is not known yet.
+    pub(super) undecided: Vec<Undecided>,
+    /// Entries whose cause earlier drains could not decide.
+    pub(super) left_undecided: Vec<PathBuf>,
+}
+
+/// A trace that failed, through its own fault or its target's.
+pub(super) struct Undecided {
+    pub(super) job: DeliveryJob,
+    pub(super) reason: String,
+    /// It had enough time.
+    pub(super) is_fair: bool,
+    /// The target shows it when asked.
+    pub(super) is_shown: bool,
+}
+
+impl TargetHealth {
+    /// Counts a failure of a trace with these earlier tries, and blames it on the trace or the target.
+    pub(super) fn blame(&mut self, error: &ExportError, before: Option<&EntryTries>) -> Blame {
+        let (own, alone) = before.map_or((0, 0), |tries| (tries.own, tries.alone));
+        // If the target takes others, a trace that failed before proves nothing new.
+        let is_witness = own == 0 || (!self.has_taken && alone == 0);
+        match error {
+            ExportError::Stopped => Blame::Nobody,
+            ExportError::Experiment(_) => Blame::Experiment,
+            ExportError::Archived(_) => Blame::Archive,
+            ExportError::Trace(_) => Blame::TraceForGood,
+            // No trace was involved: there is no connection, or the user has to change credentials, an address, a version.
+            ExportError::Transient { .. } | ExportError::Target(_) => Blame::Target,
+            ExportError::Unclear { sign, .. } => {
+                self.failed_in_a_row = self.failed_in_a_row.saturating_add(u32::from(is_witness));
+                match sign {
+                    _ if self.failed_in_a_row >= MOST_IN_A_ROW => Blame::Target,
+                    Sign::None if !self.has_taken => Blame::Open,
+                    Sign::None | Sign::ShowsTrace => Blame::Trace,
+                }
+            }
+        }
     }
 }
 
@@ -123,83 +152,4 @@ pub(super) fn allotted(slot: Slot, left: Duration, bytes: u64) -> Duration {
 
 fn for_size(bytes: u64) -> Duration {
     Duration::from_secs(bytes / SLOWEST)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_failures_without_a_trace_or_with_many_are_the_targets_fault() {
-        use Others::{FailedInARow, Taken};
-        const ENOUGH: u32 = MOST_IN_A_ROW;
-        let unclear = |sign| ExportError::Unclear { reason: "500".into(), after: None, sign };
-        let (trouble, shown) = (unclear(Sign::None), unclear(Sign::ShowsTrace));
-        let (target, refused) = (ExportError::Target("401".into()), ExportError::Trace("413".into()));
-        let (archived, experiment) =
-            (ExportError::Archived("archived".into()), ExportError::Experiment("gone".into()));
-        let table = [
-            (&ExportError::transient("away"), FailedInARow(1), Blame::Target),
-            (&target, FailedInARow(1), Blame::Target),
-            (&target, Taken, Blame::Target),
-            (&trouble, FailedInARow(1), Blame::Open),
-            (&trouble, FailedInARow(ENOUGH - 1), Blame::Open),
-            (&trouble, FailedInARow(ENOUGH), Blame::Target),
-            (&trouble, FailedInARow(u32::MAX), Blame::Target),
-            (&trouble, Taken, Blame::Trace),
-            (&shown, FailedInARow(1), Blame::Trace),
-            (&shown, FailedInARow(ENOUGH), Blame::Target),
-            (&shown, Taken, Blame::Trace),
-            (&refused, FailedInARow(1), Blame::TraceForGood),
-            (&refused, Taken, Blame::TraceForGood),
-            (&archived, FailedInARow(ENOUGH), Blame::Archive),
-            (&experiment, FailedInARow(ENOUGH), Blame::Experiment),
-            (&experiment, Taken, Blame::Experiment),
-            (&ExportError::Stopped, FailedInARow(1), Blame::Nobody),
-            (&ExportError::Stopped, Taken, Blame::Nobody),
-        ];
-        for (error, others, expected) in table {
-            assert_eq!(blame(error, others), expected, "{error:?} {others:?}");
-        }
-    }
-
-    #[test]
-    fn a_hanging_trace_leaves_most_of_the_time_to_others() {
-        let seconds = |slot, left, bytes| allotted(slot, Duration::from_secs(left), bytes).as_secs_f64();
-        let table = [
-            (Slot::BeforeOthers, 20, 0, 5.0),
-            (Slot::BeforeOthers, 300, 0, 10.0),
-            (Slot::BeforeOthers, 0, 0, 1.0),
-            (Slot::BeforeOthers, 20, 64 << 20, 1029.0),
-            (Slot::Last, 20, 0, 20.0),
-            (Slot::Last, 900, 0, 30.0),
-            (Slot::Last, 0, 0, 1.0),
-            (Slot::Again { waiting: 1 }, 900, 0, 120.0),
-            (Slot::Again { waiting: 4 }, 20, 0, 5.0),
-        ];
-        for (slot, left, bytes, expected) in table {
-            assert_eq!(seconds(slot, left, bytes), expected, "{slot:?} {left} {bytes}");
-        }
-        let mut left = Duration::from_secs(20);
-        for _ in 0..5 {
-            left -= allotted(Slot::BeforeOthers, left, 0);
-        }
-        assert!(left > Duration::from_secs(4), "{left:?}");
-    }
-
-    #[test]
-    fn a_timeout_that_was_too_short_does_not_count_as_failure() {
-        let second = Duration::from_secs;
-        let table = [
-            (second(0), second(1), 0, true),
-            (second(1), second(1), 0, false),
-            (second(3), second(3), 0, true),
-            (second(9), second(5), 0, true),
-            (second(9), second(5), 64 << 20, false),
-        ];
-        for (took, allotted, bytes, expected) in table {
-            let tried = Tried { slot: Slot::Last, took, allotted: Some(allotted), bytes };
-            assert_eq!(tried.is_fair(), expected, "{took:?} {allotted:?} {bytes}");
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! The effect of a failed try on its trace and its target, and of later results on traces that failed before.
 
-use super::blame::{Blame, MOST_IN_A_ROW, Others, Slot, Tried, blame};
-use super::job::DeliveryJob;
-use super::{Connect, Drain, NotDelivered, Undecided};
+use super::blame::{ALLOWANCE, Blame, Slot, Tried, Undecided};
+use super::job::{DeliveryJob, NotDelivered};
+use super::{Connect, Drain, Eagerness, Waiting};
 use crate::queue::spool::retry::{Against, EntryTries, FailedTry, Lane, Pause};
 use mlflow_store::exporter::{ExportError, Sign};
 use mlflow_store::target::Target;
@@ -14,8 +14,8 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     pub(super) fn failed(&mut self, job: &DeliveryJob, error: ExportError, tried: Tried) -> NotDelivered {
         let (target, reason) = (&job.head.target, error.to_string());
         let before = self.before_drain(job);
-        let others = self.others(job, &error, before.as_ref());
-        match blame(&error, others) {
+        let health = self.health.entry(target.clone()).or_default();
+        match health.blame(&error, before.as_ref()) {
             Blame::Nobody => {}
             Blame::TraceForGood => return NotDelivered::SetAside(reason),
             Blame::Archive => {
@@ -44,20 +44,6 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
             }
         }
         NotDelivered::Waits(reason)
-    }
-
-    /// The results of the target's other traces, after this one has failed.
-    fn others(&mut self, job: &DeliveryJob, error: &ExportError, tries: Option<&EntryTries>) -> Others {
-        let health = self.health.entry(job.head.target.clone()).or_default();
-        let (own, alone) = tries.map_or((0, 0), |tries| (tries.own, tries.alone));
-        // If the target takes others, a trace that failed before proves nothing new.
-        let is_witness =
-            matches!(error, ExportError::Unclear { .. }) && (own == 0 || (!health.has_taken && alone == 0));
-        health.failed_in_a_row = health.failed_in_a_row.saturating_add(u32::from(is_witness));
-        match health.has_taken && health.failed_in_a_row < MOST_IN_A_ROW {
-            true => Others::Taken,
-            false => Others::FailedInARow(health.failed_in_a_row),
-        }
     }
 
     /// Excludes the target from the rest of the drain, and from launches during its pause.
@@ -147,6 +133,36 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         let before = self.before_drain(job);
         let failed = self.failed_try(&job.head.target, reason.to_owned(), None);
         write(&job.path, &EntryTries::after(before.as_ref(), against, failed));
+    }
+
+    /// Leaves an entry in the spool, or quarantines it.
+    pub(super) fn keep_back(&mut self, path: &Path, why: NotDelivered) {
+        match why {
+            NotDelivered::Gone => {}
+            NotDelivered::Waits(reason) | NotDelivered::Archived(reason) => {
+                self.waiting.insert(path.to_owned(), reason);
+            }
+            NotDelivered::SetAside(reason) => match self.spool.quarantine(path, &reason) {
+                Ok(path) => self.drained.set_aside.push(Waiting { path, reason }),
+                Err(error) if error.is_gone() => {}
+                Err(error) => {
+                    let reason = format!("{reason} (and cannot be set aside: {error})");
+                    self.waiting.insert(path.to_owned(), reason);
+                }
+            },
+        }
+    }
+
+    pub(super) fn is_patient(&self) -> bool {
+        self.request.eagerness == Eagerness::Patient
+    }
+
+    /// The time left for failed tries.
+    pub(super) fn left(&self) -> Duration {
+        match self.request.budget {
+            Some(budget) => budget.saturating_sub(self.begun.elapsed()),
+            None => ALLOWANCE.saturating_sub(self.spent),
+        }
     }
 
     fn failed_try(&self, target: &Target, reason: String, asked: Option<Duration>) -> FailedTry {

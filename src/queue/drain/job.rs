@@ -1,5 +1,6 @@
 //! Deliveries: the newest form of each trace for each target, alone or in batches.
 
+use crate::queue::spool::SpoolError;
 use crate::queue::spool::entry::Head;
 use crate::queue::spool::retry::EntryTries;
 use mlflow_store::ids::TraceId;
@@ -36,6 +37,28 @@ impl DeliveryJob {
     /// The tries of the newest form that was tried.
     pub(super) fn tries(&self) -> Option<EntryTries> {
         std::iter::once(&self.path).chain(self.older.iter().rev()).find_map(|path| EntryTries::load(path))
+    }
+}
+
+/// Why an entry was not delivered, and what the drain does with it.
+#[derive(Clone)]
+pub(super) enum NotDelivered {
+    Waits(String),
+    SetAside(String),
+    /// The target has archived the earlier form: the session continues in another trace.
+    Archived(String),
+    /// Another process took or dropped it.
+    Gone,
+}
+
+impl From<SpoolError> for NotDelivered {
+    /// Entries appear complete, so a torn one is damaged rather than still being written.
+    fn from(error: SpoolError) -> NotDelivered {
+        match error {
+            error if error.is_gone() => NotDelivered::Gone,
+            SpoolError::Torn(_) => NotDelivered::SetAside(error.to_string()),
+            error => NotDelivered::Waits(error.to_string()),
+        }
     }
 }
 

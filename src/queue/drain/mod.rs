@@ -12,11 +12,11 @@ mod tests;
 pub use request::{Archived, Connect, DeliveryRequest, DrainError, DrainStep, Drained, Eagerness, Waiting};
 
 use crate::queue::receipts::Receipts;
+use crate::queue::spool::Spool;
 use crate::queue::spool::entry::Head;
 use crate::queue::spool::retry::{Backoff, EntryTries, Lane};
-use crate::queue::spool::{Spool, SpoolError};
-use blame::{ALLOWANCE, Slot};
-use job::{DeliveryJob, batches, jobs};
+use blame::{Slot, TargetHealth};
+use job::{DeliveryJob, NotDelivered, batches, jobs};
 use mlflow_store::exporter::Exporter;
 use mlflow_store::target::{Experiment, Target};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -85,53 +85,6 @@ struct Drain<'a, 'd, C> {
     /// Number of deliveries known so far.
     known: usize,
     drained: Drained,
-}
-
-/// What a drain knows of a target from its tries.
-#[derive(Default)]
-struct TargetHealth {
-    /// Why it is not tried again in this drain: each further try would wait as long.
-    down: Option<String>,
-    /// It took a trace in this drain.
-    has_taken: bool,
-    /// Number of traces that failed since, without those that failed alone before.
-    failed_in_a_row: u32,
-    /// Failed traces whose cause is not known yet.
-    undecided: Vec<Undecided>,
-    /// Entries whose cause earlier drains could not decide.
-    left_undecided: Vec<PathBuf>,
-}
-
-/// A trace that failed, through its own fault or its target's.
-struct Undecided {
-    job: DeliveryJob,
-    reason: String,
-    /// It had enough time.
-    is_fair: bool,
-    /// The target shows it when asked.
-    is_shown: bool,
-}
-
-/// Why an entry was not delivered, and what the drain does with it.
-#[derive(Clone)]
-enum NotDelivered {
-    Waits(String),
-    SetAside(String),
-    /// The target has archived the earlier form: the session continues in another trace.
-    Archived(String),
-    /// Another process took or dropped it.
-    Gone,
-}
-
-impl From<SpoolError> for NotDelivered {
-    /// Entries appear complete, so a torn one is damaged rather than still being written.
-    fn from(error: SpoolError) -> NotDelivered {
-        match error {
-            error if error.is_gone() => NotDelivered::Gone,
-            SpoolError::Torn(_) => NotDelivered::SetAside(error.to_string()),
-            error => NotDelivered::Waits(error.to_string()),
-        }
-    }
 }
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
@@ -240,40 +193,6 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
             if let Err(why) = &done {
                 self.keep_back(path, why.clone());
             }
-        }
-    }
-
-    fn report(&self, job: &DeliveryJob, outcome: Result<(), &str>) {
-        let (trace, target) = (job.head.trace, &job.head.target);
-        (self.request.progress)(&DrainStep { number: self.steps, of: self.known, trace, target, outcome });
-    }
-
-    fn keep_back(&mut self, path: &Path, why: NotDelivered) {
-        match why {
-            NotDelivered::Gone => {}
-            NotDelivered::Waits(reason) | NotDelivered::Archived(reason) => {
-                self.waiting.insert(path.to_owned(), reason);
-            }
-            NotDelivered::SetAside(reason) => match self.spool.quarantine(path, &reason) {
-                Ok(path) => self.drained.set_aside.push(Waiting { path, reason }),
-                Err(error) if error.is_gone() => {}
-                Err(error) => {
-                    let reason = format!("{reason} (and cannot be set aside: {error})");
-                    self.waiting.insert(path.to_owned(), reason);
-                }
-            },
-        }
-    }
-
-    fn is_patient(&self) -> bool {
-        self.request.eagerness == Eagerness::Patient
-    }
-
-    /// The time left for failed tries.
-    fn left(&self) -> Duration {
-        match self.request.budget {
-            Some(budget) => budget.saturating_sub(self.begun.elapsed()),
-            None => ALLOWANCE.saturating_sub(self.spent),
         }
     }
 }

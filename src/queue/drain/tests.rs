@@ -1,5 +1,6 @@
 //! Drains against targets that are up, down, or refuse a trace.
 
+mod blame;
 mod refused;
 mod together;
 
