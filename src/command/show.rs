@@ -6,9 +6,10 @@ use crate::base::world::World;
 use crate::claim::thread_record::ThreadRecord;
 use crate::cli::Show;
 use crate::finish::context::Context;
-use crate::finish::gather::{self, Own};
+use crate::finish::gather;
 use crate::queue::history::{last_trace, newest_part};
 use crate::queue::spool::Spool;
+use crate::queue::spool::entry::Entry;
 use crate::queue::{receipts, spool};
 use crate::settings::modes::Content;
 use crate::trace::build::{TraceSource, build_family};
@@ -64,7 +65,7 @@ fn stored(id: TraceId, context: &Context) -> Result<(Trace, String), CommandErro
     let target = target.unwrap_or_else(|| context.settings().target.value.clone());
     let entries = spool(&context.paths).paths().into_iter().filter(|path| Spool::trace_of(path) == Some(id));
     let waiting = entries.filter_map(|path| {
-        let trace = Trace::from(Spool::load(&path).ok()?.trace);
+        let trace = Trace::from(Entry::load(&path).ok()?.trace);
         Some((trace, format!("{} (waiting to be delivered)", path.display())))
     });
     let delivered = match &target {
@@ -99,12 +100,12 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, CommandError> {
     let own = match &thread {
         Some(thread) => {
             let files = shelf.files_with(path, thread);
-            gather::own(thread, &files, home, &read).map_err(|(file, error)| cannot(&file, &error))?
+            gather::session_of(thread, &files, home, &read).map_err(|(file, error)| cannot(&file, &error))?
         }
         // The file names no thread.
         None => {
             let session = read(path, Writer::Alive).map_err(|error| cannot(path, &error))?;
-            Some(Own { session, rollout: path.to_path_buf() })
+            Some((session, path.to_path_buf()))
         }
     };
     let own = own.ok_or_else(none)?;

@@ -228,11 +228,11 @@ impl Watcher<'_> {
             true => Ok(session.clone()),
             false => session::read(file, writer),
         };
-        let own = gather::own(thread, &shelf.files_of(thread, None), home, &read);
+        let own = gather::session_of(thread, &shelf.files_of(thread, None), home, &read);
         let Some(own) = own.map_err(|(file, error)| format!("{}: {error}", file.display()))? else {
             return Ok(None);
         };
-        if own.session.meta.parent().is_some() {
+        if own.0.meta.parent().is_some() {
             return Ok(None);
         }
         Ok(Some(gather::family(own, home, &mut shelf, &read)))

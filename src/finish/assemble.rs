@@ -1,7 +1,7 @@
 //! From a launch to traces in the spool: claim, gather and reduce, build, redact, put.
 
 use super::context::Context;
-use super::gather::{self, Own, Unwritten, written_files_of};
+use super::gather::{self, Unwritten, written_files_of};
 use super::open_turns::{OpenTurn, open_turns};
 use super::session_traces::{AssembleError, session_traces};
 use crate::base::notice;
@@ -18,9 +18,11 @@ use crate::redact::Redacted;
 use crate::settings::modes::Content;
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::session;
+use codex_session::session::model::Session;
 use codex_session::thread::ThreadId;
 use mlflow_store::trace::TraceState;
 use std::io;
+use std::path::PathBuf;
 
 /// The traces of a thread, and its turns that still run.
 struct ThreadTraces {
@@ -99,7 +101,7 @@ fn gather_own(
     launch: &Launch,
     context: &Context,
     shelf: &mut ThreadFiles,
-) -> Result<Option<Own>, AssembleError> {
+) -> Result<Option<(Session, PathBuf)>, AssembleError> {
     let home = context.home();
     let files = match written_files_of(thread, home, shelf, launch.started_at) {
         Ok(files) => files,
@@ -114,9 +116,9 @@ fn gather_own(
             return Ok(None);
         }
     };
-    let own = gather::own(thread, &files, home, &session::read);
+    let own = gather::session_of(thread, &files, home, &session::read);
     let own = own.map_err(|(path, error)| AssembleError::Rollout(path, error))?;
-    if let Some(parent) = own.as_ref().and_then(|own| own.session.meta.parent()) {
+    if let Some(parent) = own.as_ref().and_then(|(session, _)| session.meta.parent()) {
         tracing::warn!("thread {thread} is a sub-agent of {parent}, which left no rollout: no trace");
         return Ok(None);
     }

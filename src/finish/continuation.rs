@@ -40,7 +40,7 @@ pub(super) fn continue_archived(
 ) -> Result<ArchivedOutcome, SpoolError> {
     let Archived { trace, target, paths, reason } = archived;
     let Some(newest) = paths.last() else { return Ok(ArchivedOutcome::Nothing) };
-    let entry = Spool::load(newest)?;
+    let entry = Entry::load(newest)?;
     let Some(kept) = receipts(&context.paths).get(*trace, target) else {
         let why = format!("{reason}, and no receipt here says which of its turns are there");
         return set_aside(archived, &why, context);
@@ -75,7 +75,7 @@ fn later_turns(entry: &Entry, context: &Context) -> Option<Imported> {
         Some(file) => shelf.files_with(file, &thread),
         None => shelf.files_of(&thread, None),
     };
-    let own = gather::own(&thread, &files, home, &session::read).ok()??;
+    let own = gather::session_of(&thread, &files, home, &session::read).ok()??;
     let (family, rollout) = gather::family(own, home, &mut shelf, &session::read);
     let destination = Destination { target: entry.target.clone(), experiment: entry.experiment.clone() };
     let (granularity, answers) = (Granularity::Session, &Answers::default());

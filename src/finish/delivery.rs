@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Entries that wait for longer are reported. Two weeks, so that a holiday is not reported.
-const LONG: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const LONG_DAYS: u64 = 14;
 
 /// How long a finisher waits for another delivery to end, which most likely takes its traces along.
 const FINISHERS_PATIENCE: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ pub(super) fn deliver_after_launch(until: Instant, busy: Busy, context: &Context
         Ok(drained) if drained.is_elsewhere && busy == Busy::IsWaitedFor => {
             Some(kept("another codex-traced is delivering"))
         }
-        Ok(drained) => sentences(&drained, Timestamp::now()).into_iter().next(),
+        Ok(drained) => sentence(&drained, Timestamp::now()),
         Err(error) => Some(kept(&error.to_string())),
     }
 }
@@ -151,31 +151,30 @@ fn log_what_stays(drained: &Drained, now: Timestamp) {
     for aside in &drained.set_aside {
         tracing::error!("{} is set aside: {}", name_of(&aside.path), aside.reason);
     }
-    let old = drained.waiting.iter().filter(|waiting| is_old(&waiting.path, now)).count();
+    let old = count_old(drained, now);
     if old > 0 {
-        tracing::warn!("{old} of them wait for more than {} days", LONG.as_secs() / 86_400);
+        tracing::warn!("{old} of them wait for more than {LONG_DAYS} days");
     }
 }
 
 /// What a user reads after a delivery.
-fn sentences(drained: &Drained, now: Timestamp) -> Vec<String> {
-    let mut sentences = Vec::new();
-    if let Some(last) = drained.waiting.last() {
-        let old = drained.waiting.iter().filter(|waiting| is_old(&waiting.path, now)).count();
-        sentences.push(match old {
-            0 => notice::kept_on_disk(drained.waiting.len(), &last.reason),
-            old => notice::kept_for_long(drained.waiting.len(), old, LONG.as_secs() / 86_400, &last.reason),
-        });
-    }
-    if let Some(last) = drained.set_aside.last() {
-        sentences.push(notice::set_aside(drained.set_aside.len(), &last.reason));
-    }
-    sentences
+fn sentence(drained: &Drained, now: Timestamp) -> Option<String> {
+    let Some(last) = drained.waiting.last() else {
+        let last = drained.set_aside.last()?;
+        return Some(notice::set_aside(drained.set_aside.len(), &last.reason));
+    };
+    let (count, reason) = (drained.waiting.len(), &last.reason);
+    Some(match count_old(drained, now) {
+        0 => notice::kept_on_disk(count, reason),
+        old => notice::kept_for_long(count, old, LONG_DAYS, reason),
+    })
 }
 
-/// Whether the user must learn that it still waits.
-fn is_old(entry: &Path, now: Timestamp) -> bool {
-    Spool::put_at(entry).is_some_and(|at| now.duration_since(at).unsigned_abs() > LONG && at < now)
+/// How many wait for so long that the user must learn it.
+fn count_old(drained: &Drained, now: Timestamp) -> usize {
+    let long = Duration::from_secs(LONG_DAYS * 24 * 60 * 60);
+    let put = drained.waiting.iter().filter_map(|waiting| Spool::put_at(&waiting.path));
+    put.filter(|at| now.duration_since(*at).unsigned_abs() > long && *at < now).count()
 }
 
 fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
@@ -196,18 +195,17 @@ mod tests {
         };
         let day = 86_400;
         let now = Timestamp::from_second(100 * day).unwrap();
-        let said = |waiting: Vec<Waiting>, set_aside: Vec<Waiting>| -> Vec<String> {
+        let read = |waiting: Vec<Waiting>, set_aside: Vec<Waiting>| -> Option<String> {
             let drained = Drained { waiting, set_aside, ..Drained::default() };
-            let first = |sentence: String| sentence.lines().next().unwrap_or_default().to_owned();
-            sentences(&drained, now).into_iter().map(first).collect()
+            Some(sentence(&drained, now)?.lines().next().unwrap_or_default().to_owned())
         };
-        assert_eq!(said(vec![], vec![]), [""; 0]);
+        assert_eq!(read(vec![], vec![]), None);
         let young = "trace kept on disk (1 waiting): away";
-        assert_eq!(said(vec![put(86 * day)], vec![]), [young]);
+        assert_eq!(read(vec![put(86 * day)], vec![]).as_deref(), Some(young));
         // A clock that went back makes nothing old.
-        assert_eq!(said(vec![put(200 * day)], vec![]), [young]);
+        assert_eq!(read(vec![put(200 * day)], vec![]).as_deref(), Some(young));
         let old = "trace kept on disk (2 waiting, 1 of them for more than 14 days): away";
-        assert_eq!(said(vec![put(86 * day - 1), put(99 * day)], vec![]), [old]);
-        assert_eq!(said(vec![], vec![put(0)]), ["a trace was set aside: away"]);
+        assert_eq!(read(vec![put(86 * day - 1), put(99 * day)], vec![]).as_deref(), Some(old));
+        assert_eq!(read(vec![], vec![put(0)]).as_deref(), Some("a trace was set aside: away"));
     }
 }

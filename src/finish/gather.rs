@@ -26,14 +26,6 @@ const NETWORK_SLACK: Duration = Duration::from_secs(60);
 /// Reads a session file. A caller with a session in memory passes another function than `session::read`.
 pub type Read<'a> = &'a dyn Fn(&Path, Writer) -> io::Result<Session>;
 
-/// A session, without its sub-agents.
-#[derive(Clone, Debug)]
-pub struct Own {
-    pub session: Session,
-    /// The last of its files, the one that Codex appends to.
-    pub rollout: PathBuf,
-}
-
 /// Why no file of a thread belongs to a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unwritten {
@@ -74,14 +66,15 @@ pub fn writer_of(thread: &ThreadId, home: &CodexHome) -> Writer {
     if claim::writer_of(home, thread).is_some() { Writer::Alive } else { Writer::Gone }
 }
 
-/// The session of these files: the one way in which a session is made of files, for every caller. Of twins, such as
-/// an older copy, the one that holds most counts. Only the last file can still be written to. None without a file.
-pub fn own(
+/// The session of these files, and the last of them, to which Codex appends: the one way in which a session is made of
+/// files, for every caller. Of twins, such as an older copy, the one that holds most counts. Only the last file can
+/// still be written to. None without a file.
+pub fn session_of(
     thread: &ThreadId,
     files: &Parts,
     home: &CodexHome,
     read: Read,
-) -> Result<Option<Own>, (PathBuf, io::Error)> {
+) -> Result<Option<(Session, PathBuf)>, (PathBuf, io::Error)> {
     let (mut parts, mut rollout) = (Vec::new(), PathBuf::new());
     for (place, twins) in (1..).zip(files) {
         let writer = if place == files.len() { writer_of(thread, home) } else { Writer::Gone };
@@ -89,13 +82,17 @@ pub fn own(
         parts.push(session);
         rollout = file;
     }
-    Ok(family::join(parts).map(|session| Own { session, rollout }))
+    Ok(family::join(parts).map(|session| (session, rollout)))
 }
 
 /// The session with those that it started, and its own file. The files of the others are in Codex's home, or in the
 /// folder of its own.
-pub fn family(own: Own, home: &CodexHome, shelf: &mut ThreadFiles, read: Read) -> (Family, PathBuf) {
-    let Own { session, rollout } = own;
+pub fn family(
+    (session, rollout): (Session, PathBuf),
+    home: &CodexHome,
+    shelf: &mut ThreadFiles,
+    read: Read,
+) -> (Family, PathBuf) {
     let family = Family::gather(session, |parent| {
         let made = shelf.made_within(&working_times(parent), rollout.parent());
         let threads = made.into_iter().filter(|file| {

@@ -10,6 +10,7 @@ use crate::claim::launches;
 use crate::claim::thread_record::ThreadRecord;
 use crate::queue::history::MOST_PARTS;
 use crate::queue::spool::Spool;
+use crate::queue::spool::entry::Head;
 use crate::queue::{receipts, spool};
 use crate::trace::ids::{trace_of_continuation, trace_of_turn};
 use codex_session::rollout::thread_files::ThreadFiles;
@@ -90,14 +91,12 @@ pub fn remove_session(
     let spool = spool(paths);
     let _locks = spool.lock_all()?.ok_or(RemovalError::Busy)?;
     let mut removal = Removal::default();
-    let of_trace = |entries: Vec<PathBuf>| {
-        entries.into_iter().filter(|path| Spool::trace_of(path).is_some_and(|of| traces.contains(&of)))
-    };
-    let (waiting, aside): (Vec<_>, Vec<_>) =
-        (of_trace(spool.paths()).collect(), of_trace(spool.quarantined()).collect());
-
+    let is_meant = |path: &PathBuf| Spool::trace_of(path).is_some_and(|trace| traces.contains(&trace));
+    let (mut waiting, mut aside) = (spool.paths(), spool.quarantined());
+    waiting.retain(is_meant);
+    aside.retain(is_meant);
     let receipts: Vec<Receipt> = traces.iter().flat_map(|trace| receipts(paths).all(*trace)).collect();
-    let heads = waiting.iter().chain(&aside).filter_map(|path| Some(Spool::head(path).ok()?.target));
+    let heads = waiting.iter().chain(&aside).filter_map(|path| Some(Head::load(path).ok()?.target));
     let of_record = record().and_then(|record| Some(record.ok()?.destination?.target));
     let taken = receipts.iter().map(|receipt| receipt.target.clone());
     let targets: HashSet<Target> = heads.chain(of_record).chain(taken).chain([now.clone()]).collect();

@@ -37,7 +37,7 @@ pub fn put_written(
     };
     let (new, sent): (Vec<_>, Vec<_>) = traces.into_iter().partition(is_new);
     for trace in new {
-        put(trace, destination, paths)?;
+        put(&entry(trace, destination), paths)?;
     }
     // The target is asked for earlier turns only after the new ones are safe.
     if sent.is_empty() {
@@ -47,7 +47,7 @@ pub fn put_written(
     for trace in sent {
         if let Presence::Lost(_) = answers.of(trace.id, &destination.target) {
             empty_receipt(&trace, destination, paths)?;
-            put(trace, destination, paths)?;
+            put(&entry(trace, destination), paths)?;
         }
     }
     Ok(())
@@ -67,10 +67,10 @@ pub fn put_imported(
     let spool = spool(paths);
     let entry = entry(trace, destination);
     let newest = spool.paths().into_iter().rfind(|path| Spool::trace_of(path) == Some(entry.trace.id));
-    if newest.is_some_and(|path| Spool::load(&path).is_ok_and(|waiting| waiting == entry)) {
+    if newest.is_some_and(|path| Entry::load(&path).is_ok_and(|waiting| waiting == entry)) {
         return Ok(());
     }
-    put_entry(&entry, paths)
+    put(&entry, paths)
 }
 
 /// Where the thread was first sent; where the launch sends if it never was. The thread record keeps it.
@@ -88,13 +88,9 @@ pub fn destination_of(thread: &ThreadId, now: &Destination, paths: &Paths) -> De
     kept
 }
 
-fn put(trace: Redacted, destination: &Destination, paths: &Paths) -> Result<(), PutError> {
-    put_entry(&entry(trace, destination), paths)
-}
-
-fn put_entry(entry: &Entry, paths: &Paths) -> Result<(), PutError> {
-    let put = spool(paths).put(entry, Timestamp::now());
-    put.map(drop).map_err(|error| PutError(paths.spool(), error))
+fn put(entry: &Entry, paths: &Paths) -> Result<(), PutError> {
+    let written = spool(paths).put(entry, Timestamp::now());
+    written.map(drop).map_err(|error| PutError(paths.spool(), error))
 }
 
 fn entry(trace: Redacted, destination: &Destination) -> Entry {

@@ -14,6 +14,7 @@ use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::codex::tui_log::Logged;
 use codex_traced::queue::receipts::Receipts;
 use codex_traced::queue::spool::Spool;
+use codex_traced::queue::spool::entry::{Entry, Head};
 use codex_traced::queue::spool::retry::{EntryTries, Lane};
 use codex_traced::redact::Salt;
 use codex_traced::settings::modes::{Content, Granularity};
@@ -178,9 +179,9 @@ fn the_spool_and_the_receipts_of_0_1_are_read() {
     let [waiting] = &spool.paths()[..] else { panic!("one entry waits") };
     let trace = trace_of_thread(thread(5).as_str());
     let target = Target::Http("http://127.0.0.1:5999".into());
-    let head = Spool::head(waiting).expect("a head of 0.1");
+    let head = Head::load(waiting).expect("a head of 0.1");
     assert_eq!((&head.target, head.trace, head.rank.spans), (&target, trace, 9));
-    let entry = Spool::load(waiting).expect("an entry of 0.1");
+    let entry = Entry::load(waiting).expect("an entry of 0.1");
     assert_eq!(
         (entry.head(), entry.trace.request_preview.as_deref()),
         (head, Some("please list files and edit"))

@@ -4,7 +4,7 @@
 use codex_traced::queue::drain::{DeliveryRequest, Drained, Eagerness, drain};
 use codex_traced::queue::receipts::Receipts;
 use codex_traced::queue::spool::Spool;
-use codex_traced::queue::spool::entry::Entry;
+use codex_traced::queue::spool::entry::{Entry, Head};
 use codex_traced::queue::spool::list::{Listed, named};
 use codex_traced::redact::Redacted;
 use jiff::Timestamp;
@@ -316,7 +316,7 @@ fn is_waiting(entry: &Listed) -> bool {
 }
 
 fn form_of(path: &Path) -> i64 {
-    Spool::head(path).expect("an entry of the model").rank.ended_at.as_second()
+    Head::load(path).expect("an entry of the model").rank.ended_at.as_second()
 }
 
 fn name_of(path: &Path) -> String {

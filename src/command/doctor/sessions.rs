@@ -8,6 +8,8 @@ use crate::claim::{launches, thread_record, unclaimed};
 use crate::command::layout::counted;
 use crate::command::survey::Survey;
 use crate::finish::gather::{self, Own};
+use crate::command::text::counted;
+use crate::finish::gather;
 use crate::queue::history::recent_threads;
 use crate::queue::receipts;
 use crate::queue::spool::list::{EntryState, Listed};
@@ -79,8 +81,8 @@ fn unknown(paths: &Paths) -> Finding {
     let mut shelf = ThreadFiles::new(paths.home().path());
     for thread in recent_threads(paths, RECENT) {
         let files = shelf.files_of(&thread, None);
-        let own = gather::own(&thread, &files, paths.home(), &session::read);
-        let Ok(Some(Own { session, .. })) = own else {
+        let own = gather::session_of(&thread, &files, paths.home(), &session::read);
+        let Ok(Some((session, _))) = own else {
             continue;
         };
         read += 1;

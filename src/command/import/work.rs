@@ -167,9 +167,9 @@ impl ImportRun<'_> {
     fn session_of(&self, files: &[SessionFile]) -> Result<(Session, PathBuf), String> {
         let thread = &files.first().ok_or("it has no file")?.thread;
         let files = in_parts(thread, files.iter().map(|file| file.path.clone()));
-        let own = gather::own(thread, &files, self.context.home(), &session::read);
+        let own = gather::session_of(thread, &files, self.context.home(), &session::read);
         let own = own.map_err(|(file, error)| format!("{}: {error}", file.display()))?;
-        own.map(|own| (own.session, own.rollout)).ok_or_else(|| "it has no file".into())
+        own.ok_or_else(|| "it has no file".into())
     }
 
     fn put(&self, imported: Imported) -> ImportOutcome {

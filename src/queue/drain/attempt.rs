@@ -4,7 +4,7 @@ use super::blame::{Slot, Tried, allotted};
 use super::job::{DeliveryJob, NotDelivered};
 use super::{Connect, Drain, DrainStep};
 use crate::queue::receipts::StoredReceipt;
-use crate::queue::spool::entry::{Entry, Rank};
+use crate::queue::spool::entry::{Entry, Head, Rank};
 use crate::queue::spool::retry::EntryTries;
 use crate::queue::spool::{Spool, SpoolError};
 use common::disk;
@@ -83,7 +83,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
                 return Err(NotDelivered::Waits(pause.reason));
             }
         }
-        Ok(Some(Admitted { entry: Spool::load(&job.path)?, before }))
+        Ok(Some(Admitted { entry: Entry::load(&job.path)?, before }))
     }
 
     /// The result, and the time it took after the target was connected to.
@@ -190,7 +190,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         let mut paths = self.spool.quarantined();
         paths.retain(|path| Spool::trace_of(path) == Some(job.head.trace));
         let of_target = |path: PathBuf| {
-            let head = Spool::head(&path).ok().filter(|head| head.target == job.head.target)?;
+            let head = Head::load(&path).ok().filter(|head| head.target == job.head.target)?;
             Some((path, head.rank))
         };
         paths.into_iter().filter_map(of_target).collect()

@@ -93,7 +93,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         // Look again after the lock is released: a process that put an entry while it was held left it to
         // this one.
         while !self.new_jobs(lane).is_empty() {
-            let lock = self.spool.lock(lane, self.request.patience).map_err(DrainError::Lock)?;
+            let lock = self.spool.lock(lane, self.request.patience).map_err(DrainError)?;
             let Some(_lock) = lock else {
                 self.drained.is_elsewhere = true;
                 return Ok(());
@@ -167,7 +167,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         if let Some(head) = self.heads.get(path) {
             return Some(head.clone());
         }
-        let head = Spool::head(path).map_err(|error| self.keep_back(path, error.into())).ok()?;
+        let head = Head::load(path).map_err(|error| self.keep_back(path, error.into())).ok()?;
         self.heads.insert(path.to_owned(), head.clone());
         Some(head)
     }

@@ -107,10 +107,8 @@ pub struct DrainStep<'a> {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum DrainError {
-    #[error("cannot lock the spool: {0}")]
-    Lock(std::io::Error),
-}
+#[error("cannot lock the spool: {0}")]
+pub struct DrainError(pub std::io::Error);
 
 /// Opens the exporter of a target.
 pub trait Connect<'a>: FnMut(&Target, &Experiment) -> Result<Box<dyn Exporter + 'a>, ExportError> {}

@@ -100,7 +100,47 @@ struct VersionOnly {
     version: u32,
 }
 
+impl Head {
+    /// Reads only the head of an entry, except in one of version 1.
+    pub fn load(path: &Path) -> Result<Head, SpoolError> {
+        match EntryFile::open(path)? {
+            EntryFile::Sealed { head, .. } => Ok(head),
+            EntryFile::Version1(entry) => Ok(entry.head()),
+        }
+    }
+}
+
 impl Entry {
+    pub fn load(path: &Path) -> Result<Entry, SpoolError> {
+        let (head, file, seal) = match EntryFile::open(path)? {
+            EntryFile::Version1(entry) => return Ok(Entry { trace: entry.trace.into_storable(), ..*entry }),
+            EntryFile::Sealed { head, file, seal } => (head, file, seal),
+        };
+        let mut body = BufReader::with_capacity(CHUNK, Digesting::new(file.take(seal.bytes)));
+        body.skip_until(b'\n')?;
+        let trace: Result<Redacted, _> = serde_json::from_reader(&mut body);
+        io::copy(&mut body, &mut io::sink())?;
+        if body.into_inner().digest() != seal.sha256 {
+            return Err(SpoolError::Torn("its content is not what was written".into()));
+        }
+        let trace = trace.map_err(|error| SpoolError::Torn(error.to_string()))?.into_storable();
+        Ok(Entry { target: head.target, experiment: head.experiment, trace })
+    }
+
+    /// Returns the number of bytes written.
+    pub(super) fn write(&self, file: impl Write) -> io::Result<u64> {
+        let mut out = BufWriter::with_capacity(CHUNK, Digesting::new(file));
+        serde_json::to_writer(&mut out, &HeadLine { version: VERSION, head: self.head() })?;
+        out.write_all(b"\n")?;
+        serde_json::to_writer(&mut out, &self.trace)?;
+        out.write_all(b"\n")?;
+        let mut out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let mut seal = serde_json::to_vec(&Seal { bytes: out.bytes, sha256: out.digest() })?;
+        seal.push(b'\n');
+        out.inner.write_all(&seal)?;
+        Ok(out.bytes + seal.len() as u64)
+    }
+
     pub fn head(&self) -> Head {
         Head {
             target: self.target.clone(),
@@ -115,44 +155,6 @@ impl Rank {
     pub fn from_trace(trace: &Trace) -> Rank {
         Rank { ended_at: trace.ended_at, spans: trace.spans.len() }
     }
-}
-
-/// Returns the number of bytes written.
-pub(super) fn write(file: impl Write, entry: &Entry) -> io::Result<u64> {
-    let mut out = BufWriter::with_capacity(CHUNK, Digesting::new(file));
-    serde_json::to_writer(&mut out, &HeadLine { version: VERSION, head: entry.head() })?;
-    out.write_all(b"\n")?;
-    serde_json::to_writer(&mut out, &entry.trace)?;
-    out.write_all(b"\n")?;
-    let mut out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    let mut seal = serde_json::to_vec(&Seal { bytes: out.bytes, sha256: out.digest() })?;
-    seal.push(b'\n');
-    out.inner.write_all(&seal)?;
-    Ok(out.bytes + seal.len() as u64)
-}
-
-/// Reads only the head, except in an entry of version 1.
-pub(super) fn head(path: &Path) -> Result<Head, SpoolError> {
-    match EntryFile::open(path)? {
-        EntryFile::Sealed { head, .. } => Ok(head),
-        EntryFile::Version1(entry) => Ok(entry.head()),
-    }
-}
-
-pub(super) fn read(path: &Path) -> Result<Entry, SpoolError> {
-    let (head, file, seal) = match EntryFile::open(path)? {
-        EntryFile::Version1(entry) => return Ok(Entry { trace: entry.trace.into_storable(), ..*entry }),
-        EntryFile::Sealed { head, file, seal } => (head, file, seal),
-    };
-    let mut body = BufReader::with_capacity(CHUNK, Digesting::new(file.take(seal.bytes)));
-    body.skip_until(b'\n')?;
-    let trace: Result<Redacted, _> = serde_json::from_reader(&mut body);
-    io::copy(&mut body, &mut io::sink())?;
-    if body.into_inner().digest() != seal.sha256 {
-        return Err(SpoolError::Torn("its content is not what was written".into()));
-    }
-    let trace = trace.map_err(|error| SpoolError::Torn(error.to_string()))?.into_storable();
-    Ok(Entry { target: head.target, experiment: head.experiment, trace })
 }
 
 enum EntryFile {
@@ -268,7 +270,7 @@ mod tests {
 
     fn written() -> Vec<u8> {
         let mut bytes = Vec::new();
-        let length = write(&mut bytes, &entry("n")).unwrap();
+        let length = entry("n").write(&mut bytes).unwrap();
         assert_eq!(length, bytes.len() as u64);
         bytes
     }
@@ -276,9 +278,9 @@ mod tests {
     fn read_back(bytes: &[u8]) -> Result<Entry, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), bytes).unwrap();
-        let whole = read(file.path()).map_err(|error| error.to_string());
+        let whole = Entry::load(file.path()).map_err(|error| error.to_string());
         if let Ok(entry) = &whole {
-            assert_eq!(head(file.path()).unwrap(), entry.head());
+            assert_eq!(Head::load(file.path()).unwrap(), entry.head());
         }
         whole
     }

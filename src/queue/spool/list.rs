@@ -1,5 +1,6 @@
 //! The spool's content for users: each entry with a short id to type, and the reason why it is still there.
 
+use super::entry::Head;
 use super::retry::{EntryTries, Lane, Pause};
 use super::{Spool, SpoolError};
 use crate::trace::ids::trace_of_thread;
@@ -49,7 +50,7 @@ impl Spool {
     pub fn list(&self) -> Vec<Listed> {
         let backoff = Lane::ALL.map(|lane| self.backoff(lane));
         let waiting = self.paths().into_iter().filter_map(|path| {
-            let head = Spool::head(&path);
+            let head = Head::load(&path);
             let state = match &head {
                 Ok(head) => {
                     let of_target = backoff.iter().find_map(|backoff| backoff.get(&head.target)).cloned();
@@ -62,7 +63,7 @@ impl Spool {
         });
         let set_aside = self.quarantined().into_iter().filter_map(|path| {
             let reason = Spool::reason(&path).unwrap_or_else(|| "for a reason that was lost".into());
-            let target = Spool::head(&path).map(|head| head.target);
+            let target = Head::load(&path).map(|head| head.target);
             listed(path, target, EntryState::Quarantined(reason))
         });
         waiting.chain(set_aside).collect()

@@ -27,7 +27,7 @@ pub mod retry;
 pub use entry::SpoolError;
 
 use common::disk;
-use entry::{Entry, Head};
+use entry::Entry;
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
 use retry::{Backoff, Lane, TRIES};
@@ -63,7 +63,7 @@ impl Spool {
             return Err(full());
         }
         let mut aside = disk::aside(&self.folder)?;
-        let size = entry::write(aside.as_file_mut(), entry)?;
+        let size = entry.write(aside.as_file_mut())?;
         if !has_room(held, size, self.most_bytes) {
             return Err(full());
         }
@@ -114,15 +114,6 @@ impl Spool {
         disk::sweep(&self.folder);
         sweep_besides(&self.folder, TRIES, |_| true);
         self.sweep_quarantine();
-    }
-
-    /// The entry's head, without reading its trace.
-    pub fn head(path: &Path) -> Result<Head, SpoolError> {
-        entry::head(path)
-    }
-
-    pub fn load(path: &Path) -> Result<Entry, SpoolError> {
-        entry::read(path)
     }
 
     pub fn remove(path: &Path) -> Result<(), SpoolError> {
@@ -229,7 +220,7 @@ mod tests {
         let second = spool.put(&entry("second"), at("2026-11-22T10:00:00.000000002Z")).unwrap();
         let first = spool.put(&entry("first"), at("2026-11-22T10:00:00.000000001Z")).unwrap();
         assert_eq!(spool.paths(), [first.clone(), second]);
-        assert_eq!(Spool::load(&first).unwrap(), entry("first"));
+        assert_eq!(Entry::load(&first).unwrap(), entry("first"));
         assert_eq!(Spool::put_at(&first), Some(at("2026-11-22T10:00:00.000000001Z")));
         Spool::remove(&first).unwrap();
         assert_eq!(spool.paths().len(), 1);
@@ -243,7 +234,7 @@ mod tests {
             spool.put(&entry(name), Timestamp::UNIX_EPOCH).unwrap();
         }
         let names: Vec<_> =
-            spool.paths().iter().map(|path| Spool::load(path).unwrap().trace.name.clone()).collect();
+            spool.paths().iter().map(|path| Entry::load(path).unwrap().trace.name.clone()).collect();
         assert_eq!(names, ["one", "two"]);
     }
 

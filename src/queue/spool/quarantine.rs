@@ -78,6 +78,7 @@ impl Spool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::Entry;
     use super::super::tests::entry;
     use super::*;
     use jiff::Timestamp;
@@ -92,7 +93,7 @@ mod tests {
         assert_eq!((spool.paths(), spool.quarantined()), (vec![], vec![aside.clone()]));
         assert_eq!(Spool::reason(&aside).as_deref(), Some("too large"));
         assert_eq!(spool.bring_back(&aside).unwrap(), path);
-        assert_eq!((Spool::load(&path).unwrap(), Spool::reason(&aside)), (entry("n"), None));
+        assert_eq!((Entry::load(&path).unwrap(), Spool::reason(&aside)), (entry("n"), None));
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Pause {
     }
 
     /// After this number of failures.
-    pub(super) fn with_failures(failures: u32, failed: FailedTry) -> Pause {
+    fn with_failures(failures: u32, failed: FailedTry) -> Pause {
         let FailedTry { lane, reason, asked, at, jitter } = failed;
         let until = at.saturating_add(pause(lane, failures, asked, jitter)).unwrap_or(at);
         Pause { failures, since: at, until, reason }
@@ -181,24 +181,13 @@ impl EntryTries {
     /// After one more try. A failure of the target pauses the target, not the entry.
     pub fn after(before: Option<&EntryTries>, against: Against, failed: FailedTry) -> EntryTries {
         let (own, alone) = before.map_or((0, 0), |tries| (tries.own, tries.alone));
-        let count = before.map_or(0, |tries| tries.pause.failures).saturating_add(1);
-        match against {
-            Against::Target => {
-                let FailedTry { at, reason, .. } = failed;
-                let pause = Pause { failures: count, since: at, until: at, reason };
-                EntryTries { pause, own, alone, open: false }
-            }
-            Against::Trace => {
-                // The same pause as for a server with as many failures.
-                let pause = Pause::with_failures(own.saturating_add(1), failed);
-                EntryTries {
-                    pause: Pause { failures: count, ..pause },
-                    own: own.saturating_add(1),
-                    alone,
-                    open: true,
-                }
-            }
-        }
+        let failures = before.map_or(0, |tries| tries.pause.failures).saturating_add(1);
+        let (at, is_own) = (failed.at, against == Against::Trace);
+        let own = own.saturating_add(u32::from(is_own));
+        // The same pause as for a server with as many failures.
+        let pause = Pause::with_failures(own, failed);
+        let until = if is_own { pause.until } else { at };
+        EntryTries { pause: Pause { failures, until, ..pause }, own, alone, open: is_own }
     }
 
     /// Whether the trace alone failed often enough to be quarantined.
