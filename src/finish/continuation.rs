@@ -41,18 +41,16 @@ pub(super) fn continue_archived(
     let Archived { trace, target, paths, reason } = archived;
     let Some(newest) = paths.last() else { return Ok(ArchivedOutcome::Nothing) };
     let entry = Entry::load(newest)?;
+    let set_aside = |why: &str| set_aside(archived, &format!("{reason}, and {why}"), context);
     let Some(kept) = receipts(&context.paths).get(*trace, target) else {
-        let why = format!("{reason}, and no receipt here says which of its turns are there");
-        return set_aside(archived, &why, context);
+        return set_aside("no receipt here says which of its turns are there");
     };
     let Some(made) = later_turns(&entry, context) else {
-        let why = format!("{reason}, and its session file cannot be read any more");
-        return set_aside(archived, &why, context);
+        return set_aside("its session file cannot be read any more");
     };
     if made.traces.iter().any(|(made, _)| made.id == *trace) {
         if kept.rank < Rank::from_trace(&entry.trace) {
-            let why = format!("{reason}, and what came later is no turn of its own");
-            return set_aside(archived, &why, context);
+            return set_aside("what came later is no turn of its own");
         }
         Spool::remove_all(paths)?;
         return Ok(ArchivedOutcome::Nothing);

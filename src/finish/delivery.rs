@@ -8,6 +8,7 @@ use crate::queue::history::MOST_PARTS;
 use crate::queue::spool::Spool;
 use crate::queue::{receipts, spool};
 use jiff::Timestamp;
+use mlflow_store::exporter::Patience;
 use mlflow_store::target::{Experiment, Target};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -57,7 +58,8 @@ pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, 
     let once = |progress: &dyn Fn(&DrainStep)| {
         let budget = until.map(|until| until.saturating_duration_since(Instant::now()));
         let request = DeliveryRequest { budget, progress, ..*request };
-        let patience = request.exporter_patience();
+        let DeliveryRequest { is_asked_to_end, retrying, .. } = request;
+        let patience = Patience { until, is_asked_to_end, retrying };
         let connect = |target: &Target, experiment: &Experiment| {
             mlflow_store::exporter(target, experiment, &access, patience)
         };
@@ -82,14 +84,11 @@ pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, 
     drained
 }
 
-/// Drains the spool once more.
-type Once<'a> = dyn Fn(&dyn Fn(&DrainStep)) -> Result<Drained, DrainError> + 'a;
-
-/// Delivers the later turns of sessions whose traces are archived.
+/// Delivers the later turns of sessions whose traces are archived. `once` drains the spool once more.
 fn deliver_continuations(
     archived: Vec<Archived>,
     so_far: &mut Drained,
-    once: &Once,
+    once: impl Fn(&dyn Fn(&DrainStep)) -> Result<Drained, DrainError>,
     progress: &dyn Fn(&DrainStep),
     context: &Context,
 ) -> Result<(), DrainError> {

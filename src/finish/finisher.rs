@@ -16,12 +16,12 @@ use crate::claim::launch_record::{self, Launch};
 use codex_session::rollout::changes::Changes;
 use codex_session::session::tail::Tail;
 use launch::detached;
+use launch::process::Process;
 use launch::signals;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::CStr;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What the finisher sends to the launcher first. A sentence for the user may follow.
@@ -62,12 +62,19 @@ pub fn finisher(launch: &str, world: &World) {
     let until = Instant::now() + FINISHER;
     let record = launch_record::path_of(&context.paths.launches(), launch);
     // While this process has the hold, no other one does the same work.
-    let begun = Hold::take(&record).and_then(|hold| Some((hold, launch_record::load(&record)?)));
-    let (launch, (problem, own)) = match begun {
-        Some((hold, launch)) => (Some(launch.clone()), begin(launch, record, hold, &context)),
-        None => (None, (None, None)),
-    };
-    let mut open: Vec<OpenLaunch> = own.into_iter().collect();
+    let begun = Hold::take(&record).and_then(|hold| {
+        let launch = launch_record::load(&record)?;
+        Some(OpenLaunch { launch, record, turns: Vec::new(), hold })
+    });
+    let launch = begun.as_ref().map(|begun| begun.launch.clone());
+    let (mut open, mut problem) = (Vec::new(), None);
+    if let Some(begun) = begun {
+        await_prompts(&begun.launch, &context);
+        match complete(begun, &context) {
+            Ok(own) => open.extend(own),
+            Err(why) => problem = why,
+        }
+    }
     let recovered = quietly(|| recover(&context, Duration::ZERO));
     open.extend(recovered.map(|recovered| recovered.open).into_iter().flatten());
     report(until, problem, launch.as_ref(), &context);
@@ -78,22 +85,14 @@ pub fn finisher(launch: &str, world: &World) {
     }
 }
 
-/// The finisher's own launch: what the user reads, and the turns that still run.
-fn begin(
-    launch: Launch,
-    record: PathBuf,
-    hold: Hold,
-    context: &Context,
-) -> (Option<String>, Option<OpenLaunch>) {
-    await_prompts(&launch, context);
-    match assemble_or_report(&launch, context) {
-        Ok(turns) if turns.is_empty() => {
-            let _ = fs::remove_file(&record);
-            (None, None)
-        }
-        Ok(turns) => (None, Some(OpenLaunch { launch, record, turns, hold })),
-        Err(problem) => (problem, None),
+/// Assembles a launch, and removes its record unless turns still run. The error is what the user reads.
+fn complete(mut launch: OpenLaunch, context: &Context) -> Result<Option<OpenLaunch>, Option<String>> {
+    launch.turns = assemble_or_report(&launch.launch, context)?;
+    if launch.turns.is_empty() {
+        let _ = fs::remove_file(&launch.record);
+        return Ok(None);
     }
+    Ok(Some(launch))
 }
 
 /// Codex's daemon may write a prompt after the interface that sent it has ended. A prompt that the user took back is
@@ -119,7 +118,7 @@ fn report(until: Instant, problem: Option<String>, launch: Option<&Launch>, cont
 
 /// An open turn that is watched.
 struct Followed {
-    turn: OpenTurn,
+    writer: Process,
     tail: Tail,
     /// Readable when the writer ends.
     ending: Option<OwnedFd>,
@@ -127,13 +126,13 @@ struct Followed {
 
 impl Followed {
     fn new(turn: OpenTurn) -> Followed {
-        Followed { tail: Tail::new(&turn.rollout), ending: turn.writer.ending(), turn }
+        Followed { tail: Tail::new(&turn.rollout), ending: turn.writer.ending(), writer: turn.writer }
     }
 
     /// Whether nothing will be added to it.
     fn is_over(&mut self) -> bool {
         // In this order: lines that precede the writer's end are read.
-        let is_alive = self.turn.writer.is_alive();
+        let is_alive = self.writer.is_alive();
         // The file may be archived or deleted by now.
         let is_there = self.tail.read().is_ok();
         !is_alive || !is_there || self.tail.is_at_rest()
@@ -155,19 +154,13 @@ fn follow(launches: Vec<OpenLaunch>, until: Instant, context: &mut Context) {
             continue;
         };
         std::thread::sleep(LINGER);
-        let (mut launch, _) = launches.remove(over);
+        let (launch, _) = launches.remove(over);
+        let ended = launch.launch.clone();
         context.reread_settings();
-        let assembled = assemble_or_report(&launch.launch, context);
-        let _ = quietly(|| report(Instant::now() + FINISHER, None, Some(&launch.launch), context));
-        match assembled {
-            Ok(turns) if turns.is_empty() => _ = fs::remove_file(&launch.record),
-            Ok(turns) => {
-                launch.turns = turns;
-                launches.push(followed(launch));
-            }
-            // The next launch tries again.
-            Err(_) => {}
-        }
+        let completed = complete(launch, context);
+        let _ = quietly(|| report(Instant::now() + FINISHER, None, Some(&ended), context));
+        // After a failure the next launch tries again.
+        launches.extend(completed.ok().flatten().map(followed));
     }
 }
 

@@ -81,7 +81,7 @@ pub fn import(
 
 impl Imported {
     /// That of the trace of which the target lacks most.
-    pub fn sync_state(&self) -> TargetState {
+    pub fn target_state(&self) -> TargetState {
         self.traces.iter().map(|(_, state)| *state).min().unwrap_or(TargetState::Unchanged)
     }
 

@@ -36,7 +36,11 @@ impl Recovered {
 /// wait for a process that does the same.
 pub fn recover(context: &Context, patience: Duration) -> Recovered {
     let launches = context.paths.launches();
-    sweep(context);
+    // What processes that died left half written.
+    launches::sweep(&launches);
+    observer::sweep_logs(&launches);
+    disk::sweep(&context.paths.threads());
+    receipts(&context.paths).sweep();
     for later in launches::later_versions(&launches) {
         tracing::warn!("cannot finish a launch: {later}");
     }
@@ -71,12 +75,4 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
         }
     }
     recovered
-}
-
-/// Removes half-written files of processes that died.
-fn sweep(context: &Context) {
-    launches::sweep(&context.paths.launches());
-    observer::sweep_logs(&context.paths.launches());
-    disk::sweep(&context.paths.threads());
-    receipts(&context.paths).sweep();
 }

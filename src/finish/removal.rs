@@ -10,7 +10,6 @@ use crate::claim::launches;
 use crate::claim::thread_record::ThreadRecord;
 use crate::queue::history::MOST_PARTS;
 use crate::queue::spool::Spool;
-use crate::queue::spool::entry::Head;
 use crate::queue::{receipts, spool};
 use crate::trace::ids::{trace_of_continuation, trace_of_turn};
 use codex_session::rollout::thread_files::ThreadFiles;
@@ -91,15 +90,13 @@ pub fn remove_session(
     let spool = spool(paths);
     let _locks = spool.lock_all()?.ok_or(RemovalError::Busy)?;
     let mut removal = Removal::default();
-    let is_meant = |path: &PathBuf| Spool::trace_of(path).is_some_and(|trace| traces.contains(&trace));
-    let (mut waiting, mut aside) = (spool.paths(), spool.quarantined());
-    waiting.retain(is_meant);
-    aside.retain(is_meant);
+    let mut entries = spool.list();
+    entries.retain(|entry| traces.contains(&entry.trace));
     let receipts: Vec<Receipt> = traces.iter().flat_map(|trace| receipts(paths).all(*trace)).collect();
-    let heads = waiting.iter().chain(&aside).filter_map(|path| Some(Head::load(path).ok()?.target));
+    let of_spool = entries.iter().filter_map(|entry| entry.target.clone());
     let of_record = record().and_then(|record| Some(record.ok()?.destination?.target));
     let taken = receipts.iter().map(|receipt| receipt.target.clone());
-    let targets: HashSet<Target> = heads.chain(of_record).chain(taken).chain([now.clone()]).collect();
+    let targets: HashSet<Target> = of_spool.chain(of_record).chain(taken).chain([now.clone()]).collect();
     for target in targets {
         let removed: Option<Result<Vec<bool>, _>> =
             traces.iter().map(|trace| mlflow_store::forget(&target, *trace)).collect();
@@ -115,12 +112,10 @@ pub fn remove_session(
             removal.elsewhere.push(place);
         }
     }
-    let removed = waiting.iter().map(|path| (path, Spool::remove(path)));
-    let removed = removed.chain(aside.iter().map(|path| (path, Spool::drop_quarantined(path))));
-    for (path, removed) in removed {
-        match removed {
+    for entry in &entries {
+        match Spool::drop_listed(entry) {
             Ok(()) => removal.spooled += 1,
-            Err(error) => removal.failures.push(format!("{}: {error}", path.display())),
+            Err(error) => removal.failures.push(format!("{}: {error}", entry.path.display())),
         }
     }
     // After a failure the records stay: they name the places that are left.
@@ -158,11 +153,8 @@ fn give_up_launches(thread: Option<&ThreadId>, paths: &Paths) -> Result<(), Remo
 /// The session's one trace, those that continue it, and those of its turns, as far as spool and receipts name them.
 fn traces_of(trace: TraceId, thread: Option<&ThreadId>, paths: &Paths) -> Vec<TraceId> {
     let (spool, receipts) = (spool(paths), receipts(paths));
-    let spooled: HashSet<TraceId> = [spool.paths(), spool.quarantined()]
-        .iter()
-        .flatten()
-        .filter_map(|path| Spool::trace_of(path))
-        .collect();
+    let entries = [spool.paths(), spool.quarantined()].concat();
+    let spooled: HashSet<TraceId> = entries.iter().filter_map(|path| Spool::trace_of(path)).collect();
     let is_known = |turn: &TraceId| spooled.contains(turn) || receipts.file_of(*turn).exists();
     let turns = (1..=MOST_TURNS).filter_map(|turn| Some(trace_of_turn(thread?.as_str(), turn)));
     let parts = (1..=MOST_PARTS).filter_map(|part| Some(trace_of_continuation(thread?.as_str(), part)));

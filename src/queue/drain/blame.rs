@@ -91,7 +91,7 @@ impl TargetHealth {
             ExportError::Experiment(_) => Blame::Experiment,
             ExportError::Archived(_) => Blame::Archive,
             ExportError::Trace(_) => Blame::TraceForGood,
-            // No trace was involved: there is no connection, or the user has to change credentials, an address, a version.
+            // No trace was involved: no connection, or the user has to change credentials, an address, a version.
             ExportError::Transient { .. } | ExportError::Target(_) => Blame::Target,
             ExportError::Unclear { sign, .. } => {
                 self.failed_in_a_row = self.failed_in_a_row.saturating_add(u32::from(is_witness));

@@ -4,10 +4,11 @@ use crate::queue::spool::PATIENCE;
 use jiff::Timestamp;
 use mlflow_store::exporter::jitter;
 use mlflow_store::exporter::{Delivered, ExportError, Exporter, Patience};
+use mlflow_store::exporter::{Delivered, ExportError, Exporter};
 use mlflow_store::ids::TraceId;
 use mlflow_store::target::{Experiment, Target};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The result of one drain.
 #[derive(Debug, Default)]
@@ -77,12 +78,6 @@ impl DeliveryRequest<'_> {
             now: &Timestamp::now,
             jitter: &jitter,
         }
-    }
-
-    /// What the exporters of a drain that begins now may take.
-    pub fn exporter_patience(&self) -> Patience<'_> {
-        let until = self.budget.map(|budget| Instant::now() + budget);
-        Patience { until, is_asked_to_end: self.is_asked_to_end, retrying: self.retrying }
     }
 }
 
