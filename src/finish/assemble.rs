@@ -1,7 +1,7 @@
 //! From a launch to traces in the spool: claim, gather and reduce, build, redact, put.
 
 use super::context::Context;
-use super::gather::{self, Unwritten, written_files_of};
+use super::gather::{self, written_files_of};
 use super::open_turns::{OpenTurn, open_turns};
 use super::session_traces::{AssembleError, session_traces};
 use crate::base::notice;
@@ -103,19 +103,7 @@ fn gather_own(
     shelf: &mut ThreadFiles,
 ) -> Result<Option<(Session, PathBuf)>, AssembleError> {
     let home = context.home();
-    let files = match written_files_of(thread, home, shelf, launch.started_at) {
-        Ok(files) => files,
-        Err(Unwritten::SinceThen) => {
-            tracing::info!("thread {thread} was opened and nothing was written to it: no trace");
-            return Ok(None);
-        }
-        // Without the folder, Codex was to keep no session (`--ephemeral` in a new home).
-        Err(Unwritten::AtAll) if !home.sessions().is_dir() => return Ok(None),
-        Err(Unwritten::AtAll) => {
-            tracing::warn!("thread {thread} left no rollout (it was never written, or is gone): no trace");
-            return Ok(None);
-        }
-    };
+    let Some(files) = written_files_of(thread, home, shelf, launch.started_at) else { return Ok(None) };
     let own = gather::session_of(thread, &files, home, &session::read);
     let own = own.map_err(|(path, error)| AssembleError::Rollout(path, error))?;
     if let Some(parent) = own.as_ref().and_then(|(session, _)| session.meta.parent()) {

@@ -26,30 +26,26 @@ const NETWORK_SLACK: Duration = Duration::from_secs(60);
 /// Reads a session file. A caller with a session in memory passes another function than `session::read`.
 pub type Read<'a> = &'a dyn Fn(&Path, Writer) -> io::Result<Session>;
 
-/// Why no file of a thread belongs to a launch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unwritten {
-    /// The launch opened it and wrote nothing.
-    SinceThen,
-    /// There is no file.
-    AtAll,
-}
-
-/// The thread's files, if a launch may have written to one of them since it began. In a copied home Codex's index
-/// may lead to a file elsewhere: it is taken when none in its usual place was written to.
+/// The thread's files, if a launch may have written to one of them since it began; else the log has the reason. In a
+/// copied home Codex's index may lead to a file elsewhere: it is taken when none in its usual place was written to.
 pub(super) fn written_files_of(
     thread: &ThreadId,
     home: &CodexHome,
     shelf: &mut ThreadFiles,
     since: Timestamp,
-) -> Result<Parts, Unwritten> {
+) -> Option<Parts> {
     let in_place = shelf.files_of(thread, Some(since));
     if in_place.iter().flatten().any(|path| is_written_since(path, since)) {
-        return Ok(in_place);
+        return Some(in_place);
     }
-    let indexed = index::rollout_of(home.path(), thread);
-    let indexed = indexed.filter(|path| is_written_since(path, since)).map(|path| vec![vec![path]]);
-    indexed.ok_or(if in_place.is_empty() { Unwritten::AtAll } else { Unwritten::SinceThen })
+    let indexed = index::rollout_of(home.path(), thread).filter(|path| is_written_since(path, since));
+    if indexed.is_none() && !in_place.is_empty() {
+        tracing::info!("thread {thread} was opened and nothing was written to it: no trace");
+    // Without the folder, Codex was to keep no session (`--ephemeral` in a new home).
+    } else if indexed.is_none() && home.sessions().is_dir() {
+        tracing::warn!("thread {thread} left no rollout (it was never written, or is gone): no trace");
+    }
+    Some(vec![vec![indexed?]])
 }
 
 fn is_written_since(path: &Path, since: Timestamp) -> bool {

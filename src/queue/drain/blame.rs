@@ -1,11 +1,11 @@
-//! Pure decisions: whether a failed try is the trace's fault, its target's, or not known yet.
+//! Pure decisions: whether a failed try is its target's fault, or perhaps the trace's; and how long a try may take.
 //!
 //! No trace may block its target. A failure before any trace is involved is the target's at once. A failure
 //! while the target takes a trace is decided by the results of the next traces.
 
 use super::job::DeliveryJob;
 use crate::queue::spool::retry::EntryTries;
-use mlflow_store::exporter::{ExportError, Sign};
+use mlflow_store::exporter::ExportError;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,14 +42,12 @@ const SLOWEST: u64 = 64 << 10;
 pub(super) enum Blame {
     /// The target pauses.
     Target,
-    /// The trace waits, and the try counts against it.
+    /// Perhaps the trace: it waits. The try counts against it once the target takes another trace, or shows this one.
     Trace,
     /// The trace is quarantined.
     TraceForGood,
     /// The session continues in another trace.
     Archive,
-    /// Not known yet: the trace waits, and the result of the next trace decides.
-    Open,
     /// The trace waits for its experiment; other traces are not affected.
     Experiment,
     Nobody,
@@ -93,13 +91,9 @@ impl TargetHealth {
             ExportError::Trace(_) => Blame::TraceForGood,
             // No trace was involved: no connection, or the user has to change credentials, an address, a version.
             ExportError::Transient { .. } | ExportError::Target(_) => Blame::Target,
-            ExportError::Unclear { sign, .. } => {
+            ExportError::Unclear { .. } => {
                 self.failed_in_a_row = self.failed_in_a_row.saturating_add(u32::from(is_witness));
-                match sign {
-                    _ if self.failed_in_a_row >= MOST_IN_A_ROW => Blame::Target,
-                    Sign::None if !self.has_taken => Blame::Open,
-                    Sign::None | Sign::ShowsTrace => Blame::Trace,
-                }
+                if self.failed_in_a_row >= MOST_IN_A_ROW { Blame::Target } else { Blame::Trace }
             }
         }
     }

@@ -29,7 +29,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
                 self.note(job, Against::Target, &reason);
                 self.give_up(target, error);
             }
-            Blame::Open | Blame::Trace => {
+            Blame::Trace => {
                 self.note(job, Against::Trace, &reason);
                 let is_shown = matches!(error, ExportError::Unclear { sign: Sign::ShowsTrace, .. });
                 let is_fair = tried.is_fair();
