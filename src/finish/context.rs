@@ -3,8 +3,8 @@
 use crate::base::codex_home::CodexHome;
 use crate::base::paths::Paths;
 use crate::base::world::World;
-use crate::redact::{self, Redactor};
-use crate::redact::{LazyRedactor, Redactor};
+use crate::redact::Redactor;
+
 use crate::settings::Settings;
 use mlflow_store::target::access::Access;
 use std::io;

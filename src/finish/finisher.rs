@@ -14,7 +14,7 @@ use crate::claim::claims::misses_a_prompt;
 use crate::claim::hold::Hold;
 use crate::claim::launch_record::{self, Launch};
 use codex_session::rollout::changes::Changes;
-use codex_session::session::tail::Tail;
+use codex_session::session::Tail;
 use launch::detached;
 use launch::process::Process;
 use launch::signals;

@@ -7,8 +7,6 @@ use crate::base::paths::Paths;
 use crate::claim::{launches, thread_record, unclaimed};
 use crate::command::layout::counted;
 use crate::command::survey::Survey;
-use crate::finish::gather::{self, Own};
-use crate::command::text::counted;
 use crate::finish::gather;
 use crate::queue::history::recent_threads;
 use crate::queue::receipts;

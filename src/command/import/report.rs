@@ -1,10 +1,9 @@
 //! The summary of an import.
 
 use super::select::Selection;
-use super::work::{ImportOutcome, ImportedSession, Mode};
-use crate::command::layout::prompt_line;
-use crate::queue::sync_state::SyncState;
+use super::work::ImportedSession;
 use super::work::{ImportOutcome, Mode};
+use crate::command::layout::prompt_line;
 use crate::queue::target_state::TargetState;
 use common::printable::in_one_line;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +36,7 @@ pub(super) fn render(outcomes: &[ImportOutcome], selection: &Selection, mode: Mo
     }
     text.push('\n');
     let done = sessions.iter().filter(|session| session.problem.is_none());
-    let lost = done.clone().filter(|session| session.state == SyncState::Lost).count();
+    let lost = done.clone().filter(|session| session.state == TargetState::Lost).count();
     if lost > 0 {
         let _ =
             writeln!(text, "  of the new, {lost} had been sent before, and their target has them no more");
@@ -86,11 +85,11 @@ fn failure_of(outcome: &ImportOutcome) -> Option<&String> {
 
 fn word_of(session: &ImportedSession) -> &'static str {
     match session.state {
-        SyncState::Unasked => "unknown",
+        TargetState::Unasked => "unknown",
         _ if session.problem.is_some() => "waiting",
-        SyncState::New | SyncState::Lost => "new",
-        SyncState::Updated => "updated",
-        SyncState::Unchanged => "unchanged",
+        TargetState::New | TargetState::Lost => "new",
+        TargetState::Updated => "updated",
+        TargetState::Unchanged => "unchanged",
     }
 }
 
@@ -102,7 +101,7 @@ fn line_of(session: &ImportedSession) -> String {
 fn problem_of(session: &ImportedSession) -> Option<String> {
     let problem = session.problem.as_ref()?;
     Some(match session.state {
-        SyncState::Unasked => {
+        TargetState::Unasked => {
             format!("unknown: sent before, but their target cannot be asked for them: {problem}")
         }
         _ => format!("waiting: {problem}"),

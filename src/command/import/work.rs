@@ -73,7 +73,7 @@ pub(super) struct ImportedSession {
     pub(super) put: Vec<TraceId>,
     pub(super) prompt: Option<String>,
     pub(super) target: Target,
-    pub(super) state: SyncState,
+    pub(super) state: TargetState,
     /// Why the target does not answer whether it has the trace (`Unasked`), or why the trace waits in the spool.
     pub(super) problem: Option<String>,
 }
@@ -174,7 +174,7 @@ impl ImportRun<'_> {
 
     fn put(&self, imported: Imported) -> ImportOutcome {
         let mut session = ImportedSession::new(&imported);
-        if session.state == SyncState::Unasked {
+        if session.state == TargetState::Unasked {
             let silence = self.toward.answers.silence(&session.target);
             session.problem = Some(silence.unwrap_or_default().to_owned());
         }
@@ -197,7 +197,7 @@ impl ImportedSession {
             put: imported.traces.iter().filter(is_new).map(|(trace, _)| trace.id).collect(),
             prompt,
             target: imported.destination.target.clone(),
-            state: imported.sync_state(),
+            state: imported.target_state(),
             problem: None,
         }
     }

@@ -1,8 +1,8 @@
 //! What `sync` prints of the spool.
 
 use super::*;
-use crate::queue::deliver::Waiting;
-use crate::queue::spool::policy::Pause;
+use crate::queue::drain::Waiting;
+use crate::queue::spool::retry::Pause;
 use mlflow_store::ids::TraceId;
 use mlflow_store::target::Target;
 

@@ -3,7 +3,6 @@
 use crate::queue::spool::PATIENCE;
 use jiff::Timestamp;
 use mlflow_store::exporter::jitter;
-use mlflow_store::exporter::{Delivered, ExportError, Exporter, Patience};
 use mlflow_store::exporter::{Delivered, ExportError, Exporter};
 use mlflow_store::ids::TraceId;
 use mlflow_store::target::{Experiment, Target};
