@@ -4,7 +4,7 @@ use super::failures;
 use super::model::{Failure, Moment, TurnStatus};
 use super::reducer::SessionReducer;
 use super::tokens::First;
-use super::turns::{self, End};
+use super::turns;
 use crate::rollout::event::{Event, TokenCount, TurnEndEvent};
 use crate::rollout::item::{Item, ItemCompleted};
 use crate::rollout::rollout_item::TokenUsageRecord;
@@ -27,10 +27,9 @@ impl SessionReducer {
             Event::TaskComplete(complete) => self.complete_turn(complete, at),
             Event::TurnAborted(aborted) => {
                 self.inferences.end(&mut self.session);
-                let reason = aborted.reason.unwrap_or_else(|| "interrupted".into());
+                let reason = aborted.reason.clone().unwrap_or_else(|| "interrupted".into());
                 let status = TurnStatus::Interrupted { reason };
-                let end = End { status, at, took_ms: aborted.duration_ms };
-                self.turns.end(&mut self.session, aborted.turn_id.as_deref(), end);
+                self.turns.end(&mut self.session, &aborted, status, at);
             }
             Event::ItemCompleted(completed) => self.item_completed(*completed, at),
             Event::TokenCount(count) => self.token_count(&count, at),
@@ -87,8 +86,7 @@ impl SessionReducer {
             self.inferences.fail(&mut self.session, Moment { turn: index, at }, failure.clone(), None);
         }
         let status = failure.map_or(TurnStatus::Completed, TurnStatus::from);
-        let end = End { status, at, took_ms: complete.duration_ms };
-        if let Some(turn) = self.turns.end(&mut self.session, complete.turn_id.as_deref(), end) {
+        if let Some(turn) = self.turns.end(&mut self.session, &complete, status, at) {
             turn.final_answer = complete.last_agent_message.or(turn.final_answer.take());
             turn.time_to_first_token_ms = complete.time_to_first_token_ms;
             turns::answer_from_responses(turn);

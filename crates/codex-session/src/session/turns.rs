@@ -1,7 +1,7 @@
 //! Turns: where each begins and ends, and which one a line belongs to.
 
 use super::model::{Inference, Session, Turn, TurnStatus};
-use crate::rollout::event::TaskStarted;
+use crate::rollout::event::{TaskStarted, TurnEndEvent};
 use crate::rollout::item::UserContent;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -139,37 +139,25 @@ impl TurnIndex {
     pub(super) fn end<'a>(
         &self,
         session: &'a mut Session,
-        turn_id: Option<&str>,
-        end: End,
+        event: &TurnEndEvent,
+        status: TurnStatus,
+        at: Option<Timestamp>,
     ) -> Option<&'a mut Turn> {
-        let index = self.ended(session, turn_id)?;
+        let index = self.ended(session, event.turn_id.as_deref())?;
         // A turn begins after the one before it, of which at least the beginning is known.
         let earliest = match index.checked_sub(1) {
             Some(before) => session.turns[before].ended_at.or(session.turns[before].started_at),
             None => session.meta.timestamp.as_ref().and_then(|text| text.parse().ok()),
         };
+        // Earlier than the turn's first line in a new thread: Codex writes it when the turn already runs.
+        let took =
+            event.duration_ms.and_then(|took| i64::try_from(took).ok()).map(SignedDuration::from_millis);
+        let began = took.and_then(|took| at?.checked_sub(took).ok());
         let turn = &mut session.turns[index];
-        let began = end.began().zip(earliest).map(|(began, earliest)| began.max(earliest));
+        let began = began.zip(earliest).map(|(began, earliest)| began.max(earliest));
         turn.started_at = [turn.started_at, began].into_iter().flatten().min();
-        turn.status = end.status;
-        turn.ended_at = end.at;
+        (turn.status, turn.ended_at) = (status, at);
         Some(turn)
-    }
-}
-
-/// How a turn came to its end.
-pub(super) struct End {
-    pub(super) status: TurnStatus,
-    pub(super) at: Option<Timestamp>,
-    /// As Codex measured it, in milliseconds.
-    pub(super) took_ms: Option<u64>,
-}
-
-impl End {
-    /// Earlier than the turn's first line in a new thread: Codex writes it when the turn already runs.
-    fn began(&self) -> Option<Timestamp> {
-        let took = SignedDuration::from_millis(i64::try_from(self.took_ms?).ok()?);
-        self.at?.checked_sub(took).ok()
     }
 }
 

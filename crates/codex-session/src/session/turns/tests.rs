@@ -3,8 +3,17 @@
 use super::*;
 use crate::rollout::event::TurnAttribution;
 
-fn completed() -> End {
-    End { status: TurnStatus::Completed, at: None, took_ms: None }
+/// Completes a turn.
+fn end(
+    index: &TurnIndex,
+    session: &mut Session,
+    id: Option<&str>,
+    took_ms: Option<u64>,
+    at: Option<Timestamp>,
+) {
+    let event =
+        TurnEndEvent { turn_id: id.map(str::to_owned), duration_ms: took_ms, ..TurnEndEvent::default() };
+    index.end(session, &event, TurnStatus::Completed, at);
 }
 
 fn begun(turn_ids: &[Option<&str>]) -> (TurnIndex, Session) {
@@ -48,7 +57,7 @@ fn an_end_is_of_the_turn_it_names() {
     ];
     for (begins, named, ended) in table {
         let (index, mut session) = begun(&begins);
-        index.end(&mut session, named, completed());
+        end(&index, &mut session, named, None, None);
         let completed = session.turns.iter().position(|turn| turn.status == TurnStatus::Completed);
         assert_eq!(completed, ended, "{begins:?} {named:?}");
     }
@@ -65,7 +74,7 @@ fn only_a_turn_that_a_running_turn_asked_for_is_a_reviews() {
     for (parent, of_a_review) in [("running", true), ("over", false), ("another thread's", false)] {
         assert_eq!(index.is_a_reviews(&session, &started(parent)), of_a_review, "{parent}");
     }
-    index.end(&mut session, Some("running"), completed());
+    end(&index, &mut session, Some("running"), None, None);
     assert!(!index.is_a_reviews(&session, &started("running")));
 }
 
@@ -76,10 +85,10 @@ fn a_turn_begins_by_its_duration_but_not_before_the_turn_before_it() {
         let (mut index, mut session) = (TurnIndex::default(), Session::default());
         session.meta.timestamp = Some(at(50).to_string());
         index.begin(&mut session, Some("a".into()), Some(at(400)));
-        index.end(&mut session, Some("a"), End { took_ms, at: Some(at(1_000)), ..completed() });
+        end(&index, &mut session, Some("a"), took_ms, Some(at(1_000)));
         assert_eq!(session.turns[0].started_at, Some(at(began)), "{took_ms:?}");
         index.begin(&mut session, Some("b".into()), Some(at(1_500)));
-        index.end(&mut session, Some("b"), End { took_ms: Some(9_000), at: Some(at(2_000)), ..completed() });
+        end(&index, &mut session, Some("b"), Some(9_000), Some(at(2_000)));
         assert_eq!(session.turns[1].started_at, Some(at(1_000)));
     }
 }
