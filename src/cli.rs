@@ -205,7 +205,7 @@ pub struct Sync {
     pub drop: Option<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(group(ArgGroup::new("which").required(true).multiple(true).args(["what", "all", "since"])))]
 pub struct Import {
     /// Session files, folders of them, or session ids

@@ -1,7 +1,7 @@
 //! `mlflow forget`: removes a session's trace from store, spool and records, and lists where else it is.
 
 use super::layout::counted;
-use super::{CommandError, named, print};
+use super::{CommandError, print, trace_argument};
 use crate::base::world::World;
 use crate::cli::Forget;
 use crate::finish::removal::{Removal, RemovalError, remove_session};
@@ -13,7 +13,7 @@ pub(super) fn run(asked: &Forget, world: &World) -> Result<(), CommandError> {
     let context = super::context(world)?;
     let paths = &context.paths;
     crate::base::log::begin(paths.log());
-    let (trace, thread) = named::trace(&asked.what, paths)?;
+    let (trace, thread) = trace_argument::trace(&asked.what, paths)?;
     let removal = remove_session(trace, thread, &context.settings().target.value, paths)
         .map_err(|why| format!("nothing was removed: {why}\n  hint: {}", hint(&why)))?;
     if removal.is_nothing() {

@@ -1,7 +1,7 @@
 //! `mlflow show`: prints one trace from a local store, the spool, or a session file.
 
 use super::layout::Colours;
-use super::{CommandError, named, tree};
+use super::{CommandError, trace_argument, tree};
 use crate::base::world::World;
 use crate::claim::thread_record::ThreadRecord;
 use crate::cli::Show;
@@ -42,7 +42,7 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), CommandError> {
             let newest = |(trace, thread): (_, Option<ThreadId>)| {
                 thread.map_or(trace, |thread| newest_part(&thread, &context.paths))
             };
-            let id = named::by_id(&text, &context.paths).map(newest).ok_or_else(|| {
+            let id = trace_argument::by_id(&text, &context.paths).map(newest).ok_or_else(|| {
                 format!("{text} is neither a trace id (tr-…), a session id, nor a file\n  hint: `codex-traced mlflow show` shows the newest trace")
             })?;
             stored(id, &context)?

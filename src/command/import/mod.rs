@@ -1,6 +1,5 @@
 //! `mlflow import` and `mlflow trace-latest`: trace sessions that ran without codex-traced.
 
-mod progress;
 mod report;
 mod select;
 mod work;
@@ -18,14 +17,12 @@ use jiff::civil::DateTime;
 use jiff::{Span, Timestamp, Zoned};
 use launch::exit::ChildExit;
 use nix::libc::SIGINT;
-use progress::Progress;
+use report::Progress;
 use select::Selection;
-use work::{ImportOutcome, ImportRun, Mode};
+use work::{ImportOutcome, ImportRun};
 
 pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, CommandError> {
-    let since = import.since.as_deref().map(|text| since(text, &Zoned::now())).transpose()?;
-    let mode = if import.dry_run { Mode::DryRun } else { Mode::Import };
-    begin(world, mode, since, import.again, |home, settings| {
+    begin(import, world, |home, settings| {
         if import.what.is_empty() {
             return Ok(select::all(home, settings));
         }
@@ -34,16 +31,15 @@ pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, CommandEr
 }
 
 pub(super) fn latest(world: &World) -> Result<ChildExit, CommandError> {
-    begin(world, Mode::Import, None, false, |home, settings| Ok(select::latest(home, settings)))
+    begin(&Import::default(), world, |home, settings| Ok(select::latest(home, settings)))
 }
 
 fn begin(
+    import: &Import,
     world: &World,
-    mode: Mode,
-    since: Option<Timestamp>,
-    is_all_wanted: bool,
     select: impl FnOnce(&CodexHome, &Settings) -> Result<Selection, CommandError>,
 ) -> Result<ChildExit, CommandError> {
+    let since = import.since.as_deref().map(|text| since(text, &Zoned::now())).transpose()?;
     let context = context(world)?;
     let (home, settings) = (context.home(), context.settings());
     crate::base::log::begin(context.paths.log());
@@ -60,7 +56,7 @@ fn begin(
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
     let threads = selection.threads.iter().filter_map(|files| Some(&files.first()?.thread));
     let mut answers = ask(threads, &context.paths, world);
-    answers.is_all_wanted = is_all_wanted;
+    answers.is_all_wanted = import.again;
     let run = ImportRun {
         context: &context,
         toward: Toward {
@@ -70,11 +66,12 @@ fn begin(
         },
         subagents: &selection.subagents,
         since,
-        mode,
+        is_dry_run: import.dry_run,
     };
     let progress = Progress::choose(world, selection.threads.len());
-    let outcomes = run.run(&selection.threads, &progress);
-    let (text, is_well) = report::render(&outcomes, &selection, mode);
+    let outcomes = run.run(&selection.threads, || progress.one_more());
+    progress.end();
+    let (text, is_well) = report::render(&outcomes, &selection, import.dry_run);
     print(&text);
     Ok(match is_well {
         // Ends as by Ctrl-C, so that a calling script stops too.

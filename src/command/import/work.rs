@@ -1,6 +1,5 @@
 //! The work of an import: parallel readers, one deliverer, bounded channel.
 
-use super::progress::Progress;
 use super::select::Subagents;
 use crate::finish::context::Context;
 use crate::finish::delivery::deliver;
@@ -41,14 +40,8 @@ pub(super) struct ImportRun<'a> {
     pub(super) toward: Toward<'a>,
     pub(super) subagents: &'a Subagents,
     pub(super) since: Option<Timestamp>,
-    pub(super) mode: Mode,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    Import,
     /// Reports what an import would do, and writes nothing.
-    DryRun,
+    pub(super) is_dry_run: bool,
 }
 
 /// The result for one session.
@@ -79,8 +72,8 @@ pub(super) struct ImportedSession {
 }
 
 impl ImportRun<'_> {
-    /// The outcome of each thread, in the order of `threads`.
-    pub(super) fn run(&self, threads: &[Vec<SessionFile>], progress: &Progress) -> Vec<ImportOutcome> {
+    /// The outcome of each thread, in the order of `threads`. `one_more` is called after each.
+    pub(super) fn run(&self, threads: &[Vec<SessionFile>], one_more: impl Fn()) -> Vec<ImportOutcome> {
         let signals = SignalPipe::with_ending_signals().ok();
         let asked = Cell::new(0);
         // The first signal stops the readers, and spooled traces are still delivered. The second stops that too.
@@ -104,7 +97,7 @@ impl ImportRun<'_> {
                 stopped.fetch_or(times_asked() > 0, Ordering::Relaxed);
                 match receiver.recv_timeout(LOOK) {
                     Ok((index, outcome)) => {
-                        progress.one_more();
+                        one_more();
                         delivery.expect(&outcome);
                         outcomes[index] = outcome;
                     }
@@ -117,7 +110,6 @@ impl ImportRun<'_> {
             }
         });
         delivery.deliver(&|| times_asked() > 1);
-        progress.end();
         outcomes.into_iter().map(|outcome| delivery.outcome(outcome)).collect()
     }
 
@@ -178,7 +170,7 @@ impl ImportRun<'_> {
             let silence = self.toward.answers.silence(&session.target);
             session.problem = Some(silence.unwrap_or_default().to_owned());
         }
-        if self.mode == Mode::Import
+        if !self.is_dry_run
             && session.state.must_be_sent()
             && let Err(error) = imported.put(self.context)
         {
@@ -216,7 +208,7 @@ struct BatchDelivery<'a> {
 impl BatchDelivery<'_> {
     fn is_spooled(&self, outcome: &ImportOutcome) -> bool {
         let is_sent = matches!(outcome, ImportOutcome::Made(session) if session.state.must_be_sent());
-        is_sent && self.work.mode == Mode::Import
+        is_sent && !self.work.is_dry_run
     }
 
     fn expect(&mut self, outcome: &ImportOutcome) {

@@ -2,7 +2,7 @@
 
 mod server;
 
-use super::{CommandError, context, named, print};
+use super::{CommandError, context, print, trace_argument};
 use crate::base::notice;
 use crate::base::paths::Paths;
 use crate::base::world::World;
@@ -27,7 +27,7 @@ pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, CommandError> {
     let context = context(world)?;
     let paths = &context.paths;
     let trace = match &ui.what {
-        Some(what) => Some(named::trace(what, paths)?.0),
+        Some(what) => Some(trace_argument::trace(what, paths)?.0),
         None => last_trace(paths),
     };
     let page = TracePage::choose(trace, paths, &context.settings().target.value);
