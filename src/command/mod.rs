@@ -46,7 +46,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         Command::Disable => disable::run(world).map(well),
         Command::Status(report) => status::run(&report, world).map(well),
         Command::Doctor(report) => doctor::run(&report, world),
-        Command::Finish(finish) => Ok(well(finish_launch(&finish.launch, world))),
+        Command::Finish(finish) => Ok(finish_launch(&finish.launch, world)),
         Command::Forget(forget) => forget::run(&forget, world).map(well),
         Command::Show(show) => show::run(&show, world).map(well),
         Command::Sync(sync) => sync::run(&sync, world).map(well),
@@ -67,9 +67,10 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
 }
 
 /// Internal; spawned by the launcher. Makes and delivers the traces of a launch after Codex's end.
-fn finish_launch(launch: &str, world: &World) {
+fn finish_launch(launch: &str, world: &World) -> ChildExit {
     std::panic::set_hook(Box::new(|panic| tracing::error!("a defect of ours: {panic}")));
     finisher(launch, world);
+    ChildExit::Code(0)
 }
 
 fn well((): ()) -> ChildExit {
