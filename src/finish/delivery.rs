@@ -73,7 +73,7 @@ pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, 
         if archived.is_empty() {
             break;
         }
-        if let Err(error) = deliver_continuations(archived, so_far, &once, request.progress, context) {
+        if let Err(error) = deliver_continuations(archived, so_far, once, request.progress, context) {
             drained = Err(error);
         }
     }
