@@ -22,7 +22,7 @@ use support::mlflow_server::post;
 use support::real::MLFLOW_VERSION;
 use support::{
     Codex, Dislike, End, Fault, FaultProxy, Home, MlflowServer, ModelServer, Oracle, Outcome, PickyServer,
-    Reply, Script, codex, run, start,
+    Reply, Script, codex, each_in_parallel, run, start,
 };
 
 const INFO: &str = "/api/3.0/mlflow/traces";
@@ -43,7 +43,15 @@ struct Network {
     /// What plain Codex prints.
     plain: Outcome,
     launches: usize,
+    /// Seconds for a request, and for a launch.
+    limits: [&'static str; 2],
 }
+
+/// For a server that does not answer.
+const SHORT: [&str; 2] = ["5", "20"];
+
+/// For a server that answers, on a busy machine.
+const LONG: [&str; 2] = ["30", "90"];
 
 impl Network {
     fn new(codex: Codex) -> Network {
@@ -55,6 +63,7 @@ impl Network {
             model,
             plain: Outcome { stdout: String::new(), stderr: String::new(), end: End::Code(0) },
             launches: 0,
+            limits: SHORT,
         };
         let plain = network.home.command(&network.codex.native);
         network.plain = network.observe(plain).0;
@@ -78,11 +87,10 @@ impl Network {
         command.envs([
             ("MLFLOW_TRACKING_URI", uri),
             ("MLFLOW_CODEX_TRACING_ENABLED", "true"),
-            // Long enough for a server on a busy machine.
-            ("MLFLOW_HTTP_REQUEST_TIMEOUT", "5"),
+            ("MLFLOW_HTTP_REQUEST_TIMEOUT", self.limits[0]),
             ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),
             ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0"),
-            ("CODEX_TRACED_WAIT", "20"),
+            ("CODEX_TRACED_WAIT", self.limits[1]),
         ]);
         command
     }
@@ -154,9 +162,11 @@ fn under_every_network_fault_codex_is_unchanged_and_the_trace_is_in_one_place() 
     let Some(mut server) = MlflowServer::of(MLFLOW_VERSION) else { return };
     let proxy = FaultProxy::before(address(server.port()));
     let uri = proxy.url();
-    let mut network = Network::new(codex);
+    let mut network = Network::new(codex.clone());
+    network.limits = LONG;
     // The first spans cost a server more than those below.
     assert_eq!(network.launch(&server.uri()).0, Place::Server);
+    network.limits = SHORT;
 
     use Place::{Server, SetAside, Waiting};
     use Times::{All, Once};
@@ -189,18 +199,22 @@ fn under_every_network_fault_codex_is_unchanged_and_the_trace_is_in_one_place() 
         ("the answer to the info is lost, once", INFO, Fault::LoseAnswer, Once, Server),
         ("every answer to the info is lost", INFO, Fault::LoseAnswer, All, Waiting),
     ];
-    for (name, path, fault, times, expected) in table {
+    let threads = each_in_parallel(table, |(name, path, fault, times, expected)| {
+        let proxy = FaultProxy::before(address(server.port()));
+        let mut network = Network::new(codex.clone());
         match times {
             All => proxy.fail(path, fault),
             Once => proxy.fail_once(path, fault),
         }
-        let (place, said) = network.launch(&uri);
+        network.limits = if expected == Server { LONG } else { SHORT };
+        let (place, said) = network.launch(&proxy.url());
         println!("{name:40} {place:?}  {said}");
         assert_eq!(place, expected, "{name}: {said}");
         assert_eq!(said.is_empty(), place == Server, "{name}: {said}");
         proxy.heal();
-        network.sync(&uri, if expected == SetAside { &["--retry"] } else { &[] });
-    }
+        network.sync(&proxy.url(), if expected == SetAside { &["--retry"] } else { &[] });
+        network.traces()
+    });
 
     let (place, said) = network.launch("http://127.0.0.1:1");
     println!("{:40} {place:?}  {said}", "refused");
@@ -242,10 +256,11 @@ fn under_every_network_fault_codex_is_unchanged_and_the_trace_is_in_one_place() 
     let traces = oracle.traces(server.uri().as_str());
     let mut ids: Vec<String> = traces.iter().map(|trace| trace.trace_id.clone()).collect();
     ids.sort();
-    let expected = network.traces();
-    assert_eq!(expected.len(), network.launches);
-    assert!(ids.iter().all(|id| expected.contains(id)), "no trace that nobody made");
-    assert_eq!(ids.len(), network.launches - nowhere, "each trace once");
+    let own = network.traces();
+    assert_eq!(own.len(), network.launches);
+    let expected: Vec<String> = threads.into_iter().flatten().chain(own).collect();
+    assert!(ids.iter().all(|id| expected.contains(id)), "a trace of no launch");
+    assert_eq!(ids.len(), expected.len() - nowhere, "each trace once");
     for trace in &traces {
         let total = trace.token_usage.as_ref().and_then(|usage| usage["total_tokens"].as_i64());
         assert_eq!(

@@ -9,7 +9,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::run::LIMIT;
-use support::{Gate, Home, ModelServer, Oracle, Reply, Script, Tmux, Trace, codex, run, wait_for};
+use support::{
+    Gate, Home, ModelServer, Oracle, Reply, Script, Tmux, Trace, codex, each_in_parallel, run, wait_for,
+};
 
 use Deed::{CloseInMidTurn, Codex, KillPane, Launcher, Monitor};
 
@@ -40,6 +42,7 @@ enum Who {
     Traced,
 }
 
+#[derive(Clone, Copy)]
 struct Row {
     deed: Deed,
     plain: &'static str,
@@ -271,7 +274,7 @@ fn every_ending_leaves_what_plain_codex_leaves_or_better_and_one_trace() {
     let folder = Visit::new();
     let database = folder.home.root().join("all.db");
     let target = format!("sqlite:///{}", database.display());
-    let seen = TABLE.map(|row| {
+    let seen = each_in_parallel(TABLE.to_vec(), |row| {
         let plain = Visit::new().suffer(row.deed, Who::Plain, &codex, &target);
         let visit = Visit::new();
         let traced = visit.suffer(row.deed, Who::Traced, &codex, &target);

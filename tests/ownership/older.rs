@@ -3,7 +3,7 @@
 use super::{evidence, thread_with, traced};
 use crate::LAUNCHER;
 use support::real::CODEX_BEFORE;
-use support::{End, Home, ModelServer, Reply, Script, Tmux, older_codex, run};
+use support::{End, Home, ModelServer, Reply, Script, Tmux, each_in_parallel, older_codex, run};
 
 /// Version, and the evidence for the session of the full-screen interface.
 const VERSIONS: [(&str, &str); 5] = [
@@ -16,7 +16,7 @@ const VERSIONS: [(&str, &str); 5] = [
 
 #[test]
 fn sessions_of_older_codexes_are_claimed_by_what_those_show() {
-    for (version, by) in VERSIONS {
+    each_in_parallel(VERSIONS.to_vec(), |(version, by)| {
         let Some(codex) = older_codex(version) else { return };
         // Some interfaces ask for a title too, at about the same time.
         let script = Script::new()
@@ -47,5 +47,5 @@ fn sessions_of_older_codexes_are_claimed_by_what_those_show() {
         }
         let traced = traced(&home);
         assert_eq!((traced.len(), home.rollouts().len()), (2, 3), "{version}: {traced:?}");
-    }
+    });
 }

@@ -6,7 +6,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 use support::run::LIMIT;
-use support::{End, Front, Gate, Home, ModelServer, Reply, Script, Tmux, codex, run, start};
+use support::{
+    End, Front, Gate, Home, ModelServer, Reply, Script, Tmux, codex, each_in_parallel, run, start,
+};
 
 const TOKEN: &str = "dapi-of-nobody-0123456789abcdef";
 
@@ -88,7 +90,7 @@ fn a_hostile_server_gets_nothing_but_what_was_meant_for_it_and_steers_nothing() 
     let cases = [false, true]
         .into_iter()
         .flat_map(|begins_well| table(&elsewhere).into_iter().map(move |hostile| (begins_well, hostile)));
-    for (begins_well, hostile) in cases {
+    each_in_parallel(cases.collect(), |(begins_well, hostile)| {
         let what = format!("{}{}", hostile.what, if begins_well { ", later" } else { "" });
         let model = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
         let home = Home::new(&model.url());
@@ -129,8 +131,8 @@ fn a_hostile_server_gets_nothing_but_what_was_meant_for_it_and_steers_nothing() 
         assert!(!all.contains(TOKEN), "{what}: {all}");
         let kept = home.spooled().len() + set_aside(&home);
         assert_eq!(kept, 1, "{what}: the trace is kept; {all}");
-        assert!(listener.accept().is_err(), "{what}: somebody came to where the server sent us");
-    }
+        assert!(listener.accept().is_err(), "{what}: a request came to where the server sent the launcher");
+    });
 }
 
 /// In a folder with a hostile name a hostile prompt gets a hostile answer.

@@ -31,6 +31,7 @@ pub mod mlflow_server;
 pub mod model_server;
 pub mod normalise;
 pub mod oracle;
+mod parallel;
 pub mod picky;
 #[cfg(target_os = "linux")]
 pub mod probe;
@@ -54,6 +55,7 @@ pub use mlflow_server::{MlflowServer, ServerOptions};
 pub use model_server::ModelServer;
 pub use normalise::normalised;
 pub use oracle::{Oracle, Span, Trace, TrackingUri, Verb};
+pub use parallel::each_in_parallel;
 pub use picky::{Dislike, PickyServer};
 pub use real::{Codex, codex, mlflow, node_that_replaces_itself, older_codex};
 pub use recorded::Recorded;
