@@ -1,20 +1,15 @@
 //! The trace info of MLflow's REST API: everything about a trace but its spans.
 
 use crate::keys::{self, ACTIVE_MS};
-use crate::tags::{self, Record};
+use crate::tags::{self, Record, TagUpdate};
 use crate::trace::Trace;
 use crate::wire::json;
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
 
-/// The body of `POST …/api/3.0/mlflow/traces`. `tags` are those to write, including the trace's name;
-/// `record` is stored in the metadata, for the next update.
-pub(crate) fn body(
-    trace: &Trace,
-    experiment: &str,
-    tags: &BTreeMap<String, String>,
-    record: &Record,
-) -> Value {
+/// The body of `POST …/api/3.0/mlflow/traces`. The update's tags include the trace's name; its record is stored in
+/// the metadata, for the next update.
+pub(crate) fn body(trace: &Trace, experiment: &str, update: &TagUpdate) -> Value {
     object!({"trace": {"trace_info": {
         "trace_id": trace.id.to_string(),
         "trace_location": location(experiment),
@@ -23,8 +18,8 @@ pub(crate) fn body(
         "state": trace.state.as_str(),
         "request_preview": trace.request_preview,
         "response_preview": trace.response_preview,
-        "trace_metadata": metadata(trace, record),
-        "tags": tags,
+        "trace_metadata": metadata(trace, &update.record),
+        "tags": update.write,
     }}})
 }
 
@@ -101,6 +96,7 @@ mod tests {
     #[test]
     fn the_body_has_the_keys_and_widths_of_the_rest_api() {
         let record = Record::from([("a".to_owned(), "1".to_owned())]);
+        let update = TagUpdate { write: tags(&trace()), record, ..TagUpdate::default() };
         let expected = object!({"trace": {"trace_info": {
             "trace_id": "tr-01010101010101010101010101010101",
             "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "7"}},
@@ -115,7 +111,7 @@ mod tests {
             },
             "tags": {"codex.cli_version": "0.169.0", "mlflow.traceName": "codex_cli_session"},
         }}});
-        assert_eq!(body(&trace(), "7", &tags(&trace()), &record), expected);
+        assert_eq!(body(&trace(), "7", &update), expected);
     }
 
     #[test]

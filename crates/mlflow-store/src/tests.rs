@@ -1,11 +1,14 @@
-//! One trace for the tests of every store, and the same session after a resume.
+//! One trace for the tests of every store, the same session after a resume, and a server's answer.
 
 use crate::exporter::ExportError;
 use crate::ids::{SpanId, TraceId};
 use crate::keys;
+use crate::rest::answer::Answer;
 use crate::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
 use common::json::value::Map;
 use common::json::value::Value;
+use reqwest::StatusCode;
+use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -93,5 +96,16 @@ pub(super) fn message(error: ExportError) -> String {
         ExportError::Experiment(reason) => format!("experiment: {reason}"),
         ExportError::Trace(reason) => format!("trace: {reason}"),
         ExportError::Stopped => "stopped".into(),
+    }
+}
+
+pub(super) fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
+    let header = |(name, value): &(&'static str, &'static str)| {
+        (HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    Answer {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: headers.iter().map(header).collect(),
+        body: body.as_bytes().to_vec(),
     }
 }

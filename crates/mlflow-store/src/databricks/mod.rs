@@ -42,7 +42,7 @@ impl<'a> DatabricksExporter<'a> {
     /// Sends everything but the spans.
     fn send_info(&self, trace: &Trace, experiment: &str, before: &StoredTrace) -> Result<()> {
         let update = before.update(trace);
-        let body = info::body(trace, experiment, &update.write, &update.record);
+        let body = info::body(trace, experiment, &update);
         let answer = stored::send_info(&self.workspace, &body)?;
         if !answer.status.is_success() {
             return match self.workspace.is_taken(&answer) {

@@ -111,15 +111,12 @@ fn is_code(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::StatusCode;
-    use reqwest::header::HeaderMap;
+    use crate::tests::answer;
 
     fn refusal(status: u16, body: &str) -> Refusal {
-        let status = StatusCode::from_u16(status).unwrap();
-        let answer = Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() };
         let mask = CredentialMask::default();
         mask.add(b"dapi-1");
-        Refusal::from_answer(&answer, &mask)
+        Refusal::from_answer(&answer(status, &[], body), &mask)
     }
 
     #[test]

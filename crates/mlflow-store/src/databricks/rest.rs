@@ -32,7 +32,7 @@ impl Rest for WorkspaceApi<'_> {
             Subject::ExperimentName(name) => ("find", name),
             Subject::ExperimentId(id) | Subject::FormerExperiment(id) => ("find", id),
             Subject::NewExperiment(name) => ("make", name),
-            Subject::StoredTrace => {
+            Subject::Server | Subject::StoredTrace => {
                 let reason = format!("Databricks does not tell whether it has the trace{message}");
                 return ExportError::unclear(reason);
             }

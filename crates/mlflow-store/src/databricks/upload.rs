@@ -130,7 +130,7 @@ fn block_id(index: usize, part: &[u8]) -> String {
 const SHORTEST_SECRET: usize = 16;
 
 /// Why a request to the storage failed.
-pub(super) enum Failed {
+enum Failed {
     /// Earlier parts are not there as they were sent: another upload interfered, or an answer was lost.
     OutOfStep(ExportError),
     For(ExportError),
@@ -143,13 +143,13 @@ impl From<ExportError> for Failed {
 }
 
 /// The part of an address that may be shown.
-pub(super) fn place(url: &str) -> String {
+fn place(url: &str) -> String {
     let host = Url::parse(url).ok().and_then(|url| Some(url.host_str()?.to_owned()));
     format!("the cloud storage at {}", host.as_deref().unwrap_or("an unknown place"))
 }
 
 /// The same error, without any part of the address that gives access.
-pub(super) fn without_address(error: ExportError, url: &str, place: &str) -> ExportError {
+fn without_address(error: ExportError, url: &str, place: &str) -> ExportError {
     reworded(error, |reason| {
         let query = url.split_once('?').map_or("", |(_, query)| query);
         let values = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
@@ -162,7 +162,7 @@ pub(super) fn without_address(error: ExportError, url: &str, place: &str) -> Exp
 }
 
 /// The cloud's error code. The rest of the answer is not shown: S3 sends back what was signed.
-pub(super) fn error_code(answer: &Answer) -> String {
+fn error_code(answer: &Answer) -> String {
     let header = answer.headers.get("x-ms-error-code").and_then(|value| value.to_str().ok());
     let body = String::from_utf8_lossy(&answer.body);
     let element = || body.split_once("<Code>")?.1.split_once("</Code>").map(|(code, _)| code);
@@ -172,11 +172,11 @@ pub(super) fn error_code(answer: &Answer) -> String {
 }
 
 /// S3 and Google's storage answer 400 to an address that was signed with expired credentials.
-pub(super) fn may_have_expired(status: u16, code: &str) -> bool {
+fn may_have_expired(status: u16, code: &str) -> bool {
     matches!(status, 401 | 403) || code == "ExpiredToken"
 }
 
-pub(super) fn failure(status: u16, word: &str, place: &str) -> Failed {
+fn failure(status: u16, word: &str, place: &str) -> Failed {
     let code = if word.is_empty() { String::new() } else { format!(" ({word})") };
     let sentence = format!("{place} refused the spans with HTTP {status}{code}");
     if may_have_expired(status, word) {

@@ -1,12 +1,12 @@
 //! Sends traces to a server: spans as OTLP or as an artifact, and the information about each trace.
 
-use super::refusal::Purpose;
 use super::server::{FIRST_TO_ADD, ServerApi};
 use super::settings::connect;
 use super::spans::{self, Route};
 use crate::exporter::{Delivered, ExportError, Exporter, Remote, Result, Sign};
 use crate::receipt::Receipt;
 use crate::rest::answer::{self, Answer};
+use crate::rest::api::{Rest, Subject};
 use crate::rest::experiments;
 use crate::rest::stored::{self, StoredTrace};
 use crate::tags::{self, TagUpdate};
@@ -56,7 +56,7 @@ impl<'a> HttpExporter<'a> {
         there: Option<&StoredTrace>,
         update: &TagUpdate,
     ) -> Result<StoredTrace> {
-        let mut body = info::body(trace, experiment, &update.write, &update.record);
+        let mut body = info::body(trace, experiment, update);
         let info = &mut body["trace"]["trace_info"];
         let has = |key: &str| there.is_some_and(|there| there.has_metadata(key));
         if !trace.metadata.contains_key(keys::COST)
@@ -97,7 +97,7 @@ impl<'a> HttpExporter<'a> {
     fn check(&self, answer: &Answer) -> Result<()> {
         match answer.status.is_success() {
             true => Ok(()),
-            false => Err(self.server.refusal(Purpose::Take, answer)),
+            false => Err(self.server.refused(Subject::TraceInfo, answer)),
         }
     }
 
@@ -131,7 +131,7 @@ impl<'a> HttpExporter<'a> {
         let answer = self.server.send(Method::PUT, &parts, &headers, wire::traces_json(trace))?;
         match answer.status.is_success() && !answer::is_page(&answer) {
             true => Ok(()),
-            false => Err(self.server.refusal(Purpose::Take, &answer)),
+            false => Err(self.server.refused(Subject::TraceInfo, &answer)),
         }
     }
 

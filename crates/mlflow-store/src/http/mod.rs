@@ -19,10 +19,9 @@ use crate::ids::TraceId;
 use crate::info;
 use crate::lost::{self, Lost, SentTrace};
 use crate::rest::answer::{date, error_code};
-use crate::rest::api::{ApiRequest, Rest};
+use crate::rest::api::{ApiRequest, Rest, Subject};
 use crate::rest::experiments;
 use crate::target::Experiment;
-use refusal::Purpose;
 use reqwest::Method;
 use reqwest::header::DATE;
 use serde_json::json;
@@ -70,12 +69,12 @@ fn search(server: &ServerApi, sent: &[SentTrace]) -> Result<Vec<TraceId>> {
         // MLflow itself refuses the search; then the caller looks at each trace.
         return match error_code(&answer) {
             Some(_) => Ok(Vec::new()),
-            None => Err(server.refusal(Purpose::Look, &answer)),
+            None => Err(server.refused(Subject::Server, &answer)),
         };
     }
     let found = answer.json();
     if found.is_null() {
-        return Err(server.refusal(Purpose::Look, &answer));
+        return Err(server.refused(Subject::Server, &answer));
     }
     let traces = found["traces"].as_array().into_iter().flatten();
     Ok(traces.filter_map(|trace| trace["trace_id"].as_str()?.parse().ok()).collect())
@@ -89,6 +88,6 @@ fn has(server: &ServerApi, trace: TraceId) -> Result<bool> {
         // As for an experiment. A 404 without a code is from a proxy, whose server may be down.
         403 => Ok(false),
         404 if error_code(&answer).is_some() => Ok(false),
-        _ => Err(server.refusal(Purpose::Look, &answer)),
+        _ => Err(server.refused(Subject::Server, &answer)),
     }
 }

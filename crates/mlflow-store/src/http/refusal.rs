@@ -2,29 +2,20 @@
 
 use crate::exporter::ExportError;
 use crate::rest::answer::{Answer, is_page, message, plain, retry_after};
+use crate::rest::api::Subject;
 use reqwest::header::LOCATION;
 
 /// The longest address of a redirect that is shown, in characters.
 const LONGEST_ADDRESS: usize = 200;
 
-/// The purpose of the request that was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// To look at the server, its experiments, or a trace.
-    Look,
-    /// To look at the trace that is to be sent.
-    Find,
-    /// To send spans or the information about a trace.
-    Take,
-}
-
 /// The error for an answer that the caller cannot use. `address` is the server's.
-pub(super) fn refused(address: &str, purpose: Purpose, answer: &Answer) -> ExportError {
+pub(super) fn refused(address: &str, subject: Subject, answer: &Answer) -> ExportError {
     let (status, words) = (answer.status, message(answer));
+    let sends_trace = matches!(subject, Subject::TraceInfo | Subject::Tag);
     // A proxy may turn back one trace alone.
-    let elsewhere = |reason: String| match purpose {
-        Purpose::Look => ExportError::Target(reason),
-        Purpose::Find | Purpose::Take => ExportError::unclear(reason),
+    let elsewhere = |reason: String| match sends_trace || matches!(subject, Subject::StoredTrace) {
+        true => ExportError::unclear(reason),
+        false => ExportError::Target(reason),
     };
     if status.is_redirection() {
         let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
@@ -44,22 +35,22 @@ pub(super) fn refused(address: &str, purpose: Purpose, answer: &Answer) -> Expor
     let answered = format!("{address} answered {status}{words}");
     let without_right =
         format!("{answered} (ask for the right to write there, or choose another experiment)");
-    match (status.as_u16(), purpose) {
-        (401, _) => ExportError::Target(format!(
+    match status.as_u16() {
+        401 => ExportError::Target(format!(
             "{answered} (set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)"
         )),
         // The user may be allowed to write to another experiment.
-        (403, Purpose::Take) => ExportError::Experiment(without_right),
-        (403, Purpose::Look | Purpose::Find) => ExportError::Target(without_right),
-        (407, _) => ExportError::Target(format!(
+        403 if sends_trace => ExportError::Experiment(without_right),
+        403 => ExportError::Target(without_right),
+        407 => ExportError::Target(format!(
             "{answered} (put the proxy's user and password into HTTP_PROXY or HTTPS_PROXY)"
         )),
-        (408 | 425 | 429 | 500 | 502..=504, _) => ExportError::Transient {
+        408 | 425 | 429 | 500 | 502..=504 => ExportError::Transient {
             reason: answered,
             after: retry_after(&answer.headers),
             status: Some(status.as_u16()),
         },
-        (400 | 409 | 413 | 422, Purpose::Take) => {
+        400 | 409 | 413 | 422 if sends_trace => {
             ExportError::Trace(format!("{address} does not take the trace: {status}{words}"))
         }
         _ => elsewhere(answered),
@@ -69,27 +60,15 @@ pub(super) fn refused(address: &str, purpose: Purpose, answer: &Answer) -> Expor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::StatusCode;
-    use reqwest::header::HeaderValue;
-
-    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
-        let headers = headers.iter().map(|(name, value)| {
-            (reqwest::header::HeaderName::from_static(name), HeaderValue::from_static(value))
-        });
-        Answer {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: headers.collect(),
-            body: body.as_bytes().to_vec(),
-        }
-    }
+    use crate::tests::answer;
 
     fn error_text(
-        purpose: Purpose,
+        subject: Subject,
         status: u16,
         headers: &[(&'static str, &'static str)],
         body: &str,
     ) -> String {
-        match refused("http://host", purpose, &answer(status, headers, body)) {
+        match refused("http://host", subject, &answer(status, headers, body)) {
             ExportError::Unclear { reason, .. } => format!("unclear: {reason}"),
             ExportError::Archived(reason) => format!("archived: {reason}"),
             ExportError::Transient { reason, after, .. } => format!("transient {after:?}: {reason}"),
@@ -102,7 +81,7 @@ mod tests {
 
     #[test]
     fn every_status_has_a_cause() {
-        use Purpose::{Find, Look, Take};
+        use Subject::{Server as Look, StoredTrace as Find, TraceInfo as Take};
         let table = [
             (Look, 400, "target"),
             (Take, 400, "trace"),
@@ -131,9 +110,9 @@ mod tests {
             (Find, 401, "target"),
             (Find, 200, "unclear"),
         ];
-        for (purpose, status, kind) in table {
-            let text = error_text(purpose, status, &[], "");
-            assert!(text.starts_with(kind), "{purpose:?} {status}: {text}");
+        for (subject, status, kind) in table {
+            let text = error_text(subject, status, &[], "");
+            assert!(text.starts_with(kind), "{subject:?} {status}: {text}");
         }
     }
 
@@ -145,24 +124,29 @@ mod tests {
             (
                 "target: http://host answered 401 Unauthorized: You are not \"allowed\" (set MLFLOW_TRACKING_USERNAME \
                  and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)",
-                error_text(Purpose::Look, 401, &[], "You are not\r\n \"allowed\"\n"),
+                error_text(Subject::Server, 401, &[], "You are not\r\n \"allowed\"\n"),
             ),
             (
                 "trace: http://host does not take the trace: 400 Bad Request: no such field",
-                error_text(Purpose::Take, 400, &json, r#"{"error_code": "BAD", "message": "no such field"}"#),
+                error_text(
+                    Subject::TraceInfo,
+                    400,
+                    &json,
+                    r#"{"error_code": "BAD", "message": "no such field"}"#,
+                ),
             ),
             (
                 "transient Some(7s): http://host answered 503 Service Unavailable",
-                error_text(Purpose::Take, 503, &[("retry-after", "7")], "<html>busy</html>"),
+                error_text(Subject::TraceInfo, 503, &[("retry-after", "7")], "<html>busy</html>"),
             ),
             (
                 "target: http://host is not an MLflow server: it answered with a web page (check MLFLOW_TRACKING_URI)",
-                error_text(Purpose::Look, 200, &html, "<!doctype html>"),
+                error_text(Subject::Server, 200, &html, "<!doctype html>"),
             ),
             (
                 "target: http://host sends on to https://other/mlflow, where the trace was not sent (make that address \
                  MLFLOW_TRACKING_URI if it is the server's)",
-                error_text(Purpose::Look, 302, &[("location", "https://other/mlflow/version")], ""),
+                error_text(Subject::Server, 302, &[("location", "https://other/mlflow/version")], ""),
             ),
         ];
         for (expected, found) in table {

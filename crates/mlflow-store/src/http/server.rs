@@ -1,6 +1,6 @@
 //! Requests to a server's REST API, what its answers mean, and what follows from its version.
 
-use super::refusal::{self, Purpose};
+use super::refusal;
 use crate::exporter::{ExportError, Result};
 use crate::ids::TraceId;
 use crate::rest::answer::{Answer, error_code};
@@ -36,7 +36,7 @@ impl ServerApi<'_> {
                 version => Ok(version),
             },
             404 | 405 => Ok(None),
-            _ => Err(self.refusal(Purpose::Look, answer)),
+            _ => Err(self.refused(Subject::Server, answer)),
         }
     }
 
@@ -74,10 +74,6 @@ impl ServerApi<'_> {
         }
         self.client.send(&request)
     }
-
-    pub(super) fn refusal(&self, purpose: Purpose, answer: &Answer) -> ExportError {
-        refusal::refused(&self.address, purpose, answer)
-    }
 }
 
 impl Rest for ServerApi<'_> {
@@ -95,9 +91,7 @@ impl Rest for ServerApi<'_> {
                 "another process makes experiment \"{name}\" at {}",
                 self.address
             )),
-            Subject::StoredTrace => self.refusal(Purpose::Find, answer),
-            Subject::TraceInfo | Subject::Tag => self.refusal(Purpose::Take, answer),
-            _ => self.refusal(Purpose::Look, answer),
+            subject => refusal::refused(&self.address, subject, answer),
         }
     }
 
@@ -116,7 +110,7 @@ impl Rest for ServerApi<'_> {
             // A server with users answers 403 for a missing trace, except to its administrators.
             Subject::StoredTrace => matches!(status, 403 | 404),
             Subject::Tag => status == 404,
-            Subject::NewExperiment(_) | Subject::TraceInfo => false,
+            Subject::NewExperiment(_) | Subject::TraceInfo | Subject::Server => false,
         }
     }
 
@@ -188,8 +182,7 @@ mod tests {
     use super::*;
     use crate::exporter::Patience;
     use crate::rest::client::RequestPolicy;
-    use reqwest::StatusCode;
-    use reqwest::header::HeaderMap;
+    use crate::tests::answer;
 
     #[test]
     fn a_missing_workspace_is_no_missing_experiment() {
@@ -197,11 +190,6 @@ mod tests {
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]);
         let client = Client::new(http, RequestPolicy::default(), patience).unwrap();
         let server = ServerApi { client, address: String::new(), url: Url::parse("http://host").unwrap() };
-        let answer = |status: u16, body: &str| Answer {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: HeaderMap::new(),
-            body: body.as_bytes().to_vec(),
-        };
         let table = [
             (404, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"No Experiment with name=x"}"#, true),
             (404, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST"}"#, true),
@@ -215,7 +203,7 @@ mod tests {
             (200, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST"}"#, false),
         ];
         for (status, body, missing) in table {
-            let answer = answer(status, body);
+            let answer = answer(status, &[], body);
             assert_eq!(server.is_missing(Subject::ExperimentName("x"), &answer), missing, "{status} {body}");
         }
     }

@@ -1,13 +1,12 @@
 //! A trace's spans on a server: sent in batches, and their cost where only the server knows it.
 
 use super::otlp;
-use super::refusal::Purpose;
 use super::server::ServerApi;
 use crate::exporter::{ExportError, Result};
 use crate::ids::TraceId;
 use crate::keys;
 use crate::rest::answer;
-use crate::rest::api::ApiRequest;
+use crate::rest::api::{ApiRequest, Rest, Subject};
 use crate::trace::{Span, Trace};
 use crate::wire::json;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
@@ -45,7 +44,7 @@ fn send_batch(server: &ServerApi, trace: &Trace, experiment: &str, batch: otlp::
     let headers = [(CONTENT_TYPE, "application/x-protobuf"), (EXPERIMENT_HEADER, experiment)];
     let answer = server.send(Method::POST, &["v1", "traces"], &headers, batch.body)?;
     match answer.status.as_u16() {
-        200 if answer::is_page(&answer) => Err(server.refusal(Purpose::Take, &answer)),
+        200 if answer::is_page(&answer) => Err(server.refused(Subject::TraceInfo, &answer)),
         200 => {
             let response = ExportTraceServiceResponse::decode(answer.body.as_slice()).unwrap_or_default();
             match response.partial_success.filter(|partial| partial.rejected_spans > 0) {
@@ -62,9 +61,9 @@ fn send_batch(server: &ServerApi, trace: &Trace, experiment: &str, batch: otlp::
             send_batch(server, trace, experiment, otlp::one_batch(trace.id, second))
         }
         // Also the answer for an experiment that was removed after the look.
-        404 if answer::error_code(&answer).is_some() => Err(server.refusal(Purpose::Take, &answer)),
+        404 if answer::error_code(&answer).is_some() => Err(server.refused(Subject::TraceInfo, &answer)),
         404 | 405 | 415 | 501 => Ok(Route::Artifact),
-        _ => Err(server.refusal(Purpose::Take, &answer)),
+        _ => Err(server.refused(Subject::TraceInfo, &answer)),
     }
 }
 

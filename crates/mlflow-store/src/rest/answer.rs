@@ -173,18 +173,8 @@ fn causes<'e>(error: &'e reqwest::Error) -> impl Iterator<Item = &'e (dyn Error 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::answer;
     use reqwest::header::HeaderValue;
-
-    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
-        let headers = headers.iter().map(|(name, value)| {
-            (reqwest::header::HeaderName::from_static(name), HeaderValue::from_static(value))
-        });
-        Answer {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: headers.collect(),
-            body: body.as_bytes().to_vec(),
-        }
-    }
 
     #[test]
     fn a_servers_text_cannot_move_the_cursor() {

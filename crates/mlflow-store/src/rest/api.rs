@@ -18,6 +18,8 @@ pub(crate) struct ApiRequest<'r> {
 /// What a request is about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject<'s> {
+    /// A look at the server, or at traces of earlier deliveries.
+    Server,
     /// A look at the experiment with this name.
     ExperimentName(&'s str),
     /// A look at the experiment with this id.

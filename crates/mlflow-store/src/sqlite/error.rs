@@ -44,6 +44,7 @@ impl SqliteError {
     pub(super) fn at(self, path: &Path) -> ExportError {
         let path = path.display();
         let text = format!("{self}: {path}");
+        let transient = |reason: &str| ExportError::transient(format!("{reason}: {path}"));
         match &self {
             SqliteError::Tree(_) => ExportError::Trace(text),
             SqliteError::Archived { .. } => ExportError::Archived(text),
@@ -56,14 +57,10 @@ impl SqliteError {
                 _ => ExportError::transient(text),
             },
             SqliteError::Sqlite(error) => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                    ExportError::transient(format!("database is locked: {path}"))
-                }
-                Some(ErrorCode::DiskFull) => ExportError::transient(format!("disk is full: {path}")),
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => transient("database is locked"),
+                Some(ErrorCode::DiskFull) => transient("disk is full"),
                 // Also the error of a file system that is not mounted yet.
-                Some(ErrorCode::CannotOpen) => {
-                    ExportError::transient(format!("database cannot be opened: {path}"))
-                }
+                Some(ErrorCode::CannotOpen) => transient("database cannot be opened"),
                 Some(ErrorCode::SystemIoFailure) => ExportError::transient(text),
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
                     ExportError::Target(format!("database may not be written: {path}"))
