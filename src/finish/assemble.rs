@@ -77,7 +77,7 @@ fn assemble_thread(
     Ok(open)
 }
 
-/// None when the thread has nothing to show; the log says why.
+/// None when the thread has nothing to show; the log has the reason.
 fn thread_traces(
     claim: &Claim,
     launch: &Launch,

@@ -84,7 +84,7 @@ pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, 
     drained
 }
 
-/// Delivers the later turns of sessions whose traces are archived. `once` drains the spool once more.
+/// Delivers the later turns of sessions whose traces are archived. `once` drains the spool again.
 fn deliver_continuations(
     archived: Vec<Archived>,
     so_far: &mut Drained,

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 pub(super) const BEGUN: &[u8] = b"begun\n";
 
 /// A large trace over a slow network takes minutes, and a server may come back. After this limit the next launch
-/// continues, so that no invisible process stays for ever.
+/// continues, so that no invisible process stays forever.
 const FINISHER: Duration = Duration::from_secs(15 * 60);
 
 /// How long the finisher waits for turns that still run: a night. The next launch completes what takes longer.

@@ -62,8 +62,8 @@ pub fn writer_of(thread: &ThreadId, home: &CodexHome) -> Writer {
     if claim::writer_of(home, thread).is_some() { Writer::Alive } else { Writer::Gone }
 }
 
-/// The session of these files, and the last of them, to which Codex appends: the one way in which a session is made of
-/// files, for every caller. Of twins, such as an older copy, the one that holds most counts. Only the last file can
+/// The session of these files, and the last of them, to which Codex appends: the one way from files to a session, for
+/// every caller. Of twins, such as an older copy, the one that holds most counts. Only the last file can
 /// still be written to. None without a file.
 pub fn session_of(
     thread: &ThreadId,
