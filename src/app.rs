@@ -3,9 +3,9 @@
 //! Before Codex ends, nothing here may change what Codex reads, writes or returns. After that, nothing may change how
 //! the launcher ends. Every failure becomes a line in the log.
 
-use crate::base::codex_home::CodexHome;
+use crate::base::log::quietly;
+use crate::base::paths::CodexHome;
 use crate::base::paths::Paths;
-use crate::base::quiet::quietly;
 use crate::base::world::World;
 use crate::base::{log, notice};
 use crate::claim::launch_record::{Destination, Launch, LaunchRecord};
@@ -34,7 +34,7 @@ pub fn run(world: &World) -> ChildExit {
 
 fn codex(world: &World) -> ChildExit {
     // A panic of the launcher goes to the log, because the terminal belongs to Codex.
-    std::panic::set_hook(Box::new(|panic| tracing::error!("a defect of ours: {panic}")));
+    crate::base::log::take_panics();
     let program = match find_program(world) {
         Ok(program) => program,
         Err(error) => {
@@ -87,8 +87,7 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
         settings.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
         return None;
     }
-    let destination =
-        Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
+    let destination = Destination::from_settings(&settings);
     let launch = Launch {
         granularity: settings.granularity.value,
         content: settings.content.value,

@@ -3,6 +3,7 @@
 use common::disk::{make_private_folder, private_options};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
@@ -20,6 +21,16 @@ pub(crate) fn begin(path: PathBuf) {
         .finish();
     // A second launch in one process (tests) keeps the first one's log.
     let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Makes a panic a line of the log: nothing of it reaches the user's terminal.
+pub(crate) fn take_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a defect of ours: {panic}")));
+}
+
+/// Runs work after which Codex's exit must stay as it is. None when the work panics; the log has the panic.
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 struct LogFile {

@@ -1,6 +1,6 @@
 //! Whether a process that writes a thread is the Codex that the launcher started.
 
-use super::writers::ProcessInfo;
+use super::processes::ProcessInfo;
 
 /// The launcher's child, or a Codex below it with only wrappers (npm's launcher, a shell script) between. What
 /// a tool of that Codex starts has that Codex above it, and writes its own sessions.

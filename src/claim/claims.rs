@@ -1,9 +1,9 @@
 //! The claims of a launch: evidence is gathered from disk, and the verdict decides by it.
 
-use super::evidence::{Candidate, Evidence, Origin, Verdict, decide};
 use super::launch_record::Launch;
 use super::launches;
 use super::thread_record::ThreadRecord;
+use super::verdict::{Candidate, Evidence, Origin, Verdict, decide};
 use crate::base::paths::Paths;
 use crate::codex::command_line::SessionRequest;
 use crate::codex::tui_log::Logged;

@@ -9,10 +9,11 @@
 #[cfg(test)]
 mod tests;
 
-use super::attribution::Claim;
-use super::evidence::Coverage;
+use super::verdict::Claim;
+use super::verdict::Coverage;
 use crate::codex::command_line::SessionRequest;
 use crate::codex::tui_log::Logged;
+use crate::settings::Settings;
 use crate::settings::modes::{Content, Granularity};
 use common::disk::{make_private_folder, private_options};
 use jiff::Timestamp;
@@ -81,6 +82,12 @@ pub struct Launch {
 pub struct Destination {
     pub target: Target,
     pub experiment: Experiment,
+}
+
+impl Destination {
+    pub fn from_settings(settings: &Settings) -> Destination {
+        Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() }
+    }
 }
 
 /// The open file of this launch.

@@ -1,10 +1,10 @@
-//! The launches that have a record: `launches/`.
+//! The launches that have a record (`launches/`), and the lock of each.
 
 use super::launch_record::{Launch, VERSION, load};
 use crate::base::later_version::{LaterVersion, VersionField};
-use common::disk::{entries, is_abandoned};
+use common::disk::{entries, is_abandoned, private_options};
 use serde::Deserialize;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// The launches that died before their end, with the file of each. Files that cannot be read are left out.
@@ -71,5 +71,43 @@ pub fn sweep(folder: &Path) {
         if is_empty && is_abandoned(&entry) && is_record(&path) {
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// The lock on a launch record: only its holder finishes the launch. The kernel releases it when its process ends.
+///
+/// Where locks do not work (some network file systems), two processes may put the same trace into the spool, which
+/// leaves one trace.
+#[derive(Debug)]
+pub struct LaunchLock {
+    _file: File,
+}
+
+impl LaunchLock {
+    /// None when another process finishes the launch, or has finished it.
+    pub fn take(notes: &Path) -> Option<LaunchLock> {
+        let file = private_options().append(true).open(notes).ok()?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return None;
+        }
+        // The previous holder may have removed the file.
+        notes.exists().then_some(LaunchLock { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launch_has_one_to_finish_it_until_its_notes_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = folder.path().join("1-a.jsonl");
+        assert!(LaunchLock::take(&notes).is_none());
+        File::create(&notes).unwrap();
+        let held = LaunchLock::take(&notes);
+        assert!(held.is_some() && LaunchLock::take(&notes).is_none());
+        drop(held);
+        assert!(LaunchLock::take(&notes).is_some());
     }
 }

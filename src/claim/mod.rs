@@ -1,23 +1,21 @@
-//! Decides which rollouts a launch wrote.
+//! Decides which session files a launch wrote.
 
-pub mod attribution;
 pub mod claims;
-pub mod evidence;
-mod follow;
-pub mod hold;
 pub mod launch_record;
 pub mod launches;
 pub mod observer;
 pub mod thread_record;
 pub mod unclaimed;
+pub mod verdict;
 
 mod ancestry;
-mod descriptors;
-mod held;
-mod locks;
-mod writers;
+mod held_threads;
+mod interface_log;
+mod open_files;
+mod processes;
+mod writer_locks;
 
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use codex_session::thread::ThreadId;
 use common::disk::file_system::FileSystem;
 use launch::process::Process;
@@ -27,9 +25,9 @@ use launch::process::Process;
 /// and for a Codex before 0.147, which has no locks.
 pub fn writer_of(home: &CodexHome, thread: &ThreadId) -> Option<Process> {
     let by_locks = match FileSystem::from_path(home.path()) {
-        FileSystem::Local => locks::holder_of(home, thread).ok(),
+        FileSystem::Local => writer_locks::holder_of(home, thread).ok(),
         FileSystem::Network => None,
     };
-    let holder = by_locks.unwrap_or_else(|| descriptors::writer_of(&writers::LocalProcesses, thread));
+    let holder = by_locks.unwrap_or_else(|| open_files::writer_of(&processes::LocalProcesses, thread));
     holder.map(Process::from_id)
 }

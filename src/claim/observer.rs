@@ -1,10 +1,10 @@
 //! Gathers claims while Codex runs, and records each the moment it is learned.
 
-use super::attribution::{Attribution, Claim};
-use super::follow::LogFollower;
-use super::held::HeldThreads;
+use super::held_threads::HeldThreads;
+use super::interface_log::InterfaceLog;
 use super::launch_record::{self, Launch, LaunchRecord, Note};
-use crate::base::codex_home::CodexHome;
+use super::verdict::{Attribution, Claim};
+use crate::base::paths::CodexHome;
 use crate::codex::tui_log::{self, Logged, TuiLog};
 use common::disk::entries;
 use launch::companion::Companion;
@@ -20,7 +20,7 @@ pub struct Observer {
     pub launch: Launch,
     pub record: Option<LaunchRecord>,
     held: HeldThreads,
-    log: Option<LogFollower>,
+    log: Option<InterfaceLog>,
     awaited: Option<Awaited>,
 }
 
@@ -43,7 +43,7 @@ impl Observer {
         log: Option<TuiLog>,
     ) -> Observer {
         let unlogged = launch.request.interface == Interface::FullScreen && log.is_none();
-        let log = log.map(|log| LogFollower::new(log, launch.started_at));
+        let log = log.map(|log| InterfaceLog::new(log, launch.started_at));
         let mut observer = Observer { launch, record, held: HeldThreads::new(home), log, awaited: None };
         if unlogged {
             observer.blinded("the path of the interface's log is not known".to_owned());
@@ -106,7 +106,7 @@ impl Observer {
 /// prompts in clear. If they cannot be recorded the log stays, for the next launch to try.
 pub fn take_log_of(launch: &mut Launch, folder: &Path) {
     let log = TuiLog::Launchers(tui_log::path_of(folder, &launch.id));
-    let mut follow = LogFollower::new(log, launch.started_at);
+    let mut follow = InterfaceLog::new(log, launch.started_at);
     let mut logged = follow.look();
     logged.retain(|fact| !launch.logged.contains(fact));
     match launch_record::add_logged(&launch_record::path_of(folder, &launch.id), &logged) {

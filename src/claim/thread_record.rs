@@ -7,8 +7,8 @@
 //! The file is a JSON object with its version. 0.1 wrote no version and ignores one; its records differ in nothing
 //! else.
 
-use super::attribution::Attribution;
 use super::launch_record::Destination;
+use super::verdict::Attribution;
 use crate::base::later_version::{LaterVersion, VersionField};
 use crate::settings::modes::{Content, Granularity};
 use codex_session::thread::ThreadId;

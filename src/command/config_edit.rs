@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use super::survey::missing_home;
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use crate::settings::file::{self, ConfigFile, FileState};
 use common::disk;

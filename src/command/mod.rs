@@ -18,7 +18,7 @@ mod tree;
 mod ui;
 mod watch;
 
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use crate::cli::{Cli, Command};
 use crate::finish::context::Context;
@@ -68,7 +68,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
 
 /// Internal; spawned by the launcher. Makes and delivers the traces of a launch after Codex's end.
 fn finish_launch(launch: &str, world: &World) -> ChildExit {
-    std::panic::set_hook(Box::new(|panic| tracing::error!("a defect of ours: {panic}")));
+    crate::base::log::take_panics();
     finisher(launch, world);
     ChildExit::Code(0)
 }

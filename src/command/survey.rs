@@ -1,6 +1,6 @@
 //! The facts that both `mlflow status` and `mlflow doctor` print.
 
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use crate::claim::launches;
 use crate::finish::context::Context;

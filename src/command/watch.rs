@@ -34,7 +34,6 @@ use mlflow_store::ids::TraceId;
 use mlflow_store::page;
 use mlflow_store::target::Target;
 use nix::libc::SIGINT;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsFd;
@@ -82,8 +81,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
     let signals = SignalPipe::with_ending_signals().map_err(|error| error.to_string())?;
     let changes = Changes::begin(home.path());
     settings.problems.iter().for_each(|problem| notice::print(problem));
-    let destination =
-        Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
+    let destination = Destination::from_settings(&settings);
     print(&format!("watching {}\n", in_one_line(&home.sessions().to_string_lossy())));
     Watcher {
         context,
@@ -105,7 +103,7 @@ impl Watcher<'_> {
         loop {
             let next = due.values().min().map_or(again, |next| again.min(*next));
             let patience = next.saturating_duration_since(Instant::now());
-            self.wait(&changes, changes.pace().map_or(patience, |pace| pace.min(patience)));
+            changes.wait([self.signals.as_fd()], patience);
             if self.times_asked() > 0 {
                 return;
             }
@@ -132,14 +130,6 @@ impl Watcher<'_> {
     fn times_asked(&self) -> usize {
         self.asked.set(self.asked.get() + self.signals.endings());
         self.asked.get()
-    }
-
-    fn wait(&self, changes: &Changes, patience: Duration) {
-        // Rounded up: a poll that returns early repeats until the time is over.
-        let patience = PollTimeout::try_from(patience + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        let mut wakes = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        wakes.extend(changes.wakes().map(|changes| PollFd::new(changes, PollFlags::POLLIN)));
-        let _ = poll(&mut wakes, patience);
     }
 
     fn look_at(&mut self, path: &Path) -> Result<(), CommandError> {

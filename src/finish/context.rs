@@ -1,6 +1,6 @@
 //! What the steps from a session file to a trace share.
 
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::base::paths::Paths;
 use crate::base::world::World;
 use crate::redact::Redactor;

@@ -91,7 +91,7 @@ fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<Archiv
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::codex_home::CodexHome;
+    use crate::base::paths::CodexHome;
     use crate::base::world::World;
     use crate::queue::receipts::StoredReceipt;
     use crate::trace::ids::trace_of_continuation;

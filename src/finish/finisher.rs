@@ -7,18 +7,17 @@ use super::notices;
 use super::open_turns::{OpenLaunch, OpenTurn};
 use super::recover::recover;
 use super::summary;
-use crate::base::codex_home::CodexHome;
-use crate::base::quiet::quietly;
+use crate::base::log::quietly;
+use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use crate::claim::claims::misses_a_prompt;
-use crate::claim::hold::Hold;
 use crate::claim::launch_record::{self, Launch};
+use crate::claim::launches::LaunchLock;
 use codex_session::rollout::changes::Changes;
 use codex_session::session::Tail;
 use launch::detached;
 use launch::process::Process;
 use launch::signals;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::CStr;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -61,10 +60,10 @@ pub fn finisher(launch: &str, world: &World) {
     crate::base::log::begin(context.paths.log());
     let until = Instant::now() + FINISHER;
     let record = launch_record::path_of(&context.paths.launches(), launch);
-    // While this process has the hold, no other one does the same work.
-    let begun = Hold::take(&record).and_then(|hold| {
+    // While this process has the lock, no other one does the same work.
+    let begun = LaunchLock::take(&record).and_then(|lock| {
         let launch = launch_record::load(&record)?;
-        Some(OpenLaunch { launch, record, turns: Vec::new(), hold })
+        Some(OpenLaunch { launch, record, turns: Vec::new(), lock })
     });
     let launch = begun.as_ref().map(|begun| begun.launch.clone());
     let (mut open, mut problem) = (Vec::new(), None);
@@ -166,12 +165,7 @@ fn follow(launches: Vec<OpenLaunch>, until: Instant, context: &mut Context) {
 
 /// Until a file changes or a writer ends.
 fn wait<'f>(changes: &mut Changes, turns: impl Iterator<Item = &'f Followed>) {
-    let endings = turns.filter_map(|turn| turn.ending.as_ref());
-    let wakes = endings.map(AsFd::as_fd).chain(changes.wakes());
-    let mut wakes: Vec<PollFd> = wakes.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-    let patience = changes.pace().map_or(PACE, |pace| pace.min(PACE));
-    // Rounded up: an early wake would find nothing.
-    let patience = PollTimeout::try_from(patience + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-    let _ = poll(&mut wakes, patience);
+    let endings = turns.filter_map(|turn| turn.ending.as_ref()).map(AsFd::as_fd);
+    changes.wait(endings, PACE);
     changes.take();
 }

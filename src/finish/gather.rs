@@ -1,6 +1,6 @@
 //! From a thread to its session: all files of the thread, and the sub-agents that it started.
 
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::claim;
 use codex_session::rollout::thread_files::{Parts, ThreadFiles, rollout_of};
 use codex_session::rollout::{files, index};

@@ -3,10 +3,10 @@
 
 use super::context::Context;
 use super::session_traces::{AssembleError, session_traces};
-use crate::claim::attribution::Attribution;
 use crate::claim::claims::launches_of;
 use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
+use crate::claim::verdict::Attribution;
 use crate::queue::history::{first_destination, granularity_of};
 use crate::queue::put::{PutError, put_imported};
 use crate::queue::receipts;

@@ -24,9 +24,9 @@ mod summary;
 pub use finisher::finisher;
 
 use crate::base::notice::Notices;
-use crate::claim::evidence::Coverage;
 use crate::claim::launch_record::{self, Launch, LaunchRecord};
 use crate::claim::observer::Observer;
+use crate::claim::verdict::Coverage;
 use crate::cli;
 use crate::queue::spool;
 use crate::redact;

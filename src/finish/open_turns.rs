@@ -1,9 +1,9 @@
 //! Turns that still run in Codex's daemon, and the launches that they belong to.
 
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::claim;
-use crate::claim::hold::Hold;
 use crate::claim::launch_record::Launch;
+use crate::claim::launches::LaunchLock;
 use codex_session::rollout::path;
 use codex_session::session::family::{Family, Member};
 use codex_session::thread::ThreadId;
@@ -24,7 +24,7 @@ pub struct OpenLaunch {
     /// The launch record.
     pub record: PathBuf,
     pub turns: Vec<OpenTurn>,
-    pub hold: Hold,
+    pub lock: LaunchLock,
 }
 
 /// The daemon may continue a turn after its interface has ended, and a sub-agent after its parent's turn.

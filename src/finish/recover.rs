@@ -3,8 +3,8 @@
 use super::assemble::assemble;
 use super::context::Context;
 use super::open_turns::OpenLaunch;
-use crate::base::quiet::quietly;
-use crate::claim::hold::Hold;
+use crate::base::log::quietly;
+use crate::claim::launches::LaunchLock;
 use crate::claim::{launch_record, launches, observer};
 use crate::queue::receipts;
 use common::disk;
@@ -56,8 +56,8 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
         return recovered;
     }
     for (record, _) in launches::left_behind(&launches) {
-        let Some(hold) = Hold::take(&record) else { continue };
-        // Read again: before the hold, another process could write to it.
+        let Some(lock) = LaunchLock::take(&record) else { continue };
+        // Read again: before the lock, another process could write to it.
         let Some(mut launch) = launch_record::load(&record) else { continue };
         observer::take_log_of(&mut launch, &launches);
         // A panic over one launch keeps no other back.
@@ -66,7 +66,7 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
                 tracing::info!("finished the work of launch {}", launch.id);
                 let _ = fs::remove_file(record);
             }
-            Some(Ok(turns)) => recovered.open.push(OpenLaunch { launch, record, turns, hold }),
+            Some(Ok(turns)) => recovered.open.push(OpenLaunch { launch, record, turns, lock }),
             Some(Err(error)) => {
                 tracing::error!("cannot finish the work of launch {}: {error}", launch.id);
                 recovered.give_up(error.to_string(), error.wants_room());

@@ -4,9 +4,9 @@
 use crate::base::later_version::LaterVersion;
 use crate::base::paths::Paths;
 use crate::claim::claims::claims_of;
-use crate::claim::hold::Hold;
 use crate::claim::launch_record::Launch;
 use crate::claim::launches;
+use crate::claim::launches::LaunchLock;
 use crate::claim::thread_record::ThreadRecord;
 use crate::queue::history::MOST_PARTS;
 use crate::queue::spool::Spool;
@@ -144,7 +144,7 @@ fn give_up_launches(thread: Option<&ThreadId>, paths: &Paths) -> Result<(), Remo
         if claims.len() > 1 {
             return Err(RemovalError::Unfinished);
         }
-        let _hold = Hold::take(&record).ok_or(RemovalError::UnderWay)?;
+        let _lock = LaunchLock::take(&record).ok_or(RemovalError::UnderWay)?;
         fs::remove_file(&record)?;
     }
     Ok(())

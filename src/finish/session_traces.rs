@@ -2,7 +2,7 @@
 //! its folders and its settings allow.
 
 use super::context::Context;
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::base::user;
 use crate::claim::thread_record::ThreadRecord;
 use crate::queue::history::MOST_PARTS;

@@ -4,8 +4,8 @@
 
 use super::assemble::traces_of;
 use super::context::Context;
+use crate::base::log::quietly;
 use crate::base::paths::Paths;
-use crate::base::quiet::quietly;
 use crate::claim::launch_record::{Destination, Launch};
 use crate::queue::spool::list::EntryState;
 use crate::queue::{receipts, spool};

@@ -119,7 +119,7 @@ pub fn unclaimed_sessions(paths: &Paths) -> Vec<Unclaimed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::codex_home::CodexHome;
+    use crate::base::paths::CodexHome;
     use crate::base::world::World;
     use crate::queue::receipts::StoredReceipt;
     use crate::queue::spool::entry::Rank;

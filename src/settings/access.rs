@@ -1,7 +1,7 @@
 //! The access to targets, from the environment and the configuration file: MLflow's client variables, and the workspace.
 
 use super::file::ConfigFile;
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use common::variables::Variables;
 use mlflow_store::target::access::Access;

@@ -5,7 +5,7 @@
 
 use super::file::ConfigFile;
 use super::modes::{CONTENT, Content, ENABLED, parse_switch};
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;

@@ -10,7 +10,7 @@ pub mod wait;
 use self::file::{ConfigFile, FileState};
 use self::folder_policy::FolderPolicy;
 use self::modes::{CONTENT, Content, ENABLED, GRANULARITY, Granularity, IMAGES, parse_switch};
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use common::variables::Variables;
 use mlflow_store::target::{

@@ -85,7 +85,7 @@ fn launch_with_last_turn<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::attribution::Attribution;
+    use crate::claim::verdict::Attribution;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

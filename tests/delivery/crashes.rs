@@ -3,8 +3,8 @@
 
 use crate::LAUNCHER;
 use codex_session::thread::ThreadId;
-use codex_traced::claim::attribution::{Attribution, Claim};
 use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord, Note};
+use codex_traced::claim::verdict::{Attribution, Claim};
 use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::trace::ids::trace_of_thread;
 use jiff::Timestamp;

@@ -5,11 +5,11 @@
 
 use crate::LAUNCHER;
 use codex_session::thread::ThreadId;
-use codex_traced::claim::attribution::{Attribution, Claim};
 use codex_traced::claim::launch_record::{self, Destination, Launch, LaunchRecord};
 use codex_traced::claim::launches;
 use codex_traced::claim::thread_record::{LaunchEntry, ThreadRecord};
 use codex_traced::claim::unclaimed::{self, Unclaimed};
+use codex_traced::claim::verdict::{Attribution, Claim};
 use codex_traced::codex::command_line::SessionRequest;
 use codex_traced::codex::tui_log::Logged;
 use codex_traced::queue::receipts::Receipts;

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::base::later_version::LaterVersion;
-use crate::claim::attribution::Attribution;
 use crate::claim::launches::{all_but, later_versions, left_behind, sweep, under_way};
+use crate::claim::verdict::Attribution;
 use codex_session::thread::ThreadId;
 
 fn launch(process: Process) -> Launch {

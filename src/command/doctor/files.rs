@@ -1,7 +1,7 @@
 //! Checks of files: the configuration, permissions, writability, and free disk space.
 
 use super::Finding;
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::command::layout::counted;
 use crate::command::survey::Survey;
 use crate::finish::context::Context;

@@ -1,7 +1,7 @@
 //! Checks of the real codex: its path, its version, which process writes sessions, and what the word `codex` runs.
 
 use super::Finding;
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use crate::codex::locate::{self, OnPath};
 use crate::codex::version::{CodexVersion, InterfaceWriter, NEWEST_TESTED, OLDEST_TRACED};

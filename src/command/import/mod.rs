@@ -5,8 +5,8 @@ mod select;
 mod work;
 
 use super::{CommandError, context, print};
-use crate::base::codex_home::CodexHome;
 use crate::base::notice;
+use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use crate::claim::launch_record::Destination;
 use crate::cli::Import;
@@ -52,8 +52,7 @@ fn begin(
     if let Some(since) = since {
         selection.written_since(since);
     }
-    let destination =
-        Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() };
+    let destination = Destination::from_settings(settings);
     let threads = selection.threads.iter().filter_map(|files| Some(&files.first()?.thread));
     let mut answers = ask(threads, &context.paths, world);
     answers.is_all_wanted = import.again;

@@ -1,6 +1,6 @@
 //! Selects sessions by paths, by ids, or all: each thread once, with all files that hold its id.
 
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::command::CommandError;
 use crate::settings::Settings;
 use crate::trace::ids::trace_of_thread;

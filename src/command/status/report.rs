@@ -1,6 +1,6 @@
 //! The report of `mlflow status`, as JSON.
 
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use crate::claim::unclaimed::Unclaimed;
 use crate::command::survey::Survey;

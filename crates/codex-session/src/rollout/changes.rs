@@ -2,6 +2,7 @@
 
 use super::path::{files_below, is_compressed, is_rollout, non_uuid_id};
 use kernel::KernelWatch;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -32,17 +33,18 @@ impl Changes {
         Changes::Polled(Scan { known: look(&folder), folder })
     }
 
-    /// Readable when `take` has something to return; None where only polling works.
-    pub fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Changes::Kernel(watch) => Some(watch.wakes()),
-            Changes::Polled(_) => None,
-        }
-    }
-
-    /// Time to wait before the next `take`; None where `wakes` has a descriptor.
-    pub fn pace(&self) -> Option<Duration> {
-        self.wakes().is_none().then_some(PACE)
+    /// Waits for a change, for one of the other descriptors, or for the end of the patience. Where only polling works,
+    /// it returns when the next poll is due.
+    pub fn wait<'a>(&'a self, others: impl IntoIterator<Item = BorrowedFd<'a>>, patience: Duration) {
+        let (wakes, patience) = match self {
+            Changes::Kernel(watch) => (Some(watch.wakes()), patience),
+            Changes::Polled(_) => (None, patience.min(PACE)),
+        };
+        let wakes = others.into_iter().chain(wakes);
+        let mut wakes: Vec<PollFd> = wakes.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        // Rounded up: a poll that returns early repeats until the time is over.
+        let patience = PollTimeout::try_from(patience + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let _ = poll(&mut wakes, patience);
     }
 
     /// The files that were written to since the last call. May include others: of a new folder, all files.

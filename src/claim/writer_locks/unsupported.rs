@@ -1,6 +1,6 @@
 //! Systems without a list of locks: the open files of processes are the evidence there.
 
-use crate::base::codex_home::CodexHome;
+use crate::base::paths::CodexHome;
 use codex_session::thread::ThreadId;
 use std::io;
 use std::os::fd::BorrowedFd;

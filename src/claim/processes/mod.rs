@@ -2,7 +2,7 @@
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(target_os = "macos", path = "macos.rs")]
-#[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "elsewhere.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "unsupported.rs")]
 mod here;
 
 use codex_session::thread::ThreadId;
@@ -25,7 +25,7 @@ pub(super) struct ProcessInfo {
 pub(super) type ThreadOf = fn(&Path) -> Option<ThreadId>;
 
 /// Access to processes and their open files.
-pub(super) trait Writers {
+pub(super) trait Processes {
     /// None when it is gone, or belongs to another user.
     fn known(&self, id: u32) -> Option<ProcessInfo>;
     fn children(&self, id: u32) -> Vec<u32>;

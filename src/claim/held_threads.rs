@@ -1,10 +1,10 @@
 //! Finds the threads that the launcher's child holds: by Codex's locks where the system shows them, else by its
 //! open files.
 
-use super::descriptors::{AT_FIRST, Descriptors};
-use super::locks::LockWatch;
-use super::writers::LocalProcesses;
-use crate::base::codex_home::CodexHome;
+use super::open_files::{AT_FIRST, OpenFiles};
+use super::processes::LocalProcesses;
+use super::writer_locks::LockWatch;
+use crate::base::paths::CodexHome;
 use codex_session::thread::ThreadId;
 use common::disk::file_system::FileSystem;
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ pub(super) struct HeldThreads {
     /// None where the system shows no locks.
     locks: Option<LockWatch>,
     /// None once the child held a lock: then this Codex has locks (0.147 and later), and each of its threads has one.
-    files: Option<Descriptors<LocalProcesses>>,
+    files: Option<OpenFiles<LocalProcesses>>,
     files_due: Option<Instant>,
 }
 
@@ -30,7 +30,7 @@ impl HeldThreads {
         let locks = locks.inspect_err(|error| {
             tracing::info!("codex's locks cannot be used ({error}): the launcher polls its open files")
         });
-        HeldThreads { locks: locks.ok(), files: Some(Descriptors::new(LocalProcesses)), files_due: None }
+        HeldThreads { locks: locks.ok(), files: Some(OpenFiles::new(LocalProcesses)), files_due: None }
     }
 
     pub(super) fn wakes(&self) -> Option<BorrowedFd<'_>> {

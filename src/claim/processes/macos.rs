@@ -1,6 +1,6 @@
 //! Processes on macOS, from `libproc`. Type-checked in CI, never run: the project has no such machine.
 
-use super::{ProcessInfo, ThreadOf, Writers, is_codex};
+use super::{ProcessInfo, Processes, ThreadOf, is_codex};
 use codex_session::thread::ThreadId;
 use nix::libc::{self, c_int, c_void};
 use std::ffi::{CStr, OsStr};
@@ -31,7 +31,7 @@ const OPEN_FILE: c_int = 2;
 /// `FWRITE` of `<sys/fcntl.h>`: the kernel's own flag, not `O_WRONLY`.
 const FOR_WRITING: u32 = 2;
 
-impl Writers for LocalProcesses {
+impl Processes for LocalProcesses {
     fn known(&self, id: u32) -> Option<ProcessInfo> {
         let id = c_int::try_from(id).ok()?;
         let info: libc::proc_bsdinfo = filled(|buffer, size| {

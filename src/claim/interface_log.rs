@@ -6,18 +6,18 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 
 #[derive(Debug)]
-pub(super) struct LogFollower {
+pub(super) struct InterfaceLog {
     log: TuiLog,
     /// A user's own log may contain lines of an earlier run.
     since: Timestamp,
     offset: u64,
 }
 
-impl LogFollower {
-    pub(super) fn new(log: TuiLog, since: Timestamp) -> LogFollower {
+impl InterfaceLog {
+    pub(super) fn new(log: TuiLog, since: Timestamp) -> InterfaceLog {
         // The launcher's log has this launch's lines only, and a clock may go back.
         let since = if matches!(log, TuiLog::Launchers(_)) { Timestamp::MIN } else { since };
-        LogFollower { log, since, offset: 0 }
+        InterfaceLog { log, since, offset: 0 }
     }
 
     /// Facts from the complete lines since the last call; none when there is no log.
@@ -72,7 +72,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let since = "2026-11-22T10:00:00Z".parse().unwrap();
-        let mut follow = LogFollower::new(TuiLog::Launchers(path.clone()), since);
+        let mut follow = InterfaceLog::new(TuiLog::Launchers(path.clone()), since);
         assert_eq!(follow.look(), []);
         // The clock was set back after the launch began.
         let (one, two) = (line("2026-11-22T09:00:00Z", "one"), line("2026-11-22T10:00:02Z", "two"));
@@ -94,7 +94,7 @@ mod tests {
         let (old, new) = (line("2026-11-22T09:00:00Z", "old"), line("2026-11-22T10:00:01Z", "new"));
         fs::write(&path, format!("{old}\n{new}\n")).unwrap();
         let since = "2026-11-22T10:00:00Z".parse().unwrap();
-        assert_eq!(LogFollower::new(TuiLog::Users(path.clone()), since).end(), [prompt("new")]);
+        assert_eq!(InterfaceLog::new(TuiLog::Users(path.clone()), since).end(), [prompt("new")]);
         assert!(path.exists());
     }
 }

@@ -1,6 +1,6 @@
 //! Processes on Linux, from `/proc`.
 
-use super::{ProcessInfo, ThreadOf, Writers, is_codex};
+use super::{ProcessInfo, Processes, ThreadOf, is_codex};
 use codex_session::thread::ThreadId;
 use common::disk::entries;
 use launch::process::stat;
@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::claim) struct LocalProcesses;
 
-impl Writers for LocalProcesses {
+impl Processes for LocalProcesses {
     fn known(&self, id: u32) -> Option<ProcessInfo> {
         let parent = stat(id)?.parent;
         let link = format!("/proc/{id}/exe");

@@ -3,7 +3,7 @@
 use nix::sys::inotify::{AddWatchFlags, Inotify, WatchDescriptor};
 use std::path::{Path, PathBuf};
 
-pub(super) struct Ladder {
+pub(super) struct FolderWatch {
     /// The folder's ancestors and itself, outermost first. Codex creates them as it needs them; the launcher
     /// never does.
     rungs: Vec<PathBuf>,
@@ -12,18 +12,18 @@ pub(super) struct Ladder {
     watched: Option<(usize, WatchDescriptor)>,
 }
 
-impl Ladder {
+impl FolderWatch {
     /// The folder is at `above` plus `names`.
     pub(super) fn new<'a>(
         above: &Path,
         names: impl IntoIterator<Item = &'a str>,
         also: AddWatchFlags,
-    ) -> Ladder {
+    ) -> FolderWatch {
         let mut rungs: Vec<PathBuf> = above.parent().into_iter().chain([above]).map(PathBuf::from).collect();
         for name in names {
             rungs.push(rungs[rungs.len() - 1].join(name));
         }
-        Ladder { rungs, also, watched: None }
+        FolderWatch { rungs, also, watched: None }
     }
 
     /// Whether the folder exists and is watched.
@@ -33,7 +33,7 @@ impl Ladder {
 
     /// Watches the innermost folder that exists; true when that is now the last one. A kernel has one watch per
     /// folder, so a watch that `other` uses stays.
-    pub(super) fn climb(&mut self, inotify: &Inotify, other: Option<&Ladder>) -> bool {
+    pub(super) fn climb(&mut self, inotify: &Inotify, other: Option<&FolderWatch>) -> bool {
         let made = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         let reached = self.watched.map_or(0, |(rung, _)| rung + 1);
         for rung in (reached..self.rungs.len()).rev() {
@@ -48,7 +48,7 @@ impl Ladder {
         false
     }
 
-    pub(super) fn leave(&mut self, inotify: &Inotify, other: Option<&Ladder>) {
+    pub(super) fn leave(&mut self, inotify: &Inotify, other: Option<&FolderWatch>) {
         if let Some((_, watch)) = self.watched.take()
             && other.and_then(|other| other.watched).is_none_or(|(_, others)| others != watch)
         {
@@ -73,8 +73,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
-        let mut near = Ladder::new(&home, ["locks"], AddWatchFlags::IN_OPEN);
-        let mut far = Ladder::new(&home, ["sessions", "2026", "11"], AddWatchFlags::empty());
+        let mut near = FolderWatch::new(&home, ["locks"], AddWatchFlags::IN_OPEN);
+        let mut far = FolderWatch::new(&home, ["sessions", "2026", "11"], AddWatchFlags::empty());
         assert!(!near.climb(&inotify, None) && !far.climb(&inotify, Some(&near)));
         fs::create_dir(&home).unwrap();
         assert_eq!(named(&inotify), ["home"]);

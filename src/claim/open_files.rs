@@ -8,7 +8,7 @@
 //! evidence: a Codex that starts opens the locks of all threads (0.169).
 
 use super::ancestry::is_ours;
-use super::writers::Writers;
+use super::processes::Processes;
 use codex_session::thread::ThreadId;
 use std::collections::BTreeSet;
 use std::io;
@@ -33,16 +33,16 @@ const SELDOM: Duration = Duration::from_secs(1);
 const DEEPEST: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Descriptors<W> {
+pub(super) struct OpenFiles<W> {
     writers: W,
     began: Option<Instant>,
     /// Why the child's open files cannot be seen.
     blind: Option<io::Error>,
 }
 
-impl<W: Writers> Descriptors<W> {
-    pub(super) fn new(writers: W) -> Descriptors<W> {
-        Descriptors { writers, began: None, blind: None }
+impl<W: Processes> OpenFiles<W> {
+    pub(super) fn new(writers: W) -> OpenFiles<W> {
+        OpenFiles { writers, began: None, blind: None }
     }
 
     pub(super) fn blind(&self) -> Option<&io::Error> {
@@ -98,7 +98,7 @@ fn pace(age: Duration) -> Duration {
 }
 
 /// A Codex that may write to the thread's session; for systems without a list of locks.
-pub(super) fn writer_of(writers: &impl Writers, thread: &ThreadId) -> Option<u32> {
+pub(super) fn writer_of(writers: &impl Processes, thread: &ThreadId) -> Option<u32> {
     writers.all().into_iter().find(|id| {
         let is_codex = writers.known(*id).is_some_and(|known| known.is_codex);
         is_codex
@@ -109,7 +109,7 @@ pub(super) fn writer_of(writers: &impl Writers, thread: &ThreadId) -> Option<u32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::writers::{ProcessInfo, ThreadOf};
+    use crate::claim::processes::{ProcessInfo, ThreadOf};
     use std::path::Path;
 
     const MINE: &str = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
@@ -118,7 +118,7 @@ mod tests {
     /// A system that shows no process.
     struct Dark;
 
-    impl Writers for Dark {
+    impl Processes for Dark {
         fn known(&self, _: u32) -> Option<ProcessInfo> {
             None
         }
@@ -143,7 +143,7 @@ mod tests {
     /// Number, parent, kind, and the file that it may write to.
     struct Stage(Vec<(u32, u32, &'static str, Option<String>)>);
 
-    impl Writers for Stage {
+    impl Processes for Stage {
         fn known(&self, id: u32) -> Option<ProcessInfo> {
             let (_, parent, kind, _) =
                 self.0.iter().find(|(known, _, kind, _)| *known == id && *kind != "ending")?;
@@ -198,7 +198,7 @@ mod tests {
             ("a neighbour's", vec![(100, 50, "codex", None), (200, 50, "codex", rollout(MINE))], false),
         ];
         for (what, processes, ours) in table {
-            let (held, _) = Descriptors::new(Stage(processes)).look(100, Instant::now());
+            let (held, _) = OpenFiles::new(Stage(processes)).look(100, Instant::now());
             let expected =
                 if ours { BTreeSet::from([ThreadId::parse(MINE).unwrap()]) } else { BTreeSet::new() };
             assert_eq!(held, expected, "{what}");
@@ -209,19 +209,19 @@ mod tests {
     fn a_child_that_cannot_be_seen_blinds_the_observer_and_one_that_is_gone_does_not() {
         // A process that is about to end is visible to root only, and shows no program any more.
         for (kind, blind) in [("hidden", true), ("ending", false), ("codex", false)] {
-            let mut descriptors = Descriptors::new(Stage(vec![(100, 50, kind, None)]));
+            let mut descriptors = OpenFiles::new(Stage(vec![(100, 50, kind, None)]));
             descriptors.look(100, Instant::now());
             descriptors.look(300, Instant::now());
             assert_eq!(descriptors.blind().is_some(), blind, "{kind}");
         }
-        let mut dark = Descriptors::new(Dark);
+        let mut dark = OpenFiles::new(Dark);
         dark.look(100, Instant::now());
         assert!(dark.blind().is_some(), "no process can be seen");
     }
 
     #[test]
     fn polls_become_rare_after_the_first_second() {
-        let mut descriptors = Descriptors::new(Stage(vec![]));
+        let mut descriptors = OpenFiles::new(Stage(vec![]));
         let began = Instant::now();
         for (after, pace) in [
             (0, AT_FIRST),

@@ -4,10 +4,10 @@
 //! The launcher only reads about Codex's locks. A probe with `flock`, even a shared one, would make a Codex
 //! fail that opens the thread at that moment (0.169: "already has an active writer").
 
-use super::ladder::Ladder;
-use crate::base::codex_home::CodexHome;
+use super::folder_watch::FolderWatch;
+use crate::base::paths::CodexHome;
 use crate::claim::ancestry::is_ours;
-use crate::claim::writers::{LocalProcesses, Writers};
+use crate::claim::processes::{LocalProcesses, Processes};
 use codex_session::thread::ThreadId;
 use common::disk::entries;
 use jiff::Zoned;
@@ -45,9 +45,9 @@ pub(in crate::claim) struct LockWatch {
     inotify: Option<Inotify>,
     home: PathBuf,
     locks: PathBuf,
-    to_locks: Ladder,
+    to_locks: FolderWatch,
     /// The folder of today's sessions; None when it is not watched.
-    to_sessions: Option<Ladder>,
+    to_sessions: Option<FolderWatch>,
     /// When any process created the last session's file there.
     session_made: Option<Instant>,
     /// Opened, holder not known yet.
@@ -63,7 +63,7 @@ impl LockWatch {
         let locks = home.writer_locks();
         let name = locks.file_name().and_then(|name| name.to_str());
         // A lock file that a killed Codex left is opened again, not created.
-        let mut to_locks = Ladder::new(home.path(), name, AddWatchFlags::IN_OPEN);
+        let mut to_locks = FolderWatch::new(home.path(), name, AddWatchFlags::IN_OPEN);
         if let Ok(inotify) = &inotify {
             to_locks.climb(inotify, None);
         }
@@ -83,7 +83,7 @@ impl LockWatch {
         let (Some(inotify), None) = (&self.inotify, &self.to_sessions) else { return };
         let day = Zoned::now().strftime("%Y/%m/%d").to_string();
         let names = ["sessions"].into_iter().chain(day.split('/'));
-        let mut to_sessions = Ladder::new(&self.home, names, AddWatchFlags::empty());
+        let mut to_sessions = FolderWatch::new(&self.home, names, AddWatchFlags::empty());
         to_sessions.climb(inotify, Some(&self.to_locks));
         self.to_sessions = Some(to_sessions);
         // A session may have been created just before.

@@ -1,13 +1,13 @@
 //! A system whose processes cannot be seen: none is known, and a search for files is an error.
 
-use super::{ProcessInfo, ThreadOf, Writers};
+use super::{ProcessInfo, Processes, ThreadOf};
 use codex_session::thread::ThreadId;
 use std::io;
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::claim) struct LocalProcesses;
 
-impl Writers for LocalProcesses {
+impl Processes for LocalProcesses {
     fn known(&self, _: u32) -> Option<ProcessInfo> {
         None
     }
