@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support::mlflow_server::post;
 use support::real::{self, MLFLOW_BEFORE, MLFLOW_OLDEST, MLFLOW_OLDEST_SERVER, MLFLOW_VERSION};
 use support::{
@@ -271,8 +272,12 @@ fn a_resumed_session_is_updated_and_what_people_added_stays() {
 /// A session of the corpus, up to a line if one is named.
 fn of_corpus(name: &str, lines: Option<usize>, writer: Writer, granularity: Granularity) -> Vec<Trace> {
     let folder = tempfile::tempdir().expect("a folder");
-    let text = std::fs::read_to_string(format!("tests/corpus/0.169.0/{name}.jsonl")).expect("a session");
-    let rollout = folder.path().join("rollout.jsonl");
+    // Another test sends the recorded session itself to the same servers.
+    static COPIES: AtomicUsize = AtomicUsize::new(0xc000);
+    let original = format!("tests/corpus/0.169.0/{name}.jsonl");
+    let number = COPIES.fetch_add(1, Ordering::Relaxed);
+    let rollout = support::many::copy(original.as_ref(), folder.path(), number).path;
+    let text = std::fs::read_to_string(&rollout).expect("a session");
     let kept: String = text.split_inclusive('\n').take(lines.unwrap_or(usize::MAX)).collect();
     std::fs::write(&rollout, kept).expect("write a session");
     let family = Family::from(session::read(&rollout, writer).expect("read a session"));
