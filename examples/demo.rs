@@ -9,7 +9,7 @@ use codex_traced::base::paths::CodexHome;
 use codex_traced::base::paths::Paths;
 use codex_traced::base::world::World;
 use codex_traced::codex::locate::{self, LocateError};
-use codex_traced::queue::history::recent_threads;
+use codex_traced::queue::thread_history::recent_threads;
 use codex_traced::settings::Settings;
 use codex_traced::trace::ids::trace_of_thread;
 use common::variables::Variables;

@@ -4,18 +4,29 @@
 //!
 //! `settings → codex → claim → trace → redact → queue → finish → command`
 //!
-//! [`app`] is a launch, [`finish`] what follows it, [`command`] the commands `codex-traced mlflow …`. [`base`] is what
+//! [`launcher`] is a launch, [`finish`] what follows it, [`command`] the commands `codex-traced mlflow …`. [`base`] is what
 //! every room uses. Three crates know nothing of codex-traced: `launch` runs a command, `codex-session` reads Codex's
 //! files, `mlflow-store` writes to MLflow.
 
-pub mod app;
 pub mod base;
 pub mod claim;
 pub mod cli;
 pub mod codex;
 pub mod command;
 pub mod finish;
+pub mod launcher;
 pub mod queue;
 pub mod redact;
 pub mod settings;
 pub mod trace;
+
+use ::launch::exit::ChildExit;
+use base::world::World;
+
+/// Runs a command of codex-traced, or a launch. Returns the end of the process.
+pub fn run(world: &World) -> ChildExit {
+    match codex::command_line::own_command(&world.args) {
+        Some(words) => command::run(words, world),
+        None => launcher::run(world),
+    }
+}

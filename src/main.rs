@@ -1,8 +1,7 @@
 //! Reads the world once, runs, and ends as Codex ended.
 
-use codex_traced::app;
 use codex_traced::base::world::World;
 
 fn main() -> ! {
-    app::run(&World::read()).end()
+    codex_traced::run(&World::read()).end()
 }

@@ -4,5 +4,5 @@ pub mod later_version;
 pub mod log;
 pub mod notice;
 pub mod paths;
-pub mod user;
+pub mod user_name;
 pub mod world;

@@ -6,7 +6,7 @@ use super::thread_record::ThreadRecord;
 use super::verdict::{Candidate, Evidence, Origin, Verdict, decide};
 use crate::base::paths::Paths;
 use crate::codex::command_line::SessionRequest;
-use crate::codex::tui_log::Logged;
+use crate::codex::interface_log::Logged;
 use codex_session::rollout;
 use codex_session::rollout::files::root_of;
 use codex_session::rollout::session_meta::SessionMeta;

@@ -12,7 +12,7 @@ mod tests;
 use super::verdict::Claim;
 use super::verdict::Coverage;
 use crate::codex::command_line::SessionRequest;
-use crate::codex::tui_log::Logged;
+use crate::codex::interface_log::Logged;
 use crate::settings::Settings;
 use crate::settings::modes::{Content, Granularity};
 use common::disk::{make_private_folder, private_options};

@@ -10,7 +10,7 @@ pub mod verdict;
 
 mod ancestry;
 mod held_threads;
-mod interface_log;
+mod interface_log_reader;
 mod open_files;
 mod processes;
 mod writer_locks;

@@ -1,11 +1,11 @@
 //! Gathers claims while Codex runs, and records each the moment it is learned.
 
 use super::held_threads::HeldThreads;
-use super::interface_log::InterfaceLog;
+use super::interface_log_reader::InterfaceLogReader;
 use super::launch_record::{self, Launch, LaunchRecord, Note};
 use super::verdict::{Attribution, Claim};
 use crate::base::paths::CodexHome;
-use crate::codex::tui_log::{self, Logged, TuiLog};
+use crate::codex::interface_log::{self, InterfaceLog, Logged};
 use common::disk::entries;
 use launch::companion::Companion;
 use launch::mode::Interface;
@@ -20,7 +20,7 @@ pub struct Observer {
     pub launch: Launch,
     pub record: Option<LaunchRecord>,
     held: HeldThreads,
-    log: Option<InterfaceLog>,
+    log: Option<InterfaceLogReader>,
     awaited: Option<Awaited>,
 }
 
@@ -40,10 +40,10 @@ impl Observer {
         home: &CodexHome,
         launch: Launch,
         record: Option<LaunchRecord>,
-        log: Option<TuiLog>,
+        log: Option<InterfaceLog>,
     ) -> Observer {
         let unlogged = launch.request.interface == Interface::FullScreen && log.is_none();
-        let log = log.map(|log| InterfaceLog::new(log, launch.started_at));
+        let log = log.map(|log| InterfaceLogReader::new(log, launch.started_at));
         let mut observer = Observer { launch, record, held: HeldThreads::new(home), log, awaited: None };
         if unlogged {
             observer.blinded("the path of the interface's log is not known".to_owned());
@@ -105,8 +105,8 @@ impl Observer {
 /// Moves the facts in the log of a launch that died into its record, then removes the log, which contains
 /// prompts in clear. If they cannot be recorded the log stays, for the next launch to try.
 pub fn take_log_of(launch: &mut Launch, folder: &Path) {
-    let log = TuiLog::Launchers(tui_log::path_of(folder, &launch.id));
-    let mut follow = InterfaceLog::new(log, launch.started_at);
+    let log = InterfaceLog::Launchers(interface_log::path_of(folder, &launch.id));
+    let mut follow = InterfaceLogReader::new(log, launch.started_at);
     let mut logged = follow.look();
     logged.retain(|fact| !launch.logged.contains(fact));
     match launch_record::add_logged(&launch_record::path_of(folder, &launch.id), &logged) {
@@ -120,7 +120,7 @@ pub fn take_log_of(launch: &mut Launch, folder: &Path) {
 pub fn sweep_logs(folder: &Path) {
     for entry in entries(folder) {
         let path = entry.path();
-        if let Some(launch) = tui_log::launch_of(&path)
+        if let Some(launch) = interface_log::launch_of(&path)
             && !launch_record::path_of(folder, launch).exists()
         {
             let _ = fs::remove_file(&path);

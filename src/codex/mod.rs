@@ -1,6 +1,6 @@
 //! The Codex program: its command line, home, versions and log.
 
 pub mod command_line;
+pub mod interface_log;
 pub mod locate;
-pub mod tui_log;
 pub mod version;

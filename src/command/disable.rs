@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use super::config_edit::ConfigEdit;
-use super::layout::{counted, wrap};
+use super::text_layout::{counted, wrap};
 use crate::base::world::World;
 use crate::settings::file::FileState;
 use crate::settings::modes::ENABLED;

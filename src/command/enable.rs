@@ -2,8 +2,8 @@
 
 use super::CommandError;
 use super::config_edit::ConfigEdit;
-use super::layout::wrap;
 use super::survey::patience;
+use super::text_layout::wrap;
 use crate::base::world::World;
 use crate::cli::Enable;
 use crate::settings::access;

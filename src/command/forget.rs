@@ -1,6 +1,6 @@
 //! `mlflow forget`: removes a session's trace from store, spool and records, and lists where else it is.
 
-use super::layout::counted;
+use super::text_layout::counted;
 use super::{CommandError, print, trace_argument};
 use crate::base::world::World;
 use crate::cli::Forget;

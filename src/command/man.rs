@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use crate::cli::Cli;
-use crate::settings::reference;
+use crate::settings::variable_reference;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
@@ -72,7 +72,8 @@ fn page() -> io::Result<String> {
     listed(
         &mut text,
         "ENVIRONMENT",
-        reference::all().map(|variable| (variable.name, sentence(variable.meaning, variable.default))),
+        variable_reference::all()
+            .map(|variable| (variable.name, sentence(variable.meaning, variable.default))),
     );
     listed(&mut text, "FILES", FILES.iter().map(|(name, meaning)| (*name, *meaning)));
     listed(&mut text, "EXIT STATUS", EXIT_STATUS.iter().map(|(name, meaning)| (*name, *meaning)));

@@ -1,15 +1,15 @@
 //! `mlflow show`: prints one trace from a local store, the spool, or a session file.
 
-use super::layout::Colours;
+use super::text_layout::Colours;
 use super::{CommandError, trace_argument, tree};
 use crate::base::world::World;
 use crate::claim::thread_record::ThreadRecord;
 use crate::cli::Show;
 use crate::finish::context::Context;
 use crate::finish::gather;
-use crate::queue::history::{last_trace, newest_part};
 use crate::queue::spool::Spool;
 use crate::queue::spool::entry::Entry;
+use crate::queue::thread_history::{last_trace, newest_part};
 use crate::queue::{receipts, spool};
 use crate::settings::modes::Content;
 use crate::trace::build::{TraceSource, build_family};

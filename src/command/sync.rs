@@ -1,6 +1,6 @@
 //! `mlflow sync`: delivers waiting traces and finishes launches that died; lists and removes entries of the spool.
 
-use super::layout::counted;
+use super::text_layout::counted;
 use super::{CommandError, print};
 use crate::base::world::World;
 use crate::claim::launches;

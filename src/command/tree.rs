@@ -1,6 +1,6 @@
 //! A trace as a tree of lines, for people at a terminal.
 
-use super::layout::{Colours, NAME, QUIET, WRONG};
+use super::text_layout::{Colours, NAME, QUIET, WRONG};
 use crate::redact::text_of;
 use common::json::value::Value;
 use common::printable::is_unsafe;

@@ -1,12 +1,12 @@
 //! `mlflow watch`: traces sessions that no launch began, whenever one of their turns ends.
 
-use super::layout::prompt_line;
+use super::text_layout::prompt_line;
 use super::{CommandError, print};
 use crate::base::notice;
 use crate::base::world::World;
 use crate::claim::launch_record::Destination;
 use crate::claim::launches;
-use crate::codex::tui_log::Logged;
+use crate::codex::interface_log::Logged;
 use crate::finish::context::Context;
 use crate::finish::delivery::deliver;
 use crate::finish::gather;
@@ -18,7 +18,7 @@ use crate::queue::{receipts, spool};
 use crate::settings::Tracing;
 use crate::settings::modes::Granularity;
 use crate::trace::ids::trace_of_turn;
-use codex_session::rollout::changes::Changes;
+use codex_session::rollout::file_changes::Changes;
 use codex_session::rollout::files::root_of;
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::session;
@@ -31,7 +31,7 @@ use common::printable::in_one_line;
 use launch::exit::ChildExit;
 use launch::signals::SignalPipe;
 use mlflow_store::ids::TraceId;
-use mlflow_store::page;
+use mlflow_store::page_address;
 use mlflow_store::target::Target;
 use nix::libc::SIGINT;
 use std::cell::{Cell, RefCell};
@@ -230,7 +230,7 @@ impl Watcher<'_> {
 
     fn page_of(&self, trace: TraceId, target: &Target) -> Option<String> {
         let experiment = receipts(&self.context.paths).get(trace, target)?.receipt.experiment_id;
-        page::trace_page(target, &experiment, trace, &self.context.access())
+        page_address::trace_page(target, &experiment, trace, &self.context.access())
     }
 
     /// Whether a running launch will trace the thread: because it claims it, or because its interface sent a prompt

@@ -13,7 +13,7 @@ use crate::base::world::World;
 use crate::claim::claims::misses_a_prompt;
 use crate::claim::launch_record::{self, Launch};
 use crate::claim::launches::LaunchLock;
-use codex_session::rollout::changes::Changes;
+use codex_session::rollout::file_changes::Changes;
 use codex_session::session::Tail;
 use launch::detached;
 use launch::process::Process;

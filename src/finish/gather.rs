@@ -3,7 +3,7 @@
 use crate::base::paths::CodexHome;
 use crate::claim;
 use codex_session::rollout::thread_files::{Parts, ThreadFiles, rollout_of};
-use codex_session::rollout::{files, index};
+use codex_session::rollout::{codex_index, files};
 use codex_session::session::Writer;
 use codex_session::session::family;
 use codex_session::session::family::{Family, working_times};
@@ -38,7 +38,7 @@ pub(super) fn written_files_of(
     if in_place.iter().flatten().any(|path| is_written_since(path, since)) {
         return Some(in_place);
     }
-    let indexed = index::rollout_of(home.path(), thread).filter(|path| is_written_since(path, since));
+    let indexed = codex_index::rollout_of(home.path(), thread).filter(|path| is_written_since(path, since));
     if indexed.is_none() && !in_place.is_empty() {
         tracing::info!("thread {thread} was opened and nothing was written to it: no trace");
     // Without the folder, Codex was to keep no session (`--ephemeral` in a new home).

@@ -7,16 +7,16 @@ use crate::claim::claims::launches_of;
 use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
 use crate::claim::verdict::Attribution;
-use crate::queue::history::{first_destination, granularity_of};
 use crate::queue::put::{PutError, put_imported};
 use crate::queue::receipts;
 use crate::queue::target_state::TargetState;
 use crate::queue::target_state::{Answers, Presence};
+use crate::queue::thread_history::{first_destination, granularity_of};
 use crate::redact::Redacted;
 use crate::settings::modes::Granularity;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
-use mlflow_store::lost::ExperimentState;
+use mlflow_store::lost_traces::ExperimentState;
 use mlflow_store::target::Experiment;
 use std::path::Path;
 

@@ -12,7 +12,7 @@ pub mod delivery;
 mod finisher;
 pub mod gather;
 pub mod imported;
-mod in_place;
+mod in_launcher;
 mod notices;
 pub mod open_turns;
 mod plan;
@@ -56,10 +56,10 @@ pub fn after(context: &Context, settings: &Settings, mut observer: Observer, end
         FinishPlan::Finisher(patience) => {
             let until = ended.at + patience;
             if start_finisher(context, &observer.launch, notices, until, &ended.signals).is_none() {
-                in_place::run(context, observer, safety, WITHOUT_FINISHER, ended);
+                in_launcher::run(context, observer, safety, WITHOUT_FINISHER, ended);
             }
         }
-        FinishPlan::InPlace(limit) => in_place::run(context, observer, safety, limit, ended),
+        FinishPlan::InPlace(limit) => in_launcher::run(context, observer, safety, limit, ended),
     }
 }
 

@@ -3,13 +3,13 @@
 
 use super::context::Context;
 use crate::base::paths::CodexHome;
-use crate::base::user;
+use crate::base::user_name;
 use crate::claim::thread_record::ThreadRecord;
-use crate::queue::history::MOST_PARTS;
 use crate::queue::put::PutError;
 use crate::queue::receipts;
 use crate::queue::receipts::Receipts;
 use crate::queue::spool::SpoolError;
+use crate::queue::thread_history::MOST_PARTS;
 use crate::redact::{Redacted, SmallImages};
 use crate::settings::folder_policy::FolderPolicy;
 use crate::settings::modes::{Content, Granularity};
@@ -55,7 +55,7 @@ pub(super) fn session_traces(
     let Some(content) = allowed(family, content, context.home()) else { return Ok(Vec::new()) };
     let salt_error = |error| AssembleError::Salt(context.paths.salt(), error);
     let redactor = context.redactor().map_err(salt_error)?;
-    let user = user::name(context.world);
+    let user = user_name::name(context.world);
     let source = TraceSource { rollout, user: user.as_deref() };
     let traces = match granularity {
         Granularity::Session => match part_of(family, &receipts(&context.paths)) {

@@ -12,7 +12,7 @@ use crate::queue::{receipts, spool};
 use crate::settings::wait::SUMMARY;
 use codex_session::thread::ThreadId;
 use common::printable::masked;
-use mlflow_store::page;
+use mlflow_store::page_address;
 use mlflow_store::target::access::Access;
 use mlflow_store::trace::Trace;
 use serde::Serialize;
@@ -123,7 +123,7 @@ impl Thread {
         let root = trace.spans.first();
         let status = root.and_then(|root| root.outputs.get("status")).and_then(|status| status.as_str());
         let experiment_id = receipt.map(|receipt| receipt.experiment_id);
-        let page = |id| page::trace_page(target, id, trace.id, access);
+        let page = |id| page_address::trace_page(target, id, trace.id, access);
         Thread {
             thread_id: thread.to_string(),
             trace_id: trace.id.to_string(),

@@ -1,11 +1,11 @@
 //! Traces on their way to targets, and what targets took of them.
 
 pub mod drain;
-pub mod history;
 pub mod put;
 pub mod receipts;
 pub mod spool;
 pub mod target_state;
+pub mod thread_history;
 
 use crate::base::paths::Paths;
 use crate::queue::receipts::Receipts;

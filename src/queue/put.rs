@@ -1,7 +1,7 @@
 //! The one way into the spool.
 
-use super::history::first_destination;
 use super::target_state::{Answers, Presence, TargetState, ask};
+use super::thread_history::first_destination;
 use super::{receipts, spool};
 use crate::base::paths::Paths;
 use crate::base::world::World;

@@ -1,14 +1,14 @@
 //! What a target has of a trace: by the receipt, which counts only after the target was asked.
 
-use super::history::taken;
 use super::receipts::{Receipts, StoredReceipt};
 use super::spool::entry::Rank;
+use super::thread_history::taken;
 use crate::base::paths::Paths;
 use crate::base::world::World;
 use codex_session::thread::ThreadId;
 use mlflow_store::exporter::Patience;
 use mlflow_store::ids::TraceId;
-use mlflow_store::lost::{ExperimentState, Lost, SentTrace};
+use mlflow_store::lost_traces::{ExperimentState, Lost, SentTrace};
 use mlflow_store::target::Target;
 use mlflow_store::trace::Trace;
 use std::collections::HashMap;

@@ -3,10 +3,10 @@
 //! The spool takes only redacted traces, and every delivery goes through the spool. A secret becomes
 //! `[redacted:<rule>:<hash>]`: the rule is its kind, and the hash, salted per installation, distinguishes secrets.
 
-mod display;
+mod display_limits;
 mod find;
 mod inline_files;
-mod metadata;
+mod metadata_only;
 mod placeholder;
 mod redactor;
 mod rule_check;
@@ -16,7 +16,7 @@ mod secret_pass;
 mod tests;
 mod texts;
 
-pub use display::text_of;
+pub use display_limits::text_of;
 pub use find::Finder;
 pub use inline_files::SmallImages;
 pub use placeholder::Salt;

@@ -1,9 +1,9 @@
 //! Turns a trace into a redacted trace.
 
-use super::display;
+use super::display_limits;
 use super::find::Finder;
 use super::inline_files::{self, SmallImages};
-use super::metadata::keep_metadata;
+use super::metadata_only::keep_metadata;
 use super::placeholder::Salt;
 use super::rules::Rules;
 use super::secret_pass::SecretPass;
@@ -12,7 +12,7 @@ use crate::settings::file::ConfigFile;
 use crate::settings::modes::Content;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
-use mlflow_store::keys::REDACTIONS;
+use mlflow_store::mlflow_keys::REDACTIONS;
 use mlflow_store::trace::Trace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -94,8 +94,8 @@ impl Redactor {
             }
         }
         rewrite_texts(&mut trace, &mut storable);
-        display::nest(&mut trace);
-        display::cut(&mut trace);
+        display_limits::nest(&mut trace);
+        display_limits::cut(&mut trace);
         Redacted(trace)
     }
 

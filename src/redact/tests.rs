@@ -12,7 +12,7 @@ use codex_session::session::{Writer, read};
 use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use mlflow_store::ids::{SpanId, TraceId};
-use mlflow_store::keys::{PERSONAL, REDACTIONS};
+use mlflow_store::mlflow_keys::{PERSONAL, REDACTIONS};
 use mlflow_store::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
 use serde_json::json;
 use sha2::{Digest, Sha256};

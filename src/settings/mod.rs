@@ -4,7 +4,7 @@ pub mod access;
 pub mod file;
 pub mod folder_policy;
 pub mod modes;
-pub mod reference;
+pub mod variable_reference;
 pub mod wait;
 
 use self::file::{ConfigFile, FileState};

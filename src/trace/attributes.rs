@@ -11,7 +11,7 @@ use codex_session::session::tokens::Discrepancy;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
 use launch::exit::ChildExit;
-use mlflow_store::keys::ACTIVE_MS;
+use mlflow_store::mlflow_keys::ACTIVE_MS;
 use std::collections::BTreeMap;
 
 /// Agent name of a session that no other session started, in OpenTelemetry's attributes.

@@ -2,7 +2,7 @@
 
 use crate::LAUNCHER;
 use crate::situation::{NOBODY, Situation};
-use codex_traced::settings::reference;
+use codex_traced::settings::variable_reference;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -128,7 +128,7 @@ fn the_manual_page_is_whole_and_man_reports_no_error() {
             shown.stdout
         );
     }
-    for variable in reference::all() {
+    for variable in variable_reference::all() {
         assert!(shown.stdout.contains(variable.name), "{}", variable.name);
     }
     for line in shown.stdout.lines() {

@@ -11,7 +11,7 @@ use codex_traced::claim::thread_record::{LaunchEntry, ThreadRecord};
 use codex_traced::claim::unclaimed::{self, Unclaimed};
 use codex_traced::claim::verdict::{Attribution, Claim};
 use codex_traced::codex::command_line::SessionRequest;
-use codex_traced::codex::tui_log::Logged;
+use codex_traced::codex::interface_log::Logged;
 use codex_traced::queue::receipts::Receipts;
 use codex_traced::queue::spool::Spool;
 use codex_traced::queue::spool::entry::{Entry, Head};

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 /// Each room uses only those before it.
 const ROOMS: [&str; 10] =
-    ["settings", "cli", "codex", "claim", "trace", "redact", "queue", "finish", "command", "app"];
+    ["settings", "cli", "codex", "claim", "trace", "redact", "queue", "finish", "command", "launcher"];
 
 /// Every room may use it.
 const SHARED: [&str; 1] = ["base"];
@@ -199,7 +199,7 @@ fn code_that_follows_the_rules_passes() {
         ("src/finish/a.rs", "use super::b;\n// use crate::command;"),
         ("src/finish/a/b.rs", "use super::super::c;"),
         ("crates/launch/src/a.rs", "unsafe { f() }"),
-        ("src/lib.rs", "pub mod app;"),
+        ("src/lib.rs", "pub mod launcher;"),
     ];
     for (path, code) in table {
         assert_eq!(planted(path, code), [""; 0], "{path}: {code}");

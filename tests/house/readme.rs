@@ -1,6 +1,6 @@
 //! What the documents promise about commands, variables, links and the licence is so.
 
-use codex_traced::settings::reference::{self, Variable};
+use codex_traced::settings::variable_reference::{self, Variable};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -160,20 +160,22 @@ fn markdown(variables: &[Variable]) -> String {
 #[test]
 fn the_document_has_a_row_for_each_variable_that_the_code_reads_word_for_word() {
     let document = read(CONFIGURATION);
-    for variables in [reference::OURS, reference::OF_SERVERS, reference::OF_DATABRICKS] {
+    for variables in
+        [variable_reference::OURS, variable_reference::OF_SERVERS, variable_reference::OF_DATABRICKS]
+    {
         let table = markdown(variables);
         assert!(document.contains(&table), "the table should be\n{table}");
     }
     let names = document.split("\n| `").skip(1).filter_map(|row| row.split('`').next());
     let listed: Vec<&str> = names.filter(|name| is_variable(name)).collect();
-    let read: Vec<&str> = reference::all().map(|variable| variable.name).collect();
+    let read: Vec<&str> = variable_reference::all().map(|variable| variable.name).collect();
     assert_eq!(listed, read, "a row that is in no table");
 }
 
 /// A variable that the code reads is a string of its own; a name within a sentence is only text.
 #[test]
 fn every_variable_that_the_code_reads_is_in_the_reference() {
-    let listed: Vec<&str> = reference::all().map(|variable| variable.name).collect();
+    let listed: Vec<&str> = variable_reference::all().map(|variable| variable.name).collect();
     let known = [&listed, OF_CODEX, SET_BY_US, NOTICED].concat();
     let sources = program().replace(&read("src/settings/reference.rs"), "");
     let strings: BTreeSet<&str> = sources.split('"').filter(|text| is_variable(text)).collect();

@@ -3,7 +3,7 @@
 use crate::LAUNCHER;
 use codex_traced::claim::launch_record::{Destination, Launch, LaunchRecord};
 use codex_traced::codex::command_line::SessionRequest;
-use codex_traced::codex::tui_log::Logged;
+use codex_traced::codex::interface_log::Logged;
 use jiff::Timestamp;
 use launch::exit::ChildExit;
 use launch::process::Process;

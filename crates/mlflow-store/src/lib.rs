@@ -2,15 +2,14 @@
 //! the files of an agent.
 
 pub mod databricks;
-mod derived;
+mod derived_attributes;
 pub mod exporter;
 pub mod file_store;
 pub mod http;
 pub mod ids;
-mod info;
-pub mod keys;
-pub mod lost;
-pub mod page;
+pub mod lost_traces;
+pub mod mlflow_keys;
+pub mod page_address;
 pub mod receipt;
 mod rest;
 pub mod sqlite;
@@ -19,11 +18,12 @@ pub mod target;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+mod trace_info;
 mod wire;
 
 use crate::exporter::{Exporter, Patience, Readiness, Remote, Result};
 use crate::ids::TraceId;
-use crate::lost::{Lost, SentTrace};
+use crate::lost_traces::{Lost, SentTrace};
 use crate::target::access::Access;
 use crate::target::{Experiment, Target};
 use common::variables::Variables;

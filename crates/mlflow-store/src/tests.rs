@@ -2,7 +2,7 @@
 
 use crate::exporter::ExportError;
 use crate::ids::{SpanId, TraceId};
-use crate::keys;
+use crate::mlflow_keys;
 use crate::rest::answer::Answer;
 use crate::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace, TraceState};
 use common::json::value::Map;
@@ -61,12 +61,12 @@ pub(super) fn trace() -> Trace {
         response_preview: None,
         metadata: text(&[
             ("mlflow.trace_schema.version", "3"),
-            (keys::SESSION, "01a202b6-a73e-7ee3-8243-251c871b1d4f"),
+            (mlflow_keys::SESSION, "01a202b6-a73e-7ee3-8243-251c871b1d4f"),
             (
-                keys::TOKEN_USAGE,
+                mlflow_keys::TOKEN_USAGE,
                 r#"{"input_tokens": 100, "output_tokens": 20, "total_tokens": 120, "cache_read_input_tokens": 50}"#,
             ),
-            (keys::COST, r#"{"input_cost": 0.25, "output_cost": 0.5, "total_cost": 0.75}"#),
+            (mlflow_keys::COST, r#"{"input_cost": 0.25, "output_cost": 0.5, "total_cost": 0.75}"#),
             ("source", "codex_cli"),
             ("codex.tokens_reconciled", "false"),
         ]),

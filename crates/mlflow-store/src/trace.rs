@@ -1,7 +1,7 @@
 //! A trace as it is stored: spans, times, and the keys that MLflow reads.
 
 use crate::ids::{SpanId, TraceId};
-use crate::keys::{CONTENT, REDACTIONS};
+use crate::mlflow_keys::{CONTENT, REDACTIONS};
 use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

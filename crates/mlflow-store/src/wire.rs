@@ -1,8 +1,8 @@
 //! A span in MLflow's JSON format, the same in `spans.content` and in the file `traces.json`.
 
-use crate::derived::derived;
+use crate::derived_attributes::derived;
 use crate::ids::{SpanId, TraceId};
-use crate::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
+use crate::mlflow_keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
 use crate::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

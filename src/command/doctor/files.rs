@@ -2,8 +2,8 @@
 
 use super::Finding;
 use crate::base::paths::CodexHome;
-use crate::command::layout::counted;
 use crate::command::survey::Survey;
+use crate::command::text_layout::counted;
 use crate::finish::context::Context;
 use crate::settings::file::FileState;
 use crate::settings::{Settings, Source, Tracing};

@@ -7,8 +7,8 @@ mod sessions;
 mod target;
 
 use super::CommandError;
-use super::layout::{Colours, DOUBTFUL, GOOD, NAME, WRONG, counted, wrap};
 use super::survey::Survey;
+use super::text_layout::{Colours, DOUBTFUL, GOOD, NAME, WRONG, counted, wrap};
 use crate::base::world::World;
 use crate::cli::Report;
 use common::printable::{clean, masked_with_queries};

@@ -3,15 +3,15 @@
 use super::Finding;
 use crate::base::paths::Paths;
 use crate::base::world::World;
-use crate::command::layout::counted;
 use crate::command::survey::{Survey, patience};
+use crate::command::text_layout::counted;
 use crate::command::ui;
 use crate::finish::context::Context;
 use crate::queue::receipts;
 use jiff::{SignedDuration, Timestamp};
 use mlflow_store::exporter::{ExportError, Readiness};
 use mlflow_store::ids::TraceId;
-use mlflow_store::lost::{Lost, SentTrace};
+use mlflow_store::lost_traces::{Lost, SentTrace};
 use mlflow_store::receipt::Receipt;
 use mlflow_store::sqlite::Filled;
 use mlflow_store::target::access::Access;

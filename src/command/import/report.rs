@@ -4,7 +4,7 @@ use super::select::Selection;
 use super::work::{ImportOutcome, ImportedSession};
 use crate::base::notice;
 use crate::base::world::World;
-use crate::command::layout::prompt_line;
+use crate::command::text_layout::prompt_line;
 use crate::queue::target_state::TargetState;
 use common::printable::in_one_line;
 use indicatif::{ProgressBar, ProgressStyle};

@@ -3,8 +3,8 @@
 mod report;
 
 use super::CommandError;
-use super::layout::{Colours, DOUBTFUL, GOOD, NAME, QUIET, WIDTH, WRONG, counted, wrap};
 use super::survey::Survey;
+use super::text_layout::{Colours, DOUBTFUL, GOOD, NAME, QUIET, WIDTH, WRONG, counted, wrap};
 use crate::base::world::World;
 use crate::cli::Report;
 use crate::settings::Source;

@@ -6,19 +6,19 @@ use crate::claim::unclaimed::Unclaimed;
 use crate::command::survey::Survey;
 use crate::command::ui;
 use crate::finish::context::Context;
-use crate::queue::history::unclaimed_sessions;
 use crate::queue::receipts;
 use crate::queue::spool::list::{EntryState, Listed};
+use crate::queue::thread_history::unclaimed_sessions;
 use crate::settings::file::FileState;
 use crate::settings::modes::{Content, Granularity};
-use crate::settings::reference;
+use crate::settings::variable_reference;
 use crate::settings::{Settings, Source, Tracing};
 use codex_session::rollout::path::files_below;
 use common::printable::masked_with_queries;
 use jiff::Timestamp;
 use mlflow_store::exporter::{ExportError, Readiness};
 use mlflow_store::ids::TraceId;
-use mlflow_store::page;
+use mlflow_store::page_address;
 use mlflow_store::receipt::Receipt;
 use mlflow_store::target::access::Access;
 use mlflow_store::target::{Experiment, Target};
@@ -200,7 +200,7 @@ fn state_name<S: Serializer>(state: &FileState, serializer: S) -> Result<S::Ok, 
 }
 
 fn environment(world: &World) -> Vec<SetVariable> {
-    let set = reference::all().filter_map(|variable| {
+    let set = variable_reference::all().filter_map(|variable| {
         let value = world.variables.os(variable.name)?.to_string_lossy();
         let value = (!variable.is_secret).then(|| masked(&value));
         Some(SetVariable { name: variable.name, value })
@@ -253,7 +253,7 @@ fn delivered(trace: TraceId, receipt: &Receipt, access: &Access) -> DeliveredTra
         workspace: workspace(&receipt.target),
         experiment_id: receipt.experiment_id.clone(),
         redactions: receipt.redactions.clone(),
-        link: page::trace_page(&receipt.target, &receipt.experiment_id, trace, access),
+        link: page_address::trace_page(&receipt.target, &receipt.experiment_id, trace, access),
     }
 }
 

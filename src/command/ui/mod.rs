@@ -7,12 +7,12 @@ use crate::base::notice;
 use crate::base::paths::Paths;
 use crate::base::world::World;
 use crate::cli::Ui;
-use crate::queue::history::last_trace;
 use crate::queue::receipts;
+use crate::queue::thread_history::last_trace;
 use common::printable::masked;
 use launch::exit::ChildExit;
 use mlflow_store::ids::TraceId;
-use mlflow_store::page;
+use mlflow_store::page_address;
 use mlflow_store::receipt::Receipt;
 use mlflow_store::target::Target;
 use mlflow_store::target::access::Access;
@@ -73,8 +73,8 @@ impl TracePage {
 
     fn address(&self, server: &Target, access: &Access) -> Option<String> {
         match &self.shown {
-            Some((trace, experiment)) => page::trace_page(server, experiment, *trace, access),
-            None => page::server_page(server, access),
+            Some((trace, experiment)) => page_address::trace_page(server, experiment, *trace, access),
+            None => page_address::server_page(server, access),
         }
     }
 }

@@ -3,13 +3,15 @@
 
 mod attempt;
 mod blame;
+mod delivery_request;
 mod failure;
 mod job;
-mod request;
 #[cfg(test)]
 mod tests;
 
-pub use request::{Archived, Connect, DeliveryRequest, DrainError, DrainStep, Drained, Eagerness, Waiting};
+pub use delivery_request::{
+    Archived, Connect, DeliveryRequest, DrainError, DrainStep, Drained, Eagerness, Waiting,
+};
 
 use crate::queue::receipts::Receipts;
 use crate::queue::spool::Spool;

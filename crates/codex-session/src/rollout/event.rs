@@ -1,7 +1,7 @@
 //! `event_msg` lines: what Codex records of a turn while it runs.
 
+use super::completed_item::ItemCompleted;
 use super::fields::{ThreadSettingsApplied, read, type_of};
-use super::item::ItemCompleted;
 use super::legacy;
 use super::usage::Usage;
 use common::json::text::Text;

@@ -3,10 +3,10 @@
 //! These versions record the ends of patches, MCP calls and searches. They record the ends of commands only where
 //! Codex was asked to record more.
 
-use super::fields::read;
-use super::item::{
+use super::completed_item::{
     CallItem, CommandExecution, FileChange, Item, ItemCompleted, McpToolCall, UserContent, UserMessage,
 };
+use super::fields::read;
 use common::json::text::Text;
 use common::json::value::Value;
 use serde::Deserialize;

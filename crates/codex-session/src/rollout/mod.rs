@@ -1,12 +1,12 @@
 //! Codex's session files: where they are, and their lines as Codex writes them. `session` gives the lines a meaning.
 
-pub mod changes;
+pub mod codex_index;
+pub mod completed_item;
 pub mod content;
 pub mod event;
 pub mod fields;
+pub mod file_changes;
 pub mod files;
-pub mod index;
-pub mod item;
 mod legacy;
 pub mod line;
 pub mod path;

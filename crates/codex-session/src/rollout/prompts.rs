@@ -1,7 +1,7 @@
 //! Finds the threads that hold given prompts, by the id that the client gave to each prompt.
 
+use super::completed_item::Item;
 use super::event::Event;
-use super::item::Item;
 use super::line::RolloutLine;
 use super::path::files_below;
 use super::rollout_item::RolloutItem;

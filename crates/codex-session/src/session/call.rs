@@ -3,8 +3,8 @@
 
 use super::model::{Outcome, ToolCall, ToolFacts, ToolRequest};
 use super::{outcome, shell};
+use crate::rollout::completed_item::{CallItem, CommandExecution, FileChange, Item, McpToolCall};
 use crate::rollout::content::text_of;
-use crate::rollout::item::{CallItem, CommandExecution, FileChange, Item, McpToolCall};
 use crate::rollout::rollout_item::ResponseItem;
 use common::json::text::Text;
 use common::json::value::{Map, Value};

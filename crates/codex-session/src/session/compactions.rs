@@ -2,8 +2,8 @@
 
 use super::model::{Compaction, Session, Step, StepAt};
 use super::tools::time;
+use crate::rollout::completed_item::ItemCompleted;
 use crate::rollout::event::TokenCount;
-use crate::rollout::item::ItemCompleted;
 use jiff::Timestamp;
 
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,7 @@
 use super::call::{is_qualified, record_of};
 use super::model::{Moment, Outcome, Session, Step, StepAt, ToolCall, ToolFacts, add};
 use super::outcome;
-use crate::rollout::item::{Item, ItemCompleted, SubAgentActivity};
+use crate::rollout::completed_item::{Item, ItemCompleted, SubAgentActivity};
 use common::json::text::Text;
 use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};

@@ -1,8 +1,8 @@
 //! Turns: where each begins and ends, and which one a line belongs to.
 
 use super::model::{Inference, Session, Turn, TurnStatus};
+use crate::rollout::completed_item::UserContent;
 use crate::rollout::event::{TaskStarted, TurnEndEvent};
-use crate::rollout::item::UserContent;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 

@@ -12,14 +12,14 @@ mod workspace;
 pub use login::host;
 
 use crate::exporter::{Delivered, ExportError, Exporter, Readiness, Remote, Result};
-use crate::lost::{self, Lost, SentTrace};
+use crate::lost_traces::{self, Lost, SentTrace};
 use crate::receipt::Receipt;
 use crate::rest::api::{Rest, Subject};
 use crate::rest::experiments;
-use crate::rest::stored::{self, StoredTrace};
+use crate::rest::stored_trace::{self, StoredTrace};
 use crate::target::Experiment;
 use crate::trace::Trace;
-use crate::{info, wire};
+use crate::{trace_info, wire};
 use std::time::Instant;
 use workspace::{WorkspaceApi, connect};
 
@@ -42,8 +42,8 @@ impl<'a> DatabricksExporter<'a> {
     /// Sends everything but the spans.
     fn send_info(&self, trace: &Trace, experiment: &str, before: &StoredTrace) -> Result<()> {
         let update = before.update(trace);
-        let body = info::body(trace, experiment, &update);
-        let answer = stored::send_info(&self.workspace, &body)?;
+        let body = trace_info::body(trace, experiment, &update);
+        let answer = stored_trace::send_info(&self.workspace, &body)?;
         if !answer.status.is_success() {
             return match self.workspace.is_taken(&answer) {
                 true => self.change_info(trace),
@@ -53,9 +53,9 @@ impl<'a> DatabricksExporter<'a> {
         // MLflow's own servers merge the tags of a trace that is sent again. If the workspace replaces them
         // instead, this restores the users' tags.
         for (key, value) in before.tags_lost(&StoredTrace::from_json(&answer.json()), &update) {
-            stored::set_tag(&self.workspace, trace.id, key, value)?;
+            stored_trace::set_tag(&self.workspace, trace.id, key, value)?;
         }
-        stored::remove_tags(&self.workspace, trace.id, &update.remove)
+        stored_trace::remove_tags(&self.workspace, trace.id, &update.remove)
     }
 
     /// For a workspace that takes the information about a trace only once. If it lacks the older call too,
@@ -66,7 +66,7 @@ impl<'a> DatabricksExporter<'a> {
             ExportError::transient(format!("Databricks says that it has trace {id}, but does not show it"))
         })?;
         let update = there.update(trace);
-        let answer = stored::end(&self.workspace, trace, trace.ended_at.as_millisecond(), &update)?;
+        let answer = stored_trace::end(&self.workspace, trace, trace.ended_at.as_millisecond(), &update)?;
         if !answer.status.is_success() {
             tracing::warn!(
                 "Databricks refuses to change trace {}{}: its state, tokens and cost stay as they were, its spans and \
@@ -75,10 +75,10 @@ impl<'a> DatabricksExporter<'a> {
                 self.workspace.refusal(&answer).message()
             );
             for (key, value) in &update.write {
-                stored::set_tag(&self.workspace, trace.id, key, value)?;
+                stored_trace::set_tag(&self.workspace, trace.id, key, value)?;
             }
         }
-        stored::remove_tags(&self.workspace, trace.id, &update.remove)
+        stored_trace::remove_tags(&self.workspace, trace.id, &update.remove)
     }
 }
 
@@ -119,5 +119,5 @@ pub fn readiness(remote: Remote, profile: Option<&str>, wanted: &Experiment) -> 
 pub fn lost(remote: Remote, profile: Option<&str>, sent: &[SentTrace]) -> Result<Lost> {
     let workspace = connect(remote, profile)?;
     let is_present = |trace| Ok(StoredTrace::look(&workspace, trace)?.is_some());
-    lost::find(sent, is_present, |experiment_id| experiments::created_at(&workspace, experiment_id))
+    lost_traces::find(sent, is_present, |experiment_id| experiments::created_at(&workspace, experiment_id))
 }

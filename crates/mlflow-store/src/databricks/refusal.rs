@@ -2,7 +2,7 @@
 
 use crate::exporter::ExportError;
 use crate::rest::answer::{Answer, plain};
-use crate::rest::mask::CredentialMask;
+use crate::rest::credential_mask::CredentialMask;
 
 /// The longest part of a server's message that is shown, in characters.
 const LONGEST_MESSAGE: usize = 300;

@@ -9,7 +9,7 @@ use super::workspace::WorkspaceApi;
 use crate::exporter::{ExportError, Result};
 use crate::ids::TraceId;
 use crate::rest::answer::Answer;
-use crate::rest::mask::CredentialMask;
+use crate::rest::credential_mask::CredentialMask;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, Url};

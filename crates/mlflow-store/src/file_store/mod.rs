@@ -23,7 +23,7 @@ mod yaml;
 
 use crate::exporter::{Delivered, ExportError, Exporter, Readiness};
 use crate::ids::TraceId;
-use crate::lost::{self, Lost, SentTrace};
+use crate::lost_traces::{self, Lost, SentTrace};
 use crate::receipt::Receipt;
 use crate::target::Experiment;
 use crate::trace::Trace;
@@ -155,7 +155,7 @@ pub fn lost(root: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
             folder.join(trace::INFO).is_file() && folder.join("artifacts").join(wire::ARTIFACT).is_file()
         }))
     };
-    lost::find(sent, is_present, |experiment_id| {
+    lost_traces::find(sent, is_present, |experiment_id| {
         let experiment = experiments.iter().find(|experiment| experiment.id == experiment_id);
         experiment.map_or(Ok(None), |experiment| experiment.made().map_err(failed))
     })

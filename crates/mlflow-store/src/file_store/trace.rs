@@ -12,7 +12,7 @@ use crate::target::Experiment;
 use crate::target::uri::file_uri;
 use crate::trace::{Trace, TraceState};
 use crate::wire::{self, json, spans_in};
-use crate::{info, keys};
+use crate::{mlflow_keys, trace_info};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::fs;
@@ -57,9 +57,9 @@ pub(super) fn write(
 fn yaml_of(trace: &Trace, experiment: &ExperimentFolder) -> String {
     yaml::mapping(&[
         ("trace_id", trace.id.to_string().into()),
-        ("trace_location", info::location(&experiment.id)),
-        ("request_time", info::request_time(trace).into()),
-        ("execution_duration_ms", info::took(trace).into()),
+        ("trace_location", trace_info::location(&experiment.id)),
+        ("request_time", trace_info::request_time(trace).into()),
+        ("execution_duration_ms", trace_info::took(trace).into()),
         ("state", trace.state.as_str().into()),
         ("request_preview", trace.request_preview.clone().into()),
         ("response_preview", trace.response_preview.clone().into()),
@@ -87,7 +87,7 @@ fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> R
         tags.remove(files, key)?;
     }
     // Always written: the store may have been moved to another folder.
-    tags.put(files, keys::ARTIFACT_LOCATION, &file_uri(&folder.join("artifacts")))?;
+    tags.put(files, mlflow_keys::ARTIFACT_LOCATION, &file_uri(&folder.join("artifacts")))?;
     files.settle()?;
     write_metadata(&metadata, files, trace, &metadata_there, &update.record)?;
     files.settle()?;
@@ -97,7 +97,7 @@ fn write_tags_and_metadata(folder: &Path, files: &mut Files, trace: &Trace) -> R
 
 /// The trace's tags, with keys as MLflow will read them.
 fn our_tags(trace: &Trace) -> BTreeMap<String, String> {
-    info::tags(trace).into_iter().map(|(key, value)| (readable(&key), value)).collect()
+    trace_info::tags(trace).into_iter().map(|(key, value)| (readable(&key), value)).collect()
 }
 
 fn write_metadata(
@@ -108,12 +108,13 @@ fn write_metadata(
     record: &Record,
 ) -> Result<()> {
     files.make_folder(&metadata.folder())?;
-    let ours = info::metadata(trace, record);
+    let ours = trace_info::metadata(trace, record);
     let ours: BTreeMap<String, String> =
         ours.into_iter().map(|(key, value)| (readable(&key), value)).collect();
     for key in there.keys() {
-        let is_to_go = trace.is_metadata_only() && keys::PERSONAL.contains(&key.as_str());
-        let is_ours = key.starts_with(OUR_METADATA) || keys::TOTALS.contains(&key.as_str()) || is_to_go;
+        let is_to_go = trace.is_metadata_only() && mlflow_keys::PERSONAL.contains(&key.as_str());
+        let is_ours =
+            key.starts_with(OUR_METADATA) || mlflow_keys::TOTALS.contains(&key.as_str()) || is_to_go;
         if is_ours && !ours.contains_key(key) {
             metadata.remove(files, key)?;
         }
@@ -137,7 +138,7 @@ pub(super) fn read(root: &Path, id: TraceId) -> Result<Option<Trace>> {
         let Some(info) = if_there(fs::read_to_string(folder.join(INFO)))? else { continue };
         let mut tags = Pairs::tags(&folder).read()?;
         let mut metadata = Pairs::metadata(&folder).read()?;
-        tags.remove(keys::ARTIFACT_LOCATION);
+        tags.remove(mlflow_keys::ARTIFACT_LOCATION);
         for ours in [tags::RECORD, tags::FORMER_RECORD] {
             metadata.remove(ours);
         }
@@ -152,7 +153,7 @@ pub(super) fn read(root: &Path, id: TraceId) -> Result<Option<Trace>> {
             || started_at.saturating_add(SignedDuration::from_millis(took)).unwrap_or(started_at);
         return Ok(Some(Trace {
             id,
-            name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
+            name: tags.remove(mlflow_keys::TRACE_NAME).unwrap_or_default(),
             state: TraceState::from_name(&yaml::text(&info, "state").unwrap_or_default()),
             started_at,
             ended_at: root_ended_at.unwrap_or_else(stored_end),

@@ -1,18 +1,18 @@
 //! Sends traces to a server: spans as OTLP or as an artifact, and the information about each trace.
 
+use super::connection::connect;
 use super::server::{FIRST_TO_ADD, ServerApi};
-use super::settings::connect;
 use super::spans::{self, Route};
 use crate::exporter::{Delivered, ExportError, Exporter, Remote, Result, Sign};
 use crate::receipt::Receipt;
 use crate::rest::answer::{self, Answer};
 use crate::rest::api::{Rest, Subject};
 use crate::rest::experiments;
-use crate::rest::stored::{self, StoredTrace};
+use crate::rest::stored_trace::{self, StoredTrace};
 use crate::tags::{self, TagUpdate};
 use crate::target::{Experiment, Target};
 use crate::trace::{Span, Trace};
-use crate::{info, keys, wire};
+use crate::{mlflow_keys, trace_info, wire};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use std::time::Instant;
@@ -56,14 +56,14 @@ impl<'a> HttpExporter<'a> {
         there: Option<&StoredTrace>,
         update: &TagUpdate,
     ) -> Result<StoredTrace> {
-        let mut body = info::body(trace, experiment, update);
+        let mut body = trace_info::body(trace, experiment, update);
         let info = &mut body["trace"]["trace_info"];
         let has = |key: &str| there.is_some_and(|there| there.has_metadata(key));
-        if !trace.metadata.contains_key(keys::COST)
-            && has(keys::COST)
+        if !trace.metadata.contains_key(mlflow_keys::COST)
+            && has(mlflow_keys::COST)
             && let Some(cost) = spans::stored_cost(&self.server, trace.id)?
         {
-            info["trace_metadata"][keys::COST] = cost.into();
+            info["trace_metadata"][mlflow_keys::COST] = cost.into();
         }
         // No request removes metadata, so an empty text replaces it.
         if has(tags::FORMER_RECORD) {
@@ -74,14 +74,14 @@ impl<'a> HttpExporter<'a> {
             if there.is_some() && trace.request_preview.is_none() {
                 info["request_preview"] = "".into();
             }
-            for key in keys::PERSONAL.into_iter().filter(|key| has(key)) {
+            for key in mlflow_keys::PERSONAL.into_iter().filter(|key| has(key)) {
                 info["trace_metadata"][key] = "".into();
             }
         }
         if let Some(there) = there.filter(|_| !self.adds) {
             there.complete(&mut body, &update.remove);
         }
-        let answer = stored::send_info(&self.server, &body)?;
+        let answer = stored_trace::send_info(&self.server, &body)?;
         self.check(&answer)?;
         StoredTrace::read(&self.server, &answer)
     }
@@ -89,8 +89,8 @@ impl<'a> HttpExporter<'a> {
     /// Servers that keep spans as a file refuse the information of a trace that they have.
     fn change_info(&self, trace: &Trace, update: &TagUpdate, there: StoredTrace) -> Result<StoredTrace> {
         self.refuse_lost_spans(&there)?;
-        let end = trace.started_at.as_millisecond().saturating_add(info::took(trace));
-        self.check(&stored::end(&self.server, trace, end, update)?)?;
+        let end = trace.started_at.as_millisecond().saturating_add(trace_info::took(trace));
+        self.check(&stored_trace::end(&self.server, trace, end, update)?)?;
         Ok(there)
     }
 
@@ -172,7 +172,7 @@ impl<'a> HttpExporter<'a> {
             route = Route::Artifact;
         }
         let update = there.as_ref().unwrap_or(&StoredTrace::default()).update(trace);
-        stored::remove_tags(&self.server, trace.id, &update.remove)?;
+        stored_trace::remove_tags(&self.server, trace.id, &update.remove)?;
         let stored = match (there, route) {
             (Some(there), Route::Artifact) => self.change_info(trace, &update, there)?,
             (None, Route::Artifact) => match self.send_info(trace, &experiment_id, None, &update) {

@@ -4,11 +4,11 @@
 //! whose totals are final. In the reverse order, servers count tokens twice or never. The exporter sends an
 //! artifact only if the server does not keep the spans itself.
 
+mod connection;
 mod exporter;
 mod otlp;
 mod refusal;
 mod server;
-mod settings;
 mod spans;
 
 pub use exporter::HttpExporter;
@@ -16,17 +16,17 @@ pub use server::newest_tried_before;
 
 use crate::exporter::{Readiness, Remote, Result};
 use crate::ids::TraceId;
-use crate::info;
-use crate::lost::{self, Lost, SentTrace};
+use crate::lost_traces::{self, Lost, SentTrace};
 use crate::rest::answer::{date, error_code};
 use crate::rest::api::{ApiRequest, Rest, Subject};
 use crate::rest::experiments;
 use crate::target::Experiment;
+use crate::trace_info;
+use connection::connect;
 use reqwest::Method;
 use reqwest::header::DATE;
 use serde_json::json;
 use server::ServerApi;
-use settings::connect;
 use std::collections::{BTreeSet, HashSet};
 
 /// Asks whether the server answers and has the experiment; changes nothing. Only a trace shows whether the user may
@@ -52,14 +52,14 @@ pub fn lost(remote: Remote, url: &str, sent: &[SentTrace]) -> Result<Lost> {
     }
     // A trace may have moved to another experiment; or MLflow refused the search because one is gone.
     let is_present = |trace| Ok(found.contains(&trace) || has(&server, trace)?);
-    lost::find(sent, is_present, |experiment_id| experiments::created_at(&server, experiment_id))
+    lost_traces::find(sent, is_present, |experiment_id| experiments::created_at(&server, experiment_id))
 }
 
 fn search(server: &ServerApi, sent: &[SentTrace]) -> Result<Vec<TraceId>> {
     let experiments: BTreeSet<&str> = sent.iter().map(|one| one.experiment_id.as_str()).collect();
     let ids: Vec<String> = sent.iter().map(|one| format!("'{}'", one.trace)).collect();
     let body = json!({
-        "locations": experiments.into_iter().map(info::location).collect::<Vec<_>>(),
+        "locations": experiments.into_iter().map(trace_info::location).collect::<Vec<_>>(),
         "max_results": sent.len(),
         "filter": format!("request_id IN ({})", ids.join(", ")),
     });

@@ -1,8 +1,8 @@
 //! A trace's spans in OpenTelemetry's protocol (OTLP): protobuf, in batches.
 
-use crate::derived::derived;
+use crate::derived_attributes::derived;
 use crate::ids::TraceId;
-use crate::keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
+use crate::mlflow_keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
 use crate::trace::{Span, SpanEvent, SpanStatus};
 use crate::wire::{flat, json, nanoseconds};
 use common::json::value::Value;

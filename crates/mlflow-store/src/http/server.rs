@@ -6,7 +6,7 @@ use crate::ids::TraceId;
 use crate::rest::answer::{Answer, error_code};
 use crate::rest::api::{ApiRequest, Rest, Subject};
 use crate::rest::client::{Client, Request};
-use crate::rest::stored::StoredTrace;
+use crate::rest::stored_trace::StoredTrace;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;

@@ -4,7 +4,7 @@ use super::otlp;
 use super::server::ServerApi;
 use crate::exporter::{ExportError, Result};
 use crate::ids::TraceId;
-use crate::keys;
+use crate::mlflow_keys;
 use crate::rest::answer;
 use crate::rest::api::{ApiRequest, Rest, Subject};
 use crate::trace::{Span, Trace};
@@ -80,14 +80,16 @@ pub(super) fn stored_cost(server: &ServerApi, trace: TraceId) -> Result<Option<S
 fn sum(spans: &Value) -> Option<String> {
     let costs: Vec<Value> = spans.as_array()?.iter().filter_map(cost_of).collect();
     let total = |key: &&str| costs.iter().filter_map(|cost| cost[*key].as_f64()).reduce(|a, b| a + b);
-    let totals: Map<String, Value> =
-        keys::COST_KEYS.iter().filter_map(|key| Some(((*key).to_owned(), total(key)?.into()))).collect();
+    let totals: Map<String, Value> = mlflow_keys::COST_KEYS
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), total(key)?.into())))
+        .collect();
     (!totals.is_empty()).then(|| json(&totals))
 }
 
 /// A span's attributes are JSON inside a string.
 fn cost_of(span: &Value) -> Option<Value> {
-    match &span["attributes"][keys::SPAN_COST] {
+    match &span["attributes"][mlflow_keys::SPAN_COST] {
         Value::String(text) => serde_json::from_str(text).ok(),
         Value::Null => None,
         other => Some(other.clone()),

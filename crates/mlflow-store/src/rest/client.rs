@@ -1,7 +1,7 @@
 //! A blocking HTTP client: requests one after the other, tried again where that may help.
 
 use super::answer::{Answer, cannot_connect, may_pass, message, no_answer, retry_after};
-use super::mask::CredentialMask;
+use super::credential_mask::CredentialMask;
 use crate::exporter::{ExportError, Patience, Result, jitter};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};

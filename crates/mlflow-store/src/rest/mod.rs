@@ -4,7 +4,7 @@
 pub(crate) mod answer;
 pub(crate) mod api;
 pub(crate) mod client;
+pub(crate) mod credential_mask;
 pub(crate) mod experiments;
-pub(crate) mod mask;
-pub(crate) mod stored;
+pub(crate) mod stored_trace;
 pub(crate) mod variables;

@@ -3,7 +3,7 @@
 
 use super::error::{Result, SqliteError};
 use super::experiment;
-use super::shape::SchemaShape;
+use super::schema::SchemaShape;
 use crate::exporter::ExportError;
 use common::disk;
 use common::disk::file_system::FileSystem;

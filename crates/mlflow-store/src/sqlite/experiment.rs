@@ -1,7 +1,7 @@
 //! The experiment of a trace: found by name or id, created by name.
 
 use super::error::{Result, SqliteError};
-use super::shape::SchemaShape;
+use super::schema::SchemaShape;
 use crate::target::Experiment;
 use crate::target::uri::file_uri;
 use jiff::Timestamp;

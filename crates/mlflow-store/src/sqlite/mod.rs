@@ -1,21 +1,21 @@
 //! An MLflow database in a SQLite file, written and read without MLflow.
 
 mod connection;
+mod cost_fill;
 mod error;
 mod experiment;
-mod fill;
 mod rows;
-mod shape;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod trace;
 
-pub use fill::{Filled, fill};
+pub use cost_fill::{Filled, fill};
 
 use crate::exporter::{Delivered, ExportError, Exporter, Readiness};
 use crate::ids::TraceId;
-use crate::keys;
-use crate::lost::{self, Lost, SentTrace};
+use crate::lost_traces::{self, Lost, SentTrace};
+use crate::mlflow_keys;
 use crate::receipt::Receipt;
 use crate::target::Experiment;
 use crate::trace::Trace;
@@ -25,7 +25,7 @@ use error::{Result, SqliteError, UnknownShape};
 use jiff::Timestamp;
 use nix::unistd::{AccessFlags, access};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params_from_iter};
-use shape::SchemaShape;
+use schema::SchemaShape;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -183,7 +183,7 @@ pub fn lost(path: &Path, sent: &[SentTrace]) -> Result<Lost, ExportError> {
     })?;
     let present = present.unwrap_or_default();
     let is_present = |trace| Ok(present.contains(&trace));
-    lost::find(sent, is_present, |experiment_id| {
+    lost_traces::find(sent, is_present, |experiment_id| {
         reading(path, |connection, _| {
             let query = "SELECT coalesce(creation_time, 0) FROM experiments
                          WHERE CAST(experiment_id AS TEXT) = ?1 AND lifecycle_stage IS NOT 'deleted'";
@@ -201,8 +201,8 @@ fn traces(connection: &Connection, sent: &[SentTrace]) -> Result<Vec<TraceId>> {
            AND (EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = info.request_id)
                 OR NOT EXISTS (SELECT 1 FROM trace_tags AS tag WHERE tag.request_id = info.request_id
                                AND tag.key = '{}' AND tag.value = '{}'))",
-        keys::SPANS_LOCATION,
-        keys::IN_TRACKING_STORE
+        mlflow_keys::SPANS_LOCATION,
+        mlflow_keys::IN_TRACKING_STORE
     );
     let mut statement = connection.prepare(&query)?;
     let ids = params_from_iter(sent.iter().map(|one| one.trace.to_string()));

@@ -1,9 +1,9 @@
 //! Statements on the rows of one trace, and of its spans with their model and cost in the columns that MLflow
 //! reads.
 
-use super::shape::SchemaShape;
-use crate::derived::attribute;
-use crate::keys;
+use super::schema::SchemaShape;
+use crate::derived_attributes::attribute;
+use crate::mlflow_keys;
 use crate::trace::{Span, Trace};
 use crate::wire::{WireSpan, json, nanoseconds};
 use rusqlite::types::Value as Sql;
@@ -64,9 +64,9 @@ pub(super) fn write_tokens(
     id: &str,
     metadata: &BTreeMap<String, String>,
 ) -> rusqlite::Result<()> {
-    let tokens = object(metadata, keys::TOKEN_USAGE);
+    let tokens = object(metadata, mlflow_keys::TOKEN_USAGE);
     let sql = format!("INSERT OR {how} INTO trace_metrics (request_id, key, value) VALUES (?, ?, ?)");
-    for key in keys::TOKEN_KEYS {
+    for key in mlflow_keys::TOKEN_KEYS {
         if let Some(value) = tokens[key].as_f64() {
             connection.execute(&sql, params![id, key, value])?;
         }
@@ -116,7 +116,7 @@ pub(super) fn write_spans(rows: TraceRows, experiment: i64) -> rusqlite::Result<
             row.push(("dimension_attributes", facts.dimensions().into()));
         }
         if shape.span_facts.in_columns() {
-            row.extend(keys::COST_KEYS.into_iter().zip(facts.costs.map(Sql::from)));
+            row.extend(mlflow_keys::COST_KEYS.into_iter().zip(facts.costs.map(Sql::from)));
             row.push(("model_name", facts.model.clone().into()));
             row.push(("model_provider", facts.provider.clone().into()));
         }
@@ -145,17 +145,17 @@ impl Facts {
             let value = attribute(span, key)?;
             Some(value.as_str()?.chars().take(WIDTH).collect())
         };
-        let cost = span.attributes.get(keys::SPAN_COST);
+        let cost = span.attributes.get(mlflow_keys::SPAN_COST);
         Facts {
-            model: text(keys::SPAN_MODEL),
-            provider: text(keys::SPAN_PROVIDER),
-            costs: keys::COST_KEYS.map(|key| cost?.get(key)?.as_f64()),
+            model: text(mlflow_keys::SPAN_MODEL),
+            provider: text(mlflow_keys::SPAN_PROVIDER),
+            costs: mlflow_keys::COST_KEYS.map(|key| cost?.get(key)?.as_f64()),
         }
     }
 
     /// The JSON of `spans.dimension_attributes` (3.10 to 3.14). `null` without facts, as a server writes it.
     pub(super) fn dimensions(&self) -> String {
-        let all = [(keys::SPAN_MODEL, &self.model), (keys::SPAN_PROVIDER, &self.provider)];
+        let all = [(mlflow_keys::SPAN_MODEL, &self.model), (mlflow_keys::SPAN_PROVIDER, &self.provider)];
         let known: BTreeMap<&str, &String> =
             all.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))).collect();
         json(&Some(known).filter(|known| !known.is_empty()))
@@ -164,7 +164,9 @@ impl Facts {
     /// Adds the rows of `span_metrics` (3.10 to 3.14) that are missing, and returns their number.
     pub(super) fn write_metrics(&self, to: &Connection, [trace, span]: [&str; 2]) -> rusqlite::Result<usize> {
         let mut added = 0;
-        for (key, value) in keys::COST_KEYS.into_iter().zip(self.costs).filter(|(_, value)| value.is_some()) {
+        for (key, value) in
+            mlflow_keys::COST_KEYS.into_iter().zip(self.costs).filter(|(_, value)| value.is_some())
+        {
             let sql =
                 "INSERT OR IGNORE INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)";
             added += to.execute(sql, params![trace, span, key, value])?;

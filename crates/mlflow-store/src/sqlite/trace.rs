@@ -4,13 +4,13 @@
 use super::error::{Result, SqliteError};
 use super::experiment::{self, ExperimentRow};
 use super::rows::{TraceRows, count_write, object, pairs, upsert, write_spans, write_tokens};
-use super::shape::SchemaShape;
+use super::schema::SchemaShape;
 use crate::ids::TraceId;
-use crate::info::{self, cut};
-use crate::keys;
+use crate::mlflow_keys;
 use crate::tags::{self, Record, TagUpdate};
 use crate::target::Experiment;
 use crate::trace::{Span, Trace, TraceState};
+use crate::trace_info::{self, cut};
 use crate::wire::{WireSpan, json};
 use jiff::Timestamp;
 use rusqlite::types::{Value as Sql, ValueRef};
@@ -55,18 +55,19 @@ fn write_info(rows: TraceRows, experiment: i64) -> rusqlite::Result<()> {
         ("request_id", id.to_owned().into()),
         ("experiment_id", experiment.into()),
         ("timestamp_ms", trace.started_at.as_millisecond().into()),
-        ("execution_time_ms", info::took(trace).into()),
+        ("execution_time_ms", trace_info::took(trace).into()),
         ("status", trace.state.as_str().to_owned().into()),
         ("request_preview", trace.request_preview.clone().into()),
         ("response_preview", trace.response_preview.clone().into()),
     ];
     if shape.totals.in_columns() {
-        let session = trace.metadata.get(keys::SESSION).map(|session| cut(session, keys::METADATA_WIDTH));
+        let session =
+            trace.metadata.get(mlflow_keys::SESSION).map(|session| cut(session, mlflow_keys::METADATA_WIDTH));
         row.push(("session_id", session.into()));
-        let tokens = object(&trace.metadata, keys::TOKEN_USAGE);
-        row.extend(keys::TOKEN_KEYS.map(|key| (key, tokens[key].as_i64().into())));
-        let cost = object(&trace.metadata, keys::COST);
-        row.extend(keys::COST_KEYS.map(|key| (key, cost[key].as_f64().into())));
+        let tokens = object(&trace.metadata, mlflow_keys::TOKEN_USAGE);
+        row.extend(mlflow_keys::TOKEN_KEYS.map(|key| (key, tokens[key].as_i64().into())));
+        let cost = object(&trace.metadata, mlflow_keys::COST);
+        row.extend(mlflow_keys::COST_KEYS.map(|key| (key, cost[key].as_f64().into())));
     }
     upsert(transaction, "trace_info", "request_id", row)
 }
@@ -76,9 +77,10 @@ fn write_info(rows: TraceRows, experiment: i64) -> rusqlite::Result<()> {
 fn write_location(rows: TraceRows, experiment: &ExperimentRow) -> Result<()> {
     let TraceRows { transaction, id, .. } = rows;
     let artifacts = format!("{}/traces/{id}/artifacts", experiment.artifact_location.trim_end_matches('/'));
-    for (key, value) in
-        [(keys::SPANS_LOCATION, keys::IN_TRACKING_STORE), (keys::ARTIFACT_LOCATION, artifacts.as_str())]
-    {
+    for (key, value) in [
+        (mlflow_keys::SPANS_LOCATION, mlflow_keys::IN_TRACKING_STORE),
+        (mlflow_keys::ARTIFACT_LOCATION, artifacts.as_str()),
+    ] {
         transaction.execute(
             "INSERT INTO trace_tags (request_id, key, value) VALUES (?, ?, ?)
              ON CONFLICT (request_id, key) DO NOTHING",
@@ -86,7 +88,7 @@ fn write_location(rows: TraceRows, experiment: &ExperimentRow) -> Result<()> {
         )?;
     }
     let elsewhere = "SELECT value FROM trace_tags WHERE request_id = ? AND key = ? AND value <> ?";
-    let names = [id, keys::SPANS_LOCATION, keys::IN_TRACKING_STORE];
+    let names = [id, mlflow_keys::SPANS_LOCATION, mlflow_keys::IN_TRACKING_STORE];
     match transaction.query_row(elsewhere, names, |row| row.get(0)).optional()? {
         Some(location) => Err(SqliteError::Archived { trace: id.to_owned(), location }),
         None => Ok(()),
@@ -100,14 +102,14 @@ fn write_tags(rows: TraceRows) -> rusqlite::Result<Record> {
     if !shape.totals.in_metadata() {
         let sql = "SELECT trace_name FROM trace_info WHERE request_id = ?";
         let name: Option<String> = transaction.query_row(sql, [id], |row| row.get(0))?;
-        there.remove(keys::TRACE_NAME);
-        there.extend(name.map(|name| (keys::TRACE_NAME.to_owned(), name)));
+        there.remove(mlflow_keys::TRACE_NAME);
+        there.extend(name.map(|name| (mlflow_keys::TRACE_NAME.to_owned(), name)));
     }
     let metadata = pairs(transaction, "trace_request_metadata", id)?;
     let written = tags::record(|key| metadata.get(key).map(String::as_str));
-    let update = TagUpdate::plan(&there, &written, &info::tags(trace));
+    let update = TagUpdate::plan(&there, &written, &trace_info::tags(trace));
     for (key, value) in &update.write {
-        let is_name = key == keys::TRACE_NAME;
+        let is_name = key == mlflow_keys::TRACE_NAME;
         if is_name && shape.totals.in_columns() {
             transaction
                 .execute("UPDATE trace_info SET trace_name = ? WHERE request_id = ?", [value.as_str(), id])?;
@@ -126,18 +128,18 @@ fn write_tags(rows: TraceRows) -> rusqlite::Result<Record> {
 fn write_metadata(rows: TraceRows, record: &Record) -> rusqlite::Result<()> {
     let TraceRows { transaction, shape, id, trace } = rows;
     let sql = "DELETE FROM trace_request_metadata WHERE request_id = ? AND key GLOB ?";
-    let personal = keys::PERSONAL.into_iter().filter(|_| trace.is_metadata_only());
-    for key in [OUR_METADATA].into_iter().chain(keys::TOTALS).chain(personal) {
+    let personal = mlflow_keys::PERSONAL.into_iter().filter(|_| trace.is_metadata_only());
+    for key in [OUR_METADATA].into_iter().chain(mlflow_keys::TOTALS).chain(personal) {
         transaction.execute(sql, [id, key])?;
     }
     let mut put = transaction
         .prepare("INSERT OR REPLACE INTO trace_request_metadata (request_id, key, value) VALUES (?, ?, ?)")?;
     for (key, value) in &trace.metadata {
-        if shape.totals.in_metadata() || !keys::TOTALS.contains(&key.as_str()) {
-            put.execute(params![id, key, cut(value, keys::METADATA_WIDTH)])?;
+        if shape.totals.in_metadata() || !mlflow_keys::TOTALS.contains(&key.as_str()) {
+            put.execute(params![id, key, cut(value, mlflow_keys::METADATA_WIDTH)])?;
         }
     }
-    put.execute([id, keys::FINALIZED, "true"])?;
+    put.execute([id, mlflow_keys::FINALIZED, "true"])?;
     put.execute(params![id, tags::RECORD, json(record)])?;
     if shape.totals.in_metrics() {
         write_tokens(transaction, "REPLACE", id, &trace.metadata)?;
@@ -162,10 +164,10 @@ pub(super) fn read(connection: &Connection, shape: SchemaShape, id: TraceId) -> 
     if !shape.totals.in_metadata() {
         add_columns(connection, &key, &mut tags, &mut metadata)?;
     }
-    for ours in [keys::SPANS_LOCATION, keys::ARTIFACT_LOCATION] {
+    for ours in [mlflow_keys::SPANS_LOCATION, mlflow_keys::ARTIFACT_LOCATION] {
         tags.remove(ours);
     }
-    for ours in [keys::FINALIZED, tags::RECORD, tags::FORMER_RECORD] {
+    for ours in [mlflow_keys::FINALIZED, tags::RECORD, tags::FORMER_RECORD] {
         metadata.remove(ours);
     }
     let spans = read_spans(connection, &key)?;
@@ -173,7 +175,7 @@ pub(super) fn read(connection: &Connection, shape: SchemaShape, id: TraceId) -> 
     let root_ended_at = spans.first().filter(|root| root.parent.is_none()).map(|root| root.ended_at);
     Ok(Some(Trace {
         id,
-        name: tags.remove(keys::TRACE_NAME).unwrap_or_default(),
+        name: tags.remove(mlflow_keys::TRACE_NAME).unwrap_or_default(),
         state: TraceState::from_name(&status),
         started_at: milliseconds(started),
         ended_at: root_ended_at.unwrap_or_else(|| milliseconds(ended)),
@@ -192,7 +194,7 @@ fn add_columns(
     tags: &mut BTreeMap<String, String>,
     metadata: &mut BTreeMap<String, String>,
 ) -> Result<()> {
-    let (tokens, costs) = (keys::TOKEN_KEYS.join(", "), keys::COST_KEYS.join(", "));
+    let (tokens, costs) = (mlflow_keys::TOKEN_KEYS.join(", "), mlflow_keys::COST_KEYS.join(", "));
     let sql =
         format!("SELECT trace_name, session_id, {tokens}, {costs} FROM trace_info WHERE request_id = ?");
     let (name, session, tokens, costs) = connection.query_row(&sql, [id], |row| {
@@ -207,12 +209,12 @@ fn add_columns(
             }
             Ok::<_, rusqlite::Error>(object)
         };
-        let (tokens, costs) = (object(&keys::TOKEN_KEYS)?, object(&keys::COST_KEYS)?);
+        let (tokens, costs) = (object(&mlflow_keys::TOKEN_KEYS)?, object(&mlflow_keys::COST_KEYS)?);
         Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?, tokens, costs))
     })?;
-    tags.extend(name.map(|name| (keys::TRACE_NAME.to_owned(), name)));
-    metadata.extend(session.map(|session| (keys::SESSION.to_owned(), session)));
-    for (key, object) in [(keys::TOKEN_USAGE, tokens), (keys::COST, costs)] {
+    tags.extend(name.map(|name| (mlflow_keys::TRACE_NAME.to_owned(), name)));
+    metadata.extend(session.map(|session| (mlflow_keys::SESSION.to_owned(), session)));
+    for (key, object) in [(mlflow_keys::TOKEN_USAGE, tokens), (mlflow_keys::COST, costs)] {
         if !object.is_empty() {
             metadata.insert(key.to_owned(), json(&Value::Object(object)));
         }

@@ -16,7 +16,7 @@ pub const RECORD: &str = "CODEX_TUI_RECORD_SESSION";
 pub const PATH: &str = "CODEX_TUI_SESSION_LOG_PATH";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TuiLog {
+pub enum InterfaceLog {
     /// The launcher asks for it, and deletes it.
     Launchers(PathBuf),
     /// The user asked for it: the launcher only reads it.
@@ -40,24 +40,24 @@ pub enum Logged {
 /// Operations that write to a session and have no id (0.169).
 const UNTAGGED_OPS: [&str; 3] = ["RunUserShellCommand", "Compact", "Review"];
 
-impl TuiLog {
+impl InterfaceLog {
     /// None where the user keeps a log under a name that Codex chooses: the launcher does not know it.
     ///
     /// A path within `folder` (this program's) leaked from another launch: the daemon and every tool that it
     /// starts keep the variables of the interface that started it.
-    pub fn choose(variables: &Variables, folder: &Path, launch: &str) -> Option<TuiLog> {
+    pub fn choose(variables: &Variables, folder: &Path, launch: &str) -> Option<InterfaceLog> {
         let recording =
             variables.text(RECORD).is_some_and(|value| ["1", "true", "TRUE", "yes", "YES"].contains(&value));
         match variables.os(PATH).map(PathBuf::from) {
-            Some(path) if recording && !path.starts_with(folder) => Some(TuiLog::Users(path)),
+            Some(path) if recording && !path.starts_with(folder) => Some(InterfaceLog::Users(path)),
             None if recording => None,
-            _ => Some(TuiLog::Launchers(path_of(folder, launch))),
+            _ => Some(InterfaceLog::Launchers(path_of(folder, launch))),
         }
     }
 
     pub fn path(&self) -> &Path {
         match self {
-            TuiLog::Launchers(path) | TuiLog::Users(path) => path,
+            InterfaceLog::Launchers(path) | InterfaceLog::Users(path) => path,
         }
     }
 }
@@ -111,10 +111,10 @@ mod tests {
 
     #[test]
     fn a_users_own_log_is_read_and_one_that_leaked_from_another_launch_is_replaced() {
-        let ours = || Some(TuiLog::Launchers("/home/mlflow/launches/1-a.tui-log".into()));
+        let ours = || Some(InterfaceLog::Launchers("/home/mlflow/launches/1-a.tui-log".into()));
         let table = [
             (None, None, ours()),
-            (Some("1"), Some("/tmp/mine.jsonl"), Some(TuiLog::Users("/tmp/mine.jsonl".into()))),
+            (Some("1"), Some("/tmp/mine.jsonl"), Some(InterfaceLog::Users("/tmp/mine.jsonl".into()))),
             (Some("1"), Some("/home/mlflow/launches/0-b.tui-log"), ours()),
             (Some("0"), Some("/tmp/mine.jsonl"), ours()),
             (None, Some("/tmp/mine.jsonl"), ours()),
@@ -122,7 +122,7 @@ mod tests {
         ];
         for (record, path, log) in table {
             let variables = Variables::from([(RECORD, record.unwrap_or("")), (PATH, path.unwrap_or(""))]);
-            let chosen = TuiLog::choose(&variables, Path::new("/home/mlflow/launches"), "1-a");
+            let chosen = InterfaceLog::choose(&variables, Path::new("/home/mlflow/launches"), "1-a");
             assert_eq!(chosen, log, "{record:?} {path:?}");
         }
     }

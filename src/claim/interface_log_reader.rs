@@ -1,23 +1,23 @@
 //! Reads the interface's log while it is written: a nested interface may truncate it at any time.
 
-use crate::codex::tui_log::{self, Logged, TuiLog};
+use crate::codex::interface_log::{self, InterfaceLog, Logged};
 use jiff::Timestamp;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 
 #[derive(Debug)]
-pub(super) struct InterfaceLog {
-    log: TuiLog,
+pub(super) struct InterfaceLogReader {
+    log: InterfaceLog,
     /// A user's own log may contain lines of an earlier run.
     since: Timestamp,
     offset: u64,
 }
 
-impl InterfaceLog {
-    pub(super) fn new(log: TuiLog, since: Timestamp) -> InterfaceLog {
+impl InterfaceLogReader {
+    pub(super) fn new(log: InterfaceLog, since: Timestamp) -> InterfaceLogReader {
         // The launcher's log has this launch's lines only, and a clock may go back.
-        let since = if matches!(log, TuiLog::Launchers(_)) { Timestamp::MIN } else { since };
-        InterfaceLog { log, since, offset: 0 }
+        let since = if matches!(log, InterfaceLog::Launchers(_)) { Timestamp::MIN } else { since };
+        InterfaceLogReader { log, since, offset: 0 }
     }
 
     /// Facts from the complete lines since the last call; none when there is no log.
@@ -40,14 +40,14 @@ impl InterfaceLog {
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.offset += whole as u64;
         let lines = bytes[..whole].split(|byte| *byte == b'\n');
-        let facts = lines.filter_map(tui_log::read).filter(|(at, _)| *at >= self.since);
+        let facts = lines.filter_map(interface_log::read).filter(|(at, _)| *at >= self.since);
         Ok(facts.map(|(_, logged)| logged).collect())
     }
 
     /// The last read; removes the launcher's own log, which contains prompts in clear.
     pub(super) fn end(&mut self) -> Vec<Logged> {
         let logged = self.look();
-        if let TuiLog::Launchers(path) = &self.log {
+        if let InterfaceLog::Launchers(path) = &self.log {
             let _ = fs::remove_file(path);
         }
         logged
@@ -72,7 +72,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let since = "2026-11-22T10:00:00Z".parse().unwrap();
-        let mut follow = InterfaceLog::new(TuiLog::Launchers(path.clone()), since);
+        let mut follow = InterfaceLogReader::new(InterfaceLog::Launchers(path.clone()), since);
         assert_eq!(follow.look(), []);
         // The clock was set back after the launch began.
         let (one, two) = (line("2026-11-22T09:00:00Z", "one"), line("2026-11-22T10:00:02Z", "two"));
@@ -94,7 +94,7 @@ mod tests {
         let (old, new) = (line("2026-11-22T09:00:00Z", "old"), line("2026-11-22T10:00:01Z", "new"));
         fs::write(&path, format!("{old}\n{new}\n")).unwrap();
         let since = "2026-11-22T10:00:00Z".parse().unwrap();
-        assert_eq!(InterfaceLog::new(TuiLog::Users(path.clone()), since).end(), [prompt("new")]);
+        assert_eq!(InterfaceLogReader::new(InterfaceLog::Users(path.clone()), since).end(), [prompt("new")]);
         assert!(path.exists());
     }
 }

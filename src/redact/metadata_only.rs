@@ -2,7 +2,7 @@
 
 use common::json::text::Text;
 use common::json::value::{Map, Value};
-use mlflow_store::keys::CONTENT;
+use mlflow_store::mlflow_keys::CONTENT;
 use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
 
 /// Bytes. No id and no version is longer, and a prompt worth protecting is longer or has a space.

@@ -1,6 +1,6 @@
 //! The trace info of MLflow's REST API: everything about a trace but its spans.
 
-use crate::keys::{self, ACTIVE_MS};
+use crate::mlflow_keys::{self, ACTIVE_MS};
 use crate::tags::{self, Record, TagUpdate};
 use crate::trace::Trace;
 use crate::wire::json;
@@ -30,7 +30,8 @@ pub(crate) fn location(experiment: &str) -> Value {
 
 /// The trace's metadata, and the record of its tags for the next update.
 pub(crate) fn metadata(trace: &Trace, record: &Record) -> BTreeMap<String, String> {
-    let own = trace.metadata.iter().map(|(key, value)| (key.clone(), cut(value, keys::METADATA_WIDTH)));
+    let own =
+        trace.metadata.iter().map(|(key, value)| (key.clone(), cut(value, mlflow_keys::METADATA_WIDTH)));
     let mut all: BTreeMap<String, String> = own.collect();
     all.insert(tags::RECORD.to_owned(), json(record));
     all
@@ -38,9 +39,9 @@ pub(crate) fn metadata(trace: &Trace, record: &Record) -> BTreeMap<String, Strin
 
 /// Every tag that the trace should have. MLflow keeps the trace's name as a tag.
 pub(crate) fn tags(trace: &Trace) -> BTreeMap<String, String> {
-    let own = trace.tags.iter().map(|(key, value)| (key.clone(), cut(value, keys::TAG_WIDTH)));
+    let own = trace.tags.iter().map(|(key, value)| (key.clone(), cut(value, mlflow_keys::TAG_WIDTH)));
     let mut all: BTreeMap<String, String> = own.collect();
-    all.insert(keys::TRACE_NAME.to_owned(), cut(&trace.name, keys::TAG_WIDTH));
+    all.insert(mlflow_keys::TRACE_NAME.to_owned(), cut(&trace.name, mlflow_keys::TAG_WIDTH));
     all
 }
 

@@ -8,10 +8,10 @@
 use super::connection::connect_to_existing;
 use super::error::Result;
 use super::rows::{Facts, count_write, pairs, write_tokens};
-use super::shape::SchemaShape;
+use super::schema::SchemaShape;
 
 use crate::exporter::ExportError;
-use crate::keys;
+use crate::mlflow_keys;
 use crate::tags;
 use crate::wire::WireSpan;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -86,7 +86,9 @@ fn waiting(connection: &Connection, shape: SchemaShape) -> Result<Vec<String>> {
     );
     let mut statement = connection.prepare(&sql)?;
     let rows = statement
-        .query_map([tags::RECORD, keys::SPANS_LOCATION, keys::IN_TRACKING_STORE], |row| row.get(0))?;
+        .query_map([tags::RECORD, mlflow_keys::SPANS_LOCATION, mlflow_keys::IN_TRACKING_STORE], |row| {
+            row.get(0)
+        })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

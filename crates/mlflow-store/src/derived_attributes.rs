@@ -3,7 +3,7 @@
 //! Servers differ: 3.6 adds only the tokens, 3.10 also the model and the provider, 3.14 also the cached
 //! tokens. The exporters add what the newest server adds, so that all targets hold the same rows.
 
-use crate::keys;
+use crate::mlflow_keys;
 use crate::trace::Span;
 use common::json::text::Text;
 use common::json::value::Value;
@@ -20,9 +20,9 @@ const PROVIDER: &str = "gen_ai.provider.name";
 /// The derived attributes that the span lacks, as `translate_span_when_storing` of MLflow 3.18 adds them.
 pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value)> {
     [
-        (keys::SPAN_TOKEN_USAGE, token_usage as fn(&Span) -> Option<Value>),
-        (keys::SPAN_MODEL, model),
-        (keys::SPAN_PROVIDER, provider),
+        (mlflow_keys::SPAN_TOKEN_USAGE, token_usage as fn(&Span) -> Option<Value>),
+        (mlflow_keys::SPAN_MODEL, model),
+        (mlflow_keys::SPAN_PROVIDER, provider),
     ]
     .into_iter()
     .filter(|(key, _)| !span.attributes.contains_key(key))
@@ -48,7 +48,7 @@ fn token_usage(span: &Span) -> Option<Value> {
     ];
     // Cached tokens are part of the input: without input or output they are not reported.
     input.or(output)?;
-    let known = keys::TOKEN_KEYS.into_iter().zip(counts);
+    let known = mlflow_keys::TOKEN_KEYS.into_iter().zip(counts);
     Some(Value::Object(known.filter_map(|(key, count)| Some((Text::word(key), count?.into()))).collect()))
 }
 

@@ -11,7 +11,7 @@ use crate::trace::ids::{trace_of_continuation, trace_of_thread, trace_of_turn};
 use codex_session::thread::ThreadId;
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
-use mlflow_store::lost::SentTrace;
+use mlflow_store::lost_traces::SentTrace;
 use mlflow_store::receipt::Receipt;
 use mlflow_store::target::{Experiment, Target};
 use std::fs;

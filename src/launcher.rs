@@ -10,10 +10,9 @@ use crate::base::world::World;
 use crate::base::{log, notice};
 use crate::claim::launch_record::{Destination, Launch, LaunchRecord};
 use crate::claim::observer::Observer;
-use crate::codex::command_line::{CommandLine, own_command};
+use crate::codex::command_line::CommandLine;
+use crate::codex::interface_log::{self, InterfaceLog};
 use crate::codex::locate::{self, LocateError};
-use crate::codex::tui_log::{self, TuiLog};
-use crate::command;
 use crate::finish;
 use crate::finish::context::Context;
 use crate::settings::{Settings, Tracing};
@@ -24,17 +23,10 @@ use launch::process::Process;
 use launch::program::Program;
 use launch::{self, signals};
 
-/// Runs a command of codex-traced, or a launch. Returns the end of the process.
+/// Runs Codex and traces what it writes. Returns the end of the process, as Codex ended.
 pub fn run(world: &World) -> ChildExit {
-    match own_command(&world.args) {
-        Some(words) => command::run(words, world),
-        None => codex(world),
-    }
-}
-
-fn codex(world: &World) -> ChildExit {
     // A panic of the launcher goes to the log, because the terminal belongs to Codex.
-    crate::base::log::take_panics();
+    log::take_panics();
     let program = match find_program(world) {
         Ok(program) => program,
         Err(error) => {
@@ -66,7 +58,7 @@ fn find_program(world: &World) -> Result<Program, LocateError> {
 }
 
 struct Prepared<'w> {
-    log: Option<TuiLog>,
+    log: Option<InterfaceLog>,
     context: Context<'w>,
     /// As they were at the launch's start.
     settings: Settings,
@@ -101,7 +93,8 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
     });
     // A launcher without a record that dies leaves a log that no later launch removes.
     let wants_log = launch.request.interface == Interface::FullScreen && record.is_some();
-    let log = wants_log.then(|| TuiLog::choose(&world.variables, &paths.launches(), &launch.id)).flatten();
+    let log =
+        wants_log.then(|| InterfaceLog::choose(&world.variables, &paths.launches(), &launch.id)).flatten();
     let mut observer = Observer::new(&home, launch, record, log.clone());
     if is_awaited {
         observer.await_home(home.path(), paths.launches());
@@ -112,8 +105,10 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
 /// None when Codex never ran under the launcher: then it replaces this process, or fails as it does alone.
 fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<ChildExit> {
     let mut traced = program.clone();
-    if let Some(TuiLog::Launchers(path)) = &prepared.log {
-        traced.added_variables.extend([(tui_log::RECORD, "1".into()), (tui_log::PATH, path.clone().into())]);
+    if let Some(InterfaceLog::Launchers(path)) = &prepared.log {
+        traced
+            .added_variables
+            .extend([(interface_log::RECORD, "1".into()), (interface_log::PATH, path.clone().into())]);
     }
     match launch::run(
         launch_mode(world, prepared.observer.launch.request.interface),

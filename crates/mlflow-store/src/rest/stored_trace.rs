@@ -6,7 +6,7 @@ use crate::exporter::Result;
 use crate::ids::TraceId;
 use crate::tags::{self, Record, TagUpdate};
 use crate::trace::Trace;
-use crate::{info, keys};
+use crate::{mlflow_keys, trace_info};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ impl StoredTrace {
 
     /// The update that gives the stored trace the tags of this one.
     pub(crate) fn update(&self, trace: &Trace) -> TagUpdate {
-        TagUpdate::plan(&self.tags, &self.written, &info::tags(trace))
+        TagUpdate::plan(&self.tags, &self.written, &trace_info::tags(trace))
     }
 
     /// The tags that `now` lacks though the update does not remove them.
@@ -73,14 +73,14 @@ impl StoredTrace {
 
     /// Where the target keeps the trace's artifacts; empty if unknown.
     pub(crate) fn artifact_location(&self) -> &str {
-        self.tags.get(keys::ARTIFACT_LOCATION).map_or("", String::as_str)
+        self.tags.get(mlflow_keys::ARTIFACT_LOCATION).map_or("", String::as_str)
     }
 
     /// Adds to the information what the trace has there and the update leaves alone. MLflow before 3.14
     /// replaces all with the update, and fails if the update omits something.
     pub(crate) fn complete(&self, body: &mut Value, removed: &[String]) {
         let info = &mut body["trace"]["trace_info"];
-        let kept = |key: &&String| !removed.contains(key) && *key != keys::ARTIFACT_LOCATION;
+        let kept = |key: &&String| !removed.contains(key) && *key != mlflow_keys::ARTIFACT_LOCATION;
         for (of, there) in [("tags", &self.tags), ("trace_metadata", &self.metadata)] {
             let Some(ours) = info[of].as_object_mut() else { continue };
             for (key, value) in there.iter().filter(|(key, _)| kept(key)) {
@@ -99,20 +99,20 @@ impl StoredTrace {
 
     /// Whether the server has archived the spans: it takes no more of them (MLflow 3.18 and later).
     pub(crate) fn is_archived(&self) -> bool {
-        self.has_spans_in(keys::IN_ARCHIVE)
+        self.has_spans_in(mlflow_keys::IN_ARCHIVE)
     }
 
     /// Whether the server keeps the spans itself; if not, it wants them as an artifact.
     pub(crate) fn is_in_tracking_store(&self) -> bool {
-        self.has_spans_in(keys::IN_TRACKING_STORE)
+        self.has_spans_in(mlflow_keys::IN_TRACKING_STORE)
     }
 
     fn has_spans_in(&self, place: &str) -> bool {
-        self.tags.get(keys::SPANS_LOCATION).is_some_and(|location| location == place)
+        self.tags.get(mlflow_keys::SPANS_LOCATION).is_some_and(|location| location == place)
     }
 }
 
-/// Sends the information about a trace, as `info::body` makes it.
+/// Sends the information about a trace, as `trace_info::body` makes it.
 pub(crate) fn send_info(rest: &impl Rest, body: &Value) -> Result<Answer> {
     rest.call(&ApiRequest::with_body(Method::POST, &["api", "3.0", "mlflow", "traces"], body))
 }
@@ -128,7 +128,7 @@ pub(crate) fn end(rest: &impl Rest, trace: &Trace, at: i64, update: &TagUpdate) 
         "request_id": id,
         "timestamp_ms": at,
         "status": trace.state.as_str(),
-        "request_metadata": pairs(&info::metadata(trace, &update.record)),
+        "request_metadata": pairs(&trace_info::metadata(trace, &update.record)),
         "tags": pairs(&update.write),
     });
     rest.call(&ApiRequest::with_body(Method::PATCH, &["api", "2.0", "mlflow", "traces", &id], &body))
