@@ -105,7 +105,7 @@ fn idle(home: &Home, launcher: &Path, codex: &Path, option: &str) {
         .collect()
     };
     let used = || -> u64 { ours().iter().map(|process| ticks(process)).sum() };
-    // At first it is looked more often (src/claim/descriptors.rs).
+    // At first it is looked more often (src/claim/open_files.rs).
     for (what, watched) in [("its first ten seconds", Duration::from_secs(10)), ("later", WATCHED)] {
         let (before, began) = (used(), Instant::now());
         sleep(watched);

@@ -177,7 +177,7 @@ fn the_document_has_a_row_for_each_variable_that_the_code_reads_word_for_word() 
 fn every_variable_that_the_code_reads_is_in_the_reference() {
     let listed: Vec<&str> = variable_reference::all().map(|variable| variable.name).collect();
     let known = [&listed, OF_CODEX, SET_BY_US, NOTICED].concat();
-    let sources = program().replace(&read("src/settings/reference.rs"), "");
+    let sources = program().replace(&read("src/settings/variable_reference.rs"), "");
     let strings: BTreeSet<&str> = sources.split('"').filter(|text| is_variable(text)).collect();
     let unlisted: Vec<&str> = strings.iter().filter(|name| !known.contains(name)).copied().collect();
     assert_eq!(unlisted, [""; 0]);

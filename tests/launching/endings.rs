@@ -2,7 +2,7 @@
 //! trace are left with.
 
 use crate::LAUNCHER;
-use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGTERM};
+use nix::sys::signal::Signal::{self, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use std::fs;
@@ -13,13 +13,16 @@ use support::{
     Gate, Home, ModelServer, Oracle, Reply, Script, Tmux, Trace, codex, each_in_parallel, run, wait_for,
 };
 
-use Deed::{CloseInMidTurn, Codex, KillPane, Launcher, Monitor};
+use Deed::{CloseBeforeMonitor, CloseInMidTurn, Codex, KillPane, Launcher, Monitor};
 
 /// The modes are read by a script: the interactive shell above it would put them right first.
 const VISIT: &str = "stty -a >before; \"$@\"; code=$?; stty -a >after; exit $code";
 
 /// What Codex keeps for all windows of its home, by the words of their command lines.
 const KEPT: [(&str, &str); 2] = [("--managed-daemon", "daemon"), ("pid-update-loop", "updater")];
+
+/// How late the monitor learns of the closed window: Codex draws several times in it.
+const LATE: Duration = Duration::from_millis(700);
 
 const FINISHER: &str = "codex-traced mlflow finish";
 
@@ -34,6 +37,8 @@ enum Deed {
     KillPane,
     /// The terminal emulator dies while the model thinks.
     CloseInMidTurn,
+    /// The same, and the monitor learns of it late, as on a busy machine.
+    CloseBeforeMonitor,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +64,7 @@ const fn row(deed: Deed, [plain, traced]: [&'static str; 2], trace: &'static str
 const PUT_RIGHT: &str = "the terminal's modes and screen are put right (README)";
 
 /// The exit code, the terminal's modes, and tmux's flags of the alternate screen, the mouse and the cursor.
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 15] = [
     row(Launcher(SIGTERM), ["143 changed 1 0 1", "143 same 0 0 1"], "OK completed, signal 15", PUT_RIGHT),
     row(Launcher(SIGHUP), ["129 changed 1 0 1", "129 same 0 0 1"], "OK completed, signal 1", PUT_RIGHT),
     row(Launcher(SIGINT), ["130 changed 1 0 1", "130 same 0 0 1"], "OK completed, signal 2", PUT_RIGHT),
@@ -74,6 +79,7 @@ const TABLE: [Row; 14] = [
     row(Monitor(SIGKILL), ["129 changed 1 0 1", "129 same 0 0 1"], "OK completed, signal 1", PUT_RIGHT),
     row(KillPane, ["closed"; 2], "OK completed, signal 1", ""),
     row(CloseInMidTurn, ["closed"; 2], "OK completed, signal 1", ""),
+    row(CloseBeforeMonitor, ["closed"; 2], "OK completed, signal 1", ""),
 ];
 
 impl Deed {
@@ -83,12 +89,16 @@ impl Deed {
         match self {
             Launcher(signal) | Codex(signal) => Some(signal),
             Monitor(SIGKILL) => Some(SIGHUP),
-            Monitor(_) | KillPane | CloseInMidTurn => None,
+            Monitor(_) | KillPane | CloseInMidTurn | CloseBeforeMonitor => None,
         }
     }
 
     fn closes_the_window(self) -> bool {
-        matches!(self, KillPane | CloseInMidTurn)
+        self == KillPane || self.is_in_mid_turn()
+    }
+
+    fn is_in_mid_turn(self) -> bool {
+        matches!(self, CloseInMidTurn | CloseBeforeMonitor)
     }
 
     fn is_unheard(self) -> bool {
@@ -96,7 +106,7 @@ impl Deed {
     }
 
     fn prompt(self) -> &'static str {
-        if self == CloseInMidTurn { "slow prompt" } else { "first prompt" }
+        if self.is_in_mid_turn() { "slow prompt" } else { "first prompt" }
     }
 }
 
@@ -135,7 +145,7 @@ impl Visit {
         let program = if who == Who::Plain { native } else { LAUNCHER };
         fs::write(self.home.work().join("visit"), VISIT).expect("write the script");
         shell.type_line(&format!("clear; sh visit {program} '{}'; echo $? >code", deed.prompt()));
-        if deed == CloseInMidTurn {
+        if deed.is_in_mid_turn() {
             self.gate.wait_until_reached(LIMIT);
             shell.wait_for("esc to interrupt");
         } else {
@@ -149,7 +159,13 @@ impl Visit {
         let family = self.family(who);
         match (deed, &family[..]) {
             (KillPane, _) => shell.close_window(),
-            (CloseInMidTurn, _) => hit(self.terminal(&window), SIGKILL),
+            (CloseBeforeMonitor, [_, monitor, _]) => {
+                hit(*monitor, SIGSTOP);
+                hit(self.terminal(&window), SIGKILL);
+                std::thread::sleep(LATE);
+                hit(*monitor, SIGCONT);
+            }
+            (CloseInMidTurn | CloseBeforeMonitor, _) => hit(self.terminal(&window), SIGKILL),
             (_, [codex]) => _ = deed.to_plain().map(|signal| hit(*codex, signal)),
             (Launcher(signal), [launcher, ..]) => hit(*launcher, signal),
             (Monitor(signal), [_, monitor, _]) => hit(*monitor, signal),
@@ -208,7 +224,7 @@ impl Visit {
             let mut left: Vec<String> =
                 self.processes().iter().filter(|id| !window.contains(id)).map(told).collect();
             // It waits for the turn's end; `finish` sees it go.
-            left.retain(|words| deed != CloseInMidTurn || !words.starts_with(FINISHER));
+            left.retain(|words| !deed.is_in_mid_turn() || !words.starts_with(FINISHER));
             left.sort();
             if left == KEPT.map(|(_, name)| name) || Instant::now() > until {
                 return left.join(", ");
@@ -229,7 +245,7 @@ impl Visit {
                 next_launch();
                 ", by the next launch"
             }
-            CloseInMidTurn => {
+            CloseInMidTurn | CloseBeforeMonitor => {
                 let noted = || !self.home.launches().is_empty() && self.home.spooled().is_empty();
                 wait_for("the trace as far as it got", LIMIT, noted);
                 // Without another launch.

@@ -16,12 +16,16 @@ pub(super) enum ToLauncher {
     /// The monitor could not become the leader of a session on the terminal.
     NoTerminal,
     Stopped(i32),
+    /// The command has the signal that `HangUp` asked for.
+    HungUp,
     Ended(ChildExit),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToMonitor {
     Deliver(SignalTarget, i32),
+    /// The user's terminal is gone: SIGHUP for the command's group, and an answer.
+    HangUp,
     /// All output is read: the monitor gives up the terminal and ends.
     Bye,
 }
@@ -39,6 +43,7 @@ impl ToLauncher {
             ToLauncher::Failed(error) => (b'F', error),
             ToLauncher::NoTerminal => (b'N', 0),
             ToLauncher::Stopped(signal) => (b'S', signal),
+            ToLauncher::HungUp => (b'H', 0),
             ToLauncher::Ended(ChildExit::Code(code)) => (b'C', code),
             ToLauncher::Ended(ChildExit::Signal(signal)) => (b'K', signal),
         };
@@ -52,6 +57,7 @@ impl ToLauncher {
             b'B' => ToLauncher::Began(number.cast_unsigned()),
             b'F' => ToLauncher::Failed(number),
             b'S' => ToLauncher::Stopped(number),
+            b'H' => ToLauncher::HungUp,
             b'C' => ToLauncher::Ended(ChildExit::Code(number)),
             b'K' => ToLauncher::Ended(ChildExit::Signal(number)),
             _ => ToLauncher::NoTerminal,
@@ -64,6 +70,7 @@ impl ToMonitor {
         match self {
             ToMonitor::Deliver(SignalTarget::Command, signal) => write(link, b'D', signal),
             ToMonitor::Deliver(SignalTarget::ItsGroup, signal) => write(link, b'G', signal),
+            ToMonitor::HangUp => write(link, b'H', 0),
             ToMonitor::Bye => write(link, b'Y', 0),
         }
     }
@@ -73,6 +80,7 @@ impl ToMonitor {
         Some(match read(link)? {
             (b'D', signal) => ToMonitor::Deliver(SignalTarget::Command, signal),
             (b'G', signal) => ToMonitor::Deliver(SignalTarget::ItsGroup, signal),
+            (b'H', _) => ToMonitor::HangUp,
             _ => ToMonitor::Bye,
         })
     }
@@ -102,6 +110,7 @@ mod tests {
             ToLauncher::Failed(2),
             ToLauncher::NoTerminal,
             ToLauncher::Stopped(20),
+            ToLauncher::HungUp,
             ToLauncher::Ended(ChildExit::Code(255)),
             ToLauncher::Ended(ChildExit::Signal(64)),
         ] {
@@ -111,6 +120,7 @@ mod tests {
         for message in [
             ToMonitor::Deliver(SignalTarget::Command, 64),
             ToMonitor::Deliver(SignalTarget::ItsGroup, 18),
+            ToMonitor::HangUp,
             ToMonitor::Bye,
         ] {
             message.send(&mut there).unwrap();

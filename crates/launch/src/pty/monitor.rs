@@ -91,6 +91,12 @@ impl Monitor {
                     deliver(child, target, signal);
                 }
                 Some(ToMonitor::Deliver(..)) => {}
+                Some(ToMonitor::HangUp) => {
+                    if running {
+                        deliver(child, SignalTarget::ItsGroup, libc::SIGHUP);
+                    }
+                    let _ = ToLauncher::HungUp.send(&mut self.link);
+                }
                 Some(ToMonitor::Bye) => return give_up_terminal(),
                 None if running => return hang_up(child),
                 None => return,

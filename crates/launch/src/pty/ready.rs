@@ -1,9 +1,10 @@
 //! Waits for the first of several descriptors.
 
 use crate::timeout::timeout;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) struct Ready {
     pub(super) signals: bool,
@@ -48,7 +49,15 @@ pub(super) fn can_read(found: PollFlags) -> bool {
     found.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
 }
 
+/// A signal does not shorten the wait: when a window closes, its SIGHUP arrives during a wait.
 pub(super) fn is_ready(fd: BorrowedFd<'_>, wanted: PollFlags, patience: Duration) -> bool {
-    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    poll(&mut [PollFd::new(fd, wanted)], patience) == Ok(1)
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(fd, wanted)], left) {
+            Err(Errno::EINTR) => {}
+            ready => return ready == Ok(1),
+        }
+    }
 }

@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 /// command's own output is there by then, and there is no wait when the terminal closed with the command.
 const DRAIN: Duration = Duration::from_millis(60);
 
+/// How long the launcher keeps the command's terminal open for the monitor's SIGHUP to arrive first.
+const HANG_UP: Duration = Duration::from_secs(2);
+
 /// How long the launcher waits for the monitor's end, which takes a few system calls.
 const PARTING: Duration = Duration::from_millis(200);
 
@@ -226,10 +229,27 @@ impl RelayLoop {
     /// The window was closed: the command gets a hang-up, as on that terminal itself.
     fn hang_up(&mut self) {
         self.user = UserSide::Gone;
-        self.deliver(SignalTarget::ItsGroup, libc::SIGHUP);
+        let _ = ToMonitor::HangUp.send(&mut self.link);
+        self.await_hang_up();
         self.master = None;
         self.output.forget();
         self.keys.forget();
+    }
+
+    /// A command that finds its terminal closed before it has the signal ends by an error of its own: Codex 0.171
+    /// aborts. On the user's terminal the signal comes first.
+    fn await_hang_up(&mut self) {
+        let until = Instant::now() + HANG_UP;
+        let left = || until.saturating_duration_since(Instant::now());
+        while self.end.is_none() && is_ready(self.link.as_fd(), PollFlags::POLLIN, left()) {
+            match ToLauncher::receive(&mut self.link) {
+                Some(ToLauncher::HungUp) => return,
+                Some(ToLauncher::Ended(exit)) => self.command_ended(exit),
+                // There is no shell any more for which the launcher would stop too.
+                Some(_) => {}
+                None => self.command_ended(ChildExit::Signal(libc::SIGHUP)),
+            }
+        }
     }
 
     fn resize(&self) {
