@@ -167,7 +167,9 @@ impl Build {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         // …/target/release/examples/demo; cargo marks the target folder with CACHEDIR.TAG.
         let profile = program.ancestors().nth(2).and_then(Path::file_name);
-        let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+        let tagged = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+        // A target folder that cargo did not create itself, such as a mounted cache, has no tag.
+        let target = tagged.or_else(|| program.ancestors().nth(3));
         match (target, profile) {
             (Some(target), Some(profile)) => {
                 Ok(Build { target: target.into(), profile: profile.to_string_lossy().into() })
