@@ -3,7 +3,7 @@
 //! | replaced in an observation | by |
 //! |---|---|
 //! | ids of processes: the one that the test started, the probe's own, that of the first above it that is no `codex` | `<started>`, `<itself>`, `<above>` |
-//! | a process's id in the output of a shell, and of Codex when it panics | `<id>` |
+//! | a process's id in the output of a shell, which pads it to five places, and of Codex when it panics | `<id>` |
 //! | the terminal that the test made, by name and number | `<terminal>`; every other `<another terminal>` |
 //! | numbers of pipes | `<pipe-N>`, N by first appearance |
 //! | a namespace that is not the test's own: each run of `unshare` makes one | `<another namespace>` |
@@ -197,13 +197,21 @@ pub(crate) fn wait_until(file: &Path) {
 }
 
 static IDS: LazyLock<Regex> = LazyLock::new(|| {
-    let shell = r"(?m)^(?P<before>(?:bash: line \d+:|\[\d\]) +)\d+\b";
+    let shell = r"(?m)^(?P<before>(?:bash: line \d+:|\[\d\]) ) *\d+\b";
     Regex::new(&format!(r"{shell}|(?P<thread>^thread '[a-z-]+' \()\d+\)"))
         .expect("the pattern is well formed")
 });
 
 pub(crate) fn without_ids(text: &str) -> String {
     IDS.replace_all(text, "$before$thread<id>").into_owned()
+}
+
+#[test]
+fn ids_of_any_length_become_the_same() {
+    for id in [" 4711", "32768", "4194304"] {
+        assert_eq!(without_ids(&format!("bash: line 1: {id} Alarm clock")), "bash: line 1: <id> Alarm clock");
+        assert_eq!(without_ids(&format!("[1] {id}\n")), "[1] <id>\n");
+    }
 }
 
 fn normalised(mut sight: Observation, names: &[(String, String)]) -> Observation {
