@@ -138,7 +138,7 @@ fn a_target_that_cannot_take_traces_changes_nothing() {
     let situation = Situation::fresh();
     situation.say(&["enable"]).ended(End::Code(0));
     let before = fs::read(situation.config()).expect("read");
-    fs::write(situation.home.work().join("notes.db"), "somebody's notes ".repeat(99)).expect("write");
+    fs::write(situation.home.work().join("notes.db"), "a user's notes ".repeat(99)).expect("write");
     situation.say(&["enable", "-u", "sqlite:///notes.db"]).ended(End::Code(1));
     assert_eq!(fs::read(situation.config()).expect("read"), before);
 }

@@ -178,8 +178,8 @@ fn what_is_no_session_of_its_own_is_left_out_and_what_cannot_be_read_is_reported
     fs::rename(&broken, broken.with_extension("jsonl.zst")).expect("rename it");
     let outcome = import(&home, &["--all"]).ended(End::Code(1));
     assert_eq!(summary(&outcome), "0 new, 0 updated, 1 unchanged, 1 failed");
-    for told in ["left out: 1 of sub-agents", "left out: 1 without a prompt", "4.jsonl.zst: "] {
-        assert!(outcome.stdout.contains(told), "{told}: {}", outcome.stdout);
+    for line in ["left out: 1 of sub-agents", "left out: 1 without a prompt", "4.jsonl.zst: "] {
+        assert!(outcome.stdout.contains(line), "{line}: {}", outcome.stdout);
     }
 }
 

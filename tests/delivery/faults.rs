@@ -213,11 +213,8 @@ fn a_locked_database_leaves_the_trace_in_the_spool_and_the_next_launch_delivers_
 fn a_database_that_is_none_is_left_alone_and_the_trace_waits() {
     let Some(broken) = Broken::new() else { return };
     fs::create_dir(broken.home.state()).expect("make the state folder");
-    fs::write(
-        broken.home.database(),
-        "somebody's notes, longer than a header of SQLite would be: ".repeat(9),
-    )
-    .expect("write");
+    fs::write(broken.home.database(), "a user's notes, longer than a header of SQLite would be: ".repeat(9))
+        .expect("write");
     let before = fs::read(broken.home.database()).expect("read");
     broken.assert_codex_unharmed("true");
     assert_eq!(fs::read(broken.home.database()).expect("read"), before);

@@ -272,7 +272,7 @@ fn with_a_wait_of_zero_a_job_leaves_its_work_to_a_finisher() {
 fn what_a_finisher_learns_too_late_is_printed_by_the_next_launch_once() {
     let stage = Stage::waiting();
     fs::create_dir(stage.home.state()).expect("make the state folder");
-    fs::write(stage.home.database(), "somebody's notes, and no database".repeat(40)).expect("write");
+    fs::write(stage.home.database(), "a user's notes, and no database".repeat(40)).expect("write");
     let launch = || Terminal::start(&stage.traced(&["exec", "do it"])).finish().ended(End::Code(7)).text();
     assert_eq!(launch(), "done\r\n");
     stage.tell();

@@ -162,7 +162,12 @@ impl Visit {
             (CloseBeforeMonitor, [_, monitor, _]) => {
                 hit(*monitor, SIGSTOP);
                 hit(self.terminal(&window), SIGKILL);
-                std::thread::sleep(LATE);
+                // Nothing may happen now, and no event shows that.
+                let until = Instant::now() + LATE;
+                while Instant::now() < until {
+                    let all_run = family.iter().all(|id| Path::new(&format!("/proc/{id}")).exists());
+                    assert!(all_run, "the terminal closed before the hang-up came");
+                }
                 hit(*monitor, SIGCONT);
             }
             (CloseInMidTurn | CloseBeforeMonitor, _) => hit(self.terminal(&window), SIGKILL),

@@ -118,7 +118,7 @@ fn word(first: Option<OnPath>) -> Finding {
         }
         Some(OnPath::Shim(path)) => format!("the word `codex` runs {}, which is our shim", path.display()),
         Some(OnPath::Other(path)) => format!(
-            "the word `codex` runs {} in scripts, untraced; in your shell an alias decides (`type codex` tells)",
+            "the word `codex` runs {} in scripts, untraced; in your shell an alias decides (`type codex` shows it)",
             path.display()
         ),
         None => "the word `codex` runs nothing in scripts; say codex-traced there".to_owned(),

@@ -50,7 +50,7 @@ pub(super) enum Blame {
     Archive,
     /// The trace waits for its experiment; other traces are not affected.
     Experiment,
-    Nobody,
+    Nothing,
 }
 
 /// What a drain knows of a target from its tries.
@@ -85,7 +85,7 @@ impl TargetHealth {
         // If the target takes others, a trace that failed before proves nothing new.
         let is_witness = own == 0 || (!self.has_taken && alone == 0);
         match error {
-            ExportError::Stopped => Blame::Nobody,
+            ExportError::Stopped => Blame::Nothing,
             ExportError::Experiment(_) => Blame::Experiment,
             ExportError::Archived(_) => Blame::Archive,
             ExportError::Trace(_) => Blame::TraceForGood,

@@ -16,7 +16,7 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
         let before = self.before_drain(job);
         let health = self.health.entry(target.clone()).or_default();
         match health.blame(&error, before.as_ref()) {
-            Blame::Nobody => {}
+            Blame::Nothing => {}
             Blame::TraceForGood => return NotDelivered::SetAside(reason),
             Blame::Archive => {
                 if let Err(error) = self.receipts.mark_archived(job.head.trace, target) {

@@ -16,7 +16,7 @@ use crate::LAUNCHER;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Between {
     Node,
-    Nobody,
+    Nothing,
 }
 
 /// The folder of a Node, first on PATH.
@@ -24,12 +24,12 @@ fn nodes() -> Vec<(PathBuf, Between)> {
     let newer = node_that_replaces_itself();
     let own = which::which("node").expect("node");
     let replaces = Command::new(&own).args(["-p", "typeof process.execve"]).output().expect("run node");
-    let between = if replaces.stdout.starts_with(b"function") { Between::Nobody } else { Between::Node };
-    if between == Between::Nobody {
+    let between = if replaces.stdout.starts_with(b"function") { Between::Nothing } else { Between::Node };
+    if between == Between::Nothing {
         eprintln!("left out: Codex as a grandchild needs a Node.js before 22.15");
     }
     let folder = own.parent().expect("a folder").to_owned();
-    newer.into_iter().map(|folder| (folder, Between::Nobody)).chain([(folder, between)]).collect()
+    newer.into_iter().map(|folder| (folder, Between::Nothing)).chain([(folder, between)]).collect()
 }
 
 #[test]

@@ -34,8 +34,8 @@ fn only_failures_without_a_trace_or_with_many_are_the_targets_fault() {
         (&archived, ENOUGH, false, Blame::Archive),
         (&experiment, ENOUGH, false, Blame::Experiment),
         (&experiment, 1, true, Blame::Experiment),
-        (&ExportError::Stopped, 1, false, Blame::Nobody),
-        (&ExportError::Stopped, 1, true, Blame::Nobody),
+        (&ExportError::Stopped, 1, false, Blame::Nothing),
+        (&ExportError::Stopped, 1, true, Blame::Nothing),
     ];
     for (error, failed, has_taken, expected) in table {
         let mut health = TargetHealth { has_taken, failed_in_a_row: failed - 1, ..TargetHealth::default() };

@@ -82,7 +82,7 @@ fn an_empty_file_counts_as_a_database_to_create() {
 fn a_file_that_is_not_a_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mlflow.db");
-    fs::write(&path, "somebody's notes ".repeat(99)).unwrap();
+    fs::write(&path, "a user's notes ".repeat(99)).unwrap();
     let refused = readiness(&path, &name("e")).unwrap_err().to_string();
     assert!(refused.starts_with("not a SQLite database: "), "{refused}");
 }
