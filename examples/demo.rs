@@ -5,8 +5,7 @@
 //! Only the model is not real: a stand-in on 127.0.0.1 gives four answers from a script. What the run
 //! leaves stays in `demo/` of the target folder until the next one.
 
-use codex_traced::base::paths::CodexHome;
-use codex_traced::base::paths::Paths;
+use codex_traced::base::paths::{CodexHome, Paths};
 use codex_traced::base::world::World;
 use codex_traced::codex::locate::{self, LocateError};
 use codex_traced::queue::thread_history::recent_threads;

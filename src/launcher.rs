@@ -4,8 +4,7 @@
 //! the launcher ends. Every failure becomes a line in the log.
 
 use crate::base::log::quietly;
-use crate::base::paths::CodexHome;
-use crate::base::paths::Paths;
+use crate::base::paths::{CodexHome, Paths};
 use crate::base::world::World;
 use crate::base::{log, notice};
 use crate::claim::launch_record::{Destination, Launch, LaunchRecord};

@@ -9,8 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::verdict::Claim;
-use super::verdict::Coverage;
+use super::verdict::{Claim, Coverage};
 use crate::codex::command_line::SessionRequest;
 use crate::codex::interface_log::Logged;
 use crate::settings::Settings;

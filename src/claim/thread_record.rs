@@ -16,10 +16,9 @@ use common::disk;
 use jiff::Timestamp;
 use launch::exit::ChildExit;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// The version that is written. It rises when an older reader would misunderstand a record.
 pub const VERSION: u32 = 1;

@@ -11,10 +11,9 @@ use codex_session::thread::ThreadId;
 use common::disk;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 /// The version that is written. It rises when an older reader would misunderstand an element.
 pub const VERSION: u32 = 1;

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_are_duration() {
+    fn numbers_and_times_are_readable() {
         assert_eq!(
             [0, 999, 1_000, 37_500, 1_234_567].map(grouped),
             ["0", "999", "1,000", "37,500", "1,234,567"]

@@ -1,10 +1,8 @@
 //! What the steps from a session file to a trace share.
 
-use crate::base::paths::CodexHome;
-use crate::base::paths::Paths;
+use crate::base::paths::{CodexHome, Paths};
 use crate::base::world::World;
-use crate::redact::Redactor;
-
+use crate::redact::{Redactor, Salt};
 use crate::settings::Settings;
 use mlflow_store::target::access::Access;
 use std::io;
@@ -47,7 +45,8 @@ impl<'w> Context<'w> {
         if let Some(made) = self.redactor.get() {
             return Ok(made);
         }
-        let made = Redactor::from_config(&self.settings().file, &self.paths.salt())?;
-        Ok(self.redactor.get_or_init(|| made))
+        let salt = Salt::load_or_create(&self.paths.salt())?;
+        // One thread of an import makes it, and the others wait.
+        Ok(self.redactor.get_or_init(|| Redactor::from_config(&self.settings().file, salt)))
     }
 }

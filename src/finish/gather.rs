@@ -4,18 +4,16 @@ use crate::base::paths::CodexHome;
 use crate::claim;
 use codex_session::rollout::thread_files::{Parts, ThreadFiles, rollout_of};
 use codex_session::rollout::{codex_index, files};
-use codex_session::session::Writer;
-use codex_session::session::family;
 use codex_session::session::family::{Family, working_times};
 use codex_session::session::model::Session;
+use codex_session::session::{Writer, family};
 use codex_session::thread::ThreadId;
 use common::disk::file_system::FileSystem;
 use jiff::Timestamp;
 use std::collections::HashSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use std::{fs, io};
 
 /// The kernel's clock for file times ticks at least every 10 ms.
 const LOCAL_SLACK: Duration = Duration::from_millis(20);

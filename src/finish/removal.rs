@@ -19,9 +19,8 @@ use mlflow_store::ids::TraceId;
 use mlflow_store::receipt::Receipt;
 use mlflow_store::target::Target;
 use std::collections::HashSet;
-use std::fs;
-use std::io;
 use std::path::PathBuf;
+use std::{fs, io};
 
 /// More turns than any session has.
 const MOST_TURNS: usize = 10_000;

@@ -9,10 +9,9 @@ use mlflow_store::receipt::Receipt;
 use mlflow_store::target::Target;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// A file of a later version is not overwritten: that version needs what it wrote.
 const VERSION: u32 = 1;

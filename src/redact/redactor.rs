@@ -16,9 +16,7 @@ use mlflow_store::mlflow_keys::REDACTIONS;
 use mlflow_store::trace::Trace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::Deref;
-use std::path::Path;
 use std::sync::LazyLock;
 
 /// A trace without the secrets that the rules find. Read-only; to change it, convert it into a `Trace`.
@@ -74,13 +72,11 @@ impl Redactor {
         Redactor { finder: Finder::new(rules), salt }
     }
 
-    /// With the rules of the configuration, which cost milliseconds to compile, and the salt of this file.
-    /// Errors: the salt cannot be kept.
-    pub fn from_config(config: &ConfigFile, salt: &Path) -> io::Result<Redactor> {
-        let salt = Salt::load_or_create(salt)?;
+    /// With the rules of the configuration, which cost milliseconds to compile.
+    pub fn from_config(config: &ConfigFile, salt: Salt) -> Redactor {
         let (rules, problems) = Rules::from_config(config);
         problems.iter().for_each(|problem| tracing::warn!("{problem}"));
-        Ok(Redactor::new(rules, salt))
+        Redactor::new(rules, salt)
     }
 
     /// Deterministic for the same trace, rules and salt. Cuts long texts last: no rule recognizes half a secret.

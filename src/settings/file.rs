@@ -4,10 +4,8 @@ use common::disk;
 use common::variables::Variables;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
 
 const ENVIRONMENT: &str = "environment";
 const SESSIONS_DIR: &str = "sessions_dir";

@@ -4,9 +4,8 @@ use super::{ProcessInfo, Processes, ThreadOf, is_codex};
 use codex_session::thread::ThreadId;
 use common::disk::entries;
 use launch::process::stat;
-use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::{fs, io};
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::claim) struct LocalProcesses;

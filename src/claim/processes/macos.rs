@@ -4,12 +4,11 @@ use super::{ProcessInfo, Processes, ThreadOf, is_codex};
 use codex_session::thread::ThreadId;
 use nix::libc::{self, c_int, c_void};
 use std::ffi::{CStr, OsStr};
-use std::fs;
-use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::{fs, io};
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::claim) struct LocalProcesses;

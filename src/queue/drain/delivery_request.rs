@@ -2,8 +2,7 @@
 
 use crate::queue::spool::PATIENCE;
 use jiff::Timestamp;
-use mlflow_store::exporter::jitter;
-use mlflow_store::exporter::{Delivered, ExportError, Exporter};
+use mlflow_store::exporter::{Delivered, ExportError, Exporter, jitter};
 use mlflow_store::ids::TraceId;
 use mlflow_store::target::{Experiment, Target};
 use std::path::PathBuf;

@@ -31,10 +31,9 @@ use entry::Entry;
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
 use retry::{Backoff, Lane, TRIES};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// How long a user's command waits for other deliveries to end.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,7 +57,7 @@ impl Spool {
     pub fn put(&self, entry: &Entry, now: Timestamp) -> Result<PathBuf, SpoolError> {
         let held = self.bytes();
         let full = || SpoolError::Full { held: held >> 20, most: self.most_bytes >> 20 };
-        // Readiness before the write too: an entry can be 100 MB, on a disk that may be full.
+        // Checked before the write too: an entry can be 100 MB, on a disk that may be full.
         if !has_room(held, 1, self.most_bytes) {
             return Err(full());
         }

@@ -8,10 +8,9 @@ use common::disk;
 use jiff::Timestamp;
 use mlflow_store::target::Target;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// Of both files.
 const VERSION: u32 = 1;
