@@ -13,7 +13,7 @@ use support::{
     Gate, Home, ModelServer, Oracle, Reply, Script, Tmux, Trace, codex, each_in_parallel, run, wait_for,
 };
 
-use Deed::{CloseBeforeMonitor, CloseInMidTurn, Codex, KillPane, Launcher, Monitor};
+use Deed::{CloseBeforeMonitor, CloseInMidTurn, CloseWhileStopped, Codex, KillPane, Launcher, Monitor};
 
 /// The modes are read by a script: the interactive shell above it would put them right first.
 const VISIT: &str = "stty -a >before; \"$@\"; code=$?; stty -a >after; exit $code";
@@ -39,6 +39,8 @@ enum Deed {
     CloseInMidTurn,
     /// The same, and the monitor learns of it late, as on a busy machine.
     CloseBeforeMonitor,
+    /// And Codex is stopped, which the monitor reports before it learns of the window.
+    CloseWhileStopped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +66,7 @@ const fn row(deed: Deed, [plain, traced]: [&'static str; 2], trace: &'static str
 const PUT_RIGHT: &str = "the terminal's modes and screen are put right (README)";
 
 /// The exit code, the terminal's modes, and tmux's flags of the alternate screen, the mouse and the cursor.
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 16] = [
     row(Launcher(SIGTERM), ["143 changed 1 0 1", "143 same 0 0 1"], "OK completed, signal 15", PUT_RIGHT),
     row(Launcher(SIGHUP), ["129 changed 1 0 1", "129 same 0 0 1"], "OK completed, signal 1", PUT_RIGHT),
     row(Launcher(SIGINT), ["130 changed 1 0 1", "130 same 0 0 1"], "OK completed, signal 2", PUT_RIGHT),
@@ -80,6 +82,7 @@ const TABLE: [Row; 15] = [
     row(KillPane, ["closed"; 2], "OK completed, signal 1", ""),
     row(CloseInMidTurn, ["closed"; 2], "OK completed, signal 1", ""),
     row(CloseBeforeMonitor, ["closed"; 2], "OK completed, signal 1", ""),
+    row(CloseWhileStopped, ["closed"; 2], "OK completed, signal 1", ""),
 ];
 
 impl Deed {
@@ -89,7 +92,7 @@ impl Deed {
         match self {
             Launcher(signal) | Codex(signal) => Some(signal),
             Monitor(SIGKILL) => Some(SIGHUP),
-            Monitor(_) | KillPane | CloseInMidTurn | CloseBeforeMonitor => None,
+            Monitor(_) | KillPane | CloseInMidTurn | CloseBeforeMonitor | CloseWhileStopped => None,
         }
     }
 
@@ -98,7 +101,7 @@ impl Deed {
     }
 
     fn is_in_mid_turn(self) -> bool {
-        matches!(self, CloseInMidTurn | CloseBeforeMonitor)
+        matches!(self, CloseInMidTurn | CloseBeforeMonitor | CloseWhileStopped)
     }
 
     fn is_unheard(self) -> bool {
@@ -159,8 +162,11 @@ impl Visit {
         let family = self.family(who);
         match (deed, &family[..]) {
             (KillPane, _) => shell.close_window(),
-            (CloseBeforeMonitor, [_, monitor, _]) => {
+            (CloseBeforeMonitor | CloseWhileStopped, [_, monitor, codex]) => {
                 hit(*monitor, SIGSTOP);
+                if deed == CloseWhileStopped {
+                    hit(*codex, SIGSTOP);
+                }
                 hit(self.terminal(&window), SIGKILL);
                 // Nothing may happen now, and no event shows that.
                 let until = Instant::now() + LATE;
@@ -170,7 +176,9 @@ impl Visit {
                 }
                 hit(*monitor, SIGCONT);
             }
-            (CloseInMidTurn | CloseBeforeMonitor, _) => hit(self.terminal(&window), SIGKILL),
+            (CloseInMidTurn | CloseBeforeMonitor | CloseWhileStopped, _) => {
+                hit(self.terminal(&window), SIGKILL)
+            }
             (_, [codex]) => _ = deed.to_plain().map(|signal| hit(*codex, signal)),
             (Launcher(signal), [launcher, ..]) => hit(*launcher, signal),
             (Monitor(signal), [_, monitor, _]) => hit(*monitor, signal),
@@ -250,7 +258,7 @@ impl Visit {
                 next_launch();
                 ", by the next launch"
             }
-            CloseInMidTurn | CloseBeforeMonitor => {
+            CloseInMidTurn | CloseBeforeMonitor | CloseWhileStopped => {
                 let noted = || !self.home.launches().is_empty() && self.home.spooled().is_empty();
                 wait_for("the trace as far as it got", LIMIT, noted);
                 // Without another launch.

@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 /// The probe answers within a few system calls, unless it was stopped, or the machine is so busy that it waits for a
-/// core: at load 50 on 2 cores for more than 0.4 s.
+/// core: at load 50 on 2 cores for more than 0.4 s. Waited for twice; until then the launcher relays nothing.
 const PATIENCE_MS: u16 = 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

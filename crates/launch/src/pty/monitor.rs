@@ -93,12 +93,18 @@ impl Monitor {
                 Some(ToMonitor::Deliver(..)) => {}
                 Some(ToMonitor::HangUp) => {
                     if running {
-                        deliver(child, SignalTarget::ItsGroup, libc::SIGHUP);
+                        hang_up(child);
+                        self.command = CommandState::Running;
                     }
                     let _ = ToLauncher::HungUp.send(&mut self.link);
                 }
                 Some(ToMonitor::Bye) => return give_up_terminal(),
-                None if running => return hang_up(child),
+                // The launcher is gone, and with it the user's terminal. Only the command's parent can wait for it.
+                None if running => {
+                    hang_up(child);
+                    while let Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) = waitpid(child, None) {}
+                    return;
+                }
                 None => return,
             }
         }
@@ -178,9 +184,8 @@ fn give_up_terminal() {
     }
 }
 
-/// The launcher is gone, and with it the user's terminal. Only the command's parent can wait for it.
+/// As the kernel does where a terminal closes. A stopped command takes the hang-up only when it continues.
 fn hang_up(child: Pid) {
     deliver(child, SignalTarget::ItsGroup, libc::SIGHUP);
     deliver(child, SignalTarget::ItsGroup, libc::SIGCONT);
-    while let Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) = waitpid(child, None) {}
 }

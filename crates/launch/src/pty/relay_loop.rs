@@ -122,9 +122,14 @@ impl RelayLoop {
     pub(super) fn finish(mut self) -> SignalPipe {
         self.terminal.restore();
         let _ = ToMonitor::Bye.send(&mut self.link);
-        // Anything readable now is the monitor's end. A monitor that was stopped stays behind.
-        if is_ready(self.link.as_fd(), PollFlags::POLLIN, PARTING) {
-            let _ = waitpid(self.monitor, None);
+        // Until its end, past a late answer. A monitor that was stopped stays behind.
+        let until = Instant::now() + PARTING;
+        let left = || until.saturating_duration_since(Instant::now());
+        while is_ready(self.link.as_fd(), PollFlags::POLLIN, left()) {
+            if ToLauncher::receive(&mut self.link).is_none() {
+                let _ = waitpid(self.monitor, None);
+                break;
+            }
         }
         self.signals
     }
@@ -229,8 +234,10 @@ impl RelayLoop {
     /// The window was closed: the command gets a hang-up, as on that terminal itself.
     fn hang_up(&mut self) {
         self.user = UserSide::Gone;
-        let _ = ToMonitor::HangUp.send(&mut self.link);
-        self.await_hang_up();
+        if self.end.is_none() {
+            let _ = ToMonitor::HangUp.send(&mut self.link);
+            self.await_hang_up();
+        }
         self.master = None;
         self.output.forget();
         self.keys.forget();
@@ -245,7 +252,7 @@ impl RelayLoop {
             match ToLauncher::receive(&mut self.link) {
                 Some(ToLauncher::HungUp) => return,
                 Some(ToLauncher::Ended(exit)) => self.command_ended(exit),
-                // There is no shell any more for which the launcher would stop too.
+                // The monitor continues a stopped command, so the launcher does not stop too.
                 Some(_) => {}
                 None => self.command_ended(ChildExit::Signal(libc::SIGHUP)),
             }

@@ -1,6 +1,6 @@
 //! Stops and continues the launcher with the command.
 
-use super::{RelayLoop, SignalTarget, is_ready};
+use super::{RelayLoop, SignalTarget, UserSide, is_ready};
 use crate::pty::pair::SlaveSide;
 use crate::signal_probe::SignalProbe;
 use crate::signals::{Stops, stop_by};
@@ -19,6 +19,10 @@ impl RelayLoop {
     /// Stops the launcher too: the shell sees a stopped job, and the terminal has its own modes.
     pub(super) fn stop_too(&mut self, signal: i32, probe: &mut SignalProbe) {
         self.show_last_output();
+        if self.user == UserSide::Gone {
+            // The window closed during the stop: the command has its hang-up, and no shell waits for a stop.
+            return;
+        }
         self.terminal.restore();
         let who = if signal == libc::SIGSTOP { Stops::Us } else { Stops::Job };
         stop_by(signal, who);
