@@ -60,7 +60,38 @@ pub(super) fn refused(address: &str, subject: Subject, answer: &Answer) -> Expor
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rest::answer::{error_code, is_page};
     use crate::tests::answer;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+
+    proptest! {
+        #[test]
+        fn any_answer_becomes_a_short_line_that_steers_no_terminal(
+            status in 100_u16..600,
+            kind in vec(any::<u8>(), 0..40),
+            header in vec(any::<u8>(), 0..400),
+            body in prop_oneof![
+                vec(any::<u8>(), 0..9000),
+                any::<String>().prop_map(String::into_bytes),
+                any::<String>().prop_map(|message| serde_json::json!({"message": message}).to_string().into()),
+            ],
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(CONTENT_TYPE, &kind), (LOCATION, &header), (RETRY_AFTER, &header)] {
+                headers.extend(HeaderValue::from_bytes(value).ok().map(|value| (name, value)));
+            }
+            let status = reqwest::StatusCode::from_u16(status).expect("a status");
+            let answer = Answer { status, headers, body };
+            let _ = (is_page(&answer), error_code(&answer), answer.json());
+            for subject in [Subject::Server, Subject::TraceInfo] {
+                let line = refused("http://host", subject, &answer).to_string();
+                let steers = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
+                prop_assert!(!line.contains(steers) && line.len() < 4_000, "{line:?}");
+            }
+        }
+    }
 
     fn error_text(
         subject: Subject,
