@@ -17,7 +17,21 @@ pub trait Exporter {
     /// single spans sends only the others.
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered>;
 
-    /// When the next `export` gives up, if that is earlier than `Patience` allows. Local stores ignore it:
+    /// Brings a trace that the target has up to date while its session runs. `changes` has all information of the
+    /// trace, and only those spans that are new or changed, parents first; the target keeps the others.
+    ///
+    /// The root and the information belong together: without the root, a server is sent the spans alone, in one
+    /// request. With it, the server is also asked for the trace and sent its information, last. MLflow 3.6 to
+    /// 3.18 ends a trace in progress when its root arrives; the information that follows reopens it.
+    ///
+    /// None: this target takes whole traces only (file store, Databricks, a server that keeps spans as an artifact).
+    /// `ExportError::Gone`: the target no longer has the trace; `export` without a receipt sends it again. Any other
+    /// error is of this update: only `export` shows whether the target takes the trace.
+    fn update(&mut self, _: &Trace) -> Option<Result<Delivered>> {
+        None
+    }
+
+    /// When the next `export` or `update` gives up, if that is earlier than `Patience` allows. Local stores ignore it:
     /// they have a limit of their own for locks.
     fn give_up_at(&mut self, _: Option<Instant>) {}
 
@@ -72,6 +86,9 @@ pub enum ExportError {
     /// The target has archived the trace's spans and takes no more of them.
     #[error("{0}")]
     Archived(String),
+    /// The target no longer has the trace that an update is for. Only `update` gives this error.
+    #[error("{0}")]
+    Gone(String),
     /// The user or the launcher asked the delivery to end.
     #[error("stopped when asked to")]
     Stopped,

@@ -91,6 +91,7 @@ pub(super) fn message(error: ExportError) -> String {
     match error {
         ExportError::Unclear { reason, .. } => format!("unclear: {reason}"),
         ExportError::Archived(reason) => format!("archived: {reason}"),
+        ExportError::Gone(reason) => format!("gone: {reason}"),
         ExportError::Transient { reason, .. } => format!("transient: {reason}"),
         ExportError::Target(reason) => format!("target: {reason}"),
         ExportError::Experiment(reason) => format!("experiment: {reason}"),

@@ -98,8 +98,18 @@ impl Trace {
         self.spans.first().is_some_and(|root| root.attributes.contains_key(CONTENT))
     }
 
-    /// Ids must be unique and not zero, every parent must exist, and no span may be its own ancestor.
-    pub fn check_tree(&self) -> Result<(), BadTree> {
+    /// The root, which is the first span. None in a part of a trace that lacks it.
+    pub fn root(&self) -> Option<&Span> {
+        self.spans.first().filter(|first| first.parent.is_none())
+    }
+
+    /// As `check_tree`, for some of a trace's spans: parents may be missing, so a longer cycle is not found.
+    pub fn check_part(&self) -> Result<(), BadTree> {
+        self.parents().map(drop)
+    }
+
+    /// Each span's parent. Ids must be unique and not zero, and no span may be its own parent.
+    fn parents(&self) -> Result<HashMap<SpanId, Option<SpanId>>, BadTree> {
         let bad = |text: String| Err(BadTree(text));
         let mut parents = HashMap::with_capacity(self.spans.len());
         for Span { id, parent, .. } in &self.spans {
@@ -113,6 +123,13 @@ impl Trace {
                 return bad(format!("span {id} occurs twice"));
             }
         }
+        Ok(parents)
+    }
+
+    /// Ids must be unique and not zero, every parent must exist, and no span may be its own ancestor.
+    pub fn check_tree(&self) -> Result<(), BadTree> {
+        let bad = |text: String| Err(BadTree(text));
+        let parents = self.parents()?;
         // The walk that first reached each span; a walk that meets itself has found a cycle.
         let mut walks: HashMap<SpanId, SpanId> = HashMap::with_capacity(self.spans.len());
         for span in &self.spans {

@@ -91,7 +91,8 @@ impl TargetHealth {
             ExportError::Trace(_) => Blame::TraceForGood,
             // No trace was involved: no connection, or the user has to change credentials, an address, a version.
             ExportError::Transient { .. } | ExportError::Target(_) => Blame::Target,
-            ExportError::Unclear { .. } => {
+            // An export gives no `Gone`.
+            ExportError::Unclear { .. } | ExportError::Gone(_) => {
                 self.failed_in_a_row = self.failed_in_a_row.saturating_add(u32::from(is_witness));
                 if self.failed_in_a_row >= MOST_IN_A_ROW { Blame::Target } else { Blame::Trace }
             }

@@ -93,7 +93,7 @@ pub(super) fn reworded(mut error: ExportError, words: impl FnOnce(String) -> Str
     use ExportError::*;
     match &mut error {
         Transient { reason, .. } | Unclear { reason, .. } => *reason = words(std::mem::take(reason)),
-        Archived(reason) | Target(reason) | Experiment(reason) | Trace(reason) => {
+        Archived(reason) | Gone(reason) | Target(reason) | Experiment(reason) | Trace(reason) => {
             *reason = words(std::mem::take(reason));
         }
         Stopped => {}

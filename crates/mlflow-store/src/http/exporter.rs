@@ -4,6 +4,7 @@ use super::connection::connect;
 use super::server::{FIRST_TO_ADD, ServerApi};
 use super::spans::{self, Route};
 use crate::exporter::{Delivered, ExportError, Exporter, Remote, Result, Sign};
+use crate::ids::TraceId;
 use crate::receipt::Receipt;
 use crate::rest::answer::{self, Answer};
 use crate::rest::api::{Rest, Subject};
@@ -15,6 +16,7 @@ use crate::trace::{Span, Trace};
 use crate::{mlflow_keys, trace_info, wire};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
+use std::collections::HashMap;
 use std::time::Instant;
 
 /// Sends traces to one server and one experiment.
@@ -27,6 +29,14 @@ pub struct HttpExporter<'a> {
     wanted: Experiment,
     /// The wanted experiment's id, once it is found or created.
     found: Option<String>,
+    /// The traces that this exporter has sent.
+    sent: HashMap<TraceId, Sent>,
+}
+
+/// What an update of a trace needs to know, so that it asks for nothing.
+struct Sent {
+    experiment_id: String,
+    route: Route,
 }
 
 impl<'a> HttpExporter<'a> {
@@ -34,7 +44,14 @@ impl<'a> HttpExporter<'a> {
     pub fn open(remote: Remote<'_, 'a>, url: &str, wanted: Experiment) -> Result<HttpExporter<'a>> {
         let server = connect(remote, url)?;
         let adds = server.version_in(&server.ask_version()?)?.is_some_and(|version| version >= FIRST_TO_ADD);
-        Ok(HttpExporter { server, adds, target: remote.target.clone(), wanted, found: None })
+        Ok(HttpExporter {
+            server,
+            adds,
+            target: remote.target.clone(),
+            wanted,
+            found: None,
+            sent: HashMap::new(),
+        })
     }
 
     /// The id of the experiment that has the trace, or else of the one that receives it.
@@ -48,6 +65,15 @@ impl<'a> HttpExporter<'a> {
         Ok(self.found.clone().unwrap_or_default())
     }
 
+    /// The cost of a trace that only the server prices, from its spans.
+    fn cost_there(&self, trace: &Trace, there: Option<&StoredTrace>) -> Result<Option<String>> {
+        let is_there = there.is_some_and(|there| there.has_metadata(mlflow_keys::COST));
+        match is_there && !trace.metadata.contains_key(mlflow_keys::COST) {
+            true => spans::stored_cost(&self.server, trace.id),
+            false => Ok(None),
+        }
+    }
+
     /// Sends the trace's information; returns what the server has then.
     fn send_info(
         &self,
@@ -55,14 +81,12 @@ impl<'a> HttpExporter<'a> {
         experiment: &str,
         there: Option<&StoredTrace>,
         update: &TagUpdate,
+        cost: Option<String>,
     ) -> Result<StoredTrace> {
         let mut body = trace_info::body(trace, experiment, update);
         let info = &mut body["trace"]["trace_info"];
         let has = |key: &str| there.is_some_and(|there| there.has_metadata(key));
-        if !trace.metadata.contains_key(mlflow_keys::COST)
-            && has(mlflow_keys::COST)
-            && let Some(cost) = spans::stored_cost(&self.server, trace.id)?
-        {
+        if let Some(cost) = cost {
             info["trace_metadata"][mlflow_keys::COST] = cost.into();
         }
         // No request removes metadata, so an empty text replaces it.
@@ -162,10 +186,13 @@ impl<'a> HttpExporter<'a> {
         before: Option<&Receipt>,
         experiment_id: String,
         there: Option<StoredTrace>,
-    ) -> Result<Delivered> {
-        // A trace that the server no longer has is sent whole, even if the receipt lists its spans.
-        let before = before.filter(|before| before.target == self.target && there.is_some());
-        let new = spans_to_send(trace, before);
+    ) -> Result<(Delivered, Route)> {
+        // A trace that the server no longer has is sent whole, even if the receipt lists its spans. So is one that
+        // the server lost and made again from the spans of an update.
+        let is_known = there.as_ref().is_some_and(StoredTrace::has_our_info);
+        let before = before.filter(|before| before.target == self.target && is_known);
+        let new =
+            root_last(trace.spans.iter().filter(|span| !before.is_some_and(|before| before.holds(span))));
 
         let mut route = spans::send(&self.server, trace, &experiment_id, &new)?;
         if new.is_empty() && there.as_ref().is_some_and(|there| !there.is_in_tracking_store()) {
@@ -175,7 +202,7 @@ impl<'a> HttpExporter<'a> {
         stored_trace::remove_tags(&self.server, trace.id, &update.remove)?;
         let stored = match (there, route) {
             (Some(there), Route::Artifact) => self.change_info(trace, &update, there)?,
-            (None, Route::Artifact) => match self.send_info(trace, &experiment_id, None, &update) {
+            (None, Route::Artifact) => match self.send_info(trace, &experiment_id, None, &update, None) {
                 Ok(stored) => stored,
                 // An earlier request may have arrived, and only its answer was lost.
                 Err(refusal @ (ExportError::Trace(_) | ExportError::Transient { .. })) => {
@@ -184,19 +211,57 @@ impl<'a> HttpExporter<'a> {
                 }
                 Err(refusal) => return Err(refusal),
             },
-            (there, Route::Spans) => self.send_info(trace, &experiment_id, there.as_ref(), &update)?,
+            (there, Route::Spans) => {
+                let cost = self.cost_there(trace, there.as_ref())?;
+                self.send_info(trace, &experiment_id, there.as_ref(), &update, cost)?
+            }
         };
         if route == Route::Artifact {
             self.refuse_lost_spans(&stored)?;
         }
-        let spans_sent = match stored.is_in_tracking_store() {
-            true => new.len(),
-            false => {
-                self.send_artifact(trace, &stored)?;
-                trace.spans.len()
-            }
+        if stored.is_in_tracking_store() {
+            return Ok((Delivered { experiment_id, spans_sent: new.len() }, Route::Spans));
+        }
+        self.send_artifact(trace, &stored)?;
+        Ok((Delivered { experiment_id, spans_sent: trace.spans.len() }, Route::Artifact))
+    }
+
+    /// None if the server keeps the spans as an artifact.
+    fn take_changes(&self, changes: &Trace) -> Result<Option<Delivered>> {
+        changes.check_part()?;
+        let sent = self.sent.get(&changes.id);
+        if sent.is_some_and(|sent| sent.route == Route::Artifact) {
+            return Ok(None);
+        }
+        let there = match sent {
+            Some(_) if changes.root().is_none() => None,
+            _ => Some(self.look_for_update(changes)?),
         };
-        Ok(Delivered { experiment_id, spans_sent })
+        if there.as_ref().is_some_and(|there| !there.is_in_tracking_store()) {
+            return Ok(None);
+        }
+        let experiment_id = there.as_ref().map(|there| &there.experiment_id);
+        let experiment_id =
+            experiment_id.or(sent.map(|sent| &sent.experiment_id)).cloned().unwrap_or_default();
+        let spans = root_last(&changes.spans);
+        if spans::send(&self.server, changes, &experiment_id, &spans)? == Route::Artifact {
+            return Ok(None);
+        }
+        if let Some(there) = there.filter(|_| changes.root().is_some()) {
+            let update = there.update(changes);
+            stored_trace::remove_tags(&self.server, changes.id, &update.remove)?;
+            // A cost that only the server knows follows with `export`: it is a sum over all spans.
+            self.send_info(changes, &experiment_id, Some(&there), &update, None)?;
+        }
+        Ok(Some(Delivered { experiment_id, spans_sent: spans.len() }))
+    }
+
+    fn look_for_update(&self, changes: &Trace) -> Result<StoredTrace> {
+        match StoredTrace::look(&self.server, changes.id)?.filter(StoredTrace::has_our_info) {
+            Some(there) if there.is_archived() => Err(self.archived(changes)),
+            Some(there) => Ok(there),
+            None => Err(ExportError::Gone(format!("{} has no {}", self.server.address, changes.id))),
+        }
     }
 }
 
@@ -213,14 +278,19 @@ impl Exporter for HttpExporter<'_> {
         }
         let experiment_id = self.experiment(there.as_ref())?;
         let taken = self.take(trace, before, experiment_id, there);
-        taken.map_err(|error| self.seen_in_its_light(trace, error))
+        let (delivered, route) = taken.map_err(|error| self.seen_in_its_light(trace, error))?;
+        self.sent.insert(trace.id, Sent { experiment_id: delivered.experiment_id.clone(), route });
+        Ok(delivered)
+    }
+
+    fn update(&mut self, changes: &Trace) -> Option<Result<Delivered>> {
+        let taken = self.take_changes(changes).transpose()?;
+        Some(taken.map_err(|error| self.seen_in_its_light(changes, error)))
     }
 }
 
 /// Children first, the root last: until the root is there, MLflow shows the trace as running.
-fn spans_to_send<'t>(trace: &'t Trace, before: Option<&Receipt>) -> Vec<&'t Span> {
-    let is_new = |span: &&Span| !before.is_some_and(|before| before.holds(span));
-    let (roots, others): (Vec<&Span>, Vec<&Span>) =
-        trace.spans.iter().filter(is_new).partition(|span| span.parent.is_none());
+fn root_last<'t>(spans: impl IntoIterator<Item = &'t Span>) -> Vec<&'t Span> {
+    let (roots, others): (Vec<&Span>, Vec<&Span>) = spans.into_iter().partition(|span| span.parent.is_none());
     others.into_iter().chain(roots).collect()
 }

@@ -102,6 +102,7 @@ mod tests {
         match refused("http://host", subject, &answer(status, headers, body)) {
             ExportError::Unclear { reason, .. } => format!("unclear: {reason}"),
             ExportError::Archived(reason) => format!("archived: {reason}"),
+            ExportError::Gone(reason) => format!("gone: {reason}"),
             ExportError::Transient { reason, after, .. } => format!("transient {after:?}: {reason}"),
             ExportError::Target(reason) => format!("target: {reason}"),
             ExportError::Experiment(reason) => format!("experiment: {reason}"),

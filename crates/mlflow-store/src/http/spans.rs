@@ -17,10 +17,10 @@ use serde_json::{Map, Value};
 
 const EXPERIMENT_HEADER: HeaderName = HeaderName::from_static("x-mlflow-experiment-id");
 
-/// How a server takes spans.
+/// Where a server keeps spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// As OpenTelemetry's protocol carries them (3.4 and later, over a database).
+    /// In its database, as OpenTelemetry's protocol carries them (3.4 and later).
     Spans,
     /// As a file (3.2, 3.3, and every version over a file store).
     Artifact,

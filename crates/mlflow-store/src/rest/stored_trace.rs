@@ -92,6 +92,11 @@ impl StoredTrace {
         }
     }
 
+    /// Whether codex-traced sent the trace's information. If not, the target made the trace from spans alone.
+    pub(crate) fn has_our_info(&self) -> bool {
+        self.has_metadata(tags::RECORD) || self.has_metadata(tags::FORMER_RECORD)
+    }
+
     /// Whether the trace has this metadata there.
     pub(crate) fn has_metadata(&self, key: &str) -> bool {
         self.metadata.contains_key(key)

@@ -20,6 +20,8 @@ pub(super) enum SqliteError {
     DeletedExperiment(String),
     #[error("MLflow moved the spans of {trace} out of the database ({location})")]
     Archived { trace: String, location: String },
+    #[error("database has no trace {0}")]
+    Gone(String),
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error("find or create the database: {0}")]
@@ -48,6 +50,7 @@ impl SqliteError {
         match &self {
             SqliteError::Tree(_) => ExportError::Trace(text),
             SqliteError::Archived { .. } => ExportError::Archived(text),
+            SqliteError::Gone(_) => ExportError::Gone(text),
             SqliteError::NoExperiment(_) | SqliteError::DeletedExperiment(_) => ExportError::Experiment(text),
             SqliteError::Shape(_) => ExportError::Target(text),
             SqliteError::File(error) => match error.kind() {

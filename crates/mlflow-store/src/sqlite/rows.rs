@@ -21,23 +21,26 @@ pub(super) struct TraceRows<'a> {
 }
 
 /// Inserts a row or updates it in place, except its first two columns. Unlike INSERT OR REPLACE, this deletes
-/// no row, so rows that refer to it stay.
+/// no row, so rows that refer to it stay. A row that is the same already is not written; returns whether it was.
 pub(super) fn upsert(
     connection: &Connection,
     table: &str,
     unique: &str,
     row: Vec<(&str, Sql)>,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
     let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
-    let updates: Vec<String> = names.iter().skip(2).map(|name| format!("{name} = excluded.{name}")).collect();
+    let of =
+        |table: &str| -> Vec<String> { names.iter().skip(2).map(|name| format!("{table}.{name}")).collect() };
+    let (now, new) = (of(table).join(", "), of("excluded").join(", "));
     let sql = format!(
-        "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT ({unique}) DO UPDATE SET {}",
+        "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT ({unique})
+         DO UPDATE SET ({}) = ({new}) WHERE ({now}) IS NOT ({new})",
         names.join(", "),
         vec!["?"; names.len()].join(", "),
-        updates.join(", ")
+        names[2..].join(", ")
     );
     let values = params_from_iter(row.into_iter().map(|(_, value)| value));
-    connection.prepare_cached(&sql)?.execute(values).map(drop)
+    connection.prepare_cached(&sql)?.execute(values).map(|changed| changed > 0)
 }
 
 /// The trace's rows of `trace_tags` or `trace_request_metadata`.
@@ -84,48 +87,63 @@ pub(super) fn count_write(connection: &Connection, shape: SchemaShape, id: &str)
     Ok(())
 }
 
-/// Updates the spans of a trace in place, and deletes those that it no longer has. Users cannot add spans.
-pub(super) fn write_spans(rows: TraceRows, experiment: i64) -> rusqlite::Result<()> {
-    let TraceRows { transaction, shape, id, trace } = rows;
-    let ours: BTreeSet<String> = trace.spans.iter().map(|span| span.id.to_string()).collect();
-    let there: Vec<String> = transaction
-        .prepare("SELECT span_id FROM spans WHERE trace_id = ?")?
-        .query_map([id], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for gone in there.iter().filter(|span| !ours.contains(*span)) {
-        transaction.execute("DELETE FROM spans WHERE trace_id = ? AND span_id = ?", [id, gone])?;
-    }
-    if shape.span_facts.in_metrics() {
-        transaction.execute("DELETE FROM span_metrics WHERE trace_id = ?", [id])?;
-    }
-    for span in &trace.spans {
-        let facts = Facts::from_span(span);
-        let mut row: Vec<(&str, Sql)> = vec![
-            ("trace_id", id.to_owned().into()),
-            ("span_id", span.id.to_string().into()),
-            ("experiment_id", experiment.into()),
-            ("parent_span_id", span.parent.map(|parent| parent.to_string()).into()),
-            ("name", span.name.clone().into()),
-            ("type", span.span_type.as_str().to_owned().into()),
-            ("status", span.status.as_str().to_owned().into()),
-            ("start_time_unix_nano", nanoseconds(span.started_at).into()),
-            ("end_time_unix_nano", nanoseconds(span.ended_at).into()),
-            ("content", json(&WireSpan::from_span(trace.id, span)).into()),
-        ];
-        if shape.span_facts.in_metrics() {
-            row.push(("dimension_attributes", facts.dimensions().into()));
+impl TraceRows<'_> {
+    /// Writes those of the spans that are new or not the same as their row.
+    pub(super) fn write_spans(self, experiment: i64) -> rusqlite::Result<()> {
+        let TraceRows { transaction, shape, id, trace } = self;
+        for span in &trace.spans {
+            let span_id = span.id.to_string();
+            let facts = Facts::from_span(span);
+            let mut row: Vec<(&str, Sql)> = vec![
+                ("trace_id", id.to_owned().into()),
+                ("span_id", span_id.clone().into()),
+                ("experiment_id", experiment.into()),
+                ("parent_span_id", span.parent.map(|parent| parent.to_string()).into()),
+                ("name", span.name.clone().into()),
+                ("type", span.span_type.as_str().to_owned().into()),
+                ("status", span.status.as_str().to_owned().into()),
+                ("start_time_unix_nano", nanoseconds(span.started_at).into()),
+                ("end_time_unix_nano", nanoseconds(span.ended_at).into()),
+                ("content", json(&WireSpan::from_span(trace.id, span)).into()),
+            ];
+            if shape.span_facts.in_metrics() {
+                row.push(("dimension_attributes", facts.dimensions().into()));
+            }
+            if shape.span_facts.in_columns() {
+                row.extend(mlflow_keys::COST_KEYS.into_iter().zip(facts.costs.map(Sql::from)));
+                row.push(("model_name", facts.model.clone().into()));
+                row.push(("model_provider", facts.provider.clone().into()));
+            }
+            let is_written = upsert(transaction, "spans", "trace_id, span_id", row)?;
+            if is_written && shape.span_facts.in_metrics() {
+                delete_span_rows(transaction, "span_metrics", [id, &span_id])?;
+                facts.write_metrics(transaction, [id, &span_id])?;
+            }
         }
-        if shape.span_facts.in_columns() {
-            row.extend(mlflow_keys::COST_KEYS.into_iter().zip(facts.costs.map(Sql::from)));
-            row.push(("model_name", facts.model.clone().into()));
-            row.push(("model_provider", facts.provider.clone().into()));
-        }
-        upsert(transaction, "spans", "trace_id, span_id", row)?;
-        if shape.span_facts.in_metrics() {
-            facts.write_metrics(transaction, [id, &span.id.to_string()])?;
-        }
+        Ok(())
     }
-    Ok(())
+
+    /// Deletes the spans that the trace no longer has. Users cannot add spans.
+    pub(super) fn delete_other_spans(self) -> rusqlite::Result<()> {
+        let TraceRows { transaction, shape, id, trace } = self;
+        let ours: BTreeSet<String> = trace.spans.iter().map(|span| span.id.to_string()).collect();
+        let there: Vec<String> = transaction
+            .prepare("SELECT span_id FROM spans WHERE trace_id = ?")?
+            .query_map([id], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for gone in there.iter().filter(|span| !ours.contains(*span)) {
+            if shape.span_facts.in_metrics() {
+                delete_span_rows(transaction, "span_metrics", [id, gone])?;
+            }
+            delete_span_rows(transaction, "spans", [id, gone])?;
+        }
+        Ok(())
+    }
+}
+
+fn delete_span_rows(from: &Connection, table: &str, [trace, span]: [&str; 2]) -> rusqlite::Result<()> {
+    let sql = format!("DELETE FROM {table} WHERE trace_id = ? AND span_id = ?");
+    from.prepare_cached(&sql)?.execute([trace, span]).map(drop)
 }
 
 /// The width of `spans.model_name` and `spans.model_provider`, in characters. MLflow cuts longer values.

@@ -3,7 +3,7 @@
 
 use super::error::{Result, SqliteError};
 use super::experiment::{self, ExperimentRow};
-use super::rows::{TraceRows, count_write, object, pairs, upsert, write_spans, write_tokens};
+use super::rows::{TraceRows, count_write, object, pairs, upsert, write_tokens};
 use super::schema::SchemaShape;
 use crate::ids::TraceId;
 use crate::mlflow_keys;
@@ -32,21 +32,47 @@ pub(super) fn write(
     folder: &Path,
 ) -> Result<i64> {
     let id = &trace.id.to_string();
-    let there: Option<i64> = transaction
-        .query_row("SELECT experiment_id FROM trace_info WHERE request_id = ?", [id], |row| row.get(0))
-        .optional()?;
-    let experiment = match there {
+    let experiment = match home(transaction, id)? {
         Some(there) => experiment::active(transaction, there)?,
         None => experiment::find_or_make(transaction, shape, wanted, folder)?,
     };
     let rows = TraceRows { transaction, shape, id, trace };
-    write_info(rows, experiment.id)?;
-    write_location(rows, &experiment)?;
-    let record = write_tags(rows)?;
-    write_metadata(rows, &record)?;
-    write_spans(rows, experiment.id)?;
+    write_all_but_spans(rows, &experiment)?;
+    rows.write_spans(experiment.id)?;
+    rows.delete_other_spans()?;
     count_write(transaction, shape, id)?;
     Ok(experiment.id)
+}
+
+/// Updates a trace that the database has, and those of its spans that are given. Returns the experiment's id; None
+/// if the database does not have the trace.
+pub(super) fn update(
+    transaction: &Transaction<'_>,
+    shape: SchemaShape,
+    changes: &Trace,
+) -> Result<Option<i64>> {
+    let id = &changes.id.to_string();
+    let Some(there) = home(transaction, id)? else { return Ok(None) };
+    let experiment = experiment::active(transaction, there)?;
+    let rows = TraceRows { transaction, shape, id, trace: changes };
+    write_all_but_spans(rows, &experiment)?;
+    rows.write_spans(experiment.id)?;
+    count_write(transaction, shape, id)?;
+    Ok(Some(experiment.id))
+}
+
+/// The id of the experiment that has the trace.
+fn home(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT experiment_id FROM trace_info WHERE request_id = ?";
+    transaction.query_row(sql, [id], |row| row.get(0)).optional()
+}
+
+fn write_all_but_spans(rows: TraceRows, experiment: &ExperimentRow) -> Result<()> {
+    write_info(rows, experiment.id)?;
+    write_location(rows, experiment)?;
+    let record = write_tags(rows)?;
+    write_metadata(rows, &record)?;
+    Ok(())
 }
 
 fn write_info(rows: TraceRows, experiment: i64) -> rusqlite::Result<()> {
@@ -69,7 +95,7 @@ fn write_info(rows: TraceRows, experiment: i64) -> rusqlite::Result<()> {
         let cost = object(&trace.metadata, mlflow_keys::COST);
         row.extend(mlflow_keys::COST_KEYS.map(|key| (key, cost[key].as_f64().into())));
     }
-    upsert(transaction, "trace_info", "request_id", row)
+    upsert(transaction, "trace_info", "request_id", row).map(drop)
 }
 
 /// Writes where MLflow finds the spans. An error if MLflow has archived them: MLflow refuses to write to such

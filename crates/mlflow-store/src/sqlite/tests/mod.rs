@@ -7,6 +7,7 @@ mod places;
 mod readiness;
 mod refusals;
 mod rows;
+mod updates;
 
 use super::connection::{SCHEMA, open};
 use super::*;
@@ -100,6 +101,15 @@ impl TestDatabase {
 
     fn export_to(&self, experiment: Experiment, trace: &Trace) -> Result<Delivered, ExportError> {
         SqliteExporter::open(&self.path(), experiment, BUSY)?.export(trace, None)
+    }
+
+    /// Updates the trace by these of its spans.
+    fn update(&self, trace: &Trace, spans: &[usize]) -> Result<Delivered, ExportError> {
+        let spans = spans.iter().map(|at| trace.spans[*at].clone()).collect();
+        let changes = Trace { spans, ..trace.clone() };
+        let experiment = Experiment::Name("codex-sessions".to_owned());
+        let mut exporter = SqliteExporter::open(&self.path(), experiment, BUSY)?;
+        exporter.update(&changes).expect("SQLite takes updates")
     }
 
     /// The error of an export that does not wait for locks.
