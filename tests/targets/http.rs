@@ -83,7 +83,7 @@ impl Job {
     }
 }
 
-fn target(uri: &str) -> Target {
+pub(crate) fn target(uri: &str) -> Target {
     Target::parse(uri, Path::new("/")).expect("a tracking URI")
 }
 
@@ -158,7 +158,7 @@ const ALLOWED: [(&str, &[&str], &str); 3] = [
     ("trace tags mlflow.trace.spansLocation", &["3.2.0"], "that server keeps spans as a file"),
 ];
 
-fn assert_same(version: &str, expected: &support::Trace, found: &support::Trace) {
+pub(crate) fn assert_same(version: &str, expected: &support::Trace, found: &support::Trace) {
     let allowed = |line: &String| {
         ALLOWED.iter().any(|(at, versions, _)| {
             line.starts_with(&format!("{at}: ")) && (versions.is_empty() || versions.contains(&version))
@@ -170,13 +170,13 @@ fn assert_same(version: &str, expected: &support::Trace, found: &support::Trace)
 }
 
 /// Every server that is tested, with the client of its version.
-fn servers() -> impl Iterator<Item = (&'static str, Arc<MlflowServer>, Oracle)> {
+pub(crate) fn servers() -> impl Iterator<Item = (&'static str, Arc<MlflowServer>, Oracle)> {
     [MLFLOW_OLDEST_SERVER, MLFLOW_OLDEST, MLFLOW_BEFORE, MLFLOW_VERSION]
         .into_iter()
         .filter_map(|version| Some((version, MlflowServer::shared(version)?, Oracle::of(version)?)))
 }
 
-fn receipt(uri: &str, trace: &Trace, delivered: &Delivered) -> Receipt {
+pub(crate) fn receipt(uri: &str, trace: &Trace, delivered: &Delivered) -> Receipt {
     Receipt::from_spans(target(uri), delivered.experiment_id.clone(), Timestamp::UNIX_EPOCH, &trace.spans)
 }
 
@@ -382,7 +382,7 @@ fn only_new_spans_go_over_the_wire() {
 }
 
 /// Deletes a trace as MLflow's page does.
-fn delete(front: &Front, experiment: &str, trace: &str) {
+pub(crate) fn delete(front: &Front, experiment: &str, trace: &str) {
     let body = json!({"experiment_id": experiment, "request_ids": [trace]}).to_string();
     let answer = post(front.port(), "/api/2.0/mlflow/traces/delete-traces", &[], &body);
     assert!(answer.contains("\"traces_deleted\": 1"), "{answer}");

@@ -7,5 +7,6 @@ mod http_access;
 mod older_mlflow;
 mod rows;
 mod sqlite;
+mod updates;
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");

@@ -252,10 +252,10 @@ fn judged(version: &str, found: &BTreeMap<(String, Way), String>) -> (Vec<String
 }
 
 /// Table to row to column to value, as far as they are of these traces and of their experiment.
-struct Tables(BTreeMap<String, BTreeMap<String, Map<String, Value>>>);
+pub(crate) struct Tables(BTreeMap<String, BTreeMap<String, Map<String, Value>>>);
 
 impl Tables {
-    fn of(database: &Path, experiment: &str, ids: &BTreeSet<String>) -> Tables {
+    pub(crate) fn of(database: &Path, experiment: &str, ids: &BTreeSet<String>) -> Tables {
         let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
             .expect("open the database");
         connection.busy_timeout(BUSY).expect("wait for a lock");
@@ -276,7 +276,7 @@ impl Tables {
     }
 
     /// Each place that differs, with an example.
-    fn differences(&self, other: &Tables) -> BTreeMap<String, String> {
+    pub(crate) fn differences(&self, other: &Tables) -> BTreeMap<String, String> {
         let mut places = BTreeMap::new();
         for table in self.0.keys().chain(other.0.keys()).collect::<BTreeSet<_>>() {
             let (Some(expected), Some(found)) = (self.0.get(table), other.0.get(table)) else {

@@ -17,21 +17,29 @@ pub trait Exporter {
     /// single spans sends only the others.
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered>;
 
+    /// As `export`, for a trace whose session still runs: `update` follows.
+    ///
+    /// None: this target takes whole traces only, and got nothing (file store, Databricks, a server that keeps spans
+    /// as an artifact). MLflow 3.2 keeps the previews of the first delivery, so the trace is sent when it has ended.
+    fn begin(&mut self, _: &Trace, _: Option<&Receipt>) -> Option<Result<Delivered>> {
+        None
+    }
+
     /// Brings a trace that the target has up to date while its session runs. `changes` has all information of the
-    /// trace, and only those spans that are new or changed, parents first; the target keeps the others.
+    /// trace, and only those spans that are new or changed; the target keeps the others.
     ///
     /// The root and the information belong together: without the root, a server is sent the spans alone, in one
     /// request. With it, the server is also asked for the trace and sent its information, last. MLflow 3.6 to
     /// 3.18 ends a trace in progress when its root arrives; the information that follows reopens it.
     ///
-    /// None: this target takes whole traces only (file store, Databricks, a server that keeps spans as an artifact).
-    /// `ExportError::Gone`: the target no longer has the trace; `export` without a receipt sends it again. Any other
-    /// error is of this update: only `export` shows whether the target takes the trace.
+    /// None: as for `begin`. `ExportError::Gone`: the target no longer has the trace; `begin` or `export` without a
+    /// receipt sends it again. Any other error is of this update: only `export` shows whether the target takes the
+    /// trace.
     fn update(&mut self, _: &Trace) -> Option<Result<Delivered>> {
         None
     }
 
-    /// When the next `export` or `update` gives up, if that is earlier than `Patience` allows. Local stores ignore it:
+    /// When the next `export`, `begin` or `update` gives up, if that is earlier than `Patience` allows. Local stores ignore it:
     /// they have a limit of their own for locks.
     fn give_up_at(&mut self, _: Option<Instant>) {}
 

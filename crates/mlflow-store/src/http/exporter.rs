@@ -21,7 +21,7 @@ use std::time::Instant;
 
 /// Sends traces to one server and one experiment.
 pub struct HttpExporter<'a> {
-    server: ServerApi<'a>,
+    pub(super) server: ServerApi<'a>,
     /// Whether it adds information to what it has of a trace. If not, or if its version is unknown, it replaces
     /// what it has.
     adds: bool,
@@ -30,13 +30,19 @@ pub struct HttpExporter<'a> {
     /// The wanted experiment's id, once it is found or created.
     found: Option<String>,
     /// The traces that this exporter has sent.
-    sent: HashMap<TraceId, Sent>,
+    pub(super) sent: HashMap<TraceId, Sent>,
 }
 
 /// What an update of a trace needs to know, so that it asks for nothing.
-struct Sent {
+pub(super) struct Sent {
+    pub(super) experiment_id: String,
+    pub(super) route: Route,
+}
+
+/// The experiment of a trace that is to be sent, and what the server has of the trace.
+struct Place {
     experiment_id: String,
-    route: Route,
+    there: Option<StoredTrace>,
 }
 
 impl<'a> HttpExporter<'a> {
@@ -75,7 +81,7 @@ impl<'a> HttpExporter<'a> {
     }
 
     /// Sends the trace's information; returns what the server has then.
-    fn send_info(
+    pub(super) fn send_info(
         &self,
         trace: &Trace,
         experiment: &str,
@@ -159,7 +165,7 @@ impl<'a> HttpExporter<'a> {
         }
     }
 
-    fn archived(&self, trace: &Trace) -> ExportError {
+    pub(super) fn archived(&self, trace: &Trace) -> ExportError {
         ExportError::Archived(format!("{} has archived {}", self.server.address, trace.id))
     }
 
@@ -180,24 +186,40 @@ impl<'a> HttpExporter<'a> {
         }
     }
 
-    fn take(
-        &self,
-        trace: &Trace,
-        before: Option<&Receipt>,
-        experiment_id: String,
-        there: Option<StoredTrace>,
-    ) -> Result<(Delivered, Route)> {
+    /// Where the trace is, or will be.
+    fn place(&mut self, trace: &Trace) -> Result<Place> {
+        trace.check_tree()?;
+        let there = StoredTrace::look(&self.server, trace.id).map_err(ExportError::over_trace)?;
+        if there.as_ref().is_some_and(StoredTrace::is_archived) {
+            return Err(self.archived(trace));
+        }
+        Ok(Place { experiment_id: self.experiment(there.as_ref())?, there })
+    }
+
+    /// Sends the spans that are not there yet; returns their number, and the way that the server takes spans.
+    fn send_spans(&self, trace: &Trace, before: Option<&Receipt>, place: &Place) -> Result<(usize, Route)> {
+        let Place { experiment_id, there } = place;
         // A trace that the server no longer has is sent whole, even if the receipt lists its spans. So is one that
         // the server lost and made again from the spans of an update.
         let is_known = there.as_ref().is_some_and(StoredTrace::has_our_info);
         let before = before.filter(|before| before.target == self.target && is_known);
-        let new =
-            root_last(trace.spans.iter().filter(|span| !before.is_some_and(|before| before.holds(span))));
+        let is_new = |span: &&Span| !before.is_some_and(|before| before.holds(span));
+        let new = root_last(trace.spans.iter().filter(is_new));
+        let route = spans::send(&self.server, trace, experiment_id, &new)?;
+        Ok(match new.is_empty() && place.keeps_artifact() {
+            true => (0, Route::Artifact),
+            false => (new.len(), route),
+        })
+    }
 
-        let mut route = spans::send(&self.server, trace, &experiment_id, &new)?;
-        if new.is_empty() && there.as_ref().is_some_and(|there| !there.is_in_tracking_store()) {
-            route = Route::Artifact;
-        }
+    fn send_rest(
+        &self,
+        trace: &Trace,
+        place: Place,
+        count: usize,
+        route: Route,
+    ) -> Result<(Delivered, Route)> {
+        let Place { experiment_id, there } = place;
         let update = there.as_ref().unwrap_or(&StoredTrace::default()).update(trace);
         stored_trace::remove_tags(&self.server, trace.id, &update.remove)?;
         let stored = match (there, route) {
@@ -220,48 +242,38 @@ impl<'a> HttpExporter<'a> {
             self.refuse_lost_spans(&stored)?;
         }
         if stored.is_in_tracking_store() {
-            return Ok((Delivered { experiment_id, spans_sent: new.len() }, Route::Spans));
+            return Ok((Delivered { experiment_id, spans_sent: count }, Route::Spans));
         }
         self.send_artifact(trace, &stored)?;
         Ok((Delivered { experiment_id, spans_sent: trace.spans.len() }, Route::Artifact))
     }
 
-    /// None if the server keeps the spans as an artifact.
-    fn take_changes(&self, changes: &Trace) -> Result<Option<Delivered>> {
-        changes.check_part()?;
-        let sent = self.sent.get(&changes.id);
-        if sent.is_some_and(|sent| sent.route == Route::Artifact) {
-            return Ok(None);
-        }
-        let there = match sent {
-            Some(_) if changes.root().is_none() => None,
-            _ => Some(self.look_for_update(changes)?),
-        };
-        if there.as_ref().is_some_and(|there| !there.is_in_tracking_store()) {
-            return Ok(None);
-        }
-        let experiment_id = there.as_ref().map(|there| &there.experiment_id);
-        let experiment_id =
-            experiment_id.or(sent.map(|sent| &sent.experiment_id)).cloned().unwrap_or_default();
-        let spans = root_last(&changes.spans);
-        if spans::send(&self.server, changes, &experiment_id, &spans)? == Route::Artifact {
-            return Ok(None);
-        }
-        if let Some(there) = there.filter(|_| changes.root().is_some()) {
-            let update = there.update(changes);
-            stored_trace::remove_tags(&self.server, changes.id, &update.remove)?;
-            // A cost that only the server knows follows with `export`: it is a sum over all spans.
-            self.send_info(changes, &experiment_id, Some(&there), &update, None)?;
-        }
-        Ok(Some(Delivered { experiment_id, spans_sent: spans.len() }))
+    /// Keeps what updates of the trace need.
+    fn noted(&mut self, trace: &Trace, taken: Result<(Delivered, Route)>) -> Result<Delivered> {
+        let (delivered, route) = taken.map_err(|error| self.seen_in_its_light(trace, error))?;
+        self.sent.insert(trace.id, Sent { experiment_id: delivered.experiment_id.clone(), route });
+        Ok(delivered)
     }
 
-    fn look_for_update(&self, changes: &Trace) -> Result<StoredTrace> {
-        match StoredTrace::look(&self.server, changes.id)?.filter(StoredTrace::has_our_info) {
-            Some(there) if there.is_archived() => Err(self.archived(changes)),
-            Some(there) => Ok(there),
-            None => Err(ExportError::Gone(format!("{} has no {}", self.server.address, changes.id))),
+    /// As `export`. None if the server keeps the spans as an artifact, of which it was sent nothing.
+    fn start(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Option<Delivered>> {
+        let place = self.place(trace)?;
+        if place.keeps_artifact() {
+            return Ok(None);
         }
+        let taken = match self.send_spans(trace, before, &place) {
+            Ok((_, Route::Artifact)) => return Ok(None),
+            Ok((count, route)) => self.send_rest(trace, place, count, route),
+            Err(error) => Err(error),
+        };
+        self.noted(trace, taken).map(Some)
+    }
+}
+
+impl Place {
+    /// Whether the server has the trace and keeps its spans as an artifact.
+    fn keeps_artifact(&self) -> bool {
+        self.there.as_ref().is_some_and(|there| !there.is_in_tracking_store())
     }
 }
 
@@ -271,16 +283,14 @@ impl Exporter for HttpExporter<'_> {
     }
 
     fn export(&mut self, trace: &Trace, before: Option<&Receipt>) -> Result<Delivered> {
-        trace.check_tree()?;
-        let there = StoredTrace::look(&self.server, trace.id).map_err(ExportError::over_trace)?;
-        if there.as_ref().is_some_and(StoredTrace::is_archived) {
-            return Err(self.archived(trace));
-        }
-        let experiment_id = self.experiment(there.as_ref())?;
-        let taken = self.take(trace, before, experiment_id, there);
-        let (delivered, route) = taken.map_err(|error| self.seen_in_its_light(trace, error))?;
-        self.sent.insert(trace.id, Sent { experiment_id: delivered.experiment_id.clone(), route });
-        Ok(delivered)
+        let place = self.place(trace)?;
+        let sent = self.send_spans(trace, before, &place);
+        let taken = sent.and_then(|(count, route)| self.send_rest(trace, place, count, route));
+        self.noted(trace, taken)
+    }
+
+    fn begin(&mut self, trace: &Trace, before: Option<&Receipt>) -> Option<Result<Delivered>> {
+        self.start(trace, before).transpose()
     }
 
     fn update(&mut self, changes: &Trace) -> Option<Result<Delivered>> {
@@ -290,7 +300,7 @@ impl Exporter for HttpExporter<'_> {
 }
 
 /// Children first, the root last: until the root is there, MLflow shows the trace as running.
-fn root_last<'t>(spans: impl IntoIterator<Item = &'t Span>) -> Vec<&'t Span> {
+pub(super) fn root_last<'t>(spans: impl IntoIterator<Item = &'t Span>) -> Vec<&'t Span> {
     let (roots, others): (Vec<&Span>, Vec<&Span>) = spans.into_iter().partition(|span| span.parent.is_none());
     others.into_iter().chain(roots).collect()
 }

@@ -10,6 +10,7 @@ mod otlp;
 mod refusal;
 mod server;
 mod spans;
+mod update;
 
 pub use exporter::HttpExporter;
 pub use server::newest_tried_before;

@@ -129,6 +129,10 @@ impl Exporter for SqliteExporter {
         Ok(written.into_iter().next().expect("one trace, one answer"))
     }
 
+    fn begin(&mut self, trace: &Trace, before: Option<&Receipt>) -> Option<Result<Delivered, ExportError>> {
+        Some(self.export(trace, before))
+    }
+
     /// In one transaction, which writes as much for a long session as for a short one.
     fn update(&mut self, changes: &Trace) -> Option<Result<Delivered, ExportError>> {
         let written = self.settled(|| self.write_changes(changes));
