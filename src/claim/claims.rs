@@ -105,11 +105,49 @@ fn origin_of(meta: Option<&SessionMeta>, request: &SessionRequest) -> Origin {
     else {
         return Origin::Unsaid;
     };
-    let is_ours = request.folder.as_ref().is_some_and(|ours| is_same_folder(folder, ours));
-    if is_ours && request.has_originator(originator) { Origin::Ours } else { Origin::Another }
+    let is_ours = || request.folder.as_ref().is_some_and(|ours| is_same_folder(folder, ours));
+    match request.has_originator(originator) {
+        // Its clients choose folder and originator, and another server may have such clients too.
+        true if request.is_server => Origin::Unsaid,
+        true if is_ours() => Origin::Ours,
+        _ => Origin::Another,
+    }
 }
 
 /// Links are followed.
 fn is_same_folder(a: &str, b: &str) -> bool {
     a == b || fs::canonicalize(a).ok().zip(fs::canonicalize(b).ok()).is_some_and(|(a, b)| a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use launch::mode::Interface;
+
+    #[test]
+    fn a_session_is_of_an_interface_by_folder_and_originator_and_of_a_server_never_for_certain() {
+        let table = [
+            (("/w", "codex_exec"), Origin::Ours, Origin::Another),
+            (("/w", "codex-tui"), Origin::Another, Origin::Another),
+            (("/other", "codex_exec"), Origin::Another, Origin::Another),
+            (("/w", "codex_python_sdk"), Origin::Another, Origin::Unsaid),
+            (("/other", "codex_vscode"), Origin::Another, Origin::Unsaid),
+        ];
+        for ((folder, originator), of_exec, of_server) in table {
+            let meta = SessionMeta {
+                cwd: Some(folder.into()),
+                originator: Some(originator.into()),
+                ..SessionMeta::default()
+            };
+            let request = |is_server| SessionRequest {
+                interface: Interface::Lines,
+                folder: Some("/w".into()),
+                is_server,
+                ..SessionRequest::default()
+            };
+            let found = [false, true].map(|is_server| origin_of(Some(&meta), &request(is_server)));
+            assert_eq!(found, [of_exec, of_server], "{folder} {originator}");
+        }
+        assert_eq!(origin_of(None, &SessionRequest::default()), Origin::Unsaid);
+    }
 }

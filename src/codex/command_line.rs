@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::surface::Surface;
 use codex_session::thread::ThreadId;
 use launch::mode::Interface;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ pub struct CommandLine {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionRequest {
-    /// Lines for `exec` and `review`; the full screen for every command that is not known to print lines.
+    /// Lines for `exec`, `review` and servers; the full screen for every command that is not known to print lines.
     #[serde(rename = "front", with = "StoredInterface")]
     pub interface: Interface,
     /// Codex's working folder, as its sessions name it; None for a path that is not UTF-8.
@@ -30,6 +31,9 @@ pub struct SessionRequest {
     pub thread: Option<ThreadId>,
     /// `--ephemeral`: Codex keeps no session file.
     pub is_ephemeral: bool,
+    /// Codex writes the sessions of its clients (`app-server`). Absent where it is false, as in records of 0.1.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_server: bool,
 }
 
 /// The names of interfaces in launch records.
@@ -41,28 +45,16 @@ enum StoredInterface {
     Lines,
 }
 
-/// Commands that write no session of their own; `app-server`, `remote-control` and `exec-server` write those of
-/// other programs.
+/// Options that take the next word as their value: those of Codex, then those of `app-server`.
 #[rustfmt::skip]
-const NO_SESSION: [&str; 29] = [
-    "login", "logout", "mcp", "plugin", "app-server", "remote-control", "exec-server", "completion",
-    "update", "doctor", "sandbox", "debug", "apply", "a", "queue", "archive", "delete", "unarchive",
-    "migrate-rollouts", "migrate-nfs-db", "cloud", "features", "help", "execpolicy", "responses-api-proxy",
-    "stdio-to-uds",
-    // Of older versions.
-    "proto", "generate-ts", "cloud-tasks",
-];
-
-/// Root options that take the next word as their value.
-#[rustfmt::skip]
-const WITH_VALUE: [&str; 22] = [
+const WITH_VALUE: [&str; 33] = [
     "-c", "--config", "--enable", "--disable", "--remote", "--remote-auth-token-env", "-m", "--model",
     "--local-provider", "-p", "--profile", "-s", "--sandbox", "-C", "--cd", "--add-dir", "-a",
     "--ask-for-approval", "--thread-source", "--color", "-o", "--output-schema",
+    "--listen", "--ws-auth", "--ws-token-file", "--ws-token-sha256", "--ws-shared-secret-file", "--ws-issuer",
+    "--ws-audience", "--ws-max-clock-skew-seconds", "--startup-client-info", "--cloud-skills-snapshot",
+    "--code-mode-host",
 ];
-
-/// Commands that print lines and never take the screen.
-const LINES_ONLY: [&str; 3] = ["exec", "e", "review"];
 
 impl CommandLine {
     /// `args` are those of Codex, without its name; `cwd` is the launcher's working folder.
@@ -72,6 +64,7 @@ impl CommandLine {
         let mut is_ephemeral = false;
         // Words that are not options: commands first, then their arguments.
         let mut plain: Vec<&str> = Vec::new();
+        let mut options: Vec<&str> = Vec::new();
         // `-i` takes every word up to the next option. After it only options that end every command count.
         let mut has_images = false;
         let mut words = args.iter();
@@ -94,6 +87,7 @@ impl CommandLine {
                 }
                 text if text.starts_with("--remote=") => may_write_session = false,
                 text if text.starts_with('-') && text != "-" => {
+                    options.push(text);
                     if let Some(to) = text.strip_prefix("--cd=").filter(|_| !has_images) {
                         folder = cwd.map(|cwd| cwd.join(to));
                     }
@@ -102,22 +96,29 @@ impl CommandLine {
                 _ => {}
             }
         }
-        may_write_session &= plain.first().is_none_or(|command| !NO_SESSION.contains(command));
-        let prints_lines = plain.first().is_some_and(|command| LINES_ONLY.contains(command));
-        let interface = if prints_lines { Interface::Lines } else { Interface::FullScreen };
+        let surface = Surface::from_words(&plain, &options);
+        may_write_session &= surface != Surface::NoSession;
+        let interface = match surface {
+            Surface::User(interface) => interface,
+            Surface::Server | Surface::NoSession => Interface::Lines,
+        };
+        let is_server = surface == Surface::Server;
         let thread = match plain[..] {
             ["resume", id, ..] | ["exec" | "e", "resume", id, ..] => ThreadId::parse(id),
             _ => None,
         };
         let folder = folder.and_then(|folder| Some(folder.to_str()?.to_owned()));
-        CommandLine { may_write_session, request: SessionRequest { interface, folder, thread, is_ephemeral } }
+        let request = SessionRequest { interface, folder, thread, is_ephemeral, is_server };
+        CommandLine { may_write_session, request }
     }
 }
 
 impl SessionRequest {
-    /// Whether sessions of this interface have this originator. Before 0.47 `exec` had no originator of its own.
+    /// Whether sessions of this request may have this originator. Before 0.47 `exec` had no originator of its own. A
+    /// server's sessions have the name of their client.
     pub fn has_originator(&self, originator: &str) -> bool {
         match (self.interface, originator) {
+            _ if self.is_server => !["codex-tui", "codex_exec"].contains(&originator),
             (_, "codex_cli_rs") => true,
             (Interface::FullScreen, originator) => originator == "codex-tui",
             (Interface::Lines, originator) => originator == "codex_exec",

@@ -4,3 +4,5 @@ pub mod command_line;
 pub mod interface_log;
 pub mod locate;
 pub mod version;
+
+mod surface;

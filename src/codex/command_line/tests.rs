@@ -35,7 +35,20 @@ fn only_commands_known_to_write_no_session_are_not_traced() {
         ("exec --help", false),
         ("login status", false),
         ("mcp list", false),
-        ("app-server --listen unix://", false),
+        ("app-server", true),
+        ("app-server --listen stdio://", true),
+        ("app-server --listen=unix:///run/x.sock", true),
+        ("-c a=b --config c=d app-server --listen ws://127.0.0.1:0 --ws-auth capability-token", true),
+        ("app-server --listen unix:// --analytics-default-enabled", true),
+        ("app-server --listen unix:// --analytics-default-enabled --managed-daemon", false),
+        ("app-server --listen off proxy", false),
+        ("app-server --help", false),
+        ("app-server daemon start", false),
+        ("-c a=b app-server generate-ts --out x", false),
+        ("remote-control --no-daemon --json", true),
+        ("remote-control start --json", false),
+        ("mcp-server -c a=b", true),
+        ("exec-server --listen stdio", false),
         ("--remote ws://host:1 go", false),
         ("--remote=ws://host:1", false),
     ];
@@ -45,7 +58,7 @@ fn only_commands_known_to_write_no_session_are_not_traced() {
 }
 
 #[test]
-fn all_but_exec_and_review_take_the_screen() {
+fn all_but_exec_review_and_servers_take_the_screen() {
     let table = [
         ("", true),
         ("hello", true),
@@ -67,6 +80,8 @@ fn all_but_exec_and_review_take_the_screen() {
         ("-m gpt-5.5 exec go", false),
         ("--model=gpt-5.5 exec", false),
         ("--search -c a=b review", false),
+        ("app-server", false),
+        ("mcp-server", false),
     ];
     for (line, is_full_screen) in table {
         let interface = if is_full_screen { FullScreen } else { Lines };
@@ -111,11 +126,14 @@ fn a_command_line_names_folder_and_thread() {
         ("exec --ephemeral go", Lines, "/w", false),
         ("exec explain ID", Lines, "/w", false),
         ("-- resume ID", FullScreen, "/w", false),
+        ("-C sub app-server --listen stdio://", Lines, "/w/sub", false),
     ];
     for (line, interface, folder, is_named) in table {
         let thread = is_named.then(|| ThreadId::parse(THREAD).unwrap());
         let is_ephemeral = line.contains("--ephemeral");
-        let expected = SessionRequest { interface, folder: Some(folder.into()), thread, is_ephemeral };
+        let is_server = line.contains("app-server");
+        let expected =
+            SessionRequest { interface, folder: Some(folder.into()), thread, is_ephemeral, is_server };
         assert_eq!(parse(line).request, expected, "codex {line}");
     }
 }
@@ -123,15 +141,13 @@ fn a_command_line_names_folder_and_thread() {
 #[test]
 fn each_interface_has_its_own_originators() {
     let table = [
-        ("codex-tui", [true, false]),
-        ("codex_exec", [false, true]),
-        ("codex_cli_rs", [true, true]),
-        ("codex_vscode", [false, false]),
+        ("codex-tui", [true, false, false]),
+        ("codex_exec", [false, true, false]),
+        ("codex_cli_rs", [true, true, true]),
+        ("codex_vscode", [false, false, true]),
     ];
     for (originator, expected) in table {
-        let has = [FullScreen, Lines].map(|interface| {
-            SessionRequest { interface, ..SessionRequest::default() }.has_originator(originator)
-        });
+        let has = ["", "exec", "app-server"].map(|line| parse(line).request.has_originator(originator));
         assert_eq!(has, expected, "{originator}");
     }
 }
@@ -150,4 +166,7 @@ fn the_form_on_disk_is_that_of_0_1() {
     assert_eq!(serde_json::to_string(&parse("exec go").request).unwrap(), json);
     assert_eq!(serde_json::to_value(SessionRequest::default()).unwrap()["front"], "screen");
     assert_eq!(serde_json::from_str::<SessionRequest>(json).unwrap(), parse("exec go").request);
+    let server = serde_json::to_string(&parse("app-server").request).unwrap();
+    assert_eq!(server, json.replace('}', r#","is_server":true}"#));
+    assert_eq!(serde_json::from_str::<SessionRequest>(&server).unwrap(), parse("app-server").request);
 }
