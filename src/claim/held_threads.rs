@@ -1,6 +1,7 @@
 //! Finds the threads that the launcher's child holds: by Codex's locks where the system shows them, else by its
 //! open files.
 
+use super::ancestry::Child;
 use super::open_files::{AT_FIRST, OpenFiles};
 use super::processes::LocalProcesses;
 use super::writer_locks::LockWatch;
@@ -18,6 +19,8 @@ pub(super) struct HeldThreads {
     /// None once the child held a lock: then this Codex has locks (0.147 and later), and each of its threads has one.
     files: Option<OpenFiles<LocalProcesses>>,
     files_due: Option<Instant>,
+    /// All that were held so far. A server has hundreds.
+    reported: BTreeSet<ThreadId>,
 }
 
 impl HeldThreads {
@@ -30,16 +33,29 @@ impl HeldThreads {
         let locks = locks.inspect_err(|error| {
             tracing::info!("codex's locks cannot be used ({error}): the launcher polls its open files")
         });
-        HeldThreads { locks: locks.ok(), files: Some(OpenFiles::new(LocalProcesses)), files_due: None }
+        HeldThreads {
+            locks: locks.ok(),
+            files: Some(OpenFiles::new(LocalProcesses)),
+            files_due: None,
+            reported: BTreeSet::new(),
+        }
     }
 
     pub(super) fn wakes(&self) -> Option<BorrowedFd<'_>> {
         self.locks.as_ref()?.wakes()
     }
 
-    /// The threads that the child holds, and when to call again. A thread may be reported several times.
-    pub(super) fn look(&mut self, child: u32, now: Instant) -> (BTreeSet<ThreadId>, Option<Duration>) {
-        let (locked, again) = self.locks.as_mut().map_or((Vec::new(), None), |locks| locks.look(child, now));
+    /// The threads that the child holds for the first time, and when to call again.
+    pub(super) fn look(&mut self, child: Child, now: Instant) -> (BTreeSet<ThreadId>, Option<Duration>) {
+        let (mut held, again) = self.find(child, now);
+        held.retain(|thread| self.reported.insert(thread.clone()));
+        (held, again)
+    }
+
+    fn find(&mut self, child: Child, now: Instant) -> (BTreeSet<ThreadId>, Option<Duration>) {
+        let locks = self.locks.as_mut();
+        let (locked, again) =
+            locks.map_or((Vec::new(), None), |locks| locks.look(child, &self.reported, now));
         let mut held: BTreeSet<ThreadId> = locked.into_iter().collect();
         if !held.is_empty() {
             self.files = None;

@@ -1,5 +1,6 @@
 //! Gathers claims while Codex runs, and records each the moment it is learned.
 
+use super::ancestry::Child;
 use super::held_threads::HeldThreads;
 use super::interface_log_reader::InterfaceLogReader;
 use super::launch_record::{self, Launch, LaunchRecord, Note};
@@ -76,7 +77,7 @@ impl Observer {
 
     /// Records what the child holds; returns when to look again.
     fn look_at_what_is_held(&mut self) -> Option<Duration> {
-        let child = self.launch.child.as_ref()?.id;
+        let child = Child { id: self.launch.child.as_ref()?.id, is_server: self.launch.request.is_server };
         let (threads, again) = self.held.look(child, Instant::now());
         if self.launch.blind.is_none()
             && let Some(why) = self.held.blind().map(|error| format!("codex's open files: {error}"))
@@ -84,10 +85,7 @@ impl Observer {
             self.blinded(why);
         }
         for thread in threads {
-            let claim = Claim { thread, attribution: Attribution::Held };
-            if !self.launch.claims.contains(&claim) {
-                self.learn(Note::Claim(claim));
-            }
+            self.learn(Note::Claim(Claim { thread, attribution: Attribution::Held }));
         }
         again
     }

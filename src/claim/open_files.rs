@@ -7,7 +7,7 @@
 //! may be open for some milliseconds only, and are found by what their own files contain. An open lock is no
 //! evidence: a Codex that starts opens the locks of all threads (0.169).
 
-use super::ancestry::is_ours;
+use super::ancestry::{Child, is_ours};
 use super::processes::Processes;
 use codex_session::thread::ThreadId;
 use std::collections::BTreeSet;
@@ -50,10 +50,10 @@ impl<W: Processes> OpenFiles<W> {
     }
 
     /// The threads that the child holds now, and when to look again.
-    pub(super) fn look(&mut self, child: u32, now: Instant) -> (BTreeSet<ThreadId>, Duration) {
+    pub(super) fn look(&mut self, child: Child, now: Instant) -> (BTreeSet<ThreadId>, Duration) {
         let began = *self.began.get_or_insert(now);
         let mut held = BTreeSet::new();
-        let mut level = vec![child];
+        let mut level = vec![child.id];
         for _ in 0..DEEPEST {
             let mut below = Vec::new();
             for id in level {
@@ -73,12 +73,12 @@ impl<W: Processes> OpenFiles<W> {
         (held, pace(now.duration_since(began)))
     }
 
-    fn threads_of(&mut self, id: u32, child: u32) -> BTreeSet<ThreadId> {
+    fn threads_of(&mut self, id: u32, child: Child) -> BTreeSet<ThreadId> {
         let threads: BTreeSet<ThreadId> = match self.writers.written(id, ThreadId::from_rollout_name) {
             Ok(threads) => threads.into_iter().collect(),
             Err(error) => {
                 // Other children of a wrapper do not matter.
-                if id == child {
+                if id == child.id {
                     self.blind = Some(error);
                 }
                 return BTreeSet::new();
@@ -174,6 +174,11 @@ mod tests {
         }
     }
 
+    /// A child whose command is no server.
+    fn user(id: u32) -> Child {
+        Child { id, is_server: false }
+    }
+
     fn rollout(thread: &str) -> Option<String> {
         Some(format!("/old/sessions/2026/11/22/rollout-2026-11-22T10-04-14-{thread}.jsonl"))
     }
@@ -198,10 +203,20 @@ mod tests {
             ("a neighbour's", vec![(100, 50, "codex", None), (200, 50, "codex", rollout(MINE))], false),
         ];
         for (what, processes, ours) in table {
-            let (held, _) = OpenFiles::new(Stage(processes)).look(100, Instant::now());
+            let (held, _) = OpenFiles::new(Stage(processes)).look(user(100), Instant::now());
             let expected =
                 if ours { BTreeSet::from([ThreadId::parse(MINE).unwrap()]) } else { BTreeSet::new() };
             assert_eq!(held, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_asked_for_holds_its_clients_sessions() {
+        let processes = vec![(100, 50, "node", None), (101, 100, "server", rollout(MINE))];
+        for is_server in [true, false] {
+            let child = Child { id: 100, is_server };
+            let (held, _) = OpenFiles::new(Stage(processes.clone())).look(child, Instant::now());
+            assert_eq!(held.len(), usize::from(is_server));
         }
     }
 
@@ -210,12 +225,12 @@ mod tests {
         // A process that is about to end is visible to root only, and shows no program any more.
         for (kind, blind) in [("hidden", true), ("ending", false), ("codex", false)] {
             let mut descriptors = OpenFiles::new(Stage(vec![(100, 50, kind, None)]));
-            descriptors.look(100, Instant::now());
-            descriptors.look(300, Instant::now());
+            descriptors.look(user(100), Instant::now());
+            descriptors.look(user(300), Instant::now());
             assert_eq!(descriptors.blind().is_some(), blind, "{kind}");
         }
         let mut dark = OpenFiles::new(Dark);
-        dark.look(100, Instant::now());
+        dark.look(user(100), Instant::now());
         assert!(dark.blind().is_some(), "no process can be seen");
     }
 
@@ -231,7 +246,7 @@ mod tests {
             (10_001, SELDOM),
             (100_000, SELDOM),
         ] {
-            assert_eq!(descriptors.look(1, began + Duration::from_millis(after)).1, pace, "{after} ms");
+            assert_eq!(descriptors.look(user(1), began + Duration::from_millis(after)).1, pace, "{after} ms");
         }
     }
 

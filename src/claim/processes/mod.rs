@@ -17,7 +17,7 @@ pub(super) struct ProcessInfo {
     pub(super) file: Option<(u64, u64)>,
     /// Its program is a Codex, or codex-traced.
     pub(super) is_codex: bool,
-    /// It serves other programs' sessions (`codex app-server`).
+    /// It serves other programs (`codex app-server`), by its first word.
     pub(super) is_server: bool,
 }
 

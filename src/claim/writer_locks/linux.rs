@@ -5,21 +5,19 @@
 //! fail that opens the thread at that moment (0.169: "already has an active writer").
 
 use super::folder_watch::FolderWatch;
+use super::holders::{Holder, Holders, LOCKS};
 use crate::base::paths::CodexHome;
-use crate::claim::ancestry::is_ours;
-use crate::claim::processes::{LocalProcesses, Processes};
+use crate::claim::ancestry::Child;
 use codex_session::thread::ThreadId;
 use common::disk::entries;
 use jiff::Zoned;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, io};
-
-const LOCKS: &str = "/proc/locks";
 
 /// Codex locks the file right after it opens it, on a busy machine some seconds later. A file without a lock
 /// for this long was left by a Codex that was killed.
@@ -32,7 +30,8 @@ const LOOK_SOON: Duration = Duration::from_millis(3);
 /// How soon after that, and the interval where inotify is not available.
 const LOOK_LATER: Duration = Duration::from_millis(25);
 
-/// How long a file counts as just opened.
+/// How long a file counts as just opened. A Codex that starts opens every lock; those that another Codex keeps are
+/// looked at for no longer than this.
 const JUST_OPENED: Duration = Duration::from_millis(60);
 
 /// How long a session's file counts as just made. The kernel reports the file before its creator has it open,
@@ -104,11 +103,17 @@ impl LockWatch {
         Some(self.inotify.as_ref()?.as_fd())
     }
 
-    /// The threads that the child was found to hold since the last call, and when to look again.
-    pub(in crate::claim) fn look(&mut self, child: u32, now: Instant) -> (Vec<ThreadId>, Option<Duration>) {
+    /// The threads that the child was found to hold since the last call, and when to look again. Those of `known` are
+    /// left out: a server opens the locks of its threads again and again.
+    pub(in crate::claim) fn look(
+        &mut self,
+        child: Child,
+        known: &BTreeSet<ThreadId>,
+        now: Instant,
+    ) -> (Vec<ThreadId>, Option<Duration>) {
         match self.inotify {
-            Some(_) => self.take_events(now),
-            None => self.take_all(now),
+            Some(_) => self.take_events(known, now),
+            None => self.take_all(known, now),
         }
         let held = self.claim_pending(child, now);
         (held, self.look_again(now))
@@ -131,19 +136,17 @@ impl LockWatch {
         (!self.pending.is_empty() || self.inotify.is_none()).then_some(LOOK_LATER)
     }
 
-    fn take_events(&mut self, now: Instant) {
+    fn take_events(&mut self, known: &BTreeSet<ThreadId>, now: Instant) {
         // EAGAIN is the ordinary end.
         while let Some(Ok(events)) = self.inotify.as_ref().map(Inotify::read_events) {
             let lost = events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW));
             // Names show the folder: no lock has the name of a session.
             let names = || events.iter().filter_map(|event: &InotifyEvent| event.name.as_deref());
-            names().filter_map(ThreadId::from_lock_name).for_each(|thread| {
-                self.pending.entry(thread).or_insert(now);
-            });
+            self.await_holders(names().filter_map(ThreadId::from_lock_name), known, now);
             let is_made = names().any(|name| ThreadId::from_rollout_name(Path::new(name)).is_some());
             let (locks_are_there, sessions_are_there) = self.climb();
             if locks_are_there || lost {
-                self.take_all(now);
+                self.take_all(known, now);
             }
             if is_made || sessions_are_there || lost {
                 self.session_made = Some(now);
@@ -163,12 +166,23 @@ impl LockWatch {
     }
 
     /// Every lock file: some may have been opened before the watch.
-    fn take_all(&mut self, now: Instant) {
+    fn take_all(&mut self, known: &BTreeSet<ThreadId>, now: Instant) {
         let threads = entries(&self.locks).filter_map(|entry| ThreadId::from_lock_name(&entry.file_name()));
-        threads.for_each(|thread| _ = self.pending.entry(thread).or_insert(now));
+        self.await_holders(threads, known, now);
     }
 
-    fn claim_pending(&mut self, child: u32, now: Instant) -> Vec<ThreadId> {
+    fn await_holders(
+        &mut self,
+        threads: impl Iterator<Item = ThreadId>,
+        known: &BTreeSet<ThreadId>,
+        now: Instant,
+    ) {
+        for thread in threads.filter(|thread| !known.contains(thread)) {
+            self.pending.entry(thread).or_insert(now);
+        }
+    }
+
+    fn claim_pending(&mut self, child: Child, now: Instant) -> Vec<ThreadId> {
         if self.pending.is_empty() {
             return Vec::new();
         }
@@ -179,18 +193,19 @@ impl LockWatch {
             .keys()
             .map(|thread| (thread.clone(), inode(&self.locks, &lock_of(thread))))
             .collect();
-        let holders = holders(&fs::read_to_string(LOCKS).unwrap_or_default());
+        let mut holders = Holders::read(coordination).unwrap_or_default();
         let mut held = Vec::new();
         self.pending.retain(|thread, since| {
             let Some(Some(lock)) = inodes.get(thread) else { return false };
-            let ours = holders_of(*lock, coordination, &holders).any(|holder| {
-                is_ours(holder, child, |id| LocalProcesses.known(id)) && has_open(holder, thread)
-            });
-            let ours = ours && inode(&self.locks, &lock_of(thread)) == Some(*lock);
-            if ours {
-                held.push(thread.clone());
-            }
-            !ours && now.duration_since(*since) < PATIENCE
+            let patience = match holders.holder(*lock, thread, child) {
+                Holder::Ours if inode(&self.locks, &lock_of(thread)) == Some(*lock) => {
+                    held.push(thread.clone());
+                    return false;
+                }
+                Holder::Another => JUST_OPENED,
+                Holder::Ours | Holder::None => PATIENCE,
+            };
+            now.duration_since(*since) < patience
         });
         held
     }
@@ -207,72 +222,12 @@ fn inode(folder: &Path, name: &str) -> Option<u64> {
     Some(fs::metadata(folder.join(name)).ok()?.ino())
 }
 
-/// The holders that keep a lock. A Codex that starts takes each lock for a moment, to remove those without a
-/// holder; and only while it holds the lock of the whole folder (0.169).
-fn holders_of(
-    lock: u64,
-    coordination: Option<u64>,
-    holders: &BTreeMap<u64, Vec<u32>>,
-) -> impl Iterator<Item = u32> {
-    let of = |inode: Option<u64>| inode.and_then(|inode| holders.get(&inode)).cloned().unwrap_or_default();
-    let tidying = of(coordination);
-    of(Some(lock)).into_iter().filter(move |holder| !tidying.contains(holder))
-}
-
-/// A file of another file system may have the same inode. Where the open files cannot be seen, the match counts.
-fn has_open(holder: u32, thread: &ThreadId) -> bool {
-    let of_lock = |file: &Path| ThreadId::from_lock_name(file.file_name()?);
-    LocalProcesses.written(holder, of_lock).map_or(true, |threads| threads.contains(thread))
-}
-
 /// The process that holds the thread's lock; None when there is none. An error where the kernel shows no locks.
 pub(in crate::claim) fn holder_of(home: &CodexHome, thread: &ThreadId) -> io::Result<Option<u32>> {
     let folder = home.writer_locks();
     let (lock, coordination) = (inode(&folder, &lock_of(thread)), inode(&folder, COORDINATION));
-    let holders = holders(&fs::read_to_string(LOCKS)?);
+    let mut holders = Holders::read(coordination)?;
     let Some(lock) = lock else { return Ok(None) };
-    let mut holders = holders_of(lock, coordination, &holders);
-    Ok(holders.find(|holder| has_open(*holder, thread)))
-}
-
-/// Processes by inode, of all exclusive flocks. The device is ignored: an overlay's differs between `stat` and
-/// `/proc/locks`. So a file of another file system may have the same number, and one number several holders.
-fn holders(locks: &str) -> BTreeMap<u64, Vec<u32>> {
-    let line = |line: &str| -> Option<(u64, u32)> {
-        // 1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [_, "FLOCK", _, "WRITE", holder, place, ..] = fields[..] else { return None };
-        Some((place.rsplit(':').next()?.parse().ok()?, holder.parse().ok()?))
-    };
-    let mut holders: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
-    for (inode, holder) in locks.lines().filter_map(line) {
-        holders.entry(inode).or_default().push(holder);
-    }
-    holders
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_exclusive_flocks_have_a_holder() {
-        let locks = "1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF\n\
-                     2: POSIX  ADVISORY  WRITE 4712 08:01:123457 0 EOF\n\
-                     2: -> FLOCK  ADVISORY  WRITE 4713 08:01:123456 0 EOF\n\
-                     3: FLOCK  ADVISORY  WRITE 4715 08:02:123456 0 EOF\n\
-                     4: FLOCK  ADVISORY  READ  4714 08:01:123458 0 EOF\n\nnonsense";
-        assert_eq!(holders(locks), BTreeMap::from([(123_456, vec![4711, 4715])]));
-    }
-
-    #[test]
-    fn a_codex_that_removes_old_locks_holds_no_thread() {
-        let holders = BTreeMap::from([(1, vec![7]), (2, vec![7, 8]), (3, vec![7])]);
-        let of = |lock, coordination| holders_of(lock, coordination, &holders).collect::<Vec<_>>();
-        assert_eq!(of(2, None), [7, 8]);
-        assert_eq!(of(2, Some(9)), [7, 8], "the folder's lock has no holder");
-        assert_eq!(of(2, Some(1)), [8]);
-        assert_eq!(of(3, Some(1)), [0; 0]);
-        assert_eq!(of(4, None), [0; 0]);
-    }
+    let mut of_lock = holders.of(lock);
+    Ok(of_lock.find(|holder| holders.has_open(*holder, thread)))
 }

@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod folder_watch;
+#[cfg(target_os = "linux")]
+mod holders;
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
 mod kernel;

@@ -1,7 +1,9 @@
 //! Systems without a list of locks: the open files of processes are the evidence there.
 
 use crate::base::paths::CodexHome;
+use crate::claim::ancestry::Child;
 use codex_session::thread::ThreadId;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -34,7 +36,12 @@ impl LockWatch {
         match *self {}
     }
 
-    pub(in crate::claim) fn look(&mut self, _: u32, _: Instant) -> (Vec<ThreadId>, Option<Duration>) {
+    pub(in crate::claim) fn look(
+        &mut self,
+        _: Child,
+        _: &BTreeSet<ThreadId>,
+        _: Instant,
+    ) -> (Vec<ThreadId>, Option<Duration>) {
         match *self {}
     }
 }
