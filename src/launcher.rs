@@ -18,6 +18,7 @@ use crate::settings::{Settings, Tracing};
 use jiff::Timestamp;
 use launch::exit::ChildExit;
 use launch::mode::{Interface, LaunchMode, PtySetting};
+use launch::orphan::Orphan;
 use launch::process::Process;
 use launch::program::Program;
 use launch::{self, signals};
@@ -53,6 +54,7 @@ fn find_program(world: &World) -> Result<Program, LocateError> {
         name: "codex".into(),
         args: world.args.clone(),
         added_variables: vec![(locate::DEPTH, depth.to_string().into())],
+        orphan: Orphan::LivesOn,
     })
 }
 
@@ -104,17 +106,18 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
 /// None when Codex never ran under the launcher: then it replaces this process, or fails as it does alone.
 fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<ChildExit> {
     let mut traced = program.clone();
+    let request = &prepared.observer.launch.request;
+    // A client that kills its server starts the next one, and a port or a socket has room for one.
+    if request.is_server {
+        traced.orphan = Orphan::IsKilled;
+    }
+    let mode = launch_mode(world, request.interface);
     if let Some(InterfaceLog::Launchers(path)) = &prepared.log {
         traced
             .added_variables
             .extend([(interface_log::RECORD, "1".into()), (interface_log::PATH, path.clone().into())]);
     }
-    match launch::run(
-        launch_mode(world, prepared.observer.launch.request.interface),
-        &traced,
-        c"codex-witness",
-        &mut prepared.observer,
-    ) {
+    match launch::run(mode, &traced, c"codex-witness", &mut prepared.observer) {
         Ok(ended) => {
             let Prepared { context, settings, observer, .. } = prepared;
             quietly(|| finish::after(&context, &settings, observer, &ended));

@@ -3,6 +3,7 @@
 //! long as the launcher reads.
 
 use super::fork::{self, fork};
+use super::orphan::Orphan;
 use super::program::{Image, Program};
 use super::signals::{self, SignalPipe};
 use super::timeout::timeout;
@@ -45,8 +46,14 @@ impl Detached {
     /// thread.
     pub fn start(name: &CStr, args: Vec<OsString>) -> io::Result<Detached> {
         let name = OsStr::from_bytes(name.to_bytes()).to_owned();
-        let image =
-            Program { file: own_executable()?, name, args, added_variables: large_pages() }.image()?;
+        let program = Program {
+            file: own_executable()?,
+            name,
+            args,
+            added_variables: large_pages(),
+            orphan: Orphan::LivesOn,
+        };
+        let image = program.image()?;
         let (read, write) = io::pipe()?;
         let (null, write) = (fork::null()?, OwnedFd::from(write));
         // Signals are blocked: a hang-up or a terminal key before `setsid` would end the new process.

@@ -11,7 +11,7 @@ use super::signals::{SignalPipe, Stops, send, stop_by};
 use super::timeout::timeout;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -27,10 +27,12 @@ pub(super) fn run(
     let image = program.image().map_err(failed)?;
     let (signals, inherited) = SignalPipe::with_forwarded_signals().map_err(failed)?;
     let mut command = image.command();
+    let (orphan, launcher) = (program.orphan, getpid());
     #[expect(unsafe_code, reason = "std empties the child's signal mask and sorts its environment")]
     // SAFETY: this process has one thread, so the child may call anything; it execs, or returns the error.
     unsafe {
         command.pre_exec(move || {
+            orphan.prepare(launcher);
             inherited.restore()?;
             Err(image.exec())
         });

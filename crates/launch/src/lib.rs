@@ -11,6 +11,7 @@ pub mod exit;
 mod fork;
 mod inherit;
 pub mod mode;
+pub mod orphan;
 pub mod process;
 pub mod program;
 mod pty;

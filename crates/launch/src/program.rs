@@ -1,5 +1,6 @@
 //! The command to run: its file, its arguments, and the variables that the launcher adds.
 
+use super::orphan::Orphan;
 use super::{before_main, entry_state};
 use nix::errno::Errno;
 use std::ffi::{CString, OsStr, OsString};
@@ -15,6 +16,7 @@ pub struct Program {
     pub name: OsString,
     pub args: Vec<OsString>,
     pub added_variables: Vec<(&'static str, OsString)>,
+    pub orphan: Orphan,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use launch::companion::Companion;
 use launch::mode::{Interface, LaunchMode};
+use launch::orphan::Orphan;
 use launch::program::Program;
 use nix::libc;
 use nix::sys::termios::LocalFlags;
@@ -146,7 +147,8 @@ impl Companion for Faulty {
 #[ignore = "run by a_panic_of_the_launcher_leaves_the_terminal_as_it_was"]
 fn a_launch_that_panics() {
     let args = vec!["raw; ready a; until never".into()];
-    let program = Program { file: probe(), name: "codex".into(), args, added_variables: Vec::new() };
+    let (file, name) = (probe(), "codex".into());
+    let program = Program { file, name, args, added_variables: Vec::new(), orphan: Orphan::LivesOn };
     let _ = launch::run(LaunchMode::Pty(Interface::FullScreen), &program, c"probe", &mut Faulty(0));
     unreachable!("it panics");
 }
