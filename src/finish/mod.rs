@@ -32,7 +32,7 @@ use crate::queue::spool;
 use crate::redact;
 use crate::settings::Settings;
 use crate::settings::file::ConfigFile;
-use crate::settings::wait::{ProcessRole, Wait};
+use crate::settings::wait::{ProcessRole, Wait, Waiting};
 use common::disk;
 use context::Context;
 use launch::Ended;
@@ -83,7 +83,9 @@ fn wait_of(context: &Context, settings: &Settings, launch: &Launch, notices: Not
             notices.print(&introduction);
         }
     }
-    Wait::choose(asked, &world.terminals, &world.variables, ProcessRole::current(world.parent))
+    let waiting = if launch.request.is_server { Waiting::Client } else { Waiting::User };
+    let role = ProcessRole::current(world.parent);
+    Wait::choose(asked, &world.terminals, &world.variables, role, waiting)
 }
 
 /// Writes all that is known of the launch into its record; a launch without a session needs none.

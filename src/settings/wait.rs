@@ -18,6 +18,19 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than a slow server needs, shorter than the timeouts of CI jobs.
 const USUAL: Duration = Duration::from_secs(30);
 
+/// A client that closes its Codex kills the launcher two seconds after SIGTERM (`openai-codex` 0.163). Codex ends
+/// within 0.2 s of SIGTERM (0.171), and an interrupted delivery within 0.25 s.
+const CLIENT: Duration = Duration::from_secs(1);
+
+/// Who waits for the launcher's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// A user at a terminal, or a job.
+    User,
+    /// The program that started a server, and ends it.
+    Client,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// A finisher process does the work. The launcher waits at most this long for its result.
@@ -65,6 +78,7 @@ impl Wait {
         terminals: &Terminals,
         variables: &Variables,
         role: ProcessRole,
+        waiting: Waiting,
     ) -> Wait {
         let is_ci = variables.text("CI").is_some_and(|value| !["false", "0"].contains(&value));
         match requested {
@@ -72,10 +86,17 @@ impl Wait {
             Some(time) => Wait::InPlace(time),
             // The program that asked for a summary reads it after the launch.
             None if variables.os(SUMMARY).is_some() => Wait::InPlace(USUAL),
-            None if role == ProcessRole::ContainerMain || is_ci || !terminals.are_any() => {
-                Wait::InPlace(USUAL)
+            None => {
+                let ends_all = role == ProcessRole::ContainerMain || is_ci;
+                match waiting {
+                    Waiting::Client if ends_all => Wait::InPlace(CLIENT),
+                    Waiting::User if ends_all => Wait::InPlace(USUAL),
+                    _ if terminals.are_any() => Wait::Detached(PROMPT),
+                    Waiting::User => Wait::InPlace(USUAL),
+                    // The client's program goes on, and the machine with it.
+                    Waiting::Client => Wait::Detached(Duration::ZERO),
+                }
             }
-            None => Wait::Detached(PROMPT),
         }
     }
 
@@ -113,8 +134,29 @@ mod tests {
         for (streams, wait, ci, role, chosen) in table {
             let variables = Variables::from([(WAIT, wait), ("CI", ci)]);
             let requested = Wait::requested(&variables).unwrap();
-            let choice = Wait::choose(requested, &Terminals(streams), &variables, role);
+            let choice = Wait::choose(requested, &Terminals(streams), &variables, role, Waiting::User);
             assert_eq!(choice, chosen, "{streams:?} {WAIT}={wait} CI={ci} {role:?}");
+        }
+    }
+
+    #[test]
+    fn the_client_of_a_server_does_not_wait_where_a_process_may_be_left_behind() {
+        let (now, soon) = (Wait::Detached(Duration::ZERO), Wait::InPlace(CLIENT));
+        let (none, tty) = ([None; 3], Some(Device(1)));
+        let table = [
+            (none, "", "", "", ProcessRole::Other, now),
+            ([None, None, tty], "", "", "", ProcessRole::Other, Wait::Detached(PROMPT)),
+            (none, "", "true", "", ProcessRole::Other, soon),
+            (none, "", "", "", ProcessRole::ContainerMain, soon),
+            (none, "5", "true", "", ProcessRole::Other, Wait::InPlace(Duration::from_secs(5))),
+            (none, "0", "true", "", ProcessRole::ContainerMain, now),
+            (none, "", "", "file", ProcessRole::Other, Wait::InPlace(USUAL)),
+        ];
+        for (streams, wait, ci, summary, role, chosen) in table {
+            let variables = Variables::from([(WAIT, wait), ("CI", ci), (SUMMARY, summary)]);
+            let requested = Wait::requested(&variables).unwrap();
+            let choice = Wait::choose(requested, &Terminals(streams), &variables, role, Waiting::Client);
+            assert_eq!(choice, chosen, "{streams:?} {WAIT}={wait} CI={ci} {SUMMARY}={summary} {role:?}");
         }
     }
 
@@ -138,7 +180,8 @@ mod tests {
     fn a_launch_at_a_terminal_waits_for_its_summary() {
         let terminals = Terminals([Some(Device(1)); 3]);
         let choose = |requested| {
-            Wait::choose(requested, &terminals, &Variables::from([(SUMMARY, "file")]), ProcessRole::Other)
+            let variables = Variables::from([(SUMMARY, "file")]);
+            Wait::choose(requested, &terminals, &variables, ProcessRole::Other, Waiting::User)
         };
         assert_eq!(choose(None), Wait::InPlace(USUAL));
         assert_eq!(choose(Some(Duration::ZERO)), Wait::Detached(Duration::ZERO));
