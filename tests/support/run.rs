@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -86,6 +86,14 @@ pub fn start_with_input(command: &mut Command, input: &[u8]) -> Running {
     running
 }
 
+/// Its stdin stays open until the caller drops it.
+#[track_caller]
+pub fn start_with_open_input(command: &mut Command) -> (Running, ChildStdin) {
+    let mut running = spawn(command, Stdio::piped());
+    let stdin = running.child.stdin.take().expect("stdin is a pipe");
+    (running, stdin)
+}
+
 #[track_caller]
 pub fn start(command: &mut Command) -> Running {
     spawn(command, Stdio::null())
@@ -118,6 +126,17 @@ impl Running {
 
     pub fn stderr(&self) -> String {
         self.stderr.text()
+    }
+
+    /// As `finish`, with a SIGKILL when the process has not ended by itself within this time.
+    #[track_caller]
+    pub fn finish_or_kill(mut self, patience: Duration) -> Outcome {
+        let until = Instant::now() + patience;
+        while Instant::now() < until && self.child.try_wait().expect("our own child").is_none() {
+            thread::sleep(POLL);
+        }
+        let _ = self.child.kill();
+        self.finish(LIMIT)
     }
 
     /// Waits for the end and for both streams to close; past the limit it kills what it started, and panics.

@@ -1,0 +1,163 @@
+//! A client of a Codex that serves other programs: `app-server` and `mcp-server`, one JSON message a line.
+
+use std::io::Write;
+use std::process::{ChildStdin, Command};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::normalise::Normaliser;
+use crate::run::{LIMIT, Outcome, Running, start_with_open_input, wait_for};
+
+/// How long `openai-codex` 0.163 waits between SIGTERM and SIGKILL.
+const SDKS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A server and the client's end of its streams.
+#[derive(Debug)]
+pub struct JsonRpc {
+    server: Running,
+    stdin: ChildStdin,
+    /// How many lines were read.
+    read: usize,
+    requests: u64,
+    /// Fields of each message: MCP names the version of the protocol.
+    envelope: Value,
+}
+
+impl JsonRpc {
+    /// Starts an `app-server` and says hello. `command` has its arguments.
+    #[track_caller]
+    pub fn app_server(command: &mut Command) -> JsonRpc {
+        let mut client = JsonRpc::start(command, json!({}));
+        let info = json!({"name": "test_client", "title": "A test", "version": "1"});
+        client.request("initialize", json!({"clientInfo": info}));
+        client.send(json!({"method": "initialized"}));
+        client
+    }
+
+    /// As `app_server`, for the Model Context Protocol.
+    #[track_caller]
+    pub fn mcp_server(command: &mut Command) -> JsonRpc {
+        let mut client = JsonRpc::start(command, json!({"jsonrpc": "2.0"}));
+        let info = json!({"name": "test_client", "version": "1"});
+        let hello = json!({"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": info});
+        client.request("initialize", hello);
+        client.send(json!({"method": "notifications/initialized"}));
+        client
+    }
+
+    fn start(command: &mut Command, envelope: Value) -> JsonRpc {
+        let (server, stdin) = start_with_open_input(command);
+        JsonRpc { server, stdin, read: 0, requests: 0, envelope }
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.server.pid()
+    }
+
+    fn send(&mut self, message: Value) {
+        let mut whole = self.envelope.clone();
+        let fields = message.as_object().expect("a message is an object").clone();
+        whole.as_object_mut().expect("an envelope is an object").extend(fields);
+        self.stdin.write_all(format!("{whole}\n").as_bytes()).expect("the server reads");
+    }
+
+    /// Sends a request and waits for its result.
+    #[track_caller]
+    pub fn request(&mut self, method: &str, params: Value) -> Value {
+        self.requests += 1;
+        let id = self.requests;
+        self.send(json!({"id": id, "method": method, "params": params}));
+        let answer =
+            self.wait_until(method, |message| message["id"] == id && message.get("method").is_none());
+        answer.get("result").unwrap_or_else(|| panic!("{method}: {answer}")).clone()
+    }
+
+    /// Waits for a notification, and returns what it has.
+    #[track_caller]
+    pub fn wait_for(&mut self, method: &str) -> Value {
+        self.wait_until(method, |message| message["method"] == method)["params"].clone()
+    }
+
+    #[track_caller]
+    fn wait_until(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let mut found = None;
+        wait_for(what, LIMIT, || {
+            let stdout = self.server.stdout();
+            // The last line may be incomplete.
+            let whole = stdout.rfind('\n').map_or("", |end| &stdout[..end]);
+            for line in whole.lines().skip(self.read) {
+                self.read += 1;
+                let message: Value = serde_json::from_str(line).expect("a message is JSON");
+                if is_it(&message) {
+                    found = Some(message);
+                    return true;
+                }
+            }
+            false
+        });
+        found.expect("waited for")
+    }
+
+    /// Begins a thread of `app-server`; its id.
+    #[track_caller]
+    pub fn thread(&mut self) -> String {
+        let begun = self.request("thread/start", json!({}));
+        begun["thread"]["id"].as_str().expect("a thread has an id").to_owned()
+    }
+
+    /// Begins a turn; its id.
+    #[track_caller]
+    pub fn begin_turn(&mut self, thread: &str, prompt: &str) -> String {
+        let input = json!([{"type": "text", "text": prompt}]);
+        let begun = self.request("turn/start", json!({"threadId": thread, "input": input}));
+        begun["turn"]["id"].as_str().expect("a turn has an id").to_owned()
+    }
+
+    /// A turn from its prompt to its end; its status.
+    #[track_caller]
+    pub fn turn(&mut self, thread: &str, prompt: &str) -> String {
+        self.begin_turn(thread, prompt);
+        let ended = self.wait_for("turn/completed");
+        ended["turn"]["status"].as_str().expect("a turn has a status").to_owned()
+    }
+
+    /// Closes stdin and waits for the end.
+    #[track_caller]
+    pub fn end(self) -> Outcome {
+        drop(self.stdin);
+        self.server.finish(LIMIT)
+    }
+
+    /// As OpenAI's Python SDK closes its Codex: the end of stdin, SIGTERM at once, and SIGKILL two seconds later.
+    #[track_caller]
+    pub fn close(self) -> Outcome {
+        drop(self.stdin);
+        self.server.signal(Signal::SIGTERM);
+        self.server.finish_or_kill(SDKS_PATIENCE)
+    }
+
+    /// SIGKILL, with the streams open.
+    #[track_caller]
+    pub fn kill(self) -> Outcome {
+        self.server.signal(Signal::SIGKILL);
+        self.server.finish(LIMIT)
+    }
+}
+
+/// Streams of a server without what differs between two runs: ids and times, also those that are numbers, and the
+/// number that Codex gives to a command that it runs.
+pub fn normalised_messages(outcome: &Outcome) -> Outcome {
+    static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
+        let time = r#"(?P<time>"\w*(?:At|AtMs|Ms)":)\d+"#;
+        let process = r#"(?P<process>"processId":)"\d+""#;
+        Regex::new(&format!("{time}|{process}")).expect("the pattern is well formed")
+    });
+    let mut normaliser = Normaliser::default();
+    let mut normalise = |text: &str| normaliser.normalise(&NUMBERS.replace_all(text, "${time}${process}<n>"));
+    Outcome { stdout: normalise(&outcome.stdout), stderr: normalise(&outcome.stderr), end: outcome.end }
+}
