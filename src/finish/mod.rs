@@ -38,6 +38,7 @@ use context::Context;
 use launch::Ended;
 use launch::detached::{Detached, Received};
 use launch::signals::SignalPipe;
+use launch::streams;
 use plan::{FinishPlan, Safety, WITHOUT_FINISHER};
 use std::ffi::OsString;
 use std::time::Instant;
@@ -63,17 +64,24 @@ pub fn after(context: &Context, settings: &Settings, mut observer: Observer, end
     }
 }
 
-/// How long to wait for the delivery. On the way the user reads what is wrong with the settings, and the introduction
-/// of a new target; both only after a session.
+/// How long to wait for the delivery. On the way the launcher gives up stderr if it prints nothing, and the user reads
+/// what is wrong with the settings and the introduction of a new target; both only after a session.
 fn wait_of(context: &Context, settings: &Settings, launch: &Launch, notices: Notices) -> Wait {
     let world = context.world;
     let mut problems = settings.problems.clone();
-    // Only this file is read again here: the working folder's disk may not answer any more, and a user waits.
-    problems.extend(redact::problems(&ConfigFile::read(&context.home().config()).0));
     let asked = Wait::requested(&world.variables).unwrap_or_else(|bad| {
         problems.push(bad.to_string());
         None
     });
+    let waiting = if launch.request.is_server { Waiting::Client } else { Waiting::User };
+    let role = ProcessRole::current(world.parent);
+    let wait = Wait::choose(asked, &world.terminals, &world.variables, role, waiting);
+    if notices_of(wait, context) == Notices::Silent {
+        // Before any file is read: a disk may not answer.
+        streams::give_up_stderr();
+    }
+    // Only this file is read again here: the working folder's disk may not answer any more, and a user waits.
+    problems.extend(redact::problems(&ConfigFile::read(&context.home().config()).0));
     if has_sessions(launch) {
         for problem in &problems {
             tracing::warn!("{problem}");
@@ -83,9 +91,15 @@ fn wait_of(context: &Context, settings: &Settings, launch: &Launch, notices: Not
             notices.print(&introduction);
         }
     }
-    let waiting = if launch.request.is_server { Waiting::Client } else { Waiting::User };
-    let role = ProcessRole::current(world.parent);
-    Wait::choose(asked, &world.terminals, &world.variables, role, waiting)
+    wait
+}
+
+/// What the launcher may still print, until its end.
+fn notices_of(wait: Wait, context: &Context) -> Notices {
+    match wait {
+        Wait::Detached(_) => Notices::choose(context.world),
+        Wait::InPlace(_) => Notices::for_job(context.world),
+    }
 }
 
 /// Writes all that is known of the launch into its record; a launch without a session needs none.

@@ -6,6 +6,7 @@ mod pass_through;
 mod pty;
 mod pty_codex;
 mod shims;
+mod streams;
 mod transparency;
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");

@@ -7,7 +7,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::gate::Gate;
 use crate::listener::{Listener, Stop};
+use crate::run::LIMIT;
 use crate::wire::{Head, read_head};
 
 /// What happens to a request.
@@ -36,6 +38,7 @@ pub struct FaultProxy {
 struct Shared {
     server: Mutex<SocketAddr>,
     plan: Mutex<Plan>,
+    gate: Mutex<Option<Gate>>,
     seen: Mutex<Vec<String>>,
 }
 
@@ -50,8 +53,12 @@ struct Plan {
 
 impl FaultProxy {
     pub fn before(server: SocketAddr) -> FaultProxy {
-        let shared =
-            Arc::new(Shared { server: Mutex::new(server), plan: Mutex::default(), seen: Mutex::default() });
+        let shared = Arc::new(Shared {
+            server: Mutex::new(server),
+            plan: Mutex::default(),
+            gate: Mutex::default(),
+            seen: Mutex::default(),
+        });
         let listener = Listener::start(|_| {
             let shared = Arc::clone(&shared);
             // A client or a server that leaves is what a network does.
@@ -79,6 +86,11 @@ impl FaultProxy {
         *self.shared.plan.lock().unwrap() = Plan { path: path.to_owned(), fault: Some(fault), left: Some(1) };
     }
 
+    /// From now on each request waits at the gate, before anything happens to it.
+    pub fn hold(&self, gate: &Gate) {
+        *self.shared.gate.lock().unwrap() = Some(gate.clone());
+    }
+
     pub fn heal(&self) {
         *self.shared.plan.lock().unwrap() = Plan::default();
     }
@@ -93,6 +105,11 @@ impl Shared {
     fn serve(&self, mut client: &TcpStream, stop: &Stop) -> io::Result<()> {
         let Some(head) = read_head(client)? else { return Ok(()) };
         self.seen.lock().unwrap().push(format!("{} {}", head.method, head.path));
+        let gate = self.gate.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            gate.arrive();
+            gate.is_open_within(LIMIT);
+        }
         let fault = self.fault_for(&head.path);
         if fault == Some(Fault::ResetInBody) {
             // What was sent and not read makes the kernel reset the connection when it is closed.
@@ -164,7 +181,6 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::LIMIT;
     use std::net::TcpListener;
     use std::thread;
 

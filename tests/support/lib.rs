@@ -19,6 +19,7 @@
 
 pub mod authority;
 pub mod databricks;
+mod ending;
 mod expectation;
 pub mod facts;
 pub mod fault_proxy;
@@ -47,6 +48,7 @@ mod wire;
 
 pub use authority::{Authority, Clients};
 pub use databricks::Databricks;
+pub use ending::Ending;
 pub use facts::assert_facts;
 pub use fault_proxy::{Fault, FaultProxy};
 pub use front::{Front, Seen};

@@ -139,6 +139,16 @@ impl Running {
         self.finish(LIMIT)
     }
 
+    /// Waits until no process has stdout open any more; this one may still run.
+    #[track_caller]
+    pub fn wait_for_end_of_stdout(&self) {
+        wait_for(&format!("the end of stdout of {}", self.command), LIMIT, || self.stdout.is_closed());
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our own child can be waited for").is_none()
+    }
+
     /// Waits for the end and for both streams to close; past the limit it kills what it started, and panics.
     #[track_caller]
     pub fn finish(mut self, limit: Duration) -> Outcome {

@@ -33,6 +33,16 @@ pub struct Seen {
     pub modes_after: Termios,
 }
 
+/// A program that has no terminal open any more.
+#[derive(Debug)]
+pub struct Left {
+    pub child: Child,
+    /// What the terminal has shown.
+    pub bytes: Vec<u8>,
+    /// Closing it would hang up the program.
+    _window: File,
+}
+
 #[derive(Debug)]
 pub struct Terminal {
     keyboard: File,
@@ -152,6 +162,16 @@ impl Terminal {
         wait_for("the terminal to close", LIMIT, || reader.is_finished());
         let bytes = shown.lock().unwrap().clone();
         Seen { bytes, end, modes_before, modes_after }
+    }
+
+    /// Waits until no process has the terminal open any more, while the program may still run. The window stays.
+    #[track_caller]
+    pub fn wait_until_left(self) -> Left {
+        let Terminal { keyboard, child, shown, reader, slave, .. } = self;
+        drop(slave);
+        wait_for("the terminal to be left", LIMIT, || reader.is_finished());
+        let bytes = shown.lock().unwrap().clone();
+        Left { child, bytes, _window: keyboard }
     }
 
     /// Closes the window while the program runs.

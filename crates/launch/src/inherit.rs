@@ -8,6 +8,7 @@ use super::exit::ChildExit;
 use super::program::{Program, StartError};
 use super::signal_probe::{Reach, SignalProbe};
 use super::signals::{SignalPipe, Stops, send, stop_by};
+use super::streams;
 use super::timeout::timeout;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -39,6 +40,7 @@ pub(super) fn run(
     }
     let child = command.spawn().map_err(failed)?;
     Alarm::stop();
+    streams::give_up();
     let mut probe = SignalProbe::start(probe);
     let mut attended = Attended::began(companion, child.id());
     let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, &mut probe, &mut attended);

@@ -17,6 +17,7 @@ pub mod program;
 mod pty;
 mod signal_probe;
 pub mod signals;
+pub mod streams;
 pub mod terminals;
 mod timeout;
 pub mod watchdog;

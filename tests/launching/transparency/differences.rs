@@ -84,7 +84,8 @@ const ALLOWED: [Difference; 11] = [
     Difference {
         what: "On a terminal a line and a hint on stderr may follow Codex's: when a trace could not be delivered, \
                or a setting could not be followed. Without a terminal it is one line, only when a trace was left \
-               behind.",
+               behind. Where a line may follow, stderr is open until codex-traced ends, and so is a pipe that \
+               `2>&1` shares with it.",
         why: "you would not know otherwise",
         test: ["tests/delivery/finishing.rs", "a_job_leaves_what_a_silent_server_does_not_take"],
     },

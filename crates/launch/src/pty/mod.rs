@@ -21,6 +21,7 @@ use super::mode::Interface;
 use super::program::{Program, StartError};
 use super::signal_probe::SignalProbe;
 use super::signals::SignalPipe;
+use super::streams;
 use backchannel::ToLauncher;
 use monitor::Monitor;
 use pair::Pair;
@@ -56,6 +57,7 @@ pub(super) fn run(
     match relay.first_message()? {
         ToLauncher::Began(child) => {
             Alarm::stop();
+            streams::give_up();
             let probe = SignalProbe::start(probe);
             let mut attended = Attended::began(companion, child);
             let ended = relay.run(probe, &mut attended);

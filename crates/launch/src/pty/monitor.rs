@@ -7,6 +7,7 @@ use crate::exit::ChildExit;
 use crate::fork;
 use crate::program::Image;
 use crate::signals::{SignalPipe, send};
+use crate::streams;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
@@ -62,8 +63,10 @@ impl Monitor {
         };
         // The user's terminal must be able to close while the monitor lives; and the last process that closes the new
         // terminal ends the relay, which must not be the monitor.
-        let _ = fork::null().and_then(|null| fork::set_streams(&null, &null, &null));
+        let null = fork::null();
+        let _ = null.as_ref().map(|null| fork::set_streams(null, null, null));
         let _ = ToLauncher::Began(child.as_raw().cast_unsigned()).send(&mut self.link);
+        let _ = null.as_ref().map(streams::give_up_inherited);
         self.watch(child, &signals);
         Ok(())
     }
