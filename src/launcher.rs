@@ -14,6 +14,8 @@ use crate::codex::interface_log::{self, InterfaceLog};
 use crate::codex::locate::{self, LocateError};
 use crate::finish;
 use crate::finish::context::Context;
+use crate::finish::followed_launch::FollowedLaunch;
+use crate::settings::modes::Live;
 use crate::settings::{Settings, Tracing};
 use jiff::Timestamp;
 use launch::exit::ChildExit;
@@ -63,7 +65,7 @@ struct Prepared<'w> {
     context: Context<'w>,
     /// As they were at the launch's start.
     settings: Settings,
-    observer: Observer,
+    followed: FollowedLaunch,
 }
 
 /// None when there is nothing to trace: then Codex replaces this process.
@@ -100,13 +102,15 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
     if is_awaited {
         observer.await_home(home.path(), paths.launches());
     }
-    Some(Prepared { observer, context: Context::new(world, &home), settings, log })
+    let is_live = settings.live_for(&observer.launch.destination.target) != Live::Off;
+    let followed = FollowedLaunch::new(observer, is_live);
+    Some(Prepared { followed, context: Context::new(world, &home), settings, log })
 }
 
 /// None when Codex never ran under the launcher: then it replaces this process, or fails as it does alone.
 fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<ChildExit> {
     let mut traced = program.clone();
-    let request = &prepared.observer.launch.request;
+    let request = &prepared.followed.observer.launch.request;
     // A client that kills its server starts the next one, and a port or a socket has room for one.
     if request.is_server {
         traced.orphan = Orphan::IsKilled;
@@ -117,15 +121,15 @@ fn traced(world: &World, program: &Program, mut prepared: Prepared) -> Option<Ch
             .added_variables
             .extend([(interface_log::RECORD, "1".into()), (interface_log::PATH, path.clone().into())]);
     }
-    match launch::run(mode, &traced, c"codex-witness", &mut prepared.observer) {
+    match launch::run(mode, &traced, c"codex-witness", &mut prepared.followed) {
         Ok(ended) => {
-            let Prepared { context, settings, observer, .. } = prepared;
-            quietly(|| finish::after(&context, &settings, observer, &ended));
+            let Prepared { context, settings, followed, .. } = prepared;
+            quietly(|| finish::after(&context, &settings, followed, &ended));
             Some(ended.exit)
         }
         Err(error) => {
             tracing::info!("{error}");
-            prepared.observer.record.take().map(LaunchRecord::remove);
+            prepared.followed.observer.record.take().map(LaunchRecord::remove);
             None
         }
     }

@@ -19,6 +19,7 @@ pub mod queue;
 pub mod redact;
 pub mod settings;
 pub mod trace;
+pub mod tracer;
 
 use ::launch::exit::ChildExit;
 use base::world::World;

@@ -3,7 +3,7 @@
 use super::launch_record::Launch;
 use super::launches;
 use super::thread_record::ThreadRecord;
-use super::verdict::{Candidate, Evidence, Origin, Verdict, decide};
+use super::verdict::{Candidate, Claim, Coverage, Evidence, Origin, Verdict, decide};
 use crate::base::paths::Paths;
 use crate::codex::command_line::SessionRequest;
 use crate::codex::interface_log::Logged;
@@ -23,12 +23,25 @@ pub fn claims_of(launch: &Launch, paths: &Paths) -> Verdict {
     let evidence =
         Evidence { logged, held, coverage: launch.coverage(), named: launch.request.thread.clone() };
     let mut verdict = decide(&evidence, || candidates(launch, paths));
-    for claim in &mut verdict.claims {
+    verdict.claims = by_root(verdict.claims, paths);
+    verdict
+}
+
+/// Those of `claims_of` that no later evidence can take back, while the launch still runs.
+pub fn certain_claims_of(launch: &Launch, paths: &Paths) -> Vec<Claim> {
+    let logged = logged_by(launch, paths);
+    let held = launch.claims.iter().map(|claim| claim.thread.clone()).collect();
+    let evidence = Evidence { logged, held, coverage: Coverage::Complete, named: None };
+    by_root(decide(&evidence, Vec::new).claims, paths)
+}
+
+fn by_root(mut claims: Vec<Claim>, paths: &Paths) -> Vec<Claim> {
+    for claim in &mut claims {
         claim.thread = root_of(&claim.thread, paths.home().path());
     }
-    verdict.claims.sort_by(|a, b| (&a.thread, a.attribution).cmp(&(&b.thread, b.attribution)));
-    verdict.claims.dedup_by(|later, first| later.thread == first.thread);
-    verdict
+    claims.sort_by(|a, b| (&a.thread, a.attribution).cmp(&(&b.thread, b.attribution)));
+    claims.dedup_by(|later, first| later.thread == first.thread);
+    claims
 }
 
 /// The launches that run, or are not finished, and claim the thread; the oldest first.

@@ -77,7 +77,7 @@ pub struct Launch {
 }
 
 /// Where a launch's traces go, as set at its start: the finisher may run under other settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Destination {
     pub target: Target,
     pub experiment: Experiment,

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 pub struct Observer {
     pub launch: Launch,
     pub record: Option<LaunchRecord>,
+    /// The number of notes.
+    pub noted: usize,
     held: HeldThreads,
     log: Option<InterfaceLogReader>,
     awaited: Option<Awaited>,
@@ -32,8 +34,9 @@ struct Awaited {
     launches: PathBuf,
 }
 
-/// How often the interface's log is read: people type slower, and a read without new lines costs microseconds.
-const LOG_PACE: Duration = Duration::from_secs(1);
+/// How often the interface's log is read: a trace follows its prompts within a second, and a read without new lines
+/// costs microseconds.
+const LOG_PACE: Duration = Duration::from_millis(250);
 
 impl Observer {
     /// `log` is that of Codex's full-screen interface, where it is used.
@@ -45,7 +48,8 @@ impl Observer {
     ) -> Observer {
         let unlogged = launch.request.interface == Interface::FullScreen && log.is_none();
         let log = log.map(|log| InterfaceLogReader::new(log, launch.started_at));
-        let mut observer = Observer { launch, record, held: HeldThreads::new(home), log, awaited: None };
+        let mut observer =
+            Observer { launch, record, noted: 0, held: HeldThreads::new(home), log, awaited: None };
         if unlogged {
             observer.blinded("the path of the interface's log is not known".to_owned());
         }
@@ -97,6 +101,7 @@ impl Observer {
             tracing::warn!("cannot write the launch's record: {error}");
         }
         self.launch.learn(note);
+        self.noted += 1;
     }
 }
 

@@ -22,7 +22,7 @@ use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use crate::cli::{Cli, Command};
 use crate::finish::context::Context;
-use crate::finish::finisher;
+use crate::tracer::tracer;
 use clap::Parser;
 use launch::exit::ChildExit;
 use std::ffi::OsString;
@@ -66,10 +66,10 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
     }
 }
 
-/// Internal; spawned by the launcher. Makes and delivers the traces of a launch after Codex's end.
+/// Internal; started by the launcher.
 fn finish_launch(launch: &str, world: &World) -> ChildExit {
     crate::base::log::take_panics();
-    finisher(launch, world);
+    tracer(launch, world);
     ChildExit::Code(0)
 }
 

@@ -92,7 +92,7 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, CommandError> {
     };
     let cannot = |file: &Path, error: &io::Error| format!("cannot read {}: {error}", file.display());
     // A Codex may still write the file, so an open turn counts as running.
-    let read = |file: &Path, _| session::read(file, Writer::Alive);
+    let read = |file: &Path, _: Option<&ThreadId>| session::read(file, Writer::Alive);
     let mut walk = SessionFiles::default();
     walk.add_file(path).map_err(|error| cannot(path, &error))?;
     let thread = walk.files.pop().map(|file| file.thread);
@@ -100,11 +100,11 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, CommandError> {
     let own = match &thread {
         Some(thread) => {
             let files = shelf.files_with(path, thread);
-            gather::session_of(thread, &files, home, &read).map_err(|(file, error)| cannot(&file, &error))?
+            gather::session_of(thread, &files, &read).map_err(|(file, error)| cannot(&file, &error))?
         }
         // The file names no thread.
         None => {
-            let session = read(path, Writer::Alive).map_err(|error| cannot(path, &error))?;
+            let session = read(path, None).map_err(|error| cannot(path, &error))?;
             Some((session, path.to_path_buf()))
         }
     };
@@ -112,7 +112,7 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, CommandError> {
     let record = thread
         .and_then(|thread| ThreadRecord::load(&context.paths.threads(), &thread).ok())
         .unwrap_or_default();
-    let (family, rollout) = gather::family(own, home, &mut shelf, &read);
+    let (family, rollout) = gather::family(own, &mut shelf, &read);
     let trace =
         build_family(&family, &record, TraceSource { rollout: &rollout, user: None }).ok_or_else(none)?;
     // Redacted as for a store, so that the output can be shared.

@@ -21,7 +21,6 @@ use crate::trace::ids::trace_of_turn;
 use codex_session::rollout::file_changes::Changes;
 use codex_session::rollout::files::root_of;
 use codex_session::rollout::thread_files::ThreadFiles;
-use codex_session::session;
 use codex_session::session::Tail;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;
@@ -214,18 +213,19 @@ impl Watcher<'_> {
     ) -> Result<Option<(Family, PathBuf)>, CommandError> {
         let home = self.context.home();
         let mut shelf = ThreadFiles::new(home.path());
-        let read = |file: &Path, writer| match file == at {
+        let from_disk = gather::from_disk(home);
+        let read = |file: &Path, thread: Option<&ThreadId>| match file == at {
             true => Ok(session.clone()),
-            false => session::read(file, writer),
+            false => from_disk(file, thread),
         };
-        let own = gather::session_of(thread, &shelf.files_of(thread, None), home, &read);
+        let own = gather::session_of(thread, &shelf.files_of(thread, None), &read);
         let Some(own) = own.map_err(|(file, error)| format!("{}: {error}", file.display()))? else {
             return Ok(None);
         };
         if own.0.meta.parent().is_some() {
             return Ok(None);
         }
-        Ok(Some(gather::family(own, home, &mut shelf, &read)))
+        Ok(Some(gather::family(own, &mut shelf, &read)))
     }
 
     fn page_of(&self, trace: TraceId, target: &Target) -> Option<String> {

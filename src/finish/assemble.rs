@@ -15,10 +15,9 @@ use crate::queue::put::{PutError, destination_of, put_written};
 use crate::queue::receipts;
 use crate::queue::thread_history::{first_destination, granularity_of};
 use crate::redact::Redacted;
-use crate::settings::modes::Content;
-use codex_session::rollout::thread_files::ThreadFiles;
-use codex_session::session;
-use codex_session::session::model::Session;
+use crate::settings::modes::{Content, Granularity};
+use codex_session::rollout::thread_files::{Parts, ThreadFiles};
+use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
 use mlflow_store::trace::TraceState;
 use std::io;
@@ -83,34 +82,46 @@ fn thread_traces(
     launch: &Launch,
     context: &Context,
 ) -> Result<Option<ThreadTraces>, AssembleError> {
-    let (thread, paths) = (&claim.thread, &context.paths);
     let mut shelf = ThreadFiles::new(context.home().path());
-    let Some(own) = gather_own(thread, launch, context, &mut shelf)? else { return Ok(None) };
-    let record = remember(claim, launch, context)?;
-    let (family, rollout) = gather::family(own, context.home(), &mut shelf, &session::read);
-    let granularity = granularity_of(&record, thread, launch.granularity, &receipts(paths));
-    let traces = session_traces(&family, &record, &rollout, granularity, record.content, context)?;
-    let open = if traces.is_empty() { Vec::new() } else { open_turns(&family, &rollout, context.home()) };
+    let files = written_files_of(&claim.thread, context.home(), &mut shelf, launch.started_at);
+    let Some(files) = files else { return Ok(None) };
+    let read = gather::from_disk(context.home());
+    let Some(written) = written_thread(claim, launch, &files, &mut shelf, &read, context)? else {
+        tracing::warn!("thread {} is a sub-agent whose root thread left no rollout: no trace", claim.thread);
+        return Ok(None);
+    };
+    let WrittenThread { family, rollout, record, granularity } = &written;
+    let traces = session_traces(family, record, rollout, *granularity, record.content, context)?;
+    let open = if traces.is_empty() { Vec::new() } else { open_turns(family, rollout, context.home()) };
     Ok(Some(ThreadTraces { traces, open }))
 }
 
-/// The session that the launch wrote to, out of all its files. None where it wrote nothing, or the thread is a
-/// sub-agent without a root thread.
-fn gather_own(
-    thread: &ThreadId,
+/// A thread that a launch wrote: its sessions, and how they become traces.
+pub(crate) struct WrittenThread {
+    pub family: Family,
+    /// The session file to which Codex appends.
+    pub rollout: PathBuf,
+    pub record: ThreadRecord,
+    pub granularity: Granularity,
+}
+
+/// The thread record has this launch afterwards. None for a sub-agent without a root thread.
+pub(crate) fn written_thread(
+    claim: &Claim,
     launch: &Launch,
-    context: &Context,
+    files: &Parts,
     shelf: &mut ThreadFiles,
-) -> Result<Option<(Session, PathBuf)>, AssembleError> {
-    let home = context.home();
-    let Some(files) = written_files_of(thread, home, shelf, launch.started_at) else { return Ok(None) };
-    let own = gather::session_of(thread, &files, home, &session::read);
+    read: gather::Read,
+    context: &Context,
+) -> Result<Option<WrittenThread>, AssembleError> {
+    let thread = &claim.thread;
+    let own = gather::session_of(thread, files, read);
     let own = own.map_err(|(path, error)| AssembleError::Rollout(path, error))?;
-    if let Some(parent) = own.as_ref().and_then(|(session, _)| session.meta.parent()) {
-        tracing::warn!("thread {thread} is a sub-agent of {parent}, which left no rollout: no trace");
-        return Ok(None);
-    }
-    Ok(own)
+    let Some(own) = own.filter(|(session, _)| session.meta.parent().is_none()) else { return Ok(None) };
+    let record = remember(claim, launch, context)?;
+    let (family, rollout) = gather::family(own, shelf, read);
+    let granularity = granularity_of(&record, thread, launch.granularity, &receipts(&context.paths));
+    Ok(Some(WrittenThread { family, rollout, record, granularity }))
 }
 
 /// The thread record, with this launch in it.

@@ -13,7 +13,6 @@ use crate::queue::target_state::Answers;
 use crate::queue::{receipts, spool};
 use crate::settings::modes::Granularity;
 use codex_session::rollout::thread_files::ThreadFiles;
-use codex_session::session;
 use codex_session::thread::ThreadId;
 use mlflow_store::ids::TraceId;
 use std::path::Path;
@@ -62,15 +61,15 @@ pub(super) fn continue_archived(
 fn later_turns(entry: &Entry, context: &Context) -> Option<Imported> {
     let home = context.home();
     let thread = ThreadId::from_meta(entry.trace.metadata.get("session")?)?;
-    let mut shelf = ThreadFiles::new(home.path());
+    let (mut shelf, read) = (ThreadFiles::new(home.path()), gather::from_disk(home));
     // An import may have read a file outside of Codex's home.
     let file = entry.trace.metadata.get("session_file").map(Path::new).filter(|file| file.is_file());
     let files = match file {
         Some(file) => shelf.files_with(file, &thread),
         None => shelf.files_of(&thread, None),
     };
-    let own = gather::session_of(&thread, &files, home, &session::read).ok()??;
-    let (family, rollout) = gather::family(own, home, &mut shelf, &session::read);
+    let own = gather::session_of(&thread, &files, &read).ok()??;
+    let (family, rollout) = gather::family(own, &mut shelf, &read);
     let destination = Destination { target: entry.target.clone(), experiment: entry.experiment.clone() };
     let (granularity, answers) = (Granularity::Session, &Answers::default());
     let toward = Toward { destination: &destination, granularity, answers };

@@ -1,4 +1,4 @@
-//! The finisher: a process of its own that does a launch's work while the user has the prompt back.
+//! The work after Codex's end in a process of its own, while the user has the prompt back.
 
 use super::assemble::assemble_or_report;
 use super::context::Context;
@@ -7,28 +7,21 @@ use super::notices;
 use super::open_turns::{OpenLaunch, OpenTurn};
 use super::recover::recover;
 use super::summary;
+use super::tracer_process::DONE;
 use crate::base::log::quietly;
-use crate::base::paths::CodexHome;
-use crate::base::world::World;
 use crate::claim::claims::misses_a_prompt;
-use crate::claim::launch_record::{self, Launch};
-use crate::claim::launches::LaunchLock;
+use crate::claim::launch_record::Launch;
 use codex_session::rollout::file_changes::Changes;
 use codex_session::session::Tail;
 use launch::detached;
 use launch::process::Process;
-use launch::signals;
-use std::ffi::CStr;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// What the finisher sends to the launcher first. A sentence for the user may follow.
-pub(super) const BEGUN: &[u8] = b"begun\n";
-
 /// A large trace over a slow network takes minutes, and a server may come back. After this limit the next launch
 /// continues, so that no invisible process stays forever.
-const FINISHER: Duration = Duration::from_secs(15 * 60);
+const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// How long the finisher waits for turns that still run: a night. The next launch completes what takes longer.
 const OPEN_TURNS: Duration = Duration::from_secs(12 * 60 * 60);
@@ -47,40 +40,31 @@ const PACE: Duration = Duration::from_secs(2);
 /// A finisher that hangs in a system call (a disk that does not answer) ends after this much more.
 const OVERDUE: Duration = Duration::from_secs(60);
 
-/// The finisher's name in process lists.
-pub(super) const NAME: &CStr = c"codex-traced";
-
-/// `codex-traced mlflow finish <launch>`. Internal; started by the launcher.
-pub fn finisher(launch: &str, world: &World) {
-    detached::settle(NAME, FINISHER + OVERDUE);
-    signals::fail_writes_instead_of_dying();
-    detached::report(BEGUN);
-    let Some(home) = CodexHome::from_world(world) else { return };
-    let mut context = Context::new(world, &home);
-    crate::base::log::begin(context.paths.log());
-    let until = Instant::now() + FINISHER;
-    let record = launch_record::path_of(&context.paths.launches(), launch);
-    // While this process has the lock, no other one does the same work.
-    let begun = LaunchLock::take(&record).and_then(|lock| {
-        let launch = launch_record::load(&record)?;
-        Some(OpenLaunch { launch, record, turns: Vec::new(), lock })
-    });
+/// Makes and delivers the traces of a launch that is over, and those of launches that died; follows turns that still
+/// run. `begun` is None where another process does the launch's work. A job waits no longer than `limit`.
+pub(crate) fn finish(begun: Option<OpenLaunch>, limit: Option<Duration>, context: &mut Context) {
+    detached::end_within(LIMIT + OVERDUE);
     let launch = begun.as_ref().map(|begun| begun.launch.clone());
     let (mut open, mut problem) = (Vec::new(), None);
     if let Some(begun) = begun {
-        await_prompts(&begun.launch, &context);
-        match complete(begun, &context) {
+        await_prompts(&begun.launch, context);
+        match complete(begun, context) {
             Ok(own) => open.extend(own),
             Err(why) => problem = why,
         }
     }
-    let recovered = quietly(|| recover(&context, Duration::ZERO));
+    let recovered = quietly(|| recover(context, Duration::ZERO));
     open.extend(recovered.map(|recovered| recovered.open).into_iter().flatten());
-    report(until, problem, launch.as_ref(), &context);
+    let (until, busy) = match limit {
+        Some(limit) => (Instant::now() + limit, Busy::IsWaitedFor),
+        None => (Instant::now() + LIMIT, Busy::IsFine),
+    };
+    report(until, busy, problem, launch.as_ref(), context);
+    detached::report(DONE);
     detached::stop_reporting();
     if !open.is_empty() {
-        detached::end_within(OPEN_TURNS + FINISHER + OVERDUE);
-        follow(open, Instant::now() + OPEN_TURNS, &mut context);
+        detached::end_within(OPEN_TURNS + LIMIT + OVERDUE);
+        follow(open, Instant::now() + OPEN_TURNS, context);
     }
 }
 
@@ -106,8 +90,8 @@ fn await_prompts(launch: &Launch, context: &Context) {
 }
 
 /// Delivers the spool. The user reads `problem`, or what stays behind.
-fn report(until: Instant, problem: Option<String>, launch: Option<&Launch>, context: &Context) {
-    let waiting = quietly(|| deliver_after_launch(until, Busy::IsFine, context)).flatten();
+fn report(until: Instant, busy: Busy, problem: Option<String>, launch: Option<&Launch>, context: &Context) {
+    let waiting = quietly(|| deliver_after_launch(until, busy, context)).flatten();
     let sentence = problem.or(waiting);
     if let Some(launch) = launch {
         summary::write(context, launch, sentence.as_deref());
@@ -157,7 +141,7 @@ fn follow(launches: Vec<OpenLaunch>, until: Instant, context: &mut Context) {
         let ended = launch.launch.clone();
         context.reread_settings();
         let completed = complete(launch, context);
-        let _ = quietly(|| report(Instant::now() + FINISHER, None, Some(&ended), context));
+        let _ = quietly(|| report(Instant::now() + LIMIT, Busy::IsFine, None, Some(&ended), context));
         // After a failure the next launch tries again.
         launches.extend(completed.ok().flatten().map(followed));
     }

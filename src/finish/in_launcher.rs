@@ -16,7 +16,7 @@ use launch::watchdog::{self, Cut};
 use std::time::{Duration, Instant};
 
 /// How much longer than its limit a delivery may take to end by itself, with a sentence about how far it got.
-const GRACE: Duration = Duration::from_millis(250);
+pub(super) const GRACE: Duration = Duration::from_millis(250);
 
 /// A watchdog interrupts the work at the limit, or when a signal asks for it. Then the launcher ends as Codex did.
 pub(super) fn run(

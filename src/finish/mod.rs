@@ -9,7 +9,8 @@ pub mod assemble;
 pub mod context;
 mod continuation;
 pub mod delivery;
-mod finisher;
+pub mod finisher;
+pub mod followed_launch;
 pub mod gather;
 pub mod imported;
 mod in_launcher;
@@ -18,16 +19,14 @@ pub mod open_turns;
 mod plan;
 pub mod recover;
 pub mod removal;
-mod session_traces;
+pub mod session_traces;
 mod summary;
+pub mod tracer_process;
 
-pub use finisher::finisher;
-
-use crate::base::notice::Notices;
+use crate::base::notice::{self, Notices};
 use crate::claim::launch_record::{self, Launch, LaunchRecord};
 use crate::claim::observer::Observer;
 use crate::claim::verdict::Coverage;
-use crate::cli;
 use crate::queue::spool;
 use crate::redact;
 use crate::settings::Settings;
@@ -35,33 +34,75 @@ use crate::settings::file::ConfigFile;
 use crate::settings::wait::{ProcessRole, Wait, Waiting};
 use common::disk;
 use context::Context;
+use followed_launch::FollowedLaunch;
 use launch::Ended;
-use launch::detached::{Detached, Received};
+use launch::detached::Memory;
 use launch::signals::SignalPipe;
 use launch::streams;
-use plan::{FinishPlan, Safety, WITHOUT_FINISHER};
-use std::ffi::OsString;
-use std::time::Instant;
+use plan::{FinishPlan, Reason, Safety, TracerState, WITHOUT_FINISHER};
+use std::time::{Duration, Instant};
+use tracer_process::{TracerProcess, TracerWork};
 
 /// What the launcher does after Codex's end. `settings` are those of the launch's start; the context reads them again,
 /// because the user may have changed rules or credentials since.
-pub fn after(context: &Context, settings: &Settings, mut observer: Observer, ended: &Ended) {
+pub fn after(context: &Context, settings: &Settings, followed: FollowedLaunch, ended: &Ended) {
+    let FollowedLaunch { mut observer, tracer, .. } = followed;
     ended.signals.discard();
     observer.launch.exit = Some(ended.exit);
     let notices = Notices::choose(context.world);
     let wait = wait_of(context, settings, &observer.launch, notices);
     let safety = complete_record(context, &mut observer);
     let has_work = has_sessions(&observer.launch) || has_leftovers(context, &observer.launch.id);
-    match FinishPlan::choose(wait, safety, has_work) {
-        FinishPlan::Nothing => {}
-        FinishPlan::Finisher(patience) => {
+    let tracer = tracer.and_then(|mut tracer| (!tracer.has_ended()).then_some(tracer));
+    let state = if tracer.is_some() { TracerState::Running } else { TracerState::None };
+    match (FinishPlan::choose(wait, safety, has_work, state), tracer) {
+        (FinishPlan::Tracer, Some(mut tracer)) => {
+            tracer.end(None);
+            notices::print_left(&context.paths, notices);
+        }
+        (FinishPlan::AwaitTracer(limit), Some(mut tracer)) => {
+            tracer.end(Some(limit));
+            if await_tracer(context, &observer.launch, tracer, limit, ended) == TracerWork::Died {
+                in_launcher::run(context, observer, safety, (limit, Reason::Job), ended);
+            }
+        }
+        (FinishPlan::Finisher(patience), _) => {
             let until = ended.at + patience;
             if start_finisher(context, &observer.launch, notices, until, &ended.signals).is_none() {
                 in_launcher::run(context, observer, safety, WITHOUT_FINISHER, ended);
             }
         }
-        FinishPlan::InPlace(limit) => in_launcher::run(context, observer, safety, limit, ended),
+        (FinishPlan::InPlace(limit), _) => in_launcher::run(context, observer, safety, limit, ended),
+        (FinishPlan::Nothing | FinishPlan::Tracer | FinishPlan::AwaitTracer(_), _) => {}
     }
+}
+
+/// For a job: waits for the tracer's delivery, and prints what is left.
+fn await_tracer(
+    context: &Context,
+    launch: &Launch,
+    tracer: TracerProcess,
+    limit: Duration,
+    ended: &Ended,
+) -> TracerWork {
+    let notices = Notices::for_job(context.world);
+    let work = tracer.wait(ended.at + limit + in_launcher::GRACE, &ended.signals);
+    match &work {
+        TracerWork::Done(sentence) => {
+            if let Some(sentence) = sentence {
+                notices.print(sentence);
+                notices::remove_printed(&context.paths, notices);
+            }
+        }
+        TracerWork::GoesOn => {
+            let is_late = ended.at.elapsed() >= limit;
+            let why = notice::cut_off(is_late.then_some(limit));
+            notices.print(&why);
+            summary::write(context, launch, Some(&why));
+        }
+        TracerWork::Died => tracing::warn!("the tracer ended before its work was done"),
+    }
+    work
 }
 
 /// How long to wait for the delivery. On the way the launcher gives up stderr if it prints nothing, and the user reads
@@ -139,19 +180,17 @@ fn start_finisher(
     until: Instant,
     signals: &SignalPipe,
 ) -> Option<()> {
-    let words = ["mlflow", cli::FINISH, &launch.id].map(OsString::from);
-    let finisher = Detached::start(finisher::NAME, words.into())
+    let finisher = TracerProcess::start(&launch.id, Memory::Large)
         .inspect_err(|error| tracing::warn!("cannot start a process to finish the launch: {error}"))
         .ok()?;
-    match finisher.receive(until, signals) {
-        Received::All(words) => match words.strip_prefix(finisher::BEGUN)? {
-            [] => {}
-            sentence => {
-                notices.print(&String::from_utf8_lossy(sentence));
-                notices::remove_printed(&context.paths, notices);
-            }
-        },
-        Received::SoFar(_) => notices::print_left(&context.paths, notices),
+    match finisher.wait(until, signals) {
+        TracerWork::Done(None) => {}
+        TracerWork::Done(Some(sentence)) => {
+            notices.print(&sentence);
+            notices::remove_printed(&context.paths, notices);
+        }
+        TracerWork::GoesOn => notices::print_left(&context.paths, notices),
+        TracerWork::Died => return None,
     }
     Some(())
 }

@@ -12,8 +12,19 @@ pub(super) enum FinishPlan {
     Nothing,
     /// A finisher does the work. The launcher waits for its notice no longer than this after Codex's end.
     Finisher(Duration),
+    /// The tracer that follows the launch does the work. The user has the prompt back at once.
+    Tracer,
+    /// As `Tracer`; a job waits for the delivery, for at most this long after Codex's end.
+    AwaitTracer(Duration),
     /// The launcher does the work, for at most this long.
     InPlace((Duration, Reason)),
+}
+
+/// Whether a tracer follows the launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TracerState {
+    Running,
+    None,
 }
 
 /// Why the launcher does the work itself.
@@ -36,12 +47,14 @@ pub(super) enum Safety {
 
 impl FinishPlan {
     /// `has_work`: the launch has sessions, or other launches left work.
-    pub(super) fn choose(wait: Wait, safety: Safety, has_work: bool) -> FinishPlan {
-        match (wait, safety, has_work) {
+    pub(super) fn choose(wait: Wait, safety: Safety, has_work: bool, tracer: TracerState) -> FinishPlan {
+        match (wait, safety, tracer) {
+            (Wait::InPlace(limit), Safety::OnDisk, TracerState::Running) => FinishPlan::AwaitTracer(limit),
             (Wait::InPlace(limit), _, _) => FinishPlan::InPlace((limit, Reason::Job)),
             (Wait::Detached(_), Safety::InMemory, _) => FinishPlan::InPlace(WITHOUT_FINISHER),
-            (Wait::Detached(_), Safety::OnDisk, false) => FinishPlan::Nothing,
-            (Wait::Detached(patience), Safety::OnDisk, true) => FinishPlan::Finisher(patience),
+            (Wait::Detached(_), Safety::OnDisk, TracerState::Running) => FinishPlan::Tracer,
+            (Wait::Detached(_), Safety::OnDisk, TracerState::None) if !has_work => FinishPlan::Nothing,
+            (Wait::Detached(patience), Safety::OnDisk, TracerState::None) => FinishPlan::Finisher(patience),
         }
     }
 }
@@ -54,21 +67,26 @@ mod tests {
     fn a_finisher_works_only_for_a_user_and_only_with_a_complete_launch_record() {
         let (short, long) = (Duration::from_millis(35), Duration::from_secs(30));
         let in_place = FinishPlan::InPlace((long, Reason::Job));
+        use TracerState::{None, Running};
         let table = [
-            (Wait::Detached(short), Safety::OnDisk, true, FinishPlan::Finisher(short)),
-            (Wait::Detached(short), Safety::OnDisk, false, FinishPlan::Nothing),
-            (Wait::Detached(short), Safety::InMemory, true, FinishPlan::InPlace(WITHOUT_FINISHER)),
-            (Wait::Detached(short), Safety::InMemory, false, FinishPlan::InPlace(WITHOUT_FINISHER)),
-            (Wait::InPlace(long), Safety::OnDisk, true, in_place),
-            (Wait::InPlace(long), Safety::OnDisk, false, in_place),
-            (Wait::InPlace(long), Safety::InMemory, true, in_place),
-            (Wait::InPlace(long), Safety::InMemory, false, in_place),
+            (Wait::Detached(short), Safety::OnDisk, true, None, FinishPlan::Finisher(short)),
+            (Wait::Detached(short), Safety::OnDisk, false, None, FinishPlan::Nothing),
+            (Wait::Detached(short), Safety::InMemory, true, None, FinishPlan::InPlace(WITHOUT_FINISHER)),
+            (Wait::Detached(short), Safety::InMemory, false, None, FinishPlan::InPlace(WITHOUT_FINISHER)),
+            (Wait::InPlace(long), Safety::OnDisk, true, None, in_place),
+            (Wait::InPlace(long), Safety::OnDisk, false, None, in_place),
+            (Wait::InPlace(long), Safety::InMemory, true, None, in_place),
+            (Wait::InPlace(long), Safety::InMemory, false, None, in_place),
+            (Wait::Detached(short), Safety::OnDisk, true, Running, FinishPlan::Tracer),
+            (Wait::Detached(short), Safety::InMemory, true, Running, FinishPlan::InPlace(WITHOUT_FINISHER)),
+            (Wait::InPlace(long), Safety::OnDisk, true, Running, FinishPlan::AwaitTracer(long)),
+            (Wait::InPlace(long), Safety::InMemory, true, Running, in_place),
         ];
-        for (wait, safety, has_work, expected) in table {
+        for (wait, safety, has_work, tracer, expected) in table {
             assert_eq!(
-                FinishPlan::choose(wait, safety, has_work),
+                FinishPlan::choose(wait, safety, has_work, tracer),
                 expected,
-                "{wait:?} {safety:?} {has_work}"
+                "{wait:?} {safety:?} {has_work} {tracer:?}"
             );
         }
     }

@@ -10,7 +10,7 @@ use crate::queue::receipts;
 use crate::queue::receipts::Receipts;
 use crate::queue::spool::SpoolError;
 use crate::queue::thread_history::MOST_PARTS;
-use crate::redact::{Redacted, SmallImages};
+use crate::redact::{Redacted, Redactor, SmallImages};
 use crate::settings::folder_policy::FolderPolicy;
 use crate::settings::modes::{Content, Granularity};
 use crate::trace::build::{TraceSource, build_family, build_turns};
@@ -20,6 +20,7 @@ use codex_session::rollout::path;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
 use common::disk;
+use mlflow_store::trace::Trace;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,12 @@ impl AssembleError {
     }
 }
 
+/// Traces before redaction, which must not leave the machine, and how much of them may.
+pub(crate) struct BuiltTraces {
+    pub traces: Vec<Trace>,
+    pub content: Content,
+}
+
 /// One trace of the whole session, or one of each turn; none where the session has no prompt, or where a folder
 /// switches tracing off.
 pub(super) fn session_traces(
@@ -52,24 +59,63 @@ pub(super) fn session_traces(
     content: Content,
     context: &Context,
 ) -> Result<Vec<Redacted>, AssembleError> {
-    let Some(content) = allowed(family, content, context.home()) else { return Ok(Vec::new()) };
-    let salt_error = |error| AssembleError::Salt(context.paths.salt(), error);
-    let redactor = context.redactor().map_err(salt_error)?;
-    let user = user_name::name(context.world);
-    let source = TraceSource { rollout, user: user.as_deref() };
-    let traces = match granularity {
-        Granularity::Session => match part_of(family, &receipts(&context.paths)) {
-            None => build_family(family, record, source).into_iter().collect(),
-            Some(part) => build_continuation(family, part, record, source).into_iter().collect(),
-        },
-        Granularity::Turn => build_turns(family, record, source),
+    let form = TraceForm::choose(granularity, family, context);
+    let Some(built) = built_traces(family, record, rollout, form, content, context) else {
+        return Ok(Vec::new());
     };
-    let redacted = traces.into_iter().map(|trace| redactor.redact(trace, content));
-    if content == Content::Metadata || !context.settings().shows_images {
+    let redactor = redactor(context)?;
+    let redacted = built.traces.into_iter().map(|trace| redactor.redact(trace, built.content));
+    if built.content == Content::Metadata || !context.settings().shows_images {
         return Ok(redacted.collect());
     }
     let shown = images_of(family, rollout, context.home());
     Ok(redacted.map(|trace| trace.with_images(&shown)).collect())
+}
+
+pub(crate) fn redactor<'c>(context: &'c Context) -> Result<&'c Redactor, AssembleError> {
+    context.redactor().map_err(|error| AssembleError::Salt(context.paths.salt(), error))
+}
+
+/// Which traces a session becomes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TraceForm {
+    Session,
+    /// Only its later turns: the target has archived the trace of the others.
+    Continuation(Continuation),
+    Turns,
+}
+
+impl TraceForm {
+    pub(crate) fn choose(granularity: Granularity, family: &Family, context: &Context) -> TraceForm {
+        match granularity {
+            Granularity::Turn => TraceForm::Turns,
+            Granularity::Session => {
+                part_of(family, &receipts(&context.paths)).map_or(TraceForm::Session, TraceForm::Continuation)
+            }
+        }
+    }
+}
+
+/// None where a folder switches tracing off.
+pub(crate) fn built_traces(
+    family: &Family,
+    record: &ThreadRecord,
+    rollout: &Path,
+    form: TraceForm,
+    content: Content,
+    context: &Context,
+) -> Option<BuiltTraces> {
+    let content = allowed(family, content, context.home())?;
+    let user = user_name::name(context.world);
+    let source = TraceSource { rollout, user: user.as_deref() };
+    let traces = match form {
+        TraceForm::Session => build_family(family, record, source).into_iter().collect(),
+        TraceForm::Continuation(part) => {
+            build_continuation(family, part, record, source).into_iter().collect()
+        }
+        TraceForm::Turns => build_turns(family, record, source),
+    };
+    Some(BuiltTraces { traces, content })
 }
 
 /// How much of a session its folders and settings allow; None where a folder switches tracing off. A session that was

@@ -80,14 +80,14 @@ const FIELDS: [&str; 3] = ["model", "status", "exit_code"];
 pub(super) fn keep_metadata(trace: &mut Trace) {
     trace.request_preview = None;
     // Without a preview, an MLflow server shows the outputs as JSON.
-    let status = trace.spans.first().and_then(|root| root.outputs.get("status")?.as_str());
+    let status = trace.root().and_then(|root| root.outputs.get("status")?.as_str());
     trace.response_preview = status.filter(|status| is_word(status)).map(str::to_owned);
     trace.metadata.retain(|key, _| METADATA.contains(&key.as_str()));
     trace.tags.retain(|key, value| TAGS.contains(&key.as_str()) && is_word(value));
     for span in &mut trace.spans {
         keep_metadata_of(span);
     }
-    if let Some(root) = trace.spans.first_mut() {
+    if let Some(root) = trace.root_mut() {
         root.attributes.insert(Text::word(CONTENT), Text::word("metadata").into());
     }
 }

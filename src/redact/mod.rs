@@ -20,5 +20,5 @@ pub use display_limits::text_of;
 pub use find::Finder;
 pub use inline_files::SmallImages;
 pub use placeholder::Salt;
-pub use redactor::{Redacted, Redactor};
+pub use redactor::{Redacted, RedactionMemory, Redactor};
 pub use rules::{Rule, Rules, problems};

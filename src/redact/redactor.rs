@@ -6,14 +6,15 @@ use super::inline_files::{self, SmallImages};
 use super::metadata_only::keep_metadata;
 use super::placeholder::Salt;
 use super::rules::Rules;
-use super::secret_pass::SecretPass;
+use super::secret_pass::{self, Finds, KnownSecrets, SecretPass};
 use super::texts::{RewriteTexts, rewrite_texts, storable};
 use crate::settings::file::ConfigFile;
 use crate::settings::modes::Content;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
+use mlflow_store::ids::SpanId;
 use mlflow_store::mlflow_keys::REDACTIONS;
-use mlflow_store::trace::Trace;
+use mlflow_store::trace::{Span, Trace};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -37,6 +38,12 @@ impl Redacted {
         let Redacted(mut trace) = self;
         rewrite_texts(&mut trace, &mut storable);
         Redacted(trace)
+    }
+
+    /// With those spans only that are wanted.
+    pub fn with_spans(mut self, is_wanted: impl FnMut(&Span) -> bool) -> Redacted {
+        self.0.spans.retain(is_wanted);
+        self
     }
 
     /// Adds small images after their notes. Their bytes begin as their type requires, so they need no search for
@@ -85,14 +92,55 @@ impl Redactor {
         match content {
             Content::Metadata => keep_metadata(&mut trace),
             Content::Full => {
-                let counts = SecretPass::new(&self.finder, &self.salt).redact(&mut trace);
-                add_counts(&mut trace, &counts);
+                let finds = SecretPass::new(&self.finder, &self.salt).redact(&mut trace);
+                self.add_counts(&mut trace, &finds);
             }
         }
-        rewrite_texts(&mut trace, &mut storable);
-        display_limits::nest(&mut trace);
-        display_limits::cut(&mut trace);
-        Redacted(trace)
+        shown(trace)
+    }
+
+    /// As `redact`, for a trace that grows: `part` has all its information, and those spans that are new or changed
+    /// since the part before. `memory` is the trace's own.
+    pub fn redact_part(&self, mut part: Trace, content: Content, memory: &mut RedactionMemory) -> Redacted {
+        inline_files::replace(&mut part);
+        match content {
+            Content::Metadata => keep_metadata(&mut part),
+            Content::Full => {
+                let known = std::mem::take(&mut memory.known);
+                let before = known.len();
+                let pass = SecretPass::new(&self.finder, &self.salt).with_known(known);
+                let (finds, known) = pass.redact_part(&mut part);
+                memory.has_learned = known.len() > before;
+                memory.known = known;
+                for (of, finds) in finds {
+                    match finds.is_empty() {
+                        true => memory.finds.remove(&of),
+                        false => memory.finds.insert(of, finds),
+                    };
+                }
+                let mut all = Finds::new();
+                memory.finds.values().for_each(|finds| secret_pass::add(&mut all, finds.clone()));
+                self.add_counts(&mut part, &all);
+            }
+        }
+        shown(part)
+    }
+
+    fn add_counts(&self, trace: &mut Trace, finds: &Finds) {
+        if finds.is_empty() {
+            return;
+        }
+        // Rules may have one name.
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for (rule, count) in finds {
+            *counts.entry(&self.finder.rule(*rule).name).or_default() += count;
+        }
+        let json: Map = counts.iter().map(|(rule, count)| ((*rule).into(), (*count).into())).collect();
+        let json = Value::Object(json);
+        trace.metadata.insert(REDACTIONS.to_owned(), json.to_string());
+        if let Some(root) = trace.root_mut() {
+            root.attributes.insert(Text::word(REDACTIONS), json);
+        }
     }
 
     /// Redacts a single text; None where it holds no secret.
@@ -101,14 +149,25 @@ impl Redactor {
     }
 }
 
-fn add_counts(trace: &mut Trace, counts: &BTreeMap<&str, u64>) {
-    if counts.is_empty() {
-        return;
-    }
-    let json: Map = counts.iter().map(|(rule, count)| ((*rule).into(), (*count).into())).collect();
-    let json = Value::Object(json);
-    trace.metadata.insert(REDACTIONS.to_owned(), json.to_string());
-    if let Some(root) = trace.spans.first_mut() {
-        root.attributes.insert(Text::word(REDACTIONS), json);
+fn shown(mut trace: Trace) -> Redacted {
+    rewrite_texts(&mut trace, &mut storable);
+    display_limits::nest(&mut trace);
+    display_limits::cut(&mut trace);
+    Redacted(trace)
+}
+
+/// What the redaction of a growing trace has found so far.
+#[derive(Default)]
+pub struct RedactionMemory {
+    known: KnownSecrets,
+    /// None: in texts outside of spans.
+    finds: BTreeMap<Option<SpanId>, Finds>,
+    has_learned: bool,
+}
+
+impl RedactionMemory {
+    /// Whether the last part held a secret that was not known: earlier parts may repeat it.
+    pub fn has_learned(&self) -> bool {
+        self.has_learned
     }
 }

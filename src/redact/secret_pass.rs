@@ -1,9 +1,10 @@
-//! Replaces secrets in every text of a trace: names, previews, keys, nested values.
+//! Replaces secrets in every text of a trace, or of its changed spans: names, previews, keys, nested values.
 
 use super::find::{Finder, SecretRange};
 use super::placeholder::Salt;
-use super::texts::{RewriteTexts, rewrite_texts};
+use super::texts::{RewriteTexts, rewrite_span, rewrite_texts};
 use aho_corasick::{AhoCorasick, MatchKind};
+use mlflow_store::ids::SpanId;
 use mlflow_store::trace::Trace;
 use std::collections::BTreeMap;
 
@@ -17,26 +18,60 @@ const MOST_KNOWN: usize = 10_000;
 const LONGEST_NAME: usize = 64;
 const LONGEST_VALUE: usize = 4096;
 
-/// A pass over one trace, and its finds.
+/// What a pass found in a trace or in a part of one: finds per rule, by the rule's index.
+pub(super) type Finds = BTreeMap<usize, u64>;
+
+/// Secrets that a pass found, each with its placeholder and the index of its rule.
+pub(super) type KnownSecrets = BTreeMap<String, (String, usize)>;
+
+/// A pass over a trace, and its finds.
 pub(super) struct SecretPass<'r> {
     finder: &'r Finder,
     salt: &'r Salt,
-    /// For each rule's index.
-    counts: BTreeMap<usize, u64>,
-    /// Each secret with its placeholder and the index of its rule.
-    known: BTreeMap<String, (String, usize)>,
+    finds: Finds,
+    known: KnownSecrets,
 }
 
 impl<'r> SecretPass<'r> {
     pub(super) fn new(finder: &'r Finder, salt: &'r Salt) -> SecretPass<'r> {
-        SecretPass { finder, salt, counts: BTreeMap::new(), known: BTreeMap::new() }
+        SecretPass { finder, salt, finds: Finds::new(), known: KnownSecrets::new() }
     }
 
-    /// Replaces secrets, and counts the finds per rule.
-    pub(super) fn redact(mut self, trace: &mut Trace) -> BTreeMap<&'r str, u64> {
+    /// As `new`, after passes that found these secrets.
+    pub(super) fn with_known(self, known: KnownSecrets) -> SecretPass<'r> {
+        SecretPass { known, ..self }
+    }
+
+    /// Replaces secrets, and counts the finds.
+    pub(super) fn redact(mut self, trace: &mut Trace) -> Finds {
         rewrite_texts(trace, &mut self);
-        self.replace_repeats(trace);
-        self.counts.iter().map(|(rule, count)| (self.finder.rule(*rule).name.as_str(), *count)).collect()
+        if let Some(mut repeats) = Repeats::new(&self.known) {
+            rewrite_texts(trace, &mut repeats);
+            add(&mut self.finds, repeats.finds);
+        }
+        self.finds
+    }
+
+    /// As `redact`, with the finds of each span; those of the trace's other texts have no id. Returns all secrets that
+    /// are known by now.
+    pub(super) fn redact_part(mut self, part: &mut Trace) -> (BTreeMap<Option<SpanId>, Finds>, KnownSecrets) {
+        let (mut finds, mut spans) = (BTreeMap::new(), std::mem::take(&mut part.spans));
+        rewrite_texts(part, &mut self);
+        finds.insert(None, std::mem::take(&mut self.finds));
+        for span in &mut spans {
+            rewrite_span(span, &mut self);
+            finds.insert(Some(span.id), std::mem::take(&mut self.finds));
+        }
+        if let Some(mut repeats) = Repeats::new(&self.known) {
+            rewrite_texts(part, &mut repeats);
+            add(finds.entry(None).or_default(), std::mem::take(&mut repeats.finds));
+            for span in &mut spans {
+                rewrite_span(span, &mut repeats);
+                add(finds.entry(Some(span.id)).or_default(), std::mem::take(&mut repeats.finds));
+            }
+        }
+        part.spans = spans;
+        (finds, self.known)
     }
 
     fn replace(&mut self, text: &str, found: &[SecretRange]) -> String {
@@ -47,7 +82,7 @@ impl<'r> SecretPass<'r> {
             let placeholder = self.salt.placeholder(&self.finder.rule(one.rule).name, secret.as_bytes());
             kept.push_str(&text[at..one.range.start]);
             kept.push_str(&placeholder);
-            *self.counts.entry(one.rule).or_default() += 1;
+            *self.finds.entry(one.rule).or_default() += 1;
             if is_searched_elsewhere(secret) && self.known.len() < MOST_KNOWN {
                 self.known.entry(secret.to_owned()).or_insert((placeholder, one.rule));
             }
@@ -56,29 +91,45 @@ impl<'r> SecretPass<'r> {
         kept.push_str(&text[at..]);
         kept
     }
+}
 
-    /// Replaces known secrets in all other texts: an answer may quote a password without a keyword.
-    fn replace_repeats(&mut self, trace: &mut Trace) {
-        let (known, replacements): (Vec<&String>, Vec<&(String, usize)>) = self.known.iter().unzip();
+/// Replaces known secrets in all other texts: an answer may quote a password without a keyword.
+struct Repeats<'k> {
+    finder: AhoCorasick,
+    /// In the order of the finder's patterns.
+    replacements: Vec<&'k (String, usize)>,
+    finds: Finds,
+}
+
+impl Repeats<'_> {
+    /// None where no secret is known.
+    fn new(known: &KnownSecrets) -> Option<Repeats<'_>> {
+        let (known, replacements): (Vec<&String>, Vec<_>) = known.iter().unzip();
         if known.is_empty() {
-            return;
+            return None;
         }
         let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(known);
         // The automaton may become too large. The secrets are already replaced where a rule found them.
-        let Ok(finder) = finder else { return };
-        let counts = &mut self.counts;
-        rewrite_texts(trace, &mut |text: &str| {
-            let (mut kept, mut at) = (String::new(), 0);
-            for hit in finder.find_iter(text) {
-                let (placeholder, rule) = replacements[hit.pattern().as_usize()];
-                kept.push_str(&text[at..hit.start()]);
-                kept.push_str(placeholder);
-                *counts.entry(*rule).or_default() += 1;
-                at = hit.end();
-            }
-            (at > 0).then(|| kept + &text[at..])
-        });
+        Some(Repeats { finder: finder.ok()?, replacements, finds: Finds::new() })
     }
+}
+
+impl RewriteTexts for Repeats<'_> {
+    fn text(&mut self, text: &str) -> Option<String> {
+        let (mut kept, mut at) = (String::new(), 0);
+        for hit in self.finder.find_iter(text) {
+            let (placeholder, rule) = self.replacements[hit.pattern().as_usize()];
+            kept.push_str(&text[at..hit.start()]);
+            kept.push_str(placeholder);
+            *self.finds.entry(*rule).or_default() += 1;
+            at = hit.end();
+        }
+        (at > 0).then(|| kept + &text[at..])
+    }
+}
+
+pub(super) fn add(to: &mut Finds, finds: Finds) {
+    finds.into_iter().for_each(|(rule, count)| *to.entry(rule).or_default() += count);
 }
 
 impl RewriteTexts for SecretPass<'_> {

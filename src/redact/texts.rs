@@ -60,31 +60,34 @@ pub(super) fn rewrite_texts(trace: &mut Trace, rewriter: &mut impl RewriteTexts)
         };
         *rows = mem::take(rows).into_iter().map(row).collect();
     }
-    for span in spans {
-        let Span {
-            id: _,
-            parent: _,
-            name,
-            span_type: _,
-            status,
-            started_at: _,
-            ended_at: _,
-            inputs,
-            outputs,
-            attributes,
-            events,
-        } = span;
+    spans.iter_mut().for_each(|span| rewrite_span(span, rewriter));
+}
+
+/// Passes every text of the span to `rewriter`.
+pub(super) fn rewrite_span(span: &mut Span, rewriter: &mut impl RewriteTexts) {
+    let Span {
+        id: _,
+        parent: _,
+        name,
+        span_type: _,
+        status,
+        started_at: _,
+        ended_at: _,
+        inputs,
+        outputs,
+        attributes,
+        events,
+    } = span;
+    store(rewriter.text(name), name);
+    if let SpanStatus::Error { message } = status {
+        store(rewriter.text(message), message);
+    }
+    rewrite_value(inputs, rewriter);
+    rewrite_value(outputs, rewriter);
+    rewrite_fields(attributes, rewriter);
+    for SpanEvent { name, at: _, attributes } in events {
         store(rewriter.text(name), name);
-        if let SpanStatus::Error { message } = status {
-            store(rewriter.text(message), message);
-        }
-        rewrite_value(inputs, rewriter);
-        rewrite_value(outputs, rewriter);
         rewrite_fields(attributes, rewriter);
-        for SpanEvent { name, at: _, attributes } in events {
-            store(rewriter.text(name), name);
-            rewrite_fields(attributes, rewriter);
-        }
     }
 }
 

@@ -9,7 +9,7 @@ pub mod wait;
 
 use self::file::{ConfigFile, FileState};
 use self::folder_policy::FolderPolicy;
-use self::modes::{CONTENT, Content, ENABLED, GRANULARITY, Granularity, IMAGES, parse_switch};
+use self::modes::{CONTENT, Content, ENABLED, GRANULARITY, Granularity, IMAGES, LIVE, Live, parse_switch};
 use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use common::variables::Variables;
@@ -28,6 +28,8 @@ pub struct Settings {
     pub content: Setting<Content>,
     /// Applies to threads without a trace. Others keep the granularity of their first trace.
     pub granularity: Setting<Granularity>,
+    /// None where it depends on the target.
+    pub live: Option<Live>,
     /// Whether a trace holds small images in addition to their notes, as MLflow's page displays them.
     pub shows_images: bool,
     /// The folder in which `import` looks for session files: Codex's own unless the file names another.
@@ -73,6 +75,11 @@ pub enum Tracing {
 }
 
 impl Settings {
+    /// When traces in this target are brought up to date while Codex works.
+    pub fn live_for(&self, target: &Target) -> Live {
+        self.live.unwrap_or_else(|| Live::usual_for(target))
+    }
+
     /// Never fails: a setting that cannot be followed becomes a problem, and its default applies.
     pub fn read(world: &World, home: &CodexHome) -> Settings {
         Settings::with_file(world, home, ConfigFile::read(&home.config()))
@@ -181,6 +188,15 @@ impl Settings {
                     "{GRANULARITY} is \"{word}\", so a trace is a session\n  hint: set it to session or turn"
                 ));
             });
+        let live = value_of(LIVE).and_then(|(word, _)| {
+            let mode = Live::parse(&word);
+            if mode.is_none() {
+                problems.push(format!(
+                    "{LIVE} is \"{word}\", so it counts as not set\n  hint: set it to on, turn or off"
+                ));
+            }
+            mode
+        });
         let images = parsed(value_of(IMAGES), parse_switch, false, &mut |word| {
             problems.push(format!(
                 "{IMAGES} is \"{word}\", so images become notes\n  hint: set it to true or false"
@@ -192,6 +208,7 @@ impl Settings {
             experiment,
             content,
             granularity,
+            live,
             shows_images: images.value,
             sessions_dir,
             problems,

@@ -1,6 +1,8 @@
-//! Modes of tracing that one word selects, each with its variable: content mode, granularity, and the words of switches.
+//! Modes of tracing that one word selects, each with its variable: content mode, granularity, liveness, and the words of
+//! switches.
 
 use clap::ValueEnum;
+use mlflow_store::target::Target;
 use serde::{Deserialize, Serialize};
 
 /// The switch for tracing.
@@ -11,6 +13,8 @@ pub const CONTENT: &str = "CODEX_TRACED_CONTENT";
 pub const GRANULARITY: &str = "CODEX_TRACED_GRANULARITY";
 
 pub const IMAGES: &str = "CODEX_TRACED_IMAGES";
+
+pub const LIVE: &str = "CODEX_TRACED_LIVE";
 
 /// How much of a session a trace holds. Ordered by strictness: the stricter mode is the greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,6 +37,42 @@ pub enum Granularity {
     Session,
     // One trace per turn; MLflow groups them by session.
     Turn,
+}
+
+/// When a trace is brought up to date while Codex works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Live {
+    /// With every change.
+    #[default]
+    On,
+    /// When a turn ends.
+    Turn,
+    Off,
+}
+
+impl Live {
+    /// None for an unknown word.
+    pub fn parse(word: &str) -> Option<Live> {
+        [Live::On, Live::Turn, Live::Off]
+            .into_iter()
+            .find(|mode| word.trim().eq_ignore_ascii_case(mode.as_str()))
+    }
+
+    /// Where no setting says otherwise: a file store and Databricks take whole traces only.
+    pub fn usual_for(target: &Target) -> Live {
+        match target {
+            Target::Sqlite(_) | Target::Http(_) => Live::On,
+            Target::FileStore(_) | Target::Databricks { .. } => Live::Turn,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Live::On => "on",
+            Live::Turn => "turn",
+            Live::Off => "off",
+        }
+    }
 }
 
 impl Granularity {
@@ -88,6 +128,23 @@ mod tests {
             assert_eq!(Granularity::parse(&format!(" {} ", granularity.as_str())), Some(granularity));
         }
         assert_eq!(Granularity::parse("turns"), None);
+    }
+
+    #[test]
+    fn liveness_is_read_as_it_is_written_and_depends_on_the_target_where_it_is_not() {
+        for mode in [Live::On, Live::Turn, Live::Off] {
+            assert_eq!(Live::parse(&format!(" {} ", mode.as_str().to_uppercase())), Some(mode));
+        }
+        assert_eq!(Live::parse("always"), None);
+        let table = [
+            (Target::Sqlite("/a.db".into()), Live::On),
+            (Target::Http("http://a".into()), Live::On),
+            (Target::FileStore("/a".into()), Live::Turn),
+            (Target::Databricks { profile: None }, Live::Turn),
+        ];
+        for (target, usual) in table {
+            assert_eq!(Live::usual_for(&target), usual, "{target}");
+        }
     }
 
     #[test]

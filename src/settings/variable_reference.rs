@@ -57,6 +57,12 @@ pub const OURS: &[Variable] = &[
         "`session`: one trace each",
     ),
     open(
+        "CODEX_TRACED_LIVE",
+        "while Codex works, the trace is brought up to date: `on`: with every change; `turn`: when a turn ends; \
+         `off`: only after Codex's end",
+        "`on` for SQLite and servers, `turn` for file stores and Databricks",
+    ),
+    open(
         "CODEX_TRACED_IMAGES",
         "`true`: traces hold images of at most 256 KiB as well as their notes; no rule finds a secret that a picture shows",
         "`false`: notes alone",

@@ -10,6 +10,9 @@ use mlflow_store::trace::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS, SpanEvent, 
 /// Error message of a lost turn.
 const LOST: &str = "codex ended in the middle of the turn";
 
+/// The `status` in the outputs of a turn or tool call that has not ended.
+pub(super) const RUNNING: &str = "running";
+
 /// OpenTelemetry's `error.type` for an error of unknown kind.
 const OTHER: &str = "_OTHER";
 
@@ -33,7 +36,7 @@ pub(super) fn outputs(response: Option<&Text>, status: &TurnStatus) -> Value {
 
 fn word_of(status: &TurnStatus) -> &'static str {
     match status {
-        TurnStatus::Running => "running",
+        TurnStatus::Running => RUNNING,
         TurnStatus::Completed => "completed",
         TurnStatus::Failed { .. } => "failed",
         TurnStatus::Interrupted { .. } => "interrupted",

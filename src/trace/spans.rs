@@ -1,11 +1,12 @@
 //! The spans below a turn: model responses, tool calls, compactions.
 
 use super::ids::span_of_key;
-use super::outcome::{error_of, exception, with_last_words};
+use super::outcome::{RUNNING, error_of, exception, with_last_words};
 use super::price::{Priced, token_usage};
 use super::thread_facts::ThreadScope;
 use super::{attributes, chat, outcome};
 use codex_session::session::model::{Compaction, Inference, Outcome, Step, ToolCall, Turn, TurnStatus};
+use common::json::text::Text;
 use common::json::value::{Map, Value};
 use jiff::{SignedDuration, Timestamp};
 use mlflow_store::ids::SpanId;
@@ -169,11 +170,11 @@ impl TurnScope<'_> {
             parent: Some(parent),
             name: format!("tool_{}", call.name),
             span_type: SpanType::Tool,
+            outputs: tool_outputs(call, &status),
             status,
             started_at,
             ended_at,
             inputs: call.arguments.clone(),
-            outputs: tool_outputs(call),
             attributes,
             events,
         };
@@ -230,7 +231,7 @@ fn milliseconds(duration: SignedDuration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(0)
 }
 
-fn tool_outputs(call: &ToolCall) -> Value {
+fn tool_outputs(call: &ToolCall, status: &SpanStatus) -> Value {
     let facts = &call.facts;
     // The command's own output is complete; the model got only its beginning or a part.
     let result = facts.printed.as_ref().or(call.output.as_ref());
@@ -239,5 +240,6 @@ fn tool_outputs(call: &ToolCall) -> Value {
     outputs.put("exit_code", facts.exit_code);
     outputs.put("changes", facts.changes.clone());
     outputs.put("mcp_result", facts.mcp_result.clone());
+    outputs.put("status", (*status == SpanStatus::Unset).then(|| Text::word(RUNNING)));
     if outputs.is_empty() { Value::Null } else { Value::Object(outputs) }
 }

@@ -4,6 +4,7 @@ mod crashes;
 mod faults;
 mod finishing;
 mod formats;
+mod live;
 mod network_faults;
 mod spool;
 

@@ -1,6 +1,6 @@
 //! Runs this program again as a process that outlives the launcher. It has its own session, ignores hang-ups,
 //! and has no terminal and none of the launcher's descriptors. It can report to the launcher over a pipe for as
-//! long as the launcher reads.
+//! long as the launcher reads, and the launcher can wake it over another.
 
 use super::fork::{self, fork};
 use super::orphan::Orphan;
@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{self, setsid};
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,8 +26,18 @@ use std::time::{Duration, Instant};
 pub const LARGE_PAGES: (&str, &str) =
     ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=16777216");
 
-/// The reading end of its stdout.
+/// How the process uses memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// In large pages: for work that is done at once.
+    Large,
+    /// As any process: for one that stays.
+    Usual,
+}
+
+/// The launcher's ends of its stdin and stdout.
 pub struct Detached {
+    stdin: PipeWriter,
     stdout: File,
     received: Vec<u8>,
 }
@@ -44,26 +54,45 @@ pub enum Received {
 impl Detached {
     /// Starts this program's own executable by this name, with these arguments. Call it while the process has one
     /// thread.
-    pub fn start(name: &CStr, args: Vec<OsString>) -> io::Result<Detached> {
+    pub fn start(name: &CStr, args: Vec<OsString>, memory: Memory) -> io::Result<Detached> {
         let name = OsStr::from_bytes(name.to_bytes()).to_owned();
         let program = Program {
             file: own_executable()?,
             name,
             args,
-            added_variables: large_pages(),
+            added_variables: if memory == Memory::Large { large_pages() } else { Vec::new() },
             orphan: Orphan::LivesOn,
         };
         let image = program.image()?;
-        let (read, write) = io::pipe()?;
-        let (null, write) = (fork::null()?, OwnedFd::from(write));
+        let ((read, write), (wakes, stdin)) = (io::pipe()?, io::pipe()?);
+        let (null, write, wakes) = (fork::null()?, OwnedFd::from(write), OwnedFd::from(wakes));
         // Signals are blocked: a hang-up or a terminal key before `setsid` would end the new process.
         if fork()?.is_none() {
-            become_detached(&image, &null, &write);
+            become_detached(&image, &wakes, &write, &null);
         }
-        drop(write);
+        drop((write, wakes));
         let stdout = File::from(OwnedFd::from(read));
         fcntl(&stdout, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Detached { stdout, received: Vec::new() })
+        fcntl(&stdin, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Detached { stdin, stdout, received: Vec::new() })
+    }
+
+    /// Writes to its stdin, which ends when the launcher ends.
+    pub fn send(&mut self, message: &[u8]) {
+        // Full: it has enough to read. Closed: it has ended.
+        let _ = self.stdin.write(message);
+    }
+
+    /// Whether it closed its stdout.
+    pub fn has_ended(&mut self) -> bool {
+        loop {
+            match self.read() {
+                Ok(0) => return true,
+                Ok(_) => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Reads until the process closes its stdout, `until` is over, or the user asks the launcher to end.
@@ -109,11 +138,11 @@ fn own_executable() -> io::Result<PathBuf> {
 }
 
 /// Runs in the fork; ends in exec.
-fn become_detached(image: &Image, null: &OwnedFd, stdout: &OwnedFd) -> ! {
+fn become_detached(image: &Image, stdin: &OwnedFd, stdout: &OwnedFd, null: &OwnedFd) -> ! {
     let _ = catch_unwind(AssertUnwindSafe(|| -> io::Result<()> {
         setsid()?;
         signals::drop_pending()?;
-        fork::set_streams(null, stdout, null)?;
+        fork::set_streams(stdin, stdout, null)?;
         close_all_but_streams();
         SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         Err(image.exec())
@@ -155,19 +184,42 @@ fn close_all_but_streams() {
     }
 }
 
-/// In the detached process: leaves its working folder, sets its process name, and starts the alarm that ends it
-/// after `limit`, even if it hangs.
-pub fn settle(name: &CStr, limit: Duration) {
+/// In the detached process: leaves its working folder and sets its process name.
+pub fn settle(name: &CStr) {
     let _ = unistd::chdir("/");
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_name(name);
-    end_within(limit);
+    #[cfg(not(target_os = "linux"))]
+    let _ = name;
 }
 
-/// In the detached process: replaces the alarm; the limit counts from now.
+/// In the detached process: an alarm ends it after this time from now, even if it hangs. Replaces the alarm before.
 pub fn end_within(limit: Duration) {
     unistd::alarm::set(limit.as_secs().try_into().unwrap_or(u32::MAX));
 }
+
+/// In the detached process: removes the alarm, for a process that stays as long as Codex.
+pub fn end_never() {
+    unistd::alarm::cancel();
+}
+
+/// In the detached process: lets all others go first, for CPU and for disks.
+pub fn give_way() {
+    #[expect(unsafe_code, reason = "setpriority and ioprio_set; nix offers no safe form")]
+    // SAFETY: both calls change this process's priorities only; an error leaves them as they were.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
+        #[cfg(target_os = "linux")]
+        libc::syscall(libc::SYS_ioprio_set, 1, 0, LAST_OF_BEST_EFFORT);
+    }
+}
+
+/// Of -20 to 19. Codex and its tools get most of a busy CPU, and the tracer some of it.
+const NICENESS: i32 = 10;
+
+/// Linux's best-effort class (2, in the upper bits) and the last of its levels. The idle class may starve.
+#[cfg(target_os = "linux")]
+const LAST_OF_BEST_EFFORT: i32 = (2 << 13) | 7;
 
 /// In the detached process: writes to the launcher; errors are ignored, for the launcher may have stopped reading.
 pub fn report(message: &[u8]) {

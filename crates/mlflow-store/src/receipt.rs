@@ -36,7 +36,7 @@ impl Receipt {
         delivered_at: Timestamp,
         spans: &[Span],
     ) -> Receipt {
-        let spans = spans.iter().map(|span| (span.id, digest_of(span))).collect();
+        let spans = spans.iter().map(|span| (span.id, span_digest(span))).collect();
         Receipt {
             target,
             experiment_id,
@@ -68,8 +68,13 @@ impl Receipt {
 
     /// Whether the target took the span in exactly this form.
     pub fn holds(&self, span: &Span) -> bool {
-        self.spans.get(&span.id).is_some_and(|sent| *sent == digest_of(span))
+        self.spans.get(&span.id).is_some_and(|sent| *sent == span_digest(span))
     }
+}
+
+/// As receipts keep it.
+pub fn span_digest(span: &Span) -> String {
+    digest_of(span)
 }
 
 fn info_digest(trace: &Trace) -> String {

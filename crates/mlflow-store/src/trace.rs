@@ -103,6 +103,11 @@ impl Trace {
         self.spans.first().filter(|first| first.parent.is_none())
     }
 
+    /// As `root`.
+    pub fn root_mut(&mut self) -> Option<&mut Span> {
+        self.spans.first_mut().filter(|first| first.parent.is_none())
+    }
+
     /// As `check_tree`, for some of a trace's spans: parents may be missing, so a longer cycle is not found.
     pub fn check_part(&self) -> Result<(), BadTree> {
         self.parents().map(drop)

@@ -12,7 +12,6 @@ use crate::queue::receipts;
 use crate::queue::spool::list::{EntryState, Listed};
 use crate::queue::thread_history::recent_threads;
 use codex_session::rollout::thread_files::ThreadFiles;
-use codex_session::session;
 use std::collections::BTreeMap;
 
 /// How many sessions are read for unknown lines: enough to notice a new Codex, few enough to read quickly.
@@ -79,7 +78,7 @@ fn unknown(paths: &Paths) -> Finding {
     let mut shelf = ThreadFiles::new(paths.home().path());
     for thread in recent_threads(paths, RECENT) {
         let files = shelf.files_of(&thread, None);
-        let own = gather::session_of(&thread, &files, paths.home(), &session::read);
+        let own = gather::session_of(&thread, &files, &gather::from_disk(paths.home()));
         let Ok(Some((session, _))) = own else {
             continue;
         };

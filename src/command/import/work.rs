@@ -10,7 +10,6 @@ use crate::queue::target_state::TargetState;
 use crate::redact::Redacted;
 use codex_session::rollout::files::SessionFile;
 use codex_session::rollout::thread_files::in_parts;
-use codex_session::session;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;
 use codex_session::thread::ThreadId;
@@ -159,7 +158,7 @@ impl ImportRun<'_> {
     fn session_of(&self, files: &[SessionFile]) -> Result<(Session, PathBuf), String> {
         let thread = &files.first().ok_or("it has no file")?.thread;
         let files = in_parts(thread, files.iter().map(|file| file.path.clone()));
-        let own = gather::session_of(thread, &files, self.context.home(), &session::read);
+        let own = gather::session_of(thread, &files, &gather::from_disk(self.context.home()));
         let own = own.map_err(|(file, error)| format!("{}: {error}", file.display()))?;
         own.ok_or_else(|| "it has no file".into())
     }

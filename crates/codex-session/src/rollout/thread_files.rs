@@ -3,6 +3,7 @@
 //! A home may hold a hundred thousand files, so the thread and its creation time come from file names alone. The
 //! first line is read only of files whose thread was made while another one worked.
 
+use super::files;
 use super::path::files_below;
 use super::path::{self, day_folder, time_of};
 use crate::thread::ThreadId;
@@ -17,13 +18,27 @@ use std::time::SystemTime;
 /// Days that are searched at most; of a longer time, the latest ones.
 const MOST_DAYS: usize = 400;
 
-/// Lists each folder once, and keeps the list.
+/// Lists each folder once, reads the first line of a file once, and keeps both.
 #[derive(Debug)]
 pub struct ThreadFiles {
     home: PathBuf,
     /// Folders with session files, outside the home.
     further: Vec<PathBuf>,
     listed: HashMap<PathBuf, Vec<PathBuf>>,
+    starters: HashMap<PathBuf, Starter>,
+}
+
+/// The threads that started a file's thread, as its first line names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Starter {
+    parent: Option<String>,
+    session: Option<String>,
+}
+
+impl Starter {
+    pub fn is(&self, thread: &str) -> bool {
+        self.parent.as_deref() == Some(thread) || self.session.as_deref() == Some(thread)
+    }
 }
 
 /// The files of one thread, in the order in which Codex began them; each with its twins: an archived, a compressed
@@ -32,7 +47,28 @@ pub type Parts = Vec<Vec<PathBuf>>;
 
 impl ThreadFiles {
     pub fn new(home: &Path) -> ThreadFiles {
-        ThreadFiles { home: home.to_path_buf(), further: Vec::new(), listed: HashMap::new() }
+        ThreadFiles {
+            home: home.to_path_buf(),
+            further: Vec::new(),
+            listed: HashMap::new(),
+            starters: HashMap::new(),
+        }
+    }
+
+    /// Lists folders again from now on: files have come or gone.
+    pub fn list_again(&mut self) {
+        self.listed.clear();
+    }
+
+    /// None while the file has no first line.
+    pub fn starter_of(&mut self, file: &Path) -> Option<&Starter> {
+        if !self.starters.contains_key(file) {
+            let meta = files::meta_of(file).ok()??;
+            let starter =
+                Starter { parent: meta.parent().map(str::to_owned), session: meta.session_id.clone() };
+            self.starters.insert(file.to_path_buf(), starter);
+        }
+        self.starters.get(file)
     }
 
     /// Adds a folder outside the home, with those below it.

@@ -117,8 +117,14 @@ impl Tail {
         &self.prompts
     }
 
+    /// An open turn is running.
     pub fn session(&self) -> Session {
         named_by(&self.path, self.reducer.snapshot())
+    }
+
+    /// The session of a file that is complete: an open turn is lost.
+    pub fn ended_session(&self) -> Session {
+        named_by(&self.path, self.reducer.clone().finish())
     }
 }
 

@@ -78,7 +78,8 @@ impl From<Text> for String {
 
 impl PartialEq for Text {
     fn eq(&self, other: &Text) -> bool {
-        **self == **other
+        // Clones are equal without a look at their bytes.
+        std::ptr::eq(self.as_str(), other.as_str()) || **self == **other
     }
 }
 

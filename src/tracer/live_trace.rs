@@ -1,0 +1,167 @@
+//! A trace that grows: which of its spans changed since the last update, and which its target has.
+//!
+//! Each update builds the whole trace anew, as after Codex's end, and compares it with the build before. Both share
+//! their texts with the session, so a comparison costs little, and only what differs is redacted and sent.
+
+use crate::queue::receipts::StoredReceipt;
+use crate::queue::spool::entry::Rank;
+use crate::redact::{Redacted, RedactionMemory, Redactor};
+use crate::settings::modes::Content;
+use jiff::Timestamp;
+use mlflow_store::ids::SpanId;
+use mlflow_store::receipt::{Receipt, span_digest};
+use mlflow_store::target::Target;
+use mlflow_store::trace::{Span, Trace, TraceState};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// The shortest time between two updates of the information and the root span.
+const INFO: Duration = Duration::from_secs(3);
+
+/// Bytes of the root span for which `INFO` grows by a second: the root holds every prompt and answer, and what is
+/// written per second must not grow with the session.
+const ROOT_BYTES_PER_SECOND: usize = 64 << 10;
+
+#[derive(Default)]
+pub struct LiveTrace {
+    /// The spans of the last build, before redaction.
+    built: HashMap<SpanId, Span>,
+    content: Content,
+    memory: RedactionMemory,
+    /// The digest of each span that the target has.
+    sent: BTreeMap<SpanId, String>,
+    /// Spans whose last form did not arrive.
+    unsent: BTreeSet<SpanId>,
+    /// The digests of what is under way.
+    under_way: Vec<(SpanId, String)>,
+    /// State and previews of the last information sent: they change when a turn begins or ends.
+    shown: Option<(TraceState, Option<String>, Option<String>)>,
+    info_due: Option<Instant>,
+    experiment_id: Option<String>,
+    rank: Option<Rank>,
+    /// The target takes whole traces only.
+    pub takes_wholes_only: bool,
+}
+
+/// What to send.
+#[derive(Debug)]
+pub enum Changes {
+    None,
+    /// Only the root has changed; it waits until then.
+    Root(Instant),
+    /// The whole trace: the target got none of it from this process, or takes no parts.
+    Whole(Redacted),
+    /// All information of the trace, and the spans to send; the root only when it is due.
+    Part(Redacted),
+}
+
+impl LiveTrace {
+    /// `receipt`: what the target took from earlier launches.
+    pub fn new(receipt: Option<Receipt>) -> LiveTrace {
+        let sent = receipt.map(|receipt| receipt.spans).unwrap_or_default();
+        LiveTrace { sent, ..LiveTrace::default() }
+    }
+
+    /// What changed since the last call. Call it when nothing is under way.
+    pub fn changes(&mut self, built: Trace, content: Content, redactor: &Redactor, now: Instant) -> Changes {
+        let is_whole = self.takes_wholes_only || self.built.is_empty() || content != self.content;
+        let shown = (built.state, built.request_preview.clone(), built.response_preview.clone());
+        let is_root_due =
+            is_whole || self.shown.as_ref() != Some(&shown) || self.info_due.is_none_or(|due| due <= now);
+        let has_changed = |span: &Span| {
+            self.unsent.contains(&span.id) || self.built.get(&span.id).is_none_or(|before| before != span)
+        };
+        let changed: Vec<&Span> = built.spans.iter().filter(|span| has_changed(span)).collect();
+        if changed.is_empty() {
+            return Changes::None;
+        }
+        if changed.iter().all(|span| span.parent.is_none()) && !is_root_due {
+            return Changes::Root(self.info_due.unwrap_or(now));
+        }
+        let is_wanted = |span: &Span| match span.parent {
+            None => is_root_due,
+            Some(_) => is_whole || has_changed(span),
+        };
+        let spans = built.spans.iter().filter(|span| is_wanted(span)).cloned().collect();
+        let mut part = self.redact(Trace { spans, ..info_of(&built) }, content, redactor);
+        if self.memory.has_learned() && !is_whole {
+            // Spans that were sent before may repeat the secret.
+            part = self.redact(built.clone(), content, redactor);
+        }
+        self.rank = Some(Rank { ended_at: built.ended_at, spans: built.spans.len() });
+        self.content = content;
+        // A root that was not sent stays as it was sent last.
+        let root = (!is_root_due).then(|| built.spans.first().map(|root| root.id)).flatten();
+        let root = root.and_then(|id| self.built.remove_entry(&id));
+        self.built = built.spans.into_iter().map(|span| (span.id, span)).collect();
+        self.built.extend(root);
+        if is_root_due {
+            self.shown = Some(shown);
+            let bytes = part.root().map_or(0, |root| serde_json::to_vec(root).map_or(0, |json| json.len()));
+            let further = Duration::from_secs((bytes / ROOT_BYTES_PER_SECOND) as u64);
+            self.info_due = Some(now + INFO + further);
+        }
+        let digests = part.spans.iter().map(|span| (span.id, span_digest(span)));
+        self.under_way = digests.filter(|(id, digest)| self.sent.get(id) != Some(digest)).collect();
+        self.unsent.clear();
+        if is_whole {
+            return Changes::Whole(part);
+        }
+        let new: BTreeSet<SpanId> = self.under_way.iter().map(|(id, _)| *id).collect();
+        let part = part.with_spans(|span| new.contains(&span.id));
+        Changes::Part(part)
+    }
+
+    fn redact(&mut self, part: Trace, content: Content, redactor: &Redactor) -> Redacted {
+        redactor.redact_part(part, content, &mut self.memory)
+    }
+
+    /// The target took what was under way.
+    pub fn arrived(&mut self, experiment_id: String) {
+        self.sent.extend(self.under_way.drain(..));
+        self.experiment_id = Some(experiment_id);
+    }
+
+    /// The target did not take what was under way, as far as is known.
+    pub fn failed(&mut self) {
+        self.unsent.extend(self.under_way.drain(..).map(|(id, _)| id));
+        (self.shown, self.info_due) = (None, None);
+    }
+
+    /// The target takes no parts of this trace, or has lost it: the next update is whole.
+    pub fn start_again(&mut self) {
+        self.failed();
+        (self.built, self.sent) = (HashMap::new(), BTreeMap::new());
+    }
+
+    /// What the target has, for exporters.
+    pub fn sent(&self, target: &Target, now: Timestamp) -> Receipt {
+        let experiment_id = self.experiment_id.clone().unwrap_or_default();
+        let empty = Receipt::from_spans(target.clone(), experiment_id, now, &[]);
+        Receipt { spans: self.sent.clone(), ..empty }
+    }
+
+    /// None while the target has taken nothing from this process.
+    pub fn receipt(&self, target: &Target, now: Timestamp) -> Option<StoredReceipt> {
+        self.experiment_id.as_ref()?;
+        Some(StoredReceipt { receipt: self.sent(target, now), rank: self.rank?, bytes: 0 })
+    }
+}
+
+/// The trace without its spans.
+fn info_of(trace: &Trace) -> Trace {
+    let Trace { id, name, state, started_at, ended_at, .. } = trace;
+    let Trace { request_preview, response_preview, metadata, tags, .. } = trace;
+    Trace {
+        id: *id,
+        name: name.clone(),
+        state: *state,
+        started_at: *started_at,
+        ended_at: *ended_at,
+        request_preview: request_preview.clone(),
+        response_preview: response_preview.clone(),
+        metadata: metadata.clone(),
+        tags: tags.clone(),
+        spans: Vec::new(),
+    }
+}

@@ -1,0 +1,67 @@
+//! A trace while Codex works: with the real Codex, read by MLflow's client.
+
+use crate::LAUNCHER;
+use serde_json::json;
+use std::fs;
+use support::run::LIMIT;
+use support::{End, Home, ModelServer, Oracle, Reply, Script, Trace, assert_facts, codex, start, wait_for};
+
+/// A command that runs until the test makes this file in the working folder.
+const GO: &str = "go";
+
+fn waits() -> String {
+    format!("echo before; until [ -e {GO} ]; do sleep 0.05; done; echo after")
+}
+
+fn a_command_that_waits() -> Script {
+    Script::new()
+        .reply(
+            Reply::new()
+                .call("exec_command", json!({"cmd": waits(), "yield_time_ms": 60_000}))
+                .usage(100, 0, 10, 0),
+        )
+        .reply(Reply::new().answer("it is done").usage(200, 0, 20, 0))
+}
+
+fn let_go(home: &Home) {
+    fs::write(home.work().join(GO), "").expect("make the file");
+}
+
+#[test]
+fn a_tool_call_that_runs_is_seen_and_completed_under_the_same_id() {
+    let (Some(codex), Some(oracle)) = (codex(), Oracle::newest()) else { return };
+    let server = ModelServer::start(a_command_that_waits());
+    let home = Home::new(&server.url());
+    let traced = start(home.traced(LAUNCHER, &codex.native).args(["exec", "--skip-git-repo-check", "do it"]));
+    let mut seen: Option<Trace> = None;
+    wait_for("the running call in the store", LIMIT, || {
+        seen = if home.database().exists() { oracle.traces(&home.database()).pop() } else { None };
+        seen.as_ref().is_some_and(|trace| trace.spans.iter().any(|span| span.kind == "TOOL"))
+    });
+    let seen = seen.expect("it was waited for");
+    assert_facts(
+        &seen,
+        r#"
+        trace IN_PROGRESS request="do it" response="running" in=100 out=10
+        codex_cli_session AGENT UNSET outputs.status="running"
+          llm_call_1 LLM OK in=100 out=10
+          tool_exec_command TOOL UNSET outputs.status="running"
+        "#,
+    );
+    let_go(&home);
+    traced.finish(LIMIT).ended(End::Code(0));
+    let whole = oracle.trace(&home.database());
+    assert_facts(
+        &whole,
+        r#"
+        trace OK request="do it" response="it is done" in=300 out=30
+        codex_cli_session AGENT OK outputs.status="completed" process.exit.code=0
+          llm_call_1 LLM OK in=100 out=10
+          tool_exec_command TOOL OK outputs.result="before\nafter\n"
+          llm_call_2 LLM OK in=200 out=20
+        "#,
+    );
+    for span in &seen.spans {
+        assert_eq!(whole.span(&span.name).span_id, span.span_id);
+    }
+}
