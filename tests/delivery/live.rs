@@ -42,10 +42,10 @@ fn a_tool_call_that_runs_is_seen_and_completed_under_the_same_id() {
     assert_facts(
         &seen,
         r#"
-        trace IN_PROGRESS request="do it" response="running" in=100 out=10
-        codex_cli_session AGENT UNSET outputs.status="running"
+        trace IN_PROGRESS request="do it" response=running in=100 out=10
+        codex_cli_session AGENT UNSET outputs.status=running
           llm_call_1 LLM OK in=100 out=10
-          tool_exec_command TOOL UNSET outputs.status="running"
+          tool_exec_command TOOL UNSET outputs.status=running
         "#,
     );
     let_go(&home);
@@ -55,7 +55,7 @@ fn a_tool_call_that_runs_is_seen_and_completed_under_the_same_id() {
         &whole,
         r#"
         trace OK request="do it" response="it is done" in=300 out=30
-        codex_cli_session AGENT OK outputs.status="completed" process.exit.code=0
+        codex_cli_session AGENT OK outputs.status=completed process.exit.code=0
           llm_call_1 LLM OK in=100 out=10
           tool_exec_command TOOL OK outputs.result="before\nafter\n"
           llm_call_2 LLM OK in=200 out=20

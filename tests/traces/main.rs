@@ -5,6 +5,7 @@ mod corpus;
 mod exec_trace;
 mod families;
 mod generations;
+mod live;
 mod odd_lines;
 mod prices;
 mod properties;

@@ -1,0 +1,215 @@
+//! A trace that grows by updates, as the tracer sends them, is the trace that is made at the end.
+
+use codex_session::session::Tail;
+use codex_session::session::model::Session;
+use codex_traced::claim::thread_record::ThreadRecord;
+use codex_traced::redact::{Redactor, Rules, Salt};
+use codex_traced::settings::modes::Content;
+use codex_traced::trace::build::{TraceSource, build_family};
+use codex_traced::tracer::live_trace::{Changes, LiveTrace};
+use mlflow_store::ids::SpanId;
+use mlflow_store::trace::{Span, Trace};
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+/// Of smaller files every line is a step.
+const SMALL: usize = 100_000;
+
+static CORPUS: LazyLock<Vec<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
+    let below = |folder: &Path| -> Vec<PathBuf> {
+        fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let mut paths: Vec<_> = below(Path::new("tests/corpus")).iter().flat_map(|of| below(of)).collect();
+    paths.sort();
+    paths.into_iter().map(|path| (path.clone(), fs::read(path).expect("a file of the corpus"))).collect()
+});
+
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(Rules::built_in(), Salt::new([0; 32])));
+
+fn built(session: Session) -> Option<Trace> {
+    let source = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
+    build_family(&session.into(), &ThreadRecord::default(), source)
+}
+
+/// What becomes of an update.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Arrives,
+    Fails,
+}
+
+/// A session file that grows, its tracer, and a target that keeps what arrives.
+struct Follow {
+    _folder: tempfile::TempDir,
+    file: File,
+    tail: Tail,
+    live: LiveTrace,
+    content: Content,
+    now: Instant,
+    info: Option<Trace>,
+    spans: BTreeMap<SpanId, Span>,
+    /// Every id that was ever sent.
+    ids: BTreeSet<SpanId>,
+}
+
+impl Follow {
+    fn new(content: Content) -> Follow {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("session.jsonl");
+        Follow {
+            file: File::create(&path).expect("the session file"),
+            tail: Tail::new(&path),
+            live: LiveTrace::new(None),
+            content,
+            now: Instant::now(),
+            info: None,
+            spans: BTreeMap::new(),
+            ids: BTreeSet::new(),
+            _folder: folder,
+        }
+    }
+
+    fn grow(&mut self, bytes: &[u8], after: Duration, fate: Fate) {
+        self.file.write_all(bytes).expect("write");
+        self.tail.read().expect("read");
+        self.now += after;
+        self.update(fate);
+    }
+
+    fn update(&mut self, fate: Fate) {
+        let Some(built) = built(self.tail.session()) else { return };
+        let whole = built.spans.len();
+        let (part, is_whole) = match self.live.changes(built, self.content, &REDACTOR, self.now) {
+            Changes::None | Changes::Root(_) => return,
+            Changes::Whole(trace) => (Trace::from(trace), true),
+            Changes::Part(part) => (Trace::from(part), false),
+        };
+        assert!(!is_whole || part.spans.len() == whole);
+        self.ids.extend(part.spans.iter().map(|span| span.id));
+        match fate {
+            Fate::Arrives => {
+                self.spans.extend(part.spans.iter().map(|span| (span.id, span.clone())));
+                if part.root().is_some() {
+                    self.info = Some(Trace { spans: Vec::new(), ..part });
+                }
+                self.live.arrived("1".into());
+            }
+            Fate::Fails => self.live.failed(),
+        }
+    }
+
+    /// What the target has at the end, and what a trace made at the end is.
+    fn end(mut self) -> (Option<Trace>, Option<Trace>) {
+        // The root waits for its time.
+        self.now += Duration::from_secs(3600);
+        self.update(Fate::Arrives);
+        let made = built(self.tail.session()).map(|built| Trace::from(REDACTOR.redact(built, self.content)));
+        let mut kept = self.info.take();
+        if let (Some(kept), Some(made)) = (&mut kept, &made) {
+            kept.spans = made.spans.iter().filter_map(|span| self.spans.remove(&span.id)).collect();
+            let whole: BTreeSet<SpanId> = made.spans.iter().map(|span| span.id).collect();
+            assert!(self.ids.is_subset(&whole), "an update had a span that the trace has not");
+        }
+        (kept, made)
+    }
+}
+
+#[test]
+fn every_line_of_a_small_session_is_an_update_and_the_sum_is_the_whole() {
+    for (path, bytes) in CORPUS.iter().filter(|(_, bytes)| bytes.len() < SMALL) {
+        let mut follow = Follow::new(Content::Full);
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            follow.grow(line, Duration::from_secs(1), Fate::Arrives);
+        }
+        let (kept, made) = follow.end();
+        assert_eq!(kept, made, "{}", path.display());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_steps_with_any_failures_give_the_whole(
+        (path, bytes) in select(&**CORPUS),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0_u64..8, prop::bool::weighted(0.8)), 0..12),
+        content in select(vec![Content::Full, Content::Metadata]),
+    ) {
+        let mut cuts: Vec<_> = cuts.iter().map(|(at, after, arrives)| (at.index(bytes.len() + 1), *after, *arrives)).collect();
+        cuts.push((bytes.len(), 1, true));
+        cuts.sort();
+        let (mut follow, mut from) = (Follow::new(content), 0);
+        for (to, after, arrives) in cuts {
+            let fate = if arrives { Fate::Arrives } else { Fate::Fails };
+            follow.grow(&bytes[from..to], Duration::from_secs(after), fate);
+            from = to;
+        }
+        let (kept, made) = follow.end();
+        prop_assert_eq!(kept, made, "{}", path.display());
+    }
+}
+
+/// A session of one turn: each text is a command that the model asks for.
+fn lines(commands: &[&str]) -> Vec<String> {
+    let at = |second: usize| format!("2026-11-22T10:00:{second:02}.000Z");
+    let line = |second, kind: &str, payload: serde_json::Value| {
+        serde_json::json!({"timestamp": at(second), "type": kind, "payload": payload}).to_string() + "\n"
+    };
+    let mut lines = vec![
+        line(
+            0,
+            "session_meta",
+            serde_json::json!({"id": "01a202b6-a73e-7ee3-8243-251c871b1d4f", "timestamp": at(0), "cwd": "/w"}),
+        ),
+        line(1, "event_msg", serde_json::json!({"type": "task_started", "turn_id": "t"})),
+        line(1, "event_msg", serde_json::json!({"type": "user_message", "message": "go"})),
+    ];
+    for (number, command) in commands.iter().enumerate() {
+        let call = serde_json::json!({"type": "function_call", "name": "shell", "call_id": format!("c{number}"), "arguments": serde_json::json!({"command": command}).to_string()});
+        lines.push(line(2 + number, "response_item", call));
+        let output = serde_json::json!({"type": "function_call_output", "call_id": format!("c{number}"), "output": "done"});
+        lines.push(line(2 + number, "response_item", output));
+    }
+    lines
+}
+
+#[test]
+fn a_secret_that_becomes_known_later_is_replaced_in_spans_that_were_sent_before() {
+    let secret = "hunter2-and-a-half-Kq7";
+    let commands =
+        [format!("echo {secret}"), "ls".into(), format!("export DB_PASSWORD={secret}"), "ls".into()];
+    let mut follow = Follow::new(Content::Full);
+    for line in lines(&commands.each_ref().map(String::as_str)) {
+        follow.grow(line.as_bytes(), Duration::from_secs(1), Fate::Arrives);
+    }
+    let (kept, made) = follow.end();
+    assert_eq!(kept, made);
+    let text = serde_json::to_string(&kept).expect("JSON");
+    assert!(text.contains("[redacted:") && !text.contains(secret), "{text}");
+}
+
+#[test]
+fn an_update_has_only_what_changed() {
+    let commands: Vec<String> = (0..50).map(|number| format!("echo {number}")).collect();
+    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+    let lines = lines(&commands);
+    let (last, before) = lines.split_last().expect("lines");
+    let mut follow = Follow::new(Content::Full);
+    follow.grow(before.concat().as_bytes(), Duration::ZERO, Fate::Arrives);
+    follow.file.write_all(last.as_bytes()).expect("write");
+    follow.tail.read().expect("read");
+    let built = built(follow.tail.session()).expect("a trace");
+    match follow.live.changes(built, Content::Full, &REDACTOR, follow.now) {
+        Changes::Part(part) => {
+            let names: Vec<&str> = part.spans.iter().map(|span| &*span.name).collect();
+            assert_eq!(names, ["tool_shell"], "the last call, which has returned; the root waits");
+        }
+        other => panic!("{other:?}"),
+    }
+}
