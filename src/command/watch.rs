@@ -1,4 +1,5 @@
-//! `mlflow watch`: traces sessions that no launch began, whenever one of their turns ends.
+//! `mlflow watch`: traces sessions that no launch began. While a turn runs their traces are brought up to date, and
+//! when it ends they are delivered.
 
 use super::text_layout::prompt_line;
 use super::{CommandError, print};
@@ -18,10 +19,12 @@ use crate::queue::{receipts, spool};
 use crate::settings::Tracing;
 use crate::settings::modes::Granularity;
 use crate::trace::ids::trace_of_turn;
+use crate::tracer::live_threads::LiveThreads;
+use crate::tracer::session_cache::Look;
+use crate::tracer::thread_source::ThreadSource;
 use codex_session::rollout::file_changes::Changes;
 use codex_session::rollout::files::root_of;
 use codex_session::rollout::thread_files::ThreadFiles;
-use codex_session::session::Tail;
 use codex_session::session::family::Family;
 use codex_session::session::model::Session;
 use codex_session::thread::ThreadId;
@@ -34,7 +37,7 @@ use mlflow_store::page_address;
 use mlflow_store::target::Target;
 use nix::libc::SIGINT;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -48,17 +51,13 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// The limit of one delivery, during which `watch` reports no other turn's end.
 const AT_MOST: Duration = Duration::from_secs(10);
 
-/// How many sessions stay in memory. An evicted session is read again from its start.
-const MOST_TAILS: usize = 8;
-
 struct Watcher<'a> {
     context: Context<'a>,
     destination: &'a Destination,
     granularity: Granularity,
     signals: &'a SignalPipe,
     asked: Cell<usize>,
-    /// With their paths; the one that was read last is at the end.
-    tails: VecDeque<(PathBuf, Tail)>,
+    live: LiveThreads,
 }
 
 pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
@@ -81,6 +80,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
     let changes = Changes::begin(home.path());
     settings.problems.iter().for_each(|problem| notice::print(problem));
     let destination = Destination::from_settings(&settings);
+    let live = LiveThreads::new(&context).map_err(|error| error.to_string())?;
     print(&format!("watching {}\n", in_one_line(&home.sessions().to_string_lossy())));
     Watcher {
         context,
@@ -88,7 +88,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
         granularity: settings.granularity.value,
         signals: &signals,
         asked: Cell::new(0),
-        tails: VecDeque::new(),
+        live,
     }
     .follow(changes);
     Ok(ChildExit::Signal(SIGINT))
@@ -100,9 +100,9 @@ impl Watcher<'_> {
         let mut due: BTreeMap<PathBuf, Instant> = BTreeMap::new();
         let mut again = Instant::now() + AGAIN;
         loop {
-            let next = due.values().min().map_or(again, |next| again.min(*next));
+            let next = due.values().copied().chain(self.live.next_update()).fold(again, Instant::min);
             let patience = next.saturating_duration_since(Instant::now());
-            changes.wait([self.signals.as_fd()], patience);
+            changes.wait([self.signals.as_fd(), self.live.wakes()], patience);
             if self.times_asked() > 0 {
                 return;
             }
@@ -115,6 +115,10 @@ impl Watcher<'_> {
                     notice::print(&in_one_line(&format!("{}: {failure}", path.display())));
                 }
             }
+            self.live.take_answers();
+            let other = ThreadSource::Other { destination: self.destination, granularity: self.granularity };
+            self.live.update(|_| Some(other), &self.context, now);
+            self.live.unload_idle(&self.context, now);
             if now >= again {
                 self.context.reread_settings();
                 let request =
@@ -132,46 +136,50 @@ impl Watcher<'_> {
     }
 
     fn look_at(&mut self, path: &Path) -> Result<(), CommandError> {
-        let known = self.tails.iter().position(|(of, _)| of == path);
-        let known = known.and_then(|at| self.tails.remove(at));
-        let mut tail = known.map_or_else(|| Tail::new(path), |(_, tail)| tail);
-        let traced = match tail.read() {
+        let look = match self.live.cache.look(path) {
             // Archived or deleted since the change.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error.to_string()),
-            Ok(true) if tail.is_at_rest() => {
-                self.context.reread_settings();
-                self.trace(path, &tail)
-            }
-            Ok(_) => Ok(()),
+            look => look.map_err(|error| error.to_string())?,
         };
-        self.tails.push_back((path.to_path_buf(), tail));
-        if self.tails.len() > MOST_TAILS {
-            self.tails.pop_front();
+        if look == Look::Unchanged {
+            return Ok(());
         }
-        traced
+        let session = self.session_at(path)?;
+        let Some(thread) = ThreadId::from_meta(&session.meta.id) else { return Ok(()) };
+        let thread = root_of(&thread, self.context.home().path());
+        if self.is_a_launchs(&thread, path) {
+            tracing::debug!("the launch that claims thread {thread} traces it");
+            return Ok(());
+        }
+        if look == Look::AtRest {
+            self.context.reread_settings();
+            self.live.release(&thread, &self.context);
+            return self.trace(path, &thread);
+        }
+        self.live.add(thread, Instant::now());
+        self.live.file_changed(path, Instant::now());
+        Ok(())
+    }
+
+    /// An open turn is running.
+    fn session_at(&self, path: &Path) -> Result<Session, CommandError> {
+        let thread = ThreadId::from_rollout_name(path);
+        self.live.cache.session(path, thread.as_ref()).map_err(|error| error.to_string())
     }
 
     /// Traces a session whose turn has ended.
-    fn trace(&self, path: &Path, tail: &Tail) -> Result<(), CommandError> {
-        let session = tail.session();
-        let Some(thread) = ThreadId::from_meta(&session.meta.id) else {
+    fn trace(&self, path: &Path, thread: &ThreadId) -> Result<(), CommandError> {
+        let (context, paths) = (&self.context, &self.context.paths);
+        let Some((family, rollout)) = self.family_of(thread, self.session_at(path)?, path)? else {
             return Ok(());
         };
-        let (context, paths) = (&self.context, &self.context.paths);
-        let thread = root_of(&thread, context.home().path());
-        if self.is_a_launchs(&thread, tail) {
-            tracing::info!("the launch that claims thread {thread} will trace it");
-            return Ok(());
-        }
-        let Some((family, rollout)) = self.family_of(&thread, session, path)? else { return Ok(()) };
         // With a trace per turn, the target may have lost earlier ones. A session's single trace changes with each
         // turn, so it needs no such question.
         let first_turn = receipts(paths).file_of(trace_of_turn(thread.as_str(), 1));
-        let answers = ask(first_turn.exists().then_some(&thread), paths, context.world);
+        let answers = ask(first_turn.exists().then_some(thread), paths, context.world);
         let toward =
             Toward { destination: self.destination, granularity: self.granularity, answers: &answers };
-        let imported = import(&thread, &family, &rollout, toward, context);
+        let imported = import(thread, &family, &rollout, toward, context);
         let Some(imported) = imported.map_err(|error| error.to_string())? else { return Ok(()) };
         let newest = imported.traces.iter().rev().find(|(_, state)| state.must_be_sent());
         let Some((newest, _)) = newest else { return Ok(()) };
@@ -235,10 +243,10 @@ impl Watcher<'_> {
 
     /// Whether a running launch will trace the thread: because it claims it, or because its interface sent a prompt
     /// to it.
-    fn is_a_launchs(&self, thread: &ThreadId, tail: &Tail) -> bool {
+    fn is_a_launchs(&self, thread: &ThreadId, file: &Path) -> bool {
         launches::under_way(&self.context.paths.launches()).iter().any(|launch| {
             let is_logged = |logged: &Logged| match logged {
-                Logged::Prompt { client_id } => tail.prompts().contains(client_id),
+                Logged::Prompt { client_id } => self.live.cache.holds_prompt_in(file, client_id),
                 Logged::Rollout(path) => ThreadId::from_rollout_name(path).as_ref() == Some(thread),
                 Logged::UntaggedOp => false,
             };

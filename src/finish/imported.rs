@@ -38,6 +38,41 @@ pub struct Toward<'a> {
     pub answers: &'a Answers,
 }
 
+/// What is known of a thread that is imported. Nothing of it is stored.
+pub(crate) struct ImportTerms {
+    /// With the content mode of the thread.
+    pub record: ThreadRecord,
+    pub granularity: Granularity,
+    pub destination: Destination,
+}
+
+impl ImportTerms {
+    /// `now` and `asked` count for a thread that was never sent.
+    pub(crate) fn find(
+        thread: &ThreadId,
+        now: &Destination,
+        asked: Granularity,
+        context: &Context,
+    ) -> Result<ImportTerms, PutError> {
+        let (paths, receipts) = (&context.paths, receipts(&context.paths));
+        // An unreadable record is an error: what launches noted there must reach the trace.
+        let mut record = ThreadRecord::load(&paths.threads(), thread)
+            .map_err(|error| PutError(paths.threads(), error.into()))?;
+        mark(&mut record);
+        // The record of a launch that runs, or died, decides before the settings of now.
+        let launches = launches_of(thread, paths);
+        let (noted, content) = (launches.first(), launches.iter().map(|launch| launch.content).max());
+        record.content =
+            context.settings().content.value.max(record.content).max(content.unwrap_or_default());
+        let asked = noted.map_or(asked, |launch| launch.granularity);
+        let granularity = granularity_of(&record, thread, asked, &receipts);
+        let first = first_destination(&record, thread, &receipts);
+        let destination =
+            first.or(noted.map(|launch| launch.destination.clone())).unwrap_or_else(|| now.clone());
+        Ok(ImportTerms { record, granularity, destination })
+    }
+}
+
 /// None when the session has no prompt, or a folder switches tracing off.
 pub fn import(
     thread: &ThreadId,
@@ -46,25 +81,15 @@ pub fn import(
     toward: Toward,
     context: &Context,
 ) -> Result<Option<Imported>, AssembleError> {
-    let (paths, receipts) = (&context.paths, receipts(&context.paths));
+    let receipts = receipts(&context.paths);
     let Toward { destination: now, granularity: asked, answers } = toward;
-    // An unreadable record is an error: what launches noted there must reach the trace.
-    let mut record = ThreadRecord::load(&paths.threads(), thread)
-        .map_err(|error| PutError(paths.threads(), error.into()))?;
-    mark(&mut record);
-    // The record of a launch that runs, or died, decides before the settings of now.
-    let launches = launches_of(thread, paths);
-    let (noted, content) = (launches.first(), launches.iter().map(|launch| launch.content).max());
-    let content = context.settings().content.value.max(record.content).max(content.unwrap_or_default());
-    let asked = noted.map_or(asked, |launch| launch.granularity);
-    let granularity = granularity_of(&record, thread, asked, &receipts);
+    let ImportTerms { record, granularity, mut destination } =
+        ImportTerms::find(thread, now, asked, context)?;
+    let content = record.content;
     let traces = session_traces(family, &record, rollout, granularity, content, context)?;
     if traces.is_empty() {
         return Ok(None);
     }
-    let first = first_destination(&record, thread, &receipts);
-    let mut destination =
-        first.or(noted.map(|launch| launch.destination.clone())).unwrap_or_else(|| now.clone());
     let is_homeless =
         |trace: &Redacted| answers.of(trace.id, &destination.target) == Presence::Lost(ExperimentState::Gone);
     if traces.iter().any(is_homeless) {

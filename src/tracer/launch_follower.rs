@@ -1,17 +1,14 @@
 //! Follows a launch while Codex works: its record, its session files, and its traces in their targets.
 
-use super::live_sender::{Answer, LiveSender};
-use super::live_thread::{LiveThread, Occasion, Workshop};
-use super::pace::Pace;
-use super::session_cache::SessionCache;
+use super::live_threads::{IDLE, LiveThreads};
+use super::thread_source::ThreadSource;
 use crate::claim::claims::certain_claims_of;
-use crate::claim::launch_record::{self, Destination, Launch};
+use crate::claim::launch_record::{self, Launch};
+use crate::claim::verdict::Claim;
 use crate::codex::interface_log::Logged;
 use crate::finish::context::Context;
 use crate::finish::tracer_process::limit_in;
-use crate::settings::modes::Live;
 use codex_session::rollout::file_changes::Changes;
-use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::thread::ThreadId;
 use launch::process::Process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,22 +18,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long the tracer waits for more lines after the first: Codex writes several at once.
-const LINGER: Duration = Duration::from_millis(50);
-
 /// The pace where no event comes: a rollout outside of Codex's home, a Codex without a descriptor.
 const PACE: Duration = Duration::from_secs(2);
 
 /// The shortest time between two searches for the threads of prompts.
 const SEARCH: Duration = Duration::from_millis(250);
-
-/// A thread leaves memory when nothing was written to it for so long.
-const IDLE: Duration = Duration::from_secs(10 * 60);
-
-/// Of more threads in memory, those leave that were not written to for `RESTING`.
-const MOST_LOADED: usize = 8;
-
-const RESTING: Duration = Duration::from_secs(60);
 
 pub(super) struct LaunchFollower<'c, 'w> {
     context: &'c Context<'w>,
@@ -47,9 +33,8 @@ pub(super) struct LaunchFollower<'c, 'w> {
     /// Readable when Codex ends.
     ending: Option<OwnedFd>,
     changes: Changes,
-    shelf: ThreadFiles,
-    cache: SessionCache,
-    threads: BTreeMap<ThreadId, LiveThread>,
+    threads: LiveThreads,
+    claims: BTreeMap<ThreadId, Claim>,
     /// What was searched: threads that Codex held, files that its interface logged.
     searched: BTreeSet<ThreadId>,
     /// Ids of prompts that the interface logged, and that no thread in memory holds yet.
@@ -58,9 +43,6 @@ pub(super) struct LaunchFollower<'c, 'w> {
     /// There is new evidence, or a file changed.
     is_search_wanted: bool,
     search_due: Instant,
-    sender: LiveSender,
-    pace: Pace,
-    has_failed: bool,
     /// How long a job waits for the delivery.
     limit: Option<Duration>,
 }
@@ -79,17 +61,13 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
             launch: launch.clone(),
             launcher: Some(io::stdin()),
             changes: Changes::begin(home),
-            shelf: ThreadFiles::new(home),
-            cache: SessionCache::default(),
-            threads: BTreeMap::new(),
+            threads: LiveThreads::new(context)?,
+            claims: BTreeMap::new(),
             searched: BTreeSet::new(),
             missing: BTreeSet::new(),
             known_prompts: 0,
             is_search_wanted: true,
             search_due: now,
-            sender: LiveSender::start(context.access())?,
-            pace: Pace::new(now),
-            has_failed: false,
             limit: None,
         };
         follower.learn(launch);
@@ -102,22 +80,14 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
         while !self.is_over() {
             self.wait();
             self.take_changes();
-            for answer in self.sender.take_answers() {
-                self.answered(answer);
-            }
+            self.threads.take_answers();
             let now = Instant::now();
             self.find_threads(now);
-            if self.next_update().is_some_and(|due| due <= now) {
-                self.update(now);
-            }
-            self.unload_idle(now);
+            self.update(now);
+            self.threads.unload_idle(self.context, now);
         }
-        let (now, Self { sender, mut threads, context, limit, .. }) = (Instant::now(), self);
-        for Answer { thread, trace, outcome } in sender.stop() {
-            let _ = threads.get_mut(&thread).map(|thread| thread.answered(trace, outcome, now));
-        }
-        threads.values_mut().for_each(|thread| thread.unload(context));
-        limit
+        self.threads.end(self.context);
+        self.limit
     }
 
     fn is_over(&self) -> bool {
@@ -125,28 +95,16 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
         self.launch.exit.is_some() || (self.launcher.is_none() && !is_child_alive())
     }
 
-    /// When the next update is to be made; None while there is none, or one is under way.
-    fn next_update(&self) -> Option<Instant> {
-        if self.sender.is_busy() {
-            return None;
-        }
-        let due = |thread: &LiveThread| {
-            thread.changed_at.map(|at| at + LINGER).into_iter().chain(thread.root_due).min()
-        };
-        let first = self.threads.values().filter(|thread| !thread.is_given_up).filter_map(due).min()?;
-        Some(first.max(self.pace.due))
-    }
-
     fn wait(&mut self) {
         let now = Instant::now();
         let search = (self.is_search_wanted && self.misses_a_thread()).then_some(self.search_due);
-        let next = self.next_update().into_iter().chain(search).min();
+        let next = self.threads.next_update().into_iter().chain(search).min();
         let is_watched = self.ending.is_some() || self.launcher.is_some();
         let patience = if is_watched { IDLE } else { PACE };
         let patience = next.map_or(patience, |next| next.saturating_duration_since(now).min(patience));
         let stdin = self.launcher.as_ref().map(AsFd::as_fd);
         let ending = self.ending.as_ref().filter(|_| self.launcher.is_none()).map(AsFd::as_fd);
-        let wakes = [stdin, ending, Some(self.sender.wakes())].into_iter().flatten();
+        let wakes = [stdin, ending, Some(self.threads.wakes())].into_iter().flatten();
         self.changes.wait(wakes, patience);
         self.hear_launcher();
     }
@@ -182,22 +140,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
     fn take_changes(&mut self) {
         let (now, changed) = (Instant::now(), self.changes.take());
         self.is_search_wanted |= !changed.is_empty();
-        for file in changed {
-            let of = ThreadId::from_rollout_name(&file);
-            let is_known = self.threads.values().any(|thread| thread.read.contains(&file));
-            if !is_known {
-                self.shelf.list_again();
-            }
-            let starter = self.shelf.starter_of(&file).cloned().unwrap_or_default();
-            let owner =
-                |thread: &&mut LiveThread| thread.owns(&file, of.as_ref(), |member| starter.is(member));
-            for thread in self.threads.values_mut().filter(|thread| owner(thread)) {
-                thread.change(now);
-                if !is_known {
-                    thread.look_for_files();
-                }
-            }
-        }
+        changed.iter().for_each(|file| _ = self.threads.file_changed(file, now));
     }
 
     /// Whether evidence of the launch leads to no thread that is followed yet.
@@ -219,10 +162,8 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
         self.is_search_wanted = false;
         for claim in certain_claims_of(&self.launch, &self.context.paths) {
             self.searched.insert(claim.thread.clone());
-            match self.threads.get_mut(&claim.thread) {
-                Some(thread) => thread.claim = claim,
-                None => _ = self.threads.insert(claim.thread.clone(), LiveThread::new(claim, now)),
-            }
+            self.threads.add(claim.thread.clone(), now);
+            self.claims.insert(claim.thread.clone(), claim);
         }
         let held = self.launch.claims.iter().map(|claim| claim.thread.clone());
         self.searched.extend(held);
@@ -232,71 +173,13 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
     }
 
     fn update(&mut self, now: Instant) {
-        let Self { launch, context, cache, shelf, .. } = self;
-        let settings = context.settings();
-        let mut workshop = Workshop { launch, context, cache, shelf };
-        let mut no_roots = Vec::new();
-        for (id, thread) in &mut self.threads {
-            let is_due = thread.changed_at.is_some_and(|at| at + LINGER <= now)
-                || thread.root_due.is_some_and(|due| due <= now);
-            if !is_due || thread.is_given_up {
-                continue;
-            }
-            let wholes_only = thread.takes_wholes_only();
-            let occasion = |destination: &Destination| match settings.live_for(&destination.target) {
-                Live::On if !wholes_only => Occasion::Change,
-                _ => Occasion::TurnsEnd,
-            };
-            match thread.updates(&mut workshop, occasion, now) {
-                Ok(Some(updates)) => updates.into_iter().for_each(|update| self.sender.send(update)),
-                Ok(None) => no_roots.push(id.clone()),
-                Err(error) => {
-                    tracing::info!("thread {id} is not followed now: {error}");
-                    thread.look_for_files();
-                }
-            }
+        let Self { launch, claims, context, threads, .. } = self;
+        let source = |thread: &ThreadId| Some(ThreadSource::Launch { launch, claim: claims.get(thread)? });
+        for sub_agent in threads.update(source, context, now) {
+            self.searched.remove(&sub_agent);
         }
-        // A sub-agent's file was read before its first line named its parent.
-        for thread in no_roots {
-            self.threads.remove(&thread);
-            self.searched.remove(&thread);
-        }
-        let cache = &self.cache;
+        let cache = &self.threads.cache;
         self.missing.retain(|prompt| !cache.holds_prompt(prompt));
-        self.pace.began(now, now.elapsed());
-    }
-
-    fn answered(&mut self, Answer { thread, trace, outcome }: Answer) {
-        let (now, Some(of)) = (Instant::now(), self.threads.get_mut(&thread)) else { return };
-        match of.answered(trace, outcome, now) {
-            Ok(()) => {
-                self.pace.succeeded();
-                self.has_failed = false;
-            }
-            Err(error) => {
-                self.pace.failed(now);
-                if !std::mem::replace(&mut self.has_failed, true) {
-                    tracing::info!("the trace is not brought up to date while Codex works: {error}");
-                }
-            }
-        }
-    }
-
-    /// Threads that are idle leave memory, and come back when they grow.
-    fn unload_idle(&mut self, now: Instant) {
-        if self.sender.is_busy() {
-            return;
-        }
-        let mut loaded: Vec<&mut LiveThread> =
-            self.threads.values_mut().filter(|thread| thread.may_leave_memory()).collect();
-        loaded.sort_by_key(|thread| std::cmp::Reverse(thread.last_change));
-        for (place, thread) in loaded.into_iter().enumerate() {
-            let idle = now.saturating_duration_since(thread.last_change);
-            if idle >= if place < MOST_LOADED { IDLE } else { RESTING } {
-                thread.unload(self.context);
-                self.cache.forget(&thread.read);
-            }
-        }
     }
 }
 

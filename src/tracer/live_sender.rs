@@ -27,14 +27,14 @@ const BUSY: Duration = Duration::from_secs(2);
 /// How long an update that is under way at Codex's end may take until it is broken off.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub struct Update {
+pub(super) struct Update {
     pub thread: ThreadId,
     pub trace: Redacted,
     pub extent: Extent,
     pub destination: Destination,
 }
 
-pub enum Extent {
+pub(super) enum Extent {
     /// The first update of this process. `Receipt`: what the target has.
     Whole(Receipt),
     Part,
@@ -48,7 +48,7 @@ pub(super) struct Answer {
     pub outcome: Outcome,
 }
 
-pub enum Outcome {
+pub(super) enum Outcome {
     /// In the experiment of this id.
     Arrived(String),
     TakesWholesOnly,
@@ -99,6 +99,18 @@ impl LiveSender {
         let _ = self.woken.read(&mut [0; 64]);
         let answers: Vec<Answer> = self.answers.try_iter().collect();
         self.under_way -= answers.len();
+        answers
+    }
+
+    /// Waits until nothing is under way; `LIMIT` bounds each.
+    pub(super) fn wait(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        while self.under_way > 0
+            && let Ok(answer) = self.answers.recv()
+        {
+            self.under_way -= 1;
+            answers.push(answer);
+        }
         answers
     }
 

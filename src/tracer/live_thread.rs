@@ -1,15 +1,13 @@
-//! A thread that a launch writes: its files, its newest build, and its traces in their target.
+//! A thread that is followed: its files, its newest build, and its traces in their target.
 
 use super::live_sender::{Extent, Outcome, Update};
 use super::live_trace::{Changes, LiveTrace};
 use super::session_cache::SessionCache;
-use crate::claim::launch_record::{Destination, Launch};
-use crate::claim::verdict::Claim;
-use crate::finish::assemble::{WrittenThread, written_thread};
+use super::thread_source::{Found, ThreadSource};
+use crate::claim::launch_record::Destination;
+use crate::finish::assemble::WrittenThread;
 use crate::finish::context::Context;
-use crate::finish::gather::find_written;
 use crate::finish::session_traces::{AssembleError, BuiltTraces, TraceForm, built_traces, redactor};
-use crate::queue::put::destination_of;
 use crate::queue::receipts;
 use codex_session::rollout::thread_files::{Parts, ThreadFiles};
 use codex_session::session::model::TurnStatus;
@@ -20,34 +18,33 @@ use mlflow_store::ids::TraceId;
 use mlflow_store::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-pub struct LiveThread {
-    pub claim: Claim,
+pub(super) struct LiveThread {
+    thread: ThreadId,
     /// Where its traces go; known after the first build.
     destination: Option<Destination>,
     /// Of the thread alone; None until it is looked for (again).
     files: Option<Parts>,
     /// All files of the last build, those of sub-agents too.
-    pub read: BTreeSet<PathBuf>,
+    read: BTreeSet<PathBuf>,
     /// The ids of the thread and its sub-agents.
     members: BTreeSet<String>,
     form: Option<TraceForm>,
     traces: BTreeMap<TraceId, LiveTrace>,
     /// When one of its files changed since the last build; None where none did.
-    pub changed_at: Option<Instant>,
+    changed_at: Option<Instant>,
     /// When a root span may be sent that waits for it.
-    pub root_due: Option<Instant>,
+    root_due: Option<Instant>,
     pub last_change: Instant,
     /// The turns that have ended.
     ended_turns: usize,
     /// The target takes no more of it until Codex's end.
-    pub is_given_up: bool,
+    is_given_up: bool,
 }
 
 /// The steps of a build that all threads share.
-pub struct Workshop<'a, 'w> {
-    pub launch: &'a Launch,
+pub(super) struct Workshop<'a, 'w> {
     pub context: &'a Context<'w>,
     pub cache: &'a SessionCache,
     pub shelf: &'a mut ThreadFiles,
@@ -55,15 +52,16 @@ pub struct Workshop<'a, 'w> {
 
 /// When a thread's target gets updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Occasion {
+pub(super) enum Occasion {
     Change,
     TurnsEnd,
+    Never,
 }
 
 impl LiveThread {
-    pub fn new(claim: Claim, now: Instant) -> LiveThread {
+    pub(super) fn new(thread: ThreadId, now: Instant) -> LiveThread {
         LiveThread {
-            claim,
+            thread,
             destination: None,
             files: None,
             read: BTreeSet::new(),
@@ -78,50 +76,66 @@ impl LiveThread {
         }
     }
 
-    pub fn change(&mut self, now: Instant) {
+    pub(super) fn change(&mut self, now: Instant) {
         self.changed_at.get_or_insert(now);
         self.last_change = now;
     }
 
-    /// Whether a file that changed belongs to it. `starts` is whether the file's thread was started by a thread.
-    pub fn owns(&self, file: &Path, thread: Option<&ThreadId>, starts: impl Fn(&str) -> bool) -> bool {
+    /// When its next update is due; more lines may follow within `linger`.
+    pub(super) fn due(&self, linger: Duration) -> Option<Instant> {
+        let change = self.changed_at.map(|at| at + linger);
+        change.into_iter().chain(self.root_due).min().filter(|_| !self.is_given_up)
+    }
+
+    pub(super) fn has_read(&self, file: &Path) -> bool {
         self.read.contains(file)
-            || thread == Some(&self.claim.thread)
+    }
+
+    /// Whether a file that changed belongs to it. `starts` is whether the file's thread was started by a thread.
+    pub(super) fn owns(&self, file: &Path, thread: Option<&ThreadId>, starts: impl Fn(&str) -> bool) -> bool {
+        self.read.contains(file)
+            || thread == Some(&self.thread)
             || self.members.iter().any(|member| starts(member))
     }
 
     /// Whether it is in memory, and nothing of it is to be sent.
-    pub fn may_leave_memory(&self) -> bool {
+    pub(super) fn may_leave_memory(&self) -> bool {
         !self.traces.is_empty() && (self.changed_at.is_none() || self.is_given_up)
     }
 
     /// Its files may have moved, or there are new ones.
-    pub fn look_for_files(&mut self) {
+    pub(super) fn look_for_files(&mut self) {
         self.files = None;
     }
 
     /// Builds it anew. Returns what to send; None where the thread is no root thread.
-    pub fn updates(
+    pub(super) fn updates(
         &mut self,
+        source: ThreadSource,
         workshop: &mut Workshop,
         occasion: impl Fn(&Destination) -> Occasion,
         now: Instant,
     ) -> Result<Option<Vec<Update>>, AssembleError> {
         (self.changed_at, self.root_due) = (None, None);
-        let Some(written) = self.read(workshop)? else { return Ok(None) };
-        let Some(written) = written else { return Ok(Some(Vec::new())) };
-        let Workshop { launch, context, .. } = workshop;
-        let WrittenThread { family, rollout, record, granularity } = &written;
+        let written = match self.read(source, workshop)? {
+            Found::Nothing => return Ok(Some(Vec::new())),
+            Found::SubAgent => return Ok(None),
+            Found::Thread(written) => written,
+        };
+        let context = workshop.context;
+        let WrittenThread { family, rollout, record, granularity } = &*written;
         let is_over = |status: &TurnStatus| *status != TurnStatus::Running;
         let turns = family.members.iter().flat_map(|member| &member.session.turns);
         let ended_turns = turns.filter(|turn| is_over(&turn.status)).count();
         let destination = match &self.destination {
             Some(known) => known.clone(),
-            None => destination_of(&self.claim.thread, &launch.destination, &context.paths),
+            None => source.destination(&self.thread, context)?,
         };
         self.destination = Some(destination.clone());
-        if occasion(&destination) == Occasion::TurnsEnd && ended_turns == self.ended_turns {
-            return Ok(Some(Vec::new()));
+        match occasion(&destination) {
+            Occasion::TurnsEnd if ended_turns == self.ended_turns => return Ok(Some(Vec::new())),
+            Occasion::Never => return Ok(Some(Vec::new())),
+            Occasion::Change | Occasion::TurnsEnd => {}
         }
         self.ended_turns = ended_turns;
         let form = *self.form.get_or_insert_with(|| TraceForm::choose(*granularity, family, context));
@@ -151,35 +165,34 @@ impl LiveThread {
                 }
                 Changes::Part(trace) => (trace, Extent::Part),
             };
-            let (thread, destination) = (self.claim.thread.clone(), destination.clone());
+            let (thread, destination) = (self.thread.clone(), destination.clone());
             updates.push(Update { thread, trace, extent, destination });
         }
         Ok(Some(updates))
     }
 
-    /// The outer None: no root thread. The inner None: nothing is written yet.
-    fn read(&mut self, workshop: &mut Workshop) -> Result<Option<Option<WrittenThread>>, AssembleError> {
-        let Workshop { launch, context, cache, shelf } = workshop;
-        let files = match self.files.take() {
-            Some(files) => files,
-            None => {
-                let found = find_written(&self.claim.thread, context.home(), shelf, launch.started_at);
-                let Ok(files) = found else { return Ok(Some(None)) };
-                files
-            }
-        };
+    fn read(&mut self, source: ThreadSource, workshop: &mut Workshop) -> Result<Found, AssembleError> {
+        let Workshop { context, cache, shelf } = workshop;
+        let files = self.files.take().or_else(|| source.files(&self.thread, shelf, context));
+        let Some(files) = files else { return Ok(Found::Nothing) };
         cache.take_read();
         let read = |file: &Path, thread: Option<&ThreadId>| cache.session(file, thread);
-        let written = written_thread(&self.claim, launch, &files, shelf, &read, context)?;
+        let found = source.read(&self.thread, &files, shelf, &read, context)?;
         self.read = cache.take_read();
-        let Some(written) = written else { return Ok(None) };
-        self.members = written.family.members.iter().map(|it| it.session.meta.id.clone()).collect();
-        self.files = Some(files);
-        Ok(Some(Some(written)))
+        if let Found::Thread(written) = &found {
+            self.members = written.family.members.iter().map(|it| it.session.meta.id.clone()).collect();
+            self.files = Some(files);
+        }
+        Ok(found)
     }
 
-    /// The target's answer to an update. False: the target failed.
-    pub fn answered(&mut self, trace: TraceId, outcome: Outcome, now: Instant) -> Result<(), ExportError> {
+    /// The target's answer to an update. An error where the target failed.
+    pub(super) fn answered(
+        &mut self,
+        trace: TraceId,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Result<(), ExportError> {
         let is_on_server = matches!(self.destination, Some(Destination { target: Target::Http(_), .. }));
         let Some(live) = self.traces.get_mut(&trace) else { return Ok(()) };
         match outcome {
@@ -207,12 +220,14 @@ impl LiveThread {
     }
 
     /// Whether its target takes whole traces only.
-    pub fn takes_wholes_only(&self) -> bool {
+    pub(super) fn takes_wholes_only(&self) -> bool {
         self.traces.values().any(|live| live.takes_wholes_only)
     }
 
     /// Writes what its target has, as receipts of deliveries do, and leaves memory.
-    pub fn unload(&mut self, context: &Context) {
+    pub(super) fn unload(&mut self, cache: &SessionCache, context: &Context) {
+        cache.forget(&self.read);
+        (self.changed_at, self.root_due) = (None, None);
         if let Some(Destination { target, .. }) = &self.destination {
             let now = Timestamp::now();
             let kept = self.traces.iter().filter_map(|(id, live)| Some((*id, live.receipt(target, now)?)));

@@ -7,10 +7,12 @@
 
 mod launch_follower;
 mod live_sender;
-pub mod live_thread;
+mod live_thread;
+pub mod live_threads;
 pub mod live_trace;
 mod pace;
 pub mod session_cache;
+pub mod thread_source;
 
 use crate::base::log::quietly;
 use crate::base::paths::CodexHome;

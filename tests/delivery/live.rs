@@ -57,7 +57,7 @@ fn a_tool_call_that_runs_is_seen_and_completed_under_the_same_id() {
         trace OK request="do it" response="it is done" in=300 out=30
         codex_cli_session AGENT OK outputs.status=completed process.exit.code=0
           llm_call_1 LLM OK in=100 out=10
-          tool_exec_command TOOL OK outputs.result="before\nafter\n"
+          tool_exec_command TOOL OK exit_code=0
           llm_call_2 LLM OK in=200 out=20
         "#,
     );

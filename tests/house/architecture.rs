@@ -8,8 +8,10 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 /// Each room uses only those before it.
-const ROOMS: [&str; 10] =
-    ["settings", "cli", "codex", "claim", "trace", "redact", "queue", "finish", "command", "launcher"];
+const ROOMS: [&str; 11] = [
+    "settings", "cli", "codex", "claim", "trace", "redact", "queue", "finish", "tracer", "command",
+    "launcher",
+];
 
 /// Every room may use it.
 const SHARED: [&str; 1] = ["base"];

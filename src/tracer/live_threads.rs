@@ -1,0 +1,188 @@
+//! The threads that are followed: which of them changed, when they are sent, and which stay in memory.
+
+use super::live_sender::{Answer, LiveSender};
+use super::live_thread::{LiveThread, Occasion, Workshop};
+use super::pace::Pace;
+use super::session_cache::SessionCache;
+use super::thread_source::ThreadSource;
+use crate::claim::launch_record::Destination;
+use crate::finish::context::Context;
+use crate::settings::modes::Live;
+use codex_session::rollout::thread_files::ThreadFiles;
+use codex_session::thread::ThreadId;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long the tracer waits for more lines after the first: Codex writes several at once.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// A thread leaves memory when nothing was written to it for so long.
+pub(super) const IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// Of more threads in memory, those leave that were not written to for `RESTING`.
+const MOST_LOADED: usize = 8;
+
+const RESTING: Duration = Duration::from_secs(60);
+
+pub struct LiveThreads {
+    pub cache: SessionCache,
+    shelf: ThreadFiles,
+    threads: BTreeMap<ThreadId, LiveThread>,
+    sender: LiveSender,
+    pace: Pace,
+    has_failed: bool,
+}
+
+impl LiveThreads {
+    pub fn new(context: &Context) -> io::Result<LiveThreads> {
+        Ok(LiveThreads {
+            cache: SessionCache::default(),
+            shelf: ThreadFiles::new(context.home().path()),
+            threads: BTreeMap::new(),
+            sender: LiveSender::start(context.access())?,
+            pace: Pace::new(Instant::now()),
+            has_failed: false,
+        })
+    }
+
+    /// Readable when `take_answers` has something to do.
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.sender.wakes()
+    }
+
+    pub fn add(&mut self, thread: ThreadId, now: Instant) {
+        let new = || LiveThread::new(thread.clone(), now);
+        self.threads.entry(thread.clone()).or_insert_with(new);
+    }
+
+    /// A session file was written to. False where it belongs to no thread here.
+    pub fn file_changed(&mut self, file: &Path, now: Instant) -> bool {
+        let is_known = self.threads.values().any(|thread| thread.has_read(file));
+        if !is_known {
+            self.shelf.list_again();
+        }
+        let of = ThreadId::from_rollout_name(file);
+        let starter = self.shelf.starter_of(file).cloned().unwrap_or_default();
+        let mut is_owned = false;
+        for thread in self.threads.values_mut() {
+            if thread.owns(file, of.as_ref(), |member| starter.is(member)) {
+                is_owned = true;
+                thread.change(now);
+                if !is_known {
+                    thread.look_for_files();
+                }
+            }
+        }
+        is_owned
+    }
+
+    /// When the next update is to be made; None while there is none, or one is under way.
+    pub fn next_update(&self) -> Option<Instant> {
+        if self.sender.is_busy() {
+            return None;
+        }
+        let first = self.threads.values().filter_map(|thread| thread.due(LINGER)).min()?;
+        Some(first.max(self.pace.due))
+    }
+
+    /// Sends what changed, if it is time. Returns threads that are sub-agents: they are not followed any more.
+    pub fn update<'s>(
+        &mut self,
+        source: impl Fn(&ThreadId) -> Option<ThreadSource<'s>>,
+        context: &Context,
+        now: Instant,
+    ) -> Vec<ThreadId> {
+        let mut sub_agents = Vec::new();
+        if self.next_update().is_none_or(|due| due > now) {
+            return sub_agents;
+        }
+        let settings = context.settings();
+        let mut workshop = Workshop { context, cache: &self.cache, shelf: &mut self.shelf };
+        for (id, thread) in &mut self.threads {
+            let Some(source) = source(id).filter(|_| thread.due(LINGER).is_some_and(|due| due <= now)) else {
+                continue;
+            };
+            let wholes_only = thread.takes_wholes_only();
+            let occasion = |destination: &Destination| match settings.live_for(&destination.target) {
+                Live::On if !wholes_only => Occasion::Change,
+                Live::On | Live::Turn => Occasion::TurnsEnd,
+                Live::Off => Occasion::Never,
+            };
+            match thread.updates(source, &mut workshop, occasion, now) {
+                Ok(Some(updates)) => updates.into_iter().for_each(|update| self.sender.send(update)),
+                Ok(None) => sub_agents.push(id.clone()),
+                Err(error) => {
+                    tracing::info!("thread {id} is not followed now: {error}");
+                    thread.look_for_files();
+                }
+            }
+        }
+        // A sub-agent's file was read before its first line named its parent.
+        sub_agents.iter().for_each(|thread| _ = self.threads.remove(thread));
+        self.pace.began(now, now.elapsed());
+        sub_agents
+    }
+
+    pub fn take_answers(&mut self) {
+        for answer in self.sender.take_answers() {
+            self.answered(answer);
+        }
+    }
+
+    fn answered(&mut self, Answer { thread, trace, outcome }: Answer) {
+        let (now, Some(of)) = (Instant::now(), self.threads.get_mut(&thread)) else { return };
+        match of.answered(trace, outcome, now) {
+            Ok(()) => {
+                self.pace.succeeded();
+                self.has_failed = false;
+            }
+            Err(error) => {
+                self.pace.failed(now);
+                if !std::mem::replace(&mut self.has_failed, true) {
+                    tracing::info!("the trace is not brought up to date while Codex works: {error}");
+                }
+            }
+        }
+    }
+
+    /// Threads that are idle leave memory, and come back when they grow.
+    pub fn unload_idle(&mut self, context: &Context, now: Instant) {
+        if self.sender.is_busy() {
+            return;
+        }
+        let mut loaded: Vec<&mut LiveThread> =
+            self.threads.values_mut().filter(|thread| thread.may_leave_memory()).collect();
+        loaded.sort_by_key(|thread| std::cmp::Reverse(thread.last_change));
+        for (place, thread) in loaded.into_iter().enumerate() {
+            let idle = now.saturating_duration_since(thread.last_change);
+            if idle >= if place < MOST_LOADED { IDLE } else { RESTING } {
+                thread.unload(&self.cache, context);
+            }
+        }
+        if let Some(time) = now.checked_sub(IDLE) {
+            self.cache.forget_before(time);
+        }
+    }
+
+    /// For a thread that is delivered now: waits for what is under way and writes its receipts, so that the delivery
+    /// sends what is missing.
+    pub fn release(&mut self, thread: &ThreadId, context: &Context) {
+        self.sender.wait().into_iter().for_each(|answer| self.answered(answer));
+        if let Some(thread) = self.threads.get_mut(thread) {
+            thread.unload(&self.cache, context);
+        }
+    }
+
+    /// Sends nothing more. Receipts hold what targets took.
+    pub fn end(self, context: &Context) {
+        let LiveThreads { cache, mut threads, sender, .. } = self;
+        let now = Instant::now();
+        for Answer { thread, trace, outcome } in sender.stop() {
+            let _ = threads.get_mut(&thread).map(|thread| thread.answered(trace, outcome, now));
+        }
+        threads.values_mut().for_each(|thread| thread.unload(&cache, context));
+    }
+}
