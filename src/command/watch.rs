@@ -115,10 +115,7 @@ impl Watcher<'_> {
                     notice::print(&in_one_line(&format!("{}: {failure}", path.display())));
                 }
             }
-            self.live.take_answers();
-            let other = ThreadSource::Other { destination: self.destination, granularity: self.granularity };
-            self.live.update(|_| Some(other), &self.context, now);
-            self.live.unload_idle(&self.context, now);
+            self.update(now);
             if now >= again {
                 self.context.reread_settings();
                 let request =
@@ -127,6 +124,20 @@ impl Watcher<'_> {
                 again = Instant::now() + AGAIN;
             }
         }
+    }
+
+    /// Brings the traces of turns that run up to date.
+    fn update(&mut self, now: Instant) {
+        self.live.take_answers();
+        if self.live.next_update().is_some_and(|due| due <= now) {
+            if self.context.reread_settings() {
+                self.live.redact_again();
+            }
+            let (destination, granularity) = (self.destination, self.granularity);
+            let other = ThreadSource::Other { destination, granularity };
+            self.live.update(|_| Some(other), &self.context, now);
+        }
+        self.live.unload_idle(&self.context, now);
     }
 
     /// How many signals asked for the end. The first lets the current delivery finish, the second does not.

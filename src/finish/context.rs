@@ -30,9 +30,16 @@ impl<'w> Context<'w> {
         self.settings.get_or_init(|| Settings::read(self.world, self.home()))
     }
 
-    /// For a process that runs for hours: the user may have changed them.
-    pub fn reread_settings(&mut self) {
-        self.settings = OnceLock::new();
+    /// For a process that runs for hours: the user may have changed them. True if the configuration file differs, and
+    /// with it the rules for secrets.
+    pub fn reread_settings(&mut self) -> bool {
+        let now = Settings::read(self.world, self.home());
+        let is_changed = self.settings.get().is_some_and(|before| before.file != now.file);
+        if is_changed {
+            self.redactor = OnceLock::new();
+        }
+        self.settings = now.into();
+        is_changed
     }
 
     pub fn access(&self) -> Access {

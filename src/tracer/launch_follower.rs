@@ -25,7 +25,7 @@ const PACE: Duration = Duration::from_secs(2);
 const SEARCH: Duration = Duration::from_millis(250);
 
 pub(super) struct LaunchFollower<'c, 'w> {
-    context: &'c Context<'w>,
+    context: &'c mut Context<'w>,
     record: PathBuf,
     launch: Launch,
     /// The launcher writes a byte for each note; the end of this stream is the launcher's.
@@ -49,19 +49,19 @@ pub(super) struct LaunchFollower<'c, 'w> {
 
 impl<'c, 'w> LaunchFollower<'c, 'w> {
     pub(super) fn new(
-        context: &'c Context<'w>,
+        context: &'c mut Context<'w>,
         record: PathBuf,
         launch: Launch,
     ) -> io::Result<LaunchFollower<'c, 'w>> {
-        let (home, now) = (context.home().path(), Instant::now());
+        let (changes, now) = (Changes::begin(context.home().path()), Instant::now());
         let mut follower = LaunchFollower {
+            threads: LiveThreads::new(context)?,
             context,
             record,
             ending: launch.child.as_ref().and_then(Process::ending),
             launch: launch.clone(),
             launcher: Some(io::stdin()),
-            changes: Changes::begin(home),
-            threads: LiveThreads::new(context)?,
+            changes,
             claims: BTreeMap::new(),
             searched: BTreeSet::new(),
             missing: BTreeSet::new(),
@@ -173,6 +173,12 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
     }
 
     fn update(&mut self, now: Instant) {
+        if self.threads.next_update().is_none_or(|due| due > now) {
+            return;
+        }
+        if self.context.reread_settings() {
+            self.threads.redact_again();
+        }
         let Self { launch, claims, context, threads, .. } = self;
         let source = |thread: &ThreadId| Some(ThreadSource::Launch { launch, claim: claims.get(thread)? });
         for sub_agent in threads.update(source, context, now) {

@@ -108,6 +108,11 @@ impl LiveThread {
         self.files = None;
     }
 
+    /// All that its target has is redacted again, and sent where that makes a difference.
+    pub fn redact_again(&mut self) {
+        self.traces.values_mut().for_each(LiveTrace::redact_again);
+    }
+
     /// Builds it anew. Returns what to send; None where the thread is no root thread.
     pub(super) fn updates(
         &mut self,

@@ -88,7 +88,12 @@ impl LiveThreads {
         Some(first.max(self.pace.due))
     }
 
-    /// Sends what changed, if it is time. Returns threads that are sub-agents: they are not followed any more.
+    /// The rules for secrets have changed.
+    pub fn redact_again(&mut self) {
+        self.threads.values_mut().for_each(LiveThread::redact_again);
+    }
+
+    /// Sends what changed; call it when `next_update` is due. Returns threads that are sub-agents: they are not followed any more.
     pub fn update<'s>(
         &mut self,
         source: impl Fn(&ThreadId) -> Option<ThreadSource<'s>>,
@@ -96,9 +101,6 @@ impl LiveThreads {
         now: Instant,
     ) -> Vec<ThreadId> {
         let mut sub_agents = Vec::new();
-        if self.next_update().is_none_or(|due| due > now) {
-            return sub_agents;
-        }
         let settings = context.settings();
         let mut workshop = Workshop { context, cache: &self.cache, shelf: &mut self.shelf };
         for (id, thread) in &mut self.threads {

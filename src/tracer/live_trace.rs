@@ -134,6 +134,11 @@ impl LiveTrace {
         (self.built, self.sent) = (HashMap::new(), BTreeMap::new());
     }
 
+    /// The rules for secrets have changed.
+    pub fn redact_again(&mut self) {
+        (self.built, self.memory) = (HashMap::new(), RedactionMemory::default());
+    }
+
     /// What the target has, for exporters.
     pub fn sent(&self, target: &Target, now: Timestamp) -> Receipt {
         let experiment_id = self.experiment_id.clone().unwrap_or_default();

@@ -43,7 +43,7 @@ pub fn tracer(launch: &str, world: &World) {
     });
     let mut limit = None;
     if let Some(begun) = begun.as_mut().filter(|begun| begun.launch.exit.is_none()) {
-        limit = follow(begun, &context);
+        limit = follow(begun, &mut context);
         // The user may have changed them since.
         context.reread_settings();
         begun.launch = launch_record::load(&begun.record).unwrap_or_else(|| begun.launch.clone());
@@ -52,7 +52,7 @@ pub fn tracer(launch: &str, world: &World) {
 }
 
 /// Until Codex's end. Returns how long a job waits for the delivery after that.
-fn follow(begun: &OpenLaunch, context: &Context) -> Option<Duration> {
+fn follow(begun: &OpenLaunch, context: &mut Context) -> Option<Duration> {
     detached::give_way();
     let followed = quietly(|| {
         LaunchFollower::new(context, begun.record.clone(), begun.launch.clone()).map(LaunchFollower::follow)

@@ -233,6 +233,8 @@ fn what_a_killed_launcher_left_is_finished_by_the_next_launch() {
     let home = Home::new(&server.url());
     let asked_for = home.root().join("asked for.db");
     let mut killed = home.traced(LAUNCHER, &codex.native);
+    // A tracer would complete the trace by itself.
+    killed.env("CODEX_TRACED_LIVE", "off");
     killed.env("MLFLOW_TRACKING_URI", format!("sqlite:///{}", asked_for.display()));
     let killed = start(killed.args(["exec", "do it"]));
     gate.wait_until_reached(LIMIT);
