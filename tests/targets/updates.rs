@@ -77,10 +77,12 @@ fn taken(update: Option<Result<Delivered>>) -> Delivered {
 
 /// What a user sees of the whole trace.
 fn totals(trace: &support::Trace) -> Value {
+    let cost = trace.metadata.get("mlflow.trace.cost").and_then(Value::as_str);
+    let cost = cost.map(|cost| serde_json::from_str::<Value>(cost).expect("JSON"));
     json!({
         "state": trace.state, "name": trace.name, "duration": trace.duration_ms,
         "request": trace.request_preview, "response": trace.response_preview, "tokens": trace.token_usage,
-        "cost": trace.metadata.get("mlflow.trace.cost"), "session": trace.metadata.get("mlflow.trace.session"),
+        "cost": cost, "session": trace.metadata.get("mlflow.trace.session"),
     })
 }
 
