@@ -28,9 +28,10 @@ pub trait Exporter {
     /// Brings a trace that the target has up to date while its session runs. `changes` has all information of the
     /// trace, and only those spans that are new or changed; the target keeps the others.
     ///
-    /// The root and the information belong together: without the root, a server is sent the spans alone, in one
-    /// request. With it, the server is also asked for the trace and sent its information, last. MLflow 3.6 to
-    /// 3.18 ends a trace in progress when its root arrives; the information that follows reopens it.
+    /// The root and the information belong together. Without the root, the target gets the spans alone: one request
+    /// to a server. With it, the target gets the information too: a server is asked for the trace, and sent the spans
+    /// and then the information. MLflow 3.6 to 3.18 ends a trace in progress when its root arrives; the information
+    /// that follows reopens it.
     ///
     /// None: as for `begin`. `ExportError::Gone`: the target no longer has the trace; `begin` or `export` without a
     /// receipt sends it again. Any other error is of this update: only `export` shows whether the target takes the

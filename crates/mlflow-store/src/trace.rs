@@ -95,12 +95,12 @@ pub struct BadTree(String);
 impl Trace {
     /// Whether it holds metadata only. The target then deletes older content of the same trace.
     pub fn is_metadata_only(&self) -> bool {
-        self.spans.first().is_some_and(|root| root.attributes.contains_key(CONTENT))
+        self.root().is_some_and(|root| root.attributes.contains_key(CONTENT))
     }
 
-    /// The root, which is the first span. None in a part of a trace that lacks it.
+    /// The root. None in a part of a trace that lacks it.
     pub fn root(&self) -> Option<&Span> {
-        self.spans.first().filter(|first| first.parent.is_none())
+        self.spans.iter().find(|span| span.parent.is_none())
     }
 
     /// As `root`.

@@ -54,7 +54,7 @@ pub(crate) fn request_time(trace: &Trace) -> String {
 /// How long the agent worked, in whole milliseconds. Dashboards show it as the latency, so it excludes the time
 /// in which a session waits for its user. From start to end if no turn has times.
 pub(crate) fn took(trace: &Trace) -> i64 {
-    let active = trace.spans.first().and_then(|root| root.attributes.get(ACTIVE_MS)?.as_number()?.as_i64());
+    let active = trace.root().and_then(|root| root.attributes.get(ACTIVE_MS)?.as_number()?.as_i64());
     let wall = || trace.ended_at.as_millisecond() - trace.started_at.as_millisecond();
     active.unwrap_or_else(wall).max(0)
 }

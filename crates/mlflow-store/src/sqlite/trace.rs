@@ -44,8 +44,8 @@ pub(super) fn write(
     Ok(experiment.id)
 }
 
-/// Updates a trace that the database has, and those of its spans that are given. Returns the experiment's id; None
-/// if the database does not have the trace.
+/// Writes these spans of a trace that the database has, and with the root the trace's information: only the root has
+/// the duration. Returns the experiment's id; None if the database does not have the trace.
 pub(super) fn update(
     transaction: &Transaction<'_>,
     shape: SchemaShape,
@@ -55,7 +55,10 @@ pub(super) fn update(
     let Some(there) = home(transaction, id)? else { return Ok(None) };
     let experiment = experiment::active(transaction, there)?;
     let rows = TraceRows { transaction, shape, id, trace: changes };
-    write_all_but_spans(rows, &experiment)?;
+    match changes.root() {
+        Some(_) => write_all_but_spans(rows, &experiment)?,
+        None => write_location(rows, &experiment)?,
+    }
     rows.write_spans(experiment.id)?;
     count_write(transaction, shape, id)?;
     Ok(Some(experiment.id))
