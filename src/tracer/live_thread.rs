@@ -109,7 +109,7 @@ impl LiveThread {
     }
 
     /// All that its target has is redacted again, and sent where that makes a difference.
-    pub fn redact_again(&mut self) {
+    pub(super) fn redact_again(&mut self) {
         self.traces.values_mut().for_each(LiveTrace::redact_again);
     }
 

@@ -44,7 +44,9 @@ fn a_child_sees_the_same_on_every_mixture_of_streams_in_every_mode() {
     let (mut wrong, mut cases, mut relayed) = (Vec::new(), 0, 0);
     for setting in ["auto", "always", "never"] {
         let stage = Stage::new().with("CODEX_TRACED_PTY", setting);
-        for (words, becomes) in [("exec ", "exec "), ("exec ", ""), ("", "exec "), ("", "")] {
+        for (words, becomes) in
+            [("exec ", "exec "), ("exec ", ""), ("", "exec "), ("", ""), ("app-server ", "exec ")]
+        {
             for streams in Streams::all() {
                 let script = format!(
                     "echo from stdin >in; {becomes}codex {words}'see; say out; cry err; exit 3'{}{}",
@@ -72,7 +74,7 @@ fn a_child_sees_the_same_on_every_mixture_of_streams_in_every_mode() {
         }
     }
     println!("{cases} cases of what a child sees, {relayed} of them on a terminal of its own");
-    assert_eq!((cases, relayed), (108, 6));
+    assert_eq!((cases, relayed), (135, 7));
     assert_none(&wrong);
 }
 

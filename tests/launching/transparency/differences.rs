@@ -40,9 +40,10 @@ const ALLOWED: [Difference; 11] = [
         test: [HERE, "codex_is_a_child_of_ours"],
     },
     Difference {
-        what: "Stopped by SIGSTOP, SIGTTIN or SIGTTOU sent to it alone, codex-traced leaves Codex running; so it \
-               does when killed by SIGKILL, but the full-screen interface ends then, and its terminal stays raw. \
-               When Codex alone is stopped and continued, codex-traced stops with it and needs a SIGCONT of its own.",
+        what: "Stopped by SIGSTOP, SIGTTIN or SIGTTOU sent to it alone, codex-traced leaves Codex running. So it \
+               does when killed by SIGKILL, but the full-screen interface ends then, its terminal stays raw, and a \
+               Codex server (`app-server`) is killed with it (Linux). When Codex alone is stopped and continued, \
+               codex-traced stops with it and needs a SIGCONT of its own.",
         why: "these it cannot see",
         test: [HERE, "what_cannot_be_caught_reaches_one_of_the_two"],
     },
@@ -75,9 +76,10 @@ const ALLOWED: [Difference; 11] = [
         test: [HERE, "a_killed_interface_leaves_a_terminal_that_can_be_used"],
     },
     Difference {
-        what: "The command ends later than Codex: on a terminal up to 50 ms, and a process `codex-traced` in a \
-               session of its own may remain for a while; without one some milliseconds, and up to \
-               `CODEX_TRACED_WAIT` when the place where traces go does not answer.",
+        what: "The command ends later than Codex: on a terminal up to 50 ms, without one some milliseconds, and up \
+               to `CODEX_TRACED_WAIT` when the place where traces go does not answer. After a Codex server it \
+               waits for nothing, or in CI for a second at most. A process `codex-traced` in a session of its own \
+               follows a Codex that runs for more than two seconds, and may remain for a while.",
         why: "the trace is delivered first where nothing may be left running; elsewhere you need not wait for it",
         test: ["tests/delivery/finishing.rs", "a_job_waits_for_so_long_and_leaves_the_rest_with_one_line"],
     },
@@ -186,6 +188,14 @@ fn what_cannot_be_caught_reaches_one_of_the_two() {
     fs::write(stage.at("b"), "").expect("tell the probe");
     wait_until(&stage.at("c"));
     assert_eq!(stage.end(act)["end"], "Signal(9)");
+    // A server, as its client would see it end without us.
+    let act =
+        stage.begin(Who::Traced, Place::Pipes, "exec codex app-server 'see; ready a; until b; ready d'");
+    wait_until(&stage.at("a"));
+    let codex: i32 = seen()["itself"].parse().expect("an id");
+    send(act.id().as_raw(), libc::SIGKILL);
+    wait_for("the server to be killed", LIMIT, || ['Z', '-'].contains(&state(codex)));
+    assert_eq!((stage.end(act)["end"].as_str(), stage.at("d").exists()), ("Signal(9)", false));
     // And the other way round.
     let act = stage.begin(Who::Traced, Place::Pipes, "exec codex exec 'see; ready a; until b; exit 3'");
     wait_until(&stage.at("a"));
