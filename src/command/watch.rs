@@ -159,7 +159,9 @@ impl Watcher<'_> {
         let Some(thread) = ThreadId::from_meta(&session.meta.id) else { return Ok(()) };
         let thread = root_of(&thread, self.context.home().path());
         if self.is_a_launchs(&thread, path) {
-            tracing::debug!("the launch that claims thread {thread} traces it");
+            if look == Look::AtRest {
+                tracing::info!("the launch that claims thread {thread} will trace it");
+            }
             return Ok(());
         }
         if look == Look::AtRest {

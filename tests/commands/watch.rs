@@ -1,10 +1,12 @@
 //! `watch` traces other sessions while they go on, each time one of their turns ends.
 
 use crate::LAUNCHER;
+use codex_session::thread::ThreadId;
 use codex_traced::trace::ids::trace_of_thread;
 use mlflow_store::sqlite;
-use mlflow_store::trace::Trace;
+use mlflow_store::trace::{SpanType, Trace, TraceState};
 use nix::sys::signal::Signal;
+use serde_json::json;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,7 +15,8 @@ use support::many::copy;
 use support::run::LIMIT;
 use support::tmux::Tmux;
 use support::{
-    Codex, End, Home, ModelServer, Oracle, Reply, Running, Script, assert_facts, codex, run, start, wait_for,
+    Codex, End, Gate, Home, ModelServer, Oracle, Reply, Running, Script, assert_facts, codex, run, start,
+    wait_for,
 };
 
 /// No session here asks a model for anything.
@@ -102,6 +105,36 @@ fn a_plain_codex_is_traced_when_its_turn_ends_and_while_it_is_open() {
     let lines: Vec<&str> = said.lines().skip(1).collect();
     assert_eq!(lines, [format!("{id}  first prompt"), format!("{id}  first prompt")]);
     shell.submit("/quit", "ended 0");
+}
+
+#[test]
+fn while_a_turn_runs_its_trace_is_in_progress() {
+    let Some(codex) = codex() else { return };
+    let gate = Gate::new();
+    let call = Reply::new().call("exec_command", json!({"cmd": "echo hi"}));
+    let script = Script::new().reply(call).reply(Reply::new().answer("done").stall_at_start(&gate));
+    let server = ModelServer::start(script);
+    let home = Home::new(&server.url());
+    let watch = watch(&home);
+    let plain = start(home.command(&codex.native).args(["exec", "first prompt"]));
+    gate.wait_until_reached(LIMIT);
+    let trace = || {
+        let thread = ThreadId::from_rollout_name(home.rollouts().first()?)?;
+        stored(&home, thread.as_str())
+    };
+    let shown = || {
+        let trace = trace()?;
+        let calls = trace.spans.iter().filter(|span| span.span_type == SpanType::Tool).count();
+        Some((trace.state, calls, trace.request_preview?))
+    };
+    let wanted = |state, calls| Some((state, calls, "first prompt".to_owned()));
+    wait_for("the turn that runs", LIMIT, || shown() == wanted(TraceState::InProgress, 1));
+    assert_eq!(watch.stdout().matches("tr-").count(), 0, "no turn has ended");
+    gate.open();
+    plain.finish(LIMIT).ended(End::Code(0));
+    wait_for("the turn's end", LIMIT, || watch.stdout().matches("tr-").count() == 1);
+    assert_eq!(shown(), wanted(TraceState::Ok, 1));
+    end(watch);
 }
 
 #[test]
