@@ -134,10 +134,17 @@ fn launch_records_of_0_1_and_of_now_are_read() {
     let folder = tempfile::tempdir().expect("a folder");
     for expected in launches_of_0_1() {
         assert_eq!(load(&expected.id), expected);
-        let record = LaunchRecord::create(folder.path(), &expected).expect("write");
-        let text = fs::read_to_string(record.path()).expect("read");
-        assert!(text.starts_with("{\"launch\":{\"version\":1,\"id\":"), "{text}");
-        assert_eq!(launch_record::load(record.path()), Some(expected));
+        // A launch of a Codex server has a field that 0.1 ignores.
+        for is_server in [false, true] {
+            let mut launch = expected.clone();
+            launch.request.is_server = is_server;
+            let record = LaunchRecord::create(folder.path(), &launch).expect("write");
+            let text = fs::read_to_string(record.path()).expect("read");
+            assert!(text.starts_with("{\"launch\":{\"version\":1,\"id\":"), "{text}");
+            assert_eq!(text.contains("\"is_server\":true"), is_server, "{text}");
+            assert_eq!(launch_record::load(record.path()), Some(launch));
+            record.remove().expect("remove");
+        }
     }
     assert_eq!(launches::later_versions(&recorded("launches")), []);
 }
