@@ -1,5 +1,6 @@
 //! The claims of a launch: evidence is gathered from disk, and the verdict decides by it.
 
+use super::app_servers;
 use super::launch_record::Launch;
 use super::launches;
 use super::thread_record::ThreadRecord;
@@ -21,7 +22,7 @@ pub fn claims_of(launch: &Launch, paths: &Paths) -> Verdict {
     let logged = logged_by(launch, paths);
     let held = launch.claims.iter().map(|claim| claim.thread.clone()).collect();
     let evidence =
-        Evidence { logged, held, coverage: launch.coverage(), named: launch.request.thread.clone() };
+        Evidence { logged, held, coverage: coverage_of(launch, paths), named: launch.request.thread.clone() };
     let mut verdict = decide(&evidence, || candidates(launch, paths));
     verdict.claims = by_root(verdict.claims, paths);
     verdict
@@ -42,6 +43,18 @@ fn by_root(mut claims: Vec<Claim>, paths: &Paths) -> Vec<Claim> {
     claims.sort_by(|a, b| (&a.thread, a.attribution).cmp(&(&b.thread, b.attribution)));
     claims.dedup_by(|later, first| later.thread == first.thread);
     claims
+}
+
+/// Weak evidence counts only for sessions of this home.
+fn coverage_of(launch: &Launch, paths: &Paths) -> Coverage {
+    match &launch.request.remote {
+        Some(address) if !app_servers::serves(address, paths.home().path()) => {
+            let id = &launch.id;
+            tracing::info!("launch {id}: no app server of this home listens at its --remote address");
+            Coverage::Complete
+        }
+        _ => launch.coverage(),
+    }
 }
 
 /// The launches that run, or are not finished, and claim the thread; the oldest first.

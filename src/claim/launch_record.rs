@@ -157,9 +157,15 @@ impl Launch {
     /// Whether the observer would have seen every thread that the launch wrote. Of the full-screen interface
     /// the log reports all, also after the launcher's death, except operations that have no id. Without that
     /// log, what a launcher that died had learned may be incomplete.
+    ///
+    /// No observer sees what an app server writes for `exec --remote` (0.171). With exit code 0 it has written a
+    /// session; with any other end nothing shows whether it has.
     pub fn coverage(&self) -> Coverage {
         let died = self.exit.is_none() && self.request.interface == Interface::Lines;
-        let may_be_blind = died || self.blind.is_some() || self.logged.contains(&Logged::UntaggedOp);
+        let may_be_blind = match (&self.request.remote, self.request.interface) {
+            (Some(_), Interface::Lines) => self.exit == Some(ChildExit::Code(0)),
+            _ => died || self.blind.is_some() || self.logged.contains(&Logged::UntaggedOp),
+        };
         if may_be_blind && !self.request.is_ephemeral { Coverage::Partial } else { Coverage::Complete }
     }
 

@@ -9,6 +9,7 @@ pub mod unclaimed;
 pub mod verdict;
 
 mod ancestry;
+mod app_servers;
 mod held_threads;
 mod interface_log_reader;
 mod open_files;

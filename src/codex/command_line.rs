@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::remote::RemoteAddress;
 use super::surface::Surface;
 use codex_session::thread::ThreadId;
 use launch::mode::Interface;
@@ -34,6 +35,9 @@ pub struct SessionRequest {
     /// Codex writes the sessions of its clients (`app-server`). Absent where it is false, as in records of 0.1.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_server: bool,
+    /// The app server that writes the sessions instead; absent in records of 0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteAddress>,
 }
 
 /// The names of interfaces in launch records.
@@ -47,8 +51,8 @@ enum StoredInterface {
 
 /// Options that take the next word as their value: those of Codex, then those of `app-server`.
 #[rustfmt::skip]
-const WITH_VALUE: [&str; 33] = [
-    "-c", "--config", "--enable", "--disable", "--remote", "--remote-auth-token-env", "-m", "--model",
+const WITH_VALUE: [&str; 32] = [
+    "-c", "--config", "--enable", "--disable", "--remote-auth-token-env", "-m", "--model",
     "--local-provider", "-p", "--profile", "-s", "--sandbox", "-C", "--cd", "--add-dir", "-a",
     "--ask-for-approval", "--thread-source", "--color", "-o", "--output-schema",
     "--listen", "--ws-auth", "--ws-token-file", "--ws-token-sha256", "--ws-shared-secret-file", "--ws-issuer",
@@ -62,6 +66,7 @@ impl CommandLine {
         let mut may_write_session = true;
         let mut folder = cwd.map(Path::to_path_buf);
         let mut is_ephemeral = false;
+        let mut remote: Option<Option<RemoteAddress>> = None;
         // Words that are not options: commands first, then their arguments.
         let mut plain: Vec<&str> = Vec::new();
         let mut options: Vec<&str> = Vec::new();
@@ -77,15 +82,19 @@ impl CommandLine {
                 "-h" | "--help" | "-V" | "--version" => may_write_session = false,
                 "-i" | "--image" => has_images = true,
                 "--ephemeral" => is_ephemeral |= !has_images,
+                "--remote" => {
+                    let address = words.next().and_then(|word| word.to_str());
+                    remote = Some(address.and_then(|text| RemoteAddress::parse(text, cwd)));
+                }
                 text if WITH_VALUE.contains(&text) => {
                     let value = words.next();
-                    // The session is on another machine.
-                    may_write_session &= text != "--remote";
                     if matches!(text, "-C" | "--cd") && !has_images {
                         folder = value.and_then(|to| Some(cwd?.join(to)));
                     }
                 }
-                text if text.starts_with("--remote=") => may_write_session = false,
+                text if text.starts_with("--remote=") => {
+                    remote = Some(RemoteAddress::parse(&text["--remote=".len()..], cwd));
+                }
                 text if text.starts_with('-') && text != "-" => {
                     options.push(text);
                     if let Some(to) = text.strip_prefix("--cd=").filter(|_| !has_images) {
@@ -96,6 +105,8 @@ impl CommandLine {
                 _ => {}
             }
         }
+        // On another machine there is nothing to read.
+        may_write_session &= remote != Some(None);
         let surface = Surface::from_words(&plain, &options);
         may_write_session &= surface != Surface::NoSession;
         let interface = match surface {
@@ -108,7 +119,8 @@ impl CommandLine {
             _ => None,
         };
         let folder = folder.and_then(|folder| Some(folder.to_str()?.to_owned()));
-        let request = SessionRequest { interface, folder, thread, is_ephemeral, is_server };
+        let remote = remote.flatten();
+        let request = SessionRequest { interface, folder, thread, is_ephemeral, is_server, remote };
         CommandLine { may_write_session, request }
     }
 }

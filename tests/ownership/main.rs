@@ -5,6 +5,7 @@ mod daemon;
 mod interface;
 mod late_prompt;
 mod older;
+mod remote;
 mod servers;
 mod tui;
 mod unseen;

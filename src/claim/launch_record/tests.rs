@@ -4,6 +4,7 @@ use super::*;
 use crate::base::later_version::LaterVersion;
 use crate::claim::launches::{all_but, later_versions, left_behind, sweep, under_way};
 use crate::claim::verdict::Attribution;
+use crate::codex::remote::RemoteAddress;
 use codex_session::thread::ThreadId;
 
 fn launch(process: Process) -> Launch {
@@ -136,6 +137,26 @@ fn a_launch_that_died_may_have_missed_sessions_unless_the_interfaces_log_has_the
         let request = SessionRequest { interface, ..SessionRequest::default() };
         let blind = blind.then(|| "no /proc".to_owned());
         let launch = Launch { request, exit: code.map(ChildExit::Code), blind, ..launch(gone()) };
+        assert_eq!(launch.coverage(), coverage, "{interface:?} {code:?}");
+    }
+}
+
+#[test]
+fn an_exec_on_an_app_server_has_a_session_that_nothing_sees_when_it_succeeded() {
+    let table = [
+        (Interface::Lines, Some(0), Coverage::Partial),
+        (Interface::Lines, Some(1), Coverage::Complete),
+        (Interface::Lines, None, Coverage::Complete),
+        (Interface::FullScreen, Some(0), Coverage::Complete),
+    ];
+    for (interface, code, coverage) in table {
+        let mut launch = launch(gone());
+        launch.request = SessionRequest {
+            interface,
+            remote: Some(RemoteAddress::ControlSocket),
+            ..SessionRequest::default()
+        };
+        launch.exit = code.map(ChildExit::Code);
         assert_eq!(launch.coverage(), coverage, "{interface:?} {code:?}");
     }
 }

@@ -51,6 +51,11 @@ fn only_commands_known_to_write_no_session_are_not_traced() {
         ("exec-server --listen stdio", false),
         ("--remote ws://host:1 go", false),
         ("--remote=ws://host:1", false),
+        ("exec --remote wss://host:1 go", false),
+        ("exec --remote", false),
+        ("--remote unix:// go", true),
+        ("exec --remote=ws://127.0.0.1:1 go", true),
+        ("-i a.png --remote ws://host:1", false),
     ];
     for (line, may_write_session) in table {
         assert_eq!(parse(line).may_write_session, may_write_session, "codex {line}");
@@ -132,10 +137,27 @@ fn a_command_line_names_folder_and_thread() {
         let thread = is_named.then(|| ThreadId::parse(THREAD).unwrap());
         let is_ephemeral = line.contains("--ephemeral");
         let is_server = line.contains("app-server");
-        let expected =
-            SessionRequest { interface, folder: Some(folder.into()), thread, is_ephemeral, is_server };
+        let folder = Some(folder.into());
+        let expected = SessionRequest { interface, folder, thread, is_ephemeral, is_server, remote: None };
         assert_eq!(parse(line).request, expected, "codex {line}");
     }
+}
+
+#[test]
+fn a_command_line_names_the_app_server_that_writes_its_sessions() {
+    let table = [
+        ("--remote unix://", FullScreen, RemoteAddress::ControlSocket),
+        ("--remote=unix://sub/a.sock resume", FullScreen, RemoteAddress::Socket("/w/sub/a.sock".into())),
+        ("exec --remote ws://127.0.0.1:4500 go", Lines, RemoteAddress::Port(4500)),
+        ("--remote ws://[::1]:4500 exec go", Lines, RemoteAddress::Port(4500)),
+        ("-i a.png --remote unix://", FullScreen, RemoteAddress::ControlSocket),
+    ];
+    for (line, interface, address) in table {
+        let request = parse(line).request;
+        assert_eq!((request.interface, request.remote), (interface, Some(address)), "codex {line}");
+    }
+    let value = serde_json::to_value(parse("exec --remote ws://localhost:1 go").request).unwrap();
+    assert_eq!(value["remote"], serde_json::json!({"port": 1}));
 }
 
 #[test]
