@@ -1,6 +1,7 @@
 //! Follows a launch while Codex works: its record, its session files, and its traces in their targets.
 
 use super::live_threads::{IDLE, LiveThreads};
+use super::pace::cpu_time;
 use super::thread_source::ThreadSource;
 use crate::claim::claims::certain_claims_of;
 use crate::claim::launch_record::{self, Launch};
@@ -160,6 +161,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
             return;
         }
         self.is_search_wanted = false;
+        let before = cpu_time();
         for claim in certain_claims_of(&self.launch, &self.context.paths) {
             self.searched.insert(claim.thread.clone());
             self.threads.add(claim.thread.clone(), now);
@@ -168,7 +170,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
         let held = self.launch.claims.iter().map(|claim| claim.thread.clone());
         self.searched.extend(held);
         // A search reads the session files of the day.
-        let took = now.elapsed();
+        let took = cpu_time() - before;
         self.search_due = Instant::now() + SEARCH.max(took * 20);
     }
 

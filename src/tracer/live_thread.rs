@@ -98,9 +98,13 @@ impl LiveThread {
             || self.members.iter().any(|member| starts(member))
     }
 
+    pub(super) fn is_in_memory(&self) -> bool {
+        !self.traces.is_empty()
+    }
+
     /// Whether it is in memory, and nothing of it is to be sent.
     pub(super) fn may_leave_memory(&self) -> bool {
-        !self.traces.is_empty() && (self.changed_at.is_none() || self.is_given_up)
+        self.is_in_memory() && (self.changed_at.is_none() || self.is_given_up)
     }
 
     /// Its files may have moved, or there are new ones.

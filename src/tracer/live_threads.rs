@@ -2,7 +2,7 @@
 
 use super::live_sender::{Answer, LiveSender};
 use super::live_thread::{LiveThread, Occasion, Workshop};
-use super::pace::Pace;
+use super::pace::{Pace, Work, cpu_time};
 use super::session_cache::SessionCache;
 use super::thread_source::ThreadSource;
 use crate::claim::launch_record::Destination;
@@ -100,13 +100,14 @@ impl LiveThreads {
         context: &Context,
         now: Instant,
     ) -> Vec<ThreadId> {
-        let mut sub_agents = Vec::new();
+        let (mut sub_agents, before, mut is_load) = (Vec::new(), cpu_time(), false);
         let settings = context.settings();
         let mut workshop = Workshop { context, cache: &self.cache, shelf: &mut self.shelf };
         for (id, thread) in &mut self.threads {
             let Some(source) = source(id).filter(|_| thread.due(LINGER).is_some_and(|due| due <= now)) else {
                 continue;
             };
+            is_load |= !thread.is_in_memory();
             let wholes_only = thread.takes_wholes_only();
             let occasion = |destination: &Destination| match settings.live_for(&destination.target) {
                 Live::On if !wholes_only => Occasion::Change,
@@ -124,7 +125,8 @@ impl LiveThreads {
         }
         // A sub-agent's file was read before its first line named its parent.
         sub_agents.iter().for_each(|thread| _ = self.threads.remove(thread));
-        self.pace.began(now, now.elapsed());
+        let took = cpu_time() - before;
+        self.pace.began(now, if is_load { Work::Load(took) } else { Work::Update(took) });
         sub_agents
     }
 

@@ -1,12 +1,17 @@
 //! When a target gets the next update.
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use std::time::{Duration, Instant};
 
 /// The shortest time from one update to the next.
 const USUAL: Duration = Duration::from_secs(1);
 
-/// How many times as long as the work for an update the tracer leaves the CPU to others: 5 % of a core at most.
+/// How many times as long as the CPU time of an update the tracer leaves the CPU to others: 5 % of a core at most.
 const REST: u32 = 20;
+
+/// The same where a thread came into memory: its whole file is read and its whole trace is made, once.
+const REST_AFTER_LOAD: u32 = 3;
 
 /// The pause after the first failure. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -20,14 +25,37 @@ pub(super) struct Pace {
     failures: u32,
 }
 
+/// The CPU time that the preparation of an update took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Update(Duration),
+    /// A thread came into memory.
+    Load(Duration),
+}
+
+/// What this thread has had of the CPU. On a busy machine the time that passes says little of the work.
+pub(super) fn cpu_time() -> Duration {
+    #[cfg(target_os = "linux")]
+    let who = UsageWho::RUSAGE_THREAD;
+    #[cfg(not(target_os = "linux"))]
+    let who = UsageWho::RUSAGE_SELF;
+    let Ok(usage) = getrusage(who) else { return Duration::ZERO };
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(micros.unsigned_abs())
+}
+
 impl Pace {
     pub(super) fn new(now: Instant) -> Pace {
         Pace { due: now, failures: 0 }
     }
 
-    /// An update began at this time, and its preparation took so long.
-    pub(super) fn began(&mut self, at: Instant, work: Duration) {
-        self.due = at + USUAL.max(work * REST);
+    /// An update began at this time.
+    pub(super) fn began(&mut self, at: Instant, work: Work) {
+        let rest = match work {
+            Work::Update(time) => time * REST,
+            Work::Load(time) => time * REST_AFTER_LOAD,
+        };
+        self.due = at + USUAL.max(rest);
     }
 
     pub(super) fn succeeded(&mut self) {
@@ -51,10 +79,16 @@ mod tests {
         let mut pace = Pace::new(start);
         let due = |pace: &Pace| (pace.due - start).as_millis();
         assert_eq!(due(&pace), 0);
-        pace.began(start, Duration::from_millis(10));
-        assert_eq!(due(&pace), 1000);
-        pace.began(start, Duration::from_millis(200));
-        assert_eq!(due(&pace), 4000);
+        let table = [
+            (Work::Update(Duration::from_millis(10)), 1000),
+            (Work::Update(Duration::from_millis(200)), 4000),
+            (Work::Load(Duration::from_millis(200)), 1000),
+            (Work::Load(Duration::from_millis(900)), 2700),
+        ];
+        for (work, expected) in table {
+            pace.began(start, work);
+            assert_eq!(due(&pace), expected, "{work:?}");
+        }
         let pauses = [2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000];
         let mut pace = Pace::new(start);
         for expected in pauses {
