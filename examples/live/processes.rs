@@ -61,10 +61,6 @@ impl Process {
         word.and_then(|word| word.parse().ok()).unwrap_or(0)
     }
 
-    pub(crate) fn is_alive(&self) -> bool {
-        self.folder.join("exe").exists()
-    }
-
     /// User and system time in seconds; the kernel counts in hundredths.
     pub(crate) fn cpu(&self) -> f64 {
         let stat = self.text("stat");

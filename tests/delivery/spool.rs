@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use support::run::LIMIT;
 use tempfile::TempDir;
 
 /// A trace for a target.
@@ -184,7 +184,8 @@ impl Model {
         self.targets_state.borrow_mut().tried.clear();
         let (now, jitter) = (|| at(self.clock), || 0.5);
         let request = DeliveryRequest {
-            patience: Duration::ZERO,
+            // A process that another test of this program forks holds the lock until it execs.
+            patience: LIMIT,
             budget: None,
             eagerness,
             now: &now,
