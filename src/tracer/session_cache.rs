@@ -21,6 +21,8 @@ pub struct SessionCache {
 struct Kept {
     tail: Tail,
     used: Instant,
+    /// How much of it the last look saw.
+    seen: u64,
 }
 
 /// What a look at a file has shown.
@@ -42,29 +44,31 @@ impl SessionCache {
         if !is_rollout(file) || is_compressed(file) {
             return session::read(file, if thread.is_some() { Writer::Alive } else { Writer::Gone });
         }
-        self.with_tail(file, |tail| {
+        self.with_tail(file, |Kept { tail, .. }| {
             tail.read()?;
             Ok(if thread.is_some() { tail.session() } else { tail.ended_session() })
         })
     }
 
-    /// Reads what was added to the file since the last look.
+    /// What was added to the file since the last look; an update may have read it already.
     pub fn look(&self, file: &Path) -> io::Result<Look> {
-        self.with_tail(file, |tail| {
-            Ok(match tail.read()? {
-                false => Look::Unchanged,
-                true if tail.is_at_rest() => Look::AtRest,
-                true => Look::Working,
+        self.with_tail(file, |Kept { tail, seen, .. }| {
+            tail.read()?;
+            let before = std::mem::replace(seen, tail.position());
+            Ok(match tail.position() == before {
+                true => Look::Unchanged,
+                false if tail.is_at_rest() => Look::AtRest,
+                false => Look::Working,
             })
         })
     }
 
-    fn with_tail<T>(&self, file: &Path, work: impl FnOnce(&mut Tail) -> io::Result<T>) -> io::Result<T> {
+    fn with_tail<T>(&self, file: &Path, work: impl FnOnce(&mut Kept) -> io::Result<T>) -> io::Result<T> {
         let (mut tails, used) = (self.tails.borrow_mut(), Instant::now());
-        let new = || Kept { tail: Tail::new(file), used };
+        let new = || Kept { tail: Tail::new(file), used, seen: 0 };
         let kept = tails.entry(file.to_path_buf()).or_insert_with(new);
         kept.used = used;
-        work(&mut kept.tail)
+        work(kept)
     }
 
     pub fn take_read(&self) -> BTreeSet<PathBuf> {
@@ -88,5 +92,27 @@ impl SessionCache {
     /// Forgets files that were last read before this time.
     pub fn forget_before(&self, time: Instant) {
         self.tails.borrow_mut().retain(|_, kept| kept.used >= time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_look_sees_what_an_update_has_read_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let thread = "01a202b6-a73e-7ee3-8243-251c871b1d4f";
+        let file = folder.path().join(format!("rollout-2026-11-22T10-04-14-{thread}.jsonl"));
+        let session = fs::read("tests/corpus/0.169.0/exec-basic.jsonl").unwrap();
+        let cache = SessionCache::default();
+        let half = session[..session.len() / 2].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        fs::write(&file, &session[..half]).unwrap();
+        assert_eq!(cache.look(&file).unwrap(), Look::Working);
+        fs::write(&file, &session).unwrap();
+        assert!(!cache.session(&file, ThreadId::parse(thread).as_ref()).unwrap().is_running());
+        assert_eq!(cache.look(&file).unwrap(), Look::AtRest);
+        assert_eq!(cache.look(&file).unwrap(), Look::Unchanged);
     }
 }

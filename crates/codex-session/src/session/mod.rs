@@ -108,6 +108,11 @@ impl Tail {
         Ok(self.offset > before)
     }
 
+    /// How many bytes of the file were read.
+    pub fn position(&self) -> u64 {
+        self.offset
+    }
+
     /// Whether there are turns and none of them runs.
     pub fn is_at_rest(&self) -> bool {
         self.reducer.is_at_rest()
