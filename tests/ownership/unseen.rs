@@ -16,6 +16,8 @@ use support::{Codex, End, Gate, Home, ModelServer, Reply, Script, codex, older_c
 /// put back as they were at that moment, for such a moment lasts some milliseconds.
 fn killed_early(home: &Home, codex: &Codex, gate: &Gate, words: &[&str]) -> String {
     let mut command = home.traced(LAUNCHER, &codex.native);
+    // A tracer would finish the launch by itself.
+    command.env("CODEX_TRACED_LIVE", "off");
     let launch = start(command.args(["exec", "--json"]).args(words));
     gate.wait_until_reached(LIMIT);
     launch.signal(Signal::SIGKILL);
