@@ -5,6 +5,7 @@ use super::companion::{Attended, Companion};
 use super::ended::Ended;
 use super::entry_state::Alarm;
 use super::exit::ChildExit;
+use super::orphan::Orphan;
 use super::program::{Program, StartError};
 use super::signal_probe::{Reach, SignalProbe};
 use super::signals::{SignalPipe, Stops, send, stop_by};
@@ -12,7 +13,7 @@ use super::streams;
 use super::timeout::timeout;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -28,12 +29,10 @@ pub(super) fn run(
     let image = program.image().map_err(failed)?;
     let (signals, inherited) = SignalPipe::with_forwarded_signals().map_err(failed)?;
     let mut command = image.command();
-    let (orphan, launcher) = (program.orphan, getpid());
     #[expect(unsafe_code, reason = "std empties the child's signal mask and sorts its environment")]
     // SAFETY: this process has one thread, so the child may call anything; it execs, or returns the error.
     unsafe {
         command.pre_exec(move || {
-            orphan.prepare(launcher);
             inherited.restore()?;
             Err(image.exec())
         });
@@ -41,7 +40,8 @@ pub(super) fn run(
     let child = command.spawn().map_err(failed)?;
     Alarm::stop();
     streams::give_up();
-    let mut probe = SignalProbe::start(probe);
+    let ward = (program.orphan == Orphan::IsKilled).then(|| child.id());
+    let mut probe = SignalProbe::start(probe, ward);
     let mut attended = Attended::began(companion, child.id());
     let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, &mut probe, &mut attended);
     let at = Instant::now();

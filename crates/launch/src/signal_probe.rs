@@ -1,13 +1,16 @@
 //! Finds out whether a signal was sent to the launcher alone or to its whole group; the signal itself does not
 //! show it.
 //!
-//! A second process in the group, the signal probe, only receives. If the probe received the signal too, it was
+//! A second process in the group, the signal probe, receives and answers. If the probe received the signal too, it was
 //! sent to the group, and the command, which is in the group, has received it. The kernel delivers a group's
 //! signal to its youngest process first, so the probe has it before the launcher.
+//!
+//! The probe also sees the launcher's death by SIGKILL, which the launcher cannot forward.
 
 use super::before_main;
 use super::detached::keep_only;
 use super::fork::{self, fork};
+use super::process::Process;
 use super::signals::{self, Arrived, Sender};
 use nix::errno::Errno;
 use nix::libc;
@@ -39,9 +42,10 @@ struct ProbeProcess {
 }
 
 impl SignalProbe {
-    /// Starts the probe, which ends with the launcher, however that ends. Call it while the process has one thread.
-    pub(super) fn start(name: &CStr) -> SignalProbe {
-        let process = spawn_process(name);
+    /// Starts the probe, which ends with the launcher, however that ends. It kills the process `ward` when the
+    /// launcher was killed. Call it while the process has one thread.
+    pub(super) fn start(name: &CStr, ward: Option<u32>) -> SignalProbe {
+        let process = spawn_process(name, ward);
         if let Err(error) = &process {
             tracing::warn!("no signal probe, so signals for the group are not recognised: {error}");
         }
@@ -102,14 +106,19 @@ impl ProbeProcess {
     }
 }
 
-fn spawn_process(name: &CStr) -> io::Result<ProbeProcess> {
+fn spawn_process(name: &CStr, ward: Option<u32>) -> io::Result<ProbeProcess> {
     let (link, probes_link) = UnixStream::pair()?;
     // With its signals blocked, the probe receives from its first instruction on.
     let Some(id) = fork()? else {
         #[cfg(target_os = "linux")]
         let _ = nix::sys::prctl::set_name(name);
         before_main::show_as(name);
-        let _ = keep_only(OwnedFd::from(probes_link)).map(answer_questions);
+        let ward = ward.map(Process::from_id);
+        let answered = keep_only(OwnedFd::from(probes_link)).map(answer_questions);
+        // A launcher that ends by itself has ended the probe before.
+        if let (Ok(()), Some(ward)) = (answered, ward.filter(Process::is_alive)) {
+            let _ = signals::send(ward.id.cast_signed(), libc::SIGKILL);
+        }
         fork::end(0)
     };
     Ok(ProbeProcess { id, link })

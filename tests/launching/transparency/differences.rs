@@ -35,14 +35,14 @@ const ALLOWED: [Difference; 11] = [
     Difference {
         what: "Codex is the child of a process `codex-traced` and has another process id; the signals that you send \
                to `codex-traced` come from there, and titles and lists show its name (tmux's window names). A \
-               process `codex-witness` in the same group only tells which signals are meant for all of it.",
+               process `codex-witness` in the same group shows which signals are meant for all of it.",
         why: "somebody must be there when Codex has ended",
         test: [HERE, "codex_is_a_child_of_ours"],
     },
     Difference {
         what: "Stopped by SIGSTOP, SIGTTIN or SIGTTOU sent to it alone, codex-traced leaves Codex running. So it \
                does when killed by SIGKILL, but the full-screen interface ends then, its terminal stays raw, and a \
-               Codex server (`app-server`) is killed with it (Linux). When Codex alone is stopped and continued, \
+               Codex server (`app-server`) is killed with it. When Codex alone is stopped and continued, \
                codex-traced stops with it and needs a SIGCONT of its own.",
         why: "these it cannot see",
         test: [HERE, "what_cannot_be_caught_reaches_one_of_the_two"],

@@ -58,7 +58,7 @@ pub(super) fn run(
         ToLauncher::Began(child) => {
             Alarm::stop();
             streams::give_up();
-            let probe = SignalProbe::start(probe);
+            let probe = SignalProbe::start(probe, None);
             let mut attended = Attended::began(companion, child);
             let ended = relay.run(probe, &mut attended);
             attended.ended();
