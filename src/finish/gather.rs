@@ -124,9 +124,7 @@ pub fn family(
 ) -> (Family, PathBuf) {
     let family = Family::gather(session, |parent| {
         let made = shelf.made_within(&working_times(parent), rollout.parent());
-        let threads = made
-            .into_iter()
-            .filter(|file| shelf.starter_of(file).is_some_and(|starter| starter.is(&parent.meta.id)));
+        let threads = made.into_iter().filter(|file| shelf.origin_of(file).is_below(&parent.meta.id));
         let read = |file: PathBuf| {
             let thread = ThreadId::from_rollout_name(&file)?;
             read(&file, Some(&thread))

@@ -62,13 +62,13 @@ impl LiveThreads {
     pub fn file_changed(&mut self, file: &Path, now: Instant) -> bool {
         let is_known = self.threads.values().any(|thread| thread.has_read(file));
         if !is_known {
-            self.shelf.list_again();
+            self.shelf.relist();
         }
         let of = ThreadId::from_rollout_name(file);
-        let starter = self.shelf.starter_of(file).cloned().unwrap_or_default();
+        let origin = self.shelf.origin_of(file);
         let mut is_owned = false;
         for thread in self.threads.values_mut() {
-            if thread.owns(file, of.as_ref(), |member| starter.is(member)) {
+            if thread.owns(file, of.as_ref(), |member| origin.is_below(member)) {
                 is_owned = true;
                 thread.change(now);
                 if !is_known {

@@ -41,12 +41,13 @@ impl SessionCache {
     pub fn session(&self, file: &Path, thread: Option<&ThreadId>) -> io::Result<Session> {
         self.read.borrow_mut().insert(file.to_path_buf());
         // Codex appends to no others.
+        let writer = if thread.is_some() { Writer::Alive } else { Writer::Gone };
         if !is_rollout(file) || is_compressed(file) {
-            return session::read(file, if thread.is_some() { Writer::Alive } else { Writer::Gone });
+            return session::read(file, writer);
         }
         self.with_tail(file, |Kept { tail, .. }| {
             tail.read()?;
-            Ok(if thread.is_some() { tail.session() } else { tail.ended_session() })
+            Ok(tail.session_with(writer))
         })
     }
 

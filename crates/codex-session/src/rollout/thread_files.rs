@@ -25,19 +25,21 @@ pub struct ThreadFiles {
     /// Folders with session files, outside the home.
     further: Vec<PathBuf>,
     listed: HashMap<PathBuf, Vec<PathBuf>>,
-    starters: HashMap<PathBuf, Starter>,
+    /// By file. A file without a first line yet has none.
+    origins: HashMap<PathBuf, ThreadOrigin>,
 }
 
-/// The threads that started a file's thread, as its first line names them.
+/// The threads that a session file's first line names as those that started it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Starter {
+pub struct ThreadOrigin {
     parent: Option<String>,
     session: Option<String>,
 }
 
-impl Starter {
-    pub fn is(&self, thread: &str) -> bool {
-        self.parent.as_deref() == Some(thread) || self.session.as_deref() == Some(thread)
+impl ThreadOrigin {
+    /// Whether the thread, or one that it started, started this one.
+    pub fn is_below(&self, thread: &str) -> bool {
+        [&self.parent, &self.session].into_iter().flatten().any(|named| named == thread)
     }
 }
 
@@ -51,24 +53,13 @@ impl ThreadFiles {
             home: home.to_path_buf(),
             further: Vec::new(),
             listed: HashMap::new(),
-            starters: HashMap::new(),
+            origins: HashMap::new(),
         }
     }
 
-    /// Lists folders again from now on: files have come or gone.
-    pub fn list_again(&mut self) {
+    /// Forgets the lists: files were added or moved. Keeps the first lines.
+    pub fn relist(&mut self) {
         self.listed.clear();
-    }
-
-    /// None while the file has no first line.
-    pub fn starter_of(&mut self, file: &Path) -> Option<&Starter> {
-        if !self.starters.contains_key(file) {
-            let meta = files::meta_of(file).ok()??;
-            let starter =
-                Starter { parent: meta.parent().map(str::to_owned), session: meta.session_id.clone() };
-            self.starters.insert(file.to_path_buf(), starter);
-        }
-        self.starters.get(file)
     }
 
     /// Adds a folder outside the home, with those below it.
@@ -122,6 +113,18 @@ impl ThreadFiles {
         let fitting: BTreeSet<PathBuf> =
             paths.into_iter().filter(|path| path::is_rollout(path)).filter(fits).collect();
         fitting.into_iter().collect()
+    }
+
+    /// What the file's first line names, read once; nothing for a file that cannot be read or has no such line yet.
+    pub fn origin_of(&mut self, file: &Path) -> ThreadOrigin {
+        if let Some(origin) = self.origins.get(file) {
+            return origin.clone();
+        }
+        let Some(meta) = files::meta_of(file).ok().flatten() else { return ThreadOrigin::default() };
+        let origin =
+            ThreadOrigin { parent: meta.parent().map(str::to_owned), session: meta.session_id.clone() };
+        self.origins.insert(file.to_path_buf(), origin.clone());
+        origin
     }
 
     fn on_days(&mut self, days: &BTreeSet<Date>) -> Vec<PathBuf> {
@@ -269,5 +272,26 @@ mod tests {
         assert_eq!(within(-1, 1, None), std::slice::from_ref(&path));
         assert_eq!(within(1, 9, None), [""; 0].map(PathBuf::from));
         assert_eq!(within(-9_000_000, 1, copied.parent()), [copied, path]);
+    }
+
+    #[test]
+    fn a_first_line_is_kept_once_it_is_there_and_new_files_are_listed_on_request() {
+        let home = tempfile::tempdir().unwrap();
+        let path = put(home.path(), "sessions/2026/11/22", &name(None));
+        let mut thread_files = ThreadFiles::new(home.path());
+        assert_eq!(thread_files.origin_of(&path), ThreadOrigin::default(), "no line yet");
+        let line = r#"{"type":"session_meta","payload":{"id":"a","session_id":"r","parent_thread_id":"p"}}"#;
+        fs::write(&path, format!("{line}\n")).unwrap();
+        let is_below = |origin: ThreadOrigin| ["a", "p", "r"].map(|thread| origin.is_below(thread));
+        assert_eq!(is_below(thread_files.origin_of(&path)), [false, true, true]);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(is_below(thread_files.origin_of(&path)), [false, true, true]);
+        let made: Timestamp = MADE.parse().unwrap();
+        let times = [(made - 1.seconds(), made + 1.seconds())];
+        assert_eq!(thread_files.made_within(&times, None), [""; 0].map(PathBuf::from));
+        let path = put(home.path(), "sessions/2026/11/22", &name(None));
+        assert_eq!(thread_files.made_within(&times, None), [""; 0].map(PathBuf::from));
+        thread_files.relist();
+        assert_eq!(thread_files.made_within(&times, None), [path]);
     }
 }

@@ -124,12 +124,16 @@ impl Tail {
 
     /// An open turn is running.
     pub fn session(&self) -> Session {
-        named_by(&self.path, self.reducer.snapshot())
+        self.session_with(Writer::Alive)
     }
 
-    /// The session of a file that is complete: an open turn is lost.
-    pub fn ended_session(&self) -> Session {
-        named_by(&self.path, self.reducer.clone().finish())
+    /// As [`read`] gives it, but without a last line that has no end yet.
+    pub fn session_with(&self, writer: Writer) -> Session {
+        let session = match writer {
+            Writer::Alive => self.reducer.snapshot(),
+            Writer::Gone => self.reducer.clone().finish(),
+        };
+        named_by(&self.path, session)
     }
 }
 
@@ -179,6 +183,26 @@ mod tests {
         assert!(!tail.read().unwrap(), "nothing was added");
         assert_eq!(tail.session(), read(&path, Writer::Alive).unwrap());
         assert!(tail.is_at_rest());
+    }
+
+    #[test]
+    fn an_open_turn_is_lost_without_a_writer_and_goes_on_when_the_file_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.jsonl");
+        let whole = corpus();
+        let half = whole[..whole.len() / 2].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        fs::write(&path, &whole[..half]).unwrap();
+        let mut tail = Tail::new(&path);
+        tail.read().unwrap();
+        let statuses = [Writer::Alive, Writer::Gone].map(|writer| {
+            let session = tail.session_with(writer);
+            assert_eq!(session, read(&path, writer).unwrap());
+            session.turns.last().unwrap().status.clone()
+        });
+        assert_eq!(statuses, [model::TurnStatus::Running, model::TurnStatus::Lost]);
+        File::options().append(true).open(&path).unwrap().write_all(&whole[half..]).unwrap();
+        tail.read().unwrap();
+        assert_eq!(tail.session_with(Writer::Gone), read(&path, Writer::Gone).unwrap());
     }
 
     #[test]
