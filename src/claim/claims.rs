@@ -66,6 +66,12 @@ pub fn launches_of(thread: &ThreadId, paths: &Paths) -> Vec<Launch> {
     launches
 }
 
+/// The threads that strong evidence names by now, while the launch runs. A sub-agent counts as its root thread.
+pub fn threads_so_far(launch: &Launch, paths: &Paths) -> BTreeSet<ThreadId> {
+    let held = launch.claims.iter().map(|claim| claim.thread.clone());
+    held.chain(logged_by(launch, paths)).map(|thread| root_of(&thread, paths.home().path())).collect()
+}
+
 /// Whether no session file holds a prompt that the launch's interface logged. Codex's daemon may still write it,
 /// after the interface has ended.
 pub fn misses_a_prompt(launch: &Launch, paths: &Paths) -> bool {

@@ -31,6 +31,13 @@ pub(super) enum Sender {
     Process,
 }
 
+/// What signals asked a command of this program for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    pub to_end: bool,
+    pub to_stop: bool,
+}
+
 /// Signals that arrived while the launcher was stopped.
 pub(super) struct Woken {
     pub(super) by_cont: bool,
@@ -104,6 +111,11 @@ impl SignalPipe {
         Ok(SignalPipe::open(ENDING)?.0)
     }
 
+    /// For a command that draws on the terminal: it also stops cleanly, and wakes when the window's size changes.
+    pub fn with_screen_signals() -> io::Result<SignalPipe> {
+        Ok(SignalPipe::open(ENDING.into_iter().chain([libc::SIGTSTP, libc::SIGWINCH]))?.0)
+    }
+
     /// Discards what came until now: it was meant for the command, and a key that ended the command does not
     /// end the launcher.
     pub fn discard(&self) {
@@ -117,6 +129,21 @@ impl SignalPipe {
 
     pub fn endings(&self) -> usize {
         std::iter::from_fn(|| self.next()).filter(|arrived| ENDING.contains(&arrived.signal)).count()
+    }
+
+    /// What the user asked for since the last call.
+    pub fn requests(&self) -> Requests {
+        let mut requests = Requests::default();
+        for Arrived { signal, .. } in std::iter::from_fn(|| self.next()) {
+            requests.to_end |= ENDING.contains(&signal);
+            requests.to_stop |= signal == libc::SIGTSTP;
+        }
+        requests
+    }
+
+    /// Stops this process, as Ctrl-Z does, until the shell continues it.
+    pub fn stop(&self) {
+        stop_by(libc::SIGTSTP, Stops::Us);
     }
 
     pub(super) fn woken(&self) -> Woken {
