@@ -13,6 +13,7 @@ Examples:
   codex-traced mlflow status                             what is set, and why
   codex-traced mlflow doctor                             what is wrong
   codex-traced mlflow show                               the newest trace
+  codex-traced mlflow show --follow                      a session, live
 
 All other words are Codex's: `codex-traced exec \"…\"` runs `codex exec \"…\"`
 and traces it.";
@@ -167,6 +168,11 @@ pub struct Show {
     /// As JSON, for other programs
     #[arg(long)]
     pub json: bool,
+    /// Show a session while Codex writes it, until the session ends or Ctrl-C
+    ///
+    /// The newest session that runs, without a name. Redrawn on a terminal; otherwise one line for each span that ends.
+    #[arg(long, conflicts_with_all = ["json", "last"])]
+    pub follow: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod config_edit;
 mod disable;
 mod doctor;
 mod enable;
+mod follow;
 mod forget;
 mod import;
 mod man;
@@ -48,6 +49,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         Command::Doctor(report) => doctor::run(&report, world),
         Command::Finish(finish) => Ok(finish_launch(&finish.launch, world)),
         Command::Forget(forget) => forget::run(&forget, world).map(well),
+        Command::Show(show) if show.follow => follow::run(&show, world),
         Command::Show(show) => show::run(&show, world).map(well),
         Command::Sync(sync) => sync::run(&sync, world).map(well),
         Command::Completions(completions) => completions::run(&completions).map(well),

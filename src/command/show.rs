@@ -1,6 +1,7 @@
 //! `mlflow show`: prints one trace from a local store, the spool, or a session file.
 
 use super::text_layout::Colours;
+use super::tree::TreeStyle;
 use super::{CommandError, trace_argument, tree};
 use crate::base::world::World;
 use crate::claim::thread_record::ThreadRecord;
@@ -53,7 +54,7 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), CommandError> {
         super::print_json(&trace);
         return Ok(());
     }
-    let text = tree::render(&trace, Colours::choose(world));
+    let text = tree::render(&trace, TreeStyle::of_a_stored_trace(Colours::choose(world)));
     super::print(&format!("{text}\n{} in {}\n", trace.id, clean(from)));
     Ok(())
 }
