@@ -71,7 +71,7 @@ pub enum Command {
     /// Trace sessions of other Codexes whenever a turn ends
     ///
     /// Of this home: an IDE's, the desktop app's, those of a plain `codex`. Until Ctrl-C.
-    Watch,
+    Watch(Watch),
     /// Open a trace on MLflow's page in the browser
     ///
     /// A local store is served by `mlflow server` for as long as you look, if MLflow is installed.
@@ -190,6 +190,20 @@ pub struct Ui {
     /// Only print the address, and for a local store the command that serves it
     #[arg(long)]
     pub print: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("service").args(["install", "uninstall"])))]
+pub struct Watch {
+    /// Watch from each login on: write a service for systemd (Linux) or launchd (macOS), and start it
+    #[arg(long)]
+    pub install: bool,
+    /// Stop the service and remove it
+    #[arg(long)]
+    pub uninstall: bool,
+    /// Do not ask before a file is written or removed
+    #[arg(long, requires = "service")]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ mod trace_argument;
 mod tree;
 mod ui;
 mod watch;
+mod watch_service;
 
 use crate::base::paths::CodexHome;
 use crate::base::world::World;
@@ -56,7 +57,8 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         Command::Man => man::run().map(well),
         Command::Import(import) => import::run(&import, world),
         Command::TraceLatest => import::latest(world),
-        Command::Watch => watch::run(world),
+        Command::Watch(watch) if watch.install || watch.uninstall => watch_service::run(&watch, world),
+        Command::Watch(_) => watch::run(world),
         Command::Ui(ui) => ui::run(&ui, world),
     };
     match done {

@@ -10,5 +10,6 @@ mod stand_in;
 mod transcripts;
 mod ui;
 mod watch;
+mod watch_service;
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");

@@ -130,12 +130,13 @@ impl<'a> LiveSession<'a> {
             Subject::File(thread, file) => shelf.files_with(file, thread),
         });
         let is_last = |file: &Path| parts.last().is_some_and(|twins| twins.iter().any(|twin| twin == file));
-        let read = |file: &Path, by_lock: Writer| {
-            let writer = writer.filter(|_| is_last(file)).unwrap_or(by_lock);
+        let read = |file: &Path, thread: Option<&ThreadId>| {
+            let by_lock = || thread.map_or(Writer::Gone, |thread| gather::writer_of(thread, home));
+            let writer = writer.filter(|_| is_last(file)).unwrap_or_else(by_lock);
             read(file, writer, &mut readers.borrow_mut())
         };
-        let own = gather::session_of(subject.thread(), parts, home, &read)?;
-        Ok(own.map(|own| gather::family(own, home, shelf, &read)))
+        let own = gather::session_of(subject.thread(), parts, &read)?;
+        Ok(own.map(|own| gather::family(own, shelf, &read)))
     }
 }
 
