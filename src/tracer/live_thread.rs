@@ -180,7 +180,19 @@ impl LiveThread {
         Ok(Some(updates))
     }
 
+    /// As `read_files`. Codex may have archived or compressed the files since they were listed.
     fn read(&mut self, source: ThreadSource, workshop: &mut Workshop) -> Result<Found, AssembleError> {
+        let were_listed = self.files.is_some();
+        match self.read_files(source, workshop) {
+            Err(AssembleError::Rollout(..)) if were_listed => {
+                workshop.shelf.relist();
+                self.read_files(source, workshop)
+            }
+            read => read,
+        }
+    }
+
+    fn read_files(&mut self, source: ThreadSource, workshop: &mut Workshop) -> Result<Found, AssembleError> {
         let Workshop { context, cache, shelf } = workshop;
         let files = self.files.take().or_else(|| source.files(&self.thread, shelf, context));
         let Some(files) = files else { return Ok(Found::Nothing) };
@@ -211,21 +223,26 @@ impl LiveThread {
             Outcome::TakesWholesOnly => {
                 live.start_again();
                 live.takes_wholes_only = true;
-                self.ended_turns = 0;
-                self.change(now);
+                self.send_again(now);
             }
             Outcome::Failed(ExportError::Gone(_)) => {
                 live.start_again();
-                self.change(now);
+                self.send_again(now);
             }
             Outcome::Failed(ExportError::Archived(_)) => self.is_given_up = true,
             Outcome::Failed(error) => {
                 live.failed();
-                self.change(now);
+                self.send_again(now);
                 return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// The end of a turn that the target does not have is still to be sent.
+    fn send_again(&mut self, now: Instant) {
+        self.ended_turns = 0;
+        self.change(now);
     }
 
     /// Whether its target takes whole traces only.
