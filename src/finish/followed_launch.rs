@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// A shorter launch has no tracer: the work after its end takes less than a process that follows it.
 const SHORT: Duration = Duration::from_secs(2);
 
-/// How soon after a tracer that died the launcher starts another.
+/// How long after the start of a tracer that died the launcher starts another, and how often it looks for that.
 const AGAIN: Duration = Duration::from_secs(30);
 
 pub struct FollowedLaunch {
@@ -34,14 +34,17 @@ impl FollowedLaunch {
         !(launch.claims.is_empty() && launch.logged.is_empty())
     }
 
-    /// Starts the tracer when it is due; returns when to look again.
+    /// Starts the tracer when it is due, or when it has died; returns when to look again.
     fn start_tracer(&mut self) -> Option<Duration> {
         if self.tracer.as_mut().is_some_and(TracerProcess::has_ended) {
             tracing::warn!("the tracer has ended before codex");
             self.tracer = None;
         }
-        let due = self.due.filter(|_| self.tracer.is_none() && self.has_session())?;
+        let due = self.due.filter(|_| self.has_session())?;
         self.observer.record.as_ref()?;
+        if self.tracer.is_some() {
+            return Some(AGAIN);
+        }
         let now = Instant::now();
         if now < due {
             return Some(due - now);
@@ -52,7 +55,7 @@ impl FollowedLaunch {
             Ok(tracer) => self.tracer = Some(tracer),
             Err(error) => tracing::warn!("cannot start a tracer: {error}"),
         }
-        None
+        Some(AGAIN)
     }
 
     fn wake_tracer(&mut self) {
