@@ -19,6 +19,7 @@ use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use crate::claim::launch_record;
 use crate::claim::launches::LaunchLock;
+use crate::claim::observer;
 use crate::finish::context::Context;
 use crate::finish::finisher;
 use crate::finish::open_turns::OpenLaunch;
@@ -47,6 +48,10 @@ pub fn tracer(launch: &str, world: &World) {
         // The user may have changed them since.
         context.reread_settings();
         begun.launch = launch_record::load(&begun.record).unwrap_or_else(|| begun.launch.clone());
+        if begun.launch.exit.is_none() {
+            // The launcher died, and may not have read all that the interface logged.
+            observer::take_log_of(&mut begun.launch, &context.paths.launches());
+        }
     }
     finisher::finish(begun, limit, &mut context);
 }
