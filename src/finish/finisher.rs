@@ -41,8 +41,8 @@ const PACE: Duration = Duration::from_secs(2);
 const OVERDUE: Duration = Duration::from_secs(60);
 
 /// Makes and delivers the traces of a launch that is over, and those of launches that died; follows turns that still
-/// run. `begun` is None where another process does the launch's work. A job waits no longer than `limit`.
-pub(crate) fn finish(begun: Option<OpenLaunch>, limit: Option<Duration>, context: &mut Context) {
+/// run. `begun` is None where another process does the launch's work. A job waits no longer than `until`.
+pub(crate) fn finish(begun: Option<OpenLaunch>, until: Option<Instant>, context: &mut Context) {
     detached::end_within(LIMIT + OVERDUE);
     let launch = begun.as_ref().map(|begun| begun.launch.clone());
     let (mut open, mut problem) = (Vec::new(), None);
@@ -55,8 +55,8 @@ pub(crate) fn finish(begun: Option<OpenLaunch>, limit: Option<Duration>, context
     }
     let recovered = quietly(|| recover(context, Duration::ZERO));
     open.extend(recovered.map(|recovered| recovered.open).into_iter().flatten());
-    let (until, busy) = match limit {
-        Some(limit) => (Instant::now() + limit, Busy::IsWaitedFor),
+    let (until, busy) = match until {
+        Some(until) => (until, Busy::IsWaitedFor),
         None => (Instant::now() + LIMIT, Busy::IsFine),
     };
     report(until, busy, problem, launch.as_ref(), context);

@@ -45,7 +45,7 @@ pub(super) struct LaunchFollower<'c, 'w> {
     is_search_wanted: bool,
     search_due: Instant,
     /// How long a job waits for the delivery.
-    limit: Option<Duration>,
+    until: Option<Instant>,
 }
 
 impl<'c, 'w> LaunchFollower<'c, 'w> {
@@ -69,7 +69,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
             known_prompts: 0,
             is_search_wanted: true,
             search_due: now,
-            limit: None,
+            until: None,
         };
         follower.learn(launch);
         Ok(follower)
@@ -77,7 +77,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
 
     /// Returns at Codex's end, or when the launcher and Codex are gone: how long a job waits for the delivery. Receipts
     /// hold what targets took.
-    pub(super) fn follow(mut self) -> Option<Duration> {
+    pub(super) fn follow(mut self) -> Option<Instant> {
         while !self.is_over() {
             self.wait();
             self.take_changes();
@@ -88,7 +88,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
             self.threads.unload_idle(self.context, now);
         }
         self.threads.end(self.context);
-        self.limit
+        self.until
     }
 
     fn is_over(&self) -> bool {
@@ -116,9 +116,10 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
         if !is_readable(stdin) {
             return;
         }
-        let mut message = [0; 256];
+        // As large as the buffer of stdin: what that kept back would wake no poll.
+        let mut message = [0; 8192];
         let count = stdin.read(&mut message).unwrap_or_default();
-        self.limit = limit_in(&message[..count]).or(self.limit);
+        self.until = limit_in(&message[..count]).map(|limit| Instant::now() + limit).or(self.until);
         if count == 0 {
             self.launcher = None;
         }

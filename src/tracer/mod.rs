@@ -26,7 +26,7 @@ use crate::finish::open_turns::OpenLaunch;
 use crate::finish::tracer_process::{BEGUN, NAME};
 use launch::{detached, signals};
 use launch_follower::LaunchFollower;
-use std::time::Duration;
+use std::time::Instant;
 
 /// `codex-traced mlflow finish <launch>`. Internal; started by the launcher.
 pub fn tracer(launch: &str, world: &World) {
@@ -42,9 +42,9 @@ pub fn tracer(launch: &str, world: &World) {
         let launch = launch_record::load(&record)?;
         Some(OpenLaunch { launch, record, turns: Vec::new(), lock })
     });
-    let mut limit = None;
+    let mut until = None;
     if let Some(begun) = begun.as_mut().filter(|begun| begun.launch.exit.is_none()) {
-        limit = follow(begun, &mut context);
+        until = follow(begun, &mut context);
         // The user may have changed them since.
         context.reread_settings();
         begun.launch = launch_record::load(&begun.record).unwrap_or_else(|| begun.launch.clone());
@@ -53,17 +53,17 @@ pub fn tracer(launch: &str, world: &World) {
             observer::take_log_of(&mut begun.launch, &context.paths.launches());
         }
     }
-    finisher::finish(begun, limit, &mut context);
+    finisher::finish(begun, until, &mut context);
 }
 
-/// Until Codex's end. Returns how long a job waits for the delivery after that.
-fn follow(begun: &OpenLaunch, context: &mut Context) -> Option<Duration> {
+/// Until Codex's end. Returns until when a job waits for the delivery.
+fn follow(begun: &OpenLaunch, context: &mut Context) -> Option<Instant> {
     detached::give_way();
     let followed = quietly(|| {
         LaunchFollower::new(context, begun.record.clone(), begun.launch.clone()).map(LaunchFollower::follow)
     });
     match followed? {
-        Ok(limit) => limit,
+        Ok(until) => until,
         Err(error) => {
             tracing::warn!("the trace is not brought up to date while Codex works: {error}");
             None
