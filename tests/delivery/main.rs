@@ -5,6 +5,11 @@ mod faults;
 mod finishing;
 mod formats;
 mod live;
+mod live_faults;
+mod live_files;
+mod live_kills;
+mod live_modes;
+mod live_stage;
 mod network_faults;
 mod spool;
 

@@ -137,11 +137,11 @@ impl Network {
     }
 }
 
-fn address(port: u16) -> SocketAddr {
+pub(crate) fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-fn answer(status: u16) -> Fault {
+pub(crate) fn answer(status: u16) -> Fault {
     Fault::Answer { status, headers: vec![], body: "" }
 }
 
