@@ -30,7 +30,6 @@ use std::time::Duration;
 pub const VERSION: u32 = 1;
 
 /// A fact about a launch: a line of its record.
-#[expect(clippy::large_enum_variant, reason = "a record has one of the large notes, its first line")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {

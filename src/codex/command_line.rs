@@ -37,7 +37,7 @@ pub struct SessionRequest {
     pub is_server: bool,
     /// The app server that writes the sessions instead; absent in records of 0.1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote: Option<RemoteAddress>,
+    pub remote: Option<Box<RemoteAddress>>,
 }
 
 /// The names of interfaces in launch records.
@@ -119,7 +119,7 @@ impl CommandLine {
             _ => None,
         };
         let folder = folder.and_then(|folder| Some(folder.to_str()?.to_owned()));
-        let remote = remote.flatten();
+        let remote = remote.flatten().map(Box::new);
         let request = SessionRequest { interface, folder, thread, is_ephemeral, is_server, remote };
         CommandLine { may_write_session, request }
     }

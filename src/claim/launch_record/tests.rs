@@ -153,7 +153,7 @@ fn an_exec_on_an_app_server_has_a_session_that_nothing_sees_when_it_succeeded() 
         let mut launch = launch(gone());
         launch.request = SessionRequest {
             interface,
-            remote: Some(RemoteAddress::ControlSocket),
+            remote: Some(RemoteAddress::ControlSocket.into()),
             ..SessionRequest::default()
         };
         launch.exit = code.map(ChildExit::Code);

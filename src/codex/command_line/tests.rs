@@ -154,7 +154,11 @@ fn a_command_line_names_the_app_server_that_writes_its_sessions() {
     ];
     for (line, interface, address) in table {
         let request = parse(line).request;
-        assert_eq!((request.interface, request.remote), (interface, Some(address)), "codex {line}");
+        assert_eq!(
+            (request.interface, request.remote.as_deref()),
+            (interface, Some(&address)),
+            "codex {line}"
+        );
     }
     let value = serde_json::to_value(parse("exec --remote ws://localhost:1 go").request).unwrap();
     assert_eq!(value["remote"], serde_json::json!({"port": 1}));

@@ -190,7 +190,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session.jsonl");
         let whole = corpus();
-        let half = whole[..whole.len() / 2].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        let lines = whole.split_inclusive(|byte| *byte == b'\n');
+        // Up to the first line after the turn's beginning.
+        let begun = lines.clone().position(|line| String::from_utf8_lossy(line).contains("task_started"));
+        let half: usize = lines.take(begun.unwrap() + 2).map(<[u8]>::len).sum();
         fs::write(&path, &whole[..half]).unwrap();
         let mut tail = Tail::new(&path);
         tail.read().unwrap();
