@@ -75,7 +75,8 @@ impl Stage {
     pub(crate) fn with_lines(mut self) -> Stage {
         let file = self.home.root().join("lines");
         let (_, calls, _) = parts();
-        let named = |line: &str| renamed(line, "ROUND", "TURN").replace(&recorded_thread(), "THREAD");
+        let recorded = recorded_thread();
+        let named = |line: &str| renamed(line, "ROUND", "TURN").replace(&recorded, "THREAD");
         fs::write(&file, calls.iter().map(|line| named(line)).collect::<String>()).expect("write the lines");
         self.lines = Some(file);
         self
