@@ -112,9 +112,11 @@ fn grow(target: &str, megabytes: usize) {
     wait_for("the first update", PATIENCE, || target.updates() > 0);
     let first = began.elapsed().as_secs_f64();
     let tracer = processes::tracer(&stage.home).expect("a tracer");
-    // The next ones: what the first needed is over.
+    // The first may be many requests; what it needed is over when the next ones come one by one.
+    await_a_pause(&mut target);
     let from = target.updates() + 2;
     wait_for("the second update", PATIENCE, || target.updates() >= from);
+    await_a_pause(&mut target);
     let (updates, bytes, cpu, from) = (target.updates(), target.bytes(&tracer), tracer.cpu(), Instant::now());
     while target.updates() < updates + UPDATES && from.elapsed() < WATCHED {
         sleep(Duration::from_millis(2));
@@ -137,6 +139,17 @@ fn grow(target: &str, megabytes: usize) {
     );
     stage.end_all();
     drop(terminal);
+}
+
+/// Until nothing has come for half a second.
+fn await_a_pause(target: &mut Target) {
+    let (mut known, mut since) = (target.updates(), Instant::now());
+    while since.elapsed() < Duration::from_millis(500) {
+        sleep(Duration::from_millis(2));
+        if target.updates() != known {
+            (known, since) = (target.updates(), Instant::now());
+        }
+    }
 }
 
 fn has_trace(database: &Path) -> bool {

@@ -100,7 +100,7 @@ impl Watcher<'_> {
         let mut due: BTreeMap<PathBuf, Instant> = BTreeMap::new();
         let mut again = Instant::now() + AGAIN;
         loop {
-            let next = due.values().copied().chain(self.live.next_update()).fold(again, Instant::min);
+            let next = due.values().copied().chain(self.live.due()).fold(again, Instant::min);
             let patience = next.saturating_duration_since(Instant::now());
             changes.wait([self.signals.as_fd(), self.live.wakes()], patience);
             if self.times_asked() > 0 {

@@ -99,7 +99,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
     fn wait(&mut self) {
         let now = Instant::now();
         let search = (self.is_search_wanted && self.misses_a_thread()).then_some(self.search_due);
-        let next = self.threads.next_update().into_iter().chain(search).min();
+        let next = self.threads.due().into_iter().chain(search).min();
         let is_watched = self.ending.is_some() || self.launcher.is_some();
         let patience = if is_watched { IDLE } else { PACE };
         let patience = next.map_or(patience, |next| next.saturating_duration_since(now).min(patience));

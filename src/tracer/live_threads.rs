@@ -10,6 +10,7 @@ use crate::finish::context::Context;
 use crate::settings::modes::Live;
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::thread::ThreadId;
+use launch::detached;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -27,12 +28,19 @@ const MOST_LOADED: usize = 8;
 
 const RESTING: Duration = Duration::from_secs(60);
 
+/// An update of so much CPU time leaves much free memory behind.
+const MUCH_WORK: Duration = Duration::from_millis(50);
+
 pub struct LiveThreads {
     pub cache: SessionCache,
     shelf: ThreadFiles,
     threads: BTreeMap<ThreadId, LiveThread>,
     sender: LiveSender,
     pace: Pace,
+    /// When the next thread leaves memory.
+    unload_due: Option<Instant>,
+    /// Much memory is free once nothing is under way.
+    has_free_memory: bool,
     has_failed: bool,
 }
 
@@ -44,6 +52,8 @@ impl LiveThreads {
             threads: BTreeMap::new(),
             sender: LiveSender::start(context.access())?,
             pace: Pace::new(Instant::now()),
+            unload_due: None,
+            has_free_memory: false,
             has_failed: false,
         })
     }
@@ -77,6 +87,11 @@ impl LiveThreads {
             }
         }
         is_owned
+    }
+
+    /// When `update` or `unload_idle` has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        self.next_update().into_iter().chain(self.unload_due).min()
     }
 
     /// When the next update is to be made; None while there is none, or one is under way.
@@ -126,6 +141,7 @@ impl LiveThreads {
         // A sub-agent's file was read before its first line named its parent.
         sub_agents.iter().for_each(|thread| _ = self.threads.remove(thread));
         let took = cpu_time() - before;
+        self.has_free_memory |= is_load || took >= MUCH_WORK;
         self.pace.began(now, if is_load { Work::Load(took) } else { Work::Update(took) });
         sub_agents
     }
@@ -160,14 +176,21 @@ impl LiveThreads {
         let mut loaded: Vec<&mut LiveThread> =
             self.threads.values_mut().filter(|thread| thread.may_leave_memory()).collect();
         loaded.sort_by_key(|thread| std::cmp::Reverse(thread.last_change));
+        self.unload_due = None;
         for (place, thread) in loaded.into_iter().enumerate() {
-            let idle = now.saturating_duration_since(thread.last_change);
-            if idle >= if place < MOST_LOADED { IDLE } else { RESTING } {
-                thread.unload(&self.cache, context);
+            let due = thread.last_change + if place < MOST_LOADED { IDLE } else { RESTING };
+            if due > now {
+                self.unload_due = Some(self.unload_due.map_or(due, |other| other.min(due)));
+                continue;
             }
+            thread.unload(&self.cache, context);
+            self.has_free_memory = true;
         }
         if let Some(time) = now.checked_sub(IDLE) {
             self.cache.forget_before(time);
+        }
+        if std::mem::take(&mut self.has_free_memory) {
+            detached::return_memory();
         }
     }
 

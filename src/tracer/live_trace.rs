@@ -1,7 +1,8 @@
 //! A trace that grows: which of its spans changed since the last update, and which its target has.
 //!
-//! Each update builds the whole trace anew, as after Codex's end, and compares it with the build before. Both share
-//! their texts with the session, so a comparison costs little, and only what differs is redacted and sent.
+//! Each update builds the whole trace anew, as after Codex's end, and compares it with the build before, of which it
+//! keeps fingerprints: the spans themselves would take several times the memory of the session. Only what differs is
+//! redacted and sent.
 
 use crate::queue::receipts::StoredReceipt;
 use crate::queue::spool::entry::Rank;
@@ -13,6 +14,7 @@ use mlflow_store::receipt::{Receipt, span_digest};
 use mlflow_store::target::Target;
 use mlflow_store::trace::{Span, Trace, TraceState};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 /// The shortest time between two updates of the information and the root span.
@@ -24,8 +26,8 @@ const ROOT_BYTES_PER_SECOND: usize = 64 << 10;
 
 #[derive(Default)]
 pub struct LiveTrace {
-    /// The spans of the last build, before redaction.
-    built: HashMap<SpanId, Span>,
+    /// The fingerprints of the spans of the last build, before redaction.
+    built: HashMap<SpanId, u64>,
     content: Content,
     memory: RedactionMemory,
     /// The digest of each span that the target has.
@@ -68,9 +70,10 @@ impl LiveTrace {
         let shown = (built.state, built.request_preview.clone(), built.response_preview.clone());
         let is_root_due =
             is_whole || self.shown.as_ref() != Some(&shown) || self.info_due.is_none_or(|due| due <= now);
-        let has_changed = |span: &Span| {
-            self.unsent.contains(&span.id) || self.built.get(&span.id).is_none_or(|before| before != span)
-        };
+        let prints: HashMap<SpanId, u64> =
+            built.spans.iter().map(|span| (span.id, fingerprint(span))).collect();
+        let has_changed =
+            |span: &Span| self.unsent.contains(&span.id) || self.built.get(&span.id) != prints.get(&span.id);
         let changed: Vec<&Span> = built.spans.iter().filter(|span| has_changed(span)).collect();
         if changed.is_empty() {
             return Changes::None;
@@ -93,7 +96,7 @@ impl LiveTrace {
         // A root that was not sent stays as it was sent last.
         let root = (!is_root_due).then(|| built.spans.first().map(|root| root.id)).flatten();
         let root = root.and_then(|id| self.built.remove_entry(&id));
-        self.built = built.spans.into_iter().map(|span| (span.id, span)).collect();
+        self.built = prints;
         self.built.extend(root);
         if is_root_due {
             self.shown = Some(shown);
@@ -153,6 +156,13 @@ impl LiveTrace {
         let rank = Rank { spans: 0, ..self.rank? };
         Some(StoredReceipt { receipt: self.sent(target, now), rank, bytes: 0 })
     }
+}
+
+/// Differs where spans differ, but for one pair in 2^64.
+fn fingerprint(span: &Span) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    span.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The trace without its spans.

@@ -214,6 +214,18 @@ pub fn give_way() {
     }
 }
 
+/// In the detached process: returns freed memory to the system. glibc would keep it.
+pub fn return_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        #[expect(unsafe_code, reason = "malloc_trim; nix offers no safe form")]
+        // SAFETY: it touches free memory only, and takes the allocator's locks.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
+}
+
 /// Of -20 to 19. Codex and its tools get most of a busy CPU, and the tracer some of it.
 const NICENESS: i32 = 10;
 

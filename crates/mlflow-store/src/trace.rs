@@ -40,7 +40,7 @@ pub enum TraceState {
     InProgress,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Span {
     pub id: SpanId,
     /// None for the root only.
@@ -58,7 +58,7 @@ pub struct Span {
 }
 
 /// Those of MLflow's span types that an agent's session has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SpanType {
     Agent,
@@ -67,7 +67,7 @@ pub enum SpanType {
     Chain,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanStatus {
     /// Unknown, or still running.
@@ -79,7 +79,7 @@ pub enum SpanStatus {
 }
 
 /// OpenTelemetry's span event. MLflow's page shows events named `exception`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
 pub struct SpanEvent {
     pub name: String,
     pub at: Timestamp,

@@ -11,7 +11,7 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 use std::ops::Index;
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Value {
     #[default]
@@ -91,7 +91,7 @@ impl Index<usize> for Value {
 const FEW: usize = 16;
 
 /// Fields, each name once. Equal to fields of the same names and values in the same order.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq, Hash)]
 pub struct Map(Vec<(Text, Value)>);
 
 impl Map {
