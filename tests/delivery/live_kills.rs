@@ -73,7 +73,7 @@ impl Kill {
         };
         let longest = if moment == Moment::Ending { 200 } else { 1_200 };
         let after = if round < FEW { 0 } else { (round * 389) % longest };
-        Kill { who, moment, after: Duration::from_millis(after as u64), is_job: round % 3 != 0 }
+        Kill { who, moment, after: Duration::from_millis(after as u64), is_job: !round.is_multiple_of(3) }
     }
 }
 

@@ -148,7 +148,7 @@ fn databricks_gets_the_whole_trace_when_a_turn_ends() {
     assert_eq!(uploads(), 2, "one upload for each turn: {:#?}", databricks.story());
     beside.grow_to(4);
     assert_eq!([launch.end().stderr, control.end().stderr], ["", ""]);
-    assert_eq!(databricks.traces(), [id.clone()]);
+    assert_eq!(databricks.traces(), std::slice::from_ref(&id));
     let answers = oracle.ask_store("databricks", &robot, &[support::Verb::Trace { trace: &id }]);
     let trace: Trace = serde_json::from_value(answers[0].clone()).expect("a trace");
     assert_eq!(seen(&trace), (5, "OK"));
