@@ -4,12 +4,12 @@ use crate::processes::{self, Process};
 use crate::stage::{Plan, Stage, load};
 use codex_session::session::Tail;
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use support::{Front, Terminal, wait_for};
@@ -30,7 +30,7 @@ pub(crate) fn hold(file: &Path) {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let figure = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a figure of the kernel");
-        line.split_whitespace().next().unwrap_or_default().to_owned()
+        line.split_whitespace().nth(0).unwrap_or_default().to_owned()
     };
     println!("{} {}", figure("VmRSS:"), figure("RssAnon:"));
     drop(tail);
@@ -166,18 +166,22 @@ fn held(file: &Path) -> u64 {
     text.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("two figures")
 }
 
-/// Answers as MLflow 3.18 does, keeps nothing, and counts the bytes of all requests.
+/// Answers as MLflow 3.18 does, keeps the information of the trace and no spans, and counts the bytes of all requests.
 fn counting_server() -> (Front, Arc<AtomicU64>, Arc<AtomicUsize>) {
     let (bytes, requests) = (Arc::<AtomicU64>::default(), Arc::<AtomicUsize>::default());
-    let (sum, count) = (Arc::clone(&bytes), Arc::clone(&requests));
+    let (sum, count, kept) = (Arc::clone(&bytes), Arc::clone(&requests), Mutex::new(None));
     let front = Front::answering(9, move |request| {
         sum.fetch_add(request.body.len() as u64, Ordering::Relaxed);
         let path = request.target.split('?').next().unwrap_or_default();
+        let mut kept = kept.lock().expect("no panic");
         let (status, body) = match (&*request.method, path) {
             ("GET", "/version") => (200, "3.18.0".to_owned()),
             ("GET", path) if path.contains("/experiments/get") => {
                 let experiment = json!({"experiment_id": "1", "lifecycle_stage": "active"});
                 (200, json!({"experiment": experiment}).to_string())
+            }
+            ("GET", path) if path.contains("/traces/") && kept.is_some() => {
+                (200, kept.clone().unwrap_or_default())
             }
             ("GET", _) => {
                 (404, json!({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "none"}).to_string())
@@ -187,12 +191,13 @@ fn counting_server() -> (Front, Arc<AtomicU64>, Arc<AtomicUsize>) {
                 (200, String::new())
             }
             _ => {
-                let location =
-                    json!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "1"}});
-                let tags = json!({"mlflow.trace.spansLocation": "TRACKING_STORE"});
-                let info =
-                    json!({"trace_id": trace_in(&request.body), "trace_location": location, "tags": tags});
-                (200, json!({"trace": {"trace_info": info}}).to_string())
+                let mut info: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+                if info["trace"]["trace_info"].is_object() {
+                    info["trace"]["trace_info"]["tags"]["mlflow.trace.spansLocation"] =
+                        "TRACKING_STORE".into();
+                    *kept = Some(info.to_string());
+                }
+                (200, info.to_string())
             }
         };
         let head =
@@ -200,10 +205,4 @@ fn counting_server() -> (Front, Arc<AtomicU64>, Arc<AtomicUsize>) {
         Some(format!("{head}content-length: {}\r\n\r\n{body}", body.len()))
     });
     (front, bytes, requests)
-}
-
-fn trace_in(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let at = text.find("tr-").unwrap_or(0);
-    text[at..].chars().take("tr-".len() + 32).collect()
 }

@@ -46,14 +46,14 @@ impl Local {
     }
 }
 
-fn lock(database: PathBuf) -> Connection {
+pub(crate) fn lock(database: PathBuf) -> Connection {
     let writer = Connection::open(database).expect("open the database");
     writer.busy_timeout(LIMIT).expect("set the wait");
     writer.execute_batch("BEGIN EXCLUSIVE").expect("lock the database");
     writer
 }
 
-fn unlock(writer: &Connection) {
+pub(crate) fn unlock(writer: &Connection) {
     writer.execute_batch("ROLLBACK").expect("unlock the database");
 }
 

@@ -1,6 +1,7 @@
 //! `CODEX_TRACED_LIVE`, and targets that take whole traces only: what the store has in mid-turn, after a turn, and in
 //! the end.
 
+use crate::live_faults::{lock, unlock};
 use crate::live_stage::{Exit, Launched, Recording, Stage, assert_same, responses_in, untroubled};
 use serde_json::Value;
 use support::databricks::{Databricks, Rules, TOKEN};
@@ -76,7 +77,11 @@ fn with_live_turn_the_store_has_whole_turns_only() {
     assert_facts(&seen, "trace OK request=\"first prompt\" spans=5");
     beside.grow_to(2);
     assert_eq!(responses(), Some(2), "in the second turn");
+    let writer = lock(beside.stage.home.database());
     beside.grow_to(3);
+    beside.stage.wait_for_log("database is locked");
+    unlock(&writer);
+    // Without the end of another turn.
     beside.stage.wait_until_stored(beside.recording.trace(), 3);
     beside.grow_to(4);
     assert_eq!([launch.end().stderr, control.end().stderr], ["", ""]);
