@@ -30,7 +30,7 @@ pub(crate) fn hold(file: &Path) {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let figure = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a figure of the kernel");
-        line.split_whitespace().nth(0).unwrap_or_default().to_owned()
+        line.split_whitespace().next().unwrap_or_default().to_owned()
     };
     println!("{} {}", figure("VmRSS:"), figure("RssAnon:"));
     drop(tail);
