@@ -127,6 +127,8 @@ fn grow(target: &str, megabytes: usize) {
     let (seconds, count) = (from.elapsed().as_secs_f64(), (target.updates() - updates).max(1));
     let bytes = (target.bytes(&tracer) - bytes) / count;
     let cpu = (tracer.cpu() - cpu) / seconds * 100.0;
+    // What the last update needed is free again.
+    sleep(Duration::from_millis(300));
     let size = fs::metadata(&database).map_or(0, |file| file.len() >> 20);
     println!(
         "{megabytes:>5} {first:>8.1} {held:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {size:>9} {count:>7} {bytes:>12} {:>10.1} {cpu:>6.1} {load:>5}",

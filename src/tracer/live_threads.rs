@@ -8,13 +8,13 @@ use super::thread_source::ThreadSource;
 use crate::claim::launch_record::Destination;
 use crate::finish::context::Context;
 use crate::settings::modes::Live;
-use codex_session::rollout::thread_files::ThreadFiles;
+use codex_session::rollout::thread_files::{ThreadFiles, ThreadOrigin};
 use codex_session::thread::ThreadId;
 use launch::detached;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long the tracer waits for more lines after the first: Codex writes several at once.
@@ -35,6 +35,8 @@ pub struct LiveThreads {
     pub cache: SessionCache,
     shelf: ThreadFiles,
     threads: BTreeMap<ThreadId, LiveThread>,
+    /// Files that belong to none of them.
+    foreign: BTreeSet<PathBuf>,
     sender: LiveSender,
     pace: Pace,
     /// When the next thread leaves memory.
@@ -50,6 +52,7 @@ impl LiveThreads {
             cache: SessionCache::default(),
             shelf: ThreadFiles::new(context.home().path()),
             threads: BTreeMap::new(),
+            foreign: BTreeSet::new(),
             sender: LiveSender::start(context.access())?,
             pace: Pace::new(Instant::now()),
             unload_due: None,
@@ -64,12 +67,16 @@ impl LiveThreads {
     }
 
     pub fn add(&mut self, thread: ThreadId, now: Instant) {
+        self.foreign.clear();
         let new = || LiveThread::new(thread.clone(), now);
         self.threads.entry(thread.clone()).or_insert_with(new);
     }
 
     /// A session file was written to. False where it belongs to no thread here.
     pub fn file_changed(&mut self, file: &Path, now: Instant) -> bool {
+        if self.foreign.contains(file) {
+            return false;
+        }
         let is_known = self.threads.values().any(|thread| thread.has_read(file));
         if !is_known {
             self.shelf.relist();
@@ -85,6 +92,10 @@ impl LiveThreads {
                     thread.look_for_files();
                 }
             }
+        }
+        // Without its first line it may still turn out to be a sub-agent's.
+        if !is_owned && origin != ThreadOrigin::default() {
+            self.foreign.insert(file.to_path_buf());
         }
         is_owned
     }
