@@ -149,8 +149,12 @@ impl JsonRpc {
     }
 }
 
-/// Streams of a server without what differs between two runs: ids and times, also those that are numbers, and the
-/// number that Codex gives to a command that it runs.
+/// What Codex (0.171) sends of a command's output while the command runs: in pieces, or not at all when the command ends
+/// first. The whole output follows with the command's end.
+const OUTPUT_SO_FAR: &str = r#"{"method":"item/commandExecution/outputDelta","#;
+
+/// Streams of a server without what differs between two runs: ids and times, also those that are numbers, the number
+/// that Codex gives to a command that it runs, and the command's output so far.
 pub fn normalised_messages(outcome: &Outcome) -> Outcome {
     static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
         let time = r#"(?P<time>"\w*(?:At|AtMs|Ms)":)\d+"#;
@@ -159,5 +163,7 @@ pub fn normalised_messages(outcome: &Outcome) -> Outcome {
     });
     let mut normaliser = Normaliser::default();
     let mut normalise = |text: &str| normaliser.normalise(&NUMBERS.replace_all(text, "${time}${process}<n>"));
-    Outcome { stdout: normalise(&outcome.stdout), stderr: normalise(&outcome.stderr), end: outcome.end }
+    let messages = outcome.stdout.split_inclusive('\n').filter(|line| !line.starts_with(OUTPUT_SO_FAR));
+    let messages: String = messages.collect();
+    Outcome { stdout: normalise(&messages), stderr: normalise(&outcome.stderr), end: outcome.end }
 }
