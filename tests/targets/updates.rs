@@ -22,12 +22,16 @@ use support::{Front, MlflowServer, Oracle};
 /// Two turns with tools; with the second, the responses get another parent.
 const SESSION: &str = "tests/corpus/0.169.0/exec-json-resume-1.jsonl";
 
+/// The session's thread. Each test gives it another id: tests share servers, and the trace of a thread has one id.
+const THREAD: &str = "01a202b4-af9e-78f2-b2a0-7cd709c9fc2a";
+
 const EXPERIMENT: &str = "codex-sessions";
 
 /// The trace of the session's first lines, at six moments: the last is the whole session, which has ended.
-fn growing() -> Vec<Trace> {
+fn growing(test: u8) -> Vec<Trace> {
     let folder = tempfile::tempdir().expect("make a folder");
     let text = fs::read_to_string(SESSION).expect("read the session");
+    let text = text.replace(THREAD, &format!("01a2d0fe-0000-7000-8000-0000000000{test:02x}"));
     let lines: Vec<&str> = text.lines().collect();
     let path = folder.path().join(Path::new(SESSION).file_name().expect("a name"));
     let mut all: Vec<Trace> = Vec::new();
@@ -88,7 +92,7 @@ fn totals(trace: &support::Trace) -> Value {
 
 #[test]
 fn a_trace_that_grew_on_a_server_is_the_trace_exported_whole() {
-    let steps = growing();
+    let steps = growing(1);
     let (last, running) = steps.split_last().expect("six moments");
     let in_progress = running.iter().filter(|trace| trace.state == TraceState::InProgress).count();
     assert!(
@@ -171,7 +175,7 @@ fn a_trace_that_grew_in_a_database_has_the_rows_of_the_trace_exported_whole() {
             }
         }
         let uri = |database: &Path| format!("sqlite:///{}", database.display());
-        let steps = growing();
+        let steps = growing(2);
         with_exporter(&uri(&grown), |exporter| {
             let mut sent = SentSpans::default();
             exporter.export(&sent.changes(&steps[0], true), None).expect("a database takes the trace");
@@ -203,7 +207,7 @@ fn a_trace_that_grew_in_a_database_has_the_rows_of_the_trace_exported_whole() {
 fn an_update_is_one_request_and_with_the_root_three() {
     let Some(server) = MlflowServer::shared(MLFLOW_VERSION) else { return };
     let front = Front::before(server.port());
-    let steps = growing();
+    let steps = growing(3);
     with_exporter(&front.uri(), |exporter| {
         let mut sent = SentSpans::default();
         exporter.export(&sent.changes(&steps[0], true), None).expect("the server takes the trace");
@@ -230,7 +234,7 @@ fn an_update_is_one_request_and_with_the_root_three() {
 fn a_trace_that_a_server_lost_is_not_updated_and_then_sent_whole() {
     let Some(server) = MlflowServer::of(MLFLOW_VERSION) else { return };
     let front = Front::before(server.port());
-    let steps = growing();
+    let steps = growing(4);
     let is_gone = |update: Option<Result<Delivered>>| matches!(update, Some(Err(ExportError::Gone(_))));
     with_exporter(&front.uri(), |exporter| {
         let mut sent = SentSpans::default();
