@@ -97,7 +97,7 @@ fn line(name: &str, span: &Span, style: TreeStyle) -> String {
     line_with_times(name, (span.started_at, span.ended_at), span, style)
 }
 
-/// As `line` for a span that stands for less than its own time.
+/// As `line`, with other times than the span's own: the root span of a session with one turn begins before the turn.
 pub(super) fn line_with_times(
     name: &str,
     (started_at, ended_at): (Timestamp, Timestamp),

@@ -119,7 +119,8 @@ impl LiveThreads {
         self.threads.values_mut().for_each(LiveThread::redact_again);
     }
 
-    /// Sends what changed; call it when `next_update` is due. Returns threads that are sub-agents: they are not followed any more.
+    /// Sends what changed; call it when `next_update` is due. Returns threads that are sub-agents: their root threads are
+    /// followed instead.
     pub fn update<'s>(
         &mut self,
         source: impl Fn(&ThreadId) -> Option<ThreadSource<'s>>,

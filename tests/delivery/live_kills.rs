@@ -133,6 +133,8 @@ fn check(row: Kill, expected: &Expected) {
         Moment::Ending => launch.close_input(),
         Moment::Begun | Moment::Written(_) => {}
     }
+    // There is no event between two moments: the long proof spreads its kills over that time. Zero in ordinary runs, and no
+    // result depends on it.
     std::thread::sleep(after);
     kill_now(who, &launch);
     let (mut lines, mut exit) = (STEPS[steps - 1], Exit::Unknown);

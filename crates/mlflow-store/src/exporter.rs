@@ -40,8 +40,8 @@ pub trait Exporter {
         None
     }
 
-    /// When the next `export`, `begin` or `update` gives up, if that is earlier than `Patience` allows. Local stores ignore it:
-    /// they have a limit of their own for locks.
+    /// When the next `export`, `begin` or `update` gives up, if that is earlier than `Patience` allows. Local stores
+    /// ignore it: they have a limit of their own for locks.
     fn give_up_at(&mut self, _: Option<Instant>) {}
 
     /// As `export` for each trace in order, at little more than the cost of one. None if the target takes one

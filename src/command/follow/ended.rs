@@ -10,7 +10,7 @@ use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-/// What a line stands for. A session's first turn is its root span until a second one begins, so a turn is known by its
+/// What a line shows. A session's first turn is its root span until a second one begins, so a turn is known by its
 /// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Ended {
