@@ -39,9 +39,13 @@ impl SessionCache {
     /// The session of the file as it is now. `thread`: as for `gather::Read`. A file with a thread counts as one whose
     /// writer lives, for Codex runs.
     pub fn session(&self, file: &Path, thread: Option<&ThreadId>) -> io::Result<Session> {
+        self.session_with(file, if thread.is_some() { Writer::Alive } else { Writer::Gone })
+    }
+
+    /// As `session`, where the caller knows whether a process may still write to the file.
+    pub fn session_with(&self, file: &Path, writer: Writer) -> io::Result<Session> {
         self.read.borrow_mut().insert(file.to_path_buf());
         // Codex appends to no others.
-        let writer = if thread.is_some() { Writer::Alive } else { Writer::Gone };
         if !is_rollout(file) || is_compressed(file) {
             return session::read(file, writer);
         }
@@ -74,6 +78,10 @@ impl SessionCache {
 
     pub fn take_read(&self) -> BTreeSet<PathBuf> {
         self.read.take()
+    }
+
+    pub fn holds(&self, file: &Path) -> bool {
+        self.tails.borrow().contains_key(file)
     }
 
     /// Whether a file holds the prompt to which its client gave this id.

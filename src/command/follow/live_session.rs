@@ -8,16 +8,14 @@ use crate::finish::context::Context;
 use crate::finish::gather;
 use crate::settings::modes::Content;
 use crate::trace::build::{TraceSource, build_family};
+use crate::tracer::session_cache::SessionCache;
 use codex_session::rollout::thread_files::{Parts, ThreadFiles};
+use codex_session::session::Writer;
 use codex_session::session::family::Family;
-use codex_session::session::model::Session;
-use codex_session::session::{self, Tail, Writer};
 use codex_session::thread::ThreadId;
 use jiff::Timestamp;
 use mlflow_store::trace::Trace;
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{self, Metadata};
+use std::collections::{BTreeSet, HashSet};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +25,7 @@ pub(super) struct LiveSession<'a> {
     shelf: ThreadFiles,
     /// The thread's own files. None when they have to be looked for.
     parts: Option<Parts>,
-    readers: RefCell<HashMap<PathBuf, Reader>>,
+    cache: SessionCache,
     /// The ids of the thread and of those that it started.
     members: HashSet<String>,
 }
@@ -41,13 +39,6 @@ pub(super) struct View {
     pub(super) rollout: PathBuf,
 }
 
-/// What was read of a file.
-enum Reader {
-    Growing(Box<Tail>),
-    /// A compressed file or an old document: Codex does not append to it.
-    Whole(Metadata, Box<Session>),
-}
-
 impl<'a> LiveSession<'a> {
     pub(super) fn new(subject: Subject, context: &'a Context<'a>) -> LiveSession<'a> {
         let folder = context.settings().sessions_dir.value.clone();
@@ -57,7 +48,7 @@ impl<'a> LiveSession<'a> {
             subject,
             shelf: ThreadFiles::new(context.home().path()).with_folder(folder),
             parts: None,
-            readers: RefCell::default(),
+            cache: SessionCache::default(),
             members,
         }
     }
@@ -70,7 +61,7 @@ impl<'a> LiveSession<'a> {
     pub(super) fn has_changed(&mut self, written: &BTreeSet<PathBuf>) -> bool {
         let mut has_changed = false;
         for path in written {
-            if self.readers.borrow().contains_key(path) {
+            if self.cache.holds(path) {
                 has_changed = true;
             } else if ThreadId::from_rollout_name(path).as_ref() == Some(self.subject.thread()) {
                 // A rewind began a new file, or the thread came back from the archive.
@@ -99,7 +90,6 @@ impl<'a> LiveSession<'a> {
             // A file was archived or compressed since it was found.
             Err((_, error)) if error.kind() == ErrorKind::NotFound => {
                 self.forget_files();
-                self.readers.get_mut().retain(|path, _| path.exists());
                 self.gathered(writer)
             }
             read => read,
@@ -123,7 +113,7 @@ impl<'a> LiveSession<'a> {
         &mut self,
         writer: Option<Writer>,
     ) -> Result<Option<(Family, PathBuf)>, (PathBuf, io::Error)> {
-        let LiveSession { context, subject, shelf, parts, readers, .. } = self;
+        let LiveSession { context, subject, shelf, parts, cache, .. } = self;
         let home = context.home();
         let parts = &*parts.get_or_insert_with(|| match subject {
             Subject::Thread(thread) => shelf.files_of(thread, None),
@@ -133,32 +123,9 @@ impl<'a> LiveSession<'a> {
         let read = |file: &Path, thread: Option<&ThreadId>| {
             let by_lock = || thread.map_or(Writer::Gone, |thread| gather::writer_of(thread, home));
             let writer = writer.filter(|_| is_last(file)).unwrap_or_else(by_lock);
-            read(file, writer, &mut readers.borrow_mut())
+            cache.session_with(file, writer)
         };
         let own = gather::session_of(subject.thread(), parts, &read)?;
         Ok(own.map(|own| gather::family(own, shelf, &read)))
     }
-}
-
-fn read(file: &Path, writer: Writer, readers: &mut HashMap<PathBuf, Reader>) -> io::Result<Session> {
-    if file.extension().is_some_and(|extension| extension == "jsonl") {
-        let reader =
-            readers.entry(file.to_path_buf()).or_insert_with(|| Reader::Growing(Box::new(Tail::new(file))));
-        if let Reader::Growing(tail) = reader {
-            tail.read()?;
-            return Ok(tail.session_with(writer));
-        }
-    }
-    let metadata = fs::metadata(file)?;
-    let is_same = |before: &Metadata| {
-        before.len() == metadata.len() && before.modified().ok() == metadata.modified().ok()
-    };
-    if let Some(Reader::Whole(before, session)) = readers.get(file)
-        && is_same(before)
-    {
-        return Ok((**session).clone());
-    }
-    let session = session::read(file, Writer::Gone)?;
-    readers.insert(file.to_path_buf(), Reader::Whole(metadata, Box::new(session.clone())));
-    Ok(session)
 }
