@@ -1,6 +1,7 @@
 //! A trace while Codex works: with the real Codex, read by MLflow's client.
 
 use crate::LAUNCHER;
+use nix::unistd::Pid;
 use serde_json::json;
 use std::fs;
 use support::run::LIMIT;
@@ -21,6 +22,29 @@ fn a_command_that_waits() -> Script {
                 .usage(100, 0, 10, 0),
         )
         .reply(Reply::new().answer("it is done").usage(200, 0, 20, 0))
+}
+
+/// Its niceness, whether it leads a session of its own, and what its stdin, stdout and stderr are.
+const TRACER: (i32, bool, [&str; 3]) = (10, true, ["pipe", "pipe", "/dev/null"]);
+
+fn properties_of_the_tracer(home: &Home) -> (i32, bool, [&'static str; 3]) {
+    let is_tracer = |id: &Pid| {
+        fs::read(format!("/proc/{id}/cmdline"))
+            .is_ok_and(|words| words.starts_with(b"codex-traced\0mlflow\0finish\0"))
+    };
+    let tracer = home.processes().into_iter().find(is_tracer).expect("a tracer follows the launch");
+    let stat = fs::read_to_string(format!("/proc/{tracer}/stat")).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
+    let stream = |number: i32| {
+        let link = fs::read_link(format!("/proc/{tracer}/fd/{number}")).expect("it runs");
+        match link.to_str().expect("UTF-8") {
+            "/dev/null" => "/dev/null",
+            pipe if pipe.starts_with("pipe:") => "pipe",
+            other => panic!("stream {number} is {other}"),
+        }
+    };
+    let niceness = fields[16].parse().expect("a number");
+    (niceness, fields[3] == tracer.to_string(), [0, 1, 2].map(stream))
 }
 
 fn let_go(home: &Home) {
@@ -48,6 +72,7 @@ fn a_tool_call_that_runs_is_seen_and_completed_under_the_same_id() {
           tool_exec_command TOOL UNSET outputs.status=running
         "#,
     );
+    assert_eq!(properties_of_the_tracer(&home), TRACER);
     let_go(&home);
     traced.finish(LIMIT).ended(End::Code(0));
     let whole = oracle.trace(&home.database());

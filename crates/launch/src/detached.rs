@@ -198,11 +198,6 @@ pub fn end_within(limit: Duration) {
     unistd::alarm::set(limit.as_secs().try_into().unwrap_or(u32::MAX));
 }
 
-/// In the detached process: removes the alarm, for a process that stays as long as Codex.
-pub fn end_never() {
-    unistd::alarm::cancel();
-}
-
 /// In the detached process: lets all others go first, for CPU and for disks.
 pub fn give_way() {
     #[expect(unsafe_code, reason = "setpriority and ioprio_set; nix offers no safe form")]
