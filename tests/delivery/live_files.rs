@@ -3,10 +3,13 @@
 
 use crate::live_stage::{Exit, Launched, Recording, Stage, assert_alike, comparable};
 use jiff::Timestamp;
+use mlflow_store::sqlite;
+use mlflow_store::trace::TraceState;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use support::{Oracle, each_in_parallel};
+use support::run::LIMIT;
+use support::{Oracle, each_in_parallel, wait_for};
 
 /// A launch, followed or not, of which a script plays Codex.
 struct Scene<'s> {
@@ -169,4 +172,45 @@ fn whatever_becomes_of_a_session_file_while_live_the_trace_is_the_one_made_at_th
         }
         println!("{}: {} traces", row.0, expected.len());
     });
+}
+
+/// A session with a sub-agent that starts another one, under their recorded ids: their times tell who works when.
+const NESTED: [&str; 3] = ["nested-agents-1.jsonl", "nested-agents-2.jsonl", "nested-agents-3.jsonl"];
+
+/// The session's trace in the end, and the names of its agents' spans while the inner sub-agent works.
+fn with_sub_agents(oracle: &Oracle, is_followed: bool) -> (Value, Vec<String>) {
+    let stage = Stage::new();
+    let of: Vec<Recording> =
+        NESTED.iter().map(|name| Recording::unchanged(&format!("0.169.0/{name}"))).collect();
+    let (root, agents) = of.split_first().expect("three files");
+    let launch = stage.launch(&root.thread, &[("CODEX_TRACED_LIVE", if is_followed { "on" } else { "off" })]);
+    let (begun, ended) = root.lines.split_at(root.lines.len() - 2);
+    stage.write_on_its_day(root, begun);
+    let (last, before) = agents[1].lines.split_last().expect("lines");
+    stage.write_on_its_day(&agents[0], &agents[0].lines);
+    stage.write_on_its_day(&agents[1], before);
+    let mut seen = Vec::new();
+    if is_followed {
+        wait_for("the sub-agents in the store", LIMIT, || {
+            let trace = sqlite::read(&stage.home.database(), root.trace()).ok().flatten();
+            let trace = trace.filter(|trace| trace.state == TraceState::InProgress);
+            let spans = trace.into_iter().flat_map(|trace| trace.spans);
+            seen = spans.map(|span| span.name).filter(|name| name.starts_with("subagent_")).collect();
+            seen.len() == agents.len()
+        });
+    }
+    stage.write_on_its_day(&agents[1], std::slice::from_ref(last));
+    stage.write_on_its_day(root, ended);
+    assert_eq!(launch.end().stderr, "");
+    let trace = oracle.trace_of(&stage.home.database(), &root.trace().to_string());
+    (comparable(&trace, &stage.home, &root.thread, Exit::Known), seen)
+}
+
+#[test]
+fn sub_agents_are_seen_while_they_work_and_the_trace_is_the_one_made_at_the_end() {
+    let Some(oracle) = Oracle::newest() else { return };
+    let (expected, _) = with_sub_agents(&oracle, false);
+    let (found, seen) = with_sub_agents(&oracle, true);
+    assert_eq!(seen, ["subagent_outer", "subagent_inner"]);
+    assert_alike(&expected, &found, "sub-agents");
 }

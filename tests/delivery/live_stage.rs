@@ -68,6 +68,14 @@ impl Recording {
         Recording { thread, recorded, lines }
     }
 
+    /// Under its recorded id.
+    pub(crate) fn unchanged(path: &str) -> Recording {
+        let mut recording = Recording::new(path, 0);
+        let recorded = recording.recorded.clone();
+        recording.lines.iter_mut().for_each(|line| *line = line.replace(&recording.thread, &recorded));
+        Recording { thread: recorded, ..recording }
+    }
+
     /// A fork names the thread that it began with.
     pub(crate) fn rename_each_other(all: &mut [Recording]) {
         let names: Vec<_> = all.iter().map(|one| (one.recorded.clone(), one.thread.clone())).collect();
@@ -116,6 +124,18 @@ impl Stage {
     /// Appends lines as Codex does.
     pub(crate) fn write(&self, name: &str, lines: &[String]) {
         let file = File::options().append(true).create(true).open(self.file(name));
+        file.and_then(|mut file| file.write_all(lines.concat().as_bytes())).expect("write to the session");
+    }
+
+    /// As `write`, in the folder of the day on which the session began.
+    pub(crate) fn write_on_its_day(&self, recording: &Recording, lines: &[String]) {
+        let first: Value = serde_json::from_str(&recording.lines[0]).expect("JSON");
+        let made = first["payload"]["timestamp"].as_str().expect("a time");
+        let folder = self.home.sessions().join(made[..10].replace('-', "/"));
+        fs::create_dir_all(&folder).expect("make the day's folder");
+        let time = made[..19].replace(':', "-");
+        let file = folder.join(format!("rollout-{time}-{}.jsonl", recording.thread));
+        let file = File::options().append(true).create(true).open(file);
         file.and_then(|mut file| file.write_all(lines.concat().as_bytes())).expect("write to the session");
     }
 
