@@ -85,7 +85,7 @@ pub enum Command {
     ///
     /// To read it: `codex-traced mlflow man | man -l -`
     Man,
-    /// What the launcher starts when Codex has ended
+    /// The tracer, which the launcher starts
     #[command(name = FINISH, hide = true)]
     Finish(Finish),
 }

@@ -33,10 +33,10 @@ pub enum Waiting {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// A finisher process does the work. The launcher waits at most this long for its result.
+    /// The tracer or a finisher does the work. The launcher waits at most this long for a finisher's result.
     Detached(Duration),
-    /// The launcher itself does the work, for at most this long. In a container or a CI job, a process left behind
-    /// is killed, and undelivered traces may be lost with the machine.
+    /// The launcher stays for at most this long: it waits for its tracer, or does the work itself. In a container or a
+    /// CI job, a process left behind is killed, and undelivered traces may be lost with the machine.
     InPlace(Duration),
 }
 

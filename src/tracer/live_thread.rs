@@ -3,7 +3,7 @@
 use super::live_sender::{Extent, Outcome, Update};
 use super::live_trace::{Changes, LiveTrace};
 use super::session_cache::SessionCache;
-use super::thread_source::{Found, ThreadSource};
+use super::thread_source::{ThreadReading, ThreadSource};
 use crate::claim::launch_record::Destination;
 use crate::finish::assemble::WrittenThread;
 use crate::finish::context::Context;
@@ -43,8 +43,8 @@ pub(super) struct LiveThread {
     is_given_up: bool,
 }
 
-/// The steps of a build that all threads share.
-pub(super) struct Workshop<'a, 'w> {
+/// What the builds of all threads share.
+pub(super) struct BuildInputs<'a, 'w> {
     pub context: &'a Context<'w>,
     pub cache: &'a SessionCache,
     pub shelf: &'a mut ThreadFiles,
@@ -121,17 +121,17 @@ impl LiveThread {
     pub(super) fn updates(
         &mut self,
         source: ThreadSource,
-        workshop: &mut Workshop,
+        inputs: &mut BuildInputs,
         occasion: impl Fn(&Destination) -> Occasion,
         now: Instant,
     ) -> Result<Option<Vec<Update>>, AssembleError> {
         (self.changed_at, self.root_due) = (None, None);
-        let written = match self.read(source, workshop)? {
-            Found::Nothing => return Ok(Some(Vec::new())),
-            Found::SubAgent => return Ok(None),
-            Found::Thread(written) => written,
+        let written = match self.read(source, inputs)? {
+            ThreadReading::Nothing => return Ok(Some(Vec::new())),
+            ThreadReading::SubAgent => return Ok(None),
+            ThreadReading::Thread(written) => written,
         };
-        let context = workshop.context;
+        let context = inputs.context;
         let WrittenThread { family, rollout, record, granularity } = &*written;
         let is_over = |status: &TurnStatus| *status != TurnStatus::Running;
         let turns = family.members.iter().flat_map(|member| &member.session.turns);
@@ -181,26 +181,34 @@ impl LiveThread {
     }
 
     /// As `read_files`. Codex may have archived or compressed the files since they were listed.
-    fn read(&mut self, source: ThreadSource, workshop: &mut Workshop) -> Result<Found, AssembleError> {
+    fn read(
+        &mut self,
+        source: ThreadSource,
+        inputs: &mut BuildInputs,
+    ) -> Result<ThreadReading, AssembleError> {
         let were_listed = self.files.is_some();
-        match self.read_files(source, workshop) {
+        match self.read_files(source, inputs) {
             Err(AssembleError::Rollout(..)) if were_listed => {
-                workshop.shelf.relist();
-                self.read_files(source, workshop)
+                inputs.shelf.relist();
+                self.read_files(source, inputs)
             }
             read => read,
         }
     }
 
-    fn read_files(&mut self, source: ThreadSource, workshop: &mut Workshop) -> Result<Found, AssembleError> {
-        let Workshop { context, cache, shelf } = workshop;
+    fn read_files(
+        &mut self,
+        source: ThreadSource,
+        inputs: &mut BuildInputs,
+    ) -> Result<ThreadReading, AssembleError> {
+        let BuildInputs { context, cache, shelf } = inputs;
         let files = self.files.take().or_else(|| source.files(&self.thread, shelf, context));
-        let Some(files) = files else { return Ok(Found::Nothing) };
+        let Some(files) = files else { return Ok(ThreadReading::Nothing) };
         cache.take_read();
         let read = |file: &Path, thread: Option<&ThreadId>| cache.session(file, thread);
         let found = source.read(&self.thread, &files, shelf, &read, context)?;
         self.read = cache.take_read();
-        if let Found::Thread(written) = &found {
+        if let ThreadReading::Thread(written) = &found {
             self.members = written.family.members.iter().map(|it| it.session.meta.id.clone()).collect();
             self.files = Some(files);
         }

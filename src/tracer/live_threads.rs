@@ -1,7 +1,7 @@
 //! The threads that are followed: which of them changed, when they are sent, and which stay in memory.
 
 use super::live_sender::{Answer, LiveSender};
-use super::live_thread::{LiveThread, Occasion, Workshop};
+use super::live_thread::{BuildInputs, LiveThread, Occasion};
 use super::pace::{Pace, Work, cpu_time};
 use super::session_cache::SessionCache;
 use super::thread_source::ThreadSource;
@@ -129,7 +129,7 @@ impl LiveThreads {
     ) -> Vec<ThreadId> {
         let (mut sub_agents, before, mut is_load) = (Vec::new(), cpu_time(), false);
         let settings = context.settings();
-        let mut workshop = Workshop { context, cache: &self.cache, shelf: &mut self.shelf };
+        let mut inputs = BuildInputs { context, cache: &self.cache, shelf: &mut self.shelf };
         for (id, thread) in &mut self.threads {
             let Some(source) = source(id).filter(|_| thread.due(LINGER).is_some_and(|due| due <= now)) else {
                 continue;
@@ -141,7 +141,7 @@ impl LiveThreads {
                 Live::On | Live::Turn => Occasion::TurnsEnd,
                 Live::Off => Occasion::Never,
             };
-            match thread.updates(source, &mut workshop, occasion, now) {
+            match thread.updates(source, &mut inputs, occasion, now) {
                 Ok(Some(updates)) => updates.into_iter().for_each(|update| self.sender.send(update)),
                 Ok(None) => sub_agents.push(id.clone()),
                 Err(error) => {

@@ -26,7 +26,7 @@ pub enum ThreadSource<'a> {
 }
 
 /// What a thread is read as.
-pub(crate) enum Found {
+pub(crate) enum ThreadReading {
     /// Nothing is written yet.
     Nothing,
     /// A sub-agent: its root thread has the trace.
@@ -58,23 +58,23 @@ impl ThreadSource<'_> {
         shelf: &mut ThreadFiles,
         read: Read,
         context: &Context,
-    ) -> Result<Found, AssembleError> {
+    ) -> Result<ThreadReading, AssembleError> {
         match self {
             ThreadSource::Launch { launch, claim } => {
                 let written = written_thread(claim, launch, files, shelf, read, context)?;
-                Ok(written.map_or(Found::SubAgent, |written| Found::Thread(written.into())))
+                Ok(written.map_or(ThreadReading::SubAgent, |written| ThreadReading::Thread(written.into())))
             }
             ThreadSource::Other { destination, granularity } => {
                 let own = gather::session_of(thread, files, read);
                 let own = own.map_err(|(path, error)| AssembleError::Rollout(path, error))?;
-                let Some(own) = own else { return Ok(Found::Nothing) };
+                let Some(own) = own else { return Ok(ThreadReading::Nothing) };
                 if own.0.meta.parent().is_some() {
-                    return Ok(Found::SubAgent);
+                    return Ok(ThreadReading::SubAgent);
                 }
                 let ImportTerms { record, granularity, .. } =
                     ImportTerms::find(thread, destination, *granularity, context)?;
                 let (family, rollout) = gather::family(own, shelf, read);
-                Ok(Found::Thread(WrittenThread { family, rollout, record, granularity }.into()))
+                Ok(ThreadReading::Thread(WrittenThread { family, rollout, record, granularity }.into()))
             }
         }
     }
