@@ -1,4 +1,4 @@
-//! Wall time of `codex exec` with 200 tool calls on a terminal, plain and traced, in turns.
+//! Wall time of `codex exec` with 200 tool calls on a terminal, plain, traced at the end and traced live, in turns.
 
 use crate::figures::median;
 use crate::stage::{launcher, load};
@@ -13,40 +13,43 @@ const CALLS: usize = 200;
 /// 200 of them make a turn of half a minute.
 const COMMAND: &str = "seq 1 100; sleep 0.1";
 
+/// Plain, traced at the end only, and traced live.
+const WAYS: [(&str, Option<&str>); 3] = [("plain", None), ("off", Some("off")), ("on", Some("on"))];
+
 pub(crate) fn measure(runs: usize) {
     let codex = support::real::fetch_codex().native;
-    println!("{:>4} {:>9} {:>9} {:>12} {:>6}", "run", "plain s", "traced s", "difference %", "load");
+    println!("{:>4} {:>9} {:>9} {:>9} {:>6}", "run", "plain s", "off s", "on s", "load");
     // The first fills caches.
     once(None, &codex);
-    let (mut all_plain, mut all_traced) = (Vec::new(), Vec::new());
-    for run in 1..=runs {
+    let mut all = [const { Vec::new() }; WAYS.len()];
+    for run in 0..runs {
         let load = load();
-        let both = |plain_first: bool| {
-            if plain_first {
-                let plain = once(None, &codex);
-                (plain, once(Some(&launcher()), &codex))
-            } else {
-                let traced = once(Some(&launcher()), &codex);
-                (once(None, &codex), traced)
-            }
-        };
-        let (plain, traced) = both(run % 2 == 1);
-        println!("{run:>4} {plain:>9.2} {traced:>9.2} {:>12.2} {load:>6}", (traced / plain - 1.0) * 100.0);
-        all_plain.push(plain);
-        all_traced.push(traced);
+        // Each way is first, second and last in turn.
+        for place in 0..WAYS.len() {
+            let way = (run + place) % WAYS.len();
+            all[way].push(once(WAYS[way].1, &codex));
+        }
+        let [plain, off, on] = all.each_ref().map(|times| times[run]);
+        println!("{:>4} {plain:>9.2} {off:>9.2} {on:>9.2} {load:>6}", run + 1);
     }
-    let (plain, traced) = (median(&mut all_plain), median(&mut all_traced));
-    println!("medians: {plain:.2} s, {traced:.2} s: {:+.2} %", (traced / plain - 1.0) * 100.0);
+    let medians = all.each_mut().map(|times| median(times));
+    for ((name, _), time) in WAYS.iter().zip(medians) {
+        println!("{name}: {time:.2} s, {:+.2} %", (time / medians[0] - 1.0) * 100.0);
+    }
 }
 
 /// In seconds, from the start to the prompt.
-fn once(launcher: Option<&Path>, codex: &Path) -> f64 {
+fn once(live: Option<&str>, codex: &Path) -> f64 {
     let call = |_| Reply::new().call("exec_command", json!({"cmd": COMMAND})).usage(9000, 4096, 120, 0);
     let script = (0..CALLS).map(call).fold(Script::new(), Script::reply);
     let server = ModelServer::start(script.reply(Reply::new().answer("done").usage(9200, 9000, 5, 0)));
     let home = Home::new(&server.url());
-    let mut command = match launcher {
-        Some(launcher) => home.traced(launcher, codex),
+    let mut command = match live {
+        Some(live) => {
+            let mut command = home.traced(launcher(), codex);
+            command.env("CODEX_TRACED_LIVE", live);
+            command
+        }
         None => home.command(codex),
     };
     command.args(["exec", "--skip-git-repo-check", "do it"]);

@@ -6,7 +6,7 @@
 //! | words | what they measure |
 //! |---|---|
 //! | `latency [sqlite\|3.17.2\|3.18.0] [ROUNDS]` | from a line in the session file to its span, read by MLflow's client |
-//! | `exec [RUNS]` | wall time of `exec` with 200 tool calls, plain and traced |
+//! | `exec [RUNS]` | wall time of `exec` with 200 tool calls, plain, traced at the end, and traced live |
 //! | `idle [SECONDS]` | CPU of our processes beside an idle interface |
 //! | `lines [SECONDS]` | the same, while a line comes every 100 ms |
 //! | `growth [sqlite\|server] [MEGABYTES…]` | memory of the tracer, and bytes for each update, as a session grows |
