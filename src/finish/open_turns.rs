@@ -60,7 +60,7 @@ mod tests {
         fs::write(rollout(child), "").unwrap();
         let session = |thread: &str, status| {
             let mut session =
-                Session { turns: vec![Turn { status, ..Turn::default() }], ..Session::default() };
+                Session { turns: vec![Turn { status, ..Turn::default() }.into()], ..Session::default() };
             session.meta.id = thread.into();
             session
         };

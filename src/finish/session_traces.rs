@@ -13,14 +13,14 @@ use crate::queue::thread_history::MOST_PARTS;
 use crate::redact::{Redacted, Redactor, SmallImages};
 use crate::settings::folder_policy::FolderPolicy;
 use crate::settings::modes::{Content, Granularity};
-use crate::trace::build::{TraceSource, build_family, build_turns};
-use crate::trace::continuation::{Continuation, build_continuation, first_missing_turn};
+use crate::trace::build::{TraceSource, rebuild_family, rebuild_turns};
+use crate::trace::continuation::{Continuation, first_missing_turn, rebuild_continuation};
+use crate::trace::draft::PartialTrace;
 use crate::trace::ids::{trace_of_continuation, trace_of_thread};
 use codex_session::rollout::path;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
 use common::disk;
-use mlflow_store::trace::Trace;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ impl AssembleError {
 
 /// Traces before redaction, which must not leave the machine, and how much of them may.
 pub(crate) struct BuiltTraces {
-    pub traces: Vec<Trace>,
+    pub traces: Vec<PartialTrace>,
     pub content: Content,
 }
 
@@ -60,11 +60,11 @@ pub(super) fn session_traces(
     context: &Context,
 ) -> Result<Vec<Redacted>, AssembleError> {
     let form = TraceForm::choose(granularity, family, context);
-    let Some(built) = built_traces(family, record, rollout, form, content, context) else {
+    let Some(built) = built_traces((family, None), record, rollout, form, content, context) else {
         return Ok(Vec::new());
     };
     let redactor = redactor(context)?;
-    let redacted = built.traces.into_iter().map(|trace| redactor.redact(trace, built.content));
+    let redacted = built.traces.into_iter().map(|it| redactor.redact(it.trace, built.content));
     if built.content == Content::Metadata || !context.settings().shows_images {
         return Ok(redacted.collect());
     }
@@ -96,9 +96,9 @@ impl TraceForm {
     }
 }
 
-/// None where a folder switches tracing off.
+/// None where a folder switches tracing off. `before`: as for `rebuild_family`.
 pub(crate) fn built_traces(
-    family: &Family,
+    (family, before): (&Family, Option<&Family>),
     record: &ThreadRecord,
     rollout: &Path,
     form: TraceForm,
@@ -109,11 +109,11 @@ pub(crate) fn built_traces(
     let user = user_name::name(context.world);
     let source = TraceSource { rollout, user: user.as_deref() };
     let traces = match form {
-        TraceForm::Session => build_family(family, record, source).into_iter().collect(),
+        TraceForm::Session => rebuild_family(family, before, record, source).into_iter().collect(),
         TraceForm::Continuation(part) => {
-            build_continuation(family, part, record, source).into_iter().collect()
+            rebuild_continuation(family, before, part, record, source).into_iter().collect()
         }
-        TraceForm::Turns => build_turns(family, record, source),
+        TraceForm::Turns => rebuild_turns(family, before, record, source),
     };
     Some(BuiltTraces { traces, content })
 }

@@ -1,6 +1,7 @@
 //! Spans of type AGENT: of a whole thread (session, sub-agent, review) and of a turn.
 
 use super::chat::ChatHistory;
+use super::draft::Draft;
 use super::ids::span_of_key;
 use super::thread_facts::{ThreadScope, thread_start};
 use super::{attributes, outcome, spans};
@@ -8,6 +9,7 @@ use codex_session::session::family::{Family, Member, StartedBy, started_by};
 use codex_session::session::model::{Session, ToolCall, Turn};
 use common::json::text::Text;
 use common::json::value::{Map, Value};
+use common::shared::Shared;
 use jiff::Timestamp;
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, SpanStatus, SpanType};
@@ -35,17 +37,18 @@ pub(super) fn response(session: &Session) -> Option<&Text> {
 pub(super) fn span(session: &Session) -> Span {
     let started_at = thread_start(session);
     let ended_at = session.last_line_at.unwrap_or(started_at).max(started_at);
-    span_of_turns(&session.turns, id(session), prompt(session), response(session), (started_at, ended_at))
+    let turns = session.turns.iter().map(|turn| &**turn);
+    span_of_turns(turns, id(session), prompt(session), response(session), (started_at, ended_at))
 }
 
-fn span_of_turns(
-    turns: &[Turn],
+fn span_of_turns<'t>(
+    turns: impl Iterator<Item = &'t Turn> + Clone,
     id: SpanId,
     prompt: Option<&str>,
     response: Option<&Text>,
     (started_at, ended_at): (Timestamp, Timestamp),
 ) -> Span {
-    let status = turns.last().map(|turn| &turn.status);
+    let status = turns.clone().last().map(|turn| &turn.status);
     let history = ChatHistory::from_turns(turns, None);
     let mut outputs = status.map_or(Value::Null, |status| outcome::outputs(response, status));
     history.add_answer(&mut outputs);
@@ -68,11 +71,11 @@ fn span_of_turns(
 fn started(session: &Session, call: Option<&ToolCall>) -> Span {
     let name = session.meta.started_as().unwrap_or("agent");
     let task = || call?.arguments.get("message")?.as_str().filter(|text| !text.starts_with(CIPHERTEXT));
-    let task = task();
+    let (task, turns) = (task(), session.turns.iter().map(|turn| &**turn));
     Span {
         name: if name == "review" { name.to_owned() } else { format!("subagent_{name}") },
         // Since multi-agent v2 the sub-agent's session file holds only a shortened task.
-        inputs: ChatHistory::from_turns(&session.turns, task).inputs(task.or_else(|| prompt(session))),
+        inputs: ChatHistory::from_turns(turns, task).inputs(task.or_else(|| prompt(session))),
         attributes: attributes::child_attributes(session, name),
         ..span(session)
     }
@@ -87,11 +90,11 @@ pub(super) enum Layout {
     TracePerTurn,
 }
 
-/// Adds the spans of the session's turns below the span of the thread.
-pub(super) fn add_turn_spans(session: &Session, spans: &mut Vec<Span>) {
-    let (scope, root) = (ThreadScope::from_session(session), id(session));
+/// Adds the spans of the session's turns below the span of the thread. `before`: as for `rebuild_family`.
+pub(super) fn add_turn_spans(session: &Session, before: Option<&Family>, spans: &mut Vec<Draft>) {
+    let (scope, root) = (ThreadScope::from_session(session, before), id(session));
     match &session.turns[..] {
-        [only] => spans.extend(spans::of_turn(&scope, only, root)),
+        [only] => spans.extend(spans::of_turn(&scope, 1, only, root)),
         several => {
             for (number, turn) in (1..).zip(several) {
                 let mut spans_of_turn = turn_spans(&scope, number, turn, Some(root));
@@ -106,26 +109,32 @@ pub(super) fn add_turn_spans(session: &Session, spans: &mut Vec<Span>) {
 pub(super) fn turn_spans(
     scope: &ThreadScope,
     number: usize,
-    turn: &Turn,
+    turn: &Shared<Turn>,
     parent: Option<SpanId>,
-) -> Vec<Span> {
+) -> Vec<Draft> {
     let id = turn_id(scope.thread, number);
-    let children = spans::of_turn(scope, turn, id);
+    let children = spans::of_turn(scope, number, turn, id);
     let started_at = turn.started_at.unwrap_or(scope.start);
     let last = children.iter().map(|span| span.ended_at).max().unwrap_or(started_at);
     let ended_at = turn.ended_at.unwrap_or(last).max(started_at);
     let (prompt, answer) = (turn.prompt.as_deref(), turn.final_answer.as_ref());
-    let span = span_of_turns(std::slice::from_ref(turn), id, prompt, answer, (started_at, ended_at));
+    let span = span_of_turns(std::iter::once(&**turn), id, prompt, answer, (started_at, ended_at));
     let span = Span { parent, name: format!("turn_{number}"), ..span };
-    std::iter::once(span).chain(children).collect()
+    std::iter::once(span.into()).chain(children).collect()
 }
 
 pub(super) fn turn_id(thread: &str, number: usize) -> SpanId {
     span_of_key(thread, &format!("turn:{number}"))
 }
 
-/// Adds the spans of a sub-agent or review below the call or turn that started it.
-pub(super) fn add_child_spans(child: &Member, family: &Family, layout: Layout, spans: &mut Vec<Span>) {
+/// Adds the spans of a sub-agent or review below the call or turn that started it. `before`: as for `rebuild_family`.
+pub(super) fn add_child_spans(
+    child: &Member,
+    family: &Family,
+    layout: Layout,
+    before: Option<&Family>,
+    spans: &mut Vec<Draft>,
+) {
     let parent_index = child.parent.unwrap_or_default();
     let parent = &family.members[parent_index].session;
     let is_turn_a_root = layout == Layout::TracePerTurn && parent_index == 0;
@@ -139,6 +148,6 @@ pub(super) fn add_child_spans(child: &Member, family: &Family, layout: Layout, s
         StartedBy::Thread if is_turn_a_root => (of_turn(0), None),
         StartedBy::Thread => (id(parent), None),
     };
-    spans.push(Span { parent: Some(parent_span), ..started(&child.session, call) });
-    add_turn_spans(&child.session, spans);
+    spans.push(Span { parent: Some(parent_span), ..started(&child.session, call) }.into());
+    add_turn_spans(&child.session, before, spans);
 }

@@ -6,6 +6,7 @@
 
 use super::thread_facts::launch_of;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
+use codex_session::rollout::usage::TokenUsage;
 use codex_session::session::model::{Inference, Session, ToolCall, Turn, TurnStatus};
 use codex_session::session::tokens::Discrepancy;
 use common::json::text::Text;
@@ -214,9 +215,7 @@ pub(super) fn put_inference(
     if let Some(usage) = inference.usage {
         // Codex records only the requested model.
         attributes.put("gen_ai.response.model", model);
-        // Input includes cached tokens and tokens written to the cache; output includes reasoning.
-        attributes.put("gen_ai.usage.input_tokens", Some(usage.input));
-        attributes.put("gen_ai.usage.output_tokens", Some(usage.output));
+        put_counts(attributes, usage);
         attributes.put("gen_ai.usage.cache_read.input_tokens", Some(usage.cached_input));
         attributes.put("gen_ai.usage.cache_creation.input_tokens", Some(usage.cache_write_input));
         attributes.put("gen_ai.usage.reasoning.output_tokens", Some(usage.reasoning_output));
@@ -230,6 +229,13 @@ pub(super) fn put_inference(
     #[expect(clippy::cast_precision_loss, reason = "no response takes 2^53 milliseconds")]
     let seconds = first_token.map(|milliseconds| milliseconds as f64 / 1000.0);
     attributes.put("gen_ai.response.time_to_first_chunk", seconds);
+}
+
+/// The counts that agents' spans have in sum. Input includes cached tokens and tokens written to the cache; output
+/// includes reasoning.
+pub(super) fn put_counts(attributes: &mut Map, usage: TokenUsage) {
+    attributes.put("gen_ai.usage.input_tokens", Some(usage.input));
+    attributes.put("gen_ai.usage.output_tokens", Some(usage.output));
 }
 
 /// OpenTelemetry's attributes of a tool call.

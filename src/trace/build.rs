@@ -3,6 +3,7 @@
 
 use super::agent::{self, Layout};
 use super::attributes::{self, without_credentials};
+use super::draft::{Draft, PartialTrace};
 use super::ids::{trace_of_thread, trace_of_turn};
 use super::outcome::beginning;
 use super::price::{UsageTotal, token_usage};
@@ -33,53 +34,81 @@ pub struct TraceSource<'a> {
 ///
 /// None for a session without a turn. None also without a thread id: all such files would share one trace id.
 pub fn build_family(family: &Family, record: &ThreadRecord, source: TraceSource) -> Option<Trace> {
+    rebuild_family(family, None, record, source).map(|built| built.trace)
+}
+
+/// As `build_family`. `before`: the family of the build before, with the same record. Of spans that cannot have changed
+/// since, only the places are built.
+pub fn rebuild_family(
+    family: &Family,
+    before: Option<&Family>,
+    record: &ThreadRecord,
+    source: TraceSource,
+) -> Option<PartialTrace> {
     let family = &*with_failed_turns(family, record);
+    let before = before.map(|before| with_failed_turns(before, record));
+    let before = before.as_deref();
     let session = &family.members.first()?.session;
     let thread = Some(&*session.meta.id).filter(|id| !id.is_empty())?;
     let sessions = family.members.iter().map(|member| &member.session);
     let info = TraceInfo::from_sessions(sessions.clone(), source)?;
-    let mut spans = vec![Span {
-        name: "codex_cli_session".into(),
-        parent: None,
-        attributes: attributes::session_attributes(sessions, record),
-        ..agent::span(session)
-    }];
+    let mut spans = vec![
+        Span {
+            name: "codex_cli_session".into(),
+            parent: None,
+            attributes: attributes::session_attributes(sessions, record),
+            ..agent::span(session)
+        }
+        .into(),
+    ];
     spans.reserve(session.turns.iter().map(|turn| 1 + turn.steps.len()).sum());
-    agent::add_turn_spans(session, &mut spans);
+    agent::add_turn_spans(session, before, &mut spans);
     for member in &family.members[1..] {
-        agent::add_child_spans(member, family, Layout::OneTrace, &mut spans);
+        agent::add_child_spans(member, family, Layout::OneTrace, before, &mut spans);
     }
     Some(info.into_trace(trace_of_thread(thread), spans, session.last_line_at))
 }
 
 /// A trace per turn, with the sub-agents that the turn started. Empty where `build_family` returns None.
 pub fn build_turns(family: &Family, record: &ThreadRecord, source: TraceSource) -> Vec<Trace> {
+    rebuild_turns(family, None, record, source).into_iter().map(|built| built.trace).collect()
+}
+
+/// As `build_turns`. `before`: as for `rebuild_family`.
+pub fn rebuild_turns(
+    family: &Family,
+    before: Option<&Family>,
+    record: &ThreadRecord,
+    source: TraceSource,
+) -> Vec<PartialTrace> {
     let family = &*with_failed_turns(family, record);
+    let before = before.map(|before| with_failed_turns(before, record));
+    let before = before.as_deref();
     let root = family.members.first().filter(|root| !root.session.meta.id.is_empty());
     let Some(Member { session, .. }) = root else { return Vec::new() };
     let turn_indices = turn_indices(family);
     let started = |turn| started_in(family, &turn_indices, turn..=turn);
-    let trace = |turn| turn_trace(session, turn, family, &started(turn), record, source);
+    let trace = |turn| turn_trace(session, turn, (family, before), &started(turn), record, source);
     (0..session.turns.len()).map(trace).collect()
 }
 
 fn turn_trace(
     session: &Session,
     index: usize,
-    family: &Family,
+    (family, before): (&Family, Option<&Family>),
     started: &[&Member],
     record: &ThreadRecord,
     source: TraceSource,
-) -> Trace {
+) -> PartialTrace {
     let turn = &session.turns[index];
     let below = started.iter().flat_map(|member| member.session.inferences());
     let usage = UsageTotal::from_inferences(turn.inferences().chain(below));
-    let mut spans = agent::turn_spans(&ThreadScope::from_session(session), index + 1, turn, None);
+    let mut spans = agent::turn_spans(&ThreadScope::from_session(session, before), index + 1, turn, None);
     // The same name for every turn: MLflow's page and filters group traces by name.
     "codex_cli_turn".clone_into(&mut spans[0].name);
     spans[0].attributes = attributes::turn_attributes(session, index, record);
     for member in started {
-        agent::add_child_spans(member, family, Layout::TracePerTurn, &mut spans);
+        agent::add_child_spans(member, family, Layout::TracePerTurn, before, &mut spans);
     }
     let info = TraceInfo {
         session,
@@ -147,13 +176,13 @@ impl<'a> TraceInfo<'a> {
     }
 
     /// `spans`: the root first. `last`: the time that the root span covers at least.
-    pub(super) fn into_trace(self, id: TraceId, spans: Vec<Span>, last: Option<Timestamp>) -> Trace {
+    pub(super) fn into_trace(self, id: TraceId, spans: Vec<Draft>, last: Option<Timestamp>) -> PartialTrace {
         let spans = tree::settled(spans, earliest_start(self.session), last);
         let state = if self.is_running { TraceState::InProgress } else { outcome::state_of(self.status) };
         let without_answer = || beginning(&outcome::preview_of(self.status));
         let version = self.session.meta.cli_version.clone();
         let root = &spans[0];
-        Trace {
+        let trace = Trace {
             id,
             name: root.name.clone(),
             state,
@@ -163,8 +192,9 @@ impl<'a> TraceInfo<'a> {
             response_preview: Some(self.response.map_or_else(without_answer, beginning)),
             metadata: self.metadata(),
             tags: version.map(|version| ("codex.cli_version".to_owned(), version)).into_iter().collect(),
-            spans,
-        }
+            spans: Vec::new(),
+        };
+        PartialTrace::new(trace, spans)
     }
 
     fn metadata(&self) -> BTreeMap<String, String> {

@@ -18,9 +18,12 @@ pub(super) struct ChatHistory {
 
 impl ChatHistory {
     /// From the turns that were not rolled back; from all turns if all were. `task` replaces the first prompt.
-    pub(super) fn from_turns(turns: &[Turn], task: Option<&str>) -> ChatHistory {
-        let kept: Vec<&Turn> = turns.iter().filter(|turn| !turn.is_taken_back).collect();
-        let turns = if kept.is_empty() { turns.iter().collect() } else { kept };
+    pub(super) fn from_turns<'t>(
+        turns: impl Iterator<Item = &'t Turn> + Clone,
+        task: Option<&str>,
+    ) -> ChatHistory {
+        let kept: Vec<&Turn> = turns.clone().filter(|turn| !turn.is_taken_back).collect();
+        let turns = if kept.is_empty() { turns.collect() } else { kept };
         let answer = turns.last().and_then(|turn| turn.final_answer.clone());
         let (mut messages, mut room, mut left_out) = (Vec::new(), MOST_MESSAGE_BYTES, 0_usize);
         for (at, turn) in turns.iter().enumerate().rev() {
@@ -126,7 +129,7 @@ mod tests {
     }
 
     fn shown(turns: &[Turn], task: Option<&str>) -> [Json; 2] {
-        let history = ChatHistory::from_turns(turns, task);
+        let history = ChatHistory::from_turns(turns.iter(), task);
         let mut outputs = Value::Object(Map::new());
         history.add_answer(&mut outputs);
         let inputs = history.inputs(None);

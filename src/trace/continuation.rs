@@ -4,6 +4,7 @@
 
 use super::agent::{self, Layout};
 use super::build::{TraceInfo, TraceSource, started_in, turn_indices};
+use super::draft::{Draft, PartialTrace};
 use super::ids::{span_of_continuation, trace_of_continuation};
 use super::thread_facts::{ThreadScope, with_failed_turns};
 use super::{attributes, spans};
@@ -12,7 +13,7 @@ use codex_session::session::family::Family;
 use codex_session::session::model::Session;
 use jiff::Timestamp;
 use mlflow_store::ids::{SpanId, TraceId};
-use mlflow_store::trace::{Span, Trace};
+use mlflow_store::trace::Span;
 
 /// Metadata key and root attribute: id of the trace that this one continues.
 pub const CONTINUES: &str = "codex.continues";
@@ -28,13 +29,17 @@ pub struct Continuation {
 }
 
 /// The trace of the turns from `part.from` on, with their sub-agents. None where the session has no such turn.
-pub fn build_continuation(
+/// `before`: as for `rebuild_family`.
+pub fn rebuild_continuation(
     family: &Family,
+    before: Option<&Family>,
     part: Continuation,
     record: &ThreadRecord,
     source: TraceSource,
-) -> Option<Trace> {
+) -> Option<PartialTrace> {
     let family = &*with_failed_turns(family, record);
+    let before = before.map(|before| with_failed_turns(before, record));
+    let before = before.as_deref();
     let whole = &family.members.first()?.session;
     let thread = Some(&*whole.meta.id).filter(|id| !id.is_empty())?;
     let session = later(whole, part.from)?;
@@ -45,23 +50,23 @@ pub fn build_continuation(
     let mut attributes = attributes::session_attributes(sessions, record);
     attributes.put(CONTINUES, Some(part.continues.to_string()));
     let root_span = Span { id: root, name: "codex_cli_session".into(), attributes, ..agent::span(&session) };
-    let mut spans = vec![root_span];
-    let scope = ThreadScope::from_session(whole);
+    let mut spans: Vec<Draft> = vec![root_span.into()];
+    let scope = ThreadScope::from_session(whole, before);
     for (number, turn) in (part.from + 1..).zip(&session.turns) {
         let mut spans_of_turn = agent::turn_spans(&scope, number, turn, Some(root));
         spans_of_turn[0].attributes = attributes::inner_turn_attributes(whole, turn);
         spans.extend(spans_of_turn);
     }
     for member in &started {
-        agent::add_child_spans(member, family, Layout::OneTrace, &mut spans);
+        agent::add_child_spans(member, family, Layout::OneTrace, before, &mut spans);
     }
     // Children of the whole thread's span.
     let of_whole = Some(agent::id(whole));
     spans.iter_mut().filter(|span| span.parent == of_whole).for_each(|span| span.parent = Some(root));
     let id = trace_of_continuation(thread, part.number);
-    let mut trace = info.into_trace(id, spans, session.last_line_at);
-    trace.metadata.insert(CONTINUES.to_owned(), part.continues.to_string());
-    Some(trace)
+    let mut built = info.into_trace(id, spans, session.last_line_at);
+    built.trace.metadata.insert(CONTINUES.to_owned(), part.continues.to_string());
+    Some(built)
 }
 
 /// The session as if it began with turn `from`.
@@ -84,11 +89,11 @@ pub fn first_missing_turn(
     until: Timestamp,
 ) -> usize {
     let Some(session) = family.members.first().map(|root| &root.session) else { return 0 };
-    let scope = ThreadScope::from_session(session);
+    let scope = ThreadScope::from_session(session, None);
     let turns = session.turns.iter().enumerate().skip(from);
     let mut lacking = turns.filter(|(index, turn)| {
         let id = agent::turn_id(scope.thread, index + 1);
-        let steps = spans::of_turn(&scope, turn, id);
+        let steps = spans::of_turn(&scope, index + 1, turn, id);
         let is_known = turn.ended_at.or(turn.started_at).is_none_or(|at| at <= until);
         // A session's only turn shares the thread's span.
         let is_there = *index == from || !steps.is_empty() || has(id);

@@ -5,6 +5,7 @@ mod attributes;
 pub mod build;
 mod chat;
 pub mod continuation;
+pub mod draft;
 pub mod ids;
 mod outcome;
 pub mod price;

@@ -1,5 +1,6 @@
 //! The spans below a turn: model responses, tool calls, compactions.
 
+use super::draft::Draft;
 use super::ids::span_of_key;
 use super::outcome::{RUNNING, error_of, exception, with_last_words};
 use super::price::{Priced, token_usage};
@@ -8,6 +9,7 @@ use super::{attributes, chat, outcome};
 use codex_session::session::model::{Compaction, Inference, Outcome, Step, ToolCall, Turn, TurnStatus};
 use common::json::text::Text;
 use common::json::value::{Map, Value};
+use common::shared::Shared;
 use jiff::{SignedDuration, Timestamp};
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, SpanStatus, SpanType};
@@ -31,8 +33,8 @@ pub(super) fn tool_id(thread: &str, call_id: &str) -> SpanId {
     span_of_key(thread, &format!("tool:{call_id}"))
 }
 
-/// Spans of a turn: parents before children, siblings by start time.
-pub(super) fn of_turn(of: &ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span> {
+/// Spans of a turn: parents before children, siblings by start time. `number`: counts from 1.
+pub(super) fn of_turn(of: &ThreadScope, number: usize, turn: &Shared<Turn>, parent: SpanId) -> Vec<Draft> {
     let start = turn.started_at.unwrap_or(of.start);
     let scope = TurnScope {
         of: ThreadScope { start, ..of.clone() },
@@ -40,20 +42,51 @@ pub(super) fn of_turn(of: &ThreadScope, turn: &Turn, parent: SpanId) -> Vec<Span
         first_token: first_token(turn),
         last_inference: turn.inferences().last().map(|inference| inference.number),
     };
-    let mut groups: Vec<Vec<Span>> = turn
-        .steps
-        .iter()
-        .map(|step| match step {
-            Step::Inference(inference) => vec![scope.inference(inference, parent)],
-            Step::ToolCall(call) => scope.tool_call(call, parent),
-            Step::Compaction(compaction) => vec![scope.compaction(compaction, parent)],
-        })
-        .collect();
+    let known = known_steps(of.turn_before(number), turn);
+    let is_known =
+        |at: usize, step: &Shared<Step>| known.get(at).is_some_and(|before| before.is_clone_of(step));
+    let spans_of = |(at, step): (usize, &Shared<Step>)| match (&**step, is_known(at, step)) {
+        (Step::Inference(inference), false) => vec![scope.inference(inference, parent).into()],
+        (Step::Inference(inference), true) => vec![scope.inference_outline(inference, parent)],
+        (Step::ToolCall(call), is_known) => scope.tool_call(call, parent, is_known),
+        (Step::Compaction(compaction), _) => vec![scope.compaction(compaction, parent).into()],
+    };
+    let mut groups: Vec<Vec<Draft>> = turn.steps.iter().enumerate().map(spans_of).collect();
     groups.sort_by_key(|group| group[0].started_at);
     groups.into_iter().flatten().collect()
 }
 
+/// The steps of a turn as they were built before, if the spans of those that are the same now are the same too. The span
+/// of a step depends on the turn's end as well.
+fn known_steps<'b>(before: Option<&'b Shared<Turn>>, turn: &Shared<Turn>) -> &'b [Shared<Step>] {
+    let runs = |turn: &Turn| turn.status == TurnStatus::Running && turn.time_to_first_token_ms.is_none();
+    let is_known = |before: &&Shared<Turn>| {
+        let both_run = runs(before) && runs(turn) && before.started_at == turn.started_at;
+        before.is_clone_of(turn) || both_run
+    };
+    before.filter(is_known).map_or(&[], |before| &before.steps)
+}
+
 impl TurnScope<'_> {
+    fn inference_times(&self, inference: &Inference) -> (Timestamp, Timestamp) {
+        let started_at = inference.started_at.unwrap_or(self.of.start);
+        (started_at, inference.ended_at.unwrap_or(started_at).max(started_at))
+    }
+
+    fn inference_id(&self, inference: &Inference) -> SpanId {
+        span_of_key(self.of.thread, &format!("inference:{}", inference.number))
+    }
+
+    fn inference_outline(&self, inference: &Inference, parent: SpanId) -> Draft {
+        let mut counts = Map::new();
+        if let Some(usage) = inference.usage {
+            counts = Map::with_capacity(2);
+            attributes::put_counts(&mut counts, usage);
+        }
+        let id = self.inference_id(inference);
+        Draft::outline((id, parent), SpanType::Llm, self.inference_times(inference), counts)
+    }
+
     fn inference(&self, inference: &Inference, parent: SpanId) -> Span {
         let model = inference.model.as_ref();
         let mut attributes = Map::with_capacity(MOST_ATTRIBUTES);
@@ -82,19 +115,18 @@ impl TurnScope<'_> {
         let priced = Priced::from_response(inference);
         attributes.put("mlflow.llm.cost", priced.map(|priced| priced.cost.to_json()));
         outcome::put_error(&mut attributes, inference);
-        let started_at = inference.started_at.unwrap_or(self.of.start);
+        let (started_at, ended_at) = self.inference_times(inference);
         let messages: Vec<Value> = inference.new_messages.iter().map(chat::request_message).collect();
         // Unknown fields are absent: MLflow's page would show a null, and an empty list as code.
         let mut inputs = Map::with_capacity(2);
         inputs.put("model", model);
         inputs.put("messages", Some(messages).filter(|messages| !messages.is_empty()));
         let status = self.inference_status(inference);
-        let ended_at = inference.ended_at.unwrap_or(started_at).max(started_at);
         // MLflow's page marks a span as failed only if it has an exception event.
         let event = |message: &str| exception(outcome::exception_type(inference), message, ended_at);
         let events = error_of(&status).map(event).into_iter().collect();
         Span {
-            id: span_of_key(self.of.thread, &format!("inference:{}", inference.number)),
+            id: self.inference_id(inference),
             parent: Some(parent),
             name: format!("llm_call_{}", inference.number),
             span_type: SpanType::Llm,
@@ -145,13 +177,27 @@ impl TurnScope<'_> {
         }
     }
 
-    fn tool_call(&self, call: &ToolCall, parent: SpanId) -> Vec<Span> {
+    fn tool_call(&self, call: &ToolCall, parent: SpanId, is_known: bool) -> Vec<Draft> {
         let id = tool_id(self.of.thread, &call.call_id);
-        let nested: Vec<Span> = call.nested.iter().flat_map(|inner| self.tool_call(inner, id)).collect();
+        let nested: Vec<Draft> =
+            call.nested.iter().flat_map(|inner| self.tool_call(inner, id, is_known)).collect();
         let recorded = call.started_at.unwrap_or(self.of.start);
         let started_at =
             nested.iter().map(|span| span.started_at).min().map_or(recorded, |first| first.min(recorded));
         let ended_at = call.ended_at.unwrap_or(started_at).max(started_at);
+        let span = match is_known {
+            true => Draft::outline((id, parent), SpanType::Tool, (started_at, ended_at), Map::new()),
+            false => self.tool_span(call, (id, parent), (started_at, ended_at)).into(),
+        };
+        std::iter::once(span).chain(nested).collect()
+    }
+
+    fn tool_span(
+        &self,
+        call: &ToolCall,
+        (id, parent): (SpanId, SpanId),
+        (started_at, ended_at): (Timestamp, Timestamp),
+    ) -> Span {
         let status = self.tool_status(&call.outcome);
         let mut attributes = Map::with_capacity(MOST_ATTRIBUTES / 2);
         attributes.put("tool_name", Some(&call.name));
@@ -165,7 +211,7 @@ impl TurnScope<'_> {
         attributes::put_tool(&mut attributes, call, &self.of.conversation);
         let event = |message| exception("ToolError", &with_last_words(message, call), ended_at);
         let events = error_of(&status).map(event).into_iter().collect();
-        let span = Span {
+        Span {
             id,
             parent: Some(parent),
             name: format!("tool_{}", call.name),
@@ -177,8 +223,7 @@ impl TurnScope<'_> {
             inputs: call.arguments.clone(),
             attributes,
             events,
-        };
-        std::iter::once(span).chain(nested).collect()
+        }
     }
 
     fn tool_status(&self, outcome: &Outcome) -> SpanStatus {

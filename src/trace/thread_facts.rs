@@ -5,12 +5,15 @@ use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use codex_session::session::family::{Family, Member};
 use codex_session::session::model::{Failure, Session, Turn, TurnStatus};
 use common::json::text::Text;
+use common::shared::Shared;
 use jiff::Timestamp;
 use launch::exit::ChildExit;
 use std::borrow::Cow;
 
 #[derive(Clone)]
 pub(super) struct ThreadScope<'a> {
+    /// The session of the build before, if only its turns may have changed since.
+    pub(super) before: Option<&'a Session>,
     pub(super) thread: &'a str,
     /// Conversation id: the root thread's id, also for its sub-agents.
     pub(super) conversation: Text,
@@ -19,16 +22,26 @@ pub(super) struct ThreadScope<'a> {
     pub(super) start: Timestamp,
 }
 
-impl ThreadScope<'_> {
-    pub(super) fn from_session(session: &Session) -> ThreadScope<'_> {
+impl<'a> ThreadScope<'a> {
+    pub(super) fn from_session(session: &'a Session, before: Option<&'a Family>) -> ThreadScope<'a> {
         let meta = &session.meta;
+        let has_same_scope =
+            |before: &&Session| before.meta == session.meta && thread_start(before) == thread_start(session);
+        let members = before.iter().flat_map(|family| &family.members);
+        let before = members.map(|member| &member.session).find(has_same_scope);
         let root = meta.session_id.as_deref().filter(|_| meta.started_as().is_some());
         ThreadScope {
+            before,
             thread: &meta.id,
             conversation: root.unwrap_or(&meta.id).into(),
             provider: meta.model_provider.as_deref().map(Text::from),
             start: thread_start(session),
         }
+    }
+
+    /// A turn as it was built before. `number`: counts from 1.
+    pub(super) fn turn_before(&self, number: usize) -> Option<&'a Shared<Turn>> {
+        self.before?.turns.get(number.checked_sub(1)?)
     }
 }
 
@@ -141,12 +154,13 @@ mod tests {
             ),
         ];
         for (name, turns, launches, failed) in table {
+            let turns = turns.into_iter().map(Shared::new).collect();
             let family = Family::from(Session { turns, ..Session::default() });
             let record = ThreadRecord { launches, ..ThreadRecord::default() };
             let result = with_failed_turns(&family, &record);
             let is_failed = |turn: &Turn| matches!(turn.status, TurnStatus::Failed { .. });
             assert_eq!(
-                result.members[0].session.turns.iter().map(is_failed).collect::<Vec<_>>(),
+                result.members[0].session.turns.iter().map(|turn| is_failed(turn)).collect::<Vec<_>>(),
                 failed,
                 "{name}"
             );

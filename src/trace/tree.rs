@@ -1,11 +1,12 @@
 //! The tree of a trace's spans: times, order, and sums of tokens.
 
+use super::draft::Draft;
 use super::ids::span_of_key;
 use common::json::text::Text;
 use common::json::value::Value;
 use jiff::Timestamp;
 use mlflow_store::ids::SpanId;
-use mlflow_store::trace::{Span, SpanType};
+use mlflow_store::trace::SpanType;
 use std::collections::HashMap;
 
 /// Fixes times and order, and adds up tokens. Input: the root first, every parent before its children.
@@ -15,15 +16,15 @@ use std::collections::HashMap;
 ///   or a background command.
 /// - Siblings are in order of their start, each directly before its descendants.
 /// - No span starts before `floor`, the creation of the session: an earlier time comes from a clock set back.
-pub(super) fn settled(mut spans: Vec<Span>, floor: Timestamp, last: Option<Timestamp>) -> Vec<Span> {
+pub(super) fn settled(mut spans: Vec<Draft>, floor: Timestamp, last: Option<Timestamp>) -> Vec<Draft> {
     make_unique(&mut spans);
-    for span in &mut spans {
+    for span in spans.iter_mut().map(Draft::span_mut) {
         span.started_at = span.started_at.max(floor);
         span.ended_at = span.ended_at.max(span.started_at);
         span.events.iter_mut().for_each(|event| event.at = event.at.max(span.started_at));
     }
     let places: HashMap<SpanId, usize> = spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();
-    let parent_of = |span: &Span| span.parent.and_then(|parent| places.get(&parent).copied());
+    let parent_of = |span: &Draft| span.parent.and_then(|parent| places.get(&parent).copied());
     let parents: Vec<Option<usize>> = spans.iter().map(parent_of).collect();
     for at in (1..spans.len()).rev() {
         if let Some(parent) = parents[at].filter(|parent| *parent < at) {
@@ -40,7 +41,7 @@ pub(super) fn settled(mut spans: Vec<Span>, floor: Timestamp, last: Option<Times
 }
 
 /// Gives the second of two spans with one id another id, always the same. A rewound thread may hold a call twice.
-fn make_unique(spans: &mut [Span]) {
+fn make_unique(spans: &mut [Draft]) {
     let mut latest: HashMap<SpanId, (SpanId, usize)> = HashMap::with_capacity(spans.len());
     for span in spans {
         if let Some((parent, _)) = span.parent.and_then(|parent| latest.get(&parent)) {
@@ -54,7 +55,7 @@ fn make_unique(spans: &mut [Span]) {
     }
 }
 
-fn in_order(spans: Vec<Span>, parents: &[Option<usize>]) -> Vec<Span> {
+fn in_order(spans: Vec<Draft>, parents: &[Option<usize>]) -> Vec<Draft> {
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); spans.len()];
     for (at, parent) in parents.iter().enumerate().skip(1) {
         // A span without its parent becomes a child of the root.
@@ -73,14 +74,14 @@ fn in_order(spans: Vec<Span>, parents: &[Option<usize>]) -> Vec<Span> {
         // The usual case: avoids moving thousands of spans.
         return spans;
     }
-    let mut spans: Vec<Option<Span>> = spans.into_iter().map(Some).collect();
+    let mut spans: Vec<Option<Draft>> = spans.into_iter().map(Some).collect();
     order.into_iter().filter_map(|at| spans[at].take()).collect()
 }
 
 /// Gives each agent span the tokens of all responses below it, including those of sub-agents.
 ///
 /// MLflow's own token attribute stays on the responses only: MLflow 3.6 to 3.14 sum it over every span.
-fn add_up(spans: &mut [Span], parents: &[Option<usize>]) {
+fn add_up(spans: &mut [Draft], parents: &[Option<usize>]) {
     const COUNTS: [&str; 2] = ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"];
     let mut sums = vec![None; spans.len()];
     for at in (0..spans.len()).rev() {
@@ -108,11 +109,11 @@ fn add_up(spans: &mut [Span], parents: &[Option<usize>]) {
 mod tests {
     use super::*;
     use common::json::value::Map;
-    use mlflow_store::trace::SpanStatus;
+    use mlflow_store::trace::{Span, SpanStatus};
 
-    fn span(id: u8, parent: Option<u8>, from: i64, to: i64) -> Span {
+    fn span(id: u8, parent: Option<u8>, from: i64, to: i64) -> Draft {
         let at = |second| Timestamp::from_second(second).unwrap();
-        Span {
+        let span = Span {
             id: SpanId([id; 8]),
             parent: parent.map(|parent| SpanId([parent; 8])),
             name: id.to_string(),
@@ -124,7 +125,8 @@ mod tests {
             outputs: Value::Null,
             attributes: Map::new(),
             events: Vec::new(),
-        }
+        };
+        span.into()
     }
 
     const EPOCH: Timestamp = Timestamp::UNIX_EPOCH;
@@ -139,8 +141,8 @@ mod tests {
         );
     }
 
-    fn names_and_times(spans: &[Span]) -> Vec<(&str, i64, i64)> {
-        let seconds = |span: &Span| (span.started_at.as_second(), span.ended_at.as_second());
+    fn names_and_times(spans: &[Draft]) -> Vec<(&str, i64, i64)> {
+        let seconds = |span: &Draft| (span.started_at.as_second(), span.ended_at.as_second());
         spans.iter().map(|span| (&*span.name, seconds(span).0, seconds(span).1)).collect()
     }
 
@@ -180,6 +182,6 @@ mod tests {
     fn the_root_lasts_until_the_last_line() {
         let last = Timestamp::from_second(50).ok();
         assert_eq!(names_and_times(&settled(vec![span(1, None, 10, 20)], EPOCH, last)), [("1", 10, 50)]);
-        assert_eq!(settled(Vec::new(), EPOCH, last), []);
+        assert!(settled(Vec::new(), EPOCH, last).is_empty());
     }
 }

@@ -5,11 +5,13 @@ use super::live_trace::{Changes, LiveTrace};
 use super::session_cache::SessionCache;
 use super::thread_source::{ThreadReading, ThreadSource};
 use crate::claim::launch_record::Destination;
+use crate::claim::thread_record::ThreadRecord;
 use crate::finish::assemble::WrittenThread;
 use crate::finish::context::Context;
 use crate::finish::session_traces::{AssembleError, BuiltTraces, TraceForm, built_traces, redactor};
 use crate::queue::receipts;
 use codex_session::rollout::thread_files::{Parts, ThreadFiles};
+use codex_session::session::family::Family;
 use codex_session::session::model::TurnStatus;
 use codex_session::thread::ThreadId;
 use jiff::Timestamp;
@@ -31,6 +33,8 @@ pub(super) struct LiveThread {
     /// The ids of the thread and its sub-agents.
     members: BTreeSet<String>,
     form: Option<TraceForm>,
+    /// What `traces` were compared with last.
+    before: Option<Before>,
     traces: BTreeMap<TraceId, LiveTrace>,
     /// When one of its files changed since the last build; None where none did.
     changed_at: Option<Instant>,
@@ -41,6 +45,13 @@ pub(super) struct LiveThread {
     ended_turns: usize,
     /// The target takes no more of it until Codex's end.
     is_given_up: bool,
+}
+
+/// What the traces of the last comparison were built from. Shared with the sessions in memory, but for what has changed
+/// since.
+struct Before {
+    family: Family,
+    record: ThreadRecord,
 }
 
 /// What the builds of all threads share.
@@ -67,6 +78,7 @@ impl LiveThread {
             read: BTreeSet::new(),
             members: BTreeSet::new(),
             form: None,
+            before: None,
             traces: BTreeMap::new(),
             changed_at: Some(now),
             root_due: None,
@@ -132,7 +144,7 @@ impl LiveThread {
             ThreadReading::Thread(written) => written,
         };
         let context = inputs.context;
-        let WrittenThread { family, rollout, record, granularity } = &*written;
+        let WrittenThread { family, rollout, record, granularity } = *written;
         let is_over = |status: &TurnStatus| *status != TurnStatus::Running;
         let turns = family.members.iter().flat_map(|member| &member.session.turns);
         let ended_turns = turns.filter(|turn| is_over(&turn.status)).count();
@@ -147,36 +159,43 @@ impl LiveThread {
             Occasion::Change | Occasion::TurnsEnd => {}
         }
         self.ended_turns = ended_turns;
-        let form = *self.form.get_or_insert_with(|| TraceForm::choose(*granularity, family, context));
-        let built = built_traces(family, record, rollout, form, record.content, context);
+        let form = *self.form.get_or_insert_with(|| TraceForm::choose(granularity, &family, context));
+        let build = |before: Option<&Family>| {
+            built_traces((&family, before), &record, &rollout, form, record.content, context)
+        };
+        let before = self.before.take().filter(|before| before.record == record);
+        let built = build(before.as_ref().map(|before| &before.family));
         let Some(BuiltTraces { traces, content }) = built else { return Ok(Some(Vec::new())) };
         let redactor = redactor(context)?;
         let receipts = receipts(&context.paths);
-        let mut updates = Vec::new();
+        let (mut updates, mut is_compared) = (Vec::new(), true);
         for built in traces {
-            if let Err(error) = built.check_tree() {
-                tracing::error!("{}: {error}", built.id);
-                continue;
-            }
-            let id = built.id;
+            let id = built.trace.id;
             let kept = || receipts.get(id, &destination.target).map(|kept| kept.receipt);
             let live = self.traces.entry(id).or_insert_with(|| LiveTrace::new(kept()));
-            let (trace, extent) = match live.changes(built, content, redactor, now) {
-                Changes::None => continue,
-                Changes::Root(due) => {
+            let whole = || build(None)?.traces.into_iter().find(|built| built.trace.id == id);
+            let (trace, extent) = match live.changes(built, &whole, (content, redactor), now) {
+                Err(error) => {
+                    tracing::error!("{id}: {error}");
+                    is_compared = false;
+                    continue;
+                }
+                Ok(Changes::None) => continue,
+                Ok(Changes::Root(due)) => {
                     self.root_due = Some(self.root_due.map_or(due, |other| other.min(due)));
                     continue;
                 }
-                Changes::Whole(trace) => {
+                Ok(Changes::Whole(trace)) => {
                     let sent = live.sent(&destination.target, Timestamp::now());
                     let extent = if live.takes_wholes_only { Extent::Anew } else { Extent::Whole };
                     (trace, extent(sent))
                 }
-                Changes::Part(trace) => (trace, Extent::Part),
+                Ok(Changes::Part(trace)) => (trace, Extent::Part),
             };
             let (thread, destination) = (self.thread.clone(), destination.clone());
             updates.push(Update { thread, trace, extent, destination });
         }
+        self.before = is_compared.then_some(Before { family, record });
         Ok(Some(updates))
     }
 
@@ -270,6 +289,6 @@ impl LiveThread {
             }
         }
         self.traces.clear();
-        self.form = None;
+        (self.form, self.before) = (None, None);
     }
 }

@@ -1,18 +1,19 @@
 //! A trace that grows: which of its spans changed since the last update, and which its target has.
 //!
-//! Each update builds the whole trace anew, as after Codex's end, and compares it with the build before, of which it
-//! keeps fingerprints: the spans themselves would take several times the memory of the session. Only what differs is
-//! redacted and sent.
+//! Each update builds the trace anew, as after Codex's end, but for spans that cannot have changed, and compares it with
+//! the build before, of which it keeps fingerprints: the spans themselves would take several times the memory of the
+//! session. Only what differs is redacted and sent.
 
 use crate::queue::receipts::StoredReceipt;
 use crate::queue::spool::entry::Rank;
 use crate::redact::{Redacted, RedactionMemory, Redactor};
 use crate::settings::modes::Content;
+use crate::trace::draft::{PartialTrace, Place};
 use jiff::Timestamp;
 use mlflow_store::ids::SpanId;
 use mlflow_store::receipt::{Receipt, span_digest};
 use mlflow_store::target::Target;
-use mlflow_store::trace::{Span, Trace, TraceState};
+use mlflow_store::trace::{BadTree, Span, Trace, TraceState};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -27,9 +28,11 @@ const ROOT_BYTES_PER_SECOND: usize = 64 << 10;
 #[derive(Default)]
 pub struct LiveTrace {
     /// The fingerprints of the spans of the last build, before redaction.
-    built: HashMap<SpanId, u64>,
+    built: HashMap<SpanId, Print>,
     content: Content,
     memory: RedactionMemory,
+    /// A secret became known: all spans are to be redacted again.
+    has_learned: bool,
     /// The digest of each span that the target has.
     sent: BTreeMap<SpanId, String>,
     /// Spans whose last form did not arrive.
@@ -64,22 +67,36 @@ impl LiveTrace {
         LiveTrace { sent, ..LiveTrace::default() }
     }
 
-    /// What changed since the last call. Call it when nothing is under way.
-    pub fn changes(&mut self, built: Trace, content: Content, redactor: &Redactor, now: Instant) -> Changes {
+    /// What changed since the last call. Call it when nothing is under way. `whole` builds all spans, for the case that
+    /// `built` leaves out some that are needed.
+    pub fn changes(
+        &mut self,
+        built: PartialTrace,
+        whole: &dyn Fn() -> Option<PartialTrace>,
+        (content, redactor): (Content, &Redactor),
+        now: Instant,
+    ) -> Result<Changes, BadTree> {
         let is_whole = self.takes_wholes_only || self.built.is_empty() || content != self.content;
+        let needs_all = is_whole || self.has_learned || !self.unsent.is_empty();
+        let is_same = |(id, place): &(SpanId, Place)| self.built.get(id).is_some_and(|it| it.place == *place);
+        let is_enough = built.is_whole() || (!needs_all && built.unchanged.iter().all(is_same));
+        let Some(built) = Some(built).filter(|_| is_enough).or_else(whole) else { return Ok(Changes::None) };
+        built.check_tree()?;
+        let count = built.len();
+        let PartialTrace { trace: built, unchanged } = built;
         let shown = (built.state, built.request_preview.clone(), built.response_preview.clone());
         let is_root_due =
             is_whole || self.shown.as_ref() != Some(&shown) || self.info_due.is_none_or(|due| due <= now);
-        let prints: HashMap<SpanId, u64> =
-            built.spans.iter().map(|span| (span.id, fingerprint(span))).collect();
+        let prints: HashMap<SpanId, Print> =
+            built.spans.iter().map(|span| (span.id, Print::of(span))).collect();
         let has_changed =
             |span: &Span| self.unsent.contains(&span.id) || self.built.get(&span.id) != prints.get(&span.id);
         let changed: Vec<&Span> = built.spans.iter().filter(|span| has_changed(span)).collect();
         if changed.is_empty() {
-            return Changes::None;
+            return Ok(Changes::None);
         }
         if changed.iter().all(|span| span.parent.is_none()) && !is_root_due {
-            return Changes::Root(self.info_due.unwrap_or(now));
+            return Ok(Changes::Root(self.info_due.unwrap_or(now)));
         }
         let is_wanted = |span: &Span| match span.parent {
             None => is_root_due,
@@ -87,16 +104,26 @@ impl LiveTrace {
         };
         let spans = built.spans.iter().filter(|span| is_wanted(span)).cloned().collect();
         let mut part = self.redact(Trace { spans, ..info_of(&built) }, content, redactor);
-        if self.memory.has_learned() && !is_whole {
+        self.has_learned |= self.memory.has_learned() && !is_whole;
+        if self.has_learned {
             // Spans that were sent before may repeat the secret.
+            if !unchanged.is_empty() {
+                let all = whole().map(|built| self.changes(built, whole, (content, redactor), now));
+                return all.unwrap_or(Ok(Changes::None));
+            }
             part = self.redact(built.clone(), content, redactor);
+            self.has_learned = false;
         }
-        self.rank = Some(Rank { ended_at: built.ended_at, spans: built.spans.len() });
+        self.rank = Some(Rank { ended_at: built.ended_at, spans: count });
         self.content = content;
         // A root that was not sent stays as it was sent last.
         let root = (!is_root_due).then(|| built.spans.first().map(|root| root.id)).flatten();
         let root = root.and_then(|id| self.built.remove_entry(&id));
-        self.built = prints;
+        if unchanged.is_empty() {
+            self.built = prints;
+        } else {
+            self.built.extend(prints);
+        }
         self.built.extend(root);
         if is_root_due {
             self.shown = Some(shown);
@@ -108,11 +135,11 @@ impl LiveTrace {
         self.under_way = digests.filter(|(id, digest)| self.sent.get(id) != Some(digest)).collect();
         self.unsent.clear();
         if is_whole {
-            return Changes::Whole(part);
+            return Ok(Changes::Whole(part));
         }
         let new: BTreeSet<SpanId> = self.under_way.iter().map(|(id, _)| *id).collect();
         let part = part.with_spans(|span| new.contains(&span.id));
-        Changes::Part(part)
+        Ok(Changes::Part(part))
     }
 
     fn redact(&mut self, part: Trace, content: Content, redactor: &Redactor) -> Redacted {
@@ -140,6 +167,7 @@ impl LiveTrace {
     /// The rules for secrets have changed.
     pub fn redact_again(&mut self) {
         (self.built, self.memory) = (HashMap::new(), RedactionMemory::default());
+        self.has_learned = false;
     }
 
     /// What the target has, for exporters.
@@ -159,10 +187,18 @@ impl LiveTrace {
 }
 
 /// Differs where spans differ, but for one pair in 2^64.
-fn fingerprint(span: &Span) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    span.hash(&mut hasher);
-    hasher.finish()
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Print {
+    place: Place,
+    span: u64,
+}
+
+impl Print {
+    fn of(span: &Span) -> Print {
+        let mut hasher = DefaultHasher::new();
+        span.hash(&mut hasher);
+        Print { place: Place::of(span), span: hasher.finish() }
+    }
 }
 
 /// The trace without its spans.

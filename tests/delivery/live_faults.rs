@@ -6,6 +6,7 @@ use crate::live_stage::{
     wait_until_in,
 };
 use crate::network_faults::{address, answer};
+use mlflow_store::ids::TraceId;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -240,7 +241,13 @@ fn a_server_in_any_trouble_while_live_has_the_trace_once_and_right() {
         let before = proxy.seen().len();
         match &trouble {
             Passing(fault) | Lasting(fault) => proxy.fail("", fault.clone()),
-            Deleted => delete(&server, recording),
+            Deleted => {
+                // The information follows the spans: a server that gets it alone takes whole traces only.
+                wait_for("the trace's information", LIMIT, || {
+                    has_info(&server.database(), recording.trace())
+                });
+                delete(&server, recording);
+            }
         }
         remote.write(TURNS[0], TURNS[1]);
         wait_for("a request", LIMIT, || proxy.seen().len() > before);
@@ -276,6 +283,11 @@ fn a_server_in_any_trouble_while_live_has_the_trace_once_and_right() {
     wait_until_in(&server.database(), trace, 5);
     assert_eq!(launch.end().stderr, "");
     assert_alike(&expected, &remote.trace(&oracle, &server), "killed and started again");
+}
+
+fn has_info(database: &Path, trace: TraceId) -> bool {
+    let stored = mlflow_store::sqlite::read(database, trace).ok().flatten();
+    stored.is_some_and(|trace| trace.metadata.contains_key("session_file"))
 }
 
 /// As a user does on MLflow's page.

@@ -95,7 +95,7 @@ fn inputs(session: &Session) -> Vec<Option<u64>> {
 fn calls(session: &Session) -> Vec<&ToolCall> {
     let steps = session.turns.iter().flat_map(|turn| &turn.steps);
     steps
-        .filter_map(|step| match step {
+        .filter_map(|step| match &**step {
             Step::ToolCall(call) => Some(&**call),
             _ => None,
         })
@@ -452,7 +452,7 @@ fn a_file_that_begins_with_its_compaction_has_the_turns_that_were_asked_for() {
         let compactions: Vec<_> = session.turns[0]
             .steps
             .iter()
-            .filter_map(|step| match step {
+            .filter_map(|step| match &**step {
                 Step::Compaction(compaction) => Some(compaction.started_at),
                 _ => None,
             })

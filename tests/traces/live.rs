@@ -1,13 +1,16 @@
 //! A trace that grows by updates, as the tracer sends them, is the trace that is made at the end.
 
 use codex_session::session::Tail;
-use codex_session::session::model::Session;
+use codex_session::session::family::Family;
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::{Redactor, Rules, Salt};
 use codex_traced::settings::modes::Content;
-use codex_traced::trace::build::{TraceSource, build_family};
+use codex_traced::trace::build::{TraceSource, build_family, rebuild_family, rebuild_turns};
+use codex_traced::trace::continuation::{Continuation, rebuild_continuation};
+use codex_traced::trace::draft::{PartialTrace, Place};
+use codex_traced::trace::ids::trace_of_thread;
 use codex_traced::tracer::live_trace::{Changes, LiveTrace};
-use mlflow_store::ids::SpanId;
+use mlflow_store::ids::{SpanId, TraceId};
 use mlflow_store::trace::{Span, Trace};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -32,9 +35,12 @@ static CORPUS: LazyLock<Vec<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(Rules::built_in(), Salt::new([0; 32])));
 
-fn built(session: Session) -> Option<Trace> {
-    let source = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
-    build_family(&session.into(), &ThreadRecord::default(), source)
+fn source() -> TraceSource<'static> {
+    TraceSource { rollout: Path::new("rollout.jsonl"), user: None }
+}
+
+fn built(family: &Family, before: Option<&Family>) -> Option<PartialTrace> {
+    rebuild_family(family, before, &ThreadRecord::default(), source())
 }
 
 /// What becomes of an update.
@@ -50,6 +56,7 @@ struct Follow {
     file: File,
     tail: Tail,
     live: LiveTrace,
+    before: Option<Family>,
     content: Content,
     now: Instant,
     info: Option<Trace>,
@@ -66,6 +73,7 @@ impl Follow {
             file: File::create(&path).expect("the session file"),
             tail: Tail::new(&path),
             live: LiveTrace::new(None),
+            before: None,
             content,
             now: Instant::now(),
             info: None,
@@ -82,15 +90,25 @@ impl Follow {
         self.update(fate);
     }
 
+    fn changes(&mut self) -> Changes {
+        let family = Family::from(self.tail.session());
+        let Some(part) = built(&family, self.before.as_ref()) else { return Changes::None };
+        let whole = || built(&family, None);
+        let changes = self.live.changes(part, &whole, (self.content, &REDACTOR), self.now).expect("a tree");
+        self.before = Some(family);
+        changes
+    }
+
     fn update(&mut self, fate: Fate) {
-        let Some(built) = built(self.tail.session()) else { return };
-        let whole = built.spans.len();
-        let (part, is_whole) = match self.live.changes(built, self.content, &REDACTOR, self.now) {
+        let part = match self.changes() {
             Changes::None | Changes::Root(_) => return,
-            Changes::Whole(trace) => (Trace::from(trace), true),
-            Changes::Part(part) => (Trace::from(part), false),
+            Changes::Whole(trace) => {
+                let whole = built(self.before.as_ref().expect("it was built"), None).expect("a trace");
+                assert_eq!(trace.spans.len(), whole.len());
+                Trace::from(trace)
+            }
+            Changes::Part(part) => Trace::from(part),
         };
-        assert!(!is_whole || part.spans.len() == whole);
         self.ids.extend(part.spans.iter().map(|span| span.id));
         match fate {
             Fate::Arrives => {
@@ -109,7 +127,8 @@ impl Follow {
         // The root waits for its time.
         self.now += Duration::from_secs(3600);
         self.update(Fate::Arrives);
-        let made = built(self.tail.session()).map(|built| Trace::from(REDACTOR.redact(built, self.content)));
+        let made = build_family(&self.tail.session().into(), &ThreadRecord::default(), source());
+        let made = made.map(|built| Trace::from(REDACTOR.redact(built, self.content)));
         let mut kept = self.info.take();
         if let (Some(kept), Some(made)) = (&mut kept, &made) {
             kept.spans = made.spans.iter().filter_map(|span| self.spans.remove(&span.id)).collect();
@@ -204,12 +223,73 @@ fn an_update_has_only_what_changed() {
     follow.grow(before.concat().as_bytes(), Duration::ZERO, Fate::Arrives);
     follow.file.write_all(last.as_bytes()).expect("write");
     follow.tail.read().expect("read");
-    let built = built(follow.tail.session()).expect("a trace");
-    match follow.live.changes(built, Content::Full, &REDACTOR, follow.now) {
+    match follow.changes() {
         Changes::Part(part) => {
             let names: Vec<&str> = part.spans.iter().map(|span| &*span.name).collect();
             assert_eq!(names, ["tool_shell"], "the last call, which has returned; the root waits");
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_build_has_only_the_spans_of_steps_that_changed() {
+    let commands: Vec<String> = (0..50).map(|number| format!("echo {number}")).collect();
+    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+    let mut follow = Follow::new(Content::Full);
+    let mut counts = Vec::new();
+    for line in lines(&commands) {
+        follow.file.write_all(line.as_bytes()).expect("write");
+        follow.tail.read().expect("read");
+        let family = Family::from(follow.tail.session());
+        if let Some(built) = built(&family, follow.before.as_ref()) {
+            counts.push(built.trace.spans.len());
+        }
+        follow.before = Some(family);
+    }
+    assert!(counts.len() > 100 && counts.iter().all(|count| *count <= 4), "{counts:?}");
+}
+
+/// The forms in which a session is traced.
+fn forms(family: &Family, before: Option<&Family>) -> Vec<PartialTrace> {
+    let record = ThreadRecord::default();
+    let part = Continuation { number: 1, from: 1, continues: trace_of_thread("a thread") };
+    let whole = rebuild_family(family, before, &record, source());
+    let later = rebuild_continuation(family, before, part, &record, source());
+    whole.into_iter().chain(later).chain(rebuild_turns(family, before, &record, source())).collect()
+}
+
+#[test]
+fn spans_that_a_build_leaves_out_are_as_they_were_or_its_places_differ() {
+    let (mut left_out, mut moved) = (0, 0);
+    for (path, bytes) in CORPUS.iter().filter(|(_, bytes)| bytes.len() < SMALL) {
+        let mut follow = Follow::new(Content::Full);
+        let mut known: BTreeMap<(TraceId, SpanId), Span> = BTreeMap::new();
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            follow.file.write_all(line).expect("write");
+            follow.tail.read().expect("read");
+            let family = Family::from(follow.tail.session());
+            let builds = forms(&family, follow.before.as_ref());
+            let mut now = BTreeMap::new();
+            for (part, whole) in builds.into_iter().zip(forms(&family, None)) {
+                let id = whole.trace.id;
+                assert_eq!((part.trace.id, part.len()), (id, whole.len()));
+                now.extend(whole.trace.spans.iter().map(|span| ((id, span.id), span.clone())));
+                for span in &part.trace.spans {
+                    assert_eq!(Some(span), now.get(&(id, span.id)), "{}", path.display());
+                }
+                for (span, place) in &part.unchanged {
+                    let before = known.get(&(id, *span));
+                    if before.is_some_and(|before| Place::of(before) == *place) {
+                        left_out += 1;
+                        assert_eq!(before, now.get(&(id, *span)), "{}", path.display());
+                    } else {
+                        moved += 1;
+                    }
+                }
+            }
+            (known, follow.before) = (now, Some(family));
+        }
+    }
+    assert!(left_out > 5_000 && moved * 20 < left_out, "{left_out} and {moved}");
 }

@@ -3,4 +3,5 @@
 pub mod disk;
 pub mod json;
 pub mod printable;
+pub mod shared;
 pub mod variables;

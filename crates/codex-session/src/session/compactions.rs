@@ -65,10 +65,10 @@ impl Compactions {
         turn: usize,
         completed: &ItemCompleted,
     ) -> Option<Timestamp> {
-        let compaction = session.turns[turn].steps.iter_mut().rev().find_map(|step| match step {
-            Step::Compaction(compaction) => Some(compaction),
-            _ => None,
-        })?;
+        let last = session.turns[turn].steps.iter().rposition(|step| matches!(**step, Step::Compaction(_)));
+        let Some(Step::Compaction(compaction)) = session.step_at(StepAt { turn, step: last? }) else {
+            return None;
+        };
         compaction.started_at = time(completed.started_at_ms).or(compaction.started_at);
         compaction.ended_at = time(completed.completed_at_ms).or(compaction.ended_at);
         compaction.ended_at

@@ -2,6 +2,7 @@
 
 use super::model::{Session, Step, ToolCall, Turn};
 use crate::rollout::usage::TokenUsage;
+use common::shared::Shared;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
 
@@ -133,15 +134,17 @@ pub fn join(parts: Vec<Session>) -> Option<Session> {
 
 fn append(whole: &mut Session, mut part: Session) {
     if let Some(base) = &part.meta.history_base {
-        for turn in &mut whole.turns {
-            // A file's ordinals continue where its base ends, so they compare with those of all files before it.
-            turn.is_taken_back |= turn.ordinal.is_some_and(|ordinal| ordinal >= base.end_ordinal_exclusive);
-        }
+        // A file's ordinals continue where its base ends, so they compare with those of all files before it.
+        let is_after =
+            |turn: &Turn| turn.ordinal.is_some_and(|ordinal| ordinal >= base.end_ordinal_exclusive);
+        whole.turns.iter_mut().filter(|turn| is_after(turn)).for_each(|turn| turn.is_taken_back = true);
     }
     whole.codex_total = total(whole, &part);
     let (inferences, compactions) = counts(&whole.turns);
-    for step in part.turns.iter_mut().flat_map(|turn| &mut turn.steps) {
-        match step {
+    let is_numbered = |step: &Step| !matches!(step, Step::ToolCall(_));
+    let steps = part.turns.iter_mut().flat_map(|turn| &mut turn.steps);
+    for step in steps.filter(|step| is_numbered(step)) {
+        match &mut **step {
             Step::Inference(inference) => inference.number += inferences,
             Step::Compaction(compaction) => compaction.number += compactions,
             Step::ToolCall(_) => {}
@@ -170,10 +173,10 @@ fn total(whole: &Session, part: &Session) -> Option<TokenUsage> {
     Some(whole.inherited + own(whole)? + own(part)?)
 }
 
-fn counts(turns: &[Turn]) -> (u32, u32) {
+fn counts(turns: &[Shared<Turn>]) -> (u32, u32) {
     let steps = || turns.iter().flat_map(|turn| &turn.steps);
-    let inferences = steps().filter(|step| matches!(step, Step::Inference(_))).count();
-    let compactions = steps().filter(|step| matches!(step, Step::Compaction(_))).count();
+    let inferences = steps().filter(|step| matches!(***step, Step::Inference(_))).count();
+    let compactions = steps().filter(|step| matches!(***step, Step::Compaction(_))).count();
     (u32::try_from(inferences).unwrap_or(u32::MAX), u32::try_from(compactions).unwrap_or(u32::MAX))
 }
 

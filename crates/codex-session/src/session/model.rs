@@ -4,6 +4,7 @@ use crate::rollout::session_meta::SessionMeta;
 use crate::rollout::usage::TokenUsage;
 use common::json::text::Text;
 use common::json::value::Value;
+use common::shared::Shared;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Add;
@@ -16,7 +17,8 @@ pub struct Session {
     pub last_line_at: Option<Timestamp>,
     /// The working folders that Codex records: a resumed session may continue in another one.
     pub folders: BTreeSet<String>,
-    pub turns: Vec<Turn>,
+    /// Shared with snapshots: what a later line does not change is the same value in both.
+    pub turns: Vec<Shared<Turn>>,
     /// Codex's own count for the whole thread, as of its last record.
     pub codex_total: Option<TokenUsage>,
     /// What that count held before this file's first record: a fork starts at its parent's total.
@@ -67,7 +69,7 @@ pub struct Turn {
     /// Its reviewer has begun, in a line of its own.
     pub has_reviewer: bool,
     pub time_to_first_token_ms: Option<u64>,
-    pub steps: Vec<Step>,
+    pub steps: Vec<Shared<Step>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -240,7 +242,7 @@ pub struct Compaction {
 impl Turn {
     /// When the last of its steps ended, or began where no end is known; its own beginning without steps.
     pub fn last_seen_at(&self) -> Option<Timestamp> {
-        let of_step = |step: &Step| match step {
+        let of_step = |step: &Shared<Step>| match &**step {
             Step::Inference(it) => it.ended_at.or(it.started_at),
             Step::ToolCall(it) => it.ended_at.or(it.started_at),
             Step::Compaction(it) => it.ended_at.or(it.started_at),
@@ -249,7 +251,7 @@ impl Turn {
     }
 
     pub fn inferences(&self) -> impl Iterator<Item = &Inference> {
-        self.steps.iter().filter_map(|step| match step {
+        self.steps.iter().filter_map(|step| match &**step {
             Step::Inference(inference) => Some(inference),
             _ => None,
         })
@@ -258,18 +260,18 @@ impl Turn {
 
 impl Session {
     pub fn inferences(&self) -> impl Iterator<Item = &Inference> {
-        self.turns.iter().flat_map(Turn::inferences)
+        self.turns.iter().flat_map(|turn| turn.inferences())
     }
 
     /// Appends a step to a turn.
     pub(super) fn push(&mut self, turn: usize, step: Step) -> StepAt {
         let steps = &mut self.turns[turn].steps;
-        steps.push(step);
+        steps.push(step.into());
         StepAt { turn, step: steps.len() - 1 }
     }
 
     pub(super) fn step_at(&mut self, place: StepAt) -> Option<&mut Step> {
-        self.turns.get_mut(place.turn)?.steps.get_mut(place.step)
+        Some(&mut **self.turns.get_mut(place.turn)?.steps.get_mut(place.step)?)
     }
 
     pub(super) fn inference_at(&mut self, place: StepAt) -> Option<&mut Inference> {

@@ -36,7 +36,7 @@ impl TurnIndex {
         if let Some(id) = &turn_id {
             self.named.insert(id.clone(), index);
         }
-        session.turns.push(Turn { turn_id, started_at: at, ..Turn::default() });
+        session.turns.push(Turn { turn_id, started_at: at, ..Turn::default() }.into());
         index
     }
 

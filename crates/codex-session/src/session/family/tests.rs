@@ -60,21 +60,21 @@ fn a_child_belongs_to_its_call_else_to_its_turn() {
     let turn = |id: &str, second, call| Turn {
         turn_id: Some(id.into()),
         started_at: at(second),
-        steps: vec![Step::ToolCall(Box::new(call))],
+        steps: vec![Step::ToolCall(Box::new(call)).into()],
         ..Turn::default()
     };
     let of_script = call("exec", "", &[], vec![call(SPAWN, "", &["nested"], Vec::new())]);
     let mut parent = session("p", None);
     parent.turns = vec![
-        turn("first", 10, call(SPAWN, r#"{"agent_id":"mentioned"}"#, &["recorded"], Vec::new())),
-        turn("second", 20, of_script),
+        turn("first", 10, call(SPAWN, r#"{"agent_id":"mentioned"}"#, &["recorded"], Vec::new())).into(),
+        turn("second", 20, of_script).into(),
         // A call that only mentions a thread did not start it.
-        turn("third", 30, call("send_input", "mentioned", &[], Vec::new())),
+        turn("third", 30, call("send_input", "mentioned", &[], Vec::new())).into(),
     ];
     let child = |id: &str, asked_by: Option<&str>, second| {
         let mut child = session(id, Some("p"));
         let asked_by = asked_by.map(str::to_owned);
-        child.turns = vec![Turn { asked_by, started_at: at(second), ..Turn::default() }];
+        child.turns = vec![Turn { asked_by, started_at: at(second), ..Turn::default() }.into()];
         child
     };
     let table = [
@@ -104,12 +104,13 @@ fn part(base: Option<u64>, ordinals: &[u64], inherited: u64) -> Session {
     let turn = |(number, ordinal): (u32, &u64)| Turn {
         ordinal: Some(*ordinal),
         steps: vec![
-            Step::Inference(Inference { number, usage: Some(usage(10)), ..Inference::default() }),
-            Step::Compaction(Compaction { number, ..Compaction::default() }),
+            Step::Inference(Inference { number, usage: Some(usage(10)), ..Inference::default() }).into(),
+            Step::Compaction(Compaction { number, ..Compaction::default() }).into(),
         ],
         ..Turn::default()
     };
-    let mut session = Session { turns: (1..).zip(ordinals).map(turn).collect(), ..Session::default() };
+    let mut session =
+        Session { turns: (1..).zip(ordinals).map(turn).map(Shared::new).collect(), ..Session::default() };
     session.meta.history_base =
         base.map(|end_ordinal_exclusive| HistoryBase { thread_id: "t".into(), end_ordinal_exclusive });
     session.inherited = usage(inherited);

@@ -115,7 +115,7 @@ fn an_id_that_a_provider_gives_twice_is_two_calls() {
         ("response_item", json!({"type": "function_call_output", "call_id": "call_0", "output": output}))
     };
     let session = session_of(&[begin("a"), call("true"), answer(0), call("false"), answer(1)]);
-    let calls = session.turns[0].steps.iter().filter_map(|step| match step {
+    let calls = session.turns[0].steps.iter().filter_map(|step| match &**step {
         super::super::model::Step::ToolCall(call) => {
             Some((call.arguments["cmd"].to_string(), call.facts.exit_code))
         }

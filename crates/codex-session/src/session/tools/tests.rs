@@ -25,8 +25,8 @@ fn calls_of(lines: &[String]) -> Vec<ToolCall> {
     let mut reducer = SessionReducer::default();
     lines.iter().for_each(|line| reducer.observe(line.as_bytes()));
     let mut session = reducer.finish();
-    let steps = session.turns.pop().unwrap().steps.into_iter();
-    let calls = steps.filter_map(|step| match step {
+    let steps = session.turns.pop().unwrap().into_inner().steps.into_iter();
+    let calls = steps.filter_map(|step| match step.into_inner() {
         Step::ToolCall(call) => Some(*call),
         _ => None,
     });
@@ -118,7 +118,7 @@ fn a_response_that_is_written_with_its_calls_ends_when_they_begin() {
     for (seconds, began) in [(4.0, 1_001), (9.0, 0)] {
         let session = session_of(seconds);
         let ended = session.inferences().next().unwrap().ended_at;
-        let call = session.turns[0].steps.iter().find_map(|step| match step {
+        let call = session.turns[0].steps.iter().find_map(|step| match &**step {
             Step::ToolCall(call) => Some(call),
             _ => None,
         });

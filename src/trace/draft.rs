@@ -1,0 +1,115 @@
+//! Spans of a trace under construction. A trace that is built again needs only outlines of spans that cannot have
+//! changed: building and comparing them would cost what the session has grown to.
+
+use common::json::value::{Map, Value};
+use jiff::Timestamp;
+use mlflow_store::ids::SpanId;
+use mlflow_store::trace::{BadTree, Span, SpanStatus, SpanType, Trace};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::{Deref, DerefMut};
+
+/// A span, or the outline of one: what the spans around it depend on.
+pub(super) struct Draft {
+    span: Span,
+    is_outline: bool,
+}
+
+impl Draft {
+    /// Name, status, inputs, outputs and events are left out. `attributes`: those that are added up.
+    pub(super) fn outline(
+        (id, parent): (SpanId, SpanId),
+        span_type: SpanType,
+        (started_at, ended_at): (Timestamp, Timestamp),
+        attributes: Map,
+    ) -> Draft {
+        let span = Span {
+            id,
+            parent: Some(parent),
+            name: String::new(),
+            span_type,
+            status: SpanStatus::Unset,
+            started_at,
+            ended_at,
+            inputs: Value::Null,
+            outputs: Value::Null,
+            attributes,
+            events: Vec::new(),
+        };
+        Draft { span, is_outline: true }
+    }
+
+    /// For changes of several fields at once.
+    pub(super) fn span_mut(&mut self) -> &mut Span {
+        &mut self.span
+    }
+}
+
+impl From<Span> for Draft {
+    fn from(span: Span) -> Draft {
+        Draft { span, is_outline: false }
+    }
+}
+
+impl Deref for Draft {
+    type Target = Span;
+
+    fn deref(&self) -> &Span {
+        &self.span
+    }
+}
+
+impl DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut Span {
+        &mut self.span
+    }
+}
+
+/// A trace without the spans that are as they were in the build before.
+#[derive(Debug)]
+pub struct PartialTrace {
+    /// Its spans are those that were built.
+    pub trace: Trace,
+    /// The places of all others.
+    pub unchanged: Vec<(SpanId, Place)>,
+}
+
+/// A hash of a span's parent and times. The spans around it may change them when the span's own step does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u64);
+
+impl Place {
+    pub fn of(span: &Span) -> Place {
+        let mut hasher = DefaultHasher::new();
+        (span.parent, span.started_at, span.ended_at).hash(&mut hasher);
+        Place(hasher.finish())
+    }
+}
+
+impl PartialTrace {
+    /// `trace`: without spans.
+    pub(super) fn new(trace: Trace, drafts: Vec<Draft>) -> PartialTrace {
+        let (mut spans, mut unchanged) = (Vec::new(), Vec::new());
+        for Draft { span, is_outline } in drafts {
+            if is_outline {
+                unchanged.push((span.id, Place::of(&span)));
+            } else {
+                spans.push(span);
+            }
+        }
+        PartialTrace { trace: Trace { spans, ..trace }, unchanged }
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.unchanged.is_empty()
+    }
+
+    /// As `Trace::check_tree`. Spans that were left out have passed it in the build before.
+    pub fn check_tree(&self) -> Result<(), BadTree> {
+        if self.is_whole() { self.trace.check_tree() } else { Ok(()) }
+    }
+
+    /// How many spans the trace has.
+    pub fn len(&self) -> usize {
+        self.trace.spans.len() + self.unchanged.len()
+    }
+}
