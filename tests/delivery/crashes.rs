@@ -114,7 +114,7 @@ impl Sessions {
     /// earlier ones; no work is left.
     #[track_caller]
     fn assert_put_right(&mut self, must: Option<TraceId>, at: &str) {
-        wait_for("the session's program to end", LIMIT, || self.home.processes().is_empty());
+        self.home.wait_until_ended();
         run(&mut self.sync()).ended(End::Code(0));
         self.traced.extend(must);
         for folder in ["launches", "spool", "spool/set_aside"] {

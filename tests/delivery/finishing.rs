@@ -13,7 +13,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 use support::run::LIMIT;
-use support::{End, Home, Terminal, run, start, wait_for};
+use support::{End, Home, Terminal, kill_all, run, start, wait_for};
 
 /// A session of the real Codex.
 const SESSION: &str = include_str!("../corpus/0.169.0/exec-basic.jsonl");
@@ -86,7 +86,7 @@ impl Stage {
     #[track_caller]
     fn reader(&self) -> File {
         let mut reader = None;
-        wait_for("somebody to read the session", LIMIT, || {
+        wait_for("a reader of the session", LIMIT, || {
             reader = self.reader_now();
             reader.is_some()
         });
@@ -207,11 +207,9 @@ fn a_launch_is_finished_by_one_and_by_the_next_when_that_one_is_killed() {
     let other = run(stage.traced(&["exec", "idle"]).env("CODEX_TRACED_WAIT", "3600")).ended(End::Code(7));
     assert_eq!((other.stderr.as_str(), stage.home.records().len()), ("", 0));
 
-    kill(stage.finisher(), Signal::SIGKILL).expect("kill the finisher");
-    wait_for("the finisher to end", LIMIT, || stage.finishers().is_empty());
+    kill_all([stage.finisher()]);
     drop(reader);
-    // A killed process has no command line any more while a thread of it may still hold its files.
-    wait_for("its files to be closed", LIMIT, || stage.reader_now().is_none());
+    assert!(stage.reader_now().is_none());
     let next = start(stage.traced(&["exec", "idle"]).env("CODEX_TRACED_WAIT", "3600"));
     stage.tell();
     assert_eq!(next.finish(LIMIT).ended(End::Code(7)).stderr, "");
@@ -362,7 +360,7 @@ fn the_settings_of_a_launch_that_died_hold_for_the_launch_that_finds_its_session
         launch.signal(Signal::SIGKILL);
         // Codex outlives the launcher; the test then ends Codex too.
         wait_for("codex to be alone", LIMIT, || stage.home.processes().len() == 1);
-        stage.home.processes().into_iter().for_each(|id| kill(id, Signal::SIGKILL).expect("end codex"));
+        kill_all(stage.home.processes());
         launch.finish(LIMIT).ended(End::Signal(Signal::SIGKILL as i32));
         let rollout = stage.rollout.to_str().expect("UTF-8");
         let said = run(&mut stage.traced(&["mlflow", "import", rollout])).ended(End::Code(0)).stdout;

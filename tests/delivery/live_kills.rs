@@ -3,14 +3,13 @@
 
 use crate::live_stage::{Exit, Launched, Recording, Stage, assert_same, untroubled};
 use jiff::Timestamp;
-use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use support::run::LIMIT;
-use support::{End, Oracle, each_in_parallel, wait_for};
+use support::{End, Oracle, each_in_parallel, kill_all, wait_for};
 
 const SESSION: &str = "0.169.0/exec-json-resume-1.jsonl";
 
@@ -100,8 +99,7 @@ fn kill_now(who: Killed, launch: &Launched) {
         Killed::All => launch.kill_all(),
     }
     if matches!(who, Killed::Tracer | Killed::Both) {
-        // It may be done.
-        tracers.into_iter().for_each(|id| _ = kill(id, Signal::SIGKILL));
+        kill_all(tracers);
     }
 }
 
@@ -169,7 +167,7 @@ fn check(row: Kill, expected: &Expected) {
 
 /// With `ROUNDS=56` each of the four is killed at 14 moments.
 #[test]
-fn whoever_is_killed_while_a_launch_is_followed_the_trace_is_right_and_there_once() {
+fn the_trace_is_right_and_there_once_when_launcher_tracer_or_all_are_killed() {
     let Some(oracle) = Oracle::newest() else { return };
     let expected = Expected { oracle: &oracle, known: Mutex::default() };
     each_in_parallel((0..rounds(FEW)).collect(), |round| check(Kill::of_round(round), &expected));
@@ -208,8 +206,6 @@ fn what_the_interface_logged_when_its_launcher_was_killed_is_traced_at_codexs_en
     stage.write(&held.name(), &held.lines);
     launch.tracer();
     launch.kill_launcher();
-    let launcher = launch.running.pid();
-    wait_for("the launcher to be gone", LIMIT, || !stage.home.processes().contains(&launcher));
     let launches = stage.home.launches();
     let id = launches.iter().find_map(|name| name.strip_suffix(".jsonl")).expect("a launch record");
     let line: Value = logged

@@ -7,7 +7,6 @@ use codex_traced::trace::ids::trace_of_thread;
 use mlflow_store::ids::TraceId;
 use mlflow_store::sqlite;
 use mlflow_store::target::Target;
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -17,7 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
 use support::run::{LIMIT, start_with_open_input};
-use support::{End, Home, Oracle, Outcome, Running, Trace, TrackingUri, run, wait_for};
+use support::{End, Home, Oracle, Outcome, Running, Trace, TrackingUri, kill_all, run, wait_for};
 
 /// The thread in the recorded sessions' place, as far as its last digits.
 const THREAD: &str = "01a202b6-a73e-7ee3-8243-";
@@ -155,7 +154,7 @@ impl Stage {
     /// empty then.
     #[track_caller]
     pub(crate) fn put_right(&self, variables: &[(&str, &str)]) {
-        wait_for("the processes to end", LIMIT, || self.home.processes().is_empty());
+        self.home.wait_until_ended();
         run(self.traced(&["mlflow", "sync"]).envs(variables.iter().copied())).ended(End::Code(0));
         assert_eq!((self.home.launches(), self.home.spooled()), (vec![], vec![]), "{}", self.log());
     }
@@ -246,18 +245,16 @@ impl Launched<'_> {
     /// Kills the tracer, and waits until it is gone.
     #[track_caller]
     pub(crate) fn kill_tracer(&self) {
-        let tracer = self.tracer();
-        kill(tracer, Signal::SIGKILL).expect("kill the tracer");
-        wait_for("the tracer to be gone", LIMIT, || !self.home.processes().contains(&tracer));
+        kill_all([self.tracer()]);
     }
 
     pub(crate) fn kill_launcher(&self) {
-        self.running.signal(Signal::SIGKILL);
+        kill_all([self.running.pid()]);
     }
 
     /// As a power cut does.
     pub(crate) fn kill_all(&self) {
-        self.home.processes().into_iter().for_each(|id| _ = kill(id, Signal::SIGKILL));
+        kill_all(self.home.processes());
     }
 
     /// Asks Codex to end.

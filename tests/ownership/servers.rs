@@ -188,7 +188,7 @@ fn a_server_dies_with_its_launcher_and_is_traced_later() {
     gate.wait_until_reached(LIMIT);
     // Its stdin stays open: only the launcher's death ends it. The client sees the end of its stdout.
     client.kill().ended(End::Signal(9));
-    wait_for("codex to be killed", LIMIT, || home.processes().is_empty());
+    home.wait_until_ended();
     sync(&home);
     assert_eq!(
         (traced(&home), evidence(&home, &thread)),
@@ -207,7 +207,7 @@ fn a_server_that_died_before_its_claims_is_never_given_a_session_by_guess() {
     theirs.turn(&other, "theirs");
     theirs.end();
     client.kill().ended(End::Signal(9));
-    wait_for("codex to be killed", LIMIT, || home.processes().is_empty());
+    home.wait_until_ended();
     sync(&home);
     assert_eq!((claimed(&home), home.launches().len()), (BTreeSet::new(), 0));
     let status = run(home.traced(LAUNCHER, Path::new("/nowhere")).args(["mlflow", "status", "--json"]));

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use support::run::LIMIT;
-use support::{Codex, End, Gate, Home, ModelServer, Reply, Script, codex, older_codex, run, start, wait_for};
+use support::{Codex, End, Gate, Home, ModelServer, Reply, Script, codex, older_codex, run, start};
 
 /// A launch that is killed when it has noted its child and no claim, and Codex's own end after that. Its notes are
 /// put back as they were at that moment, for such a moment lasts some milliseconds.
@@ -23,7 +23,7 @@ fn killed_early(home: &Home, codex: &Codex, gate: &Gate, words: &[&str]) -> Stri
     launch.signal(Signal::SIGKILL);
     gate.open();
     let outcome = launch.finish(LIMIT).ended(End::Signal(9));
-    wait_for("codex to end", LIMIT, || home.processes().is_empty());
+    home.wait_until_ended();
     let folder = home.state().join("launches");
     for entry in fs::read_dir(&folder).expect("read").flatten() {
         let notes = fs::read_to_string(entry.path()).expect("read the notes");

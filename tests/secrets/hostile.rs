@@ -130,7 +130,7 @@ fn a_projects_folder_sends_nothing_elsewhere_and_loosens_nothing() {
     home.wait_until_delivered();
     let database = fs::read(home.database()).expect("the local database");
     assert!(!crate::bytes::holds(&database, "a prompt that stays here"));
-    assert!(listener.accept().is_err(), "somebody came to the project's server");
+    assert!(listener.accept().is_err(), "a client came to the project's server");
 
     // And it can switch off, for what is done below it.
     fs::write(

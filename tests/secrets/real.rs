@@ -10,7 +10,7 @@ use std::process::Command;
 use support::{Codex, End, Front, Home, ModelServer, Outcome, Reply, Script, Seen, codex, run};
 
 /// Nothing listens there.
-const NOBODY: &str = "http://127.0.0.1:9";
+const NO_SERVER: &str = "http://127.0.0.1:9";
 
 /// A server that accepts every request with the answers of MLflow 3.17. Other tests cover what a real server stores.
 fn taker() -> Front {
@@ -62,7 +62,7 @@ impl Job {
             .collect();
         assert!(secrets.len() >= 25, "only {} planted", secrets.len());
         let text = planted.iter().map(|one| format!("{}\n---\n", one.text)).collect::<String>();
-        let used = format!("curl -s -H 'Authorization: Bearer {}' {NOBODY}; true", secrets[0]);
+        let used = format!("curl -s -H 'Authorization: Bearer {}' {NO_SERVER}; true", secrets[0]);
         let patch =
             format!("*** Begin Patch\n*** Add File: key.txt\n+token = \"{}\"\n*** End Patch\n", secrets[1]);
         let server = ModelServer::start(
@@ -107,7 +107,7 @@ impl Job {
 fn no_planted_secret_is_in_any_byte_that_is_written_or_sent() {
     let Some(codex) = codex() else { return };
     let (job, outcome) = Job::with(&codex, |mut command| {
-        command.env("MLFLOW_CODEX_TRACING_ENABLED", "true").env("MLFLOW_TRACKING_URI", NOBODY);
+        command.env("MLFLOW_CODEX_TRACING_ENABLED", "true").env("MLFLOW_TRACKING_URI", NO_SERVER);
         command.env("CODEX_TRACED_NOTICE", "always").env("CODEX_TRACED_WAIT", "15");
         command
     });
@@ -197,7 +197,7 @@ fn files_are_private_under_any_umask() {
 #[test]
 fn of_figures_alone_no_prompt_output_path_or_name_is_sent() {
     for name in ["exec-basic", "codemode", "mcp-55"] {
-        let home = Home::new(NOBODY);
+        let home = Home::new(NO_SERVER);
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/corpus/0.169.0/{name}.jsonl"));
         let texts = texts_of(&home, &corpus);
         assert!(texts.len() >= 10, "{name}: only {texts:?}");

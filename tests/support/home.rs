@@ -1,5 +1,6 @@
 //! A Codex home of its own for one test: its folders, its configuration, a git work folder and a clean environment.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::{Builder, TempDir};
 
-use crate::run::{End, LIMIT, run, wait_for};
+use crate::run::{End, LIMIT, has_files, run, wait_for};
 
 /// Takes exec_command and apply_patch directly; newer models wrap all tools in code mode.
 const MODEL: &str = "gpt-5.5";
@@ -185,6 +186,17 @@ trust_level = "trusted"
         let delivered =
             || self.launches().is_empty() && self.spooled().is_empty() && self.database().exists();
         wait_for("the traces to be delivered", LIMIT, delivered);
+    }
+
+    /// Waits until no process of this home is left, and those that were there have closed their files.
+    #[track_caller]
+    pub fn wait_until_ended(&self) {
+        let mut seen = BTreeSet::new();
+        wait_for("the processes of a home to end", LIMIT, || {
+            let now = self.processes();
+            seen.extend(now.iter().copied());
+            now.is_empty() && !seen.iter().any(has_files)
+        });
     }
 
     /// What a command of this home finds in its environment.

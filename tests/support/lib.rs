@@ -63,7 +63,7 @@ pub use parallel::each_in_parallel;
 pub use picky::{Dislike, PickyServer};
 pub use real::{Codex, codex, mlflow, node_that_replaces_itself, older_codex};
 pub use recorded::Recorded;
-pub use run::{End, Outcome, Running, run, run_with_input, start, wait_for};
+pub use run::{End, Outcome, Running, kill_all, run, run_with_input, start, wait_for};
 pub use script::{Item, Reply, Script, Usage};
 pub use terminal::Terminal;
 pub use tmux::Tmux;

@@ -117,8 +117,11 @@ fn a_server_with_users_needs_a_user_and_errors_name_the_cause() {
         let variables = [("MLFLOW_TRACKING_USERNAME", user), ("MLFLOW_TRACKING_PASSWORD", password)];
         deliver(&uri, &variables, &a_trace(1))
     };
-    let nobody = barred(deliver(&uri, &[], &a_trace(1)));
-    assert!(nobody.contains("401 Unauthorized") && nobody.contains("MLFLOW_TRACKING_USERNAME"), "{nobody}");
+    let without_user = barred(deliver(&uri, &[], &a_trace(1)));
+    assert!(
+        without_user.contains("401 Unauthorized") && without_user.contains("MLFLOW_TRACKING_USERNAME"),
+        "{without_user}"
+    );
     assert!(barred(with("boss", "wrong")).contains("401 Unauthorized"));
     assert_eq!(with("boss", "a long password").map(|delivered| delivered.spans_sent), Ok(1));
 

@@ -36,7 +36,7 @@ const ALLOWED: [Difference; 11] = [
         what: "Codex is the child of a process `codex-traced` and has another process id; the signals that you send \
                to `codex-traced` come from there, and titles and lists show its name (tmux's window names). A \
                process `codex-witness` in the same group shows which signals are meant for all of it.",
-        why: "somebody must be there when Codex has ended",
+        why: "a process must remain when Codex has ended",
         test: [HERE, "codex_is_a_child_of_ours"],
     },
     Difference {
