@@ -117,10 +117,16 @@ pub(super) fn turn_spans(
     let started_at = turn.started_at.unwrap_or(scope.start);
     let last = children.iter().map(|span| span.ended_at).max().unwrap_or(started_at);
     let ended_at = turn.ended_at.unwrap_or(last).max(started_at);
-    let (prompt, answer) = (turn.prompt.as_deref(), turn.final_answer.as_ref());
-    let span = span_of_turns(std::iter::once(&**turn), id, prompt, answer, (started_at, ended_at));
-    let span = Span { parent, name: format!("turn_{number}"), ..span };
-    std::iter::once(span.into()).chain(children).collect()
+    let is_known = scope.turn_before(number).is_some_and(|before| before.is_clone_of(turn));
+    let span = match parent.filter(|_| is_known) {
+        Some(parent) => Draft::outline((id, parent), SpanType::Agent, (started_at, ended_at), Map::new()),
+        None => {
+            let (prompt, answer) = (turn.prompt.as_deref(), turn.final_answer.as_ref());
+            let span = span_of_turns(std::iter::once(&**turn), id, prompt, answer, (started_at, ended_at));
+            Span { parent, name: format!("turn_{number}"), ..span }.into()
+        }
+    };
+    std::iter::once(span).chain(children).collect()
 }
 
 pub(super) fn turn_id(thread: &str, number: usize) -> SpanId {

@@ -21,6 +21,10 @@ const CODEX: &str = "codex";
 /// A tool that the model's server runs; all other tools run on this machine.
 const SEARCH: &str = "web_search";
 
+/// The attributes of a response that the spans of agents have in sum. Input includes cached tokens and tokens written to
+/// the cache; output includes reasoning.
+pub(super) const COUNTS: [&str; 2] = ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"];
+
 /// Root span attributes of a whole session's trace. `sessions`: the session itself, then those that it started.
 pub(super) fn session_attributes<'a>(
     mut sessions: impl Iterator<Item = &'a Session> + Clone,
@@ -231,11 +235,10 @@ pub(super) fn put_inference(
     attributes.put("gen_ai.response.time_to_first_chunk", seconds);
 }
 
-/// The counts that agents' spans have in sum. Input includes cached tokens and tokens written to the cache; output
-/// includes reasoning.
 pub(super) fn put_counts(attributes: &mut Map, usage: TokenUsage) {
-    attributes.put("gen_ai.usage.input_tokens", Some(usage.input));
-    attributes.put("gen_ai.usage.output_tokens", Some(usage.output));
+    for (count, tokens) in COUNTS.into_iter().zip([usage.input, usage.output]) {
+        attributes.put(count, Some(tokens));
+    }
 }
 
 /// OpenTelemetry's attributes of a tool call.

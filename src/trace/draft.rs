@@ -1,6 +1,7 @@
 //! Spans of a trace under construction. A trace that is built again needs only outlines of spans that cannot have
 //! changed: building and comparing them would cost what the session has grown to.
 
+use super::attributes::COUNTS;
 use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use mlflow_store::ids::SpanId;
@@ -15,12 +16,12 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Name, status, inputs, outputs and events are left out. `attributes`: those that are added up.
+    /// Name, status, inputs, outputs and events are left out. `counts`: those attributes that are added up.
     pub(super) fn outline(
         (id, parent): (SpanId, SpanId),
         span_type: SpanType,
         (started_at, ended_at): (Timestamp, Timestamp),
-        attributes: Map,
+        counts: Map,
     ) -> Draft {
         let span = Span {
             id,
@@ -32,7 +33,7 @@ impl Draft {
             ended_at,
             inputs: Value::Null,
             outputs: Value::Null,
-            attributes,
+            attributes: counts,
             events: Vec::new(),
         };
         Draft { span, is_outline: true }
@@ -73,7 +74,8 @@ pub struct PartialTrace {
     pub unchanged: Vec<(SpanId, Place)>,
 }
 
-/// A hash of a span's parent and times. The spans around it may change them when the span's own step does not change.
+/// A hash of a span's parent, times and token counts. Other spans may change them when the span's own step or turn does not
+/// change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(u64);
 
@@ -81,6 +83,7 @@ impl Place {
     pub fn of(span: &Span) -> Place {
         let mut hasher = DefaultHasher::new();
         (span.parent, span.started_at, span.ended_at).hash(&mut hasher);
+        COUNTS.map(|count| span.attributes.get(count)).hash(&mut hasher);
         Place(hasher.finish())
     }
 }

@@ -1,5 +1,6 @@
 //! The tree of a trace's spans: times, order, and sums of tokens.
 
+use super::attributes::COUNTS;
 use super::draft::Draft;
 use super::ids::span_of_key;
 use common::json::text::Text;
@@ -82,7 +83,6 @@ fn in_order(spans: Vec<Draft>, parents: &[Option<usize>]) -> Vec<Draft> {
 ///
 /// MLflow's own token attribute stays on the responses only: MLflow 3.6 to 3.14 sum it over every span.
 fn add_up(spans: &mut [Draft], parents: &[Option<usize>]) {
-    const COUNTS: [&str; 2] = ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"];
     let mut sums = vec![None; spans.len()];
     for at in (0..spans.len()).rev() {
         let span = &mut spans[at];

@@ -1,7 +1,7 @@
 //! A trace that grows by updates, as the tracer sends them, is the trace that is made at the end.
 
 use codex_session::session::Tail;
-use codex_session::session::family::Family;
+use codex_session::session::family::{self, Family};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::{Redactor, Rules, Salt};
 use codex_traced::settings::modes::Content;
@@ -259,37 +259,99 @@ fn forms(family: &Family, before: Option<&Family>) -> Vec<PartialTrace> {
     whole.into_iter().chain(later).chain(rebuild_turns(family, before, &record, source())).collect()
 }
 
+/// Builds a family at each moment as an update does, and compares it with a whole build.
+#[derive(Default)]
+struct Rebuilds {
+    before: Option<Family>,
+    known: BTreeMap<(TraceId, SpanId), Span>,
+    /// Spans that were left out because they were as before.
+    left_out: usize,
+    /// Spans that were left out, and whose place shows that they are not as before.
+    moved: usize,
+}
+
+impl Rebuilds {
+    fn next(&mut self, family: Family, case: &str) {
+        let builds = forms(&family, self.before.as_ref());
+        let mut now = BTreeMap::new();
+        for (part, whole) in builds.into_iter().zip(forms(&family, None)) {
+            let id = whole.trace.id;
+            assert_eq!((part.trace.id, part.len()), (id, whole.len()));
+            now.extend(whole.trace.spans.into_iter().map(|span| ((id, span.id), span)));
+            for span in &part.trace.spans {
+                assert_eq!(Some(span), now.get(&(id, span.id)), "{case}");
+            }
+            for (span, place) in &part.unchanged {
+                let before = self.known.get(&(id, *span));
+                if before.is_some_and(|before| Place::of(before) == *place) {
+                    self.left_out += 1;
+                    assert_eq!(before, now.get(&(id, *span)), "{case}");
+                } else {
+                    self.moved += 1;
+                }
+            }
+        }
+        (self.known, self.before) = (now, Some(family));
+    }
+}
+
 #[test]
-fn spans_that_a_build_leaves_out_are_as_they_were_or_its_places_differ() {
+fn spans_that_a_build_leaves_out_are_as_they_were_or_their_places_differ() {
     let (mut left_out, mut moved) = (0, 0);
     for (path, bytes) in CORPUS.iter().filter(|(_, bytes)| bytes.len() < SMALL) {
-        let mut follow = Follow::new(Content::Full);
-        let mut known: BTreeMap<(TraceId, SpanId), Span> = BTreeMap::new();
+        let (mut follow, mut rebuilds) = (Follow::new(Content::Full), Rebuilds::default());
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             follow.file.write_all(line).expect("write");
             follow.tail.read().expect("read");
-            let family = Family::from(follow.tail.session());
-            let builds = forms(&family, follow.before.as_ref());
-            let mut now = BTreeMap::new();
-            for (part, whole) in builds.into_iter().zip(forms(&family, None)) {
-                let id = whole.trace.id;
-                assert_eq!((part.trace.id, part.len()), (id, whole.len()));
-                now.extend(whole.trace.spans.iter().map(|span| ((id, span.id), span.clone())));
-                for span in &part.trace.spans {
-                    assert_eq!(Some(span), now.get(&(id, span.id)), "{}", path.display());
-                }
-                for (span, place) in &part.unchanged {
-                    let before = known.get(&(id, *span));
-                    if before.is_some_and(|before| Place::of(before) == *place) {
-                        left_out += 1;
-                        assert_eq!(before, now.get(&(id, *span)), "{}", path.display());
-                    } else {
-                        moved += 1;
-                    }
-                }
-            }
-            (known, follow.before) = (now, Some(family));
+            rebuilds.next(follow.tail.session().into(), &path.to_string_lossy());
         }
+        left_out += rebuilds.left_out;
+        moved += rebuilds.moved;
     }
     assert!(left_out > 5_000 && moved * 20 < left_out, "{left_out} and {moved}");
+}
+
+/// Lines of several files in the order of their times, with the number of their file.
+fn lines_by_time(files: &[&[u8]]) -> Vec<(usize, Vec<u8>)> {
+    let time = |line: &[u8]| -> String {
+        let line: serde_json::Value = serde_json::from_slice(line).expect("JSON");
+        line["timestamp"].as_str().unwrap_or_default().to_owned()
+    };
+    let lines = |(number, bytes): (usize, &&[u8])| -> Vec<_> {
+        bytes.split_inclusive(|byte| *byte == b'\n').map(|line| (time(line), number, line.to_vec())).collect()
+    };
+    let mut all: Vec<_> = files.iter().enumerate().flat_map(lines).collect();
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    all.into_iter().map(|(_, number, line)| (number, line)).collect()
+}
+
+#[test]
+fn sub_agents_and_files_of_a_rewind_are_built_again_as_the_whole_is() {
+    for case in ["nested-agents", "review-exec", "subagent-trace", "subagent-v1", "rewind"] {
+        let is_of_case = |path: &Path| {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            path.parent().is_some_and(|folder| folder.ends_with("0.169.0"))
+                && name
+                    .rsplit_once('-')
+                    .is_some_and(|(of, number)| of == case && number.parse::<u8>().is_ok())
+        };
+        let files: Vec<&[u8]> =
+            CORPUS.iter().filter(|(path, _)| is_of_case(path)).map(|(_, bytes)| &**bytes).collect();
+        assert!(files.len() > 1, "{case}");
+        let mut followed: Vec<Follow> = files.iter().map(|_| Follow::new(Content::Full)).collect();
+        let mut rebuilds = Rebuilds::default();
+        for (number, line) in lines_by_time(&files) {
+            followed[number].file.write_all(&line).expect("write");
+            followed[number].tail.read().expect("read");
+            let begun = followed.iter().filter(|follow| follow.tail.position() > 0);
+            let mut sessions: Vec<_> = begun.map(|follow| follow.tail.session()).collect();
+            let family = match case {
+                "rewind" => family::join(sessions).expect("a session").into(),
+                _ => Family::gather(sessions.remove(0), |_| sessions.clone()),
+            };
+            rebuilds.next(family, case);
+        }
+        let members = rebuilds.before.map_or(0, |family| family.members.len());
+        assert!(rebuilds.left_out > 0 && (members > 1 || case == "rewind"), "{case}: {members}");
+    }
 }
