@@ -112,7 +112,7 @@ impl PartialTrace {
     }
 
     /// How many spans the trace has.
-    pub fn len(&self) -> usize {
+    pub fn span_count(&self) -> usize {
         self.trace.spans.len() + self.unchanged.len()
     }
 }

@@ -82,7 +82,7 @@ impl LiveTrace {
         let is_enough = built.is_whole() || (!needs_all && built.unchanged.iter().all(is_same));
         let Some(built) = Some(built).filter(|_| is_enough).or_else(whole) else { return Ok(Changes::None) };
         built.check_tree()?;
-        let count = built.len();
+        let count = built.span_count();
         let PartialTrace { trace: built, unchanged } = built;
         let shown = (built.state, built.request_preview.clone(), built.response_preview.clone());
         let is_root_due =

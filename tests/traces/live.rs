@@ -104,7 +104,7 @@ impl Follow {
             Changes::None | Changes::Root(_) => return,
             Changes::Whole(trace) => {
                 let whole = built(self.before.as_ref().expect("it was built"), None).expect("a trace");
-                assert_eq!(trace.spans.len(), whole.len());
+                assert_eq!(trace.spans.len(), whole.span_count());
                 Trace::from(trace)
             }
             Changes::Part(part) => Trace::from(part),
@@ -276,7 +276,7 @@ impl Rebuilds {
         let mut now = BTreeMap::new();
         for (part, whole) in builds.into_iter().zip(forms(&family, None)) {
             let id = whole.trace.id;
-            assert_eq!((part.trace.id, part.len()), (id, whole.len()));
+            assert_eq!((part.trace.id, part.span_count()), (id, whole.span_count()));
             now.extend(whole.trace.spans.into_iter().map(|span| ((id, span.id), span)));
             for span in &part.trace.spans {
                 assert_eq!(Some(span), now.get(&(id, span.id)), "{case}");
