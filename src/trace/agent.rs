@@ -117,7 +117,8 @@ pub(super) fn turn_spans(
     let started_at = turn.started_at.unwrap_or(scope.start);
     let last = children.iter().map(|span| span.ended_at).max().unwrap_or(started_at);
     let ended_at = turn.ended_at.unwrap_or(last).max(started_at);
-    let is_known = scope.turn_before(number).is_some_and(|before| before.is_clone_of(turn));
+    let is_same = scope.turn_before(number).is_some_and(|before| before.is_clone_of(turn));
+    let is_known = is_same && !scope.had_sub_agents;
     let span = match parent.filter(|_| is_known) {
         Some(parent) => Draft::outline((id, parent), SpanType::Agent, (started_at, ended_at), Map::new()),
         None => {

@@ -38,7 +38,7 @@ pub fn build_family(family: &Family, record: &ThreadRecord, source: TraceSource)
 }
 
 /// As `build_family`. `before`: the family of the build before, with the same record. Of spans that cannot have changed
-/// since, only the places are built.
+/// since, only outlines are built.
 pub fn rebuild_family(
     family: &Family,
     before: Option<&Family>,
@@ -70,11 +70,7 @@ pub fn rebuild_family(
 }
 
 /// A trace per turn, with the sub-agents that the turn started. Empty where `build_family` returns None.
-pub fn build_turns(family: &Family, record: &ThreadRecord, source: TraceSource) -> Vec<Trace> {
-    rebuild_turns(family, None, record, source).into_iter().map(|built| built.trace).collect()
-}
-
-/// As `build_turns`. `before`: as for `rebuild_family`.
+/// `before`: as for `rebuild_family`.
 pub fn rebuild_turns(
     family: &Family,
     before: Option<&Family>,

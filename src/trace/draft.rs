@@ -1,11 +1,13 @@
-//! Spans of a trace under construction. A trace that is built again needs only outlines of spans that cannot have
-//! changed: building and comparing them would cost what the session has grown to.
+//! Spans of a trace under construction.
+//!
+//! A trace that is built again has only outlines of spans that cannot have changed. So an update costs what changed, not
+//! what the session has grown to.
 
 use super::attributes::COUNTS;
 use common::json::value::{Map, Value};
 use jiff::Timestamp;
 use mlflow_store::ids::SpanId;
-use mlflow_store::trace::{BadTree, Span, SpanStatus, SpanType, Trace};
+use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::{Deref, DerefMut};
 
@@ -70,21 +72,21 @@ impl DerefMut for Draft {
 pub struct PartialTrace {
     /// Its spans are those that were built.
     pub trace: Trace,
-    /// The places of all others.
-    pub unchanged: Vec<(SpanId, Place)>,
+    /// The outlines of all others.
+    pub unchanged: Vec<(SpanId, OutlinePrint)>,
 }
 
 /// A hash of a span's parent, times and token counts. Other spans may change them when the span's own step or turn does not
 /// change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(u64);
+pub struct OutlinePrint(u64);
 
-impl Place {
-    pub fn of(span: &Span) -> Place {
+impl OutlinePrint {
+    pub fn of(span: &Span) -> OutlinePrint {
         let mut hasher = DefaultHasher::new();
         (span.parent, span.started_at, span.ended_at).hash(&mut hasher);
         COUNTS.map(|count| span.attributes.get(count)).hash(&mut hasher);
-        Place(hasher.finish())
+        OutlinePrint(hasher.finish())
     }
 }
 
@@ -94,7 +96,7 @@ impl PartialTrace {
         let (mut spans, mut unchanged) = (Vec::new(), Vec::new());
         for Draft { span, is_outline } in drafts {
             if is_outline {
-                unchanged.push((span.id, Place::of(&span)));
+                unchanged.push((span.id, OutlinePrint::of(&span)));
             } else {
                 spans.push(span);
             }
@@ -104,11 +106,6 @@ impl PartialTrace {
 
     pub fn is_whole(&self) -> bool {
         self.unchanged.is_empty()
-    }
-
-    /// As `Trace::check_tree`. Spans that were left out have passed it in the build before.
-    pub fn check_tree(&self) -> Result<(), BadTree> {
-        if self.is_whole() { self.trace.check_tree() } else { Ok(()) }
     }
 
     /// How many spans the trace has.

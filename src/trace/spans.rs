@@ -56,8 +56,8 @@ pub(super) fn of_turn(of: &ThreadScope, number: usize, turn: &Shared<Turn>, pare
     groups.into_iter().flatten().collect()
 }
 
-/// The steps of a turn as they were built before, if the spans of those that are the same now are the same too. The span
-/// of a step depends on the turn's end as well.
+/// The steps of a turn as they were built before. Steps that are still the same have the same spans. None where the turn has
+/// ended since: the span of a step depends on that.
 fn known_steps<'b>(before: Option<&'b Shared<Turn>>, turn: &Shared<Turn>) -> &'b [Shared<Step>] {
     let runs = |turn: &Turn| turn.status == TurnStatus::Running && turn.time_to_first_token_ms.is_none();
     let is_known = |before: &&Shared<Turn>| {

@@ -12,8 +12,10 @@ use std::borrow::Cow;
 
 #[derive(Clone)]
 pub(super) struct ThreadScope<'a> {
-    /// The session of the build before, if only its turns may have changed since.
+    /// The session as it was built before, if it had the same facts.
     pub(super) before: Option<&'a Session>,
+    /// Whether that build had sub-agents: they change the tokens of turns above them.
+    pub(super) had_sub_agents: bool,
     pub(super) thread: &'a str,
     /// Conversation id: the root thread's id, also for its sub-agents.
     pub(super) conversation: Text,
@@ -27,11 +29,13 @@ impl<'a> ThreadScope<'a> {
         let meta = &session.meta;
         let has_same_scope =
             |before: &&Session| before.meta == session.meta && thread_start(before) == thread_start(session);
+        let had_sub_agents = before.is_some_and(|family| family.members.len() > 1);
         let members = before.iter().flat_map(|family| &family.members);
         let before = members.map(|member| &member.session).find(has_same_scope);
         let root = meta.session_id.as_deref().filter(|_| meta.started_as().is_some());
         ThreadScope {
             before,
+            had_sub_agents,
             thread: &meta.id,
             conversation: root.unwrap_or(&meta.id).into(),
             provider: meta.model_provider.as_deref().map(Text::from),

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use mlflow_store::exporter::ExportError;
 use mlflow_store::ids::TraceId;
 use mlflow_store::target::Target;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -47,8 +48,8 @@ pub(super) struct LiveThread {
     is_given_up: bool,
 }
 
-/// What the traces of the last comparison were built from. Shared with the sessions in memory, but for what has changed
-/// since.
+/// What the traces of the last comparison were built from. It shares turns and steps with the session in memory, but for
+/// what has changed since, and for threads of several files.
 struct Before {
     family: Family,
     record: ThreadRecord,
@@ -126,6 +127,7 @@ impl LiveThread {
 
     /// All that its target has is redacted again, and sent where that makes a difference.
     pub(super) fn redact_again(&mut self) {
+        self.before = None;
         self.traces.values_mut().for_each(LiveTrace::redact_again);
     }
 
@@ -164,19 +166,28 @@ impl LiveThread {
             built_traces((&family, before), &record, &rollout, form, record.content, context)
         };
         let before = self.before.take().filter(|before| before.record == record);
+        let before = before.filter(|_| !self.takes_wholes_only());
         let built = build(before.as_ref().map(|before| &before.family));
         let Some(BuiltTraces { traces, content }) = built else { return Ok(Some(Vec::new())) };
         let redactor = redactor(context)?;
         let receipts = receipts(&context.paths);
+        // Built once for all traces that need it.
+        let all = OnceCell::new();
+        let wholes = || {
+            all.get_or_init(|| {
+                let traces = build(None).into_iter().flat_map(|built| built.traces);
+                RefCell::new(traces.map(|built| (built.trace.id, built)).collect::<BTreeMap<_, _>>())
+            })
+        };
         let (mut updates, mut is_compared) = (Vec::new(), true);
         for built in traces {
             let id = built.trace.id;
             let kept = || receipts.get(id, &destination.target).map(|kept| kept.receipt);
             let live = self.traces.entry(id).or_insert_with(|| LiveTrace::new(kept()));
-            let whole = || build(None)?.traces.into_iter().find(|built| built.trace.id == id);
+            let whole = || wholes().borrow_mut().remove(&id);
             let (trace, extent) = match live.changes(built, &whole, (content, redactor), now) {
                 Err(error) => {
-                    tracing::error!("{id}: {error}");
+                    tracing::warn!("{id} is not brought up to date: {error}");
                     is_compared = false;
                     continue;
                 }
@@ -268,7 +279,7 @@ impl LiveThread {
 
     /// The end of a turn that the target does not have is still to be sent.
     fn send_again(&mut self, now: Instant) {
-        self.ended_turns = 0;
+        (self.ended_turns, self.before) = (0, None);
         self.change(now);
     }
 

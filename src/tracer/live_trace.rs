@@ -1,20 +1,20 @@
 //! A trace that grows: which of its spans changed since the last update, and which its target has.
 //!
-//! Each update builds the trace anew, as after Codex's end, but for spans that cannot have changed, and compares it with
-//! the build before, of which it keeps fingerprints: the spans themselves would take several times the memory of the
-//! session. Only what differs is redacted and sent.
+//! Each update builds the trace as at Codex's end, without spans that cannot have changed. It compares the build with
+//! fingerprints of the one before: the spans themselves would take several times the memory of the session. Only what
+//! differs is redacted and sent.
 
 use crate::queue::receipts::StoredReceipt;
 use crate::queue::spool::entry::Rank;
 use crate::redact::{Redacted, RedactionMemory, Redactor};
 use crate::settings::modes::Content;
-use crate::trace::draft::{PartialTrace, Place};
+use crate::trace::draft::{OutlinePrint, PartialTrace};
 use jiff::Timestamp;
 use mlflow_store::ids::SpanId;
 use mlflow_store::receipt::{Receipt, span_digest};
 use mlflow_store::target::Target;
 use mlflow_store::trace::{BadTree, Span, Trace, TraceState};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
@@ -25,14 +25,15 @@ const INFO: Duration = Duration::from_secs(3);
 /// written per second must not grow with the session.
 const ROOT_BYTES_PER_SECOND: usize = 64 << 10;
 
+/// State, prompt and answer.
+type Shown = (TraceState, Option<String>, Option<String>);
+
 #[derive(Default)]
 pub struct LiveTrace {
     /// The fingerprints of the spans of the last build, before redaction.
     built: HashMap<SpanId, Print>,
     content: Content,
     memory: RedactionMemory,
-    /// A secret became known: all spans are to be redacted again.
-    has_learned: bool,
     /// The digest of each span that the target has.
     sent: BTreeMap<SpanId, String>,
     /// Spans whose last form did not arrive.
@@ -40,12 +41,23 @@ pub struct LiveTrace {
     /// The digests of what is under way.
     under_way: Vec<(SpanId, String)>,
     /// State and previews of the last information sent: they change when a turn begins or ends.
-    shown: Option<(TraceState, Option<String>, Option<String>)>,
+    shown: Option<Shown>,
     info_due: Option<Instant>,
     experiment_id: Option<String>,
     rank: Option<Rank>,
     /// The target takes whole traces only.
     pub takes_wholes_only: bool,
+}
+
+/// Why a build was not compared.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    #[error(transparent)]
+    Tree(#[from] BadTree),
+    #[error("the parent of span {0} is missing")]
+    Parent(SpanId),
+    #[error("it is not traced any more")]
+    Gone,
 }
 
 /// What to send.
@@ -75,61 +87,44 @@ impl LiveTrace {
         whole: &dyn Fn() -> Option<PartialTrace>,
         (content, redactor): (Content, &Redactor),
         now: Instant,
-    ) -> Result<Changes, BadTree> {
-        let is_whole = self.takes_wholes_only || self.built.is_empty() || content != self.content;
-        let needs_all = is_whole || self.has_learned || !self.unsent.is_empty();
-        let is_same = |(id, place): &(SpanId, Place)| self.built.get(id).is_some_and(|it| it.place == *place);
-        let is_enough = built.is_whole() || (!needs_all && built.unchanged.iter().all(is_same));
-        let Some(built) = Some(built).filter(|_| is_enough).or_else(whole) else { return Ok(Changes::None) };
-        built.check_tree()?;
-        let count = built.span_count();
-        let PartialTrace { trace: built, unchanged } = built;
-        let shown = (built.state, built.request_preview.clone(), built.response_preview.clone());
-        let is_root_due =
-            is_whole || self.shown.as_ref() != Some(&shown) || self.info_due.is_none_or(|due| due <= now);
+    ) -> Result<Changes, CompareError> {
+        let is_whole = self.is_whole_due(content);
+        let mut built =
+            if self.is_enough(&built, is_whole) { built } else { whole().ok_or(CompareError::Gone)? };
+        self.check(&built)?;
+        let is_root_due = is_whole || self.is_root_due(&built.trace, now);
         let prints: HashMap<SpanId, Print> =
-            built.spans.iter().map(|span| (span.id, Print::of(span))).collect();
+            built.trace.spans.iter().map(|span| (span.id, Print::of(span))).collect();
         let has_changed =
-            |span: &Span| self.unsent.contains(&span.id) || self.built.get(&span.id) != prints.get(&span.id);
-        let changed: Vec<&Span> = built.spans.iter().filter(|span| has_changed(span)).collect();
-        if changed.is_empty() {
+            |span: &&Span| self.unsent.contains(&span.id) || self.built.get(&span.id) != prints.get(&span.id);
+        let mut changed = built.trace.spans.iter().filter(has_changed).peekable();
+        if changed.peek().is_none() {
             return Ok(Changes::None);
         }
-        if changed.iter().all(|span| span.parent.is_none()) && !is_root_due {
+        if !is_root_due && changed.all(|span| span.parent.is_none()) {
             return Ok(Changes::Root(self.info_due.unwrap_or(now)));
         }
-        let is_wanted = |span: &Span| match span.parent {
+        let is_wanted = |span: &&Span| match span.parent {
             None => is_root_due,
             Some(_) => is_whole || has_changed(span),
         };
-        let spans = built.spans.iter().filter(|span| is_wanted(span)).cloned().collect();
-        let mut part = self.redact(Trace { spans, ..info_of(&built) }, content, redactor);
-        self.has_learned |= self.memory.has_learned() && !is_whole;
-        if self.has_learned {
+        let spans = built.trace.spans.iter().filter(is_wanted).cloned().collect();
+        let mut part = self.redact(Trace { spans, ..info_of(&built.trace) }, content, redactor);
+        if self.memory.has_learned() && !is_whole {
             // Spans that were sent before may repeat the secret.
-            if !unchanged.is_empty() {
-                let all = whole().map(|built| self.changes(built, whole, (content, redactor), now));
-                return all.unwrap_or(Ok(Changes::None));
+            if !built.is_whole() {
+                let Some(all) = whole() else {
+                    self.built.clear();
+                    return Err(CompareError::Gone);
+                };
+                built = all;
             }
-            part = self.redact(built.clone(), content, redactor);
-            self.has_learned = false;
+            part = self.redact(built.trace.clone(), content, redactor);
         }
-        self.rank = Some(Rank { ended_at: built.ended_at, spans: count });
         self.content = content;
-        // A root that was not sent stays as it was sent last.
-        let root = (!is_root_due).then(|| built.spans.first().map(|root| root.id)).flatten();
-        let root = root.and_then(|id| self.built.remove_entry(&id));
-        if unchanged.is_empty() {
-            self.built = prints;
-        } else {
-            self.built.extend(prints);
-        }
-        self.built.extend(root);
+        self.note_build(&built, prints, is_root_due);
         if is_root_due {
-            self.shown = Some(shown);
-            let bytes = part.root().map_or(0, |root| serde_json::to_vec(root).map_or(0, |json| json.len()));
-            let further = Duration::from_secs((bytes / ROOT_BYTES_PER_SECOND) as u64);
-            self.info_due = Some(now + INFO + further);
+            self.note_info(&built.trace, &part, now);
         }
         let digests = part.spans.iter().map(|span| (span.id, span_digest(span)));
         self.under_way = digests.filter(|(id, digest)| self.sent.get(id) != Some(digest)).collect();
@@ -138,8 +133,61 @@ impl LiveTrace {
             return Ok(Changes::Whole(part));
         }
         let new: BTreeSet<SpanId> = self.under_way.iter().map(|(id, _)| *id).collect();
-        let part = part.with_spans(|span| new.contains(&span.id));
-        Ok(Changes::Part(part))
+        Ok(Changes::Part(part.with_spans(|span| new.contains(&span.id))))
+    }
+
+    /// Whether the next update has all spans.
+    fn is_whole_due(&self, content: Content) -> bool {
+        self.takes_wholes_only || self.built.is_empty() || content != self.content
+    }
+
+    /// Whether a build leaves out only spans that are as in the last build, and need not be sent.
+    fn is_enough(&self, built: &PartialTrace, is_whole_due: bool) -> bool {
+        let is_same = |(id, outline): &(SpanId, OutlinePrint)| {
+            self.built.get(id).is_some_and(|it| it.outline == *outline)
+        };
+        let leaves_out_enough =
+            || !is_whole_due && self.unsent.is_empty() && built.unchanged.iter().all(is_same);
+        built.is_whole() || leaves_out_enough()
+    }
+
+    /// Every parent is known. A whole build is checked as a tree.
+    fn check(&self, built: &PartialTrace) -> Result<(), CompareError> {
+        if built.is_whole() {
+            return Ok(built.trace.check_tree()?);
+        }
+        let here: HashSet<SpanId> = built.trace.spans.iter().map(|span| span.id).collect();
+        let is_known = |id: SpanId| here.contains(&id) || self.built.contains_key(&id);
+        let mut spans = built.trace.spans.iter();
+        match spans.find(|span| span.parent.is_some_and(|parent| !is_known(parent))) {
+            Some(span) => Err(CompareError::Parent(span.id)),
+            None => Ok(()),
+        }
+    }
+
+    fn is_root_due(&self, built: &Trace, now: Instant) -> bool {
+        self.shown.as_ref() != Some(&shown_by(built)) || self.info_due.is_none_or(|due| due <= now)
+    }
+
+    fn note_build(&mut self, built: &PartialTrace, mut prints: HashMap<SpanId, Print>, is_root_due: bool) {
+        self.rank = Some(Rank { ended_at: built.trace.ended_at, spans: built.span_count() });
+        if !is_root_due && let Some(root) = built.trace.root() {
+            // A root that is not sent stays as it was sent last.
+            prints.remove(&root.id);
+        }
+        if built.is_whole() {
+            let now: HashSet<SpanId> = built.trace.spans.iter().map(|span| span.id).collect();
+            self.built.retain(|id, _| now.contains(id));
+        }
+        self.built.extend(prints);
+    }
+
+    /// The information of this build goes with the root.
+    fn note_info(&mut self, built: &Trace, part: &Redacted, now: Instant) {
+        self.shown = Some(shown_by(built));
+        let bytes = part.root().map_or(0, |root| serde_json::to_vec(root).map_or(0, |json| json.len()));
+        let further = Duration::from_secs((bytes / ROOT_BYTES_PER_SECOND) as u64);
+        self.info_due = Some(now + INFO + further);
     }
 
     fn redact(&mut self, part: Trace, content: Content, redactor: &Redactor) -> Redacted {
@@ -167,7 +215,6 @@ impl LiveTrace {
     /// The rules for secrets have changed.
     pub fn redact_again(&mut self) {
         (self.built, self.memory) = (HashMap::new(), RedactionMemory::default());
-        self.has_learned = false;
     }
 
     /// What the target has, for exporters.
@@ -189,7 +236,7 @@ impl LiveTrace {
 /// Differs where spans differ, but for one pair in 2^64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Print {
-    place: Place,
+    outline: OutlinePrint,
     span: u64,
 }
 
@@ -197,8 +244,12 @@ impl Print {
     fn of(span: &Span) -> Print {
         let mut hasher = DefaultHasher::new();
         span.hash(&mut hasher);
-        Print { place: Place::of(span), span: hasher.finish() }
+        Print { outline: OutlinePrint::of(span), span: hasher.finish() }
     }
+}
+
+fn shown_by(built: &Trace) -> Shown {
+    (built.state, built.request_preview.clone(), built.response_preview.clone())
 }
 
 /// The trace without its spans.

@@ -9,7 +9,7 @@ use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::Redacted;
 use codex_traced::settings::modes::Granularity;
-use codex_traced::trace::build::{TraceSource, build_family, build_turns};
+use codex_traced::trace::build::{TraceSource, build_family, rebuild_turns};
 use jiff::Timestamp;
 use mlflow_store::exporter::{Delivered, ExportError, Patience};
 use mlflow_store::receipt::Receipt;
@@ -282,9 +282,12 @@ fn of_corpus(name: &str, lines: Option<usize>, writer: Writer, granularity: Gran
     std::fs::write(&rollout, kept).expect("write a session");
     let family = Family::from(session::read(&rollout, writer).expect("read a session"));
     let (record, surroundings) = (ThreadRecord::default(), TraceSource { rollout: &rollout, user: None });
-    let traces = match granularity {
+    let traces: Vec<Trace> = match granularity {
         Granularity::Session => build_family(&family, &record, surroundings).into_iter().collect(),
-        Granularity::Turn => build_turns(&family, &record, surroundings),
+        Granularity::Turn => {
+            let built = rebuild_turns(&family, None, &record, surroundings);
+            built.into_iter().map(|built| built.trace).collect()
+        }
     };
     traces.into_iter().map(|trace| Redacted::with_built_in_rules(trace).into()).collect()
 }

@@ -5,7 +5,7 @@ use codex_session::session::model::Session;
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::Redacted;
-use codex_traced::trace::build::{TraceSource, build_family, build_turns};
+use codex_traced::trace::build::{TraceSource, build_family, rebuild_turns};
 use mlflow_store::exporter::{Exporter, Patience};
 use mlflow_store::sqlite::SqliteExporter;
 use mlflow_store::target::access::Access;
@@ -123,7 +123,10 @@ fn traces(of: Of) -> Vec<Trace> {
         let family = Family::gather(root, |_| members.clone());
         match of {
             Of::Session => all.extend(build_family(&family, &record, surroundings)),
-            Of::Turn => all.extend(build_turns(&family, &record, surroundings)),
+            Of::Turn => {
+                let built = rebuild_turns(&family, None, &record, surroundings);
+                all.extend(built.into_iter().map(|built| built.trace));
+            }
         }
     }
     let mut all: Vec<Trace> =

@@ -7,7 +7,7 @@ use codex_traced::redact::{Redactor, Rules, Salt};
 use codex_traced::settings::modes::Content;
 use codex_traced::trace::build::{TraceSource, build_family, rebuild_family, rebuild_turns};
 use codex_traced::trace::continuation::{Continuation, rebuild_continuation};
-use codex_traced::trace::draft::{PartialTrace, Place};
+use codex_traced::trace::draft::{OutlinePrint, PartialTrace};
 use codex_traced::trace::ids::trace_of_thread;
 use codex_traced::tracer::live_trace::{Changes, LiveTrace};
 use mlflow_store::ids::{SpanId, TraceId};
@@ -283,7 +283,7 @@ impl Rebuilds {
             }
             for (span, place) in &part.unchanged {
                 let before = self.known.get(&(id, *span));
-                if before.is_some_and(|before| Place::of(before) == *place) {
+                if before.is_some_and(|before| OutlinePrint::of(before) == *place) {
                     self.left_out += 1;
                     assert_eq!(before, now.get(&(id, *span)), "{case}");
                 } else {

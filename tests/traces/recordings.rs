@@ -4,7 +4,7 @@ use codex_session::session::family::{self, Family};
 use codex_session::session::model::Session;
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
-use codex_traced::trace::build::{TraceSource, build_family, build_turns};
+use codex_traced::trace::build::{TraceSource, build_family, rebuild_turns};
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, SpanStatus, Trace};
 use serde_json::{Value, json};
@@ -279,11 +279,18 @@ fn a_plan_is_the_answer_of_a_turn_in_plan_mode() {
     );
 }
 
+fn turns_of(family: &Family) -> Vec<Trace> {
+    let source = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
+    rebuild_turns(family, None, &ThreadRecord::default(), source)
+        .into_iter()
+        .map(|built| built.trace)
+        .collect()
+}
+
 #[test]
 fn turns_of_their_own_hold_together_what_the_session_holds() {
     let whole: Family = family::join(sessions("rewind")).expect("a session").into();
-    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
-    let turns = build_turns(&whole, &ThreadRecord::default(), surroundings);
+    let turns = turns_of(&whole);
     let told: Vec<_> = turns.iter().map(|turn| (tree(turn), tokens(turn))).collect();
     let turn = |number: usize, input: u64| {
         let names = vec!["codex_cli_turn".to_owned(), format!("  llm_call_{number}")];
@@ -298,7 +305,7 @@ fn turns_of_their_own_hold_together_what_the_session_holds() {
 
     let mut all = sessions("nested-agents");
     let family = Family::gather(all.remove(0), |_| all.clone());
-    let turns = build_turns(&family, &ThreadRecord::default(), surroundings);
+    let turns = turns_of(&family);
     assert_eq!(turns.len(), 1);
     assert_eq!((turns[0].spans.len(), tokens(&turns[0])), (17, json!([1570, 124])));
 }

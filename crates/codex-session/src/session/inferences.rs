@@ -81,7 +81,8 @@ impl Inferences {
     pub(super) fn end(&mut self, session: &mut Session) {
         let (open, echo) = (self.open.take(), self.echo.take());
         // A response that was interrupted may have no line of its own.
-        if let (Some(inference), Some(text)) = (open.and_then(|place| session.inference_at(place)), echo)
+        if let (Some(place), Some(text)) = (open, echo)
+            && let Some(inference) = session.inference_at(place)
             && inference.texts.is_empty()
         {
             inference.texts.push(text);
@@ -104,7 +105,7 @@ impl Inferences {
         self.has_new_input = true;
         // The response that wrote the summary does not answer the prompt before it.
         if let Some(place) = self.last.filter(|_| self.was_waiting)
-            && let Some(response) = session.inference_at(place)
+            && let Some(response) = session.inference(place)
             && response.requests.is_empty()
             && response.texts.iter().all(|text| summary.contains(&**text))
         {
@@ -174,13 +175,13 @@ impl Inferences {
 
     /// A response is over, and used these tokens. A usage without any item is a response too.
     pub(super) fn count_usage(&mut self, session: &mut Session, now: Moment, usage: TokenUsage) {
-        let mut uncounted = |place: &StepAt| {
+        let uncounted = |place: &StepAt| {
             place.turn == now.turn
-                && session.inference_at(*place).is_some_and(|inference| inference.usage.is_none())
+                && session.inference(*place).is_some_and(|inference| inference.usage.is_none())
         };
-        let open = self.open.filter(&mut uncounted);
+        let open = self.open.filter(uncounted);
         // The output of a tool may have ended it.
-        let ended = self.last.filter(&mut uncounted).filter(|_| self.requests == Requests::Unmarked);
+        let ended = self.last.filter(uncounted).filter(|_| self.requests == Requests::Unmarked);
         let place = open.or(ended).unwrap_or_else(|| {
             self.end(session);
             self.begin(session, now)

@@ -274,6 +274,11 @@ impl Session {
         Some(&mut **self.turns.get_mut(place.turn)?.steps.get_mut(place.step)?)
     }
 
+    pub(super) fn inference(&self, place: StepAt) -> Option<&Inference> {
+        let step = self.turns.get(place.turn)?.steps.get(place.step)?;
+        if let Step::Inference(inference) = &**step { Some(inference) } else { None }
+    }
+
     pub(super) fn inference_at(&mut self, place: StepAt) -> Option<&mut Inference> {
         if let Step::Inference(inference) = self.step_at(place)? { Some(inference) } else { None }
     }
