@@ -51,7 +51,7 @@ impl FollowedLaunch {
         }
         self.due = Some(now + AGAIN);
         self.known = self.observer.noted;
-        match TracerProcess::start(&self.observer.launch.id, Memory::Usual) {
+        match TracerProcess::start(&self.observer.launch.id, Memory::Usual, self.observer.wakes()) {
             Ok(tracer) => self.tracer = Some(tracer),
             Err(error) => tracing::warn!("cannot start a tracer: {error}"),
         }

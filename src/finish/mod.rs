@@ -36,6 +36,7 @@ use common::disk;
 use context::Context;
 use followed_launch::FollowedLaunch;
 use launch::Ended;
+use launch::companion::Companion;
 use launch::detached::Memory;
 use launch::signals::SignalPipe;
 use launch::streams;
@@ -68,7 +69,7 @@ pub fn after(context: &Context, settings: &Settings, followed: FollowedLaunch, e
         }
         (FinishPlan::Finisher(patience), _) => {
             let until = ended.at + patience;
-            if start_finisher(context, &observer.launch, notices, until, &ended.signals).is_none() {
+            if start_finisher(context, &observer, notices, until, &ended.signals).is_none() {
                 in_launcher::run(context, observer, safety, WITHOUT_FINISHER, ended);
             }
         }
@@ -175,12 +176,12 @@ fn has_leftovers(context: &Context, launch: &str) -> bool {
 /// None when there can be no finisher.
 fn start_finisher(
     context: &Context,
-    launch: &Launch,
+    observer: &Observer,
     notices: Notices,
     until: Instant,
     signals: &SignalPipe,
 ) -> Option<()> {
-    let finisher = TracerProcess::start(&launch.id, Memory::Large)
+    let finisher = TracerProcess::start(&observer.launch.id, Memory::Large, observer.wakes())
         .inspect_err(|error| tracing::warn!("cannot start a process to finish the launch: {error}"))
         .ok()?;
     match finisher.wait(until, signals) {

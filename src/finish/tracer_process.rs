@@ -5,6 +5,7 @@ use launch::detached::{Detached, Memory, Received};
 use launch::signals::SignalPipe;
 use std::ffi::{CStr, OsString};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// The tracer's name in process lists.
@@ -30,10 +31,11 @@ pub enum TracerWork {
 }
 
 impl TracerProcess {
-    /// Call it while the process has one thread.
-    pub fn start(launch: &str, memory: Memory) -> io::Result<TracerProcess> {
+    /// `watch`: the observer's descriptor, if it has one. The tracer keeps a copy, so that the launcher can close it at once:
+    /// the kernel takes up to 25 ms to end an inotify instance. Call it while the process has one thread.
+    pub fn start(launch: &str, memory: Memory, watch: Option<BorrowedFd<'_>>) -> io::Result<TracerProcess> {
         let words = ["mlflow", cli::FINISH, launch].map(OsString::from);
-        Detached::start(NAME, words.into(), memory).map(TracerProcess)
+        Detached::start(NAME, words.into(), memory, watch).map(TracerProcess)
     }
 
     /// The launch record has something new.

@@ -24,10 +24,11 @@ fn a_command_that_waits() -> Script {
         .reply(Reply::new().answer("it is done").usage(200, 0, 20, 0))
 }
 
-/// Its niceness, whether it leads a session of its own, and what its stdin, stdout and stderr are.
-const TRACER: (i32, bool, [&str; 3]) = (10, true, ["pipe", "pipe", "/dev/null"]);
+/// Its niceness, whether it leads a session of its own, what its stdin, stdout and stderr are, and the copy that spares the
+/// launcher the wait for the end of its inotify instance.
+const TRACER: (i32, bool, [&str; 4]) = (10, true, ["pipe", "pipe", "/dev/null", "inotify"]);
 
-fn properties_of_the_tracer(home: &Home) -> (i32, bool, [&'static str; 3]) {
+fn properties_of_the_tracer(home: &Home) -> (i32, bool, [&'static str; 4]) {
     let is_tracer = |id: &Pid| {
         fs::read(format!("/proc/{id}/cmdline"))
             .is_ok_and(|words| words.starts_with(b"codex-traced\0mlflow\0finish\0"))
@@ -39,12 +40,13 @@ fn properties_of_the_tracer(home: &Home) -> (i32, bool, [&'static str; 3]) {
         let link = fs::read_link(format!("/proc/{tracer}/fd/{number}")).expect("it runs");
         match link.to_str().expect("UTF-8") {
             "/dev/null" => "/dev/null",
+            "anon_inode:inotify" => "inotify",
             pipe if pipe.starts_with("pipe:") => "pipe",
             other => panic!("stream {number} is {other}"),
         }
     };
     let niceness = fields[16].parse().expect("a number");
-    (niceness, fields[3] == tracer.to_string(), [0, 1, 2].map(stream))
+    (niceness, fields[3] == tracer.to_string(), [0, 1, 2, 3].map(stream))
 }
 
 fn let_go(home: &Home) {

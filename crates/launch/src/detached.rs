@@ -7,6 +7,7 @@ use super::orphan::Orphan;
 use super::program::{Image, Program};
 use super::signals::{self, SignalPipe};
 use super::timeout::timeout;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -15,7 +16,7 @@ use nix::unistd::{self, setsid};
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -52,9 +53,14 @@ pub enum Received {
 }
 
 impl Detached {
-    /// Starts this program's own executable by this name, with these arguments. Call it while the process has one
-    /// thread.
-    pub fn start(name: &CStr, args: Vec<OsString>, memory: Memory) -> io::Result<Detached> {
+    /// Starts this program's own executable by this name, with these arguments. It keeps a copy of `kept` open until its end:
+    /// closing a copy that is not the last takes no time. Call it while the process has one thread.
+    pub fn start(
+        name: &CStr,
+        args: Vec<OsString>,
+        memory: Memory,
+        kept: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Detached> {
         let name = OsStr::from_bytes(name.to_bytes()).to_owned();
         let program = Program {
             file: own_executable()?,
@@ -68,7 +74,7 @@ impl Detached {
         let (null, write, wakes) = (fork::null()?, OwnedFd::from(write), OwnedFd::from(wakes));
         // Signals are blocked: a hang-up or a terminal key before `setsid` would end the new process.
         if fork()?.is_none() {
-            become_detached(&image, &wakes, &write, &null);
+            become_detached(&image, &wakes, &write, &null, kept);
         }
         drop((write, wakes));
         let stdout = File::from(OwnedFd::from(read));
@@ -138,12 +144,21 @@ fn own_executable() -> io::Result<PathBuf> {
 }
 
 /// Runs in the fork; ends in exec.
-fn become_detached(image: &Image, stdin: &OwnedFd, stdout: &OwnedFd, null: &OwnedFd) -> ! {
+fn become_detached(
+    image: &Image,
+    stdin: &OwnedFd,
+    stdout: &OwnedFd,
+    null: &OwnedFd,
+    kept: Option<BorrowedFd<'_>>,
+) -> ! {
     let _ = catch_unwind(AssertUnwindSafe(|| -> io::Result<()> {
         setsid()?;
         signals::drop_pending()?;
         fork::set_streams(stdin, stdout, null)?;
-        close_all_but_streams();
+        match kept.map(copy_above_streams).transpose()? {
+            Some(copy) => close_from(copy + 1),
+            None => close_from(libc::STDERR_FILENO + 1),
+        }
         SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         Err(image.exec())
     }));
@@ -155,19 +170,32 @@ pub(super) fn keep_only(link: OwnedFd) -> io::Result<File> {
     let null = fork::null()?;
     fork::set_streams(&link, &null, &null)?;
     std::mem::forget((link, null));
-    close_all_but_streams();
+    close_from(libc::STDERR_FILENO + 1);
     #[expect(unsafe_code, reason = "the link by its new number")]
     // SAFETY: `dup2_stdin` has just put it there, and nothing else in this process reads stdin.
     Ok(unsafe { File::from_raw_fd(libc::STDIN_FILENO) })
 }
 
-/// An inherited end of a pipe would keep its reader waiting.
-fn close_all_but_streams() {
+/// In the fork: makes the descriptor the first one above the streams, also across exec. What was there is closed.
+fn copy_above_streams(kept: BorrowedFd<'_>) -> io::Result<i32> {
+    let copy = libc::STDERR_FILENO + 1;
+    #[expect(unsafe_code, reason = "a descriptor by its number")]
+    // SAFETY: the owner of what has this number never runs again in this process: it execs, or ends by _exit.
+    unsafe {
+        Errno::result(libc::dup2(kept.as_raw_fd(), copy))?;
+        // `dup2` leaves a descriptor as it is that has the number already.
+        Errno::result(libc::fcntl(copy, libc::F_SETFD, 0))?;
+    }
+    Ok(copy)
+}
+
+/// Closes this descriptor and all above it. An inherited end of a pipe would keep its reader waiting.
+fn close_from(first: i32) {
     #[cfg(target_os = "linux")]
     {
         #[expect(unsafe_code, reason = "close_range; nix offers no safe form")]
         // SAFETY: the descriptors' owners never run again in this process: it execs, or ends by _exit.
-        let answer = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+        let answer = unsafe { libc::syscall(libc::SYS_close_range, first.unsigned_abs(), u32::MAX, 0_u32) };
         if answer == 0 {
             return;
         }
@@ -175,7 +203,7 @@ fn close_all_but_streams() {
     // Linux before 5.9, and elsewhere.
     let entries = std::fs::read_dir("/dev/fd").into_iter().flatten().flatten();
     let open: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    for number in open.into_iter().filter(|number| *number > libc::STDERR_FILENO) {
+    for number in open.into_iter().filter(|number| *number >= first) {
         #[expect(unsafe_code, reason = "inherited descriptors have no owner here, only a number")]
         // SAFETY: as above.
         unsafe {
