@@ -3,7 +3,7 @@
 
 use super::processes::{LocalProcesses, Processes};
 use crate::codex::remote::RemoteAddress;
-use common::disk::entries;
+use common::disk::{entries, kernel_list};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub(super) fn serves(address: &RemoteAddress, home: &Path) -> bool {
 
 /// A table of sockets, of this process's network.
 fn table(kind: &str) -> String {
-    fs::read_to_string(format!("/proc/net/{kind}")).unwrap_or_default()
+    kernel_list::read(Path::new(&format!("/proc/net/{kind}"))).unwrap_or_default()
 }
 
 /// The inodes of the sockets that listen at this port.

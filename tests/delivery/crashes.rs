@@ -361,10 +361,14 @@ fn the_first_launch_on_a_machine_killed_after_codex_made_its_home_loses_no_sessi
     // Its streams close when Codex has ended too.
     let outcome = launch.finish(LIMIT).ended(End::Signal(9));
     let thread = outcome.json_lines()[0]["thread_id"].as_str().expect("a thread").to_owned();
-    run(ours().args(["mlflow", "sync"])).ended(End::Code(0));
-    let trace = sqlite::read(&own.join("mlflow/mlflow.db"), trace_of_thread(&thread)).expect("readable");
-    let trace = trace.expect("a trace");
-    assert_eq!(trace.request_preview.as_deref(), Some("do it"));
+    // It closes the lock of its session after its streams, and a launch is finished only then.
+    let (mut trace, database) = (None, own.join("mlflow/mlflow.db"));
+    wait_for("the trace", LIMIT, || {
+        run(ours().args(["mlflow", "sync"])).ended(End::Code(0));
+        trace = sqlite::read(&database, trace_of_thread(&thread)).expect("readable");
+        trace.is_some()
+    });
+    assert_eq!(trace.expect("it was waited for").request_preview.as_deref(), Some("do it"));
 }
 
 /// In the place of Codex.

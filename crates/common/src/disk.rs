@@ -1,6 +1,7 @@
 //! Files of this program: only their owner may read them, and a crash leaves the old or the new content.
 
 pub mod file_system;
+pub mod kernel_list;
 
 use nix::unistd::{AccessFlags, access};
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 
 use super::{ProcessInfo, Processes, ThreadOf, is_codex};
 use codex_session::thread::ThreadId;
-use common::disk::entries;
+use common::disk::{entries, kernel_list};
 use launch::process::stat;
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
@@ -24,7 +24,7 @@ impl Processes for LocalProcesses {
     fn children(&self, id: u32) -> Vec<u32> {
         // Each thread has its own children.
         let threads = entries(format!("/proc/{id}/task").as_ref());
-        let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")));
+        let lists = threads.map(|thread| kernel_list::read(&thread.path().join("children")));
         if let Ok(lists) = lists.collect::<io::Result<Vec<String>>>() {
             let ids = lists.iter().flat_map(|list| list.split_whitespace());
             return ids.filter_map(|id| id.parse().ok()).collect();

@@ -3,9 +3,10 @@
 use crate::claim::ancestry::{Child, is_ours};
 use crate::claim::processes::{LocalProcesses, Processes};
 use codex_session::thread::ThreadId;
+use common::disk::kernel_list;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
-use std::{fs, io};
 
 pub(super) const LOCKS: &str = "/proc/locks";
 
@@ -32,7 +33,7 @@ pub(super) struct Holders {
 impl Holders {
     /// `coordination` is the inode of the lock of the whole folder. An error where the kernel shows no locks.
     pub(super) fn read(coordination: Option<u64>) -> io::Result<Holders> {
-        Ok(Holders::from_list(&fs::read_to_string(LOCKS)?, coordination))
+        Ok(Holders::from_list(&kernel_list::read(Path::new(LOCKS))?, coordination))
     }
 
     fn from_list(list: &str, coordination: Option<u64>) -> Holders {
