@@ -90,7 +90,7 @@ fn a_local_database_is_served_until_the_user_ends_it() {
     let page = fs::read_to_string(&shown).expect("what it shows");
     let id = trace_of_thread(&copied.thread).to_string();
     assert!(page.ends_with(&format!("/traces?selectedEvaluationId={id}\n")), "{page}");
-    assert!(running.stdout().contains(&page), "{}", running.stdout());
+    wait_for("the page's address", LIMIT, || running.stdout().contains(&page));
     let host = page.strip_prefix("http://").and_then(|rest| rest.split('/').next()).expect("an address");
     let mut server = TcpStream::connect(host).expect("the server that was told of");
     write!(server, "GET /api/3.0/mlflow/traces/{id} HTTP/1.0\r\nHost: {host}\r\n\r\n").expect("ask it");

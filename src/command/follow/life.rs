@@ -29,6 +29,10 @@ impl SessionLife {
 
     /// `has_open_turn`: as the session file shows it.
     pub(super) fn is_over(&mut self, has_open_turn: bool) -> bool {
+        if self.launches.is_empty() {
+            // A launch claims a session some time after its interface has begun it.
+            self.launches = launches_of(&self.thread, &self.paths);
+        }
         if self.has_launch() {
             return false;
         }
@@ -66,6 +70,45 @@ fn is_under_way(launch: &Launch, paths: &Paths) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::paths::CodexHome;
+    use crate::base::world::World;
+    use crate::claim::launch_record::{Destination, LaunchRecord, Note};
+    use crate::claim::verdict::{Attribution, Claim};
+    use crate::codex::command_line::SessionRequest;
+    use jiff::Timestamp;
+    use launch::process::Process;
+    use mlflow_store::target::{Experiment, Target};
+    use std::fs::{self, File};
+    use std::process::{Command, Stdio};
+
+    /// The process stands for Codex's daemon, which holds the thread's lock.
+    #[test]
+    fn a_launch_that_claims_the_session_later_ends_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World { home: Some(folder.path().to_owned()), ..World::default() };
+        let home = CodexHome::from_world(&world).unwrap();
+        let paths = Paths::new(&home);
+        let thread = ThreadId::parse("01a202b6-a73e-7ee3-8243-251c871b1d4f").unwrap();
+        fs::create_dir_all(home.writer_locks()).unwrap();
+        let lock = File::create(home.writer_locks().join(format!("{thread}.lock"))).unwrap();
+        lock.lock().unwrap();
+        let mut life = SessionLife::new(thread.clone(), paths.clone());
+        assert!(!life.is_over(false), "another Codex may get a further prompt");
+        let destination =
+            Destination { target: Target::Sqlite("/x.db".into()), experiment: Experiment::Name("e".into()) };
+        let now = Timestamp::now();
+        let launch = Launch::new(Process::current(), now, destination, SessionRequest::default());
+        let mut codex = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let mut record = LaunchRecord::create(&paths.launches(), &launch).unwrap();
+        record.note(&Note::Child(Process::from_id(codex.id()))).unwrap();
+        record.note(&Note::Claim(Claim { thread, attribution: Attribution::Held })).unwrap();
+        assert!(!life.is_over(false), "the launch runs");
+        codex.kill().unwrap();
+        codex.wait().unwrap();
+        record.remove().unwrap();
+        assert!(!life.is_over(true), "the daemon goes on with the turn");
+        assert!(life.is_over(false));
+    }
 
     #[test]
     fn a_daemon_keeps_a_launched_session_for_its_turn_and_every_writer_one_without_a_launch() {
