@@ -81,7 +81,7 @@ mod tests {
     use std::fs::{self, File};
     use std::process::{Command, Stdio};
 
-    /// The process stands for Codex's daemon, which holds the thread's lock.
+    /// This process holds the thread's lock, as Codex's daemon does.
     #[test]
     fn a_launch_that_claims_the_session_later_ends_it() {
         let folder = tempfile::tempdir().unwrap();
