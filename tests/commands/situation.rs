@@ -13,7 +13,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{End, Home, Outcome, run};
+use support::{End, Home, Outcome, run, write_program};
 
 /// Nothing listens there.
 pub(crate) const NOBODY: &str = "http://127.0.0.1:9";
@@ -42,8 +42,7 @@ impl Situation {
     /// A program that knows its version and nothing else.
     pub(crate) fn codex_of_version(&self, version: &str) {
         let text = format!("#!/bin/sh\n[ \"$*\" = --version ] && echo codex-cli {version}\n");
-        fs::write(self.codex(), text).expect("write a program");
-        fs::set_permissions(self.codex(), fs::Permissions::from_mode(0o755)).expect("make it executable");
+        write_program(&self.codex(), text);
     }
 
     fn codex(&self) -> PathBuf {

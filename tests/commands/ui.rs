@@ -12,14 +12,13 @@ use nix::sys::signal::Signal;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use support::many::{Copied, copy};
 use support::real::MLFLOW_VERSION;
 use support::run::LIMIT;
-use support::{End, Home, mlflow, run, start, wait_for};
+use support::{End, Home, mlflow, run, start, wait_for, write_program};
 
 /// No session here asks a model for anything.
 const NO_MODEL: &str = "http://127.0.0.1:9";
@@ -40,12 +39,8 @@ fn imported(home: &Home) -> Copied {
 /// A browser that writes down what it is to show.
 fn browser(home: &Home) -> (PathBuf, PathBuf) {
     let (program, shown) = (home.work().join("browser"), home.work().join("shown"));
-    fs::write(
-        &program,
-        format!("#!/bin/sh\necho \"$1\" > '{0}.new' && mv '{0}.new' '{0}'\n", shown.display()),
-    )
-    .expect("write a browser");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("let it be run");
+    let text = format!("#!/bin/sh\necho \"$1\" > '{0}.new' && mv '{0}.new' '{0}'\n", shown.display());
+    write_program(&program, text);
     (program, shown)
 }
 

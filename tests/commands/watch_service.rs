@@ -2,11 +2,10 @@
 
 use crate::LAUNCHER;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::real::tool;
-use support::{End, Home, Terminal, run};
+use support::{End, Home, Terminal, run, write_program};
 
 const NO_MODEL: &str = "http://127.0.0.1:9";
 
@@ -24,8 +23,7 @@ impl Machine {
             "#!/bin/sh\necho \"$*\" >> {}\ncase \"$*\" in *{refuses}*) echo 'no bus' >&2; exit 1;; esac\n",
             home.root().join("asked").display()
         );
-        fs::write(folder.join("systemctl"), script).expect("write a program");
-        fs::set_permissions(folder.join("systemctl"), fs::Permissions::from_mode(0o755)).expect("chmod");
+        write_program(&folder.join("systemctl"), script);
         Machine { home }
     }
 

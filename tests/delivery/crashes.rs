@@ -15,11 +15,12 @@ use mlflow_store::target::{Experiment, Target};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::run::LIMIT;
-use support::{End, Gate, Home, ModelServer, Oracle, Recorded, Reply, Script, codex, run, start, wait_for};
+use support::{
+    End, Gate, Home, ModelServer, Oracle, Recorded, Reply, Script, codex, run, start, wait_for, write_program,
+};
 
 /// The session that all others are copies of.
 const ORIGINAL: &str = "tests/corpus/0.169.0/exec-basic.jsonl";
@@ -373,8 +374,7 @@ fn the_first_launch_on_a_machine_killed_after_codex_made_its_home_loses_no_sessi
 
 /// In the place of Codex.
 fn stand_in(path: &Path) {
-    fs::write(path, STAND_IN).expect("write the stand-in");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    write_program(path, STAND_IN);
 }
 
 fn summary(steps: &[(String, usize)]) -> String {

@@ -9,11 +9,11 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use support::run::LIMIT;
-use support::{End, Home, Terminal, kill_all, run, start, wait_for};
+use support::{End, Home, Terminal, kill_all, run, start, wait_for, write_program};
 
 /// A session of the real Codex.
 const SESSION: &str = include_str!("../corpus/0.169.0/exec-basic.jsonl");
@@ -68,8 +68,7 @@ impl Stage {
         let meta: Value = serde_json::from_str(first).expect("a line is JSON");
         let thread = meta["payload"]["id"].as_str().expect("the first line names the thread");
         let codex = home.root().join("codex.py");
-        fs::write(&codex, CODEX.replace("THREAD", thread)).expect("write the program");
-        fs::set_permissions(&codex, fs::Permissions::from_mode(0o755)).expect("make it executable");
+        write_program(&codex, CODEX.replace("THREAD", thread));
         let folder = home.sessions().join("2026/11/22");
         fs::create_dir_all(&folder).expect("make the session's folder");
         let rollout = folder.join(format!("rollout-2026-11-22T10-00-00-{thread}.jsonl"));

@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
 use support::run::{LIMIT, start_with_open_input};
-use support::{End, Home, Oracle, Outcome, Running, Trace, TrackingUri, kill_all, run, wait_for};
+use support::{
+    End, Home, Oracle, Outcome, Running, Trace, TrackingUri, kill_all, run, wait_for, write_program,
+};
 
 /// The thread in the recorded sessions' place, as far as its last digits.
 const THREAD: &str = "01a202b6-a73e-7ee3-8243-";
@@ -103,8 +104,7 @@ impl Stage {
     pub(crate) fn new() -> Stage {
         let home = Home::new("http://127.0.0.1:9");
         let codex = home.root().join("codex.py");
-        fs::write(&codex, CODEX).expect("write the program");
-        fs::set_permissions(&codex, fs::Permissions::from_mode(0o755)).expect("make it executable");
+        write_program(&codex, CODEX);
         fs::create_dir_all(home.sessions().join("2026/11/22")).expect("make the session's folder");
         Stage { home, codex }
     }

@@ -6,11 +6,13 @@ use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::run::LIMIT;
-use support::{End, Gate, Home, ModelServer, Reply, Script, codex, run, start, wait_for};
+use support::{
+    End, Gate, Home, ModelServer, Reply, Script, codex, copy_program, run, start, wait_for, write_program,
+};
 
 /// A home without a model server: for codexes that are scripts.
 fn home() -> Home {
@@ -19,8 +21,7 @@ fn home() -> Home {
 
 fn script(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("make the folder");
-    fs::write(path, text).expect("write the script");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+    write_program(path, text);
 }
 
 /// The launcher, with these folders first on PATH.
@@ -88,7 +89,7 @@ fn a_codex_that_starts_the_launcher_again_ends_in_one_error() {
     }
     symlink(LAUNCHER, at("linked/codex-traced")).expect("link");
     // Not the same file as the launcher, so the search takes it for Codex; started, it finds the launcher.
-    fs::copy(LAUNCHER, at("copied/codex")).expect("copy");
+    copy_program(Path::new(LAUNCHER), &at("copied/codex"));
     script(&at("script/codex"), &format!("#!/bin/sh\nexec {LAUNCHER} \"$@\"\n"));
     // A shim that a user has changed is a script like any other.
     let shim =
@@ -125,7 +126,7 @@ fn a_copy_of_the_launcher_in_path_leads_to_the_real_codex() {
     let home = home();
     let [copied, real] = ["copied", "real"].map(|name| home.root().join(name));
     fs::create_dir(&copied).expect("make a folder");
-    fs::copy(LAUNCHER, copied.join("codex")).expect("copy");
+    copy_program(Path::new(LAUNCHER), &copied.join("codex"));
     script(&real.join("codex"), "#!/bin/sh\necho the real one\nexit 7\n");
     let outcome = run(launcher(&home, &[copied, real]).args(["exec", "go"])).ended(End::Code(7));
     assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("the real one\n", ""));

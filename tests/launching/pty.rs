@@ -6,13 +6,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, Termios};
 use nix::unistd::Pid;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 use support::run::LIMIT;
 use support::terminal::Seen;
-use support::{End, Home, Terminal, Tmux, run, wait_for};
+use support::{End, Home, Terminal, Tmux, run, wait_for, write_program};
 
 /// What a full-screen program could not undo, and we undo when it is killed.
 const UNDONE: &str = "\x1b[?1049l";
@@ -37,8 +36,7 @@ impl Probe {
     fn new(text: &str) -> Probe {
         let home = Home::new("http://127.0.0.1:9");
         let file = home.root().join("probe");
-        fs::write(&file, text).expect("write the probe");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("make it executable");
+        write_program(&file, text);
         Probe { home, file }
     }
 

@@ -1,11 +1,11 @@
 //! The shims: they run codex-traced, else the real codex, and hand on every argument as it came.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{End, Outcome, run};
+use support::{End, Outcome, copy_program, run, write_program};
 use tempfile::TempDir;
 
 /// Prints each argument in brackets, so that no content can blur them.
@@ -43,12 +43,11 @@ impl Machine {
     }
 
     fn install_shim(&self, folder: &str) {
-        fs::copy(shims().join("codex"), self.at(folder).join("codex")).expect("copy the shim");
+        copy_program(&shims().join("codex"), &self.at(folder).join("codex"));
     }
 
     fn program(&self, path: &str, text: &str) {
-        fs::write(self.at(path), text).expect("write a program");
-        fs::set_permissions(self.at(path), fs::Permissions::from_mode(0o755)).expect("make it executable");
+        write_program(&self.at(path), text);
     }
 
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {

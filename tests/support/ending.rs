@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 
+use crate::executable::write_program;
 use crate::home::Home;
 use crate::run::{LIMIT, wait_for};
 
@@ -61,8 +62,7 @@ impl Ending {
         let meta: Value = serde_json::from_str(first).expect("a line is JSON");
         let thread = meta["payload"]["id"].as_str().expect("the first line names the thread");
         let codex = home.root().join("codex.py");
-        fs::write(&codex, CODEX.replace("THREAD", thread)).expect("write the program");
-        fs::set_permissions(&codex, fs::Permissions::from_mode(0o755)).expect("make it executable");
+        write_program(&codex, CODEX.replace("THREAD", thread));
         let folder = home.sessions().join("2026/11/22");
         fs::create_dir_all(&folder).expect("make the session's folder");
         let session = folder.join(format!("rollout-2026-11-22T10-00-00-{thread}.jsonl"));

@@ -20,6 +20,7 @@
 pub mod authority;
 pub mod databricks;
 mod ending;
+pub mod executable;
 mod expectation;
 pub mod facts;
 pub mod fault_proxy;
@@ -49,6 +50,7 @@ mod wire;
 pub use authority::{Authority, Clients};
 pub use databricks::Databricks;
 pub use ending::Ending;
+pub use executable::{copy_program, write_program};
 pub use facts::assert_facts;
 pub use fault_proxy::{Fault, FaultProxy};
 pub use front::{Front, Seen};

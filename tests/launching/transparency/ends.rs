@@ -29,26 +29,24 @@ fn a_stopped_job_goes_on_with_one_sigcont() {
     for stop in ["\x1a", "TSTP", "STOP", "itself"] {
         let seen = stage.observe(Place::Terminal, "PS1= exec bash --norc --noprofile -i", |act: &Act| {
             let terminal = act.terminal();
-            let stops = if stop == "itself" { "stop-job 20; " } else { "" };
-            terminal.type_keys(format!("codex exec 'see; catch 18 12; {stops}ready a; until b; exit 3'\n"));
-            wait_until(&stage.at("seen"));
+            let stops = if stop == "itself" { "stop-job 20; ready c; " } else { "" };
+            let steps = format!("see; catch 18 12; ready a; until go; {stops}until b; exit 3");
+            terminal.type_keys(format!("codex exec '{steps}'\n"));
+            stage.wait_until_attended("a");
+            fs::write(stage.at("go"), "").expect("tell the probe");
             let job = job(&stage);
             match stop {
-                "\x1a" => {
-                    wait_until(&stage.at("a"));
-                    terminal.type_keys(stop);
-                }
+                "\x1a" => terminal.type_keys(stop),
                 "itself" => {}
-                _ => {
-                    wait_until(&stage.at("a"));
-                    send(-job, if stop == "TSTP" { libc::SIGTSTP } else { libc::SIGSTOP });
-                }
+                _ => send(-job, if stop == "TSTP" { libc::SIGTSTP } else { libc::SIGSTOP }),
             }
             terminal.wait_for("Stopped");
             terminal.type_keys("fg\n");
             let caught = || fs::read_to_string(stage.at("caught")).unwrap_or_default();
             wait_for("SIGCONT", LIMIT, || caught().contains("18"));
-            wait_until(&stage.at("a"));
+            if stop == "itself" {
+                wait_until(&stage.at("c"));
+            }
             // A second one would come before this.
             send(job, libc::SIGUSR2);
             wait_for("the last signal", LIMIT, || caught().contains("12"));
@@ -84,12 +82,8 @@ fn we_wake_a_few_times_a_second_at_most_while_codex_does_nothing() {
     let stage = Stage::new();
     for (words, place) in [("exec ", Place::Pipes), ("exec ", Place::Terminal), ("", Place::Terminal)] {
         let act = stage.begin(Who::Traced, place, &format!("exec codex {words}'ready a; until b; exit 3'"));
-        wait_until(&stage.at("a"));
-        let ours =
-            || -> Vec<Pid> { stage.home.processes().into_iter().filter(|id| !is_probe(*id)).collect() };
-        // The probe may be ready before the witness shows.
-        wait_for("the launcher and its witness", LIMIT, || ours().len() >= 2);
-        let ours = ours();
+        stage.wait_until_attended("a");
+        let ours: Vec<Pid> = stage.home.processes().into_iter().filter(|id| !is_probe(*id)).collect();
         let woken = || ours.iter().map(|id| switches(*id)).sum::<u64>();
         wait_for("all to have begun to wait", LIMIT, || ours.iter().all(|id| is_asleep(*id)));
         // At first Codex's files are looked at more often; and later too, until it holds a lock (0.147).

@@ -3,7 +3,7 @@
 use nix::libc;
 use support::End;
 
-use super::twice::{Act, Place, Stage, assert_ended, assert_none, assert_same, compare, send, wait_until};
+use super::twice::{Act, Place, Stage, assert_ended, assert_none, assert_same, compare, send};
 
 /// In which of the two ways codex-traced runs what it runs.
 const WAYS: [(&str, Place); 3] = [("exec ", Place::Pipes), ("exec ", Place::Terminal), ("", Place::Terminal)];
@@ -36,7 +36,7 @@ fn each_signal_that_codex_handles_reaches_it_once() {
         let script = format!("exec codex {words}'catch {all}; ready a; until b; exit 3'");
         for to_group in [false, true] {
             let seen = stage.observe(place, &script, |act| {
-                wait_until(&stage.at("a"));
+                stage.wait_until_attended("a");
                 let started = act.id().as_raw();
                 let caught = || std::fs::read_to_string(stage.at("caught")).unwrap_or_default();
                 let wait_for = |signal: i32, times: usize| {
@@ -82,7 +82,7 @@ fn signals_that_arrive_all_at_once_reach_codex() {
     for (words, place) in WAYS {
         let script = format!("exec codex {words}'catch {all}; ready a; until b; exit 3'");
         let seen = stage.observe(place, &script, |act| {
-            wait_until(&stage.at("a"));
+            stage.wait_until_attended("a");
             let started = act.id().as_raw();
             // What is sent to a stopped process arrives when it continues.
             send(started, libc::SIGSTOP);
@@ -105,7 +105,7 @@ fn each_deadly_signal_to_the_launcher_ends_both() {
         for signal in deadly() {
             let script = format!("{NO_CORE}; exec codex {words}'ready a; until b'");
             let seen = stage.observe(place, &script, |act| {
-                wait_until(&stage.at("a"));
+                stage.wait_until_attended("a");
                 send(act.id().as_raw(), signal);
             });
             let case = format!("{words}{place:?}, signal {signal}");
@@ -147,7 +147,7 @@ fn keys_of_a_terminal_are_one_signal_each() {
                 "{NO_CORE}; trap '' USR1; codex {words}'catch 2 3 12; ready a; until b; exit 3'; exit $?"
             );
             let seen = stage.observe(Place::Terminal, &script, |act: &Act| {
-                wait_until(&stage.at("a"));
+                stage.wait_until_attended("a");
                 act.terminal().type_keys([key]);
                 let caught = || std::fs::read_to_string(stage.at("caught")).unwrap_or_default();
                 let has = |signal: i32| caught().lines().any(|line| line == format!("{signal:02}"));
@@ -177,7 +177,7 @@ fn a_key_that_codex_does_not_handle_ends_it() {
         for words in ["exec ", ""] {
             let script = format!("{NO_CORE}; exec codex {words}'ready a; until b'");
             let seen = stage.observe(Place::Terminal, &script, |act: &Act| {
-                wait_until(&stage.at("a"));
+                stage.wait_until_attended("a");
                 act.terminal().type_keys([key]);
             });
             assert_ended(&seen, End::Signal(signal));

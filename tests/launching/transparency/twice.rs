@@ -11,6 +11,7 @@
 //! And nothing else: paths, variables and bytes stay as they are.
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -116,6 +117,22 @@ impl Stage {
         }
     }
 
+    /// Waits for the file that Codex leaves, and for the signal probe, which the launcher starts after Codex:
+    /// until then a signal for the group may reach Codex twice.
+    #[track_caller]
+    pub(crate) fn wait_until_attended(&self, name: &str) {
+        wait_until(&self.at(name));
+        let codex = fs::read_link(self.home.root().join("bin/codex")).expect("a program in its place");
+        if codex == Path::new(LAUNCHER) {
+            wait_for("the signal probe", LIMIT, || self.signal_probe().is_some());
+        }
+    }
+
+    pub(crate) fn signal_probe(&self) -> Option<Pid> {
+        let name = |id: &Pid| fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+        self.home.processes().into_iter().find(|id| name(id).trim_end() == "codex-witness")
+    }
+
     /// Plain and traced, to the end.
     #[track_caller]
     pub(crate) fn observe(&self, place: Place, script: &str, deed: impl Fn(&Act)) -> [Observation; 2] {
@@ -166,7 +183,7 @@ impl Stage {
 }
 
 impl Act {
-    pub(crate) fn id(&self) -> nix::unistd::Pid {
+    pub(crate) fn id(&self) -> Pid {
         match self {
             Act::Terminal(terminal) => terminal.pid(),
             Act::Pipes(running) => running.pid(),
