@@ -22,6 +22,11 @@ pub struct World {
 }
 
 impl World {
+    /// Whether this is the Windows Subsystem for Linux, which sets this variable for every program.
+    pub fn is_wsl(&self) -> bool {
+        self.variables.os("WSL_DISTRO_NAME").is_some()
+    }
+
     pub fn read() -> World {
         World {
             args: std::env::args_os().skip(1).collect(),

@@ -1,6 +1,7 @@
 //! Finds the real Codex on PATH: skips this program under any name, and its shim.
 
 use crate::base::world::World;
+use common::disk::file_system;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::Read;
@@ -27,6 +28,11 @@ pub enum LocateError {
         "CODEX_TRACED_CODEX_BIN names {0}, which does not exist\n  hint: set it to the real codex, or unset it"
     )]
     NoSuchFile(PathBuf),
+    #[error(
+        "{0} is Windows' codex, whose sessions are not here\n  \
+         hint: install Codex within WSL (`npm install -g @openai/codex`), or set CODEX_TRACED_CODEX_BIN to its path"
+    )]
+    OfWindows(PathBuf),
     #[error("{0} is not executable\n  hint: `chmod +x` it, or set CODEX_TRACED_CODEX_BIN to the real codex")]
     NotExecutable(PathBuf),
     #[error(
@@ -43,7 +49,7 @@ pub enum LocateError {
 impl LocateError {
     /// The code with which a shell ends when it cannot run a command.
     pub fn exit_code(&self) -> i32 {
-        if matches!(self, LocateError::NotFound { .. } | LocateError::NoSuchFile(_)) { 127 } else { 126 }
+        if matches!(self, LocateError::NotFound { .. } | LocateError::NoSuchFile(_) | LocateError::OfWindows(_)) { 127 } else { 126 }
     }
 }
 
@@ -68,10 +74,19 @@ pub fn locate(world: &World) -> Result<PathBuf, LocateError> {
     let path = world.variables.os("PATH").unwrap_or(OsStr::new(""));
     let here = world.cwd.clone().unwrap_or_else(|| "/".into());
     let candidates = which::which_in_all("codex", Some(path), here).into_iter().flatten();
-    let real = candidates.into_iter().find(|file| {
+    let mut others = candidates.into_iter().filter(|file| {
         fs::metadata(file).is_ok_and(|metadata| !is_same_file(&metadata, us.as_ref())) && !is_shim(file)
     });
-    real.ok_or_else(|| not_found(path))
+    let is_windows = |file: &PathBuf| world.is_wsl() && file_system::is_of_host(file);
+    let mut of_windows = None;
+    let real = others.find(|file| {
+        let is_windows = is_windows(file);
+        if is_windows {
+            of_windows.get_or_insert_with(|| file.clone());
+        }
+        !is_windows
+    });
+    real.ok_or_else(|| of_windows.map_or_else(|| not_found(path), LocateError::OfWindows))
 }
 
 /// What a script runs with `codex`.

@@ -35,7 +35,7 @@ impl Salt {
         File::open("/dev/urandom")?.read_exact(&mut fresh)?;
         let mut temporary = disk::aside(path.parent().unwrap_or(Path::new(".")))?;
         temporary.write_all(&fresh)?;
-        temporary.as_file().sync_all()?;
+        disk::sync(temporary.as_file())?;
         match temporary.persist_noclobber(path) {
             Ok(_) => Ok(Salt(fresh)),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => match read(path)? {

@@ -15,6 +15,9 @@ use tempfile::{Builder, TempDir};
 
 use crate::run::{End, LIMIT, has_files, run, wait_for};
 
+/// Switches off what only Linux has (crates/common/src/portable.rs).
+pub const PORTABLE: &str = "CODEX_TRACED_TEST_PORTABLE";
+
 /// Takes exec_command and apply_patch directly; newer models wrap all tools in code mode.
 const MODEL: &str = "gpt-5.5";
 
@@ -117,6 +120,10 @@ trust_level = "trusted"
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.work()).env_clear().envs(self.environment());
+        // The tests run a second time without what only Linux has.
+        if let Some(value) = std::env::var_os(PORTABLE) {
+            command.env(PORTABLE, value);
+        }
         command
     }
 
@@ -274,7 +281,8 @@ trust_level = "trusted"
     }
 
     /// Every process that was started with this home, which no one but this test knows: Codex's daemon and the
-    /// daemon's updater, what a killed Codex left running. Linux only; elsewhere none is found.
+    /// daemon's updater, what a killed Codex left running.
+    #[cfg(target_os = "linux")]
     pub fn processes(&self) -> Vec<Pid> {
         let ours = [b"CODEX_HOME=", self.codex().as_os_str().as_bytes()].concat();
         let is_ours = |id: &i32| {
@@ -284,6 +292,19 @@ trust_level = "trusted"
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         ids.filter(is_ours).map(Pid::from_raw).collect()
+    }
+
+    /// As on Linux: `ps -E` shows the environment of the user's own processes. Never run.
+    #[cfg(not(target_os = "linux"))]
+    pub fn processes(&self) -> Vec<Pid> {
+        let ours = format!("CODEX_HOME={} ", self.codex().display());
+        let list = Command::new("ps").args(["-A", "-E", "-ww", "-o", "pid=,command="]).output();
+        let list = String::from_utf8_lossy(&list.expect("ps runs").stdout).into_owned();
+        let line = |line: &str| {
+            let (id, words) = line.trim_start().split_once(' ')?;
+            format!("{words} ").contains(&ours).then(|| id.parse().ok())?
+        };
+        list.lines().filter_map(line).map(Pid::from_raw).collect()
     }
 }
 

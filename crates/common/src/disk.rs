@@ -2,6 +2,8 @@
 
 pub mod file_system;
 pub mod kernel_list;
+#[cfg(target_os = "macos")]
+pub mod vnode_alarm;
 
 use nix::unistd::{AccessFlags, access};
 use std::collections::BTreeSet;
@@ -43,7 +45,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut aside = aside(path.parent().unwrap_or(Path::new(".")))?;
     aside.write_all(bytes)?;
-    aside.as_file().sync_all()?;
+    sync(aside.as_file())?;
     aside.persist(path)?;
     Ok(())
 }
@@ -118,7 +120,21 @@ pub fn reason(error: &io::Error) -> String {
 
 /// Makes a rename or a removal in the folder survive a power cut.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    sync(&File::open(folder)?)
+}
+
+/// Makes what was written to the file survive a power cut. On macOS std asks for a full sync (`F_FULLFSYNC`), which file
+/// systems of other machines do not have: an ordinary one remains there.
+pub fn sync(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if lacks_full_sync(&error) => Ok(nix::unistd::fsync(file)?),
+        synced => synced,
+    }
+}
+
+fn lacks_full_sync(error: &io::Error) -> bool {
+    use nix::libc::{EINVAL, ENOTSUP, ENOTTY};
+    matches!(error.raw_os_error(), Some(EINVAL | ENOTSUP | ENOTTY))
 }
 
 /// The end of a chain of links, also when nothing is there yet.
@@ -165,6 +181,13 @@ pub fn remove_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> io::Resu
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_system_without_a_full_sync_gets_an_ordinary_one() {
+        use nix::libc::{EINVAL, EIO, ENOSPC, ENOTSUP, ENOTTY};
+        let lacks = |error| lacks_full_sync(&io::Error::from_raw_os_error(error));
+        assert_eq!([ENOTSUP, ENOTTY, EINVAL, EIO, ENOSPC].map(lacks), [true, true, true, false, false]);
+    }
 
     #[test]
     fn a_private_file_is_its_owners_alone_and_no_other_file_remains() {

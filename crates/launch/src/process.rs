@@ -1,5 +1,12 @@
 //! A process, identified by its number and its start: the kernel reuses numbers.
 
+#[cfg_attr(target_os = "linux", path = "process/linux.rs")]
+#[cfg_attr(target_os = "macos", path = "process/macos.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "process/unsupported.rs")]
+mod system;
+
+use common::portable;
+use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -8,7 +15,8 @@ use std::os::fd::OwnedFd;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub id: u32,
-    /// Start time in clock ticks since boot; None where the system does not report it (elsewhere than on Linux).
+    /// When it started: clock ticks since boot on Linux, microseconds since 1970 on macOS. None where the system does not
+    /// report it.
     pub born: Option<u64>,
     /// The namespace of its number: a container has its own numbers (Linux).
     pub namespace: Option<String>,
@@ -25,7 +33,7 @@ pub enum Life {
 
 impl Process {
     pub fn from_id(id: u32) -> Process {
-        Process { id, born: stat(id).map(|stat| stat.born), namespace: own_namespace() }
+        Process { id, born: facts(id).map(|facts| facts.born), namespace: system::own_namespace() }
     }
 
     pub fn current() -> Process {
@@ -33,13 +41,13 @@ impl Process {
     }
 
     pub fn life(&self) -> Life {
-        if self.namespace != own_namespace() {
+        if self.namespace != system::own_namespace() {
             return Life::Unknown;
         }
         let alive = match self.born {
             // The kernel may have reused the number; the start time shows it.
-            Some(born) => stat(self.id).is_some_and(|stat| stat.born == born && !stat.is_zombie),
-            None => kill(Pid::from_raw(self.id.cast_signed()), None) != Err(nix::errno::Errno::ESRCH),
+            Some(born) => facts(self.id).is_some_and(|facts| facts.born == born && !facts.is_zombie),
+            None => kill(Pid::from_raw(self.id.cast_signed()), None) != Err(Errno::ESRCH),
         };
         if alive { Life::Alive } else { Life::Gone }
     }
@@ -48,68 +56,38 @@ impl Process {
         self.life() == Life::Alive
     }
 
-    /// Becomes readable when the process ends. None where the kernel has no pidfd (elsewhere than on Linux 5.3
-    /// and later), and for a process that is gone.
+    /// Becomes readable when the process ends. None where the system has no such descriptor (Linux before 5.3), and for a
+    /// process that is gone.
     pub fn ending(&self) -> Option<OwnedFd> {
-        #[cfg(target_os = "linux")]
-        {
-            use nix::libc;
-            use std::os::fd::FromRawFd;
-            let id = i32::try_from(self.id).ok()?;
-            #[expect(unsafe_code, reason = "pidfd_open; nix offers no safe form")]
-            // SAFETY: the answer is a new descriptor that has no other owner, or an error. It closes on exec.
-            let ending = unsafe {
-                let answer = libc::syscall(libc::SYS_pidfd_open, id, 0);
-                let descriptor = i32::try_from(answer).ok().filter(|answer| *answer >= 0)?;
-                OwnedFd::from_raw_fd(descriptor)
-            };
-            // The kernel may have reused the number before `pidfd_open`.
-            self.is_alive().then_some(ending)
-        }
-        #[cfg(not(target_os = "linux"))]
-        None
+        let ending = (!portable::is_wanted()).then(|| system::ending(self.id))??;
+        // The kernel may have reused the number before.
+        self.is_alive().then_some(ending)
     }
 }
 
-fn own_namespace() -> Option<String> {
-    let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
-    link.into_os_string().into_string().ok()
-}
-
-/// Fields of `/proc/<pid>/stat`.
+/// What the system reports of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
+pub struct Facts {
     pub parent: u32,
+    /// As `Process::born`.
     pub born: u64,
     pub is_zombie: bool,
 }
 
-pub fn stat(id: u32) -> Option<Stat> {
-    parse(&std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+/// None for a process that is gone, and where the system does not report it.
+fn facts(id: u32) -> Option<Facts> {
+    if portable::is_wanted() { None } else { system::facts(id) }
 }
 
-/// The program's name is in brackets and may contain spaces and brackets: fields count from the last bracket.
-fn parse(text: &str) -> Option<Stat> {
-    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
-    Some(Stat {
-        parent: fields.get(1)?.parse().ok()?,
-        born: fields.get(19)?.parse().ok()?,
-        is_zombie: matches!(fields.first(), Some(&("Z" | "X"))),
-    })
+/// None for a process that is gone, and where the system does not report it.
+pub fn parent_of(id: u32) -> Option<u32> {
+    Some(system::facts(id)?.parent)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_name_with_brackets_does_not_hide_the_parent() {
-        let line = "42 (a) (b c) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 100 5";
-        assert_eq!(parse(line), Some(Stat { parent: 7, born: 987_654, is_zombie: false }));
-        assert_eq!(parse("42 (a"), None);
-    }
-
-    #[cfg(target_os = "linux")]
     #[test]
     fn the_end_of_a_process_makes_its_descriptor_readable() {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

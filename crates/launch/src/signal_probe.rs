@@ -59,15 +59,7 @@ impl SignalProbe {
             tracing::warn!("the signal probe does not answer: {error}");
             self.stop();
         }
-        match (seen, arrived) {
-            (Some(Ok(true)), _) => Reach::Group,
-            // When a window closes, the kernel signals the session's leader only; a key signals the group.
-            (Some(Ok(false)), Arrived { from: Sender::Kernel, signal: libc::SIGHUP }) => Reach::UsAlone,
-            // No answer within the limit: the kernel signals a hang-up to the leader only, so pass it to the command.
-            (_, Arrived { from: Sender::Kernel, signal: libc::SIGHUP }) if leads_session() => Reach::UsAlone,
-            (_, Arrived { from: Sender::Kernel, .. }) => Reach::Group,
-            (_, Arrived { from: Sender::Process, .. }) => Reach::UsAlone,
-        }
+        reach(seen.and_then(Result::ok), arrived, leads_session())
     }
 
     fn stop(&mut self) {
@@ -76,6 +68,21 @@ impl SignalProbe {
             let _ = signals::send(process.id.as_raw(), libc::SIGKILL);
             while waitpid(process.id, None) == Err(Errno::EINTR) {}
         }
+    }
+}
+
+/// `seen`: whether the probe has received the signal too; None without its answer.
+fn reach(seen: Option<bool>, Arrived { signal, from }: Arrived, leads_session: bool) -> Reach {
+    match (seen, from) {
+        (Some(true), _) => Reach::Group,
+        // When a window closes, the kernel signals the session's leader only; a key signals the group.
+        (Some(false), Sender::Kernel) if signal == libc::SIGHUP => Reach::UsAlone,
+        (Some(false), Sender::Unknown | Sender::Process) => Reach::UsAlone,
+        // No answer within the limit: the kernel signals a hang-up to the leader only, so pass it to the command.
+        (None, Sender::Kernel | Sender::Unknown) if signal == libc::SIGHUP && leads_session => Reach::UsAlone,
+        // A key is more frequent than `kill`.
+        (_, Sender::Kernel | Sender::Unknown) => Reach::Group,
+        (None, Sender::Process) => Reach::UsAlone,
     }
 }
 
@@ -153,4 +160,39 @@ fn is_waiting(signal: i32) -> bool {
 
 fn leads_session() -> bool {
     nix::unistd::getsid(None) == Ok(nix::unistd::getpid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_decides_and_without_its_answer_the_sender() {
+        use Reach::{Group, UsAlone};
+        use Sender::{Kernel, Process, Unknown};
+        let table = [
+            (Some(true), Kernel, libc::SIGINT, Group),
+            (Some(true), Process, libc::SIGTERM, Group),
+            (Some(true), Unknown, libc::SIGINT, Group),
+            // An alarm of the launcher's own is not for the command.
+            (Some(false), Kernel, libc::SIGALRM, Group),
+            (Some(false), Kernel, libc::SIGHUP, UsAlone),
+            (Some(false), Process, libc::SIGTERM, UsAlone),
+            (Some(false), Unknown, libc::SIGINT, UsAlone),
+            (Some(false), Unknown, libc::SIGHUP, UsAlone),
+            (None, Kernel, libc::SIGINT, Group),
+            (None, Unknown, libc::SIGINT, Group),
+            (None, Unknown, libc::SIGWINCH, Group),
+            (None, Process, libc::SIGTERM, UsAlone),
+        ];
+        for (seen, from, signal, expected) in table {
+            for leads_session in [false, true] {
+                assert_eq!(reach(seen, Arrived { signal, from }, leads_session), expected, "{seen:?} {from:?} {signal}");
+            }
+        }
+        for from in [Kernel, Unknown] {
+            let hang_up = Arrived { signal: libc::SIGHUP, from };
+            assert_eq!([false, true].map(|leads| reach(None, hang_up, leads)), [Group, UsAlone]);
+        }
+    }
 }

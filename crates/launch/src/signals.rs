@@ -29,6 +29,26 @@ pub(super) enum Sender {
     Kernel,
     /// A process: to the launcher alone, or to its whole group.
     Process,
+    /// A terminal key or a process: macOS does not show which.
+    Unknown,
+}
+
+impl Sender {
+    fn byte(self) -> u8 {
+        match self {
+            Sender::Kernel => 0,
+            Sender::Process => 1,
+            Sender::Unknown => 2,
+        }
+    }
+
+    fn from_byte(byte: u8) -> Sender {
+        match byte {
+            1 => Sender::Process,
+            2 => Sender::Unknown,
+            _ => Sender::Kernel,
+        }
+    }
 }
 
 /// What signals asked a command of this program for.
@@ -156,8 +176,8 @@ impl SignalPipe {
     pub(super) fn next(&self) -> Option<Arrived> {
         let mut bytes = [0; 2];
         let count = nix::unistd::read(&self.read, &mut bytes).ok()?;
-        let from = if bytes[1] == 1 { Sender::Process } else { Sender::Kernel };
-        (count == bytes.len()).then_some(Arrived { signal: bytes[0].into(), from })
+        (count == bytes.len())
+            .then_some(Arrived { signal: bytes[0].into(), from: Sender::from_byte(bytes[1]) })
     }
 }
 
@@ -238,7 +258,7 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut
     // a full or closed pipe fails without harm.
     unsafe {
         let us = libc::getpid();
-        let from = sender(&*info);
+        let from = sender(signal, &*info);
         let is_own = from == Sender::Process && (*info).si_pid() == us;
         match signal {
             _ if us != LAUNCHER.load(Ordering::Relaxed) => by_default(signal),
@@ -246,7 +266,7 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut
             libc::SIGPIPE | libc::SIGXFSZ if is_own || from == Sender::Kernel => {}
             _ if is_own || (from == Sender::Kernel && is_fault(signal)) => by_default(signal),
             _ => {
-                let bytes = [signal as u8, u8::from(from == Sender::Process)];
+                let bytes = [signal as u8, from.byte()];
                 libc::write(PIPE.load(Ordering::Relaxed), bytes.as_ptr().cast(), bytes.len());
             }
         }
@@ -273,12 +293,57 @@ fn is_fault(signal: i32) -> bool {
 /// On Linux the kernel marks its own signals. The sender's pid cannot decide: signals from another pid
 /// namespace have none either.
 #[cfg(target_os = "linux")]
-fn sender(info: &libc::siginfo_t) -> Sender {
+fn sender(_: i32, info: &libc::siginfo_t) -> Sender {
     if info.si_code <= 0 { Sender::Process } else { Sender::Kernel }
 }
 
-/// Elsewhere a terminal key's signal has no sender.
 #[cfg(not(target_os = "linux"))]
-fn sender(info: &libc::siginfo_t) -> Sender {
-    if info.si_pid != 0 { Sender::Process } else { Sender::Kernel }
+fn sender(signal: i32, info: &libc::siginfo_t) -> Sender {
+    #[expect(unsafe_code, reason = "getpid, which is safe in a handler")]
+    // SAFETY: it accesses no memory of this process.
+    let us = unsafe { libc::getpid() };
+    sender_by_number(signal, info.si_pid, us)
+}
+
+/// XNU (11417) notes as sender the process that runs when the signal is posted: for a key the terminal's program, for
+/// SIGCHLD the child, for a fault this process. So the signal's number decides.
+#[cfg(any(not(target_os = "linux"), test))]
+fn sender_by_number(signal: i32, noted: i32, us: i32) -> Sender {
+    const KEYS: [i32; 5] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGHUP, libc::SIGWINCH];
+    const OWN_DOING: [i32; 3] = [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGXCPU];
+    match signal {
+        libc::SIGCHLD => Sender::Kernel,
+        #[cfg(not(target_os = "linux"))]
+        libc::SIGINFO => Sender::Unknown,
+        _ if KEYS.contains(&signal) => Sender::Unknown,
+        _ if noted == us && (is_fault(signal) || OWN_DOING.contains(&signal)) => Sender::Kernel,
+        _ if noted == 0 => Sender::Kernel,
+        _ => Sender::Process,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_system_notes_the_running_process_the_number_shows_the_sender() {
+        let (us, other) = (10, 11);
+        let table = [
+            ("a child ended", libc::SIGCHLD, other, Sender::Kernel),
+            ("Ctrl-C or kill", libc::SIGINT, other, Sender::Unknown),
+            ("a window's size", libc::SIGWINCH, other, Sender::Unknown),
+            ("a window that closes", libc::SIGHUP, other, Sender::Unknown),
+            ("kill", libc::SIGTERM, other, Sender::Process),
+            ("an alarm", libc::SIGALRM, 0, Sender::Kernel),
+            ("a fault", libc::SIGSEGV, us, Sender::Kernel),
+            ("kill -SEGV", libc::SIGSEGV, other, Sender::Process),
+            ("a write to a closed pipe", libc::SIGPIPE, us, Sender::Kernel),
+            ("raise", libc::SIGTERM, us, Sender::Process),
+        ];
+        for (name, signal, noted, expected) in table {
+            assert_eq!(sender_by_number(signal, noted, us), expected, "{name}");
+            assert_eq!(Sender::from_byte(expected.byte()), expected);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::{ProcessInfo, Processes, ThreadOf, is_codex};
 use codex_session::thread::ThreadId;
 use common::disk::{entries, kernel_list};
-use launch::process::stat;
+use launch::process::parent_of;
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
@@ -12,7 +12,7 @@ pub(in crate::claim) struct LocalProcesses;
 
 impl Processes for LocalProcesses {
     fn known(&self, id: u32) -> Option<ProcessInfo> {
-        let parent = stat(id)?.parent;
+        let parent = parent_of(id)?;
         let link = format!("/proc/{id}/exe");
         let program = fs::read_link(&link).ok()?;
         let file = fs::metadata(&link).ok().map(|file| (file.dev(), file.ino()));
@@ -30,7 +30,7 @@ impl Processes for LocalProcesses {
             return ids.filter_map(|id| id.parse().ok()).collect();
         }
         // A kernel without CONFIG_PROC_CHILDREN; or the process is gone, and has none.
-        self.all().into_iter().filter(|other| stat(*other).is_some_and(|stat| stat.parent == id)).collect()
+        self.all().into_iter().filter(|other| parent_of(*other) == Some(id)).collect()
     }
 
     fn all(&self) -> Vec<u32> {

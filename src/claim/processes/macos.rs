@@ -1,9 +1,9 @@
 //! Processes on macOS, from `libproc`. Type-checked in CI, never run: the project has no such machine.
 
-use super::{ProcessInfo, Processes, ThreadOf, is_codex};
+use super::{ProcessInfo, Processes, ThreadOf, is_codex, process_arguments};
 use codex_session::thread::ThreadId;
 use nix::libc::{self, c_int, c_void};
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::mem::{self, MaybeUninit};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -29,6 +29,19 @@ const OPEN_FILE: c_int = 2;
 
 /// `FWRITE` of `<sys/fcntl.h>`: the kernel's own flag, not `O_WRONLY`.
 const FOR_WRITING: u32 = 2;
+
+/// `ARG_MAX`: bytes of arguments and environment.
+const MOST_ARGUMENTS: usize = 1 << 20;
+
+// As scripts/macos-abi.c has it from Apple's headers.
+const _: () = {
+    assert!(mem::size_of::<OpenFile>() == 1200);
+    assert!(mem::offset_of!(OpenFile, vnode) == 24);
+    assert!(mem::offset_of!(libc::vnode_info_path, vip_path) == 152);
+    assert!(mem::size_of::<libc::proc_fdinfo>() == 8 && mem::offset_of!(libc::proc_fdinfo, proc_fdtype) == 4);
+    assert!(libc::PROC_PIDLISTFDS == 1 && libc::PROX_FDTYPE_VNODE == 1);
+    assert!(libc::CTL_KERN == 1 && libc::KERN_PROCARGS2 == 49);
+};
 
 impl Processes for LocalProcesses {
     fn known(&self, id: u32) -> Option<ProcessInfo> {
@@ -108,11 +121,10 @@ fn program_of(id: c_int) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(&path)))
 }
 
-/// The second word of `KERN_PROCARGS2`: the number of arguments, the program's path, padding, the arguments,
-/// each ended by a zero.
+/// In a smaller area than arguments and environment take, XNU (11417) puts their end.
 fn first_argument(id: c_int) -> Option<Vec<u8>> {
     let mut name = [libc::CTL_KERN, libc::KERN_PROCARGS2, id];
-    let mut area = vec![0_u8; 64 << 10];
+    let mut area = vec![0_u8; MOST_ARGUMENTS];
     let mut size = area.len();
     #[expect(unsafe_code, reason = "sysctl")]
     // SAFETY: the name has three numbers, and the kernel writes at most `size` bytes, which the buffer has.
@@ -123,10 +135,7 @@ fn first_argument(id: c_int) -> Option<Vec<u8>> {
         return None;
     }
     area.truncate(size);
-    let program = CStr::from_bytes_until_nul(area.get(mem::size_of::<c_int>()..)?).ok()?;
-    let words = &area[mem::size_of::<c_int>() + program.to_bytes().len()..];
-    let begins = words.iter().position(|byte| *byte != 0)?;
-    words[begins..].split(|byte| *byte == 0).nth(1).map(<[u8]>::to_vec)
+    process_arguments::second(&area).map(<[u8]>::to_vec)
 }
 
 /// A structure that the kernel fills; None when it fills less than all of it.

@@ -4,6 +4,8 @@
 #[cfg_attr(target_os = "macos", path = "macos.rs")]
 #[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "unsupported.rs")]
 mod here;
+#[cfg(any(target_os = "macos", test))]
+mod process_arguments;
 
 use codex_session::thread::ThreadId;
 pub(super) use here::LocalProcesses;

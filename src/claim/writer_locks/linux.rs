@@ -10,6 +10,7 @@ use crate::base::paths::CodexHome;
 use crate::claim::ancestry::Child;
 use codex_session::thread::ThreadId;
 use common::disk::entries;
+use common::portable;
 use jiff::Zoned;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,7 @@ pub(in crate::claim) struct LockWatch {
 impl LockWatch {
     /// An error where the kernel shows no locks: then no lock could be attributed to the child.
     pub(in crate::claim) fn open(home: &CodexHome) -> io::Result<LockWatch> {
+        refuse_where_portable()?;
         fs::metadata(LOCKS)?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .inspect_err(|error| tracing::info!("no inotify ({error}): the launcher polls codex's locks"));
@@ -211,6 +213,10 @@ impl LockWatch {
     }
 }
 
+fn refuse_where_portable() -> io::Result<()> {
+    if portable::is_wanted() { Err(io::Error::from(io::ErrorKind::Unsupported)) } else { Ok(()) }
+}
+
 /// The lock of the whole folder.
 const COORDINATION: &str = ".coordination.lock";
 
@@ -224,6 +230,7 @@ fn inode(folder: &Path, name: &str) -> Option<u64> {
 
 /// The process that holds the thread's lock; None when there is none. An error where the kernel shows no locks.
 pub(in crate::claim) fn holder_of(home: &CodexHome, thread: &ThreadId) -> io::Result<Option<u32>> {
+    refuse_where_portable()?;
     let folder = home.writer_locks();
     let (lock, coordination) = (inode(&folder, &lock_of(thread)), inode(&folder, COORDINATION));
     let mut holders = Holders::read(coordination)?;

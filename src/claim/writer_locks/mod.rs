@@ -5,7 +5,8 @@ mod folder_watch;
 #[cfg(target_os = "linux")]
 mod holders;
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
+#[cfg_attr(target_os = "macos", path = "macos.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "unsupported.rs")]
 mod kernel;
 
 pub(super) use kernel::{LockWatch, holder_of};

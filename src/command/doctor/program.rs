@@ -35,9 +35,21 @@ pub(super) fn check(world: &World, home: &CodexHome) -> Vec<Finding> {
             }
         }
     }
+    findings.extend(system(std::env::consts::OS));
     findings.push(word(locate::first_on_path(world)));
     findings.push(terminal());
     findings
+}
+
+/// A system on which this program was never run.
+fn system(name: &str) -> Option<Finding> {
+    (name == "macos").then(|| {
+        Finding::note(
+            "system",
+            "macOS: this version was built and checked for it, and never run on it",
+            "docs/macos.md lists what may differ; please report what does",
+        )
+    })
 }
 
 /// The output of `codex --version`, or why there is none.

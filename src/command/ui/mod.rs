@@ -124,8 +124,8 @@ fn is_on_path(program: &str) -> bool {
     which::which(program).is_ok()
 }
 
-/// A browser and its arguments: the program in `$BROWSER`, with the address for `%s`, else the desktop's opener. None
-/// without a desktop: over ssh, or in a container.
+/// A browser and its arguments: the program in `$BROWSER`, with the address for `%s`, else the opener of the desktop, or of
+/// Windows under WSL. None without a desktop: over ssh, or in a container.
 fn browser(world: &World, address: &str, find: impl Fn(&str) -> bool) -> Option<Vec<OsString>> {
     if let Some(browsers) = world.variables.text("BROWSER") {
         // Other programs try several in turn; this one takes the first.
@@ -140,6 +140,8 @@ fn browser(world: &World, address: &str, find: impl Fn(&str) -> bool) -> Option<
     let has_desktop = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| world.variables.os(name).is_some());
     let opener = match std::env::consts::OS {
         "macos" => "open",
+        // WSL may show Linux windows too, but the user's browser is Windows'.
+        _ if world.is_wsl() && find("wslview") => "wslview",
         _ if has_desktop => "xdg-open",
         _ => return None,
     };
@@ -178,6 +180,8 @@ mod tests {
             assert_eq!(choose("DISPLAY", ":0", true), expected(&["xdg-open", "http://a"]));
             assert_eq!(choose("WAYLAND_DISPLAY", "wayland-0", false), None);
             assert_eq!(choose("TERM", "xterm", true), None);
+            assert_eq!(choose("WSL_DISTRO_NAME", "Debian", true), expected(&["wslview", "http://a"]));
+            assert_eq!(choose("WSL_DISTRO_NAME", "Debian", false), None);
         }
     }
 }

@@ -66,7 +66,7 @@ impl Spool {
         if !has_room(held, size, self.most_bytes) {
             return Err(full());
         }
-        aside.as_file().sync_all()?;
+        disk::sync(aside.as_file())?;
         // The clock may go back, so a quarantined entry may already have this name.
         let mut nanosecond = now.as_nanosecond();
         let path = loop {

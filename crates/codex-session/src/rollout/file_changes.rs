@@ -1,9 +1,16 @@
 //! Reports session files that were written to: from the kernel, or by polling where it cannot.
 
+#[cfg_attr(target_os = "linux", path = "file_changes/linux.rs")]
+#[cfg_attr(target_os = "macos", path = "file_changes/macos.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "file_changes/unsupported.rs")]
+mod kernel;
+
 use super::path::{files_below, is_compressed, is_rollout, non_uuid_id};
+use common::disk::file_system::FileSystem;
 use kernel::KernelWatch;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -19,7 +26,10 @@ pub enum Changes {
 impl Changes {
     /// Observes all session files below `sessions` in `home`, from now on. The folder need not exist yet.
     pub fn begin(home: &Path) -> Changes {
-        match KernelWatch::begin(home) {
+        // There inotify begins, and never reports what another machine writes: so on WSL's `/mnt/c` (9p).
+        let is_remote = FileSystem::from_path(home) == FileSystem::Network;
+        let refused = || Err(io::Error::other("a file system of another machine"));
+        match if is_remote { refused() } else { KernelWatch::begin(home) } {
             Ok(watch) => Changes::Kernel(watch),
             Err(error) => {
                 tracing::info!("no inotify ({error}): polling session files instead");
@@ -29,15 +39,16 @@ impl Changes {
     }
 
     pub fn polled(home: &Path) -> Changes {
-        let folder = home.join("sessions");
-        Changes::Polled(Scan { known: look(&folder), folder })
+        Changes::Polled(Scan::new(home))
     }
 
     /// Waits for a change, for one of the other descriptors, or for the end of the patience. Where only polling works,
     /// it returns when the next poll is due.
     pub fn wait<'a>(&'a self, others: impl IntoIterator<Item = BorrowedFd<'a>>, patience: Duration) {
         let (wakes, patience) = match self {
-            Changes::Kernel(watch) => (Some(watch.wakes()), patience),
+            Changes::Kernel(watch) => {
+                (Some(watch.wakes()), watch.pace().map_or(patience, |pace| patience.min(pace)))
+            }
             Changes::Polled(_) => (None, patience.min(PACE)),
         };
         let wakes = others.into_iter().chain(wakes);
@@ -63,6 +74,19 @@ pub struct Scan {
 }
 
 impl Scan {
+    fn new(home: &Path) -> Scan {
+        let folder = home.join("sessions");
+        Scan { known: look(&folder), folder }
+    }
+
+    /// The files by the time of their last change, the last first.
+    #[cfg(any(target_os = "macos", test))]
+    fn newest(&self) -> impl Iterator<Item = &Path> {
+        let mut files: Vec<_> = self.known.iter().map(|(path, (_, at))| (at, path)).collect();
+        files.sort_unstable();
+        files.into_iter().rev().map(|(_, path)| &**path)
+    }
+
     fn take(&mut self) -> BTreeSet<PathBuf> {
         let before = std::mem::replace(&mut self.known, look(&self.folder));
         let changed = self.known.iter().filter(|(path, now)| before.get(*path) != Some(now));
@@ -84,123 +108,6 @@ fn look(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
 /// Whether Codex may write to the file.
 fn is_live(path: &Path) -> bool {
     (is_rollout(path) || non_uuid_id(path).is_some()) && !is_compressed(path)
-}
-
-/// inotify on every folder of sessions: Codex makes one per day, and writes to a resumed session in its old one.
-#[cfg(target_os = "linux")]
-mod kernel {
-    use super::{is_live, look};
-    use common::disk::entries;
-    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
-    use std::collections::{BTreeSet, HashMap};
-    use std::io;
-    use std::os::fd::{AsFd, BorrowedFd};
-    use std::path::{Path, PathBuf};
-
-    pub struct KernelWatch {
-        inotify: Inotify,
-        home: PathBuf,
-        folders: HashMap<WatchDescriptor, PathBuf>,
-        /// A watch was refused, so that writes in its folder stay unseen.
-        is_blind: bool,
-    }
-
-    impl KernelWatch {
-        pub(super) fn begin(home: &Path) -> io::Result<KernelWatch> {
-            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-            let mut kernel =
-                KernelWatch { inotify, home: home.to_path_buf(), folders: HashMap::new(), is_blind: false };
-            let made = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
-            let watch = kernel.inotify.add_watch(home, made)?;
-            kernel.folders.insert(watch, home.to_path_buf());
-            kernel.watch(&home.join("sessions"));
-            // A user may have fewer watches left than there are days.
-            if kernel.is_blind { Err(io::Error::from(io::ErrorKind::QuotaExceeded)) } else { Ok(kernel) }
-        }
-
-        pub(super) fn wakes(&self) -> BorrowedFd<'_> {
-            self.inotify.as_fd()
-        }
-
-        /// Watches the folder and all below it; ignores a missing folder.
-        fn watch(&mut self, folder: &Path) {
-            let flags = AddWatchFlags::IN_CREATE
-                | AddWatchFlags::IN_MOVED_TO
-                | AddWatchFlags::IN_MODIFY
-                | AddWatchFlags::IN_ONLYDIR;
-            match self.inotify.add_watch(folder, flags) {
-                Ok(watch) => _ = self.folders.insert(watch, folder.to_path_buf()),
-                Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => return,
-                Err(error) => {
-                    tracing::warn!("cannot watch {}: {error}", folder.display());
-                    self.is_blind = true;
-                    return;
-                }
-            }
-            // Listed after the watch was set: inotify reports folders that are made from now on.
-            for entry in entries(folder) {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    self.watch(&entry.path());
-                }
-            }
-        }
-
-        pub(super) fn take(&mut self) -> BTreeSet<PathBuf> {
-            let mut changed = BTreeSet::new();
-            // `EAGAIN` (no more events) is the ordinary end.
-            while let Ok(events) = self.inotify.read_events() {
-                events.into_iter().for_each(|event| self.handle(event, &mut changed));
-            }
-            changed
-        }
-
-        fn handle(&mut self, event: InotifyEvent, changed: &mut BTreeSet<PathBuf>) {
-            if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                // The queue overflowed: report all files. One without a change costs its reader one look.
-                changed.extend(look(&self.home.join("sessions")).into_keys());
-            }
-            if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                self.folders.remove(&event.wd);
-            }
-            let (Some(folder), Some(name)) = (self.folders.get(&event.wd), event.name) else { return };
-            let path = folder.join(&name);
-            if event.mask.contains(AddWatchFlags::IN_ISDIR) {
-                if *folder != self.home || name == "sessions" {
-                    self.watch(&path);
-                    // Files may be older than the watch.
-                    changed.extend(look(&path).into_keys());
-                }
-            } else if *folder != self.home && is_live(&path) {
-                changed.insert(path);
-            }
-        }
-    }
-}
-
-/// The kernel reports no changes.
-#[cfg(not(target_os = "linux"))]
-mod kernel {
-    use std::collections::BTreeSet;
-    use std::io;
-    use std::os::fd::BorrowedFd;
-    use std::path::{Path, PathBuf};
-
-    /// Has no value.
-    pub enum KernelWatch {}
-
-    impl KernelWatch {
-        pub(super) fn begin(_: &Path) -> io::Result<KernelWatch> {
-            Err(io::Error::from(io::ErrorKind::Unsupported))
-        }
-
-        pub(super) fn wakes(&self) -> BorrowedFd<'_> {
-            match *self {}
-        }
-
-        pub(super) fn take(&mut self) -> BTreeSet<PathBuf> {
-            match *self {}
-        }
-    }
 }
 
 #[cfg(test)]
@@ -253,6 +160,19 @@ mod tests {
                 changes
             });
         }
+    }
+
+    #[test]
+    fn the_files_that_were_written_last_come_first() {
+        let home = tempfile::tempdir().unwrap();
+        let file = |day: &str| home.path().join("sessions/2026/11").join(day).join(NAME);
+        for (day, age) in [("20", 30), ("21", 10), ("22", 20)] {
+            append(&file(day));
+            let at = SystemTime::now() - Duration::from_secs(age);
+            File::options().append(true).open(file(day)).unwrap().set_modified(at).unwrap();
+        }
+        let scan = Scan::new(home.path());
+        assert_eq!(scan.newest().collect::<Vec<_>>(), ["21", "22", "20"].map(file));
     }
 
     #[test]

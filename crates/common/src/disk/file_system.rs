@@ -5,6 +5,18 @@
 
 use std::path::Path;
 
+/// 9p, to the host of a virtual machine.
+#[cfg(any(target_os = "linux", test))]
+const NINE_P: u32 = 0x0102_1997;
+
+/// Linux's number of the file system of an existing file.
+#[cfg(target_os = "linux")]
+fn number_of(path: &Path) -> Option<u32> {
+    let found = nix::sys::statfs::statfs(path).ok()?;
+    // The type's width and sign differ from one platform to the next; all of these numbers have 32 bits.
+    u32::try_from(i128::from(found.filesystem_type().0) & i128::from(u32::MAX)).ok()
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSystem {
     Local,
@@ -15,12 +27,7 @@ impl FileSystem {
     /// Of an existing file. An unknown file system counts as local, as almost all are.
     #[cfg(target_os = "linux")]
     pub fn from_path(path: &Path) -> FileSystem {
-        let found = nix::sys::statfs::statfs(path);
-        // The type's width and sign differ from one platform to the next; all of these numbers have 32 bits.
-        let number = found.ok().and_then(|found| {
-            u32::try_from(i128::from(found.filesystem_type().0) & i128::from(u32::MAX)).ok()
-        });
-        number.map_or(FileSystem::Local, FileSystem::from_number)
+        number_of(path).map_or(FileSystem::Local, FileSystem::from_number)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -36,7 +43,7 @@ impl FileSystem {
             0x6969 // nfs
             | 0xff53_4d42 | 0xfe53_4d42 | 0x517b // cifs, smb3, smb
             | 0x5346_414f | 0x6b41_4653 // afs, and the kernel's own
-            | 0x0102_1997 // 9p, to the host of a virtual machine
+            | NINE_P
             | 0x7375_7245 | 0x564c // coda, ncp
             | 0x00c3_6400 | 0x0bd0_0bd0 | 0x4750_4653 | 0x0116_1970 | 0x7461_636f // ceph, lustre, gpfs, gfs2, ocfs2
             | 0x786f_4256 // the shared folders of VirtualBox
@@ -53,6 +60,19 @@ impl FileSystem {
             "nfs" | "smbfs" | "afpfs" | "webdav" | "macfuse" | "osxfuse" => FileSystem::Network,
             _ => FileSystem::Local,
         }
+    }
+}
+
+/// Whether the file is on a disk of the machine that this virtual machine runs on: WSL shows Windows' disks by 9p.
+pub fn is_of_host(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        number_of(path) == Some(NINE_P)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        false
     }
 }
 

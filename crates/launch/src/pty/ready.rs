@@ -49,6 +49,11 @@ pub(super) fn can_read(found: PollFlags) -> bool {
     found.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
 }
 
+/// `poll` cannot wait for this descriptor: there is no more to come from it.
+pub(super) fn is_invalid(found: PollFlags) -> bool {
+    found.contains(PollFlags::POLLNVAL)
+}
+
 /// A signal does not shorten the wait: when a window closes, its SIGHUP arrives during a wait.
 pub(super) fn is_ready(fd: BorrowedFd<'_>, wanted: PollFlags, patience: Duration) -> bool {
     let until = Instant::now() + patience;

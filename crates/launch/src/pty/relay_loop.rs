@@ -4,7 +4,7 @@ mod stops;
 
 use super::backchannel::{SignalTarget, ToLauncher, ToMonitor};
 use super::pair::{Master, SlaveSide};
-use super::ready::{Ready, can_read, is_ready, wanted};
+use super::ready::{Ready, can_read, is_invalid, is_ready, wanted};
 use super::relay::{Flow, Side};
 use super::terminal::UserTerminal;
 use super::typeahead::Typeahead;
@@ -185,6 +185,9 @@ impl RelayLoop {
     }
 
     fn relay(&mut self, ready: &Ready) {
+        if is_invalid(ready.user) {
+            return self.hang_up();
+        }
         if can_read(ready.master) && !self.output.is_waiting() {
             self.read_output();
         } else if !ready.user.is_empty() && self.output.is_waiting() {
@@ -274,10 +277,15 @@ impl RelayLoop {
             Reach::UsAlone => SignalTarget::Command,
             Reach::Group => SignalTarget::ItsGroup,
         };
+        let is_kernels = match arrived.from {
+            Sender::Kernel => true,
+            Sender::Unknown => target == SignalTarget::ItsGroup,
+            Sender::Process => false,
+        };
         match arrived.signal {
-            libc::SIGCHLD if arrived.from == Sender::Kernel => {}
+            libc::SIGCHLD if is_kernels => {}
             // Resizing makes the kernel signal the command.
-            libc::SIGWINCH if arrived.from == Sender::Kernel => self.resize(),
+            libc::SIGWINCH if is_kernels => self.resize(),
             // Only the launcher was stopped, not the command, and the shell has had the terminal since.
             libc::SIGCONT => self.take_terminal_again(),
             // The command has ended, and the launcher must end soon.

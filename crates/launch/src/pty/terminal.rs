@@ -43,10 +43,12 @@ impl UserTerminal {
             return Err(io::Error::other("the terminal is another session's"));
         }
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        // After `su` the terminal may belong to another user; /dev/tty can still be opened.
-        let own = ttyname(&stdin)
-            .and_then(|name| open(&name, flags, Mode::empty()))
-            .or_else(|_| open("/dev/tty", flags, Mode::empty()))?;
+        let own = ttyname(&stdin).and_then(|name| open(&name, flags, Mode::empty()));
+        // After `su` the terminal may belong to another user; /dev/tty can still be opened. On macOS `poll` knows no /dev/tty
+        // (POLLNVAL): Codex then gets the streams without a PTY.
+        #[cfg(not(target_os = "macos"))]
+        let own = own.or_else(|_| open("/dev/tty", flags, Mode::empty()));
+        let own = own?;
         // In the background this stops the launcher, as the command's first terminal access would stop the command.
         tcdrain(&own)?;
         let modes = tcgetattr(&own)?;

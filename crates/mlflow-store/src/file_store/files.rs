@@ -2,7 +2,7 @@
 //! One codex-traced writes at a time. MLflow takes no lock; the order of writes protects its reads.
 
 use super::error::{FileStoreError, Result};
-use common::disk::{entries, sync_folder};
+use common::disk::{self, entries, sync_folder};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
@@ -103,7 +103,7 @@ impl Files {
         let permissions = Permissions::from_mode(self.file_mode());
         let mut file = Builder::new().prefix(ASIDE).permissions(permissions).tempfile_in(aside)?;
         file.write_all(bytes)?;
-        file.as_file().sync_all()?;
+        disk::sync(file.as_file())?;
         file.persist(path)?;
         self.changed.extend(path.parent().map(Path::to_owned));
         Ok(())

@@ -47,7 +47,7 @@ fn create(path: &Path, folder: &Path) -> Result<()> {
     connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")?;
     create_tables(&mut connection, folder)?;
     connection.close().map_err(|(_, error)| error)?;
-    file.as_file().sync_all()?;
+    disk::sync(file.as_file())?;
 
     // Closing any descriptor of a file drops all POSIX locks of this process on it. So this one is closed
     // before another thread can open the database.

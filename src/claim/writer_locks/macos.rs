@@ -1,0 +1,93 @@
+//! Wakes the search for open files on macOS, which has no list of locks: Codex makes a lock file or a session file when it
+//! opens a thread. Never run: the project has no such machine.
+
+use crate::base::paths::CodexHome;
+use crate::claim::ancestry::Child;
+use codex_session::thread::ThreadId;
+use common::disk::vnode_alarm::VnodeAlarm;
+use jiff::Zoned;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long a session counts as just made: its creator may have it open only for a moment.
+const JUST_MADE: Duration = Duration::from_millis(200);
+
+pub(in crate::claim) struct LockWatch {
+    /// None once it is stopped.
+    alarm: Option<VnodeAlarm>,
+    home: PathBuf,
+    locks: PathBuf,
+    watches_sessions: bool,
+    changed_at: Option<Instant>,
+}
+
+impl LockWatch {
+    pub(in crate::claim) fn open(home: &CodexHome) -> io::Result<LockWatch> {
+        let mut watch = LockWatch {
+            alarm: Some(VnodeAlarm::new()?),
+            home: home.path().to_owned(),
+            locks: home.writer_locks(),
+            watches_sessions: false,
+            changed_at: None,
+        };
+        watch.watch();
+        Ok(watch)
+    }
+
+    fn watch(&mut self) {
+        let day = Zoned::now().strftime("sessions/%Y/%m/%d").to_string();
+        let sessions = self.watches_sessions.then(|| self.home.join(day));
+        if let Some(alarm) = &mut self.alarm {
+            alarm.set([self.locks.clone()].into_iter().chain(sessions));
+        }
+    }
+
+    pub(in crate::claim) fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        self.alarm.as_ref().map(VnodeAlarm::wakes)
+    }
+
+    pub(in crate::claim) fn stop(&mut self) {
+        self.alarm = None;
+    }
+
+    /// From now on it also wakes for sessions that are made today.
+    pub(in crate::claim) fn watch_sessions(&mut self, now: Instant) {
+        if !self.watches_sessions {
+            self.watches_sessions = true;
+            self.watch();
+            // A session may have been made just before.
+            self.changed_at = Some(now);
+        }
+    }
+
+    pub(in crate::claim) fn leave_sessions(&mut self) {
+        self.watches_sessions = false;
+        self.watch();
+    }
+
+    pub(in crate::claim) fn is_session_new(&self, now: Instant) -> bool {
+        self.changed_at.is_some_and(|at| now.saturating_duration_since(at) < JUST_MADE)
+    }
+
+    /// Finds no holder; `is_session_new` makes the caller look at open files soon.
+    pub(in crate::claim) fn look(
+        &mut self,
+        _: Child,
+        _: &BTreeSet<ThreadId>,
+        now: Instant,
+    ) -> (Vec<ThreadId>, Option<Duration>) {
+        if self.alarm.as_mut().is_some_and(|alarm| !alarm.take().is_empty()) {
+            self.changed_at = Some(now);
+            // A folder may have come to exist.
+            self.watch();
+        }
+        (Vec::new(), None)
+    }
+}
+
+pub(in crate::claim) fn holder_of(_: &CodexHome, _: &ThreadId) -> io::Result<Option<u32>> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}
