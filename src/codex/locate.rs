@@ -49,7 +49,14 @@ pub enum LocateError {
 impl LocateError {
     /// The code with which a shell ends when it cannot run a command.
     pub fn exit_code(&self) -> i32 {
-        if matches!(self, LocateError::NotFound { .. } | LocateError::NoSuchFile(_) | LocateError::OfWindows(_)) { 127 } else { 126 }
+        if matches!(
+            self,
+            LocateError::NotFound { .. } | LocateError::NoSuchFile(_) | LocateError::OfWindows(_)
+        ) {
+            127
+        } else {
+            126
+        }
     }
 }
 

@@ -187,7 +187,11 @@ mod tests {
         ];
         for (seen, from, signal, expected) in table {
             for leads_session in [false, true] {
-                assert_eq!(reach(seen, Arrived { signal, from }, leads_session), expected, "{seen:?} {from:?} {signal}");
+                assert_eq!(
+                    reach(seen, Arrived { signal, from }, leads_session),
+                    expected,
+                    "{seen:?} {from:?} {signal}"
+                );
             }
         }
         for from in [Kernel, Unknown] {

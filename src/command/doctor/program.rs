@@ -46,7 +46,7 @@ fn system(name: &str) -> Option<Finding> {
     (name == "macos").then(|| {
         Finding::note(
             "system",
-            "macOS: this version was built and checked for it, and never run on it",
+            "macOS: this version was checked for it, and never run on it",
             "docs/macos.md lists what may differ; please report what does",
         )
     })

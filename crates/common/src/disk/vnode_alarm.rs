@@ -45,21 +45,16 @@ impl VnodeAlarm {
     }
 
     fn watch(&self, path: &Path) -> io::Result<OwnedFd> {
-        let descriptor = open(path, OFlag::from_bits_retain(libc::O_EVTONLY) | OFlag::O_CLOEXEC, Mode::empty())?;
+        let descriptor =
+            open(path, OFlag::from_bits_retain(libc::O_EVTONLY) | OFlag::O_CLOEXEC, Mode::empty())?;
         let id = usize::try_from(descriptor.as_raw_fd()).map_err(io::Error::other)?;
         let changes = FilterFlag::NOTE_WRITE
             | FilterFlag::NOTE_EXTEND
             | FilterFlag::NOTE_RENAME
             | FilterFlag::NOTE_DELETE;
         // EV_CLEAR: a change wakes once.
-        let event = KEvent::new(
-            id,
-            EventFilter::EVFILT_VNODE,
-            EvFlags::EV_ADD | EvFlags::EV_CLEAR,
-            changes,
-            0,
-            0,
-        );
+        let event =
+            KEvent::new(id, EventFilter::EVFILT_VNODE, EvFlags::EV_ADD | EvFlags::EV_CLEAR, changes, 0, 0);
         self.queue.kevent(&[event], &mut [], None)?;
         Ok(descriptor)
     }

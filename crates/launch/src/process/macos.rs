@@ -41,8 +41,7 @@ fn bsd_info(id: u32) -> Option<libc::proc_bsdinfo> {
 pub(super) fn ending(id: u32) -> Option<OwnedFd> {
     let queue = Kqueue::new().ok()?;
     let id = usize::try_from(id).ok()?;
-    let end =
-        KEvent::new(id, EventFilter::EVFILT_PROC, EvFlags::EV_ADD, FilterFlag::NOTE_EXIT, 0, 0);
+    let end = KEvent::new(id, EventFilter::EVFILT_PROC, EvFlags::EV_ADD, FilterFlag::NOTE_EXIT, 0, 0);
     // ESRCH for a process that is gone.
     queue.kevent(&[end], &mut [], None).ok()?;
     Some(queue.into())
