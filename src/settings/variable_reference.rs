@@ -84,6 +84,11 @@ pub const OURS: &[Variable] = &[
     open("DISPLAY", "set, or `WAYLAND_DISPLAY`: there is a desktop to open pages on (Linux)", ""),
     open("WAYLAND_DISPLAY", "the same", ""),
     open(
+        "WSL_DISTRO_NAME",
+        "set by Windows (WSL): pages open with `wslview`, and its disks' `codex` is not taken",
+        "",
+    ),
+    open(
         "NO_COLOR",
         "set to anything: the commands print no colours",
         "colours on a terminal, unless `TERM` is `dumb`",

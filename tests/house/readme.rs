@@ -11,6 +11,9 @@ use support::{End, run};
 /// Read by the tests, not by the program.
 const OF_THE_TESTS: &str = "CODEX_TRACED_TEST_OFFLINE";
 
+/// Tests set it for a debug build; a release build does not read it.
+const OF_DEBUG_BUILDS: &[&str] = &["CODEX_TRACED_TEST_PORTABLE"];
+
 /// Looks like a variable, but is MLflow's word for the location of a trace.
 const OF_MLFLOW: &str = "MLFLOW_EXPERIMENT";
 
@@ -176,7 +179,7 @@ fn the_document_has_a_row_for_each_variable_that_the_code_reads_word_for_word() 
 #[test]
 fn every_variable_that_the_code_reads_is_in_the_reference() {
     let listed: Vec<&str> = variable_reference::all().map(|variable| variable.name).collect();
-    let known = [&listed, OF_CODEX, SET_BY_US, NOTICED].concat();
+    let known = [&listed, OF_CODEX, SET_BY_US, NOTICED, OF_DEBUG_BUILDS].concat();
     let sources = program().replace(&read("src/settings/variable_reference.rs"), "");
     let strings: BTreeSet<&str> = sources.split('"').filter(|text| is_variable(text)).collect();
     let unlisted: Vec<&str> = strings.iter().filter(|name| !known.contains(name)).copied().collect();
@@ -197,7 +200,8 @@ fn is_variable(text: &str) -> bool {
     let is_name =
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
     is_name
-        && (["BROWSER", "CI", "CODEX_TRACED", "DISPLAY", "NO_COLOR", "WAYLAND_DISPLAY"].contains(&text)
+        && (["BROWSER", "CI", "CODEX_TRACED", "DISPLAY", "NO_COLOR", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"]
+            .contains(&text)
             || families.iter().any(|family| text.starts_with(family))
             || text.ends_with("_PROXY"))
 }
@@ -207,6 +211,7 @@ fn every_variable_in_the_source_is_in_the_document() {
     let (text, sources) = (read(CONFIGURATION), program());
     let mut used = variables(&sources);
     assert!(used.remove(OF_MLFLOW));
+    assert!(OF_DEBUG_BUILDS.iter().all(|name| used.remove(name)));
     let missing: Vec<&str> = used.difference(&variables(&text)).copied().collect();
     assert_eq!(missing, [""; 0]);
 }

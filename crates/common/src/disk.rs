@@ -2,7 +2,7 @@
 
 pub mod file_system;
 pub mod kernel_list;
-#[cfg(target_os = "macos")]
+#[cfg(any(target_os = "linux", target_os = "macos"))]
 pub mod vnode_alarm;
 
 use nix::unistd::{AccessFlags, access};

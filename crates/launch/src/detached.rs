@@ -155,7 +155,8 @@ fn become_detached(
         setsid()?;
         signals::drop_pending()?;
         fork::set_streams(stdin, stdout, null)?;
-        match kept.map(copy_above_streams).transpose()? {
+        // A fork does not inherit a kqueue (macOS): then there is nothing to keep.
+        match kept.and_then(|kept| copy_above_streams(kept).ok()) {
             Some(copy) => close_from(copy + 1),
             None => close_from(libc::STDERR_FILENO + 1),
         }

@@ -4,6 +4,8 @@
 //! Handlers only write two bytes into the pipe; all else happens in the loop that reads it. A signal that was
 //! ignored at start stays ignored (nohup), for the launcher and for the child.
 
+mod sender;
+
 use super::dispositions::{Action, default, handle, ignore, is_ignored, set};
 use super::entry_state::{Alarm, Inherited, was_ignored};
 use nix::errno::Errno;
@@ -14,6 +16,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
+pub(super) use sender::Sender;
+
 pub use super::entry_state::fail_writes_instead_of_dying;
 
 /// A signal that arrived, and its kind of sender.
@@ -21,34 +25,6 @@ pub use super::entry_state::fail_writes_instead_of_dying;
 pub(super) struct Arrived {
     pub(super) signal: i32,
     pub(super) from: Sender,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sender {
-    /// The kernel: a terminal key, or a window that closes.
-    Kernel,
-    /// A process: to the launcher alone, or to its whole group.
-    Process,
-    /// A terminal key or a process: macOS does not show which.
-    Unknown,
-}
-
-impl Sender {
-    fn byte(self) -> u8 {
-        match self {
-            Sender::Kernel => 0,
-            Sender::Process => 1,
-            Sender::Unknown => 2,
-        }
-    }
-
-    fn from_byte(byte: u8) -> Sender {
-        match byte {
-            1 => Sender::Process,
-            2 => Sender::Unknown,
-            _ => Sender::Kernel,
-        }
-    }
 }
 
 /// What signals asked a command of this program for.
@@ -95,6 +71,7 @@ pub struct SignalPipe {
 impl SignalPipe {
     /// Installs handlers for SIGCHLD and `signals`. Also returns the inherited state, which the command gets back.
     pub(super) fn open(signals: impl IntoIterator<Item = i32>) -> io::Result<(SignalPipe, Inherited)> {
+        sender::prepare();
         let (read, write) = open_pipe()?;
         PIPE.store(write.as_raw_fd(), Ordering::Relaxed);
         LAUNCHER.store(std::process::id().cast_signed(), Ordering::Relaxed);
@@ -258,13 +235,13 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut
     // a full or closed pipe fails without harm.
     unsafe {
         let us = libc::getpid();
-        let from = sender(signal, &*info);
+        let from = Sender::from_info(signal, &*info, us);
         let is_own = from == Sender::Process && (*info).si_pid() == us;
         match signal {
             _ if us != LAUNCHER.load(Ordering::Relaxed) => by_default(signal),
             // A failed write of this process, whose error code reports it.
             libc::SIGPIPE | libc::SIGXFSZ if is_own || from == Sender::Kernel => {}
-            _ if is_own || (from == Sender::Kernel && is_fault(signal)) => by_default(signal),
+            _ if is_own || (from == Sender::Kernel && sender::is_fault(signal)) => by_default(signal),
             _ => {
                 let bytes = [signal as u8, from.byte()];
                 libc::write(PIPE.load(Ordering::Relaxed), bytes.as_ptr().cast(), bytes.len());
@@ -281,69 +258,5 @@ fn by_default(signal: i32) {
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
-    }
-}
-
-fn is_fault(signal: i32) -> bool {
-    const FAULTS: [i32; 6] =
-        [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
-    FAULTS.contains(&signal)
-}
-
-/// On Linux the kernel marks its own signals. The sender's pid cannot decide: signals from another pid
-/// namespace have none either.
-#[cfg(target_os = "linux")]
-fn sender(_: i32, info: &libc::siginfo_t) -> Sender {
-    if info.si_code <= 0 { Sender::Process } else { Sender::Kernel }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sender(signal: i32, info: &libc::siginfo_t) -> Sender {
-    #[expect(unsafe_code, reason = "getpid, which is safe in a handler")]
-    // SAFETY: it accesses no memory of this process.
-    let us = unsafe { libc::getpid() };
-    sender_by_number(signal, info.si_pid, us)
-}
-
-/// XNU (11417) notes as sender the process that runs when the signal is posted: for a key the terminal's program, for
-/// SIGCHLD the child, for a fault this process. So the signal's number decides.
-#[cfg(any(not(target_os = "linux"), test))]
-fn sender_by_number(signal: i32, noted: i32, us: i32) -> Sender {
-    const KEYS: [i32; 5] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGHUP, libc::SIGWINCH];
-    const OWN_DOING: [i32; 3] = [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGXCPU];
-    match signal {
-        libc::SIGCHLD => Sender::Kernel,
-        #[cfg(not(target_os = "linux"))]
-        libc::SIGINFO => Sender::Unknown,
-        _ if KEYS.contains(&signal) => Sender::Unknown,
-        _ if noted == us && (is_fault(signal) || OWN_DOING.contains(&signal)) => Sender::Kernel,
-        _ if noted == 0 => Sender::Kernel,
-        _ => Sender::Process,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_the_system_notes_the_running_process_the_number_shows_the_sender() {
-        let (us, other) = (10, 11);
-        let table = [
-            ("a child ended", libc::SIGCHLD, other, Sender::Kernel),
-            ("Ctrl-C or kill", libc::SIGINT, other, Sender::Unknown),
-            ("a window's size", libc::SIGWINCH, other, Sender::Unknown),
-            ("a window that closes", libc::SIGHUP, other, Sender::Unknown),
-            ("kill", libc::SIGTERM, other, Sender::Process),
-            ("an alarm", libc::SIGALRM, 0, Sender::Kernel),
-            ("a fault", libc::SIGSEGV, us, Sender::Kernel),
-            ("kill -SEGV", libc::SIGSEGV, other, Sender::Process),
-            ("a write to a closed pipe", libc::SIGPIPE, us, Sender::Kernel),
-            ("raise", libc::SIGTERM, us, Sender::Process),
-        ];
-        for (name, signal, noted, expected) in table {
-            assert_eq!(sender_by_number(signal, noted, us), expected, "{name}");
-            assert_eq!(Sender::from_byte(expected.byte()), expected);
-        }
     }
 }

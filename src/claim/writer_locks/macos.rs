@@ -1,5 +1,5 @@
-//! Wakes the search for open files on macOS, which has no list of locks: Codex makes a lock file or a session file when it
-//! opens a thread. Never run: the project has no such machine.
+//! Wakes the search for open files on macOS, which has no list of locks. Codex makes a lock file or a session file when it
+//! opens a thread. Never run on macOS: the project has no such machine.
 
 use crate::base::paths::CodexHome;
 use crate::claim::ancestry::Child;
@@ -88,6 +88,60 @@ impl LockWatch {
     }
 }
 
+#[cfg_attr(target_os = "linux", expect(dead_code, reason = "tests run the watch alone"))]
 pub(in crate::claim) fn holder_of(_: &CodexHome, _: &ThreadId) -> io::Result<Option<u32>> {
     Err(io::Error::from(io::ErrorKind::Unsupported))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::world::World;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::fs::{self, File};
+
+    fn wait(watch: &LockWatch) {
+        let mut watched = [PollFd::new(watch.wakes().unwrap(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut watched, PollTimeout::from(60_000_u16)), Ok(1));
+    }
+
+    fn look(watch: &mut LockWatch, now: Instant) -> bool {
+        let child = Child { id: std::process::id(), is_server: false };
+        assert_eq!(watch.look(child, &BTreeSet::new(), now), (Vec::new(), None));
+        watch.is_session_new(now)
+    }
+
+    #[test]
+    fn a_lock_file_or_a_session_of_today_wakes_the_search_for_a_moment() {
+        let root = tempfile::tempdir().unwrap();
+        let world = World { home: Some(root.path().to_owned()), ..World::default() };
+        let home = CodexHome::from_world(&world).unwrap();
+        let mut watch = LockWatch::open(&home).unwrap();
+        let began = Instant::now();
+        assert!(!look(&mut watch, began));
+        // The folder of the locks, then a lock.
+        fs::create_dir_all(home.writer_locks()).unwrap();
+        wait(&watch);
+        assert!(look(&mut watch, began));
+        assert!(!look(&mut watch, began + JUST_MADE));
+        File::create(home.writer_locks().join("a")).unwrap();
+        wait(&watch);
+        assert!(look(&mut watch, began + 2 * JUST_MADE));
+        // For a Codex without locks.
+        let later = began + 9 * JUST_MADE;
+        watch.watch_sessions(later);
+        assert!(look(&mut watch, later));
+        let day = home.path().join(Zoned::now().strftime("sessions/%Y/%m/%d").to_string());
+        fs::create_dir_all(&day).unwrap();
+        wait(&watch);
+        look(&mut watch, later);
+        File::create(day.join("rollout")).unwrap();
+        wait(&watch);
+        assert!(look(&mut watch, later + 2 * JUST_MADE));
+        watch.leave_sessions();
+        File::create(day.join("another")).unwrap();
+        assert!(!look(&mut watch, later + 4 * JUST_MADE));
+        watch.stop();
+        assert!(watch.wakes().is_none());
+    }
 }

@@ -9,4 +9,9 @@ mod holders;
 #[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "unsupported.rs")]
 mod kernel;
 
+/// Tests run macOS's code on Linux too.
+#[cfg(all(test, target_os = "linux"))]
+#[path = "macos.rs"]
+mod of_macos;
+
 pub(super) use kernel::{LockWatch, holder_of};

@@ -5,11 +5,18 @@
 #[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "file_changes/unsupported.rs")]
 mod kernel;
 
+/// Tests run macOS's code on Linux too.
+#[cfg(all(test, target_os = "linux"))]
+#[path = "file_changes/macos.rs"]
+#[expect(unreachable_pub, reason = "on macOS it is public")]
+mod of_macos;
+
 use super::path::{files_below, is_compressed, is_rollout, non_uuid_id};
 use common::disk::file_system::FileSystem;
 use kernel::KernelWatch;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -26,13 +33,14 @@ pub enum Changes {
 impl Changes {
     /// Observes all session files below `sessions` in `home`, from now on. The folder need not exist yet.
     pub fn begin(home: &Path) -> Changes {
-        // There inotify begins, and never reports what another machine writes: so on WSL's `/mnt/c` (9p).
-        let is_remote = FileSystem::from_path(home) == FileSystem::Network;
-        let refused = || Err(io::Error::other("a file system of another machine"));
-        match if is_remote { refused() } else { KernelWatch::begin(home) } {
+        // So on WSL's `/mnt/c` (9p). The folder of sessions may be a link to another file system.
+        let is_silent = |folder: &Path| FileSystem::from_path(folder).is_silent();
+        let refused = || Err(io::Error::other("a network's file system"));
+        let sessions = home.join("sessions");
+        match if is_silent(home) || is_silent(&sessions) { refused() } else { KernelWatch::begin(home) } {
             Ok(watch) => Changes::Kernel(watch),
             Err(error) => {
-                tracing::info!("no inotify ({error}): polling session files instead");
+                tracing::info!("the kernel reports no changes ({error}): polling session files instead");
                 Changes::polled(home)
             }
         }
@@ -87,6 +95,17 @@ impl Scan {
         files.into_iter().rev().map(|(_, path)| &**path)
     }
 
+    /// The caller knows of these changes: the next look does not report them.
+    #[cfg(any(target_os = "macos", test))]
+    fn note<'a>(&mut self, files: impl IntoIterator<Item = &'a PathBuf>) {
+        for file in files {
+            match file.metadata() {
+                Ok(metadata) => self.known.insert(file.clone(), state(&metadata)),
+                Err(_) => self.known.remove(file),
+            };
+        }
+    }
+
     fn take(&mut self) -> BTreeSet<PathBuf> {
         let before = std::mem::replace(&mut self.known, look(&self.folder));
         let changed = self.known.iter().filter(|(path, now)| before.get(*path) != Some(now));
@@ -97,12 +116,12 @@ impl Scan {
 /// All session files below the folder that Codex may write to, with their length and time.
 fn look(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
     let live = files_below([folder.to_path_buf()]).filter(|entry| is_live(&entry.path()));
-    let states = live.filter_map(|entry| {
-        let metadata = entry.metadata().ok()?;
-        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        Some((entry.path(), (metadata.len(), modified)))
-    });
-    states.collect()
+    live.filter_map(|entry| Some((entry.path(), state(&entry.metadata().ok()?)))).collect()
+}
+
+/// Length and time of the last change.
+fn state(metadata: &Metadata) -> (u64, SystemTime) {
+    (metadata.len(), metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
 /// Whether Codex may write to the file.
@@ -123,7 +142,10 @@ mod tests {
         File::options().append(true).create(true).open(path).unwrap().write_all(b"x\n").unwrap();
     }
 
-    fn check_that_all_changes_are_reported(begin: impl Fn(&Path) -> Changes) {
+    /// What was written to since the last call.
+    type Take = Box<dyn FnMut() -> BTreeSet<PathBuf>>;
+
+    fn check_that_all_changes_are_reported(begin: impl Fn(&Path) -> Take) {
         let home = tempfile::tempdir().unwrap();
         let sessions = home.path().join("sessions");
         let in_day = |day: &str| sessions.join(day).join(NAME);
@@ -131,35 +153,63 @@ mod tests {
             if is_there {
                 append(&in_day("2026/11/22"));
             }
-            let mut changes = begin(home.path());
-            assert_eq!(changes.take(), BTreeSet::new(), "before anything was written");
+            let mut take = begin(home.path());
+            assert_eq!(take(), BTreeSet::new(), "before anything was written");
             for day in ["2026/11/22", "2026/11/23", "2027/01/01"] {
                 append(&in_day(day));
-                assert_eq!(changes.take(), BTreeSet::from([in_day(day)]), "{day}");
+                assert_eq!(take(), BTreeSet::from([in_day(day)]), "{day}");
                 append(&in_day(day));
-                assert_eq!(changes.take(), BTreeSet::from([in_day(day)]), "{day}, again");
+                assert_eq!(take(), BTreeSet::from([in_day(day)]), "{day}, again");
             }
             append(&sessions.join("2026/11/22/notes.jsonl"));
-            assert_eq!(changes.take(), BTreeSet::new());
+            assert_eq!(take(), BTreeSet::new());
             // An archived session that comes back.
             let away = home.path().join(NAME);
             fs::rename(in_day("2027/01/01"), &away).unwrap();
-            changes.take();
+            take();
             fs::rename(&away, in_day("2027/01/01")).unwrap();
-            assert_eq!(changes.take(), BTreeSet::from([in_day("2027/01/01")]));
+            assert_eq!(take(), BTreeSet::from([in_day("2027/01/01")]));
             fs::remove_dir_all(&sessions).unwrap();
         }
     }
 
     #[test]
     fn the_kernel_reports_every_change_also_in_folders_that_are_made_later() {
-        if cfg!(target_os = "linux") {
+        if cfg!(target_os = "linux") && !common::portable::is_wanted() {
             check_that_all_changes_are_reported(|home| {
-                let changes = Changes::begin(home);
+                let mut changes = Changes::begin(home);
                 assert!(matches!(changes, Changes::Kernel(_)));
-                changes
+                Box::new(move || changes.take())
             });
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn as_on_macos_every_change_is_reported() {
+        check_that_all_changes_are_reported(|home| {
+            let mut watch = of_macos::KernelWatch::begin(home).unwrap();
+            Box::new(move || watch.take())
+        });
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn as_on_macos_a_write_wakes_a_reader() {
+        let home = tempfile::tempdir().unwrap();
+        let day = |day: &str| home.path().join("sessions/2026/11").join(day).join(NAME);
+        append(&day("22"));
+        let mut watch = of_macos::KernelWatch::begin(home.path()).unwrap();
+        // To a file that is watched; the first of a new day, by its folder; and to that.
+        for written in [day("22"), day("23"), day("23")] {
+            append(&written);
+            assert_eq!(
+                poll(&mut [PollFd::new(watch.wakes(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16)),
+                Ok(1)
+            );
+            assert_eq!(watch.take(), BTreeSet::from([written]));
+        }
+        assert!(watch.pace().is_some(), "writes to files that are not watched are found later");
     }
 
     #[test]
@@ -177,6 +227,9 @@ mod tests {
 
     #[test]
     fn polling_finds_every_change() {
-        check_that_all_changes_are_reported(Changes::polled);
+        check_that_all_changes_are_reported(|home| {
+            let mut changes = Changes::polled(home);
+            Box::new(move || changes.take())
+        });
     }
 }

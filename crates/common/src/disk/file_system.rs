@@ -21,9 +21,22 @@ fn number_of(path: &Path) -> Option<u32> {
 pub enum FileSystem {
     Local,
     Network,
+    /// A program's: of sshfs and many others, and local ones (rootless containers).
+    Fuse,
 }
 
 impl FileSystem {
+    /// Whether other machines may write to it, so that this kernel does not know all locks.
+    pub fn may_be_shared(self) -> bool {
+        self != FileSystem::Local
+    }
+
+    /// Whether the kernel reports nothing of what others write: inotify starts there, and then stays silent. FUSE reports
+    /// what this machine writes.
+    pub fn is_silent(self) -> bool {
+        self == FileSystem::Network
+    }
+
     /// Of an existing file. An unknown file system counts as local, as almost all are.
     #[cfg(target_os = "linux")]
     pub fn from_path(path: &Path) -> FileSystem {
@@ -47,8 +60,8 @@ impl FileSystem {
             | 0x7375_7245 | 0x564c // coda, ncp
             | 0x00c3_6400 | 0x0bd0_0bd0 | 0x4750_4653 | 0x0116_1970 | 0x7461_636f // ceph, lustre, gpfs, gfs2, ocfs2
             | 0x786f_4256 // the shared folders of VirtualBox
-            // fuse: sshfs and many others, and local ones, to which no harm is done.
-            | 0x6573_5546 => FileSystem::Network,
+            => FileSystem::Network,
+            0x6573_5546 => FileSystem::Fuse,
             _ => FileSystem::Local,
         }
     }
@@ -57,7 +70,8 @@ impl FileSystem {
     #[cfg(any(not(target_os = "linux"), test))]
     fn from_name(name: &str) -> FileSystem {
         match name {
-            "nfs" | "smbfs" | "afpfs" | "webdav" | "macfuse" | "osxfuse" => FileSystem::Network,
+            "nfs" | "smbfs" | "afpfs" | "webdav" => FileSystem::Network,
+            "macfuse" | "osxfuse" => FileSystem::Fuse,
             _ => FileSystem::Local,
         }
     }
@@ -82,11 +96,12 @@ mod tests {
 
     #[test]
     fn file_systems_of_other_machines_are_known_by_number_and_name() {
-        // Of NFS, SMB and FUSE; of ext4, btrfs, xfs, tmpfs and overlayfs.
+        // Of NFS, SMB, 9p and FUSE; of ext4, btrfs, xfs, tmpfs and overlayfs.
         for (kind, expected) in [
             (0x6969, FileSystem::Network),
             (0xff53_4d42, FileSystem::Network),
-            (0x6573_5546, FileSystem::Network),
+            (NINE_P, FileSystem::Network),
+            (0x6573_5546, FileSystem::Fuse),
             (0xef53, FileSystem::Local),
             (0x9123_683e, FileSystem::Local),
             (0x5846_5342, FileSystem::Local),
@@ -96,7 +111,7 @@ mod tests {
             assert_eq!(FileSystem::from_number(kind), expected, "{kind:x}");
         }
         for (name, expected) in
-            [("nfs", FileSystem::Network), ("smbfs", FileSystem::Network), ("apfs", FileSystem::Local)]
+            [("nfs", FileSystem::Network), ("macfuse", FileSystem::Fuse), ("apfs", FileSystem::Local)]
         {
             assert_eq!(FileSystem::from_name(name), expected, "{name}");
         }

@@ -1,5 +1,6 @@
 //! The launcher's loop while the command runs: bytes both ways, window size, signals, and the end.
 
+mod parting;
 mod stops;
 
 use super::backchannel::{SignalTarget, ToLauncher, ToMonitor};
@@ -16,7 +17,6 @@ use crate::signal_probe::{Reach, SignalProbe};
 use crate::signals::{Arrived, Sender, SignalPipe};
 use nix::libc;
 use nix::poll::PollFlags;
-use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::io;
 use std::os::fd::AsFd;
@@ -29,9 +29,6 @@ const DRAIN: Duration = Duration::from_millis(60);
 
 /// How long the launcher keeps the command's terminal open for the monitor's SIGHUP to arrive first.
 const HANG_UP: Duration = Duration::from_secs(2);
-
-/// How long the launcher waits for the monitor's end, which takes a few system calls.
-const PARTING: Duration = Duration::from_millis(200);
 
 pub(super) struct RelayLoop {
     terminal: UserTerminal,
@@ -119,21 +116,6 @@ impl RelayLoop {
         Ended { exit, at, signals: self.finish() }
     }
 
-    pub(super) fn finish(mut self) -> SignalPipe {
-        self.terminal.restore();
-        let _ = ToMonitor::Bye.send(&mut self.link);
-        // Until its end, past a late answer. A monitor that was stopped stays behind.
-        let until = Instant::now() + PARTING;
-        let left = || until.saturating_duration_since(Instant::now());
-        while is_ready(self.link.as_fd(), PollFlags::POLLIN, left()) {
-            if ToLauncher::receive(&mut self.link).is_none() {
-                let _ = waitpid(self.monitor, None);
-                break;
-            }
-        }
-        self.signals
-    }
-
     /// The limit counts only while no output waits to be written: a slow terminal gets all of it.
     fn is_draining(&self) -> bool {
         self.end.is_some() && !self.output.is_waiting()
@@ -187,6 +169,9 @@ impl RelayLoop {
     fn relay(&mut self, ready: &Ready) {
         if is_invalid(ready.user) {
             return self.hang_up();
+        }
+        if is_invalid(ready.master) {
+            self.command = SlaveSide::Closed(Instant::now());
         }
         if can_read(ready.master) && !self.output.is_waiting() {
             self.read_output();

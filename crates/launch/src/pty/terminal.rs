@@ -1,5 +1,6 @@
 //! The user's terminal: raw while the command runs, and restored on every way out.
 
+use super::ready::is_invalid;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -44,11 +45,11 @@ impl UserTerminal {
         }
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let own = ttyname(&stdin).and_then(|name| open(&name, flags, Mode::empty()));
-        // After `su` the terminal may belong to another user; /dev/tty can still be opened. On macOS `poll` knows no /dev/tty
-        // (POLLNVAL): Codex then gets the streams without a PTY.
-        #[cfg(not(target_os = "macos"))]
-        let own = own.or_else(|_| open("/dev/tty", flags, Mode::empty()));
-        let own = own?;
+        // After `su` the terminal may belong to another user; /dev/tty can still be opened.
+        let own = own.or_else(|_| open("/dev/tty", flags, Mode::empty()))?;
+        if !can_be_polled(own.as_fd()) {
+            return Err(io::Error::other("the terminal cannot be waited for"));
+        }
         // In the background this stops the launcher, as the command's first terminal access would stop the command.
         tcdrain(&own)?;
         let modes = tcgetattr(&own)?;
@@ -130,6 +131,13 @@ impl UserTerminal {
     }
 }
 
+/// On macOS `poll` cannot wait for `/dev/tty`, also where it is stdin (`</dev/tty`). Codex then gets the streams themselves.
+fn can_be_polled(terminal: BorrowedFd<'_>) -> bool {
+    let mut watched = [PollFd::new(terminal, PollFlags::POLLIN)];
+    let _ = poll(&mut watched, PollTimeout::ZERO);
+    !watched[0].revents().is_some_and(is_invalid)
+}
+
 impl AsFd for UserTerminal {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.own.as_fd()
@@ -139,5 +147,19 @@ impl AsFd for UserTerminal {
 impl Drop for UserTerminal {
     fn drop(&mut self) {
         self.restore();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_poll_refuses_is_no_terminal_to_relay() {
+        let opened = |flags| open("/dev/null", flags, Mode::empty()).unwrap();
+        assert!(can_be_polled(opened(OFlag::O_RDONLY).as_fd()));
+        // Linux refuses to wait for a mere path, as macOS does for /dev/tty.
+        #[cfg(target_os = "linux")]
+        assert!(!can_be_polled(opened(OFlag::O_PATH).as_fd()));
     }
 }

@@ -1,7 +1,7 @@
-//! kqueue on the files that Codex wrote to lately, and on their folders; polling finds writes to all others. Never run: the
-//! project has no such machine.
+//! kqueue on the files that Codex wrote to lately, and on their folders; polling finds writes to all others. Never run on
+//! macOS: the project has no such machine.
 
-use super::{PACE, Scan, is_live};
+use super::{Scan, is_live};
 use common::disk::vnode_alarm::VnodeAlarm;
 use std::collections::BTreeSet;
 use std::io;
@@ -12,16 +12,28 @@ use std::time::{Duration, Instant};
 /// Files that are watched: each takes a descriptor.
 const MOST_FILES: usize = 32;
 
+/// Folders that are watched: those of the last days, by their names.
+const MOST_FOLDERS: usize = 40;
+
+/// How often all files are looked at: Codex may resume a session whose file is not watched.
+const SCAN: Duration = Duration::from_secs(10);
+
 pub struct KernelWatch {
     alarm: VnodeAlarm,
     scan: Scan,
+    folders: BTreeSet<PathBuf>,
     scanned_at: Instant,
 }
 
 impl KernelWatch {
     pub(super) fn begin(home: &Path) -> io::Result<KernelWatch> {
         let alarm = VnodeAlarm::new()?;
-        let mut watch = KernelWatch { alarm, scan: Scan::new(home), scanned_at: Instant::now() };
+        let mut watch = KernelWatch {
+            alarm,
+            scan: Scan::new(home),
+            folders: BTreeSet::new(),
+            scanned_at: Instant::now(),
+        };
         watch.watch();
         Ok(watch)
     }
@@ -30,24 +42,31 @@ impl KernelWatch {
         self.alarm.wakes()
     }
 
-    /// Codex may resume a session whose file is not watched.
     pub(super) fn pace(&self) -> Option<Duration> {
-        Some(PACE)
+        Some(SCAN)
     }
 
     fn watch(&mut self) {
         let files: Vec<PathBuf> = self.scan.newest().take(MOST_FILES).map(Path::to_path_buf).collect();
-        let folders: BTreeSet<PathBuf> =
-            files.iter().filter_map(|file| file.parent()).map(Path::to_path_buf).collect();
         let sessions = self.scan.folder.clone();
-        self.alarm.set(files.into_iter().chain(folders).chain([sessions]));
+        // Up to `sessions`: the folder of a month shows the folder of a new day.
+        let folders = |file: &PathBuf| -> Vec<PathBuf> {
+            let above = file.ancestors().skip(1).take_while(|folder| folder.starts_with(&sessions));
+            above.map(Path::to_path_buf).collect()
+        };
+        // An archived session may come back to a folder that has no other.
+        self.folders.extend(files.iter().flat_map(folders));
+        self.folders.retain(|folder| folder.is_dir());
+        let lately = self.folders.iter().rev().take(MOST_FOLDERS).cloned().chain([sessions]);
+        self.alarm.set(files.into_iter().chain(lately));
     }
 
     pub(super) fn take(&mut self) -> BTreeSet<PathBuf> {
         let (files, folders): (BTreeSet<PathBuf>, BTreeSet<PathBuf>) =
             self.alarm.take().into_iter().partition(|path| is_live(path));
+        self.scan.note(&files);
         let mut changed = files;
-        if !folders.is_empty() || self.scanned_at.elapsed() >= PACE {
+        if !folders.is_empty() || self.scanned_at.elapsed() >= SCAN {
             self.scanned_at = Instant::now();
             changed.extend(self.scan.take());
             self.watch();
