@@ -32,6 +32,10 @@ bench:
 demo:
     cargo run --release --example demo
 
+# Both macOS programs are built and linked, and their load commands checked; on any machine.
+macos-link:
+    scripts/macos-link
+
 # Documentation, private items too.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items

@@ -1,5 +1,6 @@
-// The structures and numbers of macOS that the program uses, as Apple's headers have them. Compiled for both processors in
-// .ci/run, never run. The Rust side has the same numbers: crates/launch/src/process/macos.rs, src/claim/processes/macos.rs.
+// The structures and numbers of macOS that the program uses, as Apple's headers have them.
+// .ci/run compiles it for both processors; it is never run. Assertions in Rust have the numbers that the program uses:
+// crates/launch/src/process/macos.rs, src/claim/processes/macos.rs, crates/common/src/disk/vnode_alarm/kqueue.rs.
 
 #include <fcntl.h>
 #include <libproc.h>
@@ -30,6 +31,7 @@ SAME(PROC_PIDPATHINFO_MAXSIZE, 4096);
 SAME(sizeof(struct proc_fdinfo), 8);
 SAME(offsetof(struct proc_fdinfo, proc_fdtype), 4);
 SAME(sizeof(struct proc_fileinfo), 24);
+SAME(offsetof(struct proc_fileinfo, fi_openflags), 0);
 SAME(sizeof(struct vnode_info), 152);
 SAME(sizeof(struct vnode_info_path), 1176);
 SAME(offsetof(struct vnode_info_path, vip_path), 152);

@@ -81,19 +81,27 @@ pub fn locate(world: &World) -> Result<PathBuf, LocateError> {
     let path = world.variables.os("PATH").unwrap_or(OsStr::new(""));
     let here = world.cwd.clone().unwrap_or_else(|| "/".into());
     let candidates = which::which_in_all("codex", Some(path), here).into_iter().flatten();
-    let mut others = candidates.into_iter().filter(|file| {
+    let others = candidates.into_iter().filter(|file| {
         fs::metadata(file).is_ok_and(|metadata| !is_same_file(&metadata, us.as_ref())) && !is_shim(file)
     });
-    let is_windows = |file: &PathBuf| world.is_wsl() && file_system::is_of_host(file);
+    let is_of_windows = |file: &Path| world.is_wsl() && file_system::is_of_host(file);
+    first_of_this_system(others, is_of_windows)
+        .map_err(|of_windows| of_windows.map_or_else(|| not_found(path), LocateError::OfWindows))
+}
+
+/// An error names the first that is Windows', if one is.
+fn first_of_this_system(
+    files: impl Iterator<Item = PathBuf>,
+    is_of_windows: impl Fn(&Path) -> bool,
+) -> Result<PathBuf, Option<PathBuf>> {
     let mut of_windows = None;
-    let real = others.find(|file| {
-        let is_windows = is_windows(file);
-        if is_windows {
-            of_windows.get_or_insert_with(|| file.clone());
+    for file in files {
+        if !is_of_windows(&file) {
+            return Ok(file);
         }
-        !is_windows
-    });
-    real.ok_or_else(|| of_windows.map_or_else(|| not_found(path), LocateError::OfWindows))
+        of_windows.get_or_insert(file);
+    }
+    Err(of_windows)
 }
 
 /// What a script runs with `codex`.
@@ -143,4 +151,21 @@ fn is_shim(file: &Path) -> bool {
     let read = File::open(file).and_then(|file| file.take(512).read_to_end(&mut head));
     let has_mark = || head.windows(SHIM_MARK.len()).any(|window| window == SHIM_MARK.as_bytes());
     read.is_ok() && head.starts_with(b"#!") && has_mark()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_codex_is_passed_by_and_named_when_there_is_no_other() {
+        let is_of_windows = |file: &Path| file.starts_with("/mnt/c");
+        let [windows, other, linux] =
+            ["/mnt/c/npm/codex", "/mnt/c/codex", "/usr/bin/codex"].map(PathBuf::from);
+        let choose = |files: &[&PathBuf]| first_of_this_system(files.iter().copied().cloned(), is_of_windows);
+        assert_eq!(choose(&[&windows, &linux]), Ok(linux.clone()));
+        assert_eq!(choose(&[&linux, &windows]), Ok(linux));
+        assert_eq!(choose(&[&windows, &other]), Err(Some(windows)));
+        assert_eq!(choose(&[]), Err(None));
+    }
 }

@@ -7,6 +7,7 @@ mod pty;
 mod pty_codex;
 mod shims;
 mod streams;
+#[cfg(target_os = "linux")]
 mod transparency;
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_codex-traced");

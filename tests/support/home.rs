@@ -122,6 +122,7 @@ trust_level = "trusted"
         command.current_dir(self.work()).env_clear().envs(self.environment());
         // The tests run a second time without what only Linux has.
         if let Some(value) = std::env::var_os(PORTABLE) {
+            assert!(cfg!(debug_assertions), "{PORTABLE} needs a debug build");
             command.env(PORTABLE, value);
         }
         command

@@ -1,4 +1,4 @@
-//! Processes on macOS, from `libproc`. Type-checked in CI, never run: the project has no such machine.
+//! Processes on macOS, from `libproc`. Linked and compared with Apple's headers, never run: the project has no such machine.
 
 use super::{ProcessInfo, Processes, ThreadOf, is_codex, process_arguments};
 use codex_session::thread::ThreadId;
@@ -36,7 +36,8 @@ const MOST_ARGUMENTS: usize = 1 << 20;
 // As scripts/macos-abi.c has it from Apple's headers.
 const _: () = {
     assert!(mem::size_of::<OpenFile>() == 1200);
-    assert!(mem::offset_of!(OpenFile, vnode) == 24);
+    assert!(mem::offset_of!(OpenFile, open_flags) == 0 && mem::offset_of!(OpenFile, vnode) == 24);
+    assert!(OPEN_FILE == 2 && FOR_WRITING == 2 && MOST_ARGUMENTS == 1_048_576);
     assert!(mem::offset_of!(libc::vnode_info_path, vip_path) == 152);
     assert!(mem::size_of::<libc::proc_fdinfo>() == 8 && mem::offset_of!(libc::proc_fdinfo, proc_fdtype) == 4);
     assert!(libc::PROC_PIDLISTFDS == 1 && libc::PROX_FDTYPE_VNODE == 1);

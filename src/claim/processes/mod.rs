@@ -47,7 +47,7 @@ fn is_codex(program: &std::path::Path) -> bool {
     program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("codex"))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, any(target_os = "linux", target_os = "macos")))]
 mod tests {
     use super::*;
     use std::fs::{self, File};

@@ -47,7 +47,7 @@ fn system(name: &str) -> Option<Finding> {
         Finding::note(
             "system",
             "macOS: this version was checked for it, and never run on it",
-            "docs/macos.md lists what may differ; please report what does",
+            "the project's docs/macos.md lists what may differ; please report what does",
         )
     })
 }

@@ -177,7 +177,8 @@ fn deliver(child: Pid, target: SignalTarget, signal: i32) {
 }
 
 /// When a session's leader ends, the kernel hangs up the terminal, and background processes of the command with
-/// it. So the session first gives up its terminal. macOS refuses that to the leader (EINVAL).
+/// it. So the session first gives up its terminal. macOS refuses that to the leader (EINVAL): there
+/// those processes lose their terminal without a signal.
 fn give_up_terminal() {
     let Ok(terminal) = open("/dev/tty", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) else { return };
     if tcsetpgrp(&terminal, getpgrp()).is_ok() {
