@@ -77,7 +77,8 @@ impl Stage {
 
     fn traced(&self, words: &[&str]) -> Command {
         let mut command = self.home.traced(LAUNCHER, &self.codex);
-        command.args(words);
+        // A tracer, which a slow launch starts, would read the pipe before the finisher.
+        command.args(words).env("CODEX_TRACED_LIVE", "off");
         command
     }
 
@@ -190,7 +191,12 @@ fn a_closed_window_ends_codex_also_when_the_signal_probe_does_not_answer() {
     let is_probe = |id: &Pid| {
         fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim_end() == "codex-witness")
     };
-    let probe = stage.home.processes().into_iter().find(is_probe).expect("a signal probe");
+    let mut probe = None;
+    wait_for("a signal probe", LIMIT, || {
+        probe = stage.home.processes().into_iter().find(is_probe);
+        probe.is_some()
+    });
+    let probe = probe.expect("it was waited for");
     kill(probe, Signal::SIGSTOP).expect("stop the signal probe");
     assert_eq!(terminal.close(), End::Signal(Signal::SIGHUP as i32));
     stage.tell();

@@ -150,7 +150,8 @@ fn databricks_gets_the_whole_trace_when_a_turn_ends() {
     assert!(!text().contains("llm_call_3"), "in the second turn");
     beside.grow_to(3);
     wait_for("the second turn", LIMIT, || text().contains("llm_call_3"));
-    assert_eq!(uploads(), 2, "one upload for each turn: {:#?}", databricks.story());
+    // One for each turn, and an update that was cut off is sent again.
+    assert!(uploads() >= 2, "{:#?}", databricks.story());
     beside.grow_to(4);
     assert_eq!([launch.end().stderr, control.end().stderr], ["", ""]);
     assert_eq!(databricks.traces(), std::slice::from_ref(&id));

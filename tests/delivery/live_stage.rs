@@ -111,7 +111,7 @@ impl Stage {
 
     pub(crate) fn traced(&self, words: &[&str]) -> Command {
         let mut command = self.home.traced(LAUNCHER, &self.codex);
-        command.args(words).env("NOTES", "kept");
+        command.args(words).env("NOTES", "kept").env("CODEX_TRACED_WAIT", "110");
         command
     }
 

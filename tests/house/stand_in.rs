@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -183,8 +182,7 @@ fn a_dropped_stream_is_seen_at_once_and_tried_again() {
     let server = ModelServer::start(Script::new().reply(dropped).reply(Reply::new().answer("whole")));
     let home = Home::new(&server.url());
 
-    let outcome =
-        start(&mut exec(&home, &codex, &["do it"])).finish(Duration::from_secs(20)).ended(End::Code(0));
+    let outcome = start(&mut exec(&home, &codex, &["do it"])).finish(LIMIT).ended(End::Code(0));
 
     server.assert_script_used_up_exactly();
     assert_eq!(outcome.stdout, "whole\n");

@@ -214,7 +214,11 @@ impl Visit {
         let mut family = vec![script.expect("the script runs")];
         for _ in 0..if who == Who::Plain { 1 } else { 3 } {
             let parent = family.last().copied();
-            let is_child = |id: &Pid| parent_of(*id) == parent && !words(*id).starts_with(FINISHER);
+            let is_child = |id: &Pid| {
+                parent_of(*id) == parent
+                    && !words(*id).starts_with(FINISHER)
+                    && !words(*id).starts_with("codex-witness")
+            };
             let child = self.processes().into_iter().find(is_child);
             family.push(child.expect("each has a child but the last"));
         }
@@ -233,7 +237,7 @@ impl Visit {
             let kept = KEPT.iter().find(|(word, _)| words.contains(word));
             kept.map_or(words.clone(), |(_, name)| (*name).to_owned())
         };
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + LIMIT;
         loop {
             let mut left: Vec<String> =
                 self.processes().iter().filter(|id| !window.contains(id)).map(told).collect();

@@ -447,7 +447,8 @@ fn what_the_command_leaves_in_the_background_lives_on() {
         r#"
 child = os.fork()
 if child == 0:
-    open("left", "w").write(str(os.getpid()))
+    with open("half", "w") as half: half.write(str(os.getpid()))
+    os.rename("half", "left")
     signal.pause()
 while not os.path.exists("left"): pass
 print("end")
@@ -674,7 +675,8 @@ os.write(1, b"ready")
 os.read(0, 1)
 termios.tcsetattr(0, termios.TCSANOW, saved)
 os.write(1, b" right ")
-while not os.path.exists("typed"): pass
+while not os.path.exists("typed"): __import__("time").sleep(0.001)
+os._exit(0)
 "#,
     );
     let typed = probe.home.work().join("typed");

@@ -98,7 +98,7 @@ fn spawn(name: &str) -> Reply {
 }
 
 fn wait() -> Reply {
-    Reply::new().item(Item::call("wait_agent", json!({"timeout_ms": 10_000})).namespace("collaboration"))
+    Reply::new().item(Item::call("wait_agent", json!({"timeout_ms": 60_000})).namespace("collaboration"))
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! Codex's full-screen interface, traced: whose session it was, and what became of it.
 
 use crate::LAUNCHER;
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::time::Duration;
+use support::run::LIMIT;
 use support::tmux::Tmux;
-use support::{Codex, Gate, Home, ModelServer, Oracle, Reply, Script, assert_facts, codex, run, wait_for};
+use support::{
+    Codex, Gate, Home, ModelServer, Oracle, Reply, Script, assert_facts, codex, kill_all, run, wait_for,
+};
 
 /// A turn here takes part of a second.
-const TURN: Duration = Duration::from_secs(30);
+const TURN: Duration = LIMIT;
 
 /// bash in tmux, with the launcher at hand as `$T` and plain codex as `$P`.
 fn shell<'a>(home: &'a Home, codex: &Codex) -> Tmux<'a> {
@@ -208,7 +210,8 @@ fn a_turn_whose_finisher_is_killed_is_completed_by_the_next_launch() {
     shell.type_line("$T 'slow prompt'; echo ended $?");
     gate.wait_until_reached(TURN);
     quit(&shell, "ended 0");
-    wait_for("what there is to be delivered", TURN, || home.database().exists() && home.spooled().is_empty());
+    let so_far = || home.database().exists() && home.spooled().is_empty() && !super::traced(&home).is_empty();
+    wait_for("the trace as far as it got", TURN, so_far);
     assert_facts(&oracle.trace(&home.database()), r#"trace IN_PROGRESS request="slow prompt""#);
     assert_eq!(home.launches().len(), 1, "the launch's notes wait");
     let is_ours = |id: &Pid| {
@@ -216,7 +219,7 @@ fn a_turn_whose_finisher_is_killed_is_completed_by_the_next_launch() {
             .is_ok_and(|words| words.starts_with(b"codex-traced\0mlflow\0finish"))
     };
     let finisher = home.processes().into_iter().find(is_ours).expect("it waits for the turn");
-    kill(finisher, Signal::SIGKILL).expect("kill it");
+    kill_all([finisher]);
 
     gate.open();
     let ended = || fs::read_to_string(home.rollout()).expect("read the rollout").contains("task_complete");

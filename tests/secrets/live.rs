@@ -108,7 +108,7 @@ fn a_hostile_server_gets_nothing_but_what_was_meant_for_it_and_steers_nothing() 
                 ("MLFLOW_HTTP_REQUEST_TIMEOUT", "5"),
                 ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),
                 ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0"),
-                ("CODEX_TRACED_WAIT", "20"),
+                ("CODEX_TRACED_WAIT", "90"),
             ]);
             command
         };

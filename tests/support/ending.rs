@@ -72,7 +72,10 @@ impl Ending {
 
     /// The launcher under test, with the stand-in as the real Codex.
     pub fn traced(&self, launcher: &str) -> Command {
-        self.home.traced(launcher, &self.codex)
+        let mut command = self.home.traced(launcher, &self.codex);
+        // A tracer, which a slow launch starts, would read the pipe before the finisher.
+        command.env("CODEX_TRACED_LIVE", "off");
+        command
     }
 
     /// Waits for the process that works on the session: it reads until the session is handed over.

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::normalise::Normaliser;
 use crate::run::{LIMIT, Outcome, Running, start_with_open_input, wait_for};
 
-/// How long `openai-codex` 0.163 waits between SIGTERM and SIGKILL.
-const SDKS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the client waits between SIGTERM and SIGKILL. `openai-codex` 0.163 waits for 2 s, in which a Codex on a busy
+/// machine does not end.
+const SDKS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server and the client's end of its streams.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,19 @@ pub struct ServerOptions {
     pub variables: Vec<(String, String)>,
     /// MLflow's price list, which a server looks for on the network at its first spans.
     pub with_catalog: bool,
+}
+
+/// MLflow does not report which port it got, so it is chosen here. It is below those that the kernel chooses (32768 and
+/// up): during MLflow's start no other test's listener gets it.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = std::process::id().wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(step % 22_000).expect("it fits");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl MlflowServer {
@@ -96,9 +110,7 @@ impl MlflowServer {
 
     fn within(folder: TempDir, python: &Path, options: &ServerOptions) -> MlflowServer {
         let log = File::create(folder.path().join("log")).expect("make a server's log");
-        // Chosen here, since MLflow does not report which port it got.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-        let port = port.expect("a free port").port();
+        let port = free_port();
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", SHELL, "sh"]).arg(folder.path()).arg(python);
         shell.args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--port"]);

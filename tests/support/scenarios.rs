@@ -17,7 +17,7 @@ pub fn nested_agents() -> Script {
         Reply::new().item(Item::call("spawn_agent", arguments).namespace("collaboration"))
     };
     let wait = || {
-        let arguments = json!({"timeout_ms": 20_000});
+        let arguments = json!({"timeout_ms": 60_000});
         Reply::new().item(Item::call("wait_agent", arguments).namespace("collaboration"))
     };
     let script = "text(await tools.exec_command({cmd:'echo from within'}))";

@@ -59,7 +59,7 @@ impl Tmux<'_> {
         while Instant::now() < until {
             self.press("Enter");
             let pressed = Instant::now();
-            while pressed.elapsed() < Duration::from_secs(5) {
+            while pressed.elapsed() < Duration::from_secs(20) {
                 if self.screen().contains(what_follows) {
                     return;
                 }

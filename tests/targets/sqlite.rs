@@ -89,10 +89,12 @@ fn a_server_and_a_launch_that_write_at_the_same_time_lose_nothing() {
             people.is_finished() || count.is_ok_and(|count| count > 0)
         };
         wait_for("people to add something", PATIENCE, begun);
+        let mut beside = 0;
         for number in 2..=10 {
             export(&database, &trace(number));
+            beside += usize::from(!people.is_finished());
         }
-        assert!(!people.is_finished(), "we wrote while the server did");
+        assert!(beside > 0, "we wrote while the server did");
         for number in 1..=20 {
             export(&database, &trace(number));
         }

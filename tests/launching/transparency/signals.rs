@@ -1,6 +1,7 @@
 //! Each signal, to the process that was started and to its group: what reaches Codex, how often, and how it all ends.
 
 use nix::libc;
+use nix::unistd::Pid;
 use support::End;
 
 use super::twice::{Act, Place, Stage, assert_ended, assert_none, assert_same, compare, send};
@@ -152,14 +153,14 @@ fn keys_of_a_terminal_are_one_signal_each() {
                 let caught = || std::fs::read_to_string(stage.at("caught")).unwrap_or_default();
                 let has = |signal: i32| caught().lines().any(|line| line == format!("{signal:02}"));
                 support::wait_for("the key's signal", support::run::LIMIT, || has(signal));
-                // A second one would come before this.
-                for id in stage.home.processes() {
-                    let name = std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
-                    if !name.starts_with("bash") {
-                        send(id.as_raw(), libc::SIGUSR2);
-                        break;
-                    }
-                }
+                // A second one would come before this. The shell's child: the launcher, or Codex itself.
+                let of_shell = format!("PPid:\t{}\n", act.id());
+                let is_started = |id: &Pid| {
+                    std::fs::read_to_string(format!("/proc/{id}/status"))
+                        .is_ok_and(|status| status.contains(&of_shell))
+                };
+                let started = stage.home.processes().into_iter().find(is_started).expect("the shell's child");
+                send(started.as_raw(), libc::SIGUSR2);
                 support::wait_for("the last signal", support::run::LIMIT, || has(libc::SIGUSR2));
                 std::fs::write(stage.at("b"), "").expect("tell the probe");
             });

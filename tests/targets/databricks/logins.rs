@@ -101,7 +101,7 @@ fn an_oauth_token_that_expires_on_the_way_is_replaced() {
 fn an_oauth_token_that_is_about_to_expire_is_replaced_before_it_is_refused() {
     let databricks = Databricks::start(Rules { token_expires_in: 30, ..Rules::default() });
     robot(&databricks).of(&trace()).expect("delivered with many tokens");
-    assert_eq!(refusals(&databricks), 0);
+    assert_eq!(refusals(&databricks), 0, "{:?}", databricks.story());
     assert!(grants(&databricks) > 3, "{:?}", databricks.story());
 }
 
