@@ -343,7 +343,8 @@ fn the_first_launch_on_a_machine_killed_after_codex_made_its_home_loses_no_sessi
     let own = home.user().join(".codex");
     let ours = || {
         let mut command = home.traced(LAUNCHER, &codex.native);
-        command.env_remove("CODEX_HOME");
+        // A tracer, which a slow launch starts, would complete the trace by itself.
+        command.env_remove("CODEX_HOME").env("CODEX_TRACED_LIVE", "off");
         command
     };
     let provider = format!(

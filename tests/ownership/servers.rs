@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use support::home::is_portable;
 use support::run::LIMIT;
 use support::{
     Codex, End, Gate, Home, JsonRpc, ModelServer, Oracle, Reply, Script, assert_facts, codex,
@@ -27,8 +28,11 @@ fn ours(home: &Home, codex: &Codex) -> Command {
     command
 }
 
-/// The thread is noted by the launcher, before it has a session file.
+/// The thread is noted by the launcher, before it has a session file. Without a list of locks it is noted later.
 fn wait_for_claim(home: &Home, thread: &str) {
+    if is_portable() {
+        return;
+    }
     let folder = home.state().join("launches");
     let is_noted = |name: String| {
         let notes = fs::read_to_string(folder.join(name)).unwrap_or_default();

@@ -17,6 +17,11 @@ use crate::run::{End, LIMIT, has_files, run, wait_for};
 /// Switches off what only Linux has (crates/common/src/portable.rs).
 pub const PORTABLE: &str = "CODEX_TRACED_TEST_PORTABLE";
 
+/// Whether this run does without what only Linux has.
+pub fn is_portable() -> bool {
+    std::env::var_os(PORTABLE).is_some()
+}
+
 /// Takes exec_command and apply_patch directly; newer models wrap all tools in code mode.
 const MODEL: &str = "gpt-5.5";
 

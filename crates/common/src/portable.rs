@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 /// The variable that a test sets.
 pub const VARIABLE: &str = "CODEX_TRACED_TEST_PORTABLE";
 
-/// Whether this process does without `/proc/locks`, inotify, start times of processes and descriptors of processes. Debug
-/// builds only.
+/// Whether this process does without `/proc/locks`, inotify, descriptors of processes and the sender of a signal, as on
+/// macOS. Debug builds only.
 pub fn is_wanted() -> bool {
     static IS_WANTED: LazyLock<bool> =
         LazyLock::new(|| cfg!(debug_assertions) && std::env::var_os(VARIABLE).is_some());

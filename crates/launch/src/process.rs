@@ -33,7 +33,7 @@ pub enum Life {
 
 impl Process {
     pub fn from_id(id: u32) -> Process {
-        Process { id, born: facts(id).map(|facts| facts.born), namespace: system::own_namespace() }
+        Process { id, born: system::facts(id).map(|facts| facts.born), namespace: system::own_namespace() }
     }
 
     pub fn current() -> Process {
@@ -46,7 +46,7 @@ impl Process {
         }
         let alive = match self.born {
             // The kernel may have reused the number; the start time shows it.
-            Some(born) => facts(self.id).is_some_and(|facts| facts.born == born && !facts.is_zombie),
+            Some(born) => system::facts(self.id).is_some_and(|facts| facts.born == born && !facts.is_zombie),
             None => kill(Pid::from_raw(self.id.cast_signed()), None) != Err(Errno::ESRCH),
         };
         if alive { Life::Alive } else { Life::Gone }
@@ -72,11 +72,6 @@ pub struct Facts {
     /// As `Process::born`.
     pub born: u64,
     pub is_zombie: bool,
-}
-
-/// None for a process that is gone, and where the system does not report it.
-fn facts(id: u32) -> Option<Facts> {
-    if portable::is_wanted() { None } else { system::facts(id) }
 }
 
 /// None for a process that is gone, and where the system does not report it.
