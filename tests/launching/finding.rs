@@ -240,11 +240,9 @@ fn what_a_killed_launcher_left_is_finished_by_the_next_launch() {
     killed.env("MLFLOW_TRACKING_URI", format!("sqlite:///{}", asked_for.display()));
     let killed = start(killed.args(["exec", "do it"]));
     gate.wait_until_reached(LIMIT);
-    let orphan = {
-        let is_codex =
-            |id: &Pid| fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|file| file == codex.native);
-        home.processes().into_iter().find(is_codex).expect("a codex")
-    };
+    let native = fs::canonicalize(&codex.native).expect("codex is there");
+    let is_codex = |id: &Pid| fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|file| file == native);
+    let orphan = home.processes().into_iter().find(is_codex).expect("a codex");
     kill(killed.pid(), Signal::SIGKILL).expect("kill the launcher");
     gate.open();
     assert_eq!(killed.finish(LIMIT).ended(End::Signal(9)).stdout, "done\n", "codex went on");
