@@ -1,5 +1,5 @@
 // The structures and numbers of macOS that the program uses, as Apple's headers have them.
-// .ci/run compiles it for both processors; it is never run. Assertions in Rust have the numbers that the program uses:
+// .ci/run compiles it for both processors; it is never run. Assertions in Rust have the numbers that the program names itself (libc has the others):
 // crates/launch/src/process/macos.rs, src/claim/processes/macos.rs, crates/common/src/disk/vnode_alarm/kqueue.rs.
 
 #include <fcntl.h>

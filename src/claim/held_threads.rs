@@ -28,9 +28,7 @@ impl HeldThreads {
         // Neither inotify nor this kernel's list shows what another machine does there.
         let locks = match FileSystem::from_path(home.path()) {
             FileSystem::Local => LockWatch::open(home),
-            FileSystem::Network | FileSystem::Fuse => {
-                Err(io::Error::other("the home is on a network's file system"))
-            }
+            FileSystem::Network => Err(io::Error::other("the home is on a network's file system")),
         };
         let locks = locks.inspect_err(|error| {
             tracing::info!("codex's locks cannot be used ({error}): the launcher polls its open files")

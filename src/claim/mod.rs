@@ -27,7 +27,7 @@ use launch::process::Process;
 pub fn writer_of(home: &CodexHome, thread: &ThreadId) -> Option<Process> {
     let by_locks = match FileSystem::from_path(home.path()) {
         FileSystem::Local => writer_locks::holder_of(home, thread).ok(),
-        FileSystem::Network | FileSystem::Fuse => None,
+        FileSystem::Network => None,
     };
     let holder = by_locks.unwrap_or_else(|| open_files::writer_of(&processes::LocalProcesses, thread));
     holder.map(Process::from_id)

@@ -87,7 +87,7 @@ fn is_written_since(path: &Path, since: Timestamp) -> bool {
     let modified = fs::metadata(path).and_then(|file| file.modified());
     let slack = match FileSystem::from_path(path) {
         FileSystem::Local => LOCAL_SLACK,
-        FileSystem::Network | FileSystem::Fuse => NETWORK_SLACK,
+        FileSystem::Network => NETWORK_SLACK,
     };
     modified.is_ok_and(|at| at + slack >= SystemTime::from(since))
 }

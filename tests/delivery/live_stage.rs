@@ -16,18 +16,17 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
 use support::run::{LIMIT, start_with_open_input};
 use support::{
-    End, Home, Oracle, Outcome, Running, Trace, TrackingUri, kill_all, run, wait_for, write_program,
+    End, HOLD, Home, Oracle, Outcome, Running, Trace, TrackingUri, kill_all, run, wait_for, write_program,
 };
 
 /// The thread in the recorded sessions' place, as far as its last digits.
 const THREAD: &str = "01a202b6-a73e-7ee3-8243-";
 
-/// Holds the lock of each thread that it reads, prints that once the launch has noted it, and ends with code 7 at the
+/// Holds each thread that it reads, prints that once the launch has noted it, and ends with code 7 at the
 /// end of its input.
-const CODEX: &str = r#"#!/usr/bin/env python3
-import fcntl, glob, os, sys, time
-home, locks = os.environ["CODEX_HOME"], []
-os.makedirs(home + "/thread-writer-locks", exist_ok=True)
+const CODEX: &str = r#"
+import glob, os, sys, time
+home, held = os.environ["CODEX_HOME"], []
 def is_noted(thread):
     texts = []
     for path in glob.glob(home + "/mlflow/launches/*.jsonl"):
@@ -38,9 +37,7 @@ def is_noted(thread):
     return any(f'"id":{os.getpid()},' in text and thread in text for text in texts)
 for line in sys.stdin:
     thread = line.strip()
-    lock = open(f"{home}/thread-writer-locks/{thread}.lock", "w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    locks.append(lock)
+    held += hold(home, thread)
     until = time.monotonic() + 30
     while os.environ["NOTES"] == "kept" and not is_noted(thread) and time.monotonic() < until:
         time.sleep(0.005)
@@ -104,7 +101,7 @@ impl Stage {
     pub(crate) fn new() -> Stage {
         let home = Home::new("http://127.0.0.1:9");
         let codex = home.root().join("codex.py");
-        write_program(&codex, CODEX);
+        write_program(&codex, [HOLD, CODEX].concat());
         fs::create_dir_all(home.sessions().join("2026/11/22")).expect("make the session's folder");
         Stage { home, codex }
     }

@@ -12,19 +12,18 @@ use nix::unistd::mkfifo;
 use serde_json::Value;
 
 use crate::executable::write_program;
+use crate::held_thread::HOLD;
 use crate::home::Home;
 use crate::run::{LIMIT, wait_for};
 
 /// A session of the real Codex.
 const SESSION: &str = include_str!("../corpus/0.169.0/exec-basic.jsonl");
 
-/// Holds the thread's lock as Codex does until the launch has noted it, prints a line, and ends with code 7.
-const CODEX: &str = r#"#!/usr/bin/env python3
-import fcntl, glob, os, sys, time
+/// Holds the thread as Codex does until the launch has noted it, prints a line, and ends with code 7.
+const CODEX: &str = r#"
+import glob, os, sys, time
 home, thread = os.environ["CODEX_HOME"], "THREAD"
-os.makedirs(home + "/thread-writer-locks", exist_ok=True)
-lock = open(f"{home}/thread-writer-locks/{thread}.lock", "w")
-fcntl.flock(lock, fcntl.LOCK_EX)
+held = hold(home, thread)
 for path in glob.glob(f"{home}/sessions/*/*/*/rollout-*-{thread}.jsonl"):
     os.utime(path)
 def is_noted():
@@ -62,7 +61,7 @@ impl Ending {
         let meta: Value = serde_json::from_str(first).expect("a line is JSON");
         let thread = meta["payload"]["id"].as_str().expect("the first line names the thread");
         let codex = home.root().join("codex.py");
-        write_program(&codex, CODEX.replace("THREAD", thread));
+        write_program(&codex, [HOLD, &CODEX.replace("THREAD", thread)].concat());
         let folder = home.sessions().join("2026/11/22");
         fs::create_dir_all(&folder).expect("make the session's folder");
         let session = folder.join(format!("rollout-2026-11-22T10-00-00-{thread}.jsonl"));

@@ -123,8 +123,8 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     sync(&File::open(folder)?)
 }
 
-/// Makes what was written to the file survive a power cut. On macOS std asks for a full sync (`F_FULLFSYNC`), which file
-/// systems of other machines do not have: an ordinary one remains there.
+/// Makes what was written to the file survive a power cut. On macOS std asks for a full sync (`F_FULLFSYNC`), which network
+/// file systems do not have: there it makes an ordinary sync.
 pub fn sync(file: &File) -> io::Result<()> {
     match file.sync_all() {
         Err(error) if lacks_full_sync(&error) => Ok(nix::unistd::fsync(file)?),

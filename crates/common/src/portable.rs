@@ -1,5 +1,6 @@
 //! Lets tests on Linux run the paths of systems that have less.
 
+use std::io;
 use std::sync::LazyLock;
 
 /// The variable that a test sets.
@@ -11,4 +12,9 @@ pub fn is_wanted() -> bool {
     static IS_WANTED: LazyLock<bool> =
         LazyLock::new(|| cfg!(debug_assertions) && std::env::var_os(VARIABLE).is_some());
     *IS_WANTED
+}
+
+/// An error where it is wanted.
+pub fn refuse() -> io::Result<()> {
+    if is_wanted() { Err(io::Error::from(io::ErrorKind::Unsupported)) } else { Ok(()) }
 }

@@ -77,13 +77,24 @@ fn pass_on(child: Pid, signals: &SignalPipe, probe: &mut SignalProbe) -> Option<
             last = Some(arrived.signal);
         }
         match probe.reach_of(arrived) {
-            Reach::Group => to_group.push(arrived.signal),
+            Reach::Group if !may_be_by_name(arrived.signal, PROBE_HAS_OUR_NAME) => {
+                to_group.push(arrived.signal)
+            }
             Reach::UsAlone if to_group.contains(&arrived.signal) => {}
-            // Only the launcher received it.
-            Reach::UsAlone => _ = send(child.as_raw(), arrived.signal),
+            // Only the launcher received it, or launcher and probe.
+            Reach::UsAlone | Reach::Group => _ = send(child.as_raw(), arrived.signal),
         }
     }
     last
+}
+
+/// Only Linux lets a process change the name by which `killall` and `pkill` find it.
+const PROBE_HAS_OUR_NAME: bool = !cfg!(target_os = "linux");
+
+/// Whether the signal may be one by name, which reaches launcher and probe, and not the command. To pass on one too many
+/// does no harm; one that is lost leaves Codex running.
+fn may_be_by_name(signal: i32, has_our_name: bool) -> bool {
+    has_our_name && matches!(signal, libc::SIGTERM | libc::SIGHUP)
 }
 
 /// Waits until a signal arrives or the companion is due; true when the companion's descriptor is ready.
@@ -92,4 +103,20 @@ fn sleep(signals: &SignalPipe, attended: &Attended) -> bool {
     watched.extend(attended.wakes().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
     let _ = poll(&mut watched, timeout(attended.patience()));
     watched.get(1).is_some_and(|fd| fd.any() == Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_by_name_is_passed_on_where_the_probe_has_our_name() {
+        for (signal, expected) in [(libc::SIGTERM, true), (libc::SIGHUP, true), (libc::SIGINT, false)] {
+            assert_eq!(
+                [true, false].map(|named| may_be_by_name(signal, named)),
+                [expected, false],
+                "{signal}"
+            );
+        }
+    }
 }

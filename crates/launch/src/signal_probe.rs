@@ -27,9 +27,6 @@ use std::os::unix::net::UnixStream;
 /// core: at load 50 on 2 cores for more than 0.4 s. Waited for twice; until then the launcher relays nothing.
 const PATIENCE_MS: u16 = 1000;
 
-/// Only Linux lets a process change the name by which `killall` and `pkill` find it.
-const HAS_LAUNCHERS_NAME: bool = !cfg!(target_os = "linux");
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     UsAlone,
@@ -62,7 +59,7 @@ impl SignalProbe {
             tracing::warn!("the signal probe does not answer: {error}");
             self.stop();
         }
-        reach(seen.and_then(Result::ok), arrived, leads_session(), HAS_LAUNCHERS_NAME)
+        reach(seen.and_then(Result::ok), arrived, leads_session())
     }
 
     fn stop(&mut self) {
@@ -74,24 +71,16 @@ impl SignalProbe {
     }
 }
 
-/// `seen`: whether the probe has received the signal too; None without its answer. `has_our_name`: a signal by name
-/// (`killall`) reaches launcher and probe, and not the command.
-fn reach(
-    seen: Option<bool>,
-    Arrived { signal, from }: Arrived,
-    leads_session: bool,
-    has_our_name: bool,
-) -> Reach {
+/// `seen`: whether the probe has received the signal too; None without its answer.
+fn reach(seen: Option<bool>, Arrived { signal, from }: Arrived, leads_session: bool) -> Reach {
     match (seen, from) {
-        // One too many does no harm, and one that is lost leaves Codex running.
-        (Some(true), _) if has_our_name && matches!(signal, libc::SIGTERM | libc::SIGHUP) => Reach::UsAlone,
         (Some(true), _) => Reach::Group,
         // When a window closes, the kernel signals the session's leader only; a key signals the group.
         (Some(false), Sender::Kernel) if signal == libc::SIGHUP => Reach::UsAlone,
         (Some(false), Sender::Unknown | Sender::Process) => Reach::UsAlone,
         // No answer within the limit: the kernel signals a hang-up to the leader only, so pass it to the command.
         (None, Sender::Kernel | Sender::Unknown) if signal == libc::SIGHUP && leads_session => Reach::UsAlone,
-        // A key is more frequent than `kill`.
+        // Without an answer it counts as a key, which is more frequent than `kill`.
         (_, Sender::Kernel | Sender::Unknown) => Reach::Group,
         (None, Sender::Process) => Reach::UsAlone,
     }
@@ -196,18 +185,10 @@ mod tests {
             (None, Unknown, libc::SIGWINCH, Group),
             (None, Process, libc::SIGTERM, UsAlone),
         ];
-        // What a signal by name reaches, where the probe has the launcher's name.
-        for (signal, expected) in [(libc::SIGTERM, UsAlone), (libc::SIGHUP, UsAlone), (libc::SIGINT, Group)] {
-            assert_eq!(
-                reach(Some(true), Arrived { signal, from: Process }, false, true),
-                expected,
-                "{signal}"
-            );
-        }
         for (seen, from, signal, expected) in table {
             for leads_session in [false, true] {
                 assert_eq!(
-                    reach(seen, Arrived { signal, from }, leads_session, false),
+                    reach(seen, Arrived { signal, from }, leads_session),
                     expected,
                     "{seen:?} {from:?} {signal}"
                 );
@@ -215,7 +196,7 @@ mod tests {
         }
         for from in [Kernel, Unknown] {
             let hang_up = Arrived { signal: libc::SIGHUP, from };
-            assert_eq!([false, true].map(|leads| reach(None, hang_up, leads, false)), [Group, UsAlone]);
+            assert_eq!([false, true].map(|leads| reach(None, hang_up, leads)), [Group, UsAlone]);
         }
     }
 }

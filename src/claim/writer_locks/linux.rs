@@ -6,12 +6,12 @@
 
 use super::folder_watch::FolderWatch;
 use super::holders::{Holder, Holders, LOCKS};
+use super::{JUST_MADE, today};
 use crate::base::paths::CodexHome;
 use crate::claim::ancestry::Child;
 use codex_session::thread::ThreadId;
 use common::disk::entries;
 use common::portable;
-use jiff::Zoned;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -35,10 +35,6 @@ const LOOK_LATER: Duration = Duration::from_millis(25);
 /// looked at for no longer than this.
 const JUST_OPENED: Duration = Duration::from_millis(60);
 
-/// How long a session's file counts as just made. The kernel reports the file before its creator has it open,
-/// on a busy machine long before.
-const JUST_MADE: Duration = Duration::from_millis(200);
-
 pub(in crate::claim) struct LockWatch {
     /// None where no instance is left (a desktop's 128 are soon used up): then the launcher polls.
     inotify: Option<Inotify>,
@@ -56,7 +52,7 @@ pub(in crate::claim) struct LockWatch {
 impl LockWatch {
     /// An error where the kernel shows no locks: then no lock could be attributed to the child.
     pub(in crate::claim) fn open(home: &CodexHome) -> io::Result<LockWatch> {
-        refuse_where_portable()?;
+        portable::refuse()?;
         fs::metadata(LOCKS)?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .inspect_err(|error| tracing::info!("no inotify ({error}): the launcher polls codex's locks"));
@@ -81,7 +77,7 @@ impl LockWatch {
     /// From now on inotify reports each session that is created today; not the continuation of an older one.
     pub(in crate::claim) fn watch_sessions(&mut self, now: Instant) {
         let (Some(inotify), None) = (&self.inotify, &self.to_sessions) else { return };
-        let day = Zoned::now().strftime("%Y/%m/%d").to_string();
+        let day = today();
         let names = ["sessions"].into_iter().chain(day.split('/'));
         let mut to_sessions = FolderWatch::new(&self.home, names, AddWatchFlags::empty());
         to_sessions.climb(inotify, Some(&self.to_locks));
@@ -213,10 +209,6 @@ impl LockWatch {
     }
 }
 
-fn refuse_where_portable() -> io::Result<()> {
-    if portable::is_wanted() { Err(io::Error::from(io::ErrorKind::Unsupported)) } else { Ok(()) }
-}
-
 /// The lock of the whole folder.
 const COORDINATION: &str = ".coordination.lock";
 
@@ -230,7 +222,7 @@ fn inode(folder: &Path, name: &str) -> Option<u64> {
 
 /// The process that holds the thread's lock; None when there is none. An error where the kernel shows no locks.
 pub(in crate::claim) fn holder_of(home: &CodexHome, thread: &ThreadId) -> io::Result<Option<u32>> {
-    refuse_where_portable()?;
+    portable::refuse()?;
     let folder = home.writer_locks();
     let (lock, coordination) = (inode(&folder, &lock_of(thread)), inode(&folder, COORDINATION));
     let mut holders = Holders::read(coordination)?;

@@ -1,19 +1,16 @@
 //! Wakes the search for open files on macOS, which has no list of locks. Codex makes a lock file or a session file when it
 //! opens a thread. Never run on macOS: the project has no such machine.
 
+use super::{JUST_MADE, today};
 use crate::base::paths::CodexHome;
 use crate::claim::ancestry::Child;
 use codex_session::thread::ThreadId;
 use common::disk::vnode_alarm::VnodeAlarm;
-use jiff::Zoned;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// How long a session counts as just made: its creator may have it open only for a moment.
-const JUST_MADE: Duration = Duration::from_millis(200);
 
 pub(in crate::claim) struct LockWatch {
     /// None once it is stopped.
@@ -38,8 +35,8 @@ impl LockWatch {
     }
 
     fn watch(&mut self) {
-        let day = Zoned::now().strftime("sessions/%Y/%m/%d").to_string();
-        let sessions = self.watches_sessions.then(|| self.home.join(day));
+        let day = self.home.join("sessions").join(today());
+        let sessions = self.watches_sessions.then_some(day);
         if let Some(alarm) = &mut self.alarm {
             alarm.set([self.locks.clone()].into_iter().chain(sessions));
         }
@@ -131,7 +128,7 @@ mod tests {
         let later = began + 9 * JUST_MADE;
         watch.watch_sessions(later);
         assert!(look(&mut watch, later));
-        let day = home.path().join(Zoned::now().strftime("sessions/%Y/%m/%d").to_string());
+        let day = home.path().join("sessions").join(today());
         fs::create_dir_all(&day).unwrap();
         wait(&watch);
         look(&mut watch, later);

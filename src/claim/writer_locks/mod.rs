@@ -15,3 +15,14 @@ mod kernel;
 mod of_macos;
 
 pub(super) use kernel::{LockWatch, holder_of};
+
+/// How long a session's file counts as just made. The kernel reports the file before its creator has it open,
+/// on a busy machine long before.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+const JUST_MADE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// The folder of today's sessions, below `sessions`.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn today() -> String {
+    jiff::Zoned::now().strftime("%Y/%m/%d").to_string()
+}

@@ -35,7 +35,7 @@ const ALLOWED: [Difference; 11] = [
     Difference {
         what: "Codex is the child of a process `codex-traced` and has another process id; the signals that you send \
                to `codex-traced` come from there, and titles and lists show its name (tmux's window names). A \
-               process `codex-witness` in the same group shows which signals are meant for all of it; in the \
+               process `codex-witness` in the same group shows which signals are meant for all of it. In the \
                millisecond before it starts, such a signal may reach Codex twice. On macOS it is named \
                `codex-traced` too: a signal by name reaches both.",
         why: "a process must remain when Codex has ended",

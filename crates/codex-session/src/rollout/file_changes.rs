@@ -17,27 +17,35 @@ use kernel::KernelWatch;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Time between two polls.
 const PACE: Duration = Duration::from_secs(2);
 
+/// How often all files are looked at where the kernel reports most changes.
+const SELDOM: Duration = Duration::from_secs(10);
+
 pub enum Changes {
     Kernel(KernelWatch),
+    /// On a network's file system the kernel reports what this machine writes, and a scan finds the rest.
+    Both(KernelWatch, Scan),
     Polled(Scan),
 }
 
 impl Changes {
     /// Observes all session files below `sessions` in `home`, from now on. The folder need not exist yet.
     pub fn begin(home: &Path) -> Changes {
-        // So on WSL's `/mnt/c` (9p). The folder of sessions may be a link to another file system.
-        let is_silent = |folder: &Path| FileSystem::from_path(folder).is_silent();
-        let refused = || Err(io::Error::other("a network's file system"));
-        let sessions = home.join("sessions");
-        match if is_silent(home) || is_silent(&sessions) { refused() } else { KernelWatch::begin(home) } {
+        match KernelWatch::begin(home) {
+            // The folder of sessions may be a link to another file system.
+            Ok(watch)
+                if [home, &home.join("sessions")]
+                    .map(FileSystem::from_path)
+                    .contains(&FileSystem::Network) =>
+            {
+                Changes::Both(watch, Scan::new(home))
+            }
             Ok(watch) => Changes::Kernel(watch),
             Err(error) => {
                 tracing::info!("the kernel reports no changes ({error}): polling session files instead");
@@ -57,6 +65,7 @@ impl Changes {
             Changes::Kernel(watch) => {
                 (Some(watch.wakes()), watch.pace().map_or(patience, |pace| patience.min(pace)))
             }
+            Changes::Both(watch, scan) => (Some(watch.wakes()), patience.min(scan.is_due_in())),
             Changes::Polled(_) => (None, patience.min(PACE)),
         };
         let wakes = others.into_iter().chain(wakes);
@@ -70,6 +79,15 @@ impl Changes {
     pub fn take(&mut self) -> BTreeSet<PathBuf> {
         match self {
             Changes::Kernel(watch) => watch.take(),
+            Changes::Both(watch, scan) => {
+                let changed = watch.take();
+                scan.note(&changed);
+                if scan.is_due_in().is_zero() {
+                    changed.into_iter().chain(scan.take()).collect()
+                } else {
+                    changed
+                }
+            }
             Changes::Polled(scan) => scan.take(),
         }
     }
@@ -78,13 +96,19 @@ impl Changes {
 /// Polling: compares the length and time of all session files.
 pub struct Scan {
     folder: PathBuf,
+    done_at: Instant,
     known: BTreeMap<PathBuf, (u64, SystemTime)>,
 }
 
 impl Scan {
     fn new(home: &Path) -> Scan {
         let folder = home.join("sessions");
-        Scan { known: look(&folder), folder }
+        Scan { known: look(&folder), folder, done_at: Instant::now() }
+    }
+
+    /// Beside the kernel's reports: a scan reads the state of every file.
+    fn is_due_in(&self) -> Duration {
+        SELDOM.saturating_sub(self.done_at.elapsed())
     }
 
     /// The files by the time of their last change, the last first.
@@ -96,7 +120,6 @@ impl Scan {
     }
 
     /// The caller knows of these changes: the next look does not report them.
-    #[cfg(any(target_os = "macos", test))]
     fn note<'a>(&mut self, files: impl IntoIterator<Item = &'a PathBuf>) {
         for file in files {
             match file.metadata() {
@@ -107,6 +130,7 @@ impl Scan {
     }
 
     fn take(&mut self) -> BTreeSet<PathBuf> {
+        self.done_at = Instant::now();
         let before = std::mem::replace(&mut self.known, look(&self.folder));
         let changed = self.known.iter().filter(|(path, now)| before.get(*path) != Some(now));
         changed.map(|(path, _)| path.clone()).collect()
@@ -223,6 +247,22 @@ mod tests {
         }
         let scan = Scan::new(home.path());
         assert_eq!(scan.newest().collect::<Vec<_>>(), ["21", "22", "20"].map(file));
+    }
+
+    #[test]
+    fn on_a_networks_file_system_a_scan_finds_what_the_kernel_does_not_report() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("sessions/2026/11/22").join(NAME);
+        append(&file);
+        let Ok(deaf) = KernelWatch::begin(tempfile::tempdir().unwrap().path()) else { return };
+        let mut changes = Changes::Both(deaf, Scan::new(home.path()));
+        append(&file);
+        assert_eq!(changes.take(), BTreeSet::new(), "the scan is not due");
+        if let Changes::Both(_, scan) = &mut changes {
+            scan.done_at -= SELDOM;
+        }
+        assert_eq!(changes.take(), BTreeSet::from([file]));
+        assert_eq!(changes.take(), BTreeSet::new());
     }
 
     #[test]

@@ -20,23 +20,11 @@ fn number_of(path: &Path) -> Option<u32> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSystem {
     Local,
+    /// Other machines may write to it: this kernel knows neither their locks nor, by inotify, their writes.
     Network,
-    /// A program's: of sshfs and many others, and local ones (rootless containers).
-    Fuse,
 }
 
 impl FileSystem {
-    /// Whether other machines may write to it, so that this kernel does not know all locks.
-    pub fn may_be_shared(self) -> bool {
-        self != FileSystem::Local
-    }
-
-    /// Whether the kernel reports nothing of what others write: inotify starts there, and then stays silent. FUSE reports
-    /// what this machine writes.
-    pub fn is_silent(self) -> bool {
-        self == FileSystem::Network
-    }
-
     /// Of an existing file. An unknown file system counts as local, as almost all are.
     #[cfg(target_os = "linux")]
     pub fn from_path(path: &Path) -> FileSystem {
@@ -60,8 +48,8 @@ impl FileSystem {
             | 0x7375_7245 | 0x564c // coda, ncp
             | 0x00c3_6400 | 0x0bd0_0bd0 | 0x4750_4653 | 0x0116_1970 | 0x7461_636f // ceph, lustre, gpfs, gfs2, ocfs2
             | 0x786f_4256 // the shared folders of VirtualBox
-            => FileSystem::Network,
-            0x6573_5546 => FileSystem::Fuse,
+            // fuse: sshfs and many others, and local ones, to which no harm is done.
+            | 0x6573_5546 => FileSystem::Network,
             _ => FileSystem::Local,
         }
     }
@@ -70,8 +58,7 @@ impl FileSystem {
     #[cfg(any(not(target_os = "linux"), test))]
     fn from_name(name: &str) -> FileSystem {
         match name {
-            "nfs" | "smbfs" | "afpfs" | "webdav" => FileSystem::Network,
-            "macfuse" | "osxfuse" => FileSystem::Fuse,
+            "nfs" | "smbfs" | "afpfs" | "webdav" | "macfuse" | "osxfuse" => FileSystem::Network,
             _ => FileSystem::Local,
         }
     }
@@ -101,7 +88,7 @@ mod tests {
             (0x6969, FileSystem::Network),
             (0xff53_4d42, FileSystem::Network),
             (NINE_P, FileSystem::Network),
-            (0x6573_5546, FileSystem::Fuse),
+            (0x6573_5546, FileSystem::Network),
             (0xef53, FileSystem::Local),
             (0x9123_683e, FileSystem::Local),
             (0x5846_5342, FileSystem::Local),
@@ -111,7 +98,7 @@ mod tests {
             assert_eq!(FileSystem::from_number(kind), expected, "{kind:x}");
         }
         for (name, expected) in
-            [("nfs", FileSystem::Network), ("macfuse", FileSystem::Fuse), ("apfs", FileSystem::Local)]
+            [("nfs", FileSystem::Network), ("smbfs", FileSystem::Network), ("apfs", FileSystem::Local)]
         {
             assert_eq!(FileSystem::from_name(name), expected, "{name}");
         }

@@ -180,7 +180,9 @@ fn deliver(child: Pid, target: SignalTarget, signal: i32) {
 /// it. So the session first gives up its terminal. macOS refuses that to the leader (EINVAL): there
 /// those processes lose their terminal without a signal.
 fn give_up_terminal() {
-    let Ok(terminal) = open("/dev/tty", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) else { return };
+    // Without waiting: XNU would wait for a carrier when the master is closed.
+    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let Ok(terminal) = open("/dev/tty", flags, Mode::empty()) else { return };
     if tcsetpgrp(&terminal, getpgrp()).is_ok() {
         #[expect(unsafe_code, reason = "TIOCNOTTY; nix offers no safe form")]
         // SAFETY: it takes no argument and accesses no memory of this process.

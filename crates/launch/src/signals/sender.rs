@@ -4,7 +4,7 @@ use nix::libc;
 #[cfg(target_os = "linux")]
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether Linux shows as little as XNU: for tests. Set before the handlers, which must not read variables.
+/// For tests: `from_info` uses only what XNU would note. Set before the handlers, which must not read variables.
 #[cfg(target_os = "linux")]
 static SHOWS_LITTLE: AtomicBool = AtomicBool::new(false);
 

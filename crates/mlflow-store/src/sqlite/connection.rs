@@ -108,7 +108,7 @@ pub(super) fn connect_to_existing(path: &Path, busy: Duration) -> Result<Option<
 pub(super) fn open(path: &Path, place: FileSystem, busy: Duration) -> Result<Connection> {
     // Without a log, two connections with exclusive locking would block each other. Read before the
     // connection exists, since closing any descriptor of a file drops the locks that this process has on it.
-    let locks_exclusively = place.may_be_shared() && keeps_a_log(path)?;
+    let locks_exclusively = place == FileSystem::Network && keeps_a_log(path)?;
     let connection = Connection::open_with_flags(path, FLAGS)?;
     connection.busy_timeout(busy)?;
     if locks_exclusively {

@@ -20,9 +20,7 @@ pub struct KernelWatch {
 
 impl KernelWatch {
     pub(super) fn begin(home: &Path) -> io::Result<KernelWatch> {
-        if portable::is_wanted() {
-            return Err(io::Error::from(io::ErrorKind::Unsupported));
-        }
+        portable::refuse()?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let mut kernel =
             KernelWatch { inotify, home: home.to_path_buf(), folders: HashMap::new(), is_blind: false };

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Files that are watched: each takes a descriptor.
 const MOST_FILES: usize = 32;
@@ -15,25 +15,16 @@ const MOST_FILES: usize = 32;
 /// Folders that are watched: those of the last days, by their names.
 const MOST_FOLDERS: usize = 40;
 
-/// How often all files are looked at: Codex may resume a session whose file is not watched.
-const SCAN: Duration = Duration::from_secs(10);
-
 pub struct KernelWatch {
     alarm: VnodeAlarm,
     scan: Scan,
     folders: BTreeSet<PathBuf>,
-    scanned_at: Instant,
 }
 
 impl KernelWatch {
     pub(super) fn begin(home: &Path) -> io::Result<KernelWatch> {
         let alarm = VnodeAlarm::new()?;
-        let mut watch = KernelWatch {
-            alarm,
-            scan: Scan::new(home),
-            folders: BTreeSet::new(),
-            scanned_at: Instant::now(),
-        };
+        let mut watch = KernelWatch { alarm, scan: Scan::new(home), folders: BTreeSet::new() };
         watch.watch();
         Ok(watch)
     }
@@ -42,8 +33,9 @@ impl KernelWatch {
         self.alarm.wakes()
     }
 
+    /// Codex may resume a session whose file is not watched.
     pub(super) fn pace(&self) -> Option<Duration> {
-        Some(SCAN)
+        Some(self.scan.is_due_in())
     }
 
     fn watch(&mut self) {
@@ -66,8 +58,7 @@ impl KernelWatch {
             self.alarm.take().into_iter().partition(|path| is_live(path));
         self.scan.note(&files);
         let mut changed = files;
-        if !folders.is_empty() || self.scanned_at.elapsed() >= SCAN {
-            self.scanned_at = Instant::now();
+        if !folders.is_empty() || self.scan.is_due_in().is_zero() {
             changed.extend(self.scan.take());
             self.watch();
         }

@@ -6,6 +6,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+/// IN_ATTRIB: the last name of an open file was removed.
+const GONE: AddWatchFlags =
+    AddWatchFlags::IN_DELETE_SELF.union(AddWatchFlags::IN_MOVE_SELF).union(AddWatchFlags::IN_ATTRIB);
+
 #[derive(Debug)]
 pub(super) struct Queue(Inotify);
 
@@ -34,8 +38,7 @@ impl Queue {
         } else {
             AddWatchFlags::IN_MODIFY
         };
-        let gone = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ATTRIB;
-        Ok(Watch(self.0.add_watch(path, written | gone)?))
+        Ok(Watch(self.0.add_watch(path, written | GONE)?))
     }
 
     pub(super) fn leave(&self, Watch(id): Watch) {
@@ -44,9 +47,7 @@ impl Queue {
     }
 
     pub(super) fn take(&self) -> Vec<(WatchDescriptor, Change)> {
-        // IN_ATTRIB: the last name of an open file was removed.
-        let gone = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ATTRIB;
-        let change = |mask: AddWatchFlags| if mask.intersects(gone) { Change::Gone } else { Change::Written };
+        let change = |mask: AddWatchFlags| if mask.intersects(GONE) { Change::Gone } else { Change::Written };
         let mut changes = Vec::new();
         while let Ok(events) = self.0.read_events() {
             let of_files = events.iter().filter(|event| !event.mask.contains(AddWatchFlags::IN_IGNORED));

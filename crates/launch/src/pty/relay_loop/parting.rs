@@ -21,14 +21,14 @@ impl RelayLoop {
     pub(in crate::pty) fn finish(mut self) -> SignalPipe {
         self.terminal.restore();
         let _ = ToMonitor::Bye.send(&mut self.link);
-        // XNU (11417) lets a session's leader end only when its terminal's output was read, or the master is closed.
-        #[cfg(not(target_os = "linux"))]
-        drop(self.master.take());
         // Until its end, past a late answer. A monitor that was stopped stays behind.
         let until = Instant::now() + PARTING;
         let left = || until.saturating_duration_since(Instant::now());
         while is_ready(self.link.as_fd(), PollFlags::POLLIN, left()) {
             if ToLauncher::receive(&mut self.link).is_none() {
+                // XNU (11417) lets a session's leader end only when its terminal's output was read, or the master is closed.
+                #[cfg(not(target_os = "linux"))]
+                drop(self.master.take());
                 reap(self.monitor, left());
                 break;
             }
