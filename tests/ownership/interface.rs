@@ -8,12 +8,14 @@ use support::run::LIMIT;
 use support::{End, Home, Item, ModelServer, Reply, Script, Tmux, codex, run, wait_for};
 
 /// At each prompt the daemon asks the model for a title too.
+/// Each answer twice: Codex repeats a request whose connection broke.
 fn answers(prompts: &[&str]) -> Script {
     prompts.iter().fold(Script::new(), |script, prompt| {
-        let answer = prompt.replace("prompt", "answer");
+        let answer = Reply::new().answer(&prompt.replace("prompt", "answer")).usage(100, 0, 1, 0);
         script
             .reply_to("Generate a concise", Reply::new().answer("a title"))
-            .reply_to(prompt, Reply::new().answer(&answer).usage(100, 0, 1, 0))
+            .reply_to(prompt, answer.clone())
+            .reply_to(prompt, answer)
     })
 }
 
