@@ -1,7 +1,7 @@
 //! Programs that a test writes and runs.
 //!
-//! A descriptor for writing in this process would be inherited by what other threads start meanwhile; until those
-//! call exec, the kernel refuses to run the file (ETXTBSY). So another process writes it.
+//! Another process writes the file. If this one did, a child that another thread forks would inherit the descriptor, and
+//! the kernel would refuse to run the file (ETXTBSY) until that child calls exec.
 
 use std::fs::File;
 use std::io::Write;
