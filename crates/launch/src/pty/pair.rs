@@ -59,13 +59,23 @@ impl SlaveSide {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resized {
+    Yes,
+    No,
+}
+
 /// Never use portable-pty's writer: when dropped it types a newline and Ctrl-D.
 pub(super) struct Master(Box<dyn MasterPty + Send>);
 
 impl Master {
     /// If the size changes, the kernel sends SIGWINCH to the foreground group.
-    pub(super) fn resize(&self, size: PtySize) {
-        let _ = self.0.resize(size);
+    pub(super) fn resize(&self, size: PtySize) -> Resized {
+        let is_new = self.0.get_size().is_ok_and(|old| old != size);
+        match self.0.resize(size) {
+            Ok(()) if is_new => Resized::Yes,
+            _ => Resized::No,
+        }
     }
 
     /// Whether the command reads single keys, as a full-screen program does. The master reports the slave's

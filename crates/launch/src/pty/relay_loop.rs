@@ -1,9 +1,10 @@
 //! The launcher's loop while the command runs: bytes both ways, window size, signals, and the end.
 
+mod arrivals;
 mod parting;
 mod stops;
 
-use super::backchannel::{SignalTarget, ToLauncher, ToMonitor};
+use super::backchannel::{ToLauncher, ToMonitor};
 use super::pair::{Master, SlaveSide};
 use super::ready::{Ready, can_read, is_invalid, is_ready, wanted};
 use super::relay::{Flow, Side};
@@ -13,8 +14,8 @@ use crate::companion::Attended;
 use crate::ended::Ended;
 use crate::exit::ChildExit;
 use crate::mode::Interface;
-use crate::signal_probe::{Reach, SignalProbe};
-use crate::signals::{Arrived, Sender, SignalPipe};
+use crate::signal_probe::SignalProbe;
+use crate::signals::SignalPipe;
 use nix::libc;
 use nix::poll::PollFlags;
 use nix::unistd::Pid;
@@ -244,41 +245,6 @@ impl RelayLoop {
                 Some(_) => {}
                 None => self.command_ended(ChildExit::Signal(libc::SIGHUP)),
             }
-        }
-    }
-
-    fn resize(&self) {
-        if let (Some(master), Ok(size)) = (&self.master, self.terminal.size()) {
-            master.resize(size);
-        }
-    }
-
-    fn deliver(&mut self, target: SignalTarget, signal: i32) {
-        let _ = ToMonitor::Deliver(target, signal).send(&mut self.link);
-    }
-
-    fn act_on(&mut self, arrived: Arrived, probe: &mut SignalProbe) {
-        let target = match probe.reach_of(arrived) {
-            Reach::UsAlone => SignalTarget::Command,
-            Reach::Group => SignalTarget::ItsGroup,
-        };
-        let is_kernels = match arrived.from {
-            Sender::Kernel => true,
-            Sender::Unknown => target == SignalTarget::ItsGroup,
-            Sender::Process => false,
-        };
-        match arrived.signal {
-            libc::SIGCHLD if is_kernels => {}
-            // Resizing makes the kernel signal the command.
-            libc::SIGWINCH if is_kernels => self.resize(),
-            // Only the launcher was stopped, not the command, and the shell has had the terminal since.
-            libc::SIGCONT => self.take_terminal_again(),
-            // The command has ended, and the launcher must end soon.
-            _ if self.end.is_some() => {
-                self.drain = Duration::ZERO;
-                self.output.forget();
-            }
-            signal => self.deliver(target, signal),
         }
     }
 

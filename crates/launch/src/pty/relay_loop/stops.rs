@@ -1,6 +1,7 @@
 //! Stops and continues the launcher with the command.
 
-use super::{RelayLoop, SignalTarget, UserSide, is_ready};
+use super::{RelayLoop, UserSide, is_ready};
+use crate::pty::backchannel::SignalTarget;
 use crate::pty::pair::SlaveSide;
 use crate::signal_probe::SignalProbe;
 use crate::signals::{Stops, stop_by};
