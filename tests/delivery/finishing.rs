@@ -12,6 +12,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use support::processes::is_finisher;
 use support::run::LIMIT;
 use support::{End, HOLD, Home, Terminal, kill_all, run, start, wait_for, write_program};
 
@@ -102,11 +103,7 @@ impl Stage {
     }
 
     fn finishers(&self) -> Vec<Pid> {
-        let is_finisher = |id: &Pid| {
-            let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            words.starts_with(b"codex-traced\0mlflow\0finish\0")
-        };
-        self.home.processes().into_iter().filter(is_finisher).collect()
+        self.home.processes().into_iter().filter(|id| is_finisher(*id)).collect()
     }
 
     #[track_caller]

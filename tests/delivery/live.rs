@@ -1,10 +1,10 @@
 //! A trace while Codex works: with the real Codex, read by MLflow's client.
 
 use crate::LAUNCHER;
-use nix::unistd::Pid;
 use serde_json::json;
 use std::fs;
 use support::home::is_portable;
+use support::processes::is_finisher;
 use support::run::LIMIT;
 use support::{End, Home, ModelServer, Oracle, Reply, Script, Trace, assert_facts, codex, start, wait_for};
 
@@ -33,11 +33,8 @@ const TRACER: (i32, bool, [&str; 4]) = (10, true, ["pipe", "pipe", "/dev/null", 
 const PORTABLE_TRACER: (i32, bool, [&str; 4]) = (10, true, ["pipe", "pipe", "/dev/null", "file"]);
 
 fn properties_of_the_tracer(home: &Home) -> (i32, bool, [&'static str; 4]) {
-    let is_tracer = |id: &Pid| {
-        fs::read(format!("/proc/{id}/cmdline"))
-            .is_ok_and(|words| words.starts_with(b"codex-traced\0mlflow\0finish\0"))
-    };
-    let tracer = home.processes().into_iter().find(is_tracer).expect("a tracer follows the launch");
+    let tracer =
+        home.processes().into_iter().find(|id| is_finisher(*id)).expect("a tracer follows the launch");
     let stat = fs::read_to_string(format!("/proc/{tracer}/stat")).expect("it runs");
     let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
     let stream = |number: i32| {

@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
+use support::processes::is_finisher;
 use support::run::{LIMIT, start_with_open_input};
 use support::{
     End, HOLD, Home, Oracle, Outcome, Running, Trace, TrackingUri, kill_all, run, wait_for, write_program,
@@ -221,11 +222,7 @@ impl Launched<'_> {
     }
 
     pub(crate) fn tracers(&self) -> Vec<Pid> {
-        let is_tracer = |id: &Pid| {
-            let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            words.starts_with(b"codex-traced\0mlflow\0finish\0")
-        };
-        self.home.processes().into_iter().filter(is_tracer).collect()
+        self.home.processes().into_iter().filter(|id| is_finisher(*id)).collect()
     }
 
     #[track_caller]

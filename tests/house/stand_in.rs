@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use serde_json::json;
 use support::model_server::NOTHING_LEFT;
+use support::processes;
 use support::run::LIMIT;
 use support::{
     Codex, End, Gate, Home, Item, ModelServer, Recorded, Reply, Script, Usage, codex, normalised, run, start,
@@ -283,7 +283,6 @@ fn a_daemon_ends_with_its_home_and_another_homes_daemon_does_not() {
     let ours = home.processes();
     assert!(ours.contains(&home.daemon().unwrap()));
     drop(home);
-    let alive = |id: &Pid| Path::new(&format!("/proc/{id}/exe")).exists();
-    assert!(!ours.iter().any(alive));
-    assert!(alive(&other.daemon().unwrap()));
+    assert!(!ours.into_iter().any(processes::runs));
+    assert!(processes::runs(other.daemon().unwrap()));
 }

@@ -6,8 +6,8 @@ use nix::sys::signal::Signal::{self, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
+use support::processes::{self, is_finisher, words};
 use support::run::LIMIT;
 use support::{
     Gate, Home, ModelServer, Oracle, Reply, Script, Tmux, Trace, codex, each_in_parallel, run, wait_for,
@@ -23,8 +23,6 @@ const KEPT: [(&str, &str); 2] = [("--managed-daemon", "daemon"), ("pid-update-lo
 
 /// How late the monitor learns of the closed window: Codex draws several times in it.
 const LATE: Duration = Duration::from_millis(700);
-
-const FINISHER: &str = "codex-traced mlflow finish";
 
 const KEPT_ONLY: &str = "daemon, updater";
 
@@ -171,7 +169,7 @@ impl Visit {
                 // Nothing may happen now, and no event shows that.
                 let until = Instant::now() + LATE;
                 while Instant::now() < until {
-                    let all_run = family.iter().all(|id| Path::new(&format!("/proc/{id}")).exists());
+                    let all_run = family.iter().all(|id| processes::is_there(*id));
                     assert!(all_run, "the terminal closed before the hang-up came");
                 }
                 hit(*monitor, SIGCONT);
@@ -189,7 +187,7 @@ impl Visit {
             shell.submit("second prompt", "second answer");
             shell.submit("/quit", "codex resume");
         }
-        let is_gone = |id: &Pid| !Path::new(&format!("/proc/{id}")).exists();
+        let is_gone = |id: &Pid| !processes::is_there(*id);
         wait_for(&format!("all of {who:?} to go after {deed:?}"), LIMIT, || family.iter().all(is_gone));
         if deed.closes_the_window() {
             return ("closed".to_owned(), self.left(&[], deed));
@@ -215,8 +213,8 @@ impl Visit {
         for _ in 0..if who == Who::Plain { 1 } else { 3 } {
             let parent = family.last().copied();
             let is_child = |id: &Pid| {
-                parent_of(*id) == parent
-                    && !words(*id).starts_with(FINISHER)
+                processes::parent(*id) == parent
+                    && !is_finisher(*id)
                     && !words(*id).starts_with("codex-witness")
             };
             let child = self.processes().into_iter().find(is_child);
@@ -242,7 +240,7 @@ impl Visit {
             let mut left: Vec<String> =
                 self.processes().iter().filter(|id| !window.contains(id)).map(told).collect();
             // It waits for the turn's end; `finish` sees it go.
-            left.retain(|words| !deed.is_in_mid_turn() || !words.starts_with(FINISHER));
+            left.retain(|words| !deed.is_in_mid_turn() || !words.starts_with("codex-traced mlflow finish"));
             left.sort();
             if left == KEPT.map(|(_, name)| name) || Instant::now() > until {
                 return left.join(", ");
@@ -259,7 +257,7 @@ impl Visit {
         match deed {
             Launcher(SIGKILL) => {
                 // A launch of more than two seconds has a tracer, which completes the trace.
-                let has_tracer = self.processes().iter().any(|id| words(*id).starts_with(FINISHER));
+                let has_tracer = self.processes().iter().any(|id| is_finisher(*id));
                 if !has_tracer && !self.home.launches().is_empty() {
                     next_launch();
                 }
@@ -269,7 +267,7 @@ impl Visit {
                 wait_for("the trace as far as it got", LIMIT, noted);
                 // Without another launch.
                 self.gate.open();
-                let is_gone = || !self.processes().iter().any(|id| words(*id).starts_with(FINISHER));
+                let is_gone = || !self.processes().iter().any(|id| is_finisher(*id));
                 wait_for("the finisher to end with the turn", LIMIT, is_gone);
             }
             _ => {}
@@ -277,17 +275,6 @@ impl Visit {
         let done = || self.home.launches().is_empty() && self.home.spooled().is_empty();
         wait_for(&format!("the trace after {deed:?}"), LIMIT, done);
     }
-}
-
-fn words(id: Pid) -> String {
-    let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&words).replace('\0', " ")
-}
-
-fn parent_of(id: Pid) -> Option<Pid> {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-    Some(Pid::from_raw(parent.trim().parse().ok()?))
 }
 
 /// State, status, and how Codex ended.

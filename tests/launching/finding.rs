@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::processes;
 use support::run::LIMIT;
 use support::{
     End, Gate, Home, ModelServer, Reply, Script, codex, copy_program, run, start, wait_for, write_program,
@@ -168,6 +169,7 @@ fn arguments_and_variables_arrive_byte_for_byte() {
     assert_eq!(outcome.stdout, expected);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_signal_that_the_parent_ignored_stays_ignored_for_codex() {
     let home = home();
@@ -241,12 +243,12 @@ fn what_a_killed_launcher_left_is_finished_by_the_next_launch() {
     let killed = start(killed.args(["exec", "do it"]));
     gate.wait_until_reached(LIMIT);
     let native = fs::canonicalize(&codex.native).expect("codex is there");
-    let is_codex = |id: &Pid| fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|file| file == native);
+    let is_codex = |id: &Pid| processes::program(*id).is_some_and(|file| file == native);
     let orphan = home.processes().into_iter().find(is_codex).expect("a codex");
     kill(killed.pid(), Signal::SIGKILL).expect("kill the launcher");
     gate.open();
     assert_eq!(killed.finish(LIMIT).ended(End::Signal(9)).stdout, "done\n", "codex went on");
-    wait_for("codex to end", LIMIT, || !Path::new(&format!("/proc/{orphan}")).exists());
+    wait_for("codex to end", LIMIT, || !processes::is_there(orphan));
     assert_eq!(home.claimed(), [""; 0]);
 
     server.play(Script::new().reply(Reply::new().answer("again")));
@@ -260,6 +262,7 @@ fn what_a_killed_launcher_left_is_finished_by_the_next_launch() {
     );
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_parent_that_blocks_sigchld_does_not_block_the_launcher() {
     let home = home();
@@ -279,6 +282,7 @@ fn a_parent_that_blocks_sigchld_does_not_block_the_launcher() {
     assert_eq!(seen(Path::new(LAUNCHER)), seen(&folder.join("codex")));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn odd_ways_to_start_and_to_end_are_codexs_own() {
     let home = home();
@@ -299,6 +303,7 @@ fn odd_ways_to_start_and_to_end_are_codexs_own() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_limit_of_file_sizes_fails_the_launchers_writes_and_kills_no_process() {
     let home = home();

@@ -6,9 +6,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, Termios};
 use nix::unistd::Pid;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
+use support::processes;
 use support::run::LIMIT;
 use support::terminal::Seen;
 use support::{End, Home, Terminal, Tmux, run, wait_for, write_program};
@@ -63,9 +64,7 @@ impl Probe {
     /// The process that runs the probe itself.
     fn process(&self) -> Option<Pid> {
         let file = self.file.to_string_lossy().into_owned();
-        let runs_it = |id: &Pid| {
-            fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|words| words.contains(&file))
-        };
+        let runs_it = |id: &Pid| processes::words(*id).contains(&file);
         self.home.processes().into_iter().find(runs_it)
     }
 
@@ -390,12 +389,9 @@ fn a_killed_monitor_takes_the_command_with_it() {
     let probe = Probe::sh("stty raw -echo; printf ready; exec tail -f /dev/null");
     let terminal = Terminal::start(&probe.traced());
     terminal.wait_for("ready");
-    let launcher = terminal.pid();
-    let children =
-        fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children")).expect("children");
+    let children = processes::children(terminal.pid());
     // The monitor leads a session; the launcher's other child is in the launcher's session.
     let leads = |id: &Pid| nix::unistd::getsid(Some(*id)) == Ok(*id);
-    let children = children.split_whitespace().map(|id| Pid::from_raw(id.parse().expect("an id")));
     let monitor = children.into_iter().find(leads).expect("the monitor");
     kill(monitor, Signal::SIGKILL).expect("kill the monitor");
     let seen = terminal.finish().ended(End::Signal(1));
@@ -405,28 +401,27 @@ fn a_killed_monitor_takes_the_command_with_it() {
 
 /// A copy elsewhere would hide the last close: the launcher would wait for output that never comes, and the command
 /// would outlive a killed launcher.
+#[cfg(target_os = "linux")]
 #[test]
 fn the_launchers_processes_have_the_new_terminals_master_only_in_the_launcher_and_its_slave_nowhere() {
     let probe = Probe::sh("tty > name; printf ready; cat");
     let terminal = Terminal::start(&probe.traced());
     terminal.wait_for("ready");
     let slave = fs::read_to_string(probe.home.work().join("name")).expect("the name of the terminal");
-    let launcher = terminal.pid().to_string();
-    let files_of = |process: &str| -> Vec<String> {
+    let launcher = terminal.pid();
+    let files_of = |process: Pid| -> Vec<String> {
         let files = fs::read_dir(format!("/proc/{process}/fd")).expect("its files").flatten();
         files.filter_map(|file| Some(fs::read_link(file.path()).ok()?.display().to_string())).collect()
     };
-    let has = |process: &str, name: &str| files_of(process).iter().any(|file| file.ends_with(name));
+    let has = |process: Pid, name: &str| files_of(process).iter().any(|file| file.ends_with(name));
     // Monitor and signal probe close their copies after their start.
     let others_have_none = || {
-        let children = format!("/proc/{launcher}/task/{launcher}/children");
-        let children = fs::read_to_string(children).expect("the launcher's children");
-        let children: Vec<&str> = children.split_whitespace().collect();
-        children.len() == 2 && !children.iter().any(|child| has(child, "/ptmx") || has(child, slave.trim()))
+        let children = processes::children(launcher);
+        children.len() == 2 && !children.iter().any(|child| has(*child, "/ptmx") || has(*child, slave.trim()))
     };
     wait_for("monitor and signal probe without the new terminal", LIMIT, others_have_none);
-    assert!(has(&launcher, "/ptmx"), "{:?}", files_of(&launcher));
-    assert!(!has(&launcher, slave.trim()), "{:?}", files_of(&launcher));
+    assert!(has(launcher, "/ptmx"), "{:?}", files_of(launcher));
+    assert!(!has(launcher, slave.trim()), "{:?}", files_of(launcher));
     assert_eq!(terminal.close(), End::Signal(Signal::SIGHUP as i32));
 }
 
@@ -455,12 +450,11 @@ print("end")
 "#,
     );
     let terminal = Terminal::start(&probe.traced());
-    let launcher = format!("/proc/{}/exe", terminal.pid());
-    wait_for("the launcher to end", LIMIT, || !Path::new(&launcher).exists());
+    wait_for("the launcher to end", LIMIT, || !processes::runs(terminal.pid()));
     let left = fs::read_to_string(probe.home.work().join("left")).expect("the probe told");
     let left = Pid::from_raw(left.parse().expect("a process"));
     // A hang-up would have killed it while the launcher, which waits for the monitor, ended.
-    assert!(Path::new(&format!("/proc/{left}/exe")).exists(), "it was hung up");
+    assert!(processes::runs(left), "it was hung up");
     kill(left, Signal::SIGKILL).expect("end it");
     terminal.finish().ended(End::Code(0));
 }

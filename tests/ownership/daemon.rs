@@ -6,6 +6,7 @@ use crate::LAUNCHER;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use support::processes::words;
 use support::run::LIMIT;
 use support::{End, Gate, ModelServer, Reply, Script, codex, run, wait_for};
 
@@ -79,9 +80,7 @@ fn a_turn_left_running_is_in_progress_and_then_completed_without_a_new_launch() 
         home.wait_until_delivered();
         assert_eq!(standing(&home), stands("OK", Some("late answer")));
         wait_for("our processes to end", LIMIT, || {
-            !home.processes().iter().any(|id| {
-                fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|words| words.starts_with(b"codex-traced"))
-            })
+            !home.processes().iter().any(|id| words(*id).starts_with("codex-traced"))
         });
     }
 }

@@ -1,9 +1,9 @@
 //! Codex's full-screen interface, traced: whose session it was, and what became of it.
 
 use crate::LAUNCHER;
-use nix::unistd::Pid;
 use std::fs;
 use std::time::Duration;
+use support::processes::is_finisher;
 use support::run::LIMIT;
 use support::tmux::Tmux;
 use support::{
@@ -214,11 +214,7 @@ fn a_turn_whose_finisher_is_killed_is_completed_by_the_next_launch() {
     wait_for("the trace as far as it got", TURN, so_far);
     assert_facts(&oracle.trace(&home.database()), r#"trace IN_PROGRESS request="slow prompt""#);
     assert_eq!(home.launches().len(), 1, "the launch's notes wait");
-    let is_ours = |id: &Pid| {
-        fs::read(format!("/proc/{id}/cmdline"))
-            .is_ok_and(|words| words.starts_with(b"codex-traced\0mlflow\0finish"))
-    };
-    let finisher = home.processes().into_iter().find(is_ours).expect("it waits for the turn");
+    let finisher = home.processes().into_iter().find(|id| is_finisher(*id)).expect("it waits for the turn");
     kill_all([finisher]);
 
     gate.open();

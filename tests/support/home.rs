@@ -12,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::{Builder, TempDir};
 
-use crate::run::{End, LIMIT, has_files, run, wait_for};
+use crate::processes;
+use crate::run::{End, LIMIT, run, wait_for};
 
 /// Switches off what only Linux has (crates/common/src/portable.rs).
 pub const PORTABLE: &str = "CODEX_TRACED_TEST_PORTABLE";
@@ -210,7 +211,7 @@ trust_level = "trusted"
         wait_for("the processes of a home to end", LIMIT, || {
             let now = self.processes();
             seen.extend(now.iter().copied());
-            now.is_empty() && !seen.iter().any(has_files)
+            now.is_empty() && !seen.iter().copied().any(processes::runs)
         });
     }
 
@@ -282,37 +283,15 @@ trust_level = "trusted"
 
     /// The Codex daemon that serves this home, if one does.
     pub fn daemon(&self) -> Option<Pid> {
-        self.processes().into_iter().find(|id| {
-            let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            arguments.split(|byte| *byte == 0).any(|argument| argument == b"--managed-daemon")
-        })
+        self.processes()
+            .into_iter()
+            .find(|id| processes::words(*id).split(' ').any(|word| word == "--managed-daemon"))
     }
 
     /// Every process that was started with this home, which no one but this test knows: Codex's daemon and the
     /// daemon's updater, what a killed Codex left running.
-    #[cfg(target_os = "linux")]
     pub fn processes(&self) -> Vec<Pid> {
-        let ours = [b"CODEX_HOME=", self.codex().as_os_str().as_bytes()].concat();
-        let is_ours = |id: &i32| {
-            let variables = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-            variables.split(|byte| *byte == 0).any(|variable| variable == ours)
-        };
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        ids.filter(is_ours).map(Pid::from_raw).collect()
-    }
-
-    /// As on Linux: `ps -E` shows the environment of the user's own processes. Never run.
-    #[cfg(not(target_os = "linux"))]
-    pub fn processes(&self) -> Vec<Pid> {
-        let ours = format!("CODEX_HOME={} ", self.codex().display());
-        let list = Command::new("ps").args(["-A", "-E", "-ww", "-o", "pid=,command="]).output();
-        let list = String::from_utf8_lossy(&list.expect("ps runs").stdout).into_owned();
-        let line = |line: &str| {
-            let (id, words) = line.trim_start().split_once(' ')?;
-            format!("{words} ").contains(&ours).then(|| id.parse().ok())?
-        };
-        list.lines().filter_map(line).map(Pid::from_raw).collect()
+        processes::with_variable("CODEX_HOME", self.codex().as_os_str())
     }
 }
 

@@ -39,6 +39,7 @@ mod parallel;
 pub mod picky;
 #[cfg(target_os = "linux")]
 pub mod probe;
+pub mod processes;
 pub mod real;
 pub mod recorded;
 pub mod run;

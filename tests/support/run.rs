@@ -1,7 +1,6 @@
 //! Runs a command with a limit and keeps all that could be observed of it.
 
 use std::fmt::Debug;
-use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -11,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::processes::runs;
 
 /// Far more than any run here needs, far less than a CI job's patience.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -195,23 +196,13 @@ pub fn wait_for(what: &str, limit: Duration, condition: impl FnMut() -> bool) {
 }
 
 /// Kills processes, and waits until the kernel has closed their files. Before that, a process that ends shows no command line
-/// and no environment: it would pass for one that is gone, and still hold its locks. Linux only; elsewhere it does not wait.
+/// and no environment: it would pass for one that is gone, and still hold its locks.
 #[track_caller]
 pub fn kill_all(ids: impl IntoIterator<Item = Pid>) {
     let ids: Vec<Pid> = ids.into_iter().collect();
     // Some may have ended by themselves.
     ids.iter().for_each(|id| _ = kill(*id, Signal::SIGKILL));
-    wait_for("killed processes to close their files", LIMIT, || !ids.iter().any(has_files));
-}
-
-/// Whether a thread of the process has not ended.
-pub(crate) fn has_files(id: &Pid) -> bool {
-    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
-    let mut states = threads.filter_map(|thread| {
-        let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
-        stat.rsplit(") ").next()?.chars().next()
-    });
-    states.any(|state| !matches!(state, 'Z' | 'X'))
+    wait_for("killed processes to close their files", LIMIT, || !ids.iter().copied().any(runs));
 }
 
 /// The program and its arguments; Debug adds the whole environment.

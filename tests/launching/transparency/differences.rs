@@ -3,6 +3,7 @@
 use nix::libc;
 use std::fs;
 use std::process::Command;
+use support::processes;
 use support::run::LIMIT;
 use support::{End, wait_for};
 
@@ -149,11 +150,11 @@ fn codex_is_a_child_of_ours() {
     assert_same("process", &seen, &[&ALWAYS[..], &["itself"]].concat());
     let act = stage.begin(Who::Traced, Place::Pipes, "exec codex exec 'ready a; until b'");
     wait_until(&stage.at("a"));
-    let words = |id: &nix::unistd::Pid| fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    let words = |id: &nix::unistd::Pid| processes::words(*id);
     // The witness is called when Codex runs already.
     wait_for("launcher, Codex and witness", LIMIT, || {
         let all: Vec<String> = stage.home.processes().iter().map(words).collect();
-        let shown = |name: &str| all.iter().filter(|words| words.split('\0').next() == Some(name)).count();
+        let shown = |name: &str| all.iter().filter(|words| words.split(' ').next() == Some(name)).count();
         (all.len(), shown("codex"), shown("codex-witness")) == (3, 2, 1)
     });
     fs::write(stage.at("b"), "").expect("tell the probe");

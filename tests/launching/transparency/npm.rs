@@ -2,9 +2,9 @@
 //! Node replaces itself by Codex.
 
 use nix::sys::signal::Signal;
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use support::processes;
 use support::run::LIMIT;
 use support::{
     End, Gate, Home, ModelServer, Reply, Script, codex, node_that_replaces_itself, run, start, wait_for,
@@ -74,6 +74,6 @@ fn npms_launcher_does_the_same_and_its_sessions_are_claimed() {
 }
 
 fn runs_node(home: &Home) -> bool {
-    let file = |id: &nix::unistd::Pid| fs::read_link(format!("/proc/{id}/exe")).unwrap_or_default();
-    home.processes().iter().any(|id| file(id).ends_with("node"))
+    let programs = home.processes().into_iter().filter_map(processes::program);
+    programs.into_iter().any(|file| file.ends_with("node"))
 }
