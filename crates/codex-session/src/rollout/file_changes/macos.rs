@@ -56,10 +56,9 @@ impl KernelWatch {
     pub(super) fn take(&mut self) -> BTreeSet<PathBuf> {
         let (files, folders): (BTreeSet<PathBuf>, BTreeSet<PathBuf>) =
             self.alarm.take().into_iter().partition(|path| is_live(path));
-        self.scan.note(&files);
-        let mut changed = files;
-        if !folders.is_empty() || self.scan.is_due_in().is_zero() {
-            changed.extend(self.scan.take());
+        let looks = !folders.is_empty() || self.scan.is_due_in().is_zero();
+        let changed = self.scan.complete(files, looks);
+        if looks {
             self.watch();
         }
         changed
