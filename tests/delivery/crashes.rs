@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::run::LIMIT;
 use support::{
-    End, Gate, Home, ModelServer, Oracle, Recorded, Reply, Script, codex, run, start, wait_for, write_program,
+    End, Gate, HOLD, Home, ModelServer, Oracle, Recorded, Reply, Script, codex, run, start, wait_for,
+    write_program,
 };
 
 /// The session that all others are copies of.
@@ -33,27 +34,14 @@ const WRITES: &str = "openat,write,pwrite64,?pwritev,fsync,fdatasync,ftruncate,?
                       renameat2,?link,linkat,?unlink,unlinkat";
 
 /// Writes the session that it was given, as Codex holds its lock: until its launcher has noted that, or is gone.
-const STAND_IN: &str = r#"#!/usr/bin/env python3
-import fcntl, os, pathlib, shutil, time
-home, thread, launcher = pathlib.Path(os.environ["CODEX_HOME"]), os.environ["THREAD"], os.getppid()
-locks = home / "thread-writer-locks"
-locks.mkdir(exist_ok=True)
-lock = open(locks / f"{thread}.lock", "w")
-fcntl.flock(lock, fcntl.LOCK_EX)
-folder = home / "sessions/2026/11/22"
-folder.mkdir(parents=True, exist_ok=True)
-shutil.copy(os.environ["ROLLOUT"], folder / f"rollout-2026-11-22T10-00-00-{thread}.jsonl")
-until = time.monotonic() + 30
-def is_noted():
-    for note in (home / "mlflow/launches").glob("*.jsonl"):
-        try:
-            if thread in note.read_text():
-                return True
-        except FileNotFoundError:
-            pass  # Another launch is done.
-    return False
-while os.getppid() == launcher and time.monotonic() < until and not is_noted():
-    time.sleep(0.002)
+const STAND_IN: &str = r#"
+import shutil
+home, thread = os.environ["CODEX_HOME"], os.environ["THREAD"]
+held = hold(home, thread)
+folder = home + "/sessions/2026/11/22"
+os.makedirs(folder, exist_ok=True)
+shutil.copy(os.environ["ROLLOUT"], f"{folder}/rollout-2026-11-22T10-00-00-{thread}.jsonl")
+wait_until_noted(home, thread)
 "#;
 
 /// A home whose sessions have the same content and different ids.
@@ -375,7 +363,7 @@ fn the_first_launch_on_a_machine_killed_after_codex_made_its_home_loses_no_sessi
 
 /// In the place of Codex.
 fn stand_in(path: &Path) {
-    write_program(path, STAND_IN);
+    write_program(path, [HOLD, STAND_IN].concat());
 }
 
 fn summary(steps: &[(String, usize)]) -> String {

@@ -26,22 +26,13 @@ const THREAD: &str = "01a202b6-a73e-7ee3-8243-";
 /// Holds each thread that it reads, prints that once the launch has noted it, and ends with code 7 at the
 /// end of its input.
 const CODEX: &str = r#"
-import glob, os, sys, time
+import sys
 home, held = os.environ["CODEX_HOME"], []
-def is_noted(thread):
-    texts = []
-    for path in glob.glob(home + "/mlflow/launches/*.jsonl"):
-        try:
-            texts.append(open(path).read())
-        except FileNotFoundError:
-            pass  # Another launch is done.
-    return any(f'"id":{os.getpid()},' in text and thread in text for text in texts)
 for line in sys.stdin:
     thread = line.strip()
     held += hold(home, thread)
-    until = time.monotonic() + 30
-    while os.environ["NOTES"] == "kept" and not is_noted(thread) and time.monotonic() < until:
-        time.sleep(0.005)
+    if os.environ["NOTES"] == "kept":
+        wait_until_noted(home, thread)
     print("holds " + thread, flush=True)
 print("done")
 sys.exit(7)

@@ -21,17 +21,12 @@ const SESSION: &str = include_str!("../corpus/0.169.0/exec-basic.jsonl");
 
 /// Holds the thread as Codex does until the launch has noted it, prints a line, and ends with code 7.
 const CODEX: &str = r#"
-import glob, os, sys, time
+import sys
 home, thread = os.environ["CODEX_HOME"], "THREAD"
 held = hold(home, thread)
 for path in glob.glob(f"{home}/sessions/*/*/*/rollout-*-{thread}.jsonl"):
     os.utime(path)
-def is_noted():
-    notes = glob.glob(home + "/mlflow/launches/*.jsonl")
-    return any(f'"id":{os.getpid()},' in text and thread in text for text in (open(path).read() for path in notes))
-until = time.monotonic() + 30
-while not is_noted() and time.monotonic() < until:
-    time.sleep(0.005)
+wait_until_noted(home, thread)
 print("done", flush=True)
 sys.exit(7)
 "#;
