@@ -15,6 +15,7 @@ pub mod orphan;
 pub mod process;
 pub mod program;
 mod pty;
+mod shown_name;
 mod signal_probe;
 pub mod signals;
 pub mod streams;

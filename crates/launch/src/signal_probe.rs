@@ -7,10 +7,10 @@
 //!
 //! The probe also sees the launcher's death by SIGKILL, which the launcher cannot forward.
 
-use super::before_main;
 use super::detached::keep_only;
 use super::fork::{self, fork};
 use super::process::Process;
+use super::shown_name::show_as;
 use super::signals::{self, Arrived, Sender};
 use nix::errno::Errno;
 use nix::libc;
@@ -117,9 +117,7 @@ fn spawn_process(name: &CStr, ward: Option<u32>) -> io::Result<ProbeProcess> {
     let (link, probes_link) = UnixStream::pair()?;
     // With its signals blocked, the probe receives from its first instruction on.
     let Some(id) = fork()? else {
-        #[cfg(target_os = "linux")]
-        let _ = nix::sys::prctl::set_name(name);
-        before_main::show_as(name);
+        show_as(name);
         let ward = ward.map(Process::from_id);
         let answered = keep_only(OwnedFd::from(probes_link)).map(answer_questions);
         // A launcher that ends by itself has ended the probe before.
