@@ -1,6 +1,6 @@
 //! The command line of `codex-traced mlflow …`. All other arguments belong to Codex.
 
-use crate::settings::modes::Granularity;
+use crate::settings::modes::{Content, Granularity};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,6 +39,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Set everything up: where traces go, what `codex` runs, what traces hold
+    ///
+    /// Asks three questions, shows what it will write, writes it, and looks for problems as `doctor` does. Options answer
+    /// questions, which are then not asked.
+    Setup(Setup),
     /// Switch tracing on, and choose where traces go
     #[command(after_help = Enable::AFTER)]
     Enable(Enable),
@@ -88,6 +93,36 @@ pub enum Command {
     /// The tracer, which the launcher starts
     #[command(name = FINISH, hide = true)]
     Finish(Finish),
+}
+
+#[derive(Debug, Args)]
+pub struct Setup {
+    /// Where traces go, in a form of `enable --help`
+    #[arg(short = 'u', long, value_name = "URI")]
+    pub tracking_uri: Option<String>,
+    /// What makes `codex` run codex-traced: a `function` of your shell, a `shim` on PATH, or `nothing`
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
+    pub codex: Option<CodexWord>,
+    /// What traces hold: `full`, or `metadata` (figures only)
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
+    pub content: Option<Content>,
+    /// Ask nothing: take the first answer where no option gives one
+    #[arg(long)]
+    pub yes: bool,
+    /// Show what would be written, and write nothing
+    #[arg(long, conflicts_with = "undo")]
+    pub dry_run: bool,
+    /// Take back what setup wrote
+    #[arg(long, conflicts_with_all = ["tracking_uri", "codex", "content", "yes"])]
+    pub undo: bool,
+}
+
+/// What makes the word `codex` run codex-traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CodexWord {
+    Function,
+    Shim,
+    Nothing,
 }
 
 #[derive(Debug, Args)]

@@ -93,6 +93,11 @@ impl Paths {
         self.folder.join("introduced")
     }
 
+    /// What `mlflow setup` wrote.
+    pub fn setup(&self) -> PathBuf {
+        self.folder.join("setup.json")
+    }
+
     pub fn receipts(&self) -> PathBuf {
         self.folder.join("receipts")
     }

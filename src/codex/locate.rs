@@ -146,7 +146,7 @@ fn is_program(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.mode() & 0o111 != 0
 }
 
-fn is_shim(file: &Path) -> bool {
+pub fn is_shim(file: &Path) -> bool {
     let mut head = Vec::new();
     let read = File::open(file).and_then(|file| file.take(512).read_to_end(&mut head));
     let has_mark = || head.windows(SHIM_MARK.len()).any(|window| window == SHIM_MARK.as_bytes());

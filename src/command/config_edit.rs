@@ -15,7 +15,7 @@ use std::io;
 pub(super) struct ConfigEdit {
     pub(super) home: CodexHome,
     pub(super) file: ConfigFile,
-    is_broken: bool,
+    pub(super) is_broken: bool,
 }
 
 impl ConfigEdit {

@@ -25,21 +25,46 @@ use std::path::{Path, PathBuf};
 const WRONG_USE: i32 = 2;
 
 pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandError> {
-    let mut edit = ConfigEdit::open(world)?;
-    let wanted = match wanted(enable, world, &edit) {
-        Ok(wanted) => wanted,
-        Err(refused) => {
+    let changed = match changed(enable, world) {
+        Ok(changed) => changed,
+        Err(Refusal::Usage(refused)) => {
             crate::base::notice::print(&refused);
             return Ok(ChildExit::Code(WRONG_USE));
         }
+        Err(Refusal::Target(error)) => {
+            return Err(format!(
+                "{error}\n  hint: nothing was written; put that right, or write it all the same with --no-check"
+            ));
+        }
+        Err(Refusal::File(error)) => return Err(error),
     };
+    report(changed, world)
+}
+
+/// Settings that are ready to be written.
+pub(super) struct Changed {
+    pub(super) edit: ConfigEdit,
+    wanted: Wanted,
+    checked: Option<Readiness>,
+}
+
+/// Why nothing is written.
+pub(super) enum Refusal {
+    /// The words of the command.
+    Usage(String),
+    /// The target cannot take traces.
+    Target(String),
+    /// The file cannot be changed.
+    File(CommandError),
+}
+
+/// The configuration file as the command changes it; its target was looked at. Nothing is written.
+pub(super) fn changed(enable: &Enable, world: &World) -> Result<Changed, Refusal> {
+    let mut edit = ConfigEdit::open(world).map_err(Refusal::File)?;
+    let wanted = wanted(enable, world, &edit).map_err(Refusal::Usage)?;
     let access = crate::settings::access::with_file(world, &edit.file);
-    let checked = (!enable.no_check).then(|| check(&wanted, access)).transpose().map_err(|error| {
-        format!(
-            "{}\n  hint: nothing was written; put that right, or write it all the same with --no-check",
-            clean(error)
-        )
-    })?;
+    let checked = (!enable.no_check).then(|| check(&wanted, access)).transpose();
+    let checked = checked.map_err(|error| Refusal::Target(clean(error)))?;
     let file = &mut edit.file;
     file.set(ENABLED, Some("true"));
     file.set(TRACKING_URI, Some(&wanted.uri));
@@ -56,8 +81,12 @@ pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandEr
         file.set(GRANULARITY, Some(granularity.as_str()));
     }
     file.set_sessions_dir(&wanted.sessions_dir);
-    let written = edit.store()?;
+    Ok(Changed { edit, wanted, checked })
+}
 
+fn report(changed: Changed, world: &World) -> Result<ChildExit, CommandError> {
+    let Changed { edit, wanted, checked } = changed;
+    let written = edit.store()?;
     let mut page = String::from("Tracing is on.\n");
     let mut line = |label: &str, value: &str| _ = writeln!(page, "  {label:<13} {value}");
     line("tracking URI", &clean(&wanted.uri));

@@ -9,6 +9,8 @@ mod follow;
 mod forget;
 mod import;
 mod man;
+mod question;
+mod setup;
 mod show;
 mod status;
 mod survey;
@@ -44,6 +46,7 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         }
     };
     let done = match cli.command {
+        Command::Setup(setup) => setup::run(&setup, world),
         Command::Enable(enable) => enable::run(&enable, world),
         Command::Disable => disable::run(world).map(well),
         Command::Status(report) => status::run(&report, world).map(well),

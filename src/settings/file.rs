@@ -110,9 +110,14 @@ impl ConfigFile {
 
     /// Writes durably, with mode 0600. A symbolic link stays a link: its target is written.
     pub fn store(&self, path: &Path) -> io::Result<()> {
-        let mut text = serde_json::to_string_pretty(&self.object)?;
-        text.push('\n');
-        disk::write_private(&disk::followed(path), text.as_bytes())
+        disk::write_private(&disk::followed(path), self.written().as_bytes())
+    }
+
+    /// The text of the file.
+    pub fn written(&self) -> String {
+        let text =
+            serde_json::to_string_pretty(&self.object).expect("a map with text keys always serializes");
+        text + "\n"
     }
 }
 

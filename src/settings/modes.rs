@@ -17,14 +17,15 @@ pub const IMAGES: &str = "CODEX_TRACED_IMAGES";
 pub const LIVE: &str = "CODEX_TRACED_LIVE";
 
 /// How much of a session a trace holds. Ordered by strictness: the stricter mode is the greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// Everything except secrets.
+    // `ValueEnum` shows doc comments as help.
+    // Everything except secrets.
     #[default]
     Full,
-    /// Names of models and tools, times, counts, tokens, cost, statuses, exit codes, versions, thread and turn ids.
-    /// No text that a person, a model or a program wrote.
+    // Names of models and tools, times, counts, tokens, cost, statuses, exit codes, versions, thread and turn ids.
+    // No text that a person, a model or a program wrote.
     Metadata,
 }
 

@@ -2,7 +2,7 @@
 
 mod unit;
 
-use super::{CommandError, print};
+use super::{CommandError, print, question};
 use crate::base::world::World;
 use crate::cli::Watch;
 use crate::settings::variable_reference;
@@ -11,7 +11,7 @@ use common::printable::{clean, in_one_line};
 use launch::exit::ChildExit;
 use std::fmt::Write;
 use std::fs;
-use std::io::{self, BufRead, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use unit::{Manager, Program, Service, is_marked, path_text, typed};
@@ -160,16 +160,12 @@ fn is_agreed(question: &str, done: &str, watch: &Watch, world: &World) -> bool {
     if watch.yes {
         return true;
     }
-    let [stdin, stdout, _] = world.terminals.0;
-    if stdin.is_none() || stdout.is_none() {
+    if !question::can_be_asked(world) {
         print(&format!("Nothing was {done}: there is no terminal to ask on.\n  hint: add --yes\n"));
         return false;
     }
-    print(&format!("{question} [y/N] "));
-    let _ = io::stdout().flush();
-    let mut answer = String::new();
-    let _ = io::stdin().lock().read_line(&mut answer);
-    let is_yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
+    let answer = question::ask(&format!("{question} [y/N] ")).unwrap_or_default();
+    let is_yes = matches!(answer.to_lowercase().as_str(), "y" | "yes");
     if !is_yes {
         print(&format!("Nothing was {done}.\n"));
     }
