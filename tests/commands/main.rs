@@ -4,6 +4,7 @@ mod enable;
 mod follow;
 mod import;
 mod json;
+mod setup;
 mod shells;
 mod situation;
 mod stand_in;

@@ -9,11 +9,11 @@ use super::text_layout::wrap;
 use super::{CommandError, doctor, print};
 use crate::base::paths::Paths;
 use crate::base::world::World;
-use crate::cli::{Report, Setup};
+use crate::cli::{CodexWord, Report, Setup};
 use answers::Answers;
 use change::Change;
 use common::disk;
-use common::printable::clean;
+use common::printable::{clean, masked_with_queries};
 use journal::{Journal, Left, Outcome};
 use launch::exit::ChildExit;
 use launch::signals::SignalPipe;
@@ -23,6 +23,10 @@ use std::path::Path;
 
 /// As shells report a program that Ctrl-C ended.
 const INTERRUPTED: ChildExit = ChildExit::Code(130);
+
+/// A longer file is shown by its first lines.
+const MOST_LINES: usize = 20;
+const FIRST_LINES: usize = 2;
 
 /// The worst end of `doctor`: traces are not made.
 const BROKEN: ChildExit = ChildExit::Code(2);
@@ -156,8 +160,13 @@ fn plan(changes: &[Change]) -> String {
             Change::File { text, before, .. } => {
                 let what = if before.is_some() { "which becomes" } else { "new" };
                 let _ = writeln!(page, "\n{path}, {what}:");
-                let shown = common::printable::masked_with_queries(text);
-                shown.lines().for_each(|line| _ = writeln!(page, "  {}", clean(line)));
+                let (count, shown) = (text.lines().count(), masked_with_queries(text));
+                // The shim is long, and the same everywhere.
+                let limit = if count > MOST_LINES { FIRST_LINES } else { count };
+                shown.lines().take(limit).for_each(|line| _ = writeln!(page, "  {}", clean(line)));
+                if limit < count {
+                    let _ = writeln!(page, "  … and {} lines more", count - limit);
+                }
             }
         }
     }
@@ -166,13 +175,12 @@ fn plan(changes: &[Change]) -> String {
 }
 
 fn next(answers: &Answers) -> String {
-    let codex = match answers.word {
-        crate::cli::CodexWord::Nothing => "codex-traced",
-        _ => "codex",
+    let (begin, codex) = match answers.word {
+        CodexWord::Nothing => ("Next:", "codex-traced"),
+        CodexWord::Function | CodexWord::Shim => ("Open a new shell:", "codex"),
     };
-    let shell = if codex == "codex" { "Open a new shell; then " } else { "Next: " };
     format!(
         "Written. `codex-traced mlflow setup --undo` takes it back.\n\
-         {shell}`{codex} exec \"…\"` leaves a trace, and `codex-traced mlflow show` prints it.\n\n"
+         {begin} `{codex} exec \"…\"` leaves a trace;\n`codex-traced mlflow show` prints it.\n\n"
     )
 }

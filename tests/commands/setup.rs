@@ -1,0 +1,211 @@
+//! `setup` in bash, zsh and fish: what it asks and writes, that `codex` then runs codex-traced, and that `--undo` leaves
+//! nothing.
+
+use crate::LAUNCHER;
+use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::real::tool;
+use support::{End, Home, Terminal, run, write_program};
+
+const NO_MODEL: &str = "http://127.0.0.1:9";
+
+/// codex-traced and Codex on PATH, in folders of their own, after `~/.local/bin`.
+struct Machine {
+    home: Home,
+    shell: PathBuf,
+}
+
+impl Machine {
+    fn new(shell: &Path) -> Machine {
+        let home = Home::new(NO_MODEL);
+        for name in ["bin", "npm"] {
+            fs::create_dir(home.root().join(name)).expect("make a folder");
+        }
+        symlink(LAUNCHER, home.root().join("bin/codex-traced")).expect("link codex-traced");
+        write_program(
+            &home.root().join("npm/codex"),
+            "#!/bin/sh\n[ \"$*\" = --version ] && echo codex-cli 0.171.0 || echo \"plain $*\"\n",
+        );
+        // Without a last newline.
+        for name in [".bashrc", ".zshrc"] {
+            fs::write(home.user().join(name), "MINE=1").expect("write a startup file");
+        }
+        Machine { home, shell: shell.to_owned() }
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.home.command(program);
+        let at = |name: &str| self.home.root().join(name).display().to_string();
+        let own = self.home.user().join(".local/bin").display().to_string();
+        command.env("PATH", format!("{own}:{}:{}:/usr/bin:/bin", at("bin"), at("npm")));
+        command.env("SHELL", &self.shell).env("COLUMNS", "80");
+        command
+    }
+
+    fn setup(&self, words: &[&str]) -> Command {
+        let mut command = self.command(LAUNCHER);
+        command.args(["mlflow", "setup"]).args(words);
+        command
+    }
+
+    /// What a new shell's `codex` prints.
+    fn codex(&self) -> String {
+        let mut shell = self.command(&self.shell);
+        run(shell.args(["-ic", "codex mlflow --version"])).ended(End::Code(0)).stdout
+    }
+
+    /// What a script's `codex` prints.
+    fn codex_of_scripts(&self) -> String {
+        run(self.command("sh").args(["-c", "codex mlflow --version"])).ended(End::Code(0)).stdout
+    }
+
+    /// Every file and folder of the user, with the content of files.
+    fn files(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.home.user(), self.home.codex()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).expect("read").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path.clone());
+                }
+                found.insert(path.clone(), fs::read(&path).ok());
+            }
+        }
+        found
+    }
+
+    /// Without what differs from run to run, and without what `doctor` prints.
+    fn transcript(&self, printed: &str) -> String {
+        let printed = printed.replace("\r\n", "\n").replace(&self.home.root().display().to_string(), "ROOT");
+        let printed = printed.split("ok       codex").next().unwrap_or_default().to_owned();
+        printed.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+}
+
+const OURS: &str = concat!("codex-traced mlflow ", env!("CARGO_PKG_VERSION"), "\n");
+
+const PLAIN: &str = "plain mlflow --version\n";
+
+#[track_caller]
+fn review(name: &str, transcript: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../snapshots/commands");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, transcript));
+}
+
+/// Answers are typed, then `--undo` takes all of it back.
+#[track_caller]
+fn set_up_and_undo(shell: &str, answers: [&str; 3], name: &str) {
+    let Some(shell) = tool(shell) else { return };
+    let machine = Machine::new(&shell);
+    // fish makes files of its own when it is started.
+    assert_eq!((machine.codex(), machine.codex_of_scripts()), (PLAIN.to_owned(), PLAIN.to_owned()));
+    let before = machine.files();
+    let terminal = Terminal::start(&machine.setup(&[]));
+    for (question, answer) in
+        ["Where do traces go?", "What does the word `codex` run?", "What do traces hold?"].iter().zip(answers)
+    {
+        terminal.wait_for(question);
+        let begun = terminal.text().find(question).expect("it is shown");
+        support::wait_for("the question's end", support::run::LIMIT, || {
+            terminal.text()[begun..].contains("[1] ")
+        });
+        terminal.type_keys(format!("{answer}\r"));
+    }
+    let seen = terminal.finish().ended(End::Code(0));
+    let is_shim = answers[1] == "2";
+    assert_eq!(machine.codex(), OURS);
+    assert_eq!(machine.codex_of_scripts(), if is_shim { OURS } else { PLAIN });
+    assert!(seen.text().contains("All is well."), "{}", seen.text());
+
+    let undone = run(&mut machine.setup(&["--undo"])).ended(End::Code(0));
+    let transcript = [seen.text(), "\n$ codex-traced mlflow setup --undo\n".to_owned(), undone.stdout];
+    let transcript = transcript.map(|printed| machine.transcript(&printed)).concat();
+    assert_eq!(machine.files(), before);
+    assert_eq!((machine.codex(), machine.codex_of_scripts()), (PLAIN.to_owned(), PLAIN.to_owned()));
+    review(name, &transcript);
+}
+
+#[test]
+fn in_bash_a_function_runs_codex_traced_until_undo() {
+    set_up_and_undo("bash", ["", "", ""], "setup in bash");
+}
+
+#[test]
+fn in_zsh_the_shim_runs_codex_traced_until_undo() {
+    set_up_and_undo("zsh", ["1", "2", "2"], "setup in zsh");
+}
+
+#[test]
+fn in_fish_a_function_runs_codex_traced_until_undo() {
+    set_up_and_undo("fish", ["", "1", ""], "setup in fish");
+}
+
+#[test]
+fn a_wrong_answer_is_asked_again_and_an_interrupt_leaves_nothing() {
+    let bash = tool("bash").expect("bash is needed for the tests");
+    let machine = Machine::new(&bash);
+    let before = machine.files();
+    let terminal = Terminal::start(&machine.setup(&[]));
+    terminal.wait_for("[1] ");
+    terminal.type_keys("ftp://nowhere\r");
+    terminal.wait_for("not a tracking URI");
+    terminal.type_keys("\r");
+    terminal.wait_for("What does the word");
+    terminal.type_keys("\u{3}");
+    assert_eq!(terminal.finish().end, End::Signal(Signal::SIGINT as i32));
+    assert_eq!(machine.files(), before);
+    // The end of the input is no answer.
+    let terminal = Terminal::start(&machine.setup(&[]));
+    terminal.wait_for("[1] ");
+    terminal.type_keys("\u{4}");
+    let seen = terminal.finish().ended(End::Code(1));
+    assert!(seen.text().contains("Nothing was written."), "{}", seen.text());
+    assert_eq!(machine.files(), before);
+}
+
+#[test]
+fn options_answer_without_a_terminal_and_setup_can_be_done_again() {
+    let bash = tool("bash").expect("bash is needed for the tests");
+    let machine = Machine::new(&bash);
+    let before = machine.files();
+    let said = run(&mut machine.setup(&[])).ended(End::Code(1));
+    assert!(said.stderr.contains("there is no terminal to ask on"), "{}", said.stderr);
+    let options = ["-u", "sqlite:///team.db", "--codex", "shim", "--content", "metadata"];
+    run(&mut machine.setup(&[&options[..], &["--dry-run"]].concat())).ended(End::Code(0));
+    assert_eq!(machine.files(), before);
+    run(&mut machine.setup(&options)).ended(End::Code(0));
+    assert_eq!((machine.codex(), machine.codex_of_scripts()), (OURS.to_owned(), OURS.to_owned()));
+    // The second one replaces the first, with its shim and its content mode.
+    run(&mut machine.setup(&["--yes"])).ended(End::Code(0));
+    assert_eq!((machine.codex(), machine.codex_of_scripts()), (OURS.to_owned(), PLAIN.to_owned()));
+    let config =
+        fs::read_to_string(machine.home.codex().join("mlflow_config.json")).expect("a configuration");
+    assert!(!config.contains("metadata") && !config.contains("team.db"), "{config}");
+    run(&mut machine.setup(&["--undo"])).ended(End::Code(0));
+    assert_eq!(machine.files(), before);
+    let said = run(&mut machine.setup(&["--undo"])).ended(End::Code(0));
+    assert!(said.stdout.contains("nothing to undo"), "{}", said.stdout);
+}
+
+#[test]
+fn a_target_that_takes_no_traces_and_a_file_of_the_user_stop_setup() {
+    let fish = tool("fish").unwrap_or_else(|| "/usr/bin/fish".into());
+    let machine = Machine::new(&fish);
+    let function = machine.home.user().join(".config/fish/functions/codex.fish");
+    fs::create_dir_all(function.parent().expect("a folder")).expect("make a folder");
+    fs::write(&function, "function codex; end\n").expect("write a function");
+    let before = machine.files();
+    let said = run(&mut machine.setup(&["--yes"])).ended(End::Code(1));
+    assert!(said.stderr.contains("codex.fish is there already"), "{}", said.stderr);
+    let said = run(&mut machine.setup(&["--yes", "-u", NO_MODEL])).ended(End::Code(1));
+    assert!(said.stderr.contains("127.0.0.1:9"), "{}", said.stderr);
+    assert_eq!(machine.files(), before);
+}
