@@ -30,7 +30,7 @@ bench:
 
 # A real Codex does a small job and its trace is shown.
 demo:
-    cargo run --release --example demo
+    cargo run --profile demo --example demo
 
 # Both macOS programs are built and linked, and their load commands checked; on any machine.
 macos-link:

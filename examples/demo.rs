@@ -1,20 +1,10 @@
 //! A real Codex, run through codex-traced, does a small job; its trace is shown. Needs no account.
 //!
-//! `cargo run --release --example demo`
+//! `cargo run --profile demo --example demo`
 //!
-//! Only the model is not real: a stand-in on 127.0.0.1 gives four answers from a script. What the run
-//! leaves stays in `demo/` of the target folder until the next one.
+//! It links nothing of codex-traced: it asks the program itself, so each crate is compiled once. Only the model is not real: a stand-in on 127.0.0.1 gives four answers from a script. What the run
+//! leaves stays in `demo-run/` of the target folder until the next one.
 
-use codex_traced::base::paths::{CodexHome, Paths};
-use codex_traced::base::world::World;
-use codex_traced::codex::locate::{self, LocateError};
-use codex_traced::queue::thread_history::recent_threads;
-use codex_traced::settings::Settings;
-use codex_traced::trace::ids::trace_of_thread;
-use common::variables::Variables;
-use mlflow_store::sqlite;
-use mlflow_store::target::Target;
-use mlflow_store::trace::{SpanStatus, Trace};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -72,12 +62,12 @@ fn main() -> ExitCode {
 
 fn demo() -> Result<(), Failure> {
     needs("git", "install git")?;
-    let (codex, from) = find_codex()?;
     let build = Build::of_this_program()?;
     let codex_traced = build.codex_traced()?;
 
     let server = ModelServer::start(script());
-    let home = Home::kept(&build.target.join("demo"), &server.url());
+    let home = Home::kept(&build.target.join("demo-run"), &server.url());
+    let (codex, from) = find_codex(&codex_traced, &home)?;
     for (name, text) in [("greet.sh", PROGRAM), ("test.sh", TEST)] {
         fs::write(home.work().join(name), text).map_err(|error| format!("cannot write {name}: {error}"))?;
     }
@@ -93,14 +83,15 @@ fn demo() -> Result<(), Failure> {
 
     println!("\n$ codex-traced exec \"{PROMPT}\"");
     show_running(traced(&["exec", PROMPT]))?;
-    let (trace, database) = find_trace(&home)?;
-    check(&trace, &server)?;
+    check(&json(traced(&["mlflow", "show", "--json"]))?, &server)?;
 
     println!("\n$ codex-traced mlflow show");
     let shown = traced(&["mlflow", "show"]).status().map_err(|error| error.to_string())?;
     if !shown.success() {
         return Err(format!("`codex-traced mlflow show` ended with {shown}"));
     }
+    let status = json(traced(&["mlflow", "status", "--json"]))?;
+    let database = status["tracking_uri"].as_str().unwrap_or_default();
     println!("\nTo look at it in MLflow (3.6 to 3.18), at http://127.0.0.1:5000:");
     println!("  pip install mlflow");
     println!("  mlflow server --backend-store-uri \"{database}\"");
@@ -132,20 +123,25 @@ fn script() -> Script {
 }
 
 /// The `codex` on PATH, as codex-traced itself finds it; else the pinned one from npm.
-fn find_codex() -> Result<(PathBuf, String), Failure> {
-    match locate::locate(&World::read()) {
-        Ok(file) => Ok((file.clone(), file.display().to_string())),
-        Err(LocateError::NotFound { .. }) => {
-            for program in ["node", "npm"] {
-                needs(program, "install Node.js 18 or newer with npm, or put a Codex on PATH")?;
-            }
-            let fetched = std::panic::catch_unwind(real::fetch_codex);
-            let fetched =
-                fetched.map_err(|_| "a `codex` on PATH would do as well: then nothing is fetched")?;
-            Ok((fetched.native, "fetched by npm, pinned".into()))
-        }
-        Err(error) => Err(error.to_string()),
+fn find_codex(codex_traced: &Path, home: &Home) -> Result<(PathBuf, String), Failure> {
+    let mut doctor = Command::new(codex_traced);
+    doctor.args(["mlflow", "doctor", "--json"]).env("CODEX_HOME", home.codex());
+    let doctor = json(doctor)?;
+    let findings = doctor["findings"].as_array().cloned().unwrap_or_default();
+    let codex = findings.into_iter().find(|finding| finding["check"] == "codex").unwrap_or_default();
+    let found = codex["found"].as_str().unwrap_or_default();
+    if codex["level"] == "ok" {
+        return Ok((found.into(), found.to_owned()));
     }
+    if which::which("codex").is_ok() || std::env::var_os("CODEX_TRACED_CODEX_BIN").is_some() {
+        return Err(format!("{found}\n  hint: {}", codex["todo"].as_str().unwrap_or_default()));
+    }
+    for program in ["node", "npm"] {
+        needs(program, "install Node.js 18 or newer with npm, or put a Codex on PATH")?;
+    }
+    let fetched = std::panic::catch_unwind(real::fetch_codex);
+    let fetched = fetched.map_err(|_| "a `codex` on PATH would do as well: then nothing is fetched")?;
+    Ok((fetched.native, "fetched by npm, pinned".into()))
 }
 
 fn needs(program: &str, remedy: &str) -> Result<(), Failure> {
@@ -164,7 +160,7 @@ struct Build {
 impl Build {
     fn of_this_program() -> Result<Build, Failure> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        // …/target/release/examples/demo; cargo marks the target folder with CACHEDIR.TAG.
+        // …/target/demo/examples/demo; cargo marks the target folder with CACHEDIR.TAG.
         let profile = program.ancestors().nth(2).and_then(Path::file_name);
         let tagged = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
         // A target folder that cargo did not create itself, such as a mounted cache, has no tag.
@@ -173,10 +169,10 @@ impl Build {
             (Some(target), Some(profile)) => {
                 Ok(Build { target: target.into(), profile: profile.to_string_lossy().into() })
             }
-            _ => {
-                Err("this program is not where cargo built it\n  hint: `cargo run --release --example demo`"
-                    .into())
-            }
+            _ => Err(
+                "this program is not where cargo built it\n  hint: `cargo run --profile demo --example demo`"
+                    .into(),
+            ),
         }
     }
 
@@ -221,31 +217,22 @@ fn show_running(mut command: Command) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(format!("codex ended with {status}, not with 0")) }
 }
 
-/// The trace in the database, and the database's address as MLflow takes it.
-fn find_trace(home: &Home) -> Result<(Trace, String), Failure> {
-    let codex_home = home.codex();
-    let variables = Variables::from([("CODEX_HOME", codex_home.to_string_lossy().as_ref())]);
-    let world = World { variables, ..World::default() };
-    let codex_home = CodexHome::from_world(&world).ok_or("the demo has no Codex home")?;
-    let paths = Paths::new(&codex_home);
-    let lost =
-        || format!("codex ended well but left no trace\n  hint: {} may say why", paths.log().display());
-    let thread = recent_threads(&paths, 1).pop().ok_or_else(lost)?;
-    let target = Settings::read(&world, &codex_home).target.value;
-    let Target::Sqlite(database) = &target else { return Err(format!("traces go to {target}")) };
-    let trace = sqlite::read(database, trace_of_thread(thread.as_str()));
-    let trace = trace.map_err(|error| format!("cannot read {target}: {error}"))?.ok_or_else(lost)?;
-    Ok((trace, target.to_string()))
+/// What a command of codex-traced prints with `--json`. `doctor` ends with another code when it finds a problem.
+fn json(mut command: Command) -> Result<Value, Failure> {
+    let output = command.output().map_err(|error| format!("cannot run codex-traced: {error}"))?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|_| String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
-fn check(trace: &Trace, server: &ModelServer) -> Result<(), Failure> {
-    let went_well = |status: &SpanStatus| !matches!(status, SpanStatus::Error { .. });
-    let spans: Vec<_> =
-        trace.spans.iter().map(|span| (span.name.as_str(), went_well(&span.status))).collect();
-    if spans != SPANS {
-        return Err(format!("the trace holds other spans than the job had: {spans:?}"));
+fn check(trace: &Value, server: &ModelServer) -> Result<(), Failure> {
+    let spans = trace["spans"].as_array().cloned().unwrap_or_default();
+    let went_well = |span: &Value| span["status"].get("error").is_none();
+    let seen: Vec<_> =
+        spans.iter().map(|span| (span["name"].as_str().unwrap_or_default(), went_well(span))).collect();
+    if seen != SPANS {
+        return Err(format!("the trace holds other spans than the job had: {seen:?}"));
     }
-    let usage = trace.metadata.get("mlflow.trace.tokenUsage");
+    let usage = trace["metadata"]["mlflow.trace.tokenUsage"].as_str();
     let usage: Value = usage.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let (counted, reported) = (usage["total_tokens"].as_u64(), server.reported().total());
     if counted != Some(reported) {

@@ -123,7 +123,7 @@ fn is_prefixed(word: &str) -> bool {
 fn the_first_two_commands_are_the_demo_and_the_tests() {
     let text = read("README.md");
     let commands = commands(&text);
-    assert_eq!(commands[0], ["cargo run --release --example demo"]);
+    assert_eq!(commands[0], ["cargo run --profile demo --example demo"]);
     assert_eq!(commands[1], ["cargo test"]);
     assert!(at("examples/demo.rs").is_file());
 }
