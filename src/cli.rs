@@ -39,9 +39,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Set everything up: where traces go, what `codex` runs, what traces hold
+    /// Set everything up by three questions; --undo takes it back
     ///
-    /// Asks three questions, shows what it will write, writes it, and looks for problems as `doctor` does. Options answer
+    /// Where traces go, what `codex` runs, what traces hold. Shows what it will write, writes it, and looks for problems as `doctor` does. Options answer
     /// questions, which are then not asked.
     Setup(Setup),
     /// Switch tracing on, and choose where traces go
