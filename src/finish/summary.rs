@@ -1,4 +1,5 @@
-//! `CODEX_TRACED_SUMMARY=FILE`: what became of a launch's traces, as JSON for the next step of a job.
+//! `CODEX_TRACED_SUMMARY=FILE`: what became of a launch's traces, as JSON for the next step of a job. In an existing folder
+//! each launch has a file of its own.
 //!
 //! It holds ids, figures and addresses, and no text of a session, so it may be uploaded.
 
@@ -75,7 +76,10 @@ enum Delivery {
 pub(super) fn write(context: &Context, launch: &Launch, notice: Option<&str>) {
     let world = context.world;
     let Some(file) = world.variables.os(SUMMARY) else { return };
-    let file = world.cwd.as_deref().unwrap_or(Path::new("/")).join(file);
+    let mut file = world.cwd.as_deref().unwrap_or(Path::new("/")).join(file);
+    if file.is_dir() {
+        file.push(format!("{}.json", launch.id));
+    }
     let written = quietly(|| {
         let access = context.access();
         let threads = traces_of(launch, context)

@@ -43,7 +43,7 @@ pub const OURS: &[Variable] = &[
     ),
     open(
         "CODEX_TRACED_SUMMARY",
-        "file for the results of the launch's traces, as JSON; codex-traced waits for it",
+        "file for the results of the launch's traces, as JSON, or a folder for a file of each launch; codex-traced waits for it",
         "none",
     ),
     open(

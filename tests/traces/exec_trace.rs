@@ -368,11 +368,15 @@ fn a_summary_lists_what_waits_and_why() {
     fs::write(&blocked, "").expect("write a file");
     let mut command = home.traced(LAUNCHER, &codex.native);
     command.env("MLFLOW_TRACKING_URI", format!("sqlite:///{}/x.db", blocked.display()));
-    command.env("CODEX_TRACED_SUMMARY", home.work().join("codex.json")).args(["exec", "do it"]);
+    // A folder gets a file of each launch.
+    let folder = home.work().join("summaries");
+    fs::create_dir(&folder).expect("make a folder");
+    command.env("CODEX_TRACED_SUMMARY", &folder).args(["exec", "do it"]);
     run(&mut command).ended(End::Code(0));
-    let summary: Value =
-        serde_json::from_slice(&fs::read(home.work().join("codex.json")).expect("the summary"))
-            .expect("JSON");
+    let files: Vec<_> = fs::read_dir(&folder).expect("read").flatten().map(|entry| entry.path()).collect();
+    let [file] = &files[..] else { panic!("one file: {files:?}") };
+    let summary: Value = serde_json::from_slice(&fs::read(file).expect("the summary")).expect("JSON");
+    assert_eq!(file.file_stem(), summary["launch_id"].as_str().map(std::ffi::OsStr::new));
     let thread = &summary["threads"][0];
     assert_eq!((&thread["delivery"], &thread["experiment_id"]), (&json!("waiting"), &Value::Null));
     let reason = thread["reason"].as_str().expect("a reason");
