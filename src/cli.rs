@@ -41,8 +41,8 @@ pub struct Cli {
 pub enum Command {
     /// Set everything up by three questions; --undo takes it back
     ///
-    /// Where traces go, what `codex` runs, what traces hold. Shows what it will write, writes it, and looks for problems as `doctor` does. Options answer
-    /// questions, which are then not asked.
+    /// Where traces go, what `codex` runs, what traces hold. Shows what it will write, writes it, and looks for problems as
+    /// `doctor` does. Options answer questions, which are then not asked.
     Setup(Setup),
     /// Switch tracing on, and choose where traces go
     #[command(after_help = Enable::AFTER)]

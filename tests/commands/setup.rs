@@ -183,12 +183,12 @@ fn options_answer_without_a_terminal_and_setup_can_be_done_again() {
     assert_eq!(machine.files(), before);
     run(&mut machine.setup(&options)).ended(End::Code(0));
     assert_eq!((machine.codex(), machine.codex_of_scripts()), (OURS.to_owned(), OURS.to_owned()));
-    // The second one replaces the first, with its shim and its content mode.
+    // The second one replaces the first, with its shim and its content mode, and keeps the target.
     run(&mut machine.setup(&["--yes"])).ended(End::Code(0));
     assert_eq!((machine.codex(), machine.codex_of_scripts()), (OURS.to_owned(), PLAIN.to_owned()));
     let config =
         fs::read_to_string(machine.home.codex().join("mlflow_config.json")).expect("a configuration");
-    assert!(!config.contains("metadata") && !config.contains("team.db"), "{config}");
+    assert!(!config.contains("metadata") && config.contains("team.db"), "{config}");
     run(&mut machine.setup(&["--undo"])).ended(End::Code(0));
     assert_eq!(machine.files(), before);
     let said = run(&mut machine.setup(&["--undo"])).ended(End::Code(0));

@@ -40,42 +40,41 @@ pub(super) fn run(setup: &Setup, world: &World) -> Result<ChildExit, CommandErro
     if setup.undo {
         return undo(before.as_ref(), &path);
     }
-    if let Some(journal) = before {
-        let what = if journal.is_complete() { "is done again" } else { "was interrupted and is taken back" };
-        print(&format!("The setup of before {what}.\n\n"));
-        if !setup.dry_run {
-            report_left(&journal.take_back(&path))?;
-        }
+    if let Some(journal) = &before {
+        let what = if journal.is_complete() { "is replaced" } else { "was interrupted; it is taken back" };
+        print(&format!("The setup of before {what} when you have answered.\n\n"));
     }
     let Some(answers) = Answers::gather(setup, world)? else {
         print("Nothing was written.\n");
         return Ok(ChildExit::Code(1));
     };
-    let changes = changes(&answers, &path, world)?;
+    // What cannot be written is refused before anything is taken back.
+    let mut changes = planned(&answers, &path, world)?;
+    if let Some(journal) = before.filter(|_| !setup.dry_run) {
+        report_left(&journal.take_back(&path))?;
+        changes = planned(&answers, &path, world)?;
+    }
     print(&plan(&changes));
     if setup.dry_run {
         print("Nothing was written: --dry-run.\n");
         return Ok(ChildExit::Code(0));
     }
-    write(changes, &path)?.map_or_else(
-        || {
-            print(&next(&answers));
-            let report = doctor::run(&Report { json: false }, world)?;
-            Ok(if report == BROKEN { BROKEN } else { ChildExit::Code(0) })
-        },
-        Ok,
-    )
+    if let Some(interrupted) = write(changes, &path)? {
+        return Ok(interrupted);
+    }
+    print(&next(&answers));
+    let report = doctor::run(&Report { json: false }, world)?;
+    Ok(if report == BROKEN { BROKEN } else { ChildExit::Code(0) })
 }
 
 /// All changes, in their order. A folder that two of them need comes once.
-fn changes(answers: &Answers, journal: &Path, world: &World) -> Result<Vec<Change>, CommandError> {
-    let config = answers.config()?;
+fn planned(answers: &Answers, journal: &Path, world: &World) -> Result<Vec<Change>, CommandError> {
     let mut changes = Change::missing_folders(journal);
-    changes.extend(config);
+    let config = answers.config()?;
     let word = codex_word::changes(answers.word, world).map_err(|refused| {
         format!("nothing was written: {refused}\n  hint: choose another way for `codex` (--codex function, shim, nothing)")
     })?;
-    for change in word {
+    for change in config.into_iter().chain(word) {
         if !changes.contains(&change) {
             changes.push(change);
         }
