@@ -3,7 +3,8 @@
 # Install: add this line to ~/.bashrc, with the path of this file:  source …/shims/codex.bash
 # Undo:    remove the line; in a shell that is open, `unset -f codex`.
 
-codex() {
+# Not `codex()`: where `codex` is an alias already, the shell would not read that.
+function codex {
     if command -v codex-traced >/dev/null 2>&1; then
         command codex-traced "$@"
     else

@@ -102,13 +102,7 @@ fn report(changed: Changed, world: &World) -> Result<ChildExit, CommandError> {
     }
     line("sessions", &clean(&wanted.sessions_dir));
     page.push_str(&written);
-    let moved = wanted.left_behind.as_ref().map(|id| {
-        format!(
-            "Experiment {} was of the target before, so traces go to \"{DEFAULT_EXPERIMENT}\" here; \
-             choose another with -e or -n.",
-            clean(id)
-        )
-    });
+    let moved = wanted.moved();
     let reachable = reachable_text(&wanted.target, checked.as_ref().and_then(|c| c.version.as_deref()));
     for note in moved.into_iter().chain(reachable).chain(warnings(world, edit)) {
         let _ = writeln!(page, "{}", wrap(&note, 0));
@@ -127,6 +121,29 @@ struct Wanted {
     sessions_dir: String,
     /// The id of an experiment of the previous target, which the new target does not have.
     left_behind: Option<String>,
+}
+
+impl Wanted {
+    /// For the user, where the experiment of the previous target is not taken along.
+    fn moved(&self) -> Option<String> {
+        let id = clean(self.left_behind.as_ref()?);
+        Some(format!(
+            "Experiment {id} was of the target before, so traces go to \"{DEFAULT_EXPERIMENT}\" here; \
+             choose another with -e or -n."
+        ))
+    }
+}
+
+impl Changed {
+    /// See `Wanted::moved`.
+    pub(super) fn moved(&self) -> Option<String> {
+        self.wanted.moved()
+    }
+
+    /// Whether traces go to a server or a workspace.
+    pub(super) fn is_remote(&self) -> bool {
+        self.wanted.target.is_remote()
+    }
 }
 
 /// The answer of the new target, which is not in the settings yet. `uri` may hold a user and password.

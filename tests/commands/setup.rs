@@ -5,7 +5,7 @@ use crate::LAUNCHER;
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::real::tool;
@@ -61,6 +61,10 @@ impl Machine {
     /// What a script's `codex` prints.
     fn codex_of_scripts(&self) -> String {
         run(self.command("sh").args(["-c", "codex mlflow --version"])).ended(End::Code(0)).stdout
+    }
+
+    fn config(&self) -> String {
+        fs::read_to_string(self.home.codex().join("mlflow_config.json")).expect("a configuration")
     }
 
     /// Every file and folder of the user, with the content of files.
@@ -155,6 +159,8 @@ fn a_wrong_answer_is_asked_again_and_an_interrupt_leaves_nothing() {
     let before = machine.files();
     let terminal = Terminal::start(&machine.setup(&[]));
     terminal.wait_for("[1] ");
+    terminal.type_keys("2\r");
+    terminal.wait_for("\"2\" is no address");
     terminal.type_keys("ftp://nowhere\r");
     terminal.wait_for("not a tracking URI");
     terminal.type_keys("\r");
@@ -173,8 +179,7 @@ fn a_wrong_answer_is_asked_again_and_an_interrupt_leaves_nothing() {
 
 #[test]
 fn options_answer_without_a_terminal_and_setup_can_be_done_again() {
-    let bash = tool("bash").expect("bash is needed for the tests");
-    let machine = Machine::new(&bash);
+    let machine = Machine::new(&tool("bash").expect("bash is needed for the tests"));
     let before = machine.files();
     let said = run(&mut machine.setup(&[])).ended(End::Code(1));
     assert!(said.stderr.contains("there is no terminal to ask on"), "{}", said.stderr);
@@ -183,16 +188,116 @@ fn options_answer_without_a_terminal_and_setup_can_be_done_again() {
     assert_eq!(machine.files(), before);
     run(&mut machine.setup(&options)).ended(End::Code(0));
     assert_eq!((machine.codex(), machine.codex_of_scripts()), (OURS.to_owned(), OURS.to_owned()));
-    // The second one replaces the first, with its shim and its content mode, and keeps the target.
+    // The second one replaces the shim, and keeps the target and what traces hold.
     run(&mut machine.setup(&["--yes"])).ended(End::Code(0));
     assert_eq!((machine.codex(), machine.codex_of_scripts()), (OURS.to_owned(), PLAIN.to_owned()));
-    let config =
-        fs::read_to_string(machine.home.codex().join("mlflow_config.json")).expect("a configuration");
-    assert!(!config.contains("metadata") && config.contains("team.db"), "{config}");
+    let config = machine.config();
+    assert!(config.contains("\"metadata\"") && config.contains("team.db"), "{config}");
     run(&mut machine.setup(&["--undo"])).ended(End::Code(0));
     assert_eq!(machine.files(), before);
     let said = run(&mut machine.setup(&["--undo"])).ended(End::Code(0));
     assert!(said.stdout.contains("nothing to undo"), "{}", said.stdout);
+}
+
+#[test]
+fn where_codex_is_an_alias_already_the_startup_file_still_works() {
+    for (name, alias) in [("bash", "codex --search"), ("zsh", "codex-traced")] {
+        let Some(shell) = tool(name) else { continue };
+        let machine = Machine::new(&shell);
+        let startup = machine.home.user().join(format!(".{name}rc"));
+        fs::write(&startup, format!("alias codex='{alias}'\n")).expect("write a startup file");
+        run(&mut machine.setup(&["--yes"])).ended(End::Code(0));
+        let text = fs::read_to_string(&startup).expect("read") + "export LATER=1\n";
+        fs::write(&startup, text).expect("write");
+        let mut command = machine.command(&shell);
+        let said = run(command.args(["-ic", "echo later=$LATER; type codex"])).ended(End::Code(0));
+        assert!(
+            said.stdout.contains("later=1\n") && !said.stderr.contains("parse error"),
+            "{name}: {said:?}"
+        );
+    }
+}
+
+/// A link stays, an empty file stays, the user's own shim stays, and the settings get back what they were.
+#[test]
+fn what_the_user_had_comes_back_to_the_byte() {
+    let machine = Machine::new(&tool("bash").expect("bash is needed for the tests"));
+    let user = machine.home.user();
+    let startup = user.join(".bashrc");
+    let dotfiles = user.join("dotfiles");
+    fs::create_dir(&dotfiles).expect("make a folder");
+    fs::remove_file(&startup).expect("remove");
+    let config = machine.home.codex().join("mlflow_config.json");
+    fs::write(&config, "{\"environment\": {\"MLFLOW_TRACKING_URI\": \"sqlite:///old.db\"}, \"mine\": 1}")
+        .expect("write");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).expect("chmod");
+    symlink("dotfiles/bashrc", &startup).expect("link");
+    for content in [None, Some(""), Some("alias a=1"), Some("alias a=1\n")] {
+        let target = dotfiles.join("bashrc");
+        match content {
+            Some(content) => fs::write(&target, content).expect("write"),
+            None => _ = fs::remove_file(&target),
+        }
+        let before = machine.files();
+        run(&mut machine.setup(&["--yes", "-u", "sqlite:///new.db"])).ended(End::Code(0));
+        assert_eq!(machine.codex(), OURS, "{content:?}");
+        run(&mut machine.setup(&["--undo"])).ended(End::Code(0));
+        assert_eq!(machine.files(), before, "{content:?}");
+        assert!(fs::symlink_metadata(&startup).expect("there").is_symlink(), "{content:?}");
+        assert_eq!(fs::metadata(&config).expect("there").permissions().mode() & 0o777, 0o644);
+    }
+    // A shim that the user has put there.
+    let own = user.join(".local/bin");
+    fs::create_dir_all(&own).expect("make a folder");
+    fs::copy("shims/codex", own.join("codex")).expect("copy the shim");
+    fs::set_permissions(own.join("codex"), fs::Permissions::from_mode(0o755)).expect("chmod");
+    let before = machine.files();
+    run(&mut machine.setup(&["--yes", "--codex", "shim"])).ended(End::Code(0));
+    run(&mut machine.setup(&["--undo"])).ended(End::Code(0));
+    assert_eq!(machine.files(), before);
+}
+
+#[test]
+fn after_enable_and_disable_undo_gives_back_what_setup_changed() {
+    let machine = Machine::new(&tool("bash").expect("bash is needed for the tests"));
+    let config = machine.home.codex().join("mlflow_config.json");
+    fs::write(&config, "{\"environment\": {\"MLFLOW_TRACKING_URI\": \"sqlite:///old.db\"}}").expect("write");
+    run(&mut machine.setup(&["--yes", "-u", "sqlite:///new.db"])).ended(End::Code(0));
+    run(machine.command(LAUNCHER).args(["mlflow", "disable"])).ended(End::Code(0));
+    let said = run(&mut machine.setup(&["--undo"])).ended(End::Code(1));
+    let in_a_line = said.stdout.replace('\n', " ");
+    assert!(in_a_line.contains("was changed since setup wrote it"), "{in_a_line}");
+    let text = machine.config();
+    assert!(text.contains("old.db") && !text.contains("new.db") && text.contains("\"false\""), "{text}");
+}
+
+#[test]
+fn a_second_setup_that_fails_leaves_the_first() {
+    let machine = Machine::new(&tool("bash").expect("bash is needed for the tests"));
+    run(&mut machine.setup(&["--yes", "-u", "sqlite:///team.db"])).ended(End::Code(0));
+    let after_first = machine.files();
+    // A folder in the place of a file.
+    let functions = machine.home.user().join("elsewhere/fish/functions");
+    fs::create_dir_all(functions.join(".codex-traced-setup.tmp/x")).expect("make a folder");
+    let before = machine.files();
+    let mut second = machine.setup(&["--yes"]);
+    second.env("SHELL", "/usr/bin/fish").env("XDG_CONFIG_HOME", machine.home.user().join("elsewhere"));
+    let said = run(&mut second).ended(End::Code(1));
+    assert!(said.stderr.contains("all is as it was"), "{}", said.stderr);
+    assert_eq!(machine.files(), before);
+    assert!(after_first.keys().all(|path| before.contains_key(path)));
+    assert_eq!(machine.codex(), OURS);
+}
+
+#[test]
+fn without_a_shell_that_setup_knows_it_writes_the_settings_alone() {
+    let machine = Machine::new(Path::new("/bin/sh"));
+    let mut setup = machine.setup(&["--yes"]);
+    setup.env("PATH", "/usr/bin:/bin");
+    let said = run(&mut setup).ended(End::Code(2));
+    assert!(said.stdout.contains("`codex-traced exec \"…\"` leaves a trace"), "{}", said.stdout);
+    assert!(machine.config().contains("mlflow.db"));
+    run(machine.setup(&["--yes", "--codex", "function"]).env_remove("SHELL")).ended(End::Code(1));
 }
 
 #[test]

@@ -1,46 +1,58 @@
 //! One change that setup makes on disk, and how it is taken back.
 
+use super::{block, settings};
 use common::disk;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Every change can be made and taken back twice: an interrupted setup does not show how far it came.
+/// A file of this name, beside the one that is written, is what a kill left.
+const ASIDE: &str = ".codex-traced-setup.tmp";
+
+/// Only the user may read the settings: they may hold credentials.
+const PRIVATE: u32 = 0o600;
+
+/// Every change can be made and taken back twice: an interrupted setup does not show how far it came. A path is no link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub(super) enum Change {
     /// A folder that was missing.
     Folder { path: PathBuf },
-    /// Lines at the end of a file of the user; `text` is exactly what is added.
-    Lines { path: PathBuf, text: String },
-    /// A whole file. `before` is None where there was none.
-    File { path: PathBuf, mode: u32, before: Option<String>, text: String },
+    /// A block of lines in a file of the user.
+    Lines { path: PathBuf, is_new: bool, had_no_newline: bool, block: String },
+    /// A new file. `replaces` is the text that an earlier setup gave it.
+    File { path: PathBuf, mode: u32, text: String, replaces: Option<String> },
+    /// The configuration file.
+    Settings { path: PathBuf, before: Option<Before>, text: String },
+}
+
+/// A file as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Before {
+    pub(super) text: String,
+    pub(super) mode: u32,
 }
 
 /// What became of a change that was taken back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TakenBack {
     Done,
     /// It was not made, or the user has taken it back before.
     NotThere,
-    /// The user has changed the file since.
+    /// The user has changed the file since, and at least a part of the change stays.
     ChangedSince,
 }
 
 impl Change {
     pub(super) fn path(&self) -> &Path {
         match self {
-            Change::Folder { path } | Change::Lines { path, .. } | Change::File { path, .. } => path,
+            Change::Folder { path }
+            | Change::Lines { path, .. }
+            | Change::File { path, .. }
+            | Change::Settings { path, .. } => path,
         }
-    }
-
-    /// Lines for this file. A file without a last newline gets one.
-    pub(super) fn with_lines(path: PathBuf, lines: &str) -> io::Result<Change> {
-        let before = read(&path)?.unwrap_or_default();
-        let gap = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
-        Ok(Change::Lines { path, text: format!("{gap}{lines}") })
     }
 
     /// The missing folders above this path, the outermost first.
@@ -57,53 +69,66 @@ impl Change {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
                 made => made,
             },
-            Change::Lines { path, text } => {
-                let mut content = read(path)?.unwrap_or_default();
-                if position(&content, text.as_bytes()).is_some() {
-                    return Ok(());
-                }
-                content.extend_from_slice(text.as_bytes());
-                replace(path, &content, None)
+            Change::Lines { path, block, .. } => {
+                let content = read(path)?.unwrap_or_default();
+                replace(path, &block::added(&content, block), None)
             }
             Change::File { path, mode, text, .. } => replace(path, text.as_bytes(), Some(*mode)),
+            Change::Settings { path, text, .. } => replace(path, text.as_bytes(), Some(PRIVATE)),
         }
     }
 
     pub(super) fn take_back(&self) -> io::Result<TakenBack> {
-        match self {
-            Change::Folder { path } => match fs::remove_dir(path) {
+        if let Change::Folder { path } = self {
+            return match fs::remove_dir(path) {
                 Ok(()) => Ok(TakenBack::Done),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(TakenBack::NotThere),
                 Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(TakenBack::ChangedSince),
                 Err(error) => Err(error),
-            },
-            Change::Lines { path, text } => {
-                let Some(mut content) = read(path)? else { return Ok(TakenBack::NotThere) };
-                let Some(start) = position(&content, text.as_bytes()) else {
-                    let is_changed = text.lines().any(|line| position(&content, line.as_bytes()).is_some());
-                    return Ok(if is_changed { TakenBack::ChangedSince } else { TakenBack::NotThere });
-                };
-                content.drain(start..start + text.len());
-                if content.is_empty() {
+            };
+        }
+        let _ = fs::remove_file(aside(self.path()));
+        let Some(now) = read(self.path())? else { return Ok(TakenBack::NotThere) };
+        match self {
+            Change::Folder { .. } => unreachable!("a folder is no file"),
+            Change::Lines { path, is_new, had_no_newline, .. } => {
+                if block::is_torn(&now) {
+                    return Ok(TakenBack::ChangedSince);
+                }
+                if block::place(&now).is_none() {
+                    return Ok(TakenBack::NotThere);
+                }
+                let content = block::removed(&now, *had_no_newline);
+                let goes = *is_new && content.is_empty();
+                if goes {
                     fs::remove_file(path)?
                 } else {
                     replace(path, &content, None)?
                 }
                 Ok(TakenBack::Done)
             }
-            Change::File { path, before, text, .. } => {
-                let now = read(path)?;
-                match (before, now) {
-                    (None, None) => return Ok(TakenBack::NotThere),
-                    (Some(before), Some(now)) if now == before.as_bytes() => return Ok(TakenBack::NotThere),
-                    (_, Some(now)) if now == text.as_bytes() => {}
-                    _ => return Ok(TakenBack::ChangedSince),
+            Change::File { path, text, replaces, .. } => {
+                let is_ours = [Some(text), replaces.as_ref()].into_iter().flatten();
+                if !is_ours.into_iter().any(|text| now == text.as_bytes()) {
+                    return Ok(TakenBack::ChangedSince);
                 }
-                match before {
-                    None => fs::remove_file(path)?,
-                    Some(before) => replace(path, before.as_bytes(), None)?,
-                }
+                fs::remove_file(path)?;
                 Ok(TakenBack::Done)
+            }
+            Change::Settings { path, before, text } => {
+                let old = before.as_ref().map(|before| &*before.text);
+                if old.is_some_and(|old| now == old.as_bytes()) {
+                    return Ok(TakenBack::NotThere);
+                }
+                let (old, left) = match now == text.as_bytes() {
+                    true => (old.map(str::to_owned), TakenBack::Done),
+                    false => settings::restored(old, text, &now),
+                };
+                match old {
+                    Some(old) => replace(path, old.as_bytes(), before.as_ref().map(|before| before.mode))?,
+                    None => fs::remove_file(path)?,
+                }
+                Ok(left)
             }
         }
     }
@@ -118,95 +143,115 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-fn position(content: &[u8], text: &[u8]) -> Option<usize> {
-    content.windows(text.len()).position(|window| window == text)
+pub(super) fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).map(|file| file.permissions().mode() & 0o7777).ok()
 }
 
-/// Replaces the file at once and durably. A link stays a link. Without a mode the file keeps its own; a new one has 0644.
-fn replace(path: &Path, content: &[u8], mode: Option<u32>) -> io::Result<()> {
-    let path = disk::followed(path);
-    let own = fs::metadata(&path).map(|file| file.permissions().mode() & 0o7777).ok();
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut aside = disk::aside(folder)?;
-    aside.write_all(content)?;
-    aside.as_file().set_permissions(Permissions::from_mode(mode.or(own).unwrap_or(0o644)))?;
-    disk::sync(aside.as_file())?;
-    aside.persist(&path)?;
-    disk::sync_folder(folder)
+fn aside(path: &Path) -> PathBuf {
+    path.with_file_name(ASIDE)
+}
+
+/// Replaces the file at once and durably. Without a mode the file keeps its own; a new one has 0644.
+fn replace(path: &Path, content: &[u8], wanted: Option<u32>) -> io::Result<()> {
+    let aside = aside(path);
+    // A file of this name may be a kill's, with other permissions.
+    let _ = fs::remove_file(&aside);
+    let mut file = disk::private_options().write(true).create_new(true).open(&aside)?;
+    let written = fill(&mut file, content, wanted.or(mode(path)).unwrap_or(0o644));
+    match written.and_then(|()| fs::rename(&aside, path)) {
+        Ok(()) => disk::sync_folder(path.parent().unwrap_or(Path::new("/"))),
+        Err(error) => {
+            let _ = fs::remove_file(&aside);
+            Err(error)
+        }
+    }
+}
+
+fn fill(file: &mut File, content: &[u8], mode: u32) -> io::Result<()> {
+    file.write_all(content)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    disk::sync(file)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
 
-    fn lines(path: &Path) -> Change {
-        Change::with_lines(path.to_owned(), "# ours\ncodex() { :; }\n").unwrap()
+    fn lines(path: &Path, is_new: bool) -> Change {
+        let block = block::of("function codex { :; }\n");
+        Change::Lines { path: path.to_owned(), is_new, had_no_newline: false, block }
     }
 
     #[test]
-    fn lines_are_added_once_and_taken_back_to_the_byte() {
+    fn lines_leave_the_file_and_its_mode_as_they_were() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".bashrc");
-        for before in [&b"PS1=x\n"[..], b"PS1=x", b"\xff\n", b""] {
+        for before in ["PS1=x\n", ""] {
             fs::write(&path, before).unwrap();
-            let change = lines(&path);
+            fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+            let change = lines(&path, false);
             change.make().unwrap();
             change.make().unwrap();
-            let text = fs::read(&path).unwrap();
-            assert_eq!(text.windows(6).filter(|window| window == b"# ours").count(), 1);
-            // What the user adds later stays.
-            fs::write(&path, [&text[..], b"later\n"].concat()).unwrap();
             assert_eq!(change.take_back().unwrap(), TakenBack::Done);
-            assert_eq!(fs::read(&path).unwrap(), [before, b"later\n"].concat());
+            assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode(&path)), (before, Some(0o640)));
             assert_eq!(change.take_back().unwrap(), TakenBack::NotThere);
+        }
+        fs::write(&path, "# <<< codex-traced <<<\n").unwrap();
+        assert_eq!(lines(&path, false).take_back().unwrap(), TakenBack::ChangedSince);
+        fs::remove_file(&path).unwrap();
+        let change = lines(&path, true);
+        change.make().unwrap();
+        assert_eq!(mode(&path), Some(0o644));
+        assert_eq!((change.take_back().unwrap(), path.exists()), (TakenBack::Done, false));
+    }
+
+    #[test]
+    fn a_file_goes_with_this_text_or_the_one_before_and_stays_with_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("codex");
+        let replaces = Some("#!/bin/sh\n# old\n".to_owned());
+        let change =
+            Change::File { path: path.clone(), mode: 0o755, text: "#!/bin/sh\n".to_owned(), replaces };
+        change.make().unwrap();
+        assert_eq!(mode(&path), Some(0o755));
+        assert_eq!(change.take_back().unwrap(), TakenBack::Done);
+        for (text, left) in [("#!/bin/sh\n# old\n", TakenBack::Done), ("mine", TakenBack::ChangedSince)] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(change.take_back().unwrap(), left, "{text}");
         }
     }
 
     #[test]
-    fn a_file_that_held_only_our_lines_is_removed_and_one_with_other_lines_is_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(".zshrc");
-        let change = lines(&path);
-        change.make().unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-        assert_eq!((change.take_back().unwrap(), path.exists()), (TakenBack::Done, false));
-        fs::write(&path, "# ours\ncodex() { echo mine; }\n").unwrap();
-        assert_eq!((change.take_back().unwrap(), path.exists()), (TakenBack::ChangedSince, true));
-    }
-
-    #[test]
-    fn a_file_gets_its_mode_and_a_link_stays_a_link() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let change =
-            Change::File { path: at("codex"), mode: 0o755, before: None, text: "#!/bin/sh\n".to_owned() };
-        change.make().unwrap();
-        assert_eq!(fs::metadata(at("codex")).unwrap().permissions().mode() & 0o777, 0o755);
-        fs::write(at("codex"), "mine").unwrap();
-        assert_eq!(change.take_back().unwrap(), TakenBack::ChangedSince);
-
-        fs::write(at("dotfile"), "a\n").unwrap();
-        fs::set_permissions(at("dotfile"), Permissions::from_mode(0o600)).unwrap();
-        symlink("dotfile", at("link")).unwrap();
-        lines(&at("link")).make().unwrap();
-        assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
-        assert_eq!(fs::metadata(at("dotfile")).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(lines(&at("link")).take_back().unwrap(), TakenBack::Done);
-        assert_eq!(fs::read(at("dotfile")).unwrap(), b"a\n");
-    }
-
-    #[test]
-    fn a_file_that_was_there_comes_back() {
+    fn settings_come_back_with_their_mode_and_go_where_there_were_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mlflow_config.json");
-        fs::write(&path, "{}").unwrap();
-        let (before, text) = (Some("{}".to_owned()), "{\"a\": 1}".to_owned());
-        let change = Change::File { path: path.clone(), mode: 0o600, before, text };
-        assert_eq!(change.take_back().unwrap(), TakenBack::NotThere);
-        change.make().unwrap();
-        assert_eq!(change.take_back().unwrap(), TakenBack::Done);
-        assert_eq!(fs::read(&path).unwrap(), b"{}");
+        let before = Before { text: "{\"a\": 1}".to_owned(), mode: 0o644 };
+        for before in [Some(before), None] {
+            let _ = fs::remove_file(&path);
+            if let Some(before) = &before {
+                fs::write(&path, &before.text).unwrap();
+            }
+            let text = "{\"a\": 2}".to_owned();
+            let change = Change::Settings { path: path.clone(), before: before.clone(), text };
+            assert_eq!(change.take_back().unwrap(), TakenBack::NotThere);
+            change.make().unwrap();
+            assert_eq!((change.take_back().unwrap(), path.exists()), (TakenBack::Done, before.is_some()));
+            if let Some(before) = before {
+                assert_eq!(
+                    (fs::read_to_string(&path).unwrap(), mode(&path)),
+                    (before.text, Some(before.mode))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_kill_left_beside_a_file_goes_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".bashrc");
+        fs::write(aside(&path), "half").unwrap();
+        lines(&path, true).take_back().unwrap();
+        assert_eq!(disk::entries(folder.path()).count(), 0);
     }
 
     #[test]
@@ -214,10 +259,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a/b/file");
         let changes = Change::missing_folders(&file);
-        assert_eq!(
-            changes.iter().map(Change::path).collect::<Vec<_>>(),
-            [folder.path().join("a"), folder.path().join("a/b")]
-        );
+        let paths: Vec<_> = changes.iter().map(Change::path).collect();
+        assert_eq!(paths, [folder.path().join("a"), folder.path().join("a/b")]);
         changes.iter().for_each(|change| change.make().unwrap());
         fs::write(&file, "").unwrap();
         let back = || changes.iter().rev().map(|change| change.take_back().unwrap()).collect::<Vec<_>>();

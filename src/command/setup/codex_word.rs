@@ -1,33 +1,19 @@
 //! How the word `codex` comes to run codex-traced: a function of the user's shell, or the shim on PATH.
 
-use super::change::{Change, read};
+use super::block;
+use super::change::{Change, mode, read};
+use super::journal::Journal;
+use super::user_shell::{Addition, UserShell};
 use crate::base::world::World;
-use crate::cli::{CodexWord, Shell};
+use crate::cli::CodexWord;
 use crate::codex::locate::is_shim;
+use common::disk;
 use common::printable::clean;
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 const SHIM: &str = include_str!("../../../shims/codex");
-const BASH: &str = include_str!("../../../shims/codex.bash");
-const ZSH: &str = include_str!("../../../shims/codex.zsh");
-const FISH: &str = include_str!("../../../shims/codex.fish");
-
-/// Around the lines of a startup file.
-const BEGIN: &str = "# >>> codex-traced, written by `codex-traced mlflow setup`; its --undo removes it >>>";
-const END: &str = "# <<< codex-traced <<<";
-
-/// The user's shell and the files that it reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct UserShell {
-    shell: Shell,
-    /// Where lines go.
-    startup_file: PathBuf,
-    /// Where fish keeps a function.
-    functions: PathBuf,
-}
 
 /// Where the shim goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,72 +24,17 @@ pub(super) enum ShimPlace {
     Own(PathBuf),
 }
 
-impl UserShell {
-    /// By `SHELL`. None for another shell, and without a home folder.
-    pub(super) fn from_world(world: &World) -> Option<UserShell> {
-        let home = world.home.as_deref()?;
-        let folder =
-            |name: &str| world.variables.os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let name = Path::new(world.variables.os("SHELL")?).file_name()?.to_str()?;
-        UserShell::from_name(name, home, folder, cfg!(target_os = "macos"))
-    }
-
-    fn from_name(
-        name: &str,
-        home: &Path,
-        folder: impl Fn(&str) -> Option<PathBuf>,
-        is_macos: bool,
-    ) -> Option<UserShell> {
-        let fish = folder("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("fish");
-        let (shell, startup_file) = match name {
-            // A terminal of macOS starts login shells, which do not read .bashrc.
-            "bash" if is_macos => (Shell::Bash, home.join(".bash_profile")),
-            "bash" => (Shell::Bash, home.join(".bashrc")),
-            "zsh" => (Shell::Zsh, folder("ZDOTDIR").unwrap_or_else(|| home.to_owned()).join(".zshrc")),
-            "fish" => (Shell::Fish, fish.join("conf.d/codex-traced.fish")),
-            _ => return None,
-        };
-        Some(UserShell { shell, startup_file, functions: fish.join("functions") })
-    }
-
-    /// The file that gets the function.
-    pub(super) fn function_file(&self) -> PathBuf {
-        match self.shell {
-            Shell::Bash | Shell::Zsh => self.startup_file.clone(),
-            Shell::Fish => self.functions.join("codex.fish"),
-        }
-    }
-
-    /// Defines `codex` in new shells.
-    fn function(&self) -> Result<Vec<Change>, String> {
-        let path = self.function_file();
-        match self.shell {
-            Shell::Bash => lines(path, &code(BASH)),
-            Shell::Zsh => lines(path, &code(ZSH)),
-            Shell::Fish => new_file(path, FISH, 0o644),
-        }
-    }
-
-    /// Puts a folder before all others on PATH.
-    fn path_entry(&self, folder: &Path) -> Result<Vec<Change>, String> {
-        let name = folder.to_str().filter(|name| !name.contains(['\'', '\\', '\n', ':']));
-        let name = name.ok_or_else(|| format!("{} cannot be put on PATH", clean(folder.display())))?;
-        let path = self.startup_file.clone();
-        match self.shell {
-            Shell::Bash | Shell::Zsh => lines(path, &format!("export PATH='{name}':\"$PATH\"\n")),
-            Shell::Fish => new_file(path, &format!("set -gx PATH '{name}' $PATH\n"), 0o644),
-        }
-    }
-}
-
 impl ShimPlace {
+    /// None without a home folder, and where PATH cannot be changed because the shell is not known.
     pub(super) fn from_world(world: &World) -> Option<ShimPlace> {
         let path = world.variables.os("PATH").unwrap_or_default();
         let has_other_codex = |folder: &Path| {
             let file = folder.join("codex");
             fs::symlink_metadata(&file).is_ok() && !is_shim(&file)
         };
-        Some(ShimPlace::choose(path, world.home.as_deref()?, has_other_codex))
+        let place = ShimPlace::choose(path, world.home.as_deref()?, has_other_codex);
+        let can_be = matches!(place, ShimPlace::OnPath(_)) || UserShell::from_world(world).is_some();
+        can_be.then_some(place)
     }
 
     /// The usual folders of a user's own programs, if one is on PATH before the real codex.
@@ -116,90 +47,117 @@ impl ShimPlace {
         }
     }
 
-    pub(super) fn file(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> &Path {
         let (ShimPlace::OnPath(folder) | ShimPlace::Own(folder)) = self;
-        folder.join("codex")
+        folder
     }
 }
 
-/// The changes that make `codex` run codex-traced.
-pub(super) fn changes(word: CodexWord, world: &World) -> Result<Vec<Change>, String> {
+/// The ways that this user has, the usual one first, each with what it means.
+pub(super) fn ways(world: &World) -> Vec<(CodexWord, String)> {
+    let mut ways = Vec::new();
+    if let Some(shell) = UserShell::from_world(world) {
+        let file = clean(shell.function_file().display());
+        ways.push((CodexWord::Function, format!("codex-traced, in your shell: a function in {file}")));
+    }
+    if let Some(place) = ShimPlace::from_world(world) {
+        let file = clean(place.folder().join("codex").display());
+        ways.push((CodexWord::Shim, format!("codex-traced, in scripts too: the program {file}")));
+    }
+    ways.push((CodexWord::Nothing, "Codex, as before: you type codex-traced".to_owned()));
+    ways
+}
+
+/// The changes that make `codex` run codex-traced. `earlier` is the setup that they replace.
+pub(super) fn changes(
+    word: CodexWord,
+    world: &World,
+    earlier: Option<&Journal>,
+) -> Result<Vec<Change>, String> {
+    let no_shell = || "a function needs bash, zsh or fish, and SHELL names none of them".to_owned();
     let shell = UserShell::from_world(world);
-    let unknown = "it is for bash, zsh and fish, and SHELL names another shell";
     match word {
         CodexWord::Nothing => Ok(Vec::new()),
-        CodexWord::Function => shell.ok_or_else(|| unknown.to_owned())?.function(),
+        CodexWord::Function => added(shell.ok_or_else(no_shell)?.function(), earlier),
         CodexWord::Shim => {
-            let place = ShimPlace::from_world(world).ok_or("there is no home folder")?;
-            let mut changes = new_file(place.file(), SHIM, 0o755)?;
-            if let ShimPlace::Own(folder) = &place {
-                changes.extend(shell.ok_or_else(|| unknown.to_owned())?.path_entry(folder)?);
+            let place = ShimPlace::from_world(world);
+            let place = place
+                .ok_or("no folder for the shim is on PATH, and SHELL names no shell that setup knows")?;
+            let mut changes = new_file(place.folder().join("codex"), SHIM, 0o755, earlier)?;
+            if let (ShimPlace::Own(folder), Some(shell)) = (&place, shell) {
+                let entry = shell.path_entry(folder);
+                let entry =
+                    entry.ok_or_else(|| format!("{} cannot be put on PATH", clean(folder.display())))?;
+                changes.extend(added(entry, earlier)?);
             }
             Ok(changes)
         }
     }
 }
 
-fn lines(path: PathBuf, code: &str) -> Result<Vec<Change>, String> {
+fn added(addition: Addition, earlier: Option<&Journal>) -> Result<Vec<Change>, String> {
+    match addition {
+        Addition::Lines(path, code) => lines(path, &code, earlier),
+        Addition::File(path, text) => new_file(path, &text, 0o644, earlier),
+    }
+}
+
+fn lines(path: PathBuf, code: &str, earlier: Option<&Journal>) -> Result<Vec<Change>, String> {
+    // What is written is the end of a chain of links.
+    let path = disk::followed(&path);
+    let content = read(&path).map_err(|error| unreadable(&path, &error))?;
+    if content.as_deref().is_some_and(block::is_torn) {
+        return Err(format!(
+            "{} holds a part of the lines that an earlier setup wrote: remove them first",
+            clean(path.display())
+        ));
+    }
+    let (is_new, had_no_newline) = match earlier.and_then(|journal| journal.change_of(&path)) {
+        Some(Change::Lines { is_new, had_no_newline, .. }) => (*is_new, *had_no_newline),
+        _ => {
+            let own = content.as_deref().map(|content| block::removed(content, false));
+            (content.is_none(), own.is_some_and(|own| !own.is_empty() && !own.ends_with(b"\n")))
+        }
+    };
     let mut changes = Change::missing_folders(&path);
-    let failed = |error: io::Error| format!("cannot read {}: {error}", clean(path.display()));
-    let text = format!("{BEGIN}\n{code}{END}\n");
-    changes.push(Change::with_lines(path.clone(), &text).map_err(failed)?);
+    changes.push(Change::Lines { path, is_new, had_no_newline, block: block::of(code) });
     Ok(changes)
 }
 
-/// A file that another program or the user wrote is never replaced.
-fn new_file(path: PathBuf, text: &str, mode: u32) -> Result<Vec<Change>, String> {
-    let failed = |error: io::Error| format!("cannot read {}: {error}", clean(path.display()));
-    let before = read(&path).map_err(failed)?;
-    if before.is_some_and(|before| before != text.as_bytes()) {
-        return Err(format!("{} is there already, and is not setup's", clean(path.display())));
+/// A file that another program or the user wrote is never replaced. One that is the same already is the user's, and stays.
+fn new_file(
+    path: PathBuf,
+    text: &str,
+    file_mode: u32,
+    earlier: Option<&Journal>,
+) -> Result<Vec<Change>, String> {
+    let path = disk::followed(&path);
+    let now = read(&path).map_err(|error| unreadable(&path, &error))?;
+    let replaces = match earlier.and_then(|journal| journal.change_of(&path)) {
+        Some(Change::File { text, .. }) => Some(text.clone()),
+        _ => None,
+    };
+    let is_same = now.as_deref() == Some(text.as_bytes()) && mode(&path) == Some(file_mode);
+    if is_same && replaces.is_none() {
+        return Ok(Vec::new());
+    }
+    let is_ours =
+        |now: &[u8]| replaces.as_ref().is_some_and(|text| now == text.as_bytes()) || now == text.as_bytes();
+    if now.as_deref().is_some_and(|now| !is_ours(now)) {
+        return Err(format!("{} is there already, and setup did not write it", clean(path.display())));
     }
     let mut changes = Change::missing_folders(&path);
-    changes.push(Change::File { path, mode, before: None, text: text.to_owned() });
+    changes.push(Change::File { path, mode: file_mode, text: text.to_owned(), replaces });
     Ok(changes)
 }
 
-/// A file of `shims/` without the comments that tell how to install it.
-fn code(shim: &str) -> String {
-    let lines = shim.lines().skip_while(|line| line.starts_with('#') || line.is_empty());
-    lines.map(|line| format!("{line}\n")).collect()
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot read {}: {}", clean(path.display()), disk::reason(error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_shell_has_its_files() {
-        let home = Path::new("/home/ada");
-        let moved = |name: &str| match name {
-            "ZDOTDIR" => Some(PathBuf::from("/home/ada/.zsh")),
-            "XDG_CONFIG_HOME" => Some("/home/ada/config".into()),
-            _ => None,
-        };
-        let usual = |_: &str| None;
-        let files = |shell: Option<UserShell>| shell.map(|shell| (shell.function_file(), shell.startup_file));
-        let at = |function: &str, startup: &str| Some((home.join(function), home.join(startup)));
-        let table = [
-            (UserShell::from_name("bash", home, usual, false), at(".bashrc", ".bashrc")),
-            (UserShell::from_name("bash", home, usual, true), at(".bash_profile", ".bash_profile")),
-            (UserShell::from_name("zsh", home, usual, false), at(".zshrc", ".zshrc")),
-            (UserShell::from_name("zsh", home, moved, false), at(".zsh/.zshrc", ".zsh/.zshrc")),
-            (
-                UserShell::from_name("fish", home, usual, false),
-                at(".config/fish/functions/codex.fish", ".config/fish/conf.d/codex-traced.fish"),
-            ),
-            (
-                UserShell::from_name("fish", home, moved, false),
-                at("config/fish/functions/codex.fish", "config/fish/conf.d/codex-traced.fish"),
-            ),
-            (UserShell::from_name("nu", home, usual, false), None),
-        ];
-        for (shell, expected) in table {
-            assert_eq!(files(shell), expected);
-        }
-    }
 
     #[test]
     fn the_shim_goes_where_it_comes_before_the_real_codex() {
@@ -221,9 +179,27 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_are_the_shims_without_their_comments() {
-        for shim in [BASH, ZSH] {
-            assert!(code(shim).starts_with("codex() {\n") && code(shim).ends_with("}\n"), "{}", code(shim));
-        }
+    fn a_file_that_is_there_is_the_users_unless_an_earlier_setup_wrote_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("codex");
+        let written = |text: &str| Change::File {
+            path: path.clone(),
+            mode: 0o644,
+            text: text.to_owned(),
+            replaces: None,
+        };
+        let earlier = Journal::new(vec![written("old")], None);
+        let wanted = |earlier| new_file(path.clone(), "new", 0o644, earlier);
+        assert_eq!(wanted(None).unwrap(), [written("new")]);
+        std::fs::write(&path, "old").unwrap();
+        assert!(wanted(None).is_err());
+        assert!(
+            matches!(&wanted(Some(&earlier)).unwrap()[..], [Change::File { replaces: Some(old), .. }] if old == "old")
+        );
+        std::fs::write(&path, "users").unwrap();
+        assert!(wanted(Some(&earlier)).is_err());
+        std::fs::write(&path, "new").unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        assert_eq!(wanted(None).unwrap(), []);
     }
 }
