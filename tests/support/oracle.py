@@ -26,11 +26,24 @@ os.chdir(FOLDER)
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import AssessmentSource, SpanEvent, SpanStatus, SpanStatusCode, ViewType
+from mlflow.exceptions import MlflowException
 
 
 def traces(client):
     """Every trace of every experiment, oldest first."""
     experiments = {e.experiment_id: e.name for e in client.search_experiments(view_type=ViewType.ALL)}
+    read = []
+    for trace_id in trace_ids(client, experiments):
+        try:
+            read.append(trace_as_json(client.get_trace(trace_id), experiments))
+        except MlflowException:
+            # Another test may delete it meanwhile: then it is not listed any more.
+            if trace_id in trace_ids(client, experiments):
+                raise
+    return sorted(read, key=lambda trace: (trace["request_time_ms"], trace["trace_id"]))
+
+
+def trace_ids(client, experiments):
     # `locations` has replaced `experiment_ids`.
     known = inspect.signature(client.search_traces).parameters
     where = "locations" if "locations" in known else "experiment_ids"
@@ -43,8 +56,7 @@ def traces(client):
         token = page.token
         if not token:
             break
-    read = [trace_as_json(client.get_trace(trace_id), experiments) for trace_id in found]
-    return sorted(read, key=lambda trace: (trace["request_time_ms"], trace["trace_id"]))
+    return found
 
 
 def trace_as_json(trace, experiments):
