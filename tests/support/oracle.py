@@ -37,7 +37,7 @@ def traces(client):
         try:
             read.append(trace_as_json(client.get_trace(trace_id), experiments))
         except MlflowException:
-            # Another test may delete it meanwhile: then it is not listed any more.
+            # Another test has deleted it if it is not listed any more.
             if trace_id in trace_ids(client, experiments):
                 raise
     return sorted(read, key=lambda trace: (trace["request_time_ms"], trace["trace_id"]))

@@ -54,7 +54,7 @@ pub(super) fn run(setup: &Setup, world: &World) -> Result<ChildExit, CommandErro
         print("Nothing was written.\n");
         return Ok(NOT_ALL);
     };
-    // Read after the answers: another process may have changed the files meanwhile.
+    // Read after the answers: another process may have changed the files since the questions.
     let earlier = load(&path)?;
     let settings = answers.settings(world)?;
     let changes = planned(&answers, &settings, earlier.as_ref(), world)?;
