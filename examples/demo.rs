@@ -179,7 +179,8 @@ impl Build {
     fn codex_traced(&self) -> Result<PathBuf, Failure> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--bin", "codex-traced", "--manifest-path"]);
+        // With the demo itself: alone the program would have other features, and every crate would be compiled again.
+        command.args(["build", "--quiet", "--bin", "codex-traced", "--example", "demo", "--manifest-path"]);
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         command.args(["--profile", if self.profile == "debug" { "dev" } else { &self.profile }]);
         command.arg("--target-dir").arg(&self.target);
