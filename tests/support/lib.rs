@@ -28,6 +28,7 @@ pub mod front;
 pub mod gate;
 pub mod held_thread;
 pub mod home;
+pub mod installers;
 pub mod json_rpc;
 mod listener;
 pub mod many;
@@ -47,6 +48,7 @@ pub mod scenarios;
 pub mod script;
 pub mod terminal;
 pub mod tmux;
+pub mod web_server;
 mod wire;
 
 pub use authority::{Authority, Clients};
@@ -72,3 +74,4 @@ pub use run::{End, Outcome, Running, kill_all, run, run_with_input, start, wait_
 pub use script::{Item, Reply, Script, Usage};
 pub use terminal::Terminal;
 pub use tmux::Tmux;
+pub use web_server::{Answered, Asked, WebServer};

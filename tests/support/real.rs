@@ -58,10 +58,7 @@ pub fn fetch_codex() -> Codex {
 
 fn fetch_codex_of(version: &str) -> Codex {
     let folder = fetched(&format!("codex-{version}"), |folder| {
-        let package = format!("@openai/codex@{version}");
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"]).arg(folder).arg(package);
-        fetch(&mut npm, "npm", "install Node.js (18 or newer), which brings npm");
+        npm_install(folder, &format!("@openai/codex@{version}"));
     });
     let modules = folder.join("node_modules");
     let native = native_codex(&modules.join("@openai")).unwrap_or_else(|| {
@@ -80,10 +77,7 @@ pub fn node_that_replaces_itself() -> Option<PathBuf> {
     let package = format!("node-linux-{architecture}");
     wanted(&format!("Node.js {NODE_VERSION}")).then(|| {
         let folder = fetched(&format!("node-{NODE_VERSION}"), |folder| {
-            let mut npm = Command::new("npm");
-            npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"]).arg(folder);
-            npm.arg(format!("{package}@{NODE_VERSION}"));
-            fetch(&mut npm, "npm", "install Node.js (18 or newer), which brings npm");
+            npm_install(folder, &format!("{package}@{NODE_VERSION}"));
         });
         folder.join("node_modules").join(package).join("bin")
     })
@@ -129,6 +123,13 @@ fn fetch_python(name: &str, package: &str, version: &str) -> PathBuf {
     folder.join("bin/python")
 }
 
+/// Into `node_modules` of this folder.
+pub(crate) fn npm_install(folder: &Path, package: &str) {
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"]).arg(folder).arg(package);
+    fetch(&mut npm, "npm", "install Node.js (18 or newer), which brings npm");
+}
+
 /// The path of a program of the machine; None, with a line on stderr, when it is not there.
 pub fn tool(name: &str) -> Option<PathBuf> {
     let found = which::which(name).ok();
@@ -139,7 +140,7 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-fn wanted(part: &str) -> bool {
+pub(crate) fn wanted(part: &str) -> bool {
     let offline = std::env::var_os(OFFLINE).is_some_and(|value| value == "1");
     if offline {
         let thread = std::thread::current();
@@ -150,7 +151,7 @@ fn wanted(part: &str) -> bool {
 }
 
 /// The folder `name` in `real/`.
-fn fetched(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+pub(crate) fn fetched(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     finished(&target_folder().join("real"), name, make)
 }
 
@@ -181,7 +182,7 @@ fn say(line: &str) {
 }
 
 /// Runs a command that brings a part; panics with what to do when it cannot.
-fn fetch(command: &mut Command, program: &str, remedy: &str) {
+pub(crate) fn fetch(command: &mut Command, program: &str, remedy: &str) {
     let leave_out = format!("or set {OFFLINE}=1 to leave out the tests that need it");
     let output = command.output().unwrap_or_else(|error| {
         panic!(

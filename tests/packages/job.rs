@@ -1,0 +1,248 @@
+//! The steps of GitHub's actions, with GitHub's variables as a runner sets them and the real Codex.
+
+use crate::project;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use support::{
+    Answered, Asked, Codex, End, Home, ModelServer, Outcome, Reply, Script, WebServer, codex, run,
+};
+
+/// A job on a runner: its files, and what its steps handed on.
+struct Job {
+    server: ModelServer,
+    home: Home,
+    codex: Codex,
+    /// Of the job, from `env:` in its workflow.
+    variables: BTreeMap<String, String>,
+}
+
+impl Job {
+    fn new() -> Option<Job> {
+        let codex = codex()?;
+        let server = ModelServer::start(Script::new());
+        let home = Home::new(&server.url());
+        for folder in ["runner", "installed"] {
+            fs::create_dir(home.root().join(folder)).expect("make a folder of the runner");
+        }
+        symlink(&codex.native, home.root().join("installed/codex")).expect("install Codex");
+        let job = Job { server, home, codex, variables: BTreeMap::new() };
+        job.archive();
+        Some(job)
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.home.root().join(path)
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.at(file)).unwrap_or_default()
+    }
+
+    /// As scripts/release makes it, around the program of the tests.
+    fn archive(&self) {
+        let folder = self.at("codex-traced-0.0.0-test");
+        fs::create_dir_all(folder.join("shims")).expect("make the archive's folder");
+        symlink(env!("CARGO_BIN_EXE_codex-traced"), folder.join("codex-traced")).expect("link the program");
+        support::copy_program(&project().join("shims/codex"), &folder.join("shims/codex"));
+        let mut tar = Command::new("tar");
+        tar.args(["-czf", "archive.tar.gz", "codex-traced-0.0.0-test"]).current_dir(self.home.root());
+        run(&mut tar).ended(End::Code(0));
+    }
+
+    /// A step's shell, with what the steps before it handed on.
+    fn step(&self, script: &str) -> Command {
+        let mut command = self.home.command("sh");
+        let added = self.read("runner/path");
+        let usual = [self.at("installed"), "/usr/local/bin".into(), "/usr/bin".into(), "/bin".into()];
+        let folders = added.lines().rev().map(PathBuf::from).chain(usual);
+        command.env("PATH", std::env::join_paths(folders).expect("no folder has a colon"));
+        command.envs(&self.variables);
+        command.envs(self.read("runner/environment").lines().filter_map(|line| line.split_once('=')));
+        for (name, file) in [
+            ("GITHUB_PATH", "path"),
+            ("GITHUB_ENV", "environment"),
+            ("GITHUB_STEP_SUMMARY", "summary.md"),
+            ("GITHUB_OUTPUT", "output"),
+            ("GITHUB_EVENT_PATH", "event.json"),
+        ] {
+            command.env(name, self.at("runner").join(file));
+        }
+        command.env("CI", "true").env("GITHUB_ACTIONS", "true").env("RUNNER_TEMP", self.at("runner"));
+        command.args(["-e", "-c", script]);
+        command
+    }
+
+    /// A step of one of our actions: its command, as the action's file gives it.
+    fn action(&self, file: &str, inputs: &[(&str, &str)]) -> Outcome {
+        let file = project().join(file);
+        let text = fs::read_to_string(&file).expect("read an action");
+        let commands: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("run: ")).collect();
+        let [script] = commands[..] else { panic!("expected one command: {commands:?}") };
+        let mut command = self.step(script);
+        for (name, _) in inputs {
+            assert!(text.contains(&format!("\n        {name}: ${{{{ ")), "{} has no {name}", file.display());
+        }
+        command.env("GITHUB_ACTION_PATH", file.parent().expect("a folder")).envs(inputs.iter().copied());
+        run(&mut command)
+    }
+
+    fn install(&self, more: &[(&str, &str)]) -> Outcome {
+        let archive = self.at("archive.tar.gz").display().to_string();
+        let inputs = [&[("ARCHIVE", archive.as_str()), ("WAIT", "20")], more].concat();
+        self.action("action.yml", &inputs)
+    }
+
+    fn report(&self, more: &[(&str, &str)]) -> Outcome {
+        self.action(".github/actions/report/action.yml", more).ended(End::Code(0))
+    }
+
+    /// A script of the user's, which knows nothing of us.
+    fn user_step(&self, answer: &str) -> Outcome {
+        self.server.play(Script::new().reply(Reply::new().answer(answer).usage(9_000, 4_096, 120, 64)));
+        run(&mut self.step("codex exec 'say done'")).ended(End::Code(0))
+    }
+}
+
+/// Without the ids.
+fn masked(text: &str) -> String {
+    let id = regex::Regex::new("tr-[0-9a-f]{32}").expect("a pattern");
+    id.replace_all(text, "tr-ID").into_owned()
+}
+
+#[test]
+fn the_steps_of_a_job_leave_traces_a_summary_and_nothing_to_keep() {
+    let Some(job) = Job::new() else { return };
+    job.install(&[]).ended(End::Code(0));
+    assert_eq!(job.user_step("one").stdout, "one\n");
+    assert_eq!(job.user_step("two").stdout, "two\n");
+    let printed = job.report(&[]);
+    let summary = masked(&job.read("runner/summary.md"));
+    assert_eq!(
+        summary,
+        "### Codex sessions\n\n\
+         | status | trace | tokens in | tokens out | cost | delivery |\n\
+         |---|---|--:|--:|--:|---|\n\
+         | ✅ completed | tr-ID | 9,000 | 120 | &#36;0.0302 | delivered |\n\
+         | ✅ completed | tr-ID | 9,000 | 120 | &#36;0.0302 | delivered |\n\n\
+         2 sessions, &#36;0.0603 at list price.\n\n"
+    );
+    assert!(masked(&printed.stdout).starts_with(summary.trim_end()), "{}", printed.stdout);
+    assert_eq!(job.read("runner/output"), format!("left=0\nhome={}\n", job.home.codex().display()));
+    assert_eq!(job.home.claimed().len(), 2);
+    assert!(job.codex.native.exists());
+}
+
+#[test]
+fn a_server_that_is_down_fails_no_job_and_the_report_says_what_is_left() {
+    let Some(job) = Job::new() else { return };
+    job.install(&[("TRACKING_URI", "http://127.0.0.1:9"), ("WAIT", "1")]).ended(End::Code(0));
+    let outcome = job.user_step("done");
+    assert_eq!(outcome.stdout, "done\n");
+    let printed = job.report(&[]);
+    assert!(
+        printed.stdout.contains("::warning title=codex-traced::1 of 1 traces were not delivered"),
+        "{printed:?}"
+    );
+    let summary = masked(&job.read("runner/summary.md"));
+    assert!(summary.contains("| ✅ completed | tr-ID | 9,000 | 120 | &#36;0.0302 | "), "{summary}");
+    assert!(!summary.contains("| delivered |"), "{summary}");
+    assert!(job.read("runner/output").starts_with("left=1\n"));
+    // What the artifact would hold.
+    assert_eq!((job.home.spooled().len(), job.home.rollouts().len()), (1, 1));
+}
+
+#[test]
+fn a_job_has_one_comment_on_its_pull_request_which_later_runs_update() {
+    let Some(mut job) = Job::new() else { return };
+    let comments = Arc::new(Mutex::new(vec![
+        // A person quotes ours.
+        json!({"id": 1, "user": {"type": "User"}, "body": "<!-- codex-traced CI/test -->\nlook"}),
+    ]));
+    let github = WebServer::start(|_| {
+        let comments = Arc::clone(&comments);
+        move |asked: &Asked| github(asked, &mut comments.lock().expect("the comments"))
+    });
+    for (name, value) in [
+        ("GITHUB_API_URL", github.url().as_str()),
+        ("GITHUB_REPOSITORY", "team/project"),
+        ("GITHUB_WORKFLOW", "CI"),
+        ("GITHUB_JOB", "test"),
+    ] {
+        job.variables.insert(name.into(), value.into());
+    }
+    fs::write(job.at("runner/event.json"), r#"{"pull_request": {"number": 7}}"#).expect("write the event");
+    let inputs = [("COMMENT", "true"), ("GITHUB_TOKEN", "a-token")];
+    job.install(&[]).ended(End::Code(0));
+    for answer in ["one", "two"] {
+        job.user_step(answer);
+        let printed = job.report(&inputs);
+        assert!(!printed.stdout.contains("::warning"), "{}", printed.stdout);
+    }
+    let comments = comments.lock().expect("the comments");
+    let [theirs, ours] = &comments[..] else { panic!("{comments:#?}") };
+    assert!(theirs["body"].as_str().expect("text").ends_with("look"));
+    let body = ours["body"].as_str().expect("text");
+    assert!(body.starts_with("<!-- codex-traced CI/test -->\n### Codex sessions\n"), "{body}");
+    assert!(body.contains("\n2 sessions, "), "{body}");
+    let changes: Vec<String> =
+        github.asked().into_iter().map(|asked| asked.method).filter(|m| m != "GET").collect();
+    assert_eq!(changes, ["POST", "PATCH"]);
+}
+
+/// The part of GitHub's API for comments, with pages as long as they come.
+fn github(asked: &Asked, comments: &mut Vec<Value>) -> Answered {
+    let body = || serde_json::from_slice::<Value>(&asked.body).expect("a body of JSON")["body"].clone();
+    let answer = match (asked.method.as_str(), asked.path.as_str()) {
+        ("GET", "/repos/team/project/issues/7/comments?per_page=100&page=1") => json!(comments),
+        ("GET", _) => json!([]),
+        ("POST", "/repos/team/project/issues/7/comments") => {
+            comments.push(json!({"id": 2, "user": {"type": "Bot"}, "body": body()}));
+            json!({"id": 2})
+        }
+        ("PATCH", "/repos/team/project/issues/comments/2") => {
+            comments[1]["body"] = body();
+            json!({"id": 2})
+        }
+        _ => return (404, b"{}".to_vec()),
+    };
+    (200, answer.to_string().into_bytes())
+}
+
+#[test]
+fn an_archive_that_is_not_the_one_that_was_meant_is_refused() {
+    let Some(job) = Job::new() else { return };
+    let sum = run(Command::new("sha256sum").arg(job.at("archive.tar.gz"))).ended(End::Code(0)).stdout;
+    let sum = sum.split(' ').next().expect("a sum").to_uppercase();
+    job.install(&[("SHA256", &sum)]).ended(End::Code(0));
+    let other = "0".repeat(64);
+    let outcome = job.install(&[("SHA256", &other)]).ended(End::Code(1));
+    assert!(outcome.stderr.contains("has another checksum"), "{}", outcome.stderr);
+    let missing = job.at("missing").display().to_string();
+    let outcome = job.install(&[("ARCHIVE", &missing)]).ended(End::Code(1));
+    assert_eq!(
+        outcome.stderr,
+        format!("codex-traced: there is no file {missing}\n  hint: name the archive of a release\n")
+    );
+}
+
+#[test]
+fn another_ci_takes_the_lines_that_the_step_prints() {
+    let Some(job) = Job::new() else { return };
+    let install = project().join("packaging/ci/install");
+    let script = format!(
+        "unset GITHUB_PATH GITHUB_ENV GITHUB_ACTIONS\n\
+         lines=$(ARCHIVE=../archive.tar.gz EXPERIMENT=\"it's\" sh '{}') && eval \"$lines\"\n\
+         codex exec 'say done' && printf '%s\\n' \"$MLFLOW_EXPERIMENT_NAME\" && python3 '{}'",
+        install.display(),
+        project().join("packaging/ci/report").display()
+    );
+    job.server.play(Script::new().reply(Reply::new().answer("done").usage(9_000, 4_096, 120, 64)));
+    let outcome = run(&mut job.step(&script)).ended(End::Code(0));
+    assert!(outcome.stdout.starts_with("done\nit's\n### Codex sessions\n"), "{outcome:?}");
+    assert!(outcome.stdout.contains("1 session, "), "{outcome:?}");
+}
