@@ -1,7 +1,7 @@
 //! What a terminal and pipes carry through codex-traced beside what they carry without it, in one run.
 //!
 //! `cargo bench --bench relay -- bulk|echo|start [COUNT]`; without words all three. On a quiet machine only.
-//! `BENCH_LAUNCHER=FILE` measures another build.
+//! `BENCH_LAUNCHER=FILE` measures another build, `FILE:FILE` several in turn (start only).
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use support::Home;
 use support::probe::{clock, pattern, probe};
 
-static LAUNCHER: LazyLock<String> = LazyLock::new(|| {
-    std::env::var("BENCH_LAUNCHER").unwrap_or_else(|_| env!("CARGO_BIN_EXE_codex-traced").to_owned())
+static LAUNCHERS: LazyLock<Vec<String>> = LazyLock::new(|| match std::env::var("BENCH_LAUNCHER") {
+    Ok(files) => files.split(':').map(str::to_owned).collect(),
+    Err(_) => vec![env!("CARGO_BIN_EXE_codex-traced").to_owned()],
 });
 
 /// A fast typist.
@@ -28,9 +29,12 @@ const MEGABYTE: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     Bare,
-    Traced,
+    /// By this one of the launchers.
+    Traced(usize),
     Script,
 }
+
+const TRACED: Who = Who::Traced(0);
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -72,7 +76,7 @@ impl Stage {
         let bare = self.home.root().join("bin/codex");
         let mut command = match who {
             Who::Bare => self.home.command(bare),
-            Who::Traced => self.home.traced(LAUNCHER.as_str(), &bare),
+            Who::Traced(launcher) => self.home.traced(&LAUNCHERS[launcher], &bare),
             Who::Script => {
                 let mut script = self.home.command("script");
                 let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
@@ -121,7 +125,7 @@ impl Stage {
 
     fn bulk(&self, megabytes: usize) {
         let size = megabytes * MEGABYTE;
-        for who in [Who::Bare, Who::Traced, Who::Script] {
+        for who in [Who::Bare, TRACED, Who::Script] {
             self.forget();
             let mut terminal = self.on_terminal(who, &format!("raw; ready a; until b; send {size}; exit 0"));
             self.wait_for("a");
@@ -132,7 +136,7 @@ impl Stage {
             );
             terminal.end();
         }
-        for who in [Who::Bare, Who::Traced, Who::Script] {
+        for who in [Who::Bare, TRACED, Who::Script] {
             self.forget();
             let mut terminal = self.on_terminal(who, &format!("raw; ready a; take {size}; exit 0"));
             self.wait_for("a");
@@ -140,7 +144,7 @@ impl Stage {
             println!("terminal, in, {who:?}: {megabytes} MB, {}, {rate:.0} MB/s", self.taken());
             terminal.end();
         }
-        for who in [Who::Bare, Who::Traced] {
+        for who in [Who::Bare, TRACED] {
             self.forget();
             let mut command =
                 self.command(who, &["exec", &format!("ready a; send {size}; take {size}; exit 0")]);
@@ -196,7 +200,7 @@ impl Stage {
     }
 
     fn echo(&self, keys: usize) {
-        let mut delays = [Who::Bare, Who::Traced, Who::Script].map(|who| (who, Vec::new()));
+        let mut delays = [Who::Bare, TRACED, Who::Script].map(|who| (who, Vec::new()));
         // In turns: a machine does not stay as it is.
         for _ in 0..10 {
             for (who, delays) in &mut delays {
@@ -220,14 +224,16 @@ impl Stage {
     fn start(&self, runs: usize) {
         for (words, on_terminal) in [(&["exec", "clock"][..], false), (&["clock"], true)] {
             // By turns: a machine does not stay as it is.
-            let mut taken: [Vec<Start>; 2] = Default::default();
+            let all: Vec<Who> =
+                std::iter::once(Who::Bare).chain((0..LAUNCHERS.len()).map(Who::Traced)).collect();
+            let mut taken: Vec<Vec<Start>> = all.iter().map(|_| Vec::new()).collect();
             for run in 0..runs + 5 {
-                for (at, who) in [Who::Bare, Who::Traced].into_iter().enumerate() {
-                    let command = self.command(who, words);
+                for (who, taken) in all.iter().zip(&mut taken) {
+                    let command = self.command(*who, words);
                     let start = if on_terminal { self.start_on_terminal(command) } else { start(command) };
                     // The first are for the caches.
                     if run >= 5 {
-                        taken[at].push(start);
+                        taken.push(start);
                     }
                 }
             }
@@ -238,17 +244,17 @@ impl Stage {
                 ("to its end", |start| start.ends),
             ];
             for (what, time) in of {
-                let [mut bare, mut traced] =
-                    taken.each_ref().map(|all| all.iter().map(time).collect::<Vec<_>>());
-                let mut added: Vec<f64> =
-                    traced.iter().zip(&bare).map(|(traced, bare)| traced - bare).collect();
-                println!(
-                    "start, {place}, {what}: {} runs in turn, bare {}, traced {}, added {}",
-                    bare.len(),
-                    told(&mut bare),
-                    told(&mut traced),
-                    told(&mut added)
-                );
+                let times: Vec<Vec<f64>> = taken.iter().map(|all| all.iter().map(time).collect()).collect();
+                let bare = &times[0];
+                println!("start, {place}, {what}: {runs} runs in turn, bare {}", told(&mut bare.clone()));
+                for (traced, launcher) in times[1..].iter().zip(LAUNCHERS.iter()) {
+                    let mut added: Vec<f64> = traced.iter().zip(bare).map(|(t, bare)| t - bare).collect();
+                    println!(
+                        "  {launcher}: traced {}, added {}",
+                        told(&mut traced.clone()),
+                        told(&mut added)
+                    );
+                }
             }
         }
     }

@@ -6,7 +6,7 @@
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::trace::build::{TraceSource, build_family};
-use launch::detached::LARGE_PAGES;
+use launch::memory::{LARGE_PAGES, use_large_pages};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use std::fs::{self, File};
@@ -71,6 +71,7 @@ fn compare(megabytes: u64) {
 }
 
 fn measure(rollout: &Path) {
+    use_large_pages();
     let before = peak();
     let begun = processor();
     let session = session::read(rollout, Writer::Gone).expect("a rollout");

@@ -24,6 +24,11 @@ pub mod tracer;
 use ::launch::exit::ChildExit;
 use base::world::World;
 
+/// musl's own allocator is slow for large sessions.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs a command of codex-traced, or a launch. Returns the end of the process.
 pub fn run(world: &World) -> ChildExit {
     match codex::command_line::own_command(&world.args) {

@@ -3,7 +3,7 @@
 use super::tracer_process::TracerProcess;
 use crate::claim::observer::Observer;
 use launch::companion::Companion;
-use launch::detached::Memory;
+use launch::memory::Memory;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 

@@ -37,7 +37,7 @@ use context::Context;
 use followed_launch::FollowedLaunch;
 use launch::Ended;
 use launch::companion::Companion;
-use launch::detached::Memory;
+use launch::memory::Memory;
 use launch::signals::SignalPipe;
 use launch::streams;
 use plan::{FinishPlan, Reason, Safety, TracerState, WITHOUT_FINISHER};

@@ -1,7 +1,8 @@
 //! The launch's tracer, as the launcher sees it: a process to start, to wake and to wait for.
 
 use crate::cli;
-use launch::detached::{Detached, Memory, Received};
+use launch::detached::{Detached, Received};
+use launch::memory::Memory;
 use launch::signals::SignalPipe;
 use std::ffi::{CStr, OsString};
 use std::io;

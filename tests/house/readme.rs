@@ -125,7 +125,7 @@ fn the_first_two_commands_are_the_demo_and_the_tests() {
     let commands = commands(&text);
     assert_eq!(commands[0], ["cargo run --profile demo --example demo"]);
     assert_eq!(commands[1], ["cargo test"]);
-    assert!(at("examples/demo.rs").is_file());
+    assert!(at("tests/support/examples/demo.rs").is_file());
 }
 
 #[test]

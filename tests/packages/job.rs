@@ -214,6 +214,35 @@ fn github(asked: &Asked, comments: &mut Vec<Value>) -> Answered {
 }
 
 #[test]
+fn a_link_and_hostile_texts_stay_in_their_cells() {
+    let folder = tempfile::tempdir().expect("make a temporary folder");
+    let thread = json!({
+        "trace_id": "tr-1", "status": "failed", "delivery": "waits", "link": "http://host/#/a|b>c",
+        "reason": "no | <b>host</b> @team\nat all", "tokens": null, "cost_usd": null,
+    });
+    let summary = json!({"threads": [thread, {"trace_id": "tr-2", "status": "completed", "delivery": "delivered",
+        "link": "javascript:alert(1)", "tokens": {"input_tokens": 9, "output_tokens": 1}}]});
+    fs::write(folder.path().join("1.json"), summary.to_string()).expect("write a summary");
+    fs::write(folder.path().join("2.json"), "{").expect("write half a summary");
+    let mut report = Command::new("python3");
+    report
+        .arg(project().join("packaging/ci/report"))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").expect("PATH"));
+    let printed = run(report.env("CODEX_TRACED_SUMMARY", folder.path())).ended(End::Code(0)).stdout;
+    let rows: Vec<&str> = printed.lines().filter(|line| line.contains("tr-")).collect();
+    assert_eq!(
+        rows,
+        [
+            "| ❌ failed | [tr-1](<http://host/#/a%7Cb%3Ec>) | 0 | 0 |  | waits: no &#124; &#60;b&#62;host&#60;/b&#62; &#64;team at all |",
+            "| ✅ completed | tr-2 | 9 | 1 |  | delivered |",
+        ]
+    );
+    assert!(printed.contains("codex-traced: 2.json is no summary of codex-traced"), "{printed}");
+    assert!(printed.contains("1 of 2 traces were not delivered"), "{printed}");
+}
+
+#[test]
 fn an_archive_that_is_not_the_one_that_was_meant_is_refused() {
     let Some(job) = Job::new() else { return };
     let sum = run(Command::new("sha256sum").arg(job.at("archive.tar.gz"))).ended(End::Code(0)).stdout;

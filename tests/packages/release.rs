@@ -1,8 +1,10 @@
 //! A release's files, each installed into an empty place: a real Codex is traced, and nothing stays after the removal.
 //! `scripts/release --check` runs these; CODEX_TRACED_RELEASE names the folder of the files.
 
+use crate::project;
 use crate::registry::Registry;
 use crate::trial::{Trial, files};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,6 +44,31 @@ fn within(root: &Path, trial: &Trial, program: &str) -> Command {
     command.args(["--mount", "sh", "-c", SCRIPT, "sh"]).arg(root);
     command.arg(trial.home.root()).arg(codex).args(["/dev", "/proc", "--", program]);
     command
+}
+
+#[test]
+fn the_licences_are_of_the_crates_that_are_linked() {
+    let bill = done(
+        Command::new("python3")
+            .arg(project().join("scripts/release-sbom"))
+            .arg(env!("CARGO_PKG_VERSION"))
+            .current_dir(project()),
+    );
+    let bill: Value = serde_json::from_str(&bill.stdout).expect("the bill of materials is JSON");
+    let components = bill["components"].as_array().expect("components");
+    assert!(components.len() > 100, "{}", components.len());
+    let licences = fs::read_to_string(project().join("THIRD-PARTY.md")).expect("the licences");
+    let without = components.iter().filter_map(|component| {
+        let (name, version) = (component["name"].as_str()?, component["version"].as_str()?);
+        let is_ours = name.starts_with("codex-traced") || ["codex-session", "mlflow-store"].contains(&name);
+        let line = format!("- {name} {version}\n");
+        (!is_ours && !licences.contains(&line)).then_some(line)
+    });
+    assert_eq!(
+        without.collect::<Vec<_>>(),
+        Vec::<String>::new(),
+        "`scripts/release` writes THIRD-PARTY.md anew"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! long as the launcher reads, and the launcher can wake it over another.
 
 use super::fork::{self, fork};
+use super::memory::{self, Memory};
 use super::orphan::Orphan;
 use super::program::{Image, Program};
 use super::signals::{self, SignalPipe};
@@ -21,20 +22,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// Makes glibc (2.35 and later) use large pages, grow its heap in steps of 16 MiB, and keep freed memory. With
-/// 4 KiB pages, a third of the time for a large session is spent on memory.
-pub const LARGE_PAGES: (&str, &str) =
-    ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=16777216");
-
-/// How the process uses memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
-    /// In large pages: for work that is done at once.
-    Large,
-    /// As any process: for one that stays.
-    Usual,
-}
 
 /// The launcher's ends of its stdin and stdout.
 pub struct Detached {
@@ -66,7 +53,7 @@ impl Detached {
             file: own_executable()?,
             name,
             args,
-            added_variables: if memory == Memory::Large { large_pages() } else { Vec::new() },
+            added_variables: memory.variables(),
             orphan: Orphan::LivesOn,
         };
         let image = program.image()?;
@@ -129,12 +116,6 @@ impl Detached {
         self.received.extend_from_slice(&chunk[..count]);
         Ok(count)
     }
-}
-
-/// A value that the user has set wins.
-fn large_pages() -> Vec<(&'static str, OsString)> {
-    let (name, value) = LARGE_PAGES;
-    if std::env::var_os(name).is_some() { Vec::new() } else { vec![(name, value.into())] }
 }
 
 /// The running executable, even if its file was replaced or deleted (Linux).
@@ -213,8 +194,9 @@ fn close_from(first: i32) {
     }
 }
 
-/// In the detached process: leaves its working folder and sets its process name.
+/// In the detached process: leaves its working folder, sets its process name, and takes memory as it was started for.
 pub fn settle(name: &CStr) {
+    memory::use_large_pages();
     let _ = unistd::chdir("/");
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_name(name);

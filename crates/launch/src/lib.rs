@@ -10,6 +10,7 @@ mod entry_state;
 pub mod exit;
 mod fork;
 mod inherit;
+pub mod memory;
 pub mod mode;
 pub mod orphan;
 pub mod process;

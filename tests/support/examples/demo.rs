@@ -2,8 +2,11 @@
 //!
 //! `cargo run --profile demo --example demo`
 //!
-//! It links nothing of codex-traced: it asks the program itself, so each crate is compiled once. Only the model is not real: a stand-in on 127.0.0.1 gives four answers from a script. What the run
-//! leaves stays in `demo-run/` of the target folder until the next one.
+//! Only the model is not real: a stand-in on 127.0.0.1 gives four answers from a script. What the run leaves stays in
+//! `demo-run/` of the target folder until the next one.
+//!
+//! It is an example of the test support and links nothing of codex-traced: it asks the program itself. So a first run
+//! compiles each crate once, and none that only tests need.
 
 use serde_json::{Value, json};
 use std::fs;
@@ -179,9 +182,16 @@ impl Build {
     fn codex_traced(&self) -> Result<PathBuf, Failure> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        // With the demo itself: alone the program would have other features, and every crate would be compiled again.
-        command.args(["build", "--quiet", "--bin", "codex-traced", "--example", "demo", "--manifest-path"]);
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        // With the demo itself: alone the program would have other features, and crates would be compiled again.
+        command.args(["build", "--bin", "codex-traced", "--example", "demo", "--manifest-path"]);
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));
+        // `cargo run` describes the demo's package to the demo. Build scripts (ring's) would see a change and run again.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&name);
+            }
+        }
         command.args(["--profile", if self.profile == "debug" { "dev" } else { &self.profile }]);
         command.arg("--target-dir").arg(&self.target);
         println!("building codex-traced …");
