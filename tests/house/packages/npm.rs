@@ -1,7 +1,7 @@
 //! npm's packages around a small program: the command keeps its pid, and says what is wrong where its package is missing.
 
-use crate::registry::Registry;
-use crate::{project, trial};
+use super::registry::Registry;
+use super::{project, trial};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,9 +1,9 @@
 //! A release's files, each installed into an empty place: a real Codex is traced, and nothing stays after the removal.
 //! `scripts/release --check` runs these; CODEX_TRACED_RELEASE names the folder of the files.
 
-use crate::project;
-use crate::registry::Registry;
-use crate::trial::{Trial, files};
+use super::project;
+use super::registry::Registry;
+use super::trial::{Trial, files};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The steps of GitHub's actions, with GitHub's variables as a runner sets them and the real Codex.
 
-use crate::project;
+use super::project;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
