@@ -140,7 +140,8 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-pub(crate) fn wanted(part: &str) -> bool {
+/// Whether a part may be fetched; else it is named on stderr.
+pub fn wanted(part: &str) -> bool {
     let offline = std::env::var_os(OFFLINE).is_some_and(|value| value == "1");
     if offline {
         let thread = std::thread::current();

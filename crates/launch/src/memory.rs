@@ -29,8 +29,9 @@ impl Memory {
 
 /// What glibc does by itself: asks for large pages where [`LARGE_PAGES`] is in the environment. Call it first of all.
 ///
-/// mimalloc 3 takes its memory from one mapping of 1 GiB. Without this it has none but small pages (`no_thp`): a launcher
-/// needs few, and to clear a large one takes up to milliseconds.
+/// mimalloc 3 takes its memory from one mapping of 1 GiB and asks for large pages there, unless it was built without
+/// (`no_thp`). A launcher does not want them: it needs few, and to clear a large one can take milliseconds. (Where the
+/// kernel's policy is `always`, it gives them unasked.)
 #[cfg(target_env = "musl")]
 pub fn use_large_pages() {
     let (name, value) = LARGE_PAGES;

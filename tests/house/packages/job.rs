@@ -93,7 +93,7 @@ impl Job {
 
     fn install(&self, more: &[(&str, &str)]) -> Outcome {
         let archive = self.at("archive.tar.gz").display().to_string();
-        let inputs = [&[("ARCHIVE", archive.as_str()), ("WAIT", "20")], more].concat();
+        let inputs = [&[("ARCHIVE", archive.as_str()), ("WAIT", "100")], more].concat();
         self.action("action.yml", &inputs)
     }
 
@@ -101,7 +101,7 @@ impl Job {
         self.action(".github/actions/report/action.yml", more).ended(End::Code(0))
     }
 
-    /// A script of the user's, which knows nothing of us.
+    /// A script of the user's, written for plain Codex.
     fn user_step(&self, answer: &str) -> Outcome {
         self.server.play(Script::new().reply(Reply::new().answer(answer).usage(9_000, 4_096, 120, 64)));
         run(&mut self.step("codex exec 'say done'")).ended(End::Code(0))
@@ -217,12 +217,15 @@ fn github(asked: &Asked, comments: &mut Vec<Value>) -> Answered {
 fn a_link_and_hostile_texts_stay_in_their_cells() {
     let folder = tempfile::tempdir().expect("make a temporary folder");
     let thread = json!({
-        "trace_id": "tr-1", "status": "failed", "delivery": "waits", "link": "http://host/#/a|b>c",
+        "trace_id": "tr-1", "status": "failed", "delivery": "waits", "link": "http://host/#/a|b>c\\",
         "reason": "no | <b>host</b> @team\nat all", "tokens": null, "cost_usd": null,
     });
     let summary = json!({"threads": [thread, {"trace_id": "tr-2", "status": "completed", "delivery": "delivered",
         "link": "javascript:alert(1)", "tokens": {"input_tokens": 9, "output_tokens": 1}}]});
     fs::write(folder.path().join("1.json"), summary.to_string()).expect("write a summary");
+    let lines = json!({"threads": [{"trace_id": "tr-3", "status": "completed", "delivery": "delivered",
+        "link": "http://host/\n::error::ours"}]});
+    fs::write(folder.path().join("3.json"), lines.to_string()).expect("write a summary");
     fs::write(folder.path().join("2.json"), "{").expect("write half a summary");
     let mut report = Command::new("python3");
     report
@@ -234,12 +237,13 @@ fn a_link_and_hostile_texts_stay_in_their_cells() {
     assert_eq!(
         rows,
         [
-            "| ❌ failed | [tr-1](<http://host/#/a%7Cb%3Ec>) | 0 | 0 |  | waits: no &#124; &#60;b&#62;host&#60;/b&#62; &#64;team at all |",
+            "| ❌ failed | [tr-1](<http://host/#/a%7Cb%3Ec%5C>) | 0 | 0 |  | waits: no &#124; &#60;b&#62;host&#60;/b&#62; &#64;team at all |",
             "| ✅ completed | tr-2 | 9 | 1 |  | delivered |",
+            "| ✅ completed | tr-3 | 0 | 0 |  | delivered |",
         ]
     );
     assert!(printed.contains("codex-traced: 2.json is no summary of codex-traced"), "{printed}");
-    assert!(printed.contains("1 of 2 traces were not delivered"), "{printed}");
+    assert!(printed.contains("1 of 3 traces were not delivered"), "{printed}");
 }
 
 #[test]

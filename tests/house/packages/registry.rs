@@ -21,6 +21,16 @@ impl Registry {
         Registry { server: WebServer::start(|url| answers(&folder, url)) }
     }
 
+    /// Where no package is ours; a test asserts that it was not asked.
+    pub(crate) fn of_strangers() -> Registry {
+        Registry { server: WebServer::start(|_| |_: &Asked| (404, b"{}".to_vec())) }
+    }
+
+    /// The paths that were asked for.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.server.asked().into_iter().map(|asked| asked.path).collect()
+    }
+
     /// npm or pnpm with this registry, and with no settings and no cache of this machine.
     pub(crate) fn client(&self, mut command: Command, folder: &Path) -> Command {
         command.env("npm_config_registry", self.server.url());

@@ -22,9 +22,20 @@ impl Trial {
         Some(Trial { server, home, codex, oracle })
     }
 
-    /// `command` runs the installed program in this trial's home.
+    /// `make` gives a command that runs the installed program in this trial's home. In the second launch a process of its own
+    /// finishes the trace.
     #[track_caller]
-    pub(crate) fn assert_traces(&self, mut command: Command) {
+    pub(crate) fn assert_traces(&self, make: impl Fn() -> Command) {
+        self.assert_traced(make());
+        let mut detached = make();
+        detached.env("CODEX_TRACED_WAIT", "0");
+        self.assert_traced(detached);
+        let log = fs::read_to_string(self.home.state().join("codex_tracing.log")).unwrap_or_default();
+        assert_eq!(log, "");
+    }
+
+    #[track_caller]
+    fn assert_traced(&self, mut command: Command) {
         let before = self.home.claimed().len();
         self.server.play(Script::new().reply(Reply::new().answer("done").usage(9_000, 4_096, 120, 64)));
         // An empty place has no git, which Codex would ask about its folder.

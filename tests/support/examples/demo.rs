@@ -217,7 +217,7 @@ fn show_running(mut command: Command) -> Result<(), Failure> {
         let (reader, writer) = io::pipe()?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let mut child = command.spawn()?;
-        // The command holds the pipe's writing end too, and the pipe ends only when nobody does.
+        // The command holds the pipe's writing end too, and the pipe ends with the last one.
         drop(command);
         for line in BufReader::new(reader).split(b'\n') {
             println!("  │ {}", String::from_utf8_lossy(&line?));
