@@ -8,8 +8,10 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use support::real::MLFLOW_VERSION;
 use support::{
-    Answered, Asked, Codex, End, Home, ModelServer, Outcome, Reply, Script, WebServer, codex, run,
+    Answered, Asked, Codex, End, Home, MlflowServer, ModelServer, Oracle, Outcome, Reply, Script, WebServer,
+    codex, run,
 };
 
 /// A job on a runner: its files, and what its steps handed on.
@@ -108,10 +110,13 @@ impl Job {
     }
 }
 
+fn trace_id() -> regex::Regex {
+    regex::Regex::new("tr-[0-9a-f]{32}").expect("a pattern")
+}
+
 /// Without the ids.
 fn masked(text: &str) -> String {
-    let id = regex::Regex::new("tr-[0-9a-f]{32}").expect("a pattern");
-    id.replace_all(text, "tr-ID").into_owned()
+    trace_id().replace_all(text, "tr-ID").into_owned()
 }
 
 #[test]
@@ -135,6 +140,21 @@ fn the_steps_of_a_job_leave_traces_a_summary_and_nothing_to_keep() {
     assert_eq!(job.read("runner/output"), format!("left=0\nhome={}\n", job.home.codex().display()));
     assert_eq!(job.home.claimed().len(), 2);
     assert!(job.codex.native.exists());
+}
+
+#[test]
+fn the_server_that_the_action_names_has_the_trace_and_the_summary_links_it() {
+    let (Some(job), Some(server)) = (Job::new(), MlflowServer::shared(MLFLOW_VERSION)) else { return };
+    let Some(oracle) = Oracle::newest() else { return };
+    job.install(&[("TRACKING_URI", &server.uri()), ("EXPERIMENT", "a job")]).ended(End::Code(0));
+    job.user_step("done");
+    job.report(&[]);
+    let summary = job.read("runner/summary.md");
+    let id = trace_id().find(&summary).expect("a trace's id").as_str();
+    let trace = oracle.trace_of(&*server, id);
+    assert_eq!(trace.experiment.as_deref(), Some("a job"));
+    let link = format!("| [{}](<{}/#/experiments/{}/", trace.trace_id, server.uri(), trace.experiment_id);
+    assert!(summary.contains(&link), "{summary}");
 }
 
 #[test]
