@@ -171,6 +171,10 @@ fn a_server_that_is_down_fails_no_job_and_the_report_says_what_is_left() {
     let summary = masked(&job.read("runner/summary.md"));
     assert!(summary.contains("| ✅ completed | tr-ID | 9,000 | 120 | &#36;0.0302 | "), "{summary}");
     assert!(!summary.contains("| delivered |"), "{summary}");
+    assert!(
+        summary.contains("\n⚠️ 1 of 1 traces were not delivered; `codex-traced mlflow sync` sends them"),
+        "{summary}"
+    );
     assert!(job.read("runner/output").starts_with("left=1\n"));
     // What the artifact would hold.
     assert_eq!((job.home.spooled().len(), job.home.rollouts().len()), (1, 1));
