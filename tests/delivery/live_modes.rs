@@ -178,5 +178,9 @@ fn an_old_server_has_nothing_before_the_end() {
     assert_eq!([launch.end().stderr, control.end().stderr], ["", ""]);
     let trace = oracle.trace(&server);
     assert_eq!(seen(&trace), (5, "OK"));
-    assert!(!beside.stage.log().contains("not brought up to date"), "{}", beside.stage.log());
+    // On a busy machine the server may answer late, which is no refusal.
+    let log = beside.stage.log();
+    let refused =
+        |line: &str| line.contains("not brought up to date") && !line.contains("in the time there was");
+    assert!(!log.lines().any(refused), "{log}");
 }
