@@ -4,6 +4,7 @@ mod job;
 mod npm;
 mod registry;
 mod release;
+mod steps;
 mod trial;
 
 use std::path::Path;
