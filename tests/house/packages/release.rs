@@ -135,7 +135,7 @@ fn npms_files_where_a_registry_has_packages_of_others_by_these_names() {
     let ours =
         [format!("codex-traced-{version}.tgz"), format!("codex-traced-linux-{processor}-{version}.tgz")];
     let mut npm = registry.client(Command::new("npm"), place.path());
-    npm.args(["install", "--global", "--omit=optional", "--ignore-scripts"])
+    npm.args(["install", "--global", "--offline", "--ignore-scripts"])
         .args(ours.map(|name| file(&format!("/{name}"))));
     done(npm.arg("--prefix").arg(place.path().join("prefix")));
     assert_eq!(registry.asked(), Vec::<String>::new());
@@ -185,8 +185,10 @@ fn the_archive_where_nothing_else_is() {
     let mut doctor = within(root.path(), &trial, "/codex-traced");
     doctor.args(["mlflow", "doctor"]).env("MLFLOW_CODEX_TRACING_ENABLED", "true");
     let outcome = run(doctor.env("MLFLOW_TRACKING_URI", "https://localhost:9")).ended(End::Code(2));
-    eprintln!("{}", outcome.stdout);
-    assert!(outcome.stdout.contains("https://localhost:9"), "{outcome:?}");
+    assert!(
+        outcome.stdout.contains("no server can be trusted: this system has no certificate"),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -242,7 +244,8 @@ fn the_program_for_the_other_processor_by_qemu() {
     };
     let version = done(emulated(&trial.home).args(["mlflow", "--version"])).stdout;
     assert_eq!(version, concat!("codex-traced mlflow ", env!("CARGO_PKG_VERSION"), "\n"));
-    trial.assert_traces(|| emulated(&trial.home));
+    // A process of its own is started by the kernel, which has no program for this processor's files here.
+    trial.assert_traced(emulated(&trial.home));
 
     // An import: the session that Codex itself wrote, by another home.
     let other = Home::new("http://127.0.0.1:9");

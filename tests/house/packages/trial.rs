@@ -34,8 +34,9 @@ impl Trial {
         assert_eq!(log, "");
     }
 
+    /// One launch, which delivers its trace itself.
     #[track_caller]
-    fn assert_traced(&self, mut command: Command) {
+    pub(crate) fn assert_traced(&self, mut command: Command) {
         let before = self.home.claimed().len();
         self.server.play(Script::new().reply(Reply::new().answer("done").usage(9_000, 4_096, 120, 64)));
         // An empty place has no git, which Codex would ask about its folder.
