@@ -172,7 +172,7 @@ impl Stage {
             if early.is_none() && taken > size / 10 {
                 early = Some(self.memory());
             }
-            // Soon after it there is nobody left to look at.
+            // Soon after it no process is left to look at.
             if late.is_none() && taken > size / 10 * 9 {
                 late = Some(self.memory());
             }
@@ -190,7 +190,7 @@ impl Stage {
     }
 
     fn taken(&self) -> String {
-        fs::read_to_string(self.at("taken")).expect("the probe told")
+        fs::read_to_string(self.at("taken")).expect("what the probe took")
     }
 
     fn wait_for(&self, name: &str) {
@@ -217,7 +217,7 @@ impl Stage {
             }
         }
         for (who, delays) in &mut delays {
-            println!("echo, {who:?}: {} keys, {}", delays.len(), told(delays));
+            println!("echo, {who:?}: {} keys, {}", delays.len(), spread(delays));
         }
     }
 
@@ -246,13 +246,13 @@ impl Stage {
             for (what, time) in of {
                 let times: Vec<Vec<f64>> = taken.iter().map(|all| all.iter().map(time).collect()).collect();
                 let bare = &times[0];
-                println!("start, {place}, {what}: {runs} runs in turn, bare {}", told(&mut bare.clone()));
+                println!("start, {place}, {what}: {runs} runs in turn, bare {}", spread(&mut bare.clone()));
                 for (traced, launcher) in times[1..].iter().zip(LAUNCHERS.iter()) {
                     let mut added: Vec<f64> = traced.iter().zip(bare).map(|(t, bare)| t - bare).collect();
                     println!(
                         "  {launcher}: traced {}, added {}",
-                        told(&mut traced.clone()),
-                        told(&mut added)
+                        spread(&mut traced.clone()),
+                        spread(&mut added)
                     );
                 }
             }
@@ -273,7 +273,7 @@ impl Stage {
         let began = clock();
         let child = copy.spawn().expect("start");
         drop(copy);
-        told_by(master, child, began)
+        measured(master, child, began)
     }
 }
 
@@ -293,11 +293,11 @@ fn start(mut command: Command) -> Start {
     let began = clock();
     let mut child = command.spawn().expect("start");
     let out = child.stdout.take().expect("a pipe");
-    told_by(out, child, began)
+    measured(out, child, began)
 }
 
 /// It says when it began.
-fn told_by(mut out: impl Read, mut child: Child, began: u64) -> Start {
+fn measured(mut out: impl Read, mut child: Child, began: u64) -> Start {
     let since = |at: u64| (at - began) as f64 / 1000.0;
     let mut said = [0; 64];
     let count = out.read(&mut said).expect("read");
@@ -345,7 +345,7 @@ fn rate(size: usize, began: Instant) -> f64 {
     size as f64 / MEGABYTE as f64 / began.elapsed().as_secs_f64()
 }
 
-fn told(times: &mut [f64]) -> String {
+fn spread(times: &mut [f64]) -> String {
     times.sort_by(f64::total_cmp);
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
     format!("p50 {:.0} µs, p99 {:.0} µs", at(0.5), at(0.99))
