@@ -18,6 +18,7 @@
 //! target folder (`real`).
 
 pub mod authority;
+mod daemon_release;
 pub mod databricks;
 mod ending;
 pub mod executable;

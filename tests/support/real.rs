@@ -70,6 +70,12 @@ fn fetch_codex_of(version: &str) -> Codex {
     Codex { native, launcher: modules.join(".bin/codex") }
 }
 
+/// The program of the Codex that tests run by default, when it was fetched.
+pub(crate) fn fetched_codex_program() -> Option<PathBuf> {
+    let folder = target_folder().join("real").join(format!("codex-{CODEX_VERSION}"));
+    folder.join(FINISHED).exists().then(|| native_codex(&folder.join("node_modules/@openai")))?
+}
+
 /// The folder of a Node.js that replaces itself by what it starts (`process.execve`, 22.15 and later); None as for
 /// `codex`.
 pub fn node_that_replaces_itself() -> Option<PathBuf> {
