@@ -11,8 +11,8 @@ use std::path::Path;
 
 use crate::real::{CODEX_VERSION, fetched_codex_program};
 
-/// Links the package of the Codex that tests run by default into a new CODEX_HOME. Without links (another file system)
-/// or without a package, Codex makes its copy.
+/// Links the package of the Codex that tests run by default into this CODEX_HOME, for its full-screen interface. Without
+/// links (another file system) or without a package, Codex makes its copy.
 pub(crate) fn link_daemon_release(codex_home: &Path) {
     let Some(program) = fetched_codex_program() else { return };
     // `…/x86_64-unknown-linux-musl/bin/codex`
@@ -20,6 +20,9 @@ pub(crate) fn link_daemon_release(codex_home: &Path) {
     let Some(platform) = package.file_name().and_then(OsStr::to_str) else { return };
     let packages = codex_home.join("packages");
     let release = packages.join("app-server-daemon/releases").join(format!("{CODEX_VERSION}-{platform}"));
+    if packages.exists() || !codex_home.is_dir() {
+        return;
+    }
     let linked = link_folder(package, &release).and_then(|()| symlink("bin/codex", release.join("codex")));
     if linked.is_err() {
         // Codex takes half a release for a whole one.

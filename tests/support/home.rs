@@ -12,7 +12,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::{Builder, TempDir};
 
-use crate::daemon_release::link_daemon_release;
 use crate::processes;
 use crate::run::{End, LIMIT, run, wait_for};
 
@@ -64,7 +63,6 @@ impl Home {
         }
         home.face(MODEL, url);
         home.make_repository();
-        link_daemon_release(&home.codex());
         home
     }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 
+use crate::daemon_release::link_daemon_release;
 use crate::gate::Gate;
 use crate::run::{End, LIMIT, wait_for};
 
@@ -80,6 +82,9 @@ impl Terminal {
     /// Nothing is taken from the terminal until `read`.
     #[track_caller]
     pub fn start_unread(command: &Command) -> Terminal {
+        if let Some((_, Some(home))) = command.get_envs().find(|(name, _)| *name == "CODEX_HOME") {
+            link_daemon_release(Path::new(home));
+        }
         let (master, slave) = open_terminal();
         set_size(&slave, SIZE);
         let stream = || Stdio::from(slave.try_clone().expect("one more descriptor"));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::daemon_release::link_daemon_release;
 use crate::home::Home;
 use crate::run::{End, LIMIT, run, wait_for};
 
@@ -24,6 +25,7 @@ pub struct Tmux<'a> {
 impl Tmux<'_> {
     /// A bash in the home's work folder that has these variables and knows no start files.
     pub fn start<'a>(home: &'a Home, variables: &[(&str, &str)]) -> Tmux<'a> {
+        link_daemon_release(&home.codex());
         // One home may have several windows open.
         let number = WINDOWS.fetch_add(1, Ordering::Relaxed);
         let socket = home.root().join(format!("tmux-{number}"));
