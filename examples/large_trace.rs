@@ -73,5 +73,6 @@ fn large_trace(spans: u64, bytes_each: usize) -> Trace {
         metadata: [].into(),
         tags: [].into(),
         spans: (0..spans).map(span).collect(),
+        context: Default::default(),
     }
 }

@@ -93,10 +93,10 @@ fn report(changed: Changed, world: &World) -> Result<ChildExit, CommandError> {
     if let Some(workspace) = wanted.target.workspace() {
         line("workspace", &clean(workspace));
     }
-    line(
-        "experiment",
-        &experiment_text(&wanted.experiment, checked.as_ref().map(|c| c.experiment_id.is_some())),
-    );
+    if !wanted.target.is_append_only() {
+        let found = checked.as_ref().map(|checked| checked.experiment_id.is_some());
+        line("experiment", &experiment_text(&wanted.experiment, found));
+    }
     if let Some(granularity) = edit.file.text(GRANULARITY) {
         line("one trace per", &clean(granularity));
     }
@@ -107,8 +107,12 @@ fn report(changed: Changed, world: &World) -> Result<ChildExit, CommandError> {
     for note in moved.into_iter().chain(reachable).chain(warnings(world, edit)) {
         let _ = writeln!(page, "{}", wrap(&note, 0));
     }
-    let look = if wanted.target.is_remote() { "ui" } else { "show" };
-    let _ = writeln!(page, "Next: `codex-traced exec \"…\"`, then `codex-traced mlflow {look}`.");
+    let look = match &wanted.target {
+        Target::Otlp(_) => "the collector's page",
+        target if target.is_remote() => "`codex-traced mlflow ui`",
+        _ => "`codex-traced mlflow show`",
+    };
+    let _ = writeln!(page, "Next: `codex-traced exec \"…\"`, then {look}.");
     super::print(&page);
     Ok(ChildExit::Code(0))
 }
@@ -151,7 +155,7 @@ fn check(wanted: &Wanted, access: Access) -> Result<Readiness, ExportError> {
     let Wanted { target, uri, experiment, .. } = wanted;
     let variables = Variables::from([(TRACKING_URI, uri.as_str())]).or(&access.variables);
     // Credentials of the environment apply to this target, unless the environment names another.
-    let named = access.named.clone().or_else(|| Some(target.clone()));
+    let named = if access.named.is_empty() { vec![target.clone()] } else { access.named.clone() };
     mlflow_store::readiness(target, experiment, &Access { variables, named, ..access }, patience())
 }
 
@@ -165,8 +169,8 @@ fn wanted(enable: &Enable, world: &World, edit: &ConfigEdit) -> Result<Wanted, C
     };
     let uri = match (&target, &enable.tracking_uri) {
         // Keeps the address as typed: it may hold a user and password.
-        (Target::Http(_), Some(typed)) => typed.clone(),
-        (Target::Http(_), None) => file.text(TRACKING_URI).unwrap_or_else(|| target.uri()),
+        (Target::Http(_) | Target::Otlp(_), Some(typed)) => typed.clone(),
+        (Target::Http(_) | Target::Otlp(_), None) => file.text(TRACKING_URI).unwrap_or_else(|| target.uri()),
         _ => target.uri(),
     };
     if Target::parse(&uri, Path::new("/")).as_ref() != Ok(&target) {
@@ -208,7 +212,8 @@ fn target_of(uri: &str, here: &Path) -> Result<Target, CommandError> {
     let refused = |what: &str| {
         format!(
             "{what}: \"{}\"\n  hint: accepted are http://HOST:PORT, https://HOST, databricks, databricks://PROFILE,\n        \
-             sqlite:///RELATIVE.db, sqlite:////ABSOLUTE.db, file:///ABSOLUTE, or a folder's path",
+             otlp+http://HOST:4318, otlp+https://HOST, sqlite:///RELATIVE.db, sqlite:////ABSOLUTE.db, file:///ABSOLUTE,\n        \
+             or a folder's path",
             clean(uri)
         )
     };
@@ -264,6 +269,9 @@ fn reachable_text(target: &Target, version: Option<&str>) -> Option<String> {
             "MLflow 3.14 and newer open a folder of files only with MLFLOW_ALLOW_FILE_STORE=true.".to_owned(),
         ),
         (Target::Http(_), Some(version)) => Some(format!("The server answers: {}.", clean(version))),
+        (Target::Otlp(_), _) => {
+            Some("A collector gets each turn as a trace of its own, when the turn has ended.".to_owned())
+        }
         _ => None,
     }
 }

@@ -72,7 +72,7 @@ fn stored(id: TraceId, context: &Context) -> Result<(Trace, String), CommandErro
     let delivered = match &target {
         Target::Sqlite(path) => sqlite::read(path, id).map_err(|error| error.to_string()),
         Target::FileStore(root) => file_store::read(root, id).map_err(|error| error.to_string()),
-        Target::Http(_) | Target::Databricks { .. } => {
+        Target::Http(_) | Target::Databricks { .. } | Target::Otlp(_) => {
             Err("this version shows traces from local stores only".to_owned())
         }
     };

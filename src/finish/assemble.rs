@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::gather::{self, written_files_of};
 use super::open_turns::{OpenTurn, open_turns};
-use super::session_traces::{AssembleError, session_traces};
+use super::session_traces::{AssembleError, TraceForm, session_traces};
 use crate::base::log::quietly;
 use crate::base::notice;
 use crate::claim::claims::claims_of;
@@ -91,7 +91,10 @@ fn thread_traces(
         return Ok(None);
     };
     let WrittenThread { family, rollout, record, granularity } = &written;
-    let traces = session_traces(family, record, rollout, *granularity, record.content, context)?;
+    let first = first_destination(record, &claim.thread, &receipts(&context.paths));
+    let target = first.map_or_else(|| launch.destination.target.clone(), |first| first.target);
+    let form = TraceForm::choose(*granularity, &target, family, context);
+    let traces = session_traces(family, record, rollout, form, record.content, context)?;
     let open = if traces.is_empty() { Vec::new() } else { open_turns(family, rollout, context.home()) };
     Ok(Some(ThreadTraces { traces, open }))
 }

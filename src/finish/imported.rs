@@ -2,7 +2,7 @@
 //! has of them.
 
 use super::context::Context;
-use super::session_traces::{AssembleError, session_traces};
+use super::session_traces::{AssembleError, TraceForm, session_traces};
 use crate::claim::claims::launches_of;
 use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
@@ -86,7 +86,8 @@ pub fn import(
     let ImportTerms { record, granularity, mut destination } =
         ImportTerms::find(thread, now, asked, context)?;
     let content = record.content;
-    let traces = session_traces(family, &record, rollout, granularity, content, context)?;
+    let form = TraceForm::choose(granularity, &destination.target, family, context);
+    let traces = session_traces(family, &record, rollout, form, content, context)?;
     if traces.is_empty() {
         return Ok(None);
     }

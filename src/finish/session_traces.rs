@@ -13,7 +13,7 @@ use crate::queue::thread_history::MOST_PARTS;
 use crate::redact::{Redacted, Redactor, SmallImages};
 use crate::settings::folder_policy::FolderPolicy;
 use crate::settings::modes::{Content, Granularity};
-use crate::trace::build::{TraceSource, rebuild_family, rebuild_turns};
+use crate::trace::build::{TraceSource, link_turns, rebuild_family, rebuild_turns};
 use crate::trace::continuation::{Continuation, first_missing_turn, rebuild_continuation};
 use crate::trace::draft::PartialTrace;
 use crate::trace::ids::{trace_of_continuation, trace_of_thread};
@@ -21,6 +21,8 @@ use codex_session::rollout::path;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
 use common::disk;
+use mlflow_store::target::Target;
+use mlflow_store::trace::TraceState;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -55,11 +57,10 @@ pub(super) fn session_traces(
     family: &Family,
     record: &ThreadRecord,
     rollout: &Path,
-    granularity: Granularity,
+    form: TraceForm,
     content: Content,
     context: &Context,
 ) -> Result<Vec<Redacted>, AssembleError> {
-    let form = TraceForm::choose(granularity, family, context);
     let Some(built) = built_traces((family, None), record, rollout, form, content, context) else {
         return Ok(Vec::new());
     };
@@ -83,11 +84,19 @@ pub(crate) enum TraceForm {
     /// Only its later turns: the target has archived the trace of the others.
     Continuation(Continuation),
     Turns,
+    /// As `Turns`, for a target that keeps each span once: without turns that still run, each linked to the turn before.
+    EndedTurns,
 }
 
 impl TraceForm {
-    pub(crate) fn choose(granularity: Granularity, family: &Family, context: &Context) -> TraceForm {
+    pub(crate) fn choose(
+        granularity: Granularity,
+        target: &Target,
+        family: &Family,
+        context: &Context,
+    ) -> TraceForm {
         match granularity {
+            _ if target.is_append_only() => TraceForm::EndedTurns,
             Granularity::Turn => TraceForm::Turns,
             Granularity::Session => {
                 part_of(family, &receipts(&context.paths)).map_or(TraceForm::Session, TraceForm::Continuation)
@@ -114,6 +123,11 @@ pub(crate) fn built_traces(
             rebuild_continuation(family, before, part, record, source).into_iter().collect()
         }
         TraceForm::Turns => rebuild_turns(family, before, record, source),
+        TraceForm::EndedTurns => {
+            let mut turns = link_turns(rebuild_turns(family, before, record, source));
+            turns.retain(|turn| turn.trace.state != TraceState::InProgress);
+            turns
+        }
     };
     Some(BuiltTraces { traces, content })
 }

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-/// A file of a later version is not overwritten: that version needs what it wrote.
-const VERSION: u32 = 1;
+/// The newest version. A file of a later version is not overwritten: that version needs what it wrote.
+const NEWEST: u32 = 2;
 
 /// Longest wait for the lock. A write takes milliseconds; a stopped process must not block the others.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -141,14 +141,16 @@ impl Receipts {
         let mut all = self.read(trace);
         all.retain(|other| other.receipt.target != kept.receipt.target);
         all.push(kept);
-        disk::write_whole(&path, &serde_json::to_vec(&ReceiptFile { version: VERSION, kept: all })?)
+        // Versions of codex-traced that know no collector leave such a file alone.
+        let version = if all.iter().any(|kept| kept.receipt.target.is_append_only()) { NEWEST } else { 1 };
+        disk::write_whole(&path, &serde_json::to_vec(&ReceiptFile { version, kept: all })?)
     }
 
     /// The version of the trace's file, where a later codex-traced wrote it.
     pub fn later_version(&self, trace: TraceId) -> Option<LaterVersion> {
         let path = self.file_of(trace);
         let version = version_of(&fs::read(&path).ok()?).ok()?;
-        LaterVersion::check(&path, version, VERSION)
+        LaterVersion::check(&path, version, NEWEST)
     }
 
     /// Those of all traces.
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(receipts.get(TRACE, &kept("http://a", 1).receipt.target), None);
         receipts.keep(TRACE, kept("http://a", 1)).unwrap();
         assert_eq!(receipts.read(TRACE), [kept("http://a", 1)]);
-        let later = "{\"version\":2,\"kept\":{}}";
+        let later = "{\"version\":3,\"kept\":{}}";
         fs::write(&path, later).unwrap();
         receipts.keep(TRACE, kept("http://a", 1)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), later);

@@ -140,6 +140,7 @@ mod tests {
             ended_at: at(ended),
             request_preview: None,
             response_preview: None,
+            context: Default::default(),
             metadata: [].into(),
             tags: [].into(),
             spans: vec![Span {

@@ -149,6 +149,7 @@ fn trace() -> (Trace, Vec<String>) {
         ended_at: at,
         request_preview: Some(text()),
         response_preview: Some(text()),
+        context: Default::default(),
         metadata: [(text(), text())].into(),
         tags: [(text(), text())].into(),
         spans: vec![span],

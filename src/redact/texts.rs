@@ -4,7 +4,7 @@
 use common::json::escapes;
 use common::json::text::Text;
 use common::json::value::{Map, Value};
-use mlflow_store::trace::{Span, SpanEvent, SpanStatus, Trace};
+use mlflow_store::trace::{Span, SpanContext, SpanEvent, SpanStatus, Trace, TraceContext};
 use std::mem;
 
 /// U+2400, the symbol for NUL: it shows where the NUL was.
@@ -46,8 +46,12 @@ pub(super) fn rewrite_texts(trace: &mut Trace, rewriter: &mut impl RewriteTexts)
         metadata,
         tags,
         spans,
+        context: TraceContext { caller, follows },
     } = trace;
     store(rewriter.text(name), name);
+    for SpanContext { trace: _, span: _, state } in [caller, follows].into_iter().flatten() {
+        store(rewriter.text(state), state);
+    }
     for preview in [request_preview, response_preview].into_iter().flatten() {
         store(rewriter.text(preview), preview);
     }

@@ -4,6 +4,7 @@ pub mod access;
 pub mod file;
 pub mod folder_policy;
 pub mod modes;
+mod tracking_target;
 pub mod variable_reference;
 pub mod wait;
 
@@ -13,12 +14,10 @@ use self::modes::{CONTENT, Content, ENABLED, GRANULARITY, Granularity, IMAGES, L
 use crate::base::paths::CodexHome;
 use crate::base::world::World;
 use common::variables::Variables;
-use mlflow_store::target::{
-    BadTarget, DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, TRACKING_URI, Target,
-    WORKSPACE,
-};
+use mlflow_store::target::{DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, Target};
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
+use tracking_target::TargetSources;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -139,38 +138,9 @@ impl Settings {
                 Setting { value: Tracing::Off, source: *source }
             }
         };
-        // Users export a server's address for their training runs. A session goes there only if the user also
-        // switched tracing on.
-        let consent = matches!(asked, Some((Some(true), ..)));
-        let default =
-            || Setting { value: Target::Sqlite(home.state().join("mlflow.db")), source: Source::Default };
-        let target = match value_of(TRACKING_URI) {
-            None => default(),
-            Some((uri, source)) => match Target::parse(&uri, base) {
-                Ok(target) if target.is_remote() && source != Source::File && !consent => {
-                    problems.push(format!(
-                        "{TRACKING_URI} names {target}, but tracing to it is not switched on: the trace stays on this machine\n  \
-                         hint: set {ENABLED}=true to send it there"
-                    ));
-                    default()
-                }
-                Ok(value) => Setting { value, source },
-                Err(BadTarget(uri)) => {
-                    problems.push(format!("{}, so the trace stays local", BadTarget(uri)));
-                    default()
-                }
-            },
-        };
-        let target = match access::workspace_for(&target.value, variables, file, base) {
-            Some(name) if name.chars().any(char::is_control) => {
-                problems.push(format!(
-                    "{WORKSPACE} holds characters that no workspace has, so the trace stays local\n  \
-                     hint: set it to the workspace's name"
-                ));
-                default()
-            }
-            workspace => Setting { value: target.value.with_workspace(workspace), ..target },
-        };
+        let has_consent = matches!(asked, Some((Some(true), ..)));
+        let (target, of_target) = TargetSources { variables, file, base, home, has_consent }.choose();
+        problems.extend(of_target);
         // The author of an unknown word wanted a restriction.
         let content = parsed(value_of(CONTENT), Content::parse, Content::Metadata, &mut |word| {
             problems.push(format!(

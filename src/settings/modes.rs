@@ -59,11 +59,12 @@ impl Live {
             .find(|mode| word.trim().eq_ignore_ascii_case(mode.as_str()))
     }
 
-    /// Where no setting says otherwise: a file store and Databricks take whole traces only.
+    /// Where no setting says otherwise: a file store and Databricks take whole traces only, a collector those of turns
+    /// that have ended.
     pub fn usual_for(target: &Target) -> Live {
         match target {
             Target::Sqlite(_) | Target::Http(_) => Live::On,
-            Target::FileStore(_) | Target::Databricks { .. } => Live::Turn,
+            Target::FileStore(_) | Target::Databricks { .. } | Target::Otlp(_) => Live::Turn,
         }
     }
 
@@ -142,6 +143,7 @@ mod tests {
             (Target::Http("http://a".into()), Live::On),
             (Target::FileStore("/a".into()), Live::Turn),
             (Target::Databricks { profile: None }, Live::Turn),
+            (Target::Otlp("http://a/v1/traces".into()), Live::Turn),
         ];
         for (target, usual) in table {
             assert_eq!(Live::usual_for(&target), usual, "{target}");

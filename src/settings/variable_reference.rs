@@ -60,7 +60,7 @@ pub const OURS: &[Variable] = &[
         "CODEX_TRACED_LIVE",
         "while Codex works, the trace is brought up to date: `on`: with every change; `turn`: when a turn ends; \
          `off`: only after Codex's end",
-        "`on` for SQLite and servers, `turn` for file stores and Databricks",
+        "`on` for SQLite and servers, `turn` for file stores, Databricks and collectors",
     ),
     open(
         "CODEX_TRACED_IMAGES",
@@ -69,10 +69,15 @@ pub const OURS: &[Variable] = &[
     ),
     open(
         "MLFLOW_CODEX_TRACING_ENABLED",
-        "`false`: no trace; `true`: codex-traced uses a server in `MLFLOW_TRACKING_URI`",
+        "`false`: no trace; `true`: codex-traced uses a server in `MLFLOW_TRACKING_URI`, and a collector in OpenTelemetry's variables",
         "trace, local",
     ),
     open("MLFLOW_TRACKING_URI", "where traces go", "`sqlite:///` and `$CODEX_HOME/mlflow/mlflow.db`"),
+    open(
+        "CODEX_TRACED_OTLP_DIALECT",
+        "names of a collector's attributes: `gen_ai` (OpenTelemetry's) or `openinference` (Arize's)",
+        "`openinference` for Phoenix, which its host or port 6006 shows; `gen_ai` for others",
+    ),
     open("MLFLOW_EXPERIMENT_NAME", "experiment, made when missing", "`codex-sessions`"),
     open("MLFLOW_EXPERIMENT_ID", "experiment, must exist; the name comes first", ""),
     open(
@@ -128,6 +133,45 @@ pub const OF_SERVERS: &[Variable] = &[
     open("SSL_CERT_DIR", "a folder of them", ""),
 ];
 
+/// Variables of OpenTelemetry's exporters. Each has a form for traces, `OTEL_EXPORTER_OTLP_TRACES_…`, which comes first.
+pub const OF_COLLECTORS: &[Variable] = &[
+    open(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "whole address of a collector's traces; it replaces the server, as in MLflow",
+        "",
+    ),
+    open("OTEL_EXPORTER_OTLP_ENDPOINT", "the same without the path `/v1/traces`", ""),
+    open(
+        "MLFLOW_ENABLE_OTLP_EXPORTER",
+        "`false`: the collector of these variables is for other programs",
+        "`true`",
+    ),
+    open(
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "`http/protobuf`; `grpc` is refused",
+        "by the port: 4317 is gRPC's",
+    ),
+    open("OTEL_EXPORTER_OTLP_PROTOCOL", "the same", ""),
+    secret(
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "`key=value,key=value`, percent-encoded: keys of the collector",
+        "",
+    ),
+    secret("OTEL_EXPORTER_OTLP_HEADERS", "the same", ""),
+    open("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "seconds for a request; from 1000 on, milliseconds", "10"),
+    open("OTEL_EXPORTER_OTLP_TIMEOUT", "the same", ""),
+    open("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "`gzip` or `none`", "`gzip`"),
+    open("OTEL_EXPORTER_OTLP_COMPRESSION", "the same", ""),
+    open("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "certificates to trust, as PEM", "those of the system"),
+    open("OTEL_EXPORTER_OTLP_CERTIFICATE", "the same", ""),
+    open("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "the client's key, as PEM", ""),
+    open("OTEL_EXPORTER_OTLP_CLIENT_KEY", "the same", ""),
+    open("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "the client's certificate, as PEM", ""),
+    open("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "the same", ""),
+    open("OTEL_SERVICE_NAME", "`service.name` of the resource", "`codex`"),
+    open("OTEL_RESOURCE_ATTRIBUTES", "further attributes of the resource: `key=value,key=value`", ""),
+];
+
 /// Variables for the access to a Databricks workspace, as databricks-sdk reads them.
 pub const OF_DATABRICKS: &[Variable] = &[
     open("DATABRICKS_HOST", "address of the workspace", "the profile's"),
@@ -143,5 +187,5 @@ pub const OF_DATABRICKS: &[Variable] = &[
 ];
 
 pub fn all() -> impl Iterator<Item = &'static Variable> {
-    [OURS, OF_SERVERS, OF_DATABRICKS].into_iter().flatten()
+    [OURS, OF_SERVERS, OF_COLLECTORS, OF_DATABRICKS].into_iter().flatten()
 }

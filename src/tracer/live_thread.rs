@@ -10,6 +10,7 @@ use crate::finish::assemble::WrittenThread;
 use crate::finish::context::Context;
 use crate::finish::session_traces::{AssembleError, BuiltTraces, TraceForm, built_traces, redactor};
 use crate::queue::receipts;
+use crate::queue::receipts::Receipts;
 use codex_session::rollout::thread_files::{Parts, ThreadFiles};
 use codex_session::session::family::Family;
 use codex_session::session::model::TurnStatus;
@@ -161,7 +162,8 @@ impl LiveThread {
             Occasion::Change | Occasion::TurnsEnd => {}
         }
         self.ended_turns = ended_turns;
-        let form = *self.form.get_or_insert_with(|| TraceForm::choose(granularity, &family, context));
+        let choose = || TraceForm::choose(granularity, &destination.target, &family, context);
+        let form = *self.form.get_or_insert_with(choose);
         let build = |before: Option<&Family>| {
             built_traces((&family, before), &record, &rollout, form, record.content, context)
         };
@@ -183,7 +185,7 @@ impl LiveThread {
         for built in traces {
             let id = built.trace.id;
             let kept = || receipts.get(id, &destination.target).map(|kept| kept.receipt);
-            let live = self.traces.entry(id).or_insert_with(|| LiveTrace::new(kept()));
+            let live = self.traces.entry(id).or_insert_with(|| LiveTrace::new(&destination.target, kept()));
             let whole = || wholes().borrow_mut().remove(&id);
             let (trace, extent) = match live.changes(built, &whole, (content, redactor), now) {
                 Err(error) => {
@@ -250,12 +252,22 @@ impl LiveThread {
         &mut self,
         trace: TraceId,
         outcome: Outcome,
+        receipts: &Receipts,
         now: Instant,
     ) -> Result<(), ExportError> {
+        let collector = self.destination.as_ref().map(|to| &to.target).filter(|to| to.is_append_only());
         let is_on_server = matches!(self.destination, Some(Destination { target: Target::Http(_), .. }));
         let Some(live) = self.traces.get_mut(&trace) else { return Ok(()) };
         match outcome {
-            Outcome::Arrived(experiment_id) => live.arrived(experiment_id),
+            Outcome::Arrived(experiment_id) => {
+                live.arrived(experiment_id);
+                // What it took must not be sent again if this process dies.
+                if let Some(receipt) = collector.and_then(|to| live.receipt(to, Timestamp::now()))
+                    && let Err(error) = receipts.keep(trace, receipt)
+                {
+                    tracing::warn!("cannot keep what the collector has: {error}");
+                }
+            }
             // Older servers keep the first previews: such a trace is sent when it has ended.
             Outcome::TakesWholesOnly if is_on_server => self.is_given_up = true,
             Outcome::TakesWholesOnly => {

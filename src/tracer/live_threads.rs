@@ -7,6 +7,8 @@ use super::session_cache::SessionCache;
 use super::thread_source::ThreadSource;
 use crate::claim::launch_record::Destination;
 use crate::finish::context::Context;
+use crate::queue::receipts;
+use crate::queue::receipts::Receipts;
 use crate::settings::modes::Live;
 use codex_session::rollout::thread_files::{ThreadFiles, ThreadOrigin};
 use codex_session::thread::ThreadId;
@@ -38,6 +40,7 @@ pub struct LiveThreads {
     /// Files that belong to none of them.
     foreign: BTreeSet<PathBuf>,
     sender: LiveSender,
+    receipts: Receipts,
     pace: Pace,
     /// When the next thread leaves memory.
     unload_due: Option<Instant>,
@@ -54,6 +57,7 @@ impl LiveThreads {
             threads: BTreeMap::new(),
             foreign: BTreeSet::new(),
             sender: LiveSender::start(context.access())?,
+            receipts: receipts(&context.paths),
             pace: Pace::new(Instant::now()),
             unload_due: None,
             has_free_memory: false,
@@ -166,7 +170,7 @@ impl LiveThreads {
 
     fn answered(&mut self, Answer { thread, trace, outcome }: Answer) {
         let (now, Some(of)) = (Instant::now(), self.threads.get_mut(&thread)) else { return };
-        match of.answered(trace, outcome, now) {
+        match of.answered(trace, outcome, &self.receipts, now) {
             Ok(()) => {
                 self.pace.succeeded();
                 self.has_failed = false;
@@ -217,10 +221,10 @@ impl LiveThreads {
 
     /// Sends nothing more. Receipts hold what targets took.
     pub fn end(self, context: &Context) {
-        let LiveThreads { cache, mut threads, sender, .. } = self;
+        let LiveThreads { cache, mut threads, sender, receipts, .. } = self;
         let now = Instant::now();
         for Answer { thread, trace, outcome } in sender.stop() {
-            let _ = threads.get_mut(&thread).map(|thread| thread.answered(trace, outcome, now));
+            let _ = threads.get_mut(&thread).map(|thread| thread.answered(trace, outcome, &receipts, now));
         }
         threads.values_mut().for_each(|thread| thread.unload(&cache, context));
     }

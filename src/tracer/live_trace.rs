@@ -74,9 +74,9 @@ pub enum Changes {
 
 impl LiveTrace {
     /// `receipt`: what the target took from earlier launches.
-    pub fn new(receipt: Option<Receipt>) -> LiveTrace {
+    pub fn new(target: &Target, receipt: Option<Receipt>) -> LiveTrace {
         let sent = receipt.map(|receipt| receipt.spans).unwrap_or_default();
-        LiveTrace { sent, ..LiveTrace::default() }
+        LiveTrace { sent, takes_wholes_only: target.is_append_only(), ..LiveTrace::default() }
     }
 
     /// What changed since the last call. Call it when nothing is under way. `whole` builds all spans, for the case that
@@ -255,7 +255,7 @@ fn shown_by(built: &Trace) -> Shown {
 /// The trace without its spans.
 fn info_of(trace: &Trace) -> Trace {
     let Trace { id, name, state, started_at, ended_at, .. } = trace;
-    let Trace { request_preview, response_preview, metadata, tags, .. } = trace;
+    let Trace { request_preview, response_preview, metadata, tags, context, .. } = trace;
     Trace {
         id: *id,
         name: name.clone(),
@@ -264,6 +264,7 @@ fn info_of(trace: &Trace) -> Trace {
         ended_at: *ended_at,
         request_preview: request_preview.clone(),
         response_preview: response_preview.clone(),
+        context: context.clone(),
         metadata: metadata.clone(),
         tags: tags.clone(),
         spans: Vec::new(),

@@ -186,6 +186,7 @@ fn trace(id: TraceId) -> Trace {
         ended_at: Timestamp::UNIX_EPOCH,
         request_preview: None,
         response_preview: None,
+        context: Default::default(),
         metadata: [].into(),
         tags: [].into(),
         spans: Vec::new(),

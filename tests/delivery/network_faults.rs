@@ -300,6 +300,7 @@ fn left_by_a_session(number: u32, uri: &str) -> Entry {
         ended_at: at(1),
         request_preview: Some("hi".to_owned()),
         response_preview: Some("done".to_owned()),
+        context: Default::default(),
         metadata: [].into(),
         tags: [].into(),
         spans: vec![root],

@@ -168,6 +168,7 @@ impl Model {
             ended_at: at(form),
             request_preview: None,
             response_preview: None,
+            context: Default::default(),
             metadata: [].into(),
             tags: [].into(),
             spans: Vec::new(),

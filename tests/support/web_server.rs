@@ -1,5 +1,6 @@
 //! A web server on 127.0.0.1 that answers as a test's function says, and keeps what it was asked.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,8 @@ pub struct Asked {
     pub method: String,
     /// With its query.
     pub path: String,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
@@ -60,8 +63,8 @@ fn serve(
     answer: &impl Fn(&Asked) -> Answered,
     all: &Mutex<Vec<Asked>>,
 ) -> io::Result<()> {
-    let Some(Request { method, path, body, .. }) = read_request(stream)? else { return Ok(()) };
-    let asked = Asked { method, path, body };
+    let Some(Request { method, path, headers, body }) = read_request(stream)? else { return Ok(()) };
+    let asked = Asked { method, path, headers, body };
     all.lock().unwrap().push(asked.clone());
     let (status, body) = answer(&asked);
     let head = format!("HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());

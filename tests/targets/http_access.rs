@@ -28,6 +28,7 @@ fn a_trace(number: u8) -> Trace {
         ended_at: at,
         request_preview: Some("hi".to_owned()),
         response_preview: None,
+        context: Default::default(),
         metadata: [].into(),
         tags: [].into(),
         spans: vec![a_span(1, None, "")],

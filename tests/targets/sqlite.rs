@@ -53,6 +53,7 @@ fn trace(number: u8) -> Trace {
         ended_at: at(300),
         request_preview: Some("hi".to_owned()),
         response_preview: None,
+        context: Default::default(),
         metadata: [("source".to_owned(), "codex_cli".to_owned())].into(),
         tags: [].into(),
         spans: (0..SPANS).map(span).collect(),

@@ -11,6 +11,7 @@ use codex_traced::trace::draft::{OutlinePrint, PartialTrace};
 use codex_traced::trace::ids::trace_of_thread;
 use codex_traced::tracer::live_trace::{Changes, LiveTrace};
 use mlflow_store::ids::{SpanId, TraceId};
+use mlflow_store::target::Target;
 use mlflow_store::trace::{Span, Trace};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -72,7 +73,7 @@ impl Follow {
         Follow {
             file: File::create(&path).expect("the session file"),
             tail: Tail::new(&path),
-            live: LiveTrace::new(None),
+            live: LiveTrace::new(&Target::Sqlite("/x.db".into()), None),
             before: None,
             content,
             now: Instant::now(),

@@ -1,5 +1,5 @@
-//! A trace, and where MLflow keeps it: a SQLite file, a file store, a server, a Databricks workspace. Nothing about
-//! the files of an agent.
+//! A trace, and where it is kept: in MLflow's SQLite file, file store, server or Databricks workspace, or in an
+//! OpenTelemetry collector. Nothing about the files of an agent.
 
 pub mod databricks;
 mod derived_attributes;
@@ -9,6 +9,7 @@ pub mod http;
 pub mod ids;
 pub mod lost_traces;
 pub mod mlflow_keys;
+pub mod otlp;
 pub mod page_address;
 pub mod receipt;
 mod rest;
@@ -30,6 +31,7 @@ use common::variables::Variables;
 use databricks::DatabricksExporter;
 use file_store::FileStoreExporter;
 use http::HttpExporter;
+use otlp::OtlpExporter;
 use sqlite::{Filled, SqliteExporter};
 use std::time::Duration;
 
@@ -52,6 +54,7 @@ pub fn exporter<'a>(
         Target::Databricks { profile } => {
             Box::new(DatabricksExporter::open(remote, profile.as_deref(), experiment)?)
         }
+        Target::Otlp(url) => Box::new(OtlpExporter::open(remote, url, &experiment)?),
     })
 }
 
@@ -74,6 +77,7 @@ pub fn readiness(
         Target::FileStore(root) => file_store::readiness(root, experiment),
         Target::Http(server) => http::readiness(remote, &server.url, experiment),
         Target::Databricks { profile } => databricks::readiness(remote, profile.as_deref(), experiment),
+        Target::Otlp(url) => otlp::readiness(remote, url),
     }
 }
 
@@ -82,7 +86,7 @@ pub fn readiness(
 pub fn fill(target: &Target, patience: Duration) -> Option<Result<Filled>> {
     match target {
         Target::Sqlite(path) => Some(sqlite::fill(path, patience)),
-        Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } => None,
+        Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } | Target::Otlp(_) => None,
     }
 }
 
@@ -94,6 +98,8 @@ pub fn lost(target: &Target, sent: &[SentTrace], access: &Access, patience: Pati
         Target::FileStore(root) => file_store::lost(root, sent),
         Target::Http(server) => http::lost(remote, &server.url, sent),
         Target::Databricks { profile } => databricks::lost(remote, profile.as_deref(), sent),
+        // A collector answers no question about its traces.
+        Target::Otlp(_) => Ok(Lost::new()),
     }
 }
 
@@ -102,7 +108,7 @@ pub fn forget(target: &Target, trace: TraceId) -> Option<Result<bool>> {
     match target {
         Target::Sqlite(path) => Some(sqlite::forget(path, trace, BUSY)),
         Target::FileStore(root) => Some(file_store::forget(root, trace, BUSY)),
-        Target::Http(_) | Target::Databricks { .. } => None,
+        Target::Http(_) | Target::Databricks { .. } | Target::Otlp(_) => None,
     }
 }
 

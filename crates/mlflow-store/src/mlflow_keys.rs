@@ -3,6 +3,8 @@
 /// The session that a trace belongs to.
 pub const SESSION: &str = "mlflow.trace.session";
 /// JSON of the whole trace's tokens.
+/// The user whose session it is.
+pub const USER: &str = "mlflow.trace.user";
 pub const TOKEN_USAGE: &str = "mlflow.trace.tokenUsage";
 /// JSON of the whole trace's cost, in US dollars.
 pub const COST: &str = "mlflow.trace.cost";
@@ -43,7 +45,7 @@ pub const COST_KEYS: [&str; 3] = ["input_cost", "output_cost", "total_cost"];
 /// Metadata about users and their work; a trace in the content mode `metadata` has none of it.
 pub const PERSONAL: [&str; 9] = [
     "session_file",
-    "mlflow.trace.user",
+    USER,
     "mlflow.user",
     "mlflow.trace.working_directory",
     "mlflow.source.git.commit",

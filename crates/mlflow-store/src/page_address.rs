@@ -35,7 +35,7 @@ fn base(target: &Target, access: &Access) -> Option<String> {
     match target {
         Target::Http(http) => Some(without_credentials(&http.url)),
         Target::Databricks { profile } => databricks::host(profile.as_deref(), access),
-        Target::Sqlite(_) | Target::FileStore(_) => None,
+        Target::Sqlite(_) | Target::FileStore(_) | Target::Otlp(_) => None,
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) fn trace() -> Trace {
         ended_at: root.ended_at,
         request_preview: Some("write a parser".to_owned()),
         response_preview: None,
+        context: Default::default(),
         metadata: text(&[
             ("mlflow.trace_schema.version", "3"),
             (mlflow_keys::SESSION, "01a202b6-a73e-7ee3-8243-251c871b1d4f"),

@@ -30,6 +30,36 @@ pub struct Trace {
     pub tags: BTreeMap<String, String>,
     /// The root first, every parent before its children.
     pub spans: Vec<Span>,
+    /// Only a collector keeps it.
+    #[serde(default, skip_serializing_if = "TraceContext::is_empty")]
+    pub context: TraceContext,
+}
+
+/// The spans of other traces to which a trace belongs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceContext {
+    /// The span that started Codex: the root is its child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<SpanContext>,
+    /// The root of the session's turn before, where each turn has a trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<SpanContext>,
+}
+
+/// A span of another trace, as W3C's Trace Context names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpanContext {
+    pub trace: TraceId,
+    pub span: SpanId,
+    /// The text of `tracestate`; empty without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state: String,
+}
+
+impl TraceContext {
+    fn is_empty(&self) -> bool {
+        *self == TraceContext::default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

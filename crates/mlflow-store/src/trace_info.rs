@@ -88,6 +88,7 @@ mod tests {
             ended_at: "2026-11-22T09:56:46.0051Z".parse().unwrap(),
             request_preview: Some("hi".to_owned()),
             response_preview: None,
+            context: Default::default(),
             metadata: [("session_file".to_owned(), "x".repeat(300))].into(),
             tags: [("codex.cli_version".to_owned(), "0.169.0".to_owned())].into(),
             spans: Vec::new(),

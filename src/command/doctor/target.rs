@@ -37,7 +37,9 @@ pub(super) fn check(survey: &Survey, context: &Context) -> Vec<Finding> {
     let mut findings = vec![reached(target, &survey.target), credentials(target, &access, context.world)];
     findings.extend(target.workspace().map(|name| Finding::ok("workspace", name)));
     if let Ok(checked) = &survey.target {
-        findings.push(found(target, experiment, checked));
+        if !target.is_append_only() {
+            findings.push(found(target, experiment, checked));
+        }
         findings.extend(version(target, checked));
         findings.extend(checked.clock.map(|theirs| clock(theirs, Timestamp::now())));
         findings.extend(sent(target, &access, &context.paths));
@@ -60,7 +62,7 @@ fn reached(target: &Target, checked: &Result<Readiness, ExportError>) -> Finding
         Err(error) => error,
     };
     let todo = match (error, target) {
-        (ExportError::Transient { .. }, Target::Http(_)) => {
+        (ExportError::Transient { .. }, Target::Http(_) | Target::Otlp(_)) => {
             "start the server, or see whether the address is right; traces wait on disk until it answers"
         }
         (ExportError::Transient { .. }, _) => "try again in a moment; traces wait on disk until then",
@@ -94,6 +96,11 @@ fn credentials(target: &Target, access: &Access, world: &World) -> Finding {
         Target::Databricks { .. } => {
             vec![variable("DATABRICKS_TOKEN"), variable("DATABRICKS_CLIENT_ID"), file(".databrickscfg")]
         }
+        Target::Otlp(_) => vec![
+            variable("OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+            variable("OTEL_EXPORTER_OTLP_HEADERS"),
+            access.credentials_in_address(target).map(|_| "those in the collector's address".to_owned()),
+        ],
     };
     let present: Vec<String> = present.into_iter().flatten().collect();
     match (present.is_empty(), target) {
@@ -134,21 +141,26 @@ fn version(target: &Target, checked: &Readiness) -> Option<Finding> {
             version.clone(),
             "MLflow 3.14 and newer open it only with MLFLOW_ALLOW_FILE_STORE=true",
         ),
-        Target::Http(_) | Target::Databricks { .. } => match http::newest_tried_before(version) {
-            None => Finding::ok("server", version.clone()),
-            Some(newest) => Finding::note(
-                "server",
-                format!("{version} (newer than {newest}, the newest that this codex-traced was tried with)"),
-                "nothing, unless a trace lacks something there: then update codex-traced",
-            ),
-        },
+        Target::Http(_) | Target::Databricks { .. } | Target::Otlp(_) => {
+            match http::newest_tried_before(version) {
+                None => Finding::ok("server", version.clone()),
+                Some(newest) => Finding::note(
+                    "server",
+                    format!(
+                        "{version} (newer than {newest}, the newest that this codex-traced was tried with)"
+                    ),
+                    "nothing, unless a trace lacks something there: then update codex-traced",
+                ),
+            }
+        }
     })
 }
 
 /// Whether the target still has the last traces that it took; None where it took none.
 fn sent(target: &Target, access: &Access, paths: &Paths) -> Option<Finding> {
     let mut taken = receipts(paths).recent(SENT);
-    taken.retain(|(_, receipt)| receipt.target == *target);
+    // A collector answers no question about its traces.
+    taken.retain(|(_, receipt)| receipt.target == *target && !target.is_append_only());
     let sent = |(trace, receipt): (TraceId, Receipt)| SentTrace {
         trace,
         experiment_id: receipt.experiment_id,

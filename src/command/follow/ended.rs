@@ -148,6 +148,7 @@ mod tests {
             ended_at,
             request_preview: None,
             response_preview: None,
+            context: Default::default(),
             metadata: [].into(),
             tags: [].into(),
             spans,

@@ -59,7 +59,9 @@ fn settings(page: &mut Page, report: &StatusReport) {
         Experiment::Name(name) => name.clone(),
         Experiment::Id(id) => format!("id {id}"),
     };
-    page.sourced("experiment", &experiment, report.experiment_source);
+    if !report.target.is_collector {
+        page.sourced("experiment", &experiment, report.experiment_source);
+    }
     if report.content != Content::Full || report.content_source != Source::Default {
         page.sourced("content", report.content.as_str(), report.content_source);
     }
@@ -93,6 +95,10 @@ fn target(page: &mut Page, report: &StatusReport) {
         return;
     }
     let yes = page.colours.paint(GOOD, "yes");
+    if target.is_collector {
+        page.field("reachable", &format!("{yes} (a collector: each turn is a trace)"));
+        return;
+    }
     let what = match &target.version {
         Some(version) => format!(" ({})", clean(version)),
         None if target.experiment_id.is_none() => {
@@ -178,6 +184,7 @@ fn traces(page: &mut Page, report: &StatusReport) {
         page.field(if index == 0 { "sent" } else { "" }, &format!("{when}  {}", sent.trace_id));
         match &sent.link {
             Some(link) => page.field("", &escaped(link)),
+            None if sent.is_in_collector => page.field("", &clean(&sent.tracking_uri)),
             None => page.field("", &format!("codex-traced mlflow show {}", sent.trace_id)),
         }
         if !sent.redactions.is_empty() {

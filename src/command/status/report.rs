@@ -98,6 +98,8 @@ pub(super) struct TargetAnswer {
     pub(super) problem: Option<String>,
     pub(super) version: Option<String>,
     pub(super) experiment_id: Option<String>,
+    #[serde(skip)]
+    pub(super) is_collector: bool,
     /// The command for a database whose path has no URI that all MLflow versions read alike.
     #[serde(skip)]
     pub(super) opened_by: Option<String>,
@@ -136,8 +138,10 @@ pub(super) struct DeliveredTrace {
     pub(super) experiment_id: String,
     /// How many secrets were removed, by rule.
     pub(super) redactions: BTreeMap<String, u64>,
-    /// Its address on MLflow's page; None for a local store.
+    /// Its address on MLflow's page; None for a local store and for a collector.
     pub(super) link: Option<String>,
+    #[serde(skip)]
+    pub(super) is_in_collector: bool,
 }
 
 impl StatusReport {
@@ -212,7 +216,8 @@ fn answer(target: &Target, checked: Result<Readiness, ExportError>) -> TargetAns
     let (version, experiment_id) =
         checked.map_or((None, None), |checked| (checked.version, checked.experiment_id));
     let opened_by = target.only_within().map(|_| ui::command_line(target));
-    TargetAnswer { reachable: problem.is_none(), problem, version, experiment_id, opened_by }
+    let is_collector = target.is_append_only();
+    TargetAnswer { reachable: problem.is_none(), problem, version, experiment_id, is_collector, opened_by }
 }
 
 fn undelivered(listed: Listed) -> UndeliveredTrace {
@@ -253,6 +258,7 @@ fn delivered(trace: TraceId, receipt: &Receipt, access: &Access) -> DeliveredTra
         experiment_id: receipt.experiment_id.clone(),
         redactions: receipt.redactions.clone(),
         link: page_address::trace_page(&receipt.target, &receipt.experiment_id, trace, access),
+        is_in_collector: receipt.target.is_append_only(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::base::world::World;
 use crate::cli::Ui;
 use crate::queue::receipts;
 use crate::queue::thread_history::last_trace;
-use common::printable::masked;
+use common::printable::{hex, masked};
 use launch::exit::ChildExit;
 use mlflow_store::ids::TraceId;
 use mlflow_store::page_address;
@@ -39,6 +39,13 @@ pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, CommandError> {
     }
     if !page.target.is_remote() {
         return local(ui, &page, world);
+    }
+    if page.target.is_append_only() {
+        return Err(format!(
+            "{} is a collector, and what shows its traces is not known\n  hint: look for {} on its page",
+            masked(&page.target.to_string()),
+            page.shown.map_or_else(|| "them".to_owned(), |(trace, _)| hex(&trace.0))
+        ));
     }
     let address = page.address(&page.target, &context.access()).ok_or(
         "no workspace is known, or no way to log in to it\n  hint: `codex-traced mlflow doctor` says what is missing",

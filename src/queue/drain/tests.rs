@@ -29,6 +29,7 @@ fn entry(thread: u8, target: Target, ended: i64) -> Entry {
         ended_at: at(ended),
         request_preview: None,
         response_preview: None,
+        context: Default::default(),
         metadata: [].into(),
         tags: [].into(),
         spans: Vec::new(),
@@ -312,14 +313,13 @@ fn a_drain_past_its_budget_leaves_the_rest_in_the_spool() {
 #[test]
 fn a_torn_entry_is_quarantined_and_one_of_a_later_version_stays() {
     let fixture = Fixture::new();
-    for (thread, text) in [(1, None), (2, Some("{\"version\":2,\"hea")), (3, Some("{\"version\":3}\nx"))] {
+    for (thread, text) in [(1, None), (2, Some("{\"version\":2,\"hea")), (3, Some("{\"version\":4}\nx"))] {
         fixture.put(thread, &local("/a.db"), 1);
         let path = fixture.spool().paths().pop().unwrap();
         text.into_iter().for_each(|text| fs::write(&path, text).unwrap());
     }
     assert_eq!(fixture.counts(), (1, 1, 1));
-    let later = "an entry of version 3, which a later codex-traced wrote";
-    assert_eq!(fixture.drain().waiting[0].reason, later);
+    assert_eq!(fixture.drain().waiting[0].reason, "an entry of version 4, which a later codex-traced wrote");
     let why = Spool::reason(&fixture.spool().quarantined()[0]).unwrap();
     assert!(why.starts_with("not a whole spool entry: "), "{why}");
 }

@@ -2,8 +2,8 @@
 //!
 //! Version 2 is three lines of JSON. The seal holds the length and the SHA-256 of the two lines before it, so
 //! a reader detects an entry that lost its end or part of its middle. Head and seal are small; a trace can be
-//! 100 MB, so neither writer nor reader copies its JSON in memory. Version 1 is one JSON object; it is still
-//! read.
+//! 100 MB, so neither writer nor reader copies its JSON in memory. Version 3 is the same for a target that versions of
+//! codex-traced before it do not know. Version 1 is one JSON object; it is still read.
 
 use crate::redact::Redacted;
 use common::disk;
@@ -18,8 +18,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// The version that is written. A reader leaves later versions alone.
-const VERSION: u32 = 2;
+/// The newest version that is read. A reader leaves later versions alone.
+const NEWEST: u32 = 3;
 
 /// In bytes; longer than any head, since a target is a path or an address.
 const LONGEST_HEAD: u64 = 64 << 10;
@@ -130,7 +130,8 @@ impl Entry {
     /// Returns the number of bytes written.
     pub(super) fn write(&self, file: impl Write) -> io::Result<u64> {
         let mut out = BufWriter::with_capacity(CHUNK, Digesting::new(file));
-        serde_json::to_writer(&mut out, &HeadLine { version: VERSION, head: self.head() })?;
+        let version = if self.target.is_append_only() { 3 } else { 2 };
+        serde_json::to_writer(&mut out, &HeadLine { version, head: self.head() })?;
         out.write_all(b"\n")?;
         serde_json::to_writer(&mut out, &self.trace)?;
         out.write_all(b"\n")?;
@@ -173,7 +174,7 @@ impl EntryFile {
         let mut line = Vec::new();
         BufReader::new((&file).take(LONGEST_HEAD)).read_until(b'\n', &mut line)?;
         file.rewind()?;
-        if line.last() == Some(&b'\n') && version(&line)? == VERSION {
+        if line.last() == Some(&b'\n') && version(&line)? > 1 {
             let head: HeadLine<Head> = serde_json::from_slice(&line).map_err(torn)?;
             let seal = seal(&mut file)?;
             file.rewind()?;
@@ -199,7 +200,7 @@ pub(crate) fn version_of(json: &[u8]) -> Result<u32, serde_json::Error> {
 /// A later version is an error: this reader cannot know its format.
 fn version(json: &[u8]) -> Result<u32, SpoolError> {
     let version = version_of(json).map_err(torn)?;
-    if version > VERSION { Err(SpoolError::Version(version)) } else { Ok(version) }
+    if version > NEWEST { Err(SpoolError::Version(version)) } else { Ok(version) }
 }
 
 /// The last line, if it begins at the offset that it records.
@@ -291,6 +292,16 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_for_a_collector_has_a_version_that_older_programs_leave_alone() {
+        let target = Target::Otlp("http://host:4318/v1/traces".to_owned());
+        let entry = Entry { target, ..entry("n") };
+        let mut bytes = Vec::new();
+        entry.write(&mut bytes).unwrap();
+        assert!(bytes.starts_with(b"{\"version\":3,"));
+        assert_eq!(read_back(&bytes), Ok(entry));
+    }
+
+    #[test]
     fn an_entry_of_the_first_version_is_still_read() {
         let old = format!(r#"{{"version":1,"entry":{}}}"#, serde_json::to_string(&entry("old")).unwrap());
         assert_eq!(read_back(old.as_bytes()), Ok(entry("old")));
@@ -305,20 +316,18 @@ mod tests {
         }
         for at in 0..whole.len() {
             let mut changed = whole.clone();
-            // Changes a digit or a letter. A changed version digit is reported as an unknown version instead.
+            // Changes a digit or a letter.
             changed[at] ^= 1;
             let why = read_back(&changed).unwrap_err();
-            let is_found =
-                why.starts_with("not a whole spool entry: ") || why.starts_with("an entry of version 3");
-            assert!(is_found, "changed at {at}: {why}");
+            assert!(why.starts_with("not a whole spool entry: "), "changed at {at}: {why}");
         }
     }
 
     #[test]
     fn a_later_version_is_named_in_any_format() {
-        for text in ["{\"version\":3,\"x\":{}}", "{\"version\":3}\nbytes\n"] {
+        for text in ["{\"version\":4,\"x\":{}}", "{\"version\":4}\nbytes\n"] {
             let why = read_back(text.as_bytes()).unwrap_err();
-            assert_eq!(why, "an entry of version 3, which a later codex-traced wrote");
+            assert_eq!(why, "an entry of version 4, which a later codex-traced wrote");
         }
     }
 }

@@ -199,6 +199,7 @@ mod tests {
                 ended_at: Timestamp::UNIX_EPOCH,
                 request_preview: None,
                 response_preview: None,
+                context: Default::default(),
                 metadata: [].into(),
                 tags: [].into(),
                 spans: Vec::new(),

@@ -37,7 +37,7 @@ fn every_way_to_log_in_brings_the_trace_there() {
             "token" => Delivery::to(&databricks),
             "our file" => {
                 let variables = [("DATABRICKS_HOST", host), ("DATABRICKS_TOKEN", TOKEN)].into();
-                let file = Some((Target::Databricks { profile: None }, variables));
+                let file = Some((vec![Target::Databricks { profile: None }], variables));
                 Delivery { access: Access { file, ..Access::default() }, ..Delivery::with([]) }
             }
             "robot" => Delivery::with([

@@ -77,6 +77,7 @@ pub(crate) fn trace() -> Trace {
         ended_at: at(19),
         request_preview: Some("grüß dich".to_owned()),
         response_preview: Some("done".to_owned()),
+        context: Default::default(),
         metadata: metadata.map(texts).into(),
         tags: [texts(("codex.cli_version", "0.169.0"))].into(),
         spans: vec![span(1, None, "codex_cli_session", SpanType::Agent), call, tool],

@@ -159,6 +159,7 @@ pub(super) fn read(root: &Path, id: TraceId) -> Result<Option<Trace>> {
             ended_at: root_ended_at.unwrap_or_else(stored_end),
             request_preview: yaml::text(&info, "request_preview"),
             response_preview: yaml::text(&info, "response_preview"),
+            context: Default::default(),
             metadata,
             tags,
             spans,

@@ -300,7 +300,7 @@ impl Exporter for HttpExporter<'_> {
 }
 
 /// Children first, the root last: until the root is there, MLflow shows the trace as running.
-pub(super) fn root_last<'t>(spans: impl IntoIterator<Item = &'t Span>) -> Vec<&'t Span> {
+pub(crate) fn root_last<'t>(spans: impl IntoIterator<Item = &'t Span>) -> Vec<&'t Span> {
     let (roots, others): (Vec<&Span>, Vec<&Span>) = spans.into_iter().partition(|span| span.parent.is_none());
     others.into_iter().chain(roots).collect()
 }

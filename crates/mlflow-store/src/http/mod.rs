@@ -6,13 +6,13 @@
 
 mod connection;
 mod exporter;
-mod otlp;
 mod refusal;
 mod server;
 mod spans;
 mod update;
 
 pub use exporter::HttpExporter;
+pub(crate) use exporter::root_last;
 pub use server::newest_tried_before;
 
 use crate::exporter::{Readiness, Remote, Result};

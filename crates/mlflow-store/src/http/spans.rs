@@ -1,10 +1,11 @@
 //! A trace's spans on a server: sent in batches, and their cost where only the server knows it.
 
-use super::otlp;
 use super::server::ServerApi;
 use crate::exporter::{ExportError, Result};
 use crate::ids::TraceId;
 use crate::mlflow_keys;
+use crate::otlp::batch::{Batch, first_batch, one_batch};
+use crate::otlp::writer::TraceWriter;
 use crate::rest::answer;
 use crate::rest::api::{ApiRequest, Rest, Subject};
 use crate::trace::{Span, Trace};
@@ -28,11 +29,12 @@ pub(super) enum Route {
 
 /// Sends spans in batches, in this order.
 pub(super) fn send(server: &ServerApi, trace: &Trace, experiment: &str, spans: &[&Span]) -> Result<Route> {
+    let writer = TraceWriter::for_mlflow(trace);
     let mut left = spans;
     while !left.is_empty() {
-        let batch = otlp::first_batch(trace.id, left);
+        let batch = first_batch(&writer, left);
         left = &left[batch.spans.len()..];
-        if send_batch(server, trace, experiment, batch)? == Route::Artifact {
+        if send_batch(server, &writer, experiment, batch)? == Route::Artifact {
             return Ok(Route::Artifact);
         }
     }
@@ -40,7 +42,7 @@ pub(super) fn send(server: &ServerApi, trace: &Trace, experiment: &str, spans: &
 }
 
 /// Sends a batch in halves if it is too large for the server or for a proxy.
-fn send_batch(server: &ServerApi, trace: &Trace, experiment: &str, batch: otlp::Batch) -> Result<Route> {
+fn send_batch(server: &ServerApi, writer: &TraceWriter, experiment: &str, batch: Batch) -> Result<Route> {
     let headers = [(CONTENT_TYPE, "application/x-protobuf"), (EXPERIMENT_HEADER, experiment)];
     let answer = server.send(Method::POST, &["v1", "traces"], &headers, batch.body)?;
     match answer.status.as_u16() {
@@ -57,8 +59,8 @@ fn send_batch(server: &ServerApi, trace: &Trace, experiment: &str, batch: otlp::
         }
         413 if batch.spans.len() > 1 => {
             let (first, second) = batch.spans.split_at(batch.spans.len() / 2);
-            send_batch(server, trace, experiment, otlp::one_batch(trace.id, first))?;
-            send_batch(server, trace, experiment, otlp::one_batch(trace.id, second))
+            send_batch(server, writer, experiment, one_batch(writer, first))?;
+            send_batch(server, writer, experiment, one_batch(writer, second))
         }
         // Also the answer for an experiment that was removed after the look.
         404 if answer::error_code(&answer).is_some() => Err(server.refused(Subject::TraceInfo, &answer)),

@@ -3,8 +3,8 @@
 use super::answer::{Answer, cannot_connect, may_pass, message, no_answer, retry_after};
 use super::credential_mask::CredentialMask;
 use crate::exporter::{ExportError, Patience, Result, jitter};
-use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode};
 use std::cell::Cell;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -66,6 +66,8 @@ pub(crate) struct Client<'a> {
     http: reqwest::Client,
     policy: RequestPolicy,
     patience: Patience<'a>,
+    /// The statuses after which a request is sent again.
+    may_be_repeated: fn(StatusCode) -> bool,
     /// When requests give up, if that is before patience ends.
     turn: Cell<Option<Instant>>,
     /// The credentials to hide in every refusal. `send` and `once` add the sensitive headers of their requests.
@@ -97,9 +99,16 @@ impl<'a> Client<'a> {
             http,
             policy,
             patience,
+            may_be_repeated: may_pass,
             turn: Cell::new(None),
             mask: CredentialMask::default(),
         })
+    }
+
+    /// Replaces the statuses after which a request is sent again; MLflow's are the usual ones.
+    pub(crate) fn repeating_after(mut self, may_be_repeated: fn(StatusCode) -> bool) -> Client<'a> {
+        self.may_be_repeated = may_be_repeated;
+        self
     }
 
     /// Requests give up at this time, if patience lasts longer.
@@ -118,7 +127,7 @@ impl<'a> Client<'a> {
         let mut failures = 0;
         loop {
             let (reason, after, status) = match self.once(request)? {
-                Ok(answer) if !may_pass(answer.status) => return Ok(answer),
+                Ok(answer) if !(self.may_be_repeated)(answer.status) => return Ok(answer),
                 Ok(answer) => (
                     format!("{} answered {}{}", request.url, answer.status, message(&answer)),
                     retry_after(&answer.headers),

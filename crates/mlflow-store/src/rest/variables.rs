@@ -13,8 +13,13 @@ use std::time::Duration;
 /// The longest time that a variable may set: the sum with a time of the clock must not overflow.
 const LONGEST_SECONDS: f64 = 24.0 * 3600.0;
 
-/// Timeout and retries, for every target over a network.
+/// Timeout and retries for MLflow's servers.
 pub(crate) fn request_policy(variables: &Variables) -> Result<RequestPolicy> {
+    request_policy_from(variables, RequestPolicy::default())
+}
+
+/// Timeout and retries for a target over a network, with what counts where no variable is set.
+pub(crate) fn request_policy_from(variables: &Variables, usual: RequestPolicy) -> Result<RequestPolicy> {
     let bad = |name: &str, what: &str| {
         ExportError::Target(format!("{name} is no {what} (set it to one, or unset it)"))
     };
@@ -27,7 +32,6 @@ pub(crate) fn request_policy(variables: &Variables) -> Result<RequestPolicy> {
         let Some(text) = variables.text(name) else { return Ok(default) };
         text.trim().parse().map_err(|_| bad(name, "number"))
     };
-    let usual = RequestPolicy::default();
     Ok(RequestPolicy {
         timeout: seconds("MLFLOW_HTTP_REQUEST_TIMEOUT", usual.timeout)?,
         retries: retries("MLFLOW_HTTP_REQUEST_MAX_RETRIES", usual.retries)?,

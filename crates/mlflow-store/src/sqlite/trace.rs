@@ -210,6 +210,7 @@ pub(super) fn read(connection: &Connection, shape: SchemaShape, id: TraceId) -> 
         ended_at: root_ended_at.unwrap_or_else(|| milliseconds(ended)),
         request_preview,
         response_preview,
+        context: Default::default(),
         metadata,
         tags,
         spans,

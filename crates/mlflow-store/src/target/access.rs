@@ -1,15 +1,15 @@
-//! The access to a target: MLflow's client variables, credentials among them. Read when a delivery begins; never
-//! written to disk, never printed.
+//! The access to a target: variables of MLflow's client and of OpenTelemetry's exporters, credentials among them. Read
+//! when a delivery begins; never written to disk, never printed.
 
 use super::credentials::Credential;
 use super::credentials::credentials_in;
-use super::{TRACKING_URI, Target};
+use super::{TRACKING_URI, Target, collector};
 use common::variables::Variables;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Variables with credentials or trust for one server. They must not reach another server.
-const OF_ONE_SERVER: [&str; 9] = [
+const OF_ONE_SERVER: [&str; 17] = [
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
@@ -19,10 +19,18 @@ const OF_ONE_SERVER: [&str; 9] = [
     "MLFLOW_TRACKING_SERVER_CERT_PATH",
     "MLFLOW_TRACKING_INSECURE_TLS",
     "MLFLOW_WORKSPACE",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
 ];
 
 /// Variables that name a file. They are relative to the launch's working folder, not to that of a later delivery.
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 13] = [
     "MLFLOW_TRACKING_CLIENT_CERT_PATH",
     "MLFLOW_TRACKING_SERVER_CERT_PATH",
     "REQUESTS_CA_BUNDLE",
@@ -30,56 +38,74 @@ const PATHS: [&str; 7] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "DATABRICKS_CONFIG_FILE",
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
 ];
 
 #[derive(Clone, Default)]
 pub struct Access {
     pub variables: Variables,
-    /// The target that the environment names.
-    pub named: Option<Target>,
+    /// The server and the collector that the environment names.
+    pub named: Vec<Target>,
     /// The user's home, with `.mlflow/credentials` and `.databrickscfg`.
     pub home: Option<PathBuf>,
-    /// The variables of the configuration file, and the target that they apply to.
-    pub file: Option<(Target, Variables)>,
+    /// The variables of the configuration file, and the targets that they apply to.
+    pub file: Option<(Vec<Target>, Variables)>,
 }
 
 impl Access {
     /// `base` is the folder of relative paths. `file` holds the variables of the configuration file.
     pub fn new(environment: &Variables, file: &Variables, home: Option<PathBuf>, base: &Path) -> Access {
-        let target_of = |variables: &Variables| {
-            variables.text(TRACKING_URI).and_then(|uri| Target::parse(uri, base).ok())
-        };
         let absolute = |variables: &Variables| variables.with_paths_from(base, &PATHS);
-        let named = target_of(environment);
-        let file = target_of(file).map(|target| (target, absolute(file)));
-        Access { variables: absolute(environment), named, home, file }
+        let of_file = targets_in(file, base);
+        let file = (!of_file.is_empty()).then(|| (of_file, absolute(file)));
+        Access { variables: absolute(environment), named: targets_in(environment, base), home, file }
     }
 
-    /// Variables of the environment, then those of the configuration file for its own target. The spool may hold
-    /// traces for several servers, so credentials of the environment apply only to the target that it names, else to
+    /// Variables of the environment, then those of the configuration file for its own targets. The spool may hold
+    /// traces for several servers, so credentials of the environment apply only to the targets that it names, else to
     /// the file's.
     pub fn variables_for(&self, target: &Target) -> Variables {
-        let meant = self.named.as_ref().or(self.file.as_ref().map(|(of, _)| of));
-        let own = match meant {
-            Some(meant) if !meant.has_address_of(target) => self.variables.without(&OF_ONE_SERVER),
-            _ => self.variables.clone(),
+        let names = |all: &[Target]| all.iter().any(|named| named.has_address_of(target));
+        let of_file = self.file.as_ref().map_or(&[][..], |(of, _)| of);
+        let meant = if self.named.is_empty() { of_file } else { &self.named };
+        let own = match meant.is_empty() || names(meant) {
+            true => self.variables.clone(),
+            false => self.variables.without(&OF_ONE_SERVER),
         };
         match &self.file {
-            Some((of, variables)) if of.has_address_of(target) => own.or(variables),
+            Some((of, variables)) if names(of) => own.or(variables),
             _ => own,
         }
     }
 
-    /// User and password from the tracking URI in the environment or the file, if it has the target's address.
+    /// User and password from an address in the environment or the file, if it is the target's.
     pub fn credentials_in_address(&self, target: &Target) -> Option<(String, Credential)> {
         let of_file = self.file.as_ref().map(|(_, variables)| variables);
-        [Some(&self.variables), of_file].into_iter().flatten().find_map(|variables| {
-            let uri = variables.text(TRACKING_URI)?;
+        let addresses = |variables: &Variables| {
+            let uri = variables.text(TRACKING_URI).map(str::to_owned);
+            let endpoint = collector::endpoint_in(variables).map(|(_, address)| format!("otlp+{address}"));
+            [uri, endpoint]
+        };
+        let all = [Some(&self.variables), of_file].into_iter().flatten().flat_map(addresses).flatten();
+        all.into_iter().find_map(|uri| {
             // A server's address does not depend on the base folder.
-            let is_meant = Target::parse(uri, Path::new("/")).is_ok_and(|named| named.has_address_of(target));
-            credentials_in(uri).filter(|_| is_meant)
+            let is_meant =
+                Target::parse(&uri, Path::new("/")).is_ok_and(|named| named.has_address_of(target));
+            credentials_in(&uri).filter(|_| is_meant)
         })
     }
+}
+
+/// The server and the collector that the variables name.
+fn targets_in(variables: &Variables, base: &Path) -> Vec<Target> {
+    let server = variables.text(TRACKING_URI).and_then(|uri| Target::parse(uri, base).ok());
+    let collector = collector::named_in(variables).and_then(Result::ok).map(|named| named.target);
+    server.into_iter().chain(collector).collect()
 }
 
 impl fmt::Debug for Access {
@@ -100,10 +126,10 @@ mod tests {
     fn variables_of_the_file_apply_to_its_target_only() {
         let access = Access {
             variables: [("MLFLOW_TRACKING_USERNAME", "of-environment")].into(),
-            named: None,
+            named: Vec::new(),
             home: None,
             file: Some((
-                http("https://file"),
+                vec![http("https://file")],
                 [("MLFLOW_TRACKING_USERNAME", "of-file"), ("MLFLOW_TRACKING_TOKEN", "secret")].into(),
             )),
         };
@@ -117,7 +143,7 @@ mod tests {
         let team = http("https://file").with_workspace(Some("team".to_owned()));
         assert_eq!(login(&team), login(&http("https://file")));
         assert_eq!(login(&http("https://other")), (None, None));
-        let elsewhere = Access { named: Some(http("https://named")), ..access.clone() };
+        let elsewhere = Access { named: vec![http("https://named")], ..access.clone() };
         let username = |target: &str| {
             let variables = elsewhere.variables_for(&http(target));
             variables.text("MLFLOW_TRACKING_USERNAME").map(str::to_owned)
@@ -133,9 +159,9 @@ mod tests {
     fn credentials_in_an_address_apply_to_that_address_only() {
         let access = Access {
             variables: [(TRACKING_URI, "https://ann:p%40ss@host:5000/")].into(),
-            named: None,
+            named: Vec::new(),
             home: None,
-            file: Some((http("http://other"), [(TRACKING_URI, "http://bob@other")].into())),
+            file: Some((vec![http("http://other")], [(TRACKING_URI, "http://bob@other")].into())),
         };
         let of = |target: &str| access.credentials_in_address(&http(target));
         assert_eq!(of("https://host:5000"), Some(("ann".to_owned(), Credential::new("p@ss"))));

@@ -1,6 +1,8 @@
-//! Where traces go: a target, read from MLflow's grammar of tracking URIs, and an experiment.
+//! Where traces go: a target, read from MLflow's grammar of tracking URIs or from a collector's address, and an
+//! experiment.
 
 pub mod access;
+pub mod collector;
 pub mod credentials;
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,12 @@ pub const EXPERIMENT_NAME: &str = "MLFLOW_EXPERIMENT_NAME";
 pub const EXPERIMENT_ID: &str = "MLFLOW_EXPERIMENT_ID";
 pub const WORKSPACE: &str = "MLFLOW_WORKSPACE";
 
+/// Before the address of a collector.
+const OTLP: &str = "otlp+";
+
+/// The path of a collector's traces where its address has none, as the OTLP specification has it.
+pub const OTLP_PATH: &str = "/v1/traces";
+
 pub const DEFAULT_EXPERIMENT: &str = "codex-sessions";
 
 /// Paths are absolute, so that a stored target names the same file from every working folder.
@@ -26,7 +34,11 @@ pub enum Target {
     Sqlite(PathBuf),
     FileStore(PathBuf),
     Http(HttpTarget),
-    Databricks { profile: Option<String> },
+    Databricks {
+        profile: Option<String>,
+    },
+    /// An OpenTelemetry collector: the whole address of its traces, without user or password.
+    Otlp(String),
 }
 
 /// A server's address and workspace. Two workspaces of a server are two targets: each has its own readers.
@@ -58,7 +70,8 @@ pub enum Experiment {
 /// Holds the address as the user wrote it, without user and password.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error(
-    "not a tracking URI: {0} (accepted: http://…, https://…, databricks, databricks://PROFILE, sqlite:///PATH, file:///PATH, or a path)"
+    "not a tracking URI: {0} (accepted: http://…, https://…, otlp+http://…, otlp+https://…, databricks, \
+     databricks://PROFILE, sqlite:///PATH, file:///PATH, or a path)"
 )]
 pub struct BadTarget(pub String);
 
@@ -75,20 +88,11 @@ impl Target {
             _ => return Ok(Target::FileStore(absolute(base, unescaped(uri)))),
         };
         match scheme {
-            "http" | "https" => {
-                let address = without_credentials(uri);
-                let host = address.split_once("://").map_or("", |(_, rest)| rest);
-                // The client appends request paths to the address: a query or a fragment would precede them.
-                let is_plain = !address.contains(['?', '#', '\\']) && !address.contains(char::is_whitespace);
-                // A non-numeric port may be a part of an unescaped password.
-                let authority = host.split('/').next().unwrap_or_default();
-                let port = authority.rsplit_once(':').filter(|_| !authority.ends_with(']'));
-                let is_plain =
-                    is_plain && port.is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-                match is_plain && !host.is_empty() && !host.starts_with(['/', ':']) {
-                    true => Ok(Target::Http(address.trim_end_matches('/').into())),
-                    false => Err(bad()),
-                }
+            "http" | "https" => Ok(Target::Http(server_address(uri).ok_or_else(bad)?.as_str().into())),
+            "otlp+http" | "otlp+https" => {
+                let address = server_address(&uri[OTLP.len()..]).ok_or_else(bad)?;
+                let has_path = address.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+                Ok(Target::Otlp(if has_path { address } else { address + OTLP_PATH }))
             }
             "databricks" => {
                 let is_profile = |profile: &&str| !profile.is_empty() && !profile.contains('@');
@@ -118,7 +122,7 @@ impl Target {
     pub fn only_within(&self) -> Option<(PathBuf, String)> {
         match self {
             Target::Sqlite(path) => only_within(path),
-            Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } => None,
+            Target::FileStore(_) | Target::Http(_) | Target::Databricks { .. } | Target::Otlp(_) => None,
         }
     }
 
@@ -133,7 +137,7 @@ impl Target {
     pub fn workspace(&self) -> Option<&str> {
         match self {
             Target::Http(http) => http.workspace.as_deref(),
-            Target::Sqlite(_) | Target::FileStore(_) | Target::Databricks { .. } => None,
+            _ => None,
         }
     }
 
@@ -153,6 +157,7 @@ impl Target {
             Target::Http(http) => http.url.clone(),
             Target::Databricks { profile: None } => "databricks".to_owned(),
             Target::Databricks { profile: Some(profile) } => format!("databricks://{profile}"),
+            Target::Otlp(url) => format!("{OTLP}{url}"),
         }
     }
 
@@ -160,9 +165,29 @@ impl Target {
     pub fn is_remote(&self) -> bool {
         match self {
             Target::Sqlite(_) | Target::FileStore(_) => false,
-            Target::Http(_) | Target::Databricks { .. } => true,
+            Target::Http(_) | Target::Databricks { .. } | Target::Otlp(_) => true,
         }
     }
+
+    /// Whether the target keeps each span once and takes no update of it. Its traces are those of turns that have
+    /// ended: a session's one trace would grow.
+    pub fn is_append_only(&self) -> bool {
+        matches!(self, Target::Otlp(_))
+    }
+}
+
+/// A server's address without user, password and the slash at its end. None where requests cannot be made from it.
+fn server_address(uri: &str) -> Option<String> {
+    let address = without_credentials(uri);
+    let host = address.split_once("://").map_or("", |(_, rest)| rest);
+    // The client appends request paths to the address: a query or a fragment would precede them.
+    let is_plain = !address.contains(['?', '#', '\\']) && !address.contains(char::is_whitespace);
+    // A non-numeric port may be a part of an unescaped password.
+    let authority = host.split('/').next().unwrap_or_default();
+    let port = authority.rsplit_once(':').filter(|_| !authority.ends_with(']'));
+    let is_plain = is_plain && port.is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    let is_address = is_plain && !host.is_empty() && !host.starts_with(['/', ':']);
+    is_address.then(|| address.trim_end_matches('/').to_owned())
 }
 
 impl From<&str> for HttpTarget {
