@@ -5,6 +5,7 @@ mod file_store;
 mod http;
 mod http_access;
 mod older_mlflow;
+mod otlp;
 mod rows;
 mod sqlite;
 mod updates;
