@@ -26,6 +26,9 @@ pub const MLFLOW_OLDEST: &str = "3.6.0";
 /// The oldest MLflow server that we deliver to; it keeps spans as files.
 pub const MLFLOW_OLDEST_SERVER: &str = "3.2.0";
 
+/// The Arize Phoenix that tests run.
+const PHOENIX_VERSION: &str = "20.26.1";
+
 /// Leaves out, visibly, what needs a real part.
 const OFFLINE: &str = "CODEX_TRACED_TEST_OFFLINE";
 
@@ -101,6 +104,14 @@ pub fn mlflow_with_auth() -> Option<PathBuf> {
         .then(|| fetch_python(&name, "mlflow[auth]", MLFLOW_VERSION))
 }
 
+/// Arize Phoenix with OpenTelemetry's SDK; None as for `mlflow`.
+pub fn phoenix() -> Option<PathBuf> {
+    wanted(&format!("Phoenix {PHOENIX_VERSION}")).then(|| {
+        let phoenix = format!("arize-phoenix=={PHOENIX_VERSION}");
+        python_with(&format!("phoenix-{PHOENIX_VERSION}"), &[&[&phoenix, "opentelemetry-sdk"]])
+    })
+}
+
 fn fetch_mlflow(version: &str) -> PathBuf {
     fetch_python(&format!("mlflow-{version}"), "mlflow", version)
 }
@@ -110,20 +121,26 @@ fn fetch_mlflow(version: &str) -> PathBuf {
 /// PyPI's mirrors serve `mlflow` 3.18.0 without the `mlflow-skinny` of that version. So the dependencies of the
 /// version before come first, then the package alone, which holds all of MLflow's own files.
 fn fetch_python(name: &str, package: &str, version: &str) -> PathBuf {
+    let with_dependencies = if version == MLFLOW_VERSION { MLFLOW_BEFORE } else { version };
+    // MLflow 3.6 uses what SQLAlchemy 2.1 has removed.
+    let first = [&*format!("{package}=={with_dependencies}"), "sqlalchemy<2.1"];
+    let alone = ["--no-deps", "--force-reinstall", &*format!("mlflow=={version}")];
+    match with_dependencies == version {
+        true => python_with(name, &[&first]),
+        false => python_with(name, &[&first, &alone]),
+    }
+}
+
+/// The Python of a virtual environment `name` with these packages, one list after the other.
+fn python_with(name: &str, packages: &[&[&str]]) -> PathBuf {
     let folder = fetched(name, |folder| {
         let mut venv = Command::new("python3");
         venv.args(["-m", "venv"]).arg(folder);
         fetch(&mut venv, "python3", "install Python 3.10 or newer with its venv module");
-        let install = |arguments: &[&str]| {
+        for some in packages {
             let mut pip = Command::new(folder.join("bin/python"));
-            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(arguments);
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(*some);
             fetch(&mut pip, "pip", "install Python's ensurepip module");
-        };
-        let with_dependencies = if version == MLFLOW_VERSION { MLFLOW_BEFORE } else { version };
-        // MLflow 3.6 uses what SQLAlchemy 2.1 has removed.
-        install(&[&format!("{package}=={with_dependencies}"), "sqlalchemy<2.1"]);
-        if with_dependencies != version {
-            install(&["--no-deps", "--force-reinstall", &format!("mlflow=={version}")]);
         }
     });
     folder.join("bin/python")
