@@ -7,7 +7,7 @@
 //!
 //! The launches of the first two counts are an `exec` of two model responses and a command on a terminal, so that a
 //! finisher follows; those of the third are the full-screen interface, from its start to its `/quit` and the
-//! finisher's end. At its moment whoever of ours is there is killed: the launcher, or the finisher. The long run
+//! finisher's end. At its moment the launcher or the finisher is killed, the one that runs then. The long run
 //! behind the tests of `tests/delivery/crashes.rs`, which kill before every single write.
 
 use nix::sys::signal::{Signal, kill};
@@ -22,7 +22,7 @@ use support::run::LIMIT;
 use support::terminal::Seen;
 use support::{Codex, End, Home, ModelServer, Reply, Script, Terminal, Tmux, run, wait_for};
 
-/// Where a launch stood when it was hit.
+/// How far a launch was when it was hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     NotBegun,
@@ -94,7 +94,7 @@ fn text(path: &Path) -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// Beside this example, as cargo puts it.
+/// In this example's folder, as cargo puts it.
 fn launcher() -> PathBuf {
     let here = std::env::current_exe().expect("a running program has a path");
     let folder = here.parent().and_then(Path::parent).expect("examples/ of a target folder");
@@ -342,7 +342,7 @@ impl<'a> Play<'a> {
     }
 }
 
-/// The only child, or nobody.
+/// The only child, if there is one.
 fn child_of(id: Pid) -> Pid {
     let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
     Pid::from_raw(children.split_whitespace().next().and_then(|id| id.parse().ok()).unwrap_or(i32::MAX))
@@ -353,7 +353,7 @@ fn is_of(id: Pid, program: &Path) -> bool {
     running.ok().zip(fs::canonicalize(program).ok()).is_some_and(|(running, program)| running == program)
 }
 
-/// A dead one has no words left, but is nobody's but ours.
+/// A process that has ended has no arguments left; this program alone can be its parent.
 fn is_finisher(id: Pid) -> bool {
     let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
     words.is_empty() || words.starts_with(b"codex-traced\0mlflow")

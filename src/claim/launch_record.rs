@@ -13,6 +13,7 @@ use super::verdict::{Claim, Coverage};
 use crate::codex::command_line::SessionRequest;
 use crate::codex::interface_log::Logged;
 use crate::settings::Settings;
+use crate::settings::launch_context::LaunchContext;
 use crate::settings::modes::{Content, Granularity};
 use common::disk::{make_private_folder, private_options};
 use jiff::Timestamp;
@@ -48,6 +49,8 @@ pub enum Note {
     Granularity(Granularity),
     /// Absent in content mode full.
     Content(Content),
+    /// Absent where the launch took over nothing.
+    Context(LaunchContext),
     Child(Process),
     Blind(String),
     Claim(Claim),
@@ -66,6 +69,7 @@ pub struct Launch {
     pub content: Content,
     /// For threads that no earlier launch traced.
     pub granularity: Granularity,
+    pub context: LaunchContext,
     pub request: SessionRequest,
     pub child: Option<Process>,
     /// Why the observer may have missed sessions.
@@ -114,6 +118,7 @@ impl Launch {
             destination,
             content: Content::default(),
             granularity: Granularity::default(),
+            context: LaunchContext::default(),
             request,
             child: None,
             blind: None,
@@ -128,6 +133,7 @@ impl Launch {
             Note::Launch { .. } => {}
             Note::Granularity(asked) => self.granularity = asked,
             Note::Content(asked) => self.content = asked,
+            Note::Context(context) => self.context = context,
             Note::Child(child) => self.child = Some(child),
             Note::Blind(why) => self.blind = Some(why),
             Note::Claim(claim) => self.claims.push(claim),
@@ -143,9 +149,11 @@ impl Launch {
         let begun = Note::Launch { version: VERSION, id, process, started_at, destination, request };
         let granularity = Some(self.granularity).filter(|asked| *asked != Granularity::default());
         let content = Some(self.content).filter(|asked| !asked.is_full());
+        let context = Some(launch.context).filter(|context| !context.is_empty());
         std::iter::once(begun)
             .chain(granularity.map(Note::Granularity))
             .chain(content.map(Note::Content))
+            .chain(context.map(Note::Context))
             .chain(launch.child.map(Note::Child))
             .chain(launch.claims.into_iter().map(Note::Claim))
             .chain(launch.logged.into_iter().map(Note::Logged))

@@ -10,6 +10,7 @@
 use super::launch_record::Destination;
 use super::verdict::Attribution;
 use crate::base::later_version::{LaterVersion, VersionField};
+use crate::settings::launch_context::LaunchContext;
 use crate::settings::modes::{Content, Granularity};
 use codex_session::thread::ThreadId;
 use common::disk;
@@ -41,6 +42,9 @@ pub struct ThreadRecord {
     /// The granularity of its first launch. None in records written before this field existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granularity: Option<Granularity>,
+    /// Sampling left it out: its traces are not made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_left_out: bool,
     /// How the thread was found if no launch wrote it. Not stored: each caller sets it.
     #[serde(skip)]
     pub found: Option<Attribution>,
@@ -60,6 +64,8 @@ pub struct LaunchEntry {
     pub started_at: Timestamp,
     /// None when the launcher died before it learned the exit.
     pub exit: Option<ChildExit>,
+    #[serde(default, skip_serializing_if = "LaunchContext::is_empty")]
+    pub context: LaunchContext,
 }
 
 impl ThreadRecord {
@@ -116,6 +122,13 @@ impl ThreadRecord {
     }
 }
 
+/// How many threads sampling left out.
+pub fn count_left_out(folder: &Path) -> usize {
+    let threads = disk::entries(folder).filter_map(|entry| fs::read(entry.path()).ok());
+    let records = threads.filter_map(|bytes| serde_json::from_slice::<ThreadRecord>(&bytes).ok());
+    records.filter(|record| record.is_left_out).count()
+}
+
 /// The records that a later codex-traced wrote.
 pub fn later_versions(folder: &Path) -> Vec<LaterVersion> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -143,7 +156,13 @@ mod tests {
 
     fn launch(id: usize) -> LaunchEntry {
         let started_at = Timestamp::from_second(id as i64).unwrap();
-        LaunchEntry { launch_id: id.to_string(), attribution: Attribution::Held, started_at, exit: None }
+        LaunchEntry {
+            launch_id: id.to_string(),
+            attribution: Attribution::Held,
+            started_at,
+            exit: None,
+            context: LaunchContext::default(),
+        }
     }
 
     #[test]

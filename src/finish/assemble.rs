@@ -91,6 +91,10 @@ fn thread_traces(
         return Ok(None);
     };
     let WrittenThread { family, rollout, record, granularity } = &written;
+    if record.is_left_out {
+        tracing::info!("thread {} is not traced: sampling left it out", claim.thread);
+        return Ok(None);
+    }
     let first = first_destination(record, &claim.thread, &receipts(&context.paths));
     let target = first.map_or_else(|| launch.destination.target.clone(), |first| first.target);
     let form = TraceForm::choose(*granularity, &target, family, context);
@@ -135,10 +139,14 @@ fn remember(claim: &Claim, launch: &Launch, context: &Context) -> Result<ThreadR
         attribution: claim.attribution,
         started_at: launch.started_at,
         exit: launch.exit,
+        context: launch.context.clone(),
     };
+    let is_taken = launch.context.sampling.takes(thread.as_str());
     let change = |record: &mut ThreadRecord| {
         record.granularity = Some(granularity_of(record, thread, launch.granularity, &receipts(paths)));
         record.content = record.content.max(launch.content);
+        // What was traced before goes on.
+        record.is_left_out = !is_taken && first_destination(record, thread, &receipts(paths)).is_none();
         record.add(this.clone());
     };
     match ThreadRecord::update(&paths.threads(), thread, change) {

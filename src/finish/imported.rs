@@ -163,6 +163,7 @@ mod tests {
             attribution: Attribution::Held,
             started_at: Timestamp::UNIX_EPOCH,
             exit: None,
+            context: Default::default(),
         });
         mark(&mut record);
         assert_eq!(record.attribution(), Some(Attribution::Held));

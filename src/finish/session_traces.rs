@@ -12,11 +12,13 @@ use crate::queue::spool::SpoolError;
 use crate::queue::thread_history::MOST_PARTS;
 use crate::redact::{Redacted, Redactor, SmallImages};
 use crate::settings::folder_policy::FolderPolicy;
+use crate::settings::launch_context::LaunchContext;
 use crate::settings::modes::{Content, Granularity};
-use crate::trace::build::{TraceSource, link_turns, rebuild_family, rebuild_turns};
+use crate::trace::build::{TraceSource, rebuild_family, rebuild_turns};
 use crate::trace::continuation::{Continuation, first_missing_turn, rebuild_continuation};
 use crate::trace::draft::PartialTrace;
 use crate::trace::ids::{trace_of_continuation, trace_of_thread};
+use crate::trace::launch_facts::{LaunchContexts, link_turns};
 use codex_session::rollout::path;
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
@@ -117,18 +119,21 @@ pub(crate) fn built_traces(
     let content = allowed(family, content, context.home())?;
     let user = user_name::name(context.world);
     let source = TraceSource { rollout, user: user.as_deref() };
-    let traces = match form {
+    let mut traces: Vec<PartialTrace> = match form {
         TraceForm::Session => rebuild_family(family, before, record, source).into_iter().collect(),
         TraceForm::Continuation(part) => {
             rebuild_continuation(family, before, part, record, source).into_iter().collect()
         }
-        TraceForm::Turns => rebuild_turns(family, before, record, source),
-        TraceForm::EndedTurns => {
-            let mut turns = link_turns(rebuild_turns(family, before, record, source));
-            turns.retain(|turn| turn.trace.state != TraceState::InProgress);
-            turns
-        }
+        TraceForm::Turns | TraceForm::EndedTurns => rebuild_turns(family, before, record, source),
     };
+    let of_settings =
+        LaunchContext { tags: context.settings().launch.tags.clone(), ..LaunchContext::default() };
+    let launches = LaunchContexts { family, record, otherwise: &of_settings };
+    launches.add_to(&mut traces, matches!(form, TraceForm::Turns | TraceForm::EndedTurns), content);
+    if matches!(form, TraceForm::EndedTurns) {
+        link_turns(&mut traces);
+        traces.retain(|turn| turn.trace.state != TraceState::InProgress);
+    }
     Some(BuiltTraces { traces, content })
 }
 

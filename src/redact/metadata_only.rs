@@ -21,7 +21,7 @@ const METADATA: [&str; 10] = [
     "codex.continues",
 ];
 
-const TAGS: [&str; 1] = ["codex.cli_version"];
+const TAGS: [&str; 2] = ["codex.cli_version", "codex.caller.trace_id"];
 
 const ATTRIBUTES: &[&str] = &[
     "codex.thread_id",

@@ -90,7 +90,10 @@ impl Redactor {
     pub fn redact(&self, mut trace: Trace, content: Content) -> Redacted {
         inline_files::replace(&mut trace);
         match content {
-            Content::Metadata => keep_metadata(&mut trace),
+            Content::Metadata => {
+                keep_metadata(&mut trace);
+                self.redact_tags(&mut trace);
+            }
             Content::Full => {
                 let finds = SecretPass::new(&self.finder, &self.salt).redact(&mut trace);
                 self.add_counts(&mut trace, &finds);
@@ -104,7 +107,10 @@ impl Redactor {
     pub fn redact_part(&self, mut part: Trace, content: Content, memory: &mut RedactionMemory) -> Redacted {
         inline_files::replace(&mut part);
         match content {
-            Content::Metadata => keep_metadata(&mut part),
+            Content::Metadata => {
+                keep_metadata(&mut part);
+                self.redact_tags(&mut part);
+            }
             Content::Full => {
                 let known = std::mem::take(&mut memory.known);
                 let before = known.len();
@@ -124,6 +130,15 @@ impl Redactor {
             }
         }
         shown(part)
+    }
+
+    /// The user's tags, of a trace whose other texts are gone.
+    fn redact_tags(&self, trace: &mut Trace) {
+        for value in trace.context.tags.values_mut() {
+            if let Some(redacted) = self.text(value) {
+                *value = redacted;
+            }
+        }
     }
 
     fn add_counts(&self, trace: &mut Trace, finds: &Finds) {
@@ -150,6 +165,8 @@ impl Redactor {
 }
 
 fn shown(mut trace: Trace) -> Redacted {
+    let tags = std::mem::take(&mut trace.context.tags);
+    trace.tags.extend(tags);
     rewrite_texts(&mut trace, &mut storable);
     display_limits::nest(&mut trace);
     display_limits::cut(&mut trace);

@@ -46,7 +46,7 @@ pub(super) fn rewrite_texts(trace: &mut Trace, rewriter: &mut impl RewriteTexts)
         metadata,
         tags,
         spans,
-        context: TraceContext { caller, follows },
+        context: TraceContext { caller, follows, tags: own_tags },
     } = trace;
     store(rewriter.text(name), name);
     for SpanContext { trace: _, span: _, state } in [caller, follows].into_iter().flatten() {
@@ -55,7 +55,7 @@ pub(super) fn rewrite_texts(trace: &mut Trace, rewriter: &mut impl RewriteTexts)
     for preview in [request_preview, response_preview].into_iter().flatten() {
         store(rewriter.text(preview), preview);
     }
-    for rows in [metadata, tags] {
+    for rows in [metadata, tags, own_tags] {
         let row = |(mut key, mut value): (String, String)| {
             store(rewriter.value_of(&key, &value), &mut value);
             store(rewriter.text(&value), &mut value);

@@ -10,6 +10,7 @@ use std::{fmt, fs, io};
 const ENVIRONMENT: &str = "environment";
 const SESSIONS_DIR: &str = "sessions_dir";
 const REDACTION: &str = "redaction";
+const TAGS: &str = "tags";
 
 /// The file's content. Unknown keys are no error; a change keeps them.
 #[derive(Clone, Default, PartialEq)]
@@ -89,6 +90,17 @@ impl ConfigFile {
     /// The user's additions to the rules for secrets.
     pub fn redaction(&self) -> Option<&Value> {
         self.object.get(REDACTION).filter(|redaction| !redaction.is_null())
+    }
+
+    /// The tags of traces; None for a value that is no text, number or truth value.
+    pub fn tags(&self) -> Vec<(String, Option<String>)> {
+        let tags = self.object.get(TAGS).and_then(Value::as_object).into_iter().flatten();
+        let text = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        };
+        tags.map(|(key, value)| (key.clone(), text(value))).collect()
     }
 
     /// Sets a variable of its `environment`, or removes it.

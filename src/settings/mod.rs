@@ -1,15 +1,21 @@
 //! The settings of a process: from its environment, else the configuration file, else the default.
 
 pub mod access;
+mod caller;
+mod ci_job;
 pub mod file;
 pub mod folder_policy;
+pub mod launch_context;
 pub mod modes;
+mod sampling;
+mod tags;
 mod tracking_target;
 pub mod variable_reference;
 pub mod wait;
 
 use self::file::{ConfigFile, FileState};
 use self::folder_policy::FolderPolicy;
+use self::launch_context::LaunchContext;
 use self::modes::{CONTENT, Content, ENABLED, GRANULARITY, Granularity, IMAGES, LIVE, Live, parse_switch};
 use crate::base::paths::CodexHome;
 use crate::base::world::World;
@@ -33,6 +39,8 @@ pub struct Settings {
     pub shows_images: bool,
     /// The folder in which `import` looks for session files: Codex's own unless the file names another.
     pub sessions_dir: Setting<PathBuf>,
+    /// What a launch takes over from the program that started it.
+    pub launch: LaunchContext,
     /// Sentences about settings that cannot be followed.
     pub problems: Vec<String>,
     /// The configuration file that they were read from; empty if it cannot be read.
@@ -172,6 +180,8 @@ impl Settings {
                 "{IMAGES} is \"{word}\", so images become notes\n  hint: set it to true or false"
             ));
         });
+        let (launch, of_launch) = LaunchContext::read(variables, file);
+        problems.extend(of_launch);
         Settings {
             tracing,
             target,
@@ -181,6 +191,7 @@ impl Settings {
             live,
             shows_images: images.value,
             sessions_dir,
+            launch,
             problems,
             file: ConfigFile::default(),
             file_state: FileState::Missing,

@@ -74,6 +74,18 @@ pub const OURS: &[Variable] = &[
     ),
     open("MLFLOW_TRACKING_URI", "where traces go", "`sqlite:///` and `$CODEX_HOME/mlflow/mlflow.db`"),
     open(
+        "CODEX_TRACED_TAGS",
+        "tags of the traces: `team=payments,pr=123`; they come before `tags` in the file",
+        "",
+    ),
+    open(
+        "MLFLOW_TRACE_SAMPLING_RATIO",
+        "share of the sessions that are traced, from 0 to 1, as in MLflow; a session's id decides",
+        "`1`",
+    ),
+    open("TRACEPARENT", "the span that started Codex, by W3C's Trace Context", ""),
+    open("TRACESTATE", "passed on with it", ""),
+    open(
         "CODEX_TRACED_OTLP_DIALECT",
         "names of a collector's attributes: `gen_ai` (OpenTelemetry's) or `openinference` (Arize's)",
         "`openinference` for Phoenix, which its host or port 6006 shows; `gen_ai` for others",

@@ -15,7 +15,7 @@ use codex_session::session::model::{Session, TurnStatus};
 use common::json::text::Text;
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
-use mlflow_store::trace::{Span, SpanContext, Trace, TraceState};
+use mlflow_store::trace::{Span, Trace, TraceState};
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::path::Path;
@@ -86,18 +86,6 @@ pub fn rebuild_turns(
     let started = |turn| started_in(family, &turn_indices, turn..=turn);
     let trace = |turn| turn_trace(session, turn, (family, before), &started(turn), record, source);
     (0..session.turns.len()).map(trace).collect()
-}
-
-/// Links the root of each turn's trace to that of the turn before.
-pub fn link_turns(mut turns: Vec<PartialTrace>) -> Vec<PartialTrace> {
-    let mut before = None;
-    for turn in &mut turns {
-        let trace = &mut turn.trace;
-        let root =
-            trace.root().map(|root| SpanContext { trace: trace.id, span: root.id, state: String::new() });
-        trace.context.follows = std::mem::replace(&mut before, root);
-    }
-    turns
 }
 
 fn turn_trace(

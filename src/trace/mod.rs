@@ -7,6 +7,7 @@ mod chat;
 pub mod continuation;
 pub mod draft;
 pub mod ids;
+pub mod launch_facts;
 mod outcome;
 pub mod price;
 mod price_list;

@@ -120,7 +120,7 @@ mod tests {
 
     fn launch(second: i64, exit: Option<ChildExit>) -> LaunchEntry {
         let (launch_id, attribution) = (second.to_string(), Attribution::Held);
-        LaunchEntry { launch_id, attribution, started_at: at(second), exit }
+        LaunchEntry { launch_id, attribution, started_at: at(second), exit, context: Default::default() }
     }
 
     #[test]

@@ -148,6 +148,9 @@ impl LiveThread {
         };
         let context = inputs.context;
         let WrittenThread { family, rollout, record, granularity } = *written;
+        if record.is_left_out {
+            return Ok(Some(Vec::new()));
+        }
         let is_over = |status: &TurnStatus| *status != TurnStatus::Running;
         let turns = family.members.iter().flat_map(|member| &member.session.turns);
         let ended_turns = turns.filter(|turn| is_over(&turn.status)).count();

@@ -17,6 +17,7 @@ use codex_traced::queue::spool::Spool;
 use codex_traced::queue::spool::entry::{Entry, Head};
 use codex_traced::queue::spool::retry::{EntryTries, Lane};
 use codex_traced::redact::Salt;
+use codex_traced::settings::launch_context::LaunchContext;
 use codex_traced::settings::modes::{Content, Granularity};
 use codex_traced::trace::ids::{trace_of_thread, trace_of_turn};
 use launch::exit::ChildExit;
@@ -103,6 +104,7 @@ fn records_of_0_1() -> BTreeMap<usize, ThreadRecord> {
             attribution: Attribution::Held,
             started_at: at.parse().expect("a time"),
             exit: Some(ChildExit::Code(0)),
+            context: LaunchContext::default(),
         }],
         destination: Some(destination),
         granularity: Some(Granularity::Session),

@@ -202,6 +202,8 @@ fn is_variable(text: &str) -> bool {
         "SSL_",
         "REQUESTS_",
         "CURL_",
+        "TRACEPARENT",
+        "TRACESTATE",
     ];
     if OTHERS.contains(&text) {
         return false;
@@ -213,6 +215,19 @@ fn is_variable(text: &str) -> bool {
             .contains(&text)
             || families.iter().any(|family| text.starts_with(family))
             || text.ends_with("_PROXY"))
+}
+
+#[test]
+fn every_variable_of_a_ci_job_that_the_code_reads_is_in_its_document() {
+    let (source, document) = (read("src/settings/ci_job.rs"), read("docs/ci.md"));
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let is_name =
+        |text: &&str| text.contains('_') && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let names: BTreeSet<&str> = code.split('"').filter(is_name).collect();
+    assert!(names.len() > 30, "{names:?}");
+    let unlisted: Vec<&str> =
+        names.into_iter().filter(|name| !document.contains(&format!("`{name}`"))).collect();
+    assert_eq!(unlisted, [""; 0]);
 }
 
 #[test]

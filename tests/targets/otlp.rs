@@ -3,6 +3,7 @@
 mod attributes;
 mod collector;
 mod faults;
+mod phoenix;
 
 use crate::LAUNCHER;
 use collector::{Collector, tree};
@@ -262,4 +263,43 @@ fn a_collector_is_in_every_command_that_names_targets() {
     sender.collector.answer(401, b"no key".to_vec());
     let refused = said(&["enable", "-u", &uri]);
     assert!(refused.stderr.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_launch_is_a_part_of_its_callers_trace_with_tags_and_the_facts_of_its_job() {
+    let Some(codex) = codex() else { return };
+    let sender = Sender::new(codex, a_small_job());
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let exec = |words: &[&str], parent: &str| {
+        let mut command = sender.command();
+        command.envs([
+            ("TRACEPARENT", format!("00-{trace}-{parent}-01").as_str()),
+            ("TRACESTATE", "vendor=1"),
+            ("CODEX_TRACED_TAGS", "team=payments,pr=123"),
+            ("GITLAB_CI", "true"),
+            ("CI_PIPELINE_URL", "https://gitlab.example/p/7"),
+        ]);
+        run(command.arg("exec").args(words)).ended(End::Code(0))
+    };
+    let outcome = exec(&["--json", "do it"], "00f067aa0ba902b7");
+    let thread = outcome.json_lines()[0]["thread_id"].as_str().expect("a thread id").to_owned();
+    let traces = sender.collector.traces();
+    assert_eq!(traces.keys().collect::<Vec<_>>(), [trace]);
+    let spans = &traces[trace];
+    let root = spans.last().expect("a root");
+    assert_eq!((root.parent().as_str(), root.span.trace_state.as_str()), ("00f067aa0ba902b7", "vendor=1"));
+    for span in spans {
+        assert_eq!(span.resource["team"], json!("payments"));
+        assert_eq!(span.resource["pr"], json!("123"));
+        assert_eq!(span.resource["cicd.pipeline.run.url.full"], json!("https://gitlab.example/p/7"));
+    }
+    // The next turn has its own caller; its link leads into the caller's trace of the turn before.
+    sender.model.play(Script::new().reply(Reply::new().answer("more").usage(10_000, 9_700, 7, 0)));
+    exec(&["resume", &thread, "and more"], "00f067aa0ba902b8");
+    let all = sender.collector.spans();
+    let next = all.last().expect("a root");
+    assert_eq!(next.parent(), "00f067aa0ba902b8");
+    let links: Vec<_> = next.span.links.iter().map(|link| link.span_id.clone()).collect();
+    assert_eq!(links, std::slice::from_ref(&root.span.span_id));
+    assert_eq!(next.span.links[0].trace_id, root.span.trace_id);
 }

@@ -5,6 +5,7 @@ mod corpus;
 mod exec_trace;
 mod families;
 mod generations;
+mod launch_context;
 mod live;
 mod odd_lines;
 mod prices;

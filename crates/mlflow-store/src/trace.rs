@@ -30,7 +30,7 @@ pub struct Trace {
     pub tags: BTreeMap<String, String>,
     /// The root first, every parent before its children.
     pub spans: Vec<Span>,
-    /// Only a collector keeps it.
+    /// A collector keeps it as such; MLflow's spans have links to it.
     #[serde(default, skip_serializing_if = "TraceContext::is_empty")]
     pub context: TraceContext,
 }
@@ -44,6 +44,10 @@ pub struct TraceContext {
     /// The root of the session's turn before, where each turn has a trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<SpanContext>,
+    /// The user's tags, until redaction makes them tags of the trace: it removes secrets from them, and keeps them where it
+    /// keeps figures only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A span of another trace, as W3C's Trace Context names it.
@@ -126,6 +130,11 @@ impl Trace {
     /// Whether it holds metadata only. The target then deletes older content of the same trace.
     pub fn is_metadata_only(&self) -> bool {
         self.root().is_some_and(|root| root.attributes.contains_key(CONTENT))
+    }
+
+    /// The spans of other traces to which a span is linked: the root is linked to its caller.
+    pub(crate) fn links_of(&self, span: &Span) -> impl Iterator<Item = &SpanContext> {
+        self.context.caller.iter().filter(move |_| span.parent.is_none())
     }
 
     /// The root. None in a part of a trace that lacks it.

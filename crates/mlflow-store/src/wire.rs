@@ -1,9 +1,9 @@
 //! A span in MLflow's JSON format, the same in `spans.content` and in the file `traces.json`.
 
 use crate::derived_attributes::derived;
-use crate::ids::{SpanId, TraceId};
+use crate::ids::SpanId;
 use crate::mlflow_keys::{SPAN_INPUTS, SPAN_OUTPUTS, SPAN_TRACE_ID, SPAN_TYPE};
-use crate::trace::{Span, SpanEvent, SpanStatus, SpanType, Trace};
+use crate::trace::{Span, SpanContext, SpanEvent, SpanStatus, SpanType, Trace};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::json::text::Text;
@@ -101,7 +101,7 @@ impl Formatter for PythonSpacing {
 }
 
 impl WireSpan {
-    pub(crate) fn from_span(trace: TraceId, span: &Span) -> WireSpan {
+    pub(crate) fn from_span(trace: &Trace, span: &Span) -> WireSpan {
         let mut attributes = Map::new();
         let mut put = |key: Text, value: &Value| attributes.insert(key, attribute_json(value).into());
         for (key, value) in span.attributes.iter() {
@@ -111,7 +111,7 @@ impl WireSpan {
             put(Text::word(key), value);
         }
         // Mandatory: MLflow refuses to read a span without it.
-        put(Text::word(SPAN_TRACE_ID), &trace.to_string().into());
+        put(Text::word(SPAN_TRACE_ID), &trace.id.to_string().into());
         put(Text::word(SPAN_TYPE), &Value::from(span.span_type.as_str()));
         for (key, value) in [(SPAN_INPUTS, &span.inputs), (SPAN_OUTPUTS, &span.outputs)] {
             if !value.is_null() {
@@ -125,7 +125,7 @@ impl WireSpan {
         };
         let kind = if span.span_type.is_client() { "SPAN_KIND_CLIENT" } else { "SPAN_KIND_INTERNAL" };
         WireSpan {
-            trace_id: STANDARD.encode(trace.0),
+            trace_id: STANDARD.encode(trace.id.0),
             span_id: STANDARD.encode(span.id.0),
             parent_span_id: span.parent.map(|parent| STANDARD.encode(parent.0)),
             name: span.name.clone(),
@@ -135,7 +135,7 @@ impl WireSpan {
             events: span.events.iter().map(WireEvent::from_event).collect(),
             status: WireStatus { code: code.to_owned(), message: Some(message.to_owned()) },
             attributes,
-            links: Vec::new(),
+            links: trace.links_of(span).map(link).collect(),
         }
     }
 
@@ -207,6 +207,16 @@ fn unwrapped(value: Value) -> Value {
     }
 }
 
+/// As MLflow 3.18 has it; earlier ones ignore it.
+fn link(to: &SpanContext) -> Value {
+    [
+        ("trace_id", to.trace.to_string().into()),
+        ("span_id", to.span.to_string().into()),
+        ("attributes", Value::Null),
+    ]
+    .into()
+}
+
 /// Exactly `N` bytes.
 fn from_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
     STANDARD.decode(text).ok()?.try_into().ok()
@@ -226,7 +236,7 @@ struct ArtifactSpans<'a>(&'a Trace);
 impl Serialize for ArtifactSpans<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let ArtifactSpans(trace) = self;
-        serializer.collect_seq(trace.spans.iter().map(|span| WireSpan::from_span(trace.id, span)))
+        serializer.collect_seq(trace.spans.iter().map(|span| WireSpan::from_span(trace, span)))
     }
 }
 

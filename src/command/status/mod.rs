@@ -169,6 +169,15 @@ fn traces(page: &mut Page, report: &StatusReport) {
         );
         page.field("unfinished", &text);
     }
+    if report.left_out > 0 {
+        let sessions = counted(report.left_out, "session", "sessions");
+        page.field(
+            "left out",
+            &format!(
+                "{sessions}, by MLFLOW_TRACE_SAMPLING_RATIO; `codex-traced mlflow import ID` traces one"
+            ),
+        );
+    }
     for (index, left) in report.unclaimed.iter().enumerate() {
         let text = format!("{}: {}", left.thread_id, left.reason);
         page.field(if index == 0 { "unclaimed" } else { "" }, &text);

@@ -2,6 +2,7 @@
 
 use crate::base::paths::CodexHome;
 use crate::base::world::World;
+use crate::claim::thread_record::count_left_out;
 use crate::claim::unclaimed::Unclaimed;
 use crate::command::survey::Survey;
 use crate::command::ui;
@@ -60,6 +61,8 @@ pub(super) struct StatusReport {
     pub(super) set_aside: Vec<UndeliveredTrace>,
     /// Launches that ended before the finisher made their traces.
     pub(super) launches_to_finish: usize,
+    /// Sessions that sampling left out.
+    pub(super) left_out: usize,
     /// Sessions that a launch may have written, but that no launch claims.
     pub(super) unclaimed: Vec<UnclaimedSession>,
     /// Newest first.
@@ -179,6 +182,7 @@ impl StatusReport {
             waiting,
             set_aside,
             launches_to_finish,
+            left_out: count_left_out(&context.paths.threads()),
             unclaimed: unclaimed_sessions(&context.paths).iter().map(unclaimed).collect(),
             sent: receipts(&context.paths)
                 .recent(SENT)

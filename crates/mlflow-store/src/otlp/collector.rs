@@ -37,7 +37,7 @@ impl Collector<'_> {
         if !answer.status.is_success() || is_page(answer) {
             return Err(refused(&self.address, answer));
         }
-        // Of another type than protobuf, an answer says nothing of spans.
+        // An answer of another type than protobuf reports no spans.
         let response = ExportTraceServiceResponse::decode(answer.body.as_slice()).unwrap_or_default();
         match response.partial_success.filter(|partial| partial.rejected_spans > 0) {
             None => Ok(()),

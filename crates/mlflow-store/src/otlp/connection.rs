@@ -94,7 +94,7 @@ fn policy(variables: &Variables) -> Result<RequestPolicy> {
     Ok(RequestPolicy { timeout, ..policy })
 }
 
-/// gzip where no variable says otherwise: every collector takes it.
+/// gzip without a variable: every collector takes it.
 fn compression(variables: &Variables) -> Result<Compression> {
     match value(COMPRESSION, variables) {
         None | Some((_, "gzip")) => Ok(Compression::Gzip),

@@ -33,7 +33,7 @@ impl Dialect {
         }
     }
 
-    /// Where no setting says otherwise: by the collector's host.
+    /// Without a setting: by the collector's host.
     pub fn usual_for(target: &Target) -> Dialect {
         let uri = target.uri();
         let authority = uri.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();

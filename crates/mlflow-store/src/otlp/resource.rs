@@ -17,7 +17,7 @@ const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 /// The service where no variable names one.
 const CODEX: &str = "codex";
 
-/// The user's attributes win over ours. A trace that holds metadata only gets nothing that names the machine or a folder
+/// The user's attributes come first. A trace that holds metadata only gets nothing that names the machine or a folder
 /// from us.
 pub(super) fn resource(trace: &Trace, variables: &Variables, dialect: Dialect, project: &str) -> Resource {
     let mut all = Map::new();
@@ -32,6 +32,10 @@ pub(super) fn resource(trace: &Trace, variables: &Variables, dialect: Dialect, p
     }
     if dialect == Dialect::OpenInference {
         all.put("openinference.project.name", Some(project));
+    }
+    // The user's tags, and facts of a CI job. Ours begin so, and are attributes of spans.
+    for (key, value) in trace.tags.iter().filter(|(key, _)| !key.starts_with("codex.")) {
+        all.insert(key.as_str(), value.as_str().into());
     }
     for (key, value) in pairs(variables.text(RESOURCE_ATTRIBUTES).unwrap_or_default()) {
         all.insert(key, value.into());

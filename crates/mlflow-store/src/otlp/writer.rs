@@ -48,11 +48,17 @@ impl<'t> TraceWriter<'t> {
             SpanStatus::Error { message } => (StatusCode::Error, message.as_str()),
         };
         let kind = if span.span_type.is_client() { SpanKind::Client } else { SpanKind::Internal };
-        // MLflow's traces have the id of their session, so a caller's trace cannot be theirs.
+        // MLflow's traces have the id of their session, so they cannot have a caller's.
         let caller = self.trace.context.caller.as_ref().filter(|_| !self.is_for_mlflow());
         let trace_id = caller.map_or(self.trace.id, |caller| caller.trace);
         let parent = span.parent.or(caller.map(|caller| caller.span));
-        let is_root = span.parent.is_none() && !self.is_for_mlflow();
+        let links: Vec<Link> = match self.reader {
+            Reader::Mlflow => self.trace.links_of(span).map(link).collect(),
+            Reader::Collector { .. } if span.parent.is_none() => {
+                self.trace.context.follows.iter().map(link).collect()
+            }
+            Reader::Collector { .. } => Vec::new(),
+        };
         OtlpSpan {
             trace_id: trace_id.0.to_vec(),
             span_id: span.id.0.to_vec(),
@@ -64,7 +70,7 @@ impl<'t> TraceWriter<'t> {
             end_time_unix_nano: since_1970(span.ended_at),
             attributes,
             events: span.events.iter().map(event).collect(),
-            links: self.trace.context.follows.iter().filter(|_| is_root).map(link).collect(),
+            links,
             status: Some(Status { message: message.to_owned(), code: code.into() }),
             ..Default::default()
         }

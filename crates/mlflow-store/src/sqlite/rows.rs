@@ -104,7 +104,7 @@ impl TraceRows<'_> {
                 ("status", span.status.as_str().to_owned().into()),
                 ("start_time_unix_nano", nanoseconds(span.started_at).into()),
                 ("end_time_unix_nano", nanoseconds(span.ended_at).into()),
-                ("content", json(&WireSpan::from_span(trace.id, span)).into()),
+                ("content", json(&WireSpan::from_span(trace, span)).into()),
             ];
             if shape.span_facts.in_metrics() {
                 row.push(("dimension_attributes", facts.dimensions().into()));

@@ -1,6 +1,7 @@
 //! Spans to MLflow's JSON and back.
 
 use super::*;
+use crate::tests::trace;
 use serde_json::json as value;
 
 fn span() -> Span {
@@ -28,7 +29,8 @@ fn span() -> Span {
 
 #[test]
 fn a_span_has_the_json_that_mlflow_writes() {
-    let trace = "tr-4605951f9bc51c3fc8d1bf3d92a71fd6".parse().unwrap();
+    let id = "tr-4605951f9bc51c3fc8d1bf3d92a71fd6".parse().unwrap();
+    let trace = Trace { id, ..trace() };
     let expected = [
         r#"{"trace_id": "RgWVH5vFHD/I0b89kqcf1g==", "span_id": "AL0hzZTqr2w=", "#,
         r#""parent_span_id": "AQEBAQEBAQE=", "name": "tool_exec", "#,
@@ -43,12 +45,12 @@ fn a_span_has_the_json_that_mlflow_writes() {
         r#""mlflow.spanType": "\"TOOL\"", "mlflow.spanInputs": "{\"command\": [\"ls\", \"-l\"]}"}, "#,
         r#""links": []}"#,
     ];
-    assert_eq!(json(&WireSpan::from_span(trace, &span())), expected.concat());
+    assert_eq!(json(&WireSpan::from_span(&trace, &span())), expected.concat());
 }
 
 #[test]
 fn a_span_comes_back_whole() {
-    let wire = WireSpan::from_span(TraceId([7; 16]), &span());
+    let wire = WireSpan::from_span(&trace(), &span());
     let text = json(&wire);
     assert_eq!(serde_json::from_str::<WireSpan>(&text).unwrap().into_span(), Some(span()));
 }
