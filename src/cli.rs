@@ -1,6 +1,6 @@
 //! The command line of `codex-traced mlflow …`. All other arguments belong to Codex.
 
-use crate::settings::modes::{Content, Granularity};
+use crate::settings::modes::{Content, Granularity, Live};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -125,7 +125,7 @@ pub enum CodexWord {
     Nothing,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Enable {
     /// Where traces go, in one of the forms below
     #[arg(short = 'u', long, value_name = "URI")]
@@ -142,6 +142,22 @@ pub struct Enable {
     /// A further folder of session files for `import`
     #[arg(short = 's', long, value_name = "DIR")]
     pub sessions_dir: Option<PathBuf>,
+    /// One more target for traces; -e and -n are for it
+    #[arg(long, value_name = "URI", conflicts_with_all = ["tracking_uri", "granularity", "sessions_dir"])]
+    pub add: Option<String>,
+    /// With --add: what it gets, `full` or `metadata`
+    #[arg(long, value_name = "WHAT", hide_possible_values = true, requires = "add")]
+    pub content: Option<Content>,
+    /// With --add: its updates, `on`, `turn` or `off`
+    #[arg(long, value_name = "WHEN", hide_possible_values = true, requires = "add")]
+    pub live: Option<Live>,
+    /// A further target that gets no more traces
+    #[arg(
+        long,
+        value_name = "URI",
+        conflicts_with_all = ["add", "tracking_uri", "experiment_id", "experiment_name", "granularity", "sessions_dir"]
+    )]
+    pub remove: Option<String>,
     /// Write the settings without a look at the target
     #[arg(long)]
     pub no_check: bool,
@@ -154,6 +170,7 @@ Forms of a URI:
   databricks            databricks://PROFILE    a Databricks workspace
   sqlite:///FILE.db     sqlite:////DIR/FILE.db  a database (relative, absolute)
   ./DIR                 file:///DIR             a folder of files
+  otlp+http://HOST:4318 otlp+https://HOST       an OpenTelemetry collector
 
 Without -u the target stays what the configuration file has, else it is the
 file mlflow/mlflow.db in Codex's home.

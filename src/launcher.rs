@@ -87,6 +87,7 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
         granularity: settings.granularity.value,
         content: settings.content.value,
         context: settings.launch.clone(),
+        further: settings.further.clone(),
         ..Launch::new(Process::current(), Timestamp::now(), destination, command_line.request)
     };
     // Codex makes its home. Until then the observer keeps the notes in memory.

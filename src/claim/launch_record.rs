@@ -13,6 +13,7 @@ use super::verdict::{Claim, Coverage};
 use crate::codex::command_line::SessionRequest;
 use crate::codex::interface_log::Logged;
 use crate::settings::Settings;
+use crate::settings::further_targets::FurtherTarget;
 use crate::settings::launch_context::LaunchContext;
 use crate::settings::modes::{Content, Granularity};
 use common::disk::{make_private_folder, private_options};
@@ -51,6 +52,8 @@ pub enum Note {
     Content(Content),
     /// Absent where the launch took over nothing.
     Context(LaunchContext),
+    /// Absent where there is one target.
+    Further(Vec<FurtherTarget>),
     Child(Process),
     Blind(String),
     Claim(Claim),
@@ -65,6 +68,8 @@ pub struct Launch {
     pub process: Process,
     pub started_at: Timestamp,
     pub destination: Destination,
+    /// Targets that get traces too.
+    pub further: Vec<FurtherTarget>,
     /// The content mode at the launch's start.
     pub content: Content,
     /// For threads that no earlier launch traced.
@@ -91,6 +96,10 @@ impl Destination {
     pub fn from_settings(settings: &Settings) -> Destination {
         Destination { target: settings.target.value.clone(), experiment: settings.experiment.value.clone() }
     }
+
+    pub fn from_further(further: &FurtherTarget) -> Destination {
+        Destination { target: further.target.clone(), experiment: further.experiment.clone() }
+    }
 }
 
 /// The open file of this launch.
@@ -116,6 +125,7 @@ impl Launch {
             process,
             started_at,
             destination,
+            further: Vec::new(),
             content: Content::default(),
             granularity: Granularity::default(),
             context: LaunchContext::default(),
@@ -134,6 +144,7 @@ impl Launch {
             Note::Granularity(asked) => self.granularity = asked,
             Note::Content(asked) => self.content = asked,
             Note::Context(context) => self.context = context,
+            Note::Further(targets) => self.further = targets,
             Note::Child(child) => self.child = Some(child),
             Note::Blind(why) => self.blind = Some(why),
             Note::Claim(claim) => self.claims.push(claim),
@@ -150,10 +161,12 @@ impl Launch {
         let granularity = Some(self.granularity).filter(|asked| *asked != Granularity::default());
         let content = Some(self.content).filter(|asked| !asked.is_full());
         let context = Some(launch.context).filter(|context| !context.is_empty());
+        let further = Some(launch.further).filter(|further| !further.is_empty());
         std::iter::once(begun)
             .chain(granularity.map(Note::Granularity))
             .chain(content.map(Note::Content))
             .chain(context.map(Note::Context))
+            .chain(further.map(Note::Further))
             .chain(launch.child.map(Note::Child))
             .chain(launch.claims.into_iter().map(Note::Claim))
             .chain(launch.logged.into_iter().map(Note::Logged))

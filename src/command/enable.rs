@@ -1,9 +1,9 @@
 //! `mlflow enable`: writes the configuration file, with the target of the traces.
 
-use super::CommandError;
 use super::config_edit::ConfigEdit;
 use super::survey::patience;
 use super::text_layout::wrap;
+use super::{CommandError, further_target};
 use crate::base::world::World;
 use crate::cli::Enable;
 use crate::settings::access;
@@ -25,20 +25,28 @@ use std::path::{Path, PathBuf};
 const WRONG_USE: i32 = 2;
 
 pub(super) fn run(enable: &Enable, world: &World) -> Result<ChildExit, CommandError> {
-    let changed = match changed(enable, world) {
-        Ok(changed) => changed,
+    let done = match (&enable.add, &enable.remove) {
+        (Some(uri), _) => further_target::add(uri, enable, world),
+        (None, Some(uri)) => further_target::remove(uri, world),
+        (None, None) => match changed(enable, world) {
+            Ok(changed) => return report(changed, world),
+            Err(refusal) => Err(refusal),
+        },
+    };
+    match done {
+        Ok(page) => {
+            super::print(&page);
+            Ok(ChildExit::Code(0))
+        }
         Err(Refusal::Usage(refused)) => {
             crate::base::notice::print(&refused);
-            return Ok(ChildExit::Code(WRONG_USE));
+            Ok(ChildExit::Code(WRONG_USE))
         }
-        Err(Refusal::Target(error)) => {
-            return Err(format!(
-                "{error}\n  hint: nothing was written; put that right, or write it all the same with --no-check"
-            ));
-        }
-        Err(Refusal::File(error)) => return Err(error),
-    };
-    report(changed, world)
+        Err(Refusal::Target(error)) => Err(format!(
+            "{error}\n  hint: nothing was written; put that right, or write it all the same with --no-check"
+        )),
+        Err(Refusal::File(error)) => Err(error),
+    }
 }
 
 /// Settings that are ready to be written.
@@ -208,7 +216,7 @@ fn wanted(enable: &Enable, world: &World, edit: &ConfigEdit) -> Result<Wanted, C
     Ok(Wanted { target, uri, experiment, sessions_dir, left_behind })
 }
 
-fn target_of(uri: &str, here: &Path) -> Result<Target, CommandError> {
+pub(super) fn target_of(uri: &str, here: &Path) -> Result<Target, CommandError> {
     let refused = |what: &str| {
         format!(
             "{what}: \"{}\"\n  hint: accepted are http://HOST:PORT, https://HOST, databricks, databricks://PROFILE,\n        \
@@ -224,7 +232,7 @@ fn target_of(uri: &str, here: &Path) -> Result<Target, CommandError> {
     Target::parse(uri, here).map_err(|_| refused("not a tracking URI"))
 }
 
-fn id_of(id: &str) -> Result<String, CommandError> {
+pub(super) fn id_of(id: &str) -> Result<String, CommandError> {
     match !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) {
         true => Ok(id.to_owned()),
         false => Err(format!(
@@ -234,7 +242,7 @@ fn id_of(id: &str) -> Result<String, CommandError> {
     }
 }
 
-fn name_of(name: &str) -> Result<String, CommandError> {
+pub(super) fn name_of(name: &str) -> Result<String, CommandError> {
     match !name.trim().is_empty() && !name.chars().any(char::is_control) {
         true => Ok(name.to_owned()),
         false => Err(format!(
@@ -255,7 +263,7 @@ fn folder_of(folder: &Path) -> Result<PathBuf, CommandError> {
 }
 
 /// `found` is None with `--no-check`.
-fn experiment_text(experiment: &Experiment, found: Option<bool>) -> String {
+pub(super) fn experiment_text(experiment: &Experiment, found: Option<bool>) -> String {
     match (experiment, found) {
         (Experiment::Id(id), _) => format!("{} (by id)", clean(id)),
         (Experiment::Name(name), Some(false)) => format!("{} (made with the first trace)", clean(name)),

@@ -7,6 +7,7 @@ mod doctor;
 mod enable;
 mod follow;
 mod forget;
+mod further_target;
 mod import;
 mod man;
 mod question;

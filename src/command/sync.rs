@@ -43,6 +43,7 @@ pub(super) fn run(sync: &Sync, world: &World) -> Result<(), CommandError> {
         print(&format!("{back} brought back\n"));
     }
     fill(&context.settings().target.value);
+    context.settings().further.iter().for_each(|further| fill(&further.target));
     deliver(&context)
 }
 

@@ -80,7 +80,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
     let changes = Changes::begin(home.path());
     settings.problems.iter().for_each(|problem| notice::print(problem));
     let destination = Destination::from_settings(&settings);
-    let live = LiveThreads::new(&context).map_err(|error| error.to_string())?;
+    let live = LiveThreads::new(&context, None).map_err(|error| error.to_string())?;
     print(&format!("watching {}\n", in_one_line(&home.sessions().to_string_lossy())));
     Watcher {
         context,
@@ -190,18 +190,25 @@ impl Watcher<'_> {
         // turn, so it needs no such question.
         let first_turn = receipts(paths).file_of(trace_of_turn(thread.as_str(), 1));
         let answers = ask(first_turn.exists().then_some(thread), paths, context.world);
-        let toward =
-            Toward { destination: self.destination, granularity: self.granularity, answers: &answers };
+        let toward = Toward {
+            destination: self.destination,
+            further: &context.settings().further,
+            granularity: self.granularity,
+            answers: &answers,
+        };
         let imported = import(thread, &family, &rollout, toward, context);
         let Some(imported) = imported.map_err(|error| error.to_string())? else { return Ok(()) };
+        if !imported.target_state().must_be_sent() {
+            return Ok(());
+        }
         let newest = imported.traces.iter().rev().find(|(_, state)| state.must_be_sent());
-        let Some((newest, _)) = newest else { return Ok(()) };
+        let Some((newest, _)) = newest.or(imported.traces.last()) else { return Ok(()) };
         let (trace, prompt) = (newest.id, newest.request_preview.clone().unwrap_or_default());
         let target = imported.destination.target.clone();
         imported.put(context).map_err(|error| error.to_string())?;
         let outcome = RefCell::new(None);
         let progress = |step: &DrainStep| {
-            if step.trace == trace {
+            if step.trace == trace && *step.target == target {
                 outcome.replace(Some(step.outcome.map_err(str::to_owned)));
             }
         };

@@ -19,14 +19,22 @@ use crate::settings::modes::{Content, Granularity};
 use codex_session::rollout::thread_files::{Parts, ThreadFiles};
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
+use mlflow_store::target::Target;
 use mlflow_store::trace::TraceState;
 use std::io;
 use std::path::PathBuf;
 
-/// The traces of a thread, and its turns that still run.
+/// The traces of a thread for each of its targets, the first one first; and its turns that still run.
 struct ThreadTraces {
-    traces: Vec<Redacted>,
+    by_destination: Vec<(Destination, Vec<Redacted>)>,
     open: Vec<OpenTurn>,
+}
+
+impl ThreadTraces {
+    fn has_running(&self) -> bool {
+        let mut traces = self.by_destination.iter().flat_map(|(_, traces)| traces);
+        traces.any(|trace| trace.state == TraceState::InProgress)
+    }
 }
 
 /// As [`assemble`]. The error is what the user reads; the launch record stays, and the next launch tries again.
@@ -64,15 +72,16 @@ fn assemble_thread(
     context: &Context,
 ) -> Result<Vec<OpenTurn>, AssembleError> {
     let mut made = thread_traces(claim, launch, context)?;
-    let is_in_progress = |trace: &Redacted| trace.state == TraceState::InProgress;
-    if made.as_ref().is_some_and(|made| made.open.is_empty() && made.traces.iter().any(is_in_progress)) {
+    if made.as_ref().is_some_and(|made| made.open.is_empty() && made.has_running()) {
         // The writer has ended since its files were read.
         made = thread_traces(claim, launch, context)?;
     }
-    let Some(ThreadTraces { traces, open }) = made else { return Ok(Vec::new()) };
+    let Some(ThreadTraces { by_destination, open }) = made else { return Ok(Vec::new()) };
     let (thread, paths) = (&claim.thread, &context.paths);
-    let destination = destination_of(thread, &launch.destination, paths);
-    put_written(traces, thread, &destination, paths, context.world)?;
+    destination_of(thread, &launch.destination, paths);
+    for (destination, traces) in by_destination {
+        put_written(traces, thread, &destination, paths, context.world)?;
+    }
     Ok(open)
 }
 
@@ -96,11 +105,21 @@ fn thread_traces(
         return Ok(None);
     }
     let first = first_destination(record, &claim.thread, &receipts(&context.paths));
-    let target = first.map_or_else(|| launch.destination.target.clone(), |first| first.target);
-    let form = TraceForm::choose(*granularity, &target, family, context);
-    let traces = session_traces(family, record, rollout, form, record.content, context)?;
-    let open = if traces.is_empty() { Vec::new() } else { open_turns(family, rollout, context.home()) };
-    Ok(Some(ThreadTraces { traces, open }))
+    let first = first.unwrap_or_else(|| launch.destination.clone());
+    let traces_for = |target: &Target, content: Content| {
+        let form = TraceForm::choose(*granularity, target, family, context);
+        session_traces(family, record, rollout, form, content, context)
+    };
+    let mut by_destination = vec![(first.clone(), traces_for(&first.target, record.content)?)];
+    for further in launch.further.iter().filter(|further| further.target != first.target) {
+        let traces = traces_for(&further.target, record.content.max(further.content))?;
+        by_destination.push((Destination::from_further(further), traces));
+    }
+    let is_empty = by_destination.iter().all(|(_, traces)| traces.is_empty());
+    // A turn that runs has no trace yet in a target that keeps each span once.
+    let is_waiting = first.target.is_append_only() && !family.members.is_empty();
+    let open = if is_empty && !is_waiting { Vec::new() } else { open_turns(family, rollout, context.home()) };
+    Ok(Some(ThreadTraces { by_destination, open }))
 }
 
 /// A thread that a launch wrote: its sessions, and how they become traces.
@@ -167,11 +186,11 @@ pub fn traces_of(launch: &Launch, context: &Context) -> Vec<(ThreadId, Destinati
     let paths = &context.paths;
     let of = |claim: Claim| {
         let made = thread_traces(&claim, launch, context).ok().flatten();
-        let traces = made.map(|made| made.traces).unwrap_or_default();
-        let record = ThreadRecord::load(&paths.threads(), &claim.thread).unwrap_or_default();
-        let destination = first_destination(&record, &claim.thread, &receipts(paths));
-        let destination = destination.unwrap_or_else(|| launch.destination.clone());
-        traces.into_iter().map(move |trace| (claim.thread.clone(), destination.clone(), trace))
+        let all = made.map(|made| made.by_destination).unwrap_or_default();
+        let each = all.into_iter().flat_map(|(destination, traces)| {
+            traces.into_iter().map(move |trace| (destination.clone(), trace))
+        });
+        each.map(move |(destination, trace)| (claim.thread.clone(), destination, trace))
     };
     claims_of(launch, paths).claims.into_iter().flat_map(of).collect()
 }

@@ -72,13 +72,13 @@ fn later_turns(entry: &Entry, context: &Context) -> Option<Imported> {
     let (family, rollout) = gather::family(own, &mut shelf, &read);
     let destination = Destination { target: entry.target.clone(), experiment: entry.experiment.clone() };
     let (granularity, answers) = (Granularity::Session, &Answers::default());
-    let toward = Toward { destination: &destination, granularity, answers };
+    let toward = Toward { destination: &destination, further: &[], granularity, answers };
     import(&thread, &family, &rollout, toward, context).ok()?
 }
 
 fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<ArchivedOutcome, SpoolError> {
     let spool = spool(&context.paths);
-    let lock = spool.lock(Lane::from_target(&archived.target), PATIENCE)?;
+    let lock = spool.lock(&Lane::from_target(&archived.target), PATIENCE)?;
     let _lock = lock.ok_or(SpoolError::Busy)?;
     let aside = archived
         .paths
@@ -117,6 +117,7 @@ mod tests {
             let family = Family::gather(read(&file, Writer::Gone).unwrap(), |_| Vec::new());
             let thread = ThreadId::from_meta(&family.members[0].session.meta.id).unwrap();
             let toward = Toward {
+                further: &[],
                 destination: &destination,
                 granularity: Granularity::Session,
                 answers: &Answers::default(),

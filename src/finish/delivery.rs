@@ -2,14 +2,13 @@
 
 use super::context::Context;
 use super::continuation::{ArchivedOutcome, continue_archived};
+use super::lanes::Lanes;
 use crate::base::notice;
-use crate::queue::drain::{Archived, DeliveryRequest, DrainError, DrainStep, Drained, Waiting, drain};
+use crate::queue::drain::{Archived, DeliveryRequest, DrainError, DrainStep, Drained, Waiting};
 use crate::queue::spool::Spool;
 use crate::queue::thread_history::MOST_PARTS;
 use crate::queue::{receipts, spool};
 use jiff::Timestamp;
-use mlflow_store::exporter::Patience;
-use mlflow_store::target::{Experiment, Target};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -55,15 +54,11 @@ pub fn deliver(request: &DeliveryRequest, context: &Context) -> Result<Drained, 
     }
     let access = context.access();
     let until = request.budget.map(|budget| Instant::now() + budget);
+    let (spool, receipts) = (spool(&context.paths), receipts(&context.paths));
+    let lanes = Lanes { spool: &spool, receipts: &receipts, access: &access, until };
     let once = |progress: &dyn Fn(&DrainStep)| {
         let budget = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let request = DeliveryRequest { budget, progress, ..*request };
-        let DeliveryRequest { is_asked_to_end, retrying, .. } = request;
-        let patience = Patience { until, is_asked_to_end, retrying };
-        let connect = |target: &Target, experiment: &Experiment| {
-            mlflow_store::exporter(target, experiment, &access, patience)
-        };
-        drain(&spool(&context.paths), &receipts(&context.paths), &request, connect)
+        lanes.drain(&DeliveryRequest { budget, progress, ..*request })
     };
     let mut drained = once(request.progress);
     // The trace that continues an archived one may be archived itself.

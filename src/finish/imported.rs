@@ -12,11 +12,12 @@ use crate::queue::receipts;
 use crate::queue::target_state::{Answers, Presence, TargetState};
 use crate::queue::thread_history::{first_destination, granularity_of};
 use crate::redact::Redacted;
-use crate::settings::modes::Granularity;
+use crate::settings::further_targets::FurtherTarget;
+use crate::settings::modes::{Content, Granularity};
 use codex_session::session::family::Family;
 use codex_session::thread::ThreadId;
 use mlflow_store::lost_traces::ExperimentState;
-use mlflow_store::target::Experiment;
+use mlflow_store::target::{Experiment, Target};
 use std::path::Path;
 
 /// A session's traces; nothing is written yet.
@@ -26,6 +27,8 @@ pub struct Imported {
     pub traces: Vec<(Redacted, TargetState)>,
     /// Where they go: a thread stays where it was first sent.
     pub destination: Destination,
+    /// The traces for further targets.
+    pub further: Vec<(Destination, Vec<(Redacted, TargetState)>)>,
     /// The target is sent every span, not only those that it lacks.
     pub is_whole: bool,
 }
@@ -34,6 +37,7 @@ pub struct Imported {
 #[derive(Clone, Copy)]
 pub struct Toward<'a> {
     pub destination: &'a Destination,
+    pub further: &'a [FurtherTarget],
     pub granularity: Granularity,
     pub answers: &'a Answers,
 }
@@ -82,12 +86,15 @@ pub fn import(
     context: &Context,
 ) -> Result<Option<Imported>, AssembleError> {
     let receipts = receipts(&context.paths);
-    let Toward { destination: now, granularity: asked, answers } = toward;
+    let Toward { destination: now, further, granularity: asked, answers } = toward;
     let ImportTerms { record, granularity, mut destination } =
         ImportTerms::find(thread, now, asked, context)?;
     let content = record.content;
-    let form = TraceForm::choose(granularity, &destination.target, family, context);
-    let traces = session_traces(family, &record, rollout, form, content, context)?;
+    let traces_for = |target: &Target, content: Content| {
+        let form = TraceForm::choose(granularity, target, family, context);
+        session_traces(family, &record, rollout, form, content, context)
+    };
+    let traces = traces_for(&destination.target, content)?;
     if traces.is_empty() {
         return Ok(None);
     }
@@ -96,25 +103,35 @@ pub fn import(
     if traces.iter().any(is_homeless) {
         destination = rehoused(destination, now);
     }
-    let with_state = |trace: Redacted| {
-        let state = TargetState::new(&trace, &destination.target, &receipts, answers);
-        (trace, state)
+    let with_states = |traces: Vec<Redacted>, target: &Target| -> Vec<(Redacted, TargetState)> {
+        let state = |trace: &Redacted| TargetState::new(trace, target, &receipts, answers);
+        traces.into_iter().map(|trace| (trace.clone(), state(&trace))).collect()
     };
-    let traces = traces.into_iter().map(with_state).collect();
-    Ok(Some(Imported { traces, destination, is_whole: answers.is_all_wanted }))
+    let mut others = Vec::new();
+    for one in further.iter().filter(|one| one.target != destination.target) {
+        let traces = traces_for(&one.target, content.max(one.content))?;
+        others.push((Destination::from_further(one), with_states(traces, &one.target)));
+    }
+    let traces = with_states(traces, &destination.target);
+    Ok(Some(Imported { traces, destination, further: others, is_whole: answers.is_all_wanted }))
 }
 
 impl Imported {
     /// That of the trace of which the target lacks most.
     pub fn target_state(&self) -> TargetState {
-        self.traces.iter().map(|(_, state)| *state).min().unwrap_or(TargetState::Unchanged)
+        let further = self.further.iter().flat_map(|(_, traces)| traces);
+        let states = self.traces.iter().chain(further).map(|(_, state)| *state);
+        states.min().unwrap_or(TargetState::Unchanged)
     }
 
     /// Puts what the target lacks into the spool. No thread record is written: it holds what launches know.
     pub fn put(self, context: &Context) -> Result<(), PutError> {
-        for (trace, state) in self.traces.into_iter().filter(|(_, state)| state.must_be_sent()) {
-            let is_lost = state == TargetState::Lost || self.is_whole;
-            put_imported(trace, is_lost, &self.destination, &context.paths)?;
+        let first = (self.destination, self.traces);
+        for (destination, traces) in std::iter::once(first).chain(self.further) {
+            for (trace, state) in traces.into_iter().filter(|(_, state)| state.must_be_sent()) {
+                let is_lost = state == TargetState::Lost || self.is_whole;
+                put_imported(trace, is_lost, &destination, &context.paths)?;
+            }
         }
         Ok(())
     }
@@ -140,7 +157,6 @@ fn rehoused(first: Destination, now: &Destination) -> Destination {
 mod tests {
     use super::*;
     use jiff::Timestamp;
-    use mlflow_store::target::Target;
 
     #[test]
     fn a_trace_whose_experiment_is_gone_goes_where_settings_say_but_only_in_the_same_place() {

@@ -14,6 +14,7 @@ pub mod followed_launch;
 pub mod gather;
 pub mod imported;
 mod in_launcher;
+mod lanes;
 mod notices;
 pub mod open_turns;
 mod plan;

@@ -101,7 +101,8 @@ impl TraceForm {
             _ if target.is_append_only() => TraceForm::EndedTurns,
             Granularity::Turn => TraceForm::Turns,
             Granularity::Session => {
-                part_of(family, &receipts(&context.paths)).map_or(TraceForm::Session, TraceForm::Continuation)
+                let part = part_of(family, target, &receipts(&context.paths));
+                part.map_or(TraceForm::Session, TraceForm::Continuation)
             }
         }
     }
@@ -158,11 +159,11 @@ fn allowed(family: &Family, asked: Content, home: &CodexHome) -> Option<Content>
 
 /// The part of the session that is current; None for the session's own trace, where that is not archived, or holds
 /// all turns.
-fn part_of(family: &Family, receipts: &Receipts) -> Option<Continuation> {
+fn part_of(family: &Family, target: &Target, receipts: &Receipts) -> Option<Continuation> {
     let session = &family.members.first()?.session;
     let (mut part, mut id) = (None, trace_of_thread(&session.meta.id));
     for number in 1..=MOST_PARTS {
-        let Some(kept) = receipts.archived(id) else { break };
+        let Some(kept) = receipts.get(id, target).filter(|kept| kept.receipt.archived) else { break };
         let begin = part.map_or(0, |part: Continuation| part.from);
         let has = |span| kept.receipt.spans.contains_key(&span);
         let from = first_missing_turn(family, begin, &has, kept.rank.ended_at);

@@ -8,16 +8,18 @@ use super::context::Context;
 use crate::base::log::quietly;
 use crate::base::paths::Paths;
 use crate::claim::launch_record::{Destination, Launch};
-use crate::queue::spool::list::EntryState;
+use crate::queue::spool::list::{EntryState, Listed};
 use crate::queue::{receipts, spool};
 use crate::settings::wait::SUMMARY;
 use codex_session::thread::ThreadId;
 use common::printable::masked;
 use mlflow_store::page_address;
+use mlflow_store::target::Target;
 use mlflow_store::target::access::Access;
 use mlflow_store::trace::Trace;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -59,6 +61,8 @@ struct Thread {
     link: Option<String>,
     delivery: Delivery,
     reason: Option<String>,
+    /// Its figures repeat those of the thread's first target.
+    is_further_target: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -82,12 +86,14 @@ pub(super) fn write(context: &Context, launch: &Launch, notice: Option<&str>) {
     }
     let written = quietly(|| {
         let access = context.access();
-        let threads = traces_of(launch, context)
-            .iter()
-            .map(|(thread, destination, trace)| {
-                Thread::new(thread, destination, trace, &access, &context.paths)
-            })
-            .collect();
+        let traces = traces_of(launch, context);
+        let mut first: BTreeMap<&ThreadId, &Destination> = BTreeMap::new();
+        let mut threads = Vec::new();
+        for (thread, destination, trace) in &traces {
+            let is_first = *first.entry(thread).or_insert(destination) == destination;
+            let summary = Thread::new(thread, destination, trace, &access, &context.paths);
+            threads.push(Thread { is_further_target: !is_first, ..summary });
+        }
         let (launch_id, exit) = (&*launch.id, launch.exit);
         store(&file, &Summary { version: VERSION, launch_id, exit, threads, notice })
     });
@@ -119,7 +125,7 @@ impl Thread {
         let receipt = receipts(paths).get(trace.id, target).map(|kept| kept.receipt);
         let (delivery, reason) = match &receipt {
             Some(receipt) if receipt.holds_all(trace) => (Delivery::Delivered, None),
-            _ => waiting(trace, paths),
+            _ => waiting(trace, target, paths),
         };
         let json = |key: &str| -> Value {
             trace.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
@@ -141,13 +147,17 @@ impl Thread {
             experiment_id,
             delivery,
             reason,
+            is_further_target: false,
         }
     }
 }
 
 /// Why the target does not have it, as far as the spool knows.
-fn waiting(trace: &Trace, paths: &Paths) -> (Delivery, Option<String>) {
-    let listed = spool(paths).list().into_iter().rev().find(|listed| listed.trace == trace.id);
+fn waiting(trace: &Trace, target: &Target, paths: &Paths) -> (Delivery, Option<String>) {
+    let is_it = |listed: &Listed| {
+        listed.trace == trace.id && listed.target.as_ref().is_none_or(|known| known == target)
+    };
+    let listed = spool(paths).list().into_iter().rev().find(is_it);
     match listed.map(|listed| listed.state) {
         Some(EntryState::Quarantined(reason)) => (Delivery::SetAside, Some(masked(&reason).into_owned())),
         Some(EntryState::Paused(rest)) => (Delivery::Waiting, Some(masked(&rest.reason).into_owned())),

@@ -7,7 +7,7 @@ use crate::base::paths::Paths;
 use crate::base::world::World;
 use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
-use crate::queue::spool::entry::Entry;
+use crate::queue::spool::entry::{Entry, Head};
 use crate::queue::spool::{Spool, SpoolError};
 use crate::redact::Redacted;
 use codex_session::thread::ThreadId;
@@ -66,7 +66,11 @@ pub fn put_imported(
     }
     let spool = spool(paths);
     let entry = entry(trace, destination);
-    let newest = spool.paths().into_iter().rfind(|path| Spool::trace_of(path) == Some(entry.trace.id));
+    let is_form = |path: &PathBuf| {
+        Spool::trace_of(path) == Some(entry.trace.id)
+            && Head::load(path).is_ok_and(|head| head.target == entry.target)
+    };
+    let newest = spool.paths().into_iter().rfind(is_form);
     if newest.is_some_and(|path| Entry::load(&path).is_ok_and(|waiting| waiting == entry)) {
         return Ok(());
     }

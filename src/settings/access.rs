@@ -16,7 +16,7 @@ pub fn read(world: &World) -> Access {
 
 pub fn with_file(world: &World, file: &ConfigFile) -> Access {
     let base = world.cwd.as_deref().unwrap_or(Path::new("/"));
-    Access::new(&world.variables, &file.variables(), world.home.clone(), base)
+    Access::new(&world.variables, &file.variables(), &file.targets(), world.home.clone(), base)
 }
 
 /// The workspace that the settings name for a server. The environment and the file each name one for their own

@@ -1,5 +1,6 @@
 //! The configuration file, `mlflow_config.json` in Codex's home: reads it, and changes keys without losing others.
 
+use super::further_targets::KEYS;
 use common::disk;
 use common::variables::Variables;
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ const ENVIRONMENT: &str = "environment";
 const SESSIONS_DIR: &str = "sessions_dir";
 const REDACTION: &str = "redaction";
 const TAGS: &str = "tags";
+const TARGETS: &str = "targets";
 
 /// The file's content. Unknown keys are no error; a change keeps them.
 #[derive(Clone, Default, PartialEq)]
@@ -92,6 +94,54 @@ impl ConfigFile {
         self.object.get(REDACTION).filter(|redaction| !redaction.is_null())
     }
 
+    /// The variables of each further target: its own keys, and those of its `environment`.
+    pub fn targets(&self) -> Vec<Variables> {
+        let entries = self.object.get(TARGETS).and_then(Value::as_array).into_iter().flatten();
+        let variables = |entry: &Value| {
+            let text = |value: &Value| {
+                value.as_str().map(str::to_owned).or_else(|| Some(value.as_u64()?.to_string()))
+            };
+            let own = KEYS.iter().filter_map(|(key, name)| Some((name.to_string(), text(entry.get(key)?)?)));
+            let environment = entry.get(ENVIRONMENT).and_then(Value::as_object).into_iter().flatten();
+            let others = environment.filter_map(|(name, value)| Some((name.clone(), text(value)?)));
+            others.chain(own).collect()
+        };
+        entries.map(variables).collect()
+    }
+
+    /// Adds a further target, or changes the one that `is_it` knows by its address. Keys without a value are removed.
+    pub fn set_target(&mut self, keys: &[(&str, Option<&str>)], is_it: impl Fn(&str) -> bool) {
+        let targets = self.object.entry(TARGETS).or_insert_with(|| json!([]));
+        if !targets.is_array() {
+            *targets = json!([]);
+        }
+        let targets = targets.as_array_mut().expect("a list was put there");
+        let known = targets.iter().position(|entry| address_of(entry).is_some_and(&is_it));
+        let place = known.unwrap_or_else(|| {
+            targets.push(json!({}));
+            targets.len() - 1
+        });
+        let entry = targets[place].as_object_mut().expect("an entry with an address is an object");
+        for (key, value) in keys {
+            match value {
+                Some(value) => _ = entry.insert(key.to_string(), (*value).into()),
+                None => _ = entry.shift_remove(*key),
+            }
+        }
+    }
+
+    /// Removes the further targets that `is_it` knows by their addresses. False if there was none.
+    pub fn remove_target(&mut self, is_it: impl Fn(&str) -> bool) -> bool {
+        let Some(targets) = self.object.get_mut(TARGETS).and_then(Value::as_array_mut) else { return false };
+        let before = targets.len();
+        targets.retain(|entry| !address_of(entry).is_some_and(&is_it));
+        let is_removed = targets.len() < before;
+        if targets.is_empty() {
+            self.object.shift_remove(TARGETS);
+        }
+        is_removed
+    }
+
     /// The tags of traces; None for a value that is no text, number or truth value.
     pub fn tags(&self) -> Vec<(String, Option<String>)> {
         let tags = self.object.get(TAGS).and_then(Value::as_object).into_iter().flatten();
@@ -144,6 +194,10 @@ pub fn keep_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     let aside = free.into_iter().find(|aside| !aside.exists()).expect("one of all names is free");
     disk::write_private(&aside, &fs::read(path)?)?;
     Ok(aside)
+}
+
+fn address_of(target: &Value) -> Option<&str> {
+    target.get("tracking_uri")?.as_str()
 }
 
 fn kind_of(value: &Value) -> &'static str {

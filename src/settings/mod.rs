@@ -5,6 +5,7 @@ mod caller;
 mod ci_job;
 pub mod file;
 pub mod folder_policy;
+pub mod further_targets;
 pub mod launch_context;
 pub mod modes;
 mod sampling;
@@ -15,6 +16,7 @@ pub mod wait;
 
 use self::file::{ConfigFile, FileState};
 use self::folder_policy::FolderPolicy;
+use self::further_targets::{FurtherTarget, further_targets};
 use self::launch_context::LaunchContext;
 use self::modes::{CONTENT, Content, ENABLED, GRANULARITY, Granularity, IMAGES, LIVE, Live, parse_switch};
 use crate::base::paths::CodexHome;
@@ -23,13 +25,15 @@ use common::variables::Variables;
 use mlflow_store::target::{DEFAULT_EXPERIMENT, EXPERIMENT_ID, EXPERIMENT_NAME, Experiment, Target};
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
-use tracking_target::TargetSources;
+use tracking_target::{Chosen, TargetSources};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     pub tracing: Setting<Tracing>,
     pub target: Setting<Target>,
     pub experiment: Setting<Experiment>,
+    /// Targets that get traces too.
+    pub further: Vec<FurtherTarget>,
     pub content: Setting<Content>,
     /// Applies to threads without a trace. Others keep the granularity of their first trace.
     pub granularity: Setting<Granularity>,
@@ -147,7 +151,8 @@ impl Settings {
             }
         };
         let has_consent = matches!(asked, Some((Some(true), ..)));
-        let (target, of_target) = TargetSources { variables, file, base, home, has_consent }.choose();
+        let sources = TargetSources { variables, file, base, home, has_consent };
+        let Chosen { target, collector, problems: of_target } = sources.choose();
         problems.extend(of_target);
         // The author of an unknown word wanted a restriction.
         let content = parsed(value_of(CONTENT), Content::parse, Content::Metadata, &mut |word| {
@@ -156,6 +161,13 @@ impl Settings {
             ));
         });
         let experiment = experiment(variables, file, target.source);
+        let (mut further, of_further) = further_targets(file, &target.value, base);
+        problems.extend(of_further);
+        // MLflow's dual export.
+        further.extend(collector.filter(|one| further.iter().all(|it| it.target != *one)).map(|target| {
+            let (experiment, content) = (experiment.value.clone(), Content::Full);
+            FurtherTarget { target, experiment, content, live: None }
+        }));
         let sessions_dir = match file.sessions_dir(home.path()) {
             Some(value) => Setting { value, source: Source::File },
             None => Setting { value: home.sessions(), source: Source::Default },
@@ -186,6 +198,7 @@ impl Settings {
             tracing,
             target,
             experiment,
+            further,
             content,
             granularity,
             live,

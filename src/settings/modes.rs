@@ -41,7 +41,8 @@ pub enum Granularity {
 }
 
 /// When a trace is brought up to date while Codex works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub enum Live {
     /// With every change.
     #[default]

@@ -1,7 +1,7 @@
 //! Where traces go: MLflow's variable names a server or a store, OpenTelemetry's name a collector.
 
 use super::file::ConfigFile;
-use super::modes::ENABLED;
+use super::modes::{ENABLED, parse_switch};
 use super::{Setting, Source, access};
 use crate::base::paths::CodexHome;
 use common::variables::Variables;
@@ -20,30 +20,48 @@ pub(super) struct TargetSources<'a> {
     pub(super) has_consent: bool,
 }
 
+/// MLflow's switch: a collector gets traces in addition to the server, instead of replacing it.
+const DUAL: &str = "MLFLOW_TRACE_ENABLE_OTLP_DUAL_EXPORT";
+
+/// Where traces go.
+pub(super) struct Chosen {
+    pub(super) target: Setting<Target>,
+    /// A collector that gets them too.
+    pub(super) collector: Option<Target>,
+    /// Sentences about what cannot be followed.
+    pub(super) problems: Vec<String>,
+}
+
 impl TargetSources<'_> {
-    /// The target, and sentences about what cannot be followed.
-    ///
-    /// As in MLflow 3.17 and 3.18, a collector replaces the server. One of the environment does not replace a server that
+    /// As in MLflow 3.17 and 3.18, a collector replaces the server, or gets traces too. One of the environment does not replace a server that
     /// only the file names: most programs on a machine share the variables of collectors.
-    pub(super) fn choose(self) -> (Setting<Target>, Vec<String>) {
+    pub(super) fn choose(self) -> Chosen {
         let mut problems = Vec::new();
-        if let Some(target) = self.collector(&mut problems) {
-            return (target, problems);
+        let is_dual = self.is_dual();
+        let collector = self.collector(is_dual, &mut problems);
+        if let Some(target) = collector.clone().filter(|_| !is_dual) {
+            return Chosen { target, collector: None, problems };
         }
         let target = self.server(&mut problems).unwrap_or_else(|| self.local());
-        (self.with_workspace(target, &mut problems), problems)
+        let target = self.with_workspace(target, &mut problems);
+        Chosen { target, collector: collector.map(|collector| collector.value), problems }
+    }
+
+    fn is_dual(self) -> bool {
+        let text = self.variables.text(DUAL).map(str::to_owned).or_else(|| self.file.text(DUAL));
+        text.and_then(|word| parse_switch(&word)) == Some(true)
     }
 
     fn local(self) -> Setting<Target> {
         Setting { value: Target::Sqlite(self.home.state().join("mlflow.db")), source: Source::Default }
     }
 
-    fn collector(self, problems: &mut Vec<String>) -> Option<Setting<Target>> {
+    fn collector(self, is_dual: bool, problems: &mut Vec<String>) -> Option<Setting<Target>> {
         let has_server = |variables: &Variables| variables.text(TRACKING_URI).is_some();
         let of_file = self.file.variables();
         let in_environment = collector::named_in(self.variables)
-            .filter(|_| self.has_consent && (has_server(self.variables) || !has_server(&of_file)));
-        let in_file = || collector::named_in(&of_file).filter(|_| !has_server(self.variables));
+            .filter(|_| self.has_consent && (is_dual || has_server(self.variables) || !has_server(&of_file)));
+        let in_file = || collector::named_in(&of_file).filter(|_| is_dual || !has_server(self.variables));
         let source = |named: NamedCollector| Setting {
             value: named.target,
             source: Source::Environment(named.variable),
@@ -94,14 +112,34 @@ mod tests {
     use crate::base::world::World;
     use crate::settings::Settings;
 
-    fn decided(variables: &[(&str, &str)], file: &[(&str, &str)]) -> (String, Source, usize) {
+    fn settings(variables: &[(&str, &str)], file: &[(&str, &str)]) -> Settings {
         let world = World { variables: Variables::from([("CODEX_HOME", "/home")]), ..World::default() };
         let home = CodexHome::from_world(&world).unwrap();
         let mut configured = ConfigFile::default();
         file.iter().for_each(|(name, value)| configured.set(name, Some(value)));
         let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let settings = Settings::decide(&variables, &configured, Path::new("/here"), &home);
+        Settings::decide(&variables, &configured, Path::new("/here"), &home)
+    }
+
+    fn decided(variables: &[(&str, &str)], file: &[(&str, &str)]) -> (String, Source, usize) {
+        let settings = settings(variables, file);
         (settings.target.value.to_string(), settings.target.source, settings.problems.len())
+    }
+
+    #[test]
+    fn with_mlflows_dual_export_a_collector_gets_traces_too() {
+        let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+        let further = |variables: &[(&str, &str)], file: &[(&str, &str)]| {
+            let further = settings(variables, file).further.into_iter();
+            further.map(|one| one.target.to_string()).collect::<Vec<_>>()
+        };
+        let there = ["otlp+http://collector:4318/v1/traces"];
+        let (on, server) = ((ENABLED, "true"), (TRACKING_URI, "http://mlflow:5000"));
+        assert_eq!(further(&[collector, (DUAL, "true"), on], &[]), there);
+        assert_eq!(further(&[collector, (DUAL, "true")], &[on, server]), there);
+        assert_eq!(further(&[], &[on, server, collector, (DUAL, "true")]), there);
+        assert_eq!(further(&[collector, (DUAL, "true")], &[]), [""; 0], "without consent");
+        assert_eq!(further(&[collector, on], &[]), [""; 0]);
     }
 
     #[test]
@@ -126,6 +164,7 @@ mod tests {
             (&[(COLLECTOR, "http://collector:4317"), on], &[], local, Source::Default, 1),
             (&[(TRACKING_URI, "otlp+http://collector:4318"), on], &[], there, environment(TRACKING_URI), 0),
             (&[(TRACKING_URI, "otlp+http://collector:4318")], &[], local, Source::Default, 1),
+            (&[collector, server, on, (DUAL, "true")], &[], at, environment(TRACKING_URI), 0),
         ];
         for (variables, file, target, source, problems) in table {
             let expected = ((*target).to_owned(), *source, *problems);

@@ -154,6 +154,11 @@ pub const OF_COLLECTORS: &[Variable] = &[
     ),
     open("OTEL_EXPORTER_OTLP_ENDPOINT", "the same without the path `/v1/traces`", ""),
     open(
+        "MLFLOW_TRACE_ENABLE_OTLP_DUAL_EXPORT",
+        "`true`: the collector of these variables gets traces too, and the server stays",
+        "`false`",
+    ),
+    open(
         "MLFLOW_ENABLE_OTLP_EXPORTER",
         "`false`: the collector of these variables is for other programs",
         "`true`",

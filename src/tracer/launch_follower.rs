@@ -1,6 +1,7 @@
 //! Follows a launch while Codex works: its record, its session files, and its traces in their targets.
 
-use super::live_threads::{IDLE, LiveThreads};
+use super::live_targets::LiveTargets;
+use super::live_threads::IDLE;
 use super::pace::cpu_time;
 use super::thread_source::ThreadSource;
 use crate::claim::claims::certain_claims_of;
@@ -34,7 +35,7 @@ pub(super) struct LaunchFollower<'c, 'w> {
     /// Readable when Codex ends.
     ending: Option<OwnedFd>,
     changes: Changes,
-    threads: LiveThreads,
+    threads: LiveTargets,
     claims: BTreeMap<ThreadId, Claim>,
     /// What was searched: threads that Codex held, files that its interface logged.
     searched: BTreeSet<ThreadId>,
@@ -56,7 +57,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
     ) -> io::Result<LaunchFollower<'c, 'w>> {
         let (changes, now) = (Changes::begin(context.home().path()), Instant::now());
         let mut follower = LaunchFollower {
-            threads: LiveThreads::new(context)?,
+            threads: LiveTargets::new(context, &launch.further)?,
             context,
             record,
             ending: launch.child.as_ref().and_then(Process::ending),
@@ -105,7 +106,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
         let patience = next.map_or(patience, |next| next.saturating_duration_since(now).min(patience));
         let stdin = self.launcher.as_ref().map(AsFd::as_fd);
         let ending = self.ending.as_ref().filter(|_| self.launcher.is_none()).map(AsFd::as_fd);
-        let wakes = [stdin, ending, Some(self.threads.wakes())].into_iter().flatten();
+        let wakes = [stdin, ending].into_iter().flatten().chain(self.threads.wakes());
         self.changes.wait(wakes, patience);
         self.hear_launcher();
     }
@@ -142,7 +143,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
     fn take_changes(&mut self) {
         let (now, changed) = (Instant::now(), self.changes.take());
         self.is_search_wanted |= !changed.is_empty();
-        changed.iter().for_each(|file| _ = self.threads.file_changed(file, now));
+        changed.iter().for_each(|file| self.threads.file_changed(file, now));
     }
 
     /// Whether evidence of the launch leads to no thread that is followed yet.
@@ -165,7 +166,7 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
         let before = cpu_time();
         for claim in certain_claims_of(&self.launch, &self.context.paths) {
             self.searched.insert(claim.thread.clone());
-            self.threads.add(claim.thread.clone(), now);
+            self.threads.add(&claim.thread, now);
             self.claims.insert(claim.thread.clone(), claim);
         }
         let held = self.launch.claims.iter().map(|claim| claim.thread.clone());
@@ -187,8 +188,8 @@ impl<'c, 'w> LaunchFollower<'c, 'w> {
         for sub_agent in threads.update(source, context, now) {
             self.searched.remove(&sub_agent);
         }
-        let cache = &self.threads.cache;
-        self.missing.retain(|prompt| !cache.holds_prompt(prompt));
+        let threads = &self.threads;
+        self.missing.retain(|prompt| !threads.holds_prompt(prompt));
     }
 }
 

@@ -24,9 +24,6 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The wait for a local store that another process writes to.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// How long an update that is under way at Codex's end may take until it is broken off.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 pub(super) struct Update {
     pub thread: ThreadId,
     pub trace: Redacted,
@@ -114,11 +111,11 @@ impl LiveSender {
         answers
     }
 
-    /// The answers that are left. What is under way arrives soon or is broken off: after this, nothing overtakes the
-    /// trace's final form.
-    pub(super) fn stop(mut self) -> Vec<Answer> {
+    /// The answers that are left. What is under way arrives until then or is broken off: after this, nothing overtakes
+    /// the trace's final form.
+    pub(super) fn stop(mut self, until: Instant) -> Vec<Answer> {
         self.updates = None;
-        let (until, mut answers) = (Instant::now() + PATIENCE, Vec::new());
+        let mut answers = Vec::new();
         while answers.len() < self.under_way
             && let Ok(answer) = self.answers.recv_timeout(until.saturating_duration_since(Instant::now()))
         {

@@ -11,6 +11,7 @@ use crate::finish::context::Context;
 use crate::finish::session_traces::{AssembleError, BuiltTraces, TraceForm, built_traces, redactor};
 use crate::queue::receipts;
 use crate::queue::receipts::Receipts;
+use crate::settings::further_targets::FurtherTarget;
 use codex_session::rollout::thread_files::{Parts, ThreadFiles};
 use codex_session::session::family::Family;
 use codex_session::session::model::TurnStatus;
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 
 pub(super) struct LiveThread {
     thread: ThreadId,
+    /// None where its traces go to its first target.
+    further: Option<FurtherTarget>,
     /// Where its traces go; known after the first build.
     destination: Option<Destination>,
     /// Of the thread alone; None until it is looked for (again).
@@ -72,9 +75,10 @@ pub(super) enum Occasion {
 }
 
 impl LiveThread {
-    pub(super) fn new(thread: ThreadId, now: Instant) -> LiveThread {
+    pub(super) fn new(thread: ThreadId, further: Option<FurtherTarget>, now: Instant) -> LiveThread {
         LiveThread {
             thread,
+            further,
             destination: None,
             files: None,
             read: BTreeSet::new(),
@@ -147,7 +151,7 @@ impl LiveThread {
             ThreadReading::Thread(written) => written,
         };
         let context = inputs.context;
-        let WrittenThread { family, rollout, record, granularity } = *written;
+        let WrittenThread { family, rollout, mut record, granularity } = *written;
         if record.is_left_out {
             return Ok(Some(Vec::new()));
         }
@@ -157,6 +161,18 @@ impl LiveThread {
         let destination = match &self.destination {
             Some(known) => known.clone(),
             None => source.destination(&self.thread, context)?,
+        };
+        let destination = match &self.further {
+            // A thread stays where it was first sent.
+            Some(further) if further.target == destination.target && self.destination.is_none() => {
+                self.is_given_up = true;
+                return Ok(Some(Vec::new()));
+            }
+            Some(further) => {
+                record.content = record.content.max(further.content);
+                Destination::from_further(further)
+            }
+            None => destination,
         };
         self.destination = Some(destination.clone());
         match occasion(&destination) {

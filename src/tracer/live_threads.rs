@@ -9,10 +9,12 @@ use crate::claim::launch_record::Destination;
 use crate::finish::context::Context;
 use crate::queue::receipts;
 use crate::queue::receipts::Receipts;
+use crate::settings::further_targets::FurtherTarget;
 use crate::settings::modes::Live;
 use codex_session::rollout::thread_files::{ThreadFiles, ThreadOrigin};
 use codex_session::thread::ThreadId;
 use launch::detached;
+use mlflow_store::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -35,6 +37,8 @@ const MUCH_WORK: Duration = Duration::from_millis(50);
 
 pub struct LiveThreads {
     pub cache: SessionCache,
+    /// The target of the traces; None where each thread has its first one.
+    further: Option<FurtherTarget>,
     shelf: ThreadFiles,
     threads: BTreeMap<ThreadId, LiveThread>,
     /// Files that belong to none of them.
@@ -50,9 +54,10 @@ pub struct LiveThreads {
 }
 
 impl LiveThreads {
-    pub fn new(context: &Context) -> io::Result<LiveThreads> {
+    pub fn new(context: &Context, further: Option<FurtherTarget>) -> io::Result<LiveThreads> {
         Ok(LiveThreads {
             cache: SessionCache::default(),
+            further,
             shelf: ThreadFiles::new(context.home().path()),
             threads: BTreeMap::new(),
             foreign: BTreeSet::new(),
@@ -72,7 +77,7 @@ impl LiveThreads {
 
     pub fn add(&mut self, thread: ThreadId, now: Instant) {
         self.foreign.clear();
-        let new = || LiveThread::new(thread.clone(), now);
+        let new = || LiveThread::new(thread.clone(), self.further.clone(), now);
         self.threads.entry(thread.clone()).or_insert_with(new);
     }
 
@@ -140,7 +145,9 @@ impl LiveThreads {
             };
             is_load |= !thread.is_in_memory();
             let wholes_only = thread.takes_wholes_only();
-            let occasion = |destination: &Destination| match settings.live_for(&destination.target) {
+            let own = self.further.as_ref().and_then(|further| further.live);
+            let live_for = |target: &Target| own.unwrap_or_else(|| settings.live_for(target));
+            let occasion = |destination: &Destination| match live_for(&destination.target) {
                 Live::On if !wholes_only => Occasion::Change,
                 Live::On | Live::Turn => Occasion::TurnsEnd,
                 Live::Off => Occasion::Never,
@@ -219,11 +226,11 @@ impl LiveThreads {
         }
     }
 
-    /// Sends nothing more. Receipts hold what targets took.
-    pub fn end(self, context: &Context) {
+    /// Sends nothing more; what is under way then is broken off. Receipts hold what targets took.
+    pub fn end(self, context: &Context, until: Instant) {
         let LiveThreads { cache, mut threads, sender, receipts, .. } = self;
         let now = Instant::now();
-        for Answer { thread, trace, outcome } in sender.stop() {
+        for Answer { thread, trace, outcome } in sender.stop(until) {
             let _ = threads.get_mut(&thread).map(|thread| thread.answered(trace, outcome, &receipts, now));
         }
         threads.values_mut().for_each(|thread| thread.unload(&cache, context));

@@ -7,6 +7,7 @@
 
 mod launch_follower;
 mod live_sender;
+mod live_targets;
 mod live_thread;
 pub mod live_threads;
 pub mod live_trace;

@@ -197,7 +197,7 @@ fn the_spool_and_the_receipts_of_0_1_are_read() {
     );
     let tries = EntryTries::load(waiting).expect("tries of 0.1");
     assert_eq!((tries.pause.failures, tries.own, tries.alone, tries.open), (2, 2, 0, true));
-    let backoff = spool.backoff(Lane::Remote);
+    let backoff = spool.backoff(&Lane::from_target(&target));
     let pause = backoff.get(&Target::Http("http://127.0.0.1:9".into())).expect("a pause of 0.1");
     assert_eq!(pause.failures, 2);
     let [quarantined] = &spool.quarantined()[..] else { panic!("one entry is in quarantine") };
@@ -275,7 +275,7 @@ fn files_of_a_later_version_stay_as_they_are_and_are_reported() {
         ("launches/later.jsonl".to_owned(), "{\"launch\":{\"version\":2,\"claims\":[]}}\n"),
         (format!("threads/{}.json", thread(9)), "{\"version\":2,\"wrote\":[]}"),
         ("unclaimed.json".to_owned(), "{\"version\":2,\"sessions\":[]}"),
-        (format!("receipts/{trace}.json"), "{\"version\":2,\"taken\":[]}"),
+        (format!("receipts/{trace}.json"), "{\"version\":3,\"taken\":[]}"),
     ];
     let paths = files.map(|(name, text)| {
         let path = home.state().join(name);

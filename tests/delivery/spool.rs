@@ -197,7 +197,7 @@ impl Model {
             let number = targets().iter().position(|known| known == target).expect("a target of the model");
             Ok(Box::new(ModelTarget(number, &self.targets_state)))
         };
-        drain(&self.spool(), &Receipts::new(self.receipts()), &request, connect)
+        drain(&self.spool(), &Receipts::new(self.receipts()), &request, &self.spool().lanes(), connect)
             .expect("no other process delivers")
     }
 

@@ -4,6 +4,7 @@ mod attributes;
 mod collector;
 mod faults;
 mod phoenix;
+mod several;
 
 use crate::LAUNCHER;
 use collector::{Collector, tree};

@@ -33,16 +33,29 @@ const FILL: Duration = Duration::from_secs(10);
 
 pub(super) fn check(survey: &Survey, context: &Context) -> Vec<Finding> {
     let (settings, access) = (context.settings(), context.access());
-    let (target, experiment) = (&settings.target.value, &settings.experiment.value);
-    let mut findings = vec![reached(target, &survey.target), credentials(target, &access, context.world)];
+    let first = (&settings.target.value, &settings.experiment.value, &survey.target);
+    let further = survey.further.iter().map(|(one, answer)| (&one.target, &one.experiment, answer));
+    let all = std::iter::once(first).chain(further);
+    all.flat_map(|(target, experiment, answer)| check_one(target, experiment, answer, &access, context))
+        .collect()
+}
+
+fn check_one(
+    target: &Target,
+    experiment: &Experiment,
+    answer: &Result<Readiness, ExportError>,
+    access: &Access,
+    context: &Context,
+) -> Vec<Finding> {
+    let mut findings = vec![reached(target, answer), credentials(target, access, context.world)];
     findings.extend(target.workspace().map(|name| Finding::ok("workspace", name)));
-    if let Ok(checked) = &survey.target {
+    if let Ok(checked) = answer {
         if !target.is_append_only() {
             findings.push(found(target, experiment, checked));
         }
         findings.extend(version(target, checked));
         findings.extend(checked.clock.map(|theirs| clock(theirs, Timestamp::now())));
-        findings.extend(sent(target, &access, &context.paths));
+        findings.extend(sent(target, access, &context.paths));
     }
     findings.extend(target.only_within().map(|_| {
         let command = ui::command_line(target);

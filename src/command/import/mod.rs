@@ -59,6 +59,7 @@ fn begin(
     let run = ImportRun {
         context: &context,
         toward: Toward {
+            further: &context.settings().further,
             destination: &destination,
             granularity: settings.granularity.value,
             answers: &answers,

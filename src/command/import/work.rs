@@ -1,6 +1,7 @@
 //! The work of an import: parallel readers, one deliverer, bounded channel.
 
 use super::select::Subagents;
+use crate::claim::launch_record::Destination;
 use crate::finish::context::Context;
 use crate::finish::delivery::deliver;
 use crate::finish::gather;
@@ -218,7 +219,8 @@ impl BatchDelivery<'_> {
         if std::mem::take(&mut self.expected) == 0 || self.given_up.is_some() {
             return;
         }
-        let (usual, arrived) = (&self.work.toward.destination.target, Cell::new(false));
+        let Toward { destination: Destination { target: usual, .. }, further, .. } = self.work.toward;
+        let arrived = Cell::new(false);
         let refused = RefCell::new(None);
         let note = |step: &DrainStep| {
             if step.target == usual {
@@ -227,7 +229,10 @@ impl BatchDelivery<'_> {
                     Err(reason) => _ = refused.replace(Some(reason.to_owned())),
                 }
             }
-            self.steps.borrow_mut().insert(step.trace, step.outcome.map_err(str::to_owned));
+            // The summary is about the first target; what further ones do not take is in `sync --list`.
+            if further.iter().all(|one| one.target != *step.target) {
+                self.steps.borrow_mut().insert(step.trace, step.outcome.map_err(str::to_owned));
+            }
         };
         let request = DeliveryRequest { is_asked_to_end, progress: &note, ..DeliveryRequest::of_user() };
         if let Err(error) = deliver(&request, self.work.context) {

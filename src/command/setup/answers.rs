@@ -73,14 +73,7 @@ impl Answers {
 }
 
 fn settings(uri: Option<&str>, world: &World) -> Result<Changed, CommandError> {
-    let enable = Enable {
-        tracking_uri: uri.map(str::to_owned),
-        experiment_id: None,
-        experiment_name: None,
-        granularity: None,
-        sessions_dir: None,
-        no_check: false,
-    };
+    let enable = Enable { tracking_uri: uri.map(str::to_owned), ..Enable::default() };
     enable::changed(&enable, world).map_err(|refusal| match refusal {
         Refusal::Usage(error) | Refusal::Target(error) | Refusal::File(error) => error,
     })

@@ -13,7 +13,7 @@ use crate::settings::modes::Content;
 use common::printable::{clean, escaped};
 use jiff::tz::TimeZone;
 use mlflow_store::target::Experiment;
-use report::{Sessions, StatusReport};
+use report::{FurtherReport, Sessions, StatusReport, TargetAnswer};
 use std::fmt::Write;
 
 /// Columns for the longest label and a space.
@@ -43,7 +43,11 @@ fn text(report: &StatusReport, colours: Colours) -> String {
         page.text.push_str("To switch it on: `codex-traced mlflow enable`.\n");
     }
     settings(&mut page, report);
-    target(&mut page, report);
+    page.heading("Target");
+    target(&mut page, &report.target);
+    for further in &report.further_targets {
+        further_target(&mut page, further);
+    }
     sessions(&mut page, &report.sessions);
     traces(&mut page, report);
     page.text
@@ -55,10 +59,7 @@ fn settings(page: &mut Page, report: &StatusReport) {
     if let Some(workspace) = &report.workspace {
         page.field("workspace", &clean(workspace));
     }
-    let experiment = match &report.experiment {
-        Experiment::Name(name) => name.clone(),
-        Experiment::Id(id) => format!("id {id}"),
-    };
+    let experiment = experiment_text(&report.experiment);
     if !report.target.is_collector {
         page.sourced("experiment", &experiment, report.experiment_source);
     }
@@ -86,9 +87,27 @@ fn settings(page: &mut Page, report: &StatusReport) {
     }
 }
 
-fn target(page: &mut Page, report: &StatusReport) {
-    page.heading("Target");
-    let target = &report.target;
+fn further_target(page: &mut Page, further: &FurtherReport) {
+    page.heading("Further target");
+    page.field("tracking URI", &clean(&further.tracking_uri));
+    if let Some(workspace) = &further.workspace {
+        page.field("workspace", &clean(workspace));
+    }
+    if !further.target.is_collector {
+        page.field("traces go to", &clean(experiment_text(&further.experiment)));
+    }
+    page.field("content", further.content.as_str());
+    target(page, &further.target);
+}
+
+fn experiment_text(experiment: &Experiment) -> String {
+    match experiment {
+        Experiment::Name(name) => name.clone(),
+        Experiment::Id(id) => format!("id {id}"),
+    }
+}
+
+fn target(page: &mut Page, target: &TargetAnswer) {
     if let Some(problem) = &target.problem {
         let no = page.colours.paint(WRONG, "no");
         page.field("reachable", &format!("{no}: {}", clean(problem)));

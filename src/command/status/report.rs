@@ -11,7 +11,8 @@ use crate::queue::receipts;
 use crate::queue::spool::list::{EntryState, Listed};
 use crate::queue::thread_history::unclaimed_sessions;
 use crate::settings::file::FileState;
-use crate::settings::modes::{Content, Granularity};
+use crate::settings::further_targets::FurtherTarget;
+use crate::settings::modes::{Content, Granularity, Live};
 use crate::settings::{Settings, Source, Tracing, variable_reference};
 use codex_session::rollout::path::files_below;
 use common::printable::masked_with_queries;
@@ -55,6 +56,8 @@ pub(super) struct StatusReport {
     /// Settings that cannot be followed.
     pub(super) problems: Vec<String>,
     pub(super) target: TargetAnswer,
+    /// Targets that get traces too.
+    pub(super) further_targets: Vec<FurtherReport>,
     pub(super) sessions: Sessions,
     pub(super) waiting: Vec<UndeliveredTrace>,
     /// Quarantined entries.
@@ -108,6 +111,16 @@ pub(super) struct TargetAnswer {
     pub(super) opened_by: Option<String>,
 }
 
+#[derive(Debug, Serialize)]
+pub(super) struct FurtherReport {
+    pub(super) tracking_uri: String,
+    pub(super) workspace: Option<String>,
+    pub(super) experiment: Experiment,
+    pub(super) content: Content,
+    pub(super) live: Live,
+    pub(super) target: TargetAnswer,
+}
+
 /// A trace in the spool or in quarantine.
 #[derive(Debug, Serialize)]
 pub(super) struct UndeliveredTrace {
@@ -149,7 +162,7 @@ pub(super) struct DeliveredTrace {
 
 impl StatusReport {
     pub(super) fn new(survey: Survey, context: &Context) -> StatusReport {
-        let Survey { home_problem, target, waiting, set_aside, launches_to_finish } = survey;
+        let Survey { home_problem, target, further, waiting, set_aside, launches_to_finish } = survey;
         let (settings, access) = (context.settings(), context.access());
         let [waiting, set_aside] = [waiting, set_aside].map(|all| all.into_iter().map(undelivered).collect());
         StatusReport {
@@ -173,6 +186,7 @@ impl StatusReport {
                 .map(|problem| masked(problem))
                 .collect(),
             target: answer(&settings.target.value, target),
+            further_targets: further.into_iter().map(|one| FurtherReport::new(one, settings)).collect(),
             sessions: Sessions::count(context.home(), settings),
             experiment: settings.experiment.value.clone(),
             config_file: ConfigFileReport {
@@ -222,6 +236,22 @@ fn answer(target: &Target, checked: Result<Readiness, ExportError>) -> TargetAns
     let opened_by = target.only_within().map(|_| ui::command_line(target));
     let is_collector = target.is_append_only();
     TargetAnswer { reachable: problem.is_none(), problem, version, experiment_id, is_collector, opened_by }
+}
+
+impl FurtherReport {
+    fn new(
+        (further, checked): (FurtherTarget, Result<Readiness, ExportError>),
+        settings: &Settings,
+    ) -> FurtherReport {
+        FurtherReport {
+            tracking_uri: masked(&further.target.uri()),
+            workspace: workspace(&further.target),
+            content: settings.content.value.max(further.content),
+            live: further.live.unwrap_or_else(|| settings.live_for(&further.target)),
+            target: answer(&further.target, checked),
+            experiment: further.experiment,
+        }
+    }
 }
 
 fn undelivered(listed: Listed) -> UndeliveredTrace {

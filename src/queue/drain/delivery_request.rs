@@ -23,6 +23,20 @@ pub struct Drained {
     pub is_elsewhere: bool,
 }
 
+impl Drained {
+    /// Adds the result of another drain. An entry that both name is named once.
+    pub fn add(&mut self, other: Drained) {
+        self.delivered.extend(other.delivered);
+        self.set_aside.extend(other.set_aside);
+        self.archived.extend(other.archived);
+        self.is_elsewhere |= other.is_elsewhere;
+        let is_new = |waiting: &Waiting| self.waiting.iter().all(|known| known.path != waiting.path);
+        let new: Vec<Waiting> = other.waiting.into_iter().filter(is_new).collect();
+        self.waiting.extend(new);
+        self.waiting.sort_by(|one, other| one.path.cmp(&other.path));
+    }
+}
+
 /// An entry that is not delivered, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {

@@ -92,13 +92,13 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     }
 
     /// Counts failures that earlier drains left undecided: launches may bring one trace each.
-    pub(super) fn remember_undecided(&mut self, lane: Lane) {
+    pub(super) fn remember_undecided(&mut self, lane: &Lane) {
         let is_patient = self.is_patient();
         for path in self.spool.paths() {
             if !EntryTries::load(&path).is_some_and(|tries| tries.open) {
                 continue;
             }
-            let of_lane = self.head(&path).filter(|head| Lane::from_target(&head.target) == lane);
+            let of_lane = self.head(&path).filter(|head| Lane::from_target(&head.target) == *lane);
             let Some(head) = of_lane else { continue };
             let health = self.health.entry(head.target).or_default();
             if !health.left_undecided.contains(&path) {

@@ -28,11 +28,12 @@ use std::time::{Duration, Instant};
 /// After failures that take longer, the drain looks for new entries.
 const LONG: Duration = Duration::from_millis(500);
 
-/// Delivers the spool's entries, including those put during the drain; local targets first.
+/// Delivers the entries of these lanes, one lane after the other, including those put during the drain.
 pub fn drain<'a>(
     spool: &Spool,
     receipts: &Receipts,
     request: &DeliveryRequest,
+    lanes: &[Lane],
     connect: impl Connect<'a>,
 ) -> Result<Drained, DrainError> {
     let mut drain = Drain {
@@ -41,7 +42,7 @@ pub fn drain<'a>(
         request,
         connect,
         begun: Instant::now(),
-        backoff: spool.backoff(Lane::Local),
+        backoff: spool.backoff(&Lane::Local),
         exporters: HashMap::new(),
         health: HashMap::new(),
         spent: Duration::ZERO,
@@ -54,7 +55,7 @@ pub fn drain<'a>(
         known: 0,
         drained: Drained::default(),
     };
-    for lane in Lane::ALL {
+    for lane in lanes {
         drain.deliver_lane(lane)?;
     }
     let waiting = drain.waiting.into_iter().map(|(path, reason)| Waiting { path, reason });
@@ -91,7 +92,7 @@ struct Drain<'a, 'd, C> {
 
 impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     /// Delivers all entries of a lane.
-    fn deliver_lane(&mut self, lane: Lane) -> Result<(), DrainError> {
+    fn deliver_lane(&mut self, lane: &Lane) -> Result<(), DrainError> {
         // Look again after the lock is released: a process that put an entry while it was held left it to
         // this one.
         while !self.new_jobs(lane).is_empty() {
@@ -151,10 +152,10 @@ impl<'a, C: Connect<'a>> Drain<'a, '_, C> {
     }
 
     /// Jobs with at least one entry that this drain did not try yet.
-    fn new_jobs(&mut self, lane: Lane) -> Vec<DeliveryJob> {
+    fn new_jobs(&mut self, lane: &Lane) -> Vec<DeliveryJob> {
         let paths = self.spool.paths().into_iter();
         let of_lane = |path: PathBuf| {
-            let head = self.head(&path).filter(|head| Lane::from_target(&head.target) == lane)?;
+            let head = self.head(&path).filter(|head| Lane::from_target(&head.target) == *lane)?;
             Some((path, head))
         };
         let entries: Vec<_> = paths.filter_map(of_lane).collect();

@@ -1,7 +1,7 @@
 //! The spool's content for users: each entry with a short id to type, and the reason why it is still there.
 
 use super::entry::Head;
-use super::retry::{EntryTries, Lane, Pause};
+use super::retry::{EntryTries, Pause};
 use super::{Spool, SpoolError};
 use crate::trace::ids::trace_of_thread;
 use common::printable::hex;
@@ -48,7 +48,7 @@ pub enum NotOne {
 impl Spool {
     /// Entries that wait, then entries in quarantine; each oldest first.
     pub fn list(&self) -> Vec<Listed> {
-        let backoff = Lane::ALL.map(|lane| self.backoff(lane));
+        let backoff = self.all_pauses();
         let waiting = self.paths().into_iter().filter_map(|path| {
             let head = Head::load(&path);
             let state = match &head {
@@ -117,8 +117,8 @@ pub fn named<'a>(name: &str, listed: &'a [Listed]) -> Result<&'a Listed, NotOne>
 
 #[cfg(test)]
 mod tests {
-    use super::super::retry::Against;
-    use super::super::tests::{entry, failed};
+    use super::super::retry::{Against, Lane};
+    use super::super::tests::{entry, failed, remote};
     use super::*;
 
     #[test]
@@ -137,12 +137,12 @@ mod tests {
         let set_aside = EntryState::Quarantined("too large".into());
         assert_eq!(states(&spool), [unreadable.clone(), EntryState::Waits, set_aside.clone()]);
         let pause = Pause::after(None, failed(Lane::Local, "away", Timestamp::UNIX_EPOCH));
-        spool.backoff(Lane::Local).set(&entry("n").target, Some(pause.clone())).unwrap();
+        spool.backoff(&Lane::Local).set(&entry("n").target, Some(pause.clone())).unwrap();
         assert_eq!(states(&spool), [unreadable, EntryState::Paused(pause), set_aside]);
 
         let tries = |now| {
             let (at, reason) = (Timestamp::from_second(now).unwrap(), format!("refused at {now}"));
-            EntryTries::after(None, Against::Trace, failed(Lane::Remote, &reason, at))
+            EntryTries::after(None, Against::Trace, failed(remote(), &reason, at))
         };
         tries(100).write(&waits).unwrap();
         let EntryState::Paused(pause) = states(&spool).remove(1) else { panic!("it was tried") };

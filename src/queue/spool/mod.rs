@@ -27,10 +27,12 @@ pub mod retry;
 pub use entry::SpoolError;
 
 use common::disk;
-use entry::Entry;
+use common::printable::hex;
+use entry::{Entry, Head};
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
 use retry::{Backoff, Lane, TRIES};
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
@@ -126,27 +128,48 @@ impl Spool {
         Ok(disk::remove_all(with_tries)?)
     }
 
-    /// The pauses of a lane's targets. The caller may change them only while it holds the lane's lock.
-    pub fn backoff(&self, lane: Lane) -> Backoff {
-        Backoff::load(self.folder.join(match lane {
-            Lane::Local => ".rests-local",
-            Lane::Remote => ".rests-remote",
-        }))
+    /// The pauses of the lane's target, and of others of its kind. The caller may change that of a target only while it
+    /// holds the target's lane.
+    pub fn backoff(&self, lane: &Lane) -> Backoff {
+        let [local, remote] = self.all_pauses();
+        if *lane == Lane::Local { local } else { remote }
+    }
+
+    /// The pauses of local targets, and those of remote targets.
+    pub fn all_pauses(&self) -> [Backoff; 2] {
+        [".rests-local", ".rests-remote"].map(|name| Backoff::load(self.folder.join(name)))
+    }
+
+    /// The lanes of the entries that wait; the local one first.
+    pub fn lanes(&self) -> Vec<Lane> {
+        let mut lanes = vec![Lane::Local];
+        for path in self.paths() {
+            let Ok(head) = Head::load(&path) else { continue };
+            let lane = Lane::from_target(&head.target);
+            if !lanes.contains(&lane) {
+                lanes.push(lane);
+            }
+        }
+        lanes
     }
 
     /// Locks all lanes for a user's command. None while another process delivers.
     pub fn lock_all(&self) -> io::Result<Option<Vec<disk::FileLock>>> {
-        let locks = Lane::ALL.into_iter().map(|lane| self.lock(lane, PATIENCE).transpose());
+        let lanes = self.lanes();
+        let locks = lanes.iter().map(|lane| self.lock(lane, PATIENCE).transpose());
         locks.collect::<Option<io::Result<_>>>().transpose()
     }
 
     /// Locks a lane for delivery. None while another process delivers there.
-    pub fn lock(&self, lane: Lane, patience: Duration) -> io::Result<Option<disk::FileLock>> {
-        let path = self.folder.join(match lane {
-            Lane::Local => ".lock",
-            Lane::Remote => ".lock-remote",
-        });
-        disk::lock_within(&path, patience)
+    pub fn lock(&self, lane: &Lane, patience: Duration) -> io::Result<Option<disk::FileLock>> {
+        let name = match lane {
+            Lane::Local => ".lock".to_owned(),
+            Lane::Remote(target) => {
+                let digest = Sha256::digest(target.to_string().as_bytes());
+                format!(".lock-remote-{}", hex(&digest[..8]))
+            }
+        };
+        disk::lock_within(&self.folder.join(name), patience)
     }
 }
 
@@ -205,6 +228,10 @@ mod tests {
                 spans: Vec::new(),
             }),
         }
+    }
+
+    pub(super) fn remote() -> Lane {
+        Lane::Remote(Target::Http("http://a".into()))
     }
 
     pub(super) fn failed(lane: Lane, reason: &str, at: Timestamp) -> FailedTry {
@@ -266,11 +293,13 @@ mod tests {
     fn only_one_process_delivers_in_a_lane_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::new(folder.path().into());
-        let lock = |lane| spool.lock(lane, Duration::ZERO).unwrap();
-        let local = lock(Lane::Local);
-        assert!(local.is_some() && lock(Lane::Local).is_none() && lock(Lane::Remote).is_some());
+        let lock = |lane: &Lane| spool.lock(lane, Duration::ZERO).unwrap();
+        let remote = |url: &str| Lane::Remote(Target::Http(url.into()));
+        let (local, one) = (lock(&Lane::Local), lock(&remote("http://a")));
+        assert!(local.is_some() && lock(&Lane::Local).is_none() && one.is_some());
+        assert!(lock(&remote("http://a")).is_none() && lock(&remote("http://b")).is_some());
         drop(local);
-        assert!(lock(Lane::Local).is_some());
+        assert!(lock(&Lane::Local).is_some());
         assert!(spool.paths().is_empty(), "the lock is no entry");
     }
 }

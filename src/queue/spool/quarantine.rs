@@ -4,7 +4,7 @@
 //! The reason is written before the entry is moved, and removed after it. So a crash in between leaves a
 //! reason without an entry, never an entry without a reason.
 
-use super::retry::{Lane, TRIES};
+use super::retry::{Backoff, TRIES};
 use super::{Spool, SpoolError, entries_in, sweep_besides};
 use common::disk;
 use std::fs;
@@ -49,7 +49,7 @@ impl Spool {
     /// came back.
     pub fn retry_quarantined(&self) -> Result<usize, SpoolError> {
         let _locks = self.lock_all()?.ok_or(SpoolError::Busy)?;
-        Lane::ALL.into_iter().try_for_each(|lane| self.backoff(lane).clear())?;
+        self.all_pauses().iter_mut().try_for_each(Backoff::clear)?;
         let quarantined = self.quarantined();
         quarantined.iter().try_for_each(|path| self.bring_back(path).map(drop))?;
         Ok(quarantined.len())

@@ -1,7 +1,7 @@
 //! Retries: the pauses of targets and entries after failures, and the files that hold them.
 //!
-//! A lane has one file with the pauses of its targets, written by the process that holds the lane's lock. An entry that
-//! was tried has a small file next to it, removed with the entry. A file of another version, or an unreadable one,
+//! One file has the pauses of local targets and one those of remote targets: each is changed under a lock, since several
+//! lanes are delivered at the same time. An entry that was tried has a small file next to it, removed with the entry. A file of another version, or an unreadable one,
 //! counts as absent: then the target, or the entry, is tried again.
 
 use common::disk;
@@ -33,18 +33,17 @@ const DAY: u64 = 24 * 60 * 60;
 /// one hour in which a server is repaired; each further try costs a launch time.
 pub const MOST_ALONE: u32 = 5;
 
-/// Local and remote deliveries, one lock each: a server that hangs delays no local trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The deliveries to all local targets, or to one remote target, one lock each: a server that hangs delays no trace of
+/// another target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
     Local,
-    Remote,
+    Remote(Target),
 }
 
 impl Lane {
-    pub const ALL: [Lane; 2] = [Lane::Local, Lane::Remote];
-
     pub fn from_target(target: &Target) -> Lane {
-        if target.is_remote() { Lane::Remote } else { Lane::Local }
+        if target.is_remote() { Lane::Remote(target.clone()) } else { Lane::Local }
     }
 }
 
@@ -78,7 +77,7 @@ impl Pause {
     /// After this number of failures.
     fn with_failures(failures: u32, failed: FailedTry) -> Pause {
         let FailedTry { lane, reason, asked, at, jitter } = failed;
-        let until = at.saturating_add(pause(lane, failures, asked, jitter)).unwrap_or(at);
+        let until = at.saturating_add(pause(&lane, failures, asked, jitter)).unwrap_or(at);
         Pause { failures, since: at, until, reason }
     }
 
@@ -90,11 +89,11 @@ impl Pause {
     }
 }
 
-fn pause(lane: Lane, failures: u32, asked: Option<Duration>, jitter: f64) -> Duration {
+fn pause(lane: &Lane, failures: u32, asked: Option<Duration>, jitter: f64) -> Duration {
     match lane {
         // Trying a file is cheap, and a user who repaired it expects the next launch to deliver.
         Lane::Local => Duration::ZERO,
-        Lane::Remote => {
+        Lane::Remote(_) => {
             let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
             let usual = doubled.min(LONGEST_PAUSE).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
             usual.max(asked.unwrap_or_default().min(LONGEST_ASKED))
@@ -102,7 +101,10 @@ fn pause(lane: Lane, failures: u32, asked: Option<Duration>, jitter: f64) -> Dur
     }
 }
 
-/// The pauses of a lane's targets.
+/// How long to wait for another lane's change of the pauses, which takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The pauses of local targets, or those of remote targets.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Backoff {
     #[serde(skip)]
@@ -128,11 +130,15 @@ impl Backoff {
         self.targets.iter().find(|paused| paused.target == *target).map(|paused| &paused.pause)
     }
 
-    /// Writes the target's pause; None, once it took a trace, removes it.
+    /// Writes the target's pause; None, once it took a trace, removes it. The pauses of other targets are read again:
+    /// another lane may have changed them.
     pub fn set(&mut self, target: &Target, pause: Option<Pause>) -> io::Result<()> {
         if pause.as_ref() == self.get(target) {
             return Ok(());
         }
+        // Without locks, as on some network file systems, a lost pause means that a target is tried too early.
+        let _lock = disk::lock_within(&self.path.with_extension("lock"), PATIENCE).ok().flatten();
+        self.targets = Backoff::load(self.path.clone()).targets;
         self.targets.retain(|paused| paused.target != *target);
         self.targets.extend(pause.map(|pause| PausedTarget { target: target.clone(), pause }));
         if self.targets.is_empty() {

@@ -55,30 +55,47 @@ pub struct Access {
     pub home: Option<PathBuf>,
     /// The variables of the configuration file, and the targets that they apply to.
     pub file: Option<(Vec<Target>, Variables)>,
+    /// Further targets, each with its own variables.
+    pub further: Vec<(Target, Variables)>,
 }
 
 impl Access {
-    /// `base` is the folder of relative paths. `file` holds the variables of the configuration file.
-    pub fn new(environment: &Variables, file: &Variables, home: Option<PathBuf>, base: &Path) -> Access {
+    /// `base` is the folder of relative paths. `file` holds the variables of the configuration file, `further` those of
+    /// each further target.
+    pub fn new(
+        environment: &Variables,
+        file: &Variables,
+        further: &[Variables],
+        home: Option<PathBuf>,
+        base: &Path,
+    ) -> Access {
         let absolute = |variables: &Variables| variables.with_paths_from(base, &PATHS);
         let of_file = targets_in(file, base);
         let file = (!of_file.is_empty()).then(|| (of_file, absolute(file)));
-        Access { variables: absolute(environment), named: targets_in(environment, base), home, file }
+        let further = further.iter().filter_map(|own| {
+            let target = Target::parse(own.text(TRACKING_URI)?, base).ok()?;
+            Some((target, absolute(own)))
+        });
+        let named = targets_in(environment, base);
+        Access { variables: absolute(environment), named, home, file, further: further.collect() }
     }
 
     /// Variables of the environment, then those of the configuration file for its own targets. The spool may hold
     /// traces for several servers, so credentials of the environment apply only to the targets that it names, else to
-    /// the file's.
+    /// the file's, and never to a further one that the environment does not name.
     pub fn variables_for(&self, target: &Target) -> Variables {
         let names = |all: &[Target]| all.iter().any(|named| named.has_address_of(target));
         let of_file = self.file.as_ref().map_or(&[][..], |(of, _)| of);
         let meant = if self.named.is_empty() { of_file } else { &self.named };
-        let own = match meant.is_empty() || names(meant) {
+        let further = self.further.iter().find(|(of, _)| of.has_address_of(target));
+        let is_meant = names(meant) || (meant.is_empty() && further.is_none());
+        let own = match is_meant {
             true => self.variables.clone(),
             false => self.variables.without(&OF_ONE_SERVER),
         };
-        match &self.file {
-            Some((of, variables)) if names(of) => own.or(variables),
+        match (&self.file, further) {
+            (Some((of, variables)), _) if names(of) => own.or(variables),
+            (_, Some((_, variables))) => own.or(variables),
             _ => own,
         }
     }
@@ -91,7 +108,9 @@ impl Access {
             let endpoint = collector::endpoint_in(variables).map(|(_, address)| format!("otlp+{address}"));
             [uri, endpoint]
         };
-        let all = [Some(&self.variables), of_file].into_iter().flatten().flat_map(addresses).flatten();
+        let of_further = self.further.iter().map(|(_, variables)| variables);
+        let all = std::iter::once(&self.variables).chain(of_file).chain(of_further);
+        let all: Vec<String> = all.flat_map(addresses).flatten().collect();
         all.into_iter().find_map(|uri| {
             // A server's address does not depend on the base folder.
             let is_meant =
@@ -126,12 +145,12 @@ mod tests {
     fn variables_of_the_file_apply_to_its_target_only() {
         let access = Access {
             variables: [("MLFLOW_TRACKING_USERNAME", "of-environment")].into(),
-            named: Vec::new(),
-            home: None,
             file: Some((
                 vec![http("https://file")],
                 [("MLFLOW_TRACKING_USERNAME", "of-file"), ("MLFLOW_TRACKING_TOKEN", "secret")].into(),
             )),
+            further: vec![(http("https://further"), [("MLFLOW_TRACKING_TOKEN", "its own")].into())],
+            ..Access::default()
         };
         let login = |target: &Target| {
             let variables = access.variables_for(target);
@@ -143,6 +162,7 @@ mod tests {
         let team = http("https://file").with_workspace(Some("team".to_owned()));
         assert_eq!(login(&team), login(&http("https://file")));
         assert_eq!(login(&http("https://other")), (None, None));
+        assert_eq!(login(&http("https://further")), (None, Some("its own".to_owned())));
         let elsewhere = Access { named: vec![http("https://named")], ..access.clone() };
         let username = |target: &str| {
             let variables = elsewhere.variables_for(&http(target));
@@ -152,16 +172,16 @@ mod tests {
         assert_eq!(username("https://file"), Some("of-file".to_owned()));
         assert_eq!(username("https://other"), None);
         let unnamed = Access { file: None, ..access };
-        assert!(unnamed.variables_for(&http("https://any")).text("MLFLOW_TRACKING_USERNAME").is_some());
+        let is_sent = |to: &str| unnamed.variables_for(&http(to)).text("MLFLOW_TRACKING_USERNAME").is_some();
+        assert!(is_sent("https://any") && !is_sent("https://further"));
     }
 
     #[test]
     fn credentials_in_an_address_apply_to_that_address_only() {
         let access = Access {
             variables: [(TRACKING_URI, "https://ann:p%40ss@host:5000/")].into(),
-            named: Vec::new(),
-            home: None,
             file: Some((vec![http("http://other")], [(TRACKING_URI, "http://bob@other")].into())),
+            ..Access::default()
         };
         let of = |target: &str| access.credentials_in_address(&http(target));
         assert_eq!(of("https://host:5000"), Some(("ann".to_owned(), Credential::new("p@ss"))));

@@ -45,7 +45,7 @@ fn only_failures_without_a_trace_or_with_many_are_the_targets_fault() {
 
 #[test]
 fn a_trace_that_failed_before_proves_nothing_about_a_target_that_takes_others() {
-    let (lane, at) = (Lane::Remote, Timestamp::UNIX_EPOCH);
+    let (lane, at) = (Lane::from_target(&super::remote("http://a")), Timestamp::UNIX_EPOCH);
     let failed = FailedTry { lane, reason: "500".into(), asked: None, at, jitter: 1.0 };
     let once = EntryTries::after(None, Against::Trace, failed);
     let alone = EntryTries { alone: 1, ..once.clone() };

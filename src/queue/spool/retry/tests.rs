@@ -1,7 +1,7 @@
 //! Pauses add up, end, and survive in their files.
 
 use super::super::Spool;
-use super::super::tests::{entry, failed};
+use super::super::tests::{entry, failed, remote};
 use super::*;
 
 fn at(second: i64) -> Timestamp {
@@ -11,7 +11,7 @@ fn at(second: i64) -> Timestamp {
 #[test]
 fn a_server_is_left_alone_for_longer_after_each_failure() {
     let seconds = |failures, asked: Option<u64>, jitter| {
-        pause(Lane::Remote, failures, asked.map(Duration::from_secs), jitter).as_secs()
+        pause(&remote(), failures, asked.map(Duration::from_secs), jitter).as_secs()
     };
     let table = [
         (1, None, 1.0, 30),
@@ -30,13 +30,13 @@ fn a_server_is_left_alone_for_longer_after_each_failure() {
     for (failures, asked, jitter, expected) in table {
         assert_eq!(seconds(failures, asked, jitter), expected, "{failures} {asked:?} {jitter}");
     }
-    assert_eq!(pause(Lane::Local, 9, Some(Duration::from_secs(9)), 1.0), Duration::ZERO);
+    assert_eq!(pause(&Lane::Local, 9, Some(Duration::from_secs(9)), 1.0), Duration::ZERO);
 }
 
 #[test]
 fn failures_add_up_and_the_last_reason_is_kept() {
-    let first = Pause::after(None, failed(Lane::Remote, "a", at(1000)));
-    let second = Pause::after(Some(&first), failed(Lane::Remote, "b", at(2000)));
+    let first = Pause::after(None, failed(remote(), "a", at(1000)));
+    let second = Pause::after(Some(&first), failed(remote(), "b", at(2000)));
     let expected = Pause { failures: 2, since: at(2000), until: at(2060), reason: "b".into() };
     assert_eq!(second, expected);
 }
@@ -59,12 +59,12 @@ fn a_wrong_clock_blocks_no_target_forever() {
     for (pause, now, expected) in table {
         assert_eq!(pause.lasts(at(now)), expected, "{pause:?} at {now}");
     }
-    let end = Pause::after(None, failed(Lane::Remote, "", Timestamp::MAX));
+    let end = Pause::after(None, failed(remote(), "", Timestamp::MAX));
     assert!(!end.lasts(Timestamp::MAX));
 }
 
 fn after(before: Option<&EntryTries>, against: Against, now: i64) -> EntryTries {
-    EntryTries::after(before, against, failed(Lane::Remote, &format!("at {now}"), at(now)))
+    EntryTries::after(before, against, failed(remote(), &format!("at {now}"), at(now)))
 }
 
 #[test]
