@@ -5,6 +5,7 @@ use crate::LAUNCHER;
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,8 +68,14 @@ impl Machine {
         fs::read_to_string(self.home.codex().join("mlflow_config.json")).expect("a configuration")
     }
 
-    /// Every file and folder of the user, with the content of files.
-    fn files(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    /// Every file and folder of the user, with the length and a digest of files.
+    fn files(&self) -> BTreeMap<PathBuf, Option<(usize, u64)>> {
+        let digest = |bytes: Vec<u8>| {
+            let mut hasher = DefaultHasher::new();
+            bytes.hash(&mut hasher);
+            (bytes.len(), hasher.finish())
+        };
+
         let mut found = BTreeMap::new();
         let mut folders = vec![self.home.user(), self.home.codex()];
         while let Some(folder) = folders.pop() {
@@ -77,7 +84,7 @@ impl Machine {
                 if path.is_dir() {
                     folders.push(path.clone());
                 }
-                found.insert(path.clone(), fs::read(&path).ok());
+                found.insert(path.clone(), fs::read(&path).ok().map(digest));
             }
         }
         found

@@ -1,5 +1,6 @@
 //! A person's terminal: a program leads a session on it, keys are typed, what it shows is kept, the window changes.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -82,7 +83,10 @@ impl Terminal {
     /// Nothing is taken from the terminal until `read`.
     #[track_caller]
     pub fn start_unread(command: &Command) -> Terminal {
-        if let Some((_, Some(home))) = command.get_envs().find(|(name, _)| *name == "CODEX_HOME") {
+        // No command of `mlflow` starts an interface.
+        let is_codexs = command.get_args().next() != Some(OsStr::new("mlflow"));
+        let home = command.get_envs().find(|(name, _)| *name == "CODEX_HOME").filter(|_| is_codexs);
+        if let Some((_, Some(home))) = home {
             link_daemon_release(Path::new(home));
         }
         let (master, slave) = open_terminal();
