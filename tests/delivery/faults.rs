@@ -151,11 +151,11 @@ fn an_unreadable_entry_delays_no_other_and_is_removed_by_hand() {
     let torn = spool.join("01700000000000000001-tr-01a202b6a73e7ee38243251c871b1d4f.json");
     let later = spool.join("01700000000000000002-tr-01a202b6a73e7ee38243251c871b1d4e.json");
     fs::write(&torn, "{\"version\":2,\"head\":{\"tar").expect("write");
-    fs::write(&later, "{\"version\":3}\nwhatever\n").expect("write");
+    fs::write(&later, "{\"version\":4}\nwhatever\n").expect("write");
     broken.assert_codex_unharmed("true");
     assert_eq!((broken.traces(), broken.waiting()), (1, vec![later.clone()]));
     let log = broken.log();
-    assert!(log.contains("is set aside: not a whole spool entry: ") && log.contains("of version 3"), "{log}");
+    assert!(log.contains("is set aside: not a whole spool entry: ") && log.contains("of version 4"), "{log}");
 
     let sync = |words: &[&str]| {
         run(broken.home.traced(LAUNCHER, &broken.codex.native).args(["mlflow", "sync"]).args(words))
@@ -171,7 +171,7 @@ fn an_unreadable_entry_delays_no_other_and_is_removed_by_hand() {
     let ids: Vec<&str> =
         listed.lines().skip(1).filter_map(|line| line.split_once("  tr-").map(|(id, _)| id)).collect();
     assert_eq!(ids.len(), 2, "{listed}");
-    assert!(listed.contains("set aside") && listed.contains("an entry of version 3"), "{listed}");
+    assert!(listed.contains("set aside") && listed.contains("an entry of version 4"), "{listed}");
     let unknown = sync(&["--drop", "nothing"]).ended(End::Code(1));
     assert!(
         unknown.stderr.contains("nothing in the spool is called nothing\n  hint: "),
