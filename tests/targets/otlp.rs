@@ -3,6 +3,7 @@
 mod attributes;
 mod collector;
 mod faults;
+mod mlflow;
 mod phoenix;
 mod several;
 

@@ -154,7 +154,7 @@ pub(super) fn read(asked: &Asked) -> Vec<Received> {
         let resource = object(of_resource.resource.expect("a resource").attributes);
         assert!(resource["service.name"].is_string(), "{resource:?}");
         for of_scope in of_resource.scope_spans {
-            assert!(!of_scope.scope.expect("a scope").name.is_empty());
+            assert_eq!(of_scope.scope.expect("a scope").name, "codex-traced");
             for span in of_scope.spans {
                 check(&span);
                 let attributes = object(span.attributes.clone());

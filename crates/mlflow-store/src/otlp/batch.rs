@@ -46,7 +46,7 @@ pub(super) fn without_spans() -> Vec<u8> {
 
 fn request(writer: &TraceWriter, spans: Vec<OtlpSpan>) -> Vec<u8> {
     let scope = InstrumentationScope {
-        name: env!("CARGO_PKG_NAME").to_owned(),
+        name: "codex-traced".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..Default::default()
     };
