@@ -15,7 +15,6 @@ use crate::codex::locate::{self, LocateError};
 use crate::finish;
 use crate::finish::context::Context;
 use crate::finish::followed_launch::FollowedLaunch;
-use crate::settings::modes::Live;
 use crate::settings::{Settings, Tracing};
 use jiff::Timestamp;
 use launch::exit::ChildExit;
@@ -104,7 +103,7 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
     if is_awaited {
         observer.await_home(home.path(), paths.launches());
     }
-    let is_live = settings.live_for(&observer.launch.destination.target) != Live::Off;
+    let is_live = settings.is_live();
     let followed = FollowedLaunch::new(observer, is_live);
     Some(Prepared { followed, context: Context::new(world, &home), settings, log })
 }

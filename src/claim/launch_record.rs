@@ -13,7 +13,7 @@ use super::verdict::{Claim, Coverage};
 use crate::codex::command_line::SessionRequest;
 use crate::codex::interface_log::Logged;
 use crate::settings::Settings;
-use crate::settings::further_targets::FurtherTarget;
+use crate::settings::further_targets::{FurtherTarget, TargetRoles};
 use crate::settings::launch_context::LaunchContext;
 use crate::settings::modes::{Content, Granularity};
 use common::disk::{make_private_folder, private_options};
@@ -90,6 +90,12 @@ pub struct Launch {
 pub struct Destination {
     pub target: Target,
     pub experiment: Experiment,
+}
+
+impl Launch {
+    pub fn roles(&self) -> TargetRoles<'_> {
+        TargetRoles { first: &self.destination.target, further: &self.further }
+    }
 }
 
 impl Destination {

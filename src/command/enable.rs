@@ -285,7 +285,7 @@ fn reachable_text(target: &Target, version: Option<&str>) -> Option<String> {
 }
 
 /// A sentence for each variable of the environment that overrides the file.
-fn warnings(world: &World, edit: ConfigEdit) -> Vec<String> {
+pub(super) fn warnings(world: &World, edit: ConfigEdit) -> Vec<String> {
     let settings = Settings::with_file(world, &edit.home, (edit.file, FileState::Valid));
     let sources = [
         settings.tracing.source,

@@ -14,7 +14,10 @@ pub(super) fn run(asked: &Forget, world: &World) -> Result<(), CommandError> {
     let paths = &context.paths;
     crate::base::log::begin(paths.log());
     let (trace, thread) = trace_argument::trace(&asked.what, paths)?;
-    let removal = remove_session(trace, thread, &context.settings().target.value, paths)
+    let settings = context.settings();
+    let further = settings.further.iter().map(|one| &one.target);
+    let targets: Vec<_> = further.chain([&settings.target.value]).collect();
+    let removal = remove_session(trace, thread, &targets, paths)
         .map_err(|why| format!("nothing was removed: {why}\n  hint: {}", hint(&why)))?;
     if removal.is_nothing() {
         return Err(format!(

@@ -30,7 +30,7 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), CommandError> {
     let context = super::context(world)?;
     let (trace, from) = match &show.what {
         None => {
-            let trace = last_trace(&context.paths).ok_or(
+            let trace = last_trace(&context.paths, context.settings().roles()).ok_or(
                 "there is no trace yet\n  hint: run `codex-traced exec \"…\"`, or name a session file",
             )?;
             stored(trace, &context)?
@@ -62,8 +62,9 @@ pub(super) fn run(show: &Show, world: &World) -> Result<(), CommandError> {
 /// The newest version of the trace, from its store or from the spool.
 fn stored(id: TraceId, context: &Context) -> Result<(Trace, String), CommandError> {
     // A session keeps the target of its first delivery.
-    let target = receipts(&context.paths).first(id).map(|receipt| receipt.target);
-    let target = target.unwrap_or_else(|| context.settings().target.value.clone());
+    let receipts = receipts(&context.paths);
+    let receipt = receipts.first(id, context.settings().roles()).or_else(|| receipts.all(id).pop());
+    let target = receipt.map_or_else(|| context.settings().target.value.clone(), |receipt| receipt.target);
     let entries = spool(&context.paths).paths().into_iter().filter(|path| Spool::trace_of(path) == Some(id));
     let waiting = entries.filter_map(|path| {
         let trace = Trace::from(Entry::load(&path).ok()?.trace);

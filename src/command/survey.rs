@@ -37,13 +37,15 @@ impl Survey {
             .into_iter()
             .partition(|one| matches!(one.state, EntryState::Quarantined(_)));
         let (access, first) = (context.access(), (&settings.target.value, &settings.experiment.value));
-        let further = settings.further.iter().map(|one| (&one.target, &one.experiment));
-        let mut answers = answers_of(std::iter::once(first).chain(further), &access);
+        let mut further = settings.further.clone();
+        further.retain(|one| one.target != settings.target.value);
+        let asked = further.iter().map(|one| (&one.target, &one.experiment));
+        let mut answers = answers_of(std::iter::once(first).chain(asked), &access);
         let target = answers.remove(0);
         Survey {
             home_problem: missing_home(context.world, context.home()),
             target,
-            further: settings.further.iter().cloned().zip(answers).collect(),
+            further: further.into_iter().zip(answers).collect(),
             waiting,
             set_aside,
             launches_to_finish: launches::left_behind(&context.paths.launches()).len(),

@@ -15,6 +15,7 @@ use crate::finish::imported::{Toward, import};
 use crate::queue::drain::{DeliveryRequest, DrainStep};
 use crate::queue::spool::PATIENCE;
 use crate::queue::target_state::ask;
+use crate::queue::thread_history::taken_by;
 use crate::queue::{receipts, spool};
 use crate::settings::Tracing;
 use crate::settings::modes::Granularity;
@@ -189,7 +190,11 @@ impl Watcher<'_> {
         // With a trace per turn, the target may have lost earlier ones. A session's single trace changes with each
         // turn, so it needs no such question.
         let first_turn = receipts(paths).file_of(trace_of_turn(thread.as_str(), 1));
-        let answers = ask(first_turn.exists().then_some(thread), paths, context.world);
+        let taken = match first_turn.exists() {
+            true => taken_by(context.settings().roles(), thread, paths),
+            false => Vec::new(),
+        };
+        let answers = ask(taken, context.world);
         let toward = Toward {
             destination: self.destination,
             further: &context.settings().further,

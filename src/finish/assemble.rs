@@ -78,7 +78,7 @@ fn assemble_thread(
     }
     let Some(ThreadTraces { by_destination, open }) = made else { return Ok(Vec::new()) };
     let (thread, paths) = (&claim.thread, &context.paths);
-    destination_of(thread, &launch.destination, paths);
+    destination_of(thread, &launch.destination, launch.roles(), paths);
     for (destination, traces) in by_destination {
         put_written(traces, thread, &destination, paths, context.world)?;
     }
@@ -104,13 +104,16 @@ fn thread_traces(
         tracing::info!("thread {} is not traced: sampling left it out", claim.thread);
         return Ok(None);
     }
-    let first = first_destination(record, &claim.thread, &receipts(&context.paths));
+    let first = first_destination(record, &claim.thread, &receipts(&context.paths), launch.roles());
     let first = first.unwrap_or_else(|| launch.destination.clone());
     let traces_for = |target: &Target, content: Content| {
         let form = TraceForm::choose(*granularity, target, family, context);
         session_traces(family, record, rollout, form, content, context)
     };
-    let mut by_destination = vec![(first.clone(), traces_for(&first.target, record.content)?)];
+    let mut by_destination = vec![(
+        first.clone(),
+        traces_for(&first.target, record.content.max(launch.roles().content_for(&first.target)))?,
+    )];
     for further in launch.further.iter().filter(|further| further.target != first.target) {
         let traces = traces_for(&further.target, record.content.max(further.content))?;
         by_destination.push((Destination::from_further(further), traces));
@@ -146,7 +149,8 @@ pub(crate) fn written_thread(
     let Some(own) = own.filter(|(session, _)| session.meta.parent().is_none()) else { return Ok(None) };
     let record = remember(claim, launch, context)?;
     let (family, rollout) = gather::family(own, shelf, read);
-    let granularity = granularity_of(&record, thread, launch.granularity, &receipts(&context.paths));
+    let granularity =
+        granularity_of(&record, thread, launch.granularity, &receipts(&context.paths), launch.roles());
     Ok(Some(WrittenThread { family, rollout, record, granularity }))
 }
 
@@ -162,10 +166,12 @@ fn remember(claim: &Claim, launch: &Launch, context: &Context) -> Result<ThreadR
     };
     let is_taken = launch.context.sampling.takes(thread.as_str());
     let change = |record: &mut ThreadRecord| {
-        record.granularity = Some(granularity_of(record, thread, launch.granularity, &receipts(paths)));
+        record.granularity =
+            Some(granularity_of(record, thread, launch.granularity, &receipts(paths), launch.roles()));
         record.content = record.content.max(launch.content);
         // What was traced before goes on.
-        record.is_left_out = !is_taken && first_destination(record, thread, &receipts(paths)).is_none();
+        let first = first_destination(record, thread, &receipts(paths), launch.roles());
+        record.is_left_out = !is_taken && first.is_none();
         record.add(this.clone());
     };
     match ThreadRecord::update(&paths.threads(), thread, change) {

@@ -2,16 +2,14 @@
 
 use super::context::Context;
 use super::gather;
-use super::imported::{Imported, Toward, import};
+use super::imported::{Imported, import_for};
 use crate::claim::launch_record::Destination;
 use crate::queue::drain::{Archived, Waiting};
 use crate::queue::put::PutError;
 use crate::queue::spool::entry::{Entry, Rank};
 use crate::queue::spool::retry::Lane;
 use crate::queue::spool::{PATIENCE, Spool, SpoolError};
-use crate::queue::target_state::Answers;
 use crate::queue::{receipts, spool};
-use crate::settings::modes::Granularity;
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::thread::ThreadId;
 use mlflow_store::ids::TraceId;
@@ -71,9 +69,7 @@ fn later_turns(entry: &Entry, context: &Context) -> Option<Imported> {
     let own = gather::session_of(&thread, &files, &read).ok()??;
     let (family, rollout) = gather::family(own, &mut shelf, &read);
     let destination = Destination { target: entry.target.clone(), experiment: entry.experiment.clone() };
-    let (granularity, answers) = (Granularity::Session, &Answers::default());
-    let toward = Toward { destination: &destination, further: &[], granularity, answers };
-    import(&thread, &family, &rollout, toward, context).ok()?
+    import_for(&destination, &thread, &family, &rollout, context).ok()?
 }
 
 fn set_aside(archived: &Archived, why: &str, context: &Context) -> Result<ArchivedOutcome, SpoolError> {
@@ -116,13 +112,7 @@ mod tests {
             fs::write(&file, part).unwrap();
             let family = Family::gather(read(&file, Writer::Gone).unwrap(), |_| Vec::new());
             let thread = ThreadId::from_meta(&family.members[0].session.meta.id).unwrap();
-            let toward = Toward {
-                further: &[],
-                destination: &destination,
-                granularity: Granularity::Session,
-                answers: &Answers::default(),
-            };
-            let made = import(&thread, &family, &file, toward, &context).unwrap().unwrap();
+            let made = import_for(&destination, &thread, &family, &file, &context).unwrap().unwrap();
             (thread, made.traces.into_iter().next().unwrap().0)
         };
         let first_turn = text.lines().position(|line| line.contains("\"task_complete\"")).unwrap() + 1;

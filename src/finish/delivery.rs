@@ -103,7 +103,7 @@ fn deliver_continuations(
     if continued.iter().any(|(_, outcome)| matches!(outcome, ArchivedOutcome::As(_))) {
         let more = once(&|step: &DrainStep| {
             if let Err(reason) = step.outcome {
-                failed.borrow_mut().insert(step.trace, reason.to_owned());
+                failed.borrow_mut().insert((step.trace, step.target.clone()), reason.to_owned());
             }
             progress(step);
         })?;
@@ -119,7 +119,10 @@ fn deliver_continuations(
         let report =
             |outcome| progress(&DrainStep { number, of, trace: one.trace, target: &one.target, outcome });
         match outcome {
-            ArchivedOutcome::As(trace) => report(failed.get(&trace).map_or(Ok(()), |reason| Err(reason))),
+            ArchivedOutcome::As(trace) => {
+                let reason = failed.get(&(trace, one.target.clone()));
+                report(reason.map_or(Ok(()), |reason| Err(reason)));
+            }
             ArchivedOutcome::Nothing => report(Ok(())),
             ArchivedOutcome::SetAside(aside) => {
                 report(Err(&one.reason));

@@ -9,6 +9,7 @@ use crate::claim::thread_record::ThreadRecord;
 use crate::claim::verdict::Attribution;
 use crate::queue::put::{PutError, put_imported};
 use crate::queue::receipts;
+use crate::queue::receipts::Receipts;
 use crate::queue::target_state::{Answers, Presence, TargetState};
 use crate::queue::thread_history::{first_destination, granularity_of};
 use crate::redact::Redacted;
@@ -69,8 +70,9 @@ impl ImportTerms {
         record.content =
             context.settings().content.value.max(record.content).max(content.unwrap_or_default());
         let asked = noted.map_or(asked, |launch| launch.granularity);
-        let granularity = granularity_of(&record, thread, asked, &receipts);
-        let first = first_destination(&record, thread, &receipts);
+        let roles = context.settings().roles();
+        let granularity = granularity_of(&record, thread, asked, &receipts, roles);
+        let first = first_destination(&record, thread, &receipts, roles);
         let destination =
             first.or(noted.map(|launch| launch.destination.clone())).unwrap_or_else(|| now.clone());
         Ok(ImportTerms { record, granularity, destination })
@@ -94,7 +96,8 @@ pub fn import(
         let form = TraceForm::choose(granularity, target, family, context);
         session_traces(family, &record, rollout, form, content, context)
     };
-    let traces = traces_for(&destination.target, content)?;
+    let restriction = |target: &Target| content.max(context.settings().roles().content_for(target));
+    let traces = traces_for(&destination.target, restriction(&destination.target))?;
     if traces.is_empty() {
         return Ok(None);
     }
@@ -103,10 +106,7 @@ pub fn import(
     if traces.iter().any(is_homeless) {
         destination = rehoused(destination, now);
     }
-    let with_states = |traces: Vec<Redacted>, target: &Target| -> Vec<(Redacted, TargetState)> {
-        let state = |trace: &Redacted| TargetState::new(trace, target, &receipts, answers);
-        traces.into_iter().map(|trace| (trace.clone(), state(&trace))).collect()
-    };
+    let with_states = |traces, target: &Target| with_states(traces, target, &receipts, answers);
     let mut others = Vec::new();
     for one in further.iter().filter(|one| one.target != destination.target) {
         let traces = traces_for(&one.target, content.max(one.content))?;
@@ -114,6 +114,39 @@ pub fn import(
     }
     let traces = with_states(traces, &destination.target);
     Ok(Some(Imported { traces, destination, further: others, is_whole: answers.is_all_wanted }))
+}
+
+/// As `import`, for one target of the session, whichever the session's first one is.
+pub fn import_for(
+    destination: &Destination,
+    thread: &ThreadId,
+    family: &Family,
+    rollout: &Path,
+    context: &Context,
+) -> Result<Option<Imported>, AssembleError> {
+    let ImportTerms { record, granularity, .. } =
+        ImportTerms::find(thread, destination, Granularity::Session, context)?;
+    let target = &destination.target;
+    let content = record.content.max(context.settings().roles().content_for(target));
+    let form = TraceForm::choose(granularity, target, family, context);
+    let traces = session_traces(family, &record, rollout, form, content, context)?;
+    let traces = with_states(traces, target, &receipts(&context.paths), &Answers::default());
+    let destination = destination.clone();
+    let imported = Imported { traces, destination, further: Vec::new(), is_whole: false };
+    Ok(Some(imported).filter(|imported| !imported.traces.is_empty()))
+}
+
+fn with_states(
+    traces: Vec<Redacted>,
+    target: &Target,
+    receipts: &Receipts,
+    answers: &Answers,
+) -> Vec<(Redacted, TargetState)> {
+    let with_state = |trace: Redacted| {
+        let state = TargetState::new(&trace, target, receipts, answers);
+        (trace, state)
+    };
+    traces.into_iter().map(with_state).collect()
 }
 
 impl Imported {

@@ -41,7 +41,11 @@ impl Lanes<'_> {
         let (mut drained, mut done) = (Drained::default(), BTreeSet::new());
         loop {
             let mut lanes = self.spool.lanes();
-            lanes.retain(|lane| !done.contains(&name_of(lane)));
+            let is_left_out = |lane: &Lane| match lane {
+                Lane::Local => false,
+                Lane::Remote(target) => (request.is_left_out)(target),
+            };
+            lanes.retain(|lane| !done.contains(&name_of(lane)) && !is_left_out(lane));
             if lanes.is_empty() {
                 return Ok(drained);
             }
@@ -76,6 +80,7 @@ impl Lanes<'_> {
                 budget,
                 patience,
                 is_asked_to_end: &|| is_asked_to_end.load(Ordering::Relaxed),
+                is_left_out: &|_| false,
                 retrying: &|reason, pause| _ = sender.send(Report::Retrying(reason.to_owned(), pause)),
                 progress: &|step| _ = sender.send(Report::from_step(step)),
                 now: &Timestamp::now,

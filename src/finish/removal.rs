@@ -66,12 +66,12 @@ pub enum RemovalError {
     Lock(#[from] io::Error),
 }
 
-/// Stores come first and our records last, so that an interrupted run can begin again. `now` is the target of the
+/// Stores come first and our records last, so that an interrupted run can begin again. `now` are the targets of the
 /// settings.
 pub fn remove_session(
     trace: TraceId,
     thread: Option<ThreadId>,
-    now: &Target,
+    now: &[&Target],
     paths: &Paths,
 ) -> Result<Removal, RemovalError> {
     let thread = thread.or_else(|| thread_of(trace));
@@ -95,7 +95,8 @@ pub fn remove_session(
     let of_spool = entries.iter().filter_map(|entry| entry.target.clone());
     let of_record = record().and_then(|record| Some(record.ok()?.destination?.target));
     let taken = receipts.iter().map(|receipt| receipt.target.clone());
-    let targets: HashSet<Target> = of_spool.chain(of_record).chain(taken).chain([now.clone()]).collect();
+    let targets: HashSet<Target> =
+        of_spool.chain(of_record).chain(taken).chain(now.iter().copied().cloned()).collect();
     for target in targets {
         let removed: Option<Result<Vec<bool>, _>> =
             traces.iter().map(|trace| mlflow_store::forget(&target, *trace)).collect();

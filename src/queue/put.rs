@@ -1,7 +1,7 @@
 //! The one way into the spool.
 
 use super::target_state::{Answers, Presence, TargetState, ask};
-use super::thread_history::first_destination;
+use super::thread_history::{first_destination, taken};
 use super::{receipts, spool};
 use crate::base::paths::Paths;
 use crate::base::world::World;
@@ -10,6 +10,7 @@ use crate::claim::thread_record::ThreadRecord;
 use crate::queue::spool::entry::{Entry, Head};
 use crate::queue::spool::{Spool, SpoolError};
 use crate::redact::Redacted;
+use crate::settings::further_targets::TargetRoles;
 use codex_session::thread::ThreadId;
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -43,7 +44,8 @@ pub fn put_written(
     if sent.is_empty() {
         return Ok(());
     }
-    let answers = ask([thread], paths, world);
+    let here = taken(thread, paths).into_iter().filter(|(target, _)| *target == destination.target);
+    let answers = ask(here, world);
     for trace in sent {
         if let Presence::Lost(_) = answers.of(trace.id, &destination.target) {
             empty_receipt(&trace, destination, paths)?;
@@ -78,9 +80,14 @@ pub fn put_imported(
 }
 
 /// Where the thread was first sent; where the launch sends if it never was. The thread record keeps it.
-pub fn destination_of(thread: &ThreadId, now: &Destination, paths: &Paths) -> Destination {
+pub fn destination_of(
+    thread: &ThreadId,
+    now: &Destination,
+    roles: TargetRoles,
+    paths: &Paths,
+) -> Destination {
     let first = |record: &ThreadRecord| {
-        first_destination(record, thread, &receipts(paths)).unwrap_or_else(|| now.clone())
+        first_destination(record, thread, &receipts(paths), roles).unwrap_or_else(|| now.clone())
     };
     let keep = |record: &mut ThreadRecord| record.destination = Some(first(record));
     // A record that cannot be changed was logged before.

@@ -2,6 +2,7 @@
 
 use crate::base::later_version::LaterVersion;
 use crate::queue::spool::entry::{Rank, version_of};
+use crate::settings::further_targets::TargetRoles;
 use common::disk;
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
@@ -75,9 +76,13 @@ impl Receipts {
         self.read(trace).into_iter().find(|kept| kept.receipt.archived)
     }
 
-    /// The receipt of the target that took the trace first.
-    pub fn first(&self, trace: TraceId) -> Option<Receipt> {
-        self.read(trace).into_iter().map(|kept| kept.receipt).min_by_key(|receipt| receipt.delivered_at)
+    /// The receipt of the first target: that of `roles`, else the oldest of a target that is no further one. A receipt's
+    /// time is that of the last delivery.
+    pub fn first(&self, trace: TraceId, roles: TargetRoles) -> Option<Receipt> {
+        let mut all = self.all(trace);
+        all.retain(|receipt| !roles.is_further(&receipt.target));
+        let now = all.iter().position(|receipt| receipt.target == *roles.first);
+        now.map(|now| all.swap_remove(now)).or_else(|| all.into_iter().min_by_key(|it| it.delivered_at))
     }
 
     /// The latest receipts of all traces, newest first.
@@ -169,6 +174,9 @@ impl Receipts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::further_targets::FurtherTarget;
+    use crate::settings::modes::Content;
+    use mlflow_store::target::Experiment;
 
     const TRACE: TraceId = TraceId([7; 16]);
 
@@ -227,6 +235,31 @@ mod tests {
         assert!(!left.receipt.archived, "what is gone is in no archive");
         let older = Rank { ended_at: Timestamp::from_second(1).unwrap(), spans: 1 };
         assert!(older < whole.rank && left.rank < older);
+    }
+
+    #[test]
+    fn a_further_targets_receipt_is_never_the_first_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let receipts = Receipts::new(folder.path().into());
+        for (url, second) in [("http://further", 1), ("http://before", 2), ("http://now", 3)] {
+            let mut kept = kept(url, 1);
+            kept.receipt.delivered_at = Timestamp::from_second(second).unwrap();
+            receipts.keep(TRACE, kept).unwrap();
+        }
+        let of = |url: &str| Target::Http(url.into());
+        let further = [FurtherTarget {
+            target: of("http://further"),
+            experiment: Experiment::Name("e".into()),
+            content: Content::Full,
+            live: None,
+        }];
+        let first = |now: &str| {
+            let roles = TargetRoles { first: &of(now), further: &further };
+            receipts.first(TRACE, roles).unwrap().target
+        };
+        assert_eq!(first("http://now"), of("http://now"));
+        assert_eq!(first("http://elsewhere"), of("http://before"));
+        assert_eq!(first("http://further"), of("http://further"), "it became the first one");
     }
 
     #[test]

@@ -2,10 +2,7 @@
 
 use super::receipts::{Receipts, StoredReceipt};
 use super::spool::entry::Rank;
-use super::thread_history::taken;
-use crate::base::paths::Paths;
 use crate::base::world::World;
-use codex_session::thread::ThreadId;
 use mlflow_store::exporter::Patience;
 use mlflow_store::ids::TraceId;
 use mlflow_store::lost_traces::{ExperimentState, Lost, SentTrace};
@@ -55,9 +52,9 @@ impl Answers {
 }
 
 /// Asks each target once for all that it took of these threads.
-pub fn ask<'t>(threads: impl IntoIterator<Item = &'t ThreadId>, paths: &Paths, world: &World) -> Answers {
+pub fn ask(taken: impl IntoIterator<Item = (Target, SentTrace)>, world: &World) -> Answers {
     let mut sent_to: HashMap<Target, Vec<SentTrace>> = HashMap::new();
-    for (target, sent) in threads.into_iter().flat_map(|thread| taken(thread, paths)) {
+    for (target, sent) in taken {
         sent_to.entry(target).or_default().push(sent);
     }
     let access = crate::settings::access::read(world);

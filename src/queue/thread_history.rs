@@ -6,6 +6,7 @@ use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
 use crate::claim::unclaimed::{self, Unclaimed};
 use crate::queue::receipts::{Receipts, newest};
+use crate::settings::further_targets::TargetRoles;
 use crate::settings::modes::Granularity;
 use crate::trace::ids::{trace_of_continuation, trace_of_thread, trace_of_turn};
 use codex_session::thread::ThreadId;
@@ -19,16 +20,21 @@ use std::fs;
 /// An upper bound for the traces that continue a session. MLflow archives traces that are days old.
 pub const MOST_PARTS: usize = 100;
 
-/// Where a thread's trace was first put, or else first taken; None if it never was.
+/// How many receipts are looked at for one that is no further target's.
+const LOOKED_AT: usize = 100;
+
+/// Where a thread's trace was first put, or else first taken by a target that is not only a further one; None if it
+/// never was.
 pub fn first_destination(
     record: &ThreadRecord,
     thread: &ThreadId,
     receipts: &Receipts,
+    roles: TargetRoles,
 ) -> Option<Destination> {
     let taken = || {
         let traces = [trace_of_thread(thread.as_str()), trace_of_turn(thread.as_str(), 1)];
         let Receipt { target, experiment_id, .. } =
-            traces.into_iter().find_map(|trace| receipts.first(trace))?;
+            traces.into_iter().find_map(|trace| receipts.first(trace, roles))?;
         Some(Destination { target, experiment: Experiment::Id(experiment_id) })
     };
     record.destination.clone().or_else(taken)
@@ -40,8 +46,11 @@ pub fn granularity_of(
     thread: &ThreadId,
     asked: Granularity,
     receipts: &Receipts,
+    roles: TargetRoles,
 ) -> Granularity {
-    let sent = |trace| receipts.first(trace).is_some();
+    // A collector has traces of turns in any case.
+    let says = |receipt: &Receipt| !receipt.target.is_append_only() && !roles.is_further(&receipt.target);
+    let sent = |trace| receipts.all(trace).iter().any(says);
     match record.granularity {
         Some(granularity) => granularity,
         None if record.destination.is_some() => Granularity::Session,
@@ -51,13 +60,9 @@ pub fn granularity_of(
     }
 }
 
-/// What the thread's target took of it: the session's one trace, the traces that continue it, and those of its turns.
+/// What targets took of the thread: the session's one trace, the traces that continue it, and those of its turns.
 pub fn taken(thread: &ThreadId, paths: &Paths) -> Vec<(Target, SentTrace)> {
-    let (record, receipts) =
-        (ThreadRecord::load(&paths.threads(), thread).unwrap_or_default(), receipts(paths));
-    let Some(target) = first_destination(&record, thread, &receipts).map(|first| first.target) else {
-        return Vec::new();
-    };
+    let receipts = receipts(paths);
     let numbered = |id: fn(&str, usize) -> TraceId| {
         let all = (1..).map(move |number| id(thread.as_str(), number));
         all.take_while(|trace| receipts.file_of(*trace).exists())
@@ -66,11 +71,23 @@ pub fn taken(thread: &ThreadId, paths: &Paths) -> Vec<(Target, SentTrace)> {
         .chain(numbered(trace_of_continuation))
         .chain(numbered(trace_of_turn));
     let sent = |trace| {
-        let receipt = receipts.get(trace, &target)?.receipt;
-        let sent = SentTrace { trace, experiment_id: receipt.experiment_id, at: receipt.delivered_at };
-        Some((target.clone(), sent))
+        let sent = move |receipt: Receipt| {
+            let Receipt { target, experiment_id, delivered_at: at, .. } = receipt;
+            (target, SentTrace { trace, experiment_id, at })
+        };
+        receipts.all(trace).into_iter().map(sent)
     };
-    traces.filter_map(sent).collect()
+    traces.flat_map(sent).collect()
+}
+
+/// What the thread's present targets took of it, not those that it was sent to once.
+pub fn taken_by(roles: TargetRoles, thread: &ThreadId, paths: &Paths) -> Vec<(Target, SentTrace)> {
+    let record = ThreadRecord::load(&paths.threads(), thread).unwrap_or_default();
+    let first = first_destination(&record, thread, &receipts(paths), roles);
+    let is_first = |target: &Target| first.as_ref().is_some_and(|first| first.target == *target);
+    let mut taken = taken(thread, paths);
+    taken.retain(|(target, _)| is_first(target) || roles.is_further(target));
+    taken
 }
 
 /// The trace that holds the thread's last turns, as far as receipts show.
@@ -92,9 +109,10 @@ pub fn recent_threads(paths: &Paths, at_most: usize) -> Vec<ThreadId> {
     newest(&paths.threads(), at_most, ThreadId::from_meta)
 }
 
-/// The trace that was worked on last.
-pub fn last_trace(paths: &Paths) -> Option<TraceId> {
-    let taken = receipts(paths).recent(1).into_iter().next();
+/// The trace that was worked on last, of those that are not only in further targets.
+pub fn last_trace(paths: &Paths, roles: TargetRoles) -> Option<TraceId> {
+    let recent = receipts(paths).recent(1 + LOOKED_AT.saturating_mul(usize::from(!roles.further.is_empty())));
+    let taken = recent.into_iter().find(|(_, receipt)| !roles.is_further(&receipt.target));
     let taken = taken.map(|(trace, receipt)| (receipt.delivered_at, trace));
     let worked = recent_threads(paths, 1).pop().and_then(|thread| {
         let written = fs::metadata(paths.threads().join(format!("{thread}.json"))).ok()?.modified().ok()?;
@@ -111,7 +129,7 @@ pub fn unclaimed_sessions(paths: &Paths) -> Vec<Unclaimed> {
     all.retain(|one| {
         let is_recorded =
             ThreadRecord::load(&paths.threads(), &one.thread).is_ok_and(|record| !record.launches.is_empty());
-        !is_recorded && receipts(paths).first(trace_of_thread(one.thread.as_str())).is_none()
+        !is_recorded && receipts(paths).all(trace_of_thread(one.thread.as_str())).is_empty()
     });
     all
 }

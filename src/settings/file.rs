@@ -98,8 +98,10 @@ impl ConfigFile {
     pub fn targets(&self) -> Vec<Variables> {
         let entries = self.object.get(TARGETS).and_then(Value::as_array).into_iter().flatten();
         let variables = |entry: &Value| {
-            let text = |value: &Value| {
-                value.as_str().map(str::to_owned).or_else(|| Some(value.as_u64()?.to_string()))
+            let text = |value: &Value| match value {
+                Value::Null => None,
+                Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+                other => Some(other.to_string()),
             };
             let own = KEYS.iter().filter_map(|(key, name)| Some((name.to_string(), text(entry.get(key)?)?)));
             let environment = entry.get(ENVIRONMENT).and_then(Value::as_object).into_iter().flatten();

@@ -16,7 +16,7 @@ pub mod wait;
 
 use self::file::{ConfigFile, FileState};
 use self::folder_policy::FolderPolicy;
-use self::further_targets::{FurtherTarget, further_targets};
+use self::further_targets::{FurtherTarget, TargetRoles, further_targets};
 use self::launch_context::LaunchContext;
 use self::modes::{CONTENT, Content, ENABLED, GRANULARITY, Granularity, IMAGES, LIVE, Live, parse_switch};
 use crate::base::paths::CodexHome;
@@ -91,6 +91,17 @@ impl Settings {
         self.live.unwrap_or_else(|| Live::usual_for(target))
     }
 
+    /// Whether any target is brought up to date while Codex works.
+    pub fn is_live(&self) -> bool {
+        let of_further = |one: &FurtherTarget| one.live.unwrap_or_else(|| self.live_for(&one.target));
+        let further = self.further.iter().map(of_further);
+        further.chain([self.live_for(&self.target.value)]).any(|live| live != Live::Off)
+    }
+
+    pub fn roles(&self) -> TargetRoles<'_> {
+        TargetRoles { first: &self.target.value, further: &self.further }
+    }
+
     /// Never fails: a setting that cannot be followed becomes a problem, and its default applies.
     pub fn read(world: &World, home: &CodexHome) -> Settings {
         Settings::with_file(world, home, ConfigFile::read(&home.config()))
@@ -161,7 +172,7 @@ impl Settings {
             ));
         });
         let experiment = experiment(variables, file, target.source);
-        let (mut further, of_further) = further_targets(file, &target.value, base);
+        let (mut further, of_further) = further_targets(file, base);
         problems.extend(of_further);
         // MLflow's dual export.
         further.extend(collector.filter(|one| further.iter().all(|it| it.target != *one)).map(|target| {

@@ -33,8 +33,8 @@ pub(super) struct Chosen {
 }
 
 impl TargetSources<'_> {
-    /// As in MLflow 3.17 and 3.18, a collector replaces the server, or gets traces too. One of the environment does not replace a server that
-    /// only the file names: most programs on a machine share the variables of collectors.
+    /// As in MLflow 3.17 and 3.18, a collector replaces the server, or gets traces too. One of the environment does not
+    /// replace a server that only the file names: most programs on a machine share the variables of collectors.
     pub(super) fn choose(self) -> Chosen {
         let mut problems = Vec::new();
         let is_dual = self.is_dual();

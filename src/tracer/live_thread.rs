@@ -168,12 +168,10 @@ impl LiveThread {
                 self.is_given_up = true;
                 return Ok(Some(Vec::new()));
             }
-            Some(further) => {
-                record.content = record.content.max(further.content);
-                Destination::from_further(further)
-            }
+            Some(further) => Destination::from_further(further),
             None => destination,
         };
+        record.content = record.content.max(source.content_for(&destination.target, context));
         self.destination = Some(destination.clone());
         match occasion(&destination) {
             Occasion::TurnsEnd if ended_turns == self.ended_turns => return Ok(Some(Vec::new())),

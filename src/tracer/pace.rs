@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const USUAL: Duration = Duration::from_secs(1);
 
 /// How many times as long as the CPU time of an update the tracer leaves the CPU to others: 4 % of a core at most, and
-/// below 5 % with the sender's work.
+/// below 5 % with the sender's work, for each target.
 const REST: u32 = 25;
 
 /// The same where a thread came into memory: its whole file is read and its whole trace is made, once.

@@ -8,9 +8,10 @@ use crate::finish::gather::{self, Read, find_written};
 use crate::finish::imported::ImportTerms;
 use crate::finish::session_traces::AssembleError;
 use crate::queue::put::destination_of;
-use crate::settings::modes::Granularity;
+use crate::settings::modes::{Content, Granularity};
 use codex_session::rollout::thread_files::{Parts, ThreadFiles};
 use codex_session::thread::ThreadId;
+use mlflow_store::target::Target;
 
 #[derive(Clone, Copy)]
 pub enum ThreadSource<'a> {
@@ -79,6 +80,14 @@ impl ThreadSource<'_> {
         }
     }
 
+    /// The restriction that `targets` names for this target.
+    pub(super) fn content_for(&self, target: &Target, context: &Context) -> Content {
+        match self {
+            ThreadSource::Launch { launch, .. } => launch.roles().content_for(target),
+            ThreadSource::Other { .. } => context.settings().roles().content_for(target),
+        }
+    }
+
     /// Where the thread's traces go. A launch's thread record keeps it.
     pub(super) fn destination(
         &self,
@@ -87,7 +96,7 @@ impl ThreadSource<'_> {
     ) -> Result<Destination, AssembleError> {
         match self {
             ThreadSource::Launch { launch, .. } => {
-                Ok(destination_of(thread, &launch.destination, &context.paths))
+                Ok(destination_of(thread, &launch.destination, launch.roles(), &context.paths))
             }
             ThreadSource::Other { destination, granularity } => {
                 Ok(ImportTerms::find(thread, destination, *granularity, context)?.destination)

@@ -79,7 +79,9 @@ fn reached(target: &Target, checked: &Result<Readiness, ExportError>) -> Finding
             "start the server, or see whether the address is right; traces wait on disk until it answers"
         }
         (ExportError::Transient { .. }, _) => "try again in a moment; traces wait on disk until then",
-        _ => "put that right, or choose another target: `codex-traced mlflow enable -u URI`",
+        _ => {
+            "put that right, or choose another target: `codex-traced mlflow enable` with -u, or --add and --remove"
+        }
     };
     Finding::error("target", error.to_string(), todo)
 }

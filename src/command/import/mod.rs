@@ -12,6 +12,7 @@ use crate::claim::launch_record::Destination;
 use crate::cli::Import;
 use crate::finish::imported::Toward;
 use crate::queue::target_state::ask;
+use crate::queue::thread_history::taken_by;
 use crate::settings::Settings;
 use jiff::civil::DateTime;
 use jiff::{Span, Timestamp, Zoned};
@@ -54,7 +55,8 @@ fn begin(
     }
     let destination = Destination::from_settings(settings);
     let threads = selection.threads.iter().filter_map(|files| Some(&files.first()?.thread));
-    let mut answers = ask(threads, &context.paths, world);
+    let taken = threads.flat_map(|thread| taken_by(settings.roles(), thread, &context.paths));
+    let mut answers = ask(taken, world);
     answers.is_all_wanted = import.again;
     let run = ImportRun {
         context: &context,

@@ -1,7 +1,6 @@
 //! The work of an import: parallel readers, one deliverer, bounded channel.
 
 use super::select::Subagents;
-use crate::claim::launch_record::Destination;
 use crate::finish::context::Context;
 use crate::finish::delivery::deliver;
 use crate::finish::gather;
@@ -19,7 +18,7 @@ use launch::signals::SignalPipe;
 use mlflow_store::ids::TraceId;
 use mlflow_store::target::Target;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -62,8 +61,8 @@ pub(super) enum ImportOutcome {
 pub(super) struct ImportedSession {
     /// With a trace per turn, the first trace.
     pub(super) trace: TraceId,
-    /// The traces that the target does not have yet.
-    pub(super) put: Vec<TraceId>,
+    /// The traces that a target does not have yet, each with its target.
+    pub(super) put: Vec<(TraceId, Target)>,
     pub(super) prompt: Option<String>,
     pub(super) target: Target,
     pub(super) state: TargetState,
@@ -84,8 +83,13 @@ impl ImportRun<'_> {
         let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (sender, receiver) = sync_channel::<(usize, ImportOutcome)>(BATCH);
         let mut outcomes = vec![ImportOutcome::NotReached; threads.len()];
-        let mut delivery =
-            BatchDelivery { work: self, expected: 0, steps: RefCell::default(), given_up: None };
+        let mut delivery = BatchDelivery {
+            work: self,
+            expected: 0,
+            steps: RefCell::default(),
+            given_up: HashMap::new(),
+            failed: None,
+        };
         thread::scope(|scope| {
             let workers = thread::available_parallelism().map_or(1, usize::from).min(threads.len());
             for _ in 0..workers {
@@ -183,10 +187,16 @@ impl ImportRun<'_> {
 impl ImportedSession {
     fn new(imported: &Imported) -> ImportedSession {
         let is_new = |(_, state): &&(Redacted, TargetState)| state.must_be_sent();
+        let first = std::iter::once((&imported.destination, &imported.traces));
+        let all = first.chain(imported.further.iter().map(|(to, traces)| (to, traces)));
         let prompt = imported.traces.iter().find_map(|(trace, _)| trace.request_preview.clone());
         ImportedSession {
             trace: imported.traces.first().map_or(TraceId([0; 16]), |(trace, _)| trace.id),
-            put: imported.traces.iter().filter(is_new).map(|(trace, _)| trace.id).collect(),
+            put: all
+                .flat_map(|(to, traces)| {
+                    traces.iter().filter(is_new).map(|(trace, _)| (trace.id, to.target.clone()))
+                })
+                .collect(),
             prompt,
             target: imported.destination.target.clone(),
             state: imported.target_state(),
@@ -199,10 +209,12 @@ impl ImportedSession {
 struct BatchDelivery<'a> {
     work: &'a ImportRun<'a>,
     expected: usize,
-    /// The result of each trace that was tried.
-    steps: RefCell<HashMap<TraceId, Result<(), String>>>,
-    /// Why no further batch is tried: each would wait as long for the target.
-    given_up: Option<String>,
+    /// The result of each trace that was tried at a target.
+    steps: RefCell<HashMap<(TraceId, Target), Result<(), String>>>,
+    /// Targets that get no further batch, and why: each would wait as long for them.
+    given_up: HashMap<Target, String>,
+    /// Why nothing can be delivered.
+    failed: Option<String>,
 }
 
 impl BatchDelivery<'_> {
@@ -216,30 +228,29 @@ impl BatchDelivery<'_> {
     }
 
     fn deliver(&mut self, is_asked_to_end: &dyn Fn() -> bool) {
-        if std::mem::take(&mut self.expected) == 0 || self.given_up.is_some() {
+        if std::mem::take(&mut self.expected) == 0 || self.failed.is_some() {
             return;
         }
-        let Toward { destination: Destination { target: usual, .. }, further, .. } = self.work.toward;
-        let arrived = Cell::new(false);
-        let refused = RefCell::new(None);
+        let (arrived, refused) = (RefCell::new(HashSet::new()), RefCell::new(HashMap::new()));
         let note = |step: &DrainStep| {
-            if step.target == usual {
-                match step.outcome {
-                    Ok(()) => arrived.set(true),
-                    Err(reason) => _ = refused.replace(Some(reason.to_owned())),
-                }
+            match step.outcome {
+                Ok(()) => _ = arrived.borrow_mut().insert(step.target.clone()),
+                Err(reason) => _ = refused.borrow_mut().insert(step.target.clone(), reason.to_owned()),
             }
-            // The summary is about the first target; what further ones do not take is in `sync --list`.
-            if further.iter().all(|one| one.target != *step.target) {
-                self.steps.borrow_mut().insert(step.trace, step.outcome.map_err(str::to_owned));
-            }
+            let place = (step.trace, step.target.clone());
+            self.steps.borrow_mut().insert(place, step.outcome.map_err(str::to_owned));
         };
-        let request = DeliveryRequest { is_asked_to_end, progress: &note, ..DeliveryRequest::of_user() };
-        if let Err(error) = deliver(&request, self.work.context) {
-            self.given_up = Some(error.to_string());
-        } else if !arrived.get() {
-            self.given_up = refused.into_inner();
-        }
+        let is_left_out = |target: &Target| self.given_up.contains_key(target);
+        let request = DeliveryRequest {
+            is_asked_to_end,
+            is_left_out: &is_left_out,
+            progress: &note,
+            ..DeliveryRequest::of_user()
+        };
+        self.failed = deliver(&request, self.work.context).err().map(|error| error.to_string());
+        let arrived = arrived.into_inner();
+        self.given_up
+            .extend(refused.into_inner().into_iter().filter(|(target, _)| !arrived.contains(target)));
     }
 
     /// The final outcome: a spooled trace that did not arrive waits.
@@ -248,11 +259,13 @@ impl BatchDelivery<'_> {
             && let ImportOutcome::Made(session) = &mut outcome
         {
             let steps = self.steps.borrow();
-            session.problem = session.put.iter().find_map(|trace| match steps.get(trace) {
+            let why = |target: &Target| {
+                let known = self.failed.as_ref().or(self.given_up.get(target));
+                known.map_or_else(|| "another codex-traced is delivering".to_owned(), String::clone)
+            };
+            session.problem = session.put.iter().find_map(|place| match steps.get(place) {
                 Some(step) => step.clone().err(),
-                None => {
-                    Some(self.given_up.clone().unwrap_or_else(|| "another codex-traced is delivering".into()))
-                }
+                None => Some(why(&place.1)),
             });
         }
         outcome

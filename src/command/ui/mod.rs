@@ -9,6 +9,7 @@ use crate::base::world::World;
 use crate::cli::Ui;
 use crate::queue::receipts;
 use crate::queue::thread_history::last_trace;
+use crate::settings::further_targets::TargetRoles;
 use common::printable::{hex, masked};
 use launch::exit::ChildExit;
 use mlflow_store::ids::TraceId;
@@ -28,9 +29,9 @@ pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, CommandError> {
     let paths = &context.paths;
     let trace = match &ui.what {
         Some(what) => Some(trace_argument::trace(what, paths)?.0),
-        None => last_trace(paths),
+        None => last_trace(paths, context.settings().roles()),
     };
-    let page = TracePage::choose(trace, paths, &context.settings().target.value);
+    let page = TracePage::choose(trace, paths, context.settings().roles());
     if let (Some(trace), None) = (trace, &page.shown) {
         notice::print(&format!(
             "{trace} is not in {} yet\n  hint: `codex-traced mlflow sync` delivers what waits",
@@ -64,17 +65,16 @@ struct TracePage {
 
 impl TracePage {
     /// The target of the settings if it has the trace, else the target of the first delivery.
-    fn choose(trace: Option<TraceId>, paths: &Paths, usual: &Target) -> TracePage {
+    fn choose(trace: Option<TraceId>, paths: &Paths, roles: TargetRoles) -> TracePage {
         let receipt = trace.and_then(|trace| {
             let receipts = receipts(paths);
-            let there = receipts.get(trace, usual).map(|kept| kept.receipt);
-            Some((trace, there.or_else(|| receipts.first(trace))?))
+            Some((trace, receipts.first(trace, roles).or_else(|| receipts.all(trace).pop())?))
         });
         match receipt {
             Some((trace, Receipt { target, experiment_id, .. })) => {
                 TracePage { target, shown: Some((trace, experiment_id)) }
             }
-            None => TracePage { target: usual.clone(), shown: None },
+            None => TracePage { target: roles.first.clone(), shown: None },
         }
     }
 

@@ -63,6 +63,8 @@ pub struct DeliveryRequest<'a> {
     /// How long to wait for another process's drain. It takes every entry that it finds, so this may be zero.
     pub patience: Duration,
     pub is_asked_to_end: &'a dyn Fn() -> bool,
+    /// Remote targets that get nothing now.
+    pub is_left_out: &'a dyn Fn(&Target) -> bool,
     /// Called before a request is tried again: why, and how soon.
     pub retrying: &'a dyn Fn(&str, Duration),
     /// Called after each trace.
@@ -85,6 +87,7 @@ impl DeliveryRequest<'_> {
             budget: None,
             patience: PATIENCE,
             is_asked_to_end: &|| false,
+            is_left_out: &|_| false,
             retrying: &|_, _| {},
             progress: &|_| {},
             now: &Timestamp::now,

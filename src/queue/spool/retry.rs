@@ -1,8 +1,8 @@
 //! Retries: the pauses of targets and entries after failures, and the files that hold them.
 //!
 //! One file has the pauses of local targets and one those of remote targets: each is changed under a lock, since several
-//! lanes are delivered at the same time. An entry that was tried has a small file next to it, removed with the entry. A file of another version, or an unreadable one,
-//! counts as absent: then the target, or the entry, is tried again.
+//! lanes are delivered at the same time. An entry that was tried has a small file next to it, removed with the entry. A
+//! file of another version, or an unreadable one, counts as absent: then the target, or the entry, is tried again.
 
 use common::disk;
 use jiff::Timestamp;

@@ -178,7 +178,10 @@ fn further_targets_are_added_and_removed_by_a_command_and_every_report_names_the
     assert_eq!(file()["targets"], json!([{"tracking_uri": uri, "content": "metadata", "live": "off"}]));
     // Another word for the same address changes the entry.
     said(&["enable", "--add", &format!("{uri}/v1/traces"), "--no-check"]).ended(End::Code(0));
-    assert_eq!(file()["targets"], json!([{"tracking_uri": format!("{uri}/v1/traces")}]));
+    let kept = json!([{"tracking_uri": format!("{uri}/v1/traces"), "content": "metadata", "live": "off"}]);
+    assert_eq!(file()["targets"], kept);
+    said(&["enable", "--add", &format!("{uri}/v1/traces"), "--content", "full", "--live", "turn"])
+        .ended(End::Code(0));
 
     let summary = home.root().join("summary.json");
     let mut launch = traced(&home, &codex);
@@ -217,4 +220,59 @@ fn further_targets_are_added_and_removed_by_a_command_and_every_report_names_the
     let refused = said(&["enable", "--add", &format!("sqlite:///{}", home.database().display())]);
     assert_eq!(refused.end, End::Code(2));
     assert!(refused.stderr.contains("it is the first target"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_further_target_gives_no_consent_for_a_collector_of_other_programs() {
+    let Some(codex) = codex() else { return };
+    let model = ModelServer::start(Script::new());
+    let home = Home::new(&model.url());
+    let collector = Collector::start();
+    let with_variable = |command: &mut Command| {
+        command
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())
+            .env("OTEL_EXPORTER_OTLP_COMPRESSION", "none");
+    };
+    let mut add = traced(&home, &codex);
+    with_variable(&mut add);
+    add.args(["mlflow", "enable", "--add", &collector.uri(), "--content", "metadata"]);
+    let page = run(&mut add).ended(End::Code(0)).stdout;
+    assert!(page.contains("first target  sqlite:"), "{page}");
+    let mut launch = traced(&home, &codex);
+    with_variable(&mut launch);
+    run(launch.args(["exec", "a prompt to keep"])).ended(End::Code(0));
+    assert_eq!(collector.counts(), (2, 2));
+    let prompt = b"a prompt to keep";
+    let is_in = |body: &[u8]| body.windows(prompt.len()).any(|bytes| bytes == prompt);
+    assert!(!collector.requests().iter().any(|asked| is_in(&asked.body)), "the prompt left");
+    assert!(home.database().exists());
+}
+
+/// What an import reports is about all targets, and a further one never becomes the first.
+#[test]
+fn an_import_waits_for_no_further_target_twice_and_says_what_waits() {
+    let Some(codex) = codex() else { return };
+    let model = ModelServer::start(Script::new());
+    let home = Home::new(&model.url());
+    run(home.command(&codex.native).args(["exec", "hi"])).ended(End::Code(0));
+    let further = Collector::start();
+    let proxy = before(&further);
+    proxy.fail("", Fault::Answer { status: 503, headers: Vec::new(), body: "not now" });
+    let database = format!("sqlite:///{}", home.database().display());
+    let uri = format!("otlp+{}", proxy.url());
+    configure(&home, &database, &json!([{"tracking_uri": uri, "content": "metadata"}]));
+    let import = |code| run(traced(&home, &codex).args(["mlflow", "import", "--all"])).ended(End::Code(code));
+    let said = import(1);
+    assert!(
+        said.stdout.contains("waiting") || said.stderr.contains("waiting"),
+        "{} {}",
+        said.stdout,
+        said.stderr
+    );
+    proxy.heal();
+    import(0);
+    assert_eq!(further.counts(), (2, 2));
+    assert!(import(0).stdout.contains("1 unchanged"));
+    let status = run(traced(&home, &codex).args(["mlflow", "show"])).ended(End::Code(0)).stdout;
+    assert!(status.contains("mlflow.db"), "{status}");
 }

@@ -65,6 +65,11 @@ const KNOWN: [(&str, &str, Option<&str>); 20] = [
     ("metadata_service_url", "DATABRICKS_METADATA_SERVICE_URL", Some("metadata-service")),
 ];
 
+/// The variables that name a workspace or a way to log in.
+pub(crate) fn login_variables() -> [&'static str; KNOWN.len()] {
+    KNOWN.map(|(_, variable, _)| variable)
+}
+
 /// The workspace's address, if the settings name one and a way to log in.
 pub fn host(profile: Option<&str>, access: &Access) -> Option<String> {
     let target = Target::Databricks { profile: profile.map(str::to_owned) };

@@ -10,6 +10,7 @@ mod upload;
 mod workspace;
 
 pub use login::host;
+pub(crate) use login::login_variables;
 
 use crate::exporter::{Delivered, ExportError, Exporter, Readiness, Remote, Result};
 use crate::lost_traces::{self, Lost, SentTrace};

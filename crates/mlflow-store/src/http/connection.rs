@@ -99,8 +99,9 @@ pub(super) fn authorization(
     if let Some((user, password)) = access.credentials_in_address(target) {
         return basic(&user, &password).map(Some);
     }
-    // Where `mlflow` recommends to keep a password.
-    let file = access.home.as_ref().map(|home| home.join(".mlflow/credentials"));
+    // Where `mlflow` recommends to keep a password, which is the first target's.
+    let file = access.home.as_ref().filter(|_| !access.is_further(target));
+    let file = file.map(|home| home.join(".mlflow/credentials"));
     let file = file.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
     let either = |name: &str| variables.text(name).map(str::to_owned).or_else(|| in_ini(&file, name));
     let (user, password) = (either(USER), either(PASSWORD).map(Credential::new));
@@ -213,6 +214,22 @@ mod tests {
             }
             None => value.to_owned(),
         })
+    }
+
+    #[test]
+    fn mlflows_own_file_is_for_the_first_target() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join(".mlflow")).unwrap();
+        fs::write(home.path().join(".mlflow/credentials"), FILE).unwrap();
+        let further = Target::Http("http://further".into());
+        let access = Access {
+            home: Some(home.path().to_owned()),
+            further: vec![(further.clone(), [(TOKEN, "its own")].into())],
+            ..Access::default()
+        };
+        let of = |target: &Target| authorization(&access.variables_for(target), target, &access).unwrap();
+        assert_eq!(of(&further).unwrap().to_str().unwrap(), "Bearer its own");
+        assert!(of(&Target::Http("http://first".into())).unwrap().to_str().unwrap().starts_with("Basic "));
     }
 
     #[test]

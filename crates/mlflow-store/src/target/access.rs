@@ -4,6 +4,7 @@
 use super::credentials::Credential;
 use super::credentials::credentials_in;
 use super::{TRACKING_URI, Target, collector};
+use crate::databricks;
 use common::variables::Variables;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -84,20 +85,40 @@ impl Access {
     /// traces for several servers, so credentials of the environment apply only to the targets that it names, else to
     /// the file's, and never to a further one that the environment does not name.
     pub fn variables_for(&self, target: &Target) -> Variables {
-        let names = |all: &[Target]| all.iter().any(|named| named.has_address_of(target));
+        if let Some(of_further) = self.of_further(target) {
+            let others = self.variables.without(&OF_ONE_SERVER);
+            // A variable wins over a profile.
+            let has_own_workspace = matches!(target, Target::Databricks { profile: Some(_) })
+                || of_further.text("DATABRICKS_HOST").is_some();
+            let others =
+                if has_own_workspace { others.without(&databricks::login_variables()) } else { others };
+            return of_further.clone().or(&others);
+        }
         let of_file = self.file.as_ref().map_or(&[][..], |(of, _)| of);
-        let meant = if self.named.is_empty() { of_file } else { &self.named };
-        let further = self.further.iter().find(|(of, _)| of.has_address_of(target));
-        let is_meant = names(meant) || (meant.is_empty() && further.is_none());
-        let own = match is_meant {
+        // A collector's variables say nothing of a server, and the other way round.
+        let is_alike = |one: &&Target| one.is_append_only() == target.is_append_only();
+        let meant = if self.named.iter().any(|one| is_alike(&one)) { &self.named[..] } else { of_file };
+        let own = match !meant.iter().any(|one| is_alike(&one)) || has(meant, target) {
             true => self.variables.clone(),
             false => self.variables.without(&OF_ONE_SERVER),
         };
-        match (&self.file, further) {
-            (Some((of, variables)), _) if names(of) => own.or(variables),
-            (_, Some((_, variables))) => own.or(variables),
+        match &self.file {
+            Some((of, variables)) if has(of, target) => own.or(variables),
             _ => own,
         }
+    }
+
+    /// Whether the target is only a further one: then what is meant for the first target is not for it.
+    pub fn is_further(&self, target: &Target) -> bool {
+        self.of_further(target).is_some()
+    }
+
+    /// The variables of a target that is only a further one.
+    fn of_further(&self, target: &Target) -> Option<&Variables> {
+        let is_named =
+            has(&self.named, target) || self.file.as_ref().is_some_and(|(of_file, _)| has(of_file, target));
+        let further = self.further.iter().find(|(of, _)| of.has_address_of(target));
+        further.filter(|_| !is_named).map(|(_, variables)| variables)
     }
 
     /// User and password from an address in the environment or the file, if it is the target's.
@@ -118,6 +139,10 @@ impl Access {
             credentials_in(&uri).filter(|_| is_meant)
         })
     }
+}
+
+fn has(all: &[Target], target: &Target) -> bool {
+    all.iter().any(|named| named.has_address_of(target))
 }
 
 /// The server and the collector that the variables name.
@@ -174,6 +199,40 @@ mod tests {
         let unnamed = Access { file: None, ..access };
         let is_sent = |to: &str| unnamed.variables_for(&http(to)).text("MLFLOW_TRACKING_USERNAME").is_some();
         assert!(is_sent("https://any") && !is_sent("https://further"));
+    }
+
+    #[test]
+    fn a_collectors_variables_and_a_servers_do_not_depend_on_each_other() {
+        let collector = |host: &str| Target::parse(&format!("otlp+http://{host}"), Path::new("/")).unwrap();
+        let access = Access {
+            variables: [("MLFLOW_TRACKING_TOKEN", "m"), ("OTEL_EXPORTER_OTLP_HEADERS", "k=v")].into(),
+            named: vec![collector("named")],
+            file: Some((vec![http("https://file")], Variables::default())),
+            further: vec![(collector("further"), Variables::default())],
+            ..Access::default()
+        };
+        let has = |target: &Target, name: &str| access.variables_for(target).text(name).is_some();
+        assert!(has(&http("https://file"), "MLFLOW_TRACKING_TOKEN"));
+        assert!(!has(&http("https://other"), "MLFLOW_TRACKING_TOKEN"));
+        assert!(has(&collector("named"), "OTEL_EXPORTER_OTLP_HEADERS"));
+        assert!(!has(&collector("further"), "OTEL_EXPORTER_OTLP_HEADERS"));
+        let is_further = |target: &Target| access.is_further(target);
+        assert!(is_further(&collector("further")) && !is_further(&collector("named")));
+    }
+
+    #[test]
+    fn a_further_workspace_is_not_that_of_the_environment() {
+        let of = |profile: Option<&str>| Target::Databricks { profile: profile.map(str::to_owned) };
+        let access = Access {
+            variables: [("DATABRICKS_HOST", "https://first"), ("DATABRICKS_CONFIG_FILE", "/c")].into(),
+            named: vec![of(None)],
+            further: vec![(of(Some("team")), Variables::default())],
+            ..Access::default()
+        };
+        let text = |target: &Target, name: &str| access.variables_for(target).text(name).map(str::to_owned);
+        assert_eq!(text(&of(None), "DATABRICKS_HOST").as_deref(), Some("https://first"));
+        assert_eq!(text(&of(Some("team")), "DATABRICKS_HOST"), None);
+        assert_eq!(text(&of(Some("team")), "DATABRICKS_CONFIG_FILE").as_deref(), Some("/c"));
     }
 
     #[test]
