@@ -57,6 +57,7 @@ fn status_prints_every_key_that_is_promised_and_no_other() {
     for config in [
         r#"{"environment": {"MLFLOW_CODEX_TRACING_ENABLED": "perhaps"}}"#,
         r#"{"environment": {"MLFLOW_TRACKING_URI": "databricks", "MLFLOW_EXPERIMENT_ID": "5"}}"#,
+        r#"{"targets": [{"tracking_uri": "/a", "experiment_id": "5"}, {"tracking_uri": "/b"}]}"#,
     ] {
         situation.write_config(config);
         let said = situation.say(&["status", "--json"]).ended(End::Code(0)).stdout;
