@@ -119,7 +119,9 @@ fn the_daemon_keeps_only_three_harmless_variables_of_the_launcher() {
     let [plain, traced] = ["$P", "$T"].map(|program| {
         let tools =
             Script::new().reply_to("clean prompt", runs("tool")).reply_to("first prompt", runs("first"));
-        let server = ModelServer::start(tools.then(answers(&["clean prompt", "first prompt"])));
+        // A request for a title holds the prompt too, so its answers come first.
+        let script = answers(&[]).then(tools).then(answers(&["clean prompt", "first prompt"]));
+        let server = ModelServer::start(script);
         let home = home(&server);
         // The one that starts the daemon, then a plain one in a shell of its own.
         for (program, prompt) in [(program, "first"), ("$P", "clean")] {
