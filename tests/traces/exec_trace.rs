@@ -334,7 +334,8 @@ fn a_summary_shows_the_next_step_what_became_of_the_session() {
         "tokens": {"input_tokens": 100, "output_tokens": 7, "total_tokens": 107, "cache_read_input_tokens": 40,
                    "cache_creation_input_tokens": 0},
         "cost_usd": thread["cost_usd"], "target": format!("sqlite:///{}", home.database().display()),
-        "workspace": null, "experiment_id": "1", "link": null, "delivery": "delivered", "reason": null
+        "workspace": null, "experiment_id": "1", "link": null, "delivery": "delivered", "reason": null,
+        "is_further_target": false
     });
     assert_eq!(*thread, told);
     assert!(thread["cost_usd"].as_f64().is_some_and(|cost| cost > 0.0), "{thread}");
