@@ -228,7 +228,7 @@ impl BatchDelivery<'_> {
     }
 
     fn deliver(&mut self, is_asked_to_end: &dyn Fn() -> bool) {
-        if std::mem::take(&mut self.expected) == 0 || self.failed.is_some() {
+        if std::mem::take(&mut self.expected) == 0 || self.failed.is_some() || self.has_given_up_all() {
             return;
         }
         let (arrived, refused) = (RefCell::new(HashSet::new()), RefCell::new(HashMap::new()));
@@ -251,6 +251,12 @@ impl BatchDelivery<'_> {
         let arrived = arrived.into_inner();
         self.given_up
             .extend(refused.into_inner().into_iter().filter(|(target, _)| !arrived.contains(target)));
+    }
+
+    fn has_given_up_all(&self) -> bool {
+        let Toward { destination, further, .. } = self.work.toward;
+        let mut targets = further.iter().map(|one| &one.target).chain([&destination.target]);
+        targets.all(|target| self.given_up.contains_key(target))
     }
 
     /// The final outcome: a spooled trace that did not arrive waits.
