@@ -12,7 +12,7 @@ use mlflow_store::exporter::{Patience, jitter};
 use mlflow_store::ids::TraceId;
 use mlflow_store::target::access::Access;
 use mlflow_store::target::{Experiment, Target};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -38,18 +38,18 @@ enum Report {
 impl Lanes<'_> {
     /// Delivers all entries, also those for targets that come during the delivery.
     pub(super) fn drain(&self, request: &DeliveryRequest) -> Result<Drained, DrainError> {
-        let (mut drained, mut done) = (Drained::default(), BTreeSet::new());
+        let (mut drained, mut done) = (Drained::default(), HashSet::new());
         loop {
             let mut lanes = self.spool.lanes();
             let is_left_out = |lane: &Lane| match lane {
                 Lane::Local => false,
                 Lane::Remote(target) => (request.is_left_out)(target),
             };
-            lanes.retain(|lane| !done.contains(&name_of(lane)) && !is_left_out(lane));
+            lanes.retain(|lane| !done.contains(lane) && !is_left_out(lane));
             if lanes.is_empty() {
                 return Ok(drained);
             }
-            done.extend(lanes.iter().map(name_of));
+            done.extend(lanes.iter().cloned());
             let (local, remote): (Vec<Lane>, Vec<Lane>) =
                 lanes.into_iter().partition(|lane| *lane == Lane::Local);
             drained.add(self.drain_here(&local, request)?);
@@ -124,13 +124,6 @@ fn pass_on(reports: &Receiver<Report>, request: &DeliveryRequest, is_asked_to_en
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-    }
-}
-
-fn name_of(lane: &Lane) -> Option<String> {
-    match lane {
-        Lane::Local => None,
-        Lane::Remote(target) => Some(target.to_string()),
     }
 }
 

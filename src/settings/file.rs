@@ -70,11 +70,7 @@ impl ConfigFile {
 
     /// A variable of its `environment`. Also accepts `true` and numbers without quotes.
     pub fn text(&self, name: &str) -> Option<String> {
-        match self.object.get(ENVIRONMENT)?.get(name)? {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-            other => Some(other.to_string()),
-        }
+        text_of(self.object.get(ENVIRONMENT)?.get(name)?)
     }
 
     /// Its whole `environment`.
@@ -98,14 +94,10 @@ impl ConfigFile {
     pub fn targets(&self) -> Vec<Variables> {
         let entries = self.object.get(TARGETS).and_then(Value::as_array).into_iter().flatten();
         let variables = |entry: &Value| {
-            let text = |value: &Value| match value {
-                Value::Null => None,
-                Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-                other => Some(other.to_string()),
-            };
-            let own = KEYS.iter().filter_map(|(key, name)| Some((name.to_string(), text(entry.get(key)?)?)));
+            let own =
+                KEYS.iter().filter_map(|(key, name)| Some((name.to_string(), text_of(entry.get(key)?)?)));
             let environment = entry.get(ENVIRONMENT).and_then(Value::as_object).into_iter().flatten();
-            let others = environment.filter_map(|(name, value)| Some((name.clone(), text(value)?)));
+            let others = environment.filter_map(|(name, value)| Some((name.clone(), text_of(value)?)));
             others.chain(own).collect()
         };
         entries.map(variables).collect()
@@ -196,6 +188,15 @@ pub fn keep_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     let aside = free.into_iter().find(|aside| !aside.exists()).expect("one of all names is free");
     disk::write_private(&aside, &fs::read(path)?)?;
     Ok(aside)
+}
+
+/// None for null and for an empty text.
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        other => Some(other.to_string()),
+    }
 }
 
 fn address_of(target: &Value) -> Option<&str> {

@@ -91,10 +91,14 @@ impl Settings {
         self.live.unwrap_or_else(|| Live::usual_for(target))
     }
 
+    /// As `live_for`, by the target's own setting where it has one.
+    pub fn live_for_further(&self, further: &FurtherTarget) -> Live {
+        further.live.unwrap_or_else(|| self.live_for(&further.target))
+    }
+
     /// Whether any target is brought up to date while Codex works.
     pub fn is_live(&self) -> bool {
-        let of_further = |one: &FurtherTarget| one.live.unwrap_or_else(|| self.live_for(&one.target));
-        let further = self.further.iter().map(of_further);
+        let further = self.further.iter().map(|one| self.live_for_further(one));
         further.chain([self.live_for(&self.target.value)]).any(|live| live != Live::Off)
     }
 

@@ -145,8 +145,10 @@ impl LiveThreads {
             };
             is_load |= !thread.is_in_memory();
             let wholes_only = thread.takes_wholes_only();
-            let own = self.further.as_ref().and_then(|further| further.live);
-            let live_for = |target: &Target| own.unwrap_or_else(|| settings.live_for(target));
+            let live_for = |target: &Target| match &self.further {
+                Some(further) => settings.live_for_further(further),
+                None => settings.live_for(target),
+            };
             let occasion = |destination: &Destination| match live_for(&destination.target) {
                 Live::On if !wholes_only => Occasion::Change,
                 Live::On | Live::Turn => Occasion::TurnsEnd,

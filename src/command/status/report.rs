@@ -247,7 +247,7 @@ impl FurtherReport {
             tracking_uri: masked(&further.target.uri()),
             workspace: workspace(&further.target),
             content: settings.content.value.max(further.content),
-            live: further.live.unwrap_or_else(|| settings.live_for(&further.target)),
+            live: settings.live_for_further(&further),
             target: answer(&further.target, checked),
             experiment: further.experiment,
         }
