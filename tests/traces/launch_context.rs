@@ -2,7 +2,9 @@
 
 use crate::LAUNCHER;
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use support::scenarios::{self, CODE_MODE};
 use support::{End, Home, ModelServer, Oracle, Reply, Script, codex, run};
 
 /// MLflow's own search; prints the ids that it finds. Arguments: store, filter.
@@ -69,7 +71,7 @@ fn mlflow_finds_a_trace_by_its_tags_its_job_and_its_caller() {
 }
 
 #[test]
-fn sampling_leaves_out_a_session_with_all_that_it_starts_and_status_counts_it() {
+fn sampling_leaves_out_a_session_and_status_counts_it() {
     let Some(codex) = codex() else { return };
     let script = || Script::new().reply(Reply::new().answer("done").usage(10, 0, 1, 0));
     let server = ModelServer::start(script());
@@ -99,4 +101,46 @@ fn sampling_leaves_out_a_session_with_all_that_it_starts_and_status_counts_it() 
     let count = "SELECT count(*) FROM spans WHERE name LIKE 'llm_call_%'";
     let responses: u32 = connection.query_row(count, [], |row| row.get(0)).expect("a count");
     assert_eq!(responses, 3);
+}
+
+/// Each launch starts an agent that starts another. Their ids are not the session's.
+#[test]
+fn sampling_takes_a_session_with_its_agents_or_none_of_it() {
+    let Some(codex) = codex() else { return };
+    let server = ModelServer::start(Script::new());
+    let home = Home::new(&server.url());
+    home.face(CODE_MODE, &server.url());
+    let (mut taken, mut left_out) = (BTreeSet::new(), 0);
+    // Both outcomes come within a few launches; 40 without one of them have a chance of 1 in 10^12.
+    for number in 1..=40 {
+        server.play(scenarios::nested_agents());
+        let mut command = home.traced(LAUNCHER, &codex.native);
+        command.env("MLFLOW_TRACE_SAMPLING_RATIO", "0.5").env("CODEX_TRACED_WAIT", "60");
+        run(command.args(["exec", "do it with agents"])).ended(End::Code(0));
+        server.assert_script_used_up_exactly();
+        let traces = spans_by_trace(&home);
+        assert!(traces.values().all(|spans| *spans == 17), "a part of a family: {traces:?}");
+        left_out += usize::from(traces.len() == taken.len());
+        taken = traces.into_keys().collect();
+        if number >= 6 && left_out > 0 && !taken.is_empty() {
+            break;
+        }
+    }
+    assert!(left_out > 0 && !taken.is_empty(), "{left_out} left out, {} taken", taken.len());
+    let mut status = home.traced(LAUNCHER, &codex.native);
+    let json = run(status.args(["mlflow", "status", "--json"])).ended(End::Code(0)).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["left_out"], left_out);
+}
+
+/// Empty while there is no database.
+fn spans_by_trace(home: &Home) -> BTreeMap<String, u32> {
+    if !home.database().exists() {
+        return BTreeMap::new();
+    }
+    let connection = rusqlite::Connection::open(home.database()).expect("open");
+    let mut statement =
+        connection.prepare("SELECT trace_id, count(*) FROM spans GROUP BY trace_id").expect("a query");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+    rows.collect::<Result<_, _>>().expect("readable rows")
 }
