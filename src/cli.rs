@@ -1,9 +1,13 @@
 //! The command line of `codex-traced mlflow …`. All other arguments belong to Codex.
 
+mod history;
+
 use crate::settings::modes::{Content, Granularity, Live};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+pub use history::{Export, ExportFormat, List, Prices, SessionStatus, Show, Usage, UsageKey};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,6 +63,21 @@ pub enum Command {
     Doctor(Report),
     /// Show a trace as a tree of turns, answers and tool calls
     Show(Show),
+    /// List sessions, newest first: what was asked, what it took, what it cost
+    ///
+    /// All sessions of Codex's home, traced or not. Costs are list prices.
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// Sum up tokens and cost by day, model, project and more
+    ///
+    /// Of all sessions of Codex's home, traced or not; each response counts once. Costs are list prices.
+    Usage(Usage),
+    /// Write a session as Markdown, HTML or JSON, to read or to attach
+    ///
+    /// Redacted like a trace.
+    Export(Export),
+    /// Show the prices that costs are made from, or update them
+    Prices(Prices),
     /// Deliver what waits on disk, and finish launches that died
     Sync(Sync),
     /// Remove a session's trace from everything here
@@ -207,24 +226,6 @@ pub enum Shell {
     Bash,
     Zsh,
     Fish,
-}
-
-#[derive(Debug, Args)]
-pub struct Show {
-    /// The newest trace (also without this option)
-    #[arg(long, conflicts_with = "what")]
-    pub last: bool,
-    /// A trace id (tr-…), a Codex session id, or the path of a session file
-    #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
-    pub what: Option<OsString>,
-    /// As JSON, for other programs
-    #[arg(long)]
-    pub json: bool,
-    /// Show a session while Codex writes it, until the session ends or Ctrl-C
-    ///
-    /// The newest session that runs, without a name. Redrawn on a terminal; otherwise one line for each span that ends.
-    #[arg(long, conflicts_with_all = ["json", "last"])]
-    pub follow: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,11 +5,14 @@ mod config_edit;
 mod disable;
 mod doctor;
 mod enable;
+mod export;
 mod follow;
 mod forget;
 mod further_target;
 mod import;
+mod list;
 mod man;
+mod prices;
 mod question;
 mod setup;
 mod show;
@@ -20,6 +23,7 @@ mod text_layout;
 mod trace_argument;
 mod tree;
 mod ui;
+mod usage;
 mod watch;
 mod watch_service;
 
@@ -56,6 +60,10 @@ pub(crate) fn run(words: &[OsString], world: &World) -> ChildExit {
         Command::Forget(forget) => forget::run(&forget, world).map(well),
         Command::Show(show) if show.follow => follow::run(&show, world),
         Command::Show(show) => show::run(&show, world).map(well),
+        Command::List(list) => list::run(&list, world).map(well),
+        Command::Usage(usage) => usage::run(&usage, world),
+        Command::Export(export) => export::run(&export, world).map(well),
+        Command::Prices(prices) => prices::run(&prices, world).map(well),
         Command::Sync(sync) => sync::run(&sync, world).map(well),
         Command::Completions(completions) => completions::run(&completions).map(well),
         Command::Man => man::run().map(well),
