@@ -13,6 +13,7 @@ pub mod path;
 pub mod prompts;
 pub mod reader;
 pub mod rollout_item;
+pub mod search;
 pub mod session_meta;
 pub mod thread_files;
 pub mod usage;

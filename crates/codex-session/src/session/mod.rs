@@ -26,6 +26,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub(crate) use turns::is_context;
+
 /// Whether a process may still write to the rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {

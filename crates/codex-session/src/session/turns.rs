@@ -204,7 +204,7 @@ pub(super) fn answer_from_responses(turn: &mut Turn) {
 }
 
 /// Text that Codex sends to the model as the user: `<environment_context>…</environment_context>`, `AGENTS.md`.
-pub(super) fn is_context(text: &str) -> bool {
+pub(crate) fn is_context(text: &str) -> bool {
     let text = text.trim();
     let tag = text.strip_prefix('<').and_then(|rest| rest.split(['>', ' ']).next());
     text.starts_with("# AGENTS.md instructions")
