@@ -2,7 +2,7 @@
 //!
 //! Data flows one way, and each room knows only those before it:
 //!
-//! `settings → codex → claim → trace → redact → queue → finish → command`
+//! `settings → codex → claim → trace → redact → queue → finish → history → command`
 //!
 //! [`launcher`] is a launch, [`finish`] what follows it, [`command`] the commands `codex-traced mlflow …`. [`base`] is what
 //! every room uses. Three crates know nothing of codex-traced: `launch` runs a command, `codex-session` reads Codex's
@@ -14,6 +14,7 @@ pub mod cli;
 pub mod codex;
 pub mod command;
 pub mod finish;
+pub mod history;
 pub mod launcher;
 pub mod queue;
 pub mod redact;

@@ -98,6 +98,11 @@ impl Paths {
         self.folder.join("setup.json")
     }
 
+    /// The index of all sessions, which can be made again from their files.
+    pub fn history(&self) -> PathBuf {
+        self.folder.join("history.db")
+    }
+
     pub fn receipts(&self) -> PathBuf {
         self.folder.join("receipts")
     }

@@ -22,7 +22,7 @@ pub(super) fn id(session: &Session) -> SpanId {
 }
 
 /// The first prompt of a turn that was not rolled back; else the first of all.
-pub(super) fn prompt(session: &Session) -> Option<&str> {
+pub(crate) fn prompt(session: &Session) -> Option<&str> {
     let kept = session.turns.iter().filter(|turn| !turn.is_taken_back);
     kept.chain(&session.turns).find_map(|turn| turn.prompt.as_deref())
 }

@@ -179,7 +179,8 @@ fn reconciled<'a>(sessions: impl Iterator<Item = &'a Session>) -> Option<bool> {
 
 /// Sum of the turns' durations; the root span of a session resumed days later is much longer.
 /// None where no turn has times.
-fn active_ms(session: &Session) -> Option<i64> {
+/// Milliseconds in which its turns worked; None where no turn has a beginning.
+pub(crate) fn active_ms(session: &Session) -> Option<i64> {
     let durations = session.turns.iter().filter_map(|turn| turn_ms(turn, session));
     durations.reduce(i64::saturating_add)
 }

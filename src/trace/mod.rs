@@ -1,14 +1,14 @@
 //! From a session to its trace: spans, ids, attributes, metadata, prices.
 
-mod agent;
-mod attributes;
+pub(crate) mod agent;
+pub(crate) mod attributes;
 pub mod build;
 mod chat;
 pub mod continuation;
 pub mod draft;
 pub mod ids;
 pub mod launch_facts;
-mod outcome;
+pub(crate) mod outcome;
 pub mod price;
 mod price_list;
 mod spans;

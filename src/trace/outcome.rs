@@ -34,7 +34,7 @@ pub(super) fn outputs(response: Option<&Text>, status: &TurnStatus) -> Value {
     Value::Object(outputs)
 }
 
-fn word_of(status: &TurnStatus) -> &'static str {
+pub(crate) fn word_of(status: &TurnStatus) -> &'static str {
     match status {
         TurnStatus::Running => RUNNING,
         TurnStatus::Completed => "completed",

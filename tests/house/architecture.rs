@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 /// Each room uses only those before it.
-const ROOMS: [&str; 11] = [
-    "settings", "cli", "codex", "claim", "trace", "redact", "queue", "finish", "tracer", "command",
-    "launcher",
+const ROOMS: [&str; 12] = [
+    "settings", "cli", "codex", "claim", "trace", "redact", "queue", "finish", "history", "tracer",
+    "command", "launcher",
 ];
 
 /// Every room may use it.

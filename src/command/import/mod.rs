@@ -11,11 +11,10 @@ use crate::base::world::World;
 use crate::claim::launch_record::Destination;
 use crate::cli::Import;
 use crate::finish::imported::Toward;
+use crate::history::time_range::TimeRange;
 use crate::queue::target_state::ask;
 use crate::queue::thread_history::taken_by;
 use crate::settings::Settings;
-use jiff::civil::DateTime;
-use jiff::{Span, Timestamp, Zoned};
 use launch::exit::ChildExit;
 use nix::libc::SIGINT;
 use report::Progress;
@@ -40,7 +39,7 @@ fn begin(
     world: &World,
     select: impl FnOnce(&CodexHome, &Settings) -> Result<Selection, CommandError>,
 ) -> Result<ChildExit, CommandError> {
-    let since = import.since.as_deref().map(|text| since(text, &Zoned::now())).transpose()?;
+    let since = TimeRange::from_options(import.since.as_deref(), None)?.since;
     let context = context(world)?;
     let (home, settings) = (context.home(), context.settings());
     crate::base::log::begin(context.paths.log());
@@ -93,46 +92,4 @@ fn nothing_there(home: &CodexHome, settings: &Settings) -> CommandError {
         looked.join(" and "),
         home.config().display()
     )
-}
-
-/// The argument of `--since`: `7d`, `12h` and the like before `now`; a date or a time of day in the user's own time zone; an exact time.
-fn since(text: &str, now: &Zoned) -> Result<Timestamp, String> {
-    let bad = || format!("{text} is no time (accepted: 7d, 12h, 2w, 2026-11-01, 2026-11-01T10:00:00Z)");
-    if let Ok(exact) = text.parse::<Timestamp>() {
-        return Ok(exact);
-    }
-    // A date alone means its midnight.
-    if let Ok(local) = text.parse::<DateTime>() {
-        return Ok(local.to_zoned(now.time_zone().clone()).map_err(|_| bad())?.timestamp());
-    }
-    let span = text.parse::<Span>().ok().filter(|span| span.is_positive()).ok_or_else(bad)?;
-    Ok(now.checked_sub(span).map_err(|_| bad())?.timestamp())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn periods_dates_and_times_are_read() {
-        let now: Zoned = "2026-11-22T10:00:00+01:00[Europe/Berlin]".parse().unwrap();
-        let table = [
-            ("7d", Some("2026-11-15T09:00:00Z")),
-            ("12h", Some("2026-11-21T21:00:00Z")),
-            ("2 weeks", Some("2026-11-08T09:00:00Z")),
-            ("1d 12h", Some("2026-11-20T21:00:00Z")),
-            ("2026-11-01", Some("2026-10-31T23:00:00Z")),
-            ("2026-11-01T12:30", Some("2026-11-01T11:30:00Z")),
-            ("2026-11-01T12:30:00Z", Some("2026-11-01T12:30:00Z")),
-            ("yesterday", None),
-            ("-7d", None),
-            ("7", None),
-            ("", None),
-            ("9999999999d", None),
-        ];
-        for (text, expected) in table {
-            let read = since(text, &now).ok();
-            assert_eq!(read, expected.map(|text| text.parse().unwrap()), "{text}");
-        }
-    }
 }

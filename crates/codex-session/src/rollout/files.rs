@@ -88,7 +88,7 @@ impl SessionFiles {
 }
 
 /// Whether a file in a folder is opened at all: only those whose name may be of JSON lines.
-fn may_be_session(path: &Path) -> bool {
+pub fn may_be_session(path: &Path) -> bool {
     path::is_rollout(path) || path::is_compressed(path) || path.extension().is_some_and(|it| it == "jsonl")
 }
 

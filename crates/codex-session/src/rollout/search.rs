@@ -226,7 +226,9 @@ mod tests {
     fn every_kind_of_file_is_searched() {
         let folder = tempfile::tempdir().unwrap();
         let name = "rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f.jsonl";
-        let text = line(r#"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"found"}]}"#);
+        let text = line(
+            r#"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"found"}]}"#,
+        );
         let level = ruzstd::encoding::CompressionLevel::Fastest;
         let utf16: Vec<u8> =
             [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();

@@ -1,0 +1,120 @@
+//! Which threads have files that are new, changed or gone, by the folders' digests and the files' states.
+
+use super::folder_scan::{FileState, FolderScan, bytes_of};
+use super::index::IndexError;
+use codex_session::rollout::files::SessionFiles;
+use codex_session::thread::ThreadId;
+use rusqlite::Connection;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A file of a thread that is to be read, and its state before that.
+pub(super) struct ChangedFile {
+    pub(super) path: PathBuf,
+    pub(super) folder: PathBuf,
+    pub(super) state: FileState,
+    pub(super) problem: Option<String>,
+}
+
+/// What to do, by thread. The name None: files that are no session's.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) threads: BTreeMap<Option<ThreadId>, Vec<ChangedFile>>,
+    /// Files that are gone.
+    pub(super) gone: Vec<Vec<u8>>,
+    /// Digests of folders that have changed; None for one that is gone.
+    pub(super) folders: Vec<(PathBuf, Option<i64>)>,
+}
+
+impl Changes {
+    pub(super) fn find(connection: &Connection, scans: Vec<FolderScan>) -> Result<Changes, IndexError> {
+        let mut known: HashMap<Vec<u8>, i64> = connection
+            .prepare("SELECT path, digest FROM folder")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let mut changes = Changes::default();
+        for scan in scans {
+            let digest = scan.digest();
+            if known.remove(bytes_of(&scan.path)) == Some(digest) {
+                continue;
+            }
+            changes.compare(&scan, connection)?;
+            changes.folders.push((scan.path, Some(digest)));
+        }
+        for folder in known.into_keys() {
+            let path = PathBuf::from(OsStr::from_bytes(&folder));
+            changes.compare(&FolderScan { path: path.clone(), files: Vec::new() }, connection)?;
+            changes.folders.push((path, None));
+        }
+        // A thread that ran when it was read may have lost its writer since.
+        let running: Vec<String> = connection
+            .prepare("SELECT thread FROM thread WHERE status = 'running'")?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for thread in running {
+            changes.threads.entry(ThreadId::from_meta(&thread)).or_default();
+        }
+        Ok(changes)
+    }
+
+    fn compare(&mut self, scan: &FolderScan, connection: &Connection) -> Result<(), IndexError> {
+        let mut before: HashMap<Vec<u8>, (FileState, Option<String>)> = connection
+            .prepare_cached("SELECT path, bytes, modified, inode, thread FROM file WHERE folder = ?1")?
+            .query_map([bytes_of(&scan.path)], |row| {
+                let state = FileState {
+                    bytes: row.get(1)?,
+                    modified: row.get(2)?,
+                    inode: row.get::<_, i64>(3)?.cast_unsigned(),
+                };
+                Ok((row.get(0)?, (state, row.get(4)?)))
+            })?
+            .collect::<Result<_, _>>()?;
+        for file in &scan.files {
+            let path = scan.path.join(&file.name);
+            let earlier = before.remove(bytes_of(&path));
+            if earlier.as_ref().is_some_and(|(state, _)| *state == file.state) {
+                continue;
+            }
+            let (thread, problem) = thread_of(&path);
+            let was = earlier.and_then(|(_, thread)| ThreadId::from_meta(&thread?));
+            if was.is_some() && was != thread {
+                self.threads.entry(was).or_default();
+            }
+            let changed = ChangedFile { path, folder: scan.path.clone(), state: file.state, problem };
+            self.threads.entry(thread).or_default().push(changed);
+        }
+        for (path, (_, thread)) in before {
+            self.gone.push(path);
+            if let Some(thread) = thread.and_then(|thread| ThreadId::from_meta(&thread)) {
+                self.threads.entry(Some(thread)).or_default();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// By the file's name, else by its first line; and why neither can be read.
+fn thread_of(path: &Path) -> (Option<ThreadId>, Option<String>) {
+    if let Some(thread) = ThreadId::from_rollout_name(path) {
+        return (Some(thread), None);
+    }
+    let mut walk = SessionFiles::default();
+    // A file of another name counts as a session's only by its first line.
+    let _ = walk.add_file(path);
+    let problem = walk.unreadable.pop().map(|(_, error)| error.to_string());
+    (walk.files.pop().map(|file| file.thread), problem)
+}
+
+pub(super) fn files_of(
+    connection: &Connection,
+    thread: Option<&ThreadId>,
+) -> Result<Vec<PathBuf>, IndexError> {
+    let Some(thread) = thread else { return Ok(Vec::new()) };
+    let mut query = connection.prepare_cached("SELECT path FROM file WHERE thread = ?1")?;
+    let paths = query.query_map([thread.as_str()], |row| row.get::<_, Vec<u8>>(0))?;
+    Ok(paths
+        .map(|path| path.map(|path| PathBuf::from(OsStr::from_bytes(&path))))
+        .collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,134 @@
+//! The index on disk: a SQLite database that is made anew where it is damaged, or another version's.
+
+use common::disk;
+use rusqlite::{Connection, OpenFlags};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Raised when the schema or the meaning of a column changes.
+const VERSION: i32 = 1;
+
+/// Longest wait for another process's write.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// Pages that SQLite keeps in memory, in KiB.
+const CACHE: i64 = 64 << 10;
+
+pub struct Index {
+    pub(super) connection: Connection,
+    /// None in memory.
+    path: Option<PathBuf>,
+}
+
+/// Why the index cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    #[error("cannot write {0}: {reason}", reason = disk::reason(.1))]
+    Folder(PathBuf, io::Error),
+    #[error("the index of sessions failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+impl IndexError {
+    /// A new index would not have the problem.
+    pub fn is_damage(&self) -> bool {
+        let IndexError::Sqlite(error) = self else { return false };
+        matches!(
+            error.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+        )
+    }
+}
+
+impl Index {
+    /// Opens the index, or makes an empty one. Errors: the folder takes no file.
+    pub fn open(path: &Path) -> Result<Index, IndexError> {
+        match Index::connect(path) {
+            Ok(index) if index.version()? == VERSION => Ok(index),
+            Ok(index) => {
+                drop(index);
+                Index::make_anew(path)
+            }
+            Err(error) if error.is_damage() => Index::make_anew(path),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// For a folder that takes no file: everything is read again each time.
+    pub fn in_memory() -> Result<Index, IndexError> {
+        let index = Index { connection: Connection::open_in_memory()?, path: None };
+        index.create()?;
+        Ok(index)
+    }
+
+    /// Removes what is there, and begins again.
+    pub fn make_anew(path: &Path) -> Result<Index, IndexError> {
+        let mut journal = path.as_os_str().to_owned();
+        journal.push("-journal");
+        let removed = disk::remove(path).and_then(|()| disk::remove(Path::new(&journal)));
+        removed.map_err(|error| IndexError::Folder(path.to_path_buf(), error))?;
+        let index = Index::connect(path)?;
+        index.create()?;
+        Ok(index)
+    }
+
+    fn connect(path: &Path) -> Result<Index, IndexError> {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let cannot = |error| IndexError::Folder(path.to_path_buf(), error);
+        disk::make_private_folder(folder).map_err(cannot)?;
+        // SQLite would create it readable for all.
+        disk::private_options().create(true).append(true).open(path).map_err(cannot)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        // The files can be read again, so a loss of power may cost the index. A killed process may not: the journal is
+        // on disk.
+        connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = TRUNCATE")?;
+        connection.pragma_update(None, "cache_size", -CACHE)?;
+        Ok(Index { connection, path: Some(path.to_path_buf()) })
+    }
+
+    fn create(&self) -> Result<(), IndexError> {
+        let tables = include_str!("schema.sql");
+        self.connection
+            .execute_batch(&format!("BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT"))?;
+        Ok(())
+    }
+
+    fn version(&self) -> Result<i32, IndexError> {
+        Ok(self.connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+    }
+
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_damaged_index_and_that_of_another_version_are_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mlflow/history.db");
+        let count = |index: &Index| -> i64 {
+            index.connection.query_row("SELECT count(*) FROM fact", [], |row| row.get(0)).unwrap()
+        };
+        let index = Index::open(&path).unwrap();
+        index.connection.execute("INSERT INTO fact VALUES ('a', 'b')", []).unwrap();
+        drop(index);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(count(&Index::open(&path).unwrap()), 1);
+        fs::write(&path, "no database".repeat(1_000)).unwrap();
+        let index = Index::open(&path).unwrap();
+        assert_eq!(count(&index), 0);
+        index.connection.execute("INSERT INTO fact VALUES ('a', 'b')", []).unwrap();
+        index.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(index);
+        assert_eq!(count(&Index::open(&path).unwrap()), 0);
+    }
+}

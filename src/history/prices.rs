@@ -1,0 +1,55 @@
+//! What responses cost, and the index's costs after prices have changed.
+
+use super::facts::Service;
+use super::index::IndexError;
+use crate::trace::price::Priced;
+use codex_session::rollout::usage::TokenUsage;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// The fact that names the prices of the costs in the index.
+const PRICES: &str = "prices";
+
+/// US dollars; None without a price.
+pub(super) fn cost_of(service: &Service, _at: Timestamp, usage: TokenUsage) -> Option<f64> {
+    let model = service.model.as_deref()?;
+    let priced = Priced::from_usage(service.provider.as_deref(), model, service.tier.as_deref(), usage)?;
+    Some(priced.cost.input + priced.cost.output)
+}
+
+/// Computes all costs again if they were made from other prices.
+pub(super) fn reprice(connection: &Connection, prices: &str) -> Result<(), IndexError> {
+    let query = "SELECT value FROM fact WHERE name = ?1";
+    let before: Option<String> = connection.query_row(query, [PRICES], |row| row.get(0)).optional()?;
+    if before.as_deref() == Some(prices) {
+        return Ok(());
+    }
+    let mut read = connection.prepare(
+        "SELECT r.thread, r.number, r.at, s.provider, s.model, s.tier, r.input, r.cached, r.cache_write, r.output, \
+         r.reasoning, r.cost FROM response r JOIN service s ON s.id = r.service",
+    )?;
+    let mut write = connection.prepare("UPDATE response SET cost = ?3 WHERE thread = ?1 AND number = ?2")?;
+    let mut rows = read.query([])?;
+    let mut changed = Vec::new();
+    while let Some(row) = rows.next()? {
+        let service = Service { provider: row.get(3)?, model: row.get(4)?, tier: row.get(5)? };
+        let usage = TokenUsage {
+            input: row.get(6)?,
+            cached_input: row.get(7)?,
+            cache_write_input: row.get(8)?,
+            output: row.get(9)?,
+            reasoning_output: row.get(10)?,
+        };
+        let at = Timestamp::from_millisecond(row.get(2)?).unwrap_or_default();
+        let (now, before): (_, Option<f64>) = (cost_of(&service, at, usage), row.get(11)?);
+        if now != before {
+            changed.push((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, now));
+        }
+    }
+    for (thread, number, cost) in changed {
+        write.execute(params![thread, number, cost])?;
+    }
+    connection.execute("INSERT OR IGNORE INTO stale SELECT root FROM session", [])?;
+    connection.execute("INSERT OR REPLACE INTO fact VALUES (?1, ?2)", [PRICES, prices])?;
+    Ok(())
+}
