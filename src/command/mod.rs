@@ -12,6 +12,7 @@ mod further_target;
 mod import;
 mod list;
 mod man;
+mod named_trace;
 mod prices;
 mod question;
 mod setup;
