@@ -6,6 +6,7 @@
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::trace::build::{TraceSource, build_family};
+use codex_traced::trace::price_book::PriceBook;
 use launch::memory::{LARGE_PAGES, use_large_pages};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -76,7 +77,7 @@ fn measure(rollout: &Path) {
     let begun = processor();
     let session = session::read(rollout, Writer::Gone).expect("a rollout");
     let read = processor() - begun;
-    let surroundings = TraceSource { rollout, user: None };
+    let surroundings = TraceSource { rollout, user: None, prices: PriceBook::built_in() };
     let trace = build_family(&session.into(), &ThreadRecord::default(), surroundings).expect("a trace");
     println!("{read} {}", processor() - begun);
     let after = peak();

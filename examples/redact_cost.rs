@@ -6,6 +6,7 @@ use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::{Redactor, Rules, Salt};
 use codex_traced::settings::modes::Content;
 use codex_traced::trace::build::{TraceSource, build_family};
+use codex_traced::trace::price_book::PriceBook;
 use std::path::Path;
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let trace = build_family(
             &session.into(),
             &ThreadRecord::default(),
-            TraceSource { rollout: path, user: None },
+            TraceSource { rollout: path, user: None, prices: PriceBook::built_in() },
         );
         let trace = trace.ok_or("no turn in it")?;
         let built = millis(begun) - read;

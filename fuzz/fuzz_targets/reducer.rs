@@ -4,6 +4,7 @@
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_session::session::reducer::SessionReducer;
 use codex_traced::trace::build::{TraceSource, build_family};
+use codex_traced::trace::price_book::PriceBook;
 use libfuzzer_sys::fuzz_target;
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = reducer.snapshot();
     let session = reducer.finish();
-    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
+    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None, prices: PriceBook::built_in() };
     let Some(trace) = build_family(&session.into(), &ThreadRecord::default(), surroundings) else { return };
     let mut seen = HashMap::new();
     for span in &trace.spans {

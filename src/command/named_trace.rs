@@ -104,7 +104,12 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, CommandError> {
         .unwrap_or_default();
     let (family, rollout) = gather::family(own, &mut shelf, &read);
     let trace =
-        build_family(&family, &record, TraceSource { rollout: &rollout, user: None }).ok_or_else(none)?;
+        build_family(
+        &family,
+        &record,
+        TraceSource { rollout: &rollout, user: None, prices: context.prices() },
+    )
+    .ok_or_else(none)?;
     // Redacted as for a store, so that the output can be shared.
     let redactor = context.redactor().map_err(|error| error.to_string())?;
     Ok(redactor.redact(trace, Content::Full).into())

@@ -4,6 +4,7 @@ use crate::base::paths::{CodexHome, Paths};
 use crate::base::world::World;
 use crate::redact::{Redactor, Salt};
 use crate::settings::Settings;
+use crate::trace::price_book::PriceBook;
 use mlflow_store::target::access::Access;
 use std::io;
 use std::sync::OnceLock;
@@ -44,6 +45,10 @@ impl<'w> Context<'w> {
 
     pub fn access(&self) -> Access {
         crate::settings::access::with_file(self.world, &self.settings().file)
+    }
+
+    pub fn prices(&self) -> &PriceBook {
+        PriceBook::built_in()
     }
 
     /// Made for the first trace, with the rules of that time: a launcher makes no trace before Codex starts.

@@ -119,7 +119,7 @@ pub(crate) fn built_traces(
 ) -> Option<BuiltTraces> {
     let content = allowed(family, content, context.home())?;
     let user = user_name::name(context.world);
-    let source = TraceSource { rollout, user: user.as_deref() };
+    let source = TraceSource { rollout, user: user.as_deref(), prices: context.prices() };
     let mut traces: Vec<PartialTrace> = match form {
         TraceForm::Session => rebuild_family(family, before, record, source).into_iter().collect(),
         TraceForm::Continuation(part) => {

@@ -3,6 +3,7 @@
 use super::facts::Service;
 use super::index::IndexError;
 use crate::trace::price::Priced;
+use crate::trace::price_book::PriceBook;
 use codex_session::rollout::usage::TokenUsage;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -11,14 +12,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 const PRICES: &str = "prices";
 
 /// US dollars; None without a price.
-pub(super) fn cost_of(service: &Service, _at: Timestamp, usage: TokenUsage) -> Option<f64> {
-    let model = service.model.as_deref()?;
-    let priced = Priced::from_usage(service.provider.as_deref(), model, service.tier.as_deref(), usage)?;
+pub(super) fn cost_of(book: &PriceBook, service: &Service, at: Timestamp, usage: TokenUsage) -> Option<f64> {
+    let (provider, tier) = (service.provider.as_deref(), service.tier.as_deref());
+    let priced = Priced::from_usage(book, Some(at), provider, service.model.as_deref()?, tier, usage)?;
     Some(priced.cost.input + priced.cost.output)
 }
 
 /// Computes all costs again if they were made from other prices.
-pub(super) fn reprice(connection: &Connection, prices: &str) -> Result<(), IndexError> {
+pub(super) fn reprice(connection: &Connection, book: &PriceBook) -> Result<(), IndexError> {
+    let prices = book.fingerprint();
     let query = "SELECT value FROM fact WHERE name = ?1";
     let before: Option<String> = connection.query_row(query, [PRICES], |row| row.get(0)).optional()?;
     if before.as_deref() == Some(prices) {
@@ -41,7 +43,7 @@ pub(super) fn reprice(connection: &Connection, prices: &str) -> Result<(), Index
             reasoning_output: row.get(10)?,
         };
         let at = Timestamp::from_millisecond(row.get(2)?).unwrap_or_default();
-        let (now, before): (_, Option<f64>) = (cost_of(&service, at, usage), row.get(11)?);
+        let (now, before): (_, Option<f64>) = (cost_of(book, &service, at, usage), row.get(11)?);
         if now != before {
             changed.push((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, now));
         }

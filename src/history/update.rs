@@ -9,6 +9,7 @@ use super::roots::settle;
 use super::writer::IndexWriter;
 use crate::base::paths::CodexHome;
 use crate::finish::gather;
+use crate::trace::price_book::PriceBook;
 use codex_session::rollout::thread_files::in_parts;
 use codex_session::session::{self, Writer};
 use codex_session::thread::ThreadId;
@@ -34,8 +35,7 @@ pub struct Sources<'a> {
     pub further: &'a [PathBuf],
     /// As for `Redactor::text`.
     pub redact: &'a (dyn Fn(&str) -> Option<String> + Sync),
-    /// Changes when any price does.
-    pub prices: &'a str,
+    pub prices: &'a PriceBook,
 }
 
 impl Index {
@@ -102,7 +102,7 @@ impl Index {
                 });
             }
             drop(sender);
-            let mut writer = IndexWriter::default();
+            let mut writer = IndexWriter::new(sources.prices);
             let mut received = receiver.iter().peekable();
             while received.peek().is_some() {
                 let part = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

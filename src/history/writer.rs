@@ -7,19 +7,24 @@ use super::index::IndexError;
 use super::prices::cost_of;
 use super::project::project_of;
 use super::update::ReadThread;
+use crate::trace::price_book::PriceBook;
 use codex_session::thread::ThreadId;
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::collections::HashMap;
 use std::path::Path;
 
 /// What the writer has looked up before.
-#[derive(Default)]
-pub(super) struct IndexWriter {
+pub(super) struct IndexWriter<'b> {
+    prices: &'b PriceBook,
     projects: HashMap<String, String>,
     services: HashMap<Service, i64>,
 }
 
-impl IndexWriter {
+impl IndexWriter<'_> {
+    pub(super) fn new(prices: &PriceBook) -> IndexWriter<'_> {
+        IndexWriter { prices, projects: HashMap::new(), services: HashMap::new() }
+    }
+
     pub(super) fn write(
         &mut self,
         thread: Option<&ThreadId>,
@@ -92,7 +97,7 @@ impl IndexWriter {
                 usage.cache_write_input,
                 usage.output,
                 usage.reasoning_output,
-                cost_of(service, *at, *usage),
+                cost_of(self.prices, service, *at, *usage),
             ])?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use super::{Finder, Redacted, Redactor, Rule, Rules, Salt};
 use crate::claim::thread_record::ThreadRecord;
 use crate::settings::modes::Content;
 use crate::trace::build::{TraceSource, build_family};
+use crate::trace::price_book::PriceBook;
 use codex_session::session::{Writer, read};
 use common::json::value::{Map, Value};
 use jiff::Timestamp;
@@ -264,7 +265,7 @@ fn metadata_about_users_is_what_the_content_mode_metadata_removes() {
     let rollout = Path::new("tests/corpus/0.169.0/exec-basic.jsonl");
     let mut session = read(rollout, Writer::Gone).unwrap();
     session.meta.git.get_or_insert_default().repository_url = Some("https://host/a.git".into());
-    let surroundings = TraceSource { rollout, user: Some("ada") };
+    let surroundings = TraceSource { rollout, user: Some("ada"), prices: PriceBook::built_in() };
     let trace = build_family(&session.into(), &ThreadRecord::default(), surroundings).unwrap();
     let all: BTreeSet<String> = trace.metadata.keys().cloned().collect();
     let figures = redactor().redact(trace, Content::Metadata);

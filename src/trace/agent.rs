@@ -3,7 +3,7 @@
 use super::chat::ChatHistory;
 use super::draft::Draft;
 use super::ids::span_of_key;
-use super::thread_facts::{ThreadScope, thread_start};
+use super::thread_facts::{BuildScope, ThreadScope, thread_start};
 use super::{attributes, outcome, spans};
 use codex_session::session::family::{Family, Member, StartedBy, started_by};
 use codex_session::session::model::{Session, ToolCall, Turn};
@@ -90,9 +90,9 @@ pub(super) enum Layout {
     TracePerTurn,
 }
 
-/// Adds the spans of the session's turns below the span of the thread. `before`: as for `rebuild_family`.
-pub(super) fn add_turn_spans(session: &Session, before: Option<&Family>, spans: &mut Vec<Draft>) {
-    let (scope, root) = (ThreadScope::from_session(session, before), id(session));
+/// Adds the spans of the session's turns below the span of the thread.
+pub(super) fn add_turn_spans(session: &Session, build: BuildScope, spans: &mut Vec<Draft>) {
+    let (scope, root) = (ThreadScope::from_session(session, build), id(session));
     match &session.turns[..] {
         [only] => spans.extend(spans::of_turn(&scope, 1, only, root)),
         several => {
@@ -134,12 +134,12 @@ pub(super) fn turn_id(thread: &str, number: usize) -> SpanId {
     span_of_key(thread, &format!("turn:{number}"))
 }
 
-/// Adds the spans of a sub-agent or review below the call or turn that started it. `before`: as for `rebuild_family`.
+/// Adds the spans of a sub-agent or review below the call or turn that started it.
 pub(super) fn add_child_spans(
     child: &Member,
     family: &Family,
     layout: Layout,
-    before: Option<&Family>,
+    build: BuildScope,
     spans: &mut Vec<Draft>,
 ) {
     let parent_index = child.parent.unwrap_or_default();
@@ -156,5 +156,5 @@ pub(super) fn add_child_spans(
         StartedBy::Thread => (id(parent), None),
     };
     spans.push(Span { parent: Some(parent_span), ..started(&child.session, call) }.into());
-    add_turn_spans(&child.session, before, spans);
+    add_turn_spans(&child.session, build, spans);
 }

@@ -7,7 +7,8 @@ use super::draft::{Draft, PartialTrace};
 use super::ids::{trace_of_thread, trace_of_turn};
 use super::outcome::beginning;
 use super::price::{UsageTotal, token_usage};
-use super::thread_facts::{ThreadScope, earliest_start, with_failed_turns};
+use super::price_book::PriceBook;
+use super::thread_facts::{BuildScope, ThreadScope, earliest_start, with_failed_turns};
 use super::{outcome, tree};
 use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::{Family, Member, StartedBy, started_by};
@@ -20,13 +21,14 @@ use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::path::Path;
 
-/// Facts for a trace that neither the session file nor the thread record holds.
+/// What a trace takes from neither the session file nor the thread record.
 #[derive(Clone, Copy, Debug)]
 pub struct TraceSource<'a> {
     /// The session file; of several, the one that Codex appends to.
     pub rollout: &'a Path,
     /// The user who ran Codex.
     pub user: Option<&'a str>,
+    pub prices: &'a PriceBook,
 }
 
 /// The trace of a session and its sub-agents, with secrets and long texts: `redact` removes them later.
@@ -47,7 +49,7 @@ pub fn rebuild_family(
 ) -> Option<PartialTrace> {
     let family = &*with_failed_turns(family, record);
     let before = before.map(|before| with_failed_turns(before, record));
-    let before = before.as_deref();
+    let build = BuildScope { before: before.as_deref(), prices: source.prices };
     let session = &family.members.first()?.session;
     let thread = Some(&*session.meta.id).filter(|id| !id.is_empty())?;
     let sessions = family.members.iter().map(|member| &member.session);
@@ -62,9 +64,9 @@ pub fn rebuild_family(
         .into(),
     ];
     spans.reserve(session.turns.iter().map(|turn| 1 + turn.steps.len()).sum());
-    agent::add_turn_spans(session, before, &mut spans);
+    agent::add_turn_spans(session, build, &mut spans);
     for member in &family.members[1..] {
-        agent::add_child_spans(member, family, Layout::OneTrace, before, &mut spans);
+        agent::add_child_spans(member, family, Layout::OneTrace, build, &mut spans);
     }
     Some(info.into_trace(trace_of_thread(thread), spans, session.last_line_at))
 }
@@ -79,32 +81,32 @@ pub fn rebuild_turns(
 ) -> Vec<PartialTrace> {
     let family = &*with_failed_turns(family, record);
     let before = before.map(|before| with_failed_turns(before, record));
-    let before = before.as_deref();
+    let build = BuildScope { before: before.as_deref(), prices: source.prices };
     let root = family.members.first().filter(|root| !root.session.meta.id.is_empty());
     let Some(Member { session, .. }) = root else { return Vec::new() };
     let turn_indices = turn_indices(family);
     let started = |turn| started_in(family, &turn_indices, turn..=turn);
-    let trace = |turn| turn_trace(session, turn, (family, before), &started(turn), record, source);
+    let trace = |turn| turn_trace(session, turn, (family, build), &started(turn), record, source);
     (0..session.turns.len()).map(trace).collect()
 }
 
 fn turn_trace(
     session: &Session,
     index: usize,
-    (family, before): (&Family, Option<&Family>),
+    (family, build): (&Family, BuildScope),
     started: &[&Member],
     record: &ThreadRecord,
     source: TraceSource,
 ) -> PartialTrace {
     let turn = &session.turns[index];
     let below = started.iter().flat_map(|member| member.session.inferences());
-    let usage = UsageTotal::from_inferences(turn.inferences().chain(below));
-    let mut spans = agent::turn_spans(&ThreadScope::from_session(session, before), index + 1, turn, None);
+    let usage = UsageTotal::from_inferences(turn.inferences().chain(below), source.prices);
+    let mut spans = agent::turn_spans(&ThreadScope::from_session(session, build), index + 1, turn, None);
     // The same name for every turn: MLflow's page and filters group traces by name.
     "codex_cli_turn".clone_into(&mut spans[0].name);
     spans[0].attributes = attributes::turn_attributes(session, index, record);
     for member in started {
-        agent::add_child_spans(member, family, Layout::TracePerTurn, before, &mut spans);
+        agent::add_child_spans(member, family, Layout::TracePerTurn, build, &mut spans);
     }
     let info = TraceInfo {
         session,
@@ -163,7 +165,8 @@ impl<'a> TraceInfo<'a> {
         mut sessions: impl Iterator<Item = &'a Session> + Clone,
         source: TraceSource<'a>,
     ) -> Option<TraceInfo<'a>> {
-        let usage = UsageTotal::from_inferences(sessions.clone().flat_map(Session::inferences));
+        let usage =
+            UsageTotal::from_inferences(sessions.clone().flat_map(Session::inferences), source.prices);
         let is_running = sessions.clone().any(Session::is_running);
         let session = sessions.next()?;
         let (prompt, response) = (agent::prompt(session), agent::response(session).map(Text::as_str));

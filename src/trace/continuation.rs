@@ -6,7 +6,8 @@ use super::agent::{self, Layout};
 use super::build::{TraceInfo, TraceSource, started_in, turn_indices};
 use super::draft::{Draft, PartialTrace};
 use super::ids::{span_of_continuation, trace_of_continuation};
-use super::thread_facts::{ThreadScope, with_failed_turns};
+use super::price_book::PriceBook;
+use super::thread_facts::{BuildScope, ThreadScope, with_failed_turns};
 use super::{attributes, spans};
 use crate::claim::thread_record::ThreadRecord;
 use codex_session::session::family::Family;
@@ -39,7 +40,7 @@ pub fn rebuild_continuation(
 ) -> Option<PartialTrace> {
     let family = &*with_failed_turns(family, record);
     let before = before.map(|before| with_failed_turns(before, record));
-    let before = before.as_deref();
+    let build = BuildScope { before: before.as_deref(), prices: source.prices };
     let whole = &family.members.first()?.session;
     let thread = Some(&*whole.meta.id).filter(|id| !id.is_empty())?;
     let session = later(whole, part.from)?;
@@ -51,14 +52,14 @@ pub fn rebuild_continuation(
     attributes.put(CONTINUES, Some(part.continues.to_string()));
     let root_span = Span { id: root, name: "codex_cli_session".into(), attributes, ..agent::span(&session) };
     let mut spans: Vec<Draft> = vec![root_span.into()];
-    let scope = ThreadScope::from_session(whole, before);
+    let scope = ThreadScope::from_session(whole, build);
     for (number, turn) in (part.from + 1..).zip(&session.turns) {
         let mut spans_of_turn = agent::turn_spans(&scope, number, turn, Some(root));
         spans_of_turn[0].attributes = attributes::inner_turn_attributes(whole, turn);
         spans.extend(spans_of_turn);
     }
     for member in &started {
-        agent::add_child_spans(member, family, Layout::OneTrace, before, &mut spans);
+        agent::add_child_spans(member, family, Layout::OneTrace, build, &mut spans);
     }
     // Children of the whole thread's span.
     let of_whole = Some(agent::id(whole));
@@ -89,7 +90,9 @@ pub fn first_missing_turn(
     until: Timestamp,
 ) -> usize {
     let Some(session) = family.members.first().map(|root| &root.session) else { return 0 };
-    let scope = ThreadScope::from_session(session, None);
+    // Ids depend on no price.
+    let build = BuildScope { before: None, prices: PriceBook::built_in() };
+    let scope = ThreadScope::from_session(session, build);
     let turns = session.turns.iter().enumerate().skip(from);
     let mut lacking = turns.filter(|(index, turn)| {
         let id = agent::turn_id(scope.thread, index + 1);

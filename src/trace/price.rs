@@ -1,9 +1,11 @@
 //! Cost of tokens at list price, and the total of several model responses. Most users have a plan, so every place that shows the cost calls it list price.
 
-use super::price_list::{self, Provider, Rates};
+use super::price_book::{PriceBasis, PriceBook};
+use super::price_list::{Provider, Rates};
 use codex_session::rollout::usage::TokenUsage;
 use codex_session::session::model::Inference;
 use common::json::value::Value;
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::AddAssign;
@@ -20,6 +22,7 @@ pub struct Cost {
 pub struct Priced {
     pub cost: Cost,
     pub assumed: Vec<Assumption>,
+    pub(crate) basis: PriceBasis,
 }
 
 /// A fact that the price assumes, because Codex recorded none or no list has it.
@@ -35,8 +38,10 @@ pub enum Assumption {
 }
 
 impl Priced {
-    /// None for a model that no list has.
+    /// The price of a response at this time. None for a model that no list has.
     pub fn from_usage(
+        book: &PriceBook,
+        at: Option<Timestamp>,
         provider: Option<&str>,
         model: &str,
         tier: Option<&str>,
@@ -45,9 +50,11 @@ impl Priced {
         let who = Provider::from_id(provider);
         let name = || provider.unwrap_or_default().into();
         if who == Provider::Local {
-            return Some(Priced { cost: Cost::default(), assumed: vec![Assumption::Local(name())] });
+            let (cost, basis) = (Cost::default(), book.basis_at(at));
+            return Some(Priced { cost, assumed: vec![Assumption::Local(name())], basis });
         }
-        let (rates, is_listed) = price_list::rates(who, model, tier, usage.input)?;
+        let (price, basis) = book.find(at, who, model)?;
+        let (rates, is_listed) = price.rates(tier, usage.input)?;
         let tier = match tier {
             None => Some(Assumption::TierUnknown),
             Some(tier) => (!is_listed).then(|| Assumption::TierUnlisted(tier.into())),
@@ -56,13 +63,15 @@ impl Priced {
         Some(Priced {
             cost: Cost::from_rates(rates, usage),
             assumed: tier.into_iter().chain(provider).collect(),
+            basis,
         })
     }
 
     /// None also where Codex did not record the model or the tokens.
-    pub fn from_response(response: &Inference) -> Option<Priced> {
+    pub fn from_response(book: &PriceBook, response: &Inference) -> Option<Priced> {
         let (provider, tier) = (response.provider.as_deref(), response.service_tier.as_deref());
-        Priced::from_usage(provider, response.model.as_deref()?, tier, response.usage?)
+        let at = response.ended_at.or(response.started_at);
+        Priced::from_usage(book, at, provider, response.model.as_deref()?, tier, response.usage?)
     }
 }
 
@@ -120,10 +129,14 @@ pub(super) struct UsageTotal {
     /// None when the price of any model is unknown.
     pub(super) cost: Option<Cost>,
     assumed: BTreeSet<Assumption>,
+    bases: BTreeSet<PriceBasis>,
 }
 
 impl UsageTotal {
-    pub(super) fn from_inferences<'a>(inferences: impl Iterator<Item = &'a Inference>) -> UsageTotal {
+    pub(super) fn from_inferences<'a>(
+        inferences: impl Iterator<Item = &'a Inference>,
+        prices: &PriceBook,
+    ) -> UsageTotal {
         let (mut total, mut all_priced) = (UsageTotal::default(), true);
         for inference in inferences {
             let Some(used) = inference.usage else { continue };
@@ -131,10 +144,11 @@ impl UsageTotal {
             if inference.model.is_none() {
                 continue;
             }
-            match Priced::from_response(inference) {
-                Some(Priced { cost, assumed }) => {
+            match Priced::from_response(prices, inference) {
+                Some(Priced { cost, assumed, basis }) => {
                     *total.cost.get_or_insert_default() += cost;
                     total.assumed.extend(assumed);
+                    total.bases.insert(basis);
                 }
                 // A partial sum would look like the whole cost.
                 None => all_priced = false,
@@ -148,8 +162,20 @@ impl UsageTotal {
     pub(super) fn cost_basis(&self) -> Option<String> {
         self.cost?;
         let assumed = self.assumed.iter().map(|assumption| format!("; {assumption}"));
-        Some(format!("list price of {}", price_list::as_of()) + &assumed.collect::<String>())
+        Some(named(&self.bases) + &assumed.collect::<String>())
     }
+}
+
+/// `list price of 2026-11-02 and 2027-01-10; the user's own price`.
+fn named(bases: &BTreeSet<PriceBasis>) -> String {
+    let days = bases.iter().filter_map(|basis| match basis {
+        PriceBasis::List(as_of) => Some(as_of.as_str()),
+        PriceBasis::Override => None,
+    });
+    let days = days.collect::<Vec<_>>().join(" and ");
+    let listed = (!days.is_empty()).then(|| format!("list price of {days}"));
+    let own = bases.contains(&PriceBasis::Override).then(|| "the user's own price".to_owned());
+    listed.into_iter().chain(own).collect::<Vec<_>>().join("; ")
 }
 
 /// The JSON of `mlflow.chat.tokenUsage` and `mlflow.trace.tokenUsage`.
@@ -176,18 +202,22 @@ mod tests {
         reasoning_output: 0,
     };
 
+    fn priced(provider: Option<&str>, model: &str, tier: Option<&str>, usage: TokenUsage) -> Option<Priced> {
+        Priced::from_usage(PriceBook::built_in(), None, provider, model, tier, usage)
+    }
+
     fn dollars(provider: Option<&str>, model: &str, tier: Option<&str>, usage: TokenUsage) -> Option<f64> {
-        let Priced { cost, .. } = Priced::from_usage(provider, model, tier, usage)?;
+        let Priced { cost, .. } = priced(provider, model, tier, usage)?;
         Some(((cost.input + cost.output) * 1e6).round() / 1e6)
     }
 
     #[test]
     fn cached_input_is_cheaper_and_never_counted_twice() {
         let usage = TokenUsage { input: 100_000, cached_input: 40_000, output: 10_000, ..USAGE };
-        let Priced { cost, .. } = Priced::from_usage(None, "gpt-5.5", None, usage).unwrap();
+        let Priced { cost, basis, .. } = priced(None, "gpt-5.5", None, usage).unwrap();
         assert!((cost.input - (0.06 * 5.0 + 0.04 * 0.5)).abs() < 1e-9, "{cost:?}");
         assert!((cost.output - 0.3).abs() < 1e-9, "{cost:?}");
-        assert_eq!(price_list::as_of(), "2026-11-02");
+        assert_eq!(basis, PriceBasis::List("2026-11-02".into()));
     }
 
     #[test]
@@ -248,7 +278,7 @@ mod tests {
     #[test]
     fn a_price_lists_its_assumptions() {
         let assumed = |provider, tier| {
-            let priced = Priced::from_usage(provider, "gpt-5-codex", tier, USAGE).unwrap();
+            let priced = priced(provider, "gpt-5-codex", tier, USAGE).unwrap();
             priced.assumed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
         assert_eq!(assumed(Some("openai"), Some("default")), "");
@@ -259,5 +289,22 @@ mod tests {
              provider corp has no price list: the price of the model's name"
         );
         assert_eq!(assumed(Some("ollama"), None), "ollama runs models on this machine: no price");
+    }
+
+    #[test]
+    fn the_basis_names_each_list_that_was_used() {
+        let list = |as_of: &str| PriceBasis::List(as_of.into());
+        let table = [
+            (vec![list("2026-11-02")], "list price of 2026-11-02"),
+            (vec![list("2027-01-10"), list("2026-11-02")], "list price of 2026-11-02 and 2027-01-10"),
+            (vec![PriceBasis::Override], "the user's own price"),
+            (
+                vec![PriceBasis::Override, list("2026-11-02")],
+                "list price of 2026-11-02; the user's own price",
+            ),
+        ];
+        for (bases, expected) in table {
+            assert_eq!(named(&bases.into_iter().collect()), expected);
+        }
     }
 }

@@ -1,33 +1,52 @@
-//! The built-in price lists, and the provider whose list applies to a model request.
+//! A price list: what the tokens of each model cost, for each tier and context. And the provider whose models a request asks for.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
-
-/// Written by `scripts/prices`, which documents the source of the figures.
-static TABLE: LazyLock<PriceTable> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("prices.json")).expect("the price table is checked by a test")
-});
 
 /// The tier of a request that asks for none.
-const STANDARD: &str = "standard";
+pub(crate) const STANDARD: &str = "standard";
 
-#[derive(Deserialize)]
-struct PriceTable {
-    as_of: String,
-    openai: Prices,
-    azure: Prices,
-    bedrock: Prices,
+/// The prices of one source. `scripts/prices` writes the built-in one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PriceList {
+    pub(crate) source: String,
+    /// The day on which the newest price was looked up: `2026-11-02`.
+    pub(crate) as_of: String,
+    #[serde(default)]
+    pub(crate) openai: Models,
+    #[serde(default)]
+    pub(crate) azure: Models,
+    #[serde(default)]
+    pub(crate) bedrock: Models,
 }
 
-type Prices = BTreeMap<String, Model>;
+pub(crate) type Models = BTreeMap<String, ModelPrice>;
 
-#[derive(Deserialize)]
-struct Model {
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ModelPrice {
     /// Input tokens above which a request is long: other rates apply to all its tokens.
-    above: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) above: Option<u64>,
     /// By MLflow's name of the tier: the rates of a usual request, then those of a long one.
-    tiers: BTreeMap<String, Vec<Rates>>,
+    pub(crate) tiers: BTreeMap<String, Vec<Rates>>,
+}
+
+/// US dollars per million tokens: input, output, cached input, cache write.
+/// Where one of the last two is missing, the input rate applies.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Rates(pub(crate) f64, pub(crate) f64, pub(crate) Option<f64>, pub(crate) Option<f64>);
+
+/// The sections of a price list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Section {
+    OpenAi,
+    Azure,
+    Bedrock,
+}
+
+#[cfg(test)]
+impl Section {
+    pub(crate) const ALL: [Section; 3] = [Section::OpenAi, Section::Azure, Section::Bedrock];
 }
 
 /// By the provider's id in Codex's configuration, which Codex writes into the session.
@@ -57,43 +76,35 @@ impl Provider {
             _ => Provider::Other,
         }
     }
-}
 
-/// US dollars per million tokens: input, output, cached input, cache write.
-/// Where one of the last two is missing, the input rate applies.
-#[derive(Clone, Copy, Deserialize)]
-pub(super) struct Rates(pub(super) f64, pub(super) f64, pub(super) Option<f64>, pub(super) Option<f64>);
-
-/// Rates of a request with `input` tokens. False: the list lacks the tier, so these are the standard rates.
-pub(super) fn rates(who: Provider, model: &str, tier: Option<&str>, input: u64) -> Option<(Rates, bool)> {
-    let PriceTable { openai, azure, bedrock, .. } = &*TABLE;
-    let lists: &[&Prices] = match who {
-        Provider::OpenAi => &[openai],
-        Provider::Azure => &[azure, openai],
-        Provider::Bedrock => &[bedrock, openai],
-        // Bedrock has its own model names.
-        Provider::Other => &[openai, bedrock],
-        Provider::Local => &[],
-    };
-    // MLflow also drops the prefix that gateways add: `openai/gpt-5.5`.
-    let name = model.rsplit('/').next().unwrap_or(model);
-    let model = lists.iter().find_map(|list| list.get(name).or_else(|| list.get(undated(name))))?;
-    model.rates(tier.map_or(STANDARD, listed_tier), input)
+    /// The sections that may have its models, in this order.
+    pub(super) fn sections(self) -> &'static [Section] {
+        match self {
+            Provider::OpenAi => &[Section::OpenAi],
+            Provider::Azure => &[Section::Azure, Section::OpenAi],
+            Provider::Bedrock => &[Section::Bedrock, Section::OpenAi],
+            // Bedrock has its own model names.
+            Provider::Other => &[Section::OpenAi, Section::Bedrock],
+            Provider::Local => &[],
+        }
+    }
 }
 
 /// The name without a date: `gpt-5` for `gpt-5-2025-08-07`.
-fn undated(model: &str) -> &str {
-    let is_date = |text: &str| {
-        text.len() == 11
-            && text.bytes().enumerate().all(|(at, byte)| match at {
-                0 | 5 | 8 => byte == b'-',
-                _ => byte.is_ascii_digit(),
-            })
-    };
+pub(super) fn undated(model: &str) -> &str {
     match model.len().checked_sub(11).and_then(|at| model.split_at_checked(at)) {
-        Some((undated, date)) if is_date(date) => undated,
+        Some((undated, date)) if date.strip_prefix('-').is_some_and(is_date) => undated,
         _ => model,
     }
+}
+
+/// `2025-08-07`; any digits count.
+pub(super) fn is_date(text: &str) -> bool {
+    text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
 }
 
 /// The price list's name for one of Codex's tiers.
@@ -106,33 +117,36 @@ fn listed_tier(tier: &str) -> &str {
     }
 }
 
-impl Model {
-    fn rates(&self, tier: &str, input: u64) -> Option<(Rates, bool)> {
-        let is_long = self.above.is_some_and(|threshold| input > threshold);
-        let of = |tier: &str| self.tiers.get(tier)?.get(usize::from(is_long)).copied();
-        of(tier).map(|rates| (rates, true)).or_else(|| Some((of(STANDARD)?, false)))
+impl PriceList {
+    pub(crate) fn models(&self, section: Section) -> &Models {
+        match section {
+            Section::OpenAi => &self.openai,
+            Section::Azure => &self.azure,
+            Section::Bedrock => &self.bedrock,
+        }
     }
 }
 
-/// Date of the price list.
-pub(super) fn as_of() -> &'static str {
-    &TABLE.as_of
+impl ModelPrice {
+    /// Rates of a request with `input` tokens. False: the list lacks the tier, so these are the standard rates.
+    pub(super) fn rates(&self, tier: Option<&str>, input: u64) -> Option<(Rates, bool)> {
+        let is_long = self.above.is_some_and(|threshold| input > threshold);
+        let of = |tier: &str| self.tiers.get(tier)?.get(usize::from(is_long)).copied();
+        let listed = of(tier.map_or(STANDARD, listed_tier)).map(|rates| (rates, true));
+        listed.or_else(|| Some((of(STANDARD)?, false)))
+    }
+
+    /// Whether each tier has rates for each context, the standard one among them.
+    #[cfg(test)]
+    pub(crate) fn is_complete(&self) -> bool {
+        let contexts = if self.above.is_some() { 2 } else { 1 };
+        self.tiers.contains_key(STANDARD) && self.tiers.values().all(|rates| rates.len() == contexts)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_tier_of_a_model_with_a_threshold_has_both_rates() {
-        for list in [&TABLE.openai, &TABLE.azure, &TABLE.bedrock] {
-            for (name, model) in list {
-                let contexts = if model.above.is_some() { 2 } else { 1 };
-                assert!(model.tiers.contains_key(STANDARD), "{name}");
-                assert!(model.tiers.values().all(|rates| rates.len() == contexts), "{name}");
-            }
-        }
-    }
 
     #[test]
     fn a_provider_id_selects_its_price_list() {

@@ -112,7 +112,7 @@ impl TurnScope<'_> {
             attributes.put("reasoning_output_tokens", Some(usage.reasoning_output));
             attributes.put("mlflow.chat.tokenUsage", Some(token_usage(usage)));
         }
-        let priced = Priced::from_response(inference);
+        let priced = Priced::from_response(self.of.prices, inference);
         attributes.put("mlflow.llm.cost", priced.map(|priced| priced.cost.to_json()));
         outcome::put_error(&mut attributes, inference);
         let (started_at, ended_at) = self.inference_times(inference);

@@ -1,6 +1,7 @@
 //! What a trace takes of a thread besides its turns: the facts that its spans share, and the launches that wrote it.
 //! The exit code of a launch may fail its last turn; no session file has it.
 
+use super::price_book::PriceBook;
 use crate::claim::thread_record::{LaunchEntry, ThreadRecord};
 use codex_session::session::family::{Family, Member};
 use codex_session::session::model::{Failure, Session, Turn, TurnStatus};
@@ -10,8 +11,17 @@ use jiff::Timestamp;
 use launch::exit::ChildExit;
 use std::borrow::Cow;
 
+/// What the spans of all threads of a build share.
+#[derive(Clone, Copy)]
+pub(super) struct BuildScope<'a> {
+    /// As for `rebuild_family`.
+    pub(super) before: Option<&'a Family>,
+    pub(super) prices: &'a PriceBook,
+}
+
 #[derive(Clone)]
 pub(super) struct ThreadScope<'a> {
+    pub(super) prices: &'a PriceBook,
     /// The session as it was built before, if it had the same facts.
     pub(super) before: Option<&'a Session>,
     /// Whether that build had sub-agents: they change the tokens of turns above them.
@@ -25,7 +35,8 @@ pub(super) struct ThreadScope<'a> {
 }
 
 impl<'a> ThreadScope<'a> {
-    pub(super) fn from_session(session: &'a Session, before: Option<&'a Family>) -> ThreadScope<'a> {
+    pub(super) fn from_session(session: &'a Session, build: BuildScope<'a>) -> ThreadScope<'a> {
+        let BuildScope { before, prices } = build;
         let meta = &session.meta;
         let has_same_scope =
             |before: &&Session| before.meta == session.meta && thread_start(before) == thread_start(session);
@@ -34,6 +45,7 @@ impl<'a> ThreadScope<'a> {
         let before = members.map(|member| &member.session).find(has_same_scope);
         let root = meta.session_id.as_deref().filter(|_| meta.started_as().is_some());
         ThreadScope {
+            prices,
             before,
             had_sub_agents,
             thread: &meta.id,

@@ -5,6 +5,7 @@ use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::Redacted;
 use codex_traced::trace::build::{TraceSource, build_family};
+use codex_traced::trace::price_book::PriceBook;
 use mlflow_store::exporter::Exporter;
 use mlflow_store::file_store::FileStoreExporter;
 use mlflow_store::ids::TraceId;
@@ -58,7 +59,8 @@ impl Job {
     fn trace(&self) -> Trace {
         let rollout = self.home.rollout();
         let session = session::read(&rollout, Writer::Gone).expect("read the rollout");
-        let surroundings = TraceSource { rollout: &rollout, user: Some("tester") };
+        let surroundings =
+            TraceSource { rollout: &rollout, user: Some("tester"), prices: PriceBook::built_in() };
         let trace = build_family(&session.into(), &ThreadRecord::default(), surroundings)
             .expect("a session with a turn");
         Redacted::with_built_in_rules(trace).into()

@@ -10,6 +10,7 @@ use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::Redacted;
 use codex_traced::settings::modes::Granularity;
 use codex_traced::trace::build::{TraceSource, build_family, rebuild_turns};
+use codex_traced::trace::price_book::PriceBook;
 use jiff::Timestamp;
 use mlflow_store::exporter::{Delivered, ExportError, Patience};
 use mlflow_store::receipt::Receipt;
@@ -281,7 +282,10 @@ fn of_corpus(name: &str, lines: Option<usize>, writer: Writer, granularity: Gran
     let kept: String = text.split_inclusive('\n').take(lines.unwrap_or(usize::MAX)).collect();
     std::fs::write(&rollout, kept).expect("write a session");
     let family = Family::from(session::read(&rollout, writer).expect("read a session"));
-    let (record, surroundings) = (ThreadRecord::default(), TraceSource { rollout: &rollout, user: None });
+    let (record, surroundings) = (
+        ThreadRecord::default(),
+        TraceSource { rollout: &rollout, user: None, prices: PriceBook::built_in() },
+    );
     let traces: Vec<Trace> = match granularity {
         Granularity::Session => build_family(&family, &record, surroundings).into_iter().collect(),
         Granularity::Turn => {

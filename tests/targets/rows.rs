@@ -6,6 +6,7 @@ use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::Redacted;
 use codex_traced::trace::build::{TraceSource, build_family, rebuild_turns};
+use codex_traced::trace::price_book::PriceBook;
 use mlflow_store::exporter::{Exporter, Patience};
 use mlflow_store::sqlite::SqliteExporter;
 use mlflow_store::target::access::Access;
@@ -114,7 +115,8 @@ const ALLOWED: &[Allowed] = &[
 
 /// The traces of all sessions; those of turns without what only a whole session has.
 fn traces(of: Of) -> Vec<Trace> {
-    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: Some("ada") };
+    let surroundings =
+        TraceSource { rollout: Path::new("rollout.jsonl"), user: Some("ada"), prices: PriceBook::built_in() };
     let record = ThreadRecord::default();
     let mut all = Vec::new();
     for name in SESSIONS {

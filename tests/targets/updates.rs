@@ -7,6 +7,7 @@ use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::Redacted;
 use codex_traced::trace::build::{TraceSource, build_family};
+use codex_traced::trace::price_book::PriceBook;
 use mlflow_store::exporter::{Delivered, ExportError, Exporter, Patience, Result};
 use mlflow_store::ids::SpanId;
 use mlflow_store::target::Experiment;
@@ -40,7 +41,11 @@ fn growing(test: u8) -> Vec<Trace> {
         fs::write(&path, lines[..count].join("\n") + "\n").expect("write some lines");
         let session = session::read(&path, writer).expect("a session");
         let family = Family::gather(session, |_| Vec::new());
-        let source = TraceSource { rollout: Path::new("rollout.jsonl"), user: Some("ada") };
+        let source = TraceSource {
+            rollout: Path::new("rollout.jsonl"),
+            user: Some("ada"),
+            prices: PriceBook::built_in(),
+        };
         let built = build_family(&family, &ThreadRecord::default(), source);
         let Some(trace) = built.map(|built| Redacted::with_built_in_rules(built).into()) else { continue };
         if all.last() != Some(&trace) {

@@ -5,6 +5,7 @@ use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::redact::Redacted;
 use codex_traced::trace::build::{TraceSource, build_family};
+use codex_traced::trace::price_book::PriceBook;
 use common::json::value::Map;
 use common::json::value::Value;
 use jiff::Timestamp;
@@ -64,7 +65,7 @@ fn trace_of(session: &Session, path: &Path) -> Option<Trace> {
     let trace = build_family(
         &session.clone().into(),
         &ThreadRecord::default(),
-        TraceSource { rollout: path, user: Some("me") },
+        TraceSource { rollout: path, user: Some("me"), prices: PriceBook::built_in() },
     );
     // Nothing in the corpus is a secret; long texts are cut with it.
     trace.map(|trace| Redacted::with_built_in_rules(trace).into())

@@ -9,6 +9,7 @@ use codex_traced::trace::build::{TraceSource, build_family, rebuild_family, rebu
 use codex_traced::trace::continuation::{Continuation, rebuild_continuation};
 use codex_traced::trace::draft::{OutlinePrint, PartialTrace};
 use codex_traced::trace::ids::trace_of_thread;
+use codex_traced::trace::price_book::PriceBook;
 use codex_traced::tracer::live_trace::{Changes, LiveTrace};
 use mlflow_store::ids::{SpanId, TraceId};
 use mlflow_store::target::Target;
@@ -37,7 +38,7 @@ static CORPUS: LazyLock<Vec<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(Rules::built_in(), Salt::new([0; 32])));
 
 fn source() -> TraceSource<'static> {
-    TraceSource { rollout: Path::new("rollout.jsonl"), user: None }
+    TraceSource { rollout: Path::new("rollout.jsonl"), user: None, prices: PriceBook::built_in() }
 }
 
 fn built(family: &Family, before: Option<&Family>) -> Option<PartialTrace> {

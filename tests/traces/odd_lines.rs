@@ -5,6 +5,7 @@ use codex_session::session::reducer::SessionReducer;
 use codex_session::session::tokens::Discrepancy;
 use codex_session::session::{self, Writer};
 use codex_traced::trace::build::{TraceSource, build_family};
+use codex_traced::trace::price_book::PriceBook;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -225,7 +226,8 @@ fn a_clock_that_is_put_back_makes_nothing_earlier_than_what_was_before_it() {
         };
         original().into_iter().enumerate().map(put).collect()
     };
-    let surroundings = TraceSource { rollout: Path::new("r.jsonl"), user: None };
+    let surroundings =
+        TraceSource { rollout: Path::new("r.jsonl"), user: None, prices: PriceBook::built_in() };
     let spans = |session: &Session| {
         build_family(&session.clone().into(), &Default::default(), surroundings).expect("a trace").spans
     };

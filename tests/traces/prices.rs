@@ -3,6 +3,7 @@
 use crate::LAUNCHER;
 use codex_session::rollout::usage::TokenUsage;
 use codex_traced::trace::price::Priced;
+use codex_traced::trace::price_book::PriceBook;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::process::Command;
@@ -96,7 +97,14 @@ fn the_price_table_is_mlflows_catalogue_for_each_tier_and_context() {
             output: row.output,
             reasoning_output: 0,
         };
-        let priced = Priced::from_usage(Some(&row.provider), &row.model, Some(&row.tier), usage);
+        let priced = Priced::from_usage(
+            PriceBook::built_in(),
+            None,
+            Some(&row.provider),
+            &row.model,
+            Some(&row.tier),
+            usage,
+        );
         let is_right = priced.as_ref().is_some_and(|priced| {
             let ((input, output), ours) = (row.cost, priced.cost);
             is_same(ours.input, input) && is_same(ours.output, output) && priced.assumed.is_empty()

@@ -7,6 +7,7 @@ use codex_session::session::model::Session;
 use codex_session::session::reducer::SessionReducer;
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::trace::build::{TraceSource, build_family};
+use codex_traced::trace::price_book::PriceBook;
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, Trace};
 use proptest::collection::vec;
@@ -68,7 +69,8 @@ fn session_of(source: impl Read) -> Session {
 }
 
 fn trace_of(session: &Session) -> Option<Trace> {
-    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
+    let surroundings =
+        TraceSource { rollout: Path::new("rollout.jsonl"), user: None, prices: PriceBook::built_in() };
     build_family(&session.clone().into(), &ThreadRecord::default(), surroundings)
 }
 

@@ -5,6 +5,7 @@ use codex_session::session::model::Session;
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
 use codex_traced::trace::build::{TraceSource, build_family, rebuild_turns};
+use codex_traced::trace::price_book::PriceBook;
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, SpanStatus, Trace};
 use serde_json::{Value, json};
@@ -31,7 +32,8 @@ fn alone(scenario: &str) -> Family {
 }
 
 fn trace(family: &Family) -> Trace {
-    let surroundings = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
+    let surroundings =
+        TraceSource { rollout: Path::new("rollout.jsonl"), user: None, prices: PriceBook::built_in() };
     build_family(family, &ThreadRecord::default(), surroundings).expect("a trace")
 }
 
@@ -280,7 +282,8 @@ fn a_plan_is_the_answer_of_a_turn_in_plan_mode() {
 }
 
 fn turns_of(family: &Family) -> Vec<Trace> {
-    let source = TraceSource { rollout: Path::new("rollout.jsonl"), user: None };
+    let source =
+        TraceSource { rollout: Path::new("rollout.jsonl"), user: None, prices: PriceBook::built_in() };
     rebuild_turns(family, None, &ThreadRecord::default(), source)
         .into_iter()
         .map(|built| built.trace)

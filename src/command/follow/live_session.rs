@@ -98,7 +98,11 @@ impl<'a> LiveSession<'a> {
         let Some((family, rollout)) = read else { return Ok(None) };
         self.members = family.members.iter().map(|member| member.session.meta.id.clone()).collect();
         let record = ThreadRecord::load(&self.context.paths.threads(), self.thread()).unwrap_or_default();
-        let trace = build_family(&family, &record, TraceSource { rollout: &rollout, user: None });
+        let trace = build_family(
+            &family,
+            &record,
+            TraceSource { rollout: &rollout, user: None, prices: self.context.prices() },
+        );
         let Some(trace) = trace else { return Ok(None) };
         let first = family.members.first().and_then(|root| root.session.turns.first());
         let first_turn = (
