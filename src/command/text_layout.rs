@@ -3,10 +3,17 @@
 use crate::base::world::World;
 use anstyle::{AnsiColor, Style};
 use common::printable::in_one_line;
+use console::Term;
 use std::fmt::Write;
 
 /// Columns; the usual width of a terminal.
 pub(super) const WIDTH: usize = 80;
+
+/// Columns of a table that still has room for words.
+const NARROWEST: usize = 40;
+
+/// Columns. A longer line is hard to read, and a huge `COLUMNS` must not fill the memory.
+const WIDEST: usize = 1_000;
 
 /// Characters of a prompt in a line.
 const PROMPT: usize = 60;
@@ -33,6 +40,18 @@ impl Colours {
     pub(super) fn paint(self, style: Style, text: &str) -> String {
         if self.are_shown { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
+}
+
+/// Columns of a table: the terminal's, else those of `COLUMNS`, else 80.
+pub(super) fn output_width(world: &World) -> usize {
+    let of_terminal = || Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    choose_width(if world.stdout_is_terminal { of_terminal() } else { None }, world)
+}
+
+fn choose_width(of_terminal: Option<usize>, world: &World) -> usize {
+    let is_known = |columns: &usize| *columns > 0;
+    let of_variable = || world.variables.text("COLUMNS")?.trim().parse().ok().filter(is_known);
+    of_terminal.filter(is_known).or_else(of_variable).unwrap_or(WIDTH).clamp(NARROWEST, WIDEST)
 }
 
 /// Breaks lines at spaces and indents all but the first. A long word stays whole: it may be an address to copy.
@@ -97,6 +116,28 @@ mod tests {
         for (stdout_is_terminal, variables, coloured) in table {
             let world = World { stdout_is_terminal, variables, ..World::default() };
             assert_eq!(Colours::choose(&world).are_shown, coloured, "{:?}", world.variables);
+        }
+    }
+
+    #[test]
+    fn the_terminal_decides_the_width_before_the_variable() {
+        let table = [
+            (Some(120), None, 120),
+            (Some(120), Some("200"), 120),
+            (Some(0), Some("200"), 200),
+            (None, Some("200"), 200),
+            (None, Some(" 90 "), 90),
+            (None, Some("0"), WIDTH),
+            (None, Some("wide"), WIDTH),
+            (None, None, WIDTH),
+            (None, Some("1"), NARROWEST),
+            (None, Some("1000000000"), WIDEST),
+        ];
+        for (of_terminal, columns, expected) in table {
+            let variables = columns.map(|columns| ("COLUMNS", columns));
+            let variables = variables.map_or_else(Variables::default, |pair| Variables::from([pair]));
+            let world = World { variables, ..World::default() };
+            assert_eq!(choose_width(of_terminal, &world), expected, "{of_terminal:?} {columns:?}");
         }
     }
 
