@@ -1,9 +1,89 @@
-//! `mlflow list`.
+//! `mlflow list`: the sessions of Codex's home, newest first.
 
-use super::CommandError;
+mod report;
+mod search;
+mod traces;
+
+use super::{CommandError, context, history_index, pager, print_json};
+use crate::base::notice;
 use crate::base::world::World;
-use crate::cli::List;
+use crate::cli::{List, SessionStatus};
+use crate::history::project::project_of;
+use crate::history::sessions::{SessionFilter, SessionRow};
+use crate::history::time_range::TimeRange;
+use codex_session::rollout::search::SearchText;
+use report::ListReport;
+use std::path::PathBuf;
+use traces::TracesOfSessions;
 
-pub(super) fn run(_: &List, _: &World) -> Result<(), CommandError> {
-    Err("not there yet".into())
+/// A session, and the place where the searched text was found.
+struct Listed {
+    session: SessionRow,
+    found: Option<String>,
+}
+
+pub(super) fn run(list: &List, world: &World) -> Result<(), CommandError> {
+    let filter = filter_from(list, world)?;
+    let search = match &list.search {
+        Some(text) => {
+            Some(SearchText::new(text).ok_or("--search has no text\n  hint: name what to look for")?)
+        }
+        None => None,
+    };
+    let context = context(world)?;
+    let index = history_index::open(&context)?;
+    let failed = |error: crate::history::index::IndexError| error.to_string();
+    let limit = Some(list.limit).filter(|limit| *limit > 0);
+    let (listed, all) = match &search {
+        Some(text) => {
+            let sessions = index.sessions(&filter, None).map_err(failed)?;
+            (search::matching(sessions, text, limit, &index, &context)?, None)
+        }
+        None => {
+            let sessions = index.sessions(&filter, limit).map_err(failed)?;
+            let is_cut = limit.is_some_and(|limit| sessions.len() == limit);
+            let all = if is_cut { index.count(&filter).map_err(failed)? } else { sessions.len() };
+            (sessions.into_iter().map(|session| Listed { session, found: None }).collect(), Some(all))
+        }
+    };
+    let problems = index.problems().map_err(failed)?;
+    if let Some((path, why)) = problems.first() {
+        let others = match problems.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        notice::print(&format!("cannot read {}: {why}{others}", path.display()));
+    }
+    let report = ListReport { listed: &listed, all, traces: TracesOfSessions::new(&context), world };
+    if list.json {
+        print_json(&report.to_json());
+    } else {
+        pager::print(&report.to_text(), world);
+    }
+    Ok(())
+}
+
+fn filter_from(list: &List, world: &World) -> Result<SessionFilter, CommandError> {
+    let here = || -> Result<(PathBuf, PathBuf), CommandError> {
+        let folder =
+            world.cwd.clone().ok_or("the working folder is gone\n  hint: change to another folder")?;
+        let project = project_of(&folder);
+        Ok((folder, project))
+    };
+    Ok(SessionFilter {
+        range: TimeRange::from_options(list.since.as_deref(), list.until.as_deref())?,
+        within: list.here.then(here).transpose()?,
+        status: list.status.map(word_of),
+        model: list.model.clone(),
+    })
+}
+
+fn word_of(status: SessionStatus) -> &'static str {
+    match status {
+        SessionStatus::Completed => "completed",
+        SessionStatus::Failed => "failed",
+        SessionStatus::Interrupted => "interrupted",
+        SessionStatus::Lost => "lost",
+        SessionStatus::Running => "running",
+    }
 }

@@ -103,8 +103,7 @@ fn of_rollout(path: &Path, context: &Context) -> Result<Trace, CommandError> {
         .and_then(|thread| ThreadRecord::load(&context.paths.threads(), &thread).ok())
         .unwrap_or_default();
     let (family, rollout) = gather::family(own, &mut shelf, &read);
-    let trace =
-        build_family(
+    let trace = build_family(
         &family,
         &record,
         TraceSource { rollout: &rollout, user: None, prices: context.prices() },

@@ -69,6 +69,7 @@ impl ThreadFacts {
             let text: String = text.chars().take(MARGIN).collect();
             redact(&text).unwrap_or(text).chars().take(PROMPT).collect()
         };
+        let whole = |text: &str| redact(text).unwrap_or_else(|| text.to_owned());
         let began = session.first_line_at;
         ThreadFacts {
             thread,
@@ -76,8 +77,8 @@ impl ThreadFacts {
             path,
             began,
             ended: session.last_line_at,
-            folder: meta.cwd.clone().or_else(|| session.folders.first().cloned()),
-            branch: meta.git.as_ref().and_then(|git| git.branch.clone()),
+            folder: meta.cwd.as_ref().or_else(|| session.folders.first()).map(|folder| whole(folder)),
+            branch: meta.git.as_ref().and_then(|git| git.branch.as_deref()).map(whole),
             prompt: prompt(session).map(beginning),
             agent: meta.started_as().map(str::to_owned),
             version: meta.cli_version.clone(),

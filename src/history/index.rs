@@ -1,7 +1,7 @@
 //! The index on disk: a SQLite database that is made anew where it is damaged, or another version's.
 
 use common::disk;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,10 +15,11 @@ const BUSY: Duration = Duration::from_secs(30);
 /// Pages that SQLite keeps in memory, in KiB.
 const CACHE: i64 = 64 << 10;
 
+/// The fact that names what made the index.
+const MAKER: &str = "maker";
+
 pub struct Index {
     pub(super) connection: Connection,
-    /// None in memory.
-    path: Option<PathBuf>,
 }
 
 /// Why the index cannot be used.
@@ -42,34 +43,36 @@ impl IndexError {
 }
 
 impl Index {
-    /// Opens the index, or makes an empty one. Errors: the folder takes no file.
-    pub fn open(path: &Path) -> Result<Index, IndexError> {
-        match Index::connect(path) {
-            Ok(index) if index.version()? == VERSION => Ok(index),
-            Ok(index) => {
+    /// Opens the index, or makes an empty one. `maker`: the version of the program, and the rules that redact texts;
+    /// what another one made is made anew. Errors: the folder takes no file.
+    pub fn open(path: &Path, maker: &str) -> Result<Index, IndexError> {
+        let opened = Index::connect(path).and_then(|index| Ok((index.is_made_by(maker)?, index)));
+        match opened {
+            Ok((true, index)) => Ok(index),
+            Ok((false, index)) => {
                 drop(index);
-                Index::make_anew(path)
+                Index::make_anew(path, maker)
             }
-            Err(error) if error.is_damage() => Index::make_anew(path),
+            Err(error) if error.is_damage() => Index::make_anew(path, maker),
             Err(error) => Err(error),
         }
     }
 
     /// For a folder that takes no file: everything is read again each time.
     pub fn in_memory() -> Result<Index, IndexError> {
-        let index = Index { connection: Connection::open_in_memory()?, path: None };
-        index.create()?;
+        let index = Index { connection: Connection::open_in_memory()? };
+        index.create("")?;
         Ok(index)
     }
 
     /// Removes what is there, and begins again.
-    pub fn make_anew(path: &Path) -> Result<Index, IndexError> {
+    pub fn make_anew(path: &Path, maker: &str) -> Result<Index, IndexError> {
         let mut journal = path.as_os_str().to_owned();
         journal.push("-journal");
         let removed = disk::remove(path).and_then(|()| disk::remove(Path::new(&journal)));
         removed.map_err(|error| IndexError::Folder(path.to_path_buf(), error))?;
         let index = Index::connect(path)?;
-        index.create()?;
+        index.create(maker)?;
         Ok(index)
     }
 
@@ -86,22 +89,26 @@ impl Index {
         // on disk.
         connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = TRUNCATE")?;
         connection.pragma_update(None, "cache_size", -CACHE)?;
-        Ok(Index { connection, path: Some(path.to_path_buf()) })
+        Ok(Index { connection })
     }
 
-    fn create(&self) -> Result<(), IndexError> {
+    fn create(&self, maker: &str) -> Result<(), IndexError> {
         let tables = include_str!("schema.sql");
         self.connection
             .execute_batch(&format!("BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT"))?;
+        self.connection.execute("INSERT INTO fact VALUES (?1, ?2)", [MAKER, maker])?;
         Ok(())
     }
 
-    fn version(&self) -> Result<i32, IndexError> {
-        Ok(self.connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
-    }
-
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+    fn is_made_by(&self, maker: &str) -> Result<bool, IndexError> {
+        let version: i32 = self.connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version != VERSION {
+            return Ok(false);
+        }
+        let query = "SELECT value FROM fact WHERE name = ?1";
+        let made_by: Option<String> =
+            self.connection.query_row(query, [MAKER], |row| row.get(0)).optional()?;
+        Ok(made_by.as_deref() == Some(maker))
     }
 }
 
@@ -115,20 +122,22 @@ mod tests {
     fn a_damaged_index_and_that_of_another_version_are_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mlflow/history.db");
-        let count = |index: &Index| -> i64 {
-            index.connection.query_row("SELECT count(*) FROM fact", [], |row| row.get(0)).unwrap()
+        let rows = |index: &Index| -> i64 {
+            index.connection.query_row("SELECT count(*) FROM stale", [], |row| row.get(0)).unwrap()
         };
-        let index = Index::open(&path).unwrap();
-        index.connection.execute("INSERT INTO fact VALUES ('a', 'b')", []).unwrap();
-        drop(index);
+        let open = |maker| Index::open(&path, maker).unwrap();
+        let fill = |index: &Index| index.connection.execute("INSERT INTO stale VALUES ('a')", []).unwrap();
+        fill(&open("one"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(count(&Index::open(&path).unwrap()), 1);
+        assert_eq!(rows(&open("one")), 1);
+        assert_eq!(rows(&open("two")), 0, "of another maker");
+        fill(&open("two"));
         fs::write(&path, "no database".repeat(1_000)).unwrap();
-        let index = Index::open(&path).unwrap();
-        assert_eq!(count(&index), 0);
-        index.connection.execute("INSERT INTO fact VALUES ('a', 'b')", []).unwrap();
+        let index = open("two");
+        assert_eq!(rows(&index), 0, "damaged");
+        fill(&index);
         index.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
         drop(index);
-        assert_eq!(count(&Index::open(&path).unwrap()), 0);
+        assert_eq!(rows(&open("two")), 0, "of another version");
     }
 }

@@ -4,6 +4,7 @@ mod report;
 mod select;
 mod work;
 
+use super::progress::Progress;
 use super::{CommandError, context, print};
 use crate::base::notice;
 use crate::base::paths::CodexHome;
@@ -17,7 +18,6 @@ use crate::queue::thread_history::taken_by;
 use crate::settings::Settings;
 use launch::exit::ChildExit;
 use nix::libc::SIGINT;
-use report::Progress;
 use select::Selection;
 use work::{ImportOutcome, ImportRun};
 
@@ -71,7 +71,7 @@ fn begin(
     };
     let progress = Progress::choose(world, selection.threads.len());
     let outcomes = run.run(&selection.threads, || progress.one_more());
-    progress.end();
+    drop(progress);
     let (text, is_well) = report::render(&outcomes, &selection, import.dry_run);
     print(&text);
     Ok(match is_well {

@@ -1,78 +1,16 @@
-//! What an import prints: its progress, then its summary.
+//! What an import prints in the end.
 
 use super::select::Selection;
 use super::work::{ImportOutcome, ImportedSession};
-use crate::base::notice;
-use crate::base::world::World;
+use crate::command::progress::FEW;
 use crate::command::text_layout::prompt_line;
 use crate::queue::target_state::TargetState;
 use common::printable::in_one_line;
-use indicatif::{ProgressBar, ProgressStyle};
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::time::Duration;
-
-/// An import of at most this many sessions shows no progress, and lists them one by one.
-const FEW: usize = 20;
 
 /// How many reasons are shown.
 const REASONS: usize = 10;
-
-/// Lines of progress in a log.
-const LINES: usize = 10;
-
-/// The bar moves at this interval also during a long delivery.
-const TICK: Duration = Duration::from_millis(100);
-
-/// A bar on a terminal, or ten lines for a log.
-pub(super) enum Progress {
-    Silent,
-    Bar(ProgressBar),
-    Lines { done: Cell<usize>, of: usize },
-}
-
-impl Progress {
-    pub(super) fn choose(world: &World, sessions: usize) -> Progress {
-        if sessions <= FEW {
-            return Progress::Silent;
-        }
-        if !world.stderr_is_terminal {
-            return Progress::Lines { done: Cell::new(0), of: sessions };
-        }
-        let bar = ProgressBar::new(sessions as u64);
-        let style =
-            ProgressStyle::with_template("{bar:30} {pos} of {len} sessions, {elapsed} so far, {eta} to go");
-        bar.set_style(style.expect("the template is one of ours"));
-        bar.enable_steady_tick(TICK);
-        Progress::Bar(bar)
-    }
-
-    pub(super) fn one_more(&self) {
-        match self {
-            Progress::Silent => {}
-            Progress::Bar(bar) => bar.inc(1),
-            Progress::Lines { done, of } => {
-                let before = done.replace(done.get() + 1);
-                if is_logged(before, *of) {
-                    notice::print(&format!("{} of {of} sessions", done.get()));
-                }
-            }
-        }
-    }
-
-    /// Clears the bar before the summary is printed.
-    pub(super) fn end(&self) {
-        if let Progress::Bar(bar) = self {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// Whether the session after `before` completes a tenth of all.
-fn is_logged(before: usize, of: usize) -> bool {
-    before * LINES / of < (before + 1) * LINES / of
-}
 
 /// The whole text, and whether every trace reached its target.
 pub(super) fn render(outcomes: &[ImportOutcome], selection: &Selection, is_dry_run: bool) -> (String, bool) {
@@ -185,12 +123,4 @@ fn reasons(all: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_log_gets_ten_lines_the_last_of_them_at_the_end() {
-        for of in [21, 100, 1_000, 1_003] {
-            let logged: Vec<usize> = (0..of).filter(|before| is_logged(*before, of)).collect();
-            assert_eq!((logged.len(), logged.last()), (LINES, Some(&(of - 1))), "{of}");
-        }
-    }
 }
