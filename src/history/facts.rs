@@ -3,6 +3,7 @@
 use crate::trace::agent::prompt;
 use crate::trace::attributes::active_ms;
 use crate::trace::outcome::word_of;
+use crate::trace::thread_facts::thread_start;
 use codex_session::rollout::usage::TokenUsage;
 use codex_session::session::model::{Inference, Session};
 use codex_session::thread::ThreadId;
@@ -24,8 +25,9 @@ pub(super) struct ThreadFacts {
     pub(super) thread: ThreadId,
     pub(super) parent: Option<String>,
     pub(super) path: PathBuf,
-    pub(super) began: Option<Timestamp>,
-    pub(super) ended: Option<Timestamp>,
+    pub(super) began: Timestamp,
+    /// Of the last line.
+    pub(super) ended: Timestamp,
     pub(super) folder: Option<String>,
     pub(super) branch: Option<String>,
     pub(super) prompt: Option<String>,
@@ -70,13 +72,14 @@ impl ThreadFacts {
             redact(&text).unwrap_or(text).chars().take(PROMPT).collect()
         };
         let whole = |text: &str| redact(text).unwrap_or_else(|| text.to_owned());
-        let began = session.first_line_at;
+        // The lines of Codex up to 0.2x have no times.
+        let began = session.first_line_at.unwrap_or_else(|| thread_start(session));
         ThreadFacts {
             thread,
             parent: meta.parent().or_else(by_session).map(str::to_owned),
             path,
             began,
-            ended: session.last_line_at,
+            ended: session.last_line_at.unwrap_or(began),
             folder: meta.cwd.as_ref().or_else(|| session.folders.first()).map(|folder| whole(folder)),
             branch: meta.git.as_ref().and_then(|git| git.branch.as_deref()).map(whole),
             prompt: prompt(session).map(beginning),
@@ -106,10 +109,10 @@ impl ThreadFacts {
 
 impl ResponseFacts {
     /// None for a response without a count of tokens.
-    fn from_inference(inference: &Inference, began: Option<Timestamp>) -> Option<ResponseFacts> {
+    fn from_inference(inference: &Inference, began: Timestamp) -> Option<ResponseFacts> {
         let text = |text: &Option<common::json::text::Text>| text.as_ref().map(|text| text.to_string());
         Some(ResponseFacts {
-            at: inference.ended_at.or(inference.started_at).or(began).unwrap_or_default(),
+            at: inference.ended_at.or(inference.started_at).unwrap_or(began),
             service: Service {
                 provider: text(&inference.provider),
                 model: text(&inference.model),

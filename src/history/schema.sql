@@ -30,8 +30,8 @@ CREATE TABLE thread (
     root TEXT,
     -- The file to which Codex appends.
     path BLOB NOT NULL,
-    began INTEGER,
-    ended INTEGER,
+    began INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
     folder TEXT,
     project TEXT,
     branch TEXT,
@@ -76,8 +76,8 @@ CREATE TABLE response (
 CREATE TABLE session (
     root TEXT PRIMARY KEY,
     thread INTEGER NOT NULL,
-    began INTEGER,
-    ended INTEGER,
+    began INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
     agents INTEGER NOT NULL,
     models TEXT NOT NULL,
     input INTEGER NOT NULL,

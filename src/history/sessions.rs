@@ -28,9 +28,9 @@ pub struct SessionRow {
     pub thread: String,
     /// The file to which Codex appends.
     pub path: PathBuf,
-    pub began: Option<Timestamp>,
+    pub began: Timestamp,
     /// Of the last line.
-    pub ended: Option<Timestamp>,
+    pub ended: Timestamp,
     pub folder: Option<String>,
     pub project: Option<String>,
     pub branch: Option<String>,
@@ -117,8 +117,9 @@ fn path_from(bytes: Vec<u8>) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
-pub(super) fn time_from(millis: Option<i64>) -> Option<Timestamp> {
-    Timestamp::from_millisecond(millis?).ok()
+/// The index has no time that is out of range.
+pub(super) fn time_from(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or_default()
 }
 
 impl SessionRow {

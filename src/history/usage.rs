@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The agent of a session itself.
@@ -109,18 +110,28 @@ fn is_time(key: UsageKey) -> bool {
     matches!(key, UsageKey::Day | UsageKey::Week | UsageKey::Month)
 }
 
-/// Times in their order, all else by what it cost, then by its tokens.
+/// By the first key, then by the second: times in their order, all else by what it cost, then by its tokens.
 fn order(rows: &mut [(Vec<Option<String>>, Sum)], keys: &[UsageKey]) {
+    let mut groups: HashMap<Option<String>, (f64, u64)> = HashMap::new();
+    for (values, sum) in rows.iter() {
+        let (cost, tokens) = groups.entry(values.first().cloned().flatten()).or_default();
+        *cost += sum.cost;
+        *tokens += sum.tokens.total();
+    }
+    let sized = |(cost, tokens): (f64, u64), (of_b, tokens_of_b): (f64, u64)| {
+        of_b.total_cmp(&cost).then(tokens_of_b.cmp(&tokens))
+    };
     rows.sort_by(|(a, of_a), (b, of_b)| {
-        let times = keys.iter().enumerate().filter(|(_, key)| is_time(**key));
-        let by_time = times.map(|(at, _)| a[at].cmp(&b[at])).find(|order| order.is_ne());
-        let by_cost = || of_b.cost.total_cmp(&of_a.cost);
-        let by_tokens = || of_b.tokens.total().cmp(&of_a.tokens.total());
-        by_time
-            .unwrap_or(std::cmp::Ordering::Equal)
-            .then_with(by_cost)
-            .then_with(by_tokens)
-            .then_with(|| a.cmp(b))
+        let group = |values: &[Option<String>]| groups[&values.first().cloned().flatten()];
+        let own = |sum: &Sum| (sum.cost, sum.tokens.total());
+        let mut order = Ordering::Equal;
+        for (at, key) in keys.iter().enumerate() {
+            let by_size = || if at == 0 { sized(group(a), group(b)) } else { sized(own(of_a), own(of_b)) };
+            let of_key =
+                if is_time(*key) { a[at].cmp(&b[at]) } else { by_size().then_with(|| a[at].cmp(&b[at])) };
+            order = order.then(of_key);
+        }
+        order
     });
 }
 
@@ -150,7 +161,7 @@ impl Days<'_> {
         let quarter = millis.div_euclid(15 * 60 * 1000);
         let zone = self.zone;
         let name = || {
-            let day = time_from(Some(millis)).unwrap_or_default().to_zoned(zone.clone()).date();
+            let day = time_from(millis).to_zoned(zone.clone()).date();
             match key {
                 UsageKey::Week => {
                     let week = day.iso_week_date();
@@ -184,5 +195,21 @@ mod tests {
             let names = [UsageKey::Day, UsageKey::Week, UsageKey::Month].map(|key| days.name(key, millis));
             assert_eq!(names, expected, "{at}");
         }
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_their_keys() {
+        let row = |model: &str, day: &str, cost: f64| {
+            (vec![Some(model.to_owned()), Some(day.to_owned())], Sum { cost, ..Sum::default() })
+        };
+        let mut rows = vec![row("a", "2", 1.0), row("b", "1", 5.0), row("a", "1", 3.0), row("b", "2", 0.0)];
+        let names = |rows: &[(Vec<Option<String>>, Sum)]| -> Vec<String> {
+            rows.iter().map(|(values, _)| values.iter().flatten().cloned().collect()).collect()
+        };
+        order(&mut rows, &[UsageKey::Model, UsageKey::Day]);
+        assert_eq!(names(&rows), ["b1", "b2", "a1", "a2"]);
+        rows.iter_mut().for_each(|(values, _)| values.reverse());
+        order(&mut rows, &[UsageKey::Day, UsageKey::Model]);
+        assert_eq!(names(&rows), ["1b", "1a", "2a", "2b"]);
     }
 }

@@ -13,5 +13,5 @@ pub mod price;
 pub mod price_book;
 pub(crate) mod price_list;
 mod spans;
-mod thread_facts;
+pub(crate) mod thread_facts;
 mod tree;

@@ -62,7 +62,7 @@ impl<'a> ThreadScope<'a> {
 }
 
 /// When Codex created the thread; the time of the first line where the file has no creation time.
-pub(super) fn thread_start(session: &Session) -> Timestamp {
+pub(crate) fn thread_start(session: &Session) -> Timestamp {
     let recorded = session.meta.timestamp.as_ref().and_then(|text| text.parse().ok());
     recorded.or(session.first_line_at).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -2,6 +2,7 @@
 
 mod enable;
 mod follow;
+mod history;
 mod import;
 mod json;
 mod setup;

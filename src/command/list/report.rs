@@ -58,7 +58,7 @@ impl ListReport<'_> {
                 "waits": places.waits,
             })
         });
-        json!({ "sessions": sessions.collect::<Vec<_>>(), "all": self.all })
+        json!({ "version": 1, "sessions": sessions.collect::<Vec<_>>(), "all": self.all })
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -123,7 +123,7 @@ impl ListReport<'_> {
             column("SESSION", Side::Left, 2, 16, &|it| Cell { text: short_id(&it.thread), style: QUIET }),
             column("TURNS", Side::Right, 6, 6, &|it| Cell::from(it.turns.to_string())),
             column("WORK", Side::Right, 4, 8, &|it| Cell::from(active(it.active_ms))),
-            column("TOKENS", Side::Right, 3, 8, &|it| Cell::from(tokens(it.tokens.total()))),
+            column("TOKENS", Side::Right, 3, 8, &|it| Cell::from(tokens_of(it))),
             column("COST", Side::Right, 1, 12, &cost_of),
             column("MODEL", Side::Left, 7, 24, &|it| plain(Some(&it.models.join(", ")))),
             column("FOLDER", Side::Left, 8, 32, &|it| {
@@ -138,8 +138,8 @@ impl ListReport<'_> {
     }
 }
 
-fn time_text(at: Option<Timestamp>, zone: &TimeZone) -> String {
-    at.map(|at| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default()
+fn time_text(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// The end of a long id: sessions of one minute begin alike.
@@ -148,9 +148,15 @@ fn short_id(thread: &str) -> String {
     thread[start..].to_owned()
 }
 
+/// Nothing where Codex recorded no count.
+fn tokens_of(session: &SessionRow) -> String {
+    Some(session.tokens.total()).filter(|total| *total > 0).map(tokens).unwrap_or_default()
+}
+
 /// `?` where not all tokens have a price.
 fn cost_of(session: &SessionRow) -> Cell {
     match session.unpriced {
+        0 if session.tokens.total() == 0 => Cell::default(),
         0 => Cell::from(dollars(session.cost)),
         unpriced if unpriced == session.tokens.total() => Cell { text: "?".to_owned(), style: DOUBTFUL },
         _ => Cell { text: format!("{}+?", dollars(session.cost)), style: DOUBTFUL },

@@ -64,6 +64,7 @@ impl UsageReport<'_> {
             Value::Object(row)
         });
         json!({
+            "version": 1,
             "by": self.keys.iter().map(|key| name_of(*key)).collect::<Vec<_>>(),
             "since": self.range.since,
             "until": self.range.until,
