@@ -108,9 +108,7 @@ pub(super) fn line_with_times(
     let mut line = colours.paint(NAME, &one_line(name, width));
     let running = now.filter(|_| is_running(span)).map(|now| running_for(started_at, now));
     let lasted = running.is_none().then(|| duration(started_at, ended_at));
-    let tokens = span.attributes.get("mlflow.chat.tokenUsage").and_then(token_text);
-    let cost = span.attributes.get("mlflow.llm.cost").and_then(cost_text);
-    let facts = join([lasted, tokens, cost]);
+    let facts = join([lasted, span_figures(span)]);
     for (style, facts) in [(GOOD, running.unwrap_or_default()), (QUIET, facts)] {
         if !facts.is_empty() {
             let _ = write!(line, "  {}", colours.paint(style, &facts));
@@ -123,6 +121,13 @@ pub(super) fn line_with_times(
         let _ = write!(line, "  {}", colours.paint(WRONG, &format!("✗ {}", one_line(message, width))));
     }
     line
+}
+
+/// Tokens and cost of a response.
+pub(super) fn span_figures(span: &Span) -> Option<String> {
+    let tokens = span.attributes.get("mlflow.chat.tokenUsage").and_then(token_text);
+    let cost = span.attributes.get("mlflow.llm.cost").and_then(cost_text);
+    Some(join([tokens, cost])).filter(|text| !text.is_empty())
 }
 
 /// Whether a turn or a tool call has no end yet. Only a session that runs has such spans.

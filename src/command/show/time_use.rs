@@ -1,0 +1,130 @@
+//! Where the time of a trace went: the model, tools, Codex itself, waiting for the user.
+//!
+//! The sets are unions over the whole family: sub-agents work in parallel, and their parent waits for them in a tool
+//! call. Time in which any model works counts as the model's, so no time counts twice.
+
+use super::intervals::Intervals;
+use super::turn::{Turn, turns};
+use jiff::{SignedDuration, Timestamp};
+use mlflow_store::trace::{Span, SpanType, Trace};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::HashSet;
+
+#[derive(Debug)]
+pub(super) struct TimeUse {
+    pub(super) started_at: Timestamp,
+    pub(super) ended_at: Timestamp,
+    /// A model response of any thread.
+    model: Intervals,
+    /// Tool calls while no model works and a turn goes on. The wait for the user's approval is a part of a call.
+    tools: Intervals,
+    /// Turns of any thread.
+    pub(super) working: Intervals,
+}
+
+/// Milliseconds, as JSON has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Figures {
+    #[serde(rename = "total_ms", serialize_with = "millis")]
+    pub(super) total: SignedDuration,
+    #[serde(rename = "model_ms", serialize_with = "millis")]
+    pub(super) model: SignedDuration,
+    #[serde(rename = "tools_ms", serialize_with = "millis")]
+    pub(super) tools: SignedDuration,
+    /// The rest of the turns.
+    #[serde(rename = "codex_ms", serialize_with = "millis")]
+    pub(super) codex: SignedDuration,
+    /// No turn goes on.
+    #[serde(rename = "waiting_ms", serialize_with = "millis")]
+    pub(super) waiting: SignedDuration,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn millis<S: serde::Serializer>(duration: &SignedDuration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_i64(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl TimeUse {
+    pub(super) fn from_trace(trace: &Trace) -> TimeUse {
+        let of_type = |kind: SpanType| {
+            let spans = trace.spans.iter().filter(move |span| span.span_type == kind);
+            Intervals::from_any(spans.map(|span| (span.started_at, span.ended_at)))
+        };
+        let own = turns(trace);
+        let own = own.iter().map(|turn| (turn.started_at, turn.ended_at));
+        let others = agent_turns(trace).map(|span| (span.started_at, span.ended_at));
+        let model = of_type(SpanType::Llm);
+        let working = Intervals::from_any(own.chain(others)).or(&model);
+        let tools = of_type(SpanType::Tool).within(&working).without(&model);
+        let root =
+            trace.root().map_or((trace.started_at, trace.ended_at), |root| (root.started_at, root.ended_at));
+        let (first, last) = working.ends().unwrap_or(root);
+        TimeUse { started_at: root.0.min(first), ended_at: root.1.max(last), model, tools, working }
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        self.between(self.started_at, self.ended_at)
+    }
+
+    pub(super) fn of_turn(&self, turn: &Turn) -> Figures {
+        self.between(turn.started_at, turn.ended_at)
+    }
+
+    fn between(&self, from: Timestamp, to: Timestamp) -> Figures {
+        let window = Intervals::from_any([(from, to)]);
+        let [model, tools, working] =
+            [&self.model, &self.tools, &self.working].map(|times| times.within(&window).total());
+        let total = window.total();
+        Figures { total, model, tools, codex: working - model - tools, waiting: total - working }
+    }
+
+    /// How long no turn went on directly before `at`.
+    pub(super) fn waited_before(&self, at: Timestamp) -> SignedDuration {
+        let waiting = Intervals::from_any([(self.started_at, at)]).without(&self.working);
+        match waiting.last() {
+            Some((from, to)) if to == at => to.duration_since(from),
+            _ => SignedDuration::ZERO,
+        }
+    }
+
+    pub(super) fn to_json(&self, trace: &Trace) -> serde_json::Value {
+        let with = |figures: Figures, more: serde_json::Value| {
+            let mut fields = more;
+            let figures = serde_json::to_value(figures).expect("numbers serialize");
+            if let (Some(fields), serde_json::Value::Object(figures)) = (fields.as_object_mut(), figures) {
+                fields.extend(figures);
+            }
+            fields
+        };
+        let turns = turns(trace)
+            .iter()
+            .map(|turn| {
+                let times = json!({
+                    "number": turn.number,
+                    "started_at": turn.started_at,
+                    "ended_at": turn.ended_at,
+                });
+                with(self.of_turn(turn), times)
+            })
+            .collect::<Vec<_>>();
+        with(
+            self.figures(),
+            json!({
+                "trace_id": trace.id.to_string(),
+                "started_at": self.started_at,
+                "ended_at": self.ended_at,
+                "turns": turns,
+            }),
+        )
+    }
+}
+
+/// Spans of sub-agents and of their turns that have steps. A sub-agent with several turns has none itself.
+fn agent_turns(trace: &Trace) -> impl Iterator<Item = &Span> {
+    let steps = trace.spans.iter().filter(|span| span.span_type != SpanType::Agent);
+    let with_steps: HashSet<_> = steps.filter_map(|span| span.parent).collect();
+    trace.spans.iter().filter(move |span| {
+        span.span_type == SpanType::Agent && span.parent.is_some() && with_steps.contains(&span.id)
+    })
+}
