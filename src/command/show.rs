@@ -8,6 +8,8 @@ mod patch_text;
 mod patched_file;
 mod recorded_change;
 mod span_details;
+#[cfg(test)]
+mod test_trace;
 mod time_use;
 mod turn;
 mod unified_diff;

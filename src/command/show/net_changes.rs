@@ -269,3 +269,6 @@ fn below<'p>(folder: Option<&str>, path: &'p str) -> ShownPath<'p> {
 fn comment(text: &str) -> String {
     text.lines().map(|line| format!("# {line}\n")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use mlflow_store::trace::{Span, SpanStatus, Trace};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The spans of this name. A `*` at the end stands for any end.
+/// The spans of this name. `*` at the end: all names that begin so.
 pub(super) fn named<'t>(trace: &'t Trace, name: &str) -> Result<Vec<&'t Span>, CommandError> {
     let is_meant = |span: &&Span| match name.strip_suffix('*') {
         Some(beginning) => span.name.starts_with(beginning),
@@ -93,6 +93,7 @@ fn write_value(text: &mut String, label: &str, value: &Value, depth: usize, colo
     if let Some(content) = text_of(value) {
         let _ = match is_long(content) {
             true => writeln!(text, "{label}\n{indent}{}", block(content, depth)),
+            false if content.is_empty() => writeln!(text, "{label} \"\""),
             false => writeln!(text, "{label} {}", shown(content)),
         };
         return;
@@ -138,9 +139,19 @@ fn holds_long_text(value: &Value) -> bool {
 
 /// Lines with an indentation, without control characters for the terminal.
 fn block(text: &str, depth: usize) -> String {
-    let indent = "  ".repeat(depth);
-    let lines = text.trim_end_matches('\n').split('\n').map(|line| shown(line.trim_end_matches('\r')));
-    lines.collect::<Vec<_>>().join(&format!("\n{indent}"))
+    let mut block = String::new();
+    for (number, line) in text.trim_end_matches('\n').split('\n').enumerate() {
+        let line = shown(line.trim_end_matches('\r'));
+        if number > 0 {
+            block.push('\n');
+            // An empty line has no spaces at its end.
+            if !line.is_empty() {
+                block.push_str(&"  ".repeat(depth));
+            }
+        }
+        block.push_str(&line);
+    }
+    block
 }
 
 fn shown(text: &str) -> String {

@@ -128,3 +128,84 @@ fn agent_turns(trace: &Trace) -> impl Iterator<Item = &Span> {
         span.span_type == SpanType::Agent && span.parent.is_some() && with_steps.contains(&span.id)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_trace::{span, trace};
+    use super::*;
+
+    /// Total, model, tools, Codex, waiting in seconds.
+    fn divided(figures: Figures) -> [i64; 5] {
+        let Figures { total, model, tools, codex, waiting } = figures;
+        [total, model, tools, codex, waiting].map(|time| time.as_secs())
+    }
+
+    #[test]
+    fn no_time_counts_twice() {
+        let root = || span(1, 0, "codex_cli_session", 0, 100);
+        let turn = |id, number: u8, from, to| span(id, 1, &format!("turn_{number}"), from, to);
+        let table = [
+            ("nothing but turns", vec![root(), turn(2, 1, 10, 20), turn(3, 2, 90, 100)], [100, 0, 0, 20, 80]),
+            (
+                "a tool while the model works",
+                vec![
+                    root(),
+                    turn(2, 1, 10, 30),
+                    span(3, 2, "llm_call_1", 10, 20),
+                    span(4, 2, "tool_a", 15, 25),
+                ],
+                [100, 10, 5, 5, 80],
+            ),
+            (
+                "a command that runs on in the background",
+                vec![root(), turn(2, 1, 10, 30), span(4, 2, "tool_a", 20, 80), turn(5, 2, 90, 100)],
+                [100, 0, 10, 20, 70],
+            ),
+            (
+                "sub-agents in parallel, and the call that waits for them",
+                vec![
+                    root(),
+                    turn(2, 1, 0, 50),
+                    span(3, 2, "tool_wait_agent", 10, 40),
+                    span(4, 3, "subagent_a", 10, 40),
+                    span(5, 4, "llm_call_1", 10, 30),
+                    span(6, 3, "subagent_b", 10, 40),
+                    span(7, 6, "llm_call_1", 20, 35),
+                ],
+                [100, 25, 5, 20, 50],
+            ),
+            (
+                "a sub-agent that outlives the turn and the session",
+                vec![
+                    root(),
+                    turn(2, 1, 0, 10),
+                    span(3, 2, "subagent_a", 5, 120),
+                    span(4, 3, "llm_call_1", 5, 120),
+                ],
+                [120, 115, 0, 5, 0],
+            ),
+            (
+                "a span before its parent",
+                vec![root(), turn(2, 1, 50, 60), span(3, 2, "llm_call_1", 40, 55)],
+                [100, 15, 0, 5, 80],
+            ),
+            ("no time at all", vec![span(1, 0, "codex_cli_session", 5, 5)], [0; 5]),
+        ];
+        for (what, spans, expected) in table {
+            assert_eq!(divided(TimeUse::from_trace(&trace(spans)).figures()), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_wait_before_a_turn_ends_with_the_turn() {
+        let spans = vec![
+            span(1, 0, "codex_cli_session", 0, 100),
+            span(2, 1, "turn_1", 10, 20),
+            span(3, 1, "turn_2", 60, 70),
+            span(4, 1, "turn_3", 70, 80),
+        ];
+        let uses = TimeUse::from_trace(&trace(spans));
+        let waited = |second| uses.waited_before(Timestamp::from_second(second).unwrap()).as_secs();
+        assert_eq!([10, 15, 60, 70].map(waited), [10, 0, 40, 0]);
+    }
+}

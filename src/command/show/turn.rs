@@ -163,3 +163,78 @@ fn add(a: &Number, b: &Number) -> Value {
         _ => Value::from(a.as_f64().unwrap_or_default() + b.as_f64().unwrap_or_default()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_trace::{span, trace};
+    use super::*;
+    use serde_json::json;
+
+    fn numbers_and_times(trace: &Trace) -> Vec<(usize, i64, i64)> {
+        let seconds = |turn: &Turn| (turn.number, turn.started_at.as_second(), turn.ended_at.as_second());
+        turns(trace).iter().map(seconds).collect()
+    }
+
+    fn several() -> Trace {
+        let with_usage = |mut span: Span, input: u64| {
+            let usage = json!({"input_tokens": input, "output_tokens": 1});
+            span.attributes.insert("mlflow.chat.tokenUsage", Value::from(usage));
+            span.attributes.insert("mlflow.llm.cost", Value::from(json!({"total_cost": 0.5})));
+            span
+        };
+        trace(vec![
+            span(1, 0, "codex_cli_session", 0, 60),
+            span(2, 1, "turn_1", 1, 9),
+            with_usage(span(3, 2, "llm_call_1", 1, 9), 10),
+            span(4, 1, "turn_2", 20, 50),
+            with_usage(span(5, 4, "llm_call_2", 20, 30), 20),
+            span(6, 4, "tool_spawn_agent", 30, 31),
+            span(7, 6, "subagent_a", 31, 60),
+            span(8, 7, "turn_1", 31, 40),
+            with_usage(span(9, 8, "llm_call_1", 31, 40), 30),
+        ])
+    }
+
+    #[test]
+    fn a_session_a_turn_and_a_continuation_have_the_numbers_of_their_turns() {
+        assert_eq!(numbers_and_times(&several()), [(1, 1, 9), (2, 20, 50)]);
+        let mut of_turn = trace(vec![span(1, 0, "codex_cli_turn", 5, 9), span(2, 1, "llm_call_4", 6, 9)]);
+        of_turn.spans[0].attributes.insert("codex.turn", Value::from(3_u64));
+        assert_eq!(numbers_and_times(&of_turn), [(3, 5, 9)]);
+        let continued = vec![span(1, 0, "codex_cli_session", 0, 9), span(2, 1, "turn_7", 1, 9)];
+        assert_eq!(numbers_and_times(&trace(continued)), [(7, 1, 9)]);
+    }
+
+    #[test]
+    fn the_only_turn_of_a_session_lasts_as_long_as_codex_worked() {
+        // The recorded duration, then begin and end of the turn: the steps are from 10 to 20, the session from 0 to 30.
+        for (active, expected) in
+            [(None, (10, 30)), (Some(25), (5, 30)), (Some(12), (10, 22)), (Some(99), (0, 30))]
+        {
+            let spans = vec![
+                span(1, 0, "codex_cli_session", 0, 30),
+                span(2, 1, "llm_call_1", 10, 12),
+                span(3, 1, "tool_a", 12, 20),
+            ];
+            let mut trace = trace(spans);
+            if let Some(active) = active {
+                trace.spans[0].attributes.insert("codex.active_ms", Value::from(active * 1_000_u64));
+            }
+            assert_eq!(numbers_and_times(&trace), [(1, expected.0, expected.1)], "{active:?}");
+        }
+    }
+
+    #[test]
+    fn the_trace_of_a_turn_has_its_spans_and_its_tokens() {
+        let turn = only_turn(several(), 2).unwrap();
+        let names: Vec<&str> = turn.spans.iter().map(|span| &*span.name).collect();
+        assert_eq!(names, ["turn_2", "llm_call_2", "tool_spawn_agent", "subagent_a", "turn_1", "llm_call_1"]);
+        assert_eq!((turn.check_tree(), turn.spans[0].parent), (Ok(()), None));
+        assert_eq!(turn.metadata["mlflow.trace.tokenUsage"], r#"{"input_tokens":50,"output_tokens":2}"#);
+        assert_eq!(turn.metadata["mlflow.trace.cost"], r#"{"total_cost":1.0}"#);
+        assert_eq!(numbers_and_times(&turn), [(2, 20, 50)], "the turn of a turn is itself");
+        assert_eq!(only_turn(turn.clone(), 2).unwrap(), turn);
+        let error = only_turn(several(), 3).unwrap_err();
+        assert!(error.starts_with("there is no turn 3: the trace has 2 turns\n"), "{error}");
+    }
+}
