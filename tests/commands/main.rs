@@ -11,6 +11,7 @@ mod situation;
 mod stand_in;
 mod transcripts;
 mod ui;
+mod views;
 mod watch;
 mod watch_service;
 

@@ -93,7 +93,9 @@ pub(super) fn only_turn(trace: Trace, number: usize) -> Result<Trace, CommandErr
     for (total, part) in
         [("mlflow.trace.tokenUsage", "mlflow.chat.tokenUsage"), ("mlflow.trace.cost", "mlflow.llm.cost")]
     {
-        match sum(trace.spans.iter().filter_map(|span| span.attributes.get(part)?.as_object())) {
+        // A store may give agents the sums of their responses.
+        let responses = trace.spans.iter().filter(|span| span.span_type == SpanType::Llm);
+        match sum(responses.filter_map(|span| span.attributes.get(part)?.as_object())) {
             Some(sum) => trace.metadata.insert(total.to_owned(), sum.to_string()),
             None => trace.metadata.remove(total),
         };
@@ -186,7 +188,7 @@ mod tests {
             span(1, 0, "codex_cli_session", 0, 60),
             span(2, 1, "turn_1", 1, 9),
             with_usage(span(3, 2, "llm_call_1", 1, 9), 10),
-            span(4, 1, "turn_2", 20, 50),
+            with_usage(span(4, 1, "turn_2", 20, 50), 50),
             with_usage(span(5, 4, "llm_call_2", 20, 30), 20),
             span(6, 4, "tool_spawn_agent", 30, 31),
             span(7, 6, "subagent_a", 31, 60),

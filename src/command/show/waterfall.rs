@@ -39,15 +39,20 @@ pub(super) fn render(trace: &Trace, layout: Layout) -> String {
         "{}  {}\n{}\n\n",
         colours.paint(NAME, &name_of(root)),
         status(trace, root, colours),
-        colours.paint(QUIET, &format!("{} to {}", second(uses.started_at), second(uses.ended_at))),
+        colours.paint(QUIET, &period(uses.started_at, uses.ended_at)),
     );
     text.push_str(&summary(uses.figures(), layout));
     text.push('\n');
     text + &waterfall(trace, &uses, layout)
 }
 
-fn second(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+/// In 40 columns at most.
+fn period(from: Timestamp, to: Timestamp) -> String {
+    let [first, last] = [from, to].map(|at| at.strftime("%Y-%m-%d").to_string());
+    match first == last {
+        true => format!("{first} {} to {} UTC", from.strftime("%H:%M:%S"), to.strftime("%H:%M:%S")),
+        false => format!("{first} {} to {last} {} UTC", from.strftime("%H:%M"), to.strftime("%H:%M")),
+    }
 }
 
 fn summary(figures: Figures, Layout { colours, width }: Layout) -> String {
