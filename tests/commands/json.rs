@@ -84,3 +84,27 @@ fn doctor_prints_every_key_that_is_promised_and_its_worst_is_how_it_ends() {
     }
     assert_eq!(found, promised("doctor"));
 }
+
+/// What `show` prints of the corpus's session with patches, where one of the files is outside of its folder.
+fn shown(option: &str) -> BTreeSet<String> {
+    let situation = Situation::fresh();
+    let text = fs::read_to_string("tests/corpus/0.169.0/exec-basic.jsonl").expect("a session");
+    let text = text.replace("/srv/recordings/x/corpus/0.169.0/exec-basic/work/new.txt", "/elsewhere/new.txt");
+    let path =
+        situation.home.root().join("rollout-2026-11-22T09-54-22-01a202ad-9e14-7080-b0ad-408167e4fb5e.jsonl");
+    fs::write(&path, text).expect("write a session");
+    let path = path.display().to_string();
+    let printed = situation.say(&["show", &path, option, "--json"]).ended(End::Code(0)).stdout;
+    let mut found = BTreeSet::new();
+    keys(&serde_json::from_str(&printed).expect("JSON"), "", &mut found);
+    // An empty list has no keys.
+    found.remove("[].notes");
+    found
+}
+
+#[test]
+fn the_views_of_show_print_every_key_that_is_promised_and_no_other() {
+    for option in ["--times", "--diff"] {
+        assert_eq!(shown(option), promised(&format!("`show {option} --json`")));
+    }
+}

@@ -40,7 +40,6 @@ pub(super) struct Figures {
     pub(super) waiting: SignedDuration,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn millis<S: serde::Serializer>(duration: &SignedDuration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_i64(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }

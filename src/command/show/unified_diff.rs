@@ -5,6 +5,9 @@ use std::fmt::Write;
 /// Context lines of a patch that this program makes.
 pub(super) const CONTEXT: usize = 3;
 
+/// No file has more lines. A larger number in a damaged diff would overflow sums.
+const MOST_LINES: usize = 1 << 30;
+
 const NO_LINE_FEED: &str = "\\ No newline at end of file";
 
 /// A line of a file. Only the last one may lack its line feed.
@@ -77,7 +80,10 @@ pub(super) fn parse(text: &str) -> Option<Vec<Hunk>> {
 /// `START[,COUNT]` as start from 0 and count. An empty range names the line before it.
 fn range(text: &str) -> Option<(usize, usize)> {
     let (start, count) = text.split_once(',').unwrap_or((text, "1"));
-    let (start, count) = (start.parse::<usize>().ok()?, count.parse().ok()?);
+    let (start, count) = (start.parse::<usize>().ok()?, count.parse::<usize>().ok()?);
+    if start.max(count) > MOST_LINES {
+        return None;
+    }
     let start = if count == 0 { start } else { start.checked_sub(1)? };
     Some((start, count))
 }
@@ -139,6 +145,7 @@ mod tests {
             "@@ -1,2 +1 @@\n a\n[… 9 of 20 bytes cut …]\n",
             "@@ -0 +1 @@\n a\n",
             "@@ -1 @@\n-a\n",
+            "@@ -18446744073709551615,0 +1 @@\n+a\n",
             "@@ -1 +1 @@\n-a\n-b\n+c\n",
             "not a diff",
         ];

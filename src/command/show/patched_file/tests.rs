@@ -181,4 +181,32 @@ proptest! {
         let hunks = file.hunks();
         prop_assert_eq!(patched(&original, &hunks), Vec::<Line>::new());
     }
+
+    /// Changes that fit or do not: never a panic, and never a patch that contradicts its own counts.
+    #[test]
+    fn any_patches_compose_or_do_not_fit(
+        patches in prop::collection::vec(
+            prop::collection::vec((0..30_usize, prop::collection::vec((0..3_u8, "[ab]", any::<bool>()), 1..5)), 1..3),
+            1..6),
+    ) {
+        let mut file = PatchedFile::from_unknown();
+        for patch in patches {
+            let hunk = |(old_start, edits): (usize, Vec<(u8, String, bool)>)| {
+                let edit = |(kind, text, has_line_feed)| {
+                    let line = Line { text, has_line_feed };
+                    match kind {
+                        0 => Edit::Context(line),
+                        1 => Edit::Removed(line),
+                        _ => Edit::Added(line),
+                    }
+                };
+                Hunk { old_start, new_start: 0, edits: edits.into_iter().map(edit).collect() }
+            };
+            let _ = file.update(&patch.into_iter().map(hunk).collect::<Vec<_>>());
+            prop_assert_eq!(parse(&net(&file)), Some(file.hunks()));
+        }
+        let _ = file.delete(None);
+        let _ = file.write(Vec::new());
+        prop_assert_eq!(parse(&net(&file)), Some(file.hunks()));
+    }
 }
