@@ -109,8 +109,13 @@ fn home(world: &World) -> Result<CodexHome, CommandError> {
 
 /// One indented object, to stdout.
 fn print_json(value: &impl serde::Serialize) {
+    print(&json_text(value));
+}
+
+/// One indented object that is safe for a terminal, and a line feed.
+fn json_text(value: &impl serde::Serialize) -> String {
     let text = serde_json::to_string_pretty(value).expect("values with text keys always serialize");
-    print(&format!("{}\n", common::printable::json(&text)));
+    format!("{}\n", common::printable::json(&text))
 }
 
 /// To stdout. Ignores a closed pipe (`| head`).

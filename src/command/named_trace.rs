@@ -12,6 +12,7 @@ use crate::settings::modes::Content;
 use crate::trace::build::{TraceSource, build_family};
 use codex_session::rollout::files::SessionFiles;
 use codex_session::rollout::thread_files::ThreadFiles;
+use codex_session::session::family::Family;
 use codex_session::session::{self, Writer};
 use codex_session::thread::ThreadId;
 use mlflow_store::ids::TraceId;
@@ -20,7 +21,7 @@ use mlflow_store::trace::Trace;
 use mlflow_store::{file_store, sqlite};
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The redacted trace, and the place where it was found. Without an argument, the newest trace.
 pub(super) fn find(what: Option<&OsStr>, context: &Context) -> Result<(Trace, String), CommandError> {
@@ -76,40 +77,61 @@ fn stored(id: TraceId, context: &Context) -> Result<(Trace, String), CommandErro
 }
 
 fn of_rollout(path: &Path, context: &Context) -> Result<Trace, CommandError> {
-    let home = context.home();
-    let none = || {
-        format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display())
-    };
-    let cannot = |file: &Path, error: &io::Error| format!("cannot read {}: {error}", file.display());
-    // A Codex may still write the file, so an open turn counts as running.
-    let read = |file: &Path, _: Option<&ThreadId>| session::read(file, Writer::Alive);
-    let mut walk = SessionFiles::default();
-    walk.add_file(path).map_err(|error| cannot(path, &error))?;
-    let thread = walk.files.pop().map(|file| file.thread);
-    let mut shelf = ThreadFiles::new(home.path()).with_folder(context.settings().sessions_dir.value.clone());
-    let own = match &thread {
-        Some(thread) => {
-            let files = shelf.files_with(path, thread);
-            gather::session_of(thread, &files, &read).map_err(|(file, error)| cannot(&file, &error))?
-        }
-        // The file names no thread.
-        None => {
-            let session = read(path, None).map_err(|error| cannot(path, &error))?;
-            Some((session, path.to_path_buf()))
-        }
-    };
-    let own = own.ok_or_else(none)?;
-    let record = thread
-        .and_then(|thread| ThreadRecord::load(&context.paths.threads(), &thread).ok())
-        .unwrap_or_default();
-    let (family, rollout) = gather::family(own, &mut shelf, &read);
-    let trace = build_family(
-        &family,
-        &record,
-        TraceSource { rollout: &rollout, user: None, prices: context.prices() },
-    )
-    .ok_or_else(none)?;
+    let read = ReadSession::from_file(path, context)?;
     // Redacted as for a store, so that the output can be shared.
-    let redactor = context.redactor().map_err(|error| error.to_string())?;
-    Ok(redactor.redact(trace, Content::Full).into())
+    read.trace(path, Content::Full, context)
+}
+
+/// A session as its files hold it: its texts are not redacted.
+pub(super) struct ReadSession {
+    pub(super) family: Family,
+    pub(super) record: ThreadRecord,
+    rollout: PathBuf,
+}
+
+impl ReadSession {
+    pub(super) fn from_file(path: &Path, context: &Context) -> Result<ReadSession, CommandError> {
+        let cannot = |file: &Path, error: &io::Error| format!("cannot read {}: {error}", file.display());
+        // A Codex may still write the file, so an open turn counts as running.
+        let read = |file: &Path, _: Option<&ThreadId>| session::read(file, Writer::Alive);
+        let mut walk = SessionFiles::default();
+        walk.add_file(path).map_err(|error| cannot(path, &error))?;
+        let thread = walk.files.pop().map(|file| file.thread);
+        let mut shelf = ThreadFiles::new(context.home().path())
+            .with_folder(context.settings().sessions_dir.value.clone());
+        let own = match &thread {
+            Some(thread) => {
+                let files = shelf.files_with(path, thread);
+                gather::session_of(thread, &files, &read).map_err(|(file, error)| cannot(&file, &error))?
+            }
+            // The file names no thread.
+            None => {
+                let session = read(path, None).map_err(|error| cannot(path, &error))?;
+                Some((session, path.to_path_buf()))
+            }
+        };
+        let own = own.ok_or_else(|| no_turn(path))?;
+        let record = thread
+            .and_then(|thread| ThreadRecord::load(&context.paths.threads(), &thread).ok())
+            .unwrap_or_default();
+        let (family, rollout) = gather::family(own, &mut shelf, &read);
+        Ok(ReadSession { family, record, rollout })
+    }
+
+    /// Its redacted trace, of the session's file at `path`.
+    pub(super) fn trace(
+        &self,
+        path: &Path,
+        content: Content,
+        context: &Context,
+    ) -> Result<Trace, CommandError> {
+        let source = TraceSource { rollout: &self.rollout, user: None, prices: context.prices() };
+        let trace = build_family(&self.family, &self.record, source).ok_or_else(|| no_turn(path))?;
+        let redactor = context.redactor().map_err(|error| error.to_string())?;
+        Ok(redactor.redact(trace, content).into())
+    }
+}
+
+fn no_turn(path: &Path) -> CommandError {
+    format!("{} holds no turn\n  hint: is it a session file of Codex (rollout-….jsonl)?", path.display())
 }

@@ -150,7 +150,7 @@ fn of_second(second: i64) -> Timestamp {
 }
 
 /// A summary of the span: its command, its answer, or the tools that it calls.
-fn summary(span: &Span) -> Option<String> {
+pub(super) fn summary(span: &Span) -> Option<String> {
     match span.span_type {
         SpanType::Llm => {
             let answer = span.outputs.get("response").and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -200,7 +200,7 @@ fn join<const N: usize>(facts: [Option<String>; N]) -> String {
     facts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     match number {
         0..1_000 => number.to_string(),
         _ => format!("{},{:03}", grouped(number / 1_000), number % 1_000),

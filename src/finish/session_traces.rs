@@ -138,23 +138,38 @@ pub(crate) fn built_traces(
     Some(BuiltTraces { traces, content })
 }
 
-/// How much of a session its folders and settings allow; None where a folder switches tracing off. A session that was
-/// resumed elsewhere, and sub-agents, have several folders; a link may lead to a folder with rules.
+/// How much of a session its folders and settings allow; None where a folder switches tracing off.
 fn allowed(family: &Family, asked: Content, home: &CodexHome) -> Option<Content> {
+    allowed_in(&folders_of(family), asked, home)
+        .inspect_err(|file| {
+            let thread = family.members.first().map_or("", |root| &root.session.meta.id);
+            tracing::info!("thread {thread} is not traced: {} switches tracing off", file.display());
+        })
+        .ok()
+}
+
+/// A session that was resumed elsewhere, and sub-agents, have several folders.
+pub(crate) fn folders_of(family: &Family) -> BTreeSet<PathBuf> {
+    family.members.iter().flat_map(|member| &member.session.folders).map(PathBuf::from).collect()
+}
+
+/// The strictest mode of these folders and `asked`. Err: the file that switches tracing off. A link may lead to a folder
+/// with rules.
+pub(crate) fn allowed_in(
+    named: &BTreeSet<PathBuf>,
+    asked: Content,
+    home: &CodexHome,
+) -> Result<Content, PathBuf> {
     let mut content = asked;
-    let named = family.members.iter().flat_map(|member| &member.session.folders).map(PathBuf::from);
-    let named: BTreeSet<PathBuf> = named.collect();
     let real = named.iter().filter_map(|folder| folder.canonicalize().ok());
     for folder in real.chain(named.iter().cloned()).collect::<BTreeSet<_>>() {
         let rules = FolderPolicy::read(&folder, home);
         if let Some(file) = rules.off {
-            let thread = family.members.first().map_or("", |root| &root.session.meta.id);
-            tracing::info!("thread {thread} is not traced: {} switches tracing off", file.display());
-            return None;
+            return Err(file);
         }
         content = content.max(rules.content());
     }
-    Some(content)
+    Ok(content)
 }
 
 /// The part of the session that is current; None for the session's own trace, where that is not archived, or holds
