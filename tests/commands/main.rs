@@ -1,6 +1,7 @@
 //! Our own commands as a stranger meets them: transcripts to review, and claims that no transcript shows.
 
 mod enable;
+mod export;
 mod follow;
 mod history;
 mod import;

@@ -16,7 +16,7 @@ const TITLE: usize = 120;
 const LONGEST_MESSAGE: usize = 256 << 10;
 
 pub(super) struct Document {
-    /// The beginning of the first prompt.
+    /// The first line of the first prompt.
     pub(super) title: String,
     /// Codex's word for how the last turn ended.
     pub(super) status: String,
@@ -55,6 +55,17 @@ pub(super) struct Response {
     pub(super) figures: Option<String>,
 }
 
+impl Response {
+    /// The first line of the reasoning, mostly a heading, for the line that folds it.
+    pub(super) fn reasoning_title(&self) -> String {
+        let title = title_of(self.reasoning.as_deref().unwrap_or_default());
+        match title.trim_matches(['*', '#', ' ']) {
+            "" => "Reasoning".to_owned(),
+            title => format!("Reasoning: {title}"),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Done,
@@ -91,7 +102,7 @@ impl Document {
             return Document { title, status, state: State::Done, facts, has_figures_only, turns, others };
         };
         let (turns, others) = reader.turns(root);
-        let title = text(&root.inputs, "prompt").map(|prompt| plain::line(prompt, TITLE));
+        let title = text(&root.inputs, "prompt").map(title_of);
         let status = text(&root.outputs, "status").unwrap_or(trace.state.as_str());
         Document {
             title: title.filter(|title| !title.is_empty()).unwrap_or_else(|| "Codex session".to_owned()),
@@ -146,7 +157,10 @@ impl Reader<'_> {
             let (reasoning, error, figures) = (None, None, None);
             steps.push(Step::Response(Response { reasoning, answer: Some(answer), error, figures }));
         }
-        let error = message(&span.outputs, "error").or_else(|| error_of(span));
+        // The last response of a failed turn has failed for the same reason.
+        let has_shown = |error: &String| matches!(steps.last(), Some(Step::Response(last)) if last.error.as_ref() == Some(error));
+        let error =
+            message(&span.outputs, "error").or_else(|| error_of(span)).filter(|error| !has_shown(error));
         Part {
             name,
             state: State::from_span(span),
@@ -209,6 +223,11 @@ impl Reader<'_> {
         let is_empty = reasoning.is_none() && answer.is_none() && error.is_none() && figures.is_none();
         (!is_empty).then_some(response)
     }
+}
+
+/// The first line of a prompt, or of reasoning.
+fn title_of(prompt: &str) -> String {
+    plain::line(prompt.trim_start().lines().next().unwrap_or_default(), TITLE)
 }
 
 /// The number of a turn's span.

@@ -58,7 +58,9 @@ impl Paragraphs {
             self.add(format!("*Model response: {}*", literal(figures)));
         }
         if let Some(reasoning) = &response.reasoning {
-            self.within_details("<details>", "Reasoning", |text| text.add(answer(reasoning)));
+            self.within_details("<details>", &inline(&response.reasoning_title()), |text| {
+                text.add(answer(reasoning))
+            });
         }
         if let Some(markdown) = &response.answer {
             self.add(answer(markdown));
@@ -81,7 +83,8 @@ impl Paragraphs {
         if let Some(error) = &tool.error {
             summary += &format!(" <b>{}</b>", inline(error));
         }
-        self.within_details("<details>", &summary, |text| {
+        let begin = if tool.is_unfolded() { "<details open>" } else { "<details>" };
+        self.within_details(begin, &summary, |text| {
             tool.inputs.iter().for_each(|it| text.block(it));
             tool.changes.iter().for_each(|it| text.change(it));
             text.steps(&tool.steps);

@@ -1,7 +1,7 @@
 //! A session as one HTML file: without scripts, and without anything that a browser would load.
 
 use super::answer::SafeHtml;
-use super::diff::{self, DiffLine, FileChange, LineKind};
+use super::diff::{DiffLine, FileChange, LineKind};
 use super::document::{Document, Part, Response, State, Step};
 use super::html::Html;
 use super::plain;
@@ -62,7 +62,7 @@ fn head(html: &mut Html, title: &str) {
 fn header(html: &mut Html, document: &Document) {
     html.within("p", "kind", |html| {
         html.text("Codex session ");
-        html.leaf("span", badge(document.state), &document.status);
+        html.leaf("span", badge(document), &document.status);
     });
     html.leaf("h1", "", &document.title);
     html.within("dl", "", |html| {
@@ -148,7 +148,7 @@ fn response(html: &mut Html, response: &Response) {
     }
     if let Some(reasoning) = &response.reasoning {
         html.within("details", "reasoning", |html| {
-            html.leaf("summary", "", "Reasoning");
+            html.leaf("summary", "", &response.reasoning_title());
             html.within("div", "written", |html| html.answer(&SafeHtml::from_markdown(reasoning)));
         });
     }
@@ -173,10 +173,9 @@ fn agent(html: &mut Html, agent: &Part) {
 }
 
 fn tool(html: &mut Html, tool: &Tool) {
-    let is_open = !tool.changes.is_empty() && diff::is_short(&tool.changes) || has_agent(&tool.steps);
     let class = if tool.state == State::Failed { "tool failed" } else { "tool" };
     let attributes = [("class", class), ("open", "")];
-    html.within_with("details", if is_open { &attributes } else { &attributes[..1] }, |html| {
+    html.within_with("details", if tool.is_unfolded() { &attributes } else { &attributes[..1] }, |html| {
         html.within("summary", "", |html| {
             mark(html, tool.state);
             html.leaf("b", "", &tool.name);
@@ -198,11 +197,6 @@ fn tool(html: &mut Html, tool: &Tool) {
     });
 }
 
-/// An agent is not hidden below the call that started it.
-fn has_agent(steps: &[Step]) -> bool {
-    steps.iter().any(|step| matches!(step, Step::Part(_)))
-}
-
 fn mark(html: &mut Html, state: State) {
     let (class, sign) = match state {
         State::Done => ("mark good", "✓"),
@@ -213,11 +207,11 @@ fn mark(html: &mut Html, state: State) {
     html.text(" ");
 }
 
-fn badge(state: State) -> &'static str {
-    match state {
-        State::Done => "badge good",
+fn badge(document: &Document) -> &'static str {
+    match document.state {
         State::Failed => "badge bad",
-        State::Running => "badge",
+        State::Done if document.status == "completed" => "badge good",
+        State::Done | State::Running => "badge",
     }
 }
 

@@ -17,6 +17,9 @@ const ERROR: usize = 200;
 /// Inputs that the headline shows, if they are short enough.
 const COMMANDS: [&str; 2] = ["cmd", "command"];
 
+/// How Codex's list of changed files begins. The changes show it.
+const PATCHED: &str = "Success. Updated the following files:";
+
 pub(super) struct Tool {
     pub(super) name: String,
     /// The command, the changed files, or what else describes the call; may be empty.
@@ -30,6 +33,14 @@ pub(super) struct Tool {
     pub(super) outputs: Vec<Block>,
     /// Calls that the call made, and agents that it started.
     pub(super) steps: Vec<Step>,
+}
+
+impl Tool {
+    /// Short changes of files are read at once, and an agent is not hidden below the call that started it.
+    pub(super) fn is_unfolded(&self) -> bool {
+        let has_agent = self.steps.iter().any(|step| matches!(step, Step::Part(_)));
+        (!self.changes.is_empty() && diff::is_short(&self.changes)) || has_agent
+    }
 }
 
 /// A text with its name.
@@ -58,12 +69,16 @@ impl Tool {
             SpanStatus::Ok | SpanStatus::Unset => None,
         };
         let headline = headline(span, &changes);
+        let mut outputs = outputs(&span.outputs);
+        if !changes.is_empty() && error.is_none() {
+            outputs.retain(|block| !block.text.starts_with(PATCHED));
+        }
         Tool {
             name: plain::line(name, HEADLINE),
             state: State::from_span(span),
             facts: facts(span, error.as_deref(), folder),
-            inputs: inputs(&span.inputs, &headline, is_patch),
-            outputs: outputs(&span.outputs),
+            inputs: inputs(&span.inputs, &[&[&*headline], &tasks(&steps)[..]].concat(), is_patch),
+            outputs,
             headline,
             error,
             changes,
@@ -107,15 +122,22 @@ fn facts(span: &Span, error: Option<&str>, folder: Option<&str>) -> Vec<String> 
     facts
 }
 
-/// Texts have a block each; the rest is one of JSON. What the headline shows whole is left out.
-fn inputs(inputs: &Value, headline: &str, is_patch: bool) -> Vec<Block> {
+/// The prompts of the agents that a call started.
+fn tasks(steps: &[Step]) -> Vec<&str> {
+    let agents =
+        steps.iter().filter_map(|step| if let Step::Part(agent) = step { Some(agent) } else { None });
+    agents.filter_map(|agent| agent.prompt.as_deref()).collect()
+}
+
+/// Texts have a block each; the rest is one of JSON. What is shown elsewhere is left out.
+fn inputs(inputs: &Value, elsewhere: &[&str], is_patch: bool) -> Vec<Block> {
     let Some(fields) = inputs.as_object() else { return block("input", inputs).into_iter().collect() };
     if let Some(plan) = fields.get("plan").and_then(plan) {
         return vec![plan];
     }
     let is_shown = |name: &str, value: &Value| {
-        let is_headline = text_of(value).is_some_and(|text| text.trim() == headline);
-        is_headline || (name == "input" && is_patch) || name == "paths"
+        let is_elsewhere = text_of(value).is_some_and(|text| elsewhere.contains(&text.trim()));
+        is_elsewhere || (name == "input" && is_patch) || name == "paths"
     };
     let (mut blocks, mut rest) = (Vec::new(), Map::new());
     for (name, value) in fields.iter().filter(|(name, value)| !is_shown(name, value)) {
@@ -214,7 +236,7 @@ mod tests {
             (json!(null), "", vec![]),
         ];
         for (value, headline, expected) in table {
-            assert_eq!(shown(&inputs(&value.clone().into(), headline, false)), expected, "{value}");
+            assert_eq!(shown(&inputs(&value.clone().into(), &[headline], false)), expected, "{value}");
         }
     }
 
