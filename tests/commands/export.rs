@@ -280,12 +280,27 @@ fn nothing_planted_acts_on_the_page() {
     assert_harmless(&exported(&situation, &sub_agents[0], "html"));
 }
 
+/// Without blocks of code, whose fences are of backticks.
+fn outside_of_code(markdown: &str) -> String {
+    let (mut fence, mut outside) = (None, Vec::new());
+    for line in markdown.lines() {
+        match fence {
+            Some(end) if line == end => fence = None,
+            Some(_) => {}
+            None if line.starts_with("```") => fence = Some(line.trim_end_matches(char::is_alphabetic)),
+            None => outside.push(line),
+        }
+    }
+    outside.join("\n")
+}
+
 #[test]
 fn nothing_planted_acts_in_the_markdown() {
     let situation = Situation::fresh();
     let id = keep(&situation, &hostile());
     let markdown = exported(&situation, &id, "md");
     assert_clean(&markdown);
+    assert!(!outside_of_code(&markdown).contains("<svg"), "{markdown}");
     let (mut html, mut texts) = (String::new(), String::new());
     for event in Parser::new_ext(&markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {
         match event {

@@ -59,7 +59,7 @@ impl Response {
     /// The first line of the reasoning, mostly a heading, for the line that folds it.
     pub(super) fn reasoning_title(&self) -> String {
         let title = title_of(self.reasoning.as_deref().unwrap_or_default());
-        match title.trim_matches(['*', '#', ' ']) {
+        match title.replace("**", "").trim_matches(['*', '#', ' ']) {
             "" => "Reasoning".to_owned(),
             title => format!("Reasoning: {title}"),
         }
@@ -134,8 +134,7 @@ impl Reader<'_> {
             let number = root.attributes.get("codex.turn").and_then(Value::as_u64).unwrap_or(1);
             return (vec![self.part(root, format!("Turn {number}"))], Vec::new());
         }
-        let (turns, others): (Vec<&Span>, Vec<&Span>) =
-            self.children(root).iter().partition(|span| is_turn(&span));
+        let (turns, others): (Vec<&Span>, Vec<&Span>) = self.children(root).iter().partition(is_turn);
         let turn = |span: &Span| self.part(span, heading(span));
         (
             turns.into_iter().map(turn).collect(),

@@ -2,7 +2,7 @@
 
 use super::answer::{is_of_the_web, options, scheme};
 use super::plain;
-use pulldown_cmark::{Event, Parser, Tag};
+use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -32,10 +32,14 @@ fn without_what_acts(text: &str) -> Option<String> {
         edits.extend(found.map(|(at, _)| (range.start + at, (1, replacement))));
     };
     let mut events = Parser::new_ext(text, options()).into_offset_iter();
-    let mut images = Vec::new();
+    let (mut images, mut is_in_code) = (Vec::new(), false);
     for (event, range) in events.by_ref() {
         match event {
+            Event::Start(Tag::CodeBlock(_)) => is_in_code = true,
+            Event::End(TagEnd::CodeBlock) => is_in_code = false,
             Event::Html(_) | Event::InlineHtml(_) => each(&range, '<', "&lt;"),
+            // Other readers of Markdown know more HTML: `<svg/onload=…>`.
+            Event::Text(_) if !is_in_code && begins_html(text, &range) => each(&range, '<', "&lt;"),
             Event::Start(Tag::Image { .. }) => images.push(range.start),
             Event::Start(Tag::Link { dest_url, title, .. }) if acts(&dest_url, &title) => {
                 let is_autolink = text[range.clone()].starts_with('<');
@@ -61,6 +65,14 @@ fn without_what_acts(text: &str) -> Option<String> {
         done = at + length;
     }
     Some(changed + &text[done..])
+}
+
+/// Whether a name or a sign of HTML follows one of the `<` in the range, or follows the range.
+fn begins_html(text: &str, range: &Range<usize>) -> bool {
+    let mut after = text[range.clone()]
+        .match_indices('<')
+        .filter_map(|(at, _)| text[range.start + at + 1..].chars().next());
+    after.any(|c| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?'))
 }
 
 /// A relative address leads nowhere outside of its repository.
@@ -142,6 +154,7 @@ mod tests {
             ("```\n<b>\n```", "```\n<b>\n```"),
             ("a <b>c</b>", "a &lt;b>c&lt;/b>"),
             ("<script>alert(1)</script>\n", "&lt;script>alert(1)&lt;/script>"),
+            ("a <svg/onload=x> 1 <2 `<b/x>`", "a &lt;svg/onload=x> 1 <2 `<b/x>`"),
             ("<!-- a\n\n# b", "&lt;!-- a\n\n# b"),
             ("![a](http://x/i.png)", "[a](http://x/i.png)"),
             ("[a](http://x) [b](src/x.rs#L1) <http://y>", "[a](http://x) [b](src/x.rs#L1) <http://y>"),
