@@ -3,6 +3,7 @@
 
 pub mod databricks;
 mod derived_attributes;
+pub mod download;
 pub mod exporter;
 pub mod file_store;
 pub mod http;

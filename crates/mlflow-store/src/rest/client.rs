@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const LISTEN: Duration = Duration::from_millis(50);
 
 /// The largest answer that is read, in bytes: servers are not trusted.
-const LARGEST_ANSWER: usize = 16 << 20;
+pub(crate) const LARGEST_ANSWER: usize = 16 << 20;
 
 /// The longest pause that the client waits for; the spool keeps longer ones.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
