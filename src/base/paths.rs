@@ -103,6 +103,16 @@ impl Paths {
         self.folder.join("history.db")
     }
 
+    /// The price lists of `mlflow prices --update`.
+    pub fn prices(&self) -> PathBuf {
+        self.folder.join("prices.json")
+    }
+
+    /// Held by the update that writes them.
+    pub fn prices_lock(&self) -> PathBuf {
+        self.folder.join(".lock-prices")
+    }
+
     pub fn receipts(&self) -> PathBuf {
         self.folder.join("receipts")
     }

@@ -79,7 +79,7 @@ pub(super) fn run(world: &World) -> Result<ChildExit, CommandError> {
     let _lock = lock.ok_or("another watch is at work for this home")?;
     let signals = SignalPipe::with_ending_signals().map_err(|error| error.to_string())?;
     let changes = Changes::begin(home.path());
-    settings.problems.iter().for_each(|problem| notice::print(problem));
+    settings.problems.iter().chain(context.price_problems()).for_each(|problem| notice::print(problem));
     let destination = Destination::from_settings(&settings);
     let live = LiveThreads::new(&context, None).map_err(|error| error.to_string())?;
     print(&format!("watching {}\n", in_one_line(&home.sessions().to_string_lossy())));

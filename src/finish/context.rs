@@ -1,10 +1,12 @@
 //! What the steps from a session file to a trace share.
 
+use super::price_files::LoadedPrices;
 use crate::base::paths::{CodexHome, Paths};
 use crate::base::world::World;
 use crate::redact::{Redactor, Salt};
 use crate::settings::Settings;
 use crate::trace::price_book::PriceBook;
+use jiff::Timestamp;
 use mlflow_store::target::access::Access;
 use std::io;
 use std::sync::OnceLock;
@@ -15,11 +17,18 @@ pub struct Context<'w> {
     pub paths: Paths,
     settings: OnceLock<Settings>,
     redactor: OnceLock<Redactor>,
+    prices: OnceLock<LoadedPrices>,
 }
 
 impl<'w> Context<'w> {
     pub fn new(world: &'w World, home: &CodexHome) -> Context<'w> {
-        Context { world, paths: Paths::new(home), settings: OnceLock::new(), redactor: OnceLock::new() }
+        Context {
+            world,
+            paths: Paths::new(home),
+            settings: OnceLock::new(),
+            redactor: OnceLock::new(),
+            prices: OnceLock::new(),
+        }
     }
 
     pub fn home(&self) -> &CodexHome {
@@ -32,7 +41,7 @@ impl<'w> Context<'w> {
     }
 
     /// For a process that runs for hours: the user may have changed them. True if the configuration file differs, and
-    /// with it the rules for secrets.
+    /// with it the rules for secrets, or if the prices differ.
     pub fn reread_settings(&mut self) -> bool {
         let now = Settings::read(self.world, self.home());
         let is_changed = self.settings.get().is_some_and(|before| before.file != now.file);
@@ -40,15 +49,39 @@ impl<'w> Context<'w> {
             self.redactor = OnceLock::new();
         }
         self.settings = now.into();
-        is_changed
+        self.reread_prices() || is_changed
+    }
+
+    /// True if traces have other prices now.
+    fn reread_prices(&mut self) -> bool {
+        let is_stale = |loaded: &LoadedPrices| loaded.is_stale(&self.paths, &self.settings().file);
+        if !self.prices.get().is_some_and(is_stale) {
+            return false;
+        }
+        let before = self.prices.take();
+        before.is_some_and(|before| before.book.fingerprint() != self.prices().fingerprint())
     }
 
     pub fn access(&self) -> Access {
         crate::settings::access::with_file(self.world, &self.settings().file)
     }
 
+    /// Read for the first trace; a file that cannot be used becomes a problem.
     pub fn prices(&self) -> &PriceBook {
-        PriceBook::built_in()
+        &self.loaded_prices().book
+    }
+
+    /// Sentences about files of prices that cannot be used.
+    pub fn price_problems(&self) -> &[String] {
+        &self.loaded_prices().problems
+    }
+
+    fn loaded_prices(&self) -> &LoadedPrices {
+        self.prices.get_or_init(|| {
+            let loaded = LoadedPrices::load(&self.paths, &self.settings().file, Timestamp::now());
+            loaded.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+            loaded
+        })
     }
 
     /// Made for the first trace, with the rules of that time: a launcher makes no trace before Codex starts.

@@ -18,6 +18,7 @@ mod lanes;
 mod notices;
 pub mod open_turns;
 mod plan;
+pub(crate) mod price_files;
 pub mod recover;
 pub mod removal;
 pub mod session_traces;
@@ -126,6 +127,7 @@ fn wait_of(context: &Context, settings: &Settings, launch: &Launch, notices: Not
     // Only this file is read again here: the working folder's disk may not answer any more, and a user waits.
     problems.extend(redact::problems(&ConfigFile::read(&context.home().config()).0));
     if has_sessions(launch) {
+        problems.extend(price_files::problems(context.home(), &settings.file));
         for problem in &problems {
             tracing::warn!("{problem}");
             notices.print(problem);

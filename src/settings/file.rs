@@ -10,6 +10,7 @@ use std::{fmt, fs, io};
 
 const ENVIRONMENT: &str = "environment";
 const SESSIONS_DIR: &str = "sessions_dir";
+const PRICES: &str = "prices";
 const REDACTION: &str = "redaction";
 const TAGS: &str = "tags";
 const TARGETS: &str = "targets";
@@ -82,6 +83,12 @@ impl ConfigFile {
     /// A further folder of session files. A relative path is relative to the file's own folder, which is `home`.
     pub fn sessions_dir(&self, home: &Path) -> Option<PathBuf> {
         let text = self.object.get(SESSIONS_DIR)?.as_str().filter(|text| !text.is_empty())?;
+        Some(home.join(text))
+    }
+
+    /// The user's own prices: a file or a folder. A relative path is relative to the file's own folder, which is `home`.
+    pub fn prices(&self, home: &Path) -> Option<PathBuf> {
+        let text = self.object.get(PRICES)?.as_str().filter(|text| !text.is_empty())?;
         Some(home.join(text))
     }
 

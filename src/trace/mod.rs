@@ -11,6 +11,8 @@ pub mod launch_facts;
 pub(crate) mod outcome;
 pub mod price;
 pub mod price_book;
+pub(crate) mod price_catalogue;
+pub(crate) mod price_change;
 pub(crate) mod price_list;
 mod spans;
 pub(crate) mod thread_facts;

@@ -6,6 +6,7 @@ use common::printable::hex;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 /// Written by `scripts/prices`, which documents the source of the figures.
@@ -34,6 +35,16 @@ pub(crate) struct DatedList {
     pub(crate) valid_from: Timestamp,
     #[serde(flatten)]
     pub(crate) list: PriceList,
+}
+
+/// The price of a model now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CurrentPrice<'b> {
+    pub(crate) section: Section,
+    pub(crate) name: &'b str,
+    pub(crate) price: &'b ModelPrice,
+    /// Of its list; None for the user's override.
+    pub(crate) valid_from: Option<Timestamp>,
 }
 
 /// Which list has a price.
@@ -66,6 +77,34 @@ impl PriceBook {
     /// Differs as soon as any price differs; the same in each process.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    pub(crate) fn lists(&self) -> impl DoubleEndedIterator<Item = &DatedList> {
+        self.lists.iter().map(|list| &**list)
+    }
+
+    pub(super) fn shared_lists(&self) -> &[Arc<DatedList>] {
+        &self.lists
+    }
+
+    pub(crate) fn overriding(&self) -> Option<&PriceList> {
+        self.overriding.as_deref()
+    }
+
+    /// All models by section and name.
+    pub(crate) fn current(&self) -> Vec<CurrentPrice<'_>> {
+        let dated = self.lists().map(|list| (Some(list.valid_from), &list.list));
+        let own = self.overriding().map(|list| (None, list));
+        let mut current = BTreeMap::new();
+        for (valid_from, list) in dated.chain(own) {
+            for section in Section::ALL {
+                let prices = list.models(section).iter();
+                current.extend(prices.map(|(name, price)| ((section, &**name), (price, valid_from))));
+            }
+        }
+        let price =
+            |((section, name), (price, valid_from))| CurrentPrice { section, name, price, valid_from };
+        current.into_iter().map(price).collect()
     }
 
     /// The price at this time; without one, that of the beginning. A model that no list had then has the price of the
@@ -141,11 +180,7 @@ mod tests {
 
     #[test]
     fn every_built_in_price_is_complete() {
-        for section in Section::ALL {
-            for (name, price) in FIRST.list.models(section) {
-                assert!(price.is_complete(), "{name}");
-            }
-        }
+        assert!(FIRST.list.is_complete());
     }
 
     #[test]

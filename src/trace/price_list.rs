@@ -44,7 +44,6 @@ pub(crate) enum Section {
     Bedrock,
 }
 
-#[cfg(test)]
 impl Section {
     pub(crate) const ALL: [Section; 3] = [Section::OpenAi, Section::Azure, Section::Bedrock];
 }
@@ -125,6 +124,18 @@ impl PriceList {
             Section::Bedrock => &self.bedrock,
         }
     }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        Section::ALL.iter().all(|section| self.models(*section).values().all(ModelPrice::is_complete))
+    }
+
+    pub(crate) fn models_mut(&mut self, section: Section) -> &mut Models {
+        match section {
+            Section::OpenAi => &mut self.openai,
+            Section::Azure => &mut self.azure,
+            Section::Bedrock => &mut self.bedrock,
+        }
+    }
 }
 
 impl ModelPrice {
@@ -137,7 +148,6 @@ impl ModelPrice {
     }
 
     /// Whether each tier has rates for each context, the standard one among them.
-    #[cfg(test)]
     pub(crate) fn is_complete(&self) -> bool {
         let contexts = if self.above.is_some() { 2 } else { 1 };
         self.tiers.contains_key(STANDARD) && self.tiers.values().all(|rates| rates.len() == contexts)

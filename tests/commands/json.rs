@@ -108,3 +108,28 @@ fn the_views_of_show_print_every_key_that_is_promised_and_no_other() {
         assert_eq!(shown(option), promised(&format!("`show {option} --json`")));
     }
 }
+
+#[test]
+fn prices_prints_every_key_that_is_promised_and_no_other() {
+    let situation = Situation::fresh();
+    let model = |name: &str, rate: u32| {
+        format!(
+            r#""{name}": {{"mode": "chat", "pricing": {{"input_per_million_tokens": {rate}, "output_per_million_tokens": {rate}}}}}"#
+        )
+    };
+    let file = situation.home.codex().join("own.json");
+    fs::write(&file, format!("{{\"models\": {{{}, {}}}}}", model("gpt-5", 1), model("gpt-7", 2)))
+        .expect("a file");
+    situation.write_config(r#"{"prices": "own.json"}"#);
+    let read = |words: &[&str], found: &mut BTreeSet<String>| {
+        let said = situation.say(words).ended(End::Code(0)).stdout;
+        keys(&serde_json::from_str(&said).expect("JSON"), "", found);
+    };
+    let (mut updated, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    read(&["prices", "--update", &file.display().to_string(), "--json"], &mut updated);
+    read(&["prices", "--json"], &mut shown);
+    fs::remove_file(&file).expect("remove the file");
+    read(&["prices", "--json"], &mut shown);
+    assert_eq!(shown, promised("prices"));
+    assert_eq!(updated, promised("prices --update"));
+}

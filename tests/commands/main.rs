@@ -6,6 +6,7 @@ mod follow;
 mod history;
 mod import;
 mod json;
+mod prices;
 mod setup;
 mod shells;
 mod situation;

@@ -9,7 +9,7 @@ use support::{Databricks, End, Home, ModelServer, Reply, Script, codex, run};
 
 /// The commands one after the other, in `tests/snapshots/commands/<name>.snap`.
 #[track_caller]
-fn review(name: &str, situation: &Situation, commands: &[&[&str]]) {
+pub(crate) fn review(name: &str, situation: &Situation, commands: &[&[&str]]) {
     let said: Vec<String> = commands.iter().map(|words| situation.transcript(words)).collect();
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../snapshots/commands");

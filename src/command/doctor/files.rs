@@ -25,12 +25,12 @@ pub(super) fn check(survey: &Survey, context: &Context) -> Vec<Finding> {
     if let Some(problem) = &survey.home_problem {
         findings.push(Finding::error("home", problem, "make it, or unset CODEX_HOME to use ~/.codex"));
     }
-    findings.extend(configuration(context.settings(), &home.config()));
+    findings.extend(configuration(context.settings(), context.price_problems(), &home.config()));
     findings.extend([writable(home), private(home), disk(home)]);
     findings
 }
 
-fn configuration(settings: &Settings, path: &Path) -> Vec<Finding> {
+fn configuration(settings: &Settings, price_problems: &[String], path: &Path) -> Vec<Finding> {
     let file = match &settings.file_state {
         FileState::Valid => Finding::ok("configuration", path.display().to_string()),
         FileState::Missing => {
@@ -52,7 +52,7 @@ fn configuration(settings: &Settings, path: &Path) -> Vec<Finding> {
     // The finding above already reports a broken file.
     let problems =
         settings.problems.iter().filter(|problem| !(is_broken && problem.contains("mlflow_config.json")));
-    for problem in problems {
+    for problem in problems.chain(price_problems) {
         let todo = "see `codex-traced mlflow status` for what is set, and by what";
         findings.push(Finding::warning("settings", problem.clone(), todo));
     }

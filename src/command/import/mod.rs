@@ -48,7 +48,7 @@ fn begin(
         return Err(nothing_there(home, settings));
     }
     // First of all, the user must know when traces go elsewhere than asked.
-    settings.problems.iter().for_each(|problem| notice::print(problem));
+    settings.problems.iter().chain(context.price_problems()).for_each(|problem| notice::print(problem));
     if let Some(since) = since {
         selection.written_since(since);
     }

@@ -183,6 +183,7 @@ impl StatusReport {
                 .iter()
                 .chain(&settings.problems)
                 .chain(&crate::redact::problems(&settings.file))
+                .chain(context.price_problems())
                 .map(|problem| masked(problem))
                 .collect(),
             target: answer(&settings.target.value, target),
