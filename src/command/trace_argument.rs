@@ -1,7 +1,8 @@
 //! How an argument names a trace: by its id, by its session's id, or by its session file.
 
-use super::CommandError;
+use super::{CommandError, history_index};
 use crate::base::paths::Paths;
+use crate::finish::context::Context;
 use crate::queue::receipts;
 use crate::trace::ids::{trace_of_thread, trace_of_turn};
 use codex_session::rollout::files::SessionFiles;
@@ -10,9 +11,12 @@ use mlflow_store::ids::TraceId;
 use std::ffi::OsStr;
 use std::path::Path;
 
+/// Characters of a part of a session's id, at least.
+const SHORTEST: usize = 6;
+
 /// The trace's id, and the session's id if the argument names the session. The trace may not exist.
-pub(super) fn trace(what: &OsStr, paths: &Paths) -> Result<(TraceId, Option<ThreadId>), CommandError> {
-    if let Some(named) = by_id(&what.to_string_lossy(), paths) {
+pub(super) fn trace(what: &OsStr, context: &Context) -> Result<(TraceId, Option<ThreadId>), CommandError> {
+    if let Some(named) = by_name(&what.to_string_lossy(), context)? {
         return Ok(named);
     }
     let mut walk = SessionFiles::default();
@@ -22,6 +26,23 @@ pub(super) fn trace(what: &OsStr, paths: &Paths) -> Result<(TraceId, Option<Thre
         let text = what.to_string_lossy();
         format!("{text} is neither a trace id (tr-…), a session id, nor a session file\n  hint: `codex-traced mlflow show` shows the newest trace")
     })
+}
+
+/// As `by_id`; also the end of a session's id, as `list` shows it. Errors: several sessions have that end.
+pub(super) fn by_name(text: &str, context: &Context) -> Result<Option<(TraceId, Option<ThreadId>)>, CommandError> {
+    let named = by_id(text, &context.paths);
+    let is_part = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if named.is_some() || !is_part {
+        return Ok(named);
+    }
+    let index = history_index::open(context)?;
+    match index.session_named(&text.to_ascii_lowercase()).map_err(|error| error.to_string())? {
+        Ok(session) => Ok(ThreadId::from_meta(&session.thread).map(of_thread)),
+        Err(0) => Ok(None),
+        Err(count) => Err(format!(
+            "{count} sessions have an id that begins or ends with {text}\n  hint: name more of it; `codex-traced mlflow list --json` has whole ids"
+        )),
+    }
 }
 
 /// Reads a trace's id or a session's id. A session id that is no UUID counts only if a receipt of its trace exists.

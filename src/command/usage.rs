@@ -85,11 +85,14 @@ fn name_of(key: UsageKey) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::usage::Sum;
 
     #[test]
     fn a_job_fails_only_if_more_than_its_limit_was_spent() {
-        let spent = |cost| UsageSums { total: Sum { cost, ..Sum::default() }, ..UsageSums::default() };
+        let spent = |cost| {
+            let mut sums = UsageSums::default();
+            sums.total.cost = cost;
+            sums
+        };
         for (limit, cost, exit) in
             [(5.0, 4.99, 0), (5.0, 5.0, 0), (5.0, 5.01, 1), (0.0, 0.0, 0), (0.0, 0.01, 1)]
         {

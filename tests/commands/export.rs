@@ -236,7 +236,7 @@ const ELEMENTS: &str = "html head meta title style body header main footer nav s
 #[track_caller]
 fn assert_harmless(html: &str) {
     let attribute = r#" (?:class|id|lang|charset|http-equiv|content|name|href|rel|open)(?:="[^"<>]*")?"#;
-    let tag = Regex::new(&format!("^<(/?)([a-z0-9]+)((?:{attribute})*)>")).expect("a pattern");
+    let tag = Regex::new(&format!("^<(/?)([a-z0-9]+)((?:{attribute})*)(?: /)?>")).expect("a pattern");
     let address = Regex::new(r#"href="([^"]*)""#).expect("a pattern");
     let html = html.strip_prefix("<!doctype html>\n").expect("a document type");
     let mut open = Vec::new();

@@ -106,7 +106,7 @@ fn lowered(level: HeadingLevel) -> HeadingLevel {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -154,5 +154,56 @@ mod tests {
         for (address, expected) in table {
             assert_eq!(is_of_the_web(address), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn each_element_of_an_answer_is_the_renderers_own() {
+        let known = [
+            "<p>",
+            "<a href=\"http://i\" rel=",
+            "<pre><code>",
+            "<code>",
+            "<blockquote>",
+            "<ul>",
+            "<li>",
+            "<del>",
+            "<em>",
+            "<br />",
+            "<hr />",
+        ];
+        for text in hostile_answers() {
+            let html = SafeHtml::from_markdown(&text);
+            for (at, _) in html.as_str().match_indices('<') {
+                let rest = &html.as_str()[at..];
+                let is_known = rest.starts_with("</") || known.iter().any(|tag| rest.starts_with(tag));
+                assert!(is_known, "{text:?} became {}", html.as_str());
+            }
+        }
+    }
+
+    /// Answers of hostile parts, each three in a row and the first again.
+    pub(in crate::command::export) fn hostile_answers() -> impl Iterator<Item = String> {
+        let parts = [
+            "<div>",
+            "\n\n",
+            "![",
+            "[a](javascript:x)",
+            "](http://i)",
+            "```\n",
+            "<!--",
+            "-->",
+            "\\",
+            "[a]: data:x\n",
+            "[a]",
+            "<svg onload=x>",
+            "<svg/onload=x>",
+            "&#27;",
+            "> ",
+            "- ",
+            "`",
+            "\n",
+        ];
+        let at = move |number: usize, place: u32| parts[number / parts.len().pow(place) % parts.len()];
+        (0..parts.len().pow(3)).map(move |number| [0, 1, 2, 0].map(|place| at(number, place)).concat())
     }
 }

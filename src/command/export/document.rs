@@ -242,6 +242,8 @@ fn heading(span: &Span) -> String {
     match span.name.strip_prefix("subagent_") {
         Some(name) => format!("Sub-agent {}", plain::line(name, TITLE)),
         None if span.name == "review" => "Review".to_owned(),
+        // Where a trace holds figures only, an agent has no name.
+        None if span.name == "subagent" => "Sub-agent".to_owned(),
         None => plain::line(&span.name, TITLE),
     }
 }

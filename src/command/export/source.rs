@@ -2,11 +2,11 @@
 
 use crate::claim::thread_record::ThreadRecord;
 use crate::command::named_trace::{self, ReadSession};
-use crate::command::{CommandError, trace_argument};
+use crate::command::CommandError;
 use crate::finish::context::Context;
 use crate::finish::session_traces::{allowed_in, folders_of};
 use crate::settings::modes::Content;
-use codex_session::rollout::path;
+use crate::trace::continuation::CONTINUES;
 use codex_session::thread::ThreadId;
 use mlflow_store::trace::Trace;
 use std::collections::BTreeSet;
@@ -18,16 +18,13 @@ pub(super) fn find(what: &OsStr, context: &Context) -> Result<Trace, CommandErro
     if Path::new(what).is_file() {
         return of_file(Path::new(what), context);
     }
-    match named_trace::find(Some(what), context) {
-        Ok((trace, _)) => stored(trace, context),
-        Err(why) => of_file(&file_of(what, context).ok_or(why)?, context),
+    match (named_trace::find(Some(what), context), named_trace::file_of(what, context)?) {
+        // A session whose trace MLflow archived: the newest trace has its later turns only.
+        (Ok((trace, _)), Some(file)) if trace.metadata.contains_key(CONTINUES) => of_file(&file, context),
+        (Ok((trace, _)), _) => stored(trace, context),
+        (Err(_), Some(file)) => of_file(&file, context),
+        (Err(why), None) => Err(why),
     }
-}
-
-/// The session's file in Codex's home.
-fn file_of(what: &OsStr, context: &Context) -> Option<PathBuf> {
-    let (_, thread) = trace_argument::by_id(&what.to_string_lossy(), &context.paths)?;
-    path::find(context.home().path(), &thread?)
 }
 
 fn of_file(path: &Path, context: &Context) -> Result<Trace, CommandError> {

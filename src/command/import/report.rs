@@ -119,8 +119,3 @@ fn reasons(all: impl Iterator<Item = String>) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-}

@@ -28,7 +28,7 @@ pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, CommandError> {
     let context = context(world)?;
     let paths = &context.paths;
     let trace = match &ui.what {
-        Some(what) => Some(trace_argument::trace(what, paths)?.0),
+        Some(what) => Some(trace_argument::trace(what, &context)?.0),
         None => last_trace(paths, context.settings().roles()),
     };
     let page = TracePage::choose(trace, paths, context.settings().roles());
