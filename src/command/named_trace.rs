@@ -46,7 +46,9 @@ pub(super) fn find(what: Option<&OsStr>, context: &Context) -> Result<(Trace, St
             })?;
             // A session that no target of this machine has is read from its file.
             match (stored(id, context), file_of(what, context)?) {
-                (Err(_), Some(file)) => Ok((of_rollout(&file, context)?, format!("session file {}", file.display()))),
+                (Err(_), Some(file)) => {
+                    Ok((of_rollout(&file, context)?, format!("session file {}", file.display())))
+                }
                 (found, _) => found,
             }
         }

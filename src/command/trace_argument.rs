@@ -29,7 +29,10 @@ pub(super) fn trace(what: &OsStr, context: &Context) -> Result<(TraceId, Option<
 }
 
 /// As `by_id`; also the end of a session's id, as `list` shows it. Errors: several sessions have that end.
-pub(super) fn by_name(text: &str, context: &Context) -> Result<Option<(TraceId, Option<ThreadId>)>, CommandError> {
+pub(super) fn by_name(
+    text: &str,
+    context: &Context,
+) -> Result<Option<(TraceId, Option<ThreadId>)>, CommandError> {
     let named = by_id(text, &context.paths);
     let is_part = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if named.is_some() || !is_part {

@@ -1,8 +1,8 @@
 //! The trace that is exported, with no more than its settings and folders allow.
 
 use crate::claim::thread_record::ThreadRecord;
-use crate::command::named_trace::{self, ReadSession};
 use crate::command::CommandError;
+use crate::command::named_trace::{self, ReadSession};
 use crate::finish::context::Context;
 use crate::finish::session_traces::{allowed_in, folders_of};
 use crate::settings::modes::Content;
