@@ -305,3 +305,26 @@ fn a_terminal_gets_colours_and_a_pager() {
         assert!(plain.contains("SESSION") && !plain.contains("paged:"), "{plain:?}");
     }
 }
+
+#[test]
+fn the_end_of_an_id_names_a_session_that_no_store_has() {
+    let situation = recorded(&["0.165.0"]);
+    let file = "rollout-2026-11-22T10-00-00-01a202b6-a73e-7ee3-8243-251c871b1d4f.jsonl";
+    let text = fs::read_to_string(corpus().join("0.169.0/exec-basic.jsonl")).expect("a session");
+    let folder = situation.home.sessions().join("2026/11/22");
+    fs::create_dir_all(&folder).expect("make a folder");
+    fs::write(folder.join(file), text).expect("write a session");
+    let narrow = stdout(&situation, &["list"], "80");
+    assert!(narrow.contains("871b1d4f"), "{narrow}");
+    for words in [["show", "871b1d4f"], ["show", "251C871B1D4F"], ["export", "871b1d4f"]] {
+        let shown = stdout(&situation, &words, "80");
+        assert!(shown.contains("please list files and edit"), "{words:?} {shown}");
+    }
+    for (part, sentence) in
+        [("01a202", "sessions have an id that begins or ends with"), ("ffffff", "is neither")]
+    {
+        let outcome = run(&mut situation.command(&["show", part]));
+        assert_eq!(outcome.end, End::Code(1), "{part} {}", outcome.stdout);
+        assert!(outcome.stderr.contains(sentence), "{part} {}", outcome.stderr);
+    }
+}
