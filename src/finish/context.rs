@@ -95,3 +95,34 @@ impl<'w> Context<'w> {
         Ok(self.redactor.get_or_init(|| Redactor::from_config(&self.settings().file, salt)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::variables::Variables;
+    use std::fs;
+
+    #[test]
+    fn a_process_that_runs_for_hours_has_the_prices_of_an_update() {
+        let folder = tempfile::tempdir().unwrap();
+        let variables = Variables::from([("CODEX_HOME", folder.path().to_str().unwrap())]);
+        let world = World { variables, ..World::default() };
+        let mut context = Context::new(&world, &CodexHome::from_world(&world).unwrap());
+        let price = r#"{"tiers":{"standard":[[1,2,null,null]]}}"#;
+        let update = format!(
+            r#"{{"version":1,"lists":[{{"valid_from":"2027-01-01T00:00:00Z","source":"a","as_of":"2027-01-01","openai":{{"m":{price}}}}}]}}"#
+        );
+        let path = context.paths.prices();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(!context.reread_settings(), "no price was asked for yet");
+        let before = context.prices().fingerprint().to_owned();
+        fs::write(&path, &update).unwrap();
+        assert_eq!(context.prices().fingerprint(), before);
+        assert!(context.reread_settings());
+        assert_ne!(context.prices().fingerprint(), before);
+        assert!(!context.reread_settings(), "nothing changed since");
+        // Other bytes with the same prices.
+        fs::write(&path, update + " ").unwrap();
+        assert!(!context.reread_settings());
+    }
+}

@@ -84,7 +84,12 @@ impl LoadedPrices {
 
 /// Sentences for a user whose price files cannot be used.
 pub(crate) fn problems(home: &CodexHome, config: &ConfigFile) -> Vec<String> {
-    LoadedPrices::load(&Paths::new(home), config, Timestamp::now()).problems
+    let paths = Paths::new(home);
+    // A user waits: without files the built-in prices are not read.
+    match config.prices(home.path()).is_none() && !paths.prices().exists() {
+        true => Vec::new(),
+        false => LoadedPrices::load(&paths, config, Timestamp::now()).problems,
+    }
 }
 
 /// The file of updates, if a later codex-traced wrote it.
@@ -120,7 +125,8 @@ pub(crate) fn update_problem(path: &Path, error: &io::Error) -> String {
 
 /// Held while an update reads and writes the file.
 pub(crate) fn lock(paths: &Paths) -> io::Result<FileLock> {
-    disk::lock_within(&paths.prices_lock(), PATIENCE)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    disk::lock_within(&paths.prices_lock(), PATIENCE)?
+        .ok_or_else(|| io::Error::other("another update is at work"))
 }
 
 /// Replaces the file durably.

@@ -22,7 +22,7 @@ const HIGHEST_PRICE: f64 = 10_000.0;
 /// Of a model's or a tier's name, in bytes.
 const LONGEST_NAME: usize = 128;
 
-/// A file of the catalogue; its name says whose models it has.
+/// A file of the catalogue; its name selects the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CatalogueFile {
     OpenAi,

@@ -35,6 +35,8 @@ pub(crate) struct RateChange {
     pub(crate) tier: String,
     /// Input tokens above which these rates apply.
     pub(crate) above: Option<u64>,
+    /// The same before the change.
+    pub(crate) old_above: Option<u64>,
     pub(crate) old: Option<Rates>,
     pub(crate) new: Option<Rates>,
 }
@@ -114,12 +116,18 @@ impl ModelChange {
             let (old, new) = (self.old.as_ref().and_then(of), of(&self.new));
             let threshold =
                 |price: Option<&ModelPrice>| price.and_then(|price| price.above).filter(|_| is_long);
-            let (before, above) = (threshold(self.old.as_ref()), threshold(Some(&self.new)));
-            if old != new || before != above {
-                rates.push(RateChange { tier: tier.clone(), above: above.or(before), old, new });
+            let (old_above, above) = (threshold(self.old.as_ref()), threshold(Some(&self.new)));
+            if old != new || ((old.is_some() || new.is_some()) && old_above != above) {
+                rates.push(RateChange { tier: tier.clone(), above, old_above, old, new });
             }
         }
         rates
+    }
+
+    /// Whether it has a price of 0 where it had none.
+    pub(crate) fn is_free(&self) -> bool {
+        let added = self.rates().into_iter().filter(|rates| rates.old.is_none());
+        added.filter_map(|rates| rates.new).any(|new| new.each().contains(&0.0))
     }
 
     /// Whether any rate rose or fell by more than a factor of 10, or fell to 0.
@@ -213,5 +221,38 @@ mod tests {
         }
         let new = PriceChanges::new(&book, &catalogue(&[("n", 0.0)]));
         assert_eq!((new.models[0].is_large(), new.models[0].rates().len()), (false, 1));
+    }
+
+    #[test]
+    fn a_threshold_that_moves_and_a_tier_that_becomes_free_are_shown() {
+        let rates = |rate: f64| Rates(rate, rate, None, None);
+        let price = |above: Option<u64>, tiers: &[(&str, &[f64])]| {
+            let tier = |(name, each): &(&str, &[f64])| {
+                (name.to_string(), each.iter().map(|rate| rates(*rate)).collect::<Vec<_>>())
+            };
+            ModelPrice { above, tiers: tiers.iter().map(tier).collect() }
+        };
+        let change = |old: ModelPrice, new: ModelPrice| ModelChange {
+            section: Section::OpenAi,
+            name: "m".into(),
+            old: Some(old),
+            new,
+        };
+        let long = |above| price(Some(above), &[(STANDARD, &[1.0, 2.0])]);
+        let moved = change(long(100), long(900));
+        let expected = RateChange {
+            tier: STANDARD.into(),
+            above: Some(900),
+            old_above: Some(100),
+            old: Some(rates(2.0)),
+            new: Some(rates(2.0)),
+        };
+        assert_eq!(moved.rates(), [expected]);
+        let gone = change(long(100), price(None, &[(STANDARD, &[1.0])])).rates();
+        assert_eq!((gone.len(), gone[0].old_above, gone[0].above, gone[0].new), (1, Some(100), None, None));
+        let usual = || price(None, &[(STANDARD, &[1.0])]);
+        let free = change(usual(), price(None, &[(STANDARD, &[1.0]), ("flex", &[0.0])]));
+        assert_eq!((free.is_free(), free.is_large(), free.rates().len()), (true, false, 1));
+        assert!(change(usual(), usual()).rates().is_empty());
     }
 }

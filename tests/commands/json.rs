@@ -122,8 +122,8 @@ fn prices_prints_every_key_that_is_promised_and_no_other() {
         .expect("a file");
     situation.write_config(r#"{"prices": "own.json"}"#);
     let read = |words: &[&str], found: &mut BTreeSet<String>| {
-        let said = situation.say(words).ended(End::Code(0)).stdout;
-        keys(&serde_json::from_str(&said).expect("JSON"), "", found);
+        let printed = situation.say(words).ended(End::Code(0)).stdout;
+        keys(&serde_json::from_str(&printed).expect("JSON"), "", found);
     };
     let (mut updated, mut shown) = (BTreeSet::new(), BTreeSet::new());
     read(&["prices", "--update", &file.display().to_string(), "--json"], &mut updated);

@@ -35,8 +35,8 @@ fn write(situation: &Situation, name: &str, text: impl AsRef<[u8]>) {
 }
 
 fn json_of(situation: &Situation, words: &[&str]) -> Value {
-    let said = situation.say(words).ended(End::Code(0)).stdout;
-    serde_json::from_str(&said).expect("JSON")
+    let printed = situation.say(words).ended(End::Code(0)).stdout;
+    serde_json::from_str(&printed).expect("JSON")
 }
 
 #[test]
@@ -47,10 +47,10 @@ fn an_update_shows_each_price_that_changed() {
     let transcript = situation.transcript(update);
     let kept = "not in the catalogue, with the price as before: 89 models\n  OpenAI: chat-latest, ";
     assert!(transcript.contains(kept), "{transcript}");
-    let without_names = |said: String| {
+    let without_names = |printed: String| {
         let mut lines = Vec::new();
         let mut is_name = false;
-        for line in said.lines() {
+        for line in printed.lines() {
             is_name = line.starts_with("not in the catalogue") || (is_name && line.starts_with(' '));
             if !is_name {
                 lines.push(line.to_owned());
@@ -145,20 +145,20 @@ fn a_hostile_file_hides_nothing() {
         "$(touch x)": model(1.0, 1.0),
     }});
     write(&situation, "hostile.json", hostile.to_string());
-    let said = situation.say(&["prices", "--update", "hostile.json"]).ended(End::Code(0)).stdout;
-    let shown = |text: &str| assert!(said.contains(text), "{text}\n{said}");
+    let printed = situation.say(&["prices", "--update", "hostile.json"]).ended(End::Code(0)).stdout;
+    let shown = |text: &str| assert!(printed.contains(text), "{text}\n{printed}");
     shown(
         "  gpt-5  (look twice: by more than a factor of 10)\n    standard: input 1.25 → 0, output 10 → 0, cached input 0.125 → 0\n",
     );
     shown(
         "  gpt-5.5  (look twice: by more than a factor of 10)\n    standard: input 5 → 5000, cached input 0.5 → 500\n",
     );
-    shown("    priority: no price any more: the standard tier's applies\n");
+    shown("    priority: no price of its own any more\n");
     shown("  free  (look twice: a price of 0)\n");
     shown("left out: 4 models whose name or price no list can hold\n");
     assert!(
-        !said.contains("passwd") && !said.contains("title") && !said.contains(&"x".repeat(100)),
-        "{said}"
+        !printed.contains("passwd") && !printed.contains("title") && !printed.contains(&"x".repeat(100)),
+        "{printed}"
     );
 }
 
@@ -189,9 +189,9 @@ fn an_update_comes_from_a_web_server_only_when_it_is_named() {
         ),
     ];
     for (path, code, expected) in table {
-        let (end, said) = update(path);
-        assert!(end == End::Code(code) && said.contains(expected), "{path}: {end:?} {said}");
-        assert!(!said.contains("hidden"), "{said}");
+        let (end, printed) = update(path);
+        assert!(end == End::Code(code) && printed.contains(expected), "{path}: {end:?} {printed}");
+        assert!(!printed.contains("hidden"), "{printed}");
     }
     let before = server.asked().len();
     assert!(
@@ -269,6 +269,25 @@ fn an_override_that_cannot_be_read_is_a_problem_that_status_and_doctor_show() {
         table.contains("  gpt-5                              0.5     0.05        1  your own\n"),
         "{table}"
     );
+}
+
+#[test]
+fn price_lists_of_a_later_version_stay_as_they_are() {
+    let situation = Situation::fresh();
+    let file = situation.home.state().join("prices.json");
+    fs::create_dir_all(situation.home.state()).expect("a folder");
+    fs::write(&file, r#"{"version": 2}"#).expect("write the file");
+    write(&situation, "openai.json", catalogue(1.25).to_string());
+    let update = situation.say(&["prices", "--update", "openai.json"]).ended(End::Code(1)).stderr;
+    assert!(
+        update.contains("prices.json has version 2, which a later codex-traced wrote; it stays as it is"),
+        "{update}"
+    );
+    assert_eq!(fs::read_to_string(&file).expect("a file"), r#"{"version": 2}"#);
+    let doctor = situation.say(&["doctor"]).stdout;
+    assert!(doctor.contains("later files   1 file of a later codex-traced cannot be used"), "{doctor}");
+    let table = situation.say(&["prices"]).ended(End::Code(0)).stdout;
+    assert!(table.contains("built-in prices apply\n"), "{table}");
 }
 
 #[test]

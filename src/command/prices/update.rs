@@ -30,7 +30,7 @@ pub(super) fn run(source: &str, context: &Context, now: Timestamp) -> Result<Upd
         let why = price_files::update_problem(&path, &error);
         format!("{why}\n  hint: move the file away, and update again")
     })?;
-    // Without the user's override: an update says what list prices become.
+    // Without the user's override: an update compares list prices.
     let book = PriceBook::new(lists.clone(), None);
     let changes = PriceChanges::new(&book, &catalogue);
     let mut valid_from = None;

@@ -31,6 +31,7 @@ struct ModelReport<'u> {
 struct RateReport {
     tier: String,
     above: Option<u64>,
+    old_above: Option<u64>,
     old: RatesReport,
     new: RatesReport,
 }
@@ -61,6 +62,7 @@ fn model(change: &ModelChange) -> ModelReport<'_> {
     let rates = change.rates().into_iter().map(|rates| RateReport {
         tier: rates.tier,
         above: rates.above,
+        old_above: rates.old_above,
         old: RatesReport::new(rates.old),
         new: RatesReport::new(rates.new),
     });

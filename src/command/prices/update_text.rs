@@ -71,18 +71,20 @@ fn of_model(change: &ModelChange, colours: Colours) -> String {
 
 /// What a user should look at twice.
 fn mark(change: &ModelChange) -> Option<&'static str> {
-    let new = || change.rates().into_iter().filter_map(|rates| rates.new);
-    let is_free = || new().any(|rates| rates.each().contains(&0.0));
     match () {
         () if change.is_large() => Some("(look twice: by more than a factor of 10)"),
-        () if change.old.is_none() && is_free() => Some("(look twice: a price of 0)"),
+        () if change.is_free() => Some("(look twice: a price of 0)"),
         () => None,
     }
 }
 
 /// `priority above 272k: input 5 → 10, output 30 → 60`.
 fn of_rates(change: &RateChange) -> String {
-    let above = change.above.map(|above| format!(" above {}", thousands(above))).unwrap_or_default();
+    let above = change
+        .above
+        .or(change.old_above)
+        .map(|above| format!(" above {}", thousands(above)))
+        .unwrap_or_default();
     let names = ["input", "output", "cached input", "cache write"];
     let tier = clean(&change.tier);
     let (old, new) = (change.old.map(Rates::each), change.new.map(Rates::each));
@@ -93,14 +95,18 @@ fn of_rates(change: &RateChange) -> String {
     };
     // An unlisted rate is that of the input, which is shown.
     let listed = (0..names.len()).filter(is_listed);
-    let figures: Vec<String> = match (old, new) {
+    let mut figures: Vec<String> = match (old, new) {
         (Some(old), Some(new)) => listed
             .filter(|at| old[*at] != new[*at])
             .map(|at| format!("{} {} → {}", names[at], old[at], new[at]))
             .collect(),
         (None, Some(new)) => listed.map(|at| format!("{} {}", names[at], new[at])).collect(),
-        (_, None) => vec!["no price any more: the standard tier's applies".to_owned()],
+        (_, None) => vec!["no price of its own any more".to_owned()],
     };
-    let figures = if figures.is_empty() { vec!["the same rates from there on".to_owned()] } else { figures };
+    if let (Some(old), Some(new)) = (change.old_above, change.above)
+        && old != new
+    {
+        figures.push(format!("threshold {} → {}", thousands(old), thousands(new)));
+    }
     format!("{tier}{above}: {}", figures.join(", "))
 }
