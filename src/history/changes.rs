@@ -1,6 +1,6 @@
 //! Which threads have files that are new, changed or gone, by the folders' digests and the files' states.
 
-use super::folder_scan::{FileState, FolderScan, bytes_of};
+use super::folder_scan::{FileState, ScannedFile, ScannedFolder, bytes_of, files_in};
 use super::index::IndexError;
 use codex_session::rollout::files::SessionFiles;
 use codex_session::thread::ThreadId;
@@ -29,23 +29,22 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn find(connection: &Connection, scans: Vec<FolderScan>) -> Result<Changes, IndexError> {
+    pub(super) fn find(connection: &Connection, scanned: Vec<ScannedFolder>) -> Result<Changes, IndexError> {
         let mut known: HashMap<Vec<u8>, i64> = connection
             .prepare("SELECT path, digest FROM folder")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
         let mut changes = Changes::default();
-        for scan in scans {
-            let digest = scan.digest();
-            if known.remove(bytes_of(&scan.path)) == Some(digest) {
+        for ScannedFolder { path, digest } in scanned {
+            if known.remove(bytes_of(&path)) == Some(digest) {
                 continue;
             }
-            changes.compare(&scan, connection)?;
-            changes.folders.push((scan.path, Some(digest)));
+            changes.compare(&path, &files_in(&path), connection)?;
+            changes.folders.push((path, Some(digest)));
         }
         for folder in known.into_keys() {
             let path = PathBuf::from(OsStr::from_bytes(&folder));
-            changes.compare(&FolderScan { path: path.clone(), files: Vec::new() }, connection)?;
+            changes.compare(&path, &[], connection)?;
             changes.folders.push((path, None));
         }
         // A thread that ran when it was read may have lost its writer since.
@@ -59,10 +58,16 @@ impl Changes {
         Ok(changes)
     }
 
-    fn compare(&mut self, scan: &FolderScan, connection: &Connection) -> Result<(), IndexError> {
+    /// A file that is written between the folder's digest and this look differs from the digest, so it is read again.
+    fn compare(
+        &mut self,
+        folder: &Path,
+        files: &[ScannedFile],
+        connection: &Connection,
+    ) -> Result<(), IndexError> {
         let mut before: HashMap<Vec<u8>, (FileState, Option<String>)> = connection
             .prepare_cached("SELECT path, bytes, modified, inode, thread FROM file WHERE folder = ?1")?
-            .query_map([bytes_of(&scan.path)], |row| {
+            .query_map([bytes_of(folder)], |row| {
                 let state = FileState {
                     bytes: row.get(1)?,
                     modified: row.get(2)?,
@@ -71,8 +76,8 @@ impl Changes {
                 Ok((row.get(0)?, (state, row.get(4)?)))
             })?
             .collect::<Result<_, _>>()?;
-        for file in &scan.files {
-            let path = scan.path.join(&file.name);
+        for file in files {
+            let path = folder.join(&file.name);
             let earlier = before.remove(bytes_of(&path));
             if earlier.as_ref().is_some_and(|(state, _)| *state == file.state) {
                 continue;
@@ -82,7 +87,7 @@ impl Changes {
             if was.is_some() && was != thread {
                 self.threads.entry(was).or_default();
             }
-            let changed = ChangedFile { path, folder: scan.path.clone(), state: file.state, problem };
+            let changed = ChangedFile { path, folder: folder.to_path_buf(), state: file.state, problem };
             self.threads.entry(thread).or_default().push(changed);
         }
         for (path, (_, thread)) in before {

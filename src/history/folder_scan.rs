@@ -1,24 +1,28 @@
 //! Looks at all session files by their sizes and times alone: a hundred thousand of them for each `list`.
 
 use codex_session::rollout::files::may_be_session;
+use nix::dir::{Dir, Type};
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, stat};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirEntry, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// A folder, and the files in it that may be of sessions.
+/// A folder with files that may be of sessions.
 #[derive(Debug)]
-pub(super) struct FolderScan {
+pub(super) struct ScannedFolder {
     pub(super) path: PathBuf,
-    pub(super) files: Vec<ScannedFile>,
+    /// The same for the same files in any order. Another version of Rust may compute another one: then the folder's files
+    /// are compared one by one.
+    pub(super) digest: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ScannedFile {
     pub(super) name: OsString,
     pub(super) state: FileState,
@@ -34,28 +38,15 @@ pub(super) struct FileState {
 }
 
 impl FileState {
-    fn from_metadata(found: &Metadata) -> FileState {
-        let modified = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
-        FileState { bytes: found.len(), modified, inode: found.ino() }
-    }
-}
-
-impl FolderScan {
-    /// The same for the same files in any order. Another version of Rust may compute another one: then the folder's
-    /// files are compared one by one.
-    pub(super) fn digest(&self) -> i64 {
-        let of = |file: &ScannedFile| {
-            let mut hasher = DefaultHasher::new();
-            file.hash(&mut hasher);
-            hasher.finish()
-        };
-        self.files.iter().map(of).fold(self.files.len() as u64, u64::wrapping_add).cast_signed()
+    fn from_stat(found: &FileStat) -> FileState {
+        let modified = found.st_mtime.saturating_mul(1_000_000_000).saturating_add(found.st_mtime_nsec);
+        FileState { bytes: found.st_size.cast_unsigned(), modified, inode: found.st_ino }
     }
 }
 
 /// All folders at or below these that hold files. Links are followed; each folder is looked at once.
-pub(super) fn scan(roots: &[PathBuf]) -> Vec<FolderScan> {
-    let (scans, seen) = (Mutex::new(Vec::new()), Mutex::new(HashSet::new()));
+pub(super) fn scan(roots: &[PathBuf]) -> Vec<ScannedFolder> {
+    let (scanned, seen) = (Mutex::new(Vec::new()), Mutex::new(HashSet::new()));
     let mut level = roots.to_vec();
     let workers = thread::available_parallelism().map_or(1, usize::from);
     while !level.is_empty() {
@@ -67,10 +58,20 @@ pub(super) fn scan(roots: &[PathBuf]) -> Vec<FolderScan> {
                         if !is_new(folder, &seen) {
                             continue;
                         }
-                        let (scan, folders) = look(folder);
+                        let (mut count, mut sum, mut folders) = (0_u64, 0_u64, Vec::new());
+                        look(folder, |found| match found {
+                            Found::Folder(name) => folders.push(folder.join(name)),
+                            Found::Session(name, state) => {
+                                let mut hasher = DefaultHasher::new();
+                                (name.as_bytes(), state).hash(&mut hasher);
+                                (count, sum) = (count + 1, sum.wrapping_add(hasher.finish()));
+                            }
+                        });
                         below.lock().expect("no panic").extend(folders);
-                        if !scan.files.is_empty() {
-                            scans.lock().expect("no panic").push(scan);
+                        if count > 0 {
+                            let digest = sum.wrapping_add(count).cast_signed();
+                            let folder = ScannedFolder { path: folder.clone(), digest };
+                            scanned.lock().expect("no panic").push(folder);
                         }
                     }
                 });
@@ -78,48 +79,62 @@ pub(super) fn scan(roots: &[PathBuf]) -> Vec<FolderScan> {
         });
         level = below.into_inner().expect("no panic");
     }
-    scans.into_inner().expect("no panic")
+    scanned.into_inner().expect("no panic")
 }
 
-fn is_new(folder: &Path, seen: &Mutex<HashSet<(u64, u64)>>) -> bool {
-    let Ok(found) = fs::metadata(folder) else { return false };
-    seen.lock().expect("no panic").insert((found.dev(), found.ino()))
+/// The files of one folder that may be of sessions.
+pub(super) fn files_in(folder: &Path) -> Vec<ScannedFile> {
+    let mut files = Vec::new();
+    look(folder, |found| {
+        if let Found::Session(name, state) = found {
+            files.push(ScannedFile { name: name.to_owned(), state });
+        }
+    });
+    files
 }
 
-fn look(folder: &Path) -> (FolderScan, Vec<PathBuf>) {
-    let (mut files, mut folders) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        match kind_of(&entry) {
-            Kind::Folder => folders.push(entry.path()),
-            Kind::Session(state) => files.push(ScannedFile { name: entry.file_name(), state }),
-            Kind::Other => {}
+fn is_new(folder: &Path, seen: &Mutex<HashSet<(i128, u64)>>) -> bool {
+    let Ok(found) = stat(folder) else { return false };
+    // The number of a device has another type on each system.
+    seen.lock().expect("no panic").insert((i128::from(found.st_dev), found.st_ino))
+}
+
+enum Found<'n> {
+    Folder(&'n OsStr),
+    Session(&'n OsStr, FileState),
+}
+
+/// Names are looked up in the open folder, which is faster than by their paths.
+fn look(folder: &Path, mut found: impl FnMut(Found)) {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let Ok(mut open) = Dir::open(folder, flags, Mode::empty()) else { return };
+    let Ok(place) = nix::unistd::dup(&open) else { return };
+    for entry in open.iter().flatten() {
+        let name = entry.file_name();
+        let text = OsStr::from_bytes(name.to_bytes());
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let may_be = may_be_session(Path::new(text));
+        let state = |flags| fstatat(&place, name, flags).ok();
+        match entry.file_type() {
+            Some(Type::Directory) => found(Found::Folder(text)),
+            Some(Type::File) if !may_be => {}
+            Some(Type::File) => found_file(text, state(AtFlags::AT_SYMLINK_NOFOLLOW), may_be, &mut found),
+            // A link; some file systems give no kinds.
+            Some(Type::Symlink) | None => found_file(text, state(AtFlags::empty()), may_be, &mut found),
+            Some(_) => {}
         }
     }
-    (FolderScan { path: folder.to_path_buf(), files }, folders)
 }
 
-enum Kind {
-    Folder,
-    Session(FileState),
-    Other,
-}
-
-fn kind_of(entry: &DirEntry) -> Kind {
-    let Ok(kind) = entry.file_type() else { return Kind::Other };
-    if kind.is_dir() {
-        return Kind::Folder;
-    }
-    let may_be = may_be_session(Path::new(&entry.file_name()));
-    // The entry's own metadata are read by its name in the open folder, which is faster than by its path.
-    let found = match () {
-        () if kind.is_symlink() => fs::metadata(entry.path()),
-        () if kind.is_file() && may_be => entry.metadata(),
-        () => return Kind::Other,
-    };
-    match found {
-        Ok(found) if found.is_dir() => Kind::Folder,
-        Ok(found) if found.is_file() && may_be => Kind::Session(FileState::from_metadata(&found)),
-        _ => Kind::Other,
+fn found_file(name: &OsStr, state: Option<FileStat>, may_be: bool, found: &mut impl FnMut(Found)) {
+    let Some(state) = state else { return };
+    let kind = SFlag::from_bits_truncate(state.st_mode & SFlag::S_IFMT.bits());
+    if kind == SFlag::S_IFDIR {
+        found(Found::Folder(name));
+    } else if kind == SFlag::S_IFREG && may_be {
+        found(Found::Session(name, FileState::from_stat(&state)));
     }
 }
 
@@ -131,6 +146,7 @@ pub(super) fn bytes_of(path: &(impl AsRef<OsStr> + ?Sized)) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     const NAME: &str = "rollout-2026-11-22T10-04-14-01a202b6-a73e-7ee3-8243-251c871b1d4f.jsonl";
@@ -146,7 +162,7 @@ mod tests {
         let digest = || {
             let scans = scan(&[root.path().to_path_buf(), day.clone(), root.path().join("missing")]);
             assert_eq!((scans.len(), &*scans[0].path), (1, &*day));
-            scans[0].digest()
+            scans[0].digest
         };
         fs::write(day.join(NAME), "a").unwrap();
         let first = digest();

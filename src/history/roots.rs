@@ -57,6 +57,7 @@ fn place_below(connection: &Connection, thread: &str, root: &str) -> Result<(), 
     Ok(())
 }
 
+/// CROSS JOIN keeps SQLite from a look at every thread: few sessions are stale.
 fn sum_up(connection: &Connection) -> Result<(), IndexError> {
     connection.execute_batch(
         "DELETE FROM session WHERE root IN (SELECT root FROM stale);
@@ -64,14 +65,14 @@ fn sum_up(connection: &Connection) -> Result<(), IndexError> {
          SELECT r.thread, r.id, min(t.began), max(t.ended), count(*) - 1, ifnull(group_concat(nullif(t.models, ''), char(10)), ''),
              sum(u.input), sum(u.cached), sum(u.cache_write), sum(u.output), sum(u.reasoning), sum(u.cost),
              sum(u.unpriced)
-         FROM stale JOIN thread r ON r.thread = stale.root AND r.root = stale.root
-         JOIN thread t ON t.root = r.thread
+         FROM stale CROSS JOIN thread r ON r.thread = stale.root AND r.root = stale.root
+         CROSS JOIN thread t ON t.root = r.thread
          JOIN (
              SELECT w.id AS thread, ifnull(sum(p.input), 0) AS input, ifnull(sum(p.cached), 0) AS cached,
                  ifnull(sum(p.cache_write), 0) AS cache_write, ifnull(sum(p.output), 0) AS output,
                  ifnull(sum(p.reasoning), 0) AS reasoning, total(p.cost) AS cost,
                  ifnull(sum((p.input + p.output) * (p.cost IS NULL)), 0) AS unpriced
-             FROM stale s JOIN thread w ON w.root = s.root LEFT JOIN response p ON p.thread = w.id
+             FROM stale s CROSS JOIN thread w ON w.root = s.root LEFT JOIN response p ON p.thread = w.id
              GROUP BY w.id
          ) u ON u.thread = t.id
          GROUP BY r.id HAVING sum(t.turns) > 0;

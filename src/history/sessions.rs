@@ -74,8 +74,9 @@ impl Index {
 
     pub fn count(&self, filter: &SessionFilter) -> Result<usize, IndexError> {
         let (condition, values) = filter.to_sql();
-        let query =
-            format!("SELECT count(*) FROM session s JOIN thread t ON t.id = s.thread WHERE {condition}");
+        // Without the join, SQLite counts the entries of a small index.
+        let thread = if condition.contains("t.") { "JOIN thread t ON t.id = s.thread" } else { "" };
+        let query = format!("SELECT count(*) FROM session s {thread} WHERE {condition}");
         let values = values.iter().map(|value| value as &dyn ToSql).collect::<Vec<_>>();
         Ok(self.connection.query_row(&query, &values[..], |row| row.get(0))?)
     }
