@@ -1,9 +1,10 @@
 //! Which threads have files that are new, changed or gone, by the folders' digests and the files' states.
 
-use super::folder_scan::{FileState, ScannedFile, ScannedFolder, bytes_of, files_in};
+use super::folder_scan::{FileState, Scan, ScannedFile, ScannedFolder, bytes_of, files_in};
 use super::index::IndexError;
 use codex_session::rollout::files::SessionFiles;
 use codex_session::thread::ThreadId;
+use common::disk;
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -24,35 +25,55 @@ pub(super) struct Changes {
     pub(super) threads: BTreeMap<Option<ThreadId>, Vec<ChangedFile>>,
     /// Files that are gone.
     pub(super) gone: Vec<Vec<u8>>,
+    /// Folders that cannot be read, and why.
+    pub(super) unreadable: Vec<(PathBuf, String)>,
     /// Digests of folders that have changed; None for one that is gone.
     pub(super) folders: Vec<(PathBuf, Option<i64>)>,
 }
 
 impl Changes {
-    pub(super) fn find(connection: &Connection, scanned: Vec<ScannedFolder>) -> Result<Changes, IndexError> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.threads.is_empty() && self.gone.is_empty() && self.folders.is_empty()
+    }
+
+    pub(super) fn find(connection: &Connection, scan: Scan) -> Result<Changes, IndexError> {
         let mut known: HashMap<Vec<u8>, i64> = connection
             .prepare("SELECT path, digest FROM folder")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
         let mut changes = Changes::default();
-        for ScannedFolder { path, digest } in scanned {
+        changes.unreadable =
+            scan.unreadable.into_iter().map(|(path, why)| (path, disk::reason(&why))).collect();
+        for ScannedFolder { path, digest } in scan.folders {
             if known.remove(bytes_of(&path)) == Some(digest) {
                 continue;
             }
-            changes.compare(&path, &files_in(&path), connection)?;
-            changes.folders.push((path, Some(digest)));
+            match files_in(&path) {
+                Ok(files) => {
+                    changes.compare(&path, &files, connection)?;
+                    changes.folders.push((path, Some(digest)));
+                }
+                Err(why) => changes.unreadable.push((path, disk::reason(&why))),
+            }
         }
         for folder in known.into_keys() {
             let path = PathBuf::from(OsStr::from_bytes(&folder));
+            // What cannot be looked at now was there before.
+            if changes.unreadable.iter().any(|(unreadable, _)| path.starts_with(unreadable)) {
+                continue;
+            }
             changes.compare(&path, &[], connection)?;
             changes.folders.push((path, None));
         }
-        // A thread that ran when it was read may have lost its writer since.
-        let running: Vec<String> = connection
-            .prepare("SELECT thread FROM thread WHERE status = 'running'")?
+        // A thread that ran when it was read may have lost its writer since, and what could not be read may be readable now.
+        let again: Vec<String> = connection
+            .prepare(
+                "SELECT thread FROM thread WHERE status = 'running' \
+                 UNION SELECT thread FROM file WHERE problem IS NOT NULL AND thread IS NOT NULL",
+            )?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        for thread in running {
+        for thread in again {
             changes.threads.entry(ThreadId::from_meta(&thread)).or_default();
         }
         Ok(changes)
@@ -66,11 +87,11 @@ impl Changes {
         connection: &Connection,
     ) -> Result<(), IndexError> {
         let mut before: HashMap<Vec<u8>, (FileState, Option<String>)> = connection
-            .prepare_cached("SELECT path, bytes, modified, inode, thread FROM file WHERE folder = ?1")?
+            .prepare_cached("SELECT path, bytes, changed, inode, thread FROM file WHERE folder = ?1")?
             .query_map([bytes_of(folder)], |row| {
                 let state = FileState {
                     bytes: row.get(1)?,
-                    modified: row.get(2)?,
+                    changed: row.get(2)?,
                     inode: row.get::<_, i64>(3)?.cast_unsigned(),
                 };
                 Ok((row.get(0)?, (state, row.get(4)?)))

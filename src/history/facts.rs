@@ -4,6 +4,7 @@ use crate::trace::agent::prompt;
 use crate::trace::attributes::active_ms;
 use crate::trace::outcome::word_of;
 use crate::trace::thread_facts::thread_start;
+use codex_session::rollout::path::time_of;
 use codex_session::rollout::usage::TokenUsage;
 use codex_session::session::model::{Inference, Session};
 use codex_session::thread::ThreadId;
@@ -73,7 +74,8 @@ impl ThreadFacts {
         };
         let whole = |text: &str| redact(text).unwrap_or_else(|| text.to_owned());
         // The lines of Codex up to 0.2x have no times.
-        let began = session.first_line_at.unwrap_or_else(|| thread_start(session));
+        let recorded = || Some(thread_start(session)).filter(|at| *at != Timestamp::UNIX_EPOCH);
+        let began = session.first_line_at.or_else(recorded).or_else(|| time_of(&thread)).unwrap_or_default();
         ThreadFacts {
             thread,
             parent: meta.parent().or_else(by_session).map(str::to_owned),

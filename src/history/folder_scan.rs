@@ -2,16 +2,26 @@
 
 use codex_session::rollout::files::may_be_session;
 use nix::dir::{Dir, Type};
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, stat};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+
+/// What there is below the folders of sessions.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub(super) folders: Vec<ScannedFolder>,
+    /// Folders that exist and cannot be read, and why.
+    pub(super) unreadable: Vec<(PathBuf, io::Error)>,
+}
 
 /// A folder with files that may be of sessions.
 #[derive(Debug)]
@@ -28,25 +38,25 @@ pub(super) struct ScannedFile {
     pub(super) state: FileState,
 }
 
-/// Differs after each write of Codex.
+/// Differs after each write, and after a change of name or mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FileState {
     pub(super) bytes: u64,
-    /// Nanoseconds since 1970.
-    pub(super) modified: i64,
+    /// Nanoseconds since 1970, of the last change to the file or to what the folder says of it.
+    pub(super) changed: i64,
     pub(super) inode: u64,
 }
 
 impl FileState {
     fn from_stat(found: &FileStat) -> FileState {
-        let modified = found.st_mtime.saturating_mul(1_000_000_000).saturating_add(found.st_mtime_nsec);
-        FileState { bytes: found.st_size.cast_unsigned(), modified, inode: found.st_ino }
+        let changed = found.st_ctime.saturating_mul(1_000_000_000).saturating_add(found.st_ctime_nsec);
+        FileState { bytes: found.st_size.cast_unsigned(), changed, inode: found.st_ino }
     }
 }
 
 /// All folders at or below these that hold files. Links are followed; each folder is looked at once.
-pub(super) fn scan(roots: &[PathBuf]) -> Vec<ScannedFolder> {
-    let (scanned, seen) = (Mutex::new(Vec::new()), Mutex::new(HashSet::new()));
+pub(super) fn scan(roots: &[PathBuf]) -> Scan {
+    let (scanned, seen) = (Mutex::new(Scan::default()), Mutex::new(HashSet::new()));
     let mut level = roots.to_vec();
     let workers = thread::available_parallelism().map_or(1, usize::from);
     while !level.is_empty() {
@@ -59,7 +69,7 @@ pub(super) fn scan(roots: &[PathBuf]) -> Vec<ScannedFolder> {
                             continue;
                         }
                         let (mut count, mut sum, mut folders) = (0_u64, 0_u64, Vec::new());
-                        look(folder, |found| match found {
+                        let looked = look(folder, |found| match found {
                             Found::Folder(name) => folders.push(folder.join(name)),
                             Found::Session(name, state) => {
                                 let mut hasher = DefaultHasher::new();
@@ -68,10 +78,14 @@ pub(super) fn scan(roots: &[PathBuf]) -> Vec<ScannedFolder> {
                             }
                         });
                         below.lock().expect("no panic").extend(folders);
-                        if count > 0 {
-                            let digest = sum.wrapping_add(count).cast_signed();
-                            let folder = ScannedFolder { path: folder.clone(), digest };
-                            scanned.lock().expect("no panic").push(folder);
+                        let (path, mut scanned) = (folder.clone(), scanned.lock().expect("no panic"));
+                        match looked {
+                            Err(error) => scanned.unreadable.push((path, error)),
+                            Ok(()) if count == 0 => {}
+                            Ok(()) => {
+                                let digest = sum.wrapping_add(count).cast_signed();
+                                scanned.folders.push(ScannedFolder { path, digest });
+                            }
                         }
                     }
                 });
@@ -82,15 +96,15 @@ pub(super) fn scan(roots: &[PathBuf]) -> Vec<ScannedFolder> {
     scanned.into_inner().expect("no panic")
 }
 
-/// The files of one folder that may be of sessions.
-pub(super) fn files_in(folder: &Path) -> Vec<ScannedFile> {
+/// The files of one folder that may be of sessions. Errors: the folder cannot be read.
+pub(super) fn files_in(folder: &Path) -> io::Result<Vec<ScannedFile>> {
     let mut files = Vec::new();
     look(folder, |found| {
         if let Found::Session(name, state) = found {
             files.push(ScannedFile { name: name.to_owned(), state });
         }
-    });
-    files
+    })?;
+    Ok(files)
 }
 
 fn is_new(folder: &Path, seen: &Mutex<HashSet<(i128, u64)>>) -> bool {
@@ -104,12 +118,16 @@ enum Found<'n> {
     Session(&'n OsStr, FileState),
 }
 
-/// Names are looked up in the open folder, which is faster than by their paths.
-fn look(folder: &Path, mut found: impl FnMut(Found)) {
+/// Names are looked up in the open folder, which is faster than by their paths. A folder that is gone is empty.
+fn look(folder: &Path, mut found: impl FnMut(Found)) -> io::Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let Ok(mut open) = Dir::open(folder, flags, Mode::empty()) else { return };
-    let Ok(place) = nix::unistd::dup(&open) else { return };
-    for entry in open.iter().flatten() {
+    let mut open = match Dir::open(folder, flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(()),
+        opened => opened?,
+    };
+    let place = nix::unistd::dup(&open)?;
+    for entry in open.iter() {
+        let entry = entry?;
         let name = entry.file_name();
         let text = OsStr::from_bytes(name.to_bytes());
         if matches!(name.to_bytes(), b"." | b"..") {
@@ -126,6 +144,7 @@ fn look(folder: &Path, mut found: impl FnMut(Found)) {
             Some(_) => {}
         }
     }
+    Ok(())
 }
 
 fn found_file(name: &OsStr, state: Option<FileStat>, may_be: bool, found: &mut impl FnMut(Found)) {
@@ -158,9 +177,9 @@ mod tests {
         fs::create_dir_all(&day).unwrap();
         fs::write(day.join("notes.txt"), "").unwrap();
         symlink(root.path(), day.join("circle")).unwrap();
-        assert!(scan(&[root.path().to_path_buf()]).is_empty(), "no session file");
+        assert!(scan(&[root.path().to_path_buf()]).folders.is_empty(), "no session file");
         let digest = || {
-            let scans = scan(&[root.path().to_path_buf(), day.clone(), root.path().join("missing")]);
+            let scans = scan(&[root.path().to_path_buf(), day.clone(), root.path().join("missing")]).folders;
             assert_eq!((scans.len(), &*scans[0].path), (1, &*day));
             scans[0].digest
         };

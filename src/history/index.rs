@@ -1,7 +1,7 @@
 //! The index on disk: a SQLite database that is made anew where it is damaged, or another version's.
 
 use common::disk;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,18 +27,41 @@ pub struct Index {
 pub enum IndexError {
     #[error("cannot write {0}: {reason}", reason = disk::reason(.1))]
     Folder(PathBuf, io::Error),
-    #[error("the index of sessions failed: {0}")]
+    #[error("the index of sessions failed: {}", reason_of(.0))]
     Sqlite(#[from] rusqlite::Error),
+}
+
+/// Without the statement.
+fn reason_of(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl IndexError {
     /// A new index would not have the problem.
     pub fn is_damage(&self) -> bool {
-        let IndexError::Sqlite(error) = self else { return false };
-        matches!(
-            error.sqlite_error_code(),
-            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-        )
+        matches!(self.code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
+
+    /// The folder takes no file, or no more bytes; an index in memory would do.
+    pub fn is_of_disk(&self) -> bool {
+        matches!(self, IndexError::Folder(..))
+            || matches!(
+                self.code(),
+                Some(
+                    ErrorCode::DiskFull
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::CannotOpen
+                )
+            )
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        let IndexError::Sqlite(error) = self else { return None };
+        error.sqlite_error_code()
     }
 }
 
@@ -60,7 +83,7 @@ impl Index {
 
     /// For a folder that takes no file: everything is read again each time.
     pub fn in_memory() -> Result<Index, IndexError> {
-        let index = Index { connection: Connection::open_in_memory()? };
+        let mut index = Index { connection: Connection::open_in_memory()? };
         index.create("")?;
         Ok(index)
     }
@@ -71,7 +94,7 @@ impl Index {
         journal.push("-journal");
         let removed = disk::remove(path).and_then(|()| disk::remove(Path::new(&journal)));
         removed.map_err(|error| IndexError::Folder(path.to_path_buf(), error))?;
-        let index = Index::connect(path)?;
+        let mut index = Index::connect(path)?;
         index.create(maker)?;
         Ok(index)
     }
@@ -92,11 +115,16 @@ impl Index {
         Ok(Index { connection })
     }
 
-    fn create(&self, maker: &str) -> Result<(), IndexError> {
-        let tables = include_str!("schema.sql");
-        self.connection
-            .execute_batch(&format!("BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT"))?;
-        self.connection.execute("INSERT INTO fact VALUES (?1, ?2)", [MAKER, maker])?;
+    /// Without a lock on the folder another process may have made it since.
+    fn create(&mut self, maker: &str) -> Result<(), IndexError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let query = "SELECT EXISTS (SELECT 1 FROM sqlite_schema)";
+        if !transaction.query_row(query, [], |row| row.get(0))? {
+            transaction.execute_batch(include_str!("schema.sql"))?;
+            transaction.execute("INSERT INTO fact VALUES (?1, ?2)", [MAKER, maker])?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+        }
+        transaction.commit()?;
         Ok(())
     }
 

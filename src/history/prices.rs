@@ -18,12 +18,23 @@ pub(super) fn cost_of(book: &PriceBook, service: &Service, at: Timestamp, usage:
     Some(priced.cost.input + priced.cost.output)
 }
 
-/// Computes all costs again if they were made from other prices.
-pub(super) fn reprice(connection: &Connection, book: &PriceBook) -> Result<(), IndexError> {
-    let prices = book.fingerprint();
+/// Whether all costs in the index are made from these prices.
+pub(super) fn is_priced(connection: &Connection, book: &PriceBook) -> Result<bool, IndexError> {
     let query = "SELECT value FROM fact WHERE name = ?1";
     let before: Option<String> = connection.query_row(query, [PRICES], |row| row.get(0)).optional()?;
-    if before.as_deref() == Some(prices) {
+    Ok(before.as_deref() == Some(book.fingerprint()))
+}
+
+/// For a transaction that writes costs of these prices: an interrupt before [`reprice`] must not leave two kinds of costs
+/// under one name.
+pub(super) fn forget_other_prices(connection: &Connection, book: &PriceBook) -> Result<(), IndexError> {
+    connection.execute("DELETE FROM fact WHERE name = ?1 AND value != ?2", [PRICES, book.fingerprint()])?;
+    Ok(())
+}
+
+/// Computes all costs again if they were made from other prices.
+pub(super) fn reprice(connection: &Connection, book: &PriceBook) -> Result<(), IndexError> {
+    if is_priced(connection, book)? {
         return Ok(());
     }
     let mut read = connection.prepare(
@@ -52,6 +63,6 @@ pub(super) fn reprice(connection: &Connection, book: &PriceBook) -> Result<(), I
         write.execute(params![thread, number, cost])?;
     }
     connection.execute("INSERT OR IGNORE INTO stale SELECT root FROM session", [])?;
-    connection.execute("INSERT OR REPLACE INTO fact VALUES (?1, ?2)", [PRICES, prices])?;
+    connection.execute("INSERT OR REPLACE INTO fact VALUES (?1, ?2)", [PRICES, book.fingerprint()])?;
     Ok(())
 }

@@ -62,7 +62,7 @@ fn sum_up(connection: &Connection) -> Result<(), IndexError> {
     connection.execute_batch(
         "DELETE FROM session WHERE root IN (SELECT root FROM stale);
          INSERT INTO session
-         SELECT r.thread, r.id, min(t.began), max(t.ended), count(*) - 1, ifnull(group_concat(nullif(t.models, ''), char(10)), ''),
+         SELECT r.thread, r.id, min(t.began), max(t.ended), count(*) - 1, ifnull(group_concat(nullif(t.models, ''), char(10) ORDER BY t.id != r.id, t.thread), ''),
              sum(u.input), sum(u.cached), sum(u.cache_write), sum(u.output), sum(u.reasoning), sum(u.cost),
              sum(u.unpriced)
          FROM stale CROSS JOIN thread r ON r.thread = stale.root AND r.root = stale.root

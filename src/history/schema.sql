@@ -11,7 +11,7 @@ CREATE TABLE file (
     folder BLOB NOT NULL,
     bytes INTEGER NOT NULL,
     -- Nanoseconds.
-    modified INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
     inode INTEGER NOT NULL,
     -- NULL for a file that is no session's.
     thread TEXT,
@@ -33,7 +33,6 @@ CREATE TABLE thread (
     began INTEGER NOT NULL,
     ended INTEGER NOT NULL,
     folder TEXT,
-    project TEXT,
     branch TEXT,
     prompt TEXT,
     agent TEXT,
@@ -48,6 +47,9 @@ CREATE INDEX thread_of_root ON thread (root);
 CREATE INDEX thread_of_parent ON thread (parent);
 CREATE INDEX thread_without_root ON thread (id) WHERE root IS NULL;
 CREATE INDEX thread_running ON thread (id) WHERE status = 'running';
+
+-- The repository that each folder is in.
+CREATE TABLE project (folder TEXT PRIMARY KEY, project TEXT NOT NULL) WITHOUT ROWID;
 
 -- Who served a response, and how; each combination once.
 CREATE TABLE service (

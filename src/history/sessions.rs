@@ -6,6 +6,7 @@ use codex_session::rollout::usage::TokenUsage;
 use jiff::Timestamp;
 use rusqlite::types::{ToSql, Value};
 use rusqlite::{Row, params};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -50,8 +51,10 @@ pub struct SessionRow {
     pub unpriced: u64,
 }
 
-const COLUMNS: &str = "s.root, t.path, s.began, s.ended, t.folder, t.project, t.branch, t.prompt, s.models, t.version, \
+const COLUMNS: &str = "s.root, t.path, s.began, s.ended, t.folder, j.project, t.branch, t.prompt, s.models, t.version, \
     t.status, t.turns, s.agents, t.active_ms, s.input, s.cached, s.cache_write, s.output, s.reasoning, s.cost, s.unpriced";
+
+const TABLES: &str = "session s JOIN thread t ON t.id = s.thread LEFT JOIN project j ON j.folder = t.folder";
 
 impl Index {
     /// At most so many, by their last line.
@@ -63,7 +66,7 @@ impl Index {
         let (condition, mut values) = filter.to_sql();
         values.push(Value::Integer(limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))));
         let query = format!(
-            "SELECT {COLUMNS} FROM session s JOIN thread t ON t.id = s.thread WHERE {condition} \
+            "SELECT {COLUMNS} FROM {TABLES} WHERE {condition} \
              ORDER BY s.ended DESC, s.root DESC LIMIT ?"
         );
         let mut statement = self.connection.prepare(&query)?;
@@ -75,8 +78,8 @@ impl Index {
     pub fn count(&self, filter: &SessionFilter) -> Result<usize, IndexError> {
         let (condition, values) = filter.to_sql();
         // Without the join, SQLite counts the entries of a small index.
-        let thread = if condition.contains("t.") { "JOIN thread t ON t.id = s.thread" } else { "" };
-        let query = format!("SELECT count(*) FROM session s {thread} WHERE {condition}");
+        let tables = if filter.is_of_threads() { TABLES } else { "session s" };
+        let query = format!("SELECT count(*) FROM {tables} WHERE {condition}");
         let values = values.iter().map(|value| value as &dyn ToSql).collect::<Vec<_>>();
         Ok(self.connection.query_row(&query, &values[..], |row| row.get(0))?)
     }
@@ -84,7 +87,7 @@ impl Index {
     /// The session of this id, or of an id that ends or begins so. Err: how many sessions have it.
     pub fn session_named(&self, part: &str) -> Result<Result<SessionRow, usize>, IndexError> {
         let query = format!(
-            "SELECT {COLUMNS} FROM session s JOIN thread t ON t.id = s.thread \
+            "SELECT {COLUMNS} FROM {TABLES} \
              WHERE s.root = ?1 OR substr(s.root, -length(?1)) = ?1 OR substr(s.root, 1, length(?1)) = ?1"
         );
         let mut statement = self.connection.prepare(&query)?;
@@ -97,12 +100,17 @@ impl Index {
         Ok(if rows.len() == 1 { Ok(rows.remove(0)) } else { Err(rows.len()) })
     }
 
-    /// The files of a session, of all its threads.
-    pub fn files_of(&self, root: &str) -> Result<Vec<PathBuf>, IndexError> {
-        let query = "SELECT f.path FROM thread t JOIN file f ON f.thread = t.thread WHERE t.root = ?1 ORDER BY f.path";
-        let mut statement = self.connection.prepare_cached(query)?;
-        let paths = statement.query_map([root], |row| row.get(0))?;
-        Ok(paths.map(|path| path.map(path_from)).collect::<Result<_, _>>()?)
+    /// The files of each session, of all its threads.
+    pub fn files_by_session(&self) -> Result<HashMap<String, Vec<PathBuf>>, IndexError> {
+        let query = "SELECT t.root, f.path FROM thread t JOIN file f ON f.thread = t.thread ORDER BY f.path";
+        let mut statement = self.connection.prepare(query)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, path_from(row.get(1)?))))?;
+        let mut files: HashMap<String, Vec<PathBuf>> = HashMap::new();
+        for row in rows {
+            let (root, path) = row?;
+            files.entry(root).or_default().push(path);
+        }
+        Ok(files)
     }
 
     /// Session files that cannot be read, and why.
@@ -161,6 +169,11 @@ impl SessionRow {
 }
 
 impl SessionFilter {
+    /// Whether it asks for what is not in the table `session`.
+    fn is_of_threads(&self) -> bool {
+        self.within.is_some() || self.status.is_some()
+    }
+
     /// The condition, and its values in the order of their marks.
     fn to_sql(&self) -> (String, Vec<Value>) {
         let (mut conditions, mut values) = (vec!["1"], Vec::new());
@@ -172,7 +185,7 @@ impl SessionFilter {
             }
         }
         if let Some((folder, project)) = &self.within {
-            conditions.push("(t.project = ? OR t.folder = ? OR substr(t.folder, 1, length(?)) = ?)");
+            conditions.push("(j.project = ? OR t.folder = ? OR substr(t.folder, 1, length(?)) = ?)");
             let below = format!("{}/", text_of(folder).trim_end_matches('/'));
             values.extend([text_of(project), text_of(folder), below.clone(), below].map(Value::Text));
         }

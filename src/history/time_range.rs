@@ -11,11 +11,18 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
-    /// Errors: the text is no time.
+    /// Errors: a text is no time, or the range holds none.
     pub fn from_options(since: Option<&str>, until: Option<&str>) -> Result<TimeRange, String> {
         let now = Zoned::now();
         let read = |text: Option<&str>| text.map(|text| time_from(text, &now)).transpose();
-        Ok(TimeRange { since: read(since)?, until: read(until)? })
+        let range = TimeRange { since: read(since)?, until: read(until)? };
+        match (range.since, range.until) {
+            (Some(from), Some(to)) if from >= to => {
+                Err("--since is not before --until\n  hint: 2d is later than 5d: both count back from now"
+                    .to_owned())
+            }
+            _ => Ok(range),
+        }
     }
 }
 

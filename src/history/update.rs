@@ -4,17 +4,21 @@ use super::changes::{ChangedFile, Changes, files_of};
 use super::facts::ThreadFacts;
 use super::folder_scan::{bytes_of, scan};
 use super::index::{Index, IndexError};
-use super::prices::reprice;
+use super::prices::{forget_other_prices, is_priced, reprice};
+use super::project::project_of;
 use super::roots::settle;
 use super::writer::IndexWriter;
 use crate::base::paths::CodexHome;
 use crate::finish::gather;
 use crate::trace::price_book::PriceBook;
+use codex_session::rollout::path;
 use codex_session::rollout::thread_files::in_parts;
 use codex_session::session::{self, Writer};
 use codex_session::thread::ThreadId;
-use rusqlite::{TransactionBehavior, params};
+use common::disk;
+use rusqlite::{Connection, TransactionBehavior, params};
 use std::collections::HashSet;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,17 +43,25 @@ pub struct Sources<'a> {
 }
 
 impl Index {
-    /// `begin` gets the number of threads to read; what it returns is called after each.
+    /// `begin` gets the number of threads to read; what it returns is called after each. Returns the folders that cannot
+    /// be read, and why: their sessions stay as they were.
     pub fn update<'p>(
         &mut self,
         sources: &Sources,
         begin: impl FnOnce(usize) -> Box<dyn Fn() + 'p>,
-    ) -> Result<(), IndexError> {
+    ) -> Result<Vec<(PathBuf, String)>, IndexError> {
         let mut roots = vec![sources.home.sessions(), sources.home.path().join("archived_sessions")];
         roots.extend(sources.further.iter().cloned());
-        let scans = scan(&roots);
-        let changes = Changes::find(&self.connection, scans)?;
-        let threads: Vec<(Option<ThreadId>, Vec<ChangedFile>)> = changes.threads.into_iter().collect();
+        // A home may have several names.
+        let roots: Vec<PathBuf> = roots.into_iter().map(|root| root.canonicalize().unwrap_or(root)).collect();
+        let mut changes = Changes::find(&self.connection, scan(&roots))?;
+        let unreadable = std::mem::take(&mut changes.unreadable);
+        let place_again = project_changes(&self.connection)?;
+        if changes.is_empty() && place_again.is_empty() && is_settled(&self.connection, sources.prices)? {
+            return Ok(unreadable);
+        }
+        let threads: Vec<(Option<ThreadId>, Vec<ChangedFile>)> =
+            std::mem::take(&mut changes.threads).into_iter().collect();
         let one_more = begin(threads.len());
         self.read_threads(&threads, sources, &*one_more)?;
         let last = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
@@ -65,11 +77,14 @@ impl Index {
                 None => last.execute("DELETE FROM folder WHERE path = ?1", [path])?,
             };
         }
+        for (folder, project) in place_again {
+            last.execute("UPDATE project SET project = ?2 WHERE folder = ?1", [folder, project])?;
+        }
         settle(&last)?;
         reprice(&last, sources.prices)?;
         settle(&last)?;
         last.commit()?;
-        Ok(())
+        Ok(unreadable)
     }
 
     /// Reads on all processors and writes on this one.
@@ -84,8 +99,9 @@ impl Index {
             unchanged.push(files_of(&self.connection, thread.as_ref())?);
         }
         let next = AtomicUsize::new(0);
-        let (sender, receiver) = sync_channel(QUEUE);
         thread::scope(|scope| {
+            // Within the scope: after a failed write the receiver goes first, so that no reader waits for it.
+            let (sender, receiver) = sync_channel(QUEUE);
             let workers = thread::available_parallelism().map_or(1, usize::from).min(threads.len());
             for _ in 0..workers {
                 let (sender, next, unchanged) = (sender.clone(), &next, &unchanged);
@@ -106,6 +122,7 @@ impl Index {
             let mut received = receiver.iter().peekable();
             while received.peek().is_some() {
                 let part = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                forget_other_prices(&part, sources.prices)?;
                 let begun = Instant::now();
                 for (at, read) in received.by_ref() {
                     let (thread, files) = &threads[at];
@@ -116,19 +133,53 @@ impl Index {
                     }
                 }
                 part.commit()?;
-                writer.forget_services();
+                writer.forget_rows();
             }
             Ok(())
         })
     }
 }
 
-/// None for a thread without a file; Err: why its files cannot be read.
-pub(super) type ReadThread = Result<Option<ThreadFacts>, String>;
+/// Whether no earlier run was interrupted, and all costs are of these prices.
+fn is_settled(connection: &Connection, prices: &PriceBook) -> Result<bool, IndexError> {
+    let query =
+        "SELECT NOT EXISTS (SELECT 1 FROM stale) AND NOT EXISTS (SELECT 1 FROM thread WHERE root IS NULL)";
+    let is_summed_up: bool = connection.query_row(query, [], |row| row.get(0))?;
+    Ok(is_summed_up && is_priced(connection, prices)?)
+}
+
+/// Folders that are in another repository than before, such as a new one. A folder that is gone stays where it was.
+fn project_changes(connection: &Connection) -> Result<Vec<(String, String)>, IndexError> {
+    let mut query = connection.prepare("SELECT folder, project FROM project")?;
+    let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut changed = Vec::new();
+    for row in rows {
+        let (folder, before) = row?;
+        let now = project_of(Path::new(&folder)).display().to_string();
+        if now != before && Path::new(&folder).is_dir() {
+            changed.push((folder, now));
+        }
+    }
+    Ok(changed)
+}
+
+/// None for a thread without a file.
+pub(super) type ReadThread = Result<Option<ThreadFacts>, UnreadFile>;
+
+/// A file that cannot be read, and why.
+#[derive(Debug)]
+pub(super) struct UnreadFile {
+    pub(super) path: PathBuf,
+    pub(super) reason: String,
+}
 
 fn read(thread: &ThreadId, changed: &[ChangedFile], unchanged: &[PathBuf], sources: &Sources) -> ReadThread {
     let paths: HashSet<&PathBuf> = changed.iter().map(|file| &file.path).chain(unchanged).collect();
-    let there = paths.into_iter().filter(|path| path.exists()).cloned();
+    let mut there: Vec<PathBuf> = paths.into_iter().filter(|path| path.exists()).cloned().collect();
+    // Of twins that hold the same, the one to which Codex would append counts.
+    let sessions = sources.home.sessions();
+    let sessions = sessions.canonicalize().unwrap_or(sessions);
+    there.sort_by_cached_key(|file| (path::is_compressed(file), !file.starts_with(&sessions), file.clone()));
     let parts = in_parts(thread, there);
     // Few sessions run, and the question who writes one is slow.
     let read = |path: &Path, thread: Option<&ThreadId>| {
@@ -141,9 +192,25 @@ fn read(thread: &ThreadId, changed: &[ChangedFile], unchanged: &[PathBuf], sourc
     };
     // A defect in one session must not hide all others.
     let done = catch_unwind(AssertUnwindSafe(|| {
-        let found = gather::session_of(thread, &parts, &read).map_err(|(_, error)| error.to_string())?;
+        let found = gather::session_of(thread, &parts, &read)
+            .map_err(|(path, error)| UnreadFile { reason: reason_of(&path, &error), path })?;
         Ok(found
             .map(|(session, path)| ThreadFacts::from_session(thread.clone(), &session, path, sources.redact)))
     }));
-    done.unwrap_or_else(|_| Err("a defect of codex-traced (see its log)".into()))
+    done.unwrap_or_else(|_| {
+        let path = parts.into_iter().flatten().next().unwrap_or_default();
+        Err(UnreadFile { path, reason: "a defect of codex-traced (see its log)".into() })
+    })
+}
+
+/// The library that decompresses has errors for its developers.
+fn reason_of(file: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            if path::is_compressed(file) =>
+        {
+            "the compressed file is damaged or incomplete".to_owned()
+        }
+        _ => disk::reason(error),
+    }
 }

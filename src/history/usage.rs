@@ -57,8 +57,9 @@ pub struct UsageSums {
 }
 
 const QUERY: &str = "SELECT p.at, v.provider, v.model, p.input, p.cached, p.cache_write, p.output, p.reasoning, p.cost, \
-    w.agent, r.id, r.thread, r.project, r.branch, r.prompt \
+    w.agent, r.id, r.thread, j.project, r.branch, r.prompt \
     FROM response p JOIN thread w ON w.id = p.thread JOIN thread r ON r.thread = w.root \
+    LEFT JOIN project j ON j.folder = r.folder \
     JOIN service v ON v.id = p.service WHERE p.at >= ?1 AND p.at < ?2";
 
 impl Index {
@@ -112,21 +113,18 @@ fn is_time(key: UsageKey) -> bool {
 
 /// By the first key, then by the second: times in their order, all else by what it cost, then by its tokens.
 fn order(rows: &mut [(Vec<Option<String>>, Sum)], keys: &[UsageKey]) {
-    let mut groups: HashMap<Option<String>, (f64, u64)> = HashMap::new();
+    // In millionths: the sum of fractions depends on their order.
+    let size = |sum: &Sum| ((sum.cost * 1e6).round() as u64, sum.tokens.total());
+    let mut groups: HashMap<Option<String>, (u64, u64)> = HashMap::new();
     for (values, sum) in rows.iter() {
-        let (cost, tokens) = groups.entry(values.first().cloned().flatten()).or_default();
-        *cost += sum.cost;
-        *tokens += sum.tokens.total();
+        let (all, own) = (groups.entry(values.first().cloned().flatten()).or_default(), size(sum));
+        *all = (all.0.saturating_add(own.0), all.1.saturating_add(own.1));
     }
-    let sized = |(cost, tokens): (f64, u64), (of_b, tokens_of_b): (f64, u64)| {
-        of_b.total_cmp(&cost).then(tokens_of_b.cmp(&tokens))
-    };
     rows.sort_by(|(a, of_a), (b, of_b)| {
         let group = |values: &[Option<String>]| groups[&values.first().cloned().flatten()];
-        let own = |sum: &Sum| (sum.cost, sum.tokens.total());
         let mut order = Ordering::Equal;
         for (at, key) in keys.iter().enumerate() {
-            let by_size = || if at == 0 { sized(group(a), group(b)) } else { sized(own(of_a), own(of_b)) };
+            let by_size = || if at == 0 { group(b).cmp(&group(a)) } else { size(of_b).cmp(&size(of_a)) };
             let of_key =
                 if is_time(*key) { a[at].cmp(&b[at]) } else { by_size().then_with(|| a[at].cmp(&b[at])) };
             order = order.then(of_key);

@@ -6,23 +6,24 @@ use super::folder_scan::{FileState, bytes_of};
 use super::index::IndexError;
 use super::prices::cost_of;
 use super::project::project_of;
-use super::update::ReadThread;
+use super::update::{ReadThread, UnreadFile};
 use crate::trace::price_book::PriceBook;
 use codex_session::thread::ThreadId;
 use rusqlite::{OptionalExtension, Transaction, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// What the writer has looked up before.
 pub(super) struct IndexWriter<'b> {
     prices: &'b PriceBook,
-    projects: HashMap<String, String>,
+    /// Folders whose project is in the index.
+    placed: HashSet<String>,
     services: HashMap<Service, i64>,
 }
 
 impl IndexWriter<'_> {
     pub(super) fn new(prices: &PriceBook) -> IndexWriter<'_> {
-        IndexWriter { prices, projects: HashMap::new(), services: HashMap::new() }
+        IndexWriter { prices, placed: HashSet::new(), services: HashMap::new() }
     }
 
     pub(super) fn write(
@@ -32,38 +33,58 @@ impl IndexWriter<'_> {
         read: Option<ReadThread>,
         to: &Transaction,
     ) -> Result<(), IndexError> {
-        let problem = match read {
-            Some(Ok(facts)) => {
-                let thread = thread.map_or("", ThreadId::as_str);
-                remove(thread, to)?;
-                if let Some(facts) = facts {
-                    self.insert(&facts, to)?;
+        let mut problem = None;
+        match read {
+            // It was archived or compressed after the look at its folder: the next look finds it.
+            Some(Err(unread)) if !unread.path.exists() => return Ok(()),
+            Some(read) => {
+                remove(thread.map_or("", ThreadId::as_str), to)?;
+                match read {
+                    Ok(Some(facts)) => self.insert(&facts, to)?,
+                    Ok(None) => {}
+                    Err(unread) => problem = Some(unread),
                 }
-                None
             }
-            Some(Err(problem)) => Some(problem),
-            None => None,
-        };
+            None => {}
+        }
         let mut insert =
             to.prepare_cached("INSERT OR REPLACE INTO file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
         for file in files {
-            let FileState { bytes, modified, inode } = file.state;
-            let problem = problem.as_ref().or(file.problem.as_ref());
+            let FileState { bytes, changed, inode } = file.state;
             let (path, folder) = (bytes_of(&file.path), bytes_of(&file.folder));
             let thread = thread.map(ThreadId::as_str);
-            insert.execute(params![path, folder, bytes, modified, inode.cast_signed(), thread, problem])?;
+            insert.execute(params![
+                path,
+                folder,
+                bytes,
+                changed,
+                inode.cast_signed(),
+                thread,
+                file.problem
+            ])?;
+        }
+        if let Some(thread) = thread {
+            to.prepare_cached("UPDATE file SET problem = NULL WHERE thread = ?1 AND problem IS NOT NULL")?
+                .execute([thread.as_str()])?;
+        }
+        if let Some(UnreadFile { path, reason }) = problem {
+            to.prepare_cached("UPDATE file SET problem = ?2 WHERE path = ?1")?
+                .execute(params![bytes_of(&path), reason])?;
         }
         Ok(())
     }
 
     fn insert(&mut self, facts: &ThreadFacts, to: &Transaction) -> Result<(), IndexError> {
-        let project = facts.folder.as_ref().map(|folder| {
-            let project = || project_of(Path::new(folder)).display().to_string();
-            self.projects.entry(folder.clone()).or_insert_with(project).clone()
-        });
+        if let Some(folder) = &facts.folder
+            && self.placed.insert(folder.clone())
+        {
+            let project = project_of(Path::new(folder)).display().to_string();
+            to.prepare_cached("INSERT OR IGNORE INTO project VALUES (?1, ?2)")?
+                .execute([folder, &project])?;
+        }
         let mut insert = to.prepare_cached(
-            "INSERT INTO thread (thread, parent, path, began, ended, folder, project, branch, prompt, agent, models, \
-             version, status, turns, active_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            "INSERT INTO thread (thread, parent, path, began, ended, folder, branch, prompt, agent, models, version, \
+             status, turns, active_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?;
         let id = insert.insert(params![
             facts.thread.as_str(),
@@ -72,7 +93,6 @@ impl IndexWriter<'_> {
             facts.began.as_millisecond(),
             facts.ended.as_millisecond(),
             facts.folder,
-            project,
             facts.branch,
             facts.prompt,
             facts.agent,
@@ -103,9 +123,10 @@ impl IndexWriter<'_> {
         Ok(())
     }
 
-    /// A transaction that is rolled back takes its services with it.
-    pub(super) fn forget_services(&mut self) {
+    /// A transaction that is rolled back takes its rows with it.
+    pub(super) fn forget_rows(&mut self) {
         self.services.clear();
+        self.placed.clear();
     }
 
     fn service(&mut self, service: &Service, to: &Transaction) -> Result<i64, IndexError> {
@@ -129,6 +150,7 @@ impl IndexWriter<'_> {
 fn remove(thread: &str, to: &Transaction) -> Result<(), IndexError> {
     let statements = [
         "INSERT OR IGNORE INTO stale SELECT root FROM thread WHERE thread = ?1 AND root IS NOT NULL",
+        "INSERT OR IGNORE INTO stale SELECT root FROM thread WHERE parent = ?1 AND root IS NOT NULL",
         "UPDATE thread SET root = NULL WHERE parent = ?1",
         "DELETE FROM response WHERE thread IN (SELECT id FROM thread WHERE thread = ?1)",
         "DELETE FROM thread WHERE thread = ?1",

@@ -26,13 +26,19 @@ impl Salt {
         Salt(bytes)
     }
 
+    /// For texts that leave no file.
+    pub fn random() -> io::Result<Salt> {
+        let mut fresh = [0; LENGTH];
+        File::open("/dev/urandom")?.read_exact(&mut fresh)?;
+        Ok(Salt(fresh))
+    }
+
     /// Reads the file, or creates it with mode 0600. Processes that create it at the same time get the same salt.
     pub fn load_or_create(path: &Path) -> io::Result<Salt> {
         if let Some(salt) = read(path)? {
             return Ok(salt);
         }
-        let mut fresh = [0; LENGTH];
-        File::open("/dev/urandom")?.read_exact(&mut fresh)?;
+        let Salt(fresh) = Salt::random()?;
         let mut temporary = disk::aside(path.parent().unwrap_or(Path::new(".")))?;
         temporary.write_all(&fresh)?;
         disk::sync(temporary.as_file())?;

@@ -5,7 +5,7 @@ use crate::command::CommandError;
 use crate::finish::context::Context;
 use crate::history::index::Index;
 use crate::history::sessions::SessionRow;
-use codex_session::rollout::search::SearchText;
+use codex_session::rollout::search::{SearchBlock, SearchText};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -23,18 +23,20 @@ pub(super) fn matching(
     index: &Index,
     context: &Context,
 ) -> Result<Vec<Listed>, CommandError> {
-    let files = sessions.iter().map(|session| index.files_of(&session.thread));
-    let files: Vec<Vec<PathBuf>> = files.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let mut all = index.files_by_session().map_err(|error| error.to_string())?;
+    let files: Vec<Vec<PathBuf>> =
+        sessions.iter().map(|session| all.remove(&session.thread).unwrap_or_default()).collect();
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let is_enough = || limit.is_some_and(|limit| found.lock().expect("no panic").len() >= limit);
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
+                let mut block = SearchBlock::default();
                 while !is_enough() {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(files) = files.get(at) else { return };
                     let hit = files.iter().find_map(|file| {
-                        let searched = text.find_in(file);
+                        let searched = text.find_in(file, &mut block);
                         searched
                             .inspect_err(|error| tracing::warn!("cannot read {}: {error}", file.display()))
                             .ok()?

@@ -59,9 +59,16 @@ impl SearchText {
         (!text.is_empty()).then_some(SearchText { whole: regex(text)?, part: regex(part)? })
     }
 
-    /// The first place where a file holds the text: what a person, a model or a tool wrote there.
-    pub fn find_in(&self, file: &Path) -> io::Result<Option<String>> {
-        if is_plain(file)? { self.find_in_blocks(File::open(file)?, BLOCK) } else { self.find_in_lines(file) }
+    /// The first place where a file holds the text: what a person, a model or a tool wrote there. `block` is memory that
+    /// searches share, one after the other.
+    pub fn find_in(&self, file: &Path, block: &mut SearchBlock) -> io::Result<Option<String>> {
+        if path::is_compressed(file) || path::may_be_document(file) {
+            return self.find_in_lines(file);
+        }
+        match self.find_in_blocks(File::open(file)?, &mut block.0)? {
+            Searched::Text(found) => Ok(found),
+            Searched::OtherEncoding => self.find_in_lines(file),
+        }
     }
 
     /// Of a compressed file, and of one in another encoding.
@@ -75,8 +82,8 @@ impl SearchText {
         Ok(None)
     }
 
-    fn find_in_blocks(&self, mut file: impl Read, size: usize) -> io::Result<Option<String>> {
-        let (mut block, mut kept) = (vec![0; size], 0);
+    fn find_in_blocks(&self, mut file: impl Read, block: &mut Vec<u8>) -> io::Result<Searched> {
+        let (mut kept, mut is_begin) = (0, true);
         loop {
             if kept == block.len() {
                 // The line is longer than the block.
@@ -87,17 +94,19 @@ impl SearchText {
                 read => read?,
             };
             let filled = kept + read;
+            if is_begin && matches!(block[..filled], [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
+                return Ok(Searched::OtherEncoding);
+            }
+            is_begin &= filled < 2;
             let is_last = read == 0;
             let whole = match memrchr(b'\n', &block[..filled]) {
                 Some(end) if !is_last => end + 1,
                 None if !is_last && filled < LONGEST_LINE => 0,
                 _ => filled,
             };
-            if let Some(found) = self.find_in_block(&block[..whole]) {
-                return Ok(Some(found));
-            }
-            if is_last {
-                return Ok(None);
+            let found = self.find_in_block(&block[..whole]);
+            if found.is_some() || is_last {
+                return Ok(Searched::Text(found));
             }
             block.copy_within(whole..filled, 0);
             kept = filled - whole;
@@ -132,13 +141,20 @@ impl SearchText {
     }
 }
 
-fn is_plain(file: &Path) -> io::Result<bool> {
-    if path::is_compressed(file) || path::may_be_document(file) {
-        return Ok(false);
+enum Searched {
+    Text(Option<String>),
+    /// UTF-16.
+    OtherEncoding,
+}
+
+/// Memory for a search.
+#[derive(Debug)]
+pub struct SearchBlock(Vec<u8>);
+
+impl Default for SearchBlock {
+    fn default() -> SearchBlock {
+        SearchBlock(vec![0; BLOCK])
     }
-    let mut mark = Vec::with_capacity(2);
-    File::open(file)?.take(2).read_to_end(&mut mark)?;
-    Ok(!matches!(&mark[..], b"\xff\xfe" | b"\xfe\xff"))
 }
 
 /// What a person, a model or a tool wrote in a line.
@@ -215,8 +231,11 @@ mod tests {
             assert_eq!(search.find_in_line(line.as_bytes()).is_some(), is_found, "{text} {payload}");
             let many = format!("{{}}\n{line}\n{{\"hello\":1}}");
             for size in [8, 100, BLOCK] {
-                let found = search.find_in_blocks(many.as_bytes(), size).unwrap();
-                assert_eq!(found.is_some(), is_found, "{text} {payload} {size}");
+                let found = search.find_in_blocks(many.as_bytes(), &mut vec![0; size]).unwrap();
+                assert!(
+                    matches!(found, Searched::Text(found) if found.is_some() == is_found),
+                    "{text} {payload} {size}"
+                );
             }
         }
         assert!(SearchText::new("").is_none());
@@ -240,7 +259,8 @@ mod tests {
         for (name, bytes) in files {
             let file = folder.path().join(name);
             std::fs::write(&file, bytes).unwrap();
-            let found = SearchText::new("Found").unwrap().find_in(&file).unwrap();
+            let found =
+                SearchText::new("Found").unwrap().find_in(&file, &mut SearchBlock::default()).unwrap();
             assert_eq!(found.as_deref(), Some("found"), "{}", file.display());
         }
     }
