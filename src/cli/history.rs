@@ -68,7 +68,7 @@ pub struct Usage {
     #[arg(long)]
     pub csv: bool,
     /// End with 1 if more was spent, in US dollars at list price
-    #[arg(long, value_name = "DOLLARS")]
+    #[arg(long, value_name = "DOLLARS", allow_negative_numbers = true)]
     pub fail_over: Option<f64>,
 }
 
@@ -87,7 +87,7 @@ pub enum UsageKey {
 
 #[derive(Debug, Args)]
 pub struct Export {
-    /// A trace id (tr-…), a Codex session id, or the path of a session file
+    /// A trace id (tr-…), a session id or its end, or the path of a session file
     #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
     pub what: OsString,
     /// `md`, `html` (one file that needs no network), or `json`
@@ -122,7 +122,7 @@ pub struct Show {
     /// The newest trace (also without this option)
     #[arg(long, conflicts_with = "what")]
     pub last: bool,
-    /// A trace id (tr-…), a Codex session id, or the path of a session file
+    /// A trace id (tr-…), a session id or its end, or the path of a session file
     #[arg(value_name = "TRACE_ID | SESSION_ID | ROLLOUT_PATH")]
     pub what: Option<OsString>,
     /// As JSON, for other programs

@@ -13,7 +13,7 @@ pub(super) fn run(asked: &Forget, world: &World) -> Result<(), CommandError> {
     let context = super::context(world)?;
     let paths = &context.paths;
     crate::base::log::begin(paths.log());
-    let (trace, thread) = trace_argument::trace(&asked.what, &context)?;
+    let (trace, thread) = trace_argument::trace(&asked.what, paths)?;
     let settings = context.settings();
     let further = settings.further.iter().map(|one| &one.target);
     let targets: Vec<_> = further.chain([&settings.target.value]).collect();

@@ -5,9 +5,9 @@ mod search;
 mod traces;
 
 use super::{CommandError, context, history_index, pager, print_json};
-use crate::base::notice;
 use crate::base::world::World;
 use crate::cli::{List, SessionStatus};
+use crate::history::index::Index;
 use crate::history::project::project_of;
 use crate::history::sessions::{SessionFilter, SessionRow};
 use crate::history::time_range::TimeRange;
@@ -31,30 +31,27 @@ pub(super) fn run(list: &List, world: &World) -> Result<(), CommandError> {
         None => None,
     };
     let context = context(world)?;
-    let index = history_index::open(&context)?;
-    let failed = |error: crate::history::index::IndexError| error.to_string();
     let limit = Some(list.limit).filter(|limit| *limit > 0);
     let (listed, all) = match &search {
         Some(text) => {
-            let sessions = index.sessions(&filter, None).map_err(failed)?;
-            (search::matching(sessions, text, limit, &index, &context)?, None)
+            let question = |index: &Index| Ok((index.sessions(&filter, None)?, index.files_by_session()?));
+            let (sessions, files) = history_index::ask(&context, question)?;
+            (search::matching(sessions, files, text, limit, &context), None)
         }
         None => {
-            let sessions = index.sessions(&filter, limit).map_err(failed)?;
-            let is_cut = limit.is_some_and(|limit| sessions.len() == limit);
-            let all = if is_cut { index.count(&filter).map_err(failed)? } else { sessions.len() };
+            let question = |index: &Index| {
+                let sessions = index.sessions(&filter, limit)?;
+                let is_cut = limit.is_some_and(|limit| sessions.len() == limit);
+                let all = if is_cut { index.count(&filter)? } else { sessions.len() };
+                Ok((sessions, all))
+            };
+            let (sessions, all) = history_index::ask(&context, question)?;
             (sessions.into_iter().map(|session| Listed { session, found: None }).collect(), Some(all))
         }
     };
-    let problems = index.problems().map_err(failed)?;
-    if let Some((path, why)) = problems.first() {
-        let others = match problems.len() {
-            1 => String::new(),
-            count => format!(" (and {} more)", count - 1),
-        };
-        notice::print(&format!("cannot read {}: {why}{others}", path.display()));
-    }
-    let report = ListReport { listed: &listed, all, traces: TracesOfSessions::new(&context), world };
+    let is_filtered = filter.is_any() || search.is_some();
+    let traces = TracesOfSessions::new(&context);
+    let report = ListReport { listed: &listed, all, is_filtered, traces, world };
     if list.json {
         print_json(&report.to_json());
     } else {

@@ -1,6 +1,7 @@
 //! The trace that an argument names, and where it was found: a local store, the spool, or a session file.
 
-use super::{CommandError, trace_argument};
+use super::CommandError;
+use super::trace_argument::{self, Named};
 use crate::claim::thread_record::ThreadRecord;
 use crate::finish::context::Context;
 use crate::finish::gather;
@@ -11,7 +12,6 @@ use crate::queue::{receipts, spool};
 use crate::settings::modes::Content;
 use crate::trace::build::{TraceSource, build_family};
 use codex_session::rollout::files::SessionFiles;
-use codex_session::rollout::path;
 use codex_session::rollout::thread_files::ThreadFiles;
 use codex_session::session::family::Family;
 use codex_session::session::{self, Writer};
@@ -38,28 +38,27 @@ pub(super) fn find(what: Option<&OsStr>, context: &Context) -> Result<(Trace, St
         }
         Some(what) => {
             let text = what.to_string_lossy();
-            let newest = |(trace, thread): (_, Option<ThreadId>)| {
-                thread.map_or(trace, |thread| newest_part(&thread, &context.paths))
-            };
-            let id = trace_argument::by_name(&text, context)?.map(newest).ok_or_else(|| {
+            let named = trace_argument::by_name(&text, context)?.ok_or_else(|| {
                 format!("{text} is neither a trace id (tr-…), a session id, nor a file\n  hint: `codex-traced mlflow list` shows the sessions")
             })?;
-            // A session that no target of this machine has is read from its file.
-            match (stored(id, context), file_of(what, context)?) {
-                (Err(_), Some(file)) => {
-                    Ok((of_rollout(&file, context)?, format!("session file {}", file.display())))
-                }
-                (found, _) => found,
-            }
+            named_by_id(named, context)
         }
     }
 }
 
-/// The session's file in Codex's home; None for the id of a trace.
+/// A session that no target of this machine has is read from its file.
+fn named_by_id(named: Named, context: &Context) -> Result<(Trace, String), CommandError> {
+    let newest = named.thread.map_or(named.trace, |thread| newest_part(&thread, &context.paths));
+    match (stored(newest, context), named.file) {
+        (Err(_), Some(file)) => Ok((of_rollout(&file, context)?, format!("session file {}", file.display()))),
+        (found, _) => found,
+    }
+}
+
+/// The session's file; None for the id of a trace.
 pub(super) fn file_of(what: &OsStr, context: &Context) -> Result<Option<PathBuf>, CommandError> {
     let named = trace_argument::by_name(&what.to_string_lossy(), context)?;
-    let thread = named.and_then(|(_, thread)| thread);
-    Ok(thread.and_then(|thread| path::find(context.home().path(), &thread)))
+    Ok(named.and_then(|named| named.file))
 }
 
 /// The newest version of the trace, from its store or from the spool.

@@ -3,16 +3,15 @@
 use super::text_layout::{Colours, QUIET};
 use anstyle::Style;
 use console::{measure_text_width, truncate_str};
+use std::borrow::Cow;
 
 /// Columns of space between two columns.
 const GAP: usize = 2;
 
-/// The least width of the last column, which takes what the others leave.
-const LEAST: usize = 24;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Side {
     Left,
+    #[default]
     Right,
 }
 
@@ -31,11 +30,37 @@ pub(super) struct Column {
 pub(super) struct Cell {
     pub(super) text: String,
     pub(super) style: Style,
+    /// The end at which a long text is cut.
+    pub(super) cut: Side,
 }
 
 impl From<String> for Cell {
     fn from(text: String) -> Cell {
-        Cell { text, style: Style::new() }
+        Cell { text, ..Cell::default() }
+    }
+}
+
+impl Cell {
+    pub(super) fn with_style(self, style: Style) -> Cell {
+        Cell { style, ..self }
+    }
+
+    /// For paths, which differ at their end.
+    pub(super) fn cut_at_the_left(self) -> Cell {
+        Cell { cut: Side::Left, ..self }
+    }
+
+    fn within(&self, width: usize) -> Cow<'_, str> {
+        if self.cut == Side::Right || measure_text_width(&self.text) <= width {
+            return truncate_str(&self.text, width, "…");
+        }
+        let mut end = self.text.as_str();
+        while measure_text_width(end) + 1 > width {
+            let mut rest = end.chars();
+            rest.next();
+            end = rest.as_str();
+        }
+        Cow::Owned(format!("…{end}"))
     }
 }
 
@@ -50,19 +75,26 @@ impl Column {
     }
 }
 
-/// The titles of the columns that fit, in their order. Columns without any text do not.
-pub(super) fn fitting(columns: &[Column], width: usize) -> Vec<&'static str> {
+/// The titles of the columns that fit, in their order, where the last column has at least `least` of the width. Columns
+/// without any text do not.
+pub(super) fn fitting(columns: &[Column], least: usize, width: usize) -> Vec<&'static str> {
     let mut ranked: Vec<&Column> = columns.iter().filter(|column| !column.is_empty()).collect();
     ranked.sort_by_key(|column| column.rank);
-    let mut room = width.saturating_sub(LEAST);
-    let taken: Vec<&str> = ranked
-        .into_iter()
-        .map_while(|column| {
-            room = room.checked_sub(column.width() + GAP)?;
-            Some(column.title)
-        })
-        .collect();
+    let mut room = width.saturating_sub(least);
+    let mut taken = Vec::new();
+    for column in ranked {
+        if let Some(left) = room.checked_sub(column.width() + GAP) {
+            taken.push(column.title);
+            room = left;
+        }
+    }
     columns.iter().map(|column| column.title).filter(|title| taken.contains(title)).collect()
+}
+
+/// What the columns of these titles leave of the width.
+pub(super) fn rest_of(columns: &[Column], titles: &[&str], width: usize) -> usize {
+    let shown = columns.iter().filter(|column| titles.contains(&column.title));
+    width.saturating_sub(shown.map(|column| column.width() + GAP).sum())
 }
 
 /// The columns of these titles, then `last` in the rest of the width. One line for each row, below a line of titles.
@@ -73,23 +105,26 @@ pub(super) fn render(
     width: usize,
     colours: Colours,
 ) -> String {
-    let shown: Vec<&Column> = columns.iter().filter(|column| titles.contains(&column.title)).collect();
-    let taken: usize = shown.iter().map(|column| column.width() + GAP).sum();
-    let rest = width.saturating_sub(taken).max(1);
+    let shown: Vec<(&Column, usize)> = columns
+        .iter()
+        .filter(|column| titles.contains(&column.title))
+        .map(|column| (column, column.width()))
+        .collect();
+    let rest = rest_of(columns, titles, width).max(1);
     let mut text = String::new();
-    let title = |column: &Column| Cell { text: column.title.to_owned(), style: QUIET };
+    let title = |column: &Column| Cell { text: column.title.to_owned(), style: QUIET, cut: Side::Right };
     for row in 0..=last.cells.len() {
         let cell = |column: &Column| match row.checked_sub(1) {
             Some(row) => column.cells.get(row).cloned().unwrap_or_default(),
             None => title(column),
         };
         let mut line = String::new();
-        for column in &shown {
-            line += &placed(&cell(column), column.width(), column.side, colours);
+        for (column, width) in &shown {
+            line += &placed(&cell(column), *width, column.side, colours);
             line += &" ".repeat(GAP);
         }
-        let Cell { text: end, style } = cell(last);
-        line += &colours.paint(style, &truncate_str(&end, rest, "…"));
+        let end = cell(last);
+        line += &colours.paint(end.style, &end.within(rest));
         text += line.trim_end();
         text.push('\n');
     }
@@ -97,7 +132,7 @@ pub(super) fn render(
 }
 
 fn placed(cell: &Cell, width: usize, side: Side, colours: Colours) -> String {
-    let text = truncate_str(&cell.text, width, "…");
+    let text = cell.within(width);
     let pad = " ".repeat(width.saturating_sub(measure_text_width(&text)));
     let painted = if text.is_empty() { String::new() } else { colours.paint(cell.style, &text) };
     match side {
@@ -131,17 +166,30 @@ mod tests {
             (57, "DAY COST"),
             (44, "DAY COST"),
             (43, "DAY"),
+            (32, "COST"),
             (20, ""),
         ];
         for (width, expected) in table {
-            let titles = fitting(&columns, width);
+            let titles = fitting(&columns, 24, width);
             assert_eq!(titles.join(" "), expected, "{width}");
             let text = render(&columns, &titles, &last, width, Colours::choose(&World::default()));
             assert!(text.lines().all(|line| measure_text_width(line) <= width), "{width}\n{text}");
             assert_eq!(text.lines().count(), 3);
         }
-        let text = render(&columns, &fitting(&columns, 50), &last, 50, Colours::choose(&World::default()));
+        let text =
+            render(&columns, &fitting(&columns, 24, 50), &last, 50, Colours::choose(&World::default()));
         assert_eq!(text.lines().next(), Some("DAY           COST  PROMPT"));
         assert_eq!(text.lines().nth(1), Some("2026-11-01   $1.00  first"));
+    }
+
+    #[test]
+    fn a_path_is_cut_at_its_beginning() {
+        let cell = Cell::from("/home/me/project".to_owned());
+        assert_eq!(cell.within(9), "/home/me…");
+        let table = [(16, "/home/me/project"), (9, "…/project"), (4, "…ect"), (1, "…")];
+        for (width, expected) in table {
+            assert_eq!(cell.clone().cut_at_the_left().within(width), expected, "{width}");
+        }
+        assert_eq!(Cell::from("~/日本語".to_owned()).cut_at_the_left().within(6), "…本語");
     }
 }

@@ -9,6 +9,11 @@ pub(super) fn dollars(cost: f64) -> String {
     format!("${}.{:02}", grouped(cents / 100), cents % 100)
 }
 
+/// Dollars without what binary fractions add to a sum.
+pub(super) fn in_millionths(dollars: f64) -> f64 {
+    (dollars * 1e6).round() / 1e6
+}
+
 /// `999`, `37.5k`, `1.2M`, `3.4G`.
 pub(super) fn tokens(count: u64) -> String {
     let scaled = |unit: u64, name: &str| {

@@ -2,11 +2,11 @@
 
 mod report;
 
-use super::{CommandError, context, history_index, print, print_json};
+use super::{CommandError, context, history_index, pager, print, print_json};
 use crate::base::notice;
 use crate::base::world::World;
 use crate::cli::{Usage, UsageKey};
-use crate::command::units::dollars;
+use crate::command::units::{dollars, grouped};
 use crate::history::time_range::TimeRange;
 use crate::history::usage::UsageSums;
 use jiff::tz::TimeZone;
@@ -20,15 +20,15 @@ pub(super) fn run(usage: &Usage, world: &World) -> Result<ChildExit, CommandErro
     check(usage)?;
     let range = TimeRange::from_options(usage.since.as_deref(), usage.until.as_deref())?;
     let context = context(world)?;
-    let index = history_index::open(&context)?;
-    let sums = index.usage(&usage.by, range, &TimeZone::system()).map_err(|error| error.to_string())?;
+    let zone = TimeZone::system();
+    let sums = history_index::ask(&context, |index| index.usage(&usage.by, range, &zone))?;
     let report = UsageReport { keys: &usage.by, range, sums: &sums, world };
     if usage.json {
         print_json(&report.to_json());
     } else if usage.csv {
         print(&report.to_csv());
     } else {
-        print(&report.to_text());
+        pager::print(&report.to_text(), world);
     }
     Ok(usage.fail_over.map_or(ChildExit::Code(0), |limit| judge(limit, &sums)))
 }
@@ -55,7 +55,7 @@ fn check(usage: &Usage) -> Result<(), CommandError> {
 fn judge(limit: f64, sums: &UsageSums) -> ChildExit {
     let total = &sums.total;
     if total.unpriced > 0 {
-        notice::print(&format!("{} tokens have no price, and are not in the sum", total.unpriced));
+        notice::print(&format!("{} tokens have no price, and are not in the sum", grouped(total.unpriced)));
     }
     if total.cost <= limit {
         return ChildExit::Code(0);

@@ -17,6 +17,8 @@ pub struct Context<'w> {
     pub paths: Paths,
     settings: OnceLock<Settings>,
     redactor: OnceLock<Redactor>,
+    /// With a salt of this process.
+    passing_redactor: OnceLock<Redactor>,
     prices: OnceLock<LoadedPrices>,
 }
 
@@ -27,6 +29,7 @@ impl<'w> Context<'w> {
             paths: Paths::new(home),
             settings: OnceLock::new(),
             redactor: OnceLock::new(),
+            passing_redactor: OnceLock::new(),
             prices: OnceLock::new(),
         }
     }
@@ -93,6 +96,15 @@ impl<'w> Context<'w> {
         let salt = Salt::load_or_create(&self.paths.salt())?;
         // One thread of an import makes it, and the others wait.
         Ok(self.redactor.get_or_init(|| Redactor::from_config(&self.settings().file, salt)))
+    }
+
+    /// For texts that leave no file: where the salt cannot be kept, with a salt of this process.
+    pub fn redactor_for_output(&self) -> &Redactor {
+        let passing = || {
+            let salt = Salt::random().unwrap_or_else(|_| Salt::new([0; 32]));
+            Redactor::from_config(&self.settings().file, salt)
+        };
+        self.redactor().unwrap_or_else(|_| self.passing_redactor.get_or_init(passing))
     }
 }
 

@@ -41,9 +41,8 @@ impl Changes {
             .prepare("SELECT path, digest FROM folder")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        let mut changes = Changes::default();
-        changes.unreadable =
-            scan.unreadable.into_iter().map(|(path, why)| (path, disk::reason(&why))).collect();
+        let unreadable = scan.unreadable.into_iter().map(|(path, why)| (path, disk::reason(&why))).collect();
+        let mut changes = Changes { unreadable, ..Changes::default() };
         for ScannedFolder { path, digest } in scan.folders {
             if known.remove(bytes_of(&path)) == Some(digest) {
                 continue;

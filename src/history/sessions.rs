@@ -88,7 +88,8 @@ impl Index {
     pub fn session_named(&self, part: &str) -> Result<Result<SessionRow, usize>, IndexError> {
         let query = format!(
             "SELECT {COLUMNS} FROM {TABLES} \
-             WHERE s.root = ?1 OR substr(s.root, -length(?1)) = ?1 OR substr(s.root, 1, length(?1)) = ?1"
+             WHERE s.root = ?1 OR lower(substr(s.root, -length(?1))) = lower(?1) \
+             OR lower(substr(s.root, 1, length(?1))) = lower(?1)"
         );
         let mut statement = self.connection.prepare(&query)?;
         let rows = statement.query_map(params![part], SessionRow::from_row)?;
@@ -169,6 +170,11 @@ impl SessionRow {
 }
 
 impl SessionFilter {
+    /// Whether it leaves out any session.
+    pub fn is_any(&self) -> bool {
+        self.is_of_threads() || self.model.is_some() || self.range != TimeRange::default()
+    }
+
     /// Whether it asks for what is not in the table `session`.
     fn is_of_threads(&self) -> bool {
         self.within.is_some() || self.status.is_some()

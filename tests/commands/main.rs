@@ -4,6 +4,7 @@ mod enable;
 mod export;
 mod follow;
 mod history;
+mod history_index;
 mod import;
 mod json;
 mod prices;

@@ -5,7 +5,7 @@ use super::traces::TracesOfSessions;
 use crate::base::world::World;
 use crate::command::table::{Cell, Column, Side, fitting, render};
 use crate::command::text_layout::{Colours, DOUBTFUL, GOOD, QUIET, WRONG, counted, output_width};
-use crate::command::units::{active, dollars, tokens};
+use crate::command::units::{active, dollars, in_millionths, tokens};
 use crate::history::project::shortened;
 use crate::history::sessions::SessionRow;
 use anstyle::Style;
@@ -15,6 +15,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+/// Columns that a prompt has at least.
+const LEAST_PROMPT: usize = 24;
+
 /// Characters at the end of a session's id: the beginning is a time, which many sessions share.
 const ID: usize = 8;
 
@@ -22,6 +25,7 @@ pub(super) struct ListReport<'a> {
     pub(super) listed: &'a [Listed],
     /// How many sessions there are without a limit; None where that is not known.
     pub(super) all: Option<usize>,
+    pub(super) is_filtered: bool,
     pub(super) traces: TracesOfSessions<'a>,
     pub(super) world: &'a World,
 }
@@ -32,7 +36,7 @@ impl ListReport<'_> {
             let places = self.traces.of(&session.thread);
             json!({
                 "id": session.thread,
-                "path": session.path,
+                "path": session.path.to_string_lossy(),
                 "began": session.began,
                 "ended": session.ended,
                 "folder": session.folder,
@@ -52,7 +56,7 @@ impl ListReport<'_> {
                 "output_tokens": session.tokens.output,
                 "reasoning_output_tokens": session.tokens.reasoning_output,
                 "total_tokens": session.tokens.total(),
-                "cost": session.cost,
+                "cost": in_millionths(session.cost),
                 "unpriced_tokens": session.unpriced,
                 "traces": places.traces,
                 "waits": places.waits,
@@ -63,11 +67,12 @@ impl ListReport<'_> {
 
     pub(super) fn to_text(&self) -> String {
         if self.listed.is_empty() {
-            return "no session\n".to_owned();
+            let which = if self.is_filtered { "no session is like that" } else { "no session" };
+            return format!("{which}\n");
         }
         let (width, colours) = (output_width(self.world), Colours::choose(self.world));
         let columns = self.columns();
-        let titles = fitting(&columns, width);
+        let titles = fitting(&columns, LEAST_PROMPT, width);
         let has_status = titles.contains(&"STATUS");
         let prompts = Column {
             title: "PROMPT",
@@ -116,23 +121,21 @@ impl ListReport<'_> {
         let plain = |text: Option<&str>| Cell::from(in_one_line(text.unwrap_or_default()));
         vec![
             column("LAST", Side::Left, 0, 16, &|it| Cell::from(time_text(it.ended, &zone))),
-            column("STATUS", Side::Left, 5, 11, &|it| Cell {
-                text: it.status.clone(),
-                style: style_of(&it.status),
+            column("STATUS", Side::Left, 5, 11, &|it| {
+                Cell::from(it.status.clone()).with_style(style_of(&it.status))
             }),
-            column("SESSION", Side::Left, 2, 16, &|it| Cell { text: short_id(&it.thread), style: QUIET }),
+            column("SESSION", Side::Left, 2, 16, &|it| Cell::from(short_id(&it.thread)).with_style(QUIET)),
             column("TURNS", Side::Right, 6, 6, &|it| Cell::from(it.turns.to_string())),
             column("WORK", Side::Right, 4, 8, &|it| Cell::from(active(it.active_ms))),
             column("TOKENS", Side::Right, 3, 8, &|it| Cell::from(tokens_of(it))),
             column("COST", Side::Right, 1, 12, &cost_of),
             column("MODEL", Side::Left, 7, 24, &|it| plain(Some(&it.models.join(", ")))),
             column("FOLDER", Side::Left, 8, 32, &|it| {
-                plain(it.folder.as_deref().map(|folder| shortened(folder, home)).as_deref())
+                plain(it.folder.as_deref().map(|folder| shortened(folder, home)).as_deref()).cut_at_the_left()
             }),
             column("BRANCH", Side::Left, 9, 24, &|it| plain(it.branch.as_deref())),
-            column("TRACE", Side::Left, 10, 28, &|it| Cell {
-                text: self.traces.of(&it.thread).short(),
-                style: QUIET,
+            column("TRACE", Side::Left, 10, 28, &|it| {
+                Cell::from(self.traces.of(&it.thread).short()).with_style(QUIET)
             }),
         ]
     }
@@ -158,8 +161,8 @@ fn cost_of(session: &SessionRow) -> Cell {
     match session.unpriced {
         0 if session.tokens.total() == 0 => Cell::default(),
         0 => Cell::from(dollars(session.cost)),
-        unpriced if unpriced == session.tokens.total() => Cell { text: "?".to_owned(), style: DOUBTFUL },
-        _ => Cell { text: format!("{}+?", dollars(session.cost)), style: DOUBTFUL },
+        unpriced if unpriced == session.tokens.total() => Cell::from("?".to_owned()).with_style(DOUBTFUL),
+        _ => Cell::from(format!("{}+?", dollars(session.cost))).with_style(DOUBTFUL),
     }
 }
 
@@ -179,6 +182,6 @@ fn prompt_of(one: &Listed, has_status: bool) -> Cell {
     let prompt = prompt.split_whitespace().collect::<Vec<_>>().join(" ");
     match has_status || status == "completed" {
         true => Cell::from(prompt),
-        false => Cell { text: format!("{status}: {prompt}"), style: style_of(status) },
+        false => Cell::from(format!("{status}: {prompt}")).with_style(style_of(status)),
     }
 }

@@ -1,11 +1,10 @@
 //! The sessions whose files hold a text, looked for on all processors.
 
 use super::Listed;
-use crate::command::CommandError;
 use crate::finish::context::Context;
-use crate::history::index::Index;
 use crate::history::sessions::SessionRow;
 use codex_session::rollout::search::{SearchBlock, SearchText};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -15,15 +14,14 @@ use std::thread;
 /// Bytes of the found text before and after the match.
 const AROUND: usize = 80;
 
-/// The first `limit` sessions that hold the text, in their order.
+/// The first `limit` sessions that hold the text, in their order. `all`: the files of each session.
 pub(super) fn matching(
     sessions: Vec<SessionRow>,
+    mut all: HashMap<String, Vec<PathBuf>>,
     text: &SearchText,
     limit: Option<usize>,
-    index: &Index,
     context: &Context,
-) -> Result<Vec<Listed>, CommandError> {
-    let mut all = index.files_by_session().map_err(|error| error.to_string())?;
+) -> Vec<Listed> {
     let files: Vec<Vec<PathBuf>> =
         sessions.iter().map(|session| all.remove(&session.thread).unwrap_or_default()).collect();
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -52,13 +50,13 @@ pub(super) fn matching(
     found.sort_unstable_by_key(|(at, _)| *at);
     found.truncate(limit.unwrap_or(usize::MAX));
     let mut sessions: Vec<Option<SessionRow>> = sessions.into_iter().map(Some).collect();
-    let redactor = context.redactor().map_err(|error| error.to_string())?;
+    let redactor = context.redactor_for_output();
     let listed = found.into_iter().filter_map(|(at, hit)| {
         // Redacted before it is cut: no rule recognizes half a secret.
         let hit = redactor.text(&hit).unwrap_or(hit);
         Some(Listed { session: sessions[at].take()?, found: Some(excerpt(&hit, text.place_in(&hit))) })
     });
-    Ok(listed.collect())
+    listed.collect()
 }
 
 /// The text around the match; its beginning where the match was redacted.

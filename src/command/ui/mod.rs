@@ -22,13 +22,18 @@ pub(super) use server::command_line;
 use server::{MlflowServer, ServerEnd};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 pub(super) fn run(ui: &Ui, world: &World) -> Result<ChildExit, CommandError> {
     let context = context(world)?;
     let paths = &context.paths;
     let trace = match &ui.what {
-        Some(what) => Some(trace_argument::trace(what, &context)?.0),
+        Some(what) if Path::new(what).is_file() => Some(trace_argument::trace(what, paths)?.0),
+        Some(what) => match trace_argument::by_name(&what.to_string_lossy(), &context)? {
+            Some(named) => Some(named.trace),
+            None => Some(trace_argument::trace(what, paths)?.0),
+        },
         None => last_trace(paths, context.settings().roles()),
     };
     let page = TracePage::choose(trace, paths, context.settings().roles());

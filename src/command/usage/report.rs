@@ -3,9 +3,9 @@
 use super::name_of;
 use crate::base::world::World;
 use crate::cli::UsageKey;
-use crate::command::table::{Cell, Column, Side, fitting, render};
+use crate::command::table::{Cell, Column, Side, fitting, render, rest_of};
 use crate::command::text_layout::{Colours, DOUBTFUL, NAME, QUIET, output_width};
-use crate::command::units::{dollars, grouped, tokens};
+use crate::command::units::{dollars, grouped, in_millionths, tokens};
 use crate::history::project::shortened;
 use crate::history::time_range::TimeRange;
 use crate::history::usage::{Sum, UsageSums};
@@ -15,6 +15,9 @@ use serde_json::{Map, Value, json};
 
 /// Columns of the longest bar.
 const BAR: usize = 24;
+
+/// Shorter bars show nothing.
+const SHORTEST_BAR: usize = 4;
 
 /// Eighths of a column, from none to seven.
 const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
@@ -92,8 +95,8 @@ impl UsageReport<'_> {
         }
         let (width, colours) = (output_width(self.world), Colours::choose(self.world));
         let columns = self.columns();
-        let titles = fitting(&columns, width);
-        let bars = self.bars();
+        let titles = fitting(&columns, 0, width);
+        let bars = self.bars(rest_of(&columns, &titles, width).min(BAR));
         let mut text = render(&columns, &titles, &bars, width, colours);
         for (provider, model, sum) in &self.sums.unpriced {
             let model = in_one_line(model.as_deref().unwrap_or("a model that Codex did not record"));
@@ -117,7 +120,7 @@ impl UsageReport<'_> {
         let figure = |title, rank, cell: &dyn Fn(&Sum) -> String| {
             let last = self.sums.rows.len();
             let style = |at| if at == last { NAME } else { anstyle::Style::new() };
-            let cells = self.sums().enumerate().map(|(at, sum)| Cell { text: cell(sum), style: style(at) });
+            let cells = self.sums().enumerate().map(|(at, sum)| Cell::from(cell(sum)).with_style(style(at)));
             Column { title, side: Side::Right, rank, most: 12, cells: cells.collect() }
         };
         columns.extend([
@@ -135,8 +138,10 @@ impl UsageReport<'_> {
     fn key_column(&self, at: usize, key: UsageKey) -> Column {
         let home = self.world.home.as_deref();
         let shown = |value: Option<&str>| match (key, value) {
-            (_, None) => Cell { text: "(none)".to_owned(), style: QUIET },
-            (UsageKey::Project, Some(folder)) => Cell::from(in_one_line(&shortened(folder, home))),
+            (_, None) => Cell::from("(none)".to_owned()).with_style(QUIET),
+            (UsageKey::Project, Some(folder)) => {
+                Cell::from(in_one_line(&shortened(folder, home))).cut_at_the_left()
+            }
             (UsageKey::Session, Some(id)) => {
                 let prompt = self.sums.prompts.get(id).map(|prompt| in_one_line(prompt)).unwrap_or_default();
                 let start = id.char_indices().rev().nth(7).map_or(0, |(at, _)| at);
@@ -146,7 +151,7 @@ impl UsageReport<'_> {
         };
         let mut cells: Vec<Cell> =
             self.sums.rows.iter().map(|(values, _): &Row| shown(values[at].as_deref())).collect();
-        cells.push(Cell { text: if at == 0 { "total".to_owned() } else { String::new() }, style: NAME });
+        cells.push(Cell::from(if at == 0 { "total".to_owned() } else { String::new() }).with_style(NAME));
         let title = match key {
             UsageKey::Day => "DAY",
             UsageKey::Week => "WEEK",
@@ -161,12 +166,13 @@ impl UsageReport<'_> {
     }
 
     /// By cost; by tokens where nothing has a price.
-    fn bars(&self) -> Column {
+    fn bars(&self, longest: usize) -> Column {
         let is_priced = self.sums.total.cost > 0.0;
         let size = |sum: &Sum| if is_priced { sum.cost } else { sum.tokens.total() as f64 };
         let most = self.sums.rows.iter().map(|(_, sum)| size(sum)).fold(0.0, f64::max);
         let style = AnsiColor::Cyan.on_default();
-        let bars = self.sums.rows.iter().map(|(_, sum)| Cell { text: bar(size(sum), most), style });
+        let bars =
+            self.sums.rows.iter().map(|(_, sum)| Cell::from(bar(size(sum), most, longest)).with_style(style));
         Column {
             title: "",
             side: Side::Left,
@@ -193,11 +199,6 @@ fn figures(sum: &Sum) -> Map<String, Value> {
     FIGURES.into_iter().map(str::to_owned).zip(values).collect()
 }
 
-/// Without what binary fractions add to a sum.
-fn in_millionths(dollars: f64) -> f64 {
-    (dollars * 1e6).round() / 1e6
-}
-
 /// `?` where not all tokens have a price.
 fn cost_of(sum: &Sum) -> String {
     match sum.unpriced {
@@ -208,11 +209,11 @@ fn cost_of(sum: &Sum) -> String {
 }
 
 /// At least a part of a column for what is not zero.
-fn bar(size: f64, most: f64) -> String {
-    if size <= 0.0 || most <= 0.0 {
+fn bar(size: f64, most: f64, longest: usize) -> String {
+    if size <= 0.0 || most <= 0.0 || longest < SHORTEST_BAR {
         return String::new();
     }
-    let eighths = ((size / most * (BAR * PARTS.len()) as f64).round() as usize).max(1);
+    let eighths = ((size / most * (longest * PARTS.len()) as f64).round() as usize).max(1);
     "█".repeat(eighths / PARTS.len()) + PARTS[eighths % PARTS.len()]
 }
 
@@ -230,11 +231,11 @@ mod tests {
     fn a_bar_is_as_long_as_its_part_of_the_longest() {
         let table = [(1.0, 1.0, "█".repeat(24)), (0.5, 1.0, "█".repeat(12)), (0.0, 1.0, String::new())];
         for (size, most, expected) in table {
-            assert_eq!(bar(size, most), expected);
+            assert_eq!(bar(size, most, 24), expected);
         }
-        assert_eq!(bar(1e-9, 1.0), "▏");
-        assert_eq!(bar(1.5, 24.0), "█▌");
-        assert_eq!(bar(0.0, 0.0), "");
+        assert_eq!(bar(1e-9, 1.0, 24), "▏");
+        assert_eq!(bar(1.5, 24.0, 24), "█▌");
+        assert_eq!([bar(0.0, 0.0, 24), bar(1.0, 1.0, 3)], ["", ""]);
     }
 
     #[test]
