@@ -16,6 +16,9 @@ use serde_json::{Map, Value, json};
 /// Columns of the longest bar.
 const BAR: usize = 24;
 
+/// Columns of an output without a bar.
+const NARROW: usize = 60;
+
 /// Shorter bars show nothing.
 const SHORTEST_BAR: usize = 4;
 
@@ -95,7 +98,7 @@ impl UsageReport<'_> {
         }
         let (width, colours) = (output_width(self.world), Colours::choose(self.world));
         let columns = self.columns();
-        let titles = fitting(&columns, 0, width);
+        let titles = fitting(&columns, room_for_bars(width), width);
         let bars = self.bars(rest_of(&columns, &titles, width).min(BAR));
         let mut text = render(&columns, &titles, &bars, width, colours);
         for (provider, model, sum) in &self.sums.unpriced {
@@ -181,6 +184,11 @@ impl UsageReport<'_> {
             cells: bars.chain([Cell::default()]).collect(),
         }
     }
+}
+
+/// Figures come first where there is little room.
+fn room_for_bars(width: usize) -> usize {
+    if width < NARROW { 0 } else { (width / 6).min(BAR) }
 }
 
 fn figures(sum: &Sum) -> Map<String, Value> {
