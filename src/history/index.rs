@@ -1,13 +1,15 @@
 //! The index on disk: a SQLite database that is made anew where it is damaged, or another version's.
 
 use common::disk;
+use common::printable::hex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use sha2::{Digest, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Raised when the schema or the meaning of a column changes.
-const VERSION: i32 = 1;
+/// What another schema holds is made anew.
+const SCHEMA: &str = include_str!("schema.sql");
 
 /// Longest wait for another process's write.
 const BUSY: Duration = Duration::from_secs(30);
@@ -120,24 +122,27 @@ impl Index {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let query = "SELECT EXISTS (SELECT 1 FROM sqlite_schema)";
         if !transaction.query_row(query, [], |row| row.get(0))? {
-            transaction.execute_batch(include_str!("schema.sql"))?;
-            transaction.execute("INSERT INTO fact VALUES (?1, ?2)", [MAKER, maker])?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.execute_batch(SCHEMA)?;
+            transaction.execute("INSERT INTO fact VALUES (?1, ?2)", [MAKER, &made_by(maker)])?;
         }
         transaction.commit()?;
         Ok(())
     }
 
     fn is_made_by(&self, maker: &str) -> Result<bool, IndexError> {
-        let version: i32 = self.connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version != VERSION {
+        let has_facts = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'fact')";
+        if !self.connection.query_row(has_facts, [], |row| row.get(0))? {
             return Ok(false);
         }
         let query = "SELECT value FROM fact WHERE name = ?1";
-        let made_by: Option<String> =
+        let before: Option<String> =
             self.connection.query_row(query, [MAKER], |row| row.get(0)).optional()?;
-        Ok(made_by.as_deref() == Some(maker))
+        Ok(before.is_some_and(|before| before == made_by(maker)))
     }
+}
+
+fn made_by(maker: &str) -> String {
+    format!("{maker}; schema {}", hex(&Sha256::digest(SCHEMA)))
 }
 
 #[cfg(test)]
@@ -147,7 +152,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_damaged_index_and_that_of_another_version_are_made_anew() {
+    fn a_damaged_index_and_that_of_another_maker_are_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mlflow/history.db");
         let rows = |index: &Index| -> i64 {
@@ -164,8 +169,8 @@ mod tests {
         let index = open("two");
         assert_eq!(rows(&index), 0, "damaged");
         fill(&index);
-        index.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        index.connection.execute_batch("DROP TABLE fact").unwrap();
         drop(index);
-        assert_eq!(rows(&open("two")), 0, "of another version");
+        assert_eq!(rows(&open("two")), 0, "of another schema");
     }
 }

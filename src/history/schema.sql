@@ -1,4 +1,4 @@
--- The index of sessions. A cache: another version of it is made anew, from the session files.
+-- The index of sessions. A cache: one with another schema is made anew, from the session files.
 -- Times are milliseconds since 1970, paths are bytes.
 CREATE TABLE folder (
     path BLOB PRIMARY KEY,
