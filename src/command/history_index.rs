@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How long a command waits without a word for another one that reads the session files.
 const SILENT: Duration = Duration::from_millis(300);
 
+/// A reading that takes longer shows its progress in a log.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// A first reading of a large home takes minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -65,7 +68,7 @@ fn answer_of<T>(
     question: &impl Fn(&Index) -> Result<T, IndexError>,
 ) -> Result<T, IndexError> {
     let unreadable = index.update(sources, |sessions| {
-        let progress = Progress::choose(context.world, sessions);
+        let progress = Progress::choose(context.world, sessions, QUIET);
         Box::new(move || progress.one_more())
     })?;
     let answer = question(&index)?;

@@ -4,7 +4,7 @@ use crate::base::notice;
 use crate::base::world::World;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Work on at most this many sessions shows no progress.
 pub(super) const FEW: usize = 20;
@@ -19,16 +19,17 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) enum Progress {
     Silent,
     Bar(ProgressBar),
-    Lines { done: Cell<usize>, of: usize },
+    Lines { done: Cell<usize>, of: usize, quiet_until: Instant },
 }
 
 impl Progress {
-    pub(super) fn choose(world: &World, sessions: usize) -> Progress {
+    /// `quiet`: for how long a log gets no line.
+    pub(super) fn choose(world: &World, sessions: usize, quiet: Duration) -> Progress {
         if sessions <= FEW {
             return Progress::Silent;
         }
         if !world.stderr_is_terminal {
-            return Progress::Lines { done: Cell::new(0), of: sessions };
+            return Progress::Lines { done: Cell::new(0), of: sessions, quiet_until: Instant::now() + quiet };
         }
         let bar = ProgressBar::new(sessions as u64);
         let style =
@@ -42,9 +43,9 @@ impl Progress {
         match self {
             Progress::Silent => {}
             Progress::Bar(bar) => bar.inc(1),
-            Progress::Lines { done, of } => {
+            Progress::Lines { done, of, quiet_until } => {
                 let before = done.replace(done.get() + 1);
-                if is_logged(before, *of) {
+                if is_logged(before, *of) && Instant::now() >= *quiet_until {
                     notice::print(&format!("{} of {of} sessions", done.get()));
                 }
             }

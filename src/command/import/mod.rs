@@ -19,6 +19,7 @@ use crate::settings::Settings;
 use launch::exit::ChildExit;
 use nix::libc::SIGINT;
 use select::Selection;
+use std::time::Duration;
 use work::{ImportOutcome, ImportRun};
 
 pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, CommandError> {
@@ -69,7 +70,7 @@ fn begin(
         since,
         is_dry_run: import.dry_run,
     };
-    let progress = Progress::choose(world, selection.threads.len());
+    let progress = Progress::choose(world, selection.threads.len(), Duration::ZERO);
     let outcomes = run.run(&selection.threads, || progress.one_more());
     drop(progress);
     let (text, is_well) = report::render(&outcomes, &selection, import.dry_run);

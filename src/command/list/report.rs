@@ -72,7 +72,7 @@ impl ListReport<'_> {
         }
         let (width, colours) = (output_width(self.world), Colours::choose(self.world));
         let columns = self.columns();
-        let titles = fitting(&columns, LEAST_PROMPT, width);
+        let titles = fitting(&columns, LEAST_PROMPT.min(width * 3 / 10), width);
         let has_status = titles.contains(&"STATUS");
         let prompts = Column {
             title: "PROMPT",
