@@ -65,15 +65,15 @@ impl Changes {
             changes.folders.push((path, None));
         }
         // A thread that ran when it was read may have lost its writer since, and what could not be read may be readable now.
-        let again: Vec<String> = connection
+        let again: Vec<Option<String>> = connection
             .prepare(
                 "SELECT thread FROM thread WHERE status = 'running' \
-                 UNION SELECT thread FROM file WHERE problem IS NOT NULL AND thread IS NOT NULL",
+                 UNION ALL SELECT thread FROM file WHERE problem IS NOT NULL",
             )?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        for thread in again {
-            changes.threads.entry(ThreadId::from_meta(&thread)).or_default();
+        for thread in again.into_iter().flatten().filter_map(|thread| ThreadId::from_meta(&thread)) {
+            changes.threads.entry(Some(thread)).or_default();
         }
         Ok(changes)
     }
