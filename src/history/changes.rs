@@ -1,11 +1,12 @@
 //! Which threads have files that are new, changed or gone, by the folders' digests and the files' states.
 
-use super::folder_scan::{FileState, Scan, ScannedFile, ScannedFolder, bytes_of, files_in};
+use super::folder_listing::FolderListing;
+use super::folder_scan::{FileState, ScannedFile, ScannedFolder, bytes_of, files_in, scan};
 use super::index::IndexError;
 use codex_session::rollout::files::SessionFiles;
 use codex_session::thread::ThreadId;
 use common::disk;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, params};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -27,8 +28,34 @@ pub(super) struct Changes {
     pub(super) gone: Vec<Vec<u8>>,
     /// Folders that cannot be read, and why.
     pub(super) unreadable: Vec<(PathBuf, String)>,
-    /// Digests of folders that have changed; None for one that is gone.
-    pub(super) folders: Vec<(PathBuf, Option<i64>)>,
+    pub(super) folders: Vec<FolderChange>,
+}
+
+/// What the index is to keep of a folder.
+pub(super) enum FolderChange {
+    /// Without a listing where that is unchanged.
+    Seen {
+        path: PathBuf,
+        listing: Option<FolderListing>,
+        digest: i64,
+    },
+    Gone(PathBuf),
+}
+
+impl FolderChange {
+    pub(super) fn write(&self, to: &Transaction) -> Result<(), IndexError> {
+        match self {
+            FolderChange::Seen { path, listing: Some(FolderListing { changed, entries }), digest } => {
+                let row = params![bytes_of(path), digest, changed, entries];
+                to.execute("INSERT OR REPLACE INTO folder VALUES (?1, ?2, ?3, ?4)", row)?
+            }
+            FolderChange::Seen { path, listing: None, digest } => {
+                to.execute("UPDATE folder SET digest = ?2 WHERE path = ?1", params![bytes_of(path), digest])?
+            }
+            FolderChange::Gone(path) => to.execute("DELETE FROM folder WHERE path = ?1", [bytes_of(path)])?,
+        };
+        Ok(())
+    }
 }
 
 impl Changes {
@@ -36,24 +63,35 @@ impl Changes {
         self.threads.is_empty() && self.gone.is_empty() && self.folders.is_empty()
     }
 
-    pub(super) fn find(connection: &Connection, scan: Scan) -> Result<Changes, IndexError> {
-        let mut known: HashMap<Vec<u8>, i64> = connection
-            .prepare("SELECT path, digest FROM folder")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
+    /// Looks at the folders of sessions.
+    pub(super) fn find(connection: &Connection, roots: &[PathBuf]) -> Result<Changes, IndexError> {
+        let (mut known, mut listings) = (HashMap::new(), HashMap::new());
+        let mut query = connection.prepare("SELECT path, digest, changed, entries FROM folder")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let path: Vec<u8> = row.get(0)?;
+            known.insert(path.clone(), row.get::<_, i64>(1)?);
+            listings.insert(path, FolderListing { changed: row.get(2)?, entries: row.get(3)? });
+        }
+        let scan = scan(roots, &listings);
         let unreadable = scan.unreadable.into_iter().map(|(path, why)| (path, disk::reason(&why))).collect();
         let mut changes = Changes { unreadable, ..Changes::default() };
-        for ScannedFolder { path, digest } in scan.folders {
-            if known.remove(bytes_of(&path)) == Some(digest) {
+        for ScannedFolder { path, listing, digest } in scan.folders {
+            let before = known.remove(bytes_of(&path));
+            let listing = listing.filter(|listing| listings.get(bytes_of(&path)) != Some(listing));
+            if before == Some(digest) && listing.is_none() {
                 continue;
             }
-            match files_in(&path) {
-                Ok(files) => {
-                    changes.compare(&path, &files, connection)?;
-                    changes.folders.push((path, Some(digest)));
+            if before != Some(digest) {
+                match files_in(&path) {
+                    Ok(files) => changes.compare(&path, &files, connection)?,
+                    Err(why) => {
+                        changes.unreadable.push((path, disk::reason(&why)));
+                        continue;
+                    }
                 }
-                Err(why) => changes.unreadable.push((path, disk::reason(&why))),
             }
+            changes.folders.push(FolderChange::Seen { path, listing, digest });
         }
         for folder in known.into_keys() {
             let path = PathBuf::from(OsStr::from_bytes(&folder));
@@ -62,7 +100,7 @@ impl Changes {
                 continue;
             }
             changes.compare(&path, &[], connection)?;
-            changes.folders.push((path, None));
+            changes.folders.push(FolderChange::Gone(path));
         }
         // A thread that ran when it was read may have lost its writer since, and what could not be read may be readable now.
         let again: Vec<Option<String>> = connection

@@ -1,11 +1,12 @@
 //! Looks at all session files by their sizes and times alone: a hundred thousand of them for each `list`.
 
+use super::folder_listing::{EntryKind, FolderListing};
 use codex_session::rollout::files::may_be_session;
-use nix::dir::{Dir, Type};
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, stat};
-use std::collections::HashSet;
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, stat};
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -23,10 +24,12 @@ pub(super) struct Scan {
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
 }
 
-/// A folder with files that may be of sessions.
+/// A folder with files that may be of sessions, or with folders.
 #[derive(Debug)]
 pub(super) struct ScannedFolder {
     pub(super) path: PathBuf,
+    /// None where it is that of the index.
+    pub(super) listing: Option<FolderListing>,
     /// The same for the same files in any order. Another version of Rust may compute another one: then the folder's files
     /// are compared one by one.
     pub(super) digest: i64,
@@ -54,8 +57,8 @@ impl FileState {
     }
 }
 
-/// All folders at or below these that hold files. Links are followed; each folder is looked at once.
-pub(super) fn scan(roots: &[PathBuf]) -> Scan {
+/// All folders at or below these. Links are followed; each folder is looked at once. `known`: the listings in the index.
+pub(super) fn scan(roots: &[PathBuf], known: &HashMap<Vec<u8>, FolderListing>) -> Scan {
     let (scanned, seen) = (Mutex::new(Scan::default()), Mutex::new(HashSet::new()));
     let mut level = roots.to_vec();
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -69,7 +72,7 @@ pub(super) fn scan(roots: &[PathBuf]) -> Scan {
                             continue;
                         }
                         let (mut count, mut sum, mut folders) = (0_u64, 0_u64, Vec::new());
-                        let looked = look(folder, |found| match found {
+                        let looked = look(folder, known.get(bytes_of(folder)), |found| match found {
                             Found::Folder(name) => folders.push(folder.join(name)),
                             Found::Session(name, state) => {
                                 let mut hasher = DefaultHasher::new();
@@ -81,10 +84,14 @@ pub(super) fn scan(roots: &[PathBuf]) -> Scan {
                         let (path, mut scanned) = (folder.clone(), scanned.lock().expect("no panic"));
                         match looked {
                             Err(error) => scanned.unreadable.push((path, error)),
-                            Ok(()) if count == 0 => {}
-                            Ok(()) => {
+                            Ok(Looked::Gone) => {}
+                            Ok(looked) => {
                                 let digest = sum.wrapping_add(count).cast_signed();
-                                scanned.folders.push(ScannedFolder { path, digest });
+                                scanned.folders.push(ScannedFolder {
+                                    path,
+                                    listing: looked.listing(),
+                                    digest,
+                                });
                             }
                         }
                     }
@@ -99,7 +106,7 @@ pub(super) fn scan(roots: &[PathBuf]) -> Scan {
 /// The files of one folder that may be of sessions. Errors: the folder cannot be read.
 pub(super) fn files_in(folder: &Path) -> io::Result<Vec<ScannedFile>> {
     let mut files = Vec::new();
-    look(folder, |found| {
+    look(folder, None, |found| {
         if let Found::Session(name, state) = found {
             files.push(ScannedFile { name: name.to_owned(), state });
         }
@@ -118,41 +125,51 @@ enum Found<'n> {
     Session(&'n OsStr, FileState),
 }
 
-/// Names are looked up in the open folder, which is faster than by their paths. A folder that is gone is empty.
-fn look(folder: &Path, mut found: impl FnMut(Found)) -> io::Result<()> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let mut open = match Dir::open(folder, flags, Mode::empty()) {
-        Err(Errno::ENOENT) => return Ok(()),
-        opened => opened?,
-    };
-    let place = nix::unistd::dup(&open)?;
-    for entry in open.iter() {
-        let entry = entry?;
-        let name = entry.file_name();
-        let text = OsStr::from_bytes(name.to_bytes());
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        let may_be = may_be_session(Path::new(text));
-        let state = |flags| fstatat(&place, name, flags).ok();
-        match entry.file_type() {
-            Some(Type::Directory) => found(Found::Folder(text)),
-            Some(Type::File) if !may_be => {}
-            Some(Type::File) => found_file(text, state(AtFlags::AT_SYMLINK_NOFOLLOW), may_be, &mut found),
-            // A link; some file systems give no kinds.
-            Some(Type::Symlink) | None => found_file(text, state(AtFlags::empty()), may_be, &mut found),
-            Some(_) => {}
-        }
-    }
-    Ok(())
+/// How a folder was looked at.
+enum Looked {
+    Gone,
+    /// With the listing of the index.
+    AsKnown,
+    Listed(FolderListing),
 }
 
-fn found_file(name: &OsStr, state: Option<FileStat>, may_be: bool, found: &mut impl FnMut(Found)) {
+impl Looked {
+    fn listing(self) -> Option<FolderListing> {
+        if let Looked::Listed(listing) = self { Some(listing) } else { None }
+    }
+}
+
+/// Names are looked up in the open folder, which is faster than by their paths.
+fn look(folder: &Path, known: Option<&FolderListing>, mut found: impl FnMut(Found)) -> io::Result<Looked> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let mut open = match Dir::open(folder, flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(Looked::Gone),
+        opened => opened?,
+    };
+    let changed = FileState::from_stat(&fstat(&open)?).changed;
+    let looked = match known {
+        Some(known) if known.changed == changed => Looked::AsKnown,
+        _ => Looked::Listed(FolderListing::read(&mut open, changed)?),
+    };
+    let listing = if let Looked::Listed(listing) = &looked { Some(listing) } else { known };
+    for (kind, name) in listing.into_iter().flat_map(FolderListing::entries) {
+        let state = |flags| fstatat(&open, name, flags).ok();
+        let text = OsStr::from_bytes(name.to_bytes());
+        match kind {
+            EntryKind::Folder => found(Found::Folder(text)),
+            EntryKind::File => found_file(text, state(AtFlags::AT_SYMLINK_NOFOLLOW), &mut found),
+            EntryKind::Unknown => found_file(text, state(AtFlags::empty()), &mut found),
+        }
+    }
+    Ok(looked)
+}
+
+fn found_file(name: &OsStr, state: Option<FileStat>, found: &mut impl FnMut(Found)) {
     let Some(state) = state else { return };
     let kind = SFlag::from_bits_truncate(state.st_mode & SFlag::S_IFMT.bits());
     if kind == SFlag::S_IFDIR {
         found(Found::Folder(name));
-    } else if kind == SFlag::S_IFREG && may_be {
+    } else if kind == SFlag::S_IFREG && may_be_session(Path::new(name)) {
         found(Found::Session(name, FileState::from_stat(&state)));
     }
 }
@@ -165,6 +182,7 @@ pub(super) fn bytes_of(path: &(impl AsRef<OsStr> + ?Sized)) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -177,12 +195,23 @@ mod tests {
         fs::create_dir_all(&day).unwrap();
         fs::write(day.join("notes.txt"), "").unwrap();
         symlink(root.path(), day.join("circle")).unwrap();
-        assert!(scan(&[root.path().to_path_buf()]).folders.is_empty(), "no session file");
+        let known = RefCell::new(HashMap::new());
         let digest = || {
-            let scans = scan(&[root.path().to_path_buf(), day.clone(), root.path().join("missing")]).folders;
-            assert_eq!((scans.len(), &*scans[0].path), (1, &*day));
-            scans[0].digest
+            let roots = [root.path().to_path_buf(), day.clone(), root.path().join("missing")];
+            let scanned = scan(&roots, &known.borrow()).folders;
+            assert_eq!(scanned.len(), 4, "{scanned:?}");
+            let of_day = scanned.iter().find(|folder| folder.path == day).unwrap().digest;
+            // A listing of the index is used while its folder does not change; here, the changes are seconds ago.
+            for folder in scanned {
+                if let Some(listing) = folder.listing {
+                    let changed = FileState::from_stat(&stat(&folder.path).unwrap()).changed;
+                    let listing = FolderListing { changed, ..listing };
+                    known.borrow_mut().insert(bytes_of(&folder.path).to_vec(), listing);
+                }
+            }
+            of_day
         };
+        let none = digest();
         fs::write(day.join(NAME), "a").unwrap();
         let first = digest();
         assert_eq!(digest(), first);
@@ -190,8 +219,12 @@ mod tests {
         let second = digest();
         fs::write(day.join("other.jsonl"), "").unwrap();
         let third = digest();
-        assert_eq!(HashSet::from([first, second, third]).len(), 3);
+        assert_eq!(HashSet::from([none, first, second, third]).len(), 4);
         fs::remove_file(day.join("other.jsonl")).unwrap();
         assert_eq!(digest(), second);
+        assert!(
+            scan(&[day.clone()], &known.borrow()).folders[0].listing.is_none(),
+            "nothing is listed again"
+        );
     }
 }

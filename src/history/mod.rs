@@ -5,6 +5,7 @@
 
 mod changes;
 mod facts;
+mod folder_listing;
 mod folder_scan;
 pub mod index;
 mod prices;

@@ -3,7 +3,11 @@
 CREATE TABLE folder (
     path BLOB PRIMARY KEY,
     -- Of the names, sizes and times of its files.
-    digest INTEGER NOT NULL
+    digest INTEGER NOT NULL,
+    -- Its last change before it was listed, in nanoseconds.
+    changed INTEGER NOT NULL,
+    -- The names in it.
+    entries BLOB NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE file (

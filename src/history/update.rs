@@ -2,7 +2,6 @@
 
 use super::changes::{ChangedFile, Changes, files_of};
 use super::facts::ThreadFacts;
-use super::folder_scan::{bytes_of, scan};
 use super::index::{Index, IndexError};
 use super::prices::{forget_other_prices, is_priced, reprice};
 use super::project::project_of;
@@ -16,7 +15,7 @@ use codex_session::rollout::thread_files::in_parts;
 use codex_session::session::{self, Writer};
 use codex_session::thread::ThreadId;
 use common::disk;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 use std::collections::HashSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,7 +53,7 @@ impl Index {
         roots.extend(sources.further.iter().cloned());
         // A home may have several names.
         let roots: Vec<PathBuf> = roots.into_iter().map(|root| root.canonicalize().unwrap_or(root)).collect();
-        let mut changes = Changes::find(&self.connection, scan(&roots))?;
+        let mut changes = Changes::find(&self.connection, &roots)?;
         let unreadable = std::mem::take(&mut changes.unreadable);
         let place_again = project_changes(&self.connection)?;
         if changes.is_empty() && place_again.is_empty() && is_settled(&self.connection, sources.prices)? {
@@ -68,14 +67,8 @@ impl Index {
         for path in &changes.gone {
             last.execute("DELETE FROM file WHERE path = ?1", [path])?;
         }
-        for (path, digest) in &changes.folders {
-            let path = bytes_of(path);
-            match digest {
-                Some(digest) => {
-                    last.execute("INSERT OR REPLACE INTO folder VALUES (?1, ?2)", params![path, digest])?
-                }
-                None => last.execute("DELETE FROM folder WHERE path = ?1", [path])?,
-            };
+        for folder in &changes.folders {
+            folder.write(&last)?;
         }
         for (folder, project) in place_again {
             last.execute("UPDATE project SET project = ?2 WHERE folder = ?1", [folder, project])?;
