@@ -157,19 +157,25 @@ fn look(folder: &Path, known: Option<&FolderListing>, mut found: impl FnMut(Foun
         let text = OsStr::from_bytes(name.to_bytes());
         match kind {
             EntryKind::Folder => found(Found::Folder(text)),
-            EntryKind::File => found_file(text, state(AtFlags::AT_SYMLINK_NOFOLLOW), &mut found),
-            EntryKind::Unknown => found_file(text, state(AtFlags::empty()), &mut found),
+            // The listing has only names that may be a session's.
+            EntryKind::File => found_file(text, state(AtFlags::AT_SYMLINK_NOFOLLOW), |_| true, &mut found),
+            EntryKind::Unknown => found_file(text, state(AtFlags::empty()), may_be_session, &mut found),
         }
     }
     Ok(looked)
 }
 
-fn found_file(name: &OsStr, state: Option<FileStat>, found: &mut impl FnMut(Found)) {
+fn found_file(
+    name: &OsStr,
+    state: Option<FileStat>,
+    may_be: impl Fn(&Path) -> bool,
+    found: &mut impl FnMut(Found),
+) {
     let Some(state) = state else { return };
     let kind = SFlag::from_bits_truncate(state.st_mode & SFlag::S_IFMT.bits());
     if kind == SFlag::S_IFDIR {
         found(Found::Folder(name));
-    } else if kind == SFlag::S_IFREG && may_be_session(Path::new(name)) {
+    } else if kind == SFlag::S_IFREG && may_be(Path::new(name)) {
         found(Found::Session(name, FileState::from_stat(&state)));
     }
 }
