@@ -2,6 +2,7 @@
 
 use super::facts::Service;
 use super::index::IndexError;
+use super::sessions::tokens_in;
 use crate::trace::price::Priced;
 use crate::trace::price_book::PriceBook;
 use codex_session::rollout::usage::TokenUsage;
@@ -46,13 +47,7 @@ pub(super) fn reprice(connection: &Connection, book: &PriceBook) -> Result<(), I
     let mut changed = Vec::new();
     while let Some(row) = rows.next()? {
         let service = Service { provider: row.get(3)?, model: row.get(4)?, tier: row.get(5)? };
-        let usage = TokenUsage {
-            input: row.get(6)?,
-            cached_input: row.get(7)?,
-            cache_write_input: row.get(8)?,
-            output: row.get(9)?,
-            reasoning_output: row.get(10)?,
-        };
+        let usage = tokens_in(row, 6)?;
         let at = Timestamp::from_millisecond(row.get(2)?).unwrap_or_default();
         let (now, before): (_, Option<f64>) = (cost_of(book, &service, at, usage), row.get(11)?);
         if now != before {

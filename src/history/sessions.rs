@@ -127,6 +127,17 @@ fn path_from(bytes: Vec<u8>) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
+/// The counts in five columns, of which this is the first.
+pub(super) fn tokens_in(row: &Row, first: usize) -> rusqlite::Result<TokenUsage> {
+    Ok(TokenUsage {
+        input: row.get(first)?,
+        cached_input: row.get(first + 1)?,
+        cache_write_input: row.get(first + 2)?,
+        output: row.get(first + 3)?,
+        reasoning_output: row.get(first + 4)?,
+    })
+}
+
 /// The index has no time that is out of range.
 pub(super) fn time_from(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or_default()
@@ -156,13 +167,7 @@ impl SessionRow {
             turns: row.get(11)?,
             agents: row.get(12)?,
             active_ms: row.get(13)?,
-            tokens: TokenUsage {
-                input: row.get(14)?,
-                cached_input: row.get(15)?,
-                cache_write_input: row.get(16)?,
-                output: row.get(17)?,
-                reasoning_output: row.get(18)?,
-            },
+            tokens: tokens_in(row, 14)?,
             cost: row.get(19)?,
             unpriced: row.get(20)?,
         })

@@ -1,7 +1,7 @@
 //! Tokens and cost of all responses, summed up by one or two keys.
 
 use super::index::{Index, IndexError};
-use super::sessions::time_from;
+use super::sessions::{time_from, tokens_in};
 use super::time_range::TimeRange;
 use crate::cli::UsageKey;
 use codex_session::rollout::usage::TokenUsage;
@@ -79,13 +79,7 @@ impl Index {
         let mut unpriced: BTreeMap<(Option<String>, Option<String>), Sum> = BTreeMap::new();
         let mut days = Days { zone, known: HashMap::new() };
         while let Some(row) = rows.next()? {
-            let tokens = TokenUsage {
-                input: row.get(3)?,
-                cached_input: row.get(4)?,
-                cache_write_input: row.get(5)?,
-                output: row.get(6)?,
-                reasoning_output: row.get(7)?,
-            };
+            let tokens = tokens_in(row, 3)?;
             let (cost, session): (Option<f64>, i64) = (row.get(8)?, row.get(10)?);
             let values =
                 keys.iter().map(|key| value_of(*key, row, &mut days)).collect::<Result<Vec<_>, _>>()?;
