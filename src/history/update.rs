@@ -63,7 +63,7 @@ impl Index {
             std::mem::take(&mut changes.threads).into_iter().collect();
         let one_more = begin(threads.len());
         self.read_threads(&threads, sources, &*one_more)?;
-        let last = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        let last = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for path in &changes.gone {
             last.execute("DELETE FROM file WHERE path = ?1", [path])?;
         }
