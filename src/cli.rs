@@ -63,7 +63,7 @@ pub enum Command {
     Doctor(Report),
     /// Show a trace as a tree of turns, answers and tool calls
     Show(Show),
-    /// List sessions, newest first: what was asked, what it took, what it cost
+    /// List sessions, newest first, with what they cost
     ///
     /// All sessions of Codex's home, traced or not. Costs are list prices.
     #[command(visible_alias = "ls")]
