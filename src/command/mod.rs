@@ -18,6 +18,7 @@ mod pager;
 mod prices;
 mod progress;
 mod question;
+mod recorded_change;
 mod setup;
 mod show;
 mod status;

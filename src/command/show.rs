@@ -6,7 +6,6 @@ mod net_changes;
 mod net_hunks;
 mod patch_text;
 mod patched_file;
-mod recorded_change;
 mod span_details;
 #[cfg(test)]
 mod test_trace;

@@ -1,7 +1,7 @@
 //! What a tool call changed in files, line by line.
 
 use super::plain;
-use crate::redact::text_of;
+use crate::command::recorded_change::RecordedChange;
 use common::json::value::Value;
 
 /// Lines of a call's changes that are shown unfolded.
@@ -33,10 +33,14 @@ pub(super) struct DiffLine {
 pub(super) struct FileChange {
     /// Empty for a patch.
     pub(super) path: String,
-    /// `added`, `deleted`, `edited`, or `moved to …`.
+    /// `added`, `deleted`, `edited`, `moved to …`; `changed` where the record has no known form.
     pub(super) what: String,
+    /// Of a long change the first ones.
     pub(super) lines: Vec<DiffLine>,
     pub(super) left_out: usize,
+    /// Of the whole change.
+    pub(super) added: usize,
+    pub(super) removed: usize,
 }
 
 impl FileChange {
@@ -47,33 +51,30 @@ impl FileChange {
     }
 
     fn from_value(path: &str, folder: Option<&str>, change: &Value) -> FileChange {
-        let text = |key: &str| change.get(key).and_then(text_of).unwrap_or_default();
-        let all = |kind: LineKind, sign: char| {
+        let all = |content: &str, kind: LineKind, sign: char| {
             let line = |line: &str| DiffLine { kind, text: format!("{sign}{}", plain::line_of_code(line)) };
-            text("content").lines().map(line).collect()
+            content.lines().map(line).collect()
         };
-        let (what, lines) = match change.get("type").and_then(Value::as_str) {
-            Some("add") => ("added".into(), all(LineKind::Added, '+')),
-            Some("delete") => ("deleted".into(), all(LineKind::Removed, '-')),
-            _ => {
-                let to = change.get("move_path").and_then(Value::as_str);
-                let what = to.map_or("edited".into(), |to| format!("moved to {}", shown_path(to, folder)));
-                (what, unified(text("unified_diff")))
+        let (what, lines) = match RecordedChange::from_value(change) {
+            Some(RecordedChange::Add { content }) => ("added".into(), all(content, LineKind::Added, '+')),
+            Some(RecordedChange::Delete { content }) => {
+                ("deleted".into(), all(content.unwrap_or_default(), LineKind::Removed, '-'))
             }
+            Some(RecordedChange::Update { diff, move_path }) => {
+                let moved = |to| format!("moved to {}", shown_path(to, folder));
+                (move_path.map_or("edited".into(), moved), unified(diff))
+            }
+            None => ("changed".into(), Vec::new()),
         };
         FileChange::new(&shown_path(path, folder), what, lines)
     }
 
     fn new(path: &str, what: String, mut lines: Vec<DiffLine>) -> FileChange {
+        let count = |kind| lines.iter().filter(|line| line.kind == kind).count();
+        let (added, removed) = (count(LineKind::Added), count(LineKind::Removed));
         let left_out = lines.len().saturating_sub(MOST_LINES);
         lines.truncate(MOST_LINES);
-        FileChange { path: path.to_owned(), what, lines, left_out }
-    }
-
-    /// How many lines it adds and removes.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        let of = |kind| self.lines.iter().filter(|line| line.kind == kind).count();
-        (of(LineKind::Added), of(LineKind::Removed))
+        FileChange { path: path.to_owned(), what, lines, left_out, added, removed }
     }
 }
 
@@ -143,8 +144,17 @@ mod tests {
                 "moved to c",
                 vec![Header, Header, Hunk, Removed, Added],
             ),
-            (json!({"type": "update"}), "edited", vec![]),
-            (json!(7), "edited", vec![]),
+            // The forms of Codex up to 0.9x.
+            (json!({"add": {"content": "a\n"}}), "added", vec![Added]),
+            (json!({"delete": {}}), "deleted", vec![]),
+            (json!("delete"), "deleted", vec![]),
+            (
+                json!({"update": {"unified_diff": "@@ -1 +1 @@\n-a\n+b\n", "move_path": "/w/c"}}),
+                "moved to c",
+                vec![Hunk, Removed, Added],
+            ),
+            (json!({"type": "update"}), "changed", vec![]),
+            (json!(7), "changed", vec![]),
         ];
         for (change, what, expected) in table {
             let of = FileChange::from_value("/w/a/b.rs", Some("/w"), &Value::from(change.clone()));
@@ -157,16 +167,17 @@ mod tests {
         let patch = "*** Begin Patch\n*** Update File: a\n@@\n-b\n+c\n d\n*** End Patch\n";
         let change = FileChange::from_patch(patch).unwrap();
         assert_eq!(kinds(&change), [Header, Header, Hunk, Removed, Added, Context, Header]);
-        assert_eq!(change.counts(), (1, 1));
+        assert_eq!((change.added, change.removed), (1, 1));
         assert_eq!(FileChange::from_patch("ls"), None);
     }
 
     #[test]
-    fn a_long_change_is_cut() {
+    fn a_long_change_is_cut_and_counted_as_a_whole() {
         let content = "a\n".repeat(MOST_LINES + 7);
         let files = json!({ "a": {"type": "add", "content": content}, "/wide": {"type": "add"} });
         let changes = changes(&files.into(), Some("/w"));
         assert_eq!((changes[0].lines.len(), changes[0].left_out), (MOST_LINES, 7));
+        assert_eq!((changes[0].added, changes[0].removed), (MOST_LINES + 7, 0));
         assert_eq!(&*changes[1].path, "/wide");
         assert!(!is_short(&changes));
     }

@@ -98,7 +98,7 @@ impl Paragraphs {
     }
 
     fn change(&mut self, change: &FileChange) {
-        let (added, removed) = change.counts();
+        let FileChange { added, removed, .. } = change;
         let path = literal(&change.path);
         let what = format!("{path} {}, +{added} −{removed}:", literal(&change.what));
         self.add(what.trim_start().to_owned());

@@ -222,7 +222,6 @@ fn block(html: &mut Html, block: &Block) {
 }
 
 fn change(html: &mut Html, change: &FileChange) {
-    let (added, removed) = change.counts();
     html.line();
     html.within("p", "label", |html| {
         if !change.path.is_empty() {
@@ -231,9 +230,9 @@ fn change(html: &mut Html, change: &FileChange) {
         }
         html.text(&change.what);
         html.text(" ");
-        html.leaf("span", "good", &format!("+{added}"));
+        html.leaf("span", "good", &format!("+{}", change.added));
         html.text(" ");
-        html.leaf("span", "bad", &format!("−{removed}"));
+        html.leaf("span", "bad", &format!("−{}", change.removed));
     });
     html.within("pre", "diff", |html| {
         change.lines.iter().for_each(|it| diff_line(html, it));

@@ -2,8 +2,8 @@
 
 use super::patch_text::patch_text;
 use super::patched_file::{Misfit, PatchedFile, Presence};
-use super::recorded_change::RecordedChange;
 use super::unified_diff::{lines_of, parse};
+use crate::command::recorded_change::RecordedChange;
 use common::json::value::{Map, Value};
 use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
 use serde::Serialize;
