@@ -21,6 +21,10 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A name alone has no folder; a link stays, and its end is replaced.
     let path = disk::followed(&std::path::absolute(path)?);
+    // Links that lead to each other have no end: replacing would take one of them.
+    if path.is_symlink() {
+        return Err(nix::errno::Errno::ELOOP.into());
+    }
     match fs::metadata(&path) {
         Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(there) if !there.is_file() => {
@@ -65,5 +69,19 @@ mod tests {
             assert!(sentence.contains("\n  hint: "), "{sentence}");
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn links_without_an_end_are_reported_and_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (link, end) in [("a", "b"), ("b", "a"), ("own", "own")] {
+            symlink(end, at(link)).unwrap();
+        }
+        for link in ["a", "b", "own"] {
+            let sentence = write(&at(link), b"text").unwrap_err();
+            assert!(sentence.starts_with(&format!("cannot write {}: ", at(link).display())), "{sentence}");
+        }
+        assert!(["a", "b", "own"].iter().all(|link| at(link).is_symlink()));
     }
 }
