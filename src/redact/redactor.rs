@@ -102,6 +102,20 @@ impl Redactor {
         shown(trace)
     }
 
+    /// As `redact`, for a trace that was redacted before, perhaps with fewer rules. Placeholders and notes stay.
+    pub fn redact_again(&self, mut trace: Trace, content: Content) -> Redacted {
+        match content {
+            Content::Metadata => self.redact(trace, content),
+            Content::Full => {
+                let finds = SecretPass::new(&self.finder, &self.salt).redact(&mut trace);
+                let before = trace.metadata.get(REDACTIONS).and_then(|json| serde_json::from_str(json).ok());
+                self.add_counts_to(before.unwrap_or_default(), &mut trace, &finds);
+                // Its texts are within their limits: to cut them again would cut the notes.
+                Redacted(trace)
+            }
+        }
+    }
+
     /// As `redact`, for a trace that grows: `part` has all its information, and those spans that are new or changed
     /// since the part before. `memory` is the trace's own.
     pub fn redact_part(&self, mut part: Trace, content: Content, memory: &mut RedactionMemory) -> Redacted {
@@ -142,15 +156,18 @@ impl Redactor {
     }
 
     fn add_counts(&self, trace: &mut Trace, finds: &Finds) {
+        self.add_counts_to(BTreeMap::new(), trace, finds);
+    }
+
+    fn add_counts_to(&self, mut counts: BTreeMap<String, u64>, trace: &mut Trace, finds: &Finds) {
         if finds.is_empty() {
             return;
         }
         // Rules may have one name.
-        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for (rule, count) in finds {
-            *counts.entry(&self.finder.rule(*rule).name).or_default() += count;
+            *counts.entry(self.finder.rule(*rule).name.clone()).or_default() += count;
         }
-        let json: Map = counts.iter().map(|(rule, count)| ((*rule).into(), (*count).into())).collect();
+        let json: Map = counts.iter().map(|(rule, count)| (rule.as_str().into(), (*count).into())).collect();
         let json = Value::Object(json);
         trace.metadata.insert(REDACTIONS.to_owned(), json.to_string());
         if let Some(root) = trace.root_mut() {

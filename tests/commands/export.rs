@@ -102,6 +102,26 @@ fn a_stored_trace_and_its_session_file_give_the_same_document() {
 }
 
 #[test]
+fn rules_that_were_added_since_apply_to_a_stored_trace() {
+    let situation = Situation::fresh();
+    let session = recorded("0.169.0/exec-basic").replace("please list", &format!("please list {}", secret()));
+    let id = keep(&situation, &session);
+    run(&mut situation.command(&["import", &id])).ended(End::Code(0));
+    let before = exported(&situation, &id, "json");
+    let rules = r#"{"redaction": {"rules": [{"name": "edits", "pattern": "files and edit"}]}}"#;
+    fs::write(situation.config(), rules).expect("rules");
+    for format in ["md", "html", "json"] {
+        let text = exported(&situation, &id, format);
+        assert!(!text.contains("files and edit") && text.contains("edits:"), "{text}");
+    }
+    let after = exported(&situation, &id, "json");
+    let placeholder = Regex::new(r"\[redacted:github-token:[0-9a-f]+\]").expect("a pattern");
+    let of = |text: &str| placeholder.find_iter(text).map(|one| one.as_str().to_owned()).collect::<Vec<_>>();
+    assert!(!of(&before).is_empty());
+    assert_eq!(of(&after), of(&before));
+}
+
+#[test]
 fn a_file_is_written_for_its_owner_only() {
     let situation = Situation::fresh();
     let id = keep(&situation, &recorded("0.169.0/exec-basic"));

@@ -33,7 +33,7 @@ fn of_file(path: &Path, context: &Context) -> Result<Trace, CommandError> {
     session.trace(path, content, context)
 }
 
-/// The settings may be stricter than they were when the trace was made.
+/// The settings and the rules for secrets may be stricter than they were when the trace was made.
 fn stored(trace: Trace, context: &Context) -> Result<Trace, CommandError> {
     let thread = trace.metadata.get("mlflow.trace.session").and_then(|id| ThreadId::from_meta(id));
     let record = thread.and_then(|thread| ThreadRecord::load(&context.paths.threads(), &thread).ok());
@@ -42,11 +42,9 @@ fn stored(trace: Trace, context: &Context) -> Result<Trace, CommandError> {
         trace.spans.iter().filter_map(|span| span.attributes.get("cwd")?.as_str().map(PathBuf::from));
     let folders = folder.into_iter().chain(in_calls).collect();
     match allowed(&folders, &record.unwrap_or_default(), context)? {
-        Content::Metadata if !trace.is_metadata_only() => {
-            let redactor = context.redactor().map_err(|error| error.to_string())?;
-            Ok(redactor.redact(trace, Content::Metadata).into())
-        }
-        Content::Metadata | Content::Full => Ok(trace),
+        // Nothing is left that a rule would find.
+        _ if trace.is_metadata_only() => Ok(trace),
+        content => Ok(context.redactor_for_output().redact_again(trace, content).into()),
     }
 }
 

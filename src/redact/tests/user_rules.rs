@@ -82,3 +82,18 @@ fn a_match_never_cuts_a_character() {
     let text = redactor.text("key=äöü key=€€€").unwrap();
     assert!(text.starts_with("[redacted:any:") && text.ends_with('€'), "{text}");
 }
+
+#[test]
+fn a_trace_that_was_redacted_before_changes_by_added_rules_only() {
+    let redacted: Trace = redactor().redact(trace().0, Content::Full).into();
+    let again = redactor().redact_again(redacted.clone(), Content::Full);
+    assert_eq!(json_of(&again), serde_json::to_string(&redacted).unwrap());
+
+    let (added, _) = with(json!({"rules": [{"name": "end", "pattern": "there$"}]}));
+    let again = added.redact_again(redacted, Content::Full);
+    assert_eq!(json_of(&again).matches("[redacted:github-token:").count(), 18);
+    assert!(!json_of(&again).contains("there\""), "{}", json_of(&again));
+    let counts: serde_json::Value = serde_json::from_str(&again.metadata[REDACTIONS]).unwrap();
+    assert_eq!(counts["github-token"], 18);
+    assert!(counts["end"].as_u64() > Some(10), "{counts}");
+}
