@@ -2,8 +2,8 @@
 
 use super::diff::FileChange;
 use super::document::{Document, Part, Response, State, Step};
-use super::html::escaped;
-use super::markdown_text::{answer, fenced, literal, quoted};
+use super::markdown_answer::{answer, prompt};
+use super::markdown_text::{fenced, in_html, inline, literal};
 use super::page::FIGURES_ONLY;
 use super::tool::{Block, Tool};
 
@@ -35,8 +35,8 @@ impl Paragraphs {
     }
 
     fn part(&mut self, part: &Part) {
-        if let Some(prompt) = &part.prompt {
-            self.add(quoted(&answer(prompt)));
+        if let Some(text) = &part.prompt {
+            self.add(prompt(text));
         }
         self.steps(&part.steps);
         self.error(part.error.as_deref());
@@ -77,7 +77,7 @@ impl Paragraphs {
     fn tool(&mut self, tool: &Tool) {
         let mut summary = format!("{} <b>{}</b>", sign(tool.state), inline(&tool.name));
         if !tool.headline.is_empty() {
-            summary += &format!(" <code>{}</code>", inline(&tool.headline));
+            summary += &format!(" <code>{}</code>", in_html(&tool.headline));
         }
         summary += &format!(" {}", inline(&tool.facts.join(" · ")));
         if let Some(error) = &tool.error {
@@ -98,8 +98,8 @@ impl Paragraphs {
     }
 
     fn change(&mut self, change: &FileChange) {
-        let FileChange { added, removed, .. } = change;
         let path = literal(&change.path);
+        let FileChange { added, removed, .. } = change;
         let what = format!("{path} {}, +{added} −{removed}:", literal(&change.what));
         self.add(what.trim_start().to_owned());
         let mut lines: Vec<&str> = change.lines.iter().map(|line| &*line.text).collect();
@@ -125,11 +125,6 @@ impl Paragraphs {
     }
 }
 
-/// For HTML within Markdown, on one line. GitHub reads formulas between dollar signs.
-fn inline(text: &str) -> String {
-    escaped(&text.replace('\n', " ")).replace('$', "&#36;")
-}
-
 fn sign(state: State) -> &'static str {
     match state {
         State::Done => "✓",
@@ -137,3 +132,6 @@ fn sign(state: State) -> &'static str {
         State::Running => "…",
     }
 }
+
+#[cfg(test)]
+mod tests;
