@@ -8,7 +8,7 @@ use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use pulldown_cmark::{Event, Options, Parser, Tag};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, TextMergeStream};
 
 /// What the program itself writes.
 const OWN: [&str; 10] = [
@@ -129,13 +129,25 @@ fn document_of(texts: &[String; 5]) -> Document {
     }
 }
 
+/// Whether GitHub sees the name of a person or the number of an issue, except within an address.
+fn refers(text: &str) -> bool {
+    text.split_whitespace().filter(|word| !word.contains("://")).any(|word| {
+        let names = |(at, _): (usize, &str)| !word[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+        word.contains("#12") || word.match_indices("@name").any(names)
+    })
+}
+
 /// What acts in the document; None where nothing does.
 fn acting(markdown: &str) -> Option<String> {
     let dialects = [options(), Options::empty(), options() | Options::ENABLE_FOOTNOTES | Options::ENABLE_GFM];
     let mut folded = 0;
     for dialect in dialects {
-        for event in Parser::new_ext(markdown, dialect) {
+        let mut is_quiet = false;
+        for event in TextMergeStream::new(Parser::new_ext(markdown, dialect)) {
             match event {
+                Event::Start(Tag::CodeBlock(_)) => is_quiet = true,
+                Event::End(TagEnd::CodeBlock | TagEnd::Link) => is_quiet = false,
+                Event::Text(text) if !is_quiet && refers(&text) => return Some(format!("{text:?}")),
                 Event::InlineHtml(html) if &*html == NOTHING => {}
                 Event::Html(html) => {
                     let foreign = html
@@ -152,6 +164,7 @@ fn acting(markdown: &str) -> Option<String> {
                 Event::Start(Tag::Link { dest_url, .. }) if dest_url.starts_with("javascript:") => {
                     return Some(dest_url.into_string());
                 }
+                Event::Start(Tag::Link { .. }) => is_quiet = true,
                 _ => {}
             }
         }
