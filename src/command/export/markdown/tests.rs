@@ -196,7 +196,7 @@ fn texts_that_are_harmless_alone_are_harmless_together() {
         ["see ![x][pix]", "a", "[pix]: https://evil.example/p.png", "b", "c"],
         ["[pix]: https://evil.example/p.png", "![x][pix]", "![pix][]", "![pix]", "![pix]"],
         ["[a [pix] b](u \"![y][pix]\")", "a", "[pix]: https://evil.example/p.png", "b", "c"],
-        ["a", "- b", "- a", "    <img src=x>", "1. c"],
+        ["a", "- b", "    <img src=x>", "- a", "1. c"],
         ["a\n\n\t`x <img src=x>", "1. a", "1. a", "\t<img src=x>", "\n    <img src=x>"],
         ["a[^1]", "[^1]: a b", "b[^1]", "[^1]:\n\n    <img src=x>", "c"],
         ["```", "~~~", "> ```", "- ```", "<!--"],
