@@ -3,8 +3,12 @@
 use super::common_lines::common_lines;
 use super::net_hunks::{Step, net_hunks};
 use super::unified_diff::{Edit, Hunk, Line};
-use std::collections::{BTreeMap, VecDeque};
+use region::Region;
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
+
+mod region;
 
 /// End of an original whose number of lines is unknown.
 const OPEN: usize = usize::MAX;
@@ -19,7 +23,8 @@ pub(super) enum Presence {
 enum Piece {
     /// Lines of the original, counted from 0.
     Kept(Range<usize>),
-    New(Line),
+    /// Shared: a change copies the pieces of its region.
+    New(Rc<Line>),
 }
 
 /// What the last line of a hunk is the end of.
@@ -33,7 +38,7 @@ enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Misfit;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PatchedFile {
     before: Presence,
     now: Presence,
@@ -52,7 +57,7 @@ impl PatchedFile {
             now: Presence::Present,
             known: BTreeMap::new(),
             length: Some(0),
-            pieces: content.into_iter().map(Piece::New).collect(),
+            pieces: content.into_iter().map(|line| Piece::New(Rc::new(line))).collect(),
         }
     }
 
@@ -76,13 +81,11 @@ impl PatchedFile {
     }
 
     pub(super) fn update(&mut self, hunks: &[Hunk]) -> Result<(), Misfit> {
-        let mut next = self.clone();
-        if next.now == Presence::Absent {
+        if self.now == Presence::Absent {
             return Err(Misfit);
         }
-        // From the last one: the places of the others stay those of the file before.
-        hunks.iter().rev().try_for_each(|hunk| next.apply(hunk, End::OfHunk))?;
-        *self = next;
+        let region = Region::changed(self, hunks, End::OfHunk)?;
+        self.commit(region);
         Ok(())
     }
 
@@ -93,10 +96,9 @@ impl PatchedFile {
         }
         if self.before == Presence::Present {
             let content = content.or_else(|| self.content()).ok_or(Misfit)?;
-            let mut next = self.clone();
             let edits = content.into_iter().map(Edit::Removed).collect();
-            next.apply(&Hunk { old_start: 0, new_start: 0, edits }, End::OfFile)?;
-            *self = next;
+            let region = Region::changed(self, &[Hunk { old_start: 0, new_start: 0, edits }], End::OfFile)?;
+            self.commit(region);
         }
         self.pieces.clear();
         self.now = Presence::Absent;
@@ -108,7 +110,7 @@ impl PatchedFile {
         if self.now == Presence::Present && self.content().is_none() {
             return Err(Misfit);
         }
-        self.pieces = content.into_iter().map(Piece::New).collect();
+        self.pieces = content.into_iter().map(|line| Piece::New(Rc::new(line))).collect();
         self.now = Presence::Present;
         Ok(())
     }
@@ -118,7 +120,7 @@ impl PatchedFile {
         let mut lines = Vec::new();
         for piece in &self.pieces {
             match piece {
-                Piece::New(line) => lines.push(line.clone()),
+                Piece::New(line) => lines.push(Line::clone(line)),
                 Piece::Kept(range) => {
                     for place in range.clone() {
                         lines.push(self.known.get(&place)?.clone());
@@ -129,93 +131,10 @@ impl PatchedFile {
         Some(lines)
     }
 
-    fn apply(&mut self, hunk: &Hunk, end: End) -> Result<(), Misfit> {
-        let mut rest = self.split_off(hunk.old_start)?;
-        let mut is_last = end == End::OfFile;
-        for edit in &hunk.edits {
-            match edit {
-                Edit::Added(line) => {
-                    is_last |= !line.has_line_feed;
-                    self.pieces.push(Piece::New(line.clone()));
-                }
-                Edit::Context(line) | Edit::Removed(line) => {
-                    // Only the last line of a file lacks its line feed.
-                    is_last |= !line.has_line_feed;
-                    let piece = self.take_line(&mut rest, line)?;
-                    if matches!(edit, Edit::Context(_)) {
-                        self.keep(piece);
-                    }
-                }
-            }
-        }
-        if is_last {
-            self.end_before(&mut rest)?;
-        }
-        rest.into_iter().for_each(|piece| self.keep(piece));
-        Ok(())
-    }
-
-    /// The file has no line after these. That must be possible for the rest.
-    fn end_before(&mut self, rest: &mut VecDeque<Piece>) -> Result<(), Misfit> {
-        match rest.pop_front() {
-            None => Ok(()),
-            Some(Piece::Kept(tail))
-                if tail.end == OPEN && self.known.range(tail.start..).next().is_none() =>
-            {
-                self.length = Some(tail.start);
-                Ok(())
-            }
-            Some(_) => Err(Misfit),
-        }
-    }
-
-    /// Leaves the lines before `place`, and returns the others.
-    fn split_off(&mut self, place: usize) -> Result<VecDeque<Piece>, Misfit> {
-        let mut left = place;
-        for at in 0..self.pieces.len() {
-            if left == 0 {
-                return Ok(self.pieces.split_off(at).into());
-            }
-            match &mut self.pieces[at] {
-                Piece::New(_) => left -= 1,
-                Piece::Kept(range) if range.len() <= left => left -= range.len(),
-                Piece::Kept(range) => {
-                    let middle = range.start + left;
-                    let after = Piece::Kept(middle..range.end);
-                    range.end = middle;
-                    let mut rest = VecDeque::from(self.pieces.split_off(at + 1));
-                    rest.push_front(after);
-                    return Ok(rest);
-                }
-            }
-        }
-        if left == 0 { Ok(VecDeque::new()) } else { Err(Misfit) }
-    }
-
-    /// Takes the next line, which must be this one.
-    fn take_line(&mut self, rest: &mut VecDeque<Piece>, line: &Line) -> Result<Piece, Misfit> {
-        match rest.pop_front().ok_or(Misfit)? {
-            Piece::New(there) if there == *line => Ok(Piece::New(there)),
-            Piece::New(_) => Err(Misfit),
-            Piece::Kept(range) => {
-                let place = range.start;
-                if self.known.entry(place).or_insert_with(|| line.clone()) != line {
-                    return Err(Misfit);
-                }
-                if range.len() > 1 {
-                    rest.push_front(Piece::Kept(place + 1..range.end));
-                }
-                Ok(Piece::Kept(place..place + 1))
-            }
-        }
-    }
-
-    /// Appends a piece, and joins it to the one before.
-    fn keep(&mut self, piece: Piece) {
-        match (self.pieces.last_mut(), piece) {
-            (Some(Piece::Kept(last)), Piece::Kept(next)) if last.end == next.start => last.end = next.end,
-            (_, piece) => self.pieces.push(piece),
-        }
+    fn commit(&mut self, region: Region) {
+        self.pieces.splice(region.replaces, region.pieces);
+        self.known.extend(region.learned);
+        self.length = region.length.or(self.length);
     }
 
     /// The way from the original to the file as it is now.

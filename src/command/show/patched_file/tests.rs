@@ -27,7 +27,7 @@ fn composed(diffs: &[&str]) -> String {
 #[test]
 fn patches_compose_to_one() {
     let far = "@@ -90,3 +90,3 @@\n x\n-y\n+Y\n z\n";
-    let table: [(&[&str], &str); 13] = [
+    let table: [(&[&str], &str); 19] = [
         (&["@@ -1 +1 @@\n-a\n+b\n"], "@@ -1 +1 @@\n-a\n+b\n"),
         (&["@@ -1 +1 @@\n-a\n+b\n", "@@ -1 +1 @@\n-b\n+c\n"], "@@ -1 +1 @@\n-a\n+c\n"),
         // Back to what it was.
@@ -69,10 +69,51 @@ fn patches_compose_to_one() {
         (&["@@ -2,2 +2 @@\n a\n-b\n", "@@ -2 +2 @@\n-x\n+y\n"], CHANGED),
         (&["@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n", "@@ -9 +9 @@\n-x\n+y\n"], CHANGED),
         (&[far, "@@ -3 +3 @@\n-a\n\\ No newline at end of file\n+b\n"], CHANGED),
+        // Only the last line lacks its line feed: in a hunk, and before one.
+        (&["@@ -1 +1,2 @@\n x\n\\ No newline at end of file\n+y\n"], CHANGED),
+        (&["@@ -1 +1,2 @@\n+x\n\\ No newline at end of file\n y\n"], CHANGED),
+        (&["@@ -1 +1 @@\n-w\n+x\n\\ No newline at end of file\n", "@@ -1,0 +2 @@\n+y\n"], CHANGED),
+        (&["@@ -1 +1 @@\n-a\n+x\n\\ No newline at end of file\n@@ -2 +2 @@\n-b\n+c\n"], CHANGED),
+        // Hunks that are not in order.
+        (&["@@ -5 +5 @@\n-a\n+b\n@@ -1 +1 @@\n-a\n+b\n"], CHANGED),
+        // Kept lines are one again, up to the end of the file.
+        (
+            &[
+                "@@ -2,2 +2,3 @@\n a\n+b\n c\n",
+                "@@ -3 +3,0 @@\n-b\n",
+                "@@ -4 +4 @@\n-d\n\\ No newline at end of file\n+e\n",
+            ],
+            "@@ -2,3 +2,3 @@\n a\n c\n-d\n\\ No newline at end of file\n+e\n",
+        ),
     ];
     for (diffs, expected) in table {
         assert_eq!(composed(diffs), expected, "{diffs:#?}");
     }
+}
+
+#[test]
+fn a_change_that_does_not_fit_changes_nothing() {
+    let mut file = PatchedFile::from_unknown();
+    file.update(&parse("@@ -1,2 +1,2 @@\n-a\n+b\n c\n").unwrap()).unwrap();
+    let before = file.clone();
+    let misfits =
+        ["@@ -1 +1 @@\n-b\n+x\n@@ -9 +9 @@\n-new\n+y\n@@ -9 +9 @@\n-z\n+y\n", "@@ -2 +2 @@\n-z\n+y\n"];
+    for diff in misfits {
+        assert_eq!(file.update(&parse(diff).unwrap()), Err(Misfit), "{diff}");
+        assert_eq!(file, before, "{diff}");
+    }
+}
+
+/// A clone of the file for each update would take seconds.
+#[test]
+fn many_updates_of_a_long_file_compose() {
+    let content: String = (0..4_000).map(|number| format!("{number}\n")).collect();
+    let mut file = PatchedFile::from_added(lines_of(&content));
+    for number in 0..4_000 {
+        let diff = format!("@@ -{0} +{0} @@\n-{number}\n+new\n", number + 1);
+        assert_eq!(file.update(&parse(&diff).unwrap()), Ok(()));
+    }
+    assert_eq!(file.content(), Some(lines_of(&"new\n".repeat(4_000))));
 }
 
 #[test]
@@ -204,6 +245,11 @@ proptest! {
             };
             let _ = file.update(&patch.into_iter().map(hunk).collect::<Vec<_>>());
             prop_assert_eq!(parse(&net(&file)), Some(file.hunks()));
+            for hunk in file.hunks() {
+                let new = hunk.edits.iter().filter(|edit| !matches!(edit, Edit::Removed(_)));
+                let open = |edit: &&Edit| matches!(edit, Edit::Context(line) | Edit::Added(line) if !line.has_line_feed);
+                prop_assert!(new.clone().rev().skip(1).find(open).is_none(), "{}", net(&file));
+            }
         }
         let _ = file.delete(None);
         let _ = file.write(Vec::new());
