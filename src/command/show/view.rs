@@ -73,7 +73,7 @@ fn print_changes(trace: &Trace, as_json: bool, world: &World) -> Result<(), Comm
     Ok(())
 }
 
-/// On a terminal without control characters. A pipe gets the exact bytes, which `git apply` reads.
+/// A pipe gets the exact bytes, which `git apply` reads.
 fn change_text(change: &NetChange, is_terminal: bool, colours: Colours) -> String {
     let mut text = String::new();
     for note in &change.notes {
@@ -84,8 +84,7 @@ fn change_text(change: &NetChange, is_terminal: bool, colours: Colours) -> Strin
     let mut position = Position::default();
     for line in change.patch.split_terminator('\n') {
         let style = position.style_of(line);
-        let safe = |c: char| if is_unsafe(c) && c != '\t' { '\u{fffd}' } else { c };
-        let shown = if is_terminal { line.chars().map(safe).collect() } else { line.to_owned() };
+        let shown = if is_terminal { on_terminal(line) } else { line.to_owned() };
         match style {
             Some(style) => text.push_str(&colours.paint(style, &shown)),
             None => text.push_str(&shown),
@@ -93,6 +92,12 @@ fn change_text(change: &NetChange, is_terminal: bool, colours: Colours) -> Strin
         text.push('\n');
     }
     text
+}
+
+/// Without control characters. The carriage return of a line end is left out: a terminal shows nothing for it.
+fn on_terminal(line: &str) -> String {
+    let safe = |c: char| if is_unsafe(c) && c != '\t' { '\u{fffd}' } else { c };
+    line.strip_suffix('\r').unwrap_or(line).chars().map(safe).collect()
 }
 
 /// Whether a line is within a hunk: a removed line may look like the header `--- a/x`.
@@ -113,6 +118,25 @@ impl Position {
             Some(b'\\' | b'#') => Some(QUIET),
             _ if self.is_in_hunk => None,
             _ => Some(NAME),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_on_a_terminal_has_no_control_character() {
+        for (line, expected) in [
+            ("+a\tb", "+a\tb"),
+            ("+a\r", "+a"),
+            ("\r", ""),
+            ("+a\r\r", "+a\u{fffd}"),
+            ("+a\rb", "+a\u{fffd}b"),
+            ("+\u{1b}[2J\r", "+\u{fffd}[2J"),
+        ] {
+            assert_eq!(on_terminal(line), expected, "{line:?}");
         }
     }
 }
