@@ -6,7 +6,11 @@ type Interval = (Timestamp, Timestamp);
 
 /// Times in order; none is empty, and no two touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Intervals(Vec<Interval>);
+pub(super) struct Intervals {
+    times: Vec<Interval>,
+    /// For each of the times, the total of those before it. A search finds what is over at a time.
+    before: Vec<SignedDuration>,
+}
 
 impl Intervals {
     /// The union of any intervals. One that ends before it begins is empty.
@@ -20,16 +24,27 @@ impl Intervals {
                 _ => united.push((from, to)),
             }
         }
-        Intervals(united)
+        Intervals::in_order(united)
+    }
+
+    fn in_order(times: Vec<Interval>) -> Intervals {
+        let mut total = SignedDuration::ZERO;
+        let lengths = times.iter().map(|(from, to)| to.duration_since(*from));
+        let before = lengths.map(|length| {
+            total += length;
+            total - length
+        });
+        let before = before.collect();
+        Intervals { times, before }
     }
 
     pub(super) fn or(&self, others: &Intervals) -> Intervals {
-        Intervals::from_any(self.0.iter().chain(&others.0).copied())
+        Intervals::from_any(self.times.iter().chain(&others.times).copied())
     }
 
     /// The times in both.
     pub(super) fn within(&self, others: &Intervals) -> Intervals {
-        let (mut own, mut other) = (self.0.iter().peekable(), others.0.iter().peekable());
+        let (mut own, mut other) = (self.times.iter().peekable(), others.times.iter().peekable());
         let mut both = Vec::new();
         while let (Some(a), Some(b)) = (own.peek(), other.peek()) {
             let (from, to) = (a.0.max(b.0), a.1.min(b.1));
@@ -42,31 +57,39 @@ impl Intervals {
                 other.next()
             };
         }
-        Intervals(both)
+        Intervals::in_order(both)
     }
 
     pub(super) fn without(&self, others: &Intervals) -> Intervals {
-        let ends = std::iter::once(Timestamp::MIN).chain(others.0.iter().map(|(_, to)| *to));
-        let starts = others.0.iter().map(|(from, _)| *from).chain([Timestamp::MAX]);
+        let ends = std::iter::once(Timestamp::MIN).chain(others.times.iter().map(|(_, to)| *to));
+        let starts = others.times.iter().map(|(from, _)| *from).chain([Timestamp::MAX]);
         self.within(&Intervals::from_any(ends.zip(starts)))
     }
 
     pub(super) fn total(&self) -> SignedDuration {
-        self.0.iter().map(|(from, to)| to.duration_since(*from)).sum()
+        self.passed(Timestamp::MAX)
     }
 
     pub(super) fn ends(&self) -> Option<Interval> {
-        Some((self.0.first()?.0, self.0.last()?.1))
-    }
-
-    pub(super) fn last(&self) -> Option<Interval> {
-        self.0.last().copied()
+        Some((self.times.first()?.0, self.times.last()?.1))
     }
 
     /// How much of these times is over at `at`.
     pub(super) fn passed(&self, at: Timestamp) -> SignedDuration {
-        let begun = self.0.iter().take_while(|(from, _)| *from < at);
-        begun.map(|(from, to)| at.min(*to).duration_since(*from)).sum()
+        let Some(last) = self.begun(at).checked_sub(1) else { return SignedDuration::ZERO };
+        let (from, to) = self.times[last];
+        self.before[last] + at.min(to).duration_since(from)
+    }
+
+    /// When the last of these times before `at` ended: `at` within one of them, None before the first.
+    pub(super) fn last_end(&self, at: Timestamp) -> Option<Timestamp> {
+        let last = self.begun(at).checked_sub(1)?;
+        Some(self.times[last].1.min(at))
+    }
+
+    /// How many of the times began before `at`.
+    fn begun(&self, at: Timestamp) -> usize {
+        self.times.partition_point(|(from, _)| *from < at)
     }
 }
 
@@ -104,5 +127,8 @@ mod tests {
         let passed = |second| times.passed(Timestamp::from_second(second).unwrap()).as_secs();
         assert_eq!([0, 10, 15, 20, 60, 100, 103, 999].map(passed), [0, 0, 5, 10, 10, 10, 13, 15]);
         assert_eq!(times.total().as_secs(), 15);
+        let last_end = |second| Some(times.last_end(Timestamp::from_second(second).unwrap())?.as_second());
+        let expected = [None, None, Some(15), Some(20), Some(20), Some(20), Some(103), Some(105)];
+        assert_eq!([0, 10, 15, 20, 60, 100, 103, 999].map(last_end), expected);
     }
 }

@@ -5,11 +5,15 @@
 
 use super::intervals::Intervals;
 use super::turn::{Turn, turns};
+use common::json::value::Value;
 use jiff::{SignedDuration, Timestamp};
 use mlflow_store::trace::{Span, SpanType, Trace};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::HashSet;
+
+/// A shorter pause is Codex's own.
+pub(super) const SHORTEST_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct TimeUse {
@@ -21,6 +25,8 @@ pub(super) struct TimeUse {
     tools: Intervals,
     /// Turns of any thread.
     pub(super) working: Intervals,
+    /// Before the first turn, where Codex starts up and does not wait for a prompt.
+    starting: Intervals,
 }
 
 /// Milliseconds, as JSON has them.
@@ -32,10 +38,10 @@ pub(super) struct Figures {
     pub(super) model: SignedDuration,
     #[serde(rename = "tools_ms", serialize_with = "millis")]
     pub(super) tools: SignedDuration,
-    /// The rest of the turns.
+    /// The rest of the turns, and the start-up.
     #[serde(rename = "codex_ms", serialize_with = "millis")]
     pub(super) codex: SignedDuration,
-    /// No turn goes on.
+    /// No turn goes on, and Codex does not start up.
     #[serde(rename = "waiting_ms", serialize_with = "millis")]
     pub(super) waiting: SignedDuration,
 }
@@ -59,7 +65,9 @@ impl TimeUse {
         let root =
             trace.root().map_or((trace.started_at, trace.ended_at), |root| (root.started_at, root.ended_at));
         let (first, last) = working.ends().unwrap_or(root);
-        TimeUse { started_at: root.0.min(first), ended_at: root.1.max(last), model, tools, working }
+        let (started_at, ended_at) = (root.0.min(first), root.1.max(last));
+        let starting = Intervals::from_any(start_up(is_of_exec(trace), started_at, first));
+        TimeUse { started_at, ended_at, model, tools, working, starting }
     }
 
     pub(super) fn figures(&self) -> Figures {
@@ -71,20 +79,17 @@ impl TimeUse {
     }
 
     fn between(&self, from: Timestamp, to: Timestamp) -> Figures {
-        let window = Intervals::from_any([(from, to)]);
-        let [model, tools, working] =
-            [&self.model, &self.tools, &self.working].map(|times| times.within(&window).total());
-        let total = window.total();
-        Figures { total, model, tools, codex: working - model - tools, waiting: total - working }
+        let to = to.max(from);
+        let [model, tools, working, starting] = [&self.model, &self.tools, &self.working, &self.starting]
+            .map(|times| times.passed(to) - times.passed(from));
+        let total = to.duration_since(from);
+        let codex = working - model - tools + starting;
+        Figures { total, model, tools, codex, waiting: total - working - starting }
     }
 
     /// How long no turn went on directly before `at`.
     pub(super) fn waited_before(&self, at: Timestamp) -> SignedDuration {
-        let waiting = Intervals::from_any([(self.started_at, at)]).without(&self.working);
-        match waiting.last() {
-            Some((from, to)) if to == at => to.duration_since(from),
-            _ => SignedDuration::ZERO,
-        }
+        at.duration_since(self.working.last_end(at).unwrap_or(self.started_at.min(at)))
     }
 
     pub(super) fn to_json(&self, trace: &Trace) -> serde_json::Value {
@@ -117,6 +122,18 @@ impl TimeUse {
             }),
         )
     }
+}
+
+/// What is before the first turn, where it is Codex's own. `codex exec` has its prompt when the session begins.
+/// The other programs of Codex wait for a prompt, unless the pause is too short for one.
+fn start_up(is_exec: bool, began: Timestamp, first_turn: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let is_short = first_turn.duration_since(began) < SHORTEST_WAIT;
+    (is_exec || is_short).then_some((began, first_turn))
+}
+
+fn is_of_exec(trace: &Trace) -> bool {
+    let originator = trace.root().and_then(|root| root.attributes.get("codex.originator"));
+    originator.and_then(Value::as_str) == Some("codex_exec")
 }
 
 /// Spans of sub-agents and of their turns that have steps. A sub-agent with several turns has none itself.
@@ -192,6 +209,33 @@ mod tests {
         ];
         for (what, spans, expected) in table {
             assert_eq!(divided(TimeUse::from_trace(&trace(spans)).figures()), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_time_before_the_first_turn_is_the_start_up_or_a_wait() {
+        let at = |millis| Timestamp::from_millisecond(millis).unwrap();
+        for (is_exec, first_turn, is_start_up) in [
+            (true, 47, true),
+            (true, 5_000, true),
+            (false, 47, true),
+            (false, 999, true),
+            (false, 1_000, false),
+            (false, 600_000, false),
+        ] {
+            let expected = is_start_up.then_some((at(0), at(first_turn)));
+            assert_eq!(start_up(is_exec, at(0), at(first_turn)), expected, "{is_exec} {first_turn}");
+        }
+        for (originator, expected) in
+            [("codex_exec", [100, 0, 0, 30, 70]), ("codex_cli_rs", [100, 0, 0, 20, 80])]
+        {
+            let mut root = span(1, 0, "codex_cli_session", 0, 100);
+            root.attributes.insert("codex.originator", Value::from(json!(originator)));
+            let spans = vec![root, span(2, 1, "turn_1", 10, 20), span(3, 1, "turn_2", 90, 100)];
+            let uses = TimeUse::from_trace(&trace(spans));
+            assert_eq!(divided(uses.figures()), expected, "{originator}");
+            let turn = uses.between(at(10_000), at(20_000));
+            assert_eq!(divided(turn), [10, 0, 0, 10, 0], "{originator}");
         }
     }
 

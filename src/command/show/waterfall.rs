@@ -1,6 +1,6 @@
 //! The time of a trace as text: how it divides, then one line per span with a bar on the axis of the working time.
 
-use super::time_use::{Figures, TimeUse};
+use super::time_use::{Figures, SHORTEST_WAIT, TimeUse};
 use super::turn::{children, turns};
 use crate::command::text_layout::{Colours, NAME, QUIET, WRONG};
 use crate::command::tree::{duration, status};
@@ -15,9 +15,6 @@ use std::fmt::Write;
 
 const MODEL: Style = AnsiColor::Cyan.on_default();
 const TOOLS: Style = AnsiColor::Yellow.on_default();
-
-/// A shorter pause is Codex's own.
-const SHORTEST_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
 /// Columns of the longest bar of the summary.
 const SUMMARY_BAR: usize = 40;
