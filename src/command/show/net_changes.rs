@@ -1,18 +1,24 @@
 //! What became of files: the changes that tools recorded, composed to one patch for each file.
 
-use super::patch_text::patch_text;
-use super::patched_file::{Misfit, PatchedFile, Presence};
-use super::unified_diff::{lines_of, parse};
+use super::patch_text::{patch_text, quoted};
+use super::patched_file::{PatchedFile, Presence};
 use crate::command::recorded_change::RecordedChange;
 use common::json::value::{Map, Value};
+use composer::{Composer, Content, Part};
 use mlflow_store::trace::{Span, SpanStatus, SpanType, Trace};
+use order::{Ends, order};
+use paths::{below, normal};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::HashSet;
+
+mod composer;
+mod order;
+mod paths;
 
 /// The beginning of a placeholder of redaction.
 const PLACEHOLDER: &str = "[redacted:";
 
-/// Why a patch begins anew, or does not apply as it is.
+/// Why a patch begins anew, does not apply, or is no patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Note {
@@ -22,17 +28,29 @@ pub(super) enum Note {
     ContentNotRecorded,
     HoldsPlaceholder,
     OutsideOfFolder,
+    FollowsComment,
 }
 
 impl Note {
+    /// Whether the patch is in lines of comments: it would write wrong content, or make git refuse all patches.
+    fn is_of_comments(self) -> bool {
+        match self {
+            Note::NotComposed | Note::ContentNotRecorded | Note::HoldsPlaceholder | Note::OutsideOfFolder => {
+                true
+            }
+            Note::ChangedInBetween | Note::ReplacesUnknown | Note::FollowsComment => false,
+        }
+    }
+
     pub(super) fn sentence(self) -> &'static str {
         match self {
             Note::ChangedInBetween => "changed by something else in between",
             Note::ReplacesUnknown => "replaces a file whose content is not recorded",
             Note::NotComposed => "a part of this change is missing in the trace: it is no patch",
             Note::ContentNotRecorded => "the content of the deleted file is not recorded",
-            Note::HoldsPlaceholder => "a secret was removed from this patch: it does not apply as it is",
+            Note::HoldsPlaceholder => "a secret was removed from this change: it is no patch",
             Note::OutsideOfFolder => "outside of the session's folder",
+            Note::FollowsComment => "needs a change before it that is no patch",
         }
     }
 }
@@ -55,22 +73,33 @@ pub(super) struct NetChange {
     pub(super) old_path: Option<String>,
     pub(super) change: ChangeKind,
     pub(super) notes: Vec<Note>,
-    /// In git's form. A recorded text in lines of comments where it cannot be composed.
+    /// In git's form. In lines of comments where git must not apply it.
     pub(super) patch: String,
 }
 
-/// The net changes of a trace, in the order in which tools first changed the files.
+/// The net changes of a trace, in the order in which tools first changed the files. A file that makes room for
+/// another one goes before it.
 pub(super) fn net_changes(trace: &Trace) -> Vec<NetChange> {
+    let folder = trace.metadata.get("mlflow.trace.working_directory").map(|folder| normal(None, folder));
     let mut composer = Composer::default();
     for changes in recorded(trace).iter().filter_map(|span| changes_of(span)) {
         for (path, change) in changes.iter() {
             if let Some(change) = RecordedChange::from_value(change) {
-                composer.add(path, change);
+                let normal = |path: &str| normal(folder.as_deref(), path);
+                let to = match change {
+                    RecordedChange::Update { move_path, .. } => move_path.map(normal),
+                    RecordedChange::Add { .. } | RecordedChange::Delete { .. } => None,
+                };
+                composer.add(&normal(path), to.as_deref(), change);
             }
         }
     }
-    let folder = trace.metadata.get("mlflow.trace.working_directory");
-    composer.parts.iter().filter_map(|part| part.finish(folder.map(String::as_str))).collect()
+    let parts = composer.into_parts();
+    let ends: Vec<Ends> = parts.iter().map(Part::ends).collect();
+    let parts = order(&ends).into_iter().map(|at| &parts[at]);
+    let mut changes = parts.filter_map(|part| part.finish(folder.as_deref())).collect::<Vec<_>>();
+    note_followers(&mut changes);
+    changes
 }
 
 /// Calls of Codex's tool for patches that succeeded and left no record of what they changed.
@@ -91,178 +120,63 @@ fn changes_of(span: &Span) -> Option<&Map> {
     span.outputs.get("changes").and_then(Value::as_object)
 }
 
-#[derive(Debug)]
-struct Part {
-    /// Before the first change of this part.
-    old_path: String,
-    path: String,
-    note: Option<Note>,
-    content: Content,
-}
-
-#[derive(Debug)]
-enum Content {
-    File(PatchedFile),
-    /// What is recorded, of a change that is not composed.
-    Recorded(ChangeKind, String),
-    /// Another file took its place.
-    Replaced,
-}
-
-#[derive(Debug, Default)]
-struct Composer {
-    parts: Vec<Part>,
-    /// The part that further changes of a path belong to.
-    current: HashMap<String, usize>,
-}
-
-impl Composer {
-    fn add(&mut self, path: &str, change: RecordedChange) {
-        if change.is_cut() {
-            return self.record(path, change, Note::NotComposed);
-        }
-        match change {
-            RecordedChange::Add { content } => {
-                let lines = lines_of(content);
-                match self.file(path).map(|file| file.write(lines.clone())) {
-                    Some(Ok(())) => {}
-                    None => self.begin(path, PatchedFile::from_added(lines), None),
-                    Some(Err(Misfit)) => {
-                        self.begin(path, PatchedFile::from_added(lines), Some(Note::ReplacesUnknown));
-                    }
-                }
-            }
-            RecordedChange::Delete { content } => {
-                let delete = |file: &mut PatchedFile| file.delete(content.map(lines_of));
-                if self.change(path, delete).is_err() {
-                    self.record(path, change, Note::ContentNotRecorded);
-                }
-            }
-            RecordedChange::Update { diff, move_path } => {
-                let hunks = parse(diff);
-                let update = |file: &mut PatchedFile| file.update(hunks.as_deref().ok_or(Misfit)?);
-                if self.change(path, update).is_err() {
-                    self.record(path, change, Note::NotComposed);
-                }
-                if let Some(to) = move_path.filter(|to| *to != path) {
-                    self.rename(path, to);
-                }
-            }
-        }
-    }
-
-    fn file(&mut self, path: &str) -> Option<&mut PatchedFile> {
-        match &mut self.parts[*self.current.get(path)?].content {
-            Content::File(file) => Some(file),
-            Content::Recorded(..) | Content::Replaced => None,
-        }
-    }
-
-    /// Changes the file as it is known, or begins a part of a file that is unknown.
-    fn change(
-        &mut self,
-        path: &str,
-        change: impl Fn(&mut PatchedFile) -> Result<(), Misfit>,
-    ) -> Result<(), Misfit> {
-        let known = self.file(path).map(&change);
-        if known == Some(Ok(())) {
-            return Ok(());
-        }
-        let mut unknown = PatchedFile::from_unknown();
-        change(&mut unknown)?;
-        self.begin(path, unknown, known.map(|_| Note::ChangedInBetween));
-        Ok(())
-    }
-
-    fn begin(&mut self, path: &str, file: PatchedFile, note: Option<Note>) {
-        self.push(path, Content::File(file), note);
-        self.current.insert(path.to_owned(), self.parts.len() - 1);
-    }
-
-    /// The next change of this path begins a part.
-    fn record(&mut self, path: &str, change: RecordedChange, note: Note) {
-        let kind = match change {
-            RecordedChange::Add { .. } => ChangeKind::Added,
-            RecordedChange::Delete { .. } => ChangeKind::Deleted,
-            RecordedChange::Update { .. } => ChangeKind::Changed,
-        };
-        self.push(path, Content::Recorded(kind, change.text().to_owned()), Some(note));
-        self.current.remove(path);
-    }
-
-    fn push(&mut self, path: &str, content: Content, note: Option<Note>) {
-        self.parts.push(Part { old_path: path.to_owned(), path: path.to_owned(), note, content });
-    }
-
-    fn rename(&mut self, from: &str, to: &str) {
-        // A change that is not composed keeps the path that it is recorded for.
-        let Some(moved) = self.current.remove(from) else { return };
-        to.clone_into(&mut self.parts[moved].path);
-        let Some(replaced) = self.current.insert(to.to_owned(), moved) else { return };
-        let part = &mut self.parts[replaced];
-        match &part.content {
-            Content::File(file) if file.now() == Presence::Present => match file.before() {
-                Presence::Absent => part.content = Content::Replaced,
-                Presence::Present => self.parts[moved].note = Some(Note::ReplacesUnknown),
-            },
-            Content::File(_) | Content::Recorded(..) | Content::Replaced => {}
-        }
-    }
-}
-
 impl Part {
     fn finish(&self, folder: Option<&str>) -> Option<NetChange> {
         let (old_path, path) = (below(folder, &self.old_path), below(folder, &self.path));
-        let mut notes: Vec<Note> = self.note.into_iter().collect();
-        if path.is_absolute {
-            notes.push(Note::OutsideOfFolder);
-        }
         let (change, patch) = match &self.content {
             Content::Replaced => return None,
-            Content::Recorded(kind, text) => (*kind, comment(text)),
+            Content::Recorded(kind, text) => {
+                let renamed = || {
+                    let [from, to] = [old_path, path].map(|path| quoted("", path.in_patch()));
+                    format!("rename from {from}\nrename to {to}\n")
+                };
+                let header = if *kind == ChangeKind::Renamed { renamed() } else { String::new() };
+                (*kind, header + text)
+            }
             Content::File(file) => {
                 let patch = patch_text(old_path.in_patch(), path.in_patch(), file);
-                let is_renamed = self.old_path != self.path;
-                let kind = match (file.before(), file.now()) {
-                    (Presence::Absent, _) => ChangeKind::Added,
-                    (Presence::Present, Presence::Absent) => ChangeKind::Deleted,
-                    (Presence::Present, Presence::Present) if is_renamed => ChangeKind::Renamed,
-                    (Presence::Present, Presence::Present) => ChangeKind::Changed,
-                };
                 if patch.is_empty() {
                     return None;
                 }
-                if patch.contains(PLACEHOLDER) {
-                    notes.push(Note::HoldsPlaceholder);
-                }
-                (kind, patch)
+                (self.kind(file), patch)
             }
         };
         let is_renamed = change == ChangeKind::Renamed;
-        let old_path = is_renamed.then(|| old_path.text.to_owned());
         // A renamed file that was deleted had the old path.
-        let path = if change == ChangeKind::Deleted { below(folder, &self.old_path) } else { path };
+        let path = if change == ChangeKind::Deleted { old_path } else { path };
+        let mut notes = self.notes.clone();
+        if !path.is_inside || is_renamed && !old_path.is_inside {
+            notes.push(Note::OutsideOfFolder);
+        }
+        if matches!(self.content, Content::File(_)) && patch.contains(PLACEHOLDER) {
+            notes.push(Note::HoldsPlaceholder);
+        }
+        let patch = if notes.iter().any(|note| note.is_of_comments()) { comment(&patch) } else { patch };
+        let old_path = is_renamed.then(|| old_path.text.to_owned());
         Some(NetChange { path: path.text.to_owned(), old_path, change, notes, patch })
     }
-}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ShownPath<'p> {
-    text: &'p str,
-    is_absolute: bool,
-}
-
-impl<'p> ShownPath<'p> {
-    /// `patch` refuses absolute paths.
-    fn in_patch(self) -> &'p str {
-        self.text.trim_start_matches('/')
+    fn kind(&self, file: &PatchedFile) -> ChangeKind {
+        match (file.before(), file.now()) {
+            (Presence::Absent, _) => ChangeKind::Added,
+            (Presence::Present, Presence::Absent) => ChangeKind::Deleted,
+            (Presence::Present, Presence::Present) if self.old_path != self.path => ChangeKind::Renamed,
+            (Presence::Present, Presence::Present) => ChangeKind::Changed,
+        }
     }
 }
 
-fn below<'p>(folder: Option<&str>, path: &'p str) -> ShownPath<'p> {
-    let within = folder.and_then(|folder| path.strip_prefix(folder.trim_end_matches('/'))?.strip_prefix('/'));
-    let text = within.unwrap_or(path);
-    ShownPath { text, is_absolute: text.starts_with('/') }
+/// Notes the patches that need a change that is in comments.
+fn note_followers(changes: &mut [NetChange]) {
+    let mut left_out: HashSet<String> = HashSet::new();
+    for change in changes {
+        let paths = std::iter::once(&change.path).chain(&change.old_path);
+        if change.notes.iter().any(|note| note.is_of_comments()) {
+            left_out.extend(paths.cloned());
+        } else if change.notes.is_empty() && paths.into_iter().any(|path| left_out.contains(path)) {
+            change.notes.push(Note::FollowsComment);
+        }
+    }
 }
 
 /// In lines that git and `patch` skip.

@@ -42,7 +42,7 @@ pub(super) fn patch_text(old_path: &str, path: &str, file: &PatchedFile) -> Stri
 }
 
 /// In quotes and with escapes where git has them.
-fn quoted(prefix: &str, path: &str) -> String {
+pub(super) fn quoted(prefix: &str, path: &str) -> String {
     let is_plain = |c: char| !is_unsafe(c) && c != '"' && c != '\\';
     if path.chars().all(is_plain) {
         return format!("{prefix}{path}");

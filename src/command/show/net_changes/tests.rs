@@ -88,7 +88,9 @@ fn each_file_has_its_net_effect() {
         (
             "a path outside",
             vec![json!({"/tmp/x": update(A_TO_B)})],
-            format!("# OutsideOfFolder\ndiff --git a/tmp/x b/tmp/x\n--- a/tmp/x\n+++ b/tmp/x\n{A_TO_B}"),
+            "# OutsideOfFolder\n# diff --git a/tmp/x b/tmp/x\n# --- a/tmp/x\n# +++ b/tmp/x\n\
+             # @@ -1 +1 @@\n# -a\n# +b\n"
+                .to_owned(),
         ),
     ];
     for (what, records, expected) in table {
@@ -115,17 +117,18 @@ fn a_part_ends_where_something_else_changed_the_file() {
 }
 
 #[test]
-fn a_cut_change_is_no_patch_and_a_placeholder_is_noted() {
+fn a_cut_change_and_one_with_a_placeholder_are_no_patch() {
     let cut = "@@ -1,9 +1,9 @@\n-a\n[… 9 of 20 bytes cut …]\n+b\n";
     let records =
         [json!({"/w/x": update(A_TO_B)}), json!({"/w/x": update(cut)}), json!({"/w/x": update(A_TO_B)})];
     let quoted = "# @@ -1,9 +1,9 @@\n# -a\n# [… 9 of 20 bytes cut …]\n# +b\n";
-    let expected = format!("{HEADER}{A_TO_B}# NotComposed\n{quoted}{HEADER}{A_TO_B}");
+    let expected = format!("{HEADER}{A_TO_B}# NotComposed\n{quoted}# FollowsComment\n{HEADER}{A_TO_B}");
     assert_eq!(net(&changed(&records)), expected);
     let secret = "@@ -1 +1 @@\n-a\n+[redacted:openai:0123]\n";
+    // In an added line git would write the placeholder.
     assert_eq!(
         net(&changed(&[json!({"/w/x": update(secret)})])),
-        format!("# HoldsPlaceholder\n{HEADER}{secret}")
+        format!("# HoldsPlaceholder\n{}", comment(&format!("{HEADER}{secret}")))
     );
 }
 
@@ -138,4 +141,92 @@ fn calls_that_failed_do_not_count_and_ends_decide_the_order() {
     assert_eq!(net(&trace), format!("{HEADER}{A_TO_B}"));
     trace.spans[2].outputs = Value::Null;
     assert_eq!((net(&trace), without_record(&trace)), (String::new(), 1));
+}
+
+/// Each change with its kind, paths and notes.
+fn listed(records: &[serde_json::Value]) -> Vec<String> {
+    let text = |change: &NetChange| {
+        let old = change.old_path.as_ref().map(|old| format!("{old}=>")).unwrap_or_default();
+        let hidden = if change.patch.starts_with("# ") { "#" } else { "" };
+        format!("{hidden}{:?} {old}{} {:?}", change.change, change.path, change.notes)
+    };
+    net_changes(&changed(records)).iter().map(text).collect()
+}
+
+#[test]
+fn moves_and_unknown_files_have_their_order_and_their_notes() {
+    let add = |path: &str| json!({path: {"type": "add", "content": "a\n"}});
+    let delete = |path: &str, content: &str| json!({path: {"type": "delete", "content": content}});
+    let change = |path: &str| json!({path: update(A_TO_B)});
+    let moved = |from: &str, diff: &str, to: &str| json!({from: {"type": "update", "unified_diff": diff, "move_path": to}});
+    let cut = "@@ -1,9 +1,9 @@\n-a\n[… 9 of 20 bytes cut …]\n+b\n";
+    let (a, b, n) = ("/w/a", "/w/b", "/w/n");
+    let table: [(&str, Vec<serde_json::Value>, &[&str]); 15] = [
+        (
+            "a changed file takes the place of a deleted one",
+            vec![change(a), delete(b, "2\n"), moved(a, "", b)],
+            &["Deleted b []", "Renamed a=>b []"],
+        ),
+        (
+            "a new file takes the place of a deleted one",
+            vec![add(n), delete(b, "2\n"), moved(n, "", b)],
+            &["Deleted b []", "Added b []"],
+        ),
+        (
+            "two files change places",
+            vec![moved(a, "", n), moved(b, "", a), moved(n, "", b)],
+            &["Renamed b=>a []", "Renamed a=>b []"],
+        ),
+        (
+            "a move that is not composed",
+            vec![moved(a, cut, b), change(b)],
+            &["#Renamed a=>b [NotComposed]", "Changed b [FollowsComment]"],
+        ),
+        (
+            "a new file after a move that is not composed",
+            vec![moved(a, cut, b), add(a)],
+            &["#Renamed a=>b [NotComposed]", "Added a [ReplacesUnknown]"],
+        ),
+        (
+            "a move that is not composed takes the place of a new file",
+            vec![add(b), moved(a, cut, b)],
+            &["#Renamed a=>b [NotComposed]"],
+        ),
+        (
+            "added after a change that is not composed",
+            vec![json!({a: update(cut)}), add(a)],
+            &["#Changed a [NotComposed]", "Added a [ReplacesUnknown]"],
+        ),
+        (
+            "added after a deletion of unknown content",
+            vec![json!({a: {"type": "delete"}}), add(a)],
+            &["Deleted a [ContentNotRecorded]", "Added a [ReplacesUnknown]"],
+        ),
+        (
+            "moved to a place of unknown content",
+            vec![json!({b: update(cut)}), moved(a, "", b)],
+            &["#Changed b [NotComposed]", "Renamed a=>b [ReplacesUnknown]"],
+        ),
+        (
+            "a rename adds a note to an earlier one",
+            vec![change(a), change(a), change(b), moved(a, "", b)],
+            &["Changed a []", "Renamed a=>b [ChangedInBetween, ReplacesUnknown]", "Changed b []"],
+        ),
+        (
+            "a change of a file that moved away",
+            vec![moved(a, "", b), change(a)],
+            &["Renamed a=>b []", "Changed a [ChangedInBetween]"],
+        ),
+        (
+            "a path that leaves the folder",
+            vec![change("/w/../etc/x"), change("/w/s/../x")],
+            &["#Changed /etc/x [OutsideOfFolder]", "Changed x []"],
+        ),
+        ("moved out of the folder", vec![moved(a, "", "/tmp/a")], &["#Renamed a=>/tmp/a [OutsideOfFolder]"]),
+        ("no path", vec![change("")], &["#Changed /w [OutsideOfFolder]"]),
+        ("one file, two spellings", vec![add("x"), change("/w/./x")], &["Added x []"]),
+    ];
+    for (what, records, expected) in table {
+        assert_eq!(listed(&records), expected, "{what}");
+    }
 }
