@@ -179,9 +179,9 @@ fn note_followers(changes: &mut [NetChange]) {
     }
 }
 
-/// In lines that git and `patch` skip.
+/// In lines that git and `patch` skip. A carriage return stays.
 fn comment(text: &str) -> String {
-    text.lines().map(|line| format!("# {line}\n")).collect()
+    text.split_terminator('\n').map(|line| format!("# {line}\n")).collect()
 }
 
 #[cfg(test)]

@@ -143,6 +143,13 @@ fn calls_that_failed_do_not_count_and_ends_decide_the_order() {
     assert_eq!((net(&trace), without_record(&trace)), (String::new(), 1));
 }
 
+#[test]
+fn a_comment_keeps_each_line() {
+    for (text, expected) in [("", ""), ("a", "# a\n"), ("-a\r\n\n+b\n", "# -a\r\n# \n# +b\n")] {
+        assert_eq!(comment(text), expected);
+    }
+}
+
 /// Each change with its kind, paths and notes.
 fn listed(records: &[serde_json::Value]) -> Vec<String> {
     let text = |change: &NetChange| {
