@@ -71,7 +71,14 @@ fn mask(text: &str, also_queries: bool) -> Cow<'_, str> {
         let (address, next) = after.split_at(end);
         let (authority, path) = address.split_at(address.find('/').unwrap_or(end));
         let host = authority.rfind('@').map_or(0, |at| at + 1);
-        masked.extend([before, if host > 0 { "://…@" } else { "://" }, &authority[host..]]);
+        masked.extend([before, if host > 0 { "://…@" } else { "://" }]);
+        // A query may follow the host at once.
+        if let Some((host, _)) = authority[host..].split_once('?').filter(|_| also_queries) {
+            masked.extend([host, "?…"]);
+            rest = next;
+            continue;
+        }
+        masked.push_str(&authority[host..]);
         rest = match path.split_once('?') {
             // `?uri=true` belongs to a database's path that holds a question mark.
             Some((path, query)) if also_queries && query != "uri=true" => {
@@ -124,6 +131,7 @@ mod tests {
             ("https://ada:secret@host:5000/ml", "https://…@host:5000/ml"),
             ("https://a:p@ss@host", "https://…@host"),
             ("http://host/a?uri=secret", "http://host/a?…"),
+            ("http://u:p?x@host?key=a/b then", "http://…@host?… then"),
             ("sqlite:///file:/a%3Fb.db?uri=true", "sqlite:///file:/a%3Fb.db?uri=true"),
             (
                 "no answer from http://u:p@h: refused, http://v:q@h/",

@@ -4,6 +4,7 @@ use crate::exporter::{ExportError, Patience, Result};
 use crate::rest::answer::message;
 use crate::rest::client::{Client, LARGEST_ANSWER, Request, RequestPolicy};
 use crate::rest::variables::{with_authorities, with_proxies};
+use common::printable::masked_with_queries;
 use common::variables::Variables;
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode, Url};
@@ -13,7 +14,19 @@ use std::time::Duration;
 const MOST_REDIRECTS: usize = 5;
 
 /// The content at an http(s) address. `variables` name proxies and certificates. Without retries: the user can ask again.
+/// An error's text has no credentials and no query, which may hold a token.
 pub fn fetch(url: &str, variables: &Variables, patience: Patience) -> Result<Vec<u8>> {
+    content(url, variables, patience).map_err(|error| match error {
+        ExportError::Stopped => ExportError::Stopped,
+        other => refused(masked_with_queries(&other.to_string()).into_owned()),
+    })
+}
+
+fn refused(why: String) -> ExportError {
+    ExportError::Target(why)
+}
+
+fn content(url: &str, variables: &Variables, patience: Patience) -> Result<Vec<u8>> {
     let policy = RequestPolicy { timeout: Duration::from_secs(60), retries: 0, ..RequestPolicy::default() };
     let http = with_authorities(with_proxies(reqwest::Client::builder(), variables)?, variables)?;
     let client = Client::new(http, policy, patience)?;
@@ -24,35 +37,43 @@ pub fn fetch(url: &str, variables: &Variables, patience: Patience) -> Result<Vec
         let answer = client.send(&request)?;
         match answer.status {
             StatusCode::OK if answer.body.len() >= LARGEST_ANSWER => {
-                return Err(ExportError::Target(format!("{at} has more than {} MiB", LARGEST_ANSWER >> 20)));
+                return Err(refused(format!("{at} has more than {} MiB", LARGEST_ANSWER >> 20)));
             }
             StatusCode::OK => return Ok(answer.body),
-            status if status.is_redirection() => {
-                let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
+            // 304 is no redirect: it has no address.
+            StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT => {
+                let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok());
+                let to = to.filter(|to| !to.is_empty()).ok_or_else(|| {
+                    refused(format!("{at} answered {} without an address to follow", answer.status))
+                })?;
                 at = next(&at, to)?;
             }
-            status => {
-                return Err(ExportError::Target(format!("{at} answered {status}{}", message(&answer))));
-            }
+            status => return Err(refused(format!("{at} answered {status}{}", message(&answer)))),
         }
     }
-    Err(ExportError::Target(format!("{url} leads to more than {MOST_REDIRECTS} other addresses")))
+    Err(refused(format!("{url} leads to more than {MOST_REDIRECTS} other addresses")))
 }
 
 fn parse(url: &str) -> Result<Url> {
-    Url::parse(url).map_err(|error| ExportError::Target(format!("{url} is no address: {error}")))
+    Url::parse(url).map_err(|error| refused(format!("{url} is no address: {error}")))
 }
 
 /// Where a redirect leads, without credentials. A connection that is encrypted stays so.
 fn next(from: &Url, to: &str) -> Result<Url> {
-    let refused = || ExportError::Target(format!("{from} leads to {to}, which is not followed"));
-    let mut next = from.join(to).map_err(|_| refused())?;
-    let may_follow = matches!((from.scheme(), next.scheme()), (_, "https") | ("http", "http"));
-    if to.is_empty() || !may_follow {
-        return Err(refused());
+    let mut next =
+        from.join(to).map_err(|error| refused(format!("{from} leads to what is no address: {error}")))?;
+    if !matches!((from.scheme(), next.scheme()), (_, "https") | ("http", "http")) {
+        // Without `//` the text may be all data.
+        let shown = if next.has_host() || next.scheme() == "file" { next.as_str() } else { next.scheme() };
+        return Err(refused(format!("{from} leads to {shown}, which is not followed")));
     }
     if next.host_str() != from.host_str() || next.username() != from.username() {
-        next.set_username("").and_then(|()| next.set_password(None)).map_err(|()| refused())?;
+        let cannot = refused(format!("{from} leads to {next}, which is not followed"));
+        next.set_username("").and_then(|()| next.set_password(None)).map_err(|()| cannot)?;
     }
     Ok(next)
 }
@@ -73,7 +94,6 @@ mod tests {
             ("http://a.b/c", "http://x.y/", Some("http://x.y/")),
             ("http://a.b/c", "file:///etc/passwd", None),
             ("http://a.b/c", "ftp://a.b/", None),
-            ("http://a.b/c", "", None),
         ];
         for (from, to, expected) in table {
             let found = next(&Url::parse(from).unwrap(), to).ok().map(|url| url.to_string());
@@ -102,6 +122,15 @@ mod tests {
             "/once" => "302 -\r\nlocation: /file\r\ncontent-length: 0\r\n\r\n".into(),
             "/loop" => "302 -\r\nlocation: /loop\r\ncontent-length: 0\r\n\r\n".into(),
             "/page" => "302 -\r\nlocation: file:///etc/passwd\r\ncontent-length: 0\r\n\r\n".into(),
+            "/data" => "302 -\r\nlocation: data:,hidden\r\ncontent-length: 0\r\n\r\n".into(),
+            "/same" => "304 -\r\n\r\n".into(),
+            "/nowhere" => "302 -\r\ncontent-length: 0\r\n\r\n".into(),
+            "/odd" => "307 -\r\nlocation: /\u{e9}\r\ncontent-length: 0\r\n\r\n".into(),
+            "/bad" => "302 -\r\nlocation: http://a:x/?hidden\r\ncontent-length: 0\r\n\r\n".into(),
+            "/aside?key=hidden" => {
+                "302 -\r\nlocation: ftp://u:hidden@a.b/x?key=hidden\r\ncontent-length: 0\r\n\r\n".into()
+            }
+            "/cut?key=hidden" => "".into(),
             "/empty" => "204 -\r\n\r\n".into(),
             _ => "503 -\r\ncontent-length: 4\r\n\r\nbusy".into(),
         });
@@ -111,6 +140,14 @@ mod tests {
             ("/once", Ok("ok")),
             ("/loop", Err("leads to more than 5 other addresses")),
             ("/page", Err("leads to file:///etc/passwd, which is not followed")),
+            ("/data", Err("leads to data, which is not followed")),
+            ("/same", Err("/same answered 304 Not Modified")),
+            ("/nowhere", Err("/nowhere answered 302 Found without an address to follow")),
+            ("/odd", Err("/odd answered 307 Temporary Redirect without an address to follow")),
+            ("/bad", Err("/bad leads to what is no address: invalid port number")),
+            ("/busy?key=hidden", Err("/busy?… answered 503")),
+            ("/aside?key=hidden", Err("/aside?… leads to ftp://…@a.b/x?…, which is not followed")),
+            ("/cut?key=hidden", Err("no answer from ")),
             ("/empty", Err("answered 204")),
             ("/busy", Err("answered 503 Service Unavailable: busy")),
         ];
@@ -118,7 +155,8 @@ mod tests {
             match (fetch(&format!("{url}{path}"), &Variables::default(), patience), expected) {
                 (Ok(content), Ok(expected)) => assert_eq!(content, expected.as_bytes(), "{path}"),
                 (Err(error), Err(expected)) => {
-                    assert!(error.to_string().contains(expected), "{path}: {error}")
+                    assert!(error.to_string().contains(expected), "{path}: {error}");
+                    assert!(!error.to_string().contains("hidden"), "{path}: {error}");
                 }
                 (found, _) => panic!("{path}: {found:?}"),
             }
