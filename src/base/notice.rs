@@ -18,7 +18,7 @@ pub enum Notices {
 const NOTICE: &str = "CODEX_TRACED_NOTICE";
 
 /// Between the problem and its remedy.
-const HINT: &str = "\n  hint: ";
+pub(crate) const HINT: &str = "\n  hint: ";
 
 impl Notices {
     /// Reads `CODEX_TRACED_NOTICE=auto|always|never`. `auto` prints to a terminal only, so that a script reads nothing

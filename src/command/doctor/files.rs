@@ -1,6 +1,7 @@
 //! Checks of files: the configuration, permissions, writability, and free disk space.
 
 use super::Finding;
+use crate::base::notice::HINT;
 use crate::base::paths::CodexHome;
 use crate::command::survey::Survey;
 use crate::command::text_layout::counted;
@@ -53,8 +54,9 @@ fn configuration(settings: &Settings, price_problems: &[String], path: &Path) ->
     let problems =
         settings.problems.iter().filter(|problem| !(is_broken && problem.contains("mlflow_config.json")));
     for problem in problems.chain(price_problems) {
-        let todo = "see `codex-traced mlflow status` for what is set, and by what";
-        findings.push(Finding::warning("settings", problem.clone(), todo));
+        let usual = "see `codex-traced mlflow status` for what is set, and by what";
+        let (found, todo) = problem.split_once(HINT).unwrap_or((problem, usual));
+        findings.push(Finding::warning("settings", found, todo));
     }
     findings.push(match (settings.tracing.value, settings.tracing.source) {
         (Tracing::On, _) => Finding::ok("tracing", "on"),

@@ -5,6 +5,7 @@ mod report;
 use super::CommandError;
 use super::survey::Survey;
 use super::text_layout::{Colours, DOUBTFUL, GOOD, NAME, QUIET, WIDTH, WRONG, counted, wrap};
+use crate::base::notice::HINT;
 use crate::base::world::World;
 use crate::cli::Report;
 use crate::settings::Source;
@@ -78,7 +79,7 @@ fn settings(page: &mut Page, report: &StatusReport) {
     };
     page.field("file", &format!("{}{state}", clean(report.config_file.path.display())));
     for problem in &report.problems {
-        let problem = page.colours.paint(DOUBTFUL, &clean(problem));
+        let problem = page.colours.paint(DOUBTFUL, &clean(problem.replace(HINT, "; ")));
         page.field("problem", &problem);
     }
     for variable in &report.environment {
